@@ -1,0 +1,193 @@
+//! What came in, and the witness that it was proven.
+//!
+//! A [`Delivery`] is untrusted. [`crate::signature::prove`] and [`crate::url_token::prove`] turn it into a
+//! [`Proven`], and only a `Proven` can be read into an event (P4): its fields are private, and so is its
+//! constructor.
+//!
+//! ```compile_fail,E0451
+//! use inbox_core::delivery::{Proven, Provider};
+//! let forged = Proven { provider: Provider::Fynapse, ..todo() };
+//! # fn todo() -> Proven { loop {} }
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::time::{UnixMillis, UnixSecs};
+use crate::url_token::Subject;
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provider {
+    /// Balance checks and threshold alerts; unsigned, proven by its URL.
+    Rightfoot,
+    /// Balance extracts; signed.
+    Fynapse,
+}
+
+impl Provider {
+    /// Every provider there is.
+    pub const ALL: [Self; 2] = [Self::Rightfoot, Self::Fynapse];
+
+    /// The name used in keys, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rightfoot => "rightfoot",
+            Self::Fynapse => "fynapse",
+        }
+    }
+
+    /// The provider of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
+    }
+}
+
+/// One HTTP request with an event: untrusted, and it may come again.
+#[derive(Clone)]
+pub struct Delivery {
+    /// The raw bytes of the body, base64 already undone.
+    pub body: Vec<u8>,
+    /// The headers, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// When it reached us.
+    pub received_at: UnixMillis,
+}
+
+impl Delivery {
+    /// A header by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Delivery({} bytes at {:?})", self.body.len(), self.received_at)
+    }
+}
+
+/// Why a delivery was refused. Told apart in logs and metrics, never to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The signature or token is missing or not of its form, or the body is not the base64 that it claims to be.
+    Malformed,
+    /// It is of its form, and no accepted secret made it.
+    Mismatch,
+    /// The sender's address is not on the allow-list.
+    Address,
+    /// The token is right, and its subject was revoked.
+    Revoked,
+}
+
+impl Refusal {
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Mismatch => "mismatch",
+            Self::Address => "address",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// What proving came to.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Token or signature, and age, are right.
+    Proven(Proven),
+    /// The signature is right and its time is not: for quarantine only.
+    Stale(Stale),
+    /// Not proven; the delivery comes back, to be tried again with fresher secrets.
+    NotProven(Delivery, Refusal),
+}
+
+/// How a delivery was proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By the provider's signature over these bytes, made at that time.
+    Signature {
+        /// The signature's `t`.
+        signed_at: UnixSecs,
+    },
+    /// By the secret URL that was minted for this subject.
+    UrlToken {
+        /// Whom the URL was minted for.
+        subject: Subject,
+    },
+}
+
+/// A delivery whose sender is known. The bytes inside are the bytes that were proven.
+pub struct Proven {
+    provider: Provider,
+    proof: Proof,
+    delivery: Delivery,
+}
+
+/// A delivery with the right signature and a time outside the tolerance. It can be kept, not read.
+#[derive(Debug)]
+pub struct Stale(Proven);
+
+impl Proven {
+    pub(crate) fn new(provider: Provider, proof: Proof, delivery: Delivery) -> Self {
+        Self { provider, proof, delivery }
+    }
+
+    /// Who sent it.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// How that is known.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// The subject of the URL that it came by, if it came by one.
+    pub fn subject(&self) -> Option<&Subject> {
+        match &self.proof {
+            Proof::UrlToken { subject } => Some(subject),
+            Proof::Signature { .. } => None,
+        }
+    }
+
+    /// The proven bytes.
+    pub fn body(&self) -> &[u8] {
+        &self.delivery.body
+    }
+
+    /// When it reached us.
+    pub fn received_at(&self) -> UnixMillis {
+        self.delivery.received_at
+    }
+
+    /// A header by its lower-case name. Headers are not signed.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.delivery.header(name)
+    }
+
+    /// The headers that may be kept: what helps to understand a delivery and proves nothing.
+    pub fn harmless_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        const HARMLESS: [&str; 5] =
+            ["content-type", "date", "idempotency-key", "user-agent", "x-amzn-trace-id"];
+        HARMLESS.into_iter().filter_map(|name| self.header(name).map(|value| (name, value)))
+    }
+}
+
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proven({}, {:?})", self.provider.as_str(), self.delivery)
+    }
+}
+
+impl Stale {
+    pub(crate) fn new(proven: Proven) -> Self {
+        Self(proven)
+    }
+
+    /// For quarantine: what was signed, too long ago or too far ahead.
+    pub fn as_kept(&self) -> &Proven {
+        &self.0
+    }
+}

@@ -1,0 +1,291 @@
+//! What happened, and what makes two deliveries the same event.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::delivery::{Proven, Provider};
+use crate::limits::ID_MAX_BYTES;
+
+/// What stays as it is inside an event id: RFC 3986's unreserved characters.
+const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The sort key under which the poller records the alerts that it finds: no webhook may take it.
+const POLLED: &str = "poll";
+
+/// Something that happened at a provider. Made only from [`Proven`] bytes (P4).
+#[derive(Debug)]
+pub struct Event {
+    key: EventKey,
+    event_type: Cow<'static, str>,
+    proven: Proven,
+}
+
+impl Event {
+    pub(crate) fn new(key: EventKey, event_type: impl Into<Cow<'static, str>>, proven: Proven) -> Self {
+        Self { key, event_type: event_type.into(), proven }
+    }
+
+    /// What makes it this event.
+    pub fn key(&self) -> &EventKey {
+        &self.key
+    }
+
+    /// The provider's own name of its type.
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// The proven bytes and what is known of their delivery.
+    pub fn proven(&self) -> &Proven {
+        &self.proven
+    }
+
+    /// The proven bytes and what is known of their delivery.
+    pub fn into_proven(self) -> Proven {
+        self.proven
+    }
+
+    /// Fynapse's `Idempotency-Key`: stored, not trusted, because it is not signed. One that is longer than an
+    /// id may be counts as none.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        match self.key.provider() {
+            Provider::Fynapse => self.proven.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES),
+            Provider::Rightfoot => None,
+        }
+    }
+}
+
+/// An id as a provider gave it: opaque, not empty, at most 512 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(String);
+
+impl Id {
+    /// Takes an id; `None` if it is empty or longer than [`ID_MAX_BYTES`].
+    pub fn new(id: impl Into<String>) -> Option<Self> {
+        let id = id.into();
+        (1..=ID_MAX_BYTES).contains(&id.len()).then_some(Self(id))
+    }
+
+    /// The id as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The dedupe key: where the event's record stands in the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKey {
+    /// A batch is complete. It carries nothing but its batch (whether a retry repeats `event_uuid` is not documented).
+    RightfootCompletion {
+        /// The batch.
+        batch_id: Id,
+    },
+    /// Authorizers of a run met their threshold. A run's alerts might come split, hence the uuid.
+    RightfootAlert {
+        /// The run's batch.
+        batch_id: Id,
+        /// The event's own id.
+        event_uuid: Id,
+    },
+    /// A Fynapse event, by its signed `event_id`.
+    Fynapse {
+        /// The event's own id.
+        event_id: Id,
+    },
+}
+
+impl EventKey {
+    /// The key of an alert webhook; `None` for the uuid that would be taken for the poller's own record.
+    pub fn alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
+        (event_uuid.as_str() != POLLED).then_some(Self::RightfootAlert { batch_id, event_uuid })
+    }
+
+    /// Whose event it is.
+    pub fn provider(&self) -> Provider {
+        match self {
+            Self::RightfootCompletion { .. } | Self::RightfootAlert { .. } => Provider::Rightfoot,
+            Self::Fynapse { .. } => Provider::Fynapse,
+        }
+    }
+
+    /// The batch it is about, if it is about one.
+    pub fn batch_id(&self) -> Option<&Id> {
+        match self {
+            Self::RightfootCompletion { batch_id } | Self::RightfootAlert { batch_id, .. } => Some(batch_id),
+            Self::Fynapse { .. } => None,
+        }
+    }
+
+    /// The partition: the story that it belongs to.
+    pub fn pk(&self) -> String {
+        match self {
+            Self::RightfootCompletion { batch_id } | Self::RightfootAlert { batch_id, .. } => batch_pk(batch_id),
+            Self::Fynapse { event_id } => format!("fynapse#event#{}", event_id.as_str()),
+        }
+    }
+
+    /// The place in its story.
+    pub fn sk(&self) -> String {
+        match self {
+            Self::RightfootCompletion { .. } => "completed".to_owned(),
+            Self::RightfootAlert { event_uuid, .. } => format!("alert#{}", event_uuid.as_str()),
+            Self::Fynapse { .. } => "event".to_owned(),
+        }
+    }
+
+    /// The key whose record stands at this place of the table, if it is the place of an event record.
+    pub fn from_table_key(pk: &str, sk: &str) -> Option<Self> {
+        if let Some(batch_id) = pk.strip_prefix("rightfoot#batch#") {
+            let batch_id = Id::new(batch_id)?;
+            return match sk.strip_prefix("alert#") {
+                Some(event_uuid) => Self::alert(batch_id, Id::new(event_uuid)?),
+                None => (sk == "completed").then_some(Self::RightfootCompletion { batch_id }),
+            };
+        }
+        let event_id = Id::new(pk.strip_prefix("fynapse#event#")?)?;
+        (sk == "event").then_some(Self::Fynapse { event_id })
+    }
+
+    /// The event's id on the queue: a path whose opaque elements are percent-encoded, so that two keys never
+    /// share one.
+    pub fn event_id(&self) -> String {
+        match self {
+            Self::RightfootCompletion { batch_id } => format!("rightfoot/batch/{}/completed", encode(batch_id)),
+            Self::RightfootAlert { batch_id, event_uuid } => {
+                format!("rightfoot/batch/{}/alert/{}", encode(batch_id), encode(event_uuid))
+            }
+            Self::Fynapse { event_id } => format!("fynapse/event/{}", encode(event_id)),
+        }
+    }
+
+    /// Reads an event's id back.
+    pub fn from_event_id(event_id: &str) -> Option<Self> {
+        let elements: Vec<_> = event_id.split('/').collect();
+        match elements.as_slice() {
+            ["rightfoot", "batch", batch, "completed"] => {
+                Some(Self::RightfootCompletion { batch_id: decode(batch)? })
+            }
+            ["rightfoot", "batch", batch, "alert", uuid] => Self::alert(decode(batch)?, decode(uuid)?),
+            ["fynapse", "event", id] => Some(Self::Fynapse { event_id: decode(id)? }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for EventKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.event_id())
+    }
+}
+
+/// The partition of a batch's story.
+pub fn batch_pk(batch_id: &Id) -> String {
+    format!("rightfoot#batch#{}", batch_id.as_str())
+}
+
+/// How an event came to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The provider told us.
+    Webhook,
+    /// We asked.
+    Poll,
+    /// It was quarantined, and an operator had it read again.
+    Replay,
+}
+
+impl Origin {
+    /// The word used in records and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Poll => "poll",
+            Self::Replay => "replay",
+        }
+    }
+
+    /// The origin of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Webhook, Self::Poll, Self::Replay].into_iter().find(|origin| origin.as_str() == name)
+    }
+}
+
+/// SHA-256 of a payload, in hexadecimal: tells whether two payloads are the same, and names stored parts.
+pub fn payload_hash(payload: &[u8]) -> String {
+    hex::encode(Sha256::digest(payload))
+}
+
+/// An opaque string as it stands inside an event id or a message attribute.
+pub(crate) fn encode_opaque(text: &str) -> String {
+    utf8_percent_encode(text, OPAQUE).to_string()
+}
+
+fn encode(id: &Id) -> String {
+    encode_opaque(id.as_str())
+}
+
+fn decode(element: &str) -> Option<Id> {
+    Id::new(percent_decode_str(element).decode_utf8().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(text: &str) -> Id {
+        Id::new(text).unwrap()
+    }
+
+    #[test]
+    fn keys_stand_where_the_data_model_says() {
+        let completion = EventKey::RightfootCompletion { batch_id: id("5d3c") };
+        let alert = EventKey::alert(id("5d3c"), id("7b6f")).unwrap();
+        let extract = EventKey::Fynapse { event_id: id("a3ef") };
+        let place = |key: &EventKey| (key.pk(), key.sk(), key.event_id());
+        let expected = |pk: &str, sk: &str, id: &str| (pk.to_owned(), sk.to_owned(), id.to_owned());
+        assert_eq!(
+            place(&completion),
+            expected("rightfoot#batch#5d3c", "completed", "rightfoot/batch/5d3c/completed")
+        );
+        assert_eq!(
+            place(&alert),
+            expected("rightfoot#batch#5d3c", "alert#7b6f", "rightfoot/batch/5d3c/alert/7b6f")
+        );
+        assert_eq!(place(&extract), expected("fynapse#event#a3ef", "event", "fynapse/event/a3ef"));
+    }
+
+    #[test]
+    fn opaque_ids_cannot_imitate_another_key() {
+        let sly = EventKey::RightfootCompletion { batch_id: id("b/alert/u%2F#é") };
+        assert_eq!(sly.event_id(), "rightfoot/batch/b%2Falert%2Fu%252F%23%C3%A9/completed");
+        assert_eq!(EventKey::alert(id("b"), id("poll")), None, "that is the poller's own record");
+        assert_eq!(Id::new(""), None);
+        assert!(Id::new("x".repeat(512)).is_some());
+        assert_eq!(Id::new("x".repeat(513)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_can_be_read_back_from_its_id_and_from_its_place(a in "\\PC{1,40}", b in "\\PC{1,40}", kind in 0..3) {
+            let key = match kind {
+                0 => Some(EventKey::RightfootCompletion { batch_id: id(&a) }),
+                1 => EventKey::alert(id(&a), id(&b)),
+                _ => Some(EventKey::Fynapse { event_id: id(&a) }),
+            };
+            if let Some(key) = key {
+                prop_assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));
+                prop_assert_eq!(EventKey::from_table_key(&key.pk(), &key.sk()), Some(key));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_reading_of_an_id_panic(text in "\\PC*") {
+            let _ = EventKey::from_event_id(&text);
+            let _ = EventKey::from_table_key(&text, &text);
+        }
+    }
+}

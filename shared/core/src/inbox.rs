@@ -1,0 +1,213 @@
+//! What to write into the inbox, and what its refusals mean.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::limits::{
+    PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS, RELAY_BATCH_BYTES,
+    RELAY_BATCH_MESSAGES, RETENTION_MIN_DAYS, SHARDS,
+};
+use crate::time::{UnixMillis, UnixSecs};
+
+/// What a delivery leaves in its record besides its payload: enough to recognise it when it comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The delivery's own random id.
+    pub delivery_id: String,
+    /// SHA-256 of the payload.
+    pub payload_hash: String,
+    /// The `Idempotency-Key` it came under, if its provider sends one.
+    pub idempotency_key: Option<String>,
+}
+
+/// What the conditional put of a record came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// The event is new; its record stands.
+    New,
+    /// The event was recorded before.
+    Duplicate {
+        /// It came under another `Idempotency-Key` than the first time.
+        other_key: bool,
+        /// It came with other bytes than the first time; the first ones are kept.
+        payload_differs: bool,
+    },
+}
+
+/// What it means that a record stands already. If it is this very delivery's own, our first attempt was
+/// applied and its answer lost: the event is new.
+pub fn refused_by(standing: &Trace, ours: &Trace) -> Recorded {
+    if standing.delivery_id == ours.delivery_id {
+        return Recorded::New;
+    }
+    Recorded::Duplicate {
+        other_key: standing.idempotency_key != ours.idempotency_key,
+        payload_differs: standing.payload_hash != ours.payload_hash,
+    }
+}
+
+/// Why proven bytes were kept and not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Not JSON, or a required field is missing.
+    Unreadable,
+    /// A type that we do not know.
+    UnknownType,
+    /// An id that cannot be a key.
+    UnusableId,
+    /// About a batch that was submitted under another subject.
+    SubjectMismatch,
+    /// The signature is right, its time is not.
+    Stale,
+    /// Recorded, and refused by SQS for what it is, again and again.
+    QueueRefused,
+}
+
+impl Reason {
+    /// The name used in the table, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::UnknownType => "unknown_type",
+            Self::UnusableId => "unusable_id",
+            Self::SubjectMismatch => "subject_mismatch",
+            Self::Stale => "stale",
+            Self::QueueRefused => "queue_refused",
+        }
+    }
+}
+
+/// The partition of the index `due` in which an item waits to be enqueued.
+pub fn outbox_shard(pk: &str) -> String {
+    let byte = Sha256::digest(pk.as_bytes()).first().copied().unwrap_or(0);
+    outbox(byte % SHARDS)
+}
+
+/// Every partition of the index `due` that the relay has to look at.
+pub fn outbox_shards() -> impl Iterator<Item = String> {
+    (0..SHARDS).map(outbox)
+}
+
+fn outbox(shard: u8) -> String {
+    format!("outbox#{shard:02}")
+}
+
+/// When a new record becomes the relay's.
+pub fn first_due(received_at: UnixMillis) -> UnixMillis {
+    received_at.plus(Duration::from_millis(RELAY_AGE_MS))
+}
+
+/// When the relay looks at a record again after it has claimed it `attempts` times before: 30 s, doubling up
+/// to 15 min. Longer than a relay run takes from claim to mark.
+pub fn next_due(now: UnixMillis, attempts: u64) -> UnixMillis {
+    let doublings = u32::try_from(attempts.min(20)).unwrap_or(20);
+    let pause_ms = RELAY_AGE_MS.saturating_mul(1 << doublings).min(RELAY_BACKOFF_MAX_MS);
+    now.plus(Duration::from_millis(pause_ms))
+}
+
+/// When a record with which nothing more is to be done may be deleted.
+pub fn record_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
+    now.secs().plus_days(retention_days.max(RETENTION_MIN_DAYS))
+}
+
+/// When a quarantined delivery may be deleted.
+pub fn quarantine_expiry(now: UnixMillis) -> UnixSecs {
+    now.secs().plus_days(QUARANTINE_RETENTION_DAYS)
+}
+
+/// When payload parts written now may be deleted: after anything that may refer to them. Grows with `now`, so
+/// that writing the same content again never shortens its life.
+pub fn parts_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
+    now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS) + PARTS_MARGIN_DAYS)
+}
+
+/// Cuts what is to be sent into batches that SQS takes: in order, at most ten and at most 900 KiB each.
+/// An item that is larger than a batch may be gets a batch of its own.
+pub fn batches<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut batches: Vec<Vec<T>> = Vec::new();
+    let mut room = 0;
+    for item in items {
+        let size = bytes(&item);
+        match batches.last_mut() {
+            Some(batch) if batch.len() < RELAY_BATCH_MESSAGES && size <= room => batch.push(item),
+            _ => {
+                batches.push(vec![item]);
+                room = RELAY_BATCH_BYTES;
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn trace(delivery: &str, hash: &str, key: Option<&str>) -> Trace {
+        Trace {
+            delivery_id: delivery.to_owned(),
+            payload_hash: hash.to_owned(),
+            idempotency_key: key.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn p3_a_refusal_by_our_own_first_attempt_reads_as_new() {
+        let ours = trace("d1", "h", Some("k"));
+        assert_eq!(refused_by(&ours, &ours), Recorded::New);
+    }
+
+    #[test]
+    fn a_duplicate_tells_whether_its_key_and_payload_are_the_same() {
+        let standing = trace("d1", "h", Some("k"));
+        let seen = |hash, key| refused_by(&standing, &trace("d2", hash, key));
+        let duplicate = |other_key, payload_differs| Recorded::Duplicate { other_key, payload_differs };
+        assert_eq!(seen("h", Some("k")), duplicate(false, false));
+        assert_eq!(seen("h", Some("other")), duplicate(true, false));
+        assert_eq!(seen("h", None), duplicate(true, false));
+        assert_eq!(seen("other", Some("k")), duplicate(false, true));
+    }
+
+    #[test]
+    fn due_items_spread_over_every_shard() {
+        let used: std::collections::BTreeSet<_> =
+            (0..500).map(|n| outbox_shard(&format!("fynapse#event#{n}"))).collect();
+        assert_eq!(used, outbox_shards().collect());
+        assert_eq!(outbox_shards().next().as_deref(), Some("outbox#00"));
+        assert_eq!(outbox_shards().last().as_deref(), Some("outbox#15"));
+    }
+
+    #[test]
+    fn p2_the_relay_comes_back_later_and_later_but_at_least_every_quarter_of_an_hour() {
+        let pause = |attempts| next_due(UnixMillis(0), attempts).0 / 1_000;
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(pause), [30, 60, 120, 240, 480, 900, 900]);
+        assert_eq!(pause(u64::MAX), 900);
+        assert_eq!(first_due(UnixMillis(5)), UnixMillis(30_005));
+    }
+
+    #[test]
+    fn nothing_expires_before_what_refers_to_it() {
+        let now = UnixMillis(1_000);
+        assert_eq!(record_expiry(now, 1), UnixSecs(1 + 30 * 86_400), "thirty days at the least");
+        assert_eq!(record_expiry(now, 400), UnixSecs(1 + 400 * 86_400));
+        for retention in [1, 30, 90, 400] {
+            assert!(parts_expiry(now, retention) > record_expiry(now, retention));
+            assert!(parts_expiry(now, retention) > quarantine_expiry(now));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn batches_keep_order_and_both_bounds(sizes in proptest::collection::vec(0usize..1_100_000, 0..60)) {
+            let cut = batches(sizes.clone(), |size| *size);
+            prop_assert_eq!(cut.concat(), sizes);
+            for batch in &cut {
+                prop_assert!((1..=10).contains(&batch.len()));
+                prop_assert!(batch.len() == 1 || batch.iter().sum::<usize>() <= 900 * 1024);
+            }
+        }
+    }
+}

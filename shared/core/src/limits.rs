@@ -1,0 +1,98 @@
+//! Every bound of the system, with the relations between them checked at compile time.
+//!
+//! `template.yaml` repeats some of them; a tidy test compares the two.
+
+/// Largest body that is taken in: what a Lambda invocation can carry.
+pub const BODY_MAX_BYTES: usize = 6 * 1024 * 1024;
+/// Largest `Webhook-Signature` header that is parsed.
+pub const SIGNATURE_HEADER_MAX_BYTES: usize = 4 * 1024;
+/// Most comma-separated elements in a `Webhook-Signature` header.
+pub const SIGNATURE_ELEMENTS_MAX: usize = 16;
+/// Most values accepted at the same time in one secret.
+pub const SECRETS_MAX: usize = 4;
+/// How far a signature's `t` may lie from now, in either direction, unless configured otherwise.
+pub const TOLERANCE_SECS: u64 = 300;
+/// Longest id or event type that is taken as one.
+pub const ID_MAX_BYTES: usize = 512;
+/// Longest subject of a Rightfoot URL.
+pub const SUBJECT_MAX_BYTES: usize = 64;
+
+/// One deadline for a whole delivery.
+pub const DELIVERY_DEADLINE_MS: u64 = 4_500;
+/// Of which payload parts and record may take.
+pub const RECORD_BUDGET_MS: u64 = 3_000;
+/// Of which send and mark may take together.
+pub const SEND_BUDGET_MS: u64 = 1_000;
+/// With less than this left, sending is left to the relay.
+pub const SEND_MIN_MS: u64 = 300;
+/// Time-out of a webhook function.
+pub const HANDLER_TIMEOUT_SECS: u64 = 10;
+/// All warm-ups of a cold start together.
+pub const WARM_UP_BUDGET_MS: u64 = 2_000;
+
+/// Age at which a recorded event that is not on the queue becomes the relay's.
+pub const RELAY_AGE_MS: u64 = 30_000;
+/// Longest pause between two attempts of the relay at one record.
+pub const RELAY_BACKOFF_MAX_MS: u64 = 15 * 60 * 1_000;
+/// Most messages in one relay batch (SQS's own limit).
+pub const RELAY_BATCH_MESSAGES: usize = 10;
+/// Most bytes in one relay batch (SQS allows 1 MiB).
+pub const RELAY_BATCH_BYTES: usize = 900 * 1024;
+/// Refusals of one record by SQS itself, after which it goes to quarantine.
+pub const RELAY_REFUSALS_MAX: u64 = 10;
+/// Time budget of one relay run.
+pub const RELAY_BUDGET_SECS: u64 = 50;
+/// Time-out of the relay function.
+pub const RELAY_TIMEOUT_SECS: u64 = 60;
+/// What a relay run keeps back of its invocation's own time.
+pub const RELAY_RESERVE_MS: u64 = 5_000;
+/// Records that a relay run asks the index for at a time, per shard.
+pub const RELAY_PAGE: usize = 50;
+
+/// Partitions over which due items are spread.
+pub const SHARDS: u8 = 16;
+/// Largest payload stored inside the record itself.
+pub const INLINE_PAYLOAD_MAX_BYTES: usize = 4 * 1024;
+/// Largest piece of a larger payload (an item may hold 400 KB).
+pub const PART_MAX_BYTES: usize = 350 * 1024;
+/// Largest message that carries its payload; a larger one carries a reference.
+pub const MESSAGE_MAX_BYTES: usize = 200 * 1024;
+/// SQS's own limit for a message and for a batch.
+pub const SQS_MAX_BYTES: usize = 1024 * 1024;
+
+/// How long a finished record is kept at least.
+pub const RETENTION_MIN_DAYS: u64 = 30;
+/// How long a quarantined delivery is kept.
+pub const QUARANTINE_RETENTION_DAYS: u64 = 90;
+/// How much longer than anything that may refer to them payload parts are kept.
+pub const PARTS_MARGIN_DAYS: u64 = 30;
+/// How long the queues keep a message.
+pub const QUEUE_RETENTION_DAYS: u64 = 14;
+/// How long a received message is hidden from other receivers.
+pub const VISIBILITY_SECS: u64 = 540;
+
+/// How long a loaded secret is used before it must be asked for again.
+pub const SECRET_TTL_SECS: u64 = 300;
+/// From this age on it is asked for again in passing.
+pub const SECRET_REFRESH_SECS: u64 = 240;
+/// Shortest pause between two fetches of a secret that a caller's mismatch can cause.
+pub const SECRET_REFETCH_SECS: u64 = 30;
+/// Shortest pause between two fetches while none was ever loaded.
+pub const SECRET_FIRST_LOAD_RETRY_MS: u64 = 1_000;
+
+const _: () = {
+    assert!(RECORD_BUDGET_MS + SEND_BUDGET_MS <= DELIVERY_DEADLINE_MS);
+    assert!(SEND_MIN_MS < SEND_BUDGET_MS);
+    assert!(DELIVERY_DEADLINE_MS < HANDLER_TIMEOUT_SECS * 1_000);
+    // A handler that is still at work must never meet the relay.
+    assert!(HANDLER_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);
+    assert!(RELAY_AGE_MS <= RELAY_BACKOFF_MAX_MS);
+    assert!(RELAY_BUDGET_SECS < 55 && RELAY_BUDGET_SECS * 1_000 + RELAY_RESERVE_MS <= RELAY_TIMEOUT_SECS * 1_000);
+    assert!(INLINE_PAYLOAD_MAX_BYTES < MESSAGE_MAX_BYTES && MESSAGE_MAX_BYTES < RELAY_BATCH_BYTES);
+    assert!(RELAY_BATCH_BYTES < SQS_MAX_BYTES);
+    assert!(PART_MAX_BYTES < 400_000);
+    assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
+    assert!(SECRET_REFETCH_SECS < SECRET_REFRESH_SECS && SECRET_REFRESH_SECS < SECRET_TTL_SECS);
+    // The index partition is chosen from one byte of a hash.
+    assert!(SHARDS.is_power_of_two());
+};

@@ -1,0 +1,196 @@
+//! What goes on the queue: a CloudEvents 1.0 event in structured JSON.
+
+use serde::Serialize;
+
+use crate::delivery::Provider;
+use crate::event::{EventKey, Origin, encode_opaque};
+use crate::limits::MESSAGE_MAX_BYTES;
+use crate::providers::type_prefix;
+use crate::time::UnixMillis;
+
+const DATAREF_SCHEME: &str = "inbox:///";
+const DATA_KEY: &str = ",\"data\":";
+
+/// What a message says about its event.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The event.
+    pub key: &'a EventKey,
+    /// The provider's own name of its type.
+    pub event_type: &'a str,
+    /// How it came to be recorded.
+    pub origin: Origin,
+    /// When it reached us.
+    pub received_at: UnixMillis,
+    /// How often it was sent again on purpose; 0 for never.
+    pub replay: u64,
+}
+
+/// An item for the queue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The CloudEvents event.
+    pub body: String,
+    /// The message attribute `provider`.
+    pub provider: Provider,
+    /// The message attribute `type`.
+    pub event_type: String,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Message({} bytes)", self.body.len())
+    }
+}
+
+impl Message {
+    /// Its size as SQS counts it: body, and names, types and values of the attributes.
+    pub fn bytes(&self) -> usize {
+        const NAMES_AND_TYPES: usize = "providerString".len() + "typeString".len();
+        self.body.len() + NAMES_AND_TYPES + self.provider.as_str().len() + self.event_type.len()
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'static str,
+    #[serde(rename = "type")]
+    event_type: String,
+    time: String,
+    datacontenttype: &'static str,
+    origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataref: Option<String>,
+}
+
+/// Whether a payload of this size could travel inside its message: if not, it need not even be fetched.
+pub fn may_carry(payload_bytes: usize) -> bool {
+    payload_bytes < MESSAGE_MAX_BYTES
+}
+
+/// Writes the message of an event. `payload` is JSON that was read before; it travels byte for byte. Without
+/// one, or with one that would make the message larger than 200 KiB or that holds a character that SQS refuses,
+/// the message carries the reference `inbox:///<id>` instead.
+pub fn compose(head: Head<'_>, payload: Option<&[u8]>) -> Message {
+    let carried = payload
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .filter(|text| !text.contains(['\u{fffe}', '\u{ffff}']))
+        .and_then(|text| with_data(head, text));
+    Message {
+        body: carried.unwrap_or_else(|| envelope(head, true)),
+        provider: head.key.provider(),
+        event_type: encode_opaque(head.event_type),
+    }
+}
+
+/// The event that a `dataref` points to.
+pub fn referenced(dataref: &str) -> Option<EventKey> {
+    EventKey::from_event_id(dataref.strip_prefix(DATAREF_SCHEME)?)
+}
+
+fn with_data(head: Head<'_>, payload: &str) -> Option<String> {
+    let mut json = envelope(head, false);
+    if json.len() + DATA_KEY.len() + payload.len() > MESSAGE_MAX_BYTES {
+        return None;
+    }
+    json.pop();
+    json.push_str(DATA_KEY);
+    json.push_str(payload);
+    json.push('}');
+    Some(json)
+}
+
+fn envelope(head: Head<'_>, by_reference: bool) -> String {
+    let id = head.key.event_id();
+    let envelope = Envelope {
+        specversion: "1.0",
+        id: &id,
+        source: match head.key.provider() {
+            Provider::Rightfoot => "/rightfoot/webhook",
+            Provider::Fynapse => "/fynapse/webhook",
+        },
+        event_type: format!("{}{}", type_prefix(head.key.provider()), head.event_type),
+        time: head.received_at.rfc3339(),
+        datacontenttype: "application/json",
+        origin: head.origin.as_str(),
+        replay: (head.replay > 0).then_some(head.replay),
+        dataref: by_reference.then(|| format!("{DATAREF_SCHEME}{id}")),
+    };
+    // Strings and numbers only: this cannot fail.
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Id;
+
+    fn alert() -> EventKey {
+        EventKey::alert(Id::new("d0b12bb3").unwrap(), Id::new("7b6ff2ac").unwrap()).unwrap()
+    }
+
+    fn head(key: &EventKey) -> Head<'_> {
+        Head {
+            key,
+            event_type: "BALANCE_THRESHOLD_ALERT",
+            origin: Origin::Webhook,
+            received_at: UnixMillis(1_795_356_000_123),
+            replay: 0,
+        }
+    }
+
+    const ENVELOPE: &str = r#"{"specversion":"1.0","id":"rightfoot/batch/d0b12bb3/alert/7b6ff2ac","source":"/rightfoot/webhook","type":"com.rightfoot.BALANCE_THRESHOLD_ALERT","time":"2026-11-22T14:00:00.123Z","datacontenttype":"application/json","origin":"webhook""#;
+
+    #[test]
+    fn p4_a_payload_travels_byte_for_byte() {
+        let payload = "{ \"balance\": 150.00,\n \"n\": 1E+2 }\n";
+        let message = compose(head(&alert()), Some(payload.as_bytes()));
+        assert_eq!(message.body, format!("{ENVELOPE},\"data\":{payload}}}"));
+        assert!(serde_json::from_str::<serde_json::Value>(&message.body).is_ok());
+        assert_eq!((message.provider, message.event_type.as_str()), (Provider::Rightfoot, "BALANCE_THRESHOLD_ALERT"));
+    }
+
+    #[test]
+    fn a_replayed_event_keeps_its_id_and_counts() {
+        let key = alert();
+        let message = compose(Head { replay: 2, origin: Origin::Replay, ..head(&key) }, Some(b"{}"));
+        let expected = ENVELOPE.replace(r#""origin":"webhook""#, r#""origin":"replay","replay":2"#);
+        assert_eq!(message.body, format!("{expected},\"data\":{{}}}}"));
+    }
+
+    #[test]
+    fn what_is_too_large_or_refused_by_sqs_travels_by_reference() {
+        let key = alert();
+        let by_reference = format!(r#"{ENVELOPE},"dataref":"inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"}}"#);
+        let body = |payload: &[u8]| compose(head(&key), Some(payload)).body;
+        assert_eq!(compose(head(&key), None).body, by_reference);
+        assert_eq!(body("\"\u{ffff}\"".as_bytes()), by_reference);
+        assert_eq!(body("\"\u{fffe}\"".as_bytes()), by_reference);
+        assert_eq!(body(b"\"\xff\""), by_reference);
+
+        let room = MESSAGE_MAX_BYTES - ENVELOPE.len() - DATA_KEY.len() - "\"\"}".len();
+        let quoted = |n: usize| format!("\"{}\"", "x".repeat(n));
+        assert_eq!(body(quoted(room).as_bytes()).len(), 200 * 1024);
+        assert_eq!(body(quoted(room + 1).as_bytes()), by_reference);
+    }
+
+    #[test]
+    fn a_reference_leads_back_to_its_event() {
+        assert_eq!(referenced("inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"), Some(alert()));
+        for wrong in ["rightfoot/batch/b/completed", "inbox:///", "inbox:///x", "s3://bucket/key"] {
+            assert_eq!(referenced(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_odd_type_makes_no_odd_attribute() {
+        let key = EventKey::Fynapse { event_id: Id::new("e").unwrap() };
+        let message = compose(Head { event_type: "a\u{1} ü", ..head(&key) }, Some(b"{}"));
+        assert_eq!(message.event_type, "a%01%20%C3%BC");
+        assert!(message.body.contains("\"type\":\"com.fynapse.a\\u0001 ü\""));
+    }
+}

@@ -1,0 +1,144 @@
+//! What each provider's payload says.
+
+mod fynapse;
+mod rightfoot;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::delivery::{Proven, Provider};
+use crate::event::Event;
+
+/// What a proven payload turned out to be.
+#[derive(Debug)]
+pub enum Reading {
+    /// One of ours.
+    Event(Event),
+    /// Readable, and of a type that we do not know.
+    UnknownType(Proven),
+    /// An id or type that is longer than we store, or that only we may use.
+    UnusableId(Proven),
+    /// Not readable.
+    Unreadable(Proven, Unreadable),
+}
+
+/// Why a payload could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Not JSON, or not one unambiguous JSON object.
+    NotJson,
+    /// A required field is missing, empty, or not of its type.
+    MissingFields(Vec<&'static str>),
+}
+
+/// Reads a proven payload. Unknown fields are ignored, and no number is looked at: decimals stay as they came.
+pub fn read(proven: Proven) -> Reading {
+    match proven.provider() {
+        Provider::Rightfoot => rightfoot::read(proven),
+        Provider::Fynapse => fynapse::read(proven),
+    }
+}
+
+/// The `type` prefix of a provider's messages.
+pub(crate) const fn type_prefix(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Rightfoot => "com.rightfoot.",
+        Provider::Fynapse => "com.fynapse.",
+    }
+}
+
+/// A string field that borrows from the payload unless it holds escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The text of a required field; an empty one counts as missing, because an empty id would make all events one.
+fn present<'a>(field: &'a Option<Text<'_>>) -> Option<&'a str> {
+    field.as_ref().map(|text| text.0.as_ref()).filter(|text| !text.is_empty())
+}
+
+/// What a required field must hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Array,
+}
+
+/// Why a payload that is not of the expected shape cannot be read: the slow and precise look.
+fn diagnose(body: &[u8], required: &[(&'static str, Kind)]) -> Unreadable {
+    let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
+        return Unreadable::NotJson;
+    };
+    let missing: Vec<_> = required
+        .iter()
+        .filter(|(name, kind)| !fields.get(*name).is_some_and(|value| is(value, *kind)))
+        .map(|(name, _)| *name)
+        .collect();
+    // Every field is there, and still it is not of the shape: a key that comes twice.
+    if missing.is_empty() { Unreadable::NotJson } else { Unreadable::MissingFields(missing) }
+}
+
+fn is(value: &RawValue, kind: Kind) -> bool {
+    match kind {
+        Kind::Text => serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| !text.is_empty()),
+        Kind::Array => value.get().starts_with('['),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::delivery::{Delivery, Proof};
+    use crate::time::{UnixMillis, UnixSecs};
+    use proptest::prelude::*;
+
+    pub(crate) fn proven(provider: Provider, body: &[u8]) -> Proven {
+        let delivery = Delivery { body: body.to_vec(), headers: [].into(), received_at: UnixMillis(0) };
+        let proof = match provider {
+            Provider::Rightfoot => Proof::UrlToken { subject: "demo".parse().unwrap() },
+            Provider::Fynapse => Proof::Signature { signed_at: UnixSecs(0) },
+        };
+        Proven::new(provider, proof, delivery)
+    }
+
+    pub(crate) fn unreadable(provider: Provider, body: &str) -> Unreadable {
+        match read(proven(provider, body.as_bytes())) {
+            Reading::Unreadable(_, why) => why,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn p7_what_is_not_one_json_object_is_unreadable() {
+        for provider in Provider::ALL {
+            for body in ["", "x", "[]", "3", "null", "\"text\"", "{", "{}}", "{\"a\":1,}", "\u{feff}{}"] {
+                assert_eq!(unreadable(provider, body), Unreadable::NotJson, "{body}");
+            }
+            let not_utf8 = b"{\"event_id\":\"x\",\"event_type\":\"y\",\"z\":\"\xff\"}";
+            assert!(matches!(
+                read(proven(provider, not_utf8)),
+                Reading::Unreadable(_, Unreadable::NotJson)
+            ));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reading_panic(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for provider in Provider::ALL {
+                let _ = read(proven(provider, &body));
+            }
+        }
+
+        #[test]
+        fn p4_the_bytes_of_an_event_are_the_bytes_proven(id in "[a-z]{1,20}", amount in "-?[1-9][0-9]{0,30}\\.[0-9]{1,30}") {
+            let body = format!(r#" {{"event_id":"{id}","event_type":"balance.extracted","data":{{"amount":{amount}}}}} "#);
+            match read(proven(Provider::Fynapse, body.as_bytes())) {
+                Reading::Event(event) => prop_assert_eq!(event.proven().body(), body.as_bytes()),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

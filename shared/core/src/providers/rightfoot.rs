@@ -1,0 +1,173 @@
+//! Rightfoot's two webhooks (spec, Rightfoot 4).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Kind, Reading, Text, Unreadable, diagnose, present};
+use crate::delivery::Proven;
+use crate::event::{Event, EventKey, Id};
+
+const COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
+const ALERT: &str = "BALANCE_THRESHOLD_ALERT";
+
+/// Required of both types by Rightfoot's own sample receivers; `schedule_id` and `timestamp` are not.
+const REQUIRED: [(&str, Kind); 3] =
+    [("event_uuid", Kind::Text), ("type", Kind::Text), ("batch_id", Kind::Text)];
+/// Required of an alert on top.
+const ALERTS: (&str, Kind) = ("alerts", Kind::Array);
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    event_uuid: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    event_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    batch_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    alerts: Option<&'a RawValue>,
+}
+
+pub(super) fn read(proven: Proven) -> Reading {
+    let envelope = std::str::from_utf8(proven.body()).ok().and_then(|json| serde_json::from_str(json).ok());
+    match envelope.map(|envelope| event_of(&envelope)) {
+        Some(Found::Event(key, event_type)) => Reading::Event(Event::new(key, event_type, proven)),
+        Some(Found::UnknownType) => Reading::UnknownType(proven),
+        Some(Found::UnusableId) => Reading::UnusableId(proven),
+        Some(Found::Incomplete) | None => {
+            let why = explain(proven.body());
+            Reading::Unreadable(proven, why)
+        }
+    }
+}
+
+enum Found {
+    Event(EventKey, &'static str),
+    UnknownType,
+    UnusableId,
+    Incomplete,
+}
+
+fn event_of(envelope: &Envelope<'_>) -> Found {
+    let event_type = match present(&envelope.event_type) {
+        Some(COMPLETED) => COMPLETED,
+        Some(ALERT) => ALERT,
+        Some(_) => return Found::UnknownType,
+        None => return Found::Incomplete,
+    };
+    let (Some(batch_id), Some(event_uuid)) = (present(&envelope.batch_id), present(&envelope.event_uuid)) else {
+        return Found::Incomplete;
+    };
+    let (Some(batch_id), Some(event_uuid)) = (Id::new(batch_id), Id::new(event_uuid)) else {
+        return Found::UnusableId;
+    };
+    if event_type == COMPLETED {
+        return Found::Event(EventKey::RightfootCompletion { batch_id }, COMPLETED);
+    }
+    if !envelope.alerts.is_some_and(|alerts| alerts.get().starts_with('[')) {
+        return Found::Incomplete;
+    }
+    EventKey::alert(batch_id, event_uuid).map_or(Found::UnusableId, |key| Found::Event(key, ALERT))
+}
+
+fn explain(body: &[u8]) -> Unreadable {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        #[serde(borrow, rename = "type")]
+        event_type: Text<'a>,
+    }
+    let is_alert = serde_json::from_slice::<Typed<'_>>(body).is_ok_and(|typed| typed.event_type.0 == ALERT);
+    let mut required = REQUIRED.to_vec();
+    required.extend(is_alert.then_some(ALERTS));
+    diagnose(body, &required)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{proven, unreadable};
+    use super::*;
+    use crate::delivery::Provider::Rightfoot;
+
+    fn read_text(body: &str) -> Reading {
+        super::super::read(proven(Rightfoot, body.as_bytes()))
+    }
+
+    fn event(body: &str) -> Event {
+        match read_text(body) {
+            Reading::Event(event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_documented_types_become_events() {
+        let completed = event(
+            r#"{"event_uuid":"f47ac10b","type":"BALANCE_BATCH_COMPLETED","batch_id":"5d3c6bbb","new_field":[1e400]}"#,
+        );
+        assert_eq!(completed.key().event_id(), "rightfoot/batch/5d3c6bbb/completed");
+        assert_eq!(completed.event_type(), "BALANCE_BATCH_COMPLETED");
+        let alert = event(
+            r#"{"event_uuid":"7b6ff2ac","type":"BALANCE_THRESHOLD_ALERT","schedule_id":"6ddd","batch_id":"d0b1","alerts":[{"authorizer_unique_id":"user-123","balance":150.00,"threshold_amount":100.00}],"timestamp":"2024-01-15T10:30:00Z"}"#,
+        );
+        assert_eq!(alert.key().event_id(), "rightfoot/batch/d0b1/alert/7b6ff2ac");
+        assert_eq!(alert.event_type(), "BALANCE_THRESHOLD_ALERT");
+    }
+
+    #[test]
+    fn schedule_and_timestamp_are_optional_and_escapes_are_read() {
+        let alert =
+            event(r#"{"alerts":[],"batch_id":"b\u0031","type":"BALANCE_THRESHOLD_ALERT","event_uuid":"u"}"#);
+        assert_eq!(alert.key().event_id(), "rightfoot/batch/b1/alert/u");
+    }
+
+    #[test]
+    fn p7_missing_fields_are_named() {
+        let missing = |body: &str| match unreadable(Rightfoot, body) {
+            Unreadable::MissingFields(fields) => fields,
+            Unreadable::NotJson => panic!("{body}"),
+        };
+        assert_eq!(missing("{}"), ["event_uuid", "type", "batch_id"]);
+        assert_eq!(missing(r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#), ["event_uuid"]);
+        assert_eq!(missing(r#"{"type":7,"event_uuid":"u","batch_id":null}"#), ["type", "batch_id"]);
+        assert_eq!(
+            missing(r#"{"type":"BALANCE_BATCH_COMPLETED","event_uuid":"","batch_id":"b"}"#),
+            ["event_uuid"]
+        );
+        assert_eq!(
+            missing(r#"{"type":"BALANCE_THRESHOLD_ALERT","event_uuid":"u","batch_id":"b"}"#),
+            ["alerts"]
+        );
+        assert_eq!(
+            missing(r#"{"type":"BALANCE_THRESHOLD_ALERT","event_uuid":"u","batch_id":"b","alerts":{}}"#),
+            ["alerts"]
+        );
+        assert_eq!(
+            unreadable(
+                Rightfoot,
+                r#"{"type":"BALANCE_BATCH_COMPLETED","event_uuid":"u","batch_id":"a","batch_id":"b"}"#
+            ),
+            Unreadable::NotJson,
+            "which of the two batches it means cannot be known"
+        );
+    }
+
+    #[test]
+    fn p7_a_third_type_is_unknown_and_not_broken() {
+        assert!(matches!(read_text(r#"{"type":"balance_check.run.completed"}"#), Reading::UnknownType(_)));
+    }
+
+    #[test]
+    fn p7_ids_that_cannot_be_keys_are_told_apart() {
+        let completed = |batch: &str| {
+            read_text(&format!(
+                r#"{{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch}"}}"#
+            ))
+        };
+        assert!(matches!(completed(&"b".repeat(512)), Reading::Event(_)));
+        assert!(matches!(completed(&"b".repeat(513)), Reading::UnusableId(_)));
+        assert!(matches!(
+            read_text(r#"{"event_uuid":"poll","type":"BALANCE_THRESHOLD_ALERT","batch_id":"b","alerts":[]}"#),
+            Reading::UnusableId(_)
+        ));
+    }
+}

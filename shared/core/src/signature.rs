@@ -1,0 +1,161 @@
+//! Fynapse's `Webhook-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]` (spec, Fynapse 1.2).
+//!
+//! Signed is `t` exactly as its characters came, a full stop, and the raw body. Several `v1` come during a
+//! rotation. The grammar is lenient (any order, blanks, unknown keys), the content strict: exactly one `t`
+//! of digits, at least one `v1`, each of 32 bytes in hexadecimal.
+
+use hmac::Mac;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::delivery::{Delivery, Proof, Proven, Provider, Refusal, Stale, Verdict};
+use crate::keys::Keys;
+use crate::limits::{SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES};
+use crate::time::UnixSecs;
+
+/// The header that carries the signature, in lower case.
+pub const HEADER: &str = "webhook-signature";
+
+/// Proves a delivery by its signature. Every accepted key is tried against every `v1`, also when one has
+/// matched and also when `t` is stale; only a matching one can be [`Verdict::Stale`].
+pub fn prove(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verdict {
+    let Some(signature) = delivery.header(HEADER).and_then(Signature::parse) else {
+        return Verdict::NotProven(delivery, Refusal::Malformed);
+    };
+    if !signature.is_made_by(keys, &delivery.body) {
+        return Verdict::NotProven(delivery, Refusal::Mismatch);
+    }
+    let signed_at = signature.signed_at;
+    let fresh = delivery.received_at.secs().distance(signed_at) <= tolerance_secs;
+    let proven = Proven::new(Provider::Fynapse, Proof::Signature { signed_at }, delivery);
+    if fresh { Verdict::Proven(proven) } else { Verdict::Stale(Stale::new(proven)) }
+}
+
+/// The header that a sender with this key puts on `body` at `t`: for simulated senders and test deliveries.
+/// Uses every key of `keys`, the first one first, as Fynapse does during a rotation.
+pub fn sign(t: UnixSecs, body: &[u8], keys: &Keys) -> String {
+    let t = t.0.to_string();
+    keys.macs().fold(format!("t={t}"), |header, mac| {
+        let tag = tag(mac, t.as_bytes(), body);
+        format!("{header},v1={}", hex::encode(tag))
+    })
+}
+
+struct Signature<'a> {
+    t: &'a str,
+    signed_at: UnixSecs,
+    tags: [[u8; 32]; SIGNATURE_ELEMENTS_MAX],
+    count: usize,
+}
+
+impl<'a> Signature<'a> {
+    fn parse(header: &'a str) -> Option<Self> {
+        if header.len() > SIGNATURE_HEADER_MAX_BYTES {
+            return None;
+        }
+        let mut t = None;
+        let mut tags = [[0; 32]; SIGNATURE_ELEMENTS_MAX];
+        let mut count = 0;
+        for (index, element) in header.split(',').enumerate() {
+            if index >= SIGNATURE_ELEMENTS_MAX {
+                return None;
+            }
+            match element.trim().split_once('=') {
+                Some(("t", _)) if t.is_some() => return None,
+                Some(("t", value)) => t = Some(value),
+                Some(("v1", value)) => {
+                    hex::decode_to_slice(value, tags.get_mut(count)?).ok()?;
+                    count += 1;
+                }
+                Some(_) | None => {}
+            }
+        }
+        let t = t.filter(|t| t.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let signed_at = UnixSecs(t.parse().ok()?);
+        (count > 0).then_some(Self { t, signed_at, tags, count })
+    }
+
+    fn is_made_by(&self, keys: &Keys, body: &[u8]) -> bool {
+        let mut matched = Choice::from(0);
+        for mac in keys.macs() {
+            let ours = tag(mac, self.t.as_bytes(), body);
+            for theirs in self.tags.iter().take(self.count) {
+                matched |= ours.ct_eq(theirs);
+            }
+        }
+        matched.into()
+    }
+}
+
+fn tag(mut mac: impl Mac<OutputSize = sha2::digest::typenum::U32>, t: &[u8], body: &[u8]) -> [u8; 32] {
+    mac.update(t);
+    mac.update(b".");
+    mac.update(body);
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyCodec;
+    use crate::time::UnixMillis;
+
+    const BODY: &[u8] = br#"{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{},"event_timestamp":"2026-01-02T03:04:05Z","data":{"amount":"12.50"}}"#;
+
+    // The digests of the spec's own table (Fynapse 1.3), not computed by this code.
+    const CURRENT: &str = "ce0b5d80b7c522bc38e9b5bff428dbc9590de12016e9aa81593167f1405d4fb2";
+    const DECODED: &str = "59fb7545eeb5f536d5123c4fea50f0c79abd7853267922476066fcdc2382b6a0";
+    const BODY_ALONE: &str = "885a0b58363c48b1b4e13af189eb126c9ac18c6519fe969c2e639457e17a5895";
+
+    fn verdict(header: &str, secret: &str, codec: KeyCodec) -> Verdict {
+        let delivery = Delivery {
+            body: BODY.to_vec(),
+            headers: [(HEADER.to_owned(), header.to_owned())].into(),
+            received_at: UnixMillis(1_767_323_045_000),
+        };
+        prove(delivery, &Keys::parse(secret, codec).unwrap(), 300)
+    }
+
+    #[test]
+    fn p4_the_key_codec_decides_which_key_signs() {
+        let secret = "bmV3LXNlY3JldC12YWx1ZS0wMDE=";
+        let header = |tag: &str| format!("t=1767323045,v1={tag}");
+        assert!(matches!(verdict(&header(CURRENT), secret, KeyCodec::Utf8), Verdict::Proven(_)));
+        assert!(matches!(verdict(&header(DECODED), secret, KeyCodec::Base64), Verdict::Proven(_)));
+        assert!(matches!(
+            verdict(&header(DECODED), secret, KeyCodec::Utf8),
+            Verdict::NotProven(_, Refusal::Mismatch)
+        ));
+        assert!(matches!(
+            verdict(&header(BODY_ALONE), secret, KeyCodec::Utf8),
+            Verdict::NotProven(_, Refusal::Mismatch)
+        ));
+    }
+
+    #[test]
+    fn p4_bounds_of_the_header_are_kept() {
+        let proven = |header: &str| {
+            matches!(verdict(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8), Verdict::Proven(_))
+        };
+        let with_elements = |n: usize| format!("t=1767323045,v1={CURRENT}{}", ",x=y".repeat(n - 2));
+        assert!(proven(&with_elements(16)));
+        assert!(!proven(&with_elements(17)));
+        let with_bytes = |n: usize| {
+            let start = format!("t=1767323045,v1={CURRENT},x=");
+            format!("{start}{}", "y".repeat(n - start.len()))
+        };
+        assert!(proven(&with_bytes(4096)));
+        assert!(!proven(&with_bytes(4097)));
+    }
+
+    #[test]
+    fn a_sender_signs_with_every_key_the_first_one_first() {
+        let keys =
+            Keys::parse(r#"["bmV3LXNlY3JldC12YWx1ZS0wMDE=","b2xkLXNlY3JldC12YWx1ZS0wMDE="]"#, KeyCodec::Utf8);
+        assert_eq!(
+            sign(UnixSecs(1_767_323_045), BODY, &keys.unwrap()),
+            format!(
+                "t=1767323045,v1={CURRENT},v1=c936e5972b5c821f59389204fdc6d056f40c491c2d854dfbe2223eaf030afe78"
+            )
+        );
+    }
+}

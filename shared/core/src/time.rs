@@ -1,0 +1,84 @@
+//! Points in time. Milliseconds and seconds are types, so that they cannot be mixed up.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+/// Seconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixSecs(pub i64);
+
+impl UnixMillis {
+    /// The whole second that this point lies in.
+    pub fn secs(self) -> UnixSecs {
+        UnixSecs(self.0.div_euclid(1_000))
+    }
+
+    /// This much later; stops at the end of time instead of wrapping.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC with three decimals, as CloudEvents wants `time`.
+    /// A point outside the years 0000–9999 is written as the epoch.
+    pub fn rfc3339(self) -> String {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .ok()
+            .filter(|at| (0..=9_999).contains(&at.year()))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            .format(RFC3339_MILLIS)
+            .unwrap_or_default()
+    }
+}
+
+impl UnixSecs {
+    /// How far apart two points are, whichever comes first. Never overflows.
+    pub fn distance(self, other: Self) -> u64 {
+        self.0.abs_diff(other.0)
+    }
+
+    /// This many days later; stops at the end of time instead of wrapping.
+    pub fn plus_days(self, days: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(days.saturating_mul(86_400)))
+    }
+}
+
+/// A span of whole days.
+pub const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_in_utc_with_milliseconds() {
+        assert_eq!(UnixMillis(1_767_323_045_123).rfc3339(), "2026-01-02T03:04:05.123Z");
+        assert_eq!(UnixMillis(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(UnixMillis(-1).rfc3339(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(UnixMillis(i64::MAX).rfc3339(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn distances_never_overflow() {
+        assert_eq!(UnixSecs(i64::MIN).distance(UnixSecs(i64::MAX)), u64::MAX);
+        assert_eq!(UnixMillis(i64::MAX).plus(Duration::MAX), UnixMillis(i64::MAX));
+        assert_eq!(UnixMillis(1).since(UnixMillis(2)), Duration::ZERO);
+        assert_eq!(UnixMillis(i64::MAX).since(UnixMillis(i64::MIN)), Duration::from_millis(i64::MAX as u64));
+    }
+}
