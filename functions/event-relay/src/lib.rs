@@ -1,1 +1,48 @@
+//! Runs the relay once: enqueues every event that was recorded and not enqueued.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use inbox_aws::Fault;
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::Common;
+use inbox_aws::inbox::Inbox;
+use inbox_aws::queue::Queue;
+use inbox_aws::relay::Relay;
+use inbox_core::limits::{RELAY_BUDGET_SECS, RELAY_RESERVE_MS};
+
+/// The function: built once per process.
+#[derive(Clone, Debug)]
+pub struct EventRelay {
+    relay: Relay,
+}
+
+impl EventRelay {
+    /// Builds it. Nothing is called yet.
+    pub fn new(common: &Common, clients: &Clients, clock: Clock) -> Self {
+        let inbox = Inbox::new(clients.dynamodb.clone(), &common.table, common.retention_days);
+        let queue = Queue::new(clients.sqs.clone(), &common.queue_url);
+        Self { relay: Relay::new(inbox, queue, clock) }
+    }
+
+    /// One run, within what is left of the invocation. What it was invoked with does not matter.
+    /// Fails if an AWS call failed, after it has done what it could: so that the function's errors can alarm.
+    pub async fn handle(&self, time_left: Duration) -> Result<Value, Fault> {
+        let reserve = Duration::from_millis(RELAY_RESERVE_MS);
+        let budget = Duration::from_secs(RELAY_BUDGET_SECS).min(time_left.saturating_sub(reserve));
+        let run = self.relay.run(budget).await;
+        match run.fault {
+            Some(fault) => Err(fault),
+            None => Ok(json!({
+                "found": run.found,
+                "sent": run.sent,
+                "failed": run.failed,
+                "quarantined": run.quarantined,
+                "left": run.left,
+                "oldest_due_age_secs": run.oldest_due_age_secs,
+            })),
+        }
+    }
+}

@@ -1,1 +1,92 @@
+//! Takes in Rightfoot's webhooks: proves the caller by the signed URL token (and, if set, by its address),
+//! records, enqueues, answers.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::{Common, ConfigError, Env};
+use inbox_aws::inbox::Inbox;
+use inbox_aws::queue::Queue;
+use inbox_aws::receive::Receiver;
+use inbox_aws::secrets::SecretCache;
+use inbox_core::delivery::{Provider, Refusal, Verdict};
+use inbox_core::keys::KeyCodec;
+use inbox_core::url_token::{self, AllowList, Subject};
+
+/// What the function is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every function is told.
+    pub common: Common,
+    /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
+    pub secret_id: String,
+    /// `RIGHTFOOT_ALLOWED_CIDRS`: addresses that may call, separated by commas; empty for all.
+    pub allowed: AllowList,
+    /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
+    pub revoked: BTreeSet<Subject>,
+}
+
+impl Config {
+    /// Reads it.
+    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+        const REVOKED: &str = "RIGHTFOOT_REVOKED_SUBJECTS";
+        let revoked = env.parsed_or(REVOKED, String::new())?;
+        let invalid =
+            |why: url_token::NotASubject| ConfigError::Invalid { name: REVOKED, why: why.to_string() };
+        let subjects = revoked.split(',').map(str::trim).filter(|subject| !subject.is_empty());
+        Ok(Self {
+            common: Common::read(env)?,
+            secret_id: env.required("RIGHTFOOT_URL_KEY_SECRET_ID")?,
+            allowed: env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default())?,
+            revoked: subjects.map(|subject| subject.parse().map_err(invalid)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The function: built once per process.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    receiver: Receiver,
+    secret: SecretCache,
+    allowed: AllowList,
+    revoked: Arc<BTreeSet<Subject>>,
+}
+
+impl Webhook {
+    /// Builds it. Nothing is called yet.
+    pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
+        let common = &config.common;
+        let inbox = Inbox::new(clients.dynamodb.clone(), &common.table, common.retention_days);
+        let queue = Queue::new(clients.sqs.clone(), &common.queue_url);
+        Self {
+            receiver: Receiver::new(inbox, queue, clock),
+            secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, KeyCodec::Utf8),
+            allowed: config.allowed.clone(),
+            revoked: Arc::new(config.revoked.clone()),
+        }
+    }
+
+    /// Loads the URL key: for the cold start.
+    pub async fn load_secret(&self) {
+        self.secret.load().await;
+    }
+
+    /// Takes in one delivery.
+    pub async fn handle(&self, request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
+        // The gateway's own word, never a header: a header is the caller's.
+        let permitted = self.allowed.permits(request.request_context.http.source_ip.as_deref());
+        let token = request.path_parameters.get("token").cloned().unwrap_or_default();
+        let prove = async |delivery| {
+            if !permitted {
+                return Some(Verdict::NotProven(delivery, Refusal::Address));
+            }
+            let prove = |delivery, keys: &_| url_token::prove(delivery, &token, keys, &self.revoked);
+            self.secret.prove(delivery, prove).await
+        };
+        self.receiver.receive(Provider::Rightfoot, request, prove).await
+    }
+}

@@ -1,1 +1,22 @@
+//! The AWS side of Balance Inbox: it carries out what `inbox-core` decides.
+//!
+//! ```text
+//!  delivery ──▶ receive ──▶ inbox (+ payload) ──▶ queue ──▶ mark
+//!                 │                                 ▲
+//!              secrets                            relay ◀── what was recorded and not enqueued
+//! ```
 
+pub mod clients;
+pub mod clock;
+pub mod config;
+mod fault;
+pub mod inbox;
+mod item;
+mod payload;
+pub mod queue;
+pub mod receive;
+pub mod relay;
+pub mod secrets;
+pub mod telemetry;
+
+pub use fault::{Cause, Fault};

@@ -52,7 +52,9 @@ impl Event {
     /// id may be counts as none.
     pub fn idempotency_key(&self) -> Option<&str> {
         match self.key.provider() {
-            Provider::Fynapse => self.proven.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES),
+            Provider::Fynapse => {
+                self.proven.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES)
+            }
             Provider::Rightfoot => None,
         }
     }
@@ -122,7 +124,9 @@ impl EventKey {
     /// The partition: the story that it belongs to.
     pub fn pk(&self) -> String {
         match self {
-            Self::RightfootCompletion { batch_id } | Self::RightfootAlert { batch_id, .. } => batch_pk(batch_id),
+            Self::RightfootCompletion { batch_id } | Self::RightfootAlert { batch_id, .. } => {
+                batch_pk(batch_id)
+            }
             Self::Fynapse { event_id } => format!("fynapse#event#{}", event_id.as_str()),
         }
     }
@@ -153,7 +157,9 @@ impl EventKey {
     /// share one.
     pub fn event_id(&self) -> String {
         match self {
-            Self::RightfootCompletion { batch_id } => format!("rightfoot/batch/{}/completed", encode(batch_id)),
+            Self::RightfootCompletion { batch_id } => {
+                format!("rightfoot/batch/{}/completed", encode(batch_id))
+            }
             Self::RightfootAlert { batch_id, event_uuid } => {
                 format!("rightfoot/batch/{}/alert/{}", encode(batch_id), encode(event_uuid))
             }

@@ -46,7 +46,9 @@ pub enum KeyError {
     #[error("the secret has more than {SECRETS_MAX} elements")]
     TooMany,
     /// JSON, but not an array of strings.
-    #[error("the secret is JSON but not an array of strings; store it as plain text or as [\"current\", \"previous\"]")]
+    #[error(
+        "the secret is JSON but not an array of strings; store it as plain text or as [\"current\", \"previous\"]"
+    )]
     NotStrings,
     /// Not decodable with the configured codec.
     #[error("the secret does not decode with the configured key codec")]

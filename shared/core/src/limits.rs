@@ -87,7 +87,9 @@ const _: () = {
     // A handler that is still at work must never meet the relay.
     assert!(HANDLER_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);
     assert!(RELAY_AGE_MS <= RELAY_BACKOFF_MAX_MS);
-    assert!(RELAY_BUDGET_SECS < 55 && RELAY_BUDGET_SECS * 1_000 + RELAY_RESERVE_MS <= RELAY_TIMEOUT_SECS * 1_000);
+    assert!(
+        RELAY_BUDGET_SECS < 55 && RELAY_BUDGET_SECS * 1_000 + RELAY_RESERVE_MS <= RELAY_TIMEOUT_SECS * 1_000
+    );
     assert!(INLINE_PAYLOAD_MAX_BYTES < MESSAGE_MAX_BYTES && MESSAGE_MAX_BYTES < RELAY_BATCH_BYTES);
     assert!(RELAY_BATCH_BYTES < SQS_MAX_BYTES);
     assert!(PART_MAX_BYTES < 400_000);

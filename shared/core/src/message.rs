@@ -151,7 +151,10 @@ mod tests {
         let message = compose(head(&alert()), Some(payload.as_bytes()));
         assert_eq!(message.body, format!("{ENVELOPE},\"data\":{payload}}}"));
         assert!(serde_json::from_str::<serde_json::Value>(&message.body).is_ok());
-        assert_eq!((message.provider, message.event_type.as_str()), (Provider::Rightfoot, "BALANCE_THRESHOLD_ALERT"));
+        assert_eq!(
+            (message.provider, message.event_type.as_str()),
+            (Provider::Rightfoot, "BALANCE_THRESHOLD_ALERT")
+        );
     }
 
     #[test]
@@ -165,7 +168,8 @@ mod tests {
     #[test]
     fn what_is_too_large_or_refused_by_sqs_travels_by_reference() {
         let key = alert();
-        let by_reference = format!(r#"{ENVELOPE},"dataref":"inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"}}"#);
+        let by_reference =
+            format!(r#"{ENVELOPE},"dataref":"inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"}}"#);
         let body = |payload: &[u8]| compose(head(&key), Some(payload)).body;
         assert_eq!(compose(head(&key), None).body, by_reference);
         assert_eq!(body("\"\u{ffff}\"".as_bytes()), by_reference);

@@ -110,7 +110,8 @@ mod tests {
             (Unavailable, (503, r#"{"error":"Unavailable"}"#), (503, r#"{"error":"Unavailable"}"#)),
         ];
         for (outcome, rightfoot, fynapse) in table {
-            for (provider, (status, body)) in [(Provider::Rightfoot, rightfoot), (Provider::Fynapse, fynapse)] {
+            for (provider, (status, body)) in [(Provider::Rightfoot, rightfoot), (Provider::Fynapse, fynapse)]
+            {
                 assert_eq!(
                     reply(provider, &outcome),
                     Reply { status, body: body.to_owned() },

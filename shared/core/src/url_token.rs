@@ -160,7 +160,9 @@ mod tests {
     #[test]
     fn p4_a_token_proves_its_subject_under_every_accepted_key() {
         for secret in ["local-rightfoot-url-key", r#"["newer","local-rightfoot-url-key"]"#] {
-            let Verdict::Proven(proven) = verdict(DEMO, secret, &[]) else { panic!("refused under {secret}") };
+            let Verdict::Proven(proven) = verdict(DEMO, secret, &[]) else {
+                panic!("refused under {secret}")
+            };
             assert_eq!(proven.subject().map(Subject::as_str), Some("demo"));
         }
     }

@@ -117,10 +117,7 @@ pub(crate) mod tests {
                 assert_eq!(unreadable(provider, body), Unreadable::NotJson, "{body}");
             }
             let not_utf8 = b"{\"event_id\":\"x\",\"event_type\":\"y\",\"z\":\"\xff\"}";
-            assert!(matches!(
-                read(proven(provider, not_utf8)),
-                Reading::Unreadable(_, Unreadable::NotJson)
-            ));
+            assert!(matches!(read(proven(provider, not_utf8)), Reading::Unreadable(_, Unreadable::NotJson)));
         }
     }
 

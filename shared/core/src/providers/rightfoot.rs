@@ -55,7 +55,8 @@ fn event_of(envelope: &Envelope<'_>) -> Found {
         Some(_) => return Found::UnknownType,
         None => return Found::Incomplete,
     };
-    let (Some(batch_id), Some(event_uuid)) = (present(&envelope.batch_id), present(&envelope.event_uuid)) else {
+    let (Some(batch_id), Some(event_uuid)) = (present(&envelope.batch_id), present(&envelope.event_uuid))
+    else {
         return Found::Incomplete;
     };
     let (Some(batch_id), Some(event_uuid)) = (Id::new(batch_id), Id::new(event_uuid)) else {

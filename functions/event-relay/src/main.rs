@@ -1,0 +1,27 @@
+//! The Lambda function `event-relay`.
+
+use anyhow::Context;
+use event_relay::EventRelay;
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::{Common, Env};
+use inbox_aws::telemetry;
+use lambda_runtime::{Error, LambdaEvent};
+use metrics_cloudwatch_embedded::lambda::handler::run;
+use serde_json::Value;
+use std::time::SystemTime;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let common = Common::read(&Env::process())?;
+    telemetry::log_to(common.log_level, std::io::stdout);
+    let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
+    let clients = Clients::from_env().await;
+    let relay = EventRelay::new(&common, &clients, Clock::system());
+    clients.warm_up(&common.table, &common.queue_url, async {}).await;
+    run(metrics, async |event: LambdaEvent<Value>| {
+        let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        Ok::<_, Error>(relay.handle(time_left).await?)
+    })
+    .await
+}

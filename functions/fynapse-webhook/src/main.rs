@@ -1,0 +1,26 @@
+//! The Lambda function `fynapse-webhook`.
+
+use anyhow::Context;
+use fynapse_webhook::{Config, Webhook};
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::Env;
+use inbox_aws::telemetry;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_runtime::{Error, LambdaEvent};
+use metrics_cloudwatch_embedded::lambda::handler::run;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let config = Config::read(&Env::process())?;
+    let common = &config.common;
+    telemetry::log_to(common.log_level, std::io::stdout);
+    let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
+    let clients = Clients::from_env().await;
+    let webhook = Webhook::new(&config, &clients, Clock::system());
+    clients.warm_up(&common.table, &common.queue_url, webhook.load_secret()).await;
+    run(metrics, async |event: LambdaEvent<ApiGatewayV2httpRequest>| {
+        Ok::<_, Error>(webhook.handle(event.payload).await)
+    })
+    .await
+}

@@ -1,0 +1,67 @@
+//! The SDK's clients, built once per process.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use tokio::time::timeout;
+
+use inbox_core::limits::WARM_UP_BUDGET_MS;
+
+/// The services that the functions call.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The inbox.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// The queues.
+    pub sqs: aws_sdk_sqs::Client,
+    /// The signing secrets.
+    pub secrets: aws_sdk_secretsmanager::Client,
+}
+
+impl Clients {
+    /// Clients with region, credentials and endpoints from the environment.
+    pub async fn from_env() -> Self {
+        Self::new(&aws_config::load_defaults(BehaviorVersion::latest()).await)
+    }
+
+    /// Clients over a given configuration. Time-outs and retries are ours: three quick attempts must fit into
+    /// a delivery's three seconds, and a frozen connection must not eat them.
+    pub fn new(sdk: &SdkConfig) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_millis(800))
+            .operation_attempt_timeout(Duration::from_millis(1_400))
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_millis(400));
+        let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(retries).build();
+        // Sending has one second with its mark: the relay, not a third attempt, is its safety net.
+        let sqs = aws_sdk_sqs::config::Builder::from(&sdk)
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_millis(500))
+                    .operation_attempt_timeout(Duration::from_millis(700))
+                    .build(),
+            )
+            .build();
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs),
+            secrets: aws_sdk_secretsmanager::Client::new(&sdk),
+        }
+    }
+
+    /// Opens the connections that a function needs, while the cold start still has its boosted CPU: DNS, TCP
+    /// and TLS cost the first delivery hundreds of milliseconds otherwise. `others` (the loading of secrets)
+    /// runs beside it. Errors are ignored, and 2 s is the end of it.
+    pub async fn warm_up(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
+        let table =
+            self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
+        let queue = self.sqs.get_queue_attributes().queue_url(queue_url);
+        let all = async { tokio::join!(table.send(), queue.send(), others) };
+        let _ = timeout(Duration::from_millis(WARM_UP_BUDGET_MS), all).await;
+    }
+}

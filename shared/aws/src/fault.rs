@@ -1,0 +1,68 @@
+//! What an AWS call can come to besides success, in words that may be logged.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_smithy_runtime_api::client::result::SdkError;
+
+/// A failed AWS call. Says which action and which kind of failure, never what was sent or answered (P8):
+/// service messages can quote the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {cause}")]
+pub struct Fault {
+    /// The IAM action, for example `dynamodb:PutItem`.
+    pub action: &'static str,
+    /// What went wrong.
+    pub cause: Cause,
+}
+
+/// Why an AWS call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No answer in time: it may have been applied.
+    Timeout,
+    /// No connection, or it broke: it may have been applied.
+    Connection,
+    /// The answer could not be read: it may have been applied.
+    Answer,
+    /// The service refused, with this error code.
+    Service(String),
+    /// What stands in the table is not of the form that we write.
+    Item,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("timed out"),
+            Self::Connection => f.write_str("connection failed"),
+            Self::Answer => f.write_str("unreadable answer"),
+            Self::Service(code) => f.write_str(code),
+            Self::Item => f.write_str("unreadable item"),
+        }
+    }
+}
+
+impl Fault {
+    pub(crate) fn of<E: ProvideErrorMetadata, R>(action: &'static str, error: &SdkError<E, R>) -> Self {
+        let cause = match error {
+            SdkError::TimeoutError(_) => Cause::Timeout,
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Cause::Timeout,
+            SdkError::ServiceError(answer) => match answer.err().code() {
+                Some(code) => Cause::Service(code.to_owned()),
+                None => Cause::Answer,
+            },
+            SdkError::ResponseError(_) => Cause::Answer,
+            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) | _ => Cause::Connection,
+        };
+        Self { action, cause }
+    }
+
+    pub(crate) const fn timeout(action: &'static str) -> Self {
+        Self { action, cause: Cause::Timeout }
+    }
+
+    pub(crate) const fn item(action: &'static str) -> Self {
+        Self { action, cause: Cause::Item }
+    }
+}

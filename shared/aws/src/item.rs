@@ -1,0 +1,112 @@
+//! The shapes that stand in the table, version 1: between attributes and what the core speaks of.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use inbox_core::event::{EventKey, Origin};
+use inbox_core::inbox::Trace;
+use inbox_core::time::{UnixMillis, UnixSecs};
+
+/// One item of the table.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The version of the shapes written here.
+pub(crate) const VERSION: i64 = 1;
+
+/// A string attribute.
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+/// A number attribute.
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// A binary attribute.
+pub(crate) fn binary(value: impl Into<Vec<u8>>) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
+}
+
+/// The primary key of an item.
+pub(crate) fn key(pk: &str, sk: &str) -> Item {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+/// Where a payload is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// In the record itself.
+    Inline(Vec<u8>),
+    /// Deflated, in this many part items, which may be deleted from then on.
+    Parts { count: u32, expire_at: UnixSecs },
+}
+
+/// An event record, as read.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) key: EventKey,
+    pub(crate) event_type: String,
+    pub(crate) origin: Origin,
+    pub(crate) received_at: UnixMillis,
+    pub(crate) trace: Trace,
+    pub(crate) payload_bytes: usize,
+    pub(crate) stored: Stored,
+    pub(crate) rev: u64,
+    /// While it still has to be enqueued: from when on.
+    pub(crate) due_at: Option<UnixMillis>,
+    pub(crate) attempts: u64,
+    pub(crate) refusals: u64,
+    pub(crate) replay: u64,
+}
+
+impl Record {
+    /// Reads an event record; `None` if it is not of our form.
+    pub(crate) fn read(item: &Item) -> Option<Self> {
+        let stored = match item.get("payload") {
+            Some(payload) => Stored::Inline(payload.as_b().ok()?.as_ref().to_vec()),
+            None => Stored::Parts {
+                count: unsigned(item, "parts")?.try_into().ok()?,
+                expire_at: UnixSecs(signed(item, "parts_expire_at")?),
+            },
+        };
+        Some(Self {
+            key: EventKey::from_table_key(string(item, "pk")?, string(item, "sk")?)?,
+            event_type: string(item, "type")?.to_owned(),
+            origin: Origin::from_name(string(item, "origin")?)?,
+            received_at: UnixMillis(signed(item, "received_at")?),
+            trace: trace(item)?,
+            payload_bytes: unsigned(item, "payload_bytes")?.try_into().ok()?,
+            stored,
+            rev: unsigned(item, "rev")?,
+            due_at: item.contains_key("due").then(|| signed(item, "due_at")).flatten().map(UnixMillis),
+            attempts: unsigned(item, "attempts").unwrap_or(0),
+            refusals: unsigned(item, "refusals").unwrap_or(0),
+            replay: unsigned(item, "replay").unwrap_or(0),
+        })
+    }
+}
+
+/// What a standing record says of the delivery that made it.
+pub(crate) fn trace(item: &Item) -> Option<Trace> {
+    Some(Trace {
+        delivery_id: string(item, "delivery_id")?.to_owned(),
+        payload_hash: string(item, "payload_hash")?.to_owned(),
+        idempotency_key: string(item, "idempotency_key").map(str::to_owned),
+    })
+}
+
+/// A string attribute's value.
+pub(crate) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn signed(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn unsigned(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}

@@ -1,0 +1,281 @@
+//! The way of a delivery, the same for both webhook functions: prove → read → record → send → mark → answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
+use inbox_core::event::{Event, Origin};
+use inbox_core::inbox::{Reason, Recorded};
+use inbox_core::limits::{
+    BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS, SEND_MIN_MS,
+};
+use inbox_core::message::{Head, compose};
+use inbox_core::providers::{Reading, read};
+use inbox_core::reply::{Outcome, Reply, reply};
+
+use crate::Fault;
+use crate::clock::Clock;
+use crate::inbox::{Inbox, Written};
+use crate::queue::Queue;
+
+/// What a webhook function needs to take in deliveries.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    inbox: Inbox,
+    queue: Queue,
+    clock: Clock,
+}
+
+/// What the log line says about the event, besides the outcome.
+#[derive(Default)]
+struct Seen {
+    event_id: String,
+    event_type: String,
+}
+
+impl Receiver {
+    /// Takes deliveries into this inbox, and puts their events on this queue.
+    pub fn new(inbox: Inbox, queue: Queue, clock: Clock) -> Self {
+        Self { inbox, queue, clock }
+    }
+
+    /// Takes in one delivery and says what to answer. `prove` decides who called; it answers `None` if that
+    /// cannot be decided, because no secret was ever loaded.
+    pub async fn receive(
+        &self,
+        provider: Provider,
+        request: ApiGatewayV2httpRequest,
+        prove: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
+    ) -> ApiGatewayV2httpResponse {
+        let started = Instant::now();
+        let deadline = started + Duration::from_millis(DELIVERY_DEADLINE_MS);
+        let mut seen = Seen::default();
+        let bytes = request.body.as_deref().map_or(0, str::len);
+        let outcome = match self.delivery(request) {
+            Ok(delivery) => self.decide(delivery, prove, deadline, &mut seen).await,
+            Err(outcome) => outcome,
+        };
+        count(provider, &outcome);
+        tracing::info!(
+            target: "delivery",
+            provider = provider.as_str(),
+            outcome = outcome.as_str(),
+            reason = outcome.reason(),
+            event_id = seen.event_id,
+            event_type = seen.event_type,
+            bytes,
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        );
+        response(reply(provider, &outcome))
+    }
+
+    /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
+    /// nothing.
+    fn delivery(&self, request: ApiGatewayV2httpRequest) -> Result<Delivery, Outcome> {
+        let body = request.body.unwrap_or_default();
+        let body = if request.is_base64_encoded {
+            if body.len() / 4 * 3 > BODY_MAX_BYTES {
+                return Err(Outcome::Unavailable);
+            }
+            STANDARD.decode(body).map_err(|_| Outcome::Refused(Refusal::Malformed))?
+        } else {
+            body.into_bytes()
+        };
+        if body.len() > BODY_MAX_BYTES {
+            return Err(Outcome::Unavailable);
+        }
+        Ok(Delivery { body, headers: headers(&request.headers), received_at: self.clock.now() })
+    }
+
+    async fn decide(
+        &self,
+        delivery: Delivery,
+        prove: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
+        deadline: Instant,
+        seen: &mut Seen,
+    ) -> Outcome {
+        match prove(delivery).await {
+            None => Outcome::Unavailable,
+            Some(Verdict::NotProven(_, refusal)) => Outcome::Refused(refusal),
+            Some(Verdict::Stale(stale)) => {
+                observe_age(stale.as_kept());
+                self.keep(stale.as_kept(), Reason::Stale, Outcome::Stale, deadline).await
+            }
+            Some(Verdict::Proven(proven)) => self.accept(proven, deadline, seen).await,
+        }
+    }
+
+    async fn accept(&self, proven: Proven, deadline: Instant, seen: &mut Seen) -> Outcome {
+        observe_age(&proven);
+        match read(proven) {
+            Reading::Event(event) => {
+                seen.event_id = event.key().event_id();
+                event.event_type().clone_into(&mut seen.event_type);
+                self.take(event, deadline).await
+            }
+            Reading::UnknownType(proven) => {
+                let reason = Reason::UnknownType;
+                self.keep(&proven, reason, Outcome::Quarantined(reason), deadline).await
+            }
+            Reading::UnusableId(proven) => {
+                let reason = Reason::UnusableId;
+                self.keep(&proven, reason, Outcome::Quarantined(reason), deadline).await
+            }
+            Reading::Unreadable(proven, why) => {
+                self.keep(&proven, Reason::Unreadable, Outcome::Unreadable(why), deadline).await
+            }
+        }
+    }
+
+    /// Records an event, and puts it on the queue if it is new.
+    async fn take(&self, event: Event, deadline: Instant) -> Outcome {
+        let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
+        match within(record_by, "dynamodb:GetItem", self.is_anothers(&event)).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let reason = Reason::SubjectMismatch;
+                return self.keep(event.proven(), reason, Outcome::Quarantined(reason), record_by).await;
+            }
+            Err(fault) => return unavailable(&fault),
+        }
+        let delivery_id = Uuid::new_v4().simple().to_string();
+        match within(record_by, "dynamodb:PutItem", self.inbox.record(&event, &delivery_id)).await {
+            Ok(Recorded::New) => {
+                self.enqueue(&event, deadline).await;
+                Outcome::Recorded
+            }
+            Ok(Recorded::Duplicate { other_key, payload_differs }) => {
+                let provider = event.key().provider().as_str();
+                metrics::counter!("other_key", "provider" => provider).increment(other_key.into());
+                metrics::counter!("payload_differs", "provider" => provider)
+                    .increment(payload_differs.into());
+                Outcome::Duplicate
+            }
+            Err(fault) => unavailable(&fault),
+        }
+    }
+
+    /// Whether the event's batch was submitted under another subject than the URL's. A batch that we do not
+    /// track is taken as a hint.
+    async fn is_anothers(&self, event: &Event) -> Result<bool, Fault> {
+        match (event.proven().subject(), event.key().batch_id()) {
+            (Some(subject), Some(batch_id)) => {
+                let tracked = self.inbox.tracked_subject(batch_id).await?;
+                Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
+    /// relay sends it: the answer is the same.
+    async fn enqueue(&self, event: &Event, deadline: Instant) {
+        let now = Instant::now();
+        let provider = event.key().provider().as_str();
+        if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
+            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            return;
+        }
+        let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
+        let proven = event.proven();
+        let head = Head {
+            key: event.key(),
+            event_type: event.event_type(),
+            origin: Origin::Webhook,
+            received_at: proven.received_at(),
+            replay: 0,
+        };
+        let message = compose(head, Some(proven.body()));
+        if let Err(fault) = within(send_by, "sqs:SendMessage", self.queue.send(&message)).await {
+            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            tracing::warn!(target: "delivery", provider, %fault, "left to the relay");
+            return;
+        }
+        let mark = self.inbox.mark_new(event.key(), self.clock.now());
+        match within(send_by, "dynamodb:UpdateItem", mark).await {
+            Ok(Written::Applied) => {}
+            Ok(Written::Overtaken) => metrics::counter!("late_mark", "provider" => provider).increment(1),
+            Err(fault) => tracing::warn!(target: "delivery", provider, %fault, "sent, not marked"),
+        }
+    }
+
+    /// Puts a delivery into quarantine. Once it stands there the outcome is `kept`.
+    async fn keep(&self, proven: &Proven, reason: Reason, kept: Outcome, deadline: Instant) -> Outcome {
+        match within(deadline, "dynamodb:UpdateItem", self.inbox.quarantine(proven, reason)).await {
+            Ok(()) => {
+                let provider = proven.provider().as_str();
+                metrics::counter!("quarantined", "provider" => provider, "reason" => reason.as_str())
+                    .increment(1);
+                kept
+            }
+            Err(fault) => unavailable(&fault),
+        }
+    }
+}
+
+/// Whether the sender re-stamps `t` on each attempt is not documented: the ages tell.
+fn observe_age(proven: &Proven) {
+    if let Proof::Signature { signed_at } = proven.proof() {
+        let age_secs = u32::try_from(proven.received_at().secs().distance(*signed_at)).unwrap_or(u32::MAX);
+        metrics::histogram!("signature_age", "provider" => proven.provider().as_str()).record(age_secs);
+    }
+}
+
+fn count(provider: Provider, outcome: &Outcome) {
+    let provider = provider.as_str();
+    metrics::counter!("received", "provider" => provider).increment(1);
+    match outcome {
+        Outcome::Refused(refusal) => {
+            metrics::counter!("refused", "provider" => provider, "reason" => refusal.as_str()).increment(1);
+        }
+        Outcome::Recorded | Outcome::Duplicate | Outcome::Stale | Outcome::Unavailable => {
+            metrics::counter!(outcome.as_str(), "provider" => provider).increment(1);
+        }
+        // Counted with its reason where it is written.
+        Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}
+    }
+}
+
+fn unavailable(fault: &Fault) -> Outcome {
+    tracing::warn!(target: "delivery", %fault, "not decided");
+    Outcome::Unavailable
+}
+
+/// The first of the action's own end and the deadline. After the deadline its outcome is unknown.
+async fn within<T>(
+    deadline: Instant,
+    action: &'static str,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    timeout_at(deadline, work).await.unwrap_or(Err(Fault::timeout(action)))
+}
+
+fn headers(map: &HeaderMap) -> BTreeMap<String, String> {
+    let mut headers = BTreeMap::<String, String>::new();
+    for (name, value) in map {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|all| {
+                all.push(',');
+                all.push_str(&value);
+            })
+            .or_insert_with(|| value.to_string());
+    }
+    headers
+}
+
+fn response(reply: Reply) -> ApiGatewayV2httpResponse {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = reply.status.into();
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.body = Some(reply.body.into());
+    response
+}

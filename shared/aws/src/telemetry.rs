@@ -1,0 +1,79 @@
+//! Logs and metrics.
+//!
+//! # What may be logged
+//!
+//! One JSON line per delivery and per relay run: provider, outcome, reason, event id, type, sizes, durations,
+//! counts, and for a failed AWS call its IAM action and error code. Nothing else: no payload, path, header
+//! value, token, secret, address, service message or `Debug` of a request (P8).
+//!
+//! Only our own targets are logged at all. The runtime and the SDK print whole bodies at TRACE and quote what
+//! they could not read at ERROR, so their targets are off, whatever the level: that is fixed here and not a
+//! setting.
+
+use std::io::Write;
+
+use metrics_cloudwatch_embedded::Collector;
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The targets that are logged.
+const OURS: [&str; 4] = ["delivery", "relay", "secrets", "start"];
+
+/// Every metric that the functions emit.
+pub const METRICS: [&str; 16] = [
+    "received",
+    "recorded",
+    "duplicate",
+    "other_key",
+    "payload_differs",
+    "late_mark",
+    "quarantined",
+    "refused",
+    "stale_but_authentic",
+    "unavailable",
+    "enqueue_failed",
+    "relayed",
+    "relay_failed",
+    "oldest_due_age",
+    "signature_age",
+    "secret_fetch_failed",
+];
+
+/// Logs our own targets from `level` on, one JSON object a line, to `writer`.
+/// Does nothing if the process logs already.
+pub fn log_to<W>(level: Level, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let ours = OURS.map(|target| (target, LevelFilter::from_level(level)));
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(writer);
+    let only_ours = Targets::new().with_targets(ours).with_default(LevelFilter::OFF);
+    let _ = tracing_subscriber::registry().with(only_ours).with(lines).try_init();
+}
+
+/// Collects metrics for CloudWatch's embedded metric format. They are written by [`flush`], or by the
+/// runtime's wrapper after each invocation.
+pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
+    let collector =
+        metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(namespace).init().ok()?;
+    metrics::describe_gauge!(
+        "oldest_due_age",
+        metrics::Unit::Seconds,
+        "age of the oldest event not enqueued"
+    );
+    metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of proven signatures");
+    Some(collector)
+}
+
+/// Writes the metrics collected so far.
+pub fn flush(collector: &Collector, writer: impl Write) {
+    let _ = collector.flush(writer);
+}
