@@ -1,1 +1,18 @@
+//! Balance Inbox on one machine.
+//!
+//! The handlers, the relay and the AWS SDK are the real ones. What AWS would bring is embedded: DynamoDB
+//! (dynoxide), SQS and Secrets Manager (winterbaume), and a stand-in for API Gateway.
+//!
+//! ```text
+//!  senders ──HTTP──▶ gateway ──▶ the functions ──SDK──▶ wire (log, faults) ──▶ engine
+//!                                                       any AWS client ──HTTP──┘
+//! ```
 
+pub mod demo;
+pub mod engine;
+pub mod gateway;
+pub mod load;
+pub mod senders;
+pub mod serve;
+pub mod system;
+pub mod wire;

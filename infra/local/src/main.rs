@@ -1,1 +1,2 @@
+//! The command `local`.
 fn main() {}

@@ -35,11 +35,12 @@ pub(crate) async fn store(
     let deflated = deflate(payload);
     let pieces: Vec<&[u8]> = deflated.chunks(PART_MAX_BYTES).collect();
     let count = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-    stream::iter(pieces.into_iter().zip(0..count))
+    let puts: Vec<_> = pieces
+        .into_iter()
+        .zip(0..)
         .map(|(piece, n)| put_part(db, table, hash, n, piece, expire_at))
-        .buffer_unordered(CONCURRENT_PARTS)
-        .try_collect::<Vec<_>>()
-        .await?;
+        .collect();
+    stream::iter(puts).buffer_unordered(CONCURRENT_PARTS).try_collect::<Vec<_>>().await?;
     Ok(Stored::Parts { count, expire_at })
 }
 

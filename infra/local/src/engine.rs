@@ -1,0 +1,128 @@
+//! Embedded DynamoDB, SQS and Secrets Manager, behind AWS's own wire format.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use dynoxide::Database;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use winterbaume_core::{MockRequest, MockResponse, MockService};
+use winterbaume_secretsmanager::SecretsManagerService;
+use winterbaume_sqs::SqsService;
+
+/// Where the embedded SQS believes itself to be; queue URLs start with it.
+const SQS_HOME: &str = "https://sqs.us-east-1.amazonaws.com/";
+/// Largest request that the AWS endpoint reads: DynamoDB's own bound.
+const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The three services. Clones share them.
+#[derive(Clone)]
+pub struct Engine(Arc<Services>);
+
+struct Services {
+    dynamodb_url: String,
+    dynamodb: JoinHandle<()>,
+    http: reqwest::Client,
+    sqs: SqsService,
+    secrets: SecretsManagerService,
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.dynamodb.abort();
+    }
+}
+
+impl Engine {
+    /// Services that forget everything when they are dropped.
+    pub async fn in_memory() -> anyhow::Result<Self> {
+        Self::over(Database::memory().context("embedded DynamoDB")?).await
+    }
+
+    /// The table stands in this file; queues and secrets are in memory.
+    pub async fn in_file(path: &Path) -> anyhow::Result<Self> {
+        let file = path.to_str().context("the data directory's name is not UTF-8")?;
+        let db = Database::new(file).with_context(|| format!("cannot open {file}"))?;
+        Self::over(db).await
+    }
+
+    async fn over(db: Database) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let dynamodb_url = format!("http://{}/", listener.local_addr()?);
+        Ok(Self(Arc::new(Services {
+            dynamodb_url,
+            dynamodb: tokio::spawn(dynoxide::server::serve_on(listener, db)),
+            http: reqwest::Client::builder().no_proxy().build()?,
+            sqs: SqsService::new(),
+            secrets: SecretsManagerService::new(),
+        })))
+    }
+
+    /// Answers one request of an AWS client.
+    pub async fn answer(&self, headers: HeaderMap, body: Bytes) -> MockResponse {
+        let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let service = target.split('.').next().unwrap_or_default().to_owned();
+        let request = MockRequest { method: "POST".to_owned(), uri: SQS_HOME.to_owned(), headers, body };
+        match service.as_str() {
+            "DynamoDB_20120810" => self.dynamodb(request).await,
+            "AmazonSQS" => self.0.sqs.handle(request).await,
+            "secretsmanager" => self.0.secrets.handle(request).await,
+            _ => MockResponse::json(
+                404,
+                r#"{"__type":"UnknownOperationException","message":"here are DynamoDB, SQS and Secrets Manager"}"#,
+            ),
+        }
+    }
+
+    async fn dynamodb(&self, request: MockRequest) -> MockResponse {
+        let mut headers = request.headers;
+        headers.remove("host");
+        headers.remove("content-length");
+        let sent = self.0.http.post(&self.0.dynamodb_url).headers(headers).body(request.body).send().await;
+        let answer = async {
+            let answer = sent?;
+            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            Ok::<_, reqwest::Error>(MockResponse { status, headers, body: answer.bytes().await? })
+        };
+        answer.await.unwrap_or_else(|_| MockResponse::json(500, r#"{"__type":"InternalServerError"}"#))
+    }
+
+    /// An HTTP endpoint for any AWS client. `base_url` is its own address: queue URLs lead back to it.
+    pub fn endpoint(&self, base_url: String) -> Router {
+        Router::new().fallback(answer_http).with_state((self.clone(), base_url))
+    }
+}
+
+async fn answer_http(
+    State((engine, base_url)): State<(Engine, String)>,
+    request: axum::extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, REQUEST_MAX_BYTES).await else {
+        return Response::builder()
+            .status(StatusCode::PAYLOAD_TOO_LARGE)
+            .body(Body::empty())
+            .unwrap_or_default();
+    };
+    let answer = engine.answer(parts.headers, body).await;
+    let is_text = std::str::from_utf8(&answer.body).ok();
+    let body = match is_text.filter(|text| text.contains(SQS_HOME)) {
+        Some(text) => Bytes::from(text.replace(SQS_HOME, &format!("{base_url}/"))),
+        None => answer.body,
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in &answer.headers {
+        // The body may have become longer, and a checksum of the old one would be wrong.
+        if name != "content-length" && name != "x-amz-crc32" && name != "transfer-encoding" {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    response
+}

@@ -1,0 +1,161 @@
+//! The stand-in for API Gateway's HTTP API: payload format 2.0 in, a status and a body out.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use serde_json::{Map, Value, json};
+
+use fynapse_webhook::Webhook as Fynapse;
+use rightfoot_webhook::Webhook as Rightfoot;
+
+use crate::wire::mortal;
+
+/// Largest body that API Gateway takes.
+const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
+/// Largest invocation that Lambda takes.
+const INVOCATION_MAX_BYTES: usize = 6 * 1024 * 1024;
+
+/// The functions behind the routes.
+#[derive(Clone, Debug)]
+pub struct Functions {
+    /// `POST /webhooks/fynapse`
+    pub fynapse: Fynapse,
+    /// `POST /webhooks/rightfoot/{token}`
+    pub rightfoot: Rightfoot,
+}
+
+/// The webhook routes. Anything else is answered 404, as the gateway does.
+pub fn routes(functions: Functions) -> Router {
+    Router::new()
+        .route("/webhooks/fynapse", post(fynapse).fallback(not_found))
+        .route("/webhooks/rightfoot/{token}", post(rightfoot).fallback(not_found))
+        .fallback(not_found)
+        .with_state(functions)
+}
+
+async fn fynapse(
+    State(functions): State<Functions>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    match invocation("POST /webhooks/fynapse", None, from, request).await {
+        Ok(invocation) => answer(mortal(functions.fynapse.handle(invocation)).await),
+        Err(refused) => refused,
+    }
+}
+
+async fn rightfoot(
+    State(functions): State<Functions>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+    request: Request,
+) -> Response {
+    match invocation("POST /webhooks/rightfoot/{token}", Some(token), from, request).await {
+        Ok(invocation) => answer(mortal(functions.rightfoot.handle(invocation)).await),
+        Err(refused) => refused,
+    }
+}
+
+async fn not_found() -> Response {
+    gateways_own(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// What the function is invoked with. Too large for the gateway or for Lambda is the gateway's own 413.
+async fn invocation(
+    route_key: &str,
+    token: Option<String>,
+    from: SocketAddr,
+    request: Request,
+) -> Result<ApiGatewayV2httpRequest, Response> {
+    let too_long = || gateways_own(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, BODY_MAX_BYTES).await.map_err(|_| too_long())?;
+    let (body, is_base64) = encoded(&parts.headers, &body);
+    let path = parts.uri.path();
+    let mut invocation = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": joined(&parts.headers),
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "local",
+            "domainName": "localhost",
+            "routeKey": route_key,
+            "stage": "$default",
+            "timeEpoch": 0,
+            "http": {
+                "method": "POST",
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": from.ip().to_string(),
+                "userAgent": "",
+            },
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    });
+    if let (Some(token), Some(fields)) = (token, invocation.as_object_mut()) {
+        fields.insert("pathParameters".to_owned(), json!({"token": token}));
+    }
+    if invocation.to_string().len() > INVOCATION_MAX_BYTES {
+        return Err(too_long());
+    }
+    serde_json::from_value(invocation)
+        .map_err(|_| gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+}
+
+/// The gateway hands over text as text, and the rest in base64: also a body without a content type.
+fn encoded(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_text = media_type.starts_with("text/")
+        || ["application/json", "application/xml", "application/javascript"].contains(&media_type.as_str());
+    match std::str::from_utf8(body).ok().filter(|_| is_text) {
+        Some(text) => (text.to_owned(), false),
+        None => (STANDARD.encode(body), true),
+    }
+}
+
+fn joined(headers: &HeaderMap) -> Map<String, Value> {
+    headers
+        .keys()
+        .map(|name| {
+            let values: Vec<_> =
+                headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            (name.as_str().to_owned(), Value::String(values.join(",")))
+        })
+        .collect()
+}
+
+/// A function that died is answered 500 by the gateway.
+fn answer(done: Option<ApiGatewayV2httpResponse>) -> Response {
+    let Some(done) = done else {
+        return gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    };
+    let body = done.body.map(|body| body.to_vec()).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = u16::try_from(done.status_code)
+        .ok()
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.headers_mut() = done.headers;
+    response
+}
+
+fn gateways_own(status: StatusCode, message: &str) -> Response {
+    let mut response = Response::new(Body::from(json!({"message": message}).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,266 @@
+//! The whole system, wired as in AWS.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use aws_sdk_sqs::types::QueueAttributeName;
+use axum::Router;
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::Common;
+use inbox_aws::inbox::Inbox;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::limits::{QUEUE_RETENTION_DAYS, RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
+use inbox_core::url_token::{self, AllowList, Subject};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::engine::Engine;
+use crate::gateway::{self, Functions};
+use crate::wire::Wire;
+
+/// The table's name.
+pub const TABLE: &str = "inbox";
+/// The queue's name.
+pub const QUEUE: &str = "events";
+/// The dead-letter queue's name.
+pub const DEAD: &str = "events-dead";
+/// The name of the secret that Fynapse signs with.
+pub const FYNAPSE_SECRET: &str = "fynapse-signing";
+/// The name of the secret that signs Rightfoot's URLs.
+pub const RIGHTFOOT_URL_KEY: &str = "rightfoot-url-key";
+
+/// What the system is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file that the table stands in; `None` for memory.
+    pub file: Option<PathBuf>,
+    /// Accepted Fynapse secrets; the first one signs.
+    pub fynapse_secrets: Vec<String>,
+    /// The key that signs Rightfoot's URLs.
+    pub rightfoot_url_key: String,
+    /// Addresses that may call as Rightfoot.
+    pub allowed: AllowList,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Options {
+    /// In memory, with the secrets that the README shows.
+    pub fn in_memory(clock: Clock) -> Self {
+        Self {
+            file: None,
+            fynapse_secrets: vec!["local-fynapse-secret".to_owned()],
+            rightfoot_url_key: "local-rightfoot-url-key".to_owned(),
+            allowed: AllowList::default(),
+            clock,
+        }
+    }
+}
+
+/// The system without its HTTP side: engines, functions, and the wire between them.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Carries the calls of the functions.
+    pub wire: Wire,
+    /// The webhook functions.
+    pub functions: Functions,
+    /// The relay function.
+    pub relay: event_relay::EventRelay,
+    /// The inbox, by a wire of its own on which nothing fails.
+    pub inbox: Inbox,
+    /// Clients of an onlooker, by that wire.
+    pub onlooker: Clients,
+    /// The time.
+    pub clock: Clock,
+    options: Options,
+}
+
+impl System {
+    /// Starts the engines, makes table, queues and secrets where they are not there yet, and builds the
+    /// functions.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let engine = match &options.file {
+            Some(file) => Engine::in_file(file).await?,
+            None => Engine::in_memory().await?,
+        };
+        let wire = Wire::new(engine.clone());
+        let onlooker = Clients::new(&sdk_config(&Wire::new(engine)));
+        create_table(&onlooker).await.context("create the table")?;
+        let queue_url = create_queues(&onlooker).await.context("create the queues")?;
+        create_secrets(&onlooker, &options).await.context("create the secrets")?;
+
+        let clients = Clients::new(&sdk_config(&wire));
+        let clock = options.clock.clone();
+        let common = Common {
+            table: TABLE.to_owned(),
+            queue_url,
+            retention_days: RETENTION_MIN_DAYS,
+            metrics_namespace: "BalanceInbox".to_owned(),
+            log_level: tracing::Level::INFO,
+        };
+        let fynapse = fynapse_webhook::Config {
+            common: common.clone(),
+            secret_id: FYNAPSE_SECRET.to_owned(),
+            key_codec: KeyCodec::Utf8,
+            tolerance_secs: TOLERANCE_SECS,
+        };
+        let rightfoot = rightfoot_webhook::Config {
+            common: common.clone(),
+            secret_id: RIGHTFOOT_URL_KEY.to_owned(),
+            allowed: options.allowed.clone(),
+            revoked: Default::default(),
+        };
+        let functions = Functions {
+            fynapse: fynapse_webhook::Webhook::new(&fynapse, &clients, clock.clone()),
+            rightfoot: rightfoot_webhook::Webhook::new(&rightfoot, &clients, clock.clone()),
+        };
+        Ok(Self {
+            wire,
+            functions,
+            relay: event_relay::EventRelay::new(&common, &clients, clock.clone()),
+            inbox: Inbox::new(onlooker.dynamodb.clone(), TABLE, RETENTION_MIN_DAYS),
+            onlooker,
+            clock,
+            options,
+        })
+    }
+
+    /// The keys that Fynapse signs with.
+    pub fn fynapse_keys(&self) -> anyhow::Result<Keys> {
+        Ok(Keys::parse(&fynapse_value(&self.options), KeyCodec::Utf8)?)
+    }
+
+    /// The token of a URL for this subject.
+    pub fn mint(&self, subject: &Subject) -> anyhow::Result<String> {
+        let keys = Keys::parse(&self.options.rightfoot_url_key, KeyCodec::Utf8)?;
+        url_token::mint(subject, &keys).context("the URL key is empty")
+    }
+
+    /// The queue's URL, as the SDK's clients of this system know it.
+    pub async fn queue_url(&self, name: &str) -> anyhow::Result<String> {
+        let answer = self.onlooker.sqs.get_queue_url().queue_name(name).send().await?;
+        answer.queue_url.context("no such queue")
+    }
+
+    /// The webhook routes.
+    pub fn routes(&self) -> Router {
+        gateway::routes(self.functions.clone())
+    }
+
+    /// Runs the relay again and again, with this pause between two runs, until the handle is aborted.
+    pub fn run_relay_every(&self, pause: Duration) -> JoinHandle<()> {
+        let relay = self.relay.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(pause);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                // A failed run has said so in the log; the next one takes over.
+                let _ = crate::wire::mortal(relay.handle(Duration::from_secs(60))).await;
+            }
+        })
+    }
+}
+
+/// Serves routes on a listener, until the handle is aborted.
+pub fn serve(listener: TcpListener, routes: Router) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let _ = axum::serve(listener, service).await;
+    })
+}
+
+fn sdk_config(wire: &Wire) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(wire.http_client())
+        .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
+            aws_smithy_async::rt::sleep::TokioSleep::new(),
+        ))
+        .time_source(aws_smithy_async::time::SharedTimeSource::new(
+            aws_smithy_async::time::SystemTimeSource::new(),
+        ))
+        .build()
+}
+
+async fn create_table(clients: &Clients) -> anyhow::Result<()> {
+    if clients.dynamodb.describe_table().table_name(TABLE).send().await.is_ok() {
+        return Ok(());
+    }
+    let attribute = |name: &str, of: ScalarAttributeType| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(of).build()
+    };
+    let key = |name: &str, of: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(of).build();
+    let due = GlobalSecondaryIndex::builder()
+        .index_name("due")
+        .key_schema(key("due", KeyType::Hash)?)
+        .key_schema(key("due_at", KeyType::Range)?)
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build()?;
+    clients
+        .dynamodb
+        .create_table()
+        .table_name(TABLE)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
+        .attribute_definitions(attribute("sk", ScalarAttributeType::S)?)
+        .attribute_definitions(attribute("due", ScalarAttributeType::S)?)
+        .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
+        .key_schema(key("pk", KeyType::Hash)?)
+        .key_schema(key("sk", KeyType::Range)?)
+        .global_secondary_indexes(due)
+        .send()
+        .await?;
+    Ok(())
+}
+
+async fn create_queues(clients: &Clients) -> anyhow::Result<String> {
+    let create = |name: &str| {
+        clients
+            .sqs
+            .create_queue()
+            .queue_name(name)
+            .attributes(
+                QueueAttributeName::MessageRetentionPeriod,
+                (QUEUE_RETENTION_DAYS * 86_400).to_string(),
+            )
+            .attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECS.to_string())
+    };
+    create(DEAD).send().await?;
+    let redrive = json!({
+        "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:123456789012:{DEAD}"),
+        "maxReceiveCount": 5,
+    });
+    let events =
+        create(QUEUE).attributes(QueueAttributeName::RedrivePolicy, redrive.to_string()).send().await?;
+    events.queue_url.context("the queue has no URL")
+}
+
+async fn create_secrets(clients: &Clients, options: &Options) -> anyhow::Result<()> {
+    for (name, value) in
+        [(FYNAPSE_SECRET, fynapse_value(options)), (RIGHTFOOT_URL_KEY, options.rightfoot_url_key.clone())]
+    {
+        clients.secrets.create_secret().name(name).secret_string(value).send().await?;
+    }
+    Ok(())
+}
+
+fn fynapse_value(options: &Options) -> String {
+    match options.fynapse_secrets.as_slice() {
+        [one] => one.clone(),
+        several => json!(several).to_string(),
+    }
+}

@@ -1,0 +1,258 @@
+//! The SDK's HTTP connector: it leads to the embedded engines, keeps a log of the calls, and is where faults
+//! go in, as they do in life.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use tokio::sync::Notify;
+use winterbaume_core::MockResponse;
+
+use inbox_core::event::EventKey;
+
+use crate::engine::Engine;
+
+/// One AWS call, as it leaves the SDK. A retry of the SDK is a call of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// How many calls this wire carried before.
+    pub index: usize,
+    /// The operation, for example `PutItem`.
+    pub operation: String,
+    /// The events that it is about, by id: of a batch, several.
+    pub events: Vec<String>,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// Refused for its rate; not applied.
+    Throttled,
+    /// Answered 500; not applied.
+    ServerError,
+    /// The connection broke before it was applied.
+    ResetBefore,
+    /// Applied, and the answer never came.
+    TimeoutAfter,
+    /// Refused for a missing permission; not applied.
+    AccessDenied,
+    /// Applied, and the answer is not readable.
+    MalformedAnswer,
+    /// The process dies before the call.
+    CrashBefore,
+    /// The call is applied, and the process dies before its answer.
+    CrashAfter,
+}
+
+impl Fault {
+    /// Whether, after this fault, the caller cannot know if the call was applied.
+    pub const fn leaves_outcome_unknown(self) -> bool {
+        match self {
+            Self::Throttled | Self::AccessDenied => false,
+            Self::ServerError
+            | Self::ResetBefore
+            | Self::TimeoutAfter
+            | Self::MalformedAnswer
+            | Self::CrashBefore
+            | Self::CrashAfter => true,
+        }
+    }
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is still on its way.
+    Open,
+    /// The engine answered with this HTTP status.
+    Answered(u16),
+    /// A fault went in.
+    Faulted(Fault),
+}
+
+/// Decides which call fails, and how.
+pub type Plan = dyn Fn(&Call) -> Option<Fault> + Send + Sync;
+
+tokio::task_local! {
+    /// Told when the process that makes the calls dies.
+    static LIFE: Arc<Notify>;
+}
+
+/// Runs `work` as one process: a crash fault ends it then and there, with `None`.
+pub async fn mortal<T>(work: impl Future<Output = T>) -> Option<T> {
+    let death = Arc::new(Notify::new());
+    LIFE.scope(death.clone(), async {
+        tokio::select! {
+            biased;
+            () = death.notified() => None,
+            done = work => Some(done),
+        }
+    })
+    .await
+}
+
+/// A connector to an engine.
+#[derive(Clone)]
+pub struct Wire(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    plan: Mutex<Arc<Plan>>,
+    log: Mutex<Vec<(Call, Fate)>>,
+}
+
+impl Wire {
+    /// A wire without faults.
+    pub fn new(engine: Engine) -> Self {
+        Self(Arc::new(Inner { engine, plan: Mutex::new(Arc::new(|_: &Call| None)), log: Mutex::default() }))
+    }
+
+    /// From now on, this decides which calls fail.
+    pub fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        *self.0.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    }
+
+    /// From now on, nothing fails.
+    pub fn heal(&self) {
+        self.plan(|_| None);
+    }
+
+    /// The calls so far, and what became of them.
+    pub fn log(&self) -> Vec<(Call, Fate)> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the calls so far; the next one has index 0.
+    pub fn clear_log(&self) {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The engine at the other end.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// This wire as an HTTP client for the SDK.
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(self.clone())
+    }
+
+    fn open(&self, operation: String, events: Vec<String>) -> Call {
+        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = Call { index: log.len(), operation, events };
+        log.push((call.clone(), Fate::Open));
+        call
+    }
+
+    fn close(&self, call: &Call, fate: Fate) {
+        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = log.get_mut(call.index).filter(|entry| entry.0 == *call) {
+            entry.1 = fate;
+        }
+    }
+
+    async fn carry(self, headers: HeaderMap, body: Bytes) -> Result<HttpResponse, ConnectorError> {
+        let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let call = self.open(operation, events_of(&body));
+        let plan = self.0.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(fault) = plan(&call) else {
+            let answer = self.0.engine.answer(headers, body).await;
+            self.close(&call, Fate::Answered(answer.status));
+            return Ok(response(answer));
+        };
+        self.close(&call, Fate::Faulted(fault));
+        let refusal = |status, code: &str| {
+            Ok(response(MockResponse::json(status, format!(r#"{{"__type":"{code}","message":"injected"}}"#))))
+        };
+        match fault {
+            Fault::Throttled => refusal(400, "ThrottlingException"),
+            Fault::ServerError => refusal(500, "InternalServerError"),
+            Fault::AccessDenied => refusal(400, "AccessDeniedException"),
+            Fault::ResetBefore => Err(ConnectorError::io("connection reset (injected)".into())),
+            Fault::TimeoutAfter => {
+                self.0.engine.answer(headers, body).await;
+                Err(ConnectorError::timeout("no answer (injected)".into()))
+            }
+            Fault::MalformedAnswer => {
+                self.0.engine.answer(headers, body).await;
+                Ok(response(MockResponse::json(200, "<html>")))
+            }
+            Fault::CrashBefore => die().await,
+            Fault::CrashAfter => {
+                self.0.engine.answer(headers, body).await;
+                die().await
+            }
+        }
+    }
+}
+
+async fn die() -> ! {
+    // Outside of `mortal` nobody listens, and the call hangs until its time-out.
+    let _ = LIFE.try_with(|death| death.notify_one());
+    std::future::pending().await
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut headers = HeaderMap::new();
+        for (name, value) in request.headers() {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
+        let body = request.body().bytes().map(Bytes::copy_from_slice).unwrap_or_default();
+        HttpConnectorFuture::new(self.clone().carry(headers, body))
+    }
+}
+
+impl HttpClient for Wire {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+fn response(answer: MockResponse) -> HttpResponse {
+    let status = StatusCode::try_from(answer.status)
+        .unwrap_or(StatusCode::try_from(500).unwrap_or_else(|_| unreachable!()));
+    let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
+    for (name, value) in &answer.headers {
+        if let Ok(value) = value.to_str() {
+            response.headers_mut().insert(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    response
+}
+
+/// The events that a request is about: by the key of a record, or by the id inside a message.
+fn events_of(body: &[u8]) -> Vec<String> {
+    let Ok(request) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+    let key = |holder: &Value| {
+        let (pk, sk) = (holder.pointer("/pk/S")?.as_str()?, holder.pointer("/sk/S")?.as_str()?);
+        EventKey::from_table_key(pk, sk).map(|key| key.event_id())
+    };
+    let message = |holder: &Value| {
+        let event: Value = serde_json::from_str(holder.get("MessageBody")?.as_str()?).ok()?;
+        event.get("id")?.as_str().map(str::to_owned)
+    };
+    let holders = [request.get("Item"), request.get("Key"), Some(&request)].into_iter().flatten();
+    let entries = request.get("Entries").and_then(Value::as_array).into_iter().flatten();
+    holders.clone().filter_map(key).chain(holders.chain(entries).filter_map(message)).collect()
+}
