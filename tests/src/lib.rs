@@ -1,1 +1,311 @@
+//! A world to test in: the whole system over embedded engines, with the time in the test's hand.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test's own code: a surprise shall end the test"
+)]
+
+pub mod bootstrap;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use inbox_aws::Fault;
+use inbox_aws::clock::Clock;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::signature;
+use inbox_core::time::UnixMillis;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use local::system::{Options, System, TABLE};
+use local::wire::mortal;
+use serde_json::{Value, json};
+
+/// When every test begins.
+pub const START: UnixMillis = UnixMillis(1_767_323_045_000);
+/// The secret that Fynapse signs with.
+pub const FYNAPSE_SECRET: &str = "local-fynapse-secret";
+/// The subject of the URL that Rightfoot calls.
+pub const SUBJECT: &str = "demo";
+
+/// An item of the table.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The system, and the world around it.
+#[derive(Clone)]
+pub struct World {
+    /// The system.
+    pub system: System,
+    time: Arc<AtomicI64>,
+}
+
+/// What a caller heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The HTTP status; 500 if the function died.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// Names of the headers.
+    pub headers: Vec<String>,
+}
+
+impl Heard {
+    /// Whether it is a 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// A message found on the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The event's id.
+    pub id: String,
+    /// The whole CloudEvents event.
+    pub body: String,
+}
+
+impl World {
+    /// A new world at [`START`].
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A new world whose options are changed first.
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let time = Arc::new(AtomicI64::new(START.0));
+        let told = time.clone();
+        let mut options = Options::in_memory(Clock::new(move || UnixMillis(told.load(Ordering::SeqCst))));
+        change(&mut options);
+        Self { system: System::start(options).await.unwrap(), time }
+    }
+
+    /// Another process over the same engines, at the same time.
+    pub fn another(&self) -> Self {
+        Self { system: self.system.another(), time: self.time.clone() }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, span: Duration) {
+        self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> UnixMillis {
+        self.system.clock.now()
+    }
+
+    /// Fynapse delivers, signed now, under the key `key-1`.
+    pub async fn fynapse(&self, body: impl AsRef<[u8]>) -> Heard {
+        let body = body.as_ref();
+        self.fynapse_with(body, &self.sign(body), Some("key-1")).await
+    }
+
+    /// Fynapse delivers with this signature and `Idempotency-Key`.
+    pub async fn fynapse_with(&self, body: impl AsRef<[u8]>, signature: &str, key: Option<&str>) -> Heard {
+        let mut headers = json!({"content-type": "application/json", "webhook-signature": signature});
+        if let Some(key) = key {
+            headers["idempotency-key"] = key.into();
+        }
+        self.invoke(request("/webhooks/fynapse", headers, body.as_ref(), None)).await
+    }
+
+    /// Fynapse's signature of a body, made now.
+    pub fn sign(&self, body: impl AsRef<[u8]>) -> String {
+        let keys = Keys::parse(FYNAPSE_SECRET, KeyCodec::Utf8).unwrap();
+        signature::sign(self.now().secs(), body.as_ref(), &keys)
+    }
+
+    /// Rightfoot delivers to the URL of [`SUBJECT`].
+    pub async fn rightfoot(&self, body: impl AsRef<[u8]>) -> Heard {
+        let token = self.system.mint(&SUBJECT.parse().unwrap()).unwrap();
+        self.rightfoot_to(&token, body).await
+    }
+
+    /// Rightfoot delivers to the URL with this token.
+    pub async fn rightfoot_to(&self, token: &str, body: impl AsRef<[u8]>) -> Heard {
+        let headers = json!({"content-type": "application/json"});
+        self.invoke(request(&format!("/webhooks/rightfoot/{token}"), headers, body.as_ref(), Some(token)))
+            .await
+    }
+
+    /// Invokes the function behind the path of an invocation event.
+    pub async fn invoke(&self, event: Value) -> Heard {
+        let path = event["rawPath"].as_str().unwrap().to_owned();
+        let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+        let functions = &self.system.functions;
+        let answer = if path == "/webhooks/fynapse" {
+            mortal(functions.fynapse.handle(event)).await
+        } else {
+            mortal(functions.rightfoot.handle(event)).await
+        };
+        heard(answer)
+    }
+
+    /// One run of the relay; `None` if it died.
+    pub async fn relay(&self) -> Option<Result<Value, Fault>> {
+        mortal(self.system.relay.handle(Duration::from_secs(60))).await
+    }
+
+    /// Lets time pass, and the relay run, until nothing is due any more. Fails if that takes longer than the
+    /// relay's longest pause.
+    pub async fn settle(&self) {
+        for pause_secs in [31, 65, 125, 245, 490, 905] {
+            self.pass(Duration::from_secs(pause_secs));
+            self.relay().await.expect("no crash").expect("no fault");
+            if self.due().await.is_empty() {
+                return;
+            }
+        }
+        assert_eq!(self.due().await, [], "still due");
+    }
+
+    /// Takes every message off the queue.
+    pub async fn drain(&self) -> Vec<Message> {
+        let sqs = &self.system.onlooker.sqs;
+        let mut messages = Vec::new();
+        loop {
+            let answer = sqs
+                .receive_message()
+                .queue_url(&self.system.events_url)
+                .max_number_of_messages(10)
+                .send()
+                .await;
+            let received = answer.unwrap().messages.unwrap_or_default();
+            if received.is_empty() {
+                return messages;
+            }
+            for message in received {
+                let body = message.body.unwrap();
+                let event: Value = serde_json::from_str(&body).unwrap();
+                messages.push(Message { id: event["id"].as_str().unwrap().to_owned(), body });
+                let handle = message.receipt_handle.unwrap();
+                let deleted = sqs
+                    .delete_message()
+                    .queue_url(&self.system.events_url)
+                    .receipt_handle(handle)
+                    .send()
+                    .await;
+                deleted.unwrap();
+            }
+        }
+    }
+
+    /// The ids of the messages on the queue, sorted; takes them off.
+    pub async fn drain_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.drain().await.into_iter().map(|message| message.id).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Every item of the table.
+    pub async fn items(&self) -> Vec<Item> {
+        let scan = self.system.onlooker.dynamodb.scan().table_name(TABLE).consistent_read(true);
+        scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
+    }
+
+    /// The items with which something has still to be done.
+    pub async fn due(&self) -> Vec<Item> {
+        self.items().await.into_iter().filter(|item| item.contains_key("due")).collect()
+    }
+
+    /// One item of the table.
+    pub async fn item(&self, pk: &str, sk: &str) -> Option<Item> {
+        self.items().await.into_iter().find(|item| text(item, "pk") == pk && text(item, "sk") == sk)
+    }
+
+    /// Writes an item as it is.
+    pub async fn put(&self, item: Item) {
+        let put = self.system.onlooker.dynamodb.put_item().table_name(TABLE).set_item(Some(item));
+        put.send().await.unwrap();
+    }
+
+    /// The quarantined deliveries, as (reason, payload hash).
+    pub async fn quarantined(&self) -> Vec<(String, String)> {
+        let items = self.items().await;
+        let kept = items.iter().filter(|item| text(item, "pk").starts_with("quarantine#"));
+        kept.map(|item| (text(item, "reason").to_owned(), text(item, "payload_hash").to_owned())).collect()
+    }
+}
+
+/// A string attribute; empty if there is none.
+pub fn text<'a>(item: &'a Item, name: &str) -> &'a str {
+    item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+}
+
+/// A number attribute.
+pub fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// An invocation event, payload format 2.0.
+pub fn request(path: &str, headers: Value, body: &[u8], token: Option<&str>) -> Value {
+    let (body, is_base64) = match std::str::from_utf8(body) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (STANDARD.encode(body), true),
+    };
+    let mut event = json!({
+        "version": "2.0",
+        "rawPath": path,
+        "headers": headers,
+        "requestContext": {"http": {"method": "POST", "path": path, "sourceIp": "203.0.113.9"}},
+        "body": body,
+        "isBase64Encoded": is_base64,
+    });
+    if let Some(token) = token {
+        event["pathParameters"] = json!({"token": token});
+    }
+    event
+}
+
+/// A Fynapse event of this id.
+pub fn extract(event_id: &str) -> String {
+    format!(
+        r#"{{"event_id":"{event_id}","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}"#
+    )
+}
+
+/// A Rightfoot completion of this batch.
+pub fn completion(batch_id: &str, event_uuid: &str) -> String {
+    format!(r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch_id}"}}"#)
+}
+
+/// A Rightfoot alert of this run.
+pub fn alert(batch_id: &str, event_uuid: &str) -> String {
+    format!(
+        r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","schedule_id":"s-1","batch_id":"{batch_id}","alerts":[{{"authorizer_unique_id":"user-123","balance":150.00,"threshold_amount":100.00}}],"timestamp":"2024-01-15T10:30:00Z"}}"#
+    )
+}
+
+/// Bytes without a pattern, as hexadecimal text: the same for the same seed.
+pub fn noise(bytes: usize, seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = String::with_capacity(bytes + 16);
+    while text.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}"));
+    }
+    text.truncate(bytes);
+    text
+}
+
+fn heard(answer: Option<ApiGatewayV2httpResponse>) -> Heard {
+    let Some(answer) = answer else {
+        return Heard { status: 500, body: "the function died".to_owned(), headers: Vec::new() };
+    };
+    let body = answer.body.map(|body| body.to_vec()).unwrap_or_default();
+    Heard {
+        status: u16::try_from(answer.status_code).unwrap(),
+        body: String::from_utf8(body).unwrap(),
+        headers: answer.headers.keys().map(|name| name.as_str().to_owned()).collect(),
+    }
+}

@@ -32,7 +32,7 @@ impl EventRelay {
     pub async fn handle(&self, time_left: Duration) -> Result<Value, Fault> {
         let reserve = Duration::from_millis(RELAY_RESERVE_MS);
         let budget = Duration::from_secs(RELAY_BUDGET_SECS).min(time_left.saturating_sub(reserve));
-        let run = self.relay.run(budget).await;
+        let run = Box::pin(self.relay.run(budget)).await;
         match run.fault {
             Some(fault) => Err(fault),
             None => Ok(json!({

@@ -12,6 +12,8 @@ pub mod demo;
 pub mod engine;
 pub mod gateway;
 pub mod load;
+pub mod onlooker;
+mod progress;
 pub mod senders;
 pub mod serve;
 pub mod system;

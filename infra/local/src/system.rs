@@ -1,5 +1,6 @@
 //! The whole system, wired as in AWS.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    Projection, ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use axum::Router;
@@ -17,6 +18,7 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::Common;
 use inbox_aws::inbox::Inbox;
+use inbox_core::inbox::outbox_shard;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::url_token::{self, AllowList, Subject};
@@ -82,6 +84,8 @@ pub struct System {
     pub onlooker: Clients,
     /// The time.
     pub clock: Clock,
+    /// The URL of the queue `events`, as the SDK's clients know it.
+    pub events_url: String,
     options: Options,
 }
 
@@ -93,17 +97,26 @@ impl System {
             Some(file) => Engine::in_file(file).await?,
             None => Engine::in_memory().await?,
         };
-        let wire = Wire::new(engine.clone());
-        let onlooker = Clients::new(&sdk_config(&Wire::new(engine)));
+        let onlooker = Clients::new(&sdk_config(&Wire::new(engine.clone())));
         create_table(&onlooker).await.context("create the table")?;
-        let queue_url = create_queues(&onlooker).await.context("create the queues")?;
+        let events_url = create_queues(&onlooker).await.context("create the queues")?;
         create_secrets(&onlooker, &options).await.context("create the secrets")?;
+        Ok(Self::built(engine, onlooker, events_url, options))
+    }
 
+    /// Another process over the same engines: functions of its own, with a wire of its own.
+    pub fn another(&self) -> Self {
+        let (engine, onlooker) = (self.wire.engine().clone(), self.onlooker.clone());
+        Self::built(engine, onlooker, self.events_url.clone(), self.options.clone())
+    }
+
+    fn built(engine: Engine, onlooker: Clients, events_url: String, options: Options) -> Self {
+        let wire = Wire::new(engine);
         let clients = Clients::new(&sdk_config(&wire));
         let clock = options.clock.clone();
         let common = Common {
             table: TABLE.to_owned(),
-            queue_url,
+            queue_url: events_url.clone(),
             retention_days: RETENTION_MIN_DAYS,
             metrics_namespace: "BalanceInbox".to_owned(),
             log_level: tracing::Level::INFO,
@@ -118,21 +131,27 @@ impl System {
             common: common.clone(),
             secret_id: RIGHTFOOT_URL_KEY.to_owned(),
             allowed: options.allowed.clone(),
-            revoked: Default::default(),
+            revoked: BTreeSet::new(),
         };
         let functions = Functions {
             fynapse: fynapse_webhook::Webhook::new(&fynapse, &clients, clock.clone()),
             rightfoot: rightfoot_webhook::Webhook::new(&rightfoot, &clients, clock.clone()),
         };
-        Ok(Self {
+        Self {
             wire,
             functions,
             relay: event_relay::EventRelay::new(&common, &clients, clock.clone()),
             inbox: Inbox::new(onlooker.dynamodb.clone(), TABLE, RETENTION_MIN_DAYS),
             onlooker,
             clock,
+            events_url,
             options,
-        })
+        }
+    }
+
+    /// The SDK's clients as the functions have them, on the same wire.
+    pub fn clients(&self) -> Clients {
+        Clients::new(&sdk_config(&self.wire))
     }
 
     /// The keys that Fynapse signs with.
@@ -146,10 +165,46 @@ impl System {
         url_token::mint(subject, &keys).context("the URL key is empty")
     }
 
-    /// The queue's URL, as the SDK's clients of this system know it.
+    /// A queue's URL by its name, as the SDK's clients know it.
     pub async fn queue_url(&self, name: &str) -> anyhow::Result<String> {
         let answer = self.onlooker.sqs.get_queue_url().queue_name(name).send().await?;
         answer.queue_url.context("no such queue")
+    }
+
+    /// Makes every event that is not done due again, and says how many there are: the embedded queue is in
+    /// memory, so what it held before a restart is gone. Returns to the queue under the same id.
+    pub async fn make_undone_due_again(&self) -> anyhow::Result<usize> {
+        let db = &self.onlooker.dynamodb;
+        let mut pages = db
+            .scan()
+            .table_name(TABLE)
+            .consistent_read(true)
+            .filter_expression("attribute_exists(rev) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at)")
+            .into_paginator()
+            .items()
+            .send();
+        let mut again = 0;
+        while let Some(item) = pages.try_next().await? {
+            let (Some(pk), Some(sk), Some(rev)) = (item.get("pk"), item.get("sk"), item.get("rev")) else {
+                continue;
+            };
+            let shard = pk.as_s().map(|pk| outbox_shard(pk)).unwrap_or_default();
+            db.update_item()
+                .table_name(TABLE)
+                .key("pk", pk.clone())
+                .key("sk", sk.clone())
+                .update_expression("SET rev = rev + :one, due = :shard, due_at = :now, attempts = :zero REMOVE sent_at, expires_at")
+                .condition_expression("rev = :seen")
+                .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+                .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
+                .expression_attribute_values(":shard", AttributeValue::S(shard))
+                .expression_attribute_values(":now", AttributeValue::N(self.clock.now().0.to_string()))
+                .expression_attribute_values(":seen", rev.clone())
+                .send()
+                .await?;
+            again += 1;
+        }
+        Ok(again)
     }
 
     /// The webhook routes.

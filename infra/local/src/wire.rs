@@ -15,8 +15,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
-use tokio::sync::Notify;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc, oneshot};
 use winterbaume_core::MockResponse;
 
 use inbox_core::event::EventKey;
@@ -49,6 +49,14 @@ pub enum Fault {
     AccessDenied,
     /// Applied, and the answer is not readable.
     MalformedAnswer,
+    /// SQS finds fault with the message itself; not applied.
+    Refused,
+    /// A batch is answered 200; its first entry was refused for what it is, the others were applied.
+    FirstEntryRefused,
+    /// A batch is answered 200; its first entry failed in SQS, the others were applied.
+    FirstEntryFailed,
+    /// A batch of reads is answered 200, and nothing of it was processed.
+    Unprocessed,
     /// The process dies before the call.
     CrashBefore,
     /// The call is applied, and the process dies before its answer.
@@ -59,7 +67,12 @@ impl Fault {
     /// Whether, after this fault, the caller cannot know if the call was applied.
     pub const fn leaves_outcome_unknown(self) -> bool {
         match self {
-            Self::Throttled | Self::AccessDenied => false,
+            Self::Throttled
+            | Self::AccessDenied
+            | Self::Refused
+            | Self::FirstEntryRefused
+            | Self::FirstEntryFailed
+            | Self::Unprocessed => false,
             Self::ServerError
             | Self::ResetBefore
             | Self::TimeoutAfter
@@ -110,12 +123,44 @@ struct Inner {
     engine: Engine,
     plan: Mutex<Arc<Plan>>,
     log: Mutex<Vec<(Call, Fate)>>,
+    gate: Mutex<Option<Turnstile>>,
+}
+
+/// Which calls wait at the gate, and where they line up.
+#[derive(Clone)]
+struct Turnstile {
+    waits: fn(&Call) -> bool,
+    line: mpsc::UnboundedSender<Waiting>,
+}
+
+struct Waiting {
+    call: Call,
+    go: oneshot::Sender<()>,
+    done: oneshot::Receiver<()>,
+}
+
+/// Lets the calls of one process pass one by one: to play two processes in any order.
+pub struct Gate(mpsc::UnboundedReceiver<Waiting>);
+
+impl Gate {
+    /// Waits for the next call, lets it pass, and waits until the engine has answered it.
+    pub async fn step(&mut self) -> Option<Call> {
+        let waiting = self.0.recv().await?;
+        let _ = waiting.go.send(());
+        let _ = waiting.done.await;
+        Some(waiting.call)
+    }
 }
 
 impl Wire {
     /// A wire without faults.
     pub fn new(engine: Engine) -> Self {
-        Self(Arc::new(Inner { engine, plan: Mutex::new(Arc::new(|_: &Call| None)), log: Mutex::default() }))
+        Self(Arc::new(Inner {
+            engine,
+            plan: Mutex::new(Arc::new(|_: &Call| None)),
+            log: Mutex::default(),
+            gate: Mutex::default(),
+        }))
     }
 
     /// From now on, this decides which calls fail.
@@ -136,6 +181,27 @@ impl Wire {
     /// Forgets the calls so far; the next one has index 0.
     pub fn clear_log(&self) {
         self.0.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// From now on, calls that `waits` names pass one by one, when the gate is stepped.
+    pub fn gate(&self, waits: fn(&Call) -> bool) -> Gate {
+        let (line, waiting) = mpsc::unbounded_channel();
+        *self.0.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(Turnstile { waits, line });
+        Gate(waiting)
+    }
+
+    /// Lines up at the gate, if there is one for this call. What comes back tells the gate, when it is dropped,
+    /// that the call is done.
+    async fn line_up(&self, call: &Call) -> Option<oneshot::Sender<()>> {
+        let turnstile = self.0.gate.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        if !(turnstile.waits)(call) {
+            return None;
+        }
+        let (go, may_go) = oneshot::channel();
+        let (is_done, done) = oneshot::channel();
+        turnstile.line.send(Waiting { call: call.clone(), go, done }).ok()?;
+        let _ = may_go.await;
+        Some(is_done)
     }
 
     /// The engine at the other end.
@@ -162,10 +228,38 @@ impl Wire {
         }
     }
 
+    /// Carries a batch less its first entry, which the answer says failed.
+    async fn without_first_entry(
+        &self,
+        headers: HeaderMap,
+        body: Bytes,
+        sender_fault: bool,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let mut request: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut entries =
+            request.get_mut("Entries").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+        let first = if entries.is_empty() { Value::Null } else { entries.remove(0) };
+        let mut answer = json!({"Successful": [], "Failed": []});
+        if !entries.is_empty() {
+            if let Some(fields) = request.as_object_mut() {
+                fields.insert("Entries".to_owned(), Value::Array(entries));
+            }
+            let carried = self.0.engine.answer(headers, Bytes::from(request.to_string())).await;
+            answer = serde_json::from_slice(&carried.body).unwrap_or(answer);
+        }
+        let code = if sender_fault { "InvalidMessageContents" } else { "InternalError" };
+        if let Some(fields) = answer.as_object_mut() {
+            let failed = json!([{"Id": first.get("Id"), "SenderFault": sender_fault, "Code": code}]);
+            fields.insert("Failed".to_owned(), failed);
+        }
+        Ok(response(MockResponse::json(200, answer.to_string())))
+    }
+
     async fn carry(self, headers: HeaderMap, body: Bytes) -> Result<HttpResponse, ConnectorError> {
         let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let call = self.open(operation, events_of(&body));
+        let _done = self.line_up(&call).await;
         let plan = self.0.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(fault) = plan(&call) else {
             let answer = self.0.engine.answer(headers, body).await;
@@ -189,6 +283,10 @@ impl Wire {
                 self.0.engine.answer(headers, body).await;
                 Ok(response(MockResponse::json(200, "<html>")))
             }
+            Fault::Refused => refusal(400, "InvalidMessageContents"),
+            Fault::FirstEntryRefused => self.without_first_entry(headers, body, true).await,
+            Fault::FirstEntryFailed => self.without_first_entry(headers, body, false).await,
+            Fault::Unprocessed => Ok(response(unprocessed(&body))),
             Fault::CrashBefore => die().await,
             Fault::CrashAfter => {
                 self.0.engine.answer(headers, body).await;
@@ -196,6 +294,13 @@ impl Wire {
             }
         }
     }
+}
+
+/// `BatchGetItem`'s answer when it got to nothing.
+fn unprocessed(request: &Bytes) -> MockResponse {
+    let request: Value = serde_json::from_slice(request).unwrap_or_default();
+    let answer = json!({"Responses": {}, "UnprocessedKeys": request.get("RequestItems")});
+    MockResponse::json(200, answer.to_string())
 }
 
 async fn die() -> ! {

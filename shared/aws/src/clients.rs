@@ -62,6 +62,6 @@ impl Clients {
             self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
         let queue = self.sqs.get_queue_attributes().queue_url(queue_url);
         let all = async { tokio::join!(table.send(), queue.send(), others) };
-        let _ = timeout(Duration::from_millis(WARM_UP_BUDGET_MS), all).await;
+        let _ = timeout(Duration::from_millis(WARM_UP_BUDGET_MS), Box::pin(all)).await;
     }
 }

@@ -36,8 +36,8 @@ pub struct Receiver {
 /// What the log line says about the event, besides the outcome.
 #[derive(Default)]
 struct Seen {
-    event_id: String,
-    event_type: String,
+    event_id: Option<String>,
+    event_type: Option<String>,
 }
 
 impl Receiver {
@@ -59,7 +59,8 @@ impl Receiver {
         let mut seen = Seen::default();
         let bytes = request.body.as_deref().map_or(0, str::len);
         let outcome = match self.delivery(request) {
-            Ok(delivery) => self.decide(delivery, prove, deadline, &mut seen).await,
+            // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
+            Ok(delivery) => Box::pin(self.decide(delivery, prove, deadline, &mut seen)).await,
             Err(outcome) => outcome,
         };
         count(provider, &outcome);
@@ -116,8 +117,8 @@ impl Receiver {
         observe_age(&proven);
         match read(proven) {
             Reading::Event(event) => {
-                seen.event_id = event.key().event_id();
-                event.event_type().clone_into(&mut seen.event_type);
+                seen.event_id = Some(event.key().event_id());
+                seen.event_type = Some(event.event_type().to_owned());
                 self.take(event, deadline).await
             }
             Reading::UnknownType(proven) => {

@@ -85,16 +85,14 @@ impl Relay {
             let age_secs = u32::try_from(run.oldest_due_age_secs).unwrap_or(u32::MAX);
             metrics::gauge!("oldest_due_age").set(age_secs);
         }
-        tracing::info!(
-            target: "relay",
-            found = run.found,
-            sent = run.sent,
-            failed = run.failed,
-            quarantined = run.quarantined,
-            left = run.left,
-            oldest_due_age_secs = run.oldest_due_age_secs,
-            fault = run.fault.as_ref().map(tracing::field::display),
-        );
+        let fault = run.fault.as_ref().map(tracing::field::display);
+        let Run { found, sent, failed, quarantined, left, oldest_due_age_secs, .. } = run;
+        // A run with nothing to do is the rule: its line is for who looks closely.
+        if found == 0 && fault.is_none() {
+            tracing::debug!(target: "relay", found, sent, failed, quarantined, left);
+        } else {
+            tracing::info!(target: "relay", found, sent, failed, quarantined, left, oldest_due_age_secs, fault);
+        }
         run
     }
 

@@ -106,7 +106,8 @@ impl SecretCache {
             return;
         }
         self.0.change(|state| state.fetch_started_at = Some(now));
-        match self.0.fetch().await {
+        // On the heap, because it is rare and large.
+        match Box::pin(self.0.fetch()).await {
             Ok(keys) => self.0.change(|state| {
                 state.keys = Some(Arc::new(keys));
                 state.loaded_at = Some(now);

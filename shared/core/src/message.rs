@@ -77,6 +77,7 @@ pub fn may_carry(payload_bytes: usize) -> bool {
 /// the message carries the reference `inbox:///<id>` instead.
 pub fn compose(head: Head<'_>, payload: Option<&[u8]>) -> Message {
     let carried = payload
+        .filter(|bytes| may_carry(bytes.len()))
         .and_then(|bytes| std::str::from_utf8(bytes).ok())
         .filter(|text| !text.contains(['\u{fffe}', '\u{ffff}']))
         .and_then(|text| with_data(head, text));
@@ -121,7 +122,9 @@ fn envelope(head: Head<'_>, by_reference: bool) -> String {
         dataref: by_reference.then(|| format!("{DATAREF_SCHEME}{id}")),
     };
     // Strings and numbers only: this cannot fail.
-    serde_json::to_string(&envelope).unwrap_or_default()
+    let json = serde_json::to_string(&envelope).unwrap_or_default();
+    // A type may hold them as they are, JSON lets it; SQS does not.
+    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 #[cfg(test)]
@@ -196,5 +199,16 @@ mod tests {
         let message = compose(Head { event_type: "a\u{1} ü", ..head(&key) }, Some(b"{}"));
         assert_eq!(message.event_type, "a%01%20%C3%BC");
         assert!(message.body.contains("\"type\":\"com.fynapse.a\\u0001 ü\""));
+    }
+
+    #[test]
+    fn a_type_that_sqs_would_refuse_is_escaped_and_reads_the_same() {
+        let key = EventKey::Fynapse { event_id: Id::new("\u{ffff}").unwrap() };
+        let event_type = "\u{fffe}\\\u{ffff}";
+        let message = compose(Head { event_type, ..head(&key) }, Some(b"{}"));
+        assert!(message.body.contains(r#""type":"com.fynapse.\ufffe\\\uffff""#), "{}", message.body);
+        let read: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!(read["type"], format!("com.fynapse.{event_type}"));
+        assert_eq!(message.event_type, "%EF%BF%BE%5C%EF%BF%BF");
     }
 }

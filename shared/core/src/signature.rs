@@ -4,6 +4,7 @@
 //! rotation. The grammar is lenient (any order, blanks, unknown keys), the content strict: exactly one `t`
 //! of digits, at least one `v1`, each of 32 bytes in hexadecimal.
 
+use hex::FromHex;
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -43,8 +44,7 @@ pub fn sign(t: UnixSecs, body: &[u8], keys: &Keys) -> String {
 struct Signature<'a> {
     t: &'a str,
     signed_at: UnixSecs,
-    tags: [[u8; 32]; SIGNATURE_ELEMENTS_MAX],
-    count: usize,
+    tags: Vec<[u8; 32]>,
 }
 
 impl<'a> Signature<'a> {
@@ -53,8 +53,7 @@ impl<'a> Signature<'a> {
             return None;
         }
         let mut t = None;
-        let mut tags = [[0; 32]; SIGNATURE_ELEMENTS_MAX];
-        let mut count = 0;
+        let mut tags = Vec::new();
         for (index, element) in header.split(',').enumerate() {
             if index >= SIGNATURE_ELEMENTS_MAX {
                 return None;
@@ -62,23 +61,20 @@ impl<'a> Signature<'a> {
             match element.trim().split_once('=') {
                 Some(("t", _)) if t.is_some() => return None,
                 Some(("t", value)) => t = Some(value),
-                Some(("v1", value)) => {
-                    hex::decode_to_slice(value, tags.get_mut(count)?).ok()?;
-                    count += 1;
-                }
+                Some(("v1", value)) => tags.push(<[u8; 32]>::from_hex(value).ok()?),
                 Some(_) | None => {}
             }
         }
         let t = t.filter(|t| t.bytes().all(|byte| byte.is_ascii_digit()))?;
         let signed_at = UnixSecs(t.parse().ok()?);
-        (count > 0).then_some(Self { t, signed_at, tags, count })
+        (!tags.is_empty()).then_some(Self { t, signed_at, tags })
     }
 
     fn is_made_by(&self, keys: &Keys, body: &[u8]) -> bool {
         let mut matched = Choice::from(0);
         for mac in keys.macs() {
             let ours = tag(mac, self.t.as_bytes(), body);
-            for theirs in self.tags.iter().take(self.count) {
+            for theirs in &self.tags {
                 matched |= ours.ct_eq(theirs);
             }
         }

@@ -169,9 +169,10 @@ mod tests {
 
     #[test]
     fn p4_a_token_of_another_key_subject_or_form_proves_nothing() {
-        let refusal = |token: &str| match verdict(token, "local-rightfoot-url-key", &[]) {
-            Verdict::NotProven(_, refusal) => refusal,
-            other => panic!("{token}: {other:?}"),
+        let refusal = |token: &str| {
+            let verdict = verdict(token, "local-rightfoot-url-key", &[]);
+            let Verdict::NotProven(_, refusal) = verdict else { panic!("{token}: {verdict:?}") };
+            refusal
         };
         let mac = DEMO.strip_prefix("demo.").unwrap();
         assert_eq!(refusal(&format!("other.{mac}")), Refusal::Mismatch);

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Kind, Reading, Text, diagnose, present};
+use super::{Kind, Reading, Text, diagnose, object, present};
 use crate::delivery::Proven;
 use crate::event::{Event, EventKey, Id};
 use crate::limits::ID_MAX_BYTES;
@@ -18,8 +18,7 @@ struct Envelope<'a> {
 }
 
 pub(super) fn read(proven: Proven) -> Reading {
-    let envelope: Option<Envelope<'_>> =
-        std::str::from_utf8(proven.body()).ok().and_then(|json| serde_json::from_str(json).ok());
+    let envelope: Option<Envelope<'_>> = object(proven.body());
     let fields = envelope.as_ref().and_then(|it| Some((present(&it.event_id)?, present(&it.event_type)?)));
     let Some((event_id, event_type)) = fields else {
         let why = diagnose(proven.body(), &REQUIRED);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Kind, Reading, Text, Unreadable, diagnose, present};
+use super::{Kind, Reading, Text, Unreadable, diagnose, object, present};
 use crate::delivery::Proven;
 use crate::event::{Event, EventKey, Id};
 
@@ -29,8 +29,7 @@ struct Envelope<'a> {
 }
 
 pub(super) fn read(proven: Proven) -> Reading {
-    let envelope = std::str::from_utf8(proven.body()).ok().and_then(|json| serde_json::from_str(json).ok());
-    match envelope.map(|envelope| event_of(&envelope)) {
+    match object(proven.body()).map(|envelope| event_of(&envelope)) {
         Some(Found::Event(key, event_type)) => Reading::Event(Event::new(key, event_type, proven)),
         Some(Found::UnknownType) => Reading::UnknownType(proven),
         Some(Found::UnusableId) => Reading::UnusableId(proven),
@@ -94,10 +93,8 @@ mod tests {
     }
 
     fn event(body: &str) -> Event {
-        match read_text(body) {
-            Reading::Event(event) => event,
-            other => panic!("{other:?}"),
-        }
+        let Reading::Event(event) = read_text(body) else { panic!("{body}") };
+        event
     }
 
     #[test]

@@ -1,0 +1,256 @@
+//! Whether what was seen is what had to be. Expectations come from what was sent; everything else from the
+//! senders' reports, the table, the queues and the log of the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use inbox_core::delivery::Provider;
+
+use super::cast::{By, Expected, Part};
+use super::stage::Played;
+use crate::onlooker::{Message, Table};
+use crate::senders::schedule::KILL_CODES;
+use crate::senders::{Attempt, Delivered, End};
+use crate::wire::{Call, Fate, Fault};
+
+/// What was seen.
+pub(super) struct Evidence {
+    pub(super) played: Vec<Played>,
+    pub(super) table: Table,
+    pub(super) messages: Vec<Message>,
+    pub(super) dead_letters: usize,
+    pub(super) log: Vec<(Call, Fate)>,
+}
+
+/// A promise that was not kept, and by which events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: &'static str,
+    /// With which events.
+    pub ids: Vec<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        let shown = self.ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        write!(f, "{}: {shown}", self.what)?;
+        match self.ids.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Everything that is wrong.
+pub(super) fn problems(seen: &Evidence) -> Vec<Problem> {
+    let found = [senders(seen), queue(seen), table(seen), quarantine(seen), trouble(seen)];
+    found.into_iter().flatten().filter(|problem| !problem.ids.is_empty()).collect()
+}
+
+impl Evidence {
+    /// The events that must be on the queue.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Part> {
+        self.played.iter().map(|played| &*played.part).filter(|part| part.expected == Expected::OnQueue)
+    }
+
+    /// How often each event is on the queue.
+    pub(super) fn copies(&self) -> BTreeMap<&str, usize> {
+        let mut copies = BTreeMap::new();
+        for message in &self.messages {
+            *copies.entry(message.id.as_str()).or_default() += 1;
+        }
+        copies
+    }
+
+    /// How many steps of each event had an outcome that nobody could know.
+    fn unknown_steps(&self) -> BTreeMap<&str, usize> {
+        let mut unknown: BTreeMap<&str, usize> = BTreeMap::new();
+        // A send asks for a mark, and the relay's also for a claim: what is missing never set out.
+        let mut updates_missing: BTreeMap<&str, isize> = BTreeMap::new();
+        for (call, fate) in &self.log {
+            let is_unknown = match fate {
+                Fate::Open => true,
+                Fate::Faulted(fault) => fault.leaves_outcome_unknown() || call.operation == "UpdateItem",
+                Fate::Answered(status) => {
+                    *status >= 500 || (call.operation == "UpdateItem" && *status != 200)
+                }
+            };
+            let missing = match call.operation.as_str() {
+                "SendMessage" => 1,
+                "SendMessageBatch" => 2,
+                "UpdateItem" => -1,
+                _ => 0,
+            };
+            for id in &call.events {
+                *unknown.entry(id).or_default() += usize::from(is_unknown);
+                *updates_missing.entry(id).or_default() += missing;
+            }
+        }
+        for (id, missing) in updates_missing {
+            *unknown.entry(id).or_default() += usize::try_from(missing).unwrap_or(0);
+        }
+        unknown
+    }
+}
+
+/// P6, and every delivery came to the end that it deserves.
+fn senders(seen: &Evidence) -> Vec<Problem> {
+    let parts = |what, is_wrong: &dyn Fn(&Part, &[Delivered]) -> bool| {
+        let wrong = seen.played.iter().filter(|played| is_wrong(&played.part, &played.deliveries));
+        Problem { what, ids: wrong.map(|played| played.part.outgoing.id.clone()).collect() }
+    };
+    vec![
+        parts("still being delivered when the demo gave up waiting", &|_, deliveries| deliveries.is_empty()),
+        parts("authentic, and not answered 2xx in the end", &|part, deliveries| {
+            part.expected == Expected::OnQueue && !deliveries.iter().all(|it| it.end == End::Delivered)
+        }),
+        parts("killed at Fynapse by its answer", &|part, deliveries| {
+            part.provider() == Provider::Fynapse && attempts(deliveries).any(was_killing)
+        }),
+        parts("answered with a Retry-After", &|_, deliveries| {
+            attempts(deliveries).any(|attempt| attempt.answer.retry_after_secs().is_some())
+        }),
+        parts("forged, and not answered 403 in the end", &|part, deliveries| {
+            part.expected == Expected::Refused && !all_end_with(deliveries, 403)
+        }),
+        parts("forged, and accepted", &|part, deliveries| {
+            part.expected == Expected::Refused && attempts(deliveries).any(|it| it.answer.is_success())
+        }),
+        parts(
+            "unusable, and not answered as its provider is told to",
+            &|part, deliveries| matches!(part.expected, Expected::Kept { status, .. } if !all_end_with(deliveries, status)),
+        ),
+    ]
+}
+
+/// P2, P3, P4: what is on the queue, how often, and with which bytes.
+fn queue(seen: &Evidence) -> Vec<Problem> {
+    let sent: BTreeMap<&str, &[u8]> =
+        seen.events().map(|part| (part.outgoing.id.as_str(), part.outgoing.body.as_ref())).collect();
+    let (copies, unknown) = (seen.copies(), seen.unknown_steps());
+    let messages = |is_wrong: &dyn Fn(&Message) -> bool| {
+        seen.messages.iter().filter(|message| is_wrong(message)).map(|message| message.id.clone()).collect()
+    };
+    let lost = sent.keys().filter(|id| !copies.contains_key(*id)).map(|id| (*id).to_owned());
+    let repeated = copies
+        .iter()
+        .filter(|(id, copies)| **copies > 1 + unknown.get(*id).copied().unwrap_or(0))
+        .map(|(id, copies)| format!("{id} ({copies} times)"));
+    vec![
+        Problem { what: "LOST: authentic, and not on the queue", ids: lost.collect() },
+        Problem {
+            what: "on the queue with other bytes than were sent",
+            ids: messages(&|message| {
+                sent.get(message.id.as_str()).is_some_and(|body| message.payload.as_deref() != Some(*body))
+            }),
+        },
+        Problem {
+            what: "on the queue, and not an authentic event",
+            ids: messages(&|message| !sent.contains_key(message.id.as_str())),
+        },
+        Problem {
+            what: "on the queue more often than steps of unknown outcome explain",
+            ids: repeated.collect(),
+        },
+        Problem {
+            what: "on the dead-letter queue",
+            ids: (0..seen.dead_letters).map(|n| format!("message {n}")).collect(),
+        },
+    ]
+}
+
+/// P1: what is recorded, and that nothing is left to do.
+fn table(seen: &Evidence) -> Vec<Problem> {
+    let sent: BTreeSet<&str> = seen.events().map(|part| part.outgoing.id.as_str()).collect();
+    let records = &seen.table.records;
+    let missing = sent.iter().filter(|id| !records.contains_key(**id)).map(|id| (*id).to_owned());
+    let foreign = records.keys().filter(|id| !sent.contains(id.as_str())).cloned();
+    let due = records.iter().filter(|(_, record)| record.due || !record.sent).map(|(id, _)| id.clone());
+    vec![
+        Problem { what: "authentic, and not recorded", ids: missing.collect() },
+        Problem { what: "recorded, and not an authentic event", ids: foreign.collect() },
+        Problem { what: "recorded, and still due", ids: due.collect() },
+    ]
+}
+
+/// P7: what is kept, why, and with which bytes.
+fn quarantine(seen: &Evidence) -> Vec<Problem> {
+    let kept: BTreeMap<(&str, &[u8]), &str> = seen
+        .table
+        .quarantined
+        .iter()
+        .filter_map(|kept| Some(((kept.provider.as_str(), kept.payload.as_deref()?), kept.reason.as_str())))
+        .collect();
+    let place = |part: &Part| kept.get(&(part.provider().as_str(), part.outgoing.body.as_ref())).copied();
+    let wrong = |is_wrong: &dyn Fn(&Part, &'static str) -> bool| {
+        let parts = seen.played.iter().filter(|played| match played.part.expected {
+            Expected::Kept { reason, .. } => is_wrong(&played.part, reason),
+            Expected::OnQueue | Expected::Refused => false,
+        });
+        parts.map(|played| played.part.outgoing.id.clone()).collect()
+    };
+    let stray = seen.table.quarantined.iter().filter(|kept| {
+        !seen.played.iter().any(|played| {
+            let is_it = kept.provider == played.part.provider().as_str()
+                && kept.payload.as_deref() == Some(played.part.outgoing.body.as_ref());
+            let is_meant = matches!(played.part.expected, Expected::Kept { .. });
+            is_it && (is_meant || (kept.reason == "stale" && was_late(played)))
+        })
+    });
+    vec![
+        Problem {
+            what: "unusable, and not kept byte for byte",
+            ids: wrong(&|part, _| place(part).is_none()),
+        },
+        Problem {
+            what: "unusable, and kept for another reason",
+            ids: wrong(&|part, reason| place(part).is_some_and(|kept| kept != reason)),
+        },
+        Problem {
+            what: "in quarantine, and nothing that belongs there",
+            ids: stray.map(|kept| format!("{} ({})", kept.provider, kept.reason)).collect(),
+        },
+    ]
+}
+
+/// The faults that the demo stands for must have been met, or it would prove less than it says.
+fn trouble(seen: &Evidence) -> Vec<Problem> {
+    const EXPECTED: [(&str, Fault); 8] = [
+        ("SendMessage", Fault::ServerError),
+        ("SendMessage", Fault::TimeoutAfter),
+        ("PutItem", Fault::ServerError),
+        ("PutItem", Fault::CrashAfter),
+        ("SendMessage", Fault::CrashBefore),
+        ("SendMessage", Fault::CrashAfter),
+        ("UpdateItem", Fault::CrashBefore),
+        ("SendMessageBatch", Fault::CrashAfter),
+    ];
+    let met = |(operation, fault): &(&str, Fault)| {
+        seen.log.iter().any(|(call, fate)| call.operation == *operation && *fate == Fate::Faulted(*fault))
+    };
+    let missed = EXPECTED.iter().filter(|expected| !met(expected));
+    vec![Problem {
+        what: "planned trouble that never came",
+        ids: missed.map(|(operation, fault)| format!("{operation} {fault:?}")).collect(),
+    }]
+}
+
+fn attempts(deliveries: &[Delivered]) -> impl Iterator<Item = &Attempt> {
+    deliveries.iter().flat_map(|delivered| &delivered.attempts)
+}
+
+fn was_killing(attempt: &Attempt) -> bool {
+    attempt.answer.status().is_some_and(|status| KILL_CODES.contains(&status))
+}
+
+fn all_end_with(deliveries: &[Delivered], status: u16) -> bool {
+    deliveries.iter().all(|it| it.last().and_then(|answer| answer.status()) == Some(status))
+}
+
+/// A delivery that reached a slow machine too late was kept as stale, refused, and came again.
+fn was_late(played: &Played) -> bool {
+    matches!(played.part.by, By::Fynapse(_))
+        && attempts(&played.deliveries).any(|attempt| attempt.answer.status() == Some(403))
+}

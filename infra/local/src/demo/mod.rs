@@ -1,0 +1,67 @@
+//! `local demo`: a few hundred events through duplicates, forgeries, outages, crashes and a rotation, and the
+//! proof that nothing is lost.
+//!
+//! Simulated Rightfoot and Fynapse deliver by their documented rules, in compressed time, to the real functions
+//! over the embedded engines. What is printed is what was observed; what must be is computed from what was sent.
+
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::onlooker;
+use crate::system::{DEAD, QUEUE};
+
+mod acts;
+mod cast;
+mod check;
+mod stage;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use check::Evidence;
+use stage::Stage;
+
+pub use check::Problem;
+pub use table::{Report, Row};
+
+/// How the demo runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Seed of the simulated senders: the same seed makes the same events and pauses.
+    pub seed: u64,
+    /// Seconds of the demo's time in one real second. The receiver's own deadlines are not compressed.
+    pub rate: u32,
+    /// Deliveries in flight at the same time.
+    pub in_flight: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seed: 1, rate: 30, in_flight: 16 }
+    }
+}
+
+/// Runs the demo. The report says whether every promise was kept; an error, that it could not be found out.
+pub async fn run(options: Options) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let mut stage = Stage::set(&options).await.context("set the stage")?;
+    acts::play(&mut stage).await?;
+    let seen = look(&stage).await.context("look what became of it")?;
+    Ok(Report::of(&seen, started.elapsed()))
+}
+
+async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
+    let system = &stage.system;
+    let mut messages = Vec::new();
+    for body in onlooker::receive_all(system, QUEUE).await? {
+        messages.push(onlooker::read_message(system, &body).await?);
+    }
+    Ok(Evidence {
+        played: stage.played().to_vec(),
+        table: onlooker::table(system).await?,
+        messages,
+        dead_letters: onlooker::receive_all(system, DEAD).await?.len(),
+        log: system.wire.log(),
+    })
+}

@@ -1,0 +1,302 @@
+//! The checks find what they are there to find: each test spoils evidence that is in order, in one way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use inbox_core::keys::Keys;
+use inbox_core::time::UnixMillis;
+
+use super::cast::{Cast, Expected, Part};
+use super::check::{Evidence, problems};
+use super::stage::Played;
+use super::table::{Report, Row};
+use crate::onlooker::{Kept, Message, Record, Table};
+use crate::senders::{Answer, Attempt, Delivered, End};
+use crate::wire::{Call, Fate, Fault};
+
+const EVENT: &str = "fynapse/event/act-00";
+
+/// One authentic event, one forgery, and one delivery that nobody can read; all went well.
+fn in_order() -> Evidence {
+    let cast =
+        Cast { rightfoot_url: String::new(), forged_urls: Vec::new(), forgers_key: Keys::default(), seed: 1 };
+    let event = cast.fynapse("act", 0..1).remove(0);
+    let forgery = cast.forgeries().remove(0);
+    let unreadable = cast.unusable("act").remove(0);
+    let message = Message { id: EVENT.to_owned(), payload: Some(event.outgoing.body.to_vec()) };
+    let kept = Kept {
+        provider: "fynapse".to_owned(),
+        reason: "unreadable".to_owned(),
+        payload: Some(unreadable.outgoing.body.to_vec()),
+    };
+    let mut log = trouble();
+    log.extend([
+        call("PutItem", EVENT, Fate::Answered(200)),
+        call("SendMessage", EVENT, Fate::Answered(200)),
+        call("UpdateItem", EVENT, Fate::Answered(200)),
+    ]);
+    let played =
+        [(event, 200, End::Delivered), (forgery, 403, End::GivenUp), (unreadable, 200, End::Delivered)];
+    Evidence {
+        played: played.into_iter().map(|(part, status, end)| told(part, &[status], end)).collect(),
+        table: Table {
+            records: [(EVENT.to_owned(), Record { due: false, sent: true })].into(),
+            quarantined: vec![kept],
+        },
+        messages: vec![message],
+        dead_letters: 0,
+        log,
+    }
+}
+
+fn told(part: Part, statuses: &[u16], end: End) -> Played {
+    let delivered = Delivered { id: part.outgoing.id.clone(), attempts: attempts(statuses), end };
+    Played { part: Arc::new(part), deliveries: vec![delivered] }
+}
+
+fn attempts(statuses: &[u16]) -> Vec<Attempt> {
+    let heard = |status| Answer::Heard { status, body: String::new(), retry_after_secs: None };
+    let attempt = |status| Attempt { at: UnixMillis(0), took: Duration::ZERO, answer: heard(status) };
+    statuses.iter().copied().map(attempt).collect()
+}
+
+/// What every run of the demo meets.
+fn trouble() -> Vec<(Call, Fate)> {
+    [
+        ("SendMessage", Fault::ServerError),
+        ("SendMessage", Fault::TimeoutAfter),
+        ("PutItem", Fault::ServerError),
+        ("PutItem", Fault::CrashAfter),
+        ("SendMessage", Fault::CrashBefore),
+        ("SendMessage", Fault::CrashAfter),
+        ("UpdateItem", Fault::CrashBefore),
+        ("SendMessageBatch", Fault::CrashAfter),
+    ]
+    .map(|(operation, fault)| call(operation, "another", Fate::Faulted(fault)))
+    .into()
+}
+
+fn call(operation: &str, event: &str, fate: Fate) -> (Call, Fate) {
+    (Call { index: 0, operation: operation.to_owned(), events: vec![event.to_owned()] }, fate)
+}
+
+fn found(spoil: impl Fn(&mut Evidence)) -> Vec<String> {
+    let mut evidence = in_order();
+    spoil(&mut evidence);
+    problems(&evidence).iter().map(ToString::to_string).collect()
+}
+
+fn spoil_answers(seen: &mut Evidence, index: usize, statuses: &[u16], end: End) {
+    let part = Part::clone(&seen.played[index].part);
+    seen.played[index] = told(part, statuses, end);
+}
+
+#[test]
+fn nothing_is_found_where_all_is_in_order() {
+    assert_eq!(found(|_| ()), Vec::<String>::new());
+}
+
+#[test]
+fn p2_a_lost_event_is_found() {
+    let lost = found(|seen| seen.messages.clear());
+    assert_eq!(lost, [format!("LOST: authentic, and not on the queue: {EVENT}")]);
+    let due = found(|seen| {
+        seen.table.records.insert(EVENT.to_owned(), Record { due: true, sent: false });
+    });
+    assert_eq!(due, [format!("recorded, and still due: {EVENT}")]);
+    let unrecorded = found(|seen| seen.table.records.clear());
+    assert_eq!(unrecorded, [format!("authentic, and not recorded: {EVENT}")]);
+    let dead = found(|seen| seen.dead_letters = 1);
+    assert_eq!(dead, ["on the dead-letter queue: message 0"]);
+}
+
+#[test]
+fn p3_a_repeat_needs_a_step_of_unknown_outcome() {
+    let twice = |fates: &'static [(&str, Fate)]| {
+        found(move |seen| {
+            seen.messages.push(seen.messages[0].clone());
+            seen.log.extend(fates.iter().map(|(operation, fate)| call(operation, EVENT, fate.clone())));
+        })
+    };
+    let unexplained = "on the queue more often than steps of unknown outcome explain";
+    assert_eq!(twice(&[]), [format!("{unexplained}: {EVENT} (2 times)")]);
+    let a_clean_relay = &[
+        ("UpdateItem", Fate::Answered(200)),
+        ("SendMessageBatch", Fate::Answered(200)),
+        ("UpdateItem", Fate::Answered(200)),
+    ];
+    assert_eq!(twice(a_clean_relay).len(), 1);
+    assert_eq!(
+        twice(&[("SendMessage", Fate::Faulted(Fault::Throttled)), ("UpdateItem", Fate::Answered(200))]).len(),
+        1
+    );
+    for explained in [
+        &[("SendMessage", Fate::Faulted(Fault::TimeoutAfter))],
+        &[("UpdateItem", Fate::Answered(400))],
+        &[("UpdateItem", Fate::Open)],
+        &[("SendMessage", Fate::Answered(200))],
+    ] {
+        assert_eq!(twice(explained), Vec::<String>::new(), "{explained:?}");
+    }
+    let thrice = found(|seen| {
+        seen.messages = vec![seen.messages[0].clone(); 3];
+        seen.log.push(call("UpdateItem", EVENT, Fate::Open));
+    });
+    assert_eq!(thrice, [format!("{unexplained}: {EVENT} (3 times)")], "one unknown step, two repeats");
+}
+
+#[test]
+fn p4_what_is_forged_or_altered_is_found() {
+    let accepted = found(|seen| spoil_answers(seen, 1, &[200], End::Delivered));
+    assert_eq!(
+        accepted,
+        [
+            "forged, and not answered 403 in the end: fynapse/event/forged-00",
+            "forged, and accepted: fynapse/event/forged-00"
+        ]
+    );
+    let foreign = found(|seen| {
+        let id = "fynapse/event/forged-00".to_owned();
+        seen.table.records.insert(id.clone(), Record { due: false, sent: true });
+        seen.messages.push(Message { id, payload: None });
+    });
+    assert_eq!(
+        foreign,
+        [
+            "on the queue, and not an authentic event: fynapse/event/forged-00",
+            "recorded, and not an authentic event: fynapse/event/forged-00"
+        ]
+    );
+    for payload in [None, Some(b"{}".to_vec())] {
+        let altered = found(|seen| seen.messages[0].payload.clone_from(&payload));
+        assert_eq!(altered, [format!("on the queue with other bytes than were sent: {EVENT}")]);
+    }
+}
+
+#[test]
+fn p6_a_killing_answer_is_found_whoever_heard_it() {
+    for (index, id) in [(0, EVENT), (1, "fynapse/event/forged-00")] {
+        for status in [400, 401, 402, 405, 406, 410, 413] {
+            let killed = found(|seen| spoil_answers(seen, index, &[503, status], End::Killed(status)));
+            assert!(
+                killed.contains(&format!("killed at Fynapse by its answer: {id}")),
+                "{status}: {killed:?}"
+            );
+        }
+    }
+    let told_when = found(|seen| {
+        let answer = Answer::Heard { status: 200, body: String::new(), retry_after_secs: Some(1) };
+        seen.played[0].deliveries[0].attempts[0].answer = answer;
+    });
+    assert_eq!(told_when, [format!("answered with a Retry-After: {EVENT}")]);
+    let unfinished = found(|seen| seen.played[0].deliveries.clear());
+    assert_eq!(unfinished, [format!("still being delivered when the demo gave up waiting: {EVENT}")]);
+    let exhausted = found(|seen| spoil_answers(seen, 0, &[503], End::Exhausted));
+    assert_eq!(exhausted, [format!("authentic, and not answered 2xx in the end: {EVENT}")]);
+}
+
+#[test]
+fn p7_quarantine_holds_what_belongs_there_and_nothing_else() {
+    let id = "broken/fynapse/event/act-unusable-0";
+    let missing = found(|seen| seen.table.quarantined.clear());
+    assert_eq!(missing, [format!("unusable, and not kept byte for byte: {id}")]);
+    let reason = found(|seen| seen.table.quarantined[0].reason = "stale".to_owned());
+    assert_eq!(reason, [format!("unusable, and kept for another reason: {id}")]);
+    let altered = found(|seen| seen.table.quarantined[0].payload = Some(b"{".to_vec()));
+    assert_eq!(
+        altered,
+        [
+            format!("unusable, and not kept byte for byte: {id}"),
+            "in quarantine, and nothing that belongs there: fynapse (unreadable)".to_owned()
+        ]
+    );
+    let killed = found(|seen| spoil_answers(seen, 2, &[503], End::GivenUp));
+    assert_eq!(killed, [format!("unusable, and not answered as its provider is told to: {id}")]);
+}
+
+#[test]
+fn an_event_that_came_too_late_once_may_be_in_quarantine_as_well() {
+    let late = |statuses: &'static [u16]| {
+        found(move |seen| {
+            spoil_answers(seen, 0, statuses, End::Delivered);
+            let payload = Some(seen.played[0].part.outgoing.body.to_vec());
+            let (provider, reason) = ("fynapse".to_owned(), "stale".to_owned());
+            seen.table.quarantined.push(Kept { provider, reason, payload });
+        })
+    };
+    assert_eq!(late(&[403, 200]), Vec::<String>::new());
+    assert_eq!(late(&[200]).len(), 1);
+}
+
+#[test]
+fn trouble_that_never_came_is_a_problem() {
+    let calm = found(|seen| seen.log.retain(|(call, _)| call.operation != "SendMessageBatch"));
+    assert_eq!(calm, ["planned trouble that never came: SendMessageBatch CrashAfter"]);
+}
+
+#[test]
+fn numbers_are_counted_from_what_was_seen() {
+    let mut seen = in_order();
+    seen.messages.push(seen.messages[0].clone());
+    seen.log.push(call("SendMessageBatch", EVENT, Fate::Answered(200)));
+    let answer =
+        Answer::Heard { status: 200, body: r#"{"status":"duplicate"}"#.to_owned(), retry_after_secs: None };
+    let again = Attempt { answer, ..attempts(&[200]).remove(0) };
+    seen.played[0].deliveries[0].attempts.push(again);
+    let report = Report::of(&seen, Duration::ZERO);
+    let fynapse = Row {
+        provider: "fynapse",
+        sent: 4,
+        recorded: 1,
+        duplicate: 1,
+        refused: 1,
+        quarantined: 1,
+        on_the_queue: 1,
+        relayed: 1,
+        repeated: 1,
+    };
+    assert_eq!(report.rows[1], fynapse);
+    assert_eq!((report.failed_calls, report.forgeries, report.undecided), (8, 1, 0));
+    assert!(seen.events().all(|part| part.expected == Expected::OnQueue));
+}
+
+#[test]
+fn the_report_is_a_table_and_one_line() {
+    let row = |provider, sent| Row {
+        provider,
+        sent,
+        recorded: 123,
+        duplicate: 45,
+        refused: 6,
+        quarantined: 7,
+        on_the_queue: 123,
+        relayed: 8,
+        repeated: 2,
+    };
+    let mut report = Report {
+        rows: vec![row("rightfoot", 381), row("fynapse", 1_748)],
+        undecided: 204,
+        failed_calls: 364,
+        forgeries: 40,
+        problems: Vec::new(),
+        took: Duration::from_millis(32_300),
+    };
+    let table =
+        "              sent  recorded  duplicate  refused  quarantined  on the queue  relayed  repeated
+rightfoot      381       123         45        6            7           123        8         2
+fynapse       1748       123         45        6            7           123        8         2
+
+364 AWS calls failed or died on the way; 204 deliveries heard 5xx or nothing, and came again.
+";
+    let proved = "Proved in 32 s: all 246 authentic events are on the queue, byte for byte; 4 messages came again, \
+                  each where an outcome was unknown; 40 forgeries left nothing; 14 unusable deliveries are kept; \
+                  no delivery was killed.\n";
+    assert_eq!(report.to_string(), format!("{table}{proved}"));
+    assert!(report.holds());
+    let ids = (0..22).map(|n| format!("e{n}")).collect();
+    report.problems = vec![super::Problem { what: "LOST", ids }];
+    let shown = report.to_string();
+    assert!(!report.holds() && shown.starts_with(table));
+    assert!(shown.contains("NOT PROVED, after 32 s. What is wrong:\n  LOST: e0, e1, "), "{shown}");
+    assert!(shown.ends_with(", e19 and 2 more\n"), "{shown}");
+}

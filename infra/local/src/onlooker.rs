@@ -1,0 +1,144 @@
+//! What stands in the table and on the queues, seen from outside: by the SDK, on a wire on which nothing fails.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+
+use anyhow::Context;
+use aws_sdk_dynamodb::types::AttributeValue;
+use flate2::read::DeflateDecoder;
+use inbox_core::event::EventKey;
+use serde_json::value::RawValue;
+
+use crate::system::{System, TABLE};
+
+/// Messages in one answer of SQS.
+const RECEIVE_MAX: i32 = 10;
+
+/// What the table holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The event records, by event id.
+    pub records: BTreeMap<String, Record>,
+    /// The quarantined deliveries.
+    pub quarantined: Vec<Kept>,
+}
+
+/// An event record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whether it is still to be put on the queue.
+    pub due: bool,
+    /// Whether it was marked as put on the queue.
+    pub sent: bool,
+}
+
+/// A quarantined delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Who sent it.
+    pub provider: String,
+    /// Why it is kept.
+    pub reason: String,
+    /// What was sent; `None` if it cannot be read back.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// A message, as a consumer of the queue reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The event's id.
+    pub id: String,
+    /// The payload that it carries or refers to; `None` if there is none.
+    pub payload: Option<Vec<u8>>,
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Reads the whole table.
+pub async fn table(system: &System) -> anyhow::Result<Table> {
+    let scan = system.onlooker.dynamodb.scan().table_name(TABLE).consistent_read(true);
+    let mut pages = scan.into_paginator().items().send();
+    let (mut table, mut kept, mut pieces) = (Table::default(), Vec::new(), BTreeMap::new());
+    while let Some(item) = pages.try_next().await.context("scan the table")? {
+        let (pk, sk) = (text(&item, "pk").unwrap_or_default(), text(&item, "sk").unwrap_or_default());
+        if let Some(hash) = pk.strip_prefix("payload#") {
+            let piece = item.get("piece").and_then(|piece| piece.as_b().ok());
+            let piece = piece.map(|blob| blob.clone().into_inner()).unwrap_or_default();
+            pieces.insert((hash.to_owned(), sk.to_owned()), piece);
+        } else if pk.starts_with("quarantine#") {
+            kept.push(item);
+        } else if let Some(key) = EventKey::from_table_key(pk, sk) {
+            let record = Record { due: item.contains_key("due"), sent: item.contains_key("sent_at") };
+            table.records.insert(key.event_id(), record);
+        }
+    }
+    table.quarantined = kept.iter().map(|item| read_kept(item, &pieces)).collect();
+    Ok(table)
+}
+
+/// How many items are due, at whatever time.
+pub async fn count_due(system: &System) -> anyhow::Result<usize> {
+    let scan = system.onlooker.dynamodb.scan().table_name(TABLE).index_name("due");
+    let due = scan.into_paginator().items().send().try_collect().await;
+    Ok(due.context("scan what is due")?.len())
+}
+
+/// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
+pub async fn receive_all(system: &System, queue: &str) -> anyhow::Result<Vec<String>> {
+    let asked = system.onlooker.sqs.get_queue_url().queue_name(queue).send().await;
+    let url = asked.context("ask for the queue")?.queue_url.context("no such queue")?;
+    let mut bodies = Vec::new();
+    loop {
+        let receive = system.onlooker.sqs.receive_message().queue_url(&url);
+        let answer = receive.max_number_of_messages(RECEIVE_MAX).send().await.context("receive messages")?;
+        let messages = answer.messages.unwrap_or_default();
+        if messages.is_empty() {
+            return Ok(bodies);
+        }
+        bodies.extend(messages.into_iter().map(|message| message.body.unwrap_or_default()));
+    }
+}
+
+/// The id of the event in a message body.
+pub fn event_id(body: &str) -> Option<String> {
+    let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).ok()?;
+    serde_json::from_str(fields.get("id")?.get()).ok()
+}
+
+/// Reads a message body, and fetches the payload if the message only refers to it.
+pub async fn read_message(system: &System, body: &str) -> anyhow::Result<Message> {
+    let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).unwrap_or_default();
+    let dataref: Option<String> =
+        fields.get("dataref").and_then(|dataref| serde_json::from_str(dataref.get()).ok());
+    let payload = match (fields.get("data"), dataref) {
+        (Some(data), None) => Some(data.get().as_bytes().to_vec()),
+        (None, Some(dataref)) => system.inbox.resolve(&dataref).await.context("resolve a dataref")?,
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    let id = event_id(body).unwrap_or_else(|| "(a message without an id)".to_owned());
+    Ok(Message { id, payload })
+}
+
+fn read_kept(item: &Item, pieces: &BTreeMap<(String, String), Vec<u8>>) -> Kept {
+    let provider = text(item, "pk").and_then(|pk| pk.split('#').nth(1)).unwrap_or_default();
+    let payload = match item.get("payload") {
+        Some(inline) => inline.as_b().ok().map(|blob| blob.clone().into_inner()),
+        None => in_parts(item, pieces),
+    };
+    let reason = text(item, "reason").unwrap_or_default().to_owned();
+    Kept { provider: provider.to_owned(), reason, payload }
+}
+
+fn in_parts(item: &Item, pieces: &BTreeMap<(String, String), Vec<u8>>) -> Option<Vec<u8>> {
+    let hash = text(item, "payload_hash")?;
+    let count: usize = item.get("parts")?.as_n().ok()?.parse().ok()?;
+    let part = |n| pieces.get(&(hash.to_owned(), format!("part#{n}")));
+    let deflated = (0..count).map(part).collect::<Option<Vec<_>>>()?.into_iter().flatten().copied();
+    let mut payload = Vec::new();
+    DeflateDecoder::new(deflated.collect::<Vec<_>>().as_slice()).read_to_end(&mut payload).ok()?;
+    Some(payload)
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}

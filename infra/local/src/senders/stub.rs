@@ -1,0 +1,85 @@
+//! A receiver that answers what a test tells it to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use inbox_core::time::UnixMillis;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::{Http, Pace};
+
+/// What came in.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Seen {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+type Script = dyn Fn(usize) -> (u16, Option<u64>) + Send + Sync;
+
+/// A receiver on a free port, and a sender's time that leaps.
+pub(super) struct Stub {
+    pub(super) url: String,
+    pub(super) pace: Pace,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Script>, Arc<Mutex<Vec<Seen>>>);
+
+impl Stub {
+    /// Answers the nth request, counted from 0, with a status and perhaps a `Retry-After`.
+    pub(super) async fn answering(
+        script: impl Fn(usize) -> (u16, Option<u64>) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::default();
+        let routes = Router::new().fallback(take).with_state(Shared(Arc::new(script), Arc::clone(&seen)));
+        let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self { url, pace: Pace::leaping(UnixMillis(1_767_323_045_000)), seen, serving }
+    }
+
+    pub(super) fn http(&self) -> Http {
+        Http::new(self.pace.clone(), 7, 4).unwrap()
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn take(State(Shared(script, seen)): State<Shared>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let index = {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.push(Seen { path: parts.uri.path().to_owned(), headers: parts.headers, body });
+        seen.len() - 1
+    };
+    let (status, retry_after) = script(index);
+    let mut response = Response::builder().status(status);
+    if let Some(secs) = retry_after {
+        response = response.header("retry-after", secs.to_string());
+    }
+    response.body(Body::from("{}")).unwrap()
+}

@@ -1,0 +1,159 @@
+//! Runs a function's real binary as Lambda does: a process that asks a runtime API for invocations.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use local::system;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for an answer of a process.
+const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+
+/// A running function.
+pub struct Function {
+    child: Child,
+    api: JoinHandle<()>,
+    invocations: mpsc::UnboundedSender<Value>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    output: Arc<Mutex<String>>,
+}
+
+/// What the runtime API was told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The invocation's result.
+    Response(Value),
+    /// The invocation failed.
+    Error(Value),
+}
+
+struct Api {
+    next: tokio::sync::Mutex<mpsc::UnboundedReceiver<Value>>,
+    answers: mpsc::UnboundedSender<Answer>,
+}
+
+impl Function {
+    /// Builds and starts the binary `name` with these environment variables.
+    pub async fn start(name: &str, env: &[(&str, &str)]) -> Self {
+        let (invocations, next) = mpsc::unbounded_channel();
+        let (told, answers) = mpsc::unbounded_channel();
+        let api = Arc::new(Api { next: next.into(), answers: told });
+        let routes = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next_invocation))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .with_state(api);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let api = system::serve(listener, routes);
+        let mut child = Command::new(binary(name).await)
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), output.clone());
+        collect(child.stderr.take().unwrap(), output.clone());
+        Self { child, api, invocations, answers, output }
+    }
+
+    /// One invocation.
+    pub async fn invoke(&mut self, event: Value) -> Answer {
+        self.invocations.send(event).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
+        answer.expect("no answer from the function").unwrap()
+    }
+
+    /// Waits until the process ends by itself; its exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("still running").unwrap().code()
+    }
+
+    /// Ends the process, and returns all that it printed.
+    pub async fn stop(mut self) -> String {
+        let _ = self.child.kill().await;
+        self.api.abort();
+        // What was printed last is still on its way through the pipe.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.output.lock().unwrap().clone()
+    }
+}
+
+/// Builds a binary of the workspace, in the profile of this test, and says where it is.
+pub async fn binary(name: &str) -> PathBuf {
+    // All of them, as the tests themselves were built: one package alone would have its dependencies built
+    // again with fewer features.
+    let arguments = ["build", "--quiet", "--workspace", "--bins"];
+    let built = Command::new(env!("CARGO")).args(arguments).status().await.unwrap();
+    assert!(built.success(), "cargo build --workspace --bins");
+    let mut directory = std::env::current_exe().unwrap();
+    directory.pop();
+    if directory.ends_with("deps") {
+        directory.pop();
+    }
+    directory.join(name)
+}
+
+fn collect(stream: impl AsyncRead + Unpin + Send + 'static, into: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stream).lines();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut output = into.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+async fn next_invocation(State(api): State<Arc<Api>>) -> Response {
+    let Some(event) = api.next.lock().await.recv().await else { std::future::pending().await };
+    let deadline_ms =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() + 60_000;
+    Response::builder()
+        .header("lambda-runtime-aws-request-id", REQUEST_ID)
+        .header("lambda-runtime-deadline-ms", deadline_ms.to_string())
+        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:f")
+        .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
+        .header("content-type", "application/json")
+        .body(Body::from(event.to_string()))
+        .unwrap()
+}
+
+async fn response(State(api): State<Arc<Api>>, Path(_): Path<String>, body: String) -> Response {
+    tell(&api, Answer::Response(serde_json::from_str(&body).unwrap_or_default()))
+}
+
+async fn error(State(api): State<Arc<Api>>, Path(_): Path<String>, body: String) -> Response {
+    tell(&api, Answer::Error(serde_json::from_str(&body).unwrap_or_default()))
+}
+
+fn tell(api: &Api, answer: Answer) -> Response {
+    let _ = api.answers.send(answer);
+    Response::builder().status(202).body(Body::from(r#"{"status":"OK"}"#)).unwrap()
+}

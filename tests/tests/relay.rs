@@ -1,0 +1,237 @@
+//! The relay: what was recorded and not enqueued reaches the queue, and nothing holds up the rest.
+
+#![expect(clippy::indexing_slicing, reason = "a test's own code")]
+
+use std::time::Duration;
+
+use inbox_aws::inbox::Inbox;
+use inbox_aws::queue::Queue;
+use inbox_aws::relay::{Relay, Run};
+use inbox_core::limits::RETENTION_MIN_DAYS;
+use local::system::TABLE;
+use local::wire::Fault;
+use tests::{World, extract, noise, number, text};
+
+const BUDGET: Duration = Duration::from_secs(50);
+
+/// Records events whose sending fails, and lets them become due.
+async fn left_behind(events: usize) -> World {
+    let world = World::new().await;
+    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    for n in 0..events {
+        assert_eq!(world.fynapse(extract(&format!("e-{n:04}"))).await.status, 200);
+    }
+    world.system.wire.heal();
+    world.system.wire.clear_log();
+    world.pass(Duration::from_secs(31));
+    world
+}
+
+async fn run(world: &World, budget: Duration) -> Run {
+    let clients = world.system.clients();
+    let inbox = Inbox::new(clients.dynamodb, TABLE, RETENTION_MIN_DAYS);
+    let queue = Queue::new(clients.sqs, &world.system.events_url);
+    Relay::new(inbox, queue, world.system.clock.clone()).run(budget).await
+}
+
+fn counts(run: &Run) -> (usize, usize, usize, usize) {
+    (run.found, run.sent, run.failed, run.left)
+}
+
+fn calls(world: &World, operation: &str) -> usize {
+    world.system.wire.log().iter().filter(|(call, _)| call.operation == operation).count()
+}
+
+#[tokio::test]
+async fn p2_every_run_reports_what_it_found_sent_failed_and_left() {
+    let world = left_behind(25).await;
+    let first = run(&world, BUDGET).await;
+    assert_eq!(counts(&first), (25, 25, 0, 0));
+    assert_eq!(first.oldest_due_age_secs, 31);
+    assert_eq!(calls(&world, "SendMessageBatch"), 3, "ten, ten, five");
+    let second = run(&world, BUDGET).await;
+    assert_eq!((counts(&second), second.oldest_due_age_secs), ((0, 0, 0, 0), 0));
+    assert_eq!(world.drain_ids().await.len(), 25);
+    let report = world.relay().await.unwrap().unwrap();
+    assert_eq!(report["left"], 0);
+}
+
+#[tokio::test]
+async fn what_is_not_due_yet_is_left_to_its_handler() {
+    let world = World::new().await;
+    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.fynapse(extract("e-1")).await;
+    world.system.wire.heal();
+    world.pass(Duration::from_secs(29));
+    assert_eq!(counts(&run(&world, BUDGET).await), (0, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn p2_a_failed_entry_of_a_batch_is_not_taken_for_sent() {
+    let world = left_behind(3).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
+    assert_eq!(counts(&run(&world, BUDGET).await), (3, 2, 1, 0));
+    assert_eq!(world.due().await.len(), 1);
+    world.system.wire.heal();
+    world.settle().await;
+    assert_eq!(
+        world.drain_ids().await,
+        ["fynapse/event/e-0000", "fynapse/event/e-0001", "fynapse/event/e-0002"]
+    );
+}
+
+#[tokio::test]
+async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
+    let world = left_behind(3).await;
+    let first_read = |world: &World| world.system.wire.log().len();
+    let seen = first_read(&world);
+    world.system.wire.plan(move |call| {
+        (call.operation == "BatchGetItem" && call.index < seen + 17).then_some(Fault::Unprocessed)
+    });
+    assert_eq!(counts(&run(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
+
+    let world = left_behind(3).await;
+    world.system.wire.plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
+    assert_eq!(run(&world, BUDGET).await.sent, 0);
+    assert_eq!(world.due().await.len(), 3);
+    world.system.wire.heal();
+    world.settle().await;
+    assert_eq!(world.drain_ids().await.len(), 3);
+}
+
+#[tokio::test]
+async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_nobody() {
+    let world = left_behind(4).await;
+    world.system.wire.plan(|call| {
+        let poison = call.events.iter().any(|id| id.ends_with("e-0002"));
+        (call.operation == "SendMessageBatch" && poison).then_some(Fault::Refused)
+    });
+    let first = run(&world, BUDGET).await;
+    assert_eq!(counts(&first), (4, 3, 1, 0), "the batch is refused as a whole, its other entries are not");
+    for nth in 2..=10 {
+        world.pass(Duration::from_secs(901));
+        let next = run(&world, BUDGET).await;
+        assert_eq!(
+            (next.found, next.sent, next.quarantined),
+            (1, 0, usize::from(nth == 10)),
+            "refusal {nth}"
+        );
+        assert_eq!(
+            next.oldest_due_age_secs,
+            31 + 901 * (nth - 1),
+            "from the delivery, not from the last attempt"
+        );
+    }
+    world.pass(Duration::from_secs(901));
+    assert_eq!(run(&world, BUDGET).await.found, 0);
+    assert_eq!(world.quarantined().await[0].0, "queue_refused");
+    let items = world.items().await;
+    let kept = items.iter().find(|item| text(item, "reason") == "queue_refused").unwrap();
+    assert_eq!(kept["payload"].as_b().unwrap().as_ref(), extract("e-0002").as_bytes());
+    assert_eq!(text(kept, "event_id"), "fynapse/event/e-0002");
+    assert_eq!(
+        world.drain_ids().await,
+        ["fynapse/event/e-0000", "fynapse/event/e-0001", "fynapse/event/e-0003"]
+    );
+}
+
+#[tokio::test]
+async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
+    let world = left_behind(1).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    for _ in 0..12 {
+        run(&world, BUDGET).await;
+        world.pass(Duration::from_secs(901));
+    }
+    let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(12), None));
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryRefused));
+    run(&world, BUDGET).await;
+    let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    assert_eq!(number(&record, "refusals"), Some(1));
+}
+
+#[tokio::test]
+async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
+    let world = left_behind(1).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        assert_eq!(run(&world, BUDGET).await.failed, 1);
+        let due_at = number(&world.due().await[0], "due_at").unwrap();
+        pauses.push((due_at - world.now().0) / 1000);
+        world.pass(Duration::from_secs(901));
+    }
+    assert_eq!(pauses, [30, 60, 120, 240, 480, 900, 900]);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
+    let world = left_behind(120).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    let down = run(&world, BUDGET).await;
+    assert_eq!(counts(&down), (50, 0, 50, 70));
+    assert_eq!(
+        down.fault.unwrap().to_string(),
+        "sqs:SendMessage: AccessDeniedException",
+        "names the permission"
+    );
+    world.system.wire.heal();
+    assert_eq!(counts(&run(&world, BUDGET).await), (70, 70, 0, 0), "the others were not put off");
+    world.settle().await;
+    assert_eq!(world.drain_ids().await.len(), 120);
+}
+
+#[tokio::test]
+async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
+    let world = left_behind(120).await;
+    assert_eq!(counts(&run(&world, Duration::ZERO).await), (50, 50, 0, 70));
+    assert_eq!(counts(&run(&world, BUDGET).await), (70, 70, 0, 0));
+    assert_eq!(world.drain_ids().await.len(), 120);
+}
+
+#[tokio::test]
+async fn p2_batches_keep_both_of_sqs_limits() {
+    let world = World::new().await;
+    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    for n in 0..12 {
+        let body = extract(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", noise(190_000, n)));
+        assert_eq!(world.fynapse(&body).await.status, 200);
+    }
+    world.system.wire.heal();
+    world.system.wire.clear_log();
+    world.pass(Duration::from_secs(31));
+    assert_eq!(counts(&run(&world, BUDGET).await), (12, 12, 0, 0));
+    let sizes: Vec<_> = world
+        .system
+        .wire
+        .log()
+        .into_iter()
+        .filter(|(call, _)| call.operation == "SendMessageBatch")
+        .map(|(call, _)| call.events.len())
+        .collect();
+    assert_eq!(sizes, [4, 4, 4], "four of 190 kB fit into 900 KiB, five do not");
+}
+
+#[tokio::test]
+async fn p2_parts_outlive_a_record_that_could_not_be_sent_for_months() {
+    let world = World::new().await;
+    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    let body = extract("e-1").replace("150.00", &format!("\"{}\"", noise(10_000, 1)));
+    world.fynapse(&body).await;
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(40 * 86_400));
+        run(&world, BUDGET).await;
+    }
+    let record = world.item("fynapse#event#e-1", "event").await.unwrap();
+    assert_eq!(number(&record, "expires_at"), None, "a due item never expires");
+    world.system.wire.heal();
+    world.settle().await;
+    let items = world.items().await;
+    let expiry = |prefix: &str| {
+        let item = items.iter().find(|item| text(item, "pk").starts_with(prefix)).unwrap();
+        number(item, "expires_at").unwrap()
+    };
+    assert!(expiry("payload#") > expiry("fynapse#event#"));
+    assert!(world.drain().await[0].body.ends_with(&format!("\"data\":{body}}}")));
+}

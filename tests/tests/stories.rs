@@ -1,0 +1,255 @@
+//! Stories: what happens to an event, told end to end.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tests::{Item, World, alert, completion, extract, noise, number, request, text};
+
+const RECEIVED: &str = r#"{"status":"received"}"#;
+const DUPLICATE: &str = r#"{"status":"duplicate"}"#;
+const QUARANTINED: &str = r#"{"status":"quarantined"}"#;
+const FORBIDDEN: &str = r#"{"error":"Forbidden"}"#;
+
+#[tokio::test]
+async fn p1_p2_a_new_event_is_recorded_sent_and_marked_before_the_answer() {
+    let world = World::new().await;
+    let heard = world.fynapse(extract("e-1")).await;
+    assert_eq!((heard.status, heard.body.as_str()), (200, RECEIVED));
+    assert_eq!(heard.headers, ["content-type"], "P6: no Retry-After");
+
+    let record = world.item("fynapse#event#e-1", "event").await.unwrap();
+    assert_eq!(record["payload"].as_b().unwrap().as_ref(), extract("e-1").as_bytes());
+    assert_eq!(number(&record, "sent_at"), Some(world.now().0));
+    assert_eq!(number(&record, "expires_at"), Some(world.now().0 / 1000 + 30 * 86_400));
+    assert!(!record.contains_key("due") && !record.contains_key("due_at"));
+
+    let messages = world.drain().await;
+    assert_eq!(messages.len(), 1);
+    assert_eq!(
+        messages[0].body,
+        format!(
+            r#"{{"specversion":"1.0","id":"fynapse/event/e-1","source":"/fynapse/webhook","type":"com.fynapse.balance.extracted","time":"2026-01-02T03:04:05.000Z","datacontenttype":"application/json","origin":"webhook","data":{}}}"#,
+            extract("e-1")
+        )
+    );
+}
+
+#[tokio::test]
+async fn p5_a_batch_is_complete_once_whatever_uuid_the_webhook_carries() {
+    let world = World::new().await;
+    assert_eq!(world.rightfoot(completion("b-1", "u-1")).await.body, RECEIVED);
+    assert_eq!(world.rightfoot(completion("b-1", "u-2")).await.body, DUPLICATE);
+    assert_eq!(world.rightfoot(alert("b-1", "u-3")).await.body, RECEIVED);
+    assert_eq!(world.rightfoot(alert("b-1", "u-4")).await.body, RECEIVED, "a run's alerts might come split");
+    assert_eq!(world.rightfoot(alert("b-1", "u-4")).await.body, DUPLICATE);
+    world.settle().await;
+    assert_eq!(
+        world.drain_ids().await,
+        ["rightfoot/batch/b-1/alert/u-3", "rightfoot/batch/b-1/alert/u-4", "rightfoot/batch/b-1/completed"]
+    );
+}
+
+#[tokio::test]
+async fn p3_fifty_simultaneous_deliveries_give_one_record_and_one_message() {
+    let world = World::new().await;
+    let body = extract("e-1");
+    let heard = futures::future::join_all((0..50).map(|_| world.fynapse(&body))).await;
+    assert!(heard.iter().all(|heard| heard.status == 200));
+    assert_eq!(heard.iter().filter(|heard| heard.body == RECEIVED).count(), 1);
+    assert_eq!(heard.iter().filter(|heard| heard.body == DUPLICATE).count(), 49);
+    world.settle().await;
+    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
+    assert_eq!(world.items().await.len(), 1);
+}
+
+#[tokio::test]
+async fn p4_a_redelivery_under_another_key_or_with_other_bytes_changes_nothing() {
+    let world = World::new().await;
+    let first = extract("e-1");
+    world.fynapse(&first).await;
+    let other = first.replace("150.00", "999.00");
+    let heard = world.fynapse_with(&other, &world.sign(&other), Some("key-2")).await;
+    assert_eq!(heard.body, DUPLICATE);
+    let record = world.item("fynapse#event#e-1", "event").await.unwrap();
+    assert_eq!(record["payload"].as_b().unwrap().as_ref(), first.as_bytes());
+    assert_eq!(text(&record, "idempotency_key"), "key-1");
+}
+
+#[tokio::test]
+async fn two_events_under_one_key_are_two_events_and_no_key_is_fine() {
+    let world = World::new().await;
+    for id in ["e-1", "e-2"] {
+        assert_eq!(world.fynapse(extract(id)).await.body, RECEIVED);
+    }
+    let third = extract("e-3");
+    assert_eq!(world.fynapse_with(&third, &world.sign(&third), None).await.body, RECEIVED);
+    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1", "fynapse/event/e-2", "fynapse/event/e-3"]);
+}
+
+#[tokio::test]
+async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
+    let world = World::new().await;
+    let body = extract("e-1").replace("150.00", &format!("\"{}\"", noise(1_500_000, 7)));
+    assert_eq!(world.fynapse(&body).await.body, RECEIVED);
+    let record = world.item("fynapse#event#e-1", "event").await.unwrap();
+    assert_eq!(number(&record, "parts"), Some(3), "hexadecimal noise deflates to about half");
+    let messages = world.drain().await;
+    assert!(messages[0].body.contains(r#""dataref":"inbox:///fynapse/event/e-1""#));
+    let resolved = world.system.inbox.resolve("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
+    assert!(resolved == body.as_bytes());
+    assert_eq!(world.system.inbox.resolve("inbox:///fynapse/event/none").await.unwrap(), None);
+    let orphans_go: Vec<_> =
+        world.items().await.iter().filter_map(|item| number(item, "expires_at")).collect();
+    assert_eq!(orphans_go.len(), 4, "the record and its three parts expire");
+}
+
+#[tokio::test]
+async fn p4_a_middling_payload_is_stored_in_parts_and_travels_inside_its_message() {
+    let world = World::new().await;
+    let body = extract("e-1").replace("150.00", &format!("150.00,\"x\":\"{}\"", "y".repeat(100_000)));
+    world
+        .system
+        .wire
+        .plan(|call| (call.operation == "SendMessage").then_some(local::wire::Fault::AccessDenied));
+    assert_eq!(world.fynapse(&body).await.body, RECEIVED);
+    world.system.wire.heal();
+    world.settle().await;
+    assert!(world.drain().await[0].body.ends_with(&format!("\"data\":{body}}}")));
+}
+
+#[tokio::test]
+async fn p7_what_is_proven_and_not_usable_is_kept() {
+    let world = World::new().await;
+    let not_json = world.fynapse("{").await;
+    assert_eq!((not_json.status, not_json.body.as_str()), (200, QUARANTINED));
+    let not_json = world.rightfoot("{").await;
+    assert_eq!((not_json.status, not_json.body.as_str()), (400, r#"{"error":"Invalid JSON payload"}"#));
+    let missing = world.rightfoot(r#"{"type":"BALANCE_BATCH_COMPLETED"}"#).await;
+    assert_eq!(
+        (missing.status, missing.body.as_str()),
+        (400, r#"{"error":"Missing required fields","fields":["event_uuid","batch_id"]}"#)
+    );
+    assert_eq!(world.rightfoot(r#"{"type":"NEW_ONE"}"#).await.body, QUARANTINED);
+    assert_eq!(world.rightfoot(r#"{"type":"NEW_ONE"}"#).await.body, QUARANTINED);
+    assert_eq!(world.fynapse(extract(&"i".repeat(513))).await.body, QUARANTINED);
+
+    let mut reasons: Vec<_> = world.quarantined().await.into_iter().map(|(reason, _)| reason).collect();
+    reasons.sort();
+    assert_eq!(reasons, ["unknown_type", "unreadable", "unreadable", "unreadable", "unusable_id"]);
+    let items = world.items().await;
+    let unknown = items.iter().find(|item| text(item, "reason") == "unknown_type").unwrap();
+    assert_eq!(unknown["payload"].as_b().unwrap().as_ref(), br#"{"type":"NEW_ONE"}"#);
+    assert_eq!((number(unknown, "deliveries"), text(unknown, "subject")), (Some(2), "demo"));
+    assert_eq!(number(unknown, "expires_at"), Some(world.now().0 / 1000 + 90 * 86_400));
+    world.settle().await;
+    assert!(world.drain().await.is_empty());
+}
+
+#[tokio::test]
+async fn p7_an_authentic_but_stale_delivery_is_refused_and_kept() {
+    let world = World::new().await;
+    let body = extract("e-1");
+    let signature = world.sign(&body);
+    world.pass(Duration::from_secs(301));
+    let heard = world.fynapse_with(&body, &signature, Some("key-1")).await;
+    assert_eq!((heard.status, heard.body.as_str()), (403, FORBIDDEN));
+    assert_eq!(world.quarantined().await[0].0, "stale");
+    let wrong = signature.replace("v1=", "v1=0").replace("v1=0", "v1=").replace('a', "b");
+    assert_eq!(world.fynapse_with(&extract("e-2"), &wrong, None).await.status, 403);
+    assert_eq!(world.quarantined().await.len(), 1, "stale and wrong is wrong, and not kept");
+}
+
+#[tokio::test]
+async fn p7_somebody_elses_batch_is_kept_and_an_untracked_one_is_a_hint() {
+    let world = World::new().await;
+    let tracked = |batch: &str, subject: &str| -> Item {
+        [
+            ("pk", format!("rightfoot#batch#{batch}")),
+            ("sk", "tracked".to_owned()),
+            ("subject", subject.to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+        .collect()
+    };
+    world.put(tracked("ours", "demo")).await;
+    world.put(tracked("theirs", "other")).await;
+    assert_eq!(world.rightfoot(completion("ours", "u")).await.body, RECEIVED);
+    assert_eq!(world.rightfoot(completion("unknown", "u")).await.body, RECEIVED);
+    assert_eq!(world.rightfoot(completion("theirs", "u")).await.body, QUARANTINED);
+    assert_eq!(world.quarantined().await[0].0, "subject_mismatch");
+    assert_eq!(
+        world.drain_ids().await,
+        ["rightfoot/batch/ours/completed", "rightfoot/batch/unknown/completed"]
+    );
+}
+
+#[tokio::test]
+async fn p4_nothing_unproven_is_written_or_sent() {
+    let world = World::with(|options| options.allowed = "203.0.113.0/24".parse().unwrap()).await;
+    let body = extract("e-1");
+    for signature in ["", "t=1,v1=00", &world.sign("another body"), "t=1767323045"] {
+        assert_eq!(world.fynapse_with(&body, signature, None).await.body, FORBIDDEN, "{signature}");
+    }
+    for token in ["", "demo", "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "..", "demo."] {
+        assert_eq!(world.rightfoot_to(token, completion("b", "u")).await.body, FORBIDDEN, "{token}");
+    }
+    let token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+    let path = format!("/webhooks/rightfoot/{token}");
+    let mut from_elsewhere =
+        request(&path, serde_json::json!({"x-forwarded-for": "203.0.113.9"}), b"{}", Some(&token));
+    from_elsewhere["requestContext"]["http"]["sourceIp"] = "198.51.100.1".into();
+    assert_eq!(world.invoke(from_elsewhere).await.body, FORBIDDEN);
+    assert!(world.items().await.is_empty());
+    assert!(world.drain().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_base64_body_is_decoded_before_anything_is_proven_and_a_bad_one_is_refused() {
+    use base64::Engine;
+    let world = World::new().await;
+    let body = extract("e-1");
+    let mut event = request(
+        "/webhooks/fynapse",
+        serde_json::json!({"webhook-signature": world.sign(&body)}),
+        body.as_bytes(),
+        None,
+    );
+    event["isBase64Encoded"] = true.into();
+    let bad = world.invoke(event.clone()).await;
+    assert_eq!((bad.status, bad.body.as_str()), (403, FORBIDDEN));
+    event["body"] = base64::engine::general_purpose::STANDARD.encode(&body).into();
+    assert_eq!(world.invoke(event).await.body, RECEIVED);
+}
+
+#[tokio::test]
+async fn p6_a_body_over_the_cap_is_asked_for_again_and_not_refused_for_good() {
+    let world = World::new().await;
+    let heard = world.fynapse(vec![b' '; 6 * 1024 * 1024 + 1]).await;
+    assert_eq!((heard.status, heard.body.as_str()), (503, r#"{"error":"Unavailable"}"#));
+}
+
+#[tokio::test]
+async fn an_event_costs_three_aws_calls_and_a_duplicate_one_and_rightfoot_one_more() {
+    let world = World::new().await;
+    world.fynapse(extract("warm")).await;
+    world.rightfoot(completion("warm", "u")).await;
+    let calls = async |deliver: &mut dyn FnMut() -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+        world.system.wire.clear_log();
+        deliver().await;
+        world.system.wire.log().into_iter().map(|(call, _)| call.operation).collect::<Vec<_>>()
+    };
+    let fynapse = |world: World| -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move { drop(world.fynapse(extract("e-1")).await) })
+    };
+    let rightfoot = |world: World| -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move { drop(world.rightfoot(completion("b-1", "u")).await) })
+    };
+    assert_eq!(calls(&mut || fynapse(world.clone())).await, ["PutItem", "SendMessage", "UpdateItem"]);
+    assert_eq!(calls(&mut || fynapse(world.clone())).await, ["PutItem"]);
+    assert_eq!(
+        calls(&mut || rightfoot(world.clone())).await,
+        ["GetItem", "PutItem", "SendMessage", "UpdateItem"]
+    );
+    assert_eq!(calls(&mut || rightfoot(world.clone())).await, ["GetItem", "PutItem"]);
+}

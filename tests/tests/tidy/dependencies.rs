@@ -1,0 +1,149 @@
+//! What depends on what, by `Cargo.toml` and `Cargo.lock`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{names_in, none, read};
+
+/// What is locked: of each name and version, what it depends on. Holds every platform and every feature that
+/// any member turns on, so what is not in here is nowhere.
+struct Lock(BTreeMap<(String, String), Vec<String>>);
+
+impl Lock {
+    fn read() -> Self {
+        let text = read("Cargo.lock");
+        let packages = text.split("[[package]]").skip(1).map(|package| {
+            let field = |name: &str| {
+                let line = package.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap_or_default().trim_matches(['"', ' ', '=']).to_owned()
+            };
+            let list = package.split_once("dependencies = [").map_or("", |(_, list)| list);
+            let list = list.split(']').next().unwrap();
+            let depends_on = list.split(',').map(|it| it.trim().trim_matches('"').to_owned());
+            let depends_on = depends_on.filter(|it| !it.is_empty()).collect();
+            ((field("name"), field("version")), depends_on)
+        });
+        Self(packages.collect())
+    }
+
+    /// A dependency as it is written in the lock: its name, and its version where there are several.
+    fn find(&self, written: &str) -> (String, String) {
+        let mut words = written.split(' ');
+        let (name, version) = (words.next().unwrap(), words.next());
+        let fits = |it: &&(String, String)| it.0 == name && version.is_none_or(|version| it.1 == version);
+        self.0.keys().find(fits).unwrap_or_else(|| panic!("{written} is not in Cargo.lock")).clone()
+    }
+
+    /// Everything that ends up in a member's build, less what only tests and benches use.
+    fn closure(&self, member: &str) -> BTreeSet<(String, String)> {
+        let members = members();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![self.find(member)];
+        while let Some(package) = open.pop() {
+            let manifest = members.get(&package.0);
+            let counts = |written: &&String| {
+                let name = written.split(' ').next().unwrap();
+                manifest.is_none_or(|manifest| dependencies_of(manifest).contains(name))
+            };
+            let next: Vec<_> = self.0[&package].iter().filter(counts).map(|it| self.find(it)).collect();
+            if seen.insert(package) {
+                open.extend(next);
+            }
+        }
+        seen
+    }
+
+    fn versions(&self, member: &str, name: &str) -> Vec<String> {
+        let all = self.closure(member).into_iter().filter(|package| package.0 == name);
+        all.map(|package| package.1).collect()
+    }
+}
+
+/// The manifests of the workspace's members, by package name.
+pub(crate) fn members() -> BTreeMap<String, String> {
+    let folders = ["functions", "shared"].into_iter().flat_map(|top| {
+        names_in(top).into_iter().map(move |name| format!("{top}/{name}"))
+    });
+    folders
+        .chain(["infra/local".to_owned(), "tests".to_owned()])
+        .map(|folder| {
+            let manifest = read(&format!("{folder}/Cargo.toml"));
+            let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")).unwrap();
+            (name.trim_end_matches('"').to_owned(), manifest)
+        })
+        .collect()
+}
+
+/// The names under `[dependencies]`.
+fn dependencies_of(manifest: &str) -> BTreeSet<String> {
+    let section = manifest.split_once("\n[dependencies]\n").map_or("", |(_, section)| section);
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_core_depends_on_nothing_that_could_do_something() {
+    const DOES: [&str; 13] = [
+        "aws", "axum", "futures", "getrandom", "http", "hyper", "lambda", "metrics", "mio", "rand", "reqwest",
+        "tokio", "tracing",
+    ];
+    let closure = Lock::read().closure("inbox-core");
+    assert!(closure.len() > 20 && closure.iter().any(|package| package.0 == "sha2"), "{closure:?}");
+    let does = |name: &str| DOES.iter().any(|it| name == *it || name.starts_with(&format!("{it}-")) || name.starts_with(&format!("{it}_")));
+    let doers: Vec<_> = closure.into_iter().map(|package| package.0).filter(|name| does(name)).collect();
+    assert_eq!(doers, none());
+}
+
+/// sha2 0.10 computes in software on Graviton unless told otherwise; 0.11 finds out at run time.
+#[test]
+fn the_functions_hold_one_generation_of_crypto_and_of_http() {
+    let lock = Lock::read();
+    for function in names_in("functions") {
+        for (name, generation) in [("sha2", "0.11."), ("hmac", "0.13."), ("hyper", "1."), ("rustls", "0.23.")]
+        {
+            let versions = lock.versions(&function, name);
+            assert_eq!(versions.len(), 1, "{function} holds {name} {versions:?}");
+            assert!(versions[0].starts_with(generation), "{function} holds {name} {versions:?}");
+        }
+    }
+}
+
+#[test]
+fn a_functions_folder_package_and_binary_have_one_name() {
+    for function in names_in("functions") {
+        let manifest = read(&format!("functions/{function}/Cargo.toml"));
+        assert!(manifest.starts_with(&format!("[package]\nname = \"{function}\"\n")), "{function}");
+        assert!(!manifest.contains("[[bin]]") && !manifest.contains("[lib]"), "{function} has other names");
+        let mut sources = names_in(&format!("functions/{function}/src"));
+        sources.retain(|name| name == "main.rs" || name == "bin");
+        assert_eq!(sources, ["main.rs"], "{function}");
+    }
+}
+
+/// Any environment given there would replace the stack's.
+#[test]
+fn no_manifest_says_how_cargo_lambda_shall_deploy() {
+    for (name, manifest) in members() {
+        assert!(!manifest.contains("metadata.lambda"), "{name}");
+    }
+    assert!(!read("Cargo.toml").contains("metadata.lambda"));
+}
+
+/// A nearer `.clippy.toml` replaces the root one, so what it leaves out is off.
+#[test]
+fn the_cores_clippy_settings_repeat_the_roots() {
+    let core = read("shared/core/.clippy.toml");
+    for line in read(".clippy.toml").lines().filter(|line| !line.trim().is_empty()) {
+        assert!(core.contains(line), "shared/core/.clippy.toml lacks {line}");
+    }
+}
+
+#[test]
+fn a_dependency_has_one_version_and_it_stands_at_the_top() {
+    for (name, manifest) in members() {
+        for line in manifest.lines().skip_while(|line| !line.ends_with("dependencies]")) {
+            let is_dependency = line.contains('=') && !line.starts_with('[');
+            let own = is_dependency && line.contains('"') && line.contains("version");
+            assert!(!own, "{name}: {line}");
+        }
+    }
+}
