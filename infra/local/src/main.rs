@@ -1,11 +1,13 @@
 //! The command `local`: Balance Inbox on one machine.
 
+#![expect(clippy::print_stdout, reason = "this is a command: it talks to a terminal")]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use inbox_core::url_token::AllowList;
-use local::serve;
+use local::{demo, load, serve};
 
 /// Balance Inbox on one machine: the real functions and the real AWS SDK over embedded engines.
 ///
@@ -63,10 +65,10 @@ struct Demo {
 #[derive(Args)]
 struct Load {
     /// How many different events to deliver.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_name = "N")]
     events: usize,
     /// How many deliveries are in flight at the same time.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_name = "C")]
     concurrency: usize,
     /// How many of them are delivered twice, in percent.
     #[arg(long, default_value_t = 10, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100))]
@@ -81,7 +83,8 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         None => serve::run(cli.serve.options()).await.map(|()| true),
-        Some(Command::Demo(_) | Command::Load(_)) => Ok(false),
+        Some(Command::Demo(demo)) => demo.run().await,
+        Some(Command::Load(load)) => load.run().await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -90,6 +93,31 @@ async fn main() -> ExitCode {
             serve::complain(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Demo {
+    /// Whether everything that the demo promises held.
+    async fn run(self) -> anyhow::Result<bool> {
+        let options = demo::Options { seed: self.seed, ..demo::Options::default() };
+        let report = demo::run(options).await?;
+        print!("{report}");
+        Ok(report.holds())
+    }
+}
+
+impl Load {
+    /// Whether nothing was lost.
+    async fn run(self) -> anyhow::Result<bool> {
+        let options = load::Options {
+            events: self.events,
+            concurrency: self.concurrency,
+            duplicates_pct: self.duplicates,
+            seed: self.seed,
+        };
+        let report = load::run(options).await?;
+        println!("{report}");
+        Ok(report.holds())
     }
 }
 

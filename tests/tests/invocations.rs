@@ -1,0 +1,331 @@
+//! What a function is invoked with and what it answers, to the byte: the recorded invocations, and the whole
+//! table of replies (design.md 5), each outcome at each provider.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test's own code: a surprise shall end the test"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use inbox_aws::config::Common;
+use inbox_core::delivery::Provider;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use local::system::{RIGHTFOOT_URL_KEY, TABLE};
+use local::wire::Fault;
+use serde_json::{Value, json};
+use tests::{World, alert, completion, extract, request};
+
+const LIMIT_BYTES: usize = 6 * 1024 * 1024;
+
+/// Invokes the function behind the event's path; its answer as the runtime hands it to the gateway.
+async fn invoke(world: &World, event: Value) -> Value {
+    let path = event["rawPath"].as_str().unwrap().to_owned();
+    let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+    let functions = &world.system.functions;
+    let answer = match path.as_str() {
+        "/webhooks/fynapse" => functions.fynapse.handle(event).await,
+        _ => functions.rightfoot.handle(event).await,
+    };
+    serde_json::to_value(answer).unwrap()
+}
+
+/// The answer with this status and body, complete: one header, and nothing else (P6).
+fn answer(status: u16, body: &str) -> Value {
+    json!({
+        "statusCode": status,
+        "headers": {"content-type": "application/json"},
+        "multiValueHeaders": {},
+        "body": body,
+        "isBase64Encoded": false,
+        "cookies": [],
+    })
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/events")
+}
+
+fn fixture(name: &str) -> Value {
+    serde_json::from_slice(&fs::read(fixtures().join(name)).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn p1_p3_p4_every_recorded_invocation_is_answered_as_its_name_says() {
+    let received = answer(200, r#"{"status":"received"}"#);
+    let duplicate = answer(200, r#"{"status":"duplicate"}"#);
+    let forbidden = answer(403, r#"{"error":"Forbidden"}"#);
+    let (fynapse, completed, alerted) = (
+        "fynapse/event/a3efc743-ac6c-463b-aa19-4dd9c45b5b96",
+        "rightfoot/batch/5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83/completed",
+        "rightfoot/batch/d0b12bb3-ea9e-49fb-bd13-21be687cfc04/alert/7b6ff2ac-4779-4893-b5a8-d2c726d366bd",
+    );
+    // The file, the one delivered before it, the answer, and what is on the queue then.
+    let cases = [
+        ("fynapse-good.json", None, &received, Some(fynapse)),
+        ("fynapse-base64.json", None, &received, Some(fynapse)),
+        ("fynapse-duplicate.json", Some("fynapse-good.json"), &duplicate, Some(fynapse)),
+        ("fynapse-forged.json", None, &forbidden, None),
+        ("rightfoot-completed-good.json", None, &received, Some(completed)),
+        ("rightfoot-base64.json", None, &received, Some(completed)),
+        ("rightfoot-duplicate.json", Some("rightfoot-completed-good.json"), &duplicate, Some(completed)),
+        ("rightfoot-alert-good.json", None, &received, Some(alerted)),
+        ("rightfoot-forged.json", None, &forbidden, None),
+    ];
+    for (name, before, expected, on_the_queue) in &cases {
+        let world = World::new().await;
+        if let Some(before) = before {
+            assert_eq!(invoke(&world, fixture(before)).await, received, "{before}");
+        }
+        assert_eq!(invoke(&world, fixture(name)).await, **expected, "{name}");
+        assert_eq!(world.drain_ids().await, Vec::from_iter(*on_the_queue), "{name}");
+    }
+    let there: BTreeSet<_> = fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut used: BTreeSet<_> = cases.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    used.extend(["env.json", "schedule-tick.json"].map(str::to_owned));
+    assert_eq!(there, used, "say above what a new file is answered");
+}
+
+#[tokio::test]
+async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
+    let template = fs::read_to_string(fixtures().join("../../../template.yaml")).unwrap();
+    assert!(template.contains(&format!("Input: '{}'", fixture("schedule-tick.json"))));
+    let world = World::new().await;
+    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    invoke(&world, fixture("fynapse-good.json")).await;
+    world.system.wire.heal();
+    world.pass(Duration::from_secs(31));
+    let report = world.relay().await.unwrap().unwrap();
+    insta::assert_snapshot!(
+        report,
+        @r#"{"failed":0,"found":1,"left":0,"oldest_due_age_secs":31,"quarantined":0,"sent":1}"#
+    );
+    assert_eq!(world.drain_ids().await, ["fynapse/event/a3efc743-ac6c-463b-aa19-4dd9c45b5b96"]);
+}
+
+/// What is arranged around the delivery.
+#[derive(Clone, Copy)]
+enum Given {
+    Nothing,
+    /// The same delivery came before.
+    Seen,
+    /// It comes 301 seconds after it was signed.
+    Late,
+    /// Every call of this operation fails so, for good.
+    Failing(&'static str, Fault),
+    /// Late, and every call of this operation is refused.
+    LateAndFailing(&'static str),
+    /// The batch was submitted under another subject.
+    TrackedForAnother,
+    /// The URL's subject was revoked.
+    Revoked,
+    /// Only another network may call.
+    AllowList,
+}
+
+/// What is delivered.
+enum Sent {
+    /// This body, proven.
+    Proven(String),
+    /// An event, under this signature or token.
+    Under(&'static str),
+    /// An event without a signature or token.
+    Bare,
+    /// A body that is not the base64 that it claims to be.
+    BadBase64,
+    /// So many blanks, proven.
+    Blanks(usize),
+    /// So many blanks, proven, in base64.
+    EncodedBlanks(usize),
+}
+
+/// One line of the table: what it is about, what is arranged, what is sent, and the status and body.
+type Line = (&'static str, Given, Sent, u16, &'static str);
+
+async fn play(provider: Provider, table: Vec<Line>) {
+    for (what, given, sent, status, body) in table {
+        let mut world = match given {
+            Given::AllowList => World::with(|it| it.allowed = "192.0.2.0/24".parse().unwrap()).await,
+            _ => World::new().await,
+        };
+        let event = invocation(&world, provider, &sent);
+        arrange(&mut world, given, &event).await;
+        assert_eq!(invoke(&world, event).await, answer(status, body), "{what}");
+    }
+}
+
+async fn arrange(world: &mut World, given: Given, event: &Value) {
+    let failing = |operation: &'static str, fault| {
+        world.system.wire.plan(move |call| (call.operation == operation).then_some(fault));
+    };
+    match given {
+        Given::Nothing | Given::AllowList => {}
+        Given::Seen => drop(invoke(world, event.clone()).await),
+        Given::Late => world.pass(Duration::from_secs(301)),
+        Given::Failing(operation, fault) => failing(operation, fault),
+        Given::LateAndFailing(operation) => {
+            world.pass(Duration::from_secs(301));
+            failing(operation, Fault::AccessDenied);
+        }
+        Given::TrackedForAnother => {
+            let tracked = [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("subject", "other")];
+            let text = |value: &str| AttributeValue::S(value.to_owned());
+            world.put(tracked.map(|(name, value)| (name.to_owned(), text(value))).into()).await;
+        }
+        Given::Revoked => world.system.functions.rightfoot = revoking(world),
+    }
+}
+
+/// The function as it is deployed after the subject `demo` was revoked.
+fn revoking(world: &World) -> rightfoot_webhook::Webhook {
+    let config = rightfoot_webhook::Config {
+        common: Common {
+            table: TABLE.to_owned(),
+            queue_url: world.system.events_url.clone(),
+            retention_days: 30,
+            metrics_namespace: "BalanceInbox".to_owned(),
+            log_level: tracing::Level::INFO,
+        },
+        secret_id: RIGHTFOOT_URL_KEY.to_owned(),
+        allowed: "".parse().unwrap(),
+        revoked: ["demo".parse().unwrap()].into(),
+    };
+    rightfoot_webhook::Webhook::new(&config, &world.system.clients(), world.system.clock.clone())
+}
+
+fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
+    let event_body = match provider {
+        Provider::Fynapse => extract("e-1"),
+        Provider::Rightfoot => completion("b-1", "u-1"),
+    };
+    let body = match sent {
+        Sent::Proven(body) => body.clone(),
+        Sent::Blanks(count) | Sent::EncodedBlanks(count) => " ".repeat(*count),
+        Sent::Under(_) | Sent::Bare | Sent::BadBase64 => event_body,
+    };
+    let right = match provider {
+        Provider::Fynapse => world.sign(&body),
+        Provider::Rightfoot => world.system.mint(&"demo".parse().unwrap()).unwrap(),
+    };
+    let credential = match sent {
+        Sent::Under(credential) => Some(*credential),
+        Sent::Bare => None,
+        Sent::Proven(_) | Sent::BadBase64 | Sent::Blanks(_) | Sent::EncodedBlanks(_) => Some(right.as_str()),
+    };
+    let mut event = match provider {
+        Provider::Fynapse => {
+            let headers = credential.map_or(json!({}), |signature| json!({"webhook-signature": signature}));
+            request("/webhooks/fynapse", headers, body.as_bytes(), None)
+        }
+        Provider::Rightfoot => {
+            let path = format!("/webhooks/rightfoot/{}", credential.unwrap_or_default());
+            request(&path, json!({}), body.as_bytes(), credential)
+        }
+    };
+    event["isBase64Encoded"] = matches!(sent, Sent::BadBase64 | Sent::EncodedBlanks(_)).into();
+    if matches!(sent, Sent::EncodedBlanks(_)) {
+        event["body"] = STANDARD.encode(&body).into();
+    }
+    event
+}
+
+const RECEIVED: &str = r#"{"status":"received"}"#;
+const DUPLICATE: &str = r#"{"status":"duplicate"}"#;
+const QUARANTINED: &str = r#"{"status":"quarantined"}"#;
+const FORBIDDEN: &str = r#"{"error":"Forbidden"}"#;
+const UNAVAILABLE: &str = r#"{"error":"Unavailable"}"#;
+
+fn proven(body: impl Into<String>) -> Sent {
+    Sent::Proven(body.into())
+}
+
+#[tokio::test]
+async fn p6_every_reply_that_fynapse_can_get() {
+    use Given::{Failing, Late, LateAndFailing, Nothing, Seen};
+    let event = || proven(extract("e-1"));
+    let other_type = extract("e-1").replace("balance.extracted", "something.else");
+    let long_type = extract("e-1").replace("balance.extracted", &"t".repeat(513));
+    let forged = "t=1767323045,v1=0000000000000000000000000000000000000000000000000000000000000000";
+    let table: Vec<Line> = vec![
+        ("recorded", Nothing, event(), 200, RECEIVED),
+        ("any type is an event", Nothing, proven(other_type), 200, RECEIVED),
+        ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
+        ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
+        ("seen before", Seen, event(), 200, DUPLICATE),
+        ("an over-long id", Nothing, proven(extract(&"i".repeat(513))), 200, QUARANTINED),
+        ("an over-long type", Nothing, proven(long_type), 200, QUARANTINED),
+        ("no JSON", Nothing, proven("{"), 200, QUARANTINED),
+        ("a required field missing", Nothing, proven(r#"{"event_id":"e-1"}"#), 200, QUARANTINED),
+        ("a body at the cap", Nothing, Sent::Blanks(LIMIT_BYTES), 200, QUARANTINED),
+        ("the same, encoded", Nothing, Sent::EncodedBlanks(LIMIT_BYTES), 200, QUARANTINED),
+        ("stale", Late, event(), 403, FORBIDDEN),
+        ("no signature", Nothing, Sent::Bare, 403, FORBIDDEN),
+        ("a malformed signature", Nothing, Sent::Under("t=1767323045"), 403, FORBIDDEN),
+        ("a bad signature", Nothing, Sent::Under(forged), 403, FORBIDDEN),
+        ("bad base64", Nothing, Sent::BadBase64, 403, FORBIDDEN),
+        ("no secret was loaded", Failing("GetSecretValue", Fault::AccessDenied), event(), 503, UNAVAILABLE),
+        ("DynamoDB down", Failing("PutItem", Fault::ServerError), event(), 503, UNAVAILABLE),
+        ("DynamoDB throttles", Failing("PutItem", Fault::Throttled), event(), 503, UNAVAILABLE),
+        ("not permitted", Failing("PutItem", Fault::AccessDenied), event(), 503, UNAVAILABLE),
+        ("outcome unknown", Failing("PutItem", Fault::TimeoutAfter), event(), 503, UNAVAILABLE),
+        ("unreadable, not kept", Failing("UpdateItem", Fault::ServerError), proven("{"), 503, UNAVAILABLE),
+        ("stale, not kept", LateAndFailing("UpdateItem"), event(), 503, UNAVAILABLE),
+        ("a body over the cap", Nothing, Sent::Blanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
+        ("the same, encoded", Nothing, Sent::EncodedBlanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
+    ];
+    for (what, _, _, status, _) in &table {
+        assert!([200, 403, 503].contains(status), "{what}: {status} could kill a delivery for good");
+    }
+    play(Provider::Fynapse, table).await;
+}
+
+#[tokio::test]
+async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
+    use Given::{AllowList, Failing, Nothing, Revoked, Seen, TrackedForAnother};
+    let event = || proven(completion("b-1", "u-1"));
+    let not_json = r#"{"error":"Invalid JSON payload"}"#;
+    let no_ids = r#"{"error":"Missing required fields","fields":["event_uuid","batch_id"]}"#;
+    let no_alerts = r#"{"error":"Missing required fields","fields":["alerts"]}"#;
+    let without_alerts = completion("b-1", "u-1").replace("BATCH_COMPLETED", "THRESHOLD_ALERT");
+    let forged = "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let table: Vec<Line> = vec![
+        ("a completion recorded", Nothing, event(), 200, RECEIVED),
+        ("an alert recorded", Nothing, proven(alert("b-1", "u-1")), 200, RECEIVED),
+        ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
+        ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
+        ("seen before", Seen, event(), 200, DUPLICATE),
+        ("a third type", Nothing, proven(r#"{"type":"A_THIRD_TYPE"}"#), 200, QUARANTINED),
+        ("an over-long id", Nothing, proven(completion(&"b".repeat(513), "u-1")), 200, QUARANTINED),
+        ("the poller's own uuid", Nothing, proven(alert("b-1", "poll")), 200, QUARANTINED),
+        ("another subject's batch", TrackedForAnother, event(), 200, QUARANTINED),
+        ("no JSON", Nothing, proven("{"), 400, not_json),
+        ("a body at the cap", Nothing, Sent::Blanks(LIMIT_BYTES), 400, not_json),
+        ("ids missing", Nothing, proven(r#"{"type":"BALANCE_BATCH_COMPLETED"}"#), 400, no_ids),
+        ("alerts missing", Nothing, proven(without_alerts), 400, no_alerts),
+        ("no token", Nothing, Sent::Bare, 403, FORBIDDEN),
+        ("a malformed token", Nothing, Sent::Under("demo"), 403, FORBIDDEN),
+        ("a bad token", Nothing, Sent::Under(forged), 403, FORBIDDEN),
+        ("a revoked subject", Revoked, event(), 403, FORBIDDEN),
+        ("an address that may not call", AllowList, event(), 403, FORBIDDEN),
+        ("bad base64", Nothing, Sent::BadBase64, 403, FORBIDDEN),
+        ("no key was loaded", Failing("GetSecretValue", Fault::AccessDenied), event(), 503, UNAVAILABLE),
+        ("DynamoDB down", Failing("GetItem", Fault::ServerError), event(), 503, UNAVAILABLE),
+        ("DynamoDB throttles", Failing("PutItem", Fault::Throttled), event(), 503, UNAVAILABLE),
+        ("not permitted", Failing("PutItem", Fault::AccessDenied), event(), 503, UNAVAILABLE),
+        ("outcome unknown", Failing("PutItem", Fault::TimeoutAfter), event(), 503, UNAVAILABLE),
+        ("unreadable, not kept", Failing("UpdateItem", Fault::ServerError), proven("{"), 503, UNAVAILABLE),
+        ("a body over the cap", Nothing, Sent::Blanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
+        ("the same, encoded", Nothing, Sent::EncodedBlanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
+    ];
+    play(Provider::Rightfoot, table).await;
+}
