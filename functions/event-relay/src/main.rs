@@ -2,12 +2,13 @@
 
 use anyhow::Context;
 use event_relay::EventRelay;
+use inbox_aws::Fault;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, Env};
 use inbox_aws::telemetry;
-use lambda_runtime::{Error, LambdaEvent};
-use metrics_cloudwatch_embedded::lambda::handler::run;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use metrics_cloudwatch_embedded::lambda::service::run;
 use serde_json::Value;
 use std::time::SystemTime;
 
@@ -19,9 +20,9 @@ async fn main() -> Result<(), Error> {
     let clients = Clients::from_env().await;
     let relay = EventRelay::new(&common, &clients, Clock::system());
     clients.warm_up(&common.table, &common.queue_url, async {}).await;
-    run(metrics, async |event: LambdaEvent<Value>| {
+    let handle = async |event: LambdaEvent<Value>| -> Result<Value, Fault> {
         let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
-        Ok::<_, Error>(relay.handle(time_left).await?)
-    })
-    .await
+        relay.handle(time_left).await
+    };
+    run(metrics, service_fn(handle)).await
 }

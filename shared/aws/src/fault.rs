@@ -43,6 +43,13 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What a failed invocation is called in Lambda's own report: a name that alarms can rely on.
+impl From<Fault> for lambda_runtime::Diagnostic {
+    fn from(fault: Fault) -> Self {
+        Self { error_type: "AwsCallFailed".to_owned(), error_message: fault.to_string() }
+    }
+}
+
 impl Fault {
     pub(crate) fn of<E: ProvideErrorMetadata, R>(action: &'static str, error: &SdkError<E, R>) -> Self {
         let cause = match error {
