@@ -3,7 +3,7 @@
 //! A step is one AWS call. The handler has three (put, send, mark), the relay four (read, claim, send, mark);
 //! its look at the index is not a step: a lagging index is what the strong read is there for.
 
-#![expect(clippy::indexing_slicing, reason = "a test's own code")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
 use std::time::Duration;
 

@@ -154,10 +154,8 @@ type Line = (&'static str, Given, Sent, u16, &'static str);
 
 async fn play(provider: Provider, table: Vec<Line>) {
     for (what, given, sent, status, body) in table {
-        let mut world = match given {
-            Given::AllowList => World::with(|it| it.allowed = "192.0.2.0/24".parse().unwrap()).await,
-            _ => World::new().await,
-        };
+        let allowed = if matches!(given, Given::AllowList) { "192.0.2.0/24" } else { "" };
+        let mut world = World::with(|options| options.allowed = allowed.parse().unwrap()).await;
         let event = invocation(&world, provider, &sent);
         arrange(&mut world, given, &event).await;
         assert_eq!(invoke(&world, event).await, answer(status, body), "{what}");

@@ -1,7 +1,5 @@
 //! The relay: what was recorded and not enqueued reaches the queue, and nothing holds up the rest.
 
-#![expect(clippy::indexing_slicing, reason = "a test's own code")]
-
 use std::time::Duration;
 
 use inbox_aws::inbox::Inbox;

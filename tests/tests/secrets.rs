@@ -1,5 +1,7 @@
 //! Secrets: several are accepted, a rotation needs no deploy, and a caller cannot make us ask too often.
 
+#![expect(clippy::unwrap_used, reason = "a test's own code")]
+
 use std::time::Duration;
 
 use inbox_aws::secrets::SecretCache;

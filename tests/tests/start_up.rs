@@ -1,8 +1,6 @@
 //! The cold start: the connections that a function needs are opened before the first delivery, and nothing
 //! that goes wrong there keeps the function from starting.
 
-#![expect(clippy::indexing_slicing, reason = "a test's own code")]
-
 use std::time::{Duration, Instant};
 
 use local::system;

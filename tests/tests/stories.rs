@@ -35,6 +35,18 @@ async fn p1_p2_a_new_event_is_recorded_sent_and_marked_before_the_answer() {
 }
 
 #[tokio::test]
+async fn p3_a_record_whose_answer_was_lost_is_recognised_as_our_own_and_sent_at_once() {
+    let world = World::new().await;
+    world.fynapse(extract("warm")).await;
+    world.drain().await;
+    world.system.wire.clear_log();
+    world.system.wire.plan(|call| (call.index == 0).then_some(local::wire::Fault::TimeoutAfter));
+    assert_eq!(world.fynapse(extract("e-1")).await.body, RECEIVED, "the SDK's second attempt was refused");
+    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"], "without the relay");
+    assert!(world.due().await.is_empty());
+}
+
+#[tokio::test]
 async fn p5_a_batch_is_complete_once_whatever_uuid_the_webhook_carries() {
     let world = World::new().await;
     assert_eq!(world.rightfoot(completion("b-1", "u-1")).await.body, RECEIVED);

@@ -13,9 +13,10 @@ use inbox_aws::inbox::Inbox;
 use inbox_aws::queue::Queue;
 use inbox_aws::receive::Receiver;
 use inbox_aws::secrets::SecretCache;
-use inbox_core::delivery::{Provider, Refusal, Verdict};
+use inbox_core::allow_list::AllowList;
+use inbox_core::delivery::{NotASubject, Provider, Refusal, Subject, Verdict};
 use inbox_core::keys::KeyCodec;
-use inbox_core::url_token::{self, AllowList, Subject};
+use inbox_core::url_token;
 
 /// What the function is told.
 #[derive(Clone, Debug)]
@@ -35,8 +36,7 @@ impl Config {
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         const REVOKED: &str = "RIGHTFOOT_REVOKED_SUBJECTS";
         let revoked = env.parsed_or(REVOKED, String::new())?;
-        let invalid =
-            |why: url_token::NotASubject| ConfigError::Invalid { name: REVOKED, why: why.to_string() };
+        let invalid = |why: NotASubject| ConfigError::Invalid { name: REVOKED, why: why.to_string() };
         let subjects = revoked.split(',').map(str::trim).filter(|subject| !subject.is_empty());
         Ok(Self {
             common: Common::read(env)?,

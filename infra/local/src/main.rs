@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use inbox_core::url_token::AllowList;
+use inbox_core::allow_list::AllowList;
 use local::{demo, load, serve};
 
 /// Balance Inbox on one machine: the real functions and the real AWS SDK over embedded engines.
@@ -116,7 +116,7 @@ impl Load {
             seed: self.seed,
         };
         let report = load::run(options).await?;
-        println!("{report}");
+        print!("{report}");
         Ok(report.holds())
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
 use inbox_aws::telemetry;
+use inbox_core::allow_list::AllowList;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::url_token::AllowList;
 use tokio::net::TcpListener;
 
 use crate::system::{self, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_URL_KEY, System, TABLE};

@@ -18,7 +18,8 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
+use inbox_core::allow_list::AllowList;
+use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Subject, Verdict};
 use inbox_core::event::{Event, EventKey, Origin, payload_hash};
 use inbox_core::inbox::Reason;
 use inbox_core::keys::{KeyCodec, Keys};
@@ -27,7 +28,6 @@ use inbox_core::message::{Head, Message, compose, referenced};
 use inbox_core::providers::{Reading, Unreadable, read};
 use inbox_core::reply::{Outcome, reply};
 use inbox_core::time::{UnixMillis, UnixSecs};
-use inbox_core::url_token::{AllowList, Subject};
 use inbox_core::{signature, url_token};
 use serde_json::Value;
 use serde_json::value::RawValue;

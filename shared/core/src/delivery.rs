@@ -12,9 +12,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
+use crate::limits::SUBJECT_MAX_BYTES;
 use crate::time::{UnixMillis, UnixSecs};
-use crate::url_token::Subject;
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +102,39 @@ pub enum Verdict {
     Stale(Stale),
     /// Not proven; the delivery comes back, to be tried again with fresher secrets.
     NotProven(Delivery, Refusal),
+}
+
+/// Whom a URL was minted for: the caller's `submission_id`, or a name that the operator chose. Never made of
+/// personal data. `[A-Za-z0-9_-]{1,64}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject(String);
+
+/// A subject is 1 to 64 of `A-Z a-z 0-9 _ -`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a subject is 1 to {SUBJECT_MAX_BYTES} characters of A-Z a-z 0-9 _ -")]
+pub struct NotASubject;
+
+impl Subject {
+    /// The subject's characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Subject {
+    type Err = NotASubject;
+
+    fn from_str(name: &str) -> Result<Self, NotASubject> {
+        let fits = (1..=SUBJECT_MAX_BYTES).contains(&name.len());
+        let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if fits && legal { Ok(Self(name.to_owned())) } else { Err(NotASubject) }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// How a delivery was proven.

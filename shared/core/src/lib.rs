@@ -23,6 +23,7 @@
 //! | P9 | Every tracked batch ends. |
 //! | P10 | An effect happens once, however often its message comes. |
 
+pub mod allow_list;
 pub mod delivery;
 pub mod event;
 pub mod inbox;

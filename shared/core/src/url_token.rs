@@ -4,54 +4,16 @@
 //! that came by it is a hint only: what it claims is asked of Rightfoot's API before anything is published.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
-use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
+use crate::delivery::{Delivery, Proof, Proven, Provider, Refusal, Subject, Verdict};
 use crate::keys::Keys;
-use crate::limits::SUBJECT_MAX_BYTES;
 
 const CONTEXT: &[u8] = b"rightfoot-webhook-url/v1:";
-
-/// Whom a URL was minted for: the caller's `submission_id`, or a name that the operator chose. Never made of
-/// personal data. `[A-Za-z0-9_-]{1,64}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject(String);
-
-/// A subject is 1 to 64 of `A-Z a-z 0-9 _ -`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a subject is 1 to {SUBJECT_MAX_BYTES} characters of A-Z a-z 0-9 _ -")]
-pub struct NotASubject;
-
-impl Subject {
-    /// The subject's characters.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Subject {
-    type Err = NotASubject;
-
-    fn from_str(name: &str) -> Result<Self, NotASubject> {
-        let fits = (1..=SUBJECT_MAX_BYTES).contains(&name.len());
-        let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if fits && legal { Ok(Self(name.to_owned())) } else { Err(NotASubject) }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The last path element of the URL to register with Rightfoot: a credential.
 /// `None` if `keys` accepts nothing.
@@ -74,44 +36,6 @@ pub fn prove(delivery: Delivery, token: &str, keys: &Keys, revoked: &BTreeSet<Su
         return Verdict::NotProven(delivery, Refusal::Revoked);
     }
     Verdict::Proven(Proven::new(Provider::Rightfoot, Proof::UrlToken { subject }, delivery))
-}
-
-/// The addresses that may call. An empty list lets everyone call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowList(Vec<IpNet>);
-
-/// Not an address or a CIDR block; names the element.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an IP address nor a CIDR block")]
-pub struct NotANetwork(String);
-
-impl FromStr for AllowList {
-    type Err = NotANetwork;
-
-    /// Reads `203.0.113.0/24, 198.51.100.7`.
-    fn from_str(list: &str) -> Result<Self, NotANetwork> {
-        list.split(',')
-            .map(str::trim)
-            .filter(|element| !element.is_empty())
-            .map(|element| {
-                element
-                    .parse::<IpNet>()
-                    .or_else(|_| element.parse::<IpAddr>().map(IpNet::from))
-                    .map_err(|_| NotANetwork(element.to_owned()))
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
-impl AllowList {
-    /// Whether a call from this address (the gateway's `sourceIp`, never a header) may pass.
-    pub fn permits(&self, source_ip: Option<&str>) -> bool {
-        self.0.is_empty()
-            || source_ip
-                .and_then(|ip| ip.parse::<IpAddr>().ok())
-                .is_some_and(|ip| self.0.iter().any(|net| net.contains(&ip.to_canonical())))
-    }
 }
 
 fn parse(token: &str) -> Option<(Subject, [u8; 32])> {
@@ -199,24 +123,5 @@ mod tests {
             verdict(DEMO, "local-rightfoot-url-key", &["x", "demo"]),
             Verdict::NotProven(_, Refusal::Revoked)
         ));
-    }
-
-    #[test]
-    fn the_allow_list_is_off_when_empty_and_names_what_it_cannot_read() {
-        let list: AllowList = " 203.0.113.0/24, 198.51.100.7 ,2001:db8::/32,".parse().unwrap();
-        for (ip, permitted) in [
-            (Some("203.0.113.9"), true),
-            (Some("198.51.100.7"), true),
-            (Some("::ffff:198.51.100.7"), true),
-            (Some("2001:db8::1"), true),
-            (Some("198.51.100.8"), false),
-            (Some("nonsense"), false),
-            (None, false),
-        ] {
-            assert_eq!(list.permits(ip), permitted, "{ip:?}");
-        }
-        assert!(AllowList::default().permits(None));
-        let wrong = "10.0.0.0/33".parse::<AllowList>().unwrap_err();
-        assert_eq!(wrong.to_string(), r#""10.0.0.0/33" is neither an IP address nor a CIDR block"#);
     }
 }

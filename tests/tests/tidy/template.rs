@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use inbox_aws::config::{Common, Env};
 use inbox_core::limits;
 use local::system::TABLE;
+use local::wire::Fault;
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
-use tests::World;
+use tests::{World, alert, completion, extract, noise};
 
 use crate::{names_in, none, read};
 
@@ -191,7 +193,6 @@ fn a_function_may_do_what_it_does_and_nothing_else() {
         [
             "dynamodb:BatchGetItem on InboxTable",
             "dynamodb:GetItem on InboxTable",
-            "dynamodb:PutItem on InboxTable",
             "dynamodb:Query on InboxTable/index/due",
             "dynamodb:UpdateItem on InboxTable",
             "sqs:GetQueueAttributes on EventsQueue",
@@ -199,6 +200,69 @@ fn a_function_may_do_what_it_does_and_nothing_else() {
         ]
     );
     assert_eq!(functions.len(), 3, "say here what the new function may do");
+}
+
+/// The IAM actions behind the calls on a world's wire.
+fn actions_called(world: &World) -> BTreeSet<String> {
+    let calls = world.system.wire.log().into_iter().map(|(call, _)| call.operation);
+    let action = |operation: String| match operation.as_str() {
+        "GetSecretValue" => format!("secretsmanager:{operation}"),
+        "SendMessage" | "SendMessageBatch" => "sqs:SendMessage".to_owned(),
+        "GetQueueAttributes" => format!("sqs:{operation}"),
+        _ => format!("dynamodb:{operation}"),
+    };
+    calls.map(action).collect()
+}
+
+/// Does everything that a function can come to do, in a world of its own.
+async fn world_of(function: &str) -> World {
+    let world = World::new().await;
+    let large = extract("large").replace("150.00", &format!("\"{}\"", noise(20_000, 1)));
+    let broken_queue = |fault: Fault| {
+        world.system.wire.plan(move |call| call.operation.starts_with("SendMessage").then_some(fault));
+    };
+    let functions = &world.system.functions;
+    let (clients, queue_url) = (world.system.clients(), world.system.events_url.clone());
+    match function {
+        "fynapse-webhook" => {
+            clients.warm_up(TABLE, &queue_url, functions.fynapse.load_secret()).await;
+            for body in [extract("e-1"), extract("e-1"), large, "{".to_owned()] {
+                assert_eq!(world.fynapse(body).await.status, 200);
+            }
+        }
+        "rightfoot-webhook" => {
+            clients.warm_up(TABLE, &queue_url, functions.rightfoot.load_secret()).await;
+            for body in [completion("b-1", "u-1"), alert("b-1", "u-1"), alert("b-1", "u-1"), "{}".to_owned()]
+            {
+                world.rightfoot(body).await;
+            }
+        }
+        "event-relay" => {
+            broken_queue(Fault::AccessDenied);
+            assert_eq!(world.fynapse(large).await.status, 200);
+            world.system.wire.clear_log();
+            clients.warm_up(TABLE, &queue_url, async {}).await;
+            broken_queue(Fault::Refused);
+            for _ in 0..10 {
+                world.pass(Duration::from_secs(901));
+                world.relay().await.unwrap().unwrap();
+            }
+            assert_eq!(world.quarantined().await.len(), 1, "given up");
+        }
+        _ => panic!("say here what {function} can come to do"),
+    }
+    world
+}
+
+#[tokio::test]
+async fn a_function_needs_every_permission_that_it_has() {
+    for function in functions(&template()).values() {
+        let permitted = permissions(function).into_iter();
+        let permitted: BTreeSet<_> =
+            permitted.map(|permission| permission.split(' ').next().unwrap().to_owned()).collect();
+        let name = name_of(function);
+        assert_eq!(actions_called(&world_of(&name).await), permitted, "{name}");
+    }
 }
 
 #[test]
@@ -285,16 +349,15 @@ async fn the_local_table_has_the_templates_keys_and_index() {
     let described = world.system.onlooker.dynamodb.describe_table().table_name(TABLE).send().await.unwrap();
     let local = described.table.unwrap();
     let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
-        let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| {
-            json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()})
-        };
+        let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});
         keys.iter().map(key).collect()
     };
     let table = template()["Resources"]["InboxTable"]["Properties"].clone();
     assert_eq!(schema(local.key_schema()), table["KeySchema"]);
     let types = |attributes: Vec<(String, String)>| attributes.into_iter().collect::<BTreeMap<_, _>>();
     let local_types = local.attribute_definitions().iter();
-    let local_types = local_types.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned()));
+    let local_types =
+        local_types.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned()));
     let template_types = list(&table["AttributeDefinitions"]).into_iter().map(|it| {
         let text = |name: &str| it[name].as_str().unwrap().to_owned();
         (text("AttributeName"), text("AttributeType"))

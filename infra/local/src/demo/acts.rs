@@ -136,7 +136,7 @@ async fn crashes(stage: &mut Stage) {
 /// then it holds the new one only.
 async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
     let refetch_at = stage.loaded_at + Duration::from_secs(SECRET_REFETCH_SECS);
-    let drop_at = refetch_at - stage.pace.real(LEAD);
+    let drop_at = refetch_at.checked_sub(stage.pace.real(LEAD)).unwrap_or(refetch_at);
     stage.progress.now("ordinary deliveries, until the receiver may soon ask for its secret again");
     let mut act = 0;
     while Instant::now() < drop_at {

@@ -15,10 +15,8 @@ use crate::senders::{Outgoing, Patience, Signing};
 const HUGE_BYTES: usize = 3_000_000;
 /// Authorizers in one alert: about 700 kB.
 const MANY_AUTHORIZERS: usize = 5_770;
-/// An hour, in which a signature goes stale.
-const LONG_AGO_SECS: i64 = -3_600;
-/// The future, in which it is not yet valid.
-const AHEAD_SECS: i64 = 1_800;
+/// Where the time of a stale signature lies, seen from now: well outside of the tolerance, on either side.
+const STALE_SECS: [i64; 4] = [-3_600, -600, -86_400, 1_800];
 
 /// Something to be delivered, perhaps several times.
 #[derive(Clone, Debug)]
@@ -53,8 +51,10 @@ pub(super) enum Expected {
 
 impl Part {
     fn new(outgoing: Outgoing, by: By, expected: Expected) -> Self {
-        let patience =
-            if expected == Expected::OnQueue { Patience::ByTheRules } else { Patience::UntilDecided };
+        let patience = match expected {
+            Expected::OnQueue | Expected::Kept { status: 200, .. } => Patience::ByTheRules,
+            Expected::Kept { .. } | Expected::Refused => Patience::UntilDecided,
+        };
         Self { outgoing, by, patience, copies: 1, encores: Vec::new(), expected }
     }
 
@@ -155,8 +155,7 @@ impl Cast {
             parts.push(forged(3 * n + 1, Signing::Altered));
             parts.push(forged(3 * n + 2, Signing::Unsigned));
         }
-        for n in 0..8 {
-            let shift_secs = if n % 4 == 3 { AHEAD_SECS } else { LONG_AGO_SECS };
+        for (n, shift_secs) in STALE_SECS.into_iter().cycle().take(8).enumerate() {
             let kept = Expected::Kept { reason: "stale", status: 403 };
             let outgoing = balance_extracted(&format!("stale-{n:02}"));
             parts.push(Part::new(outgoing, By::Fynapse(Signing::Shifted(shift_secs)), kept));

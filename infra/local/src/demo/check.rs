@@ -64,34 +64,54 @@ impl Evidence {
         copies
     }
 
-    /// How many steps of each event had an outcome that nobody could know.
-    fn unknown_steps(&self) -> BTreeMap<&str, usize> {
-        let mut unknown: BTreeMap<&str, usize> = BTreeMap::new();
-        // A send asks for a mark, and the relay's also for a claim: what is missing never set out.
-        let mut updates_missing: BTreeMap<&str, isize> = BTreeMap::new();
+    fn steps(&self) -> BTreeMap<&str, Steps> {
+        let mut steps: BTreeMap<&str, Steps> = BTreeMap::new();
         for (call, fate) in &self.log {
-            let is_unknown = match fate {
-                Fate::Open => true,
-                Fate::Faulted(fault) => fault.leaves_outcome_unknown() || call.operation == "UpdateItem",
-                Fate::Answered(status) => {
-                    *status >= 500 || (call.operation == "UpdateItem" && *status != 200)
-                }
-            };
-            let missing = match call.operation.as_str() {
-                "SendMessage" => 1,
-                "SendMessageBatch" => 2,
-                "UpdateItem" => -1,
-                _ => 0,
-            };
             for id in &call.events {
-                *unknown.entry(id).or_default() += usize::from(is_unknown);
-                *updates_missing.entry(id).or_default() += missing;
+                steps.entry(id).or_default().see(&call.operation, fate);
             }
         }
-        for (id, missing) in updates_missing {
-            *unknown.entry(id).or_default() += usize::try_from(missing).unwrap_or(0);
+        steps
+    }
+}
+
+/// What could make one event be sent again (P3).
+#[derive(Default)]
+struct Steps {
+    /// Sends and writes of which nobody could know whether they were applied.
+    unknown: usize,
+    /// Writes to the record that were not applied, and that is known: a mark that the relay overtook, say.
+    refused: usize,
+    /// A send asks for a mark, and the relay's for a claim as well: how many never set out.
+    missing: isize,
+    /// Whether the relay had a hand in it.
+    relayed: bool,
+}
+
+impl Steps {
+    fn see(&mut self, operation: &str, fate: &Fate) {
+        let (writes, updates_wanted) = match operation {
+            "SendMessage" => (false, 1),
+            "SendMessageBatch" => (false, 2),
+            "UpdateItem" => (true, -1),
+            // A put that is repeated recognises its own record, and reading changes nothing.
+            _ => return,
+        };
+        self.missing += updates_wanted;
+        self.relayed |= operation == "SendMessageBatch";
+        match fate {
+            Fate::Open => self.unknown += 1,
+            Fate::Faulted(fault) if fault.leaves_outcome_unknown() => self.unknown += 1,
+            Fate::Answered(500..) => self.unknown += 1,
+            Fate::Answered(200) => {}
+            Fate::Faulted(_) | Fate::Answered(_) => self.refused += usize::from(writes),
         }
-        unknown
+    }
+
+    /// How many repeats they explain. A mark that is not made lets the relay send again, and only the relay.
+    fn explain(&self) -> usize {
+        let unmarked = self.refused + usize::try_from(self.missing).unwrap_or(0);
+        self.unknown + if self.relayed { unmarked } else { 0 }
     }
 }
 
@@ -129,14 +149,14 @@ fn senders(seen: &Evidence) -> Vec<Problem> {
 fn queue(seen: &Evidence) -> Vec<Problem> {
     let sent: BTreeMap<&str, &[u8]> =
         seen.events().map(|part| (part.outgoing.id.as_str(), part.outgoing.body.as_ref())).collect();
-    let (copies, unknown) = (seen.copies(), seen.unknown_steps());
+    let (copies, steps) = (seen.copies(), seen.steps());
     let messages = |is_wrong: &dyn Fn(&Message) -> bool| {
         seen.messages.iter().filter(|message| is_wrong(message)).map(|message| message.id.clone()).collect()
     };
     let lost = sent.keys().filter(|id| !copies.contains_key(*id)).map(|id| (*id).to_owned());
     let repeated = copies
         .iter()
-        .filter(|(id, copies)| **copies > 1 + unknown.get(*id).copied().unwrap_or(0))
+        .filter(|(id, copies)| **copies > 1 + steps.get(*id).map_or(0, Steps::explain))
         .map(|(id, copies)| format!("{id} ({copies} times)"));
     vec![
         Problem { what: "LOST: authentic, and not on the queue", ids: lost.collect() },

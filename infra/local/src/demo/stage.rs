@@ -8,7 +8,7 @@ use inbox_aws::clock::Clock;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::url_token;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::Options;
 use super::cast::{By, Cast, Part};
@@ -17,6 +17,7 @@ use crate::progress::Progress;
 use crate::senders::schedule::Timeline;
 use crate::senders::{Delivered, Fynapse, Http, Outgoing, Pace, Rightfoot, at_once};
 use crate::system::{self, System};
+use crate::wire::{Call, Fate};
 
 /// The secret that Fynapse signs with at first.
 pub(super) const OLD_SECRET: &str = "demo-old-secret";
@@ -95,6 +96,9 @@ impl Stage {
             let (fynapse, rightfoot) = (self.fynapse.clone(), self.rightfoot.clone());
             self.playing.spawn(async move { (index, perform(&part, &fynapse, &rightfoot).await) });
         }
+        while let Some(done) = self.playing.try_join_next() {
+            self.note(done);
+        }
     }
 
     /// Has these parts played until each of them has been tried once.
@@ -115,16 +119,20 @@ impl Stage {
     pub(super) async fn finish(&mut self) {
         let by = tokio::time::Instant::now() + WAIT_MAX;
         while let Ok(Some(done)) = tokio::time::timeout_at(by, self.playing.join_next()).await {
-            let Ok((index, deliveries)) = done else { continue };
-            if let Some(played) = self.played.get_mut(index) {
-                played.deliveries = deliveries;
-            }
-            self.progress.done();
+            self.note(done);
         }
     }
 
+    fn note(&mut self, done: Result<(usize, Vec<Delivered>), JoinError>) {
+        let Ok((index, deliveries)) = done else { return };
+        if let Some(played) = self.played.get_mut(index) {
+            played.deliveries = deliveries;
+        }
+        self.progress.done();
+    }
+
     /// Waits until a call has met its fault, within bounds.
-    pub(super) async fn wait_for_call(&self, met: impl Fn(&(crate::wire::Call, crate::wire::Fate)) -> bool) {
+    pub(super) async fn wait_for_call(&self, met: impl Fn(&(Call, Fate)) -> bool) {
         wait_until(async || self.system.wire.log().iter().any(&met)).await;
     }
 

@@ -1,0 +1,68 @@
+//! The addresses that may call as Rightfoot: a second lock beside the secret URL.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// The addresses that may call. An empty list lets everyone call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowList(Vec<IpNet>);
+
+/// Not an address or a CIDR block; names the element.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an IP address nor a CIDR block")]
+pub struct NotANetwork(String);
+
+impl FromStr for AllowList {
+    type Err = NotANetwork;
+
+    /// Reads `203.0.113.0/24, 198.51.100.7`.
+    fn from_str(list: &str) -> Result<Self, NotANetwork> {
+        list.split(',')
+            .map(str::trim)
+            .filter(|element| !element.is_empty())
+            .map(|element| {
+                element
+                    .parse::<IpNet>()
+                    .or_else(|_| element.parse::<IpAddr>().map(IpNet::from))
+                    .map_err(|_| NotANetwork(element.to_owned()))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl AllowList {
+    /// Whether a call from this address (the gateway's `sourceIp`, never a header) may pass.
+    pub fn permits(&self, source_ip: Option<&str>) -> bool {
+        self.0.is_empty()
+            || source_ip
+                .and_then(|ip| ip.parse::<IpAddr>().ok())
+                .is_some_and(|ip| self.0.iter().any(|net| net.contains(&ip.to_canonical())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allow_list_is_off_when_empty_and_names_what_it_cannot_read() {
+        let list: AllowList = " 203.0.113.0/24, 198.51.100.7 ,2001:db8::/32,".parse().unwrap();
+        for (ip, permitted) in [
+            (Some("203.0.113.9"), true),
+            (Some("198.51.100.7"), true),
+            (Some("::ffff:198.51.100.7"), true),
+            (Some("2001:db8::1"), true),
+            (Some("198.51.100.8"), false),
+            (Some("nonsense"), false),
+            (None, false),
+        ] {
+            assert_eq!(list.permits(ip), permitted, "{ip:?}");
+        }
+        assert!(AllowList::default().permits(None));
+        let wrong = "10.0.0.0/33".parse::<AllowList>().unwrap_err();
+        assert_eq!(wrong.to_string(), r#""10.0.0.0/33" is neither an IP address nor a CIDR block"#);
+    }
+}

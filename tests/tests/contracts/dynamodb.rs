@@ -1,0 +1,347 @@
+//! The table.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use inbox_core::limits::PART_MAX_BYTES;
+use local::system::TABLE;
+use tests::{Item, World, alert, extract, number, text};
+
+use crate::reserved_words::RESERVED;
+
+fn s(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn n(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn b(value: impl Into<Vec<u8>>) -> AttributeValue {
+    AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(value))
+}
+
+fn item<const N: usize>(pk: &str, sk: &str, more: [(&str, AttributeValue); N]) -> Item {
+    let keys = [("pk", s(pk)), ("sk", s(sk))];
+    keys.into_iter().chain(more).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+async fn table() -> (World, Client) {
+    let world = World::new().await;
+    let client = world.system.onlooker.dynamodb.clone();
+    (world, client)
+}
+
+async fn put_once(db: &Client, item: Item) -> Result<(), Option<Item>> {
+    let put = db
+        .put_item()
+        .table_name(TABLE)
+        .set_item(Some(item))
+        .condition_expression("attribute_not_exists(pk)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match put.send().await.map_err(|error| error.into_service_error()) {
+        Ok(_) => Ok(()),
+        Err(PutItemError::ConditionalCheckFailedException(refusal)) => Err(refusal.item),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn p3_a_refused_put_changes_nothing_and_comes_back_with_the_old_item() {
+    let (world, db) = table().await;
+    let first = item("a", "b", [("delivery_id", s("one")), ("rev", n(1)), ("payload", b([0, 255]))]);
+    assert_eq!(put_once(&db, first.clone()).await, Ok(()));
+    assert_eq!(put_once(&db, item("a", "b", [("delivery_id", s("two"))])).await, Err(Some(first.clone())));
+    assert_eq!(world.item("a", "b").await, Some(first));
+    assert_eq!(put_once(&db, item("a", "c", [])).await, Ok(()), "another item of the same story");
+}
+
+#[tokio::test]
+async fn p3_of_twenty_puts_at_once_one_wins() {
+    let (world, db) = table().await;
+    let put = |who: usize| put_once(&db, item("a", "b", [("delivery_id", s(who.to_string()))]));
+    let outcomes = futures::future::join_all((0..20).map(put)).await;
+    let winners: Vec<_> = (0..20).filter(|who| outcomes[*who].is_ok()).collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    let stands = world.item("a", "b").await;
+    assert_eq!(text(stands.as_ref().unwrap(), "delivery_id"), winners[0].to_string());
+    assert!(outcomes.iter().filter_map(|it| it.as_ref().err()).all(|old| *old == stands), "losers see it");
+}
+
+#[tokio::test]
+async fn p2_p3_an_update_needs_the_rev_that_it_saw() {
+    let (world, db) = table().await;
+    world.put(item("a", "b", [("rev", n(2)), ("due", s("outbox#00")), ("due_at", n(7))])).await;
+    let mark = async |sk: &str, rev: u64| {
+        let update = db
+            .update_item()
+            .table_name(TABLE)
+            .key("pk", s("a"))
+            .key("sk", s(sk))
+            .update_expression("SET sent_at = :now, rev = rev + :one REMOVE due, due_at")
+            .condition_expression("rev = :seen AND attribute_exists(due)")
+            .expression_attribute_values(":seen", n(rev))
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":now", n(9));
+        match update.send().await {
+            Ok(_) => true,
+            Err(error) => {
+                assert!(error.into_service_error().is_conditional_check_failed_exception());
+                false
+            }
+        }
+    };
+    assert!(!mark("b", 1).await, "overtaken");
+    assert!(!mark("none", 2).await, "no such item");
+    assert!(mark("b", 2).await);
+    assert!(!mark("b", 3).await, "no longer due");
+    assert_eq!(world.items().await, [item("a", "b", [("rev", n(3)), ("sent_at", n(9))])], "nothing was made");
+}
+
+/// One page of the index: items, and where the next page starts.
+async fn due_page(db: &Client, now: i64, limit: i32, start: Option<Item>) -> (Vec<Item>, Option<Item>) {
+    let query = db
+        .query()
+        .table_name(TABLE)
+        .index_name("due")
+        .key_condition_expression("due = :shard AND due_at <= :now")
+        .expression_attribute_values(":shard", s("outbox#00"))
+        .expression_attribute_values(":now", n(now))
+        .limit(limit)
+        .set_exclusive_start_key(start);
+    let page = query.send().await.unwrap();
+    (page.items.unwrap_or_default(), page.last_evaluated_key)
+}
+
+#[tokio::test]
+async fn p2_the_index_holds_what_is_due_and_nothing_else() {
+    let (world, db) = table().await;
+    let due = |at: i64| [("due", s("outbox#00")), ("due_at", n(at)), ("payload", b("x"))];
+    world.put(item("a", "1", due(30))).await;
+    world.put(item("b", "1", due(9))).await;
+    world.put(item("c", "1", due(200))).await;
+    world.put(item("d", "1", [("payload", b("x"))])).await;
+    world.put(item("e", "1", [("due", s("outbox#01")), ("due_at", n(1))])).await;
+    let keys_only = |pk, at| item(pk, "1", [("due", s("outbox#00")), ("due_at", n(at))]);
+    let seen = due_page(&db, 100, 50, None).await;
+    assert_eq!(seen, (vec![keys_only("b", 9), keys_only("a", 30)], None), "by number, not by text");
+
+    let remove = db.update_item().table_name(TABLE).key("pk", s("b")).key("sk", s("1"));
+    remove.update_expression("REMOVE due, due_at").send().await.unwrap();
+    let later = db.update_item().table_name(TABLE).key("pk", s("a")).key("sk", s("1"));
+    let later = later.update_expression("SET due_at = :later").expression_attribute_values(":later", n(101));
+    later.send().await.unwrap();
+    assert_eq!(due_page(&db, 100, 50, None).await, (vec![], None));
+    assert_eq!(due_page(&db, 101, 50, None).await.0, [keys_only("a", 101)]);
+}
+
+#[tokio::test]
+async fn p2_the_index_is_read_page_by_page_without_a_gap() {
+    let (world, db) = table().await;
+    // Twelve that are due at the same time and eleven that are not, so that pages end between equals.
+    for number in 0..23 {
+        let due_at = if number < 12 { 5 } else { number };
+        let attributes = [("due", s("outbox#00")), ("due_at", n(due_at))];
+        world.put(item(&format!("story-{number:02}"), "event", attributes)).await;
+    }
+    let (mut seen, mut sizes, mut start) = (Vec::new(), Vec::new(), None);
+    loop {
+        let (page, next) = due_page(&db, 1_000, 5, start).await;
+        sizes.push(page.len());
+        seen.extend(page);
+        start = next;
+        if start.is_none() {
+            break;
+        }
+        assert!(sizes.len() < 20, "it never ends");
+    }
+    assert_eq!(sizes, [5, 5, 5, 5, 3]);
+    let times: Vec<_> = seen.iter().map(|item| number(item, "due_at").unwrap()).collect();
+    assert!(times.is_sorted());
+    let stories: BTreeSet<_> = seen.iter().map(|item| text(item, "pk").to_owned()).collect();
+    assert_eq!(stories.len(), 23);
+}
+
+#[tokio::test]
+async fn many_items_are_read_at_once_and_strongly_but_at_most_a_hundred() {
+    let (world, db) = table().await;
+    let get = async |numbers: &[usize]| {
+        let keys = numbers.iter().map(|number| item(&format!("story-{number}"), "event", [])).collect();
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().unwrap();
+        let answer = db.batch_get_item().request_items(TABLE, keys).send().await;
+        answer.map(|answer| {
+            assert!(answer.unprocessed_keys.unwrap_or_default().is_empty());
+            let found = answer.responses.unwrap().remove(TABLE).unwrap();
+            found.iter().map(|item| text(item, "pk").to_owned()).collect::<BTreeSet<_>>()
+        })
+    };
+    for round in 0..50 {
+        world.put(item(&format!("story-{round}"), "event", [("round", n(round))])).await;
+        let expected = BTreeSet::from([format!("story-{round}")]);
+        assert_eq!(get(&[round, 9_999]).await.unwrap(), expected, "what was just written is seen");
+    }
+    assert_eq!(get(&(0..100).collect::<Vec<_>>()).await.unwrap().len(), 50);
+    for too_much in [(0..101).collect::<Vec<_>>(), vec![1, 1]] {
+        assert_eq!(get(&too_much).await.unwrap_err().code(), Some("ValidationException"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
+    let (world, db) = table().await;
+    let key = |number: usize| item(&format!("story-{number}"), "event", []);
+    for number in 0..45 {
+        world.put(item(&format!("story-{number}"), "event", [("payload", b(vec![7; 400_000]))])).await;
+    }
+    let keys = KeysAndAttributes::builder().set_keys(Some((0..45).map(key).collect()));
+    let keys = keys.consistent_read(true).build().unwrap();
+    let answer = db.batch_get_item().request_items(TABLE, keys).send().await.unwrap();
+    let found = answer.responses.unwrap()[TABLE].len();
+    let left = answer.unprocessed_keys.unwrap_or_default().get(TABLE).map_or(0, |left| left.keys().len());
+    assert_eq!(found + left, 45);
+    assert!(left > 0, "45 times 400 kB is more than the 16 MB of an answer");
+}
+
+#[tokio::test]
+async fn p4_an_item_holds_a_part_and_not_more_than_400_kb() {
+    let (world, db) = table().await;
+    let put = async |bytes: usize| {
+        let part = item("payload#x", "part#0", [("piece", b(vec![7; bytes]))]);
+        db.put_item().table_name(TABLE).set_item(Some(part)).send().await
+    };
+    put(PART_MAX_BYTES).await.unwrap();
+    assert_eq!(put(409_600).await.unwrap_err().code(), Some("ValidationException"));
+    let stands = world.item("payload#x", "part#0").await.unwrap();
+    assert_eq!(stands["piece"].as_b().unwrap().as_ref(), vec![7; PART_MAX_BYTES]);
+}
+
+#[tokio::test]
+async fn the_longest_id_makes_a_key_that_dynamodb_takes() {
+    let (world, db) = table().await;
+    for (pk_bytes, sk_bytes) in [(2_049, 1), (1, 1_025)] {
+        let key = item(&"p".repeat(pk_bytes), &"s".repeat(sk_bytes), []);
+        let refused = db.put_item().table_name(TABLE).set_item(Some(key)).send().await.unwrap_err();
+        assert_eq!(refused.code(), Some("ValidationException"));
+    }
+    let (batch, uuid) = ("b".repeat(512), "u".repeat(512));
+    assert_eq!(world.rightfoot(alert(&batch, &uuid)).await.status, 200);
+    assert_eq!(world.fynapse(extract(&"é".repeat(256))).await.status, 200);
+    let longest =
+        world.items().await.iter().map(|item| (text(item, "pk").len(), text(item, "sk").len())).max();
+    assert_eq!(longest, Some((528, 518)), "rightfoot#batch#…, alert#…");
+}
+
+#[tokio::test]
+async fn p4_numbers_keep_their_digits_and_bytes_are_bytes() {
+    let (world, _) = table().await;
+    let digits = "12345678901234567890123456789012345678";
+    let every_byte: Vec<_> = (0..=255).collect();
+    let kept = item(
+        "a",
+        "b",
+        [
+            ("due_at", n(1_767_323_045_123_i64)),
+            ("largest", n(i64::MAX)),
+            ("smallest", n(i64::MIN)),
+            ("digits", n(digits)),
+            ("bytes", b(every_byte)),
+            ("no_bytes", b([])),
+            ("no_text", s("")),
+        ],
+    );
+    world.put(kept.clone()).await;
+    assert_eq!(world.items().await, [kept]);
+}
+
+#[tokio::test]
+async fn p7_twenty_updates_at_once_are_all_counted_under_any_name() {
+    let (world, db) = table().await;
+    let count = |now: i64| {
+        db.update_item()
+            .table_name(TABLE)
+            .key("pk", s("quarantine#x"))
+            .key("sk", s("delivery"))
+            .update_expression("SET first_received_at = if_not_exists(first_received_at, :now), #k0 = :k0 ADD deliveries :one")
+            .expression_attribute_names("#k0", "header_content-type")
+            .expression_attribute_values(":k0", s("text/plain"))
+            .expression_attribute_values(":now", n(now))
+            .expression_attribute_values(":one", n(1))
+            .send()
+    };
+    count(7).await.unwrap();
+    for outcome in futures::future::join_all((0..20).map(|_| count(8))).await {
+        outcome.unwrap();
+    }
+    let more = [("first_received_at", n(7)), ("header_content-type", s("text/plain")), ("deliveries", n(21))];
+    assert_eq!(world.items().await, [item("quarantine#x", "delivery", more)]);
+}
+
+#[tokio::test]
+async fn an_expression_with_a_reserved_word_or_an_unused_value_is_refused() {
+    let (world, db) = table().await;
+    world.put(item("a", "b", [("rev", n(1))])).await;
+    let update = |expression: &str, unused: Option<&str>| {
+        let mut update = db.update_item().table_name(TABLE).key("pk", s("a")).key("sk", s("b"));
+        if let Some(name) = unused {
+            update = update.expression_attribute_values(name, n(3));
+        }
+        update.update_expression(expression).expression_attribute_values(":v", n(2)).send()
+    };
+    update("SET rev = :v", None).await.unwrap();
+    for (expression, unused) in
+        [("SET status = :v", None), ("SET TTL = :v", None), ("SET rev = :v", Some(":unused"))]
+    {
+        let refused = update(expression, unused).await.unwrap_err();
+        assert_eq!(refused.code(), Some("ValidationException"), "{expression}");
+    }
+}
+
+/// The attribute names that stand in the expressions of a piece of code as they are, without a `#`.
+fn bare_names(code: &str) -> BTreeSet<String> {
+    let strings = code.split('"').skip(1).step_by(2);
+    let is_expression = |text: &&str| {
+        ["SET ", "REMOVE ", "ADD ", "_exists(", " = :", " <= :"].iter().any(|it| text.contains(it))
+    };
+    let spaced = |text: &str| text.replace(['(', ')', ',', '='], " ");
+    let words = strings
+        .filter(is_expression)
+        .flat_map(|text| spaced(text).split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let is_name =
+        |word: &String| word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
+    let functions = ["attribute_exists", "attribute_not_exists", "if_not_exists"];
+    words.filter(is_name).filter(|word| !functions.contains(&word.as_str())).collect()
+}
+
+#[test]
+fn no_name_in_our_expressions_is_a_reserved_word() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = ["shared/aws/src/inbox.rs", "shared/aws/src/payload.rs", "infra/local/src/system.rs"]
+        .map(|path| bare_names(&fs::read_to_string(top.join(path)).unwrap()));
+    let names: BTreeSet<_> = names.into_iter().flatten().collect();
+    let expected = [
+        "attempts",
+        "deliveries",
+        "done_at",
+        "due",
+        "due_at",
+        "expires_at",
+        "first_received_at",
+        "parts_expire_at",
+        "pk",
+        "quarantined_at",
+        "refusals",
+        "rev",
+        "sent_at",
+    ];
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "a new name: is it reserved?");
+    let reserved: BTreeSet<_> = RESERVED.split_whitespace().collect();
+    assert_eq!(reserved.len(), 573);
+    let clash: Vec<_> = names.iter().filter(|name| reserved.contains(name.to_uppercase().as_str())).collect();
+    assert!(clash.is_empty(), "{clash:?}");
+    assert!(["STATUS", "TTL", "TYPE", "DATA", "COUNTER"].iter().all(|word| reserved.contains(word)));
+}

@@ -1,0 +1,221 @@
+//! The table in a file: what was recorded is there after a restart, and on the queue again, which is in memory.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use futures::StreamExt;
+use futures::stream;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::signature;
+use inbox_core::time::UnixSecs;
+use serde_json::Value;
+use tests::{FYNAPSE_SECRET, World, completion, extract, number, text};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// A directory of its own, which goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("balance-inbox-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn p2_records_outlive_the_system_and_go_on_the_queue_again() {
+    let dir = Dir::new("file");
+    let start = || World::with(|options| options.file = Some(dir.0.join("inbox.sqlite")));
+    let first = start().await;
+    first.fynapse(extract("e-1")).await;
+    first.rightfoot(completion("b-1", "u-1")).await;
+    first.fynapse("{").await;
+    let recorded = first.items().await.len();
+    drop(first);
+
+    let second = start().await;
+    assert_eq!(second.items().await.len(), recorded);
+    assert_eq!(second.drain_ids().await, Vec::<String>::new(), "the queue was in memory");
+    assert_eq!(second.fynapse(extract("e-1")).await.body, r#"{"status":"duplicate"}"#);
+    assert_eq!(second.system.make_undone_due_again().await.unwrap(), 2);
+    let record = second.item("fynapse#event#e-1", "event").await.unwrap();
+    assert_eq!((number(&record, "rev"), number(&record, "expires_at")), (Some(2), None));
+    second.relay().await.unwrap().unwrap();
+    assert_eq!(second.drain_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);
+    assert_eq!(second.quarantined().await.len(), 1);
+    second.settle().await;
+    assert_eq!(second.drain_ids().await, Vec::<String>::new(), "once");
+}
+
+/// The command `local`, running.
+struct Local {
+    process: Child,
+    /// What it says; held, so that it can go on saying it.
+    said: Lines<BufReader<ChildStdout>>,
+    http_url: String,
+    aws_url: String,
+}
+
+impl Local {
+    /// Starts it on ports that the system chooses, and waits until it is ready.
+    async fn start(binary: &Path, data: &Path) -> Self {
+        let mut process = Command::new(binary)
+            .args(["--http-port", "0", "--aws-port", "0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut local = Self { process, said, http_url: String::new(), aws_url: String::new() };
+        timeout(Duration::from_secs(60), local.until_ready()).await.expect("ready within a minute");
+        local
+    }
+
+    async fn until_ready(&mut self) {
+        while let Some(line) = self.said.next_line().await.unwrap() {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.find(|word| word.starts_with("http://"))) {
+                (Some("ready"), None) => return,
+                (Some("Fynapse's"), Some(url)) => url.clone_into(&mut self.http_url),
+                (Some("AWS"), Some(url)) => url.clone_into(&mut self.aws_url),
+                _ => {}
+            }
+        }
+        panic!("it ended before it was ready");
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        timeout(Duration::from_secs(20), self.process.wait()).await.expect("an end").unwrap()
+    }
+
+    /// Ends it as Ctrl-C does.
+    async fn interrupt(&mut self) -> ExitStatus {
+        let interrupt = format!("kill -INT {}", self.process.id().unwrap());
+        assert!(Command::new("sh").args(["-c", &interrupt]).status().await.unwrap().success());
+        self.ended().await
+    }
+
+    /// Ids of the events in the table.
+    async fn recorded(&self) -> BTreeSet<String> {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("any", "any", None, None, "test"))
+            .endpoint_url(&self.aws_url);
+        let scan = aws_sdk_dynamodb::Client::from_conf(config.build()).scan().table_name("inbox");
+        let items = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await.unwrap();
+        items
+            .iter()
+            .filter_map(|item| text(item, "pk").strip_prefix("fynapse#event#"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Takes messages off the queue until all of `wanted` have come; the ids of their events.
+    async fn received(&self, wanted: &BTreeSet<String>) -> BTreeSet<String> {
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("any", "any", None, None, "test"))
+            .endpoint_url(&self.aws_url);
+        let sqs = aws_sdk_sqs::Client::from_conf(config.build());
+        let url = sqs.get_queue_url().queue_name("events").send().await.unwrap().queue_url.unwrap();
+        let mut ids = BTreeSet::new();
+        while !ids.is_superset(wanted) {
+            let receive =
+                sqs.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(1);
+            for message in receive.send().await.unwrap().messages.unwrap_or_default() {
+                let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+                ids.insert(event["id"].as_str().unwrap().replace("fynapse/event/", ""));
+            }
+        }
+        ids
+    }
+}
+
+/// Builds the command as the tests were built, and says where it is.
+async fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile_dir = test.ancestors().nth(2).unwrap();
+    let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = Command::new(cargo)
+        .args(["build", "--quiet", "--workspace", "--bin", "local", "--profile", profile, "--target-dir"])
+        .arg(profile_dir.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .await
+        .unwrap();
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    profile_dir.join("local")
+}
+
+/// Delivers events, eight at a time, until `enough` are accepted, and kills the process then and there.
+/// The ids that were answered 200.
+async fn deliver_and_kill(local: &mut Local, enough: usize) -> BTreeSet<String> {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let keys = Keys::parse(FYNAPSE_SECRET, KeyCodec::Utf8).unwrap();
+    let url = local.http_url.clone();
+    let deliver = |number: usize| {
+        let (id, http, url) = (format!("e-{number:04}"), &http, &url);
+        let body = extract(&id);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let signature = signature::sign(UnixSecs(now.cast_signed()), body.as_bytes(), &keys);
+        async move {
+            let post = http.post(url).header("content-type", "application/json");
+            let answer = post.header("webhook-signature", signature).body(body).send().await;
+            answer.map(|answer| (id, answer.status().as_u16()))
+        }
+    };
+    let mut accepted = BTreeSet::new();
+    let mut answers = stream::iter(0..).map(deliver).buffer_unordered(8);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok((id, 200)) => drop(accepted.insert(id)),
+            Ok((id, status)) => assert_eq!(status, 503, "{id}"),
+            Err(_) if accepted.len() >= enough => break,
+            Err(error) => panic!("{error}"),
+        }
+        if accepted.len() == enough {
+            local.process.start_kill().unwrap();
+        }
+    }
+    accepted
+}
+
+#[tokio::test]
+async fn p1_p2_no_accepted_event_is_lost_when_the_process_is_killed() {
+    let (binary, dir) = (binary().await, Dir::new("process"));
+    let data = dir.0.join("data");
+    let mut first = Local::start(&binary, &data).await;
+    let delivered = timeout(Duration::from_secs(120), deliver_and_kill(&mut first, 60));
+    let accepted = delivered.await.expect("sixty accepted within two minutes");
+    let end = first.ended().await;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&end), Some(9));
+
+    let mut second = Local::start(&binary, &data).await;
+    let recorded = second.recorded().await;
+    assert!(recorded.is_superset(&accepted), "lost: {:?}", accepted.difference(&recorded));
+    // What was recorded when the process died, and not answered, is an event as well.
+    let received = timeout(Duration::from_secs(60), second.received(&recorded)).await.expect("on the queue");
+    assert_eq!(received, recorded);
+    assert_eq!(second.interrupt().await.code(), Some(0));
+    assert_eq!(second.said.next_line().await.unwrap(), None);
+}

@@ -1,0 +1,84 @@
+//! The secrets.
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use aws_sdk_secretsmanager::primitives::Blob;
+use local::system::{FYNAPSE_SECRET, RIGHTFOOT_URL_KEY};
+use tests::{World, completion, extract};
+
+/// A world in which both secrets are there and hold nothing: as the stack makes them, or as it was put.
+async fn without_a_value(put: Option<Nothing>) -> World {
+    let world = World::new().await;
+    let secrets = &world.system.onlooker.secrets;
+    for name in [FYNAPSE_SECRET, RIGHTFOOT_URL_KEY] {
+        let delete = secrets.delete_secret().secret_id(name).force_delete_without_recovery(true);
+        delete.send().await.unwrap();
+        secrets.create_secret().name(name).send().await.unwrap();
+        let value = secrets.put_secret_value().secret_id(name);
+        match put {
+            None => {}
+            Some(Nothing::OneNewline) => drop(value.secret_string("\n").send().await.unwrap()),
+            Some(Nothing::Binary) => {
+                drop(value.secret_binary(Blob::new("not a string")).send().await.unwrap());
+            }
+        }
+    }
+    world
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Nothing {
+    OneNewline,
+    Binary,
+}
+
+async fn put(world: &World, name: &str, value: &str) {
+    let put = world.system.onlooker.secrets.put_secret_value().secret_id(name).secret_string(value);
+    put.send().await.unwrap();
+}
+
+async fn statuses(world: &World) -> [u16; 2] {
+    [
+        world.fynapse(extract("e-1")).await.status,
+        world
+            .rightfoot_to("demo.LBqwep969-60s9I9TeWGIuOL23BzLnsGhQzb4mm0rT0", completion("b-1", "u-1"))
+            .await
+            .status,
+    ]
+}
+
+/// Time goes by for the caches: tokio's clock is stopped, moved, and started again.
+async fn age(span: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(span).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_secret_without_a_value_is_an_error_and_a_binary_one_has_no_string() {
+    let world = without_a_value(None).await;
+    let get = || world.system.onlooker.secrets.get_secret_value().secret_id(FYNAPSE_SECRET).send();
+    assert_eq!(get().await.unwrap_err().code(), Some("ResourceNotFoundException"));
+    put(&world, FYNAPSE_SECRET, "first").await;
+    put(&world, FYNAPSE_SECRET, "second").await;
+    assert_eq!(get().await.unwrap().secret_string(), Some("second"));
+    let world = without_a_value(Some(Nothing::Binary)).await;
+    let answer = world.system.onlooker.secrets.get_secret_value().secret_id(FYNAPSE_SECRET).send().await;
+    assert_eq!(answer.unwrap().secret_string(), None);
+}
+
+#[tokio::test]
+async fn p6_p4_without_a_value_nothing_is_decided_and_once_it_is_put_it_is_loaded() {
+    for nothing in [None, Some(Nothing::OneNewline), Some(Nothing::Binary)] {
+        let world = without_a_value(nothing).await;
+        assert_eq!(statuses(&world).await, [503, 503], "{nothing:?}");
+        assert!(world.items().await.is_empty());
+        put(&world, FYNAPSE_SECRET, "local-fynapse-secret").await;
+        put(&world, RIGHTFOOT_URL_KEY, "local-rightfoot-url-key").await;
+        // It is asked for at most every second while none was ever loaded.
+        age(Duration::from_millis(1_001)).await;
+        assert_eq!(statuses(&world).await, [200, 200], "{nothing:?}");
+        assert_eq!(world.drain_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);
+    }
+}
