@@ -33,9 +33,10 @@ pub struct Receiver {
     clock: Clock,
 }
 
-/// What the log line says about the event, besides the outcome.
+/// What the log line says besides the outcome.
 #[derive(Default)]
 struct Seen {
+    bytes: usize,
     event_id: Option<String>,
     event_type: Option<String>,
 }
@@ -57,10 +58,12 @@ impl Receiver {
         let started = Instant::now();
         let deadline = started + Duration::from_millis(DELIVERY_DEADLINE_MS);
         let mut seen = Seen::default();
-        let bytes = request.body.as_deref().map_or(0, str::len);
         let outcome = match self.delivery(request) {
-            // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
-            Ok(delivery) => Box::pin(self.decide(delivery, prove, deadline, &mut seen)).await,
+            Ok(delivery) => {
+                seen.bytes = delivery.body.len();
+                // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
+                Box::pin(self.decide(delivery, prove, deadline, &mut seen)).await
+            }
             Err(outcome) => outcome,
         };
         count(provider, &outcome);
@@ -71,7 +74,7 @@ impl Receiver {
             reason = outcome.reason(),
             event_id = seen.event_id,
             event_type = seen.event_type,
-            bytes,
+            bytes = seen.bytes,
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         );
         response(reply(provider, &outcome))
