@@ -139,6 +139,9 @@ async fn p8_no_path_lets_a_canary_out() {
     let output = Output::default();
     let log = output.clone();
     telemetry::log_to(Level::TRACE, move || log.clone());
+    // A panic's text can quote what was being read.
+    let _ = std::thread::spawn(|| panic!("{PERSON}")).join();
+    let _ = std::panic::take_hook();
     let metrics = telemetry::collect_metrics("Canary".to_owned()).unwrap();
     let mut replies = String::new();
     let faults = [
@@ -180,7 +183,8 @@ async fn p8_no_path_lets_a_canary_out() {
         "\"outcome\":\"unavailable\"",
         "\"recorded\":",
         "CloudWatchMetrics",
-        "not decided",
+        "\"fault\":\"dynamodb:PutItem: AccessDeniedException\"",
+        "panicked",
     ] {
         assert!(output.contains(expected), "the capture is blind: no {expected}");
     }

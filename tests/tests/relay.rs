@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use event_relay::relay::{Relay, Run};
 use inbox_aws::inbox::Inbox;
 use inbox_aws::queue::Queue;
-use inbox_aws::relay::{Relay, Run};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use local::system::TABLE;
 use local::wire::Fault;
@@ -90,7 +90,7 @@ async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
 
     let world = left_behind(3).await;
     world.system.wire.plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
-    assert_eq!(run(&world, BUDGET).await.sent, 0);
+    assert_eq!(counts(&run(&world, BUDGET).await), (0, 0, 0, 3));
     assert_eq!(world.due().await.len(), 3);
     world.system.wire.heal();
     world.settle().await;
@@ -164,18 +164,60 @@ async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
 }
 
 #[tokio::test]
+async fn the_age_of_the_oldest_is_told_also_between_two_attempts() {
+    let world = left_behind(1).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    assert_eq!(run(&world, BUDGET).await.oldest_due_age_secs, 31);
+    world.pass(Duration::from_secs(10));
+    let between = run(&world, BUDGET).await;
+    assert_eq!(
+        (counts(&between), between.oldest_due_age_secs),
+        ((0, 0, 0, 0), 41),
+        "put off, and not forgotten"
+    );
+}
+
+#[tokio::test]
+async fn p2_a_record_that_cannot_be_read_is_told_and_not_passed_over() {
+    let world = left_behind(1).await;
+    let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    record.insert("origin".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("telepathy".to_owned()));
+    world.put(record).await;
+    let told = run(&world, BUDGET).await;
+    assert_eq!(counts(&told), (1, 0, 1, 0));
+    assert_eq!(told.fault.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
+    assert_eq!(world.due().await.len(), 1);
+}
+
+#[tokio::test]
+async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
+    let world = left_behind(1).await;
+    let slow = world.clone();
+    world.system.wire.plan(move |call| {
+        if call.operation == "UpdateItem" {
+            slow.pass(Duration::from_secs(26));
+        }
+        None
+    });
+    assert_eq!(counts(&run(&world, BUDGET).await), (1, 0, 0, 1), "four of thirty seconds are left");
+    world.system.wire.heal();
+    world.settle().await;
+    assert_eq!(world.drain_ids().await, ["fynapse/event/e-0000"]);
+}
+
+#[tokio::test]
 async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
     let world = left_behind(120).await;
     world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let down = run(&world, BUDGET).await;
-    assert_eq!(counts(&down), (50, 0, 50, 70));
+    assert_eq!(counts(&down), (50, 0, 10, 110));
     assert_eq!(
         down.fault.unwrap().to_string(),
         "sqs:SendMessage: AccessDeniedException",
         "names the permission"
     );
     world.system.wire.heal();
-    assert_eq!(counts(&run(&world, BUDGET).await), (70, 70, 0, 0), "the others were not put off");
+    assert_eq!(counts(&run(&world, BUDGET).await), (110, 110, 0, 0), "the others were not put off");
     world.settle().await;
     assert_eq!(world.drain_ids().await.len(), 120);
 }
@@ -183,8 +225,9 @@ async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
 #[tokio::test]
 async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
     let world = left_behind(120).await;
-    assert_eq!(counts(&run(&world, Duration::ZERO).await), (50, 50, 0, 70));
-    assert_eq!(counts(&run(&world, BUDGET).await), (70, 70, 0, 0));
+    assert_eq!(counts(&run(&world, Duration::ZERO).await), (50, 0, 0, 120));
+    assert_eq!(calls(&world, "UpdateItem"), 0, "nothing is claimed that cannot be sent");
+    assert_eq!(counts(&run(&world, BUDGET).await), (120, 120, 0, 0));
     assert_eq!(world.drain_ids().await.len(), 120);
 }
 
@@ -208,7 +251,11 @@ async fn p2_batches_keep_both_of_sqs_limits() {
         .filter(|(call, _)| call.operation == "SendMessageBatch")
         .map(|(call, _)| call.events.len())
         .collect();
-    assert_eq!(sizes, [4, 4, 4], "four of 190 kB fit into 900 KiB, five do not");
+    assert_eq!(
+        sizes,
+        [4, 4, 2, 2],
+        "four of 190 kB fit into 900 KiB, five do not; ten are claimed at a time"
+    );
 }
 
 #[tokio::test]

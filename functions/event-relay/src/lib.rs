@@ -1,5 +1,7 @@
 //! Runs the relay once: enqueues every event that was recorded and not enqueued.
 
+pub mod relay;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,8 +12,9 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::Common;
 use inbox_aws::inbox::Inbox;
 use inbox_aws::queue::Queue;
-use inbox_aws::relay::Relay;
 use inbox_core::limits::{RELAY_BUDGET_SECS, RELAY_RESERVE_MS};
+
+use crate::relay::Relay;
 
 /// The function: built once per process.
 #[derive(Clone, Debug)]

@@ -61,10 +61,10 @@ pub async fn table(system: &System) -> anyhow::Result<Table> {
     let (mut table, mut kept, mut pieces) = (Table::default(), Vec::new(), BTreeMap::new());
     while let Some(item) = pages.try_next().await.context("scan the table")? {
         let (pk, sk) = (text(&item, "pk").unwrap_or_default(), text(&item, "sk").unwrap_or_default());
-        if let Some(hash) = pk.strip_prefix("payload#") {
+        if let Some(name) = pk.strip_prefix("payload#") {
             let piece = item.get("piece").and_then(|piece| piece.as_b().ok());
             let piece = piece.map(|blob| blob.clone().into_inner()).unwrap_or_default();
-            pieces.insert((hash.to_owned(), sk.to_owned()), piece);
+            pieces.insert(name.to_owned(), piece);
         } else if pk.starts_with("quarantine#") {
             kept.push(item);
         } else if let Some(key) = EventKey::from_table_key(pk, sk) {
@@ -119,7 +119,7 @@ pub async fn read_message(system: &System, body: &str) -> anyhow::Result<Message
     Ok(Message { id, payload })
 }
 
-fn read_kept(item: &Item, pieces: &BTreeMap<(String, String), Vec<u8>>) -> Kept {
+fn read_kept(item: &Item, pieces: &BTreeMap<String, Vec<u8>>) -> Kept {
     let provider = text(item, "pk").and_then(|pk| pk.split('#').nth(1)).unwrap_or_default();
     let payload = match item.get("payload") {
         Some(inline) => inline.as_b().ok().map(|blob| blob.clone().into_inner()),
@@ -129,11 +129,10 @@ fn read_kept(item: &Item, pieces: &BTreeMap<(String, String), Vec<u8>>) -> Kept 
     Kept { provider: provider.to_owned(), reason, payload }
 }
 
-fn in_parts(item: &Item, pieces: &BTreeMap<(String, String), Vec<u8>>) -> Option<Vec<u8>> {
-    let hash = text(item, "payload_hash")?;
-    let count: usize = item.get("parts")?.as_n().ok()?.parse().ok()?;
-    let part = |n| pieces.get(&(hash.to_owned(), format!("part#{n}")));
-    let deflated = (0..count).map(part).collect::<Option<Vec<_>>>()?.into_iter().flatten().copied();
+fn in_parts(item: &Item, pieces: &BTreeMap<String, Vec<u8>>) -> Option<Vec<u8>> {
+    let names = item.get("parts")?.as_l().ok()?;
+    let part = |name: &AttributeValue| pieces.get(name.as_s().ok()?);
+    let deflated = names.iter().map(part).collect::<Option<Vec<_>>>()?.into_iter().flatten().copied();
     let mut payload = Vec::new();
     DeflateDecoder::new(deflated.collect::<Vec<_>>().as_slice()).read_to_end(&mut payload).ok()?;
     Some(payload)

@@ -26,8 +26,8 @@ impl Clients {
         Self::new(&aws_config::load_defaults(BehaviorVersion::latest()).await)
     }
 
-    /// Clients over a given configuration. Time-outs and retries are ours: three quick attempts must fit into
-    /// a delivery's three seconds, and a frozen connection must not eat them.
+    /// Clients over a given configuration. Time-outs and retries are ours: a connection that died while the
+    /// process was frozen may cost one attempt, and a second one must still fit into a delivery's three seconds.
     pub fn new(sdk: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_millis(800))

@@ -1,4 +1,4 @@
-//! Configuration from the environment. An error names the variable and never shows a value.
+//! Configuration from the environment. An error names the variable; secrets are not configuration.
 
 use std::str::FromStr;
 

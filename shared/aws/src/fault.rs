@@ -19,6 +19,8 @@ pub struct Fault {
 /// Why an AWS call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
+    /// The request could not be made.
+    Request,
     /// No answer in time: it may have been applied.
     Timeout,
     /// No connection, or it broke: it may have been applied.
@@ -34,6 +36,7 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Request => f.write_str("request not made"),
             Self::Timeout => f.write_str("timed out"),
             Self::Connection => f.write_str("connection failed"),
             Self::Answer => f.write_str("unreadable answer"),
@@ -60,7 +63,8 @@ impl Fault {
                 None => Cause::Answer,
             },
             SdkError::ResponseError(_) => Cause::Answer,
-            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) | _ => Cause::Connection,
+            SdkError::ConstructionFailure(_) => Cause::Request,
+            SdkError::DispatchFailure(_) | _ => Cause::Connection,
         };
         Self { action, cause }
     }

@@ -10,6 +10,7 @@
 //! `expires_at` only while nothing has.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -23,7 +24,7 @@ use inbox_core::inbox::{
     Reason, Recorded, Trace, first_due, next_due, outbox_shard, parts_expiry, quarantine_expiry,
     record_expiry, refused_by,
 };
-use inbox_core::limits::RELAY_PAGE;
+use inbox_core::limits::{CLAIM_MARGIN_MS, RELAY_PAGE};
 use inbox_core::message::{Head, Message, compose, may_carry, referenced};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
@@ -85,7 +86,7 @@ impl Inbox {
             idempotency_key: event.idempotency_key().map(str::to_owned),
         };
         let expire_at = parts_expiry(received_at, self.retention_days);
-        let stored = payload::store(&self.db, &self.table, payload, &ours.payload_hash, expire_at).await?;
+        let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
         let put = self
             .db
             .put_item()
@@ -126,7 +127,7 @@ impl Inbox {
         let (payload, now) = (proven.body(), proven.received_at());
         let hash = payload_hash(payload);
         let expire_at = parts_expiry(now, self.retention_days);
-        let stored = payload::store(&self.db, &self.table, payload, &hash, expire_at).await?;
+        let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
         let mut kept = stored_attributes(&stored, &hash, payload.len());
         match proven.proof() {
             Proof::UrlToken { subject } => kept.insert("subject".to_owned(), text(subject.as_str())),
@@ -153,70 +154,64 @@ impl Inbox {
     }
 
     /// Writes down that SQS refused a claimed record for what it is. Returns how often it did so far.
-    pub async fn note_refusal(&self, claimed: &Claimed) -> Result<u64, Fault> {
+    /// `None` if somebody else claimed it meanwhile.
+    pub async fn note_refusal(&self, claimed: &Claimed) -> Result<Option<u64>, Fault> {
         let refusals = claimed.record.refusals.saturating_add(1);
         let (key, rev) = (&claimed.record.key, claimed.record.rev);
-        self.update(key, rev, "SET refusals = :n", [(":n", number(refusals))]).await?;
-        Ok(refusals)
+        let written = self.update(key, rev, "SET refusals = :n", [(":n", number(refusals))]).await?;
+        Ok((written == Written::Applied).then_some(refusals))
     }
 
-    /// One page of the index: keys of records that are due in a shard, most overdue first, and where the next
-    /// page starts.
-    pub async fn due_page(
+    /// One page of a shard of the index: what waits to be enqueued, that which is due for longest first, and
+    /// where the next page starts.
+    pub async fn waiting(
         &self,
         shard: &str,
-        now: UnixMillis,
-        start: Option<DuePage>,
-    ) -> Result<(Vec<Due>, Option<DuePage>), Fault> {
+        start: Option<NextPage>,
+    ) -> Result<(Vec<Waiting>, Option<NextPage>), Fault> {
         let page = self
             .db
             .query()
             .table_name(&self.table)
             .index_name(DUE_INDEX)
-            .key_condition_expression("due = :shard AND due_at <= :now")
+            .key_condition_expression("due = :shard")
             .expression_attribute_values(":shard", text(shard))
-            .expression_attribute_values(":now", number(now.0))
             .limit(i32::try_from(RELAY_PAGE).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start.map(|page| page.0))
             .send()
             .await
             .map_err(|error| Fault::of("dynamodb:Query", &error))?;
-        let due = page.items().iter().filter_map(Due::read).collect();
-        Ok((due, page.last_evaluated_key().cloned().map(DuePage)))
+        let waiting = page.items().iter().filter_map(Waiting::read).collect();
+        Ok((waiting, page.last_evaluated_key().cloned().map(NextPage)))
     }
 
-    /// Reads records strongly: the index may lag. What DynamoDB leaves unprocessed is missing from the answer
-    /// and stays due.
-    pub async fn read_due(&self, due: &[Due], now: UnixMillis) -> Result<Vec<DueRecord>, Fault> {
-        const BATCH_GET_MAX: usize = 100;
-        let mut records = Vec::with_capacity(due.len());
-        for keys in due.chunks(BATCH_GET_MAX) {
-            let mut wanted = Some(keys.iter().map(|due| item::key(&due.pk, &due.sk)).collect::<Vec<_>>());
-            // Unprocessed keys are asked for once more; what is left then is left to the next run.
-            for _ in 0..2 {
-                let Some(keys) = wanted.take().filter(|keys| !keys.is_empty()) else { break };
-                let request = KeysAndAttributes::builder()
-                    .set_keys(Some(keys))
-                    .consistent_read(true)
-                    .build()
-                    .map_err(|_| Fault::item("dynamodb:BatchGetItem"))?;
-                let answer = self
-                    .db
-                    .batch_get_item()
-                    .request_items(&self.table, request)
-                    .send()
-                    .await
-                    .map_err(|error| Fault::of("dynamodb:BatchGetItem", &error))?;
-                let found = answer.responses().and_then(|tables| tables.get(&self.table));
-                records.extend(found.into_iter().flatten().filter_map(Record::read));
-                wanted = answer
-                    .unprocessed_keys()
-                    .and_then(|tables| tables.get(&self.table))
-                    .map(|left| left.keys().to_vec());
+    /// Reads records strongly: the index may lag. At most [`RELAY_PAGE`] at a time.
+    pub async fn read(&self, waiting: &[Waiting]) -> Result<Found, Fault> {
+        let mut found = Found::default();
+        let mut wanted: Vec<_> = waiting.iter().map(|item| item::key(&item.pk, &item.sk)).collect();
+        // What DynamoDB did not get to is asked for once more; what is left then is left to the next run.
+        for _ in 0..2 {
+            if wanted.is_empty() {
+                break;
             }
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut wanted)))
+                .consistent_read(true)
+                .build()
+                .map_err(|_| Fault::item("dynamodb:BatchGetItem"))?;
+            let read = self.db.batch_get_item().request_items(&self.table, request).send().await;
+            let answer = read.map_err(|error| Fault::of("dynamodb:BatchGetItem", &error))?;
+            for item in answer.responses().and_then(|tables| tables.get(&self.table)).into_iter().flatten() {
+                match Record::read(item) {
+                    Some(record) => found.records.push(DueRecord(record)),
+                    None => found.unreadable += 1,
+                }
+            }
+            let left = answer.unprocessed_keys().and_then(|tables| tables.get(&self.table));
+            wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
         }
-        records.retain(|record| record.due_at.is_some_and(|due_at| due_at <= now));
-        Ok(records.into_iter().map(DueRecord).collect())
+        found.unprocessed = wanted.len();
+        Ok(found)
     }
 
     /// Claims a due record: it stays in the index, later, so that a crash of the claimer loses nothing.
@@ -240,6 +235,7 @@ impl Inbox {
             Written::Applied => {
                 record.rev += 1;
                 record.attempts += 1;
+                record.due_at = Some(later);
                 Claim::Ours(Box::new(Claimed { record }))
             }
             Written::Overtaken => Claim::NotDue,
@@ -281,15 +277,15 @@ impl Inbox {
 
     /// Parts must outlive their record, also one that could not be enqueued for months.
     async fn keep_parts(&self, record: &mut Record, now: UnixMillis) -> Result<(), Fault> {
-        let Stored::Parts { count, expire_at } = record.stored else { return Ok(()) };
-        if expire_at > record_expiry(now, self.retention_days) {
+        let Stored::Parts { names, expire_at } = &mut record.stored else { return Ok(()) };
+        if *expire_at > record_expiry(now, self.retention_days) {
             return Ok(());
         }
         let later = parts_expiry(now, self.retention_days);
-        payload::keep_until(&self.db, &self.table, &record.trace.payload_hash, count, later).await?;
+        payload::keep_until(&self.db, &self.table, names, later).await?;
+        *expire_at = later;
         let set = "SET parts_expire_at = :at";
         self.update(&record.key, record.rev, set, [(":at", number(later.0))]).await?;
-        record.stored = Stored::Parts { count, expire_at: later };
         Ok(())
     }
 
@@ -379,24 +375,40 @@ impl Claimed {
     pub fn key(&self) -> &EventKey {
         &self.record.key
     }
+
+    /// Whether the claim lasts long enough to send and mark: after it, another run may claim the record.
+    pub fn lasts(&self, now: UnixMillis) -> bool {
+        self.record.due_at.is_some_and(|until| now.plus(Duration::from_millis(CLAIM_MARGIN_MS)) < until)
+    }
 }
 
-/// Where a page of the index starts.
+/// Where the next page of the index starts.
 #[derive(Clone, Debug)]
-pub struct DuePage(Item);
+pub struct NextPage(Item);
 
-/// The key of an item that the index says is due.
+/// What a strong read of waiting records came to.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The records.
+    pub records: Vec<DueRecord>,
+    /// How many are not of a form that we can read.
+    pub unreadable: usize,
+    /// How many DynamoDB did not get to.
+    pub unprocessed: usize,
+}
+
+/// The key of an item that the index says waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct Waiting {
     /// Partition key.
     pub pk: String,
     /// Sort key.
     pub sk: String,
-    /// Since when.
+    /// From when on something is to be done with it.
     pub due_at: UnixMillis,
 }
 
-impl Due {
+impl Waiting {
     fn read(item: &Item) -> Option<Self> {
         Some(Self {
             pk: item::string(item, "pk")?.to_owned(),
@@ -406,11 +418,21 @@ impl Due {
     }
 }
 
-/// A record, strongly read, that is due.
+/// A record that the index named, strongly read.
 #[derive(Clone, Debug)]
 pub struct DueRecord(Record);
 
 impl DueRecord {
+    /// Whether it is due: the index may lag behind the record.
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.0.due_at.is_some_and(|due_at| due_at <= now)
+    }
+
+    /// Whether it still waits to be enqueued, now or later.
+    pub fn waits(&self) -> bool {
+        self.0.due_at.is_some()
+    }
+
     /// When its event reached us.
     pub fn received_at(&self) -> UnixMillis {
         self.0.received_at
@@ -447,8 +469,10 @@ fn stored_attributes(stored: &Stored, hash: &str, payload_bytes: usize) -> Item 
     ]);
     match stored {
         Stored::Inline(payload) => attributes.extend([("payload".to_owned(), binary(payload.as_slice()))]),
-        Stored::Parts { count, expire_at: UnixSecs(expire_at) } => attributes
-            .extend([("parts".to_owned(), number(count)), ("parts_expire_at".to_owned(), number(expire_at))]),
+        Stored::Parts { names, expire_at: UnixSecs(expire_at) } => attributes.extend([
+            ("parts".to_owned(), AttributeValue::L(names.iter().map(text).collect())),
+            ("parts_expire_at".to_owned(), number(expire_at)),
+        ]),
     }
     attributes
 }

@@ -40,8 +40,8 @@ pub(crate) fn key(pk: &str, sk: &str) -> Item {
 pub(crate) enum Stored {
     /// In the record itself.
     Inline(Vec<u8>),
-    /// Deflated, in this many part items, which may be deleted from then on.
-    Parts { count: u32, expire_at: UnixSecs },
+    /// Deflated, in part items of these names, which may be deleted from then on.
+    Parts { names: Vec<String>, expire_at: UnixSecs },
 }
 
 /// An event record, as read.
@@ -68,7 +68,7 @@ impl Record {
         let stored = match item.get("payload") {
             Some(payload) => Stored::Inline(payload.as_b().ok()?.as_ref().to_vec()),
             None => Stored::Parts {
-                count: unsigned(item, "parts")?.try_into().ok()?,
+                names: strings(item, "parts")?,
                 expire_at: UnixSecs(signed(item, "parts_expire_at")?),
             },
         };
@@ -101,6 +101,10 @@ pub(crate) fn trace(item: &Item) -> Option<Trace> {
 /// A string attribute's value.
 pub(crate) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
+    item.get(name)?.as_l().ok()?.iter().map(|value| value.as_s().ok().cloned()).collect()
 }
 
 fn signed(item: &Item, name: &str) -> Option<i64> {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  delivery ──▶ receive ──▶ inbox (+ payload) ──▶ queue ──▶ mark
-//!                 │                                 ▲
-//!              secrets                            relay ◀── what was recorded and not enqueued
+//!                 │
+//!              secrets
 //! ```
 
 pub mod clients;
@@ -15,7 +15,6 @@ mod item;
 mod payload;
 pub mod queue;
 pub mod receive;
-pub mod relay;
 pub mod secrets;
 pub mod telemetry;
 

@@ -1,7 +1,9 @@
-//! Large payloads: deflated, cut into content-addressed part items.
+//! Large payloads: deflated, cut into part items.
 //!
-//! Parts are written before the record that refers to them, unconditionally: the same content makes the same
-//! parts. A crash between the two leaves orphans, which expire.
+//! A part is named by the hash of its own bytes, so writing it again can only write the same, whichever
+//! version of us deflated them, and the parts of one payload stand in partitions of their own: one partition
+//! takes a megabyte a second. Parts are written before the record that names them; a crash between the two
+//! leaves orphans, which expire.
 
 use std::io::{Read, Write};
 
@@ -11,13 +13,14 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use inbox_core::event::payload_hash;
+use inbox_core::event::payload_hash as hash_of;
 use inbox_core::limits::{INLINE_PAYLOAD_MAX_BYTES, PART_MAX_BYTES};
 use inbox_core::time::UnixSecs;
 
 use crate::Fault;
 use crate::item::{Item, Stored, VERSION, binary, key, number};
 
+const GET: &str = "dynamodb:GetItem";
 /// Parts in flight at the same time.
 const CONCURRENT_PARTS: usize = 6;
 
@@ -26,22 +29,18 @@ pub(crate) async fn store(
     db: &Client,
     table: &str,
     payload: &[u8],
-    hash: &str,
     expire_at: UnixSecs,
 ) -> Result<Stored, Fault> {
     if payload.len() <= INLINE_PAYLOAD_MAX_BYTES {
         return Ok(Stored::Inline(payload.to_vec()));
     }
     let deflated = deflate(payload);
-    let pieces: Vec<&[u8]> = deflated.chunks(PART_MAX_BYTES).collect();
-    let count = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-    let puts: Vec<_> = pieces
-        .into_iter()
-        .zip(0..)
-        .map(|(piece, n)| put_part(db, table, hash, n, piece, expire_at))
-        .collect();
+    let pieces: Vec<(String, &[u8])> =
+        deflated.chunks(PART_MAX_BYTES).map(|piece| (hash_of(piece), piece)).collect();
+    let puts: Vec<_> =
+        pieces.iter().map(|(name, piece)| put_part(db, table, name, piece, expire_at)).collect();
     stream::iter(puts).buffer_unordered(CONCURRENT_PARTS).try_collect::<Vec<_>>().await?;
-    Ok(Stored::Parts { count, expire_at })
+    Ok(Stored::Parts { names: pieces.into_iter().map(|(name, _)| name).collect(), expire_at })
 }
 
 /// Gets a stored payload back. The bytes are those that were stored, or it is a fault.
@@ -52,43 +51,39 @@ pub(crate) async fn load(
     hash: &str,
     payload_bytes: usize,
 ) -> Result<Vec<u8>, Fault> {
-    let count = match stored {
-        Stored::Inline(payload) => return Ok(payload.clone()),
-        Stored::Parts { count, .. } => *count,
+    let payload = match stored {
+        Stored::Inline(payload) => Some(payload.clone()),
+        Stored::Parts { names, .. } => inflate(&load_parts(db, table, names).await?, payload_bytes),
     };
-    let pieces: Vec<Vec<u8>> = stream::iter(0..count)
-        .map(|n| async move {
-            let answer = db
-                .get_item()
-                .table_name(table)
-                .set_key(Some(part_key(hash, n)))
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| Fault::of("dynamodb:GetItem", &error))?;
-            piece_of(answer.item()).ok_or(Fault::item("dynamodb:GetItem"))
-        })
-        .buffered(CONCURRENT_PARTS)
-        .try_collect()
-        .await?;
-    inflate(&pieces.concat(), payload_bytes)
-        .filter(|payload| payload_hash(payload) == hash)
-        .ok_or(Fault::item("dynamodb:GetItem"))
+    payload.filter(|payload| hash_of(payload) == hash).ok_or(Fault::item(GET))
+}
+
+async fn load_parts(db: &Client, table: &str, names: &[String]) -> Result<Vec<u8>, Fault> {
+    let gets: Vec<_> = names.iter().map(|name| get_part(db, table, name)).collect();
+    let pieces: Vec<_> = stream::iter(gets).buffered(CONCURRENT_PARTS).try_collect().await?;
+    Ok(pieces.concat())
+}
+
+async fn get_part(db: &Client, table: &str, name: &str) -> Result<Vec<u8>, Fault> {
+    let get = db.get_item().table_name(table).set_key(Some(part_key(name))).consistent_read(true);
+    let answer = get.send().await.map_err(|error| Fault::of(GET, &error))?;
+    piece_of(answer.item()).ok_or(Fault::item(GET))
 }
 
 /// Moves the expiry of a stored payload's parts.
 pub(crate) async fn keep_until(
     db: &Client,
     table: &str,
-    hash: &str,
-    count: u32,
+    names: &[String],
     expire_at: UnixSecs,
 ) -> Result<(), Fault> {
-    for n in 0..count {
+    for name in names {
         db.update_item()
             .table_name(table)
-            .set_key(Some(part_key(hash, n)))
+            .set_key(Some(part_key(name)))
             .update_expression("SET expires_at = :at")
+            // Without it the update of a part that is gone would make an empty one.
+            .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":at", number(expire_at.0))
             .send()
             .await
@@ -100,14 +95,13 @@ pub(crate) async fn keep_until(
 async fn put_part(
     db: &Client,
     table: &str,
-    hash: &str,
-    n: u32,
+    name: &str,
     piece: &[u8],
     expire_at: UnixSecs,
 ) -> Result<(), Fault> {
     db.put_item()
         .table_name(table)
-        .set_item(Some(part_key(hash, n)))
+        .set_item(Some(part_key(name)))
         .item("v", number(VERSION))
         .item("piece", binary(piece))
         .item("expires_at", number(expire_at.0))
@@ -117,8 +111,8 @@ async fn put_part(
         .map_err(|error| Fault::of("dynamodb:PutItem", &error))
 }
 
-fn part_key(hash: &str, n: u32) -> Item {
-    key(&format!("payload#{hash}"), &format!("part#{n}"))
+fn part_key(name: &str) -> Item {
+    key(&format!("payload#{name}"), "part")
 }
 
 fn piece_of(item: Option<&Item>) -> Option<Vec<u8>> {

@@ -107,19 +107,18 @@ fn first(sent: &[Sent]) -> Sent {
 
 /// Whether SQS found fault with the message itself, and not with us, our permissions, or itself.
 fn is_refusal(fault: &Fault) -> bool {
-    const MESSAGE_AT_FAULT: [&str; 6] = [
+    const MESSAGE_AT_FAULT: [&str; 5] = [
         "InvalidMessageContents",
         "InvalidParameterValue",
         "InvalidAttributeValue",
         "MessageTooLong",
         "BatchRequestTooLong",
-        "UnsupportedOperation",
     ];
     match &fault.cause {
         Cause::Service(code) => {
             MESSAGE_AT_FAULT.contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception"))
         }
-        Cause::Timeout | Cause::Connection | Cause::Answer | Cause::Item => false,
+        Cause::Request | Cause::Timeout | Cause::Connection | Cause::Answer | Cause::Item => false,
     }
 }
 

@@ -25,6 +25,8 @@ use crate::clock::Clock;
 use crate::inbox::{Inbox, Written};
 use crate::queue::Queue;
 
+const SEND: &str = "sqs:SendMessage";
+
 /// What a webhook function needs to take in deliveries.
 #[derive(Clone, Debug)]
 pub struct Receiver {
@@ -39,6 +41,8 @@ struct Seen {
     bytes: usize,
     event_id: Option<String>,
     event_type: Option<String>,
+    /// The AWS call that failed, if one did: the event was not decided, or left to the relay, or not marked.
+    fault: Option<Fault>,
 }
 
 impl Receiver {
@@ -74,6 +78,7 @@ impl Receiver {
             reason = outcome.reason(),
             event_id = seen.event_id,
             event_type = seen.event_type,
+            fault = seen.fault.as_ref().map(tracing::field::display),
             bytes = seen.bytes,
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         );
@@ -110,7 +115,7 @@ impl Receiver {
             Some(Verdict::NotProven(_, refusal)) => Outcome::Refused(refusal),
             Some(Verdict::Stale(stale)) => {
                 observe_age(stale.as_kept());
-                self.keep(stale.as_kept(), Reason::Stale, Outcome::Stale, deadline).await
+                self.keep(stale.as_kept(), Reason::Stale, Outcome::Stale, deadline, seen).await
             }
             Some(Verdict::Proven(proven)) => self.accept(proven, deadline, seen).await,
         }
@@ -122,37 +127,39 @@ impl Receiver {
             Reading::Event(event) => {
                 seen.event_id = Some(event.key().event_id());
                 seen.event_type = Some(event.event_type().to_owned());
-                self.take(event, deadline).await
+                self.take(event, deadline, seen).await
             }
             Reading::UnknownType(proven) => {
                 let reason = Reason::UnknownType;
-                self.keep(&proven, reason, Outcome::Quarantined(reason), deadline).await
+                self.keep(&proven, reason, Outcome::Quarantined(reason), deadline, seen).await
             }
             Reading::UnusableId(proven) => {
                 let reason = Reason::UnusableId;
-                self.keep(&proven, reason, Outcome::Quarantined(reason), deadline).await
+                self.keep(&proven, reason, Outcome::Quarantined(reason), deadline, seen).await
             }
             Reading::Unreadable(proven, why) => {
-                self.keep(&proven, Reason::Unreadable, Outcome::Unreadable(why), deadline).await
+                self.keep(&proven, Reason::Unreadable, Outcome::Unreadable(why), deadline, seen).await
             }
         }
     }
 
     /// Records an event, and puts it on the queue if it is new.
-    async fn take(&self, event: Event, deadline: Instant) -> Outcome {
+    async fn take(&self, event: Event, deadline: Instant, seen: &mut Seen) -> Outcome {
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
         match within(record_by, "dynamodb:GetItem", self.is_anothers(&event)).await {
             Ok(false) => {}
             Ok(true) => {
                 let reason = Reason::SubjectMismatch;
-                return self.keep(event.proven(), reason, Outcome::Quarantined(reason), record_by).await;
+                return self
+                    .keep(event.proven(), reason, Outcome::Quarantined(reason), record_by, seen)
+                    .await;
             }
-            Err(fault) => return unavailable(&fault),
+            Err(fault) => return seen.undecided(fault),
         }
         let delivery_id = Uuid::new_v4().simple().to_string();
         match within(record_by, "dynamodb:PutItem", self.inbox.record(&event, &delivery_id)).await {
             Ok(Recorded::New) => {
-                self.enqueue(&event, deadline).await;
+                seen.fault = self.enqueue(&event, deadline).await;
                 Outcome::Recorded
             }
             Ok(Recorded::Duplicate { other_key, payload_differs }) => {
@@ -162,7 +169,7 @@ impl Receiver {
                     .increment(payload_differs.into());
                 Outcome::Duplicate
             }
-            Err(fault) => unavailable(&fault),
+            Err(fault) => seen.undecided(fault),
         }
     }
 
@@ -179,13 +186,13 @@ impl Receiver {
     }
 
     /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
-    /// relay sends it: the answer is the same.
-    async fn enqueue(&self, event: &Event, deadline: Instant) {
+    /// relay sends it: the answer is the same. Returns the AWS call that failed, if one did.
+    async fn enqueue(&self, event: &Event, deadline: Instant) -> Option<Fault> {
         let now = Instant::now();
         let provider = event.key().provider().as_str();
         if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
             metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
-            return;
+            return Some(Fault::timeout(SEND));
         }
         let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
         let proven = event.proven();
@@ -197,21 +204,30 @@ impl Receiver {
             replay: 0,
         };
         let message = compose(head, Some(proven.body()));
-        if let Err(fault) = within(send_by, "sqs:SendMessage", self.queue.send(&message)).await {
+        if let Err(fault) = within(send_by, SEND, self.queue.send(&message)).await {
             metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
-            tracing::warn!(target: "delivery", provider, %fault, "left to the relay");
-            return;
+            return Some(fault);
         }
         let mark = self.inbox.mark_new(event.key(), self.clock.now());
         match within(send_by, "dynamodb:UpdateItem", mark).await {
-            Ok(Written::Applied) => {}
-            Ok(Written::Overtaken) => metrics::counter!("late_mark", "provider" => provider).increment(1),
-            Err(fault) => tracing::warn!(target: "delivery", provider, %fault, "sent, not marked"),
+            Ok(Written::Applied) => None,
+            Ok(Written::Overtaken) => {
+                metrics::counter!("late_mark", "provider" => provider).increment(1);
+                None
+            }
+            Err(fault) => Some(fault),
         }
     }
 
     /// Puts a delivery into quarantine. Once it stands there the outcome is `kept`.
-    async fn keep(&self, proven: &Proven, reason: Reason, kept: Outcome, deadline: Instant) -> Outcome {
+    async fn keep(
+        &self,
+        proven: &Proven,
+        reason: Reason,
+        kept: Outcome,
+        deadline: Instant,
+        seen: &mut Seen,
+    ) -> Outcome {
         match within(deadline, "dynamodb:UpdateItem", self.inbox.quarantine(proven, reason)).await {
             Ok(()) => {
                 let provider = proven.provider().as_str();
@@ -219,8 +235,15 @@ impl Receiver {
                     .increment(1);
                 kept
             }
-            Err(fault) => unavailable(&fault),
+            Err(fault) => seen.undecided(fault),
         }
+    }
+}
+
+impl Seen {
+    fn undecided(&mut self, fault: Fault) -> Outcome {
+        self.fault = Some(fault);
+        Outcome::Unavailable
     }
 }
 
@@ -245,11 +268,6 @@ fn count(provider: Provider, outcome: &Outcome) {
         // Counted with its reason where it is written.
         Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}
     }
-}
-
-fn unavailable(fault: &Fault) -> Outcome {
-    tracing::warn!(target: "delivery", %fault, "not decided");
-    Outcome::Unavailable
 }
 
 /// The first of the action's own end and the deadline. After the deadline its outcome is unknown.

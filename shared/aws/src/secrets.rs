@@ -1,7 +1,8 @@
 //! The accepted values of a secret, kept for a while.
 //!
-//! A value is used for five minutes and asked for again in passing during the last one. When a fetch fails,
-//! the last good copy stays in use. When a delivery does not match, the secret is fetched once more, so that a
+//! A value is used for at most five minutes: from the fourth on it is asked for again. When a fetch fails, the
+//! last good copy stays in use. (Not beside the delivery: a process that is frozen in mid-fetch finds its
+//! connection dead.) When a delivery does not match, the secret is fetched once more, so that a
 //! rotation needs no deploy; a caller without the secret can cause that only every 30 seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use inbox_core::delivery::{Delivery, Refusal, Verdict};
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::limits::{
-    SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS, SECRET_TTL_SECS,
-};
+use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS};
 
 use crate::Fault;
 
@@ -86,12 +85,8 @@ impl SecretCache {
             return self.0.state().keys;
         };
         let age = now.saturating_duration_since(loaded_at);
-        let pause = Duration::from_secs(SECRET_REFETCH_SECS);
-        if age >= Duration::from_secs(SECRET_TTL_SECS) {
-            self.fetch(now, pause).await;
-        } else if age >= Duration::from_secs(SECRET_REFRESH_SECS) {
-            let this = self.clone();
-            tokio::spawn(async move { this.fetch(now, pause).await });
+        if age >= Duration::from_secs(SECRET_REFRESH_SECS) {
+            self.fetch(now, Duration::from_secs(SECRET_REFETCH_SECS)).await;
         }
         self.0.state().keys
     }

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The targets that are logged.
-const OURS: [&str; 4] = ["delivery", "relay", "secrets", "start"];
+const OURS: [&str; 4] = ["delivery", "relay", "secrets", "panic"];
 
 /// Every metric that the functions emit.
 pub const METRICS: [&str; 16] = [
@@ -56,7 +56,13 @@ where
         .with_span_list(false)
         .with_writer(writer);
     let only_ours = Targets::new().with_targets(ours).with_default(LevelFilter::OFF);
-    let _ = tracing_subscriber::registry().with(only_ours).with(lines).try_init();
+    if tracing_subscriber::registry().with(only_ours).with(lines).try_init().is_ok() {
+        // The text of a panic can quote what was being read; where it happened cannot.
+        std::panic::set_hook(Box::new(|panic| {
+            let at = panic.location().map(tracing::field::display);
+            tracing::error!(target: "panic", at, "panicked");
+        }));
+    }
 }
 
 /// Collects metrics for CloudWatch's embedded metric format. They are written by [`flush`], or by the

@@ -37,11 +37,6 @@ impl Provider {
             Self::Fynapse => "fynapse",
         }
     }
-
-    /// The provider of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
-    }
 }
 
 /// One HTTP request with an event: untrusted, and it may come again.

@@ -43,11 +43,6 @@ impl Event {
         &self.proven
     }
 
-    /// The proven bytes and what is known of their delivery.
-    pub fn into_proven(self) -> Proven {
-        self.proven
-    }
-
     /// Fynapse's `Idempotency-Key`: stored, not trusted, because it is not signed. One that is longer than an
     /// id may be counts as none.
     pub fn idempotency_key(&self) -> Option<&str> {

@@ -99,7 +99,7 @@ pub fn first_due(received_at: UnixMillis) -> UnixMillis {
 }
 
 /// When the relay looks at a record again after it has claimed it `attempts` times before: 30 s, doubling up
-/// to 15 min. Longer than a relay run takes from claim to mark.
+/// to 15 min. Until then the claim lasts.
 pub fn next_due(now: UnixMillis, attempts: u64) -> UnixMillis {
     let doublings = u32::try_from(attempts.min(20)).unwrap_or(20);
     let pause_ms = RELAY_AGE_MS.saturating_mul(1 << doublings).min(RELAY_BACKOFF_MAX_MS);
@@ -117,7 +117,7 @@ pub fn quarantine_expiry(now: UnixMillis) -> UnixSecs {
 }
 
 /// When payload parts written now may be deleted: after anything that may refer to them. Grows with `now`, so
-/// that writing the same content again never shortens its life.
+/// that writing the same content again does not shorten its life, unless the retention was shortened meanwhile.
 pub fn parts_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS) + PARTS_MARGIN_DAYS)
 }

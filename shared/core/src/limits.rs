@@ -32,6 +32,8 @@ pub const WARM_UP_BUDGET_MS: u64 = 2_000;
 
 /// Age at which a recorded event that is not on the queue becomes the relay's.
 pub const RELAY_AGE_MS: u64 = 30_000;
+/// What must be left of a claim before its record is sent: time for the send and the mark.
+pub const CLAIM_MARGIN_MS: u64 = 5_000;
 /// Longest pause between two attempts of the relay at one record.
 pub const RELAY_BACKOFF_MAX_MS: u64 = 15 * 60 * 1_000;
 /// Most messages in one relay batch (SQS's own limit).
@@ -44,9 +46,11 @@ pub const RELAY_REFUSALS_MAX: u64 = 10;
 pub const RELAY_BUDGET_SECS: u64 = 50;
 /// Time-out of the relay function.
 pub const RELAY_TIMEOUT_SECS: u64 = 60;
-/// What a relay run keeps back of its invocation's own time.
-pub const RELAY_RESERVE_MS: u64 = 5_000;
-/// Records that a relay run asks the index for at a time, per shard.
+/// What a relay run keeps back of its invocation's own time: the last calls end in it, and the report.
+pub const RELAY_RESERVE_MS: u64 = 8_000;
+/// How long the calls that are under way at the end of the budget may still take.
+pub const RELAY_GRACE_MS: u64 = 5_000;
+/// Records that a relay run asks the index for, or reads, at a time (`BatchGetItem` takes a hundred).
 pub const RELAY_PAGE: usize = 50;
 
 /// Partitions over which due items are spread.
@@ -71,9 +75,9 @@ pub const QUEUE_RETENTION_DAYS: u64 = 14;
 /// How long a received message is hidden from other receivers.
 pub const VISIBILITY_SECS: u64 = 540;
 
-/// How long a loaded secret is used before it must be asked for again.
+/// How long a loaded secret is used at most while it can be fetched.
 pub const SECRET_TTL_SECS: u64 = 300;
-/// From this age on it is asked for again in passing.
+/// From this age on it is asked for again: a pause between two fetches still fits in.
 pub const SECRET_REFRESH_SECS: u64 = 240;
 /// Shortest pause between two fetches of a secret that a caller's mismatch can cause.
 pub const SECRET_REFETCH_SECS: u64 = 30;
@@ -86,7 +90,8 @@ const _: () = {
     assert!(DELIVERY_DEADLINE_MS < HANDLER_TIMEOUT_SECS * 1_000);
     // A handler that is still at work must never meet the relay.
     assert!(HANDLER_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);
-    assert!(RELAY_AGE_MS <= RELAY_BACKOFF_MAX_MS);
+    assert!(RELAY_AGE_MS <= RELAY_BACKOFF_MAX_MS && CLAIM_MARGIN_MS < RELAY_AGE_MS);
+    assert!(RELAY_GRACE_MS < RELAY_RESERVE_MS && RELAY_PAGE <= 100);
     assert!(
         RELAY_BUDGET_SECS < 55 && RELAY_BUDGET_SECS * 1_000 + RELAY_RESERVE_MS <= RELAY_TIMEOUT_SECS * 1_000
     );
@@ -94,7 +99,7 @@ const _: () = {
     assert!(RELAY_BATCH_BYTES < SQS_MAX_BYTES);
     assert!(PART_MAX_BYTES < 400_000);
     assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
-    assert!(SECRET_REFETCH_SECS < SECRET_REFRESH_SECS && SECRET_REFRESH_SECS < SECRET_TTL_SECS);
+    assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
     assert!(SHARDS.is_power_of_two());
 };

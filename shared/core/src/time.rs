@@ -57,11 +57,6 @@ impl UnixSecs {
     }
 }
 
-/// A span of whole days.
-pub const fn days(days: u64) -> Duration {
-    Duration::from_secs(days * 86_400)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

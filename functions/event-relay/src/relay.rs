@@ -1,20 +1,18 @@
 //! The relay: it enqueues what was recorded and not enqueued.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use inbox_aws::Fault;
+use inbox_aws::clock::Clock;
+use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, NextPage, Waiting, Written};
+use inbox_aws::queue::{Queue, Sent};
 use inbox_core::inbox::{batches, outbox_shards};
-use inbox_core::limits::{RELAY_PAGE, RELAY_REFUSALS_MAX};
+use inbox_core::limits::{RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_PAGE, RELAY_REFUSALS_MAX};
 use inbox_core::message::Message;
 use inbox_core::time::UnixMillis;
-
-use crate::Fault;
-use crate::clock::Clock;
-use crate::inbox::{Claim, Claimed, Due, DuePage, DueRecord, Inbox, Written};
-use crate::queue::{Queue, Sent};
 
 /// Calls to one service in flight at the same time.
 const CONCURRENT_CALLS: usize = 10;
@@ -40,10 +38,19 @@ pub struct Run {
     pub quarantined: usize,
     /// Due items that it did not get to: out of time, or the queue is down.
     pub left: usize,
-    /// Age of the oldest event found, from its delivery, in seconds.
+    /// Age of the oldest event that is not enqueued, from its delivery, in seconds: also of one that is not
+    /// due at the moment, because an attempt at it has failed.
     pub oldest_due_age_secs: u64,
     /// The first AWS call that failed, if one did.
     pub fault: Option<Fault>,
+}
+
+/// What is left of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Go {
+    On,
+    /// Out of time, or the queue took nothing: going on would only put records off.
+    Home,
 }
 
 impl Relay {
@@ -52,70 +59,105 @@ impl Relay {
         Self { inbox, queue, clock }
     }
 
-    /// One run over every shard of the index, most overdue first within a round of pages, until nothing is
-    /// due, the budget is used up, or the queue is down.
+    /// One run over every shard of the index, that which is due for longest first within a round of pages,
+    /// until nothing is due, the budget is used up, or the queue is down.
     pub async fn run(&self, budget: Duration) -> Run {
         let stop_at = Instant::now() + budget;
         let mut run = Run::default();
+        let end = stop_at + Duration::from_millis(RELAY_GRACE_MS);
+        // What is cut off here is as if the process had died: claims run out, and nothing is lost.
+        if timeout_at(end, Box::pin(self.work(stop_at, &mut run))).await.is_err() {
+            run.note(Fault { action: "event-relay", cause: inbox_aws::Cause::Timeout });
+        }
+        self.report(run)
+    }
+
+    async fn work(&self, stop_at: Instant, run: &mut Run) {
         let mut asked = Shards::all();
-        loop {
-            let mut due = asked.next_round(&self.inbox, self.clock.now(), &mut run).await;
-            if due.is_empty() && asked.is_exhausted() {
-                break;
-            }
+        let mut waiting = Vec::new();
+        while !asked.is_exhausted() {
+            let now = self.clock.now();
+            let mut due = asked.next_round(&self.inbox, now, run, &mut waiting).await;
             due.sort_by_key(|item| item.due_at);
-            let mut chunks: VecDeque<_> = due.chunks(RELAY_PAGE).collect();
-            while let Some(chunk) = chunks.pop_front() {
-                let queue_is_down = !self.relay(chunk, &mut run).await;
-                if queue_is_down || Instant::now() >= stop_at {
-                    run.left = chunks.iter().map(|rest| rest.len()).sum::<usize>()
-                        + asked.count_rest(&self.inbox, self.clock.now()).await;
-                    return self.report(run);
+            let mut pages = due.chunks(RELAY_PAGE);
+            while let Some(page) = pages.next() {
+                if self.relay(page, stop_at, run).await == Go::Home {
+                    run.left += pages.map(<[_]>::len).sum::<usize>();
+                    run.left += asked.count_rest(&self.inbox, self.clock.now()).await;
+                    return;
                 }
             }
         }
-        self.report(run)
+        self.see_waiting(&waiting, run).await;
     }
 
     fn report(&self, run: Run) -> Run {
         metrics::counter!("relayed").increment(run.sent as u64);
         metrics::counter!("relay_failed").increment(run.failed as u64);
-        // Without an answer from the index the age is not zero but unknown.
-        if run.fault.is_none() || run.found > 0 {
+        // Without an answer the age is not zero but unknown. Not a gauge: that would be repeated with every
+        // flush until the next one is set.
+        if run.fault.is_none() || run.oldest_due_age_secs > 0 {
             let age_secs = u32::try_from(run.oldest_due_age_secs).unwrap_or(u32::MAX);
-            metrics::gauge!("oldest_due_age").set(age_secs);
+            metrics::histogram!("oldest_due_age").record(age_secs);
         }
         let fault = run.fault.as_ref().map(tracing::field::display);
         let Run { found, sent, failed, quarantined, left, oldest_due_age_secs, .. } = run;
-        // A run with nothing to do is the rule: its line is for who looks closely.
+        // A run with nothing to do is the rule: its line is for who looks closely, its metric for everyone.
         if found == 0 && fault.is_none() {
-            tracing::debug!(target: "relay", found, sent, failed, quarantined, left);
+            tracing::debug!(target: "relay", found, sent, failed, quarantined, left, oldest_due_age_secs);
         } else {
             tracing::info!(target: "relay", found, sent, failed, quarantined, left, oldest_due_age_secs, fault);
         }
         run
     }
 
-    /// Relays one page of due items. `false` if the queue took nothing: going on would only put records off.
-    async fn relay(&self, due: &[Due], run: &mut Run) -> bool {
+    /// Relays one page of due items.
+    async fn relay(&self, due: &[Waiting], stop_at: Instant, run: &mut Run) -> Go {
         let now = self.clock.now();
-        let records = match self.inbox.read_due(due, now).await {
-            Ok(records) => records,
+        let found = match self.inbox.read(due).await {
+            Ok(found) => found,
             Err(fault) => {
-                run.failed += due.len();
+                run.left += due.len();
                 run.note(fault);
-                return true;
+                return Go::On;
             }
         };
+        run.left += found.unprocessed;
+        if found.unreadable > 0 {
+            run.found += found.unreadable;
+            run.failed += found.unreadable;
+            run.note(Fault { action: "dynamodb:BatchGetItem", cause: inbox_aws::Cause::Item });
+        }
+        let mut records = found.records;
+        records.retain(|record| record.is_due(now));
         run.found += records.len();
         run.see_ages(&records, now);
-        let claimed = self.claim_all(records, run).await;
-        let composed = self.compose_all(claimed, run).await;
-        let mut took_any = composed.is_empty();
-        for batch in batches(composed, |(_, message)| message.bytes()) {
-            took_any |= self.send(batch, run).await;
+        while !records.is_empty() {
+            if Instant::now() >= stop_at {
+                run.left += records.len();
+                return Go::Home;
+            }
+            let rest = records.split_off(records.len().min(RELAY_BATCH_MESSAGES));
+            let claimed = self.claim_all(std::mem::replace(&mut records, rest), run).await;
+            let composed = self.compose_all(claimed, run).await;
+            if self.send_all(composed, stop_at, run).await == Go::Home {
+                run.left += records.len();
+                return Go::Home;
+            }
         }
-        took_any
+        Go::On
+    }
+
+    /// The age of what is not due at the moment: in the hands of a handler, or put off after a failed attempt.
+    async fn see_waiting(&self, waiting: &[Waiting], run: &mut Run) {
+        let sample = waiting.get(..waiting.len().min(RELAY_PAGE)).unwrap_or_default();
+        match self.inbox.read(sample).await {
+            Ok(found) => {
+                let still: Vec<_> = found.records.into_iter().filter(DueRecord::waits).collect();
+                run.see_ages(&still, self.clock.now());
+            }
+            Err(fault) => run.note(fault),
+        }
     }
 
     async fn claim_all(&self, records: Vec<DueRecord>, run: &mut Run) -> Vec<Claimed> {
@@ -154,6 +196,21 @@ impl Relay {
         composed
     }
 
+    async fn send_all(&self, composed: Vec<(Claimed, Message)>, stop_at: Instant, run: &mut Run) -> Go {
+        let mut took_any = composed.is_empty();
+        for mut batch in batches(composed, |(_, message)| message.bytes()) {
+            let now = self.clock.now();
+            let before = batch.len();
+            batch.retain(|(claimed, _)| {
+                claimed.lasts(now) && Instant::now() < stop_at + Duration::from_millis(RELAY_GRACE_MS / 2)
+            });
+            // Claimed too long ago: they become due again.
+            run.left += before - batch.len();
+            took_any |= batch.is_empty() || self.send(batch, run).await;
+        }
+        if took_any { Go::On } else { Go::Home }
+    }
+
     /// Sends one batch and marks what was sent. `false` if the queue took nothing of it and refused nothing.
     async fn send(&self, batch: Vec<(Claimed, Message)>, run: &mut Run) -> bool {
         let messages: Vec<&Message> = batch.iter().map(|(_, message)| message).collect();
@@ -180,14 +237,17 @@ impl Relay {
 
     async fn mark_all(&self, sent: Vec<Claimed>, run: &mut Run) {
         let marks: Vec<_> = stream::iter(sent)
-            .map(async |claimed| self.inbox.mark_claimed(&claimed, self.clock.now()).await)
+            .map(async |claimed| {
+                let mark = self.inbox.mark_claimed(&claimed, self.clock.now()).await;
+                (claimed.key().provider().as_str(), mark)
+            })
             .buffered(CONCURRENT_CALLS)
             .collect()
             .await;
-        for mark in marks {
+        for (provider, mark) in marks {
             match mark {
                 Ok(Written::Applied) => {}
-                Ok(Written::Overtaken) => metrics::counter!("late_mark").increment(1),
+                Ok(Written::Overtaken) => metrics::counter!("late_mark", "provider" => provider).increment(1),
                 // Sent and not marked: it stays due, and is sent again under the same id.
                 Err(fault) => run.note(fault),
             }
@@ -197,21 +257,21 @@ impl Relay {
     /// A record that SQS refuses for what it is must not come back for ever: the tenth time it goes to
     /// quarantine.
     async fn refused(&self, claimed: &Claimed, run: &mut Run) {
-        let gone = match self.inbox.note_refusal(claimed).await {
-            Ok(refusals) if refusals >= RELAY_REFUSALS_MAX => {
-                self.inbox.give_up(claimed, self.clock.now()).await.map(|_| true)
+        let given_up = match self.inbox.note_refusal(claimed).await {
+            Ok(Some(refusals)) if refusals >= RELAY_REFUSALS_MAX => {
+                self.inbox.give_up(claimed, self.clock.now()).await
             }
-            Ok(_) => Ok(false),
+            Ok(_) => Ok(Written::Overtaken),
             Err(fault) => Err(fault),
         };
-        match gone {
-            Ok(true) => {
+        match given_up {
+            Ok(Written::Applied) => {
                 run.quarantined += 1;
                 let provider = claimed.key().provider().as_str();
                 metrics::counter!("quarantined", "provider" => provider, "reason" => "queue_refused")
                     .increment(1);
             }
-            Ok(false) => run.failed += 1,
+            Ok(Written::Overtaken) => run.failed += 1,
             Err(fault) => run.fail(fault),
         }
     }
@@ -234,7 +294,7 @@ impl Run {
 }
 
 /// How far each shard of the index has been read.
-struct Shards(Vec<(String, Option<DuePage>)>);
+struct Shards(Vec<(String, Option<NextPage>)>);
 
 impl Shards {
     fn all() -> Self {
@@ -245,11 +305,18 @@ impl Shards {
         self.0.is_empty()
     }
 
-    /// One page of every shard that has more. A shard that cannot be read is left to the next run.
-    async fn next_round(&mut self, inbox: &Inbox, now: UnixMillis, run: &mut Run) -> Vec<Due> {
+    /// One page of every shard that has more: what is due, and into `waiting` what is not due yet. A shard that
+    /// cannot be read is left to the next run.
+    async fn next_round(
+        &mut self,
+        inbox: &Inbox,
+        now: UnixMillis,
+        run: &mut Run,
+        waiting: &mut Vec<Waiting>,
+    ) -> Vec<Waiting> {
         let pages: Vec<_> = stream::iter(std::mem::take(&mut self.0))
             .map(async |(shard, start)| {
-                let page = inbox.due_page(&shard, now, start).await;
+                let page = inbox.waiting(&shard, start).await;
                 (shard, page)
             })
             .buffered(CONCURRENT_CALLS)
@@ -259,8 +326,12 @@ impl Shards {
         for (shard, page) in pages {
             match page {
                 Ok((items, next)) => {
-                    due.extend(items);
-                    self.0.extend(next.map(|next| (shard, Some(next))));
+                    let (now_due, later): (Vec<_>, Vec<_>) =
+                        items.into_iter().partition(|item| item.due_at <= now);
+                    // Sorted by time: behind the first that is not due there is none that is.
+                    self.0.extend(next.filter(|_| later.is_empty()).map(|next| (shard, Some(next))));
+                    due.extend(now_due);
+                    waiting.extend(later);
                 }
                 Err(fault) => run.note(fault),
             }
@@ -268,10 +339,8 @@ impl Shards {
         due
     }
 
-    /// How many more items there are, as far as one page of each shard tells.
-    async fn count_rest(self, inbox: &Inbox, now: UnixMillis) -> usize {
-        let mut unseen = Run::default();
-        let mut rest = self;
-        rest.next_round(inbox, now, &mut unseen).await.len()
+    /// How many more items are due, as far as one page of each shard tells.
+    async fn count_rest(mut self, inbox: &Inbox, now: UnixMillis) -> usize {
+        self.next_round(inbox, now, &mut Run::default(), &mut Vec::new()).await.len()
     }
 }
