@@ -94,9 +94,10 @@ impl Relay {
     fn report(&self, run: Run) -> Run {
         metrics::counter!("relayed").increment(run.sent as u64);
         metrics::counter!("relay_failed").increment(run.failed as u64);
-        // Without an answer the age is not zero but unknown. Not a gauge: that would be repeated with every
-        // flush until the next one is set.
-        if run.fault.is_none() || run.oldest_due_age_secs > 0 {
+        // While not everything could be read the age is not zero but unknown. Not a gauge: that would be
+        // repeated with every flush until the next one is set.
+        let read_all = run.fault.is_none() && run.left == 0;
+        if read_all || run.oldest_due_age_secs > 0 {
             let age_secs = u32::try_from(run.oldest_due_age_secs).unwrap_or(u32::MAX);
             metrics::histogram!("oldest_due_age").record(age_secs);
         }
@@ -197,15 +198,14 @@ impl Relay {
     }
 
     async fn send_all(&self, composed: Vec<(Claimed, Message)>, stop_at: Instant, run: &mut Run) -> Go {
+        let send_by = stop_at + Duration::from_millis(RELAY_GRACE_MS / 2);
         let mut took_any = composed.is_empty();
         for mut batch in batches(composed, |(_, message)| message.bytes()) {
-            let now = self.clock.now();
-            let before = batch.len();
-            batch.retain(|(claimed, _)| {
-                claimed.lasts(now) && Instant::now() < stop_at + Duration::from_millis(RELAY_GRACE_MS / 2)
-            });
-            // Claimed too long ago: they become due again.
-            run.left += before - batch.len();
+            let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
+            let claimed = batch.len();
+            // What was claimed too long ago becomes due again.
+            batch.retain(|(claimed, _)| in_time && claimed.lasts(now));
+            run.left += claimed - batch.len();
             took_any |= batch.is_empty() || self.send(batch, run).await;
         }
         if took_any { Go::On } else { Go::Home }
