@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let common = Common::read(&Env::process())?;
+    let common = Common::read(&Env::process()).map_err(|error| error.to_string())?;
     telemetry::log_to(common.log_level, std::io::stdout);
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await;

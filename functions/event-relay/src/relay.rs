@@ -224,11 +224,15 @@ impl Relay {
                     run.sent += 1;
                     to_mark.push(claimed);
                 }
-                Sent::Refused => {
+                Sent::Refused(fault) => {
                     answered = true;
+                    not_sent(&claimed, &fault);
                     self.refused(&claimed, run).await;
                 }
-                Sent::Failed(fault) => run.fail(fault),
+                Sent::Failed(fault) => {
+                    not_sent(&claimed, &fault);
+                    run.fail(fault);
+                }
             }
         }
         self.mark_all(to_mark, run).await;
@@ -291,6 +295,11 @@ impl Run {
     fn note(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
+}
+
+fn not_sent(claimed: &Claimed, fault: &Fault) {
+    let event_id = claimed.key().event_id();
+    tracing::warn!(target: "relay", event_id, attempts = claimed.attempts(), %fault, "not sent");
 }
 
 /// How far each shard of the index has been read.

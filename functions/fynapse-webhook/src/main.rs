@@ -12,7 +12,7 @@ use metrics_cloudwatch_embedded::lambda::handler::run;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = Config::read(&Env::process())?;
+    let config = Config::read(&Env::process()).map_err(|error| error.to_string())?;
     let common = &config.common;
     telemetry::log_to(common.log_level, std::io::stdout);
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;

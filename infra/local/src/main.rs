@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "this is a command: it talks to a terminal")]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,7 +45,7 @@ struct Serve {
     /// Keep the table in memory: everything is gone at the end.
     #[arg(long)]
     memory: bool,
-    /// An accepted Fynapse secret; repeat it for a rotation, the newest first.
+    /// An accepted Fynapse secret, for tests only; repeat it for a rotation, the newest first.
     #[arg(long = "fynapse-secret", default_value = "local-fynapse-secret", value_name = "SECRET")]
     fynapse_secrets: Vec<String>,
     /// The key that signs Rightfoot's webhook URLs.
@@ -65,11 +66,11 @@ struct Demo {
 #[derive(Args)]
 struct Load {
     /// How many different events to deliver.
-    #[arg(long, default_value_t = 2_000, value_name = "N")]
-    events: usize,
+    #[arg(long, default_value = "2000", value_name = "N")]
+    events: NonZeroUsize,
     /// How many deliveries are in flight at the same time.
-    #[arg(long, default_value_t = 16, value_name = "C")]
-    concurrency: usize,
+    #[arg(long, default_value = "16", value_name = "C")]
+    concurrency: NonZeroUsize,
     /// How many of them are delivered twice, in percent.
     #[arg(long, default_value_t = 10, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100))]
     duplicates: u8,
@@ -110,8 +111,8 @@ impl Load {
     /// Whether nothing was lost.
     async fn run(self) -> anyhow::Result<bool> {
         let options = load::Options {
-            events: self.events,
-            concurrency: self.concurrency,
+            events: self.events.get(),
+            concurrency: self.concurrency.get(),
             duplicates_pct: self.duplicates,
             seed: self.seed,
         };

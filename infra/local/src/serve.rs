@@ -2,7 +2,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command: it talks to a terminal")]
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -47,8 +48,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let http = bind(options.http_port, "--http-port").await?;
     let aws = bind(options.aws_port, "--aws-port").await?;
     let aws_url = format!("http://{}", aws.local_addr()?);
+    let _lock = options.data.as_deref().map(lock).transpose()?;
     let system = System::start(system::Options {
-        file: options.data.as_deref().map(table_file).transpose()?,
+        file: options.data.as_deref().map(|dir| dir.join("inbox.sqlite")),
         fynapse_secrets: options.fynapse_secrets.clone(),
         rightfoot_url_key: options.rightfoot_url_key.clone(),
         allowed: options.allowed.clone(),
@@ -83,9 +85,13 @@ async fn bind(port: u16, option: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on port {port}; choose another one with {option}"))
 }
 
-fn table_file(dir: &std::path::Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
-    Ok(dir.join("inbox.sqlite"))
+/// Keeps a second process off the directory: each has a queue of its own.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let shown = dir.display();
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {shown}"))?;
+    let file = File::create(dir.join("lock")).with_context(|| format!("cannot write into {shown}"))?;
+    file.try_lock().with_context(|| format!("{shown} is in use; choose another directory with --data"))?;
+    Ok(file)
 }
 
 async fn until_asked_to_stop() -> anyhow::Result<()> {
@@ -119,7 +125,7 @@ Rightfoot's webhook_url    {rightfoot_url}
 AWS endpoint               {aws_url}   (table {TABLE}; queues {QUEUE}, {DEAD}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY})
 {kept}
 
-Deliver something (again for a duplicate; change the body, and it is refused or another event):
+Deliver something (again for a duplicate; with another event_id or batch_id it is another event):
 
   t=$(date +%s); body='{{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}'
   v1=$(printf %s "$t.$body" | openssl dgst -sha256 -hmac '{secret}' -r | cut -d' ' -f1)

@@ -376,6 +376,11 @@ impl Claimed {
         &self.record.key
     }
 
+    /// How often it was claimed so far, this time included.
+    pub fn attempts(&self) -> u64 {
+        self.record.attempts
+    }
+
     /// Whether the claim lasts long enough to send and mark: after it, another run may claim the record.
     pub fn lasts(&self, now: UnixMillis) -> bool {
         self.record.due_at.is_some_and(|until| now.plus(Duration::from_millis(CLAIM_MARGIN_MS)) < until)

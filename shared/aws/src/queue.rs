@@ -22,7 +22,7 @@ pub enum Sent {
     /// It is on the queue.
     Sent,
     /// SQS refuses it for what it is: sending it again will not help.
-    Refused,
+    Refused(Fault),
     /// Not sent, or not known.
     Failed(Fault),
 }
@@ -98,7 +98,7 @@ fn outcome(answer: &SendMessageBatchOutput, id: &str) -> Sent {
 }
 
 fn verdict(fault: Fault) -> Sent {
-    if is_refusal(&fault) { Sent::Refused } else { Sent::Failed(fault) }
+    if is_refusal(&fault) { Sent::Refused(fault) } else { Sent::Failed(fault) }
 }
 
 fn first(sent: &[Sent]) -> Sent {

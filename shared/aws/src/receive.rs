@@ -38,11 +38,15 @@ pub struct Receiver {
 /// What the log line says besides the outcome.
 #[derive(Default)]
 struct Seen {
+    /// The gateway's own id: it leads to the line in the access log.
+    request_id: Option<String>,
     bytes: usize,
     event_id: Option<String>,
     event_type: Option<String>,
     /// The AWS call that failed, if one did: the event was not decided, or left to the relay, or not marked.
     fault: Option<Fault>,
+    /// In what a duplicate differs from the first delivery.
+    differs: Option<&'static str>,
 }
 
 impl Receiver {
@@ -61,7 +65,7 @@ impl Receiver {
     ) -> ApiGatewayV2httpResponse {
         let started = Instant::now();
         let deadline = started + Duration::from_millis(DELIVERY_DEADLINE_MS);
-        let mut seen = Seen::default();
+        let mut seen = Seen { request_id: request.request_context.request_id.clone(), ..Seen::default() };
         let outcome = match self.delivery(request) {
             Ok(delivery) => {
                 seen.bytes = delivery.body.len();
@@ -71,17 +75,7 @@ impl Receiver {
             Err(outcome) => outcome,
         };
         count(provider, &outcome);
-        tracing::info!(
-            target: "delivery",
-            provider = provider.as_str(),
-            outcome = outcome.as_str(),
-            reason = outcome.reason(),
-            event_id = seen.event_id,
-            event_type = seen.event_type,
-            fault = seen.fault.as_ref().map(tracing::field::display),
-            bytes = seen.bytes,
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        );
+        seen.log(provider, &outcome, started.elapsed());
         response(reply(provider, &outcome))
     }
 
@@ -164,6 +158,11 @@ impl Receiver {
             }
             Ok(Recorded::Duplicate { other_key, payload_differs }) => {
                 let provider = event.key().provider().as_str();
+                seen.differs = match (payload_differs, other_key) {
+                    (true, _) => Some("payload_differs"),
+                    (false, true) => Some("other_key"),
+                    (false, false) => None,
+                };
                 metrics::counter!("other_key", "provider" => provider).increment(other_key.into());
                 metrics::counter!("payload_differs", "provider" => provider)
                     .increment(payload_differs.into());
@@ -241,6 +240,27 @@ impl Receiver {
 }
 
 impl Seen {
+    /// The one line of a delivery: a warning if an AWS call failed.
+    fn log(&self, provider: Provider, outcome: &Outcome, took: Duration) {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "delivery",
+                    provider = provider.as_str(),
+                    outcome = outcome.as_str(),
+                    reason = outcome.reason().or(self.differs),
+                    event_id = self.event_id,
+                    event_type = self.event_type,
+                    fault = self.fault.as_ref().map(tracing::field::display),
+                    bytes = self.bytes,
+                    duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    request_id = self.request_id,
+                )
+            };
+        }
+        if self.fault.is_some() { line!(warn) } else { line!(info) }
+    }
+
     fn undecided(&mut self, fault: Fault) -> Outcome {
         self.fault = Some(fault);
         Outcome::Unavailable
