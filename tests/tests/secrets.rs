@@ -67,6 +67,22 @@ async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fet
 }
 
 #[tokio::test]
+async fn a_mismatch_is_proven_again_only_with_other_keys() {
+    let cache = LiveCache::new().await;
+    cache.secret.load().await;
+    let passes = std::cell::Cell::new(0);
+    let counted = |delivery, keys: &Keys| {
+        passes.set(passes.get() + 1);
+        mismatch(delivery, keys)
+    };
+    cache.secret.prove(delivery(), counted).await;
+    assert_eq!(passes.get(), 1, "nothing was fetched: a second pass over the body would say the same");
+    age(Duration::from_secs(31)).await;
+    cache.secret.prove(delivery(), counted).await;
+    assert_eq!(passes.get(), 3, "fetched, and tried again");
+}
+
+#[tokio::test]
 async fn while_none_was_ever_loaded_it_is_asked_for_every_second() {
     let cache = LiveCache::new().await;
     cache.wire.plan(|_| Some(Fault::AccessDenied));
