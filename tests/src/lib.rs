@@ -23,7 +23,8 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use local::system::{Options, System, TABLE};
+use local::onlooker;
+use local::system::{Options, QUEUE, System, TABLE};
 use local::wire::mortal;
 use serde_json::{Value, json};
 
@@ -167,35 +168,10 @@ impl World {
         assert_eq!(self.due().await, [], "still due");
     }
 
-    /// Takes every message off the queue.
+    /// Takes every message off the queue: a received one is hidden for longer than any test lasts.
     pub async fn drain(&self) -> Vec<Message> {
-        let sqs = &self.system.onlooker.sqs;
-        let mut messages = Vec::new();
-        loop {
-            let answer = sqs
-                .receive_message()
-                .queue_url(&self.system.events_url)
-                .max_number_of_messages(10)
-                .send()
-                .await;
-            let received = answer.unwrap().messages.unwrap_or_default();
-            if received.is_empty() {
-                return messages;
-            }
-            for message in received {
-                let body = message.body.unwrap();
-                let event: Value = serde_json::from_str(&body).unwrap();
-                messages.push(Message { id: event["id"].as_str().unwrap().to_owned(), body });
-                let handle = message.receipt_handle.unwrap();
-                let deleted = sqs
-                    .delete_message()
-                    .queue_url(&self.system.events_url)
-                    .receipt_handle(handle)
-                    .send()
-                    .await;
-                deleted.unwrap();
-            }
-        }
+        let bodies = onlooker::receive_all(&self.system, QUEUE).await.unwrap();
+        bodies.into_iter().map(|body| Message { id: onlooker::event_id(&body).unwrap(), body }).collect()
     }
 
     /// The ids of the messages on the queue, sorted; takes them off.

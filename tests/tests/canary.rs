@@ -185,6 +185,7 @@ async fn p8_no_path_lets_a_canary_out() {
         "CloudWatchMetrics",
         "\"fault\":\"dynamodb:PutItem: AccessDeniedException\"",
         "panicked",
+        "{\"Name\":\"oldest_due_age\",\"Unit\":\"Seconds\"}",
     ] {
         assert!(output.contains(expected), "the capture is blind: no {expected}");
     }

@@ -10,8 +10,6 @@ use inbox_aws::Fault;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::Common;
-use inbox_aws::inbox::Inbox;
-use inbox_aws::queue::Queue;
 use inbox_core::limits::{RELAY_BUDGET_SECS, RELAY_RESERVE_MS};
 
 use crate::relay::Relay;
@@ -25,9 +23,7 @@ pub struct EventRelay {
 impl EventRelay {
     /// Builds it. Nothing is called yet.
     pub fn new(common: &Common, clients: &Clients, clock: Clock) -> Self {
-        let inbox = Inbox::new(clients.dynamodb.clone(), &common.table, common.retention_days);
-        let queue = Queue::new(clients.sqs.clone(), &common.queue_url);
-        Self { relay: Relay::new(inbox, queue, clock) }
+        Self { relay: Relay::new(clients.inbox(common), clients.queue(common), clock) }
     }
 
     /// One run, within what is left of the invocation. What it was invoked with does not matter.

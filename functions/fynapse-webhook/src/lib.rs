@@ -5,8 +5,6 @@ use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, ConfigError, Env, tolerance_secs};
-use inbox_aws::inbox::Inbox;
-use inbox_aws::queue::Queue;
 use inbox_aws::receive::Receiver;
 use inbox_aws::secrets::SecretCache;
 use inbox_core::delivery::Provider;
@@ -49,11 +47,9 @@ pub struct Webhook {
 impl Webhook {
     /// Builds it. Nothing is called yet.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
-        let common = &config.common;
-        let inbox = Inbox::new(clients.dynamodb.clone(), &common.table, common.retention_days);
-        let queue = Queue::new(clients.sqs.clone(), &common.queue_url);
+        let told = &config.common;
         Self {
-            receiver: Receiver::new(inbox, queue, clock),
+            receiver: Receiver::new(clients.inbox(told), clients.queue(told), clock),
             secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, config.key_codec),
             tolerance_secs: config.tolerance_secs,
         }

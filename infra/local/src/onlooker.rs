@@ -85,8 +85,7 @@ pub async fn count_due(system: &System) -> anyhow::Result<usize> {
 
 /// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
 pub async fn receive_all(system: &System, queue: &str) -> anyhow::Result<Vec<String>> {
-    let asked = system.onlooker.sqs.get_queue_url().queue_name(queue).send().await;
-    let url = asked.context("ask for the queue")?.queue_url.context("no such queue")?;
+    let url = system.queue_url(queue).await.context("ask for the queue")?;
     let mut bodies = Vec::new();
     loop {
         let receive = system.onlooker.sqs.receive_message().queue_url(&url);

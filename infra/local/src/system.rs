@@ -143,7 +143,7 @@ impl System {
             wire,
             functions,
             relay: event_relay::EventRelay::new(&common, &clients, clock.clone()),
-            inbox: Inbox::new(onlooker.dynamodb.clone(), TABLE, RETENTION_MIN_DAYS),
+            inbox: onlooker.inbox(&common),
             onlooker,
             clock,
             events_url,

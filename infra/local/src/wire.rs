@@ -2,7 +2,7 @@
 //! go in, as they do in life.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -165,7 +165,7 @@ impl Wire {
 
     /// From now on, this decides which calls fail.
     pub fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
-        *self.0.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+        *locked(&self.0.plan) = Arc::new(plan);
     }
 
     /// From now on, nothing fails.
@@ -175,25 +175,25 @@ impl Wire {
 
     /// The calls so far, and what became of them.
     pub fn log(&self) -> Vec<(Call, Fate)> {
-        self.0.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.0.log).clone()
     }
 
     /// Forgets the calls so far; the next one has index 0.
     pub fn clear_log(&self) {
-        self.0.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        locked(&self.0.log).clear();
     }
 
     /// From now on, calls that `waits` names pass one by one, when the gate is stepped.
     pub fn gate(&self, waits: fn(&Call) -> bool) -> Gate {
         let (line, waiting) = mpsc::unbounded_channel();
-        *self.0.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(Turnstile { waits, line });
+        *locked(&self.0.gate) = Some(Turnstile { waits, line });
         Gate(waiting)
     }
 
     /// Lines up at the gate, if there is one for this call. What comes back tells the gate, when it is dropped,
     /// that the call is done.
     async fn line_up(&self, call: &Call) -> Option<oneshot::Sender<()>> {
-        let turnstile = self.0.gate.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let turnstile = locked(&self.0.gate).clone()?;
         if !(turnstile.waits)(call) {
             return None;
         }
@@ -215,14 +215,14 @@ impl Wire {
     }
 
     fn open(&self, operation: String, events: Vec<String>) -> Call {
-        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = locked(&self.0.log);
         let call = Call { index: log.len(), operation, events };
         log.push((call.clone(), Fate::Open));
         call
     }
 
     fn close(&self, call: &Call, fate: Fate) {
-        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = locked(&self.0.log);
         if let Some(entry) = log.get_mut(call.index).filter(|entry| entry.0 == *call) {
             entry.1 = fate;
         }
@@ -252,7 +252,7 @@ impl Wire {
             let failed = json!([{"Id": first.get("Id"), "SenderFault": sender_fault, "Code": code}]);
             fields.insert("Failed".to_owned(), failed);
         }
-        Ok(response(MockResponse::json(200, answer.to_string())))
+        response(MockResponse::json(200, answer.to_string()))
     }
 
     async fn carry(self, headers: HeaderMap, body: Bytes) -> Result<HttpResponse, ConnectorError> {
@@ -260,15 +260,15 @@ impl Wire {
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let call = self.open(operation, events_of(&body));
         let _done = self.line_up(&call).await;
-        let plan = self.0.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let plan = locked(&self.0.plan).clone();
         let Some(fault) = plan(&call) else {
             let answer = self.0.engine.answer(headers, body).await;
             self.close(&call, Fate::Answered(answer.status));
-            return Ok(response(answer));
+            return response(answer);
         };
         self.close(&call, Fate::Faulted(fault));
         let refusal = |status, code: &str| {
-            Ok(response(MockResponse::json(status, format!(r#"{{"__type":"{code}","message":"injected"}}"#))))
+            response(MockResponse::json(status, format!(r#"{{"__type":"{code}","message":"injected"}}"#)))
         };
         match fault {
             Fault::Throttled => refusal(400, "ThrottlingException"),
@@ -281,12 +281,12 @@ impl Wire {
             }
             Fault::MalformedAnswer => {
                 self.0.engine.answer(headers, body).await;
-                Ok(response(MockResponse::json(200, "<html>")))
+                response(MockResponse::json(200, "<html>"))
             }
             Fault::Refused => refusal(400, "InvalidMessageContents"),
             Fault::FirstEntryRefused => self.without_first_entry(headers, body, true).await,
             Fault::FirstEntryFailed => self.without_first_entry(headers, body, false).await,
-            Fault::Unprocessed => Ok(response(unprocessed(&body))),
+            Fault::Unprocessed => response(unprocessed(&body)),
             Fault::CrashBefore => die().await,
             Fault::CrashAfter => {
                 self.0.engine.answer(headers, body).await;
@@ -334,16 +334,21 @@ impl HttpClient for Wire {
     }
 }
 
-fn response(answer: MockResponse) -> HttpResponse {
-    let status = StatusCode::try_from(answer.status)
-        .unwrap_or(StatusCode::try_from(500).unwrap_or_else(|_| unreachable!()));
+/// A test that panicked with the lock in its hand leaves what it holds whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn response(answer: MockResponse) -> Result<HttpResponse, ConnectorError> {
+    let status =
+        StatusCode::try_from(answer.status).map_err(|error| ConnectorError::other(error.into(), None))?;
     let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
     for (name, value) in &answer.headers {
         if let Ok(value) = value.to_str() {
             response.headers_mut().insert(name.as_str().to_owned(), value.to_owned());
         }
     }
-    response
+    Ok(response)
 }
 
 /// The events that a request is about: by the key of a record, or by the id inside a message.

@@ -9,6 +9,10 @@ use tokio::time::timeout;
 
 use inbox_core::limits::WARM_UP_BUDGET_MS;
 
+use crate::config::Common;
+use crate::inbox::Inbox;
+use crate::queue::Queue;
+
 /// The services that the functions call.
 #[derive(Clone, Debug)]
 pub struct Clients {
@@ -52,6 +56,16 @@ impl Clients {
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
             secrets: aws_sdk_secretsmanager::Client::new(&sdk),
         }
+    }
+
+    /// The inbox that the functions are told to use.
+    pub fn inbox(&self, told: &Common) -> Inbox {
+        Inbox::new(self.dynamodb.clone(), &told.table, told.retention_days)
+    }
+
+    /// The queue `events` that the functions are told to use.
+    pub fn queue(&self, told: &Common) -> Queue {
+        Queue::new(self.sqs.clone(), &told.queue_url)
     }
 
     /// Opens the connections that a function needs, while the cold start still has its boosted CPU: DNS, TCP

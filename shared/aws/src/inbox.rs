@@ -418,7 +418,7 @@ impl Waiting {
         Some(Self {
             pk: item::string(item, "pk")?.to_owned(),
             sk: item::string(item, "sk")?.to_owned(),
-            due_at: UnixMillis(item.get("due_at")?.as_n().ok()?.parse().ok()?),
+            due_at: UnixMillis(item::parsed(item, "due_at")?),
         })
     }
 }
@@ -451,7 +451,7 @@ fn new_record(event: &Event, trace: &Trace, stored: &Stored) -> Item {
     let mut set = |name: &str, value| record.insert(name.to_owned(), value);
     set("v", number(VERSION));
     set("type", text(event.event_type()));
-    set("origin", text(inbox_core::event::Origin::Webhook.as_str()));
+    set("origin", text(event.origin().as_str()));
     set("received_at", number(received_at.0));
     set("delivery_id", text(&trace.delivery_id));
     set("rev", number(FIRST_REV));

@@ -1,6 +1,7 @@
 //! The shapes that stand in the table, version 1: between attributes and what the core speaks of.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -69,22 +70,22 @@ impl Record {
             Some(payload) => Stored::Inline(payload.as_b().ok()?.as_ref().to_vec()),
             None => Stored::Parts {
                 names: strings(item, "parts")?,
-                expire_at: UnixSecs(signed(item, "parts_expire_at")?),
+                expire_at: UnixSecs(parsed(item, "parts_expire_at")?),
             },
         };
         Some(Self {
             key: EventKey::from_table_key(string(item, "pk")?, string(item, "sk")?)?,
             event_type: string(item, "type")?.to_owned(),
             origin: Origin::from_name(string(item, "origin")?)?,
-            received_at: UnixMillis(signed(item, "received_at")?),
+            received_at: UnixMillis(parsed(item, "received_at")?),
             trace: trace(item)?,
-            payload_bytes: unsigned(item, "payload_bytes")?.try_into().ok()?,
+            payload_bytes: parsed(item, "payload_bytes")?,
             stored,
-            rev: unsigned(item, "rev")?,
-            due_at: item.contains_key("due").then(|| signed(item, "due_at")).flatten().map(UnixMillis),
-            attempts: unsigned(item, "attempts").unwrap_or(0),
-            refusals: unsigned(item, "refusals").unwrap_or(0),
-            replay: unsigned(item, "replay").unwrap_or(0),
+            rev: parsed(item, "rev")?,
+            due_at: item.contains_key("due").then(|| parsed(item, "due_at")).flatten().map(UnixMillis),
+            attempts: parsed(item, "attempts").unwrap_or(0),
+            refusals: parsed(item, "refusals").unwrap_or(0),
+            replay: parsed(item, "replay").unwrap_or(0),
         })
     }
 }
@@ -107,10 +108,7 @@ fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
     item.get(name)?.as_l().ok()?.iter().map(|value| value.as_s().ok().cloned()).collect()
 }
 
-fn signed(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn unsigned(item: &Item, name: &str) -> Option<u64> {
+/// A number attribute's value.
+pub(crate) fn parsed<T: FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

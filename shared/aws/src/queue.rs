@@ -9,6 +9,9 @@ use inbox_core::message::Message;
 
 use crate::{Cause, Fault};
 
+/// `SendMessageBatch` needs the same permission.
+pub(crate) const SEND: &str = "sqs:SendMessage";
+
 /// A queue to send to.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -79,9 +82,6 @@ impl Queue {
         Ok((0..messages.len()).map(|index| outcome(&answer, &index.to_string())).collect())
     }
 }
-
-/// `SendMessageBatch` needs the same permission.
-const SEND: &str = "sqs:SendMessage";
 
 /// SQS answers 200 with failed entries: only what stands under `Successful` was sent.
 fn outcome(answer: &SendMessageBatchOutput, id: &str) -> Sent {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
-use inbox_core::event::{Event, Origin};
+use inbox_core::event::Event;
 use inbox_core::inbox::{Reason, Recorded};
 use inbox_core::limits::{
     BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS, SEND_MIN_MS,
@@ -23,9 +23,7 @@ use inbox_core::reply::{Outcome, Reply, reply};
 use crate::Fault;
 use crate::clock::Clock;
 use crate::inbox::{Inbox, Written};
-use crate::queue::Queue;
-
-const SEND: &str = "sqs:SendMessage";
+use crate::queue::{Queue, SEND};
 
 /// What a webhook function needs to take in deliveries.
 #[derive(Clone, Debug)]
@@ -194,15 +192,7 @@ impl Receiver {
             return Some(Fault::timeout(SEND));
         }
         let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
-        let proven = event.proven();
-        let head = Head {
-            key: event.key(),
-            event_type: event.event_type(),
-            origin: Origin::Webhook,
-            received_at: proven.received_at(),
-            replay: 0,
-        };
-        let message = compose(head, Some(proven.body()));
+        let message = compose(Head::of(event), Some(event.proven().body()));
         if let Err(fault) = within(send_by, SEND, self.queue.send(&message)).await {
             metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
             return Some(fault);

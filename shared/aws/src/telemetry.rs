@@ -2,8 +2,9 @@
 //!
 //! # What may be logged
 //!
-//! One JSON line per delivery and per relay run: provider, outcome, reason, event id, type, sizes, durations,
-//! counts, and for a failed AWS call its IAM action and error code. Nothing else: no payload, path, header
+//! One JSON line per delivery, per relay run and per event that a run could not send: provider, outcome, reason,
+//! event id, type, sizes, durations, counts, the gateway's request id, and for a failed AWS call its IAM action
+//! and error code; of a panic, where it happened. Nothing else: no payload, path, header
 //! value, token, secret, address, service message or `Debug` of a request (P8).
 //!
 //! Only our own targets are logged at all. The runtime and the SDK print whole bodies at TRACE and quote what
@@ -70,7 +71,7 @@ where
 pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
     let collector =
         metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(namespace).init().ok()?;
-    metrics::describe_gauge!(
+    metrics::describe_histogram!(
         "oldest_due_age",
         metrics::Unit::Seconds,
         "age of the oldest event not enqueued"

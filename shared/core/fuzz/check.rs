@@ -220,13 +220,7 @@ fn payload_says_it(key: &EventKey, event_type: &str, body: &[u8]) {
 }
 
 fn message_can_be_sent_and_read_back(event: &Event, body: &[u8]) {
-    let head = Head {
-        key: event.key(),
-        event_type: event.event_type(),
-        origin: Origin::Webhook,
-        received_at: event.proven().received_at(),
-        replay: 0,
-    };
+    let head = Head::of(event);
     let carried = body.len() < MESSAGE_MAX_BYTES / 2
         && std::str::from_utf8(body).is_ok_and(|text| text.chars().all(queue_takes));
     let message = compose(head, Some(body));

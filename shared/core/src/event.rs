@@ -6,7 +6,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::delivery::{Proven, Provider};
+use crate::delivery::{Proof, Proven, Provider};
 use crate::limits::ID_MAX_BYTES;
 
 /// What stays as it is inside an event id: RFC 3986's unreserved characters.
@@ -36,6 +36,13 @@ impl Event {
     /// The provider's own name of its type.
     pub fn event_type(&self) -> &str {
         &self.event_type
+    }
+
+    /// How it came to be recorded: as it was proven.
+    pub fn origin(&self) -> Origin {
+        match self.proven.proof() {
+            Proof::Signature { .. } | Proof::UrlToken { .. } => Origin::Webhook,
+        }
     }
 
     /// The proven bytes and what is known of their delivery.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::delivery::Provider;
-use crate::event::{EventKey, Origin, encode_opaque};
+use crate::event::{Event, EventKey, Origin, encode_opaque};
 use crate::limits::MESSAGE_MAX_BYTES;
 use crate::providers::type_prefix;
 use crate::time::UnixMillis;
@@ -24,6 +24,19 @@ pub struct Head<'a> {
     pub received_at: UnixMillis,
     /// How often it was sent again on purpose; 0 for never.
     pub replay: u64,
+}
+
+impl<'a> Head<'a> {
+    /// What the first message of a new event says.
+    pub fn of(event: &'a Event) -> Self {
+        Self {
+            key: event.key(),
+            event_type: event.event_type(),
+            origin: event.origin(),
+            received_at: event.proven().received_at(),
+            replay: 0,
+        }
+    }
 }
 
 /// An item for the queue.

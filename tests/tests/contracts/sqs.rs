@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{
 use inbox_aws::queue::{Queue, Sent};
 use inbox_aws::{Cause, Fault as AwsFault};
 use inbox_core::delivery::{Delivery, Provider, Verdict};
-use inbox_core::event::{Event, Origin};
+use inbox_core::event::Event;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::message::{Head, Message, compose, referenced};
 use inbox_core::providers::{Reading, read};
@@ -174,15 +174,7 @@ fn event(provider: Provider, body: &[u8]) -> Option<Event> {
 }
 
 fn message_of(event: &Event) -> Message {
-    let proven = event.proven();
-    let head = Head {
-        key: event.key(),
-        event_type: event.event_type(),
-        origin: Origin::Webhook,
-        received_at: proven.received_at(),
-        replay: 0,
-    };
-    compose(head, Some(proven.body()))
+    compose(Head::of(event), Some(event.proven().body()))
 }
 
 /// The message is one that SQS takes, and leads to exactly the bytes that were delivered.
