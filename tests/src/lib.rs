@@ -8,6 +8,7 @@
 )]
 
 pub mod bootstrap;
+pub mod rightfoot;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,7 +84,8 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let time = Arc::new(AtomicI64::new(START.0));
         let told = time.clone();
-        let mut options = Options::in_memory(Clock::new(move || UnixMillis(told.load(Ordering::SeqCst))));
+        let clock = Clock::new(move || UnixMillis(told.load(Ordering::SeqCst)));
+        let mut options = Options::in_memory(clock).unwrap();
         change(&mut options);
         Self { system: System::start(options).await.unwrap(), time }
     }

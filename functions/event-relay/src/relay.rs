@@ -7,10 +7,10 @@ use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
-use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, NextPage, Waiting, Written};
+use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, Sweep, Waiting, Written};
 use inbox_aws::queue::{Queue, Sent};
-use inbox_core::inbox::{batches, outbox_shards};
-use inbox_core::limits::{RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_PAGE, RELAY_REFUSALS_MAX};
+use inbox_core::inbox::{Desk, batches};
+use inbox_core::limits::{DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX};
 use inbox_core::message::Message;
 use inbox_core::time::UnixMillis;
 
@@ -73,17 +73,18 @@ impl Relay {
     }
 
     async fn work(&self, stop_at: Instant, run: &mut Run) {
-        let mut asked = Shards::all();
+        let mut sweep = Sweep::with_a_look_ahead(Desk::Outbox);
         let mut waiting = Vec::new();
-        while !asked.is_exhausted() {
-            let now = self.clock.now();
-            let mut due = asked.next_round(&self.inbox, now, run, &mut waiting).await;
-            due.sort_by_key(|item| item.due_at);
-            let mut pages = due.chunks(RELAY_PAGE);
+        while !sweep.is_exhausted() {
+            let round = sweep.next_round(&self.inbox, self.clock.now()).await;
+            round.faults.into_iter().for_each(|fault| run.note(fault));
+            waiting.extend(round.later);
+            let mut pages = round.due.chunks(DUE_PAGE);
             while let Some(page) = pages.next() {
                 if self.relay(page, stop_at, run).await == Go::Home {
                     run.left += pages.map(<[_]>::len).sum::<usize>();
-                    run.left += asked.count_rest(&self.inbox, self.clock.now()).await;
+                    // As far as one more page of each shard tells.
+                    run.left += sweep.next_round(&self.inbox, self.clock.now()).await.due.len();
                     return;
                 }
             }
@@ -151,7 +152,7 @@ impl Relay {
 
     /// The age of what is not due at the moment: in the hands of a handler, or put off after a failed attempt.
     async fn see_waiting(&self, waiting: &[Waiting], run: &mut Run) {
-        let sample = waiting.get(..waiting.len().min(RELAY_PAGE)).unwrap_or_default();
+        let sample = waiting.get(..waiting.len().min(DUE_PAGE)).unwrap_or_default();
         match self.inbox.read(sample).await {
             Ok(found) => {
                 let still: Vec<_> = found.records.into_iter().filter(DueRecord::waits).collect();
@@ -300,56 +301,4 @@ impl Run {
 fn not_sent(claimed: &Claimed, fault: &Fault) {
     let event_id = claimed.key().event_id();
     tracing::warn!(target: "relay", event_id, attempts = claimed.attempts(), %fault, "not sent");
-}
-
-/// How far each shard of the index has been read.
-struct Shards(Vec<(String, Option<NextPage>)>);
-
-impl Shards {
-    fn all() -> Self {
-        Self(outbox_shards().map(|shard| (shard, None)).collect())
-    }
-
-    fn is_exhausted(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// One page of every shard that has more: what is due, and into `waiting` what is not due yet. A shard that
-    /// cannot be read is left to the next run.
-    async fn next_round(
-        &mut self,
-        inbox: &Inbox,
-        now: UnixMillis,
-        run: &mut Run,
-        waiting: &mut Vec<Waiting>,
-    ) -> Vec<Waiting> {
-        let pages: Vec<_> = stream::iter(std::mem::take(&mut self.0))
-            .map(async |(shard, start)| {
-                let page = inbox.waiting(&shard, start).await;
-                (shard, page)
-            })
-            .buffered(CONCURRENT_CALLS)
-            .collect()
-            .await;
-        let mut due = Vec::new();
-        for (shard, page) in pages {
-            match page {
-                Ok((items, next)) => {
-                    let (now_due, later): (Vec<_>, Vec<_>) =
-                        items.into_iter().partition(|item| item.due_at <= now);
-                    // Sorted by time: behind the first that is not due there is none that is.
-                    self.0.extend(next.filter(|_| later.is_empty()).map(|next| (shard, Some(next))));
-                    due.extend(now_due);
-                    waiting.extend(later);
-                }
-                Err(fault) => run.note(fault),
-            }
-        }
-        due
-    }
-
-    /// How many more items are due, as far as one page of each shard tells.
-    async fn count_rest(mut self, inbox: &Inbox, now: UnixMillis) -> usize {
-        self.next_round(inbox, now, &mut Run::default(), &mut Vec::new()).await.len()
-    }
 }

@@ -11,9 +11,11 @@
 pub mod demo;
 pub mod engine;
 pub mod gateway;
+pub mod lambda;
 pub mod load;
 pub mod onlooker;
 mod progress;
+pub mod rightfoot;
 pub mod senders;
 pub mod serve;
 pub mod system;

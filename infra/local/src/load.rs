@@ -113,7 +113,7 @@ impl fmt::Display for Report {
 /// Sends, and verifies every id on the queue. The report says whether all are there.
 pub async fn run(options: Options) -> anyhow::Result<Report> {
     let clock = Clock::system();
-    let with = system::Options::in_memory(clock.clone());
+    let with = system::Options::in_memory(clock.clone())?;
     let system = System::start(with).await?;
     let senders = Arc::new(Senders::new(&system, &options).await?);
     let deliveries = deliveries(&options);

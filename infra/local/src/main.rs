@@ -5,15 +5,18 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use inbox_core::allow_list::AllowList;
+use inbox_core::poll::Cadence;
 use local::{demo, load, serve};
 
 /// Balance Inbox on one machine: the real functions and the real AWS SDK over embedded engines.
 ///
 /// Without a command it serves the webhook routes, and an AWS endpoint for DynamoDB, SQS and Secrets Manager
-/// that any AWS client can look into (table `inbox`, queues `events` and `events-dead`).
+/// that any AWS client can look into (table `inbox`, queues `events` and `events-dead`). It answers Lambda's Invoke
+/// for every function, and a simulated Rightfoot answers as Rightfoot's API.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -36,7 +39,7 @@ struct Serve {
     /// Port of the webhook routes.
     #[arg(long, default_value_t = 9000, value_name = "PORT")]
     http_port: u16,
-    /// Port of the AWS endpoint (DynamoDB, SQS, Secrets Manager).
+    /// Port of the AWS endpoint (DynamoDB, SQS, Secrets Manager, Lambda's Invoke).
     #[arg(long, default_value_t = 9001, value_name = "PORT")]
     aws_port: u16,
     /// Where the table is kept.
@@ -54,6 +57,30 @@ struct Serve {
     /// Addresses that may call as Rightfoot, separated by commas, for example 203.0.113.0/24. Empty: all.
     #[arg(long, default_value = "", value_name = "CIDRS")]
     rightfoot_allowed_cidrs: AllowList,
+    /// Port of the simulated Rightfoot.
+    #[arg(long, default_value_t = 9002, value_name = "PORT", conflicts_with = "rightfoot_api")]
+    rightfoot_port: u16,
+    /// How many of the simulated Rightfoot's webhooks get lost, in percent.
+    #[arg(long, default_value_t = 0, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100), conflicts_with = "rightfoot_api")]
+    lose_webhooks: u8,
+    /// Ask Rightfoot's API at this address instead of a simulated one.
+    #[arg(long, value_name = "URL", requires = "rightfoot_api_key")]
+    rightfoot_api: Option<String>,
+    /// The API key that Rightfoot is asked with.
+    #[arg(long, value_name = "KEY", env = "RIGHTFOOT_API_KEY", hide_env_values = true)]
+    rightfoot_api_key: Option<String>,
+    /// From a submission to the first poll [default: 20; with --rightfoot-api 600].
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    poll_first_secs: Option<u64>,
+    /// Between two polls; it grows to three times that [default: 10; with --rightfoot-api 300].
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    poll_every_secs: Option<u64>,
+    /// From a run's completion to the search for alerts that no webhook told [default: 30; with --rightfoot-api 1200].
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    poll_grace_secs: Option<u64>,
+    /// From a submission until it is overdue [default: 600; with --rightfoot-api 86400].
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    poll_deadline_secs: Option<u64>,
 }
 
 #[derive(Args)]
@@ -123,8 +150,36 @@ impl Load {
 }
 
 impl Serve {
+    /// The simulated Rightfoot is quick, and so is the look at it.
+    fn cadence(&self) -> Cadence {
+        let usual = match self.rightfoot_api {
+            Some(_) => Cadence::default(),
+            None => Cadence {
+                first: Duration::from_secs(20),
+                every: Duration::from_secs(10),
+                grace: Duration::from_secs(30),
+                deadline: Duration::from_secs(600),
+            },
+        };
+        let told = |told: Option<u64>, usual| told.map_or(usual, Duration::from_secs);
+        Cadence {
+            first: told(self.poll_first_secs, usual.first),
+            every: told(self.poll_every_secs, usual.every),
+            grace: told(self.poll_grace_secs, usual.grace),
+            deadline: told(self.poll_deadline_secs, usual.deadline),
+        }
+    }
+
     fn options(self) -> serve::Options {
         serve::Options {
+            cadence: self.cadence(),
+            rightfoot: match self.rightfoot_api {
+                Some(url) => serve::Rightfoot::At(url),
+                None => {
+                    serve::Rightfoot::Simulated { port: self.rightfoot_port, lost_pct: self.lose_webhooks }
+                }
+            },
+            rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
             aws_port: self.aws_port,
             data: (!self.memory).then_some(self.data),

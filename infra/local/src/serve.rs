@@ -11,12 +11,22 @@ use inbox_aws::clock::Clock;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::poll::Cadence;
 use tokio::net::TcpListener;
 
-use crate::system::{self, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_URL_KEY, System, TABLE};
+use crate::rightfoot::{Lose, Simulator};
+use crate::system::{
+    self, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY, System, TABLE, rightfoot_at,
+};
 
-/// Pause between two runs of the relay.
-const RELAY_PAUSE: Duration = Duration::from_secs(5);
+/// Pause between two runs of the relay, and of the poller.
+const RUN_PAUSE: Duration = Duration::from_secs(5);
+/// How long the simulated Rightfoot works on a batch.
+const PROCESSING: Duration = Duration::from_secs(15);
+/// The simulated Rightfoot's day: a daily schedule runs every two minutes.
+const SCHEDULE_DAY: Duration = Duration::from_secs(120);
+/// Pause between two looks of the simulated Rightfoot at its webhooks.
+const SIMULATOR_PAUSE: Duration = Duration::from_millis(500);
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -33,6 +43,26 @@ pub struct Options {
     pub rightfoot_url_key: String,
     /// Addresses that may call as Rightfoot.
     pub allowed: AllowList,
+    /// Who answers as Rightfoot's API.
+    pub rightfoot: Rightfoot,
+    /// The key that it is asked with.
+    pub rightfoot_api_key: String,
+    /// When it is asked, and how long.
+    pub cadence: Cadence,
+}
+
+/// Who answers as Rightfoot's API.
+#[derive(Clone, Debug)]
+pub enum Rightfoot {
+    /// A simulated one.
+    Simulated {
+        /// Its port.
+        port: u16,
+        /// How many of its webhooks get lost, in percent.
+        lost_pct: u8,
+    },
+    /// A real one.
+    At(String),
 }
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -48,23 +78,40 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let http = bind(options.http_port, "--http-port").await?;
     let aws = bind(options.aws_port, "--aws-port").await?;
     let aws_url = format!("http://{}", aws.local_addr()?);
+    let http_url = format!("http://{}", http.local_addr()?);
+    let (rightfoot_url, simulator) = match &options.rightfoot {
+        Rightfoot::At(url) => (url.clone(), None),
+        Rightfoot::Simulated { port, lost_pct } => {
+            let listener = bind(*port, "--rightfoot-port").await?;
+            let url = format!("http://{}", listener.local_addr()?);
+            (url, Some((listener, simulator(&options, *lost_pct)?)))
+        }
+    };
     let _lock = options.data.as_deref().map(lock).transpose()?;
     let system = System::start(system::Options {
         file: options.data.as_deref().map(|dir| dir.join("inbox.sqlite")),
         fynapse_secrets: options.fynapse_secrets.clone(),
         rightfoot_url_key: options.rightfoot_url_key.clone(),
         allowed: options.allowed.clone(),
+        rightfoot: rightfoot_at(&rightfoot_url).context("--rightfoot-api")?,
+        rightfoot_api_key: options.rightfoot_api_key.clone(),
+        cadence: options.cadence,
+        webhook_base_url: http_url.clone(),
         clock: Clock::system(),
     })
     .await?;
     let again = system.make_undone_due_again().await?;
-    let http_url = format!("http://{}", http.local_addr()?);
-    let serving = [
+    let mut serving = vec![
         system::serve(http, system.routes()),
-        system::serve(aws, system.wire.engine().endpoint(aws_url.clone())),
-        system.run_relay_every(RELAY_PAUSE),
+        system::serve(aws, system.aws_endpoint(aws_url.clone())),
+        system.run_relay_every(RUN_PAUSE),
+        system.run_poller_every(RUN_PAUSE),
     ];
-    print!("{}", greeting(&options, &system, &http_url, &aws_url, again)?);
+    if let Some((listener, simulator)) = simulator {
+        serving.push(system::serve(listener, simulator.routes()));
+        serving.push(simulator.run_every(SIMULATOR_PAUSE));
+    }
+    print!("{}", greeting(&options, &system, [&http_url, &aws_url, &rightfoot_url], again)?);
     println!("ready");
     until_asked_to_stop().await?;
     for task in serving {
@@ -72,6 +119,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     eprintln!("stopped");
     Ok(())
+}
+
+fn simulator(options: &Options, lost_pct: u8) -> anyhow::Result<Simulator> {
+    let simulator = Simulator::new(Clock::system(), &options.rightfoot_api_key, 1)?;
+    simulator.change(|behaviour| {
+        behaviour.processing = PROCESSING;
+        behaviour.schedule_day = SCHEDULE_DAY;
+        behaviour.lose_webhooks = Lose::Share(lost_pct);
+    });
+    Ok(simulator)
 }
 
 /// Says on the terminal why the command failed.
@@ -106,12 +163,11 @@ async fn until_asked_to_stop() -> anyhow::Result<()> {
 fn greeting(
     options: &Options,
     system: &System,
-    http_url: &str,
-    aws_url: &str,
+    [http_url, aws_url, rightfoot_url]: [&str; 3],
     again: usize,
 ) -> anyhow::Result<String> {
     let secret = options.fynapse_secrets.first().map(String::as_str).unwrap_or_default();
-    let rightfoot_url = format!("{http_url}/webhooks/rightfoot/{}", system.mint(&"demo".parse()?)?);
+    let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", system.mint(&"demo".parse()?)?);
     let kept = match &options.data {
         Some(dir) => format!(
             "The table is kept in {}. The queue is in memory: {again} event(s) from before are due again.",
@@ -119,10 +175,12 @@ fn greeting(
         ),
         None => "Everything is in memory and gone at the end.".to_owned(),
     };
+    let rightfoot = in_words(options);
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
-Rightfoot's webhook_url    {rightfoot_url}
-AWS endpoint               {aws_url}   (table {TABLE}; queues {QUEUE}, {DEAD}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY})
+Rightfoot's webhook_url    {webhook_url}
+AWS endpoint               {aws_url}   (table {TABLE}; queues {QUEUE}, {DEAD}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY}, {RIGHTFOOT_API_KEY}; Lambda's Invoke)
+Rightfoot's API            {rightfoot_url}   ({rightfoot})
 {kept}
 
 Deliver something (again for a duplicate; with another event_id or batch_id it is another event):
@@ -131,8 +189,33 @@ Deliver something (again for a duplicate; with another event_id or batch_id it i
   v1=$(printf %s "$t.$body" | openssl dgst -sha256 -hmac '{secret}' -r | cut -d' ' -f1)
   curl -s {http_url}/webhooks/fynapse -H 'content-type: application/json' -H "webhook-signature: t=$t,v1=$v1" -d "$body"
 
-  curl -s {rightfoot_url} -H 'content-type: application/json' -d '{{"event_uuid":"f47ac10b-58cc-4372-a567-0e02b2c3d479","type":"BALANCE_BATCH_COMPLETED","batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83"}}'
+  curl -s {webhook_url} -H 'content-type: application/json' -d '{{"event_uuid":"f47ac10b-58cc-4372-a567-0e02b2c3d479","type":"BALANCE_BATCH_COMPLETED","batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83"}}'
+
+Submit a batch (again: the same batch; under another submission_id: another one), and wait for its completion:
+
+  curl -s {aws_url}/2015-03-31/functions/rightfoot-requests/invocations -d '{{"action":"submit_batch","submission_id":"payroll-1","authorizers":[{{"authorizer_unique_id":"user-1","first_name":"Jane","last_name":"Doe","phone_number":"5551234567","ssn":"078051120","account_number":"000123456789","routing_number":"021000021"}}]}}'
 
 "#
     ))
+}
+
+/// Who answers as Rightfoot's API, and when it is asked.
+fn in_words(options: &Options) -> String {
+    let Cadence { first, every, grace, deadline } = options.cadence;
+    let polled = format!(
+        "polled after {} s, every {} to {} s, alerts {} s after completion, overdue after {} s",
+        first.as_secs(),
+        every.as_secs(),
+        every.as_secs() * 3,
+        grace.as_secs(),
+        deadline.as_secs()
+    );
+    match options.rightfoot {
+        Rightfoot::At(_) => polled,
+        Rightfoot::Simulated { lost_pct, .. } => format!(
+            "simulated: a batch takes {} s, a day of a schedule {} s, {lost_pct} % of the webhooks get lost; {polled}",
+            PROCESSING.as_secs(),
+            SCHEDULE_DAY.as_secs()
+        ),
+    }
 }

@@ -20,16 +20,19 @@ use inbox_aws::config::Common;
 use inbox_aws::inbox::Inbox;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
-use inbox_core::inbox::outbox_shard;
+use inbox_core::inbox::Desk;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
+use inbox_core::poll::Cadence;
 use inbox_core::url_token;
+use inbox_rightfoot::{Access, Rightfoot};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
 use crate::gateway::{self, Functions};
+use crate::lambda;
 use crate::wire::Wire;
 
 /// The table's name.
@@ -42,6 +45,10 @@ pub const DEAD: &str = "events-dead";
 pub const FYNAPSE_SECRET: &str = "fynapse-signing";
 /// The name of the secret that signs Rightfoot's URLs.
 pub const RIGHTFOOT_URL_KEY: &str = "rightfoot-url-key";
+/// The name of the secret with Rightfoot's API key.
+pub const RIGHTFOOT_API_KEY: &str = "rightfoot-api-key";
+/// Where nobody answers: for a system that never asks Rightfoot.
+const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// What the system is made with.
 #[derive(Clone, Debug)]
@@ -54,21 +61,38 @@ pub struct Options {
     pub rightfoot_url_key: String,
     /// Addresses that may call as Rightfoot.
     pub allowed: AllowList,
+    /// Where Rightfoot's API is asked.
+    pub rightfoot: Rightfoot,
+    /// The key that it is asked with.
+    pub rightfoot_api_key: String,
+    /// When it is asked, and how long.
+    pub cadence: Cadence,
+    /// Where the webhook routes answer.
+    pub webhook_base_url: String,
     /// The time.
     pub clock: Clock,
 }
 
 impl Options {
-    /// In memory, with the secrets that the README shows.
-    pub fn in_memory(clock: Clock) -> Self {
-        Self {
+    /// In memory, with the secrets that the README shows, and nobody who answers as Rightfoot's API.
+    pub fn in_memory(clock: Clock) -> anyhow::Result<Self> {
+        Ok(Self {
             file: None,
             fynapse_secrets: vec!["local-fynapse-secret".to_owned()],
             rightfoot_url_key: "local-rightfoot-url-key".to_owned(),
             allowed: AllowList::default(),
+            rightfoot: rightfoot_at(NOWHERE)?,
+            rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
+            cadence: Cadence::default(),
+            webhook_base_url: "http://127.0.0.1:9000".to_owned(),
             clock,
-        }
+        })
     }
+}
+
+/// A client of Rightfoot's API at this address.
+pub fn rightfoot_at(url: &str) -> anyhow::Result<Rightfoot> {
+    Ok(Rightfoot::new(inbox_rightfoot::Config::new(url)?)?)
 }
 
 /// The system without its HTTP side: engines, functions, and the wire between them.
@@ -80,6 +104,10 @@ pub struct System {
     pub functions: Functions,
     /// The relay function.
     pub relay: event_relay::EventRelay,
+    /// The poller function.
+    pub poller: rightfoot_poller::Poller,
+    /// The requests function.
+    pub requests: rightfoot_requests::Requests,
     /// The inbox, by a wire of its own on which nothing fails.
     pub inbox: Inbox,
     /// Clients of an onlooker, by that wire.
@@ -139,9 +167,24 @@ impl System {
             fynapse: fynapse_webhook::Webhook::new(&fynapse, &clients, clock.clone()),
             rightfoot: rightfoot_webhook::Webhook::new(&rightfoot, &clients, clock.clone()),
         };
+        let access = Access { client: options.rightfoot.clone(), secret_id: RIGHTFOOT_API_KEY.to_owned() };
+        let poller = rightfoot_poller::Config {
+            common: common.clone(),
+            rightfoot: access.clone(),
+            cadence: options.cadence,
+        };
+        let requests = rightfoot_requests::Config {
+            common: common.clone(),
+            rightfoot: access,
+            cadence: options.cadence,
+            url_key_secret_id: RIGHTFOOT_URL_KEY.to_owned(),
+            webhook_base_url: options.webhook_base_url.clone(),
+        };
         Self {
             wire,
             functions,
+            poller: rightfoot_poller::Poller::new(&poller, &clients, clock.clone()),
+            requests: rightfoot_requests::Requests::new(&requests, &clients, clock.clone()),
             relay: event_relay::EventRelay::new(&common, &clients, clock.clone()),
             inbox: onlooker.inbox(&common),
             onlooker,
@@ -181,7 +224,7 @@ impl System {
             .scan()
             .table_name(TABLE)
             .consistent_read(true)
-            .filter_expression("attribute_exists(rev) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at)")
+            .filter_expression("attribute_exists(delivery_id) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at)")
             .into_paginator()
             .items()
             .send();
@@ -190,7 +233,7 @@ impl System {
             let (Some(pk), Some(sk), Some(rev)) = (item.get("pk"), item.get("sk"), item.get("rev")) else {
                 continue;
             };
-            let shard = pk.as_s().map(|pk| outbox_shard(pk)).unwrap_or_default();
+            let shard = pk.as_s().map(|pk| Desk::Outbox.shard(pk)).unwrap_or_default();
             db.update_item()
                 .table_name(TABLE)
                 .key("pk", pk.clone())
@@ -214,19 +257,47 @@ impl System {
         gateway::routes(self.functions.clone())
     }
 
+    /// What any AWS client can call: the engines, and Lambda's own `Invoke` for every function. `base_url` is its own
+    /// address.
+    pub fn aws_endpoint(&self, base_url: String) -> Router {
+        lambda::routes(self.clone()).merge(self.wire.engine().endpoint(base_url))
+    }
+
     /// Runs the relay again and again, with this pause between two runs, until the handle is aborted.
     pub fn run_relay_every(&self, pause: Duration) -> JoinHandle<()> {
         let relay = self.relay.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(pause);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                // A failed run has said so in the log; the next one takes over.
-                let _ = crate::wire::mortal(relay.handle(Duration::from_secs(60))).await;
-            }
+        run_every(pause, move || {
+            let relay = relay.clone();
+            async move { drop(relay.handle(INVOCATION).await) }
         })
     }
+
+    /// Runs the poller again and again, with this pause between two runs, until the handle is aborted.
+    pub fn run_poller_every(&self, pause: Duration) -> JoinHandle<()> {
+        let poller = self.poller.clone();
+        run_every(pause, move || {
+            let poller = poller.clone();
+            async move { drop(poller.handle(INVOCATION).await) }
+        })
+    }
+}
+
+/// How long an invocation of a scheduled function may take.
+pub(crate) const INVOCATION: Duration = Duration::from_secs(60);
+
+/// A failed run has said so in the log; the next one takes over.
+fn run_every<F>(pause: Duration, run: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(pause);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let _ = crate::wire::mortal(run()).await;
+        }
+    })
 }
 
 /// Serves routes on a listener, until the handle is aborted.
@@ -307,9 +378,11 @@ async fn create_queues(clients: &Clients) -> anyhow::Result<String> {
 }
 
 async fn create_secrets(clients: &Clients, options: &Options) -> anyhow::Result<()> {
-    for (name, value) in
-        [(FYNAPSE_SECRET, fynapse_value(options)), (RIGHTFOOT_URL_KEY, options.rightfoot_url_key.clone())]
-    {
+    for (name, value) in [
+        (FYNAPSE_SECRET, fynapse_value(options)),
+        (RIGHTFOOT_URL_KEY, options.rightfoot_url_key.clone()),
+        (RIGHTFOOT_API_KEY, options.rightfoot_api_key.clone()),
+    ] {
         clients.secrets.create_secret().name(name).secret_string(value).send().await?;
     }
     Ok(())

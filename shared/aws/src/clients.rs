@@ -72,10 +72,16 @@ impl Clients {
     /// and TLS cost the first delivery hundreds of milliseconds otherwise. `others` (the loading of secrets)
     /// runs beside it. Errors are ignored, and 2 s is the end of it.
     pub async fn warm_up(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
+        let queue = self.sqs.get_queue_attributes().queue_url(queue_url);
+        let others = async { drop(tokio::join!(queue.send(), others)) };
+        self.warm_up_table(table, others).await;
+    }
+
+    /// The same for a function that sends nothing to a queue.
+    pub async fn warm_up_table(&self, table: &str, others: impl Future<Output = ()>) {
         let table =
             self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
-        let queue = self.sqs.get_queue_attributes().queue_url(queue_url);
-        let all = async { tokio::join!(table.send(), queue.send(), others) };
+        let all = async { tokio::join!(table.send(), others) };
         let _ = timeout(Duration::from_millis(WARM_UP_BUDGET_MS), Box::pin(all)).await;
     }
 }

@@ -1,10 +1,12 @@
 //! Configuration from the environment. An error names the variable; secrets are not configuration.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use tracing::Level;
 
 use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS};
+use inbox_core::poll::Cadence;
 
 /// A variable is missing or does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +89,22 @@ pub fn tolerance_secs(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<u64,
     env.parsed_or("FYNAPSE_TOLERANCE_SECS", TOLERANCE_SECS)
 }
 
+/// `POLL_FIRST_SECS`, `POLL_EVERY_SECS`, `POLL_GRACE_SECS`, `POLL_DEADLINE_SECS`: when Rightfoot is asked, and how
+/// long. None may be 0.
+pub fn cadence(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Cadence, ConfigError> {
+    let default = Cadence::default();
+    let span = |name, default: Duration| match env.parsed_or(name, default.as_secs())? {
+        0 => Err(ConfigError::Invalid { name, why: "it may not be 0".to_owned() }),
+        secs => Ok(Duration::from_secs(secs)),
+    };
+    Ok(Cadence {
+        first: span("POLL_FIRST_SECS", default.first)?,
+        every: span("POLL_EVERY_SECS", default.every)?,
+        grace: span("POLL_GRACE_SECS", default.grace)?,
+        deadline: span("POLL_DEADLINE_SECS", default.deadline)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +118,14 @@ mod tests {
         let common = Common::read(&env(&[("INBOX_TABLE", "t"), ("EVENTS_QUEUE_URL", "q")])).unwrap();
         assert_eq!((common.retention_days, common.log_level), (30, Level::INFO));
         assert_eq!(tolerance_secs(&env(&[])), Ok(300));
+    }
+
+    #[test]
+    fn the_cadence_is_told_in_seconds() {
+        assert_eq!(cadence(&env(&[])), Ok(Cadence::default()));
+        let told = cadence(&env(&[("POLL_EVERY_SECS", "7")])).unwrap();
+        assert_eq!((told.every, told.first), (Duration::from_secs(7), Duration::from_secs(600)));
+        assert!(cadence(&env(&[("POLL_GRACE_SECS", "0")])).is_err());
     }
 
     #[test]

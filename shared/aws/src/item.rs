@@ -45,12 +45,24 @@ pub(crate) enum Stored {
     Parts { names: Vec<String>, expire_at: UnixSecs },
 }
 
+impl Stored {
+    /// Reads where an item's payload is; `None` if it says nothing of one.
+    pub(crate) fn read(item: &Item) -> Option<Self> {
+        Some(match item.get("payload") {
+            Some(payload) => Self::Inline(payload.as_b().ok()?.as_ref().to_vec()),
+            None => Self::Parts {
+                names: strings(item, "parts")?,
+                expire_at: UnixSecs(parsed(item, "parts_expire_at")?),
+            },
+        })
+    }
+}
+
 /// An event record, as read.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) key: EventKey,
     pub(crate) event_type: String,
-    pub(crate) origin: Origin,
     pub(crate) received_at: UnixMillis,
     pub(crate) trace: Trace,
     pub(crate) payload_bytes: usize,
@@ -64,23 +76,20 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Where it stands in the table.
+    pub(crate) fn place(&self) -> Item {
+        key(&self.key.pk(), &self.key.sk())
+    }
+
     /// Reads an event record; `None` if it is not of our form.
     pub(crate) fn read(item: &Item) -> Option<Self> {
-        let stored = match item.get("payload") {
-            Some(payload) => Stored::Inline(payload.as_b().ok()?.as_ref().to_vec()),
-            None => Stored::Parts {
-                names: strings(item, "parts")?,
-                expire_at: UnixSecs(parsed(item, "parts_expire_at")?),
-            },
-        };
         Some(Self {
             key: EventKey::from_table_key(string(item, "pk")?, string(item, "sk")?)?,
             event_type: string(item, "type")?.to_owned(),
-            origin: Origin::from_name(string(item, "origin")?)?,
             received_at: UnixMillis(parsed(item, "received_at")?),
             trace: trace(item)?,
             payload_bytes: parsed(item, "payload_bytes")?,
-            stored,
+            stored: Stored::read(item)?,
             rev: parsed(item, "rev")?,
             due_at: item.contains_key("due").then(|| parsed(item, "due_at")).flatten().map(UnixMillis),
             attempts: parsed(item, "attempts").unwrap_or(0),
@@ -96,6 +105,7 @@ pub(crate) fn trace(item: &Item) -> Option<Trace> {
         delivery_id: string(item, "delivery_id")?.to_owned(),
         payload_hash: string(item, "payload_hash")?.to_owned(),
         idempotency_key: string(item, "idempotency_key").map(str::to_owned),
+        origin: Origin::from_name(string(item, "origin")?)?,
     })
 }
 
@@ -104,7 +114,8 @@ pub(crate) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
+/// A list of strings.
+pub(crate) fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
     item.get(name)?.as_l().ok()?.iter().map(|value| value.as_s().ok().cloned()).collect()
 }
 

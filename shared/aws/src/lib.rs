@@ -1,7 +1,7 @@
 //! The AWS side of Balance Inbox: it carries out what `inbox-core` decides.
 //!
 //! ```text
-//!  delivery ──▶ receive ──▶ inbox (+ payload) ──▶ queue ──▶ mark
+//!  delivery ──▶ receive ──▶ recorder ──▶ inbox (+ payload) ──▶ queue ──▶ mark
 //!                 │
 //!              secrets
 //! ```
@@ -15,6 +15,7 @@ mod item;
 mod payload;
 pub mod queue;
 pub mod receive;
+pub mod recorder;
 pub mod secrets;
 pub mod telemetry;
 

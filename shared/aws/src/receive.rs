@@ -7,30 +7,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_http::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
-use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
 use inbox_core::event::Event;
 use inbox_core::inbox::{Reason, Recorded};
-use inbox_core::limits::{
-    BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS, SEND_MIN_MS,
-};
-use inbox_core::message::{Head, compose};
+use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS};
 use inbox_core::providers::{Reading, read};
 use inbox_core::reply::{Outcome, Reply, reply};
 
 use crate::Fault;
 use crate::clock::Clock;
-use crate::inbox::{Inbox, Written};
-use crate::queue::{Queue, SEND};
+use crate::inbox::Inbox;
+use crate::queue::Queue;
+use crate::recorder::{Recorder, within};
 
 /// What a webhook function needs to take in deliveries.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    inbox: Inbox,
-    queue: Queue,
-    clock: Clock,
+    recorder: Recorder,
 }
 
 /// What the log line says besides the outcome.
@@ -50,7 +45,7 @@ struct Seen {
 impl Receiver {
     /// Takes deliveries into this inbox, and puts their events on this queue.
     pub fn new(inbox: Inbox, queue: Queue, clock: Clock) -> Self {
-        Self { inbox, queue, clock }
+        Self { recorder: Recorder::new(inbox, queue, clock) }
     }
 
     /// Takes in one delivery and says what to answer. `prove` decides who called; it answers `None` if that
@@ -92,7 +87,7 @@ impl Receiver {
         if body.len() > BODY_MAX_BYTES {
             return Err(Outcome::Unavailable);
         }
-        Ok(Delivery { body, headers: headers(&request.headers), received_at: self.clock.now() })
+        Ok(Delivery { body, headers: headers(&request.headers), received_at: self.recorder.clock().now() })
     }
 
     async fn decide(
@@ -148,19 +143,20 @@ impl Receiver {
             }
             Err(fault) => return seen.undecided(fault),
         }
-        let delivery_id = Uuid::new_v4().simple().to_string();
-        match within(record_by, "dynamodb:PutItem", self.inbox.record(&event, &delivery_id)).await {
+        match self.recorder.record(&event, record_by).await {
             Ok(Recorded::New) => {
-                seen.fault = self.enqueue(&event, deadline).await;
+                seen.fault = self.recorder.enqueue(&event, deadline).await;
                 Outcome::Recorded
             }
-            Ok(Recorded::Duplicate { other_key, payload_differs }) => {
+            Ok(Recorded::Duplicate { other_key, payload_differs, late_webhook }) => {
                 let provider = event.key().provider().as_str();
-                seen.differs = match (payload_differs, other_key) {
-                    (true, _) => Some("payload_differs"),
-                    (false, true) => Some("other_key"),
-                    (false, false) => None,
+                seen.differs = match (payload_differs, other_key, late_webhook) {
+                    (true, _, _) => Some("payload_differs"),
+                    (false, true, _) => Some("other_key"),
+                    (false, false, true) => Some("late_webhook"),
+                    (false, false, false) => None,
                 };
+                metrics::counter!("late_webhook", "provider" => provider).increment(late_webhook.into());
                 metrics::counter!("other_key", "provider" => provider).increment(other_key.into());
                 metrics::counter!("payload_differs", "provider" => provider)
                     .increment(payload_differs.into());
@@ -175,36 +171,10 @@ impl Receiver {
     async fn is_anothers(&self, event: &Event) -> Result<bool, Fault> {
         match (event.proven().subject(), event.key().batch_id()) {
             (Some(subject), Some(batch_id)) => {
-                let tracked = self.inbox.tracked_subject(batch_id).await?;
+                let tracked = self.recorder.inbox().tracked_subject(batch_id).await?;
                 Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
             }
             _ => Ok(false),
-        }
-    }
-
-    /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
-    /// relay sends it: the answer is the same. Returns the AWS call that failed, if one did.
-    async fn enqueue(&self, event: &Event, deadline: Instant) -> Option<Fault> {
-        let now = Instant::now();
-        let provider = event.key().provider().as_str();
-        if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
-            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
-            return Some(Fault::timeout(SEND));
-        }
-        let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
-        let message = compose(Head::of(event), Some(event.proven().body()));
-        if let Err(fault) = within(send_by, SEND, self.queue.send(&message)).await {
-            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
-            return Some(fault);
-        }
-        let mark = self.inbox.mark_new(event.key(), self.clock.now());
-        match within(send_by, "dynamodb:UpdateItem", mark).await {
-            Ok(Written::Applied) => None,
-            Ok(Written::Overtaken) => {
-                metrics::counter!("late_mark", "provider" => provider).increment(1);
-                None
-            }
-            Err(fault) => Some(fault),
         }
     }
 
@@ -217,7 +187,8 @@ impl Receiver {
         deadline: Instant,
         seen: &mut Seen,
     ) -> Outcome {
-        match within(deadline, "dynamodb:UpdateItem", self.inbox.quarantine(proven, reason)).await {
+        match within(deadline, "dynamodb:UpdateItem", self.recorder.inbox().quarantine(proven, reason)).await
+        {
             Ok(()) => {
                 let provider = proven.provider().as_str();
                 metrics::counter!("quarantined", "provider" => provider, "reason" => reason.as_str())
@@ -278,15 +249,6 @@ fn count(provider: Provider, outcome: &Outcome) {
         // Counted with its reason where it is written.
         Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}
     }
-}
-
-/// The first of the action's own end and the deadline. After the deadline its outcome is unknown.
-async fn within<T>(
-    deadline: Instant,
-    action: &'static str,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    timeout_at(deadline, work).await.unwrap_or(Err(Fault::timeout(action)))
 }
 
 fn headers(map: &HeaderMap) -> BTreeMap<String, String> {

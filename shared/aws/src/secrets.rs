@@ -5,6 +5,7 @@
 //! connection dead.) When a delivery does not match, the secret is fetched once more, so that a
 //! rotation needs no deploy; a caller without the secret can cause that only every 30 seconds.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use aws_sdk_secretsmanager::Client;
 use tokio::time::{Instant, timeout};
 
 use inbox_core::delivery::{Delivery, Refusal, Verdict};
-use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::keys::{KeyCodec, KeyError, Keys};
 use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS};
 
 use crate::Fault;
@@ -20,41 +21,30 @@ use crate::Fault;
 const FETCH: &str = "secretsmanager:GetSecretValue";
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1_200);
 
-/// One secret. Clones share what was loaded.
-#[derive(Clone, Debug)]
-pub struct SecretCache(Arc<Shared>);
+/// One secret, as what it is used for. Clones share what was loaded.
+pub struct SecretCache<T = Keys>(Arc<Shared<T>>);
 
-#[derive(Debug)]
-struct Shared {
+struct Shared<T> {
     client: Client,
     secret_id: String,
-    codec: KeyCodec,
-    state: Mutex<State>,
+    read: Box<Read<T>>,
+    state: Mutex<State<T>>,
     fetching: tokio::sync::Mutex<()>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct State {
-    keys: Option<Arc<Keys>>,
+/// What makes something usable of a secret's value, or says what is wrong with it and never what it is.
+type Read<T> = dyn Fn(&str) -> Result<T, KeyError> + Send + Sync;
+
+struct State<T> {
+    value: Option<Arc<T>>,
     loaded_at: Option<Instant>,
     fetch_started_at: Option<Instant>,
 }
 
 impl SecretCache {
-    /// A secret by its name or ARN. Nothing is fetched yet.
+    /// A secret that signs or is signed with, by its name or ARN. Nothing is fetched yet.
     pub fn new(client: Client, secret_id: impl Into<String>, codec: KeyCodec) -> Self {
-        Self(Arc::new(Shared {
-            client,
-            secret_id: secret_id.into(),
-            codec,
-            state: Mutex::default(),
-            fetching: tokio::sync::Mutex::default(),
-        }))
-    }
-
-    /// Loads the secret, if it is not there yet: during the cold start.
-    pub async fn load(&self) {
-        let _ = self.current().await;
+        Self::read_by(client, secret_id, move |value| Keys::parse(value, codec))
     }
 
     /// Proves a delivery with the accepted values, after a mismatch once more with fresh ones.
@@ -68,30 +58,58 @@ impl SecretCache {
         let keys = self.current().await?;
         match prove(delivery, &keys) {
             Verdict::NotProven(delivery, Refusal::Mismatch) => {
-                self.fetch(asked_at, Duration::from_secs(SECRET_REFETCH_SECS)).await;
-                match self.0.state().keys {
-                    Some(fresh) if !Arc::ptr_eq(&fresh, &keys) => Some(prove(delivery, &fresh)),
+                Some(match self.fresher_than(&keys, asked_at).await {
+                    Some(fresh) => prove(delivery, &fresh),
                     // The same keys would say the same, at the price of another pass over the body.
-                    _ => Some(Verdict::NotProven(delivery, Refusal::Mismatch)),
-                }
+                    None => Verdict::NotProven(delivery, Refusal::Mismatch),
+                })
             }
             verdict @ (Verdict::Proven(_) | Verdict::Stale(_) | Verdict::NotProven(..)) => Some(verdict),
         }
     }
+}
 
-    /// The accepted values, not older than need be.
-    pub async fn current(&self) -> Option<Arc<Keys>> {
+impl<T> SecretCache<T> {
+    /// A secret by its name or ARN, and what makes something usable of its value. Nothing is fetched yet.
+    pub fn read_by(
+        client: Client,
+        secret_id: impl Into<String>,
+        read: impl Fn(&str) -> Result<T, KeyError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            client,
+            secret_id: secret_id.into(),
+            read: Box::new(read),
+            state: Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Loads the secret, if it is not there yet: during the cold start.
+    pub async fn load(&self) {
+        let _ = self.current().await;
+    }
+
+    /// The value, not older than need be; `None` while it was never loaded.
+    pub async fn current(&self) -> Option<Arc<T>> {
         let now = Instant::now();
         let state = self.0.state();
         let Some(loaded_at) = state.loaded_at else {
             self.fetch(now, Duration::from_millis(SECRET_FIRST_LOAD_RETRY_MS)).await;
-            return self.0.state().keys;
+            return self.0.state().value;
         };
         let age = now.saturating_duration_since(loaded_at);
         if age >= Duration::from_secs(SECRET_REFRESH_SECS) {
             self.fetch(now, Duration::from_secs(SECRET_REFETCH_SECS)).await;
         }
-        self.0.state().keys
+        self.0.state().value
+    }
+
+    /// Fetches the secret once more, because what `used` stands for was refused, unless that was done a short while
+    /// ago. `None` if nothing else came of it.
+    pub async fn fresher_than(&self, used: &Arc<T>, asked_at: Instant) -> Option<Arc<T>> {
+        self.fetch(asked_at, Duration::from_secs(SECRET_REFETCH_SECS)).await;
+        self.0.state().value.filter(|fresh| !Arc::ptr_eq(fresh, used))
     }
 
     /// Fetches the secret, one caller at a time, unless one was started after `asked_at` or less than `pause`
@@ -106,8 +124,8 @@ impl SecretCache {
         self.0.change(|state| state.fetch_started_at = Some(now));
         // On the heap, because it is rare and large.
         match Box::pin(self.0.fetch()).await {
-            Ok(keys) => self.0.change(|state| {
-                state.keys = Some(Arc::new(keys));
+            Ok(value) => self.0.change(|state| {
+                state.value = Some(Arc::new(value));
                 state.loaded_at = Some(now);
             }),
             Err(why) => {
@@ -118,21 +136,45 @@ impl SecretCache {
     }
 }
 
-impl Shared {
-    async fn fetch(&self) -> Result<Keys, String> {
+impl<T> Shared<T> {
+    async fn fetch(&self) -> Result<T, String> {
         let asked = self.client.get_secret_value().secret_id(&self.secret_id).send();
         let answer = timeout(FETCH_TIMEOUT, asked)
             .await
             .map_err(|_| Fault::timeout(FETCH).to_string())?
             .map_err(|error| Fault::of(FETCH, &error).to_string())?;
-        Keys::parse(answer.secret_string().unwrap_or_default(), self.codec).map_err(|error| error.to_string())
+        (self.read)(answer.secret_string().unwrap_or_default()).map_err(|error| error.to_string())
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> State<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut State<T>)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl<T> Clone for SecretCache<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for SecretCache<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretCache")
+    }
+}
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), loaded_at: self.loaded_at, fetch_started_at: self.fetch_started_at }
+    }
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self { value: None, loaded_at: None, fetch_started_at: None }
     }
 }

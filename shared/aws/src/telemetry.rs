@@ -2,9 +2,10 @@
 //!
 //! # What may be logged
 //!
-//! One JSON line per delivery, per relay run and per event that a run could not send: provider, outcome, reason,
-//! event id, type, sizes, durations, counts, the gateway's request id, and for a failed AWS call its IAM action
-//! and error code; of a panic, where it happened. Nothing else: no payload, path, header
+//! One JSON line per delivery, per request, per run of the relay or the poller, and per item that a run could not
+//! deal with: provider, outcome, reason, ids of events, batches, schedules and submissions, type, sizes, durations,
+//! counts, the gateway's request id, and for a failed call its IAM action or endpoint and the kind of failure; of a
+//! panic, where it happened. Nothing else: no payload, path, header
 //! value, token, secret, address, service message or `Debug` of a request (P8).
 //!
 //! Only our own targets are logged at all. The runtime and the SDK print whole bodies at TRACE and quote what
@@ -21,10 +22,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The targets that are logged.
-const OURS: [&str; 4] = ["delivery", "relay", "secrets", "panic"];
+const OURS: [&str; 6] = ["delivery", "relay", "poll", "requests", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 16] = [
+pub const METRICS: [&str; 27] = [
     "received",
     "recorded",
     "duplicate",
@@ -41,6 +42,17 @@ pub const METRICS: [&str; 16] = [
     "oldest_due_age",
     "signature_age",
     "secret_fetch_failed",
+    "late_webhook",
+    "polled",
+    "found_by_poll",
+    "poll_failed",
+    "poll_left",
+    "overdue",
+    "oldest_poll_delay",
+    "submission_unknown",
+    "schedule_alarm",
+    "requested",
+    "request_failed",
 ];
 
 /// Logs our own targets from `level` on, one JSON object a line, to `writer`.
@@ -75,6 +87,11 @@ pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
         "oldest_due_age",
         metrics::Unit::Seconds,
         "age of the oldest event not enqueued"
+    );
+    metrics::describe_histogram!(
+        "oldest_poll_delay",
+        metrics::Unit::Seconds,
+        "how long the oldest due poll has waited"
     );
     metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of proven signatures");
     Some(collector)

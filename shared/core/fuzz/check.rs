@@ -95,7 +95,7 @@ fn assert_signed(proven: &Proven, header: &str, body: &[u8], secrets: &[&str]) {
 fn age_secs(proven: &Proven) -> i128 {
     match proven.proof() {
         Proof::Signature { signed_at } => (i128::from(NOW.0) - i128::from(signed_at.0)).abs(),
-        Proof::UrlToken { .. } => unreachable!("a signature was asked for"),
+        Proof::UrlToken { .. } | Proof::ApiAnswer => unreachable!("a signature was asked for"),
     }
 }
 
@@ -193,6 +193,7 @@ fn event_fits_its_key(event: &Event, provider: Provider, body: &[u8]) {
             assert!(fits(batch_id.as_str()) && fits(event_uuid.as_str()));
             assert_ne!(event_uuid.as_str(), "poll", "that is the poller's own record");
         }
+        EventKey::RightfootPolledAlert { .. } => unreachable!("no delivery is the poller's own event"),
         EventKey::Fynapse { event_id } => assert!(fits(event_id.as_str())),
     }
     payload_says_it(key, event.event_type(), body);
@@ -213,6 +214,7 @@ fn payload_says_it(key: &EventKey, event_type: &str, body: &[u8]) {
             assert_eq!(field("event_uuid"), event_uuid.as_str());
             assert!(payload.get("alerts").is_some_and(Value::is_array));
         }
+        EventKey::RightfootPolledAlert { .. } => unreachable!("no delivery is the poller's own event"),
         EventKey::Fynapse { event_id } => {
             assert_eq!([field("event_type"), field("event_id")], [event_type, event_id.as_str()]);
         }

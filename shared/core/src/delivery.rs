@@ -1,8 +1,8 @@
 //! What came in, and the witness that it was proven.
 //!
 //! A [`Delivery`] is untrusted. [`crate::signature::prove`] and [`crate::url_token::prove`] turn it into a
-//! [`Proven`], and only a `Proven` can be read into an event (P4): its fields are private, and so is its
-//! constructor.
+//! [`Proven`]; what [`crate::poll`] makes of an authenticated answer of the provider's API is one, too. Only a
+//! `Proven` can become an event (P4): its fields are private, and so is its constructor.
 //!
 //! ```compile_fail,E0451
 //! use inbox_core::delivery::{Proven, Provider};
@@ -145,6 +145,8 @@ pub enum Proof {
         /// Whom the URL was minted for.
         subject: Subject,
     },
+    /// By an answer of the provider's API, which we asked with our own key.
+    ApiAnswer,
 }
 
 /// A delivery whose sender is known. The bytes inside are the bytes that were proven.
@@ -159,6 +161,12 @@ pub struct Proven {
 pub struct Stale(Proven);
 
 impl Proven {
+    /// What an answer of Rightfoot's API amounts to, written as its webhook would have told it.
+    pub(crate) fn by_api_answer(body: Vec<u8>, now: UnixMillis) -> Self {
+        let delivery = Delivery { body, headers: BTreeMap::new(), received_at: now };
+        Self::new(Provider::Rightfoot, Proof::ApiAnswer, delivery)
+    }
+
     pub(crate) fn new(provider: Provider, proof: Proof, delivery: Delivery) -> Self {
         Self { provider, proof, delivery }
     }
@@ -177,7 +185,7 @@ impl Proven {
     pub fn subject(&self) -> Option<&Subject> {
         match &self.proof {
             Proof::UrlToken { subject } => Some(subject),
-            Proof::Signature { .. } => None,
+            Proof::Signature { .. } | Proof::ApiAnswer => None,
         }
     }
 

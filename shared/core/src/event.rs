@@ -42,6 +42,7 @@ impl Event {
     pub fn origin(&self) -> Origin {
         match self.proven.proof() {
             Proof::Signature { .. } | Proof::UrlToken { .. } => Origin::Webhook,
+            Proof::ApiAnswer => Origin::Poll,
         }
     }
 
@@ -94,6 +95,11 @@ pub enum EventKey {
         /// The event's own id.
         event_uuid: Id,
     },
+    /// The alerts of a run that no webhook told: the poller finds all that are left at once.
+    RightfootPolledAlert {
+        /// The run's batch.
+        batch_id: Id,
+    },
     /// A Fynapse event, by its signed `event_id`.
     Fynapse {
         /// The event's own id.
@@ -110,7 +116,9 @@ impl EventKey {
     /// Whose event it is.
     pub fn provider(&self) -> Provider {
         match self {
-            Self::RightfootCompletion { .. } | Self::RightfootAlert { .. } => Provider::Rightfoot,
+            Self::RightfootCompletion { .. }
+            | Self::RightfootAlert { .. }
+            | Self::RightfootPolledAlert { .. } => Provider::Rightfoot,
             Self::Fynapse { .. } => Provider::Fynapse,
         }
     }
@@ -118,7 +126,9 @@ impl EventKey {
     /// The batch it is about, if it is about one.
     pub fn batch_id(&self) -> Option<&Id> {
         match self {
-            Self::RightfootCompletion { batch_id } | Self::RightfootAlert { batch_id, .. } => Some(batch_id),
+            Self::RightfootCompletion { batch_id }
+            | Self::RightfootAlert { batch_id, .. }
+            | Self::RightfootPolledAlert { batch_id } => Some(batch_id),
             Self::Fynapse { .. } => None,
         }
     }
@@ -126,9 +136,9 @@ impl EventKey {
     /// The partition: the story that it belongs to.
     pub fn pk(&self) -> String {
         match self {
-            Self::RightfootCompletion { batch_id } | Self::RightfootAlert { batch_id, .. } => {
-                batch_pk(batch_id)
-            }
+            Self::RightfootCompletion { batch_id }
+            | Self::RightfootAlert { batch_id, .. }
+            | Self::RightfootPolledAlert { batch_id } => batch_pk(batch_id),
             Self::Fynapse { event_id } => format!("fynapse#event#{}", event_id.as_str()),
         }
     }
@@ -138,6 +148,7 @@ impl EventKey {
         match self {
             Self::RightfootCompletion { .. } => "completed".to_owned(),
             Self::RightfootAlert { event_uuid, .. } => format!("alert#{}", event_uuid.as_str()),
+            Self::RightfootPolledAlert { .. } => format!("alert#{POLLED}"),
             Self::Fynapse { .. } => "event".to_owned(),
         }
     }
@@ -147,6 +158,7 @@ impl EventKey {
         if let Some(batch_id) = pk.strip_prefix("rightfoot#batch#") {
             let batch_id = Id::new(batch_id)?;
             return match sk.strip_prefix("alert#") {
+                Some(POLLED) => Some(Self::RightfootPolledAlert { batch_id }),
                 Some(event_uuid) => Self::alert(batch_id, Id::new(event_uuid)?),
                 None => (sk == "completed").then_some(Self::RightfootCompletion { batch_id }),
             };
@@ -165,6 +177,9 @@ impl EventKey {
             Self::RightfootAlert { batch_id, event_uuid } => {
                 format!("rightfoot/batch/{}/alert/{}", encode(batch_id), encode(event_uuid))
             }
+            Self::RightfootPolledAlert { batch_id } => {
+                format!("rightfoot/batch/{}/alert/{POLLED}", encode(batch_id))
+            }
             Self::Fynapse { event_id } => format!("fynapse/event/{}", encode(event_id)),
         }
     }
@@ -175,6 +190,9 @@ impl EventKey {
         match elements.as_slice() {
             ["rightfoot", "batch", batch, "completed"] => {
                 Some(Self::RightfootCompletion { batch_id: decode(batch)? })
+            }
+            ["rightfoot", "batch", batch, "alert", POLLED] => {
+                Some(Self::RightfootPolledAlert { batch_id: decode(batch)? })
             }
             ["rightfoot", "batch", batch, "alert", uuid] => Self::alert(decode(batch)?, decode(uuid)?),
             ["fynapse", "event", id] => Some(Self::Fynapse { event_id: decode(id)? }),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::event::{Id, Origin};
 use crate::limits::{
     PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS, RELAY_BATCH_BYTES,
     RELAY_BATCH_MESSAGES, RETENTION_MIN_DAYS, SHARDS,
@@ -19,6 +20,8 @@ pub struct Trace {
     pub payload_hash: String,
     /// The `Idempotency-Key` it came under, if its provider sends one.
     pub idempotency_key: Option<String>,
+    /// How it came.
+    pub origin: Origin,
 }
 
 /// What the conditional put of a record came to.
@@ -32,7 +35,15 @@ pub enum Recorded {
         other_key: bool,
         /// It came with other bytes than the first time; the first ones are kept.
         payload_differs: bool,
+        /// It came by webhook, and the poller had found it before.
+        late_webhook: bool,
     },
+}
+
+impl Recorded {
+    /// An event that was recorded before, by a delivery that does not differ from this one.
+    pub const SAME_AGAIN: Self =
+        Self::Duplicate { other_key: false, payload_differs: false, late_webhook: false };
 }
 
 /// What it means that a record stands already. If it is this very delivery's own, our first attempt was
@@ -41,9 +52,12 @@ pub fn refused_by(standing: &Trace, ours: &Trace) -> Recorded {
     if standing.delivery_id == ours.delivery_id {
         return Recorded::New;
     }
+    let polled = |trace: &Trace| trace.origin == Origin::Poll;
     Recorded::Duplicate {
         other_key: standing.idempotency_key != ours.idempotency_key,
-        payload_differs: standing.payload_hash != ours.payload_hash,
+        // What we found ourselves has no `event_uuid`: it differs from a webhook, and means the same.
+        payload_differs: polled(standing) == polled(ours) && standing.payload_hash != ours.payload_hash,
+        late_webhook: polled(standing) && !polled(ours),
     }
 }
 
@@ -78,19 +92,44 @@ impl Reason {
     }
 }
 
-/// The partition of the index `due` in which an item waits to be enqueued.
-pub fn outbox_shard(pk: &str) -> String {
-    let byte = Sha256::digest(pk.as_bytes()).first().copied().unwrap_or(0);
-    outbox(byte % SHARDS)
+/// Who looks after what is due: the first half of a partition's name in the index `due`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Desk {
+    /// The relay: events that were recorded and not enqueued.
+    Outbox,
+    /// The poller: batches, schedules and submissions about which something is not known yet.
+    Poll,
 }
 
-/// Every partition of the index `due` that the relay has to look at.
-pub fn outbox_shards() -> impl Iterator<Item = String> {
-    (0..SHARDS).map(outbox)
+impl Desk {
+    /// The partition of the index `due` in which an item of this story waits.
+    pub fn shard(self, pk: &str) -> String {
+        let byte = Sha256::digest(pk.as_bytes()).first().copied().unwrap_or(0);
+        self.partition(byte % SHARDS)
+    }
+
+    /// Every partition that has to be looked at.
+    pub fn shards(self) -> impl Iterator<Item = String> {
+        (0..SHARDS).map(move |shard| self.partition(shard))
+    }
+
+    fn partition(self, shard: u8) -> String {
+        let desk = match self {
+            Self::Outbox => "outbox",
+            Self::Poll => "poll",
+        };
+        format!("{desk}#{shard:02}")
+    }
 }
 
-fn outbox(shard: u8) -> String {
-    format!("outbox#{shard:02}")
+/// The partition of a schedule's story.
+pub fn schedule_pk(schedule_id: &Id) -> String {
+    format!("rightfoot#schedule#{}", schedule_id.as_str())
+}
+
+/// The partition of a submission's story.
+pub fn submission_pk(submission_id: &str) -> String {
+    format!("rightfoot#submission#{submission_id}")
 }
 
 /// When a new record becomes the relay's.
@@ -151,6 +190,7 @@ mod tests {
             delivery_id: delivery.to_owned(),
             payload_hash: hash.to_owned(),
             idempotency_key: key.map(str::to_owned),
+            origin: Origin::Webhook,
         }
     }
 
@@ -164,7 +204,11 @@ mod tests {
     fn a_duplicate_tells_whether_its_key_and_payload_are_the_same() {
         let standing = trace("d1", "h", Some("k"));
         let seen = |hash, key| refused_by(&standing, &trace("d2", hash, key));
-        let duplicate = |other_key, payload_differs| Recorded::Duplicate { other_key, payload_differs };
+        let duplicate = |other_key, payload_differs| Recorded::Duplicate {
+            other_key,
+            payload_differs,
+            late_webhook: false,
+        };
         assert_eq!(seen("h", Some("k")), duplicate(false, false));
         assert_eq!(seen("h", Some("other")), duplicate(true, false));
         assert_eq!(seen("h", None), duplicate(true, false));
@@ -172,12 +216,26 @@ mod tests {
     }
 
     #[test]
-    fn due_items_spread_over_every_shard() {
-        let used: std::collections::BTreeSet<_> =
-            (0..500).map(|n| outbox_shard(&format!("fynapse#event#{n}"))).collect();
-        assert_eq!(used, outbox_shards().collect());
-        assert_eq!(outbox_shards().next().as_deref(), Some("outbox#00"));
-        assert_eq!(outbox_shards().last().as_deref(), Some("outbox#15"));
+    fn p5_a_webhook_that_comes_after_the_poll_is_late_and_nothing_else() {
+        let (mut polled, told) = (trace("d1", "h1", None), trace("d2", "h2", None));
+        polled.origin = Origin::Poll;
+        let duplicate =
+            |late_webhook| Recorded::Duplicate { other_key: false, payload_differs: false, late_webhook };
+        assert_eq!(refused_by(&polled, &told), duplicate(true));
+        assert_eq!(refused_by(&told, &polled), duplicate(false), "the webhook came during the poll");
+    }
+
+    #[test]
+    fn due_items_spread_over_every_shard_of_their_desk() {
+        for (desk, first, last) in
+            [(Desk::Outbox, "outbox#00", "outbox#15"), (Desk::Poll, "poll#00", "poll#15")]
+        {
+            let used: std::collections::BTreeSet<_> =
+                (0..500).map(|n| desk.shard(&format!("fynapse#event#{n}"))).collect();
+            assert_eq!(used, desk.shards().collect());
+            assert_eq!(desk.shards().next().as_deref(), Some(first));
+            assert_eq!(desk.shards().last().as_deref(), Some(last));
+        }
     }
 
     #[test]

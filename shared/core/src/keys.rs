@@ -94,6 +94,20 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// The string that a secret is used by: the plain one, or the first of an array. One trailing newline is dropped.
+pub fn first_of(value: &str) -> Result<Zeroizing<String>, KeyError> {
+    let strings = strings_of(value)?;
+    if strings.len() > SECRETS_MAX {
+        return Err(KeyError::TooMany);
+    }
+    let first = strings.first().map(|string| without_newline(string)).unwrap_or_default();
+    if first.is_empty() { Err(KeyError::Empty) } else { Ok(Zeroizing::new(first.to_owned())) }
+}
+
+fn without_newline(string: &str) -> &str {
+    string.strip_suffix('\n').map_or(string, |rest| rest.strip_suffix('\r').unwrap_or(rest))
+}
+
 fn strings_of(value: &str) -> Result<Vec<Zeroizing<String>>, KeyError> {
     let looks_like_json = value.trim_start().starts_with(['[', '{']);
     match serde_json::from_str::<Vec<String>>(value) {
@@ -109,7 +123,7 @@ fn is_json_or_array(value: &str) -> bool {
 }
 
 fn keyed(string: &str, codec: KeyCodec) -> Result<Hmac<Sha256>, KeyError> {
-    let string = string.strip_suffix('\n').map_or(string, |rest| rest.strip_suffix('\r').unwrap_or(rest));
+    let string = without_newline(string);
     let bytes = Zeroizing::new(match codec {
         KeyCodec::Utf8 => string.as_bytes().to_vec(),
         KeyCodec::Base64 => STANDARD.decode(string).map_err(|_| KeyError::Undecodable)?,
@@ -163,6 +177,15 @@ mod tests {
         assert_eq!(tag("secret\n"), tag("secret"));
         assert_eq!(tag("secret\r\n"), tag("secret"));
         assert_ne!(tag("secret\n\n"), tag("secret"));
+    }
+
+    #[test]
+    fn a_secret_that_is_used_as_it_is_is_the_first_of_several() {
+        let first = |value: &str| first_of(value).map(|it| it.to_string());
+        assert_eq!(first("rf_live_1\n").as_deref(), Ok("rf_live_1"));
+        assert_eq!(first(r#"["new","old"]"#).as_deref(), Ok("new"));
+        assert_eq!(first(""), Err(KeyError::Empty));
+        assert_eq!(first(r#"{"key":"x"}"#), Err(KeyError::NotStrings));
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub const RELAY_TIMEOUT_SECS: u64 = 60;
 pub const RELAY_RESERVE_MS: u64 = 8_000;
 /// How long the calls that are under way at the end of the budget may still take.
 pub const RELAY_GRACE_MS: u64 = 5_000;
-/// Records that a relay run asks the index for, or reads, at a time (`BatchGetItem` takes a hundred).
-pub const RELAY_PAGE: usize = 50;
+/// Items that are asked of the index, or read, at a time (`BatchGetItem` takes a hundred).
+pub const DUE_PAGE: usize = 50;
 
 /// Partitions over which due items are spread.
 pub const SHARDS: u8 = 16;
@@ -63,6 +63,47 @@ pub const PART_MAX_BYTES: usize = 350 * 1024;
 pub const MESSAGE_MAX_BYTES: usize = 200 * 1024;
 /// SQS's own limit for a message and for a batch.
 pub const SQS_MAX_BYTES: usize = 1024 * 1024;
+
+/// Most pages of one list that are read: at a hundred rows each, more than the budget of a run allows.
+pub const PAGES_MAX: usize = 400;
+/// Rows asked for in one page (Rightfoot's own limit).
+pub const PAGE_ROWS: usize = 100;
+
+/// From a submission to its first poll.
+pub const POLL_FIRST_SECS: u64 = 10 * 60;
+/// Between two polls of one batch, at first.
+pub const POLL_EVERY_SECS: u64 = 5 * 60;
+/// How much longer the pause between two polls grows.
+pub const POLL_SLOWEST_FACTOR: u32 = 3;
+/// From a run's completion until no alert webhook is to be expected: Rightfoot's last documented try is in the
+/// sixteenth minute.
+pub const POLL_GRACE_SECS: u64 = 20 * 60;
+/// From a submission until its batch is overdue.
+pub const POLL_DEADLINE_SECS: u64 = 24 * 3_600;
+/// Time budget of one poller run.
+pub const POLL_BUDGET_SECS: u64 = 45;
+/// Time-out of the poller function.
+pub const POLL_TIMEOUT_SECS: u64 = 60;
+/// What a poller run keeps back of its invocation's own time: what is under way at the end of the budget ends
+/// in it, and the report.
+pub const POLL_RESERVE_MS: u64 = 14_000;
+/// How long what is under way at the end of the budget may still take.
+pub const POLL_LINGER_MS: u64 = 12_000;
+/// Stories that a poller run works on at the same time.
+pub const POLL_CONCURRENCY: usize = 8;
+/// New runs of a schedule that are written in one transaction (DynamoDB takes a hundred items).
+pub const RUNS_PER_POLL: usize = 20;
+/// Most authorizers whose history is asked in order to find a schedule's runs.
+pub const PROBES_MAX: usize = 10;
+
+/// Most authorizers in one batch (Rightfoot's own limit).
+pub const AUTHORIZERS_MAX: usize = 1_000;
+/// From a submission until its unknown outcome alarms.
+pub const SUBMISSION_DUE_SECS: u64 = 15 * 60;
+/// How long the same bytes are sure to give the same batch: Rightfoot remembers them for 24 h.
+pub const SUBMISSION_REPEATABLE_SECS: u64 = 23 * 3_600;
+/// Time-out of the requests function.
+pub const REQUESTS_TIMEOUT_SECS: u64 = 60;
 
 /// How long a finished record is kept at least.
 pub const RETENTION_MIN_DAYS: u64 = 30;
@@ -91,7 +132,7 @@ const _: () = {
     // A handler that is still at work must never meet the relay.
     assert!(HANDLER_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);
     assert!(RELAY_AGE_MS <= RELAY_BACKOFF_MAX_MS && CLAIM_MARGIN_MS < RELAY_AGE_MS);
-    assert!(RELAY_GRACE_MS < RELAY_RESERVE_MS && RELAY_PAGE <= 100);
+    assert!(RELAY_GRACE_MS < RELAY_RESERVE_MS && DUE_PAGE <= 100);
     assert!(
         RELAY_BUDGET_SECS < 55 && RELAY_BUDGET_SECS * 1_000 + RELAY_RESERVE_MS <= RELAY_TIMEOUT_SECS * 1_000
     );
@@ -99,6 +140,13 @@ const _: () = {
     assert!(RELAY_BATCH_BYTES < SQS_MAX_BYTES);
     assert!(PART_MAX_BYTES < 400_000);
     assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
+    assert!(POLL_BUDGET_SECS < 55 && POLL_LINGER_MS < POLL_RESERVE_MS);
+    assert!(POLL_BUDGET_SECS * 1_000 + POLL_RESERVE_MS <= POLL_TIMEOUT_SECS * 1_000);
+    assert!(POLL_FIRST_SECS < POLL_DEADLINE_SECS);
+    // The last try of a webhook, and its answer, lie within the grace.
+    assert!(16 * 60 < POLL_GRACE_SECS && POLL_GRACE_SECS < POLL_DEADLINE_SECS);
+    assert!(SUBMISSION_DUE_SECS < SUBMISSION_REPEATABLE_SECS && SUBMISSION_REPEATABLE_SECS < 24 * 3_600);
+    assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > AUTHORIZERS_MAX);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
     assert!(SHARDS.is_power_of_two());

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 
 const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +34,23 @@ impl UnixMillis {
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Reads RFC 3339, with any offset. `None` if it is something else.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
+        i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self)
+    }
+
+    /// The end of a day that is written as `YYYY-MM-DD`, in UTC. `None` if it is something else.
+    pub fn end_of_date(text: &str) -> Option<Self> {
+        let midnight = Date::parse(text, DATE).ok()?.midnight().assume_utc();
+        Some(Self(midnight.unix_timestamp().saturating_add(86_400).saturating_mul(1_000)))
+    }
+
+    /// This much earlier; stops at the beginning of time instead of wrapping.
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// RFC 3339 in UTC with three decimals, as CloudEvents wants `time`.
@@ -67,6 +87,22 @@ mod tests {
         assert_eq!(UnixMillis(0).rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(UnixMillis(-1).rfc3339(), "1969-12-31T23:59:59.999Z");
         assert_eq!(UnixMillis(i64::MAX).rfc3339(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn times_are_read_with_any_offset_and_fraction() {
+        let at = |text| UnixMillis::from_rfc3339(text).map(|at| at.0);
+        assert_eq!(at("2026-01-02T03:04:05Z"), Some(1_767_323_045_000));
+        assert_eq!(at("2026-01-02T03:04:05.123456Z"), Some(1_767_323_045_123));
+        assert_eq!(at("2026-01-02T05:04:05+02:00"), Some(1_767_323_045_000));
+        for wrong in ["", "2026-01-02", "2026-01-02T03:04:05", "yesterday", "2026-13-02T03:04:05Z"] {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
+        assert_eq!(
+            UnixMillis::end_of_date("2026-01-01").map(UnixMillis::rfc3339).as_deref(),
+            Some("2026-01-02T00:00:00.000Z")
+        );
+        assert_eq!(UnixMillis::end_of_date("2026-1-1"), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod payload;
 mod rightfoot;
 pub mod schedule;
 #[cfg(test)]
-mod stub;
+pub(crate) mod stub;
 
 pub use fynapse::{Fynapse, Signing};
 pub use http::Http;

@@ -15,14 +15,14 @@ use super::{Http, Pace};
 
 /// What came in.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Seen {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
@@ -30,9 +30,9 @@ impl Seen {
 type Script = dyn Fn(usize) -> (u16, Option<u64>) + Send + Sync;
 
 /// A receiver on a free port, and a sender's time that leaps.
-pub(super) struct Stub {
-    pub(super) url: String,
-    pub(super) pace: Pace,
+pub(crate) struct Stub {
+    pub(crate) url: String,
+    pub(crate) pace: Pace,
     seen: Arc<Mutex<Vec<Seen>>>,
     serving: JoinHandle<()>,
 }
@@ -42,7 +42,7 @@ struct Shared(Arc<Script>, Arc<Mutex<Vec<Seen>>>);
 
 impl Stub {
     /// Answers the nth request, counted from 0, with a status and perhaps a `Retry-After`.
-    pub(super) async fn answering(
+    pub(crate) async fn answering(
         script: impl Fn(usize) -> (u16, Option<u64>) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,11 +53,11 @@ impl Stub {
         Self { url, pace: Pace::leaping(UnixMillis(1_767_323_045_000)), seen, serving }
     }
 
-    pub(super) fn http(&self) -> Http {
+    pub(crate) fn http(&self) -> Http {
         Http::new(self.pace.clone(), 7, 4).unwrap()
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

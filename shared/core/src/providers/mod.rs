@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 use crate::delivery::{Proven, Provider};
 use crate::event::Event;
 
+pub use rightfoot::alerted;
+pub(crate) use rightfoot::{ALERT, COMPLETED};
+
 /// What a proven payload turned out to be.
 #[derive(Debug)]
 pub enum Reading {

@@ -1,5 +1,7 @@
 //! Rightfoot's two webhooks (spec, Rightfoot 4).
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -7,8 +9,8 @@ use super::{Kind, Reading, Text, Unreadable, diagnose, object, present};
 use crate::delivery::Proven;
 use crate::event::{Event, EventKey, Id};
 
-const COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
-const ALERT: &str = "BALANCE_THRESHOLD_ALERT";
+pub(crate) const COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
+pub(crate) const ALERT: &str = "BALANCE_THRESHOLD_ALERT";
 
 /// Required of both types by Rightfoot's own sample receivers; `schedule_id` and `timestamp` are not.
 const REQUIRED: [(&str, Kind); 3] =
@@ -70,6 +72,17 @@ fn event_of(envelope: &Envelope<'_>) -> Found {
     EventKey::alert(batch_id, event_uuid).map_or(Found::UnusableId, |key| Found::Event(key, ALERT))
 }
 
+/// Whose alerts a recorded alert tells, as far as it can be read.
+pub fn alerted(payload: &[u8]) -> BTreeSet<Id> {
+    #[derive(Deserialize)]
+    struct Alerts {
+        alerts: Vec<serde_json::Value>,
+    }
+    let alerts = serde_json::from_slice::<Alerts>(payload).map(|read| read.alerts).unwrap_or_default();
+    let id = |alert: &serde_json::Value| Id::new(alert.get("authorizer_unique_id")?.as_str()?);
+    alerts.iter().filter_map(id).collect()
+}
+
 fn explain(body: &[u8]) -> Unreadable {
     #[derive(Deserialize)]
     struct Typed<'a> {
@@ -116,6 +129,15 @@ mod tests {
         let alert =
             event(r#"{"alerts":[],"batch_id":"b\u0031","type":"BALANCE_THRESHOLD_ALERT","event_uuid":"u"}"#);
         assert_eq!(alert.key().event_id(), "rightfoot/batch/b1/alert/u");
+    }
+
+    #[test]
+    fn p5_an_alert_tells_of_everybody_that_it_names() {
+        let told = alerted(
+            br#"{"alerts":[{"authorizer_unique_id":"a","balance":1},{"authorizer_unique_id":7},"b",{"authorizer_unique_id":"c"}]}"#,
+        );
+        assert_eq!(told.iter().map(Id::as_str).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(alerted(b"{}"), BTreeSet::new());
     }
 
     #[test]

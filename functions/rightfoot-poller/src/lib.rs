@@ -1,0 +1,73 @@
+//! Asks Rightfoot for what no webhook told: batches that are not complete, the runs of schedules, their alerts.
+
+mod batch;
+mod run;
+mod schedule;
+mod submission;
+
+use std::time::Duration;
+
+use lambda_runtime::Diagnostic;
+use serde_json::Value;
+
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::{Common, ConfigError, Env, cadence};
+use inbox_aws::recorder::Recorder;
+use inbox_core::limits::{POLL_BUDGET_SECS, POLL_RESERVE_MS};
+use inbox_core::poll::Cadence;
+use inbox_rightfoot::{Access, Account};
+
+pub use run::{Run, Trouble};
+
+/// What the function is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every function is told.
+    pub common: Common,
+    /// Where Rightfoot is asked, and with which key.
+    pub rightfoot: Access,
+    /// `POLL_…_SECS`: when it is asked, and how long.
+    pub cadence: Cadence,
+}
+
+impl Config {
+    /// Reads it.
+    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+        Ok(Self { common: Common::read(env)?, rightfoot: Access::read(env)?, cadence: cadence(env)? })
+    }
+}
+
+/// The function: built once per process.
+#[derive(Clone, Debug)]
+pub struct Poller {
+    recorder: Recorder,
+    account: Account,
+    cadence: Cadence,
+}
+
+impl Poller {
+    /// Builds it. Nothing is called yet.
+    pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
+        let told = &config.common;
+        Self {
+            recorder: Recorder::new(clients.inbox(told), clients.queue(told), clock),
+            account: Account::new(&config.rightfoot, clients),
+            cadence: config.cadence,
+        }
+    }
+
+    /// Loads the API key: for the cold start.
+    pub async fn load_key(&self) {
+        self.account.load_key().await;
+    }
+
+    /// One run, within what is left of the invocation. What it was invoked with does not matter.
+    /// Fails if an AWS call failed or Rightfoot does not accept our key, after it has done what it could: so that
+    /// the function's errors can alarm.
+    pub async fn handle(&self, time_left: Duration) -> Result<Value, Diagnostic> {
+        let reserve = Duration::from_millis(POLL_RESERVE_MS);
+        let budget = Duration::from_secs(POLL_BUDGET_SECS).min(time_left.saturating_sub(reserve));
+        Box::pin(self.run(budget)).await.into_answer()
+    }
+}

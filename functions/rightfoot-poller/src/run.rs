@@ -1,0 +1,257 @@
+//! One run over everything that is due.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use lambda_runtime::Diagnostic;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use inbox_aws::Fault;
+use inbox_aws::inbox::{Sweep, Waiting, Written};
+use inbox_core::event::{Event, Id};
+use inbox_core::inbox::{Desk, Recorded};
+use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
+use inbox_core::poll::Observation;
+use inbox_core::time::UnixMillis;
+use inbox_rightfoot::ApiError;
+
+use crate::Poller;
+
+/// What one run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Due items that it looked at.
+    pub due: usize,
+    /// Batches and schedules that it asked Rightfoot about.
+    pub asked: usize,
+    /// Events that it found and recorded.
+    pub found: usize,
+    /// Runs of schedules that it found.
+    pub runs_found: usize,
+    /// Batches of which all is known now.
+    pub settled: usize,
+    /// Batches that are past their deadline.
+    pub overdue: usize,
+    /// Submissions of which it is not known what became of them.
+    pub submissions_unknown: usize,
+    /// Schedules that do not run as they should.
+    pub schedule_alarms: usize,
+    /// Items that it could not deal with; they stay due.
+    pub failed: usize,
+    /// Due items that it did not get to: out of time, or Rightfoot lets us ask no more.
+    pub left: usize,
+    /// How long the item that is due for longest has waited, in seconds.
+    pub oldest_delay_secs: u64,
+    /// The first thing that went wrong and is ours to mend.
+    pub trouble: Option<Trouble>,
+}
+
+/// What went wrong and is ours to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// An AWS call failed.
+    #[error(transparent)]
+    Aws(#[from] Fault),
+    /// Rightfoot does not accept our key, or there is none.
+    #[error("{0}")]
+    Key(ApiError),
+    /// The run was cut off.
+    #[error("the run took longer than its budget")]
+    CutOff,
+}
+
+/// A run, while it is under way.
+pub(crate) struct Course {
+    run: Mutex<Run>,
+    stop_at: UnixMillis,
+    stopped: Mutex<bool>,
+}
+
+impl Poller {
+    /// One run, that which is due for longest first within a round of pages, until nothing is due, the budget is
+    /// used up, or Rightfoot lets us ask no more.
+    pub async fn run(&self, budget: Duration) -> Run {
+        let course = Course {
+            run: Mutex::default(),
+            stop_at: self.recorder.clock().now().plus(budget),
+            stopped: Mutex::new(false),
+        };
+        let end = Instant::now() + budget + Duration::from_millis(POLL_LINGER_MS);
+        // What is cut off here is as if the process had died: it is due again, and nothing is lost.
+        if timeout_at(end, Box::pin(self.sweep(&course))).await.is_err() {
+            course.note(Trouble::CutOff);
+        }
+        let run = course.run().clone();
+        run.report();
+        run
+    }
+
+    async fn sweep(&self, course: &Course) {
+        let mut sweep = Sweep::of(Desk::Poll);
+        while !sweep.is_exhausted() {
+            let now = self.recorder.clock().now();
+            let round = sweep.next_round(self.recorder.inbox(), now).await;
+            round.faults.into_iter().for_each(|fault| course.note(fault.into()));
+            let oldest = round.due.first().map_or(0, |oldest| now.since(oldest.due_at).as_secs());
+            let oldest_so_far = course.run().oldest_delay_secs;
+            course.run().oldest_delay_secs = oldest_so_far.max(oldest);
+            stream::iter(round.due)
+                .for_each_concurrent(POLL_CONCURRENCY, |waiting| Box::pin(self.look_after(waiting, course)))
+                .await;
+            if course.is_stopped() {
+                // As far as one more page of each shard tells.
+                let rest =
+                    sweep.next_round(self.recorder.inbox(), self.recorder.clock().now()).await.due.len();
+                course.run().left += rest;
+                return;
+            }
+        }
+    }
+
+    async fn look_after(&self, waiting: Waiting, course: &Course) {
+        if course.is_stopped() || self.recorder.clock().now() >= course.stop_at {
+            course.stop();
+            course.run().left += 1;
+            return;
+        }
+        course.run().due += 1;
+        let id = |prefix: &str| waiting.pk.strip_prefix(prefix);
+        let done = if let Some(batch_id) = id("rightfoot#batch#").and_then(Id::new) {
+            self.look_after_batch(&batch_id, course).await
+        } else if let Some(schedule_id) = id("rightfoot#schedule#").and_then(Id::new) {
+            self.look_after_schedule(&schedule_id, course).await
+        } else if let Some(submission_id) = id("rightfoot#submission#").and_then(|id| id.parse().ok()) {
+            self.look_after_submission(&submission_id, course).await
+        } else {
+            Err(Fault { action: "dynamodb:Query", cause: inbox_aws::Cause::Item }.into())
+        };
+        if let Err(trouble) = done {
+            tracing::warn!(target: "poll", pk = waiting.pk, %trouble, "failed");
+            course.run().failed += 1;
+            course.note(trouble);
+        }
+    }
+
+    /// Records what was found, and puts it on the queue. What stands already is as good: the webhook came, or
+    /// another run was faster.
+    pub(crate) async fn record(&self, event: &Event, course: &Course) -> Result<(), Trouble> {
+        let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
+        if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != Recorded::New {
+            return Ok(());
+        }
+        course.run().found += 1;
+        metrics::counter!("found_by_poll").increment(1);
+        tracing::info!(target: "poll", event_id = event.key().event_id(), "found");
+        // If it fails, the relay sends it.
+        if let Some(fault) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
+            course.note(fault.into());
+        }
+        Ok(())
+    }
+}
+
+impl Course {
+    pub(crate) fn run(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note(&self, trouble: Trouble) {
+        self.run().trouble.get_or_insert(trouble);
+    }
+
+    /// Somebody else has written in between: theirs stands, and the next run sees it.
+    pub(crate) fn written(&self, written: Written, count: impl FnOnce(&mut Run)) {
+        if written == Written::Applied {
+            count(&mut self.run());
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// What an answer of Rightfoot's means. One that is about our account and not about what was asked ends the
+    /// run: the others would hear the same.
+    pub(crate) fn observe<T>(&self, about: &Id, answer: Result<T, ApiError>) -> Observation<T> {
+        let error = match answer {
+            Ok(answer) => return Observation::Answered(answer),
+            Err(error) => error,
+        };
+        let observed = match &error {
+            ApiError::NotReady => return Observation::NotReady,
+            ApiError::Forbidden => Observation::Forbidden,
+            ApiError::Unauthorized | ApiError::NoKey => {
+                self.stop();
+                self.note(Trouble::Key(error.clone()));
+                Observation::Unauthorized
+            }
+            ApiError::RateLimited { retry_after } => {
+                self.stop();
+                Observation::RateLimited { retry_after: *retry_after }
+            }
+            ApiError::Unavailable(_)
+            | ApiError::Refused { .. }
+            | ApiError::Conflict
+            | ApiError::Broken(_) => Observation::Unanswered,
+        };
+        self.run().failed += 1;
+        metrics::counter!("poll_failed", "reason" => error.name()).increment(1);
+        tracing::warn!(target: "poll", about = about.as_str(), reason = error.name(), %error, "no answer");
+        observed
+    }
+}
+
+impl Run {
+    fn report(&self) {
+        metrics::counter!("polled").increment(self.asked as u64);
+        metrics::counter!("poll_left").increment(self.left as u64);
+        let delay_secs = u32::try_from(self.oldest_delay_secs).unwrap_or(u32::MAX);
+        metrics::histogram!("oldest_poll_delay").record(delay_secs);
+        let Self { due, asked, found, runs_found, settled, overdue, failed, left, .. } = *self;
+        let trouble = self.trouble.as_ref().map(tracing::field::display);
+        // A run with nothing to do is the rule: its line is for who looks closely, its metrics for everyone.
+        if due == 0 && trouble.is_none() {
+            tracing::debug!(target: "poll", due, left);
+        } else {
+            tracing::info!(target: "poll", due, asked, found, runs_found, settled, overdue, failed, left, trouble);
+        }
+    }
+
+    /// As the function answers.
+    pub(crate) fn into_answer(self) -> Result<Value, Diagnostic> {
+        match self.trouble {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(json!({
+                "due": self.due,
+                "asked": self.asked,
+                "found": self.found,
+                "runs_found": self.runs_found,
+                "settled": self.settled,
+                "overdue": self.overdue,
+                "submissions_unknown": self.submissions_unknown,
+                "schedule_alarms": self.schedule_alarms,
+                "failed": self.failed,
+                "left": self.left,
+                "oldest_delay_secs": self.oldest_delay_secs,
+            })),
+        }
+    }
+}
+
+/// What a failed run is called in Lambda's own report: names that alarms can rely on.
+impl From<Trouble> for Diagnostic {
+    fn from(trouble: Trouble) -> Self {
+        let error_type = match &trouble {
+            Trouble::Aws(_) => "AwsCallFailed",
+            Trouble::Key(_) => "RightfootUnauthorized",
+            Trouble::CutOff => "CutOff",
+        };
+        Self { error_type: error_type.to_owned(), error_message: trouble.to_string() }
+    }
+}

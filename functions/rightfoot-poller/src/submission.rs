@@ -1,0 +1,42 @@
+//! Looking after a submission of which it is not known what became of it: only its caller can repeat it.
+
+use std::time::Duration;
+
+use inbox_aws::inbox::Written;
+use inbox_core::delivery::Subject;
+use inbox_core::limits::SUBMISSION_DUE_SECS;
+use inbox_core::requests::submission::is_repeatable;
+
+use crate::Poller;
+use crate::run::{Course, Trouble};
+
+impl Poller {
+    pub(crate) async fn look_after_submission(
+        &self,
+        submission_id: &Subject,
+        course: &Course,
+    ) -> Result<(), Trouble> {
+        let inbox = self.recorder.inbox();
+        let Some(mut submission) = inbox.submission(submission_id).await? else { return Ok(()) };
+        let now = self.recorder.clock().now();
+        if !submission.tracking.is_due(now) {
+            return Ok(()); // the index lagged
+        }
+        let may_repeat = is_repeatable(submission.written_at, now);
+        let written = if may_repeat {
+            let polls = submission.polls.saturating_add(1);
+            let later = now.plus(Duration::from_secs(SUBMISSION_DUE_SECS));
+            inbox.put_off(&mut submission.tracking, polls, later).await?
+        } else {
+            inbox.give_up_submission(&submission, now).await?
+        };
+        if written == Written::Applied {
+            course.run().submissions_unknown += 1;
+            metrics::counter!("submission_unknown").increment(1);
+            let submission_id = submission_id.as_str();
+            let advice = if may_repeat { "repeat it" } else { "too late to repeat it" };
+            tracing::warn!(target: "poll", submission_id, advice, "outcome unknown");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Submits batches and schedules to Rightfoot with a freshly signed webhook URL, and has them watched by the
+//! poller. Invoked directly, with IAM as the gatekeeper: there is no route to it.
+
+mod refusal;
+mod submit;
+mod track;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::{Common, ConfigError, Env, cadence};
+use inbox_aws::inbox::Inbox;
+use inbox_aws::secrets::SecretCache;
+use inbox_core::delivery::Subject;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::poll::Cadence;
+use inbox_core::requests::{Request, read};
+use inbox_core::url_token::mint;
+use inbox_rightfoot::{Access, Account};
+
+pub use refusal::Refusal;
+
+/// What the function is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every function is told.
+    pub common: Common,
+    /// Where Rightfoot is asked, and with which key.
+    pub rightfoot: Access,
+    /// `POLL_…_SECS`: when the poller asks, and how long.
+    pub cadence: Cadence,
+    /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
+    pub url_key_secret_id: String,
+    /// `WEBHOOK_BASE_URL`: where the HTTP API answers.
+    pub webhook_base_url: String,
+}
+
+impl Config {
+    /// Reads it.
+    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            common: Common::read(env)?,
+            rightfoot: Access::read(env)?,
+            cadence: cadence(env)?,
+            url_key_secret_id: env.required("RIGHTFOOT_URL_KEY_SECRET_ID")?,
+            webhook_base_url: env.required("WEBHOOK_BASE_URL")?,
+        })
+    }
+}
+
+/// The function: built once per process.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    inbox: Inbox,
+    account: Account,
+    url_key: SecretCache,
+    webhook_base_url: String,
+    cadence: Cadence,
+    clock: Clock,
+}
+
+impl Requests {
+    /// Builds it. Nothing is called yet.
+    pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
+        Self {
+            inbox: clients.inbox(&config.common),
+            account: Account::new(&config.rightfoot, clients),
+            url_key: SecretCache::new(clients.secrets.clone(), &config.url_key_secret_id, KeyCodec::Utf8),
+            webhook_base_url: config.webhook_base_url.trim_end_matches('/').to_owned(),
+            cadence: config.cadence,
+            clock,
+        }
+    }
+
+    /// Loads both secrets: for the cold start.
+    pub async fn load_secrets(&self) {
+        tokio::join!(self.account.load_key(), self.url_key.load());
+    }
+
+    /// Does what is asked, and answers what came of it.
+    pub async fn handle(&self, request: &RawValue) -> Result<Value, Refusal> {
+        metrics::counter!("requested").increment(1);
+        // On the heap: with the SDK's calls inside it is too large to be moved about.
+        let done = Box::pin(self.act(request)).await;
+        match &done {
+            Ok((action, _)) => tracing::info!(target: "requests", action, outcome = "done"),
+            Err(refusal) => {
+                metrics::counter!("request_failed", "reason" => refusal.name()).increment(1);
+                tracing::warn!(target: "requests", outcome = refusal.name(), detail = refusal.detail());
+            }
+        }
+        done.map(|(_, answer)| answer)
+    }
+
+    async fn act(&self, request: &RawValue) -> Result<(&'static str, Value), Refusal> {
+        Ok(match read(request)? {
+            Request::SubmitBatch(batch) => ("submit_batch", self.submit_batch(&batch).await?),
+            Request::CreateSchedule(schedule) => ("create_schedule", self.create_schedule(&schedule).await?),
+            Request::TrackBatch(track) => ("track_batch", self.track_batch(&track).await?),
+            Request::TrackSchedule(track) => ("track_schedule", self.track_schedule(&track).await?),
+            Request::WebhookUrl { subject } => {
+                let url = self.webhook_url(&subject, &*self.keys().await?)?;
+                ("webhook_url", json!({"subject": subject.as_str(), "webhook_url": url}))
+            }
+        })
+    }
+
+    async fn keys(&self) -> Result<std::sync::Arc<Keys>, Refusal> {
+        self.url_key.current().await.ok_or(Refusal::NoUrlKey)
+    }
+
+    fn webhook_url(&self, subject: &Subject, keys: &Keys) -> Result<String, Refusal> {
+        let token = mint(subject, keys).ok_or(Refusal::NoUrlKey)?;
+        Ok(format!("{}/webhooks/rightfoot/{token}", self.webhook_base_url))
+    }
+}

@@ -1,0 +1,126 @@
+//! Why a request was not done, in words for its caller, and under names that a state machine can catch.
+
+use lambda_runtime::Diagnostic;
+
+use inbox_aws::Fault;
+use inbox_core::requests::InvalidRequest;
+use inbox_core::requests::submission::Kind;
+use inbox_rightfoot::ApiError;
+
+/// Why a request was not done. Says nothing of what was in it but the names of its fields and, where Rightfoot
+/// refused somebody, the caller's own ids (P8).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Something is wrong with the request; nothing was done.
+    #[error("{0}")]
+    Invalid(#[from] InvalidRequest),
+    /// The name of this submission was used for another one.
+    #[error(
+        "submission_id: another {} was submitted under this name; nothing was done. Repeat a submission with the very \
+         request that it was made with, or give a new one a new name",
+        .0.as_str()
+    )]
+    OtherSubmission(Kind),
+    /// It cannot be told whether it is the same submission.
+    #[error(
+        "submission_id: a submission of this name stands, and the URL key that it was made with is no longer accepted; \
+         nothing was done. Put that key back into the secret as its last element, and repeat the request"
+    )]
+    KeyGone,
+    /// It is too late to repeat the submission.
+    #[error(
+        "submission_id: what became of this submission is not known, and it is too old to be repeated: after 24 hours \
+         Rightfoot could make a second one of it. If Rightfoot knows it, call {action} with its id and this \
+         submission_id; if not, submit under a new name"
+    )]
+    TooLate {
+        /// The action that ends it.
+        action: &'static str,
+    },
+    /// It was sent, or may have been, and what became of it is not known.
+    #[error("what became of it is not known ({0}); repeat the very same request: it will not be done twice")]
+    OutcomeUnknown(ApiError),
+    /// A schedule was sent, and what became of it is not known.
+    #[error(
+        "what became of it is not known ({0}); repeat the very same request: if Rightfoot then knows the name, the \
+         schedule stands"
+    )]
+    ScheduleUnknown(ApiError),
+    /// It was not done, and can be later.
+    #[error("not done: {0}; repeat the very same request later")]
+    NotDone(ApiError),
+    /// Rightfoot refused it.
+    #[error(
+        "Rightfoot refused it (HTTP {status}); nothing was submitted, and the submission_id is free again{about}"
+    )]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Whom it is about.
+        about: String,
+    },
+    /// Rightfoot knows a schedule of this name.
+    #[error(
+        "name: Rightfoot has a schedule of this name. If it is the one that this submission made, call track_schedule \
+         with its id and this submission_id; if not, choose another name under a new submission_id"
+    )]
+    NameTaken,
+    /// There is no pending submission of this name.
+    #[error("submission_id: there is no submission of this name")]
+    NoSuchSubmission,
+    /// It is tracked already, with another value.
+    #[error("{0}: it is tracked already, with another value")]
+    TrackedOtherwise(&'static str),
+    /// No URL key was ever loaded.
+    #[error("the secret rightfoot-url-key cannot be loaded; nothing was done")]
+    NoUrlKey,
+    /// An AWS call failed.
+    #[error("{0}; repeat the very same request: it will not be done twice")]
+    Aws(#[from] Fault),
+}
+
+impl Refusal {
+    /// A stable name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "InvalidRequest",
+            Self::OtherSubmission(_) => "OtherSubmission",
+            Self::KeyGone => "UrlKeyGone",
+            Self::TooLate { .. } => "TooLateToRepeat",
+            Self::OutcomeUnknown(_) | Self::ScheduleUnknown(_) => "OutcomeUnknown",
+            Self::NotDone(ApiError::Unauthorized | ApiError::NoKey) => "RightfootUnauthorized",
+            Self::NotDone(_) => "RightfootUnavailable",
+            Self::Refused { .. } => "RightfootRefused",
+            Self::NameTaken => "ScheduleNameTaken",
+            Self::NoSuchSubmission => "NoSuchSubmission",
+            Self::TrackedOtherwise(_) => "TrackedOtherwise",
+            Self::NoUrlKey => "UrlKeyUnavailable",
+            Self::Aws(_) => "AwsCallFailed",
+        }
+    }
+
+    /// What a log line says besides: never whom it is about.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Self::Invalid(invalid) => Some(invalid.field.clone()),
+            Self::OutcomeUnknown(error) | Self::ScheduleUnknown(error) | Self::NotDone(error) => {
+                Some(error.name().to_owned())
+            }
+            Self::Refused { status, .. } => Some(status.to_string()),
+            Self::TrackedOtherwise(what) => Some((*what).to_owned()),
+            Self::Aws(fault) => Some(fault.to_string()),
+            Self::OtherSubmission(_)
+            | Self::KeyGone
+            | Self::TooLate { .. }
+            | Self::NameTaken
+            | Self::NoSuchSubmission
+            | Self::NoUrlKey => None,
+        }
+    }
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        Self { error_type: refusal.name().to_owned(), error_message: refusal.to_string() }
+    }
+}

@@ -1,0 +1,117 @@
+//! The stand-in for Lambda's own API: `Invoke`, for every function there is.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_runtime::Diagnostic;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::system::{INVOCATION, System};
+use crate::wire::mortal;
+
+/// The functions' names, as in AWS less the stack's.
+pub const FUNCTIONS: [&str; 5] =
+    ["event-relay", "fynapse-webhook", "rightfoot-poller", "rightfoot-requests", "rightfoot-webhook"];
+/// Largest payload of a synchronous invocation.
+const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
+
+/// What an invocation came to: what the function answered, or how it failed.
+type Invoked = Result<Value, Diagnostic>;
+
+/// The route of `Invoke`.
+pub fn routes(system: System) -> Router {
+    Router::new()
+        .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+        .layer(DefaultBodyLimit::max(PAYLOAD_MAX_BYTES))
+        .with_state(system)
+}
+
+async fn invoke(
+    State(system): State<System>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Response {
+    // A name may come as an ARN, with a version behind it.
+    let name =
+        name.rsplit("function:").next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
+    if !FUNCTIONS.contains(&name.as_str()) {
+        let message = format!("Function not found: {name}; here are {}", FUNCTIONS.join(", "));
+        return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message);
+    }
+    let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
+    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(&payload) else {
+        let message = "Could not parse request body into json";
+        return refused(StatusCode::BAD_REQUEST, "InvalidRequestContentException", message);
+    };
+    match headers.get("x-amz-invocation-type").and_then(|kind| kind.to_str().ok()) {
+        Some("DryRun") => empty(StatusCode::NO_CONTENT),
+        Some("Event") => {
+            tokio::spawn(async move { run(&system, &name, &payload).await });
+            empty(StatusCode::ACCEPTED)
+        }
+        _ => answer(run(&system, &name, &payload).await),
+    }
+}
+
+async fn run(system: &System, name: &str, payload: &RawValue) -> Invoked {
+    let done = mortal(call(system, name, payload)).await;
+    done.unwrap_or_else(|| Err(failure("Runtime.ExitError", "the process died")))
+}
+
+async fn call(system: &System, name: &str, payload: &RawValue) -> Invoked {
+    match name {
+        "event-relay" => system.relay.handle(INVOCATION).await.map_err(Into::into),
+        "rightfoot-poller" => system.poller.handle(INVOCATION).await,
+        "rightfoot-requests" => Ok(system.requests.handle(payload).await?),
+        _ => {
+            let request: ApiGatewayV2httpRequest = serde_json::from_str(payload.get())
+                .map_err(|_| failure("InvalidEvent", "not an event of an HTTP API, payload format 2.0"))?;
+            let functions = &system.functions;
+            let response = match name {
+                "fynapse-webhook" => functions.fynapse.handle(request).await,
+                _ => functions.rightfoot.handle(request).await,
+            };
+            serde_json::to_value(response).map_err(|_| failure("InvalidAnswer", "not JSON"))
+        }
+    }
+}
+
+fn failure(error_type: &str, error_message: &str) -> Diagnostic {
+    Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
+}
+
+/// As Lambda answers: 200 also for a function that failed, with a header that says so.
+fn answer(invoked: Invoked) -> Response {
+    let (error, payload) = match invoked {
+        Ok(payload) => (None, payload),
+        Err(error) => {
+            (Some("Unhandled"), json!({"errorType": error.error_type, "errorMessage": error.error_message}))
+        }
+    };
+    let mut response = Response::builder()
+        .header("content-type", "application/json")
+        .header("x-amz-executed-version", "$LATEST");
+    if let Some(error) = error {
+        response = response.header("x-amz-function-error", error);
+    }
+    response.body(Body::from(payload.to_string())).unwrap_or_default()
+}
+
+fn refused(status: StatusCode, error: &str, message: &str) -> Response {
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .header("x-amzn-errortype", error)
+        .body(Body::from(json!({"Type": "User", "Message": message}).to_string()))
+        .unwrap_or_default()
+}
+
+fn empty(status: StatusCode) -> Response {
+    Response::builder().status(status).body(Body::empty()).unwrap_or_default()
+}

@@ -1,0 +1,68 @@
+//! Answers that no document promises.
+
+use std::io;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use inbox_core::time::UnixMillis;
+
+use super::behaviour::Canned;
+use super::reply::Reply;
+
+const PIECE: &[u8] = &[b' '; 64 * 1024];
+const PIECES: usize = 1024;
+
+/// Answers in place of `honest`, which does what was asked only if it is awaited.
+pub(super) async fn answer(
+    canned: Canned,
+    honest: impl Future<Output = Response>,
+    now: UnixMillis,
+) -> Response {
+    match canned {
+        Canned::Status(status) => failure(status, now),
+        Canned::RetryAfter { status, secs } => {
+            let mut response = failure(status, now);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            response
+        }
+        Canned::Garbage => {
+            let html = HeaderValue::from_static("text/html");
+            ([(header::CONTENT_TYPE, html)], "<html>").into_response()
+        }
+        Canned::WrongShape => Reply::ok(&serde_json::json!({"balances": 7})).into_response(),
+        Canned::TooLarge => too_large(),
+        Canned::Hang => std::future::pending().await,
+        Canned::DropAfterApplying => {
+            honest.await;
+            failure(500, now)
+        }
+        Canned::CutShort => cut_short(honest.await).await,
+    }
+}
+
+fn failure(status: u16, now: UnixMillis) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Reply::error(status, "The request could not be served.", now).into_response()
+}
+
+/// A list of nothing but blanks: correct JSON, to the client that reads on.
+fn too_large() -> Response {
+    let head = std::iter::once(Bytes::from_static(br#"{"balances":["#));
+    let pieces = std::iter::repeat_n(Bytes::from_static(PIECE), PIECES);
+    let tail = std::iter::once(Bytes::from_static(b"]}"));
+    let body = head.chain(pieces).chain(tail).map(Ok::<_, io::Error>);
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], Body::from_stream(stream::iter(body))).into_response()
+}
+
+/// Announces the whole, sends half, and breaks off.
+async fn cut_short(honest: Response) -> Response {
+    let (mut parts, body) = honest.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let half = body.slice(..body.len() / 2);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let pieces = [Ok(half), Err(io::Error::from(io::ErrorKind::BrokenPipe))];
+    Response::from_parts(parts, Body::from_stream(stream::iter(pieces)))
+}

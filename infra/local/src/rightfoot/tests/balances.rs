@@ -1,0 +1,149 @@
+//! E3: rows, pages, and what comes before a batch is complete.
+
+use super::*;
+use crate::rightfoot::{BeforeCompletion, TokenParam};
+
+/// Five minutes, the default, and all rows are there.
+const READY: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn balances_are_answered_as_documented_and_to_the_last_digit() {
+    let rig = Rig::behaving(|behaviour| {
+        let told =
+            [("a0", "150.00"), ("a1", "-83.68"), ("a2", "null"), ("a3", "7"), ("a4", "1.50E+2"), ("a5", "?")];
+        behaviour.balances = told.map(|(id, text)| (id.to_owned(), text.to_owned())).into();
+    })
+    .await;
+    let batch_id = rig.submit(batch_of(6)).await;
+    rig.pass(READY);
+    let text = rig.text(&format!("/v1/balances?batchId={batch_id}")).await;
+    let row = |n: usize, balance: &str, at: &str, code: u32| {
+        format!(
+            r#"{{"authorizer_unique_id":"a{n}","balance":{balance},"timestamp":"2026-01-02T03:{at}Z","balance_status_code":{code},"status_code":{code}}}"#
+        )
+    };
+    let rows = [
+        row(0, "150.00", "04:55", 0),
+        row(1, "-83.68", "05:45", 0),
+        row(2, "null", "06:35", 3300),
+        row(3, "7", "07:25", 0),
+        row(4, "1.50E+2", "08:15", 0),
+        row(5, "null", "09:05", 9000),
+    ];
+    let expected = format!(
+        r#"{{"batch_id":"{batch_id}","total_processed":6,"balances":[{}],"has_more":false,"next_page_token":null}}"#,
+        rows.join(",")
+    );
+    assert_eq!(text, expected);
+    let seen = &rig.sim.batches()[0].rows;
+    assert_eq!((seen[4].balance.as_deref(), seen[5].balance.as_deref()), (Some("1.50E+2"), None));
+}
+
+#[tokio::test]
+async fn what_a_batch_finds_is_settled_when_it_begins() {
+    let rig = Rig::new().await;
+    let batch_id = rig.submit(batch_of(1)).await;
+    let before = rig.sim.batches();
+    rig.sim.change(|behaviour| {
+        behaviour.balances.insert("a0".to_owned(), "1".to_owned());
+        behaviour.processing = DAY;
+    });
+    assert_eq!(rig.sim.batches(), before);
+    rig.pass(READY);
+    assert_eq!(rig.get(&format!("/v1/balances?batchId={batch_id}")).await.1["total_processed"], 1);
+}
+
+#[tokio::test]
+async fn an_unknown_batch_is_404_and_none_is_400() {
+    let rig = Rig::new().await;
+    let (status, answer) = rig.get("/v1/balances?batchId=x").await;
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("NOT_FOUND")));
+    assert_eq!(rig.get("/v1/balances?batch_id=x").await.0, 400);
+    assert_eq!(rig.post("/v1/balances?batchId=x", "").await.0, 405);
+}
+
+#[tokio::test]
+async fn fifty_rows_are_a_page_and_a_hundred_at_most() {
+    let rig = Rig::new().await;
+    let batch_id = rig.submit(batch_of(120)).await;
+    rig.pass(READY);
+    for (limit, rows) in [("", 50), ("&limit=1", 1), ("&limit=100", 100)] {
+        let (_, page) = rig.get(&format!("/v1/balances?batchId={batch_id}{limit}")).await;
+        assert_eq!(
+            (page["balances"].as_array().unwrap().len(), &page["total_processed"]),
+            (rows, &json!(120))
+        );
+        assert_eq!((&page["has_more"], page["next_page_token"].is_string()), (&json!(true), true));
+    }
+    assert_eq!(rig.get(&format!("/v1/balances?batchId={batch_id}&limit=101")).await.0, 400);
+}
+
+/// The first row of page one, and of what follows under this name of the token.
+async fn second_page(rig: &Rig, batch_id: &str, name: &str) -> String {
+    let path = format!("/v1/balances?batchId={batch_id}&limit=2");
+    let (_, first) = rig.get(&path).await;
+    let token = first["next_page_token"].as_str().unwrap().replace('+', "%2B");
+    let (status, second) = rig.get(&format!("{path}&{name}={token}")).await;
+    assert_eq!(status, 200);
+    second["balances"][0]["authorizer_unique_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_page_token_is_taken_under_the_name_of_the_day_and_ignored_under_any_other() {
+    let rig = Rig::new().await;
+    let batch_id = rig.submit(batch_of(5)).await;
+    rig.pass(READY);
+    for (param, new, old) in [
+        (TokenParam::New, "a2", "a0"),
+        (TokenParam::Old, "a0", "a2"),
+        (TokenParam::Both, "a2", "a2"),
+        (TokenParam::Ignored, "a0", "a0"),
+    ] {
+        rig.sim.change(|behaviour| behaviour.token_param = param);
+        assert_eq!(second_page(&rig, &batch_id, "next_page_token").await, new, "{param:?}");
+        assert_eq!(second_page(&rig, &batch_id, "nextPageToken").await, old, "{param:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_pages_together_are_all_rows_once() {
+    let rig = Rig::new().await;
+    let batch_id = rig.submit(batch_of(7)).await;
+    rig.pass(READY);
+    let (mut token, mut ids, mut pages) = (String::new(), Vec::new(), 0);
+    loop {
+        let (_, page) = rig.get(&format!("/v1/balances?batchId={batch_id}&limit=3{token}")).await;
+        ids.extend(each(&page["balances"], "authorizer_unique_id").into_iter().map(str::to_owned));
+        pages += 1;
+        if page["has_more"] == false {
+            assert!(page["next_page_token"].is_null());
+            break;
+        }
+        token = format!("&next_page_token={}", page["next_page_token"].as_str().unwrap().replace('+', "%2B"));
+    }
+    assert_eq!((pages, ids), (3, (0..7).map(|n| format!("a{n}")).collect()));
+}
+
+#[tokio::test]
+async fn before_it_is_complete_a_batch_shows_what_the_switch_says() {
+    for (before, status, processed) in [
+        (BeforeCompletion::FewerRows, 200, json!(2)),
+        (BeforeCompletion::EmptyList, 200, json!(0)),
+        (BeforeCompletion::Accepted202, 202, json!(null)),
+        (BeforeCompletion::NotFound404, 404, json!(null)),
+        (BeforeCompletion::TooEarly425, 425, json!(null)),
+    ] {
+        let rig = Rig::behaving(|behaviour| behaviour.before_completion = before).await;
+        let path = format!("/v1/balances?batchId={}", rig.submit(batch_of(4)).await);
+        rig.pass(READY - Duration::from_millis(75_001));
+        let (heard, early) = rig.get(&path).await;
+        assert_eq!((heard, &early["total_processed"]), (status, &processed), "{before:?}");
+        if status == 200 {
+            let rows = early["balances"].as_array().unwrap().len();
+            assert_eq!((json!(rows), &early["has_more"]), (processed, &json!(false)), "{before:?}");
+        }
+        rig.pass(Duration::from_millis(75_001));
+        let (heard, whole) = rig.get(&path).await;
+        assert_eq!((heard, &whole["total_processed"]), (200, &json!(4)), "{before:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! The index of what is due: who has to look after what, and since when.
+
+use futures::stream::{self, StreamExt};
+
+use inbox_core::inbox::Desk;
+use inbox_core::limits::DUE_PAGE;
+use inbox_core::time::UnixMillis;
+
+use super::Inbox;
+use crate::Fault;
+use crate::item::{self, Item, number, text};
+
+/// The index of what is due.
+const INDEX: &str = "due";
+/// Partitions that are asked at the same time.
+const CONCURRENT_CALLS: usize = 10;
+
+/// The key of an item that the index says waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+    /// From when on something is to be done with it.
+    pub due_at: UnixMillis,
+}
+
+impl Waiting {
+    fn read(item: &Item) -> Option<Self> {
+        Some(Self {
+            pk: item::string(item, "pk")?.to_owned(),
+            sk: item::string(item, "sk")?.to_owned(),
+            due_at: UnixMillis(item::parsed(item, "due_at")?),
+        })
+    }
+}
+
+/// How far each partition of a desk has been read.
+#[derive(Debug)]
+pub struct Sweep {
+    left: Vec<(String, Option<Item>)>,
+    /// Whether what is not due yet is looked at as well.
+    ahead: bool,
+}
+
+/// One page of every partition that had more.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// What is due, that which is due for longest first.
+    pub due: Vec<Waiting>,
+    /// What is not due yet: only of a sweep that looks ahead.
+    pub later: Vec<Waiting>,
+    /// The reads that failed. Their partitions are left to the next run.
+    pub faults: Vec<Fault>,
+}
+
+impl Sweep {
+    /// Over what is due.
+    pub fn of(desk: Desk) -> Self {
+        Self { left: desk.shards().map(|shard| (shard, None)).collect(), ahead: false }
+    }
+
+    /// Over what is due, with a look at what is not due yet.
+    pub fn with_a_look_ahead(desk: Desk) -> Self {
+        Self { ahead: true, ..Self::of(desk) }
+    }
+
+    /// Whether everything was read.
+    pub fn is_exhausted(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Reads one page of every partition that has more.
+    pub async fn next_round(&mut self, inbox: &Inbox, now: UnixMillis) -> Round {
+        let until = (!self.ahead).then_some(now);
+        let pages: Vec<_> = stream::iter(std::mem::take(&mut self.left))
+            .map(async |(shard, start)| {
+                let page = inbox.page(&shard, until, start).await;
+                (shard, page)
+            })
+            .buffered(CONCURRENT_CALLS)
+            .collect()
+            .await;
+        let mut round = Round::default();
+        for (shard, page) in pages {
+            match page {
+                Ok((items, next)) => {
+                    let (due, later): (Vec<_>, Vec<_>) =
+                        items.into_iter().partition(|item| item.due_at <= now);
+                    // Sorted by time: behind the first that is not due there is none that is.
+                    self.left.extend(next.filter(|_| later.is_empty()).map(|next| (shard, Some(next))));
+                    round.due.extend(due);
+                    round.later.extend(later);
+                }
+                Err(fault) => round.faults.push(fault),
+            }
+        }
+        round.due.sort_by_key(|item| item.due_at);
+        round
+    }
+}
+
+impl Inbox {
+    /// One page of a partition of the index, that which is due for longest first, and where the next one starts.
+    async fn page(
+        &self,
+        shard: &str,
+        until: Option<UnixMillis>,
+        start: Option<Item>,
+    ) -> Result<(Vec<Waiting>, Option<Item>), Fault> {
+        let mut query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name(INDEX)
+            .key_condition_expression("due = :shard")
+            .expression_attribute_values(":shard", text(shard))
+            .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start);
+        if let Some(until) = until {
+            query = query
+                .key_condition_expression("due = :shard AND due_at <= :until")
+                .expression_attribute_values(":until", number(until.0));
+        }
+        let page = query.send().await.map_err(|error| Fault::of("dynamodb:Query", &error))?;
+        let waiting = page.items().iter().filter_map(Waiting::read).collect();
+        Ok((waiting, page.last_evaluated_key))
+    }
+}

@@ -1,0 +1,338 @@
+//! Submissions, and the beginning of watching what they made.
+//!
+//! ```text
+//!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen
+//!  poller            alarm: due_at+=15min if rev=seen and due      (outcome unknown: repeat it)
+//! ```
+//!
+//! Until the outcome is known the submission holds the URL that it was sent with, so that a repetition sends the
+//! same bytes. What was sent is not kept: a keyed fingerprint tells whether a repetition is one.
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use serde_json::Value;
+
+use inbox_core::delivery::Subject;
+use inbox_core::event::Id;
+use inbox_core::inbox::{Desk, parts_expiry, record_expiry, submission_pk};
+use inbox_core::limits::SUBMISSION_DUE_SECS;
+use inbox_core::poll::batch::{Thresholds, Tracked};
+use inbox_core::poll::schedule::Watched;
+use inbox_core::requests::submission::{Fingerprint, Kind};
+use inbox_core::time::UnixMillis;
+
+use super::tracked::{TRACKED, Tracking};
+use super::transaction::{self, Outcome};
+use super::{FIRST_REV, Inbox, Written, standing_item};
+use crate::Fault;
+use crate::item::{self, Item, VERSION, number, text};
+
+const SUBMITTED: &str = "submitted";
+/// Attempts at a conclusion that others get in the way of.
+const ATTEMPTS: usize = 4;
+
+/// A submission, as it is about to be written.
+#[derive(Clone, Debug)]
+pub struct NewSubmission {
+    /// The caller's name of it, and the subject of its URL.
+    pub submission_id: Subject,
+    /// What is asked for.
+    pub kind: Kind,
+    /// The URL that Rightfoot is given.
+    pub webhook_url: String,
+    /// Of the request.
+    pub fingerprint: Fingerprint,
+    /// The random id of this invocation.
+    pub call_id: String,
+}
+
+/// A submission, as it stands.
+#[derive(Clone)]
+pub struct Submission {
+    /// What is asked for.
+    pub kind: Kind,
+    /// The URL that it was sent with; `None` once the outcome is known.
+    pub webhook_url: Option<String>,
+    /// Of the request.
+    pub fingerprint: Fingerprint,
+    /// When it was first written.
+    pub written_at: UnixMillis,
+    /// How far it has come: due while the outcome is unknown.
+    pub tracking: Tracking,
+    /// How often it was looked at since.
+    pub polls: u64,
+    /// Whether it is known what became of it.
+    pub is_concluded: bool,
+    item: Item,
+}
+
+/// What became of writing a submission.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is new: nothing was ever sent under its name.
+    New(Submission),
+    /// One of that name stands.
+    Standing(Submission),
+}
+
+/// What became of beginning to watch something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// It is watched from now on.
+    Begun,
+    /// It was watched before.
+    Already,
+    /// It was watched before, with another value of this.
+    Differs(&'static str),
+}
+
+/// What a submission made, to be watched.
+#[derive(Clone, Debug)]
+pub enum Made<'a> {
+    /// A batch.
+    Batch(&'a Tracked),
+    /// A schedule.
+    Schedule(&'a Watched, &'a Thresholds),
+}
+
+impl Made<'_> {
+    fn id(&self) -> (&'static str, &Id) {
+        match self {
+            Self::Batch(tracked) => ("batch_id", &tracked.batch_id),
+            Self::Schedule(watched, _) => ("schedule_id", &watched.schedule_id),
+        }
+    }
+}
+
+impl Inbox {
+    /// Writes a submission before anything is sent, unless one of its name stands. One that Rightfoot refused
+    /// makes way: it made nothing.
+    pub async fn begin(&self, new: &NewSubmission, now: UnixMillis) -> Result<Begun, Fault> {
+        const PUT: &str = "dynamodb:PutItem";
+        let item = new_submission(new, now);
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item.clone()))
+            .condition_expression("attribute_not_exists(pk) OR attribute_exists(refused_at)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let stands = match put.send().await {
+            Ok(_) => item,
+            Err(error) => match standing_item(&error) {
+                Some(Some(old)) => old.clone(),
+                // An older endpoint does not send it along.
+                Some(None) => self.submission_item(&new.submission_id).await?.ok_or(Fault::item(PUT))?,
+                None => return Err(Fault::of(PUT, &error)),
+            },
+        };
+        let is_ours = item::string(&stands, "call_id") == Some(&new.call_id);
+        let submission = Submission::read(stands).ok_or(Fault::item(PUT))?;
+        Ok(if is_ours { Begun::New(submission) } else { Begun::Standing(submission) })
+    }
+
+    /// A submission by its name, by one strong read.
+    pub async fn submission(&self, submission_id: &Subject) -> Result<Option<Submission>, Fault> {
+        let item = self.submission_item(submission_id).await?;
+        item.map(|item| Submission::read(item).ok_or(Fault::item("dynamodb:GetItem"))).transpose()
+    }
+
+    async fn submission_item(&self, submission_id: &Subject) -> Result<Option<Item>, Fault> {
+        self.get(item::key(&submission_pk(submission_id.as_str()), SUBMITTED)).await
+    }
+
+    /// What was answered when the outcome became known.
+    pub async fn answer_of(&self, submission: &Submission) -> Result<Value, Fault> {
+        let json = self.load_document(&submission.item).await?;
+        serde_json::from_slice(&json).map_err(|_| Fault::item("dynamodb:GetItem"))
+    }
+
+    /// Rightfoot refused it: it made nothing, and its name is free again.
+    pub async fn refuse(&self, submission: &Submission, now: UnixMillis) -> Result<Written, Fault> {
+        self.close(submission, "refused_at", now).await
+    }
+
+    /// Rightfoot has forgotten it by now, and what became of it was never known.
+    pub async fn give_up_submission(
+        &self,
+        submission: &Submission,
+        now: UnixMillis,
+    ) -> Result<Written, Fault> {
+        self.close(submission, "given_up_at", now).await
+    }
+
+    async fn close(&self, submission: &Submission, how: &str, now: UnixMillis) -> Result<Written, Fault> {
+        let expression =
+            format!("SET rev = rev + :one, {how} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
+        let expires_at = record_expiry(now, self.retention_days);
+        let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
+        let tracking = &submission.tracking;
+        self.update(tracking.place().clone(), tracking.rev(), &expression, values).await
+    }
+
+    /// Writes down what became of a submission and begins to watch it, both or neither. If somebody concluded it
+    /// before, theirs stands. Returns the submission as it stands then.
+    pub async fn conclude(
+        &self,
+        submission_id: &Subject,
+        made: Made<'_>,
+        answer: &Value,
+        due_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Submission, Fault> {
+        let answer = self.store_document(answer, parts_expiry(now, self.retention_days)).await?;
+        let item = self.item_of(&made, due_at, now).await?;
+        for _ in 0..ATTEMPTS {
+            let stands = self.submission(submission_id).await?.ok_or(Fault::item("dynamodb:GetItem"))?;
+            if stands.is_concluded {
+                return Ok(stands);
+            }
+            let watched = self.get(place_of(&item)).await?;
+            let mut writes = vec![self.concluded(&stands, &made, &answer, now)?];
+            writes.extend(self.watching(item.clone(), watched.as_ref())?);
+            transaction::write(&self.db, writes).await?;
+        }
+        Err(Fault { action: transaction::WRITE, cause: crate::Cause::Service("Overtaken".to_owned()) })
+    }
+
+    /// Begins to watch what was not submitted here.
+    pub async fn watch(&self, made: Made<'_>, due_at: UnixMillis, now: UnixMillis) -> Result<Watch, Fault> {
+        let item = self.item_of(&made, due_at, now).await?;
+        for _ in 0..ATTEMPTS {
+            let watched = self.get(place_of(&item)).await?;
+            let Some(write) = self.watching(item.clone(), watched.as_ref())? else {
+                return Ok(watched.map_or(Watch::Already, |stands| compare(&stands, &item)));
+            };
+            if transaction::write(&self.db, vec![write]).await? == Outcome::Applied {
+                return Ok(Watch::Begun);
+            }
+        }
+        Err(Fault { action: transaction::WRITE, cause: crate::Cause::Service("Overtaken".to_owned()) })
+    }
+
+    async fn item_of(&self, made: &Made<'_>, due_at: UnixMillis, now: UnixMillis) -> Result<Item, Fault> {
+        match made {
+            Made::Batch(tracked) => self.batch_item(tracked, due_at, now).await,
+            Made::Schedule(watched, thresholds) => self.schedule_item(watched, thresholds, due_at).await,
+        }
+    }
+
+    /// The write that begins to watch something; `None` if it is watched. A batch that the poller took for a
+    /// schedule's run, before it was known that it was submitted by itself, is one no longer.
+    fn watching(&self, mut item: Item, stands: Option<&Item>) -> Result<Option<TransactWriteItem>, Fault> {
+        let Some(stands) = stands else { return self.put_new(item).map(Some) };
+        let is_mistaken = stands.contains_key("schedule_id") && !item.contains_key("schedule_id");
+        if !is_mistaken {
+            return Ok(None);
+        }
+        let seen: u64 = item::parsed(stands, "rev").ok_or(Fault::item("dynamodb:GetItem"))?;
+        item.insert("rev".to_owned(), number(seen.saturating_add(1)));
+        let put = aws_sdk_dynamodb::types::Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("rev = :seen")
+            .expression_attribute_values(":seen", number(seen))
+            .build();
+        Ok(Some(TransactWriteItem::builder().put(put.map_err(|_| Fault::item(transaction::WRITE))?).build()))
+    }
+
+    fn concluded(
+        &self,
+        submission: &Submission,
+        made: &Made<'_>,
+        answer: &Item,
+        now: UnixMillis,
+    ) -> Result<TransactWriteItem, Fault> {
+        let (name, id) = made.id();
+        let mut update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(submission.tracking.place().clone()))
+            .condition_expression("rev = :seen")
+            .expression_attribute_values(":seen", number(submission.tracking.rev()))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":at", number(record_expiry(now, self.retention_days).0))
+            .expression_attribute_values(":id", text(id.as_str()));
+        let mut sets = format!("SET rev = rev + :one, done_at = :now, expires_at = :at, {name} = :id");
+        for (index, (name, value)) in answer.iter().enumerate() {
+            sets.push_str(&format!(", #a{index} = :a{index}"));
+            update = update
+                .expression_attribute_names(format!("#a{index}"), name)
+                .expression_attribute_values(format!(":a{index}"), value.clone());
+        }
+        let update = update.update_expression(format!("{sets} REMOVE due, due_at, webhook_url")).build();
+        Ok(TransactWriteItem::builder().update(update.map_err(|_| Fault::item(transaction::WRITE))?).build())
+    }
+}
+
+impl Submission {
+    fn read(item: Item) -> Option<Self> {
+        Some(Self {
+            kind: Kind::from_name(item::string(&item, "kind")?)?,
+            webhook_url: item::string(&item, "webhook_url").map(str::to_owned),
+            fingerprint: Fingerprint {
+                mac: item::string(&item, "fingerprint")?.to_owned(),
+                key: item::string(&item, "fingerprint_key")?.to_owned(),
+            },
+            written_at: UnixMillis(item::parsed(&item, "written_at")?),
+            tracking: Tracking::read(&item)?,
+            polls: item::parsed(&item, "polls")?,
+            is_concluded: item.contains_key("done_at"),
+            item,
+        })
+    }
+
+    /// What it made, once that is known.
+    pub fn made(&self) -> Option<Id> {
+        let name = match self.kind {
+            Kind::Batch => "batch_id",
+            Kind::Schedule => "schedule_id",
+        };
+        item::string(&self.item, name).and_then(Id::new)
+    }
+}
+
+/// The URL is a credential.
+impl std::fmt::Debug for Submission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Submission({:?}, concluded: {})", self.kind, self.is_concluded)
+    }
+}
+
+fn new_submission(new: &NewSubmission, now: UnixMillis) -> Item {
+    let pk = submission_pk(new.submission_id.as_str());
+    let due_at = now.plus(std::time::Duration::from_secs(SUBMISSION_DUE_SECS));
+    let mut item = item::key(&pk, SUBMITTED);
+    let attributes: [(&str, AttributeValue); 12] = [
+        ("v", number(VERSION)),
+        ("kind", text(new.kind.as_str())),
+        ("subject", text(new.submission_id.as_str())),
+        ("webhook_url", text(&new.webhook_url)),
+        ("fingerprint", text(&new.fingerprint.mac)),
+        ("fingerprint_key", text(&new.fingerprint.key)),
+        ("call_id", text(&new.call_id)),
+        ("written_at", number(now.0)),
+        ("rev", number(FIRST_REV)),
+        ("polls", number(0)),
+        ("due", text(Desk::Poll.shard(&pk))),
+        ("due_at", number(due_at.0)),
+    ];
+    item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));
+    item
+}
+
+fn place_of(item: &Item) -> Item {
+    item::key(item::string(item, "pk").unwrap_or_default(), TRACKED)
+}
+
+/// Whether what stands is what was asked for, as far as that was said.
+fn compare(stands: &Item, asked: &Item) -> Watch {
+    for name in ["expected", "subject", "schedule_id"] {
+        let differs = asked.get(name).is_some_and(|value| stands.get(name) != Some(value));
+        if differs {
+            return Watch::Differs(name);
+        }
+    }
+    Watch::Already
+}

@@ -1,0 +1,418 @@
+//! What is watched: batches, the runs of schedules, and schedules.
+//!
+//! ```text
+//!  poller    put off: rev+1, polls+1, due_at=later if rev=seen and due ── ask ── record ── settle if rev=seen+1
+//! ```
+//!
+//! An item is put off before Rightfoot is asked: what makes a run die comes back later and not first, and of two
+//! runs at the same item only one asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
+
+use inbox_core::delivery::Subject;
+use inbox_core::event::{Id, batch_pk};
+use inbox_core::inbox::{Desk, parts_expiry, record_expiry, schedule_pk};
+use inbox_core::poll::Cadence;
+use inbox_core::poll::batch::{Thresholds, Tracked};
+use inbox_core::poll::schedule::{KnownAs, Plan, Watched};
+use inbox_core::providers::alerted;
+use inbox_core::time::{UnixMillis, UnixSecs};
+
+use super::transaction::{self, Outcome};
+use super::{FIRST_REV, Inbox, Written, documents};
+use crate::Fault;
+use crate::item::{self, Item, Record, VERSION, number, text};
+
+/// The place of what is watched in its story.
+pub(crate) const TRACKED: &str = "tracked";
+const EFFECT: &str = "effect#alert#";
+
+/// How far an item that is watched has come: what every write to it names.
+#[derive(Clone, Debug)]
+pub struct Tracking {
+    place: Item,
+    rev: u64,
+    /// When it is due; `None` if nothing more is to be done with it.
+    pub due_at: Option<UnixMillis>,
+}
+
+impl Tracking {
+    pub(super) fn read(item: &Item) -> Option<Self> {
+        Some(Self {
+            place: item::key(item::string(item, "pk")?, item::string(item, "sk")?),
+            rev: item::parsed(item, "rev")?,
+            due_at: item.contains_key("due").then(|| item::parsed(item, "due_at")).flatten().map(UnixMillis),
+        })
+    }
+
+    pub(super) const fn place(&self) -> &Item {
+        &self.place
+    }
+
+    pub(super) const fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    /// Whether it is due: the index may lag behind the item.
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.due_at.is_some_and(|due_at| due_at <= now)
+    }
+}
+
+/// All that is known about a batch.
+#[derive(Clone, Debug)]
+pub struct BatchStory {
+    /// What is watched. Whom Rightfoot refused is not read yet: see [`Inbox::refused`].
+    pub tracked: Tracked,
+    /// How far it has come.
+    pub tracking: Tracking,
+    /// When its completion was recorded.
+    pub completed_at: Option<UnixMillis>,
+    refused: Option<Item>,
+    alerts: Vec<Record>,
+    effects: BTreeSet<Id>,
+}
+
+/// All that is known about a schedule.
+#[derive(Clone, Debug)]
+pub struct ScheduleStory {
+    /// What is watched.
+    pub watched: Watched,
+    /// How far it has come.
+    pub tracking: Tracking,
+    thresholds: Item,
+}
+
+impl Inbox {
+    /// The story of a batch, by one strong query; `None` if it is not watched.
+    pub async fn batch_story(&self, batch_id: &Id) -> Result<Option<BatchStory>, Fault> {
+        const QUERY: &str = "dynamodb:Query";
+        let mut pages = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(batch_pk(batch_id)))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let (mut watched, mut completed_at, mut alerts, mut effects) =
+            (None, None, Vec::new(), BTreeSet::new());
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| Fault::of(QUERY, &error))?;
+            match item::string(&item, "sk").unwrap_or_default() {
+                TRACKED => watched = Some(item),
+                "completed" => completed_at = item::parsed(&item, "received_at").map(UnixMillis),
+                sk => match sk.strip_prefix(EFFECT) {
+                    Some(authorizer) => effects.extend(Id::new(authorizer)),
+                    None => alerts.push(Record::read(&item).ok_or(Fault::item(QUERY))?),
+                },
+            }
+        }
+        let Some(item) = watched else { return Ok(None) };
+        let (tracked, tracking) =
+            read_batch(batch_id, &item).zip(Tracking::read(&item)).ok_or(Fault::item(QUERY))?;
+        let refused = documents::is_in(&item).then_some(item);
+        Ok(Some(BatchStory { tracked, tracking, completed_at, refused, alerts, effects }))
+    }
+
+    /// Whom Rightfoot refused when the batch was submitted.
+    pub async fn refused(&self, story: &BatchStory) -> Result<BTreeSet<Id>, Fault> {
+        match &story.refused {
+            Some(item) => self.load_ids(item).await,
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// Whose alert a webhook has told, or has had its effect.
+    pub async fn alerted(&self, story: &BatchStory) -> Result<BTreeSet<Id>, Fault> {
+        let mut all = story.effects.clone();
+        for record in &story.alerts {
+            all.extend(alerted(&self.payload_of(record).await?));
+        }
+        Ok(all)
+    }
+
+    /// What is known about a schedule, by one strong read; `None` if it is not watched.
+    pub async fn schedule_story(&self, schedule_id: &Id) -> Result<Option<ScheduleStory>, Fault> {
+        let Some(item) = self.get(item::key(&schedule_pk(schedule_id), TRACKED)).await? else {
+            return Ok(None);
+        };
+        let (watched, tracking) = read_schedule(schedule_id, &item)
+            .zip(Tracking::read(&item))
+            .ok_or(Fault::item("dynamodb:GetItem"))?;
+        Ok(Some(ScheduleStory { watched, tracking, thresholds: item }))
+    }
+
+    /// The thresholds of a schedule.
+    pub async fn thresholds(&self, story: &ScheduleStory) -> Result<Thresholds, Fault> {
+        self.load_thresholds(&story.thresholds).await
+    }
+
+    /// Which of these batches are watched, and as what. One whose completion came by another URL than
+    /// `subject`'s is none of that schedule's runs, watched or not.
+    pub async fn known(
+        &self,
+        batches: &BTreeSet<Id>,
+        subject: Option<&Subject>,
+    ) -> Result<BTreeMap<Id, KnownAs>, Fault> {
+        let mut known = BTreeMap::new();
+        let batches: Vec<_> = batches.iter().collect();
+        // Two keys each, and a hundred in a call.
+        for some in batches.chunks(50) {
+            let keys = some
+                .iter()
+                .flat_map(|batch| [TRACKED, "completed"].map(|sk| item::key(&batch_pk(batch), sk)));
+            for item in self.get_many(keys.collect()).await? {
+                let batch_id = item::string(&item, "pk").and_then(|pk| pk.strip_prefix("rightfoot#batch#"));
+                let Some(batch_id) = batch_id.and_then(Id::new) else { continue };
+                if item::string(&item, "sk") == Some(TRACKED) {
+                    let schedule_id = item::string(&item, "schedule_id").and_then(Id::new);
+                    known.insert(batch_id, schedule_id.map_or(KnownAs::OnDemand, KnownAs::Run));
+                } else if let (Some(ours), Some(theirs)) = (subject, item::string(&item, "subject"))
+                    && ours.as_str() != theirs
+                {
+                    known.entry(batch_id).or_insert(KnownAs::OnDemand);
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    async fn get_many(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
+        const GET: &str = "dynamodb:BatchGetItem";
+        let mut found = Vec::new();
+        // What DynamoDB does not get to is asked for again, a few times.
+        for _ in 0..5 {
+            if keys.is_empty() {
+                return Ok(found);
+            }
+            let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let read =
+                self.db.batch_get_item().request_items(&self.table, request.map_err(|_| Fault::item(GET))?);
+            let mut answer = read.send().await.map_err(|error| Fault::of(GET, &error))?;
+            found.extend(
+                answer.responses.take().and_then(|mut all| all.remove(&self.table)).unwrap_or_default(),
+            );
+            let left = answer.unprocessed_keys().and_then(|tables| tables.get(&self.table));
+            keys = left.map(|left| left.keys().to_vec()).unwrap_or_default();
+        }
+        Err(Fault { action: GET, cause: crate::Cause::Answer })
+    }
+
+    /// Puts an item off until then, counted as the nth poll: after it, the caller may ask. The next write names
+    /// what comes back.
+    pub async fn put_off(
+        &self,
+        tracking: &mut Tracking,
+        polls: u64,
+        until: UnixMillis,
+    ) -> Result<Written, Fault> {
+        let written = self
+            .update(
+                tracking.place.clone(),
+                tracking.rev,
+                "SET rev = rev + :one, polls = :polls, due_at = :later",
+                [(":one", number(1)), (":polls", number(polls)), (":later", number(until.0))],
+            )
+            .await?;
+        if written == Written::Applied {
+            tracking.rev += 1;
+            tracking.due_at = Some(until);
+        }
+        Ok(written)
+    }
+
+    /// Moves the time at which an item is due.
+    pub async fn postpone(&self, tracking: &Tracking, until: UnixMillis) -> Result<Written, Fault> {
+        let values = [(":one", number(1)), (":later", number(until.0))];
+        self.update(tracking.place.clone(), tracking.rev, "SET rev = rev + :one, due_at = :later", values)
+            .await
+    }
+
+    /// Nothing more is to be known about it.
+    pub async fn settle(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
+        self.end(tracking, "SET rev = rev + :one, done_at = :now, expires_at = :at REMOVE due, due_at", now)
+            .await
+    }
+
+    /// Nothing more can be known about it (P9).
+    pub async fn give_up_waiting(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
+        self.end(
+            tracking,
+            "SET rev = rev + :one, overdue_at = :now, expires_at = :at REMOVE due, due_at",
+            now,
+        )
+        .await
+    }
+
+    async fn end(&self, tracking: &Tracking, expression: &str, now: UnixMillis) -> Result<Written, Fault> {
+        let expires_at = record_expiry(now, self.retention_days);
+        let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
+        self.update(tracking.place.clone(), tracking.rev, expression, values).await
+    }
+
+    /// Watches new runs of a schedule, and moves on what was seen of it: all of it or nothing.
+    pub async fn track_runs(
+        &self,
+        schedule: &ScheduleStory,
+        plan: &Plan,
+        next: UnixMillis,
+        cadence: &Cadence,
+        now: UnixMillis,
+    ) -> Result<Written, Fault> {
+        let mut writes = vec![self.seen_of(schedule, plan, next)?];
+        for run in &plan.runs {
+            let tracked = Tracked {
+                batch_id: run.batch_id.clone(),
+                subject: schedule.watched.subject.clone(),
+                schedule_id: Some(schedule.watched.schedule_id.clone()),
+                expected: run.expected,
+                failed: BTreeSet::new(),
+                deadline: now.plus(cadence.deadline),
+                polls: 0,
+            };
+            let mut item = new_batch(&tracked, now, now);
+            item.insert("run_at".to_owned(), number(run.run_at.0));
+            writes.push(self.put_new(item)?);
+        }
+        match transaction::write(&self.db, writes).await? {
+            Outcome::Applied => Ok(Written::Applied),
+            Outcome::Refused(_) => Ok(Written::Overtaken),
+        }
+    }
+
+    fn seen_of(
+        &self,
+        schedule: &ScheduleStory,
+        plan: &Plan,
+        next: UnixMillis,
+    ) -> Result<TransactWriteItem, Fault> {
+        let mut sets = vec!["rev = rev + :one", "due_at = :next"];
+        let mut update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(schedule.tracking.place.clone()))
+            .condition_expression("rev = :seen AND attribute_exists(due)")
+            .expression_attribute_values(":seen", number(schedule.tracking.rev))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":next", number(next.0));
+        if let Some(last) = plan.last_run_seen {
+            sets.push("last_run_seen = :last");
+            update = update.expression_attribute_values(":last", number(last.0));
+        }
+        if plan.is_settled {
+            sets.push("polls = :zero");
+            update = update.expression_attribute_values(":zero", number(0));
+        }
+        let update = update.update_expression(format!("SET {}", sets.join(", "))).build();
+        Ok(TransactWriteItem::builder().update(update.map_err(|_| Fault::item(transaction::WRITE))?).build())
+    }
+
+    pub(super) fn put_new(&self, item: Item) -> Result<TransactWriteItem, Fault> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        Ok(TransactWriteItem::builder().put(put.map_err(|_| Fault::item(transaction::WRITE))?).build())
+    }
+
+    /// The item of a batch that is watched from now on.
+    pub(super) async fn batch_item(
+        &self,
+        tracked: &Tracked,
+        due_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Item, Fault> {
+        let mut item = new_batch(tracked, due_at, now);
+        if !tracked.failed.is_empty() {
+            let expire_at = parts_expiry(now, self.retention_days);
+            item.extend(self.store_ids(&tracked.failed, expire_at).await?);
+        }
+        Ok(item)
+    }
+
+    /// The item of a schedule that is watched from now on.
+    pub(super) async fn schedule_item(
+        &self,
+        watched: &Watched,
+        thresholds: &Thresholds,
+        due_at: UnixMillis,
+    ) -> Result<Item, Fault> {
+        let mut item = new_schedule(watched, due_at);
+        // They are read until the last run is settled.
+        let UnixSecs(expire_at) = parts_expiry(watched.end(), self.retention_days);
+        item.extend(self.store_thresholds(thresholds, UnixSecs(expire_at)).await?);
+        Ok(item)
+    }
+}
+
+fn new_batch(tracked: &Tracked, due_at: UnixMillis, now: UnixMillis) -> Item {
+    let mut item = new_item(&batch_pk(&tracked.batch_id), tracked.subject.as_ref(), due_at, tracked.polls);
+    let mut set = |name: &str, value| item.insert(name.to_owned(), value);
+    set("expected", number(tracked.expected));
+    set("deadline_at", number(tracked.deadline.0));
+    set("tracked_at", number(now.0));
+    if let Some(schedule_id) = &tracked.schedule_id {
+        set("schedule_id", text(schedule_id.as_str()));
+    }
+    item
+}
+
+fn new_schedule(watched: &Watched, due_at: UnixMillis) -> Item {
+    let mut item =
+        new_item(&schedule_pk(&watched.schedule_id), watched.subject.as_ref(), due_at, watched.polls);
+    let mut set = |name: &str, value| item.insert(name.to_owned(), value);
+    set("probes", AttributeValue::L(watched.probes.iter().map(|probe| text(probe.as_str())).collect()));
+    set("since", number(watched.since.0));
+    set("interval_secs", number(watched.interval.as_secs()));
+    set("schedule_expires_at", number(watched.expires_at.0));
+    item
+}
+
+fn new_item(pk: &str, subject: Option<&Subject>, due_at: UnixMillis, polls: u64) -> Item {
+    let mut item = item::key(pk, TRACKED);
+    let mut set = |name: &str, value| item.insert(name.to_owned(), value);
+    set("v", number(VERSION));
+    set("rev", number(FIRST_REV));
+    set("polls", number(polls));
+    set("due", text(Desk::Poll.shard(pk)));
+    set("due_at", number(due_at.0));
+    if let Some(subject) = subject {
+        set("subject", text(subject.as_str()));
+    }
+    item
+}
+
+fn read_batch(batch_id: &Id, item: &Item) -> Option<Tracked> {
+    Some(Tracked {
+        batch_id: batch_id.clone(),
+        subject: subject_of(item),
+        schedule_id: item::string(item, "schedule_id").and_then(Id::new),
+        expected: item::parsed(item, "expected")?,
+        failed: BTreeSet::new(),
+        deadline: UnixMillis(item::parsed(item, "deadline_at")?),
+        polls: item::parsed(item, "polls")?,
+    })
+}
+
+fn read_schedule(schedule_id: &Id, item: &Item) -> Option<Watched> {
+    Some(Watched {
+        schedule_id: schedule_id.clone(),
+        subject: subject_of(item),
+        probes: item::strings(item, "probes")?.into_iter().map(Id::new).collect::<Option<_>>()?,
+        since: UnixMillis(item::parsed(item, "since")?),
+        last_run_seen: item::parsed(item, "last_run_seen").map(UnixMillis),
+        interval: Duration::from_secs(item::parsed(item, "interval_secs")?),
+        expires_at: UnixMillis(item::parsed(item, "schedule_expires_at")?),
+        polls: item::parsed(item, "polls")?,
+    })
+}
+
+fn subject_of(item: &Item) -> Option<Subject> {
+    item::string(item, "subject")?.parse().ok()
+}

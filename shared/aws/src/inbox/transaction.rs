@@ -1,0 +1,52 @@
+//! Several writes, all of them or none.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+
+use crate::{Cause, Fault};
+
+/// It needs the permissions of the writes in it.
+pub(super) const WRITE: &str = "dynamodb:TransactWriteItems";
+
+/// Pauses before another attempt at a transaction that met another one. The SDK makes none itself.
+const PAUSES_MS: [u64; 4] = [40, 80, 160, 320];
+
+/// What a transaction came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All was written.
+    Applied,
+    /// A condition did not hold, and nothing was written: of each write, whether it was its own condition.
+    Refused(Vec<bool>),
+}
+
+/// Writes. On a fault the outcome is unknown.
+pub(super) async fn write(db: &Client, writes: Vec<TransactWriteItem>) -> Result<Outcome, Fault> {
+    let mut pauses = PAUSES_MS.into_iter();
+    loop {
+        let error = match db.transact_write_items().set_transact_items(Some(writes.clone())).send().await {
+            Ok(_) => return Ok(Outcome::Applied),
+            Err(error) => error,
+        };
+        let Some(codes) = reasons(error.as_service_error()) else { return Err(Fault::of(WRITE, &error)) };
+        if codes.iter().any(|code| code == "ConditionalCheckFailed") {
+            return Ok(Outcome::Refused(codes.iter().map(|code| code == "ConditionalCheckFailed").collect()));
+        }
+        let Some(pause_ms) = pauses.next() else {
+            let code = codes.into_iter().find(|code| code != "None").unwrap_or_default();
+            return Err(Fault { action: WRITE, cause: Cause::Service(code) });
+        };
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    }
+}
+
+/// Why each write was not made, if the transaction was cancelled.
+fn reasons(error: Option<&TransactWriteItemsError>) -> Option<Vec<String>> {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error else { return None };
+    let code =
+        |reason: &aws_sdk_dynamodb::types::CancellationReason| reason.code().unwrap_or("None").to_owned();
+    Some(cancelled.cancellation_reasons().iter().map(code).collect())
+}

@@ -1,0 +1,82 @@
+//! Recording an event and putting it on the queue: the same for who was told and who found out.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use inbox_core::event::Event;
+use inbox_core::inbox::Recorded;
+use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
+use inbox_core::message::{Head, compose};
+
+use crate::Fault;
+use crate::clock::Clock;
+use crate::inbox::{Inbox, Written};
+use crate::queue::{Queue, SEND};
+
+/// Records events in an inbox and puts them on a queue.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    inbox: Inbox,
+    queue: Queue,
+    clock: Clock,
+}
+
+impl Recorder {
+    /// Records into this inbox, and sends to this queue.
+    pub fn new(inbox: Inbox, queue: Queue, clock: Clock) -> Self {
+        Self { inbox, queue, clock }
+    }
+
+    /// The inbox.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Records an event, if it is new. On a fault the outcome is unknown.
+    pub async fn record(&self, event: &Event, deadline: Instant) -> Result<Recorded, Fault> {
+        let delivery_id = Uuid::new_v4().simple().to_string();
+        within(deadline, "dynamodb:PutItem", self.inbox.record(event, &delivery_id)).await
+    }
+
+    /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
+    /// relay sends it: for the caller it is the same. Returns the AWS call that failed, if one did.
+    pub async fn enqueue(&self, event: &Event, deadline: Instant) -> Option<Fault> {
+        let now = Instant::now();
+        let provider = event.key().provider().as_str();
+        if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
+            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            return Some(Fault::timeout(SEND));
+        }
+        let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
+        let message = compose(Head::of(event), Some(event.proven().body()));
+        if let Err(fault) = within(send_by, SEND, self.queue.send(&message)).await {
+            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            return Some(fault);
+        }
+        let mark = self.inbox.mark_new(event.key(), self.clock.now());
+        match within(send_by, "dynamodb:UpdateItem", mark).await {
+            Ok(Written::Applied) => None,
+            Ok(Written::Overtaken) => {
+                metrics::counter!("late_mark", "provider" => provider).increment(1);
+                None
+            }
+            Err(fault) => Some(fault),
+        }
+    }
+}
+
+/// The first of the action's own end and the deadline. After the deadline its outcome is unknown.
+pub(crate) async fn within<T>(
+    deadline: Instant,
+    action: &'static str,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    timeout_at(deadline, work).await.unwrap_or(Err(Fault::timeout(action)))
+}

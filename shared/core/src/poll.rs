@@ -1,0 +1,114 @@
+//! Finding what no webhook told (design, 7): what to ask Rightfoot, and what its answers mean.
+//!
+//! Everything is a function of a story (what the table knows), an observation (what the API answered) and the
+//! time. `rightfoot-poller` carries out what is decided here: [`batch`] for batches and the runs of schedules,
+//! [`schedule`] for finding those runs, [`paging`] for reading lists to their end.
+
+pub mod batch;
+pub mod paging;
+pub mod schedule;
+
+use std::time::Duration;
+
+use crate::limits::{
+    POLL_DEADLINE_SECS, POLL_EVERY_SECS, POLL_FIRST_SECS, POLL_GRACE_SECS, POLL_SLOWEST_FACTOR,
+};
+use crate::time::UnixMillis;
+
+/// When to ask, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cadence {
+    /// From a submission to the first poll, and from a schedule's run to the search for it.
+    pub first: Duration,
+    /// Between two polls at first; it grows to three times that.
+    pub every: Duration,
+    /// From a run's completion until no webhook is to be expected any more.
+    pub grace: Duration,
+    /// From a submission until it is overdue.
+    pub deadline: Duration,
+}
+
+impl Default for Cadence {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(POLL_FIRST_SECS),
+            every: Duration::from_secs(POLL_EVERY_SECS),
+            grace: Duration::from_secs(POLL_GRACE_SECS),
+            deadline: Duration::from_secs(POLL_DEADLINE_SECS),
+        }
+    }
+}
+
+impl Cadence {
+    /// When to ask again after so many polls: later and later, up to three times [`Cadence::every`].
+    pub fn again(&self, now: UnixMillis, polls: u64) -> UnixMillis {
+        let factor = u32::try_from(polls.saturating_add(1)).unwrap_or(u32::MAX).min(POLL_SLOWEST_FACTOR);
+        now.plus(self.every.saturating_mul(factor))
+    }
+}
+
+/// What came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation<T> {
+    /// This.
+    Answered(T),
+    /// Rightfoot says that it is not ready, or knows nothing of it yet.
+    NotReady,
+    /// Rightfoot does not let us see this one.
+    Forbidden,
+    /// Rightfoot does not let us see anything: ours to fix.
+    Unauthorized,
+    /// Not so fast.
+    RateLimited {
+        /// When we may ask again.
+        retry_after: Option<Duration>,
+    },
+    /// No answer, a failure, or one that cannot be read: nothing is known.
+    Unanswered,
+}
+
+impl<T> Observation<T> {
+    /// Whether Rightfoot has answered the question, be it to our liking or not. Only then can anything be
+    /// overdue (P9).
+    pub const fn is_answer(&self) -> bool {
+        match self {
+            Self::Answered(_) | Self::NotReady | Self::Forbidden => true,
+            Self::Unauthorized | Self::RateLimited { .. } | Self::Unanswered => false,
+        }
+    }
+
+    /// When to ask again, if the answer says so and it is later than planned.
+    fn postponed(&self, now: UnixMillis, planned: UnixMillis) -> Option<UnixMillis> {
+        match self {
+            Self::RateLimited { retry_after } => {
+                retry_after.map(|pause| now.plus(pause)).filter(|at| *at > planned)
+            }
+            Self::Answered(_) | Self::NotReady | Self::Forbidden | Self::Unauthorized | Self::Unanswered => {
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn polls_come_after_five_ten_and_then_every_fifteen_minutes() {
+        let minutes = |polls| Cadence::default().again(UnixMillis(0), polls).0 / 60_000;
+        assert_eq!([0, 1, 2, 3, 100, u64::MAX].map(minutes), [5, 10, 15, 15, 15, 15]);
+    }
+
+    proptest! {
+        #[test]
+        fn backoff_is_monotone_and_capped(polls in any::<u64>(), every_secs in 1u64..86_400, now in any::<i32>()) {
+            let cadence = Cadence { every: Duration::from_secs(every_secs), ..Cadence::default() };
+            let now = UnixMillis(i64::from(now));
+            let pause = |polls| cadence.again(now, polls).since(now);
+            prop_assert!(pause(polls) <= pause(polls.saturating_add(1)));
+            prop_assert!(pause(polls) >= cadence.every && pause(polls) <= cadence.every * 3);
+        }
+    }
+}

@@ -1,0 +1,517 @@
+//! One batch: whether it is complete, and, if it is a schedule's run, whose threshold it met.
+//!
+//! ```text
+//!  first_step                        after_asking_…
+//!   completed, nothing to settle ──▶ Done
+//!   completed, grace not over ─────▶ Later
+//!   not completed ─────────────────▶ Ask: complete? ──▶ record the completion
+//!   completed, grace over ─────────▶ Ask: alerts?   ──▶ record the alerts that no webhook told
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Cadence, Observation};
+use crate::delivery::{Proven, Subject};
+use crate::event::{Event, EventKey, Id};
+use crate::providers::{ALERT, COMPLETED};
+use crate::rightfoot::{Amount, Balance};
+use crate::time::UnixMillis;
+
+/// A batch that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// The batch.
+    pub batch_id: Id,
+    /// Whose URL its webhooks come by, if that is known.
+    pub subject: Option<Subject>,
+    /// The schedule whose run it is; `None` for a batch that was submitted by itself.
+    pub schedule_id: Option<Id>,
+    /// How many authorizers were submitted.
+    pub expected: u64,
+    /// Those of them that Rightfoot refused: no result will come for them.
+    pub failed: BTreeSet<Id>,
+    /// From when on an answer that it is not complete makes it overdue.
+    pub deadline: UnixMillis,
+    /// How often it was asked for.
+    pub polls: u64,
+}
+
+/// What to ask Rightfoot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the batch is complete.
+    Complete,
+    /// Whose threshold was met.
+    Alerts,
+}
+
+/// What to do first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, for good: all that was to be known is known.
+    Done,
+    /// Nothing until then.
+    Later(UnixMillis),
+    /// Ask.
+    Ask(Question),
+}
+
+/// What becomes of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// All that was to be known is known.
+    Done,
+    /// It is past its deadline, and Rightfoot has answered (P9).
+    Overdue,
+    /// It is asked for again at the time that was set before asking.
+    AsPlanned,
+    /// It is asked for again at this time.
+    Later(UnixMillis),
+}
+
+/// What to do after asking: first record, then the rest. A record that stands already is as good.
+#[derive(Debug)]
+pub struct Plan {
+    /// The event that was found.
+    pub record: Option<Event>,
+    /// What becomes of the batch.
+    pub then: Then,
+}
+
+impl Plan {
+    const fn only(then: Then) -> Self {
+        Self { record: None, then }
+    }
+}
+
+/// All the rows that could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// The rows, by authorizer.
+    pub balances: BTreeMap<Id, Balance>,
+    /// Whether the last page was reached, without a page that repeats.
+    pub reached_last_page: bool,
+}
+
+/// The thresholds of a schedule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// For whom has none of its own.
+    pub default: Option<Amount>,
+    /// Each authorizer's own, which beats the default (spec, Rightfoot E5, the newer rule).
+    pub authorizers: BTreeMap<Id, Amount>,
+}
+
+impl Thresholds {
+    /// The threshold of an authorizer.
+    pub fn of(&self, authorizer: &Id) -> Option<Amount> {
+        self.authorizers.get(authorizer).copied().or(self.default)
+    }
+
+    /// Whether there is none at all, and so never an alert.
+    pub fn is_empty(&self) -> bool {
+        self.default.is_none() && self.authorizers.is_empty()
+    }
+}
+
+/// What to do about a batch that is due, before anything is asked. `completed_at` is when its completion was
+/// recorded, by webhook or by poll.
+pub fn first_step(
+    tracked: &Tracked,
+    completed_at: Option<UnixMillis>,
+    cadence: &Cadence,
+    now: UnixMillis,
+) -> Step {
+    match completed_at {
+        None => Step::Ask(Question::Complete),
+        Some(_) if tracked.schedule_id.is_none() => Step::Done,
+        Some(completed_at) => {
+            let settled_at = completed_at.plus(cadence.grace);
+            if now < settled_at { Step::Later(settled_at) } else { Step::Ask(Question::Alerts) }
+        }
+    }
+}
+
+/// What an answer about completion means. `planned` is when the batch is due again if nothing comes of it.
+pub fn after_asking_for_completion(
+    tracked: &Tracked,
+    observed: &Observation<Rows>,
+    planned: UnixMillis,
+    cadence: &Cadence,
+    now: UnixMillis,
+) -> Plan {
+    if let Observation::Answered(rows) = observed
+        && is_complete(tracked, rows)
+    {
+        let is_run = tracked.schedule_id.is_some();
+        return Plan {
+            record: Some(completion(&tracked.batch_id, now)),
+            then: if is_run { Then::Later(now.plus(cadence.grace)) } else { Then::Done },
+        };
+    }
+    Plan::only(unsettled(tracked, observed, planned, now))
+}
+
+/// What an answer about alerts means, once the batch is complete and the grace is over. `alerted` are those whose
+/// alert was told by a webhook, or has had its effect already.
+pub fn after_asking_for_alerts(
+    tracked: &Tracked,
+    alerted: &BTreeSet<Id>,
+    thresholds: &Thresholds,
+    observed: &Observation<Rows>,
+    planned: UnixMillis,
+    now: UnixMillis,
+) -> Plan {
+    if let Observation::Answered(rows) = observed {
+        let is_complete = is_complete(tracked, rows);
+        // At the deadline there will be no better answer: what it shows is told, and that it is not whole alarms.
+        if is_complete || now >= tracked.deadline {
+            return Plan {
+                record: alerts(tracked, alerted, thresholds, rows, now),
+                then: if is_complete { Then::Done } else { Then::Overdue },
+            };
+        }
+    }
+    Plan::only(unsettled(tracked, observed, planned, now))
+}
+
+/// Complete is what has been read to its last page and holds a row for everybody who was not refused. A last
+/// page alone is no proof: what Rightfoot answers before completion is not documented.
+pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
+    let failed = u64::try_from(tracked.failed.len()).unwrap_or(u64::MAX);
+    let wanted = tracked.expected.saturating_sub(failed).max(1);
+    let there = rows.balances.keys().filter(|id| !tracked.failed.contains(*id)).count();
+    rows.reached_last_page && u64::try_from(there).is_ok_and(|there| there >= wanted)
+}
+
+fn unsettled(tracked: &Tracked, observed: &Observation<Rows>, planned: UnixMillis, now: UnixMillis) -> Then {
+    if observed.is_answer() && now >= tracked.deadline {
+        return Then::Overdue;
+    }
+    observed.postponed(now, planned).map_or(Then::AsPlanned, Then::Later)
+}
+
+#[derive(Serialize)]
+struct Completion<'a> {
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    batch_id: &'a str,
+}
+
+/// The completion of a batch in the webhook's own shape, less the `event_uuid` that only a webhook has.
+fn completion(batch_id: &Id, now: UnixMillis) -> Event {
+    let payload = Completion { event_type: COMPLETED, batch_id: batch_id.as_str() };
+    let key = EventKey::RightfootCompletion { batch_id: batch_id.clone() };
+    found(key, COMPLETED, &payload, now)
+}
+
+#[derive(Serialize)]
+struct Alerts<'a> {
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    schedule_id: Option<&'a str>,
+    batch_id: &'a str,
+    alerts: Vec<Alert<'a>>,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+struct Alert<'a> {
+    authorizer_unique_id: &'a str,
+    balance: Box<RawValue>,
+    threshold_amount: Box<RawValue>,
+}
+
+/// The alerts that nobody has told, in the webhook's own shape, less `event_uuid` and the institution's name,
+/// which the API does not tell.
+fn alerts(
+    tracked: &Tracked,
+    alerted: &BTreeSet<Id>,
+    thresholds: &Thresholds,
+    rows: &Rows,
+    now: UnixMillis,
+) -> Option<Event> {
+    let met = rows.balances.values().filter(|row| !alerted.contains(&row.authorizer));
+    let met = met.filter_map(|row| {
+        let (balance, threshold) = (row.amount?, thresholds.of(&row.authorizer)?);
+        (row.status_code == 0 && balance >= threshold).then(|| Alert {
+            authorizer_unique_id: row.authorizer.as_str(),
+            balance: balance.to_json(),
+            threshold_amount: threshold.to_json(),
+        })
+    });
+    let alerts: Vec<_> = met.collect();
+    if alerts.is_empty() {
+        return None;
+    }
+    let payload = Alerts {
+        event_type: ALERT,
+        schedule_id: tracked.schedule_id.as_ref().map(Id::as_str),
+        batch_id: tracked.batch_id.as_str(),
+        alerts,
+        timestamp: now.rfc3339(),
+    };
+    let key = EventKey::RightfootPolledAlert { batch_id: tracked.batch_id.clone() };
+    Some(found(key, ALERT, &payload, now))
+}
+
+fn found(key: EventKey, event_type: &'static str, payload: &impl Serialize, now: UnixMillis) -> Event {
+    // Strings and numbers only: this cannot fail.
+    let body = serde_json::to_vec(payload).unwrap_or_default();
+    Event::new(key, event_type, Proven::by_api_answer(body, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::Origin;
+    use proptest::prelude::*;
+
+    const NOW: UnixMillis = UnixMillis(1_795_356_000_123);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn id(name: &str) -> Id {
+        Id::new(name).unwrap()
+    }
+
+    fn tracked(expected: u64, failed: &[&str]) -> Tracked {
+        Tracked {
+            batch_id: id("b-1"),
+            subject: Some("demo".parse().unwrap()),
+            schedule_id: None,
+            expected,
+            failed: failed.iter().map(|name| id(name)).collect(),
+            deadline: NOW.plus(HOUR),
+            polls: 0,
+        }
+    }
+
+    fn run(expected: u64) -> Tracked {
+        Tracked { schedule_id: Some(id("s-1")), ..tracked(expected, &[]) }
+    }
+
+    fn rows(names: &[(&str, Option<&str>)], reached_last_page: bool) -> Rows {
+        let row = |(name, amount): &(&str, Option<&str>)| {
+            let amount = amount.map(|amount| amount.parse().unwrap());
+            let status_code = if amount.is_some() { 0 } else { 3300 };
+            (id(name), Balance { authorizer: id(name), amount, status_code })
+        };
+        Rows { balances: names.iter().map(row).collect(), reached_last_page }
+    }
+
+    fn some(count: usize, reached_last_page: bool) -> Observation<Rows> {
+        let names: Vec<_> = (0..count).map(|n| format!("a-{n}")).collect();
+        let names: Vec<_> = names.iter().map(|name| (name.as_str(), Some("1.00"))).collect();
+        Observation::Answered(rows(&names, reached_last_page))
+    }
+
+    fn asked(tracked: &Tracked, observed: &Observation<Rows>, now: UnixMillis) -> (bool, Then) {
+        let planned = now.plus(Duration::from_secs(300));
+        let plan = after_asking_for_completion(tracked, observed, planned, &Cadence::default(), now);
+        (plan.record.is_some(), plan.then)
+    }
+
+    #[test]
+    fn p5_a_batch_is_complete_when_everybody_is_there_and_the_last_page_was_read() {
+        let batch = tracked(3, &[]);
+        assert_eq!(asked(&batch, &some(3, true), NOW), (true, Then::Done));
+        assert_eq!(asked(&batch, &some(4, true), NOW), (true, Then::Done));
+        assert_eq!(asked(&batch, &some(2, true), NOW), (false, Then::AsPlanned), "the last page alone");
+        assert_eq!(asked(&batch, &some(3, false), NOW), (false, Then::AsPlanned), "everybody alone");
+        assert_eq!(asked(&batch, &some(0, true), NOW), (false, Then::AsPlanned));
+        assert_eq!(asked(&tracked(0, &[]), &some(0, true), NOW), (false, Then::AsPlanned), "an empty list");
+    }
+
+    #[test]
+    fn whom_rightfoot_refused_is_not_waited_for_and_does_not_count() {
+        let batch = tracked(4, &["a-0", "a-1"]);
+        assert!(!asked(&batch, &some(3, true), NOW).0, "a-0, a-1 and a-2");
+        assert!(asked(&batch, &some(4, true), NOW).0);
+        let others = Observation::Answered(rows(&[("a-2", None), ("a-3", Some("1"))], true));
+        assert!(asked(&batch, &others, NOW).0, "a failed check is a result");
+    }
+
+    #[test]
+    fn p9_overdue_takes_an_answer_at_or_after_the_deadline() {
+        let batch = tracked(3, &[]);
+        let (before, at) = (UnixMillis(batch.deadline.0 - 1), batch.deadline);
+        for answer in [some(2, true), some(3, false), Observation::NotReady, Observation::Forbidden] {
+            assert_eq!(asked(&batch, &answer, before), (false, Then::AsPlanned), "{answer:?}");
+            assert_eq!(asked(&batch, &answer, at), (false, Then::Overdue), "{answer:?}");
+        }
+        for silence in [
+            Observation::Unauthorized,
+            Observation::Unanswered,
+            Observation::RateLimited { retry_after: None },
+        ] {
+            assert_eq!(asked(&batch, &silence, at.plus(HOUR * 999)), (false, Then::AsPlanned), "{silence:?}");
+        }
+        assert_eq!(asked(&batch, &some(3, true), at.plus(HOUR)), (true, Then::Done), "late is complete");
+    }
+
+    #[test]
+    fn retry_after_is_honoured_where_it_is_later_than_planned() {
+        let limited = |secs| Observation::RateLimited { retry_after: Some(Duration::from_secs(secs)) };
+        assert_eq!(asked(&tracked(1, &[]), &limited(299), NOW).1, Then::AsPlanned);
+        let later = NOW.plus(Duration::from_secs(301));
+        assert_eq!(asked(&tracked(1, &[]), &limited(301), NOW).1, Then::Later(later));
+    }
+
+    #[test]
+    fn p4_what_the_poll_found_is_written_as_the_webhook_would_have_told_it() {
+        let plan =
+            after_asking_for_completion(&tracked(1, &[]), &some(1, true), NOW, &Cadence::default(), NOW);
+        let event = plan.record.unwrap();
+        assert_eq!(event.proven().body(), br#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"b-1"}"#);
+        assert_eq!(event.key().event_id(), "rightfoot/batch/b-1/completed");
+        assert_eq!((event.origin(), event.event_type()), (Origin::Poll, "BALANCE_BATCH_COMPLETED"));
+        assert_eq!(event.proven().received_at(), NOW);
+    }
+
+    #[test]
+    fn a_batch_of_its_own_is_done_with_its_completion_and_a_run_waits_for_its_alerts() {
+        let cadence = Cadence::default();
+        let step = |tracked: &Tracked, completed_at, now| first_step(tracked, completed_at, &cadence, now);
+        assert_eq!(step(&tracked(1, &[]), None, NOW), Step::Ask(Question::Complete));
+        assert_eq!(step(&tracked(1, &[]), Some(NOW), NOW), Step::Done);
+        let settled_at = NOW.plus(cadence.grace);
+        assert_eq!(step(&run(1), Some(NOW), NOW), Step::Later(settled_at));
+        assert_eq!(step(&run(1), Some(NOW), UnixMillis(settled_at.0 - 1)), Step::Later(settled_at));
+        assert_eq!(step(&run(1), Some(NOW), settled_at), Step::Ask(Question::Alerts));
+        assert_eq!(asked(&run(1), &some(1, true), NOW), (true, Then::Later(settled_at)));
+    }
+
+    fn thresholds(default: Option<&str>, own: &[(&str, &str)]) -> Thresholds {
+        let own = own.iter().map(|(name, amount)| (id(name), amount.parse().unwrap()));
+        Thresholds { default: default.map(|amount| amount.parse().unwrap()), authorizers: own.collect() }
+    }
+
+    fn alerts_of(
+        tracked: &Tracked,
+        alerted: &[&str],
+        thresholds: &Thresholds,
+        rows: Rows,
+        now: UnixMillis,
+    ) -> (Option<String>, Then) {
+        let alerted = alerted.iter().map(|name| id(name)).collect();
+        let observed = Observation::Answered(rows);
+        let plan = after_asking_for_alerts(tracked, &alerted, thresholds, &observed, NOW.plus(HOUR), now);
+        let body = plan.record.map(|event| {
+            assert_eq!(event.key().event_id(), "rightfoot/batch/b-1/alert/poll");
+            String::from_utf8(event.proven().body().to_vec()).unwrap()
+        });
+        (body, plan.then)
+    }
+
+    #[test]
+    fn an_alert_is_a_balance_that_meets_or_exceeds_the_authorizers_own_threshold_or_the_default() {
+        let all = rows(
+            &[
+                ("above", Some("100.01")),
+                ("at", Some("100.0")),
+                ("below", Some("99.99")),
+                ("failed", None),
+                ("own-high", Some("150.00")),
+                ("own-low", Some("-1.50")),
+            ],
+            true,
+        );
+        let thresholds = thresholds(Some("100.00"), &[("own-high", "200"), ("own-low", "-2")]);
+        let (body, then) = alerts_of(&run(6), &[], &thresholds, all, NOW);
+        assert_eq!(
+            body.as_deref(),
+            Some(concat!(
+                r#"{"type":"BALANCE_THRESHOLD_ALERT","schedule_id":"s-1","batch_id":"b-1","alerts":["#,
+                r#"{"authorizer_unique_id":"above","balance":100.01,"threshold_amount":100.00},"#,
+                r#"{"authorizer_unique_id":"at","balance":100.0,"threshold_amount":100.00},"#,
+                r#"{"authorizer_unique_id":"own-low","balance":-1.50,"threshold_amount":-2}"#,
+                r#"],"timestamp":"2026-11-22T14:00:00.123Z"}"#
+            ))
+        );
+        assert_eq!(then, Then::Done);
+    }
+
+    #[test]
+    fn p5_what_a_webhook_told_is_not_told_again() {
+        let both = rows(&[("a", Some("5")), ("b", Some("5"))], true);
+        let told = |alerted: &[&str], default| {
+            alerts_of(&run(2), alerted, &thresholds(default, &[]), both.clone(), NOW)
+        };
+        let (body, _) = told(&["a"], Some("1"));
+        assert!(body.is_some_and(|body| body.contains("\"b\"") && !body.contains("\"a\"")));
+        assert_eq!(told(&["a", "b"], Some("1")), (None, Then::Done));
+        assert_eq!(told(&[], None), (None, Then::Done));
+    }
+
+    #[test]
+    fn alerts_wait_until_everybody_is_there_and_at_the_deadline_no_longer() {
+        let (run, thresholds) = (run(2), thresholds(Some("1"), &[]));
+        let one = rows(&[("a", Some("5"))], true);
+        assert_eq!(alerts_of(&run, &[], &thresholds, one.clone(), NOW), (None, Then::AsPlanned));
+        let (body, then) = alerts_of(&run, &[], &thresholds, one, run.deadline);
+        assert!(body.is_some() && then == Then::Overdue);
+    }
+
+    fn observation() -> impl Strategy<Value = Observation<Rows>> {
+        prop_oneof![
+            (0usize..6, any::<bool>()).prop_map(|(count, last)| some(count, last)),
+            Just(Observation::NotReady),
+            Just(Observation::Forbidden),
+            Just(Observation::Unauthorized),
+            Just(Observation::Unanswered),
+            proptest::option::of(0u64..100_000)
+                .prop_map(|secs| Observation::RateLimited { retry_after: secs.map(Duration::from_secs) }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn p5_p9_what_is_decided_follows_from_what_was_answered(
+            expected in 0u64..6, failed in 0usize..6, observed in observation(), late_ms in -5i64..5
+        ) {
+            let failed: Vec<_> = (0..failed).map(|n| format!("a-{n}")).collect();
+            let batch = tracked(expected, &failed.iter().map(String::as_str).collect::<Vec<_>>());
+            let now = UnixMillis(batch.deadline.0 + late_ms);
+            let (recorded, then) = asked(&batch, &observed, now);
+            if recorded {
+                let Observation::Answered(rows) = &observed else { panic!("completed without an answer") };
+                let others = rows.balances.keys().filter(|id| !batch.failed.contains(*id)).count() as u64;
+                prop_assert!(rows.reached_last_page && others >= 1);
+                prop_assert!(others + batch.failed.len() as u64 >= expected);
+            }
+            prop_assert_eq!(then == Then::Overdue, !recorded && observed.is_answer() && late_ms >= 0);
+            prop_assert_eq!(then == Then::Done, recorded);
+        }
+
+        #[test]
+        fn p9_a_batch_that_is_polled_ends_as_soon_as_it_is_answered_after_its_deadline(
+            answers in proptest::collection::vec(observation(), 1..40)
+        ) {
+            let cadence = Cadence::default();
+            let mut batch = tracked(5, &[]);
+            let mut now = NOW;
+            let mut ended = false;
+            for observed in answers.iter().chain(std::iter::repeat_n(&Observation::NotReady, 10)) {
+                let planned = cadence.again(now, batch.polls);
+                batch.polls += 1;
+                match after_asking_for_completion(&batch, observed, planned, &cadence, now).then {
+                    Then::Done | Then::Overdue => {
+                        ended = true;
+                        break;
+                    }
+                    Then::AsPlanned => now = planned,
+                    Then::Later(at) => {
+                        prop_assert!(at > planned);
+                        now = at;
+                    }
+                }
+            }
+            prop_assert!(ended);
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The runs of a schedule: no endpoint lists them, so they are found in the history of a few authorizers, the
+//! probes (spec, Rightfoot 3.1).
+//!
+//! What their histories show and what is not a batch that we know already is a run. The history may lag behind
+//! the run, and behind other runs: so it is read back beyond the last run seen, and while the schedule says that
+//! it ran and nobody's history shows it, the schedule is asked for again soon.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Cadence, Observation};
+use crate::delivery::Subject;
+use crate::event::Id;
+use crate::limits::RUNS_PER_POLL;
+use crate::rightfoot::{HistoryEntry, ScheduleState};
+use crate::time::UnixMillis;
+
+/// How far a run's time in a history may lie before the time that its schedule tells, at most: whether the two
+/// are the same is not documented.
+const SLACK_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// A schedule that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The schedule.
+    pub schedule_id: Id,
+    /// Whose URL its webhooks come by, if that is known.
+    pub subject: Option<Subject>,
+    /// Whose histories are read.
+    pub probes: Vec<Id>,
+    /// From when on runs are looked for.
+    pub since: UnixMillis,
+    /// The latest run found so far.
+    pub last_run_seen: Option<UnixMillis>,
+    /// Between two runs.
+    pub interval: Duration,
+    /// When it expires: on that day it runs for the last time.
+    pub expires_at: UnixMillis,
+    /// How often it was asked for since a run was found or none was missing.
+    pub polls: u64,
+}
+
+/// What Rightfoot answered about a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The schedule itself.
+    pub state: ScheduleState,
+    /// The entries of all probes' histories from [`Watched::floor`] on.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// As what a batch is tracked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownAs {
+    /// A run of this schedule.
+    Run(Id),
+    /// A batch that was submitted by itself.
+    OnDemand,
+}
+
+/// A run that nobody knew of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its batch.
+    pub batch_id: Id,
+    /// When it ran.
+    pub run_at: UnixMillis,
+    /// How many authorizers it checks.
+    pub expected: u64,
+}
+
+/// Something that an operator has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// It should have run, and did not.
+    Stopped,
+    /// It ran, and for as long as a batch may take no probe's history shows it.
+    RunNotFound,
+}
+
+/// What becomes of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The runs to track from now on, oldest first.
+    pub runs: Vec<NewRun>,
+    /// The latest run found, with these.
+    pub last_run_seen: Option<UnixMillis>,
+    /// When to ask again; `None` if it has ended.
+    pub next: Option<UnixMillis>,
+    /// Whether the polls are counted anew: nothing is missing at the moment.
+    pub is_settled: bool,
+    /// What alarms.
+    pub alarm: Option<Alarm>,
+}
+
+impl Watched {
+    /// From when on a history is read.
+    pub fn floor(&self, cadence: &Cadence) -> UnixMillis {
+        self.last_run_seen.map_or(self.since, |seen| seen.minus(cadence.deadline)).max(self.since)
+    }
+
+    /// When it is over, whatever else: one interval after its last run.
+    pub fn end(&self) -> UnixMillis {
+        self.expires_at.plus(self.interval)
+    }
+
+    /// Between two runs, as the schedule itself tells if it does: it may have been changed at Rightfoot.
+    fn interval_of(&self, state: &ScheduleState) -> Duration {
+        let told = state.last_run_at.zip(state.next_run_at).map(|(last, next)| next.since(last));
+        told.filter(|told| !told.is_zero()).map_or(self.interval, |told| told.min(self.interval))
+    }
+}
+
+/// What an answer about a schedule means. `known` holds those of the history's batches that are tracked, and
+/// `planned` is when the schedule is due again if nothing comes of it.
+pub fn after_asking(
+    watched: &Watched,
+    observed: &Observation<Seen>,
+    known: &BTreeMap<Id, KnownAs>,
+    planned: UnixMillis,
+    cadence: &Cadence,
+    now: UnixMillis,
+) -> Plan {
+    let Observation::Answered(seen) = observed else {
+        return without_answer(watched, observed, planned, now);
+    };
+    let mut runs = new_runs(watched, seen, known);
+    let more = runs.len() > RUNS_PER_POLL;
+    runs.truncate(RUNS_PER_POLL);
+    let last_run_seen = runs.iter().map(|run| run.run_at).chain(latest_known(watched, seen, known)).max();
+    let missing = missing_run(watched, &seen.state, last_run_seen);
+    let given_up = missing.is_some_and(|ran_at| now >= ran_at.plus(cadence.deadline));
+    let is_settled = !more && (missing.is_none() || given_up);
+    let (next, stopped) = match (more, is_settled) {
+        (true, _) => (now, false),
+        (false, true) => next_run(watched, &seen.state, planned, cadence, now),
+        (false, false) => (planned, false),
+    };
+    let is_over = is_settled && now >= watched.end();
+    Plan {
+        runs,
+        last_run_seen,
+        next: (!is_over).then_some(next),
+        is_settled,
+        alarm: match (given_up, stopped && !is_over) {
+            (true, _) => Some(Alarm::RunNotFound),
+            (false, true) => Some(Alarm::Stopped),
+            (false, false) => None,
+        },
+    }
+}
+
+fn without_answer(
+    watched: &Watched,
+    observed: &Observation<Seen>,
+    planned: UnixMillis,
+    now: UnixMillis,
+) -> Plan {
+    let is_over = observed.is_answer() && now >= watched.end();
+    let next = observed.postponed(now, planned).unwrap_or(planned);
+    Plan {
+        runs: Vec::new(),
+        last_run_seen: watched.last_run_seen,
+        next: (!is_over).then_some(next),
+        is_settled: false,
+        // Rightfoot knows it no longer, or does not let us see it: as good as stopped.
+        alarm: (observed.is_answer() && !is_over).then_some(Alarm::Stopped),
+    }
+}
+
+/// The batches of the history that nobody knows, oldest first.
+fn new_runs(watched: &Watched, seen: &Seen, known: &BTreeMap<Id, KnownAs>) -> Vec<NewRun> {
+    // Each probe tells its own time of the same run: the earliest counts.
+    let mut found = BTreeMap::<&Id, UnixMillis>::new();
+    for entry in seen.history.iter().filter(|entry| entry.run_at >= watched.since) {
+        if !known.contains_key(&entry.batch_id) {
+            let run_at = found.entry(&entry.batch_id).or_insert(entry.run_at);
+            *run_at = entry.run_at.min(*run_at);
+        }
+    }
+    let mut runs: Vec<_> = found
+        .into_iter()
+        .map(|(batch_id, run_at)| NewRun {
+            batch_id: batch_id.clone(),
+            run_at,
+            expected: seen.state.total_authorizers,
+        })
+        .collect();
+    runs.sort_by(|one, other| (one.run_at, &one.batch_id).cmp(&(other.run_at, &other.batch_id)));
+    runs
+}
+
+fn latest_known(watched: &Watched, seen: &Seen, known: &BTreeMap<Id, KnownAs>) -> Option<UnixMillis> {
+    let is_ours = |entry: &&HistoryEntry| match known.get(&entry.batch_id) {
+        Some(KnownAs::Run(schedule_id)) => *schedule_id == watched.schedule_id,
+        Some(KnownAs::OnDemand) | None => false,
+    };
+    seen.history.iter().filter(is_ours).map(|entry| entry.run_at).chain(watched.last_run_seen).max()
+}
+
+/// When it ran, if it says that it ran and no history shows it.
+fn missing_run(
+    watched: &Watched,
+    state: &ScheduleState,
+    last_run_seen: Option<UnixMillis>,
+) -> Option<UnixMillis> {
+    let ran_at = state.last_run_at.filter(|ran_at| *ran_at >= watched.since)?;
+    let slack = (watched.interval_of(state) / 4).min(SLACK_MAX);
+    let is_found = last_run_seen.is_some_and(|seen| seen >= ran_at.minus(slack));
+    (!is_found).then_some(ran_at)
+}
+
+/// When to look for the next run, and whether the schedule has stopped.
+fn next_run(
+    watched: &Watched,
+    state: &ScheduleState,
+    planned: UnixMillis,
+    cadence: &Cadence,
+    now: UnixMillis,
+) -> (UnixMillis, bool) {
+    let patience = cadence.deadline.min(watched.interval_of(state));
+    match state.next_run_at {
+        Some(next) if next > now => (next.plus(cadence.first).min(watched.end().max(planned)), false),
+        Some(late) => (planned, now >= late.plus(patience)),
+        // Disabled, or completed: after the expiry that is as it should be.
+        None => (planned, now < watched.expires_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const MINUTE: Duration = Duration::from_secs(60);
+    const T0: UnixMillis = UnixMillis(1_767_323_045_000);
+
+    fn id(name: &str) -> Id {
+        Id::new(name).unwrap()
+    }
+
+    fn watched() -> Watched {
+        Watched {
+            schedule_id: id("s-1"),
+            subject: None,
+            probes: vec![id("p-1"), id("p-2")],
+            since: T0,
+            last_run_seen: None,
+            interval: DAY,
+            expires_at: T0.plus(DAY * 30),
+            polls: 0,
+        }
+    }
+
+    fn seen(
+        last: Option<UnixMillis>,
+        next: Option<UnixMillis>,
+        history: &[(&str, UnixMillis)],
+    ) -> Observation<Seen> {
+        let entry =
+            |(name, run_at): &(&str, UnixMillis)| HistoryEntry { run_at: *run_at, batch_id: id(name) };
+        let state = ScheduleState { last_run_at: last, next_run_at: next, total_authorizers: 150 };
+        Observation::Answered(Seen { state, history: history.iter().map(entry).collect() })
+    }
+
+    fn plan(
+        watched: &Watched,
+        observed: &Observation<Seen>,
+        known: &[(&str, KnownAs)],
+        now: UnixMillis,
+    ) -> Plan {
+        let known = known.iter().map(|(name, known)| (id(name), known.clone())).collect();
+        let planned = now.plus(MINUTE * 5);
+        after_asking(watched, observed, &known, planned, &Cadence::default(), now)
+    }
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.runs.iter().map(|run| run.batch_id.as_str()).collect()
+    }
+
+    fn ours() -> KnownAs {
+        KnownAs::Run(id("s-1"))
+    }
+
+    #[test]
+    fn a_run_is_found_in_the_history_and_the_next_one_is_looked_for_after_it() {
+        let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
+        let now = ran.plus(MINUTE * 10);
+        let found = plan(
+            &watched(),
+            &seen(Some(ran), Some(next), &[("b-1", ran), ("b-1", ran.plus(MINUTE))]),
+            &[],
+            now,
+        );
+        assert_eq!(found.runs, [NewRun { batch_id: id("b-1"), run_at: ran, expected: 150 }]);
+        assert_eq!((found.last_run_seen, found.is_settled, found.alarm), (Some(ran), true, None));
+        assert_eq!(found.next, Some(next.plus(MINUTE * 10)));
+    }
+
+    #[test]
+    fn two_runs_between_two_polls_are_both_found_the_older_one_first() {
+        let (first, second) = (T0.plus(DAY), T0.plus(DAY * 2));
+        let history = [("b-2", second), ("b-1", first)];
+        let found =
+            plan(&watched(), &seen(Some(second), Some(T0.plus(DAY * 3)), &history), &[], second.plus(HOUR));
+        assert_eq!((names(&found), found.last_run_seen), (vec!["b-1", "b-2"], Some(second)));
+    }
+
+    #[test]
+    fn batches_of_the_same_people_that_were_submitted_by_themselves_are_no_runs() {
+        let ran = T0.plus(DAY);
+        let history = [("mine", ran.plus(HOUR)), ("b-1", ran)];
+        let known = [("mine", KnownAs::OnDemand)];
+        let found =
+            plan(&watched(), &seen(Some(ran), Some(ran.plus(DAY)), &history), &known, ran.plus(HOUR * 2));
+        assert_eq!((names(&found), found.last_run_seen), (vec!["b-1"], Some(ran)));
+        let only_mine = plan(&watched(), &seen(Some(ran), None, &history[..1]), &known, ran.plus(HOUR * 2));
+        assert!(!only_mine.is_settled, "its own history is not yet the run's");
+        let before = plan(&watched(), &seen(None, None, &[("old", UnixMillis(T0.0 - 1))]), &[], ran);
+        assert_eq!(names(&before), Vec::<&str>::new(), "from before it was watched");
+    }
+
+    #[test]
+    fn a_run_without_history_is_asked_for_again_until_it_is_there() {
+        let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
+        let now = ran.plus(MINUTE * 10);
+        let lagging = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], now);
+        assert_eq!((lagging.next, lagging.is_settled), (Some(now.plus(MINUTE * 5)), false));
+        let at_last = plan(&watched(), &seen(Some(ran), Some(next), &[("b-1", ran)]), &[], now.plus(HOUR));
+        assert_eq!((names(&at_last), at_last.is_settled), (vec!["b-1"], true));
+        let never = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], ran.plus(DAY));
+        assert_eq!((never.alarm, never.is_settled), (Some(Alarm::RunNotFound), true));
+    }
+
+    #[test]
+    fn a_run_whose_history_comes_after_the_next_ones_is_not_lost() {
+        let (first, second) = (T0.plus(DAY), T0.plus(DAY * 2));
+        let mut watched = watched();
+        watched.last_run_seen = Some(second);
+        assert!(watched.floor(&Cadence::default()) <= first);
+        let history = [("b-2", second), ("b-1", first)];
+        let late = plan(&watched, &seen(Some(second), None, &history), &[("b-2", ours())], second.plus(HOUR));
+        assert_eq!((names(&late), late.last_run_seen), (vec!["b-1"], Some(second)));
+    }
+
+    #[test]
+    fn a_schedule_that_stops_running_alarms() {
+        let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
+        let history = [("b-1", ran)];
+        let at = |next, now| plan(&watched(), &seen(Some(ran), next, &history), &[("b-1", ours())], now);
+        assert_eq!(at(Some(next), next.plus(HOUR)).alarm, None, "a run may come late");
+        assert_eq!(at(Some(next), next.plus(DAY)).alarm, Some(Alarm::Stopped));
+        assert_eq!(at(None, next).alarm, Some(Alarm::Stopped), "disabled before its expiry");
+        assert_eq!(at(None, watched().expires_at).alarm, None, "completed");
+        for answer in [Observation::NotReady, Observation::Forbidden] {
+            assert_eq!(plan(&watched(), &answer, &[], next).alarm, Some(Alarm::Stopped));
+        }
+        assert_eq!(plan(&watched(), &Observation::Unanswered, &[], next).alarm, None);
+    }
+
+    #[test]
+    fn a_schedule_ends_one_interval_after_its_expiry_if_rightfoot_has_answered() {
+        let end = watched().end();
+        assert_eq!(end, T0.plus(DAY * 31));
+        let before = UnixMillis(end.0 - 1);
+        let history = [("b-1", T0.plus(DAY * 30))];
+        let observed = seen(Some(T0.plus(DAY * 30)), None, &history);
+        assert!(plan(&watched(), &observed, &[("b-1", ours())], before).next.is_some());
+        assert_eq!(plan(&watched(), &observed, &[("b-1", ours())], end).next, None);
+        assert_eq!(plan(&watched(), &Observation::NotReady, &[], end).next, None);
+        for silence in [Observation::Unanswered, Observation::Unauthorized] {
+            assert!(plan(&watched(), &silence, &[], end.plus(DAY * 99)).next.is_some());
+        }
+    }
+
+    #[test]
+    fn more_runs_than_one_transaction_takes_are_tracked_one_after_the_other() {
+        let history: Vec<_> = (1..=50).map(|n| (format!("b-{n:02}"), T0.plus(HOUR * n))).collect();
+        let history: Vec<_> = history.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+        let mut known = Vec::new();
+        let mut rounds = Vec::new();
+        loop {
+            let now = T0.plus(HOUR * 51);
+            let found = plan(&watched(), &seen(Some(T0.plus(HOUR * 50)), None, &history), &known, now);
+            rounds.push(found.runs.len());
+            if found.is_settled {
+                break;
+            }
+            assert_eq!(found.next, Some(now));
+            known.extend(
+                names(&found).iter().map(|name| (history.iter().find(|it| it.0 == *name).unwrap().0, ours())),
+            );
+        }
+        assert_eq!(rounds, [20, 20, 10]);
+    }
+
+    proptest! {
+        #[test]
+        fn p9_no_run_is_taken_twice_and_no_schedule_is_forgotten(
+            history in proptest::collection::vec((0u8..12, 0u64..400), 0..30),
+            known in proptest::collection::btree_map(0u8..12, any::<bool>(), 0..12),
+            last in proptest::option::of(0u64..400), next in proptest::option::of(0u64..800), now in 0u64..1_000,
+        ) {
+            let at = |hours: u64| T0.plus(HOUR * u32::try_from(hours).unwrap());
+            let history: Vec<_> = history.into_iter().map(|(n, hours)| (format!("b-{n}"), at(hours))).collect();
+            let history: Vec<_> = history.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+            let known: Vec<_> = known.into_iter()
+                .map(|(n, run)| (format!("b-{n}"), if run { ours() } else { KnownAs::OnDemand })).collect();
+            let known: Vec<_> = known.iter().map(|(name, known)| (name.as_str(), known.clone())).collect();
+            let now = at(now);
+            let found = plan(&watched(), &seen(last.map(at), next.map(at), &history), &known, now);
+            let mut taken = names(&found);
+            prop_assert!(taken.iter().all(|name| known.iter().all(|(known, _)| known != name)));
+            prop_assert!(found.runs.is_sorted_by_key(|run| run.run_at));
+            taken.sort_unstable();
+            taken.dedup();
+            prop_assert_eq!(taken.len(), found.runs.len());
+            match found.next {
+                None => prop_assert!(now >= watched().end()),
+                Some(next) => prop_assert!(next >= now && next <= watched().end().max(now).plus(DAY)),
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What callers ask of `rightfoot-requests`, read and checked before anything is done.
+//!
+//! An error names the field and never quotes a value: the values are people's names, account and social
+//! security numbers (P8).
+
+mod authorizers;
+mod fields;
+pub mod submission;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::delivery::Subject;
+use crate::event::Id;
+use crate::limits::{AUTHORIZERS_MAX, PROBES_MAX};
+use crate::poll::batch::Thresholds;
+use crate::time::UnixMillis;
+
+pub use authorizers::Authorizers;
+use fields::Fields;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// The longest interval and the longest life that Rightfoot lets a schedule have (spec, Rightfoot E5).
+const INTERVAL_MAX_DAYS: u64 = 30;
+/// The life of a schedule that is watched without saying when it expires.
+pub const LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// What a schedule's request may hold besides its authorizers. Documents differ on `start_at` and `starts_at`, and
+/// on `expires_at` and `expires_in_days`: they are passed on as they came.
+const SCHEDULE_FIELDS: [&str; 8] = [
+    "expires_at",
+    "expires_in_days",
+    "interval_days",
+    "name",
+    "start_at",
+    "starts_at",
+    "threshold_amount",
+    "time_of_day",
+];
+
+/// What is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct InvalidRequest {
+    /// Which field, as a path: `authorizers[3].authorizer_unique_id`.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: Cow<'static, str>,
+}
+
+impl InvalidRequest {
+    fn new(field: impl Into<String>, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: field.into(), why: why.into() }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Request {
+    /// Have balances checked now.
+    SubmitBatch(SubmitBatch),
+    /// Have balances checked again and again.
+    CreateSchedule(CreateSchedule),
+    /// Watch a batch that was submitted by other means.
+    TrackBatch(TrackBatch),
+    /// Watch a schedule that was created by other means.
+    TrackSchedule(TrackSchedule),
+    /// Mint a webhook URL.
+    WebhookUrl {
+        /// Whom it is for.
+        subject: Subject,
+    },
+}
+
+/// `submit_batch`
+#[derive(Debug)]
+pub struct SubmitBatch {
+    /// The caller's own name of this submission: the same one is the same submission.
+    pub submission_id: Subject,
+    /// Whose balances are checked.
+    pub authorizers: Authorizers,
+}
+
+/// `create_schedule`
+#[derive(Debug)]
+pub struct CreateSchedule {
+    /// The caller's own name of this submission.
+    pub submission_id: Subject,
+    /// Whose balances are checked.
+    pub authorizers: Authorizers,
+    /// The rest of the request, as canonical JSON, by name.
+    pub settings: Vec<(&'static str, String)>,
+    /// From which balances on it alerts.
+    pub thresholds: Thresholds,
+    /// Whose histories are read to find its runs.
+    pub probes: Vec<Id>,
+    /// Between two runs, if it was said.
+    pub interval: Option<Duration>,
+    /// When it expires, if it was said as a date.
+    pub expires_at: Option<UnixMillis>,
+}
+
+/// `track_batch`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackBatch {
+    /// The batch.
+    pub batch_id: Id,
+    /// How many different authorizers were submitted.
+    pub expected: u64,
+    /// Those that Rightfoot refused.
+    pub failed: Vec<Id>,
+    /// Whose URL its webhook comes by.
+    pub binding: Binding,
+}
+
+/// `track_schedule`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackSchedule {
+    /// The schedule.
+    pub schedule_id: Id,
+    /// Whose histories are read to find its runs.
+    pub probes: Vec<Id>,
+    /// From which balances on it alerts.
+    pub thresholds: Thresholds,
+    /// Between two runs, if it was said.
+    pub interval: Option<Duration>,
+    /// When it expires, if it was said.
+    pub expires_at: Option<UnixMillis>,
+    /// Whose URL its webhooks come by.
+    pub binding: Binding,
+}
+
+/// Whose URL the webhooks of something that is tracked come by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Anybody's.
+    None,
+    /// This subject's.
+    Subject(Subject),
+    /// A submission's whose outcome is unknown: this is what became of it.
+    Submission(Subject),
+}
+
+impl Binding {
+    /// The subject, if it is bound to one.
+    pub const fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::None => None,
+            Self::Subject(subject) | Self::Submission(subject) => Some(subject),
+        }
+    }
+}
+
+/// Reads what a caller sent.
+pub fn read(request: &RawValue) -> Result<Request, InvalidRequest> {
+    let mut fields = Fields::of("", request)?;
+    let action = fields.text("action")?;
+    let read = match action.as_str() {
+        "submit_batch" => submit_batch(&mut fields).map(Request::SubmitBatch),
+        "create_schedule" => create_schedule(&mut fields).map(Request::CreateSchedule),
+        "track_batch" => track_batch(&mut fields).map(Request::TrackBatch),
+        "track_schedule" => track_schedule(&mut fields).map(Request::TrackSchedule),
+        "webhook_url" => subject(&mut fields, "subject")
+            .and_then(|subject| subject.ok_or_else(|| InvalidRequest::new("subject", "is missing")))
+            .map(|subject| Request::WebhookUrl { subject }),
+        _ => Err(InvalidRequest::new(
+            "action",
+            "is none of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
+        )),
+    }?;
+    fields.finish()?;
+    Ok(read)
+}
+
+fn submit_batch(fields: &mut Fields<'_>) -> Result<SubmitBatch, InvalidRequest> {
+    ours_to_add(fields, "webhook_url")?;
+    let submission_id = submission_id(fields)?;
+    let authorizers = Authorizers::read(fields.required("authorizers")?)?;
+    if authorizers.len() > AUTHORIZERS_MAX {
+        let why = format!("are more than {AUTHORIZERS_MAX}, the most that Rightfoot takes in one batch");
+        return Err(InvalidRequest::new("authorizers", why));
+    }
+    Ok(SubmitBatch { submission_id, authorizers })
+}
+
+fn create_schedule(fields: &mut Fields<'_>) -> Result<CreateSchedule, InvalidRequest> {
+    ours_to_add(fields, "webhook")?;
+    let submission_id = submission_id(fields)?;
+    let authorizers = Authorizers::read(fields.required("authorizers")?)?;
+    let name = fields.text("name")?;
+    if name.is_empty() || name.chars().count() > 255 {
+        return Err(InvalidRequest::new("name", "is not of 1 to 255 characters"));
+    }
+    let interval = interval(fields)?;
+    let expires_at = fields.optional_text("expires_at")?.as_deref().and_then(moment);
+    let default =
+        fields.optional("threshold_amount").map(|raw| fields::amount("threshold_amount", raw)).transpose()?;
+    let thresholds = Thresholds { default, authorizers: authorizers.thresholds()? };
+    let probes = match probes(fields)? {
+        Some(probes) => {
+            if let Some(at) = probes.iter().position(|probe| !authorizers.contains(probe)) {
+                return Err(InvalidRequest::new(
+                    format!("probe_authorizers[{at}]"),
+                    "is none of the authorizers",
+                ));
+            }
+            probes
+        }
+        None => authorizers.ids().take(3).cloned().collect(),
+    };
+    let mut settings = Vec::new();
+    for name in SCHEDULE_FIELDS {
+        if let Some(raw) = fields.optional(name) {
+            settings.push((name, fields::canonical(name, raw)?));
+        }
+    }
+    Ok(CreateSchedule { submission_id, authorizers, settings, thresholds, probes, interval, expires_at })
+}
+
+fn track_batch(fields: &mut Fields<'_>) -> Result<TrackBatch, InvalidRequest> {
+    let batch_id = fields.id("batch_id")?;
+    let expected = fields.whole("expected")?.ok_or_else(|| InvalidRequest::new("expected", "is missing"))?;
+    if expected == 0 {
+        return Err(InvalidRequest::new("expected", "is not how many authorizers were submitted"));
+    }
+    let failed = fields.ids("failed_authorizer_ids")?.unwrap_or_default();
+    if failed.len() > AUTHORIZERS_MAX {
+        return Err(InvalidRequest::new("failed_authorizer_ids", "are more than a batch can hold"));
+    }
+    Ok(TrackBatch { batch_id, expected, failed, binding: binding(fields)? })
+}
+
+fn track_schedule(fields: &mut Fields<'_>) -> Result<TrackSchedule, InvalidRequest> {
+    let schedule_id = fields.id("schedule_id")?;
+    let probes = probes(fields)?.ok_or_else(|| InvalidRequest::new("probe_authorizers", "is missing"))?;
+    let mut thresholds = Thresholds::default();
+    if let Some(raw) = fields.optional("thresholds") {
+        let mut own = Fields::of("thresholds", raw)?;
+        thresholds.default =
+            own.optional("default").map(|raw| fields::amount("thresholds.default", raw)).transpose()?;
+        if let Some(raw) = own.optional("authorizers") {
+            thresholds.authorizers = Fields::of("thresholds.authorizers", raw)?.amounts()?;
+        }
+        own.finish()?;
+    }
+    let interval = interval(fields)?;
+    let expires_at = match fields.optional_text("expires_at")? {
+        Some(text) => Some(
+            moment(&text)
+                .ok_or_else(|| InvalidRequest::new("expires_at", "is neither YYYY-MM-DD nor RFC 3339"))?,
+        ),
+        None => None,
+    };
+    Ok(TrackSchedule { schedule_id, probes, thresholds, interval, expires_at, binding: binding(fields)? })
+}
+
+/// What the caller may not bring, because it is minted here.
+fn ours_to_add(fields: &mut Fields<'_>, name: &'static str) -> Result<(), InvalidRequest> {
+    match fields.optional(name) {
+        Some(_) => Err(InvalidRequest::new(name, "is minted here: leave it out")),
+        None => Ok(()),
+    }
+}
+
+fn submission_id(fields: &mut Fields<'_>) -> Result<Subject, InvalidRequest> {
+    subject(fields, "submission_id")?.ok_or_else(|| InvalidRequest::new("submission_id", "is missing"))
+}
+
+fn subject(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<Subject>, InvalidRequest> {
+    let read = |text: String| {
+        text.parse().map_err(|_| InvalidRequest::new(name, "is not 1 to 64 of A-Z a-z 0-9 _ -"))
+    };
+    fields.optional_text(name)?.map(read).transpose()
+}
+
+fn binding(fields: &mut Fields<'_>) -> Result<Binding, InvalidRequest> {
+    match (subject(fields, "subject")?, subject(fields, "submission_id")?) {
+        (None, None) => Ok(Binding::None),
+        (Some(subject), None) => Ok(Binding::Subject(subject)),
+        (None, Some(submission_id)) => Ok(Binding::Submission(submission_id)),
+        (Some(_), Some(_)) => {
+            Err(InvalidRequest::new("subject", "is given beside submission_id, which is the subject"))
+        }
+    }
+}
+
+fn probes(fields: &mut Fields<'_>) -> Result<Option<Vec<Id>>, InvalidRequest> {
+    let probes = fields.ids("probe_authorizers")?;
+    if probes.as_ref().is_some_and(|probes| !(1..=PROBES_MAX).contains(&probes.len())) {
+        return Err(InvalidRequest::new("probe_authorizers", format!("are not 1 to {PROBES_MAX}")));
+    }
+    Ok(probes)
+}
+
+fn interval(fields: &mut Fields<'_>) -> Result<Option<Duration>, InvalidRequest> {
+    let days = fields.whole("interval_days")?;
+    if days.is_some_and(|days| !(1..=INTERVAL_MAX_DAYS).contains(&days)) {
+        return Err(InvalidRequest::new("interval_days", format!("is not 1 to {INTERVAL_MAX_DAYS}")));
+    }
+    Ok(days.and_then(|days| u32::try_from(days).ok()).map(|days| DAY * days))
+}
+
+/// A date means its end: on that day a schedule runs for the last time.
+fn moment(text: &str) -> Option<UnixMillis> {
+    UnixMillis::end_of_date(text).or_else(|| UnixMillis::from_rfc3339(text))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Whose balances are to be checked. All that is read is the id and the threshold; the rest is passed on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::InvalidRequest;
+use super::fields::{Fields, amount, canonical};
+use crate::event::Id;
+use crate::rightfoot::Amount;
+
+/// The authorizers of a request, in its order; no two of one id.
+#[derive(Clone)]
+pub struct Authorizers(Vec<Row>);
+
+#[derive(Clone)]
+struct Row {
+    id: Id,
+    /// The whole row, as canonical JSON.
+    json: String,
+}
+
+impl Authorizers {
+    pub(super) fn read(raw: &RawValue) -> Result<Self, InvalidRequest> {
+        let rows: Vec<&RawValue> = serde_json::from_str(raw.get())
+            .map_err(|_| InvalidRequest::new("authorizers", "is not an array"))?;
+        if rows.is_empty() {
+            return Err(InvalidRequest::new("authorizers", "is empty"));
+        }
+        let mut places = BTreeMap::new();
+        let mut read = Vec::with_capacity(rows.len());
+        for (at, row) in rows.into_iter().enumerate() {
+            let path = format!("authorizers[{at}]");
+            let id = Fields::of(&path, row)?.id("authorizer_unique_id")?;
+            if let Some(first) = places.insert(id.clone(), at) {
+                let why = format!("is the same as that of authorizers[{first}]");
+                return Err(InvalidRequest::new(format!("{path}.authorizer_unique_id"), why));
+            }
+            read.push(Row { id, json: canonical(&path, row)? });
+        }
+        Ok(Self(read))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none; a request never holds none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their ids.
+    pub fn ids(&self) -> impl Iterator<Item = &Id> {
+        self.0.iter().map(|row| &row.id)
+    }
+
+    pub(super) fn contains(&self, id: &Id) -> bool {
+        self.ids().any(|one| one == id)
+    }
+
+    /// The thresholds of those who have their own.
+    pub(super) fn thresholds(&self) -> Result<BTreeMap<Id, Amount>, InvalidRequest> {
+        let mut thresholds = BTreeMap::new();
+        for (at, row) in self.0.iter().enumerate() {
+            let path = format!("authorizers[{at}]");
+            let raw: &RawValue = serde_json::from_str(&row.json)
+                .map_err(|_| InvalidRequest::new(path.clone(), "is not a JSON object"))?;
+            if let Some(raw) = Fields::of(&path, raw)?.optional("threshold_amount") {
+                thresholds.insert(row.id.clone(), amount(&format!("{path}.threshold_amount"), raw)?);
+            }
+        }
+        Ok(thresholds)
+    }
+
+    /// All of them as a JSON array.
+    pub(super) fn to_json(&self) -> String {
+        let rows: Vec<_> = self.0.iter().map(|row| row.json.as_str()).collect();
+        format!("[{}]", rows.join(","))
+    }
+
+    /// Rightfoot's own words about somebody, less all that the request says about them (P8): they are kept and
+    /// answered, and nobody promises that they quote nothing.
+    pub fn redact(&self, about: Option<&Id>, words: &str) -> String {
+        let row = about.and_then(|id| self.0.iter().find(|row| row.id == *id));
+        let mut values = BTreeSet::new();
+        if let Some(row) = row
+            && let Ok(value) = serde_json::from_str(&row.json)
+        {
+            collect_values(&value, &mut values);
+            values.remove(row.id.as_str());
+        }
+        // The longest first: a part of it may be a value of its own.
+        let mut values: Vec<_> = values.into_iter().collect();
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        let mut words: String = words.chars().take(WORDS_MAX_CHARS).collect();
+        for value in values {
+            words = words.replace(&value, REDACTED);
+        }
+        without_numbers(&words)
+    }
+}
+
+/// Longest explanation of Rightfoot's that is kept.
+const WORDS_MAX_CHARS: usize = 300;
+const REDACTED: &str = "…";
+/// Shorter values, as a state's, are in too many words.
+const VALUE_MIN_BYTES: usize = 3;
+/// Shorter numbers, as a row's, tell nothing.
+const DIGITS_MAX: usize = 3;
+
+fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::String(text) if text.len() >= VALUE_MIN_BYTES => drop(into.insert(text.clone())),
+        serde_json::Value::Number(number) if number.to_string().len() >= VALUE_MIN_BYTES => {
+            into.insert(number.to_string());
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_values(item, into)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|item| collect_values(item, into)),
+        serde_json::Value::String(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::Null
+        | serde_json::Value::Bool(_) => {}
+    }
+}
+
+/// Takes out what could be a social security, account or card number, however it is grouped.
+fn without_numbers(words: &str) -> String {
+    let mut kept = String::with_capacity(words.len());
+    let mut number = String::new();
+    for character in words.chars().chain(['\0']) {
+        let goes_on =
+            character.is_ascii_digit() || (!number.is_empty() && matches!(character, '-' | ' ' | '.'));
+        if goes_on {
+            number.push(character);
+            continue;
+        }
+        let digits = number.trim_end_matches(['-', ' ', '.']);
+        if digits.bytes().filter(u8::is_ascii_digit).count() > DIGITS_MAX {
+            kept.push_str(REDACTED);
+            kept.extend(number.get(digits.len()..));
+        } else {
+            kept.push_str(&number);
+        }
+        number.clear();
+        kept.extend((character != '\0').then_some(character));
+    }
+    kept
+}
+
+/// They are nothing but personal data (P8).
+impl fmt::Debug for Authorizers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authorizers({})", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p8_what_rightfoot_says_of_somebody_is_kept_without_their_data() {
+        let raw = RawValue::from_string(
+            r#"[{"authorizer_unique_id":"jane-1","first_name":"Jane","ssn":"078-05-1120","address":{"city":"Springfield","state":"CA"},"account_number":"12345678901"}]"#.to_owned(),
+        )
+        .unwrap();
+        let authorizers = Authorizers::read(&raw).unwrap();
+        let jane = Id::new("jane-1").unwrap();
+        for (said, kept) in [
+            ("Invalid SSN 078-05-1120.", "Invalid SSN …."),
+            (
+                "ssn 078051120 does not belong to Jane of Springfield, CA",
+                "ssn … does not belong to … of …, CA",
+            ),
+            ("row 12: account 1234 5678 901 unknown", "row 12: account … unknown"),
+            ("jane-1: routing_number is missing", "jane-1: routing_number is missing"),
+        ] {
+            assert_eq!(authorizers.redact(Some(&jane), said), kept);
+        }
+        assert_eq!(authorizers.redact(None, "4111-1111-1111-1111 is no card"), "… is no card");
+        assert_eq!(authorizers.redact(None, &"x".repeat(1_000)).len(), 300);
+        assert_eq!(format!("{authorizers:?}"), "Authorizers(1)");
+    }
+}

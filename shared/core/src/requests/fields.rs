@@ -1,0 +1,206 @@
+//! The fields of a JSON object, taken one by one, so that what nobody asked for can be named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::InvalidRequest;
+use crate::event::Id;
+use crate::limits::ID_MAX_BYTES;
+use crate::rightfoot::Amount;
+
+/// How deep a value may be nested: an authorizer's address is on the second level.
+const DEPTH_MAX: usize = 16;
+
+/// The fields of one object, in the order of their names.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    path: String,
+    all: BTreeMap<String, &'a RawValue>,
+    asked_for: BTreeSet<String>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of the object at `path`.
+    pub(super) fn of(path: &str, object: &'a RawValue) -> Result<Self, InvalidRequest> {
+        let place = if path.is_empty() { "the request" } else { path };
+        if !object.get().starts_with('{') {
+            return Err(InvalidRequest::new(place, "is not a JSON object"));
+        }
+        let Pairs(pairs) = serde_json::from_str(object.get())
+            .map_err(|_| InvalidRequest::new(place, "is not a JSON object"))?;
+        let mut all = BTreeMap::new();
+        for (name, value) in pairs {
+            if all.insert(name, value).is_some() {
+                return Err(InvalidRequest::new(place, "holds a field twice"));
+            }
+        }
+        Ok(Self { path: path.to_owned(), all, asked_for: BTreeSet::new() })
+    }
+
+    /// A field that may be missing; `null` is missing.
+    pub(super) fn optional(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.asked_for.insert(name.to_owned());
+        self.all.get(name).copied().filter(|value| value.get() != "null")
+    }
+
+    /// A field that must be there.
+    pub(super) fn required(&mut self, name: &str) -> Result<&'a RawValue, InvalidRequest> {
+        self.optional(name).ok_or_else(|| self.wrong(name, "is missing"))
+    }
+
+    /// A string that must be there.
+    pub(super) fn text(&mut self, name: &str) -> Result<String, InvalidRequest> {
+        self.optional_text(name)?.ok_or_else(|| self.wrong(name, "is missing"))
+    }
+
+    /// A string that may be missing.
+    pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<String>, InvalidRequest> {
+        let Some(raw) = self.optional(name) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.wrong(name, "is not a string"))
+    }
+
+    /// An id that must be there.
+    pub(super) fn id(&mut self, name: &str) -> Result<Id, InvalidRequest> {
+        let text = self.text(name)?;
+        Id::new(text).ok_or_else(|| self.wrong(name, not_an_id()))
+    }
+
+    /// Different ids, if they are there.
+    pub(super) fn ids(&mut self, name: &str) -> Result<Option<Vec<Id>>, InvalidRequest> {
+        let Some(raw) = self.optional(name) else { return Ok(None) };
+        let texts: Vec<String> =
+            serde_json::from_str(raw.get()).map_err(|_| self.wrong(name, "is not an array of strings"))?;
+        let mut seen = BTreeSet::new();
+        let mut ids = Vec::with_capacity(texts.len());
+        for (at, text) in texts.into_iter().enumerate() {
+            let id = Id::new(text).ok_or_else(|| self.wrong(&format!("{name}[{at}]"), not_an_id()))?;
+            if !seen.insert(id.clone()) {
+                return Err(self.wrong(&format!("{name}[{at}]"), "is there twice"));
+            }
+            ids.push(id);
+        }
+        Ok(Some(ids))
+    }
+
+    /// A whole number, if it is there.
+    pub(super) fn whole(&mut self, name: &str) -> Result<Option<u64>, InvalidRequest> {
+        let Some(raw) = self.optional(name) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.wrong(name, "is not a whole number"))
+    }
+
+    /// All fields as amounts by id.
+    pub(super) fn amounts(self) -> Result<BTreeMap<Id, Amount>, InvalidRequest> {
+        let path = self.path;
+        // The name of such a field is somebody's id: errors name its place.
+        let read = |(at, (name, raw)): (usize, (String, &RawValue))| {
+            let place = format!("{path}[{at}]");
+            let id = Id::new(name).ok_or_else(|| InvalidRequest::new(place.clone(), not_an_id()))?;
+            Ok((id, amount(&place, raw)?))
+        };
+        self.all.into_iter().enumerate().map(read).collect()
+    }
+
+    /// Fails if there is a field that nobody asked for.
+    pub(super) fn finish(self) -> Result<(), InvalidRequest> {
+        match self.all.keys().find(|name| !self.asked_for.contains(*name)) {
+            // A name is the caller's own text; one that looks like ours can only be a slip of the pen.
+            Some(name)
+                if name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') =>
+            {
+                Err(self.wrong(name, "is not a field of this action"))
+            }
+            Some(_) => Err(InvalidRequest::new("the request", "holds a field that is none of this action's")),
+            None => Ok(()),
+        }
+    }
+
+    fn wrong(&self, name: &str, why: impl Into<std::borrow::Cow<'static, str>>) -> InvalidRequest {
+        let field = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        InvalidRequest::new(field, why)
+    }
+}
+
+pub(super) fn not_an_id() -> String {
+    format!("is not an id of 1 to {ID_MAX_BYTES} bytes")
+}
+
+/// An amount of money: a JSON number.
+pub(super) fn amount(field: &str, raw: &RawValue) -> Result<Amount, InvalidRequest> {
+    Amount::from_json(raw).map_err(|_| InvalidRequest::new(field, "is not a number of at most 28 digits"))
+}
+
+/// The same value in the one form of all that mean the same: without blanks, objects in the order of their names,
+/// strings escaped where they must be. Numbers keep their digits.
+pub(super) fn canonical(field: &str, raw: &RawValue) -> Result<String, InvalidRequest> {
+    let mut text = String::with_capacity(raw.get().len());
+    write_canonical(field, raw, DEPTH_MAX, &mut text)?;
+    Ok(text)
+}
+
+fn write_canonical(
+    field: &str,
+    raw: &RawValue,
+    depth: usize,
+    into: &mut String,
+) -> Result<(), InvalidRequest> {
+    let json = raw.get();
+    let wrong = || InvalidRequest::new(field, "is not JSON of the expected form");
+    let deeper = depth.checked_sub(1).ok_or_else(|| InvalidRequest::new(field, "is nested too deeply"))?;
+    if json.starts_with('{') {
+        let fields = Fields::of(field, raw)?;
+        into.push('{');
+        for (index, (name, value)) in fields.all.into_iter().enumerate() {
+            if index > 0 {
+                into.push(',');
+            }
+            into.push_str(&serde_json::to_string(&name).map_err(|_| wrong())?);
+            into.push(':');
+            write_canonical(field, value, deeper, into)?;
+        }
+        into.push('}');
+    } else if json.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| wrong())?;
+        into.push('[');
+        for (index, item) in items.into_iter().enumerate() {
+            if index > 0 {
+                into.push(',');
+            }
+            write_canonical(field, item, deeper, into)?;
+        }
+        into.push(']');
+    } else if json.starts_with('"') {
+        let string: String = serde_json::from_str(json).map_err(|_| wrong())?;
+        into.push_str(&serde_json::to_string(&string).map_err(|_| wrong())?);
+    } else {
+        into.push_str(json);
+    }
+    Ok(())
+}
+
+/// An object's fields as they stand there: serde's own maps forget one that comes twice.
+struct Pairs<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}

@@ -1,0 +1,119 @@
+//! The bytes that Rightfoot gets, and what is kept to know them again.
+//!
+//! Rightfoot answers the same bytes with the same batch for 24 hours, so a submission whose outcome is unknown is
+//! sent again with the very URL that it was sent with first. That the caller repeats the same submission is seen
+//! by a keyed fingerprint: neither the request nor an unkeyed hash of it is kept, because a social security
+//! number has few enough values to be guessed from one.
+
+use hmac::Mac;
+use subtle::{Choice, ConstantTimeEq};
+
+use super::{CreateSchedule, SubmitBatch};
+use crate::keys::Keys;
+use crate::limits::SUBMISSION_REPEATABLE_SECS;
+use crate::time::UnixMillis;
+
+const CONTEXT: &[u8] = b"rightfoot-submission/v1:";
+const KEY_CONTEXT: &[u8] = b"rightfoot-submission-key/v1";
+
+/// What Rightfoot is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// To check a batch.
+    Batch,
+    /// To create a schedule.
+    Schedule,
+}
+
+impl Kind {
+    /// The word used in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Schedule => "schedule",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Batch, Self::Schedule].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// The same fingerprint, the same submission. Tells nothing to who has not the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Of the submission.
+    pub mac: String,
+    /// Of the key that made it.
+    pub key: String,
+}
+
+/// Whether a submission is the one that a fingerprint was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Same {
+    /// It is.
+    Yes,
+    /// It is another one.
+    No,
+    /// The key that made the fingerprint is no longer accepted.
+    CannotTell,
+}
+
+impl SubmitBatch {
+    /// What is posted.
+    pub fn body(&self, webhook_url: &str) -> Vec<u8> {
+        object([("authorizers", self.authorizers.to_json()), ("webhook_url", text(webhook_url))])
+    }
+}
+
+impl CreateSchedule {
+    /// What is posted.
+    pub fn body(&self, webhook_url: &str) -> Vec<u8> {
+        let settings = self.settings.iter().map(|(name, json)| (*name, json.clone()));
+        let ours = [("authorizers", self.authorizers.to_json()), ("webhook", text(webhook_url))];
+        object(ours.into_iter().chain(settings))
+    }
+}
+
+/// The fingerprint of a body, made with the signing key; `None` if there is no key.
+pub fn fingerprint(body: &[u8], keys: &Keys) -> Option<Fingerprint> {
+    let key = keys.signing()?;
+    Some(Fingerprint { mac: hex::encode(tag(key.clone(), CONTEXT, body)), key: key_tag(key) })
+}
+
+/// Whether `body` is what the fingerprint was made of.
+pub fn is_same(body: &[u8], fingerprint: &Fingerprint, keys: &Keys) -> Same {
+    let Some(key) = keys.macs().find(|key| key_tag(key.clone()) == fingerprint.key) else {
+        return Same::CannotTell;
+    };
+    let kept = hex::decode(&fingerprint.mac).unwrap_or_default();
+    let same: Choice = tag(key, CONTEXT, body).as_slice().ct_eq(&kept);
+    if same.into() { Same::Yes } else { Same::No }
+}
+
+/// Whether the same bytes are still sure to give the same batch. After that a repetition could be a second one.
+pub fn is_repeatable(written_at: UnixMillis, now: UnixMillis) -> bool {
+    now.since(written_at).as_secs() < SUBMISSION_REPEATABLE_SECS
+}
+
+fn tag(mut mac: hmac::Hmac<sha2::Sha256>, context: &[u8], message: &[u8]) -> [u8; 32] {
+    mac.update(context);
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+fn key_tag(key: hmac::Hmac<sha2::Sha256>) -> String {
+    hex::encode(tag(key, KEY_CONTEXT, b"").get(..8).unwrap_or_default())
+}
+
+fn object<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Vec<u8> {
+    let mut fields: Vec<_> = fields.into_iter().collect();
+    fields.sort_unstable();
+    let fields: Vec<_> = fields.into_iter().map(|(name, json)| format!("\"{name}\":{json}")).collect();
+    format!("{{{}}}", fields.join(",")).into_bytes()
+}
+
+fn text(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
+}

@@ -1,0 +1,158 @@
+//! What Rightfoot's API answers, in the words of its documents (spec, Rightfoot 2 and 3).
+//!
+//! Ids are opaque, money is decimal, and a status code that nobody has documented is a number like any other.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+use serde_json::value::RawValue;
+
+use crate::event::Id;
+use crate::time::UnixMillis;
+
+/// An amount in dollars, exact; may be negative. Compared by value (`150` is `150.00`), printed with the
+/// decimals that it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(Decimal);
+
+/// Not a decimal number, or one of more than 28 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an amount is a decimal number of at most 28 digits")]
+pub struct NotAnAmount;
+
+impl Amount {
+    /// Reads a JSON number as it is written: never by way of a binary float.
+    pub fn from_json(number: &RawValue) -> Result<Self, NotAnAmount> {
+        number.get().parse()
+    }
+
+    /// The amount as a JSON number, digit for digit.
+    pub fn to_json(self) -> Box<RawValue> {
+        // A decimal's text is a JSON number: this cannot fail.
+        RawValue::from_string(self.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+}
+
+impl FromStr for Amount {
+    type Err = NotAnAmount;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAmount> {
+        // A decimal library is more generous: it takes `+1`, `1_000` and `.5`.
+        let is_json = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
+            && text.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit());
+        if !is_json {
+            return Err(NotAnAmount);
+        }
+        // Exactly or not at all: a number of more digits would be rounded.
+        let exact = |text| Decimal::from_str_exact(text).map_err(|_| NotAnAmount);
+        match text.split_once(['e', 'E']) {
+            None => exact(text).map(Self),
+            Some((digits, exponent)) => shifted(exact(digits)?, exponent.parse().map_err(|_| NotAnAmount)?),
+        }
+    }
+}
+
+/// A number times ten to the power of `exponent`.
+fn shifted(number: Decimal, exponent: i32) -> Result<Amount, NotAnAmount> {
+    let decimals = i64::from(number.scale()) - i64::from(exponent);
+    let (whole, scale) = match u32::try_from(decimals) {
+        Ok(scale) => (Some(number.mantissa()), scale),
+        Err(_) => {
+            let zeros = u32::try_from(-decimals).unwrap_or(u32::MAX);
+            (10_i128.checked_pow(zeros).and_then(|power| number.mantissa().checked_mul(power)), 0)
+        }
+    };
+    let shifted = whole.and_then(|whole| Decimal::try_from_i128_with_scale(whole, scale).ok());
+    shifted.map(Amount).ok_or(NotAnAmount)
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One row of `GET /v1/balances`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Balance {
+    /// Whose it is.
+    pub authorizer: Id,
+    /// The balance; `None` if the check failed.
+    pub amount: Option<Amount>,
+    /// 0 for success; any other number, known or not, is a failed check.
+    pub status_code: i64,
+}
+
+/// One entry of `GET /v1/monitoring/authorizers/{id}/history`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryEntry {
+    /// When the check ran.
+    pub run_at: UnixMillis,
+    /// In which batch.
+    pub batch_id: Id,
+}
+
+/// What `GET /v1/monitoring/schedules/{id}` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduleState {
+    /// When it ran last; `None` if it never did.
+    pub last_run_at: Option<UnixMillis>,
+    /// When it runs next; `None` if it does not.
+    pub next_run_at: Option<UnixMillis>,
+    /// How many authorizers a run checks.
+    pub total_authorizers: u64,
+}
+
+/// A balance is a personal datum (P8).
+impl fmt::Debug for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Balance(status {})", self.status_code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_keeps_its_digits_and_is_compared_by_value() {
+        for text in ["150.00", "150", "-83.68", "0.10", "7922816251426433759354395033.5"] {
+            assert_eq!(text.parse::<Amount>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Amount>().unwrap().to_json().get(), text);
+        }
+        let amount = |text: &str| text.parse::<Amount>().unwrap();
+        assert_eq!(amount("150"), amount("150.00"));
+        assert_eq!(amount("1.5e2"), amount("150"));
+        assert_eq!(amount("15E-1").to_string(), "1.5");
+        assert_eq!(amount("-1.50e+0").to_string(), "-1.50");
+        assert!(amount("-0.01") < amount("0") && amount("99.99") < amount("100"));
+    }
+
+    #[test]
+    fn what_is_no_json_number_is_no_amount() {
+        for text in
+            ["", "-", "\"1\"", "null", "1_000", "+1", ".5", "1e99", "1e-29", "1e", "1,5", "NaN", " 1", "--1"]
+        {
+            assert_eq!(text.parse::<Amount>(), Err(NotAnAmount), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_never_rounded() {
+        for too_long in ["0.12345678901234567890123456789012345", "12345678901234567890123456789.55"] {
+            assert_eq!(too_long.parse::<Amount>(), Err(NotAnAmount), "{too_long}");
+        }
+        assert_eq!("1.1e28".parse::<Amount>().unwrap().to_string(), "11000000000000000000000000000");
+    }
+
+    #[test]
+    fn p8_debug_shows_no_balance() {
+        let row = Balance {
+            authorizer: Id::new("jane").unwrap(),
+            amount: Some("150.00".parse().unwrap()),
+            status_code: 0,
+        };
+        assert_eq!(format!("{row:?}"), "Balance(status 0)");
+    }
+}

@@ -1,0 +1,76 @@
+//! Asking with our own key, whatever it is at the moment.
+
+use std::sync::Arc;
+
+use inbox_aws::clients::Clients;
+use inbox_aws::config::{ConfigError, Env};
+use inbox_aws::secrets::SecretCache;
+use inbox_core::keys::{KeyError, first_of};
+use tokio::time::Instant;
+
+use crate::{ApiError, ApiKey, BASE_URL, Config, Rightfoot};
+
+/// Where Rightfoot is asked, and with which key.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `RIGHTFOOT_API_URL`: the client of the API there.
+    pub client: Rightfoot,
+    /// `RIGHTFOOT_API_KEY_SECRET_ID`: name or ARN of the secret with the API key.
+    pub secret_id: String,
+}
+
+impl Access {
+    /// Reads it.
+    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+        const URL: &str = "RIGHTFOOT_API_URL";
+        let invalid = |why: String| ConfigError::Invalid { name: URL, why };
+        let url = env.parsed_or(URL, BASE_URL.to_owned())?;
+        let config = Config::new(url).map_err(|error| invalid(error.to_string()))?;
+        Ok(Self {
+            client: Rightfoot::new(config).map_err(|error| invalid(error.to_string()))?,
+            secret_id: env.required("RIGHTFOOT_API_KEY_SECRET_ID")?,
+        })
+    }
+}
+
+/// Our account at Rightfoot: the client, and the key from its secret.
+#[derive(Clone, Debug)]
+pub struct Account {
+    client: Rightfoot,
+    key: SecretCache<ApiKey>,
+}
+
+impl Account {
+    /// Asks by the client, with the key of the secret. Nothing is called yet.
+    pub fn new(access: &Access, clients: &Clients) -> Self {
+        let key = SecretCache::read_by(clients.secrets.clone(), &access.secret_id, read_key);
+        Self { client: access.client.clone(), key }
+    }
+
+    /// Loads the key: for the cold start.
+    pub async fn load_key(&self) {
+        self.key.load().await;
+    }
+
+    /// Asks. If the key is refused, it is fetched again, and the question is asked once more with another one: a
+    /// rotation needs no deploy, and a refused key has had no effect.
+    pub async fn ask<T, F>(&self, question: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let asked_at = Instant::now();
+        let key = self.key.current().await.ok_or(ApiError::NoKey)?;
+        match question(self.client.clone(), key.clone()).await {
+            Err(ApiError::Unauthorized) => match self.key.fresher_than(&key, asked_at).await {
+                Some(fresh) => question(self.client.clone(), fresh).await,
+                None => Err(ApiError::Unauthorized),
+            },
+            answer => answer,
+        }
+    }
+}
+
+/// The key is the secret's plain string, or the first of its array.
+fn read_key(value: &str) -> Result<ApiKey, KeyError> {
+    ApiKey::new(&first_of(value)?).map_err(|_| KeyError::Undecodable)
+}

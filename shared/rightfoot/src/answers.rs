@@ -1,0 +1,311 @@
+//! Reading what Rightfoot answers (spec, Rightfoot 2, 3 and 5). Unknown fields are ignored.
+//!
+//! What is read to decide something has to be of the documented form. What tells that a `POST` was applied is
+//! read as well as can be: a batch that exists must not be lost for an oddity beside its id.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use inbox_core::event::Id;
+use inbox_core::rightfoot::{Amount, Balance, HistoryEntry, ScheduleState};
+use inbox_core::time::UnixMillis;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::ApiError;
+
+/// "Other error": the code of a row without balance and without code.
+const OTHER_ERROR: i64 = 9000;
+
+const NOT_AN_OBJECT: ApiError = ApiError::Broken("not one JSON object of the documented fields");
+const NOT_A_LIST: ApiError = ApiError::Broken("not a list");
+const NO_ID: ApiError = ApiError::Broken("an id is missing or unusable");
+const NO_TIME: ApiError = ApiError::Broken("a time is missing or unusable");
+
+/// What is known after a batch was submitted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The batch. It exists, whatever else is said.
+    pub batch_id: Id,
+    /// When Rightfoot took it in.
+    pub submitted_at: Option<UnixMillis>,
+    /// Whom it left out.
+    pub failed: Vec<FailedAuthorizer>,
+    /// What it remarked. May hold personal data.
+    pub warnings: Vec<String>,
+}
+
+/// An authorizer that is not part of the batch.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct FailedAuthorizer {
+    /// Whom it is about, if that can be read.
+    pub authorizer: Option<Id>,
+    /// Rightfoot's words, empty if there are none. May hold personal data.
+    pub error: String,
+    /// Which kind of account was given.
+    pub account_type: Option<String>,
+    /// In which row it stood.
+    pub row_number: Option<u64>,
+}
+
+/// What is known after a schedule was created.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScheduleCreated {
+    /// The schedule.
+    pub schedule_id: Id,
+    /// When it ends.
+    pub expires_at: Option<UnixMillis>,
+    /// When it runs next.
+    pub next_run_at: Option<UnixMillis>,
+}
+
+/// One page of a list.
+pub(crate) struct Page<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) has_more: bool,
+    pub(crate) next: Option<String>,
+}
+
+/// The answer to `POST /v1/balance_requests`.
+pub(crate) fn submitted(body: &[u8]) -> Result<Submitted, ApiError> {
+    let body = String::from_utf8_lossy(body);
+    let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
+    let field = |name| fields.get(name).copied();
+    Ok(Submitted {
+        batch_id: field("batch_id").and_then(id).ok_or(NO_ID)?,
+        submitted_at: field("submitted_at").and_then(time),
+        failed: failed_authorizers(field("failed_authorizers")),
+        warnings: field("warnings").map(items).unwrap_or_default().into_iter().filter_map(words).collect(),
+    })
+}
+
+/// Whom a refusal is about: `error.details.failed_authorizers`, if it is there.
+pub(crate) fn refused(body: &[u8]) -> Vec<FailedAuthorizer> {
+    let body = String::from_utf8_lossy(body);
+    let named = fields(&body)
+        .and_then(|mut answer| answer.remove("error"))
+        .and_then(|error| fields(error.get())?.remove("details"))
+        .and_then(|details| fields(details.get())?.remove("failed_authorizers"));
+    failed_authorizers(named)
+}
+
+/// The answer to `POST /v1/monitoring/scheduled_balance_request`.
+pub(crate) fn schedule_created(body: &[u8]) -> Result<ScheduleCreated, ApiError> {
+    let body = String::from_utf8_lossy(body);
+    let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
+    let field = |name| fields.get(name).copied();
+    Ok(ScheduleCreated {
+        schedule_id: field("schedule_id").and_then(id).ok_or(NO_ID)?,
+        expires_at: field("expires_at").and_then(time),
+        next_run_at: field("next_run_at").and_then(time),
+    })
+}
+
+/// A page of `GET /v1/balances`.
+pub(crate) fn balances(body: &[u8], batch_id: &Id) -> Result<Page<Balance>, ApiError> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        batch_id: Option<&'a RawValue>,
+        balances: &'a RawValue,
+        has_more: Option<bool>,
+        next_page_token: Option<&'a RawValue>,
+    }
+    let answer: Answer<'_> = object(text_of(body)?)?;
+    about(batch_id, answer.batch_id)?;
+    page(answer.balances, answer.has_more, answer.next_page_token, balance)
+}
+
+fn balance(row: &RawValue) -> Result<Balance, ApiError> {
+    #[derive(Deserialize)]
+    struct Row<'a> {
+        #[serde(borrow)]
+        authorizer_unique_id: Option<&'a RawValue>,
+        balance: Option<&'a RawValue>,
+        balance_status_code: Option<i64>,
+        status_code: Option<i64>,
+    }
+    let row: Row<'_> = object(row.get())?;
+    let not_an_amount = |_| ApiError::Broken("a balance that is not an amount");
+    let amount = row.balance.map(Amount::from_json).transpose().map_err(not_an_amount)?;
+    Ok(Balance {
+        authorizer: row.authorizer_unique_id.and_then(id).ok_or(NO_ID)?,
+        amount,
+        status_code: row.balance_status_code.or(row.status_code).unwrap_or(match amount {
+            Some(_) => 0,
+            None => OTHER_ERROR,
+        }),
+    })
+}
+
+/// A page of `GET /v1/monitoring/authorizers/{id}/history`.
+pub(crate) fn history(body: &[u8], authorizer: &Id) -> Result<Page<HistoryEntry>, ApiError> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        authorizer_unique_id: Option<&'a RawValue>,
+        history: &'a RawValue,
+        has_more: Option<bool>,
+        next_page_token: Option<&'a RawValue>,
+    }
+    let answer: Answer<'_> = object(text_of(body)?)?;
+    about(authorizer, answer.authorizer_unique_id)?;
+    page(answer.history, answer.has_more, answer.next_page_token, history_entry)
+}
+
+fn history_entry(row: &RawValue) -> Result<HistoryEntry, ApiError> {
+    #[derive(Deserialize)]
+    struct Row<'a> {
+        #[serde(borrow)]
+        run_at: Option<&'a RawValue>,
+        batch_id: Option<&'a RawValue>,
+    }
+    let row: Row<'_> = object(row.get())?;
+    Ok(HistoryEntry {
+        run_at: row.run_at.and_then(time).ok_or(NO_TIME)?,
+        batch_id: row.batch_id.and_then(id).ok_or(NO_ID)?,
+    })
+}
+
+/// The answer to `GET /v1/monitoring/schedules/{id}`. Its times are nullable, whatever E6 says (spec,
+/// Rightfoot 7).
+pub(crate) fn schedule(body: &[u8], schedule_id: &Id) -> Result<ScheduleState, ApiError> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        schedule_id: Option<&'a RawValue>,
+        last_run_at: Option<&'a RawValue>,
+        next_run_at: Option<&'a RawValue>,
+        total_authorizers: u64,
+    }
+    let answer: Answer<'_> = object(text_of(body)?)?;
+    about(schedule_id, answer.schedule_id)?;
+    let nullable = |at: Option<&RawValue>| at.map(|at| time(at).ok_or(NO_TIME)).transpose();
+    Ok(ScheduleState {
+        last_run_at: nullable(answer.last_run_at)?,
+        next_run_at: nullable(answer.next_run_at)?,
+        total_authorizers: answer.total_authorizers,
+    })
+}
+
+/// An answer about something else than was asked for shows that the question was not understood.
+fn about(asked: &Id, answered: Option<&RawValue>) -> Result<(), ApiError> {
+    match answered.map(text) {
+        Some(Some(said)) if !said.eq_ignore_ascii_case(asked.as_str()) => {
+            Err(ApiError::Broken("about something else than was asked for"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn page<T>(
+    list: &RawValue,
+    has_more: Option<bool>,
+    token: Option<&RawValue>,
+    read: impl Fn(&RawValue) -> Result<T, ApiError>,
+) -> Result<Page<T>, ApiError> {
+    let rows = match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
+        Ok(rows) => rows.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?,
+        Err(_) => return Err(NOT_A_LIST),
+    };
+    let unusable = ApiError::Broken("a page token that cannot be sent");
+    let next = token.map(|token| text(token).ok_or(unusable)).transpose()?.filter(|token| !token.is_empty());
+    Ok(Page { rows, has_more: has_more.unwrap_or(next.is_some()), next })
+}
+
+fn failed_authorizers(list: Option<&RawValue>) -> Vec<FailedAuthorizer> {
+    list.map(items).unwrap_or_default().into_iter().map(failed_authorizer).collect()
+}
+
+/// One entry, as well as it can be read: how many there are matters more than what they say.
+fn failed_authorizer(item: &RawValue) -> FailedAuthorizer {
+    if let Some(fields) = fields(item.get()) {
+        let field = |name| fields.get(name).copied();
+        return FailedAuthorizer {
+            authorizer: field("authorizer_unique_id").and_then(id),
+            error: field("error").and_then(words).unwrap_or_default(),
+            account_type: field("account_type").and_then(words),
+            row_number: field("row_number").and_then(text).and_then(|number| number.parse().ok()),
+        };
+    }
+    match id(item) {
+        Some(authorizer) => FailedAuthorizer { authorizer: Some(authorizer), ..Default::default() },
+        None => FailedAuthorizer { error: words(item).unwrap_or_default(), ..Default::default() },
+    }
+}
+
+fn text_of(body: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(body).map_err(|_| NOT_AN_OBJECT)
+}
+
+/// One unambiguous JSON object with these fields.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ApiError> {
+    // Serde would also fill the fields from an array, by their order.
+    if !json.trim_start().starts_with('{') {
+        return Err(NOT_AN_OBJECT);
+    }
+    serde_json::from_str(json).map_err(|_| NOT_AN_OBJECT)
+}
+
+/// The fields of a JSON object, whatever they hold.
+fn fields(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
+    serde_json::from_str(json).ok()
+}
+
+/// The items of a list; of nothing, none; of anything else, itself.
+fn items(list: &RawValue) -> Vec<&RawValue> {
+    match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
+        Ok(items) => items.unwrap_or_default(),
+        Err(_) => vec![list],
+    }
+}
+
+fn id(value: &RawValue) -> Option<Id> {
+    text(value).and_then(Id::new)
+}
+
+fn time(value: &RawValue) -> Option<UnixMillis> {
+    text(value).as_deref().and_then(UnixMillis::from_rfc3339)
+}
+
+/// A string's text, or a number's as it is written.
+fn text(value: &RawValue) -> Option<String> {
+    match value.get().bytes().next() {
+        Some(b'"') => serde_json::from_str(value.get()).ok(),
+        Some(b'-' | b'0'..=b'9') => Some(value.get().to_owned()),
+        _ => None,
+    }
+}
+
+/// Something that was meant to be read by people: a string's text, or JSON as it stands. Null is nothing.
+fn words(value: &RawValue) -> Option<String> {
+    (value.get() != "null").then(|| text(value).unwrap_or_else(|| value.get().to_owned()))
+}
+
+/// Ids and words stay out of logs (P8).
+impl fmt::Debug for Submitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submitted")
+            .field("failed", &self.failed.len())
+            .field("warnings", &self.warnings.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ids and words stay out of logs (P8).
+impl fmt::Debug for FailedAuthorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailedAuthorizer").finish_non_exhaustive()
+    }
+}
+
+/// Ids stay out of logs (P8).
+impl fmt::Debug for ScheduleCreated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScheduleCreated").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+use super::*;
+use proptest::prelude::*;
+
+fn named(id: &str) -> Id {
+    Id::new(id).unwrap()
+}
+
+fn at(text: &str) -> UnixMillis {
+    UnixMillis::from_rfc3339(text).unwrap()
+}
+
+fn row(json: &str) -> Result<Balance, ApiError> {
+    let body = format!(r#"{{"balances":[{json}]}}"#);
+    balances(body.as_bytes(), &named("b")).map(|mut page| page.rows.remove(0))
+}
+
+fn entry(json: &str) -> Result<HistoryEntry, ApiError> {
+    let body = format!(r#"{{"history":[{json}]}}"#);
+    history(body.as_bytes(), &named("a")).map(|mut page| page.rows.remove(0))
+}
+
+fn failed(list: &str) -> Vec<FailedAuthorizer> {
+    let body = format!(r#"{{"batch_id":"b","failed_authorizers":{list}}}"#);
+    submitted(body.as_bytes()).unwrap().failed
+}
+
+fn nameless(error: &str) -> FailedAuthorizer {
+    FailedAuthorizer { error: error.to_owned(), ..Default::default() }
+}
+
+#[test]
+fn a_status_code_is_taken_from_where_it_stands() {
+    for (json, code) in [
+        (r#"{"authorizer_unique_id":"a","balance":1,"balance_status_code":0,"status_code":7}"#, 0),
+        (r#"{"authorizer_unique_id":"a","balance":null,"balance_status_code":2560}"#, 2560),
+        (r#"{"authorizer_unique_id":"a","balance":null,"balance_status_code":77777,"status_code":1}"#, 77777),
+        (r#"{"authorizer_unique_id":"a","balance":null,"status_code":3310}"#, 3310),
+        (r#"{"authorizer_unique_id":"a","balance_status_code":null,"status_code":3310}"#, 3310),
+        (r#"{"authorizer_unique_id":"a","balance":-83.68}"#, 0),
+        (r#"{"authorizer_unique_id":"a","balance":null}"#, 9000),
+        (r#"{"authorizer_unique_id":"a"}"#, 9000),
+    ] {
+        assert_eq!(row(json).unwrap().status_code, code, "{json}");
+    }
+}
+
+#[test]
+fn a_balance_keeps_its_digits() {
+    for amount in ["150.00", "150", "-83.68", "0.10", "9007199254740993.01"] {
+        let read = row(&format!(r#"{{"authorizer_unique_id":"a","balance":{amount}}}"#)).unwrap();
+        assert_eq!(read.amount.unwrap().to_string(), amount);
+    }
+}
+
+#[test]
+fn a_balance_that_is_not_an_amount_breaks_the_answer() {
+    for odd in [r#""150.00""#, "true", "{}", "[1]", "1e99"] {
+        let read = row(&format!(r#"{{"authorizer_unique_id":"a","balance":{odd}}}"#));
+        assert_eq!(read, Err(ApiError::Broken("a balance that is not an amount")), "{odd}");
+    }
+}
+
+#[test]
+fn a_row_without_a_usable_id_breaks_the_answer() {
+    let long = format!("\"{}\"", "x".repeat(513));
+    for odd in ["null", "\"\"", "true", "{}", "[\"a\"]", r#""\ud800""#, long.as_str()] {
+        assert_eq!(row(&format!(r#"{{"authorizer_unique_id":{odd},"balance":1}}"#)), Err(NO_ID), "{odd}");
+        let read = entry(&format!(r#"{{"run_at":"2024-12-12T02:30:00Z","batch_id":{odd}}}"#));
+        assert_eq!(read, Err(NO_ID), "{odd}");
+    }
+    assert_eq!(row(r#"{"balance":1}"#), Err(NO_ID));
+}
+
+#[test]
+fn an_id_may_be_a_number_and_is_taken_as_it_is_written() {
+    assert_eq!(row(r#"{"authorizer_unique_id":1286672,"balance":1}"#).unwrap().authorizer, named("1286672"));
+    assert_eq!(row(r#"{"authorizer_unique_id":1.50,"balance":1}"#).unwrap().authorizer, named("1.50"));
+    assert_eq!(row(r#"{"authorizer_unique_id":"\u00e9\n","balance":1}"#).unwrap().authorizer, named("é\n"));
+}
+
+#[test]
+fn a_history_entry_needs_a_time() {
+    for odd in ["null", "\"\"", "\"2024-12-12\"", "1733970600", "true"] {
+        assert_eq!(entry(&format!(r#"{{"run_at":{odd},"batch_id":"b"}}"#)), Err(NO_TIME), "{odd}");
+    }
+    assert_eq!(entry(r#"{"batch_id":"b"}"#), Err(NO_TIME));
+}
+
+#[test]
+fn what_is_not_one_object_of_the_fields_is_broken() {
+    let id = named("b");
+    for body in ["", "x", "[]", "3", "null", "\"text\"", "{", "{}", "{}}", "{\"a\":1,}", "\u{feff}{}"] {
+        let body = body.as_bytes();
+        assert_eq!(balances(body, &id).err(), Some(NOT_AN_OBJECT));
+        assert_eq!(history(body, &id).err(), Some(NOT_AN_OBJECT));
+        assert_eq!(schedule(body, &id).err(), Some(NOT_AN_OBJECT));
+        let no_post = submitted(body).err().zip(schedule_created(body).err());
+        assert!(matches!(no_post, Some((ApiError::Broken(_), ApiError::Broken(_)))));
+    }
+    let not_utf8 = b"{\"balances\":[],\"z\":\"\xff\"}";
+    assert_eq!(balances(not_utf8, &id).err(), Some(NOT_AN_OBJECT));
+}
+
+#[test]
+fn an_array_is_not_taken_for_an_object() {
+    // Arrays that hold every field in the order in which it is declared.
+    let id = named("b");
+    assert_eq!(balances(br#"["b",[],false,null]"#, &id).err(), Some(NOT_AN_OBJECT));
+    assert_eq!(history(br#"["b",[],false,null]"#, &id).err(), Some(NOT_AN_OBJECT));
+    assert_eq!(schedule(br#"["b",null,null,150]"#, &id).err(), Some(NOT_AN_OBJECT));
+    assert_eq!(row(r#"["a",1,0,0]"#), Err(NOT_AN_OBJECT));
+    assert_eq!(entry(r#"["2024-12-12T02:30:00Z","b"]"#), Err(NOT_AN_OBJECT));
+    assert_eq!(submitted(br#"["b"]"#).err(), Some(NOT_AN_OBJECT));
+    assert_eq!(schedule_created(br#"["b"]"#).err(), Some(NOT_AN_OBJECT));
+}
+
+#[test]
+fn a_field_that_comes_twice_is_ambiguous() {
+    assert_eq!(row(r#"{"authorizer_unique_id":"a","balance":1,"balance":2}"#), Err(NOT_AN_OBJECT));
+    assert_eq!(balances(br#"{"balances":[],"balances":[]}"#, &named("b")).err(), Some(NOT_AN_OBJECT));
+}
+
+#[test]
+fn an_answer_about_something_else_is_broken() {
+    let elsewhere = Some(ApiError::Broken("about something else than was asked for"));
+    assert_eq!(balances(br#"{"batch_id":"c","balances":[]}"#, &named("b")).err(), elsewhere);
+    assert_eq!(history(br#"{"authorizer_unique_id":"c","history":[]}"#, &named("b")).err(), elsewhere);
+    assert_eq!(schedule(br#"{"schedule_id":"c","total_authorizers":1}"#, &named("b")).err(), elsewhere);
+    for same in [r#"{"batch_id":"ab-1","balances":[]}"#, r#"{"batch_id":null,"balances":[]}"#] {
+        assert!(balances(same.as_bytes(), &named("AB-1")).is_ok(), "{same}");
+    }
+}
+
+#[test]
+fn without_has_more_a_token_says_that_there_is_more() {
+    let page = |more: &str| {
+        balances(format!(r#"{{"balances":[]{more}}}"#).as_bytes(), &named("b"))
+            .map(|page| (page.has_more, page.next))
+    };
+    let token = |token: &str| Some(token.to_owned());
+    assert_eq!(page(""), Ok((false, None)));
+    assert_eq!(page(r#","next_page_token":null"#), Ok((false, None)));
+    assert_eq!(page(r#","next_page_token":"""#), Ok((false, None)));
+    assert_eq!(page(r#","next_page_token":"t""#), Ok((true, token("t"))));
+    assert_eq!(page(r#","has_more":null,"next_page_token":500"#), Ok((true, token("500"))));
+    assert_eq!(page(r#","has_more":false,"next_page_token":"t""#), Ok((false, token("t"))));
+    assert_eq!(page(r#","has_more":true"#), Ok((true, None)));
+    assert_eq!(page(r#","has_more":"yes""#), Err(NOT_AN_OBJECT));
+    assert_eq!(page(r#","next_page_token":{}"#), Err(ApiError::Broken("a page token that cannot be sent")));
+}
+
+#[test]
+fn a_list_is_a_list_or_null() {
+    let rows = |list: &str| {
+        balances(format!(r#"{{"balances":{list}}}"#).as_bytes(), &named("b")).map(|page| page.rows.len())
+    };
+    assert_eq!(rows("null"), Ok(0));
+    for odd in ["{}", "\"\"", "3"] {
+        assert_eq!(rows(odd), Err(NOT_A_LIST), "{odd}");
+    }
+}
+
+#[test]
+fn the_times_of_a_schedule_are_nullable_but_not_nonsense() {
+    let state =
+        |fields: &str| schedule(format!(r#"{{{fields}"total_authorizers":1}}"#).as_bytes(), &named("s"));
+    let never = ScheduleState { last_run_at: None, next_run_at: None, total_authorizers: 1 };
+    assert_eq!(state(""), Ok(never));
+    assert_eq!(state(r#""last_run_at":null,"next_run_at":null,"#), Ok(never));
+    assert_eq!(state(r#""last_run_at":"yesterday","#), Err(NO_TIME));
+    for odd in ["null", "-1", "1.5", "\"150\""] {
+        let body = format!(r#"{{"total_authorizers":{odd}}}"#);
+        assert_eq!(schedule(body.as_bytes(), &named("s")), Err(NOT_AN_OBJECT), "{odd}");
+    }
+}
+
+#[test]
+fn a_batch_exists_whatever_stands_beside_its_id() {
+    for beside in [
+        r#""submitted_at":17,"failed_authorizers":null,"warnings":null"#,
+        r#""submitted_at":"now","failed_authorizers":[],"warnings":[]"#,
+        r#""submitted_at":{},"message":[],"failed_authorizers":[]"#,
+        r#""batch_id":"b","error":null"#,
+    ] {
+        let read = submitted(format!(r#"{{"batch_id":"b",{beside}}}"#).as_bytes()).unwrap();
+        let plain = Submitted { batch_id: named("b"), submitted_at: None, failed: vec![], warnings: vec![] };
+        assert_eq!(read, plain);
+    }
+    let latin_1 =
+        submitted(b"{\"batch_id\":\"b\",\"warnings\":[\"Latin-1: \xe9\",null,7,{\"row\":1}]}").unwrap();
+    assert_eq!(latin_1.warnings, ["Latin-1: \u{fffd}", "7", r#"{"row":1}"#]);
+}
+
+#[test]
+fn without_a_usable_id_nobody_knows_whether_a_batch_exists() {
+    for body in ["{}", r#"{"batch_id":null}"#, r#"{"batch_id":""}"#, r#"{"batch_id":{}}"#] {
+        assert_eq!(submitted(body.as_bytes()).err(), Some(NO_ID), "{body}");
+        assert_eq!(schedule_created(body.as_bytes()).err(), Some(NO_ID), "{body}");
+    }
+}
+
+#[test]
+fn failed_authorizers_are_counted_in_whatever_form_they_come() {
+    let plain = |id: &str| FailedAuthorizer { authorizer: Some(named(id)), ..Default::default() };
+    assert_eq!(
+        failed(r#"["5e6f7g8h",17,null,true]"#),
+        [plain("5e6f7g8h"), plain("17"), nameless(""), nameless("true")]
+    );
+    assert_eq!(failed(r#"[{}]"#), [nameless("")]);
+    assert_eq!(failed(r#"{"authorizer_unique_id":"5e6f7g8h"}"#), [plain("5e6f7g8h")]);
+    assert_eq!(failed(r#""5e6f7g8h""#), [plain("5e6f7g8h")]);
+    let long = "x".repeat(513);
+    assert_eq!(failed(&format!("[\"{long}\"]")), [nameless(&long)]);
+
+    let odd = failed(r#"[{"authorizer_unique_id":[],"error":{"code":1},"account_type":2,"row_number":"4"}]"#);
+    let kept = FailedAuthorizer {
+        authorizer: None,
+        error: r#"{"code":1}"#.to_owned(),
+        account_type: Some("2".to_owned()),
+        row_number: Some(4),
+    };
+    assert_eq!(odd, [kept]);
+    assert_eq!(failed(r#"[{"error":null,"row_number":-4}]"#), [nameless("")]);
+}
+
+#[test]
+fn a_refusal_names_whom_it_is_about_or_nobody() {
+    let item =
+        r#"{"authorizer_unique_id":"5e6f7g8h","error":"ssn","account_type":"ACCOUNT_NUMBER","row_number":4}"#;
+    let body =
+        format!(r#"{{"status":"error","error":{{"code":"X","details":{{"failed_authorizers":[{item}]}}}}}}"#);
+    let named = FailedAuthorizer {
+        authorizer: Some(named("5e6f7g8h")),
+        error: "ssn".to_owned(),
+        account_type: Some("ACCOUNT_NUMBER".to_owned()),
+        row_number: Some(4),
+    };
+    assert_eq!(refused(body.as_bytes()), [named]);
+    for silent in [
+        "",
+        "<html>",
+        "{}",
+        r#"{"error":[]}"#,
+        r#"{"error":{"details":"no"}}"#,
+        r#"{"error":{"details":{}}}"#,
+    ] {
+        assert_eq!(refused(silent.as_bytes()), [], "{silent}");
+    }
+}
+
+#[test]
+fn a_created_schedule_tells_its_times_if_it_can() {
+    let both = br#"{"schedule_id":"s","expires_at":"2025-01-15T00:00:00Z","next_run_at":null}"#;
+    let expected = ScheduleCreated {
+        schedule_id: named("s"),
+        expires_at: Some(at("2025-01-15T00:00:00Z")),
+        next_run_at: None,
+    };
+    assert_eq!(schedule_created(both), Ok(expected));
+}
+
+/// JSON of any shape that is made of the words that the readers look for.
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("\"2024-12-12T02:30:00Z\"".to_owned()),
+        "-?[1-9][0-9]{0,40}(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?",
+        "\"[a-z0-9 é]{0,6}\"",
+        any::<bool>().prop_map(|flag| flag.to_string()),
+    ];
+    let name = prop::sample::select(vec![
+        "batch_id",
+        "balances",
+        "authorizer_unique_id",
+        "balance",
+        "balance_status_code",
+        "status_code",
+        "has_more",
+        "next_page_token",
+        "history",
+        "run_at",
+        "schedule_id",
+        "last_run_at",
+        "total_authorizers",
+        "error",
+        "details",
+        "failed_authorizers",
+        "warnings",
+        "row_number",
+    ]);
+    leaf.prop_recursive(5, 60, 6, move |inner| {
+        let field = (name.clone(), inner.clone()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..5).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(field, 0..7).prop_map(|fields| format!("{{{}}}", fields.join(","))),
+        ]
+    })
+}
+
+fn read_in_every_way(body: &[u8]) {
+    let id = named("b");
+    let _ = (balances(body, &id), history(body, &id), schedule(body, &id));
+    let _ = (submitted(body), schedule_created(body), refused(body));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_reader_panic(body in prop::collection::vec(any::<u8>(), 0..400)) {
+        read_in_every_way(&body);
+    }
+
+    #[test]
+    fn no_json_makes_a_reader_panic(body in json()) {
+        read_in_every_way(body.as_bytes());
+    }
+
+    #[test]
+    fn a_batch_is_never_lost(id in "[a-z0-9-]{1,36}", failed in json(), warnings in json(), at in json()) {
+        let body = format!(r#"{{"failed_authorizers":{failed},"warnings":{warnings},"submitted_at":{at},"batch_id":"{id}"}}"#);
+        prop_assert_eq!(submitted(body.as_bytes()).map(|read| read.batch_id), Ok(named(&id)));
+    }
+}
+
+#[test]
+fn no_depth_makes_a_reader_panic() {
+    for body in [
+        "[".repeat(200_000),
+        "{\"error\":".repeat(200_000),
+        format!("{{\"balances\":{}", "[".repeat(200_000)),
+    ] {
+        read_in_every_way(body.as_bytes());
+    }
+}

@@ -1,0 +1,209 @@
+//! Where the API is, how patient the client is, and the key.
+
+use std::fmt;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use zeroize::Zeroizing;
+
+use crate::ApiError;
+
+/// Where Rightfoot's API is.
+pub const BASE_URL: &str = "https://api.rightfoot.com";
+
+/// What stays as it is inside an element of a path: RFC 3986's unreserved characters.
+const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where the API is and how patient the client is.
+#[derive(Clone)]
+pub struct Config {
+    base: Url,
+    /// Longest wait for a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest time that one request takes, from the connection to the last byte of the answer.
+    pub request_timeout: Duration,
+    /// The pause before the second attempt is chosen at random up to this; up to the double before the third.
+    pub backoff_base: Duration,
+    /// Longest pause before another attempt. Where `Retry-After` asks for more, there is no other attempt.
+    pub pause_max: Duration,
+}
+
+/// Not a URL under which an API can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a base URL is https://host, with or without a path; http is for this machine only")]
+pub struct BadUrl;
+
+impl Config {
+    /// The API at this URL, usually [`BASE_URL`], with time-outs of 2 s and 10 s.
+    ///
+    /// The key travels in every request, so only `https` is taken, and `http` for `localhost`, `127.0.0.1`
+    /// and `::1`; no user name, query or fragment.
+    pub fn new(base_url: impl AsRef<str>) -> Result<Self, BadUrl> {
+        let base = Url::parse(base_url.as_ref()).map_err(|_| BadUrl)?;
+        let is_private = match base.scheme() {
+            "https" => true,
+            "http" => matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
+            _ => false,
+        };
+        let is_bare = base.username().is_empty()
+            && base.password().is_none()
+            && base.query().is_none()
+            && base.fragment().is_none();
+        if !is_private || !is_bare {
+            return Err(BadUrl);
+        }
+        Ok(Self {
+            base,
+            connect_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(10),
+            backoff_base: Duration::from_millis(200),
+            pause_max: Duration::from_secs(2),
+        })
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// The URL of `/v1/<elements>`. Opaque ids may be among the elements.
+    pub(crate) fn endpoint(&self, elements: &[&str]) -> Result<Url, ApiError> {
+        // By the URL standard these two are never an element, however they are encoded.
+        if elements.iter().any(|element| matches!(*element, "." | "..")) {
+            return Err(ApiError::Broken("an id that cannot stand in a path"));
+        }
+        let encoded: Vec<_> =
+            elements.iter().map(|element| utf8_percent_encode(element, OPAQUE).to_string()).collect();
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/v1/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
+        Ok(url)
+    }
+}
+
+/// Shows nothing of where the API is.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("backoff_base", &self.backoff_base)
+            .field("pause_max", &self.pause_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The key that Rightfoot's customer was given.
+#[derive(Clone)]
+pub struct ApiKey(Zeroizing<String>);
+
+/// Not an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an API key is not empty and of visible ASCII characters")]
+pub struct BadKey;
+
+impl ApiKey {
+    /// Takes a key of visible ASCII characters.
+    pub fn new(key: &str) -> Result<Self, BadKey> {
+        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        is_key.then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(BadKey)
+    }
+
+    /// The value of the `Authorization` header.
+    pub(crate) fn bearer(&self) -> HeaderValue {
+        let text = Zeroizing::new(format!("Bearer {}", self.0.as_str()));
+        // Visible ASCII always is a header's value; an empty one would be answered 401.
+        let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+/// Shows nothing of it.
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(base_url: &str, elements: &[&str]) -> String {
+        Config::new(base_url).unwrap().endpoint(elements).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_key_never_leaves_this_machine_in_the_clear() {
+        for private in
+            [BASE_URL, "https://a.test/b/", "http://localhost:1", "http://127.0.0.1", "http://[::1]:8"]
+        {
+            assert!(Config::new(private).is_ok(), "{private}");
+        }
+        for open in
+            ["http://api.rightfoot.com", "http://127.0.0.2", "http://localhost.evil.test", "ftp://localhost"]
+        {
+            assert_eq!(Config::new(open).err(), Some(BadUrl), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_holds_nothing_that_would_be_lost_or_shown() {
+        for odd in [
+            "",
+            "api.rightfoot.com",
+            "https://",
+            "https://u@a.test",
+            "https://:p@a.test",
+            "https://a.test?b",
+            "https://a.test#b",
+        ] {
+            assert_eq!(Config::new(odd).err(), Some(BadUrl), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let config = Config::new(BASE_URL).unwrap();
+        assert_eq!(config.connect_timeout, Duration::from_secs(2));
+        assert_eq!(config.request_timeout, Duration::from_secs(10));
+        assert_eq!(config.backoff_base, Duration::from_millis(200));
+        assert_eq!(config.pause_max, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn endpoints_stand_below_the_base_path() {
+        assert_eq!(endpoint(BASE_URL, &["balances"]), "https://api.rightfoot.com/v1/balances");
+        assert_eq!(endpoint("https://a.test/proxy/", &["a", "b"]), "https://a.test/proxy/v1/a/b");
+    }
+
+    #[test]
+    fn an_id_is_always_exactly_one_element_of_the_path() {
+        for (id, element) in [
+            ("a1b2-C3_~.", "a1b2-C3_~."),
+            ("a/../b?c#d", "a%2F..%2Fb%3Fc%23d"),
+            ("%2e%2e", "%252e%252e"),
+            ("tab\tline\nend", "tab%09line%0Aend"),
+            ("\\é ;", "%5C%C3%A9%20%3B"),
+            ("...", "..."),
+        ] {
+            let expected = format!("https://a.test/v1/monitoring/schedules/{element}");
+            assert_eq!(endpoint("https://a.test", &["monitoring", "schedules", id]), expected);
+        }
+        for dots in [".", ".."] {
+            let refused = Config::new(BASE_URL).unwrap().endpoint(&["monitoring", "schedules", dots]);
+            assert_eq!(refused, Err(ApiError::Broken("an id that cannot stand in a path")));
+        }
+    }
+
+    #[test]
+    fn a_key_is_visible_ascii() {
+        for bad in ["", " rf_live_1", "rf_live_1\n", "rf live", "schlüssel"] {
+            assert_eq!(ApiKey::new(bad).err(), Some(BadKey), "{bad:?}");
+        }
+        let bearer = ApiKey::new("rf_live_1~!").unwrap().bearer();
+        assert_eq!(bearer, "Bearer rf_live_1~!");
+        assert!(bearer.is_sensitive());
+    }
+}

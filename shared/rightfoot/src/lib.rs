@@ -1,0 +1,146 @@
+//! The client of Rightfoot's API (spec, Rightfoot 1 to 3).
+//!
+//! | call | endpoint | sent again |
+//! |---|---|---|
+//! | [`Rightfoot::submit`] | `POST /v1/balance_requests` | freely: the same bytes give the same batch for 24 h |
+//! | [`Rightfoot::create_schedule`] | `POST /v1/monitoring/scheduled_balance_request` | only where nothing was applied |
+//! | [`Rightfoot::balances`] | `GET /v1/balances` | freely |
+//! | [`Rightfoot::schedule`] | `GET /v1/monitoring/schedules/{id}` | freely |
+//! | [`Rightfoot::history`] | `GET /v1/monitoring/authorizers/{id}/history` | freely |
+//!
+//! Every request has a time-out, every answer a largest size, every list an end, and a request is sent three
+//! times at most. How long a whole call may take is the caller's to bound: dropping it is safe, but after a
+//! `POST` was dropped its outcome is unknown.
+//!
+//! Nothing is logged here, and neither an error nor a `Debug` shows the key, an id, a URL or a body (P8).
+
+mod account;
+mod answers;
+mod config;
+mod error;
+mod pages;
+mod transport;
+
+use std::fmt;
+
+use bytes::Bytes;
+use inbox_core::event::Id;
+use inbox_core::limits::PAGE_ROWS;
+use inbox_core::rightfoot::{Balance, HistoryEntry, ScheduleState};
+use inbox_core::time::UnixMillis;
+
+pub use account::{Access, Account};
+pub use answers::{FailedAuthorizer, ScheduleCreated, Submitted};
+pub use config::{ApiKey, BASE_URL, BadKey, BadUrl, Config};
+pub use error::{ApiError, ClientError, Why};
+
+use pages::End;
+use transport::{Request, Transport};
+
+/// What `GET /v1/balances` says of a batch.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Balances {
+    /// One row per authorizer. Where a list names one twice, the first row counts.
+    pub rows: Vec<Balance>,
+    /// Whether the list was read to its end. If not, it repeated itself, could not be read on or was too
+    /// long.
+    pub reached_last_page: bool,
+}
+
+/// Rightfoot's API. Clones share their connections.
+#[derive(Clone)]
+pub struct Rightfoot(Transport);
+
+impl Rightfoot {
+    /// Builds the client. Nothing is connected yet.
+    pub fn new(config: Config) -> Result<Self, ClientError> {
+        Transport::new(config).map(Self)
+    }
+
+    /// Submits a batch of exactly these bytes.
+    ///
+    /// The same bytes give the same batch for 24 h (spec, Rightfoot 2), so they are sent again also where the
+    /// outcome is unknown. If it still is in the end, [`ApiError::outcome_unknown`] says so.
+    pub async fn submit(&self, key: &ApiKey, body: impl Into<Bytes>) -> Result<Submitted, ApiError> {
+        let url = self.0.config().endpoint(&["balance_requests"])?;
+        let answer = self.0.send(key, &Request::PostCached(url, body.into())).await?;
+        answers::submitted(&answer)
+    }
+
+    /// Creates a monitoring schedule of exactly these bytes.
+    ///
+    /// No cache is documented for it, so it is sent again only where it was certainly not applied: Rightfoot
+    /// answered 429, or there was no connection.
+    pub async fn create_schedule(
+        &self,
+        key: &ApiKey,
+        body: impl Into<Bytes>,
+    ) -> Result<ScheduleCreated, ApiError> {
+        let url = self.0.config().endpoint(&["monitoring", "scheduled_balance_request"])?;
+        let answer = self.0.send(key, &Request::PostOnce(url, body.into())).await?;
+        answers::schedule_created(&answer)
+    }
+
+    /// Reads the balances of a batch, all pages.
+    ///
+    /// What comes while a batch is in process is not documented: [`ApiError::NotReady`], or fewer rows.
+    pub async fn balances(&self, key: &ApiKey, batch_id: &Id) -> Result<Balances, ApiError> {
+        let mut url = self.0.config().endpoint(&["balances"])?;
+        url.query_pairs_mut()
+            .append_pair("batchId", batch_id.as_str())
+            .append_pair("limit", &PAGE_ROWS.to_string());
+        let read = |body: &[u8]| answers::balances(body, batch_id);
+        let key_of = |row: &Balance| row.authorizer.clone();
+        let list = pages::read(&self.0, key, &url, read, key_of, |_| false).await?;
+        Ok(Balances { rows: list.rows, reached_last_page: list.end == End::LastPage })
+    }
+
+    /// Reads how a schedule stands.
+    pub async fn schedule(&self, key: &ApiKey, schedule_id: &Id) -> Result<ScheduleState, ApiError> {
+        let url = self.0.config().endpoint(&["monitoring", "schedules", schedule_id.as_str()])?;
+        let answer = self.0.send(key, &Request::Get(url)).await?;
+        answers::schedule(&answer, schedule_id)
+    }
+
+    /// Reads the checks of an authorizer that ran at `since` or later, newest first.
+    ///
+    /// All of them or an error: a list that cannot be read back that far is [`ApiError::Broken`], because a
+    /// run that is left out here would never be found.
+    pub async fn history(
+        &self,
+        key: &ApiKey,
+        authorizer: &Id,
+        since: UnixMillis,
+    ) -> Result<Vec<HistoryEntry>, ApiError> {
+        let segments = ["monitoring", "authorizers", authorizer.as_str(), "history"];
+        let mut url = self.0.config().endpoint(&segments)?;
+        url.query_pairs_mut().append_pair("limit", &PAGE_ROWS.to_string());
+        let read = |body: &[u8]| answers::history(body, authorizer);
+        let older = |entry: &HistoryEntry| entry.run_at < since;
+        let list = pages::read(&self.0, key, &url, read, HistoryEntry::clone, older).await?;
+        match list.end {
+            End::LastPage | End::Enough => Ok(list.rows),
+            End::Stopped => Err(ApiError::Broken("a list without an end")),
+        }
+    }
+}
+
+/// Shows nothing of where it connects to.
+impl fmt::Debug for Rightfoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rightfoot")
+    }
+}
+
+/// Balances are personal data (P8).
+impl fmt::Debug for Balances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balances")
+            .field("rows", &self.rows.len())
+            .field("reached_last_page", &self.reached_last_page)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The client against a server that answers as the documents show, or worse.
+
+mod privacy;
+mod reading;
+mod retrying;
+mod stub;
+mod submitting;
+
+use std::time::Duration;
+
+use inbox_core::event::Id;
+use inbox_core::time::UnixMillis;
+
+use crate::{ApiKey, Config, Rightfoot};
+use stub::Stub;
+
+const KEY: &str = "rf_live_canary";
+
+fn key() -> ApiKey {
+    ApiKey::new(KEY).unwrap()
+}
+
+fn id(text: &str) -> Id {
+    Id::new(text).unwrap()
+}
+
+fn at(text: &str) -> UnixMillis {
+    UnixMillis::from_rfc3339(text).unwrap()
+}
+
+/// Patient enough for a busy machine, with pauses of no length to speak of.
+fn config(base_url: &str) -> Config {
+    let mut config = Config::new(base_url).unwrap();
+    config.backoff_base = Duration::from_millis(1);
+    config
+}
+
+fn client(stub: &Stub) -> Rightfoot {
+    Rightfoot::new(config(stub.base_url())).unwrap()
+}

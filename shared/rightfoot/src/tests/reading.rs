@@ -1,0 +1,258 @@
+//! The three that only ask.
+
+use inbox_core::rightfoot::{Balance, HistoryEntry, ScheduleState};
+use inbox_core::time::UnixMillis;
+
+use super::stub::{Reply, Seen, Stub, reply};
+use super::{at, client, id, key};
+use crate::{ApiError, Balances};
+
+const BATCH: &str = "5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83";
+const FIRST_PAGE: &str = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83","total_processed":3,
+ "balances":[
+  {"authorizer_unique_id":"1286672","balance":-83.68,"timestamp":"2024-08-09T18:10:44Z","balance_status_code":0,"status_code":0},
+  {"authorizer_unique_id":"1258831","balance":null,"timestamp":"2024-08-09T17:55:25Z","balance_status_code":3300,"status_code":3300}],
+ "has_more":true,"next_page_token":"eyJ0ZXN0IjogImN1cnNvciJ9"}"#;
+const LAST_PAGE: &str = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83","total_processed":3,
+ "balances":[{"authorizer_unique_id":"1a2b3c4d","balance":1523.40,"timestamp":"2024-08-09T18:10:44Z","balance_status_code":0}],
+ "has_more":false,"next_page_token":null}"#;
+const HISTORY: &str = r#"{"authorizer_unique_id":"1a2b3c4d","total_count":250,
+ "history":[{"run_at":"2024-12-12T02:30:00Z","batch_id":"BATCH-98765","balance_amount":1523.47,"status":"success","error_message":null},
+            {"run_at":"2024-11-28T02:30:00Z","batch_id":"BATCH-98763","balance_amount":null,"status":"failed","error_message":"Institution not supported"}],
+ "next_page_token":"eyJjdXJzb3IiOiA1MDAsICJ0b3RhbF9yb3dzX3JldHVybmVkIjogMjB9","has_more":true}"#;
+
+fn row(authorizer: &str, amount: Option<&str>, status_code: i64) -> Balance {
+    Balance { authorizer: id(authorizer), amount: amount.map(|text| text.parse().unwrap()), status_code }
+}
+
+fn run(run_at: &str, batch_id: &str) -> HistoryEntry {
+    HistoryEntry { run_at: at(run_at), batch_id: id(batch_id) }
+}
+
+/// A page of the rows of 1,000 authorizers, as the API would give it.
+fn thousand(seen: &Seen, token: &str, rows: usize) -> Reply {
+    let first: usize = seen.parameter(token).map_or(0, |token| token.parse().unwrap());
+    let last = (first + rows).min(1_000);
+    let rows: Vec<_> = (first..last)
+        .map(|n| format!(r#"{{"authorizer_unique_id":"a{n}","balance":{n}.50,"balance_status_code":0}}"#))
+        .collect();
+    let next = if last < 1_000 { format!("\"{last}\"") } else { "null".to_owned() };
+    reply(
+        200,
+        format!(
+            r#"{{"balances":[{}],"has_more":{},"next_page_token":{next}}}"#,
+            rows.join(","),
+            last < 1_000
+        ),
+    )
+}
+
+#[tokio::test]
+async fn balances_of_all_pages_are_read_digit_for_digit() {
+    let stub = Stub::with([reply(200, FIRST_PAGE), reply(200, LAST_PAGE)]).await;
+    let balances = client(&stub).balances(&key(), &id(BATCH)).await.unwrap();
+    let rows = vec![
+        row("1286672", Some("-83.68"), 0),
+        row("1258831", None, 3300),
+        row("1a2b3c4d", Some("1523.40"), 0),
+    ];
+    assert_eq!(balances.rows[2].amount.unwrap().to_string(), "1523.40");
+    assert_eq!(balances, Balances { rows, reached_last_page: true });
+
+    let [first, second] = &stub.seen()[..] else { panic!("two requests") };
+    assert_eq!(
+        (first.method.as_str(), first.header("authorization")),
+        ("GET", Some("Bearer rf_live_canary"))
+    );
+    assert_eq!(first.target, format!("/v1/balances?batchId={BATCH}&limit=100"));
+    assert_eq!(
+        second.target,
+        format!("/v1/balances?batchId={BATCH}&limit=100&next_page_token=eyJ0ZXN0IjogImN1cnNvciJ9")
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_rows_are_ten_requests() {
+    let stub = Stub::answering(|_, seen| thousand(seen, "next_page_token", 100)).await;
+    let balances = client(&stub).balances(&key(), &id("b")).await.unwrap();
+    assert_eq!((balances.rows.len(), balances.reached_last_page), (1_000, true));
+    assert_eq!(stub.times_asked(), 10);
+    assert!(stub.seen().iter().all(|seen| seen.parameter("limit").as_deref() == Some("100")));
+}
+
+#[tokio::test]
+async fn where_the_token_is_ignored_its_older_name_is_tried() {
+    let stub = Stub::answering(|_, seen| thousand(seen, "nextPageToken", 100)).await;
+    let balances = client(&stub).balances(&key(), &id("b")).await.unwrap();
+    assert_eq!((balances.rows.len(), balances.reached_last_page), (1_000, true));
+    assert_eq!(stub.times_asked(), 11, "one page came twice");
+    assert!(stub.seen().iter().skip(2).all(|seen| seen.parameter("next_page_token").is_none()));
+}
+
+#[tokio::test]
+async fn where_both_names_are_ignored_there_is_an_end_but_not_the_last_page() {
+    let stub = Stub::answering(|_, seen| thousand(seen, "page", 100)).await;
+    let balances = client(&stub).balances(&key(), &id("b")).await.unwrap();
+    assert_eq!((balances.rows.len(), balances.reached_last_page), (100, false));
+    assert_eq!(stub.times_asked(), 3);
+}
+
+#[tokio::test]
+async fn an_authorizer_has_one_row_the_first() {
+    let twice = r#"{"balances":[{"authorizer_unique_id":"a","balance":1,"balance_status_code":0},
+        {"authorizer_unique_id":"b","balance":2},{"authorizer_unique_id":"a","balance":3}]}"#;
+    let stub = Stub::with([reply(200, twice)]).await;
+    let rows = vec![row("a", Some("1"), 0), row("b", Some("2"), 0)];
+    let expected = Balances { rows, reached_last_page: true };
+    assert_eq!(client(&stub).balances(&key(), &id("b")).await, Ok(expected));
+}
+
+#[tokio::test]
+async fn a_list_that_is_larger_than_any_batch_is_not_read_to_its_end() {
+    let stub = Stub::answering(|number, _| {
+        let rows: Vec<_> =
+            (0..20_000).map(|n| format!(r#"{{"authorizer_unique_id":"{number}-{n}"}}"#)).collect();
+        reply(
+            200,
+            format!(r#"{{"balances":[{}],"has_more":true,"next_page_token":"{number}"}}"#, rows.join(",")),
+        )
+    })
+    .await;
+    let balances = client(&stub).balances(&key(), &id("b")).await.unwrap();
+    assert_eq!((balances.rows.len(), balances.reached_last_page), (40_000, false));
+    assert_eq!(stub.times_asked(), 2);
+}
+
+#[tokio::test]
+async fn an_empty_list_is_an_answer() {
+    let empty = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83","total_processed":0,"balances":[],"has_more":false,"next_page_token":null}"#;
+    let stub = Stub::with([reply(200, empty)]).await;
+    let expected = Balances { rows: vec![], reached_last_page: true };
+    assert_eq!(client(&stub).balances(&key(), &id(BATCH)).await, Ok(expected));
+}
+
+#[tokio::test]
+async fn ids_and_tokens_arrive_as_they_are() {
+    let odd = "a&limit=1#/../é +%2F\n";
+    let token = "eyJ+/=&batchId=x";
+    let page = format!(
+        r#"{{"balances":[{{"authorizer_unique_id":"a"}}],"has_more":true,"next_page_token":"{token}"}}"#
+    );
+    let stub = Stub::with([reply(200, page), reply(200, r#"{"balances":[]}"#)]).await;
+    client(&stub).balances(&key(), &id(odd)).await.unwrap();
+    let [first, second] = &stub.seen()[..] else { panic!("two requests") };
+    assert_eq!(first.parameter("batchId").as_deref(), Some(odd));
+    assert_eq!(second.parameter("batchId").as_deref(), Some(odd));
+    assert_eq!(second.parameter("next_page_token").as_deref(), Some(token));
+
+    let stub = Stub::with([reply(200, r#"{"total_authorizers":1,"history":[]}"#)]).await;
+    client(&stub).schedule(&key(), &id(odd)).await.unwrap();
+    client(&stub).history(&key(), &id(odd), UnixMillis(0)).await.unwrap();
+    let element = "a%26limit%3D1%23%2F..%2F%C3%A9%20%2B%252F%0A";
+    let targets: Vec<_> = stub.seen().into_iter().map(|seen| seen.target).collect();
+    let schedule = format!("/v1/monitoring/schedules/{element}");
+    let history = format!("/v1/monitoring/authorizers/{element}/history?limit=100");
+    assert_eq!(targets, [schedule, history]);
+}
+
+#[tokio::test]
+async fn an_id_that_would_ask_for_something_else_is_not_sent() {
+    let stub = Stub::with([reply(200, "{}")]).await;
+    for dots in [".", ".."] {
+        assert!(client(&stub).schedule(&key(), &id(dots)).await.is_err());
+        assert!(client(&stub).history(&key(), &id(dots), UnixMillis(0)).await.is_err());
+    }
+    assert_eq!(stub.times_asked(), 0);
+}
+
+#[tokio::test]
+async fn a_schedule_is_read_in_both_versions() {
+    let older = r#"{"schedule_id":"s","last_run_at":"2024-12-12T02:30:00Z","next_run_at":"2024-12-19T02:30:00Z","total_authorizers":150}"#;
+    let newer = r#"{"schedule_id":"s","name":"Weekly","last_run_at":null,"next_run_at":"2024-12-19T02:30:00Z","total_authorizers":150}"#;
+    let ended = r#"{"schedule_id":"s","name":"Weekly","last_run_at":"2024-12-12T02:30:00Z","next_run_at":null,"total_authorizers":150}"#;
+    let (last, next) = (Some(at("2024-12-12T02:30:00Z")), Some(at("2024-12-19T02:30:00Z")));
+    for (body, last_run_at, next_run_at) in [(older, last, next), (newer, None, next), (ended, last, None)] {
+        let stub = Stub::with([reply(200, body)]).await;
+        let expected = ScheduleState { last_run_at, next_run_at, total_authorizers: 150 };
+        assert_eq!(client(&stub).schedule(&key(), &id("s")).await, Ok(expected));
+        assert_eq!(stub.seen()[0].target, "/v1/monitoring/schedules/s");
+    }
+}
+
+#[tokio::test]
+async fn history_is_read_back_to_the_point_asked_for_and_no_further() {
+    let stub = Stub::with([reply(200, HISTORY)]).await;
+    let newest = run("2024-12-12T02:30:00Z", "BATCH-98765");
+    let read = client(&stub).history(&key(), &id("1a2b3c4d"), at("2024-11-28T02:30:00.001Z")).await;
+    assert_eq!(read, Ok(vec![newest]));
+    assert_eq!(stub.times_asked(), 1);
+    assert_eq!(stub.seen()[0].target, "/v1/monitoring/authorizers/1a2b3c4d/history?limit=100");
+}
+
+#[tokio::test]
+async fn a_run_at_the_very_point_asked_for_is_among_them() {
+    let last = r#"{"authorizer_unique_id":"1a2b3c4d","total_count":3,"history":[{"run_at":"2024-11-14T02:30:00Z","batch_id":"BATCH-98761"}],"has_more":false,"next_page_token":null}"#;
+    let stub = Stub::with([reply(200, HISTORY), reply(200, last)]).await;
+    let read = client(&stub).history(&key(), &id("1a2b3c4d"), at("2024-11-28T02:30:00Z")).await;
+    let both = vec![run("2024-12-12T02:30:00Z", "BATCH-98765"), run("2024-11-28T02:30:00Z", "BATCH-98763")];
+    assert_eq!(read, Ok(both));
+    assert_eq!(stub.times_asked(), 2, "there might have been more of that time");
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_read_back_far_enough_is_an_error_not_a_gap() {
+    let stub = Stub::with([reply(200, HISTORY)]).await;
+    let read = client(&stub).history(&key(), &id("1a2b3c4d"), UnixMillis(0)).await;
+    assert_eq!(read, Err(ApiError::Broken("a list without an end")));
+    assert_eq!(stub.times_asked(), 3);
+}
+
+#[tokio::test]
+async fn the_same_run_is_told_once() {
+    let twice =
+        HISTORY.replace("2024-11-28T02:30:00Z", "2024-12-12T02:30:00Z").replace("BATCH-98763", "BATCH-98765");
+    let stub = Stub::with([reply(200, twice.replace(r#""has_more":true"#, r#""has_more":false"#))]).await;
+    let read = client(&stub).history(&key(), &id("1a2b3c4d"), UnixMillis(0)).await;
+    assert_eq!(read, Ok(vec![run("2024-12-12T02:30:00Z", "BATCH-98765")]));
+}
+
+#[tokio::test]
+async fn every_status_of_a_get_has_its_meaning() {
+    let unauthorized = r#"{"status":"error","status_code":401,
+ "error":{"code":"UNAUTHORIZED","message":"Invalid API key provided.","timestamp":"2024-09-16T12:01:00Z","suggestion":"Please check your API key."},
+ "batch_id":null,"documentation_url":"https://api.rightfoot.com/docs"}"#;
+    for (status, error) in [
+        (401, ApiError::Unauthorized),
+        (403, ApiError::Forbidden),
+        (404, ApiError::NotReady),
+        (202, ApiError::NotReady),
+        (204, ApiError::NotReady),
+        (425, ApiError::NotReady),
+        (400, ApiError::Broken("an unexpected status")),
+        (409, ApiError::Broken("an unexpected status")),
+        (422, ApiError::Broken("an unexpected status")),
+        (201, ApiError::Broken("an unexpected status")),
+    ] {
+        let stub = Stub::with([reply(status, if status == 204 { "" } else { unauthorized })]).await;
+        let api = client(&stub);
+        assert_eq!(api.balances(&key(), &id("b")).await, Err(error.clone()), "{status}");
+        assert_eq!(api.schedule(&key(), &id("s")).await, Err(error.clone()), "{status}");
+        assert_eq!(api.history(&key(), &id("a"), UnixMillis(0)).await, Err(error), "{status}");
+        assert_eq!(stub.times_asked(), 3, "none is asked again");
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_broken() {
+    for body in ["", "<html>", "[]", "{}", "{\"balances\":{}}", "\u{0}"] {
+        let stub = Stub::with([reply(200, body)]).await;
+        let api = client(&stub);
+        assert!(matches!(api.balances(&key(), &id("b")).await, Err(ApiError::Broken(_))), "{body}");
+        assert!(matches!(api.schedule(&key(), &id("s")).await, Err(ApiError::Broken(_))), "{body}");
+        assert!(
+            matches!(api.history(&key(), &id("a"), UnixMillis(0)).await, Err(ApiError::Broken(_))),
+            "{body}"
+        );
+        assert_eq!(stub.times_asked(), 3, "none is asked again");
+    }
+}

@@ -1,0 +1,302 @@
+//! Sending: what is sent again, when, and what a status means.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
+
+use crate::answers;
+use crate::{ApiError, ApiKey, ClientError, Config, Why};
+
+/// How often a request is sent at most.
+const ATTEMPTS_MAX: u32 = 3;
+/// Largest answer that is read.
+pub(crate) const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The longest pause that is believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// An idle connection is not used for longer: a process that was frozen meanwhile finds it dead.
+const POOL_IDLE_MAX: Duration = Duration::from_secs(20);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A request, and with it what may be done again.
+pub(crate) enum Request {
+    /// Changes nothing.
+    Get(Url),
+    /// The same bytes get the same answer, and are applied once.
+    PostCached(Url, Bytes),
+    /// Is applied as often as it arrives.
+    PostOnce(Url, Bytes),
+}
+
+/// A failed attempt.
+struct Fault {
+    error: ApiError,
+    retry_after: Option<Duration>,
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+/// Sends requests.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    http: Client,
+    config: Config,
+}
+
+impl Transport {
+    pub(crate) fn new(config: Config) -> Result<Self, ClientError> {
+        let http = Client::builder()
+            .user_agent(concat!("balance-inbox/", env!("CARGO_PKG_VERSION")))
+            .https_only(config.is_https())
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.request_timeout)
+            .pool_idle_timeout(POOL_IDLE_MAX)
+            .build()
+            .map_err(|_| ClientError)?;
+        Ok(Self { http, config })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The body of the answer to a request, if it is one that has to be read.
+    pub(crate) async fn send(&self, key: &ApiKey, request: &Request) -> Result<Vec<u8>, ApiError> {
+        let mut unsettled = None;
+        let mut attempts = 0;
+        loop {
+            let fault = match self.attempt(key, request).await {
+                Ok(body) => return Ok(body),
+                Err(fault) => fault,
+            };
+            attempts += 1;
+            let Some(pause) = self.pause(request, &fault, attempts) else {
+                return Err(settle(unsettled, fault.error));
+            };
+            if request.is_post() && fault.error.outcome_unknown() {
+                unsettled = Some(fault.error);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, key: &ApiKey, request: &Request) -> Result<Vec<u8>, Fault> {
+        let sent =
+            self.prepare(request).header(AUTHORIZATION, key.bearer()).header(ACCEPT, JSON).send().await;
+        let response = sent.map_err(|error| ApiError::Unavailable(Why::of(&error)))?;
+        let retry_after = retry_after(response.headers(), SystemTime::now());
+        match judge(request, response.status().as_u16(), retry_after) {
+            Ok(()) => Ok(read(response).await?),
+            Err(ApiError::Refused { status, .. }) => {
+                // The status has said it all; whom it is about is an extra.
+                let failed = read(response).await.map(|body| answers::refused(&body)).unwrap_or_default();
+                Err(ApiError::Refused { status, failed }.into())
+            }
+            Err(error) => Err(Fault { error, retry_after }),
+        }
+    }
+
+    fn prepare(&self, request: &Request) -> RequestBuilder {
+        match request {
+            Request::Get(url) => self.http.get(url.clone()),
+            Request::PostCached(url, body) | Request::PostOnce(url, body) => {
+                self.http.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone())
+            }
+        }
+    }
+
+    /// How long to wait before another attempt; `None` if there shall be none.
+    fn pause(&self, request: &Request, fault: &Fault, attempts: u32) -> Option<Duration> {
+        if attempts >= ATTEMPTS_MAX || !request.may_repeat_after(&fault.error) {
+            return None;
+        }
+        let most = self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
+        let backoff = most.mul_f64(fastrand::f64());
+        match fault.retry_after {
+            Some(asked) => (asked <= self.config.pause_max).then(|| asked.max(backoff)),
+            None => Some(backoff),
+        }
+    }
+}
+
+impl Request {
+    fn is_post(&self) -> bool {
+        match self {
+            Self::Get(_) => false,
+            Self::PostCached(..) | Self::PostOnce(..) => true,
+        }
+    }
+
+    fn may_repeat_after(&self, error: &ApiError) -> bool {
+        match error {
+            ApiError::RateLimited { .. } | ApiError::Unavailable(Why::NotConnected) => true,
+            ApiError::Unavailable(Why::ConnectionLost | Why::TimedOut | Why::ServerError) => match self {
+                Self::Get(_) | Self::PostCached(..) => true,
+                Self::PostOnce(..) => false,
+            },
+            ApiError::NoKey
+            | ApiError::Unauthorized
+            | ApiError::Forbidden
+            | ApiError::NotReady
+            | ApiError::Refused { .. }
+            | ApiError::Conflict
+            | ApiError::Broken(_) => false,
+        }
+    }
+}
+
+/// What is said of a `POST` whose last attempt failed with `last`, and an earlier one, if any, without a
+/// known outcome. Only an answer to the body tells what became of it: a 429 says nothing of earlier attempts.
+fn settle(earlier: Option<ApiError>, last: ApiError) -> ApiError {
+    match (earlier, last) {
+        (Some(_), last @ ApiError::Refused { .. }) => last,
+        (Some(_), last) if last.outcome_unknown() => last,
+        (Some(earlier), _) => earlier,
+        (None, last) => last,
+    }
+}
+
+/// What a status means; `Ok` if the body has to be read.
+fn judge(request: &Request, status: u16, retry_after: Option<Duration>) -> Result<(), ApiError> {
+    match (request.is_post(), status) {
+        (false, 200) | (true, 200..=299) => Ok(()),
+        (_, 300..=399) => Err(ApiError::Broken("a redirection")),
+        (_, 401) => Err(ApiError::Unauthorized),
+        (_, 403) => Err(ApiError::Forbidden),
+        (_, 408) => Err(ApiError::Unavailable(Why::TimedOut)),
+        (_, 429) => Err(ApiError::RateLimited { retry_after }),
+        // Not for a `POST`: the sentence does not say that nothing was applied.
+        (false, 503) if retry_after.is_some() => Err(ApiError::RateLimited { retry_after }),
+        (_, 500..=599) => Err(ApiError::Unavailable(Why::ServerError)),
+        (false, 202 | 204 | 404 | 425) => Err(ApiError::NotReady),
+        (true, 409) => Err(ApiError::Conflict),
+        (true, 400..=499) => Err(ApiError::Refused { status, failed: Vec::new() }),
+        _ => Err(ApiError::Broken("an unexpected status")),
+    }
+}
+
+/// `Retry-After` in either of its forms (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let asked = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
+    };
+    Some(asked.min(RETRY_AFTER_MAX))
+}
+
+/// The whole body, unless it is too large: chunk by chunk, because it need not tell its length.
+async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
+    const TOO_LARGE: ApiError = ApiError::Broken("too large");
+    let most = u64::try_from(ANSWER_MAX_BYTES).unwrap_or(u64::MAX);
+    if response.content_length().is_some_and(|length| length > most) {
+        return Err(TOO_LARGE);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::Unavailable(Why::of(&error)))? {
+        if body.len().saturating_add(chunk.len()) > ANSWER_MAX_BYTES {
+            return Err(TOO_LARGE);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    fn get() -> Request {
+        Request::Get(Url::parse("https://a.test").unwrap())
+    }
+
+    fn post_once() -> Request {
+        Request::PostOnce(Url::parse("https://a.test").unwrap(), Bytes::new())
+    }
+
+    fn said(value: &'static str) -> Option<Duration> {
+        let headers = [(RETRY_AFTER, HeaderValue::from_static(value))].into_iter().collect();
+        retry_after(&headers, UNIX_EPOCH + Duration::from_secs(784_111_767))
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let secs = |secs| Some(Duration::from_secs(secs));
+        assert_eq!(said("120"), secs(120));
+        assert_eq!(said("0"), secs(0));
+        assert_eq!(said("Sun, 06 Nov 1994 08:49:37 GMT"), secs(10));
+        assert_eq!(said("Sun, 06 Nov 1994 08:49:17 GMT"), secs(0), "the past is now");
+        for most in ["99999999999999999999999", "86401", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(said(most), secs(86_400));
+        }
+        for nothing in ["", "-1", "1.5", "soon", "1 s"] {
+            assert_eq!(said(nothing), None, "{nothing}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_never_exceed_it() {
+        let transport = Transport::new(Config::new("https://a.test").unwrap()).unwrap();
+        let fault = |retry_after| Fault { error: ApiError::RateLimited { retry_after }, retry_after };
+        let longest = |attempts| {
+            let pauses = (0..2_000).map(|_| transport.pause(&get(), &fault(None), attempts).unwrap());
+            pauses.max().unwrap()
+        };
+        let (first, second) = (longest(1), longest(2));
+        assert!((150..=200).contains(&first.as_millis()), "{first:?}");
+        assert!((300..=400).contains(&second.as_millis()), "{second:?}");
+        assert_eq!(transport.pause(&get(), &fault(None), 3), None, "three attempts at the most");
+
+        let asked = |secs| transport.pause(&get(), &fault(Some(Duration::from_secs(secs))), 1);
+        assert_eq!(asked(2), Some(Duration::from_secs(2)));
+        assert_eq!(asked(3), None);
+        assert!(asked(0).unwrap() <= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn what_is_not_cached_is_sent_again_only_where_nothing_was_applied() {
+        let again = [ApiError::RateLimited { retry_after: None }, ApiError::Unavailable(Why::NotConnected)];
+        assert!(again.iter().all(|error| post_once().may_repeat_after(error) && !error.outcome_unknown()));
+        for why in [Why::ConnectionLost, Why::TimedOut, Why::ServerError] {
+            assert!(!post_once().may_repeat_after(&ApiError::Unavailable(why)));
+            assert!(get().may_repeat_after(&ApiError::Unavailable(why)));
+        }
+    }
+
+    #[test]
+    fn no_status_is_without_a_meaning() {
+        for status in 100..=999 {
+            let (get, post) = (judge(&get(), status, None), judge(&post_once(), status, None));
+            assert_eq!(get.is_ok(), status == 200);
+            assert_eq!(post.is_ok(), (200..=299).contains(&status));
+            assert!(!matches!(get, Err(ApiError::Refused { .. } | ApiError::Conflict)), "{status}");
+            assert!(!matches!(post, Err(ApiError::NotReady)), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_settled_only_by_an_answer_to_the_body() {
+        let timed_out = ApiError::Unavailable(Why::TimedOut);
+        let refused = ApiError::Refused { status: 400, failed: vec![] };
+        let limited = ApiError::RateLimited { retry_after: None };
+        assert_eq!(settle(None, limited.clone()), limited);
+        assert_eq!(settle(Some(timed_out.clone()), refused.clone()), refused);
+        for last in [limited, ApiError::Unavailable(Why::NotConnected), ApiError::Unauthorized] {
+            assert_eq!(settle(Some(timed_out.clone()), last), timed_out);
+        }
+        let lost = ApiError::Unavailable(Why::ConnectionLost);
+        assert_eq!(settle(Some(timed_out), lost.clone()), lost);
+    }
+}

@@ -1,0 +1,176 @@
+//! A world with Rightfoot in it: its simulated API, and the webhooks that it sends.
+
+use std::time::Duration;
+
+use inbox_core::time::UnixMillis;
+use lambda_runtime::Diagnostic;
+use local::rightfoot::{Behaviour, Simulator};
+use local::system::{self, rightfoot_at};
+use local::wire::mortal;
+use rightfoot_requests::Refusal;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::{World, text};
+
+/// The API key that the simulated Rightfoot accepts.
+pub const API_KEY: &str = "rf_live_test";
+/// A minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// The system, and a simulated Rightfoot that shares its time.
+pub struct RightfootWorld {
+    /// The system.
+    pub world: World,
+    /// Rightfoot.
+    pub rightfoot: Simulator,
+    serving: Vec<JoinHandle<()>>,
+}
+
+impl RightfootWorld {
+    /// A new world with a Rightfoot that behaves as its documents say.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A new world whose Rightfoot's behaviour is changed first.
+    pub async fn with(change: impl FnOnce(&mut Behaviour)) -> Self {
+        let (api, gateway) = (listener().await, listener().await);
+        let (api_url, gateway_url) = (url(&api), url(&gateway));
+        let world = World::with(|options| {
+            options.rightfoot = rightfoot_at(&api_url).unwrap();
+            options.rightfoot_api_key = API_KEY.to_owned();
+            options.webhook_base_url = gateway_url;
+        })
+        .await;
+        let rightfoot = Simulator::new(world.system.clock.clone(), API_KEY, 7).unwrap();
+        rightfoot.change(change);
+        let serving =
+            vec![system::serve(api, rightfoot.routes()), system::serve(gateway, world.system.routes())];
+        Self { world, rightfoot, serving }
+    }
+
+    /// Lets time pass minute by minute; Rightfoot sends the webhooks that are due meanwhile.
+    pub async fn pass(&self, span: Duration) {
+        let mut left = span;
+        while !left.is_zero() {
+            let step = left.min(MINUTE);
+            self.world.pass(step);
+            left -= step;
+            self.rightfoot.tick().await;
+        }
+    }
+
+    /// Lets time pass minute by minute, with a run of the poller and one of the relay in each.
+    pub async fn live(&self, span: Duration) {
+        let mut left = span;
+        while !left.is_zero() {
+            let step = left.min(MINUTE);
+            self.pass(step).await;
+            left -= step;
+            self.poll().await.expect("the poller failed");
+            self.world.relay().await.expect("the relay died").expect("the relay failed");
+        }
+    }
+
+    /// One run of the poller.
+    pub async fn poll(&self) -> Result<Value, Diagnostic> {
+        self.world.poll().await.expect("the poller died")
+    }
+
+    /// Asks `rightfoot-requests`; the answer must be good.
+    pub async fn ask(&self, request: Value) -> Value {
+        self.world.ask(request).await.expect("the function died").expect("refused")
+    }
+
+    /// Submits a batch of these authorizers.
+    pub async fn submit(&self, submission_id: &str, authorizers: &[&str]) -> Value {
+        self.ask(submission(submission_id, authorizers)).await
+    }
+}
+
+impl Drop for RightfootWorld {
+    fn drop(&mut self) {
+        self.serving.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl World {
+    /// One run of the poller; `None` if it died.
+    pub async fn poll(&self) -> Option<Result<Value, Diagnostic>> {
+        mortal(self.system.poller.handle(MINUTE)).await
+    }
+
+    /// Asks `rightfoot-requests`; `None` if it died.
+    pub async fn ask(&self, request: Value) -> Option<Result<Value, Refusal>> {
+        let request = RawValue::from_string(request.to_string()).unwrap();
+        mortal(self.system.requests.handle(&request)).await
+    }
+
+    /// The events on the queue as (id, origin), sorted; takes them off.
+    pub async fn drain_origins(&self) -> Vec<(String, String)> {
+        let mut events: Vec<_> = self
+            .drain()
+            .await
+            .into_iter()
+            .map(|message| {
+                let event: Value = serde_json::from_str(&message.body).unwrap();
+                (message.id, event["origin"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        events.sort();
+        events
+    }
+
+    /// What stands in the index for the poller, as (pk, due_at), by time.
+    pub async fn polls_due(&self) -> Vec<(String, UnixMillis)> {
+        let due = self.due().await.into_iter().filter(|item| text(item, "due").starts_with("poll#"));
+        let mut due: Vec<_> = due
+            .map(|item| (text(&item, "pk").to_owned(), UnixMillis(crate::number(&item, "due_at").unwrap())))
+            .collect();
+        due.sort_by_key(|(_, due_at)| *due_at);
+        due
+    }
+}
+
+/// A request to submit a batch of these authorizers.
+pub fn submission(submission_id: &str, authorizers: &[&str]) -> Value {
+    let authorizers: Vec<_> = authorizers.iter().map(|id| authorizer(id)).collect();
+    json!({"action": "submit_batch", "submission_id": submission_id, "authorizers": authorizers})
+}
+
+/// A request to create a daily schedule of these authorizers that alerts from 100 dollars on.
+pub fn daily(submission_id: &str, authorizers: &[&str]) -> Value {
+    let authorizers: Vec<_> = authorizers.iter().map(|id| authorizer(id)).collect();
+    json!({
+        "action": "create_schedule",
+        "submission_id": submission_id,
+        "name": format!("Daily {submission_id}"),
+        "interval_days": 1,
+        "threshold_amount": 100,
+        "authorizers": authorizers,
+    })
+}
+
+/// An authorizer with a bank account, as Rightfoot takes it.
+pub fn authorizer(id: &str) -> Value {
+    json!({
+        "authorizer_unique_id": id,
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "phone_number": "5551234567",
+        "ssn": "078051120",
+        "account_number": "000123456789",
+        "routing_number": "021000021",
+    })
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+fn url(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().unwrap())
+}
