@@ -5,6 +5,7 @@
 //! [`schedule`] for finding those runs, [`paging`] for reading lists to their end.
 
 pub mod batch;
+mod found;
 pub mod paging;
 pub mod schedule;
 

@@ -1,8 +1,10 @@
 //! Sending: what is sent again, when, and what a status means.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use inbox_aws::clock::Clock;
+use inbox_core::time::UnixMillis;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 
@@ -93,7 +95,7 @@ impl Transport {
         let sent =
             self.prepare(request).header(AUTHORIZATION, key.bearer()).header(ACCEPT, JSON).send().await;
         let response = sent.map_err(|error| ApiError::Unavailable(Why::of(&error)))?;
-        let retry_after = retry_after(response.headers(), SystemTime::now());
+        let retry_after = retry_after(response.headers(), Clock::system().now());
         match judge(request, response.status().as_u16(), retry_after) {
             Ok(()) => Ok(read(response).await?),
             Err(ApiError::Refused { status, .. }) => {
@@ -185,12 +187,13 @@ fn judge(request: &Request, status: u16, retry_after: Option<Duration>) -> Resul
 }
 
 /// `Retry-After` in either of its forms (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
+        let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(0).plus(at).since(now)
     };
     Some(asked.min(RETRY_AFTER_MAX))
 }
@@ -227,7 +230,7 @@ mod tests {
 
     fn said(value: &'static str) -> Option<Duration> {
         let headers = [(RETRY_AFTER, HeaderValue::from_static(value))].into_iter().collect();
-        retry_after(&headers, UNIX_EPOCH + Duration::from_secs(784_111_767))
+        retry_after(&headers, UnixMillis(784_111_767_000))
     }
 
     #[test]
@@ -243,7 +246,7 @@ mod tests {
         for nothing in ["", "-1", "1.5", "soon", "1 s"] {
             assert_eq!(said(nothing), None, "{nothing}");
         }
-        assert_eq!(retry_after(&HeaderMap::new(), UNIX_EPOCH), None);
+        assert_eq!(retry_after(&HeaderMap::new(), UnixMillis(0)), None);
     }
 
     #[test]

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use inbox_aws::config::{Common, Env};
 use inbox_core::limits;
+use local::rightfoot::Lose;
 use local::system::TABLE;
 use local::wire::Fault;
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
+use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::{World, alert, completion, extract, noise};
 
 use crate::{names_in, none, read};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
 /// `{"Fn::Sub": x}`.
@@ -91,6 +95,12 @@ fn limits_are_those_of_the_template() {
         ("fynapse time-out", property("FynapseWebhook", "Timeout"), limits::HANDLER_TIMEOUT_SECS, 10),
         ("rightfoot time-out", property("RightfootWebhook", "Timeout"), limits::HANDLER_TIMEOUT_SECS, 10),
         ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
+        ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
+        ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
+        ("first poll", parameter("PollFirstSecs", "Default"), limits::POLL_FIRST_SECS, 600),
+        ("between polls", parameter("PollEverySecs", "Default"), limits::POLL_EVERY_SECS, 300),
+        ("grace", parameter("PollGraceSecs", "Default"), limits::POLL_GRACE_SECS, 1_200),
+        ("deadline", parameter("PollDeadlineSecs", "Default"), limits::POLL_DEADLINE_SECS, 86_400),
         ("visibility", property("EventsQueue", "VisibilityTimeout"), limits::VISIBILITY_SECS, 540),
         ("events kept", property("EventsQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
         ("dead kept", property("DeadLetterQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
@@ -106,8 +116,16 @@ fn limits_are_those_of_the_template() {
         let patience_ms = integration["Properties"]["TimeoutInMillis"].as_u64().unwrap();
         assert!((limits::HANDLER_TIMEOUT_SECS * 1_000..=30_000).contains(&patience_ms));
     }
-    let relay = &template["Resources"]["EventRelay"]["Properties"];
-    assert_eq!(relay["EventInvokeConfig"]["MaximumRetryAttempts"], 0);
+    for id in ["EventRelay", "RightfootPoller"] {
+        let scheduled = &template["Resources"][id]["Properties"];
+        assert_eq!(scheduled["EventInvokeConfig"]["MaximumRetryAttempts"], 0, "{id}");
+    }
+    // No webhook is tried after sixteen minutes, and no alert may be searched for before.
+    assert!(parameter("PollGraceSecs", "MinValue").is_some_and(|least| least > 16 * 60));
+    let most = |id: &str| parameter(id, "MaxValue").unwrap();
+    let least_deadline = parameter("PollDeadlineSecs", "MinValue").unwrap();
+    assert!(most("PollFirstSecs") < least_deadline && most("PollGraceSecs") <= least_deadline);
+    assert_eq!(template["Parameters"]["RightfootApiUrl"]["Default"], inbox_rightfoot::BASE_URL);
     for schedule in resources(&template, "AWS::Scheduler::Schedule").values() {
         assert_eq!(schedule["Properties"]["Target"]["RetryPolicy"]["MaximumRetryAttempts"], 0);
     }
@@ -123,6 +141,8 @@ fn asked_for(function: &str, told: &Value) -> BTreeSet<String> {
     match function {
         "fynapse-webhook" => drop(fynapse_webhook::Config::read(&env).unwrap()),
         "rightfoot-webhook" => drop(rightfoot_webhook::Config::read(&env).unwrap()),
+        "rightfoot-poller" => drop(rightfoot_poller::Config::read(&env).unwrap()),
+        "rightfoot-requests" => drop(rightfoot_requests::Config::read(&env).unwrap()),
         "event-relay" => drop(Common::read(&env).unwrap()),
         _ => panic!("say here how {function} reads its configuration"),
     }
@@ -199,23 +219,52 @@ fn a_function_may_do_what_it_does_and_nothing_else() {
             "sqs:SendMessage on EventsQueue",
         ]
     );
-    assert_eq!(functions.len(), 3, "say here what the new function may do");
+    assert_eq!(
+        permissions(&functions["RightfootPoller"]),
+        [
+            "dynamodb:BatchGetItem on InboxTable",
+            "dynamodb:GetItem on InboxTable",
+            "dynamodb:PutItem on InboxTable",
+            "dynamodb:Query on InboxTable",
+            "dynamodb:Query on InboxTable/index/due",
+            "dynamodb:UpdateItem on InboxTable",
+            "secretsmanager:GetSecretValue on RightfootApiKey",
+            "sqs:GetQueueAttributes on EventsQueue",
+            "sqs:SendMessage on EventsQueue",
+        ]
+    );
+    assert_eq!(
+        permissions(&functions["RightfootRequests"]),
+        [
+            "dynamodb:GetItem on InboxTable",
+            "dynamodb:PutItem on InboxTable",
+            "dynamodb:UpdateItem on InboxTable",
+            "secretsmanager:GetSecretValue on RightfootApiKey",
+            "secretsmanager:GetSecretValue on RightfootUrlKey",
+        ]
+    );
+    assert_eq!(functions.len(), 5, "say here what the new function may do");
 }
 
 /// The IAM actions behind the calls on a world's wire.
 fn actions_called(world: &World) -> BTreeSet<String> {
     let calls = world.system.wire.log().into_iter().map(|(call, _)| call.operation);
-    let action = |operation: String| match operation.as_str() {
-        "GetSecretValue" => format!("secretsmanager:{operation}"),
-        "SendMessage" | "SendMessageBatch" => "sqs:SendMessage".to_owned(),
-        "GetQueueAttributes" => format!("sqs:{operation}"),
-        _ => format!("dynamodb:{operation}"),
+    let actions = |operation: String| match operation.as_str() {
+        "GetSecretValue" => vec![format!("secretsmanager:{operation}")],
+        "SendMessage" | "SendMessageBatch" => vec!["sqs:SendMessage".to_owned()],
+        "GetQueueAttributes" => vec![format!("sqs:{operation}")],
+        // A transaction needs the permissions of the writes in it: ours put and update.
+        "TransactWriteItems" => vec!["dynamodb:PutItem".to_owned(), "dynamodb:UpdateItem".to_owned()],
+        _ => vec![format!("dynamodb:{operation}")],
     };
-    calls.map(action).collect()
+    calls.flat_map(actions).collect()
 }
 
 /// Does everything that a function can come to do, in a world of its own.
 async fn world_of(function: &str) -> World {
+    if let "rightfoot-poller" | "rightfoot-requests" = function {
+        return rightfoot_world_of(function).await;
+    }
     let world = World::new().await;
     let large = extract("large").replace("150.00", &format!("\"{}\"", noise(20_000, 1)));
     let broken_queue = |fault: Fault| {
@@ -251,6 +300,28 @@ async fn world_of(function: &str) -> World {
         }
         _ => panic!("say here what {function} can come to do"),
     }
+    world
+}
+
+/// The same, of the functions that ask Rightfoot.
+async fn rightfoot_world_of(function: &str) -> World {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let world = it.world.another();
+    it.ask(daily("watch", &["a", "b"])).await;
+    it.submit("payroll", &["a", "b"]).await;
+    it.pass(HOUR * 24 + MINUTE * 10).await;
+    let clients = world.system.clients();
+    if function == "rightfoot-requests" {
+        clients.warm_up_table(TABLE, world.system.requests.load_secrets()).await;
+        world.ask(submission("payroll-2", &["a", "b"])).await.unwrap().unwrap();
+        return world;
+    }
+    clients.warm_up(TABLE, &world.system.events_url, world.system.poller.load_key()).await;
+    for _ in 0..6 {
+        it.pass(MINUTE * 10).await;
+        world.poll().await.unwrap().unwrap();
+    }
+    assert_eq!(it.world.drain_ids().await.len(), 3, "two completions, and the alerts of the run");
     world
 }
 

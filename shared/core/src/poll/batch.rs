@@ -10,13 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
-use super::{Cadence, Observation};
-use crate::delivery::{Proven, Subject};
-use crate::event::{Event, EventKey, Id};
-use crate::providers::{ALERT, COMPLETED};
+use super::{Cadence, Observation, found};
+use crate::delivery::Subject;
+use crate::event::{Event, Id};
 use crate::rightfoot::{Amount, Balance};
 use crate::time::UnixMillis;
 
@@ -148,7 +144,7 @@ pub fn after_asking_for_completion(
     {
         let is_run = tracked.schedule_id.is_some();
         return Plan {
-            record: Some(completion(&tracked.batch_id, now)),
+            record: Some(found::completion(&tracked.batch_id, now)),
             then: if is_run { Then::Later(now.plus(cadence.grace)) } else { Then::Done },
         };
     }
@@ -170,7 +166,7 @@ pub fn after_asking_for_alerts(
         // At the deadline there will be no better answer: what it shows is told, and that it is not whole alarms.
         if is_complete || now >= tracked.deadline {
             return Plan {
-                record: alerts(tracked, alerted, thresholds, rows, now),
+                record: untold(tracked, alerted, thresholds, rows, now),
                 then: if is_complete { Then::Done } else { Then::Overdue },
             };
         }
@@ -194,40 +190,8 @@ fn unsettled(tracked: &Tracked, observed: &Observation<Rows>, planned: UnixMilli
     observed.postponed(now, planned).map_or(Then::AsPlanned, Then::Later)
 }
 
-#[derive(Serialize)]
-struct Completion<'a> {
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    batch_id: &'a str,
-}
-
-/// The completion of a batch in the webhook's own shape, less the `event_uuid` that only a webhook has.
-fn completion(batch_id: &Id, now: UnixMillis) -> Event {
-    let payload = Completion { event_type: COMPLETED, batch_id: batch_id.as_str() };
-    let key = EventKey::RightfootCompletion { batch_id: batch_id.clone() };
-    found(key, COMPLETED, &payload, now)
-}
-
-#[derive(Serialize)]
-struct Alerts<'a> {
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    schedule_id: Option<&'a str>,
-    batch_id: &'a str,
-    alerts: Vec<Alert<'a>>,
-    timestamp: String,
-}
-
-#[derive(Serialize)]
-struct Alert<'a> {
-    authorizer_unique_id: &'a str,
-    balance: Box<RawValue>,
-    threshold_amount: Box<RawValue>,
-}
-
-/// The alerts that nobody has told, in the webhook's own shape, less `event_uuid` and the institution's name,
-/// which the API does not tell.
-fn alerts(
+/// The alerts that nobody has told.
+fn untold(
     tracked: &Tracked,
     alerted: &BTreeSet<Id>,
     thresholds: &Thresholds,
@@ -237,31 +201,10 @@ fn alerts(
     let met = rows.balances.values().filter(|row| !alerted.contains(&row.authorizer));
     let met = met.filter_map(|row| {
         let (balance, threshold) = (row.amount?, thresholds.of(&row.authorizer)?);
-        (row.status_code == 0 && balance >= threshold).then(|| Alert {
-            authorizer_unique_id: row.authorizer.as_str(),
-            balance: balance.to_json(),
-            threshold_amount: threshold.to_json(),
-        })
+        (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
-    let alerts: Vec<_> = met.collect();
-    if alerts.is_empty() {
-        return None;
-    }
-    let payload = Alerts {
-        event_type: ALERT,
-        schedule_id: tracked.schedule_id.as_ref().map(Id::as_str),
-        batch_id: tracked.batch_id.as_str(),
-        alerts,
-        timestamp: now.rfc3339(),
-    };
-    let key = EventKey::RightfootPolledAlert { batch_id: tracked.batch_id.clone() };
-    Some(found(key, ALERT, &payload, now))
-}
-
-fn found(key: EventKey, event_type: &'static str, payload: &impl Serialize, now: UnixMillis) -> Event {
-    // Strings and numbers only: this cannot fail.
-    let body = serde_json::to_vec(payload).unwrap_or_default();
-    Event::new(key, event_type, Proven::by_api_answer(body, now))
+    let met: Vec<_> = met.collect();
+    (!met.is_empty()).then(|| found::alerts(tracked, &met, now))
 }
 
 #[cfg(test)]
