@@ -1,5 +1,6 @@
 //! One run over everything that is due.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub enum Trouble {
 pub(crate) struct Course {
     run: Mutex<Run>,
     stop_at: UnixMillis,
-    stopped: Mutex<bool>,
+    stopped: AtomicBool,
 }
 
 impl Poller {
@@ -76,7 +77,7 @@ impl Poller {
         let course = Course {
             run: Mutex::default(),
             stop_at: self.recorder.clock().now().plus(budget),
-            stopped: Mutex::new(false),
+            stopped: AtomicBool::new(false),
         };
         let end = Instant::now() + budget + Duration::from_millis(POLL_LINGER_MS);
         // What is cut off here is as if the process had died: it is due again, and nothing is lost.
@@ -169,11 +170,11 @@ impl Course {
     }
 
     fn is_stopped(&self) -> bool {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stopped.load(Ordering::Relaxed)
     }
 
     fn stop(&self) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// What an answer of Rightfoot's means. One that is about our account and not about what was asked ends the

@@ -53,13 +53,9 @@ impl Poller {
     async fn observe_schedule(&self, watched: &Watched, course: &Course) -> Observation<Seen> {
         let id = &watched.schedule_id;
         let state = self.account.ask(|client, key| async move { client.schedule(&key, id).await }).await;
-        let state = match course.observe(id, state) {
-            Observation::Answered(state) => state,
-            Observation::NotReady => return Observation::NotReady,
-            Observation::Forbidden => return Observation::Forbidden,
-            Observation::Unauthorized => return Observation::Unauthorized,
-            Observation::RateLimited { retry_after } => return Observation::RateLimited { retry_after },
-            Observation::Unanswered => return Observation::Unanswered,
+        let state = match course.observe(id, state).answered() {
+            Ok(state) => state,
+            Err(instead) => return instead,
         };
         let since = watched.floor(&self.cadence);
         let mut history: Vec<HistoryEntry> = Vec::new();

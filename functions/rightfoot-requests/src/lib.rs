@@ -85,7 +85,11 @@ impl Requests {
         // On the heap: with the SDK's calls inside it is too large to be moved about.
         let done = Box::pin(self.act(request)).await;
         match &done {
-            Ok((action, _)) => tracing::info!(target: "requests", action, outcome = "done"),
+            Ok((action, answer)) => {
+                let id = |name| answer.get(name).and_then(Value::as_str);
+                let (batch_id, schedule_id) = (id("batch_id"), id("schedule_id"));
+                tracing::info!(target: "requests", action, outcome = "done", batch_id, schedule_id);
+            }
             Err(refusal) => {
                 metrics::counter!("request_failed", "reason" => refusal.name()).increment(1);
                 tracing::warn!(target: "requests", outcome = refusal.name(), detail = refusal.detail());

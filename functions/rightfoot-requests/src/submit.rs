@@ -104,7 +104,7 @@ impl Requests {
             Err(error) => return Err(Refusal::NotDone(error)),
         };
         let now = self.clock.now();
-        let watched = watched(schedule, &created, now);
+        let watched = watched(schedule, &created, submission.written_at, now);
         let next = created.next_run_at.filter(|next| *next > now).unwrap_or(now);
         let answer = schedule_answer(&created, &watched);
         let made = Made::Schedule(&watched, &schedule.thresholds);
@@ -209,12 +209,17 @@ fn schedule_answer(created: &ScheduleCreated, watched: &Watched) -> Value {
     })
 }
 
-fn watched(schedule: &CreateSchedule, created: &ScheduleCreated, now: UnixMillis) -> Watched {
+fn watched(
+    schedule: &CreateSchedule,
+    created: &ScheduleCreated,
+    since: UnixMillis,
+    now: UnixMillis,
+) -> Watched {
     Watched {
         schedule_id: created.schedule_id.clone(),
         subject: Some(schedule.submission_id.clone()),
         probes: schedule.probes.clone(),
-        since: now,
+        since,
         last_run_seen: None,
         interval: schedule.interval.unwrap_or_else(longest_interval),
         expires_at: created.expires_at.or(schedule.expires_at).unwrap_or_else(|| now.plus(LIFE_MAX)),

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use inbox_aws::inbox::{Made, Watch};
+use inbox_aws::inbox::{Made, Submission, Watch};
+use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::poll::batch::Tracked;
 use inbox_core::poll::schedule::Watched;
+use inbox_core::requests::submission::Kind;
 use inbox_core::requests::{Binding, LIFE_MAX, TrackBatch, TrackSchedule};
 use inbox_core::time::UnixMillis;
 
@@ -46,11 +48,16 @@ impl Requests {
 
     pub(crate) async fn track_schedule(&self, track: &TrackSchedule) -> Result<Value, Refusal> {
         let now = self.clock.now();
+        // It may have run since it was submitted.
+        let since = match &track.binding {
+            Binding::Submission(id) => self.pending(id, Kind::Schedule).await?.written_at,
+            Binding::None | Binding::Subject(_) => now,
+        };
         let watched = Watched {
             schedule_id: track.schedule_id.clone(),
             subject: track.binding.subject().cloned(),
             probes: track.probes.clone(),
-            since: now,
+            since,
             last_run_seen: None,
             interval: track.interval.unwrap_or_else(longest_interval),
             expires_at: track.expires_at.unwrap_or_else(|| now.plus(LIFE_MAX)),
@@ -85,13 +92,22 @@ impl Requests {
                 Watch::Differs(what) => Err(Refusal::TrackedOtherwise(what)),
             };
         };
-        let submission = self.inbox.submission(submission_id).await?.ok_or(Refusal::NoSuchSubmission)?;
-        let was_concluded = submission.is_concluded;
+        let kind = match &made {
+            Made::Batch(_) => Kind::Batch,
+            Made::Schedule(..) => Kind::Schedule,
+        };
+        let was_concluded = self.pending(submission_id, kind).await?.is_concluded;
         let stands = self.inbox.conclude(submission_id, made, answer, due_at, now).await?;
         match (stands.made().as_ref() == Some(id), was_concluded) {
             (true, false) => Ok("tracked"),
             (true, true) => Ok("already_tracked"),
             (false, _) => Err(Refusal::TrackedOtherwise("submission_id")),
         }
+    }
+
+    /// The submission of this name, which must be of this kind.
+    async fn pending(&self, submission_id: &Subject, kind: Kind) -> Result<Submission, Refusal> {
+        let submission = self.inbox.submission(submission_id).await?.ok_or(Refusal::NoSuchSubmission)?;
+        if submission.kind == kind { Ok(submission) } else { Err(Refusal::OtherSubmission(submission.kind)) }
     }
 }

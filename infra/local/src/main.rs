@@ -69,13 +69,13 @@ struct Serve {
     /// The API key that Rightfoot is asked with.
     #[arg(long, value_name = "KEY", env = "RIGHTFOOT_API_KEY", hide_env_values = true)]
     rightfoot_api_key: Option<String>,
-    /// From a submission to the first poll [default: 20; with --rightfoot-api 600].
+    /// From a submission to the first poll [default: 10; with --rightfoot-api 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_first_secs: Option<u64>,
-    /// Between two polls; it grows to three times that [default: 10; with --rightfoot-api 300].
+    /// Between two polls; it grows to three times that [default: 5; with --rightfoot-api 300].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_every_secs: Option<u64>,
-    /// From a run's completion to the search for alerts that no webhook told [default: 30; with --rightfoot-api 1200].
+    /// From a run's completion to the search for alerts that no webhook told [default: 20; with --rightfoot-api 1200].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_grace_secs: Option<u64>,
     /// From a submission until it is overdue [default: 600; with --rightfoot-api 86400].
@@ -155,9 +155,9 @@ impl Serve {
         let usual = match self.rightfoot_api {
             Some(_) => Cadence::default(),
             None => Cadence {
-                first: Duration::from_secs(20),
-                every: Duration::from_secs(10),
-                grace: Duration::from_secs(30),
+                first: Duration::from_secs(10),
+                every: Duration::from_secs(5),
+                grace: Duration::from_secs(20),
                 deadline: Duration::from_secs(600),
             },
         };

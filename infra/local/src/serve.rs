@@ -20,11 +20,11 @@ use crate::system::{
 };
 
 /// Pause between two runs of the relay, and of the poller.
-const RUN_PAUSE: Duration = Duration::from_secs(5);
+const RUN_PAUSE: Duration = Duration::from_secs(2);
 /// How long the simulated Rightfoot works on a batch.
-const PROCESSING: Duration = Duration::from_secs(15);
-/// The simulated Rightfoot's day: a daily schedule runs every two minutes.
-const SCHEDULE_DAY: Duration = Duration::from_secs(120);
+const PROCESSING: Duration = Duration::from_secs(5);
+/// The simulated Rightfoot's day: a daily schedule runs every minute.
+const SCHEDULE_DAY: Duration = Duration::from_secs(60);
 /// Pause between two looks of the simulated Rightfoot at its webhooks.
 const SIMULATOR_PAUSE: Duration = Duration::from_millis(500);
 

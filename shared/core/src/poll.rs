@@ -78,6 +78,18 @@ impl<T> Observation<T> {
         }
     }
 
+    /// The answer, or what there is instead of one.
+    pub fn answered<U>(self) -> Result<T, Observation<U>> {
+        match self {
+            Self::Answered(answer) => Ok(answer),
+            Self::NotReady => Err(Observation::NotReady),
+            Self::Forbidden => Err(Observation::Forbidden),
+            Self::Unauthorized => Err(Observation::Unauthorized),
+            Self::RateLimited { retry_after } => Err(Observation::RateLimited { retry_after }),
+            Self::Unanswered => Err(Observation::Unanswered),
+        }
+    }
+
     /// When to ask again, if the answer says so and it is later than planned.
     fn postponed(&self, now: UnixMillis, planned: UnixMillis) -> Option<UnixMillis> {
         match self {

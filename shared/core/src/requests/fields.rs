@@ -103,18 +103,15 @@ impl<'a> Fields<'a> {
         self.all.into_iter().enumerate().map(read).collect()
     }
 
-    /// Fails if there is a field that nobody asked for.
+    /// Fails if there is a field that nobody asked for. Its name is the caller's own text: one that looks like ours
+    /// can only be a slip of the pen, and is told to the caller; no field is told to a log.
     pub(super) fn finish(self) -> Result<(), InvalidRequest> {
-        match self.all.keys().find(|name| !self.asked_for.contains(*name)) {
-            // A name is the caller's own text; one that looks like ours can only be a slip of the pen.
-            Some(name)
-                if name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') =>
-            {
-                Err(self.wrong(name, "is not a field of this action"))
-            }
-            Some(_) => Err(InvalidRequest::new("the request", "holds a field that is none of this action's")),
-            None => Ok(()),
-        }
+        let Some(name) = self.all.keys().find(|name| !self.asked_for.contains(*name)) else { return Ok(()) };
+        let looks_like_ours =
+            name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let shown = if looks_like_ours { name.as_str() } else { "a field" };
+        let place = if self.path.is_empty() { "the request" } else { &self.path };
+        Err(InvalidRequest::new(place, format!("holds {shown}, which is none of this action's")))
     }
 
     fn wrong(&self, name: &str, why: impl Into<std::borrow::Cow<'static, str>>) -> InvalidRequest {

@@ -110,11 +110,11 @@ fn an_error_names_the_field_and_quotes_no_value() {
         ),
         (
             submit(r#""submission_id":"s","authorizers":[{"authorizer_unique_id":"a"}],"authoriser":[]"#),
-            "authoriser: is not a field of this action",
+            "the request: holds authoriser, which is none of this action's",
         ),
         (
             submit(r#""submission_id":"s","authorizers":[{"authorizer_unique_id":"a"}],"078-05-1120":1"#),
-            "the request: holds a field that is none of this action's",
+            "the request: holds a field, which is none of this action's",
         ),
     ] {
         assert_eq!(error(&request), expected, "{request}");
