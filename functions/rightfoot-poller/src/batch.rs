@@ -65,7 +65,9 @@ impl Poller {
                 after_asking_for_completion(&story.tracked, &observed, planned, &self.cadence, now)
             }
             Question::Alerts => {
-                let alerted = inbox.alerted(&story).await?;
+                // Read again: a webhook may have told meanwhile.
+                let fresh = inbox.batch_story(&story.tracked.batch_id).await?;
+                let alerted = inbox.alerted(fresh.as_ref().unwrap_or(&story)).await?;
                 after_asking_for_alerts(&story.tracked, &alerted, &thresholds, &observed, planned, now)
             }
         };

@@ -204,7 +204,7 @@ fn untold(
         (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
     let met: Vec<_> = met.collect();
-    (!met.is_empty()).then(|| found::alerts(tracked, &met, now))
+    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &met, now))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::batch::Tracked;
 use crate::delivery::Proven;
 use crate::event::{Event, EventKey, Id};
 use crate::providers::{ALERT, COMPLETED};
@@ -43,7 +42,12 @@ pub(super) fn completion(batch_id: &Id, now: UnixMillis) -> Event {
 }
 
 /// The alerts of a run: who, the balance, and the threshold that it met.
-pub(super) fn alerts(run: &Tracked, met: &[(&Id, Amount, Amount)], now: UnixMillis) -> Event {
+pub(super) fn alerts(
+    batch_id: &Id,
+    schedule_id: Option<&Id>,
+    met: &[(&Id, Amount, Amount)],
+    now: UnixMillis,
+) -> Event {
     let alerts = met.iter().map(|(authorizer, balance, threshold)| Alert {
         authorizer_unique_id: authorizer.as_str(),
         balance: balance.to_json(),
@@ -51,12 +55,12 @@ pub(super) fn alerts(run: &Tracked, met: &[(&Id, Amount, Amount)], now: UnixMill
     });
     let payload = Alerts {
         event_type: ALERT,
-        schedule_id: run.schedule_id.as_ref().map(Id::as_str),
-        batch_id: run.batch_id.as_str(),
+        schedule_id: schedule_id.map(Id::as_str),
+        batch_id: batch_id.as_str(),
         alerts: alerts.collect(),
         timestamp: now.rfc3339(),
     };
-    let key = EventKey::RightfootPolledAlert { batch_id: run.batch_id.clone() };
+    let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone() };
     event(key, ALERT, &payload, now)
 }
 
