@@ -1,13 +1,13 @@
 //! Looking after a batch: one query if its webhook came, one question and its pages if not.
 
+use std::collections::BTreeSet;
+
 use inbox_aws::Fault;
 use inbox_aws::inbox::{BatchStory, Written};
 use inbox_core::event::Id;
 use inbox_core::poll::Observation;
-use inbox_core::poll::batch::{
-    Plan, Question, Rows, Step, Then, Thresholds, after_asking_for_alerts, after_asking_for_completion,
-    first_step,
-};
+use inbox_core::poll::batch::{AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, first_step};
+use inbox_core::time::UnixMillis;
 
 use crate::Poller;
 use crate::run::{Course, Trouble};
@@ -21,15 +21,8 @@ impl Poller {
             return Ok(()); // the index lagged
         }
         match first_step(&story.tracked, story.completed_at, &self.cadence, now) {
-            Step::Done => {
-                let written = inbox.settle(&story.tracking, now).await?;
-                course.written(written, |run| run.settled += 1);
-                Ok(())
-            }
-            Step::Later(at) => {
-                inbox.postpone(&story.tracking, at).await?;
-                Ok(())
-            }
+            Step::Done => self.finish(&story, Then::Done, course).await,
+            Step::Later(at) => self.finish(&story, Then::Later(at), course).await,
             Step::Ask(question) => self.ask_about(story, question, course).await,
         }
     }
@@ -41,14 +34,12 @@ impl Poller {
         course: &Course,
     ) -> Result<(), Trouble> {
         let inbox = self.recorder.inbox();
-        let thresholds = match question {
-            Question::Complete => Thresholds::default(),
-            Question::Alerts => self.thresholds_of(&story).await?,
-        };
         let now = self.recorder.clock().now();
+        let thresholds = self.thresholds_of(&story, question, now).await?;
         if question == Question::Alerts && thresholds.is_empty() {
-            let written = inbox.settle(&story.tracking, now).await?;
-            course.written(written, |run| run.settled += 1);
+            return self.finish(&story, Then::Done, course).await;
+        }
+        if course.is_pausing() {
             return Ok(());
         }
         let planned = self.cadence.again(now, story.tracked.polls);
@@ -60,18 +51,31 @@ impl Poller {
         course.run().asked += 1;
         let observed = self.observe_rows(&story.tracked.batch_id, course).await;
         let now = self.recorder.clock().now();
-        let plan = match question {
-            Question::Complete => {
-                after_asking_for_completion(&story.tracked, &observed, planned, &self.cadence, now)
-            }
-            Question::Alerts => {
-                // Read again: a webhook may have told meanwhile.
-                let fresh = inbox.batch_story(&story.tracked.batch_id).await?;
-                let alerted = inbox.alerted(fresh.as_ref().unwrap_or(&story)).await?;
-                after_asking_for_alerts(&story.tracked, &alerted, &thresholds, &observed, planned, now)
-            }
-        };
-        self.carry_out(plan, &story, course).await
+        if !observed.is_answer() && now >= story.tracked.deadline {
+            course.run().overdue_unanswered += 1;
+            metrics::counter!("overdue_unanswered").increment(1);
+        }
+        let watch = AlertWatch { alerted: self.alerted_by_now(&story, &thresholds).await?, thresholds };
+        let plan = after_asking(&story.tracked, question, &watch, &observed, planned, &self.cadence, now);
+        // First what was found, then what becomes of the batch: who dies in between finds it recorded.
+        if let Some(event) = &plan.record {
+            self.record(event, course).await?;
+        }
+        self.finish(&story, plan.then, course).await
+    }
+
+    /// Whom a webhook has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
+    async fn alerted_by_now(
+        &self,
+        story: &BatchStory,
+        thresholds: &Thresholds,
+    ) -> Result<BTreeSet<Id>, Fault> {
+        if thresholds.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let inbox = self.recorder.inbox();
+        let fresh = inbox.batch_story(&story.tracked.batch_id).await?;
+        inbox.alerted(fresh.as_ref().unwrap_or(story)).await
     }
 
     async fn observe_rows(&self, batch_id: &Id, course: &Course) -> Observation<Rows> {
@@ -84,9 +88,18 @@ impl Poller {
         course.observe(batch_id, rows)
     }
 
-    async fn thresholds_of(&self, story: &BatchStory) -> Result<Thresholds, Fault> {
+    /// The thresholds of a run, if its alerts are to be told now: once it is complete, or at its deadline.
+    async fn thresholds_of(
+        &self,
+        story: &BatchStory,
+        question: Question,
+        now: UnixMillis,
+    ) -> Result<Thresholds, Fault> {
         let inbox = self.recorder.inbox();
-        let Some(schedule_id) = &story.tracked.schedule_id else { return Ok(Thresholds::default()) };
+        let are_due = question == Question::Alerts || now >= story.tracked.deadline;
+        let Some(schedule_id) = story.tracked.schedule_id.as_ref().filter(|_| are_due) else {
+            return Ok(Thresholds::default());
+        };
         match inbox.schedule_story(schedule_id).await? {
             Some(schedule) => inbox.thresholds(&schedule).await,
             // A schedule outlives its runs. Without its thresholds nobody can say who is to be alerted.
@@ -94,28 +107,24 @@ impl Poller {
         }
     }
 
-    /// First what was found, then what becomes of the batch: who dies in between finds it recorded.
-    async fn carry_out(&self, plan: Plan, story: &BatchStory, course: &Course) -> Result<(), Trouble> {
+    async fn finish(&self, story: &BatchStory, then: Then, course: &Course) -> Result<(), Trouble> {
         let (inbox, tracking) = (self.recorder.inbox(), &story.tracking);
-        if let Some(event) = &plan.record {
-            self.record(event, course).await?;
-        }
         let now = self.recorder.clock().now();
-        match plan.then {
+        match then {
             Then::AsPlanned => {}
             Then::Later(at) => drop(inbox.postpone(tracking, at).await?),
             Then::Done => {
-                let written = inbox.settle(tracking, now).await?;
-                course.written(written, |run| run.settled += 1);
+                if inbox.settle(tracking, now).await? == Written::Applied {
+                    course.run().settled += 1;
+                }
             }
             Then::Overdue => {
-                let written = inbox.give_up_waiting(tracking, now).await?;
-                course.written(written, |run| {
-                    run.overdue += 1;
-                    metrics::counter!("overdue").increment(1);
-                    let batch_id = story.tracked.batch_id.as_str();
-                    tracing::warn!(target: "poll", batch_id, polls = story.tracked.polls, "overdue");
-                });
+                // Said before it is written: said twice is better than never.
+                course.run().overdue += 1;
+                metrics::counter!("overdue").increment(1);
+                let batch_id = story.tracked.batch_id.as_str();
+                tracing::warn!(target: "poll", batch_id, polls = story.tracked.polls, "overdue");
+                inbox.give_up_waiting(tracking, now).await?;
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use inbox_core::limits::{POLL_BUDGET_SECS, POLL_RESERVE_MS};
 use inbox_core::poll::Cadence;
 use inbox_rightfoot::{Access, Account};
 
+use run::Pause;
 pub use run::{Run, Trouble};
 
 /// What the function is told.
@@ -44,6 +45,7 @@ pub struct Poller {
     recorder: Recorder,
     account: Account,
     cadence: Cadence,
+    pause: Pause,
 }
 
 impl Poller {
@@ -54,6 +56,7 @@ impl Poller {
             recorder: Recorder::new(clients.inbox(told), clients.queue(told), clock),
             account: Account::new(&config.rightfoot, clients),
             cadence: config.cadence,
+            pause: Pause::default(),
         }
     }
 

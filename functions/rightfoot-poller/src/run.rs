@@ -1,7 +1,7 @@
 //! One run over everything that is due.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::Fault;
-use inbox_aws::inbox::{Sweep, Waiting, Written};
+use inbox_aws::clock::Clock;
+use inbox_aws::inbox::{Sweep, Waiting};
 use inbox_core::event::{Event, Id};
 use inbox_core::inbox::{Desk, Recorded};
 use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
@@ -35,6 +36,8 @@ pub struct Run {
     pub settled: usize,
     /// Batches that are past their deadline.
     pub overdue: usize,
+    /// Questions past a deadline that were not answered: the batch stays due (P9).
+    pub overdue_unanswered: usize,
     /// Submissions of which it is not known what became of them.
     pub submissions_unknown: usize,
     /// Schedules that do not run as they should.
@@ -66,8 +69,24 @@ pub enum Trouble {
 /// A run, while it is under way.
 pub(crate) struct Course {
     run: Mutex<Run>,
+    clock: Clock,
+    pause: Pause,
     stop_at: UnixMillis,
     stopped: AtomicBool,
+}
+
+/// Until when Rightfoot has asked us to ask nothing. It is meant for all that we ask, and outlasts a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pause(Arc<AtomicI64>);
+
+impl Pause {
+    fn until(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn hold_until(&self, until: UnixMillis) {
+        self.0.fetch_max(until.0, Ordering::Relaxed);
+    }
 }
 
 impl Poller {
@@ -76,6 +95,8 @@ impl Poller {
     pub async fn run(&self, budget: Duration) -> Run {
         let course = Course {
             run: Mutex::default(),
+            clock: self.recorder.clock().clone(),
+            pause: self.pause.clone(),
             stop_at: self.recorder.clock().now().plus(budget),
             stopped: AtomicBool::new(false),
         };
@@ -162,11 +183,11 @@ impl Course {
         self.run().trouble.get_or_insert(trouble);
     }
 
-    /// Somebody else has written in between: theirs stands, and the next run sees it.
-    pub(crate) fn written(&self, written: Written, count: impl FnOnce(&mut Run)) {
-        if written == Written::Applied {
-            count(&mut self.run());
-        }
+    /// Whether Rightfoot has asked for a pause: then nothing is asked, and what is due stays due.
+    pub(crate) fn is_pausing(&self) -> bool {
+        let is_pausing = self.clock.now() < self.pause.until();
+        self.run().left += usize::from(is_pausing);
+        is_pausing
     }
 
     fn is_stopped(&self) -> bool {
@@ -186,7 +207,7 @@ impl Course {
         };
         let observed = match &error {
             ApiError::NotReady => return Observation::NotReady,
-            ApiError::Forbidden => Observation::Forbidden,
+            ApiError::Forbidden | ApiError::Refused { .. } => Observation::Refused,
             ApiError::Unauthorized | ApiError::NoKey => {
                 self.stop();
                 self.note(Trouble::Key(error.clone()));
@@ -194,12 +215,12 @@ impl Course {
             }
             ApiError::RateLimited { retry_after } => {
                 self.stop();
+                if let Some(pause) = retry_after {
+                    self.pause.hold_until(self.clock.now().plus(*pause));
+                }
                 Observation::RateLimited { retry_after: *retry_after }
             }
-            ApiError::Unavailable(_)
-            | ApiError::Refused { .. }
-            | ApiError::Conflict
-            | ApiError::Broken(_) => Observation::Unanswered,
+            ApiError::Unavailable(_) | ApiError::Conflict | ApiError::Broken(_) => Observation::Unanswered,
         };
         self.run().failed += 1;
         metrics::counter!("poll_failed", "reason" => error.name()).increment(1);
@@ -235,6 +256,7 @@ impl Run {
                 "runs_found": self.runs_found,
                 "settled": self.settled,
                 "overdue": self.overdue,
+                "overdue_unanswered": self.overdue_unanswered,
                 "submissions_unknown": self.submissions_unknown,
                 "schedule_alarms": self.schedule_alarms,
                 "failed": self.failed,

@@ -21,6 +21,9 @@ impl Poller {
         if !story.tracking.is_due(now) {
             return Ok(()); // the index lagged
         }
+        if course.is_pausing() {
+            return Ok(());
+        }
         let planned = self.cadence.again(now, story.watched.polls);
         let polls = story.watched.polls.saturating_add(1);
         if inbox.put_off(&mut story.tracking, polls, planned).await? == Written::Overtaken {
@@ -38,10 +41,11 @@ impl Poller {
         raise(plan.alarm, schedule_id, course);
         match plan.next {
             None => drop(inbox.settle(&story.tracking, now).await?),
-            Some(next) if !plan.runs.is_empty() || plan.is_settled || next != planned => {
-                let written = inbox.track_runs(&story, &plan, next, &self.cadence, now).await?;
-                course.written(written, |run| run.runs_found += plan.runs.len());
-                log_runs(&plan, schedule_id, written);
+            Some(next) if !plan.runs.is_empty() || plan.starts_anew || next != planned => {
+                if inbox.track_runs(&story, &plan, next, &self.cadence, now).await? == Written::Applied {
+                    course.run().runs_found += plan.runs.len();
+                    log_runs(&plan, schedule_id);
+                }
             }
             Some(_) => {}
         }
@@ -69,7 +73,7 @@ impl Poller {
                     heard = true;
                     history.extend(entries);
                 }
-                Observation::NotReady | Observation::Forbidden => heard = true,
+                Observation::NotReady | Observation::Refused => heard = true,
                 Observation::Unanswered => {}
                 Observation::Unauthorized => return Observation::Unauthorized,
                 Observation::RateLimited { retry_after } => return Observation::RateLimited { retry_after },
@@ -84,17 +88,16 @@ fn raise(alarm: Option<Alarm>, schedule_id: &Id, course: &Course) {
         None => return,
         Some(Alarm::Stopped) => "stopped",
         Some(Alarm::RunNotFound) => "run_not_found",
+        Some(Alarm::Unanswered) => "unanswered",
     };
     course.run().schedule_alarms += 1;
     metrics::counter!("schedule_alarm", "reason" => reason).increment(1);
     tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), reason, "schedule");
 }
 
-fn log_runs(plan: &Plan, schedule_id: &Id, written: Written) {
-    if written == Written::Applied {
-        for run in &plan.runs {
-            let (schedule_id, batch_id) = (schedule_id.as_str(), run.batch_id.as_str());
-            tracing::info!(target: "poll", schedule_id, batch_id, "run found");
-        }
+fn log_runs(plan: &Plan, schedule_id: &Id) {
+    for run in &plan.runs {
+        let (schedule_id, batch_id) = (schedule_id.as_str(), run.batch_id.as_str());
+        tracing::info!(target: "poll", schedule_id, batch_id, "run found");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::Written;
 use inbox_core::delivery::Subject;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::requests::submission::is_repeatable;
@@ -23,19 +22,17 @@ impl Poller {
             return Ok(()); // the index lagged
         }
         let may_repeat = is_repeatable(submission.written_at, now);
-        let written = if may_repeat {
+        // Said before it is written: said twice is better than never.
+        course.run().submissions_unknown += 1;
+        metrics::counter!("submission_unknown").increment(1);
+        let advice = if may_repeat { "repeat it" } else { "too late to repeat it" };
+        tracing::warn!(target: "poll", submission_id = submission_id.as_str(), advice, "outcome unknown");
+        if may_repeat {
             let polls = submission.polls.saturating_add(1);
             let later = now.plus(Duration::from_secs(SUBMISSION_DUE_SECS));
-            inbox.put_off(&mut submission.tracking, polls, later).await?
+            inbox.put_off(&mut submission.tracking, polls, later).await?;
         } else {
-            inbox.give_up_submission(&submission, now).await?
-        };
-        if written == Written::Applied {
-            course.run().submissions_unknown += 1;
-            metrics::counter!("submission_unknown").increment(1);
-            let submission_id = submission_id.as_str();
-            let advice = if may_repeat { "repeat it" } else { "too late to repeat it" };
-            tracing::warn!(target: "poll", submission_id, advice, "outcome unknown");
+            inbox.give_up_submission(&submission, now).await?;
         }
         Ok(())
     }

@@ -6,15 +6,18 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use inbox_aws::Fault;
 use inbox_aws::inbox::{Begun, Made, NewSubmission, Submission};
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::keys::Keys;
-use inbox_core::limits::ID_MAX_BYTES;
+use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::Tracked;
 use inbox_core::poll::schedule::Watched;
 use inbox_core::requests::submission::{Kind, Same, fingerprint, is_repeatable, is_same};
@@ -25,10 +28,13 @@ use inbox_rightfoot::{ApiError, FailedAuthorizer, ScheduleCreated, Submitted};
 use crate::track::longest_interval;
 use crate::{Refusal, Requests};
 
+/// Attempts at a beginning that others get in the way of.
+const ATTEMPTS: usize = 4;
+
 /// How a submission goes on.
 enum Course {
     /// It has to be posted, with this URL.
-    Post { submission: Box<Submission>, webhook_url: String, is_first: bool },
+    Post { submission: Box<Submission>, webhook_url: String },
     /// It was done before.
     Done(Value),
 }
@@ -38,7 +44,7 @@ impl Requests {
         let id = &batch.submission_id;
         let (submission, webhook_url) = match self.begin(id, Kind::Batch, &batch.body("")).await? {
             Course::Done(answer) => return Ok(answer),
-            Course::Post { submission, webhook_url, .. } => (submission, webhook_url),
+            Course::Post { submission, webhook_url } => (submission, webhook_url),
         };
         let body = batch.body(&webhook_url);
         let posted = self
@@ -74,11 +80,12 @@ impl Requests {
 
     pub(crate) async fn create_schedule(&self, schedule: &CreateSchedule) -> Result<Value, Refusal> {
         let id = &schedule.submission_id;
-        let (submission, webhook_url, is_first) =
-            match self.begin(id, Kind::Schedule, &schedule.body("")).await? {
-                Course::Done(answer) => return Ok(answer),
-                Course::Post { submission, webhook_url, is_first } => (submission, webhook_url, is_first),
-            };
+        let (submission, webhook_url) = match self.begin(id, Kind::Schedule, &schedule.body("")).await? {
+            Course::Done(answer) => return Ok(answer),
+            Course::Post { submission, webhook_url } => (submission, webhook_url),
+        };
+        // After another attempt, or beside one, no refusal tells what became of that.
+        let is_only_attempt = submission.attempts == 1;
         let body = schedule.body(&webhook_url);
         let posted = self
             .account
@@ -89,17 +96,17 @@ impl Requests {
             .await;
         let created = match posted {
             Ok(created) => created,
-            Err(ApiError::Refused { status, failed }) => {
+            Err(ApiError::Refused { status, failed }) if is_only_attempt => {
                 self.inbox.refuse(&submission, self.clock.now()).await?;
                 return Err(Refusal::Refused { status, about: about(&schedule.authorizers, &failed) });
             }
             Err(ApiError::Conflict) => {
-                // After an earlier attempt the name may be this very schedule's.
-                if is_first {
+                if is_only_attempt {
                     self.inbox.refuse(&submission, self.clock.now()).await?;
                 }
                 return Err(Refusal::NameTaken);
             }
+            Err(error @ ApiError::Refused { .. }) => return Err(Refusal::ScheduleUnknown(error)),
             Err(error) if error.outcome_unknown() => return Err(Refusal::ScheduleUnknown(error)),
             Err(error) => return Err(Refusal::NotDone(error)),
         };
@@ -123,38 +130,45 @@ impl Requests {
             fingerprint: fingerprint(request, &keys).ok_or(Refusal::NoUrlKey)?,
             call_id: Uuid::new_v4().simple().to_string(),
         };
-        match self.inbox.begin(&new, now).await? {
-            Begun::New(submission) => Ok(Course::Post {
-                submission: submission.into(),
-                webhook_url: new.webhook_url,
-                is_first: true,
-            }),
-            Begun::Standing(submission) => self.repeat(submission, kind, request, &keys, now).await,
+        for _ in 0..ATTEMPTS {
+            match self.inbox.begin(&new, now).await? {
+                Begun::New(submission) => {
+                    return Ok(Course::Post { submission: submission.into(), webhook_url: new.webhook_url });
+                }
+                Begun::Standing(submission) => {
+                    if let Some(course) = self.repeat(submission, kind, request, &keys, now).await? {
+                        return Ok(course);
+                    }
+                }
+            }
         }
+        Err(Fault::overtaken("dynamodb:UpdateItem").into())
     }
 
+    /// What becomes of a submission that stands. `None` if somebody else has written in between.
     async fn repeat(
         &self,
         submission: Submission,
         kind: Kind,
         request: &[u8],
-        keys: &Keys,
+        keys: &Arc<Keys>,
         now: UnixMillis,
-    ) -> Result<Course, Refusal> {
+    ) -> Result<Option<Course>, Refusal> {
         if submission.kind != kind {
             return Err(Refusal::OtherSubmission(submission.kind));
         }
-        match is_same(request, &submission.fingerprint, keys) {
+        match self.is_same(request, &submission, keys).await {
             Same::Yes => {}
             Same::No => return Err(Refusal::OtherSubmission(kind)),
             Same::CannotTell => return Err(Refusal::KeyGone),
         }
         if submission.is_concluded {
-            return Ok(Course::Done(self.inbox.answer_of(&submission).await?));
+            return Ok(Some(Course::Done(self.inbox.answer_of(&submission).await?)));
         }
         match submission.webhook_url.clone() {
             Some(webhook_url) if is_repeatable(submission.written_at, now) => {
-                Ok(Course::Post { submission: submission.into(), webhook_url, is_first: false })
+                let ours = self.inbox.set_out_again(submission).await?;
+                Ok(ours.map(|submission| Course::Post { submission: submission.into(), webhook_url }))
             }
             Some(_) | None => Err(Refusal::TooLate {
                 action: match kind {
@@ -162,6 +176,18 @@ impl Requests {
                     Kind::Schedule => "track_schedule",
                 },
             }),
+        }
+    }
+
+    /// Whether it is the same submission. If it was made with a key that we do not know, the key may be younger
+    /// than our copy of the secret.
+    async fn is_same(&self, request: &[u8], submission: &Submission, keys: &Arc<Keys>) -> Same {
+        match is_same(request, &submission.fingerprint, keys) {
+            Same::CannotTell => match self.url_key.fresher_than(keys, Instant::now()).await {
+                Some(fresh) => is_same(request, &submission.fingerprint, &fresh),
+                None => Same::CannotTell,
+            },
+            told @ (Same::Yes | Same::No) => told,
         }
     }
 }
@@ -173,30 +199,45 @@ fn unknown_or_not_done(error: ApiError) -> Refusal {
 
 /// How many results may come: somebody who was refused without being named is not waited for either.
 fn expected_of(authorizers: &Authorizers, failed: &[FailedAuthorizer]) -> u64 {
-    let nameless = failed.iter().filter(|one| one.authorizer.is_none()).count();
+    let nameless = failed.iter().filter(|one| own_id(authorizers, one).is_none()).count();
     u64::try_from(authorizers.len().saturating_sub(nameless)).unwrap_or(u64::MAX)
 }
 
 /// Whom Rightfoot refused, of those who were submitted.
 fn refused_of(authorizers: &Authorizers, failed: &[FailedAuthorizer]) -> BTreeSet<Id> {
-    let submitted: BTreeSet<_> = authorizers.ids().collect();
-    failed.iter().filter_map(|one| one.authorizer.clone()).filter(|id| submitted.contains(id)).collect()
+    failed.iter().filter_map(|one| own_id(authorizers, one)).cloned().collect()
+}
+
+/// The caller's own id of whom it is about. Another one is words like any other: it may hold anything (P8).
+fn own_id<'a>(authorizers: &Authorizers, failed: &'a FailedAuthorizer) -> Option<&'a Id> {
+    failed.authorizer.as_ref().filter(|id| authorizers.contains(id))
+}
+
+/// Why it was refused, less what the request says about them.
+fn reason(authorizers: &Authorizers, failed: &FailedAuthorizer) -> String {
+    let own = own_id(authorizers, failed);
+    match &failed.authorizer {
+        Some(words) if own.is_none() && failed.error.is_empty() => authorizers.redact(None, words.as_str()),
+        Some(_) | None => authorizers.redact(own, &failed.error),
+    }
 }
 
 fn batch_answer(authorizers: &Authorizers, submitted: &Submitted, now: UnixMillis) -> Value {
-    let redact = |failed: &FailedAuthorizer| {
+    let entry = |failed: &FailedAuthorizer| {
+        let own = own_id(authorizers, failed);
         json!({
-            "authorizer_unique_id": failed.authorizer.as_ref().map(Id::as_str),
-            "error": authorizers.redact(failed.authorizer.as_ref(), &failed.error),
-            "account_type": failed.account_type,
+            "authorizer_unique_id": own.map(Id::as_str),
+            "error": reason(authorizers, failed),
+            "account_type": failed.account_type.as_ref().map(|words| authorizers.redact(own, words)),
             "row_number": failed.row_number,
         })
     };
+    let warning = |words: &String| authorizers.redact(None, words);
     json!({
         "batch_id": submitted.batch_id.as_str(),
         "submitted_at": submitted.submitted_at.unwrap_or(now).rfc3339(),
-        "failed_authorizers": submitted.failed.iter().map(redact).collect::<Vec<_>>(),
-        "warnings": submitted.warnings.iter().map(|words| authorizers.redact(None, words)).collect::<Vec<_>>(),
+        "failed_authorizers": submitted.failed.iter().take(AUTHORIZERS_MAX).map(entry).collect::<Vec<_>>(),
+        "warnings": submitted.warnings.iter().take(AUTHORIZERS_MAX).map(warning).collect::<Vec<_>>(),
     })
 }
 
@@ -232,9 +273,8 @@ fn about(authorizers: &Authorizers, failed: &[FailedAuthorizer]) -> String {
     const SHOWN: usize = 5;
     let mut about = String::new();
     for one in failed.iter().take(SHOWN) {
-        let who = one.authorizer.as_ref().map_or("?", |id| id.as_str());
-        let who: String = who.chars().take(ID_MAX_BYTES).collect();
-        about.push_str(&format!("; {who}: {}", authorizers.redact(one.authorizer.as_ref(), &one.error)));
+        let who = own_id(authorizers, one).map_or("?", Id::as_str);
+        about.push_str(&format!("; {who}: {}", reason(authorizers, one)));
     }
     match failed.len().saturating_sub(SHOWN) {
         0 => about,

@@ -73,6 +73,11 @@ impl Fault {
         Self { action, cause: Cause::Timeout }
     }
 
+    /// Somebody else has written in between, again and again.
+    pub fn overtaken(action: &'static str) -> Self {
+        Self { action, cause: Cause::Service("Overtaken".to_owned()) }
+    }
+
     pub(crate) const fn item(action: &'static str) -> Self {
         Self { action, cause: Cause::Item }
     }

@@ -163,15 +163,29 @@ impl Inbox {
         expression: &str,
         values: [(&str, AttributeValue); N],
     ) -> Result<Written, Fault> {
+        self.update_if(key, rev, None, expression, values).await
+    }
+
+    /// The same on one more condition, with its value.
+    async fn update_if<const N: usize>(
+        &self,
+        key: Item,
+        rev: u64,
+        and: Option<(&str, (&str, AttributeValue))>,
+        expression: &str,
+        values: [(&str, AttributeValue); N],
+    ) -> Result<Written, Fault> {
+        let (condition, value) = and.unzip();
+        let condition = condition.map(|and| format!(" AND {and}")).unwrap_or_default();
         let mut update = self
             .db
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key))
             .update_expression(expression)
-            .condition_expression("rev = :seen AND attribute_exists(due)")
+            .condition_expression(format!("rev = :seen AND attribute_exists(due){condition}"))
             .expression_attribute_values(":seen", number(rev));
-        for (name, value) in values {
+        for (name, value) in values.into_iter().chain(value) {
             update = update.expression_attribute_values(name, value);
         }
         match update.send().await {

@@ -25,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OURS: [&str; 6] = ["delivery", "relay", "poll", "requests", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 27] = [
+pub const METRICS: [&str; 28] = [
     "received",
     "recorded",
     "duplicate",
@@ -48,6 +48,7 @@ pub const METRICS: [&str; 27] = [
     "poll_failed",
     "poll_left",
     "overdue",
+    "overdue_unanswered",
     "oldest_poll_delay",
     "submission_unknown",
     "schedule_alarm",

@@ -102,6 +102,8 @@ pub const AUTHORIZERS_MAX: usize = 1_000;
 pub const SUBMISSION_DUE_SECS: u64 = 15 * 60;
 /// How long the same bytes are sure to give the same batch: Rightfoot remembers them for 24 h.
 pub const SUBMISSION_REPEATABLE_SECS: u64 = 23 * 3_600;
+/// How long one submission to Rightfoot may take. None is sent again after that.
+pub const POST_TIMEOUT_SECS: u64 = 25;
 /// Time-out of the requests function.
 pub const REQUESTS_TIMEOUT_SECS: u64 = 60;
 
@@ -146,6 +148,8 @@ const _: () = {
     // The last try of a webhook, and its answer, lie within the grace.
     assert!(16 * 60 < POLL_GRACE_SECS && POLL_GRACE_SECS < POLL_DEADLINE_SECS);
     assert!(SUBMISSION_DUE_SECS < SUBMISSION_REPEATABLE_SECS && SUBMISSION_REPEATABLE_SECS < 24 * 3_600);
+    // Two attempts, and what is read and written around them.
+    assert!(2 * POST_TIMEOUT_SECS + 8 < REQUESTS_TIMEOUT_SECS);
     assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > AUTHORIZERS_MAX);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.

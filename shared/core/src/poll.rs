@@ -46,6 +46,11 @@ impl Cadence {
         let factor = u32::try_from(polls.saturating_add(1)).unwrap_or(u32::MAX).min(POLL_SLOWEST_FACTOR);
         now.plus(self.every.saturating_mul(factor))
     }
+
+    /// The longest pause between two polls.
+    pub const fn slowest(&self) -> Duration {
+        self.every.saturating_mul(POLL_SLOWEST_FACTOR)
+    }
 }
 
 /// What came of asking.
@@ -55,8 +60,8 @@ pub enum Observation<T> {
     Answered(T),
     /// Rightfoot says that it is not ready, or knows nothing of it yet.
     NotReady,
-    /// Rightfoot does not let us see this one.
-    Forbidden,
+    /// Rightfoot does not let us see this one, or does not take it for anything.
+    Refused,
     /// Rightfoot does not let us see anything: ours to fix.
     Unauthorized,
     /// Not so fast.
@@ -73,7 +78,7 @@ impl<T> Observation<T> {
     /// overdue (P9).
     pub const fn is_answer(&self) -> bool {
         match self {
-            Self::Answered(_) | Self::NotReady | Self::Forbidden => true,
+            Self::Answered(_) | Self::NotReady | Self::Refused => true,
             Self::Unauthorized | Self::RateLimited { .. } | Self::Unanswered => false,
         }
     }
@@ -83,7 +88,7 @@ impl<T> Observation<T> {
         match self {
             Self::Answered(answer) => Ok(answer),
             Self::NotReady => Err(Observation::NotReady),
-            Self::Forbidden => Err(Observation::Forbidden),
+            Self::Refused => Err(Observation::Refused),
             Self::Unauthorized => Err(Observation::Unauthorized),
             Self::RateLimited { retry_after } => Err(Observation::RateLimited { retry_after }),
             Self::Unanswered => Err(Observation::Unanswered),
@@ -96,7 +101,7 @@ impl<T> Observation<T> {
             Self::RateLimited { retry_after } => {
                 retry_after.map(|pause| now.plus(pause)).filter(|at| *at > planned)
             }
-            Self::Answered(_) | Self::NotReady | Self::Forbidden | Self::Unauthorized | Self::Unanswered => {
+            Self::Answered(_) | Self::NotReady | Self::Refused | Self::Unauthorized | Self::Unanswered => {
                 None
             }
         }

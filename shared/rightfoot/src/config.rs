@@ -8,6 +8,8 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
+use inbox_core::limits::POST_TIMEOUT_SECS;
+
 use crate::ApiError;
 
 /// Where Rightfoot's API is.
@@ -22,8 +24,11 @@ pub struct Config {
     base: Url,
     /// Longest wait for a connection, TLS included.
     pub connect_timeout: Duration,
-    /// Longest time that one request takes, from the connection to the last byte of the answer.
+    /// Longest time that one `GET` takes, from the connection to the last byte of the answer.
     pub request_timeout: Duration,
+    /// Longest time that one `POST` takes, and the time after which none is sent again: Rightfoot looks at every row
+    /// of it before it answers.
+    pub post_timeout: Duration,
     /// The pause before the second attempt is chosen at random up to this; up to the double before the third.
     pub backoff_base: Duration,
     /// Longest pause before another attempt. Where `Retry-After` asks for more, there is no other attempt.
@@ -36,7 +41,7 @@ pub struct Config {
 pub struct BadUrl;
 
 impl Config {
-    /// The API at this URL, usually [`BASE_URL`], with time-outs of 2 s and 10 s.
+    /// The API at this URL, usually [`BASE_URL`], with time-outs of 2 s, 10 s and 25 s.
     ///
     /// The key travels in every request, so only `https` is taken, and `http` for `localhost`, `127.0.0.1`
     /// and `::1`; no user name, query or fragment.
@@ -58,6 +63,7 @@ impl Config {
             base,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(10),
+            post_timeout: Duration::from_secs(POST_TIMEOUT_SECS),
             backoff_base: Duration::from_millis(200),
             pause_max: Duration::from_secs(2),
         })
@@ -87,6 +93,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
+            .field("post_timeout", &self.post_timeout)
             .field("backoff_base", &self.backoff_base)
             .field("pause_max", &self.pause_max)
             .finish_non_exhaustive()

@@ -34,7 +34,8 @@ pub enum ApiError {
     /// There is no answer, or one that only says that Rightfoot has trouble.
     #[error("Rightfoot is unavailable: {0}")]
     Unavailable(Why),
-    /// Another 4xx of a `POST`: the body was refused, nothing was applied.
+    /// 400, 413 or 422 of a `POST`: the body was refused, nothing was applied. Another 4xx of a `GET`: what is asked
+    /// for is refused.
     #[error("Rightfoot refused the request with status {status}")]
     Refused {
         /// The HTTP status.

@@ -1,6 +1,6 @@
 //! Sending: what is sent again, when, and what a status means.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use inbox_aws::clock::Clock;
@@ -48,23 +48,27 @@ impl From<ApiError> for Fault {
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: Client,
+    /// For what may not be sent twice: never over a connection that may have died meanwhile.
+    fresh: Client,
     config: Config,
 }
 
 impl Transport {
     pub(crate) fn new(config: Config) -> Result<Self, ClientError> {
-        let http = Client::builder()
-            .user_agent(concat!("balance-inbox/", env!("CARGO_PKG_VERSION")))
-            .https_only(config.is_https())
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.request_timeout)
-            .pool_idle_timeout(POOL_IDLE_MAX)
-            .build()
-            .map_err(|_| ClientError)?;
-        Ok(Self { http, config })
+        let client = || {
+            Client::builder()
+                .user_agent(concat!("balance-inbox/", env!("CARGO_PKG_VERSION")))
+                .https_only(config.is_https())
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                .retry(retry::never())
+                .connect_timeout(config.connect_timeout)
+        };
+        let http = client().timeout(config.request_timeout).pool_idle_timeout(POOL_IDLE_MAX).build();
+        let fresh = client().timeout(config.post_timeout).pool_max_idle_per_host(0).build();
+        let built = http.and_then(|http| fresh.map(|fresh| (http, fresh)));
+        let (http, fresh) = built.map_err(|_| ClientError)?;
+        Ok(Self { http, fresh, config })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -73,6 +77,7 @@ impl Transport {
 
     /// The body of the answer to a request, if it is one that has to be read.
     pub(crate) async fn send(&self, key: &ApiKey, request: &Request) -> Result<Vec<u8>, ApiError> {
+        let started = Instant::now();
         let mut unsettled = None;
         let mut attempts = 0;
         loop {
@@ -81,7 +86,8 @@ impl Transport {
                 Err(fault) => fault,
             };
             attempts += 1;
-            let Some(pause) = self.pause(request, &fault, attempts) else {
+            let in_time = !request.is_post() || started.elapsed() < self.config.post_timeout;
+            let Some(pause) = self.pause(request, &fault, attempts).filter(|_| in_time) else {
                 return Err(settle(unsettled, fault.error));
             };
             if request.is_post() && fault.error.outcome_unknown() {
@@ -111,7 +117,7 @@ impl Transport {
         match request {
             Request::Get(url) => self.http.get(url.clone()),
             Request::PostCached(url, body) | Request::PostOnce(url, body) => {
-                self.http.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone())
+                self.fresh.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone())
             }
         }
     }
@@ -141,10 +147,12 @@ impl Request {
     fn may_repeat_after(&self, error: &ApiError) -> bool {
         match error {
             ApiError::RateLimited { .. } | ApiError::Unavailable(Why::NotConnected) => true,
-            ApiError::Unavailable(Why::ConnectionLost | Why::TimedOut | Why::ServerError) => match self {
+            ApiError::Unavailable(Why::ServerError) => match self {
                 Self::Get(_) | Self::PostCached(..) => true,
                 Self::PostOnce(..) => false,
             },
+            // The first may be under way still, and what the cache makes of two at once is not documented.
+            ApiError::Unavailable(Why::ConnectionLost | Why::TimedOut) => !self.is_post(),
             ApiError::NoKey
             | ApiError::Unauthorized
             | ApiError::Forbidden
@@ -181,7 +189,8 @@ fn judge(request: &Request, status: u16, retry_after: Option<Duration>) -> Resul
         (_, 500..=599) => Err(ApiError::Unavailable(Why::ServerError)),
         (false, 202 | 204 | 404 | 425) => Err(ApiError::NotReady),
         (true, 409) => Err(ApiError::Conflict),
-        (true, 400..=499) => Err(ApiError::Refused { status, failed: Vec::new() }),
+        // What is said of the body is said of it for good. What a gateway says of anything else is not.
+        (true, 400 | 413 | 422) | (false, 400..=499) => Err(ApiError::Refused { status, failed: Vec::new() }),
         _ => Err(ApiError::Broken("an unexpected status")),
     }
 }

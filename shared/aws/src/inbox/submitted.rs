@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen
+//!  again     rev+1, attempts+1 if rev=seen and due ── POST ── the same
 //!  poller            alarm: due_at+=15min if rev=seen and due      (outcome unknown: repeat it)
 //! ```
+//!
+//! Who repeats it says so first: then whoever set out before, and hears that the name of a schedule is taken, does
+//! not take it for somebody else's and the submission for void.
 //!
 //! Until the outcome is known the submission holds the URL that it was sent with, so that a repetition sends the
 //! same bytes. What was sent is not kept: a keyed fingerprint tells whether a repetition is one.
@@ -33,7 +37,7 @@ const SUBMITTED: &str = "submitted";
 const ATTEMPTS: usize = 4;
 
 /// A submission, as it is about to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewSubmission {
     /// The caller's name of it, and the subject of its URL.
     pub submission_id: Subject,
@@ -62,8 +66,12 @@ pub struct Submission {
     pub tracking: Tracking,
     /// How often it was looked at since.
     pub polls: u64,
+    /// How many callers have set out to post it, as far as this one has seen.
+    pub attempts: u64,
     /// Whether it is known what became of it.
     pub is_concluded: bool,
+    submission_id: Subject,
+    call_id: String,
     item: Item,
 }
 
@@ -83,7 +91,7 @@ pub enum Watch {
     Begun,
     /// It was watched before.
     Already,
-    /// It was watched before, with another value of this.
+    /// It was watched before, with another value of this field.
     Differs(&'static str),
 }
 
@@ -127,9 +135,12 @@ impl Inbox {
                 None => return Err(Fault::of(PUT, &error)),
             },
         };
-        let is_ours = item::string(&stands, "call_id") == Some(&new.call_id);
         let submission = Submission::read(stands).ok_or(Fault::item(PUT))?;
-        Ok(if is_ours { Begun::New(submission) } else { Begun::Standing(submission) })
+        Ok(if submission.call_id == new.call_id {
+            Begun::New(submission)
+        } else {
+            Begun::Standing(submission)
+        })
     }
 
     /// A submission by its name, by one strong read.
@@ -148,9 +159,32 @@ impl Inbox {
         serde_json::from_slice(&json).map_err(|_| Fault::item("dynamodb:GetItem"))
     }
 
-    /// Rightfoot refused it: it made nothing, and its name is free again.
+    /// Sets out to post a submission once more. `None` if somebody else has written in between.
+    pub async fn set_out_again(&self, mut submission: Submission) -> Result<Option<Submission>, Fault> {
+        let expression = "SET rev = rev + :one, attempts = attempts + :one";
+        if self.write_to(&submission, expression, [(":one", number(1))]).await? == Written::Overtaken {
+            return Ok(None);
+        }
+        submission.tracking.pass();
+        submission.attempts += 1;
+        Ok(Some(submission))
+    }
+
+    /// Rightfoot refused it: it made nothing, and its name is free again. If somebody else has set out to post it
+    /// meanwhile, it is theirs to say.
     pub async fn refuse(&self, submission: &Submission, now: UnixMillis) -> Result<Written, Fault> {
-        self.close(submission, "refused_at", now).await
+        let mut seen = submission.clone();
+        for _ in 0..ATTEMPTS {
+            if self.close(&seen, "refused_at", now).await? == Written::Applied {
+                return Ok(Written::Applied);
+            }
+            // If it was the poller, it has only been put off.
+            match self.submission(&seen.submission_id).await? {
+                Some(stands) if stands.is_open_since(&seen) => seen = stands,
+                Some(_) | None => break,
+            }
+        }
+        Ok(Written::Overtaken)
     }
 
     /// Rightfoot has forgotten it by now, and what became of it was never known.
@@ -167,8 +201,19 @@ impl Inbox {
             format!("SET rev = rev + :one, {how} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
         let expires_at = record_expiry(now, self.retention_days);
         let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
-        let tracking = &submission.tracking;
-        self.update(tracking.place().clone(), tracking.rev(), &expression, values).await
+        self.write_to(submission, &expression, values).await
+    }
+
+    /// A submission under a name that was free again begins at the first `rev` again: so its own id is named too.
+    async fn write_to<const N: usize>(
+        &self,
+        submission: &Submission,
+        expression: &str,
+        values: [(&str, AttributeValue); N],
+    ) -> Result<Written, Fault> {
+        let (place, rev) = (submission.tracking.place().clone(), submission.tracking.rev());
+        let ours = ("call_id = :call", (":call", text(&submission.call_id)));
+        self.update_if(place, rev, Some(ours), expression, values).await
     }
 
     /// Writes down what became of a submission and begins to watch it, both or neither. If somebody concluded it
@@ -193,7 +238,7 @@ impl Inbox {
             writes.extend(self.watching(item.clone(), watched.as_ref())?);
             transaction::write(&self.db, writes).await?;
         }
-        Err(Fault { action: transaction::WRITE, cause: crate::Cause::Service("Overtaken".to_owned()) })
+        Err(Fault::overtaken(transaction::WRITE))
     }
 
     /// Begins to watch what was not submitted here.
@@ -208,7 +253,7 @@ impl Inbox {
                 return Ok(Watch::Begun);
             }
         }
-        Err(Fault { action: transaction::WRITE, cause: crate::Cause::Service("Overtaken".to_owned()) })
+        Err(Fault::overtaken(transaction::WRITE))
     }
 
     async fn item_of(&self, made: &Made<'_>, due_at: UnixMillis, now: UnixMillis) -> Result<Item, Fault> {
@@ -261,7 +306,8 @@ impl Inbox {
                 .expression_attribute_names(format!("#a{index}"), name)
                 .expression_attribute_values(format!(":a{index}"), value.clone());
         }
-        let update = update.update_expression(format!("{sets} REMOVE due, due_at, webhook_url")).build();
+        let update =
+            update.update_expression(format!("{sets} REMOVE due, due_at, webhook_url, refused_at")).build();
         Ok(TransactWriteItem::builder().update(update.map_err(|_| Fault::item(transaction::WRITE))?).build())
     }
 }
@@ -278,9 +324,17 @@ impl Submission {
             written_at: UnixMillis(item::parsed(&item, "written_at")?),
             tracking: Tracking::read(&item)?,
             polls: item::parsed(&item, "polls")?,
+            attempts: item::parsed(&item, "attempts")?,
+            submission_id: item::string(&item, "subject")?.parse().ok()?,
+            call_id: item::string(&item, "call_id")?.to_owned(),
             is_concluded: item.contains_key("done_at"),
             item,
         })
+    }
+
+    /// Whether it is still the one that was seen, and nobody has set out to post it since.
+    fn is_open_since(&self, seen: &Self) -> bool {
+        self.call_id == seen.call_id && self.attempts == seen.attempts && self.tracking.due_at.is_some()
     }
 
     /// What it made, once that is known.
@@ -290,6 +344,13 @@ impl Submission {
             Kind::Schedule => "schedule_id",
         };
         item::string(&self.item, name).and_then(Id::new)
+    }
+}
+
+/// The URL is a credential.
+impl std::fmt::Debug for NewSubmission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewSubmission({:?})", self.kind)
     }
 }
 
@@ -304,7 +365,7 @@ fn new_submission(new: &NewSubmission, now: UnixMillis) -> Item {
     let pk = submission_pk(new.submission_id.as_str());
     let due_at = now.plus(std::time::Duration::from_secs(SUBMISSION_DUE_SECS));
     let mut item = item::key(&pk, SUBMITTED);
-    let attributes: [(&str, AttributeValue); 12] = [
+    let attributes: [(&str, AttributeValue); 13] = [
         ("v", number(VERSION)),
         ("kind", text(new.kind.as_str())),
         ("subject", text(new.submission_id.as_str())),
@@ -315,6 +376,7 @@ fn new_submission(new: &NewSubmission, now: UnixMillis) -> Item {
         ("written_at", number(now.0)),
         ("rev", number(FIRST_REV)),
         ("polls", number(0)),
+        ("attempts", number(1)),
         ("due", text(Desk::Poll.shard(&pk))),
         ("due_at", number(due_at.0)),
     ];
@@ -326,12 +388,19 @@ fn place_of(item: &Item) -> Item {
     item::key(item::string(item, "pk").unwrap_or_default(), TRACKED)
 }
 
-/// Whether what stands is what was asked for, as far as that was said.
+/// Whether what stands is what was asked for, as far as that was said; if not, which field of the request differs.
 fn compare(stands: &Item, asked: &Item) -> Watch {
-    for name in ["expected", "subject", "schedule_id"] {
-        let differs = asked.get(name).is_some_and(|value| stands.get(name) != Some(value));
+    let document = if asked.contains_key("probes") { "thresholds" } else { "failed_authorizer_ids" };
+    let fields = [
+        ("expected", "expected"),
+        ("subject", "subject"),
+        ("probes", "probe_authorizers"),
+        ("payload_hash", document),
+    ];
+    for (attribute, field) in fields {
+        let differs = asked.get(attribute).is_some_and(|value| stands.get(attribute) != Some(value));
         if differs {
-            return Watch::Differs(name);
+            return Watch::Differs(field);
         }
     }
     Watch::Already

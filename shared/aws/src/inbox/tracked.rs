@@ -56,6 +56,11 @@ impl Tracking {
         self.rev
     }
 
+    /// A write of ours was applied.
+    pub(super) const fn pass(&mut self) {
+        self.rev += 1;
+    }
+
     /// Whether it is due: the index may lag behind the item.
     pub fn is_due(&self, now: UnixMillis) -> bool {
         self.due_at.is_some_and(|due_at| due_at <= now)
@@ -221,7 +226,7 @@ impl Inbox {
             )
             .await?;
         if written == Written::Applied {
-            tracking.rev += 1;
+            tracking.pass();
             tracking.due_at = Some(until);
         }
         Ok(written)
@@ -304,7 +309,7 @@ impl Inbox {
             sets.push("last_run_seen = :last");
             update = update.expression_attribute_values(":last", number(last.0));
         }
-        if plan.is_settled {
+        if plan.starts_anew {
             sets.push("polls = :zero");
             update = update.expression_attribute_values(":zero", number(0));
         }

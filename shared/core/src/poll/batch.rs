@@ -1,7 +1,7 @@
 //! One batch: whether it is complete, and, if it is a schedule's run, whose threshold it met.
 //!
 //! ```text
-//!  first_step                        after_asking_…
+//!  first_step                        after_asking
 //!   completed, nothing to settle ──▶ Done
 //!   completed, grace not over ─────▶ Later
 //!   not completed ─────────────────▶ Ask: complete? ──▶ record the completion
@@ -77,12 +77,6 @@ pub struct Plan {
     pub then: Then,
 }
 
-impl Plan {
-    const fn only(then: Then) -> Self {
-        Self { record: None, then }
-    }
-}
-
 /// All the rows that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -113,6 +107,15 @@ impl Thresholds {
     }
 }
 
+/// What is known of the alerts of a run. Nothing of it concerns a batch that was submitted by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertWatch {
+    /// From which balances on it alerts.
+    pub thresholds: Thresholds,
+    /// Whose alert was told by a webhook, or has had its effect already.
+    pub alerted: BTreeSet<Id>,
+}
+
 /// What to do about a batch that is due, before anything is asked. `completed_at` is when its completion was
 /// recorded, by webhook or by poll.
 pub fn first_step(
@@ -131,47 +134,41 @@ pub fn first_step(
     }
 }
 
-/// What an answer about completion means. `planned` is when the batch is due again if nothing comes of it.
-pub fn after_asking_for_completion(
+/// What an answer means. `planned` is when the batch is due again if nothing comes of it.
+pub fn after_asking(
     tracked: &Tracked,
+    question: Question,
+    watch: &AlertWatch,
     observed: &Observation<Rows>,
     planned: UnixMillis,
     cadence: &Cadence,
     now: UnixMillis,
 ) -> Plan {
-    if let Observation::Answered(rows) = observed
-        && is_complete(tracked, rows)
-    {
-        let is_run = tracked.schedule_id.is_some();
-        return Plan {
-            record: Some(found::completion(&tracked.batch_id, now)),
-            then: if is_run { Then::Later(now.plus(cadence.grace)) } else { Then::Done },
-        };
-    }
-    Plan::only(unsettled(tracked, observed, planned, now))
-}
-
-/// What an answer about alerts means, once the batch is complete and the grace is over. `alerted` are those whose
-/// alert was told by a webhook, or has had its effect already.
-pub fn after_asking_for_alerts(
-    tracked: &Tracked,
-    alerted: &BTreeSet<Id>,
-    thresholds: &Thresholds,
-    observed: &Observation<Rows>,
-    planned: UnixMillis,
-    now: UnixMillis,
-) -> Plan {
     if let Observation::Answered(rows) = observed {
-        let is_complete = is_complete(tracked, rows);
-        // At the deadline there will be no better answer: what it shows is told, and that it is not whole alarms.
-        if is_complete || now >= tracked.deadline {
-            return Plan {
-                record: untold(tracked, alerted, thresholds, rows, now),
-                then: if is_complete { Then::Done } else { Then::Overdue },
-            };
+        let is_run = tracked.schedule_id.is_some();
+        match (is_complete(tracked, rows), question) {
+            (true, Question::Complete) => {
+                return Plan {
+                    record: Some(found::completion(&tracked.batch_id, now)),
+                    then: if is_run { Then::Later(now.plus(cadence.grace)) } else { Then::Done },
+                };
+            }
+            (true, Question::Alerts) => {
+                return Plan { record: untold(tracked, watch, rows, now), then: Then::Done };
+            }
+            // There will be no better answer: what it shows is told, and that it is not whole alarms.
+            (false, _) if now >= tracked.deadline => {
+                return Plan { record: untold(tracked, watch, rows, now), then: Then::Overdue };
+            }
+            (false, _) => {}
         }
     }
-    Plan::only(unsettled(tracked, observed, planned, now))
+    let then = if observed.is_answer() && now >= tracked.deadline {
+        Then::Overdue
+    } else {
+        observed.postponed(now, planned).map_or(Then::AsPlanned, Then::Later)
+    };
+    Plan { record: None, then }
 }
 
 /// Complete is what has been read to its last page and holds a row for everybody who was not refused. A last
@@ -183,28 +180,16 @@ pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
     rows.reached_last_page && u64::try_from(there).is_ok_and(|there| there >= wanted)
 }
 
-fn unsettled(tracked: &Tracked, observed: &Observation<Rows>, planned: UnixMillis, now: UnixMillis) -> Then {
-    if observed.is_answer() && now >= tracked.deadline {
-        return Then::Overdue;
-    }
-    observed.postponed(now, planned).map_or(Then::AsPlanned, Then::Later)
-}
-
 /// The alerts that nobody has told.
-fn untold(
-    tracked: &Tracked,
-    alerted: &BTreeSet<Id>,
-    thresholds: &Thresholds,
-    rows: &Rows,
-    now: UnixMillis,
-) -> Option<Event> {
-    let met = rows.balances.values().filter(|row| !alerted.contains(&row.authorizer));
+fn untold(tracked: &Tracked, watch: &AlertWatch, rows: &Rows, now: UnixMillis) -> Option<Event> {
+    let met = rows.balances.values().filter(|row| !watch.alerted.contains(&row.authorizer));
     let met = met.filter_map(|row| {
-        let (balance, threshold) = (row.amount?, thresholds.of(&row.authorizer)?);
+        let (balance, threshold) = (row.amount?, watch.thresholds.of(&row.authorizer)?);
         (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
     let met: Vec<_> = met.collect();
-    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &met, now))
+    let schedule_id = tracked.schedule_id.as_ref();
+    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, schedule_id, &met, now))
 }
 
 #[cfg(test)]
@@ -255,7 +240,8 @@ mod tests {
 
     fn asked(tracked: &Tracked, observed: &Observation<Rows>, now: UnixMillis) -> (bool, Then) {
         let planned = now.plus(Duration::from_secs(300));
-        let plan = after_asking_for_completion(tracked, observed, planned, &Cadence::default(), now);
+        let (question, watch) = (Question::Complete, AlertWatch::default());
+        let plan = after_asking(tracked, question, &watch, observed, planned, &Cadence::default(), now);
         (plan.record.is_some(), plan.then)
     }
 
@@ -283,7 +269,7 @@ mod tests {
     fn p9_overdue_takes_an_answer_at_or_after_the_deadline() {
         let batch = tracked(3, &[]);
         let (before, at) = (UnixMillis(batch.deadline.0 - 1), batch.deadline);
-        for answer in [some(2, true), some(3, false), Observation::NotReady, Observation::Forbidden] {
+        for answer in [some(2, true), some(3, false), Observation::NotReady, Observation::Refused] {
             assert_eq!(asked(&batch, &answer, before), (false, Then::AsPlanned), "{answer:?}");
             assert_eq!(asked(&batch, &answer, at), (false, Then::Overdue), "{answer:?}");
         }
@@ -307,8 +293,8 @@ mod tests {
 
     #[test]
     fn p4_what_the_poll_found_is_written_as_the_webhook_would_have_told_it() {
-        let plan =
-            after_asking_for_completion(&tracked(1, &[]), &some(1, true), NOW, &Cadence::default(), NOW);
+        let (question, watch, cadence) = (Question::Complete, AlertWatch::default(), Cadence::default());
+        let plan = after_asking(&tracked(1, &[]), question, &watch, &some(1, true), NOW, &cadence, NOW);
         let event = plan.record.unwrap();
         assert_eq!(event.proven().body(), br#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"b-1"}"#);
         assert_eq!(event.key().event_id(), "rightfoot/batch/b-1/completed");
@@ -342,8 +328,10 @@ mod tests {
         now: UnixMillis,
     ) -> (Option<String>, Then) {
         let alerted = alerted.iter().map(|name| id(name)).collect();
-        let observed = Observation::Answered(rows);
-        let plan = after_asking_for_alerts(tracked, &alerted, thresholds, &observed, NOW.plus(HOUR), now);
+        let watch = AlertWatch { thresholds: thresholds.clone(), alerted };
+        let (observed, planned) = (Observation::Answered(rows), NOW.plus(HOUR));
+        let plan =
+            after_asking(tracked, Question::Alerts, &watch, &observed, planned, &Cadence::default(), now);
         let body = plan.record.map(|event| {
             assert_eq!(event.key().event_id(), "rightfoot/batch/b-1/alert/poll");
             String::from_utf8(event.proven().body().to_vec()).unwrap()
@@ -400,11 +388,27 @@ mod tests {
         assert!(body.is_some() && then == Then::Overdue);
     }
 
+    #[test]
+    fn a_run_that_is_overdue_tells_the_alerts_that_it_shows() {
+        let thresholds = thresholds(Some("1"), &[]);
+        let watch = AlertWatch { thresholds, alerted: BTreeSet::new() };
+        let one = Observation::Answered(rows(&[("a", Some("5"))], true));
+        let (run, cadence) = (run(2), Cadence::default());
+        let asked = |now| after_asking(&run, Question::Complete, &watch, &one, NOW.plus(HOUR), &cadence, now);
+        assert!(asked(NOW).record.is_none());
+        let plan = asked(run.deadline);
+        let event = plan.record.unwrap();
+        assert_eq!(
+            (event.key().event_id().as_str(), plan.then),
+            ("rightfoot/batch/b-1/alert/poll", Then::Overdue)
+        );
+    }
+
     fn observation() -> impl Strategy<Value = Observation<Rows>> {
         prop_oneof![
             (0usize..6, any::<bool>()).prop_map(|(count, last)| some(count, last)),
             Just(Observation::NotReady),
-            Just(Observation::Forbidden),
+            Just(Observation::Refused),
             Just(Observation::Unauthorized),
             Just(Observation::Unanswered),
             proptest::option::of(0u64..100_000)
@@ -442,7 +446,8 @@ mod tests {
             for observed in answers.iter().chain(std::iter::repeat_n(&Observation::NotReady, 10)) {
                 let planned = cadence.again(now, batch.polls);
                 batch.polls += 1;
-                match after_asking_for_completion(&batch, observed, planned, &cadence, now).then {
+                let (question, watch) = (Question::Complete, AlertWatch::default());
+                match after_asking(&batch, question, &watch, observed, planned, &cadence, now).then {
                     Then::Done | Then::Overdue => {
                         ended = true;
                         break;

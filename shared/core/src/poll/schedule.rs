@@ -18,6 +18,8 @@ use crate::time::UnixMillis;
 /// How far a run's time in a history may lie before the time that its schedule tells, at most: whether the two
 /// are the same is not documented.
 const SLACK_MAX: Duration = Duration::from_secs(6 * 3_600);
+/// A schedule that is at rest is looked at so often.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(86_400);
 
 /// A schedule that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub enum Alarm {
     Stopped,
     /// It ran, and for as long as a batch may take no probe's history shows it.
     RunNotFound,
+    /// For as long as a batch may take Rightfoot has not answered about it.
+    Unanswered,
 }
 
 /// What becomes of a schedule.
@@ -87,8 +91,8 @@ pub struct Plan {
     pub last_run_seen: Option<UnixMillis>,
     /// When to ask again; `None` if it has ended.
     pub next: Option<UnixMillis>,
-    /// Whether the polls are counted anew: nothing is missing at the moment.
-    pub is_settled: bool,
+    /// Whether the polls are counted anew: nothing is missing, and the next look is not the next poll.
+    pub starts_anew: bool,
     /// What alarms.
     pub alarm: Option<Alarm>,
 }
@@ -122,7 +126,7 @@ pub fn after_asking(
     now: UnixMillis,
 ) -> Plan {
     let Observation::Answered(seen) = observed else {
-        return without_answer(watched, observed, planned, now);
+        return without_answer(watched, observed, planned, cadence, now);
     };
     let mut runs = new_runs(watched, seen, known);
     let more = runs.len() > RUNS_PER_POLL;
@@ -132,17 +136,20 @@ pub fn after_asking(
     let given_up = missing.is_some_and(|ran_at| now >= ran_at.plus(cadence.deadline));
     let is_settled = !more && (missing.is_none() || given_up);
     let (next, stopped) = match (more, is_settled) {
-        (true, _) => (now, false),
-        (false, true) => next_run(watched, &seen.state, planned, cadence, now),
-        (false, false) => (planned, false),
+        (true, _) => (Some(now), false),
+        (false, true) => {
+            let (next, stopped) = next_look(watched, &seen.state, planned, cadence, now);
+            // It is not over before what was found is tracked.
+            (next.or((!runs.is_empty()).then_some(planned)), stopped)
+        }
+        (false, false) => (Some(planned), false),
     };
-    let is_over = is_settled && now >= watched.end();
     Plan {
         runs,
         last_run_seen,
-        next: (!is_over).then_some(next),
-        is_settled,
-        alarm: match (given_up, stopped && !is_over) {
+        next,
+        starts_anew: is_settled && next.is_none_or(|next| next > planned),
+        alarm: match (given_up, stopped) {
             (true, _) => Some(Alarm::RunNotFound),
             (false, true) => Some(Alarm::Stopped),
             (false, false) => None,
@@ -154,17 +161,22 @@ fn without_answer(
     watched: &Watched,
     observed: &Observation<Seen>,
     planned: UnixMillis,
+    cadence: &Cadence,
     now: UnixMillis,
 ) -> Plan {
-    let is_over = observed.is_answer() && now >= watched.end();
-    let next = observed.postponed(now, planned).unwrap_or(planned);
+    let is_answer = observed.is_answer();
+    let is_over = is_answer && now >= watched.end();
+    let waited = cadence.slowest().saturating_mul(u32::try_from(watched.polls).unwrap_or(u32::MAX));
     Plan {
         runs: Vec::new(),
         last_run_seen: watched.last_run_seen,
-        next: (!is_over).then_some(next),
-        is_settled: false,
-        // Rightfoot knows it no longer, or does not let us see it: as good as stopped.
-        alarm: (observed.is_answer() && !is_over).then_some(Alarm::Stopped),
+        next: (!is_over).then_some(observed.postponed(now, planned).unwrap_or(planned)),
+        starts_anew: false,
+        alarm: match is_answer {
+            // Rightfoot knows it no longer, or does not let us see it: as good as stopped.
+            true => (!is_over).then_some(Alarm::Stopped),
+            false => (waited >= cadence.deadline).then_some(Alarm::Unanswered),
+        },
     }
 }
 
@@ -210,20 +222,30 @@ fn missing_run(
     (!is_found).then_some(ran_at)
 }
 
-/// When to look for the next run, and whether the schedule has stopped.
-fn next_run(
+/// When to look at it again, if it is not over; and whether it has stopped without being over. What it says of its
+/// next run counts for more than its expiry: that may have been moved at Rightfoot.
+fn next_look(
     watched: &Watched,
     state: &ScheduleState,
     planned: UnixMillis,
     cadence: &Cadence,
     now: UnixMillis,
-) -> (UnixMillis, bool) {
+) -> (Option<UnixMillis>, bool) {
+    let is_past_end = now >= watched.end();
     let patience = cadence.deadline.min(watched.interval_of(state));
     match state.next_run_at {
-        Some(next) if next > now => (next.plus(cadence.first).min(watched.end().max(planned)), false),
-        Some(late) => (planned, now >= late.plus(patience)),
-        // Disabled, or completed: after the expiry that is as it should be.
-        None => (planned, now < watched.expires_at),
+        // Once a day at the least: its next run may be moved, too.
+        Some(next) if next > now => {
+            (Some(next.plus(cadence.first).min(now.plus(LOOK_AT_LEAST_EVERY)).max(planned)), false)
+        }
+        Some(late) if now < late.plus(patience) => (Some(planned), false),
+        Some(_) => ((!is_past_end).then_some(planned), !is_past_end),
+        // Completed: after the expiry that is as it should be.
+        None if now >= watched.expires_at => {
+            ((!is_past_end).then_some(watched.end().min(now.plus(LOOK_AT_LEAST_EVERY)).max(planned)), false)
+        }
+        // Disabled.
+        None => (Some(planned), true),
     }
 }
 
@@ -295,7 +317,7 @@ mod tests {
             now,
         );
         assert_eq!(found.runs, [NewRun { batch_id: id("b-1"), run_at: ran, expected: 150 }]);
-        assert_eq!((found.last_run_seen, found.is_settled, found.alarm), (Some(ran), true, None));
+        assert_eq!((found.last_run_seen, found.starts_anew, found.alarm), (Some(ran), true, None));
         assert_eq!(found.next, Some(next.plus(MINUTE * 10)));
     }
 
@@ -317,7 +339,7 @@ mod tests {
             plan(&watched(), &seen(Some(ran), Some(ran.plus(DAY)), &history), &known, ran.plus(HOUR * 2));
         assert_eq!((names(&found), found.last_run_seen), (vec!["b-1"], Some(ran)));
         let only_mine = plan(&watched(), &seen(Some(ran), None, &history[..1]), &known, ran.plus(HOUR * 2));
-        assert!(!only_mine.is_settled, "its own history is not yet the run's");
+        assert!(!only_mine.starts_anew, "its own history is not yet the run's");
         let before = plan(&watched(), &seen(None, None, &[("old", UnixMillis(T0.0 - 1))]), &[], ran);
         assert_eq!(names(&before), Vec::<&str>::new(), "from before it was watched");
     }
@@ -327,11 +349,11 @@ mod tests {
         let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
         let now = ran.plus(MINUTE * 10);
         let lagging = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], now);
-        assert_eq!((lagging.next, lagging.is_settled), (Some(now.plus(MINUTE * 5)), false));
+        assert_eq!((lagging.next, lagging.starts_anew), (Some(now.plus(MINUTE * 5)), false));
         let at_last = plan(&watched(), &seen(Some(ran), Some(next), &[("b-1", ran)]), &[], now.plus(HOUR));
-        assert_eq!((names(&at_last), at_last.is_settled), (vec!["b-1"], true));
+        assert_eq!((names(&at_last), at_last.starts_anew), (vec!["b-1"], true));
         let never = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], ran.plus(DAY));
-        assert_eq!((never.alarm, never.is_settled), (Some(Alarm::RunNotFound), true));
+        assert_eq!(never.alarm, Some(Alarm::RunNotFound));
     }
 
     #[test]
@@ -354,7 +376,7 @@ mod tests {
         assert_eq!(at(Some(next), next.plus(DAY)).alarm, Some(Alarm::Stopped));
         assert_eq!(at(None, next).alarm, Some(Alarm::Stopped), "disabled before its expiry");
         assert_eq!(at(None, watched().expires_at).alarm, None, "completed");
-        for answer in [Observation::NotReady, Observation::Forbidden] {
+        for answer in [Observation::NotReady, Observation::Refused] {
             assert_eq!(plan(&watched(), &answer, &[], next).alarm, Some(Alarm::Stopped));
         }
         assert_eq!(plan(&watched(), &Observation::Unanswered, &[], next).alarm, None);
@@ -376,6 +398,46 @@ mod tests {
     }
 
     #[test]
+    fn p9_a_schedule_is_not_over_before_its_last_runs_are_tracked() {
+        let late = watched().end().plus(DAY * 2);
+        let (last, before) = (watched().expires_at.plus(HOUR * 23), watched().expires_at);
+        let observed = seen(Some(last), None, &[("b-2", last), ("b-1", before)]);
+        let found = plan(&watched(), &observed, &[], late);
+        assert_eq!((names(&found), found.next), (vec!["b-1", "b-2"], Some(late.plus(MINUTE * 5))));
+        assert_eq!(plan(&watched(), &observed, &[("b-1", ours()), ("b-2", ours())], late).next, None);
+    }
+
+    #[test]
+    fn a_schedule_that_says_that_it_runs_on_is_looked_at_beyond_its_expiry() {
+        let end = watched().end();
+        let ran = end.minus(DAY);
+        let at = |next| plan(&watched(), &seen(Some(ran), Some(next), &[("b", ran)]), &[("b", ours())], end);
+        let extended = at(end.plus(HOUR));
+        assert_eq!((extended.next, extended.alarm), (Some(end.plus(HOUR + MINUTE * 10)), None));
+        let late = at(end.minus(HOUR));
+        assert_eq!((late.next, late.alarm), (Some(end.plus(MINUTE * 5)), None), "a run may come late");
+        assert_eq!(at(end.minus(DAY)).next, None);
+    }
+
+    #[test]
+    fn a_schedule_at_rest_is_looked_at_once_a_day() {
+        let next = T0.plus(DAY * 20);
+        let resting = plan(&watched(), &seen(None, Some(next), &[]), &[], T0);
+        assert_eq!((resting.next, resting.starts_anew), (Some(T0.plus(DAY)), true));
+        let completed = plan(&watched(), &seen(None, None, &[]), &[], watched().expires_at);
+        assert_eq!((completed.next, completed.alarm), (Some(watched().end()), None));
+    }
+
+    #[test]
+    fn p9_a_schedule_that_is_not_answered_about_alarms_after_a_while() {
+        let alarm = |polls| {
+            let watched = Watched { polls, ..watched() };
+            plan(&watched, &Observation::Unanswered, &[], T0).alarm
+        };
+        assert_eq!((alarm(0), alarm(95), alarm(96)), (None, None, Some(Alarm::Unanswered)));
+    }
+
+    #[test]
     fn more_runs_than_one_transaction_takes_are_tracked_one_after_the_other() {
         let history: Vec<_> = (1..=50).map(|n| (format!("b-{n:02}"), T0.plus(HOUR * n))).collect();
         let history: Vec<_> = history.iter().map(|(name, at)| (name.as_str(), *at)).collect();
@@ -385,10 +447,9 @@ mod tests {
             let now = T0.plus(HOUR * 51);
             let found = plan(&watched(), &seen(Some(T0.plus(HOUR * 50)), None, &history), &known, now);
             rounds.push(found.runs.len());
-            if found.is_settled {
+            if found.next != Some(now) {
                 break;
             }
-            assert_eq!(found.next, Some(now));
             known.extend(
                 names(&found).iter().map(|name| (history.iter().find(|it| it.0 == *name).unwrap().0, ours())),
             );
@@ -418,7 +479,7 @@ mod tests {
             taken.dedup();
             prop_assert_eq!(taken.len(), found.runs.len());
             match found.next {
-                None => prop_assert!(now >= watched().end()),
+                None => prop_assert!(now >= watched().end() && found.runs.is_empty()),
                 Some(next) => prop_assert!(next >= now && next <= watched().end().max(now).plus(DAY)),
             }
         }

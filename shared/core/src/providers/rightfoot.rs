@@ -79,7 +79,15 @@ pub fn alerted(payload: &[u8]) -> BTreeSet<Id> {
         alerts: Vec<serde_json::Value>,
     }
     let alerts = serde_json::from_slice::<Alerts>(payload).map(|read| read.alerts).unwrap_or_default();
-    let id = |alert: &serde_json::Value| Id::new(alert.get("authorizer_unique_id")?.as_str()?);
+    // Where the API's answers are read, a number is an id as well.
+    let id = |alert: &serde_json::Value| match alert.get("authorizer_unique_id")? {
+        serde_json::Value::String(text) => Id::new(text.as_str()),
+        serde_json::Value::Number(number) => Id::new(number.to_string()),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Object(_) => None,
+    };
     alerts.iter().filter_map(id).collect()
 }
 
@@ -136,7 +144,7 @@ mod tests {
         let told = alerted(
             br#"{"alerts":[{"authorizer_unique_id":"a","balance":1},{"authorizer_unique_id":7},"b",{"authorizer_unique_id":"c"}]}"#,
         );
-        assert_eq!(told.iter().map(Id::as_str).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(told.iter().map(Id::as_str).collect::<Vec<_>>(), ["7", "a", "c"]);
         assert_eq!(alerted(b"{}"), BTreeSet::new());
     }
 

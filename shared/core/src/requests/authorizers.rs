@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde_json::value::RawValue;
 
@@ -12,7 +13,11 @@ use crate::rightfoot::Amount;
 
 /// The authorizers of a request, in its order; no two of one id.
 #[derive(Clone)]
-pub struct Authorizers(Vec<Row>);
+pub struct Authorizers {
+    rows: Vec<Row>,
+    /// What is said about any of them.
+    values: OnceLock<Vec<String>>,
+}
 
 #[derive(Clone)]
 struct Row {
@@ -39,32 +44,33 @@ impl Authorizers {
             }
             read.push(Row { id, json: canonical(&path, row)? });
         }
-        Ok(Self(read))
+        Ok(Self { rows: read, values: OnceLock::new() })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.rows.len()
     }
 
     /// Whether there is none; a request never holds none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows.is_empty()
     }
 
     /// Their ids.
     pub fn ids(&self) -> impl Iterator<Item = &Id> {
-        self.0.iter().map(|row| &row.id)
+        self.rows.iter().map(|row| &row.id)
     }
 
-    pub(super) fn contains(&self, id: &Id) -> bool {
+    /// Whether this is the id of one of them.
+    pub fn contains(&self, id: &Id) -> bool {
         self.ids().any(|one| one == id)
     }
 
     /// The thresholds of those who have their own.
     pub(super) fn thresholds(&self) -> Result<BTreeMap<Id, Amount>, InvalidRequest> {
         let mut thresholds = BTreeMap::new();
-        for (at, row) in self.0.iter().enumerate() {
+        for (at, row) in self.rows.iter().enumerate() {
             let path = format!("authorizers[{at}]");
             let raw: &RawValue = serde_json::from_str(&row.json)
                 .map_err(|_| InvalidRequest::new(path.clone(), "is not a JSON object"))?;
@@ -77,29 +83,25 @@ impl Authorizers {
 
     /// All of them as a JSON array.
     pub(super) fn to_json(&self) -> String {
-        let rows: Vec<_> = self.0.iter().map(|row| row.json.as_str()).collect();
+        let rows: Vec<_> = self.rows.iter().map(|row| row.json.as_str()).collect();
         format!("[{}]", rows.join(","))
     }
 
-    /// Rightfoot's own words about somebody, less all that the request says about them (P8): they are kept and
-    /// answered, and nobody promises that they quote nothing.
+    /// Rightfoot's own words about somebody, or about nobody knows whom, less all that the request says about them
+    /// (P8): they are kept and answered, and nobody promises that they quote nothing.
     pub fn redact(&self, about: Option<&Id>, words: &str) -> String {
-        let row = about.and_then(|id| self.0.iter().find(|row| row.id == *id));
-        let mut values = BTreeSet::new();
-        if let Some(row) = row
-            && let Ok(value) = serde_json::from_str(&row.json)
-        {
-            collect_values(&value, &mut values);
-            values.remove(row.id.as_str());
+        let values = match about {
+            Some(id) => &values_of(self.rows.iter().filter(|row| row.id == *id)),
+            None => self.values.get_or_init(|| values_of(self.rows.iter())),
+        };
+        let mut kept: String = words.chars().take(WORDS_MAX_CHARS).collect();
+        for value in values.iter().filter(|value| words.contains(value.as_str())) {
+            kept = kept.replace(value, REDACTED);
         }
-        // The longest first: a part of it may be a value of its own.
-        let mut values: Vec<_> = values.into_iter().collect();
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        let mut words: String = words.chars().take(WORDS_MAX_CHARS).collect();
-        for value in values {
-            words = words.replace(&value, REDACTED);
+        if words.chars().nth(WORDS_MAX_CHARS).is_some() {
+            take_off_beginning(&mut kept, values);
         }
-        without_numbers(&words)
+        without_numbers(&kept)
     }
 }
 
@@ -110,6 +112,35 @@ const REDACTED: &str = "…";
 const VALUE_MIN_BYTES: usize = 3;
 /// Shorter numbers, as a row's, tell nothing.
 const DIGITS_MAX: usize = 3;
+
+/// What these rows say, less the ids; the longest first, because a part of it may be a value of its own.
+fn values_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
+    let (mut values, mut ids) = (BTreeSet::new(), Vec::new());
+    for row in rows {
+        ids.push(row.id.as_str());
+        if let Ok(value) = serde_json::from_str(&row.json) {
+            collect_values(&value, &mut values);
+        }
+    }
+    for id in ids {
+        values.remove(id);
+    }
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values
+}
+
+/// Takes off the beginning of a value at the end of words that were cut.
+fn take_off_beginning(words: &mut String, values: &[String]) {
+    let longest = |value: &String| {
+        let mut ends = value.char_indices().map(|(end, _)| end).filter(|end| *end >= VALUE_MIN_BYTES).rev();
+        ends.find(|end| value.get(..*end).is_some_and(|begun| words.ends_with(begun)))
+    };
+    if let Some(begun) = values.iter().filter_map(longest).max() {
+        words.truncate(words.len().saturating_sub(begun));
+        words.push_str(REDACTED);
+    }
+}
 
 fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     match value {
@@ -153,7 +184,7 @@ fn without_numbers(words: &str) -> String {
 /// They are nothing but personal data (P8).
 impl fmt::Debug for Authorizers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Authorizers({})", self.0.len())
+        write!(f, "Authorizers({})", self.rows.len())
     }
 }
 
@@ -181,6 +212,9 @@ mod tests {
             assert_eq!(authorizers.redact(Some(&jane), said), kept);
         }
         assert_eq!(authorizers.redact(None, "4111-1111-1111-1111 is no card"), "… is no card");
+        assert_eq!(authorizers.redact(None, "row 1: Jane of Springfield"), "row 1: … of …");
+        let cut_in_her_town = format!("{}Springf{}", "x".repeat(293), "ield".repeat(9));
+        assert_eq!(authorizers.redact(Some(&jane), &cut_in_her_town), format!("{}…", "x".repeat(293)));
         assert_eq!(authorizers.redact(None, &"x".repeat(1_000)).len(), 300);
         assert_eq!(format!("{authorizers:?}"), "Authorizers(1)");
     }
