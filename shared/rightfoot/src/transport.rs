@@ -293,8 +293,10 @@ mod tests {
             let (get, post) = (judge(&get(), status, None), judge(&post_once(), status, None));
             assert_eq!(get.is_ok(), status == 200);
             assert_eq!(post.is_ok(), (200..=299).contains(&status));
-            assert!(!matches!(get, Err(ApiError::Refused { .. } | ApiError::Conflict)), "{status}");
+            assert!(!matches!(get, Err(ApiError::Conflict)), "{status}");
             assert!(!matches!(post, Err(ApiError::NotReady)), "{status}");
+            let is_refused = matches!(post, Err(ApiError::Refused { .. }));
+            assert_eq!(is_refused, [400, 413, 422].contains(&status), "{status}");
         }
     }
 

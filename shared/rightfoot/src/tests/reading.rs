@@ -221,6 +221,7 @@ async fn every_status_of_a_get_has_its_meaning() {
     let unauthorized = r#"{"status":"error","status_code":401,
  "error":{"code":"UNAUTHORIZED","message":"Invalid API key provided.","timestamp":"2024-09-16T12:01:00Z","suggestion":"Please check your API key."},
  "batch_id":null,"documentation_url":"https://api.rightfoot.com/docs"}"#;
+    let refused = |status| ApiError::Refused { status, failed: vec![] };
     for (status, error) in [
         (401, ApiError::Unauthorized),
         (403, ApiError::Forbidden),
@@ -228,9 +229,9 @@ async fn every_status_of_a_get_has_its_meaning() {
         (202, ApiError::NotReady),
         (204, ApiError::NotReady),
         (425, ApiError::NotReady),
-        (400, ApiError::Broken("an unexpected status")),
-        (409, ApiError::Broken("an unexpected status")),
-        (422, ApiError::Broken("an unexpected status")),
+        (400, refused(400)),
+        (409, refused(409)),
+        (422, refused(422)),
         (201, ApiError::Broken("an unexpected status")),
     ] {
         let stub = Stub::with([reply(status, if status == 204 { "" } else { unauthorized })]).await;

@@ -78,7 +78,7 @@ async fn a_schedule_is_never_sent_again_where_it_may_have_been_created() {
 
     let slow = Stub::with([reply(201, "{}").after(Duration::from_secs(60))]).await;
     let mut hasty = config(slow.base_url());
-    hasty.request_timeout = Duration::from_millis(500);
+    hasty.post_timeout = Duration::from_millis(500);
     let created = Rightfoot::new(hasty).unwrap().create_schedule(&key(), "{}").await;
     assert_eq!(created, Err(ApiError::Unavailable(Why::TimedOut)));
     assert_eq!(slow.times_asked(), 1);
@@ -149,14 +149,25 @@ async fn what_takes_too_long_is_asked_again() {
         (Rightfoot::new(config).unwrap(), stub)
     }
     let slow = |reply: Reply| reply.after(Duration::from_secs(60));
-    let (api, stub) = hasty([slow(reply(201, BATCH)), slow(reply(201, BATCH)), reply(201, BATCH)]).await;
-    assert_eq!(api.submit(&key(), "{}").await.unwrap().batch_id, id("b"));
+    let (api, stub) = hasty([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), reply(200, EMPTY)]).await;
+    assert!(api.balances(&key(), &id("b")).await.is_ok());
     assert_eq!(stub.times_asked(), 3);
 
     let (api, stub) =
         hasty([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), slow(reply(200, EMPTY))]).await;
     assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::Unavailable(Why::TimedOut)));
     assert_eq!(stub.times_asked(), 3);
+}
+
+#[tokio::test]
+async fn a_post_that_may_be_under_way_is_not_sent_beside_itself() {
+    let stub = Stub::with([reply(201, BATCH).after(Duration::from_secs(60)), reply(201, BATCH)]).await;
+    let mut config = config(stub.base_url());
+    config.post_timeout = Duration::from_millis(200);
+    let api = Rightfoot::new(config).unwrap();
+    assert_eq!(api.submit(&key(), "{}").await, Err(ApiError::Unavailable(Why::TimedOut)));
+    assert_eq!(stub.times_asked(), 1);
+    assert_eq!(api.submit(&key(), "{}").await.unwrap().batch_id, id("b"), "the caller's next try");
 }
 
 #[tokio::test]
@@ -178,7 +189,7 @@ async fn a_body_that_never_ends_takes_too_long() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_tried_again() {
+async fn a_lost_connection_is_tried_again_by_a_get() {
     let cut: [&[u8]; 3] =
         [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"balances\":[]", b"no HTTP at all\r\n\r\n"];
     for bytes in cut {
@@ -186,7 +197,7 @@ async fn a_lost_connection_is_tried_again() {
         let lost = ApiError::Unavailable(Why::ConnectionLost);
         assert_eq!(api.balances(&key(), &id("b")).await, Err(lost.clone()));
         assert_eq!(api.submit(&key(), "{}").await, Err(lost));
-        assert_eq!(connections.load(SeqCst), 6);
+        assert_eq!(connections.load(SeqCst), 3 + 1);
     }
 }
 

@@ -84,13 +84,24 @@ async fn a_refused_batch_says_whom_it_is_about() {
     assert_eq!(stub.times_asked(), 1);
 }
 
+/// A gateway in between may say it of any attempt, whatever became of an earlier one.
+#[tokio::test]
+async fn what_is_not_said_of_the_body_leaves_the_outcome_unknown() {
+    for status in [404, 405, 410, 415, 421] {
+        let stub = Stub::with([reply(status, "")]).await;
+        let error = client(&stub).submit(&key(), BODY).await.unwrap_err();
+        assert_eq!((&error, error.outcome_unknown()), (&ApiError::Broken("an unexpected status"), true));
+        assert_eq!(stub.times_asked(), 1, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn a_post_is_refused_forbidden_or_in_conflict_at_once() {
     let refused = |status| ApiError::Refused { status, failed: vec![] };
     for (status, error) in [
         (401, ApiError::Unauthorized),
         (403, ApiError::Forbidden),
-        (404, refused(404)),
+        (400, refused(400)),
         (409, ApiError::Conflict),
         (413, refused(413)),
         (422, refused(422)),
