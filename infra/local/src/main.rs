@@ -69,6 +69,10 @@ struct Serve {
     /// The API key that Rightfoot is asked with.
     #[arg(long, value_name = "KEY", env = "RIGHTFOOT_API_KEY", hide_env_values = true)]
     rightfoot_api_key: Option<String>,
+    /// Where Rightfoot reaches the webhook routes: for the real one, the address of a tunnel to --http-port. Without it
+    /// no webhook of its finds the way, and everything comes by poll.
+    #[arg(long, value_name = "URL")]
+    webhook_base_url: Option<String>,
     /// From a submission to the first poll [default: 10; with --rightfoot-api 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_first_secs: Option<u64>,
@@ -173,6 +177,7 @@ impl Serve {
     fn options(self) -> serve::Options {
         serve::Options {
             cadence: self.cadence(),
+            webhook_base_url: self.webhook_base_url.clone(),
             rightfoot: match self.rightfoot_api {
                 Some(url) => serve::Rightfoot::At(url),
                 None => {

@@ -49,6 +49,8 @@ pub struct Options {
     pub rightfoot_api_key: String,
     /// When it is asked, and how long.
     pub cadence: Cadence,
+    /// Where Rightfoot reaches the webhook routes, if not where they are served.
+    pub webhook_base_url: Option<String>,
 }
 
 /// Who answers as Rightfoot's API.
@@ -96,7 +98,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         rightfoot: rightfoot_at(&rightfoot_url).context("--rightfoot-api")?,
         rightfoot_api_key: options.rightfoot_api_key.clone(),
         cadence: options.cadence,
-        webhook_base_url: http_url.clone(),
+        webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
         clock: Clock::system(),
     })
     .await?;
