@@ -236,7 +236,10 @@ impl Inbox {
             let watched = self.get(place_of(&item)).await?;
             let mut writes = vec![self.concluded(&stands, &made, &answer, now)?];
             writes.extend(self.watching(item.clone(), watched.as_ref())?);
-            transaction::write(&self.db, writes).await?;
+            if transaction::write(&self.db, writes).await? == Outcome::Applied {
+                let concluded = self.submission(submission_id).await?;
+                return concluded.ok_or(Fault::item("dynamodb:GetItem"));
+            }
         }
         Err(Fault::overtaken(transaction::WRITE))
     }

@@ -19,7 +19,7 @@ use inbox_core::poll::Cadence;
 use inbox_core::poll::batch::{Thresholds, Tracked};
 use inbox_core::poll::schedule::{KnownAs, Plan, Watched};
 use inbox_core::providers::alerted;
-use inbox_core::time::{UnixMillis, UnixSecs};
+use inbox_core::time::UnixMillis;
 
 use super::transaction::{self, Outcome};
 use super::{FIRST_REV, Inbox, Written, documents};
@@ -191,11 +191,12 @@ impl Inbox {
     async fn get_many(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
         const GET: &str = "dynamodb:BatchGetItem";
         let mut found = Vec::new();
-        // What DynamoDB does not get to is asked for again, a few times.
-        for _ in 0..5 {
+        // What DynamoDB does not get to is asked for again, a few times, and later each time.
+        for pause_ms in [0, 50, 100, 200, 400] {
             if keys.is_empty() {
                 return Ok(found);
             }
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let read =
                 self.db.batch_get_item().request_items(&self.table, request.map_err(|_| Fault::item(GET))?);
@@ -287,7 +288,7 @@ impl Inbox {
         }
         match transaction::write(&self.db, writes).await? {
             Outcome::Applied => Ok(Written::Applied),
-            Outcome::Refused(_) => Ok(Written::Overtaken),
+            Outcome::Refused => Ok(Written::Overtaken),
         }
     }
 
@@ -350,8 +351,8 @@ impl Inbox {
     ) -> Result<Item, Fault> {
         let mut item = new_schedule(watched, due_at);
         // They are read until the last run is settled.
-        let UnixSecs(expire_at) = parts_expiry(watched.end(), self.retention_days);
-        item.extend(self.store_thresholds(thresholds, UnixSecs(expire_at)).await?);
+        let expire_at = parts_expiry(watched.end(), self.retention_days);
+        item.extend(self.store_thresholds(thresholds, expire_at).await?);
         Ok(item)
     }
 }

@@ -15,12 +15,12 @@ pub(super) const WRITE: &str = "dynamodb:TransactWriteItems";
 const PAUSES_MS: [u64; 4] = [40, 80, 160, 320];
 
 /// What a transaction came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// All was written.
     Applied,
-    /// A condition did not hold, and nothing was written: of each write, whether it was its own condition.
-    Refused(Vec<bool>),
+    /// A condition did not hold, and nothing was written.
+    Refused,
 }
 
 /// Writes. On a fault the outcome is unknown.
@@ -33,7 +33,7 @@ pub(super) async fn write(db: &Client, writes: Vec<TransactWriteItem>) -> Result
         };
         let Some(codes) = reasons(error.as_service_error()) else { return Err(Fault::of(WRITE, &error)) };
         if codes.iter().any(|code| code == "ConditionalCheckFailed") {
-            return Ok(Outcome::Refused(codes.iter().map(|code| code == "ConditionalCheckFailed").collect()));
+            return Ok(Outcome::Refused);
         }
         let Some(pause_ms) = pauses.next() else {
             let code = codes.into_iter().find(|code| code != "None").unwrap_or_default();
