@@ -8,6 +8,9 @@
 //! (what to write, and what a refusal means) → [`message`] (what goes on the queue) → [`reply`] (what the
 //! caller hears).
 //!
+//! What no webhook told is found by asking: [`requests`] (what a caller wants submitted or watched) → [`poll`]
+//! (what to ask Rightfoot, and what its answers mean, in the words of [`rightfoot`]) → [`event`].
+//!
 //! The promises P1–P10 that code and tests name:
 //!
 //! | id | promise |
