@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use inbox_core::time::UnixMillis;
+use inbox_rightfoot::{Config, Rightfoot};
 use lambda_runtime::Diagnostic;
 use local::rightfoot::{Behaviour, Simulator};
-use local::system::{self, rightfoot_at};
+use local::system;
 use local::wire::mortal;
 use rightfoot_requests::Refusal;
 use serde_json::value::RawValue;
@@ -26,6 +28,8 @@ pub struct RightfootWorld {
     pub world: World,
     /// Rightfoot.
     pub rightfoot: Simulator,
+    /// Where its API answers.
+    pub api_url: String,
     serving: Vec<JoinHandle<()>>,
 }
 
@@ -37,19 +41,32 @@ impl RightfootWorld {
 
     /// A new world whose Rightfoot's behaviour is changed first.
     pub async fn with(change: impl FnOnce(&mut Behaviour)) -> Self {
+        Self::made(change, |_| {}, |_, routes| routes).await
+    }
+
+    /// A new world: how Rightfoot behaves, how patient its client is, and what stands before its API. Between two
+    /// attempts at a request the client makes no pause that one would notice: its pauses are real time.
+    pub async fn made(
+        change: impl FnOnce(&mut Behaviour),
+        client: impl FnOnce(&mut Config),
+        before_api: impl FnOnce(&World, Router) -> Router,
+    ) -> Self {
         let (api, gateway) = (listener().await, listener().await);
         let (api_url, gateway_url) = (url(&api), url(&gateway));
+        let mut config = Config::new(&api_url).unwrap();
+        config.backoff_base = Duration::from_millis(1);
+        client(&mut config);
         let world = World::with(|options| {
-            options.rightfoot = rightfoot_at(&api_url).unwrap();
+            options.rightfoot = Rightfoot::new(config).unwrap();
             options.rightfoot_api_key = API_KEY.to_owned();
             options.webhook_base_url = gateway_url;
         })
         .await;
         let rightfoot = Simulator::new(world.system.clock.clone(), API_KEY, 7).unwrap();
         rightfoot.change(change);
-        let serving =
-            vec![system::serve(api, rightfoot.routes()), system::serve(gateway, world.system.routes())];
-        Self { world, rightfoot, serving }
+        let routes = before_api(&world, rightfoot.routes());
+        let serving = vec![system::serve(api, routes), system::serve(gateway, world.system.routes())];
+        Self { world, rightfoot, api_url, serving }
     }
 
     /// Lets time pass minute by minute; Rightfoot sends the webhooks that are due meanwhile.
@@ -65,9 +82,14 @@ impl RightfootWorld {
 
     /// Lets time pass minute by minute, with a run of the poller and one of the relay in each.
     pub async fn live(&self, span: Duration) {
+        self.live_by(MINUTE, span).await;
+    }
+
+    /// Lets time pass, with a run of the poller and one of the relay after each of these steps.
+    pub async fn live_by(&self, step: Duration, span: Duration) {
         let mut left = span;
         while !left.is_zero() {
-            let step = left.min(MINUTE);
+            let step = left.min(step);
             self.pass(step).await;
             left -= step;
             self.poll().await.expect("the poller failed");
@@ -105,7 +127,12 @@ impl World {
 
     /// Asks `rightfoot-requests`; `None` if it died.
     pub async fn ask(&self, request: Value) -> Option<Result<Value, Refusal>> {
-        let request = RawValue::from_string(request.to_string()).unwrap();
+        self.ask_in_words(&request.to_string()).await
+    }
+
+    /// Asks `rightfoot-requests` with exactly this JSON; `None` if it died.
+    pub async fn ask_in_words(&self, request: &str) -> Option<Result<Value, Refusal>> {
+        let request = RawValue::from_string(request.to_owned()).unwrap();
         mortal(self.system.requests.handle(&request)).await
     }
 

@@ -3,8 +3,15 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
+#[path = "canary/people.rs"]
+mod people;
+#[path = "canary/quoting.rs"]
+mod quoting;
+#[path = "canary/requests.rs"]
+mod requests;
+
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use inbox_aws::telemetry;
@@ -13,6 +20,7 @@ use inbox_core::signature;
 use inbox_core::time::UnixSecs;
 use local::system::{self, Options};
 use local::wire::Fault;
+use metrics_cloudwatch_embedded::Collector;
 use serde_json::{Value, json};
 use tests::bootstrap::{Answer, Function};
 use tests::{Item, World, noise, request};
@@ -50,6 +58,23 @@ impl Write for Output {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// What this process logs, at TRACE, and its metrics: both there is one of, for all tests.
+fn capture() -> (&'static Output, &'static Collector) {
+    static CAPTURE: LazyLock<(Output, &'static Collector)> = LazyLock::new(|| {
+        let output = Output::default();
+        let log = output.clone();
+        telemetry::log_to(Level::TRACE, move || log.clone());
+        (output, telemetry::collect_metrics("Canary".to_owned()).unwrap())
+    });
+    (&CAPTURE.0, CAPTURE.1)
+}
+
+/// All that was captured so far.
+fn captured(output: &Output, metrics: &Collector) -> String {
+    telemetry::flush(metrics, output.clone());
+    String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
 }
 
 fn fynapse_body(id: &str) -> String {
@@ -136,13 +161,10 @@ async fn world() -> World {
 /// Every way through the handlers and the relay, undisturbed and with every AWS call failing in every way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_no_path_lets_a_canary_out() {
-    let output = Output::default();
-    let log = output.clone();
-    telemetry::log_to(Level::TRACE, move || log.clone());
+    let (output, metrics) = capture();
     // A panic's text can quote what was being read.
     let _ = std::thread::spawn(|| panic!("{PERSON}")).join();
     let _ = std::panic::take_hook();
-    let metrics = telemetry::collect_metrics("Canary".to_owned()).unwrap();
     let mut replies = String::new();
     let faults = [
         None,
@@ -175,8 +197,7 @@ async fn p8_no_path_lets_a_canary_out() {
             }
         }
     }
-    telemetry::flush(metrics, output.clone());
-    let output = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+    let output = captured(output, metrics);
     for expected in [
         "\"outcome\":\"recorded\"",
         "\"outcome\":\"quarantined\"",

@@ -4,6 +4,7 @@
 mod refusal;
 mod submit;
 mod track;
+mod words;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

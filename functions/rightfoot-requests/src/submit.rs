@@ -5,7 +5,6 @@
 //!  write the submission (once, with its URL) ── POST ── track what it made and end the submission (one transaction)
 //! ```
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -21,11 +20,12 @@ use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::Tracked;
 use inbox_core::poll::schedule::Watched;
 use inbox_core::requests::submission::{Kind, Same, fingerprint, is_repeatable, is_same};
-use inbox_core::requests::{Authorizers, CreateSchedule, LIFE_MAX, SubmitBatch};
+use inbox_core::requests::{CreateSchedule, LIFE_MAX, SubmitBatch};
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{ApiError, FailedAuthorizer, ScheduleCreated, Submitted};
+use inbox_rightfoot::{ApiError, ScheduleCreated, Submitted};
 
 use crate::track::longest_interval;
+use crate::words::Words;
 use crate::{Refusal, Requests};
 
 /// Attempts at a beginning that others get in the way of.
@@ -46,7 +46,7 @@ impl Requests {
             Course::Done(answer) => return Ok(answer),
             Course::Post { submission, webhook_url } => (submission, webhook_url),
         };
-        let body = batch.body(&webhook_url);
+        let (words, body) = (Words::about(&batch.authorizers, &webhook_url), batch.body(&webhook_url));
         let posted = self
             .account
             .ask(|client, key| {
@@ -58,7 +58,7 @@ impl Requests {
             Ok(submitted) => submitted,
             Err(ApiError::Refused { status, failed }) => {
                 self.inbox.refuse(&submission, self.clock.now()).await?;
-                return Err(Refusal::Refused { status, about: about(&batch.authorizers, &failed) });
+                return Err(Refusal::Refused { status, about: words.list(&failed) });
             }
             Err(error) => return Err(unknown_or_not_done(error)),
         };
@@ -67,13 +67,13 @@ impl Requests {
             batch_id: submitted.batch_id.clone(),
             subject: Some(id.clone()),
             schedule_id: None,
-            expected: expected_of(&batch.authorizers, &submitted.failed),
-            failed: refused_of(&batch.authorizers, &submitted.failed),
+            expected: words.expected(&submitted.failed),
+            failed: words.refused(&submitted.failed),
             deadline: now.plus(self.cadence.deadline),
             polls: 0,
         };
         let due_at = now.plus(self.cadence.first);
-        let answer = batch_answer(&batch.authorizers, &submitted, now);
+        let answer = batch_answer(&words, &submitted, now);
         let stands = self.inbox.conclude(id, Made::Batch(&tracked), &answer, due_at, now).await?;
         Ok(self.inbox.answer_of(&stands).await?)
     }
@@ -98,7 +98,8 @@ impl Requests {
             Ok(created) => created,
             Err(ApiError::Refused { status, failed }) if is_only_attempt => {
                 self.inbox.refuse(&submission, self.clock.now()).await?;
-                return Err(Refusal::Refused { status, about: about(&schedule.authorizers, &failed) });
+                let words = Words::about(&schedule.authorizers, &webhook_url);
+                return Err(Refusal::Refused { status, about: words.list(&failed) });
             }
             Err(ApiError::Conflict) => {
                 if is_only_attempt {
@@ -197,47 +198,14 @@ fn unknown_or_not_done(error: ApiError) -> Refusal {
     if error.outcome_unknown() { Refusal::OutcomeUnknown(error) } else { Refusal::NotDone(error) }
 }
 
-/// How many results may come: somebody who was refused without being named is not waited for either.
-fn expected_of(authorizers: &Authorizers, failed: &[FailedAuthorizer]) -> u64 {
-    let nameless = failed.iter().filter(|one| own_id(authorizers, one).is_none()).count();
-    u64::try_from(authorizers.len().saturating_sub(nameless)).unwrap_or(u64::MAX)
-}
-
-/// Whom Rightfoot refused, of those who were submitted.
-fn refused_of(authorizers: &Authorizers, failed: &[FailedAuthorizer]) -> BTreeSet<Id> {
-    failed.iter().filter_map(|one| own_id(authorizers, one)).cloned().collect()
-}
-
-/// The caller's own id of whom it is about. Another one is words like any other: it may hold anything (P8).
-fn own_id<'a>(authorizers: &Authorizers, failed: &'a FailedAuthorizer) -> Option<&'a Id> {
-    failed.authorizer.as_ref().filter(|id| authorizers.contains(id))
-}
-
-/// Why it was refused, less what the request says about them.
-fn reason(authorizers: &Authorizers, failed: &FailedAuthorizer) -> String {
-    let own = own_id(authorizers, failed);
-    match &failed.authorizer {
-        Some(words) if own.is_none() && failed.error.is_empty() => authorizers.redact(None, words.as_str()),
-        Some(_) | None => authorizers.redact(own, &failed.error),
-    }
-}
-
-fn batch_answer(authorizers: &Authorizers, submitted: &Submitted, now: UnixMillis) -> Value {
-    let entry = |failed: &FailedAuthorizer| {
-        let own = own_id(authorizers, failed);
-        json!({
-            "authorizer_unique_id": own.map(Id::as_str),
-            "error": reason(authorizers, failed),
-            "account_type": failed.account_type.as_ref().map(|words| authorizers.redact(own, words)),
-            "row_number": failed.row_number,
-        })
-    };
-    let warning = |words: &String| authorizers.redact(None, words);
+fn batch_answer(words: &Words<'_>, submitted: &Submitted, now: UnixMillis) -> Value {
+    let failed = submitted.failed.iter().take(AUTHORIZERS_MAX);
+    let remarks = submitted.warnings.iter().take(AUTHORIZERS_MAX);
     json!({
         "batch_id": submitted.batch_id.as_str(),
         "submitted_at": submitted.submitted_at.unwrap_or(now).rfc3339(),
-        "failed_authorizers": submitted.failed.iter().take(AUTHORIZERS_MAX).map(entry).collect::<Vec<_>>(),
-        "warnings": submitted.warnings.iter().take(AUTHORIZERS_MAX).map(warning).collect::<Vec<_>>(),
+        "failed_authorizers": failed.map(|one| words.entry(one)).collect::<Vec<_>>(),
+        "warnings": remarks.map(|remark| words.remark(remark)).collect::<Vec<_>>(),
     })
 }
 
@@ -265,19 +233,5 @@ fn watched(
         interval: schedule.interval.unwrap_or_else(longest_interval),
         expires_at: created.expires_at.or(schedule.expires_at).unwrap_or_else(|| now.plus(LIFE_MAX)),
         polls: 0,
-    }
-}
-
-/// The first few of whom a refusal is about.
-fn about(authorizers: &Authorizers, failed: &[FailedAuthorizer]) -> String {
-    const SHOWN: usize = 5;
-    let mut about = String::new();
-    for one in failed.iter().take(SHOWN) {
-        let who = own_id(authorizers, one).map_or("?", Id::as_str);
-        about.push_str(&format!("; {who}: {}", reason(authorizers, one)));
-    }
-    match failed.len().saturating_sub(SHOWN) {
-        0 => about,
-        more => format!("{about}; and {more} more"),
     }
 }

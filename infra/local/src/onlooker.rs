@@ -7,6 +7,7 @@ use anyhow::Context;
 use aws_sdk_dynamodb::types::AttributeValue;
 use flate2::read::DeflateDecoder;
 use inbox_core::event::EventKey;
+use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 
 use crate::system::{System, TABLE};
@@ -19,6 +20,9 @@ const RECEIVE_MAX: i32 = 10;
 pub struct Table {
     /// The event records, by event id.
     pub records: BTreeMap<String, Record>,
+    /// What the poller looks after — batches, schedules, submissions — by partition key, and whether it is due, at
+    /// whatever time.
+    pub watched: BTreeMap<String, bool>,
     /// The quarantined deliveries.
     pub quarantined: Vec<Kept>,
 }
@@ -30,6 +34,10 @@ pub struct Record {
     pub due: bool,
     /// Whether it was marked as put on the queue.
     pub sent: bool,
+    /// How it came to be recorded.
+    pub origin: String,
+    /// When it was received, or found.
+    pub received_at: UnixMillis,
 }
 
 /// A quarantined delivery.
@@ -48,6 +56,8 @@ pub struct Kept {
 pub struct Message {
     /// The event's id.
     pub id: String,
+    /// How it says that the event came to be recorded.
+    pub origin: String,
     /// The payload that it carries or refers to; `None` if there is none.
     pub payload: Option<Vec<u8>>,
 }
@@ -68,8 +78,9 @@ pub async fn table(system: &System) -> anyhow::Result<Table> {
         } else if pk.starts_with("quarantine#") {
             kept.push(item);
         } else if let Some(key) = EventKey::from_table_key(pk, sk) {
-            let record = Record { due: item.contains_key("due"), sent: item.contains_key("sent_at") };
-            table.records.insert(key.event_id(), record);
+            table.records.insert(key.event_id(), read_record(&item));
+        } else if sk == "tracked" || sk == "submitted" {
+            table.watched.insert(pk.to_owned(), item.contains_key("due"));
         }
     }
     table.quarantined = kept.iter().map(|item| read_kept(item, &pieces)).collect();
@@ -78,9 +89,24 @@ pub async fn table(system: &System) -> anyhow::Result<Table> {
 
 /// How many items are due, at whatever time.
 pub async fn count_due(system: &System) -> anyhow::Result<usize> {
+    Ok(due(system).await?.len())
+}
+
+/// The partition keys of the items that are due, at whatever time.
+pub async fn due(system: &System) -> anyhow::Result<Vec<String>> {
     let scan = system.onlooker.dynamodb.scan().table_name(TABLE).index_name("due");
-    let due = scan.into_paginator().items().send().try_collect().await;
-    Ok(due.context("scan what is due")?.len())
+    let due: Vec<Item> =
+        scan.into_paginator().items().send().try_collect().await.context("scan what is due")?;
+    Ok(due.iter().filter_map(|item| text(item, "pk")).map(str::to_owned).collect())
+}
+
+/// Whether the poller looks after a batch, or has done so.
+pub async fn is_watched(system: &System, batch_id: &str) -> anyhow::Result<bool> {
+    let place = |value: String| AttributeValue::S(value);
+    let read = system.onlooker.dynamodb.get_item().table_name(TABLE).consistent_read(true);
+    let read =
+        read.key("pk", place(format!("rightfoot#batch#{batch_id}"))).key("sk", place("tracked".to_owned()));
+    Ok(read.send().await.context("read what is watched")?.item.is_some())
 }
 
 /// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
@@ -115,7 +141,18 @@ pub async fn read_message(system: &System, body: &str) -> anyhow::Result<Message
         (Some(_), Some(_)) | (None, None) => None,
     };
     let id = event_id(body).unwrap_or_else(|| "(a message without an id)".to_owned());
-    Ok(Message { id, payload })
+    let origin = fields.get("origin").and_then(|origin| serde_json::from_str(origin.get()).ok());
+    Ok(Message { id, origin: origin.unwrap_or_default(), payload })
+}
+
+fn read_record(item: &Item) -> Record {
+    let received_at = item.get("received_at").and_then(|at| at.as_n().ok()?.parse().ok());
+    Record {
+        due: item.contains_key("due"),
+        sent: item.contains_key("sent_at"),
+        origin: text(item, "origin").unwrap_or_default().to_owned(),
+        received_at: UnixMillis(received_at.unwrap_or_default()),
+    }
 }
 
 fn read_kept(item: &Item, pieces: &BTreeMap<String, Vec<u8>>) -> Kept {

@@ -8,6 +8,7 @@ mod fields;
 pub mod submission;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -83,7 +84,6 @@ pub struct SubmitBatch {
 }
 
 /// `create_schedule`
-#[derive(Debug)]
 pub struct CreateSchedule {
     /// The caller's own name of this submission.
     pub submission_id: Subject,
@@ -149,6 +149,16 @@ impl Binding {
             Self::None => None,
             Self::Subject(subject) | Self::Submission(subject) => Some(subject),
         }
+    }
+}
+
+/// What is passed on is the caller's own text, be it only the name (P8).
+impl fmt::Debug for CreateSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateSchedule")
+            .field("submission_id", &self.submission_id)
+            .field("authorizers", &self.authorizers)
+            .finish_non_exhaustive()
     }
 }
 

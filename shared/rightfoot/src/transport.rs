@@ -227,7 +227,6 @@ async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::UNIX_EPOCH;
 
     fn get() -> Request {
         Request::Get(Url::parse("https://a.test").unwrap())

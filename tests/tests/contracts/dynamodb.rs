@@ -327,6 +327,7 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
     let names: BTreeSet<_> = names.flatten().collect();
     let expected = [
         "attempts",
+        "call_id",
         "deliveries",
         "delivery_id",
         "done_at",

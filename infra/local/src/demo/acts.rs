@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use inbox_core::limits::SECRET_REFETCH_SECS;
 
 use super::cast::Part;
-use super::stage::{NEW_SECRET, OLD_SECRET, Stage, keys};
+use super::rightfoot::{SCHEDULE_DAYS, is_about_submitted};
+use super::stage::{NEW_SECRET, OLD_SECRET, Stage, keys, wait_until};
+use super::submissions::{batches, schedule};
+use crate::rightfoot::BeforeCompletion;
 use crate::system::FYNAPSE_SECRET;
 use crate::wire::{Call, Fate, Fault};
 
@@ -48,16 +51,49 @@ const DEATHS: [(&str, Fault); 4] = [
     ("UpdateItem", Fault::CrashBefore),
 ];
 
+/// Where a function dies that creates a schedule: all is done, and its caller does not know.
+const SCHEDULE_DEATHS: [(&str, Fault); 1] = [("TransactWriteItems", Fault::CrashAfter)];
+/// Where functions die that submit a batch: before it is sent, after that, and after all is written.
+const BATCH_DEATHS: [(&str, Fault); 3] = [
+    ("PutItem", Fault::CrashAfter),
+    ("TransactWriteItems", Fault::CrashBefore),
+    ("TransactWriteItems", Fault::CrashAfter),
+];
+/// Where the poller dies: it has put a batch off and does not ask, or has settled it and does not know.
+const POLLER_DEATHS: [(&str, Fault); 1] = [("UpdateItem", Fault::CrashAfter)];
+
 /// Plays everything.
 pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
+    submissions(stage).await?;
     ordinary_days(stage).await;
     rotation_begins(stage).await?;
-    sqs_outage(stage).await;
-    dynamodb_outage(stage).await;
-    crashes(stage).await;
+    sqs_outage(stage).await?;
+    dynamodb_outage(stage).await?;
+    crashes(stage).await?;
+    crashes_over_batches(stage).await;
     rotation_ends(stage).await?;
-    stage.progress.now("waiting until every sender is done and nothing is due");
+    stage.progress.now("waiting for the webhooks' last tries, and until the poller has found what was lost");
     stage.settle().await;
+    Ok(())
+}
+
+/// A schedule and batches are submitted. Functions die on the way, each followed by a process that has a newer URL
+/// key than the one before.
+async fn submissions(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.progress.now("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
+    stage.rotate_url_key().await?;
+    let deaths = Deaths::new(&SCHEDULE_DEATHS);
+    stage.fail(move |call| deaths.strike(call));
+    stage.submit(vec![schedule(SCHEDULE_DAYS)?]);
+    stage.hear_answers().await;
+    stage.heal();
+
+    stage.hold_up_alerts();
+    let deaths = Deaths::new(&BATCH_DEATHS);
+    stage.fail(move |call| deaths.strike(call));
+    stage.submit(batches(0..8)?);
+    stage.hear_answers().await;
+    stage.heal();
     Ok(())
 }
 
@@ -91,45 +127,78 @@ async fn rotation_begins(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sqs_outage(stage: &mut Stage) {
-    stage.progress.now("SQS is down");
-    stage.system.wire.plan(outage(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
+async fn sqs_outage(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.progress.now("SQS is down, and the poller dies");
+    let deaths = Deaths::new(&POLLER_DEATHS);
+    let (left, outage) = (deaths.clone(), outage(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
+    stage.fail(move |call| outage(call).or_else(|| call.events.is_empty().then(|| deaths.strike(call))?));
     let until = Instant::now() + stage.pace.real(OUTAGE);
     let parts = stage.cast.both("sqs-outage", 20, 12);
     stage.play_to_the_end(parts).await;
+    // These are complete when DynamoDB is down: their webhooks come after the poller.
+    tokio::time::sleep(stage.pace.real(OUTAGE / 5)).await;
+    stage.submit(batches(8..14)?);
     tokio::time::sleep_until(until.into()).await;
-    stage.system.wire.heal();
+    wait_until(async || left.are_over()).await;
+    stage.heal();
+    Ok(())
 }
 
-async fn dynamodb_outage(stage: &mut Stage) {
-    stage.progress.now("DynamoDB is down");
-    let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem"];
-    stage.system.wire.plan(outage(calls, &DYNAMODB_FAULTS));
+async fn dynamodb_outage(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.progress.now("DynamoDB is down, while more batches are submitted");
+    let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "TransactWriteItems"];
+    stage.fail(outage(calls, &DYNAMODB_FAULTS));
+    stage.simulator.change(|behaviour| behaviour.before_completion = BeforeCompletion::NotFound404);
+    stage.submit(batches(14..19)?);
     let until = Instant::now() + stage.pace.real(OUTAGE);
     let parts = [stage.cast.both("dynamodb-outage", 20, 12), stage.cast.unusable("outage")].concat();
     stage.play_first_attempts(parts).await;
     tokio::time::sleep_until(until.into()).await;
-    stage.system.wire.heal();
+    stage.heal();
+    Ok(())
 }
 
-/// The functions die, each event's once; and the relay dies with a batch that it has just sent.
-async fn crashes(stage: &mut Stage) {
+/// The functions die, each event's once; so do those that submit; and the relay dies with a batch that it has just
+/// sent.
+async fn crashes(stage: &mut Stage) -> anyhow::Result<()> {
     stage.progress.now("functions die between record, send and mark; the relay dies after a send");
+    stage.simulator.change(|behaviour| behaviour.before_completion = BeforeCompletion::Accepted202);
     let parts = stage.cast.both("crash", 20, 12);
     let doomed = Mutex::new(doomed(&parts));
     let relay_lives = AtomicBool::new(true);
-    stage.system.wire.plan(move |call| {
+    let deaths = Deaths::new(&BATCH_DEATHS);
+    let left = deaths.clone();
+    stage.fail(move |call| {
         if call.operation == "SendMessageBatch" {
             return relay_lives.swap(false, Ordering::SeqCst).then_some(Fault::CrashAfter);
+        }
+        if call.events.is_empty() {
+            return deaths.strike(call);
         }
         let mut doomed = doomed.lock().unwrap_or_else(PoisonError::into_inner);
         let dies = |id: &&String| doomed.get(*id).is_some_and(|(operation, _)| *operation == call.operation);
         let id = call.events.iter().find(dies)?.clone();
         doomed.remove(&id).map(|(_, fault)| fault)
     });
+    stage.submit(batches(19..24)?);
     stage.play_first_attempts(parts).await;
     stage.wait_for_call(relay_died).await;
-    stage.system.wire.heal();
+    wait_until(async || left.are_over()).await;
+    stage.heal();
+    Ok(())
+}
+
+/// Whoever records a batch's completion dies, the poller or the function that a webhook calls.
+async fn crashes_over_batches(stage: &Stage) {
+    stage.progress.now("functions and the poller die over what became of the batches");
+    let deaths = Deaths::new(&DEATHS);
+    let left = deaths.clone();
+    stage.fail(move |call| {
+        let is_one = |id: &String| is_about_submitted(id) && id.ends_with("/completed");
+        call.events.iter().any(is_one).then(|| deaths.strike(call))?
+    });
+    wait_until(async || left.are_over()).await;
+    stage.heal();
 }
 
 /// Fynapse drops the old secret. The receiver refuses what it signs until it may ask for the secret again;
@@ -137,7 +206,9 @@ async fn crashes(stage: &mut Stage) {
 async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
     let refetch_at = stage.loaded_at + Duration::from_secs(SECRET_REFETCH_SECS);
     let drop_at = refetch_at.checked_sub(stage.pace.real(LEAD)).unwrap_or(refetch_at);
-    stage.progress.now("ordinary deliveries, until the receiver may soon ask for its secret again");
+    stage
+        .progress
+        .now("ordinary deliveries, and late alerts, until the receiver may soon ask for its secret again");
     let mut act = 0;
     while Instant::now() < drop_at {
         let parts = stage.cast.both(&format!("meanwhile-{act}"), 3, 2);
@@ -157,6 +228,27 @@ async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
     let parts = [stage.cast.fynapse("two-keys", 20..40), stage.cast.retired(&keys(&[OLD_SECRET])?)].concat();
     stage.play_to_the_end(parts).await;
     Ok(())
+}
+
+/// Calls at which a process dies, each once, whoever makes them. Clones share it.
+#[derive(Clone)]
+struct Deaths(Arc<Mutex<Vec<(&'static str, Fault)>>>);
+
+impl Deaths {
+    fn new(deaths: &[(&'static str, Fault)]) -> Self {
+        Self(Arc::new(Mutex::new(deaths.to_vec())))
+    }
+
+    /// How the process dies that makes this call, if it does.
+    fn strike(&self, call: &Call) -> Option<Fault> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = left.iter().position(|(operation, _)| *operation == call.operation)?;
+        Some(left.remove(at).1)
+    }
+
+    fn are_over(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 /// Which event dies at which call.

@@ -1,21 +1,33 @@
-//! Whether what was seen is what had to be. Expectations come from what was sent; everything else from the
-//! senders' reports, the table, the queues and the log of the wire.
+//! Whether what was seen is what had to be. Expectations come from what was sent, and from what the simulated
+//! Rightfoot knows; everything else from the senders' reports, the table, the queues and the log of the wire.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use inbox_core::delivery::Provider;
 
 use super::cast::{By, Expected, Part};
+use super::rightfoot::{PollerRun, Truth};
 use super::stage::Played;
+use super::submissions::Submitted;
 use crate::onlooker::{Message, Table};
 use crate::senders::schedule::KILL_CODES;
 use crate::senders::{Attempt, Delivered, End};
 use crate::wire::{Call, Fate, Fault};
 
+mod submitted;
+
+pub(super) use submitted::{POLL, WEBHOOK, completion_id};
+
 /// What was seen.
 pub(super) struct Evidence {
     pub(super) played: Vec<Played>,
+    pub(super) submitted: Vec<Submitted>,
+    /// From which balance on each authorizer of the schedule is to be alerted of.
+    pub(super) thresholds: BTreeMap<String, &'static str>,
+    pub(super) truth: Truth,
+    pub(super) poller_runs: Vec<PollerRun>,
     pub(super) table: Table,
     pub(super) messages: Vec<Message>,
     pub(super) dead_letters: usize,
@@ -46,13 +58,22 @@ impl fmt::Display for Problem {
 /// Everything that is wrong.
 pub(super) fn problems(seen: &Evidence) -> Vec<Problem> {
     let found = [senders(seen), queue(seen), table(seen), quarantine(seen), trouble(seen)];
-    found.into_iter().flatten().filter(|problem| !problem.ids.is_empty()).collect()
+    let found = found.into_iter().flatten().chain(submitted::problems(seen));
+    found.filter(|problem| !problem.ids.is_empty()).collect()
 }
 
 impl Evidence {
-    /// The events that must be on the queue.
+    /// What was delivered and must be on the queue.
     pub(super) fn events(&self) -> impl Iterator<Item = &Part> {
         self.played.iter().map(|played| &*played.part).filter(|part| part.expected == Expected::OnQueue)
+    }
+
+    /// Every event that must be, with its bytes, as far as they are known beforehand.
+    fn authentic(&self) -> BTreeMap<Cow<'_, str>, Option<Cow<'_, [u8]>>> {
+        let delivered = self
+            .events()
+            .map(|part| (Cow::from(part.outgoing.id.as_str()), Some(Cow::from(part.outgoing.body.as_ref()))));
+        delivered.chain(submitted::authentic(self)).collect()
     }
 
     /// How often each event is on the queue.
@@ -147,13 +168,12 @@ fn senders(seen: &Evidence) -> Vec<Problem> {
 
 /// P2, P3, P4: what is on the queue, how often, and with which bytes.
 fn queue(seen: &Evidence) -> Vec<Problem> {
-    let sent: BTreeMap<&str, &[u8]> =
-        seen.events().map(|part| (part.outgoing.id.as_str(), part.outgoing.body.as_ref())).collect();
+    let authentic = seen.authentic();
     let (copies, steps) = (seen.copies(), seen.steps());
     let messages = |is_wrong: &dyn Fn(&Message) -> bool| {
         seen.messages.iter().filter(|message| is_wrong(message)).map(|message| message.id.clone()).collect()
     };
-    let lost = sent.keys().filter(|id| !copies.contains_key(*id)).map(|id| (*id).to_owned());
+    let lost = authentic.keys().filter(|id| !copies.contains_key(&***id)).map(|id| id.to_string());
     let repeated = copies
         .iter()
         .filter(|(id, copies)| **copies > 1 + steps.get(*id).map_or(0, Steps::explain))
@@ -162,13 +182,21 @@ fn queue(seen: &Evidence) -> Vec<Problem> {
         Problem { what: "LOST: authentic, and not on the queue", ids: lost.collect() },
         Problem {
             what: "on the queue with other bytes than were sent",
-            ids: messages(&|message| {
-                sent.get(message.id.as_str()).is_some_and(|body| message.payload.as_deref() != Some(*body))
+            ids: messages(&|message| match authentic.get(message.id.as_str()) {
+                Some(Some(body)) => message.payload.as_deref() != Some(body),
+                Some(None) | None => false,
             }),
         },
         Problem {
             what: "on the queue, and not an authentic event",
-            ids: messages(&|message| !sent.contains_key(message.id.as_str())),
+            ids: messages(&|message| !authentic.contains_key(message.id.as_str())),
+        },
+        Problem {
+            what: "on the queue with another origin than recorded",
+            ids: messages(&|message| {
+                let record = seen.table.records.get(&message.id);
+                record.is_some_and(|record| record.origin != message.origin)
+            }),
         },
         Problem {
             what: "on the queue more often than steps of unknown outcome explain",
@@ -183,10 +211,10 @@ fn queue(seen: &Evidence) -> Vec<Problem> {
 
 /// P1: what is recorded, and that nothing is left to do.
 fn table(seen: &Evidence) -> Vec<Problem> {
-    let sent: BTreeSet<&str> = seen.events().map(|part| part.outgoing.id.as_str()).collect();
+    let authentic = seen.authentic();
     let records = &seen.table.records;
-    let missing = sent.iter().filter(|id| !records.contains_key(**id)).map(|id| (*id).to_owned());
-    let foreign = records.keys().filter(|id| !sent.contains(id.as_str())).cloned();
+    let missing = authentic.keys().filter(|id| !records.contains_key(&***id)).map(|id| id.to_string());
+    let foreign = records.keys().filter(|id| !authentic.contains_key(id.as_str())).cloned();
     let due = records.iter().filter(|(_, record)| record.due || !record.sent).map(|(id, _)| id.clone());
     vec![
         Problem { what: "authentic, and not recorded", ids: missing.collect() },
@@ -237,7 +265,7 @@ fn quarantine(seen: &Evidence) -> Vec<Problem> {
 
 /// The faults that the demo stands for must have been met, or it would prove less than it says.
 fn trouble(seen: &Evidence) -> Vec<Problem> {
-    const EXPECTED: [(&str, Fault); 8] = [
+    const EXPECTED: [(&str, Fault); 10] = [
         ("SendMessage", Fault::ServerError),
         ("SendMessage", Fault::TimeoutAfter),
         ("PutItem", Fault::ServerError),
@@ -246,6 +274,8 @@ fn trouble(seen: &Evidence) -> Vec<Problem> {
         ("SendMessage", Fault::CrashAfter),
         ("UpdateItem", Fault::CrashBefore),
         ("SendMessageBatch", Fault::CrashAfter),
+        ("TransactWriteItems", Fault::CrashBefore),
+        ("TransactWriteItems", Fault::CrashAfter),
     ];
     let met = |(operation, fault): &(&str, Fault)| {
         seen.log.iter().any(|(call, fate)| call.operation == *operation && *fate == Fate::Faulted(*fault))

@@ -1,8 +1,9 @@
-//! `local demo`: a few hundred events through duplicates, forgeries, outages, crashes and a rotation, and the
-//! proof that nothing is lost.
+//! `local demo`: a few hundred events through duplicates, forgeries, outages, crashes and rotations, batches and a
+//! schedule at a Rightfoot that loses half of its webhooks, and the proof that nothing is lost.
 //!
 //! Simulated Rightfoot and Fynapse deliver by their documented rules, in compressed time, to the real functions
-//! over the embedded engines. What is printed is what was observed; what must be is computed from what was sent.
+//! over the embedded engines. What is printed is what was observed; what must be is computed from what was sent,
+//! and from what the simulated Rightfoot knows.
 
 use std::time::Instant;
 
@@ -14,16 +15,19 @@ use crate::system::{DEAD, QUEUE};
 mod acts;
 mod cast;
 mod check;
+mod rightfoot;
 mod stage;
+mod submissions;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use check::Evidence;
+use rightfoot::Truth;
 use stage::Stage;
 
 pub use check::Problem;
-pub use table::{Report, Row};
+pub use table::{Report, Row, Told};
 
 /// How the demo runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +61,27 @@ async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
     for body in onlooker::receive_all(system, QUEUE).await? {
         messages.push(onlooker::read_message(system, &body).await?);
     }
+    let (mut table, dead_letters) =
+        (onlooker::table(system).await?, onlooker::receive_all(system, DEAD).await?.len());
+    // At last: so nothing was seen that it does not know.
+    let truth = Truth::of(&stage.simulator);
+    messages.retain(|message| !is_later(&truth, &message.id));
+    table.records.retain(|id, _| !is_later(&truth, id));
+    table.watched.retain(|pk, _| !is_later(&truth, pk));
     Ok(Evidence {
         played: stage.played().to_vec(),
-        table: onlooker::table(system).await?,
+        submitted: stage.submitted().to_vec(),
+        thresholds: submissions::thresholds(),
+        truth,
+        poller_runs: stage.poller_runs(),
+        table,
         messages,
-        dead_letters: onlooker::receive_all(system, DEAD).await?.len(),
+        dead_letters,
         log: system.wire.log(),
     })
+}
+
+/// Whether an event's id or a partition key is about a run that is not looked at any more.
+fn is_later(truth: &Truth, name: &str) -> bool {
+    name.split(['/', '#']).nth(2).is_some_and(|batch_id| truth.later.contains(batch_id))
 }

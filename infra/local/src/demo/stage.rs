@@ -12,22 +12,33 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::Options;
 use super::cast::{By, Cast, Part};
+use super::rightfoot::{
+    ALERTS_HELD_UP, API_KEY, CADENCE, PollerRun, PollerRuns, RUNS, Weather, at_work, behave, kill_alert,
+    later,
+};
+use super::submissions::{Submission, Submitted, insist};
 use crate::onlooker;
 use crate::progress::Progress;
+use crate::rightfoot::{Simulator, WebhookSeen};
 use crate::senders::schedule::Timeline;
 use crate::senders::{Delivered, Fynapse, Http, Outgoing, Pace, Rightfoot, at_once};
-use crate::system::{self, System};
-use crate::wire::{Call, Fate};
+use crate::system::{self, RIGHTFOOT_URL_KEY, System, rightfoot_at};
+use crate::wire::{Call, Fate, Fault};
 
 /// The secret that Fynapse signs with at first.
 pub(super) const OLD_SECRET: &str = "demo-old-secret";
 /// The secret that it rotates to.
 pub(super) const NEW_SECRET: &str = "demo-new-secret";
 
-/// Pause between two runs of the relay, in the demo's time.
-const RELAY_PAUSE: Duration = Duration::from_secs(60);
+/// The key that signs Rightfoot's URLs at first.
+const OLD_URL_KEY: &str = "demo-old-url-key";
+/// The key that it is rotated to.
+const NEW_URL_KEY: &str = "demo-new-url-key";
+
+/// Pause between two runs of the relay, and of the poller, in the demo's time.
+const RUN_PAUSE: Duration = Duration::from_secs(60);
 /// Bound of every wait, in real time.
-const WAIT_MAX: Duration = Duration::from_secs(90);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(90);
 /// Pause between two looks, in real time.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,12 +51,19 @@ pub(super) struct Stage {
     /// When the receiver loaded its secrets.
     pub(super) loaded_at: Instant,
     pub(super) progress: Progress,
+    /// The Rightfoot that is submitted to.
+    pub(super) simulator: Simulator,
+    /// Until then, no alert gets through by webhook.
+    alerts_from: Instant,
     rightfoot: Arc<Rightfoot>,
     http: Http,
     played: Vec<Played>,
     playing: JoinSet<(usize, Vec<Delivered>)>,
-    gateway: JoinHandle<()>,
-    relay: JoinHandle<()>,
+    submitted: Vec<Submitted>,
+    submitting: JoinSet<Submitted>,
+    weather: Weather,
+    poller_runs: PollerRuns,
+    at_work: Vec<JoinHandle<()>>,
 }
 
 /// A part and what its senders heard: nothing yet while they are at it.
@@ -59,32 +77,102 @@ impl Stage {
     /// Starts everything, on free ports.
     pub(super) async fn set(options: &Options) -> anyhow::Result<Self> {
         let pace = Pace::compressed(Clock::system().now(), options.rate);
-        let mut with = system::Options::in_memory(pace.clock());
+        let (listener, home) = free_port().await?;
+        let (api, api_url) = free_port().await?;
+        let mut with = system::Options::in_memory(pace.clock())?;
         with.fynapse_secrets = vec![OLD_SECRET.to_owned()];
+        with.rightfoot_url_key = OLD_URL_KEY.to_owned();
+        with.rightfoot = rightfoot_at(&api_url)?;
+        with.rightfoot_api_key = API_KEY.to_owned();
+        with.cadence = CADENCE;
+        with.webhook_base_url.clone_from(&home);
         let system = System::start(with).await?;
         // As in a cold start. From here the receiver's own pause between two fetches counts.
         system.functions.fynapse.load_secret().await;
         system.functions.rightfoot.load_secret().await;
         let loaded_at = Instant::now();
+        system.requests.load_secrets().await;
+        system.poller.load_key().await;
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
-        let home = format!("http://{}/webhooks", listener.local_addr()?);
+        let simulator = Simulator::new(pace.clock(), API_KEY, options.seed)?;
+        simulator.change(behave);
+        let (weather, poller_runs) = (Weather::default(), PollerRuns::default());
+        let mut at_work = Vec::from(at_work(&simulator, api));
+        at_work.push(system::serve(listener, system.routes()));
+        at_work.push(system.run_relay_every(pace.real(RUN_PAUSE)));
+        at_work.push(poller_runs.note_every(pace.real(RUN_PAUSE), &system, &weather));
         let http = Http::new(pace.clone(), options.seed, options.in_flight)?;
-        let fynapse = Fynapse::new(http.clone(), format!("{home}/fynapse"), keys(&[OLD_SECRET])?);
+        let fynapse = Fynapse::new(http.clone(), format!("{home}/webhooks/fynapse"), keys(&[OLD_SECRET])?);
         Ok(Self {
             cast: cast(&system, &home, options.seed)?,
             fynapse: Arc::new(fynapse),
             rightfoot: Arc::new(Rightfoot::new(http.clone(), Timeline::default())),
-            gateway: system::serve(listener, system.routes()),
-            relay: system.run_relay_every(pace.real(RELAY_PAUSE)),
             progress: Progress::new(),
             played: Vec::new(),
             playing: JoinSet::new(),
+            submitted: Vec::new(),
+            submitting: JoinSet::new(),
+            simulator,
+            alerts_from: loaded_at,
             system,
             pace,
             loaded_at,
             http,
+            weather,
+            poller_runs,
+            at_work,
         })
+    }
+
+    /// From now on, this decides which calls fail.
+    pub(super) fn fail(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        self.weather.turns();
+        self.plan(plan);
+    }
+
+    /// From now on, nothing fails any more, but for alerts that are held up. These are none of the poller's, so for
+    /// it all is well.
+    pub(super) fn heal(&self) {
+        self.plan(|_| None);
+        self.weather.turns();
+    }
+
+    /// From the next turn on, whoever records an alert that came by webhook dies, for a while.
+    pub(super) fn hold_up_alerts(&mut self) {
+        self.alerts_from = Instant::now() + self.pace.real(ALERTS_HELD_UP);
+    }
+
+    fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        let alerts_from = self.alerts_from;
+        self.system.wire.plan(move |call| {
+            let held_up = (Instant::now() < alerts_from).then(|| kill_alert(call));
+            held_up.flatten().or_else(|| plan(call))
+        });
+    }
+
+    /// The URL key is rotated: who has loaded it before signs with the old one for a while, and accepts no other.
+    pub(super) async fn rotate_url_key(&self) -> anyhow::Result<()> {
+        let rotate = self.system.onlooker.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY);
+        let both = serde_json::json!([NEW_URL_KEY, OLD_URL_KEY]).to_string();
+        rotate.secret_string(both).send().await.context("rotate the URL key")?;
+        Ok(())
+    }
+
+    /// Has this submitted from now on, all at once.
+    pub(super) fn submit(&mut self, submissions: Vec<Submission>) {
+        self.progress.expect(submissions.len());
+        for submission in submissions {
+            self.submitting.spawn(insist(self.system.clone(), self.pace.clone(), submission));
+        }
+    }
+
+    /// Waits until every submission has been answered, within bounds.
+    pub(super) async fn hear_answers(&mut self) {
+        let by = tokio::time::Instant::now() + WAIT_MAX;
+        while let Ok(Some(done)) = tokio::time::timeout_at(by, self.submitting.join_next()).await {
+            self.submitted.extend(done);
+            self.progress.done();
+        }
     }
 
     /// Has these parts played from now on.
@@ -136,26 +224,67 @@ impl Stage {
         wait_until(async || self.system.wire.log().iter().any(&met)).await;
     }
 
-    /// Waits until nothing is due any more, within bounds, and ends the system's own tasks.
+    /// Waits until nothing is left to be done, within bounds, and ends everybody's work.
     pub(super) async fn settle(&mut self) {
         self.finish().await;
         self.playing.abort_all();
-        wait_until(async || matches!(onlooker::count_due(&self.system).await, Ok(0))).await;
-        self.relay.abort();
-        self.gateway.abort();
+        self.hear_answers().await;
+        self.submitting.abort_all();
+        wait_until(async || self.is_settled().await.unwrap_or(false)).await;
+        self.at_work.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Whether every batch and enough runs of the schedule have come to their end: each webhook has come or got lost,
+    /// the poller knows each run, and nothing else is due. The schedule itself and its later runs go on.
+    async fn is_settled(&self) -> anyhow::Result<bool> {
+        let due = onlooker::due(&self.system).await?;
+        let schedules = self.simulator.schedules();
+        let later = later(&schedules);
+        let goes_on = |pk: &String| {
+            let batch_id = pk.strip_prefix("rightfoot#batch#");
+            batch_id.is_some_and(|batch_id| later.contains(batch_id)) || pk.starts_with("rightfoot#schedule#")
+        };
+        let is_told =
+            |webhook: &WebhookSeen| webhook.lost || webhook.delivered || later.contains(&webhook.batch_id);
+        let are_there = schedules.iter().all(|schedule| schedule.runs.len() >= RUNS);
+        if !are_there || !due.iter().all(goes_on) || !self.simulator.webhooks().iter().all(is_told) {
+            return Ok(false);
+        }
+        for run in schedules.iter().flat_map(|schedule| schedule.runs.iter().take(RUNS)) {
+            if !onlooker::is_watched(&self.system, &run.batch_id).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What was played.
     pub(super) fn played(&self) -> &[Played] {
         &self.played
     }
+
+    /// What was submitted, and what its callers heard.
+    pub(super) fn submitted(&self) -> &[Submitted] {
+        &self.submitted
+    }
+
+    /// What the poller's runs came to.
+    pub(super) fn poller_runs(&self) -> Vec<PollerRun> {
+        self.poller_runs.all()
+    }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.relay.abort();
-        self.gateway.abort();
+        self.at_work.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// A free port, and the URL of what answers there.
+async fn free_port() -> anyhow::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
 }
 
 /// Keys of these secrets, the newest first.
@@ -166,7 +295,7 @@ pub(super) fn keys(secrets: &[&str]) -> anyhow::Result<Keys> {
 fn cast(system: &System, home: &str, seed: u64) -> anyhow::Result<Cast> {
     let subject = "demo".parse()?;
     let token = system.mint(&subject)?;
-    let url = |token: &str| format!("{home}/rightfoot/{token}");
+    let url = |token: &str| format!("{home}/webhooks/rightfoot/{token}");
     let forgers_key = keys(&["forgers-key"])?;
     let forged = url_token::mint(&subject, &forgers_key).context("no forged token")?;
     let mac = token.split_once('.').map(|(_, mac)| mac).unwrap_or_default();
@@ -201,7 +330,7 @@ async fn deliver(part: &Part, outgoing: &Outgoing, fynapse: &Fynapse, rightfoot:
     }
 }
 
-async fn wait_until(is_so: impl AsyncFn() -> bool) {
+pub(super) async fn wait_until(is_so: impl AsyncFn() -> bool) {
     let by = Instant::now() + WAIT_MAX;
     while !is_so().await && Instant::now() < by {
         tokio::time::sleep(LOOK_PAUSE).await;

@@ -7,15 +7,29 @@ use std::time::Duration;
 use inbox_core::delivery::Provider;
 
 use super::cast::Expected;
-use super::check::{Evidence, Problem, problems};
+use super::check::{Evidence, POLL, Problem, WEBHOOK, completion_id, problems};
+use super::rightfoot::{ALERT, COMPLETED};
+use super::submissions::Heard;
 use crate::senders::{Answer, Attempt};
 use crate::wire::Fate;
 
 /// What the demo came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// One row for each provider.
+    /// One row for each provider: what its senders delivered.
     pub rows: Vec<Row>,
+    /// What came of what was submitted to Rightfoot: a row for the completions, and one for the alerts.
+    pub told: Vec<Told>,
+    /// Runs of schedules; as many batches more were submitted one by one.
+    pub runs: usize,
+    /// Webhooks of completions that came after the poller had found the same.
+    pub late: usize,
+    /// What was submitted, each under a name of its own.
+    pub submissions: usize,
+    /// How often a function was called to submit it.
+    pub calls: usize,
+    /// How often that function died.
+    pub deaths: usize,
     /// Deliveries that were answered 5xx or not at all, and came again.
     pub undecided: usize,
     /// AWS calls that failed or died on the way.
@@ -51,16 +65,49 @@ pub struct Row {
     pub repeated: usize,
 }
 
+/// What was seen of one kind of event about what was submitted to Rightfoot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The kind.
+    pub what: &'static str,
+    /// How many had to be told: batches and runs, or authorizers that met their threshold in a run.
+    pub owed: usize,
+    /// How many of them events tell that came by webhook.
+    pub by_webhook: usize,
+    /// How many of them events tell that the poller found.
+    pub by_poll: usize,
+    /// Different events received from the queue.
+    pub events: usize,
+    /// Messages received beyond the first of their event.
+    pub repeated: usize,
+    /// Webhooks that Rightfoot had to send.
+    pub webhooks: usize,
+    /// Webhooks that got lost.
+    pub lost: usize,
+}
+
 const HEADINGS: [&str; 8] =
     ["sent", "recorded", "duplicate", "refused", "quarantined", "on the queue", "relayed", "repeated"];
+const TOLD_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl Report {
     pub(super) fn of(seen: &Evidence, took: Duration) -> Self {
         let failed = |fate: &Fate| matches!(fate, Fate::Faulted(_));
         let undecided = |attempt: &&Attempt| !attempt.answer.is_decision();
         let is_forged = |part: &super::cast::Part| part.expected == Expected::Refused;
+        let heard = || seen.submitted.iter().flat_map(|submitted| &submitted.heard);
+        let runs = seen.truth.batches.iter().filter(|batch| batch.schedule_id.is_some());
+        let late = seen.truth.webhooks_of(COMPLETED).filter(|webhook| {
+            webhook.delivered && seen.origin_of(&completion_id(&webhook.batch_id)) == Some(POLL)
+        });
         Self {
             rows: Provider::ALL.into_iter().map(|provider| Row::of(provider, seen)).collect(),
+            told: vec![Told::completions(seen), Told::alerts(seen)],
+            runs: runs.count(),
+            late: late.count(),
+            submissions: seen.submitted.len(),
+            calls: heard().count(),
+            deaths: heard().filter(|heard| **heard == Heard::Death).count(),
             undecided: all_attempts(seen, None).filter(undecided).count(),
             failed_calls: seen.log.iter().filter(|(_, fate)| failed(fate)).count(),
             forgeries: seen.played.iter().filter(|played| is_forged(&played.part)).count(),
@@ -74,15 +121,15 @@ impl Report {
         self.problems.is_empty()
     }
 
-    fn sum(&self, of: impl Fn(&Row) -> usize) -> usize {
-        self.rows.iter().map(of).sum()
+    fn sum(&self, of: impl Fn(&Row) -> usize, of_told: impl Fn(&Told) -> usize) -> usize {
+        self.rows.iter().map(of).sum::<usize>() + self.told.iter().map(of_told).sum::<usize>()
     }
 }
 
 impl Row {
     fn of(provider: Provider, seen: &Evidence) -> Self {
         let name = provider.as_str();
-        let is_ours = |id: &str| id.split('/').next() == Some(name);
+        let is_ours = |id: &str| id.split('/').next() == Some(name) && !seen.is_about_submitted(id);
         let answers = |is_counted: &dyn Fn(&Answer) -> bool| {
             all_attempts(seen, Some(provider)).filter(|attempt| is_counted(&attempt.answer)).count()
         };
@@ -122,29 +169,87 @@ impl Row {
     }
 }
 
+impl Told {
+    fn completions(seen: &Evidence) -> Self {
+        let ids: Vec<_> = seen.truth.batches.iter().map(|batch| completion_id(&batch.batch_id)).collect();
+        let by = |origin| ids.iter().filter(|id| seen.origin_of(id) == Some(origin)).count();
+        let (by_webhook, by_poll) = (by(WEBHOOK), by(POLL));
+        Self {
+            owed: ids.len(),
+            by_webhook,
+            by_poll,
+            ..Self::of("completions", COMPLETED, "/completed", seen)
+        }
+    }
+
+    fn alerts(seen: &Evidence) -> Self {
+        let told = seen.alerts_told();
+        let by = |origin| told.iter().filter(|alert| alert.origin == origin).count();
+        let (owed, by_webhook, by_poll) = (seen.truth.due_alerts.len(), by(WEBHOOK), by(POLL));
+        Self { owed, by_webhook, by_poll, ..Self::of("alerts", ALERT, "/alert/", seen) }
+    }
+
+    /// Everything but what was owed and how it came. The ids of its events contain `mark`.
+    fn of(what: &'static str, event_type: &str, mark: &str, seen: &Evidence) -> Self {
+        let copies = seen.copies();
+        let copies: Vec<_> =
+            copies.iter().filter(|(id, _)| id.contains(mark) && seen.is_about_submitted(id)).collect();
+        Self {
+            what,
+            owed: 0,
+            by_webhook: 0,
+            by_poll: 0,
+            events: copies.len(),
+            repeated: copies.iter().map(|(_, copies)| **copies - 1).sum(),
+            webhooks: seen.truth.webhooks_of(event_type).count(),
+            lost: seen.truth.webhooks_of(event_type).filter(|webhook| webhook.lost).count(),
+        }
+    }
+
+    fn cells(&self) -> [usize; 7] {
+        [self.owed, self.by_webhook, self.by_poll, self.events, self.repeated, self.webhooks, self.lost]
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths = HEADINGS.map(|heading| heading.len().max(6) + 2);
-        write!(f, "{:10}", "")?;
-        for (heading, width) in HEADINGS.iter().zip(widths) {
-            write!(f, "{heading:>width$}")?;
-        }
+        write_table(f, HEADINGS, self.rows.iter().map(|row| (row.provider, row.cells())))?;
         writeln!(f)?;
-        for row in &self.rows {
-            write!(f, "{:10}", row.provider)?;
-            for (cell, width) in row.cells().iter().zip(widths) {
-                write!(f, "{cell:>width$}")?;
-            }
-            writeln!(f)?;
-        }
+        write_table(f, TOLD_HEADINGS, self.told.iter().map(|told| (told.what, told.cells())))?;
         writeln!(f)?;
         writeln!(
             f,
             "{} AWS calls failed or died on the way; {} deliveries heard 5xx or nothing, and came again.",
             self.failed_calls, self.undecided
         )?;
+        writeln!(
+            f,
+            "{} submissions took {} calls, of which {} died; webhooks that came after the poller: {}.",
+            self.submissions, self.calls, self.deaths, self.late
+        )?;
         self.verdict(f)
     }
+}
+
+fn write_table<'a, const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    headings: [&str; N],
+    rows: impl Iterator<Item = (&'a str, [usize; N])>,
+) -> fmt::Result {
+    let widths = headings.map(|heading| heading.len().max(6) + 2);
+    write!(f, "{:11}", "")?;
+    for (heading, width) in headings.iter().zip(widths) {
+        write!(f, "{heading:>width$}")?;
+    }
+    writeln!(f)?;
+    for (name, cells) in rows {
+        write!(f, "{name:11}")?;
+        for (cell, width) in cells.iter().zip(widths) {
+            write!(f, "{cell:>width$}")?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
 }
 
 impl Report {
@@ -153,16 +258,24 @@ impl Report {
             writeln!(f, "NOT PROVED, after {:.0} s. What is wrong:", self.took.as_secs_f64())?;
             return self.problems.iter().try_for_each(|problem| writeln!(f, "  {problem}"));
         }
+        let owed = |what| self.told.iter().find(|told| told.what == what).map_or(0, |told| told.owed);
+        let (completions, alerts) = (owed("completions"), owed("alerts"));
         writeln!(
             f,
             "Proved in {:.0} s: all {} authentic events are on the queue, byte for byte; {} messages came again, \
-             each where an outcome was unknown; {} forgeries left nothing; {} unusable deliveries are kept; no \
-             delivery was killed.",
+             each where an outcome was unknown; {} batches and {} runs of a schedule ended in one completion each, and {} due \
+             alerts in one alert each, although {} of {} webhooks got lost; {} forgeries left nothing; {} unusable \
+             deliveries are kept; no delivery was killed.",
             self.took.as_secs_f64(),
-            self.sum(|row| row.on_the_queue),
-            self.sum(|row| row.repeated),
+            self.sum(|row| row.on_the_queue, |told| told.events),
+            self.sum(|row| row.repeated, |told| told.repeated),
+            completions.saturating_sub(self.runs),
+            self.runs,
+            alerts,
+            self.told.iter().map(|told| told.lost).sum::<usize>(),
+            self.told.iter().map(|told| told.webhooks).sum::<usize>(),
             self.forgeries,
-            self.sum(|row| row.quarantined),
+            self.sum(|row| row.quarantined, |_| 0),
         )
     }
 }

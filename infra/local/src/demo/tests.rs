@@ -1,5 +1,7 @@
 //! The checks find what they are there to find: each test spoils evidence that is in order, in one way.
 
+mod submitted;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,22 +10,23 @@ use inbox_core::time::UnixMillis;
 
 use super::cast::{Cast, Expected, Part};
 use super::check::{Evidence, problems};
+use super::rightfoot::Truth;
 use super::stage::Played;
-use super::table::{Report, Row};
+use super::table::{Report, Row, Told};
 use crate::onlooker::{Kept, Message, Record, Table};
 use crate::senders::{Answer, Attempt, Delivered, End};
 use crate::wire::{Call, Fate, Fault};
 
 const EVENT: &str = "fynapse/event/act-00";
 
-/// One authentic event, one forgery, and one delivery that nobody can read; all went well.
+/// One authentic event, one forgery, one delivery that nobody can read, and what [`submitted`] adds; all went well.
 fn in_order() -> Evidence {
     let cast =
         Cast { rightfoot_url: String::new(), forged_urls: Vec::new(), forgers_key: Keys::default(), seed: 1 };
     let event = cast.fynapse("act", 0..1).remove(0);
     let forgery = cast.forgeries().remove(0);
     let unreadable = cast.unusable("act").remove(0);
-    let message = Message { id: EVENT.to_owned(), payload: Some(event.outgoing.body.to_vec()) };
+    let message = message(EVENT, "webhook", &String::from_utf8_lossy(&event.outgoing.body));
     let kept = Kept {
         provider: "fynapse".to_owned(),
         reason: "unreadable".to_owned(),
@@ -37,16 +40,31 @@ fn in_order() -> Evidence {
     ]);
     let played =
         [(event, 200, End::Delivered), (forgery, 403, End::GivenUp), (unreadable, 200, End::Delivered)];
-    Evidence {
+    let mut seen = Evidence {
         played: played.into_iter().map(|(part, status, end)| told(part, &[status], end)).collect(),
+        submitted: Vec::new(),
+        thresholds: [].into(),
+        truth: Truth::default(),
+        poller_runs: Vec::new(),
         table: Table {
-            records: [(EVENT.to_owned(), Record { due: false, sent: true })].into(),
+            records: [(EVENT.to_owned(), record("webhook"))].into(),
+            watched: [].into(),
             quarantined: vec![kept],
         },
         messages: vec![message],
         dead_letters: 0,
         log,
-    }
+    };
+    submitted::add(&mut seen);
+    seen
+}
+
+fn record(origin: &str) -> Record {
+    Record { due: false, sent: true, origin: origin.to_owned(), received_at: submitted::READY_AT }
+}
+
+fn message(id: &str, origin: &str, payload: &str) -> Message {
+    Message { id: id.to_owned(), origin: origin.to_owned(), payload: Some(payload.as_bytes().to_vec()) }
 }
 
 fn told(part: Part, statuses: &[u16], end: End) -> Played {
@@ -71,6 +89,8 @@ fn trouble() -> Vec<(Call, Fate)> {
         ("SendMessage", Fault::CrashAfter),
         ("UpdateItem", Fault::CrashBefore),
         ("SendMessageBatch", Fault::CrashAfter),
+        ("TransactWriteItems", Fault::CrashBefore),
+        ("TransactWriteItems", Fault::CrashAfter),
     ]
     .map(|(operation, fault)| call(operation, "another", Fate::Faulted(fault)))
     .into()
@@ -98,13 +118,13 @@ fn nothing_is_found_where_all_is_in_order() {
 
 #[test]
 fn p2_a_lost_event_is_found() {
-    let lost = found(|seen| seen.messages.clear());
+    let lost = found(|seen| drop(seen.messages.remove(0)));
     assert_eq!(lost, [format!("LOST: authentic, and not on the queue: {EVENT}")]);
     let due = found(|seen| {
-        seen.table.records.insert(EVENT.to_owned(), Record { due: true, sent: false });
+        seen.table.records.insert(EVENT.to_owned(), Record { due: true, sent: false, ..record("webhook") });
     });
     assert_eq!(due, [format!("recorded, and still due: {EVENT}")]);
-    let unrecorded = found(|seen| seen.table.records.clear());
+    let unrecorded = found(|seen| drop(seen.table.records.remove(EVENT)));
     assert_eq!(unrecorded, [format!("authentic, and not recorded: {EVENT}")]);
     let dead = found(|seen| seen.dead_letters = 1);
     assert_eq!(dead, ["on the dead-letter queue: message 0"]);
@@ -142,7 +162,7 @@ fn p3_a_repeat_needs_a_step_of_unknown_outcome() {
         assert_eq!(twice(&explained), Vec::<String>::new(), "{explained:?}");
     }
     let thrice = found(|seen| {
-        seen.messages = vec![seen.messages[0].clone(); 3];
+        seen.messages.extend([seen.messages[0].clone(), seen.messages[0].clone()]);
         seen.log.push(call("UpdateItem", EVENT, Fate::Open));
     });
     assert_eq!(thrice, [format!("{unexplained}: {EVENT} (3 times)")], "one unknown step, two repeats");
@@ -160,8 +180,8 @@ fn p4_what_is_forged_or_altered_is_found() {
     );
     let foreign = found(|seen| {
         let id = "fynapse/event/forged-00".to_owned();
-        seen.table.records.insert(id.clone(), Record { due: false, sent: true });
-        seen.messages.push(Message { id, payload: None });
+        seen.table.records.insert(id.clone(), record("webhook"));
+        seen.messages.push(Message { payload: None, ..message(&id, "webhook", "") });
     });
     assert_eq!(
         foreign,
@@ -259,12 +279,12 @@ fn numbers_are_counted_from_what_was_seen() {
         repeated: 1,
     };
     assert_eq!(report.rows[1], fynapse);
-    assert_eq!((report.failed_calls, report.forgeries, report.undecided), (8, 1, 0));
+    assert_eq!((report.failed_calls, report.forgeries, report.undecided), (10, 1, 0));
     assert!(seen.events().all(|part| part.expected == Expected::OnQueue));
 }
 
 #[test]
-fn the_report_is_a_table_and_one_line() {
+fn the_report_is_two_tables_and_three_lines() {
     let row = |provider, sent| Row {
         provider,
         sent,
@@ -276,30 +296,52 @@ fn the_report_is_a_table_and_one_line() {
         relayed: 8,
         repeated: 2,
     };
+    let told = |what, owed, by_poll, events| Told {
+        what,
+        owed,
+        by_webhook: owed - by_poll,
+        by_poll,
+        events,
+        repeated: 1,
+        webhooks: 21,
+        lost: 13,
+    };
     let mut report = Report {
         rows: vec![row("rightfoot", 381), row("fynapse", 1_748)],
+        told: vec![told("completions", 27, 10, 27), told("alerts", 60, 37, 11)],
+        runs: 3,
+        late: 2,
+        submissions: 25,
+        calls: 137,
+        deaths: 7,
         undecided: 204,
         failed_calls: 364,
         forgeries: 40,
         problems: Vec::new(),
-        took: Duration::from_millis(32_300),
+        took: Duration::from_millis(48_300),
     };
     let table =
-        "              sent  recorded  duplicate  refused  quarantined  on the queue  relayed  repeated
-rightfoot      381       123         45        6            7           123        8         2
-fynapse       1748       123         45        6            7           123        8         2
+        "               sent  recorded  duplicate  refused  quarantined  on the queue  relayed  repeated
+rightfoot       381       123         45        6            7           123        8         2
+fynapse        1748       123         45        6            7           123        8         2
+
+               owed  by webhook  by poll  events  repeated  webhooks    lost
+completions      27          17       10      27         1        21      13
+alerts           60          23       37      11         1        21      13
 
 364 AWS calls failed or died on the way; 204 deliveries heard 5xx or nothing, and came again.
+25 submissions took 137 calls, of which 7 died; webhooks that came after the poller: 2.
 ";
-    let proved = "Proved in 32 s: all 246 authentic events are on the queue, byte for byte; 4 messages came again, \
-                  each where an outcome was unknown; 40 forgeries left nothing; 14 unusable deliveries are kept; \
-                  no delivery was killed.\n";
+    let proved = "Proved in 48 s: all 284 authentic events are on the queue, byte for byte; 6 messages came again, \
+                  each where an outcome was unknown; 24 batches and 3 runs of a schedule ended in one completion each, and 60 \
+                  due alerts in one alert each, although 26 of 42 webhooks got lost; 40 forgeries left nothing; 14 \
+                  unusable deliveries are kept; no delivery was killed.\n";
     assert_eq!(report.to_string(), format!("{table}{proved}"));
     assert!(report.holds());
     let ids = (0..22).map(|n| format!("e{n}")).collect();
     report.problems = vec![super::Problem { what: "LOST", ids }];
     let shown = report.to_string();
     assert!(!report.holds() && shown.starts_with(table));
-    assert!(shown.contains("NOT PROVED, after 32 s. What is wrong:\n  LOST: e0, e1, "), "{shown}");
+    assert!(shown.contains("NOT PROVED, after 48 s. What is wrong:\n  LOST: e0, e1, "), "{shown}");
     assert!(shown.ends_with(", e19 and 2 more\n"), "{shown}");
 }

@@ -132,7 +132,7 @@ pub fn after_asking(
     let more = runs.len() > RUNS_PER_POLL;
     runs.truncate(RUNS_PER_POLL);
     let last_run_seen = runs.iter().map(|run| run.run_at).chain(latest_known(watched, seen, known)).max();
-    let missing = missing_run(watched, &seen.state, last_run_seen);
+    let missing = missing_run(watched, &seen.state, last_run_seen, cadence, now);
     let given_up = missing.is_some_and(|ran_at| now >= ran_at.plus(cadence.deadline));
     let is_settled = !more && (missing.is_none() || given_up);
     let (next, stopped) = match (more, is_settled) {
@@ -215,11 +215,17 @@ fn missing_run(
     watched: &Watched,
     state: &ScheduleState,
     last_run_seen: Option<UnixMillis>,
+    cadence: &Cadence,
+    now: UnixMillis,
 ) -> Option<UnixMillis> {
-    let ran_at = state.last_run_at.filter(|ran_at| *ran_at >= watched.since)?;
+    // Whether `last_run_at` is told from a run's beginning on or from its completion is not documented. The next run
+    // tells of the one before it, too; not for long, because the interval may have been changed at Rightfoot.
+    let before_next = state.next_run_at.map(|next| next.minus(watched.interval));
+    let before_next = before_next.filter(|ran_at| *ran_at <= now && now < ran_at.plus(cadence.deadline));
     let slack = (watched.interval_of(state) / 4).min(SLACK_MAX);
-    let is_found = last_run_seen.is_some_and(|seen| seen >= ran_at.minus(slack));
-    (!is_found).then_some(ran_at)
+    let is_found = |ran_at: UnixMillis| last_run_seen.is_some_and(|seen| seen >= ran_at.minus(slack));
+    let mut told = [state.last_run_at, before_next].into_iter().flatten();
+    told.find(|ran_at| *ran_at >= watched.since && !is_found(*ran_at))
 }
 
 /// When to look at it again, if it is not over; and whether it has stopped without being over. What it says of its
@@ -350,6 +356,8 @@ mod tests {
         let now = ran.plus(MINUTE * 10);
         let lagging = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], now);
         assert_eq!((lagging.next, lagging.starts_anew), (Some(now.plus(MINUTE * 5)), false));
+        let told_late = plan(&watched(), &seen(None, Some(next), &[]), &[], now);
+        assert_eq!(told_late.next, lagging.next, "`last_run_at` may be told only at the run's completion");
         let at_last = plan(&watched(), &seen(Some(ran), Some(next), &[("b-1", ran)]), &[], now.plus(HOUR));
         assert_eq!((names(&at_last), at_last.starts_anew), (vec!["b-1"], true));
         let never = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], ran.plus(DAY));

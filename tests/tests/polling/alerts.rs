@@ -1,0 +1,281 @@
+//! The alerts of a schedule's run: who is told by the poller, when, and who is not.
+//!
+//! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
+
+use inbox_rightfoot::{ApiKey, Config, Rightfoot};
+use local::rightfoot::{Behaviour, Lose, TokenParam};
+use serde_json::{Value, json};
+use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily};
+use tests::{Message, SUBJECT, completion};
+
+use super::{
+    HOUR, alerted, balances, completed, people, refs, submitted, submitted_elsewhere, tracked, whom,
+};
+
+/// A schedule of these authorizers with these balances that alerts from 100 dollars on.
+async fn watched(people: &[(&str, &str)], change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
+    let ids: Vec<_> = people.iter().map(|(id, _)| *id).collect();
+    watched_as(daily(SUBJECT, &ids), people, change).await
+}
+
+async fn watched_as(
+    request: Value,
+    people: &[(&str, &str)],
+    change: impl FnOnce(&mut Behaviour),
+) -> RightfootWorld {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.schedule_day = HOUR;
+        balances(rightfoot, people);
+        change(rightfoot);
+    })
+    .await;
+    it.ask(request).await;
+    it
+}
+
+/// The batch of a run, counted from 0.
+fn run_of(it: &RightfootWorld, number: usize) -> String {
+    it.rightfoot.schedules()[0].runs[number].batch_id.clone()
+}
+
+/// The `alerts` of the one message that the poller wrote about a run.
+async fn polled_alerts(it: &RightfootWorld, run: &str) -> Value {
+    let mut polled: Vec<_> = it.world.drain().await;
+    polled.retain(|message| message.id == alerted(run, "poll"));
+    assert_eq!(polled.len(), 1);
+    let event: Value = serde_json::from_str(&polled[0].body).unwrap();
+    event["data"]["alerts"].clone()
+}
+
+#[tokio::test]
+async fn p5_alerts_that_no_webhook_told_are_found_twenty_minutes_after_the_completion_and_not_before() {
+    let it = watched(&[("a", "150.00"), ("b", "99.99"), ("c", "null")], |_| {}).await;
+    it.pass(MINUTE * 69).await;
+    it.live(MINUTE).await;
+    let run = run_of(&it, 0);
+    assert_eq!(it.world.drain_ids().await, Vec::<String>::new(), "minute 70: the run is found");
+    it.live(MINUTE).await;
+    assert_eq!(it.world.drain_ids().await, [completed(&run)], "minute 71: it is complete");
+    it.rightfoot.clear_requests();
+    it.live(MINUTE * 19).await;
+    assert_eq!(it.world.drain_ids().await, Vec::<String>::new(), "minute 90");
+    assert_eq!(it.rightfoot.requests(), []);
+    it.live(MINUTE).await;
+    let a = json!([{"authorizer_unique_id": "a", "balance": 150.00, "threshold_amount": 100}]);
+    assert_eq!(polled_alerts(&it, &run).await, a, "minute 91");
+    assert_eq!(it.rightfoot.requests().len(), 1);
+    let due: Vec<_> = it.world.polls_due().await.into_iter().map(|(pk, _)| pk).collect();
+    assert_eq!(due, [format!("rightfoot#schedule#{}", it.rightfoot.schedules()[0].schedule_id)]);
+}
+
+#[tokio::test]
+async fn p5_the_grace_counts_from_the_completion_webhook_if_that_came() {
+    let it = watched(&[("a", "150.00")], |_| {}).await;
+    it.pass(MINUTE * 65).await;
+    let run = run_of(&it, 0);
+    assert_eq!(it.world.rightfoot(completion(&run, "u-1")).await.status, 200);
+    it.live(MINUTE * 19).await;
+    assert_eq!(it.world.drain_ids().await, [completed(&run)], "minute 84");
+    it.live(MINUTE).await;
+    assert_eq!(it.world.drain_ids().await, [alerted(&run, "poll")], "minute 85");
+}
+
+/// At the default, below it, above one's own, below one's own, and no balance.
+const FIVE: [(&str, &str); 5] =
+    [("at", "100.00"), ("below", "99.99"), ("high", "150.00"), ("low", "-4.99"), ("none", "null")];
+
+fn of_five() -> Value {
+    json!([
+        {"authorizer_unique_id": "at", "balance": 100.00, "threshold_amount": 100},
+        {"authorizer_unique_id": "low", "balance": -4.99, "threshold_amount": -5},
+    ])
+}
+
+#[tokio::test]
+async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_was_created_here() {
+    let mut request = daily(SUBJECT, &FIVE.map(|(id, _)| id));
+    request["authorizers"][2]["threshold_amount"] = json!(200);
+    request["authorizers"][3]["threshold_amount"] = json!(-5);
+    let it = watched_as(request, &FIVE, |_| {}).await;
+    it.live_by(MINUTE * 10, MINUTE * 110).await;
+    let run = run_of(&it, 0);
+    assert_eq!(polled_alerts(&it, &run).await, of_five());
+    let due = it.rightfoot.due_alerts();
+    assert_eq!(due, ["at", "low"].map(|id| (run.clone(), id.to_owned())).into(), "as Rightfoot has it");
+}
+
+#[tokio::test]
+async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_is_tracked() {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.schedule_day = HOUR;
+        balances(rightfoot, &FIVE);
+    })
+    .await;
+    let body =
+        json!({"name": "theirs", "interval_days": 1, "authorizers": FIVE.map(|(id, _)| authorizer(id))});
+    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let key = ApiKey::new(API_KEY).unwrap();
+    let schedule = client.create_schedule(&key, body.to_string()).await.unwrap().schedule_id;
+    let answer = it
+        .ask(json!({
+            "action": "track_schedule",
+            "schedule_id": schedule.as_str(),
+            "probe_authorizers": ["below"],
+            "thresholds": {"default": 100, "authorizers": {"high": 200, "low": -5}},
+            "interval_days": 1,
+        }))
+        .await;
+    assert_eq!(answer["status"], "tracked");
+    it.live_by(MINUTE * 10, MINUTE * 110).await;
+    assert_eq!(polled_alerts(&it, &run_of(&it, 0)).await, of_five());
+}
+
+#[tokio::test]
+async fn a_schedule_without_any_threshold_is_not_asked_for_alerts() {
+    let mut request = daily(SUBJECT, &["a"]);
+    request.as_object_mut().unwrap().remove("threshold_amount");
+    let it = watched_as(request, &[("a", "150.00")], |_| {}).await;
+    it.live_by(MINUTE * 10, MINUTE * 80).await;
+    let run = run_of(&it, 0);
+    it.rightfoot.clear_requests();
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    assert_eq!((it.rightfoot.requests().len(), it.world.drain_ids().await), (0, vec![completed(&run)]));
+    assert!(tracked(&it, &run).await.contains_key("done_at"));
+}
+
+const FOUR: [(&str, &str); 4] = [("a", "150.00"), ("b", "150.00"), ("c", "150.00"), ("d", "150.00")];
+
+/// Whom each alert event on the queue is about, the poller's last; takes it off.
+async fn told_by_alerts(it: &RightfootWorld) -> Vec<(bool, Vec<String>)> {
+    let is_polled = |message: &Message| message.id.ends_with("/alert/poll");
+    let mut alerts = it.world.drain().await;
+    alerts.retain(|message| message.id.contains("/alert/"));
+    let mut told: Vec<_> = alerts.iter().map(|message| (is_polled(message), whom(message))).collect();
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn p5_whom_a_recorded_webhook_told_is_not_told_again() {
+    let of = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    // A run's webhooks are lost in their order: first the completion, then the alerts.
+    for (lost, split, expected) in [
+        (1, None, vec![(false, of(&["a", "b", "c", "d"]))]),
+        (2, None, vec![(true, of(&["a", "b", "c", "d"]))]),
+        (1, Some(2), vec![(false, of(&["a", "b"])), (false, of(&["c", "d"]))]),
+        (2, Some(2), vec![(false, of(&["c", "d"])), (true, of(&["a", "b"]))]),
+        (4, Some(1), vec![(false, of(&["d"])), (true, of(&["a", "b", "c"]))]),
+    ] {
+        let it = watched(&FOUR, |rightfoot| {
+            rightfoot.lose_webhooks = Lose::First(lost);
+            rightfoot.split_alerts = split;
+        })
+        .await;
+        it.live_by(MINUTE * 10, MINUTE * 110).await;
+        assert_eq!(told_by_alerts(&it).await, expected, "{lost} lost of alerts split by {split:?}");
+        assert!(tracked(&it, &run_of(&it, 0)).await.contains_key("done_at"));
+    }
+}
+
+#[tokio::test]
+async fn p5_what_a_large_alert_told_and_large_thresholds_are_read_from_their_parts() {
+    let people = people(300);
+    let mut request = daily(SUBJECT, &refs(&people));
+    for (at, person) in people.iter().enumerate() {
+        request["authorizers"][at]["threshold_amount"] = json!(if person.ends_with('7') { 200 } else { 120 });
+    }
+    let all: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00")).collect();
+    let it = watched_as(request, &all, |rightfoot| {
+        rightfoot.lose_webhooks = Lose::First(2);
+        rightfoot.split_alerts = Some(135);
+    })
+    .await;
+    it.live_by(MINUTE * 10, MINUTE * 110).await;
+    let items = it.world.items().await;
+    let in_parts = |pk: &str| {
+        items.iter().any(|item| tests::text(item, "pk").starts_with(pk) && item.contains_key("parts"))
+    };
+    assert!(in_parts("rightfoot#schedule#") && in_parts("rightfoot#batch#"));
+    let due: Vec<_> = people.iter().filter(|person| !person.ends_with('7')).cloned().collect();
+    let expected = [(false, due[135..].to_vec()), (true, due[..135].to_vec())];
+    assert_eq!(told_by_alerts(&it).await, expected);
+}
+
+#[tokio::test]
+async fn p5_whose_alert_has_had_its_effect_is_not_told_again() {
+    let it = watched(&FOUR, |_| {}).await;
+    it.live_by(MINUTE * 10, MINUTE * 80).await;
+    for id in ["a", "c"] {
+        let place =
+            [("pk", format!("rightfoot#batch#{}", run_of(&it, 0))), ("sk", format!("effect#alert#{id}"))];
+        let text = aws_sdk_dynamodb::types::AttributeValue::S;
+        it.world.put(place.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect()).await;
+    }
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    assert_eq!(told_by_alerts(&it).await, [(true, vec!["b".to_owned(), "d".to_owned()])]);
+}
+
+#[tokio::test]
+async fn p5_batches_of_the_same_people_that_were_submitted_by_themselves_never_yield_an_alert() {
+    let it = watched(&[("a", "150.00")], |rightfoot| rightfoot.history_includes_on_demand = true).await;
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    let mut batches = vec![submitted(&it, "payroll-1", &["a"]).await];
+    let theirs = submitted_elsewhere(&it, json!({"authorizers": [authorizer("a")]})).await;
+    it.ask(json!({"action": "track_batch", "batch_id": theirs, "expected": 1})).await;
+    batches.push(theirs);
+    it.live_by(MINUTE * 10, MINUTE * 35).await;
+    batches.push(submitted(&it, "payroll-2", &["a"]).await);
+    it.live_by(MINUTE * 10, MINUTE * 105).await;
+
+    let runs = [run_of(&it, 0), run_of(&it, 1)];
+    let mut expected: Vec<_> = batches.iter().chain(&runs).map(|batch| completed(batch)).collect();
+    expected.extend(runs.iter().map(|run| alerted(run, "poll")));
+    expected.sort();
+    assert_eq!(it.world.drain_ids().await, expected);
+    for batch in &batches {
+        assert!(!tracked(&it, batch).await.contains_key("schedule_id"), "no run");
+    }
+}
+
+#[tokio::test]
+async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
+    let it = watched(&[("a", "150.00"), ("b", "150.00")], |rightfoot| rightfoot.processing = HOUR * 3).await;
+    it.pass(MINUTE * 65).await;
+    let run = run_of(&it, 0);
+    assert_eq!(it.world.rightfoot(completion(&run, "u-1")).await.status, 200);
+    it.live_by(MINUTE * 5, MINUTE * 170).await;
+    assert_eq!(it.world.drain_ids().await, [completed(&run)], "minute 235");
+    it.live_by(MINUTE * 5, MINUTE * 30).await;
+    let mut messages = it.world.drain().await;
+    messages.retain(|message| message.id.contains(&run));
+    let told: Vec<_> = messages.iter().map(|message| (message.id.clone(), whom(message))).collect();
+    assert_eq!(told, [(alerted(&run, "poll"), vec!["a".to_owned(), "b".to_owned()])]);
+}
+
+#[tokio::test]
+async fn p9_at_the_deadline_of_a_run_the_alerts_that_can_be_seen_are_told_and_the_rest_alarms() {
+    let people = people(101);
+    let all: Vec<_> = people.iter().map(|id| (id.as_str(), "99.99")).collect();
+    let it = watched(&all, |rightfoot| {
+        rightfoot.token_param = TokenParam::Ignored;
+        rightfoot.schedule_day = HOUR * 48;
+        for seen_or_not in [&people[7], &people[100]] {
+            rightfoot.balances.insert(seen_or_not.clone(), "100.00".to_owned());
+        }
+    })
+    .await;
+    it.pass(HOUR * 48 + MINUTE * 5).await;
+    let run = run_of(&it, 0);
+    assert_eq!(it.world.rightfoot(completion(&run, "u-1")).await.status, 200);
+    it.live_by(MINUTE * 5, MINUTE * 5).await;
+    it.live_by(HOUR, HOUR * 23).await;
+    assert_eq!(it.world.drain_ids().await, [completed(&run)]);
+    assert!(tracked(&it, &run).await.contains_key("due"), "an hour before its deadline");
+    it.pass(HOUR).await;
+    assert_eq!(it.poll().await.unwrap()["overdue"], 1);
+    assert_eq!(told_by_alerts(&it).await, [(true, vec![people[7].clone()])]);
+    let item = tracked(&it, &run).await;
+    assert!(item.contains_key("overdue_at") && !item.contains_key("due"));
+}

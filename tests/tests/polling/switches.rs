@@ -1,0 +1,125 @@
+//! Every answer that Rightfoot's documents leave open, switched between the plausible ones: the end is the same.
+
+use std::collections::BTreeSet;
+
+use futures::stream::{self, StreamExt};
+use local::rightfoot::BeforeCompletion as Before;
+use local::rightfoot::{Lose, NoneFailed, TokenParam};
+use tests::SUBJECT;
+use tests::rightfoot::{MINUTE, RightfootWorld, daily};
+
+use super::{HOUR, completed, people, refs, submitted, whom};
+
+const BEFORE: [Before; 5] =
+    [Before::FewerRows, Before::EmptyList, Before::Accepted202, Before::NotFound404, Before::TooEarly425];
+const TOKENS: [TokenParam; 4] = [TokenParam::New, TokenParam::Old, TokenParam::Both, TokenParam::Ignored];
+const NONE_FAILED: [NoneFailed; 3] = [NoneFailed::Absent, NoneFailed::Null, NoneFailed::EmptyList];
+const LOSE: [Lose; 3] = [Lose::None, Lose::All, Lose::Share(50)];
+/// How many plausible answers there are to each question.
+const PLAUSIBLE: [usize; 7] = [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2];
+
+/// Which of the plausible answers is given to each question.
+type Switches = [usize; PLAUSIBLE.len()];
+
+/// All combinations of the first three, and any two answers to any two questions at least once.
+fn combinations() -> Vec<Switches> {
+    let mut all = Vec::new();
+    for before in 0..BEFORE.len() {
+        for token in 0..TOKENS.len() {
+            for lose in 0..LOSE.len() {
+                let number = before * TOKENS.len() + token;
+                let none_failed = (number + lose) % NONE_FAILED.len();
+                all.push([
+                    before,
+                    token,
+                    lose,
+                    none_failed,
+                    (before + token / 2 + lose) % 2,
+                    (before + token + lose / 2) % 2,
+                    (before / 2 + token + lose) % 2,
+                ]);
+            }
+        }
+    }
+    all
+}
+
+async fn world(switches: Switches) -> RightfootWorld {
+    let [before, token, lose, none_failed, alerts_first, run_ends, on_demand] = switches;
+    RightfootWorld::with(|rightfoot| {
+        rightfoot.schedule_day = HOUR;
+        rightfoot.before_completion = BEFORE[before];
+        rightfoot.token_param = TOKENS[token];
+        rightfoot.lose_webhooks = LOSE[lose];
+        rightfoot.none_failed = NONE_FAILED[none_failed];
+        rightfoot.alerts_before_completion = alerts_first == 1;
+        rightfoot.last_run_at_is_completion = run_ends == 1;
+        rightfoot.history_includes_on_demand = on_demand == 1;
+    })
+    .await
+}
+
+/// A batch and two runs of a schedule, of the same people, until all is known about them.
+async fn ends_the_same(switches: Switches) {
+    let it = world(switches).await;
+    // With no name for the page token there is no second page.
+    let people = people(if TOKENS[switches[1]] == TokenParam::Ignored { 100 } else { 101 });
+    submitted(&it, "payroll-1", &refs(&people)).await;
+    let mut request = daily(SUBJECT, &refs(&people));
+    request["authorizers"][0]["threshold_amount"] = (-200).into();
+    request["authorizers"][1]["threshold_amount"] = 5_000.into();
+    it.ask(request).await;
+    let end = it.world.now().plus(MINUTE * 170);
+    while it.world.now() < end {
+        it.pass(MINUTE * 10).await;
+        let run = it.poll().await.unwrap();
+        assert_eq!(
+            (run["overdue"].as_u64(), run["schedule_alarms"].as_u64()),
+            (Some(0), Some(0)),
+            "{switches:?}"
+        );
+        it.world.relay().await.unwrap().unwrap();
+    }
+
+    let (mut completions, mut alerts) = (Vec::new(), Vec::new());
+    for message in it.world.drain().await {
+        let batch = message.id.split('/').nth(2).unwrap().to_owned();
+        if message.id.contains("/alert/") {
+            alerts.extend(whom(&message).into_iter().map(|person| (batch.clone(), person)));
+        } else {
+            completions.push(message.id);
+        }
+    }
+    completions.sort();
+    let mut batches: Vec<_> = it.rightfoot.batches().iter().map(|batch| completed(&batch.batch_id)).collect();
+    batches.sort();
+    assert_eq!((batches.len(), completions), (3, batches), "P5: {switches:?}");
+    alerts.sort();
+    let owed = it.rightfoot.due_alerts();
+    assert!(owed.len() > 100, "both runs owe many: {}", owed.len());
+    assert_eq!(alerts, Vec::from_iter(owed), "P5: {switches:?}");
+    let due: Vec<_> = it.world.polls_due().await.into_iter().map(|(pk, _)| pk).collect();
+    assert_eq!(
+        due,
+        [format!("rightfoot#schedule#{}", it.rightfoot.schedules()[0].schedule_id)],
+        "{switches:?}"
+    );
+    assert_eq!(it.world.due().await.len(), 1, "{switches:?}");
+    assert_eq!(it.world.quarantined().await, [], "{switches:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_whatever_rightfoots_documents_leave_open_the_end_is_the_same() {
+    let all = combinations();
+    for one in 0..PLAUSIBLE.len() {
+        for other in 0..one {
+            let met: BTreeSet<_> = all.iter().map(|switches| (switches[one], switches[other])).collect();
+            assert_eq!(met.len(), PLAUSIBLE[one] * PLAUSIBLE[other], "questions {other} and {one}");
+        }
+    }
+    let played = stream::iter(all).map(|switches| tokio::spawn(ends_the_same(switches)));
+    let played: Vec<_> = played.buffer_unordered(4).collect().await;
+    assert_eq!(played.len(), 60);
+    let wrong: Vec<_> = played.into_iter().filter_map(Result::err).map(|panic| panic.to_string()).collect();
+    assert!(wrong.is_empty(), "{} of 60:\n{}", wrong.len(), wrong.join("\n"));
+}
