@@ -14,17 +14,6 @@ use inbox_core::event::payload_hash;
 use local::wire::{Call, Fate, Fault};
 use tests::{Heard, World, completion, extract, noise};
 
-const FAULTS: [Fault; 8] = [
-    Fault::Throttled,
-    Fault::ServerError,
-    Fault::ResetBefore,
-    Fault::TimeoutAfter,
-    Fault::AccessDenied,
-    Fault::MalformedAnswer,
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-];
-
 /// Statuses after which Fynapse gives a delivery up for good.
 const KILLS: [u16; 7] = [400, 401, 402, 405, 406, 410, 413];
 
@@ -268,7 +257,7 @@ async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
             let calls = calls_of(sender, scene).await;
             assert!(!calls.is_empty());
             for call in calls {
-                for fault in FAULTS {
+                for fault in Fault::OF_ANY_CALL {
                     for lasts in [Lasts::Once, Lasts::On] {
                         cells.push(Cell { sender, scene, call: call.clone(), fault, lasts });
                     }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use local::lambda::FUNCTIONS;
+use local::lambda::{FUNCTIONS, aws_endpoint};
 use local::system;
 use local::wire::Fault;
 use reqwest::{Client, Response};
@@ -39,7 +39,7 @@ impl Endpoint {
     async fn of(world: &World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = system::serve(listener, world.system.aws_endpoint(url.clone()));
+        let serving = system::serve(listener, aws_endpoint(&world.system, url.clone()));
         Self { url, http: Client::builder().no_proxy().build().unwrap(), serving }
     }
 

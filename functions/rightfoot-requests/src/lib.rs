@@ -83,33 +83,41 @@ impl Requests {
     /// Does what is asked, and answers what came of it.
     pub async fn handle(&self, request: &RawValue) -> Result<Value, Refusal> {
         metrics::counter!("requested").increment(1);
+        let request = read(request);
         // On the heap: with the SDK's calls inside it is too large to be moved about.
-        let done = Box::pin(self.act(request)).await;
+        let done = match &request {
+            Ok(request) => Box::pin(self.act(request)).await,
+            Err(invalid) => Err(invalid.clone().into()),
+        };
+        let request = request.as_ref().ok();
+        let action = request.map(Request::action);
+        let subject = request.and_then(Request::subject).map(Subject::as_str);
         match &done {
-            Ok((action, answer)) => {
+            Ok(answer) => {
                 let id = |name| answer.get(name).and_then(Value::as_str);
                 let (batch_id, schedule_id) = (id("batch_id"), id("schedule_id"));
-                tracing::info!(target: "requests", action, outcome = "done", batch_id, schedule_id);
+                tracing::info!(target: "requests", action, subject, outcome = "done", batch_id, schedule_id);
             }
             Err(refusal) => {
-                metrics::counter!("request_failed", "reason" => refusal.name()).increment(1);
-                tracing::warn!(target: "requests", outcome = refusal.name(), detail = refusal.detail());
+                let (outcome, detail) = (refusal.name(), refusal.detail());
+                metrics::counter!("request_failed", "reason" => outcome).increment(1);
+                tracing::warn!(target: "requests", action, subject, outcome, detail);
             }
         }
-        done.map(|(_, answer)| answer)
+        done
     }
 
-    async fn act(&self, request: &RawValue) -> Result<(&'static str, Value), Refusal> {
-        Ok(match read(request)? {
-            Request::SubmitBatch(batch) => ("submit_batch", self.submit_batch(&batch).await?),
-            Request::CreateSchedule(schedule) => ("create_schedule", self.create_schedule(&schedule).await?),
-            Request::TrackBatch(track) => ("track_batch", self.track_batch(&track).await?),
-            Request::TrackSchedule(track) => ("track_schedule", self.track_schedule(&track).await?),
+    async fn act(&self, request: &Request) -> Result<Value, Refusal> {
+        match request {
+            Request::SubmitBatch(batch) => self.submit_batch(batch).await,
+            Request::CreateSchedule(schedule) => self.create_schedule(schedule).await,
+            Request::TrackBatch(track) => self.track_batch(track).await,
+            Request::TrackSchedule(track) => self.track_schedule(track).await,
             Request::WebhookUrl { subject } => {
-                let url = self.webhook_url(&subject, &*self.keys().await?)?;
-                ("webhook_url", json!({"subject": subject.as_str(), "webhook_url": url}))
+                let webhook_url = self.webhook_url(subject, &*self.keys().await?)?;
+                Ok(json!({"subject": subject.as_str(), "webhook_url": webhook_url}))
             }
-        })
+        }
     }
 
     async fn keys(&self) -> Result<std::sync::Arc<Keys>, Refusal> {

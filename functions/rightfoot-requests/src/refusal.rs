@@ -3,6 +3,7 @@
 use lambda_runtime::Diagnostic;
 
 use inbox_aws::Fault;
+use inbox_core::event::Id;
 use inbox_core::requests::InvalidRequest;
 use inbox_core::requests::submission::Kind;
 use inbox_rightfoot::ApiError;
@@ -65,6 +66,18 @@ pub enum Refusal {
          with its id and this submission_id; if not, choose another name under a new submission_id"
     )]
     NameTaken,
+    /// Rightfoot made a schedule, and it could not be written down.
+    #[error(
+        "Rightfoot made the schedule {}, and it may not be watched yet ({fault}): call track_schedule with that id and this \
+         submission_id",
+        .schedule_id.as_str()
+    )]
+    NotWritten {
+        /// The schedule.
+        schedule_id: Id,
+        /// The call that failed.
+        fault: Fault,
+    },
     /// There is no pending submission of this name.
     #[error("submission_id: there is no submission of this name")]
     NoSuchSubmission,
@@ -92,6 +105,7 @@ impl Refusal {
             Self::NotDone(_) => "RightfootUnavailable",
             Self::Refused { .. } => "RightfootRefused",
             Self::NameTaken => "ScheduleNameTaken",
+            Self::NotWritten { .. } => "ScheduleNotWatched",
             Self::NoSuchSubmission => "NoSuchSubmission",
             Self::TrackedOtherwise(_) => "TrackedOtherwise",
             Self::NoUrlKey => "UrlKeyUnavailable",
@@ -108,6 +122,7 @@ impl Refusal {
             }
             Self::Refused { status, .. } => Some(status.to_string()),
             Self::TrackedOtherwise(what) => Some((*what).to_owned()),
+            Self::NotWritten { schedule_id, fault } => Some(format!("{}: {fault}", schedule_id.as_str())),
             Self::Aws(fault) => Some(fault.to_string()),
             Self::OtherSubmission(_)
             | Self::KeyGone

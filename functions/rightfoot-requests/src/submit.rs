@@ -32,19 +32,19 @@ use crate::{Refusal, Requests};
 const ATTEMPTS: usize = 4;
 
 /// How a submission goes on.
-enum Course {
+enum Next {
     /// It has to be posted, with this URL.
     Post { submission: Box<Submission>, webhook_url: String },
-    /// It was done before.
-    Done(Value),
+    /// It was done before, and this was answered.
+    Answer(Value),
 }
 
 impl Requests {
     pub(crate) async fn submit_batch(&self, batch: &SubmitBatch) -> Result<Value, Refusal> {
         let id = &batch.submission_id;
         let (submission, webhook_url) = match self.begin(id, Kind::Batch, &batch.body("")).await? {
-            Course::Done(answer) => return Ok(answer),
-            Course::Post { submission, webhook_url } => (submission, webhook_url),
+            Next::Answer(answer) => return Ok(answer),
+            Next::Post { submission, webhook_url } => (submission, webhook_url),
         };
         let (words, body) = (Words::about(&batch.authorizers, &webhook_url), batch.body(&webhook_url));
         let posted = self
@@ -81,8 +81,8 @@ impl Requests {
     pub(crate) async fn create_schedule(&self, schedule: &CreateSchedule) -> Result<Value, Refusal> {
         let id = &schedule.submission_id;
         let (submission, webhook_url) = match self.begin(id, Kind::Schedule, &schedule.body("")).await? {
-            Course::Done(answer) => return Ok(answer),
-            Course::Post { submission, webhook_url } => (submission, webhook_url),
+            Next::Answer(answer) => return Ok(answer),
+            Next::Post { submission, webhook_url } => (submission, webhook_url),
         };
         // After another attempt, or beside one, no refusal tells what became of that.
         let is_only_attempt = submission.attempts == 1;
@@ -116,12 +116,15 @@ impl Requests {
         let next = created.next_run_at.filter(|next| *next > now).unwrap_or(now);
         let answer = schedule_answer(&created, &watched);
         let made = Made::Schedule(&watched, &schedule.thresholds);
-        let stands = self.inbox.conclude(id, made, &answer, next.plus(self.cadence.first), now).await?;
+        let concluded = self.inbox.conclude(id, made, &answer, next.plus(self.cadence.first), now).await;
+        // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
+        let stands =
+            concluded.map_err(|fault| Refusal::NotWritten { schedule_id: created.schedule_id, fault })?;
         Ok(self.inbox.answer_of(&stands).await?)
     }
 
     /// Writes the submission, or finds the one that stands: with the URL that it was sent with.
-    async fn begin(&self, id: &Subject, kind: Kind, request: &[u8]) -> Result<Course, Refusal> {
+    async fn begin(&self, id: &Subject, kind: Kind, request: &[u8]) -> Result<Next, Refusal> {
         let keys = self.keys().await?;
         let now = self.clock.now();
         let new = NewSubmission {
@@ -134,11 +137,11 @@ impl Requests {
         for _ in 0..ATTEMPTS {
             match self.inbox.begin(&new, now).await? {
                 Begun::New(submission) => {
-                    return Ok(Course::Post { submission: submission.into(), webhook_url: new.webhook_url });
+                    return Ok(Next::Post { submission: submission.into(), webhook_url: new.webhook_url });
                 }
                 Begun::Standing(submission) => {
-                    if let Some(course) = self.repeat(submission, kind, request, &keys, now).await? {
-                        return Ok(course);
+                    if let Some(next) = self.repeat(submission, kind, request, &keys, now).await? {
+                        return Ok(next);
                     }
                 }
             }
@@ -154,7 +157,7 @@ impl Requests {
         request: &[u8],
         keys: &Arc<Keys>,
         now: UnixMillis,
-    ) -> Result<Option<Course>, Refusal> {
+    ) -> Result<Option<Next>, Refusal> {
         if submission.kind != kind {
             return Err(Refusal::OtherSubmission(submission.kind));
         }
@@ -164,12 +167,12 @@ impl Requests {
             Same::CannotTell => return Err(Refusal::KeyGone),
         }
         if submission.is_concluded {
-            return Ok(Some(Course::Done(self.inbox.answer_of(&submission).await?)));
+            return Ok(Some(Next::Answer(self.inbox.answer_of(&submission).await?)));
         }
         match submission.webhook_url.clone() {
             Some(webhook_url) if is_repeatable(submission.written_at, now) => {
                 let ours = self.inbox.set_out_again(submission).await?;
-                Ok(ours.map(|submission| Course::Post { submission: submission.into(), webhook_url }))
+                Ok(ours.map(|submission| Next::Post { submission: submission.into(), webhook_url }))
             }
             Some(_) | None => Err(Refusal::TooLate {
                 action: match kind {

@@ -23,12 +23,13 @@ const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
 /// What an invocation came to: what the function answered, or how it failed.
 type Invoked = Result<Value, Diagnostic>;
 
-/// The route of `Invoke`.
-pub fn routes(system: System) -> Router {
-    Router::new()
+/// What any AWS client can call: the engines, and `Invoke`. `base_url` is its own address.
+pub fn aws_endpoint(system: &System, base_url: String) -> Router {
+    let invoke = Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
         .layer(DefaultBodyLimit::max(PAYLOAD_MAX_BYTES))
-        .with_state(system)
+        .with_state(system.clone());
+    invoke.merge(system.wire.engine().endpoint(base_url))
 }
 
 async fn invoke(

@@ -14,6 +14,7 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::poll::Cadence;
 use tokio::net::TcpListener;
 
+use crate::lambda::aws_endpoint;
 use crate::rightfoot::{Lose, Simulator};
 use crate::system::{
     self, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY, System, TABLE, rightfoot_at,
@@ -105,7 +106,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let again = system.make_undone_due_again().await?;
     let mut serving = vec![
         system::serve(http, system.routes()),
-        system::serve(aws, system.aws_endpoint(aws_url.clone())),
+        system::serve(aws, aws_endpoint(&system, aws_url.clone())),
         system.run_relay_every(RUN_PAUSE),
         system.run_poller_every(RUN_PAUSE),
     ];

@@ -32,7 +32,6 @@ use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
 use crate::gateway::{self, Functions};
-use crate::lambda;
 use crate::wire::Wire;
 
 /// The table's name.
@@ -255,12 +254,6 @@ impl System {
     /// The webhook routes.
     pub fn routes(&self) -> Router {
         gateway::routes(self.functions.clone())
-    }
-
-    /// What any AWS client can call: the engines, and Lambda's own `Invoke` for every function. `base_url` is its own
-    /// address.
-    pub fn aws_endpoint(&self, base_url: String) -> Router {
-        lambda::routes(self.clone()).merge(self.wire.engine().endpoint(base_url))
     }
 
     /// Runs the relay again and again, with this pause between two runs, until the handle is aborted.

@@ -64,6 +64,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What any call can meet.
+    pub const OF_ANY_CALL: [Self; 8] = [
+        Self::Throttled,
+        Self::ServerError,
+        Self::ResetBefore,
+        Self::TimeoutAfter,
+        Self::AccessDenied,
+        Self::MalformedAnswer,
+        Self::CrashBefore,
+        Self::CrashAfter,
+    ];
+
     /// Whether, after this fault, the caller cannot know if the call was applied.
     pub const fn leaves_outcome_unknown(self) -> bool {
         match self {

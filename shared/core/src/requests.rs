@@ -74,6 +74,30 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Its `action`.
+    pub const fn action(&self) -> &'static str {
+        match self {
+            Self::SubmitBatch(_) => "submit_batch",
+            Self::CreateSchedule(_) => "create_schedule",
+            Self::TrackBatch(_) => "track_batch",
+            Self::TrackSchedule(_) => "track_schedule",
+            Self::WebhookUrl { .. } => "webhook_url",
+        }
+    }
+
+    /// The subject of the URL that its webhooks come by, if there is one: a submission's is its name.
+    pub const fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::SubmitBatch(batch) => Some(&batch.submission_id),
+            Self::CreateSchedule(schedule) => Some(&schedule.submission_id),
+            Self::TrackBatch(track) => track.binding.subject(),
+            Self::TrackSchedule(track) => track.binding.subject(),
+            Self::WebhookUrl { subject } => Some(subject),
+        }
+    }
+}
+
 /// `submit_batch`
 #[derive(Debug)]
 pub struct SubmitBatch {

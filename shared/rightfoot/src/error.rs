@@ -43,8 +43,8 @@ pub enum ApiError {
         /// Whom the refusal is about, if it says so.
         failed: Vec<FailedAuthorizer>,
     },
-    /// 409 of a `POST`: a schedule of this name is there.
-    #[error("Rightfoot has one of this name")]
+    /// 409 of a `POST`: a schedule of this name is there. Of a batch it is not documented.
+    #[error("Rightfoot answers that it is there already")]
     Conflict,
     /// An answer that is not of the documented form, or too large.
     #[error("Rightfoot's answer is broken: {0}")]
@@ -84,16 +84,15 @@ impl ApiError {
     pub const fn outcome_unknown(&self) -> bool {
         match self {
             Self::Unavailable(Why::NotConnected) => false,
-            Self::Unavailable(Why::ConnectionLost | Why::TimedOut | Why::ServerError) | Self::Broken(_) => {
-                true
-            }
+            Self::Unavailable(Why::ConnectionLost | Why::TimedOut | Why::ServerError)
+            | Self::Conflict
+            | Self::Broken(_) => true,
             Self::NoKey
             | Self::Unauthorized
             | Self::Forbidden
             | Self::NotReady
             | Self::RateLimited { .. }
-            | Self::Refused { .. }
-            | Self::Conflict => false,
+            | Self::Refused { .. } => false,
         }
     }
 }
@@ -140,10 +139,10 @@ mod tests {
             (ApiError::NotReady, "not_ready"),
             (ApiError::RateLimited { retry_after: None }, "rate_limited"),
             (ApiError::Refused { status: 400, failed: vec![] }, "refused"),
-            (ApiError::Conflict, "conflict"),
             (ApiError::Unavailable(Why::NotConnected), "unavailable"),
         ];
         let unknown = [
+            (ApiError::Conflict, "conflict"),
             (ApiError::Unavailable(Why::ConnectionLost), "unavailable"),
             (ApiError::Unavailable(Why::TimedOut), "unavailable"),
             (ApiError::Unavailable(Why::ServerError), "unavailable"),

@@ -14,17 +14,6 @@ use tests::{Item, SUBJECT, text};
 
 use super::{HOUR, alerted, balances, completed, submitted};
 
-const FAULTS: [Fault; 8] = [
-    Fault::Throttled,
-    Fault::ServerError,
-    Fault::ResetBefore,
-    Fault::TimeoutAfter,
-    Fault::AccessDenied,
-    Fault::MalformedAnswer,
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-];
-
 /// What the run finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scene {
@@ -184,7 +173,7 @@ async fn p2_p3_p5_p9_hold_in_every_cell() {
         let calls = calls_of(scene).await;
         assert_eq!(calls.len(), expected, "{scene:?}: {calls:?}");
         for call in calls {
-            for fault in FAULTS {
+            for fault in Fault::OF_ANY_CALL {
                 cells.extend([Lasts::Once, Lasts::On].map(|lasts| Cell {
                     scene,
                     call: call.clone(),

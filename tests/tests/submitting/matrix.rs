@@ -17,16 +17,6 @@ use crate::{
     url_in, word,
 };
 
-const FAULTS: [Fault; 8] = [
-    Fault::Throttled,
-    Fault::ServerError,
-    Fault::ResetBefore,
-    Fault::TimeoutAfter,
-    Fault::AccessDenied,
-    Fault::MalformedAnswer,
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-];
 /// Authorizers of the large scene that Rightfoot refuses.
 const REFUSED: usize = 100;
 
@@ -125,6 +115,7 @@ impl Cell {
             _ if is_passing && self.lasts == Lasts::Once => "done",
             ("GetSecretValue", 0) => "UrlKeyUnavailable",
             ("GetSecretValue", _) => "RightfootUnauthorized",
+            _ if self.scene == Scene::Schedule && self.call.index > self.key => "ScheduleNotWatched",
             _ => "AwsCallFailed",
         }
     }
@@ -270,7 +261,7 @@ async fn cells_of(scene: Scene) -> Vec<Cell> {
     let last = |operation: &str| calls.iter().rposition(|call| call.operation == operation).unwrap();
     let (key, transaction) = (last("GetSecretValue"), last("TransactWriteItems"));
     let mut cells = Vec::new();
-    for (call, fault) in calls.iter().flat_map(|call| FAULTS.map(|fault| (call, fault))) {
+    for (call, fault) in calls.iter().flat_map(|call| Fault::OF_ANY_CALL.map(|fault| (call, fault))) {
         // A crash is once, with and without a rotation; of other faults, the lasting ones have it.
         let lasts = if is_crash(fault) { Lasts::Once } else { Lasts::On };
         for (lasts, rotated) in [(Lasts::Once, false), (lasts, true)] {

@@ -82,7 +82,7 @@ async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
         (Canned::DropAfterApplying, "OutcomeUnknown", 3, &PENDING, "done"),
         (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "done"),
         // Nobody documents what that would mean of a batch.
-        (Canned::Status(409), "RightfootUnavailable", 1, &PENDING, "done"),
+        (Canned::Status(409), "OutcomeUnknown", 1, &PENDING, "done"),
     ];
     let lines = PLAIN.into_iter().chain(again).map(|line| {
         tokio::spawn(async move {

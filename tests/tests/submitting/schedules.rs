@@ -175,6 +175,26 @@ async fn a_schedule_whose_answer_was_lost_is_told_by_its_name_and_ended_by_hand(
     assert_eq!(heard.body, r#"{"status":"received"}"#);
 }
 
+#[tokio::test]
+async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller() {
+    let it = RightfootWorld::new().await;
+    let failing = it.world.another();
+    failing.system.wire.plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
+    let refused = refusal(failing.ask(request()).await);
+    let id = it.rightfoot.schedules()[0].schedule_id.clone();
+    assert_eq!(refused.name(), "ScheduleNotWatched");
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "Rightfoot made the schedule {id}, and it may not be watched yet (dynamodb:TransactWriteItems: \
+             AccessDeniedException): call track_schedule with that id and this submission_id"
+        )
+    );
+    assert_eq!(it.ask(track(&id)).await["status"], "tracked");
+    assert_eq!(it.ask(request()).await["schedule_id"], id.as_str());
+    assert_eq!(posts(&it), 1);
+}
+
 /// Its start has passed meanwhile, say: that says nothing of the first attempt.
 #[tokio::test]
 async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::OnceLock;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::value::RawValue;
 
 use super::InvalidRequest;
@@ -15,8 +16,8 @@ use crate::rightfoot::Amount;
 #[derive(Clone)]
 pub struct Authorizers {
     rows: Vec<Row>,
-    /// What is said about any of them.
-    values: OnceLock<Vec<String>>,
+    /// Finds what is said about any of them.
+    said: OnceLock<Option<AhoCorasick>>,
 }
 
 #[derive(Clone)]
@@ -44,7 +45,7 @@ impl Authorizers {
             }
             read.push(Row { id, json: canonical(&path, row)? });
         }
-        Ok(Self { rows: read, values: OnceLock::new() })
+        Ok(Self { rows: read, said: OnceLock::new() })
     }
 
     /// How many there are.
@@ -90,18 +91,17 @@ impl Authorizers {
     /// Rightfoot's own words about somebody, or about nobody knows whom, less all that the request says about them
     /// (P8): they are kept and answered, and nobody promises that they quote nothing.
     pub fn redact(&self, about: Option<&Id>, words: &str) -> String {
-        let values = match about {
-            Some(id) => &values_of(self.rows.iter().filter(|row| row.id == *id)),
-            None => self.values.get_or_init(|| values_of(self.rows.iter())),
+        let said = match about {
+            Some(id) => &said_of(self.rows.iter().filter(|row| row.id == *id)),
+            None => self.said.get_or_init(|| said_of(self.rows.iter())),
         };
-        let mut kept: String = words.chars().take(WORDS_MAX_CHARS).collect();
-        for value in values.iter().filter(|value| words.contains(value.as_str())) {
-            kept = kept.replace(value, REDACTED);
-        }
-        if words.chars().nth(WORDS_MAX_CHARS).is_some() {
-            take_off_beginning(&mut kept, values);
-        }
-        without_numbers(&kept)
+        let Some(said) = said else { return REDACTED.to_owned() };
+        let mut kept = String::with_capacity(words.len());
+        said.replace_all_with(words, &mut kept, |_, _, kept| {
+            kept.push_str(REDACTED);
+            true
+        });
+        without_numbers(&kept).chars().take(WORDS_MAX_CHARS).collect()
     }
 }
 
@@ -113,8 +113,9 @@ const VALUE_MIN_BYTES: usize = 3;
 /// Shorter numbers, as a row's, tell nothing.
 const DIGITS_MAX: usize = 3;
 
-/// What these rows say, less the ids; the longest first, because a part of it may be a value of its own.
-fn values_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
+/// Finds what these rows say, less their ids, and every word of it, in whatever case and form it is quoted. `None` if
+/// it is too much to be found.
+fn said_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<AhoCorasick> {
     let (mut values, mut ids) = (BTreeSet::new(), Vec::new());
     for row in rows {
         ids.push(row.id.as_str());
@@ -125,35 +126,24 @@ fn values_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
     for id in ids {
         values.remove(id);
     }
-    let mut values: Vec<_> = values.into_iter().collect();
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values
-}
-
-/// Takes off the beginning of a value at the end of words that were cut.
-fn take_off_beginning(words: &mut String, values: &[String]) {
-    let longest = |value: &String| {
-        let mut ends = value.char_indices().map(|(end, _)| end).filter(|end| *end >= VALUE_MIN_BYTES).rev();
-        ends.find(|end| value.get(..*end).is_some_and(|begun| words.ends_with(begun)))
-    };
-    if let Some(begun) = values.iter().filter_map(longest).max() {
-        words.truncate(words.len().saturating_sub(begun));
-        words.push_str(REDACTED);
-    }
+    // The numbers among them are looked for by themselves.
+    let words = values.iter().flat_map(|value| value.split(|c: char| !c.is_alphabetic()));
+    let patterns =
+        values.iter().map(String::as_str).chain(words).filter(|text| text.len() >= VALUE_MIN_BYTES);
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(patterns)
+        .ok()
 }
 
 fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     match value {
-        serde_json::Value::String(text) if text.len() >= VALUE_MIN_BYTES => drop(into.insert(text.clone())),
-        serde_json::Value::Number(number) if number.to_string().len() >= VALUE_MIN_BYTES => {
-            into.insert(number.to_string());
-        }
+        serde_json::Value::String(text) => drop(into.insert(text.clone())),
+        serde_json::Value::Number(number) => drop(into.insert(number.to_string())),
         serde_json::Value::Array(items) => items.iter().for_each(|item| collect_values(item, into)),
         serde_json::Value::Object(fields) => fields.values().for_each(|item| collect_values(item, into)),
-        serde_json::Value::String(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::Null
-        | serde_json::Value::Bool(_) => {}
+        serde_json::Value::Null | serde_json::Value::Bool(_) => {}
     }
 }
 
@@ -195,11 +185,11 @@ mod tests {
     #[test]
     fn p8_what_rightfoot_says_of_somebody_is_kept_without_their_data() {
         let raw = RawValue::from_string(
-            r#"[{"authorizer_unique_id":"jane-1","first_name":"Jane","ssn":"078-05-1120","address":{"city":"Springfield","state":"CA"},"account_number":"12345678901"}]"#.to_owned(),
+            r#"[{"authorizer_unique_id":"cust-1","first_name":"Jane","ssn":"078-05-1120","address":{"street":"7 Elm \"Old\" Street","city":"Springfield","state":"CA"},"account_number":"12345678901"}]"#.to_owned(),
         )
         .unwrap();
         let authorizers = Authorizers::read(&raw).unwrap();
-        let jane = Id::new("jane-1").unwrap();
+        let jane = Id::new("cust-1").unwrap();
         for (said, kept) in [
             ("Invalid SSN 078-05-1120.", "Invalid SSN …."),
             (
@@ -207,13 +197,15 @@ mod tests {
                 "ssn … does not belong to … of …, CA",
             ),
             ("row 12: account 1234 5678 901 unknown", "row 12: account … unknown"),
-            ("jane-1: routing_number is missing", "jane-1: routing_number is missing"),
+            ("JANE OF SPRINGFIELD", "… OF …"),
+            (r#"of "7 Elm \"Old\" Street\nSpringfield""#, r#"of "7 … \"…\" …\n…""#),
+            ("cust-1: routing_number is missing", "cust-1: routing_number is missing"),
         ] {
             assert_eq!(authorizers.redact(Some(&jane), said), kept);
         }
         assert_eq!(authorizers.redact(None, "4111-1111-1111-1111 is no card"), "… is no card");
         assert_eq!(authorizers.redact(None, "row 1: Jane of Springfield"), "row 1: … of …");
-        let cut_in_her_town = format!("{}Springf{}", "x".repeat(293), "ield".repeat(9));
+        let cut_in_her_town = format!("{}Springfield", "x".repeat(293));
         assert_eq!(authorizers.redact(Some(&jane), &cut_in_her_town), format!("{}…", "x".repeat(293)));
         assert_eq!(authorizers.redact(None, &"x".repeat(1_000)).len(), 300);
         assert_eq!(format!("{authorizers:?}"), "Authorizers(1)");
