@@ -38,7 +38,7 @@ const NEW_URL_KEY: &str = "demo-new-url-key";
 /// Pause between two runs of the relay, and of the poller, in the demo's time.
 const RUN_PAUSE: Duration = Duration::from_secs(60);
 /// Bound of every wait, in real time.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(90);
+const WAIT_MAX: Duration = Duration::from_secs(90);
 /// Pause between two looks, in real time.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -161,8 +161,9 @@ impl Stage {
     /// Has this submitted from now on, all at once.
     pub(super) fn submit(&mut self, submissions: Vec<Submission>) {
         self.progress.expect(submissions.len());
+        let by = tokio::time::Instant::now() + WAIT_MAX;
         for submission in submissions {
-            self.submitting.spawn(insist(self.system.clone(), self.pace.clone(), submission));
+            self.submitting.spawn(insist(self.system.clone(), self.pace.clone(), submission, by));
         }
     }
 

@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::stage::WAIT_MAX;
 use crate::senders::Pace;
 use crate::system::System;
 use crate::wire::mortal;
@@ -151,10 +150,9 @@ impl Submission {
     }
 }
 
-/// Submits again and again, the very same request, until it is answered, and once more after that. A process that
-/// died is followed by a new one, which loads its secrets anew.
-pub(super) async fn insist(system: System, pace: Pace, submission: Submission) -> Submitted {
-    let by = Instant::now() + WAIT_MAX;
+/// Submits again and again, the very same request, until it is answered, and once more after that; or until its time
+/// is up. A process that died is followed by a new one, which loads its secrets anew.
+pub(super) async fn insist(system: System, pace: Pace, submission: Submission, by: Instant) -> Submitted {
     let Submission { submission_id, request } = submission;
     let mut submitted = Submitted { submission_id, heard: Vec::new() };
     let mut requests = system.requests.clone();

@@ -32,7 +32,7 @@ pub enum Claim {
 }
 
 impl Inbox {
-    /// Reads records strongly: the index may lag. At most [`DUE_PAGE`] at a time.
+    /// Reads records strongly: the index may lag. At most [`inbox_core::limits::DUE_PAGE`] at a time.
     pub async fn read(&self, waiting: &[Waiting]) -> Result<Found, Fault> {
         let mut found = Found::default();
         let mut wanted: Vec<_> = waiting.iter().map(|item| item::key(&item.pk, &item.sk)).collect();
