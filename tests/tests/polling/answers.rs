@@ -257,6 +257,21 @@ async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
 }
 
 #[tokio::test]
+async fn p9_a_limited_rate_without_a_pause_stops_the_run_and_the_next_one_goes_on() {
+    let (it, batches) = twenty().await;
+    script(&it, "/v1/balances", Canned::Status(429));
+    it.pass(MINUTE * 10).await;
+    let run = it.poll().await.unwrap();
+    let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
+    assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.pass(MINUTE).await;
+    assert_eq!(it.poll().await.unwrap()["found"].as_u64(), Some(left));
+    it.live_by(MINUTE * 4, MINUTE * 4).await;
+    all_found(&it, &batches).await;
+}
+
+#[tokio::test]
 async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_due() {
     let patient = |client: &mut Config| client.request_timeout = HOUR;
     let it =

@@ -335,6 +335,23 @@ async fn a_run_that_no_history_ever_shows_alarms_after_a_day() {
     assert_eq!(schedule_due_in_minute(&it).await, Some(96 * 60), "it is looked for no longer");
 }
 
+/// That none is to be seen is an answer: the run will not be found by asking again and again.
+#[tokio::test]
+async fn a_run_of_which_no_probe_can_be_seen_alarms_after_a_day() {
+    for status in [403, 404] {
+        let counters = Counters::default();
+        let _counting = metrics::set_default_local_recorder(&counters);
+        let it = silent(|rightfoot| rightfoot.schedule_day = HOUR * 48).await;
+        it.ask(daily(SUBJECT, &["a", "b"])).await;
+        let path_contains = "/history".to_owned();
+        let unseen = Scripted { path_contains, answer: Canned::Status(status), times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![unseen]);
+        it.pass(HOUR * 48).await;
+        assert_eq!(alarms(&it, MINUTE * 30, HOUR * 24).await, 1, "{status}");
+        assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn p5_one_probe_that_can_be_seen_is_enough() {
     for (unseen, answer) in [("a", 403), ("a", 404), ("a", 500), ("b", 500)] {
