@@ -297,6 +297,38 @@ async fn of_two_callers_at_once_with_other_people_one_is_refused_in_every_order(
     }
 }
 
+/// Two operators tell what became of a submission, and not the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_of_two_batches_that_a_submission_is_told_to_have_made_one_stands_in_every_order() {
+    let all = orders([4, 4]);
+    assert_eq!(all.len(), 70);
+    every(all, |it, nth, order| async move {
+        let name = format!("s-{nth}");
+        let dying = it.world.another();
+        dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+        assert_eq!(dying.ask(submission(&name, &["a"])).await, None);
+        let told = |which: &str| {
+            let batch_id = format!("b-{nth:02}-{which}");
+            json!({"action": "track_batch", "batch_id": batch_id, "expected": 1, "submission_id": name})
+                .to_string()
+        };
+        let mut both = [Process::start(&it, told("x")).await, Process::start(&it, told("y")).await];
+        for process in &order {
+            both[*process].step().await;
+        }
+        let [one, other] = both;
+        let mut words = [word(&one.finish().await), word(&other.finish().await)];
+        words.sort_unstable();
+        assert_eq!(words, ["TrackedOtherwise", "done"], "{order:?}");
+        let made = submitted(&it.world, &name).await.unwrap()["batch_id"].as_s().unwrap().clone();
+        let tracked = tracked(&it.world).await;
+        assert_eq!(tracked.len(), nth + 1, "{order:?}");
+        assert_eq!(text(&tracked[nth], "pk"), format!("rightfoot#batch#{made}"), "{order:?}");
+        it
+    })
+    .await;
+}
+
 /// A batch that Rightfoot refuses: of nobody the social security number is known.
 fn refused_batch() -> Value {
     let mut request = submission("s", &["a", "b"]);
