@@ -205,6 +205,14 @@ impl World {
         put.send().await.unwrap();
     }
 
+    /// Takes every item out whose `pk` begins so, as the expiry does.
+    pub async fn forget(&self, pk: &str) {
+        for item in self.items().await.into_iter().filter(|item| text(item, "pk").starts_with(pk)) {
+            let delete = self.system.onlooker.dynamodb.delete_item().table_name(TABLE);
+            delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+        }
+    }
+
     /// The quarantined deliveries, as (reason, payload hash).
     pub async fn quarantined(&self) -> Vec<(String, String)> {
         let items = self.items().await;

@@ -60,14 +60,8 @@ impl Process {
 
     /// One step, if the process has one left.
     async fn step(&mut self) -> bool {
-        let call = tokio::select! {
-            biased;
-            call = self.gate.step() => call,
-            done = &mut self.task => {
-                done.unwrap();
-                None
-            }
-        };
+        let end = async { (&mut self.task).await.unwrap() };
+        let call = self.gate.step_before(end).await;
         self.steps.extend(call.iter().map(|call| call.operation.clone()));
         call.is_some()
     }

@@ -7,7 +7,6 @@ use inbox_aws::inbox::{BatchStory, Written};
 use inbox_core::event::Id;
 use inbox_core::poll::Observation;
 use inbox_core::poll::batch::{AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, first_step};
-use inbox_core::time::UnixMillis;
 
 use crate::Poller;
 use crate::run::{Course, Trouble};
@@ -34,14 +33,18 @@ impl Poller {
         course: &Course,
     ) -> Result<(), Trouble> {
         let inbox = self.recorder.inbox();
-        let now = self.recorder.clock().now();
-        let thresholds = self.thresholds_of(&story, question, now).await?;
-        if question == Question::Alerts && thresholds.is_empty() {
-            return self.finish(&story, Then::Done, course).await;
+        let mut thresholds = Thresholds::default();
+        if question == Question::Alerts {
+            thresholds = self.thresholds_of(&story).await?;
+            if thresholds.is_empty() {
+                return self.finish(&story, Then::Done, course).await;
+            }
         }
         if course.is_pausing() {
+            course.run().left += 1;
             return Ok(());
         }
+        let now = self.recorder.clock().now();
         let planned = self.cadence.again(now, story.tracked.polls);
         let polls = story.tracked.polls.saturating_add(1);
         if inbox.put_off(&mut story.tracking, polls, planned).await? == Written::Overtaken {
@@ -51,9 +54,13 @@ impl Poller {
         course.run().asked += 1;
         let observed = self.observe_rows(&story.tracked.batch_id, course).await;
         let now = self.recorder.clock().now();
-        if !observed.is_answer() && now >= story.tracked.deadline {
+        let is_past_deadline = now >= story.tracked.deadline;
+        if is_past_deadline && !observed.is_answer() {
             course.run().overdue_unanswered += 1;
             metrics::counter!("overdue_unanswered").increment(1);
+        }
+        if is_past_deadline && question == Question::Complete {
+            thresholds = self.thresholds_of(&story).await?;
         }
         let watch = AlertWatch { alerted: self.alerted_by_now(&story, &thresholds).await?, thresholds };
         let plan = after_asking(&story.tracked, question, &watch, &observed, planned, &self.cadence, now);
@@ -88,22 +95,14 @@ impl Poller {
         course.observe(batch_id, rows)
     }
 
-    /// The thresholds of a run, if its alerts are to be told now: once it is complete, or at its deadline.
-    async fn thresholds_of(
-        &self,
-        story: &BatchStory,
-        question: Question,
-        now: UnixMillis,
-    ) -> Result<Thresholds, Fault> {
+    /// The thresholds of a run. They are read when its alerts are to be told: once it is complete, or at its deadline.
+    async fn thresholds_of(&self, story: &BatchStory) -> Result<Thresholds, Fault> {
         let inbox = self.recorder.inbox();
-        let are_due = question == Question::Alerts || now >= story.tracked.deadline;
-        let Some(schedule_id) = story.tracked.schedule_id.as_ref().filter(|_| are_due) else {
-            return Ok(Thresholds::default());
-        };
+        let Some(schedule_id) = &story.tracked.schedule_id else { return Ok(Thresholds::default()) };
         match inbox.schedule_story(schedule_id).await? {
             Some(schedule) => inbox.thresholds(&schedule).await,
             // A schedule outlives its runs. Without its thresholds nobody can say who is to be alerted.
-            None => Err(Fault { action: "dynamodb:GetItem", cause: inbox_aws::Cause::Item }),
+            None => Err(Fault::item("dynamodb:GetItem")),
         }
     }
 

@@ -147,7 +147,7 @@ impl Poller {
         } else if let Some(submission_id) = id("rightfoot#submission#").and_then(|id| id.parse().ok()) {
             self.look_after_submission(&submission_id, course).await
         } else {
-            Err(Fault { action: "dynamodb:Query", cause: inbox_aws::Cause::Item }.into())
+            Err(Fault::item("dynamodb:Query").into())
         };
         if let Err(trouble) = done {
             tracing::warn!(target: "poll", pk = waiting.pk, %trouble, "failed");
@@ -185,9 +185,7 @@ impl Course {
 
     /// Whether Rightfoot has asked for a pause: then nothing is asked, and what is due stays due.
     pub(crate) fn is_pausing(&self) -> bool {
-        let is_pausing = self.clock.now() < self.pause.until();
-        self.run().left += usize::from(is_pausing);
-        is_pausing
+        self.clock.now() < self.pause.until()
     }
 
     fn is_stopped(&self) -> bool {

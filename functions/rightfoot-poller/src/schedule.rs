@@ -22,6 +22,7 @@ impl Poller {
             return Ok(()); // the index lagged
         }
         if course.is_pausing() {
+            course.run().left += 1;
             return Ok(());
         }
         let planned = self.cadence.again(now, story.watched.polls);
@@ -41,8 +42,8 @@ impl Poller {
         raise(plan.alarm, schedule_id, course);
         match plan.next {
             None => drop(inbox.settle(&story.tracking, now).await?),
-            Some(next) if !plan.runs.is_empty() || plan.starts_anew || next != planned => {
-                if inbox.track_runs(&story, &plan, next, &self.cadence, now).await? == Written::Applied {
+            Some(next) if !plan.runs.is_empty() || next != planned => {
+                if inbox.move_on(&story, &plan, next, &self.cadence, now).await? == Written::Applied {
                     course.run().runs_found += plan.runs.len();
                     log_runs(&plan, schedule_id);
                 }
@@ -61,7 +62,7 @@ impl Poller {
             Ok(state) => state,
             Err(instead) => return instead,
         };
-        let since = watched.floor(&self.cadence);
+        let since = watched.floor(&self.cadence, self.recorder.clock().now());
         let mut history: Vec<HistoryEntry> = Vec::new();
         let mut heard = false;
         for probe in &watched.probes {

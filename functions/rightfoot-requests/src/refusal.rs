@@ -24,8 +24,9 @@ pub enum Refusal {
     OtherSubmission(Kind),
     /// It cannot be told whether it is the same submission.
     #[error(
-        "submission_id: a submission of this name stands, and the URL key that it was made with is no longer accepted; \
-         nothing was done. Put that key back into the secret as its last element, and repeat the request"
+        "submission_id: a submission of this name stands, and the URL key that it was made with is not known here; \
+         nothing was done. If the key was rotated in the last minutes, repeat the request in half a minute; if it is no \
+         longer accepted, put it back into the secret as its last element, and repeat the request"
     )]
     KeyGone,
     /// It is too late to repeat the submission.

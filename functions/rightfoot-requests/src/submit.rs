@@ -18,7 +18,7 @@ use inbox_core::event::Id;
 use inbox_core::keys::Keys;
 use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::Tracked;
-use inbox_core::poll::schedule::Watched;
+use inbox_core::poll::schedule::{Watched, look_after};
 use inbox_core::requests::submission::{Kind, Same, fingerprint, is_repeatable, is_same};
 use inbox_core::requests::{CreateSchedule, LIFE_MAX, SubmitBatch};
 use inbox_core::time::UnixMillis;
@@ -113,10 +113,10 @@ impl Requests {
         };
         let now = self.clock.now();
         let watched = watched(schedule, &created, submission.written_at, now);
-        let next = created.next_run_at.filter(|next| *next > now).unwrap_or(now);
+        let due_at = look_after(created.next_run_at.unwrap_or(now), &self.cadence, now);
         let answer = schedule_answer(&created, &watched);
         let made = Made::Schedule(&watched, &schedule.thresholds);
-        let concluded = self.inbox.conclude(id, made, &answer, next.plus(self.cadence.first), now).await;
+        let concluded = self.inbox.conclude(id, made, &answer, due_at, now).await;
         // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
         let stands =
             concluded.map_err(|fault| Refusal::NotWritten { schedule_id: created.schedule_id, fault })?;

@@ -73,7 +73,7 @@ struct Serve {
     /// no webhook of its finds the way, and everything comes by poll.
     #[arg(long, value_name = "URL")]
     webhook_base_url: Option<String>,
-    /// From a submission to the first poll [default: 10; with --rightfoot-api 600].
+    /// From tracking a batch to its first poll [default: 10; with --rightfoot-api 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_first_secs: Option<u64>,
     /// Between two polls; it grows to three times that [default: 5; with --rightfoot-api 300].
@@ -82,7 +82,7 @@ struct Serve {
     /// From a run's completion to the search for alerts that no webhook told [default: 20; with --rightfoot-api 1200].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_grace_secs: Option<u64>,
-    /// From a submission until it is overdue [default: 600; with --rightfoot-api 86400].
+    /// From tracking a batch until it is overdue [default: 600; with --rightfoot-api 86400].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_deadline_secs: Option<u64>,
 }
@@ -191,6 +191,50 @@ impl Serve {
             fynapse_secrets: self.fynapse_secrets,
             rightfoot_url_key: self.rightfoot_url_key,
             allowed: self.rightfoot_allowed_cidrs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<serve::Options, clap::error::ErrorKind> {
+        let cli = Cli::try_parse_from(std::iter::once("local").chain(words.split_whitespace()));
+        cli.map(|cli| cli.serve.options()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_cadence_is_short_for_the_simulated_rightfoot_and_usual_for_the_real_one() {
+        let secs = |words: &str| {
+            let Cadence { first, every, grace, deadline } = read(words).unwrap().cadence;
+            [first, every, grace, deadline].map(|span| span.as_secs())
+        };
+        assert_eq!(secs(""), [10, 5, 20, 600]);
+        let told = "--poll-first-secs 1 --poll-every-secs 2 --poll-grace-secs 3 --poll-deadline-secs 4";
+        assert_eq!(secs(told), [1, 2, 3, 4]);
+        let real = "--rightfoot-api https://api.example --rightfoot-api-key k";
+        assert_eq!(secs(real), [600, 300, 1_200, 86_400]);
+        assert_eq!(secs(&format!("{real} {told}")), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn rightfoot_is_simulated_or_asked_at_an_address_with_a_key() {
+        let simulated = read("--rightfoot-port 9 --lose-webhooks 50").unwrap();
+        assert!(matches!(simulated.rightfoot, serve::Rightfoot::Simulated { port: 9, lost_pct: 50 }));
+        let real = read("--rightfoot-api https://api.example --rightfoot-api-key k").unwrap();
+        assert!(matches!(real.rightfoot, serve::Rightfoot::At(url) if url == "https://api.example"));
+        assert_eq!(real.rightfoot_api_key, "k");
+        for (words, kind) in [
+            ("--rightfoot-api https://api.example", clap::error::ErrorKind::MissingRequiredArgument),
+            (
+                "--rightfoot-api u --rightfoot-api-key k --lose-webhooks 1",
+                clap::error::ErrorKind::ArgumentConflict,
+            ),
+            ("--lose-webhooks 101", clap::error::ErrorKind::ValueValidation),
+            ("--poll-every-secs 0", clap::error::ErrorKind::ValueValidation),
+        ] {
+            assert_eq!(read(words).err(), Some(kind), "{words}");
         }
     }
 }

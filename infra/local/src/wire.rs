@@ -157,7 +157,16 @@ pub struct Gate(mpsc::UnboundedReceiver<Waiting>);
 impl Gate {
     /// Waits for the next call, lets it pass, and waits until the engine has answered it.
     pub async fn step(&mut self) -> Option<Call> {
-        let waiting = self.0.recv().await?;
+        self.step_before(std::future::pending::<()>()).await
+    }
+
+    /// The same, unless this ends before there is a call.
+    pub async fn step_before(&mut self, end: impl Future) -> Option<Call> {
+        let waiting = tokio::select! {
+            biased;
+            waiting = self.0.recv() => waiting?,
+            _ = end => return None,
+        };
         let _ = waiting.go.send(());
         let _ = waiting.done.await;
         Some(waiting.call)

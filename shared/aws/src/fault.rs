@@ -78,7 +78,8 @@ impl Fault {
         Self { action, cause: Cause::Service("Overtaken".to_owned()) }
     }
 
-    pub(crate) const fn item(action: &'static str) -> Self {
+    /// What was read is not what is written there.
+    pub const fn item(action: &'static str) -> Self {
         Self { action, cause: Cause::Item }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  handler   put(rev 1, due +30s) ── send ── mark if rev=1
 //!  relay                    claim: rev+1, due_at+=backoff if rev=seen ── send ── mark if rev=claimed
-//!  poller    put off: rev+1, due_at+=backoff if rev=seen ── ask ── record the event ── settle if rev=seen+1
+//!  poller    put off: rev+1, due_at=later if rev=seen ── ask ── record the event ── settle if rev=seen+1
 //! ```
 //!
 //! `rev` only grows, and every write names the `rev` that it saw: a late mark can neither undo a claim nor

@@ -69,7 +69,7 @@ pub const PAGES_MAX: usize = 400;
 /// Rows asked for in one page (Rightfoot's own limit).
 pub const PAGE_ROWS: usize = 100;
 
-/// From a submission to its first poll.
+/// From tracking a batch to its first poll.
 pub const POLL_FIRST_SECS: u64 = 10 * 60;
 /// Between two polls of one batch, at first.
 pub const POLL_EVERY_SECS: u64 = 5 * 60;
@@ -78,7 +78,7 @@ pub const POLL_SLOWEST_FACTOR: u32 = 3;
 /// From a run's completion until no alert webhook is to be expected: Rightfoot's last documented try is in the
 /// sixteenth minute.
 pub const POLL_GRACE_SECS: u64 = 20 * 60;
-/// From a submission until its batch is overdue.
+/// From tracking a batch until it is overdue.
 pub const POLL_DEADLINE_SECS: u64 = 24 * 3_600;
 /// Time budget of one poller run.
 pub const POLL_BUDGET_SECS: u64 = 45;

@@ -19,13 +19,13 @@ use crate::time::UnixMillis;
 /// When to ask, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cadence {
-    /// From a submission to the first poll, and from a schedule's run to the search for it.
+    /// From tracking a batch to its first poll, and from a schedule's run to the search for it.
     pub first: Duration,
     /// Between two polls at first; it grows to three times that.
     pub every: Duration,
     /// From a run's completion until no webhook is to be expected any more.
     pub grace: Duration,
-    /// From a submission until it is overdue.
+    /// From tracking a batch until it is overdue.
     pub deadline: Duration,
 }
 

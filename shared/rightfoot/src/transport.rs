@@ -258,16 +258,19 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_never_exceed_it() {
+    fn pauses_are_spread_from_nothing_to_twice_as_much_each_time() {
         let transport = Transport::new(Config::new("https://a.test").unwrap()).unwrap();
         let fault = |retry_after| Fault { error: ApiError::RateLimited { retry_after }, retry_after };
-        let longest = |attempts| {
-            let pauses = (0..2_000).map(|_| transport.pause(&get(), &fault(None), attempts).unwrap());
-            pauses.max().unwrap()
+        let range = |attempts| {
+            let pauses =
+                (0..2_000).map(|_| transport.pause(&get(), &fault(None), attempts).unwrap().as_millis());
+            let pauses: Vec<_> = pauses.collect();
+            (pauses.iter().min().copied().unwrap(), pauses.iter().max().copied().unwrap())
         };
-        let (first, second) = (longest(1), longest(2));
-        assert!((150..=200).contains(&first.as_millis()), "{first:?}");
-        assert!((300..=400).contains(&second.as_millis()), "{second:?}");
+        for (attempts, longest) in [(1, 200), (2, 400)] {
+            let (least, most) = range(attempts);
+            assert!(least < longest / 4 && (longest * 3 / 4..=longest).contains(&most), "{least} to {most}");
+        }
         assert_eq!(transport.pause(&get(), &fault(None), 3), None, "three attempts at the most");
 
         let asked = |secs| transport.pause(&get(), &fault(Some(Duration::from_secs(secs))), 1);

@@ -157,7 +157,7 @@ async fn p8_what_rightfoot_says_of_people_is_answered_without_their_data() {
     assert_eq!(of(2), (Value::Null, "…"));
     assert_eq!(of(3), (Value::Null, "…"));
     assert_eq!(of(4), (Value::Null, "\"…\" \"…\""));
-    assert_eq!(made["warnings"][0], "\"http://…:…/webhooks/rightfoot/…\" cannot be reached");
+    assert_eq!(made["warnings"][0], "\"http://…/webhooks/rightfoot/…\" cannot be reached");
     let again = world.another().ask(submit("partly", &["partly-1", "partly-2"])).await.unwrap().unwrap();
     assert_eq!(again, made);
     serving.abort();

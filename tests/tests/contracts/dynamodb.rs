@@ -344,6 +344,7 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
         "refusals",
         "refused_at",
         "rev",
+        "schedule_expires_at",
         "sent_at",
         "webhook_url",
     ];

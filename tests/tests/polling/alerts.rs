@@ -2,11 +2,17 @@
 //!
 //! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
 
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, Config, Rightfoot};
 use local::rightfoot::{Behaviour, Lose, TokenParam};
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily};
-use tests::{Message, SUBJECT, completion};
+use tests::{Message, SUBJECT, World, completion, number};
 
 use super::{
     HOUR, alerted, balances, completed, people, refs, submitted, submitted_elsewhere, tracked, whom,
@@ -252,6 +258,41 @@ async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
     messages.retain(|message| message.id.contains(&run));
     let told: Vec<_> = messages.iter().map(|message| (message.id.clone(), whom(message))).collect();
     assert_eq!(told, [(alerted(&run, "poll"), vec!["a".to_owned(), "b".to_owned()])]);
+}
+
+/// Rightfoot takes two seconds for each answer: it was asked before the deadline, and answers after it.
+#[tokio::test]
+async fn p9_a_deadline_that_passes_while_it_is_asked_costs_no_alert() {
+    let people = people(101);
+    let slow = |world: &World, routes: Router| {
+        let world = world.clone();
+        routes.layer(from_fn(move |request: Request, next: Next| {
+            world.pass(Duration::from_secs(2));
+            next.run(request)
+        }))
+    };
+    let it = RightfootWorld::made(
+        |rightfoot| {
+            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.token_param = TokenParam::Ignored;
+            rightfoot.schedule_day = HOUR * 48;
+            let low: Vec<_> = people.iter().map(|id| (id.as_str(), "99.99")).collect();
+            balances(rightfoot, &low);
+            rightfoot.balances.insert(people[7].clone(), "100.00".to_owned());
+        },
+        |_| {},
+        slow,
+    )
+    .await;
+    it.ask(daily(SUBJECT, &refs(&people))).await;
+    it.pass(HOUR * 48).await;
+    it.live_by(MINUTE * 5, MINUTE * 20).await;
+    let run = run_of(&it, 0);
+    let deadline = number(&tracked(&it, &run).await, "deadline_at").unwrap();
+    it.live_by(HOUR, HOUR * 23).await;
+    it.world.pass(UnixMillis(deadline - 1_000).since(it.world.now()));
+    assert_eq!(it.poll().await.unwrap()["overdue"], 1);
+    assert_eq!(told_by_alerts(&it).await, [(true, vec![people[7].clone()])]);
 }
 
 #[tokio::test]

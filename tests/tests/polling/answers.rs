@@ -1,5 +1,6 @@
 //! What each answer of Rightfoot's does to the batch that was asked about, and to the rest of the run.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_LINGER_MS};
@@ -269,6 +270,26 @@ async fn p9_a_limited_rate_without_a_pause_stops_the_run_and_the_next_one_goes_o
     assert_eq!(it.poll().await.unwrap()["found"].as_u64(), Some(left));
     it.live_by(MINUTE * 4, MINUTE * 4).await;
     all_found(&it, &batches).await;
+}
+
+#[tokio::test]
+async fn what_is_due_for_longest_is_asked_for_first() {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let mut batches = Vec::new();
+    for n in 0..20 {
+        batches.push(submitted(&it, &format!("payroll-{n}"), &["a"]).await);
+        it.pass(MINUTE).await;
+    }
+    script(&it, "/v1/balances", Canned::Status(429));
+    it.pass(MINUTE * 20).await;
+    let run = it.poll().await.unwrap();
+    assert_eq!(run["oldest_delay_secs"], 1_800);
+    let asked = run["asked"].as_u64().unwrap();
+    assert!((1..=8).contains(&asked), "{run}");
+    let put_off = it.world.polls_due().await.into_iter().filter(|(_, due_at)| minute(*due_at) == 45);
+    let put_off: BTreeSet<_> = put_off.map(|(pk, _)| pk).collect();
+    let oldest = batches.iter().take(put_off.len()).map(|batch| format!("rightfoot#batch#{batch}"));
+    assert_eq!((put_off.len() as u64, put_off), (asked, oldest.collect()));
 }
 
 #[tokio::test]

@@ -117,22 +117,36 @@ async fn p9_what_is_due_in_one_shard_is_read_page_by_page_to_its_end() {
 }
 
 /// Rightfoot's API answers each request after 100 ms, in the world's time, [`POLL_CONCURRENCY`] at a time, and with
-/// one row a page, so that a batch of ten takes ten requests.
-fn slow(world: &World, routes: Router) -> Router {
+/// one row a page, so that a batch of ten takes ten requests. `busiest` tells how many it has answered at a time.
+fn slow(world: &World, routes: Router, busiest: Arc<AtomicUsize>) -> Router {
+    let busy = Arc::new(AtomicUsize::new(0));
     let (world, requests) = (world.clone(), Arc::new(AtomicUsize::new(0)));
     routes.layer(from_fn(move |mut request: Request, next: Next| {
+        let (busy, busiest) = (busy.clone(), busiest.clone());
+        busiest.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         if requests.fetch_add(1, Ordering::SeqCst) % POLL_CONCURRENCY == POLL_CONCURRENCY - 1 {
             world.pass(Duration::from_millis(100));
         }
         let uri = request.uri().to_string().replace("limit=100", "limit=1");
         *request.uri_mut() = uri.parse().unwrap();
-        next.run(request)
+        async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let answer = next.run(request).await;
+            busy.fetch_sub(1, Ordering::SeqCst);
+            answer
+        }
     }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left_is_for_the_next_run() {
-    let it = RightfootWorld::made(|rightfoot| rightfoot.lose_webhooks = Lose::All, |_| {}, slow).await;
+    let busiest = Arc::new(AtomicUsize::new(0));
+    let it = RightfootWorld::made(
+        |rightfoot| rightfoot.lose_webhooks = Lose::All,
+        |_| {},
+        |world, routes| slow(world, routes, busiest.clone()),
+    )
+    .await;
     let people = people(10);
     let mut batches = Vec::new();
     for n in 0..500 {
@@ -142,6 +156,7 @@ async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left
     it.rightfoot.clear_requests();
 
     let begun = it.world.now();
+    busiest.store(0, Ordering::SeqCst);
     let first = it.poll().await.unwrap();
     let took = it.world.now().since(begun);
     let (found, left) = (first["found"].as_u64().unwrap(), first["left"].as_u64().unwrap());
@@ -150,6 +165,7 @@ async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left
     let budget = Duration::from_secs(POLL_BUDGET_SECS);
     assert!((budget..=budget + Duration::from_secs(1)).contains(&took), "{took:?}");
     assert_eq!(it.rightfoot.requests().len() as u64, found * 10);
+    assert_eq!(busiest.load(Ordering::SeqCst), POLL_CONCURRENCY, "at a time");
     let due = it.world.polls_due().await;
     assert_eq!(due.len() as u64, left);
     assert!(due.iter().all(|(_, due_at)| *due_at < begun), "at once, not after a pause");

@@ -16,7 +16,7 @@ use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{SUBJECT, number, text};
 
 use super::counters::Counters;
-use super::{HOUR, alerted, asked_in_minutes, balances, completed, minute};
+use super::{HOUR, alerted, asked_in_minutes, balances, completed, minute, submitted};
 
 async fn silent(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     RightfootWorld::with(|rightfoot| {
@@ -333,6 +333,68 @@ async fn a_run_that_no_history_ever_shows_alarms_after_a_day() {
     assert_eq!(alarms(&it, MINUTE * 30, MINUTE * 30).await, 1);
     assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1);
     assert_eq!(schedule_due_in_minute(&it).await, Some(96 * 60), "it is looked for no longer");
+}
+
+/// Its history shows a batch of which nothing is kept any more.
+#[tokio::test]
+async fn p5_a_batch_whose_items_have_expired_is_taken_for_no_run() {
+    let it = silent(|rightfoot| {
+        rightfoot.schedule_day = HOUR * 24 * 60;
+        rightfoot.history_includes_on_demand = true;
+    })
+    .await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    let batch = submitted(&it, "payroll-1", &["a"]).await;
+    it.live_by(MINUTE * 5, MINUTE * 15).await;
+    assert_eq!(it.world.drain_ids().await, [completed(&batch)]);
+    it.world.pass(HOUR * 24 * 31);
+    it.world.forget("rightfoot#batch#").await;
+    it.rightfoot.clear_requests();
+    it.live_by(MINUTE * 5, MINUTE * 30).await;
+    let asked = it.rightfoot.requests();
+    assert!(asked.iter().any(|request| request.path.contains("/authorizers/a/history")), "{asked:?}");
+    assert_eq!(it.world.drain_ids().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end() {
+    let (it, says) = saying().await;
+    let pk = format!("rightfoot#schedule#{}", it.rightfoot.schedules()[0].schedule_id);
+    let expires_at = async || number(&it.world.item(&pk, "tracked").await.unwrap(), "schedule_expires_at");
+    let (last, first_end) = (it.rightfoot.schedules()[0].runs[0].run_at, expires_at().await.unwrap());
+    let next = UnixMillis(first_end).plus(HOUR * 24 * 9);
+    *says.lock().unwrap() = Some(state(last, Some(next)));
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    assert_eq!(expires_at().await, Some(next.0));
+    let not_found =
+        Scripted { path_contains: "/schedules/".to_owned(), answer: Canned::Status(404), times: None };
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![not_found]);
+    *says.lock().unwrap() = None;
+    it.world.pass(UnixMillis(first_end).plus(HOUR * 24 * 5).since(it.world.now()));
+    assert_eq!(it.poll().await.unwrap()["schedule_alarms"], 1, "it was to run on");
+    assert!(schedule_due_in_minute(&it).await.is_some());
+}
+
+#[tokio::test]
+async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time_puts_it_off() {
+    for path in ["/schedules/", "/history"] {
+        for (answer, due) in
+            [(Canned::RetryAfter { status: 429, secs: 1_800 }, 100), (Canned::Status(401), 75)]
+        {
+            let it = silent(|_| {}).await;
+            it.ask(daily(SUBJECT, &["a", "b"])).await;
+            let scripted = Scripted { path_contains: path.to_owned(), answer, times: None };
+            it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+            it.pass(MINUTE * 70).await;
+            let failed = it.poll().await.err().map(|failed| failed.error_type);
+            let refused = (answer == Canned::Status(401)).then(|| "RightfootUnauthorized".to_owned());
+            assert_eq!(failed, refused, "{path} {answer:?}");
+            assert_eq!(schedule_due_in_minute(&it).await, Some(due), "{path} {answer:?}");
+            it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+            it.live_by(MINUTE * 5, MINUTE * 60).await;
+            assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..1]), "{path} {answer:?}");
+        }
+    }
 }
 
 /// That none is to be seen is an answer: the run will not be found by asking again and again.

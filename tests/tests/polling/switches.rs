@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt};
 use local::rightfoot::BeforeCompletion as Before;
 use local::rightfoot::{Lose, NoneFailed, TokenParam};
+use local::senders::schedule::Timeline;
+use local::wire::Fault;
 use tests::SUBJECT;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 
-use super::{HOUR, completed, people, refs, submitted, whom};
+use super::{HOUR, balances, completed, people, refs, submitted, whom};
 
 const BEFORE: [Before; 5] =
     [Before::FewerRows, Before::EmptyList, Before::Accepted202, Before::NotFound404, Before::TooEarly425];
@@ -16,7 +18,7 @@ const TOKENS: [TokenParam; 4] = [TokenParam::New, TokenParam::Old, TokenParam::B
 const NONE_FAILED: [NoneFailed; 3] = [NoneFailed::Absent, NoneFailed::Null, NoneFailed::EmptyList];
 const LOSE: [Lose; 3] = [Lose::None, Lose::All, Lose::Share(50)];
 /// How many plausible answers there are to each question.
-const PLAUSIBLE: [usize; 7] = [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2];
+const PLAUSIBLE: [usize; 10] = [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2, 2, 2, 2];
 
 /// Which of the plausible answers is given to each question.
 type Switches = [usize; PLAUSIBLE.len()];
@@ -37,6 +39,9 @@ fn combinations() -> Vec<Switches> {
                     (before + token / 2 + lose) % 2,
                     (before + token + lose / 2) % 2,
                     (before / 2 + token + lose) % 2,
+                    (before + token) % 2,
+                    (before / 2 + token / 2) % 2,
+                    (token + lose * 2 / 3) % 2,
                 ]);
             }
         }
@@ -45,7 +50,8 @@ fn combinations() -> Vec<Switches> {
 }
 
 async fn world(switches: Switches) -> RightfootWorld {
-    let [before, token, lose, none_failed, alerts_first, run_ends, on_demand] = switches;
+    let [before, token, lose, none_failed, alerts_first, run_ends, on_demand, split, lag, institution] =
+        switches;
     RightfootWorld::with(|rightfoot| {
         rightfoot.schedule_day = HOUR;
         rightfoot.before_completion = BEFORE[before];
@@ -55,6 +61,9 @@ async fn world(switches: Switches) -> RightfootWorld {
         rightfoot.alerts_before_completion = alerts_first == 1;
         rightfoot.last_run_at_is_completion = run_ends == 1;
         rightfoot.history_includes_on_demand = on_demand == 1;
+        rightfoot.split_alerts = (split == 1).then_some(40);
+        rightfoot.history_lag = MINUTE * [0, 15][lag];
+        rightfoot.institution_name = institution == 1;
     })
     .await
 }
@@ -122,4 +131,33 @@ async fn p5_whatever_rightfoots_documents_leave_open_the_end_is_the_same() {
     assert_eq!(played.len(), 60);
     let wrong: Vec<_> = played.into_iter().filter_map(Result::err).map(|panic| panic.to_string()).collect();
     assert!(wrong.is_empty(), "{} of 60:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A webhook whose answer got lost comes again, as the same event or as another, at one time or at another.
+#[tokio::test]
+async fn p5_a_webhook_that_comes_again_is_told_by_the_poller_to_nobody() {
+    for timeline in [Timeline::FromPreviousAttempt, Timeline::FromStart] {
+        for (reissued, alert_events) in [(false, 1), (true, 2)] {
+            let it = RightfootWorld::with(|rightfoot| {
+                rightfoot.schedule_day = HOUR;
+                rightfoot.timeline = timeline;
+                rightfoot.reissue_event_uuid = reissued;
+                balances(rightfoot, &[("a", "150.00"), ("b", "150.00")]);
+            })
+            .await;
+            it.ask(daily(SUBJECT, &["a", "b"])).await;
+            it.pass(MINUTE * 64).await;
+            // In minute 65 both webhooks are recorded, and Rightfoot does not hear of it.
+            it.world.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+            it.pass(MINUTE).await;
+            it.world.system.wire.heal();
+            it.live_by(MINUTE, MINUTE * 40).await;
+            let run = &it.rightfoot.schedules()[0].runs[0].batch_id;
+            let messages = it.world.drain().await;
+            let completions = messages.iter().filter(|message| message.id == completed(run)).count();
+            let alerts: Vec<_> = messages.iter().filter(|message| message.id.contains("/alert/")).collect();
+            assert_eq!((completions, alerts.len()), (1, alert_events), "{timeline:?} {reissued}");
+            assert!(alerts.iter().all(|alert| !alert.id.ends_with("/poll") && whom(alert) == ["a", "b"]));
+        }
+    }
 }

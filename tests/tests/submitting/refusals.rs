@@ -79,7 +79,7 @@ async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
     // The same bytes give the same batch: after an answer they are sent again.
     let again: [Line; 4] = [
         (Canned::Status(500), "OutcomeUnknown", 3, &PENDING, "done"),
-        (Canned::DropAfterApplying, "OutcomeUnknown", 3, &PENDING, "done"),
+        (Canned::FailAfterApplying, "OutcomeUnknown", 3, &PENDING, "done"),
         (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "done"),
         // Nobody documents what that would mean of a batch.
         (Canned::Status(409), "OutcomeUnknown", 1, &PENDING, "done"),
@@ -103,7 +103,7 @@ async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
 async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
     let once: [Line; 4] = [
         (Canned::Status(500), "OutcomeUnknown", 1, &PENDING, "done"),
-        (Canned::DropAfterApplying, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
+        (Canned::FailAfterApplying, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
         (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
         // Nothing was posted before: the name is somebody else's.
         (Canned::Status(409), "ScheduleNameTaken", 1, &FREE, "done"),
@@ -131,7 +131,7 @@ async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
 /// One lost answer does not reach the caller: the client asks for it once more.
 #[tokio::test]
 async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
-    let answer = Canned::DropAfterApplying;
+    let answer = Canned::FailAfterApplying;
     let lost = Scripted { path_contains: BATCH_PATH.to_owned(), answer, times: Some(1) };
     let it = RightfootWorld::with(|rightfoot| rightfoot.answers = vec![lost]).await;
     let submitted = it.submit(NAME, &["a"]).await;

@@ -37,7 +37,7 @@ fn track(schedule_id: &str) -> Value {
 
 /// A schedule was made, and its caller does not know.
 async fn unknown_schedule() -> (RightfootWorld, String) {
-    let answer = Canned::DropAfterApplying;
+    let answer = Canned::FailAfterApplying;
     let lost = Scripted { path_contains: SCHEDULE_PATH.to_owned(), answer, times: Some(1) };
     let it = RightfootWorld::with(|rightfoot| rightfoot.answers = vec![lost]).await;
     let refused = refusal(it.world.ask(request()).await);

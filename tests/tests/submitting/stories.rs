@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Rightfoot makes what it is asked for, and its answer is lost, whoever asks, until it is well again.
 async fn with_lost_answers() -> RightfootWorld {
     RightfootWorld::with(|rightfoot| {
-        let answer = Canned::DropAfterApplying;
+        let answer = Canned::FailAfterApplying;
         rightfoot.answers =
             vec![Scripted { path_contains: "balance_request".to_owned(), answer, times: None }];
         rightfoot.lose_webhooks = Lose::All;
@@ -163,8 +163,9 @@ async fn without_the_old_url_key_a_repetition_is_refused_and_nothing_is_posted()
     assert_eq!(refused.name(), "UrlKeyGone");
     assert_eq!(
         refused.to_string(),
-        "submission_id: a submission of this name stands, and the URL key that it was made with is no longer \
-         accepted; nothing was done. Put that key back into the secret as its last element, and repeat the request"
+        "submission_id: a submission of this name stands, and the URL key that it was made with is not known here; \
+         nothing was done. If the key was rotated in the last minutes, repeat the request in half a minute; if it is no \
+         longer accepted, put it back into the secret as its last element, and repeat the request"
     );
     assert_eq!(posts(&it), posted);
     assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING);
@@ -283,7 +284,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     let schedule = it.ask(daily("watch", &["a"])).await["schedule_id"].clone();
     it.live(MINUTE * 55).await;
     let lost =
-        Scripted { path_contains: BATCH_PATH.to_owned(), answer: Canned::DropAfterApplying, times: Some(3) };
+        Scripted { path_contains: BATCH_PATH.to_owned(), answer: Canned::FailAfterApplying, times: Some(3) };
     it.rightfoot.change(|rightfoot| rightfoot.answers = vec![lost]);
     assert_eq!(refusal(it.world.ask(submission(NAME, &["a"])).await).name(), "OutcomeUnknown");
     // The schedule runs after an hour, and is looked after ten minutes later.

@@ -127,6 +127,7 @@ fn limits_are_those_of_the_template() {
     assert!(most("PollFirstSecs") < least_deadline && most("PollGraceSecs") <= least_deadline);
     assert_eq!(template["Parameters"]["RightfootApiUrl"]["Default"], inbox_rightfoot::BASE_URL);
     for schedule in resources(&template, "AWS::Scheduler::Schedule").values() {
+        assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(1 minute)");
         assert_eq!(schedule["Properties"]["Target"]["RetryPolicy"]["MaximumRetryAttempts"], 0);
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn behave(behaviour: &mut Behaviour) {
     let scripted =
         |path: &str, answer, times| Scripted { path_contains: path.to_owned(), answer, times: Some(times) };
     behaviour.answers = vec![
-        scripted("/v1/balance_requests", Canned::DropAfterApplying, 2),
+        scripted("/v1/balance_requests", Canned::FailAfterApplying, 2),
         scripted("/v1/balances", Canned::Garbage, 2),
         scripted("/v1/balances", Canned::CutShort, 1),
         scripted("/v1/balances", Canned::Status(500), 4),

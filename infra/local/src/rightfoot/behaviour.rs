@@ -143,7 +143,7 @@ pub struct Scripted {
     pub times: Option<usize>,
 }
 
-/// What a request meets instead of the honest answer. But for [`Canned::DropAfterApplying`] and
+/// What a request meets instead of the honest answer. But for [`Canned::FailAfterApplying`] and
 /// [`Canned::CutShort`], the request is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canned {
@@ -165,7 +165,7 @@ pub enum Canned {
     /// No answer, ever.
     Hang,
     /// The request is applied, and the answer is 500: the client cannot know.
-    DropAfterApplying,
+    FailAfterApplying,
     /// The request is applied, and the connection breaks in the middle of the honest answer.
     CutShort,
 }

@@ -34,7 +34,7 @@ pub(super) async fn answer(
         Canned::WrongShape => Reply::ok(&serde_json::json!({"balances": 7})).into_response(),
         Canned::TooLarge => too_large(),
         Canned::Hang => std::future::pending().await,
-        Canned::DropAfterApplying => {
+        Canned::FailAfterApplying => {
             honest.await;
             failure(500, now)
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen
 //!  again     rev+1, attempts+1 if rev=seen and due ── POST ── the same
-//!  poller            alarm: due_at+=15min if rev=seen and due      (outcome unknown: repeat it)
+//!  poller            alarm: due_at=+15min if rev=seen and due      (outcome unknown: repeat it)
 //! ```
 //!
 //! Who repeats it says so first: then whoever set out before, and hears that the name of a schedule is taken, does

@@ -262,8 +262,8 @@ impl Inbox {
         self.update(tracking.place.clone(), tracking.rev, expression, values).await
     }
 
-    /// Watches new runs of a schedule, and moves on what was seen of it: all of it or nothing.
-    pub async fn track_runs(
+    /// Moves a schedule on to its next look, with what was seen of it and the new runs to watch: all of it or nothing.
+    pub async fn move_on(
         &self,
         schedule: &ScheduleStory,
         plan: &Plan,
@@ -309,6 +309,10 @@ impl Inbox {
         if let Some(last) = plan.last_run_seen {
             sets.push("last_run_seen = :last");
             update = update.expression_attribute_values(":last", number(last.0));
+        }
+        if plan.expires_at != schedule.watched.expires_at {
+            sets.push("schedule_expires_at = :expires");
+            update = update.expression_attribute_values(":expires", number(plan.expires_at.0));
         }
         if plan.starts_anew {
             sets.push("polls = :zero");

@@ -11,13 +11,16 @@ use std::time::Duration;
 use super::{Cadence, Observation};
 use crate::delivery::Subject;
 use crate::event::Id;
-use crate::limits::RUNS_PER_POLL;
+use crate::limits::{RETENTION_MIN_DAYS, RUNS_PER_POLL};
 use crate::rightfoot::{HistoryEntry, ScheduleState};
 use crate::time::UnixMillis;
 
 /// How far a run's time in a history may lie before the time that its schedule tells, at most: whether the two
 /// are the same is not documented.
 const SLACK_MAX: Duration = Duration::from_secs(6 * 3_600);
+/// A batch that is over is known for so long at the least, by a day less than its item is kept. What is older in a
+/// history cannot be told from a new run.
+const KNOWN_FOR: Duration = Duration::from_secs((RETENTION_MIN_DAYS - 1) * 86_400);
 /// A schedule that is at rest is looked at so often.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(86_400);
 
@@ -36,7 +39,7 @@ pub struct Watched {
     pub last_run_seen: Option<UnixMillis>,
     /// Between two runs.
     pub interval: Duration,
-    /// When it expires: on that day it runs for the last time.
+    /// When it expires, as far as is known: on that day it runs for the last time.
     pub expires_at: UnixMillis,
     /// How often it was asked for since a run was found or none was missing.
     pub polls: u64,
@@ -78,7 +81,7 @@ pub enum Alarm {
     Stopped,
     /// It ran, and for as long as a batch may take no probe's history shows it.
     RunNotFound,
-    /// For as long as a batch may take Rightfoot has not answered about it.
+    /// It was asked for as long as a batch may take, and now Rightfoot does not answer.
     Unanswered,
 }
 
@@ -89,6 +92,8 @@ pub struct Plan {
     pub runs: Vec<NewRun>,
     /// The latest run found, with these.
     pub last_run_seen: Option<UnixMillis>,
+    /// When it expires, as far as is known now: where its next run is later, that was moved at Rightfoot.
+    pub expires_at: UnixMillis,
     /// When to ask again; `None` if it has ended.
     pub next: Option<UnixMillis>,
     /// Whether the polls are counted anew: nothing is missing, and the next look is not the next poll.
@@ -99,8 +104,9 @@ pub struct Plan {
 
 impl Watched {
     /// From when on a history is read.
-    pub fn floor(&self, cadence: &Cadence) -> UnixMillis {
-        self.last_run_seen.map_or(self.since, |seen| seen.minus(cadence.deadline)).max(self.since)
+    pub fn floor(&self, cadence: &Cadence, now: UnixMillis) -> UnixMillis {
+        let unseen = self.last_run_seen.map_or(self.since, |seen| seen.minus(cadence.deadline));
+        unseen.max(self.since).max(now.minus(KNOWN_FOR))
     }
 
     /// When it is over, whatever else: one interval after its last run.
@@ -128,7 +134,7 @@ pub fn after_asking(
     let Observation::Answered(seen) = observed else {
         return without_answer(watched, observed, planned, cadence, now);
     };
-    let mut runs = new_runs(watched, seen, known);
+    let mut runs = new_runs(watched.floor(cadence, now), seen, known);
     let more = runs.len() > RUNS_PER_POLL;
     runs.truncate(RUNS_PER_POLL);
     let last_run_seen = runs.iter().map(|run| run.run_at).chain(latest_known(watched, seen, known)).max();
@@ -147,6 +153,7 @@ pub fn after_asking(
     Plan {
         runs,
         last_run_seen,
+        expires_at: seen.state.next_run_at.map_or(watched.expires_at, |next| next.max(watched.expires_at)),
         next,
         starts_anew: is_settled && next.is_none_or(|next| next > planned),
         alarm: match (given_up, stopped) {
@@ -170,6 +177,7 @@ fn without_answer(
     Plan {
         runs: Vec::new(),
         last_run_seen: watched.last_run_seen,
+        expires_at: watched.expires_at,
         next: (!is_over).then_some(observed.postponed(now, planned).unwrap_or(planned)),
         starts_anew: false,
         alarm: match is_answer {
@@ -181,10 +189,10 @@ fn without_answer(
 }
 
 /// The batches of the history that nobody knows, oldest first.
-fn new_runs(watched: &Watched, seen: &Seen, known: &BTreeMap<Id, KnownAs>) -> Vec<NewRun> {
+fn new_runs(floor: UnixMillis, seen: &Seen, known: &BTreeMap<Id, KnownAs>) -> Vec<NewRun> {
     // Each probe tells its own time of the same run: the earliest counts.
     let mut found = BTreeMap::<&Id, UnixMillis>::new();
-    for entry in seen.history.iter().filter(|entry| entry.run_at >= watched.since) {
+    for entry in seen.history.iter().filter(|entry| entry.run_at >= floor) {
         if !known.contains_key(&entry.batch_id) {
             let run_at = found.entry(&entry.batch_id).or_insert(entry.run_at);
             *run_at = entry.run_at.min(*run_at);
@@ -228,6 +236,11 @@ fn missing_run(
     told.find(|ran_at| *ran_at >= watched.since && !is_found(*ran_at))
 }
 
+/// When to look for a run that is to come: once a day at the least, because it may be moved to an earlier time.
+pub fn look_after(next_run_at: UnixMillis, cadence: &Cadence, now: UnixMillis) -> UnixMillis {
+    next_run_at.max(now).plus(cadence.first).min(now.plus(LOOK_AT_LEAST_EVERY))
+}
+
 /// When to look at it again, if it is not over; and whether it has stopped without being over. What it says of its
 /// next run counts for more than its expiry: that may have been moved at Rightfoot.
 fn next_look(
@@ -240,10 +253,7 @@ fn next_look(
     let is_past_end = now >= watched.end();
     let patience = cadence.deadline.min(watched.interval_of(state));
     match state.next_run_at {
-        // Once a day at the least: its next run may be moved, too.
-        Some(next) if next > now => {
-            (Some(next.plus(cadence.first).min(now.plus(LOOK_AT_LEAST_EVERY)).max(planned)), false)
-        }
+        Some(next) if next > now => (Some(look_after(next, cadence, now).max(planned)), false),
         Some(late) if now < late.plus(patience) => (Some(planned), false),
         Some(_) => ((!is_past_end).then_some(planned), !is_past_end),
         // Completed: after the expiry that is as it should be.
@@ -256,240 +266,4 @@ fn next_look(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const DAY: Duration = Duration::from_secs(86_400);
-    const HOUR: Duration = Duration::from_secs(3_600);
-    const MINUTE: Duration = Duration::from_secs(60);
-    const T0: UnixMillis = UnixMillis(1_767_323_045_000);
-
-    fn id(name: &str) -> Id {
-        Id::new(name).unwrap()
-    }
-
-    fn watched() -> Watched {
-        Watched {
-            schedule_id: id("s-1"),
-            subject: None,
-            probes: vec![id("p-1"), id("p-2")],
-            since: T0,
-            last_run_seen: None,
-            interval: DAY,
-            expires_at: T0.plus(DAY * 30),
-            polls: 0,
-        }
-    }
-
-    fn seen(
-        last: Option<UnixMillis>,
-        next: Option<UnixMillis>,
-        history: &[(&str, UnixMillis)],
-    ) -> Observation<Seen> {
-        let entry =
-            |(name, run_at): &(&str, UnixMillis)| HistoryEntry { run_at: *run_at, batch_id: id(name) };
-        let state = ScheduleState { last_run_at: last, next_run_at: next, total_authorizers: 150 };
-        Observation::Answered(Seen { state, history: history.iter().map(entry).collect() })
-    }
-
-    fn plan(
-        watched: &Watched,
-        observed: &Observation<Seen>,
-        known: &[(&str, KnownAs)],
-        now: UnixMillis,
-    ) -> Plan {
-        let known = known.iter().map(|(name, known)| (id(name), known.clone())).collect();
-        let planned = now.plus(MINUTE * 5);
-        after_asking(watched, observed, &known, planned, &Cadence::default(), now)
-    }
-
-    fn names(plan: &Plan) -> Vec<&str> {
-        plan.runs.iter().map(|run| run.batch_id.as_str()).collect()
-    }
-
-    fn ours() -> KnownAs {
-        KnownAs::Run(id("s-1"))
-    }
-
-    #[test]
-    fn a_run_is_found_in_the_history_and_the_next_one_is_looked_for_after_it() {
-        let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
-        let now = ran.plus(MINUTE * 10);
-        let found = plan(
-            &watched(),
-            &seen(Some(ran), Some(next), &[("b-1", ran), ("b-1", ran.plus(MINUTE))]),
-            &[],
-            now,
-        );
-        assert_eq!(found.runs, [NewRun { batch_id: id("b-1"), run_at: ran, expected: 150 }]);
-        assert_eq!((found.last_run_seen, found.starts_anew, found.alarm), (Some(ran), true, None));
-        assert_eq!(found.next, Some(next.plus(MINUTE * 10)));
-    }
-
-    #[test]
-    fn two_runs_between_two_polls_are_both_found_the_older_one_first() {
-        let (first, second) = (T0.plus(DAY), T0.plus(DAY * 2));
-        let history = [("b-2", second), ("b-1", first)];
-        let found =
-            plan(&watched(), &seen(Some(second), Some(T0.plus(DAY * 3)), &history), &[], second.plus(HOUR));
-        assert_eq!((names(&found), found.last_run_seen), (vec!["b-1", "b-2"], Some(second)));
-    }
-
-    #[test]
-    fn batches_of_the_same_people_that_were_submitted_by_themselves_are_no_runs() {
-        let ran = T0.plus(DAY);
-        let history = [("mine", ran.plus(HOUR)), ("b-1", ran)];
-        let known = [("mine", KnownAs::OnDemand)];
-        let found =
-            plan(&watched(), &seen(Some(ran), Some(ran.plus(DAY)), &history), &known, ran.plus(HOUR * 2));
-        assert_eq!((names(&found), found.last_run_seen), (vec!["b-1"], Some(ran)));
-        let only_mine = plan(&watched(), &seen(Some(ran), None, &history[..1]), &known, ran.plus(HOUR * 2));
-        assert!(!only_mine.starts_anew, "its own history is not yet the run's");
-        let before = plan(&watched(), &seen(None, None, &[("old", UnixMillis(T0.0 - 1))]), &[], ran);
-        assert_eq!(names(&before), Vec::<&str>::new(), "from before it was watched");
-    }
-
-    #[test]
-    fn a_run_without_history_is_asked_for_again_until_it_is_there() {
-        let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
-        let now = ran.plus(MINUTE * 10);
-        let lagging = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], now);
-        assert_eq!((lagging.next, lagging.starts_anew), (Some(now.plus(MINUTE * 5)), false));
-        let told_late = plan(&watched(), &seen(None, Some(next), &[]), &[], now);
-        assert_eq!(told_late.next, lagging.next, "`last_run_at` may be told only at the run's completion");
-        let at_last = plan(&watched(), &seen(Some(ran), Some(next), &[("b-1", ran)]), &[], now.plus(HOUR));
-        assert_eq!((names(&at_last), at_last.starts_anew), (vec!["b-1"], true));
-        let never = plan(&watched(), &seen(Some(ran), Some(next), &[]), &[], ran.plus(DAY));
-        assert_eq!(never.alarm, Some(Alarm::RunNotFound));
-    }
-
-    #[test]
-    fn a_run_whose_history_comes_after_the_next_ones_is_not_lost() {
-        let (first, second) = (T0.plus(DAY), T0.plus(DAY * 2));
-        let mut watched = watched();
-        watched.last_run_seen = Some(second);
-        assert!(watched.floor(&Cadence::default()) <= first);
-        let history = [("b-2", second), ("b-1", first)];
-        let late = plan(&watched, &seen(Some(second), None, &history), &[("b-2", ours())], second.plus(HOUR));
-        assert_eq!((names(&late), late.last_run_seen), (vec!["b-1"], Some(second)));
-    }
-
-    #[test]
-    fn a_schedule_that_stops_running_alarms() {
-        let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
-        let history = [("b-1", ran)];
-        let at = |next, now| plan(&watched(), &seen(Some(ran), next, &history), &[("b-1", ours())], now);
-        assert_eq!(at(Some(next), next.plus(HOUR)).alarm, None, "a run may come late");
-        assert_eq!(at(Some(next), next.plus(DAY)).alarm, Some(Alarm::Stopped));
-        assert_eq!(at(None, next).alarm, Some(Alarm::Stopped), "disabled before its expiry");
-        assert_eq!(at(None, watched().expires_at).alarm, None, "completed");
-        for answer in [Observation::NotReady, Observation::Refused] {
-            assert_eq!(plan(&watched(), &answer, &[], next).alarm, Some(Alarm::Stopped));
-        }
-        assert_eq!(plan(&watched(), &Observation::Unanswered, &[], next).alarm, None);
-    }
-
-    #[test]
-    fn a_schedule_ends_one_interval_after_its_expiry_if_rightfoot_has_answered() {
-        let end = watched().end();
-        assert_eq!(end, T0.plus(DAY * 31));
-        let before = UnixMillis(end.0 - 1);
-        let history = [("b-1", T0.plus(DAY * 30))];
-        let observed = seen(Some(T0.plus(DAY * 30)), None, &history);
-        assert!(plan(&watched(), &observed, &[("b-1", ours())], before).next.is_some());
-        assert_eq!(plan(&watched(), &observed, &[("b-1", ours())], end).next, None);
-        assert_eq!(plan(&watched(), &Observation::NotReady, &[], end).next, None);
-        for silence in [Observation::Unanswered, Observation::Unauthorized] {
-            assert!(plan(&watched(), &silence, &[], end.plus(DAY * 99)).next.is_some());
-        }
-    }
-
-    #[test]
-    fn p9_a_schedule_is_not_over_before_its_last_runs_are_tracked() {
-        let late = watched().end().plus(DAY * 2);
-        let (last, before) = (watched().expires_at.plus(HOUR * 23), watched().expires_at);
-        let observed = seen(Some(last), None, &[("b-2", last), ("b-1", before)]);
-        let found = plan(&watched(), &observed, &[], late);
-        assert_eq!((names(&found), found.next), (vec!["b-1", "b-2"], Some(late.plus(MINUTE * 5))));
-        assert_eq!(plan(&watched(), &observed, &[("b-1", ours()), ("b-2", ours())], late).next, None);
-    }
-
-    #[test]
-    fn a_schedule_that_says_that_it_runs_on_is_looked_at_beyond_its_expiry() {
-        let end = watched().end();
-        let ran = end.minus(DAY);
-        let at = |next| plan(&watched(), &seen(Some(ran), Some(next), &[("b", ran)]), &[("b", ours())], end);
-        let extended = at(end.plus(HOUR));
-        assert_eq!((extended.next, extended.alarm), (Some(end.plus(HOUR + MINUTE * 10)), None));
-        let late = at(end.minus(HOUR));
-        assert_eq!((late.next, late.alarm), (Some(end.plus(MINUTE * 5)), None), "a run may come late");
-        assert_eq!(at(end.minus(DAY)).next, None);
-    }
-
-    #[test]
-    fn a_schedule_at_rest_is_looked_at_once_a_day() {
-        let next = T0.plus(DAY * 20);
-        let resting = plan(&watched(), &seen(None, Some(next), &[]), &[], T0);
-        assert_eq!((resting.next, resting.starts_anew), (Some(T0.plus(DAY)), true));
-        let completed = plan(&watched(), &seen(None, None, &[]), &[], watched().expires_at);
-        assert_eq!((completed.next, completed.alarm), (Some(watched().end()), None));
-    }
-
-    #[test]
-    fn p9_a_schedule_that_is_not_answered_about_alarms_after_a_while() {
-        let alarm = |polls| {
-            let watched = Watched { polls, ..watched() };
-            plan(&watched, &Observation::Unanswered, &[], T0).alarm
-        };
-        assert_eq!((alarm(0), alarm(95), alarm(96)), (None, None, Some(Alarm::Unanswered)));
-    }
-
-    #[test]
-    fn more_runs_than_one_transaction_takes_are_tracked_one_after_the_other() {
-        let history: Vec<_> = (1..=50).map(|n| (format!("b-{n:02}"), T0.plus(HOUR * n))).collect();
-        let history: Vec<_> = history.iter().map(|(name, at)| (name.as_str(), *at)).collect();
-        let mut known = Vec::new();
-        let mut rounds = Vec::new();
-        loop {
-            let now = T0.plus(HOUR * 51);
-            let found = plan(&watched(), &seen(Some(T0.plus(HOUR * 50)), None, &history), &known, now);
-            rounds.push(found.runs.len());
-            if found.next != Some(now) {
-                break;
-            }
-            known.extend(
-                names(&found).iter().map(|name| (history.iter().find(|it| it.0 == *name).unwrap().0, ours())),
-            );
-        }
-        assert_eq!(rounds, [20, 20, 10]);
-    }
-
-    proptest! {
-        #[test]
-        fn p9_no_run_is_taken_twice_and_no_schedule_is_forgotten(
-            history in proptest::collection::vec((0u8..12, 0u64..400), 0..30),
-            known in proptest::collection::btree_map(0u8..12, any::<bool>(), 0..12),
-            last in proptest::option::of(0u64..400), next in proptest::option::of(0u64..800), now in 0u64..1_000,
-        ) {
-            let at = |hours: u64| T0.plus(HOUR * u32::try_from(hours).unwrap());
-            let history: Vec<_> = history.into_iter().map(|(n, hours)| (format!("b-{n}"), at(hours))).collect();
-            let history: Vec<_> = history.iter().map(|(name, at)| (name.as_str(), *at)).collect();
-            let known: Vec<_> = known.into_iter()
-                .map(|(n, run)| (format!("b-{n}"), if run { ours() } else { KnownAs::OnDemand })).collect();
-            let known: Vec<_> = known.iter().map(|(name, known)| (name.as_str(), known.clone())).collect();
-            let now = at(now);
-            let found = plan(&watched(), &seen(last.map(at), next.map(at), &history), &known, now);
-            let mut taken = names(&found);
-            prop_assert!(taken.iter().all(|name| known.iter().all(|(known, _)| known != name)));
-            prop_assert!(found.runs.is_sorted_by_key(|run| run.run_at));
-            taken.sort_unstable();
-            taken.dedup();
-            prop_assert_eq!(taken.len(), found.runs.len());
-            match found.next {
-                None => prop_assert!(now >= watched().end() && found.runs.is_empty()),
-                Some(next) => prop_assert!(next >= now && next <= watched().end().max(now).plus(DAY)),
-            }
-        }
-    }
-}
+mod tests;

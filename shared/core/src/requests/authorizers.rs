@@ -17,7 +17,16 @@ use crate::rightfoot::Amount;
 pub struct Authorizers {
     rows: Vec<Row>,
     /// Finds what is said about any of them.
-    said: OnceLock<Option<AhoCorasick>>,
+    said: OnceLock<Option<Said>>,
+}
+
+/// What rows say, less their ids: values, and the words in them.
+#[derive(Clone)]
+struct Said {
+    /// Finds what is long enough to be looked for anywhere, in whatever case and form it is quoted.
+    anywhere: AhoCorasick,
+    /// Short values, as names can be: looked for as whole words, as they are written.
+    short: BTreeSet<String>,
 }
 
 #[derive(Clone)]
@@ -97,25 +106,27 @@ impl Authorizers {
         };
         let Some(said) = said else { return REDACTED.to_owned() };
         let mut kept = String::with_capacity(words.len());
-        said.replace_all_with(words, &mut kept, |_, _, kept| {
+        said.anywhere.replace_all_with(words, &mut kept, |_, _, kept| {
             kept.push_str(REDACTED);
             true
         });
-        without_numbers(&kept).chars().take(WORDS_MAX_CHARS).collect()
+        let kept = without_numbers(&without_words(&kept, &said.short));
+        kept.chars().take(WORDS_MAX_CHARS).collect()
     }
 }
 
 /// Longest explanation of Rightfoot's that is kept.
 const WORDS_MAX_CHARS: usize = 300;
 const REDACTED: &str = "…";
-/// Shorter values, as a state's, are in too many words.
-const VALUE_MIN_BYTES: usize = 3;
+/// Shorter words are in too many others.
+const ANYWHERE_MIN_BYTES: usize = 3;
+/// A single letter is nobody's name.
+const SHORT_MIN_BYTES: usize = 2;
 /// Shorter numbers, as a row's, tell nothing.
 const DIGITS_MAX: usize = 3;
 
-/// Finds what these rows say, less their ids, and every word of it, in whatever case and form it is quoted. `None` if
-/// it is too much to be found.
-fn said_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<AhoCorasick> {
+/// What these rows say; `None` if it is too much to be looked for.
+fn said_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Said> {
     let (mut values, mut ids) = (BTreeSet::new(), Vec::new());
     for row in rows {
         ids.push(row.id.as_str());
@@ -128,13 +139,30 @@ fn said_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<AhoCorasick> {
     }
     // The numbers among them are looked for by themselves.
     let words = values.iter().flat_map(|value| value.split(|c: char| !c.is_alphabetic()));
-    let patterns =
-        values.iter().map(String::as_str).chain(words).filter(|text| text.len() >= VALUE_MIN_BYTES);
-    AhoCorasick::builder()
+    let anywhere = values.iter().map(String::as_str).chain(words);
+    let finder = AhoCorasick::builder()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::LeftmostLongest)
-        .build(patterns)
-        .ok()
+        .build(anywhere.filter(|text| text.len() >= ANYWHERE_MIN_BYTES));
+    let is_short = |value: &String| {
+        (SHORT_MIN_BYTES..ANYWHERE_MIN_BYTES).contains(&value.len()) && value.chars().all(char::is_alphabetic)
+    };
+    Some(Said {
+        anywhere: finder.ok()?,
+        short: values.iter().filter(|value| is_short(value)).cloned().collect(),
+    })
+}
+
+/// Takes out these words where they stand alone.
+fn without_words(text: &str, words: &BTreeSet<String>) -> String {
+    let mut kept = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let word = piece.trim_end_matches(|c: char| !c.is_alphanumeric());
+        let end = piece.get(word.len()..).unwrap_or_default();
+        kept.push_str(if words.contains(word) { REDACTED } else { word });
+        kept.push_str(end);
+    }
+    kept
 }
 
 fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
@@ -147,19 +175,18 @@ fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Takes out what could be a social security, account or card number, however it is grouped.
+/// Takes out what could be a social security, account or card number, whatever its groups are parted by.
 fn without_numbers(words: &str) -> String {
     let mut kept = String::with_capacity(words.len());
     let mut number = String::new();
     for character in words.chars().chain(['\0']) {
-        let goes_on =
-            character.is_ascii_digit() || (!number.is_empty() && matches!(character, '-' | ' ' | '.'));
-        if goes_on {
+        let parts = !character.is_alphanumeric() && character != '\0' && !number.is_empty();
+        if character.is_numeric() || parts {
             number.push(character);
             continue;
         }
-        let digits = number.trim_end_matches(['-', ' ', '.']);
-        if digits.bytes().filter(u8::is_ascii_digit).count() > DIGITS_MAX {
+        let digits = number.trim_end_matches(|c: char| !c.is_numeric());
+        if digits.chars().filter(|c| c.is_numeric()).count() > DIGITS_MAX {
             kept.push_str(REDACTED);
             kept.extend(number.get(digits.len()..));
         } else {
@@ -185,7 +212,7 @@ mod tests {
     #[test]
     fn p8_what_rightfoot_says_of_somebody_is_kept_without_their_data() {
         let raw = RawValue::from_string(
-            r#"[{"authorizer_unique_id":"cust-1","first_name":"Jane","ssn":"078-05-1120","address":{"street":"7 Elm \"Old\" Street","city":"Springfield","state":"CA"},"account_number":"12345678901"}]"#.to_owned(),
+            r#"[{"authorizer_unique_id":"cust-1","first_name":"Jane","last_name":"Li","ssn":"078-05-1120","address":{"street":"7 Elm \"Old\" Street","city":"Springfield","state":"CA"},"account_number":"12345678901"}]"#.to_owned(),
         )
         .unwrap();
         let authorizers = Authorizers::read(&raw).unwrap();
@@ -194,8 +221,10 @@ mod tests {
             ("Invalid SSN 078-05-1120.", "Invalid SSN …."),
             (
                 "ssn 078051120 does not belong to Jane of Springfield, CA",
-                "ssn … does not belong to … of …, CA",
+                "ssn … does not belong to … of …, …",
             ),
+            ("078/05/1120, or 0_7_8\u{2011}05\u{2011}1120.", "…, or …."),
+            ("Li of CA is in row 7, column 3", "… of … is in row 7, column 3"),
             ("row 12: account 1234 5678 901 unknown", "row 12: account … unknown"),
             ("JANE OF SPRINGFIELD", "… OF …"),
             (r#"of "7 Elm \"Old\" Street\nSpringfield""#, r#"of "7 … \"…\" …\n…""#),

@@ -81,12 +81,12 @@ async fn a_hanging_request_is_never_answered() {
 
 #[tokio::test]
 async fn dropped_after_applying_is_500_and_applied() {
-    let rig = scripted("balance_requests", Canned::DropAfterApplying, Some(1)).await;
+    let rig = scripted("balance_requests", Canned::FailAfterApplying, Some(1)).await;
     assert_eq!(rig.post("/v1/balance_requests", batch_of(1)).await.0, 500);
     let applied = rig.sim.batches()[0].batch_id.clone();
     assert_eq!(rig.submit(batch_of(1)).await, applied, "the cache knows it");
     assert_eq!(rig.sim.batches().len(), 1);
-    let rig = scripted("scheduled_balance_request", Canned::DropAfterApplying, Some(1)).await;
+    let rig = scripted("scheduled_balance_request", Canned::FailAfterApplying, Some(1)).await;
     let create = || rig.post("/v1/monitoring/scheduled_balance_request", daily("Daily", &["a"]));
     assert_eq!((create().await.0, create().await.0), (500, 409));
 }
