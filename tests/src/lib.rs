@@ -295,3 +295,20 @@ fn heard(answer: Option<ApiGatewayV2httpResponse>) -> Heard {
         headers: answer.headers.keys().map(|name| name.as_str().to_owned()).collect(),
     }
 }
+
+/// Time goes by for the caches of secrets: their clock is Tokio's, and the only one that is not in the test's hand.
+pub async fn age(span: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(span).await;
+    tokio::time::resume();
+}
+
+/// The id of a batch's completion.
+pub fn completed(batch: &str) -> String {
+    format!("rightfoot/batch/{batch}/completed")
+}
+
+/// The id of an alert of a batch: by this `event_uuid`, or by `poll`.
+pub fn alerted(batch: &str, by: &str) -> String {
+    format!("rightfoot/batch/{batch}/alert/{by}")
+}

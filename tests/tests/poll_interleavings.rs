@@ -9,11 +9,13 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
+use std::time::Duration;
+
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
 use local::wire::{Call, Gate};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
-use tests::{Item, SUBJECT, World, alert, completion, text};
+use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, text};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The authorizer of [`alert`].
@@ -58,6 +60,16 @@ impl Process {
         Self { gate, task: tokio::spawn(deliver), steps: Vec::new() }
     }
 
+    /// Waits until its first step is what it does next: it has looked into the index.
+    async fn arrive(&mut self) {
+        let end = async {
+            while !self.task.is_finished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        self.gate.wait_before(end).await;
+    }
+
     /// One step, if the process has one left.
     async fn step(&mut self) -> bool {
         let end = async { (&mut self.task).await.unwrap() };
@@ -94,6 +106,9 @@ impl Played {
 /// Lets the processes take their steps in this order, and goes on with the first that has one left.
 async fn play(mut processes: Vec<Process>, order: &[usize]) -> Played {
     let mut played = Vec::new();
+    for process in &mut processes {
+        process.arrive().await;
+    }
     for process in order {
         assert!(processes[*process].step().await, "{order:?}: no step left");
         played.push(*process);
@@ -167,14 +182,6 @@ async fn untold_alert() -> (RightfootWorld, String) {
     it.pass(MINUTE * 20).await;
     it.rightfoot.clear_requests();
     (it, run)
-}
-
-fn completed(batch: &str) -> String {
-    format!("rightfoot/batch/{batch}/completed")
-}
-
-fn alerted(batch: &str, by: &str) -> String {
-    format!("rightfoot/batch/{batch}/alert/{by}")
 }
 
 /// The places of all that is known about a batch but what is tracked; that must have come to its end.

@@ -13,7 +13,7 @@ use inbox_rightfoot::{ApiKey, Config, Rightfoot};
 use local::rightfoot::Behaviour;
 use serde_json::Value;
 use tests::rightfoot::{API_KEY, RightfootWorld};
-use tests::{Item, Message, START};
+use tests::{Item, Message, START, age, alerted, completed};
 
 #[path = "polling/alerts.rs"]
 mod alerts;
@@ -35,14 +35,6 @@ mod stories;
 mod switches;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-fn completed(batch: &str) -> String {
-    format!("rightfoot/batch/{batch}/completed")
-}
-
-fn alerted(batch: &str, by: &str) -> String {
-    format!("rightfoot/batch/{batch}/alert/{by}")
-}
 
 /// An event's id and where it came from, as [`tests::World::drain_origins`] tells them.
 fn told(id: String, origin: &str) -> (String, String) {

@@ -10,7 +10,7 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use local::system::FYNAPSE_SECRET as SECRET_ID;
 use local::wire::{Fault, Wire};
-use tests::{World, extract};
+use tests::{World, age, extract};
 
 fn signed(world: &World, body: &str, secrets: &str) -> String {
     signature::sign(world.now().secs(), body.as_bytes(), &Keys::parse(secrets, KeyCodec::Utf8).unwrap())
@@ -181,13 +181,6 @@ impl LiveCache {
         let secret = SecretCache::new(system.clients().secrets, SECRET_ID, KeyCodec::Utf8);
         Self { secret, wire: system.wire }
     }
-}
-
-/// Time goes by for the caches: tokio's clock is stopped, moved, and started again.
-async fn age(span: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(span).await;
-    tokio::time::resume();
 }
 
 fn delivery() -> Delivery {

@@ -21,13 +21,11 @@ mod stories;
 #[path = "submitting/tracking.rs"]
 mod tracking;
 
-use std::time::Duration;
-
 use local::system::RIGHTFOOT_URL_KEY;
 use rightfoot_requests::Refusal;
 use serde_json::Value;
 use tests::rightfoot::RightfootWorld;
-use tests::{Item, World, text};
+use tests::{Item, World, age, text};
 
 /// What a caller heard; `None` if the function died.
 type Heard = Option<Result<Value, Refusal>>;
@@ -109,13 +107,6 @@ fn token(url: &str) -> &str {
 async fn rotate(world: &World, value: &str) {
     let put = world.system.onlooker.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY);
     put.secret_string(value).send().await.unwrap();
-}
-
-/// Time goes by for the caches: tokio's clock is stopped, moved, and started again.
-async fn age(span: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(span).await;
-    tokio::time::resume();
 }
 
 /// Everything that is tracked, by its partition.

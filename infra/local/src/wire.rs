@@ -152,7 +152,11 @@ struct Waiting {
 }
 
 /// Lets the calls of one process pass one by one: to play two processes in any order.
-pub struct Gate(mpsc::UnboundedReceiver<Waiting>);
+pub struct Gate {
+    line: mpsc::UnboundedReceiver<Waiting>,
+    /// The call at the gate.
+    next: Option<Waiting>,
+}
 
 impl Gate {
     /// Waits for the next call, lets it pass, and waits until the engine has answered it.
@@ -162,14 +166,22 @@ impl Gate {
 
     /// The same, unless this ends before there is a call.
     pub async fn step_before(&mut self, end: impl Future) -> Option<Call> {
-        let waiting = tokio::select! {
-            biased;
-            waiting = self.0.recv() => waiting?,
-            _ = end => return None,
-        };
+        self.wait_before(end).await;
+        let waiting = self.next.take()?;
         let _ = waiting.go.send(());
         let _ = waiting.done.await;
         Some(waiting.call)
+    }
+
+    /// Waits until there is a call that waits, or this ends.
+    pub async fn wait_before(&mut self, end: impl Future) {
+        if self.next.is_none() {
+            tokio::select! {
+                biased;
+                waiting = self.line.recv() => self.next = waiting,
+                _ = end => {}
+            }
+        }
     }
 }
 
@@ -208,7 +220,7 @@ impl Wire {
     pub fn gate(&self, waits: fn(&Call) -> bool) -> Gate {
         let (line, waiting) = mpsc::unbounded_channel();
         *locked(&self.0.gate) = Some(Turnstile { waits, line });
-        Gate(waiting)
+        Gate { line: waiting, next: None }
     }
 
     /// Lines up at the gate, if there is one for this call. What comes back tells the gate, when it is dropped,

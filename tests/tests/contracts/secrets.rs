@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_sdk_secretsmanager::primitives::Blob;
 use local::system::{FYNAPSE_SECRET, RIGHTFOOT_URL_KEY};
-use tests::{World, completion, extract};
+use tests::{World, age, completion, extract};
 
 /// A world in which both secrets are there and hold nothing: as the stack makes them, or as it was put.
 async fn without_a_value(put: Option<Nothing>) -> World {
@@ -51,13 +51,6 @@ async fn statuses(world: &World) -> [u16; 2] {
             .await
             .status,
     ]
-}
-
-/// Time goes by for the caches: tokio's clock is stopped, moved, and started again.
-async fn age(span: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(span).await;
-    tokio::time::resume();
 }
 
 #[tokio::test]

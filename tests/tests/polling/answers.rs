@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer};
 
 use super::{
-    HOUR, asked_in_minutes, balances, completed, minute, people, submitted, submitted_elsewhere, told,
+    HOUR, age, asked_in_minutes, balances, completed, minute, people, submitted, submitted_elsewhere, told,
     tracked,
 };
 
@@ -181,13 +181,6 @@ async fn all_found(it: &RightfootWorld, batches: &[String]) {
     expected.sort();
     assert_eq!(it.world.drain_origins().await, expected);
     assert_eq!(it.world.polls_due().await, []);
-}
-
-/// Lets the caches of secrets age: their clock is Tokio's, and the system's only clock that is not the test's.
-async fn age(span: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(span).await;
-    tokio::time::resume();
 }
 
 async fn rotate(it: &RightfootWorld, key: &str) {

@@ -325,3 +325,24 @@ async fn a_submission_that_was_only_written_is_posted_by_the_retry() {
     it.submit(NAME, &["a"]).await;
     assert_eq!(it.rightfoot.batches().len(), 1);
 }
+
+#[tokio::test]
+async fn every_request_that_readme_shows_is_done_as_it_stands_there() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let it = RightfootWorld::new().await;
+    let mut heard = Vec::new();
+    for (at, _) in readme.match_indices("{\"action\"") {
+        let shown = serde_json::Deserializer::from_str(&readme[at..]).into_iter::<Value>().next();
+        let request = shown.unwrap().unwrap();
+        let done = answer(it.world.ask(request.clone()).await);
+        heard.push((request["action"].clone(), done["status"].clone()));
+    }
+    assert_eq!(
+        heard,
+        [
+            (json!("submit_batch"), Value::Null),
+            (json!("track_batch"), json!("tracked")),
+            (json!("track_schedule"), json!("tracked")),
+        ]
+    );
+}
