@@ -8,6 +8,7 @@
 )]
 
 pub mod bootstrap;
+pub mod matrix;
 pub mod rightfoot;
 
 use std::collections::HashMap;

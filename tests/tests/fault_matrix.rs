@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use inbox_core::event::payload_hash;
 use local::wire::{Call, Fate, Fault};
+use tests::matrix::{Lasts, judge};
 use tests::{Heard, World, completion, extract, noise};
 
 /// Statuses after which Fynapse gives a delivery up for good.
@@ -30,13 +31,6 @@ enum Scene {
     Large,
     Quarantined,
     Relay,
-}
-
-/// How long the fault lasts: one call, or every further call of that operation until the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lasts {
-    Once,
-    On,
 }
 
 #[derive(Clone, Debug)]
@@ -203,15 +197,7 @@ fn mark_failed(cell: &Cell, log: &[(Call, Fate)]) -> bool {
 
 async fn play(cell: Cell) -> Row {
     let world = set_the_scene(cell.sender, cell.scene).await;
-    let (at, operation) = (cell.call.index, cell.call.operation.clone());
-    let (fault, lasts) = (cell.fault, cell.lasts);
-    world.system.wire.plan(move |call| {
-        let hit = match lasts {
-            Lasts::Once => call.index == at,
-            Lasts::On => call.index >= at && call.operation == operation,
-        };
-        hit.then_some(fault)
-    });
+    world.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
     let first_process = world.system.wire.clone();
     let answers = act(&world, cell.sender, cell.scene).await;
     world.system.wire.heal();
@@ -273,24 +259,7 @@ async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
         .buffered(24)
         .collect::<Vec<_>>()
         .await;
-    let mut table = String::new();
-    let mut wrong = Vec::new();
-    for (named, row) in &played {
-        match row {
-            Ok(row) => {
-                if row.repeats != row.allowed {
-                    wrong.push(format!(
-                        "P3: {} repeats where {} are allowed: {named}",
-                        row.repeats, row.allowed
-                    ));
-                }
-                write_row(&mut table, row);
-            }
-            Err(panicked) => wrong.push(format!("{panicked}: {named}")),
-        }
-    }
-    println!("{table}{} cells", played.len());
-    assert!(wrong.is_empty(), "{} of {} cells:\n{}", wrong.len(), played.len(), wrong.join("\n"));
+    judge(&played, |row| (row.repeats, row.allowed), write_row);
 }
 
 fn write_row(table: &mut String, row: &Row) {

@@ -15,10 +15,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use inbox_aws::config::Common;
 use inbox_core::delivery::Provider;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use local::system::{RIGHTFOOT_URL_KEY, TABLE};
+use local::system::{self, RIGHTFOOT_URL_KEY};
 use local::wire::Fault;
 use serde_json::{Value, json};
 use tests::{World, alert, completion, extract, request};
@@ -187,13 +186,7 @@ async fn arrange(world: &mut World, given: Given, event: &Value) {
 /// The function as it is deployed after the subject `demo` was revoked.
 fn revoking(world: &World) -> rightfoot_webhook::Webhook {
     let config = rightfoot_webhook::Config {
-        common: Common {
-            table: TABLE.to_owned(),
-            queue_url: world.system.events_url.clone(),
-            retention_days: 30,
-            metrics_namespace: "BalanceInbox".to_owned(),
-            log_level: tracing::Level::INFO,
-        },
+        common: system::common(&world.system.events_url),
         secret_id: RIGHTFOOT_URL_KEY.to_owned(),
         allowed: "".parse().unwrap(),
         revoked: ["demo".parse().unwrap()].into(),

@@ -54,7 +54,7 @@ impl Poller {
         course.run().asked += 1;
         let observed = self.observe_rows(&story.tracked.batch_id, course).await;
         let now = self.recorder.clock().now();
-        let is_past_deadline = now >= story.tracked.deadline;
+        let is_past_deadline = story.tracked.is_past_deadline(now);
         if is_past_deadline && !observed.is_answer() {
             course.run().overdue_unanswered += 1;
             metrics::counter!("overdue_unanswered").increment(1);

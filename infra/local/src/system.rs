@@ -143,13 +143,7 @@ impl System {
         let wire = Wire::new(engine);
         let clients = Clients::new(&sdk_config(&wire));
         let clock = options.clock.clone();
-        let common = Common {
-            table: TABLE.to_owned(),
-            queue_url: events_url.clone(),
-            retention_days: RETENTION_MIN_DAYS,
-            metrics_namespace: "BalanceInbox".to_owned(),
-            log_level: tracing::Level::INFO,
-        };
+        let common = common(&events_url);
         let fynapse = fynapse_webhook::Config {
             common: common.clone(),
             secret_id: FYNAPSE_SECRET.to_owned(),
@@ -272,6 +266,17 @@ impl System {
             let poller = poller.clone();
             async move { drop(poller.handle(INVOCATION).await) }
         })
+    }
+}
+
+/// What every function is told here.
+pub fn common(events_url: &str) -> Common {
+    Common {
+        table: TABLE.to_owned(),
+        queue_url: events_url.to_owned(),
+        retention_days: RETENTION_MIN_DAYS,
+        metrics_namespace: "BalanceInbox".to_owned(),
+        log_level: tracing::Level::INFO,
     }
 }
 

@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt};
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
 use local::wire::{Call, Fate, Fault};
+use tests::matrix::{Lasts, judge};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, text};
 
@@ -20,13 +21,6 @@ enum Scene {
     Completion,
     Alert,
     NewRun,
-}
-
-/// How long the fault lasts: one call, or every further call of that operation until the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lasts {
-    Once,
-    On,
 }
 
 #[derive(Clone, Debug)]
@@ -118,15 +112,7 @@ async fn is_settled(it: &RightfootWorld, batch: &str) -> bool {
 async fn play(cell: Cell) -> Row {
     let (it, batch) = set_the_scene(cell.scene).await;
     let process = it.world.another();
-    let (at, operation) = (cell.call.index, cell.call.operation.clone());
-    let (fault, lasts) = (cell.fault, cell.lasts);
-    process.system.wire.plan(move |call| {
-        let hit = match lasts {
-            Lasts::Once => call.index == at,
-            Lasts::On => call.index >= at && call.operation == operation,
-        };
-        hit.then_some(fault)
-    });
+    process.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
     let answer = match process.poll().await {
         None => "died".to_owned(),
         Some(Ok(_)) => "done".to_owned(),
@@ -188,23 +174,7 @@ async fn p2_p3_p5_p9_hold_in_every_cell() {
         (named, tokio::spawn(play(cell)).await)
     });
     let played: Vec<_> = played.buffered(16).collect().await;
-    let (mut table, mut wrong) = (String::new(), Vec::new());
-    for (named, row) in &played {
-        match row {
-            Ok(row) => {
-                if row.repeats != row.allowed {
-                    wrong.push(format!(
-                        "P3: {} repeats where {} are allowed: {named}",
-                        row.repeats, row.allowed
-                    ));
-                }
-                write_row(&mut table, row);
-            }
-            Err(panicked) => wrong.push(format!("{panicked}: {named}")),
-        }
-    }
-    println!("{table}{} cells", played.len());
-    assert!(wrong.is_empty(), "{} of {} cells:\n{}", wrong.len(), played.len(), wrong.join("\n"));
+    judge(&played, |row| (row.repeats, row.allowed), write_row);
 }
 
 fn write_row(table: &mut String, row: &Row) {

@@ -28,6 +28,13 @@ async fn silent(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     .await
 }
 
+/// One person, who meets the threshold, and no webhook.
+fn of_one_person(rightfoot: &mut Behaviour) {
+    rightfoot.lose_webhooks = Lose::All;
+    rightfoot.schedule_day = HOUR;
+    balances(rightfoot, &[("a", "150.00")]);
+}
+
 /// Both events of each of these runs.
 fn both(runs: &[String]) -> Vec<String> {
     let mut both: Vec<_> = runs.iter().flat_map(|run| [completed(run), alerted(run, "poll")]).collect();
@@ -136,16 +143,7 @@ async fn veiled() -> (RightfootWorld, Arc<Mutex<String>>) {
             said.to_string()
         }
     };
-    let it = RightfootWorld::made(
-        |rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
-            rightfoot.schedule_day = HOUR;
-            balances(rightfoot, &[("a", "150.00")]);
-        },
-        |_| {},
-        |_, routes| routes.layer(map_response(veil)),
-    )
-    .await;
+    let it = RightfootWorld::made(of_one_person, |_| {}, |_, routes| routes.layer(map_response(veil))).await;
     it.ask(daily(SUBJECT, &["a"])).await;
     (it, hidden)
 }
@@ -225,11 +223,7 @@ async fn saying() -> (RightfootWorld, Arc<Mutex<Option<Value>>>) {
     let says = Arc::new(Mutex::new(None::<Value>));
     let said = says.clone();
     let it = RightfootWorld::made(
-        |rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
-            rightfoot.schedule_day = HOUR;
-            balances(rightfoot, &[("a", "150.00")]);
-        },
+        of_one_person,
         |_| {},
         |_, routes| {
             routes.layer(from_fn(move |request: Request, next: Next| {

@@ -8,10 +8,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use inbox_aws::config::Common;
 use inbox_core::poll::Cadence;
 use inbox_rightfoot::{Access, Rightfoot};
-use local::system::{self, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY, TABLE};
+use local::system::{self, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY};
 use local::wire::{Call, Fault, Gate};
 use rightfoot_requests::Requests;
 use serde_json::{Value, json};
@@ -111,13 +110,7 @@ async fn serve(api: Router) -> (JoinHandle<()>, String) {
 /// The function in a process of its own, asking Rightfoot there.
 pub(crate) fn asking(world: &World, api_url: &str) -> Requests {
     let config = rightfoot_requests::Config {
-        common: Common {
-            table: TABLE.to_owned(),
-            queue_url: world.system.events_url.clone(),
-            retention_days: 30,
-            metrics_namespace: "BalanceInbox".to_owned(),
-            log_level: tracing::Level::INFO,
-        },
+        common: system::common(&world.system.events_url),
         rightfoot: Access {
             client: Rightfoot::new(inbox_rightfoot::Config::new(api_url).unwrap()).unwrap(),
             secret_id: RIGHTFOOT_API_KEY.to_owned(),

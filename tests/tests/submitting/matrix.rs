@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use local::wire::{Call, Fault};
 use serde_json::{Value, json};
+use tests::matrix::Lasts;
 use tests::rightfoot::{MINUTE, RightfootWorld, authorizer, daily, submission};
 use tests::{Item, completion, noise, number, text};
 
@@ -30,13 +31,6 @@ enum Scene {
     PartlyRefused,
     /// A schedule.
     Schedule,
-}
-
-/// How long the fault lasts: one call, or every further call of that operation until the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lasts {
-    Once,
-    On,
 }
 
 #[derive(Clone, Debug)]
@@ -152,15 +146,7 @@ async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
     set_the_scene(it, cell.scene, name).await;
     let (posted_before, request) = (posts(it), cell.scene.request(name));
     let first = it.world.another();
-    let (at, operation) = (cell.call.index, cell.call.operation.clone());
-    let (fault, lasts) = (cell.fault, cell.lasts);
-    first.system.wire.plan(move |call| {
-        let hit = match lasts {
-            Lasts::Once => call.index == at,
-            Lasts::On => call.index >= at && call.operation == operation,
-        };
-        hit.then_some(fault)
-    });
+    first.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
     let heard = first.ask(request.clone()).await;
     assert_eq!(word(&heard), cell.first(), "the first attempt");
     let first_posts = posts(it) - posted_before;

@@ -35,6 +35,13 @@ pub struct Tracked {
     pub polls: u64,
 }
 
+impl Tracked {
+    /// Whether an answer that it is not complete makes it overdue.
+    pub fn is_past_deadline(&self, now: UnixMillis) -> bool {
+        now >= self.deadline
+    }
+}
+
 /// What to ask Rightfoot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -157,13 +164,13 @@ pub fn after_asking(
                 return Plan { record: untold(tracked, watch, rows, now), then: Then::Done };
             }
             // There will be no better answer: what it shows is told, and that it is not whole alarms.
-            (false, _) if now >= tracked.deadline => {
+            (false, _) if tracked.is_past_deadline(now) => {
                 return Plan { record: untold(tracked, watch, rows, now), then: Then::Overdue };
             }
             (false, _) => {}
         }
     }
-    let then = if observed.is_answer() && now >= tracked.deadline {
+    let then = if observed.is_answer() && tracked.is_past_deadline(now) {
         Then::Overdue
     } else {
         observed.postponed(now, planned).map_or(Then::AsPlanned, Then::Later)

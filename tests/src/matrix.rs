@@ -1,0 +1,52 @@
+//! Fault matrices: every call of a scene, times everything that it can meet.
+
+use local::wire::{Call, Fault};
+use tokio::task::JoinError;
+
+/// How long the fault lasts: one call, or every further call of that operation until the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// That call.
+    Once,
+    /// That call and what comes after it.
+    On,
+}
+
+impl Lasts {
+    /// Which calls this fault meets, from this one on: for [`local::wire::Wire::plan`].
+    pub fn plan(self, from: &Call, fault: Fault) -> impl Fn(&Call) -> Option<Fault> + Send + Sync + use<> {
+        let (at, operation) = (from.index, from.operation.clone());
+        move |call| {
+            let hit = match self {
+                Self::Once => call.index == at,
+                Self::On => call.index >= at && call.operation == operation,
+            };
+            hit.then_some(fault)
+        }
+    }
+}
+
+/// Prints the table of what was played, by the names of its cells. Ends the test if a cell panicked, or if an event
+/// was repeated on the queue more or less often than is allowed (P3): `repeats` tells both.
+#[expect(clippy::print_stdout, reason = "a table for whoever looks at a failure")]
+pub fn judge<R>(
+    played: &[(String, Result<R, JoinError>)],
+    repeats: impl Fn(&R) -> (usize, usize),
+    write_row: impl Fn(&mut String, &R),
+) {
+    let (mut table, mut wrong) = (String::new(), Vec::new());
+    for (named, row) in played {
+        match row {
+            Ok(row) => {
+                let (repeats, allowed) = repeats(row);
+                if repeats != allowed {
+                    wrong.push(format!("P3: {repeats} repeats where {allowed} are allowed: {named}"));
+                }
+                write_row(&mut table, row);
+            }
+            Err(panicked) => wrong.push(format!("{panicked}: {named}")),
+        }
+    }
+    println!("{table}{} cells", played.len());
+    assert!(wrong.is_empty(), "{} of {} cells:\n{}", wrong.len(), played.len(), wrong.join("\n"));
+}
