@@ -11,6 +11,9 @@
 //! What no webhook told is found by asking: [`requests`] (what a caller wants submitted or watched) → [`poll`]
 //! (what to ask Rightfoot, and what its answers mean, in the words of [`rightfoot`]) → [`event`].
 //!
+//! What an operator sees and mends: [`state`] (how far an event has come), [`quarantine`] (what was proven and could
+//! not be used, read again), and the [`intervention`] that he leaves on it.
+//!
 //! The promises P1–P10 that code and tests name:
 //!
 //! | id | promise |
@@ -21,7 +24,7 @@
 //! | P4 | Nothing unproven becomes an event; the bytes stored are the bytes proven. |
 //! | P5 | One batch gives one completion event; one authorizer in one batch gives one alert effect. |
 //! | P6 | Fynapse never gets a status that kills a delivery, nor a `Retry-After`. |
-//! | P7 | What is proven and cannot be used is kept in quarantine. |
+//! | P7 | What is proven and cannot be used is kept in quarantine, and can be replayed. |
 //! | P8 | No secret, token, payload or personal datum in a log line, an error, a metric or a reply. |
 //! | P9 | Every tracked batch ends. |
 //! | P10 | An effect happens once, however often its message comes. |
@@ -30,14 +33,17 @@ pub mod allow_list;
 pub mod delivery;
 pub mod event;
 pub mod inbox;
+pub mod intervention;
 pub mod keys;
 pub mod limits;
 pub mod message;
 pub mod poll;
 pub mod providers;
+pub mod quarantine;
 pub mod reply;
 pub mod requests;
 pub mod rightfoot;
 pub mod signature;
+pub mod state;
 pub mod time;
 pub mod url_token;

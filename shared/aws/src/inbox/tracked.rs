@@ -28,7 +28,7 @@ use crate::item::{self, Item, Record, VERSION, number, text};
 
 /// The place of what is watched in its story.
 pub(crate) const TRACKED: &str = "tracked";
-const EFFECT: &str = "effect#alert#";
+pub(super) const EFFECT: &str = "effect#alert#";
 
 /// How far an item that is watched has come: what every write to it names.
 #[derive(Clone, Debug)]
@@ -188,7 +188,7 @@ impl Inbox {
         Ok(known)
     }
 
-    async fn get_many(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    pub(super) async fn get_many(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
         const GET: &str = "dynamodb:BatchGetItem";
         let mut found = Vec::new();
         // What DynamoDB does not get to is asked for again, a few times, and later each time.
