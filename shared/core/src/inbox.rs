@@ -76,6 +76,12 @@ pub enum Reason {
     Stale,
     /// Recorded, and refused by SQS for what it is, again and again.
     QueueRefused,
+    /// Recorded, and the provider's API does not show an alert that it tells.
+    Unconfirmed,
+    /// Recorded, and its batch was not complete when the deadline came.
+    Incomplete,
+    /// Recorded, and refused by EventBridge for what it is.
+    BusRefused,
 }
 
 impl Reason {
@@ -88,6 +94,9 @@ impl Reason {
             Self::SubjectMismatch => "subject_mismatch",
             Self::Stale => "stale",
             Self::QueueRefused => "queue_refused",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Incomplete => "incomplete",
+            Self::BusRefused => "bus_refused",
         }
     }
 }

@@ -11,6 +11,9 @@
 //! What no webhook told is found by asking: [`requests`] (what a caller wants submitted or watched) → [`poll`]
 //! (what to ask Rightfoot, and what its answers mean, in the words of [`rightfoot`]) → [`event`].
 //!
+//! What is on the queue has its effect: [`message`] (which event it is about) → [`effect`] (what the provider's API
+//! shows of it) → [`bus`] (what is told to whoever listens).
+//!
 //! The promises P1–P10 that code and tests name:
 //!
 //! | id | promise |
@@ -27,7 +30,9 @@
 //! | P10 | An effect happens once, however often its message comes. |
 
 pub mod allow_list;
+pub mod bus;
 pub mod delivery;
+pub mod effect;
 pub mod event;
 pub mod inbox;
 pub mod keys;
