@@ -81,7 +81,7 @@ pub(super) async fn create_queues(clients: &Clients, visibility: Duration) -> an
 
 /// The bus. Its events go to [`BUS_QUEUE`].
 pub(super) async fn create_bus(clients: &Clients) -> anyhow::Result<()> {
-    clients.eventbridge.create_event_bus().name(BUS).send().await?;
+    clients.eventbridge().create_event_bus().name(BUS).send().await?;
     Ok(())
 }
 
