@@ -1,8 +1,5 @@
 //! Reading the balances of a batch, page by page.
 
-use std::ops::ControlFlow;
-
-use inbox_aws::Fault;
 use inbox_aws::inbox::Work;
 use inbox_core::effect::look::{Earlier, Look};
 use inbox_core::event::Id;
@@ -11,13 +8,14 @@ use inbox_core::poll::Observation;
 use inbox_core::poll::batch::Tracked;
 use inbox_core::rightfoot::Balance;
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::ApiError;
+use inbox_rightfoot::{ApiError, BalancePages};
 
 use crate::EventWorker;
 use crate::work::{Later, Verdict};
 
 /// What was seen of a batch.
 pub(crate) struct Looked {
+    batch_id: Id,
     pub(crate) look: Look,
     /// Whether the list was read to where it ended, or to where it was of use; or what there was instead.
     observed: Observation<()>,
@@ -40,56 +38,71 @@ impl Looked {
     }
 }
 
-impl EventWorker {
-    /// Reads the balances of a batch, and hands on each page's rows, of each authorizer one, until the list ends or they
-    /// are of no more use.
-    pub(crate) async fn look(
-        &self,
-        batch_id: &Id,
-        tracked: Option<&Tracked>,
-        mut take: impl AsyncFnMut(Vec<Balance>) -> Result<ControlFlow<()>, Fault>,
-    ) -> Result<Looked, Fault> {
-        let began_at = self.clock.now();
-        let mut look = Look::default();
-        let (mut observed, mut why_not, mut reached_last_page) = (Observation::Answered(()), None, false);
-        let mut pages = match self.account.pages_of(batch_id) {
-            Ok(pages) => Some(pages),
+/// A look that is under way.
+pub(crate) struct Looking<'a> {
+    worker: &'a EventWorker,
+    tracked: Option<&'a Tracked>,
+    /// Where it is; `None` once there was no answer.
+    pages: Option<BalancePages>,
+    looked: Looked,
+}
+
+impl Looking<'_> {
+    /// The rows of the next page, of each authorizer one; `None` if the list has ended, or there was no answer.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Balance>> {
+        let pages = self.pages.as_mut()?;
+        let page = &pages.next()?;
+        let answer =
+            self.worker.account.ask(|client, key| async move { client.balance_page(&key, page).await });
+        match answer.await {
+            Ok(answer) => {
+                let rows = pages.take(answer);
+                self.looked.reached_last_page = pages.reached_last_page();
+                rows.iter().for_each(|row| self.looked.look.take(row, self.tracked));
+                Some(rows)
+            }
             Err(error) => {
-                (observed, why_not) = self.no_answer(batch_id, &error);
+                self.stop(&error);
                 None
             }
-        };
-        while let Some(list) = &mut pages
-            && let Some(page) = list.next()
-        {
-            let page = &page;
-            let answer = self.account.ask(|client, key| async move { client.balance_page(&key, page).await });
-            match answer.await {
-                Ok(answer) => {
-                    let rows = list.take(answer);
-                    reached_last_page = list.reached_last_page();
-                    rows.iter().for_each(|row| look.take(row, tracked));
-                    if take(rows).await?.is_break() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    (observed, why_not) = self.no_answer(batch_id, &error);
-                    break;
-                }
-            }
         }
-        let ended_at = self.clock.now();
-        Ok(Looked { look, observed, why_not, reached_last_page, began_at, ended_at })
     }
 
-    fn no_answer(&self, batch_id: &Id, error: &ApiError) -> (Observation<()>, Option<&'static str>) {
-        let observed = error.observed();
-        if observed != Observation::NotReady {
-            let (batch_id, reason) = (batch_id.as_str(), error.name());
+    /// What was seen until now.
+    pub(crate) fn end(self) -> Looked {
+        Looked { ended_at: self.worker.clock.now(), ..self.looked }
+    }
+
+    fn stop(&mut self, error: &ApiError) {
+        self.pages = None;
+        self.looked.observed = error.observed();
+        self.looked.why_not = Some(error.name());
+        if self.looked.observed != Observation::NotReady {
+            let (batch_id, reason) = (self.looked.batch_id.as_str(), error.name());
             tracing::warn!(target: "work", batch_id, reason, %error, "no answer");
         }
-        (observed, Some(error.name()))
+    }
+}
+
+impl EventWorker {
+    /// Begins to read the balances of a batch.
+    pub(crate) fn look<'a>(&'a self, batch_id: &Id, tracked: Option<&'a Tracked>) -> Looking<'a> {
+        let now = self.clock.now();
+        let looked = Looked {
+            batch_id: batch_id.clone(),
+            look: Look::default(),
+            observed: Observation::Answered(()),
+            why_not: None,
+            reached_last_page: false,
+            began_at: now,
+            ended_at: now,
+        };
+        let mut looking = Looking { worker: self, tracked, pages: None, looked };
+        match self.account.pages_of(batch_id) {
+            Ok(pages) => looking.pages = Some(pages),
+            Err(error) => looking.stop(&error),
+        }
+        looking
     }
 
     /// The batch is not complete: it is looked at again, until an answer at or after the deadline says the same. While

@@ -11,6 +11,7 @@ use inbox_aws::clock::Clock;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::poll::Cadence;
 use tokio::net::TcpListener;
 
@@ -100,6 +101,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         rightfoot_api_key: options.rightfoot_api_key.clone(),
         cadence: options.cadence,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
+        visibility: Duration::from_secs(VISIBILITY_SECS),
         clock: Clock::system(),
     })
     .await?;

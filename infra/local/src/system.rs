@@ -18,7 +18,7 @@ use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
 use inbox_core::inbox::Desk;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS};
+use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::poll::Cadence;
 use inbox_core::url_token;
 use inbox_rightfoot::{Access, Rightfoot};
@@ -72,6 +72,8 @@ pub struct Options {
     pub cadence: Cadence,
     /// Where the webhook routes answer.
     pub webhook_base_url: String,
+    /// For how long a message of `events` is hidden once it was received.
+    pub visibility: Duration,
     /// The time.
     pub clock: Clock,
 }
@@ -88,6 +90,7 @@ impl Options {
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
             cadence: Cadence::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),
+            visibility: Duration::from_secs(VISIBILITY_SECS),
             clock,
         })
     }
@@ -132,7 +135,8 @@ impl System {
         };
         let onlooker = Clients::new(&sdk_config(&Wire::new(engine.clone())));
         resources::create_tables(&onlooker).await.context("create the tables")?;
-        let events_url = resources::create_queues(&onlooker).await.context("create the queues")?;
+        let events_url =
+            resources::create_queues(&onlooker, options.visibility).await.context("create the queues")?;
         resources::create_bus(&onlooker).await.context("create the event bus")?;
         resources::create_secrets(&onlooker, &options).await.context("create the secrets")?;
         Ok(Self::built(engine, onlooker, events_url, options))

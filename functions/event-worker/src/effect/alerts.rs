@@ -1,9 +1,8 @@
 //! Thresholds were met: each alert that the API confirms is told, once for each authorizer in a batch (P5).
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
-use futures::stream::{self, StreamExt};
+use futures::future::join_all;
 
 use inbox_aws::Fault;
 use inbox_aws::bus::Published;
@@ -54,12 +53,13 @@ impl EventWorker {
         if open.0.is_empty() {
             return Ok(confirmed_or_not(&open, &told));
         }
-        let looked = self
-            .look(batch_id, tracked, async |rows| {
-                met.extend(rows.iter().filter_map(|row| open.confirm(row, asked.as_ref())));
-                Ok(if open.0.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })
-            .await?;
+        let mut looking = self.look(batch_id, tracked);
+        while !open.0.is_empty()
+            && let Some(rows) = looking.next().await
+        {
+            met.extend(rows.iter().filter_map(|row| open.confirm(row, asked.as_ref())));
+        }
+        let looked = looking.end();
         // Those that the API shows do not wait for the others.
         let left = self.tell(work, &batch, met, true).await?;
         Ok(match left.verdict() {
@@ -105,16 +105,11 @@ impl EventWorker {
     ) -> Result<Left, Fault> {
         let mut left = Left::default();
         for some in met.chunks(BUS_ENTRIES_MAX) {
-            let claims: Vec<_> = stream::iter(some)
-                .map(async |met| {
-                    let claim = self.inbox.claim_alert(work, &met.authorizer, self.clock.now()).await;
-                    (met, claim)
-                })
-                .buffered(BUS_ENTRIES_MAX)
-                .collect()
-                .await;
+            let now = self.clock.now();
+            let claims = some.iter().map(|met| self.inbox.claim_alert(work, &met.authorizer, now));
+            let claims = join_all(claims).await;
             let mut ours = Vec::with_capacity(claims.len());
-            for (met, claim) in claims {
+            for (met, claim) in some.iter().zip(claims) {
                 match claim? {
                     AlertClaim::Ours => {
                         ours.push((&met.authorizer, threshold_met(&work.effect(), batch, met, confirmed)));
@@ -154,11 +149,9 @@ impl EventWorker {
                 }
             }
         }
-        let marks = stream::iter(published)
-            .map(|authorizer| self.inbox.alert_published(work, authorizer, self.clock.now()))
-            .buffered(BUS_ENTRIES_MAX)
-            .collect::<Vec<_>>()
-            .await;
+        let now = self.clock.now();
+        let marks = published.into_iter().map(|authorizer| self.inbox.alert_published(work, authorizer, now));
+        let marks = join_all(marks).await;
         // Published and not marked: the event is not done either, and it is published again under the same id.
         marks.into_iter().try_for_each(|mark| mark.map(drop))
     }

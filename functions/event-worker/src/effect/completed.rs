@@ -1,7 +1,5 @@
 //! A batch is complete: its balances are stored, and it is told.
 
-use std::ops::ControlFlow;
-
 use inbox_aws::Fault;
 use inbox_aws::balances::Origin;
 use inbox_aws::inbox::Work;
@@ -25,12 +23,11 @@ impl EventWorker {
         };
         let received_at = work.effect().received_at;
         let origin = Origin { batch_id, schedule_id: batch.schedule_id, received_at };
-        let looked = self
-            .look(batch_id, tracked, async |rows| {
-                self.balances.store(&rows, &origin).await?;
-                Ok(ControlFlow::Continue(()))
-            })
-            .await?;
+        let mut looking = self.look(batch_id, tracked);
+        while let Some(rows) = looking.next().await {
+            self.balances.store(&rows, &origin).await?;
+        }
+        let looked = looking.end();
         if !looked.is_complete(tracked, work.earlier.as_ref()) {
             return Ok(self.not_yet(work, tracked, &looked, Reason::Incomplete));
         }
