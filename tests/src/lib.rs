@@ -9,6 +9,7 @@
 
 pub mod bootstrap;
 pub mod matrix;
+pub mod operator;
 pub mod rightfoot;
 
 use std::collections::HashMap;
@@ -190,9 +191,10 @@ impl World {
         scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
     }
 
-    /// The items with which something has still to be done.
+    /// The items with which relay or poller have still to do something. What waits in quarantine is an operator's.
     pub async fn due(&self) -> Vec<Item> {
-        self.items().await.into_iter().filter(|item| item.contains_key("due")).collect()
+        let waits = |item: &Item| item.contains_key("due") && !text(item, "due").starts_with("quarantine#");
+        self.items().await.into_iter().filter(waits).collect()
     }
 
     /// One item of the table.

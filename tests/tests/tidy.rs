@@ -9,6 +9,8 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/schemas.rs"]
+mod schemas;
 #[path = "tidy/template.rs"]
 mod template;
 

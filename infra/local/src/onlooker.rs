@@ -87,17 +87,18 @@ pub async fn table(system: &System) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// How many items are due, at whatever time.
+/// How many items are due, at whatever time, for the relay or the poller.
 pub async fn count_due(system: &System) -> anyhow::Result<usize> {
     Ok(due(system).await?.len())
 }
 
-/// The partition keys of the items that are due, at whatever time.
+/// The partition keys of the items that are due, at whatever time, for the relay or the poller.
 pub async fn due(system: &System) -> anyhow::Result<Vec<String>> {
     let scan = system.onlooker.dynamodb.scan().table_name(TABLE).index_name("due");
     let due: Vec<Item> =
         scan.into_paginator().items().send().try_collect().await.context("scan what is due")?;
-    Ok(due.iter().filter_map(|item| text(item, "pk")).map(str::to_owned).collect())
+    let ours = due.iter().filter(|item| !text(item, "due").unwrap_or_default().starts_with("quarantine#"));
+    Ok(ours.filter_map(|item| text(item, "pk")).map(str::to_owned).collect())
 }
 
 /// Whether the poller looks after a batch, or has done so.

@@ -6,6 +6,7 @@
 //!  worker                                                 claim event ── effect ── done if claim=mine
 //!                                                            └ not yet: rev+1, due again, claim dropped
 //!  poller    put off: rev+1, due_at=later if rev=seen ── ask ── record the event ── settle if rev=seen+1
+//!  operator  due again, rev+1 if rev=seen and (done or given up)
 //! ```
 //!
 //! `rev` only grows, and every write names the `rev`, or the claim, that it saw: a late mark can neither undo a claim nor
@@ -15,7 +16,10 @@
 mod documents;
 mod due;
 mod outbox;
+mod quarantined;
+mod replayed;
 mod submitted;
+mod told;
 mod tracked;
 mod transaction;
 mod worked;
@@ -33,6 +37,7 @@ use inbox_core::event::{Event, EventKey, Id, batch_pk, payload_hash};
 use inbox_core::inbox::{
     Desk, Reason, Recorded, Trace, first_due, parts_expiry, quarantine_expiry, record_expiry, refused_by,
 };
+use inbox_core::intervention::Intervention;
 use inbox_core::message::referenced;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
@@ -42,7 +47,12 @@ use crate::payload;
 
 pub use due::{Round, Sweep, Waiting};
 pub use outbox::{Claim, Claimed, DueRecord, Found};
+pub use quarantined::Quarantined;
+pub use replayed::Replayed;
 pub use submitted::{Begun, Made, NewSubmission, Submission, Watch};
+pub use told::{
+    BatchTold, EffectTold, EventTold, Page, Place, ScheduleTold, Selection, StoryTold, SubmissionTold,
+};
 pub use tracked::{BatchStory, ScheduleStory, Tracking};
 pub use worked::{AlertClaim, Work, WorkClaim};
 
@@ -75,6 +85,25 @@ impl Inbox {
     /// Records an event: payload parts first, then one conditional put, which is the commit point.
     /// On a fault the outcome is unknown.
     pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<Recorded, Fault> {
+        self.record_traced(event, delivery_id, None).await
+    }
+
+    /// The same for an event out of quarantine: its record says who had it read again.
+    pub async fn record_replayed(
+        &self,
+        event: &Event,
+        delivery_id: &str,
+        by: &Intervention,
+    ) -> Result<Recorded, Fault> {
+        self.record_traced(event, delivery_id, Some(by)).await
+    }
+
+    async fn record_traced(
+        &self,
+        event: &Event,
+        delivery_id: &str,
+        by: Option<&Intervention>,
+    ) -> Result<Recorded, Fault> {
         let payload = event.proven().body();
         let received_at = event.proven().received_at();
         let ours = Trace {
@@ -83,13 +112,16 @@ impl Inbox {
             idempotency_key: event.idempotency_key().map(str::to_owned),
             origin: event.origin(),
         };
-        let expire_at = parts_expiry(received_at, self.retention_days);
+        // What comes out of quarantine was received long ago.
+        let expire_at = parts_expiry(by.map_or(received_at, |by| by.at), self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
+        let mut record = new_record(event, &ours, &stored);
+        record.extend(by.into_iter().flat_map(replayed::traces));
         let put = self
             .db
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(new_record(event, &ours, &stored)))
+            .set_item(Some(record))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
@@ -114,7 +146,8 @@ impl Inbox {
         Ok(item.as_ref().and_then(|tracked| item::string(tracked, "subject")).map(str::to_owned))
     }
 
-    /// Keeps proven bytes that cannot be used (P7). The same bytes again are counted, not kept twice.
+    /// Keeps proven bytes that cannot be used (P7), for an operator to look at. The same bytes again are counted, not
+    /// kept twice; if they were dealt with before, they are to be looked at again.
     pub async fn quarantine(&self, proven: &Proven, reason: Reason) -> Result<(), Fault> {
         let (payload, now) = (proven.body(), proven.received_at());
         let hash = payload_hash(payload);
@@ -207,14 +240,17 @@ impl Inbox {
         reason: Reason,
         now: UnixMillis,
     ) -> Result<(), Fault> {
+        let pk = format!("quarantine#{provider}#{hash}");
         let fixed = [
+            ("due", text(Desk::Quarantine.shard(&pk))),
             ("reason", text(reason.as_str())),
             ("last_received_at", number(now.0)),
             ("expires_at", number(quarantine_expiry(now).0)),
         ];
         let mut names = HashMap::new();
         let mut values = HashMap::from([(":one".to_owned(), number(1)), (":now".to_owned(), number(now.0))]);
-        let mut sets = vec!["first_received_at = if_not_exists(first_received_at, :now)".to_owned()];
+        let first = ["first_received_at", "due_at"];
+        let mut sets = first.map(|it| format!("{it} = if_not_exists(first_received_at, :now)")).to_vec();
         let all = kept.into_iter().chain(fixed.map(|(name, value)| (name.to_owned(), value)));
         for (index, (name, value)) in all.enumerate() {
             names.insert(format!("#k{index}"), name);
@@ -224,8 +260,11 @@ impl Inbox {
         self.db
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(item::key(&format!("quarantine#{provider}#{hash}"), "delivery")))
-            .update_expression(format!("SET {} ADD deliveries :one", sets.join(", ")))
+            .set_key(Some(item::key(&pk, quarantined::DELIVERY)))
+            .update_expression(format!(
+                "SET {} REMOVE closed_at, closed_as ADD deliveries :one",
+                sets.join(", ")
+            ))
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .send()

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::delivery::Subject;
 use inbox_core::event::{EventKey, Origin};
 use inbox_core::inbox::Trace;
+use inbox_core::intervention::{Did, Intervention};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 /// One item of the table.
@@ -115,6 +116,37 @@ pub(crate) fn trace(item: &Item) -> Option<Trace> {
         idempotency_key: string(item, "idempotency_key").map(str::to_owned),
         origin: Origin::from_name(string(item, "origin")?)?,
     })
+}
+
+/// The trace of an operator.
+pub(crate) fn intervention(by: &Intervention) -> AttributeValue {
+    let fields = [
+        ("at", number(by.at.0)),
+        ("by", text(&by.by)),
+        ("did", text(by.did.as_str())),
+        ("why", text(&by.why)),
+    ];
+    AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// The traces of operators on an item.
+pub(crate) fn interventions(item: &Item) -> Vec<Intervention> {
+    let read = |value: &AttributeValue| {
+        let fields = value.as_m().ok()?;
+        Some(Intervention {
+            at: UnixMillis(parsed(fields, "at")?),
+            by: string(fields, "by")?.to_owned(),
+            did: Did::from_name(string(fields, "did")?)?,
+            why: string(fields, "why")?.to_owned(),
+        })
+    };
+    let all = item.get("interventions").and_then(|value| value.as_l().ok());
+    all.into_iter().flatten().filter_map(read).collect()
+}
+
+/// A point in time.
+pub(crate) fn millis(item: &Item, name: &str) -> Option<UnixMillis> {
+    parsed(item, name).map(UnixMillis)
 }
 
 /// A string attribute's value.

@@ -18,6 +18,7 @@ mod payload;
 pub mod queue;
 pub mod receive;
 pub mod recorder;
+pub mod replay;
 pub mod secrets;
 pub mod telemetry;
 

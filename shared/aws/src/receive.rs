@@ -133,7 +133,7 @@ impl Receiver {
     /// Records an event, and puts it on the queue if it is new.
     async fn take(&self, event: Event, deadline: Instant, seen: &mut Seen) -> Outcome {
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
-        match within(record_by, "dynamodb:GetItem", self.is_anothers(&event)).await {
+        match within(record_by, "dynamodb:GetItem", self.recorder.is_anothers(&event)).await {
             Ok(false) => {}
             Ok(true) => {
                 let reason = Reason::SubjectMismatch;
@@ -163,18 +163,6 @@ impl Receiver {
                 Outcome::Duplicate
             }
             Err(fault) => seen.undecided(fault),
-        }
-    }
-
-    /// Whether the event's batch was submitted under another subject than the URL's. A batch that we do not
-    /// track is taken as a hint.
-    async fn is_anothers(&self, event: &Event) -> Result<bool, Fault> {
-        match (event.proven().subject(), event.key().batch_id()) {
-            (Some(subject), Some(batch_id)) => {
-                let tracked = self.recorder.inbox().tracked_subject(batch_id).await?;
-                Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
-            }
-            _ => Ok(false),
         }
     }
 

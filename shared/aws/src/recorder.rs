@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use inbox_core::event::Event;
 use inbox_core::inbox::Recorded;
+use inbox_core::intervention::Intervention;
 use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
 use inbox_core::message::{Head, compose};
 
@@ -41,8 +42,31 @@ impl Recorder {
 
     /// Records an event, if it is new. On a fault the outcome is unknown.
     pub async fn record(&self, event: &Event, deadline: Instant) -> Result<Recorded, Fault> {
-        let delivery_id = Uuid::new_v4().simple().to_string();
-        within(deadline, "dynamodb:PutItem", self.inbox.record(event, &delivery_id)).await
+        within(deadline, "dynamodb:PutItem", self.inbox.record(event, &new_id())).await
+    }
+
+    /// Records an event out of quarantine, if it is new: its record says who had it read again.
+    pub async fn record_replayed(
+        &self,
+        event: &Event,
+        by: &Intervention,
+        deadline: Instant,
+    ) -> Result<Recorded, Fault> {
+        let delivery_id = new_id();
+        let record = self.inbox.record_replayed(event, &delivery_id, by);
+        within(deadline, "dynamodb:PutItem", record).await
+    }
+
+    /// Whether the event's batch was submitted under another subject than the URL's. A batch that we do not
+    /// track is taken as a hint.
+    pub(crate) async fn is_anothers(&self, event: &Event) -> Result<bool, Fault> {
+        match (event.proven().subject(), event.key().batch_id()) {
+            (Some(subject), Some(batch_id)) => {
+                let tracked = self.inbox.tracked_subject(batch_id).await?;
+                Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
@@ -70,6 +94,11 @@ impl Recorder {
             Err(fault) => Some(fault),
         }
     }
+}
+
+/// The random id of a delivery.
+fn new_id() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// The first of the action's own end and the deadline. After the deadline its outcome is unknown.

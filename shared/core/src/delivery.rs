@@ -2,7 +2,8 @@
 //!
 //! A [`Delivery`] is untrusted. [`crate::signature::prove`] and [`crate::url_token::prove`] turn it into a
 //! [`Proven`]; what [`crate::poll`] makes of an authenticated answer of the provider's API is one, too. Only a
-//! `Proven` can become an event (P4): its fields are private, and so is its constructor.
+//! `Proven` can become an event (P4): its fields are private, and so is its constructor. What was proven and
+//! quarantined comes back by [`crate::quarantine`].
 //!
 //! ```compile_fail,E0451
 //! use inbox_core::delivery::{Proven, Provider};
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::event::Origin;
 use crate::limits::SUBJECT_MAX_BYTES;
 use crate::time::{UnixMillis, UnixSecs};
 
@@ -36,6 +38,11 @@ impl Provider {
             Self::Rightfoot => "rightfoot",
             Self::Fynapse => "fynapse",
         }
+    }
+
+    /// The provider of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
     }
 }
 
@@ -154,6 +161,8 @@ pub struct Proven {
     provider: Provider,
     proof: Proof,
     delivery: Delivery,
+    /// Whether an operator had it read again, out of quarantine.
+    is_replayed: bool,
 }
 
 /// A delivery with the right signature and a time outside the tolerance. It can be kept, not read.
@@ -168,7 +177,12 @@ impl Proven {
     }
 
     pub(crate) fn new(provider: Provider, proof: Proof, delivery: Delivery) -> Self {
-        Self { provider, proof, delivery }
+        Self { provider, proof, delivery, is_replayed: false }
+    }
+
+    /// What was proven so when it came, and has been in quarantine since.
+    pub(crate) fn out_of_quarantine(provider: Provider, proof: Proof, delivery: Delivery) -> Self {
+        Self { is_replayed: true, ..Self::new(provider, proof, delivery) }
     }
 
     /// Who sent it.
@@ -179,6 +193,15 @@ impl Proven {
     /// How that is known.
     pub fn proof(&self) -> &Proof {
         &self.proof
+    }
+
+    /// How it comes to be recorded, if it turns out to be an event.
+    pub fn origin(&self) -> Origin {
+        match self.proof {
+            _ if self.is_replayed => Origin::Replay,
+            Proof::Signature { .. } | Proof::UrlToken { .. } => Origin::Webhook,
+            Proof::ApiAnswer => Origin::Poll,
+        }
     }
 
     /// The subject of the URL that it came by, if it came by one.

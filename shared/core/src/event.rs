@@ -6,7 +6,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::delivery::{Proof, Proven, Provider};
+use crate::delivery::{Proven, Provider};
 use crate::limits::ID_MAX_BYTES;
 
 /// What stays as it is inside an event id: RFC 3986's unreserved characters.
@@ -38,12 +38,9 @@ impl Event {
         &self.event_type
     }
 
-    /// How it came to be recorded: as it was proven.
+    /// How it came to be recorded.
     pub fn origin(&self) -> Origin {
-        match self.proven.proof() {
-            Proof::Signature { .. } | Proof::UrlToken { .. } => Origin::Webhook,
-            Proof::ApiAnswer => Origin::Poll,
-        }
+        self.proven.origin()
     }
 
     /// The proven bytes and what is known of their delivery.

@@ -85,6 +85,24 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason there is.
+    pub const ALL: [Self; 9] = [
+        Self::Unreadable,
+        Self::UnknownType,
+        Self::UnusableId,
+        Self::SubjectMismatch,
+        Self::Stale,
+        Self::QueueRefused,
+        Self::Unconfirmed,
+        Self::Incomplete,
+        Self::BusRefused,
+    ];
+
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     /// The name used in the table, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -108,9 +126,23 @@ pub enum Desk {
     Outbox,
     /// The poller: batches, schedules and submissions about which something is not known yet.
     Poll,
+    /// The operators: deliveries and events that nobody can use before they have been looked at.
+    Quarantine,
 }
 
 impl Desk {
+    /// Every desk there is.
+    pub const ALL: [Self; 3] = [Self::Outbox, Self::Poll, Self::Quarantine];
+
+    /// The name used in the index.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outbox => "outbox",
+            Self::Poll => "poll",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
     /// The partition of the index `due` in which an item of this story waits.
     pub fn shard(self, pk: &str) -> String {
         let byte = Sha256::digest(pk.as_bytes()).first().copied().unwrap_or(0);
@@ -123,11 +155,7 @@ impl Desk {
     }
 
     fn partition(self, shard: u8) -> String {
-        let desk = match self {
-            Self::Outbox => "outbox",
-            Self::Poll => "poll",
-        };
-        format!("{desk}#{shard:02}")
+        format!("{}#{shard:02}", self.as_str())
     }
 }
 
@@ -157,6 +185,11 @@ pub fn next_due(now: UnixMillis, attempts: u64) -> UnixMillis {
 /// When a record with which nothing more is to be done may be deleted.
 pub fn record_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(RETENTION_MIN_DAYS))
+}
+
+/// When a record that was given up may be deleted: after the quarantined item that leads to it.
+pub fn parked_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
+    now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS + 1))
 }
 
 /// When a quarantined delivery may be deleted.
@@ -247,9 +280,11 @@ mod tests {
 
     #[test]
     fn due_items_spread_over_every_shard_of_their_desk() {
-        for (desk, first, last) in
-            [(Desk::Outbox, "outbox#00", "outbox#15"), (Desk::Poll, "poll#00", "poll#15")]
-        {
+        for (desk, first, last) in [
+            (Desk::Outbox, "outbox#00", "outbox#15"),
+            (Desk::Poll, "poll#00", "poll#15"),
+            (Desk::Quarantine, "quarantine#00", "quarantine#15"),
+        ] {
             let used: std::collections::BTreeSet<_> =
                 (0..500).map(|n| desk.shard(&format!("fynapse#event#{n}"))).collect();
             assert_eq!(used, desk.shards().collect());
@@ -274,7 +309,17 @@ mod tests {
         for retention in [1, 30, 90, 400] {
             assert!(parts_expiry(now, retention) > record_expiry(now, retention));
             assert!(parts_expiry(now, retention) > quarantine_expiry(now));
+            assert!(parts_expiry(now, retention) > parked_expiry(now, retention));
+            assert!(parked_expiry(now, retention) > quarantine_expiry(now));
         }
+    }
+
+    #[test]
+    fn p7_every_reason_is_known_by_its_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::from_name("boredom"), None);
     }
 
     proptest! {

@@ -14,6 +14,9 @@
 //! What is on the queue has its effect: [`message`] (which event it is about) → [`effect`] (what the provider's API
 //! shows of it) → [`bus`] (what is told to whoever listens).
 //!
+//! What an operator sees and mends: [`state`] (how far an event has come), [`quarantine`] (what was proven and could
+//! not be used, read again), and the [`intervention`] that he leaves on it.
+//!
 //! The promises P1–P10 that code and tests name:
 //!
 //! | id | promise |
@@ -24,7 +27,7 @@
 //! | P4 | Nothing unproven becomes an event; the bytes stored are the bytes proven. |
 //! | P5 | One batch gives one completion event; one authorizer in one batch gives one alert effect. |
 //! | P6 | Fynapse never gets a status that kills a delivery, nor a `Retry-After`. |
-//! | P7 | What is proven and cannot be used is kept in quarantine. |
+//! | P7 | What is proven and cannot be used is kept in quarantine, and can be replayed. |
 //! | P8 | No secret, token, payload or personal datum in a log line, an error, a metric or a reply. |
 //! | P9 | Every tracked batch ends. |
 //! | P10 | An effect happens once, however often its message comes. |
@@ -35,14 +38,17 @@ pub mod delivery;
 pub mod effect;
 pub mod event;
 pub mod inbox;
+pub mod intervention;
 pub mod keys;
 pub mod limits;
 pub mod message;
 pub mod poll;
 pub mod providers;
+pub mod quarantine;
 pub mod reply;
 pub mod requests;
 pub mod rightfoot;
 pub mod signature;
+pub mod state;
 pub mod time;
 pub mod url_token;

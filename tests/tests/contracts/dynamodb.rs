@@ -357,7 +357,9 @@ async fn an_expression_with_a_reserved_word_or_an_unused_value_is_refused() {
 fn bare_names(code: &str) -> BTreeSet<String> {
     let strings = code.split('"').skip(1).step_by(2);
     let is_expression = |text: &&str| {
-        ["SET ", "REMOVE ", "ADD ", "_exists(", " = :", " <= :"].iter().any(|it| text.contains(it))
+        ["SET ", "REMOVE ", "ADD ", "_exists(", " = :", " <= :", " >= :", " < :", "begins_with("]
+            .iter()
+            .any(|it| text.contains(it))
     };
     let spaced = |text: &str| text.replace(['(', ')', ',', '='], " ");
     let words = strings
@@ -365,7 +367,8 @@ fn bare_names(code: &str) -> BTreeSet<String> {
         .flat_map(|text| spaced(text).split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let is_name =
         |word: &String| word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
-    let functions = ["attribute_exists", "attribute_not_exists", "if_not_exists"];
+    let functions =
+        ["attribute_exists", "attribute_not_exists", "begins_with", "if_not_exists", "list_append"];
     words.filter(is_name).filter(|word| !functions.contains(&word.as_str())).collect()
 }
 
@@ -380,6 +383,10 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
     let expected = [
         "attempts",
         "call_id",
+        "claim_by",
+        "claim_until",
+        "closed_as",
+        "closed_at",
         "deliveries",
         "delivery_id",
         "done_at",
@@ -387,18 +394,26 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
         "due_at",
         "expires_at",
         "first_received_at",
+        "interventions",
         "last_run_seen",
         "overdue_at",
         "parts_expire_at",
         "pk",
         "polls",
         "quarantined_at",
+        "received_at",
         "refusals",
         "refused_at",
+        "replay",
         "rev",
         "schedule_expires_at",
+        "seen_at",
+        "seen_digest",
         "sent_at",
+        "sk",
+        "wanted_at",
         "webhook_url",
+        "works",
     ];
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "a new name: is it reserved?");
     let reserved: BTreeSet<_> = RESERVED.split_whitespace().collect();

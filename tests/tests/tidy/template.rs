@@ -97,6 +97,8 @@ fn limits_are_those_of_the_template() {
         ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
         ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
         ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
+        ("worker time-out", property("EventWorker", "Timeout"), limits::WORKER_TIMEOUT_SECS, 90),
+        ("worker batch", property("EventWorkerMapping", "BatchSize"), limits::WORK_BATCH_MESSAGES as u64, 10),
         ("first poll", parameter("PollFirstSecs", "Default"), limits::POLL_FIRST_SECS, 600),
         ("between polls", parameter("PollEverySecs", "Default"), limits::POLL_EVERY_SECS, 300),
         ("grace", parameter("PollGraceSecs", "Default"), limits::POLL_GRACE_SECS, 1_200),
@@ -145,6 +147,7 @@ fn asked_for(function: &str, told: &Value) -> BTreeSet<String> {
         "rightfoot-poller" => drop(rightfoot_poller::Config::read(&env).unwrap()),
         "rightfoot-requests" => drop(rightfoot_requests::Config::read(&env).unwrap()),
         "event-relay" => drop(Common::read(&env).unwrap()),
+        "event-worker" => drop(event_worker::Config::read(&env).unwrap()),
         _ => panic!("say here how {function} reads its configuration"),
     }
     asked.take()
@@ -244,7 +247,21 @@ fn a_function_may_do_what_it_does_and_nothing_else() {
             "secretsmanager:GetSecretValue on RightfootUrlKey",
         ]
     );
-    assert_eq!(functions.len(), 5, "say here what the new function may do");
+    assert_eq!(
+        permissions(&functions["EventWorker"]),
+        [
+            "dynamodb:BatchWriteItem on BalancesTable",
+            "dynamodb:GetItem on InboxTable",
+            "dynamodb:Query on InboxTable",
+            "dynamodb:UpdateItem on InboxTable",
+            "events:PutEvents on EventBus",
+            "secretsmanager:GetSecretValue on RightfootApiKey",
+            "sqs:DeleteMessage on EventsQueue",
+            "sqs:GetQueueAttributes on EventsQueue",
+            "sqs:ReceiveMessage on EventsQueue",
+        ]
+    );
+    assert_eq!(functions.len(), 6, "say here what the new function may do");
 }
 
 /// The IAM actions behind the calls on a world's wire.

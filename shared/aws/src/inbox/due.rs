@@ -1,6 +1,7 @@
 //! The index of what is due: who has to look after what, and since when.
 
-use futures::stream::{self, StreamExt};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use inbox_core::inbox::Desk;
 use inbox_core::limits::DUE_PAGE;
@@ -10,20 +11,21 @@ use super::Inbox;
 use crate::Fault;
 use crate::item::{self, Item, number, text};
 
+const QUERY: &str = "dynamodb:Query";
 /// The index of what is due.
 const INDEX: &str = "due";
 /// Partitions that are asked at the same time.
 const CONCURRENT_CALLS: usize = 10;
 
 /// The key of an item that the index says waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiting {
+    /// From when on something is to be done with it.
+    pub due_at: UnixMillis,
     /// Partition key.
     pub pk: String,
     /// Sort key.
     pub sk: String,
-    /// From when on something is to be done with it.
-    pub due_at: UnixMillis,
 }
 
 impl Waiting {
@@ -102,6 +104,59 @@ impl Sweep {
 }
 
 impl Inbox {
+    /// What waits at a desk, due or not, that which is due for longest first: at most so much, after `after`.
+    /// Also says whether there is more.
+    pub async fn waiting(
+        &self,
+        desk: Desk,
+        after: Option<&Waiting>,
+        limit: usize,
+    ) -> Result<(Vec<Waiting>, bool), Fault> {
+        let shards: Vec<_> = stream::iter(desk.shards())
+            .map(async |shard| self.waiting_in(&shard, after, limit.saturating_add(1)).await)
+            .buffered(CONCURRENT_CALLS)
+            .try_collect()
+            .await?;
+        let mut all = shards.concat();
+        all.sort();
+        let more = all.len() > limit;
+        all.truncate(limit);
+        Ok((all, more))
+    }
+
+    async fn waiting_in(
+        &self,
+        shard: &str,
+        after: Option<&Waiting>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, Fault> {
+        let from = after.map_or(UnixMillis(0), |after| after.due_at);
+        let (mut found, mut start) = (Vec::new(), None);
+        loop {
+            let query =
+                self.query_index(shard, start).key_condition_expression("due = :shard AND due_at >= :from");
+            let page = query.expression_attribute_values(":from", number(from.0)).send().await;
+            let page = page.map_err(|error| Fault::of(QUERY, &error))?;
+            // Several may be due at the same time: those up to `after` were shown before.
+            let waiting = page.items().iter().filter_map(Waiting::read);
+            found.extend(waiting.filter(|waiting| after.is_none_or(|after| waiting > after)));
+            start = page.last_evaluated_key;
+            if found.len() >= limit || start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn query_index(&self, shard: &str, start: Option<Item>) -> QueryFluentBuilder {
+        self.db
+            .query()
+            .table_name(&self.table)
+            .index_name(INDEX)
+            .expression_attribute_values(":shard", text(shard))
+            .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+    }
+
     /// One page of a partition of the index, that which is due for longest first, and where the next one starts.
     async fn page(
         &self,
@@ -109,21 +164,13 @@ impl Inbox {
         until: Option<UnixMillis>,
         start: Option<Item>,
     ) -> Result<(Vec<Waiting>, Option<Item>), Fault> {
-        let mut query = self
-            .db
-            .query()
-            .table_name(&self.table)
-            .index_name(INDEX)
-            .key_condition_expression("due = :shard")
-            .expression_attribute_values(":shard", text(shard))
-            .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(start);
+        let mut query = self.query_index(shard, start).key_condition_expression("due = :shard");
         if let Some(until) = until {
             query = query
                 .key_condition_expression("due = :shard AND due_at <= :until")
                 .expression_attribute_values(":until", number(until.0));
         }
-        let page = query.send().await.map_err(|error| Fault::of("dynamodb:Query", &error))?;
+        let page = query.send().await.map_err(|error| Fault::of(QUERY, &error))?;
         let waiting = page.items().iter().filter_map(Waiting::read).collect();
         Ok((waiting, page.last_evaluated_key))
     }

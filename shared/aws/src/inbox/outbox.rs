@@ -5,10 +5,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Reason, next_due, parts_expiry, record_expiry};
+use inbox_core::inbox::{Reason, next_due, parked_expiry, parts_expiry, record_expiry};
 use inbox_core::limits::CLAIM_MARGIN_MS;
 use inbox_core::message::{Head, Message, compose, may_carry};
-use inbox_core::time::UnixMillis;
+use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due::Waiting;
 use super::{Inbox, Written, stored_attributes};
@@ -64,7 +64,7 @@ impl Inbox {
     /// Claims a due record: it stays in the index, later, so that a crash of the claimer loses nothing.
     pub async fn claim(&self, due: DueRecord, now: UnixMillis) -> Result<Claim, Fault> {
         let mut record = due.0;
-        self.keep_parts(&mut record, now).await?;
+        self.keep_parts(&mut record, record_expiry(now, self.retention_days), now).await?;
         let later = next_due(now, record.attempts);
         let written = self
             .update(
@@ -120,7 +120,9 @@ impl Inbox {
 
     /// Puts a record that SQS itself refuses into quarantine, and takes it out of the index.
     pub async fn give_up(&self, claimed: &Claimed, now: UnixMillis) -> Result<Written, Fault> {
-        let record = &claimed.record;
+        let record = &mut claimed.record.clone();
+        let expires_at = parked_expiry(now, self.retention_days);
+        self.keep_parts(record, expires_at, now).await?;
         let hash = &record.trace.payload_hash;
         let mut kept = stored_attributes(&record.stored, hash, record.payload_bytes);
         kept.insert("event_id".to_owned(), text(record.key.event_id()));
@@ -129,15 +131,20 @@ impl Inbox {
             record.place(),
             record.rev,
             "SET quarantined_at = :now, expires_at = :at REMOVE due, due_at",
-            [(":now", number(now.0)), (":at", number(record_expiry(now, self.retention_days).0))],
+            [(":now", number(now.0)), (":at", number(expires_at.0))],
         )
         .await
     }
 
     /// Parts must outlive their record, also one that could not be enqueued for months.
-    async fn keep_parts(&self, record: &mut Record, now: UnixMillis) -> Result<(), Fault> {
+    async fn keep_parts(
+        &self,
+        record: &mut Record,
+        record_expires_at: UnixSecs,
+        now: UnixMillis,
+    ) -> Result<(), Fault> {
         let Stored::Parts { names, expire_at } = &mut record.stored else { return Ok(()) };
-        if *expire_at > record_expiry(now, self.retention_days) {
+        if *expire_at > record_expires_at {
             return Ok(());
         }
         let later = parts_expiry(now, self.retention_days);

@@ -32,7 +32,7 @@ use super::{FIRST_REV, Inbox, Written, standing_item};
 use crate::Fault;
 use crate::item::{self, Item, VERSION, number, text};
 
-const SUBMITTED: &str = "submitted";
+pub(super) const SUBMITTED: &str = "submitted";
 /// Attempts at a conclusion that others get in the way of.
 const ATTEMPTS: usize = 4;
 

@@ -193,7 +193,7 @@ impl Inbox {
         Ok(known)
     }
 
-    async fn get_many(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    pub(super) async fn get_many(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
         const GET: &str = "dynamodb:BatchGetItem";
         let mut found = Vec::new();
         // What DynamoDB does not get to is asked for again, a few times, and later each time.

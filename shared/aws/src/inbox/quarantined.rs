@@ -1,0 +1,180 @@
+//! What is in quarantine: looking at it, and closing it.
+//!
+//! ```text
+//!  keep      due=quarantine, deliveries+1, closed_at gone ── (looked at, replayed) ── close if deliveries=seen and open
+//! ```
+//!
+//! An open item is in the index `due`, at the time at which its bytes first came. The same bytes again open it again;
+//! whoever closes it names how many deliveries he has seen, so that none that came meanwhile is closed with it.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use inbox_core::delivery::Subject;
+use inbox_core::event::EventKey;
+use inbox_core::inbox::{Desk, Reason};
+use inbox_core::intervention::Intervention;
+use inbox_core::limits::DUE_PAGE;
+use inbox_core::quarantine::{Closed, Kept, KeptId};
+use inbox_core::time::{UnixMillis, UnixSecs};
+
+use super::due::Waiting;
+use super::{Inbox, Written, refused};
+use crate::Fault;
+use crate::item::{self, Item, Stored, millis, number, text};
+use crate::payload;
+
+/// The place of a quarantined item in its story.
+pub(super) const DELIVERY: &str = "delivery";
+const HEADER: &str = "header_";
+
+/// A quarantined item, without its bytes.
+#[derive(Clone, Debug)]
+pub struct Quarantined {
+    /// What it is named by.
+    pub id: KeptId,
+    /// Why it is kept.
+    pub reason: Reason,
+    /// When its bytes came first.
+    pub first_received_at: UnixMillis,
+    /// When they came last.
+    pub last_received_at: UnixMillis,
+    /// How often they came, or were given up.
+    pub deliveries: u64,
+    /// How many they are.
+    pub payload_bytes: usize,
+    /// The subject of the URL that they came by.
+    pub subject: Option<Subject>,
+    /// When they were signed.
+    pub signed_at: Option<UnixSecs>,
+    /// The headers that were kept.
+    pub headers: BTreeMap<String, String>,
+    /// The event that they were, if it was recorded and given up.
+    pub event: Option<EventKey>,
+    /// When it was dealt with, and how; `None` while it is open.
+    pub closed: Option<(UnixMillis, Closed)>,
+    /// What operators did with it.
+    pub interventions: Vec<Intervention>,
+    stored: Stored,
+    hash: String,
+}
+
+impl Quarantined {
+    pub(super) fn read(item: &Item) -> Option<Self> {
+        let headers = item.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix(HEADER)?.to_owned(), value.as_s().ok()?.clone()))
+        });
+        Some(Self {
+            id: KeptId::from_pk(item::string(item, "pk")?)?,
+            reason: Reason::from_name(item::string(item, "reason")?)?,
+            first_received_at: millis(item, "first_received_at")?,
+            last_received_at: millis(item, "last_received_at")?,
+            deliveries: item::parsed(item, "deliveries")?,
+            payload_bytes: item::parsed(item, "payload_bytes")?,
+            subject: item::string(item, "subject").and_then(|subject| subject.parse().ok()),
+            signed_at: item::parsed(item, "signed_at").map(UnixSecs),
+            headers: headers.collect(),
+            event: item::string(item, "event_id").and_then(EventKey::from_event_id),
+            closed: millis(item, "closed_at")
+                .zip(item::string(item, "closed_as").and_then(Closed::from_name)),
+            interventions: item::interventions(item),
+            stored: Stored::read(item)?,
+            hash: item::string(item, "payload_hash")?.to_owned(),
+        })
+    }
+
+    /// The whole of it, with its bytes: to be read again.
+    pub fn with(self, body: Vec<u8>) -> Kept {
+        Kept {
+            provider: self.id.provider,
+            reason: self.reason,
+            body,
+            headers: self.headers,
+            first_received_at: self.first_received_at,
+            subject: self.subject,
+            signed_at: self.signed_at,
+        }
+    }
+}
+
+impl Inbox {
+    /// A quarantined item, by one strong read.
+    pub async fn quarantined(&self, id: &KeptId) -> Result<Option<Quarantined>, Fault> {
+        let item = self.get(item::key(&id.pk(), DELIVERY)).await?;
+        item.map(|item| Quarantined::read(&item).ok_or(Fault::item("dynamodb:GetItem"))).transpose()
+    }
+
+    /// The bytes of a quarantined item.
+    pub async fn quarantined_bytes(&self, kept: &Quarantined) -> Result<Vec<u8>, Fault> {
+        payload::load(&self.db, &self.table, &kept.stored, &kept.hash, kept.payload_bytes).await
+    }
+
+    /// The open items, the oldest first: at most `limit` of this reason, after `after`; and where the next ones start,
+    /// if there are more.
+    pub async fn open_quarantine(
+        &self,
+        reason: Option<Reason>,
+        mut after: Option<Waiting>,
+        limit: usize,
+    ) -> Result<(Vec<Quarantined>, Option<Waiting>), Fault> {
+        let mut found = Vec::new();
+        loop {
+            let (waiting, more) = self.waiting(Desk::Quarantine, after.as_ref(), DUE_PAGE).await?;
+            let mut items = self.read_quarantined(&waiting).await?;
+            for place in waiting {
+                if found.len() == limit {
+                    return Ok((found, after));
+                }
+                // One that is gone from its place was closed: the index lags.
+                let item = items.remove(&place.pk);
+                found.extend(item.filter(|item| reason.is_none_or(|reason| item.reason == reason)));
+                after = Some(place);
+            }
+            if !more {
+                return Ok((found, None));
+            }
+        }
+    }
+
+    async fn read_quarantined(&self, waiting: &[Waiting]) -> Result<BTreeMap<String, Quarantined>, Fault> {
+        let keys = waiting.iter().map(|place| item::key(&place.pk, &place.sk)).collect();
+        let items = self.get_many(keys).await?;
+        let open = items.iter().filter_map(Quarantined::read).filter(|kept| kept.closed.is_none());
+        Ok(open.map(|kept| (kept.id.pk(), kept)).collect())
+    }
+
+    /// Closes an item, as it was seen. Refused if its bytes came again meanwhile, or if somebody else closed it.
+    pub async fn close_quarantined(
+        &self,
+        seen: &Quarantined,
+        how: Closed,
+        by: &Intervention,
+    ) -> Result<Written, Fault> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&seen.id.pk(), DELIVERY)))
+            .update_expression(format!("SET closed_at = :now, closed_as = :how, {TRACE} REMOVE due, due_at"))
+            .condition_expression("deliveries = :seen AND attribute_not_exists(closed_at)")
+            .expression_attribute_values(":seen", number(seen.deliveries))
+            .expression_attribute_values(":now", number(by.at.0))
+            .expression_attribute_values(":how", text(how.as_str()))
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":trace", AttributeValue::L(vec![item::intervention(by)]));
+        match update.send().await {
+            Ok(_) => Ok(Written::Applied),
+            // The answer of an attempt that was applied may have been lost.
+            Err(error) if refused(&error) => {
+                let stands = self.quarantined(&seen.id).await?;
+                let ours = stands.is_some_and(|it| it.closed.is_some() && it.interventions.contains(by));
+                Ok(if ours { Written::Applied } else { Written::Overtaken })
+            }
+            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
+        }
+    }
+}
+
+/// Adds a trace to those that stand.
+pub(super) const TRACE: &str = "interventions = list_append(if_not_exists(interventions, :none), :trace)";

@@ -1,0 +1,128 @@
+//! Events that are made due again because an operator asked, and the trace of it.
+//!
+//! ```text
+//!  given up  requeue: due now, rev+1 if rev=seen and quarantined ── relay ── …
+//!  done      replay:  due now, rev+1, replay+1 if rev=seen and done ── relay ── …
+//! ```
+//!
+//! Of two operators who saw the same, one is applied.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use inbox_core::event::EventKey;
+use inbox_core::inbox::{Desk, first_due};
+use inbox_core::intervention::Intervention;
+use inbox_core::state::State;
+
+use super::quarantined::TRACE;
+use super::{Inbox, refused};
+use crate::Fault;
+use crate::item::{self, number, text};
+
+/// What became of making an event due again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// It is due: the relay sends it. It was replayed so often so far.
+    Due {
+        /// How often it was sent again on purpose, this time included.
+        replay: u64,
+    },
+    /// It is not where it could be made due from.
+    NotThere(State),
+    /// Somebody else has changed it meanwhile; nothing was done.
+    Overtaken,
+    /// There is no such event, or its record has expired.
+    Unknown,
+}
+
+/// What starts a record's way anew.
+const AGAIN: &str = "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
+    attempts = :zero, refusals = :zero, since = :now";
+/// What it leaves behind.
+const BEFORE: &str =
+    "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at";
+
+impl Inbox {
+    /// Puts an event that was given up on its way again. What of it was published before is not published again.
+    pub async fn requeue(&self, key: &EventKey, by: &Intervention) -> Result<Replayed, Fault> {
+        self.again(key, State::Quarantined, by).await
+    }
+
+    /// Sends a done event again, on purpose: its effects happen again, and carry the number.
+    pub async fn replay(&self, key: &EventKey, by: &Intervention) -> Result<Replayed, Fault> {
+        self.again(key, State::Done, by).await
+    }
+
+    async fn again(&self, key: &EventKey, from: State, by: &Intervention) -> Result<Replayed, Fault> {
+        let Some(event) = self.event(key).await? else { return Ok(Replayed::Unknown) };
+        if event.interventions.contains(by) {
+            return Ok(Replayed::Due { replay: event.replay });
+        }
+        let state = event.facts.state(by.at);
+        if state != from {
+            return Ok(Replayed::NotThere(state));
+        }
+        let (counted, from, replay) = match from {
+            State::Done => (
+                ", replay = if_not_exists(replay, :zero) + :one",
+                "attribute_exists(done_at)",
+                event.replay + 1,
+            ),
+            State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Quarantined => {
+                ("", "attribute_exists(quarantined_at)", event.replay)
+            }
+        };
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&key.pk(), &key.sk())))
+            .update_expression(format!("{AGAIN}{counted}, {TRACE} {BEFORE}"))
+            .condition_expression(format!("rev = :seen AND {from}"))
+            .expression_attribute_values(":seen", number(event.rev))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":shard", text(Desk::Outbox.shard(&key.pk())))
+            .expression_attribute_values(":now", number(by.at.0))
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":trace", AttributeValue::L(vec![item::intervention(by)]));
+        match update.send().await {
+            Ok(_) => Ok(Replayed::Due { replay }),
+            // The answer of an attempt that was applied may have been lost.
+            Err(error) if refused(&error) => {
+                let stands = self.event(key).await?;
+                let ours = stands.filter(|event| event.interventions.contains(by));
+                Ok(ours.map_or(Replayed::Overtaken, |event| Replayed::Due { replay: event.replay }))
+            }
+            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
+        }
+    }
+
+    /// Leaves a trace on an event's record that changes nothing of it. Says whether there is such a record.
+    pub async fn trace(&self, key: &EventKey, by: &Intervention) -> Result<bool, Fault> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&key.pk(), &key.sk())))
+            .update_expression(format!("SET {TRACE}"))
+            .condition_expression("attribute_exists(delivery_id)")
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":trace", AttributeValue::L(vec![item::intervention(by)]));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if refused(&error) => Ok(false),
+            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
+        }
+    }
+}
+
+/// What the record of an event out of quarantine holds beside what every record holds: it is wanted on the queue from
+/// now on, and not since its bytes came.
+pub(super) fn traces(by: &Intervention) -> [(String, AttributeValue); 3] {
+    [
+        ("interventions".to_owned(), AttributeValue::L(vec![item::intervention(by)])),
+        ("wanted_at".to_owned(), number(by.at.0)),
+        ("due_at".to_owned(), number(first_due(by.at).0)),
+    ]
+}

@@ -1,0 +1,461 @@
+//! Reading what is known, to be told to an operator: single events, whole stories, and lists.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use inbox_core::delivery::Provider;
+use inbox_core::event::{EventKey, Id, Origin};
+use inbox_core::intervention::Intervention;
+use inbox_core::requests::submission::Kind;
+use inbox_core::state::{Facts, State};
+use inbox_core::time::{UnixMillis, UnixSecs};
+
+use super::submitted::SUBMITTED;
+use super::tracked::{EFFECT, TRACKED};
+use super::{Inbox, documents};
+use crate::Fault;
+use crate::item::{self, Item, Record, millis, number, parsed, string, text};
+
+/// Pages of the table that one list reads at most: about a megabyte each.
+const SCAN_PAGES_MAX: usize = 32;
+
+/// An event, as far as its record tells.
+#[derive(Clone, Debug)]
+pub struct EventTold {
+    /// The event.
+    pub key: EventKey,
+    /// The provider's own name of its type.
+    pub event_type: String,
+    /// How it came to be recorded.
+    pub origin: Origin,
+    /// When it was received, or found.
+    pub received_at: UnixMillis,
+    /// SHA-256 of its payload.
+    pub payload_hash: String,
+    /// How large that is.
+    pub payload_bytes: usize,
+    /// The subject of the URL that it came by.
+    pub subject: Option<String>,
+    /// The `Idempotency-Key` that it came under.
+    pub idempotency_key: Option<String>,
+    /// How far it has come.
+    pub facts: Facts,
+    /// From when on it is wanted on the queue, if not since it was received.
+    pub wanted_at: Option<UnixMillis>,
+    /// How often the relay has tried to send it since it was due.
+    pub attempts: u64,
+    /// How often SQS has refused it for what it is.
+    pub refusals: u64,
+    /// How often it was sent again on purpose.
+    pub replay: u64,
+    /// What operators did with it.
+    pub interventions: Vec<Intervention>,
+    /// When its record may be deleted.
+    pub expires_at: Option<UnixSecs>,
+    pub(super) rev: u64,
+    record: Record,
+}
+
+/// An alert that was published, or is about to be.
+#[derive(Clone, Debug)]
+pub struct EffectTold {
+    /// Whose alert.
+    pub authorizer: String,
+    /// By which event.
+    pub event_id: Option<String>,
+    /// When it was published.
+    pub published_at: Option<UnixMillis>,
+    /// As which replay of the event.
+    pub replay: u64,
+}
+
+/// A batch that is watched.
+#[derive(Clone, Debug)]
+pub struct BatchTold {
+    /// The batch.
+    pub batch_id: String,
+    /// The subject of its URL.
+    pub subject: Option<String>,
+    /// The schedule whose run it is.
+    pub schedule_id: Option<String>,
+    /// How many authorizers were submitted.
+    pub expected: u64,
+    /// Whether some of them were refused at once.
+    pub some_refused: bool,
+    /// When it was tracked.
+    pub tracked_at: Option<UnixMillis>,
+    /// From when on it is overdue.
+    pub deadline_at: Option<UnixMillis>,
+    /// How often it was polled.
+    pub polls: u64,
+    /// When it is polled next.
+    pub due_at: Option<UnixMillis>,
+    /// When nothing more was to be known.
+    pub done_at: Option<UnixMillis>,
+    /// When it was given up.
+    pub overdue_at: Option<UnixMillis>,
+}
+
+/// A schedule that is watched.
+#[derive(Clone, Debug)]
+pub struct ScheduleTold {
+    /// The schedule.
+    pub schedule_id: String,
+    /// The subject of its URL.
+    pub subject: Option<String>,
+    /// Whose history shows its runs.
+    pub probes: Vec<String>,
+    /// From when on runs count.
+    pub since: Option<UnixMillis>,
+    /// The last run that was seen.
+    pub last_run_seen: Option<UnixMillis>,
+    /// When it ends.
+    pub expires_at: Option<UnixMillis>,
+    /// How often it was polled since its last run.
+    pub polls: u64,
+    /// When it is polled next.
+    pub due_at: Option<UnixMillis>,
+    /// When nothing more was to be known.
+    pub done_at: Option<UnixMillis>,
+}
+
+/// A submission.
+#[derive(Clone, Debug)]
+pub struct SubmissionTold {
+    /// Its name.
+    pub submission_id: String,
+    /// What was asked for.
+    pub kind: Kind,
+    /// When it was written, before anything was sent.
+    pub written_at: UnixMillis,
+    /// How many callers have set out to post it.
+    pub attempts: u64,
+    /// From when on its unknown outcome alarms.
+    pub due_at: Option<UnixMillis>,
+    /// When its outcome was known.
+    pub done_at: Option<UnixMillis>,
+    /// When Rightfoot refused it.
+    pub refused_at: Option<UnixMillis>,
+    /// When it was given up.
+    pub given_up_at: Option<UnixMillis>,
+    /// The batch or schedule that it made.
+    pub made: Option<String>,
+}
+
+/// All that is known about one batch, event, schedule or submission.
+#[derive(Clone, Debug, Default)]
+pub struct StoryTold {
+    /// The submission.
+    pub submission: Option<SubmissionTold>,
+    /// The schedule.
+    pub schedule: Option<ScheduleTold>,
+    /// The batch.
+    pub batch: Option<BatchTold>,
+    /// The events, the earliest first.
+    pub events: Vec<EventTold>,
+    /// The alerts of the batch that were published.
+    pub effects: Vec<EffectTold>,
+    /// Items that cannot be read.
+    pub unreadable: usize,
+}
+
+impl StoryTold {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.submission.is_none()
+            && self.schedule.is_none()
+            && self.batch.is_none()
+            && self.events.is_empty()
+            && self.effects.is_empty()
+            && self.unreadable == 0
+    }
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Of this provider.
+    pub provider: Option<Provider>,
+    /// Of this type.
+    pub event_type: Option<String>,
+    /// In one of these states; empty for any.
+    pub states: BTreeSet<State>,
+    /// Received at this time or later.
+    pub since: Option<UnixMillis>,
+    /// Received before this time.
+    pub until: Option<UnixMillis>,
+}
+
+/// A place in the table, from which a list goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What was found.
+    pub found: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Place>,
+}
+
+impl Inbox {
+    /// An event by its id, by one strong read.
+    pub async fn event(&self, key: &EventKey) -> Result<Option<EventTold>, Fault> {
+        let item = self.get(item::key(&key.pk(), &key.sk())).await?;
+        item.map(|item| EventTold::read(&item).ok_or(Fault::item("dynamodb:GetItem"))).transpose()
+    }
+
+    /// The bytes of an event.
+    pub async fn event_bytes(&self, event: &EventTold) -> Result<Vec<u8>, Fault> {
+        self.payload_of(&event.record).await
+    }
+
+    /// All items under one partition key, by one strong query.
+    pub async fn story(&self, pk: &str) -> Result<StoryTold, Fault> {
+        let mut pages = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(pk))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut story = StoryTold::default();
+        while let Some(item) = pages.next().await {
+            story.add(&item.map_err(|error| Fault::of("dynamodb:Query", &error))?);
+        }
+        story.events.sort_by_key(|event| event.received_at);
+        Ok(story)
+    }
+
+    /// A part of the recorded events, in no order: reads the table, a few dozen megabytes at most.
+    pub async fn events(
+        &self,
+        which: &Selection,
+        after: Option<Place>,
+        limit: usize,
+        now: UnixMillis,
+    ) -> Result<Page<EventTold>, Fault> {
+        let mut filter = Filter::new("attribute_exists(delivery_id)");
+        if let Some(provider) = which.provider {
+            filter.and("begins_with(pk, :provider)", ":provider", text(format!("{}#", provider.as_str())));
+        }
+        if let Some(event_type) = &which.event_type {
+            filter.names.insert("#type".to_owned(), "type".to_owned());
+            filter.and("#type = :type", ":type", text(event_type));
+        }
+        if let Some(since) = which.since {
+            filter.and("received_at >= :since", ":since", number(since.0));
+        }
+        if let Some(until) = which.until {
+            filter.and("received_at < :until", ":until", number(until.0));
+        }
+        let wanted =
+            |event: &EventTold| which.states.is_empty() || which.states.contains(&event.facts.state(now));
+        self.scan(filter, after, limit, |item| EventTold::read(item).filter(wanted)).await
+    }
+
+    /// A part of the batches that are, or were, watched; in no order.
+    pub async fn batches(
+        &self,
+        after: Option<Place>,
+        limit: usize,
+        wanted: impl Fn(&BatchTold) -> bool,
+    ) -> Result<Page<BatchTold>, Fault> {
+        let mut filter = Filter::new("sk = :tracked");
+        filter.values.insert(":tracked".to_owned(), text(TRACKED));
+        filter.and("begins_with(pk, :batch)", ":batch", text("rightfoot#batch#"));
+        self.scan(filter, after, limit, |item| BatchTold::read(item).filter(&wanted)).await
+    }
+
+    async fn scan<T>(
+        &self,
+        filter: Filter,
+        after: Option<Place>,
+        limit: usize,
+        read: impl Fn(&Item) -> Option<T>,
+    ) -> Result<Page<T>, Fault> {
+        let mut start = after.map(|place| item::key(&place.pk, &place.sk));
+        let mut found = Vec::new();
+        for _ in 0..SCAN_PAGES_MAX {
+            let scan = self
+                .db
+                .scan()
+                .table_name(&self.table)
+                .filter_expression(&filter.expression)
+                .set_expression_attribute_names((!filter.names.is_empty()).then(|| filter.names.clone()))
+                .set_expression_attribute_values((!filter.values.is_empty()).then(|| filter.values.clone()))
+                .set_exclusive_start_key(start);
+            let page = scan.send().await.map_err(|error| Fault::of("dynamodb:Scan", &error))?;
+            for item in page.items() {
+                found.extend(read(item));
+                if found.len() >= limit {
+                    return Ok(Page { found, next: place_of(item) });
+                }
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        Ok(Page { found, next: start.as_ref().and_then(place_of) })
+    }
+}
+
+/// Which items of the table are looked at.
+struct Filter {
+    expression: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Filter {
+    fn new(expression: &str) -> Self {
+        Self { expression: expression.to_owned(), names: HashMap::new(), values: HashMap::new() }
+    }
+
+    fn and(&mut self, condition: &str, name: &str, value: AttributeValue) {
+        self.expression.push_str(&format!(" AND {condition}"));
+        self.values.insert(name.to_owned(), value);
+    }
+}
+
+fn place_of(item: &Item) -> Option<Place> {
+    Some(Place { pk: string(item, "pk")?.to_owned(), sk: string(item, "sk")?.to_owned() })
+}
+
+impl StoryTold {
+    fn add(&mut self, item: &Item) {
+        let sk = string(item, "sk").unwrap_or_default();
+        let is_read = match (sk, sk.strip_prefix(EFFECT)) {
+            (_, Some(authorizer)) => {
+                self.effects.push(EffectTold::read(authorizer, item));
+                true
+            }
+            (TRACKED, None) => {
+                self.batch = BatchTold::read(item);
+                self.schedule = ScheduleTold::read(item);
+                self.batch.is_some() || self.schedule.is_some()
+            }
+            (SUBMITTED, None) => {
+                self.submission = SubmissionTold::read(item);
+                self.submission.is_some()
+            }
+            (_, None) => {
+                let event = EventTold::read(item);
+                let is_read = event.is_some();
+                self.events.extend(event);
+                is_read
+            }
+        };
+        self.unreadable += usize::from(!is_read);
+    }
+}
+
+/// When an item is due, if it is.
+fn due_at(item: &Item) -> Option<UnixMillis> {
+    item.contains_key("due").then(|| millis(item, "due_at")).flatten()
+}
+
+impl EventTold {
+    fn read(item: &Item) -> Option<Self> {
+        let record = Record::read(item)?;
+        Some(Self {
+            key: record.key.clone(),
+            event_type: record.event_type.clone(),
+            origin: record.trace.origin,
+            received_at: record.received_at,
+            payload_hash: record.trace.payload_hash.clone(),
+            payload_bytes: record.payload_bytes,
+            subject: string(item, "subject").map(str::to_owned),
+            idempotency_key: record.trace.idempotency_key.clone(),
+            facts: Facts {
+                due_at: record.due_at,
+                sent_at: millis(item, "sent_at"),
+                claim_until: millis(item, "claim_until"),
+                done_at: millis(item, "done_at"),
+                quarantined_at: millis(item, "quarantined_at"),
+                works: parsed(item, "works").unwrap_or(0),
+            },
+            wanted_at: millis(item, "wanted_at"),
+            attempts: record.attempts,
+            refusals: record.refusals,
+            replay: record.replay,
+            interventions: item::interventions(item),
+            expires_at: parsed(item, "expires_at").map(UnixSecs),
+            rev: record.rev,
+            record,
+        })
+    }
+}
+
+impl EffectTold {
+    fn read(authorizer: &str, item: &Item) -> Self {
+        Self {
+            authorizer: authorizer.to_owned(),
+            event_id: string(item, "event_id").map(str::to_owned),
+            published_at: millis(item, "published_at"),
+            replay: parsed(item, "replay").unwrap_or(0),
+        }
+    }
+}
+
+impl BatchTold {
+    fn read(item: &Item) -> Option<Self> {
+        Some(Self {
+            batch_id: string(item, "pk")?.strip_prefix("rightfoot#batch#")?.to_owned(),
+            subject: string(item, "subject").map(str::to_owned),
+            schedule_id: string(item, "schedule_id").map(str::to_owned),
+            expected: parsed(item, "expected")?,
+            some_refused: documents::is_in(item),
+            tracked_at: millis(item, "tracked_at"),
+            deadline_at: millis(item, "deadline_at"),
+            polls: parsed(item, "polls").unwrap_or(0),
+            due_at: due_at(item),
+            done_at: millis(item, "done_at"),
+            overdue_at: millis(item, "overdue_at"),
+        })
+    }
+}
+
+impl ScheduleTold {
+    fn read(item: &Item) -> Option<Self> {
+        Some(Self {
+            schedule_id: string(item, "pk")?.strip_prefix("rightfoot#schedule#")?.to_owned(),
+            subject: string(item, "subject").map(str::to_owned),
+            probes: item::strings(item, "probes").unwrap_or_default(),
+            since: millis(item, "since"),
+            last_run_seen: millis(item, "last_run_seen"),
+            expires_at: millis(item, "schedule_expires_at"),
+            polls: parsed(item, "polls").unwrap_or(0),
+            due_at: due_at(item),
+            done_at: millis(item, "done_at"),
+        })
+    }
+}
+
+impl SubmissionTold {
+    fn read(item: &Item) -> Option<Self> {
+        let made = ["batch_id", "schedule_id"].into_iter().find_map(|name| string(item, name));
+        Some(Self {
+            submission_id: string(item, "subject")?.to_owned(),
+            kind: Kind::from_name(string(item, "kind")?)?,
+            written_at: millis(item, "written_at")?,
+            attempts: parsed(item, "attempts").unwrap_or(0),
+            due_at: due_at(item),
+            done_at: millis(item, "done_at"),
+            refused_at: millis(item, "refused_at"),
+            given_up_at: millis(item, "given_up_at"),
+            made: made.and_then(Id::new).map(|id| id.as_str().to_owned()),
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! What an operator finds, and what he does.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_aws::inbox::Inbox;
+use inbox_aws::queue::Queue;
+use inbox_aws::recorder::Recorder;
+use inbox_aws::replay::Replayer;
+use inbox_core::event::{EventKey, payload_hash};
+use inbox_core::inbox::record_expiry;
+use inbox_core::intervention::Operator;
+use inbox_core::limits::RETENTION_MIN_DAYS;
+use inbox_core::quarantine::KeptId;
+use local::system::TABLE;
+
+use crate::{Item, World, text};
+
+impl World {
+    /// Puts a body into quarantine that the present code can read, as code that could not yet would have: it stands
+    /// beside the delivery of `unreadable` that was just kept, with all that this one left.
+    pub async fn misread(&self, unreadable: &str, body: &str) -> KeptId {
+        let hash = payload_hash(unreadable.as_bytes());
+        let kept = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
+        let mut item = kept.expect("it was just kept");
+        let delete = self.system.onlooker.dynamodb.delete_item().table_name(TABLE);
+        delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+        let pk = text(&item, "pk").replace(&hash, &payload_hash(body.as_bytes()));
+        let id = KeptId::from_pk(&pk).expect("an item of quarantine");
+        item.insert("payload".to_owned(), AttributeValue::B(Blob::new(body)));
+        item.insert("payload_bytes".to_owned(), AttributeValue::N(body.len().to_string()));
+        item.insert("payload_hash".to_owned(), AttributeValue::S(payload_hash(body.as_bytes())));
+        item.insert("pk".to_owned(), AttributeValue::S(pk));
+        self.put(item).await;
+        id
+    }
+
+    /// An event's effect has happened, as a worker would have written it down.
+    pub async fn finish(&self, event_id: &str) {
+        let key = EventKey::from_event_id(event_id).expect("an event's id");
+        let mut item = self.item(&key.pk(), &key.sk()).await.expect("it is recorded");
+        let number = |value: i64| AttributeValue::N(value.to_string());
+        for name in ["due", "due_at"] {
+            item.remove(name);
+        }
+        item.insert("done_at".to_owned(), number(self.now().0));
+        let expires_at = record_expiry(self.now(), RETENTION_MIN_DAYS);
+        item.insert("expires_at".to_owned(), number(expires_at.0));
+        self.put(item).await;
+    }
+
+    /// The item of an event's record.
+    pub async fn record_of(&self, event_id: &str) -> Item {
+        let key = EventKey::from_event_id(event_id).expect("an event's id");
+        self.item(&key.pk(), &key.sk()).await.expect("it is recorded")
+    }
+
+    /// The inbox, on the wire of this process.
+    pub fn inbox(&self) -> Inbox {
+        Inbox::new(self.system.clients().dynamodb, TABLE, RETENTION_MIN_DAYS)
+    }
+
+    /// Replays out of quarantine, on the wire of this process.
+    pub fn replayer(&self) -> Replayer {
+        let queue = Queue::new(self.system.clients().sqs, &self.system.events_url);
+        Replayer::new(Recorder::new(self.inbox(), queue, self.system.clock.clone()))
+    }
+}
+
+/// Somebody with a reason.
+pub fn ada() -> Operator {
+    Operator { by: "ada".to_owned(), why: "fixed in 1.4".to_owned() }
+}
