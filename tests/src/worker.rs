@@ -10,8 +10,8 @@ use local::mapping::{Mapping, Worked};
 use local::onlooker;
 use local::system::{BALANCES, BUS_QUEUE};
 use local::wire::mortal;
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::{Item, World, text};
 
@@ -34,7 +34,10 @@ impl OnBus {
 }
 
 static SCHEMAS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
-    schemas().into_iter().map(|(name, schema)| (name, jsonschema::validator_for(&schema.to_value()).unwrap())).collect()
+    schemas()
+        .into_iter()
+        .map(|(name, schema)| (name, jsonschema::validator_for(&schema.to_value()).unwrap()))
+        .collect()
 });
 
 impl World {
@@ -106,7 +109,8 @@ fn read(body: &str) -> OnBus {
     let json = fields["detail"].get().to_owned();
     let detail: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(fields["source"].get(), r#""balance-inbox""#);
-    let errors: Vec<_> = SCHEMAS[detail_type.as_str()].iter_errors(&detail).map(|it| it.to_string()).collect();
+    let errors: Vec<_> =
+        SCHEMAS[detail_type.as_str()].iter_errors(&detail).map(|it| it.to_string()).collect();
     assert!(errors.is_empty(), "{detail_type}: {errors:?}");
     OnBus { detail_type, detail, json }
 }

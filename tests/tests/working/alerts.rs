@@ -15,6 +15,10 @@ async fn p5_two_events_that_tell_of_the_same_authorizer_have_one_effect() {
     world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100"), ("b", "200", "100")])).await;
     world.rightfoot(alert_of("b-1", "u-2", &[("b", "200", "100"), ("a", "150.00", "100")])).await;
     world.work().await;
+    // Of two workers at the same alert one is put back.
+    world.pass(Duration::from_secs(61));
+    world.relay().await.unwrap().unwrap();
+    world.work().await;
     let met = |authorizer: &str| format!("rightfoot/batch/b-1/threshold-met/{authorizer}");
     assert_eq!(world.told().await, [met("a"), met("b")]);
     for event in ["u-1", "u-2"] {
@@ -65,7 +69,8 @@ async fn p7_an_alert_that_was_not_confirmed_is_looked_at_again_when_an_operator_
 async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() {
     let it = known("b-1", &[("a", "150.00")]).await;
     let world = &it.world;
-    it.ask(serde_json::json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
+    it.ask(serde_json::json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"}))
+        .await;
     world.fynapse(extract("e-1")).await;
     world.rightfoot(tests::completion("b-1", "u-0")).await;
     world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
@@ -81,7 +86,8 @@ async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() 
     world.relay().await.unwrap().unwrap();
     world.work().await;
     let again = world.on_bus().await;
-    let ids = |events: &[tests::worker::OnBus]| events.iter().map(|it| it.id().to_owned()).collect::<Vec<_>>();
+    let ids =
+        |events: &[tests::worker::OnBus]| events.iter().map(|it| it.id().to_owned()).collect::<Vec<_>>();
     assert_eq!(ids(&again), ids(&first));
     assert!(again.iter().all(|event| event.detail["replay"] == 1));
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();

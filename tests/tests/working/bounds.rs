@@ -63,12 +63,14 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
     let alerts: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
     it.world.rightfoot(alert_of("b-1", "u-1", &alerts)).await;
     let faults = std::sync::Mutex::new(vec![Fault::FirstEntryFailed]);
-    it.world.system.wire.plan(move |call| {
-        if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
-    });
+    it.world
+        .system
+        .wire
+        .plan(move |call| if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None });
     it.world.system.wire.clear_log();
     it.world.work().await;
-    let expected: Vec<_> = people.iter().map(|id| format!("rightfoot/batch/b-1/threshold-met/{id}")).collect();
+    let expected: Vec<_> =
+        people.iter().map(|id| format!("rightfoot/batch/b-1/threshold-met/{id}")).collect();
     assert_eq!(it.world.told().await, expected, "each once");
     assert_eq!(calls(&it.world, "PutEvents"), 3, "ten, one of them again, two");
 }
@@ -78,9 +80,11 @@ async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarant
     let world = World::new().await;
     world.fynapse(extract("e-1")).await;
     let faults = std::sync::Mutex::new(vec![Fault::FirstEntryRefused]);
-    world.system.wire.plan(move |call| {
-        if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
-    });
+    world.system.wire.plan(
+        move |call| {
+            if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
+        },
+    );
     world.work().await;
     let told = world.on_bus().await;
     assert_eq!((told.len(), told[0].detail.get("data")), (1, None), "by reference");

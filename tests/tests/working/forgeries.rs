@@ -22,10 +22,14 @@ pub(crate) fn pairs(balances: &[(&str, &str)]) -> Vec<(String, String)> {
 /// An alert of a batch that tells of these: authorizer, balance, threshold.
 pub(crate) fn alert_of(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str, &str)]) -> String {
     let alerts = alerts.iter().map(|(authorizer, balance, threshold)| {
-        format!(r#"{{"authorizer_unique_id":"{authorizer}","balance":{balance},"threshold_amount":{threshold}}}"#)
+        format!(
+            r#"{{"authorizer_unique_id":"{authorizer}","balance":{balance},"threshold_amount":{threshold}}}"#
+        )
     });
     let alerts = alerts.collect::<Vec<_>>().join(",");
-    format!(r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","batch_id":"{batch_id}","alerts":[{alerts}]}}"#)
+    format!(
+        r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","batch_id":"{batch_id}","alerts":[{alerts}]}}"#
+    )
 }
 
 /// Lets the worker look until nothing changes any more.
@@ -72,7 +76,10 @@ async fn p4_an_event_about_a_batch_that_is_not_there_ends_in_quarantine_at_the_d
     it.world.work().await;
     let mut kept = reasons(&it).await;
     kept.sort();
-    assert_eq!((it.world.told().await, kept), (vec![], vec!["incomplete".to_owned(), "unconfirmed".to_owned()]));
+    assert_eq!(
+        (it.world.told().await, kept),
+        (vec![], vec!["incomplete".to_owned(), "unconfirmed".to_owned()])
+    );
     assert_eq!(it.world.due().await, []);
 }
 
@@ -93,7 +100,8 @@ async fn p4_a_url_that_was_minted_for_a_batch_brings_no_alerts() {
 #[tokio::test]
 async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.balances = [("a", "150.00"), ("b", "50")].map(|(of, is)| (of.to_owned(), is.to_owned())).into();
+        rightfoot.balances =
+            [("a", "150.00"), ("b", "50")].map(|(of, is)| (of.to_owned(), is.to_owned())).into();
         rightfoot.lose_webhooks = local::rightfoot::Lose::All;
     })
     .await;
@@ -111,7 +119,10 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
         told.extend(it.world.told().await);
     }
     told.sort();
-    assert_eq!(told, [format!("rightfoot/batch/{run}/completed"), format!("rightfoot/batch/{run}/threshold-met/a")]);
+    assert_eq!(
+        told,
+        [format!("rightfoot/batch/{run}/completed"), format!("rightfoot/batch/{run}/threshold-met/a")]
+    );
     assert_eq!(reasons(&it).await, ["unconfirmed"]);
     assert!(number(&it.world.record(&alerted(&run, "forged")).await, "quarantined_at").is_some());
 }
@@ -135,6 +146,14 @@ async fn p4_a_forged_completion_stores_what_the_api_shows_and_tells_nothing_befo
         told.extend(it.world.on_bus().await);
     }
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].detail["by_status_code"].as_object().unwrap().values().filter_map(|it| it.as_u64()).sum::<u64>(), 2);
+    assert_eq!(
+        told[0].detail["by_status_code"]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(|it| it.as_u64())
+            .sum::<u64>(),
+        2
+    );
     assert_eq!(told[0].detail["expected"], json!(2));
 }

@@ -89,7 +89,12 @@ async fn without_the_table_every_message_comes_again() {
 async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_nothing() {
     let world = World::with(|options| options.visibility = Duration::ZERO).await;
     world.send("not json").await;
-    world.send(json!({"specversion": "0.3", "id": "fynapse/event/e-1", "source": "/fynapse/webhook"}).to_string()).await;
+    world
+        .send(
+            json!({"specversion": "0.3", "id": "fynapse/event/e-1", "source": "/fynapse/webhook"})
+                .to_string(),
+        )
+        .await;
     world.fynapse(extract("e-1")).await;
     for _ in 0..8 {
         world.work_once().await;
@@ -97,7 +102,10 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
     let mut dead = onlooker::receive_all(&world.system, DEAD).await.unwrap();
     dead.sort();
-    assert_eq!(dead, ["not json", r#"{"id":"fynapse/event/e-1","source":"/fynapse/webhook","specversion":"0.3"}"#]);
+    assert_eq!(
+        dead,
+        ["not json", r#"{"id":"fynapse/event/e-1","source":"/fynapse/webhook","specversion":"0.3"}"#]
+    );
 }
 
 #[tokio::test]

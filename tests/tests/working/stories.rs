@@ -30,7 +30,12 @@ async fn p10_a_completed_batch_is_stored_row_by_row_and_told_once() {
     let stored = it.world.balances().await;
     assert_eq!(
         stored.iter().map(in_words).collect::<Vec<_>>(),
-        ["a 1523.4 0 success", "b null 3300 institution_not_supported", "c -83.68 0 success", "d null 9000 other_error"]
+        [
+            "a 1523.4 0 success",
+            "b null 3300 institution_not_supported",
+            "c -83.68 0 success",
+            "d null 9000 other_error"
+        ]
     );
     for row in &stored {
         assert_eq!(text(row, "batch_id"), batch);
@@ -80,7 +85,8 @@ async fn the_latest_balance_is_the_first_of_a_descending_query_whenever_its_batc
     it.world.work().await;
     let query = it.world.system.onlooker.dynamodb.query().table_name("balances");
     let query = query.key_condition_expression("pk = :a").scan_index_forward(false);
-    let query = query.expression_attribute_values(":a", aws_sdk_dynamodb::types::AttributeValue::S("a".to_owned()));
+    let query =
+        query.expression_attribute_values(":a", aws_sdk_dynamodb::types::AttributeValue::S("a".to_owned()));
     let latest = query.send().await.unwrap().items.unwrap();
     assert_eq!(latest.iter().map(in_words).collect::<Vec<_>>(), ["a 2 0 success", "a 1 0 success"]);
 }
@@ -115,13 +121,17 @@ async fn p5_every_due_alert_of_a_run_is_told_once_and_digit_for_digit() {
     }
     let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
     let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
-    let told: Vec<_> = it.world.on_bus().await.into_iter().filter(|it| it.detail["batch_id"] == run.as_str()).collect();
+    let told: Vec<_> =
+        it.world.on_bus().await.into_iter().filter(|it| it.detail["batch_id"] == run.as_str()).collect();
     let ids: Vec<_> = told.iter().map(|it| it.id().to_owned()).collect();
     let met = |authorizer: &str| format!("rightfoot/batch/{run}/threshold-met/{authorizer}");
     assert_eq!(ids, [completed(&run), met("a"), met("d")]);
     let first = &told[1];
     assert_eq!(first.detail_type, "BalanceThresholdMet");
-    assert_eq!((first.detail["balance"].as_str(), first.detail["threshold"].as_str()), (Some("150.00"), Some("100")));
+    assert_eq!(
+        (first.detail["balance"].as_str(), first.detail["threshold"].as_str()),
+        (Some("150.00"), Some("100"))
+    );
     assert_eq!(first.detail["schedule_id"], schedule.as_str());
     assert_eq!(first.detail["authorizer_unique_id"], "a");
     assert!(first.detail["institution_name"].is_string() && first.detail["confirmed"] == true);
@@ -168,7 +178,10 @@ async fn p4_a_fynapse_event_is_told_as_it_was_received_and_its_exact_bytes_stay_
     }
     world.work().await;
     let told = world.on_bus().await;
-    assert_eq!(told.iter().map(|it| it.id()).collect::<Vec<_>>(), ["fynapse/event/e-1", "fynapse/event/e-2", "fynapse/event/e-3"]);
+    assert_eq!(
+        told.iter().map(|it| it.id()).collect::<Vec<_>>(),
+        ["fynapse/event/e-1", "fynapse/event/e-2", "fynapse/event/e-3"]
+    );
     assert!(told[0].json.ends_with(&format!(r#""data":{small}}}"#)), "{}", told[0].json);
     assert_eq!(told[0].detail["event_type"], "balance.extracted");
     for (event, body) in told.iter().zip([&small, &integer, &large]) {

@@ -83,7 +83,11 @@ async fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_s
     let it = known("b-1", &[("a", "1"), ("b", "null")]).await;
     it.world.rightfoot(completion("b-1", "u-1")).await;
     it.world.work().await;
-    assert_eq!((it.world.told().await, it.world.balances().await.len()), (vec![], 2), "stored, and not told yet");
+    assert_eq!(
+        (it.world.told().await, it.world.balances().await.len()),
+        (vec![], 2),
+        "stored, and not told yet"
+    );
     it.rightfoot.correct("b-1", &crate::forgeries::pairs(&[("a", "1"), ("b", "2")]));
     it.world.pass(Duration::from_secs(61));
     it.world.relay().await.unwrap().unwrap();
@@ -126,7 +130,7 @@ async fn a_batch_in_process_is_told_when_it_is_complete_whatever_is_answered_bef
         it.world.work().await;
         let stored = it.world.balances().await;
         assert_eq!(stored.len(), 3, "{before_completion:?}");
-        assert_eq!(number(&it.world.record(&completed(batch)).await, "done_at").is_some(), true);
+        assert!(number(&it.world.record(&completed(batch)).await, "done_at").is_some());
     }
 }
 
@@ -160,6 +164,8 @@ async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() 
         assert!(run["oldest_due_age_secs"].as_u64().unwrap() < 14 * 60, "{run}");
     }
     let record = it.world.record(&completed("b-1")).await;
-    let age = Duration::from_millis(u64::try_from(it.world.now().0 - number(&record, "received_at").unwrap()).unwrap());
+    let age = Duration::from_millis(
+        u64::try_from(it.world.now().0 - number(&record, "received_at").unwrap()).unwrap(),
+    );
     assert!(age > MINUTE * 60);
 }
