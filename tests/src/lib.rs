@@ -10,6 +10,7 @@
 pub mod bootstrap;
 pub mod matrix;
 pub mod operator;
+pub mod orders;
 pub mod rightfoot;
 pub mod worker;
 

@@ -63,9 +63,7 @@ impl World {
 
     /// Puts an event on the queue once more, as a relay does whose mark was lost.
     pub async fn send_again(&self, event_id: &str) {
-        let provider = event_id.split('/').next().unwrap();
-        let message = json!({"specversion": "1.0", "id": event_id, "source": format!("/{provider}/webhook")});
-        self.send(message.to_string()).await;
+        self.send(message(event_id)).await;
     }
 
     /// Puts anything on the queue.
@@ -101,6 +99,12 @@ impl World {
         items.sort_by_key(|item| (text(item, "pk").to_owned(), text(item, "sk").to_owned()));
         items
     }
+}
+
+/// A message about an event, as short as it can be.
+pub fn message(event_id: &str) -> String {
+    let provider = event_id.split('/').next().unwrap();
+    json!({"specversion": "1.0", "id": event_id, "source": format!("/{provider}/webhook")}).to_string()
 }
 
 fn read(body: &str) -> OnBus {

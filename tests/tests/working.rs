@@ -8,6 +8,8 @@ mod alerts;
 mod bounds;
 #[path = "working/forgeries.rs"]
 mod forgeries;
+#[path = "working/matrix.rs"]
+mod matrix;
 #[path = "working/messages.rs"]
 mod messages;
 #[path = "working/stories.rs"]

@@ -7,6 +7,7 @@ use local::onlooker;
 use local::system::DEAD;
 use local::wire::Fault;
 use serde_json::json;
+use tests::worker::message;
 use tests::{World, extract, number};
 
 fn event_of(bodies: &[String]) -> SqsEvent {
@@ -19,11 +20,6 @@ fn event_of(bodies: &[String]) -> SqsEvent {
     let mut event = SqsEvent::default();
     event.records = records.collect();
     event
-}
-
-fn message(id: &str) -> String {
-    let provider = id.split('/').next().unwrap();
-    json!({"specversion": "1.0", "id": id, "source": format!("/{provider}/webhook")}).to_string()
 }
 
 /// As Lambda reads it: the order of failures says nothing.
