@@ -1,4 +1,4 @@
-//! What we rely on in DynamoDB, SQS and Secrets Manager, shown on the engines that the tests and the local
+//! What we rely on in DynamoDB, SQS, EventBridge and Secrets Manager, shown on the engines that the tests and the local
 //! system run on; and where an engine lets through what AWS refuses, that our own code never sends it.
 
 #![expect(
@@ -11,6 +11,8 @@
 
 #[path = "contracts/dynamodb.rs"]
 mod dynamodb;
+#[path = "contracts/eventbridge.rs"]
+mod eventbridge;
 #[path = "contracts/reserved_words.rs"]
 mod reserved_words;
 #[path = "contracts/restart.rs"]

@@ -1,4 +1,4 @@
-//! Embedded DynamoDB, SQS and Secrets Manager, behind AWS's own wire format.
+//! Embedded DynamoDB, SQS, EventBridge and Secrets Manager, behind AWS's own wire format.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,21 +7,28 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use dynoxide::Database;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use winterbaume_core::{MockRequest, MockResponse, MockService};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
+mod buses;
+
+use buses::Buses;
+
+/// The queue that every event of a bus is put on, if it is there, as a rule that matches all of them would.
+pub const BUS_QUEUE: &str = "bus-events";
 /// Where the embedded SQS believes itself to be; queue URLs start with it.
 const SQS_HOME: &str = "https://sqs.us-east-1.amazonaws.com/";
 /// Largest request that the AWS endpoint reads: DynamoDB's own bound.
 const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// The three services. Clones share them.
+/// The four services. Clones share them.
 #[derive(Clone)]
 pub struct Engine(Arc<Services>);
 
@@ -30,6 +37,7 @@ struct Services {
     dynamodb: JoinHandle<()>,
     http: reqwest::Client,
     sqs: SqsService,
+    buses: Buses,
     secrets: SecretsManagerService,
 }
 
@@ -60,6 +68,7 @@ impl Engine {
             dynamodb: tokio::spawn(dynoxide::server::serve_on(listener, db)),
             http: reqwest::Client::builder().no_proxy().build()?,
             sqs: SqsService::new(),
+            buses: Buses::default(),
             secrets: SecretsManagerService::new(),
         })))
     }
@@ -67,17 +76,30 @@ impl Engine {
     /// Answers one request of an AWS client.
     pub async fn answer(&self, headers: HeaderMap, body: Bytes) -> MockResponse {
         let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let service = target.split('.').next().unwrap_or_default().to_owned();
+        let (service, operation) = target.split_once('.').unwrap_or((target, ""));
+        let (service, operation) = (service.to_owned(), operation.to_owned());
         let request = MockRequest { method: "POST".to_owned(), uri: SQS_HOME.to_owned(), headers, body };
         match service.as_str() {
             "DynamoDB_20120810" => self.dynamodb(request).await,
             "AmazonSQS" => self.0.sqs.handle(request).await,
+            "AWSEvents" => self.event_bridge(&operation, &request.body).await,
             "secretsmanager" => self.0.secrets.handle(request).await,
             _ => MockResponse::json(
                 404,
-                r#"{"__type":"UnknownOperationException","message":"here are DynamoDB, SQS and Secrets Manager"}"#,
+                r#"{"__type":"UnknownOperationException","message":"here are DynamoDB, SQS, EventBridge and Secrets Manager"}"#,
             ),
         }
+    }
+
+    async fn event_bridge(&self, operation: &str, body: &[u8]) -> MockResponse {
+        let answered = self.0.buses.answer(operation, body);
+        for event in answered.events {
+            let message =
+                json!({"QueueUrl": format!("{SQS_HOME}123456789012/{BUS_QUEUE}"), "MessageBody": event});
+            // Where there is no such queue, there is no rule either.
+            self.0.sqs.handle(sqs_request("SendMessage", &message)).await;
+        }
+        answered.response
     }
 
     async fn dynamodb(&self, request: MockRequest) -> MockResponse {
@@ -97,6 +119,15 @@ impl Engine {
     pub fn endpoint(&self, base_url: String) -> Router {
         Router::new().fallback(answer_http).with_state((self.clone(), base_url))
     }
+}
+
+fn sqs_request(operation: &str, body: &Value) -> MockRequest {
+    let mut headers = HeaderMap::new();
+    if let Ok(target) = HeaderValue::from_str(&format!("AmazonSQS.{operation}")) {
+        headers.insert("x-amz-target", target);
+    }
+    let body = Bytes::from(body.to_string());
+    MockRequest { method: "POST".to_owned(), uri: SQS_HOME.to_owned(), headers, body }
 }
 
 async fn answer_http(

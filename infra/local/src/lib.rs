@@ -1,7 +1,7 @@
 //! Balance Inbox on one machine.
 //!
 //! The handlers, the relay and the AWS SDK are the real ones. What AWS would bring is embedded: DynamoDB
-//! (dynoxide), SQS and Secrets Manager (winterbaume), and a stand-in for API Gateway.
+//! (dynoxide), SQS and Secrets Manager (winterbaume), and stand-ins of our own for EventBridge and API Gateway.
 //!
 //! ```text
 //!  senders ──HTTP──▶ gateway ──▶ the functions ──SDK──▶ wire (log, faults) ──▶ engine

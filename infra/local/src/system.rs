@@ -8,11 +8,7 @@ use anyhow::Context;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
-    Projection, ProjectionType, ScalarAttributeType,
-};
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
@@ -22,7 +18,7 @@ use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
 use inbox_core::inbox::Desk;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::limits::{QUEUE_RETENTION_DAYS, RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
+use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS};
 use inbox_core::poll::Cadence;
 use inbox_core::url_token;
 use inbox_rightfoot::{Access, Rightfoot};
@@ -34,12 +30,20 @@ use crate::engine::Engine;
 use crate::gateway::{self, Functions};
 use crate::wire::Wire;
 
-/// The table's name.
+mod resources;
+
+pub use crate::engine::BUS_QUEUE;
+
+/// The inbox's name.
 pub const TABLE: &str = "inbox";
+/// The name of the table of balances.
+pub const BALANCES: &str = "balances";
 /// The queue's name.
 pub const QUEUE: &str = "events";
 /// The dead-letter queue's name.
 pub const DEAD: &str = "events-dead";
+/// The event bus's name.
+pub const BUS: &str = "balance-inbox";
 /// The name of the secret that Fynapse signs with.
 pub const FYNAPSE_SECRET: &str = "fynapse-signing";
 /// The name of the secret that signs Rightfoot's URLs.
@@ -52,7 +56,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 /// What the system is made with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The file that the table stands in; `None` for memory.
+    /// The file that the tables stand in; `None` for memory.
     pub file: Option<PathBuf>,
     /// Accepted Fynapse secrets; the first one signs.
     pub fynapse_secrets: Vec<String>,
@@ -119,7 +123,7 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the engines, makes table, queues and secrets where they are not there yet, and builds the
+    /// Starts the engines, makes tables, queues, bus and secrets where they are not there yet, and builds the
     /// functions.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let engine = match &options.file {
@@ -127,9 +131,10 @@ impl System {
             None => Engine::in_memory().await?,
         };
         let onlooker = Clients::new(&sdk_config(&Wire::new(engine.clone())));
-        create_table(&onlooker).await.context("create the table")?;
-        let events_url = create_queues(&onlooker).await.context("create the queues")?;
-        create_secrets(&onlooker, &options).await.context("create the secrets")?;
+        resources::create_tables(&onlooker).await.context("create the tables")?;
+        let events_url = resources::create_queues(&onlooker).await.context("create the queues")?;
+        resources::create_bus(&onlooker).await.context("create the event bus")?;
+        resources::create_secrets(&onlooker, &options).await.context("create the secrets")?;
         Ok(Self::built(engine, onlooker, events_url, options))
     }
 
@@ -320,70 +325,6 @@ fn sdk_config(wire: &Wire) -> SdkConfig {
             aws_smithy_async::time::SystemTimeSource::new(),
         ))
         .build()
-}
-
-async fn create_table(clients: &Clients) -> anyhow::Result<()> {
-    if clients.dynamodb.describe_table().table_name(TABLE).send().await.is_ok() {
-        return Ok(());
-    }
-    let attribute = |name: &str, of: ScalarAttributeType| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(of).build()
-    };
-    let key = |name: &str, of: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(of).build();
-    let due = GlobalSecondaryIndex::builder()
-        .index_name("due")
-        .key_schema(key("due", KeyType::Hash)?)
-        .key_schema(key("due_at", KeyType::Range)?)
-        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
-        .build()?;
-    clients
-        .dynamodb
-        .create_table()
-        .table_name(TABLE)
-        .billing_mode(BillingMode::PayPerRequest)
-        .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
-        .attribute_definitions(attribute("sk", ScalarAttributeType::S)?)
-        .attribute_definitions(attribute("due", ScalarAttributeType::S)?)
-        .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
-        .key_schema(key("pk", KeyType::Hash)?)
-        .key_schema(key("sk", KeyType::Range)?)
-        .global_secondary_indexes(due)
-        .send()
-        .await?;
-    Ok(())
-}
-
-async fn create_queues(clients: &Clients) -> anyhow::Result<String> {
-    let create = |name: &str| {
-        clients
-            .sqs
-            .create_queue()
-            .queue_name(name)
-            .attributes(
-                QueueAttributeName::MessageRetentionPeriod,
-                (QUEUE_RETENTION_DAYS * 86_400).to_string(),
-            )
-            .attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECS.to_string())
-    };
-    create(DEAD).send().await?;
-    let redrive = json!({
-        "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:123456789012:{DEAD}"),
-        "maxReceiveCount": 5,
-    });
-    let events =
-        create(QUEUE).attributes(QueueAttributeName::RedrivePolicy, redrive.to_string()).send().await?;
-    events.queue_url.context("the queue has no URL")
-}
-
-async fn create_secrets(clients: &Clients, options: &Options) -> anyhow::Result<()> {
-    for (name, value) in [
-        (FYNAPSE_SECRET, fynapse_value(options)),
-        (RIGHTFOOT_URL_KEY, options.rightfoot_url_key.clone()),
-        (RIGHTFOOT_API_KEY, options.rightfoot_api_key.clone()),
-    ] {
-        clients.secrets.create_secret().name(name).secret_string(value).send().await?;
-    }
-    Ok(())
 }
 
 fn fynapse_value(options: &Options) -> String {

@@ -20,6 +20,8 @@ pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// The queues.
     pub sqs: aws_sdk_sqs::Client,
+    /// The event bus.
+    pub eventbridge: aws_sdk_eventbridge::Client,
     /// The signing secrets.
     pub secrets: aws_sdk_secretsmanager::Client,
 }
@@ -54,6 +56,7 @@ impl Clients {
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
+            eventbridge: aws_sdk_eventbridge::Client::new(&sdk),
             secrets: aws_sdk_secretsmanager::Client::new(&sdk),
         }
     }

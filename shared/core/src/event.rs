@@ -168,15 +168,11 @@ impl EventKey {
     /// share one.
     pub fn event_id(&self) -> String {
         match self {
-            Self::RightfootCompletion { batch_id } => {
-                format!("rightfoot/batch/{}/completed", encode(batch_id))
-            }
+            Self::RightfootCompletion { batch_id } => format!("{}/completed", batch_path(batch_id)),
             Self::RightfootAlert { batch_id, event_uuid } => {
-                format!("rightfoot/batch/{}/alert/{}", encode(batch_id), encode(event_uuid))
+                format!("{}/alert/{}", batch_path(batch_id), encode(event_uuid))
             }
-            Self::RightfootPolledAlert { batch_id } => {
-                format!("rightfoot/batch/{}/alert/{POLLED}", encode(batch_id))
-            }
+            Self::RightfootPolledAlert { batch_id } => format!("{}/alert/{POLLED}", batch_path(batch_id)),
             Self::Fynapse { event_id } => format!("fynapse/event/{}", encode(event_id)),
         }
     }
@@ -207,6 +203,11 @@ impl fmt::Display for EventKey {
 /// The partition of a batch's story.
 pub fn batch_pk(batch_id: &Id) -> String {
     format!("rightfoot#batch#{}", batch_id.as_str())
+}
+
+/// What the ids of all that concerns a batch begin with.
+pub(crate) fn batch_path(batch_id: &Id) -> String {
+    format!("rightfoot/batch/{}", encode(batch_id))
 }
 
 /// How an event came to be recorded.

@@ -76,11 +76,11 @@ pub enum Reason {
     Stale,
     /// Recorded, and refused by SQS for what it is, again and again.
     QueueRefused,
-    /// Recorded, and not what the provider's API shows.
+    /// Recorded, and the provider's API does not show an alert that it tells.
     Unconfirmed,
-    /// Recorded as complete, and at the deadline still not complete at the provider's API.
+    /// Recorded, and its batch was not complete when the deadline came.
     Incomplete,
-    /// Recorded, and refused by the bus for what it is, again and again.
+    /// Recorded, and refused by EventBridge for what it is.
     BusRefused,
 }
 

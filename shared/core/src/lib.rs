@@ -11,6 +11,9 @@
 //! What no webhook told is found by asking: [`requests`] (what a caller wants submitted or watched) → [`poll`]
 //! (what to ask Rightfoot, and what its answers mean, in the words of [`rightfoot`]) → [`event`].
 //!
+//! What is on the queue has its effect: [`message`] (which event it is about) → [`effect`] (what the provider's API
+//! shows of it) → [`bus`] (what is told to whoever listens).
+//!
 //! What an operator sees and mends: [`state`] (how far an event has come), [`quarantine`] (what was proven and could
 //! not be used, read again), and the [`intervention`] that he leaves on it.
 //!
@@ -30,7 +33,9 @@
 //! | P10 | An effect happens once, however often its message comes. |
 
 pub mod allow_list;
+pub mod bus;
 pub mod delivery;
+pub mod effect;
 pub mod event;
 pub mod inbox;
 pub mod intervention;

@@ -107,6 +107,31 @@ pub const POST_TIMEOUT_SECS: u64 = 25;
 /// Time-out of the requests function.
 pub const REQUESTS_TIMEOUT_SECS: u64 = 60;
 
+/// Most messages that the worker is given at a time. It works on them at the same time.
+pub const WORK_BATCH_MESSAGES: usize = 10;
+/// How long the work on one message may take.
+pub const WORK_BUDGET_SECS: u64 = 60;
+/// Time-out of the worker function.
+pub const WORKER_TIMEOUT_SECS: u64 = 90;
+/// How long a worker's claim lasts: it outlives the function that made it.
+pub const WORK_CLAIM_SECS: u64 = WORKER_TIMEOUT_SECS + 5;
+/// From putting an event back until it is due again, at first; it doubles.
+pub const WORK_AGAIN_SECS: u64 = 60;
+/// The longest that it grows to.
+pub const WORK_AGAIN_MAX_SECS: u64 = 15 * 60;
+/// How far two equal looks at an untracked batch must lie apart to show that it is complete.
+pub const LOOKS_APART_SECS: u64 = 60;
+/// Most items in one `BatchWriteItem` (DynamoDB's own limit).
+pub const BALANCES_PER_WRITE: usize = 25;
+/// Most entries in one `PutEvents` (EventBridge's own limit).
+pub const BUS_ENTRIES_MAX: usize = 10;
+/// Most bytes in one `PutEvents`, all entries together (EventBridge allows 256 KB).
+pub const BUS_MAX_BYTES: usize = 200 * 1024;
+/// Deepest nesting of data that goes on the bus (EventBridge reads 1,000 levels, and the detail adds one).
+pub const BUS_DEPTH_MAX: usize = 900;
+/// Longest name of an institution that goes on the bus: it is a webhook's word, which nothing confirms.
+pub const INSTITUTION_MAX_CHARS: usize = 200;
+
 /// How long a finished record is kept at least.
 pub const RETENTION_MIN_DAYS: u64 = 30;
 /// How long a quarantined delivery is kept.
@@ -151,6 +176,12 @@ const _: () = {
     // Two attempts, and what is read and written around them.
     assert!(2 * POST_TIMEOUT_SECS + 8 < REQUESTS_TIMEOUT_SECS);
     assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > AUTHORIZERS_MAX);
+    // A claim lives longer than who made it, and is over when a returned message is seen again.
+    assert!(WORK_BUDGET_SECS < WORKER_TIMEOUT_SECS && WORKER_TIMEOUT_SECS < WORK_CLAIM_SECS);
+    assert!(WORK_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
+    // What is put back is looked at again late enough to count as another look.
+    assert!(LOOKS_APART_SECS <= WORK_AGAIN_SECS && WORK_AGAIN_SECS <= WORK_AGAIN_MAX_SECS);
+    assert!(BUS_MAX_BYTES < 256_000 && BUS_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
     assert!(SHARDS.is_power_of_two());

@@ -1,6 +1,8 @@
 //! What goes on the queue: a CloudEvents 1.0 event in structured JSON.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::delivery::Provider;
 use crate::event::{Event, EventKey, Origin, encode_opaque};
@@ -101,9 +103,58 @@ pub fn compose(head: Head<'_>, payload: Option<&[u8]>) -> Message {
     }
 }
 
+/// The reference to the payload of the event with this id.
+pub(crate) fn dataref(event_id: &str) -> String {
+    format!("{DATAREF_SCHEME}{event_id}")
+}
+
 /// The event that a `dataref` points to.
 pub fn referenced(dataref: &str) -> Option<EventKey> {
     EventKey::from_event_id(dataref.strip_prefix(DATAREF_SCHEME)?)
+}
+
+/// Why a message cannot be worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOurs {
+    /// Not a CloudEvents event in structured JSON.
+    NotAnEvent,
+    /// Of another version of CloudEvents than 1.0.
+    UnknownVersion,
+    /// Its id or source is none that we give.
+    UnknownId,
+}
+
+impl NotOurs {
+    /// The name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAnEvent => "not_an_event",
+            Self::UnknownVersion => "unknown_version",
+            Self::UnknownId => "unknown_id",
+        }
+    }
+}
+
+/// The event that a message is about. Its data are not looked at: what counts is the event's record.
+pub fn about(body: &str) -> Result<EventKey, NotOurs> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        specversion: Cow<'a, str>,
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        source: Cow<'a, str>,
+    }
+    // Serde would also fill the fields from an array, by their order.
+    let is_object = body.trim_start().starts_with('{');
+    let envelope: Envelope<'_> =
+        serde_json::from_str(body).ok().filter(|_| is_object).ok_or(NotOurs::NotAnEvent)?;
+    if envelope.specversion != "1.0" {
+        return Err(NotOurs::UnknownVersion);
+    }
+    let key = EventKey::from_event_id(&envelope.id).ok_or(NotOurs::UnknownId)?;
+    if envelope.source == source_of(key.provider()) { Ok(key) } else { Err(NotOurs::UnknownId) }
 }
 
 fn with_data(head: Head<'_>, payload: &str) -> Option<String> {
@@ -123,16 +174,13 @@ fn envelope(head: Head<'_>, by_reference: bool) -> String {
     let envelope = Envelope {
         specversion: "1.0",
         id: &id,
-        source: match head.key.provider() {
-            Provider::Rightfoot => "/rightfoot/webhook",
-            Provider::Fynapse => "/fynapse/webhook",
-        },
+        source: source_of(head.key.provider()),
         event_type: format!("{}{}", type_prefix(head.key.provider()), head.event_type),
         time: head.received_at.rfc3339(),
         datacontenttype: "application/json",
         origin: head.origin.as_str(),
         replay: (head.replay > 0).then_some(head.replay),
-        dataref: by_reference.then(|| format!("{DATAREF_SCHEME}{id}")),
+        dataref: by_reference.then(|| dataref(&id)),
     };
     // Strings and numbers only: this cannot fail.
     let json = serde_json::to_string(&envelope).unwrap_or_default();
@@ -140,10 +188,18 @@ fn envelope(head: Head<'_>, by_reference: bool) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
+const fn source_of(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Rightfoot => "/rightfoot/webhook",
+        Provider::Fynapse => "/fynapse/webhook",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Id;
+    use proptest::prelude::*;
 
     fn alert() -> EventKey {
         EventKey::alert(Id::new("d0b12bb3").unwrap(), Id::new("7b6ff2ac").unwrap()).unwrap()
@@ -203,6 +259,37 @@ mod tests {
         assert_eq!(referenced("inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"), Some(alert()));
         for wrong in ["rightfoot/batch/b/completed", "inbox:///", "inbox:///x", "s3://bucket/key"] {
             assert_eq!(referenced(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_about_the_event_that_it_was_made_of() {
+        let key = alert();
+        for payload in [Some(b"{\"a\":[1.50]}".as_slice()), None] {
+            assert_eq!(about(&compose(head(&key), payload).body), Ok(key.clone()));
+        }
+        let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
+        assert_eq!(about(&compose(head(&key), Some(deep.as_bytes())).body), Ok(key));
+    }
+
+    #[test]
+    fn what_is_not_ours_says_why() {
+        let ours = format!("{ENVELOPE},\"data\":{{}}}}");
+        assert_eq!(about(&ours), Ok(alert()));
+        for not_an_event in
+            ["", "not json", "[]", "null", r#"["1.0","fynapse/event/e","/fynapse/webhook"]"#, "{}"]
+        {
+            assert_eq!(about(not_an_event), Err(NotOurs::NotAnEvent), "{not_an_event}");
+        }
+        assert_eq!(about(&ours.replace("\"1.0\"", "\"2.0\"")), Err(NotOurs::UnknownVersion));
+        assert_eq!(about(&ours.replace("rightfoot/batch", "rightfoot/run")), Err(NotOurs::UnknownId));
+        assert_eq!(about(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")), Err(NotOurs::UnknownId));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reading_of_a_message_panic(text in "\\PC*") {
+            let _ = about(&text);
         }
     }
 

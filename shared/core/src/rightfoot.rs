@@ -82,6 +82,8 @@ pub struct Balance {
     pub amount: Option<Amount>,
     /// 0 for success; any other number, known or not, is a failed check.
     pub status_code: i64,
+    /// When the check was made, as far as Rightfoot says so.
+    pub checked_at: Option<UnixMillis>,
 }
 
 /// One entry of `GET /v1/monitoring/authorizers/{id}/history`.
@@ -152,6 +154,7 @@ mod tests {
             authorizer: Id::new("jane").unwrap(),
             amount: Some("150.00".parse().unwrap()),
             status_code: 0,
+            checked_at: None,
         };
         assert_eq!(format!("{row:?}"), "Balance(status 0)");
     }

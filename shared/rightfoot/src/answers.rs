@@ -123,6 +123,7 @@ fn balance(row: &RawValue) -> Result<Balance, ApiError> {
         #[serde(borrow)]
         authorizer_unique_id: Option<&'a RawValue>,
         balance: Option<&'a RawValue>,
+        timestamp: Option<&'a RawValue>,
         balance_status_code: Option<i64>,
         status_code: Option<i64>,
     }
@@ -136,6 +137,7 @@ fn balance(row: &RawValue) -> Result<Balance, ApiError> {
             Some(_) => 0,
             None => OTHER_ERROR,
         }),
+        checked_at: row.timestamp.and_then(time),
     })
 }
 

@@ -28,13 +28,15 @@ use inbox_core::event::Id;
 use inbox_core::limits::PAGE_ROWS;
 use inbox_core::rightfoot::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
+use reqwest::Url;
 
 pub use account::{Access, Account};
 pub use answers::{FailedAuthorizer, ScheduleCreated, Submitted};
 pub use config::{ApiKey, BASE_URL, BadKey, BadUrl, Config};
 pub use error::{ApiError, ClientError, Why};
 
-use pages::End;
+use answers::Page;
+use pages::{End, Pages};
 use transport::{Request, Transport};
 
 /// What `GET /v1/balances` says of a batch.
@@ -45,6 +47,40 @@ pub struct Balances {
     /// Whether the list was read to its end. If not, it repeated itself, could not be read on or was too
     /// long.
     pub reached_last_page: bool,
+}
+
+/// How far the balances of a batch have been read. It keeps whose rows it has seen, and none of the rows.
+pub struct BalancePages {
+    batch_id: Id,
+    pages: Pages<Id>,
+}
+
+/// A page to ask for.
+pub struct NextPage {
+    batch_id: Id,
+    url: Url,
+}
+
+/// A page of balances, as it was answered.
+pub struct BalancePage(Page<Balance>);
+
+impl BalancePages {
+    /// The next page, if there is one to ask for.
+    pub fn next(&self) -> Option<NextPage> {
+        Some(NextPage { batch_id: self.batch_id.clone(), url: self.pages.next_url()? })
+    }
+
+    /// Takes in the page that was asked for. What comes back are the rows of those who had none before: where a list
+    /// names one twice, the first row counts.
+    pub fn take(&mut self, page: BalancePage) -> Vec<Balance> {
+        self.pages.take(page.0, |row| row.authorizer.clone(), |_| false)
+    }
+
+    /// Whether the list was read to its end. If not, there is more to ask for, or it repeated itself, could not be
+    /// read on or was too long.
+    pub fn reached_last_page(&self) -> bool {
+        self.pages.end() == Some(End::LastPage)
+    }
 }
 
 /// Rightfoot's API. Clones share their connections.
@@ -85,14 +121,27 @@ impl Rightfoot {
     ///
     /// What comes while a batch is in process is not documented: [`ApiError::NotReady`], or fewer rows.
     pub async fn balances(&self, key: &ApiKey, batch_id: &Id) -> Result<Balances, ApiError> {
+        let mut pages = self.balance_pages(batch_id)?;
+        let mut rows = Vec::new();
+        while let Some(page) = pages.next() {
+            rows.extend(pages.take(self.balance_page(key, &page).await?));
+        }
+        Ok(Balances { rows, reached_last_page: pages.reached_last_page() })
+    }
+
+    /// The same list, to be read page by page by who need not have all of it at once.
+    pub fn balance_pages(&self, batch_id: &Id) -> Result<BalancePages, ApiError> {
         let mut url = self.0.config().endpoint(&["balances"])?;
         url.query_pairs_mut()
             .append_pair("batchId", batch_id.as_str())
             .append_pair("limit", &PAGE_ROWS.to_string());
-        let read = |body: &[u8]| answers::balances(body, batch_id);
-        let key_of = |row: &Balance| row.authorizer.clone();
-        let list = pages::read(&self.0, key, &url, read, key_of, |_| false).await?;
-        Ok(Balances { rows: list.rows, reached_last_page: list.end == End::LastPage })
+        Ok(BalancePages { batch_id: batch_id.clone(), pages: Pages::of(url) })
+    }
+
+    /// Reads one page of it.
+    pub async fn balance_page(&self, key: &ApiKey, page: &NextPage) -> Result<BalancePage, ApiError> {
+        let answer = self.0.send(key, &Request::Get(page.url.clone())).await?;
+        answers::balances(&answer, &page.batch_id).map(BalancePage)
     }
 
     /// Reads how a schedule stands.
@@ -117,7 +166,7 @@ impl Rightfoot {
         url.query_pairs_mut().append_pair("limit", &PAGE_ROWS.to_string());
         let read = |body: &[u8]| answers::history(body, authorizer);
         let older = |entry: &HistoryEntry| entry.run_at < since;
-        let list = pages::read(&self.0, key, &url, read, HistoryEntry::clone, older).await?;
+        let list = pages::read(&self.0, key, url, read, HistoryEntry::clone, older).await?;
         match list.end {
             End::LastPage | End::Enough => Ok(list.rows),
             End::Stopped => Err(ApiError::Broken("a list without an end")),
@@ -129,6 +178,29 @@ impl Rightfoot {
 impl fmt::Debug for Rightfoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rightfoot")
+    }
+}
+
+/// Shows neither batch nor token.
+impl fmt::Debug for BalancePages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalancePages")
+            .field("reached_last_page", &self.reached_last_page())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows neither batch nor token.
+impl fmt::Debug for NextPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NextPage")
+    }
+}
+
+/// Balances are personal data (P8).
+impl fmt::Debug for BalancePage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BalancePage({} rows)", self.0.rows.len())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::answers::Page;
 use crate::transport::{Request, Transport};
 use crate::{ApiError, ApiKey};
 
-/// Most rows of one list that are kept, should the pages be larger than was asked for.
+/// Most rows of one list that are read, should the pages be larger than was asked for.
 const ROWS_MAX: usize = PAGES_MAX * PAGE_ROWS;
 
 /// What was read of a list.
@@ -31,40 +31,86 @@ pub(crate) enum End {
     Stopped,
 }
 
+/// How far a list has been read. Of its rows only what makes them these rows is kept.
+pub(crate) struct Pages<K> {
+    list: Url,
+    paging: Paging<K>,
+    rows: usize,
+    next: Next,
+}
+
+enum Next {
+    /// The first page, or the one with this token.
+    Page(Option<PageToken>),
+    None(End),
+}
+
+impl<K: Ord + Clone> Pages<K> {
+    /// Nothing has been read of the list at this URL.
+    pub(crate) fn of(list: Url) -> Self {
+        Self { list, paging: Paging::new(), rows: 0, next: Next::Page(None) }
+    }
+
+    /// The URL of the next page, if there is one to ask for.
+    pub(crate) fn next_url(&self) -> Option<Url> {
+        match &self.next {
+            Next::Page(page) => Some(page_url(&self.list, page.as_ref())),
+            Next::None(_) => None,
+        }
+    }
+
+    /// Why the list is not read on; `None` while it is.
+    pub(crate) const fn end(&self) -> Option<End> {
+        match &self.next {
+            Next::Page(_) => None,
+            Next::None(end) => Some(*end),
+        }
+    }
+
+    /// Takes in a page. What comes back are its rows that were not there before, less those `beyond` what is wanted.
+    pub(crate) fn take<T>(
+        &mut self,
+        page: Page<T>,
+        key_of: impl Fn(&T) -> K,
+        beyond: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let keys: Vec<K> = page.rows.iter().map(&key_of).collect();
+        let (mut fresh, mut of_this_page, mut enough) = (Vec::new(), BTreeSet::new(), false);
+        for (row, key) in page.rows.into_iter().zip(&keys) {
+            if beyond(&row) {
+                enough = true;
+            } else if !self.paging.has_seen(key) && of_this_page.insert(key) {
+                fresh.push(row);
+            }
+        }
+        self.rows += fresh.len();
+        let turn = self.paging.turn(keys, page.has_more, page.next);
+        self.next = match turn {
+            _ if enough => Next::None(End::Enough),
+            Turn::Ask(token) if self.rows < ROWS_MAX => Next::Page(Some(token)),
+            Turn::LastPage => Next::None(End::LastPage),
+            Turn::Ask(_) | Turn::Stopped => Next::None(End::Stopped),
+        };
+        fresh
+    }
+}
+
 /// Reads the list at `url`, without the rows that are `beyond` what is wanted.
 pub(crate) async fn read<T, K: Ord + Clone>(
     transport: &Transport,
     key: &ApiKey,
-    url: &Url,
+    url: Url,
     read: impl Fn(&[u8]) -> Result<Page<T>, ApiError>,
     key_of: impl Fn(&T) -> K,
     beyond: impl Fn(&T) -> bool,
 ) -> Result<List<T>, ApiError> {
-    let mut paging = Paging::new();
-    let (mut rows, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut asked = None;
-    loop {
-        let answer = transport.send(key, &Request::Get(page_url(url, asked.as_ref()))).await?;
-        let page = read(&answer)?;
-        let keys: Vec<K> = page.rows.iter().map(&key_of).collect();
-        let turn = paging.turn(keys.iter().cloned(), page.has_more, page.next);
-        let mut enough = false;
-        for (row, key) in page.rows.into_iter().zip(keys) {
-            if beyond(&row) {
-                enough = true;
-            } else if seen.insert(key) {
-                rows.push(row);
-            }
-        }
-        if enough {
-            return Ok(List { rows, end: End::Enough });
-        }
-        match turn {
-            Turn::Ask(token) if rows.len() < ROWS_MAX => asked = Some(token),
-            Turn::LastPage => return Ok(List { rows, end: End::LastPage }),
-            Turn::Ask(_) | Turn::Stopped => return Ok(List { rows, end: End::Stopped }),
-        }
+    let mut pages = Pages::of(url);
+    let mut rows = Vec::new();
+    while let Some(url) = pages.next_url() {
+        let answer = transport.send(key, &Request::Get(url)).await?;
+        rows.extend(pages.take(read(&answer)?, &key_of, &beyond));
     }
+    Ok(List { rows, end: pages.end().unwrap_or(End::Stopped) })
 }
 
 fn page_url(list: &Url, page: Option<&PageToken>) -> Url {

@@ -7,9 +7,12 @@ use std::path::Path;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
+};
 use inbox_core::limits::PART_MAX_BYTES;
-use local::system::TABLE;
+use local::system::{BALANCES, TABLE};
+use local::wire::Fault;
 use tests::{Item, World, alert, extract, number, text};
 
 use crate::reserved_words::RESERVED;
@@ -208,6 +211,43 @@ async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
 }
 
 #[tokio::test]
+async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() {
+    let (world, db) = table().await;
+    let clients = world.system.clients();
+    let row = |number: usize| item("user-1", &format!("{number:015}#b"), [("balance", n("150.5"))]);
+    let write = async |numbers: Vec<usize>| {
+        let put = |number| {
+            let put = PutRequest::builder().set_item(Some(row(number))).build().unwrap();
+            WriteRequest::builder().put_request(put).build()
+        };
+        let puts = numbers.into_iter().map(put).collect();
+        clients.dynamodb.batch_write_item().request_items(BALANCES, puts).send().await.map(|answer| {
+            let left = answer.unprocessed_items.unwrap_or_default().remove(BALANCES).unwrap_or_default();
+            left.iter().map(|left| left.put_request().unwrap().item().clone()).collect::<Vec<_>>()
+        })
+    };
+    let stored = async || {
+        let query = db.query().table_name(BALANCES).key_condition_expression("pk = :pk");
+        let query = query.expression_attribute_values(":pk", s("user-1")).scan_index_forward(false);
+        query.send().await.unwrap().items.unwrap_or_default()
+    };
+    assert_eq!(write((0..25).collect()).await.unwrap(), []);
+    assert_eq!(stored().await, (0..25).rev().map(row).collect::<Vec<_>>(), "the latest first");
+    for refused in [(0..26).collect(), vec![1, 1], vec![]] {
+        assert_eq!(write(refused).await.unwrap_err().code(), Some("ValidationException"));
+    }
+    for (fault, left, there) in [
+        (Fault::Unprocessed, vec![row(30), row(31), row(32)], 25),
+        (Fault::FirstUnprocessed, vec![row(30)], 27),
+    ] {
+        world.system.wire.plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
+        assert_eq!(write(vec![30, 31, 32]).await.unwrap(), left);
+        assert_eq!(stored().await.len(), there);
+    }
+    assert!(world.system.wire.log().iter().all(|(call, _)| call.events.is_empty()), "it is about no event");
+}
+
+#[tokio::test]
 async fn p4_an_item_holds_a_part_and_not_more_than_400_kb() {
     let (world, db) = table().await;
     let put = async |bytes: usize| {
@@ -256,6 +296,18 @@ async fn p4_numbers_keep_their_digits_and_bytes_are_bytes() {
     );
     world.put(kept.clone()).await;
     assert_eq!(world.items().await, [kept]);
+}
+
+#[tokio::test]
+async fn a_balance_keeps_its_value_and_not_its_last_zeros() {
+    let (world, db) = table().await;
+    let stored = item("user-1", "1#b", [("balance", n("150.00")), ("null", AttributeValue::Null(true))]);
+    db.put_item().table_name(BALANCES).set_item(Some(stored)).send().await.unwrap();
+    let read =
+        db.get_item().table_name(BALANCES).key("pk", s("user-1")).key("sk", s("1#b")).send().await.unwrap();
+    let read = read.item.unwrap();
+    assert_eq!((&read["balance"], &read["null"]), (&n("150"), &AttributeValue::Null(true)));
+    assert_eq!(world.items().await, Vec::<Item>::new(), "it is another table");
 }
 
 #[tokio::test]

@@ -40,6 +40,12 @@ impl Tracked {
     pub fn is_past_deadline(&self, now: UnixMillis) -> bool {
         now >= self.deadline
     }
+
+    /// How many results there must be of authorizers whom Rightfoot has not refused: one at the least.
+    pub fn awaited(&self) -> u64 {
+        let failed = u64::try_from(self.failed.len()).unwrap_or(u64::MAX);
+        self.expected.saturating_sub(failed).max(1)
+    }
 }
 
 /// What to ask Rightfoot.
@@ -181,10 +187,8 @@ pub fn after_asking(
 /// Complete is what has been read to its last page and holds a row for everybody who was not refused. A last
 /// page alone is no proof: what Rightfoot answers before completion is not documented.
 pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
-    let failed = u64::try_from(tracked.failed.len()).unwrap_or(u64::MAX);
-    let wanted = tracked.expected.saturating_sub(failed).max(1);
     let there = rows.balances.keys().filter(|id| !tracked.failed.contains(*id)).count();
-    rows.reached_last_page && u64::try_from(there).is_ok_and(|there| there >= wanted)
+    rows.reached_last_page && u64::try_from(there).is_ok_and(|there| there >= tracked.awaited())
 }
 
 /// The alerts that nobody has told.
@@ -234,7 +238,7 @@ mod tests {
         let row = |(name, amount): &(&str, Option<&str>)| {
             let amount = amount.map(|amount| amount.parse().unwrap());
             let status_code = if amount.is_some() { 0 } else { 3300 };
-            (id(name), Balance { authorizer: id(name), amount, status_code })
+            (id(name), Balance { authorizer: id(name), amount, status_code, checked_at: None })
         };
         Rows { balances: names.iter().map(row).collect(), reached_last_page }
     }

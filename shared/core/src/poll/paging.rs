@@ -63,6 +63,11 @@ impl<K: Ord> Paging<K> {
         Self { seen: BTreeSet::new(), sent: BTreeSet::new(), asked: None, param: TokenParam::Snake, pages: 0 }
     }
 
+    /// Whether a page that was taken in has this row.
+    pub fn has_seen(&self, key: &K) -> bool {
+        self.seen.contains(key)
+    }
+
     /// Takes in a page: the keys of its rows, whether it says that there are more, and its token.
     pub fn turn(&mut self, keys: impl IntoIterator<Item = K>, has_more: bool, next: Option<String>) -> Turn {
         self.pages += 1;

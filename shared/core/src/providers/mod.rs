@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use crate::delivery::{Proven, Provider};
 use crate::event::Event;
 
-pub use rightfoot::alerted;
 pub(crate) use rightfoot::{ALERT, COMPLETED};
+pub use rightfoot::{Told, alerted, alerts};
 
 /// What a proven payload turned out to be.
 #[derive(Debug)]

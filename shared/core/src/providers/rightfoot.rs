@@ -7,7 +7,10 @@ use serde_json::value::RawValue;
 
 use super::{Kind, Reading, Text, Unreadable, diagnose, object, present};
 use crate::delivery::Proven;
+use crate::effect::alert::Alert;
 use crate::event::{Event, EventKey, Id};
+use crate::limits::INSTITUTION_MAX_CHARS;
+use crate::rightfoot::Amount;
 
 pub(crate) const COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
 pub(crate) const ALERT: &str = "BALANCE_THRESHOLD_ALERT";
@@ -72,23 +75,70 @@ fn event_of(envelope: &Envelope<'_>) -> Found {
     EventKey::alert(batch_id, event_uuid).map_or(Found::UnusableId, |key| Found::Event(key, ALERT))
 }
 
+/// What a recorded alert tells, as far as it can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The schedule whose run it was.
+    pub schedule_id: Option<Id>,
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// How many more there are that name nobody.
+    pub unreadable: usize,
+}
+
+/// What a recorded alert tells.
+pub fn alerts(payload: &[u8]) -> Told {
+    #[derive(Deserialize)]
+    struct Payload<'a> {
+        #[serde(borrow)]
+        schedule_id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        alerts: Vec<&'a RawValue>,
+    }
+    let Some(payload) = object::<Payload<'_>>(payload) else { return Told::default() };
+    let alerts: Vec<_> = payload.alerts.iter().filter_map(|told| alert(told)).collect();
+    Told {
+        schedule_id: payload.schedule_id.and_then(id),
+        unreadable: payload.alerts.len() - alerts.len(),
+        alerts,
+    }
+}
+
+fn alert(told: &RawValue) -> Option<Alert> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        authorizer_unique_id: &'a RawValue,
+        #[serde(borrow)]
+        institution_name: Option<&'a RawValue>,
+        #[serde(borrow)]
+        balance: Option<&'a RawValue>,
+        #[serde(borrow)]
+        threshold_amount: Option<&'a RawValue>,
+    }
+    let fields: Fields<'_> = object(told.get().as_bytes())?;
+    let amount = |number: &RawValue| Amount::from_json(number).ok();
+    let institution = fields.institution_name.and_then(|name| serde_json::from_str(name.get()).ok());
+    Some(Alert {
+        authorizer: id(fields.authorizer_unique_id)?,
+        institution: institution.filter(|name: &String| name.chars().count() <= INSTITUTION_MAX_CHARS),
+        balance: fields.balance.and_then(amount),
+        threshold: fields.threshold_amount.and_then(amount),
+    })
+}
+
+/// An id; where the API's answers are read, a number is one as well.
+fn id(value: &RawValue) -> Option<Id> {
+    match value.get().bytes().next() {
+        Some(b'"') => Id::new(serde_json::from_str::<String>(value.get()).ok()?),
+        Some(b'-' | b'0'..=b'9') => Id::new(value.get()),
+        _ => None,
+    }
+}
+
 /// Whose alerts a recorded alert tells, as far as it can be read.
 pub fn alerted(payload: &[u8]) -> BTreeSet<Id> {
-    #[derive(Deserialize)]
-    struct Alerts {
-        alerts: Vec<serde_json::Value>,
-    }
-    let alerts = serde_json::from_slice::<Alerts>(payload).map(|read| read.alerts).unwrap_or_default();
-    // Where the API's answers are read, a number is an id as well.
-    let id = |alert: &serde_json::Value| match alert.get("authorizer_unique_id")? {
-        serde_json::Value::String(text) => Id::new(text.as_str()),
-        serde_json::Value::Number(number) => Id::new(number.to_string()),
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Array(_)
-        | serde_json::Value::Object(_) => None,
-    };
-    alerts.iter().filter_map(id).collect()
+    alerts(payload).alerts.into_iter().map(|alert| alert.authorizer).collect()
 }
 
 fn explain(body: &[u8]) -> Unreadable {
@@ -146,6 +196,34 @@ mod tests {
         );
         assert_eq!(told.iter().map(Id::as_str).collect::<Vec<_>>(), ["7", "a", "c"]);
         assert_eq!(alerted(b"{}"), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_an_alert_tells_is_read_digit_for_digit_and_what_names_nobody_is_counted() {
+        let told = alerts(
+            br#"{"schedule_id":"s-1","alerts":[
+                {"authorizer_unique_id":"a","institution_name":"First","balance":150.00,"threshold_amount":1e2},
+                {"authorizer_unique_id":7,"balance":"150","threshold_amount":null,"institution_name":3},
+                {"balance":1,"threshold_amount":1}, "b", null]}"#,
+        );
+        assert_eq!((told.schedule_id.as_ref().map(Id::as_str), told.unreadable), (Some("s-1"), 3));
+        let [first, second] = &told.alerts[..] else { panic!("two alerts") };
+        assert_eq!((first.authorizer.as_str(), first.institution.as_deref()), ("a", Some("First")));
+        let printed =
+            |alert: &Alert| [alert.balance, alert.threshold].map(|it| it.map(|amount| amount.to_string()));
+        assert_eq!(printed(first), [Some("150.00".to_owned()), Some("100".to_owned())]);
+        assert_eq!((second.authorizer.as_str(), second.institution.as_deref()), ("7", None));
+        assert_eq!(printed(second), [None, None], "a string is no amount");
+
+        let long = |name: usize| {
+            let name = "n".repeat(name);
+            alerts(
+                format!(r#"{{"alerts":[{{"authorizer_unique_id":"a","institution_name":"{name}"}}]}}"#)
+                    .as_bytes(),
+            )
+        };
+        assert!(long(200).alerts[0].institution.is_some() && long(201).alerts[0].institution.is_none());
+        assert_eq!(alerts(b"{}"), Told::default());
     }
 
     #[test]

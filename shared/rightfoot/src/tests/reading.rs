@@ -22,7 +22,12 @@ const HISTORY: &str = r#"{"authorizer_unique_id":"1a2b3c4d","total_count":250,
  "next_page_token":"eyJjdXJzb3IiOiA1MDAsICJ0b3RhbF9yb3dzX3JldHVybmVkIjogMjB9","has_more":true}"#;
 
 fn row(authorizer: &str, amount: Option<&str>, status_code: i64) -> Balance {
-    Balance { authorizer: id(authorizer), amount: amount.map(|text| text.parse().unwrap()), status_code }
+    let amount = amount.map(|text| text.parse().unwrap());
+    Balance { authorizer: id(authorizer), amount, status_code, checked_at: None }
+}
+
+fn row_at(authorizer: &str, amount: Option<&str>, status_code: i64, checked_at: &str) -> Balance {
+    Balance { checked_at: Some(at(checked_at)), ..row(authorizer, amount, status_code) }
 }
 
 fn run(run_at: &str, batch_id: &str) -> HistoryEntry {
@@ -52,9 +57,9 @@ async fn balances_of_all_pages_are_read_digit_for_digit() {
     let stub = Stub::with([reply(200, FIRST_PAGE), reply(200, LAST_PAGE)]).await;
     let balances = client(&stub).balances(&key(), &id(BATCH)).await.unwrap();
     let rows = vec![
-        row("1286672", Some("-83.68"), 0),
-        row("1258831", None, 3300),
-        row("1a2b3c4d", Some("1523.40"), 0),
+        row_at("1286672", Some("-83.68"), 0, "2024-08-09T18:10:44Z"),
+        row_at("1258831", None, 3300, "2024-08-09T17:55:25Z"),
+        row_at("1a2b3c4d", Some("1523.40"), 0, "2024-08-09T18:10:44Z"),
     ];
     assert_eq!(balances.rows[2].amount.unwrap().to_string(), "1523.40");
     assert_eq!(balances, Balances { rows, reached_last_page: true });

@@ -1,0 +1,59 @@
+//! From an event to its effect (design, 7): what the worker believes, and when it looks again.
+//!
+//! A webhook is a hint. What it tells has an effect only as far as the provider's API shows it: [`look`] says whether
+//! a batch is complete, [`alert`] whose threshold was met. What goes on the bus is in [`crate::bus`].
+
+pub mod alert;
+pub mod look;
+
+use std::time::Duration;
+
+use crate::limits::{WORK_AGAIN_MAX_SECS, WORK_AGAIN_SECS};
+use crate::time::UnixMillis;
+
+/// When an event is due again that was put back `works` times before: after a minute, doubling up to a quarter of an
+/// hour, and not before the provider lets us ask again.
+pub fn again(now: UnixMillis, works: u64, retry_after: Option<Duration>) -> UnixMillis {
+    let doublings = u32::try_from(works.min(20)).unwrap_or(20);
+    let pause_secs = WORK_AGAIN_SECS.saturating_mul(1 << doublings).min(WORK_AGAIN_MAX_SECS);
+    let pause = Duration::from_secs(pause_secs);
+    now.plus(retry_after.map_or(pause, |asked_for| asked_for.max(pause)))
+}
+
+/// The meaning of a row's status code (spec, Rightfoot 2). More codes may exist than are documented.
+pub const fn status_name(status_code: i64) -> &'static str {
+    match status_code {
+        0 => "success",
+        2560 => "invalid_phone_number",
+        3000 => "no_tax_id_match",
+        3001 => "no_ssn_match",
+        3100 => "no_date_of_birth_match",
+        3200 => "account_closed",
+        3300 => "institution_not_supported",
+        3310 => "institution_in_testing",
+        3400 => "no_match",
+        9000 => "other_error",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_event_that_was_put_back_is_due_after_a_minute_and_later_each_time() {
+        let secs = |works| again(UnixMillis(0), works, None).0 / 1_000;
+        assert_eq!([0, 1, 2, 3, 4, 5, u64::MAX].map(secs), [60, 120, 240, 480, 900, 900, 900]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_never_due_before_the_provider_lets_us_ask(works in any::<u64>(), asked_for_secs in 0u64..1_000_000) {
+            let asked_for = Duration::from_secs(asked_for_secs);
+            let pause = again(UnixMillis(5), works, Some(asked_for)).since(UnixMillis(5));
+            prop_assert!(pause >= asked_for && pause >= again(UnixMillis(5), works, None).since(UnixMillis(5)));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Whose threshold was met: what an alert tells, held against what the API shows.
+
+use std::fmt;
+
+use crate::event::Id;
+use crate::poll::batch::Thresholds;
+use crate::rightfoot::{Amount, Balance};
+
+/// One alert, as an event tells it: a hint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Whose balance it is.
+    pub authorizer: Id,
+    /// Where the account is. Only webhooks say so, and not all of them.
+    pub institution: Option<String>,
+    /// The balance, as it is told.
+    pub balance: Option<Amount>,
+    /// The threshold, as it is told.
+    pub threshold: Option<Amount>,
+}
+
+/// A balance that met its threshold.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Met {
+    /// Whose balance it is.
+    pub authorizer: Id,
+    /// Where the account is, in the webhook's words.
+    pub institution: Option<String>,
+    /// The balance.
+    pub balance: Amount,
+    /// The threshold.
+    pub threshold: Amount,
+}
+
+impl Alert {
+    /// The alert as it is told, for who does not have it confirmed; `None` if it does not say all.
+    pub fn as_told(&self) -> Option<Met> {
+        Some(self.met(self.balance?, self.threshold?))
+    }
+
+    /// The alert, if the API's row confirms it: the check succeeded, and the balance meets the threshold.
+    ///
+    /// Where the run's thresholds are known to us they count, whatever is told: a webhook is unsigned.
+    pub fn confirmed_by(&self, row: &Balance, thresholds: &Thresholds) -> Option<Met> {
+        let balance = row.amount.filter(|_| row.status_code == 0)?;
+        let known = thresholds.of(&self.authorizer);
+        let threshold = if thresholds.is_empty() { self.threshold } else { known }?;
+        (balance >= threshold).then(|| self.met(balance, threshold))
+    }
+
+    fn met(&self, balance: Amount, threshold: Amount) -> Met {
+        Met { authorizer: self.authorizer.clone(), institution: self.institution.clone(), balance, threshold }
+    }
+}
+
+/// Personal data (P8).
+impl fmt::Debug for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alert")
+    }
+}
+
+/// Personal data (P8).
+impl fmt::Debug for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Met")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amount(text: &str) -> Amount {
+        text.parse().unwrap()
+    }
+
+    fn alert(balance: Option<&str>, threshold: Option<&str>) -> Alert {
+        Alert {
+            authorizer: Id::new("a").unwrap(),
+            institution: Some("First National Bank".to_owned()),
+            balance: balance.map(amount),
+            threshold: threshold.map(amount),
+        }
+    }
+
+    fn row(balance: Option<&str>, status_code: i64) -> Balance {
+        Balance {
+            authorizer: Id::new("a").unwrap(),
+            amount: balance.map(amount),
+            status_code,
+            checked_at: None,
+        }
+    }
+
+    fn thresholds(default: Option<&str>, own: Option<&str>) -> Thresholds {
+        let own = own.map(|own| (Id::new("a").unwrap(), amount(own)));
+        Thresholds { default: default.map(amount), authorizers: own.into_iter().collect() }
+    }
+
+    /// Balance and threshold that are confirmed, as they are printed.
+    fn confirmed(told: &str, shown: &str, thresholds: &Thresholds) -> Option<(String, String)> {
+        let met = alert(Some("999999"), Some(told)).confirmed_by(&row(Some(shown), 0), thresholds)?;
+        assert_eq!(met.institution.as_deref(), Some("First National Bank"));
+        Some((met.balance.to_string(), met.threshold.to_string()))
+    }
+
+    fn some(balance: &str, threshold: &str) -> Option<(String, String)> {
+        Some((balance.to_owned(), threshold.to_owned()))
+    }
+
+    #[test]
+    fn an_alert_is_confirmed_by_a_balance_that_meets_its_threshold_and_that_balance_is_told() {
+        let unknown = Thresholds::default();
+        assert_eq!(confirmed("100.00", "150.50", &unknown), some("150.50", "100.00"));
+        assert_eq!(confirmed("100", "100.00", &unknown), some("100.00", "100"), "meets or exceeds");
+        assert_eq!(confirmed("100", "99.99", &unknown), None);
+        let alert = alert(Some("1"), Some("0"));
+        assert_eq!(alert.confirmed_by(&row(None, 3300), &unknown), None, "a failed check");
+        assert_eq!(
+            alert.confirmed_by(&row(Some("5"), 3300), &unknown),
+            None,
+            "an amount beside a failed check"
+        );
+        assert_eq!(self::alert(Some("1"), None).confirmed_by(&row(Some("5"), 0), &unknown), None);
+    }
+
+    #[test]
+    fn a_forged_threshold_neither_makes_an_alert_nor_hides_one() {
+        let default = thresholds(Some("100"), None);
+        assert_eq!(confirmed("0.01", "50", &default), None, "below what we have asked for");
+        assert_eq!(confirmed("1000000", "150", &default), some("150", "100"), "above it");
+        let own = thresholds(None, Some("200"));
+        assert_eq!(confirmed("100", "150", &own), None);
+        assert_eq!(confirmed("100", "250", &own), some("250", "200"));
+        let both = thresholds(Some("100"), Some("500"));
+        assert_eq!(confirmed("100", "150", &both), None, "the authorizer's own counts");
+        let others = Thresholds { default: None, authorizers: [(Id::new("b").unwrap(), amount("1"))].into() };
+        assert_eq!(confirmed("100", "150", &others), None, "this one has none");
+    }
+
+    #[test]
+    fn an_alert_that_is_not_to_be_confirmed_must_say_all() {
+        let met = alert(Some("150.00"), Some("100")).as_told().unwrap();
+        assert_eq!(
+            (met.balance.to_string(), met.threshold.to_string()),
+            ("150.00".to_owned(), "100".to_owned())
+        );
+        assert_eq!(alert(None, Some("100")).as_told(), None);
+        assert_eq!(alert(Some("150.00"), None).as_told(), None);
+    }
+
+    #[test]
+    fn p8_debug_shows_nobody() {
+        assert_eq!(format!("{:?}", alert(Some("1"), Some("1"))), "Alert");
+    }
+}

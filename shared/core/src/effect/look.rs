@@ -1,0 +1,151 @@
+//! A look at the balances of a batch, page by page: of the rows only their count is kept, and a digest.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::limits::LOOKS_APART_SECS;
+use crate::poll::batch::Tracked;
+use crate::rightfoot::Balance;
+use crate::time::UnixMillis;
+
+/// What has been seen of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// How many authorizers have a row.
+    pub found: u64,
+    /// How many rows have which status code.
+    pub by_status: BTreeMap<i64, u64>,
+    of_refused: u64,
+    digest: [u8; 32],
+}
+
+/// What an earlier look at a batch that nobody tracks has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The digest of its rows.
+    pub digest: String,
+    /// When it was over.
+    pub at: UnixMillis,
+}
+
+impl Look {
+    /// Takes in a row: of each authorizer one.
+    pub fn take(&mut self, row: &Balance, tracked: Option<&Tracked>) {
+        self.found += 1;
+        *self.by_status.entry(row.status_code).or_default() += 1;
+        self.of_refused += u64::from(tracked.is_some_and(|batch| batch.failed.contains(&row.authorizer)));
+        // Each row is there once, so the order in which they came does not matter.
+        for (sum, byte) in self.digest.iter_mut().zip(digest_of(row)) {
+            *sum ^= byte;
+        }
+    }
+
+    /// The rows, whatever their order, in hexadecimal.
+    pub fn digest(&self) -> String {
+        hex::encode(self.digest)
+    }
+
+    /// Whether the batch is complete: of one that is tracked, whether everybody is there whom Rightfoot has not
+    /// refused; of another one, whether an earlier look, a minute before this one began, has shown the same.
+    pub fn is_complete(
+        &self,
+        reached_last_page: bool,
+        tracked: Option<&Tracked>,
+        earlier: Option<&Earlier>,
+        began_at: UnixMillis,
+    ) -> bool {
+        reached_last_page
+            && match tracked {
+                Some(batch) => self.found - self.of_refused >= batch.awaited(),
+                None => self.found > 0 && earlier.is_some_and(|earlier| self.repeats(earlier, began_at)),
+            }
+    }
+
+    fn repeats(&self, earlier: &Earlier, began_at: UnixMillis) -> bool {
+        earlier.digest == self.digest() && began_at.since(earlier.at) >= Duration::from_secs(LOOKS_APART_SECS)
+    }
+}
+
+fn digest_of(row: &Balance) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(row.status_code.to_be_bytes());
+    hash.update(row.amount.map(|amount| amount.to_string()).unwrap_or_default());
+    // Last, and behind a byte that no amount holds: whatever an id is, two rows never read the same.
+    hash.update([0]);
+    hash.update(row.authorizer.as_str());
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Id;
+
+    const NOW: UnixMillis = UnixMillis(1_795_356_000_123);
+
+    fn row(authorizer: &str, amount: Option<&str>) -> Balance {
+        let amount = amount.map(|text| text.parse().unwrap());
+        let status_code = if amount.is_some() { 0 } else { 3300 };
+        Balance { authorizer: Id::new(authorizer).unwrap(), amount, status_code, checked_at: None }
+    }
+
+    fn tracked(expected: u64, failed: &[&str]) -> Tracked {
+        Tracked {
+            batch_id: Id::new("b-1").unwrap(),
+            subject: None,
+            schedule_id: None,
+            expected,
+            failed: failed.iter().map(|name| Id::new(*name).unwrap()).collect(),
+            deadline: NOW,
+            polls: 0,
+        }
+    }
+
+    fn look(rows: &[Balance], tracked: Option<&Tracked>) -> Look {
+        let mut look = Look::default();
+        rows.iter().for_each(|row| look.take(row, tracked));
+        look
+    }
+
+    #[test]
+    fn p5_a_tracked_batch_is_complete_when_everybody_is_there_and_the_last_page_was_read() {
+        let complete = |rows: &[Balance], last, tracked: &Tracked| {
+            look(rows, Some(tracked)).is_complete(last, Some(tracked), None, NOW)
+        };
+        let three = [row("a", Some("1.00")), row("b", None), row("c", Some("2"))];
+        assert!(complete(&three, true, &tracked(3, &[])));
+        assert!(!complete(&three, false, &tracked(3, &[])), "everybody alone");
+        assert!(!complete(&three[..2], true, &tracked(3, &[])), "the last page alone");
+        assert!(complete(&three[..2], true, &tracked(3, &["c"])), "nobody waits for whom Rightfoot refused");
+        assert!(!complete(&three[1..], true, &tracked(3, &["c"])), "and who was refused does not count");
+        assert!(!complete(&[], true, &tracked(0, &[])), "an empty list");
+        assert_eq!(look(&three, None).by_status, [(0, 2), (3300, 1)].into());
+    }
+
+    #[test]
+    fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_same() {
+        let rows = [row("a", Some("1.00")), row("b", None)];
+        let shown = look(&rows, None);
+        let at = |secs| NOW.minus(Duration::from_secs(secs));
+        let complete = |look: &Look, last, digest: String, seen_at| {
+            look.is_complete(last, None, Some(&Earlier { digest, at: seen_at }), NOW)
+        };
+        assert!(complete(&shown, true, shown.digest(), at(60)));
+        assert!(!complete(&shown, true, shown.digest(), at(59)), "too close");
+        assert!(!complete(&shown, false, shown.digest(), at(60)), "not to the end");
+        assert!(!shown.is_complete(true, None, None, NOW), "a first look");
+        assert!(!complete(&Look::default(), true, Look::default().digest(), at(60)), "empty");
+        let other = [
+            vec![row("a", Some("1.01")), row("b", None)],
+            vec![row("a", Some("1.00"))],
+            vec![row("a", None)],
+        ];
+        for other in other {
+            assert!(!complete(&look(&other, None), true, shown.digest(), at(60)), "it has changed");
+        }
+        let turned = look(&[rows[1].clone(), rows[0].clone()], None);
+        assert!(complete(&turned, true, shown.digest(), at(60)), "the order does not matter");
+    }
+}
