@@ -9,6 +9,7 @@
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod dead;
 mod fault;
 pub mod inbox;
 mod item;
