@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod matrix;
 pub mod operator;
 pub mod rightfoot;
+pub mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;

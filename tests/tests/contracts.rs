@@ -13,6 +13,8 @@
 mod dynamodb;
 #[path = "contracts/eventbridge.rs"]
 mod eventbridge;
+#[path = "contracts/mapping.rs"]
+mod mapping;
 #[path = "contracts/reserved_words.rs"]
 mod reserved_words;
 #[path = "contracts/restart.rs"]

@@ -161,8 +161,8 @@ async fn a_function_is_known_by_every_form_of_its_name() {
 #[tokio::test]
 async fn an_unknown_function_is_not_found_and_the_known_ones_are_named() {
     let endpoint = Endpoint::of(&World::new().await).await;
-    let message = "Function not found: requests; here are event-relay, fynapse-webhook, rightfoot-poller, \
-                   rightfoot-requests, rightfoot-webhook";
+    let message = "Function not found: requests; here are event-relay, event-worker, fynapse-webhook, \
+                   rightfoot-poller, rightfoot-requests, rightfoot-webhook";
     let expected = refused(404, "ResourceNotFoundException", message);
     for name in ["requests", "arn:aws:lambda:us-east-1:123456789012:function:requests"] {
         assert_eq!(endpoint.invoke(name, "{}").await, expected, "{name}");
@@ -189,6 +189,8 @@ async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
     for name in ["fynapse-webhook", "rightfoot-webhook"] {
         assert_eq!(endpoint.invoke(name, r#"{"headers":7}"#).await, no_event, "{name}");
     }
+    let no_event = failed("InvalidEvent", "not an event of SQS");
+    assert_eq!(endpoint.invoke("event-worker", r#"{"Records":7}"#).await, no_event);
     wire.plan(|call| (call.operation == "Query").then_some(Fault::AccessDenied));
     for name in ["event-relay", "rightfoot-poller"] {
         let denied = failed("AwsCallFailed", "dynamodb:Query: AccessDeniedException");

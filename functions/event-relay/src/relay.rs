@@ -9,7 +9,7 @@ use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, Sweep, Waiting, Written};
 use inbox_aws::queue::{Queue, Sent};
-use inbox_core::inbox::{Desk, batches};
+use inbox_core::inbox::{Desk, RELAY_LOAD, batches};
 use inbox_core::limits::{DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX};
 use inbox_core::message::Message;
 use inbox_core::time::UnixMillis;
@@ -38,8 +38,8 @@ pub struct Run {
     pub quarantined: usize,
     /// Due items that it did not get to: out of time, or the queue is down.
     pub left: usize,
-    /// Age of the oldest event that is not enqueued, from its delivery, in seconds: also of one that is not
-    /// due at the moment, because an attempt at it has failed.
+    /// Age of the oldest event that is not enqueued, in seconds, since it should have been: from its delivery, or from
+    /// when the worker wants it back. Also of one that is not due at the moment, because an attempt at it has failed.
     pub oldest_due_age_secs: u64,
     /// The first AWS call that failed, if one did.
     pub fault: Option<Fault>,
@@ -201,7 +201,7 @@ impl Relay {
     async fn send_all(&self, composed: Vec<(Claimed, Message)>, stop_at: Instant, run: &mut Run) -> Go {
         let send_by = stop_at + Duration::from_millis(RELAY_GRACE_MS / 2);
         let mut took_any = composed.is_empty();
-        for mut batch in batches(composed, |(_, message)| message.bytes()) {
+        for mut batch in batches(composed, RELAY_LOAD, |(_, message)| message.bytes()) {
             let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
             let claimed = batch.len();
             // What was claimed too long ago becomes due again.
@@ -284,7 +284,7 @@ impl Relay {
 
 impl Run {
     fn see_ages(&mut self, records: &[DueRecord], now: UnixMillis) {
-        let oldest = records.iter().map(|record| now.since(record.received_at()).as_secs()).max();
+        let oldest = records.iter().map(|record| now.since(record.wanted_at()).as_secs()).max();
         self.oldest_due_age_secs = self.oldest_due_age_secs.max(oldest.unwrap_or(0));
     }
 

@@ -203,23 +203,21 @@ impl Course {
             Ok(answer) => return Observation::Answered(answer),
             Err(error) => error,
         };
-        let observed = match &error {
-            ApiError::NotReady => return Observation::NotReady,
-            ApiError::Forbidden | ApiError::Refused { .. } => Observation::Refused,
-            ApiError::Unauthorized | ApiError::NoKey => {
+        let observed = error.observed();
+        match &observed {
+            Observation::NotReady => return observed,
+            Observation::Unauthorized => {
                 self.stop();
                 self.note(Trouble::Key(error.clone()));
-                Observation::Unauthorized
             }
-            ApiError::RateLimited { retry_after } => {
+            Observation::RateLimited { retry_after } => {
                 self.stop();
                 if let Some(pause) = retry_after {
                     self.pause.hold_until(self.clock.now().plus(*pause));
                 }
-                Observation::RateLimited { retry_after: *retry_after }
             }
-            ApiError::Unavailable(_) | ApiError::Conflict | ApiError::Broken(_) => Observation::Unanswered,
-        };
+            Observation::Answered(_) | Observation::Refused | Observation::Unanswered => {}
+        }
         self.run().failed += 1;
         metrics::counter!("poll_failed", "reason" => error.name()).increment(1);
         tracing::warn!(target: "poll", about = about.as_str(), reason = error.name(), %error, "no answer");

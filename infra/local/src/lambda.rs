@@ -1,5 +1,6 @@
 //! The stand-in for Lambda's own API: `Invoke`, for every function there is.
 
+use aws_lambda_events::sqs::SqsEvent;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -8,6 +9,7 @@ use axum::response::Response;
 use axum::routing::post;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::Diagnostic;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -15,8 +17,14 @@ use crate::system::{INVOCATION, System};
 use crate::wire::mortal;
 
 /// The functions' names, as in AWS less the stack's.
-pub const FUNCTIONS: [&str; 5] =
-    ["event-relay", "fynapse-webhook", "rightfoot-poller", "rightfoot-requests", "rightfoot-webhook"];
+pub const FUNCTIONS: [&str; 6] = [
+    "event-relay",
+    "event-worker",
+    "fynapse-webhook",
+    "rightfoot-poller",
+    "rightfoot-requests",
+    "rightfoot-webhook",
+];
 /// Largest payload of a synchronous invocation.
 const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
 
@@ -68,6 +76,11 @@ async fn run(system: &System, name: &str, payload: &RawValue) -> Invoked {
 async fn call(system: &System, name: &str, payload: &RawValue) -> Invoked {
     match name {
         "event-relay" => system.relay.handle(INVOCATION).await.map_err(Into::into),
+        "event-worker" => {
+            let event: SqsEvent = serde_json::from_str(payload.get())
+                .map_err(|_| failure("InvalidEvent", "not an event of SQS"))?;
+            answer_of(&system.worker.handle(event).await)
+        }
         "rightfoot-poller" => system.poller.handle(INVOCATION).await,
         "rightfoot-requests" => Ok(system.requests.handle(payload).await?),
         _ => {
@@ -78,9 +91,13 @@ async fn call(system: &System, name: &str, payload: &RawValue) -> Invoked {
                 "fynapse-webhook" => functions.fynapse.handle(request).await,
                 _ => functions.rightfoot.handle(request).await,
             };
-            serde_json::to_value(response).map_err(|_| failure("InvalidAnswer", "not JSON"))
+            answer_of(&response)
         }
     }
+}
+
+fn answer_of(response: &impl Serialize) -> Invoked {
+    serde_json::to_value(response).map_err(|_| failure("InvalidAnswer", "not JSON"))
 }
 
 fn failure(error_type: &str, error_message: &str) -> Diagnostic {

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod gateway;
 pub mod lambda;
 pub mod load;
+pub mod mapping;
 pub mod onlooker;
 mod progress;
 pub mod rightfoot;

@@ -14,9 +14,10 @@ use local::{demo, load, serve};
 
 /// Balance Inbox on one machine: the real functions and the real AWS SDK over embedded engines.
 ///
-/// Without a command it serves the webhook routes, and an AWS endpoint for DynamoDB, SQS and Secrets Manager
-/// that any AWS client can look into (table `inbox`, queues `events` and `events-dead`). It answers Lambda's Invoke
-/// for every function, and a simulated Rightfoot answers as Rightfoot's API.
+/// Without a command it serves the webhook routes, and an AWS endpoint for DynamoDB, SQS, EventBridge and Secrets
+/// Manager that any AWS client can look into (tables `inbox` and `balances`, queues `events`, `events-dead` and
+/// `bus-events`, on which every event of the bus `balance-inbox` is put). It answers Lambda's Invoke for every function,
+/// and a simulated Rightfoot answers as Rightfoot's API.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -39,13 +40,13 @@ struct Serve {
     /// Port of the webhook routes.
     #[arg(long, default_value_t = 9000, value_name = "PORT")]
     http_port: u16,
-    /// Port of the AWS endpoint (DynamoDB, SQS, Secrets Manager, Lambda's Invoke).
+    /// Port of the AWS endpoint (DynamoDB, SQS, EventBridge, Secrets Manager, Lambda's Invoke).
     #[arg(long, default_value_t = 9001, value_name = "PORT")]
     aws_port: u16,
-    /// Where the table is kept.
+    /// Where the tables are kept.
     #[arg(long, default_value = ".local", value_name = "DIR", conflicts_with = "memory")]
     data: PathBuf,
-    /// Keep the table in memory: everything is gone at the end.
+    /// Keep the tables in memory: everything is gone at the end.
     #[arg(long)]
     memory: bool,
     /// An accepted Fynapse secret, for tests only; repeat it for a rotation, the newest first.
@@ -73,6 +74,9 @@ struct Serve {
     /// no webhook of its finds the way, and everything comes by poll.
     #[arg(long, value_name = "URL")]
     webhook_base_url: Option<String>,
+    /// Leave the messages on the queue `events`, for who reads it without the worker.
+    #[arg(long)]
+    no_worker: bool,
     /// From tracking a batch to its first poll [default: 10; with --rightfoot-api 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_first_secs: Option<u64>,
@@ -178,6 +182,7 @@ impl Serve {
         serve::Options {
             cadence: self.cadence(),
             webhook_base_url: self.webhook_base_url.clone(),
+            worker: !self.no_worker,
             rightfoot: match self.rightfoot_api {
                 Some(url) => serve::Rightfoot::At(url),
                 None => {
@@ -216,6 +221,11 @@ mod tests {
         let real = "--rightfoot-api https://api.example --rightfoot-api-key k";
         assert_eq!(secs(real), [600, 300, 1_200, 86_400]);
         assert_eq!(secs(&format!("{real} {told}")), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_worker_runs_unless_it_is_left_out() {
+        assert!(read("").unwrap().worker && !read("--no-worker").unwrap().worker);
     }
 
     #[test]

@@ -11,17 +11,21 @@ use inbox_aws::clock::Clock;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::poll::Cadence;
 use tokio::net::TcpListener;
 
 use crate::lambda::aws_endpoint;
 use crate::rightfoot::{Lose, Simulator};
 use crate::system::{
-    self, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY, System, TABLE, rightfoot_at,
+    self, BALANCES, BUS, BUS_QUEUE, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY,
+    System, TABLE, rightfoot_at,
 };
 
 /// Pause between two runs of the relay, and of the poller.
 const RUN_PAUSE: Duration = Duration::from_secs(2);
+/// Pause between two looks of the worker at an empty queue.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// How long the simulated Rightfoot works on a batch.
 const PROCESSING: Duration = Duration::from_secs(5);
 /// The simulated Rightfoot's day: a daily schedule runs every minute.
@@ -36,7 +40,7 @@ pub struct Options {
     pub http_port: u16,
     /// Port of the AWS endpoint.
     pub aws_port: u16,
-    /// The directory that the table is kept in; `None` for memory.
+    /// The directory that the tables are kept in; `None` for memory.
     pub data: Option<PathBuf>,
     /// Accepted Fynapse secrets; the first one signs.
     pub fynapse_secrets: Vec<String>,
@@ -52,6 +56,8 @@ pub struct Options {
     pub cadence: Cadence,
     /// Where Rightfoot reaches the webhook routes, if not where they are served.
     pub webhook_base_url: Option<String>,
+    /// Whether the worker takes the messages off the queue.
+    pub worker: bool,
 }
 
 /// Who answers as Rightfoot's API.
@@ -100,6 +106,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         rightfoot_api_key: options.rightfoot_api_key.clone(),
         cadence: options.cadence,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
+        verify_alerts: true,
+        visibility: Duration::from_secs(VISIBILITY_SECS),
         clock: Clock::system(),
     })
     .await?;
@@ -110,6 +118,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         system.run_relay_every(RUN_PAUSE),
         system.run_poller_every(RUN_PAUSE),
     ];
+    if options.worker {
+        serving.push(system.run_worker_every(LOOK_PAUSE));
+    }
     if let Some((listener, simulator)) = simulator {
         serving.push(system::serve(listener, simulator.routes()));
         serving.push(simulator.run_every(SIMULATOR_PAUSE));
@@ -173,17 +184,23 @@ fn greeting(
     let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", system.mint(&"demo".parse()?)?);
     let kept = match &options.data {
         Some(dir) => format!(
-            "The table is kept in {}. The queue is in memory: {again} event(s) from before are due again.",
+            "The tables are kept in {}. The queues are in memory: {again} event(s) from before are due again.",
             dir.display()
         ),
         None => "Everything is in memory and gone at the end.".to_owned(),
     };
     let rightfoot = in_words(options);
+    let worked = if options.worker {
+        format!("The worker takes the messages off {QUEUE}; whatever it announces is on {BUS_QUEUE}.")
+    } else {
+        format!("No worker: the messages stay on {QUEUE}.")
+    };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
-AWS endpoint               {aws_url}   (table {TABLE}; queues {QUEUE}, {DEAD}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY}, {RIGHTFOOT_API_KEY}; Lambda's Invoke)
+AWS endpoint               {aws_url}   (tables {TABLE}, {BALANCES}; queues {QUEUE}, {DEAD}, {BUS_QUEUE}; bus {BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY}, {RIGHTFOOT_API_KEY}; Lambda's Invoke)
 Rightfoot's API            {rightfoot_url}   ({rightfoot})
+{worked}
 {kept}
 
 Deliver something (again for a duplicate; with another event_id or batch_id it is another event):

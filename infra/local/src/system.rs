@@ -18,7 +18,7 @@ use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
 use inbox_core::inbox::Desk;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS};
+use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::poll::Cadence;
 use inbox_core::url_token;
 use inbox_rightfoot::{Access, Rightfoot};
@@ -28,7 +28,8 @@ use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
 use crate::gateway::{self, Functions};
-use crate::wire::Wire;
+use crate::mapping::Mapping;
+use crate::wire::{Wire, mortal};
 
 mod resources;
 
@@ -72,6 +73,10 @@ pub struct Options {
     pub cadence: Cadence,
     /// Where the webhook routes answer.
     pub webhook_base_url: String,
+    /// Whether the worker believes an alert only if Rightfoot's API shows it.
+    pub verify_alerts: bool,
+    /// For how long a message of `events` is hidden once it was received.
+    pub visibility: Duration,
     /// The time.
     pub clock: Clock,
 }
@@ -88,6 +93,8 @@ impl Options {
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
             cadence: Cadence::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),
+            verify_alerts: true,
+            visibility: Duration::from_secs(VISIBILITY_SECS),
             clock,
         })
     }
@@ -111,6 +118,8 @@ pub struct System {
     pub poller: rightfoot_poller::Poller,
     /// The requests function.
     pub requests: rightfoot_requests::Requests,
+    /// The worker function.
+    pub worker: event_worker::EventWorker,
     /// The inbox, by a wire of its own on which nothing fails.
     pub inbox: Inbox,
     /// Clients of an onlooker, by that wire.
@@ -132,7 +141,8 @@ impl System {
         };
         let onlooker = Clients::new(&sdk_config(&Wire::new(engine.clone())));
         resources::create_tables(&onlooker).await.context("create the tables")?;
-        let events_url = resources::create_queues(&onlooker).await.context("create the queues")?;
+        let events_url =
+            resources::create_queues(&onlooker, options.visibility).await.context("create the queues")?;
         resources::create_bus(&onlooker).await.context("create the event bus")?;
         resources::create_secrets(&onlooker, &options).await.context("create the secrets")?;
         Ok(Self::built(engine, onlooker, events_url, options))
@@ -173,16 +183,26 @@ impl System {
         };
         let requests = rightfoot_requests::Config {
             common: common.clone(),
-            rightfoot: access,
+            rightfoot: access.clone(),
             cadence: options.cadence,
             url_key_secret_id: RIGHTFOOT_URL_KEY.to_owned(),
             webhook_base_url: options.webhook_base_url.clone(),
+        };
+        let worker = event_worker::Config {
+            common: common.clone(),
+            rightfoot: access,
+            balances_table: BALANCES.to_owned(),
+            balances_retention_days: 0,
+            event_bus: BUS.to_owned(),
+            verify_alerts: options.verify_alerts,
+            deadline: options.cadence.deadline,
         };
         Self {
             wire,
             functions,
             poller: rightfoot_poller::Poller::new(&poller, &clients, clock.clone()),
             requests: rightfoot_requests::Requests::new(&requests, &clients, clock.clone()),
+            worker: event_worker::EventWorker::new(&worker, &clients, clock.clone()),
             relay: event_relay::EventRelay::new(&common, &clients, clock.clone()),
             inbox: onlooker.inbox(&common),
             onlooker,
@@ -215,7 +235,8 @@ impl System {
     }
 
     /// Makes every event that is not done due again, and says how many there are: the embedded queue is in
-    /// memory, so what it held before a restart is gone. Returns to the queue under the same id.
+    /// memory, so what it held before a restart is gone, and so are the workers who had claimed some of them. Returns to the
+    /// queue under the same id.
     pub async fn make_undone_due_again(&self) -> anyhow::Result<usize> {
         let db = &self.onlooker.dynamodb;
         let mut pages = db
@@ -236,7 +257,10 @@ impl System {
                 .table_name(TABLE)
                 .key("pk", pk.clone())
                 .key("sk", sk.clone())
-                .update_expression("SET rev = rev + :one, due = :shard, due_at = :now, attempts = :zero REMOVE sent_at, expires_at")
+                .update_expression(
+                    "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, attempts = :zero \
+                     REMOVE claim_by, claim_until, sent_at, expires_at",
+                )
                 .condition_expression("rev = :seen")
                 .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
                 .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
@@ -272,6 +296,16 @@ impl System {
             async move { drop(poller.handle(INVOCATION).await) }
         })
     }
+
+    /// Has the worker work on whatever comes to the queue, with this pause between two looks at an empty one, until the
+    /// handle is aborted.
+    pub fn run_worker_every(&self, pause: Duration) -> JoinHandle<()> {
+        let worker = self.worker.clone();
+        Mapping::new(self).run(pause, move |event| {
+            let worker = worker.clone();
+            async move { mortal(worker.handle(event)).await }
+        })
+    }
 }
 
 /// What every function is told here.
@@ -298,7 +332,7 @@ where
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let _ = crate::wire::mortal(run()).await;
+            let _ = mortal(run()).await;
         }
     })
 }

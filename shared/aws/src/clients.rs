@@ -20,10 +20,9 @@ pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// The queues.
     pub sqs: aws_sdk_sqs::Client,
-    /// The event bus.
-    pub eventbridge: aws_sdk_eventbridge::Client,
     /// The signing secrets.
     pub secrets: aws_sdk_secretsmanager::Client,
+    sdk: SdkConfig,
 }
 
 impl Clients {
@@ -56,9 +55,14 @@ impl Clients {
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
-            eventbridge: aws_sdk_eventbridge::Client::new(&sdk),
             secrets: aws_sdk_secretsmanager::Client::new(&sdk),
+            sdk,
         }
+    }
+
+    /// A client of EventBridge: made for who publishes, so that the others do not carry its code.
+    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.sdk)
     }
 
     /// The inbox that the functions are told to use.

@@ -93,16 +93,28 @@ pub fn tolerance_secs(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<u64,
 /// long. None may be 0.
 pub fn cadence(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Cadence, ConfigError> {
     let default = Cadence::default();
-    let span = |name, default: Duration| match env.parsed_or(name, default.as_secs())? {
+    Ok(Cadence {
+        first: span(env, "POLL_FIRST_SECS", default.first)?,
+        every: span(env, "POLL_EVERY_SECS", default.every)?,
+        grace: span(env, "POLL_GRACE_SECS", default.grace)?,
+        deadline: deadline(env)?,
+    })
+}
+
+/// `POLL_DEADLINE_SECS`: how long Rightfoot is asked. It may not be 0.
+pub fn deadline(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Duration, ConfigError> {
+    span(env, "POLL_DEADLINE_SECS", Cadence::default().deadline)
+}
+
+fn span(
+    env: &Env<impl Fn(&str) -> Option<String>>,
+    name: &'static str,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    match env.parsed_or(name, default.as_secs())? {
         0 => Err(ConfigError::Invalid { name, why: "it may not be 0".to_owned() }),
         secs => Ok(Duration::from_secs(secs)),
-    };
-    Ok(Cadence {
-        first: span("POLL_FIRST_SECS", default.first)?,
-        every: span("POLL_EVERY_SECS", default.every)?,
-        grace: span("POLL_GRACE_SECS", default.grace)?,
-        deadline: span("POLL_DEADLINE_SECS", default.deadline)?,
-    })
+    }
 }
 
 #[cfg(test)]

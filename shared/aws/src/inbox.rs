@@ -3,11 +3,13 @@
 //! ```text
 //!  handler   put(rev 1, due +30s) ── send ── mark if rev=1
 //!  relay                    claim: rev+1, due_at+=backoff if rev=seen ── send ── mark if rev=claimed
+//!  worker                                                 claim event ── effect ── done if claim=mine
+//!                                                            └ not yet: rev+1, due again, claim dropped
 //!  poller    put off: rev+1, due_at=later if rev=seen ── ask ── record the event ── settle if rev=seen+1
 //!  operator  due again, rev+1 if rev=seen and (done or given up)
 //! ```
 //!
-//! `rev` only grows, and every write names the `rev` that it saw: a late mark can neither undo a claim nor
+//! `rev` only grows, and every write names the `rev`, or the claim, that it saw: a late mark can neither undo a claim nor
 //! hide one. A record is in the index `due` only while something has still to be done with it, and it has an
 //! `expires_at` only while nothing has.
 
@@ -20,6 +22,7 @@ mod submitted;
 mod told;
 mod tracked;
 mod transaction;
+mod worked;
 
 use std::collections::HashMap;
 
@@ -51,6 +54,7 @@ pub use told::{
     BatchTold, EffectTold, EventTold, Page, Place, ScheduleTold, Selection, StoryTold, SubmissionTold,
 };
 pub use tracked::{BatchStory, ScheduleStory, Tracking};
+pub use worked::{AlertClaim, Work, WorkClaim};
 
 /// The revision that a record is born with.
 const FIRST_REV: u64 = 1;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::delivery::Subject;
 use inbox_core::event::{EventKey, Origin};
 use inbox_core::inbox::Trace;
 use inbox_core::intervention::{Did, Intervention};
@@ -65,11 +66,15 @@ pub(crate) struct Record {
     pub(crate) key: EventKey,
     pub(crate) event_type: String,
     pub(crate) received_at: UnixMillis,
+    /// Whose URL it came by, if it came by one.
+    pub(crate) subject: Option<Subject>,
     pub(crate) trace: Trace,
     pub(crate) payload_bytes: usize,
     pub(crate) stored: Stored,
     pub(crate) rev: u64,
-    /// While it still has to be enqueued: from when on.
+    /// From when on it should be on the queue: since it was received, or put back, or replayed.
+    pub(crate) wanted_at: UnixMillis,
+    /// While it still has to be enqueued: from when on somebody looks at it.
     pub(crate) due_at: Option<UnixMillis>,
     pub(crate) attempts: u64,
     pub(crate) refusals: u64,
@@ -84,10 +89,13 @@ impl Record {
 
     /// Reads an event record; `None` if it is not of our form.
     pub(crate) fn read(item: &Item) -> Option<Self> {
+        let received_at = UnixMillis(parsed(item, "received_at")?);
         Some(Self {
             key: EventKey::from_table_key(string(item, "pk")?, string(item, "sk")?)?,
             event_type: string(item, "type")?.to_owned(),
-            received_at: UnixMillis(parsed(item, "received_at")?),
+            received_at,
+            wanted_at: parsed(item, "wanted_at").map_or(received_at, UnixMillis),
+            subject: string(item, "subject").and_then(|subject| subject.parse().ok()),
             trace: trace(item)?,
             payload_bytes: parsed(item, "payload_bytes")?,
             stored: Stored::read(item)?,

@@ -3,9 +3,11 @@
 //! ```text
 //!  delivery ──▶ receive ──▶ recorder ──▶ inbox (+ payload) ──▶ queue ──▶ mark
 //!                 │
-//!              secrets
+//!              secrets          message ──▶ inbox (claim) ──▶ balances, bus ──▶ inbox (done)
 //! ```
 
+pub mod balances;
+pub mod bus;
 pub mod clients;
 pub mod clock;
 pub mod config;

@@ -2,8 +2,8 @@
 //!
 //! # What may be logged
 //!
-//! One JSON line per delivery, per request, per run of the relay or the poller, and per item that a run could not
-//! deal with: provider, outcome, reason, ids of events, batches, schedules and submissions, type, sizes, durations,
+//! One JSON line per delivery, per request, per message of the worker, per run of the relay or the poller, and per item
+//! that a run could not deal with: provider, outcome, reason, ids of events, batches, schedules and submissions, type, sizes, durations,
 //! counts, the gateway's request id, and for a failed call its IAM action or endpoint and the kind of failure; of a
 //! panic, where it happened. Nothing else: no payload, path, header
 //! value, token, secret, address, service message or `Debug` of a request (P8).
@@ -22,10 +22,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The targets that are logged.
-const OURS: [&str; 6] = ["delivery", "relay", "poll", "requests", "secrets", "panic"];
+const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 28] = [
+pub const METRICS: [&str; 35] = [
     "received",
     "recorded",
     "duplicate",
@@ -54,6 +54,13 @@ pub const METRICS: [&str; 28] = [
     "schedule_alarm",
     "requested",
     "request_failed",
+    "worked",
+    "published",
+    "put_back",
+    "returned",
+    "claim_lost",
+    "work_unanswered",
+    "work_age",
 ];
 
 /// Logs our own targets from `level` on, one JSON object a line, to `writer`.
@@ -93,6 +100,11 @@ pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
         "oldest_poll_delay",
         metrics::Unit::Seconds,
         "how long the oldest due poll has waited"
+    );
+    metrics::describe_histogram!(
+        "work_age",
+        metrics::Unit::Seconds,
+        "from an event's delivery to its effect"
     );
     metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of proven signatures");
     Some(collector)

@@ -203,18 +203,29 @@ pub fn parts_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS) + PARTS_MARGIN_DAYS)
 }
 
-/// Cuts what is to be sent into batches that SQS takes: in order, at most ten and at most 900 KiB each.
-/// An item that is larger than a batch may be gets a batch of its own.
-pub fn batches<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+/// What one call may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Entries at the most.
+    pub entries: usize,
+    /// Bytes at the most, all entries together.
+    pub bytes: usize,
+}
+
+/// What one call of the relay to SQS carries.
+pub const RELAY_LOAD: Load = Load { entries: RELAY_BATCH_MESSAGES, bytes: RELAY_BATCH_BYTES };
+
+/// Cuts what is to be sent into what one call takes, in order. An item that is larger than that gets a batch of its own.
+pub fn batches<T>(items: Vec<T>, most: Load, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut batches: Vec<Vec<T>> = Vec::new();
     let mut room = 0;
     for item in items {
         let size = bytes(&item);
         match batches.last_mut() {
-            Some(batch) if batch.len() < RELAY_BATCH_MESSAGES && size <= room => batch.push(item),
+            Some(batch) if batch.len() < most.entries && size <= room => batch.push(item),
             _ => {
                 batches.push(vec![item]);
-                room = RELAY_BATCH_BYTES;
+                room = most.bytes;
             }
         }
         room = room.saturating_sub(size);
@@ -314,7 +325,7 @@ mod tests {
     proptest! {
         #[test]
         fn batches_keep_order_and_both_bounds(sizes in proptest::collection::vec(0usize..1_100_000, 0..60)) {
-            let cut = batches(sizes.clone(), |size| *size);
+            let cut = batches(sizes.clone(), RELAY_LOAD, |size| *size);
             prop_assert_eq!(cut.concat(), sizes);
             for batch in &cut {
                 prop_assert!((1..=10).contains(&batch.len()));

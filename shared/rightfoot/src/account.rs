@@ -5,10 +5,11 @@ use std::sync::Arc;
 use inbox_aws::clients::Clients;
 use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
+use inbox_core::event::Id;
 use inbox_core::keys::{KeyError, first_of};
 use tokio::time::Instant;
 
-use crate::{ApiError, ApiKey, BASE_URL, Config, Rightfoot};
+use crate::{ApiError, ApiKey, BASE_URL, BalancePages, Config, Rightfoot};
 
 /// Where Rightfoot is asked, and with which key.
 #[derive(Clone, Debug)]
@@ -50,6 +51,11 @@ impl Account {
     /// Loads the key: for the cold start.
     pub async fn load_key(&self) {
         self.key.load().await;
+    }
+
+    /// The balances of a batch, to be read page by page.
+    pub fn pages_of(&self, batch_id: &Id) -> Result<BalancePages, ApiError> {
+        self.client.balance_pages(batch_id)
     }
 
     /// Asks. If the key is refused, it is fetched again, and the question is asked once more with another one: a

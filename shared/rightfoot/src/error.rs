@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use inbox_core::poll::Observation;
+
 use crate::FailedAuthorizer;
 
 /// The client could not be built.
@@ -77,6 +79,17 @@ impl ApiError {
             Self::Refused { .. } => "refused",
             Self::Conflict => "conflict",
             Self::Broken(_) => "broken",
+        }
+    }
+
+    /// Of a `GET`: what it tells about what was asked for.
+    pub const fn observed<T>(&self) -> Observation<T> {
+        match self {
+            Self::NotReady => Observation::NotReady,
+            Self::Forbidden | Self::Refused { .. } => Observation::Refused,
+            Self::Unauthorized | Self::NoKey => Observation::Unauthorized,
+            Self::RateLimited { retry_after } => Observation::RateLimited { retry_after: *retry_after },
+            Self::Unavailable(_) | Self::Conflict | Self::Broken(_) => Observation::Unanswered,
         }
     }
 

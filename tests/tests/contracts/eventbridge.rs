@@ -25,7 +25,7 @@ async fn put(
     entries: impl IntoIterator<Item = PutEventsRequestEntryBuilder>,
 ) -> Result<PutEventsOutput, Option<String>> {
     let entries = entries.into_iter().map(PutEventsRequestEntryBuilder::build).collect();
-    let put = world.system.clients().eventbridge.put_events().set_entries(Some(entries));
+    let put = world.system.clients().eventbridge().put_events().set_entries(Some(entries));
     put.send().await.map_err(|error| error.code().map(str::to_owned))
 }
 
@@ -151,7 +151,7 @@ async fn a_request_has_one_to_ten_entries_of_less_than_256_kib_together() {
 #[tokio::test]
 async fn a_bus_can_be_looked_at_and_named_by_its_arn() {
     let world = World::new().await;
-    let client = &world.system.onlooker.eventbridge;
+    let client = world.system.onlooker.eventbridge();
     let bus = client.describe_event_bus().name(BUS).send().await.unwrap();
     let arn = "arn:aws:events:us-east-1:123456789012:event-bus/balance-inbox";
     assert_eq!((bus.name(), bus.arn()), (Some(BUS), Some(arn)));
@@ -182,7 +182,7 @@ async fn p10_a_batch_whose_first_entry_failed_is_answered_entry_by_entry() {
         [(Fault::FirstEntryFailed, "InternalFailure"), (Fault::FirstEntryRefused, "MalformedDetail")]
     {
         world.system.wire.plan(move |call| (call.operation == "PutEvents").then_some(fault));
-        let put_events = world.system.clients().eventbridge.put_events();
+        let put_events = world.system.clients().eventbridge().put_events();
         let entries = batch().map(PutEventsRequestEntryBuilder::build).collect();
         let answer = put_events.set_entries(Some(entries)).send().await.unwrap();
         let codes: Vec<_> = answer.entries().iter().map(|entry| entry.error_code()).collect();

@@ -6,13 +6,14 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures::StreamExt;
 use futures::stream;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
 use serde_json::Value;
-use tests::{FYNAPSE_SECRET, World, completion, extract, number, text};
+use tests::{FYNAPSE_SECRET, Item, World, completion, extract, number, text};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
@@ -49,9 +50,18 @@ async fn p2_records_outlive_the_system_and_go_on_the_queue_again() {
     assert_eq!(second.items().await.len(), recorded);
     assert_eq!(second.drain_ids().await, Vec::<String>::new(), "the queue was in memory");
     assert_eq!(second.fynapse(extract("e-1")).await.body, r#"{"status":"duplicate"}"#);
+    let mut claimed = second.item("fynapse#event#e-1", "event").await.unwrap();
+    claimed.extend([
+        ("claim_by".to_owned(), AttributeValue::S("a worker of before".to_owned())),
+        ("claim_until".to_owned(), AttributeValue::N(i64::MAX.to_string())),
+    ]);
+    second.put(claimed).await;
     assert_eq!(second.system.make_undone_due_again().await.unwrap(), 2);
     let record = second.item("fynapse#event#e-1", "event").await.unwrap();
-    assert_eq!((number(&record, "rev"), number(&record, "expires_at")), (Some(2), None));
+    assert_eq!((number(&record, "rev"), number(&record, "wanted_at")), (Some(2), Some(second.now().0)));
+    for gone in ["sent_at", "expires_at", "claim_by", "claim_until"] {
+        assert!(!record.contains_key(gone), "{gone}");
+    }
     second.relay().await.unwrap().unwrap();
     assert_eq!(second.drain_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);
     assert_eq!(second.quarantined().await.len(), 1);
@@ -70,10 +80,11 @@ struct Local {
 
 impl Local {
     /// Starts it on ports that the system chooses, and waits until it is ready.
-    async fn start(binary: &Path, data: &Path) -> Self {
+    async fn start(binary: &Path, data: &Path, more: &[&str]) -> Self {
         let mut process = Command::new(binary)
-            .args(["--http-port", "0", "--aws-port", "0", "--data"])
+            .args(["--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0", "--data"])
             .arg(data)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
@@ -109,8 +120,8 @@ impl Local {
         self.ended().await
     }
 
-    /// Ids of the events in the table.
-    async fn recorded(&self) -> BTreeSet<String> {
+    /// The event records in the table.
+    async fn records(&self) -> Vec<Item> {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -118,29 +129,36 @@ impl Local {
             .endpoint_url(&self.aws_url);
         let scan = aws_sdk_dynamodb::Client::from_conf(config.build()).scan().table_name("inbox");
         let items = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await.unwrap();
-        items
-            .iter()
-            .filter_map(|item| text(item, "pk").strip_prefix("fynapse#event#"))
-            .map(str::to_owned)
-            .collect()
+        items.into_iter().filter(|item| text(item, "pk").starts_with("fynapse#event#")).collect()
     }
 
-    /// Takes messages off the queue until all of `wanted` have come; the ids of their events.
-    async fn received(&self, wanted: &BTreeSet<String>) -> BTreeSet<String> {
+    /// Ids of the events in the table.
+    async fn recorded(&self) -> BTreeSet<String> {
+        self.records().await.iter().map(|item| text(item, "pk").replace("fynapse#event#", "")).collect()
+    }
+
+    /// Whether every event's effect has happened.
+    async fn are_done(&self) -> bool {
+        self.records().await.iter().all(|item| item.contains_key("done_at"))
+    }
+
+    /// Takes messages off a queue until all of `wanted` have come; the ids of their events, which stand there in a body.
+    async fn received(&self, queue: &str, place: &str, wanted: &BTreeSet<String>) -> BTreeSet<String> {
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("any", "any", None, None, "test"))
             .endpoint_url(&self.aws_url);
         let sqs = aws_sdk_sqs::Client::from_conf(config.build());
-        let url = sqs.get_queue_url().queue_name("events").send().await.unwrap().queue_url.unwrap();
+        let url = sqs.get_queue_url().queue_name(queue).send().await.unwrap().queue_url.unwrap();
         let mut ids = BTreeSet::new();
         while !ids.is_superset(wanted) {
             let receive =
                 sqs.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(1);
             for message in receive.send().await.unwrap().messages.unwrap_or_default() {
                 let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
-                ids.insert(event["id"].as_str().unwrap().replace("fynapse/event/", ""));
+                let id = event.pointer(place).unwrap().as_str().unwrap();
+                ids.insert(id.replace("fynapse/event/", ""));
             }
         }
         ids
@@ -167,23 +185,24 @@ async fn binary() -> PathBuf {
     profile_dir.join("local")
 }
 
+/// Delivers an event: its id, and the status of the answer.
+async fn deliver(http: &reqwest::Client, url: &str, number: usize) -> reqwest::Result<(String, u16)> {
+    let keys = Keys::parse(FYNAPSE_SECRET, KeyCodec::Utf8).unwrap();
+    let id = format!("e-{number:04}");
+    let body = extract(&id);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let signature = signature::sign(UnixSecs(now.cast_signed()), body.as_bytes(), &keys);
+    let post = http.post(url).header("content-type", "application/json");
+    let answer = post.header("webhook-signature", signature).body(body).send().await?;
+    Ok((id, answer.status().as_u16()))
+}
+
 /// Delivers events, eight at a time, until `enough` are accepted, and kills the process then and there.
 /// The ids that were answered 200.
 async fn deliver_and_kill(local: &mut Local, enough: usize) -> BTreeSet<String> {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let keys = Keys::parse(FYNAPSE_SECRET, KeyCodec::Utf8).unwrap();
     let url = local.http_url.clone();
-    let deliver = |number: usize| {
-        let (id, http, url) = (format!("e-{number:04}"), &http, &url);
-        let body = extract(&id);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let signature = signature::sign(UnixSecs(now.cast_signed()), body.as_bytes(), &keys);
-        async move {
-            let post = http.post(url).header("content-type", "application/json");
-            let answer = post.header("webhook-signature", signature).body(body).send().await;
-            answer.map(|answer| (id, answer.status().as_u16()))
-        }
-    };
+    let deliver = |number: usize| deliver(&http, &url, number);
     let mut accepted = BTreeSet::new();
     let mut answers = stream::iter(0..).map(deliver).buffer_unordered(8);
     while let Some(answer) = answers.next().await {
@@ -204,18 +223,43 @@ async fn deliver_and_kill(local: &mut Local, enough: usize) -> BTreeSet<String> 
 async fn p1_p2_no_accepted_event_is_lost_when_the_process_is_killed() {
     let (binary, dir) = (binary().await, Dir::new("process"));
     let data = dir.0.join("data");
-    let mut first = Local::start(&binary, &data).await;
+    let mut first = Local::start(&binary, &data, &["--no-worker"]).await;
     let delivered = timeout(Duration::from_secs(120), deliver_and_kill(&mut first, 60));
     let accepted = delivered.await.expect("sixty accepted within two minutes");
     let end = first.ended().await;
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&end), Some(9));
 
-    let mut second = Local::start(&binary, &data).await;
+    let mut second = Local::start(&binary, &data, &["--no-worker"]).await;
     let recorded = second.recorded().await;
     assert!(recorded.is_superset(&accepted), "lost: {:?}", accepted.difference(&recorded));
     // What was recorded when the process died, and not answered, is an event as well.
-    let received = timeout(Duration::from_secs(60), second.received(&recorded)).await.expect("on the queue");
-    assert_eq!(received, recorded);
+    let received = second.received("events", "/id", &recorded);
+    assert_eq!(timeout(Duration::from_secs(60), received).await.expect("on the queue"), recorded);
     assert_eq!(second.interrupt().await.code(), Some(0));
     assert_eq!(second.said.next_line().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn p10_what_the_worker_announces_is_on_the_queue_of_the_bus_and_not_again_after_a_restart() {
+    let (binary, dir) = (binary().await, Dir::new("worker"));
+    let data = dir.0.join("data");
+    let mut first = Local::start(&binary, &data, &[]).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for number in 0..3 {
+        assert_eq!(deliver(&http, &first.http_url, number).await.unwrap().1, 200);
+    }
+    let three: BTreeSet<_> = (0..3).map(|number| format!("e-{number:04}")).collect();
+    let announced = first.received("bus-events", "/detail/event_id", &three);
+    assert_eq!(timeout(Duration::from_secs(60), announced).await.expect("on the bus"), three);
+    while !first.are_done().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(first.interrupt().await.code(), Some(0));
+
+    let mut second = Local::start(&binary, &data, &[]).await;
+    assert_eq!(deliver(&http, &second.http_url, 3).await.unwrap().1, 200);
+    let fourth = BTreeSet::from(["e-0003".to_owned()]);
+    let announced = second.received("bus-events", "/detail/event_id", &fourth);
+    assert_eq!(timeout(Duration::from_secs(60), announced).await.expect("on the bus"), fourth);
+    assert_eq!(second.interrupt().await.code(), Some(0));
 }

@@ -97,6 +97,25 @@ impl Batch {
         }
     }
 
+    /// A batch that is complete and has been told to whoever submitted it: balances as in [`Behaviour::balances`].
+    pub(super) fn known(now: UnixMillis, id: &str, balances: &[(String, String)]) -> Self {
+        let row = |(authorizer, text): &(String, String)| {
+            let (balance, status_code) = as_told(text);
+            Row { authorizer: authorizer.clone(), balance, status_code, threshold: None, at: now }
+        };
+        Self {
+            id: id.to_owned(),
+            schedule_id: None,
+            webhook: None,
+            begun_at: now,
+            ready_at: now,
+            rows: balances.iter().map(row).collect(),
+            failed: Vec::new(),
+            completion_told: true,
+            alerts_told: true,
+        }
+    }
+
     pub(super) fn is_ready(&self, now: UnixMillis) -> bool {
         self.ready_at <= now
     }

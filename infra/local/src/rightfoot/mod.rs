@@ -87,6 +87,22 @@ impl Simulator {
         self.now(|world, _| change(&mut world.behaviour));
     }
 
+    /// From now on there is a complete batch of this id that somebody else has submitted, with these authorizers and
+    /// their balances as in [`Behaviour::balances`]; unless there is one already. It sends no webhook of its own.
+    pub fn know(&self, batch_id: &str, balances: &[(String, String)]) {
+        self.now(|world, now| {
+            if world.batches.iter().all(|batch| batch.id != batch_id) {
+                world.batches.push(batch::Batch::known(now, batch_id, balances));
+            }
+        });
+    }
+
+    /// From now on a complete batch of this id shows these balances instead, as in [`Behaviour::balances`].
+    pub fn correct(&self, batch_id: &str, balances: &[(String, String)]) {
+        self.now(|world, _| world.batches.retain(|batch| batch.id != batch_id));
+        self.know(batch_id, balances);
+    }
+
     /// Catches up, makes every webhook attempt that is due, and says how many these were.
     pub async fn tick(&self) -> usize {
         let (at, due) = self.now(|world, now| (now, world.take_due(now)));

@@ -29,12 +29,18 @@ pub fn batch_completed(batch_id: &str, event_uuid: &str) -> Outgoing {
     Outgoing::new(format!("rightfoot/batch/{batch_id}/completed"), body)
 }
 
-/// So many authorizers of a run met their threshold.
+/// The balance that a [`threshold_alert`] tells of `user-<n>`.
+pub fn alerted_balance(n: usize) -> String {
+    format!("{}.50", 150 + n)
+}
+
+/// So many authorizers of a run met their threshold, which is 100.00.
 pub fn threshold_alert(batch_id: &str, event_uuid: &str, authorizers: usize) -> Outgoing {
     let alerts: Vec<_> = (0..authorizers)
         .map(|n| {
             format!(
-                r#"{{"authorizer_unique_id":"user-{n}","institution_name":"First National Bank","balance":{n}.00,"threshold_amount":100.00}}"#
+                r#"{{"authorizer_unique_id":"user-{n}","institution_name":"First National Bank","balance":{},"threshold_amount":100.00}}"#,
+                alerted_balance(n)
             )
         })
         .collect();

@@ -1,5 +1,7 @@
 //! What a stack brings: tables, queues, the event bus and secrets.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -7,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use inbox_aws::clients::Clients;
-use inbox_core::limits::{QUEUE_RETENTION_DAYS, VISIBILITY_SECS};
+use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use serde_json::json;
 
 use super::{
@@ -55,18 +57,13 @@ pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The queues. The URL of `events` comes back.
-pub(super) async fn create_queues(clients: &Clients) -> anyhow::Result<String> {
+/// The queues; a message of `events` is hidden for so long once it was received. The URL of `events` comes back.
+pub(super) async fn create_queues(clients: &Clients, visibility: Duration) -> anyhow::Result<String> {
     let create = |name: &str| {
-        clients
-            .sqs
-            .create_queue()
-            .queue_name(name)
-            .attributes(
-                QueueAttributeName::MessageRetentionPeriod,
-                (QUEUE_RETENTION_DAYS * 86_400).to_string(),
-            )
-            .attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECS.to_string())
+        clients.sqs.create_queue().queue_name(name).attributes(
+            QueueAttributeName::MessageRetentionPeriod,
+            (QUEUE_RETENTION_DAYS * 86_400).to_string(),
+        )
     };
     create(DEAD).send().await?;
     create(BUS_QUEUE).send().await?;
@@ -74,14 +71,17 @@ pub(super) async fn create_queues(clients: &Clients) -> anyhow::Result<String> {
         "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:123456789012:{DEAD}"),
         "maxReceiveCount": 5,
     });
-    let events =
-        create(QUEUE).attributes(QueueAttributeName::RedrivePolicy, redrive.to_string()).send().await?;
+    let events = create(QUEUE)
+        .attributes(QueueAttributeName::VisibilityTimeout, visibility.as_secs().to_string())
+        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+        .send()
+        .await?;
     events.queue_url.context("the queue has no URL")
 }
 
 /// The bus. Its events go to [`BUS_QUEUE`].
 pub(super) async fn create_bus(clients: &Clients) -> anyhow::Result<()> {
-    clients.eventbridge.create_event_bus().name(BUS).send().await?;
+    clients.eventbridge().create_event_bus().name(BUS).send().await?;
     Ok(())
 }
 

@@ -199,8 +199,8 @@ impl DueRecord {
         self.0.due_at.is_some()
     }
 
-    /// When its event reached us.
-    pub fn received_at(&self) -> UnixMillis {
-        self.0.received_at
+    /// From when on it should be on the queue.
+    pub fn wanted_at(&self) -> UnixMillis {
+        self.0.wanted_at
     }
 }

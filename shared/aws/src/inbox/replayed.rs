@@ -37,7 +37,7 @@ pub enum Replayed {
 
 /// What starts a record's way anew.
 const AGAIN: &str = "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
-    attempts = :zero, refusals = :zero";
+    attempts = :zero, refusals = :zero, since = :now";
 /// What it leaves behind.
 const BEFORE: &str =
     "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at";

@@ -28,6 +28,7 @@ use crate::item::{self, Item, Record, VERSION, number, text};
 
 /// The place of what is watched in its story.
 pub(crate) const TRACKED: &str = "tracked";
+/// What the place of an authorizer's alert begins with.
 pub(super) const EFFECT: &str = "effect#alert#";
 
 /// How far an item that is watched has come: what every write to it names.
@@ -113,7 +114,11 @@ impl Inbox {
                 TRACKED => watched = Some(item),
                 "completed" => completed_at = item::parsed(&item, "received_at").map(UnixMillis),
                 sk => match sk.strip_prefix(EFFECT) {
-                    Some(authorizer) => effects.extend(Id::new(authorizer)),
+                    // One that is claimed only is nothing yet.
+                    Some(authorizer) if item.contains_key("published_at") => {
+                        effects.extend(Id::new(authorizer))
+                    }
+                    Some(_) => {}
                     None => alerts.push(Record::read(&item).ok_or(Fault::item(QUERY))?),
                 },
             }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,7 +27,7 @@ pub struct Cause<'a> {
     pub received_at: String,
     /// How often the event was replayed on purpose. Absent if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(with = "u64", range(min = 1))]
     pub replay: Option<u64>,
 }
 
@@ -42,12 +43,15 @@ pub struct BalanceBatchCompleted<'a> {
     pub batch_id: &'a str,
     /// Rightfoot's id of the schedule whose run the batch is. Absent if it is none, or not known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub schedule_id: Option<&'a str>,
     /// The submission_id, or the name that the webhook URL was minted for. Absent if the batch is not tracked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub subject: Option<&'a str>,
     /// How many results there had to be. Absent if the batch is not tracked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub expected: Option<u64>,
     /// How many authorizers have a result.
     pub found: u64,
@@ -67,14 +71,17 @@ pub struct BalanceThresholdMet<'a> {
     pub batch_id: &'a str,
     /// Rightfoot's id of the schedule whose run the batch is. Absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub schedule_id: Option<&'a str>,
     /// The submission_id, or the name that the webhook URL was minted for. Absent if the batch is not tracked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub subject: Option<&'a str>,
     /// Whose balance it is.
     pub authorizer_unique_id: &'a str,
     /// Where the account is, in the webhook's words, which nothing confirms. Absent if it does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub institution_name: Option<&'a str>,
     /// The balance in dollars, exact.
     #[schemars(regex(pattern = r"^-?[0-9]+(\.[0-9]+)?$"))]
@@ -101,6 +108,7 @@ pub struct BalanceExtracted<'a> {
     /// The payload as it was received. Absent if EventBridge does not take it, for its size, its nesting or its numbers:
     /// then only dataref leads to it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Received<'a>")]
     pub data: Option<Received<'a>>,
 }
 
@@ -141,5 +149,7 @@ pub fn schemas() -> [(&'static str, Schema); 3] {
 }
 
 fn of<D: Detail>() -> (&'static str, Schema) {
-    (D::TYPE, schemars::schema_for!(D))
+    // What is left out is absent, and never null.
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    (D::TYPE, generator.into_root_schema_for::<D>())
 }

@@ -40,11 +40,10 @@ impl Alert {
 
     /// The alert, if the API's row confirms it: the check succeeded, and the balance meets the threshold.
     ///
-    /// Where the run's thresholds are known to us they count, whatever is told: a webhook is unsigned.
-    pub fn confirmed_by(&self, row: &Balance, thresholds: &Thresholds) -> Option<Met> {
+    /// Where it is known which thresholds were `asked` for, they count, whatever is told: a webhook is unsigned.
+    pub fn confirmed_by(&self, row: &Balance, asked: Option<&Thresholds>) -> Option<Met> {
         let balance = row.amount.filter(|_| row.status_code == 0)?;
-        let known = thresholds.of(&self.authorizer);
-        let threshold = if thresholds.is_empty() { self.threshold } else { known }?;
+        let threshold = asked.map_or(self.threshold, |asked| asked.of(&self.authorizer))?;
         (balance >= threshold).then(|| self.met(balance, threshold))
     }
 
@@ -99,8 +98,8 @@ mod tests {
     }
 
     /// Balance and threshold that are confirmed, as they are printed.
-    fn confirmed(told: &str, shown: &str, thresholds: &Thresholds) -> Option<(String, String)> {
-        let met = alert(Some("999999"), Some(told)).confirmed_by(&row(Some(shown), 0), thresholds)?;
+    fn confirmed(told: &str, shown: &str, asked: Option<&Thresholds>) -> Option<(String, String)> {
+        let met = alert(Some("999999"), Some(told)).confirmed_by(&row(Some(shown), 0), asked)?;
         assert_eq!(met.institution.as_deref(), Some("First National Bank"));
         Some((met.balance.to_string(), met.threshold.to_string()))
     }
@@ -111,32 +110,33 @@ mod tests {
 
     #[test]
     fn an_alert_is_confirmed_by_a_balance_that_meets_its_threshold_and_that_balance_is_told() {
-        let unknown = Thresholds::default();
-        assert_eq!(confirmed("100.00", "150.50", &unknown), some("150.50", "100.00"));
-        assert_eq!(confirmed("100", "100.00", &unknown), some("100.00", "100"), "meets or exceeds");
-        assert_eq!(confirmed("100", "99.99", &unknown), None);
+        let unknown = None;
+        assert_eq!(confirmed("100.00", "150.50", unknown), some("150.50", "100.00"));
+        assert_eq!(confirmed("100", "100.00", unknown), some("100.00", "100"), "meets or exceeds");
+        assert_eq!(confirmed("100", "99.99", unknown), None);
         let alert = alert(Some("1"), Some("0"));
-        assert_eq!(alert.confirmed_by(&row(None, 3300), &unknown), None, "a failed check");
+        assert_eq!(alert.confirmed_by(&row(None, 3300), unknown), None, "a failed check");
         assert_eq!(
-            alert.confirmed_by(&row(Some("5"), 3300), &unknown),
+            alert.confirmed_by(&row(Some("5"), 3300), unknown),
             None,
             "an amount beside a failed check"
         );
-        assert_eq!(self::alert(Some("1"), None).confirmed_by(&row(Some("5"), 0), &unknown), None);
+        assert_eq!(self::alert(Some("1"), None).confirmed_by(&row(Some("5"), 0), unknown), None);
     }
 
     #[test]
     fn a_forged_threshold_neither_makes_an_alert_nor_hides_one() {
         let default = thresholds(Some("100"), None);
-        assert_eq!(confirmed("0.01", "50", &default), None, "below what we have asked for");
-        assert_eq!(confirmed("1000000", "150", &default), some("150", "100"), "above it");
+        assert_eq!(confirmed("0.01", "50", Some(&default)), None, "below what we have asked for");
+        assert_eq!(confirmed("1000000", "150", Some(&default)), some("150", "100"), "above it");
         let own = thresholds(None, Some("200"));
-        assert_eq!(confirmed("100", "150", &own), None);
-        assert_eq!(confirmed("100", "250", &own), some("250", "200"));
+        assert_eq!(confirmed("100", "150", Some(&own)), None);
+        assert_eq!(confirmed("100", "250", Some(&own)), some("250", "200"));
         let both = thresholds(Some("100"), Some("500"));
-        assert_eq!(confirmed("100", "150", &both), None, "the authorizer's own counts");
+        assert_eq!(confirmed("100", "150", Some(&both)), None, "the authorizer's own counts");
         let others = Thresholds { default: None, authorizers: [(Id::new("b").unwrap(), amount("1"))].into() };
-        assert_eq!(confirmed("100", "150", &others), None, "this one has none");
+        assert_eq!(confirmed("100", "150", Some(&others)), None, "this one has none");
+        assert_eq!(confirmed("1", "150", Some(&Thresholds::default())), None, "nobody was asked for");
     }
 
     #[test]

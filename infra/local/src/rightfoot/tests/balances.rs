@@ -147,3 +147,23 @@ async fn before_it_is_complete_a_batch_shows_what_the_switch_says() {
         assert_eq!((heard, &whole["total_processed"]), (200, &json!(4)), "{before:?}");
     }
 }
+
+#[tokio::test]
+async fn a_batch_of_somebody_else_is_complete_at_once_and_sends_nothing() {
+    let rig = Rig::new().await;
+    let known = |rows: &[(&str, &str)]| -> Vec<_> {
+        rows.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
+    };
+    rig.sim.know("theirs", &known(&[("a0", "150.00"), ("a1", "null")]));
+    rig.sim.know("theirs", &known(&[("a0", "1.00")]));
+    let expected = concat!(
+        r#"{"batch_id":"theirs","total_processed":2,"balances":["#,
+        r#"{"authorizer_unique_id":"a0","balance":150.00,"timestamp":"2026-01-02T03:04:05Z","balance_status_code":0,"status_code":0},"#,
+        r#"{"authorizer_unique_id":"a1","balance":null,"timestamp":"2026-01-02T03:04:05Z","balance_status_code":3300,"status_code":3300}"#,
+        r#"],"has_more":false,"next_page_token":null}"#
+    );
+    assert_eq!(rig.text("/v1/balances?batchId=theirs").await, expected);
+    rig.pass(DAY);
+    rig.sim.tick().await;
+    assert_eq!((rig.sim.webhooks(), rig.sim.due_alerts().len()), (vec![], 0));
+}

@@ -1,0 +1,120 @@
+//! Turns the events on the queue into stored balances and events on the bus, each effect once (P10).
+//!
+//! ```text
+//!  message ──▶ work: claim ──▶ effect ──▶ done, or due again, or to quarantine
+//!                              ├ completed: balances of all pages stored, batch announced
+//!                              ├ alerts:    each one that the API confirms announced
+//!                              └ extracted: announced as received
+//! ```
+
+mod effect;
+mod look;
+mod work;
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::stream::{self, StreamExt};
+
+use inbox_aws::balances::Balances;
+use inbox_aws::bus::Bus;
+use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
+use inbox_aws::config::{Common, ConfigError, Env, deadline};
+use inbox_aws::inbox::Inbox;
+use inbox_core::limits::WORK_BATCH_MESSAGES;
+use inbox_rightfoot::{Access, Account};
+
+use work::Ack;
+
+/// What the function is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every function is told.
+    pub common: Common,
+    /// Where Rightfoot is asked, and with which key.
+    pub rightfoot: Access,
+    /// `BALANCES_TABLE`: the table `balances`.
+    pub balances_table: String,
+    /// `BALANCES_RETENTION_DAYS`: how long a balance is kept; 0 for ever.
+    pub balances_retention_days: u64,
+    /// `EVENT_BUS_NAME`: name or ARN of the bus.
+    pub event_bus: String,
+    /// `VERIFY_ALERTS`: whether an alert is told only if the API shows it.
+    pub verify_alerts: bool,
+    /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked about a batch.
+    pub deadline: Duration,
+}
+
+impl Config {
+    /// Reads it.
+    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            common: Common::read(env)?,
+            rightfoot: Access::read(env)?,
+            balances_table: env.required("BALANCES_TABLE")?,
+            balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", 0)?,
+            event_bus: env.required("EVENT_BUS_NAME")?,
+            verify_alerts: env.parsed_or("VERIFY_ALERTS", true)?,
+            deadline: deadline(env)?,
+        })
+    }
+}
+
+/// The function: built once per process.
+#[derive(Clone, Debug)]
+pub struct EventWorker {
+    inbox: Inbox,
+    balances: Balances,
+    bus: Bus,
+    account: Account,
+    verify_alerts: bool,
+    deadline: Duration,
+    clock: Clock,
+}
+
+impl EventWorker {
+    /// Builds it. Nothing is called yet.
+    pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
+        let (table, retention_days) = (&config.balances_table, config.balances_retention_days);
+        Self {
+            inbox: clients.inbox(&config.common),
+            balances: Balances::new(clients.dynamodb.clone(), table, retention_days),
+            bus: Bus::new(clients.eventbridge(), &config.event_bus),
+            account: Account::new(&config.rightfoot, clients),
+            verify_alerts: config.verify_alerts,
+            deadline: config.deadline,
+            clock,
+        }
+    }
+
+    /// Loads the key of Rightfoot's API: for the cold start.
+    pub async fn load_key(&self) {
+        self.account.load_key().await;
+    }
+
+    /// Works on a batch of messages at the same time, and names those that have to come again. Each fails by itself.
+    pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
+        let failures = stream::iter(event.records)
+            .map(|message| Box::pin(self.failure_of(message)))
+            .buffer_unordered(WORK_BATCH_MESSAGES)
+            .filter_map(async |failure| failure)
+            .collect()
+            .await;
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failures;
+        response
+    }
+
+    async fn failure_of(&self, message: SqsMessage) -> Option<BatchItemFailure> {
+        match self.work(message.body.as_deref().unwrap_or_default()).await {
+            Ack::Delete => None,
+            Ack::Return => {
+                let mut failure = BatchItemFailure::default();
+                // SQS always gives an id. Without one the whole batch comes again, which loses nothing.
+                failure.item_identifier = message.message_id.unwrap_or_default();
+                Some(failure)
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Reading the balances of a batch, page by page.
+
+use inbox_aws::inbox::Work;
+use inbox_core::effect::look::{Earlier, Look, Next, not_complete};
+use inbox_core::event::Id;
+use inbox_core::inbox::Reason;
+use inbox_core::poll::Observation;
+use inbox_core::poll::batch::Tracked;
+use inbox_core::rightfoot::Balance;
+use inbox_core::time::UnixMillis;
+use inbox_rightfoot::{ApiError, BalancePages};
+
+use crate::EventWorker;
+use crate::work::{Later, Verdict};
+
+/// What was seen of a batch.
+pub(crate) struct Looked {
+    batch_id: Id,
+    pub(crate) look: Look,
+    /// Whether the list was read to where it ended, or to where it was of use; or what there was instead.
+    observed: Observation<()>,
+    why_not: Option<&'static str>,
+    reached_last_page: bool,
+    began_at: UnixMillis,
+    ended_at: UnixMillis,
+}
+
+impl Looked {
+    /// Whether the batch is complete.
+    pub(crate) fn is_complete(&self, tracked: Option<&Tracked>, earlier: Option<&Earlier>) -> bool {
+        self.look.is_complete(self.reached_last_page, tracked, earlier, self.began_at)
+    }
+
+    /// What this shows of a batch that nobody tracks: to be compared with the next look.
+    fn shown(&self) -> Option<Earlier> {
+        let is_whole = self.reached_last_page && self.look.found > 0;
+        is_whole.then(|| Earlier { digest: self.look.digest(), at: self.ended_at })
+    }
+}
+
+/// A look that is under way.
+pub(crate) struct Looking<'a> {
+    worker: &'a EventWorker,
+    tracked: Option<&'a Tracked>,
+    /// Where it is; `None` once there was no answer.
+    pages: Option<BalancePages>,
+    looked: Looked,
+}
+
+impl Looking<'_> {
+    /// The rows of the next page, of each authorizer one; `None` if the list has ended, or there was no answer.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Balance>> {
+        let pages = self.pages.as_mut()?;
+        let page = &pages.next()?;
+        let answer =
+            self.worker.account.ask(|client, key| async move { client.balance_page(&key, page).await });
+        match answer.await {
+            Ok(answer) => {
+                let rows = pages.take(answer);
+                self.looked.reached_last_page = pages.reached_last_page();
+                rows.iter().for_each(|row| self.looked.look.take(row, self.tracked));
+                Some(rows)
+            }
+            Err(error) => {
+                self.stop(&error);
+                None
+            }
+        }
+    }
+
+    /// What was seen until now.
+    pub(crate) fn end(self) -> Looked {
+        Looked { ended_at: self.worker.clock.now(), ..self.looked }
+    }
+
+    fn stop(&mut self, error: &ApiError) {
+        self.pages = None;
+        self.looked.observed = error.observed();
+        self.looked.why_not = Some(error.name());
+        if self.looked.observed != Observation::NotReady {
+            let (batch_id, reason) = (self.looked.batch_id.as_str(), error.name());
+            tracing::warn!(target: "work", batch_id, reason, %error, "no answer");
+        }
+    }
+}
+
+impl EventWorker {
+    /// Begins to read the balances of a batch.
+    pub(crate) fn look<'a>(&'a self, batch_id: &Id, tracked: Option<&'a Tracked>) -> Looking<'a> {
+        let now = self.clock.now();
+        let looked = Looked {
+            batch_id: batch_id.clone(),
+            look: Look::default(),
+            observed: Observation::Answered(()),
+            why_not: None,
+            reached_last_page: false,
+            began_at: now,
+            ended_at: now,
+        };
+        let mut looking = Looking { worker: self, tracked, pages: None, looked };
+        match self.account.pages_of(batch_id) {
+            Ok(pages) => looking.pages = Some(pages),
+            Err(error) => looking.stop(&error),
+        }
+        looking
+    }
+
+    /// The batch is not complete: it is looked at again, until an answer at or after the deadline says the same. While
+    /// there is no answer, the event stays due.
+    pub(crate) fn not_yet(
+        &self,
+        work: &Work,
+        tracked: Option<&Tracked>,
+        looked: &Looked,
+        in_the_end: Reason,
+    ) -> Verdict {
+        let deadline = work.since.plus(self.deadline);
+        let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
+        let is_past_deadline = looked.ended_at >= deadline;
+        let shown = if tracked.is_none() { looked.shown() } else { None };
+        match not_complete(&looked.observed, is_past_deadline, shown, work.earlier.as_ref()) {
+            Next::GiveUp => Verdict::Never(in_the_end),
+            Next::LookAgain { retry_after, seen } => {
+                if is_past_deadline && !looked.observed.is_answer() {
+                    metrics::counter!("work_unanswered").increment(1);
+                }
+                Verdict::Later(Later { reason: looked.why_not.unwrap_or("not_complete"), retry_after, seen })
+            }
+        }
+    }
+}

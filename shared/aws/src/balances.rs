@@ -1,0 +1,126 @@
+//! The table `balances`: what is known of whose balance, and when it was checked.
+//!
+//! | attribute | holds |
+//! |---|---|
+//! | `pk` | the authorizer |
+//! | `sk` | when the check was made, as milliseconds of fixed width, and the batch: the latest is the first of a descending query |
+//! | `balance` | the balance in dollars, exact; `NULL` if the check failed |
+//! | `status_code`, `status` | Rightfoot's code, and what it means |
+//! | `batch_id`, `schedule_id` | where it comes from; a schedule only of a run that is known to be one |
+//! | `expires_at` | from when on it may be deleted, in seconds; absent if it is kept for ever |
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+
+use inbox_core::effect::status_name;
+use inbox_core::event::Id;
+use inbox_core::limits::BALANCES_PER_WRITE;
+use inbox_core::rightfoot::Balance;
+use inbox_core::time::UnixMillis;
+
+use crate::item::{Item, key, number, text};
+use crate::{Cause, Fault};
+
+const WRITE: &str = "dynamodb:BatchWriteItem";
+/// Pauses before another attempt at what DynamoDB did not get to.
+const PAUSES_MS: [u64; 5] = [50, 100, 200, 400, 800];
+
+/// The table.
+#[derive(Clone, Debug)]
+pub struct Balances {
+    db: Client,
+    table: String,
+    retention_days: u64,
+}
+
+/// Where balances come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The batch.
+    pub batch_id: &'a Id,
+    /// The schedule whose run it is, if that is known.
+    pub schedule_id: Option<&'a Id>,
+    /// When the batch's event reached us: for rows that do not say when their check was made.
+    pub received_at: UnixMillis,
+}
+
+impl Balances {
+    /// Balances in this table, kept so many days after their check; 0 for ever.
+    pub fn new(db: Client, table: impl Into<String>, retention_days: u64) -> Self {
+        Self { db, table: table.into(), retention_days }
+    }
+
+    /// Stores rows, of each authorizer one at most. The same rows again write the same items.
+    pub async fn store(&self, rows: &[Balance], origin: &Origin<'_>) -> Result<(), Fault> {
+        for some in rows.chunks(BALANCES_PER_WRITE) {
+            let writes = some.iter().map(|row| self.put(self.item(row, origin))).collect::<Result<_, _>>()?;
+            self.write(writes).await?;
+        }
+        Ok(())
+    }
+
+    /// DynamoDB answers 200 with what it did not get to: that is written again, later each time.
+    async fn write(&self, mut writes: Vec<WriteRequest>) -> Result<(), Fault> {
+        let mut pauses = PAUSES_MS.into_iter();
+        loop {
+            let write = self.db.batch_write_item().request_items(&self.table, writes).send().await;
+            let answer = write.map_err(|error| Fault::of(WRITE, &error))?;
+            writes = answer
+                .unprocessed_items
+                .and_then(|mut tables| tables.remove(&self.table))
+                .unwrap_or_default();
+            if writes.is_empty() {
+                return Ok(());
+            }
+            let Some(pause_ms) = pauses.next() else {
+                return Err(Fault { action: WRITE, cause: Cause::Service("UnprocessedItems".to_owned()) });
+            };
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        }
+    }
+
+    fn put(&self, item: Item) -> Result<WriteRequest, Fault> {
+        let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| Fault::item(WRITE))?;
+        Ok(WriteRequest::builder().put_request(put).build())
+    }
+
+    fn item(&self, row: &Balance, origin: &Origin<'_>) -> Item {
+        let checked_at = row.checked_at.unwrap_or(origin.received_at);
+        let mut item = key(row.authorizer.as_str(), &place(checked_at, origin.batch_id));
+        let mut set = |name: &str, value| item.insert(name.to_owned(), value);
+        set("balance", row.amount.map_or(AttributeValue::Null(true), number));
+        set("status_code", number(row.status_code));
+        set("status", text(status_name(row.status_code)));
+        set("batch_id", text(origin.batch_id.as_str()));
+        if let Some(schedule_id) = origin.schedule_id {
+            set("schedule_id", text(schedule_id.as_str()));
+        }
+        if self.retention_days > 0 {
+            set("expires_at", number(checked_at.secs().plus_days(self.retention_days).0));
+        }
+        item
+    }
+}
+
+/// The sort key of a check: its digits sort as its time does.
+fn place(checked_at: UnixMillis, batch_id: &Id) -> String {
+    format!("{:015}#{}", checked_at.0.max(0), batch_id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inbox_core::limits::ID_MAX_BYTES;
+
+    #[test]
+    fn places_sort_by_time_and_fit_into_a_sort_key() {
+        let batch_id = Id::new("b").unwrap();
+        assert_eq!(place(UnixMillis(1_795_356_000_123), &batch_id), "001795356000123#b");
+        assert!(place(UnixMillis(999), &batch_id) < place(UnixMillis(1_000), &batch_id));
+        assert_eq!(place(UnixMillis(-5), &batch_id), "000000000000000#b");
+        let longest = Id::new("x".repeat(ID_MAX_BYTES)).unwrap();
+        assert!(place(UnixMillis(0), &longest).len() <= 1_024);
+    }
+}
