@@ -4,11 +4,7 @@
 //! (claim, publish, done), at a batch four (claim, store, publish, done), at an alert five (claim, claim the alert, publish,
 //! mark the alert, done); the relay has four (read, claim, send, mark), the handler's mark is one.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test's own code: a surprise shall end the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a test's own code: a surprise shall end the test")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
