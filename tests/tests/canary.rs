@@ -3,6 +3,8 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
+#[path = "canary/effects.rs"]
+mod effects;
 #[path = "canary/people.rs"]
 mod people;
 #[path = "canary/quoting.rs"]

@@ -1,0 +1,159 @@
+//! What is said about people's balances goes through the worker, on the bus and into the table, and nowhere else.
+
+use local::rightfoot::{Canned, Scripted};
+use local::system;
+use serde_json::{Value, json};
+use tests::rightfoot::{API_KEY, RightfootWorld};
+use tests::worker::message;
+use tests::{alerted, completed};
+
+use super::*;
+
+/// An authorizer, who is nobody's business.
+const USER: &str = "CANARY-user-7";
+const BALANCE: &str = "5550142233.77";
+const INSTITUTION: &str = "CANARY Bank of Springhill";
+
+fn alert(batch: &str, event_uuid: &str, threshold: &str) -> String {
+    format!(
+        r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","batch_id":"{batch}","alerts":[{{"authorizer_unique_id":"{USER}","institution_name":"{INSTITUTION}","balance":{BALANCE},"threshold_amount":{threshold}}}]}}"#
+    )
+}
+
+/// Events of every kind, each recorded and on the queue, and messages that are none.
+async fn full_of_canaries() -> RightfootWorld {
+    let it = RightfootWorld::new().await;
+    it.rightfoot.know("b-1", &[(USER.to_owned(), BALANCE.to_owned())]);
+    it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
+    let large = fynapse_body("e-2").replace(PERSON, &format!("{PERSON}{}", noise(300_000, 1)));
+    for body in [fynapse_body("e-1"), large] {
+        assert_eq!(it.world.fynapse(body).await.status, 200);
+    }
+    for body in [
+        completion("b-1"),
+        alert("b-1", "u-2", "100"),
+        alert("b-1", "u-3", "99999999999"),
+        alert("b-2", "u-4", "1"),
+    ] {
+        assert_eq!(it.world.rightfoot(body).await.status, 200);
+    }
+    for body in [PERSON, "", &format!(r#"{{"specversion":"{PERSON}","id":"{PERSON}","source":"{PERSON}"}}"#)]
+    {
+        it.world.send(format!("{body} ")).await;
+    }
+    it
+}
+
+fn assert_nobody(what: &str, output: &str) {
+    for canary in ["CANARY", "Jane-Doe", "078-05-1120", "5550142233", "Springhill", API_KEY] {
+        let line = output.lines().find(|line| line.contains(canary));
+        assert!(line.is_none(), "P8: {canary} in {what}: {}", line.unwrap_or_default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
+    let (output, metrics) = capture();
+    let faults = [
+        Fault::Throttled,
+        Fault::TimeoutAfter,
+        Fault::AccessDenied,
+        Fault::MalformedAnswer,
+        Fault::FirstEntryRefused,
+    ];
+    let operations =
+        ["nothing", "UpdateItem", "Query", "GetItem", "BatchWriteItem", "PutEvents", "GetSecretValue"];
+    for operation in operations {
+        for fault in faults {
+            let is_of_bus = fault == Fault::FirstEntryRefused;
+            if (operation == "nothing" && !is_of_bus)
+                || (is_of_bus && !["nothing", "PutEvents"].contains(&operation))
+            {
+                continue;
+            }
+            let it = full_of_canaries().await;
+            it.world.system.wire.plan(move |call| (call.operation == operation).then_some(fault));
+            it.world.work().await;
+        }
+    }
+    for answer in
+        [Canned::Status(401), Canned::Status(500), Canned::Garbage, Canned::WrongShape, Canned::CutShort]
+    {
+        let it = full_of_canaries().await;
+        let scripted = Scripted { path_contains: "/v1/".to_owned(), answer, times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        it.world.work().await;
+    }
+    let output = captured(output, metrics);
+    for expected in [
+        "\"outcome\":\"done\"",
+        "\"outcome\":\"put_back\"",
+        "\"outcome\":\"quarantined\"",
+        "\"outcome\":\"returned\"",
+        "\"worked\":",
+    ] {
+        assert!(output.contains(expected), "the capture is blind: no {expected}");
+    }
+    assert_nobody("logs and metrics", &output);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_the_deployed_worker_lets_no_canary_out() {
+    let it = full_of_canaries().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let aws_url = format!("http://{}", listener.local_addr().unwrap());
+    let aws = system::serve(listener, it.world.system.wire.engine().endpoint(aws_url.clone()));
+    let queue_url = format!("{aws_url}/123456789012/events");
+    let env = [
+        ("AWS_ENDPOINT_URL", aws_url.as_str()),
+        ("INBOX_TABLE", "inbox"),
+        ("EVENTS_QUEUE_URL", &queue_url),
+        ("LOG_LEVEL", "trace"),
+        ("RUST_LOG", "trace"),
+        ("BALANCES_TABLE", "balances"),
+        ("EVENT_BUS_NAME", "balance-inbox"),
+        ("RIGHTFOOT_API_URL", &it.api_url),
+        ("RIGHTFOOT_API_KEY_SECRET_ID", "rightfoot-api-key"),
+    ];
+    let bodies = [
+        message("fynapse/event/e-1"),
+        message("fynapse/event/e-2"),
+        message(&completed("b-1")),
+        message(&alerted("b-1", "u-2")),
+        message(&alerted("b-1", "u-3")),
+        PERSON.to_owned(),
+        format!("{{\"specversion\":\"{PERSON}\"}}"),
+    ];
+    let records: Vec<Value> = (0..)
+        .zip(&bodies)
+        .map(|(n, body)| json!({"messageId": format!("m-{n}"), "body": body, "attributes": {"SenderId": PERSON}}))
+        .collect();
+    let mut worker = Function::start("event-worker", &env).await;
+    let Answer::Response(answer) = worker.invoke(json!({"Records": records})).await else {
+        panic!("it failed")
+    };
+    let mut failed: Vec<_> = answer["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["itemIdentifier"].as_str().unwrap())
+        .collect();
+    failed.sort_unstable();
+    assert_eq!(failed, ["m-5", "m-6"]);
+    // What is no batch of messages is quoted by the runtime's own error.
+    worker.invoke(json!({"Records": PERSON})).await;
+    let told = it.world.told().await;
+    assert_eq!(
+        told,
+        [
+            "fynapse/event/e-1",
+            "fynapse/event/e-2",
+            "rightfoot/batch/b-1/completed",
+            &format!("rightfoot/batch/b-1/threshold-met/{USER}")
+        ]
+    );
+    let output = worker.stop().await;
+    assert!(output.contains("CloudWatchMetrics"), "the capture is blind: {output}");
+    assert_nobody("event-worker", &output);
+    aws.abort();
+}
