@@ -10,7 +10,9 @@
 pub mod bootstrap;
 pub mod matrix;
 pub mod operator;
+pub mod orders;
 pub mod rightfoot;
+pub mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;

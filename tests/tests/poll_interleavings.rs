@@ -9,14 +9,12 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
-use std::time::Duration;
-
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
-use local::wire::{Call, Gate};
+use local::wire::Call;
+use tests::orders::{Process, in_every_order, play};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, text};
-use tokio::task::{JoinHandle, JoinSet};
 
 /// The authorizer of [`alert`].
 const USER: &str = "user-123";
@@ -30,123 +28,22 @@ const AT_SCHEDULE: [&str; 4] = ["GetItem", "UpdateItem", "BatchGetItem", "Transa
 /// Which of these, if the poller dies after it, leaves a message on the queue of which nobody knows.
 const SEND: &str = "SendMessage";
 
-struct Process {
-    gate: Gate,
-    task: JoinHandle<()>,
-    steps: Vec<String>,
-}
-
-impl Process {
-    fn waits(call: &Call) -> bool {
-        match call.operation.as_str() {
-            "GetSecretValue" => false,
-            // The first ones of a run look into the index.
-            "Query" => call.index >= usize::from(SHARDS),
-            _ => true,
-        }
-    }
-
-    fn poller(world: &World) -> Self {
-        let world = world.another();
-        let gate = world.system.wire.gate(Self::waits);
-        Self { gate, task: tokio::spawn(async move { drop(world.poll().await) }), steps: Vec::new() }
-    }
-
-    /// A webhook is delivered; whatever comes meanwhile, it is accepted.
-    fn webhook(world: &World, body: String) -> Self {
-        let world = world.another();
-        let gate = world.system.wire.gate(Self::waits);
-        let deliver = async move { assert_eq!(world.rightfoot(body).await.status, 200) };
-        Self { gate, task: tokio::spawn(deliver), steps: Vec::new() }
-    }
-
-    /// Waits until its first step is what it does next: it has looked into the index.
-    async fn arrive(&mut self) {
-        let end = async {
-            while !self.task.is_finished() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        self.gate.wait_before(end).await;
-    }
-
-    /// One step, if the process has one left.
-    async fn step(&mut self) -> bool {
-        let end = async { (&mut self.task).await.unwrap() };
-        let call = self.gate.step_before(end).await;
-        self.steps.extend(call.iter().map(|call| call.operation.clone()));
-        call.is_some()
-    }
-
-    /// The process dies where it stands.
-    async fn die(self) {
-        self.task.abort();
-        let _ = self.task.await;
+/// The calls at which the poller stops: the first looks of a run go into the index.
+fn waits(call: &Call) -> bool {
+    match call.operation.as_str() {
+        "GetSecretValue" => false,
+        "Query" => call.index >= usize::from(SHARDS),
+        _ => true,
     }
 }
 
-/// In which order the processes' steps came, as their numbers, and what each did.
-struct Played {
-    order: Vec<usize>,
-    steps: Vec<Vec<String>>,
+fn poller(world: &World) -> Process {
+    Process::of(world, waits, async |world| drop(world.poll().await))
 }
 
-impl Played {
-    /// When the nth step of a process came.
-    fn at(&self, process: usize, nth: usize) -> Option<usize> {
-        self.order.iter().enumerate().filter(|(_, p)| **p == process).map(|(at, _)| at).nth(nth)
-    }
-
-    /// Whether one process' step came before another's.
-    fn is_before(&self, one: (usize, usize), other: (usize, usize)) -> bool {
-        self.at(one.0, one.1).unwrap() < self.at(other.0, other.1).unwrap()
-    }
-}
-
-/// Lets the processes take their steps in this order, and goes on with the first that has one left.
-async fn play(mut processes: Vec<Process>, order: &[usize]) -> Played {
-    let mut played = Vec::new();
-    for process in &mut processes {
-        process.arrive().await;
-    }
-    for process in order {
-        assert!(processes[*process].step().await, "{order:?}: no step left");
-        played.push(*process);
-    }
-    for (number, process) in processes.iter_mut().enumerate() {
-        while process.step().await {
-            played.push(number);
-        }
-    }
-    Played { order: played, steps: processes.into_iter().map(|process| process.steps).collect() }
-}
-
-/// Plays a scene in every order in which its processes' steps can come, each once. How many steps a process takes
-/// depends on what the others did before: so one order tells where the next ones branch off.
-async fn in_every_order<F>(scene: impl Fn(Vec<usize>) -> F) -> Vec<Played>
-where
-    F: Future<Output = Played> + Send + 'static,
-{
-    const AT_ONCE: usize = 4;
-    let mut open = vec![Vec::new()];
-    let (mut playing, mut all) = (JoinSet::new(), Vec::new());
-    while !open.is_empty() || !playing.is_empty() {
-        while playing.len() < AT_ONCE
-            && let Some(order) = open.pop()
-        {
-            let begun = order.len();
-            let play = scene(order);
-            playing.spawn(async move { (begun, play.await) });
-        }
-        let (begun, played): (usize, Played) = playing.join_next().await.unwrap().unwrap();
-        for at in begun..played.order.len() {
-            let (done, rest) = played.order.split_at(at);
-            let others = (0..played.steps.len()).filter(|other| rest.contains(other) && *other != rest[0]);
-            open.extend(others.map(|other| [done, &[other]].concat()));
-        }
-        all.push(played);
-    }
-    all
+/// A webhook is delivered; whatever comes meanwhile, it is accepted.
+fn webhook(world: &World, body: String) -> Process {
+    Process::of(world, waits, async move |world| assert_eq!(world.rightfoot(body).await.status, 200))
 }
 
 /// A batch that is complete and due, and that no webhook has told.
@@ -214,8 +111,8 @@ const POLLER: usize = 1;
 async fn p3_p5_a_webhook_and_the_poller_in_every_order() {
     let all = in_every_order(|order| async move {
         let (it, batch) = untold_batch().await;
-        let webhook = Process::webhook(&it.world, completion(&batch, "u-1"));
-        let played = play(vec![webhook, Process::poller(&it.world)], &order).await;
+        let webhook = webhook(&it.world, completion(&batch, "u-1"));
+        let played = play(vec![webhook, poller(&it.world)], &order).await;
         let origin = told_once(&it, &batch, &played.order).await;
         // The story is the poller's first step, its put the third; the webhook's put is its second.
         let told_before = played.is_before((WEBHOOK, 1), (POLLER, 0));
@@ -234,7 +131,7 @@ async fn p3_p5_a_webhook_and_the_poller_in_every_order() {
 async fn p3_p5_two_overlapping_pollers_ask_once_in_every_order() {
     let all = in_every_order(|order| async move {
         let (it, batch) = untold_batch().await;
-        let played = play(vec![Process::poller(&it.world), Process::poller(&it.world)], &order).await;
+        let played = play(vec![poller(&it.world), poller(&it.world)], &order).await;
         assert_eq!(told_once(&it, &batch, &played.order).await, "poll");
         assert_eq!(it.rightfoot.requests().len(), 1, "{:?}", played.order);
         let mut steps = played.steps.clone();
@@ -254,8 +151,8 @@ async fn p3_p5_two_overlapping_pollers_ask_once_in_every_order() {
 async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order() {
     let all = in_every_order(|order| async move {
         let (it, run) = untold_alert().await;
-        let webhook = Process::webhook(&it.world, alert(&run, "u-1"));
-        let played = play(vec![webhook, Process::poller(&it.world)], &order).await;
+        let webhook = webhook(&it.world, alert(&run, "u-1"));
+        let played = play(vec![webhook, poller(&it.world)], &order).await;
         let story = settled_story(&it.world, &run, &played.order).await;
         let messages = it.world.drain_ids().await;
         if played.is_before((WEBHOOK, 1), (POLLER, 3)) {
@@ -277,7 +174,7 @@ async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order
 async fn p3_p5_two_overlapping_pollers_at_the_runs_alerts_in_every_order() {
     let all = in_every_order(|order| async move {
         let (it, run) = untold_alert().await;
-        let played = play(vec![Process::poller(&it.world), Process::poller(&it.world)], &order).await;
+        let played = play(vec![poller(&it.world), poller(&it.world)], &order).await;
         let story = settled_story(&it.world, &run, &played.order).await;
         assert_eq!(story, ["alert#poll", "completed"], "{:?}", played.order);
         assert_eq!(it.world.drain_ids().await, [alerted(&run, "poll")], "{:?}", played.order);
@@ -293,7 +190,7 @@ async fn p3_p5_two_overlapping_pollers_at_the_runs_alerts_in_every_order() {
 async fn p5_two_overlapping_pollers_at_a_schedule_take_its_run_once_in_every_order() {
     let all = in_every_order(|order| async move {
         let (it, run) = unknown_run().await;
-        let played = play(vec![Process::poller(&it.world), Process::poller(&it.world)], &order).await;
+        let played = play(vec![poller(&it.world), poller(&it.world)], &order).await;
         let mut steps = played.steps.clone();
         steps.sort_by_key(Vec::len);
         assert!(steps[0].len() <= 2 && steps[1] == AT_SCHEDULE, "one asks: {steps:?}");
@@ -332,7 +229,7 @@ impl Then {
 
 /// Lets a poller live for so many steps.
 async fn dies_after(it: &RightfootWorld, lived: usize, steps: &[&str]) {
-    let mut poller = Process::poller(&it.world);
+    let mut poller = poller(&it.world);
     for _ in 0..lived {
         assert!(poller.step().await);
     }

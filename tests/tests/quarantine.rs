@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::types::MessageAttributeValue;
+use inbox_aws::dead::DeadLetters;
 use inbox_aws::inbox::Replayed;
 use inbox_aws::replay::Outcome;
 use inbox_core::event::EventKey;
@@ -11,6 +14,7 @@ use inbox_core::inbox::Reason;
 use inbox_core::intervention::{Did, Operator};
 use inbox_core::quarantine::{Closed, KeptId};
 use inbox_core::state::State;
+use local::system::{DEAD, QUEUE};
 use local::wire::{Call, Fate, Fault, mortal};
 use tests::operator::ada;
 use tests::{Item, World, completion, extract, number, text};
@@ -404,4 +408,73 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     assert_eq!(seen.iter().map(|it| it.0).collect::<Vec<_>>(), expected);
     seen.dedup();
     assert_eq!(seen.len(), 7);
+}
+
+/// A dead message of an event that is on record, and one of nobody's.
+async fn dead() -> (World, DeadLetters) {
+    let world = World::new().await;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    let body = world.drain().await.remove(0).body;
+    let dead_url = world.system.queue_url(DEAD).await.unwrap();
+    for body in [body.as_str(), "nobody's"] {
+        let attribute =
+            MessageAttributeValue::builder().data_type("String").string_value("rightfoot").build();
+        let send = world.system.onlooker.sqs.send_message().queue_url(&dead_url).message_body(body);
+        send.message_attributes("provider", attribute.unwrap()).send().await.unwrap();
+    }
+    // An operator has more time than a function.
+    let patient = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(10)).build();
+    let config = world.system.clients().sqs.config().to_builder().timeout_config(patient).build();
+    let sqs = aws_sdk_sqs::Client::from_conf(config);
+    (world.clone(), DeadLetters::new(sqs, dead_url, &world.system.events_url))
+}
+
+#[tokio::test]
+async fn a_look_at_the_dead_leaves_them_where_they_are() {
+    let (_world, letters) = dead().await;
+    for _ in 0..2 {
+        let taken = letters.take(10, Duration::from_secs(30)).await.unwrap();
+        let events: Vec<_> = taken.iter().map(|it| it.event.as_ref().map(EventKey::event_id)).collect();
+        assert_eq!(events, [Some(COMPLETED.to_owned()), None]);
+        assert!(letters.take(10, Duration::from_secs(30)).await.unwrap().is_empty(), "hidden meanwhile");
+        for message in &taken {
+            letters.put_back(message).await.unwrap();
+        }
+    }
+    assert_eq!(letters.take(1, Duration::from_secs(30)).await.unwrap().len(), 1, "bounded");
+}
+
+#[tokio::test]
+async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues() {
+    const CALLS: [&str; 3] = ["SendMessage", "UpdateItem", "DeleteMessage"];
+    for (operation, fault) in CALLS.into_iter().flat_map(|call| Fault::OF_ANY_CALL.map(|fault| (call, fault)))
+    {
+        let cell = format!("{operation} {fault:?}");
+        let (world, letters) = dead().await;
+        let by = ada().did(Did::Redrive, world.now());
+        let hit = std::sync::atomic::AtomicBool::new(false);
+        world.system.wire.plan(move |call| {
+            let first = call.operation == operation && !hit.swap(true, std::sync::atomic::Ordering::SeqCst);
+            first.then_some(fault)
+        });
+        let taken = letters.take(2, Duration::from_secs(30)).await.unwrap();
+        let inbox = world.inbox();
+        let moved = mortal(letters.redrive(&inbox, &taken[0], &by)).await;
+        world.system.wire.heal();
+        if !matches!(moved, Some(Ok(()))) {
+            letters.put_back(&taken[0]).await.ok();
+            if let Some(again) = letters.take(1, Duration::from_secs(30)).await.unwrap().first() {
+                letters.redrive(&inbox, again, &by).await.unwrap();
+            }
+        }
+        let ids = world.drain_ids().await;
+        assert!(!ids.is_empty() && ids.iter().all(|id| id == COMPLETED), "{cell}: {ids:?}");
+        assert!(traces(&world, COMPLETED).await.contains(&trace(Did::Redrive)), "{cell}");
+        assert!(local::onlooker::receive_all(&world.system, DEAD).await.unwrap().is_empty(), "{cell}");
+        if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
+            assert_eq!(ids.len(), 1, "{cell}");
+        }
+        letters.redrive(&inbox, &taken[1], &by).await.unwrap();
+        assert_eq!(local::onlooker::receive_all(&world.system, QUEUE).await.unwrap(), ["nobody's"]);
+    }
 }

@@ -9,6 +9,8 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/permissions.rs"]
+mod permissions;
 #[path = "tidy/schemas.rs"]
 mod schemas;
 #[path = "tidy/template.rs"]

@@ -1,7 +1,7 @@
 //! Reading the balances of a batch, page by page.
 
 use inbox_aws::inbox::Work;
-use inbox_core::effect::look::{Earlier, Look};
+use inbox_core::effect::look::{Earlier, Look, Next, not_complete};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
 use inbox_core::poll::Observation;
@@ -116,24 +116,16 @@ impl EventWorker {
     ) -> Verdict {
         let deadline = work.since.plus(self.deadline);
         let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
-        if looked.ended_at >= deadline {
-            if looked.observed.is_answer() {
-                return Verdict::Never(in_the_end);
+        let is_past_deadline = looked.ended_at >= deadline;
+        let shown = if tracked.is_none() { looked.shown() } else { None };
+        match not_complete(&looked.observed, is_past_deadline, shown, work.earlier.as_ref()) {
+            Next::GiveUp => Verdict::Never(in_the_end),
+            Next::LookAgain { retry_after, seen } => {
+                if is_past_deadline && !looked.observed.is_answer() {
+                    metrics::counter!("work_unanswered").increment(1);
+                }
+                Verdict::Later(Later { reason: looked.why_not.unwrap_or("not_complete"), retry_after, seen })
             }
-            metrics::counter!("work_unanswered").increment(1);
         }
-        let retry_after = match &looked.observed {
-            Observation::RateLimited { retry_after } => *retry_after,
-            Observation::Answered(())
-            | Observation::NotReady
-            | Observation::Refused
-            | Observation::Unauthorized
-            | Observation::Unanswered => None,
-        };
-        Verdict::Later(Later {
-            reason: looked.why_not.unwrap_or("not_complete"),
-            retry_after,
-            seen: if tracked.is_none() { looked.shown() } else { None },
-        })
     }
 }

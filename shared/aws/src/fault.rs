@@ -54,7 +54,8 @@ impl From<Fault> for lambda_runtime::Diagnostic {
 }
 
 impl Fault {
-    pub(crate) fn of<E: ProvideErrorMetadata, R>(action: &'static str, error: &SdkError<E, R>) -> Self {
+    /// What this failed call came to.
+    pub fn of<E: ProvideErrorMetadata, R>(action: &'static str, error: &SdkError<E, R>) -> Self {
         let cause = match error {
             SdkError::TimeoutError(_) => Cause::Timeout,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Cause::Timeout,

@@ -11,6 +11,7 @@ pub mod bus;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod dead;
 mod fault;
 pub mod inbox;
 mod item;

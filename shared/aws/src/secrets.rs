@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
 
 use inbox_core::delivery::{Delivery, Refusal, Verdict};
 use inbox_core::keys::{KeyCodec, KeyError, Keys};
@@ -136,14 +137,18 @@ impl<T> SecretCache<T> {
     }
 }
 
+/// A secret's value, asked for once.
+pub async fn fetch(client: &Client, secret_id: &str) -> Result<Zeroizing<String>, Fault> {
+    let asked = client.get_secret_value().secret_id(secret_id).send();
+    let answer = asked.await.map_err(|error| Fault::of(FETCH, &error))?;
+    Ok(Zeroizing::new(answer.secret_string.unwrap_or_default()))
+}
+
 impl<T> Shared<T> {
     async fn fetch(&self) -> Result<T, String> {
-        let asked = self.client.get_secret_value().secret_id(&self.secret_id).send();
-        let answer = timeout(FETCH_TIMEOUT, asked)
-            .await
-            .map_err(|_| Fault::timeout(FETCH).to_string())?
-            .map_err(|error| Fault::of(FETCH, &error).to_string())?;
-        (self.read)(answer.secret_string().unwrap_or_default()).map_err(|error| error.to_string())
+        let asked = timeout(FETCH_TIMEOUT, fetch(&self.client, &self.secret_id)).await;
+        let value = asked.unwrap_or(Err(Fault::timeout(FETCH))).map_err(|fault| fault.to_string())?;
+        (self.read)(&value).map_err(|error| error.to_string())
     }
 
     fn state(&self) -> State<T> {

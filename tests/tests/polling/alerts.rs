@@ -2,6 +2,7 @@
 //!
 //! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use std::time::Duration;
 
 use axum::Router;
@@ -216,8 +217,10 @@ async fn p5_whose_alert_has_had_its_effect_is_not_told_again() {
     for id in ["a", "c"] {
         let place =
             [("pk", format!("rightfoot#batch#{}", run_of(&it, 0))), ("sk", format!("effect#alert#{id}"))];
-        let text = aws_sdk_dynamodb::types::AttributeValue::S;
-        it.world.put(place.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect()).await;
+        let mut item: tests::Item =
+            place.into_iter().map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).collect();
+        item.insert("published_at".to_owned(), AttributeValue::N("1".to_owned()));
+        it.world.put(item).await;
     }
     it.live_by(MINUTE * 10, MINUTE * 30).await;
     assert_eq!(told_by_alerts(&it).await, [(true, vec!["b".to_owned(), "d".to_owned()])]);

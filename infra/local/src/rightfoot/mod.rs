@@ -97,6 +97,12 @@ impl Simulator {
         });
     }
 
+    /// From now on a complete batch of this id shows these balances instead, as in [`Behaviour::balances`].
+    pub fn correct(&self, batch_id: &str, balances: &[(String, String)]) {
+        self.now(|world, _| world.batches.retain(|batch| batch.id != batch_id));
+        self.know(batch_id, balances);
+    }
+
     /// Catches up, makes every webhook attempt that is due, and says how many these were.
     pub async fn tick(&self) -> usize {
         let (at, due) = self.now(|world, now| (now, world.take_due(now)));

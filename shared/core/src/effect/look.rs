@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::limits::LOOKS_APART_SECS;
+use crate::poll::Observation;
 use crate::poll::batch::Tracked;
 use crate::rightfoot::Balance;
 use crate::time::UnixMillis;
@@ -68,6 +69,43 @@ impl Look {
     }
 }
 
+/// What becomes of an event whose batch is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Its batch is looked at again.
+    LookAgain {
+        /// Not before then, if Rightfoot has said so.
+        retry_after: Option<Duration>,
+        /// What this look has shown, to be compared with the next one.
+        seen: Option<Earlier>,
+    },
+    /// Rightfoot has answered at or after the deadline, and nothing more is to be expected.
+    GiveUp,
+}
+
+/// What becomes of an event whose batch is not complete by what was `observed`. While there is no answer, it is looked
+/// at again (P9); past the deadline also where a batch that nobody tracks was `shown` for the first time.
+pub fn not_complete(
+    observed: &Observation<()>,
+    is_past_deadline: bool,
+    shown: Option<Earlier>,
+    earlier: Option<&Earlier>,
+) -> Next {
+    let is_first_sight = shown.is_some() && earlier.is_none();
+    if is_past_deadline && observed.is_answer() && !is_first_sight {
+        return Next::GiveUp;
+    }
+    let retry_after = match observed {
+        Observation::RateLimited { retry_after } => *retry_after,
+        Observation::Answered(())
+        | Observation::NotReady
+        | Observation::Refused
+        | Observation::Unauthorized
+        | Observation::Unanswered => None,
+    };
+    Next::LookAgain { retry_after, seen: shown }
+}
+
 fn digest_of(row: &Balance) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(row.status_code.to_be_bytes());
@@ -122,6 +160,35 @@ mod tests {
         assert!(!complete(&three[1..], true, &tracked(3, &["c"])), "and who was refused does not count");
         assert!(!complete(&[], true, &tracked(0, &[])), "an empty list");
         assert_eq!(look(&three, None).by_status, [(0, 2), (3300, 1)].into());
+    }
+
+    #[test]
+    fn p9_an_event_is_given_up_by_an_answer_at_or_after_the_deadline_and_by_nothing_else() {
+        let shown = Some(Earlier { digest: "d".to_owned(), at: NOW });
+        let again = |retry_after, seen| Next::LookAgain { retry_after, seen };
+        for answer in [Observation::Answered(()), Observation::NotReady, Observation::Refused] {
+            assert_eq!(not_complete(&answer, false, None, None), again(None, None));
+            assert_eq!(not_complete(&answer, true, None, None), Next::GiveUp);
+            assert_eq!(not_complete(&answer, true, None, shown.as_ref()), Next::GiveUp);
+        }
+        let pause = Some(Duration::from_secs(7));
+        for (silence, retry_after) in [
+            (Observation::Unauthorized, None),
+            (Observation::Unanswered, None),
+            (Observation::RateLimited { retry_after: pause }, pause),
+        ] {
+            assert_eq!(not_complete(&silence, true, None, None), again(retry_after, None));
+        }
+        let first = not_complete(&Observation::Answered(()), true, shown.clone(), None);
+        assert_eq!(
+            first,
+            again(None, shown.clone()),
+            "a batch that is shown for the first time is looked at once more"
+        );
+        assert_eq!(
+            not_complete(&Observation::Answered(()), true, shown.clone(), shown.as_ref()),
+            Next::GiveUp
+        );
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! `batches list|track`.
+
+use anyhow::bail;
+use inbox_aws::inbox::{BatchTold, Made, Watch};
+use inbox_core::poll::Cadence;
+use inbox_core::poll::batch::Tracked;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::cli::{BatchState, ListBatches, TrackBatch};
+use crate::consent;
+use crate::events::spot;
+use crate::place::Place;
+use crate::trouble::About;
+use crate::view::{At, Found, at as at_time, more, table, token};
+
+/// A part of the batches that are watched, or were.
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    batches: Vec<Batch>,
+    /// For `--page`.
+    next: Option<String>,
+}
+
+/// A batch that is watched, or was.
+#[derive(Serialize)]
+pub(crate) struct Batch {
+    pub(crate) batch_id: String,
+    pub(crate) state: &'static str,
+    pub(crate) subject: Option<String>,
+    pub(crate) schedule_id: Option<String>,
+    pub(crate) expected: u64,
+    pub(crate) some_refused: bool,
+    pub(crate) polls: u64,
+    pub(crate) tracked_at: Option<At>,
+    pub(crate) deadline_at: Option<At>,
+    pub(crate) due_at: Option<At>,
+    pub(crate) settled_at: Option<At>,
+    pub(crate) overdue_at: Option<At>,
+}
+
+impl From<&BatchTold> for Batch {
+    fn from(told: &BatchTold) -> Self {
+        let state = match state_of(told) {
+            BatchState::Watched => "watched",
+            BatchState::Settled => "settled",
+            BatchState::Overdue => "overdue",
+        };
+        Self {
+            batch_id: told.batch_id.clone(),
+            state,
+            subject: told.subject.clone(),
+            schedule_id: told.schedule_id.clone(),
+            expected: told.expected,
+            some_refused: told.some_refused,
+            polls: told.polls,
+            tracked_at: at_time(told.tracked_at),
+            deadline_at: at_time(told.deadline_at),
+            due_at: at_time(told.due_at),
+            settled_at: at_time(told.done_at),
+            overdue_at: at_time(told.overdue_at),
+        }
+    }
+}
+
+fn state_of(told: &BatchTold) -> BatchState {
+    match (told.overdue_at, told.done_at) {
+        (Some(_), _) => BatchState::Overdue,
+        (None, Some(_)) => BatchState::Settled,
+        (None, None) => BatchState::Watched,
+    }
+}
+
+pub(crate) async fn list(at: &Place, args: ListBatches) -> anyhow::Result<Listed> {
+    let after = args.page.page.as_deref().map(spot).transpose()?;
+    let wanted = |told: &BatchTold| {
+        args.state.is_none_or(|state| state_of(told) == state)
+            && args.schedule.as_ref().is_none_or(|schedule| told.schedule_id.as_ref() == Some(schedule))
+    };
+    let page = at.inbox()?.batches(after, args.page.limit.get(), wanted).await.about(&at.table()?)?;
+    Ok(Listed {
+        batches: page.found.iter().map(Batch::from).collect(),
+        next: page.next.map(|spot| token(&[&spot.pk, &spot.sk])),
+    })
+}
+
+impl Batch {
+    /// Where it stands, in words.
+    pub(crate) fn stands(&self, now: UnixMillis) -> String {
+        let told = |what: &str, at: Option<At>| at.map(|at| format!("{what} {}", at.told(now)));
+        told("overdue since", self.overdue_at)
+            .or_else(|| told("settled", self.settled_at))
+            .or_else(|| told("polled next", self.due_at))
+            .unwrap_or_else(|| "watched".to_owned())
+    }
+}
+
+impl Found for Listed {
+    fn text(&self, now: UnixMillis) -> String {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let rows = self.batches.iter().map(|it| {
+            [
+                it.batch_id.clone(),
+                it.state.to_owned(),
+                it.expected.to_string(),
+                it.polls.to_string(),
+                or_none(&it.subject),
+                or_none(&it.schedule_id),
+                it.stands(now),
+            ]
+        });
+        let names = ["BATCH", "STATE", "EXPECTED", "POLLS", "SUBJECT", "SCHEDULE", "STANDS"];
+        table(names, rows.collect(), "no such batch") + &more(self.next.as_ref())
+    }
+}
+
+/// A batch that is watched from now on.
+#[derive(Serialize)]
+pub(crate) struct Watched {
+    batch_id: String,
+    status: &'static str,
+}
+
+pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watched> {
+    let (now, batch_id) = (at.now(), args.batch.as_str().to_owned());
+    let cadence = cadence(at);
+    let failed: std::collections::BTreeSet<_> = args.failed.into_iter().collect();
+    if args.expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > args.expected) {
+        bail!("--expected must be at least 1, and not less than the authorizers that failed");
+    }
+    let plan = format!(
+        "Watch batch {batch_id}: {} authorizers, {} of them refused; asked for first in {} min",
+        args.expected,
+        failed.len(),
+        cadence.first.as_secs() / 60
+    );
+    if !consent::is_given(&args.consent, &plan)? {
+        return Ok(Watched { batch_id, status: "nothing was done" });
+    }
+    let tracked = Tracked {
+        batch_id: args.batch,
+        subject: args.subject,
+        schedule_id: None,
+        expected: args.expected,
+        failed,
+        deadline: now.plus(cadence.deadline),
+        polls: 0,
+    };
+    let watch = at.inbox()?.watch(Made::Batch(&tracked), now.plus(cadence.first), now).await;
+    match watch.about(&at.table()?)? {
+        Watch::Begun => Ok(Watched { batch_id, status: "tracked" }),
+        Watch::Already => Ok(Watched { batch_id, status: "already_tracked" }),
+        Watch::Differs(field) => bail!("batch {batch_id} is watched already, with another {field}"),
+    }
+}
+
+/// When the stack's poller asks, and how long.
+fn cadence(at: &Place) -> Cadence {
+    let usual = Cadence::default();
+    let told = |name, usual| {
+        let secs = at.parameter(name).and_then(|secs| secs.parse().ok());
+        secs.map_or(usual, std::time::Duration::from_secs)
+    };
+    Cadence {
+        first: told("PollFirstSecs", usual.first),
+        deadline: told("PollDeadlineSecs", usual.deadline),
+        ..usual
+    }
+}
+
+impl Found for Watched {
+    fn text(&self, _: UnixMillis) -> String {
+        format!("{}: {}", self.batch_id, self.status.replace('_', " "))
+    }
+
+    fn is_fine(&self) -> bool {
+        self.status != "nothing was done"
+    }
+}

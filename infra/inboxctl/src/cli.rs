@@ -1,0 +1,443 @@
+//! The command line.
+
+mod values;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use inbox_core::delivery::{Provider, Subject};
+use inbox_core::event::{EventKey, Id};
+use inbox_core::inbox::Reason;
+use inbox_core::intervention::Operator;
+use inbox_core::keys::KeyCodec;
+use inbox_core::quarantine::KeptId;
+use inbox_core::state::State;
+
+pub(crate) use values::When;
+use values::{event, id, kept, provider, reason, state};
+
+const EXAMPLES: &str = "\
+Examples, against a stack, by the outputs that it names:
+  export INBOXCTL_STACK=balance-inbox INBOXCTL_BY=ada
+  inboxctl doctor
+  inboxctl trace 5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83
+  inboxctl quarantine list --reason unknown_type
+  inboxctl quarantine replay --reason unknown_type --why 'known since 1.4'
+  inboxctl dead redrive --dry-run
+
+Against `cargo run -p local`, whose names are the defaults:
+  export AWS_ENDPOINT_URL=http://127.0.0.1:9001
+  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  inboxctl --base-url http://127.0.0.1:9000 send fynapse --duplicate
+  inboxctl due
+
+Credentials and region are looked for where the AWS CLI looks for them.
+What changes something asks first, or takes --yes.
+Exit code: 0; 1 if something failed, was refused, or is not as it should be;
+2 for a wrong command line.";
+
+/// See what a Balance Inbox holds and where it is stuck, mend it, and replay.
+#[derive(Parser)]
+#[command(name = "inboxctl", version, after_help = EXAMPLES, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) everywhere: Everywhere,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which inbox, and how to print.
+#[derive(Args)]
+#[command(next_help_heading = "Which inbox")]
+pub(crate) struct Everywhere {
+    /// Take every name below from this CloudFormation stack (needs cloudformation:DescribeStacks).
+    #[arg(long, global = true, env = "INBOXCTL_STACK", value_name = "NAME")]
+    pub(crate) stack: Option<String>,
+    /// Table of the inbox.
+    #[arg(long, global = true, env = "INBOX_TABLE", value_name = "NAME")]
+    pub(crate) table: Option<String>,
+    /// Table of the balances that the worker stores.
+    #[arg(long, global = true, env = "BALANCES_TABLE", value_name = "NAME")]
+    pub(crate) balances_table: Option<String>,
+    /// Queue `events`.
+    #[arg(long, global = true, env = "EVENTS_QUEUE_URL", value_name = "URL")]
+    pub(crate) queue_url: Option<String>,
+    /// Dead-letter queue of `events`.
+    #[arg(long, global = true, env = "DEAD_LETTER_QUEUE_URL", value_name = "URL")]
+    pub(crate) dead_queue_url: Option<String>,
+    /// EventBridge bus that the worker publishes to.
+    #[arg(long, global = true, env = "EVENT_BUS_NAME", value_name = "NAME")]
+    pub(crate) bus: Option<String>,
+    /// Secret that Fynapse signs with: its name or ARN.
+    #[arg(long, global = true, env = "FYNAPSE_SIGNING_SECRET_ID", value_name = "ID")]
+    pub(crate) fynapse_secret: Option<String>,
+    /// Secret that signs Rightfoot's URLs: its name or ARN.
+    #[arg(long, global = true, env = "RIGHTFOOT_URL_KEY_SECRET_ID", value_name = "ID")]
+    pub(crate) rightfoot_url_key: Option<String>,
+    /// Secret with the key of Rightfoot's API: its name or ARN.
+    #[arg(long, global = true, env = "RIGHTFOOT_API_KEY_SECRET_ID", value_name = "ID")]
+    pub(crate) rightfoot_api_key: Option<String>,
+    /// Where the webhook routes answer, for example `https://abc.execute-api.eu-west-1.amazonaws.com`.
+    #[arg(long, global = true, env = "WEBHOOK_BASE_URL", value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// How long a finished record is kept [default: the stack's RetentionDays, or 30].
+    #[arg(long, global = true, env = "RETENTION_DAYS", value_name = "DAYS")]
+    pub(crate) retention_days: Option<u64>,
+    /// AWS region.
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// Profile of the AWS configuration.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Print JSON, for machines.
+    #[arg(long, global = true, help_heading = "How to print")]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Webhook URLs for Rightfoot.
+    #[command(subcommand)]
+    Url(Url),
+    /// Send a test delivery as a provider would, and say whether what came back is what should come.
+    Send(Send),
+    /// Tell the whole story of an event, batch, schedule or submission: with times, and where it stands.
+    Trace(Trace),
+    /// Recorded events.
+    #[command(subcommand)]
+    Events(Events),
+    /// Watched batches.
+    #[command(subcommand)]
+    Batches(Batches),
+    /// What was proven and could not be used.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+    /// Messages that were received too often and never done.
+    #[command(subcommand)]
+    Dead(Dead),
+    /// What waits for whom, and since when: for the relay, the poller, an operator.
+    Due(Due),
+    /// Look whether anything is stuck or not set up as the promises need. Changes nothing.
+    Doctor(Doctor),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Url {
+    /// Mint the URL to give to Rightfoot for this subject. It is a credential.
+    Mint(Mint),
+}
+
+#[derive(Args)]
+pub(crate) struct Mint {
+    /// Whom it is for: a name of 1 to 64 characters of A-Z a-z 0-9 _ -, never a personal datum.
+    pub(crate) subject: Subject,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  inboxctl --stack balance-inbox send fynapse                      # signed now: 200 received
+  inboxctl --stack balance-inbox send rightfoot --duplicate        # twice: 200 received, 200 duplicate
+  inboxctl --stack balance-inbox send fynapse --spoil timestamp    # signed too long ago: 403, and quarantined
+  inboxctl send rightfoot --url https://example.com/webhooks/rightfoot/demo.LBqw…")]
+pub(crate) struct Send {
+    /// Who sends.
+    #[arg(value_parser = provider)]
+    pub(crate) provider: Provider,
+    /// The whole URL to send to [default: the base URL and the provider's path].
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Send the same delivery twice.
+    #[arg(long)]
+    pub(crate) duplicate: bool,
+    /// Spoil it in this way.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) spoil: Option<Spoil>,
+    /// Rightfoot: whom the URL is minted for.
+    #[arg(long, default_value = "inboxctl", value_name = "SUBJECT")]
+    pub(crate) subject: Subject,
+    /// Rightfoot: tell a threshold alert instead of a completion.
+    #[arg(long)]
+    pub(crate) alert: bool,
+    /// The batch, or Fynapse's event id [default: a new one].
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Send the bytes of this file instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "alert"])]
+    pub(crate) body: Option<PathBuf>,
+    /// Fynapse: how the key's bytes are made of the secret (utf8, base64, hex) [default: the stack's FynapseKeyCodec, or utf8].
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) key_codec: Option<KeyCodec>,
+}
+
+/// What is wrong with a test delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Spoil {
+    /// Fynapse: signed with another key.
+    Signature,
+    /// Fynapse: signed four days ago.
+    Timestamp,
+    /// Fynapse: another body than the one that was signed.
+    Body,
+    /// Fynapse: no signature.
+    Unsigned,
+    /// Rightfoot: a token that no accepted key made.
+    Token,
+    /// Properly proven, and no JSON.
+    Json,
+    /// Properly proven, without its required fields.
+    Fields,
+    /// Rightfoot: properly proven, and of a type that nobody knows.
+    Type,
+    /// Properly proven, with an id that is too long.
+    Id,
+}
+
+#[derive(Args)]
+pub(crate) struct Trace {
+    /// An event's id (`rightfoot/batch/…/completed`, `fynapse/event/…`), or the bare id of a batch, schedule,
+    /// submission or Fynapse event.
+    pub(crate) id: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Events {
+    /// List events, in no order. Reads the table: for what is stuck, `due` is quicker.
+    List(ListEvents),
+    /// Show one event.
+    Show(ShowEvent),
+    /// Send done events again, on purpose: their effects happen again, and carry the number of the replay.
+    Replay(ReplayEvents),
+}
+
+#[derive(Args)]
+pub(crate) struct ListEvents {
+    /// In this state; repeat it for several.
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub(crate) state: Vec<State>,
+    /// Of this type, as the provider calls it: BALANCE_BATCH_COMPLETED, BALANCE_THRESHOLD_ALERT, balance.extracted, …
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// Of this provider.
+    #[arg(long, value_parser = provider)]
+    pub(crate) provider: Option<Provider>,
+    /// Received at this time or later: RFC 3339, or an age such as 90m, 36h, 7d.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+    /// Received before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+    #[command(flatten)]
+    pub(crate) page: Page,
+}
+
+/// How much of a list.
+#[derive(Args)]
+pub(crate) struct Page {
+    /// How many at the most.
+    #[arg(long, default_value = "20", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+    /// Go on where an earlier part of the list ended.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) page: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct ShowEvent {
+    /// The event's id.
+    #[arg(value_parser = event)]
+    pub(crate) event: EventKey,
+    /// Print the payload: it may hold personal data.
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayEvents {
+    /// The events' ids.
+    #[arg(required = true, value_parser = event)]
+    pub(crate) events: Vec<EventKey>,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+/// The trace that is left.
+#[derive(Args)]
+pub(crate) struct Who {
+    /// Who does this: a name, for the record's trace.
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME")]
+    by: String,
+    /// Why.
+    #[arg(long, value_name = "REASON")]
+    why: String,
+}
+
+impl Who {
+    pub(crate) fn operator(&self) -> Operator {
+        Operator { by: self.by.clone(), why: self.why.clone() }
+    }
+}
+
+/// Whether to ask.
+#[derive(Args)]
+pub(crate) struct Consent {
+    /// Do it without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Batches {
+    /// List the batches that are watched, or were, in no order. Reads the table.
+    List(ListBatches),
+    /// Have a batch watched that was not submitted through rightfoot-requests.
+    Track(TrackBatch),
+}
+
+#[derive(Args)]
+pub(crate) struct ListBatches {
+    /// In this state.
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<BatchState>,
+    /// Runs of this schedule.
+    #[arg(long, value_name = "ID")]
+    pub(crate) schedule: Option<String>,
+    #[command(flatten)]
+    pub(crate) page: Page,
+}
+
+/// How far a batch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BatchState {
+    /// Something is still to be known about it.
+    Watched,
+    /// All is known.
+    Settled,
+    /// Its deadline has passed.
+    Overdue,
+}
+
+#[derive(Args)]
+pub(crate) struct TrackBatch {
+    /// The batch.
+    #[arg(value_parser = id)]
+    pub(crate) batch: Id,
+    /// How many different authorizers were submitted.
+    #[arg(long, value_name = "N")]
+    pub(crate) expected: u64,
+    /// One that Rightfoot refused at once; repeat it for several.
+    #[arg(long = "failed", value_name = "AUTHORIZER", value_parser = id)]
+    pub(crate) failed: Vec<Id>,
+    /// Whose URL it was submitted with: webhooks by another one are quarantined.
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<Subject>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Quarantine {
+    /// List the open items, the oldest first.
+    List(ListKept),
+    /// Show one item.
+    Show(ShowKept),
+    /// Read items again by the present code, and record what they are; or put the events that they were on their way again.
+    Replay(ReplayKept),
+}
+
+#[derive(Args)]
+pub(crate) struct ListKept {
+    /// Kept for this reason.
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: Option<Reason>,
+    #[command(flatten)]
+    pub(crate) page: Page,
+}
+
+#[derive(Args)]
+pub(crate) struct ShowKept {
+    /// The item: `<provider>/<sha256>`, as `list` prints it.
+    #[arg(value_parser = kept)]
+    pub(crate) item: KeptId,
+    /// Print the bytes: they may hold personal data.
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayKept {
+    /// The items: `<provider>/<sha256>`, as `list` prints them.
+    #[arg(value_parser = kept, required_unless_present = "reason", conflicts_with = "reason")]
+    pub(crate) items: Vec<KeptId>,
+    /// All open items that are kept for this reason, the oldest first.
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: Option<Reason>,
+    /// With --reason: how many at the most.
+    #[arg(long, default_value = "100", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Dead {
+    /// List dead messages. They are hidden from others for some seconds meanwhile.
+    List(ListDead),
+    /// Move dead messages back to the queue.
+    Redrive(Redrive),
+}
+
+#[derive(Args)]
+pub(crate) struct ListDead {
+    /// How many at the most.
+    #[arg(long, default_value = "20", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+}
+
+#[derive(Args)]
+pub(crate) struct Redrive {
+    /// How many at the most.
+    #[arg(long, default_value = "10", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+    /// Only show what would be moved.
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Who does this: a name, for the record's trace.
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", required_unless_present = "dry_run")]
+    pub(crate) by: Option<String>,
+    /// Why.
+    #[arg(long, value_name = "REASON", required_unless_present = "dry_run")]
+    pub(crate) why: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Args)]
+pub(crate) struct Due {
+    /// How many of each at the most.
+    #[arg(long, default_value = "20", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// You read the queue yourself: there is no worker, no table of balances and no bus to look for.
+    #[arg(long)]
+    pub(crate) no_worker: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

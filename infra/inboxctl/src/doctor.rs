@@ -1,0 +1,114 @@
+//! `doctor`: whether anything is stuck, or not set up as the promises need. It only reads.
+
+mod backlog;
+mod settings;
+
+use inbox_aws::{Cause, Fault};
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::cli::Doctor;
+use crate::place::{Place, Thing};
+use crate::trouble::explain;
+use crate::view::Found;
+
+/// What was looked at.
+#[derive(Serialize)]
+pub(crate) struct Diagnosis {
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+pub(crate) struct Check {
+    check: &'static str,
+    verdict: Verdict,
+    found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Not looked at.
+    Skipped,
+    /// It may be meant so; somebody should look.
+    Warn,
+    /// A promise is not kept, or cannot be.
+    Fail,
+}
+
+impl Check {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, found: found.into(), advice: None }
+    }
+
+    fn skipped(check: &'static str, why: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Skipped, found: why.into(), advice: None }
+    }
+
+    fn warn(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
+    }
+
+    fn fail(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Fail, found: found.into(), advice: Some(advice.into()) }
+    }
+
+    /// It is not known what to look at.
+    fn unnamed(check: &'static str, why: &anyhow::Error) -> Self {
+        Self { check, verdict: Verdict::Fail, found: format!("{why:#}"), advice: None }
+    }
+
+    /// What it comes to that the question itself failed.
+    fn unanswered(at: &Place, check: &'static str, fault: &Fault, thing: &Thing) -> Self {
+        let is_unknown_here = at.is_own_endpoint()
+            && matches!(&fault.cause, Cause::Service(code) if code.contains("UnknownOperation"));
+        if is_unknown_here {
+            return Self::skipped(check, "this endpoint does not tell");
+        }
+        Self { check, verdict: Verdict::Fail, found: explain(fault, thing), advice: None }
+    }
+}
+
+pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis> {
+    let has_worker = !args.no_worker && !at.has_no_worker();
+    let mut checks = settings::checks(at, has_worker).await?;
+    checks.extend(backlog::checks(at, has_worker).await?);
+    Ok(Diagnosis { checks })
+}
+
+impl Found for Diagnosis {
+    fn text(&self, _: UnixMillis) -> String {
+        let wide = self.checks.iter().map(|it| it.check.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for Check { check, verdict, found, advice } in &self.checks {
+            let verdict = match verdict {
+                Verdict::Ok => "ok  ",
+                Verdict::Skipped => "-   ",
+                Verdict::Warn => "warn",
+                Verdict::Fail => "FAIL",
+            };
+            text += &format!("{verdict}  {check:wide$}  {found}\n");
+            if let Some(advice) = advice {
+                text += &format!("      {:wide$}  → {advice}\n", "");
+            }
+        }
+        let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
+        text + &format!(
+            "\n{} ok, {} to look at, {} failed\n",
+            count(Verdict::Ok),
+            count(Verdict::Warn),
+            count(Verdict::Fail)
+        )
+    }
+
+    fn is_fine(&self) -> bool {
+        self.checks.iter().all(|it| it.verdict != Verdict::Fail)
+    }
+}

@@ -1,0 +1,293 @@
+//! `events list|show|replay`.
+
+use inbox_aws::inbox::{EventTold, Inbox, Place as Spot, Replayed, Selection};
+use inbox_core::event::EventKey;
+use inbox_core::intervention::Did;
+use inbox_core::quarantine::kept_id_of;
+use inbox_core::state::State;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::cli::{ListEvents, ReplayEvents, ShowEvent};
+use crate::consent;
+use crate::place::{Place, Thing};
+use crate::trouble::{About, explain};
+use crate::view::{At, Found, Revealed, Trace, at as at_time, facts, more, table, token, untoken};
+
+/// A part of the recorded events.
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    events: Vec<Row>,
+    /// For `--page`.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    event: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    state: &'static str,
+    origin: &'static str,
+    replay: u64,
+    received_at: At,
+}
+
+pub(crate) async fn list(at: &Place, args: ListEvents) -> anyhow::Result<Listed> {
+    let now = at.now();
+    let which = Selection {
+        provider: args.provider,
+        event_type: args.event_type,
+        states: args.state.into_iter().collect(),
+        since: args.since.map(|since| since.at(now)),
+        until: args.until.map(|until| until.at(now)),
+    };
+    let after = args.page.page.as_deref().map(spot).transpose()?;
+    let page = at.inbox()?.events(&which, after, args.page.limit.get(), now).await.about(&at.table()?)?;
+    let row = |event: &EventTold| Row {
+        event: event.key.event_id(),
+        event_type: event.event_type.clone(),
+        state: event.facts.state(now).as_str(),
+        origin: event.origin.as_str(),
+        replay: event.replay,
+        received_at: At(event.received_at),
+    };
+    Ok(Listed {
+        events: page.found.iter().map(row).collect(),
+        next: page.next.map(|spot| token(&[&spot.pk, &spot.sk])),
+    })
+}
+
+/// A place in the table, out of a token.
+pub(crate) fn spot(token: &str) -> anyhow::Result<Spot> {
+    let [pk, sk] = untoken(token)?;
+    Ok(Spot { pk, sk })
+}
+
+impl Found for Listed {
+    fn text(&self, now: UnixMillis) -> String {
+        let rows = self.events.iter().map(|it| {
+            let replay = if it.replay > 0 { format!(" (replay {})", it.replay) } else { String::new() };
+            [
+                it.event.clone(),
+                it.event_type.clone(),
+                format!("{}{replay}", it.state),
+                it.origin.to_owned(),
+                it.received_at.told(now),
+            ]
+        });
+        let names = ["EVENT", "TYPE", "STATE", "ORIGIN", "RECEIVED"];
+        table(names, rows.collect(), "no such event") + &more(self.next.as_ref())
+    }
+}
+
+/// One event.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    event: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    state: &'static str,
+    origin: &'static str,
+    subject: Option<String>,
+    idempotency_key: Option<String>,
+    received_at: At,
+    wanted_at: Option<At>,
+    sent_at: Option<At>,
+    claim_until: Option<At>,
+    due_at: Option<At>,
+    done_at: Option<At>,
+    quarantined_at: Option<At>,
+    /// Where its bytes are kept while it is given up.
+    quarantine_item: Option<String>,
+    works: u64,
+    attempts: u64,
+    refusals: u64,
+    replay: u64,
+    expires_at: Option<At>,
+    payload_bytes: usize,
+    payload_sha256: String,
+    interventions: Vec<Trace>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Revealed>,
+}
+
+impl Shown {
+    pub(crate) fn of(event: &EventTold, now: UnixMillis) -> Self {
+        let (facts, state) = (&event.facts, event.facts.state(now));
+        let item = kept_id_of(&event.key, &event.payload_hash).filter(|_| state == State::Quarantined);
+        let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
+        Self {
+            event: event.key.event_id(),
+            event_type: event.event_type.clone(),
+            state: state.as_str(),
+            origin: event.origin.as_str(),
+            subject: event.subject.clone(),
+            idempotency_key: event.idempotency_key.clone(),
+            received_at: At(event.received_at),
+            wanted_at: at_time(event.wanted_at),
+            sent_at: at_time(facts.sent_at),
+            claim_until: at_time(facts.claim_until),
+            due_at: at_time(facts.due_at),
+            done_at: at_time(facts.done_at),
+            quarantined_at: at_time(facts.quarantined_at),
+            quarantine_item: item.map(|item| item.to_string()),
+            works: facts.works,
+            attempts: event.attempts,
+            refusals: event.refusals,
+            replay: event.replay,
+            expires_at: at_time(expires_at),
+            payload_bytes: event.payload_bytes,
+            payload_sha256: event.payload_hash.clone(),
+            interventions: Trace::of(&event.interventions),
+            payload: None,
+        }
+    }
+}
+
+impl Shown {
+    pub(crate) fn id(&self) -> &str {
+        &self.event
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        self.origin
+    }
+
+    pub(crate) fn received_at(&self) -> At {
+        self.received_at
+    }
+
+    /// What happened to it since it was recorded.
+    pub(crate) fn steps(&self) -> Vec<(At, String)> {
+        let times = [
+            (self.sent_at, "is put on the queue"),
+            (self.done_at, "is done: its effect is on the bus"),
+            (self.quarantined_at, "is given up"),
+        ];
+        let steps = times.into_iter().filter_map(|(at, what)| Some((at?, what.to_owned())));
+        steps.chain(self.interventions.iter().map(Trace::step)).collect()
+    }
+}
+
+pub(crate) async fn show(at: &Place, args: ShowEvent) -> anyhow::Result<Shown> {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    let Some(event) = inbox.event(&args.event).await.about(&table)? else {
+        anyhow::bail!("{} is not recorded in {table}, or its record has expired", args.event);
+    };
+    let mut shown = Shown::of(&event, at.now());
+    if args.reveal {
+        shown.payload = Some(Revealed::of(inbox.event_bytes(&event).await.about(&table)?));
+    }
+    Ok(shown)
+}
+
+impl Found for Shown {
+    fn text(&self, now: UnixMillis) -> String {
+        let time = |at: Option<At>| at.map(|at| at.told(now));
+        let count = |count: u64| (count > 0).then(|| count.to_string());
+        let mut text = facts([
+            ("event", Some(self.event.clone())),
+            ("type", Some(self.event_type.clone())),
+            ("state", Some(self.state.to_owned())),
+            ("origin", Some(self.origin.to_owned())),
+            ("subject", self.subject.clone()),
+            ("idempotency key", self.idempotency_key.clone()),
+            ("received", Some(self.received_at.told(now))),
+            ("wanted on the queue", time(self.wanted_at)),
+            ("sent", time(self.sent_at)),
+            ("claimed until", time(self.claim_until)),
+            ("due", time(self.due_at)),
+            ("done", time(self.done_at)),
+            ("given up", time(self.quarantined_at)),
+            ("quarantine item", self.quarantine_item.clone()),
+            ("put back by the worker", count(self.works)),
+            ("tries of the relay", count(self.attempts)),
+            ("refused by SQS", count(self.refusals)),
+            ("replays", count(self.replay)),
+            ("record expires", time(self.expires_at)),
+            ("payload", Some(format!("{} bytes, sha256 {}", self.payload_bytes, self.payload_sha256))),
+        ]);
+        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", it.told(now))));
+        match &self.payload {
+            Some(payload) => text + &payload.told(),
+            None => text + "\nThe payload is not shown: --reveal shows it.\n",
+        }
+    }
+}
+
+/// What became of replaying events.
+#[derive(Serialize)]
+pub(crate) struct Replays {
+    replays: Vec<Replay>,
+    is_done: bool,
+}
+
+#[derive(Serialize)]
+struct Replay {
+    event: String,
+    outcome: &'static str,
+    told: String,
+}
+
+pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Replays> {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    let operator = args.who.operator();
+    let mut plan = format!("Send again, by {}, because: {}\n", operator.by, operator.why);
+    for key in &args.events {
+        plan += &format!("  {key}  ({})\n", state_of(&inbox, &table, key, at.now()).await?);
+    }
+    plan += "The effects of those that are done happen again, and carry the number of the replay.";
+    if !consent::is_given(&args.consent, &plan)? {
+        return Ok(Replays { replays: Vec::new(), is_done: false });
+    }
+    let mut replays = Vec::new();
+    for key in &args.events {
+        let (outcome, told) = match inbox.replay(key, &operator.did(Did::Replay, at.now())).await {
+            Ok(replayed) => in_words(&replayed),
+            Err(fault) => ("failed", explain(&fault, &table)),
+        };
+        replays.push(Replay { event: key.event_id(), outcome, told });
+    }
+    Ok(Replays { replays, is_done: true })
+}
+
+async fn state_of(
+    inbox: &Inbox,
+    table: &Thing,
+    key: &EventKey,
+    now: UnixMillis,
+) -> anyhow::Result<&'static str> {
+    let event = inbox.event(key).await.about(table)?;
+    Ok(event.map_or("not recorded", |event| event.facts.state(now).as_str()))
+}
+
+fn in_words(replayed: &Replayed) -> (&'static str, String) {
+    match replayed {
+        Replayed::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
+        Replayed::NotThere(State::Quarantined) => {
+            ("not_done", "was given up: `quarantine replay` puts it on its way again".to_owned())
+        }
+        Replayed::NotThere(
+            state @ (State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Done),
+        ) => ("not_done", format!("is {}, not done: it is still on its way", state.as_str())),
+        Replayed::Overtaken => {
+            ("overtaken", "somebody else has changed it meanwhile; nothing was done".to_owned())
+        }
+        Replayed::Unknown => ("unknown", "is not recorded, or its record has expired".to_owned()),
+    }
+}
+
+impl Found for Replays {
+    fn text(&self, _: UnixMillis) -> String {
+        if !self.is_done {
+            return "nothing was done\n".to_owned();
+        }
+        let rows = self.replays.iter().map(|it| [it.event.clone(), it.told.clone()]);
+        table(["EVENT", "OUTCOME"], rows.collect(), "nothing")
+    }
+
+    fn is_fine(&self) -> bool {
+        self.is_done && self.replays.iter().all(|it| it.outcome == "due")
+    }
+}

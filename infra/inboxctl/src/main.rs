@@ -1,0 +1,69 @@
+//! The command `inboxctl`: what an operator sees of a Balance Inbox, and how it is mended.
+//!
+//! ```text
+//!  cli ──▶ place (which table, queues, secrets) ──▶ a command ──▶ what it found ──▶ view (text, or JSON)
+//! ```
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command: it talks to a terminal")]
+
+mod batches;
+mod cli;
+mod consent;
+mod dead;
+mod doctor;
+mod due;
+mod events;
+mod place;
+mod quarantine;
+mod send;
+mod trace;
+mod trouble;
+mod url;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Batches, Cli, Command, Dead, Events, Quarantine, Url};
+use place::Place;
+use view::Shown;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli).await {
+        Ok(shown) => {
+            print!("{}", shown.text);
+            if shown.is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Shown> {
+    let at = Place::of(&cli.everywhere).await?;
+    // On the heap: with the SDK's calls inside they are too large to be moved about.
+    match cli.command {
+        Command::Url(Url::Mint(args)) => at.show(&Box::pin(url::mint(&at, args)).await?),
+        Command::Send(args) => at.show(&Box::pin(send::send(&at, args)).await?),
+        Command::Trace(args) => at.show(&Box::pin(trace::trace(&at, args)).await?),
+        Command::Events(Events::List(args)) => at.show(&Box::pin(events::list(&at, args)).await?),
+        Command::Events(Events::Show(args)) => at.show(&Box::pin(events::show(&at, args)).await?),
+        Command::Events(Events::Replay(args)) => at.show(&Box::pin(events::replay(&at, args)).await?),
+        Command::Batches(Batches::List(args)) => at.show(&Box::pin(batches::list(&at, args)).await?),
+        Command::Batches(Batches::Track(args)) => at.show(&Box::pin(batches::track(&at, args)).await?),
+        Command::Quarantine(Quarantine::List(args)) => at.show(&Box::pin(quarantine::list(&at, args)).await?),
+        Command::Quarantine(Quarantine::Show(args)) => at.show(&Box::pin(quarantine::show(&at, args)).await?),
+        Command::Quarantine(Quarantine::Replay(args)) => {
+            at.show(&Box::pin(quarantine::replay(&at, args)).await?)
+        }
+        Command::Dead(Dead::List(args)) => at.show(&Box::pin(dead::list(&at, args)).await?),
+        Command::Dead(Dead::Redrive(args)) => at.show(&Box::pin(dead::redrive(&at, args)).await?),
+        Command::Due(args) => at.show(&Box::pin(due::due(&at, args)).await?),
+        Command::Doctor(args) => at.show(&Box::pin(doctor::doctor(&at, args)).await?),
+    }
+}

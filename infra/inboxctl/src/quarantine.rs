@@ -1,0 +1,232 @@
+//! `quarantine list|show|replay`.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use inbox_aws::inbox::{Quarantined, Waiting};
+use inbox_aws::queue::Queue;
+use inbox_aws::recorder::Recorder;
+use inbox_aws::replay::{Outcome, Replayer};
+use inbox_core::quarantine::KeptId;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::cli::{ListKept, ReplayKept, ShowKept};
+use crate::consent;
+use crate::place::Place;
+use crate::trouble::{About, explain};
+use crate::view::{At, Found, Revealed, Trace, facts, line, more, table, token, untoken};
+
+/// The open items.
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    items: Vec<Item>,
+    /// For `--page`.
+    next: Option<String>,
+    #[serde(skip)]
+    is_of_one_reason: bool,
+}
+
+/// A quarantined item.
+#[derive(Serialize)]
+pub(crate) struct Item {
+    item: String,
+    reason: &'static str,
+    deliveries: u64,
+    bytes: usize,
+    first_received_at: At,
+    last_received_at: At,
+    /// The event that it was, if it was recorded and given up.
+    event: Option<String>,
+    subject: Option<String>,
+    signed_at: Option<At>,
+    headers: BTreeMap<String, String>,
+    closed_at: Option<At>,
+    closed_as: Option<&'static str>,
+    interventions: Vec<Trace>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Revealed>,
+}
+
+impl From<&Quarantined> for Item {
+    fn from(kept: &Quarantined) -> Self {
+        Self {
+            item: kept.id.to_string(),
+            reason: kept.reason.as_str(),
+            deliveries: kept.deliveries,
+            bytes: kept.payload_bytes,
+            first_received_at: At(kept.first_received_at),
+            last_received_at: At(kept.last_received_at),
+            event: kept.event.as_ref().map(|key| key.event_id()),
+            subject: kept.subject.as_ref().map(ToString::to_string),
+            signed_at: kept.signed_at.map(|at| At(UnixMillis(at.0.saturating_mul(1_000)))),
+            headers: kept.headers.clone(),
+            closed_at: kept.closed.map(|(at, _)| At(at)),
+            closed_as: kept.closed.map(|(_, how)| how.as_str()),
+            interventions: Trace::of(&kept.interventions),
+            payload: None,
+        }
+    }
+}
+
+pub(crate) async fn list(at: &Place, args: ListKept) -> anyhow::Result<Listed> {
+    let after = args.page.page.as_deref().map(waiting).transpose()?;
+    let open = at.inbox()?.open_quarantine(args.reason, after, args.page.limit.get()).await;
+    let (open, next) = open.about(&at.table()?)?;
+    let next = next.map(|it| token(&[&it.due_at.0.to_string(), &it.pk, &it.sk]));
+    let is_of_one_reason = args.reason.is_some();
+    Ok(Listed { items: open.iter().map(Item::from).collect(), next, is_of_one_reason })
+}
+
+/// A place in the list of open items, out of a token.
+fn waiting(token: &str) -> anyhow::Result<Waiting> {
+    let [due_at, pk, sk] = untoken(token)?;
+    let Ok(due_at) = due_at.parse() else { bail!("--page: not a token of this list") };
+    Ok(Waiting { due_at: UnixMillis(due_at), pk, sk })
+}
+
+impl Found for Listed {
+    fn text(&self, now: UnixMillis) -> String {
+        let rows = self.items.iter().map(|it| {
+            [
+                it.item.clone(),
+                it.reason.to_owned(),
+                it.deliveries.to_string(),
+                it.bytes.to_string(),
+                it.event.clone().unwrap_or_else(|| "-".to_owned()),
+                it.first_received_at.told(now),
+            ]
+        });
+        let names = ["ITEM", "REASON", "DELIVERIES", "BYTES", "EVENT", "FIRST RECEIVED"];
+        let none = if self.is_of_one_reason { "nothing is open for that reason" } else { "nothing is open" };
+        table(names, rows.collect(), none) + &more(self.next.as_ref())
+    }
+}
+
+pub(crate) async fn show(at: &Place, args: ShowKept) -> anyhow::Result<Item> {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    let Some(kept) = inbox.quarantined(&args.item).await.about(&table)? else {
+        bail!("{} is not in quarantine in {table}", args.item);
+    };
+    let mut item = Item::from(&kept);
+    if args.reveal {
+        item.payload = Some(Revealed::of(inbox.quarantined_bytes(&kept).await.about(&table)?));
+    }
+    Ok(item)
+}
+
+impl Found for Item {
+    fn text(&self, now: UnixMillis) -> String {
+        let closed = self.closed_as.zip(self.closed_at);
+        let mut text = facts([
+            ("item", Some(self.item.clone())),
+            ("reason", Some(self.reason.to_owned())),
+            ("closed", Some(closed.map_or("no".to_owned(), |(how, at)| format!("{how}, {}", at.told(now))))),
+            ("event", self.event.clone()),
+            ("deliveries", Some(self.deliveries.to_string())),
+            ("first received", Some(self.first_received_at.told(now))),
+            ("last received", Some(self.last_received_at.told(now))),
+            ("proven by the URL of", self.subject.clone()),
+            ("proven by a signature of", self.signed_at.map(|at| at.told(now))),
+            ("bytes", Some(self.bytes.to_string())),
+        ]);
+        text.extend(self.headers.iter().map(|(name, value)| format!("header {name}: {}\n", line(value))));
+        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", it.told(now))));
+        match &self.payload {
+            Some(payload) => text + &payload.told(),
+            None => text + "\nThe bytes are not shown: --reveal shows them.\n",
+        }
+    }
+}
+
+/// What became of replaying items.
+#[derive(Serialize)]
+pub(crate) struct Replays {
+    replays: Vec<Replay>,
+    is_done: bool,
+}
+
+#[derive(Serialize)]
+struct Replay {
+    item: String,
+    outcome: &'static str,
+    event: Option<String>,
+    told: String,
+}
+
+pub(crate) async fn replay(at: &Place, args: ReplayKept) -> anyhow::Result<Replays> {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (mut items, mut plan) = (args.items, String::new());
+    if let Some(reason) = args.reason {
+        let (open, next) = inbox.open_quarantine(Some(reason), None, args.limit.get()).await.about(&table)?;
+        items = open.into_iter().map(|kept| kept.id).collect();
+        if next.is_some() {
+            plan = format!("(There are more for this reason: --limit {}.)\n", args.limit);
+        }
+    }
+    let operator = args.who.operator();
+    let lines: String = items.iter().map(|id| format!("  {id}\n")).collect();
+    plan = format!("Replay out of quarantine, by {}, because: {}\n{lines}{plan}", operator.by, operator.why);
+    if items.is_empty() || !consent::is_given(&args.consent, &plan)? {
+        return Ok(Replays { replays: Vec::new(), is_done: items.is_empty() });
+    }
+    let queue = Queue::new(aws_sdk_sqs::Client::new(&at.sdk), at.queue().await?.name);
+    let replayer = Replayer::new(Recorder::new(inbox, queue, at.clock.clone()));
+    let mut replays = Vec::new();
+    for id in &items {
+        let replay = match replayer.replay(id, &operator).await {
+            Ok(outcome) => in_words(id, &outcome),
+            Err(fault) => replay_of(id, "failed", None, explain(&fault, &table)),
+        };
+        replays.push(replay);
+    }
+    Ok(Replays { replays, is_done: true })
+}
+
+fn replay_of(id: &KeptId, outcome: &'static str, event: Option<String>, told: String) -> Replay {
+    Replay { item: id.to_string(), outcome, event, told }
+}
+
+fn in_words(id: &KeptId, outcome: &Outcome) -> Replay {
+    match outcome {
+        Outcome::Closed { how, key, is_open_again, left_to_relay } => {
+            let mut told = format!("{}: {key}", how.as_str());
+            if let Some(fault) = left_to_relay {
+                told += &format!(" (left to the relay: {fault})");
+            }
+            if *is_open_again {
+                told += " (the same bytes have come again, and are in quarantine)";
+            }
+            replay_of(id, how.as_str(), Some(key.event_id()), told)
+        }
+        Outcome::Stays(reason) => replay_of(id, "stays", None, format!("stays: still {}", reason.as_str())),
+        Outcome::Unproven => {
+            replay_of(id, "stays", None, "stays: the item does not say how its bytes were proven".to_owned())
+        }
+        Outcome::WasClosed(how) => {
+            replay_of(id, "was_closed", None, format!("was closed before: {}", how.as_str()))
+        }
+        Outcome::Overtaken => {
+            replay_of(id, "overtaken", None, "somebody else is at it; nothing was done".to_owned())
+        }
+        Outcome::EventGone(key) => {
+            replay_of(id, "event_gone", Some(key.event_id()), format!("the record of {key} has expired"))
+        }
+        Outcome::Unknown => replay_of(id, "unknown", None, "is not in quarantine".to_owned()),
+    }
+}
+
+impl Found for Replays {
+    fn text(&self, _: UnixMillis) -> String {
+        if !self.is_done {
+            return "nothing was done\n".to_owned();
+        }
+        let rows = self.replays.iter().map(|it| [it.item.clone(), it.told.clone()]);
+        table(["ITEM", "OUTCOME"], rows.collect(), "nothing is open for that reason")
+    }
+
+    fn is_fine(&self) -> bool {
+        let fine = ["recorded", "duplicate", "requeued", "was_closed"];
+        self.is_done && self.replays.iter().all(|it| fine.contains(&it.outcome))
+    }
+}

@@ -1,0 +1,265 @@
+//! `send`: a test delivery, and whether what came back is what should come.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use inbox_core::delivery::{Provider, Refusal};
+use inbox_core::inbox::Reason;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::providers::Unreadable;
+use inbox_core::reply::{Outcome, Reply, reply};
+use inbox_core::signature;
+use inbox_core::time::{UnixMillis, UnixSecs};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::cli::{Send, Spoil};
+use crate::place::Place;
+use crate::url::{keys, path};
+use crate::view::{Found, facts};
+
+/// How long an answer may take: longer than API Gateway waits for the function.
+const PATIENCE: Duration = Duration::from_secs(35);
+/// Older than any tolerance that the template takes.
+const STALE_SECS: i64 = 4 * 86_400;
+
+/// What was sent, and what came back.
+#[derive(Serialize)]
+pub(crate) struct Sent {
+    provider: &'static str,
+    /// The event's id, if it is to become one.
+    event: Option<String>,
+    answers: Vec<Answer>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    status: u16,
+    body: String,
+    took_ms: u64,
+    /// Every answer that should come.
+    expected: Vec<Expected>,
+    is_expected: bool,
+}
+
+#[derive(Serialize)]
+struct Expected {
+    status: u16,
+    body: String,
+}
+
+/// What is about to be delivered.
+struct Delivery {
+    url: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    event: Option<String>,
+}
+
+pub(crate) async fn send(at: &Place, args: Send) -> anyhow::Result<Sent> {
+    if let Some(spoil) = args.spoil {
+        check(args.provider, spoil)?;
+    }
+    let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    let client = client.build().context("no HTTP client")?;
+    let delivery = Box::pin(make(at, &args)).await?;
+    let mut answers = Vec::new();
+    for nth in 0..=usize::from(args.duplicate) {
+        let expected = expected(&args, nth);
+        answers.push(deliver(&client, &delivery, expected).await?);
+    }
+    Ok(Sent { provider: args.provider.as_str(), event: delivery.event, answers })
+}
+
+/// Whether this provider's deliveries can be spoiled like that.
+fn check(provider: Provider, spoil: Spoil) -> anyhow::Result<()> {
+    let only = match spoil {
+        Spoil::Signature | Spoil::Timestamp | Spoil::Body | Spoil::Unsigned => Some(Provider::Fynapse),
+        Spoil::Token | Spoil::Type => Some(Provider::Rightfoot),
+        Spoil::Json | Spoil::Fields | Spoil::Id => None,
+    };
+    match only {
+        Some(only) if only != provider => {
+            bail!("--spoil: only a delivery of {} can be spoiled so", only.as_str())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What should come back to the nth delivery.
+fn expected(args: &Send, nth: usize) -> Vec<Reply> {
+    let outcomes = match args.spoil {
+        None if nth > 0 => vec![Outcome::Duplicate],
+        // Whoever chooses id or body may have sent it before.
+        None if args.id.is_some() || args.body.is_some() => vec![Outcome::Recorded, Outcome::Duplicate],
+        None => vec![Outcome::Recorded],
+        Some(Spoil::Signature | Spoil::Body | Spoil::Token) => vec![Outcome::Refused(Refusal::Mismatch)],
+        Some(Spoil::Unsigned) => vec![Outcome::Refused(Refusal::Malformed)],
+        Some(Spoil::Timestamp) => vec![Outcome::Stale],
+        Some(Spoil::Json) => vec![Outcome::Unreadable(Unreadable::NotJson)],
+        Some(Spoil::Fields) => {
+            let missing = match args.provider {
+                Provider::Rightfoot => vec!["event_uuid", "batch_id"],
+                Provider::Fynapse => vec!["event_id"],
+            };
+            vec![Outcome::Unreadable(Unreadable::MissingFields(missing))]
+        }
+        Some(Spoil::Type) => vec![Outcome::Quarantined(Reason::UnknownType)],
+        Some(Spoil::Id) => vec![Outcome::Quarantined(Reason::UnusableId)],
+    };
+    outcomes.iter().map(|outcome| reply(args.provider, outcome)).collect()
+}
+
+async fn make(at: &Place, args: &Send) -> anyhow::Result<Delivery> {
+    let (body, event) = body(args, at.now())?;
+    match args.provider {
+        Provider::Fynapse => {
+            let secret = at.fynapse_secret()?;
+            let stacks = at.parameter("FynapseKeyCodec").and_then(|codec| codec.parse().ok());
+            let keys = keys(at, &secret, args.key_codec.or(stacks).unwrap_or(KeyCodec::Utf8)).await?;
+            let url = match &args.url {
+                Some(url) => url.clone(),
+                None => format!("{}/webhooks/fynapse", base(at)?),
+            };
+            Ok(signed(url, body, event, &keys, args.spoil, at.now().secs()))
+        }
+        Provider::Rightfoot => {
+            let url = match &args.url {
+                Some(url) => url.clone(),
+                None => format!("{}{}", base(at)?, path(at, &args.subject).await?),
+            };
+            let url = if args.spoil == Some(Spoil::Token) { with_another_token(&url) } else { url };
+            Ok(Delivery { url, headers: Vec::new(), body, event })
+        }
+    }
+}
+
+fn base(at: &Place) -> anyhow::Result<String> {
+    at.base_url().context(
+        "send it where? name the whole URL with --url, or where the routes answer with --base-url or --stack",
+    )
+}
+
+/// The same URL with another last character but one: of the right form, and made by nobody's key.
+fn with_another_token(url: &str) -> String {
+    let mut characters: Vec<_> = url.chars().collect();
+    let second_last = characters.len().saturating_sub(2);
+    if let Some(character) = characters.get_mut(second_last) {
+        *character = if *character == 'A' { 'B' } else { 'A' };
+    }
+    characters.into_iter().collect()
+}
+
+fn signed(
+    url: String,
+    mut body: Vec<u8>,
+    event: Option<String>,
+    keys: &Keys,
+    spoil: Option<Spoil>,
+    now: UnixSecs,
+) -> Delivery {
+    let stamped_at =
+        if spoil == Some(Spoil::Timestamp) { UnixSecs(now.0.saturating_sub(STALE_SECS)) } else { now };
+    let nobodys = Keys::parse(&Uuid::new_v4().to_string(), KeyCodec::Utf8).unwrap_or_default();
+    let keys = if spoil == Some(Spoil::Signature) { &nobodys } else { keys };
+    let signature = signature::sign(stamped_at, &body, keys);
+    if spoil == Some(Spoil::Body) {
+        body.push(b' ');
+    }
+    let mut headers = vec![("idempotency-key", Uuid::new_v4().to_string())];
+    headers.extend((spoil != Some(Spoil::Unsigned)).then_some((signature::HEADER, signature)));
+    Delivery { url, headers, body, event }
+}
+
+/// The body, and the id of the event that it is to become.
+fn body(args: &Send, now: UnixMillis) -> anyhow::Result<(Vec<u8>, Option<String>)> {
+    if let Some(file) = &args.body {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        return Ok((bytes, None));
+    }
+    let fresh = || Uuid::new_v4().to_string();
+    let id = match args.spoil {
+        Some(Spoil::Id) => "x".repeat(inbox_core::limits::ID_MAX_BYTES + 1),
+        _ => args.id.clone().unwrap_or_else(fresh),
+    };
+    let mut fields = match args.provider {
+        Provider::Fynapse => serde_json::json!({
+            "event_id": id, "event_type": "balance.extracted", "metadata": {"sent_by": "inboxctl"},
+            "event_timestamp": now.rfc3339(), "data": {},
+        }),
+        Provider::Rightfoot if args.alert => serde_json::json!({
+            "event_uuid": fresh(), "type": "BALANCE_THRESHOLD_ALERT", "batch_id": id, "alerts": [],
+        }),
+        Provider::Rightfoot => {
+            serde_json::json!({"event_uuid": fresh(), "type": "BALANCE_BATCH_COMPLETED", "batch_id": id})
+        }
+    };
+    let uuid = fields.get("event_uuid").and_then(|uuid| uuid.as_str()).unwrap_or_default().to_owned();
+    if let Some(fields) = fields.as_object_mut() {
+        match args.spoil {
+            Some(Spoil::Fields) => {
+                fields.retain(|name, _| !["event_id", "event_uuid", "batch_id"].contains(&name.as_str()));
+            }
+            Some(Spoil::Type) => drop(fields.insert("type".to_owned(), "NOBODY_KNOWS".into())),
+            _ => {}
+        }
+    }
+    let json = fields.to_string();
+    let text = if args.spoil == Some(Spoil::Json) { json.trim_end_matches('}').to_owned() } else { json };
+    let key = args.spoil.is_none().then(|| key_of(args, &id, &uuid)).flatten();
+    Ok((text.into_bytes(), key))
+}
+
+fn key_of(args: &Send, id: &str, uuid: &str) -> Option<String> {
+    use inbox_core::event::{EventKey, Id};
+    let id = Id::new(id)?;
+    let key = match args.provider {
+        Provider::Fynapse => EventKey::Fynapse { event_id: id },
+        Provider::Rightfoot if args.alert => EventKey::alert(id, Id::new(uuid)?)?,
+        Provider::Rightfoot => EventKey::RightfootCompletion { batch_id: id },
+    };
+    Some(key.event_id())
+}
+
+async fn deliver(
+    client: &reqwest::Client,
+    delivery: &Delivery,
+    expected: Vec<Reply>,
+) -> anyhow::Result<Answer> {
+    let started = std::time::Instant::now();
+    let mut request = client.post(&delivery.url).header("content-type", "application/json");
+    for (name, value) in &delivery.headers {
+        request = request.header(*name, value);
+    }
+    // Without the URL: it may be a credential.
+    let answer = request.body(delivery.body.clone()).send().await.map_err(reqwest::Error::without_url);
+    let answer = answer.context("no answer")?;
+    let status = answer.status().as_u16();
+    let body = answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")?;
+    let is_expected = expected.iter().any(|reply| reply.status == status && reply.body == body);
+    let expected = expected.into_iter().map(|Reply { status, body }| Expected { status, body }).collect();
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Answer { status, body, took_ms, expected, is_expected })
+}
+
+impl Found for Sent {
+    fn text(&self, _: UnixMillis) -> String {
+        let mut text = facts([("event", self.event.clone())]);
+        for answer in &self.answers {
+            let verdict = if answer.is_expected {
+                "as it should be".to_owned()
+            } else {
+                let one = |it: &Expected| format!("{} {}", it.status, it.body);
+                let all: Vec<_> = answer.expected.iter().map(one).collect();
+                format!("NOT as it should be: {}", all.join(", or "))
+            };
+            let heard = crate::view::line(&answer.body);
+            text += &format!("{} {heard} in {} ms: {verdict}\n", answer.status, answer.took_ms);
+        }
+        text
+    }
+
+    fn is_fine(&self) -> bool {
+        self.answers.iter().all(|answer| answer.is_expected)
+    }
+}

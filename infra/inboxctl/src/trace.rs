@@ -1,0 +1,201 @@
+//! `trace`: the whole story of one thing.
+
+use anyhow::bail;
+use inbox_aws::inbox::{EffectTold, EventTold, StoryTold};
+use inbox_core::event::{EventKey, Id, batch_pk};
+use inbox_core::inbox::{schedule_pk, submission_pk};
+use inbox_core::quarantine::kept_id_of;
+use inbox_core::requests::submission::Kind;
+use inbox_core::state::State;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::batches::Batch;
+use crate::cli::Trace as Args;
+use crate::events::Shown;
+use crate::place::Place;
+use crate::trouble::About;
+use crate::view::{At, Found, at as at_time, story};
+
+/// What is known under one id.
+#[derive(Serialize)]
+pub(crate) struct Traced {
+    stories: Vec<Story>,
+}
+
+/// The story of one batch, event, schedule or submission.
+#[derive(Serialize)]
+pub(crate) struct Story {
+    pub(crate) about: String,
+    pub(crate) submission: Option<Submission>,
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) effects: Vec<Effect>,
+    /// Items under its key that cannot be read.
+    pub(crate) unreadable: usize,
+}
+
+/// An event, and where it stands in words.
+#[derive(Serialize)]
+pub(crate) struct Event {
+    #[serde(flatten)]
+    pub(crate) shown: Shown,
+    pub(crate) stands: String,
+}
+
+/// An alert that was published, or is about to be.
+#[derive(Serialize)]
+pub(crate) struct Effect {
+    pub(crate) authorizer: String,
+    pub(crate) event: Option<String>,
+    pub(crate) published_at: Option<At>,
+    pub(crate) replay: u64,
+}
+
+/// A schedule that is watched.
+#[derive(Serialize)]
+pub(crate) struct Schedule {
+    pub(crate) schedule_id: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) probes: Vec<String>,
+    pub(crate) since: Option<At>,
+    pub(crate) last_run_seen: Option<At>,
+    pub(crate) expires_at: Option<At>,
+    pub(crate) polls: u64,
+    pub(crate) due_at: Option<At>,
+    pub(crate) settled_at: Option<At>,
+}
+
+/// A submission.
+#[derive(Serialize)]
+pub(crate) struct Submission {
+    pub(crate) submission_id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) written_at: At,
+    pub(crate) attempts: u64,
+    pub(crate) due_at: Option<At>,
+    pub(crate) concluded_at: Option<At>,
+    pub(crate) refused_at: Option<At>,
+    pub(crate) given_up_at: Option<At>,
+    pub(crate) made: Option<String>,
+}
+
+pub(crate) async fn trace(at: &Place, args: Args) -> anyhow::Result<Traced> {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    if let Some(key) = EventKey::from_event_id(&args.id) {
+        let story = inbox.story(&key.pk()).await.about(&table)?;
+        let story = of_event(Story::of(args.id.clone(), story, at.now()), &args.id);
+        if story.events.is_empty() {
+            bail!("{} is not recorded in {table}, or its record has expired", args.id);
+        }
+        return Ok(Traced { stories: vec![story] });
+    }
+    let Some(id) = Id::new(args.id.clone()) else { bail!("an id has 1 to 512 bytes") };
+    let places = [
+        ("batch", batch_pk(&id)),
+        ("event", EventKey::Fynapse { event_id: id.clone() }.pk()),
+        ("schedule", schedule_pk(&id)),
+        ("submission", submission_pk(id.as_str())),
+    ];
+    let mut stories = Vec::new();
+    for (kind, pk) in places {
+        let story = inbox.story(&pk).await.about(&table)?;
+        if !story.is_empty() {
+            stories.push(Story::of(format!("{kind} {}", args.id), story, at.now()));
+        }
+    }
+    if stories.is_empty() {
+        bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
+    }
+    Ok(Traced { stories })
+}
+
+/// Of a batch's story, what concerns one event of it.
+fn of_event(mut story: Story, event_id: &str) -> Story {
+    story.events.retain(|event| event.shown.id() == event_id);
+    story.effects.retain(|effect| effect.event.as_deref() == Some(event_id));
+    story
+}
+
+impl Story {
+    fn of(about: String, told: StoryTold, now: UnixMillis) -> Self {
+        Self {
+            about,
+            submission: told.submission.map(|it| Submission {
+                submission_id: it.submission_id,
+                kind: match it.kind {
+                    Kind::Batch => "batch",
+                    Kind::Schedule => "schedule",
+                },
+                written_at: At(it.written_at),
+                attempts: it.attempts,
+                due_at: at_time(it.due_at),
+                concluded_at: at_time(it.done_at),
+                refused_at: at_time(it.refused_at),
+                given_up_at: at_time(it.given_up_at),
+                made: it.made,
+            }),
+            schedule: told.schedule.map(|it| Schedule {
+                schedule_id: it.schedule_id,
+                subject: it.subject,
+                probes: it.probes,
+                since: at_time(it.since),
+                last_run_seen: at_time(it.last_run_seen),
+                expires_at: at_time(it.expires_at),
+                polls: it.polls,
+                due_at: at_time(it.due_at),
+                settled_at: at_time(it.done_at),
+            }),
+            batch: told.batch.as_ref().map(Batch::from),
+            events: told.events.iter().map(|event| Event::of(event, now)).collect(),
+            effects: told.effects.iter().map(Effect::from).collect(),
+            unreadable: told.unreadable,
+        }
+    }
+}
+
+impl Event {
+    fn of(event: &EventTold, now: UnixMillis) -> Self {
+        Self { shown: Shown::of(event, now), stands: stands(event, now) }
+    }
+}
+
+impl From<&EffectTold> for Effect {
+    fn from(it: &EffectTold) -> Self {
+        Self {
+            authorizer: it.authorizer.clone(),
+            event: it.event_id.clone(),
+            published_at: at_time(it.published_at),
+            replay: it.replay,
+        }
+    }
+}
+
+/// Where an event stands, and who has the next step.
+fn stands(event: &EventTold, now: UnixMillis) -> String {
+    let told = |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| At(at).told(now));
+    let facts = &event.facts;
+    match facts.state(now) {
+        State::Recorded => {
+            format!("recorded, and not known to be on the queue: the relay's, due {}", told(facts.due_at))
+        }
+        State::Sent => format!("on the queue, sent {}: waits for the worker", told(facts.sent_at)),
+        State::Claimed => format!("a worker is at it; its claim ends {}", told(facts.claim_until)),
+        State::Waiting => {
+            format!("put back by the worker, {} times so far: due again {}", facts.works, told(facts.due_at))
+        }
+        State::Done => format!("done {}", told(facts.done_at)),
+        State::Quarantined => {
+            let item = kept_id_of(&event.key, &event.payload_hash);
+            let item = item.map(|item| item.to_string()).unwrap_or_default();
+            format!("given up {}: see `quarantine show {item}`", told(facts.quarantined_at))
+        }
+    }
+}
+
+impl Found for Traced {
+    fn text(&self, now: UnixMillis) -> String {
+        self.stories.iter().map(|it| story(it, now)).collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,94 @@
+//! Errors that say what was missing: which permission, or which parameter.
+
+use inbox_aws::{Cause, Fault};
+
+use crate::place::Thing;
+
+/// What an AWS call was about.
+pub(crate) trait About<T> {
+    /// Names the thing, and what to do about the failure.
+    fn about(self, thing: &Thing) -> anyhow::Result<T>;
+}
+
+impl<T> About<T> for Result<T, Fault> {
+    fn about(self, thing: &Thing) -> anyhow::Result<T> {
+        self.map_err(|fault| anyhow::anyhow!("{}", explain(&fault, thing)))
+    }
+}
+
+/// A failed call, in words that lead on.
+pub(crate) fn explain(fault: &Fault, thing: &Thing) -> String {
+    let Fault { action, cause } = fault;
+    let advice = advice(fault, thing);
+    format!("{action} on {thing}: {cause}{}{advice}", if advice.is_empty() { "" } else { " — " })
+}
+
+fn advice(fault: &Fault, thing: &Thing) -> String {
+    match &fault.cause {
+        Cause::Service(code) => match kind(code) {
+            Kind::Denied => format!("your role needs {}", fault.action),
+            Kind::Missing => {
+                format!("it is not there: is it the right account and region? {} names another", thing.flag)
+            }
+            Kind::Credentials => "your AWS credentials are not accepted, or have expired".to_owned(),
+            Kind::Rate => "too many calls at once: try again".to_owned(),
+            Kind::Other => String::new(),
+        },
+        Cause::Connection => "is AWS_ENDPOINT_URL or the region right?".to_owned(),
+        Cause::Timeout => "try again".to_owned(),
+        Cause::Request => format!("is the name right? {} names another", thing.flag),
+        Cause::Item => "what stands there is not of the form that this version writes".to_owned(),
+        Cause::Answer => String::new(),
+    }
+}
+
+enum Kind {
+    Denied,
+    Missing,
+    Credentials,
+    Rate,
+    Other,
+}
+
+fn kind(code: &str) -> Kind {
+    let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
+    if has(&["AccessDenied", "NotAuthorized", "AuthorizationError", "UnauthorizedOperation"]) {
+        Kind::Denied
+    } else if has(&["ResourceNotFound", "NonExistentQueue", "QueueDoesNotExist", "ValidationError"]) {
+        Kind::Missing
+    } else if has(&[
+        "ExpiredToken",
+        "UnrecognizedClient",
+        "InvalidClientTokenId",
+        "InvalidSignature",
+        "SignatureDoesNotMatch",
+    ]) {
+        Kind::Credentials
+    } else if has(&["Throttl", "ProvisionedThroughput", "TooManyRequests", "RequestLimit"]) {
+        Kind::Rate
+    } else {
+        Kind::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_missing_permission_or_parameter() {
+        let table = Thing::new("table", "inbox", "--table");
+        let said = |cause| explain(&Fault { action: "dynamodb:Query", cause }, &table);
+        let service = |code: &str| said(Cause::Service(code.to_owned()));
+        assert_eq!(
+            service("AccessDeniedException"),
+            "dynamodb:Query on table inbox: AccessDeniedException — your role needs dynamodb:Query"
+        );
+        assert_eq!(
+            service("ResourceNotFoundException"),
+            "dynamodb:Query on table inbox: ResourceNotFoundException — it is not there: is it the right account and region? --table names another"
+        );
+        assert_eq!(service("InternalServerError"), "dynamodb:Query on table inbox: InternalServerError");
+        assert!(said(Cause::Connection).ends_with("is AWS_ENDPOINT_URL or the region right?"));
+    }
+}

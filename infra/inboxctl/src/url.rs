@@ -1,0 +1,50 @@
+//! `url mint`.
+
+use anyhow::Context;
+use inbox_aws::secrets;
+use inbox_core::delivery::Subject;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::time::UnixMillis;
+use inbox_core::url_token;
+use serde::Serialize;
+
+use crate::cli::Mint;
+use crate::place::{Place, Thing};
+use crate::trouble::About;
+use crate::view::Found;
+
+/// A minted URL: a credential.
+#[derive(Serialize)]
+pub(crate) struct Minted {
+    subject: String,
+    path: String,
+    /// `None` if it is not known where the webhook routes answer.
+    webhook_url: Option<String>,
+}
+
+pub(crate) async fn mint(at: &Place, args: Mint) -> anyhow::Result<Minted> {
+    let path = path(at, &args.subject).await?;
+    let webhook_url = at.base_url().map(|base| format!("{base}{path}"));
+    Ok(Minted { subject: args.subject.to_string(), path, webhook_url })
+}
+
+/// The path of the URL for a subject.
+pub(crate) async fn path(at: &Place, subject: &Subject) -> anyhow::Result<String> {
+    let secret = at.rightfoot_url_key()?;
+    let keys = keys(at, &secret, KeyCodec::Utf8).await?;
+    let token = url_token::mint(subject, &keys).with_context(|| format!("{secret} holds no key"))?;
+    Ok(format!("/webhooks/rightfoot/{token}"))
+}
+
+/// The keys that a secret holds.
+pub(crate) async fn keys(at: &Place, secret: &Thing, codec: KeyCodec) -> anyhow::Result<Keys> {
+    let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
+    let value = secrets::fetch(&client, &secret.name).await.about(secret)?;
+    Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))
+}
+
+impl Found for Minted {
+    fn text(&self, _: UnixMillis) -> String {
+        self.webhook_url.clone().unwrap_or_else(|| self.path.clone())
+    }
+}

@@ -1,0 +1,101 @@
+//! A story in the order in which it happened.
+
+use inbox_core::time::UnixMillis;
+
+use super::{At, table};
+use crate::trace::{Event, Schedule, Story, Submission};
+
+/// What happened, when, and where it stands.
+pub(crate) fn story(story: &Story, now: UnixMillis) -> String {
+    let mut lines = Vec::new();
+    if let Some(submission) = &story.submission {
+        lines.extend(of_submission(submission));
+    }
+    if let Some(schedule) = &story.schedule {
+        lines.extend(of_schedule(schedule));
+    }
+    if let Some(batch) = &story.batch {
+        let what = format!("batch is watched: {} authorizers", batch.expected);
+        lines.extend(batch.tracked_at.map(|at| (at, what)));
+        lines.extend(batch.settled_at.map(|at| (at, "batch is settled".to_owned())));
+        lines.extend(batch.overdue_at.map(|at| (at, "batch is overdue".to_owned())));
+    }
+    lines.extend(story.events.iter().flat_map(of_event));
+    for effect in &story.effects {
+        let replay = if effect.replay > 0 { format!(", replay {}", effect.replay) } else { String::new() };
+        let what = format!("alert of {} is on the bus{replay}", effect.authorizer);
+        lines.extend(effect.published_at.map(|at| (at, what)));
+    }
+    lines.sort_by_key(|line| line.0);
+    let rows = lines.into_iter().map(|(at, what)| [at.0.rfc3339(), format!("({})", at.age(now)), what]);
+    let mut text = format!(
+        "{}\n\n{}",
+        story.about,
+        table(["WHEN", "", "WHAT"], rows.collect(), "nothing has happened yet")
+    );
+    text += "\nWhere it stands:\n";
+    text.extend(stands(story, now).into_iter().map(|line| format!("  {line}\n")));
+    text
+}
+
+fn of_submission(it: &Submission) -> Vec<(At, String)> {
+    let made = it.made.clone().unwrap_or_default();
+    let mut lines = vec![(it.written_at, format!("submission of a {} is written", it.kind))];
+    lines.extend(it.concluded_at.map(|at| (at, format!("submission has made {} {made}", it.kind))));
+    lines.extend(it.refused_at.map(|at| (at, "Rightfoot refused the submission".to_owned())));
+    lines.extend(
+        it.given_up_at.map(|at| (at, "submission is given up: what became of it was never known".to_owned())),
+    );
+    lines
+}
+
+fn of_schedule(it: &Schedule) -> Vec<(At, String)> {
+    let mut lines = Vec::new();
+    lines.extend(it.since.map(|at| (at, format!("schedule is watched, by {}", it.probes.join(", ")))));
+    lines.extend(it.last_run_seen.map(|at| (at, "its last run that was seen".to_owned())));
+    lines.extend(it.settled_at.map(|at| (at, "schedule has ended".to_owned())));
+    lines
+}
+
+fn of_event(it: &Event) -> Vec<(At, String)> {
+    let event = &it.shown;
+    let first = match event.origin() {
+        "replay" => "is received, and kept in quarantine".to_owned(),
+        origin => format!("is received and recorded, by {origin}"),
+    };
+    let mut lines = vec![(event.received_at(), format!("{} {first}", event.id()))];
+    lines.extend(event.steps().into_iter().map(|(at, what)| (at, format!("{} {what}", event.id()))));
+    lines
+}
+
+fn stands(story: &Story, now: UnixMillis) -> Vec<String> {
+    let mut lines: Vec<_> =
+        story.events.iter().map(|it| format!("{}: {}", it.shown.id(), it.stands)).collect();
+    lines
+        .extend(story.batch.as_ref().map(|batch| format!("batch {}: {}", batch.batch_id, batch.stands(now))));
+    lines.extend(story.schedule.as_ref().map(|it| {
+        let next = it.due_at.map_or_else(
+            || "not asked for any more".to_owned(),
+            |at| format!("asked for next {}", at.told(now)),
+        );
+        format!("schedule {}: {next}", it.schedule_id)
+    }));
+    lines.extend(story.submission.as_ref().map(|it| {
+        let open =
+            it.due_at.map(|at| format!("its outcome is unknown; alarms from {} on: repeat it", at.told(now)));
+        format!(
+            "submission {}: {}",
+            it.submission_id,
+            open.unwrap_or_else(|| "nothing more is to be done with it".to_owned())
+        )
+    }));
+    let claimed = story.effects.iter().filter(|effect| effect.published_at.is_none());
+    lines.extend(claimed.map(|effect| format!("alert of {}: claimed, not published", effect.authorizer)));
+    if story.unreadable > 0 {
+        lines.push(format!("{} items cannot be read by this version", story.unreadable));
+    }
+    if story.events.is_empty() && story.batch.is_some() {
+        lines.push("no event of it is recorded yet".to_owned());
+    }
+    lines
+}

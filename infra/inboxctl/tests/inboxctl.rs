@@ -1,0 +1,173 @@
+//! `inboxctl`, as a process, against the local system: what it prints, what it does, and how it ends.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own code")]
+
+#[path = "inboxctl/doctor.rs"]
+mod doctor;
+#[path = "inboxctl/events.rs"]
+mod events;
+#[path = "inboxctl/mending.rs"]
+mod mending;
+#[path = "inboxctl/refusals.rs"]
+mod refusals;
+#[path = "inboxctl/sending.rs"]
+mod sending;
+#[path = "inboxctl/tracing.rs"]
+mod tracing;
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use inbox_aws::clock::Clock;
+use inbox_core::time::UnixMillis;
+use local::lambda::aws_endpoint;
+use local::system::{self, DEAD};
+use tests::World;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+
+/// When the system's time begins: long before the tests run, so that its times are told apart from those of
+/// `inboxctl`, whose clock is the machine's.
+const START: i64 = 1_577_934_245_000;
+
+/// The local system with its AWS endpoint, and `inboxctl` beside it.
+struct Stand {
+    world: World,
+    aws_url: String,
+    http_url: String,
+    time: Arc<AtomicI64>,
+    serving: Vec<JoinHandle<()>>,
+}
+
+/// What a run of `inboxctl` came to.
+struct Ran {
+    command: String,
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Stand {
+    /// With the time in the test's hand.
+    async fn new() -> Self {
+        let time = Arc::new(AtomicI64::new(START));
+        let told = time.clone();
+        Self::at(time, Clock::new(move || UnixMillis(told.load(Ordering::SeqCst)))).await
+    }
+
+    /// At the time that it is.
+    async fn now() -> Self {
+        Self::at(Arc::default(), Clock::system()).await
+    }
+
+    async fn at(time: Arc<AtomicI64>, clock: Clock) -> Self {
+        let world = World::with(|options| options.clock = clock).await;
+        let (aws, http) = (listener().await, listener().await);
+        let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+        let (aws_url, http_url) = (url(&aws), url(&http));
+        let serving = vec![
+            system::serve(aws, aws_endpoint(&world.system, aws_url.clone())),
+            system::serve(http, world.system.routes()),
+        ];
+        Self { world, aws_url, http_url, time, serving }
+    }
+
+    fn pass(&self, span: Duration) {
+        self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Runs `inboxctl` with these words; one in quotes may hold blanks.
+    async fn run(&self, words: &str) -> Ran {
+        self.run_in(words, &[("AWS_ENDPOINT_URL", self.aws_url.as_str())]).await
+    }
+
+    async fn run_in(&self, words: &str, env: &[(&str, &str)]) -> Ran {
+        let arguments = split(words);
+        let command = Command::new(env!("CARGO_BIN_EXE_inboxctl"))
+            .args(&arguments)
+            .env_clear()
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(Duration::from_secs(60), command).await.unwrap().unwrap();
+        Ran {
+            command: words.to_owned(),
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Puts a message on the dead-letter queue, as SQS does.
+    async fn die(&self, body: &str) {
+        let url = self.world.system.queue_url(DEAD).await.unwrap();
+        let send = self.world.system.onlooker.sqs.send_message().queue_url(url).message_body(body);
+        send.send().await.unwrap();
+    }
+
+    /// The messages on a queue, by what they say of themselves; takes them off.
+    async fn queued(&self, queue: &str) -> Vec<String> {
+        local::onlooker::receive_all(&self.world.system, queue).await.unwrap()
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        for task in &self.serving {
+            task.abort();
+        }
+    }
+}
+
+impl Ran {
+    /// What it printed, for a snapshot.
+    fn told(&self) -> String {
+        let errors =
+            if self.stderr.is_empty() { String::new() } else { format!("[stderr]\n{}", self.stderr) };
+        format!("$ inboxctl {}\n{}{errors}[exit {}]", self.command, self.stdout, self.code)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.told()))
+    }
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+fn split(words: &str) -> Vec<String> {
+    let is_quoted = |n: usize| n % 2 == 1;
+    let parts = words.split('\'').enumerate();
+    parts
+        .flat_map(|(n, part)| match is_quoted(n) {
+            true => vec![part.to_owned()],
+            false => part.split_whitespace().map(str::to_owned).collect(),
+        })
+        .collect()
+}
+
+/// Compares what was told with the snapshot, less what differs from run to run.
+macro_rules! snapshot {
+    ($told:expr) => {{
+        let told = $told;
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_snapshot_path("snapshots");
+        // Times of `inboxctl` itself; the system's are of 2020.
+        settings.add_filter(r"20(2[1-9]|[3-9]\d)-\d\d-\d\dT[0-9:.]+Z", "[now]");
+        settings.add_filter(r"\((\d+ (s|min|h|days) ago|in \d+ (s|min|h|days))\)", "([age])");
+        settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
+        settings.add_filter(r"http://127\.0\.0\.1:\d+", "http://[local]");
+        settings.add_filter(r"in \d+ ms", "in [n] ms");
+        settings.add_filter(r#""took_ms": \d+"#, r#""took_ms": "[n]""#);
+        settings.bind(|| insta::assert_snapshot!(told));
+    }};
+}
+pub(crate) use snapshot;

@@ -1,0 +1,120 @@
+//! `doctor`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use local::wire::Fault;
+use tests::{completion, extract};
+
+use crate::{Stand, snapshot};
+
+/// The verdicts, by check.
+async fn verdicts(stand: &Stand) -> BTreeMap<String, String> {
+    let told = stand.run("--json doctor").await.json();
+    let checks = told["checks"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    checks.map(|it| (text(&it["check"]), text(&it["verdict"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_is_well_where_nothing_is_stuck_and_it_changes_nothing() {
+    let stand = Stand::now().await;
+    stand.world.fynapse(extract("e-1")).await;
+    let before = stand.world.items().await;
+    let told = stand.run("doctor").await;
+    assert_eq!(told.code, 0, "{}", told.told());
+    snapshot!(told.told());
+    assert_eq!(stand.world.items().await, before);
+    snapshot!(stand.run("doctor --no-worker").await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stuck_is_named_with_what_to_do() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.fynapse(extract("e-1")).await;
+    world.system.wire.heal();
+    let (body, signature) = (extract("e-2"), world.sign(extract("e-2")));
+    stand.pass(Duration::from_secs(301));
+    world.fynapse_with(&body, &signature, None).await;
+    stand.die("not ours").await;
+    let submission = [
+        ("pk", "rightfoot#submission#nightly"),
+        ("sk", "submitted"),
+        ("subject", "nightly"),
+        ("kind", "batch"),
+        ("due", "poll#00"),
+    ];
+    let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
+    let number = |value: i64| aws_sdk_dynamodb::types::AttributeValue::N(value.to_string());
+    let mut item: tests::Item = submission.map(|(name, value)| (name.to_owned(), text(value))).into();
+    item.insert("written_at".to_owned(), number(crate::START));
+    item.insert("due_at".to_owned(), number(crate::START + 900_000));
+    world.put(item).await;
+    let told = stand.run("doctor").await;
+    assert_eq!(told.code, 1);
+    snapshot!(told.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_the_queue_does_not_take_is_told_from_a_relay_that_does_not_run() {
+    let stand = Stand::now().await;
+    let world = &stand.world;
+    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world.fynapse(extract("e-1")).await;
+    assert_eq!(verdicts(&stand).await["relay"], "ok");
+    let mut record = world.record_of("fynapse/event/e-1").await;
+    let number = |value: i64| aws_sdk_dynamodb::types::AttributeValue::N(value.to_string());
+    record.insert("received_at".to_owned(), number(world.now().0 - 3_600_000));
+    record.insert("attempts".to_owned(), number(7));
+    record.insert("due_at".to_owned(), number(world.now().0 + 600_000));
+    world.put(record).await;
+    let told = stand.run("doctor").await;
+    let line = told
+        .stdout
+        .lines()
+        .skip_while(|line| !line.contains("relay "))
+        .take(2)
+        .collect::<Vec<_>>()
+        .join("\n");
+    snapshot!(line);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_set_up_as_the_promises_need_is_named() {
+    let stand = Stand::now().await;
+    let sqs = &stand.world.system.onlooker.sqs;
+    for (name, visibility, retention) in
+        [("hasty", "30", "1209600"), ("forgetful", "540", "345600"), ("endless", "540", "1209600")]
+    {
+        let create = sqs.create_queue().queue_name(name);
+        let create = create.attributes(QueueAttributeName::VisibilityTimeout, visibility);
+        create.attributes(QueueAttributeName::MessageRetentionPeriod, retention).send().await.unwrap();
+    }
+    let secrets = &stand.world.system.onlooker.secrets;
+    secrets.create_secret().name("empty").secret_string("").send().await.unwrap();
+    let line = async |words: &str, check: &str| {
+        let told = stand.run(&format!("{words} doctor")).await;
+        assert_eq!(told.code, 1, "{}", told.told());
+        let lines: Vec<_> = told.stdout.lines().collect();
+        let at = lines.iter().position(|line| line.contains(&format!("  {check}"))).unwrap();
+        let advice = lines[at + 1..].iter().take_while(|line| line.trim_start().starts_with('→'));
+        std::iter::once(&lines[at]).chain(advice).map(|line| line.trim()).collect::<Vec<_>>().join("\n")
+    };
+    let mut told = Vec::new();
+    for queue in ["hasty", "forgetful", "endless"] {
+        told.push(
+            line(&format!("--queue-url {}/123456789012/{queue}", stand.aws_url), "queue of events").await,
+        );
+    }
+    told.push(line("--table balances", "table of the inbox").await);
+    told.push(line("--table nowhere", "table of the inbox").await);
+    told.push(line("--bus nowhere", "event bus").await);
+    told.push(line("--dead-queue-url nowhere", "dead-letter queue").await);
+    told.push(line("--fynapse-secret empty", "secret of Fynapse").await);
+    told.push(line("--rightfoot-api-key nowhere", "key of Rightfoot's API").await);
+    snapshot!(told.join("\n"));
+}

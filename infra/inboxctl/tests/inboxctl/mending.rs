@@ -1,0 +1,113 @@
+//! `events replay`, `quarantine replay`, `dead list|redrive`: what changes something, asks first and leaves a trace.
+
+use local::system::{DEAD, QUEUE};
+use local::wire::Fault;
+use tests::{completion, extract, number};
+
+use crate::{Stand, snapshot};
+
+const WHO: &str = "--by ada --why 'fixed in 1.4'";
+const COMPLETED: &str = "rightfoot/batch/b-1/completed";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_a_done_event_is_replayed_by_name_and_for_a_reason() {
+    let stand = Stand::new().await;
+    stand.world.rightfoot(completion("b-1", "u-1")).await;
+    stand.world.fynapse(extract("e-1")).await;
+    stand.world.finish(COMPLETED).await;
+    snapshot!(stand.run(&format!("events replay {COMPLETED} {WHO}")).await.told());
+    assert_eq!(number(&stand.world.record_of(COMPLETED).await, "replay"), None, "there was nobody to ask");
+    let words = format!("events replay {COMPLETED} fynapse/event/e-1 fynapse/event/none {WHO} --yes");
+    snapshot!(stand.run(&words).await.told());
+    assert_eq!(number(&stand.world.record_of(COMPLETED).await, "replay"), Some(1));
+    snapshot!(stand.run(&format!("events show {COMPLETED}")).await.told());
+    stand.world.finish(COMPLETED).await;
+    let env = [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("INBOXCTL_BY", "bob")];
+    let again = stand.run_in(&format!("--json events replay {COMPLETED} --why drill --yes"), &env).await;
+    assert_eq!(
+        (again.code, again.json()["replays"][0]["told"].as_str()),
+        (0, Some("due: the relay sends it, as replay 2"))
+    );
+    snapshot!(stand.run(&format!("events replay {COMPLETED} --yes")).await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p7_after_a_fix_what_is_in_quarantine_gets_its_way() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    let unreadable = r#"{"type":"A_THIRD_TYPE"}"#;
+    world.rightfoot(unreadable).await;
+    let readable = world.misread(unreadable, &completion("b-1", "u-1")).await;
+    world.rightfoot(r#"{"type":"A_FOURTH_TYPE"}"#).await;
+    world.fynapse("{").await;
+    snapshot!(stand.run(&format!("quarantine replay --reason unknown_type {WHO}")).await.told());
+    snapshot!(stand.run(&format!("quarantine replay --reason unknown_type {WHO} --yes")).await.told());
+    assert_eq!(world.drain_ids().await, [COMPLETED]);
+    snapshot!(stand.run(&format!("quarantine show {readable}")).await.told());
+    snapshot!(stand.run(&format!("trace {COMPLETED}")).await.told());
+    let again = stand.run(&format!("--json quarantine replay {readable} {WHO} --yes")).await;
+    assert_eq!((again.code, again.json()["replays"][0]["outcome"].as_str()), (0, Some("was_closed")));
+    snapshot!(stand.run(&format!("quarantine replay --reason stale {WHO} --yes")).await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p7_a_replay_bounded_by_a_limit_says_that_there_is_more() {
+    let stand = Stand::new().await;
+    for n in 0..3 {
+        stand.world.fynapse(format!("{{{n}")).await;
+    }
+    let asked = stand.run(&format!("quarantine replay --reason unreadable --limit 2 {WHO}")).await;
+    assert!(asked.stderr.contains("(There are more for this reason: --limit 2.)"), "{}", asked.told());
+    let done =
+        stand.run(&format!("--json quarantine replay --reason unreadable --limit 2 {WHO} --yes")).await;
+    let outcomes: Vec<_> =
+        done.json()["replays"].as_array().unwrap().iter().map(|it| it["outcome"].clone()).collect();
+    assert_eq!((done.code, outcomes), (1, vec!["stays".into(), "stays".into()]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_messages_are_shown_and_moved_back_with_a_trace() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    let body = world.drain().await.remove(0).body;
+    snapshot!(stand.run("dead list").await.told());
+    stand.die(&body).await;
+    stand.die("not ours").await;
+    let listed = stand.run("--json dead list").await;
+    assert_eq!(listed.json()["messages"].as_array().unwrap().len(), 2);
+    assert_eq!(listed.json()["messages"][0]["event"], COMPLETED);
+    assert_eq!(listed.json()["messages"][0]["state"], "sent");
+    assert_eq!(
+        stand.run("--json dead list --limit 1").await.json()["is_cut_off"],
+        true,
+        "a look puts them back"
+    );
+    snapshot!(stand.run("dead redrive --dry-run").await.told());
+    snapshot!(stand.run(&format!("dead redrive {WHO}")).await.told());
+    assert!(stand.queued(QUEUE).await.is_empty());
+    snapshot!(stand.run(&format!("dead redrive {WHO} --yes")).await.told());
+    assert_eq!(stand.queued(QUEUE).await, [body, "not ours".to_owned()]);
+    assert!(stand.queued(DEAD).await.is_empty());
+    snapshot!(stand.run(&format!("trace {COMPLETED}")).await.told());
+    snapshot!(stand.run("dead redrive").await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_p7_an_event_that_sqs_refused_is_put_on_its_way_again() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::Refused));
+    world.rightfoot(completion("b-1", "u-1")).await;
+    for _ in 0..10 {
+        stand.pass(std::time::Duration::from_secs(901));
+        world.relay().await.unwrap().unwrap();
+    }
+    world.system.wire.heal();
+    snapshot!(stand.run(&format!("trace {COMPLETED}")).await.told());
+    snapshot!(stand.run(&format!("quarantine replay --reason queue_refused {WHO} --yes")).await.told());
+    // The system's clock is far behind the one of `inboxctl`.
+    stand.time.store(inbox_aws::clock::Clock::system().now().0 + 1_000, std::sync::atomic::Ordering::SeqCst);
+    world.relay().await.unwrap().unwrap();
+    assert_eq!(world.drain_ids().await, [COMPLETED]);
+}

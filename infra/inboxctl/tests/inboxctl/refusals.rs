@@ -1,0 +1,145 @@
+//! Errors: they name what is missing.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+
+use crate::{Stand, snapshot};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_names_the_missing_parameter() {
+    let stand = Stand::new().await;
+    let elsewhere = [("AWS_REGION", "eu-west-1")];
+    snapshot!(stand.run_in("due", &elsewhere).await.told());
+    snapshot!(stand.run_in("due", &[]).await.told());
+    snapshot!(stand.run("--table nowhere due").await.told());
+    snapshot!(stand.run("events show nonsense").await.told());
+    snapshot!(stand.run("quarantine list --reason boredom").await.told());
+    let nobody = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
+    snapshot!(stand.run_in("due", &nobody).await.told());
+    let no_credentials = [
+        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    let refused = stand.run_in("due", &no_credentials).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.starts_with("error: no AWS credentials: configure them as for the AWS CLI"),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// A stand-in for CloudFormation that knows one stack, with these outputs.
+async fn cloudformation(outputs: Vec<(&'static str, String)>) -> String {
+    let member = |(name, value): &(&str, String)| {
+        format!("<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>")
+    };
+    let outputs: String = outputs.iter().map(member).collect();
+    let answer = move |body: String| async move {
+        if !body.contains("StackName=ours") {
+            let error = "<Code>ValidationError</Code><Message>Stack with id theirs does not exist</Message>";
+            return (
+                StatusCode::BAD_REQUEST,
+                format!("<ErrorResponse><Error>{error}</Error></ErrorResponse>"),
+            );
+        }
+        let parameter = "<ParameterKey>RetentionDays</ParameterKey><ParameterValue>90</ParameterValue>";
+        let stack = format!(
+            "<StackName>ours</StackName><CreationTime>2026-01-02T03:04:05Z</CreationTime>\
+             <StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs>\
+             <Parameters><member>{parameter}</member></Parameters>"
+        );
+        let result = format!("<Stacks><member>{stack}</member></Stacks>");
+        let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
+        (StatusCode::OK, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
+    };
+    let listener = crate::listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    local::system::serve(listener, Router::new().route("/", post(answer)));
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stack_names_everything_by_its_outputs() {
+    let stand = Stand::now().await;
+    let queue = |name: &str| format!("{}/123456789012/{name}", stand.aws_url);
+    let without_worker = vec![
+        ("WebhookBaseUrl", stand.http_url.clone()),
+        ("InboxTableName", "inbox".to_owned()),
+        ("EventsQueueUrl", queue("events")),
+        ("DeadLetterQueueUrl", queue("events-dead")),
+        ("FynapseSigningSecretArn", "fynapse-signing".to_owned()),
+        ("RightfootUrlKeyArn", "rightfoot-url-key".to_owned()),
+    ];
+    let mut whole = without_worker.clone();
+    whole.extend([
+        ("RightfootApiKeyArn", "rightfoot-api-key".to_owned()),
+        ("BalancesTableName", "balances".to_owned()),
+        ("EventBusName", "balance-inbox".to_owned()),
+    ]);
+    let (whole, partial) = (cloudformation(whole).await, cloudformation(without_worker).await);
+    let run = async |cloudformation: &str, words: &str| {
+        let env = [
+            ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+            ("AWS_ENDPOINT_URL_CLOUDFORMATION", cloudformation),
+        ];
+        stand.run_in(words, &env).await
+    };
+    let doctor = run(&whole, "--stack ours doctor").await;
+    assert_eq!(doctor.code, 0, "{}", doctor.told());
+    assert_eq!(run(&whole, "--stack ours send rightfoot --duplicate").await.code, 0);
+    snapshot!(run(&partial, "--stack ours doctor").await.told());
+    snapshot!(run(&whole, "--stack theirs due").await.told());
+    let minted = run(&whole, "--stack ours url mint demo").await;
+    assert!(
+        minted.stdout.starts_with(&format!("{}/webhooks/rightfoot/demo.", stand.http_url)),
+        "{}",
+        minted.told()
+    );
+    assert_eq!(run(&whole, "--stack ours batches track b-9 --expected 1 --yes").await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn help_teaches() {
+    let stand = Stand::new().await;
+    snapshot!(stand.run("--help").await.told());
+    snapshot!(stand.run("quarantine replay --help").await.told());
+}
+
+/// P8: what people sent is printed only where `--reveal` asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
+    let stand = Stand::new().await;
+    let canary = "4111-canary";
+    stand.world.fynapse(tests::extract("e-1").replace("150.00", &format!("\"{canary}\""))).await;
+    let kept = format!("{{\"type\":\"A_THIRD_TYPE\",\"x\":\"{canary}\"}}");
+    stand.world.rightfoot(&kept).await;
+    stand.die(&stand.world.drain().await.remove(0).body).await;
+    let item = format!("rightfoot/{}", inbox_core::event::payload_hash(kept.as_bytes()));
+    for json in ["", "--json "] {
+        for words in [
+            "events list",
+            "events show fynapse/event/e-1",
+            "quarantine list",
+            &format!("quarantine show {item}"),
+            "trace fynapse/event/e-1",
+            "dead list",
+            "dead redrive --dry-run",
+            "due",
+            "doctor",
+            "events replay fynapse/event/e-1 --by a --why b --yes",
+            &format!("quarantine replay {item} --by a --why b --yes"),
+        ] {
+            let ran = stand.run(&format!("{json}{words}")).await;
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            for secret in
+                [canary, tests::FYNAPSE_SECRET, "local-rightfoot-url-key", "local-rightfoot-api-key"]
+            {
+                assert!(!all.contains(secret), "{words}: {all}");
+            }
+        }
+    }
+}

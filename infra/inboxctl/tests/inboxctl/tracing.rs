@@ -1,0 +1,75 @@
+//! `trace`.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tests::{Item, alert, completion};
+
+use crate::{START, Stand, snapshot};
+
+fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
+    let text =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned())));
+    let number =
+        numbers.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::N(value.to_string())));
+    text.chain(number).collect()
+}
+
+/// A run of a schedule: submitted, watched, completed, and of its two alerts one is published.
+async fn story() -> Stand {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    world
+        .put(item(
+            &[
+                ("pk", "rightfoot#submission#nightly"),
+                ("sk", "submitted"),
+                ("subject", "nightly"),
+                ("kind", "schedule"),
+                ("schedule_id", "s-1"),
+            ],
+            &[("written_at", START - 5_000), ("done_at", START - 3_000), ("attempts", 1)],
+        ))
+        .await;
+    let mut schedule = item(
+        &[("pk", "rightfoot#schedule#s-1"), ("sk", "tracked"), ("subject", "nightly"), ("due", "poll#00")],
+        &[("since", START - 5_000), ("last_run_seen", START), ("due_at", START + 86_400_000), ("polls", 0)],
+    );
+    schedule.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
+    world.put(schedule).await;
+    let batch =
+        [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("schedule_id", "s-1"), ("subject", "demo")];
+    let times =
+        [("tracked_at", START + 1_000), ("deadline_at", START + 86_400_000), ("done_at", START + 900_000)];
+    world.put(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
+    stand.pass(Duration::from_secs(10));
+    world.rightfoot(completion("b-1", "u-1")).await;
+    stand.pass(Duration::from_secs(20));
+    world.finish("rightfoot/batch/b-1/completed").await;
+    world.rightfoot(alert("b-1", "u-2")).await;
+    let effect = |authorizer: &'static str, numbers: &[(&str, i64)]| {
+        let sk = format!("effect#alert#{authorizer}");
+        let event = "rightfoot/batch/b-1/alert/u-2";
+        item(&[("pk", "rightfoot#batch#b-1"), ("sk", sk.as_str()), ("event_id", event)], numbers)
+    };
+    world.put(effect("user-1", &[("published_at", START + 31_000)])).await;
+    world.put(effect("user-2", &[("claim_until", START + 90_000)])).await;
+    stand
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batchs_story_is_told_in_the_order_in_which_it_happened() {
+    let stand = story().await;
+    snapshot!(stand.run("trace b-1").await.told());
+    snapshot!(stand.run("--json trace b-1").await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_a_schedule_and_a_submission_have_stories_of_their_own() {
+    let stand = story().await;
+    snapshot!(stand.run("trace rightfoot/batch/b-1/alert/u-2").await.told());
+    snapshot!(stand.run("trace s-1").await.told());
+    snapshot!(stand.run("trace nightly").await.told());
+    snapshot!(stand.run("trace nobody").await.told());
+    snapshot!(stand.run("trace fynapse/event/nobody").await.told());
+}

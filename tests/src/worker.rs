@@ -1,0 +1,120 @@
+//! What events bring about: balances in the table, and events on the bus.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use inbox_core::bus::detail::schemas;
+use inbox_core::event::EventKey;
+use jsonschema::Validator;
+use local::mapping::{Mapping, Worked};
+use local::onlooker;
+use local::system::{BALANCES, BUS_QUEUE};
+use local::wire::mortal;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::{Item, World, text};
+
+/// An event that a rule of the bus has matched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnBus {
+    /// Its `detail-type`.
+    pub detail_type: String,
+    /// Its detail.
+    pub detail: Value,
+    /// The same, as it was published.
+    pub json: String,
+}
+
+impl OnBus {
+    /// What it tells: two of the same id tell the same.
+    pub fn id(&self) -> &str {
+        self.detail["id"].as_str().unwrap()
+    }
+}
+
+static SCHEMAS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
+    schemas()
+        .into_iter()
+        .map(|(name, schema)| (name, jsonschema::validator_for(&schema.to_value()).unwrap()))
+        .collect()
+});
+
+impl World {
+    /// One invocation of the worker with what is on the queue, ten messages at most.
+    pub async fn work_once(&self) -> Worked {
+        let worker = &self.system.worker;
+        Mapping::new(&self.system).once(async |event| mortal(worker.handle(event)).await).await.unwrap()
+    }
+
+    /// The worker is invoked until nothing is on the queue that is not hidden.
+    pub async fn work(&self) -> Worked {
+        let mut all = Worked::default();
+        loop {
+            let worked = self.work_once().await;
+            if worked.received == 0 {
+                return all;
+            }
+            all.received += worked.received;
+            all.deleted += worked.deleted;
+            all.returned += worked.returned;
+        }
+    }
+
+    /// Puts an event on the queue once more, as a relay does whose mark was lost.
+    pub async fn send_again(&self, event_id: &str) {
+        self.send(message(event_id)).await;
+    }
+
+    /// Puts anything on the queue.
+    pub async fn send(&self, body: impl Into<String>) {
+        let sqs = &self.system.onlooker.sqs;
+        sqs.send_message().queue_url(&self.system.events_url).message_body(body).send().await.unwrap();
+    }
+
+    /// The record of an event.
+    pub async fn record(&self, event_id: &str) -> Item {
+        let key = EventKey::from_event_id(event_id).unwrap();
+        self.item(&key.pk(), &key.sk()).await.unwrap()
+    }
+
+    /// Takes all that the bus has told, in order of its ids. Each is what its schema says.
+    pub async fn on_bus(&self) -> Vec<OnBus> {
+        let bodies = onlooker::receive_all(&self.system, BUS_QUEUE).await.unwrap();
+        let mut told: Vec<_> = bodies.iter().map(|body| read(body)).collect();
+        told.sort_by(|one, other| (one.id(), &one.json).cmp(&(other.id(), &other.json)));
+        told
+    }
+
+    /// The ids of all that the bus has told, sorted; takes it.
+    pub async fn told(&self) -> Vec<String> {
+        self.on_bus().await.iter().map(|event| event.id().to_owned()).collect()
+    }
+
+    /// What stands in the table `balances`, by key.
+    pub async fn balances(&self) -> Vec<Item> {
+        let scan = self.system.onlooker.dynamodb.scan().table_name(BALANCES).consistent_read(true);
+        let mut items: Vec<Item> =
+            scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
+        items.sort_by_key(|item| (text(item, "pk").to_owned(), text(item, "sk").to_owned()));
+        items
+    }
+}
+
+/// A message about an event, as short as it can be.
+pub fn message(event_id: &str) -> String {
+    let provider = event_id.split('/').next().unwrap();
+    json!({"specversion": "1.0", "id": event_id, "source": format!("/{provider}/webhook")}).to_string()
+}
+
+fn read(body: &str) -> OnBus {
+    let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(body).unwrap();
+    let detail_type: String = serde_json::from_str(fields["detail-type"].get()).unwrap();
+    let json = fields["detail"].get().to_owned();
+    let detail: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(fields["source"].get(), r#""balance-inbox""#);
+    let errors: Vec<_> =
+        SCHEMAS[detail_type.as_str()].iter_errors(&detail).map(|it| it.to_string()).collect();
+    assert!(errors.is_empty(), "{detail_type}: {errors:?}");
+    OnBus { detail_type, detail, json }
+}

@@ -1,0 +1,159 @@
+//! Whoever knows a webhook's URL can write to it. What the API does not show never reaches the bus.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::rightfoot::{MINUTE, RightfootWorld, daily};
+use tests::{alerted, completion, number};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A world whose Rightfoot knows a complete batch that we did not submit, with these balances.
+pub(crate) async fn known(batch_id: &str, balances: &[(&str, &str)]) -> RightfootWorld {
+    let it = RightfootWorld::new().await;
+    it.rightfoot.know(batch_id, &pairs(balances));
+    it
+}
+
+pub(crate) fn pairs(balances: &[(&str, &str)]) -> Vec<(String, String)> {
+    balances.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned())).collect()
+}
+
+/// An alert of a batch that tells of these: authorizer, balance, threshold.
+pub(crate) fn alert_of(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str, &str)]) -> String {
+    let alerts = alerts.iter().map(|(authorizer, balance, threshold)| {
+        format!(
+            r#"{{"authorizer_unique_id":"{authorizer}","balance":{balance},"threshold_amount":{threshold}}}"#
+        )
+    });
+    let alerts = alerts.collect::<Vec<_>>().join(",");
+    format!(
+        r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","batch_id":"{batch_id}","alerts":[{alerts}]}}"#
+    )
+}
+
+/// Lets the worker look until nothing changes any more.
+async fn look_for_long(it: &RightfootWorld) {
+    for _ in 0..3 {
+        it.world.work().await;
+        it.world.pass(MINUTE * 16);
+        it.world.relay().await.unwrap().unwrap();
+    }
+    it.world.work().await;
+}
+
+async fn reasons(it: &RightfootWorld) -> Vec<String> {
+    it.world.quarantined().await.into_iter().map(|(reason, _)| reason).collect()
+}
+
+#[tokio::test]
+async fn p4_an_alert_about_nobody_in_the_batch_or_above_the_balance_never_reaches_the_bus() {
+    let it = known("b-1", &[("a", "150.00"), ("failed", "null")]).await;
+    for (event, alert) in [
+        ("u-1", ("stranger", "500.00", "100")),
+        ("u-2", ("a", "500.00", "400")),
+        ("u-3", ("failed", "500.00", "100")),
+        ("u-4", ("a", "500.00", "null")),
+    ] {
+        assert_eq!(it.world.rightfoot(alert_of("b-1", event, &[alert])).await.status, 200);
+    }
+    look_for_long(&it).await;
+    assert_eq!(it.world.told().await, [""; 0]);
+    assert_eq!(reasons(&it).await, ["unconfirmed"; 4]);
+    assert_eq!(it.world.due().await, []);
+}
+
+#[tokio::test]
+async fn p4_an_event_about_a_batch_that_is_not_there_ends_in_quarantine_at_the_deadline() {
+    let it = RightfootWorld::new().await;
+    it.world.rightfoot(completion("nowhere", "u-1")).await;
+    it.world.rightfoot(alert_of("nowhere", "u-2", &[("a", "500.00", "100")])).await;
+    for _ in 0..(24 * 4 + 2) {
+        it.world.work().await;
+        it.world.pass(MINUTE * 15);
+        it.world.relay().await.unwrap().unwrap();
+    }
+    it.world.work().await;
+    let mut kept = reasons(&it).await;
+    kept.sort();
+    assert_eq!(
+        (it.world.told().await, kept),
+        (vec![], vec!["incomplete".to_owned(), "unconfirmed".to_owned()])
+    );
+    assert_eq!(it.world.due().await, []);
+}
+
+#[tokio::test]
+async fn p4_a_url_that_was_minted_for_a_batch_brings_no_alerts() {
+    let it = RightfootWorld::new().await;
+    let submitted = it.submit("payroll", &["a"]).await;
+    let batch = submitted["batch_id"].as_str().unwrap();
+    it.pass(MINUTE * 6).await;
+    let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+    let forged = alert_of(batch, "u-1", &[("a", "500.00", "-99999")]);
+    assert_eq!(it.world.rightfoot_to(&token, forged).await.body, r#"{"status":"received"}"#);
+    look_for_long(&it).await;
+    assert_eq!(it.world.told().await, [format!("rightfoot/batch/{batch}/completed")]);
+    assert_eq!(reasons(&it).await, ["unconfirmed"]);
+}
+
+#[tokio::test]
+async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.balances =
+            [("a", "150.00"), ("b", "50")].map(|(of, is)| (of.to_owned(), is.to_owned())).into();
+        rightfoot.lose_webhooks = local::rightfoot::Lose::All;
+    })
+    .await;
+    it.ask(daily("watch", &["a", "b"])).await;
+    it.live(HOUR * 24 + MINUTE).await;
+    let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
+    let token = it.world.system.mint(&"watch".parse().unwrap()).unwrap();
+    // Below what was asked for, so that b would be alerted; above it, so that a would be taken for told.
+    let forged = alert_of(&run, "forged", &[("b", "50", "1"), ("a", "1", "100000")]);
+    it.world.rightfoot_to(&token, forged).await;
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        it.world.work().await;
+        it.live(MINUTE * 10).await;
+        told.extend(it.world.told().await);
+    }
+    told.sort();
+    assert_eq!(
+        told,
+        [format!("rightfoot/batch/{run}/completed"), format!("rightfoot/batch/{run}/threshold-met/a")]
+    );
+    assert_eq!(reasons(&it).await, ["unconfirmed"]);
+    assert!(number(&it.world.record(&alerted(&run, "forged")).await, "quarantined_at").is_some());
+}
+
+#[tokio::test]
+async fn p4_a_forged_completion_stores_what_the_api_shows_and_tells_nothing_before_it_is_so() {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.processing = MINUTE * 60).await;
+    let submitted = it.submit("payroll", &["a", "b"]).await;
+    let batch = submitted["batch_id"].as_str().unwrap();
+    let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+    it.world.rightfoot_to(&token, completion(batch, "forged")).await;
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [""; 0]);
+    let record = it.world.record(&format!("rightfoot/batch/{batch}/completed")).await;
+    assert!(record.contains_key("due") && number(&record, "works") == Some(1));
+    let mut told = Vec::new();
+    for _ in 0..9 {
+        it.pass(MINUTE * 10).await;
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+        told.extend(it.world.on_bus().await);
+    }
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        told[0].detail["by_status_code"]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(|it| it.as_u64())
+            .sum::<u64>(),
+        2
+    );
+    assert_eq!(told[0].detail["expected"], json!(2));
+}

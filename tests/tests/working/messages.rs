@@ -1,0 +1,120 @@
+//! Messages: each fails by itself, and the answer to a batch is what Lambda reads it for.
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use local::onlooker;
+use local::system::DEAD;
+use local::wire::Fault;
+use serde_json::json;
+use tests::worker::message;
+use tests::{World, extract, number};
+
+fn event_of(bodies: &[String]) -> SqsEvent {
+    let records = bodies.iter().enumerate().map(|(index, body)| {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(format!("m-{index}"));
+        message.body = Some(body.clone());
+        message
+    });
+    let mut event = SqsEvent::default();
+    event.records = records.collect();
+    event
+}
+
+/// As Lambda reads it: the order of failures says nothing.
+async fn answer(world: &World, bodies: &[String]) -> String {
+    let mut answer = world.system.worker.handle(event_of(bodies)).await;
+    answer.batch_item_failures.sort_by(|one, other| one.item_identifier.cmp(&other.item_identifier));
+    serde_json::to_string(&answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_with_what_failed_and_nothing_else() {
+    let world = World::new().await;
+    for event in ["e-1", "e-2", "e-3"] {
+        world.fynapse(extract(event)).await;
+    }
+    let done = message("fynapse/event/e-1");
+    insta::assert_snapshot!(answer(&world, std::slice::from_ref(&done)).await, @r#"{"batchItemFailures":[]}"#);
+    let bodies = [
+        done,
+        "not json".to_owned(),
+        message("fynapse/event/e-2"),
+        message("fynapse/event/e-2").replace("1.0", "2.0"),
+        message("somebody/else"),
+        message("fynapse/event/never-recorded"),
+        message("fynapse/event/e-3"),
+        String::new(),
+    ];
+    insta::assert_snapshot!(
+        answer(&world, &bodies).await,
+        @r#"{"batchItemFailures":[{"itemIdentifier":"m-1"},{"itemIdentifier":"m-3"},{"itemIdentifier":"m-4"},{"itemIdentifier":"m-5"},{"itemIdentifier":"m-7"}]}"#
+    );
+    assert_eq!(world.told().await, ["fynapse/event/e-1", "fynapse/event/e-2", "fynapse/event/e-3"]);
+    insta::assert_snapshot!(answer(&world, &[]).await, @r#"{"batchItemFailures":[]}"#);
+}
+
+#[tokio::test]
+async fn p10_copies_in_one_batch_have_one_effect_and_the_one_that_finds_it_claimed_comes_again() {
+    let world = World::new().await;
+    world.fynapse(extract("e-1")).await;
+    let twice = [message("fynapse/event/e-1"), message("fynapse/event/e-1")];
+    let answer = answer(&world, &twice).await;
+    let failures = answer.matches("itemIdentifier").count();
+    assert_eq!((world.told().await.len(), failures), (1, 1), "{answer}");
+}
+
+#[tokio::test]
+async fn without_the_table_every_message_comes_again() {
+    let world = World::new().await;
+    for event in ["e-1", "e-2"] {
+        world.fynapse(extract(event)).await;
+    }
+    world.system.wire.plan(|_| Some(Fault::AccessDenied));
+    let bodies = [message("fynapse/event/e-1"), message("fynapse/event/e-2")];
+    insta::assert_snapshot!(
+        answer(&world, &bodies).await,
+        @r#"{"batchItemFailures":[{"itemIdentifier":"m-0"},{"itemIdentifier":"m-1"}]}"#
+    );
+    world.system.wire.heal();
+    assert_eq!(answer(&world, &bodies).await, r#"{"batchItemFailures":[]}"#);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_nothing() {
+    let world = World::with(|options| options.visibility = Duration::ZERO).await;
+    world.send("not json").await;
+    world
+        .send(
+            json!({"specversion": "0.3", "id": "fynapse/event/e-1", "source": "/fynapse/webhook"})
+                .to_string(),
+        )
+        .await;
+    world.fynapse(extract("e-1")).await;
+    for _ in 0..8 {
+        world.work_once().await;
+    }
+    assert_eq!(world.told().await, ["fynapse/event/e-1"]);
+    let mut dead = onlooker::receive_all(&world.system, DEAD).await.unwrap();
+    dead.sort();
+    assert_eq!(
+        dead,
+        ["not json", r#"{"id":"fynapse/event/e-1","source":"/fynapse/webhook","specversion":"0.3"}"#]
+    );
+}
+
+#[tokio::test]
+async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
+    let world = World::new().await;
+    // The mark of the handler never comes; the worker is faster than the relay.
+    world.system.wire.plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.fynapse(extract("e-1")).await;
+    world.system.wire.heal();
+    world.work().await;
+    let record = world.record("fynapse/event/e-1").await;
+    assert!(number(&record, "done_at").is_some() && !record.contains_key("due"), "done is due no more");
+    world.pass(Duration::from_secs(31));
+    let run = world.relay().await.unwrap().unwrap();
+    assert_eq!((run["found"].as_u64(), world.told().await.len()), (Some(0), 1));
+}

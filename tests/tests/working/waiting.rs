@@ -1,0 +1,171 @@
+//! An effect that cannot happen yet: due again, later each time, and the message is acknowledged.
+
+use std::time::Duration;
+
+use local::rightfoot::{BeforeCompletion, Canned, Scripted};
+use local::wire::Fault;
+use tests::rightfoot::{MINUTE, RightfootWorld};
+use tests::{World, completed, completion, extract, number};
+
+use crate::forgeries::known;
+
+/// Seconds from now until an event is due again.
+async fn due_in(world: &World, event_id: &str) -> Option<i64> {
+    let record = world.record(event_id).await;
+    assert!(!record.contains_key("claim_by") && !record.contains_key("expires_at"));
+    number(&record, "due_at").filter(|_| record.contains_key("due")).map(|at| (at - world.now().0) / 1_000)
+}
+
+fn answering(answer: Canned) -> Scripted {
+    Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None }
+}
+
+#[tokio::test]
+async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_fault() {
+    for (answer, first) in [
+        (Canned::Status(401), 60),
+        (Canned::Status(403), 60),
+        (Canned::Status(404), 60),
+        (Canned::Status(429), 60),
+        (Canned::RetryAfter { status: 429, secs: 300 }, 300),
+        (Canned::RetryAfter { status: 429, secs: 5 }, 60),
+        (Canned::Status(500), 60),
+        (Canned::Garbage, 60),
+        (Canned::WrongShape, 60),
+        (Canned::CutShort, 60),
+    ] {
+        let it = RightfootWorld::new().await;
+        let submitted = it.submit("payroll", &["a"]).await;
+        let id = completed(submitted["batch_id"].as_str().unwrap());
+        it.pass(MINUTE * 6).await;
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(answer)]);
+        let worked = it.world.work().await;
+        assert_eq!((worked.deleted, worked.returned), (1, 0), "{answer:?}");
+        assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
+
+        // A second time it waits longer. Then Rightfoot answers.
+        it.world.pass(Duration::from_secs(301));
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+        assert_eq!(due_in(&it.world, &id).await, Some(first.max(120)), "{answer:?}");
+        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.world.pass(Duration::from_secs(301));
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+        assert_eq!(it.world.told().await, [id], "{answer:?}");
+        assert_eq!(it.world.due().await.len(), 1, "the batch itself, which the poller settles");
+    }
+}
+
+#[tokio::test]
+async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_deadline() {
+    let it = known("b-1", &[("a", "1")]).await;
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(401))]);
+    it.world.rightfoot(completion("b-1", "u-1")).await;
+    for _ in 0..(25 * 4) {
+        it.world.work().await;
+        it.world.pass(MINUTE * 15);
+        it.world.relay().await.unwrap().unwrap();
+    }
+    assert_eq!(it.world.quarantined().await, []);
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    for _ in 0..2 {
+        it.world.work().await;
+        it.world.pass(MINUTE * 15);
+        it.world.relay().await.unwrap().unwrap();
+    }
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [completed("b-1")], "late is complete, by two looks");
+}
+
+#[tokio::test]
+async fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_same() {
+    let it = known("b-1", &[("a", "1"), ("b", "null")]).await;
+    it.world.rightfoot(completion("b-1", "u-1")).await;
+    it.world.work().await;
+    assert_eq!(
+        (it.world.told().await, it.world.balances().await.len()),
+        (vec![], 2),
+        "stored, and not told yet"
+    );
+    it.rightfoot.correct("b-1", &crate::forgeries::pairs(&[("a", "1"), ("b", "2")]));
+    it.world.pass(Duration::from_secs(61));
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [""; 0], "it has changed");
+    it.world.pass(Duration::from_secs(121));
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    let told = it.world.on_bus().await;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].detail["found"].as_u64(), told[0].detail.get("expected")), (Some(2), None));
+    assert_eq!(it.world.balances().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_in_process_is_told_when_it_is_complete_whatever_is_answered_before() {
+    for before_completion in [
+        BeforeCompletion::FewerRows,
+        BeforeCompletion::EmptyList,
+        BeforeCompletion::Accepted202,
+        BeforeCompletion::NotFound404,
+        BeforeCompletion::TooEarly425,
+    ] {
+        let it = RightfootWorld::with(|rightfoot| {
+            rightfoot.before_completion = before_completion;
+            rightfoot.processing = MINUTE * 30;
+        })
+        .await;
+        let submitted = it.submit("payroll", &["a", "b", "c"]).await;
+        let batch = submitted["batch_id"].as_str().unwrap();
+        let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+        it.pass(MINUTE * 11).await;
+        it.world.rightfoot_to(&token, completion(batch, "too-early")).await;
+        for _ in 0..8 {
+            it.world.work().await;
+            assert!(it.rightfoot.batches()[0].ready_at <= it.world.now() || it.world.told().await.is_empty());
+            it.pass(MINUTE * 5).await;
+            it.world.relay().await.unwrap().unwrap();
+        }
+        it.world.work().await;
+        let stored = it.world.balances().await;
+        assert_eq!(stored.len(), 3, "{before_completion:?}");
+        assert!(number(&it.world.record(&completed(batch)).await, "done_at").is_some());
+    }
+}
+
+#[tokio::test]
+async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_letter() {
+    let world = World::new().await;
+    world.fynapse(extract("e-1")).await;
+    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
+    for works in 1..=20 {
+        let worked = world.work().await;
+        assert_eq!((worked.deleted, worked.returned), (1, 0));
+        assert_eq!(number(&world.record("fynapse/event/e-1").await, "works"), Some(works));
+        world.pass(MINUTE * 16);
+        world.relay().await.unwrap().unwrap();
+    }
+    world.system.wire.heal();
+    world.work().await;
+    assert_eq!(world.told().await, ["fynapse/event/e-1"]);
+}
+
+/// While an event waits for its provider, nothing is late: the relay's age counts from when it was wanted.
+#[tokio::test]
+async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() {
+    let it = known("b-1", &[("a", "1")]).await;
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(500))]);
+    it.world.rightfoot(completion("b-1", "u-1")).await;
+    for _ in 0..6 {
+        it.world.work().await;
+        it.world.pass(MINUTE * 14);
+        let run = it.world.relay().await.unwrap().unwrap();
+        assert!(run["oldest_due_age_secs"].as_u64().unwrap() < 14 * 60, "{run}");
+    }
+    let record = it.world.record(&completed("b-1")).await;
+    let age = Duration::from_millis(
+        u64::try_from(it.world.now().0 - number(&record, "received_at").unwrap()).unwrap(),
+    );
+    assert!(age > MINUTE * 60);
+}
