@@ -5,12 +5,17 @@ use std::io::Read;
 
 use anyhow::Context;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
 use flate2::read::DeflateDecoder;
 use inbox_core::event::EventKey;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 
 use crate::system::{System, TABLE};
+
+mod effects;
+
+pub use effects::{Announced, Stored, What, announced, stored};
 
 /// Messages in one answer of SQS.
 const RECEIVE_MAX: i32 = 10;
@@ -34,6 +39,12 @@ pub struct Record {
     pub due: bool,
     /// Whether it was marked as put on the queue.
     pub sent: bool,
+    /// Whether its effect has happened.
+    pub done: bool,
+    /// Whether it was given up.
+    pub quarantined: bool,
+    /// How often a worker has put it back.
+    pub works: usize,
     /// How it came to be recorded.
     pub origin: String,
     /// When it was received, or found.
@@ -49,6 +60,8 @@ pub struct Kept {
     pub reason: String,
     /// What was sent; `None` if it cannot be read back.
     pub payload: Option<Vec<u8>>,
+    /// The event that it is, if it had become one.
+    pub event_id: Option<String>,
 }
 
 /// A message, as a consumer of the queue reads it.
@@ -110,6 +123,20 @@ pub async fn is_watched(system: &System, batch_id: &str) -> anyhow::Result<bool>
     Ok(read.send().await.context("read what is watched")?.item.is_some())
 }
 
+/// How many messages are on a queue, hidden or not.
+pub async fn count_messages(system: &System, queue: &str) -> anyhow::Result<usize> {
+    let url = system.queue_url(queue).await.context("ask for the queue")?;
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let look = system.onlooker.sqs.get_queue_attributes().queue_url(url);
+    let counts = look.set_attribute_names(Some(names.to_vec())).send().await.context("count messages")?;
+    let counts = counts.attributes.unwrap_or_default();
+    let count = |name: &QueueAttributeName| counts.get(name).and_then(|count| count.parse::<usize>().ok());
+    names.iter().map(count).sum::<Option<usize>>().context("a queue without numbers")
+}
+
 /// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
 pub async fn receive_all(system: &System, queue: &str) -> anyhow::Result<Vec<String>> {
     let url = system.queue_url(queue).await.context("ask for the queue")?;
@@ -147,10 +174,14 @@ pub async fn read_message(system: &System, body: &str) -> anyhow::Result<Message
 }
 
 fn read_record(item: &Item) -> Record {
-    let received_at = item.get("received_at").and_then(|at| at.as_n().ok()?.parse().ok());
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok());
+    let received_at = number("received_at").and_then(|at| at.parse().ok());
     Record {
         due: item.contains_key("due"),
         sent: item.contains_key("sent_at"),
+        done: item.contains_key("done_at"),
+        quarantined: item.contains_key("quarantined_at"),
+        works: number("works").and_then(|works| works.parse().ok()).unwrap_or_default(),
         origin: text(item, "origin").unwrap_or_default().to_owned(),
         received_at: UnixMillis(received_at.unwrap_or_default()),
     }
@@ -163,7 +194,8 @@ fn read_kept(item: &Item, pieces: &BTreeMap<String, Vec<u8>>) -> Kept {
         None => in_parts(item, pieces),
     };
     let reason = text(item, "reason").unwrap_or_default().to_owned();
-    Kept { provider: provider.to_owned(), reason, payload }
+    let event_id = text(item, "event_id").map(str::to_owned);
+    Kept { provider: provider.to_owned(), reason, payload, event_id }
 }
 
 fn in_parts(item: &Item, pieces: &BTreeMap<String, Vec<u8>>) -> Option<Vec<u8>> {

@@ -15,7 +15,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use inbox_core::event::EventKey;
+use inbox_core::bus::threshold_met_id;
+use inbox_core::event::{EventKey, Id};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -39,7 +40,8 @@ pub struct Call {
     pub index: usize,
     /// The operation, for example `PutItem`.
     pub operation: String,
-    /// The events that it is about, by id: of a batch, several.
+    /// The events that it is about, by id: of a batch, several. One alert of an event has an id of its own, as it has on
+    /// the bus.
     pub events: Vec<String>,
 }
 
@@ -217,6 +219,12 @@ fn response(answer: MockResponse) -> Result<HttpResponse, ConnectorError> {
     Ok(response)
 }
 
+/// The alert that an item stands for.
+fn alert_of(pk: &str, sk: &str) -> Option<String> {
+    let (batch_id, authorizer) = (pk.strip_prefix("rightfoot#batch#")?, sk.strip_prefix("effect#alert#")?);
+    Some(threshold_met_id(&Id::new(batch_id)?, &Id::new(authorizer)?))
+}
+
 /// What a message, or the detail of an event on the bus, says of itself.
 #[derive(Deserialize)]
 struct Told {
@@ -229,7 +237,7 @@ fn events_of(body: &[u8]) -> Vec<String> {
     let Ok(request) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
     let key = |holder: &Value| {
         let (pk, sk) = (holder.pointer("/pk/S")?.as_str()?, holder.pointer("/sk/S")?.as_str()?);
-        EventKey::from_table_key(pk, sk).map(|key| key.event_id())
+        EventKey::from_table_key(pk, sk).map(|key| key.event_id()).or_else(|| alert_of(pk, sk))
     };
     let told = |holder: &Value, name: &str| serde_json::from_str::<Told>(holder.get(name)?.as_str()?).ok();
     let message = |holder: &Value| told(holder, "MessageBody")?.id;

@@ -102,8 +102,7 @@ pub fn batch_completed(
 
 /// A balance met its threshold. Its id is made of batch and authorizer alone: by whichever event it is told.
 pub fn threshold_met(cause: &Effect<'_>, batch: &Batch<'_>, met: &Met, confirmed: bool) -> Announcement {
-    let id =
-        format!("{}/threshold-met/{}", batch_path(batch.batch_id), encode_opaque(met.authorizer.as_str()));
+    let id = threshold_met_id(batch.batch_id, &met.authorizer);
     let event_id = cause.key.event_id();
     let detail = BalanceThresholdMet {
         id: &id,
@@ -118,6 +117,11 @@ pub fn threshold_met(cause: &Effect<'_>, batch: &Batch<'_>, met: &Met, confirmed
         confirmed,
     };
     Announcement::of(id.clone(), cause, &detail)
+}
+
+/// What is told by [`threshold_met`], whoever tells it.
+pub fn threshold_met_id(batch_id: &Id, authorizer: &Id) -> String {
+    format!("{}/threshold-met/{}", batch_path(batch_id), encode_opaque(authorizer.as_str()))
 }
 
 /// A Fynapse event. Its payload travels as it was received where EventBridge takes it, and by reference alone where

@@ -1,6 +1,6 @@
 //! What happens in the demo, act by act.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,6 +43,25 @@ const DYNAMODB_FAULTS: [Fault; 7] = [
     Fault::AccessDenied,
     Fault::ServerError,
 ];
+/// What befalls the bus while it is down.
+const BUS_FAULTS: [Fault; 7] = [
+    Fault::ServerError,
+    Fault::FirstEntryFailed,
+    Fault::TimeoutAfter,
+    Fault::Throttled,
+    Fault::MalformedAnswer,
+    Fault::ResetBefore,
+    Fault::AccessDenied,
+];
+/// What befalls the storing of balances while DynamoDB has too much to do.
+const WRITE_FAULTS: [Fault; 6] = [
+    Fault::FirstUnprocessed,
+    Fault::ServerError,
+    Fault::Unprocessed,
+    Fault::Throttled,
+    Fault::TimeoutAfter,
+    Fault::AccessDenied,
+];
 /// Where a function dies while it handles an event: the demo's heart is the first line.
 const DEATHS: [(&str, Fault); 4] = [
     ("PutItem", Fault::CrashAfter),
@@ -61,6 +80,20 @@ const BATCH_DEATHS: [(&str, Fault); 3] = [
 ];
 /// Where the poller dies: it has put a batch off and does not ask, or has settled it and does not know.
 const POLLER_DEATHS: [(&str, Fault); 1] = [("UpdateItem", Fault::CrashAfter)];
+
+/// Where a worker dies: it has claimed an event; has stored balances; is about to announce; has announced; and is about
+/// to mark what it has announced.
+const WORKER_DEATHS: [(&str, Fault); 5] = [
+    (CLAIM, Fault::CrashAfter),
+    ("BatchWriteItem", Fault::CrashAfter),
+    ("PutEvents", Fault::CrashBefore),
+    ("PutEvents", Fault::CrashAfter),
+    (MARK, Fault::CrashBefore),
+];
+/// An update of what the worker has not announced yet.
+const CLAIM: &str = "claim";
+/// An update of what it has announced.
+const MARK: &str = "mark";
 
 /// Plays everything.
 pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
@@ -107,8 +140,10 @@ async fn ordinary_days(stage: &mut Stage) {
     let parts = [stage.cast.again(), stage.cast.at_once()].concat();
     stage.play_to_the_end(parts).await;
 
-    stage.progress.now("forgeries, stale signatures, unknown types, broken JSON");
-    let parts = [stage.cast.forgeries(), stage.cast.unusable("ordinary")].concat();
+    stage
+        .progress
+        .now("forgeries, stale signatures, alerts made up under a valid URL, unknown types, broken JSON");
+    let parts = [stage.cast.forgeries(), stage.cast.made_up(), stage.cast.unusable("ordinary")].concat();
     stage.play_to_the_end(parts).await;
 
     stage.progress.now("a 700 kB alert, and 3 MB that do not compress");
@@ -128,7 +163,9 @@ async fn rotation_begins(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn sqs_outage(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("SQS is down, and the poller dies");
+    stage.progress.now("SQS and the event bus are down, balances are stored in part, and the poller dies");
+    let (bus, writes) = (outage(&["PutEvents"], &BUS_FAULTS), outage(&["BatchWriteItem"], &WRITE_FAULTS));
+    stage.workers.plan(move |call| bus(call).or_else(|| writes(call)));
     let deaths = Deaths::new(&POLLER_DEATHS);
     let (left, outage) = (deaths.clone(), outage(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
     stage.fail(move |call| outage(call).or_else(|| call.events.is_empty().then(|| deaths.strike(call))?));
@@ -148,6 +185,7 @@ async fn dynamodb_outage(stage: &mut Stage) -> anyhow::Result<()> {
     stage.progress.now("DynamoDB is down, while more batches are submitted");
     let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "TransactWriteItems"];
     stage.fail(outage(calls, &DYNAMODB_FAULTS));
+    stage.workers.plan(outage(calls, &DYNAMODB_FAULTS));
     stage.simulator.change(|behaviour| behaviour.before_completion = BeforeCompletion::NotFound404);
     stage.submit(batches(14..19)?);
     let until = Instant::now() + stage.pace.real(OUTAGE);
@@ -161,13 +199,15 @@ async fn dynamodb_outage(stage: &mut Stage) -> anyhow::Result<()> {
 /// The functions die, each event's once; so do those that submit; and the relay dies with a batch that it has just
 /// sent.
 async fn crashes(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("functions die between record, send and mark; the relay dies after a send");
+    stage
+        .progress
+        .now("functions die between record, send and mark; the relay dies after a send; workers die");
     stage.simulator.change(|behaviour| behaviour.before_completion = BeforeCompletion::Accepted202);
     let parts = stage.cast.both("crash", 20, 12);
     let doomed = Mutex::new(doomed(&parts));
     let relay_lives = AtomicBool::new(true);
     let deaths = Deaths::new(&BATCH_DEATHS);
-    let left = deaths.clone();
+    let (left, workers_left) = (deaths.clone(), kill_workers(stage));
     stage.fail(move |call| {
         if call.operation == "SendMessageBatch" {
             return relay_lives.swap(false, Ordering::SeqCst).then_some(Fault::CrashAfter);
@@ -183,9 +223,31 @@ async fn crashes(stage: &mut Stage) -> anyhow::Result<()> {
     stage.submit(batches(19..24)?);
     stage.play_first_attempts(parts).await;
     stage.wait_for_call(relay_died).await;
-    wait_until(async || left.are_over()).await;
+    wait_until(async || left.are_over() && workers_left.are_over()).await;
     stage.heal();
     Ok(())
+}
+
+/// From now on, workers die. What is left of it comes back.
+fn kill_workers(stage: &Stage) -> Deaths {
+    let deaths = Deaths::new(&WORKER_DEATHS);
+    let (left, announced) = (deaths.clone(), Mutex::new(BTreeSet::new()));
+    stage.workers.plan(move |call| {
+        let mut announced = announced.lock().unwrap_or_else(PoisonError::into_inner);
+        match call.operation.as_str() {
+            "UpdateItem" if call.events.iter().any(|id| announced.contains(id)) => deaths.strike_at(MARK),
+            "UpdateItem" => deaths.strike_at(CLAIM),
+            "PutEvents" => {
+                let dies = deaths.strike(call);
+                if dies.is_none() {
+                    announced.extend(call.events.iter().cloned());
+                }
+                dies
+            }
+            _ => deaths.strike(call),
+        }
+    });
+    left
 }
 
 /// Whoever records a batch's completion dies, the poller or the function that a webhook calls.
@@ -241,8 +303,12 @@ impl Deaths {
 
     /// How the process dies that makes this call, if it does.
     fn strike(&self, call: &Call) -> Option<Fault> {
+        self.strike_at(&call.operation)
+    }
+
+    fn strike_at(&self, step: &str) -> Option<Fault> {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = left.iter().position(|(operation, _)| *operation == call.operation)?;
+        let at = left.iter().position(|(deadly, _)| *deadly == step)?;
         Some(left.remove(at).1)
     }
 

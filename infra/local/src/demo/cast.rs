@@ -6,8 +6,8 @@ use inbox_core::delivery::Provider;
 use inbox_core::keys::Keys;
 
 use crate::senders::payload::{
-    balance_extracted, batch_completed, broken, fynapse_event, incompressible, threshold_alert, unknown_type,
-    without,
+    alerted_balance, balance_extracted, batch_completed, broken, fynapse_event, incompressible,
+    threshold_alert, unknown_type, without,
 };
 use crate::senders::{Outgoing, Patience, Signing};
 
@@ -15,6 +15,8 @@ use crate::senders::{Outgoing, Patience, Signing};
 const HUGE_BYTES: usize = 3_000_000;
 /// Authorizers in one alert: about 700 kB.
 const MANY_AUTHORIZERS: usize = 5_770;
+/// Of these, so many are in their batch.
+const OF_MANY_SHOWN: usize = 30;
 /// Where the time of a stale signature lies, seen from now: well outside of the tolerance, on either side.
 const STALE_SECS: [i64; 4] = [-3_600, -600, -86_400, 1_800];
 
@@ -29,6 +31,8 @@ pub(super) struct Part {
     /// Deliveries afterwards, one after the other.
     pub(super) encores: Vec<Outgoing>,
     pub(super) expected: Expected,
+    /// What Rightfoot's API shows of its batch: authorizers and their balances. Nothing, if it does not know it.
+    known: Vec<(String, String)>,
 }
 
 /// Who delivers.
@@ -55,7 +59,7 @@ impl Part {
             Expected::OnQueue | Expected::Kept { status: 200, .. } => Patience::ByTheRules,
             Expected::Kept { .. } | Expected::Refused => Patience::UntilDecided,
         };
-        Self { outgoing, by, patience, copies: 1, encores: Vec::new(), expected }
+        Self { outgoing, by, patience, copies: 1, encores: Vec::new(), expected, known: Vec::new() }
     }
 
     pub(super) fn provider(&self) -> Provider {
@@ -63,6 +67,17 @@ impl Part {
             By::Fynapse(_) => Provider::Fynapse,
             By::Rightfoot { .. } => Provider::Rightfoot,
         }
+    }
+
+    /// Its batch, and what Rightfoot's API shows of it; `None` if that does not know it.
+    pub(super) fn batch(&self) -> Option<(&str, &[(String, String)])> {
+        let batch_id = self.outgoing.id.split('/').nth(2)?;
+        (!self.known.is_empty()).then_some((batch_id, self.known.as_slice()))
+    }
+
+    /// Rightfoot knows its batch, and shows this of it.
+    fn shown(self, known: Vec<(String, String)>) -> Self {
+        Self { known, ..self }
     }
 
     pub(super) fn at_once(self, copies: usize) -> Self {
@@ -100,8 +115,14 @@ impl Cast {
             .map(|n| {
                 let (batch, uuid) = (format!("{act}-{n:02}"), format!("uuid-{act}-{n:02}"));
                 match n % 2 {
-                    0 => self.told(batch_completed(&batch, &uuid), Expected::OnQueue),
-                    _ => self.told(threshold_alert(&batch, &uuid, 1 + n % 7), Expected::OnQueue),
+                    0 => {
+                        self.told(batch_completed(&batch, &uuid), Expected::OnQueue).shown(checked(1 + n * 5))
+                    }
+                    _ => {
+                        let authorizers = 1 + n % 7;
+                        let alert = threshold_alert(&batch, &uuid, authorizers);
+                        self.told(alert, Expected::OnQueue).shown(alerted(authorizers))
+                    }
                 }
             })
             .collect()
@@ -132,6 +153,7 @@ impl Cast {
             let batch = format!("other-uuid-{n:02}");
             self.told(batch_completed(&batch, "first"), Expected::OnQueue)
                 .and_again(batch_completed(&batch, "second"))
+                .shown(checked(3))
         }));
         parts
     }
@@ -175,6 +197,22 @@ impl Cast {
         parts
     }
 
+    /// Alerts that somebody made up who knows the URL: nothing of it may come on the bus but what Rightfoot shows.
+    pub(super) fn made_up(&self) -> Vec<Part> {
+        let told = |n: usize, known: &[(&str, &str)]| {
+            let alert = threshold_alert(&format!("made-up-{n}"), "u", 2);
+            let known =
+                known.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned()));
+            self.told(alert, Expected::OnQueue).shown(known.collect())
+        };
+        vec![
+            told(0, &[("user-0", "99.99"), ("user-1", "-150.50")]),
+            told(1, &[("user-0", "null"), ("user-1", "?")]),
+            told(2, &[("somebody", "5000.00")]),
+            told(3, &[("user-0", "99.99"), ("user-1", "100.00")]),
+        ]
+    }
+
     /// Signed with a key that was accepted once.
     pub(super) fn retired(&self, old: &Keys) -> Vec<Part> {
         let part = |n| {
@@ -211,7 +249,7 @@ impl Cast {
         let scan = |bytes| incompressible(self.seed, bytes);
         let alert = threshold_alert("large", "u", MANY_AUTHORIZERS);
         vec![
-            self.told(alert, Expected::OnQueue),
+            self.told(alert, Expected::OnQueue).shown(alerted(OF_MANY_SHOWN)),
             honest(fynapse_event("huge", "balance.extracted", &scan(HUGE_BYTES))),
             honest(fynapse_event("medium", "balance.extracted", &scan(20_000))).at_once(2),
             honest(fynapse_event("by-reference", "balance.extracted", &scan(300_000))),
@@ -227,6 +265,20 @@ impl Cast {
     fn told(&self, outgoing: Outgoing, expected: Expected) -> Part {
         Part::new(outgoing, By::Rightfoot { url: self.rightfoot_url.clone() }, expected)
     }
+}
+
+/// Balances of so many authorizers, and some checks that failed.
+fn checked(authorizers: usize) -> Vec<(String, String)> {
+    let balance = |n: usize| match n % 5 {
+        4 => "null".to_owned(),
+        _ => format!("{}.{:02}", 10 * n, n % 100),
+    };
+    (0..authorizers).map(|n| (format!("user-{n}"), balance(n))).collect()
+}
+
+/// Balances of so many authorizers, each as a [`threshold_alert`] tells it.
+fn alerted(authorizers: usize) -> Vec<(String, String)> {
+    (0..authorizers).map(|n| (format!("user-{n}"), alerted_balance(n))).collect()
 }
 
 #[cfg(test)]

@@ -11,11 +11,13 @@ use super::cast::{By, Expected, Part};
 use super::rightfoot::{PollerRun, Truth};
 use super::stage::Played;
 use super::submissions::Submitted;
-use crate::onlooker::{Message, Table};
+use super::workers::Seen;
+use crate::onlooker::{Announced, Message, Record, Stored, Table};
 use crate::senders::schedule::KILL_CODES;
 use crate::senders::{Attempt, Delivered, End};
 use crate::wire::{Call, Fate, Fault};
 
+mod effects;
 mod submitted;
 
 pub(super) use submitted::{POLL, WEBHOOK, completion_id};
@@ -31,7 +33,13 @@ pub(super) struct Evidence {
     pub(super) table: Table,
     pub(super) messages: Vec<Message>,
     pub(super) dead_letters: usize,
+    /// The calls of all but the workers.
     pub(super) log: Vec<(Call, Fate)>,
+    pub(super) stored: Vec<Stored>,
+    pub(super) announced: Vec<Announced>,
+    pub(super) worked: Seen,
+    /// The calls of the workers.
+    pub(super) worked_log: Vec<(Call, Fate)>,
 }
 
 /// A promise that was not kept, and by which events.
@@ -58,7 +66,7 @@ impl fmt::Display for Problem {
 /// Everything that is wrong.
 pub(super) fn problems(seen: &Evidence) -> Vec<Problem> {
     let found = [senders(seen), queue(seen), table(seen), quarantine(seen), trouble(seen)];
-    let found = found.into_iter().flatten().chain(submitted::problems(seen));
+    let found = found.into_iter().flatten().chain(submitted::problems(seen)).chain(effects::problems(seen));
     found.filter(|problem| !problem.ids.is_empty()).collect()
 }
 
@@ -176,7 +184,11 @@ fn queue(seen: &Evidence) -> Vec<Problem> {
     let lost = authentic.keys().filter(|id| !copies.contains_key(&***id)).map(|id| id.to_string());
     let repeated = copies
         .iter()
-        .filter(|(id, copies)| **copies > 1 + steps.get(*id).map_or(0, Steps::explain))
+        .filter(|(id, copies)| {
+            // A worker that puts an event back has it sent once more.
+            let works = seen.table.records.get(**id).map_or(0, |record| record.works);
+            **copies > 1 + works + steps.get(*id).map_or(0, Steps::explain)
+        })
         .map(|(id, copies)| format!("{id} ({copies} times)"));
     vec![
         Problem { what: "LOST: authentic, and not on the queue", ids: lost.collect() },
@@ -215,7 +227,8 @@ fn table(seen: &Evidence) -> Vec<Problem> {
     let records = &seen.table.records;
     let missing = authentic.keys().filter(|id| !records.contains_key(&***id)).map(|id| id.to_string());
     let foreign = records.keys().filter(|id| !authentic.contains_key(id.as_str())).cloned();
-    let due = records.iter().filter(|(_, record)| record.due || !record.sent).map(|(id, _)| id.clone());
+    let is_over = |record: &Record| record.sent || record.done || record.quarantined;
+    let due = records.iter().filter(|(_, record)| record.due || !is_over(record)).map(|(id, _)| id.clone());
     vec![
         Problem { what: "authentic, and not recorded", ids: missing.collect() },
         Problem { what: "recorded, and not an authentic event", ids: foreign.collect() },
@@ -244,7 +257,8 @@ fn quarantine(seen: &Evidence) -> Vec<Problem> {
             let is_it = kept.provider == played.part.provider().as_str()
                 && kept.payload.as_deref() == Some(played.part.outgoing.body.as_ref());
             let is_meant = matches!(played.part.expected, Expected::Kept { .. });
-            is_it && (is_meant || (kept.reason == "stale" && was_late(played)))
+            let was_given_up = kept.event_id.as_ref() == Some(&played.part.outgoing.id);
+            is_it && (is_meant || was_given_up || (kept.reason == "stale" && was_late(played)))
         })
     });
     vec![
@@ -277,14 +291,39 @@ fn trouble(seen: &Evidence) -> Vec<Problem> {
         ("TransactWriteItems", Fault::CrashBefore),
         ("TransactWriteItems", Fault::CrashAfter),
     ];
-    let met = |(operation, fault): &(&str, Fault)| {
-        seen.log.iter().any(|(call, fate)| call.operation == *operation && *fate == Fate::Faulted(*fault))
+    const OF_WORKERS: [(&str, Fault); 10] = [
+        ("UpdateItem", Fault::ServerError),
+        ("UpdateItem", Fault::CrashAfter),
+        ("UpdateItem", Fault::CrashBefore),
+        ("BatchWriteItem", Fault::FirstUnprocessed),
+        ("BatchWriteItem", Fault::CrashAfter),
+        ("PutEvents", Fault::FirstEntryFailed),
+        ("PutEvents", Fault::TimeoutAfter),
+        ("PutEvents", Fault::MalformedAnswer),
+        ("PutEvents", Fault::CrashBefore),
+        ("PutEvents", Fault::CrashAfter),
+    ];
+    let missed = |what, expected: &[(&str, Fault)], log: &[(Call, Fate)]| {
+        let came = |operation: &str, fault: Fault| {
+            log.iter().any(|(call, fate)| call.operation == operation && *fate == Fate::Faulted(fault))
+        };
+        let missed = expected.iter().filter(|(operation, fault)| !came(operation, *fault));
+        Problem { what, ids: missed.map(|(operation, fault)| format!("{operation} {fault:?}")).collect() }
     };
-    let missed = EXPECTED.iter().filter(|expected| !met(expected));
-    vec![Problem {
-        what: "planned trouble that never came",
-        ids: missed.map(|(operation, fault)| format!("{operation} {fault:?}")).collect(),
-    }]
+    vec![
+        missed("planned trouble that never came", &EXPECTED, &seen.log),
+        missed("planned trouble of the workers that never came", &OF_WORKERS, &seen.worked_log),
+        Problem {
+            what: "planned, and never happened",
+            ids: seen
+                .worked
+                .twice
+                .is_empty()
+                .then(|| "a message to two workers at once".to_owned())
+                .into_iter()
+                .collect(),
+        },
+    ]
 }
 
 fn attempts(deliveries: &[Delivered]) -> impl Iterator<Item = &Attempt> {

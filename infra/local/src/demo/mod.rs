@@ -1,5 +1,6 @@
 //! `local demo`: a few hundred events through duplicates, forgeries, outages, crashes and rotations, batches and a
-//! schedule at a Rightfoot that loses half of its webhooks, and the proof that nothing is lost.
+//! schedule at a Rightfoot that loses half of its webhooks, two workers, and the proof that nothing is lost and that
+//! every event has had its effect once.
 //!
 //! Simulated Rightfoot and Fynapse deliver by their documented rules, in compressed time, to the real functions
 //! over the embedded engines. What is printed is what was observed; what must be is computed from what was sent,
@@ -21,13 +22,14 @@ mod submissions;
 mod table;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use check::Evidence;
 use rightfoot::Truth;
 use stage::Stage;
 
 pub use check::Problem;
-pub use table::{Report, Row, Told};
+pub use table::{Effects, Report, Row, Told};
 
 /// How the demo runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +58,21 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
 }
 
 async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
-    let system = &stage.system;
+    let (system, worked) = (&stage.system, stage.workers.seen());
     let mut messages = Vec::new();
-    for body in onlooker::receive_all(system, QUEUE).await? {
-        messages.push(onlooker::read_message(system, &body).await?);
+    for body in worked.messages.values().chain(&onlooker::receive_all(system, QUEUE).await?) {
+        messages.push(onlooker::read_message(system, body).await?);
     }
-    let (mut table, dead_letters) =
-        (onlooker::table(system).await?, onlooker::receive_all(system, DEAD).await?.len());
+    let dead_letters = onlooker::receive_all(system, DEAD).await?.len();
+    let (mut table, mut stored) = (onlooker::table(system).await?, onlooker::stored(system).await?);
+    let mut announced = onlooker::announced(system).await?;
     // At last: so nothing was seen that it does not know.
     let truth = Truth::of(&stage.simulator);
     messages.retain(|message| !is_later(&truth, &message.id));
     table.records.retain(|id, _| !is_later(&truth, id));
     table.watched.retain(|pk, _| !is_later(&truth, pk));
+    stored.retain(|balance| !truth.later.contains(&balance.batch_id));
+    announced.retain(|announced| !is_later(&truth, &announced.event_id));
     Ok(Evidence {
         played: stage.played().to_vec(),
         submitted: stage.submitted().to_vec(),
@@ -78,6 +83,10 @@ async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
         messages,
         dead_letters,
         log: system.wire.log(),
+        stored,
+        announced,
+        worked,
+        worked_log: stage.workers.log(),
     })
 }
 

@@ -70,10 +70,10 @@ pub(super) fn behave(behaviour: &mut Behaviour) {
         |path: &str, answer, times| Scripted { path_contains: path.to_owned(), answer, times: Some(times) };
     behaviour.answers = vec![
         scripted("/v1/balance_requests", Canned::FailAfterApplying, 2),
-        scripted("/v1/balances", Canned::Garbage, 2),
-        scripted("/v1/balances", Canned::CutShort, 1),
-        scripted("/v1/balances", Canned::Status(500), 4),
-        scripted("/v1/balances", Canned::RetryAfter { status: 429, secs: 1 }, 1),
+        scripted("/v1/balances", Canned::Garbage, 4),
+        scripted("/v1/balances", Canned::CutShort, 2),
+        scripted("/v1/balances", Canned::Status(500), 8),
+        scripted("/v1/balances", Canned::RetryAfter { status: 429, secs: 1 }, 2),
         scripted("/history", Canned::WrongShape, 1),
     ];
 }
@@ -100,7 +100,10 @@ pub(super) fn at_work(simulator: &Simulator, listener: TcpListener) -> [JoinHand
 /// held against.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Truth {
+    /// Those that were submitted, and runs.
     pub(super) batches: Vec<BatchSeen>,
+    /// The cast's.
+    pub(super) others: Vec<BatchSeen>,
     pub(super) schedules: Vec<ScheduleSeen>,
     pub(super) webhooks: Vec<WebhookSeen>,
     /// Batch and authorizer, wherever a run's balance meets the threshold.
@@ -116,8 +119,10 @@ impl Truth {
     pub(super) fn of(simulator: &Simulator) -> Self {
         let later = later(&simulator.schedules());
         let counts = |batch_id: &String| !later.contains(batch_id);
+        let (batches, others) = simulator.batches().into_iter().partition(|batch| is_uuid(&batch.batch_id));
         let mut truth = Self {
-            batches: simulator.batches(),
+            batches,
+            others,
             schedules: simulator.schedules(),
             webhooks: simulator.webhooks(),
             due_alerts: simulator.due_alerts(),

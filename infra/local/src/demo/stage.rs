@@ -17,12 +17,13 @@ use super::rightfoot::{
     later,
 };
 use super::submissions::{Submission, Submitted, insist};
+use super::workers::Workers;
 use crate::onlooker;
 use crate::progress::Progress;
 use crate::rightfoot::{Simulator, WebhookSeen};
 use crate::senders::schedule::Timeline;
 use crate::senders::{Delivered, Fynapse, Http, Outgoing, Pace, Rightfoot, at_once};
-use crate::system::{self, RIGHTFOOT_URL_KEY, System, rightfoot_at};
+use crate::system::{self, QUEUE, RIGHTFOOT_URL_KEY, System, rightfoot_at};
 use crate::wire::{Call, Fate, Fault};
 
 /// The secret that Fynapse signs with at first.
@@ -53,6 +54,7 @@ pub(super) struct Stage {
     pub(super) progress: Progress,
     /// The Rightfoot that is submitted to.
     pub(super) simulator: Simulator,
+    pub(super) workers: Workers,
     /// Until then, no alert gets through by webhook.
     alerts_from: Instant,
     rightfoot: Arc<Rightfoot>,
@@ -86,6 +88,7 @@ impl Stage {
         with.rightfoot_api_key = API_KEY.to_owned();
         with.cadence = CADENCE;
         with.webhook_base_url.clone_from(&home);
+        with.visibility = pace.real(with.visibility);
         let system = System::start(with).await?;
         // As in a cold start. From here the receiver's own pause between two fetches counts.
         system.functions.fynapse.load_secret().await;
@@ -97,7 +100,9 @@ impl Stage {
         let simulator = Simulator::new(pace.clock(), API_KEY, options.seed)?;
         simulator.change(behave);
         let (weather, poller_runs) = (Weather::default(), PollerRuns::default());
+        let workers = Workers::hire(&system, &pace).await;
         let mut at_work = Vec::from(at_work(&simulator, api));
+        at_work.extend(workers.at_work());
         at_work.push(system::serve(listener, system.routes()));
         at_work.push(system.run_relay_every(pace.real(RUN_PAUSE)));
         at_work.push(poller_runs.note_every(pace.real(RUN_PAUSE), &system, &weather));
@@ -114,6 +119,7 @@ impl Stage {
             submitting: JoinSet::new(),
             simulator,
             alerts_from: loaded_at,
+            workers,
             system,
             pace,
             loaded_at,
@@ -124,7 +130,7 @@ impl Stage {
         })
     }
 
-    /// From now on, this decides which calls fail.
+    /// From now on, this decides which calls fail; the workers' excepted.
     pub(super) fn fail(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
         self.weather.turns();
         self.plan(plan);
@@ -133,6 +139,7 @@ impl Stage {
     /// From now on, nothing fails any more, but for alerts that are held up. These are none of the poller's, so for
     /// it all is well.
     pub(super) fn heal(&self) {
+        self.workers.plan(|_| None);
         self.plan(|_| None);
         self.weather.turns();
     }
@@ -180,6 +187,9 @@ impl Stage {
     pub(super) fn play(&mut self, parts: Vec<Part>) {
         self.progress.expect(parts.len());
         for part in parts {
+            if let Some((batch_id, balances)) = part.batch() {
+                self.simulator.know(batch_id, balances);
+            }
             let (index, part) = (self.played.len(), Arc::new(part));
             self.played.push(Played { part: part.clone(), deliveries: Vec::new() });
             let (fynapse, rightfoot) = (self.fynapse.clone(), self.rightfoot.clone());
@@ -236,9 +246,18 @@ impl Stage {
     }
 
     /// Whether every batch and enough runs of the schedule have come to their end: each webhook has come or got lost,
-    /// the poller knows each run, and nothing else is due. The schedule itself and its later runs go on.
+    /// the poller knows each run, no message is left, and nothing else is due. The schedule itself and its later runs go
+    /// on.
     async fn is_settled(&self) -> anyhow::Result<bool> {
+        let are_worked = async || anyhow::Ok(onlooker::count_messages(&self.system, QUEUE).await? == 0);
+        // What is put back is due before its message is gone, and what is sent is on the queue before it is not due.
+        if !are_worked().await? {
+            return Ok(false);
+        }
         let due = onlooker::due(&self.system).await?;
+        if !are_worked().await? {
+            return Ok(false);
+        }
         let schedules = self.simulator.schedules();
         let later = later(&schedules);
         let goes_on = |pk: &String| {

@@ -10,6 +10,7 @@ use super::cast::Expected;
 use super::check::{Evidence, POLL, Problem, WEBHOOK, completion_id, problems};
 use super::rightfoot::{ALERT, COMPLETED};
 use super::submissions::Heard;
+use crate::onlooker::What;
 use crate::senders::{Answer, Attempt};
 use crate::wire::Fate;
 
@@ -20,6 +21,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// What came of what was submitted to Rightfoot: a row for the completions, and one for the alerts.
     pub told: Vec<Told>,
+    /// What events brought about, kind by kind.
+    pub effects: Vec<Effects>,
     /// Runs of schedules; as many batches more were submitted one by one.
     pub runs: usize,
     /// Webhooks of completions that came after the poller had found the same.
@@ -30,6 +33,14 @@ pub struct Report {
     pub calls: usize,
     /// How often that function died.
     pub deaths: usize,
+    /// Events whose message went to two workers at once.
+    pub twice: usize,
+    /// How often a worker died.
+    pub worker_deaths: usize,
+    /// How often a worker put an event back.
+    pub put_back: usize,
+    /// Events that tell what Rightfoot does not show.
+    pub unconfirmed: usize,
     /// Deliveries that were answered 5xx or not at all, and came again.
     pub undecided: usize,
     /// AWS calls that failed or died on the way.
@@ -86,8 +97,24 @@ pub struct Told {
     pub lost: usize,
 }
 
+/// What was seen of one kind of effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effects {
+    /// The kind.
+    pub what: &'static str,
+    /// How many there had to be.
+    pub owed: usize,
+    /// How many different ones are there.
+    pub there: usize,
+    /// How many are there beyond the first of each.
+    pub repeated: usize,
+}
+
 const HEADINGS: [&str; 8] =
     ["sent", "recorded", "duplicate", "refused", "quarantined", "on the queue", "relayed", "repeated"];
+/// The name of the effects that are no events on the bus.
+const STORED: &str = "balances";
+const EFFECT_HEADINGS: [&str; 3] = ["effects owed", "there", "repeated"];
 const TOLD_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl Report {
@@ -103,13 +130,18 @@ impl Report {
         Self {
             rows: Provider::ALL.into_iter().map(|provider| Row::of(provider, seen)).collect(),
             told: vec![Told::completions(seen), Told::alerts(seen)],
+            effects: Effects::all(seen),
             runs: runs.count(),
             late: late.count(),
             submissions: seen.submitted.len(),
             calls: heard().count(),
             deaths: heard().filter(|heard| **heard == Heard::Death).count(),
+            twice: seen.worked.twice.len(),
+            worker_deaths: seen.worked.deaths,
+            put_back: seen.table.records.values().map(|record| record.works).sum(),
+            unconfirmed: seen.table.records.values().filter(|record| record.quarantined).count(),
             undecided: all_attempts(seen, None).filter(undecided).count(),
-            failed_calls: seen.log.iter().filter(|(_, fate)| failed(fate)).count(),
+            failed_calls: seen.log.iter().chain(&seen.worked_log).filter(|(_, fate)| failed(fate)).count(),
             forgeries: seen.played.iter().filter(|played| is_forged(&played.part)).count(),
             problems: problems(seen),
             took,
@@ -211,11 +243,40 @@ impl Told {
     }
 }
 
+impl Effects {
+    fn all(seen: &Evidence) -> Vec<Self> {
+        let owed = seen.owed();
+        let on_the_bus = |what, owed, is_one: fn(&What) -> bool| {
+            let ids = seen.announced.iter().filter(|announced| is_one(&announced.what)).map(|it| &it.id);
+            let there = ids.clone().collect::<BTreeSet<_>>().len();
+            Self { what, owed, there, repeated: ids.count() - there }
+        };
+        let rows: BTreeSet<_> = seen.stored.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
+        vec![
+            on_the_bus("completed", owed.completed.len(), |it| matches!(it, What::BatchCompleted { .. })),
+            on_the_bus("threshold", owed.met.len(), |it| matches!(it, What::ThresholdMet { .. })),
+            on_the_bus("extracted", owed.extracted.len(), |it| matches!(it, What::Extracted { .. })),
+            Self {
+                what: STORED,
+                owed: owed.completed.values().map(|batch| batch.rows.len()).sum(),
+                there: rows.len(),
+                repeated: seen.stored.len() - rows.len(),
+            },
+        ]
+    }
+
+    fn cells(&self) -> [usize; 3] {
+        [self.owed, self.there, self.repeated]
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_table(f, HEADINGS, self.rows.iter().map(|row| (row.provider, row.cells())))?;
         writeln!(f)?;
         write_table(f, TOLD_HEADINGS, self.told.iter().map(|told| (told.what, told.cells())))?;
+        writeln!(f)?;
+        write_table(f, EFFECT_HEADINGS, self.effects.iter().map(|effects| (effects.what, effects.cells())))?;
         writeln!(f)?;
         writeln!(
             f,
@@ -226,6 +287,12 @@ impl fmt::Display for Report {
             f,
             "{} submissions took {} calls, of which {} died; webhooks that came after the poller: {}.",
             self.submissions, self.calls, self.deaths, self.late
+        )?;
+        writeln!(
+            f,
+            "{} events went to two workers at once; workers died {} times and put events back {} times; {} events tell of alerts \
+             that Rightfoot does not show.",
+            self.twice, self.worker_deaths, self.put_back, self.unconfirmed
         )?;
         self.verdict(f)
     }
@@ -260,12 +327,17 @@ impl Report {
         }
         let owed = |what| self.told.iter().find(|told| told.what == what).map_or(0, |told| told.owed);
         let (completions, alerts) = (owed("completions"), owed("alerts"));
+        let of_effects = |are_stored: bool, of: fn(&Effects) -> usize| {
+            let some = self.effects.iter().filter(|effects| (effects.what == STORED) == are_stored);
+            some.map(of).sum::<usize>()
+        };
         writeln!(
             f,
             "Proved in {:.0} s: all {} authentic events are on the queue, byte for byte; {} messages came again, \
-             each where an outcome was unknown; {} batches and {} runs of a schedule ended in one completion each, and {} due \
-             alerts in one alert each, although {} of {} webhooks got lost; {} forgeries left nothing; {} unusable \
-             deliveries are kept; no delivery was killed.",
+             each where an outcome was unknown or a worker had put its event back; {} batches and {} runs of a schedule ended in one completion each, and {} due \
+             alerts in one alert each, although {} of {} webhooks got lost; {} events are on the bus and {} balances in their \
+             table, each once, but for {} that came again under the same id where an outcome was unknown; {} forgeries left \
+             nothing, and no alert that was made up is on the bus; {} unusable deliveries are kept; no delivery was killed.",
             self.took.as_secs_f64(),
             self.sum(|row| row.on_the_queue, |told| told.events),
             self.sum(|row| row.repeated, |told| told.repeated),
@@ -274,8 +346,11 @@ impl Report {
             alerts,
             self.told.iter().map(|told| told.lost).sum::<usize>(),
             self.told.iter().map(|told| told.webhooks).sum::<usize>(),
+            of_effects(false, |effects| effects.there),
+            of_effects(true, |effects| effects.there),
+            of_effects(false, |effects| effects.repeated),
             self.forgeries,
-            self.sum(|row| row.quarantined, |_| 0),
+            self.sum(|row| row.quarantined, |_| 0).saturating_sub(self.unconfirmed),
         )
     }
 }

@@ -1,0 +1,93 @@
+//! What is printed.
+
+use std::time::Duration;
+
+use crate::demo::Problem;
+use crate::demo::table::{Effects, Report, Row, Told};
+
+/// What a run of the demo may come to.
+fn report() -> Report {
+    let row = |provider, sent| Row {
+        provider,
+        sent,
+        recorded: 123,
+        duplicate: 45,
+        refused: 6,
+        quarantined: 7,
+        on_the_queue: 123,
+        relayed: 8,
+        repeated: 2,
+    };
+    let told = |what, owed, by_poll, events| Told {
+        what,
+        owed,
+        by_webhook: owed - by_poll,
+        by_poll,
+        events,
+        repeated: 1,
+        webhooks: 21,
+        lost: 13,
+    };
+    let effects = |what, owed, repeated| Effects { what, owed, there: owed, repeated };
+    Report {
+        rows: vec![row("rightfoot", 381), row("fynapse", 1_748)],
+        told: vec![told("completions", 27, 10, 27), told("alerts", 60, 37, 11)],
+        effects: vec![
+            effects("completed", 90, 0),
+            effects("threshold", 273, 48),
+            effects("extracted", 241, 47),
+            effects("balances", 5_006, 0),
+        ],
+        runs: 3,
+        late: 2,
+        submissions: 25,
+        calls: 137,
+        deaths: 7,
+        twice: 280,
+        worker_deaths: 5,
+        put_back: 147,
+        unconfirmed: 5,
+        undecided: 204,
+        failed_calls: 364,
+        forgeries: 40,
+        problems: Vec::new(),
+        took: Duration::from_millis(48_300),
+    }
+}
+
+#[test]
+fn the_report_is_three_tables_and_four_lines() {
+    let mut report = report();
+    let table =
+        "               sent  recorded  duplicate  refused  quarantined  on the queue  relayed  repeated
+rightfoot       381       123         45        6            7           123        8         2
+fynapse        1748       123         45        6            7           123        8         2
+
+               owed  by webhook  by poll  events  repeated  webhooks    lost
+completions      27          17       10      27         1        21      13
+alerts           60          23       37      11         1        21      13
+
+             effects owed   there  repeated
+completed              90      90         0
+threshold             273     273        48
+extracted             241     241        47
+balances             5006    5006         0
+
+364 AWS calls failed or died on the way; 204 deliveries heard 5xx or nothing, and came again.
+25 submissions took 137 calls, of which 7 died; webhooks that came after the poller: 2.
+280 events went to two workers at once; workers died 5 times and put events back 147 times; 5 events tell of alerts that Rightfoot does not show.
+";
+    let proved = "Proved in 48 s: all 284 authentic events are on the queue, byte for byte; 6 messages came again, \
+                  each where an outcome was unknown or a worker had put its event back; 24 batches and 3 runs of a schedule ended in one completion each, and 60 \
+                  due alerts in one alert each, although 26 of 42 webhooks got lost; 604 events are on the bus and 5006 \
+                  balances in their table, each once, but for 95 that came again under the same id where an outcome was unknown; \
+                  40 forgeries left nothing, and no alert that was made up is on the bus; 9 unusable deliveries are kept; no delivery was killed.\n";
+    assert_eq!(report.to_string(), format!("{table}{proved}"));
+    assert!(report.holds());
+    let ids = (0..22).map(|n| format!("e{n}")).collect();
+    report.problems = vec![Problem { what: "LOST", ids }];
+    let shown = report.to_string();
+    assert!(!report.holds() && shown.starts_with(table));
+    assert!(shown.contains("NOT PROVED, after 48 s. What is wrong:\n  LOST: e0, e1, "), "{shown}");
+    assert!(shown.ends_with(", e19 and 2 more\n"), "{shown}");
+}

@@ -1,0 +1,137 @@
+//! The workers, and what came to them. Of two processes one is given messages of its own; others go to both at once, as
+//! a standard queue may deliver a message twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use event_worker::EventWorker;
+use inbox_core::limits::WORK_CLAIM_SECS;
+use tokio::task::JoinHandle;
+
+use crate::mapping::Mapping;
+use crate::onlooker::event_id;
+use crate::senders::Pace;
+use crate::system::System;
+use crate::wire::{Call, Fate, Fault, mortal};
+
+/// Pause between two looks at an empty queue, in real time.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// The two of them. Clones share them.
+#[derive(Clone)]
+pub(super) struct Workers {
+    processes: [System; 2],
+    /// How long a claim lasts, in real time.
+    claim: Duration,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What came to the workers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// The bodies of all messages, by the message's own id.
+    pub(super) messages: BTreeMap<String, String>,
+    /// How often a worker that had to do with an event died, or took longer than its claims last.
+    pub(super) cut_off: BTreeMap<String, usize>,
+    /// How often a worker died.
+    pub(super) deaths: usize,
+    /// The events whose messages went to both at once.
+    pub(super) twice: BTreeSet<String>,
+}
+
+impl Workers {
+    /// Two processes beside this one.
+    pub(super) async fn hire(system: &System, pace: &Pace) -> Self {
+        let processes = [system.another(), system.another()];
+        for process in &processes {
+            process.worker.load_key().await;
+        }
+        Self { processes, claim: pace.real(Duration::from_secs(WORK_CLAIM_SECS)), seen: Arc::default() }
+    }
+
+    /// Has them work until the set is dropped.
+    pub(super) fn at_work(&self) -> [JoinHandle<()>; 2] {
+        let [first, _] = &self.processes;
+        let (alone, both) = (self.clone(), self.clone());
+        [
+            Mapping::new(first).run(LOOK_PAUSE, move |event| {
+                let workers = alone.clone();
+                async move { workers.alone(event).await }
+            }),
+            Mapping::new(first).run(LOOK_PAUSE, move |event| {
+                let workers = both.clone();
+                async move { workers.both(event).await }
+            }),
+        ]
+    }
+
+    /// From now on, this decides which of their calls fail.
+    pub(super) fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        let plan = Arc::new(plan);
+        for process in &self.processes {
+            let plan = plan.clone();
+            process.wire.plan(move |call| plan(call));
+        }
+    }
+
+    /// What came to them until now.
+    pub(super) fn seen(&self) -> Seen {
+        self.with_seen(|seen| seen.clone())
+    }
+
+    /// Their calls until now, and what became of them.
+    pub(super) fn log(&self) -> Vec<(Call, Fate)> {
+        self.processes.iter().flat_map(|process| process.wire.log()).collect()
+    }
+
+    async fn alone(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
+        self.note(&event);
+        let [first, _] = &self.processes;
+        self.invoke(&first.worker, event).await
+    }
+
+    /// Each would delete what it is done with: a message comes again only if neither is.
+    async fn both(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
+        self.note(&event);
+        self.with_seen(|seen| seen.twice.extend(events_of(&event)));
+        let [first, second] = &self.processes;
+        let invoked =
+            tokio::join!(self.invoke(&first.worker, event.clone()), self.invoke(&second.worker, event));
+        match invoked {
+            (Some(mut one), Some(other)) => {
+                one.batch_item_failures.retain(|failure| other.batch_item_failures.contains(failure));
+                Some(one)
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    async fn invoke(&self, worker: &EventWorker, event: SqsEvent) -> Option<SqsBatchResponse> {
+        let (events, began) = (events_of(&event), Instant::now());
+        let answer = mortal(worker.handle(event)).await;
+        if answer.is_none() || began.elapsed() >= self.claim {
+            self.with_seen(|seen| {
+                seen.deaths += usize::from(answer.is_none());
+                events.into_iter().for_each(|id| *seen.cut_off.entry(id).or_default() += 1);
+            });
+        }
+        answer
+    }
+
+    fn note(&self, event: &SqsEvent) {
+        let message = |record: &aws_lambda_events::sqs::SqsMessage| {
+            Some((record.message_id.clone()?, record.body.clone()?))
+        };
+        self.with_seen(|seen| seen.messages.extend(event.records.iter().filter_map(message)));
+    }
+
+    fn with_seen<T>(&self, act: impl FnOnce(&mut Seen) -> T) -> T {
+        act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn events_of(event: &SqsEvent) -> Vec<String> {
+    event.records.iter().filter_map(|record| event_id(record.body.as_deref()?)).collect()
+}
