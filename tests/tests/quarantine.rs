@@ -83,6 +83,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     assert_eq!((text(&record, "origin"), text(&record, "subject")), ("replay", "demo"));
     assert_eq!(number(&record, "received_at"), Some(kept_at), "when its bytes came");
     assert_eq!(number(&record, "wanted_at"), Some(world.now().0), "and not late on the queue");
+    assert_eq!(number(&record, "since"), Some(world.now().0), "nor past the worker's deadline");
     assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Replay)]);
     let messages = world.drain().await;
     assert_eq!(messages.len(), 1);

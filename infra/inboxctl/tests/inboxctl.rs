@@ -163,6 +163,9 @@ macro_rules! snapshot {
         // Times of `inboxctl` itself; the system's are of 2020.
         settings.add_filter(r"20(2[1-9]|[3-9]\d)-\d\d-\d\dT[0-9:.]+Z", "[now]");
         settings.add_filter(r"\((\d+ (s|min|h|days) ago|in \d+ (s|min|h|days))\)", "([age])");
+        // An age of another width moves what stands beside it.
+        settings.add_filter(r"\(\[age\]\) {2,}", "([age])  ");
+        settings.add_filter(r"WHEN {2,}WHAT", "WHEN  WHAT");
         settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
         settings.add_filter(r"http://127\.0\.0\.1:\d+", "http://[local]");
         settings.add_filter(r"in \d+ ms", "in [n] ms");

@@ -32,6 +32,22 @@ async fn p3_a_done_event_is_replayed_by_name_and_for_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p10_an_event_is_followed_to_its_effect_and_has_it_again_if_somebody_says_so() {
+    let stand = Stand::now().await;
+    let world = &stand.world;
+    world.fynapse(extract("e-1")).await;
+    world.work().await;
+    snapshot!(stand.run("trace e-1").await.told());
+    let replayed = stand.run(&format!("events replay fynapse/event/e-1 {WHO} --yes")).await;
+    assert_eq!(replayed.code, 0, "{}", replayed.told());
+    world.relay().await.unwrap().unwrap();
+    world.work().await;
+    let told: Vec<_> = world.on_bus().await.into_iter().map(|event| event.detail["replay"].clone()).collect();
+    assert_eq!(told, [serde_json::Value::Null, 1.into()]);
+    snapshot!(stand.run("trace fynapse/event/e-1").await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p7_after_a_fix_what_is_in_quarantine_gets_its_way() {
     let stand = Stand::new().await;
     let world = &stand.world;

@@ -137,7 +137,7 @@ impl Inbox {
     }
 
     /// Parts must outlive their record, also one that could not be enqueued for months.
-    async fn keep_parts(
+    pub(super) async fn keep_parts(
         &self,
         record: &mut Record,
         record_expires_at: UnixSecs,

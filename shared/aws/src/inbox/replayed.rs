@@ -117,12 +117,13 @@ impl Inbox {
     }
 }
 
-/// What the record of an event out of quarantine holds beside what every record holds: it is wanted on the queue from
-/// now on, and not since its bytes came.
-pub(super) fn traces(by: &Intervention) -> [(String, AttributeValue); 3] {
+/// What the record of an event out of quarantine holds beside what every record holds: it is wanted on the queue, and
+/// worked on, from now on and not since its bytes came.
+pub(super) fn traces(by: &Intervention) -> [(String, AttributeValue); 4] {
     [
         ("interventions".to_owned(), AttributeValue::L(vec![item::intervention(by)])),
         ("wanted_at".to_owned(), number(by.at.0)),
+        ("since".to_owned(), number(by.at.0)),
         ("due_at".to_owned(), number(first_due(by.at).0)),
     ]
 }

@@ -23,7 +23,7 @@ use inbox_core::bus::Effect;
 use inbox_core::delivery::Subject;
 use inbox_core::effect::look::Earlier;
 use inbox_core::event::{EventKey, Id, batch_pk};
-use inbox_core::inbox::{Desk, Reason, record_expiry};
+use inbox_core::inbox::{Desk, Reason, parked_expiry, record_expiry};
 use inbox_core::limits::WORK_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
 
@@ -190,14 +190,15 @@ impl Inbox {
         reason: Reason,
         now: UnixMillis,
     ) -> Result<Written, Fault> {
-        let record = &work.record;
+        let record = &mut work.record.clone();
+        let expires_at = parked_expiry(now, self.retention_days);
+        self.keep_parts(record, expires_at, now).await?;
         let hash = &record.trace.payload_hash;
         let mut kept = stored_attributes(&record.stored, hash, record.payload_bytes);
         kept.insert("event_id".to_owned(), text(record.key.event_id()));
         self.keep(record.key.provider().as_str(), hash, kept, reason, now).await?;
         let update = "SET quarantined_at = :now, expires_at = :at \
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
-        let expires_at = record_expiry(now, self.retention_days);
         self.if_claimed(work, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))]).await
     }
 
