@@ -158,6 +158,31 @@ async fn p10_the_handlers_late_mark_and_two_workers_in_every_order() {
     assert!(all.len() > 20, "{}", all.len());
 }
 
+/// The bus takes nothing: the worker puts the event back, whatever the handler's mark says afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_the_handlers_late_mark_does_not_hide_an_event_that_was_put_back() {
+    let all = in_every_order(|order| async move {
+        let (world, hidden) = (World::new().await, Hidden::default());
+        let mut handler = Process::of(&world, waits, async |world| drop(world.fynapse(extract("e-1")).await));
+        assert!(handler.step().await);
+        assert_eq!(world.drain_ids().await, [EVENT]);
+        let id = EVENT.to_owned();
+        let worker = Process::of(&world, waits, async move |world| {
+            world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+            world.send_again(&id).await;
+            assert_eq!(world.work_once().await.deleted, 1);
+        });
+        let played = play(vec![handler, worker], &order).await;
+        let record = world.record(EVENT).await;
+        assert!(record.contains_key("due") && !record.contains_key("expires_at"), "{order:?}: hidden");
+        hidden.settle(&world).await;
+        judge(&world, &[EVENT], &[EVENT], 0, &played).await;
+        played
+    })
+    .await;
+    assert!(all.len() >= 4, "{}", all.len());
+}
+
 /// A worker that was slower than its claim, and another one that has claimed the event since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_a_worker_whose_claim_was_lost_undoes_nothing_of_the_other() {
