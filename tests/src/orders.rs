@@ -47,7 +47,11 @@ impl Process {
     /// One step, if the process has one left.
     pub async fn step(&mut self) -> bool {
         if self.steps.len() >= self.lives {
-            self.task.abort();
+            if !self.task.is_finished() {
+                self.task.abort();
+                // Dead before anybody else goes on, and before its gate is gone.
+                let _ = (&mut self.task).await;
+            }
             return false;
         }
         let end = async { (&mut self.task).await.unwrap() };

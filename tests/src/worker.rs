@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use inbox_aws::inbox::Made;
 use inbox_core::bus::detail::schemas;
-use inbox_core::event::EventKey;
+use inbox_core::event::{EventKey, Id};
+use inbox_core::poll::batch::Tracked;
 use jsonschema::Validator;
 use local::mapping::{Mapping, Worked};
 use local::onlooker;
@@ -13,7 +15,8 @@ use local::wire::mortal;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::{Item, World, text};
+use crate::rightfoot::{MINUTE, RightfootWorld};
+use crate::{Item, SUBJECT, World, text};
 
 /// An event that a rule of the bus has matched.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +43,47 @@ static SCHEMAS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
         .collect()
 });
 
+impl RightfootWorld {
+    /// A world whose Rightfoot knows a complete batch that we did not submit, with these balances.
+    pub async fn known(batch_id: &str, balances: &[(&str, &str)]) -> Self {
+        let it = Self::new().await;
+        it.rightfoot.know(batch_id, &pairs(balances));
+        it
+    }
+
+    /// The same, where the batch is known to be a run of the schedule `s-1`, which alerts from 100 dollars on.
+    pub async fn known_run(batch_id: &str, balances: &[(&str, &str)]) -> Self {
+        let it = Self::known(batch_id, balances).await;
+        it.ask(json!({
+            "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
+            "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": SUBJECT,
+        }))
+        .await;
+        it.world.track_run(batch_id, balances.len()).await;
+        it
+    }
+}
+
+/// Balances, as the simulator takes them.
+pub fn pairs(balances: &[(&str, &str)]) -> Vec<(String, String)> {
+    balances.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned())).collect()
+}
+
 impl World {
+    /// From now on a batch is known to be a run of the schedule `s-1` of so many authorizers, as the poller finds it.
+    pub async fn track_run(&self, batch_id: &str, expected: usize) {
+        let run = Tracked {
+            batch_id: Id::new(batch_id).unwrap(),
+            subject: Some(SUBJECT.parse().unwrap()),
+            schedule_id: Id::new("s-1"),
+            expected: u64::try_from(expected).unwrap(),
+            failed: [].into(),
+            deadline: self.now().plus(MINUTE * 60 * 24),
+            polls: 0,
+        };
+        self.system.inbox.watch(Made::Batch(&run), self.now().plus(MINUTE * 10), self.now()).await.unwrap();
+    }
+
     /// One invocation of the worker with what is on the queue, ten messages at most.
     pub async fn work_once(&self) -> Worked {
         let worker = &self.system.worker;

@@ -239,8 +239,8 @@ async fn p5_p10_two_events_of_the_same_alert_have_one_effect_in_every_order() {
     const MET: &str = "rightfoot/batch/b-1/threshold-met/user-123";
     for lives in (2..AT_ALERT.len()).chain([usize::MAX]) {
         let all = in_every_order(move |order| async move {
-            let (it, hidden) = (RightfootWorld::new().await, Hidden::default());
-            it.rightfoot.know("b-1", &[("user-123".to_owned(), "150.00".to_owned())]);
+            let hidden = Hidden::default();
+            let it = RightfootWorld::known_run("b-1", &[("user-123", "150.00")]).await;
             let ids = ["u-1", "u-2"].map(|event| alerted("b-1", event));
             for event in ["u-1", "u-2"] {
                 it.world.rightfoot(tests::alert("b-1", event)).await;

@@ -5,9 +5,9 @@ mod completed;
 
 use inbox_aws::Fault;
 use inbox_aws::bus::Published;
-use inbox_aws::inbox::{BatchStory, Work};
+use inbox_aws::inbox::Work;
 use inbox_core::bus::{Announcement, extracted};
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
 use inbox_core::inbox::Reason;
 
 use crate::EventWorker;
@@ -53,13 +53,6 @@ impl EventWorker {
             }
             None => Verdict::Later(Later::because("bus")),
         }
-    }
-
-    /// What is known of a batch, with whom Rightfoot has refused; `None` if it is not tracked.
-    async fn story_of(&self, batch_id: &Id) -> Result<Option<BatchStory>, Fault> {
-        let Some(mut story) = self.inbox.batch_story(batch_id).await? else { return Ok(None) };
-        story.tracked.failed = self.inbox.refused(&story).await?;
-        Ok(Some(story))
     }
 }
 

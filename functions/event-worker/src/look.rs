@@ -121,9 +121,6 @@ impl EventWorker {
         match not_complete(&looked.observed, is_past_deadline, shown, work.earlier.as_ref()) {
             Next::GiveUp => Verdict::Never(in_the_end),
             Next::LookAgain { retry_after, seen } => {
-                if is_past_deadline && !looked.observed.is_answer() {
-                    metrics::counter!("work_unanswered").increment(1);
-                }
                 Verdict::Later(Later { reason: looked.why_not.unwrap_or("not_complete"), retry_after, seen })
             }
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use inbox_aws::Fault;
 use inbox_aws::inbox::{Work, WorkClaim, Written};
+use inbox_aws::{Cause, Fault};
 use inbox_core::effect::again;
 use inbox_core::effect::look::Earlier;
 use inbox_core::event::EventKey;
@@ -74,6 +74,10 @@ impl EventWorker {
         // What is cut off here is as if the process had died, but for that it is due again at once.
         let verdict = match timeout(budget, Box::pin(self.effect_of(&work))).await {
             Ok(Ok(verdict)) => verdict,
+            // What stands in the table is not of our form: no time mends that.
+            Ok(Err(fault)) if fault.cause == Cause::Item => {
+                return returned(Some(work.key()), "unreadable_item", Some(&fault));
+            }
             Ok(Err(fault)) => {
                 tracing::warn!(target: "work", event_id = work.key().event_id(), %fault, "failed");
                 Verdict::Later(Later::because("fault"))
@@ -90,11 +94,11 @@ impl EventWorker {
                 self.count(&work, &verdict);
                 Ack::Delete
             }
-            // The claim ran out, and somebody else has the event, with a message of its own.
+            // The claim ran out, and somebody else has the event: perhaps by this very message, which SQS may give to two.
             Ok(Written::Overtaken) => {
                 metrics::counter!("claim_lost").increment(1);
                 tracing::warn!(target: "work", event_id, outcome, reason, works, took_ms, "claim lost");
-                Ack::Delete
+                Ack::Return
             }
             Err(fault) => returned(Some(work.key()), "fault", Some(&fault)),
         }
@@ -123,6 +127,9 @@ impl EventWorker {
             }
             Verdict::Later(later) => {
                 metrics::counter!("put_back", "reason" => later.reason).increment(1);
+                if self.clock.now() >= work.since.plus(self.deadline) {
+                    metrics::counter!("work_overdue").increment(1);
+                }
             }
             Verdict::Never(reason) => {
                 metrics::counter!("quarantined", "provider" => provider, "reason" => reason.as_str())

@@ -54,6 +54,13 @@ impl Bus {
     /// The entries that EventBridge failed to take in are sent again, a few times, and later each time.
     async fn publish_batch(&self, batch: &[&Announcement]) -> Vec<Published> {
         let mut outcome = self.put(batch).await;
+        // A call that is refused as a whole does not say which entry is at fault.
+        if batch.len() > 1 && outcome.iter().all(|it| matches!(it, Published::Refused(_))) {
+            outcome.clear();
+            for announcement in batch {
+                outcome.extend(self.put(&[announcement]).await);
+            }
+        }
         for pause_ms in PAUSES_MS {
             let failed: Vec<_> = failures(&outcome).collect();
             if failed.is_empty() {
@@ -106,7 +113,7 @@ fn outcome(entry: Option<&PutEventsResultEntry>) -> Published {
 }
 
 fn verdict(fault: Fault) -> Published {
-    const ENTRY_AT_FAULT: [&str; 3] = ["MalformedDetail", "InvalidArgument", "ValidationException"];
+    const ENTRY_AT_FAULT: [&str; 2] = ["MalformedDetail", "ValidationException"];
     let is_refusal = matches!(&fault.cause, Cause::Service(code) if ENTRY_AT_FAULT.contains(&code.as_str()));
     if is_refusal { Published::Refused(fault) } else { Published::Failed(fault) }
 }

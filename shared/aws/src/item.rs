@@ -1,6 +1,7 @@
 //! The shapes that stand in the table, version 1: between attributes and what the core speaks of.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
@@ -39,12 +40,22 @@ pub(crate) fn key(pk: &str, sk: &str) -> Item {
 }
 
 /// Where a payload is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Stored {
     /// In the record itself.
     Inline(Vec<u8>),
     /// Deflated, in part items of these names, which may be deleted from then on.
     Parts { names: Vec<String>, expire_at: UnixSecs },
+}
+
+/// Shows no payload (P8).
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(payload) => write!(f, "Inline({} bytes)", payload.len()),
+            Self::Parts { names, .. } => write!(f, "Parts({})", names.len()),
+        }
+    }
 }
 
 impl Stored {
@@ -79,6 +90,8 @@ pub(crate) struct Record {
     pub(crate) attempts: u64,
     pub(crate) refusals: u64,
     pub(crate) replay: u64,
+    /// Whether it is in quarantine.
+    pub(crate) is_given_up: bool,
 }
 
 impl Record {
@@ -104,6 +117,7 @@ impl Record {
             attempts: parsed(item, "attempts").unwrap_or(0),
             refusals: parsed(item, "refusals").unwrap_or(0),
             replay: parsed(item, "replay").unwrap_or(0),
+            is_given_up: item.contains_key("quarantined_at"),
         })
     }
 }

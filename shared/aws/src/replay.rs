@@ -83,16 +83,14 @@ impl Replayer {
         match self.recorder.inbox().requeue(&key, &by).await? {
             Replayed::Unknown => Ok(Outcome::EventGone(key)),
             Replayed::Overtaken => Ok(Outcome::Overtaken),
-            // It is on its way, or there: an earlier replay died before it closed the item.
-            Replayed::Due { .. }
-            | Replayed::NotThere(
-                State::Recorded
-                | State::Sent
-                | State::Claimed
-                | State::Waiting
-                | State::Done
-                | State::Quarantined,
-            ) => self.close(kept, Closed::Requeued, key, &by, None).await,
+            // Done: an earlier replay died before it closed the item.
+            Replayed::Due { .. } | Replayed::NotThere(State::Done) => {
+                self.close(kept, Closed::Requeued, key, &by, None).await
+            }
+            // On its way, perhaps by an earlier replay; perhaps it is just being given up once more.
+            Replayed::NotThere(
+                State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Quarantined,
+            ) => Ok(Outcome::Overtaken),
         }
     }
 

@@ -59,7 +59,7 @@ pub const METRICS: [&str; 35] = [
     "put_back",
     "returned",
     "claim_lost",
-    "work_unanswered",
+    "work_overdue",
     "work_age",
 ];
 

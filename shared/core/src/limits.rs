@@ -121,6 +121,8 @@ pub const WORK_AGAIN_SECS: u64 = 60;
 pub const WORK_AGAIN_MAX_SECS: u64 = 15 * 60;
 /// How far two equal looks at an untracked batch must lie apart to show that it is complete.
 pub const LOOKS_APART_SECS: u64 = 60;
+/// Most alerts in one event that are looked at: far more than a run has authorizers.
+pub const ALERTS_MAX: usize = 10_000;
 /// Most items in one `BatchWriteItem` (DynamoDB's own limit).
 pub const BALANCES_PER_WRITE: usize = 25;
 /// Most entries in one `PutEvents` (EventBridge's own limit).

@@ -22,9 +22,7 @@ fn alert(batch: &str, event_uuid: &str, threshold: &str) -> String {
 
 /// Events of every kind, each recorded and on the queue, and messages that are none.
 async fn full_of_canaries() -> RightfootWorld {
-    let it = RightfootWorld::new().await;
-    it.rightfoot.know("b-1", &[(USER.to_owned(), BALANCE.to_owned())]);
-    it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
+    let it = RightfootWorld::known_run("b-1", &[(USER, BALANCE)]).await;
     let large = fynapse_body("e-2").replace(PERSON, &format!("{PERSON}{}", noise(300_000, 1)));
     for body in [fynapse_body("e-1"), large] {
         assert_eq!(it.world.fynapse(body).await.status, 200);
@@ -32,7 +30,7 @@ async fn full_of_canaries() -> RightfootWorld {
     for body in [
         completion("b-1"),
         alert("b-1", "u-2", "100"),
-        alert("b-1", "u-3", "99999999999"),
+        alert("b-1", "u-3", "99999999999").replace(USER, &format!("{USER}-and-nobody")),
         alert("b-2", "u-4", "1"),
     ] {
         assert_eq!(it.world.rightfoot(body).await.status, 200);

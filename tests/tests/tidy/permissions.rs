@@ -95,7 +95,6 @@ const ROLES: [(&str, &[&str]); 6] = [
         &[
             "dynamodb:BatchWriteItem on BalancesTable",
             "dynamodb:GetItem on InboxTable",
-            "dynamodb:Query on InboxTable",
             "dynamodb:UpdateItem on InboxTable",
             "events:PutEvents on EventBus",
             "secretsmanager:GetSecretValue on RightfootApiKey",

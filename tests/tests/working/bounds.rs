@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{World, completed, extract, number};
 
-use crate::forgeries::{alert_of, known};
+use crate::forgeries::alert_of;
 
 /// How often the worker has called an operation.
 fn calls(world: &World, operation: &str) -> usize {
@@ -31,7 +31,7 @@ async fn a_thousand_balances_take_ten_requests_forty_writes_and_one_announcement
 
 #[tokio::test]
 async fn what_dynamodb_did_not_get_to_is_written_again() {
-    let it = known("b-1", &[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    let it = RightfootWorld::known("b-1", &[("a", "1"), ("b", "2"), ("c", "3")]).await;
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 3, "subject": "demo"})).await;
     it.world.rightfoot(tests::completion("b-1", "u-1")).await;
     let faults = std::sync::Mutex::new(vec![Fault::Unprocessed, Fault::FirstUnprocessed]);
@@ -46,7 +46,7 @@ async fn what_dynamodb_did_not_get_to_is_written_again() {
 
 #[tokio::test]
 async fn what_dynamodb_never_gets_to_is_not_taken_for_stored() {
-    let it = known("b-1", &[("a", "1")]).await;
+    let it = RightfootWorld::known("b-1", &[("a", "1")]).await;
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
     it.world.rightfoot(tests::completion("b-1", "u-1")).await;
     it.world.system.wire.plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
@@ -59,7 +59,7 @@ async fn what_dynamodb_never_gets_to_is_not_taken_for_stored() {
 async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_are_not() {
     let people: Vec<_> = (0..12).map(|n| format!("user-{n:02}")).collect();
     let balances: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00")).collect();
-    let it = known("b-1", &balances).await;
+    let it = RightfootWorld::known_run("b-1", &balances).await;
     let alerts: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
     it.world.rightfoot(alert_of("b-1", "u-1", &alerts)).await;
     let faults = std::sync::Mutex::new(vec![Fault::FirstEntryFailed]);
@@ -89,7 +89,7 @@ async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarant
     let told = world.on_bus().await;
     assert_eq!((told.len(), told[0].detail.get("data")), (1, None), "by reference");
 
-    let it = known("b-1", &[("a", "150.00"), ("b", "150.00")]).await;
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00"), ("b", "150.00")]).await;
     it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")])).await;
     it.world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::FirstEntryRefused));
     it.world.work().await;

@@ -8,17 +8,6 @@ use tests::{alerted, completion, number};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A world whose Rightfoot knows a complete batch that we did not submit, with these balances.
-pub(crate) async fn known(batch_id: &str, balances: &[(&str, &str)]) -> RightfootWorld {
-    let it = RightfootWorld::new().await;
-    it.rightfoot.know(batch_id, &pairs(balances));
-    it
-}
-
-pub(crate) fn pairs(balances: &[(&str, &str)]) -> Vec<(String, String)> {
-    balances.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned())).collect()
-}
-
 /// An alert of a batch that tells of these: authorizer, balance, threshold.
 pub(crate) fn alert_of(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str, &str)]) -> String {
     let alerts = alerts.iter().map(|(authorizer, balance, threshold)| {
@@ -48,19 +37,60 @@ async fn reasons(it: &RightfootWorld) -> Vec<String> {
 
 #[tokio::test]
 async fn p4_an_alert_about_nobody_in_the_batch_or_above_the_balance_never_reaches_the_bus() {
-    let it = known("b-1", &[("a", "150.00"), ("failed", "null")]).await;
-    for (event, alert) in [
-        ("u-1", ("stranger", "500.00", "100")),
-        ("u-2", ("a", "500.00", "400")),
-        ("u-3", ("failed", "500.00", "100")),
-        ("u-4", ("a", "500.00", "null")),
-    ] {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00"), ("failed", "null")]).await;
+    for (event, alert) in [("u-1", ("stranger", "500.00", "100")), ("u-3", ("failed", "500.00", "100"))] {
         assert_eq!(it.world.rightfoot(alert_of("b-1", event, &[alert])).await.status, 200);
     }
     look_for_long(&it).await;
     assert_eq!(it.world.told().await, [""; 0]);
-    assert_eq!(reasons(&it).await, ["unconfirmed"; 4]);
-    assert_eq!(it.world.due().await, []);
+    assert_eq!(reasons(&it).await, ["unconfirmed"; 2]);
+    assert!(it.world.due().await.iter().all(|item| item["due"].as_s().unwrap().starts_with("poll#")));
+}
+
+/// Whoever knows a URL could name any threshold: as long as it is not known whose run a batch is, nothing is told.
+#[tokio::test]
+async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
+    let it = RightfootWorld::known("b-1", &[("a", "150.00"), ("b", "50")]).await;
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "0"), ("b", "50", "0")])).await;
+    it.world.work().await;
+    it.world.pass(MINUTE * 16);
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert_eq!((it.world.told().await, it.rightfoot.requests().len()), (vec![], 0), "and nobody is asked");
+    it.ask(json!({
+        "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
+        "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": "demo",
+    }))
+    .await;
+    it.world.track_run("b-1", 2).await;
+    look_for_long(&it).await;
+    assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"], "by what was asked for");
+}
+
+#[tokio::test]
+async fn p4_an_alert_that_came_by_another_url_than_its_runs_is_kept() {
+    let it = RightfootWorld::known("b-1", &[("a", "150.00")]).await;
+    let other = it.world.system.mint(&"another".parse().unwrap()).unwrap();
+    it.world.rightfoot_to(&other, alert_of("b-1", "u-1", &[("a", "150.00", "0")])).await;
+    it.world.track_run("b-1", 1).await;
+    look_for_long(&it).await;
+    assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["subject_mismatch".to_owned()]));
+}
+
+#[tokio::test]
+async fn p7_what_was_recorded_as_an_alert_and_cannot_be_read_as_one_is_kept() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let twice = alert_of("b-1", "u-1", &[("a", "150.00", "100")]).replacen(
+        '{',
+        r#"{"schedule_id":"s-1","schedule_id":"s-2","#,
+        1,
+    );
+    assert_eq!(it.world.rightfoot(twice).await.body, r#"{"status":"received"}"#);
+    let many: Vec<_> = (0..10_001).map(|n| format!("user-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|id| (id.as_str(), "1", "1")).collect();
+    assert_eq!(it.world.rightfoot(alert_of("b-1", "u-2", &many)).await.status, 200);
+    it.world.work().await;
+    assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 2]));
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use inbox_core::limits::WORK_CLAIM_SECS;
 use local::wire::{Call, Fate, Fault};
-use serde_json::json;
 use tests::matrix::{Lasts, judge};
 use tests::rightfoot::RightfootWorld;
 use tests::{alert, alerted, completed, completion, extract, noise};
@@ -56,7 +55,10 @@ impl Scene {
 
     /// An event is on the queue, and Rightfoot shows what it tells.
     async fn set(self) -> RightfootWorld {
-        let it = RightfootWorld::new().await;
+        let it = match self {
+            Self::Extract | Self::LargeExtract => RightfootWorld::new().await,
+            Self::Batch | Self::Alert => RightfootWorld::known_run("b-1", &[("user-123", "150.00")]).await,
+        };
         match self {
             Self::Extract => drop(it.world.fynapse(extract("e-1")).await),
             Self::LargeExtract => {
@@ -64,9 +66,6 @@ impl Scene {
                 it.world.fynapse(body).await;
             }
             Self::Batch | Self::Alert => {
-                it.rightfoot.know("b-1", &[("user-123".to_owned(), "150.00".to_owned())]);
-                it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"}))
-                    .await;
                 let body = if self == Self::Batch { completion("b-1", "u-1") } else { alert("b-1", "u-1") };
                 it.world.rightfoot(body).await;
             }

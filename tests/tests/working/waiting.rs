@@ -7,8 +7,6 @@ use local::wire::Fault;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{World, completed, completion, extract, number};
 
-use crate::forgeries::known;
-
 /// Seconds from now until an event is due again.
 async fn due_in(world: &World, event_id: &str) -> Option<i64> {
     let record = world.record(event_id).await;
@@ -59,7 +57,7 @@ async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_
 
 #[tokio::test]
 async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_deadline() {
-    let it = known("b-1", &[("a", "1")]).await;
+    let it = RightfootWorld::known("b-1", &[("a", "1")]).await;
     it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(401))]);
     it.world.rightfoot(completion("b-1", "u-1")).await;
     for _ in 0..(25 * 4) {
@@ -80,7 +78,7 @@ async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_de
 
 #[tokio::test]
 async fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_same() {
-    let it = known("b-1", &[("a", "1"), ("b", "null")]).await;
+    let it = RightfootWorld::known("b-1", &[("a", "1"), ("b", "null")]).await;
     it.world.rightfoot(completion("b-1", "u-1")).await;
     it.world.work().await;
     assert_eq!(
@@ -88,7 +86,7 @@ async fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_s
         (vec![], 2),
         "stored, and not told yet"
     );
-    it.rightfoot.correct("b-1", &crate::forgeries::pairs(&[("a", "1"), ("b", "2")]));
+    it.rightfoot.correct("b-1", &tests::worker::pairs(&[("a", "1"), ("b", "2")]));
     it.world.pass(Duration::from_secs(61));
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
@@ -154,7 +152,7 @@ async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_l
 /// While an event waits for its provider, nothing is late: the relay's age counts from when it was wanted.
 #[tokio::test]
 async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() {
-    let it = known("b-1", &[("a", "1")]).await;
+    let it = RightfootWorld::known("b-1", &[("a", "1")]).await;
     it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(500))]);
     it.world.rightfoot(completion("b-1", "u-1")).await;
     for _ in 0..6 {

@@ -11,18 +11,23 @@ use inbox_core::bus::{Announcement, Batch, threshold_met};
 use inbox_core::effect::alert::{Alert, Met};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
-use inbox_core::limits::BUS_ENTRIES_MAX;
-use inbox_core::poll::batch::{Thresholds, Tracked};
-use inbox_core::providers::{Told, alerts};
-use inbox_core::requests::submission::Kind;
+use inbox_core::limits::{ALERTS_MAX, BUS_ENTRIES_MAX};
+use inbox_core::poll::batch::Thresholds;
+use inbox_core::providers::alerts;
 use inbox_core::rightfoot::Balance;
 
 use super::not_published;
 use crate::EventWorker;
 use crate::work::{Later, Verdict};
 
+const UNCONFIRMED: Verdict = Verdict::Never(Reason::Unconfirmed);
+
 /// Of one event, what is still to be told.
-struct Open(BTreeMap<Id, Vec<Alert>>);
+struct Open {
+    alerts: BTreeMap<Id, Vec<Alert>>,
+    /// How many more there are that name nobody.
+    unreadable: usize,
+}
 
 /// What publishing alerts came to, besides those that are on the bus.
 #[derive(Default)]
@@ -35,26 +40,32 @@ struct Left {
 impl EventWorker {
     pub(super) async fn alerts(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
         let told = alerts(&self.inbox.work_payload(work).await?);
-        let story = self.story_of(batch_id).await?;
-        let tracked = story.as_ref().map(|story| &story.tracked);
+        // What cannot be read as alerts, or is more than any run brings, is not told.
+        let Some(told) = told.filter(|told| told.alerts.len() <= ALERTS_MAX) else { return Ok(UNCONFIRMED) };
+        let tracked = self.inbox.tracked_batch(batch_id).await?;
         let batch = Batch {
             batch_id,
-            schedule_id: tracked.and_then(|it| it.schedule_id.as_ref()).or(told.schedule_id.as_ref()),
-            subject: tracked.and_then(|it| it.subject.as_ref()),
+            schedule_id: tracked
+                .as_ref()
+                .and_then(|it| it.schedule_id.as_ref())
+                .or(told.schedule_id.as_ref()),
+            subject: tracked.as_ref().and_then(|it| it.subject.as_ref()),
         };
-        let mut open = Open::of(&told.alerts);
+        let mut open = Open::of(told.alerts, told.unreadable);
         if !self.verify_alerts {
-            let met = open.take_as_told();
-            let left = self.tell(work, &batch, met, false).await?;
-            return Ok(left.verdict().unwrap_or_else(|| confirmed_or_not(&open, &told)));
+            let left = self.tell(work, &batch, open.take_as_told(), false).await?;
+            return Ok(left.verdict().unwrap_or_else(|| open.verdict()));
         }
-        let asked = self.asked_for(work, tracked, &told).await?;
+        let Some(tracked) = &tracked else { return self.untracked(work, told.schedule_id.as_ref()).await };
+        if work.subject().zip(batch.subject).is_some_and(|(its, ours)| its != ours) {
+            return Ok(Verdict::Never(Reason::SubjectMismatch));
+        }
+        // A batch that was submitted by itself brings no alerts.
+        let Some(schedule_id) = &tracked.schedule_id else { return Ok(UNCONFIRMED) };
+        let asked = self.asked_for(schedule_id).await?;
         let mut met = Vec::new();
-        if open.0.is_empty() {
-            return Ok(confirmed_or_not(&open, &told));
-        }
-        let mut looking = self.look(batch_id, tracked);
-        while !open.0.is_empty()
+        let mut looking = self.look(batch_id, Some(tracked));
+        while open.is_any()
             && let Some(rows) = looking.next().await
         {
             met.extend(rows.iter().filter_map(|row| open.confirm(row, asked.as_ref())));
@@ -64,34 +75,33 @@ impl EventWorker {
         let left = self.tell(work, &batch, met, true).await?;
         Ok(match left.verdict() {
             Some(verdict) => verdict,
-            None if open.0.is_empty() || looked.is_complete(tracked, work.earlier.as_ref()) => {
-                confirmed_or_not(&open, &told)
-            }
-            None => self.not_yet(work, tracked, &looked, Reason::Unconfirmed),
+            None if !open.is_any() || looked.is_complete(Some(tracked), None) => open.verdict(),
+            None => self.not_yet(work, Some(tracked), &looked, Reason::Unconfirmed),
         })
     }
 
-    /// The thresholds that were asked for, if they are known: by the schedule that the webhook's URL was minted for,
-    /// or the one whose run the batch is known to be. A URL that was minted for a batch brings no alerts.
-    async fn asked_for(
-        &self,
-        work: &Work,
-        tracked: Option<&Tracked>,
-        told: &Told,
-    ) -> Result<Option<Thresholds>, Fault> {
-        let submission = match work.subject() {
-            Some(subject) => self.inbox.submission(subject).await?,
-            None => None,
-        };
-        let schedule_id = match &submission {
-            Some(submission) if submission.kind == Kind::Batch => return Ok(Some(Thresholds::default())),
-            Some(submission) => submission.made(),
-            None => None,
-        };
-        let of_run = tracked.and_then(|tracked| tracked.schedule_id.clone());
-        let Some(schedule_id) = schedule_id.or(of_run).or(told.schedule_id.clone()) else { return Ok(None) };
-        let Some(schedule) = self.inbox.schedule_story(&schedule_id).await? else { return Ok(None) };
-        // One that is watched without any was not made by us: then what is told is all that is known.
+    /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
+    /// unsigned. The poller finds the run, at once if the alert names a schedule that is watched.
+    async fn untracked(&self, work: &Work, schedule_id: Option<&Id>) -> Result<Verdict, Fault> {
+        let now = self.clock.now();
+        if now >= work.since.plus(self.deadline) {
+            return Ok(UNCONFIRMED);
+        }
+        if let (0, Some(schedule_id)) = (work.works, schedule_id)
+            && let Some(schedule) = self.inbox.schedule_story(schedule_id).await?
+            && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
+        {
+            self.inbox.postpone(&schedule.tracking, now).await?;
+        }
+        Ok(Verdict::Later(Later::because("not_tracked")))
+    }
+
+    /// The thresholds of a schedule. One that is watched without any was not made by us: then what is told is all that
+    /// is known.
+    async fn asked_for(&self, schedule_id: &Id) -> Result<Option<Thresholds>, Fault> {
+        // A schedule outlives its runs.
+        let schedule =
+            self.inbox.schedule_story(schedule_id).await?.ok_or(Fault::item("dynamodb:GetItem"))?;
         Ok(Some(self.inbox.thresholds(&schedule).await?).filter(|thresholds| !thresholds.is_empty()))
     }
 
@@ -158,27 +168,37 @@ impl EventWorker {
 }
 
 impl Open {
-    fn of(told: &[Alert]) -> Self {
-        let mut open = BTreeMap::<Id, Vec<Alert>>::new();
+    fn of(told: Vec<Alert>, unreadable: usize) -> Self {
+        let mut alerts = BTreeMap::<Id, Vec<Alert>>::new();
         for alert in told {
-            open.entry(alert.authorizer.clone()).or_default().push(alert.clone());
+            alerts.entry(alert.authorizer.clone()).or_default().push(alert);
         }
-        Self(open)
+        Self { alerts, unreadable }
+    }
+
+    fn is_any(&self) -> bool {
+        !self.alerts.is_empty()
     }
 
     /// The alert that a row confirms: it is open no longer.
     fn confirm(&mut self, row: &Balance, asked: Option<&Thresholds>) -> Option<Met> {
-        let met = self.0.get(&row.authorizer)?.iter().find_map(|alert| alert.confirmed_by(row, asked))?;
-        self.0.remove(&row.authorizer);
+        let alerts = self.alerts.get(&row.authorizer)?;
+        let met = alerts.iter().find_map(|alert| alert.confirmed_by(row, asked))?;
+        self.alerts.remove(&row.authorizer);
         Some(met)
     }
 
     /// All that say all, as they are told.
     fn take_as_told(&mut self) -> Vec<Met> {
         let told: Vec<_> =
-            self.0.values().filter_map(|alerts| alerts.iter().find_map(Alert::as_told)).collect();
-        told.iter().for_each(|met| drop(self.0.remove(&met.authorizer)));
+            self.alerts.values().filter_map(|alerts| alerts.iter().find_map(Alert::as_told)).collect();
+        told.iter().for_each(|met| drop(self.alerts.remove(&met.authorizer)));
         told
+    }
+
+    /// Nothing more is to be known: what is still open, or names nobody, is not confirmed.
+    fn verdict(&self) -> Verdict {
+        if self.is_any() || self.unreadable > 0 { UNCONFIRMED } else { Verdict::Done }
     }
 }
 
@@ -194,14 +214,5 @@ impl Left {
         } else {
             None
         }
-    }
-}
-
-/// Nothing more is to be known: what is still open, or names nobody, is not confirmed.
-fn confirmed_or_not(open: &Open, told: &Told) -> Verdict {
-    if open.0.is_empty() && told.unreadable == 0 {
-        Verdict::Done
-    } else {
-        Verdict::Never(Reason::Unconfirmed)
     }
 }

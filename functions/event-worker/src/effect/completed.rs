@@ -6,6 +6,7 @@ use inbox_aws::inbox::Work;
 use inbox_core::bus::{Batch, batch_completed};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
+use inbox_core::poll::batch::Tracked;
 
 use crate::EventWorker;
 use crate::work::Verdict;
@@ -14,8 +15,8 @@ impl EventWorker {
     /// Stores the balances page by page, as they are read: also those of a batch that turns out not to be complete yet.
     /// They are what the API shows, and the next look writes over them.
     pub(super) async fn completed(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
-        let story = self.story_of(batch_id).await?;
-        let tracked = story.as_ref().map(|story| &story.tracked);
+        let tracked = self.inbox.tracked_batch(batch_id).await?;
+        let tracked = tracked.as_ref();
         let batch = Batch {
             batch_id,
             schedule_id: tracked.and_then(|tracked| tracked.schedule_id.as_ref()),
@@ -31,7 +32,7 @@ impl EventWorker {
         if !looked.is_complete(tracked, work.earlier.as_ref()) {
             return Ok(self.not_yet(work, tracked, &looked, Reason::Incomplete));
         }
-        let expected = tracked.map(|tracked| tracked.awaited());
+        let expected = tracked.map(Tracked::awaited);
         Ok(self.announce(&batch_completed(&work.effect(), &batch, &looked.look, expected)).await)
     }
 }

@@ -10,7 +10,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Desk, first_due};
+use inbox_core::inbox::{Desk, first_due, record_expiry};
 use inbox_core::intervention::Intervention;
 use inbox_core::state::State;
 
@@ -98,17 +98,34 @@ impl Inbox {
         }
     }
 
-    /// Leaves a trace on an event's record that changes nothing of it. Says whether there is such a record.
+    /// Leaves a trace on an event's record, whose expiry it moves on if it has one. Says whether there is such a record.
     pub async fn trace(&self, key: &EventKey, by: &Intervention) -> Result<bool, Fault> {
-        let update = self
+        let later = number(record_expiry(by.at, self.retention_days).0);
+        let expires = "attribute_exists(expires_at) AND attribute_not_exists(quarantined_at)";
+        Ok(self.leave_trace(key, by, ", expires_at = :at", expires, Some(later)).await?
+            || self.leave_trace(key, by, "", "attribute_exists(delivery_id)", None).await?)
+    }
+
+    async fn leave_trace(
+        &self,
+        key: &EventKey,
+        by: &Intervention,
+        set: &str,
+        condition: &str,
+        expires_at: Option<AttributeValue>,
+    ) -> Result<bool, Fault> {
+        let mut update = self
             .db
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&key.pk(), &key.sk())))
-            .update_expression(format!("SET {TRACE}"))
-            .condition_expression("attribute_exists(delivery_id)")
+            .update_expression(format!("SET {TRACE}{set}"))
+            .condition_expression(condition)
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":trace", AttributeValue::L(vec![item::intervention(by)]));
+        if let Some(expires_at) = expires_at {
+            update = update.expression_attribute_values(":at", expires_at);
+        }
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error) if refused(&error) => Ok(false),

@@ -130,6 +130,16 @@ impl Inbox {
         Ok(Some(BatchStory { tracked, tracking, completed_at, refused, alerts, effects }))
     }
 
+    /// A batch that is watched, with whom Rightfoot refused, by one strong read; `None` if it is not watched.
+    pub async fn tracked_batch(&self, batch_id: &Id) -> Result<Option<Tracked>, Fault> {
+        let Some(item) = self.get(item::key(&batch_pk(batch_id), TRACKED)).await? else { return Ok(None) };
+        let mut tracked = read_batch(batch_id, &item).ok_or(Fault::item("dynamodb:GetItem"))?;
+        if documents::is_in(&item) {
+            tracked.failed = self.load_ids(&item).await?;
+        }
+        Ok(Some(tracked))
+    }
+
     /// Whom Rightfoot refused when the batch was submitted.
     pub async fn refused(&self, story: &BatchStory) -> Result<BTreeSet<Id>, Fault> {
         match &story.refused {
@@ -138,10 +148,14 @@ impl Inbox {
         }
     }
 
-    /// Whose alert a webhook has told, or has had its effect.
+    /// Whose alert a webhook has told, or has had its effect. One that was given up, or came by another URL than the
+    /// batch's, has told nothing.
     pub async fn alerted(&self, story: &BatchStory) -> Result<BTreeSet<Id>, Fault> {
         let mut all = story.effects.clone();
-        for record in &story.alerts {
+        let subject = story.tracked.subject.as_ref();
+        let is_anothers =
+            |record: &Record| subject.zip(record.subject.as_ref()).is_some_and(|(ours, its)| ours != its);
+        for record in story.alerts.iter().filter(|record| !record.is_given_up && !is_anothers(record)) {
             all.extend(alerted(&self.payload_of(record).await?));
         }
         Ok(all)

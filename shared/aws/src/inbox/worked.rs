@@ -23,7 +23,7 @@ use inbox_core::bus::Effect;
 use inbox_core::delivery::Subject;
 use inbox_core::effect::look::Earlier;
 use inbox_core::event::{EventKey, Id, batch_pk};
-use inbox_core::inbox::{Desk, Reason, parked_expiry, record_expiry};
+use inbox_core::inbox::{Desk, Reason, parked_expiry, parts_expiry, record_expiry};
 use inbox_core::limits::WORK_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
 
@@ -210,13 +210,19 @@ impl Inbox {
         authorizer: &Id,
         now: UnixMillis,
     ) -> Result<AlertClaim, Fault> {
+        // Of two events that were replayed each has its effect again: the numbers are each event's own.
+        let another = if work.record.replay > 0 { " OR event_id <> :event" } else { "" };
         let update = self
             .update_alert(work, authorizer)?
-            .update_expression("SET event_id = :event, claim_by = :mine, claim_until = :until, replay = :replay")
-            .condition_expression(
-                "attribute_not_exists(pk) OR (replay < :replay AND attribute_not_exists(claim_by)) \
-                 OR (attribute_exists(claim_by) AND (claim_until < :now OR event_id = :event OR claim_by = :mine))",
+            .update_expression(
+                "SET event_id = :event, claim_by = :mine, claim_until = :until, replay = :replay, expires_at = :at",
             )
+            .condition_expression(format!(
+                "attribute_not_exists(pk) OR (attribute_not_exists(claim_by) AND (replay < :replay{another})) \
+                 OR (attribute_exists(claim_by) AND (claim_until < :now OR event_id = :event OR claim_by = :mine))",
+            ))
+            // It outlives whatever may name it again: also an event that an operator takes out of quarantine.
+            .expression_attribute_values(":at", number(parts_expiry(now, self.retention_days).0))
             .expression_attribute_values(":until", number(claim_end(now).0))
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":event", text(work.record.key.event_id()))
@@ -241,10 +247,9 @@ impl Inbox {
     ) -> Result<Written, Fault> {
         let update = self
             .update_alert(work, authorizer)?
-            .update_expression("SET published_at = :now, expires_at = :at REMOVE claim_by, claim_until")
+            .update_expression("SET published_at = :now REMOVE claim_by, claim_until")
             .condition_expression("claim_by = :mine")
-            .expression_attribute_values(":now", number(now.0))
-            .expression_attribute_values(":at", number(record_expiry(now, self.retention_days).0));
+            .expression_attribute_values(":now", number(now.0));
         written(update.send().await)
     }
 

@@ -86,8 +86,8 @@ pub struct Told {
     pub unreadable: usize,
 }
 
-/// What a recorded alert tells.
-pub fn alerts(payload: &[u8]) -> Told {
+/// What a recorded alert tells; `None` if it cannot be read.
+pub fn alerts(payload: &[u8]) -> Option<Told> {
     #[derive(Deserialize)]
     struct Payload<'a> {
         #[serde(borrow)]
@@ -95,13 +95,13 @@ pub fn alerts(payload: &[u8]) -> Told {
         #[serde(borrow)]
         alerts: Vec<&'a RawValue>,
     }
-    let Some(payload) = object::<Payload<'_>>(payload) else { return Told::default() };
+    let payload: Payload<'_> = object(payload)?;
     let alerts: Vec<_> = payload.alerts.iter().filter_map(|told| alert(told)).collect();
-    Told {
+    Some(Told {
         schedule_id: payload.schedule_id.and_then(id),
         unreadable: payload.alerts.len() - alerts.len(),
         alerts,
-    }
+    })
 }
 
 fn alert(told: &RawValue) -> Option<Alert> {
@@ -138,7 +138,8 @@ fn id(value: &RawValue) -> Option<Id> {
 
 /// Whose alerts a recorded alert tells, as far as it can be read.
 pub fn alerted(payload: &[u8]) -> BTreeSet<Id> {
-    alerts(payload).alerts.into_iter().map(|alert| alert.authorizer).collect()
+    let told = alerts(payload).unwrap_or_default();
+    told.alerts.into_iter().map(|alert| alert.authorizer).collect()
 }
 
 fn explain(body: &[u8]) -> Unreadable {
@@ -205,7 +206,8 @@ mod tests {
                 {"authorizer_unique_id":"a","institution_name":"First","balance":150.00,"threshold_amount":1e2},
                 {"authorizer_unique_id":7,"balance":"150","threshold_amount":null,"institution_name":3},
                 {"balance":1,"threshold_amount":1}, "b", null]}"#,
-        );
+        )
+        .unwrap();
         assert_eq!((told.schedule_id.as_ref().map(Id::as_str), told.unreadable), (Some("s-1"), 3));
         let [first, second] = &told.alerts[..] else { panic!("two alerts") };
         assert_eq!((first.authorizer.as_str(), first.institution.as_deref()), ("a", Some("First")));
@@ -221,9 +223,13 @@ mod tests {
                 format!(r#"{{"alerts":[{{"authorizer_unique_id":"a","institution_name":"{name}"}}]}}"#)
                     .as_bytes(),
             )
+            .unwrap()
         };
         assert!(long(200).alerts[0].institution.is_some() && long(201).alerts[0].institution.is_none());
-        assert_eq!(alerts(b"{}"), Told::default());
+        for unreadable in [b"{}".as_slice(), b"[]", br#"{"alerts":[],"schedule_id":1,"schedule_id":2}"#] {
+            assert_eq!(alerts(unreadable), None);
+        }
+        assert_eq!(alerts(br#"{"alerts":[]}"#), Some(Told::default()));
     }
 
     #[test]
