@@ -75,6 +75,12 @@ impl Part {
         (!self.known.is_empty()).then_some((batch_id, self.known.as_slice()))
     }
 
+    /// The run that its alerts tell of, and of how many authorizers it is.
+    pub(super) fn run(&self) -> Option<(&str, usize)> {
+        let (batch_id, known) = self.batch().filter(|_| self.outgoing.id.contains("/alert/"))?;
+        Some((batch_id, known.len()))
+    }
+
     /// Rightfoot knows its batch, and shows this of it.
     fn shown(self, known: Vec<(String, String)>) -> Self {
         Self { known, ..self }

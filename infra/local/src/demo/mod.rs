@@ -17,6 +17,7 @@ mod acts;
 mod cast;
 mod check;
 mod rightfoot;
+mod runs;
 mod stage;
 mod submissions;
 mod table;

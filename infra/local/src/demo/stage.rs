@@ -16,6 +16,7 @@ use super::rightfoot::{
     ALERTS_HELD_UP, API_KEY, CADENCE, PollerRun, PollerRuns, RUNS, Weather, at_work, behave, kill_alert,
     later,
 };
+use super::runs::{know_run, know_schedule};
 use super::submissions::{Submission, Submitted, insist};
 use super::workers::Workers;
 use crate::onlooker;
@@ -97,6 +98,7 @@ impl Stage {
         system.requests.load_secrets().await;
         system.poller.load_key().await;
 
+        know_schedule(&system.inbox, pace.clock().now()).await?;
         let simulator = Simulator::new(pace.clock(), API_KEY, options.seed)?;
         simulator.change(behave);
         let (weather, poller_runs) = (Weather::default(), PollerRuns::default());
@@ -193,7 +195,14 @@ impl Stage {
             let (index, part) = (self.played.len(), Arc::new(part));
             self.played.push(Played { part: part.clone(), deliveries: Vec::new() });
             let (fynapse, rightfoot) = (self.fynapse.clone(), self.rightfoot.clone());
-            self.playing.spawn(async move { (index, perform(&part, &fynapse, &rightfoot).await) });
+            let (inbox, clock) = (self.system.inbox.clone(), self.system.clock.clone());
+            self.playing.spawn(async move {
+                if let Some((batch_id, authorizers)) = part.run() {
+                    // Should it fail, its alerts are missing in the end.
+                    let _ = know_run(&inbox, batch_id, authorizers, clock.now()).await;
+                }
+                (index, perform(&part, &fynapse, &rightfoot).await)
+            });
         }
         while let Some(done) = self.playing.try_join_next() {
             self.note(done);
