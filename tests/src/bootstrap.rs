@@ -90,6 +90,14 @@ impl Function {
         answer.expect("no answer from the function").unwrap()
     }
 
+    /// The most memory that the process has held until now (Linux's `VmHWM`).
+    pub fn peak_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")).unwrap();
+        peak.trim().parse::<u64>().unwrap() * 1_024
+    }
+
     /// Waits until the process ends by itself; its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("still running").unwrap().code()
@@ -105,18 +113,20 @@ impl Function {
     }
 }
 
-/// Builds a binary of the workspace, in the profile of this test, and says where it is.
+/// Builds a binary of the workspace, in the profile of this test or bench, and says where it is.
 pub async fn binary(name: &str) -> PathBuf {
-    // All of them, as the tests themselves were built: one package alone would have its dependencies built
-    // again with fewer features.
-    let arguments = ["build", "--quiet", "--workspace", "--bins"];
-    let built = Command::new(env!("CARGO")).args(arguments).status().await.unwrap();
-    assert!(built.success(), "cargo build --workspace --bins");
     let mut directory = std::env::current_exe().unwrap();
     directory.pop();
     if directory.ends_with("deps") {
         directory.pop();
     }
+    // The profiles `test` and `bench` share a directory with `dev` and `release`.
+    let profile = if directory.ends_with("debug") { "dev" } else { "release" };
+    // Of the whole workspace, as the tests themselves were built: one package alone would have its dependencies
+    // built again with fewer features.
+    let arguments = ["build", "--quiet", "--workspace", "--bin", name, "--profile", profile];
+    let built = Command::new(env!("CARGO")).args(arguments).status().await.unwrap();
+    assert!(built.success(), "cargo build --workspace --bin {name}");
     directory.join(name)
 }
 

@@ -1,5 +1,10 @@
 //! What the work on a large batch costs, and what EventBridge and DynamoDB leave undone.
 
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use local::wire::Fault;
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
@@ -29,12 +34,34 @@ async fn a_thousand_balances_take_ten_requests_forty_writes_and_one_announcement
     assert_eq!(called, [40, 1, 2], "stored, told, claimed and done");
 }
 
+/// So no more than one page is held at a time.
+#[tokio::test]
+async fn a_page_is_stored_before_the_next_one_is_asked_for() {
+    let stored_before = Arc::new(Mutex::new(Vec::new()));
+    let noted = stored_before.clone();
+    let note = move |world: &World, routes: Router| {
+        let world = world.clone();
+        routes.layer(from_fn(move |request: Request, next: Next| {
+            noted.lock().unwrap().push(calls(&world, "BatchWriteItem"));
+            next.run(request)
+        }))
+    };
+    let it = RightfootWorld::made(|_| {}, |_| {}, note).await;
+    let people: Vec<_> = (0..350).map(|n| (format!("user-{n}"), "150.00".to_owned())).collect();
+    it.rightfoot.know("b-1", &people);
+    it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 350, "subject": "demo"})).await;
+    it.world.rightfoot(tests::completion("b-1", "u-1")).await;
+    it.world.work().await;
+    assert_eq!(*stored_before.lock().unwrap(), [0, 4, 8, 12]);
+    assert_eq!(it.world.told().await, [completed("b-1")]);
+}
+
 #[tokio::test]
 async fn what_dynamodb_did_not_get_to_is_written_again() {
     let it = RightfootWorld::known("b-1", &[("a", "1"), ("b", "2"), ("c", "3")]).await;
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 3, "subject": "demo"})).await;
     it.world.rightfoot(tests::completion("b-1", "u-1")).await;
-    let faults = std::sync::Mutex::new(vec![Fault::Unprocessed, Fault::FirstUnprocessed]);
+    let faults = Mutex::new(vec![Fault::Unprocessed, Fault::FirstUnprocessed]);
     it.world.system.wire.plan(move |call| {
         if call.operation == "BatchWriteItem" { faults.lock().unwrap().pop() } else { None }
     });
@@ -62,7 +89,7 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
     let it = RightfootWorld::known_run("b-1", &balances).await;
     let alerts: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
     it.world.rightfoot(alert_of("b-1", "u-1", &alerts)).await;
-    let faults = std::sync::Mutex::new(vec![Fault::FirstEntryFailed]);
+    let faults = Mutex::new(vec![Fault::FirstEntryFailed]);
     it.world
         .system
         .wire
@@ -79,7 +106,7 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
 async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarantine() {
     let world = World::new().await;
     world.fynapse(extract("e-1")).await;
-    let faults = std::sync::Mutex::new(vec![Fault::FirstEntryRefused]);
+    let faults = Mutex::new(vec![Fault::FirstEntryRefused]);
     world.system.wire.plan(
         move |call| {
             if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
