@@ -206,9 +206,12 @@ fn in_words(id: &KeptId, outcome: &Outcome) -> Replay {
         Outcome::WasClosed(how) => {
             replay_of(id, "was_closed", None, format!("was closed before: {}", how.as_str()))
         }
-        Outcome::Overtaken => {
-            replay_of(id, "overtaken", None, "somebody else is at it; nothing was done".to_owned())
-        }
+        Outcome::Overtaken => replay_of(
+            id,
+            "overtaken",
+            None,
+            "its event is on its way, or somebody else is at it; nothing was done".to_owned(),
+        ),
         Outcome::EventGone(key) => {
             replay_of(id, "event_gone", Some(key.event_id()), format!("the record of {key} has expired"))
         }

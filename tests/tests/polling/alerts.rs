@@ -2,9 +2,9 @@
 //!
 //! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -227,6 +227,32 @@ async fn p5_whose_alert_has_had_its_effect_is_not_told_again() {
     }
     it.live_by(MINUTE * 10, MINUTE * 30).await;
     assert_eq!(told_by_alerts(&it).await, [(true, vec!["b".to_owned(), "d".to_owned()])]);
+}
+
+/// What nobody has believed has told nobody: an alert in quarantine, and one by another URL than the run's.
+#[tokio::test]
+async fn p5_an_alert_that_was_given_up_or_is_anothers_hides_none() {
+    let it = watched(&FOUR, |_| {}).await;
+    // Before the run is known: then it cannot be seen whose batch it is.
+    it.pass(MINUTE * 65).await;
+    let run = run_of(&it, 0);
+    let told = |event_uuid: &str, id: &str| {
+        let body = tests::alert(&run, event_uuid);
+        body.replace("user-123", id)
+    };
+    for (subject, event_uuid, id) in [("another", "u-1", "a"), (SUBJECT, "u-2", "b"), (SUBJECT, "u-3", "c")] {
+        let token = it.world.system.mint(&subject.parse().unwrap()).unwrap();
+        assert_eq!(it.world.rightfoot_to(&token, told(event_uuid, id)).await.status, 200);
+    }
+    let mut given_up = it.world.record(&alerted(&run, "u-2")).await;
+    given_up.insert("quarantined_at".to_owned(), AttributeValue::N("1".to_owned()));
+    it.world.put(given_up).await;
+    it.world.drain().await;
+    it.live_by(MINUTE * 10, MINUTE * 60).await;
+    let polled = polled_alerts(&it, &run).await;
+    let whom: Vec<_> =
+        polled.as_array().unwrap().iter().map(|alert| &alert["authorizer_unique_id"]).collect();
+    assert_eq!(whom, ["a", "b", "d"]);
 }
 
 #[tokio::test]

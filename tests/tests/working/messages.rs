@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use inbox_aws::inbox::{WorkClaim, Written};
+use inbox_core::event::EventKey;
+use inbox_core::inbox::Reason;
+use inbox_core::limits::WORK_CLAIM_SECS;
 use local::onlooker;
 use local::system::DEAD;
 use local::wire::Fault;
@@ -63,6 +67,36 @@ async fn p10_copies_in_one_batch_have_one_effect_and_the_one_that_finds_it_claim
     let answer = answer(&world, &twice).await;
     let failures = answer.matches("itemIdentifier").count();
     assert_eq!((world.told().await.len(), failures), (1, 1), "{answer}");
+}
+
+/// Whatever it comes to say: whoever claimed the event since has the word.
+#[tokio::test]
+async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
+    let world = World::new().await;
+    world.fynapse(extract("e-1")).await;
+    let (inbox, key) = (&world.system.inbox, EventKey::from_event_id("fynapse/event/e-1").unwrap());
+    let claim = async || {
+        let WorkClaim::Ours(work) = inbox.claim_work(&key, world.now()).await.unwrap() else {
+            panic!("not ours")
+        };
+        work
+    };
+    let slow = claim().await;
+    world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+    let other = claim().await;
+    for is_done in [false, true] {
+        if is_done {
+            assert_eq!(inbox.done(&other, world.now()).await.unwrap(), Written::Applied);
+        }
+        let before = world.record("fynapse/event/e-1").await;
+        let written = [
+            inbox.done(&slow, world.now()).await.unwrap(),
+            inbox.put_back(&slow, world.now(), None).await.unwrap(),
+            inbox.quarantine_work(&slow, Reason::BusRefused, world.now()).await.unwrap(),
+        ];
+        assert_eq!(written, [Written::Overtaken; 3]);
+        assert_eq!(world.record("fynapse/event/e-1").await, before);
+    }
 }
 
 #[tokio::test]
