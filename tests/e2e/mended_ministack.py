@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable
 
 from ministack.app import main
+from ministack.core import iam_actions
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
 
 Properties = dict
@@ -54,8 +55,20 @@ def refer_to_secrets_by_arn() -> None:
     handler["delete"] = lambda arn, properties: delete(name(arn), properties)
 
 
+def allow_batches_as_their_entries() -> None:
+    """Who may send, delete or hide a message may do it by the batch: SQS knows no other action for that."""
+    extract = iam_actions.extract_iam_action
+
+    def extracted(service: str, *request) -> str | None:
+        action = extract(service, *request)
+        return action.removesuffix("Batch") if action and service == "sqs" else action
+
+    iam_actions.extract_iam_action = extracted
+
+
 if __name__ == "__main__":
     mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
     mend_properties("AWS::SecretsManager::Secret", without_punctuation)
     refer_to_secrets_by_arn()
+    allow_batches_as_their_entries()
     main()
