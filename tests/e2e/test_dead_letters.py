@@ -1,9 +1,7 @@
 """Messages that were received too often: listed, and redriven, with inboxctl."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from bus import Listener
 from deliveries import fynapse_event, new_id
 from stack import Stack
@@ -13,16 +11,6 @@ NO_MORE_WRITES = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Deny", "Action": "dynamodb:UpdateItem", "Resource": "*"}],
 }
-
-
-@pytest.fixture
-def impatient(beside: Stack) -> Iterator[Stack]:
-    """A message that was received comes again after seconds, not after nine minutes."""
-    queue, sqs = beside.outputs["EventsQueueUrl"], beside.client("sqs")
-    usual = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
-    yield beside
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes=usual)
 
 
 def dead(stack: Stack, **facts) -> list[dict]:
