@@ -107,6 +107,13 @@ class Stack:
         assert (done.returncode != 0) == fails, f"inboxctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return json.loads(done.stdout) if done.stdout else None
 
+    def log_lines(self) -> list[str]:
+        """Whatever its functions have logged."""
+        logs = self.client("logs")
+        groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{self.name}-")["logGroups"]
+        pages = [logs.get_paginator("filter_log_events").paginate(logGroupName=it["logGroupName"]) for it in groups]
+        return [event["message"] for group in pages for page in group for event in page["events"]]
+
     def mint(self, subject: str) -> str:
         """A webhook URL as Rightfoot is given it."""
         token = self.inboxctl("url", "mint", subject)["path"].rsplit("/", 1)[-1]
