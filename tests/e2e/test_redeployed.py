@@ -34,7 +34,7 @@ def test_two_stacks_share_nothing(stack: Stack, beside: Stack, bus: Listener, bu
 
 def test_a_deploy_without_a_change_changes_nothing(stack: Stack):
     def all_there_is() -> list:
-        return [stack.outputs, *(configuration(stack, function) for function in FUNCTIONS), *map(stack.secret, SECRETS)]
+        return [stack.outputs, *(configuration(stack, function) for function in FUNCTIONS), *map(stack.fingerprint, SECRETS)]
 
     before = all_there_is()
     stack.deploy()
@@ -42,7 +42,7 @@ def test_a_deploy_without_a_change_changes_nothing(stack: Stack):
 
 
 def test_a_changed_parameter_leaves_records_messages_secrets_and_urls_alone(stack: Stack, bus: Listener):
-    url, secrets, outputs = stack.mint("before"), [stack.secret(name) for name in SECRETS], stack.outputs
+    url, secrets, outputs = stack.mint("before"), [stack.fingerprint(name) for name in SECRETS], stack.outputs
     mapping = Mapping(stack)
     mapping.set(enabled=False)
     event = f"fynapse/event/{(event_id := new_id())}"
@@ -56,7 +56,7 @@ def test_a_changed_parameter_leaves_records_messages_secrets_and_urls_alone(stac
     stack.deploy(FynapseToleranceSecs="900")
 
     assert stack.outputs == outputs
-    assert [stack.secret(name) for name in SECRETS] == secrets
+    assert [stack.fingerprint(name) for name in SECRETS] == secrets
     assert stack.event(event) == record
     assert stack.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
     # The change is there: what was too old is not too old any longer, and what was kept of it can be replayed.
