@@ -99,5 +99,14 @@ fn thresholds_are_the_limits_of_the_code() {
     // While it is not answered a schedule is asked again within the quarter of an hour, and so it is one alarm.
     assert!(number("ScheduleAlarm", "Period") > slowest_secs);
     assert!(number("WorkOverdue", "Period") > limits::WORK_AGAIN_MAX_SECS);
-    assert!(number("PollFailed", "Period") >= slowest_secs);
+    let poll_failed_secs = number("PollFailed", "Period");
+    assert!(
+        poll_failed_secs > slowest_secs
+            && poll_failed_secs * number("PollFailed", "EvaluationPeriods") == 3_600
+    );
+    // What is put back comes again in every period, as long as it does not work.
+    for id in ["BusFailed", "WorkFailed", "WorkTimedOut"] {
+        assert!(number(id, "Period") >= limits::WORK_AGAIN_MAX_SECS, "{id}");
+    }
+    assert!(text("WorkTimedOut").contains("longer than a minute") && limits::WORK_BUDGET_SECS == 60);
 }
