@@ -368,15 +368,19 @@ fn without_the_worker_nothing_of_it_is_watched() {
     let shown = &dashboard()["widgets"][1]["properties"]["alarms"];
     let shown: BTreeSet<_> = list(shown).iter().map(|arn| arn.as_str().unwrap().to_owned()).collect();
     let arns = |ids: &mut dyn Iterator<Item = &String>| {
-        ids.map(|id| format!("${{{id}.Arn}}")).collect::<BTreeSet<_>>()
+        ids.map(|id| format!("${{Alarm}}:${{{id}}}")).collect::<BTreeSet<_>>()
     };
     assert_eq!(shown, arns(&mut all.keys().filter(|id| !conditional.contains(*id))));
     let with_worker = &body[1]["WorkerAlarms"]["Fn::If"];
     assert_eq!((&with_worker[0], &with_worker[2]), (&json!("WithEventWorker"), &json!("")));
-    let with_worker = written(&with_worker[1]);
+    let with_worker = &with_worker[1]["Fn::Sub"];
+    let before =
+        json!({"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm"});
+    assert_eq!((&body[1]["Alarm"], &with_worker[1]["Alarm"]), (&before, &before));
+    let with_worker = with_worker[0].as_str().unwrap();
     assert!(with_worker.starts_with(','));
     assert_eq!(
-        strings(&with_worker).map(str::to_owned).collect::<BTreeSet<_>>(),
+        strings(with_worker).map(str::to_owned).collect::<BTreeSet<_>>(),
         arns(&mut conditional.iter())
     );
 }
