@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use inbox_core::inbox::Reason;
 use inbox_core::limits;
+use serde_json::Value;
 
 use crate::monitoring::alarms;
-use crate::read;
 use crate::template::template;
+use crate::{names_in, read};
 
 /// The description of an alarm, on one line.
 fn descriptions() -> Vec<(String, String)> {
-    let text = |alarm: &serde_json::Value| alarm["AlarmDescription"].as_str().unwrap().replace('\n', " ");
+    let text = |alarm: &Value| alarm["AlarmDescription"].as_str().unwrap().replace('\n', " ");
     alarms().iter().map(|(id, alarm)| (id.clone(), text(alarm))).collect()
 }
 
@@ -66,6 +68,35 @@ fn every_parameter_error_and_section_that_an_alarm_names_exists() {
         {
             assert!(readme.contains(&format!("\n## {section}\n")), "{id}: README has no section {section}");
         }
+    }
+}
+
+/// The alarms in the first column of the README's table; `<function>` stands for every function.
+#[test]
+fn every_alarm_stands_in_the_readme_and_no_other() {
+    let readme = read("README.md");
+    let table = readme.split_once("| alarm | means | do |").unwrap().1.split_once("\n\n").unwrap().0;
+    let first_cells = table.lines().filter_map(|line| line.split('|').nth(1));
+    let mut listed = BTreeSet::new();
+    for name in first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        match name.strip_prefix("<function>-") {
+            Some(what) => {
+                listed.extend(names_in("functions").iter().map(|function| format!("{function}-{what}")))
+            }
+            None => drop(listed.insert(name.to_owned())),
+        }
+    }
+    // What it fails with is what its caller is told.
+    listed.remove("rightfoot-requests-errors");
+    let name = |alarm: &Value| alarm["AlarmName"]["Fn::Sub"].as_str().unwrap().replace("${StackName}-", "");
+    assert_eq!(listed, alarms().values().map(name).collect());
+    for reason in Reason::ALL {
+        let row = format!("`{}`", reason.as_str());
+        let rows = readme.split_once("| in quarantine because |").unwrap().1.split_once("\n\n").unwrap().0;
+        assert!(
+            rows.lines().any(|line| line.split('|').nth(1).is_some_and(|cell| cell.contains(&row))),
+            "{row}"
+        );
     }
 }
 
