@@ -40,6 +40,7 @@ def tools() -> dict[str, Path]:
     """The programs that the stories need; `run` names them."""
     return {
         "sam": Path(os.environ["E2E_SAM"]),
+        "aws": Path(os.environ["E2E_AWS"]),
         "cargo-lambda": Path(os.environ["E2E_CARGO_LAMBDA"]),
         "inboxctl": REPOSITORY / "target/debug/inboxctl",
         "local": REPOSITORY / "target/debug/local",

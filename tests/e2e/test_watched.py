@@ -5,6 +5,7 @@ The emulator keeps alarms, but does not read metrics out of log lines as CloudWa
 
 import json
 import operator
+import statistics
 from collections import defaultdict
 
 import pytest
@@ -14,7 +15,7 @@ from deliveries import fynapse_event, new_id
 from stack import Stack
 from waiting import until
 
-STATISTICS = {"Sum": sum, "Maximum": max, "SampleCount": len}
+STATISTICS = {"Sum": sum, "Maximum": max, "SampleCount": len, "Average": statistics.mean}
 COMPARISONS = {"GreaterThanThreshold": operator.gt, "GreaterThanOrEqualToThreshold": operator.ge}
 Told = dict[tuple, list[float]]
 

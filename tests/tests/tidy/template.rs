@@ -15,7 +15,11 @@ use crate::{names_in, read};
 /// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
 /// `{"Fn::Sub": x}`.
 pub(crate) fn template() -> Value {
-    plain(serde_yaml_ng::from_str(&read("template.yaml")).unwrap())
+    template_at("template.yaml")
+}
+
+pub(crate) fn template_at(path: &str) -> Value {
+    plain(serde_yaml_ng::from_str(&read(path)).unwrap())
 }
 
 fn plain(yaml: Yaml) -> Value {
