@@ -33,6 +33,8 @@ enum Command {
     Demo(Demo),
     /// Deliver many events at once, and verify that every one of them is on the queue.
     Load(Load),
+    /// Serve the simulated Rightfoot alone, for functions that run elsewhere, such as on an emulated AWS.
+    Rightfoot(Rightfoot),
 }
 
 #[derive(Args)]
@@ -117,6 +119,31 @@ struct Load {
     seed: u64,
 }
 
+#[derive(Args)]
+struct Rightfoot {
+    /// Its port; 0 for any that is free.
+    #[arg(long, default_value_t = 9002, value_name = "PORT")]
+    port: u16,
+    /// The API key that it takes.
+    #[arg(
+        long,
+        default_value = "local-rightfoot-api-key",
+        value_name = "KEY",
+        env = "RIGHTFOOT_API_KEY",
+        hide_env_values = true
+    )]
+    api_key: String,
+    /// How many of its webhooks get lost, in percent.
+    #[arg(long, default_value_t = 0, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    lose_webhooks: u8,
+    /// How long it works on a batch.
+    #[arg(long, default_value_t = serve::PROCESSING.as_secs(), value_name = "SECS")]
+    processing_secs: u64,
+    /// How long its day is: a daily schedule runs once in it.
+    #[arg(long, default_value_t = serve::SCHEDULE_DAY.as_secs(), value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    schedule_day_secs: u64,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -124,6 +151,7 @@ async fn main() -> ExitCode {
         None => serve::run(cli.serve.options()).await.map(|()| true),
         Some(Command::Demo(demo)) => demo.run().await,
         Some(Command::Load(load)) => load.run().await,
+        Some(Command::Rightfoot(alone)) => serve::rightfoot::run(alone.options()).await.map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -157,6 +185,18 @@ impl Load {
         let report = load::run(options).await?;
         print!("{report}");
         Ok(report.holds())
+    }
+}
+
+impl Rightfoot {
+    fn options(self) -> serve::rightfoot::Options {
+        serve::rightfoot::Options {
+            port: self.port,
+            api_key: self.api_key,
+            lost_pct: self.lose_webhooks,
+            processing: Duration::from_secs(self.processing_secs),
+            schedule_day: Duration::from_secs(self.schedule_day_secs),
+        }
     }
 }
 
@@ -256,5 +296,30 @@ mod tests {
         ] {
             assert_eq!(read(words).err(), Some(kind), "{words}");
         }
+    }
+
+    #[test]
+    fn rightfoot_alone_is_as_fast_as_beside_the_rest_unless_it_is_told_otherwise() {
+        let alone = |words: &str| {
+            let words = std::iter::once("local").chain(words.split_whitespace());
+            match Cli::try_parse_from(words).map(|cli| cli.command) {
+                Ok(Some(Command::Rightfoot(alone))) => alone.options(),
+                _ => panic!("no such command"),
+            }
+        };
+        let usual = alone("rightfoot --api-key k");
+        assert_eq!((usual.port, usual.lost_pct), (9002, 0));
+        assert_eq!((usual.processing, usual.schedule_day), (serve::PROCESSING, serve::SCHEDULE_DAY));
+        let told = alone(
+            "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2",
+        );
+        let expected = serve::rightfoot::Options {
+            port: 0,
+            api_key: "k".to_owned(),
+            lost_pct: 100,
+            processing: Duration::from_secs(1),
+            schedule_day: Duration::from_secs(2),
+        };
+        assert_eq!(told, expected);
     }
 }

@@ -16,22 +16,21 @@ use inbox_core::poll::Cadence;
 use tokio::net::TcpListener;
 
 use crate::lambda::aws_endpoint;
-use crate::rightfoot::{Lose, Simulator};
 use crate::system::{
     self, BALANCES, BUS, BUS_QUEUE, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY,
     System, TABLE, rightfoot_at,
 };
+
+pub mod rightfoot;
 
 /// Pause between two runs of the relay, and of the poller.
 const RUN_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two looks of the worker at an empty queue.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// How long the simulated Rightfoot works on a batch.
-const PROCESSING: Duration = Duration::from_secs(5);
+pub const PROCESSING: Duration = Duration::from_secs(5);
 /// The simulated Rightfoot's day: a daily schedule runs every minute.
-const SCHEDULE_DAY: Duration = Duration::from_secs(60);
-/// Pause between two looks of the simulated Rightfoot at its webhooks.
-const SIMULATOR_PAUSE: Duration = Duration::from_millis(500);
+pub const SCHEDULE_DAY: Duration = Duration::from_secs(60);
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -95,7 +94,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         Rightfoot::Simulated { port, lost_pct } => {
             let listener = bind(*port, "--rightfoot-port").await?;
             let url = format!("http://{}", listener.local_addr()?);
-            (url, Some((listener, simulator(&options, *lost_pct)?)))
+            let simulated = rightfoot::Options {
+                port: *port,
+                api_key: options.rightfoot_api_key.clone(),
+                lost_pct: *lost_pct,
+                processing: PROCESSING,
+                schedule_day: SCHEDULE_DAY,
+            };
+            (url, Some((listener, simulated.simulator()?)))
         }
     };
     let _lock = options.data.as_deref().map(lock).transpose()?;
@@ -126,7 +132,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     if let Some((listener, simulator)) = simulator {
         serving.push(system::serve(listener, simulator.routes()));
-        serving.push(simulator.run_every(SIMULATOR_PAUSE));
+        serving.push(simulator.run_every(rightfoot::PAUSE));
     }
     print!("{}", greeting(&options, &system, [&http_url, &aws_url, &rightfoot_url], again)?);
     println!("ready");
@@ -136,16 +142,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     eprintln!("stopped");
     Ok(())
-}
-
-fn simulator(options: &Options, lost_pct: u8) -> anyhow::Result<Simulator> {
-    let simulator = Simulator::new(Clock::system(), &options.rightfoot_api_key, 1)?;
-    simulator.change(|behaviour| {
-        behaviour.processing = PROCESSING;
-        behaviour.schedule_day = SCHEDULE_DAY;
-        behaviour.lose_webhooks = Lose::Share(lost_pct);
-    });
-    Ok(simulator)
 }
 
 /// Says on the terminal why the command failed.

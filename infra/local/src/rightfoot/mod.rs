@@ -31,6 +31,7 @@ mod canned;
 mod chance;
 mod endpoints;
 mod intake;
+mod names;
 mod paging;
 mod reply;
 mod schedule;
@@ -66,6 +67,7 @@ impl Simulator {
         // Whether it would follow a redirect is not documented; here it is one more answer that is no 2xx.
         let client = reqwest::Client::builder()
             .no_proxy()
+            .dns_resolver(Arc::new(names::Names))
             .redirect(reqwest::redirect::Policy::none())
             .timeout(CLIENT_TIMEOUT)
             .build();

@@ -1,0 +1,36 @@
+"""What the schedules have to find. It is begun before all else, so that their minutes pass while other stories are told."""
+
+from bus import Listener
+from deliveries import fynapse_event, new_id
+from rightfoot import authorizer
+from stack import Stack
+
+RUNNERS = ["runner-1", "runner-2"]
+
+
+class Begun:
+    def __init__(self, stack: Stack, beside: Stack):
+        self.bus, self.bus_beside = Listener(stack), Listener(beside)
+        self.unsent = deliver_while_the_queue_refuses(beside)
+        self.untold = beside.request(
+            action="submit_batch", submission_id="untold", authorizers=[authorizer("user-1"), authorizer("user-2")]
+        )["batch_id"]
+        # Every balance meets a threshold of nothing.
+        self.schedule = stack.request(
+            action="create_schedule", submission_id="daily", name="daily", interval_days=1, threshold_amount=0.01,
+            authorizers=[authorizer(name) for name in RUNNERS],
+        )["schedule_id"]
+
+
+def deliver_while_the_queue_refuses(stack: Stack) -> str:
+    """An event that is recorded, and whose message is too large for the queue just then."""
+    queue, sqs = stack.outputs["EventsQueueUrl"], stack.client("sqs")
+    event_id = new_id()
+    attribute = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["MaximumMessageSize"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MaximumMessageSize": "1024"})
+    try:
+        answer = stack.fynapse(fynapse_event(event_id, note="x" * 2000))
+    finally:
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes=attribute)
+    assert answer.said == (200, '{"status":"received"}')
+    return f"fynapse/event/{event_id}"

@@ -1,0 +1,126 @@
+"""What the stories happen on: an emulated AWS with two stacks of the unmodified template, each with a Rightfoot of its own."""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.dont_write_bytecode = True
+
+from begun import Begun  # noqa: E402
+from bus import Listener  # noqa: E402
+from emulator import Emulator  # noqa: E402
+from rightfoot import API_KEY, Rightfoot  # noqa: E402
+from stack import FYNAPSE_SECRET, REPOSITORY, Stack  # noqa: E402
+
+SCRATCH = REPOSITORY / "target/e2e"
+log = logging.getLogger("e2e")
+
+
+def pytest_configure() -> None:
+    # A run that is told to end tears everything down as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for talkative in ("boto3", "botocore", "urllib3"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("waits") is not None)
+
+
+@pytest.fixture(scope="session")
+def tools() -> dict[str, Path]:
+    """The programs that the stories need; `run` names them."""
+    return {
+        "sam": Path(os.environ["E2E_SAM"]),
+        "cargo-lambda": Path(os.environ["E2E_CARGO_LAMBDA"]),
+        "inboxctl": REPOSITORY / "target/debug/inboxctl",
+        "local": REPOSITORY / "target/debug/local",
+    }
+
+
+@pytest.fixture(scope="session")
+def aws(request: pytest.FixtureRequest):
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    emulator = Emulator(SCRATCH).start()
+    log.info("an emulated AWS at %s", emulator.endpoint)
+    yield emulator
+    keep_logs(emulator)
+    emulator.stop()
+    if request.session.testsfailed:
+        log.info("the logs of AWS, of every function and of every tool are kept in %s", SCRATCH)
+
+
+def keep_logs(emulator: Emulator) -> None:
+    logs = Stack("", emulator, {}).client("logs")
+    for page in logs.get_paginator("describe_log_groups").paginate():
+        for group in (it["logGroupName"] for it in page["logGroups"]):
+            events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            lines = [event["message"] for part in events for event in part["events"]]
+            name = group.strip("/").replace("/", "-")
+            (SCRATCH / f"{name}.log").write_text("\n".join(lines))
+
+
+def deployed(name: str, aws: Emulator, tools: dict[str, Path], rightfoot: Rightfoot) -> Stack:
+    stack = Stack(name, aws, tools, RightfootApiUrl=rightfoot.url, PollFirstSecs="60", PollEverySecs="60")
+    stack.deploy()
+    stack.put_secret("FynapseSigningSecretArn", FYNAPSE_SECRET)
+    stack.put_secret("RightfootApiKeyArn", API_KEY)
+    return stack
+
+
+@pytest.fixture(scope="session")
+def rightfoot(aws: Emulator, tools: dict[str, Path]):
+    """It loses no webhook."""
+    simulated = Rightfoot(tools["local"], SCRATCH / "rightfoot.log", lost_pct=0)
+    yield simulated
+    simulated.stop()
+
+
+@pytest.fixture(scope="session")
+def silent_rightfoot(aws: Emulator, tools: dict[str, Path]):
+    """It loses every webhook."""
+    simulated = Rightfoot(tools["local"], SCRATCH / "silent-rightfoot.log", lost_pct=100)
+    yield simulated
+    simulated.stop()
+
+
+@pytest.fixture(scope="session")
+def both(aws: Emulator, tools: dict[str, Path], rightfoot: Rightfoot, silent_rightfoot: Rightfoot):
+    """Both stacks, and what was begun at once, because it takes its time."""
+    first = deployed("inbox", aws, tools, rightfoot)
+    second = deployed("beside", aws, tools, silent_rightfoot)
+    return first, second, Begun(first, second)
+
+
+@pytest.fixture(scope="session")
+def stack(both) -> Stack:
+    """The first stack."""
+    return both[0]
+
+
+@pytest.fixture(scope="session")
+def beside(both) -> Stack:
+    """The second stack: no webhook of its Rightfoot's arrives."""
+    return both[1]
+
+
+@pytest.fixture(scope="session")
+def begun(both) -> Begun:
+    return both[2]
+
+
+@pytest.fixture(scope="session")
+def bus(begun: Begun) -> Listener:
+    return begun.bus
+
+
+@pytest.fixture(scope="session")
+def bus_beside(begun: Begun) -> Listener:
+    return begun.bus_beside

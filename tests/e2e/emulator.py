@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""An emulated AWS on this machine: ministack, on a free port, with IAM enforced.
+
+As a command it serves until it is stopped, and first prints, for a shell to evaluate, what leads AWS clients to it:
+
+    "$(.ci/venv ministack)/bin/python" tests/e2e/emulator.py > aws.env &     # ends with the line `# ready`
+    . ./aws.env
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_SECS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Emulator:
+    """A ministack of its own. Its log, and all it writes, are in `scratch`."""
+
+    def __init__(self, scratch: Path):
+        self.port = free_port()
+        self.scratch = scratch
+        self.log = scratch / "ministack.log"
+        self._process: subprocess.Popen | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What leads AWS clients here: as the account's owner, whom no policy binds."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "owner",
+            "AWS_SECRET_ACCESS_KEY": "owner",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process that works with this AWS, and with no other by mistake."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INBOXCTL_"))}
+        return {**kept, **self.variables}
+
+    def start(self) -> "Emulator":
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        own = {
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            # Functions run under their roles, and what no policy allows is refused.
+            "AUTH": "true",
+            "TMPDIR": str(self.scratch),
+            "NO_PROXY": "*",
+        }
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, HERE / "mended_ministack.py"],
+                # Functions inherit AWS_ENDPOINT_URL from it; without that they would call the real AWS.
+                env={**self.environment, **own},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._wait()
+        return self
+
+    def _wait(self) -> None:
+        end = time.monotonic() + PATIENCE_SECS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"ministack ended at once:\n{self.log.read_text()[-2000:]}")
+            try:
+                with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        self.stop()
+        raise RuntimeError(f"ministack did not answer within {PATIENCE_SECS} s: see {self.log}")
+
+    def stop(self) -> None:
+        """Ends it, and every function that it has started."""
+        if self._process is None:
+            return
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, how)
+                self._process.wait(timeout=10)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                pass
+        self._process.wait()
+        self._process = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scratch", type=Path, default=HERE.parents[1] / "target/e2e/emulator", metavar="DIR",
+                        help="where its log and the functions' code are kept [default: target/e2e/emulator]")
+    emulator = Emulator(parser.parse_args().scratch)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        emulator.start()
+        for name, value in emulator.variables.items():
+            print(f"export {name}={value}")
+        print("# ready", flush=True)
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        emulator.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""ministack, with what it does otherwise than AWS put right where this system meets it.
+
+Runs in ministack's own process, in place of its command. Each docstring says what AWS does.
+"""
+
+import string
+from collections.abc import Callable
+
+from ministack.app import main
+from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
+
+Properties = dict
+
+
+def whole_numbers(mapping: Properties) -> Properties:
+    """A parameter's number reaches a property as a number; ministack hands it on as text, and its poller dies of it."""
+    scaling = mapping.get("ScalingConfig") or {}
+    return {**mapping, "ScalingConfig": {name: int(value) for name, value in scaling.items()}}
+
+
+def without_punctuation(secret: Properties) -> Properties:
+    """ExcludePunctuation is heeded. A generated key that began with a bracket would read as a list of keys."""
+    wanted = secret.get("GenerateSecretString") or {}
+    if not wanted.get("ExcludePunctuation"):
+        return secret
+    return {**secret, "GenerateSecretString": {**wanted, "ExcludeCharacters": string.punctuation}}
+
+
+def mend_properties(kind: str, mend: Callable[[Properties], Properties]) -> None:
+    handler = HANDLERS[kind]
+    create, update = handler["create"], handler["update"]
+
+    def mended_update(physical_id, old, new, *rest, **named):
+        return update(physical_id, mend(old), mend(new), *rest, **named)
+
+    handler["create"] = lambda logical_id, properties, stack: create(logical_id, mend(properties), stack)
+    handler["update"] = mended_update
+
+
+def refer_to_secrets_by_arn() -> None:
+    """`Ref` of a secret is its ARN, which the policies of the roles name; ministack's is its name."""
+    handler = HANDLERS["AWS::SecretsManager::Secret"]
+    create, update, delete = handler["create"], handler["update"], handler["delete"]
+
+    def name(arn: str) -> str:
+        return arn.rsplit(":", 1)[-1].rsplit("-", 1)[0]
+
+    def by_arn(made: tuple[str, dict]) -> tuple[str, dict]:
+        _, attributes = made
+        return attributes["Arn"], attributes
+
+    handler["create"] = lambda *arguments: by_arn(create(*arguments))
+    handler["update"] = lambda arn, *rest, **named: by_arn(update(name(arn), *rest, **named))
+    handler["delete"] = lambda arn, properties: delete(name(arn), properties)
+
+
+if __name__ == "__main__":
+    mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
+    mend_properties("AWS::SecretsManager::Secret", without_punctuation)
+    refer_to_secrets_by_arn()
+    main()

@@ -1,0 +1,36 @@
+"""A simulated Rightfoot: `local rightfoot`, asked and watched as its customers do."""
+
+import json
+import subprocess
+import urllib.request
+from pathlib import Path
+
+API_KEY = "e2e-rightfoot-api-key"
+# So that a run of a daily schedule begins, and ends, within a story.
+DAY_SECS = 60
+PROCESSING_SECS = 2
+
+
+class Rightfoot:
+    def __init__(self, local: Path, log: Path, lost_pct: int):
+        # Its end of the pipe to us is the only thing it has of ours: it ends with us.
+        command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_pct),
+                   "--processing-secs", str(PROCESSING_SECS), "--schedule-day-secs", str(DAY_SECS)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True)
+        self.url = self._process.stdout.readline().split()[-1]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=10)
+
+    def balances(self, batch_id: str) -> list[dict]:
+        """What its API shows of a batch, on its first page."""
+        request = urllib.request.Request(f"{self.url}/v1/balances?batch_id={batch_id}",
+                                         headers={"authorization": f"Bearer {API_KEY}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["balances"]
+
+
+def authorizer(name: str) -> dict[str, str]:
+    return {"authorizer_unique_id": name, "first_name": "Jane", "last_name": "Doe", "phone_number": "5551234567",
+            "ssn": "078051120", "account_number": "000123456789", "routing_number": "021000021"}
