@@ -46,8 +46,8 @@ class World:
                 self.engines.make_all_due()
             case str():
                 answer = self.functions.invoke(step)
-                went_well = "errorType" not in answer and answer.get("statusCode", 200) == 200
-                assert went_well, f"{step}.json, which comes before: {answer}"
+                if "errorType" in answer or answer.get("statusCode", 200) != 200:
+                    pytest.fail(f"{step}.json, which comes before: {json.dumps(answer)}", pytrace=False)
             case _:
                 raise AssertionError(f"no such step: {step}")
 
@@ -61,8 +61,24 @@ class World:
             "balances": self.engines.balances(),
         }
 
+    def unlike_the_queue(self, name: str) -> list[str]:
+        """What an event holds for the worker is what was put on the queue, but for the time."""
+        queued = {message["id"]: message for message in self.messages()}
+        found = []
+        for index, record in enumerate(json.loads(recorded.event(name))["Records"]):
+            if record["messageAttributes"]:  # somebody else's have none
+                given = json.loads(record["body"]) | {"time": "<time>", "attributes": attributes(record)}
+                found += recorded.differences(given, queued.get(given["id"]), f"{name}.json.Records[{index}]")
+        return found
+
     def messages(self) -> list[dict]:
-        return [json.loads(message["Body"]) for message in self.engines.queued("events")]
+        return [json.loads(it["Body"]) | {"attributes": attributes(it)} for it in self.engines.queued("events")]
+
+
+def attributes(message: dict) -> dict[str, str]:
+    """Of a message as SQS gives it, or as the worker gets it."""
+    given = message.get("MessageAttributes") or message["messageAttributes"]
+    return {name: attribute.get("StringValue") or attribute["stringValue"] for name, attribute in given.items()}
 
 
 @pytest.fixture
@@ -73,11 +89,29 @@ def world(request: pytest.FixtureRequest, told: dict[str, dict], rie: Path):
 
 
 @pytest.mark.parametrize("name", sorted(recorded.names(recorded.EVENTS)))
-def test_an_event_is_answered_and_brings_about_what_is_written_beside_it(world: World, name: str) -> None:
+def test_what_comes_of_an_event_is_what_is_written_beside_it(world: World, name: str) -> None:
     expected = recorded.expected(name)
     for step in expected.after:
         world.happens(step)
+    differences = world.unlike_the_queue(name) if name.startswith("event-worker-") else []
     came = world.came_of(world.functions.invoke(name))
     written = {part: getattr(expected, part) for part in came}
-    differences = recorded.differences(written, came, f"{name}.json")
-    assert not differences, "\n".join([*differences, f"the logs are in {world.scratch}"])
+    differences += recorded.differences(written, came, f"{name}.json")
+    if differences:
+        pytest.fail("\n".join([*differences, f"the logs are in {world.scratch}"]), pytrace=False)
+
+
+def test_every_function_of_the_template_has_events_and_every_event_has_an_answer(told: dict[str, dict]) -> None:
+    events, answers = (recorded.names(folder) for folder in (recorded.EVENTS, recorded.ANSWERS))
+    assert events == answers, f"either the event or its answer is missing: {sorted(events ^ answers)}"
+    taken = {recorded.function_of(name, set(told)) for name in events}
+    assert taken == set(told), f"without an event: {sorted(set(told) - taken)}"
+
+
+def test_env_json_gives_each_function_the_variables_of_the_template_and_no_other(told: dict[str, dict]) -> None:
+    """The SAM CLI passes over a name that the template does not have, and takes the template's value where one is missing."""
+    given = {functions.hyphenated(it): set(names) for it, names in json.loads(recorded.ENV_FILE.read_text()).items()}
+    made = {it: {name for name in how["variables"] if not name.startswith("AWS_")} for it, how in told.items()}
+    for function in given.keys() | made.keys():
+        one_sided = given.get(function, set()) ^ made.get(function, set())
+        assert not one_sided, f"{function}: in env.json or in template.yaml alone: {sorted(one_sided)}"

@@ -18,11 +18,8 @@ LOCAL = REPOSITORY / "target/debug/local"
 API_KEY = "local-rightfoot-api-key"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
 # Where `local` answers unless it is told otherwise, as env.json has it; and how it greets from where it does.
-ADDRESSES = {
-    "http://127.0.0.1:9000": "Fynapse's endpointUrl",
-    "http://127.0.0.1:9001": "AWS endpoint",
-    "http://127.0.0.1:9002": "Rightfoot's API",
-}
+WEBHOOKS, AWS, RIGHTFOOT = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002))
+ADDRESSES = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API"}
 
 
 def until(what: str, look: Callable[[], Any], secs: float = 30) -> Any:
@@ -34,24 +31,52 @@ def until(what: str, look: Callable[[], Any], secs: float = 30) -> Any:
     return found
 
 
-class Engines:
-    def __init__(self, scratch: Path):
-        # It says little: that fits into the pipe's buffer, should nobody read on.
-        self._said = scratch / "local.out"
-        ports = ["--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0"]
-        alone = ["--memory", "--no-worker", "--no-schedules", "--lose-webhooks", "100"]
-        with self._said.open("wb") as out, (scratch / "local.log").open("wb") as log:
-            self._process = subprocess.Popen([LOCAL, *ports, *alone], stdout=out, stderr=log)
-        until(f"`local` to be ready, see {scratch}", self._is_ready)
-        greeting = self._said.read_text()
-        self._here = {written: address(greeting, name) for written, name in ADDRESSES.items()}
-        _, self.aws_url, self._rightfoot_url = self._here.values()
-        self._dynamodb = self._client("dynamodb")
-        self._sqs = self._client("sqs")
+class Serving:
+    """`local`, once it is ready."""
+
+    def __init__(self, name: str, arguments: list[str], scratch: Path):
+        self._said = scratch / f"{name}.out"
+        with self._said.open("wb") as out, (scratch / f"{name}.log").open("wb") as log:
+            self._process = subprocess.Popen([LOCAL, *arguments], stdout=out, stderr=log)
+        try:
+            until(f"{name} to be ready, see {scratch}", self._is_ready)
+        except BaseException:
+            self.stop()
+            raise
+
+    def address(self, name: str) -> str:
+        """The one that it has greeted with."""
+        return re.search(rf"^{name}\s+(http://[\d.:]+)", self._said.read_text(), re.MULTILINE).group(1)
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=10)
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, f"it has ended, see {self._said.parent}"
+        return "ready\n" in self._said.read_text()
+
+
+class Engines:
+    def __init__(self, scratch: Path):
+        # No webhook comes by itself; and a schedule runs, and a run ends, within a test.
+        quick = ["--lose-webhooks", "100", "--processing-secs", "1", "--schedule-day-secs", "5"]
+        self._rightfoot = Serving("rightfoot", ["rightfoot", "--port", "0", "--api-key", API_KEY, *quick], scratch)
+        rightfoot = ["--rightfoot-api", self._rightfoot.address(ADDRESSES[RIGHTFOOT]), "--rightfoot-api-key", API_KEY]
+        alone = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
+        try:
+            self._local = Serving("local", [*alone, *rightfoot], scratch)
+        except BaseException:
+            self._rightfoot.stop()
+            raise
+        self._here = {written: self._local.address(name) for written, name in ADDRESSES.items()}
+        self.aws_url = self._here[AWS]
+        self._dynamodb = self._client("dynamodb")
+        self._sqs = self._client("sqs")
+
+    def stop(self) -> None:
+        self._local.stop()
+        self._rightfoot.stop()
 
     def here(self, text: str) -> str:
         """With the addresses of these engines for those of env.json."""
@@ -96,7 +121,7 @@ class Engines:
     def wait_for_batch(self, batch_id: str) -> None:
         """Rightfoot is done with it."""
         asked = urllib.request.Request(
-            f"{self._rightfoot_url}/v1/balances?batchId={batch_id}", headers={"authorization": f"Bearer {API_KEY}"}
+            f"{self._here[RIGHTFOOT]}/v1/balances?batchId={batch_id}", headers={"authorization": f"Bearer {API_KEY}"}
         )
 
         def is_complete() -> bool:
@@ -107,12 +132,7 @@ class Engines:
                 assert refusal.code == 404, f"Rightfoot answers {refusal.code}"
                 return False
 
-        # A schedule's first run begins after a minute.
-        until(f"Rightfoot to complete the batch {batch_id}", is_complete, secs=100)
-
-    def _is_ready(self) -> bool:
-        assert self._process.poll() is None, f"`local` has ended, see {self._said.parent}"
-        return "\nready\n" in self._said.read_text()
+        until(f"Rightfoot to complete the batch {batch_id}", is_complete)
 
     def _client(self, service: str) -> Any:
         names = ["aws_access_key_id", "aws_secret_access_key", "region_name"]
@@ -121,8 +141,3 @@ class Engines:
     def _items(self, table: str) -> list[dict]:
         items = self._dynamodb.scan(TableName=table, ConsistentRead=True)["Items"]
         return [{name: value for name, typed in item.items() for value in typed.values()} for item in items]
-
-
-def address(greeting: str, name: str) -> str:
-    return re.search(rf"^{name}\s+(http://[\d.:]+)", greeting, re.MULTILINE).group(1)
-

@@ -59,8 +59,11 @@ class Functions:
             self._start(function)
         payload = self._engines.here(event(name)).encode()
         request = urllib.request.Request(self._urls[function], data=payload)
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECS) as answer:
-            return json.loads(self._engines.as_written(answer.read().decode()))
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECS) as answer:
+                return json.loads(self._engines.as_written(answer.read().decode()))
+        except OSError as error:
+            raise AssertionError(f"{name}.json: no answer ({error}), see {self._scratch}") from error
 
     def stop(self) -> None:
         for process in self._running.values():
