@@ -15,6 +15,7 @@ class Begun:
         self.untold = beside.request(
             action="submit_batch", submission_id="untold", authorizers=[authorizer("user-1"), authorizer("user-2")]
         )["batch_id"]
+        self.replayed = replay(stack)
         # Every balance meets a threshold of nothing.
         self.schedule = stack.request(
             action="create_schedule", submission_id="daily", name="daily", interval_days=1, threshold_amount=0.01,
@@ -34,3 +35,12 @@ def deliver_while_the_queue_refuses(stack: Stack) -> str:
         sqs.set_queue_attributes(QueueUrl=queue, Attributes=attribute)
     assert answer.said == (200, '{"status":"received"}')
     return f"fynapse/event/{event_id}"
+
+
+def replay(stack: Stack) -> str:
+    """A done event that an operator wants to have told again: the relay sends it."""
+    event_id = new_id()
+    assert stack.fynapse(fynapse_event(event_id)).status == 200
+    stack.waits_until_done(event := f"fynapse/event/{event_id}")
+    stack.inboxctl("events", "replay", event, "--why", "a rule of ours had failed", "--yes")
+    return event

@@ -39,6 +39,7 @@ def tools() -> dict[str, Path]:
     """The programs that the stories need; `run` names them."""
     return {
         "sam": Path(os.environ["E2E_SAM"]),
+        "aws": Path(os.environ["E2E_AWS"]),
         "cargo-lambda": Path(os.environ["E2E_CARGO_LAMBDA"]),
         "inboxctl": REPOSITORY / "target/debug/inboxctl",
         "local": REPOSITORY / "target/debug/local",
@@ -124,3 +125,13 @@ def bus(begun: Begun) -> Listener:
 @pytest.fixture(scope="session")
 def bus_beside(begun: Begun) -> Listener:
     return begun.bus_beside
+
+
+@pytest.fixture
+def impatient(beside: Stack):
+    """A message that was received comes again after seconds, not after nine minutes."""
+    queue, sqs = beside.outputs["EventsQueueUrl"], beside.client("sqs")
+    usual = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
+    yield beside
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes=usual)

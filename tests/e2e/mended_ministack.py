@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable
 
 from ministack.app import main
+from ministack.core import iam_actions
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
 
 Properties = dict
@@ -24,6 +25,16 @@ def without_punctuation(secret: Properties) -> Properties:
     if not wanted.get("ExcludePunctuation"):
         return secret
     return {**secret, "GenerateSecretString": {**wanted, "ExcludeCharacters": string.punctuation}}
+
+
+def without_arithmetic(alarm: Properties) -> Properties:
+    """An alarm may be on an expression over metrics. ministack's cannot, and gets the first of these metrics instead."""
+    statistics = [metric["MetricStat"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
+    if not statistics:
+        return alarm
+    first = statistics[0]
+    rest = {name: value for name, value in alarm.items() if name != "Metrics"}
+    return {**rest, **first["Metric"], "Period": first["Period"], "Statistic": first["Stat"]}
 
 
 def mend_properties(kind: str, mend: Callable[[Properties], Properties]) -> None:
@@ -54,8 +65,21 @@ def refer_to_secrets_by_arn() -> None:
     handler["delete"] = lambda arn, properties: delete(name(arn), properties)
 
 
+def allow_batches_as_their_entries() -> None:
+    """Who may send, delete or hide a message may do it by the batch: SQS knows no other action for that."""
+    extract = iam_actions.extract_iam_action
+
+    def extracted(service: str, *request) -> str | None:
+        action = extract(service, *request)
+        return action.removesuffix("Batch") if action and service == "sqs" else action
+
+    iam_actions.extract_iam_action = extracted
+
+
 if __name__ == "__main__":
     mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
+    mend_properties("AWS::CloudWatch::Alarm", without_arithmetic)
     mend_properties("AWS::SecretsManager::Secret", without_punctuation)
     refer_to_secrets_by_arn()
+    allow_batches_as_their_entries()
     main()

@@ -13,7 +13,6 @@ PROCESSING_SECS = 2
 
 class Rightfoot:
     def __init__(self, local: Path, log: Path, lost_pct: int):
-        # Its end of the pipe to us is the only thing it has of ours: it ends with us.
         command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_pct),
                    "--processing-secs", str(PROCESSING_SECS), "--schedule-day-secs", str(DAY_SECS)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True)
@@ -25,7 +24,7 @@ class Rightfoot:
 
     def balances(self, batch_id: str) -> list[dict]:
         """What its API shows of a batch, on its first page."""
-        request = urllib.request.Request(f"{self.url}/v1/balances?batch_id={batch_id}",
+        request = urllib.request.Request(f"{self.url}/v1/balances?batchId={batch_id}&limit=100",
                                          headers={"authorization": f"Bearer {API_KEY}"})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)["balances"]

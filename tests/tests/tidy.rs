@@ -9,8 +9,14 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/metrics.rs"]
+mod metrics_emitted;
+#[path = "tidy/monitoring.rs"]
+mod monitoring;
 #[path = "tidy/permissions.rs"]
 mod permissions;
+#[path = "tidy/runbook.rs"]
+mod runbook;
 #[path = "tidy/schemas.rs"]
 mod schemas;
 #[path = "tidy/template.rs"]
@@ -20,9 +26,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use inbox_aws::telemetry::METRICS;
 use inbox_core::delivery::Provider;
-use inbox_core::reply::Outcome;
 
 /// A file of the repository, by its path from the top.
 struct Source {
@@ -218,28 +222,6 @@ fn every_promise_kept_so_far_is_named_by_a_test() {
     for number in 1..=10 {
         assert!(list.contains(&format!("//! | P{number} |")), "P{number} is not in the list of promises");
     }
-}
-
-#[test]
-fn every_metric_is_listed_and_every_listed_one_is_emitted() {
-    const MACROS: [&str; 3] = ["metrics::counter!(", "metrics::gauge!(", "metrics::histogram!("];
-    let mut emitted = BTreeSet::new();
-    for source in rust().iter().filter(|it| it.is_in("shared/aws/src/") || it.is_in("functions/")) {
-        let code: String = source.code().map(|(_, line)| format!("{line} ")).collect();
-        for (start, name) in MACROS.iter().flat_map(|name| code.match_indices(name)) {
-            let arguments = code[start + name.len()..].trim_start();
-            if arguments.starts_with('"') {
-                emitted.insert(strings(arguments).next().unwrap().to_owned());
-            } else {
-                assert!(arguments.starts_with("outcome.as_str()"), "{}: {arguments:.60}", source.path);
-                let outcomes = [Outcome::Recorded, Outcome::Duplicate, Outcome::Stale, Outcome::Unavailable];
-                emitted.extend(outcomes.map(|outcome| outcome.as_str().to_owned()));
-            }
-        }
-    }
-    let listed: BTreeSet<_> = METRICS.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(listed.len(), METRICS.len(), "one is listed twice");
-    assert_eq!(emitted, listed);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, Sweep, Waiting, Written};
 use inbox_aws::queue::{Queue, Sent};
-use inbox_core::inbox::{Desk, RELAY_LOAD, batches};
+use inbox_aws::telemetry::count_reason;
+use inbox_core::inbox::{Desk, RELAY_LOAD, Reason, batches};
 use inbox_core::limits::{DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX};
 use inbox_core::message::Message;
 use inbox_core::time::UnixMillis;
@@ -272,9 +273,7 @@ impl Relay {
         match given_up {
             Ok(Written::Applied) => {
                 run.quarantined += 1;
-                let provider = claimed.key().provider().as_str();
-                metrics::counter!("quarantined", "provider" => provider, "reason" => "queue_refused")
-                    .increment(1);
+                count_reason("quarantined", Some(claimed.key().provider()), Reason::QueueRefused.as_str());
             }
             Ok(Written::Overtaken) => run.failed += 1,
             Err(fault) => run.fail(fault),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use inbox_aws::inbox::{Work, WorkClaim, Written};
+use inbox_aws::telemetry::count_reason;
 use inbox_aws::{Cause, Fault};
 use inbox_core::effect::again;
 use inbox_core::effect::look::Earlier;
@@ -126,14 +127,13 @@ impl EventWorker {
                     .record(u32::try_from(age_secs).unwrap_or(u32::MAX));
             }
             Verdict::Later(later) => {
-                metrics::counter!("put_back", "reason" => later.reason).increment(1);
+                count_reason("put_back", None, later.reason);
                 if self.clock.now() >= work.since.plus(self.deadline) {
                     metrics::counter!("work_overdue").increment(1);
                 }
             }
             Verdict::Never(reason) => {
-                metrics::counter!("quarantined", "provider" => provider, "reason" => reason.as_str())
-                    .increment(1);
+                count_reason("quarantined", Some(work.key().provider()), reason.as_str());
             }
         }
     }
@@ -155,7 +155,7 @@ fn acknowledged(key: &EventKey, reason: &'static str) -> Ack {
 }
 
 fn returned(key: Option<&EventKey>, reason: &'static str, fault: Option<&Fault>) -> Ack {
-    metrics::counter!("returned", "reason" => reason).increment(1);
+    count_reason("returned", None, reason);
     let (event_id, fault) = (key.map(EventKey::event_id), fault.map(tracing::field::display));
     tracing::warn!(target: "work", event_id, outcome = "returned", reason, fault);
     Ack::Return

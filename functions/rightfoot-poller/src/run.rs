@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::{Sweep, Waiting};
+use inbox_aws::telemetry::count_reason;
 use inbox_core::event::{Event, Id};
 use inbox_core::inbox::{Desk, Recorded};
 use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
@@ -219,7 +220,7 @@ impl Course {
             Observation::Answered(_) | Observation::Refused | Observation::Unanswered => {}
         }
         self.run().failed += 1;
-        metrics::counter!("poll_failed", "reason" => error.name()).increment(1);
+        count_reason("poll_failed", None, error.name());
         tracing::warn!(target: "poll", about = about.as_str(), reason = error.name(), %error, "no answer");
         observed
     }

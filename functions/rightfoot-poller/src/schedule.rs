@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use inbox_aws::inbox::Written;
+use inbox_aws::telemetry::count_reason;
 use inbox_core::event::Id;
 use inbox_core::poll::Observation;
 use inbox_core::poll::schedule::{Alarm, Plan, Seen, Watched, after_asking};
@@ -92,7 +93,7 @@ fn raise(alarm: Option<Alarm>, schedule_id: &Id, course: &Course) {
         Some(Alarm::Unanswered) => "unanswered",
     };
     course.run().schedule_alarms += 1;
-    metrics::counter!("schedule_alarm", "reason" => reason).increment(1);
+    count_reason("schedule_alarm", None, reason);
     tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), reason, "schedule");
 }
 

@@ -14,6 +14,7 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, ConfigError, Env, cadence};
 use inbox_aws::inbox::Inbox;
 use inbox_aws::secrets::SecretCache;
+use inbox_aws::telemetry::count_reason;
 use inbox_core::delivery::Subject;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::poll::Cadence;
@@ -100,7 +101,7 @@ impl Requests {
             }
             Err(refusal) => {
                 let (outcome, detail) = (refusal.name(), refusal.detail());
-                metrics::counter!("request_failed", "reason" => outcome).increment(1);
+                count_reason("request_failed", None, outcome);
                 tracing::warn!(target: "requests", action, subject, outcome, detail);
             }
         }

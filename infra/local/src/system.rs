@@ -156,7 +156,7 @@ impl System {
 
     fn built(engine: Engine, onlooker: Clients, events_url: String, options: Options) -> Self {
         let wire = Wire::new(engine);
-        let clients = Clients::new(&sdk_config(&wire));
+        let clients_of = |function| Clients::new(&sdk_config(&wire.acting_as(function)));
         let clock = options.clock.clone();
         let common = common(&events_url);
         let fynapse = fynapse_webhook::Config {
@@ -172,8 +172,12 @@ impl System {
             revoked: BTreeSet::new(),
         };
         let functions = Functions {
-            fynapse: fynapse_webhook::Webhook::new(&fynapse, &clients, clock.clone()),
-            rightfoot: rightfoot_webhook::Webhook::new(&rightfoot, &clients, clock.clone()),
+            fynapse: fynapse_webhook::Webhook::new(&fynapse, &clients_of("fynapse-webhook"), clock.clone()),
+            rightfoot: rightfoot_webhook::Webhook::new(
+                &rightfoot,
+                &clients_of("rightfoot-webhook"),
+                clock.clone(),
+            ),
         };
         let access = Access { client: options.rightfoot.clone(), secret_id: RIGHTFOOT_API_KEY.to_owned() };
         let poller = rightfoot_poller::Config {
@@ -198,23 +202,32 @@ impl System {
             deadline: options.cadence.deadline,
         };
         Self {
-            wire,
             functions,
-            poller: rightfoot_poller::Poller::new(&poller, &clients, clock.clone()),
-            requests: rightfoot_requests::Requests::new(&requests, &clients, clock.clone()),
-            worker: event_worker::EventWorker::new(&worker, &clients, clock.clone()),
-            relay: event_relay::EventRelay::new(&common, &clients, clock.clone()),
+            poller: rightfoot_poller::Poller::new(&poller, &clients_of("rightfoot-poller"), clock.clone()),
+            requests: rightfoot_requests::Requests::new(
+                &requests,
+                &clients_of("rightfoot-requests"),
+                clock.clone(),
+            ),
+            worker: event_worker::EventWorker::new(&worker, &clients_of("event-worker"), clock.clone()),
+            relay: event_relay::EventRelay::new(&common, &clients_of("event-relay"), clock.clone()),
             inbox: onlooker.inbox(&common),
             onlooker,
             clock,
             events_url,
             options,
+            wire,
         }
     }
 
-    /// The SDK's clients as the functions have them, on the same wire.
+    /// The SDK's clients as the functions have them, on the same wire; nothing is forbidden to them.
     pub fn clients(&self) -> Clients {
         Clients::new(&sdk_config(&self.wire))
+    }
+
+    /// The clients of the function of this name: what its role does not permit is refused.
+    pub fn clients_of(&self, function: &str) -> Clients {
+        Clients::new(&sdk_config(&self.wire.acting_as(function)))
     }
 
     /// The keys that Fynapse signs with.

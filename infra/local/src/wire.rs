@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use inbox_aws::calls::Role;
 use inbox_core::bus::threshold_met_id;
 use inbox_core::event::{EventKey, Id};
 use serde::Deserialize;
@@ -26,9 +27,11 @@ use crate::engine::Engine;
 
 mod fault;
 mod gate;
+mod role;
 
 pub use fault::Fault;
 pub use gate::Gate;
+pub use role::Need;
 
 use fault::Carried;
 use gate::Turnstile;
@@ -40,6 +43,8 @@ pub struct Call {
     pub index: usize,
     /// The operation, for example `PutItem`.
     pub operation: String,
+    /// What it needs by IAM.
+    pub needs: Vec<Need>,
     /// The events that it is about, by id: of a batch, several. One alert of an event has an id of its own, as it has on
     /// the bus.
     pub events: Vec<String>,
@@ -77,9 +82,12 @@ pub async fn mortal<T>(work: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// A connector to an engine.
+/// A connector to an engine. What a function's role does not permit is refused, as IAM does.
 #[derive(Clone)]
-pub struct Wire(Arc<Inner>);
+pub struct Wire {
+    inner: Arc<Inner>,
+    role: Option<&'static Role>,
+}
 
 struct Inner {
     engine: Engine,
@@ -91,17 +99,24 @@ struct Inner {
 impl Wire {
     /// A wire without faults.
     pub fn new(engine: Engine) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             engine,
             plan: Mutex::new(Arc::new(|_: &Call| None)),
             log: Mutex::default(),
             gate: Mutex::default(),
-        }))
+        };
+        Self { inner: Arc::new(inner), role: None }
+    }
+
+    /// This wire for the function of this name, which may do what its role permits, and without a role nothing.
+    pub fn acting_as(&self, function: &str) -> Self {
+        const NOTHING: &Role = &Role { function: "", may: &[] };
+        Self { inner: self.inner.clone(), role: Some(Role::of(function).unwrap_or(NOTHING)) }
     }
 
     /// From now on, this decides which calls fail.
     pub fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
-        *locked(&self.0.plan) = Arc::new(plan);
+        *locked(&self.inner.plan) = Arc::new(plan);
     }
 
     /// From now on, nothing fails.
@@ -111,24 +126,24 @@ impl Wire {
 
     /// The calls so far, and what became of them.
     pub fn log(&self) -> Vec<(Call, Fate)> {
-        locked(&self.0.log).clone()
+        locked(&self.inner.log).clone()
     }
 
     /// Forgets the calls so far; the next one has index 0.
     pub fn clear_log(&self) {
-        locked(&self.0.log).clear();
+        locked(&self.inner.log).clear();
     }
 
     /// From now on, calls that `waits` names pass one by one, when the gate is stepped.
     pub fn gate(&self, waits: fn(&Call) -> bool) -> Gate {
         let (gate, turnstile) = Gate::new(waits);
-        *locked(&self.0.gate) = Some(turnstile);
+        *locked(&self.inner.gate) = Some(turnstile);
         gate
     }
 
     /// The engine at the other end.
     pub fn engine(&self) -> &Engine {
-        &self.0.engine
+        &self.inner.engine
     }
 
     /// This wire as an HTTP client for the SDK.
@@ -136,15 +151,17 @@ impl Wire {
         SharedHttpClient::new(self.clone())
     }
 
-    fn open(&self, operation: String, events: Vec<String>) -> Call {
-        let mut log = locked(&self.0.log);
-        let call = Call { index: log.len(), operation, events };
+    fn open(&self, operation: String, body: &[u8]) -> Call {
+        let request = serde_json::from_slice(body).unwrap_or_default();
+        let (needs, events) = (role::needs(&operation, &request), events_of(&request));
+        let mut log = locked(&self.inner.log);
+        let call = Call { index: log.len(), operation, needs, events };
         log.push((call.clone(), Fate::Open));
         call
     }
 
     fn close(&self, call: &Call, fate: Fate) {
-        let mut log = locked(&self.0.log);
+        let mut log = locked(&self.inner.log);
         if let Some(entry) = log.get_mut(call.index).filter(|entry| entry.0 == *call) {
             entry.1 = fate;
         }
@@ -153,15 +170,16 @@ impl Wire {
     async fn carry(self, headers: HeaderMap, body: Bytes) -> Result<HttpResponse, ConnectorError> {
         let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let call = self.open(operation, events_of(&body));
-        let turnstile = locked(&self.0.gate).clone();
+        let call = self.open(operation, &body);
+        let turnstile = locked(&self.inner.gate).clone();
         let _done = match &turnstile {
             Some(turnstile) => turnstile.line_up(&call).await,
             None => None,
         };
-        let plan = locked(&self.0.plan).clone();
-        let carried = Carried { engine: &self.0.engine, operation: &call.operation, headers, body };
-        let Some(fault) = plan(&call) else {
+        let plan = locked(&self.inner.plan).clone();
+        let carried = Carried { engine: &self.inner.engine, operation: &call.operation, headers, body };
+        let denied = self.role.is_some_and(|role| !call.needs.iter().all(|need| need.is_met_by(role)));
+        let Some(fault) = plan(&call).or(denied.then_some(Fault::AccessDenied)) else {
             let answer = carried.answer().await;
             self.close(&call, Fate::Answered(answer.status));
             return response(answer);
@@ -233,8 +251,7 @@ struct Told {
 }
 
 /// The events that a request is about, each once: by the key of a record, or as a message or a detail tells.
-fn events_of(body: &[u8]) -> Vec<String> {
-    let Ok(request) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+fn events_of(request: &Value) -> Vec<String> {
     let key = |holder: &Value| {
         let (pk, sk) = (holder.pointer("/pk/S")?.as_str()?, holder.pointer("/sk/S")?.as_str()?);
         EventKey::from_table_key(pk, sk).map(|key| key.event_id()).or_else(|| alert_of(pk, sk))
@@ -242,7 +259,7 @@ fn events_of(body: &[u8]) -> Vec<String> {
     let told = |holder: &Value, name: &str| serde_json::from_str::<Told>(holder.get(name)?.as_str()?).ok();
     let message = |holder: &Value| told(holder, "MessageBody")?.id;
     let detail = |holder: &Value| told(holder, "Detail")?.event_id;
-    let holders = [request.get("Item"), request.get("Key"), Some(&request)].into_iter().flatten();
+    let holders = [request.get("Item"), request.get("Key"), Some(request)].into_iter().flatten();
     let entries = request.get("Entries").and_then(Value::as_array).into_iter().flatten();
     let told = holders.clone().chain(entries).filter_map(|holder| message(holder).or_else(|| detail(holder)));
     let mut events = Vec::new();

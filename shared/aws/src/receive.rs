@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::inbox::Inbox;
 use crate::queue::Queue;
 use crate::recorder::{Recorder, within};
+use crate::telemetry::count_reason;
 
 /// What a webhook function needs to take in deliveries.
 #[derive(Clone, Debug)]
@@ -178,9 +179,7 @@ impl Receiver {
         match within(deadline, "dynamodb:UpdateItem", self.recorder.inbox().quarantine(proven, reason)).await
         {
             Ok(()) => {
-                let provider = proven.provider().as_str();
-                metrics::counter!("quarantined", "provider" => provider, "reason" => reason.as_str())
-                    .increment(1);
+                count_reason("quarantined", Some(proven.provider()), reason.as_str());
                 kept
             }
             Err(fault) => seen.undecided(fault),
@@ -225,14 +224,11 @@ fn observe_age(proven: &Proven) {
 }
 
 fn count(provider: Provider, outcome: &Outcome) {
-    let provider = provider.as_str();
-    metrics::counter!("received", "provider" => provider).increment(1);
+    metrics::counter!("received", "provider" => provider.as_str()).increment(1);
     match outcome {
-        Outcome::Refused(refusal) => {
-            metrics::counter!("refused", "provider" => provider, "reason" => refusal.as_str()).increment(1);
-        }
+        Outcome::Refused(refusal) => count_reason("refused", Some(provider), refusal.as_str()),
         Outcome::Recorded | Outcome::Duplicate | Outcome::Stale | Outcome::Unavailable => {
-            metrics::counter!(outcome.as_str(), "provider" => provider).increment(1);
+            metrics::counter!(outcome.as_str(), "provider" => provider.as_str()).increment(1);
         }
         // Counted with its reason where it is written.
         Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}

@@ -14,6 +14,7 @@
 
 use std::io::Write;
 
+use inbox_core::delivery::Provider;
 use metrics_cloudwatch_embedded::Collector;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -25,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 35] = [
+pub const METRICS: [&str; 36] = [
     "received",
     "recorded",
     "duplicate",
@@ -42,6 +43,7 @@ pub const METRICS: [&str; 35] = [
     "oldest_due_age",
     "signature_age",
     "secret_fetch_failed",
+    "key_refused",
     "late_webhook",
     "polled",
     "found_by_poll",
@@ -108,6 +110,18 @@ pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
     );
     metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of proven signatures");
     Some(collector)
+}
+
+/// Counts what has a reason: by it, and by provider where `of` names one, and once more without any dimension. An alarm
+/// names the dimensions of its metric exactly, so only the second is sure to see a reason that is new.
+pub fn count_reason(name: &'static str, of: Option<Provider>, reason: &'static str) {
+    match of {
+        Some(provider) => {
+            metrics::counter!(name, "provider" => provider.as_str(), "reason" => reason).increment(1)
+        }
+        None => metrics::counter!(name, "reason" => reason).increment(1),
+    }
+    metrics::counter!(name).increment(1);
 }
 
 /// Writes the metrics collected so far.

@@ -64,6 +64,17 @@ impl Account {
     where
         F: Future<Output = Result<T, ApiError>>,
     {
+        let answer = self.ask_with_keys(question).await;
+        if let Err(ApiError::NoKey | ApiError::Unauthorized) = answer {
+            metrics::counter!("key_refused").increment(1);
+        }
+        answer
+    }
+
+    async fn ask_with_keys<T, F>(&self, question: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
         let asked_at = Instant::now();
         let key = self.key.current().await.ok_or(ApiError::NoKey)?;
         match question(self.client.clone(), key.clone()).await {

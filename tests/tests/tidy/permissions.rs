@@ -3,23 +3,40 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_aws::calls::{BY_ITS_MAPPING, ROLES, Resource, Role};
+use inbox_aws::clients::Clients;
+use inbox_aws::{Cause, Fault};
 use local::rightfoot::Lose;
-use local::system::TABLE;
-use local::wire::Fault;
-use serde_json::Value;
+use local::system::{BALANCES, FYNAPSE_SECRET, TABLE};
+use local::wire;
+use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::{World, alert, completion, extract, noise};
 
-use crate::none;
-use crate::template::{functions, list, name_of, template};
+use crate::template::{functions, list, name_of, resources, template};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What a function may do, as `action on resource`.
-fn permissions(function: &Value) -> Vec<String> {
+/// A thing of ours, by its logical id in the template.
+fn logical_id(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Inbox => "InboxTable",
+        Resource::Due => "InboxTable/index/due",
+        Resource::Balances => "BalancesTable",
+        Resource::Events => "EventsQueue",
+        Resource::Bus => "EventBus",
+        Resource::FynapseSigning => "FynapseSigningSecret",
+        Resource::RightfootUrlKey => "RightfootUrlKey",
+        Resource::RightfootApiKey => "RightfootApiKey",
+    }
+}
+
+/// What a role may do, as `action on resource`.
+fn permissions(role: &Value) -> BTreeSet<String> {
     let mut permissions = Vec::new();
-    for policy in list(&function["Properties"]["Policies"]) {
-        for statement in list(&policy["Statement"]) {
+    for policy in list(&role["Properties"]["Policies"]) {
+        for statement in list(&policy["PolicyDocument"]["Statement"]) {
             assert_eq!(statement["Effect"], "Allow");
             let on = statement["Resource"].as_object().unwrap().values().next().unwrap();
             let on = on.as_str().unwrap().trim_start_matches("${").replace(['}'], "").replace(".Arn", "");
@@ -27,105 +44,37 @@ fn permissions(function: &Value) -> Vec<String> {
             permissions.extend(actions.iter().map(|action| format!("{} on {on}", action.as_str().unwrap())));
         }
     }
-    permissions.sort();
-    permissions
+    let distinct: BTreeSet<_> = permissions.iter().cloned().collect();
+    assert_eq!(distinct.len(), permissions.len(), "said twice: {permissions:?}");
+    distinct
 }
 
-/// What each function may do.
-const ROLES: [(&str, &[&str]); 6] = [
-    (
-        "FynapseWebhook",
-        &[
-            "dynamodb:GetItem on InboxTable",
-            "dynamodb:PutItem on InboxTable",
-            "dynamodb:UpdateItem on InboxTable",
-            "secretsmanager:GetSecretValue on FynapseSigningSecret",
-            "sqs:GetQueueAttributes on EventsQueue",
-            "sqs:SendMessage on EventsQueue",
-        ],
-    ),
-    (
-        "RightfootWebhook",
-        &[
-            "dynamodb:GetItem on InboxTable",
-            "dynamodb:PutItem on InboxTable",
-            "dynamodb:UpdateItem on InboxTable",
-            "secretsmanager:GetSecretValue on RightfootUrlKey",
-            "sqs:GetQueueAttributes on EventsQueue",
-            "sqs:SendMessage on EventsQueue",
-        ],
-    ),
-    (
-        "EventRelay",
-        &[
-            "dynamodb:BatchGetItem on InboxTable",
-            "dynamodb:GetItem on InboxTable",
-            "dynamodb:Query on InboxTable/index/due",
-            "dynamodb:UpdateItem on InboxTable",
-            "sqs:GetQueueAttributes on EventsQueue",
-            "sqs:SendMessage on EventsQueue",
-        ],
-    ),
-    (
-        "RightfootPoller",
-        &[
-            "dynamodb:BatchGetItem on InboxTable",
-            "dynamodb:GetItem on InboxTable",
-            "dynamodb:PutItem on InboxTable",
-            "dynamodb:Query on InboxTable",
-            "dynamodb:Query on InboxTable/index/due",
-            "dynamodb:UpdateItem on InboxTable",
-            "secretsmanager:GetSecretValue on RightfootApiKey",
-            "sqs:GetQueueAttributes on EventsQueue",
-            "sqs:SendMessage on EventsQueue",
-        ],
-    ),
-    (
-        "RightfootRequests",
-        &[
-            "dynamodb:GetItem on InboxTable",
-            "dynamodb:PutItem on InboxTable",
-            "dynamodb:UpdateItem on InboxTable",
-            "secretsmanager:GetSecretValue on RightfootApiKey",
-            "secretsmanager:GetSecretValue on RightfootUrlKey",
-        ],
-    ),
-    (
-        "EventWorker",
-        &[
-            "dynamodb:BatchWriteItem on BalancesTable",
-            "dynamodb:GetItem on InboxTable",
-            "dynamodb:UpdateItem on InboxTable",
-            "events:PutEvents on EventBus",
-            "secretsmanager:GetSecretValue on RightfootApiKey",
-            "sqs:DeleteMessage on EventsQueue",
-            "sqs:GetQueueAttributes on EventsQueue",
-            "sqs:ReceiveMessage on EventsQueue",
-        ],
-    ),
-];
+/// What the code says that a function does, in the same form.
+fn calls(role: &Role) -> BTreeSet<String> {
+    let on_one = |(on, actions): &(Resource, &[&str])| {
+        let on = logical_id(*on);
+        actions.iter().map(|action| format!("{action} on {on}")).collect::<Vec<_>>()
+    };
+    role.may.iter().flat_map(on_one).collect()
+}
 
 #[test]
 fn a_function_may_do_what_it_does_and_nothing_else() {
-    let permitted: BTreeMap<_, _> =
-        functions(&template()).into_iter().map(|(id, function)| (id, permissions(&function))).collect();
-    let roles = ROLES.map(|(id, role)| (id.to_owned(), role.iter().map(|it| (*it).to_owned()).collect()));
-    assert_eq!(permitted, roles.into());
+    let template = template();
+    let in_template = functions(&template).into_values().map(|function| {
+        let role = function["Properties"]["Role"]["Fn::GetAtt"].as_str().unwrap().replace(".Arn", "");
+        let role = &template["Resources"][role];
+        assert_eq!(role["Properties"]["ManagedPolicyArns"], json!([{"Ref": "FunctionPolicy"}]));
+        (name_of(&function), permissions(role))
+    });
+    let in_code = ROLES.iter().map(|role| (role.function.to_owned(), calls(role)));
+    assert_eq!(in_template.collect::<BTreeMap<_, _>>(), in_code.collect());
 }
 
-/// The IAM actions behind the calls on a world's wire.
-fn actions_called(world: &World) -> BTreeSet<String> {
-    let calls = world.system.wire.log().into_iter().map(|(call, _)| call.operation);
-    let actions = |operation: String| match operation.as_str() {
-        "GetSecretValue" => vec![format!("secretsmanager:{operation}")],
-        "PutEvents" => vec![format!("events:{operation}")],
-        "SendMessage" | "SendMessageBatch" => vec!["sqs:SendMessage".to_owned()],
-        "GetQueueAttributes" => vec![format!("sqs:{operation}")],
-        // A transaction needs the permissions of the writes in it: ours put and update.
-        "TransactWriteItems" => vec!["dynamodb:PutItem".to_owned(), "dynamodb:UpdateItem".to_owned()],
-        _ => vec![format!("dynamodb:{operation}")],
-    };
-    calls.flat_map(actions).collect()
+/// What the calls on a world's wire needed by IAM, each of them by whom it was made.
+fn needed(world: &World) -> BTreeSet<String> {
+    let needs = world.system.wire.log().into_iter().flat_map(|(call, _)| call.needs);
+    needs.map(|need| format!("{} on {}", need.action, logical_id(need.on.unwrap()))).collect()
 }
 
 /// Does everything that a function can come to do, in a world of its own.
@@ -135,11 +84,11 @@ async fn world_of(function: &str) -> World {
     }
     let world = World::new().await;
     let large = extract("large").replace("150.00", &format!("\"{}\"", noise(20_000, 1)));
-    let broken_queue = |fault: Fault| {
+    let broken_queue = |fault: wire::Fault| {
         world.system.wire.plan(move |call| call.operation.starts_with("SendMessage").then_some(fault));
     };
     let functions = &world.system.functions;
-    let (clients, queue_url) = (world.system.clients(), world.system.events_url.clone());
+    let (clients, queue_url) = (world.system.clients_of(function), world.system.events_url.clone());
     match function {
         "fynapse-webhook" => {
             clients.warm_up(TABLE, &queue_url, functions.fynapse.load_secret()).await;
@@ -155,11 +104,11 @@ async fn world_of(function: &str) -> World {
             }
         }
         "event-relay" => {
-            broken_queue(Fault::AccessDenied);
+            broken_queue(wire::Fault::AccessDenied);
             assert_eq!(world.fynapse(large).await.status, 200);
             world.system.wire.clear_log();
             clients.warm_up(TABLE, &queue_url, async {}).await;
-            broken_queue(Fault::Refused);
+            broken_queue(wire::Fault::Refused);
             for _ in 0..10 {
                 world.pass(Duration::from_secs(901));
                 world.relay().await.unwrap().unwrap();
@@ -178,7 +127,7 @@ async fn rightfoot_world_of(function: &str) -> World {
     it.ask(daily("watch", &["a", "b"])).await;
     it.submit("payroll", &["a", "b"]).await;
     it.pass(HOUR * 24 + MINUTE * 10).await;
-    let clients = world.system.clients();
+    let clients = world.system.clients_of(function);
     if function == "rightfoot-requests" {
         clients.warm_up_table(TABLE, world.system.requests.load_secrets()).await;
         world.ask(submission("payroll-2", &["a", "b"])).await.unwrap().unwrap();
@@ -203,37 +152,69 @@ async fn rightfoot_world_of(function: &str) -> World {
 
 #[tokio::test]
 async fn a_function_needs_every_permission_that_it_has() {
-    for function in functions(&template()).values() {
-        let permitted = permissions(function).into_iter();
-        let permitted: BTreeSet<_> =
-            permitted.map(|permission| permission.split(' ').next().unwrap().to_owned()).collect();
-        let name = name_of(function);
-        let mut called = actions_called(&Box::pin(world_of(&name)).await);
-        if name == "event-worker" {
-            // By its event source mapping, in its name.
-            called.extend(
-                ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].map(|it| format!("sqs:{it}")),
-            );
+    for role in &ROLES {
+        let mut needed = needed(&Box::pin(world_of(role.function)).await);
+        if role.function == "event-worker" {
+            needed.extend(BY_ITS_MAPPING.iter().map(|action| format!("{action} on EventsQueue")));
         }
-        assert_eq!(called, permitted, "{name}");
+        assert_eq!(needed, calls(role), "{}", role.function);
     }
 }
 
+/// So every test and the demo find out a call that the role of its function does not permit.
+#[tokio::test]
+async fn the_local_system_refuses_what_a_role_does_not_permit() {
+    let world = World::new().await;
+    let of = |function| world.system.clients_of(function);
+    let key = || AttributeValue::S("k".to_owned());
+    let get = async |by: Clients, table| {
+        let got = by.dynamodb.get_item().table_name(table).key("pk", key()).key("sk", key()).send().await;
+        got.map(drop).map_err(|error| Fault::of("get", &error).cause)
+    };
+    let put = of("event-relay").dynamodb.put_item().table_name(TABLE).item("pk", key()).item("sk", key());
+    let put = put.send().await.map(drop).map_err(|error| Fault::of("put", &error).cause);
+    let secret = of("event-relay").secrets.get_secret_value().secret_id(FYNAPSE_SECRET);
+    let secret = secret.send().await.map(drop).map_err(|error| Fault::of("secret", &error).cause);
+    let refused = Err(Cause::Service("AccessDeniedException".to_owned()));
+    assert_eq!(get(of("event-relay"), TABLE).await, Ok(()));
+    assert_eq!(get(of("event-relay"), BALANCES).await, refused, "another table");
+    assert_eq!(put, refused, "another action");
+    assert_eq!(secret, refused, "a secret");
+    assert_eq!(get(of("nobody"), TABLE).await, refused, "without a role");
+}
+
+/// Where IAM knows nothing narrower, and only if it was asked for.
 #[test]
-fn no_statement_holds_a_wildcard() {
-    let mut found = none();
-    let mut look = |id: &str, policies: &Value| {
-        for policy in policies.as_array().into_iter().flatten() {
-            let document = policy.get("PolicyDocument").unwrap_or(policy);
+fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
+    let mut found = BTreeSet::new();
+    let template = template();
+    for (id, resource) in template["Resources"].as_object().unwrap() {
+        let properties = &resource["Properties"];
+        let inline = list(&properties["Policies"]).into_iter().map(|policy| policy["PolicyDocument"].clone());
+        for document in inline.chain([properties["PolicyDocument"].clone()]) {
             for statement in list(&document["Statement"]) {
-                if ["Action", "Resource"].iter().any(|part| statement[part].to_string().contains('*')) {
-                    found.push(format!("{id}: {statement}"));
+                let (condition, statement) = match statement["Fn::If"].as_array() {
+                    Some(either) => (either[0].as_str().unwrap().to_owned(), either[1].clone()),
+                    None => (String::new(), statement),
+                };
+                assert!(!statement["Action"].to_string().contains('*'), "{id}: {statement}");
+                if statement["Resource"].to_string().contains('*') {
+                    found.insert(format!("{id}: {condition}"));
                 }
             }
         }
-    };
-    for (id, resource) in template()["Resources"].as_object().unwrap() {
-        look(id, &resource["Properties"]["Policies"]);
     }
-    assert_eq!(found, none());
+    assert_eq!(found, ["FunctionPolicy: InVpc", "FunctionPolicy: WithTracing"].map(str::to_owned).into());
+}
+
+/// An account that asks for a boundary gets it everywhere, or nothing can be deployed there.
+#[test]
+fn every_role_takes_the_permissions_boundary() {
+    let roles = resources(&template(), "AWS::IAM::Role");
+    assert_eq!(roles.len(), ROLES.len() + 2, "one for each function, and one for each schedule");
+    let boundary =
+        json!({"Fn::If": ["WithBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]});
+    for (id, role) in roles {
+        assert_eq!(role["Properties"]["PermissionsBoundary"], boundary, "{id}");
+    }
 }

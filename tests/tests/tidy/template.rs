@@ -15,7 +15,11 @@ use crate::{names_in, read};
 /// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
 /// `{"Fn::Sub": x}`.
 pub(crate) fn template() -> Value {
-    plain(serde_yaml_ng::from_str(&read("template.yaml")).unwrap())
+    template_at("template.yaml")
+}
+
+pub(crate) fn template_at(path: &str) -> Value {
+    plain(serde_yaml_ng::from_str(&read(path)).unwrap())
 }
 
 fn plain(yaml: Yaml) -> Value {
@@ -41,7 +45,7 @@ fn plain(yaml: Yaml) -> Value {
 }
 
 /// The resources of a type, by logical id.
-fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
+pub(crate) fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
     let all = template["Resources"].as_object().unwrap().clone();
     all.into_iter().filter(|(_, resource)| resource["Type"] == of_type).collect()
 }
@@ -218,7 +222,8 @@ fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     let table = &template["Resources"]["InboxTable"]["Properties"];
     assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
     assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
-    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+    let own_key = json!({"SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": {"Ref": "KmsKeyArn"}});
+    assert_eq!(table["SSESpecification"], json!({"Fn::If": ["WithKey", own_key, {"SSEEnabled": true}]}));
     assert_eq!(table["DeletionProtectionEnabled"], true);
     let balances = &template["Resources"]["BalancesTable"]["Properties"];
     for setting in [
@@ -231,6 +236,62 @@ fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     }
 }
 
+#[test]
+fn a_key_of_the_accounts_own_is_on_everything_that_is_kept() {
+    let template = template();
+    let key = json!({"Fn::If": ["WithKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
+    for (of_type, count, name) in [
+        ("AWS::SQS::Queue", 2, "KmsMasterKeyId"),
+        ("AWS::SecretsManager::Secret", 3, "KmsKeyId"),
+        ("AWS::Logs::LogGroup", 7, "KmsKeyId"),
+    ] {
+        let kept = resources(&template, of_type);
+        assert_eq!(kept.len(), count, "{of_type}");
+        for (id, resource) in kept {
+            assert_eq!(resource["Properties"][name], key, "{id}");
+        }
+    }
+}
+
+#[test]
+fn every_log_ends_some_day() {
+    for (id, log) in resources(&template(), "AWS::Logs::LogGroup") {
+        assert_eq!(log["Properties"]["RetentionInDays"], json!({"Ref": "LogRetentionDays"}), "{id}");
+    }
+}
+
+/// The README's one table of parameters, each with its default (`—` if that is empty).
+#[test]
+fn every_parameter_is_in_the_readme_with_its_default() {
+    let readme = read("README.md");
+    let row = |line: &str| -> Option<(String, String)> {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let (name, default) = (cells.next()?.trim_end_matches('`'), cells.next()?);
+        Some((name.to_owned(), default.trim_matches('`').to_owned()))
+    };
+    let table = readme.split("| parameter | default |").nth(1).unwrap();
+    let documented: Vec<_> = table.lines().skip(2).map_while(row).collect();
+    let template = template();
+    let parameters = template["Parameters"].as_object().unwrap().iter();
+    let of_template = parameters.map(|(name, parameter)| {
+        let default = match &parameter["Default"] {
+            Value::String(text) if text.is_empty() => "—".to_owned(),
+            Value::String(text) => text.clone(),
+            number => number.to_string(),
+        };
+        (name.clone(), default)
+    });
+    assert_eq!(documented.len(), parameters_grouped(&template).len(), "grouped for the console");
+    assert_eq!(BTreeMap::from_iter(documented), of_template.collect());
+}
+
+/// The parameters in the order in which the console asks for them.
+fn parameters_grouped(template: &Value) -> Vec<String> {
+    let groups = list(&template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]);
+    let names = groups.iter().flat_map(|group| list(&group["Parameters"]));
+    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
 /// Whoever reads the queue by himself leaves out all that the worker needs, and nothing else.
 #[test]
 fn without_the_worker_there_is_nothing_of_it() {
@@ -239,7 +300,14 @@ fn without_the_worker_there_is_nothing_of_it() {
         let all = template[section].as_object().unwrap().iter();
         all.filter(|(_, it)| it["Condition"] == "WithEventWorker").map(|(id, _)| id.clone()).collect()
     };
-    let resources = ["BalancesTable", "EventBus", "EventWorker", "EventWorkerLog", "EventWorkerMapping"];
+    let resources = [
+        "BalancesTable",
+        "EventBus",
+        "EventWorker",
+        "EventWorkerLog",
+        "EventWorkerMapping",
+        "EventWorkerRole",
+    ];
     assert_eq!(BTreeSet::from_iter(of_worker("Resources")), resources.map(str::to_owned).into());
     assert_eq!(
         BTreeSet::from_iter(of_worker("Outputs")),

@@ -110,7 +110,10 @@ fn trouble() -> Vec<(Call, Fate)> {
 }
 
 fn call(operation: &str, event: &str, fate: Fate) -> (Call, Fate) {
-    (Call { index: 0, operation: operation.to_owned(), events: vec![event.to_owned()] }, fate)
+    (
+        Call { index: 0, operation: operation.to_owned(), needs: Vec::new(), events: vec![event.to_owned()] },
+        fate,
+    )
 }
 
 fn found(spoil: impl Fn(&mut Evidence)) -> Vec<String> {

@@ -1,0 +1,63 @@
+"""What an operator sees and does, with inboxctl alone."""
+
+import pytest
+from begun import Begun
+from bus import Listener
+from deliveries import fynapse_event, new_id
+from stack import Stack
+
+SPOILED = [
+    ("fynapse", "signature"), ("fynapse", "timestamp"), ("fynapse", "body"), ("fynapse", "unsigned"), ("fynapse", "json"),
+    ("fynapse", "fields"), ("fynapse", "id"), ("rightfoot", "token"), ("rightfoot", "json"), ("rightfoot", "fields"),
+    ("rightfoot", "type"), ("rightfoot", "id"),
+]
+
+
+def failed(checks: list[dict]) -> list[str]:
+    return [it["check"] for it in checks if it["verdict"] == "fail"]
+
+
+def test_the_doctor_finds_nothing_wrong_with_what_was_deployed(stack: Stack):
+    assert failed(stack.inboxctl("doctor")["checks"]) == []
+
+
+def test_the_doctor_names_what_is_not_as_the_promises_need(impatient: Stack):
+    assert failed(impatient.inboxctl("doctor", fails=True)["checks"]) == ["queue of events"]
+
+
+@pytest.mark.parametrize("provider, spoil", SPOILED)
+def test_a_spoiled_test_delivery_gets_the_answer_that_it_should(stack: Stack, provider: str, spoil: str):
+    (answer,) = stack.inboxctl("send", provider, "--spoil", spoil)["answers"]
+    assert answer["is_expected"], answer
+
+
+@pytest.mark.parametrize("reason", ["unreadable", "unknown_type", "unusable_id", "stale"])
+def test_what_is_authentic_and_cannot_be_used_is_kept(stack: Stack, reason: str):
+    spoil = {"unreadable": "json", "unknown_type": "type", "unusable_id": "id", "stale": "timestamp"}[reason]
+    provider = "rightfoot" if spoil == "type" else "fynapse"
+
+    def kept() -> set[str]:
+        return {item["item"] for item in stack.inboxctl("quarantine", "list", "--reason", reason)["items"]}
+
+    before = kept()
+    stack.inboxctl("send", provider, "--spoil", spoil)
+    (new,) = kept() - before
+    assert stack.inboxctl("quarantine", "show", new)["reason"] == reason
+
+
+def test_an_event_can_be_followed_from_its_delivery_to_its_effect(stack: Stack):
+    event_id = new_id()
+    assert stack.fynapse(fynapse_event(event_id)).status == 200
+    event = f"fynapse/event/{event_id}"
+    stack.waits_until_done(event)
+    (story,) = stack.inboxctl("trace", event_id)["stories"]
+    assert [(it["event"], it["state"]) for it in story["events"]] == [(event, "done")]
+    listed = stack.inboxctl("events", "list", "--since", "5m", "--type", "balance.extracted", "--limit", "200")["events"]
+    assert event in [it["event"] for it in listed]
+
+
+@pytest.mark.waits
+def test_an_event_that_is_replayed_is_told_again_under_its_id(bus: Listener, begun: Begun):
+    again = bus.hears("BalanceExtracted", secs=120, event_id=begun.replayed, replay=1)
+    (first,) = [it for it in bus.told("BalanceExtracted", event_id=begun.replayed) if "replay" not in it]
+    assert again["id"] == first["id"]

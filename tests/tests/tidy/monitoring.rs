@@ -1,0 +1,386 @@
+//! infra/monitoring.yaml watches what the code emits, and each alarm says what to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use inbox_aws::telemetry::METRICS;
+use inbox_core::delivery::{Provider, Refusal};
+use inbox_core::inbox::Reason;
+use inbox_core::providers::Unreadable;
+use inbox_core::reply::{Outcome, reply};
+use serde_json::{Value, json};
+
+use crate::metrics_emitted::emitted;
+use crate::template::{list, resources, template, template_at};
+use crate::{names_in, rust, strings};
+
+const OURS: &str = "BalanceInbox/${StackName}";
+
+/// A metric that is named: with the values of its dimensions, or `*` for all of them.
+#[derive(Debug)]
+struct Named {
+    by: String,
+    namespace: String,
+    name: String,
+    dimensions: BTreeMap<String, String>,
+}
+
+fn monitoring() -> Value {
+    template_at("infra/monitoring.yaml")
+}
+
+pub(crate) fn alarms() -> BTreeMap<String, Value> {
+    let mut alarms = resources(&monitoring(), "AWS::CloudWatch::Alarm");
+    alarms.values_mut().for_each(|alarm| *alarm = alarm["Properties"].take());
+    alarms
+}
+
+/// A value as it is written: what is substituted or referred to as `${…}`.
+fn written(value: &Value) -> String {
+    let text = value.as_str().or(value["Fn::Sub"].as_str()).map(str::to_owned);
+    text.unwrap_or_else(|| format!("${{{}}}", value["Ref"].as_str().unwrap()))
+}
+
+fn in_alarms() -> Vec<Named> {
+    let named = alarms().into_iter().map(|(by, alarm)| {
+        let dimensions = alarm["Dimensions"].as_array().cloned().unwrap_or_default();
+        let dimensions = dimensions.iter().map(|it| (written(&it["Name"]), written(&it["Value"]))).collect();
+        Named { by, namespace: written(&alarm["Namespace"]), name: written(&alarm["MetricName"]), dimensions }
+    });
+    named.collect()
+}
+
+/// The dashboard as it is without the worker's alarms, and with what is substituted left as it is written.
+fn dashboard() -> Value {
+    let body = &monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
+    serde_json::from_str(&body[0].as_str().unwrap().replace("${WorkerAlarms}", "")).unwrap()
+}
+
+fn in_dashboard() -> Vec<Named> {
+    let widgets = dashboard()["widgets"].as_array().unwrap().clone();
+    let metrics = widgets.iter().filter(|widget| widget["type"] == "metric");
+    metrics
+        .flat_map(|widget| list(&widget["properties"]["metrics"]))
+        .map(|metric| in_widget(&metric))
+        .collect()
+}
+
+/// `[namespace, name, dimension, value, …, {options}]`, or a search.
+fn in_widget(metric: &Value) -> Named {
+    let by = "Dashboard".to_owned();
+    if let Some(expression) = metric[0]["expression"].as_str() {
+        let inside = expression.strip_prefix("SEARCH('{").and_then(|rest| rest.split_once("} MetricName="));
+        let (schema, rest) = inside.unwrap_or_else(|| panic!("{expression}"));
+        let mut schema = schema.split(',').map(|word| word.trim_matches('"').to_owned());
+        let (namespace, name) = (schema.next().unwrap(), strings(rest).next().unwrap().to_owned());
+        return Named { by, namespace, name, dimensions: schema.map(|it| (it, "*".to_owned())).collect() };
+    }
+    let words: Vec<_> =
+        metric.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let dimensions = words[2..].chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    Named { by, namespace: words[0].clone(), name: words[1].clone(), dimensions }
+}
+
+fn in_both() -> Vec<Named> {
+    in_alarms().into_iter().chain(in_dashboard()).collect()
+}
+
+fn ours(named: Vec<Named>) -> Vec<Named> {
+    named.into_iter().filter(|it| it.namespace == OURS).collect()
+}
+
+/// What the metric filters make of the access log: it has no dimensions.
+fn filtered() -> BTreeMap<String, String> {
+    let filters = resources(&monitoring(), "AWS::Logs::MetricFilter").into_values().map(|filter| {
+        let filter = &filter["Properties"];
+        let made = &filter["MetricTransformations"][0];
+        assert_eq!(written(&made["MetricNamespace"]), OURS);
+        assert_eq!((made.get("Dimensions"), &made["MetricValue"]), (None, &json!("1")));
+        assert_eq!(filter["LogGroupName"], json!({"Ref": "AccessLogName"}));
+        (written(&made["MetricName"]), written(&filter["FilterPattern"]))
+    });
+    filters.collect()
+}
+
+#[test]
+fn every_metric_that_is_watched_is_emitted_with_these_very_dimensions() {
+    let mut emitted: BTreeSet<_> = emitted().into_iter().map(|it| (it.name, it.dimensions)).collect();
+    emitted.extend(filtered().into_keys().map(|name| (name, BTreeSet::new())));
+    for it in ours(in_both()) {
+        let dimensions = it.dimensions.keys().cloned().collect();
+        assert!(emitted.contains(&(it.name.clone(), dimensions)), "nobody emits {it:?}");
+        for (dimension, value) in it.dimensions.iter().filter(|(_, value)| *value != "*") {
+            let values = values(&it.name, dimension);
+            assert!(values.contains(value), "{it:?}: {dimension} is one of {values:?}");
+        }
+    }
+}
+
+/// The values of a dimension that is watched by its values.
+fn values(name: &str, dimension: &str) -> BTreeSet<String> {
+    match (name, dimension) {
+        (_, "provider") => Provider::ALL.map(|it| it.as_str().to_owned()).into(),
+        ("refused", "reason") => {
+            let refusals = [Refusal::Malformed, Refusal::Mismatch, Refusal::Address, Refusal::Revoked];
+            refusals.map(|it| it.as_str().to_owned()).into()
+        }
+        ("put_back", "reason") => put_back_reasons(),
+        _ => panic!("say here which values {dimension} of {name} has"),
+    }
+}
+
+/// Why the worker puts an event back, apart from what Rightfoot answers.
+fn put_back_reasons() -> BTreeSet<String> {
+    let worker = rust().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
+    let code: String = worker.map(|source| source.text).collect();
+    let reason = |rest: &str| strings(rest.split(')').next()?).next().map(str::to_owned);
+    code.split("Later::because(").skip(1).filter_map(reason).collect()
+}
+
+/// Of what is put back as a whole nobody can say whether it is trouble: most of it waits for a batch to be complete.
+#[test]
+fn what_the_worker_puts_back_is_watched_or_only_waits() {
+    const WAITS: [&str; 2] = ["alert_taken", "not_tracked"];
+    let put_back = in_alarms().into_iter().filter(|it| it.name == "put_back");
+    let watched = put_back.map(|it| it.dimensions["reason"].clone());
+    assert_eq!(watched.chain(WAITS.map(str::to_owned)).collect::<BTreeSet<_>>(), put_back_reasons());
+}
+
+#[test]
+fn every_metric_that_is_emitted_is_watched() {
+    let watched: BTreeSet<_> = ours(in_both()).into_iter().map(|it| it.name).collect();
+    let emitted: BTreeSet<_> = METRICS.into_iter().map(str::to_owned).chain(filtered().into_keys()).collect();
+    assert_eq!(watched, emitted);
+    let alarmed: BTreeSet<_> = in_alarms().into_iter().map(|it| it.name).collect();
+    for name in filtered().keys() {
+        assert!(alarmed.contains(name), "{name}");
+    }
+}
+
+/// What only one provider's deliveries can have.
+const OF_ONE: [(&str, Provider); 5] = [
+    ("late_webhook", Provider::Rightfoot),
+    ("other_key", Provider::Fynapse),
+    ("refused", Provider::Fynapse), // as a mismatch of a signature
+    ("signature_age", Provider::Fynapse),
+    ("stale_but_authentic", Provider::Fynapse),
+];
+
+#[test]
+fn every_provider_is_watched() {
+    let mut watched: BTreeMap<(String, bool), BTreeSet<String>> = BTreeMap::new();
+    for it in ours(in_both()) {
+        if let Some(provider) = it.dimensions.get("provider").filter(|value| *value != "*") {
+            let place = (it.name.clone(), it.by == "Dashboard");
+            watched.entry(place).or_default().insert(provider.clone());
+        }
+    }
+    for ((name, _), providers) in watched {
+        let one = OF_ONE.iter().find(|(of_one, _)| *of_one == name).map(|(_, one)| vec![*one]);
+        let all = one.unwrap_or_else(|| Provider::ALL.to_vec());
+        assert_eq!(providers, all.iter().map(|it| it.as_str().to_owned()).collect(), "{name}");
+    }
+}
+
+/// AWS's own metrics and their dimensions, by its documentation: the pages `sqs-available-cloudwatch-metrics` of SQS,
+/// `monitoring-metrics-types` of Lambda and `http-api-metrics` of API Gateway (detailed metrics of a route).
+const AWS: [(&str, &[&str], &[&str]); 3] = [
+    (
+        "AWS/SQS",
+        &[
+            "ApproximateAgeOfOldestMessage",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesVisible",
+        ],
+        &["QueueName"],
+    ),
+    ("AWS/Lambda", &["Duration", "Errors", "Throttles"], &["FunctionName"]),
+    ("AWS/ApiGateway", &["4xx", "5xx", "Count", "Latency"], &["ApiId", "Method", "Resource", "Stage"]),
+];
+
+#[test]
+fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
+    let template = template();
+    let routes = resources(&template, "AWS::ApiGatewayV2::Route").into_values();
+    let routes: BTreeSet<_> = routes.map(|route| written(&route["Properties"]["RouteKey"])).collect();
+    let mut watched = BTreeSet::new();
+    for it in in_both().into_iter().filter(|it| it.namespace != OURS) {
+        let fact = AWS.iter().find(|fact| fact.0 == it.namespace).unwrap_or_else(|| panic!("{it:?}"));
+        assert!(fact.1.contains(&it.name.as_str()), "{it:?}");
+        assert!(it.dimensions.keys().map(String::as_str).eq(fact.2.iter().copied()), "{it:?}");
+        let dimension = |name: &str| it.dimensions[name].as_str();
+        let of = match fact.0 {
+            "AWS/SQS" => {
+                let queue = dimension("QueueName");
+                assert!(["${EventsQueueName}", "${DeadLetterQueueName}"].contains(&queue), "{it:?}");
+                queue.to_owned()
+            }
+            "AWS/Lambda" => {
+                let function = dimension("FunctionName").strip_prefix("${StackName}-").unwrap();
+                assert!(names_in("functions").contains(&function.to_owned()), "{it:?}");
+                function.to_owned()
+            }
+            _ => {
+                let stage = &template["Resources"]["HttpApiStage"]["Properties"]["StageName"];
+                assert_eq!((dimension("ApiId"), dimension("Stage")), ("${ApiId}", stage.as_str().unwrap()));
+                let route = format!("{} {}", dimension("Method"), dimension("Resource"));
+                assert!(routes.contains(&route), "{it:?}");
+                route
+            }
+        };
+        watched.insert((it.by != "Dashboard", it.name.clone(), of));
+    }
+    let watched =
+        |by_alarm: bool, name: &str, of: &str| watched.contains(&(by_alarm, name.to_owned(), of.to_owned()));
+    for route in &routes {
+        assert!(["5xx", "Latency"].into_iter().all(|name| watched(true, name, route)), "{route}");
+        assert!(
+            ["5xx", "4xx", "Count", "Latency"].into_iter().all(|name| watched(false, name, route)),
+            "{route}"
+        );
+    }
+    for function in names_in("functions") {
+        assert!(watched(true, "Throttles", &function), "{function}");
+        // What rightfoot-requests fails with is what its caller is told.
+        assert_eq!(watched(true, "Errors", &function), function != "rightfoot-requests", "{function}");
+        assert!(
+            ["Duration", "Errors", "Throttles"].into_iter().all(|name| watched(false, name, &function)),
+            "{function}"
+        );
+    }
+}
+
+#[test]
+fn the_nested_stack_is_given_what_it_asks_for() {
+    let template = template();
+    let nested = &template["Resources"]["Monitoring"];
+    assert_eq!(nested["Condition"], "WithMonitoring");
+    assert_eq!(nested["Properties"]["TemplateURL"], "infra/monitoring.yaml");
+    let names = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let given = &nested["Properties"]["Parameters"];
+    assert_eq!(names(given), names(&monitoring()["Parameters"]));
+    for (name, of) in [("AccessLogName", "AccessLog"), ("ApiId", "HttpApi"), ("StackName", "AWS::StackName")]
+    {
+        assert_eq!(given[name], json!({"Ref": of}));
+    }
+    for (name, of) in [("EventsQueueName", "EventsQueue"), ("DeadLetterQueueName", "DeadLetterQueue")] {
+        assert_eq!(given[name], json!({"Fn::GetAtt": format!("{of}.QueueName")}));
+    }
+    let namespace = &template["Globals"]["Function"]["Environment"]["Variables"]["METRICS_NAMESPACE"];
+    assert_eq!(written(namespace).replace("AWS::StackName", "StackName"), OURS);
+}
+
+/// Every `$.field op "pattern"` of a filter holds for a line of the access log, as CloudWatch Logs reads it.
+fn counts(pattern: &str, line: &BTreeMap<&str, &str>) -> bool {
+    let inside = pattern.trim().strip_prefix('{').unwrap().strip_suffix('}').unwrap();
+    inside.split("&&").map(|term| term.trim().trim_matches(['(', ')'])).all(|term| {
+        let [field, is, value] = term.split(' ').collect::<Vec<_>>()[..] else { panic!("{term}") };
+        let (found, value) = (line[field.strip_prefix("$.").unwrap()], value.trim_matches('"'));
+        let alike = value.strip_suffix('*').map_or(found == value, |start| found.starts_with(start));
+        alike == (is == "=")
+    })
+}
+
+/// A 413 ends a delivery of Fynapse's for good, and our code never sees it.
+#[test]
+fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
+    let format = &template()["Resources"]["HttpApiStage"]["Properties"]["AccessLogSettings"]["Format"];
+    let logged: BTreeMap<String, String> = serde_json::from_str(format.as_str().unwrap()).unwrap();
+    for field in ["status", "integrationStatus"] {
+        assert_eq!(logged[field], format!("$context.{field}"));
+    }
+    let filters = filtered();
+    let counted_by = |status: &str, integration_status: &str| -> Vec<&str> {
+        let line = BTreeMap::from([("status", status), ("integrationStatus", integration_status)]);
+        filters.iter().filter(|(_, pattern)| counts(pattern, &line)).map(|(name, _)| name.as_str()).collect()
+    };
+    for lambda in ["-", "413"] {
+        assert_eq!(counted_by("413", lambda), ["gateway_413", "gateway_4xx"]);
+    }
+    for (status, lambda) in [("429", "-"), ("429", "429"), ("400", "-"), ("403", "-"), ("431", "-")] {
+        assert_eq!(counted_by(status, lambda), ["gateway_4xx"], "{status} {lambda}");
+    }
+    assert_eq!(counted_by("404", "-"), Vec::<&str>::new(), "a path that is not ours");
+    assert_eq!(counted_by("503", "429"), Vec::<&str>::new(), "5xx has an alarm of its own");
+    let outcomes = [
+        Outcome::Recorded,
+        Outcome::Quarantined(Reason::UnknownType),
+        Outcome::Unreadable(Unreadable::NotJson),
+        Outcome::Stale,
+        Outcome::Refused(Refusal::Mismatch),
+        Outcome::Unavailable,
+    ];
+    for (outcome, provider) in outcomes.iter().flat_map(|it| Provider::ALL.map(|provider| (it, provider))) {
+        let status = reply(provider, outcome).status.to_string();
+        for integration_status in ["200", &status] {
+            assert_eq!(counted_by(&status, integration_status), Vec::<&str>::new(), "{outcome:?}");
+        }
+    }
+}
+
+/// It is for information, and is told to nobody.
+const INFORMATION: &str = "FoundByPoll";
+
+#[test]
+fn an_alarm_is_told_to_the_topic_and_has_a_name_that_says_whose_it_is() {
+    let topic = json!({"Fn::If": ["WithTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+    let mut names = BTreeSet::new();
+    for (id, alarm) in alarms() {
+        let told = alarm.get("AlarmActions");
+        assert_eq!(told, (id != INFORMATION).then_some(&topic), "{id}");
+        assert!(alarm.get("OKActions").is_none_or(|actions| *actions == topic), "{id}");
+        let name = written(&alarm["AlarmName"]);
+        let own = name.strip_prefix("${StackName}-").unwrap();
+        assert!(
+            own.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'),
+            "{id}"
+        );
+        assert!(names.insert(name.clone()), "{name} twice");
+        // Silence is bad of the two that report once a minute, and good of what counts trouble.
+        let heartbeat = alarm["Statistic"] == "SampleCount";
+        assert_eq!(alarm["TreatMissingData"], if heartbeat { "breaching" } else { "notBreaching" }, "{id}");
+    }
+    let heartbeats = in_alarms().into_iter().filter(|it| it.by.ends_with("Stopped")).map(|it| it.name);
+    assert_eq!(heartbeats.collect::<Vec<_>>(), ["oldest_poll_delay", "oldest_due_age"]);
+}
+
+/// The alarms that have no sense without the worker: of what it alone emits, and of the function.
+#[test]
+fn without_the_worker_nothing_of_it_is_watched() {
+    let only_worker = |it: &Named| {
+        let dimensions: BTreeSet<_> = it.dimensions.keys().cloned().collect();
+        let by: BTreeSet<_> = emitted()
+            .into_iter()
+            .filter(|one| one.name == it.name && one.dimensions == dimensions)
+            .map(|one| one.by)
+            .collect();
+        let function = it.dimensions.get("FunctionName").map(String::as_str);
+        by == BTreeSet::from(["functions/event-worker".to_owned()])
+            || function == Some("${StackName}-event-worker")
+    };
+    let of_worker: BTreeSet<_> =
+        in_alarms().iter().filter(|it| only_worker(it)).map(|it| it.by.clone()).collect();
+    let all = resources(&monitoring(), "AWS::CloudWatch::Alarm");
+    let conditional: BTreeSet<_> =
+        all.iter().filter(|(_, it)| it["Condition"] == "WithEventWorker").map(|(id, _)| id.clone()).collect();
+    assert_eq!(of_worker, conditional);
+    // The dashboard shows all of them.
+    let body = &monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
+    let shown = &dashboard()["widgets"][1]["properties"]["alarms"];
+    let shown: BTreeSet<_> = list(shown).iter().map(|arn| arn.as_str().unwrap().to_owned()).collect();
+    let arns = |ids: &mut dyn Iterator<Item = &String>| {
+        ids.map(|id| format!("${{Alarm}}:${{{id}}}")).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(shown, arns(&mut all.keys().filter(|id| !conditional.contains(*id))));
+    let with_worker = &body[1]["WorkerAlarms"]["Fn::If"];
+    assert_eq!((&with_worker[0], &with_worker[2]), (&json!("WithEventWorker"), &json!("")));
+    let with_worker = &with_worker[1]["Fn::Sub"];
+    let before =
+        json!({"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm"});
+    assert_eq!((&body[1]["Alarm"], &with_worker[1]["Alarm"]), (&before, &before));
+    let with_worker = with_worker[0].as_str().unwrap();
+    assert!(with_worker.starts_with(','));
+    assert_eq!(
+        strings(with_worker).map(str::to_owned).collect::<BTreeSet<_>>(),
+        arns(&mut conditional.iter())
+    );
+}
