@@ -89,6 +89,8 @@ impl Secret {
 /// Rightfoot's API.
 pub struct Rightfoot {
     http: reqwest::Client,
+    /// What may not be sent twice has a connection of its own each time: a used one may be dead.
+    fresh: reqwest::Client,
     url: String,
     key: Secret,
 }
@@ -96,7 +98,9 @@ pub struct Rightfoot {
 impl Rightfoot {
     pub fn new(sdk: &SdkConfig) -> Result<Self, Error> {
         let key = Secret::new(sdk, "RIGHTFOOT_API_KEY_SECRET_ID");
-        Ok(Self { http: reqwest::Client::builder().build()?, url: var("RIGHTFOOT_API_URL"), key })
+        let http = reqwest::Client::builder().build()?;
+        let fresh = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        Ok(Self { http, fresh, url: var("RIGHTFOOT_API_URL"), key })
     }
 
     pub async fn balances(&self, batch_id: &str) -> Result<Value, Error> {
@@ -104,7 +108,7 @@ impl Rightfoot {
     }
 
     pub async fn submit(&self, request: &Value) -> Result<Value, Error> {
-        let post = self.http.post(format!("{}/v1/balance_requests", self.url));
+        let post = self.fresh.post(format!("{}/v1/balance_requests", self.url));
         self.send(post.header("content-type", "application/json").body(request.to_string())).await
     }
 
