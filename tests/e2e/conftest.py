@@ -12,6 +12,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
+pytest.register_assert_rewrite("begun", "bus", "stack")
 
 from begun import Begun  # noqa: E402
 from bus import Listener  # noqa: E402

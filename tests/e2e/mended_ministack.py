@@ -27,16 +27,6 @@ def without_punctuation(secret: Properties) -> Properties:
     return {**secret, "GenerateSecretString": {**wanted, "ExcludeCharacters": string.punctuation}}
 
 
-def without_arithmetic(alarm: Properties) -> Properties:
-    """An alarm may be on an expression over metrics. ministack's cannot, and gets the first of these metrics instead."""
-    statistics = [metric["MetricStat"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
-    if not statistics:
-        return alarm
-    first = statistics[0]
-    rest = {name: value for name, value in alarm.items() if name != "Metrics"}
-    return {**rest, **first["Metric"], "Period": first["Period"], "Statistic": first["Stat"]}
-
-
 def mend_properties(kind: str, mend: Callable[[Properties], Properties]) -> None:
     handler = HANDLERS[kind]
     create, update = handler["create"], handler["update"]
@@ -78,7 +68,6 @@ def allow_batches_as_their_entries() -> None:
 
 if __name__ == "__main__":
     mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
-    mend_properties("AWS::CloudWatch::Alarm", without_arithmetic)
     mend_properties("AWS::SecretsManager::Secret", without_punctuation)
     refer_to_secrets_by_arn()
     allow_batches_as_their_entries()

@@ -1,5 +1,6 @@
 """A deployed Balance Inbox, driven from outside: by HTTP, boto3 and `inboxctl`."""
 
+import hashlib
 import json
 import logging
 import platform
@@ -67,8 +68,10 @@ class Stack:
     def put_secret(self, output: str, value: str) -> None:
         self.client("secretsmanager").put_secret_value(SecretId=self.outputs[output], SecretString=value)
 
-    def secret(self, output: str) -> str:
-        return self.client("secretsmanager").get_secret_value(SecretId=self.outputs[output])["SecretString"]
+    def fingerprint(self, output: str) -> str:
+        """What tells a secret's value from another one without telling it."""
+        value = self.client("secretsmanager").get_secret_value(SecretId=self.outputs[output])["SecretString"]
+        return hashlib.sha256(value.encode()).hexdigest()
 
     # ── Called by the providers ──
 
@@ -107,6 +110,13 @@ class Stack:
         assert (done.returncode != 0) == fails, f"inboxctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return json.loads(done.stdout) if done.stdout else None
 
+    def log_lines(self) -> list[str]:
+        """Whatever its functions have logged."""
+        logs = self.client("logs")
+        groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{self.name}-")["logGroups"]
+        pages = [logs.get_paginator("filter_log_events").paginate(logGroupName=it["logGroupName"]) for it in groups]
+        return [event["message"] for group in pages for page in group for event in page["events"]]
+
     def mint(self, subject: str) -> str:
         """A webhook URL as Rightfoot is given it."""
         token = self.inboxctl("url", "mint", subject)["path"].rsplit("/", 1)[-1]
@@ -119,8 +129,7 @@ class Stack:
             return None
 
     def waits_until_done(self, event_id: str, secs: float = 30) -> dict:
-        def done():
-            event = self.event(event_id)
-            return event if event and event["state"] == "done" else None
+        def is_done(event: dict | None) -> bool:
+            return event is not None and event["state"] == "done"
 
-        return until(f"{event_id} to be done", done, secs)
+        return until(f"{event_id} to be done", lambda: self.event(event_id), secs, enough=is_done)

@@ -56,7 +56,7 @@ def test_from_an_empty_account_to_the_first_webhook_and_back(aws: Emulator, tool
         assert gone.client("dynamodb").describe_table(TableName=outputs[table])
     for queue in ("EventsQueueUrl", "DeadLetterQueueUrl"):
         assert gone.client("sqs").get_queue_attributes(QueueUrl=outputs[queue], AttributeNames=["All"])
-    assert gone.secret("RightfootUrlKeyArn")
+    assert gone.fingerprint("RightfootUrlKeyArn")
 
 
 def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(stack: Stack):

@@ -34,7 +34,7 @@ def test_two_stacks_share_nothing(stack: Stack, beside: Stack, bus: Listener, bu
 
 def test_a_deploy_without_a_change_changes_nothing(stack: Stack):
     def all_there_is() -> list:
-        return [stack.outputs, *(configuration(stack, function) for function in FUNCTIONS), *map(stack.secret, SECRETS)]
+        return [stack.outputs, *(configuration(stack, function) for function in FUNCTIONS), *map(stack.fingerprint, SECRETS)]
 
     before = all_there_is()
     stack.deploy()
@@ -42,7 +42,7 @@ def test_a_deploy_without_a_change_changes_nothing(stack: Stack):
 
 
 def test_a_changed_parameter_leaves_records_messages_secrets_and_urls_alone(stack: Stack, bus: Listener):
-    url, secrets, outputs = stack.mint("before"), [stack.secret(name) for name in SECRETS], stack.outputs
+    url, secrets, outputs = stack.mint("before"), [stack.fingerprint(name) for name in SECRETS], stack.outputs
     mapping = Mapping(stack)
     mapping.set(enabled=False)
     event = f"fynapse/event/{(event_id := new_id())}"
@@ -56,7 +56,7 @@ def test_a_changed_parameter_leaves_records_messages_secrets_and_urls_alone(stac
     stack.deploy(FynapseToleranceSecs="900")
 
     assert stack.outputs == outputs
-    assert [stack.secret(name) for name in SECRETS] == secrets
+    assert [stack.fingerprint(name) for name in SECRETS] == secrets
     assert stack.event(event) == record
     assert stack.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
     # The change is there: what was too old is not too old any longer, and what was kept of it can be replayed.
@@ -85,7 +85,7 @@ class Mapping:
 
 def test_cargo_lambda_deploy_updates_the_code_and_nothing_else(stack: Stack, tools: dict[str, Path]):
     function = f"{stack.name}-fynapse-webhook"
-    before = configuration(stack, "fynapse-webhook")
+    before, functions = configuration(stack, "fynapse-webhook"), names_of_functions(stack)
     # Code that cannot even start, so that the update shows.
     stack.client("lambda").update_function_code(FunctionName=function, ZipFile=zipped("bootstrap", "#!/bin/sh\nexit 1\n"))
     assert stack.fynapse(fynapse_event(new_id())).status >= 500
@@ -101,7 +101,12 @@ def test_cargo_lambda_deploy_updates_the_code_and_nothing_else(stack: Stack, too
     after = configuration(stack, "fynapse-webhook")
     for name in ("Environment", "Role", "MemorySize", "Timeout", "Runtime", "Handler", "Architectures", "LoggingConfig", "TracingConfig"):
         assert after.get(name) == before.get(name), name
-    assert len(stack.client("lambda").list_functions()["Functions"]) == 2 * len(FUNCTIONS), "no function was made"
+    assert names_of_functions(stack) == functions
+
+
+def names_of_functions(stack: Stack) -> list[str]:
+    """Of the whole account."""
+    return sorted(it["FunctionName"] for it in stack.client("lambda").list_functions()["Functions"])
 
 
 def zipped(name: str, text: str) -> bytes:

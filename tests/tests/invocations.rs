@@ -17,6 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use inbox_core::delivery::Provider;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use local::lambda::FUNCTIONS;
 use local::system::{self, RIGHTFOOT_URL_KEY};
 use local::wire::Fault;
 use serde_json::{Value, json};
@@ -56,52 +57,61 @@ fn fixture(name: &str) -> Value {
     serde_json::from_slice(&fs::read(fixtures().join(name)).unwrap()).unwrap()
 }
 
+/// The names of the files in a folder of fixtures, without `.json`, that an event can have.
+fn stems(folder: &Path) -> BTreeSet<String> {
+    let entries =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let stems = entries.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+    stems.filter(|stem| stem != "env").collect()
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// `tests/e2e/test_invocations.py` invokes every function with these events; here are the webhooks.
 #[tokio::test]
-async fn p1_p3_p4_every_recorded_invocation_is_answered_as_its_name_says() {
-    let received = answer(200, r#"{"status":"received"}"#);
-    let duplicate = answer(200, r#"{"status":"duplicate"}"#);
-    let forbidden = answer(403, r#"{"error":"Forbidden"}"#);
-    let (fynapse, completed, alerted) = (
-        "fynapse/event/a3efc743-ac6c-463b-aa19-4dd9c45b5b96",
-        "rightfoot/batch/5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83/completed",
-        "rightfoot/batch/d0b12bb3-ea9e-49fb-bd13-21be687cfc04/alert/7b6ff2ac-4779-4893-b5a8-d2c726d366bd",
-    );
-    // The file, the one delivered before it, the answer, and what is on the queue then.
-    let cases = [
-        ("fynapse-good.json", None, &received, Some(fynapse)),
-        ("fynapse-base64.json", None, &received, Some(fynapse)),
-        ("fynapse-duplicate.json", Some("fynapse-good.json"), &duplicate, Some(fynapse)),
-        ("fynapse-forged.json", None, &forbidden, None),
-        ("rightfoot-completed-good.json", None, &received, Some(completed)),
-        ("rightfoot-base64.json", None, &received, Some(completed)),
-        ("rightfoot-duplicate.json", Some("rightfoot-completed-good.json"), &duplicate, Some(completed)),
-        ("rightfoot-alert-good.json", None, &received, Some(alerted)),
-        ("rightfoot-forged.json", None, &forbidden, None),
-    ];
-    for (name, before, expected, on_the_queue) in &cases {
+async fn p1_p3_p4_every_recorded_delivery_is_answered_and_queued_as_is_written_beside_it() {
+    let events = stems(&fixtures());
+    let webhooks = ["fynapse-webhook-", "rightfoot-webhook-"];
+    let deliveries = events.iter().filter(|name| webhooks.iter().any(|webhook| name.starts_with(webhook)));
+    let mut replies = BTreeSet::new();
+    for name in deliveries {
+        let written = fixture(&format!("answers/{name}.json"));
         let world = World::new().await;
-        if let Some(before) = before {
-            assert_eq!(invoke(&world, fixture(before)).await, received, "{before}");
+        for before in texts(&written["after"]) {
+            invoke(&world, fixture(&format!("{before}.json"))).await;
         }
-        assert_eq!(invoke(&world, fixture(name)).await, **expected, "{name}");
-        assert_eq!(world.drain_ids().await, Vec::from_iter(*on_the_queue), "{name}");
+        assert_eq!(invoke(&world, fixture(&format!("{name}.json"))).await, written["answer"], "{name}");
+        assert_eq!(world.drain_ids().await, texts(&written["queue"]), "{name}");
+        replies.insert(written["answer"]["body"].to_string());
     }
-    let there: BTreeSet<_> = fs::read_dir(fixtures())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    let mut used: BTreeSet<_> = cases.iter().map(|(name, ..)| (*name).to_owned()).collect();
-    used.extend(["env.json", "schedule-tick.json"].map(str::to_owned));
-    assert_eq!(there, used, "say above what a new file is answered");
+    let known = [RECEIVED, DUPLICATE, FORBIDDEN].map(|body| Value::from(body).to_string());
+    assert_eq!(replies, known.into(), "every reply that has an event");
+}
+
+#[test]
+fn every_event_is_named_after_its_function_and_has_an_answer() {
+    let events = stems(&fixtures());
+    assert_eq!(events, stems(&fixtures().join("answers")), "events and answers");
+    for event in &events {
+        let takers = FUNCTIONS.iter().filter(|function| event.starts_with(&format!("{function}-")));
+        assert_eq!(takers.count(), 1, "{event}");
+    }
+    for function in FUNCTIONS {
+        assert!(events.iter().any(|event| event.starts_with(&format!("{function}-"))), "{function}");
+    }
 }
 
 #[tokio::test]
 async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
     let template = fs::read_to_string(fixtures().join("../../../template.yaml")).unwrap();
-    assert!(template.contains(&format!("Input: '{}'", fixture("schedule-tick.json"))));
+    let ticks = ["event-relay-tick.json", "rightfoot-poller-tick.json"].map(fixture);
+    let inputs = template.lines().filter_map(|line| line.trim().strip_prefix("Input: "));
+    assert_eq!(Vec::from_iter(inputs), ticks.map(|tick| format!("'{tick}'")));
     let world = World::new().await;
     world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
-    invoke(&world, fixture("fynapse-good.json")).await;
+    invoke(&world, fixture("fynapse-webhook-good.json")).await;
     world.system.wire.heal();
     world.pass(Duration::from_secs(31));
     let report = world.relay().await.unwrap().unwrap();

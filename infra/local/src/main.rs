@@ -79,6 +79,9 @@ struct Serve {
     /// Leave the messages on the queue `events`, for who reads it without the worker.
     #[arg(long)]
     no_worker: bool,
+    /// Run neither the relay nor the poller, for who invokes them.
+    #[arg(long)]
+    no_schedules: bool,
     /// From tracking a batch to its first poll [default: 10; with --rightfoot-api 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_first_secs: Option<u64>,
@@ -223,6 +226,7 @@ impl Serve {
             cadence: self.cadence(),
             webhook_base_url: self.webhook_base_url.clone(),
             worker: !self.no_worker,
+            schedules: !self.no_schedules,
             rightfoot: match self.rightfoot_api {
                 Some(url) => serve::Rightfoot::At(url),
                 None => {
@@ -264,8 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_runs_unless_it_is_left_out() {
-        assert!(read("").unwrap().worker && !read("--no-worker").unwrap().worker);
+    fn the_worker_and_what_runs_every_minute_run_unless_they_are_left_out() {
+        let runs = |words: &str| {
+            let serve::Options { worker, schedules, .. } = read(words).unwrap();
+            (worker, schedules)
+        };
+        assert_eq!(runs(""), (true, true));
+        assert_eq!(runs("--no-worker"), (false, true));
+        assert_eq!(runs("--no-schedules"), (true, false));
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Options {
     pub webhook_base_url: Option<String>,
     /// Whether the worker takes the messages off the queue.
     pub worker: bool,
+    /// Whether the relay and the poller run by themselves.
+    pub schedules: bool,
 }
 
 /// Who answers as Rightfoot's API.
@@ -121,9 +123,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut serving = vec![
         system::serve(http, system.routes()),
         system::serve(aws, aws_endpoint(&system, aws_url.clone())),
-        system.run_relay_every(RUN_PAUSE),
-        system.run_poller_every(RUN_PAUSE),
     ];
+    if options.schedules {
+        serving.extend([system.run_relay_every(RUN_PAUSE), system.run_poller_every(RUN_PAUSE)]);
+    }
     if options.worker {
         serving.push(system.run_worker_every(LOOK_PAUSE));
     }
@@ -191,13 +194,14 @@ fn greeting(
     } else {
         format!("No worker: the messages stay on {QUEUE}.")
     };
+    let scheduled = if options.schedules { "" } else { "Neither the relay nor the poller runs by itself.\n" };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
 AWS endpoint               {aws_url}   (tables {TABLE}, {BALANCES}; queues {QUEUE}, {DEAD}, {BUS_QUEUE}; bus {BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY}, {RIGHTFOOT_API_KEY}; Lambda's Invoke)
 Rightfoot's API            {rightfoot_url}   ({rightfoot})
 {worked}
-{kept}
+{scheduled}{kept}
 
 Deliver something (again for a duplicate; with another event_id or batch_id it is another event):
 

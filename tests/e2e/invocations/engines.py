@@ -1,0 +1,143 @@
+"""`local`, as the AWS and the Rightfoot of one test: without worker, relay and poller, which the test invokes itself."""
+
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from .recorded import REPOSITORY
+
+LOCAL = REPOSITORY / "target/debug/local"
+API_KEY = "local-rightfoot-api-key"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
+# Where `local` answers unless it is told otherwise, as env.json has it; and how it greets from where it does.
+WEBHOOKS, AWS, RIGHTFOOT = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002))
+ADDRESSES = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API"}
+
+
+def until(what: str, look: Callable[[], Any], secs: float = 30) -> Any:
+    """Looks until there is something, and gives it back."""
+    end = time.monotonic() + secs
+    while not (found := look()):
+        assert time.monotonic() < end, f"waited {secs:g} s in vain for {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Serving:
+    """`local`, once it is ready."""
+
+    def __init__(self, name: str, arguments: list[str], scratch: Path):
+        self._said = scratch / f"{name}.out"
+        with self._said.open("wb") as out, (scratch / f"{name}.log").open("wb") as log:
+            self._process = subprocess.Popen([LOCAL, *arguments], stdout=out, stderr=log)
+        try:
+            until(f"{name} to be ready, see {scratch}", self._is_ready)
+        except BaseException:
+            self.stop()
+            raise
+
+    def address(self, name: str) -> str:
+        """The one that it has greeted with."""
+        return re.search(rf"^{name}\s+(http://[\d.:]+)", self._said.read_text(), re.MULTILINE).group(1)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=10)
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, f"it has ended, see {self._said.parent}"
+        return "ready\n" in self._said.read_text()
+
+
+class Engines:
+    def __init__(self, scratch: Path):
+        # No webhook comes by itself; and a schedule runs, and a run ends, within a test.
+        quick = ["--lose-webhooks", "100", "--processing-secs", "1", "--schedule-day-secs", "5"]
+        self._rightfoot = Serving("rightfoot", ["rightfoot", "--port", "0", "--api-key", API_KEY, *quick], scratch)
+        rightfoot = ["--rightfoot-api", self._rightfoot.address(ADDRESSES[RIGHTFOOT]), "--rightfoot-api-key", API_KEY]
+        alone = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
+        try:
+            self._local = Serving("local", [*alone, *rightfoot], scratch)
+        except BaseException:
+            self._rightfoot.stop()
+            raise
+        self._here = {written: self._local.address(name) for written, name in ADDRESSES.items()}
+        self.aws_url = self._here[AWS]
+        self._dynamodb = self._client("dynamodb")
+        self._sqs = self._client("sqs")
+
+    def stop(self) -> None:
+        self._local.stop()
+        self._rightfoot.stop()
+
+    def here(self, text: str) -> str:
+        """With the addresses of these engines for those of env.json."""
+        for written, here in self._here.items():
+            text = text.replace(written, here)
+        return text
+
+    def as_written(self, text: str) -> str:
+        """The other way round."""
+        for written, here in self._here.items():
+            text = text.replace(here, written)
+        return text
+
+    def queued(self, queue: str) -> list[dict]:
+        """The messages of a queue, which stay on it."""
+        url = f"{self.aws_url}/123456789012/{queue}"
+        received: dict[str, dict] = {}
+        while messages := self._sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            received |= {message["MessageId"]: message for message in messages}
+        for message in received.values():
+            handle = message["ReceiptHandle"]
+            self._sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
+        return list(received.values())
+
+    def balances(self) -> list[dict]:
+        """The rows of the table, every value as text."""
+        return self._items("balances")
+
+    def make_all_due(self) -> None:
+        """Whatever waits for its time is due: as if that had passed."""
+        for item in self._items("inbox"):
+            if "due" in item:
+                self._dynamodb.update_item(
+                    TableName="inbox",
+                    Key={name: {"S": item[name]} for name in ("pk", "sk")},
+                    UpdateExpression="SET due_at = :now",
+                    ExpressionAttributeValues={":now": {"N": str(int(time.time() * 1000) - 1000)}},
+                )
+
+    def wait_for_batch(self, batch_id: str) -> None:
+        """Rightfoot is done with it."""
+        asked = urllib.request.Request(
+            f"{self._here[RIGHTFOOT]}/v1/balances?batchId={batch_id}", headers={"authorization": f"Bearer {API_KEY}"}
+        )
+
+        def is_complete() -> bool:
+            try:
+                with urllib.request.urlopen(asked, timeout=10) as answer:
+                    return bool(json.load(answer)["balances"])
+            except urllib.error.HTTPError as refusal:
+                assert refusal.code == 404, f"Rightfoot answers {refusal.code}"
+                return False
+
+        until(f"Rightfoot to complete the batch {batch_id}", is_complete)
+
+    def _client(self, service: str) -> Any:
+        names = ["aws_access_key_id", "aws_secret_access_key", "region_name"]
+        return boto3.client(service, endpoint_url=self.aws_url, **dict(zip(names, CREDENTIALS.values())))
+
+    def _items(self, table: str) -> list[dict]:
+        items = self._dynamodb.scan(TableName=table, ConsistentRead=True)["Items"]
+        return [{name: value for name, typed in item.items() for value in typed.values()} for item in items]
