@@ -48,6 +48,11 @@ struct Api {
 impl Function {
     /// Builds and starts the binary `name` with these environment variables.
     pub async fn start(name: &str, env: &[(&str, &str)]) -> Self {
+        Self::run(Command::new(binary(name).await), name, env).await
+    }
+
+    /// Runs this command as the function `name` with these environment variables.
+    pub async fn run(mut command: Command, name: &str, env: &[(&str, &str)]) -> Self {
         let (invocations, next) = mpsc::unbounded_channel();
         let (told, answers) = mpsc::unbounded_channel();
         let api = Arc::new(Api { next: next.into(), answers: told });
@@ -59,7 +64,7 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let api = system::serve(listener, routes);
-        let mut child = Command::new(binary(name).await)
+        let mut child = command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address)
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
@@ -68,6 +73,7 @@ impl Function {
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
             .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .envs(env.iter().copied())
@@ -87,7 +93,12 @@ impl Function {
     pub async fn invoke(&mut self, event: Value) -> Answer {
         self.invocations.send(event).unwrap();
         let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
-        answer.expect("no answer from the function").unwrap()
+        assert!(
+            answer.is_ok(),
+            "no answer from the function, which printed:\n{}",
+            self.output.lock().unwrap()
+        );
+        answer.unwrap().unwrap()
     }
 
     /// The most memory that the process has held until now (Linux's `VmHWM`).
@@ -96,6 +107,17 @@ impl Function {
         let status = std::fs::read_to_string(status).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")).unwrap();
         peak.trim().parse::<u64>().unwrap() * 1_024
+    }
+
+    /// How much CPU the process's threads have taken until now (Linux's `schedstat`, to the nanosecond). What a thread
+    /// took that has ended is not in it.
+    pub fn cpu(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
+        let nanos = tasks.filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
     }
 
     /// Waits until the process ends by itself; its exit code.

@@ -20,6 +20,15 @@ async fn every_connection_is_warmed_with_calls_that_the_role_allows() {
 }
 
 #[tokio::test]
+async fn a_sweep_finds_as_many_connections_as_it_uses_at_the_same_time() {
+    let system = World::new().await.system;
+    system.clients().warm_up_sweep("inbox", &system.events_url, async {}).await;
+    let calls: Vec<_> = system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    assert_eq!(calls.iter().filter(|operation| *operation == "GetItem").count(), 10);
+    assert_eq!(calls.iter().filter(|operation| *operation == "GetQueueAttributes").count(), 1);
+}
+
+#[tokio::test]
 async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
     let system = World::new().await.system;
     for fault in [Fault::AccessDenied, Fault::ResetBefore, Fault::CrashBefore] {

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await;
     let relay = EventRelay::new(&common, &clients, Clock::system());
-    clients.warm_up(&common.table, &common.queue_url, async {}).await;
+    clients.warm_up_sweep(&common.table, &common.queue_url, async {}).await;
     let handle = async |event: LambdaEvent<Value>| -> Result<Value, Fault> {
         relay.handle(time_left(event.context.deadline())).await
     };

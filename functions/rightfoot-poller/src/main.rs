@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await;
     let poller = Poller::new(&config, &clients, Clock::system());
-    clients.warm_up(&common.table, &common.queue_url, poller.load_key()).await;
+    clients.warm_up_sweep(&common.table, &common.queue_url, poller.load_key()).await;
     let handle = async |event: LambdaEvent<Value>| -> Result<Value, Diagnostic> {
         poller.handle(time_left(event.context.deadline())).await
     };

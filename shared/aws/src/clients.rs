@@ -5,12 +5,13 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use futures::future::join_all;
 use tokio::time::timeout;
 
 use inbox_core::limits::WARM_UP_BUDGET_MS;
 
 use crate::config::Common;
-use crate::inbox::Inbox;
+use crate::inbox::{CONCURRENT_CALLS, Inbox};
 use crate::queue::Queue;
 
 /// The services that the functions call.
@@ -84,11 +85,21 @@ impl Clients {
         self.warm_up_table(table, others).await;
     }
 
+    /// The same for a function that sweeps the index: as many connections as that uses at the same time.
+    pub async fn warm_up_sweep(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
+        let more = join_all((1..CONCURRENT_CALLS).map(|_| self.touch(table)));
+        let others = async { drop(tokio::join!(more, others)) };
+        self.warm_up(table, queue_url, others).await;
+    }
+
     /// The same for a function that sends nothing to a queue.
     pub async fn warm_up_table(&self, table: &str, others: impl Future<Output = ()>) {
-        let table =
-            self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
-        let all = async { tokio::join!(table.send(), others) };
+        let all = async { tokio::join!(self.touch(table), others) };
         let _ = timeout(Duration::from_millis(WARM_UP_BUDGET_MS), Box::pin(all)).await;
+    }
+
+    async fn touch(&self, table: &str) {
+        let get = self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
+        let _ = get.send().await;
     }
 }

@@ -107,7 +107,7 @@ async fn world_of(function: &str) -> World {
             broken_queue(wire::Fault::AccessDenied);
             assert_eq!(world.fynapse(large).await.status, 200);
             world.system.wire.clear_log();
-            clients.warm_up(TABLE, &queue_url, async {}).await;
+            clients.warm_up_sweep(TABLE, &queue_url, async {}).await;
             broken_queue(wire::Fault::Refused);
             for _ in 0..10 {
                 world.pass(Duration::from_secs(901));
@@ -141,7 +141,7 @@ async fn rightfoot_world_of(function: &str) -> World {
         world.work().await;
         return world;
     }
-    clients.warm_up(TABLE, &world.system.events_url, world.system.poller.load_key()).await;
+    clients.warm_up_sweep(TABLE, &world.system.events_url, world.system.poller.load_key()).await;
     for _ in 0..6 {
         it.pass(MINUTE * 10).await;
         world.poll().await.unwrap().unwrap();

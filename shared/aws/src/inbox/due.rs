@@ -15,7 +15,7 @@ const QUERY: &str = "dynamodb:Query";
 /// The index of what is due.
 const INDEX: &str = "due";
 /// Partitions that are asked at the same time.
-const CONCURRENT_CALLS: usize = 10;
+pub(crate) const CONCURRENT_CALLS: usize = 10;
 
 /// The key of an item that the index says waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,131 @@
+//! The jobs: what each function is invoked with, again and again, and what stands in the engines for it.
+
+use std::time::SystemTime;
+
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::signature;
+use inbox_core::time::UnixSecs;
+use local::lambda::aws_endpoint;
+use local::system::{BALANCES, BUS, FYNAPSE_SECRET, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY, TABLE};
+use local::wire::Fault;
+use serde_json::{Value, json};
+use tests::rightfoot::{RightfootWorld, submission};
+use tests::{SUBJECT, completion, extract, request};
+
+use crate::network::{Calls, serve};
+
+/// How many authorizers a batch has.
+const PEOPLE: usize = 10;
+
+/// One function's engines, and the invocations that it gets.
+pub(crate) struct Job {
+    pub(crate) name: &'static str,
+    pub(crate) calls: Calls,
+    it: RightfootWorld,
+    env: Vec<(&'static str, String)>,
+    invocations: usize,
+}
+
+impl Job {
+    pub(crate) async fn new(name: &'static str) -> Self {
+        let it = RightfootWorld::new().await;
+        let calls = Calls::default();
+        let mut env = vec![
+            ("INBOX_TABLE", TABLE.to_owned()),
+            ("BALANCES_TABLE", BALANCES.to_owned()),
+            ("EVENT_BUS_NAME", BUS.to_owned()),
+            ("FYNAPSE_SIGNING_SECRET_ID", FYNAPSE_SECRET.to_owned()),
+            ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY.to_owned()),
+            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY.to_owned()),
+            ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
+        ];
+        // Each service has a host of its own, as in AWS.
+        for service in ["DYNAMODB", "SQS", "SECRETS_MANAGER", "EVENTBRIDGE"] {
+            let url = serve(&calls, |url| aws_endpoint(&it.world.system, url.to_owned())).await;
+            match service {
+                "DYNAMODB" => env.push(("AWS_ENDPOINT_URL_DYNAMODB", url)),
+                "SQS" => {
+                    env.push(("EVENTS_QUEUE_URL", format!("{url}/123456789012/events")));
+                    env.push(("AWS_ENDPOINT_URL_SQS", url));
+                }
+                "SECRETS_MANAGER" => env.push(("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)),
+                _ => env.push(("AWS_ENDPOINT_URL_EVENTBRIDGE", url)),
+            }
+        }
+        env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| it.rightfoot.routes()).await));
+        Self { name, calls, it, env, invocations: 0 }
+    }
+
+    pub(crate) fn env(&self) -> Vec<(&str, &str)> {
+        self.env.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// The next invocation, of which the engines have never seen the like.
+    pub(crate) async fn invocation(&mut self) -> Value {
+        self.invocations += 1;
+        let id = format!("00000000-0000-4000-8000-{:012}", self.invocations);
+        match self.name {
+            "fynapse-webhook" => fynapse(&id),
+            "rightfoot-webhook" => self.rightfoot(&id),
+            "event-relay" => self.relay(&id).await,
+            "rightfoot-poller" => self.poller(&id).await,
+            "rightfoot-requests" => requests(&id),
+            "event-worker" => self.worker(&id).await,
+            name => panic!("{name} has no job"),
+        }
+    }
+
+    fn rightfoot(&self, id: &str) -> Value {
+        let token = self.it.world.system.mint(&SUBJECT.parse().unwrap()).unwrap();
+        let headers = json!({"content-type": "application/json"});
+        let path = format!("/webhooks/rightfoot/{token}");
+        request(&path, headers, completion(id, "u-1").as_bytes(), Some(&token))
+    }
+
+    /// An event whose enqueue has failed.
+    async fn relay(&self, id: &str) -> Value {
+        let world = &self.it.world;
+        world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        assert!(world.fynapse(extract(id)).await.is_success());
+        world.system.wire.heal();
+        json!({})
+    }
+
+    /// A batch that is complete, and no webhook has told.
+    async fn poller(&self, id: &str) -> Value {
+        self.track(id).await;
+        json!({})
+    }
+
+    /// The message of a batch that is complete.
+    async fn worker(&self, id: &str) -> Value {
+        self.track(id).await;
+        assert!(self.it.world.rightfoot(completion(id, "u-1")).await.is_success());
+        let messages = self.it.world.drain().await;
+        let records = messages.iter().map(|message| json!({"messageId": message.id, "body": message.body}));
+        json!({"Records": records.collect::<Vec<_>>()})
+    }
+
+    async fn track(&self, id: &str) {
+        let people: Vec<_> = (0..PEOPLE).map(|n| (format!("user-{n}"), format!("{n}.50"))).collect();
+        self.it.rightfoot.know(id, &people);
+        let track = json!({"action": "track_batch", "batch_id": id, "expected": PEOPLE, "subject": SUBJECT});
+        self.it.ask(track).await;
+    }
+}
+
+fn fynapse(id: &str) -> Value {
+    let body = extract(id);
+    let keys = Keys::parse(tests::FYNAPSE_SECRET, KeyCodec::Utf8).unwrap();
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let signature = signature::sign(UnixSecs(i64::try_from(now).unwrap()), body.as_bytes(), &keys);
+    let headers = json!({
+        "content-type": "application/json", "webhook-signature": signature, "idempotency-key": id,
+    });
+    request("/webhooks/fynapse", headers, body.as_bytes(), None)
+}
+
+fn requests(id: &str) -> Value {
+    let people: Vec<_> = (0..PEOPLE).map(|n| format!("user-{n}")).collect();
+    submission(id, &people.iter().map(String::as_str).collect::<Vec<_>>())
+}

@@ -1,0 +1,184 @@
+//! What a cold start and a warm event take, of the very binaries that are deployed: beside a *floor* (`tests/floor`), which
+//! makes the same calls and nothing else, and beside a *peer* (`tests/benches/peer`), the same webhook in Python with
+//! Powertools for AWS Lambda.
+//!
+//! ```text
+//!  bootstrap, a process of its own ──runtime API──▶ bench
+//!                                  ──HTTP──▶ 40 ms a connection, 5 ms a call ──▶ embedded engines, simulated Rightfoot
+//! ```
+//!
+//! `.ci/start-up` builds the functions as for a deployment, with them the floor, and runs this bench. The bench itself need
+//! not be optimised: what the engines take beyond the delays is the same for all.
+//!
+//! | option | |
+//! |---|---|
+//! | `--functions DIR` | where `cargo lambda` has put them, if not in `target/lambda` |
+//! | `--only NAME` | measures this function alone |
+//! | `--peer PYTHON` | an interpreter with the peer's packages: measures it beside `fynapse-webhook` |
+//! | `--events N`, `--rounds N` | warm events of a process, and processes of each kind |
+//! | `--short` | few of both, for a check: what other work on the machine disturbs may miss its target by a quarter |
+//!
+//! It ends with exit code 1 if a target is missed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark's own code, and what it is for"
+)]
+
+mod jobs;
+mod network;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::exit;
+use std::time::{Duration, Instant};
+
+use local::lambda::FUNCTIONS;
+use tests::bootstrap::{Answer, Function};
+use tokio::process::Command;
+use tokio::time::sleep;
+
+use jobs::Job;
+use report::{Figures, Row};
+
+/// The peer's.
+const PEER_OF: &str = "fynapse-webhook";
+/// The first warm events are not counted: until then, connections and pools are still growing.
+const WARMING: usize = 5;
+
+struct Options {
+    rounds: usize,
+    events: usize,
+    functions: PathBuf,
+    only: Option<String>,
+    python: Option<PathBuf>,
+    is_short: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    let options = Options::read();
+    let mut missed = Vec::new();
+    report::print_head();
+    for name in FUNCTIONS.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
+    {
+        let row = options.measure(name).await;
+        row.print();
+        missed.extend(row.missed(options.is_short));
+    }
+    missed.iter().for_each(|what| eprintln!("missed: {what}"));
+    exit(i32::from(!missed.is_empty()));
+}
+
+impl Options {
+    fn read() -> Self {
+        let mut options = Self {
+            rounds: 11,
+            events: 100,
+            functions: Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lambda"),
+            only: None,
+            python: None,
+            is_short: false,
+        };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().unwrap_or_else(|| panic!("{arg} of what?"));
+            match arg.as_str() {
+                "--bench" => {} // Cargo's own
+                "--short" => (options.is_short, options.rounds, options.events) = (true, 3, 25),
+                "--events" => options.events = value().parse().unwrap(),
+                "--rounds" => options.rounds = value().parse().unwrap(),
+                "--functions" => options.functions = value().into(),
+                "--only" => options.only = Some(value()),
+                "--peer" => options.python = Some(value().into()),
+                unknown => panic!("no such option: {unknown}"),
+            }
+        }
+        options
+    }
+
+    /// One process of each kind after the other, round after round, so that all of them have the machine's good and bad
+    /// moments. The first round only fills the caches of files.
+    async fn measure(&self, name: &'static str) -> Row {
+        let [ours, floor] = [name.to_owned(), format!("floor-{name}")].map(|name| self.binary(&name));
+        let python = self.python.as_ref().filter(|_| name == PEER_OF);
+        let mut job = Job::new(name).await;
+        let mut figures: [Figures; 3] = Default::default();
+        for round in 0..=self.rounds {
+            let mut commands = vec![Command::new(&ours), Command::new(&floor)];
+            commands.extend(python.map(|python| peer(python)));
+            let mut calls = Vec::new();
+            for (command, figures) in commands.into_iter().zip(&mut figures) {
+                let mut throw_away = Figures::default();
+                let into = if round == 0 { &mut throw_away } else { figures };
+                calls.push(into.measure(command, &mut job, self.events).await);
+            }
+            assert!(calls.iter().all(|these| *these == calls[0]), "{name}: not the same job: {calls:#?}");
+        }
+        let [ours_figures, floor, peer] = figures;
+        let peer = python.map(|_| peer);
+        Row { name, ours: ours_figures, floor, peer, zip_bytes: report::zipped_bytes(&ours) }
+    }
+
+    fn binary(&self, name: &str) -> PathBuf {
+        let path = self.functions.join(name).join("bootstrap");
+        if !path.is_file() {
+            let packages = FUNCTIONS.map(|name| format!("-p {name}")).join(" ");
+            eprintln!("{} is missing: cargo lambda build --release {packages} -p floor", path.display());
+            exit(2);
+        }
+        path
+    }
+}
+
+impl Figures {
+    /// Measures one process's life. The calls that its last event made come back.
+    async fn measure(&mut self, command: Command, job: &mut Job, events: usize) -> Vec<String> {
+        let invocation = job.invocation().await;
+        let began = Instant::now();
+        let mut function = Function::run(command, job.name, &job.env()).await;
+        answered(job.name, &function.invoke(invocation).await);
+        self.cold.push(began.elapsed());
+        let mut cpu_before = Duration::ZERO;
+        for event in 0..WARMING + events {
+            if event == WARMING {
+                cpu_before = cpu_at_rest(&function).await;
+            }
+            let invocation = job.invocation().await;
+            job.calls.take_sorted();
+            let began = Instant::now();
+            answered(job.name, &function.invoke(invocation).await);
+            if event >= WARMING {
+                self.warm.push(began.elapsed());
+            }
+        }
+        let cpu = cpu_at_rest(&function).await - cpu_before;
+        self.cpu.push(cpu / u32::try_from(events).unwrap());
+        self.peak_bytes.push(function.peak_bytes());
+        function.stop().await;
+        job.calls.take_sorted()
+    }
+}
+
+/// The CPU until now. What is done after an answer belongs to its event.
+async fn cpu_at_rest(function: &Function) -> Duration {
+    sleep(Duration::from_millis(50)).await;
+    function.cpu()
+}
+
+fn answered(name: &str, answer: &Answer) {
+    let Answer::Response(response) = answer else { panic!("{name}: {answer:?}") };
+    let status = response.get("statusCode");
+    assert!(status.is_none_or(|status| *status == 200), "{name}: {response}");
+}
+
+fn peer(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "awslambdaric", "handler.handle"]);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer"));
+    command
+}

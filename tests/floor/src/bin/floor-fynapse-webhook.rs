@@ -1,0 +1,34 @@
+//! Proves, records, enqueues, marks.
+
+use floor::{Inbox, Secret, is_signed, sdk};
+use lambda_http::{Body, Error, Request, Response, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let sdk = sdk().await;
+    let (inbox, secret) = (Inbox::new(&sdk), Secret::new(&sdk, "FYNAPSE_SIGNING_SECRET_ID"));
+    run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
+}
+
+async fn take_in(inbox: &Inbox, secret: &Secret, request: Request) -> Result<Response<Body>, Error> {
+    let key = secret.value().await?;
+    let body: &[u8] = request.body();
+    if !is_proven(key, &request, body) {
+        return Ok(Response::builder().status(403).body(r#"{"error":"Forbidden"}"#.into())?);
+    }
+    let event: Value = serde_json::from_slice(body)?;
+    let field = |name| event.get(name).and_then(Value::as_str).ok_or("a field is missing");
+    let pk = format!("fynapse#event#{}", field("event_id")?);
+    inbox.take("fynapse", &pk, "event", field("event_type")?, body).await?;
+    let response = Response::builder().header("content-type", "application/json");
+    Ok(response.body(r#"{"status":"received"}"#.into())?)
+}
+
+fn is_proven(key: &str, request: &Request, body: &[u8]) -> bool {
+    let header = request.headers().get("webhook-signature").and_then(|header| header.to_str().ok());
+    let Some((t, tag)) = header.and_then(|header| header.strip_prefix("t=")?.split_once(",v1=")) else {
+        return false;
+    };
+    hex::decode(tag).is_ok_and(|tag| is_signed(key, &[t.as_bytes(), b".", body], &tag))
+}

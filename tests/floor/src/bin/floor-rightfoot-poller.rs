@@ -1,0 +1,39 @@
+//! Finds what is due, asks for the balances, records the completion, enqueues it, marks it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use floor::{Inbox, Rightfoot, now_ms, number, sdk, string};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let sdk = sdk().await;
+    let (inbox, rightfoot) = (Inbox::new(&sdk), Rightfoot::new(&sdk)?);
+    run(service_fn(async |_: LambdaEvent<Value>| poll(&inbox, &rightfoot).await)).await
+}
+
+async fn poll(inbox: &Inbox, rightfoot: &Rightfoot) -> Result<Value, Error> {
+    let due = inbox.due("poll").await?;
+    for item in &due {
+        let pk = string(item, "pk")?;
+        let query = inbox.db.query().table_name(&inbox.table).consistent_read(true);
+        let query = query.key_condition_expression("pk = :pk");
+        query.expression_attribute_values(":pk", AttributeValue::S(pk.to_owned())).send().await?;
+        let values = [("one", number(1)), ("later", number(now_ms() + 300_000)), ("seen", number(1))];
+        let later = "SET rev = rev + :one, polls = :one, due_at = :later";
+        inbox.update(pk, "tracked", later, "rev = :seen AND attribute_exists(due)", values).await?;
+        let batch_id = pk.rsplit('#').next().unwrap_or_default();
+        rightfoot.balances(batch_id).await?;
+        let payload = json!({"type": "BALANCE_BATCH_COMPLETED", "batch_id": batch_id}).to_string();
+        inbox.take("rightfoot", pk, "completed", "BALANCE_BATCH_COMPLETED", payload.as_bytes()).await?;
+        let values = [
+            ("one", number(1)),
+            ("now", number(now_ms())),
+            ("at", number(now_ms() / 1_000 + 2_592_000)),
+            ("seen", number(2)),
+        ];
+        let done = "SET rev = rev + :one, done_at = :now, expires_at = :at REMOVE due, due_at";
+        inbox.update(pk, "tracked", done, "rev = :seen AND attribute_exists(due)", values).await?;
+    }
+    Ok(json!({"found": due.len()}))
+}

@@ -1,0 +1,84 @@
+//! Writes a submission, submits it, and writes down what it made.
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use floor::{Inbox, Rightfoot, Secret, key, now_ms, number, sdk, tag, text, var};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::{Value, json};
+
+struct Requests {
+    inbox: Inbox,
+    rightfoot: Rightfoot,
+    url_key: Secret,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let sdk = sdk().await;
+    let requests = Requests {
+        inbox: Inbox::new(&sdk),
+        rightfoot: Rightfoot::new(&sdk)?,
+        url_key: Secret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"),
+    };
+    run(service_fn(async |event: LambdaEvent<Value>| requests.submit(event.payload).await)).await
+}
+
+impl Requests {
+    async fn submit(&self, request: Value) -> Result<Value, Error> {
+        let id = request.get("submission_id").and_then(Value::as_str).ok_or("no submission_id")?;
+        let url = self.webhook_url(id).await?;
+        let place = key(&format!("rightfoot#submission#{id}"), "submitted");
+        let Inbox { db, table, .. } = &self.inbox;
+        let put = db.put_item().table_name(table).set_item(Some(place.clone()));
+        put.item("v", number(1))
+            .item("webhook_url", text(&url))
+            .item("rev", number(1))
+            .item("written_at", number(now_ms()))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await?;
+        let body = json!({"authorizers": request.get("authorizers"), "webhook_url": url});
+        let answer = self.rightfoot.submit(&body).await?;
+        let batch_id = answer.get("batch_id").and_then(Value::as_str).ok_or("no batch_id")?;
+        let batch = key(&format!("rightfoot#batch#{batch_id}"), "tracked");
+        for place in [&place, &batch] {
+            let get = db.get_item().table_name(table).set_key(Some(place.clone())).consistent_read(true);
+            get.send().await?;
+        }
+        let writes = [done(table, &place, batch_id)?, track(table, batch, id)?];
+        db.transact_write_items().set_transact_items(Some(writes.into())).send().await?;
+        db.get_item().table_name(table).set_key(Some(place)).consistent_read(true).send().await?;
+        Ok(json!({"batch_id": batch_id}))
+    }
+
+    async fn webhook_url(&self, subject: &str) -> Result<String, Error> {
+        let mac = tag(self.url_key.value().await?, &[b"rightfoot-webhook-url/v1:", subject.as_bytes()]);
+        Ok(format!("{}/webhooks/rightfoot/{subject}.{mac}", var("WEBHOOK_BASE_URL")))
+    }
+}
+
+type Item = std::collections::HashMap<String, AttributeValue>;
+
+fn done(table: &str, place: &Item, batch_id: &str) -> Result<TransactWriteItem, Error> {
+    let update = Update::builder()
+        .table_name(table)
+        .set_key(Some(place.clone()))
+        .update_expression("SET rev = rev + :one, done_at = :now, batch_id = :id REMOVE webhook_url")
+        .condition_expression("rev = :one")
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":now", number(now_ms()))
+        .expression_attribute_values(":id", text(batch_id));
+    Ok(TransactWriteItem::builder().update(update.build()?).build())
+}
+
+fn track(table: &str, batch: Item, subject: &str) -> Result<TransactWriteItem, Error> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(batch))
+        .item("v", number(1))
+        .item("rev", number(1))
+        .item("subject", text(subject))
+        .item("due", text("poll#00"))
+        .item("due_at", number(now_ms() + 600_000))
+        .condition_expression("attribute_not_exists(pk)");
+    Ok(TransactWriteItem::builder().put(put.build()?).build())
+}

@@ -1,0 +1,215 @@
+//! What the floors share: clients as the SDK's guide makes them, and the calls that more than one of them makes.
+
+#![expect(missing_docs, reason = "for the bench alone")]
+
+use std::collections::HashMap;
+use std::env;
+use std::time::SystemTime;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::MessageAttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use lambda_runtime::Error;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+pub type Item = HashMap<String, AttributeValue>;
+
+pub async fn sdk() -> SdkConfig {
+    aws_config::load_defaults(BehaviorVersion::latest()).await
+}
+
+pub fn var(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+pub fn now_ms() -> u128 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()
+}
+
+pub fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub fn string<'a>(item: &'a Item, name: &str) -> Result<&'a str, Error> {
+    Ok(item.get(name).and_then(|value| value.as_s().ok()).ok_or("an attribute is missing")?)
+}
+
+pub fn key(pk: &str, sk: &str) -> Item {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+pub fn is_signed(key: &str, parts: &[&[u8]], tag: &[u8]) -> bool {
+    mac(key, parts).is_some_and(|mac| mac.verify_slice(tag).is_ok())
+}
+
+pub fn tag(key: &str, parts: &[&[u8]]) -> String {
+    let mac = mac(key, parts);
+    URL_SAFE_NO_PAD.encode(mac.map(|mac| mac.finalize().into_bytes()).unwrap_or_default())
+}
+
+fn mac(key: &str, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+    parts.iter().for_each(|part| mac.update(part));
+    Some(mac)
+}
+
+/// A secret, asked for when it is first needed.
+pub struct Secret {
+    client: aws_sdk_secretsmanager::Client,
+    id: String,
+    value: OnceCell<String>,
+}
+
+impl Secret {
+    pub fn new(sdk: &SdkConfig, variable: &str) -> Self {
+        let client = aws_sdk_secretsmanager::Client::new(sdk);
+        Self { client, id: var(variable), value: OnceCell::new() }
+    }
+
+    pub async fn value(&self) -> Result<&str, Error> {
+        let fetch = async || {
+            let answer = self.client.get_secret_value().secret_id(&self.id).send().await?;
+            Ok::<_, Error>(answer.secret_string.unwrap_or_default())
+        };
+        Ok(self.value.get_or_try_init(fetch).await?)
+    }
+}
+
+/// Rightfoot's API.
+pub struct Rightfoot {
+    http: reqwest::Client,
+    url: String,
+    key: Secret,
+}
+
+impl Rightfoot {
+    pub fn new(sdk: &SdkConfig) -> Result<Self, Error> {
+        let key = Secret::new(sdk, "RIGHTFOOT_API_KEY_SECRET_ID");
+        Ok(Self { http: reqwest::Client::builder().build()?, url: var("RIGHTFOOT_API_URL"), key })
+    }
+
+    pub async fn balances(&self, batch_id: &str) -> Result<Value, Error> {
+        self.send(self.http.get(format!("{}/v1/balances?batchId={batch_id}&limit=100", self.url))).await
+    }
+
+    pub async fn submit(&self, request: &Value) -> Result<Value, Error> {
+        let post = self.http.post(format!("{}/v1/balance_requests", self.url));
+        self.send(post.header("content-type", "application/json").body(request.to_string())).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Error> {
+        let answer = request.bearer_auth(self.key.value().await?).send().await?.error_for_status()?;
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+}
+
+/// Table and queue.
+pub struct Inbox {
+    pub db: aws_sdk_dynamodb::Client,
+    pub sqs: aws_sdk_sqs::Client,
+    pub table: String,
+    pub queue_url: String,
+}
+
+impl Inbox {
+    pub fn new(sdk: &SdkConfig) -> Self {
+        let (db, sqs) = (aws_sdk_dynamodb::Client::new(sdk), aws_sdk_sqs::Client::new(sdk));
+        Self { db, sqs, table: var("INBOX_TABLE"), queue_url: var("EVENTS_QUEUE_URL") }
+    }
+
+    /// Records an event, puts it on the queue, and marks it.
+    pub async fn take(
+        &self,
+        provider: &str,
+        pk: &str,
+        sk: &str,
+        kind: &str,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        let now = now_ms();
+        let put = self.db.put_item().table_name(&self.table).set_item(Some(key(pk, sk)));
+        put.item("v", number(1))
+            .item("type", text(kind))
+            .item("origin", text("webhook"))
+            .item("received_at", number(now))
+            .item("payload", AttributeValue::B(Blob::new(payload)))
+            .item("payload_hash", text(hex::encode(Sha256::digest(payload))))
+            .item("payload_bytes", number(payload.len()))
+            .item("rev", number(1))
+            .item("attempts", number(0))
+            .item("due", text("outbox#00"))
+            .item("due_at", number(now + 30_000))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await?;
+        let message = message(pk, kind, &serde_json::from_slice(payload)?);
+        let send = self.sqs.send_message().queue_url(&self.queue_url).message_body(message);
+        send.message_attributes("provider", attribute(provider)?)
+            .message_attributes("type", attribute(kind)?)
+            .send()
+            .await?;
+        self.mark(pk, sk, 1, now).await
+    }
+
+    pub async fn mark(&self, pk: &str, sk: &str, rev: u64, now: u128) -> Result<(), Error> {
+        let until = now / 1_000 + 30 * 86_400;
+        let values = [("now", number(now)), ("at", number(until)), ("rev", number(rev))];
+        let sent = "SET sent_at = :now, expires_at = :at REMOVE due, due_at";
+        self.update(pk, sk, sent, "rev = :rev AND attribute_exists(due)", values).await
+    }
+
+    pub async fn update<const N: usize>(
+        &self,
+        pk: &str,
+        sk: &str,
+        expression: &str,
+        condition: &str,
+        values: [(&str, AttributeValue); N],
+    ) -> Result<(), Error> {
+        let update = self.db.update_item().table_name(&self.table).set_key(Some(key(pk, sk)));
+        let update = update.update_expression(expression).condition_expression(condition);
+        let set =
+            |update: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
+             (name, value)| { update.expression_attribute_values(format!(":{name}"), value) };
+        values.into_iter().fold(update, set).send().await?;
+        Ok(())
+    }
+
+    /// The keys of what is due at a desk: its partitions are asked ten at a time.
+    pub async fn due(&self, desk: &str) -> Result<Vec<Item>, Error> {
+        let pages: Vec<_> = stream::iter(0..16)
+            .map(async |shard| {
+                let query = self.db.query().table_name(&self.table).index_name("due").limit(100);
+                let query = query.key_condition_expression("due = :shard AND due_at <= :until");
+                let query = query.expression_attribute_values(":shard", text(format!("{desk}#{shard:02}")));
+                let answer = query.expression_attribute_values(":until", number(now_ms())).send().await?;
+                Ok::<_, Error>(answer.items.unwrap_or_default())
+            })
+            .buffered(10)
+            .try_collect()
+            .await?;
+        let place = |item: Item| item.into_iter().filter(|(name, _)| name == "pk" || name == "sk").collect();
+        Ok(pages.into_iter().flatten().map(place).collect())
+    }
+}
+
+pub fn message(id: &str, kind: &str, data: &Value) -> String {
+    json!({"specversion": "1.0", "id": id, "source": "/webhook", "type": kind,
+           "datacontenttype": "application/json", "origin": "webhook", "data": data})
+    .to_string()
+}
+
+pub fn attribute(value: &str) -> Result<MessageAttributeValue, Error> {
+    Ok(MessageAttributeValue::builder().data_type("String").string_value(value).build()?)
+}
