@@ -111,8 +111,8 @@ class Emulator:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scratch", type=Path, default=HERE.parents[1] / "target/e2e/emulator", metavar="DIR",
-                        help="where its log and the functions' code are kept [default: target/e2e/emulator]")
+    parser.add_argument("--scratch", type=Path, default=HERE.parents[1] / "target/emulator", metavar="DIR",
+                        help="where its log and the functions' code are kept [default: target/emulator]")
     emulator = Emulator(parser.parse_args().scratch)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

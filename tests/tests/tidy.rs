@@ -145,16 +145,7 @@ fn the_environment_and_the_clock_are_read_in_one_place_each() {
     assert_eq!(reads.len(), 1, "{reads:?}");
     assert!(reads[0].starts_with("shared/aws/src/config.rs:"), "{reads:?}");
     let clocks = offences(&ours, |line| line.contains("SystemTime::now()"));
-    let places: Vec<_> = clocks.iter().map(|place| place.split(':').next().unwrap()).collect();
-    assert_eq!(
-        places,
-        [
-            "functions/event-relay/src/main.rs",
-            "functions/rightfoot-poller/src/main.rs",
-            "shared/aws/src/clock.rs"
-        ],
-        "the entry points of what is scheduled ask how much of their invocation is left"
-    );
+    assert!(clocks.iter().all(|place| place.starts_with("shared/aws/src/clock.rs:")), "{clocks:?}");
 }
 
 #[test]

@@ -4,13 +4,12 @@ use anyhow::Context;
 use event_relay::EventRelay;
 use inbox_aws::Fault;
 use inbox_aws::clients::Clients;
-use inbox_aws::clock::Clock;
+use inbox_aws::clock::{Clock, time_left};
 use inbox_aws::config::{Common, Env};
 use inbox_aws::telemetry;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use metrics_cloudwatch_embedded::lambda::service::run;
 use serde_json::Value;
-use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -21,8 +20,7 @@ async fn main() -> Result<(), Error> {
     let relay = EventRelay::new(&common, &clients, Clock::system());
     clients.warm_up_sweep(&common.table, &common.queue_url, async {}).await;
     let handle = async |event: LambdaEvent<Value>| -> Result<Value, Fault> {
-        let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
-        relay.handle(time_left).await
+        relay.handle(time_left(event.context.deadline())).await
     };
     run(metrics, service_fn(handle)).await
 }

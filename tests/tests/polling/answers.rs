@@ -11,6 +11,7 @@ use local::wire::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer};
 
+use super::counters::Counters;
 use super::{
     HOUR, age, asked_in_minutes, balances, completed, minute, people, submitted, submitted_elsewhere, told,
     tracked,
@@ -190,6 +191,8 @@ async fn rotate(it: &RightfootWorld, key: &str) {
 
 #[tokio::test]
 async fn p9_a_refused_key_stops_the_run_and_fails_the_function_and_everything_stays_due() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
     let (it, batches) = twenty().await;
     rotate(&it, "rf_live_old").await;
     let poller = it.world.another();
@@ -200,18 +203,26 @@ async fn p9_a_refused_key_stops_the_run_and_fails_the_function_and_everything_st
     assert_eq!(failed.error_message, "Rightfoot does not accept the API key");
     assert!((1..=8).contains(&it.rightfoot.requests().len()), "those that were under way at the same time");
     assert_eq!(it.world.polls_due().await.len(), 20);
+    let refused = counters.count("key_refused", "");
+    assert_eq!(refused, it.rightfoot.requests().len() as u64);
+    assert_eq!(counters.count("poll_failed", "unauthorized"), refused);
+    assert_eq!(counters.count("poll_failed", ""), refused, "and as a whole");
 
     rotate(&it, API_KEY).await;
     it.pass(MINUTE * 5).await;
     poller.poll().await.unwrap().unwrap_err();
     age(Duration::from_secs(31)).await;
     it.pass(MINUTE * 10).await;
+    let before = counters.count("key_refused", "");
     assert_eq!(poller.poll().await.unwrap().unwrap()["found"], 20, "the same process, with the new key");
+    assert_eq!(counters.count("key_refused", ""), before, "a key that was replaced in time is no trouble");
     all_found(&it, &batches).await;
 }
 
 #[tokio::test]
 async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
     let (it, batches) = twenty().await;
     let poller = it.world.another();
     poller.system.wire.plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
@@ -221,6 +232,7 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     assert_eq!(failed.error_type, "RightfootUnauthorized");
     assert_eq!(failed.error_message, "the API key cannot be loaded");
     assert_eq!((it.rightfoot.requests().len(), it.world.polls_due().await.len()), (0, 20));
+    assert!(counters.count("key_refused", "") > 0);
     poller.system.wire.heal();
     age(Duration::from_secs(31)).await;
     it.pass(MINUTE * 5).await;

@@ -274,11 +274,9 @@ fn every_parameter_is_in_the_readme_with_its_default() {
     let template = template();
     let parameters = template["Parameters"].as_object().unwrap().iter();
     let of_template = parameters.map(|(name, parameter)| {
-        let default = match &parameter["Default"] {
-            Value::String(text) if text.is_empty() => "—".to_owned(),
-            Value::String(text) => text.clone(),
-            number => number.to_string(),
-        };
+        let default = &parameter["Default"];
+        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let default = if default.is_empty() { "—".to_owned() } else { default };
         (name.clone(), default)
     });
     assert_eq!(documented.len(), parameters_grouped(&template).len(), "grouped for the console");
