@@ -25,14 +25,9 @@ class Begun:
 
 def deliver_while_the_queue_refuses(stack: Stack) -> str:
     """An event that is recorded, and whose message is too large for the queue just then."""
-    queue, sqs = stack.outputs["EventsQueueUrl"], stack.client("sqs")
     event_id = new_id()
-    attribute = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["MaximumMessageSize"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MaximumMessageSize": "1024"})
-    try:
+    with stack.events_queue(MaximumMessageSize="1024"):
         answer = stack.fynapse(fynapse_event(event_id, note="x" * 2000))
-    finally:
-        sqs.set_queue_attributes(QueueUrl=queue, Attributes=attribute)
     assert answer.said == (200, '{"status":"received"}')
     return f"fynapse/event/{event_id}"
 

@@ -17,8 +17,8 @@ pytest.register_assert_rewrite("begun", "bus", "stack")
 from begun import Begun  # noqa: E402
 from bus import Listener  # noqa: E402
 from emulator import Emulator  # noqa: E402
-from rightfoot import API_KEY, Rightfoot  # noqa: E402
-from stack import FYNAPSE_SECRET, REPOSITORY, Stack  # noqa: E402
+from rightfoot import Rightfoot  # noqa: E402
+from stack import REPOSITORY, Stack  # noqa: E402
 
 SCRATCH = REPOSITORY / "target/e2e"
 log = logging.getLogger("e2e")
@@ -69,14 +69,6 @@ def keep_logs(emulator: Emulator) -> None:
             (SCRATCH / f"{name}.log").write_text("\n".join(lines))
 
 
-def deployed(name: str, aws: Emulator, tools: dict[str, Path], rightfoot: Rightfoot) -> Stack:
-    stack = Stack(name, aws, tools, RightfootApiUrl=rightfoot.url, PollFirstSecs="60", PollEverySecs="60")
-    stack.deploy()
-    stack.put_secret("FynapseSigningSecretArn", FYNAPSE_SECRET)
-    stack.put_secret("RightfootApiKeyArn", API_KEY)
-    return stack
-
-
 @pytest.fixture(scope="session")
 def rightfoot(aws: Emulator, tools: dict[str, Path]):
     """It loses no webhook."""
@@ -96,8 +88,9 @@ def silent_rightfoot(aws: Emulator, tools: dict[str, Path]):
 @pytest.fixture(scope="session")
 def both(aws: Emulator, tools: dict[str, Path], rightfoot: Rightfoot, silent_rightfoot: Rightfoot):
     """Both stacks, and what was begun at once, because it takes its time."""
-    first = deployed("inbox", aws, tools, rightfoot)
-    second = deployed("beside", aws, tools, silent_rightfoot)
+    quick = {"PollFirstSecs": "60", "PollEverySecs": "60"}
+    first = Stack.deployed("inbox", aws, tools, RightfootApiUrl=rightfoot.url, **quick)
+    second = Stack.deployed("beside", aws, tools, RightfootApiUrl=silent_rightfoot.url, **quick)
     return first, second, Begun(first, second)
 
 
@@ -131,8 +124,5 @@ def bus_beside(begun: Begun) -> Listener:
 @pytest.fixture
 def impatient(beside: Stack):
     """A message that was received comes again after seconds, not after nine minutes."""
-    queue, sqs = beside.outputs["EventsQueueUrl"], beside.client("sqs")
-    usual = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
-    yield beside
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes=usual)
+    with beside.events_queue(VisibilityTimeout="2"):
+        yield beside

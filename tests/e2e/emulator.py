@@ -22,17 +22,21 @@ HERE = Path(__file__).resolve().parent
 PATIENCE_SECS = 60
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
+def free_ports(count: int) -> list[int]:
+    listeners = [socket.socket() for _ in range(count)]
+    for listener in listeners:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
 
 
 class Emulator:
     """A ministack of its own. Its log, and all it writes, are in `scratch`."""
 
     def __init__(self, scratch: Path):
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.scratch = scratch
         self.log = scratch / "ministack.log"
         self._process: subprocess.Popen | None = None

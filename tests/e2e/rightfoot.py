@@ -6,15 +6,14 @@ import urllib.request
 from pathlib import Path
 
 API_KEY = "e2e-rightfoot-api-key"
-# So that a run of a daily schedule begins, and ends, within a story.
-DAY_SECS = 60
-PROCESSING_SECS = 2
 
 
 class Rightfoot:
-    def __init__(self, local: Path, log: Path, lost_pct: int):
+    """Its day is short, so that a run of a daily schedule begins, and ends, within a story."""
+
+    def __init__(self, local: Path, log: Path, lost_pct: int, processing_secs: int = 2, day_secs: int = 60):
         command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_pct),
-                   "--processing-secs", str(PROCESSING_SECS), "--schedule-day-secs", str(DAY_SECS)]
+                   "--processing-secs", str(processing_secs), "--schedule-day-secs", str(day_secs)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True)
         self.url = self._process.stdout.readline().split()[-1]
 

@@ -6,6 +6,8 @@ import logging
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import boto3
 
 from deliveries import JSON, Answer, call, signed
 from emulator import Emulator
+from rightfoot import API_KEY
 from waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,6 +50,15 @@ class Stack:
         run(f"sam deploy {self.name}", command, self.aws.environment, self.aws.scratch / f"sam-{self.name}.log")
         self.__dict__.pop("outputs", None)
 
+    @classmethod
+    def deployed(cls, *arguments, **parameters) -> "Stack":
+        """One with its secrets in place."""
+        stack = cls(*arguments, **parameters)
+        stack.deploy()
+        stack.put_secret("FynapseSigningSecretArn", FYNAPSE_SECRET)
+        stack.put_secret("RightfootApiKeyArn", API_KEY)
+        return stack
+
     @cached_property
     def outputs(self) -> dict[str, str]:
         (told,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
@@ -72,6 +84,17 @@ class Stack:
         """What tells a secret's value from another one without telling it."""
         value = self.client("secretsmanager").get_secret_value(SecretId=self.outputs[output])["SecretString"]
         return hashlib.sha256(value.encode()).hexdigest()
+
+    @contextmanager
+    def events_queue(self, **attributes: str) -> Iterator[None]:
+        """Has its queue be so for a while."""
+        queue, sqs = self.outputs["EventsQueueUrl"], self.client("sqs")
+        usual = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=list(attributes))["Attributes"]
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
+        try:
+            yield
+        finally:
+            sqs.set_queue_attributes(QueueUrl=queue, Attributes=usual)
 
     # ── Called by the providers ──
 

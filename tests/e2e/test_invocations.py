@@ -11,8 +11,9 @@ import pytest
 from invocations import functions, recorded
 from invocations.engines import Engines
 from invocations.functions import Functions
+from stack import REPOSITORY
 
-SCRATCH = recorded.REPOSITORY / "target/invocations"
+SCRATCH = REPOSITORY / "target/invocations"
 PARTS_OF_AN_EVENT = ("source", "detail-type", "detail")
 
 

@@ -7,8 +7,7 @@ import pytest
 from bus import Listener
 from deliveries import fynapse_event, new_id
 from emulator import Emulator
-from rightfoot import API_KEY
-from stack import FYNAPSE_SECRET, Stack
+from stack import Stack
 from waiting import until
 
 BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -17,11 +16,7 @@ BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
 @pytest.fixture(scope="module")
 def other(aws: Emulator, tools: dict[str, Path]) -> Stack:
     """A stack without what can be left out."""
-    stack = Stack("other", aws, tools, EventWorkerEnabled="false", MonitoringEnabled="false", Tracing="PassThrough")
-    stack.deploy()
-    stack.put_secret("FynapseSigningSecretArn", FYNAPSE_SECRET)
-    stack.put_secret("RightfootApiKeyArn", API_KEY)
-    return stack
+    return Stack.deployed("other", aws, tools, EventWorkerEnabled="false", MonitoringEnabled="false", Tracing="PassThrough")
 
 
 def test_without_a_worker_the_queue_is_yours_to_read(other: Stack):

@@ -1,45 +1,33 @@
 """`local`, as the AWS and the Rightfoot of one test: without worker, relay and poller, which the test invokes itself."""
 
-import json
 import re
 import subprocess
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3
-
-from .recorded import REPOSITORY
+from rightfoot import API_KEY, Rightfoot
+from stack import REPOSITORY
+from waiting import until
 
 LOCAL = REPOSITORY / "target/debug/local"
-API_KEY = "local-rightfoot-api-key"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
 # Where `local` answers unless it is told otherwise, as env.json has it; and how it greets from where it does.
 WEBHOOKS, AWS, RIGHTFOOT = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002))
 ADDRESSES = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API"}
 
 
-def until(what: str, look: Callable[[], Any], secs: float = 30) -> Any:
-    """Looks until there is something, and gives it back."""
-    end = time.monotonic() + secs
-    while not (found := look()):
-        assert time.monotonic() < end, f"waited {secs:g} s in vain for {what}"
-        time.sleep(0.05)
-    return found
+class Local:
+    """It, once it is ready."""
 
-
-class Serving:
-    """`local`, once it is ready."""
-
-    def __init__(self, name: str, arguments: list[str], scratch: Path):
-        self._said = scratch / f"{name}.out"
-        with self._said.open("wb") as out, (scratch / f"{name}.log").open("wb") as log:
+    def __init__(self, arguments: list[str], scratch: Path):
+        self._said = scratch / "local.out"
+        with self._said.open("wb") as out, (scratch / "local.log").open("wb") as log:
             self._process = subprocess.Popen([LOCAL, *arguments], stdout=out, stderr=log)
         try:
-            until(f"{name} to be ready, see {scratch}", self._is_ready)
+            until(f"local to be ready, see {scratch}", self._is_ready)
         except BaseException:
             self.stop()
             raise
@@ -60,12 +48,11 @@ class Serving:
 class Engines:
     def __init__(self, scratch: Path):
         # No webhook comes by itself; and a schedule runs, and a run ends, within a test.
-        quick = ["--lose-webhooks", "100", "--processing-secs", "1", "--schedule-day-secs", "5"]
-        self._rightfoot = Serving("rightfoot", ["rightfoot", "--port", "0", "--api-key", API_KEY, *quick], scratch)
-        rightfoot = ["--rightfoot-api", self._rightfoot.address(ADDRESSES[RIGHTFOOT]), "--rightfoot-api-key", API_KEY]
+        self._rightfoot = Rightfoot(LOCAL, scratch / "rightfoot.log", lost_pct=100, processing_secs=1, day_secs=5)
+        rightfoot = ["--rightfoot-api", self._rightfoot.url, "--rightfoot-api-key", API_KEY]
         alone = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
         try:
-            self._local = Serving("local", [*alone, *rightfoot], scratch)
+            self._local = Local([*alone, *rightfoot], scratch)
         except BaseException:
             self._rightfoot.stop()
             raise
@@ -120,14 +107,10 @@ class Engines:
 
     def wait_for_batch(self, batch_id: str) -> None:
         """Rightfoot is done with it."""
-        asked = urllib.request.Request(
-            f"{self._here[RIGHTFOOT]}/v1/balances?batchId={batch_id}", headers={"authorization": f"Bearer {API_KEY}"}
-        )
 
         def is_complete() -> bool:
             try:
-                with urllib.request.urlopen(asked, timeout=10) as answer:
-                    return bool(json.load(answer)["balances"])
+                return bool(self._rightfoot.balances(batch_id))
             except urllib.error.HTTPError as refusal:
                 assert refusal.code == 404, f"Rightfoot answers {refusal.code}"
                 return False

@@ -5,7 +5,6 @@ say where AWS is.
 
 import json
 import os
-import platform
 import re
 import signal
 import socket
@@ -14,10 +13,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from .engines import CREDENTIALS, Engines, until
-from .recorded import ENV_FILE, REPOSITORY, event, function_of
+from emulator import free_ports
+from stack import ARCHITECTURE, REPOSITORY
+from waiting import until
 
-ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+from .engines import CREDENTIALS, Engines
+from .recorded import ENV_FILE, event, function_of
+
 PATIENCE_SECS = 100
 
 
@@ -28,8 +30,7 @@ def sam_venv() -> Path:
 
 def emulator() -> Path:
     """The runtime interface emulator for this machine."""
-    name = f"aws-lambda-rie-{ARCHITECTURES[platform.machine().lower()]}"
-    return next(sam_venv().glob(f"lib/python3*/site-packages/samcli/local/rapid/{name}"))
+    return next(sam_venv().glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"))
 
 
 def as_sam_runs_them() -> dict[str, dict]:
@@ -94,13 +95,3 @@ class Functions:
         host, port = re.search(r"//([\d.]+):(\d+)", self._urls[function]).groups()
         with socket.socket() as client:
             return client.connect_ex((host, int(port))) == 0
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.socket() for _ in range(count)]
-    for listener in listeners:
-        listener.bind(("127.0.0.1", 0))
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

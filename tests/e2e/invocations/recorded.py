@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from stack import REPOSITORY
+
 EVENTS = REPOSITORY / "tests/fixtures/events"
 ENV_FILE = EVENTS / "env.json"
 ANSWERS = EVENTS / "answers"
