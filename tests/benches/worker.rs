@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
+use local::engine::target;
 use local::lambda::aws_endpoint;
 use local::system::{self, BALANCES, BUS, RIGHTFOOT_API_KEY, TABLE};
 use serde_json::{Value, json};
@@ -168,8 +169,7 @@ impl Row {
 
 fn counted(routes: Router, calls: Calls) -> Router {
     routes.layer(from_fn(move |request: Request, next: Next| {
-        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-        let operation = target.and_then(|target| target.split('.').next_back()).unwrap_or_default();
+        let (_, operation) = target(request.headers());
         *calls.lock().unwrap().entry(operation.to_owned()).or_default() += 1;
         next.run(request)
     }))

@@ -47,6 +47,12 @@ impl Drop for Services {
     }
 }
 
+/// The service and the operation that an AWS request names; both empty if it names none.
+pub fn target(headers: &HeaderMap) -> (&str, &str) {
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    target.split_once('.').unwrap_or((target, ""))
+}
+
 impl Engine {
     /// Services that forget everything when they are dropped.
     pub async fn in_memory() -> anyhow::Result<Self> {
@@ -75,8 +81,7 @@ impl Engine {
 
     /// Answers one request of an AWS client.
     pub async fn answer(&self, headers: HeaderMap, body: Bytes) -> MockResponse {
-        let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let (service, operation) = target.split_once('.').unwrap_or((target, ""));
+        let (service, operation) = target(&headers);
         let (service, operation) = (service.to_owned(), operation.to_owned());
         let request = MockRequest { method: "POST".to_owned(), uri: SQS_HOME.to_owned(), headers, body };
         match service.as_str() {

@@ -139,7 +139,7 @@ impl System {
             Some(file) => Engine::in_file(file).await?,
             None => Engine::in_memory().await?,
         };
-        let onlooker = Clients::new(&sdk_config(&Wire::new(engine.clone())));
+        let onlooker = clients_on(&Wire::new(engine.clone()));
         resources::create_tables(&onlooker).await.context("create the tables")?;
         let events_url =
             resources::create_queues(&onlooker, options.visibility).await.context("create the queues")?;
@@ -156,7 +156,7 @@ impl System {
 
     fn built(engine: Engine, onlooker: Clients, events_url: String, options: Options) -> Self {
         let wire = Wire::new(engine);
-        let clients_of = |function| Clients::new(&sdk_config(&wire.acting_as(function)));
+        let clients_of = |function| clients_on(&wire.acting_as(function));
         let clock = options.clock.clone();
         let common = common(&events_url);
         let fynapse = fynapse_webhook::Config {
@@ -222,12 +222,12 @@ impl System {
 
     /// The SDK's clients as the functions have them, on the same wire; nothing is forbidden to them.
     pub fn clients(&self) -> Clients {
-        Clients::new(&sdk_config(&self.wire))
+        clients_on(&self.wire)
     }
 
     /// The clients of the function of this name: what its role does not permit is refused.
     pub fn clients_of(&self, function: &str) -> Clients {
-        Clients::new(&sdk_config(&self.wire.acting_as(function)))
+        clients_on(&self.wire.acting_as(function))
     }
 
     /// The keys that Fynapse signs with.
@@ -356,6 +356,10 @@ pub fn serve(listener: TcpListener, routes: Router) -> JoinHandle<()> {
         let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
         let _ = axum::serve(listener, service).await;
     })
+}
+
+fn clients_on(wire: &Wire) -> Clients {
+    Clients::new(&sdk_config(wire))
 }
 
 fn sdk_config(wire: &Wire) -> SdkConfig {

@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use winterbaume_core::MockResponse;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, target};
 
 mod fault;
 mod gate;
@@ -168,9 +168,7 @@ impl Wire {
     }
 
     async fn carry(self, headers: HeaderMap, body: Bytes) -> Result<HttpResponse, ConnectorError> {
-        let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let call = self.open(operation, &body);
+        let call = self.open(target(&headers).1.to_owned(), &body);
         let turnstile = locked(&self.inner.gate).clone();
         let _done = match &turnstile {
             Some(turnstile) => turnstile.line_up(&call).await,

@@ -14,6 +14,7 @@ use tests::{SUBJECT, completion, extract, request};
 
 use crate::network::{Calls, serve};
 
+const SQS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SQS";
 /// How many authorizers a batch has.
 const PEOPLE: usize = 10;
 
@@ -40,17 +41,17 @@ impl Job {
             ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
         ];
         // Each service has a host of its own, as in AWS.
-        for service in ["DYNAMODB", "SQS", "SECRETS_MANAGER", "EVENTBRIDGE"] {
+        for variable in [
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            SQS_ENDPOINT,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            "AWS_ENDPOINT_URL_EVENTBRIDGE",
+        ] {
             let url = serve(&calls, |url| aws_endpoint(&it.world.system, url.to_owned())).await;
-            match service {
-                "DYNAMODB" => env.push(("AWS_ENDPOINT_URL_DYNAMODB", url)),
-                "SQS" => {
-                    env.push(("EVENTS_QUEUE_URL", format!("{url}/123456789012/events")));
-                    env.push(("AWS_ENDPOINT_URL_SQS", url));
-                }
-                "SECRETS_MANAGER" => env.push(("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)),
-                _ => env.push(("AWS_ENDPOINT_URL_EVENTBRIDGE", url)),
+            if variable == SQS_ENDPOINT {
+                env.push(("EVENTS_QUEUE_URL", format!("{url}/123456789012/events")));
             }
+            env.push((variable, url));
         }
         env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| it.rightfoot.routes()).await));
         Self { name, calls, it, env, invocations: 0 }

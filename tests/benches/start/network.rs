@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::serve::Listener;
+use local::engine::target;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -49,10 +50,10 @@ pub(crate) async fn serve(calls: &Calls, routes: impl FnOnce(&str) -> Router) ->
 }
 
 async fn delayed(calls: Calls, request: Request, next: Next) -> Response {
-    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-    let operation = target.and_then(|target| target.split('.').next_back());
-    let name =
-        operation.map_or_else(|| format!("{} {}", request.method(), request.uri().path()), str::to_owned);
+    let name = match target(request.headers()) {
+        (_, "") => format!("{} {}", request.method(), request.uri().path()),
+        (_, operation) => operation.to_owned(),
+    };
     sleep(CALLING).await;
     let response = next.run(request).await;
     calls.note(format!("{name} {}", response.status().as_u16()));

@@ -1,7 +1,7 @@
 //! Writes a submission, submits it, and writes down what it made.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
-use floor::{Inbox, Rightfoot, Secret, key, now_ms, number, sdk, tag, text, var};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
+use floor::{Inbox, Item, Rightfoot, Secret, key, now_ms, number, sdk, tag, text, var};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
@@ -55,8 +55,6 @@ impl Requests {
         Ok(format!("{}/webhooks/rightfoot/{subject}.{mac}", var("WEBHOOK_BASE_URL")))
     }
 }
-
-type Item = std::collections::HashMap<String, AttributeValue>;
 
 fn done(table: &str, place: &Item, batch_id: &str) -> Result<TransactWriteItem, Error> {
     let update = Update::builder()
