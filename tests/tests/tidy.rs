@@ -13,6 +13,8 @@ mod dependencies;
 mod metrics_emitted;
 #[path = "tidy/monitoring.rs"]
 mod monitoring;
+#[path = "tidy/parameters.rs"]
+mod parameters;
 #[path = "tidy/permissions.rs"]
 mod permissions;
 #[path = "tidy/runbook.rs"]

@@ -49,7 +49,7 @@ fn permissions(role: &Value) -> BTreeSet<String> {
     distinct
 }
 
-/// What the code says that a function does, in the same form.
+/// What the code says that a function does by itself, in the same form.
 fn calls(role: &Role) -> BTreeSet<String> {
     let on_one = |(on, actions): &(Resource, &[&str])| {
         let on = logical_id(*on);
@@ -65,10 +65,74 @@ fn a_function_may_do_what_it_does_and_nothing_else() {
         let role = function["Properties"]["Role"]["Fn::GetAtt"].as_str().unwrap().replace(".Arn", "");
         let role = &template["Resources"][role];
         assert_eq!(role["Properties"]["ManagedPolicyArns"], json!([{"Ref": "FunctionPolicy"}]));
-        (name_of(&function), permissions(role))
+        let log = function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap().to_owned();
+        (name_of(&function), (log, permissions(role)))
     });
-    let in_code = ROLES.iter().map(|role| (role.function.to_owned(), calls(role)));
-    assert_eq!(in_template.collect::<BTreeMap<_, _>>(), in_code.collect());
+    // Lambda itself writes a function's output, with the function's role: into the function's own log.
+    let in_code = |name: &str, log: &str| {
+        let role = ROLES.iter().find(|role| role.function == name).unwrap();
+        let of_log = ["logs:CreateLogStream", "logs:PutLogEvents"].map(|action| format!("{action} on {log}"));
+        calls(role).into_iter().chain(of_log).collect::<BTreeSet<_>>()
+    };
+    let in_template: BTreeMap<_, _> = in_template.collect();
+    assert_eq!(in_template.len(), ROLES.len());
+    for (name, (log, may)) in in_template {
+        assert_eq!(may, in_code(&name, &log), "{name}");
+    }
+    for (id, function) in functions(&template) {
+        assert_eq!(function["Properties"]["LoggingConfig"]["LogGroup"], json!({"Ref": format!("{id}Log")}));
+    }
+}
+
+/// What every function may do, beside what it does itself: nothing, unless a parameter asks for it.
+#[test]
+fn what_all_functions_may_do_is_asked_for_by_parameters() {
+    let template = template();
+    let policy = &template["Resources"]["FunctionPolicy"]["Properties"]["PolicyDocument"];
+    let statements = list(&policy["Statement"]).into_iter().map(|statement| {
+        let either = statement["Fn::If"].as_array().unwrap().clone();
+        assert_eq!(either[2], json!({"Ref": "AWS::NoValue"}));
+        let actions = list(&either[1]["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+        (either[0].as_str().unwrap().to_owned(), (actions, either[1]["Resource"].clone()))
+    });
+    let expected = [
+        ("WithTracing", vec!["xray:PutTelemetryRecords", "xray:PutTraceSegments"], json!("*")),
+        (
+            "InVpc",
+            vec![
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ],
+            json!("*"),
+        ),
+        ("WithKey", vec!["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"], json!({"Ref": "KmsKeyArn"})),
+        ("WithPreviousKey", vec!["kms:Decrypt"], json!({"Ref": "PreviousKmsKeyArn"})),
+    ];
+    let expected = expected.map(|(condition, actions, on)| {
+        (condition.to_owned(), (actions.into_iter().map(str::to_owned).collect::<Vec<_>>(), on))
+    });
+    assert_eq!(statements.collect::<BTreeMap<_, _>>(), expected.into());
+}
+
+/// A schedule may run its function, and that is all.
+#[test]
+fn a_schedule_may_invoke_its_function_and_nothing_else() {
+    let template = template();
+    let schedules = resources(&template, "AWS::Scheduler::Schedule");
+    assert_eq!(schedules.len(), 2);
+    for (id, schedule) in schedules {
+        let target = &schedule["Properties"]["Target"];
+        let by =
+            |name: &str| target[name]["Fn::GetAtt"].as_str().unwrap().trim_end_matches(".Arn").to_owned();
+        let role = &template["Resources"][by("RoleArn")];
+        assert_eq!(role["Properties"].get("ManagedPolicyArns"), None, "{id}");
+        let may = format!("lambda:InvokeFunction on {}", by("Arn"));
+        assert_eq!(permissions(role), BTreeSet::from([may]), "{id}");
+    }
 }
 
 /// What the calls on a world's wire needed by IAM, each of them by whom it was made.

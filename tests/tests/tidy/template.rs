@@ -80,7 +80,16 @@ fn every_function_has_a_folder_and_every_folder_a_block() {
         .filter_map(|group| group["Properties"]["LogGroupName"]["Fn::Sub"].as_str().map(str::to_owned))
         .collect();
     let logs = |name: String| format!("/aws/lambda/${{AWS::StackName}}-{name}");
-    assert_eq!(logged, names_in("functions").into_iter().map(logs).collect());
+    let access = "/aws/vendedlogs/apigateway/${AWS::StackName}".to_owned();
+    assert_eq!(logged, names_in("functions").into_iter().map(logs).chain([access]).collect());
+}
+
+/// A function's name has at most 64 characters.
+#[test]
+fn the_template_says_how_long_a_stacks_name_may_be() {
+    let longest = names_in("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
+    assert_eq!(longest, 19);
+    assert!(read("template.yaml").contains("at most 64 characters, a stack's name may have 45."));
 }
 
 #[test]
@@ -214,6 +223,7 @@ fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
         for (id, resource) in resources(&template, of_type) {
             assert_eq!(resource["DeletionPolicy"], "Retain", "{id}");
             assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
+            assert_eq!(resource.get("Condition"), None, "{id}: an update that left it out would orphan it");
             for name in ["TableName", "QueueName", "Name"] {
                 assert_eq!(resource["Properties"].get(name), None, "{id}");
             }
@@ -237,82 +247,10 @@ fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
 }
 
 #[test]
-fn a_key_of_the_accounts_own_is_on_everything_that_is_kept() {
-    let template = template();
-    let key = json!({"Fn::If": ["WithKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
-    for (of_type, count, name) in [
-        ("AWS::SQS::Queue", 2, "KmsMasterKeyId"),
-        ("AWS::SecretsManager::Secret", 3, "KmsKeyId"),
-        ("AWS::Logs::LogGroup", 7, "KmsKeyId"),
-    ] {
-        let kept = resources(&template, of_type);
-        assert_eq!(kept.len(), count, "{of_type}");
-        for (id, resource) in kept {
-            assert_eq!(resource["Properties"][name], key, "{id}");
-        }
-    }
-}
-
-#[test]
 fn every_log_ends_some_day() {
     for (id, log) in resources(&template(), "AWS::Logs::LogGroup") {
         assert_eq!(log["Properties"]["RetentionInDays"], json!({"Ref": "LogRetentionDays"}), "{id}");
     }
-}
-
-/// The README's one table of parameters, each with its default (`—` if that is empty).
-#[test]
-fn every_parameter_is_in_the_readme_with_its_default() {
-    let readme = read("README.md");
-    let row = |line: &str| -> Option<(String, String)> {
-        let mut cells = line.strip_prefix("| `")?.split(" | ");
-        let (name, default) = (cells.next()?.trim_end_matches('`'), cells.next()?);
-        Some((name.to_owned(), default.trim_matches('`').to_owned()))
-    };
-    let table = readme.split("| parameter | default |").nth(1).unwrap();
-    let documented: Vec<_> = table.lines().skip(2).map_while(row).collect();
-    let template = template();
-    let parameters = template["Parameters"].as_object().unwrap().iter();
-    let of_template = parameters.map(|(name, parameter)| {
-        let default = &parameter["Default"];
-        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
-        let default = if default.is_empty() { "—".to_owned() } else { default };
-        (name.clone(), default)
-    });
-    assert_eq!(documented.len(), parameters_grouped(&template).len(), "grouped for the console");
-    assert_eq!(BTreeMap::from_iter(documented), of_template.collect());
-}
-
-/// The parameters in the order in which the console asks for them.
-fn parameters_grouped(template: &Value) -> Vec<String> {
-    let groups = list(&template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]);
-    let names = groups.iter().flat_map(|group| list(&group["Parameters"]));
-    names.map(|name| name.as_str().unwrap().to_owned()).collect()
-}
-
-/// Whoever reads the queue by himself leaves out all that the worker needs, and nothing else.
-#[test]
-fn without_the_worker_there_is_nothing_of_it() {
-    let template = template();
-    let of_worker = |section: &str| -> Vec<String> {
-        let all = template[section].as_object().unwrap().iter();
-        all.filter(|(_, it)| it["Condition"] == "WithEventWorker").map(|(id, _)| id.clone()).collect()
-    };
-    let resources = [
-        "BalancesTable",
-        "EventBus",
-        "EventWorker",
-        "EventWorkerLog",
-        "EventWorkerMapping",
-        "EventWorkerRole",
-    ];
-    assert_eq!(BTreeSet::from_iter(of_worker("Resources")), resources.map(str::to_owned).into());
-    assert_eq!(
-        BTreeSet::from_iter(of_worker("Outputs")),
-        ["BalancesTableName", "EventBusName"].map(str::to_owned).into()
-    );
-    let mapping = &template["Resources"]["EventWorkerMapping"]["Properties"];
-    assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
 }
 
 /// What the tests and the local system run on is the table of the template.
