@@ -280,6 +280,7 @@ fn numbers_are_counted_from_what_was_seen() {
     let mut seen = in_order();
     seen.messages.push(seen.messages[0].clone());
     seen.log.push(call("SendMessageBatch", EVENT, Fate::Answered(200)));
+    seen.log.push(call("SendMessageBatch", "rightfoot/batch/later/completed", Fate::Answered(200)));
     spoil_answers(&mut seen, 0, &[503, 200, 200], End::Delivered);
     seen.played[0].deliveries[0].attempts[0].answer = Answer::Nothing("reset".to_owned());
     // The first attempt was recorded, and its answer lost: nobody ever heard that it was received.
@@ -304,6 +305,7 @@ fn numbers_are_counted_from_what_was_seen() {
         repeated: 1,
     };
     assert_eq!(report.rows[1], fynapse);
+    assert_eq!(report.rows[0].relayed, 0, "of a run that is not looked at");
     assert_eq!((report.failed_calls, report.forgeries, report.undecided), (20, 1, 1));
     assert!(seen.events().all(|part| part.expected == Expected::OnQueue));
 }
