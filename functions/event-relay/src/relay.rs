@@ -11,12 +11,11 @@ use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, Sweep, Waiting, Written
 use inbox_aws::queue::{Queue, Sent};
 use inbox_aws::telemetry::count_reason;
 use inbox_core::inbox::{Desk, RELAY_LOAD, Reason, batches};
-use inbox_core::limits::{DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX};
+use inbox_core::limits::{
+    CONCURRENT_CALLS, DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX,
+};
 use inbox_core::message::Message;
 use inbox_core::time::UnixMillis;
-
-/// Calls to one service in flight at the same time.
-const CONCURRENT_CALLS: usize = 10;
 
 /// The relay.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use inbox_core::quarantine::KeptId;
 use inbox_core::state::State;
 
 pub(crate) use values::When;
-use values::{event, id, kept, provider, reason, state};
+use values::{by, event, id, kept, provider, reason, state, why};
 
 const EXAMPLES: &str = "\
 Examples, against a stack, by the outputs that it names:
@@ -268,10 +268,10 @@ pub(crate) struct ReplayEvents {
 #[derive(Args)]
 pub(crate) struct Who {
     /// Who does this: a name, for the record's trace.
-    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME")]
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = by)]
     by: String,
-    /// Why.
-    #[arg(long, value_name = "REASON")]
+    /// Why: for the same.
+    #[arg(long, value_name = "TEXT", value_parser = why)]
     why: String,
 }
 
@@ -388,7 +388,7 @@ pub(crate) struct ReplayKept {
 pub(crate) enum Dead {
     /// List dead messages. They are hidden from others for some seconds meanwhile.
     List(ListDead),
-    /// Move dead messages back to the queue.
+    /// Move dead messages back to the queue: ten, unless --limit says otherwise.
     Redrive(Redrive),
 }
 
@@ -400,6 +400,9 @@ pub(crate) struct ListDead {
 }
 
 #[derive(Args)]
+#[command(override_usage = "\
+inboxctl dead redrive [OPTIONS] --by <NAME> --why <TEXT>
+       inboxctl dead redrive [OPTIONS] --dry-run")]
 pub(crate) struct Redrive {
     /// How many at the most.
     #[arg(long, default_value = "10", value_name = "N")]
@@ -408,10 +411,10 @@ pub(crate) struct Redrive {
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
     /// Who does this: a name, for the record's trace.
-    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", required_unless_present = "dry_run")]
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = by, required_unless_present = "dry_run")]
     pub(crate) by: Option<String>,
-    /// Why.
-    #[arg(long, value_name = "REASON", required_unless_present = "dry_run")]
+    /// Why: for the same.
+    #[arg(long, value_name = "TEXT", value_parser = why, required_unless_present = "dry_run")]
     pub(crate) why: Option<String>,
     #[command(flatten)]
     pub(crate) consent: Consent,

@@ -105,6 +105,8 @@ pub(crate) struct Redrives {
     planned: Vec<Dead>,
     moved: Vec<Moved>,
     is_dry_run: bool,
+    /// Whether there may be more of them.
+    is_cut_off: bool,
 }
 
 #[derive(Serialize)]
@@ -118,6 +120,7 @@ struct Moved {
 pub(crate) async fn redrive(at: &Place, args: Redrive) -> anyhow::Result<Redrives> {
     let (letters, queue) = letters(at).await?;
     let taken = letters.take(args.limit.get(), WORK).await.about(&queue)?;
+    let is_cut_off = taken.len() == args.limit.get();
     let may = async {
         let planned = told(at, &taken).await?;
         let plan = format!("Move back to the queue:\n{}", rows(&planned, at.now()));
@@ -128,7 +131,8 @@ pub(crate) async fn redrive(at: &Place, args: Redrive) -> anyhow::Result<Redrive
         (Ok((_, true)), Some(by), Some(why)) => (Vec::new(), Operator { by, why }),
         (looked, _, _) => {
             put_back(&letters, &taken, &queue).await?;
-            return Ok(Redrives { planned: looked?.0, moved: Vec::new(), is_dry_run: args.dry_run });
+            let (planned, moved) = (looked?.0, Vec::new());
+            return Ok(Redrives { planned, moved, is_dry_run: args.dry_run, is_cut_off });
         }
     };
     let inbox = at.inbox()?;
@@ -136,7 +140,7 @@ pub(crate) async fn redrive(at: &Place, args: Redrive) -> anyhow::Result<Redrive
     for message in &taken {
         moved.push(move_back(&letters, &inbox, message, &by, (at.now(), &queue)).await);
     }
-    Ok(Redrives { planned, moved, is_dry_run: false })
+    Ok(Redrives { planned, moved, is_dry_run: false, is_cut_off })
 }
 
 async fn move_back(
@@ -156,13 +160,18 @@ async fn move_back(
 
 impl Found for Redrives {
     fn text(&self, now: UnixMillis) -> String {
+        let more = if self.is_cut_off {
+            "\nThere may be more: do it again, or move more at once with --limit.\n"
+        } else {
+            ""
+        };
         if self.moved.is_empty() {
             let said = match (self.is_dry_run, self.planned.is_empty()) {
                 (_, true) => "",
                 (true, false) => "\nThis was a dry run: nothing was moved.\n",
                 (false, false) => "\nnothing was done\n",
             };
-            return rows(&self.planned, now) + said;
+            return rows(&self.planned, now) + said + if self.is_dry_run { more } else { "" };
         }
         let rows = self.moved.iter().map(|it| {
             let event = it.event.clone().unwrap_or_else(|| "(none of ours)".to_owned());
@@ -172,7 +181,7 @@ impl Found for Redrives {
                 it.failed.clone().unwrap_or_else(|| "back on the queue".to_owned()),
             ]
         });
-        table(["MESSAGE", "EVENT", "OUTCOME"], rows.collect(), "nothing")
+        table(["MESSAGE", "EVENT", "OUTCOME"], rows.collect(), "nothing") + more
     }
 
     fn is_fine(&self) -> bool {

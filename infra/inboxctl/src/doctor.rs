@@ -1,6 +1,7 @@
 //! `doctor`: whether anything is stuck, or not set up as the promises need. It only reads.
 
 mod backlog;
+mod secrets;
 mod settings;
 
 use inbox_aws::{Cause, Fault};
@@ -79,6 +80,7 @@ impl Check {
 pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis> {
     let has_worker = !args.no_worker && !at.has_no_worker();
     let mut checks = settings::checks(at, has_worker).await?;
+    checks.extend(secrets::checks(at).await);
     checks.extend(backlog::checks(at, has_worker).await?);
     Ok(Diagnosis { checks })
 }

@@ -266,7 +266,7 @@ fn in_words(replayed: &Replayed) -> (&'static str, String) {
     match replayed {
         Replayed::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
         Replayed::NotThere(State::Quarantined) => {
-            ("not_done", "was given up: `quarantine replay` puts it on its way again".to_owned())
+            ("not_done", "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned())
         }
         Replayed::NotThere(
             state @ (State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Done),

@@ -4,8 +4,6 @@
 //!  cli ──▶ place (which table, queues, secrets) ──▶ a command ──▶ what it found ──▶ view (text, or JSON)
 //! ```
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command: it talks to a terminal")]
-
 mod batches;
 mod cli;
 mod consent;
@@ -16,6 +14,7 @@ mod events;
 mod place;
 mod quarantine;
 mod send;
+mod terminal;
 mod trace;
 mod trouble;
 mod url;
@@ -23,6 +22,7 @@ mod view;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 
 use cli::{Batches, Cli, Command, Dead, Events, Quarantine, Url};
@@ -32,13 +32,16 @@ use view::Shown;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli).await {
-        Ok(shown) => {
-            print!("{}", shown.text);
-            if shown.is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+    let printed = async {
+        let shown = run(cli).await?;
+        terminal::print(&shown.text).context("what was found cannot be printed")?;
+        anyhow::Ok(shown.is_fine)
+    };
+    match printed.await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            terminal::tell(&format!("error: {error:#}\n"));
             ExitCode::FAILURE
         }
     }

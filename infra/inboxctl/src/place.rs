@@ -6,9 +6,9 @@ use std::fmt;
 use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
-use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::Inbox;
+use inbox_aws::{Cause, Fault};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
@@ -87,7 +87,8 @@ impl Place {
             sdk = sdk.into_builder().region(Region::new("us-east-1")).build();
         }
         check_credentials(&sdk).await?;
-        let stack = match &told.stack {
+        // Unset by `INBOXCTL_STACK=`, as shells do.
+        let stack = match told.stack.as_ref().filter(|name| !name.is_empty()) {
             Some(name) => Some(describe(&sdk, name).await?),
             None => None,
         };
@@ -230,11 +231,27 @@ async fn check_credentials(sdk: &SdkConfig) -> anyhow::Result<()> {
 async fn describe(sdk: &SdkConfig, name: &str) -> anyhow::Result<Stack> {
     let thing = Thing::new("stack", name, "--stack");
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
-    let answer = asked.map_err(|error| Fault::of("cloudformation:DescribeStacks", &error)).about(&thing)?;
+    let fault = |error| Fault::of("cloudformation:DescribeStacks", &error);
+    let answer = match asked.map_err(fault) {
+        Err(Fault { cause, .. }) if sdk.endpoint_url().is_some() && says_nothing(&cause) => bail!(
+            "this endpoint answers no CloudFormation, so it has no {thing}: leave --stack (INBOXCTL_STACK) away; \
+             the names of `local` are the defaults then, and --table, --queue-url, … name others"
+        ),
+        asked => asked.about(&thing)?,
+    };
     let stack = answer.stacks().first().with_context(|| format!("there is no {thing}"))?;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let outputs = stack.outputs().iter().map(|it| (text(it.output_key()), text(it.output_value())));
     let parameters =
         stack.parameters().iter().map(|it| (text(it.parameter_key()), text(it.parameter_value())));
     Ok(Stack { outputs: outputs.collect(), parameters: parameters.collect() })
+}
+
+/// Whether an endpoint does not know the service at all.
+fn says_nothing(cause: &Cause) -> bool {
+    match cause {
+        Cause::Answer => true,
+        Cause::Service(code) => code.contains("UnknownOperation") || code.contains("NotImplemented"),
+        Cause::Request | Cause::Timeout | Cause::Connection | Cause::Item => false,
+    }
 }

@@ -136,7 +136,7 @@ async fn make(at: &Place, args: &Send) -> anyhow::Result<Delivery> {
 
 fn base(at: &Place) -> anyhow::Result<String> {
     at.base_url().context(
-        "send it where? name the whole URL with --url, or where the routes answer with --base-url or --stack",
+        "send it where? name the whole URL with --url, or where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
     )
 }
 

@@ -18,13 +18,15 @@ use crate::view::Found;
 pub(crate) struct Minted {
     subject: String,
     path: String,
-    /// `None` if it is not known where the webhook routes answer.
-    webhook_url: Option<String>,
+    webhook_url: String,
 }
 
 pub(crate) async fn mint(at: &Place, args: Mint) -> anyhow::Result<Minted> {
+    let base = at.base_url().context(
+        "a URL of which host? name where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
+    )?;
     let path = path(at, &args.subject).await?;
-    let webhook_url = at.base_url().map(|base| format!("{base}{path}"));
+    let webhook_url = format!("{base}{path}");
     Ok(Minted { subject: args.subject.to_string(), path, webhook_url })
 }
 
@@ -45,6 +47,6 @@ pub(crate) async fn keys(at: &Place, secret: &Thing, codec: KeyCodec) -> anyhow:
 
 impl Found for Minted {
     fn text(&self, _: UnixMillis) -> String {
-        self.webhook_url.clone().unwrap_or_else(|| self.path.clone())
+        self.webhook_url.clone()
     }
 }

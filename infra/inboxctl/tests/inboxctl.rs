@@ -8,6 +8,8 @@ mod doctor;
 mod events;
 #[path = "inboxctl/mending.rs"]
 mod mending;
+#[path = "inboxctl/printing.rs"]
+mod printing;
 #[path = "inboxctl/refusals.rs"]
 mod refusals;
 #[path = "inboxctl/sending.rs"]
@@ -85,16 +87,7 @@ impl Stand {
     }
 
     async fn run_in(&self, words: &str, env: &[(&str, &str)]) -> Ran {
-        let arguments = split(words);
-        let command = Command::new(env!("CARGO_BIN_EXE_inboxctl"))
-            .args(&arguments)
-            .env_clear()
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
+        let command = command(words, env).output();
         let output = tokio::time::timeout(Duration::from_secs(60), command).await.unwrap().unwrap();
         Ran {
             command: words.to_owned(),
@@ -136,6 +129,19 @@ impl Ran {
     fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.told()))
     }
+}
+
+fn command(words: &str, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inboxctl"));
+    command
+        .args(split(words))
+        .env_clear()
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
 }
 
 async fn listener() -> TcpListener {

@@ -142,6 +142,9 @@ struct Rightfoot {
     /// How long its day is: a daily schedule runs once in it.
     #[arg(long, default_value_t = serve::SCHEDULE_DAY.as_secs(), value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     schedule_day_secs: u64,
+    /// Seed of its chance: the same seed makes the same ids and balances [default: another one each time].
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[tokio::main]
@@ -196,6 +199,7 @@ impl Rightfoot {
             lost_pct: self.lose_webhooks,
             processing: Duration::from_secs(self.processing_secs),
             schedule_day: Duration::from_secs(self.schedule_day_secs),
+            seed: self.seed,
         }
     }
 }
@@ -308,10 +312,10 @@ mod tests {
             }
         };
         let usual = alone("rightfoot --api-key k");
-        assert_eq!((usual.port, usual.lost_pct), (9002, 0));
+        assert_eq!((usual.port, usual.lost_pct, usual.seed), (9002, 0, None));
         assert_eq!((usual.processing, usual.schedule_day), (serve::PROCESSING, serve::SCHEDULE_DAY));
         let told = alone(
-            "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2",
+            "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
         );
         let expected = serve::rightfoot::Options {
             port: 0,
@@ -319,6 +323,7 @@ mod tests {
             lost_pct: 100,
             processing: Duration::from_secs(1),
             schedule_day: Duration::from_secs(2),
+            seed: Some(3),
         };
         assert_eq!(told, expected);
     }

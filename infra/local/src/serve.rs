@@ -100,6 +100,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
                 lost_pct: *lost_pct,
                 processing: PROCESSING,
                 schedule_day: SCHEDULE_DAY,
+                seed: None,
             };
             (url, Some((listener, simulated.simulator()?)))
         }

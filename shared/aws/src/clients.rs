@@ -8,10 +8,10 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use inbox_core::limits::WARM_UP_BUDGET_MS;
+use inbox_core::limits::{CONCURRENT_CALLS, WARM_UP_BUDGET_MS};
 
 use crate::config::Common;
-use crate::inbox::{CONCURRENT_CALLS, Inbox};
+use crate::inbox::Inbox;
 use crate::queue::Queue;
 
 /// The services that the functions call.

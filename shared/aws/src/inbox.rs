@@ -45,7 +45,6 @@ use crate::Fault;
 use crate::item::{self, Item, Record, Stored, VERSION, binary, number, text};
 use crate::payload;
 
-pub(crate) use due::CONCURRENT_CALLS;
 pub use due::{Round, Sweep, Waiting};
 pub use outbox::{Claim, Claimed, DueRecord, Found};
 pub use quarantined::Quarantined;

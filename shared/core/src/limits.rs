@@ -53,6 +53,9 @@ pub const RELAY_GRACE_MS: u64 = 5_000;
 /// Items that are asked of the index, or read, at a time (`BatchGetItem` takes a hundred).
 pub const DUE_PAGE: usize = 50;
 
+/// Calls to one service that a sweep has in flight at the same time: so many connections it warms up.
+pub const CONCURRENT_CALLS: usize = 10;
+
 /// Partitions over which due items are spread.
 pub const SHARDS: u8 = 16;
 /// Largest payload stored inside the record itself.

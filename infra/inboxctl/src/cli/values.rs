@@ -76,6 +76,20 @@ pub(super) fn kept(name: &str) -> Result<KeptId, String> {
         .ok_or_else(|| "an item is <provider>/<sha256>, as `quarantine list` prints it".to_owned())
 }
 
+/// What goes on the record for good: it has to say something.
+pub(super) fn by(name: &str) -> Result<String, String> {
+    said(name).ok_or_else(|| "say who does this, here or in INBOXCTL_BY: it goes on the record".to_owned())
+}
+
+/// The same.
+pub(super) fn why(text: &str) -> Result<String, String> {
+    said(text).ok_or_else(|| "say why: it goes on the record".to_owned())
+}
+
+fn said(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
 pub(super) fn id(text: &str) -> Result<Id, String> {
     Id::new(text).ok_or_else(|| "an id has 1 to 512 bytes".to_owned())
 }

@@ -115,7 +115,7 @@ impl Look<'_> {
                     oldest.key,
                     At(sent_at(oldest)).told(self.now)
                 ),
-                "event-worker does not run or fails, or the messages are dead (`dead list`). If you read the queue yourself, say --no-worker",
+                "event-worker does not run or fails, or the messages are dead (`inboxctl dead list`). If you read the queue yourself, say --no-worker",
             ),
             None => Check::ok(CHECK, "no sent event that was looked at waits for long"),
         })
@@ -128,7 +128,7 @@ impl Look<'_> {
             Some(oldest) => Check::warn(
                 CHECK,
                 format!("open: {}, the oldest since {}", count(&waiting), At(oldest.due_at).told(self.now)),
-                "`quarantine list` shows them; after a fix, `quarantine replay` gives them their way",
+                "`inboxctl quarantine list` shows them; after a fix, `inboxctl quarantine replay --reason REASON --by NAME --why '…'` gives them their way",
             ),
             None => Check::ok(CHECK, "nothing is open"),
         })
@@ -145,7 +145,7 @@ impl Look<'_> {
                     kept.id,
                     At(kept.first_received_at).told(self.now)
                 ),
-                "raise the parameter FynapseToleranceSecs, and replay what is kept: `quarantine replay --reason stale`",
+                "raise the parameter FynapseToleranceSecs, and replay what is kept: `inboxctl quarantine replay --reason stale --by NAME --why '…'`",
             ),
             None => Check::ok(CHECK, "no authentic delivery is kept as stale"),
         })

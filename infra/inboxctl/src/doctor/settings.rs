@@ -1,4 +1,4 @@
-//! Whether tables, queues, bus and secrets are there, with the settings that the promises need.
+//! Whether tables, queues and bus are there, with the settings that the promises need.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,7 @@ use aws_sdk_dynamodb::types::{
     TableStatus, TimeToLiveDescription, TimeToLiveStatus,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use inbox_aws::{Fault, secrets};
-use inbox_core::keys::{KeyCodec, KeyError, Keys, first_of};
+use inbox_aws::Fault;
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, VISIBILITY_SECS};
 use serde::Deserialize;
 
@@ -40,12 +39,6 @@ pub(super) async fn checks(at: &Place, has_worker: bool) -> anyhow::Result<Vec<C
         (true, Ok(thing)) => bus(at, &thing).await,
         (true, Err(why)) => Check::unnamed(BUS, &why),
     });
-    let codec = at.parameter("FynapseKeyCodec").and_then(|codec| codec.parse().ok());
-    let keys = |codec| move |value: &str| Keys::parse(value, codec).map(drop);
-    let api_key = |value: &str| first_of(value).map(drop);
-    checks.push(secret(at, "secret of Fynapse", at.fynapse_secret(), keys(codec.unwrap_or_default())).await);
-    checks.push(secret(at, "key of Rightfoot's URLs", at.rightfoot_url_key(), keys(KeyCodec::Utf8)).await);
-    checks.push(secret(at, "key of Rightfoot's API", at.rightfoot_api_key(), api_key).await);
     Ok(checks)
 }
 
@@ -253,7 +246,7 @@ fn letters(check: &'static str, queue: &Queue, dead: &Thing) -> Check {
         count => Check::fail(
             check,
             format!("{count} messages in {dead}: their effects have not happened"),
-            "`dead list` shows them; after a fix, `dead redrive` moves them back",
+            "`inboxctl dead list` shows them; after a fix, `inboxctl dead redrive --by NAME --why '…'` moves them back",
         ),
     }
 }
@@ -263,25 +256,5 @@ async fn bus(at: &Place, thing: &Thing) -> Check {
     match client.describe_event_bus().name(&thing.name).send().await {
         Ok(_) => Check::ok(BUS, format!("{thing} is there")),
         Err(error) => Check::unanswered(at, BUS, &Fault::of("events:DescribeEventBus", &error), thing),
-    }
-}
-
-async fn secret(
-    at: &Place,
-    check: &'static str,
-    thing: anyhow::Result<Thing>,
-    read: impl Fn(&str) -> Result<(), KeyError>,
-) -> Check {
-    let thing = match thing {
-        Ok(thing) => thing,
-        Err(why) => return Check::unnamed(check, &why),
-    };
-    let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
-    match secrets::fetch(&client, &thing.name).await {
-        Ok(value) => match read(&value) {
-            Ok(()) => Check::ok(check, format!("{thing} has a value that can be used")),
-            Err(why) => Check::fail(check, format!("{thing}: {why}"), "put a usable value into it"),
-        },
-        Err(fault) => Check::unanswered(at, check, &fault, &thing),
     }
 }

@@ -57,6 +57,13 @@ async fn what_is_stuck_is_named_with_what_to_do() {
     let told = stand.run("doctor").await;
     assert_eq!(told.code, 1);
     snapshot!(told.told());
+    let advised: Vec<_> =
+        told.stdout.split("`inboxctl ").skip(1).map(|rest| rest.split('`').next().unwrap()).collect();
+    assert_eq!(advised.len(), 6, "{advised:?}");
+    for words in advised {
+        let ran = stand.run(&words.replace("REASON", "stale")).await;
+        assert_ne!(ran.code, 2, "{}", ran.told());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +102,11 @@ async fn what_is_not_set_up_as_the_promises_need_is_named() {
         create.attributes(QueueAttributeName::MessageRetentionPeriod, retention).send().await.unwrap();
     }
     let secrets = &stand.world.system.onlooker.secrets;
-    secrets.create_secret().name("empty").secret_string("").send().await.unwrap();
+    for (name, value) in
+        [("five", r#"["1","2","3","4","5"]"#), ("half", r#"["1",""]"#), ("pairs", r#"{"key":"1"}"#)]
+    {
+        secrets.create_secret().name(name).secret_string(value).send().await.unwrap();
+    }
     let line = async |words: &str, check: &str| {
         let told = stand.run(&format!("{words} doctor")).await;
         assert_eq!(told.code, 1, "{}", told.told());
@@ -114,7 +125,40 @@ async fn what_is_not_set_up_as_the_promises_need_is_named() {
     told.push(line("--table nowhere", "table of the inbox").await);
     told.push(line("--bus nowhere", "event bus").await);
     told.push(line("--dead-queue-url nowhere", "dead-letter queue").await);
-    told.push(line("--fynapse-secret empty", "secret of Fynapse").await);
+    for secret in ["five", "half", "pairs"] {
+        told.push(line(&format!("--fynapse-secret {secret}"), "secret of Fynapse").await);
+    }
+    told.push(line("--rightfoot-api-key five", "key of Rightfoot's API").await);
     told.push(line("--rightfoot-api-key nowhere", "key of Rightfoot's API").await);
     snapshot!(told.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider() {
+    let stand = Stand::now().await;
+    let secrets = &stand.world.system.onlooker.secrets;
+    secrets.create_secret().name("never").send().await.unwrap();
+    for (name, value) in [("empty", ""), ("blank", "\n"), ("bare", "[]")] {
+        secrets.create_secret().name(name).secret_string(value).send().await.unwrap();
+    }
+    let told = async |secret: &str| {
+        let words =
+            format!("--fynapse-secret {secret} --rightfoot-url-key {secret} --rightfoot-api-key {secret}");
+        let told = stand.run(&format!("{words} doctor")).await;
+        let of_secrets: Vec<_> =
+            told.stdout.lines().skip_while(|line| !line.contains("  secret of Fynapse")).collect();
+        let of_secrets = of_secrets.into_iter().take_while(|line| !line.contains("  relay "));
+        (told.code, of_secrets.collect::<Vec<_>>().join("\n"))
+    };
+    let (code, unused) = told("never").await;
+    assert_eq!(code, 0, "{unused}");
+    snapshot!(&unused);
+    for secret in ["empty", "blank", "bare"] {
+        assert_eq!(told(secret).await, (0, unused.replace("never", secret)));
+    }
+    stand.world.fynapse(extract("e-1")).await;
+    stand.world.rightfoot("{").await;
+    let (code, used) = told("never").await;
+    assert_eq!(code, 1);
+    snapshot!(used);
 }

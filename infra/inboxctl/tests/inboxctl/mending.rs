@@ -110,6 +110,22 @@ async fn dead_messages_are_shown_and_moved_back_with_a_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redrive_bounded_by_its_limit_says_that_there_may_be_more_and_how_to_go_on() {
+    let stand = Stand::new().await;
+    for n in 0..3 {
+        stand.die(&format!("not ours {n}")).await;
+    }
+    let more = "\nThere may be more: do it again, or move more at once with --limit.\n";
+    let looked = stand.run("dead redrive --dry-run --limit 2").await;
+    assert!(looked.stdout.ends_with(&format!("nothing was moved.\n{more}")), "{}", looked.told());
+    let first = stand.run(&format!("dead redrive --limit 2 {WHO} --yes")).await;
+    assert!(first.code == 0 && first.stdout.ends_with(more), "{}", first.told());
+    let last = stand.run(&format!("dead redrive --limit 2 {WHO} --yes")).await;
+    assert!(last.code == 0 && !last.stdout.contains("There may be more"), "{}", last.told());
+    assert_eq!(stand.queued(QUEUE).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p7_an_event_that_sqs_refused_is_put_on_its_way_again() {
     let stand = Stand::new().await;
     let world = &stand.world;

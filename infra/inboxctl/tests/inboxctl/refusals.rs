@@ -32,6 +32,32 @@ async fn an_error_names_the_missing_parameter() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_record_never_says_that_nobody_did_something_for_no_reason() {
+    let stand = Stand::new().await;
+    let done = "events replay fynapse/event/e-1 --yes";
+    let mut told = Vec::new();
+    for words in [
+        &format!("{done} --by '' --why x"),
+        &format!("{done} --by ada --why ' '"),
+        "quarantine replay --reason stale --yes --by ' ' --why x",
+        "dead redrive --yes --by ada --why ''",
+    ] {
+        told.push(stand.run(words).await.told());
+    }
+    let nobody = [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("INBOXCTL_BY", "")];
+    told.push(stand.run_in(&format!("{done} --why x"), &nobody).await.told());
+    snapshot!(told.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_without_cloudformation_has_no_stack_and_says_what_to_do() {
+    let stand = Stand::new().await;
+    snapshot!(stand.run("--stack ours due").await.told());
+    let unset = [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("INBOXCTL_STACK", "")];
+    assert_eq!(stand.run_in("due", &unset).await.code, 0);
+}
+
 /// A stand-in for CloudFormation that knows one stack, with these outputs.
 async fn cloudformation(outputs: Vec<(&'static str, String)>) -> String {
     let member = |(name, value): &(&str, String)| {
@@ -107,6 +133,17 @@ async fn help_teaches() {
     let stand = Stand::new().await;
     snapshot!(stand.run("--help").await.told());
     snapshot!(stand.run("quarantine replay --help").await.told());
+    for (command, usage) in [
+        ("events replay", vec!["[OPTIONS] --by <NAME> --why <TEXT> <EVENTS>..."]),
+        ("dead redrive", vec!["[OPTIONS] --by <NAME> --why <TEXT>", "[OPTIONS] --dry-run"]),
+    ] {
+        let help = stand.run(&format!("{command} --help")).await.stdout;
+        let used = help.lines().filter_map(|line| line.split_once(&format!("inboxctl {command} ")));
+        assert_eq!(used.map(|used| used.1).collect::<Vec<_>>(), usage, "{help}");
+    }
+    let help = stand.run("dead redrive --help").await.stdout;
+    assert!(help.starts_with("Move dead messages back to the queue: ten, unless --limit says otherwise\n"));
+    assert!(help.contains("How many at the most [default: 10]"), "{help}");
 }
 
 /// P8: what people sent is printed only where `--reveal` asks for it.

@@ -60,12 +60,18 @@ pub struct Row {
     pub provider: &'static str,
     /// HTTP requests that its senders made.
     pub sent: usize,
-    /// Event records in the table.
-    pub recorded: usize,
+    /// Answers that said so.
+    pub received: usize,
     /// Answers that said so.
     pub duplicate: usize,
+    /// Answers that said so, or 400: proven, not usable, and kept.
+    pub kept: usize,
     /// Answers 403.
     pub refused: usize,
+    /// Answers 5xx, and requests without any.
+    pub undecided: usize,
+    /// Event records in the table.
+    pub recorded: usize,
     /// Quarantined deliveries in the table.
     pub quarantined: usize,
     /// Different events received from the queue.
@@ -110,11 +116,19 @@ pub struct Effects {
     pub repeated: usize,
 }
 
-const HEADINGS: [&str; 8] =
-    ["sent", "recorded", "duplicate", "refused", "quarantined", "on the queue", "relayed", "repeated"];
+const ANSWERS: &str =
+    "Delivered by the simulated senders: requests, and their answers, which add up to them.";
+const ANSWER_HEADINGS: [&str; 6] =
+    ["sent", "received", "duplicate", "quarantined", "refused", "5xx or nothing"];
+const BECAME: &str =
+    "What became of these: events and quarantined deliveries in the inbox, each once, and messages.";
+const BECAME_HEADINGS: [&str; 5] = ["recorded", "quarantined", "on the queue", "relayed", "repeated"];
+const TOLD: &str = "Submitted to Rightfoot: what was owed, and what told it. One event tells all alerts of a webhook or poll.";
+const EFFECTS: &str =
+    "Effects of everything, delivered and submitted: events on the bus, and balances in their table.";
 /// The name of the effects that are no events on the bus.
 const STORED: &str = "balances";
-const EFFECT_HEADINGS: [&str; 3] = ["effects owed", "there", "repeated"];
+const EFFECT_HEADINGS: [&str; 3] = ["owed", "there", "repeated"];
 const TOLD_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl Report {
@@ -172,14 +186,18 @@ impl Row {
             .iter()
             .filter(|(call, fate)| call.operation == "SendMessageBatch" && may_have_been_applied(fate))
             .flat_map(|(call, _)| &call.events)
-            .filter(|id| is_ours(id))
+            // The log knows runs, too, that began too late to be looked at.
+            .filter(|id| is_ours(id) && seen.table.records.contains_key(*id))
             .collect();
         Self {
             provider: name,
             sent: all_attempts(seen, Some(provider)).count(),
-            recorded: seen.table.records.keys().filter(|id| is_ours(id)).count(),
-            duplicate: answers(&says_duplicate),
+            received: answers(&|answer| says(answer, "received")),
+            duplicate: answers(&|answer| says(answer, "duplicate")),
+            kept: answers(&|answer| says(answer, "quarantined") || answer.status() == Some(400)),
             refused: answers(&|answer| answer.status() == Some(403)),
+            undecided: answers(&|answer| !answer.is_decision()),
+            recorded: seen.table.records.keys().filter(|id| is_ours(id)).count(),
             quarantined: seen.table.quarantined.iter().filter(|kept| kept.provider == name).count(),
             on_the_queue: copies.len(),
             relayed: relayed.len(),
@@ -187,17 +205,12 @@ impl Row {
         }
     }
 
-    fn cells(&self) -> [usize; 8] {
-        [
-            self.sent,
-            self.recorded,
-            self.duplicate,
-            self.refused,
-            self.quarantined,
-            self.on_the_queue,
-            self.relayed,
-            self.repeated,
-        ]
+    fn answers(&self) -> [usize; 6] {
+        [self.sent, self.received, self.duplicate, self.kept, self.refused, self.undecided]
+    }
+
+    fn became(&self) -> [usize; 5] {
+        [self.recorded, self.quarantined, self.on_the_queue, self.relayed, self.repeated]
     }
 }
 
@@ -272,12 +285,12 @@ impl Effects {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_table(f, HEADINGS, self.rows.iter().map(|row| (row.provider, row.cells())))?;
-        writeln!(f)?;
-        write_table(f, TOLD_HEADINGS, self.told.iter().map(|told| (told.what, told.cells())))?;
-        writeln!(f)?;
-        write_table(f, EFFECT_HEADINGS, self.effects.iter().map(|effects| (effects.what, effects.cells())))?;
-        writeln!(f)?;
+        let rows = || self.rows.iter();
+        write_table(f, ANSWERS, ANSWER_HEADINGS, rows().map(|row| (row.provider, row.answers())))?;
+        write_table(f, BECAME, BECAME_HEADINGS, rows().map(|row| (row.provider, row.became())))?;
+        write_table(f, TOLD, TOLD_HEADINGS, self.told.iter().map(|told| (told.what, told.cells())))?;
+        let effects = self.effects.iter().map(|effects| (effects.what, effects.cells()));
+        write_table(f, EFFECTS, EFFECT_HEADINGS, effects)?;
         writeln!(
             f,
             "{} AWS calls failed or died on the way; {} deliveries heard 5xx or nothing, and came again.",
@@ -300,10 +313,12 @@ impl fmt::Display for Report {
 
 fn write_table<'a, const N: usize>(
     f: &mut fmt::Formatter<'_>,
+    title: &str,
     headings: [&str; N],
     rows: impl Iterator<Item = (&'a str, [usize; N])>,
 ) -> fmt::Result {
     let widths = headings.map(|heading| heading.len().max(6) + 2);
+    writeln!(f, "{title}")?;
     write!(f, "{:11}", "")?;
     for (heading, width) in headings.iter().zip(widths) {
         write!(f, "{heading:>width$}")?;
@@ -316,7 +331,7 @@ fn write_table<'a, const N: usize>(
         }
         writeln!(f)?;
     }
-    Ok(())
+    writeln!(f)
 }
 
 impl Report {
@@ -364,8 +379,8 @@ fn all_attempts(seen: &Evidence, of: Option<Provider>) -> impl Iterator<Item = &
         .flat_map(|delivered| &delivered.attempts)
 }
 
-fn says_duplicate(answer: &Answer) -> bool {
-    matches!(answer, Answer::Heard { status: 200, body, .. } if body == r#"{"status":"duplicate"}"#)
+fn says(answer: &Answer, what: &str) -> bool {
+    matches!(answer, Answer::Heard { status: 200, body, .. } if *body == format!(r#"{{"status":"{what}"}}"#))
 }
 
 fn may_have_been_applied(fate: &Fate) -> bool {

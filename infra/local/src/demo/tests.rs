@@ -280,23 +280,32 @@ fn numbers_are_counted_from_what_was_seen() {
     let mut seen = in_order();
     seen.messages.push(seen.messages[0].clone());
     seen.log.push(call("SendMessageBatch", EVENT, Fate::Answered(200)));
-    let answer =
-        Answer::Heard { status: 200, body: r#"{"status":"duplicate"}"#.to_owned(), retry_after_secs: None };
-    let again = Attempt { answer, ..attempts(&[200]).remove(0) };
-    seen.played[0].deliveries[0].attempts.push(again);
+    seen.log.push(call("SendMessageBatch", "rightfoot/batch/later/completed", Fate::Answered(200)));
+    spoil_answers(&mut seen, 0, &[503, 200, 200], End::Delivered);
+    seen.played[0].deliveries[0].attempts[0].answer = Answer::Nothing("reset".to_owned());
+    // The first attempt was recorded, and its answer lost: nobody ever heard that it was received.
+    for (played, attempt, status) in [(0, 1, "duplicate"), (0, 2, "duplicate"), (2, 0, "quarantined")] {
+        let body = format!(r#"{{"status":"{status}"}}"#);
+        let answer = Answer::Heard { status: 200, body, retry_after_secs: None };
+        seen.played[played].deliveries[0].attempts[attempt].answer = answer;
+    }
     let report = Report::of(&seen, Duration::ZERO);
     let fynapse = Row {
         provider: "fynapse",
-        sent: 4,
-        recorded: 1,
-        duplicate: 1,
+        sent: 5,
+        received: 0,
+        duplicate: 2,
+        kept: 1,
         refused: 1,
+        undecided: 1,
+        recorded: 1,
         quarantined: 1,
         on_the_queue: 1,
         relayed: 1,
         repeated: 1,
     };
     assert_eq!(report.rows[1], fynapse);
-    assert_eq!((report.failed_calls, report.forgeries, report.undecided), (20, 1, 0));
+    assert_eq!(report.rows[0].relayed, 0, "of a run that is not looked at");
+    assert_eq!((report.failed_calls, report.forgeries, report.undecided), (20, 1, 1));
     assert!(seen.events().all(|part| part.expected == Expected::OnQueue));
 }

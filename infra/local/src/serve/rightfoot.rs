@@ -26,6 +26,8 @@ pub struct Options {
     pub processing: Duration,
     /// The length of a day of `interval_days`.
     pub schedule_day: Duration,
+    /// Its chance: the same seed makes the same ids and balances. `None` for another one each time.
+    pub seed: Option<u64>,
 }
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -44,12 +46,46 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 impl Options {
     pub(super) fn simulator(&self) -> anyhow::Result<Simulator> {
-        let simulator = Simulator::new(Clock::system(), &self.api_key, 1)?;
+        // It forgets its batches at its end, and the inbox does not: an id that it gave away must not come again.
+        let seed = self.seed.unwrap_or_else(rand::random);
+        let simulator = Simulator::new(Clock::system(), &self.api_key, seed)?;
         simulator.change(|behaviour| {
             behaviour.processing = self.processing;
             behaviour.schedule_day = self.schedule_day;
             behaviour.lose_webhooks = Lose::Share(self.lost_pct);
         });
         Ok(simulator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The id of the first batch that is submitted to it after a start.
+    async fn first_batch(seed: Option<u64>) -> String {
+        let options = Options {
+            port: 0,
+            api_key: "k".to_owned(),
+            lost_pct: 0,
+            processing: Duration::ZERO,
+            schedule_day: Duration::from_secs(60),
+            seed,
+        };
+        let listener = bind(0, "--port").await.unwrap();
+        let url = format!("http://{}/v1/balance_requests", listener.local_addr().unwrap());
+        let serving = system::serve(listener, options.simulator().unwrap().routes());
+        let body = r#"{"authorizers":[{"authorizer_unique_id":"a","ssn":"123456789","account_number":"1","routing_number":"031100649"}]}"#;
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.post(url).bearer_auth("k").body(body).send().await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        serving.abort();
+        answer["batch_id"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn no_batch_has_the_id_of_one_before_a_restart_unless_a_seed_is_named() {
+        assert_ne!(first_batch(None).await, first_batch(None).await);
+        assert_eq!(first_batch(Some(7)).await, first_batch(Some(7)).await);
     }
 }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use inbox_core::inbox::Desk;
-use inbox_core::limits::DUE_PAGE;
+use inbox_core::limits::{CONCURRENT_CALLS, DUE_PAGE};
 use inbox_core::time::UnixMillis;
 
 use super::Inbox;
@@ -14,8 +14,6 @@ use crate::item::{self, Item, number, text};
 const QUERY: &str = "dynamodb:Query";
 /// The index of what is due.
 const INDEX: &str = "due";
-/// Partitions that are asked at the same time.
-pub(crate) const CONCURRENT_CALLS: usize = 10;
 
 /// The key of an item that the index says waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

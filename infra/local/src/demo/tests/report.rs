@@ -10,9 +10,12 @@ fn report() -> Report {
     let row = |provider, sent| Row {
         provider,
         sent,
-        recorded: 123,
+        received: 119,
         duplicate: 45,
+        kept: 9,
         refused: 6,
+        undecided: sent - 179,
+        recorded: 123,
         quarantined: 7,
         on_the_queue: 123,
         relayed: 8,
@@ -56,22 +59,30 @@ fn report() -> Report {
 }
 
 #[test]
-fn the_report_is_three_tables_and_four_lines() {
+fn the_report_is_four_tables_under_their_titles_and_four_lines() {
     let mut report = report();
     let table =
-        "               sent  recorded  duplicate  refused  quarantined  on the queue  relayed  repeated
-rightfoot       381       123         45        6            7           123        8         2
-fynapse        1748       123         45        6            7           123        8         2
+        "Delivered by the simulated senders: requests, and their answers, which add up to them.
+               sent  received  duplicate  quarantined  refused  5xx or nothing
+rightfoot       381       119         45            9        6             202
+fynapse        1748       119         45            9        6            1569
 
+What became of these: events and quarantined deliveries in the inbox, each once, and messages.
+             recorded  quarantined  on the queue  relayed  repeated
+rightfoot         123            7           123        8         2
+fynapse           123            7           123        8         2
+
+Submitted to Rightfoot: what was owed, and what told it. One event tells all alerts of a webhook or poll.
                owed  by webhook  by poll  events  repeated  webhooks    lost
 completions      27          17       10      27         1        21      13
 alerts           60          23       37      11         1        21      13
 
-             effects owed   there  repeated
-completed              90      90         0
-threshold             273     273        48
-extracted             241     241        47
-balances             5006    5006         0
+Effects of everything, delivered and submitted: events on the bus, and balances in their table.
+               owed   there  repeated
+completed        90      90         0
+threshold       273     273        48
+extracted       241     241        47
+balances       5006    5006         0
 
 364 AWS calls failed or died on the way; 204 deliveries heard 5xx or nothing, and came again.
 25 submissions took 137 calls, of which 7 died; webhooks that came after the poller: 2.
