@@ -12,6 +12,7 @@ from stack import Stack
 from waiting import until
 
 DOMAIN = "hooks.example.com"
+BALANCE = {"pk": "user-1", "sk": "000001767323045000#batch", "balance": None}
 BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
@@ -21,44 +22,37 @@ def other(aws: Emulator, tools: dict[str, Path]) -> Stack:
     return Stack.deployed("other", aws, tools, EventWorkerEnabled="false", MonitoringEnabled="false", Tracing="PassThrough")
 
 
-def test_without_a_worker_the_queue_is_yours_to_read(other: Stack):
-    assert not {"EventBusName", "BalancesTableName"} & set(other.outputs)
+@pytest.fixture(scope="module")
+def kept(other: Stack) -> tuple[str, str]:
+    """Its table and its bus before there was a worker."""
+    return table_and_bus(other)
+
+
+@pytest.fixture(scope="module")
+def unread(other: Stack) -> str:
+    """An event that came before there was a worker."""
     assert other.fynapse(fynapse_event(event_id := new_id())).status == 200
-    sqs, queue = other.client("sqs"), other.outputs["EventsQueueUrl"]
-    (message,) = until("the message", lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
-    event = json.loads(message["Body"])
-    assert (event["id"], event["type"]) == (f"fynapse/event/{event_id}", "com.fynapse.balance.extracted")
-    assert event["data"]["data"] == {"amount": 150.25}
-    # Put back, for who comes with the worker.
-    sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
-    checks = {it["check"]: it["verdict"] for it in other.inboxctl("doctor")["checks"]}
-    assert checks["event bus"] == "skipped"
+    return f"fynapse/event/{event_id}"
 
 
-def test_a_worker_goes_on_where_there_was_none_and_one_that_goes_off_leaves_its_table_and_the_bus(other: Stack):
-    (before,), kept = other.inboxctl("events", "list", "--state", "sent")["events"], what_is_kept(other)
-
+@pytest.fixture(scope="module")
+def worked(other: Stack, kept: tuple[str, str], unread: str) -> Stack:
+    """The same stack with a worker, and with what is your own."""
     other.deploy(EventWorkerEnabled="true", MonitoringEnabled="true", Tracing="Active", **of_your_own(other))
-
-    assert (other.outputs["BalancesTableName"], other.outputs["EventBusName"]) == kept
-    assert other.waits_until_done(before["event"], secs=60)
-    bus = Listener(other)
-    assert other.fynapse(fynapse_event(event_id := new_id())).status == 200
-    assert bus.hears("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
-    balances = boto3.resource("dynamodb", **other.boto).Table(other.outputs["BalancesTableName"])
-    balances.put_item(Item=(row := {"pk": "user-1", "sk": "000001767323045000#batch", "balance": None}))
-
-    other.deploy(EventWorkerEnabled="false", **a_domain_of_your_own(other))
-
-    functions = [function["FunctionName"] for function in other.client("lambda").list_functions()["Functions"]]
-    assert f"{other.name}-event-worker" not in functions
-    assert what_is_kept(other) == kept
-    assert balances.scan()["Items"] == [row]
-    assert other.client("events").list_rules(EventBusName=kept[1])["Rules"], "they are not the stack's"
+    return other
 
 
-def what_is_kept(stack: Stack) -> tuple[str, ...]:
-    """The table and the bus, whether or not there is a worker that writes to them."""
+@pytest.fixture(scope="module")
+def unworked(worked: Stack) -> Stack:
+    """The same stack without a worker again, with a balance and a rule from when there was one; and with a domain."""
+    balances(worked).put_item(Item=BALANCE)
+    Listener(worked, "yours")
+    worked.deploy(EventWorkerEnabled="false", **a_domain_of_your_own(worked))
+    return worked
+
+
+def table_and_bus(stack: Stack) -> tuple[str, str]:
+    """By their ids in the template: without a worker, no output names them."""
 
     def name(resource: str) -> str:
         told = stack.client("cloudformation").describe_stack_resource(StackName=stack.name, LogicalResourceId=resource)
@@ -67,34 +61,68 @@ def what_is_kept(stack: Stack) -> tuple[str, ...]:
     return name("BalancesTable"), name("EventBus")
 
 
-def test_what_is_your_own_is_on_everything_it_is_for(other: Stack):
-    key, topic = other.parameters["KmsKeyArn"], other.parameters["AlarmTopicArn"]
+def balances(stack: Stack):
+    return boto3.resource("dynamodb", **stack.boto).Table(table_and_bus(stack)[0])
+
+
+def test_without_a_worker_the_queue_is_yours_to_read(other: Stack, unread: str):
+    assert not {"EventBusName", "BalancesTableName"} & set(other.outputs)
+    sqs, queue = other.client("sqs"), other.outputs["EventsQueueUrl"]
+    (message,) = until("the message", lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+    event = json.loads(message["Body"])
+    assert (event["id"], event["type"]) == (unread, "com.fynapse.balance.extracted")
+    assert event["data"]["data"] == {"amount": 150.25}
+    # Put back, for who comes with the worker.
+    sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    checks = {it["check"]: it["verdict"] for it in other.inboxctl("doctor")["checks"]}
+    assert checks["event bus"] == "skipped"
+
+
+def test_a_worker_goes_on_where_there_was_none(worked: Stack, kept: tuple[str, str], unread: str):
+    assert (worked.outputs["BalancesTableName"], worked.outputs["EventBusName"]) == kept
+    assert worked.waits_until_done(unread, secs=60)
+    bus = Listener(worked)
+    assert worked.fynapse(fynapse_event(event_id := new_id())).status == 200
+    assert bus.hears("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
+
+
+def test_what_is_your_own_is_on_everything_it_is_for(worked: Stack):
+    key, topic = worked.parameters["KmsKeyArn"], worked.parameters["AlarmTopicArn"]
     for queue in ("EventsQueueUrl", "DeadLetterQueueUrl"):
-        told = other.client("sqs").get_queue_attributes(QueueUrl=other.outputs[queue], AttributeNames=["All"])
+        told = worked.client("sqs").get_queue_attributes(QueueUrl=worked.outputs[queue], AttributeNames=["All"])
         assert told["Attributes"]["KmsMasterKeyId"] == key
-    for table in (other.outputs["InboxTableName"], what_is_kept(other)[0]):
-        told = other.client("dynamodb").describe_table(TableName=table)["Table"]["SSEDescription"]
+    for table in (worked.outputs["InboxTableName"], table_and_bus(worked)[0]):
+        told = worked.client("dynamodb").describe_table(TableName=table)["Table"]["SSEDescription"]
         assert (told["SSEType"], told["KMSMasterKeyArn"]) == ("KMS", key)
     for secret in ("FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
-        assert other.client("secretsmanager").describe_secret(SecretId=other.outputs[secret])["KmsKeyId"] == key
-    logs = other.client("logs").describe_log_groups()["logGroups"]
-    assert {group.get("kmsKeyId") for group in logs if f"/{other.name}" in group["logGroupName"]} == {key}
-    alarms = other.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{other.name}-")["MetricAlarms"]
-    told = {alarm["AlarmName"].removeprefix(f"{other.name}-"): alarm["AlarmActions"] for alarm in alarms}
+        assert worked.client("secretsmanager").describe_secret(SecretId=worked.outputs[secret])["KmsKeyId"] == key
+    logs = worked.client("logs").describe_log_groups()["logGroups"]
+    assert {group.get("kmsKeyId") for group in logs if f"/{worked.name}" in group["logGroupName"]} == {key}
+    alarms = worked.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{worked.name}-")["MetricAlarms"]
+    told = {alarm["AlarmName"].removeprefix(f"{worked.name}-"): alarm["AlarmActions"] for alarm in alarms}
     assert told["dead-letters"] == [topic] and all(actions in ([topic], []) for actions in told.values())
 
 
-def test_webhooks_are_delivered_to_a_domain_of_your_own(other: Stack):
-    assert other.outputs["WebhookBaseUrl"] == f"https://{DOMAIN}"
-    assert other.outputs["FynapseWebhookUrl"] == f"https://{DOMAIN}/webhooks/fynapse"
-    assert other.fynapse(fynapse_event(new_id())).said == (200, '{"status":"received"}')
-    url = other.request(action="webhook_url", subject="nightly")["webhook_url"]
-    assert url.startswith(other.outputs["RightfootWebhookUrlPrefix"]) and url.startswith(f"https://{DOMAIN}/")
-    assert other.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
+def test_a_worker_that_goes_leaves_its_table_and_the_bus(unworked: Stack, kept: tuple[str, str]):
+    functions = [function["FunctionName"] for function in unworked.client("lambda").list_functions()["Functions"]]
+    assert f"{unworked.name}-event-worker" not in functions
+    assert table_and_bus(unworked) == kept
+    assert balances(unworked).scan()["Items"] == [BALANCE]
+    rules = unworked.client("events").list_rules(EventBusName=kept[1])["Rules"]
+    assert "yours" in [rule["Name"] for rule in rules]
 
-    zone = other.client("route53").list_resource_record_sets(HostedZoneId=other.parameters["HostedZoneId"])
+
+def test_webhooks_are_delivered_to_a_domain_of_your_own(unworked: Stack):
+    assert unworked.outputs["WebhookBaseUrl"] == f"https://{DOMAIN}"
+    assert unworked.outputs["FynapseWebhookUrl"] == f"https://{DOMAIN}/webhooks/fynapse"
+    assert unworked.fynapse(fynapse_event(new_id())).said == (200, '{"status":"received"}')
+    url = unworked.request(action="webhook_url", subject="nightly")["webhook_url"]
+    assert url.startswith(unworked.outputs["RightfootWebhookUrlPrefix"]) and url.startswith(f"https://{DOMAIN}/")
+    assert unworked.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
+
+    zone = unworked.client("route53").list_resource_record_sets(HostedZoneId=unworked.parameters["HostedZoneId"])
     (record,) = [record for record in zone["ResourceRecordSets"] if record["Name"] == f"{DOMAIN}."]
-    assert (record["Type"], record["AliasTarget"]["DNSName"]) == ("A", other.outputs["DomainTarget"] + ".")
+    assert (record["Type"], record["AliasTarget"]["DNSName"]) == ("A", unworked.outputs["DomainTarget"] + ".")
 
 
 def of_your_own(stack: Stack) -> dict[str, str]:
