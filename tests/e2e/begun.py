@@ -6,6 +6,7 @@ from rightfoot import authorizer
 from stack import Stack
 
 RUNNERS = ["runner-1", "runner-2"]
+THRESHOLD = 0.01
 
 
 class Begun:
@@ -16,9 +17,9 @@ class Begun:
             action="submit_batch", submission_id="untold", authorizers=[authorizer("user-1"), authorizer("user-2")]
         )["batch_id"]
         self.replayed = replay(stack)
-        # Every balance meets a threshold of nothing.
+        # A threshold of next to nothing, which whoever has a balance meets.
         self.schedule = stack.request(
-            action="create_schedule", submission_id="daily", name="daily", interval_days=1, threshold_amount=0.01,
+            action="create_schedule", submission_id="daily", name="daily", interval_days=1, threshold_amount=THRESHOLD,
             authorizers=[authorizer(name) for name in RUNNERS],
         )["schedule_id"]
 

@@ -53,8 +53,10 @@ def aws(request: pytest.FixtureRequest):
     emulator = Emulator(SCRATCH).start()
     log.info("an emulated AWS at %s", emulator.endpoint)
     yield emulator
-    keep_logs(emulator)
-    emulator.stop()
+    try:
+        keep_logs(emulator)
+    finally:
+        emulator.stop()
     if request.session.testsfailed:
         log.info("the logs of AWS, of every function and of every tool are kept in %s", SCRATCH)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from ministack.app import main
 from ministack.core import iam_actions
+from ministack.core.responses import error_response_json
+from ministack.services import eventbridge
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
 
 Properties = dict
@@ -66,9 +68,35 @@ def allow_batches_as_their_entries() -> None:
     iam_actions.extract_iam_action = extracted
 
 
+def keep_buses_with_rules_and_rules_with_targets() -> None:
+    """A bus that has rules is not deleted, nor a rule that has targets: neither by itself nor with its stack. Their owner takes
+    away the targets, the rules and the bus, in this order.
+    """
+    delete_bus, delete_rule = eventbridge._delete_event_bus, eventbridge._delete_rule
+
+    def deleted_bus(request: dict) -> tuple:
+        if any(rule["EventBusName"] == request["Name"] for rule in eventbridge._rules.values()):
+            return error_response_json("ValidationException", "EventBus can't be deleted since it has rules.")
+        return delete_bus(request)
+
+    def deleted_rule(request: dict) -> tuple:
+        if eventbridge._targets.get(eventbridge._rule_key(request["Name"], request.get("EventBusName", "default"))):
+            return error_response_json("ValidationException", "Rule can't be deleted since it has targets.")
+        return delete_rule(request)
+
+    def deleted_with_its_stack(name: str, _: Properties) -> None:
+        status, _, refusal = deleted_bus({"Name": name})
+        if status != 200:
+            raise ValueError(refusal.decode())
+
+    eventbridge._delete_event_bus, eventbridge._delete_rule = deleted_bus, deleted_rule
+    HANDLERS["AWS::Events::EventBus"]["delete"] = deleted_with_its_stack
+
+
 if __name__ == "__main__":
     mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
     mend_properties("AWS::SecretsManager::Secret", without_punctuation)
     refer_to_secrets_by_arn()
     allow_batches_as_their_entries()
+    keep_buses_with_rules_and_rules_with_targets()
     main()

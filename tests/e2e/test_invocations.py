@@ -100,19 +100,3 @@ def test_what_comes_of_an_event_is_what_is_written_beside_it(world: World, name:
     differences += recorded.differences(written, came, f"{name}.json")
     if differences:
         pytest.fail("\n".join([*differences, f"the logs are in {world.scratch}"]), pytrace=False)
-
-
-def test_every_function_of_the_template_has_events_and_every_event_has_an_answer(told: dict[str, dict]) -> None:
-    events, answers = (recorded.names(folder) for folder in (recorded.EVENTS, recorded.ANSWERS))
-    assert events == answers, f"either the event or its answer is missing: {sorted(events ^ answers)}"
-    taken = {recorded.function_of(name, set(told)) for name in events}
-    assert taken == set(told), f"without an event: {sorted(set(told) - taken)}"
-
-
-def test_env_json_gives_each_function_the_variables_of_the_template_and_no_other(told: dict[str, dict]) -> None:
-    """The SAM CLI passes over a name that the template does not have, and takes the template's value where one is missing."""
-    given = {functions.hyphenated(it): set(names) for it, names in json.loads(recorded.ENV_FILE.read_text()).items()}
-    made = {it: {name for name in how["variables"] if not name.startswith("AWS_")} for it, how in told.items()}
-    for function in given.keys() | made.keys():
-        one_sided = given.get(function, set()) ^ made.get(function, set())
-        assert not one_sided, f"{function}: in env.json or in template.yaml alone: {sorted(one_sided)}"

@@ -1,16 +1,24 @@
-"""The README followed word for word: from an empty account to the first webhook, a restored backup, and the end."""
+"""The README followed word for word: from an empty account to the first webhook, another key, a revoked URL, and the end; and a
+restored backup.
+"""
 
+import base64
+import hashlib
+import hmac
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import boto3
-from deliveries import fynapse_event, new_id
+import pytest
+from deliveries import completion, fynapse_event, new_id
 from emulator import Emulator
 from readme import blocks, python_with
 from rightfoot import API_KEY
 from stack import ARCHITECTURE, REPOSITORY, Stack
+from waiting import until
 
 # What is done otherwise here, because it was done before, with pinned versions and for this machine's processor.
 INSTEAD = {
@@ -25,38 +33,145 @@ BY_PATH = r"""
 api_id=${WebhookBaseUrl#http://} api_id=${api_id%%.*}
 export WEBHOOK_BASE_URL="$AWS_ENDPOINT_URL/_aws/execute-api/$api_id/\$default"
 """
+# For SQS, the AWS CLI heeds no AWS_ENDPOINT_URL: without an option it asks the host that it has of old.
+HERE = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
+KEYS_AT_MOST = 4
 
 
-def follow(steps: list[str], aws: Emulator, tools: dict[str, Path]) -> str:
-    """Runs them in one shell, which ends at the first that fails; what they print."""
-    script = "\n".join(["set -euo pipefail", *steps])
-    path = os.pathsep.join([*(str(tool.parent) for tool in tools.values()), os.environ["PATH"]])
-    environment = {**aws.environment, "PATH": path, "USER": "ada", "RIGHTFOOT_API_KEY": API_KEY}
-    done = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
+class Reader:
+    """Who does what the README says."""
+
+    def __init__(self, aws: Emulator, tools: dict[str, Path]):
+        self.stack = Stack("balance-inbox-dev", aws, tools)
+        path = os.pathsep.join([*(str(tool.parent) for tool in tools.values()), os.environ["PATH"]])
+        self.environment = {**aws.environment, "PATH": path, "USER": "ada", "RIGHTFOOT_API_KEY": API_KEY}
+
+    def follows(self, steps: list[str], **variables: str) -> str:
+        """Runs them in one shell, which ends at the first that fails; what they print."""
+        done = self._run(steps, variables)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def is_refused(self, steps: list[str], **variables: str) -> None:
+        """The last of them fails."""
+        done = self._run(steps, variables)
+        assert done.returncode != 0, done.stdout[-3000:]
+
+    def follows_later(self, under: str, **variables: str) -> str:
+        """With the variables that the first chapter has made."""
+        return self.follows(blocks("sh", under=under), **self.variables, **variables)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {**self.stack.outputs, "INBOXCTL_STACK": self.stack.name, "INBOXCTL_BY": "ada"}
+
+    def _run(self, steps: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess:
+        command = ["bash", "-c", "\n".join(["set -euo pipefail", HERE, *steps])]
+        environment = {**self.environment, **variables}
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def test_from_an_empty_account_to_the_first_webhook_and_back(aws: Emulator, tools: dict[str, Path]):
+@pytest.fixture(scope="module")
+def arrived(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str]:
+    """A reader at the end of the first chapter, and what it has printed."""
     steps = "\n".join(blocks("sh", under="### From an empty account to the first webhook"))
     for here, instead in INSTEAD.items():
         assert steps.count(here) == 1, f"README.md no longer says: {here}"
         steps = steps.replace(here, instead)
     first, _, second = steps.partition("inboxctl send")
-    said = follow([first, BY_PATH, f"inboxctl send{second}"], aws, tools)
+    reader = Reader(aws, tools)
+    return reader, reader.follows([first, BY_PATH, f"inboxctl send{second}"])
+
+
+@pytest.fixture(scope="module")
+def reader(arrived: tuple[Reader, str]) -> Reader:
+    return arrived[0]
+
+
+def test_from_an_empty_account_to_the_first_webhook(arrived: tuple[Reader, str]):
+    _, said = arrived
     assert said.count("as it should be\n") >= 2 and '{"status":"duplicate"}' in said, said
     assert "balance.extracted" in said and " 0 failed" in said, said
 
-    gone = Stack("balance-inbox-dev", aws, tools)
-    outputs = gone.outputs
-    follow(blocks("sh", under="### Remove it"), aws, tools)
-    functions = [function["FunctionName"] for function in gone.client("lambda").list_functions()["Functions"]]
-    assert not [name for name in functions if name.startswith(gone.name)]
-    for table in ("InboxTableName", "BalancesTableName"):
-        assert gone.client("dynamodb").describe_table(TableName=outputs[table])
-    for queue in ("EventsQueueUrl", "DeadLetterQueueUrl"):
-        assert gone.client("sqs").get_queue_attributes(QueueUrl=outputs[queue], AttributeNames=["All"])
-    assert gone.fingerprint("RightfootUrlKeyArn")
+
+def test_a_new_url_key_signs_and_the_old_one_still_counts(reader: Reader):
+    stack, rotate = reader.stack, blocks("sh", under="### Rotate a secret")
+    old = stack.mint("rotated")
+
+    reader.follows(rotate, **reader.variables)
+
+    new = stack.mint("rotated")
+    assert new != old and new.rsplit(".", 1)[-1] == mac("rotated", keys(stack)[0])
+    assert stack.rightfoot(old, completion(new_id())).status == 200
+    # If its function was at work before: not within half a minute after it has read the keys.
+    until("a URL of the new key to be accepted", lambda: stack.rightfoot(new, completion(new_id())).status == 200, 60)
+
+
+def keys(stack: Stack) -> list[str]:
+    """The newest first. One alone may stand without brackets."""
+    value = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["RightfootUrlKeyArn"])["SecretString"]
+    return json.loads(value) if value.startswith("[") else [value]
+
+
+def mac(subject: str, key: str) -> str:
+    """As the README makes it by hand."""
+    made = hmac.new(key.encode(), f"rightfoot-webhook-url/v1:{subject}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+def test_urls_of_a_revoked_subject_are_refused_and_no_others(reader: Reader):
+    stack = reader.stack
+    urls = {subject: stack.mint(subject) for subject in ("nightly", "payroll", "weekly")}
+
+    def answers() -> dict[str, int]:
+        return {subject: stack.rightfoot(url, completion(new_id())).status for subject, url in urls.items()}
+
+    assert answers() == {"nightly": 200, "payroll": 200, "weekly": 200}
+    reader.follows_later("### Revoke a URL")
+    assert answers() == {"nightly": 403, "payroll": 403, "weekly": 200}
+
+
+def test_one_key_too_many_is_refused_and_changes_nothing(reader: Reader):
+    stack, rotate = reader.stack, blocks("sh", under="### Rotate a secret")
+    while len(before := keys(stack)) < KEYS_AT_MOST:
+        reader.follows(rotate, **reader.variables)
+        assert keys(stack)[1:] == before
+
+    reader.is_refused(rotate, **reader.variables)
+    assert keys(stack) == before
+
+
+def test_the_stack_is_removed_with_rules_of_ones_own_on_its_bus_and_what_it_holds_only_if_one_means_it(reader: Reader):
+    stack, variables = reader.stack, reader.variables
+    reader.follows_later("## What arrives on the bus", **of_a_rule(stack))
+    remove, *and_what_it_holds = blocks("sh", under="### Remove it")
+
+    reader.follows([remove], **variables)
+
+    functions = [function["FunctionName"] for function in stack.client("lambda").list_functions()["Functions"]]
+    assert not [name for name in functions if name.startswith(stack.name)]
+    dynamodb, sqs = stack.client("dynamodb"), stack.client("sqs")
+    tables = [variables[name] for name in ("InboxTableName", "BalancesTableName")]
+    queues = [variables[name] for name in ("EventsQueueUrl", "DeadLetterQueueUrl")]
+    for table in tables:
+        assert dynamodb.describe_table(TableName=table)
+    for queue in queues:
+        assert sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])
+    assert stack.fingerprint("RightfootUrlKeyArn")
+
+    reader.follows(and_what_it_holds, **variables)
+
+    assert not set(tables) & set(dynamodb.list_tables()["TableNames"])
+    assert not set(queues) & set(sqs.list_queues().get("QueueUrls", []))
+    for name in ("FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
+        assert stack.client("secretsmanager").describe_secret(SecretId=variables[name])["DeletedDate"]
+
+
+def of_a_rule(stack: Stack) -> dict[str, str]:
+    """What a rule leads to: ARNs are enough."""
+    account = stack.client("sts").get_caller_identity()["Account"]
+    function, queue = f"arn:aws:lambda:us-east-1:{account}:function:payouts", f"arn:aws:sqs:us-east-1:{account}:payouts"
+    return {"FUNCTION_ARN": function, "DLQ_ARN": queue}
 
 
 def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(stack: Stack):
