@@ -174,15 +174,18 @@ def of_a_rule(stack: Stack) -> dict[str, str]:
     return {"FUNCTION_ARN": function, "DLQ_ARN": queue}
 
 
-def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(stack: Stack):
+def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(
+    stack: Stack, aws: Emulator, tools: dict[str, Path]
+):
     ids = [new_id(), new_id()]
     for event_id in ids:
         assert stack.fynapse(fynapse_event(event_id)).status == 200
     events = [f"fynapse/event/{event_id}" for event_id in ids]
     before = [stack.waits_until_done(event) for event in events]
     lost, changed = ({"pk": f"fynapse#event#{event_id}", "sk": "event"} for event_id in ids)
-    live = boto3.resource("dynamodb", **stack.boto).Table(stack.outputs["InboxTableName"])
-    restored = copy(stack, live)
+    Reader(aws, tools).follows(blocks("sh", under="### Backup and restore"), **stack.outputs)
+    tables = boto3.resource("dynamodb", **stack.boto)
+    live, restored = tables.Table(stack.outputs["InboxTableName"]), tables.Table("restored")
     # Since the backup, one item is lost, and one has changed.
     live.delete_item(Key=lost)
     assert stack.event(events[0]) is None
@@ -192,15 +195,3 @@ def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(stack: Stack
     subprocess.run([sys.executable, "-c", script, restored.name, live.name], env=stack.aws.environment, check=True, timeout=60)
 
     assert [stack.event(event) for event in events] == before
-
-
-def copy(stack: Stack, live):
-    """As AWS restores: another table with the same items."""
-    restored = boto3.resource("dynamodb", **stack.boto).create_table(
-        TableName=f"{live.name}-restored", KeySchema=live.key_schema, BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[it for it in live.attribute_definitions if it["AttributeName"] in ("pk", "sk")],
-    )
-    with restored.batch_writer() as writer:
-        for item in live.scan()["Items"]:
-            writer.put_item(Item=item)
-    return restored
