@@ -341,6 +341,7 @@ async fn every_request_that_readme_shows_is_done_as_it_stands_there() {
         heard,
         [
             (json!("submit_batch"), Value::Null),
+            (json!("create_schedule"), Value::Null),
             (json!("track_batch"), json!("tracked")),
             (json!("track_schedule"), json!("tracked")),
         ]
