@@ -9,11 +9,12 @@ API_KEY = "e2e-rightfoot-api-key"
 
 
 class Rightfoot:
-    """Its day is short, so that a run of a daily schedule begins, and ends, within a story."""
+    """Its day is short, so that a run of a daily schedule begins, and ends, within a story. Its ids are those of the recorded
+    events."""
 
     def __init__(self, local: Path, log: Path, lost_pct: int, processing_secs: int = 2, day_secs: int = 60):
         command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_pct),
-                   "--processing-secs", str(processing_secs), "--schedule-day-secs", str(day_secs)]
+                   "--processing-secs", str(processing_secs), "--schedule-day-secs", str(day_secs), "--seed", "1"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True)
         self.url = self._process.stdout.readline().split()[-1]
 
