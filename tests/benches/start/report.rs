@@ -16,7 +16,7 @@ const PEAK_MAX: f64 = 1.25;
 /// How many times ours the peer's has to be.
 const PEER_COLD_MIN: f64 = 5.0;
 /// Hoped for were 10, but the floor's own is hardly less than ours: it is the SDK's and the kernel's.
-const PEER_CPU_MIN: f64 = 4.0;
+const PEER_CPU_MIN: f64 = 3.5;
 const PEER_PEAK_MIN: f64 = 3.0;
 
 /// What was measured of one contestant.
