@@ -58,47 +58,49 @@ fn calls(role: &Role) -> BTreeSet<String> {
     role.may.iter().flat_map(on_one).collect()
 }
 
+/// Lambda itself writes a function's output, with the function's role: into the function's own log.
 #[test]
 fn a_function_may_do_what_it_does_and_nothing_else() {
     let template = template();
-    let in_template = functions(&template).into_values().map(|function| {
-        let role = function["Properties"]["Role"]["Fn::GetAtt"].as_str().unwrap().replace(".Arn", "");
+    let functions = functions(&template);
+    assert_eq!(functions.len(), ROLES.len());
+    for (id, function) in functions {
+        let (name, properties) = (name_of(&function), &function["Properties"]);
+        let role = properties["Role"]["Fn::GetAtt"].as_str().unwrap().replace(".Arn", "");
         let role = &template["Resources"][role];
-        assert_eq!(role["Properties"]["ManagedPolicyArns"], json!([{"Ref": "FunctionPolicy"}]));
-        let log = function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap().to_owned();
-        (name_of(&function), (log, permissions(role)))
-    });
-    // Lambda itself writes a function's output, with the function's role: into the function's own log.
-    let in_code = |name: &str, log: &str| {
-        let role = ROLES.iter().find(|role| role.function == name).unwrap();
-        let of_log = ["logs:CreateLogStream", "logs:PutLogEvents"].map(|action| format!("{action} on {log}"));
-        calls(role).into_iter().chain(of_log).collect::<BTreeSet<_>>()
-    };
-    let in_template: BTreeMap<_, _> = in_template.collect();
-    assert_eq!(in_template.len(), ROLES.len());
-    for (name, (log, may)) in in_template {
-        assert_eq!(may, in_code(&name, &log), "{name}");
-    }
-    for (id, function) in functions(&template) {
-        assert_eq!(function["Properties"]["LoggingConfig"]["LogGroup"], json!({"Ref": format!("{id}Log")}));
+        assert_eq!(role["Properties"]["ManagedPolicyArns"], json!([{"Ref": "FunctionPolicy"}]), "{name}");
+        let log = format!("{id}Log");
+        assert_eq!(properties["LoggingConfig"]["LogGroup"], json!({"Ref": log}), "{name}");
+        let mut needed = calls(ROLES.iter().find(|role| role.function == name).unwrap());
+        needed
+            .extend(["logs:CreateLogStream", "logs:PutLogEvents"].map(|action| format!("{action} on {log}")));
+        assert_eq!(permissions(role), needed, "{name}");
     }
 }
 
-/// What every function may do, beside what it does itself: trace, and what a parameter asks for. IAM refuses a policy that has no
-/// statement left.
+/// The condition under which a statement is there (none: always), and the statement.
+fn conditional(statement: Value) -> (String, Value) {
+    match statement["Fn::If"].as_array() {
+        Some(either) => {
+            assert_eq!(either[2], json!({"Ref": "AWS::NoValue"}));
+            (either[0].as_str().unwrap().to_owned(), either[1].clone())
+        }
+        None => (String::new(), statement),
+    }
+}
+
+/// Beside what each does itself. IAM refuses a policy that has no statement left.
 #[test]
-fn what_all_functions_may_do_is_asked_for_by_parameters() {
+fn all_functions_may_trace_and_what_a_parameter_asks_for() {
     let template = template();
     let policy = &template["Resources"]["FunctionPolicy"]["Properties"]["PolicyDocument"];
     let statements = list(&policy["Statement"]).into_iter().map(|statement| {
-        let always = vec![json!("always"), statement.clone(), json!({"Ref": "AWS::NoValue"})];
-        let either = statement["Fn::If"].as_array().cloned().unwrap_or(always);
-        assert_eq!(either[2], json!({"Ref": "AWS::NoValue"}));
-        let actions = list(&either[1]["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
-        (either[0].as_str().unwrap().to_owned(), (actions, either[1]["Resource"].clone()))
+        let (condition, statement) = conditional(statement);
+        let actions = list(&statement["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+        (condition, (actions, statement["Resource"].clone()))
     });
     let expected = [
-        ("always", vec!["xray:PutTelemetryRecords", "xray:PutTraceSegments"], json!("*")),
+        ("", vec!["xray:PutTelemetryRecords", "xray:PutTraceSegments"], json!("*")),
         (
             "InVpc",
             vec![
@@ -249,7 +251,7 @@ async fn the_local_system_refuses_what_a_role_does_not_permit() {
     assert_eq!(get(of("nobody"), TABLE).await, refused, "without a role");
 }
 
-/// Where IAM knows nothing narrower, and only if it was asked for.
+/// Where IAM knows nothing narrower.
 #[test]
 fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
     let mut found = BTreeSet::new();
@@ -259,10 +261,7 @@ fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
         let inline = list(&properties["Policies"]).into_iter().map(|policy| policy["PolicyDocument"].clone());
         for document in inline.chain([properties["PolicyDocument"].clone()]) {
             for statement in list(&document["Statement"]) {
-                let (condition, statement) = match statement["Fn::If"].as_array() {
-                    Some(either) => (either[0].as_str().unwrap().to_owned(), either[1].clone()),
-                    None => (String::new(), statement),
-                };
+                let (condition, statement) = conditional(statement);
                 assert!(!statement["Action"].to_string().contains('*'), "{id}: {statement}");
                 if statement["Resource"].to_string().contains('*') {
                     found.insert(format!("{id}: {condition}"));

@@ -54,6 +54,12 @@ pub(crate) fn functions(template: &Value) -> BTreeMap<String, Value> {
     resources(template, "AWS::Serverless::Function")
 }
 
+/// The tables, queues and secrets.
+pub(crate) fn holding_events_or_keys(template: &Value) -> Vec<(String, Value)> {
+    let types = ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"];
+    types.into_iter().flat_map(|of_type| resources(template, of_type)).collect()
+}
+
 /// A function's name without the stack's.
 pub(crate) fn name_of(function: &Value) -> String {
     let name = function["Properties"]["FunctionName"]["Fn::Sub"].as_str().unwrap();
@@ -219,14 +225,12 @@ fn p8_the_access_log_does_not_hold_the_path() {
 #[test]
 fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     let template = template();
-    for of_type in ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"] {
-        for (id, resource) in resources(&template, of_type) {
-            assert_eq!(resource["DeletionPolicy"], "Retain", "{id}");
-            assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
-            assert_eq!(resource.get("Condition"), None, "{id}: an update that left it out would orphan it");
-            for name in ["TableName", "QueueName", "Name"] {
-                assert_eq!(resource["Properties"].get(name), None, "{id}");
-            }
+    for (id, resource) in holding_events_or_keys(&template) {
+        assert_eq!(resource["DeletionPolicy"], "Retain", "{id}");
+        assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
+        assert_eq!(resource.get("Condition"), None, "{id}: an update that left it out would orphan it");
+        for name in ["TableName", "QueueName", "Name"] {
+            assert_eq!(resource["Properties"].get(name), None, "{id}");
         }
     }
     let table = &template["Resources"]["InboxTable"]["Properties"];
