@@ -180,7 +180,7 @@ impl Place {
 
     /// Whether the stack says that there is no worker in it.
     pub(crate) fn has_no_worker(&self) -> bool {
-        self.stack.is_some() && self.named.bus.is_none() && self.output("EventBusName").is_none()
+        self.parameter("EventWorkerEnabled") == Some("false")
     }
 
     pub(crate) fn inbox(&self) -> anyhow::Result<Inbox> {

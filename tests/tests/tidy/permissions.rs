@@ -114,7 +114,7 @@ fn all_functions_may_trace_and_what_a_parameter_asks_for() {
             json!("*"),
         ),
         ("WithKey", vec!["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"], json!({"Ref": "KmsKeyArn"})),
-        ("WithPreviousKey", vec!["kms:Decrypt"], json!({"Ref": "PreviousKmsKeyArn"})),
+        ("WithPreviousKey", vec!["kms:Decrypt", "kms:GenerateDataKey"], json!({"Ref": "PreviousKmsKeyArn"})),
     ];
     let expected = expected.map(|(condition, actions, on)| {
         (condition.to_owned(), (actions.into_iter().map(str::to_owned).collect::<Vec<_>>(), on))

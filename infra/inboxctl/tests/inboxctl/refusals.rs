@@ -58,12 +58,15 @@ async fn an_endpoint_without_cloudformation_has_no_stack_and_says_what_to_do() {
     assert_eq!(stand.run_in("due", &unset).await.code, 0);
 }
 
-/// A stand-in for CloudFormation that knows one stack, with these outputs.
-async fn cloudformation(outputs: Vec<(&'static str, String)>) -> String {
-    let member = |(name, value): &(&str, String)| {
-        format!("<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>")
+/// A stand-in for CloudFormation that knows one stack, with these outputs and parameters.
+async fn cloudformation(outputs: &[(&str, String)], parameters: &[(&str, String)]) -> String {
+    let members = |kind: &str, all: &[(&str, String)]| -> String {
+        let member = |(name, value): &(&str, String)| {
+            format!("<member><{kind}Key>{name}</{kind}Key><{kind}Value>{value}</{kind}Value></member>")
+        };
+        all.iter().map(member).collect()
     };
-    let outputs: String = outputs.iter().map(member).collect();
+    let (outputs, parameters) = (members("Output", outputs), members("Parameter", parameters));
     let answer = move |body: String| async move {
         if !body.contains("StackName=ours") {
             let error = "<Code>ValidationError</Code><Message>Stack with id theirs does not exist</Message>";
@@ -72,11 +75,10 @@ async fn cloudformation(outputs: Vec<(&'static str, String)>) -> String {
                 format!("<ErrorResponse><Error>{error}</Error></ErrorResponse>"),
             );
         }
-        let parameter = "<ParameterKey>RetentionDays</ParameterKey><ParameterValue>90</ParameterValue>";
         let stack = format!(
             "<StackName>ours</StackName><CreationTime>2026-01-02T03:04:05Z</CreationTime>\
              <StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs>\
-             <Parameters><member>{parameter}</member></Parameters>"
+             <Parameters>{parameters}</Parameters>"
         );
         let result = format!("<Stacks><member>{stack}</member></Stacks>");
         let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
@@ -92,21 +94,21 @@ async fn cloudformation(outputs: Vec<(&'static str, String)>) -> String {
 async fn a_stack_names_everything_by_its_outputs() {
     let stand = Stand::now().await;
     let queue = |name: &str| format!("{}/123456789012/{name}", stand.aws_url);
-    let without_worker = vec![
+    let mut outputs = vec![
         ("WebhookBaseUrl", stand.http_url.clone()),
         ("InboxTableName", "inbox".to_owned()),
         ("EventsQueueUrl", queue("events")),
         ("DeadLetterQueueUrl", queue("events-dead")),
         ("FynapseSigningSecretArn", "fynapse-signing".to_owned()),
         ("RightfootUrlKeyArn", "rightfoot-url-key".to_owned()),
-    ];
-    let mut whole = without_worker.clone();
-    whole.extend([
-        ("RightfootApiKeyArn", "rightfoot-api-key".to_owned()),
         ("BalancesTableName", "balances".to_owned()),
         ("EventBusName", "balance-inbox".to_owned()),
-    ]);
-    let (whole, partial) = (cloudformation(whole).await, cloudformation(without_worker).await);
+    ];
+    let parameters =
+        |worker: &str| [("RetentionDays", "90".to_owned()), ("EventWorkerEnabled", worker.to_owned())];
+    let partial = cloudformation(&outputs, &parameters("false")).await;
+    outputs.push(("RightfootApiKeyArn", "rightfoot-api-key".to_owned()));
+    let whole = cloudformation(&outputs, &parameters("true")).await;
     let run = async |cloudformation: &str, words: &str| {
         let env = [
             ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
