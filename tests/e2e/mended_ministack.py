@@ -10,6 +10,7 @@ from ministack.app import main
 from ministack.core import iam_actions
 from ministack.core.responses import error_response_json
 from ministack.services import eventbridge
+from ministack.services.cloudformation import changesets, engine, handlers, stacks
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
 
 Properties = dict
@@ -29,6 +30,13 @@ def without_punctuation(secret: Properties) -> Properties:
     return {**secret, "GenerateSecretString": {**wanted, "ExcludeCharacters": string.punctuation}}
 
 
+def with_statements(policy: Properties) -> Properties:
+    """A policy whose every statement fell to a condition is refused."""
+    if not policy["PolicyDocument"]["Statement"]:
+        raise ValueError("MalformedPolicyDocument: Policy statement must contain at least one statement.")
+    return policy
+
+
 def mend_properties(kind: str, mend: Callable[[Properties], Properties]) -> None:
     handler = HANDLERS[kind]
     create, update = handler["create"], handler["update"]
@@ -38,6 +46,28 @@ def mend_properties(kind: str, mend: Callable[[Properties], Properties]) -> None
 
     handler["create"] = lambda logical_id, properties, stack: create(logical_id, mend(properties), stack)
     handler["update"] = mended_update
+
+
+def join_lists_in_conditions() -> None:
+    """A condition may ask whether a parameter's list, joined, is empty; ministack takes every joined list for not empty."""
+    evaluate = engine._evaluate_conditions
+
+    def joined(node, parameters: dict):
+        if isinstance(node, list):
+            return [joined(item, parameters) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "Fn::Join" in node:
+            delimiter, listed = node["Fn::Join"]
+            return delimiter.join(parameters[listed["Ref"]]["Value"].split(","))
+        return {key: joined(value, parameters) for key, value in node.items()}
+
+    def evaluated(template: dict, parameters: dict) -> dict:
+        conditions = joined(template.get("Conditions", {}), parameters)
+        return evaluate({**template, "Conditions": conditions}, parameters)
+
+    for user in (changesets, engine, handlers, stacks):
+        user._evaluate_conditions = evaluated
 
 
 def refer_to_secrets_by_arn() -> None:
@@ -96,6 +126,8 @@ def keep_buses_with_rules_and_rules_with_targets() -> None:
 if __name__ == "__main__":
     mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
     mend_properties("AWS::SecretsManager::Secret", without_punctuation)
+    mend_properties("AWS::IAM::ManagedPolicy", with_statements)
+    join_lists_in_conditions()
     refer_to_secrets_by_arn()
     allow_batches_as_their_entries()
     keep_buses_with_rules_and_rules_with_targets()
