@@ -17,38 +17,84 @@ use crate::trouble::About;
 /// Open items of a desk that are looked at for a provider.
 const SAMPLE: usize = 50;
 
+/// One of the secrets, and what it comes to as long as it has no value.
+struct Secret {
+    check: &'static str,
+    provider: Provider,
+    while_empty: &'static str,
+}
+
+const FYNAPSE_SIGNING: Secret = Secret {
+    check: "secret of Fynapse",
+    provider: Provider::Fynapse,
+    while_empty: "every delivery of Fynapse is answered 503",
+};
+const RIGHTFOOT_URL_KEY: Secret = Secret {
+    check: "key of Rightfoot's URLs",
+    provider: Provider::Rightfoot,
+    while_empty: "every delivery of Rightfoot is answered 503, and no URL can be minted",
+};
+const RIGHTFOOT_API_KEY: Secret = Secret {
+    check: "key of Rightfoot's API",
+    provider: Provider::Rightfoot,
+    while_empty: "nothing can be submitted to Rightfoot or asked of it",
+};
+
 pub(super) async fn checks(at: &Place) -> [Check; 3] {
     let codec = at.parameter("FynapseKeyCodec").and_then(|codec| codec.parse().ok());
     let keys = |codec| move |value: &str| Keys::parse(value, codec).map(drop);
     let api_key = |value: &str| first_of(value).map(drop);
-    let (fynapse, rightfoot) = (Provider::Fynapse, Provider::Rightfoot);
-    let of_urls = at.rightfoot_url_key();
     [
-        secret(at, ("secret of Fynapse", fynapse), at.fynapse_secret(), keys(codec.unwrap_or_default()))
-            .await,
-        secret(at, ("key of Rightfoot's URLs", rightfoot), of_urls, keys(KeyCodec::Utf8)).await,
-        secret(at, ("key of Rightfoot's API", rightfoot), at.rightfoot_api_key(), api_key).await,
+        FYNAPSE_SIGNING.check(at, at.fynapse_secret(), keys(codec.unwrap_or_default())).await,
+        RIGHTFOOT_URL_KEY.check(at, at.rightfoot_url_key(), keys(KeyCodec::Utf8)).await,
+        RIGHTFOOT_API_KEY.check(at, at.rightfoot_api_key(), api_key).await,
     ]
 }
 
-async fn secret(
-    at: &Place,
-    (check, provider): (&'static str, Provider),
-    thing: anyhow::Result<Thing>,
-    read: impl Fn(&str) -> Result<(), KeyError>,
-) -> Check {
-    let thing = match thing {
-        Ok(thing) => thing,
-        Err(why) => return Check::unnamed(check, &why),
-    };
-    let value = match held(at, &thing).await {
-        Ok(Some(value)) => value,
-        Ok(None) => return empty(at, check, provider, &thing).await,
-        Err(fault) => return Check::unanswered(at, check, &fault, &thing),
-    };
-    match read(&value) {
-        Ok(()) => Check::ok(check, format!("{thing} has a value that can be used")),
-        Err(why) => Check::fail(check, format!("{thing}: {why}"), remedy(why)),
+impl Secret {
+    async fn check(
+        &self,
+        at: &Place,
+        thing: anyhow::Result<Thing>,
+        read: impl Fn(&str) -> Result<(), KeyError>,
+    ) -> Check {
+        let thing = match thing {
+            Ok(thing) => thing,
+            Err(why) => return Check::unnamed(self.check, &why),
+        };
+        let value = match held(at, &thing).await {
+            Ok(Some(value)) => value,
+            Ok(None) => return self.empty(at, &thing).await,
+            Err(fault) => return Check::unanswered(at, self.check, &fault, &thing),
+        };
+        match read(&value) {
+            Ok(()) => Check::ok(self.check, format!("{thing} has a value that can be used")),
+            Err(why) => Check::fail(self.check, format!("{thing}: {why}"), remedy(why)),
+        }
+    }
+
+    /// Of a provider that nobody uses it may stay empty.
+    async fn empty(&self, at: &Place, thing: &Thing) -> Check {
+        let Self { check, provider, while_empty } = *self;
+        let name = match provider {
+            Provider::Rightfoot => "Rightfoot",
+            Provider::Fynapse => "Fynapse",
+        };
+        match is_used(at, provider).await {
+            Ok(true) => Check::fail(
+                check,
+                format!("{thing} is empty, and the inbox has records of {name}"),
+                format!("put its value in place: until then {while_empty}"),
+            ),
+            Ok(false) => Check::warn(
+                check,
+                format!("{thing} is empty: until it has a value, {while_empty}"),
+                format!(
+                    "put it in place, or leave it if you do not use {name}: the inbox has no record of it"
+                ),
+            ),
+            Err(why) => Check::unnamed(check, &why.context(format!("{thing} is empty"))),
+        }
     }
 }
 
@@ -59,32 +105,11 @@ async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = St
         Ok(value) if matches!(value.trim(), "" | "[]") => Ok(None),
         Ok(value) => Ok(Some(value)),
         // What is not there, and what nothing was ever put into, have one error code.
-        Err(fault) if matches!(&fault.cause, Cause::Service(code) if code.contains("ResourceNotFound")) => {
-            let is_there = client.describe_secret().secret_id(&thing.name).send().await.is_ok();
-            if is_there { Ok(None) } else { Err(fault) }
+        Err(Fault { cause: Cause::Service(code), .. }) if code.contains("ResourceNotFound") => {
+            let described = client.describe_secret().secret_id(&thing.name).send().await;
+            described.map(|_| None).map_err(|error| Fault::of("secretsmanager:DescribeSecret", &error))
         }
         Err(fault) => Err(fault),
-    }
-}
-
-/// Of a provider that nobody uses it may stay empty.
-async fn empty(at: &Place, check: &'static str, provider: Provider, thing: &Thing) -> Check {
-    let name = match provider {
-        Provider::Rightfoot => "Rightfoot",
-        Provider::Fynapse => "Fynapse",
-    };
-    match is_used(at, provider).await {
-        Ok(true) => Check::fail(
-            check,
-            format!("{thing} is empty, and the inbox has records of {name}"),
-            "put its value in place: until then nothing of it can be proven or asked".to_owned(),
-        ),
-        Ok(false) => Check::warn(
-            check,
-            format!("{thing} is empty, and the inbox has no record of {name}: it is not set up yet"),
-            format!("put it in place, or leave it if you do not use {name}"),
-        ),
-        Err(why) => Check::unnamed(check, &why.context(format!("{thing} is empty"))),
     }
 }
 

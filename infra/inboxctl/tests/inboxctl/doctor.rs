@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
 use local::wire::Fault;
 use tests::{completion, extract};
 
@@ -161,4 +164,33 @@ async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider
     let (code, used) = told("never").await;
     assert_eq!(code, 1);
     snapshot!(used);
+}
+
+/// What is not there, and what nothing was ever put into, have one error code: only a second call tells them apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_may_not_be_described_is_not_taken_for_one_that_is_not_there() {
+    let stand = Stand::now().await;
+    let answer = |headers: HeaderMap| async move {
+        let asked = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap().to_owned();
+        let code = match asked.as_str() {
+            "DescribeSecret" => "AccessDeniedException",
+            _ => "ResourceNotFoundException",
+        };
+        (StatusCode::BAD_REQUEST, format!(r#"{{"__type":"{code}","Message":"refused"}}"#))
+    };
+    let listener = crate::listener().await;
+    let secrets = format!("http://{}", listener.local_addr().unwrap());
+    local::system::serve(listener, Router::new().route("/", post(answer)));
+    let env = [
+        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.as_str()),
+    ];
+    let told = stand.run_in("doctor", &env).await;
+    assert_eq!(told.code, 1);
+    let line = told.stdout.lines().find(|line| line.contains("secret of Fynapse")).unwrap();
+    assert_eq!(
+        line,
+        "FAIL  secret of Fynapse        secretsmanager:DescribeSecret on secret fynapse-signing: AccessDeniedException — \
+         your role needs secretsmanager:DescribeSecret"
+    );
 }
