@@ -95,10 +95,10 @@ def test_from_an_empty_account_to_the_first_webhook(arrived: tuple[Reader, str])
 
 
 def test_a_new_url_key_signs_and_the_old_one_still_counts(reader: Reader):
-    stack, rotate = reader.stack, blocks("sh", under="### Rotate a secret")
+    stack, (rotate, _) = reader.stack, blocks("sh", under="### Rotate a secret")
     old = stack.mint("rotated")
 
-    reader.follows(rotate, **reader.variables)
+    reader.follows([rotate], **reader.variables)
 
     new = stack.mint("rotated")
     assert new != old and new.rsplit(".", 1)[-1] == mac("rotated", keys(stack)[0])
@@ -132,12 +132,22 @@ def test_urls_of_a_revoked_subject_are_refused_and_no_others(reader: Reader):
 
 
 def test_one_key_too_many_is_refused_and_changes_nothing(reader: Reader):
-    stack, rotate = reader.stack, blocks("sh", under="### Rotate a secret")
+    stack, (rotate, _) = reader.stack, blocks("sh", under="### Rotate a secret")
     while len(before := keys(stack)) < KEYS_AT_MOST:
-        reader.follows(rotate, **reader.variables)
+        reader.follows([rotate], **reader.variables)
         assert keys(stack)[1:] == before
 
-    reader.is_refused(rotate, **reader.variables)
+    reader.is_refused([rotate], **reader.variables)
+    assert keys(stack) == before
+
+
+def test_the_oldest_key_is_taken_away_and_never_the_last_one(reader: Reader):
+    stack, (_, take_away) = reader.stack, blocks("sh", under="### Rotate a secret")
+    while len(before := keys(stack)) > 1:
+        reader.follows([take_away], **reader.variables)
+        assert keys(stack) == before[:-1]
+
+    reader.is_refused([take_away], **reader.variables)
     assert keys(stack) == before
 
 

@@ -50,6 +50,24 @@ fn every_alarm_names_a_command_that_exists() {
     }
 }
 
+/// Without a reason, or a dry run, these do nothing but say so.
+#[test]
+fn what_asks_for_a_reason_is_told_with_it() {
+    const ASKING: [&str; 3] = ["dead redrive", "events replay", "quarantine replay"];
+    let readme = read("README.md").replace('\n', "`");
+    let texts = descriptions().into_iter().map(|(id, text)| (id, text, [';', '.']));
+    let mut told = 0;
+    for (id, text, ends) in texts.chain([("README".to_owned(), readme, ['`'; 2])]) {
+        for command in ASKING {
+            for rest in text.split(command).skip(1).map(|rest| rest.split(ends).next().unwrap()) {
+                assert!(rest.contains("--why") || rest.contains("--dry-run"), "{id}: {command}{rest}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told >= 10, "{told}");
+}
+
 #[test]
 fn every_parameter_error_and_section_that_an_alarm_names_exists() {
     const NAMES: [&str; 2] = ["EventBridge", "PutEvents"];
