@@ -9,11 +9,18 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_sqs::config::Credentials;
 use futures::stream::{self, StreamExt};
+use inbox_aws::Cause;
+use inbox_aws::clients::Clients;
 use inbox_core::event::payload_hash;
 use local::wire::{Call, Fate, Fault};
 use tests::matrix::{Lasts, judge};
 use tests::{Heard, World, completion, extract, noise};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 /// Statuses after which Fynapse gives a delivery up for good.
 const KILLS: [u16; 7] = [400, 401, 402, 405, 406, 410, 413];
@@ -277,4 +284,27 @@ fn write_row(table: &mut String, row: &Row) {
         row.repeats,
         row.allowed
     );
+}
+
+/// What the matrix cannot do to a call: its answer begins, and never ends.
+#[tokio::test]
+async fn an_answer_that_stalls_in_its_body_is_timed_out() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut kept_open = Vec::new();
+        while let Ok((mut connection, _)) = server.accept().await {
+            connection.read(&mut [0; 4096]).await.unwrap();
+            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
+            kept_open.push(connection);
+        }
+    });
+    let sdk = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .endpoint_url(&url);
+    let clients = Clients::new(&sdk.load().await);
+    let asked = clients.sqs.get_queue_attributes().queue_url(&url).send();
+    let error = timeout(Duration::from_secs(10), asked).await.unwrap().unwrap_err();
+    assert_eq!(inbox_aws::Fault::of("sqs:GetQueueAttributes", &error).cause, Cause::Timeout);
 }

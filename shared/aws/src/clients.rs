@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use futures::future::join_all;
@@ -43,7 +44,13 @@ impl Clients {
             .with_max_attempts(3)
             .with_initial_backoff(Duration::from_millis(50))
             .with_max_backoff(Duration::from_millis(400));
-        let sdk = sdk.to_builder().timeout_config(timeouts).retry_config(retries).build();
+        let sdk = sdk
+            .to_builder()
+            .timeout_config(timeouts)
+            .retry_config(retries)
+            // The attempt's time-out bounds an answer's body, too: no second watch on it, at a twentieth of all CPU time.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
         // Sending has one second with its mark: the relay, not a third attempt, is its safety net.
         let sqs = aws_sdk_sqs::config::Builder::from(&sdk)
             .timeout_config(
