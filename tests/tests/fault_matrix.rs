@@ -294,7 +294,7 @@ async fn an_answer_that_stalls_in_its_body_is_timed_out() {
     tokio::spawn(async move {
         let mut kept_open = Vec::new();
         while let Ok((mut connection, _)) = server.accept().await {
-            connection.read(&mut [0; 4096]).await.unwrap();
+            assert_ne!(connection.read(&mut [0; 4096]).await.unwrap(), 0, "a request");
             connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
             kept_open.push(connection);
         }

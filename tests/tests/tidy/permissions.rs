@@ -94,9 +94,19 @@ fn conditional(statement: Value) -> (String, Value) {
 fn all_functions_may_trace_and_what_a_parameter_asks_for() {
     let template = template();
     let policy = &template["Resources"]["FunctionPolicy"]["Properties"]["PolicyDocument"];
+    let via = ["dynamodb", "secretsmanager", "sqs"]
+        .map(|service| json!({"Fn::Sub": format!("{service}.${{AWS::Region}}.${{AWS::URLSuffix}}")}));
     let statements = list(&policy["Statement"]).into_iter().map(|statement| {
         let (condition, statement) = conditional(statement);
         let actions = list(&statement["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+        if statement["Resource"] != "*" {
+            // A key is for what the services do on our behalf, and for nothing else.
+            assert_eq!(
+                statement["Condition"],
+                json!({"StringEquals": {"kms:ViaService": via}}),
+                "{condition}"
+            );
+        }
         (condition, (actions, statement["Resource"].clone()))
     });
     let expected = [
@@ -120,6 +130,33 @@ fn all_functions_may_trace_and_what_a_parameter_asks_for() {
         (condition.to_owned(), (actions.into_iter().map(str::to_owned).collect::<Vec<_>>(), on))
     });
     assert_eq!(statements.collect::<BTreeMap<_, _>>(), expected.into());
+}
+
+/// Whoever calls another path, or another method, starts nothing.
+#[test]
+fn the_gateway_may_invoke_what_a_route_leads_to_and_only_by_that_route() {
+    let template = template();
+    let routes = resources(&template, "AWS::ApiGatewayV2::Route");
+    let permissions = resources(&template, "AWS::Lambda::Permission");
+    let led = routes.values().map(|route| {
+        let integration = route["Properties"]["Target"]["Fn::Sub"].as_str().unwrap();
+        let integration = integration.trim_start_matches("integrations/${").trim_end_matches('}');
+        let leads_to = &template["Resources"][integration]["Properties"]["IntegrationUri"]["Fn::GetAtt"];
+        let function = leads_to.as_str().unwrap().trim_end_matches(".Arn").to_owned();
+        let (method, path) = route["Properties"]["RouteKey"].as_str().unwrap().split_once(' ').unwrap();
+        (function, format!("${{HttpApi}}/*/{method}{}", path.replace("{token}", "*")))
+    });
+    let permitted = permissions.values().map(|permission| {
+        let Value::Object(properties) = &permission["Properties"] else { panic!("{permission}") };
+        assert_eq!(properties["Principal"], "apigateway.amazonaws.com");
+        assert_eq!(properties["Action"], "lambda:InvokeFunction");
+        let by = properties["SourceArn"]["Fn::Sub"].as_str().unwrap();
+        let by = by.strip_prefix("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:");
+        (properties["FunctionName"]["Ref"].as_str().unwrap().to_owned(), by.unwrap().to_owned())
+    });
+    let led: BTreeMap<_, _> = led.collect();
+    assert_eq!((led.len(), permissions.len()), (2, 2));
+    assert_eq!(permitted.collect::<BTreeMap<_, _>>(), led);
 }
 
 /// A schedule may run its function, and that is all.

@@ -199,8 +199,11 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
     assert_eq!(settings.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys.collect());
     for (route, setting) in settings {
         assert_eq!(setting["DetailedMetricsEnabled"], true, "{route}");
-        assert!(setting.get("ThrottlingRateLimit").is_some(), "{route}");
-        assert!(setting.get("ThrottlingBurstLimit").is_some(), "{route}");
+        let provider = if route.contains("/fynapse") { "Fynapse" } else { "Rightfoot" };
+        for limit in ["RateLimit", "BurstLimit"] {
+            let parameter = json!({"Ref": format!("{provider}{limit}")});
+            assert_eq!(setting[format!("Throttling{limit}")], parameter, "{route}");
+        }
     }
 }
 
