@@ -20,6 +20,8 @@ from waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+# As in infra/samconfig.toml.
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 FYNAPSE_SECRET = "e2e-fynapse-secret"
 
 
@@ -46,7 +48,7 @@ class Stack:
         self.parameters.update(parameters)
         overrides = [f"{name}={value}" for name, value in self.parameters.items()]
         command = [self.tools["sam"], "deploy", "--template", "template.yaml", "--stack-name", self.name, "--resolve-s3",
-                   "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset", "--parameter-overrides", *overrides]
+                   "--capabilities", *CAPABILITIES, "--no-fail-on-empty-changeset", "--parameter-overrides", *overrides]
         run(f"sam deploy {self.name}", command, self.aws.environment, self.aws.scratch / f"sam-{self.name}.log")
         self.__dict__.pop("outputs", None)
 
@@ -148,8 +150,16 @@ class Stack:
     def event(self, event_id: str) -> dict | None:
         try:
             return self.inboxctl("events", "show", event_id)
-        except AssertionError:
+        except AssertionError as error:
+            if f"{event_id} is not recorded" not in str(error):
+                raise
             return None
+
+    def has_a_trace_of(self, words: str) -> bool:
+        """Whether any item of its inbox holds them, payloads and what is in quarantine among them."""
+        table = self.client("dynamodb").get_paginator("scan")
+        pages = table.paginate(TableName=self.outputs["InboxTableName"], ConsistentRead=True)
+        return any(words in repr(page["Items"]) for page in pages)
 
     def waits_until_done(self, event_id: str, secs: float = 30) -> dict:
         def is_done(event: dict | None) -> bool:

@@ -1,4 +1,4 @@
-"""The README's "Try the functions one by one", for the one function that it shows: built and run by cargo-lambda."""
+"""The README's "Try the functions one by one": built and run by cargo-lambda, and invoked as it shows."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,43 +21,68 @@ from waiting import until
 
 SCRATCH = REPOSITORY / "target/one-by-one"
 WATCH_PORT = "9003"
-# Cargo has to build the function first, and may have to wait for another build.
+# With --no-build, cargo has to build the functions first.
 PATIENCE_SECS = 600
+# What can be invoked with nothing before it, one for each function. Relay and poller find nothing to do.
+SHOWN = "fynapse-webhook-good"
+READY = [SHOWN, "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url", "event-worker-empty"]
+TICKS = ["event-relay-tick", "rightfoot-poller-tick"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def terminals() -> list[str]:
     (block,) = blocks("sh", under="### Try the functions one by one")
     return block.strip().split("\n\n")
 
 
-@pytest.fixture
-def local(terminals: list[str]):
-    """What runs in the first terminal: built already, and on free ports."""
+@pytest.fixture(scope="module")
+def here(terminals: list[str]):
+    """What runs in the first terminal, built already and on free ports: its addresses, by the README's."""
     program, options = terminals[0].split(" -- ")
     assert program == "cargo run -p local"
     SCRATCH.mkdir(parents=True, exist_ok=True)
     ports = [f"--{name}-port=0" for name in ("http", "aws", "rightfoot")]
-    started = Local([*shlex.split(options, comments=True), *ports], SCRATCH)
-    yield started
-    started.stop()
+    local = Local([*shlex.split(options, comments=True), *ports], SCRATCH)
+    yield {written: local.address(name) for written, name in ADDRESSES.items()}
+    local.stop()
 
 
-def test_a_function_that_cargo_lambda_watches_answers_as_is_written(terminals: list[str], local: Local, tools: dict[str, Path]):
+@pytest.fixture(scope="module")
+def invoked(terminals: list[str], here: dict[str, str], tools: dict[str, Path]):
+    """What a function answers to a recorded event in the third terminal."""
     (port,) = free_ports(1)
-    here = {written: local.address(name) for written, name in ADDRESSES.items()}
     _, second, third = (terminal.replace(WATCH_PORT, str(port)) for terminal in terminals)
     path = os.pathsep.join([str(tools["cargo-lambda"].parent), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {"PATH": path}
+    functions = {folder.name for folder in (REPOSITORY / "functions").iterdir()}
+    shown = f"fynapse-webhook --data-file tests/fixtures/events/{SHOWN}.json"
+    assert third.count(shown) == 1
+
+    def invoke(name: str):
+        function = recorded.function_of(name, functions)
+        command = third.replace(shown, f"{function} --data-file tests/fixtures/events/{name}.json")
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECS
+        )
+        assert done.returncode == 0, f"{done.stderr[-2000:]}see {SCRATCH}"
+        answer = done.stdout
+        for written, address in here.items():
+            answer = answer.replace(address, written)
+        return json.loads(answer)
 
     with watching(with_addresses(second, here), environment):
         until(f"cargo-lambda to watch, see {SCRATCH}", lambda: answers(port))
-        done = subprocess.run(
-            ["bash", "-c", third], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECS
-        )
+        yield invoke
 
-    assert done.returncode == 0, f"{done.stderr[-2000:]}see {SCRATCH}"
-    assert json.loads(done.stdout) == recorded.expected("fynapse-webhook-good").answer
+
+@pytest.mark.parametrize("name", READY)
+def test_a_function_that_cargo_lambda_watches_answers_as_is_written(invoked: Callable, name: str):
+    assert invoked(name) == recorded.expected(name).answer
+
+
+@pytest.mark.parametrize("name", TICKS)
+def test_a_schedule_of_what_cargo_lambda_watches_finds_nothing_to_do(invoked: Callable, name: str):
+    assert invoked(name) == dict.fromkeys(recorded.expected(name).answer, 0)
 
 
 def with_addresses(terminal: str, here: dict[str, str]) -> str:

@@ -25,8 +25,7 @@ INSTEAD = {
     "python3 -m venv .venv && . .venv/bin/activate && pip install cargo-lambda aws-sam-cli awscli": "true",
     "cargo lambda build --release --arm64": "true",
     "cargo install --path infra/inboxctl --locked": "true",
-    "sam deploy --config-file infra/samconfig.toml --config-env dev":
-        f"sam deploy --config-file infra/samconfig.toml --config-env dev --parameter-overrides Architecture={ARCHITECTURE}",
+    "sam deploy --config-file infra/samconfig.toml --config-env dev": 'sam deploy --config-file "$SAMCONFIG" --config-env dev',
 }
 # The emulator's names of APIs are known to no resolver.
 BY_PATH = r"""
@@ -36,6 +35,7 @@ export WEBHOOK_BASE_URL="$AWS_ENDPOINT_URL/_aws/execute-api/$api_id/\$default"
 # For SQS, the AWS CLI heeds no AWS_ENDPOINT_URL: without an option it asks the host that it has of old.
 HERE = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
 KEYS_AT_MOST = 4
+FUNCTIONS = {folder.name for folder in (REPOSITORY / "functions").iterdir()}
 
 
 class Reader:
@@ -80,7 +80,16 @@ def arrived(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str]:
         steps = steps.replace(here, instead)
     first, _, second = steps.partition("inboxctl send")
     reader = Reader(aws, tools)
-    return reader, reader.follows([first, BY_PATH, f"inboxctl send{second}"])
+    return reader, reader.follows([first, BY_PATH, f"inboxctl send{second}"], SAMCONFIG=str(samconfig(aws)))
+
+
+def samconfig(aws: Emulator) -> Path:
+    """infra/samconfig.toml, for this machine's processor."""
+    written, overrides = (REPOSITORY / "infra/samconfig.toml").read_text(), 'parameter_overrides = "'
+    assert written.count(overrides) == 2
+    here = aws.scratch / "samconfig.toml"
+    here.write_text(written.replace(overrides, f"{overrides}Architecture={ARCHITECTURE} "))
+    return here
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +101,26 @@ def test_from_an_empty_account_to_the_first_webhook(arrived: tuple[Reader, str])
     _, said = arrived
     assert said.count("as it should be\n") >= 2 and '{"status":"duplicate"}' in said, said
     assert "balance.extracted" in said and " 0 failed" in said, said
+
+
+def test_prod_is_deployed_beside_dev_each_with_its_own_settings_and_tags(reader: Reader, aws: Emulator):
+    # It asks before it changes anything.
+    deploy = 'yes | sam deploy --config-file "$SAMCONFIG" --config-env prod || [ "${PIPESTATUS[1]}" = 0 ]'
+    reader.follows([deploy], SAMCONFIG=str(samconfig(aws)))
+
+    for environment, name, settings in [
+        ("dev", reader.stack.name, {"LogLevel": "debug", "LogRetentionDays": "7"}),
+        ("prod", "balance-inbox", {"LogLevel": "info", "LogRetentionDays": "90"}),
+    ]:
+        (told,) = reader.stack.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        parameters = {it["ParameterKey"]: it["ParameterValue"] for it in told["Parameters"]}
+        assert settings.items() <= parameters.items()
+        tags = {it["Key"]: it["Value"] for it in told["Tags"]}
+        assert tags == {"application": "balance-inbox", "environment": environment}
+        of_functions = f"/aws/lambda/{name}-"
+        logs = reader.stack.client("logs").describe_log_groups(logGroupNamePrefix=of_functions)["logGroups"]
+        logs = [it for it in logs if it["logGroupName"].removeprefix(of_functions) in FUNCTIONS]
+        assert [it["retentionInDays"] for it in logs] == [int(settings["LogRetentionDays"])] * len(FUNCTIONS)
 
 
 def test_a_new_url_key_signs_and_the_old_one_still_counts(reader: Reader):

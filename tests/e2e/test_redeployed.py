@@ -3,6 +3,8 @@
 import io
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bus import Listener
@@ -43,44 +45,45 @@ def test_a_deploy_without_a_change_changes_nothing(stack: Stack):
 
 def test_a_changed_parameter_leaves_records_messages_secrets_and_urls_alone(stack: Stack, bus: Listener):
     url, secrets, outputs = stack.mint("before"), [stack.fingerprint(name) for name in SECRETS], stack.outputs
-    mapping = Mapping(stack)
-    mapping.set(enabled=False)
-    event = f"fynapse/event/{(event_id := new_id())}"
-    assert stack.fynapse(fynapse_event(event_id)).status == 200
-    # Authentic, but too old for what is allowed until now.
-    late, signed_at = fynapse_event(late_id := new_id()), time.time() - 400
-    assert stack.fynapse(late, at=signed_at).status == 403
-    record = stack.event(event)
-    assert record["state"] == "sent"
+    with halted_worker(stack):
+        event = f"fynapse/event/{(event_id := new_id())}"
+        assert stack.fynapse(fynapse_event(event_id)).status == 200
+        # Authentic, but too old for what is allowed until now.
+        late, signed_at = fynapse_event(late_id := new_id()), time.time() - 400
+        assert stack.fynapse(late, at=signed_at).status == 403
+        record = stack.event(event)
+        assert record["state"] == "sent"
 
-    stack.deploy(FynapseToleranceSecs="900")
+        stack.deploy(FynapseToleranceSecs="900")
 
-    assert stack.outputs == outputs
-    assert [stack.fingerprint(name) for name in SECRETS] == secrets
-    assert stack.event(event) == record
-    assert stack.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
-    # The change is there: what was too old is not too old any longer, and what was kept of it can be replayed.
-    assert stack.fynapse(fynapse_event(new_id()), at=signed_at).status == 200
-    stack.inboxctl("quarantine", "replay", "--reason", "stale", "--why", "the tolerance was raised", "--yes")
-    mapping.set(enabled=True)
+        assert stack.outputs == outputs
+        assert [stack.fingerprint(name) for name in SECRETS] == secrets
+        assert stack.event(event) == record
+        assert stack.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
+        # The change is there: what was too old is not too old any longer, and what was kept of it can be replayed.
+        assert stack.fynapse(fynapse_event(new_id()), at=signed_at).status == 200
+        stack.inboxctl("quarantine", "replay", "--reason", "stale", "--why", "the tolerance was raised", "--yes")
+
     assert stack.waits_until_done(event)["sent_at"] == record["sent_at"], "its message was there all the time"
     for event_id in (event, f"fynapse/event/{late_id}"):
         assert bus.hears("BalanceExtracted", event_id=event_id)
 
 
-class Mapping:
-    """What leads the queue's messages to the worker. An operator may halt it; a deploy leaves it as it is."""
+@contextmanager
+def halted_worker(stack: Stack) -> Iterator[None]:
+    """Nothing leads the queue's messages to the worker. An operator may halt it so; a deploy leaves it as it is."""
+    functions = stack.client("lambda")
+    (mapping,) = functions.list_event_source_mappings(FunctionName=f"{stack.name}-event-worker")["EventSourceMappings"]
 
-    def __init__(self, stack: Stack):
-        self._lambda = stack.client("lambda")
-        mappings = self._lambda.list_event_source_mappings(FunctionName=f"{stack.name}-event-worker")
-        (mapping,) = mappings["EventSourceMappings"]
-        self._id = mapping["UUID"]
+    def switch(enabled: bool, wanted: str) -> None:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
+        until(f"the mapping to be {wanted}", lambda: functions.get_event_source_mapping(UUID=mapping["UUID"])["State"] == wanted)
 
-    def set(self, enabled: bool) -> None:
-        self._lambda.update_event_source_mapping(UUID=self._id, Enabled=enabled)
-        wanted = "Enabled" if enabled else "Disabled"
-        until(f"the mapping to be {wanted}", lambda: self._lambda.get_event_source_mapping(UUID=self._id)["State"] == wanted)
+    switch(False, "Disabled")
+    try:
+        yield
+    finally:
+        switch(True, "Enabled")
 
 
 def test_cargo_lambda_deploy_updates_the_code_and_nothing_else(stack: Stack, tools: dict[str, Path]):

@@ -47,14 +47,18 @@ def test_what_is_forged_is_refused_and_leaves_no_trace(stack: Stack):
     assert stack.fynapse(body, secret="another").said == FORBIDDEN
     assert stack.post(path, body + b" ", {**proof, **JSON}).said == FORBIDDEN
     assert stack.post(path, body, JSON).said == FORBIDDEN
-    assert stack.event(f"fynapse/event/{event_id}") is None
+    assert not stack.has_a_trace_of(event_id)
 
     batch = new_id()
     url = stack.mint("forged")
     forged = url[:-2] + ("A" if url[-2] != "A" else "B") + url[-1]
     assert stack.rightfoot(forged, completion(batch)).said == FORBIDDEN
     assert stack.rightfoot(url.replace("/forged.", "/other."), completion(batch)).said == FORBIDDEN
-    assert stack.event(f"rightfoot/batch/{batch}/completed") is None
+    assert not stack.has_a_trace_of(batch)
+
+    # What is genuine leaves one.
+    assert stack.fynapse(body).said == RECEIVED
+    assert stack.has_a_trace_of(event_id)
 
 
 @pytest.mark.waits
