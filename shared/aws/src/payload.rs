@@ -3,11 +3,14 @@
 //! A part is named by the hash of its own bytes, so writing it again can only write the same, whichever
 //! version of us deflated them, and the parts of one payload stand in partitions of their own: one partition
 //! takes a megabyte a second. Parts are written before the record that names them; a crash between the two
-//! leaves orphans, which expire.
+//! leaves orphans, which expire. Several items may name the same part: its expiry only ever moves to a later time.
 
 use std::io::{Read, Write};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
@@ -18,9 +21,10 @@ use inbox_core::limits::{INLINE_PAYLOAD_MAX_BYTES, PART_MAX_BYTES};
 use inbox_core::time::UnixSecs;
 
 use crate::Fault;
-use crate::item::{Item, Stored, VERSION, binary, key, number};
+use crate::item::{Item, Stored, VERSION, binary, key, number, standing};
 
 const GET: &str = "dynamodb:GetItem";
+const EXPIRES_BEFORE: &str = "expires_at < :at";
 /// Parts in flight at the same time.
 const CONCURRENT_PARTS: usize = 6;
 
@@ -70,7 +74,7 @@ async fn get_part(db: &Client, table: &str, name: &str) -> Result<Vec<u8>, Fault
     piece_of(answer.item()).ok_or(Fault::item(GET))
 }
 
-/// Moves the expiry of a stored payload's parts.
+/// Moves the expiry of a stored payload's parts to a later time.
 pub(crate) async fn keep_until(
     db: &Client,
     table: &str,
@@ -78,16 +82,21 @@ pub(crate) async fn keep_until(
     expire_at: UnixSecs,
 ) -> Result<(), Fault> {
     for name in names {
-        db.update_item()
+        let moved = db
+            .update_item()
             .table_name(table)
             .set_key(Some(part_key(name)))
             .update_expression("SET expires_at = :at")
-            // Without it the update of a part that is gone would make an empty one.
-            .condition_expression("attribute_exists(pk)")
+            // False, too, for a part that is gone: its update would make an empty one.
+            .condition_expression(EXPIRES_BEFORE)
             .expression_attribute_values(":at", number(expire_at.0))
+            .return_values_on_condition_check_failure(AllOld)
             .send()
-            .await
-            .map_err(|error| Fault::of("dynamodb:UpdateItem", &error))?;
+            .await;
+        match moved {
+            Err(error) if standing(&error).is_some() => {}
+            moved => drop(moved.map_err(|error| Fault::of("dynamodb:UpdateItem", &error))?),
+        }
     }
     Ok(())
 }
@@ -99,16 +108,26 @@ async fn put_part(
     piece: &[u8],
     expire_at: UnixSecs,
 ) -> Result<(), Fault> {
-    db.put_item()
+    let put = db
+        .put_item()
         .table_name(table)
         .set_item(Some(part_key(name)))
         .item("v", number(VERSION))
         .item("piece", binary(piece))
         .item("expires_at", number(expire_at.0))
+        .condition_expression(format!("attribute_not_exists(pk) OR {EXPIRES_BEFORE}"))
+        .expression_attribute_values(":at", number(expire_at.0))
         .send()
-        .await
-        .map(|_| ())
-        .map_err(|error| Fault::of("dynamodb:PutItem", &error))
+        .await;
+    match put {
+        Err(error) if is_there(&error) => Ok(()),
+        put => put.map(drop).map_err(|error| Fault::of("dynamodb:PutItem", &error)),
+    }
+}
+
+/// Whether a put was refused because the part is there, and expires no sooner.
+fn is_there<R>(error: &SdkError<PutItemError, R>) -> bool {
+    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }
 
 fn part_key(name: &str) -> Item {

@@ -197,8 +197,7 @@ pub fn quarantine_expiry(now: UnixMillis) -> UnixSecs {
     now.secs().plus_days(QUARANTINE_RETENTION_DAYS)
 }
 
-/// When payload parts written now may be deleted: after anything that may refer to them. Grows with `now`, so
-/// that writing the same content again does not shorten its life, unless the retention was shortened meanwhile.
+/// When payload parts may be deleted that are last referred to at `now`: after anything that may refer to them.
 pub fn parts_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS) + PARTS_MARGIN_DAYS)
 }

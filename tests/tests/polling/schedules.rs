@@ -11,7 +11,7 @@ use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use inbox_core::time::UnixMillis;
 use local::rightfoot::{Behaviour, Canned, Lose, Scripted};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{SUBJECT, number, text};
 
@@ -367,6 +367,47 @@ async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end(
     it.world.pass(UnixMillis(first_end).plus(HOUR * 24 * 5).since(it.world.now()));
     assert_eq!(it.poll().await.unwrap()["schedule_alarms"], 1, "it was to run on");
     assert!(schedule_due_in_minute(&it).await.is_some());
+}
+
+/// When the parts expire that hold thresholds too many for one item.
+async fn parts_expire_at(it: &RightfootWorld) -> Vec<i64> {
+    let items = it.world.items().await;
+    let parts = items.iter().filter(|item| text(item, "pk").starts_with("payload#"));
+    parts.map(|item| number(item, "expires_at").unwrap()).collect()
+}
+
+/// A request to watch this schedule, of a thousand authorizers with thresholds of their own, until then.
+fn with_many_thresholds(schedule_id: &str, expires_at: &str) -> Value {
+    let own: Map<_, _> = (0..1_000).map(|n| (format!("user-{n}"), json!(n))).collect();
+    json!({
+        "action": "track_schedule", "schedule_id": schedule_id, "probe_authorizers": ["user-1"], "interval_days": 1,
+        "thresholds": {"authorizers": own}, "expires_at": expires_at, "subject": SUBJECT,
+    })
+}
+
+#[tokio::test]
+async fn p5_thresholds_live_as_long_as_the_longest_schedule_that_has_them() {
+    let it = RightfootWorld::new().await;
+    it.ask(with_many_thresholds("long", "2026-12-31")).await;
+    let last = parts_expire_at(&it).await;
+    // The end of its last day and a day more, and what parts outlive an item by: 90 days of quarantine, and a margin of 30.
+    assert_eq!(last, [1_798_761_600 + 86_400 + (90 + 30) * 86_400]);
+    it.ask(with_many_thresholds("short", "2026-02-01")).await;
+    it.ask(with_many_thresholds("long", "2026-02-01")).await;
+    assert_eq!(parts_expire_at(&it).await, last);
+}
+
+#[tokio::test]
+async fn p5_thresholds_live_on_when_their_schedule_is_extended_at_rightfoot() {
+    let (it, says) = saying().await;
+    it.ask(with_many_thresholds("extended", "2026-01-05")).await;
+    let (last, next) = (it.rightfoot.schedules()[0].runs[0].run_at, UnixMillis(1_772_323_200_000)); // 2026-03-01
+    *says.lock().unwrap() = Some(state(last, Some(next)));
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    let later = 1_772_323_200 + 86_400 + (90 + 30) * 86_400;
+    assert_eq!(parts_expire_at(&it).await, [later]);
+    let item = it.world.item("rightfoot#schedule#extended", "tracked").await.unwrap();
+    assert_eq!(number(&item, "parts_expire_at"), Some(later));
 }
 
 #[tokio::test]

@@ -19,12 +19,12 @@ use inbox_core::poll::Cadence;
 use inbox_core::poll::batch::{Thresholds, Tracked};
 use inbox_core::poll::schedule::{KnownAs, Plan, Watched};
 use inbox_core::providers::alerted;
-use inbox_core::time::UnixMillis;
+use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::transaction::{self, Outcome};
 use super::{FIRST_REV, Inbox, Written, documents};
-use crate::Fault;
-use crate::item::{self, Item, Record, VERSION, number, text};
+use crate::item::{self, Item, Record, Stored, VERSION, number, text};
+use crate::{Fault, payload};
 
 /// The place of what is watched in its story.
 pub(crate) const TRACKED: &str = "tracked";
@@ -290,7 +290,8 @@ impl Inbox {
         cadence: &Cadence,
         now: UnixMillis,
     ) -> Result<Written, Fault> {
-        let mut writes = vec![self.seen_of(schedule, plan, next)?];
+        let parts_expire_at = self.keep_thresholds(schedule, plan).await?;
+        let mut writes = vec![self.seen_of(schedule, plan, next, parts_expire_at)?];
         for run in &plan.runs {
             let tracked = Tracked {
                 batch_id: run.batch_id.clone(),
@@ -311,11 +312,30 @@ impl Inbox {
         }
     }
 
+    /// A schedule may be extended at Rightfoot: its thresholds are read until its last run is settled. Gives back when their
+    /// parts expire, if that has moved.
+    async fn keep_thresholds(
+        &self,
+        schedule: &ScheduleStory,
+        plan: &Plan,
+    ) -> Result<Option<UnixSecs>, Fault> {
+        let watched = Watched { expires_at: plan.expires_at, ..schedule.watched.clone() };
+        let later = parts_expiry(watched.end(), self.retention_days);
+        match Stored::read(&schedule.thresholds) {
+            Some(Stored::Parts { names, expire_at }) if expire_at < later => {
+                payload::keep_until(&self.db, &self.table, &names, later).await?;
+                Ok(Some(later))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
     fn seen_of(
         &self,
         schedule: &ScheduleStory,
         plan: &Plan,
         next: UnixMillis,
+        parts_expire_at: Option<UnixSecs>,
     ) -> Result<TransactWriteItem, Fault> {
         let mut sets = vec!["rev = rev + :one", "due_at = :next"];
         let mut update = Update::builder()
@@ -332,6 +352,10 @@ impl Inbox {
         if plan.expires_at != schedule.watched.expires_at {
             sets.push("schedule_expires_at = :expires");
             update = update.expression_attribute_values(":expires", number(plan.expires_at.0));
+        }
+        if let Some(later) = parts_expire_at {
+            sets.push("parts_expire_at = :parts");
+            update = update.expression_attribute_values(":parts", number(later.0));
         }
         if plan.starts_anew {
             sets.push("polls = :zero");

@@ -30,7 +30,7 @@ use inbox_core::time::UnixMillis;
 use super::tracked::EFFECT;
 use super::{Inbox, Written, refused, stored_attributes};
 use crate::Fault;
-use crate::item::{self, Item, Record, number, text};
+use crate::item::{self, Item, Record, number, standing, text};
 
 const UPDATE: &str = "dynamodb:UpdateItem";
 
@@ -293,12 +293,4 @@ fn written<R>(answer: Answer<R>) -> Result<Written, Fault> {
         Err(error) if refused(&error) => Ok(Written::Overtaken),
         Err(error) => Err(Fault::of(UPDATE, &error)),
     }
-}
-
-/// The item that stood in the way of a refused update.
-fn standing<R>(error: &SdkError<UpdateItemError, R>) -> Option<&Item> {
-    let UpdateItemError::ConditionalCheckFailedException(refusal) = error.as_service_error()? else {
-        return None;
-    };
-    refusal.item()
 }
