@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
-use tests::{alerted, completion, number};
+use tests::{alert, alerted, completion, number};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -65,6 +65,29 @@ async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
     it.world.track_run("b-1", 2).await;
     look_for_long(&it).await;
     assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"], "by what was asked for");
+}
+
+/// Whoever knows a URL could otherwise have somebody else's schedule asked for, again and again.
+#[tokio::test]
+async fn p4_an_alert_hurries_only_the_schedule_whose_url_it_came_by() {
+    let it = RightfootWorld::new().await;
+    it.ask(json!({
+        "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
+        "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": "demo",
+    }))
+    .await;
+    it.world.pass(MINUTE);
+    it.poll().await.unwrap();
+    let before = it.world.polls_due().await;
+    let other = it.world.system.mint(&"another".parse().unwrap()).unwrap();
+    assert_eq!(it.world.rightfoot_to(&other, alert("b-1", "u-1")).await.status, 200);
+    it.world.work().await;
+    assert_eq!(it.world.polls_due().await, before);
+
+    assert_eq!(it.world.rightfoot(alert("b-2", "u-2")).await.status, 200);
+    it.world.work().await;
+    let now = it.world.now();
+    assert_eq!(it.world.polls_due().await, [("rightfoot#schedule#s-1".to_owned(), now)]);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl EventWorker {
     }
 
     /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
-    /// unsigned. The poller finds the run, at once if the alert names a schedule that is watched.
+    /// unsigned. The poller finds the run, at once if the alert names a schedule that is watched and came by its URL.
     async fn untracked(&self, work: &Work, schedule_id: Option<&Id>) -> Result<Verdict, Fault> {
         let now = self.clock.now();
         if now >= work.since.plus(self.deadline) {
@@ -89,6 +89,7 @@ impl EventWorker {
         }
         if let (0, Some(schedule_id)) = (work.works, schedule_id)
             && let Some(schedule) = self.inbox.schedule_story(schedule_id).await?
+            && work.subject().zip(schedule.watched.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
             self.inbox.postpone(&schedule.tracking, now).await?;
