@@ -186,6 +186,7 @@ async fn p2_a_record_that_cannot_be_read_is_told_and_not_passed_over() {
     let told = run(&world, BUDGET).await;
     assert_eq!(counts(&told), (1, 0, 1, 0));
     assert_eq!(told.fault.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
+    assert_eq!(told.oldest_due_age_secs, 1, "since it is due, so that it is told that the relay runs");
     assert_eq!(world.due().await.len(), 1);
 }
 

@@ -128,6 +128,8 @@ impl Relay {
         if found.unreadable > 0 {
             run.found += found.unreadable;
             run.failed += found.unreadable;
+            // How old they are is not known: as old as the page's oldest, which they become.
+            run.see_age(due.iter().map(|waiting| now.since(waiting.due_at)).max());
             run.note(Fault { action: "dynamodb:BatchGetItem", cause: inbox_aws::Cause::Item });
         }
         let mut records = found.records;
@@ -282,8 +284,11 @@ impl Relay {
 
 impl Run {
     fn see_ages(&mut self, records: &[DueRecord], now: UnixMillis) {
-        let oldest = records.iter().map(|record| now.since(record.wanted_at()).as_secs()).max();
-        self.oldest_due_age_secs = self.oldest_due_age_secs.max(oldest.unwrap_or(0));
+        self.see_age(records.iter().map(|record| now.since(record.wanted_at())).max());
+    }
+
+    fn see_age(&mut self, age: Option<Duration>) {
+        self.oldest_due_age_secs = self.oldest_due_age_secs.max(age.unwrap_or_default().as_secs());
     }
 
     fn fail(&mut self, fault: Fault) {

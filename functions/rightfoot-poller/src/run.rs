@@ -104,6 +104,7 @@ impl Poller {
         let end = Instant::now() + budget + Duration::from_millis(POLL_LINGER_MS);
         // What is cut off here is as if the process had died: it is due again, and nothing is lost.
         if timeout_at(end, Box::pin(self.sweep(&course))).await.is_err() {
+            count_reason("poll_failed", None, "cut_off");
             course.note(Trouble::CutOff);
         }
         let run = course.run().clone();
@@ -153,6 +154,7 @@ impl Poller {
         if let Err(trouble) = done {
             tracing::warn!(target: "poll", pk = waiting.pk, %trouble, "failed");
             course.run().failed += 1;
+            count_reason("poll_failed", None, "fault");
             course.note(trouble);
         }
     }

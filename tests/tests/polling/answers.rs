@@ -358,3 +358,18 @@ async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
         assert_eq!(it.world.drain_ids().await, Vec::<String>::new());
     }
 }
+
+/// It was put off before it was asked for: only this count tells, poll after poll, that it comes to nothing.
+#[tokio::test]
+async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    it.submit("payroll", &["a"]).await;
+    it.pass(MINUTE * 10).await;
+    let process = it.world.another();
+    process.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
+    assert_eq!(process.poll().await.unwrap().unwrap_err().error_type, "AwsCallFailed");
+    assert_eq!(counters.count("poll_failed", "fault"), 1);
+    assert_eq!(it.world.polls_due().await.len(), 1);
+}
