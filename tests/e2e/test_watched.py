@@ -61,9 +61,11 @@ def alarmed(stack: Stack) -> set[str]:
 def test_what_is_refused_or_kept_alarms(stack: Stack):
     for _ in range(20):
         stack.fynapse(fynapse_event(new_id()), secret="another")
+    for _ in range(3):
+        stack.inboxctl("send", "rightfoot", "--spoil", "token")
     stack.inboxctl("send", "fynapse", "--spoil", "timestamp")
     off = alarmed(stack)
-    assert {"refused", "fynapse-mismatch", "stale-but-authentic", "quarantined"} <= off
+    assert {"refused", "fynapse-mismatch", "rightfoot-mismatch", "stale-but-authentic", "quarantined"} <= off
     # Nothing of this kind has happened.
     assert not {"overdue", "work-overdue", "claim-lost", "submission-unknown", "poll-failed", "key-refused"} & off
 

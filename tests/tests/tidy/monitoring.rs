@@ -164,10 +164,9 @@ fn every_metric_that_is_emitted_is_watched() {
 }
 
 /// What only one provider's deliveries can have.
-const OF_ONE: [(&str, Provider); 5] = [
+const OF_ONE: [(&str, Provider); 4] = [
     ("late_webhook", Provider::Rightfoot),
     ("other_key", Provider::Fynapse),
-    ("refused", Provider::Fynapse), // as a mismatch of a signature
     ("signature_age", Provider::Fynapse),
     ("stale_but_authentic", Provider::Fynapse),
 ];
