@@ -27,9 +27,6 @@ mod worked;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use inbox_core::delivery::{Proof, Proven};
@@ -42,6 +39,7 @@ use inbox_core::message::referenced;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::Fault;
+use crate::condition::{refused, standing};
 use crate::item::{self, Item, Record, Stored, VERSION, binary, number, text};
 use crate::payload;
 
@@ -126,12 +124,11 @@ impl Inbox {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
             Ok(_) => Ok(Recorded::New),
-            Err(error) => match standing_item(&error) {
-                Some(old) => {
-                    Ok(old.and_then(item::trace).map_or(Recorded::SAME_AGAIN, |old| refused_by(&old, &ours)))
-                }
-                None => Err(Fault::of("dynamodb:PutItem", &error)),
-            },
+            Err(error) if refused(&error) => {
+                let old = standing(&error).and_then(item::trace);
+                Ok(old.map_or(Recorded::SAME_AGAIN, |old| refused_by(&old, &ours)))
+            }
+            Err(error) => Err(Fault::of("dynamodb:PutItem", &error)),
         }
     }
 
@@ -318,16 +315,4 @@ fn stored_attributes(stored: &Stored, hash: &str, payload_bytes: usize) -> Item 
         ]),
     }
     attributes
-}
-
-/// If the put was refused because an item stands: that item, or `None` inside if it did not come back.
-fn standing_item<R>(error: &SdkError<PutItemError, R>) -> Option<Option<&Item>> {
-    let PutItemError::ConditionalCheckFailedException(refusal) = error.as_service_error()? else {
-        return None;
-    };
-    Some(refusal.item())
-}
-
-fn refused<R>(error: &SdkError<UpdateItemError, R>) -> bool {
-    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -178,12 +176,4 @@ pub(crate) fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
 /// A number attribute's value.
 pub(crate) fn parsed<T: FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-/// The item that stood in the way of a refused update, if it was asked for.
-pub(crate) fn standing<R>(error: &SdkError<UpdateItemError, R>) -> Option<&Item> {
-    let UpdateItemError::ConditionalCheckFailedException(refusal) = error.as_service_error()? else {
-        return None;
-    };
-    refusal.item()
 }

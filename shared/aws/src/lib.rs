@@ -11,6 +11,7 @@ pub mod bus;
 pub mod calls;
 pub mod clients;
 pub mod clock;
+mod condition;
 pub mod config;
 pub mod dead;
 mod fault;

@@ -8,8 +8,6 @@
 use std::io::{Read, Write};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -21,7 +19,8 @@ use inbox_core::limits::{INLINE_PAYLOAD_MAX_BYTES, PART_MAX_BYTES};
 use inbox_core::time::UnixSecs;
 
 use crate::Fault;
-use crate::item::{Item, Stored, VERSION, binary, key, number, standing};
+use crate::condition::{refused, standing};
+use crate::item::{Item, Stored, VERSION, binary, key, number};
 
 const GET: &str = "dynamodb:GetItem";
 const EXPIRES_BEFORE: &str = "expires_at < :at";
@@ -120,14 +119,10 @@ async fn put_part(
         .send()
         .await;
     match put {
-        Err(error) if is_there(&error) => Ok(()),
+        // It is there, and expires no sooner.
+        Err(error) if refused(&error) => Ok(()),
         put => put.map(drop).map_err(|error| Fault::of("dynamodb:PutItem", &error)),
     }
-}
-
-/// Whether a put was refused because the part is there, and expires no sooner.
-fn is_there<R>(error: &SdkError<PutItemError, R>) -> bool {
-    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }
 
 fn part_key(name: &str) -> Item {

@@ -20,8 +20,9 @@ use inbox_core::quarantine::{Closed, Kept, KeptId};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due::Waiting;
-use super::{Inbox, Written, refused};
+use super::{Inbox, Written};
 use crate::Fault;
+use crate::condition::refused;
 use crate::item::{self, Item, Stored, millis, number, text};
 use crate::payload;
 

@@ -14,9 +14,10 @@ use inbox_core::inbox::{Desk, first_due, record_expiry};
 use inbox_core::intervention::Intervention;
 use inbox_core::state::State;
 
+use super::Inbox;
 use super::quarantined::TRACE;
-use super::{Inbox, refused};
 use crate::Fault;
+use crate::condition::refused;
 use crate::item::{self, number, text};
 
 /// What became of making an event due again.

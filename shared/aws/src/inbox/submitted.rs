@@ -28,8 +28,9 @@ use inbox_core::time::UnixMillis;
 
 use super::tracked::{TRACKED, Tracking};
 use super::transaction::{self, Outcome};
-use super::{FIRST_REV, Inbox, Written, standing_item};
+use super::{FIRST_REV, Inbox, Written};
 use crate::Fault;
+use crate::condition::{refused, standing};
 use crate::item::{self, Item, VERSION, number, text};
 
 pub(super) const SUBMITTED: &str = "submitted";
@@ -128,12 +129,12 @@ impl Inbox {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let stands = match put.send().await {
             Ok(_) => item,
-            Err(error) => match standing_item(&error) {
-                Some(Some(old)) => old.clone(),
+            Err(error) if refused(&error) => match standing(&error) {
+                Some(old) => old.clone(),
                 // An older endpoint does not send it along.
-                Some(None) => self.submission_item(&new.submission_id).await?.ok_or(Fault::item(PUT))?,
-                None => return Err(Fault::of(PUT, &error)),
+                None => self.submission_item(&new.submission_id).await?.ok_or(Fault::item(PUT))?,
             },
+            Err(error) => return Err(Fault::of(PUT, &error)),
         };
         let submission = Submission::read(stands).ok_or(Fault::item(PUT))?;
         Ok(if submission.call_id == new.call_id {

@@ -28,9 +28,10 @@ use inbox_core::limits::WORK_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
 
 use super::tracked::EFFECT;
-use super::{Inbox, Written, refused, stored_attributes};
+use super::{Inbox, Written, stored_attributes};
 use crate::Fault;
-use crate::item::{self, Item, Record, number, standing, text};
+use crate::condition::{refused, standing};
+use crate::item::{self, Item, Record, number, text};
 
 const UPDATE: &str = "dynamodb:UpdateItem";
 
