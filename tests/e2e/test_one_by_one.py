@@ -14,9 +14,9 @@ import pytest
 
 from emulator import free_ports
 from invocations import recorded
-from invocations.engines import ADDRESSES, Local
+from invocations.engines import Local
 from readme import blocks
-from stack import REPOSITORY
+from stack import FUNCTIONS, REPOSITORY
 from waiting import until
 
 SCRATCH = REPOSITORY / "target/one-by-one"
@@ -36,41 +36,37 @@ def terminals() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def here(terminals: list[str]):
-    """What runs in the first terminal, built already and on free ports: its addresses, by the README's."""
+def local(terminals: list[str]):
+    """What runs in the first terminal: built already, and on free ports."""
     program, options = terminals[0].split(" -- ")
     assert program == "cargo run -p local"
     SCRATCH.mkdir(parents=True, exist_ok=True)
     ports = [f"--{name}-port=0" for name in ("http", "aws", "rightfoot")]
-    local = Local([*shlex.split(options, comments=True), *ports], SCRATCH)
-    yield {written: local.address(name) for written, name in ADDRESSES.items()}
-    local.stop()
+    started = Local([*shlex.split(options, comments=True), *ports], SCRATCH)
+    yield started
+    started.stop()
 
 
 @pytest.fixture(scope="module")
-def invoked(terminals: list[str], here: dict[str, str], tools: dict[str, Path]):
+def invoked(terminals: list[str], local: Local, tools: dict[str, Path]):
     """What a function answers to a recorded event in the third terminal."""
     (port,) = free_ports(1)
     _, second, third = (terminal.replace(WATCH_PORT, str(port)) for terminal in terminals)
     path = os.pathsep.join([str(tools["cargo-lambda"].parent), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {"PATH": path}
-    functions = {folder.name for folder in (REPOSITORY / "functions").iterdir()}
     shown = f"fynapse-webhook --data-file tests/fixtures/events/{SHOWN}.json"
     assert third.count(shown) == 1
 
     def invoke(name: str):
-        function = recorded.function_of(name, functions)
+        function = recorded.function_of(name, FUNCTIONS)
         command = third.replace(shown, f"{function} --data-file tests/fixtures/events/{name}.json")
         done = subprocess.run(
             ["bash", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECS
         )
         assert done.returncode == 0, f"{done.stderr[-2000:]}see {SCRATCH}"
-        answer = done.stdout
-        for written, address in here.items():
-            answer = answer.replace(address, written)
-        return json.loads(answer)
+        return json.loads(local.as_written(done.stdout))
 
-    with watching(with_addresses(second, here), environment):
+    with watching(with_addresses(second, local), environment):
         until(f"cargo-lambda to watch, see {SCRATCH}", lambda: answers(port))
         yield invoke
 
@@ -85,13 +81,11 @@ def test_a_schedule_of_what_cargo_lambda_watches_finds_nothing_to_do(invoked: Ca
     assert invoked(name) == dict.fromkeys(recorded.expected(name).answer, 0)
 
 
-def with_addresses(terminal: str, here: dict[str, str]) -> str:
+def with_addresses(terminal: str, local: Local) -> str:
     """With those of this `local` for those of the README and of env.json."""
-    for written, address in here.items():
-        terminal = terminal.replace(written, address)
-    edits = " ".join(f"-e s#{written}#{address}#" for written, address in here.items())
+    edits = " ".join(f"-e s#{written}#{address}#" for written, address in local.addresses.items())
     assert terminal.count("\ncargo lambda watch") == 1
-    return terminal.replace("\ncargo lambda watch", f"\nsed -i {edits} target/functions.env\ncargo lambda watch")
+    return local.here(terminal).replace("\ncargo lambda watch", f"\nsed -i {edits} target/functions.env\ncargo lambda watch")
 
 
 @contextmanager

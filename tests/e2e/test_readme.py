@@ -17,7 +17,7 @@ from deliveries import completion, fynapse_event, new_id
 from emulator import Emulator
 from readme import blocks, python_with
 from rightfoot import API_KEY
-from stack import ARCHITECTURE, REPOSITORY, Stack
+from stack import ARCHITECTURE, FUNCTIONS, REPOSITORY, Stack
 from waiting import until
 
 # What is done otherwise here, because it was done before, with pinned versions and for this machine's processor.
@@ -35,7 +35,6 @@ export WEBHOOK_BASE_URL="$AWS_ENDPOINT_URL/_aws/execute-api/$api_id/\$default"
 # For SQS, the AWS CLI heeds no AWS_ENDPOINT_URL: without an option it asks the host that it has of old.
 HERE = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
 KEYS_AT_MOST = 4
-FUNCTIONS = {folder.name for folder in (REPOSITORY / "functions").iterdir()}
 
 
 class Reader:
@@ -44,7 +43,8 @@ class Reader:
     def __init__(self, aws: Emulator, tools: dict[str, Path]):
         self.stack = Stack("balance-inbox-dev", aws, tools)
         path = os.pathsep.join([*(str(tool.parent) for tool in tools.values()), os.environ["PATH"]])
-        self.environment = {**aws.environment, "PATH": path, "USER": "ada", "RIGHTFOOT_API_KEY": API_KEY}
+        own = {"USER": "ada", "RIGHTFOOT_API_KEY": API_KEY, "SAMCONFIG": str(samconfig(aws))}
+        self.environment = {**aws.environment, "PATH": path, **own}
 
     def follows(self, steps: list[str], **variables: str) -> str:
         """Runs them in one shell, which ends at the first that fails; what they print."""
@@ -80,7 +80,7 @@ def arrived(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str]:
         steps = steps.replace(here, instead)
     first, _, second = steps.partition("inboxctl send")
     reader = Reader(aws, tools)
-    return reader, reader.follows([first, BY_PATH, f"inboxctl send{second}"], SAMCONFIG=str(samconfig(aws)))
+    return reader, reader.follows([first, BY_PATH, f"inboxctl send{second}"])
 
 
 def samconfig(aws: Emulator) -> Path:
@@ -103,10 +103,9 @@ def test_from_an_empty_account_to_the_first_webhook(arrived: tuple[Reader, str])
     assert "balance.extracted" in said and " 0 failed" in said, said
 
 
-def test_prod_is_deployed_beside_dev_each_with_its_own_settings_and_tags(reader: Reader, aws: Emulator):
+def test_prod_is_deployed_beside_dev_each_with_its_own_settings_and_tags(reader: Reader):
     # It asks before it changes anything.
-    deploy = 'yes | sam deploy --config-file "$SAMCONFIG" --config-env prod || [ "${PIPESTATUS[1]}" = 0 ]'
-    reader.follows([deploy], SAMCONFIG=str(samconfig(aws)))
+    reader.follows(['sam deploy --config-file "$SAMCONFIG" --config-env prod <<< y'])
 
     for environment, name, settings in [
         ("dev", reader.stack.name, {"LogLevel": "debug", "LogRetentionDays": "7"}),

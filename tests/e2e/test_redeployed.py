@@ -9,11 +9,10 @@ from pathlib import Path
 
 from bus import Listener
 from deliveries import completion, fynapse_event, new_id
-from stack import REPOSITORY, Stack, run
+from stack import FUNCTIONS, REPOSITORY, Stack, run
 from waiting import until
 
 SECRETS = ["FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"]
-FUNCTIONS = sorted(folder.name for folder in (REPOSITORY / "functions").iterdir())
 
 
 def configuration(stack: Stack, function: str) -> dict:

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::{World, text};
+use crate::{SUBJECT, World, text};
 
 /// The API key that the simulated Rightfoot accepts.
 pub const API_KEY: &str = "rf_live_test";
@@ -105,6 +105,16 @@ impl RightfootWorld {
     /// Asks `rightfoot-requests`; the answer must be good.
     pub async fn ask(&self, request: Value) -> Value {
         self.world.ask(request).await.expect("the function died").expect("refused")
+    }
+
+    /// Has a schedule watched that was not made by us, and alerts from 100 dollars on; its runs are in the history of this
+    /// authorizer.
+    pub async fn watch(&self, schedule_id: &str, probe: &str) {
+        self.ask(json!({
+            "action": "track_schedule", "schedule_id": schedule_id, "probe_authorizers": [probe], "interval_days": 1,
+            "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": SUBJECT,
+        }))
+        .await;
     }
 
     /// Submits a batch of these authorizers.

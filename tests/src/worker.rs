@@ -54,11 +54,7 @@ impl RightfootWorld {
     /// The same, where the batch is known to be a run of the schedule `s-1`, which alerts from 100 dollars on.
     pub async fn known_run(batch_id: &str, balances: &[(&str, &str)]) -> Self {
         let it = Self::known(batch_id, balances).await;
-        it.ask(json!({
-            "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
-            "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": SUBJECT,
-        }))
-        .await;
+        it.watch("s-1", "a").await;
         it.world.track_run(batch_id, balances.len()).await;
         it
     }

@@ -41,11 +41,7 @@ async fn something_of_every_kind() -> (RightfootWorld, Written) {
 
     assert!(world.fynapse(extract("done")).await.is_success());
     world.work().await;
-    it.ask(json!({
-        "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["user-123"], "interval_days": 1,
-        "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": "demo",
-    }))
-    .await;
+    it.watch("s-1", "user-123").await;
     world.track_run("r-1", 1).await;
     it.submit("payroll", &["a", "b"]).await;
     it.ask(daily("watch", &["a"])).await;

@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::MethodRouter;
 use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use local::lambda::aws_endpoint;
@@ -146,6 +148,14 @@ fn command(words: &str, env: &[(&str, &str)]) -> Command {
 
 async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Serves what stands in for an AWS service; where it does.
+async fn stand_in(answers: MethodRouter) -> String {
+    let listener = listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    system::serve(listener, Router::new().route("/", answers));
+    url
 }
 
 fn split(words: &str) -> Vec<String> {

@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 import urllib.error
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,26 @@ class Local:
             self.stop()
             raise
 
-    def address(self, name: str) -> str:
-        """The one that it has greeted with."""
-        return re.search(rf"^{name}\s+(http://[\d.:]+)", self._said.read_text(), re.MULTILINE).group(1)
+    @cached_property
+    def addresses(self) -> dict[str, str]:
+        """Where it answers, by what is written: it has greeted with that."""
+        said = self._said.read_text()
+        return {
+            written: re.search(rf"^{name}\s+(http://[\d.:]+)", said, re.MULTILINE).group(1)
+            for written, name in ADDRESSES.items()
+        }
+
+    def here(self, text: str) -> str:
+        """With its addresses for those that are written."""
+        for written, here in self.addresses.items():
+            text = text.replace(written, here)
+        return text
+
+    def as_written(self, text: str) -> str:
+        """The other way round."""
+        for written, here in self.addresses.items():
+            text = text.replace(here, written)
+        return text
 
     def stop(self) -> None:
         self._process.terminate()
@@ -52,30 +70,17 @@ class Engines:
         rightfoot = ["--rightfoot-api", self._rightfoot.url, "--rightfoot-api-key", API_KEY]
         alone = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
         try:
-            self._local = Local([*alone, *rightfoot], scratch)
+            self.local = Local([*alone, *rightfoot], scratch)
         except BaseException:
             self._rightfoot.stop()
             raise
-        self._here = {written: self._local.address(name) for written, name in ADDRESSES.items()}
-        self.aws_url = self._here[AWS]
+        self.aws_url = self.local.addresses[AWS]
         self._dynamodb = self._client("dynamodb")
         self._sqs = self._client("sqs")
 
     def stop(self) -> None:
-        self._local.stop()
+        self.local.stop()
         self._rightfoot.stop()
-
-    def here(self, text: str) -> str:
-        """With the addresses of these engines for those of env.json."""
-        for written, here in self._here.items():
-            text = text.replace(written, here)
-        return text
-
-    def as_written(self, text: str) -> str:
-        """The other way round."""
-        for written, here in self._here.items():
-            text = text.replace(here, written)
-        return text
 
     def queued(self, queue: str) -> list[dict]:
         """The messages of a queue, which stay on it."""

@@ -58,11 +58,11 @@ class Functions:
         function = function_of(name, set(self._told))
         if function not in self._running:
             self._start(function)
-        payload = self._engines.here(event(name)).encode()
+        payload = self._engines.local.here(event(name)).encode()
         request = urllib.request.Request(self._urls[function], data=payload)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_SECS) as answer:
-                return json.loads(self._engines.as_written(answer.read().decode()))
+                return json.loads(self._engines.local.as_written(answer.read().decode()))
         except OSError as error:
             raise AssertionError(f"{name}.json: no answer ({error}), see {self._scratch}") from error
 
@@ -77,7 +77,7 @@ class Functions:
         addresses = ["--runtime-interface-emulator-address", invocations, "--runtime-api-address", runtime]
         code = Path(self._told[function]["code"])
         assert (code / "bootstrap").is_file(), f"{code} holds no bootstrap: `cargo lambda build` makes it"
-        variables = {name: self._engines.here(it) for name, it in self._told[function]["variables"].items()}
+        variables = {name: self._engines.local.here(it) for name, it in self._told[function]["variables"].items()}
         with (self._scratch / f"{function}.log").open("wb") as log:
             self._running[function] = subprocess.Popen(
                 [self._rie, *addresses, "./bootstrap"],

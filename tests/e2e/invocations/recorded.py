@@ -12,6 +12,7 @@ each of the last three empty unless it says otherwise. What is in `FORMS` stands
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def expected(name: str) -> Expected:
     return Expected(**json.loads((ANSWERS / f"{name}.json").read_text()))
 
 
-def function_of(name: str, functions: set[str]) -> str:
+def function_of(name: str, functions: Collection[str]) -> str:
     """The function that an event is for: its name is what the event's name begins with."""
     takers = [function for function in functions if name.startswith(f"{function}-")]
     assert len(takers) == 1, f"{name}.json: its name begins with the name of no function: {sorted(functions)}"

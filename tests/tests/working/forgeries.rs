@@ -57,11 +57,7 @@ async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
     assert_eq!((it.world.told().await, it.rightfoot.requests().len()), (vec![], 0), "and nobody is asked");
-    it.ask(json!({
-        "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
-        "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": "demo",
-    }))
-    .await;
+    it.watch("s-1", "a").await;
     it.world.track_run("b-1", 2).await;
     look_for_long(&it).await;
     assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"], "by what was asked for");
@@ -71,11 +67,7 @@ async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
 #[tokio::test]
 async fn p4_an_alert_hurries_only_the_schedule_whose_url_it_came_by() {
     let it = RightfootWorld::new().await;
-    it.ask(json!({
-        "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
-        "thresholds": {"default": 100}, "expires_at": "2026-12-31", "subject": "demo",
-    }))
-    .await;
+    it.watch("s-1", "a").await;
     it.world.pass(MINUTE);
     it.poll().await.unwrap();
     let before = it.world.polls_due().await;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use local::wire::Fault;
@@ -178,9 +177,7 @@ async fn a_secret_that_may_not_be_described_is_not_taken_for_one_that_is_not_the
         };
         (StatusCode::BAD_REQUEST, format!(r#"{{"__type":"{code}","Message":"refused"}}"#))
     };
-    let listener = crate::listener().await;
-    let secrets = format!("http://{}", listener.local_addr().unwrap());
-    local::system::serve(listener, Router::new().route("/", post(answer)));
+    let secrets = crate::stand_in(post(answer)).await;
     let env = [
         ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.as_str()),

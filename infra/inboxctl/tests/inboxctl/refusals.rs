@@ -1,6 +1,5 @@
 //! Errors: they name what is missing.
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 
@@ -84,10 +83,7 @@ async fn cloudformation(outputs: &[(&str, String)], parameters: &[(&str, String)
         let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
         (StatusCode::OK, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
     };
-    let listener = crate::listener().await;
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    local::system::serve(listener, Router::new().route("/", post(answer)));
-    url
+    crate::stand_in(post(answer)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
