@@ -1,10 +1,13 @@
 //! The relay: what was recorded and not enqueued reaches the queue, and nothing holds up the rest.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use event_relay::relay::{Relay, Run};
-use inbox_aws::inbox::Inbox;
+use inbox_aws::inbox::{Inbox, WorkClaim};
 use inbox_aws::queue::Queue;
+use inbox_core::event::EventKey;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use local::system::TABLE;
 use local::wire::Fault;
@@ -131,6 +134,45 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
         world.drain_ids().await,
         ["fynapse/event/e-0000", "fynapse/event/e-0001", "fynapse/event/e-0003"]
     );
+}
+
+/// SQS took it once, although it refuses it now, and a worker has it: given up as well, an operator's requeue would repeat the
+/// effect.
+#[tokio::test]
+async fn p10_a_record_that_a_worker_has_claimed_is_not_given_up() {
+    let world = left_behind(1).await;
+    let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
+    world.put(record).await;
+    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::Refused));
+    let key = EventKey::from_event_id("fynapse/event/e-0000").unwrap();
+    let claim = world.system.inbox.claim_work(&key, world.now()).await.unwrap();
+    assert!(matches!(claim, WorkClaim::Ours(_)));
+    let while_claimed = run(&world, BUDGET).await;
+    assert_eq!((while_claimed.failed, while_claimed.quarantined), (1, 0));
+    let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    assert!(record.contains_key("due") && !record.contains_key("quarantined_at"));
+
+    world.pass(Duration::from_secs(901));
+    assert_eq!(run(&world, BUDGET).await.quarantined, 1, "the worker is gone");
+}
+
+#[tokio::test]
+async fn p7_a_record_that_is_given_up_is_counted_although_the_answer_was_lost() {
+    let world = left_behind(1).await;
+    let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
+    world.put(record).await;
+    world.system.wire.clear_log();
+    let updates = AtomicUsize::new(0);
+    world.system.wire.plan(move |call| match call.operation.as_str() {
+        "SendMessageBatch" => Some(Fault::Refused),
+        // Claim, refusal counted, item kept, given up.
+        "UpdateItem" if updates.fetch_add(1, Ordering::SeqCst) == 3 => Some(Fault::TimeoutAfter),
+        _ => None,
+    });
+    let last = run(&world, BUDGET).await;
+    assert_eq!((last.failed, last.quarantined), (0, 1));
 }
 
 #[tokio::test]

@@ -8,10 +8,14 @@ mod alerts;
 mod bounds;
 #[path = "working/forgeries.rs"]
 mod forgeries;
+#[path = "working/lost_answers.rs"]
+mod lost_answers;
 #[path = "working/matrix.rs"]
 mod matrix;
 #[path = "working/messages.rs"]
 mod messages;
+#[path = "working/replays.rs"]
+mod replays;
 #[path = "working/stories.rs"]
 mod stories;
 #[path = "working/waiting.rs"]

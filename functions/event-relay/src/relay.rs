@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
-use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, Sweep, Waiting, Written};
 use inbox_aws::queue::{Queue, Sent};
 use inbox_aws::telemetry::count_reason;
+use inbox_aws::{Cause, Fault};
 use inbox_core::inbox::{Desk, RELAY_LOAD, Reason, batches};
 use inbox_core::limits::{
     CONCURRENT_CALLS, DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX,
@@ -34,7 +34,7 @@ pub struct Run {
     pub sent: usize,
     /// Records that it could not send; they stay due.
     pub failed: usize,
-    /// Records that SQS refused for good; they went to quarantine.
+    /// Records that cannot be sent; they went to quarantine.
     pub quarantined: usize,
     /// Due items that it did not get to: out of time, or the queue is down.
     pub left: usize,
@@ -67,7 +67,7 @@ impl Relay {
         let end = stop_at + Duration::from_millis(RELAY_GRACE_MS);
         // What is cut off here is as if the process had died: claims run out, and nothing is lost.
         if timeout_at(end, Box::pin(self.work(stop_at, &mut run))).await.is_err() {
-            run.note(Fault { action: "event-relay", cause: inbox_aws::Cause::Timeout });
+            run.note(Fault { action: "event-relay", cause: Cause::Timeout });
         }
         self.report(run)
     }
@@ -130,7 +130,7 @@ impl Relay {
             run.failed += found.unreadable;
             // How old they are is not known: as old as the page's oldest, which they become.
             run.see_age(due.iter().map(|waiting| now.since(waiting.due_at)).max());
-            run.note(Fault { action: "dynamodb:BatchGetItem", cause: inbox_aws::Cause::Item });
+            run.note(Fault { action: "dynamodb:BatchGetItem", cause: Cause::Item });
         }
         let mut records = found.records;
         records.retain(|record| record.is_due(now));
@@ -174,6 +174,9 @@ impl Relay {
         for claim in claims {
             match claim {
                 Ok(Claim::Ours(ours)) => claimed.push(*ours),
+                Ok(Claim::WithoutPayload(gone)) => {
+                    self.give_up(&gone, Reason::PayloadGone, run).await;
+                }
                 Ok(Claim::NotDue) => {}
                 Err(fault) => run.fail(fault),
             }
@@ -194,6 +197,9 @@ impl Relay {
         for (claimed, message) in messages {
             match message {
                 Ok(message) => composed.push((claimed, message)),
+                Err(fault) if fault.cause == Cause::PayloadGone => {
+                    self.give_up(&claimed, Reason::PayloadGone, run).await;
+                }
                 Err(fault) => run.fail(fault),
             }
         }
@@ -264,17 +270,20 @@ impl Relay {
     /// A record that SQS refuses for what it is must not come back for ever: the tenth time it goes to
     /// quarantine.
     async fn refused(&self, claimed: &Claimed, run: &mut Run) {
-        let given_up = match self.inbox.note_refusal(claimed).await {
+        match self.inbox.note_refusal(claimed).await {
             Ok(Some(refusals)) if refusals >= RELAY_REFUSALS_MAX => {
-                self.inbox.give_up(claimed, self.clock.now()).await
+                self.give_up(claimed, Reason::QueueRefused, run).await;
             }
-            Ok(_) => Ok(Written::Overtaken),
-            Err(fault) => Err(fault),
-        };
-        match given_up {
+            Ok(_) => run.failed += 1,
+            Err(fault) => run.fail(fault),
+        }
+    }
+
+    async fn give_up(&self, claimed: &Claimed, reason: Reason, run: &mut Run) {
+        match self.inbox.give_up(claimed, reason, self.clock.now()).await {
             Ok(Written::Applied) => {
                 run.quarantined += 1;
-                count_reason("quarantined", Some(claimed.key().provider()), Reason::QueueRefused.as_str());
+                count_reason("quarantined", Some(claimed.key().provider()), reason.as_str());
             }
             Ok(Written::Overtaken) => run.failed += 1,
             Err(fault) => run.fail(fault),

@@ -79,6 +79,7 @@ impl EventWorker {
             Ok(Err(fault)) if fault.cause == Cause::Item => {
                 return returned(Some(work.key()), "unreadable_item", Some(&fault));
             }
+            Ok(Err(fault)) if fault.cause == Cause::PayloadGone => Verdict::Never(Reason::PayloadGone),
             Ok(Err(fault)) => {
                 tracing::warn!(target: "work", event_id = work.key().event_id(), %fault, "failed");
                 Verdict::Later(Later::because("fault"))

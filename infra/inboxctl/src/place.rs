@@ -252,6 +252,6 @@ fn says_nothing(cause: &Cause) -> bool {
     match cause {
         Cause::Answer => true,
         Cause::Service(code) => code.contains("UnknownOperation") || code.contains("NotImplemented"),
-        Cause::Request | Cause::Timeout | Cause::Connection | Cause::Item => false,
+        Cause::Request | Cause::Timeout | Cause::Connection | Cause::Item | Cause::PayloadGone => false,
     }
 }

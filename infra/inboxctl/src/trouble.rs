@@ -37,6 +37,7 @@ fn advice(fault: &Fault, thing: &Thing) -> String {
         Cause::Connection => "is AWS_ENDPOINT_URL or the region right?".to_owned(),
         Cause::Timeout => "try again".to_owned(),
         Cause::Request => format!("is the name right? {} names another", thing.flag),
+        Cause::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
         Cause::Item => "what stands there is not of the form that this version writes".to_owned(),
         Cause::Answer => String::new(),
     }

@@ -1,11 +1,17 @@
-//! Writes that were refused because their condition did not hold.
+//! Conditional writes, and what a refused condition means.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 
-use crate::item::Item;
+use uuid::Uuid;
+
+use crate::Fault;
+use crate::inbox::Written;
+use crate::item::{self, Item, text};
 
 /// The error of a write that can have a condition.
 pub(crate) trait Conditional {
@@ -32,4 +38,24 @@ pub(crate) fn refused<E: Conditional, R>(error: &SdkError<E, R>) -> bool {
 /// The item that stood in the way, if one did and was asked for.
 pub(crate) fn standing<E: Conditional, R>(error: &SdkError<E, R>) -> Option<&Item> {
     error.as_service_error()?.refusal()?.item()
+}
+
+/// Updates an item on a condition. `set` is the update expression without its first word, `SET`.
+///
+/// The SDK sends a request again when its answer is lost, and then the condition no longer holds. So each update leaves an id of
+/// its own in the item: whoever is refused and finds his own id there was applied.
+pub(crate) async fn update(update: UpdateItemFluentBuilder, set: &str) -> Result<Written, Fault> {
+    let id = Uuid::new_v4().simple().to_string();
+    let update = update
+        .update_expression(format!("SET write_id = :write_id, {set}"))
+        .expression_attribute_values(":write_id", text(&id))
+        .return_values_on_condition_check_failure(AllOld);
+    match update.send().await {
+        Ok(_) => Ok(Written::Applied),
+        Err(error) if refused(&error) => {
+            let is_ours = standing(&error).is_some_and(|it| item::string(it, "write_id") == Some(&id));
+            Ok(if is_ours { Written::Applied } else { Written::Overtaken })
+        }
+        Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
+    }
 }

@@ -31,6 +31,8 @@ pub enum Cause {
     Service(String),
     /// What stands in the table is not of the form that we write.
     Item,
+    /// The stored parts of a payload are no longer there.
+    PayloadGone,
 }
 
 impl fmt::Display for Cause {
@@ -42,6 +44,7 @@ impl fmt::Display for Cause {
             Self::Answer => f.write_str("unreadable answer"),
             Self::Service(code) => f.write_str(code),
             Self::Item => f.write_str("unreadable item"),
+            Self::PayloadGone => f.write_str("stored payload is gone"),
         }
     }
 }
@@ -82,5 +85,10 @@ impl Fault {
     /// What was read is not what is written there.
     pub const fn item(action: &'static str) -> Self {
         Self { action, cause: Cause::Item }
+    }
+
+    /// The stored parts of a payload are no longer there.
+    pub(crate) const fn payload_gone(action: &'static str) -> Self {
+        Self { action, cause: Cause::PayloadGone }
     }
 }

@@ -13,6 +13,7 @@
 //! hide one. A record is in the index `due` only while something has still to be done with it, and it has an
 //! `expires_at` only while nothing has.
 
+mod alert_effects;
 mod documents;
 mod due;
 mod outbox;
@@ -39,10 +40,11 @@ use inbox_core::message::referenced;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::Fault;
-use crate::condition::{refused, standing};
+use crate::condition::{self, refused, standing};
 use crate::item::{self, Item, Record, Stored, VERSION, binary, number, text};
 use crate::payload;
 
+pub use alert_effects::{AcquiredAlert, AlertClaim};
 pub use due::{Round, Sweep, Waiting};
 pub use outbox::{Claim, Claimed, DueRecord, Found};
 pub use quarantined::Quarantined;
@@ -52,7 +54,7 @@ pub use told::{
     BatchTold, EffectTold, EventTold, Page, Place, ScheduleTold, Selection, StoryTold, SubmissionTold,
 };
 pub use tracked::{BatchStory, ScheduleStory, Tracking};
-pub use worked::{AlertClaim, Work, WorkClaim};
+pub use worked::{Work, WorkClaim};
 
 /// The revision that a record is born with.
 const FIRST_REV: u64 = 1;
@@ -182,7 +184,7 @@ impl Inbox {
         self.update(
             item::key(&key.pk(), &key.sk()),
             rev,
-            "SET sent_at = :now, expires_at = :at REMOVE due, due_at",
+            "sent_at = :now, expires_at = :at REMOVE due, due_at",
             [(":now", number(now.0)), (":at", number(record_expiry(now, self.retention_days).0))],
         )
         .await
@@ -194,10 +196,10 @@ impl Inbox {
         &self,
         key: Item,
         rev: u64,
-        expression: &str,
+        set: &str,
         values: [(&str, AttributeValue); N],
     ) -> Result<Written, Fault> {
-        self.update_if(key, rev, None, expression, values).await
+        self.update_if(key, rev, None, set, values).await
     }
 
     /// The same on one more condition, with its value.
@@ -206,7 +208,7 @@ impl Inbox {
         key: Item,
         rev: u64,
         and: Option<(&str, (&str, AttributeValue))>,
-        expression: &str,
+        set: &str,
         values: [(&str, AttributeValue); N],
     ) -> Result<Written, Fault> {
         let (condition, value) = and.unzip();
@@ -216,17 +218,12 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key))
-            .update_expression(expression)
             .condition_expression(format!("rev = :seen AND attribute_exists(due){condition}"))
             .expression_attribute_values(":seen", number(rev));
         for (name, value) in values.into_iter().chain(value) {
             update = update.expression_attribute_values(name, value);
         }
-        match update.send().await {
-            Ok(_) => Ok(Written::Applied),
-            Err(error) if refused(&error) => Ok(Written::Overtaken),
-            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
-        }
+        condition::update(update, set).await
     }
 
     async fn keep(

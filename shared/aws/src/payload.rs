@@ -70,7 +70,8 @@ async fn load_parts(db: &Client, table: &str, names: &[String]) -> Result<Vec<u8
 async fn get_part(db: &Client, table: &str, name: &str) -> Result<Vec<u8>, Fault> {
     let get = db.get_item().table_name(table).set_key(Some(part_key(name))).consistent_read(true);
     let answer = get.send().await.map_err(|error| Fault::of(GET, &error))?;
-    piece_of(answer.item()).ok_or(Fault::item(GET))
+    let part = answer.item().ok_or(Fault::payload_gone(GET))?;
+    piece_of(part).ok_or(Fault::item(GET))
 }
 
 /// Moves the expiry of a stored payload's parts to a later time.
@@ -94,6 +95,7 @@ pub(crate) async fn keep_until(
             .await;
         match moved {
             Err(error) if standing(&error).is_some() => {}
+            Err(error) if refused(&error) => return Err(Fault::payload_gone("dynamodb:UpdateItem")),
             moved => drop(moved.map_err(|error| Fault::of("dynamodb:UpdateItem", &error))?),
         }
     }
@@ -129,8 +131,8 @@ fn part_key(name: &str) -> Item {
     key(&format!("payload#{name}"), "part")
 }
 
-fn piece_of(item: Option<&Item>) -> Option<Vec<u8>> {
-    Some(item?.get("piece")?.as_b().ok()?.as_ref().to_vec())
+fn piece_of(part: &Item) -> Option<Vec<u8>> {
+    Some(part.get("piece")?.as_b().ok()?.as_ref().to_vec())
 }
 
 fn deflate(payload: &[u8]) -> Vec<u8> {

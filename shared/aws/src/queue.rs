@@ -118,7 +118,12 @@ fn is_refusal(fault: &Fault) -> bool {
         Cause::Service(code) => {
             MESSAGE_AT_FAULT.contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception"))
         }
-        Cause::Request | Cause::Timeout | Cause::Connection | Cause::Answer | Cause::Item => false,
+        Cause::Request
+        | Cause::Timeout
+        | Cause::Connection
+        | Cause::Answer
+        | Cause::Item
+        | Cause::PayloadGone => false,
     }
 }
 

@@ -8,6 +8,10 @@ pub mod look;
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
 use crate::limits::{WORK_AGAIN_MAX_SECS, WORK_AGAIN_SECS};
 use crate::time::UnixMillis;
 
@@ -18,6 +22,13 @@ pub fn again(now: UnixMillis, works: u64, retry_after: Option<Duration>) -> Unix
     let pause_secs = WORK_AGAIN_SECS.saturating_mul(1 << doublings).min(WORK_AGAIN_MAX_SECS);
     let pause = Duration::from_secs(pause_secs);
     now.plus(retry_after.map_or(pause, |asked_for| asked_for.max(pause)))
+}
+
+/// The mark that one replay of one event leaves where it has published: 22 characters, so that a set of
+/// [`crate::limits::ALERT_PUBLISHERS_MAX`] fits into an item many times.
+pub fn publisher_tag(event_id: &str, replay: u64) -> String {
+    let hash = Sha256::digest(format!("{replay}#{event_id}"));
+    URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
 }
 
 /// The meaning of a row's status code (spec, Rightfoot 2). More codes may exist than are documented.
@@ -46,6 +57,14 @@ mod tests {
     fn an_event_that_was_put_back_is_due_after_a_minute_and_later_each_time() {
         let secs = |works| again(UnixMillis(0), works, None).0 / 1_000;
         assert_eq!([0, 1, 2, 3, 4, 5, u64::MAX].map(secs), [60, 120, 240, 480, 900, 900, 900]);
+    }
+
+    #[test]
+    fn a_publishers_tag_is_short_and_another_one_for_each_replay_of_each_event() {
+        // printf '1#fynapse/event/e-1' | sha256sum | head -c 32 | xxd -r -p | basenc --base64url
+        assert_eq!(publisher_tag("fynapse/event/e-1", 1), "s4oKq6TfMkR07UJJ7KoH9A");
+        assert_ne!(publisher_tag("fynapse/event/e-1", 1), publisher_tag("fynapse/event/e-1", 2));
+        assert_ne!(publisher_tag("fynapse/event/e-1", 1), publisher_tag("fynapse/event/e-2", 1));
     }
 
     proptest! {

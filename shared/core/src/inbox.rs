@@ -82,11 +82,15 @@ pub enum Reason {
     Incomplete,
     /// Recorded, and refused by EventBridge for what it is.
     BusRefused,
+    /// Recorded, and an alert in it was published so often that no other replay can be remembered.
+    ReplayLimit,
+    /// Recorded, and the stored parts of its payload are gone.
+    PayloadGone,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Unreadable,
         Self::UnknownType,
         Self::UnusableId,
@@ -96,6 +100,8 @@ impl Reason {
         Self::Unconfirmed,
         Self::Incomplete,
         Self::BusRefused,
+        Self::ReplayLimit,
+        Self::PayloadGone,
     ];
 
     /// The reason of that name.
@@ -115,6 +121,8 @@ impl Reason {
             Self::Unconfirmed => "unconfirmed",
             Self::Incomplete => "incomplete",
             Self::BusRefused => "bus_refused",
+            Self::ReplayLimit => "replay_limit",
+            Self::PayloadGone => "payload_gone",
         }
     }
 }

@@ -126,6 +126,9 @@ pub const WORK_AGAIN_MAX_SECS: u64 = 15 * 60;
 pub const LOOKS_APART_SECS: u64 = 60;
 /// Most alerts in one event that are looked at: far more than a run has authorizers.
 pub const ALERTS_MAX: usize = 10_000;
+/// How many publications of one alert are remembered. At 24 bytes each they are far from the 400 KB that an item may have: a
+/// mark that did not fit would be lost, and the alert published again and again.
+pub const ALERT_PUBLISHERS_MAX: usize = 500;
 /// Most items in one `BatchWriteItem` (DynamoDB's own limit).
 pub const BALANCES_PER_WRITE: usize = 25;
 /// Most entries in one `PutEvents` (EventBridge's own limit).

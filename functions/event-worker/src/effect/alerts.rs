@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use inbox_aws::Fault;
 use inbox_aws::bus::Published;
-use inbox_aws::inbox::{AlertClaim, Work};
+use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Work};
 use inbox_core::bus::{Announcement, Batch, threshold_met};
 use inbox_core::effect::alert::{Alert, Met};
 use inbox_core::event::Id;
@@ -35,6 +35,7 @@ struct Left {
     taken: usize,
     failed: usize,
     refused: usize,
+    full: usize,
 }
 
 impl EventWorker {
@@ -122,11 +123,12 @@ impl EventWorker {
             let mut ours = Vec::with_capacity(claims.len());
             for (met, claim) in some.iter().zip(claims) {
                 match claim? {
-                    AlertClaim::Ours => {
-                        ours.push((&met.authorizer, threshold_met(&work.effect(), batch, met, confirmed)));
+                    AlertClaim::Acquired(alert) => {
+                        ours.push((alert, threshold_met(&work.effect(), batch, met, confirmed)));
                     }
                     AlertClaim::Published => {}
-                    AlertClaim::Taken => left.taken += 1,
+                    AlertClaim::HeldByOther => left.taken += 1,
+                    AlertClaim::Full => left.full += 1,
                 }
             }
             self.publish(work, ours, &mut left).await?;
@@ -137,18 +139,17 @@ impl EventWorker {
     async fn publish(
         &self,
         work: &Work,
-        ours: Vec<(&Id, Announcement)>,
+        ours: Vec<(AcquiredAlert, Announcement)>,
         left: &mut Left,
     ) -> Result<(), Fault> {
-        let (authorizers, announcements): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
+        let (acquired, announcements): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
         let outcomes = self.bus.publish(&announcements).await;
         let mut published = Vec::with_capacity(outcomes.len());
-        for ((authorizer, announcement), outcome) in authorizers.into_iter().zip(&announcements).zip(outcomes)
-        {
+        for ((alert, announcement), outcome) in acquired.iter().zip(&announcements).zip(outcomes) {
             match outcome {
                 Published::Published => {
                     metrics::counter!("published", "type" => announcement.detail_type).increment(1);
-                    published.push(authorizer);
+                    published.push(alert);
                 }
                 Published::Refused(fault) => {
                     not_published(announcement, &fault);
@@ -161,10 +162,10 @@ impl EventWorker {
             }
         }
         let now = self.clock.now();
-        let marks = published.into_iter().map(|authorizer| self.inbox.alert_published(work, authorizer, now));
+        let marks = published.into_iter().map(|alert| self.inbox.alert_published(work, alert, now));
         let marks = join_all(marks).await;
         // Published and not marked: the event is not done either, and it is published again under the same id.
-        marks.into_iter().try_for_each(|mark| mark.map(drop))
+        marks.into_iter().collect()
     }
 }
 
@@ -212,6 +213,8 @@ impl Left {
             Some(Verdict::Later(Later::because("alert_taken")))
         } else if self.refused > 0 {
             Some(Verdict::Never(Reason::BusRefused))
+        } else if self.full > 0 {
+            Some(Verdict::Never(Reason::ReplayLimit))
         } else {
             None
         }

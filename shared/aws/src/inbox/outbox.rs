@@ -12,9 +12,9 @@ use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due::Waiting;
 use super::{Inbox, Written, stored_attributes};
-use crate::Fault;
 use crate::item::{self, Record, Stored, number, text};
 use crate::payload;
+use crate::{Cause, Fault};
 
 /// A record that the relay has claimed: it alone may send it until it is due again.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Claimed {
 pub enum Claim {
     /// It is ours for a while.
     Ours(Box<Claimed>),
+    /// It is ours for a while, and the stored parts of its payload are gone: it cannot be sent.
+    WithoutPayload(Box<Claimed>),
     /// The index lagged: it is enqueued, claimed by another run, or gone.
     NotDue,
 }
@@ -64,13 +66,14 @@ impl Inbox {
     /// Claims a due record: it stays in the index, later, so that a crash of the claimer loses nothing.
     pub async fn claim(&self, due: DueRecord, now: UnixMillis) -> Result<Claim, Fault> {
         let mut record = due.0;
-        self.keep_parts(&mut record, record_expiry(now, self.retention_days), now).await?;
+        let expires_at = record_expiry(now, self.retention_days);
+        let has_payload = self.keep_parts_that_stand(&mut record, expires_at, now).await?;
         let later = next_due(now, record.attempts);
         let written = self
             .update(
                 record.place(),
                 record.rev,
-                "SET rev = rev + :one, attempts = :n, due_at = :later",
+                "rev = rev + :one, attempts = :n, due_at = :later",
                 [
                     (":one", number(1)),
                     (":n", number(record.attempts.saturating_add(1))),
@@ -83,7 +86,8 @@ impl Inbox {
                 record.rev += 1;
                 record.attempts += 1;
                 record.due_at = Some(later);
-                Claim::Ours(Box::new(Claimed { record }))
+                let claimed = Box::new(Claimed { record });
+                if has_payload { Claim::Ours(claimed) } else { Claim::WithoutPayload(claimed) }
             }
             Written::Overtaken => Claim::NotDue,
         })
@@ -114,30 +118,53 @@ impl Inbox {
     pub async fn note_refusal(&self, claimed: &Claimed) -> Result<Option<u64>, Fault> {
         let refusals = claimed.record.refusals.saturating_add(1);
         let (place, rev) = (claimed.record.place(), claimed.record.rev);
-        let written = self.update(place, rev, "SET refusals = :n", [(":n", number(refusals))]).await?;
+        let written = self.update(place, rev, "refusals = :n", [(":n", number(refusals))]).await?;
         Ok((written == Written::Applied).then_some(refusals))
     }
 
-    /// Puts a record that SQS itself refuses into quarantine, and takes it out of the index.
-    pub async fn give_up(&self, claimed: &Claimed, now: UnixMillis) -> Result<Written, Fault> {
+    /// Puts a claimed record that cannot be sent into quarantine, and takes it out of the index. A record that a worker has
+    /// claimed stays: it was sent after all.
+    pub async fn give_up(
+        &self,
+        claimed: &Claimed,
+        reason: Reason,
+        now: UnixMillis,
+    ) -> Result<Written, Fault> {
         let record = &mut claimed.record.clone();
         let expires_at = parked_expiry(now, self.retention_days);
-        self.keep_parts(record, expires_at, now).await?;
+        self.keep_parts_that_stand(record, expires_at, now).await?;
         let hash = &record.trace.payload_hash;
         let mut kept = stored_attributes(&record.stored, hash, record.payload_bytes);
         kept.insert("event_id".to_owned(), text(record.key.event_id()));
-        self.keep(record.key.provider().as_str(), hash, kept, Reason::QueueRefused, now).await?;
-        self.update(
+        self.keep(record.key.provider().as_str(), hash, kept, reason, now).await?;
+        let no_claim = "(attribute_not_exists(claim_until) OR claim_until < :now)";
+        self.update_if(
             record.place(),
             record.rev,
-            "SET quarantined_at = :now, expires_at = :at REMOVE due, due_at",
-            [(":now", number(now.0)), (":at", number(expires_at.0))],
+            Some((no_claim, (":now", number(now.0)))),
+            "quarantined_at = :now, expires_at = :at REMOVE due, due_at",
+            [(":at", number(expires_at.0))],
         )
         .await
     }
 
+    /// Keeps the parts of a payload as long as their record. Says whether they stand: an operator may replay a record whose
+    /// parts have expired.
+    pub(super) async fn keep_parts_that_stand(
+        &self,
+        record: &mut Record,
+        record_expires_at: UnixSecs,
+        now: UnixMillis,
+    ) -> Result<bool, Fault> {
+        match self.keep_parts(record, record_expires_at, now).await {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.cause == Cause::PayloadGone => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Parts must outlive their record, also one that could not be enqueued for months.
-    pub(super) async fn keep_parts(
+    async fn keep_parts(
         &self,
         record: &mut Record,
         record_expires_at: UnixSecs,
@@ -150,7 +177,7 @@ impl Inbox {
         let later = parts_expiry(now, self.retention_days);
         payload::keep_until(&self.db, &self.table, names, later).await?;
         *expire_at = later;
-        let set = "SET parts_expire_at = :at";
+        let set = "parts_expire_at = :at";
         self.update(record.place(), record.rev, set, [(":at", number(later.0))]).await?;
         Ok(())
     }

@@ -162,7 +162,7 @@ impl Inbox {
 
     /// Sets out to post a submission once more. `None` if somebody else has written in between.
     pub async fn set_out_again(&self, mut submission: Submission) -> Result<Option<Submission>, Fault> {
-        let expression = "SET rev = rev + :one, attempts = attempts + :one";
+        let expression = "rev = rev + :one, attempts = attempts + :one";
         if self.write_to(&submission, expression, [(":one", number(1))]).await? == Written::Overtaken {
             return Ok(None);
         }
@@ -199,7 +199,7 @@ impl Inbox {
 
     async fn close(&self, submission: &Submission, how: &str, now: UnixMillis) -> Result<Written, Fault> {
         let expression =
-            format!("SET rev = rev + :one, {how} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
+            format!("rev = rev + :one, {how} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
         let expires_at = record_expiry(now, self.retention_days);
         let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
         self.write_to(submission, &expression, values).await

@@ -241,7 +241,7 @@ impl Inbox {
             .update(
                 tracking.place.clone(),
                 tracking.rev,
-                "SET rev = rev + :one, polls = :polls, due_at = :later",
+                "rev = rev + :one, polls = :polls, due_at = :later",
                 [(":one", number(1)), (":polls", number(polls)), (":later", number(until.0))],
             )
             .await?;
@@ -255,24 +255,18 @@ impl Inbox {
     /// Moves the time at which an item is due.
     pub async fn postpone(&self, tracking: &Tracking, until: UnixMillis) -> Result<Written, Fault> {
         let values = [(":one", number(1)), (":later", number(until.0))];
-        self.update(tracking.place.clone(), tracking.rev, "SET rev = rev + :one, due_at = :later", values)
-            .await
+        self.update(tracking.place.clone(), tracking.rev, "rev = rev + :one, due_at = :later", values).await
     }
 
     /// Nothing more is to be known about it.
     pub async fn settle(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
-        self.end(tracking, "SET rev = rev + :one, done_at = :now, expires_at = :at REMOVE due, due_at", now)
-            .await
+        self.end(tracking, "rev = rev + :one, done_at = :now, expires_at = :at REMOVE due, due_at", now).await
     }
 
     /// Nothing more can be known about it (P9).
     pub async fn give_up_waiting(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
-        self.end(
-            tracking,
-            "SET rev = rev + :one, overdue_at = :now, expires_at = :at REMOVE due, due_at",
-            now,
-        )
-        .await
+        self.end(tracking, "rev = rev + :one, overdue_at = :now, expires_at = :at REMOVE due, due_at", now)
+            .await
     }
 
     async fn end(&self, tracking: &Tracking, expression: &str, now: UnixMillis) -> Result<Written, Fault> {

@@ -1,0 +1,195 @@
+//! Alerts that are published: the item `effect#alert#<authorizer>` of a batch.
+//!
+//! ```text
+//!  worker    claim if no other event has a live claim, and not published as this replay of this event
+//!              ── publish ── mark: published_at, published_by + tag, claim dropped
+//! ```
+//!
+//! Several events may name the same authorizer: a redelivery under another uuid, or a webhook that comes after the poll. The
+//! first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the set
+//! `published_by`: remembering the last one only would let two replayed events take turns.
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+
+use inbox_core::effect::publisher_tag;
+use inbox_core::event::{Id, batch_pk};
+use inbox_core::inbox::parts_expiry;
+use inbox_core::limits::ALERT_PUBLISHERS_MAX;
+use inbox_core::time::UnixMillis;
+
+use super::Inbox;
+use super::tracked::EFFECT;
+use super::worked::{UPDATE, Work, claim_end};
+use crate::Fault;
+use crate::condition::{refused, standing};
+use crate::item::{self, Item, number, text};
+
+/// Another event's claim is over, or there is none. Who holds an event's claim is alone with that event, so an earlier claim
+/// of the same event is void.
+const NOT_TAKEN: &str =
+    "(attribute_not_exists(claim_by) OR claim_until < :now OR claim_event = :event OR claim_by = :mine)";
+/// An event that was not replayed publishes what nobody has published.
+const NOT_PUBLISHED: &str = "attribute_not_exists(published_at)";
+/// A replay publishes unless it has. An item without the set is of an earlier version: its `event_id` and `replay` name who
+/// published last, unless a claim of that version has overwritten them.
+const NOT_PUBLISHED_BY_REPLAY: &str = "NOT contains(published_by, :tag) \
+     AND (attribute_not_exists(published_by) OR size(published_by) < :most) \
+     AND (attribute_exists(published_by) OR attribute_not_exists(published_at) OR event_id <> :event OR replay < :replay \
+     OR (attribute_exists(claim_by) AND attribute_not_exists(claim_event)))";
+
+/// Outcome of claiming the alert of one authorizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertClaim {
+    /// It is this event's to publish.
+    Acquired(AcquiredAlert),
+    /// It has been published: by any event, or, for a replayed event, by this replay.
+    Published,
+    /// Another event's worker is about to publish it.
+    HeldByOther,
+    /// It was published [`ALERT_PUBLISHERS_MAX`] times: no other replay can be remembered, so none may publish.
+    Full,
+}
+
+/// An alert that this event may publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcquiredAlert {
+    authorizer: Id,
+    /// Who published last before there was a set to remember it in.
+    earlier: Option<String>,
+}
+
+impl AcquiredAlert {
+    /// The authorizer.
+    pub fn authorizer(&self) -> &Id {
+        &self.authorizer
+    }
+}
+
+impl Inbox {
+    /// Claims the alert of one authorizer in one batch for this event.
+    pub async fn claim_alert(
+        &self,
+        work: &Work,
+        authorizer: &Id,
+        now: UnixMillis,
+    ) -> Result<AlertClaim, Fault> {
+        let mut update = self
+            .update_alert(work, authorizer)?
+            .update_expression(
+                "SET claim_by = :mine, claim_event = :event, claim_until = :until, expires_at = :at",
+            )
+            // It outlives whatever may name it again: also an event that an operator takes out of quarantine.
+            .expression_attribute_values(":at", number(parts_expiry(now, self.retention_days).0))
+            .expression_attribute_values(":until", number(claim_end(now).0))
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":event", text(work.key().event_id()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        update = match work.replay() {
+            0 => update.condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED}")),
+            replay => update
+                .condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED_BY_REPLAY}"))
+                .expression_attribute_values(":replay", number(replay))
+                .expression_attribute_values(":tag", text(publisher_tag(&work.key().event_id(), replay)))
+                .expression_attribute_values(":most", number(ALERT_PUBLISHERS_MAX)),
+        };
+        match update.send().await {
+            Ok(claimed) => Ok(AlertClaim::Acquired(AcquiredAlert {
+                authorizer: authorizer.clone(),
+                earlier: claimed.attributes.as_ref().and_then(publisher_of_earlier_version),
+            })),
+            Err(error) if !refused(&error) => Err(Fault::of(UPDATE, &error)),
+            Err(error) => {
+                Ok(standing(&error).map_or(AlertClaim::HeldByOther, |item| why_refused(item, work)))
+            }
+        }
+    }
+
+    /// Records that an alert is on the bus. It is recorded even if the claim was lost meanwhile: what was published is not to
+    /// be published again by somebody who does not know.
+    pub async fn alert_published(
+        &self,
+        work: &Work,
+        acquired: &AcquiredAlert,
+        now: UnixMillis,
+    ) -> Result<(), Fault> {
+        let own = publisher_tag(&work.key().event_id(), work.replay());
+        let tags = AttributeValue::Ss(acquired.earlier.iter().cloned().chain([own]).collect());
+        let marked = self
+            .update_alert(work, &acquired.authorizer)?
+            .update_expression(
+                "SET published_at = :now, event_id = :event, replay = :replay \
+                 REMOVE claim_by, claim_event, claim_until ADD published_by :tags",
+            )
+            .condition_expression("claim_by = :mine")
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":event", text(work.key().event_id()))
+            .expression_attribute_values(":replay", number(work.replay()))
+            .expression_attribute_values(":tags", tags.clone())
+            .send()
+            .await;
+        match marked {
+            Ok(_) => return Ok(()),
+            Err(error) if refused(&error) => {}
+            Err(error) => return Err(Fault::of(UPDATE, &error)),
+        }
+        let place = self.place_of_alert(work, &acquired.authorizer)?;
+        let update = self.db.update_item().table_name(&self.table).set_key(Some(place));
+        let remembered = update
+            .update_expression("SET published_at = if_not_exists(published_at, :now) ADD published_by :tags")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":tags", tags)
+            .send()
+            .await;
+        match remembered {
+            // Gone: it has expired, and whatever could name it has, too.
+            Err(error) if refused(&error) => Ok(()),
+            remembered => remembered.map(drop).map_err(|error| Fault::of(UPDATE, &error)),
+        }
+    }
+
+    fn update_alert(&self, work: &Work, authorizer: &Id) -> Result<UpdateItemFluentBuilder, Fault> {
+        let place = self.place_of_alert(work, authorizer)?;
+        let update = self.db.update_item().table_name(&self.table).set_key(Some(place));
+        Ok(update.expression_attribute_values(":mine", text(work.claim())))
+    }
+
+    fn place_of_alert(&self, work: &Work, authorizer: &Id) -> Result<Item, Fault> {
+        let batch_id = work.key().batch_id().ok_or(Fault::item(UPDATE))?;
+        Ok(item::key(&batch_pk(batch_id), &format!("{EFFECT}{}", authorizer.as_str())))
+    }
+}
+
+fn published_by(item: &Item) -> Option<&Vec<String>> {
+    item.get("published_by")?.as_ss().ok()
+}
+
+/// Who published last, by an item of an earlier version. Its claims overwrite that, so with one of them nobody knows.
+fn publisher_of_earlier_version(item: &Item) -> Option<String> {
+    let is_of_earlier_version = published_by(item).is_none() && item.contains_key("published_at");
+    let is_overwritten = item.contains_key("claim_by") && !item.contains_key("claim_event");
+    let publisher = item::string(item, "event_id").zip(item::parsed(item, "replay"));
+    publisher
+        .filter(|_| is_of_earlier_version && !is_overwritten)
+        .map(|(event_id, replay)| publisher_tag(event_id, replay))
+}
+
+/// Why a claim was refused. That an alert is published is decided by what says so, whoever holds a claim: a replay that
+/// could not publish leaves its claim behind.
+fn why_refused(item: &Item, work: &Work) -> AlertClaim {
+    let own = publisher_tag(&work.key().event_id(), work.replay());
+    let tags = published_by(item);
+    let has_published = match work.replay() {
+        0 => item.contains_key("published_at"),
+        _ => tags.is_some_and(|tags| tags.contains(&own)) || publisher_of_earlier_version(item) == Some(own),
+    };
+    if has_published {
+        AlertClaim::Published
+    } else if tags.is_some_and(|tags| tags.len() >= ALERT_PUBLISHERS_MAX) {
+        AlertClaim::Full
+    } else {
+        AlertClaim::HeldByOther
+    }
+}

@@ -1,0 +1,194 @@
+//! Replays: each effect once, and once more for each replay of each event that names it (P10).
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_core::event::EventKey;
+use inbox_core::intervention::Did;
+use inbox_core::limits::WORK_CLAIM_SECS;
+use local::wire::Fault;
+use tests::operator::ada;
+use tests::rightfoot::RightfootWorld;
+use tests::{World, alerted, number, text};
+
+use crate::forgeries::alert_of;
+
+const CLAIM_IS_OVER: Duration = Duration::from_secs(WORK_CLAIM_SECS + 1);
+
+async fn replay(world: &World, event_id: &str) {
+    let key = EventKey::from_event_id(event_id).unwrap();
+    world.system.inbox.replay(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
+}
+
+/// Lets relay and worker run until neither has anything to do.
+async fn run_until_idle(world: &World) {
+    for _ in 0..12 {
+        world.relay().await.unwrap().unwrap();
+        world.work().await;
+        world.pass(CLAIM_IS_OVER);
+    }
+    let waits = world.due().await;
+    assert!(waits.iter().all(|item| text(item, "due").starts_with("poll#")), "{waits:?}");
+}
+
+/// An authorizer's alert as (authorizer, event that it is from, replay), as the bus has it.
+async fn published(world: &World) -> Vec<(String, String, u64)> {
+    let mut all: Vec<_> = world
+        .on_bus()
+        .await
+        .into_iter()
+        .map(|it| {
+            let part = |name: &str| it.detail[name].as_str().unwrap().to_owned();
+            (part("authorizer_unique_id"), part("event_id"), it.detail["replay"].as_u64().unwrap_or(0))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn p10_two_replayed_events_publish_each_alert_once_for_each_replay() {
+    let people: Vec<_> = (0..11).map(|n| format!("a-{n:02}")).collect();
+    let balances: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00")).collect();
+    let alerts: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
+    let it = RightfootWorld::known_run("b-1", &balances).await;
+    let world = &it.world;
+    for event in ["u-1", "u-2"] {
+        world.rightfoot(alert_of("b-1", event, &alerts)).await;
+        world.work().await;
+    }
+    run_until_idle(world).await;
+    assert_eq!(published(world).await.len(), 11, "once, by whichever event");
+
+    for event in ["u-1", "u-2"] {
+        replay(world, &alerted("b-1", event)).await;
+    }
+    run_until_idle(world).await;
+    let once_for_each =
+        people.iter().flat_map(|id| ["u-1", "u-2"].map(|by| (id.clone(), alerted("b-1", by), 1)));
+    assert_eq!(published(world).await, once_for_each.collect::<Vec<_>>());
+}
+
+/// A replay claims an alert, cannot publish it, and leaves its claim behind. An event that was not replayed and names the same
+/// authorizer finds the claim run out, and the alert published long ago.
+#[tokio::test]
+async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_published() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let world = &it.world;
+    world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    world.work().await;
+    assert_eq!(published(world).await.len(), 1);
+
+    replay(world, &alerted("b-1", "u-1")).await;
+    world.relay().await.unwrap().unwrap();
+    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.work().await;
+    world.system.wire.heal();
+    world.pass(CLAIM_IS_OVER);
+    world.rightfoot(alert_of("b-1", "u-2", &[("a", "150.00", "100")])).await;
+    world.work().await;
+    assert_eq!(published(world).await, [], "u-2 has nothing to publish");
+    assert!(number(&world.record(&alerted("b-1", "u-2")).await, "done_at").is_some());
+
+    run_until_idle(world).await;
+    assert_eq!(published(world).await, [("a".to_owned(), alerted("b-1", "u-1"), 1)], "the replay has");
+}
+
+/// While a replay's claim lasts, an event that was not replayed has nothing to wait for.
+#[tokio::test]
+async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let world = &it.world;
+    world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    world.work().await;
+    replay(world, &alerted("b-1", "u-1")).await;
+    world.relay().await.unwrap().unwrap();
+    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.work().await;
+    world.system.wire.heal();
+    world.rightfoot(alert_of("b-1", "u-2", &[("a", "150.00", "100")])).await;
+    world.work().await;
+    assert!(number(&world.record(&alerted("b-1", "u-2")).await, "done_at").is_some());
+}
+
+/// An item as an earlier version has left it: the last publisher in two attributes, and no set.
+#[tokio::test]
+async fn p10_what_an_earlier_version_published_is_not_published_again() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let world = &it.world;
+    for event in ["u-1", "u-2"] {
+        world.rightfoot(alert_of("b-1", event, &[("a", "150.00", "100")])).await;
+    }
+    world.work().await;
+    run_until_idle(world).await;
+    assert_eq!(published(world).await.len(), 1);
+    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    effect.remove("published_by");
+    effect.insert("event_id".to_owned(), AttributeValue::S(alerted("b-1", "u-1")));
+    effect.insert("replay".to_owned(), AttributeValue::N("1".to_owned()));
+    world.put(effect).await;
+
+    replay(world, &alerted("b-1", "u-1")).await;
+    run_until_idle(world).await;
+    assert_eq!(published(world).await, [], "replay 1 of u-1 had published it");
+    replay(world, &alerted("b-1", "u-2")).await;
+    run_until_idle(world).await;
+    assert_eq!(published(world).await, [("a".to_owned(), alerted("b-1", "u-2"), 1)]);
+    let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    assert_eq!(effect["published_by"].as_ss().unwrap().len(), 2, "and that of u-1 is still known");
+}
+
+#[tokio::test]
+async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantine() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00"), ("b", "150.00")]).await;
+    let world = &it.world;
+    world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")])).await;
+    world.work().await;
+    assert_eq!(published(world).await.len(), 2);
+    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    let tags = (0..500).map(|n| format!("tag-{n}")).collect();
+    effect.insert("published_by".to_owned(), AttributeValue::Ss(tags));
+    world.put(effect).await;
+    replay(world, &alerted("b-1", "u-1")).await;
+    world.relay().await.unwrap().unwrap();
+    world.work().await;
+    assert_eq!(published(world).await, [("b".to_owned(), alerted("b-1", "u-1"), 1)]);
+    assert_eq!(
+        world.quarantined().await.into_iter().map(|(reason, _)| reason).collect::<Vec<_>>(),
+        ["replay_limit"]
+    );
+}
+
+/// A worker is slower than its claim, another event claims the alert meanwhile, and then the first one's mark comes: what it
+/// has published is remembered, and the other's claim stands.
+#[tokio::test]
+async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
+    use inbox_aws::inbox::{AlertClaim, WorkClaim};
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let (world, inbox) = (&it.world, &it.world.system.inbox);
+    let mut works = Vec::new();
+    for event in ["u-1", "u-2"] {
+        world.rightfoot(alert_of("b-1", event, &[("a", "150.00", "100")])).await;
+        let key = EventKey::from_event_id(&alerted("b-1", event)).unwrap();
+        let WorkClaim::Ours(work) = inbox.claim_work(&key, world.now()).await.unwrap() else {
+            panic!("{event}")
+        };
+        works.push(work);
+    }
+    let a = inbox_core::event::Id::new("a").unwrap();
+    let AlertClaim::Acquired(slow) = inbox.claim_alert(&works[0], &a, world.now()).await.unwrap() else {
+        panic!("nobody else has it")
+    };
+    assert_eq!(inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(), AlertClaim::HeldByOther);
+    world.pass(CLAIM_IS_OVER);
+    let AlertClaim::Acquired(fast) = inbox.claim_alert(&works[1], &a, world.now()).await.unwrap() else {
+        panic!("the first claim has run out")
+    };
+    inbox.alert_published(&works[0], &slow, world.now()).await.unwrap();
+    let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    assert!(number(&effect, "published_at").is_some() && !text(&effect, "claim_by").is_empty());
+    assert_eq!(inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(), AlertClaim::Published);
+    inbox.alert_published(&works[1], &fast, world.now()).await.unwrap();
+    let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));
+}
