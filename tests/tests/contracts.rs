@@ -21,5 +21,7 @@ mod reserved_words;
 mod restart;
 #[path = "contracts/secrets.rs"]
 mod secrets;
+#[path = "contracts/sets.rs"]
+mod sets;
 #[path = "contracts/sqs.rs"]
 mod sqs;
