@@ -1,6 +1,6 @@
 //! Fault matrices: every call of a scene, times everything that it can meet.
 
-use local::wire::{Call, Fault};
+use local::wire::{Call, Fate, Fault, Wire};
 use tokio::task::JoinError;
 
 /// How long the fault lasts: one call, or every further call of that operation until the process ends.
@@ -24,6 +24,38 @@ impl Lasts {
             hit.then_some(fault)
         }
     }
+}
+
+/// What a call can meet in a matrix.
+pub fn faults_of(call: &Call) -> Vec<Fault> {
+    let late = if call.is_read() { &[][..] } else { &Fault::OF_ANY_WRITE };
+    Fault::OF_ANY_CALL.iter().chain(late).copied().collect()
+}
+
+/// Whether a call was applied by now, and its caller cannot know it.
+pub fn is_lost(fate: &Fate) -> bool {
+    matches!(
+        fate,
+        Fate::Late(200) | Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter)
+    )
+}
+
+/// Whether a message or an event is, or will be, where it was sent to, and its sender cannot know it: nothing refuses a
+/// send that comes late.
+pub fn is_lost_send(fate: &Fate) -> bool {
+    *fate == Fate::Delayed || is_lost(fate)
+}
+
+/// Whether a call was applied by now.
+pub fn is_applied(fate: &Fate) -> bool {
+    *fate == Fate::Answered(200) || is_lost(fate)
+}
+
+/// Fails if a request of this process is still on its way, or if none ever was although this fault went in.
+pub fn all_came(process: &Wire, fault: Fault) {
+    assert_eq!(process.delayed(), 0, "never applied");
+    let came = process.log().iter().any(|(_, fate)| matches!(fate, Fate::Late(_)));
+    assert_eq!(came, fault.delays(), "applied late");
 }
 
 /// Prints the table of what was played, by the names of its cells. Ends the test if a cell panicked, or if an event

@@ -1,5 +1,6 @@
 //! The fault matrix: every AWS call of every kind of delivery and of a relay run, times everything that can go
-//! wrong with a call, once or for the rest of the process; then the sender's retry and a few relay runs.
+//! wrong with a call, once or for the rest of the process; then the sender's retry and a few relay runs. A write may also be
+//! applied late: after its retry was answered, or after the next one has acted, be it the sender or the relay.
 //!
 //! In every cell P1, P2, P4 and P6 hold, and the event is repeated exactly as often as P3 allows there.
 //! `cargo test -p tests --test fault_matrix -- --nocapture` prints the table.
@@ -16,7 +17,7 @@ use inbox_aws::Cause;
 use inbox_aws::clients::Clients;
 use inbox_core::event::payload_hash;
 use local::wire::{Call, Fate, Fault};
-use tests::matrix::{Lasts, judge};
+use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
 use tests::{Heard, World, completion, extract, noise};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -134,6 +135,7 @@ async fn act(world: &World, sender: Sender, scene: Scene) -> Vec<u16> {
         Scene::New | Scene::Duplicate | Scene::Large | Scene::Quarantined => {
             let mut answers = vec![deliver(world, sender, scene).await.status];
             world.system.wire.heal();
+            world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
             // The sender comes again until it hears a 2xx; Rightfoot too after a 400.
             while !answers.last().is_some_and(|status| (200..300).contains(status)) {
                 assert!(answers.len() < 8, "never accepted: {answers:?}");
@@ -165,21 +167,10 @@ fn allowed(cell: &Cell, log: &[(Call, Fate)]) -> usize {
         })
     };
     // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
-    let lost_answers = about("SendMessage")
-        .filter(|(_, fate)| {
-            matches!(fate, Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter))
-        })
-        .count();
+    let lost_answers = about("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
     let sent = about("SendMessage").any(|(_, fate)| matches!(fate, Fate::Answered(200)));
     // Sent and known to be, but never written down in this process.
-    let unmarked = sent
-        && !about("UpdateItem").any(|(_, fate)| {
-            matches!(
-                fate,
-                Fate::Answered(200)
-                    | Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter)
-            )
-        });
+    let unmarked = sent && !about("UpdateItem").any(|(_, fate)| is_applied(fate));
     // In a relay run the first update is the claim; only the last one can be the mark.
     let unmarked = unmarked || (cell.scene == Scene::Relay && sent && mark_failed(cell, log));
     lost_answers + usize::from(unmarked)
@@ -191,13 +182,7 @@ fn mark_failed(cell: &Cell, log: &[(Call, Fate)]) -> bool {
     });
     let id = event_id(cell.sender);
     let marked = log.iter().skip(sent_at.unwrap_or(0)).any(|(call, fate)| {
-        call.operation == "UpdateItem"
-            && call.events.iter().any(|event| event == id)
-            && matches!(
-                fate,
-                Fate::Answered(200)
-                    | Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter)
-            )
+        call.operation == "UpdateItem" && call.events.iter().any(|event| event == id) && is_applied(fate)
     });
     !marked
 }
@@ -205,11 +190,19 @@ fn mark_failed(cell: &Cell, log: &[(Call, Fate)]) -> bool {
 async fn play(cell: Cell) -> Row {
     let world = set_the_scene(cell.sender, cell.scene).await;
     world.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
-    let first_process = world.system.wire.clone();
+    let wire = &world.system.wire;
     let answers = act(&world, cell.sender, cell.scene).await;
-    world.system.wire.heal();
-    let allowed = allowed(&cell, &first_process.log());
+    wire.heal();
+    wire.apply_delayed(Fault::AppliedAfterRetry).await;
+    let allowed = allowed(&cell, &wire.log());
+    // What comes late comes after the next one to act: the sender again, or else the relay.
+    if wire.delayed() > 0 && answers.len() < 2 {
+        world.pass(Duration::from_secs(31));
+        world.relay().await.unwrap().unwrap();
+    }
+    wire.apply_delayed(Fault::AppliedLater).await;
     world.settle().await;
+    all_came(wire, cell.fault);
 
     let messages = world.drain().await;
     let repeats = check(&cell, &world, &messages).await;
@@ -250,7 +243,7 @@ async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
             let calls = calls_of(sender, scene).await;
             assert!(!calls.is_empty());
             for call in calls {
-                for fault in Fault::OF_ANY_CALL {
+                for fault in faults_of(&call) {
                     for lasts in [Lasts::Once, Lasts::On] {
                         cells.push(Cell { sender, scene, call: call.clone(), fault, lasts });
                     }

@@ -16,6 +16,7 @@ use inbox_core::quarantine::{Closed, KeptId};
 use inbox_core::state::State;
 use local::system::{DEAD, QUEUE};
 use local::wire::{Call, Fate, Fault, mortal};
+use tests::matrix::{all_came, faults_of, is_applied, is_lost_send};
 use tests::operator::ada;
 use tests::{Item, World, completion, extract, number, text};
 
@@ -338,15 +339,11 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
 
 /// How often the event may come again: sent and the answer lost, or sent and never written down.
 fn allowed(log: &[(Call, Fate)]) -> usize {
-    let lost = |fate: &Fate| {
-        matches!(fate, Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter))
-    };
     let of = |operation: &'static str| log.iter().filter(move |(call, _)| call.operation == operation);
-    let lost_answers = of("SendMessage").filter(|(_, fate)| lost(fate)).count();
+    let lost_answers = of("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
     let sent = of("SendMessage").any(|(_, fate)| *fate == Fate::Answered(200));
-    let marked = of("UpdateItem")
-        .filter(|(call, _)| !call.events.is_empty())
-        .any(|(_, fate)| *fate == Fate::Answered(200) || lost(fate));
+    let marked =
+        of("UpdateItem").filter(|(call, _)| !call.events.is_empty()).any(|(_, fate)| is_applied(fate));
     lost_answers + usize::from(sent && !marked)
 }
 
@@ -363,15 +360,19 @@ async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
             &["GetItem", "GetItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"]
         };
         assert_eq!(calls.iter().map(|call| call.operation.as_str()).collect::<Vec<_>>(), expected);
-        for (call, fault) in calls.iter().flat_map(|call| Fault::OF_ANY_CALL.map(|fault| (call, fault))) {
+        let faults = |call| faults_of(call).into_iter().map(move |fault| (call, fault));
+        for (call, fault) in calls.iter().flat_map(faults) {
             let cell = format!("{} {} {fault:?}", call.index, call.operation);
             let (world, id) = scene().await;
             let at = call.index;
             world.system.wire.plan(move |call| (call.index == at).then_some(fault));
             let first = mortal(world.replayer().replay(&id, &ada())).await;
             world.system.wire.heal();
+            world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
             let allowed = allowed(&world.system.wire.log());
             let second = replay(&world, &id).await;
+            world.system.wire.apply_delayed(Fault::AppliedLater).await;
+            all_came(&world.system.wire, fault);
             let is_closed = |outcome: &Outcome| {
                 matches!(outcome, Outcome::Closed { is_open_again: false, .. } | Outcome::WasClosed(_))
             };

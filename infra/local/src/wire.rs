@@ -25,6 +25,7 @@ use winterbaume_core::MockResponse;
 
 use crate::engine::{Engine, target};
 
+mod delayed;
 mod fault;
 mod gate;
 mod role;
@@ -33,6 +34,7 @@ pub use fault::Fault;
 pub use gate::Gate;
 pub use role::Need;
 
+use delayed::Delayed;
 use fault::Carried;
 use gate::Turnstile;
 
@@ -50,6 +52,15 @@ pub struct Call {
     pub events: Vec<String>,
 }
 
+impl Call {
+    /// Whether it changes nothing: then it is all one whether it comes late or never.
+    pub fn is_read(&self) -> bool {
+        const READS: [&str; 6] =
+            ["BatchGetItem", "GetItem", "GetQueueAttributes", "GetSecretValue", "Query", "Scan"];
+        READS.contains(&self.operation.as_str())
+    }
+}
+
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -59,6 +70,10 @@ pub enum Fate {
     Answered(u16),
     /// A fault went in.
     Faulted(Fault),
+    /// Its caller heard that it timed out, and it is still on its way.
+    Delayed,
+    /// Its caller heard that it timed out, and it came to the engine later, which answered nobody with this HTTP status.
+    Late(u16),
 }
 
 /// Decides which call fails, and how.
@@ -94,6 +109,7 @@ struct Inner {
     plan: Mutex<Arc<Plan>>,
     log: Mutex<Vec<(Call, Fate)>>,
     gate: Mutex<Option<Turnstile>>,
+    delayed: Mutex<Vec<Delayed>>,
 }
 
 impl Wire {
@@ -104,6 +120,7 @@ impl Wire {
             plan: Mutex::new(Arc::new(|_: &Call| None)),
             log: Mutex::default(),
             gate: Mutex::default(),
+            delayed: Mutex::default(),
         };
         Self { inner: Arc::new(inner), role: None }
     }
@@ -175,15 +192,30 @@ impl Wire {
             None => None,
         };
         let plan = locked(&self.inner.plan).clone();
-        let carried = Carried { engine: &self.inner.engine, operation: &call.operation, headers, body };
+        let sent = body.clone();
         let denied = self.role.is_some_and(|role| !call.needs.iter().all(|need| need.is_met_by(role)));
-        let Some(fault) = plan(&call).or(denied.then_some(Fault::AccessDenied)) else {
-            let answer = carried.answer().await;
-            self.close(&call, Fate::Answered(answer.status));
-            return response(answer);
+        let fault = plan(&call).or(denied.then_some(Fault::AccessDenied));
+        let delayed = fault.filter(|fault| fault.delays()).map(|fault| Delayed {
+            call: call.clone(),
+            fault,
+            headers: headers.clone(),
+            body: body.clone(),
+        });
+        let carried = Carried { engine: &self.inner.engine, operation: &call.operation, headers, body };
+        let heard = match fault {
+            None => {
+                let answer = carried.answer().await;
+                self.close(&call, Fate::Answered(answer.status));
+                response(answer)
+            }
+            Some(fault) => {
+                self.close(&call, delayed.as_ref().map_or(Fate::Faulted(fault), |_| Fate::Delayed));
+                carried.meet(fault).await
+            }
         };
-        self.close(&call, Fate::Faulted(fault));
-        carried.meet(fault).await
+        self.apply_attempts_before(&call, &sent).await;
+        locked(&self.inner.delayed).extend(delayed);
+        heard
     }
 }
 

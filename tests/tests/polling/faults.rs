@@ -1,5 +1,6 @@
 //! The poller's fault matrix: every AWS call of a run that finds a completion, an alert or a schedule's run, times
-//! everything that can go wrong with a call, once or for the rest of the process; then later runs.
+//! everything that can go wrong with a call, once or for the rest of the process; then later runs. What is applied late is
+//! applied after its retry was answered, or after the next run.
 //!
 //! In every cell P2 and P5 hold, and the event is repeated exactly as often as P3 allows there.
 
@@ -9,7 +10,7 @@ use futures::stream::{self, StreamExt};
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
 use local::wire::{Call, Fate, Fault};
-use tests::matrix::{Lasts, judge};
+use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, text};
 
@@ -89,14 +90,11 @@ fn allowed(event: &str, log: &[(Call, Fate)]) -> usize {
         log.iter()
             .filter(move |(call, _)| call.operation == operation && call.events.iter().any(|id| id == event))
     };
-    let is_lost = |fate: &Fate| {
-        matches!(fate, Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter))
-    };
     // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
-    let lost_answers = about("SendMessage").filter(|(_, fate)| is_lost(fate)).count();
+    let lost_answers = about("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
     // Sent and known to be, but never written down in this process.
     let sent = about("SendMessage").any(|(_, fate)| *fate == Fate::Answered(200));
-    let marked = about("UpdateItem").any(|(_, fate)| *fate == Fate::Answered(200) || is_lost(fate));
+    let marked = about("UpdateItem").any(|(_, fate)| is_applied(fate));
     lost_answers + usize::from(sent && !marked)
 }
 
@@ -118,16 +116,19 @@ async fn play(cell: Cell) -> Row {
         Some(Ok(_)) => "done".to_owned(),
         Some(Err(failed)) => failed.error_type,
     };
+    process.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
     let (events, sent_here) = events(cell.scene, &batch);
     let allowed = sent_here.map_or(0, |event| allowed(&event, &process.system.wire.log()));
 
     // The next process is healthy. What was put off is due again after five minutes.
     let mut rounds = 0;
-    while !is_settled(&it, &batch).await {
+    while process.system.wire.delayed() > 0 || !is_settled(&it, &batch).await {
         rounds += 1;
         assert!(rounds <= 6, "P2, P9: not settled an hour later: {:?}", it.world.due().await);
         it.live_by(MINUTE * 10, MINUTE * 10).await;
+        process.system.wire.apply_delayed(Fault::AppliedLater).await;
     }
+    all_came(&process.system.wire, cell.fault);
     let repeats = check(&it, &batch, &events).await;
     Row { cell, answer, repeats, allowed, rounds }
 }
@@ -159,7 +160,7 @@ async fn p2_p3_p5_p9_hold_in_every_cell() {
         let calls = calls_of(scene).await;
         assert_eq!(calls.len(), expected, "{scene:?}: {calls:?}");
         for call in calls {
-            for fault in Fault::OF_ANY_CALL {
+            for fault in faults_of(&call) {
                 cells.extend([Lasts::Once, Lasts::On].map(|lasts| Cell {
                     scene,
                     call: call.clone(),

@@ -1,6 +1,6 @@
 //! Every AWS call of a submission, times everything that can go wrong with a call, once or for the rest of the
 //! process; then the caller's retry in other words, at another process, with and without a rotation of the URL key
-//! in between.
+//! in between. What is applied late is applied after its retry was answered, or after the caller's.
 //!
 //! `cargo test --workspace --test submitting -- --nocapture` prints the table.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use local::wire::{Call, Fault};
 use serde_json::{Value, json};
-use tests::matrix::Lasts;
+use tests::matrix::{Lasts, all_came, faults_of};
 use tests::rightfoot::{MINUTE, RightfootWorld, authorizer, daily, submission};
 use tests::{Item, completion, noise, number, text};
 
@@ -102,8 +102,9 @@ impl Cell {
     /// What the caller hears of the first attempt.
     fn first(&self) -> &'static str {
         // After these the SDK tries again.
-        let is_passing = [Fault::Throttled, Fault::ServerError, Fault::ResetBefore, Fault::TimeoutAfter]
-            .contains(&self.fault);
+        let is_passing = self.fault.delays()
+            || [Fault::Throttled, Fault::ServerError, Fault::ResetBefore, Fault::TimeoutAfter]
+                .contains(&self.fault);
         match (self.call.operation.as_str(), self.call.index) {
             _ if is_crash(self.fault) => "died",
             _ if is_passing && self.lasts == Lasts::Once => "done",
@@ -121,8 +122,10 @@ impl Cell {
 
     /// Whether the first attempt has written down what came of it.
     fn is_concluded(&self) -> bool {
-        let is_applied =
-            matches!(self.fault, Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter);
+        let is_applied = matches!(
+            self.fault,
+            Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter | Fault::AppliedAfterRetry
+        );
         self.first() == "done"
             || self.call.index > self.transaction
             || (self.call.index == self.transaction && is_applied)
@@ -148,6 +151,7 @@ async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
     let first = it.world.another();
     first.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
     let heard = first.ask(request.clone()).await;
+    first.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
     assert_eq!(word(&heard), cell.first(), "the first attempt");
     let first_posts = posts(it) - posted_before;
     assert_eq!(first_posts, usize::from(cell.is_posted()), "of the first attempt");
@@ -155,6 +159,8 @@ async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
         rotate(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
     }
     let again = it.world.another().ask_in_words(&reworded(&request)).await;
+    first.system.wire.apply_delayed(Fault::AppliedLater).await;
+    all_came(&first.system.wire, cell.fault);
     assert_eq!(word(&again), cell.again(), "the retry");
     let again_posts = posts(it) - posted_before - first_posts;
     assert_eq!(again_posts, usize::from(!cell.is_concluded()), "of the retry");
@@ -247,7 +253,8 @@ async fn cells_of(scene: Scene) -> Vec<Cell> {
     let last = |operation: &str| calls.iter().rposition(|call| call.operation == operation).unwrap();
     let (key, transaction) = (last("GetSecretValue"), last("TransactWriteItems"));
     let mut cells = Vec::new();
-    for (call, fault) in calls.iter().flat_map(|call| Fault::OF_ANY_CALL.map(|fault| (call, fault))) {
+    let faults = |call| faults_of(call).into_iter().map(move |fault| (call, fault));
+    for (call, fault) in calls.iter().flat_map(faults) {
         // A crash is once, with and without a rotation; of other faults, the lasting ones have it.
         let lasts = if is_crash(fault) { Lasts::Once } else { Lasts::On };
         for (lasts, rotated) in [(Lasts::Once, false), (lasts, true)] {
@@ -291,7 +298,8 @@ async fn p5_a_retry_after_any_fault_of_any_call_ends_with_the_same_batch_tracked
         wrong.extend(errors);
     }
     println!("{table}{count} cells");
-    assert_eq!(count, 16 * (7 + 8 + 10 + 7));
+    // Every call with eight faults, and every write with two more, in two ways.
+    assert_eq!(count, 16 * (7 + 8 + 10 + 7) + 4 * (2 + 2 + 5 + 2));
     assert!(wrong.is_empty(), "{} of {count} cells:\n{}", wrong.len(), wrong.join("\n"));
 }
 

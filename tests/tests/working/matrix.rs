@@ -1,5 +1,6 @@
 //! The worker's fault matrix: every AWS call at every kind of event, times everything that can go wrong with a call, once
 //! or for the rest of the process; then the message again if it was not acknowledged, another worker, and a few relay runs.
+//! What is applied late is applied after its retry was answered, or after the other worker has acted.
 //!
 //! In every cell the event is done and was told, and told again exactly as often as P10 allows there: as often as it was
 //! published and nobody could know.
@@ -10,7 +11,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use inbox_core::limits::WORK_CLAIM_SECS;
 use local::wire::{Call, Fate, Fault};
-use tests::matrix::{Lasts, judge};
+use tests::matrix::{Lasts, all_came, faults_of, is_lost_send, judge};
 use tests::rightfoot::RightfootWorld;
 use tests::{alert, alerted, completed, completion, extract, noise};
 
@@ -83,13 +84,7 @@ async fn calls_of(scene: Scene) -> Vec<Call> {
 
 /// How often the process has published, whether it could know that or not.
 fn published(log: &[(Call, Fate)]) -> usize {
-    let is_applied = |fate: &Fate| {
-        matches!(
-            fate,
-            Fate::Answered(200)
-                | Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter)
-        )
-    };
+    let is_applied = |fate: &Fate| *fate == Fate::Answered(200) || is_lost_send(fate);
     log.iter().filter(|(call, fate)| call.operation == "PutEvents" && is_applied(fate)).count()
 }
 
@@ -99,6 +94,7 @@ async fn play(cell: Cell) -> Row {
     world.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
     let worked = world.work_once().await;
     world.system.wire.heal();
+    world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
     let is_known = match scene {
         Scene::Extract | Scene::LargeExtract | Scene::Batch => {
             world.record(&scene.event_id()).await.contains_key("done_at")
@@ -117,10 +113,12 @@ async fn play(cell: Cell) -> Row {
     }
     for _ in 0..4 {
         other.work().await;
+        world.system.wire.apply_delayed(Fault::AppliedLater).await;
         world.pass(Duration::from_secs(200));
         world.relay().await.unwrap().unwrap();
     }
     other.work().await;
+    all_came(&world.system.wire, cell.fault);
     let record = world.record(&scene.event_id()).await;
     assert!(record.contains_key("done_at") && !record.contains_key("due"), "not done: {record:?}");
     let told = world.told().await;
@@ -139,7 +137,7 @@ async fn p2_p10_hold_in_every_cell() {
                 "BatchWriteItem" => &[Fault::Unprocessed, Fault::FirstUnprocessed],
                 _ => &[],
             };
-            for fault in Fault::OF_ANY_CALL.iter().chain(of_this_call) {
+            for fault in faults_of(&call).iter().chain(of_this_call) {
                 for lasts in [Lasts::Once, Lasts::On] {
                     cells.push(Cell { scene, call: call.clone(), fault: *fault, lasts });
                 }

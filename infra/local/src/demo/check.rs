@@ -129,7 +129,7 @@ impl Steps {
         self.missing += updates_wanted;
         self.relayed |= operation == "SendMessageBatch";
         match fate {
-            Fate::Open => self.unknown += 1,
+            Fate::Open | Fate::Delayed | Fate::Late(_) => self.unknown += 1,
             Fate::Faulted(fault) if fault.leaves_outcome_unknown() => self.unknown += 1,
             Fate::Answered(500..) => self.unknown += 1,
             Fate::Answered(200) => {}

@@ -133,7 +133,7 @@ const TOLD_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "re
 
 impl Report {
     pub(super) fn of(seen: &Evidence, took: Duration) -> Self {
-        let failed = |fate: &Fate| matches!(fate, Fate::Faulted(_));
+        let failed = |fate: &Fate| matches!(fate, Fate::Faulted(_) | Fate::Delayed | Fate::Late(_));
         let undecided = |attempt: &&Attempt| !attempt.answer.is_decision();
         let is_forged = |part: &super::cast::Part| part.expected == Expected::Refused;
         let heard = || seen.submitted.iter().flat_map(|submitted| &submitted.heard);
@@ -387,6 +387,10 @@ fn may_have_been_applied(fate: &Fate) -> bool {
     use crate::wire::Fault::{CrashAfter, MalformedAnswer, TimeoutAfter};
     matches!(
         fate,
-        Fate::Open | Fate::Answered(200) | Fate::Faulted(CrashAfter | MalformedAnswer | TimeoutAfter)
+        Fate::Open
+            | Fate::Answered(200)
+            | Fate::Delayed
+            | Fate::Late(200)
+            | Fate::Faulted(CrashAfter | MalformedAnswer | TimeoutAfter)
     )
 }

@@ -40,6 +40,10 @@ pub enum Fault {
     CrashBefore,
     /// The call is applied, and the process dies before its answer.
     CrashAfter,
+    /// The answer never came, and the request is applied when the next attempt at the same call was answered.
+    AppliedAfterRetry,
+    /// The answer never came, and the request is applied when the test says so: [`super::Wire::apply_delayed`].
+    AppliedLater,
 }
 
 impl Fault {
@@ -54,6 +58,14 @@ impl Fault {
         Self::CrashBefore,
         Self::CrashAfter,
     ];
+
+    /// What any call that writes can meet besides.
+    pub const OF_ANY_WRITE: [Self; 2] = [Self::AppliedAfterRetry, Self::AppliedLater];
+
+    /// Whether the request stays on its way after its caller was told that it timed out.
+    pub const fn delays(self) -> bool {
+        matches!(self, Self::AppliedAfterRetry | Self::AppliedLater)
+    }
 
     /// Whether, after this fault, the caller cannot know if the call was applied.
     pub const fn leaves_outcome_unknown(self) -> bool {
@@ -70,7 +82,9 @@ impl Fault {
             | Self::TimeoutAfter
             | Self::MalformedAnswer
             | Self::CrashBefore
-            | Self::CrashAfter => true,
+            | Self::CrashAfter
+            | Self::AppliedAfterRetry
+            | Self::AppliedLater => true,
         }
     }
 }
@@ -101,6 +115,10 @@ impl Carried<'_> {
             Fault::ResetBefore => Err(ConnectorError::io("connection reset (injected)".into())),
             Fault::TimeoutAfter => {
                 self.answer().await;
+                Err(ConnectorError::timeout("no answer (injected)".into()))
+            }
+            // The wire keeps the request.
+            Fault::AppliedAfterRetry | Fault::AppliedLater => {
                 Err(ConnectorError::timeout("no answer (injected)".into()))
             }
             Fault::MalformedAnswer => {

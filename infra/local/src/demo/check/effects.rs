@@ -121,7 +121,7 @@ impl Evidence {
         let unknown = self.worked_log.iter().filter(|(call, fate)| {
             let writes = call.operation == "UpdateItem";
             let is_excuse = match fate {
-                Fate::Open => true,
+                Fate::Open | Fate::Delayed | Fate::Late(_) => true,
                 Fate::Faulted(fault) => writes || fault.leaves_outcome_unknown(),
                 Fate::Answered(_) => false,
             };
