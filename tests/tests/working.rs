@@ -16,6 +16,8 @@ mod matrix;
 mod messages;
 #[path = "working/replays.rs"]
 mod replays;
+#[path = "working/quota.rs"]
+mod quota;
 #[path = "working/stories.rs"]
 mod stories;
 #[path = "working/waiting.rs"]

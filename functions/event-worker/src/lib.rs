@@ -81,7 +81,7 @@ impl EventWorker {
             inbox: clients.inbox(&config.common),
             balances: Balances::new(clients.dynamodb.clone(), table, retention_days),
             bus: Bus::new(clients.eventbridge(), &config.event_bus),
-            account: Account::new(&config.rightfoot, clients),
+            account: Account::new(&config.rightfoot, clients, clock.clone()),
             verify_alerts: config.verify_alerts,
             deadline: config.deadline,
             clock,

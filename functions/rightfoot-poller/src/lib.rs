@@ -18,7 +18,6 @@ use inbox_core::limits::{POLL_BUDGET_SECS, POLL_RESERVE_MS};
 use inbox_core::poll::Cadence;
 use inbox_rightfoot::{Access, Account};
 
-use run::Pause;
 pub use run::{Run, Trouble};
 
 /// What the function is told.
@@ -45,7 +44,6 @@ pub struct Poller {
     recorder: Recorder,
     account: Account,
     cadence: Cadence,
-    pause: Pause,
 }
 
 impl Poller {
@@ -53,10 +51,9 @@ impl Poller {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let told = &config.common;
         Self {
-            recorder: Recorder::new(clients.inbox(told), clients.queue(told), clock),
-            account: Account::new(&config.rightfoot, clients),
+            recorder: Recorder::new(clients.inbox(told), clients.queue(told), clock.clone()),
+            account: Account::new(&config.rightfoot, clients, clock),
             cadence: config.cadence,
-            pause: Pause::default(),
         }
     }
 

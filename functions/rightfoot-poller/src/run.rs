@@ -1,7 +1,7 @@
 //! One run over everything that is due.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::Fault;
-use inbox_aws::clock::Clock;
 use inbox_aws::inbox::{Sweep, Waiting};
 use inbox_aws::telemetry::count_reason;
 use inbox_core::event::{Event, Id};
@@ -18,7 +17,7 @@ use inbox_core::inbox::{Desk, Recorded};
 use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
 use inbox_core::poll::Observation;
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::ApiError;
+use inbox_rightfoot::{Account, ApiError};
 
 use crate::Poller;
 
@@ -70,24 +69,9 @@ pub enum Trouble {
 /// A run, while it is under way.
 pub(crate) struct Course {
     run: Mutex<Run>,
-    clock: Clock,
-    pause: Pause,
+    account: Account,
     stop_at: UnixMillis,
     stopped: AtomicBool,
-}
-
-/// Until when Rightfoot has asked us to ask nothing. It is meant for all that we ask, and outlasts a run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pause(Arc<AtomicI64>);
-
-impl Pause {
-    fn until(&self) -> UnixMillis {
-        UnixMillis(self.0.load(Ordering::Relaxed))
-    }
-
-    fn hold_until(&self, until: UnixMillis) {
-        self.0.fetch_max(until.0, Ordering::Relaxed);
-    }
 }
 
 impl Poller {
@@ -96,8 +80,7 @@ impl Poller {
     pub async fn run(&self, budget: Duration) -> Run {
         let course = Course {
             run: Mutex::default(),
-            clock: self.recorder.clock().clone(),
-            pause: self.pause.clone(),
+            account: self.account.clone(),
             stop_at: self.recorder.clock().now().plus(budget),
             stopped: AtomicBool::new(false),
         };
@@ -186,9 +169,10 @@ impl Course {
         self.run().trouble.get_or_insert(trouble);
     }
 
-    /// Whether Rightfoot has asked for a pause: then nothing is asked, and what is due stays due.
+    /// Whether Rightfoot has asked for a pause, in this run or an earlier one: then nothing is asked, and what is due
+    /// stays due.
     pub(crate) fn is_pausing(&self) -> bool {
-        self.clock.now() < self.pause.until()
+        self.account.is_pausing()
     }
 
     fn is_stopped(&self) -> bool {
@@ -213,12 +197,7 @@ impl Course {
                 self.stop();
                 self.note(Trouble::Key(error.clone()));
             }
-            Observation::RateLimited { retry_after } => {
-                self.stop();
-                if let Some(pause) = retry_after {
-                    self.pause.hold_until(self.clock.now().plus(*pause));
-                }
-            }
+            Observation::RateLimited { .. } => self.stop(),
             Observation::Answered(_) | Observation::Refused | Observation::Unanswered => {}
         }
         self.run().failed += 1;

@@ -68,7 +68,7 @@ impl Requests {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         Self {
             inbox: clients.inbox(&config.common),
-            account: Account::new(&config.rightfoot, clients),
+            account: Account::new(&config.rightfoot, clients, clock.clone()),
             url_key: SecretCache::new(clients.secrets.clone(), &config.url_key_secret_id, KeyCodec::Utf8),
             webhook_base_url: config.webhook_base_url.trim_end_matches('/').to_owned(),
             cadence: config.cadence,

@@ -99,6 +99,10 @@ pub const RUNS_PER_POLL: usize = 20;
 /// Most authorizers whose history is asked in order to find a schedule's runs.
 pub const PROBES_MAX: usize = 10;
 
+/// How long nothing is asked of Rightfoot once it has asked for a pause without saying how long (429 without `Retry-After`):
+/// shorter than a minute, so that the poller's next run goes on.
+pub const RATE_LIMIT_PAUSE_SECS: u64 = 30;
+
 /// Most authorizers in one batch (Rightfoot's own limit).
 pub const AUTHORIZERS_MAX: usize = 1_000;
 /// From a submission until its unknown outcome alarms.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use inbox_aws::clients::Clients;
+use inbox_aws::clock::Clock;
 use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
 use inbox_core::event::Id;
 use inbox_core::keys::{KeyError, first_of};
 use tokio::time::Instant;
 
+use crate::rate_limit::RateLimitPause;
 use crate::{ApiError, ApiKey, BASE_URL, BalancePages, Config, Rightfoot};
 
 /// Where Rightfoot is asked, and with which key.
@@ -34,18 +36,20 @@ impl Access {
     }
 }
 
-/// Our account at Rightfoot: the client, and the key from its secret.
+/// Our account at Rightfoot: the client, the key from its secret, and the pause that Rightfoot has asked for. Clones share
+/// all of it: there is one for each process, so whoever in it asks keeps the pause that somebody else's answer began.
 #[derive(Clone, Debug)]
 pub struct Account {
     client: Rightfoot,
     key: SecretCache<ApiKey>,
+    pause: RateLimitPause,
 }
 
 impl Account {
     /// Asks by the client, with the key of the secret. Nothing is called yet.
-    pub fn new(access: &Access, clients: &Clients) -> Self {
+    pub fn new(access: &Access, clients: &Clients, clock: Clock) -> Self {
         let key = SecretCache::read_by(clients.secrets.clone(), &access.secret_id, read_key);
-        Self { client: access.client.clone(), key }
+        Self { client: access.client.clone(), key, pause: RateLimitPause::new(clock) }
     }
 
     /// Loads the key: for the cold start.
@@ -53,20 +57,34 @@ impl Account {
         self.key.load().await;
     }
 
+    /// Whether Rightfoot has asked for a pause that is not over: nothing would be asked.
+    pub fn is_pausing(&self) -> bool {
+        self.pause.left().is_some()
+    }
+
     /// The balances of a batch, to be read page by page.
     pub fn pages_of(&self, batch_id: &Id) -> Result<BalancePages, ApiError> {
         self.client.balance_pages(batch_id)
     }
 
-    /// Asks. If the key is refused, it is fetched again, and the question is asked once more with another one: a
+    /// Asks, unless Rightfoot has asked for a pause: until that is over, nothing is sent, and the answer is
+    /// [`ApiError::RateLimited`] with the rest of it. (A question that is under way by then goes on.)
+    ///
+    /// If the key is refused, it is fetched again, and the question is asked once more with another one: a
     /// rotation needs no deploy, and a refused key has had no effect.
     pub async fn ask<T, F>(&self, question: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
+        if let Some(left) = self.pause.left() {
+            return Err(ApiError::RateLimited { retry_after: Some(left) });
+        }
         let answer = self.ask_with_keys(question).await;
         if let Err(ApiError::NoKey | ApiError::Unauthorized) = answer {
             metrics::counter!("key_refused").increment(1);
+        }
+        if let Err(ApiError::RateLimited { retry_after }) = answer {
+            self.pause.begin(retry_after);
         }
         answer
     }

@@ -19,6 +19,7 @@ mod answers;
 mod config;
 mod error;
 mod pages;
+mod rate_limit;
 mod transport;
 
 use std::fmt;

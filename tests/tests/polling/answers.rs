@@ -249,7 +249,9 @@ async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
     let run = it.poll().await.unwrap();
     let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
     assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
-    assert_eq!(it.rightfoot.requests().len() as u64, asked);
+    // Who was about to ask when the pause began has not asked.
+    let requests = it.rightfoot.requests().len() as u64;
+    assert!((1..=asked).contains(&requests), "{requests}, {run}");
     let later = it.world.polls_due().await.iter().filter(|(_, due_at)| minute(*due_at) == 25).count();
     assert_eq!((it.world.polls_due().await.len(), later as u64), (20, asked), "the others are due at once");
     it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
