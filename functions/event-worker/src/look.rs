@@ -1,7 +1,7 @@
 //! Reading the balances of a batch, page by page.
 
 use inbox_aws::inbox::Work;
-use inbox_core::effect::look::{Earlier, Look, Next, not_complete};
+use inbox_core::effect::look::{Earlier, Look, Next, not_complete, patience};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
 use inbox_core::poll::Observation;
@@ -114,11 +114,12 @@ impl EventWorker {
         looked: &Looked,
         in_the_end: Reason,
     ) -> Verdict {
-        let deadline = work.since.plus(self.deadline);
+        let earlier = work.earlier.as_ref();
+        let deadline = work.since.plus(patience(self.deadline, tracked, &looked.look, earlier));
         let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
         let is_past_deadline = looked.ended_at >= deadline;
         let shown = if tracked.is_none() { looked.shown() } else { None };
-        match not_complete(&looked.observed, is_past_deadline, shown, work.earlier.as_ref()) {
+        match not_complete(&looked.observed, is_past_deadline, shown, earlier) {
             Next::GiveUp => Verdict::Never(in_the_end),
             Next::LookAgain { retry_after, seen } => {
                 Verdict::Later(Later { reason: looked.why_not.unwrap_or("not_complete"), retry_after, seen })

@@ -128,6 +128,13 @@ pub const WORK_AGAIN_SECS: u64 = 60;
 pub const WORK_AGAIN_MAX_SECS: u64 = 15 * 60;
 /// How far two equal looks at an untracked batch must lie apart to show that it is complete.
 pub const LOOKS_APART_SECS: u64 = 60;
+/// From an event's delivery until an answer ends it that shows nothing of its batch, if nobody tracks that batch: who
+/// announces one that is complete is not hours ahead of the API.
+pub const UNKNOWN_BATCH_DEADLINE_SECS: u64 = 2 * 3_600;
+/// Most events of one subject and day, about batches that nobody tracks, that are open at a time.
+pub const UNTRACKED_OPEN_MAX: usize = 200;
+/// How long it is known which those are after one of them was last worked on.
+pub const UNTRACKED_OPEN_DAYS: u64 = 2;
 /// Most alerts in one event that are looked at: far more than a run has authorizers.
 pub const ALERTS_MAX: usize = 10_000;
 /// How many publications of one alert are remembered. At 24 bytes each they are far from the 400 KB that an item may have: a
@@ -193,6 +200,12 @@ const _: () = {
     assert!(WORK_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
     // What is put back is looked at again late enough to count as another look.
     assert!(LOOKS_APART_SECS <= WORK_AGAIN_SECS && WORK_AGAIN_SECS <= WORK_AGAIN_MAX_SECS);
+    // What is put back on account of a pause is not due before its end.
+    assert!(RATE_LIMIT_PAUSE_SECS < WORK_AGAIN_SECS);
+    assert!(WORK_AGAIN_MAX_SECS < UNKNOWN_BATCH_DEADLINE_SECS);
+    assert!(UNKNOWN_BATCH_DEADLINE_SECS <= POLL_DEADLINE_SECS);
+    // It outlasts the longest pause that Rightfoot can ask for, a day; and 22 bytes each are far from an item's 400 KB.
+    assert!(UNTRACKED_OPEN_DAYS > 1 && UNTRACKED_OPEN_MAX <= 1_000);
     assert!(BUS_MAX_BYTES < 256_000 && BUS_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.

@@ -113,7 +113,15 @@ async fn p4_an_event_about_a_batch_that_is_not_there_ends_in_quarantine_at_the_d
     let it = RightfootWorld::new().await;
     it.world.rightfoot(completion("nowhere", "u-1")).await;
     it.world.rightfoot(alert_of("nowhere", "u-2", &[("a", "500.00", "100")])).await;
-    for _ in 0..(24 * 4 + 2) {
+    for _ in 0..(2 * 4) {
+        it.world.work().await;
+        it.world.pass(MINUTE * 15);
+        it.world.relay().await.unwrap().unwrap();
+    }
+    assert_eq!(reasons(&it).await, [""; 0], "not before two hours are over");
+    it.world.work().await;
+    assert_eq!(reasons(&it).await, ["incomplete"], "the API has shown nothing of it");
+    for _ in 0..(22 * 4 + 2) {
         it.world.work().await;
         it.world.pass(MINUTE * 15);
         it.world.relay().await.unwrap().unwrap();

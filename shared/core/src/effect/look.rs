@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::limits::LOOKS_APART_SECS;
+use crate::limits::{LOOKS_APART_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
 use crate::poll::Observation;
 use crate::poll::batch::Tracked;
 use crate::rightfoot::Balance;
@@ -81,6 +81,19 @@ pub enum Next {
     },
     /// Rightfoot has answered at or after the deadline, and nothing more is to be expected.
     GiveUp,
+}
+
+/// From when an event is worked on until an answer ends it: for as long as Rightfoot is asked about a batch (`deadline`),
+/// and about a batch that nobody tracks and no look has shown anything of, two hours at most. Whoever holds a URL can make
+/// up any number of those.
+pub fn patience(
+    deadline: Duration,
+    tracked: Option<&Tracked>,
+    look: &Look,
+    earlier: Option<&Earlier>,
+) -> Duration {
+    let is_known = tracked.is_some() || earlier.is_some() || look.found > 0;
+    if is_known { deadline } else { deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) }
 }
 
 /// What becomes of an event whose batch is not complete by what was `observed`. While there is no answer, it is looked
@@ -189,6 +202,18 @@ mod tests {
             not_complete(&Observation::Answered(()), true, shown.clone(), shown.as_ref()),
             Next::GiveUp
         );
+    }
+
+    #[test]
+    fn an_event_waits_two_hours_for_a_batch_that_nobody_knows_and_until_the_deadline_for_any_other() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        let (nothing, something) = (Look::default(), look(&[row("a", None)], None));
+        let (ours, shown) = (tracked(1, &[]), Earlier { digest: "d".to_owned(), at: NOW });
+        assert_eq!(patience(hours(24), None, &nothing, None), hours(2));
+        assert_eq!(patience(hours(1), None, &nothing, None), hours(1), "what is set is shorter");
+        assert_eq!(patience(hours(24), Some(&ours), &nothing, None), hours(24), "it is tracked");
+        assert_eq!(patience(hours(24), None, &something, None), hours(24), "it is shown");
+        assert_eq!(patience(hours(24), None, &nothing, Some(&shown)), hours(24), "it was shown");
     }
 
     #[test]
