@@ -8,11 +8,11 @@ use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV
 
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::{Common, ConfigError, Env};
+use inbox_aws::config::{Common, ConfigError, Env, revoked_subjects};
 use inbox_aws::receive::Receiver;
 use inbox_aws::secrets::SecretCache;
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::{NotASubject, Provider, Refusal, Subject, Verdict};
+use inbox_core::delivery::{Provider, Refusal, Subject, Verdict};
 use inbox_core::keys::KeyCodec;
 use inbox_core::url_token;
 
@@ -32,15 +32,11 @@ pub struct Config {
 impl Config {
     /// Reads it.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
-        const REVOKED: &str = "RIGHTFOOT_REVOKED_SUBJECTS";
-        let revoked = env.parsed_or(REVOKED, String::new())?;
-        let invalid = |why: NotASubject| ConfigError::Invalid { name: REVOKED, why: why.to_string() };
-        let subjects = revoked.split(',').map(str::trim).filter(|subject| !subject.is_empty());
         Ok(Self {
             common: Common::read(env)?,
             secret_id: env.required("RIGHTFOOT_URL_KEY_SECRET_ID")?,
             allowed: env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default())?,
-            revoked: subjects.map(|subject| subject.parse().map_err(invalid)).collect::<Result<_, _>>()?,
+            revoked: revoked_subjects(env)?,
         })
     }
 }

@@ -1,10 +1,12 @@
 //! Configuration from the environment. An error names the variable; secrets are not configuration.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
 use tracing::Level;
 
+use inbox_core::delivery::{NotASubject, Subject};
 use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS};
 use inbox_core::poll::Cadence;
 
@@ -106,6 +108,17 @@ pub fn deadline(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Duration, 
     span(env, "POLL_DEADLINE_SECS", Cadence::default().deadline)
 }
 
+/// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
+pub fn revoked_subjects(
+    env: &Env<impl Fn(&str) -> Option<String>>,
+) -> Result<BTreeSet<Subject>, ConfigError> {
+    const REVOKED: &str = "RIGHTFOOT_REVOKED_SUBJECTS";
+    let revoked = env.parsed_or(REVOKED, String::new())?;
+    let invalid = |why: NotASubject| ConfigError::Invalid { name: REVOKED, why: why.to_string() };
+    let subjects = revoked.split(',').map(str::trim).filter(|subject| !subject.is_empty());
+    subjects.map(|subject| subject.parse().map_err(invalid)).collect()
+}
+
 fn span(
     env: &Env<impl Fn(&str) -> Option<String>>,
     name: &'static str,
@@ -138,6 +151,19 @@ mod tests {
         let told = cadence(&env(&[("POLL_EVERY_SECS", "7")])).unwrap();
         assert_eq!((told.every, told.first), (Duration::from_secs(7), Duration::from_secs(600)));
         assert!(cadence(&env(&[("POLL_GRACE_SECS", "0")])).is_err());
+    }
+
+    #[test]
+    fn revoked_subjects_are_separated_by_commas() {
+        let read = |value: &str| revoked_subjects(&env(&[("RIGHTFOOT_REVOKED_SUBJECTS", value)]));
+        let subjects = |names: &[&str]| Ok(names.iter().map(|name| name.parse().unwrap()).collect());
+        assert_eq!(revoked_subjects(&env(&[])), subjects(&[]));
+        assert_eq!(read(" nightly, payroll ,,"), subjects(&["nightly", "payroll"]));
+        let wrong = read("nightly,pay roll").unwrap_err().to_string();
+        assert_eq!(
+            wrong,
+            "environment variable RIGHTFOOT_REVOKED_SUBJECTS is not valid: a subject is 1 to 64 characters of A-Z a-z 0-9 _ -"
+        );
     }
 
     #[test]
