@@ -6,11 +6,17 @@
 //!                              ├ alerts:    each one that the API confirms announced
 //!                              └ extracted: announced as received
 //! ```
+//!
+//! What came by a URL whose subject is revoked, or has too many events open about batches that nobody tracks, goes to
+//! quarantine before Rightfoot is asked (`admission`).
 
+mod admission;
 mod effect;
 mod look;
 mod work;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -20,8 +26,9 @@ use inbox_aws::balances::Balances;
 use inbox_aws::bus::Bus;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::{Common, ConfigError, Env, deadline};
+use inbox_aws::config::{Common, ConfigError, Env, deadline, revoked_subjects};
 use inbox_aws::inbox::Inbox;
+use inbox_core::delivery::Subject;
 use inbox_core::limits::WORK_BATCH_MESSAGES;
 use inbox_rightfoot::{Access, Account};
 
@@ -44,6 +51,8 @@ pub struct Config {
     pub verify_alerts: bool,
     /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked about a batch.
     pub deadline: Duration,
+    /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose events are not worked on any more.
+    pub revoked: BTreeSet<Subject>,
 }
 
 impl Config {
@@ -57,6 +66,7 @@ impl Config {
             event_bus: env.required("EVENT_BUS_NAME")?,
             verify_alerts: env.parsed_or("VERIFY_ALERTS", true)?,
             deadline: deadline(env)?,
+            revoked: revoked_subjects(env)?,
         })
     }
 }
@@ -70,6 +80,7 @@ pub struct EventWorker {
     account: Account,
     verify_alerts: bool,
     deadline: Duration,
+    revoked: Arc<BTreeSet<Subject>>,
     clock: Clock,
 }
 
@@ -84,6 +95,7 @@ impl EventWorker {
             account: Account::new(&config.rightfoot, clients, clock.clone()),
             verify_alerts: config.verify_alerts,
             deadline: config.deadline,
+            revoked: Arc::new(config.revoked.clone()),
             clock,
         }
     }

@@ -94,6 +94,7 @@ impl EventWorker {
             Ok(Written::Applied) => {
                 tracing::info!(target: "work", event_id, outcome, reason, works, took_ms);
                 self.count(&work, &verdict);
+                self.count_out(&work, &verdict).await;
                 Ack::Delete
             }
             // The claim ran out, and somebody else has the event: perhaps by this very message, which SQS may give to two.
@@ -115,6 +116,18 @@ impl EventWorker {
                 self.inbox.put_back(work, until, later.seen.as_ref()).await
             }
             Verdict::Never(reason) => self.inbox.quarantine_work(work, *reason, now).await,
+        }
+    }
+
+    /// An event that has ended is none of its subject's open ones any more. If that cannot be written, its place is taken
+    /// until the day's count expires: the event has had its effect, and must not come again on that account.
+    async fn count_out(&self, work: &Work, verdict: &Verdict) {
+        let closed = match verdict {
+            Verdict::Done | Verdict::Never(_) => self.inbox.close_untracked(work).await,
+            Verdict::Later(_) => Ok(()),
+        };
+        if let Err(fault) = closed {
+            tracing::warn!(target: "work", event_id = work.key().event_id(), %fault, "still counted as open");
         }
     }
 

@@ -200,6 +200,7 @@ impl System {
             event_bus: BUS.to_owned(),
             verify_alerts: options.verify_alerts,
             deadline: options.cadence.deadline,
+            revoked: BTreeSet::new(),
         };
         Self {
             functions,

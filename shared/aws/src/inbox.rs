@@ -16,6 +16,7 @@
 mod alert_effects;
 mod documents;
 mod due;
+mod open;
 mod outbox;
 mod quarantined;
 mod replayed;

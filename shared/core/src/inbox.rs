@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::delivery::Subject;
 use crate::event::{Id, Origin};
 use crate::limits::{
     PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS, RELAY_BATCH_BYTES,
-    RELAY_BATCH_MESSAGES, RETENTION_MIN_DAYS, SHARDS,
+    RELAY_BATCH_MESSAGES, RETENTION_MIN_DAYS, SHARDS, UNTRACKED_OPEN_DAYS,
 };
 use crate::time::{UnixMillis, UnixSecs};
 
@@ -86,11 +89,15 @@ pub enum Reason {
     ReplayLimit,
     /// Recorded, and the stored parts of its payload are gone.
     PayloadGone,
+    /// Recorded, and its subject has as many open events about batches that nobody tracks as it may have.
+    UntrackedLimit,
+    /// Recorded, and its subject was revoked before it was worked on.
+    SubjectRevoked,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Unreadable,
         Self::UnknownType,
         Self::UnusableId,
@@ -102,6 +109,8 @@ impl Reason {
         Self::BusRefused,
         Self::ReplayLimit,
         Self::PayloadGone,
+        Self::UntrackedLimit,
+        Self::SubjectRevoked,
     ];
 
     /// The reason of that name.
@@ -123,6 +132,8 @@ impl Reason {
             Self::BusRefused => "bus_refused",
             Self::ReplayLimit => "replay_limit",
             Self::PayloadGone => "payload_gone",
+            Self::UntrackedLimit => "untracked_limit",
+            Self::SubjectRevoked => "subject_revoked",
         }
     }
 }
@@ -175,6 +186,28 @@ pub fn schedule_pk(schedule_id: &Id) -> String {
 /// The partition of a submission's story.
 pub fn submission_pk(submission_id: &str) -> String {
     format!("rightfoot#submission#{submission_id}")
+}
+
+/// The partition of what is known about a subject.
+pub fn subject_pk(subject: &Subject) -> String {
+    format!("rightfoot#subject#{subject}")
+}
+
+/// The place, in its subject's partition, of the open events that came on the day of `since`, in UTC.
+pub fn open_sk(since: UnixMillis) -> String {
+    let at = since.rfc3339();
+    format!("open#{}", at.split('T').next().unwrap_or(&at))
+}
+
+/// When the item of a subject's open events may be deleted that is written to at `now`.
+pub fn open_expiry(now: UnixMillis) -> UnixSecs {
+    now.secs().plus_days(UNTRACKED_OPEN_DAYS)
+}
+
+/// An event's id in 22 characters: 16 bytes of its SHA-256, as base64url.
+pub fn event_tag(event_id: &str) -> String {
+    let digest = Sha256::digest(event_id.as_bytes());
+    URL_SAFE_NO_PAD.encode(digest.first_chunk::<16>().map_or(digest.as_slice(), |half| half))
 }
 
 /// When a new record becomes the relay's.
@@ -319,6 +352,17 @@ mod tests {
             assert!(parts_expiry(now, retention) > parked_expiry(now, retention));
             assert!(parked_expiry(now, retention) > quarantine_expiry(now));
         }
+    }
+
+    #[test]
+    fn the_open_events_of_a_subject_have_an_item_for_each_day() {
+        let end_of_day = UnixMillis(1_767_398_399_999);
+        assert_eq!(open_sk(end_of_day), "open#2026-01-02");
+        assert_eq!(open_sk(UnixMillis(end_of_day.0 + 1)), "open#2026-01-03");
+        assert_eq!(subject_pk(&"payroll-1".parse().unwrap()), "rightfoot#subject#payroll-1");
+        assert_eq!(open_expiry(UnixMillis(1_000)), UnixSecs(1 + 2 * 86_400));
+        // printf %s rightfoot/batch/b-1/completed | openssl dgst -sha256 -binary | head -c 16 | basenc --base64url
+        assert_eq!(event_tag("rightfoot/batch/b-1/completed"), "Jr93xGI6qIuj0DsqUjzU5w");
     }
 
     #[test]

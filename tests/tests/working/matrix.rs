@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::limits::{WORK_AGAIN_SECS, WORK_CLAIM_SECS};
 use local::wire::{Call, Fate, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_lost_send, judge};
 use tests::rightfoot::RightfootWorld;
@@ -20,6 +20,8 @@ enum Scene {
     Extract,
     LargeExtract,
     Batch,
+    /// A batch that nobody tracks, at the second look.
+    UntrackedBatch,
     Alert,
 }
 
@@ -42,14 +44,14 @@ impl Scene {
     fn event_id(self) -> String {
         match self {
             Self::Extract | Self::LargeExtract => "fynapse/event/e-1".to_owned(),
-            Self::Batch => completed("b-1"),
+            Self::Batch | Self::UntrackedBatch => completed("b-1"),
             Self::Alert => alerted("b-1", "u-1"),
         }
     }
 
     fn told(self) -> String {
         match self {
-            Self::Extract | Self::LargeExtract | Self::Batch => self.event_id(),
+            Self::Extract | Self::LargeExtract | Self::Batch | Self::UntrackedBatch => self.event_id(),
             Self::Alert => "rightfoot/batch/b-1/threshold-met/user-123".to_owned(),
         }
     }
@@ -58,6 +60,7 @@ impl Scene {
     async fn set(self) -> RightfootWorld {
         let it = match self {
             Self::Extract | Self::LargeExtract => RightfootWorld::new().await,
+            Self::UntrackedBatch => RightfootWorld::known("b-1", &[("user-123", "150.00")]).await,
             Self::Batch | Self::Alert => RightfootWorld::known_run("b-1", &[("user-123", "150.00")]).await,
         };
         match self {
@@ -69,6 +72,12 @@ impl Scene {
             Self::Batch | Self::Alert => {
                 let body = if self == Self::Batch { completion("b-1", "u-1") } else { alert("b-1", "u-1") };
                 it.world.rightfoot(body).await;
+            }
+            Self::UntrackedBatch => {
+                it.world.rightfoot(completion("b-1", "u-1")).await;
+                it.world.work().await;
+                it.world.pass(Duration::from_secs(WORK_AGAIN_SECS));
+                it.world.relay().await.unwrap().unwrap();
             }
         }
         it.world.system.wire.clear_log();
@@ -96,7 +105,7 @@ async fn play(cell: Cell) -> Row {
     world.system.wire.heal();
     world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
     let is_known = match scene {
-        Scene::Extract | Scene::LargeExtract | Scene::Batch => {
+        Scene::Extract | Scene::LargeExtract | Scene::Batch | Scene::UntrackedBatch => {
             world.record(&scene.event_id()).await.contains_key("done_at")
         }
         Scene::Alert => {
@@ -123,14 +132,16 @@ async fn play(cell: Cell) -> Row {
     assert!(record.contains_key("done_at") && !record.contains_key("due"), "not done: {record:?}");
     let told = world.told().await;
     assert!(!told.is_empty() && told.iter().all(|id| *id == scene.told()), "{told:?}");
-    assert_eq!(world.balances().await.len(), usize::from(scene == Scene::Batch));
+    let is_batch = matches!(scene, Scene::Batch | Scene::UntrackedBatch);
+    assert_eq!(world.balances().await.len(), usize::from(is_batch));
     Row { cell, acknowledged: worked.deleted == 1, repeats: told.len() - 1, allowed }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p10_hold_in_every_cell() {
     let mut cells = Vec::new();
-    for scene in [Scene::Extract, Scene::LargeExtract, Scene::Batch, Scene::Alert] {
+    let scenes = [Scene::Extract, Scene::LargeExtract, Scene::Batch, Scene::UntrackedBatch, Scene::Alert];
+    for scene in scenes {
         for call in calls_of(scene).await {
             let of_this_call: &[Fault] = match call.operation.as_str() {
                 "PutEvents" => &[Fault::FirstEntryFailed],

@@ -44,6 +44,9 @@ impl EventWorker {
         // What cannot be read as alerts, or is more than any run brings, is not told.
         let Some(told) = told.filter(|told| told.alerts.len() <= ALERTS_MAX) else { return Ok(UNCONFIRMED) };
         let tracked = self.inbox.tracked_batch(batch_id).await?;
+        if let Some(reason) = self.turned_away(work, tracked.as_ref()).await? {
+            return Ok(Verdict::Never(reason));
+        }
         let batch = Batch {
             batch_id,
             schedule_id: tracked

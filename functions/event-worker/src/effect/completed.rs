@@ -17,6 +17,9 @@ impl EventWorker {
     pub(super) async fn completed(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
         let tracked = self.inbox.tracked_batch(batch_id).await?;
         let tracked = tracked.as_ref();
+        if let Some(reason) = self.turned_away(work, tracked).await? {
+            return Ok(Verdict::Never(reason));
+        }
         let batch = Batch {
             batch_id,
             schedule_id: tracked.and_then(|tracked| tracked.schedule_id.as_ref()),

@@ -11,6 +11,8 @@
 //!
 //! An alert has a second claim, see [`super::alert_effects`].
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -40,8 +42,12 @@ pub struct Work {
     pub works: u64,
     /// From when on it is worked on: when it reached us, or when an operator had it worked on again.
     pub since: UnixMillis,
+    /// Whether it is worked on because an operator has had it worked on again.
+    pub by_operator: bool,
     /// What an earlier look at its batch has shown.
     pub earlier: Option<Earlier>,
+    /// Whether it may be among its subject's open events.
+    is_open: Arc<AtomicBool>,
 }
 
 /// What became of a worker's claim.
@@ -89,13 +95,25 @@ impl Work {
         }
     }
 
+    pub(super) fn may_be_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::Relaxed);
+    }
+
     fn read(item: &Item, claim: &str) -> Option<Self> {
         let record = Record::read(item)?;
+        let works = item::parsed(item, "works").unwrap_or(0);
         let seen_at = item::parsed(item, "seen_at").map(UnixMillis);
         let earlier = item::string(item, "seen_digest").zip(seen_at);
         Some(Self {
             claim: claim.to_owned(),
-            works: item::parsed(item, "works").unwrap_or(0),
+            works,
+            // Of one that was never put back it is known once it is counted.
+            is_open: Arc::new(AtomicBool::new(works > 0)),
+            by_operator: item.contains_key("since"),
             since: item::parsed(item, "since").map_or(record.received_at, UnixMillis),
             earlier: earlier.map(|(digest, at)| Earlier { digest: digest.to_owned(), at }),
             record,
