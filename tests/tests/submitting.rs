@@ -14,6 +14,8 @@ mod interleavings;
 mod matrix;
 #[path = "submitting/refusals.rs"]
 mod refusals;
+#[path = "submitting/released.rs"]
+mod released;
 #[path = "submitting/schedules.rs"]
 mod schedules;
 #[path = "submitting/stories.rs"]
@@ -21,9 +23,12 @@ mod stories;
 #[path = "submitting/tracking.rs"]
 mod tracking;
 
+use inbox_aws::inbox::Written;
+use inbox_core::intervention::Did;
 use local::system::RIGHTFOOT_URL_KEY;
 use rightfoot_requests::Refusal;
 use serde_json::Value;
+use tests::operator::ada;
 use tests::rightfoot::RightfootWorld;
 use tests::{Item, World, age, text};
 
@@ -107,6 +112,14 @@ fn token(url: &str) -> &str {
 async fn rotate(world: &World, value: &str) {
     let put = world.system.onlooker.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY);
     put.secret_string(value).send().await.unwrap();
+}
+
+/// An operator frees the name of a submission that made nothing, as he was told.
+async fn release(world: &World, submission_id: &str) {
+    let inbox = world.inbox();
+    let seen = inbox.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
+    let by = ada().did(Did::Conclude, world.now());
+    assert_eq!(inbox.release_submission(&seen, &by).await, Ok(Written::Applied));
 }
 
 /// Everything that is tracked, by its partition.

@@ -32,12 +32,13 @@ pub enum Refusal {
     /// It is too late to repeat the submission.
     #[error(
         "submission_id: what became of this submission is not known, and it is too old to be repeated: after 24 hours \
-         Rightfoot could make a second one of it. If Rightfoot knows it, call {action} with its id and this \
-         submission_id; if not, submit under a new name"
+         Rightfoot could make a second one of it. If Rightfoot knows it, call {} with its id and this \
+         submission_id; if not, submit under a new name",
+        track(*kind)
     )]
     TooLate {
-        /// The action that ends it.
-        action: &'static str,
+        /// What was asked for.
+        kind: Kind,
     },
     /// It was sent, or may have been, and what became of it is not known.
     #[error("what became of it is not known ({0}); repeat the very same request: it will not be done twice")]
@@ -53,9 +54,28 @@ pub enum Refusal {
     NotDone(ApiError),
     /// Rightfoot refused it.
     #[error(
-        "Rightfoot refused it (HTTP {status}); nothing was submitted, and the submission_id is free again{about}"
+        "Rightfoot refused it (HTTP {status}); nothing was submitted, and the submission_id is {}{about}",
+        if *is_free { "free again" } else { "used for another submission by now" }
     )]
     Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Whom it is about.
+        about: String,
+        /// Whether the name is free: it may have been before, and be used again.
+        is_free: bool,
+    },
+    /// Rightfoot refused it, and another attempt at it may have been accepted.
+    #[error(
+        "Rightfoot refused it (HTTP {status}), and this was not the only attempt: another one may have made a {}. The \
+         submission_id is not free, and the submission alarms until that is known. {}. If Rightfoot knows a {} of it, \
+         call {} with its id and this submission_id; if it knows none, free the name: inboxctl submissions conclude \
+         SUBMISSION_ID --none{about}",
+        .kind.as_str(), on_repetition(*kind), .kind.as_str(), track(*kind)
+    )]
+    RefusedAfterAttempts {
+        /// What was asked for.
+        kind: Kind,
         /// The HTTP status.
         status: u16,
         /// Whom it is about.
@@ -79,6 +99,21 @@ pub enum Refusal {
         /// The call that failed.
         fault: Fault,
     },
+    /// Rightfoot made it, and its submission stands for something else by now.
+    #[error("{}", overtaken(*kind, id, fault.as_ref()))]
+    Overtaken {
+        /// What was asked for.
+        kind: Kind,
+        /// What Rightfoot made.
+        id: Id,
+        /// The call that failed, if it may not be watched yet.
+        fault: Option<Fault>,
+    },
+    /// The name was freed, and may be used for another submission, while this one was to be ended.
+    #[error(
+        "submission_id: this name was freed meanwhile; nothing was done. Look what stands under it before you try again"
+    )]
+    NameFreed,
     /// There is no pending submission of this name.
     #[error("submission_id: there is no submission of this name")]
     NoSuchSubmission,
@@ -105,8 +140,10 @@ impl Refusal {
             Self::NotDone(ApiError::Unauthorized | ApiError::NoKey) => "RightfootUnauthorized",
             Self::NotDone(_) => "RightfootUnavailable",
             Self::Refused { .. } => "RightfootRefused",
+            Self::RefusedAfterAttempts { .. } => "RefusedAfterAttempts",
             Self::NameTaken => "ScheduleNameTaken",
             Self::NotWritten { .. } => "ScheduleNotWatched",
+            Self::Overtaken { .. } | Self::NameFreed => "SubmissionOvertaken",
             Self::NoSuchSubmission => "NoSuchSubmission",
             Self::TrackedOtherwise(_) => "TrackedOtherwise",
             Self::NoUrlKey => "UrlKeyUnavailable",
@@ -121,7 +158,11 @@ impl Refusal {
             Self::OutcomeUnknown(error) | Self::ScheduleUnknown(error) | Self::NotDone(error) => {
                 Some(error.name().to_owned())
             }
-            Self::Refused { status, .. } => Some(status.to_string()),
+            Self::Refused { status, .. } | Self::RefusedAfterAttempts { status, .. } => {
+                Some(status.to_string())
+            }
+            Self::Overtaken { id, fault: None, .. } => Some(id.as_str().to_owned()),
+            Self::Overtaken { id, fault: Some(fault), .. } => Some(format!("{}: {fault}", id.as_str())),
             Self::TrackedOtherwise(what) => Some((*what).to_owned()),
             Self::NotWritten { schedule_id, fault } => Some(format!("{}: {fault}", schedule_id.as_str())),
             Self::Aws(fault) => Some(fault.to_string()),
@@ -129,10 +170,42 @@ impl Refusal {
             | Self::KeyGone
             | Self::TooLate { .. }
             | Self::NameTaken
+            | Self::NameFreed
             | Self::NoSuchSubmission
             | Self::NoUrlKey => None,
         }
     }
+}
+
+/// The action that ends a submission by what it made.
+const fn track(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Batch => "track_batch",
+        Kind::Schedule => "track_schedule",
+    }
+}
+
+/// How a repetition of the very same request can tell what became of it.
+const fn on_repetition(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Batch => "Repeat the very same request: if there is a batch, Rightfoot may answer with it",
+        Kind::Schedule => "Repeat the very same request: if there is a schedule, Rightfoot may know its name",
+    }
+}
+
+fn overtaken(kind: Kind, id: &Id, fault: Option<&Fault>) -> String {
+    let (made, id) = (kind.as_str(), id.as_str());
+    let watched = match fault {
+        None => "it is watched".to_owned(),
+        Some(fault) => format!(
+            "it may not be watched yet ({fault}): call {} with that id, and this submission_id as subject",
+            track(kind)
+        ),
+    };
+    format!(
+        "Rightfoot made the {made} {id}, and {watched}. But somebody else has freed its submission_id, or ended it with \
+         something else: it does not lead to this {made}, and what is submitted next needs another name"
+    )
 }
 
 impl From<Refusal> for Diagnostic {

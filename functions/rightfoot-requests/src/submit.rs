@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use inbox_aws::Fault;
-use inbox_aws::inbox::{Begun, Made, NewSubmission, Submission};
+use inbox_aws::inbox::{Begun, Concluded, Made, NewSubmission, Released, Submission};
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::keys::Keys;
@@ -56,11 +56,7 @@ impl Requests {
             .await;
         let submitted = match posted {
             Ok(submitted) => submitted,
-            Err(ApiError::Refused { status, failed }) => {
-                self.inbox.refuse(&submission, self.clock.now()).await?;
-                return Err(Refusal::Refused { status, about: words.list(&failed) });
-            }
-            Err(error) => return Err(unknown_or_not_done(error)),
+            Err(error) => return Err(self.not_made(&submission, error, &words).await?),
         };
         let now = self.clock.now();
         let tracked = Tracked {
@@ -74,8 +70,13 @@ impl Requests {
         };
         let due_at = now.plus(self.cadence.first);
         let answer = batch_answer(&words, &submitted, now);
-        let stands = self.inbox.conclude(id, Made::Batch(&tracked), &answer, due_at, now).await?;
-        Ok(self.inbox.answer_of(&stands).await?)
+        let made = Made::Batch(&tracked);
+        match self.inbox.conclude(&submission, made.clone(), &answer, due_at, now).await? {
+            Concluded::Stands(stands) => Ok(self.inbox.answer_of(&stands).await?),
+            Concluded::Otherwise | Concluded::Overtaken => {
+                Err(self.watch_all_the_same(Kind::Batch, &tracked.batch_id, made, due_at, now).await)
+            }
+        }
     }
 
     pub(crate) async fn create_schedule(&self, schedule: &CreateSchedule) -> Result<Value, Refusal> {
@@ -84,9 +85,7 @@ impl Requests {
             Next::Answer(answer) => return Ok(answer),
             Next::Post { submission, webhook_url } => (submission, webhook_url),
         };
-        // After another attempt, or beside one, no refusal tells what became of that.
-        let is_only_attempt = submission.attempts == 1;
-        let body = schedule.body(&webhook_url);
+        let (words, body) = (Words::about(&schedule.authorizers, &webhook_url), schedule.body(&webhook_url));
         let posted = self
             .account
             .ask(|client, key| {
@@ -96,31 +95,73 @@ impl Requests {
             .await;
         let created = match posted {
             Ok(created) => created,
-            Err(ApiError::Refused { status, failed }) if is_only_attempt => {
-                self.inbox.refuse(&submission, self.clock.now()).await?;
-                let words = Words::about(&schedule.authorizers, &webhook_url);
-                return Err(Refusal::Refused { status, about: words.list(&failed) });
-            }
-            Err(ApiError::Conflict) => {
-                if is_only_attempt {
-                    self.inbox.refuse(&submission, self.clock.now()).await?;
-                }
-                return Err(Refusal::NameTaken);
-            }
-            Err(error @ ApiError::Refused { .. }) => return Err(Refusal::ScheduleUnknown(error)),
-            Err(error) if error.outcome_unknown() => return Err(Refusal::ScheduleUnknown(error)),
-            Err(error) => return Err(Refusal::NotDone(error)),
+            Err(error) => return Err(self.not_made(&submission, error, &words).await?),
         };
         let now = self.clock.now();
         let watched = watched(schedule, &created, submission.written_at, now);
         let due_at = look_after(created.next_run_at.unwrap_or(now), &self.cadence, now);
         let answer = schedule_answer(&created, &watched);
         let made = Made::Schedule(&watched, &schedule.thresholds);
-        let concluded = self.inbox.conclude(id, made, &answer, due_at, now).await;
-        // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
-        let stands =
-            concluded.map_err(|fault| Refusal::NotWritten { schedule_id: created.schedule_id, fault })?;
-        Ok(self.inbox.answer_of(&stands).await?)
+        match self.inbox.conclude(&submission, made.clone(), &answer, due_at, now).await {
+            Ok(Concluded::Stands(stands)) => Ok(self.inbox.answer_of(&stands).await?),
+            Ok(Concluded::Otherwise | Concluded::Overtaken) => {
+                Err(self.watch_all_the_same(Kind::Schedule, &watched.schedule_id, made, due_at, now).await)
+            }
+            // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
+            Err(fault) => Err(Refusal::NotWritten { schedule_id: created.schedule_id, fault }),
+        }
+    }
+
+    /// What a caller hears whose `POST` failed. Frees the name if nothing can have been made: Rightfoot refused the only
+    /// attempt that there ever was. After another one, or beside one, no refusal tells what became of that.
+    async fn not_made(
+        &self,
+        submission: &Submission,
+        error: ApiError,
+        words: &Words<'_>,
+    ) -> Result<Refusal, Fault> {
+        let kind = submission.kind;
+        let is_only_attempt = submission.attempts == 1;
+        let after_attempts =
+            |status, about: &[_]| Refusal::RefusedAfterAttempts { kind, status, about: words.list(about) };
+        Ok(match error {
+            ApiError::Refused { status, failed } if is_only_attempt => {
+                let is_free = match self.inbox.refuse(submission, self.clock.now()).await? {
+                    Released::Contested => return Ok(after_attempts(status, &failed)),
+                    Released::Free => true,
+                    Released::Gone => false,
+                };
+                Refusal::Refused { status, about: words.list(&failed), is_free }
+            }
+            ApiError::Refused { status, failed } | ApiError::RefusedOnRetry { status, failed } => {
+                after_attempts(status, &failed)
+            }
+            ApiError::Conflict if kind == Kind::Schedule => {
+                if is_only_attempt {
+                    self.inbox.refuse(submission, self.clock.now()).await?;
+                }
+                Refusal::NameTaken
+            }
+            // Everything else is answered by repeating: the same bytes give the same batch.
+            error if !error.outcome_unknown() => Refusal::NotDone(error),
+            error => match kind {
+                Kind::Batch => Refusal::OutcomeUnknown(error),
+                Kind::Schedule => Refusal::ScheduleUnknown(error),
+            },
+        })
+    }
+
+    /// Watches what Rightfoot made although its submission stands for something else by now: unwatched, it would be lost.
+    async fn watch_all_the_same(
+        &self,
+        kind: Kind,
+        id: &Id,
+        made: Made<'_>,
+        due_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Refusal {
+        let fault = self.inbox.watch(made, due_at, now).await.err();
+        Refusal::Overtaken { kind, id: id.clone(), fault }
     }
 
     /// Writes the submission, or finds the one that stands: with the URL that it was sent with.
@@ -174,12 +215,7 @@ impl Requests {
                 let ours = self.inbox.set_out_again(submission).await?;
                 Ok(ours.map(|submission| Next::Post { submission: submission.into(), webhook_url }))
             }
-            Some(_) | None => Err(Refusal::TooLate {
-                action: match kind {
-                    Kind::Batch => "track_batch",
-                    Kind::Schedule => "track_schedule",
-                },
-            }),
+            Some(_) | None => Err(Refusal::TooLate { kind }),
         }
     }
 
@@ -194,11 +230,6 @@ impl Requests {
             told @ (Same::Yes | Same::No) => told,
         }
     }
-}
-
-/// Everything but a definite refusal is answered by repeating: the same bytes give the same batch.
-fn unknown_or_not_done(error: ApiError) -> Refusal {
-    if error.outcome_unknown() { Refusal::OutcomeUnknown(error) } else { Refusal::NotDone(error) }
 }
 
 fn batch_answer(words: &Words<'_>, submitted: &Submitted, now: UnixMillis) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use inbox_aws::inbox::{Made, Submission, Watch};
+use inbox_aws::inbox::{Concluded, Made, Submission, Watch};
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::poll::batch::Tracked;
@@ -41,8 +41,7 @@ impl Requests {
             "warnings": [],
         });
         let made = Made::Batch(&tracked);
-        let status =
-            self.watch(made, &track.binding, &track.batch_id, &answer, now.plus(self.cadence.first)).await?;
+        let status = self.watch(made, &track.binding, &answer, now.plus(self.cadence.first)).await?;
         Ok(json!({"batch_id": track.batch_id.as_str(), "status": status}))
     }
 
@@ -71,7 +70,7 @@ impl Requests {
         });
         // Asked for at once: Rightfoot tells when it runs next.
         let made = Made::Schedule(&watched, &track.thresholds);
-        let status = self.watch(made, &track.binding, &track.schedule_id, &answer, now).await?;
+        let status = self.watch(made, &track.binding, &answer, now).await?;
         Ok(json!({"schedule_id": track.schedule_id.as_str(), "status": status}))
     }
 
@@ -80,7 +79,6 @@ impl Requests {
         &self,
         made: Made<'_>,
         binding: &Binding,
-        id: &Id,
         answer: &Value,
         due_at: UnixMillis,
     ) -> Result<&'static str, Refusal> {
@@ -96,12 +94,12 @@ impl Requests {
             Made::Batch(_) => Kind::Batch,
             Made::Schedule(..) => Kind::Schedule,
         };
-        let was_concluded = self.pending(submission_id, kind).await?.is_concluded;
-        let stands = self.inbox.conclude(submission_id, made, answer, due_at, now).await?;
-        match (stands.made().as_ref() == Some(id), was_concluded) {
-            (true, false) => Ok("tracked"),
-            (true, true) => Ok("already_tracked"),
-            (false, _) => Err(Refusal::TrackedOtherwise("submission_id")),
+        let seen = self.pending(submission_id, kind).await?;
+        match self.inbox.conclude(&seen, made, answer, due_at, now).await? {
+            Concluded::Stands(_) if seen.is_concluded => Ok("already_tracked"),
+            Concluded::Stands(_) => Ok("tracked"),
+            Concluded::Otherwise => Err(Refusal::TrackedOtherwise("submission_id")),
+            Concluded::Overtaken => Err(Refusal::NameFreed),
         }
     }
 

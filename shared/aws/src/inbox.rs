@@ -19,6 +19,7 @@ mod due;
 mod open;
 mod outbox;
 mod quarantined;
+mod released;
 mod replayed;
 mod submitted;
 mod told;
@@ -49,8 +50,9 @@ pub use alert_effects::{AcquiredAlert, AlertClaim};
 pub use due::{Round, Sweep, Waiting};
 pub use outbox::{Claim, Claimed, DueRecord, Found};
 pub use quarantined::Quarantined;
+pub use released::Released;
 pub use replayed::Replayed;
-pub use submitted::{Begun, Made, NewSubmission, Submission, Watch};
+pub use submitted::{Begun, Concluded, Made, NewSubmission, Submission, Watch};
 pub use told::{
     BatchTold, EffectTold, EventTold, Page, Place, ScheduleTold, Selection, StoryTold, SubmissionTold,
 };

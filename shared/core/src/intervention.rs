@@ -11,6 +11,8 @@ pub enum Did {
     Requeue,
     /// Moved its dead message back to the queue.
     Redrive,
+    /// Concluded a submission as one that made nothing.
+    Conclude,
 }
 
 impl Did {
@@ -20,12 +22,14 @@ impl Did {
             Self::Replay => "replay",
             Self::Requeue => "requeue",
             Self::Redrive => "redrive",
+            Self::Conclude => "conclude",
         }
     }
 
     /// The deed of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Replay, Self::Requeue, Self::Redrive].into_iter().find(|did| did.as_str() == name)
+        let all = [Self::Replay, Self::Requeue, Self::Redrive, Self::Conclude];
+        all.into_iter().find(|did| did.as_str() == name)
     }
 }
 
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn every_deed_is_known_by_its_name() {
-        for did in [Did::Replay, Did::Requeue, Did::Redrive] {
+        for did in [Did::Replay, Did::Requeue, Did::Redrive, Did::Conclude] {
             assert_eq!(Did::from_name(did.as_str()), Some(did));
         }
         assert_eq!(Did::from_name("undo"), None);

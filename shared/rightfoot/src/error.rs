@@ -45,6 +45,15 @@ pub enum ApiError {
         /// Whom the refusal is about, if it says so.
         failed: Vec<FailedAuthorizer>,
     },
+    /// The same of a `POST` that was sent again, after a try of which nobody knows the outcome: that one may have been
+    /// applied.
+    #[error("Rightfoot refused the request, when it was sent again, with status {status}")]
+    RefusedOnRetry {
+        /// The HTTP status.
+        status: u16,
+        /// Whom the refusal is about, if it says so.
+        failed: Vec<FailedAuthorizer>,
+    },
     /// 409 of a `POST`: a schedule of this name is there. Of a batch it is not documented.
     #[error("Rightfoot answers that it is there already")]
     Conflict,
@@ -77,6 +86,7 @@ impl ApiError {
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable(_) => "unavailable",
             Self::Refused { .. } => "refused",
+            Self::RefusedOnRetry { .. } => "refused_on_retry",
             Self::Conflict => "conflict",
             Self::Broken(_) => "broken",
         }
@@ -89,7 +99,9 @@ impl ApiError {
             Self::Forbidden | Self::Refused { .. } => Observation::Refused,
             Self::Unauthorized | Self::NoKey => Observation::Unauthorized,
             Self::RateLimited { retry_after } => Observation::RateLimited { retry_after: *retry_after },
-            Self::Unavailable(_) | Self::Conflict | Self::Broken(_) => Observation::Unanswered,
+            Self::Unavailable(_) | Self::RefusedOnRetry { .. } | Self::Conflict | Self::Broken(_) => {
+                Observation::Unanswered
+            }
         }
     }
 
@@ -98,6 +110,7 @@ impl ApiError {
         match self {
             Self::Unavailable(Why::NotConnected) => false,
             Self::Unavailable(Why::ConnectionLost | Why::TimedOut | Why::ServerError)
+            | Self::RefusedOnRetry { .. }
             | Self::Conflict
             | Self::Broken(_) => true,
             Self::NoKey
@@ -156,6 +169,7 @@ mod tests {
         ];
         let unknown = [
             (ApiError::Conflict, "conflict"),
+            (ApiError::RefusedOnRetry { status: 400, failed: vec![] }, "refused_on_retry"),
             (ApiError::Unavailable(Why::ConnectionLost), "unavailable"),
             (ApiError::Unavailable(Why::TimedOut), "unavailable"),
             (ApiError::Unavailable(Why::ServerError), "unavailable"),

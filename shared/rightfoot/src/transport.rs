@@ -158,17 +158,18 @@ impl Request {
             | ApiError::Forbidden
             | ApiError::NotReady
             | ApiError::Refused { .. }
+            | ApiError::RefusedOnRetry { .. }
             | ApiError::Conflict
             | ApiError::Broken(_) => false,
         }
     }
 }
 
-/// What is said of a `POST` whose last attempt failed with `last`, and an earlier one, if any, without a
-/// known outcome. Only an answer to the body tells what became of it: a 429 says nothing of earlier attempts.
+/// The error of a `POST` whose last attempt failed with `last`, and an earlier one, if any, without a known outcome.
+/// Nothing that is answered later makes that one known: it may have been applied before its repetition was refused.
 fn settle(earlier: Option<ApiError>, last: ApiError) -> ApiError {
     match (earlier, last) {
-        (Some(_), last @ ApiError::Refused { .. }) => last,
+        (Some(_), ApiError::Refused { status, failed }) => ApiError::RefusedOnRetry { status, failed },
         (Some(_), last) if last.outcome_unknown() => last,
         (Some(earlier), _) => earlier,
         (None, last) => last,
@@ -303,12 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_outcome_is_settled_only_by_an_answer_to_the_body() {
+    fn an_unknown_outcome_stays_unknown_whatever_is_answered_later() {
         let timed_out = ApiError::Unavailable(Why::TimedOut);
         let refused = ApiError::Refused { status: 400, failed: vec![] };
         let limited = ApiError::RateLimited { retry_after: None };
         assert_eq!(settle(None, limited.clone()), limited);
-        assert_eq!(settle(Some(timed_out.clone()), refused.clone()), refused);
+        let on_retry = ApiError::RefusedOnRetry { status: 400, failed: vec![] };
+        assert_eq!(settle(None, refused.clone()), refused);
+        assert_eq!(settle(Some(timed_out.clone()), refused), on_retry);
+        assert!(on_retry.outcome_unknown());
         for last in [limited, ApiError::Unavailable(Why::NotConnected), ApiError::Unauthorized] {
             assert_eq!(settle(Some(timed_out.clone()), last), timed_out);
         }

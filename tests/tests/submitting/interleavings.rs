@@ -20,7 +20,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::{CONCLUDED, FREE, Heard, PENDING, answer, posts, reworded, state_of, submitted, tracked, word};
+use crate::{
+    CONCLUDED, FREE, Heard, PENDING, answer, posts, refusal, release, reworded, state_of, submitted, tracked,
+    word,
+};
 
 /// The steps of who comes first.
 const FIRST: usize = 5;
@@ -46,7 +49,7 @@ async fn line_up(
 }
 
 /// A caller's process, with a gate before each of its steps.
-struct Process {
+pub(crate) struct Process {
     calls: Gate,
     requests: mpsc::UnboundedReceiver<Waiting>,
     task: JoinHandle<Heard>,
@@ -54,19 +57,27 @@ struct Process {
 }
 
 impl Process {
-    async fn start(it: &RightfootWorld, request: String) -> Self {
+    pub(crate) async fn start(it: &RightfootWorld, request: String) -> Self {
+        Self::of(it, async move |world: World| world.ask_in_words(&request).await).await
+    }
+
+    /// A process of its own that does this.
+    pub(crate) async fn of<F>(it: &RightfootWorld, work: impl FnOnce(World) -> F) -> Self
+    where
+        F: Future<Output = Heard> + Send + 'static,
+    {
         let (line, requests) = mpsc::unbounded_channel();
         let api = it.rightfoot.routes().layer(from_fn_with_state(line, line_up));
         let (serving, url) = serve(api).await;
         let mut world = it.world.another();
         world.system.requests = asking(&world, &url);
         let calls = world.system.wire.gate(|call: &Call| call.operation != "GetSecretValue");
-        let task = tokio::spawn(async move { world.ask_in_words(&request).await });
+        let task = tokio::spawn(work(world));
         Self { calls, requests, task, serving }
     }
 
     /// One step, unless the process has none left.
-    async fn step(&mut self) {
+    pub(crate) async fn step(&mut self) {
         if self.task.is_finished() {
             return;
         }
@@ -85,7 +96,7 @@ impl Process {
     }
 
     /// The process goes on to its end.
-    async fn finish(mut self) -> Heard {
+    pub(crate) async fn finish(mut self) -> Heard {
         while !self.task.is_finished() {
             self.step().await;
         }
@@ -123,7 +134,7 @@ pub(crate) fn asking(world: &World, api_url: &str) -> Requests {
 }
 
 /// Every way to merge two processes with these numbers of steps, as sequences of process numbers.
-fn orders(left: [usize; 2]) -> Vec<Vec<usize>> {
+pub(crate) fn orders(left: [usize; 2]) -> Vec<Vec<usize>> {
     if left == [0, 0] {
         return vec![Vec::new()];
     }
@@ -157,7 +168,7 @@ async fn play(it: &RightfootWorld, request: &Value, order: &[usize]) -> [Process
 }
 
 /// Plays every order, several worlds at a time; `scene` plays the nth one of its world.
-async fn every<F>(orders: Vec<Vec<usize>>, scene: fn(RightfootWorld, usize, Vec<usize>) -> F)
+pub(crate) async fn every<F>(orders: Vec<Vec<usize>>, scene: fn(RightfootWorld, usize, Vec<usize>) -> F)
 where
     F: Future<Output = RightfootWorld> + Send + 'static,
 {
@@ -176,7 +187,7 @@ where
 }
 
 /// After the nth scene there are so many batches at Rightfoot, each tracked once.
-async fn nothing_twice(it: &RightfootWorld, nth: usize, order: &[usize]) {
+pub(crate) async fn nothing_twice(it: &RightfootWorld, nth: usize, order: &[usize]) {
     assert_eq!(it.rightfoot.batches().len() + it.rightfoot.schedules().len(), nth + 1, "{order:?}");
     let made = it.rightfoot.batches().into_iter().map(|batch| format!("rightfoot#batch#{}", batch.batch_id));
     let schedules = it.rightfoot.schedules().into_iter();
@@ -337,14 +348,33 @@ async fn a_refusal_that_comes_late_frees_no_later_submission() {
     let it = RightfootWorld::new().await;
     let mut first = Process::start(&it, refused_batch().to_string()).await;
     first.step().await;
-    let second = Process::start(&it, refused_batch().to_string()).await;
-    assert_eq!(word(&second.finish().await), "RightfootRefused");
+    release(&it.world, "s").await;
     assert_eq!(state_of(&submitted(&it.world, "s").await.unwrap()), FREE);
     let mut corrected = Process::start(&it, submission("s", &["a", "b"]).to_string()).await;
     corrected.step().await;
-    assert_eq!(word(&first.finish().await), "RightfootRefused");
+    corrected.step().await;
+    let refused = refusal(first.finish().await);
+    assert_eq!(refused.name(), "RightfootRefused");
+    let told = "nothing was submitted, and the submission_id is used for another submission by now; a: ";
+    assert!(refused.to_string().contains(told), "{refused}");
     assert_eq!(state_of(&submitted(&it.world, "s").await.unwrap()), PENDING, "it is another one's now");
     answer(corrected.finish().await);
+    nothing_twice(&it, 0, &[]).await;
+}
+
+/// Of two that are refused, neither can say that the other one was.
+#[tokio::test]
+async fn a_refusal_of_two_callers_at_once_frees_the_name_only_by_an_operator() {
+    let it = RightfootWorld::new().await;
+    let mut first = Process::start(&it, refused_batch().to_string()).await;
+    first.step().await;
+    let second = Process::start(&it, refused_batch().to_string()).await;
+    for caller in [second, first] {
+        assert_eq!(word(&caller.finish().await), "RefusedAfterAttempts");
+        assert_eq!(state_of(&submitted(&it.world, "s").await.unwrap()), PENDING);
+    }
+    release(&it.world, "s").await;
+    it.ask(submission("s", &["a", "b"])).await;
     nothing_twice(&it, 0, &[]).await;
 }
 
@@ -352,14 +382,10 @@ async fn a_refusal_that_comes_late_frees_no_later_submission() {
 #[tokio::test]
 async fn a_refusal_frees_a_submission_that_the_poller_has_put_off_meanwhile() {
     let it = RightfootWorld::new().await;
-    let dying = it.world.another();
-    dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
-    assert_eq!(dying.ask(refused_batch()).await, None);
+    let mut only = Process::start(&it, refused_batch().to_string()).await;
+    only.step().await;
     it.world.pass(MINUTE * 15);
-    let mut again = Process::start(&it, refused_batch().to_string()).await;
-    again.step().await;
-    again.step().await;
     assert_eq!(it.poll().await.unwrap()["submissions_unknown"], 1);
-    assert_eq!(word(&again.finish().await), "RightfootRefused");
+    assert_eq!(word(&only.finish().await), "RightfootRefused");
     assert_eq!(state_of(&submitted(&it.world, "s").await.unwrap()), FREE);
 }

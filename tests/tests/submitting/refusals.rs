@@ -140,6 +140,53 @@ async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
     assert_eq!(submitted["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
 }
 
+/// What Rightfoot answers, for so many requests each.
+fn scripted(answers: &[(Canned, usize)]) -> Vec<Scripted> {
+    let one = |(answer, times): &(Canned, usize)| Scripted {
+        path_contains: "balance_request".to_owned(),
+        answer: *answer,
+        times: Some(*times),
+    };
+    answers.iter().map(one).collect()
+}
+
+const AFTER_ATTEMPTS: &str = "Rightfoot refused it (HTTP 400), and this was not the only attempt: another one may have \
+                              made a batch. The submission_id is not free, and the submission alarms until that is known. \
+                              Repeat the very same request: if there is a batch, Rightfoot may answer with it. If \
+                              Rightfoot knows a batch of it, call track_batch with its id and this submission_id; if it \
+                              knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none";
+
+/// Its batch was made, and the answer lost, be it within one call or by an earlier one. What is answered then, once, says
+/// nothing of that batch.
+#[tokio::test]
+async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_tracked_in_the_end() {
+    let lost = Canned::FailAfterApplying;
+    for (tries, first) in [(3, "OutcomeUnknown"), (1, "RefusedAfterAttempts")] {
+        let it = RightfootWorld::with(|rightfoot| {
+            rightfoot.answers = scripted(&[(lost, tries), (Canned::Status(400), 1)]);
+        })
+        .await;
+        let request = submission(NAME, &["a", "b"]);
+        let mut heard = it.world.ask(request.clone()).await;
+        assert_eq!(word(&heard), first);
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING, "{first}");
+        if first == "OutcomeUnknown" {
+            heard = it.world.another().ask_in_words(&reworded(&request)).await;
+        }
+        let refused = refusal(heard);
+        assert_eq!((refused.name(), refused.to_string().as_str()), ("RefusedAfterAttempts", AFTER_ATTEMPTS));
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING, "{first}: it made a batch");
+        let other = refusal(it.world.ask(submission(NAME, &["c"])).await);
+        assert_eq!(other.name(), "OtherSubmission", "{first}: the name is not free");
+
+        it.world.pass(MINUTE * 15);
+        assert_eq!(it.poll().await.unwrap()["submissions_unknown"], 1, "{first}: it alarms");
+        assert_eq!(it.ask(request).await["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
+        assert_eq!((it.rightfoot.batches().len(), tracked(&it.world).await.len()), (1, 1));
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED);
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
     let it = RightfootWorld::new().await;

@@ -203,11 +203,13 @@ async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {
     let refuses = Scripted { path_contains: SCHEDULE_PATH.to_owned(), answer, times: Some(1) };
     it.rightfoot.change(|rightfoot| rightfoot.answers = vec![refuses]);
     let refused = refusal(it.world.ask(request()).await);
-    assert_eq!(refused.name(), "OutcomeUnknown");
+    assert_eq!(refused.name(), "RefusedAfterAttempts");
     assert_eq!(
         refused.to_string(),
-        "what became of it is not known (Rightfoot refused the request with status 400); repeat the very same \
-         request: if Rightfoot then knows the name, the schedule stands"
+        "Rightfoot refused it (HTTP 400), and this was not the only attempt: another one may have made a schedule. The \
+         submission_id is not free, and the submission alarms until that is known. Repeat the very same request: if there \
+         is a schedule, Rightfoot may know its name. If Rightfoot knows a schedule of it, call track_schedule with its id \
+         and this submission_id; if it knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none"
     );
     assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING);
     assert_eq!(refusal(it.world.ask(request()).await).name(), "ScheduleNameTaken");

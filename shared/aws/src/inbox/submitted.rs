@@ -1,13 +1,17 @@
 //! Submissions, and the beginning of watching what they made.
 //!
 //! ```text
-//!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen
+//!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen, call=seen
 //!  again     rev+1, attempts+1 if rev=seen and due ── POST ── the same
 //!  poller            alarm: due_at=+15min if rev=seen and due      (outcome unknown: repeat it)
 //! ```
 //!
 //! Who repeats it says so first: then whoever set out before, and hears that the name of a schedule is taken, does
 //! not take it for somebody else's and the submission for void.
+//!
+//! A name that is free again (see `released`) may be used for another submission, which begins at the first `rev` again. So
+//! every write names the call that began the submission, too: what an earlier one made is not written down as what this one
+//! made.
 //!
 //! Until the outcome is known the submission holds the URL that it was sent with, so that a repetition sends the
 //! same bytes. What was sent is not kept: a keyed fingerprint tells whether a repetition is one.
@@ -20,12 +24,14 @@ use serde_json::Value;
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::inbox::{Desk, parts_expiry, record_expiry, submission_pk};
+use inbox_core::intervention::Intervention;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::poll::batch::{Thresholds, Tracked};
 use inbox_core::poll::schedule::Watched;
 use inbox_core::requests::submission::{Fingerprint, Kind};
 use inbox_core::time::UnixMillis;
 
+use super::released::INTERVENTIONS;
 use super::tracked::{TRACKED, Tracking};
 use super::transaction::{self, Outcome};
 use super::{FIRST_REV, Inbox, Written};
@@ -34,8 +40,9 @@ use crate::condition::{refused, standing};
 use crate::item::{self, Item, VERSION, number, text};
 
 pub(super) const SUBMITTED: &str = "submitted";
-/// Attempts at a conclusion that others get in the way of.
-const ATTEMPTS: usize = 4;
+/// Attempts at a write that others get in the way of.
+pub(super) const ATTEMPTS: usize = 4;
+const PUT: &str = "dynamodb:PutItem";
 
 /// A submission, as it is about to be written.
 #[derive(Clone)]
@@ -69,10 +76,12 @@ pub struct Submission {
     pub polls: u64,
     /// How many callers have set out to post it, as far as this one has seen.
     pub attempts: u64,
-    /// Whether it is known what became of it.
+    /// Whether it is known what it made.
     pub is_concluded: bool,
-    submission_id: Subject,
-    call_id: String,
+    /// Whether it made nothing, so that its name is free for another one.
+    pub is_free: bool,
+    pub(super) submission_id: Subject,
+    pub(super) call_id: String,
     item: Item,
 }
 
@@ -83,6 +92,17 @@ pub enum Begun {
     New(Submission),
     /// One of that name stands.
     Standing(Submission),
+}
+
+/// What became of writing down what a submission made.
+#[derive(Debug)]
+pub enum Concluded {
+    /// The submission says that it made this.
+    Stands(Submission),
+    /// It says that it made something else. Nothing was written.
+    Otherwise,
+    /// Its name was freed meanwhile, and is another submission's by now, or nobody's. Nothing was written.
+    Overtaken,
 }
 
 /// What became of beginning to watch something.
@@ -115,33 +135,56 @@ impl Made<'_> {
 }
 
 impl Inbox {
-    /// Writes a submission before anything is sent, unless one of its name stands. One that Rightfoot refused
-    /// makes way: it made nothing.
+    /// Writes a submission before anything is sent, unless one of its name stands. One that made nothing makes way, and
+    /// leaves what operators did with it.
     pub async fn begin(&self, new: &NewSubmission, now: UnixMillis) -> Result<Begun, Fault> {
-        const PUT: &str = "dynamodb:PutItem";
-        let item = new_submission(new, now);
+        let mut free = None;
+        for _ in 0..ATTEMPTS {
+            let stands = self.put_submission(new, free.as_ref(), now).await?;
+            let submission = Submission::read(stands).ok_or(Fault::item(PUT))?;
+            if submission.call_id == new.call_id {
+                return Ok(Begun::New(submission));
+            }
+            if !submission.is_free {
+                return Ok(Begun::Standing(submission));
+            }
+            free = Some(submission);
+        }
+        Err(Fault::overtaken(PUT))
+    }
+
+    /// Puts a submission where none stands, or none but this free one. Returns what stands then.
+    async fn put_submission(
+        &self,
+        new: &NewSubmission,
+        free: Option<&Submission>,
+        now: UnixMillis,
+    ) -> Result<Item, Fault> {
+        let mut item = new_submission(new, now);
+        let traces = free.and_then(|free| free.item.get(INTERVENTIONS));
+        item.extend(traces.map(|traces| (INTERVENTIONS.to_owned(), traces.clone())));
         let put = self
             .db
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(pk) OR attribute_exists(refused_at)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let stands = match put.send().await {
-            Ok(_) => item,
-            Err(error) if refused(&error) => match standing(&error) {
-                Some(old) => old.clone(),
-                // An older endpoint does not send it along.
-                None => self.submission_item(&new.submission_id).await?.ok_or(Fault::item(PUT))?,
-            },
-            Err(error) => return Err(Fault::of(PUT, &error)),
+        let put = match free {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(free) => put
+                .condition_expression("rev = :seen AND call_id = :call AND attribute_exists(refused_at)")
+                .expression_attribute_values(":seen", number(free.tracking.rev()))
+                .expression_attribute_values(":call", text(&free.call_id)),
         };
-        let submission = Submission::read(stands).ok_or(Fault::item(PUT))?;
-        Ok(if submission.call_id == new.call_id {
-            Begun::New(submission)
-        } else {
-            Begun::Standing(submission)
-        })
+        match put.send().await {
+            Ok(_) => Ok(item),
+            Err(error) if refused(&error) => match standing(&error) {
+                Some(old) => Ok(old.clone()),
+                // An older endpoint does not send it along.
+                None => self.submission_item(&new.submission_id).await?.ok_or(Fault::item(PUT)),
+            },
+            Err(error) => Err(Fault::of(PUT, &error)),
+        }
     }
 
     /// A submission by its name, by one strong read.
@@ -171,75 +214,36 @@ impl Inbox {
         Ok(Some(submission))
     }
 
-    /// Rightfoot refused it: it made nothing, and its name is free again. If somebody else has set out to post it
-    /// meanwhile, it is theirs to say.
-    pub async fn refuse(&self, submission: &Submission, now: UnixMillis) -> Result<Written, Fault> {
-        let mut seen = submission.clone();
-        for _ in 0..ATTEMPTS {
-            if self.close(&seen, "refused_at", now).await? == Written::Applied {
-                return Ok(Written::Applied);
-            }
-            // If it was the poller, it has only been put off.
-            match self.submission(&seen.submission_id).await? {
-                Some(stands) if stands.is_open_since(&seen) => seen = stands,
-                Some(_) | None => break,
-            }
-        }
-        Ok(Written::Overtaken)
-    }
-
-    /// Rightfoot has forgotten it by now, and what became of it was never known.
-    pub async fn give_up_submission(
-        &self,
-        submission: &Submission,
-        now: UnixMillis,
-    ) -> Result<Written, Fault> {
-        self.close(submission, "given_up_at", now).await
-    }
-
-    async fn close(&self, submission: &Submission, how: &str, now: UnixMillis) -> Result<Written, Fault> {
-        let expression =
-            format!("rev = rev + :one, {how} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
-        let expires_at = record_expiry(now, self.retention_days);
-        let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
-        self.write_to(submission, &expression, values).await
-    }
-
-    /// A submission under a name that was free again begins at the first `rev` again: so its own id is named too.
-    async fn write_to<const N: usize>(
-        &self,
-        submission: &Submission,
-        expression: &str,
-        values: [(&str, AttributeValue); N],
-    ) -> Result<Written, Fault> {
-        let (place, rev) = (submission.tracking.place().clone(), submission.tracking.rev());
-        let ours = ("call_id = :call", (":call", text(&submission.call_id)));
-        self.update_if(place, rev, Some(ours), expression, values).await
-    }
-
-    /// Writes down what became of a submission and begins to watch it, both or neither. If somebody concluded it
-    /// before, theirs stands. Returns the submission as it stands then.
+    /// Writes down what this submission made and begins to watch it, both or neither. If somebody concluded it before,
+    /// theirs stands.
     pub async fn conclude(
         &self,
-        submission_id: &Subject,
+        seen: &Submission,
         made: Made<'_>,
         answer: &Value,
         due_at: UnixMillis,
         now: UnixMillis,
-    ) -> Result<Submission, Fault> {
+    ) -> Result<Concluded, Fault> {
         let answer = self.store_document(answer, parts_expiry(now, self.retention_days)).await?;
         let item = self.item_of(&made, due_at, now).await?;
         for _ in 0..ATTEMPTS {
-            let stands = self.submission(submission_id).await?.ok_or(Fault::item("dynamodb:GetItem"))?;
-            if stands.is_concluded {
-                return Ok(stands);
+            let Some(stands) = self.submission(&seen.submission_id).await? else {
+                return Ok(Concluded::Overtaken);
+            };
+            if stands.made().as_ref() == Some(made.id().1) {
+                return Ok(Concluded::Stands(stands));
+            }
+            match (stands.is_of(seen), stands.is_concluded) {
+                (false, _) => return Ok(Concluded::Overtaken),
+                (true, true) => return Ok(Concluded::Otherwise),
+                (true, false) => {}
             }
             let watched = self.get(place_of(&item)).await?;
             let mut writes = vec![self.concluded(&stands, &made, &answer, now)?];
             writes.extend(self.watching(item.clone(), watched.as_ref())?);
             if transaction::write(&self.db, writes).await? == Outcome::Applied {
-                let concluded = self.submission(submission_id).await?;
-                return concluded.ok_or(Fault::item("dynamodb:GetItem"));
+                let concluded = self.submission(&seen.submission_id).await?;
+                return concluded.map(Concluded::Stands).ok_or(Fault::item("dynamodb:GetItem"));
             }
         }
         Err(Fault::overtaken(transaction::WRITE))
@@ -297,8 +301,9 @@ impl Inbox {
         let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(submission.tracking.place().clone()))
-            .condition_expression("rev = :seen")
+            .condition_expression("rev = :seen AND call_id = :call")
             .expression_attribute_values(":seen", number(submission.tracking.rev()))
+            .expression_attribute_values(":call", text(&submission.call_id))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":at", number(record_expiry(now, self.retention_days).0))
@@ -332,13 +337,24 @@ impl Submission {
             submission_id: item::string(&item, "subject")?.parse().ok()?,
             call_id: item::string(&item, "call_id")?.to_owned(),
             is_concluded: item.contains_key("done_at"),
+            is_free: item.contains_key("refused_at"),
             item,
         })
     }
 
+    /// Whether it is still the one that was seen, and not another one under its name.
+    pub(super) fn is_of(&self, seen: &Self) -> bool {
+        self.call_id == seen.call_id
+    }
+
     /// Whether it is still the one that was seen, and nobody has set out to post it since.
-    fn is_open_since(&self, seen: &Self) -> bool {
-        self.call_id == seen.call_id && self.attempts == seen.attempts && self.tracking.due_at.is_some()
+    pub(super) fn is_open_since(&self, seen: &Self) -> bool {
+        self.is_of(seen) && self.attempts == seen.attempts && self.tracking.due_at.is_some()
+    }
+
+    /// What operators did with it.
+    pub(super) fn interventions(&self) -> Vec<Intervention> {
+        item::interventions(&self.item)
     }
 
     /// What it made, once that is known.
