@@ -110,6 +110,9 @@ pub(crate) enum Command {
     /// Watched batches.
     #[command(subcommand)]
     Batches(Batches),
+    /// What was submitted through rightfoot-requests: `trace` shows how it stands.
+    #[command(subcommand)]
+    Submissions(Submissions),
     /// What was proven and could not be used.
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -334,6 +337,26 @@ pub(crate) struct TrackBatch {
     /// Whose URL it was submitted with: webhooks by another one are quarantined.
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) subject: Option<Subject>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Submissions {
+    /// End a submission of which nobody knows what became. If it made something, rightfoot-requests ends it: track_batch or
+    /// track_schedule, with its submission_id.
+    Conclude(ConcludeSubmission),
+}
+
+#[derive(Args)]
+pub(crate) struct ConcludeSubmission {
+    /// The submission's name.
+    pub(crate) submission: Subject,
+    /// It made nothing at Rightfoot, as you made sure there: its name is free for another one.
+    #[arg(long, required = true)]
+    pub(crate) none: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
     #[command(flatten)]
     pub(crate) consent: Consent,
 }

@@ -14,6 +14,7 @@ mod events;
 mod place;
 mod quarantine;
 mod send;
+mod submissions;
 mod terminal;
 mod trace;
 mod trouble;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use cli::{Batches, Cli, Command, Dead, Events, Quarantine, Url};
+use cli::{Batches, Cli, Command, Dead, Events, Quarantine, Submissions, Url};
 use place::Place;
 use view::Shown;
 
@@ -59,6 +60,9 @@ async fn run(cli: Cli) -> anyhow::Result<Shown> {
         Command::Events(Events::Replay(args)) => at.show(&Box::pin(events::replay(&at, args)).await?),
         Command::Batches(Batches::List(args)) => at.show(&Box::pin(batches::list(&at, args)).await?),
         Command::Batches(Batches::Track(args)) => at.show(&Box::pin(batches::track(&at, args)).await?),
+        Command::Submissions(Submissions::Conclude(args)) => {
+            at.show(&Box::pin(submissions::conclude(&at, args)).await?)
+        }
         Command::Quarantine(Quarantine::List(args)) => at.show(&Box::pin(quarantine::list(&at, args)).await?),
         Command::Quarantine(Quarantine::Show(args)) => at.show(&Box::pin(quarantine::show(&at, args)).await?),
         Command::Quarantine(Quarantine::Replay(args)) => {

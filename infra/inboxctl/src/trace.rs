@@ -15,7 +15,7 @@ use crate::cli::Trace as Args;
 use crate::events::Shown;
 use crate::place::Place;
 use crate::trouble::About;
-use crate::view::{At, Found, at as at_time, story};
+use crate::view::{At, Found, Trace as Intervened, at as at_time, story};
 
 /// What is known under one id.
 #[derive(Serialize)]
@@ -79,6 +79,7 @@ pub(crate) struct Submission {
     pub(crate) refused_at: Option<At>,
     pub(crate) given_up_at: Option<At>,
     pub(crate) made: Option<String>,
+    pub(crate) interventions: Vec<Intervened>,
 }
 
 pub(crate) async fn trace(at: &Place, args: Args) -> anyhow::Result<Traced> {
@@ -135,6 +136,7 @@ impl Story {
                 refused_at: at_time(it.refused_at),
                 given_up_at: at_time(it.given_up_at),
                 made: it.made,
+                interventions: Intervened::of(&it.interventions),
             }),
             schedule: told.schedule.map(|it| Schedule {
                 schedule_id: it.schedule_id,

@@ -36,7 +36,7 @@ fn every_alarm_names_a_command_that_exists() {
             let mut words = rest.split([' ', ';', ',', '.', ':']);
             let command = words.next().unwrap();
             assert!(commands.contains(command), "{id}: inboxctl {command}");
-            if ["events", "batches", "quarantine", "dead", "url"].contains(&command) {
+            if ["events", "batches", "submissions", "quarantine", "dead", "url"].contains(&command) {
                 let (head, tail) = command.split_at(1);
                 let below = words.next().unwrap();
                 let known = variants(&cli, &format!("{}{tail}", head.to_uppercase()));
@@ -53,7 +53,7 @@ fn every_alarm_names_a_command_that_exists() {
 /// Without a reason, or a dry run, these do nothing but say so.
 #[test]
 fn what_asks_for_a_reason_is_told_with_it() {
-    const ASKING: [&str; 3] = ["dead redrive", "events replay", "quarantine replay"];
+    const ASKING: [&str; 4] = ["dead redrive", "events replay", "quarantine replay", "submissions conclude"];
     let readme = read("README.md").replace('\n', "`");
     let texts = descriptions().into_iter().map(|(id, text)| (id, text, [';', '.']));
     let mut told = 0;

@@ -149,6 +149,11 @@ impl Trace {
         format!("{} {}: {} ({})", self.at.told(now), self.by, self.did, self.why)
     }
 
+    /// When it was.
+    pub(crate) fn at(&self) -> At {
+        self.at
+    }
+
     /// As a step of a story.
     pub(crate) fn step(&self) -> (At, String) {
         (self.at, format!("— {} by {}: {}", self.did, self.by, self.why))

@@ -2,7 +2,7 @@
 
 use inbox_core::time::UnixMillis;
 
-use super::{At, table};
+use super::{At, Trace, table};
 use crate::trace::{Event, Schedule, Story, Submission};
 
 /// What happened, when, and where it stands.
@@ -42,7 +42,13 @@ fn of_submission(it: &Submission) -> Vec<(At, String)> {
     let made = it.made.clone().unwrap_or_default();
     let mut lines = vec![(it.written_at, format!("submission of a {} is written", it.kind))];
     lines.extend(it.concluded_at.map(|at| (at, format!("submission has made {} {made}", it.kind))));
-    lines.extend(it.refused_at.map(|at| (at, "Rightfoot refused the submission".to_owned())));
+    // It says that it made nothing because Rightfoot or an operator said so.
+    let by_operator = |at: &At| it.interventions.iter().any(|step| step.at() == *at);
+    let refused_at = it.refused_at.filter(|at| !by_operator(at));
+    lines.extend(refused_at.map(|at| (at, "Rightfoot refused the submission".to_owned())));
+    lines.extend(
+        it.interventions.iter().map(Trace::step).map(|(at, what)| (at, format!("submission {what}"))),
+    );
     lines.extend(
         it.given_up_at.map(|at| (at, "submission is given up: what became of it was never known".to_owned())),
     );
@@ -83,10 +89,11 @@ fn stands(story: &Story, now: UnixMillis) -> Vec<String> {
     lines.extend(story.submission.as_ref().map(|it| {
         let open =
             it.due_at.map(|at| format!("its outcome is unknown; alarms from {} on: repeat it", at.told(now)));
+        let free = it.refused_at.map(|_| "it made nothing, and its name is free".to_owned());
         format!(
             "submission {}: {}",
             it.submission_id,
-            open.unwrap_or_else(|| "nothing more is to be done with it".to_owned())
+            open.or(free).unwrap_or_else(|| "nothing more is to be done with it".to_owned())
         )
     }));
     let claimed = story.effects.iter().filter(|effect| effect.published_at.is_none());

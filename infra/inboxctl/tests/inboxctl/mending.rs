@@ -2,9 +2,10 @@
 
 use local::system::{DEAD, QUEUE};
 use local::wire::Fault;
-use tests::{completion, extract, number};
+use tests::{Item, completion, extract, number};
 
-use crate::{Stand, snapshot};
+use crate::tracing::item;
+use crate::{START, Stand, snapshot};
 
 const WHO: &str = "--by ada --why 'fixed in 1.4'";
 const COMPLETED: &str = "rightfoot/batch/b-1/completed";
@@ -142,4 +143,54 @@ async fn p2_p7_an_event_that_sqs_refused_is_put_on_its_way_again() {
     stand.time.store(inbox_aws::clock::Clock::system().now().0 + 1_000, std::sync::atomic::Ordering::SeqCst);
     world.relay().await.unwrap().unwrap();
     assert_eq!(world.drain_ids().await, [COMPLETED]);
+}
+
+/// A submission that was attempted twice, and of which nobody knows what became.
+fn pending(submission_id: &str) -> Item {
+    let pk = format!("rightfoot#submission#{submission_id}");
+    let url = format!("https://h.example/webhooks/rightfoot/{submission_id}.secret");
+    item(
+        &[
+            ("pk", &pk),
+            ("sk", "submitted"),
+            ("subject", submission_id),
+            ("kind", "batch"),
+            ("fingerprint", "f"),
+            ("fingerprint_key", "k"),
+            ("call_id", "c"),
+            ("webhook_url", &url),
+            ("due", "poll#00"),
+        ],
+        &[("written_at", START), ("rev", 2), ("polls", 0), ("attempts", 2), ("due_at", START + 900_000)],
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_made_nothing_is_concluded_for_a_reason_and_frees_its_name() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    world.put(pending("payroll")).await;
+    let mut made = pending("nightly");
+    made.extend(item(&[("batch_id", "b-1")], &[("done_at", START + 1_000)]));
+    world.put(made.clone()).await;
+    let of = async || world.item("rightfoot#submission#payroll", "submitted").await.unwrap();
+
+    let conclude = format!("submissions conclude payroll --none {WHO}");
+    snapshot!(stand.run(&conclude).await.told());
+    assert_eq!(of().await, pending("payroll"), "there was nobody to ask");
+    let without = stand.run(&format!("submissions conclude payroll {WHO} --yes")).await;
+    assert_eq!((without.code, without.stderr.contains("--none")), (2, true), "{}", without.told());
+    snapshot!(stand.run(&format!("{conclude} --yes")).await.told());
+    let freed = of().await;
+    for gone in ["due", "due_at", "webhook_url"] {
+        assert!(!freed.contains_key(gone), "{gone}");
+    }
+    assert_eq!((number(&freed, "rev"), freed["interventions"].as_l().unwrap().len()), (Some(3), 1));
+    assert!(freed.contains_key("refused_at") && freed.contains_key("expires_at"));
+    snapshot!(stand.run("trace payroll").await.told());
+    snapshot!(stand.run(&format!("{conclude} --yes")).await.told());
+    assert_eq!(of().await, freed);
+    snapshot!(stand.run(&format!("submissions conclude nightly --none {WHO} --yes")).await.told());
+    assert_eq!(world.item("rightfoot#submission#nightly", "submitted").await, Some(made));
+    snapshot!(stand.run(&format!("submissions conclude nobody --none {WHO} --yes")).await.told());
 }

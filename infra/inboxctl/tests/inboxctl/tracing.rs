@@ -7,7 +7,8 @@ use tests::{Item, alert, completion};
 
 use crate::{START, Stand, snapshot};
 
-fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
+/// An item of these attributes.
+pub(crate) fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
     let text =
         fields.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned())));
     let number =

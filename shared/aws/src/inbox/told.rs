@@ -141,6 +141,8 @@ pub struct SubmissionTold {
     pub given_up_at: Option<UnixMillis>,
     /// The batch or schedule that it made.
     pub made: Option<String>,
+    /// What operators did with it, or with earlier ones of its name.
+    pub interventions: Vec<Intervention>,
 }
 
 /// All that is known about one batch, event, schedule or submission.
@@ -456,6 +458,7 @@ impl SubmissionTold {
             refused_at: millis(item, "refused_at"),
             given_up_at: millis(item, "given_up_at"),
             made: made.and_then(Id::new).map(|id| id.as_str().to_owned()),
+            interventions: item::interventions(item),
         })
     }
 }
