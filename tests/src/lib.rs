@@ -27,10 +27,11 @@ use inbox_aws::clock::Clock;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use local::onlooker;
 use local::system::{Options, QUEUE, System, TABLE};
 use local::wire::mortal;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 /// When every test begins.
@@ -146,7 +147,7 @@ impl World {
     /// Invokes the function behind the path of an invocation event.
     pub async fn invoke(&self, event: Value) -> Heard {
         let path = event["rawPath"].as_str().unwrap().to_owned();
-        let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+        let event = to_raw_value(&event).unwrap();
         let functions = &self.system.functions;
         let answer = if path == "/webhooks/fynapse" {
             mortal(functions.fynapse.handle(event)).await

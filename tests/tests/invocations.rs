@@ -16,19 +16,24 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use inbox_core::delivery::Provider;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use local::lambda::FUNCTIONS;
 use local::system::{self, RIGHTFOOT_URL_KEY};
 use local::wire::Fault;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tests::{World, alert, completion, extract, request};
+
+#[path = "polling/counters.rs"]
+mod counters;
+
+use counters::Counters;
 
 const LIMIT_BYTES: usize = 6 * 1024 * 1024;
 
 /// Invokes the function behind the event's path; its answer as the runtime hands it to the gateway.
 async fn invoke(world: &World, event: Value) -> Value {
     let path = event["rawPath"].as_str().unwrap().to_owned();
-    let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+    let event = to_raw_value(&event).unwrap();
     let functions = &world.system.functions;
     let answer = match path.as_str() {
         "/webhooks/fynapse" => functions.fynapse.handle(event).await,
@@ -152,6 +157,10 @@ enum Sent {
     Bare,
     /// A body that is not the base64 that it claims to be.
     BadBase64,
+    /// An event, proven, among headers that an HTTP library does not take.
+    AmongOddHeaders,
+    /// Something that the gateway does not invoke with.
+    NoInvocation,
     /// So many blanks, proven.
     Blanks(usize),
     /// So many blanks, proven, in base64.
@@ -212,7 +221,9 @@ fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
     let body = match sent {
         Sent::Proven(body) => body.clone(),
         Sent::Blanks(count) | Sent::EncodedBlanks(count) => " ".repeat(*count),
-        Sent::Under(_) | Sent::Bare | Sent::BadBase64 => event_body,
+        Sent::Under(_) | Sent::Bare | Sent::BadBase64 | Sent::AmongOddHeaders | Sent::NoInvocation => {
+            event_body
+        }
     };
     let right = match provider {
         Provider::Fynapse => world.sign(&body),
@@ -221,7 +232,12 @@ fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
     let credential = match sent {
         Sent::Under(credential) => Some(*credential),
         Sent::Bare => None,
-        Sent::Proven(_) | Sent::BadBase64 | Sent::Blanks(_) | Sent::EncodedBlanks(_) => Some(right.as_str()),
+        Sent::Proven(_)
+        | Sent::BadBase64
+        | Sent::AmongOddHeaders
+        | Sent::NoInvocation
+        | Sent::Blanks(_)
+        | Sent::EncodedBlanks(_) => Some(right.as_str()),
     };
     let mut event = match provider {
         Provider::Fynapse => {
@@ -234,8 +250,14 @@ fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
         }
     };
     event["isBase64Encoded"] = matches!(sent, Sent::BadBase64 | Sent::EncodedBlanks(_)).into();
-    if matches!(sent, Sent::EncodedBlanks(_)) {
-        event["body"] = STANDARD.encode(&body).into();
+    match sent {
+        Sent::EncodedBlanks(_) => event["body"] = STANDARD.encode(&body).into(),
+        Sent::AmongOddHeaders => {
+            event["headers"]["user-agent"] = "\u{7f}\u{1b}[2J\u{0}".into();
+            event["headers"]["not a name"] = "".into();
+        }
+        Sent::NoInvocation => event["body"] = json!({"event_id": "e-1"}),
+        Sent::Proven(_) | Sent::Under(_) | Sent::Bare | Sent::BadBase64 | Sent::Blanks(_) => {}
     }
     event
 }
@@ -259,6 +281,7 @@ async fn p6_every_reply_that_fynapse_can_get() {
     let forged = "t=1767323045,v1=0000000000000000000000000000000000000000000000000000000000000000";
     let table: Vec<Line> = vec![
         ("recorded", Nothing, event(), 200, RECEIVED),
+        ("among odd headers", Nothing, Sent::AmongOddHeaders, 200, RECEIVED),
         ("any type is an event", Nothing, proven(other_type), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
         ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
@@ -274,6 +297,7 @@ async fn p6_every_reply_that_fynapse_can_get() {
         ("a malformed signature", Nothing, Sent::Under("t=1767323045"), 403, FORBIDDEN),
         ("a bad signature", Nothing, Sent::Under(forged), 403, FORBIDDEN),
         ("bad base64", Nothing, Sent::BadBase64, 403, FORBIDDEN),
+        ("no invocation", Nothing, Sent::NoInvocation, 403, FORBIDDEN),
         ("no secret was loaded", Failing("GetSecretValue", Fault::AccessDenied), event(), 503, UNAVAILABLE),
         ("DynamoDB down", Failing("PutItem", Fault::ServerError), event(), 503, UNAVAILABLE),
         ("DynamoDB throttles", Failing("PutItem", Fault::Throttled), event(), 503, UNAVAILABLE),
@@ -301,6 +325,7 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
     let forged = "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let table: Vec<Line> = vec![
         ("a completion recorded", Nothing, event(), 200, RECEIVED),
+        ("among odd headers", Nothing, Sent::AmongOddHeaders, 200, RECEIVED),
         ("an alert recorded", Nothing, proven(alert("b-1", "u-1")), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
         ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
@@ -319,6 +344,7 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
         ("a revoked subject", Revoked, event(), 403, FORBIDDEN),
         ("an address that may not call", AllowList, event(), 403, FORBIDDEN),
         ("bad base64", Nothing, Sent::BadBase64, 403, FORBIDDEN),
+        ("no invocation", Nothing, Sent::NoInvocation, 403, FORBIDDEN),
         ("no key was loaded", Failing("GetSecretValue", Fault::AccessDenied), event(), 503, UNAVAILABLE),
         ("DynamoDB down", Failing("GetItem", Fault::ServerError), event(), 503, UNAVAILABLE),
         ("DynamoDB throttles", Failing("PutItem", Fault::Throttled), event(), 503, UNAVAILABLE),
@@ -329,4 +355,27 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
         ("the same, encoded", Nothing, Sent::EncodedBlanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
     ];
     play(Provider::Rightfoot, table).await;
+}
+
+/// Nothing is recorded of it, and it is counted like any other delivery that nobody can prove.
+#[tokio::test]
+async fn p4_p6_what_is_no_invocation_is_refused_as_malformed_and_counted() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let world = World::new().await;
+    for (nth, path) in ["/webhooks/fynapse", "/webhooks/rightfoot/demo"].into_iter().enumerate() {
+        for event in [
+            json!({"rawPath": path, "headers": 7}),
+            json!({"rawPath": path, "headers": {"webhook-signature": {"t": 1}}}),
+            json!({"rawPath": path, "body": ["{}"]}),
+            json!({"rawPath": path, "requestContext": "none"}),
+        ] {
+            assert_eq!(invoke(&world, event.clone()).await, answer(403, FORBIDDEN), "{event}");
+        }
+        let provider = Provider::ALL.map(Provider::as_str)[1 - nth];
+        assert_eq!(counters.count("refused", &format!("{provider} malformed")), 4);
+        assert_eq!(counters.count("received", provider), 4);
+    }
+    assert_eq!(counters.count("refused", ""), 8);
+    assert_eq!(world.items().await, []);
 }

@@ -96,11 +96,16 @@ fn minted() -> Value {
 }
 
 fn received() -> Value {
+    answered(200, r#"{"status":"received"}"#)
+}
+
+/// What a webhook function answers to the gateway.
+fn answered(status: u16, body: &str) -> Value {
     json!({
-        "statusCode": 200,
+        "statusCode": status,
         "headers": {"content-type": "application/json"},
         "multiValueHeaders": {},
-        "body": r#"{"status":"received"}"#,
+        "body": body,
         "isBase64Encoded": false,
         "cookies": [],
     })
@@ -185,9 +190,10 @@ async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
         let heard = endpoint.invoke("rightfoot-requests", payload).await;
         assert_eq!(heard, failed("InvalidRequest", message), "{payload}");
     }
-    let no_event = failed("InvalidEvent", "not an event of an HTTP API, payload format 2.0");
+    // What the caller of a webhook sends fails no invocation.
+    let forbidden = done(answered(403, r#"{"error":"Forbidden"}"#));
     for name in ["fynapse-webhook", "rightfoot-webhook"] {
-        assert_eq!(endpoint.invoke(name, r#"{"headers":7}"#).await, no_event, "{name}");
+        assert_eq!(endpoint.invoke(name, r#"{"headers":7}"#).await, forbidden, "{name}");
     }
     let no_event = failed("InvalidEvent", "not an event of SQS");
     assert_eq!(endpoint.invoke("event-worker", r#"{"Records":7}"#).await, no_event);

@@ -1,10 +1,12 @@
 //! Takes in Fynapse's webhooks: proves the caller by `Webhook-Signature`, records, enqueues, answers.
 
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use serde_json::value::RawValue;
 
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, ConfigError, Env, tolerance_secs};
+use inbox_aws::gateway::Invocation;
 use inbox_aws::receive::Receiver;
 use inbox_aws::secrets::SecretCache;
 use inbox_core::delivery::Provider;
@@ -60,12 +62,12 @@ impl Webhook {
         self.secret.load().await;
     }
 
-    /// Takes in one delivery.
-    pub async fn handle(&self, request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
+    /// Takes in one delivery: an invocation by the HTTP API.
+    pub async fn handle(&self, event: Box<RawValue>) -> ApiGatewayV2httpResponse {
         let prove = async |delivery| {
             let prove = |delivery, keys: &_| signature::prove(delivery, keys, self.tolerance_secs);
             self.secret.prove(delivery, prove).await
         };
-        self.receiver.receive(Provider::Fynapse, request, prove).await
+        self.receiver.receive(Provider::Fynapse, Invocation::read(event), prove).await
     }
 }

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use serde_json::value::RawValue;
 
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, ConfigError, Env, revoked_subjects};
+use inbox_aws::gateway::Invocation;
 use inbox_aws::receive::Receiver;
 use inbox_aws::secrets::SecretCache;
 use inbox_core::allow_list::AllowList;
@@ -67,11 +69,12 @@ impl Webhook {
         self.secret.load().await;
     }
 
-    /// Takes in one delivery.
-    pub async fn handle(&self, request: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
-        // The gateway's own word, never a header: a header is the caller's.
-        let permitted = self.allowed.permits(request.request_context.http.source_ip.as_deref());
-        let token = request.path_parameters.get("token").cloned().unwrap_or_default();
+    /// Takes in one delivery: an invocation by the HTTP API.
+    pub async fn handle(&self, event: Box<RawValue>) -> ApiGatewayV2httpResponse {
+        let request = Invocation::read(event);
+        let permitted = self.allowed.permits(request.as_ref().and_then(Invocation::source_ip));
+        let token = request.as_ref().and_then(|request| request.path_parameter("token"));
+        let token = token.unwrap_or_default().to_owned();
         let prove = async |delivery| {
             if !permitted {
                 return Some(Verdict::NotProven(delivery, Refusal::Address));

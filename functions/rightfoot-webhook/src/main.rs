@@ -5,10 +5,10 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::Env;
 use inbox_aws::telemetry;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics_cloudwatch_embedded::lambda::handler::run;
 use rightfoot_webhook::{Config, Webhook};
+use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let clients = Clients::from_env().await;
     let webhook = Webhook::new(&config, &clients, Clock::system());
     clients.warm_up(&common.table, &common.queue_url, webhook.load_secret()).await;
-    run(metrics, async |event: LambdaEvent<ApiGatewayV2httpRequest>| {
+    run(metrics, async |event: LambdaEvent<Box<RawValue>>| {
         Ok::<_, Error>(webhook.handle(event.payload).await)
     })
     .await

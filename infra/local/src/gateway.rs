@@ -10,7 +10,8 @@ use axum::response::Response;
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use fynapse_webhook::Webhook as Fynapse;
@@ -74,7 +75,7 @@ async fn invocation(
     token: Option<String>,
     from: SocketAddr,
     request: Request,
-) -> Result<ApiGatewayV2httpRequest, Response> {
+) -> Result<Box<RawValue>, Response> {
     let too_long = || gateways_own(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, BODY_MAX_BYTES).await.map_err(|_| too_long())?;
@@ -107,11 +108,9 @@ async fn invocation(
     if let (Some(token), Some(fields)) = (token, invocation.as_object_mut()) {
         fields.insert("pathParameters".to_owned(), json!({"token": token}));
     }
-    if invocation.to_string().len() > INVOCATION_MAX_BYTES {
-        return Err(too_long());
-    }
-    serde_json::from_value(invocation)
-        .map_err(|_| gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+    let invocation = to_raw_value(&invocation)
+        .map_err(|_| gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
+    if invocation.get().len() > INVOCATION_MAX_BYTES { Err(too_long()) } else { Ok(invocation) }
 }
 
 /// The gateway hands over text as text, and the rest in base64: also a body without a content type.

@@ -7,7 +7,6 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -84,12 +83,10 @@ async fn call(system: &System, name: &str, payload: &RawValue) -> Invoked {
         "rightfoot-poller" => system.poller.handle(INVOCATION).await,
         "rightfoot-requests" => Ok(system.requests.handle(payload).await?),
         _ => {
-            let request: ApiGatewayV2httpRequest = serde_json::from_str(payload.get())
-                .map_err(|_| failure("InvalidEvent", "not an event of an HTTP API, payload format 2.0"))?;
-            let functions = &system.functions;
+            let (functions, event) = (&system.functions, payload.to_owned());
             let response = match name {
-                "fynapse-webhook" => functions.fynapse.handle(request).await,
-                _ => functions.rightfoot.handle(request).await,
+                "fynapse-webhook" => functions.fynapse.handle(event).await,
+                _ => functions.rightfoot.handle(event).await,
             };
             answer_of(&response)
         }

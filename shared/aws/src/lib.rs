@@ -15,6 +15,7 @@ mod condition;
 pub mod config;
 pub mod dead;
 mod fault;
+pub mod gateway;
 pub mod inbox;
 mod item;
 mod payload;

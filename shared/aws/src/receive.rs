@@ -1,12 +1,11 @@
 //! The way of a delivery, the same for both webhook functions: prove → read → record → send → mark → answer.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use lambda_http::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_http::http::{HeaderValue, header::CONTENT_TYPE};
 use tokio::time::Instant;
 
 use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
@@ -18,6 +17,7 @@ use inbox_core::reply::{Outcome, Reply, reply};
 
 use crate::Fault;
 use crate::clock::Clock;
+use crate::gateway::Invocation;
 use crate::inbox::Inbox;
 use crate::queue::Queue;
 use crate::recorder::{Recorder, within};
@@ -49,18 +49,20 @@ impl Receiver {
         Self { recorder: Recorder::new(inbox, queue, clock) }
     }
 
-    /// Takes in one delivery and says what to answer. `prove` decides who called; it answers `None` if that
-    /// cannot be decided, because no secret was ever loaded.
+    /// Takes in one delivery and says what to answer. What is not of the gateway's form is `None`, and proves nothing.
+    /// `prove` decides who called; it answers `None` if that cannot be decided, because no secret was ever loaded.
     pub async fn receive(
         &self,
         provider: Provider,
-        request: ApiGatewayV2httpRequest,
+        request: Option<Invocation>,
         prove: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
     ) -> ApiGatewayV2httpResponse {
         let started = Instant::now();
         let deadline = started + Duration::from_millis(DELIVERY_DEADLINE_MS);
-        let mut seen = Seen { request_id: request.request_context.request_id.clone(), ..Seen::default() };
-        let outcome = match self.delivery(request) {
+        let request_id = request.as_ref().and_then(Invocation::request_id).map(str::to_owned);
+        let mut seen = Seen { request_id, ..Seen::default() };
+        let malformed = Err(Outcome::Refused(Refusal::Malformed));
+        let outcome = match request.map_or(malformed, |request| self.delivery(request)) {
             Ok(delivery) => {
                 seen.bytes = delivery.body.len();
                 // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
@@ -75,7 +77,8 @@ impl Receiver {
 
     /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
     /// nothing.
-    fn delivery(&self, request: ApiGatewayV2httpRequest) -> Result<Delivery, Outcome> {
+    fn delivery(&self, mut request: Invocation) -> Result<Delivery, Outcome> {
+        let headers = request.take_headers();
         let body = request.body.unwrap_or_default();
         let body = if request.is_base64_encoded {
             if body.len() / 4 * 3 > BODY_MAX_BYTES {
@@ -88,7 +91,7 @@ impl Receiver {
         if body.len() > BODY_MAX_BYTES {
             return Err(Outcome::Unavailable);
         }
-        Ok(Delivery { body, headers: headers(&request.headers), received_at: self.recorder.clock().now() })
+        Ok(Delivery { body, headers, received_at: self.recorder.clock().now() })
     }
 
     async fn decide(
@@ -233,21 +236,6 @@ fn count(provider: Provider, outcome: &Outcome) {
         // Counted with its reason where it is written.
         Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}
     }
-}
-
-fn headers(map: &HeaderMap) -> BTreeMap<String, String> {
-    let mut headers = BTreeMap::<String, String>::new();
-    for (name, value) in map {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        headers
-            .entry(name.as_str().to_owned())
-            .and_modify(|all| {
-                all.push(',');
-                all.push_str(&value);
-            })
-            .or_insert_with(|| value.to_string());
-    }
-    headers
 }
 
 fn response(reply: Reply) -> ApiGatewayV2httpResponse {

@@ -73,7 +73,8 @@ impl fmt::Debug for Delivery {
 /// Why a delivery was refused. Told apart in logs and metrics, never to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// The signature or token is missing or not of its form, or the body is not the base64 that it claims to be.
+    /// The signature or token is missing or not of its form, the body is not the base64 that it claims to be, or what the
+    /// gateway handed over cannot be read.
     Malformed,
     /// It is of its form, and no accepted secret made it.
     Mismatch,
