@@ -3,13 +3,15 @@
 Runs in ministack's own process, in place of its command. Each docstring says what AWS does.
 """
 
+import json
 import string
 from collections.abc import Callable
 
 from ministack.app import main
 from ministack.core import iam_actions
-from ministack.core.responses import error_response_json
-from ministack.services import eventbridge
+from ministack.core.iam_evaluator import EvalContext, caller_arn, evaluate_resource_policy
+from ministack.core.responses import error_response_json, get_account_id, get_region
+from ministack.services import eventbridge, iam
 from ministack.services.cloudformation import changesets, engine, handlers, stacks
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
 
@@ -123,6 +125,56 @@ def keep_buses_with_rules_and_rules_with_targets() -> None:
     HANDLERS["AWS::Events::EventBus"]["delete"] = deleted_with_its_stack
 
 
+def give_buses_policies() -> None:
+    """A bus has a policy, also by CloudFormation, and it denies an entry of PutEvents by its source and by whose call it is: the
+    account's owner is bound, too, and of a role's session the role counts.
+    """
+    put_events, policies = eventbridge._put_events, eventbridge._event_bus_policies
+
+    def set_statement(_, properties: Properties, *__) -> tuple[str, dict]:
+        bus, statement = properties["EventBusName"], {"Sid": properties["StatementId"], **properties["Statement"]}
+        others = [one for one in policies.get(bus, {}).get("Statement", []) if one["Sid"] != statement["Sid"]]
+        policies[bus] = {"Version": "2012-10-17", "Statement": [*others, statement]}
+        return f"{bus}|{statement['Sid']}", {}
+
+    def delete_statement(_, properties: Properties) -> None:
+        eventbridge._remove_permission({"EventBusName": properties["EventBusName"], "StatementId": properties["StatementId"]})
+
+    def principal() -> str:
+        caller = caller_arn()
+        role = iam._roles.get(caller.split("/")[1]) if ":assumed-role/" in caller else None
+        return role["Arn"] if role else caller
+
+    def is_denied(entry: dict) -> bool:
+        bus = entry.get("EventBusName", "default").rsplit("/", 1)[-1]
+        account, region = get_account_id(), get_region()
+        arn = f"arn:aws:events:{region}:{account}:event-bus/{bus}"
+        request = EvalContext(principal(), "", account, "events:PutEvents", arn, region)
+        request.service_context = {"events:source": entry["Source"]}
+        return evaluate_resource_policy(policies.get(bus), request).decision == "Deny"
+
+    def put(request: dict, *rest, **named) -> tuple:
+        entries = request["Entries"]
+        denied = [is_denied(entry) for entry in entries]
+        taken = [entry for entry, no in zip(entries, denied) if not no]
+        status, headers, answer = put_events({**request, "Entries": taken}, *rest, **named)
+        if status != 200 or not any(denied):
+            return status, headers, answer
+        told = json.loads(answer)
+        results = iter(told["Entries"])
+        refusal = {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}
+        told["Entries"] = [refusal if no else next(results) for no in denied]
+        told["FailedEntryCount"] += sum(denied)
+        return status, headers, json.dumps(told).encode()
+
+    eventbridge._put_events = put
+    HANDLERS["AWS::Events::EventBusPolicy"] = {
+        "create": set_statement,
+        "update": lambda physical_id, _, new, *rest, **named: set_statement(physical_id, new),
+        "delete": delete_statement,
+    }
+
+
 if __name__ == "__main__":
     mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
     mend_properties("AWS::SecretsManager::Secret", without_punctuation)
@@ -131,4 +183,5 @@ if __name__ == "__main__":
     refer_to_secrets_by_arn()
     allow_batches_as_their_entries()
     keep_buses_with_rules_and_rules_with_targets()
+    give_buses_policies()
     main()

@@ -156,7 +156,8 @@ fn without_the_worker_there_is_nothing_of_it() {
         let all = template[section].as_object().unwrap().iter();
         all.filter(|(_, it)| it["Condition"] == "WithEventWorker").map(|(id, _)| id.clone()).collect()
     };
-    let resources = ["EventWorker", "EventWorkerLog", "EventWorkerMapping", "EventWorkerRole"];
+    let resources =
+        ["EventBusPolicy", "EventWorker", "EventWorkerLog", "EventWorkerMapping", "EventWorkerRole"];
     assert_eq!(of_worker("Resources"), resources.map(str::to_owned).into());
     assert_eq!(
         of_worker("Outputs"),

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_aws::calls::{BY_ITS_MAPPING, ROLES, Resource, Role};
 use inbox_aws::clients::Clients;
 use inbox_aws::{Cause, Fault};
+use inbox_core::bus::SOURCE;
 use local::rightfoot::Lose;
 use local::system::{BALANCES, FYNAPSE_SECRET, TABLE};
 use local::wire;
@@ -286,6 +287,27 @@ async fn the_local_system_refuses_what_a_role_does_not_permit() {
     assert_eq!(put, refused, "another action");
     assert_eq!(secret, refused, "a secret");
     assert_eq!(get(of("nobody"), TABLE).await, refused, "without a role");
+}
+
+/// Rules believe the source of an event: nobody else may use it, and with another one anybody may do what he might before.
+#[test]
+fn p4_only_the_worker_may_put_events_of_our_source_on_the_bus() {
+    let template = template();
+    let policies = resources(&template, "AWS::Events::EventBusPolicy");
+    assert_eq!(policies.len(), 1);
+    let policy = policies.values().next().unwrap();
+    let worker = &template["Resources"]["EventWorker"];
+    assert_eq!(policy["Condition"], worker["Condition"], "there as long as its worker is");
+    assert_eq!(policy["Properties"]["EventBusName"], json!({"Ref": "EventBus"}));
+    let but = json!({"StringEquals": {"events:source": SOURCE}, "ArnNotEquals": {"aws:PrincipalArn": worker["Properties"]["Role"]}});
+    let statement = json!({
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "events:PutEvents",
+        "Resource": {"Fn::GetAtt": "EventBus.Arn"},
+        "Condition": but,
+    });
+    assert_eq!(policy["Properties"]["Statement"], statement);
 }
 
 /// Where IAM knows nothing narrower.
