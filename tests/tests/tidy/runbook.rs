@@ -143,6 +143,12 @@ fn thresholds_are_the_limits_of_the_code() {
     let receives = &template()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"];
     assert!(text("DeadLetters").contains(&format!("received {receives} times")));
     assert!(text("DeadLetters").contains(&format!("for {} days", limits::QUEUE_RETENTION_DAYS)));
+    // There is time to mend the cause before the queue forgets, and there was time before.
+    let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
+    assert_eq!(threshold("OldestDeadLetterAge"), retention_secs / 2);
+    let dead = text("OldestDeadLetterAge");
+    assert!(dead.contains("dead for 7 days") && dead.contains("14 days after it was first sent"), "{dead}");
+    assert_eq!(retention_secs, 14 * 86_400);
     let hours = limits::SUBMISSION_REPEATABLE_SECS / 3_600;
     assert!(text("SubmissionUnknown").contains(&format!("within {hours} hours")));
     // While it is not answered a schedule is asked again within the quarter of an hour, and so it is one alarm.
