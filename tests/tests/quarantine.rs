@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's own code")]
 
+#[path = "quarantine/lost.rs"]
+mod lost;
+
 use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;

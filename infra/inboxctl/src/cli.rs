@@ -210,7 +210,8 @@ pub(crate) enum Events {
     List(ListEvents),
     /// Show one event.
     Show(ShowEvent),
-    /// Send done events again, on purpose: their effects happen again, and carry the number of the replay.
+    /// Send done events again, on purpose: their effects happen again, and carry the number of the replay. With --lost:
+    /// send again what was sent and whose message is gone.
     Replay(ReplayEvents),
 }
 
@@ -261,6 +262,13 @@ pub(crate) struct ReplayEvents {
     /// The events' ids.
     #[arg(required = true, value_parser = event)]
     pub(crate) events: Vec<EventKey>,
+    /// Their messages are gone: they were sent and never done. Refused for 14 days from the sending, while the queues
+    /// may still hold them. If a message turns up after all, its effect happens once.
+    #[arg(long)]
+    pub(crate) lost: bool,
+    /// With --lost: the queue was purged, so do not wait for the 14 days.
+    #[arg(long, requires = "lost")]
+    pub(crate) purged: bool,
     #[command(flatten)]
     pub(crate) who: Who,
     #[command(flatten)]

@@ -233,18 +233,32 @@ struct Replay {
 pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Replays> {
     let (inbox, table) = (at.inbox()?, at.table()?);
     let operator = args.who.operator();
-    let mut plan = format!("Send again, by {}, because: {}\n", operator.by, operator.why);
+    let mut plan = format!(
+        "Send{} again, by {}, because: {}\n",
+        if args.lost { " what is lost" } else { "" },
+        operator.by,
+        operator.why
+    );
     for key in &args.events {
         plan += &format!("  {key}  ({})\n", state_of(&inbox, &table, key, at.now()).await?);
     }
-    plan += "The effects of those that are done happen again, and carry the number of the replay.";
+    plan += if args.lost {
+        "The effect of each happens once, also if its message turns up after all."
+    } else {
+        "The effects of those that are done happen again, and carry the number of the replay."
+    };
     if !consent::is_given(&args.consent, &plan)? {
         return Ok(Replays { replays: Vec::new(), is_done: false });
     }
     let mut replays = Vec::new();
     for key in &args.events {
-        let (outcome, told) = match inbox.replay(key, &operator.did(Did::Replay, at.now())).await {
-            Ok(replayed) => in_words(&replayed),
+        let replayed = if args.lost {
+            inbox.replay_lost(key, args.purged, &operator.did(Did::DeclareLost, at.now())).await
+        } else {
+            inbox.replay(key, &operator.did(Did::Replay, at.now())).await
+        };
+        let (outcome, told) = match replayed {
+            Ok(replayed) => in_words(&replayed, args.lost, at.now()),
             Err(fault) => ("failed", explain(&fault, &table)),
         };
         replays.push(Replay { event: key.event_id(), outcome, told });
@@ -262,15 +276,34 @@ async fn state_of(
     Ok(event.map_or("not recorded", |event| event.facts.state(now).as_str()))
 }
 
-fn in_words(replayed: &Replayed) -> (&'static str, String) {
+/// Why an event was not sent again that is in this state.
+fn not_there(state: State, as_lost: bool) -> String {
+    match state {
+        State::Quarantined => "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned(),
+        State::Done if as_lost => {
+            "is done, so its message was not lost: without --lost its effect happens again".to_owned()
+        }
+        State::Sent => {
+            "is sent, not done: it is still on its way. If its message is gone (after 14 days, or by a purge): --lost".to_owned()
+        }
+        State::Claimed => "is claimed, not done: a worker is at it".to_owned(),
+        State::Recorded | State::Waiting | State::Done => {
+            format!("is {}, not done: it is still on its way, and the relay sends it", state.as_str())
+        }
+    }
+}
+
+fn in_words(replayed: &Replayed, as_lost: bool, now: UnixMillis) -> (&'static str, String) {
     match replayed {
         Replayed::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
-        Replayed::NotThere(State::Quarantined) => {
-            ("not_done", "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned())
-        }
-        Replayed::NotThere(
-            state @ (State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Done),
-        ) => ("not_done", format!("is {}, not done: it is still on its way", state.as_str())),
+        Replayed::NotThere(state) => ("not_done", not_there(*state, as_lost)),
+        Replayed::MayStillCome { until } => (
+            "may_still_come",
+            format!(
+                "its message may still be on a queue, until {}; if that was purged: --purged",
+                At(*until).told(now)
+            ),
+        ),
         Replayed::Overtaken => {
             ("overtaken", "somebody else has changed it meanwhile; nothing was done".to_owned())
         }
@@ -278,6 +311,7 @@ fn in_words(replayed: &Replayed) -> (&'static str, String) {
     }
 }
 
+        Replayed::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
 impl Found for Replays {
     fn text(&self, _: UnixMillis) -> String {
         if !self.is_done {

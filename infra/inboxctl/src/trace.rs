@@ -4,7 +4,8 @@ use anyhow::bail;
 use inbox_aws::inbox::{EffectTold, EventTold, StoryTold};
 use inbox_core::event::{EventKey, Id, batch_pk};
 use inbox_core::inbox::{schedule_pk, submission_pk};
-use inbox_core::quarantine::kept_id_of;
+use inbox_core::intervention::message_expiry;
+use inbox_core::quarantine::KeptId;
 use inbox_core::requests::submission::Kind;
 use inbox_core::state::State;
 use inbox_core::time::UnixMillis;
@@ -194,6 +195,10 @@ fn stands(event: &EventTold, now: UnixMillis) -> String {
             format!("given up {}: see `quarantine show {item}`", told(facts.quarantined_at))
         }
     }
+        State::Sent if is_lost(event, now) => format!(
+            "sent {}, and on no queue any more: `events replay --lost` sends it again",
+            told(facts.sent_at)
+        ),
 }
 
 impl Found for Traced {
@@ -201,3 +206,8 @@ impl Found for Traced {
         self.stories.iter().map(|it| story(it, now)).collect::<Vec<_>>().join("\n")
     }
 }
+/// Whether the queues do not keep a message for so long.
+fn is_lost(event: &EventTold, now: UnixMillis) -> bool {
+    event.facts.sent_at.is_some_and(|at| message_expiry(at, &event.interventions) <= now)
+}
+

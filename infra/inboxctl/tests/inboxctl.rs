@@ -8,6 +8,8 @@ mod doctor;
 mod events;
 #[path = "inboxctl/mending.rs"]
 mod mending;
+#[path = "inboxctl/lost.rs"]
+mod lost;
 #[path = "inboxctl/printing.rs"]
 mod printing;
 #[path = "inboxctl/refusals.rs"]

@@ -82,7 +82,7 @@ impl Replayer {
         let by = operator.did(Did::Requeue, self.recorder.clock().now());
         match self.recorder.inbox().requeue(&key, &by).await? {
             Replayed::Unknown => Ok(Outcome::EventGone(key)),
-            Replayed::Overtaken => Ok(Outcome::Overtaken),
+            Replayed::Overtaken | Replayed::MayStillCome { .. } => Ok(Outcome::Overtaken),
             // Done: an earlier replay died before it closed the item.
             Replayed::Due { .. } | Replayed::NotThere(State::Done) => {
                 self.close(kept, Closed::Requeued, key, &by, None).await

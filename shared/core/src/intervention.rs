@@ -1,5 +1,8 @@
 //! The trace that an operator leaves on what he changed.
 
+use std::time::Duration;
+
+use crate::limits::QUEUE_RETENTION_DAYS;
 use crate::time::UnixMillis;
 
 /// What an operator did.
@@ -13,9 +16,17 @@ pub enum Did {
     Redrive,
     /// Concluded a submission as one that made nothing.
     Conclude,
+    /// Declared the message of a sent event lost: it is sent again.
+    DeclareLost,
+    /// Closed an item of quarantine, for good.
+    Discard,
 }
 
 impl Did {
+    /// Everything that can be done.
+    const ALL: [Self; 6] =
+        [Self::Replay, Self::Requeue, Self::Redrive, Self::Conclude, Self::DeclareLost, Self::Discard];
+
     /// The name used in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -23,13 +34,14 @@ impl Did {
             Self::Requeue => "requeue",
             Self::Redrive => "redrive",
             Self::Conclude => "conclude",
+            Self::DeclareLost => "declare_lost",
+            Self::Discard => "discard",
         }
     }
 
     /// The deed of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all = [Self::Replay, Self::Requeue, Self::Redrive, Self::Conclude];
-        all.into_iter().find(|did| did.as_str() == name)
+        Self::ALL.into_iter().find(|did| did.as_str() == name)
     }
 }
 
@@ -62,15 +74,33 @@ impl Operator {
     }
 }
 
+/// The time until which the queues may hold the message of an event: they keep it for [`QUEUE_RETENTION_DAYS`], as a
+/// dead letter, too, from when it was sent last. An operator who moves it back sends it anew.
+pub fn message_expiry(sent_at: UnixMillis, interventions: &[Intervention]) -> UnixMillis {
+    let redrives = interventions.iter().filter(|it| it.did == Did::Redrive).map(|it| it.at);
+    redrives.fold(sent_at, UnixMillis::max).plus(Duration::from_secs(QUEUE_RETENTION_DAYS * 86_400))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_deed_is_known_by_its_name() {
-        for did in [Did::Replay, Did::Requeue, Did::Redrive, Did::Conclude] {
+        for did in Did::ALL {
             assert_eq!(Did::from_name(did.as_str()), Some(did));
         }
         assert_eq!(Did::from_name("undo"), None);
+    }
+
+    #[test]
+    fn a_message_lasts_for_a_fortnight_from_its_last_sending() {
+        let operator = Operator { by: "ada".to_owned(), why: "mended".to_owned() };
+        let fortnight = 14 * 86_400_000;
+        assert_eq!(message_expiry(UnixMillis(5), &[]), UnixMillis(5 + fortnight));
+        let did = |did, at| operator.did(did, UnixMillis(at));
+        let moved = [did(Did::Redrive, 70), did(Did::Replay, 90)];
+        assert_eq!(message_expiry(UnixMillis(5), &moved), UnixMillis(70 + fortnight));
+        assert_eq!(message_expiry(UnixMillis(80), &moved), UnixMillis(80 + fortnight));
     }
 }

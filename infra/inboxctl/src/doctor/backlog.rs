@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use inbox_aws::Fault;
-use inbox_aws::inbox::{Inbox, Selection, Waiting};
+use inbox_aws::inbox::{EventTold, Inbox, Selection, Waiting};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{Desk, Reason};
-use inbox_core::limits::SUBMISSION_DUE_SECS;
+use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
 use inbox_core::state::State;
 use inbox_core::time::UnixMillis;
 
@@ -20,6 +20,8 @@ use crate::view::At;
 const LATE: Duration = Duration::from_secs(5 * 60);
 /// Longer than a message may be hidden and come again.
 const SLOW: Duration = Duration::from_secs(30 * 60);
+/// The check that is skipped where there is no worker.
+const LOST: &str = "lost messages";
 /// Items of each desk that are looked at.
 const SAMPLE: usize = 50;
 
@@ -30,10 +32,16 @@ pub(super) async fn checks(at: &Place, has_worker: bool) -> anyhow::Result<Vec<C
     } else {
         Check::skipped("effects", "there is no worker")
     };
+    let lost = if has_worker {
+        look.answered(LOST, look.lost().await)
+    } else {
+        Check::skipped(LOST, "there is no worker")
+    };
     Ok(vec![
         look.answered("relay", look.relay().await),
         look.answered("poller", look.poller().await),
         worked,
+        lost,
         look.answered("quarantine", look.quarantine().await),
         look.answered("Fynapse's tolerance", look.stale().await),
         look.answered("submissions", look.submissions().await),
@@ -103,7 +111,7 @@ impl Look<'_> {
         const CHECK: &str = "effects";
         let which = Selection { states: BTreeSet::from([State::Sent]), ..Selection::default() };
         let sent = self.inbox.events(&which, None, SAMPLE, self.now).await?.found;
-        let sent_at = |event: &inbox_aws::inbox::EventTold| event.facts.sent_at.unwrap_or(self.now);
+        let sent_at = |event: &EventTold| event.facts.sent_at.unwrap_or(self.now);
         let slow = sent.iter().filter(|event| self.now.since(sent_at(event)) > SLOW);
         Ok(match slow.clone().min_by_key(|event| sent_at(event)) {
             Some(oldest) => Check::warn(
@@ -118,6 +126,34 @@ impl Look<'_> {
                 "event-worker does not run or fails, or the messages are dead (`inboxctl dead list`). If you read the queue yourself, say --no-worker",
             ),
             None => Check::ok(CHECK, "no sent event that was looked at waits for long"),
+        })
+    }
+
+    /// As much of the table as one list reads.
+    async fn lost(&self) -> Result<Check, Fault> {
+        let page = self.inbox.lost_events(SAMPLE, self.now).await?;
+        let sent_at = |event: &EventTold| event.facts.sent_at.unwrap_or(self.now);
+        let far = if page.next.is_some() { " (a part of the table was looked at)" } else { "" };
+        Ok(match page.found.iter().min_by_key(|event| sent_at(event)) {
+            Some(oldest) => Check::fail(
+                LOST,
+                format!(
+                    "sent {QUEUE_RETENTION_DAYS} days ago or more, and not done: {}, the oldest {} since {}{far}",
+                    page.found.len(),
+                    oldest.key,
+                    At(sent_at(oldest)).told(self.now)
+                ),
+                format!(
+                    "the queues keep no message for so long: `inboxctl events replay --lost {} --by NAME --why '…'` sends it again, while its record stands. If you read the queue yourself, say --no-worker",
+                    oldest.key
+                ),
+            ),
+            None => Check::ok(
+                LOST,
+                format!(
+                    "nothing that was sent {QUEUE_RETENTION_DAYS} days ago or more waits for its effect{far}"
+                ),
+            ),
         })
     }
 

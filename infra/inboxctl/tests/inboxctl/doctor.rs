@@ -61,7 +61,7 @@ async fn what_is_stuck_is_named_with_what_to_do() {
     snapshot!(told.told());
     let advised: Vec<_> =
         told.stdout.split("`inboxctl ").skip(1).map(|rest| rest.split('`').next().unwrap()).collect();
-    assert_eq!(advised.len(), 6, "{advised:?}");
+    assert_eq!(advised.len(), 7, "{advised:?}");
     for words in advised {
         let ran = stand.run(&words.replace("REASON", "stale")).await;
         assert_ne!(ran.code, 2, "{}", ran.told());

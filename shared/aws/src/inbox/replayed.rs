@@ -3,6 +3,7 @@
 //! ```text
 //!  given up  requeue: due now, rev+1 if rev=seen and quarantined ── relay ── …
 //!  done      replay:  due now, rev+1, replay+1 if rev=seen and done ── relay ── …
+//!  sent      lost:    due now, rev+1 if rev=seen, sent, not done, not claimed ── relay ── …
 //! ```
 //!
 //! Of two operators who saw the same, one is applied.
@@ -11,8 +12,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{Desk, first_due, record_expiry};
-use inbox_core::intervention::Intervention;
+use inbox_core::intervention::{Intervention, message_expiry};
 use inbox_core::state::State;
+use inbox_core::time::UnixMillis;
 
 use super::Inbox;
 use super::quarantined::TRACE;
@@ -30,10 +32,50 @@ pub enum Replayed {
     },
     /// It is not where it could be made due from.
     NotThere(State),
+    /// The queues may still hold its message.
+    MayStillCome {
+        /// Until when they keep it.
+        until: UnixMillis,
+    },
     /// Somebody else has changed it meanwhile; nothing was done.
     Overtaken,
     /// There is no such event, or its record has expired.
     Unknown,
+}
+
+/// The state that an event is made due again from.
+#[derive(Clone, Copy, Debug)]
+enum ReplayFrom {
+    GivenUp,
+    Done,
+    /// On the queue, as far as its record says.
+    Lost {
+        was_purged: bool,
+    },
+}
+
+impl ReplayFrom {
+    const fn state(self) -> State {
+        match self {
+            Self::GivenUp => State::Quarantined,
+            Self::Done => State::Done,
+            Self::Lost { .. } => State::Sent,
+        }
+    }
+
+    /// What the write asks of the record, beside its `rev`.
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::GivenUp => "attribute_exists(quarantined_at)",
+            Self::Done => "attribute_exists(done_at)",
+            // A claim leaves `rev` alone: a message that turns up after all may be at work.
+            Self::Lost { .. } => {
+                "attribute_exists(sent_at) AND attribute_not_exists(done_at) \
+                 AND attribute_not_exists(quarantined_at) \
+                 AND (attribute_not_exists(claim_until) OR claim_until < :now)"
+            }
+        }
+    }
 }
 
 /// What starts a record's way anew.
@@ -46,40 +88,52 @@ const BEFORE: &str =
 impl Inbox {
     /// Puts an event that was given up on its way again. What of it was published before is not published again.
     pub async fn requeue(&self, key: &EventKey, by: &Intervention) -> Result<Replayed, Fault> {
-        self.again(key, State::Quarantined, by).await
+        self.again(key, ReplayFrom::GivenUp, by).await
     }
 
     /// Sends a done event again, on purpose: its effects happen again, and carry the number.
     pub async fn replay(&self, key: &EventKey, by: &Intervention) -> Result<Replayed, Fault> {
-        self.again(key, State::Done, by).await
+        self.again(key, ReplayFrom::Done, by).await
     }
 
-    async fn again(&self, key: &EventKey, from: State, by: &Intervention) -> Result<Replayed, Fault> {
+    /// Sends an event again whose message is gone: its record says that it was sent, and it was never done. While the
+    /// queues may still hold the message, only if they were purged. Its number stays: if the message turns up after
+    /// all, the effect happens once.
+    pub async fn replay_lost(
+        &self,
+        key: &EventKey,
+        was_purged: bool,
+        by: &Intervention,
+    ) -> Result<Replayed, Fault> {
+        self.again(key, ReplayFrom::Lost { was_purged }, by).await
+    }
+
+    async fn again(&self, key: &EventKey, from: ReplayFrom, by: &Intervention) -> Result<Replayed, Fault> {
         let Some(event) = self.event(key).await? else { return Ok(Replayed::Unknown) };
         if event.interventions.contains(by) {
             return Ok(Replayed::Due { replay: event.replay });
         }
         let state = event.facts.state(by.at);
-        if state != from {
+        if state != from.state() {
             return Ok(Replayed::NotThere(state));
         }
-        let (counted, from, replay) = match from {
-            State::Done => (
-                ", replay = if_not_exists(replay, :zero) + :one",
-                "attribute_exists(done_at)",
-                event.replay + 1,
-            ),
-            State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Quarantined => {
-                ("", "attribute_exists(quarantined_at)", event.replay)
-            }
+        let (counted, replay) = match from {
+            ReplayFrom::Done => (", replay = if_not_exists(replay, :zero) + :one", event.replay + 1),
+            ReplayFrom::GivenUp | ReplayFrom::Lost { .. } => ("", event.replay),
         };
+        if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (from, event.facts.sent_at) {
+            let until = message_expiry(sent_at, &event.interventions);
+            if by.at < until {
+                return Ok(Replayed::MayStillCome { until });
+            }
+        }
         let update = self
             .db
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&key.pk(), &key.sk())))
             .update_expression(format!("{AGAIN}{counted}, {TRACE} {BEFORE}"))
-            .condition_expression(format!("rev = :seen AND {from}"))
+            .condition_expression(format!("rev = :seen AND {}", from.condition()))
             .expression_attribute_values(":seen", number(event.rev))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":zero", number(0))

@@ -1,12 +1,14 @@
 //! Reading what is known, to be told to an operator: single events, whole stories, and lists.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id, Origin};
-use inbox_core::intervention::Intervention;
+use inbox_core::intervention::{Intervention, message_expiry};
+use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use inbox_core::requests::submission::Kind;
 use inbox_core::state::{Facts, State};
 use inbox_core::time::{UnixMillis, UnixSecs};
@@ -264,6 +266,21 @@ impl Inbox {
         let wanted =
             |event: &EventTold| which.states.is_empty() || which.states.contains(&event.facts.state(now));
         self.scan(filter, after, limit, |item| EventTold::read(item).filter(wanted)).await
+    }
+
+    /// Events that were sent so long ago that no queue holds their message any more, and that are not done. Reads a
+    /// part of the table, as [`Self::events`] does: `next` says whether there is more of it.
+    pub async fn lost_events(&self, limit: usize, now: UnixMillis) -> Result<Page<EventTold>, Fault> {
+        let mut filter = Filter::new(
+            "attribute_exists(delivery_id) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at)",
+        );
+        let sent_before = now.minus(Duration::from_secs(QUEUE_RETENTION_DAYS * 86_400));
+        filter.and("sent_at <= :sent_before", ":sent_before", number(sent_before.0));
+        let is_lost = |event: &EventTold| {
+            let sent_at = event.facts.sent_at.filter(|_| event.facts.state(now) == State::Sent);
+            sent_at.is_some_and(|at| message_expiry(at, &event.interventions) <= now)
+        };
+        self.scan(filter, None, limit, |item| EventTold::read(item).filter(is_lost)).await
     }
 
     /// A part of the batches that are, or were, watched; in no order.
