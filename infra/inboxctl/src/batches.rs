@@ -134,7 +134,10 @@ pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watche
         failed.len(),
         cadence.first.as_secs() / 60
     );
-    if !consent::is_given(&args.consent, &plan)? {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    // Its time is to be known before anything is written.
+    inbox.tracked_subject(&args.batch).await.about(&table)?;
+    if !consent::is_given(at, &args.consent, &plan)? {
         return Ok(Watched { batch_id, status: "nothing was done" });
     }
     let tracked = Tracked {
@@ -146,8 +149,8 @@ pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watche
         deadline: now.plus(cadence.deadline),
         polls: 0,
     };
-    let watch = at.inbox()?.watch(Made::Batch(&tracked), now.plus(cadence.first), now).await;
-    match watch.about(&at.table()?)? {
+    let watch = inbox.watch(Made::Batch(&tracked), now.plus(cadence.first), now).await;
+    match watch.about(&table)? {
         Watch::Begun => Ok(Watched { batch_id, status: "tracked" }),
         Watch::Already => Ok(Watched { batch_id, status: "already_tracked" }),
         Watch::Differs(field) => bail!("batch {batch_id} is watched already, with another {field}"),

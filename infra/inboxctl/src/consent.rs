@@ -5,10 +5,13 @@ use std::io::{IsTerminal, stderr, stdin};
 use anyhow::bail;
 
 use crate::cli::Consent;
+use crate::place::Place;
 use crate::terminal;
 
-/// Whether to do it: `--yes`, or what is answered on the terminal.
-pub(crate) fn is_given(consent: &Consent, plan: &str) -> anyhow::Result<bool> {
+/// Whether to do it: `--yes`, or what is answered on the terminal. Fails if this machine's clock is wrong: it decides
+/// what is written. Whoever asks has read from AWS before.
+pub(crate) fn is_given(at: &Place, consent: &Consent, plan: &str) -> anyhow::Result<bool> {
+    at.aws_time.check()?;
     if consent.yes {
         return Ok(true);
     }

@@ -48,7 +48,7 @@ pub(crate) async fn list(at: &Place, args: ListDead) -> anyhow::Result<Listed> {
 
 async fn letters(at: &Place) -> anyhow::Result<(DeadLetters, Thing)> {
     let (dead, events) = (at.dead_queue().await?, at.queue().await?);
-    let sqs = aws_sdk_sqs::Client::new(&at.sdk);
+    let sqs = at.sqs();
     Ok((DeadLetters::new(sqs, &dead.name, events.name), dead))
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn redrive(at: &Place, args: Redrive) -> anyhow::Result<Redrive
     let may = async {
         let planned = told(at, &taken).await?;
         let plan = format!("Move back to the queue:\n{}", rows(&planned, at.now()));
-        let is_agreed = !args.dry_run && !taken.is_empty() && consent::is_given(&args.consent, &plan)?;
+        let is_agreed = !args.dry_run && !taken.is_empty() && consent::is_given(at, &args.consent, &plan)?;
         anyhow::Ok((planned, is_agreed))
     };
     let (planned, by) = match (may.await, args.by, args.why) {

@@ -247,7 +247,7 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
     } else {
         "The effects of those that are done happen again, and carry the number of the replay."
     };
-    if !consent::is_given(&args.consent, &plan)? {
+    if !consent::is_given(at, &args.consent, &plan)? {
         return Ok(Replays { replays: Vec::new(), is_done: false });
     }
     let mut replays = Vec::new();

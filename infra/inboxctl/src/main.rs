@@ -4,6 +4,7 @@
 //!  cli ──▶ place (which table, queues, secrets) ──▶ a command ──▶ what it found ──▶ view (text, or JSON)
 //! ```
 
+mod aws_time;
 mod batches;
 mod cli;
 mod consent;

@@ -12,6 +12,7 @@ use inbox_aws::{Cause, Fault};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
+use crate::aws_time::AwsTime;
 use crate::cli::Everywhere;
 use crate::trouble::About;
 use crate::view::{Found, Shown};
@@ -50,6 +51,7 @@ struct Stack {
 pub(crate) struct Place {
     pub(crate) sdk: SdkConfig,
     pub(crate) clock: Clock,
+    pub(crate) aws_time: AwsTime,
     named: Named,
     stack: Option<Stack>,
     is_json: bool,
@@ -92,9 +94,11 @@ impl Place {
             Some(name) => Some(describe(&sdk, name).await?),
             None => None,
         };
+        let clock = Clock::system();
         Ok(Self {
             sdk,
-            clock: Clock::system(),
+            aws_time: AwsTime::new(clock.clone()),
+            clock,
             named: Named {
                 table: told.table.clone(),
                 balances_table: told.balances_table.clone(),
@@ -186,7 +190,15 @@ impl Place {
     pub(crate) fn inbox(&self) -> anyhow::Result<Inbox> {
         let stacks = self.parameter("RetentionDays").and_then(|days| days.parse().ok());
         let retention_days = self.named.retention_days.or(stacks).unwrap_or(RETENTION_MIN_DAYS);
-        Ok(Inbox::new(aws_sdk_dynamodb::Client::new(&self.sdk), self.table()?.name, retention_days))
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.aws_time.clone());
+        let db = aws_sdk_dynamodb::Client::from_conf(config.build());
+        Ok(Inbox::new(db, self.table()?.name, retention_days))
+    }
+
+    /// The client of the queues.
+    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
+        let config = aws_sdk_sqs::config::Builder::from(&self.sdk).interceptor(self.aws_time.clone());
+        aws_sdk_sqs::Client::from_conf(config.build())
     }
 
     fn output(&self, name: &str) -> Option<String> {
@@ -214,7 +226,7 @@ impl Place {
         if queue.name.contains("://") {
             return Ok(queue);
         }
-        let asked = aws_sdk_sqs::Client::new(&self.sdk).get_queue_url().queue_name(&queue.name).send().await;
+        let asked = self.sqs().get_queue_url().queue_name(&queue.name).send().await;
         let answer = asked.map_err(|error| Fault::of("sqs:GetQueueUrl", &error)).about(&queue)?;
         let url = answer.queue_url.with_context(|| format!("{queue} has no URL"))?;
         Ok(Thing { name: url, ..queue })

@@ -167,10 +167,10 @@ pub(crate) async fn replay(at: &Place, args: ReplayKept) -> anyhow::Result<Repla
     let operator = args.who.operator();
     let lines: String = items.iter().map(|id| format!("  {id}\n")).collect();
     plan = format!("Replay out of quarantine, by {}, because: {}\n{lines}{plan}", operator.by, operator.why);
-    if items.is_empty() || !consent::is_given(&args.consent, &plan)? {
+    if items.is_empty() || !consent::is_given(at, &args.consent, &plan)? {
         return Ok(Replays { replays: Vec::new(), is_done: items.is_empty() });
     }
-    let queue = Queue::new(aws_sdk_sqs::Client::new(&at.sdk), at.queue().await?.name);
+    let queue = Queue::new(at.sqs(), at.queue().await?.name);
     let replayer = Replayer::new(Recorder::new(inbox, queue, at.clock.clone()));
     let mut replays = Vec::new();
     for id in &items {

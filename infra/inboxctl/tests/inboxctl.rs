@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own code")]
 
+#[path = "inboxctl/clock.rs"]
+mod clock;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
 #[path = "inboxctl/events.rs"]

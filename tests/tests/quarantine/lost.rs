@@ -150,3 +150,25 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     assert_eq!(declare("fynapse/event/e-2").await, Replayed::NotThere(State::Recorded), "the relay's");
     assert_eq!(declare("fynapse/event/none").await, Replayed::Unknown);
 }
+
+#[tokio::test]
+async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
+    let world = World::new().await;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    let key = EventKey::from_event_id(COMPLETED).unwrap();
+    let by = ada().did(Did::Redrive, world.now());
+    let mut record = world.record_of(COMPLETED).await;
+    let days = |days: i64| {
+        let at = world.now().secs().0 + days * 86_400;
+        (at, aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()))
+    };
+    // Of an inbox that is told to keep its records for longer than the operator's tool knows.
+    for (stands, expected) in [(400, 400), (29, 30)] {
+        record.insert("expires_at".to_owned(), days(stands).1);
+        world.put(record.clone()).await;
+        assert!(world.inbox().trace(&key, &by).await.unwrap());
+        let left = world.record_of(COMPLETED).await;
+        assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
+        assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Redrive)]);
+    }
+}

@@ -153,10 +153,11 @@ impl Inbox {
         }
     }
 
-    /// Leaves a trace on an event's record, whose expiry it moves on if it has one. Says whether there is such a record.
+    /// Leaves a trace on an event's record, whose expiry it moves on if it has one: never to an earlier time, because
+    /// the operator's tool may know of a shorter retention than the functions. Says whether there is such a record.
     pub async fn trace(&self, key: &EventKey, by: &Intervention) -> Result<bool, Fault> {
         let later = number(record_expiry(by.at, self.retention_days).0);
-        let expires = "attribute_exists(expires_at) AND attribute_not_exists(quarantined_at)";
+        let expires = "expires_at < :at AND attribute_not_exists(quarantined_at)";
         Ok(self.leave_trace(key, by, ", expires_at = :at", expires, Some(later)).await?
             || self.leave_trace(key, by, "", "attribute_exists(delivery_id)", None).await?)
     }

@@ -1,0 +1,69 @@
+//! An operator's clock that is wrong: his times would stand in the table.
+
+use std::time::{Duration, SystemTime};
+
+use axum::http::HeaderValue;
+use axum::middleware::map_response;
+use axum::response::Response;
+use local::lambda::aws_endpoint;
+use local::system;
+use tests::{completion, extract};
+
+use crate::{Stand, listener};
+
+/// AWS, by whose clock the one of `inboxctl` is ahead by so many seconds; where it answers.
+async fn aws_behind(stand: &Stand, secs: i64) -> String {
+    let listener = listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let dated = move |mut answer: Response| async move {
+        let span = Duration::from_secs(secs.unsigned_abs());
+        let now = SystemTime::now();
+        let date = if secs > 0 { now - span } else { now + span };
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(date)).unwrap();
+        answer.headers_mut().insert("date", date);
+        answer
+    };
+    let routes = aws_endpoint(&stand.world.system, url.clone()).layer(map_response(dated));
+    system::serve(listener, routes);
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_wrong_changes_nothing() {
+    let stand = Stand::now().await;
+    let world = &stand.world;
+    world.fynapse(extract("e-1")).await;
+    world.work().await;
+    world.rightfoot("{").await;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    stand.die(&world.drain().await.remove(0).body).await;
+    let before = world.items().await;
+    let (ahead, behind) = (aws_behind(&stand, 180).await, aws_behind(&stand, -180).await);
+    for url in [&ahead, &behind] {
+        for words in [
+            "events replay fynapse/event/e-1 --by ada --why x --yes",
+            "quarantine replay --reason unreadable --by ada --why x --yes",
+            "batches track b-2 --expected 1 --yes",
+            "dead redrive --by ada --why x --yes",
+        ] {
+            let ran = stand.run_in(words, &[("AWS_ENDPOINT_URL", url)]).await;
+            assert_eq!(ran.code, 1, "{}", ran.told());
+            let said = ran
+                .stderr
+                .strip_prefix("error: this machine's clock says ")
+                .unwrap_or_else(|| panic!("{}", ran.told()));
+            let (ours, theirs) = said.split_once(", AWS's says ").unwrap();
+            let theirs = theirs.split_once(": ").unwrap().0;
+            let at = |time: &str| inbox_core::time::UnixMillis::from_rfc3339(time).unwrap().0;
+            let apart = at(ours) - at(theirs);
+            let expected = if url == &ahead { 180_000 } else { -180_000 };
+            assert!((apart - expected).abs() < 30_000, "{apart}");
+        }
+        assert_eq!(stand.run_in("due", &[("AWS_ENDPOINT_URL", url)]).await.code, 0, "a look does no harm");
+    }
+    assert_eq!(world.items().await, before);
+    let near = aws_behind(&stand, 60).await;
+    let words = "events replay fynapse/event/e-1 --by ada --why x --yes";
+    assert_eq!(stand.run_in(words, &[("AWS_ENDPOINT_URL", &near)]).await.code, 0);
+    assert_eq!(stand.run("dead redrive --by ada --why x --yes").await.code, 0, "it is still where it was");
+}
