@@ -4,6 +4,8 @@
 
 #[path = "quarantine/lost.rs"]
 mod lost;
+#[path = "quarantine/urls.rs"]
+mod urls;
 
 use std::time::Duration;
 

@@ -390,7 +390,7 @@ pub(crate) struct ListKept {
 
 #[derive(Args)]
 pub(crate) struct ShowKept {
-    /// The item: `<provider>/<sha256>`, as `list` prints it.
+    /// The item, as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
     #[arg(value_parser = kept)]
     pub(crate) item: KeptId,
     /// Print the bytes: they may hold personal data.
@@ -400,7 +400,7 @@ pub(crate) struct ShowKept {
 
 #[derive(Args)]
 pub(crate) struct ReplayKept {
-    /// The items: `<provider>/<sha256>`, as `list` prints them.
+    /// The items, as `list` prints them.
     #[arg(value_parser = kept, required_unless_present = "reason", conflicts_with = "reason")]
     pub(crate) items: Vec<KeptId>,
     /// All open items that are kept for this reason, the oldest first.

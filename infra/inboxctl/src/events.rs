@@ -1,9 +1,10 @@
 //! `events list|show|replay`.
 
+use inbox_aws::Fault;
 use inbox_aws::inbox::{EventTold, Inbox, Place as Spot, Replayed, Selection};
 use inbox_core::event::EventKey;
 use inbox_core::intervention::Did;
-use inbox_core::quarantine::kept_id_of;
+use inbox_core::quarantine::KeptId;
 use inbox_core::state::State;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -113,9 +114,9 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    pub(crate) fn of(event: &EventTold, now: UnixMillis) -> Self {
+    /// An event, and the item of quarantine that it is kept in.
+    pub(crate) fn of(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> Self {
         let (facts, state) = (&event.facts, event.facts.state(now));
-        let item = kept_id_of(&event.key, &event.payload_hash).filter(|_| state == State::Quarantined);
         let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
         Self {
             event: event.key.event_id(),
@@ -131,7 +132,7 @@ impl Shown {
             due_at: at_time(facts.due_at),
             done_at: at_time(facts.done_at),
             quarantined_at: at_time(facts.quarantined_at),
-            quarantine_item: item.map(|item| item.to_string()),
+            quarantine_item: item.map(ToString::to_string),
             works: facts.works,
             attempts: event.attempts,
             refusals: event.refusals,
@@ -175,11 +176,24 @@ pub(crate) async fn show(at: &Place, args: ShowEvent) -> anyhow::Result<Shown> {
     let Some(event) = inbox.event(&args.event).await.about(&table)? else {
         anyhow::bail!("{} is not recorded in {table}, or its record has expired", args.event);
     };
-    let mut shown = Shown::of(&event, at.now());
+    let item = kept_item_of(&inbox, &event, at.now()).await.about(&table)?;
+    let mut shown = Shown::of(&event, item.as_ref(), at.now());
     if args.reveal {
         shown.payload = Some(Revealed::of(inbox.event_bytes(&event).await.about(&table)?));
     }
     Ok(shown)
+}
+
+/// The item of quarantine that an event is kept in, while it is given up.
+pub(crate) async fn kept_item_of(
+    inbox: &Inbox,
+    event: &EventTold,
+    now: UnixMillis,
+) -> Result<Option<KeptId>, Fault> {
+    match event.facts.state(now) {
+        State::Quarantined => inbox.kept_item_of(event).await,
+        State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Done => Ok(None),
+    }
 }
 
 impl Found for Shown {

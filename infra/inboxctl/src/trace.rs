@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::batches::Batch;
 use crate::cli::Trace as Args;
-use crate::events::Shown;
+use crate::events::{Shown, kept_item_of};
 use crate::place::Place;
 use crate::trouble::About;
 use crate::view::{At, Found, Trace as Intervened, at as at_time, story};
@@ -84,13 +84,13 @@ pub(crate) struct Submission {
 }
 
 pub(crate) async fn trace(at: &Place, args: Args) -> anyhow::Result<Traced> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let table = at.table()?;
     if let Some(key) = EventKey::from_event_id(&args.id) {
-        let story = inbox.story(&key.pk()).await.about(&table)?;
-        let story = of_event(Story::of(args.id.clone(), story, at.now()), &args.id);
-        if story.events.is_empty() {
+        let story = story_of(at, args.id.clone(), &key.pk()).await?.map(|story| of_event(story, &args.id));
+        let story = story.filter(|story| !story.events.is_empty());
+        let Some(story) = story else {
             bail!("{} is not recorded in {table}, or its record has expired", args.id);
-        }
+        };
         return Ok(Traced { stories: vec![story] });
     }
     let Some(id) = Id::new(args.id.clone()) else { bail!("an id has 1 to 512 bytes") };
@@ -102,15 +102,27 @@ pub(crate) async fn trace(at: &Place, args: Args) -> anyhow::Result<Traced> {
     ];
     let mut stories = Vec::new();
     for (kind, pk) in places {
-        let story = inbox.story(&pk).await.about(&table)?;
-        if !story.is_empty() {
-            stories.push(Story::of(format!("{kind} {}", args.id), story, at.now()));
-        }
+        stories.extend(story_of(at, format!("{kind} {}", args.id), &pk).await?);
     }
     if stories.is_empty() {
         bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
     }
     Ok(Traced { stories })
+}
+
+/// What is known under one partition key, if anything is.
+async fn story_of(at: &Place, about: String, pk: &str) -> anyhow::Result<Option<Story>> {
+    let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
+    let story = inbox.story(pk).await.about(&table)?;
+    if story.is_empty() {
+        return Ok(None);
+    }
+    let mut events = Vec::new();
+    for event in &story.events {
+        let item = kept_item_of(&inbox, event, now).await.about(&table)?;
+        events.push(Event::of(event, item.as_ref(), now));
+    }
+    Ok(Some(Story::of(about, story, events)))
 }
 
 /// Of a batch's story, what concerns one event of it.
@@ -121,7 +133,7 @@ fn of_event(mut story: Story, event_id: &str) -> Story {
 }
 
 impl Story {
-    fn of(about: String, told: StoryTold, now: UnixMillis) -> Self {
+    fn of(about: String, told: StoryTold, events: Vec<Event>) -> Self {
         Self {
             about,
             submission: told.submission.map(|it| Submission {
@@ -151,7 +163,7 @@ impl Story {
                 settled_at: at_time(it.done_at),
             }),
             batch: told.batch.as_ref().map(Batch::from),
-            events: told.events.iter().map(|event| Event::of(event, now)).collect(),
+            events,
             effects: told.effects.iter().map(Effect::from).collect(),
             unreadable: told.unreadable,
         }
@@ -159,8 +171,8 @@ impl Story {
 }
 
 impl Event {
-    fn of(event: &EventTold, now: UnixMillis) -> Self {
-        Self { shown: Shown::of(event, now), stands: stands(event, now) }
+    fn of(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> Self {
+        Self { shown: Shown::of(event, item, now), stands: stands(event, item, now) }
     }
 }
 
@@ -176,7 +188,7 @@ impl From<&EffectTold> for Effect {
 }
 
 /// Where an event stands, and who has the next step.
-fn stands(event: &EventTold, now: UnixMillis) -> String {
+fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
     let told = |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| At(at).told(now));
     let facts = &event.facts;
     match facts.state(now) {
@@ -190,9 +202,11 @@ fn stands(event: &EventTold, now: UnixMillis) -> String {
         }
         State::Done => format!("done {}", told(facts.done_at)),
         State::Quarantined => {
-            let item = kept_id_of(&event.key, &event.payload_hash);
-            let item = item.map(|item| item.to_string()).unwrap_or_default();
-            format!("given up {}: see `quarantine show {item}`", told(facts.quarantined_at))
+            let item = item.map_or_else(
+                || "its item has expired".to_owned(),
+                |item| format!("see `quarantine show {item}`"),
+            );
+            format!("given up {}: {item}", told(facts.quarantined_at))
         }
     }
         State::Sent if is_lost(event, now) => format!(
@@ -201,13 +215,13 @@ fn stands(event: &EventTold, now: UnixMillis) -> String {
         ),
 }
 
-impl Found for Traced {
-    fn text(&self, now: UnixMillis) -> String {
-        self.stories.iter().map(|it| story(it, now)).collect::<Vec<_>>().join("\n")
-    }
-}
 /// Whether the queues do not keep a message for so long.
 fn is_lost(event: &EventTold, now: UnixMillis) -> bool {
     event.facts.sent_at.is_some_and(|at| message_expiry(at, &event.interventions) <= now)
 }
 
+impl Found for Traced {
+    fn text(&self, now: UnixMillis) -> String {
+        self.stories.iter().map(|it| story(it, now)).collect::<Vec<_>>().join("\n")
+    }
+}

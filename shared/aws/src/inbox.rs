@@ -32,13 +32,14 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use inbox_core::delivery::{Proof, Proven};
+use inbox_core::delivery::{Proof, Proven, Provider, Subject};
 use inbox_core::event::{Event, EventKey, Id, batch_pk, payload_hash};
 use inbox_core::inbox::{
     Desk, Reason, Recorded, Trace, first_due, parts_expiry, quarantine_expiry, record_expiry, refused_by,
 };
 use inbox_core::intervention::Intervention;
 use inbox_core::message::referenced;
+use inbox_core::quarantine::KeptId;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::Fault;
@@ -156,13 +157,11 @@ impl Inbox {
         let expire_at = parts_expiry(now, self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
         let mut kept = stored_attributes(&stored, &hash, payload.len());
-        match proven.proof() {
-            Proof::UrlToken { subject } => kept.insert("subject".to_owned(), text(subject.as_str())),
-            Proof::Signature { signed_at } => kept.insert("signed_at".to_owned(), number(signed_at.0)),
-            Proof::ApiAnswer => None,
-        };
+        if let Proof::Signature { signed_at } = proven.proof() {
+            kept.insert("signed_at".to_owned(), number(signed_at.0));
+        }
         kept.extend(proven.harmless_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
-        self.keep(proven.provider().as_str(), &hash, kept, reason, now).await
+        self.keep((proven.provider(), proven.subject(), &hash), kept, reason, now).await
     }
 
     /// The payload that a message's `dataref` points to: exactly the bytes that were proven.
@@ -231,13 +230,15 @@ impl Inbox {
 
     async fn keep(
         &self,
-        provider: &str,
-        hash: &str,
-        kept: Item,
+        (provider, subject, hash): (Provider, Option<&Subject>, &str),
+        mut kept: Item,
+    /// Keeps what came from this provider, by the URL of this subject, with this hash.
         reason: Reason,
         now: UnixMillis,
     ) -> Result<(), Fault> {
-        let pk = format!("quarantine#{provider}#{hash}");
+        let id = KeptId::new(provider, subject, hash).ok_or(Fault::item("dynamodb:UpdateItem"))?;
+        let pk = id.pk();
+        kept.extend(subject.map(|subject| ("subject".to_owned(), text(subject.as_str()))));
         let fixed = [
             ("due", text(Desk::Quarantine.shard(&pk))),
             ("reason", text(reason.as_str())),

@@ -109,7 +109,7 @@ pub enum Verdict {
 
 /// Whom a URL was minted for: the caller's `submission_id`, or a name that the operator chose. Never made of
 /// personal data. `[A-Za-z0-9_-]{1,64}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(String);
 
 /// A subject is 1 to 64 of `A-Z a-z 0-9 _ -`.

@@ -100,7 +100,9 @@ impl Closed {
     }
 }
 
-/// Where a quarantined item stands: what operators name it by, as `<provider>/<sha256 of the bytes>`.
+/// Where a quarantined item stands: what operators name it by, as `<provider>/<subject>/<sha256 of the bytes>` of what came
+/// by a minted URL, otherwise as `<provider>/<sha256>`. Whoever knows the bytes and holds another URL thus cannot touch it.
+/// Items of the first version have no subject in their names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeptId {
     /// Who sent it.
@@ -110,38 +112,66 @@ pub struct KeptId {
 
 impl KeptId {
     /// Of these bytes' hash; `None` if it is none.
-    pub fn new(provider: Provider, hash: &str) -> Option<Self> {
+    pub fn new(provider: Provider, subject: Option<&Subject>, hash: &str) -> Option<Self> {
+    subject: Option<Subject>,
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_hash.then(|| Self { provider, hash: hash.to_owned() })
+        is_hash.then(|| Self { provider, subject: subject.cloned(), hash: hash.to_owned() })
     }
 
     /// The partition of its item.
     pub fn pk(&self) -> String {
-        format!("quarantine#{}#{}", self.provider.as_str(), self.hash)
+        format!("quarantine#{}", self.joined('#'))
     }
 
     /// The item that stands in this partition, if it is one of quarantine.
     pub fn from_pk(pk: &str) -> Option<Self> {
-        let (provider, hash) = pk.strip_prefix("quarantine#")?.split_once('#')?;
-        Self::new(Provider::from_name(provider)?, hash)
+        Self::split(pk.strip_prefix("quarantine#")?, '#')
     }
 
     /// Reads a name as it is printed.
     pub fn from_name(name: &str) -> Option<Self> {
-        let (provider, hash) = name.split_once('/')?;
-        Self::new(Provider::from_name(provider)?, hash)
+        Self::split(name, '/')
+    }
+
+    fn joined(&self, between: char) -> String {
+        let parts = [
+            Some(self.provider.as_str()),
+            self.subject.as_ref().map(Subject::as_str),
+            Some(self.hash.as_str()),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        parts.join(&between.to_string())
+    }
+
+    /// A subject holds neither of the characters that stand between.
+    fn split(joined: &str, between: char) -> Option<Self> {
+        let (provider, rest) = joined.split_once(between)?;
+        let (subject, hash) = match rest.split_once(between) {
+            Some((subject, hash)) => (Some(subject.parse::<Subject>().ok()?), hash),
+            None => (None, rest),
+        };
+        Self::new(Provider::from_name(provider)?, subject.as_ref(), hash)
     }
 }
 
 impl fmt::Display for KeptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.provider.as_str(), self.hash)
+        f.write_str(&self.joined('/'))
     }
 }
 
-/// Where the bytes of an event are kept when it is given up.
-pub fn kept_id_of(key: &EventKey, payload_hash: &str) -> Option<KeptId> {
-    KeptId::new(key.provider(), payload_hash)
+/// Where the bytes of an event are kept when it is given up: the name of today, and the one that the first version gave it.
+pub fn kept_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str) -> Vec<KeptId> {
+    let ids = [subject, None].map(|subject| KeptId::new(key.provider(), subject, payload_hash));
+    let mut ids: Vec<_> = ids.into_iter().flatten().collect();
+    ids.dedup();
+    ids
+}
+
+/// Whether the record of a delivery that was signed at that time may have expired: a record is kept for `retention_days`,
+/// from a time after its signature. What is recorded again then is published again, as new.
+pub fn may_have_expired(signed_at: UnixSecs, now: UnixMillis, retention_days: u64) -> bool {
+    record_expiry(UnixMillis(signed_at.0.saturating_mul(1_000)), retention_days) <= now.secs()
 }
 
 #[cfg(test)]
@@ -208,15 +238,41 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_named_by_provider_and_hash_and_nothing_else_is_a_name() {
-        let id = KeptId::new(Provider::Fynapse, &payload_hash(b"x")).unwrap();
-        assert_eq!(KeptId::from_name(&id.to_string()), Some(id.clone()));
-        assert_eq!(KeptId::from_pk(&id.pk()), Some(id));
-        for wrong in ["", "fynapse", "fynapse/", "fynapse/abc", "elsewhere/abc"] {
+    fn an_item_is_named_by_provider_subject_and_hash_and_nothing_else_is_a_name() {
+        let hash = payload_hash(b"x");
+        let demo: Subject = "demo".parse().unwrap();
+        let signed = KeptId::new(Provider::Fynapse, None, &hash).unwrap();
+        let by_url = KeptId::new(Provider::Rightfoot, Some(&demo), &hash).unwrap();
+        assert_eq!(
+            (signed.to_string(), signed.pk()),
+            (format!("fynapse/{hash}"), format!("quarantine#fynapse#{hash}"))
+        );
+        assert_eq!(by_url.to_string(), format!("rightfoot/demo/{hash}"));
+        assert_eq!(by_url.pk(), format!("quarantine#rightfoot#demo#{hash}"));
+        for id in [signed, by_url] {
+            assert_eq!(KeptId::from_name(&id.to_string()), Some(id.clone()));
+            assert_eq!(KeptId::from_pk(&id.pk()), Some(id));
+        }
+        for wrong in [
+            "",
+            "fynapse",
+            "fynapse/",
+            "fynapse/abc",
+            "elsewhere/abc",
+            "rightfoot/demo/",
+            "rightfoot/demo/abc",
+        ] {
             assert_eq!(KeptId::from_name(wrong), None, "{wrong}");
         }
-        assert_eq!(KeptId::from_name(&format!("fynapse/{}", "A".repeat(64))), None);
-        for way in [Closed::Recorded, Closed::Duplicate, Closed::Requeued] {
+        for wrong in [
+            format!("fynapse/{}", "A".repeat(64)),
+            format!("rightfoot//{hash}"),
+            format!("rightfoot/a/b/{hash}"),
+            format!("rightfoot/a b/{hash}"),
+        ] {
+            assert_eq!(KeptId::from_name(&wrong), None, "{wrong}");
+        }
+        for way in Closed::ALL {
             assert_eq!(Closed::from_name(way.as_str()), Some(way));
         }
     }
@@ -227,5 +283,31 @@ mod tests {
             format!("{:?}", kept(Provider::Fynapse, "secret")),
             "Kept(fynapse, unknown_type, 6 bytes)"
         );
+    #[test]
+    fn p7_the_item_of_an_event_has_a_name_of_today_and_may_have_one_of_the_first_version() {
+        let hash = payload_hash(b"x");
+        let (key, demo) = (
+            EventKey::from_event_id("rightfoot/batch/b/completed").unwrap(),
+            "demo".parse::<Subject>().unwrap(),
+        );
+        let names = |subject| -> Vec<_> {
+            kept_ids_of(&key, subject, &hash).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names(Some(&demo)), [format!("rightfoot/demo/{hash}"), format!("rightfoot/{hash}")]);
+        assert_eq!(names(None), [format!("rightfoot/{hash}")]);
+        assert_eq!(kept_ids_of(&key, None, "no hash"), []);
+    }
+
+    #[test]
+    fn p10_a_signature_is_too_old_when_a_record_of_its_day_has_expired() {
+        let day = |days: i64| UnixMillis(days * 86_400_000);
+        let signed_at = UnixSecs(5 * 86_400);
+        assert!(!may_have_expired(signed_at, UnixMillis(day(35).0 - 1), 1), "thirty days at the least");
+        assert!(may_have_expired(signed_at, day(35), 1));
+        assert!(!may_have_expired(signed_at, day(94), 90));
+        assert!(may_have_expired(signed_at, day(95), 90));
+        assert!(!may_have_expired(UnixSecs(i64::MAX), day(95), 90));
+    }
+
     }
 }

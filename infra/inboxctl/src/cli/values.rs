@@ -72,8 +72,10 @@ pub(super) fn event(id: &str) -> Result<EventKey, String> {
 }
 
 pub(super) fn kept(name: &str) -> Result<KeptId, String> {
-    KeptId::from_name(name)
-        .ok_or_else(|| "an item is <provider>/<sha256>, as `quarantine list` prints it".to_owned())
+    KeptId::from_name(name).ok_or_else(|| {
+        "an item is <provider>/<sha256> or <provider>/<subject>/<sha256>, as `quarantine list` prints it"
+            .to_owned()
+    })
 }
 
 /// What goes on the record for good: it has to say something.

@@ -153,7 +153,7 @@ async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
     let kept = format!("{{\"type\":\"A_THIRD_TYPE\",\"x\":\"{canary}\"}}");
     stand.world.rightfoot(&kept).await;
     stand.die(&stand.world.drain().await.remove(0).body).await;
-    let item = format!("rightfoot/{}", inbox_core::event::payload_hash(kept.as_bytes()));
+    let item = format!("rightfoot/demo/{}", inbox_core::event::payload_hash(kept.as_bytes()));
     for json in ["", "--json "] {
         for words in [
             "events list",

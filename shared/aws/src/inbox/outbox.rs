@@ -136,7 +136,8 @@ impl Inbox {
         let hash = &record.trace.payload_hash;
         let mut kept = stored_attributes(&record.stored, hash, record.payload_bytes);
         kept.insert("event_id".to_owned(), text(record.key.event_id()));
-        self.keep(record.key.provider().as_str(), hash, kept, reason, now).await?;
+        let whose = (record.key.provider(), record.subject.as_ref(), hash.as_str());
+        self.keep(whose, kept, reason, now).await?;
         let no_claim = "(attribute_not_exists(claim_until) OR claim_until < :now)";
         self.update_if(
             record.place(),

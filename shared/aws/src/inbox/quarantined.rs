@@ -16,11 +16,11 @@ use inbox_core::event::EventKey;
 use inbox_core::inbox::{Desk, Reason};
 use inbox_core::intervention::Intervention;
 use inbox_core::limits::DUE_PAGE;
-use inbox_core::quarantine::{Closed, Kept, KeptId};
+use inbox_core::quarantine::{Closed, Kept, KeptId, kept_ids_of};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due::Waiting;
-use super::{Inbox, Written};
+use super::{EventTold, Inbox, Written};
 use crate::Fault;
 use crate::condition::refused;
 use crate::item::{self, Item, Stored, millis, number, text};
@@ -104,6 +104,17 @@ impl Inbox {
     pub async fn quarantined(&self, id: &KeptId) -> Result<Option<Quarantined>, Fault> {
         let item = self.get(item::key(&id.pk(), DELIVERY)).await?;
         item.map(|item| Quarantined::read(&item).ok_or(Fault::item("dynamodb:GetItem"))).transpose()
+    }
+
+    /// The item that holds the bytes of an event that was given up.
+    pub async fn kept_item_of(&self, event: &EventTold) -> Result<Option<KeptId>, Fault> {
+        let subject = event.subject.as_ref().and_then(|subject| subject.parse().ok());
+        for id in kept_ids_of(&event.key, subject.as_ref(), &event.payload_hash) {
+            if self.quarantined(&id).await?.is_some() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// The bytes of a quarantined item.

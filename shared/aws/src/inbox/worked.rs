@@ -210,7 +210,8 @@ impl Inbox {
         let hash = &record.trace.payload_hash;
         let mut kept = stored_attributes(&record.stored, hash, record.payload_bytes);
         kept.insert("event_id".to_owned(), text(record.key.event_id()));
-        self.keep(record.key.provider().as_str(), hash, kept, reason, now).await?;
+        let whose = (record.key.provider(), record.subject.as_ref(), hash.as_str());
+        self.keep(whose, kept, reason, now).await?;
         let update = "quarantined_at = :now, expires_at = :at \
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
         self.if_claimed(work, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))]).await
