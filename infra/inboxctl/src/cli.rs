@@ -411,6 +411,11 @@ pub(crate) struct ReplayKept {
     pub(crate) limit: NonZeroUsize,
     #[command(flatten)]
     pub(crate) who: Who,
+    /// Also what was signed longer ago than records are kept: if it was recorded then, it may be published again as new.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
     #[command(flatten)]
     pub(crate) consent: Consent,
 }

@@ -1,21 +1,21 @@
 //! `quarantine list|show|replay`.
 
+mod plan;
+mod replay;
+
 use std::collections::BTreeMap;
 
 use anyhow::bail;
 use inbox_aws::inbox::{Quarantined, Waiting};
-use inbox_aws::queue::Queue;
-use inbox_aws::recorder::Recorder;
-use inbox_aws::replay::{Outcome, Replayer};
-use inbox_core::quarantine::KeptId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::{ListKept, ReplayKept, ShowKept};
-use crate::consent;
+use crate::cli::{ListKept, ShowKept};
 use crate::place::Place;
-use crate::trouble::{About, explain};
+use crate::trouble::About;
 use crate::view::{At, Found, Revealed, Trace, facts, line, more, table, token, untoken};
+
+pub(crate) use replay::replay;
 
 /// The open items.
 #[derive(Serialize)]
@@ -136,100 +136,5 @@ impl Found for Item {
             Some(payload) => text + &payload.told(),
             None => text + "\nThe bytes are not shown: --reveal shows them.\n",
         }
-    }
-}
-
-/// What became of replaying items.
-#[derive(Serialize)]
-pub(crate) struct Replays {
-    replays: Vec<Replay>,
-    is_done: bool,
-}
-
-#[derive(Serialize)]
-struct Replay {
-    item: String,
-    outcome: &'static str,
-    event: Option<String>,
-    told: String,
-}
-
-pub(crate) async fn replay(at: &Place, args: ReplayKept) -> anyhow::Result<Replays> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
-    let (mut items, mut plan) = (args.items, String::new());
-    if let Some(reason) = args.reason {
-        let (open, next) = inbox.open_quarantine(Some(reason), None, args.limit.get()).await.about(&table)?;
-        items = open.into_iter().map(|kept| kept.id).collect();
-        if next.is_some() {
-            plan = format!("(There are more for this reason: --limit {}.)\n", args.limit);
-        }
-    }
-    let operator = args.who.operator();
-    let lines: String = items.iter().map(|id| format!("  {id}\n")).collect();
-    plan = format!("Replay out of quarantine, by {}, because: {}\n{lines}{plan}", operator.by, operator.why);
-    if items.is_empty() || !consent::is_given(at, &args.consent, &plan)? {
-        return Ok(Replays { replays: Vec::new(), is_done: items.is_empty() });
-    }
-    let queue = Queue::new(at.sqs(), at.queue().await?.name);
-    let replayer = Replayer::new(Recorder::new(inbox, queue, at.clock.clone()));
-    let mut replays = Vec::new();
-    for id in &items {
-        let replay = match replayer.replay(id, &operator).await {
-            Ok(outcome) => in_words(id, &outcome),
-            Err(fault) => replay_of(id, "failed", None, explain(&fault, &table)),
-        };
-        replays.push(replay);
-    }
-    Ok(Replays { replays, is_done: true })
-}
-
-fn replay_of(id: &KeptId, outcome: &'static str, event: Option<String>, told: String) -> Replay {
-    Replay { item: id.to_string(), outcome, event, told }
-}
-
-fn in_words(id: &KeptId, outcome: &Outcome) -> Replay {
-    match outcome {
-        Outcome::Closed { how, key, is_open_again, left_to_relay } => {
-            let mut told = format!("{}: {key}", how.as_str());
-            if let Some(fault) = left_to_relay {
-                told += &format!(" (left to the relay: {fault})");
-            }
-            if *is_open_again {
-                told += " (the same bytes have come again, and are in quarantine)";
-            }
-            replay_of(id, how.as_str(), Some(key.event_id()), told)
-        }
-        Outcome::Stays(reason) => replay_of(id, "stays", None, format!("stays: still {}", reason.as_str())),
-        Outcome::Unproven => {
-            replay_of(id, "stays", None, "stays: the item does not say how its bytes were proven".to_owned())
-        }
-        Outcome::WasClosed(how) => {
-            replay_of(id, "was_closed", None, format!("was closed before: {}", how.as_str()))
-        }
-        Outcome::Overtaken => replay_of(
-            id,
-            "overtaken",
-            None,
-            "its event is on its way, or somebody else is at it; nothing was done".to_owned(),
-        ),
-        Outcome::EventGone(key) => {
-            replay_of(id, "event_gone", Some(key.event_id()), format!("the record of {key} has expired"))
-        }
-        Outcome::Unknown => replay_of(id, "unknown", None, "is not in quarantine".to_owned()),
-    }
-}
-
-impl Found for Replays {
-    fn text(&self, _: UnixMillis) -> String {
-        if !self.is_done {
-            return "nothing was done\n".to_owned();
-        }
-        let rows = self.replays.iter().map(|it| [it.item.clone(), it.told.clone()]);
-        table(["ITEM", "OUTCOME"], rows.collect(), "nothing is open for that reason")
-    }
-
-    fn is_fine(&self) -> bool {
-        let fine = ["recorded", "duplicate", "requeued", "was_closed"];
-        self.is_done && self.replays.iter().all(|it| fine.contains(&it.outcome))
     }
 }

@@ -8,10 +8,10 @@ mod clock;
 mod doctor;
 #[path = "inboxctl/events.rs"]
 mod events;
-#[path = "inboxctl/mending.rs"]
-mod mending;
 #[path = "inboxctl/lost.rs"]
 mod lost;
+#[path = "inboxctl/mending.rs"]
+mod mending;
 #[path = "inboxctl/printing.rs"]
 mod printing;
 #[path = "inboxctl/refusals.rs"]
@@ -185,7 +185,7 @@ macro_rules! snapshot {
         settings.add_filter(r"\((\d+ (s|min|h|days) ago|in \d+ (s|min|h|days))\)", "([age])");
         // An age of another width moves what stands beside it.
         settings.add_filter(r"\(\[age\]\) {2,}", "([age])  ");
-        settings.add_filter(r"WHEN {2,}WHAT", "WHEN  WHAT");
+        settings.add_filter(r"\b(WHEN|AGE) {2,}", "$1  ");
         settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
         settings.add_filter(r"http://127\.0\.0\.1:\d+", "http://[local]");
         settings.add_filter(r"in \d+ ms", "in [n] ms");

@@ -86,6 +86,11 @@ impl Inbox {
         Self { db, table: table.into(), retention_days }
     }
 
+    /// How many days a finished record is kept, at the least.
+    pub(crate) fn retention_days(&self) -> u64 {
+        self.retention_days
+    }
+
     /// Records an event: payload parts first, then one conditional put, which is the commit point.
     /// On a fault the outcome is unknown.
     pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<Recorded, Fault> {

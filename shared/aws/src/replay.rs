@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{Reason, Recorded};
 use inbox_core::intervention::{Did, Intervention, Operator};
-use inbox_core::quarantine::{Closed, KeptId, Reread, reread};
+use inbox_core::quarantine::{Closed, KeptId, Reread, may_have_expired, reread};
 use inbox_core::state::State;
+use inbox_core::time::UnixSecs;
 
 use crate::Fault;
 use crate::inbox::{Quarantined, Replayed, Written};
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Replayer {
     recorder: Recorder,
+    by_force: bool,
 }
 
 /// What became of a quarantined item.
@@ -47,6 +49,11 @@ pub enum Outcome {
     WasClosed(Closed),
     /// Somebody else is at it; nothing was done.
     Overtaken,
+    /// It was signed so long ago that the record of its event may have expired: it stays, unless it is replayed by force.
+    TooOld {
+        /// When it was signed.
+        signed_at: UnixSecs,
+    },
     /// The record of the event that it was made of has expired.
     EventGone(EventKey),
     /// There is no such item.
@@ -56,7 +63,12 @@ pub enum Outcome {
 impl Replayer {
     /// Records into this recorder's inbox.
     pub fn new(recorder: Recorder) -> Self {
-        Self { recorder }
+        Self { recorder, by_force: false }
+    }
+
+    /// Also replays what was signed so long ago that its event may be taken for a new one, and published again.
+    pub fn by_force(self) -> Self {
+        Self { by_force: true, ..self }
     }
 
     /// Replays one item. On a fault some of it may be done; doing it again mends it.
@@ -103,6 +115,11 @@ impl Replayer {
             Reread::Still(reason) => return Ok(Outcome::Stays(reason)),
             Reread::Unproven => return Ok(Outcome::Unproven),
         };
+        let retention_days = self.recorder.inbox().retention_days();
+        let too_old = kept.signed_at.filter(|at| may_have_expired(*at, by.at, retention_days));
+        if let Some(signed_at) = too_old.filter(|_| !self.by_force) {
+            return Ok(Outcome::TooOld { signed_at });
+        }
         if self.recorder.is_anothers(&event).await? {
             return Ok(Outcome::Stays(Reason::SubjectMismatch));
         }

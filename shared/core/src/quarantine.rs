@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::delivery::{Delivery, Proof, Proven, Provider, Subject};
 use crate::event::{Event, EventKey};
-use crate::inbox::Reason;
+use crate::inbox::{Reason, record_expiry};
 use crate::providers::{Reading, read};
 use crate::time::{UnixMillis, UnixSecs};
 

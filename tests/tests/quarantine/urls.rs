@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use inbox_aws::replay::Outcome;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::Reason;
 use inbox_core::quarantine::{Closed, KeptId};
-use tests::{Item, World, completion, number, text};
+use tests::operator::ada;
+use tests::{Item, World, completion, extract, number, text};
 
 use crate::{COMPLETED, UNREADABLE, closed, kept_items, refused, replay};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
@@ -51,4 +55,44 @@ async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today
     let (open, _) = world.inbox().open_quarantine(Some(Reason::QueueRefused), None, 10).await.unwrap();
     assert_eq!(open.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
     assert_eq!(replay(&world, &of_old).await, closed(Closed::Requeued));
+}
+
+/// A genuine delivery of Fynapse's, caught, had its effect; and is sent again so many days later.
+async fn captured(days: u32) -> (World, KeptId) {
+    let world = World::new().await;
+    let (body, signature) = (extract("e-1"), world.sign(extract("e-1")));
+    assert_eq!(world.fynapse_with(&body, &signature, None).await.status, 200);
+    world.work().await;
+    assert_eq!(world.told().await, ["fynapse/event/e-1"]);
+    world.pass(DAY * days);
+    assert_eq!(world.fynapse_with(&body, &signature, None).await.status, 403);
+    let kept = world.inbox().open_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
+    (world, kept.id)
+}
+
+#[tokio::test]
+async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_again_by_a_replay() {
+    let (world, id) = captured(40).await;
+    world.forget("fynapse#event#").await;
+    let signed_at = tests::START.secs();
+    for _ in 0..2 {
+        assert_eq!(replay(&world, &id).await, Outcome::TooOld { signed_at });
+    }
+    world.settle().await;
+    world.work().await;
+    assert!(world.told().await.is_empty());
+    assert_eq!(world.inbox().quarantined(&id).await.unwrap().unwrap().closed, None, "it stays");
+    let outcome = world.replayer().by_force().replay(&id, &ada()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Closed { how: Closed::Recorded, .. }), "{outcome:?}");
+    world.work().await;
+    assert_eq!(world.told().await, ["fynapse/event/e-1"], "somebody has said so");
+}
+
+#[tokio::test]
+async fn p10_a_capture_that_comes_before_that_is_a_duplicate() {
+    let (world, id) = captured(29).await;
+    let outcome = replay(&world, &id).await;
+    assert!(matches!(outcome, Outcome::Closed { how: Closed::Duplicate, .. }), "{outcome:?}");
+    world.work().await;
+    assert!(world.told().await.is_empty());
 }
