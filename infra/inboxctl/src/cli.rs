@@ -377,6 +377,8 @@ pub(crate) enum Quarantine {
     Show(ShowKept),
     /// Read items again by the present code, and record what they are; or put the events that they were on their way again.
     Replay(ReplayKept),
+    /// Close items of which nothing shall become, such as a flood by a URL that leaked. Nothing is deleted.
+    Discard(DiscardKept),
 }
 
 #[derive(Args)]
@@ -409,11 +411,29 @@ pub(crate) struct ReplayKept {
     /// With --reason: how many at the most.
     #[arg(long, default_value = "100", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
-    #[command(flatten)]
-    pub(crate) who: Who,
     /// Also what was signed longer ago than records are kept: if it was recorded then, it may be published again as new.
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Args)]
+pub(crate) struct DiscardKept {
+    /// The items, as `list` prints them.
+    #[arg(value_parser = kept, required_unless_present = "subject", conflicts_with = "subject")]
+    pub(crate) items: Vec<KeptId>,
+    /// All open items that came by the URL of this subject, the oldest first.
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<Subject>,
+    /// With --subject: only those that are kept for this reason.
+    #[arg(long, value_parser = reason, requires = "subject")]
+    pub(crate) reason: Option<Reason>,
+    /// With --subject: how many at the most.
+    #[arg(long, default_value = "100", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
     #[command(flatten)]
     pub(crate) who: Who,
     #[command(flatten)]

@@ -69,6 +69,9 @@ async fn run(cli: Cli) -> anyhow::Result<Shown> {
         Command::Quarantine(Quarantine::Replay(args)) => {
             at.show(&Box::pin(quarantine::replay(&at, args)).await?)
         }
+        Command::Quarantine(Quarantine::Discard(args)) => {
+            at.show(&Box::pin(quarantine::discard(&at, args)).await?)
+        }
         Command::Dead(Dead::List(args)) => at.show(&Box::pin(dead::list(&at, args)).await?),
         Command::Dead(Dead::Redrive(args)) => at.show(&Box::pin(dead::redrive(&at, args)).await?),
         Command::Due(args) => at.show(&Box::pin(due::due(&at, args)).await?),

@@ -1,5 +1,6 @@
-//! `quarantine list|show|replay`.
+//! `quarantine list|show|replay|discard`.
 
+mod discard;
 mod plan;
 mod replay;
 
@@ -15,6 +16,7 @@ use crate::place::Place;
 use crate::trouble::About;
 use crate::view::{At, Found, Revealed, Trace, facts, line, more, table, token, untoken};
 
+pub(crate) use discard::discard;
 pub(crate) use replay::replay;
 
 /// The open items.

@@ -14,6 +14,8 @@ mod lost;
 mod mending;
 #[path = "inboxctl/printing.rs"]
 mod printing;
+#[path = "inboxctl/quarantine.rs"]
+mod quarantine;
 #[path = "inboxctl/refusals.rs"]
 mod refusals;
 #[path = "inboxctl/sending.rs"]

@@ -82,21 +82,27 @@ pub enum Closed {
     Duplicate,
     /// The event that it was made of is on its way again.
     Requeued,
+    /// An operator has decided that nothing shall become of it.
+    Discarded,
 }
 
 impl Closed {
+    /// Every way there is.
+    pub const ALL: [Self; 4] = [Self::Recorded, Self::Duplicate, Self::Requeued, Self::Discarded];
+
     /// The name used in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Recorded => "recorded",
             Self::Duplicate => "duplicate",
             Self::Requeued => "requeued",
+            Self::Discarded => "discarded",
         }
     }
 
     /// The way of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Recorded, Self::Duplicate, Self::Requeued].into_iter().find(|way| way.as_str() == name)
+        Self::ALL.into_iter().find(|way| way.as_str() == name)
     }
 }
 

@@ -53,7 +53,8 @@ fn every_alarm_names_a_command_that_exists() {
 /// Without a reason, or a dry run, these do nothing but say so.
 #[test]
 fn what_asks_for_a_reason_is_told_with_it() {
-    const ASKING: [&str; 4] = ["dead redrive", "events replay", "quarantine replay", "submissions conclude"];
+    const ASKING: [&str; 5] =
+        ["dead redrive", "events replay", "quarantine replay", "quarantine discard", "submissions conclude"];
     let readme = read("README.md").replace('\n', "`");
     let texts = descriptions().into_iter().map(|(id, text)| (id, text, [';', '.']));
     let mut told = 0;

@@ -43,6 +43,7 @@ async fn a_clock_that_is_wrong_changes_nothing() {
         for words in [
             "events replay fynapse/event/e-1 --by ada --why x --yes",
             "quarantine replay --reason unreadable --by ada --why x --yes",
+            "quarantine discard --subject demo --by ada --why x --yes",
             "batches track b-2 --expected 1 --yes",
             "dead redrive --by ada --why x --yes",
         ] {

@@ -127,6 +127,17 @@ impl Inbox {
     pub async fn open_quarantine(
         &self,
         reason: Option<Reason>,
+        after: Option<Waiting>,
+        limit: usize,
+    ) -> Result<(Vec<Quarantined>, Option<Waiting>), Fault> {
+        let is_wanted = |item: &Quarantined| reason.is_none_or(|reason| item.reason == reason);
+        self.open_quarantine_where(is_wanted, after, limit).await
+    }
+
+    /// The same, of those that are wanted.
+    pub async fn open_quarantine_where(
+        &self,
+        is_wanted: impl Fn(&Quarantined) -> bool,
         mut after: Option<Waiting>,
         limit: usize,
     ) -> Result<(Vec<Quarantined>, Option<Waiting>), Fault> {
@@ -140,7 +151,7 @@ impl Inbox {
                 }
                 // One that is gone from its place was closed: the index lags.
                 let item = items.remove(&place.pk);
-                found.extend(item.filter(|item| reason.is_none_or(|reason| item.reason == reason)));
+                found.extend(item.filter(&is_wanted));
                 after = Some(place);
             }
             if !more {
