@@ -13,7 +13,7 @@ use crate::cli::{ListEvents, ReplayEvents, ShowEvent};
 use crate::consent;
 use crate::place::{Place, Thing};
 use crate::trouble::{About, explain};
-use crate::view::{At, Found, Revealed, Trace, at as at_time, facts, more, table, token, untoken};
+use crate::view::{At, Found, Revealed, Trace, at as at_time, facts, line, more, table, token, untoken};
 
 /// A part of the recorded events.
 #[derive(Serialize)]
@@ -222,7 +222,7 @@ impl Found for Shown {
             ("record expires", time(self.expires_at)),
             ("payload", Some(format!("{} bytes, sha256 {}", self.payload_bytes, self.payload_sha256))),
         ]);
-        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", it.told(now))));
+        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.told(now)))));
         match &self.payload {
             Some(payload) => text + &payload.told(),
             None => text + "\nThe payload is not shown: --reveal shows it.\n",
@@ -309,6 +309,7 @@ fn not_there(state: State, as_lost: bool) -> String {
 
 fn in_words(replayed: &Replayed, as_lost: bool, now: UnixMillis) -> (&'static str, String) {
     match replayed {
+        Replayed::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
         Replayed::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
         Replayed::NotThere(state) => ("not_done", not_there(*state, as_lost)),
         Replayed::MayStillCome { until } => (
@@ -325,7 +326,6 @@ fn in_words(replayed: &Replayed, as_lost: bool, now: UnixMillis) -> (&'static st
     }
 }
 
-        Replayed::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
 impl Found for Replays {
     fn text(&self, _: UnixMillis) -> String {
         if !self.is_done {

@@ -133,7 +133,7 @@ impl Found for Item {
             ("bytes", Some(self.bytes.to_string())),
         ]);
         text.extend(self.headers.iter().map(|(name, value)| format!("header {name}: {}\n", line(value))));
-        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", it.told(now))));
+        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.told(now)))));
         match &self.payload {
             Some(payload) => text + &payload.told(),
             None => text + "\nThe bytes are not shown: --reveal shows them.\n",

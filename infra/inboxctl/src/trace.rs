@@ -195,6 +195,10 @@ fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
         State::Recorded => {
             format!("recorded, and not known to be on the queue: the relay's, due {}", told(facts.due_at))
         }
+        State::Sent if is_lost(event, now) => format!(
+            "sent {}, and on no queue any more: `events replay --lost` sends it again",
+            told(facts.sent_at)
+        ),
         State::Sent => format!("on the queue, sent {}: waits for the worker", told(facts.sent_at)),
         State::Claimed => format!("a worker is at it; its claim ends {}", told(facts.claim_until)),
         State::Waiting => {
@@ -209,10 +213,6 @@ fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
             format!("given up {}: {item}", told(facts.quarantined_at))
         }
     }
-        State::Sent if is_lost(event, now) => format!(
-            "sent {}, and on no queue any more: `events replay --lost` sends it again",
-            told(facts.sent_at)
-        ),
 }
 
 /// Whether the queues do not keep a message for so long.

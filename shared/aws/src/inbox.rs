@@ -233,11 +233,11 @@ impl Inbox {
         condition::update(update, set).await
     }
 
+    /// Keeps what came from this provider, by the URL of this subject, with this hash.
     async fn keep(
         &self,
         (provider, subject, hash): (Provider, Option<&Subject>, &str),
         mut kept: Item,
-    /// Keeps what came from this provider, by the URL of this subject, with this hash.
         reason: Reason,
         now: UnixMillis,
     ) -> Result<(), Fault> {

@@ -113,13 +113,13 @@ impl Closed {
 pub struct KeptId {
     /// Who sent it.
     pub provider: Provider,
+    subject: Option<Subject>,
     hash: String,
 }
 
 impl KeptId {
     /// Of these bytes' hash; `None` if it is none.
     pub fn new(provider: Provider, subject: Option<&Subject>, hash: &str) -> Option<Self> {
-    subject: Option<Subject>,
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         is_hash.then(|| Self { provider, subject: subject.cloned(), hash: hash.to_owned() })
     }
@@ -284,12 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn p8_debug_shows_no_body() {
-        assert_eq!(
-            format!("{:?}", kept(Provider::Fynapse, "secret")),
-            "Kept(fynapse, unknown_type, 6 bytes)"
-        );
-    #[test]
     fn p7_the_item_of_an_event_has_a_name_of_today_and_may_have_one_of_the_first_version() {
         let hash = payload_hash(b"x");
         let (key, demo) = (
@@ -315,5 +309,11 @@ mod tests {
         assert!(!may_have_expired(UnixSecs(i64::MAX), day(95), 90));
     }
 
+    #[test]
+    fn p8_debug_shows_no_body() {
+        assert_eq!(
+            format!("{:?}", kept(Provider::Fynapse, "secret")),
+            "Kept(fynapse, unknown_type, 6 bytes)"
+        );
     }
 }

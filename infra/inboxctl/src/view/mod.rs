@@ -1,5 +1,6 @@
 //! How what was found is printed: as text for people, as JSON for machines.
 
+mod escape;
 mod stories;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use inbox_core::intervention::Intervention;
 use inbox_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 
+pub(crate) use escape::{line, text as printable};
 pub(crate) use stories::story;
 
 /// What a command found.
@@ -33,7 +35,11 @@ pub(crate) struct Shown {
 
 impl Shown {
     pub(crate) fn of(found: &impl Found, is_json: bool, now: UnixMillis) -> anyhow::Result<Self> {
-        let text = if is_json { serde_json::to_string_pretty(found)? } else { found.text(now) };
+        let text = if is_json {
+            escape::json(&serde_json::to_string_pretty(found)?)
+        } else {
+            printable(&found.text(now))
+        };
         Ok(Self { text: format!("{}\n", text.trim_end()), is_fine: found.is_fine() })
     }
 }
@@ -181,22 +187,8 @@ impl Revealed {
 
     pub(crate) fn told(&self) -> String {
         let form = if self.is_base64 { " (base64, because they are no text)" } else { "" };
-        format!("\nBytes{form}:\n{}\n", printable(&self.bytes))
+        format!("\nBytes{form}:\n{}\n", self.bytes)
     }
-}
-
-/// Text that cannot play with the terminal: escape sequences of whoever sent it are shown, not obeyed.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, '\n' | '\t') { c.to_string() } else { shown(c) }).collect()
-}
-
-/// The same on one line.
-pub(crate) fn line(text: &str) -> String {
-    text.chars().map(shown).collect()
-}
-
-fn shown(c: char) -> String {
-    if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
 }
 
 #[cfg(test)]
@@ -233,9 +225,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_cannot_play_with_the_terminal() {
-        assert_eq!(Revealed::of(b"a\x1b[2Jb\n".to_vec()).told(), "\nBytes:\na\\u{1b}[2Jb\n\n");
-        assert_eq!(line("a\x1b\nb"), "a\\u{1b}\\nb");
+    fn bytes_that_are_no_text_are_base64() {
+        assert_eq!(Revealed::of(b"a\n".to_vec()).told(), "\nBytes:\na\n\n");
         assert_eq!(Revealed::of(vec![0xff]).told(), "\nBytes (base64, because they are no text):\n/w==\n");
     }
 }

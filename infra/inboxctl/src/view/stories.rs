@@ -2,7 +2,7 @@
 
 use inbox_core::time::UnixMillis;
 
-use super::{At, Trace, table};
+use super::{At, Trace, line, table};
 use crate::trace::{Event, Schedule, Story, Submission};
 
 /// What happened, when, and where it stands.
@@ -30,11 +30,11 @@ pub(crate) fn story(story: &Story, now: UnixMillis) -> String {
     let rows = lines.into_iter().map(|(at, what)| [at.0.rfc3339(), format!("({})", at.age(now)), what]);
     let mut text = format!(
         "{}\n\n{}",
-        story.about,
+        line(&story.about),
         table(["WHEN", "", "WHAT"], rows.collect(), "nothing has happened yet")
     );
     text += "\nWhere it stands:\n";
-    text.extend(stands(story, now).into_iter().map(|line| format!("  {line}\n")));
+    text.extend(stands(story, now).into_iter().map(|it| format!("  {}\n", line(&it))));
     text
 }
 

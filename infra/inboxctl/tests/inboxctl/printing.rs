@@ -33,3 +33,46 @@ async fn what_cannot_be_written_is_a_failure() {
         "error: what was found cannot be printed: No space left on device (os error 28)\n"
     );
 }
+
+/// Of C0 and C1, a bidi override, a line separator, a zero-width space and a tag, by which text hides or pretends.
+const TRICKS: [(char, &str, &str); 6] = [
+    ('\u{7f}', "\\u{7f}", "\\u007f"),
+    ('\u{9b}', "\\u{9b}", "\\u009b"),
+    ('\u{202e}', "\\u{202e}", "\\u202e"),
+    ('\u{2028}', "\\u{2028}", "\\u2028"),
+    ('\u{200b}', "\\u{200b}", "\\u200b"),
+    ('\u{e0041}', "\\u{e0041}", "\\udb40\\udc41"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_sender_plays_with_the_terminal() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    let tricks: String = TRICKS.iter().map(|it| it.0).collect();
+    // No HTTP library lets DEL into a header.
+    let agent = format!("evil{}agent", tricks.trim_start_matches('\u{7f}'));
+    let headers = serde_json::json!({"user-agent": agent, "webhook-signature": world.sign("{")});
+    world.invoke(tests::request("/webhooks/fynapse", headers, b"{", None)).await;
+    let body = format!(r#"{{"event_id":"e-1","event_type":"t{tricks}","data":{{}}}}"#);
+    world.fynapse(&body).await;
+    let item = format!("fynapse/{}", inbox_core::event::payload_hash(b"{"));
+    for (words, is_header) in [
+        (format!("quarantine show {item}"), true),
+        ("events list".to_owned(), false),
+        ("events show fynapse/event/e-1 --reveal".to_owned(), false),
+        (format!("events replay fynapse/event/e-1 --by ada --why 'a{tricks}'"), false),
+    ] {
+        for json in ["", "--json "] {
+            let ran = stand.run(&format!("{json}{words}")).await;
+            let printed = format!("{}{}", ran.stdout, ran.stderr);
+            for (raw, text, escaped) in TRICKS.into_iter().skip(usize::from(is_header)) {
+                assert!(!printed.contains(raw), "{raw:?}: {printed}");
+                let shown = if json.is_empty() || ran.stdout.is_empty() { text } else { escaped };
+                assert!(printed.contains(shown), "{raw:?}: {printed}");
+            }
+            if is_header && !json.is_empty() {
+                assert_eq!(ran.json()["headers"]["user-agent"], agent, "it is the same JSON");
+            }
+        }
+    }
+}
