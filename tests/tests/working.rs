@@ -14,10 +14,10 @@ mod lost_answers;
 mod matrix;
 #[path = "working/messages.rs"]
 mod messages;
-#[path = "working/replays.rs"]
-mod replays;
 #[path = "working/quota.rs"]
 mod quota;
+#[path = "working/replays.rs"]
+mod replays;
 #[path = "working/stories.rs"]
 mod stories;
 #[path = "working/waiting.rs"]
