@@ -32,7 +32,7 @@ pub(crate) async fn conclude(at: &Place, args: ConcludeSubmission) -> anyhow::Re
     if submission.is_free {
         bail!("submission {id} made nothing: its name is free already");
     }
-    if !consent::is_given(&args.consent, &plan(&id, &submission, &operator, at.now()))? {
+    if !consent::is_given(at, &args.consent, &plan(&id, &submission, &operator, at.now()))? {
         return Ok(Concluded { submission_id: id.to_string(), status: "nothing was done" });
     }
     let by = operator.did(Did::Conclude, at.now());
