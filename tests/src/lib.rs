@@ -24,6 +24,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use inbox_aws::Fault;
 use inbox_aws::clock::Clock;
+use inbox_core::event::payload_hash;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
@@ -314,7 +315,25 @@ pub fn completed(batch: &str) -> String {
     format!("rightfoot/batch/{batch}/completed")
 }
 
-/// The id of an alert of a batch: by this `event_uuid`, or by `poll`.
+/// The id of an alert of a batch by this `event_uuid`.
 pub fn alerted(batch: &str, by: &str) -> String {
     format!("rightfoot/batch/{batch}/alert/{by}")
+}
+
+/// The id of the alerts that the poller finds for a batch, about these authorizers.
+pub fn found_alerts(batch: &str, whom: &[&str]) -> String {
+    let mut whom = whom.to_vec();
+    whom.sort_unstable();
+    let mut told = Vec::new();
+    for authorizer in whom {
+        told.extend([0; 7]);
+        told.push(u8::try_from(authorizer.len()).unwrap());
+        told.extend(authorizer.as_bytes());
+    }
+    alerted(batch, &format!("poll-{}", &payload_hash(&told)[..32]))
+}
+
+/// Whether a message is about alerts that the poller has found.
+pub fn is_found_alert(message: &Message) -> bool {
+    message.id.contains("/alert/poll-")
 }

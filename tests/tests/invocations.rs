@@ -333,6 +333,7 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
         ("a third type", Nothing, proven(r#"{"type":"A_THIRD_TYPE"}"#), 200, QUARANTINED),
         ("an over-long id", Nothing, proven(completion(&"b".repeat(513), "u-1")), 200, QUARANTINED),
         ("the poller's own uuid", Nothing, proven(alert("b-1", "poll")), 200, QUARANTINED),
+        ("one like it", Nothing, proven(alert("b-1", "poll-0123")), 200, QUARANTINED),
         ("another subject's batch", TrackedForAnother, event(), 200, QUARANTINED),
         ("no JSON", Nothing, proven("{"), 400, not_json),
         ("a body at the cap", Nothing, Sent::Blanks(LIMIT_BYTES), 400, not_json),

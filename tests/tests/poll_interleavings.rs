@@ -14,7 +14,7 @@ use local::rightfoot::Lose;
 use local::wire::Call;
 use tests::orders::{Process, in_every_order, play};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
-use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, text};
+use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, found_alerts, text};
 
 /// The authorizer of [`alert`].
 const USER: &str = "user-123";
@@ -92,7 +92,12 @@ async fn settled_story(world: &World, batch: &str, order: &[usize]) -> Vec<Strin
     assert!(tracked.contains_key("done_at") && tracked.contains_key("expires_at"), "{order:?}: {tracked:?}");
     let due: Vec<_> = story.iter().chain([&tracked]).filter(|item| item.contains_key("due")).collect();
     assert!(due.is_empty(), "{order:?}: still due: {due:?}");
-    story.iter().map(|item| text(item, "sk").to_owned()).collect()
+    // What the poller finds is named after whom it is about.
+    let place = |item: &Item| match text(item, "sk").split_once("poll-") {
+        Some((before, _)) => format!("{before}poll-…"),
+        None => text(item, "sk").to_owned(),
+    };
+    story.iter().map(place).collect()
 }
 
 /// One record of the completion, by whoever came first, and one message.
@@ -159,8 +164,8 @@ async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order
             assert_eq!(story, ["alert#u-1", "completed"], "{:?}", played.order);
             assert_eq!(messages, [alerted(&run, "u-1")], "{:?}", played.order);
         } else {
-            assert_eq!(story, ["alert#poll", "alert#u-1", "completed"], "{:?}", played.order);
-            assert_eq!(messages, [alerted(&run, "poll"), alerted(&run, "u-1")], "{:?}", played.order);
+            assert_eq!(story, ["alert#poll-…", "alert#u-1", "completed"], "{:?}", played.order);
+            assert_eq!(messages, [found_alerts(&run, &[USER]), alerted(&run, "u-1")], "{:?}", played.order);
         }
         played
     })
@@ -176,8 +181,8 @@ async fn p3_p5_two_overlapping_pollers_at_the_runs_alerts_in_every_order() {
         let (it, run) = untold_alert().await;
         let played = play(vec![poller(&it.world), poller(&it.world)], &order).await;
         let story = settled_story(&it.world, &run, &played.order).await;
-        assert_eq!(story, ["alert#poll", "completed"], "{:?}", played.order);
-        assert_eq!(it.world.drain_ids().await, [alerted(&run, "poll")], "{:?}", played.order);
+        assert_eq!(story, ["alert#poll-…", "completed"], "{:?}", played.order);
+        assert_eq!(it.world.drain_ids().await, [found_alerts(&run, &[USER])], "{:?}", played.order);
         assert_eq!(it.rightfoot.requests().len(), 1, "{:?}", played.order);
         played
     })
@@ -196,8 +201,8 @@ async fn p5_two_overlapping_pollers_at_a_schedule_take_its_run_once_in_every_ord
         assert!(steps[0].len() <= 2 && steps[1] == AT_SCHEDULE, "one asks: {steps:?}");
         assert_eq!(it.rightfoot.requests().len(), 2, "the schedule and its one probe: {:?}", played.order);
         it.live_by(MINUTE * 10, MINUTE * 40).await;
-        assert_eq!(settled_story(&it.world, &run, &played.order).await, ["alert#poll", "completed"]);
-        assert_eq!(it.world.drain_ids().await, [alerted(&run, "poll"), completed(&run)]);
+        assert_eq!(settled_story(&it.world, &run, &played.order).await, ["alert#poll-…", "completed"]);
+        assert_eq!(it.world.drain_ids().await, [found_alerts(&run, &[USER]), completed(&run)]);
         played
     })
     .await;
@@ -260,8 +265,8 @@ async fn p2_p3_p5_a_poller_that_dies_at_any_step_of_the_alerts_leaves_them_to_th
         let (it, run) = untold_alert().await;
         dies_after(&it, lived, &AT_ALERTS).await;
         Then::Run.happen(&it, String::new()).await;
-        assert_eq!(settled_story(&it.world, &run, &[lived]).await, ["alert#poll", "completed"], "{lived}");
-        let expected = vec![alerted(&run, "poll"); if repeats(lived, &AT_ALERTS) { 2 } else { 1 }];
+        assert_eq!(settled_story(&it.world, &run, &[lived]).await, ["alert#poll-…", "completed"], "{lived}");
+        let expected = vec![found_alerts(&run, &[USER]); if repeats(lived, &AT_ALERTS) { 2 } else { 1 }];
         assert_eq!(it.world.drain_ids().await, expected, "P2, P3: after {lived} steps");
     }
 }
@@ -272,8 +277,8 @@ async fn p5_a_poller_that_dies_at_any_step_of_a_schedule_leaves_its_run_to_the_n
         let (it, run) = unknown_run().await;
         dies_after(&it, lived, &AT_SCHEDULE).await;
         it.live_by(MINUTE * 10, MINUTE * 45).await;
-        assert_eq!(settled_story(&it.world, &run, &[lived]).await, ["alert#poll", "completed"], "{lived}");
-        assert_eq!(it.world.drain_ids().await, [alerted(&run, "poll"), completed(&run)], "{lived}");
+        assert_eq!(settled_story(&it.world, &run, &[lived]).await, ["alert#poll-…", "completed"], "{lived}");
+        assert_eq!(it.world.drain_ids().await, [found_alerts(&run, &[USER]), completed(&run)], "{lived}");
     }
 }
 

@@ -23,6 +23,8 @@ mod answers;
 mod costs;
 #[path = "polling/counters.rs"]
 mod counters;
+#[path = "polling/crashes.rs"]
+mod crashes;
 #[path = "polling/faults.rs"]
 mod faults;
 #[path = "polling/schedules.rs"]

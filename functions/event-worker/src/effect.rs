@@ -18,7 +18,7 @@ impl EventWorker {
     pub(crate) async fn effect_of(&self, work: &Work) -> Result<Verdict, Fault> {
         match work.key() {
             EventKey::RightfootCompletion { batch_id } => self.completed(work, batch_id).await,
-            EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id } => {
+            EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id, .. } => {
                 self.alerts(work, batch_id).await
             }
             EventKey::Fynapse { .. } => self.extracted(work).await,

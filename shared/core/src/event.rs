@@ -1,6 +1,7 @@
 //! What happened, and what makes two deliveries the same event.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -12,8 +13,10 @@ use crate::limits::ID_MAX_BYTES;
 /// What stays as it is inside an event id: RFC 3986's unreserved characters.
 const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The sort key under which the poller records the alerts that it finds: no webhook may take it.
+/// Where the first version recorded the alerts that its poller found: no webhook may take it.
 const POLLED: &str = "poll";
+/// What the poller's `event_uuid` begins with, before the digest of whom its alerts are about: no webhook may take it.
+const POLLED_BY: &str = "poll-";
 
 /// Something that happened at a provider. Made only from [`Proven`] bytes (P4).
 #[derive(Debug)]
@@ -77,6 +80,37 @@ impl Id {
     }
 }
 
+/// Whom alerts are about, as one short text: the same authorizers give the same digest, others another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorizersDigest([u8; 16]);
+
+impl AuthorizersDigest {
+    /// The first half of SHA-256 over the sorted authorizers, each after its length as eight bytes.
+    pub fn of<'a>(authorizers: impl IntoIterator<Item = &'a Id>) -> Self {
+        let mut hash = Sha256::new();
+        for authorizer in authorizers.into_iter().collect::<BTreeSet<_>>() {
+            hash.update(u64::try_from(authorizer.as_str().len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(authorizer.as_str());
+        }
+        let whole: [u8; 32] = hash.finalize().into();
+        Self(whole.first_chunk().copied().unwrap_or_default())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        // Written in one way only: two event ids never mean the same event.
+        (hex::encode(bytes) == text).then_some(Self(bytes))
+    }
+}
+
+/// Lower-case hexadecimal.
+impl fmt::Display for AuthorizersDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
 /// The dedupe key: where the event's record stands in the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKey {
@@ -92,10 +126,12 @@ pub enum EventKey {
         /// The event's own id.
         event_uuid: Id,
     },
-    /// The alerts of a run that no webhook told: the poller finds all that are left at once.
+    /// The alerts of a run that no webhook told. A run may have several: what was not seen at first is found later.
     RightfootPolledAlert {
         /// The run's batch.
         batch_id: Id,
+        /// Whom they are about; `None` in what the first version recorded.
+        whom: Option<AuthorizersDigest>,
     },
     /// A Fynapse event, by its signed `event_id`.
     Fynapse {
@@ -105,9 +141,18 @@ pub enum EventKey {
 }
 
 impl EventKey {
-    /// The key of an alert webhook; `None` for the uuid that would be taken for the poller's own record.
+    /// The key of an alert webhook; `None` for a uuid that could be taken for one of the poller's own.
     pub fn alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
-        (event_uuid.as_str() != POLLED).then_some(Self::RightfootAlert { batch_id, event_uuid })
+        let is_reserved = event_uuid.as_str() == POLLED || event_uuid.as_str().starts_with(POLLED_BY);
+        (!is_reserved).then_some(Self::RightfootAlert { batch_id, event_uuid })
+    }
+
+    /// The key of an alert that is recorded already. The first version also recorded webhooks whose uuid is reserved now.
+    fn recorded_alert(batch_id: Id, event_uuid: Id) -> Self {
+        match polled(event_uuid.as_str()) {
+            Some(whom) => Self::RightfootPolledAlert { batch_id, whom },
+            None => Self::RightfootAlert { batch_id, event_uuid },
+        }
     }
 
     /// Whose event it is.
@@ -125,7 +170,7 @@ impl EventKey {
         match self {
             Self::RightfootCompletion { batch_id }
             | Self::RightfootAlert { batch_id, .. }
-            | Self::RightfootPolledAlert { batch_id } => Some(batch_id),
+            | Self::RightfootPolledAlert { batch_id, .. } => Some(batch_id),
             Self::Fynapse { .. } => None,
         }
     }
@@ -135,7 +180,7 @@ impl EventKey {
         match self {
             Self::RightfootCompletion { batch_id }
             | Self::RightfootAlert { batch_id, .. }
-            | Self::RightfootPolledAlert { batch_id } => batch_pk(batch_id),
+            | Self::RightfootPolledAlert { batch_id, .. } => batch_pk(batch_id),
             Self::Fynapse { event_id } => format!("fynapse#event#{}", event_id.as_str()),
         }
     }
@@ -145,7 +190,7 @@ impl EventKey {
         match self {
             Self::RightfootCompletion { .. } => "completed".to_owned(),
             Self::RightfootAlert { event_uuid, .. } => format!("alert#{}", event_uuid.as_str()),
-            Self::RightfootPolledAlert { .. } => format!("alert#{POLLED}"),
+            Self::RightfootPolledAlert { whom, .. } => format!("alert#{}", polled_name(*whom)),
             Self::Fynapse { .. } => "event".to_owned(),
         }
     }
@@ -155,8 +200,7 @@ impl EventKey {
         if let Some(batch_id) = pk.strip_prefix("rightfoot#batch#") {
             let batch_id = Id::new(batch_id)?;
             return match sk.strip_prefix("alert#") {
-                Some(POLLED) => Some(Self::RightfootPolledAlert { batch_id }),
-                Some(event_uuid) => Self::alert(batch_id, Id::new(event_uuid)?),
+                Some(event_uuid) => Some(Self::recorded_alert(batch_id, Id::new(event_uuid)?)),
                 None => (sk == "completed").then_some(Self::RightfootCompletion { batch_id }),
             };
         }
@@ -172,7 +216,9 @@ impl EventKey {
             Self::RightfootAlert { batch_id, event_uuid } => {
                 format!("{}/alert/{}", batch_path(batch_id), encode(event_uuid))
             }
-            Self::RightfootPolledAlert { batch_id } => format!("{}/alert/{POLLED}", batch_path(batch_id)),
+            Self::RightfootPolledAlert { batch_id, whom } => {
+                format!("{}/alert/{}", batch_path(batch_id), polled_name(*whom))
+            }
             Self::Fynapse { event_id } => format!("fynapse/event/{}", encode(event_id)),
         }
     }
@@ -184,10 +230,12 @@ impl EventKey {
             ["rightfoot", "batch", batch, "completed"] => {
                 Some(Self::RightfootCompletion { batch_id: decode(batch)? })
             }
-            ["rightfoot", "batch", batch, "alert", POLLED] => {
-                Some(Self::RightfootPolledAlert { batch_id: decode(batch)? })
+            ["rightfoot", "batch", batch, "alert", uuid] => {
+                let key = Self::recorded_alert(decode(batch)?, decode(uuid)?);
+                // Written otherwise than we write it, the poller's own name is none.
+                let is_ours = matches!(key, Self::RightfootPolledAlert { .. });
+                (!is_ours || polled(uuid).is_some()).then_some(key)
             }
-            ["rightfoot", "batch", batch, "alert", uuid] => Self::alert(decode(batch)?, decode(uuid)?),
             ["fynapse", "event", id] => Some(Self::Fynapse { event_id: decode(id)? }),
             _ => None,
         }
@@ -198,6 +246,19 @@ impl fmt::Display for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.event_id())
     }
+}
+
+/// The poller's own `event_uuid`.
+fn polled_name(whom: Option<AuthorizersDigest>) -> String {
+    whom.map_or_else(|| POLLED.to_owned(), |whom| format!("{POLLED_BY}{whom}"))
+}
+
+/// Whom the poller's alert of this `event_uuid` is about; `None` if it is none of the poller's.
+fn polled(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
+    if event_uuid == POLLED {
+        return Some(None);
+    }
+    event_uuid.strip_prefix(POLLED_BY).and_then(AuthorizersDigest::read).map(Some)
 }
 
 /// The partition of a batch's story.
@@ -286,10 +347,41 @@ mod tests {
     fn opaque_ids_cannot_imitate_another_key() {
         let sly = EventKey::RightfootCompletion { batch_id: id("b/alert/u%2F#é") };
         assert_eq!(sly.event_id(), "rightfoot/batch/b%2Falert%2Fu%252F%23%C3%A9/completed");
-        assert_eq!(EventKey::alert(id("b"), id("poll")), None, "that is the poller's own record");
+        for reserved in ["poll", "poll-", "poll-u", "poll-b1946ac92492d2347c6235b4d2611184"] {
+            assert_eq!(EventKey::alert(id("b"), id(reserved)), None, "the poller's own: {reserved}");
+        }
+        assert!(EventKey::alert(id("b"), id("polls")).is_some());
         assert_eq!(Id::new(""), None);
         assert!(Id::new("x".repeat(512)).is_some());
         assert_eq!(Id::new("x".repeat(513)), None);
+    }
+
+    #[test]
+    fn p5_the_pollers_alerts_are_known_by_whom_they_are_about() {
+        let whom = |ids: &[&str]| {
+            let ids: Vec<_> = ids.iter().map(|text| id(text)).collect();
+            EventKey::RightfootPolledAlert { batch_id: id("b"), whom: Some(AuthorizersDigest::of(&ids)) }
+        };
+        // printf '\0\0\0\0\0\0\0\1a\0\0\0\0\0\0\0\2bc' | sha256sum | cut -c -32
+        assert_eq!(whom(&["a", "bc"]).sk(), "alert#poll-3fafa1cf2f19a7c1129beb20cf0983f7");
+        assert_eq!(whom(&["bc", "a"]), whom(&["a", "bc"]), "in any order");
+        assert_ne!(whom(&["ab", "c"]), whom(&["a", "bc"]));
+        assert_ne!(whom(&["a"]), whom(&["a", "bc"]));
+        for key in [whom(&["a"]), EventKey::RightfootPolledAlert { batch_id: id("b"), whom: None }] {
+            assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));
+            assert_eq!(EventKey::from_table_key(&key.pk(), &key.sk()), Some(key));
+        }
+        assert_eq!(EventKey::from_event_id("rightfoot/batch/b/alert/p%6Fll"), None, "one id for one event");
+    }
+
+    #[test]
+    fn an_alert_that_the_first_version_took_under_a_name_that_is_reserved_now_is_read() {
+        for (pk, sk) in [("rightfoot#batch#b", "alert#poll-u"), ("rightfoot#batch#b", "alert#poll-ABCD")] {
+            let key = EventKey::from_table_key(pk, sk).unwrap();
+            assert!(matches!(key, EventKey::RightfootAlert { .. }));
+            assert_eq!((key.pk().as_str(), key.sk().as_str()), (pk, sk));
+            assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key));
+        }
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use inbox_rightfoot::{ApiKey, Config, Rightfoot};
 use local::rightfoot::{Behaviour, Lose, TokenParam};
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily};
-use tests::{Message, SUBJECT, World, completion, number};
+use tests::{SUBJECT, World, completion, found_alerts, is_found_alert, number};
 
 use super::{
     HOUR, alerted, balances, completed, people, refs, submitted, submitted_elsewhere, tracked, whom,
@@ -49,7 +49,7 @@ fn run_of(it: &RightfootWorld, number: usize) -> String {
 /// The `alerts` of the one message that the poller wrote about a run.
 async fn polled_alerts(it: &RightfootWorld, run: &str) -> Value {
     let mut polled: Vec<_> = it.world.drain().await;
-    polled.retain(|message| message.id == alerted(run, "poll"));
+    polled.retain(|message| is_found_alert(message) && message.id.contains(run));
     assert_eq!(polled.len(), 1);
     let event: Value = serde_json::from_str(&polled[0].body).unwrap();
     event["data"]["alerts"].clone()
@@ -85,7 +85,7 @@ async fn p5_the_grace_counts_from_the_completion_webhook_if_that_came() {
     it.live(MINUTE * 19).await;
     assert_eq!(it.world.drain_ids().await, [completed(&run)], "minute 84");
     it.live(MINUTE).await;
-    assert_eq!(it.world.drain_ids().await, [alerted(&run, "poll")], "minute 85");
+    assert_eq!(it.world.drain_ids().await, [found_alerts(&run, &["a"])], "minute 85");
 }
 
 /// At the default, below it, above one's own, below one's own, and no balance.
@@ -156,10 +156,9 @@ const FOUR: [(&str, &str); 4] = [("a", "150.00"), ("b", "150.00"), ("c", "150.00
 
 /// Whom each alert event on the queue is about, the poller's last; takes it off.
 async fn told_by_alerts(it: &RightfootWorld) -> Vec<(bool, Vec<String>)> {
-    let is_polled = |message: &Message| message.id.ends_with("/alert/poll");
     let mut alerts = it.world.drain().await;
     alerts.retain(|message| message.id.contains("/alert/"));
-    let mut told: Vec<_> = alerts.iter().map(|message| (is_polled(message), whom(message))).collect();
+    let mut told: Vec<_> = alerts.iter().map(|message| (is_found_alert(message), whom(message))).collect();
     told.sort();
     told
 }
@@ -269,7 +268,7 @@ async fn p5_batches_of_the_same_people_that_were_submitted_by_themselves_never_y
 
     let runs = [run_of(&it, 0), run_of(&it, 1)];
     let mut expected: Vec<_> = batches.iter().chain(&runs).map(|batch| completed(batch)).collect();
-    expected.extend(runs.iter().map(|run| alerted(run, "poll")));
+    expected.extend(runs.iter().map(|run| found_alerts(run, &["a"])));
     expected.sort();
     assert_eq!(it.world.drain_ids().await, expected);
     for batch in &batches {
@@ -289,7 +288,7 @@ async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
     let mut messages = it.world.drain().await;
     messages.retain(|message| message.id.contains(&run));
     let told: Vec<_> = messages.iter().map(|message| (message.id.clone(), whom(message))).collect();
-    assert_eq!(told, [(alerted(&run, "poll"), vec!["a".to_owned(), "b".to_owned()])]);
+    assert_eq!(told, [(found_alerts(&run, &["a", "b"]), vec!["a".to_owned(), "b".to_owned()])]);
 }
 
 /// Rightfoot takes two seconds for each answer: it was asked before the deadline, and answers after it.

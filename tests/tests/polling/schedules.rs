@@ -13,10 +13,10 @@ use inbox_core::time::UnixMillis;
 use local::rightfoot::{Behaviour, Canned, Lose, Scripted};
 use serde_json::{Map, Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
-use tests::{SUBJECT, number, text};
+use tests::{SUBJECT, found_alerts, number, text};
 
 use super::counters::Counters;
-use super::{HOUR, alerted, asked_in_minutes, balances, completed, minute, submitted};
+use super::{HOUR, asked_in_minutes, balances, completed, minute, submitted};
 
 async fn silent(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     RightfootWorld::with(|rightfoot| {
@@ -37,7 +37,7 @@ fn of_one_person(rightfoot: &mut Behaviour) {
 
 /// Both events of each of these runs.
 fn both(runs: &[String]) -> Vec<String> {
-    let mut both: Vec<_> = runs.iter().flat_map(|run| [completed(run), alerted(run, "poll")]).collect();
+    let mut both: Vec<_> = runs.iter().flat_map(|run| [completed(run), found_alerts(run, &["a"])]).collect();
     both.sort();
     both
 }

@@ -114,7 +114,7 @@ async fn play(all: Vec<Happens>) {
     let mut expected = Vec::new();
     for batch in it.rightfoot.batches() {
         expected.push(super::completed(&batch.batch_id));
-        expected.extend(batch.schedule_id.map(|_| super::alerted(&batch.batch_id, "poll")));
+        expected.extend(batch.schedule_id.map(|_| tests::found_alerts(&batch.batch_id, &["a"])));
     }
     expected.sort();
     let mut messages = it.world.drain_ids().await;

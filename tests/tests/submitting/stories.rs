@@ -303,7 +303,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     events.sort();
     let mut expected = vec![
         format!("rightfoot/batch/{mine}/completed"),
-        format!("rightfoot/batch/{run}/alert/poll"),
+        tests::found_alerts(run, &["a"]),
         format!("rightfoot/batch/{run}/completed"),
     ];
     expected.sort();

@@ -52,7 +52,7 @@ fn p5_an_alert_has_the_id_of_its_batch_and_authorizer_by_whichever_event_it_come
     };
     let told = EventKey::alert(batch_id.clone(), id("7b6f")).unwrap();
     let told = threshold_met(&effect(&told, "BALANCE_THRESHOLD_ALERT"), &batch, &met, true);
-    let found = EventKey::RightfootPolledAlert { batch_id: batch_id.clone() };
+    let found = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), whom: None };
     let found = threshold_met(&effect(&found, "BALANCE_THRESHOLD_ALERT"), &batch, &met, true);
     assert_eq!(told.id, "rightfoot/batch/d0%2Fb1/threshold-met/user%20123");
     assert_eq!((told.detail_type, &told.id), ("BalanceThresholdMet", &found.id));

@@ -344,7 +344,7 @@ mod tests {
         let plan =
             after_asking(tracked, Question::Alerts, &watch, &observed, planned, &Cadence::default(), now);
         let body = plan.record.map(|event| {
-            assert_eq!(event.key().event_id(), "rightfoot/batch/b-1/alert/poll");
+            assert!(event.key().event_id().starts_with("rightfoot/batch/b-1/alert/poll-"));
             String::from_utf8(event.proven().body().to_vec()).unwrap()
         });
         (body, plan.then)
@@ -409,9 +409,10 @@ mod tests {
         assert!(asked(NOW).record.is_none());
         let plan = asked(run.deadline);
         let event = plan.record.unwrap();
+        // SHA-256 of the length of "a" in eight bytes, and "a".
         assert_eq!(
             (event.key().event_id().as_str(), plan.then),
-            ("rightfoot/batch/b-1/alert/poll", Then::Overdue)
+            ("rightfoot/batch/b-1/alert/poll-3b196fd4907bedf51c3090e9835f2f7c", Then::Overdue)
         );
     }
 

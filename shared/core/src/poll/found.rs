@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::delivery::Proven;
-use crate::event::{Event, EventKey, Id};
+use crate::event::{AuthorizersDigest, Event, EventKey, Id};
 use crate::providers::{ALERT, COMPLETED};
 use crate::rightfoot::Amount;
 use crate::time::UnixMillis;
@@ -41,7 +41,8 @@ pub(super) fn completion(batch_id: &Id, now: UnixMillis) -> Event {
     event(key, COMPLETED, &payload, now)
 }
 
-/// The alerts of a run: who, the balance, and the threshold that it met.
+/// The alerts of a run: who, the balance, and the threshold that it met. Their key says whom they are about, and not what
+/// else they hold: a time stamp, and a balance that may have changed.
 pub(super) fn alerts(
     batch_id: &Id,
     schedule_id: Option<&Id>,
@@ -60,7 +61,8 @@ pub(super) fn alerts(
         alerts: alerts.collect(),
         timestamp: now.rfc3339(),
     };
-    let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone() };
+    let whom = Some(AuthorizersDigest::of(met.iter().map(|(authorizer, ..)| *authorizer)));
+    let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), whom };
     event(key, ALERT, &payload, now)
 }
 
