@@ -317,6 +317,7 @@ async fn p6_every_reply_that_fynapse_can_get() {
 #[tokio::test]
 async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
     use Given::{AllowList, Failing, Nothing, Revoked, Seen, TrackedForAnother};
+    const CAP_BYTES: usize = 1024 * 1024;
     let event = || proven(completion("b-1", "u-1"));
     let not_json = r#"{"error":"Invalid JSON payload"}"#;
     let no_ids = r#"{"error":"Missing required fields","fields":["event_uuid","batch_id"]}"#;
@@ -336,7 +337,7 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
         ("one like it", Nothing, proven(alert("b-1", "poll-0123")), 200, QUARANTINED),
         ("another subject's batch", TrackedForAnother, event(), 200, QUARANTINED),
         ("no JSON", Nothing, proven("{"), 400, not_json),
-        ("a body at the cap", Nothing, Sent::Blanks(LIMIT_BYTES), 400, not_json),
+        ("a body at the cap", Nothing, Sent::Blanks(CAP_BYTES), 400, not_json),
         ("ids missing", Nothing, proven(r#"{"type":"BALANCE_BATCH_COMPLETED"}"#), 400, no_ids),
         ("alerts missing", Nothing, proven(without_alerts), 400, no_alerts),
         ("no token", Nothing, Sent::Bare, 403, FORBIDDEN),
@@ -352,8 +353,8 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
         ("not permitted", Failing("PutItem", Fault::AccessDenied), event(), 503, UNAVAILABLE),
         ("outcome unknown", Failing("PutItem", Fault::TimeoutAfter), event(), 503, UNAVAILABLE),
         ("unreadable, not kept", Failing("UpdateItem", Fault::ServerError), proven("{"), 503, UNAVAILABLE),
-        ("a body over the cap", Nothing, Sent::Blanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
-        ("the same, encoded", Nothing, Sent::EncodedBlanks(LIMIT_BYTES + 1), 503, UNAVAILABLE),
+        ("a body over the cap", Nothing, Sent::Blanks(CAP_BYTES + 1), 503, UNAVAILABLE),
+        ("the same, encoded", Nothing, Sent::EncodedBlanks(CAP_BYTES + 1), 503, UNAVAILABLE),
     ];
     play(Provider::Rightfoot, table).await;
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
 use inbox_core::event::Event;
 use inbox_core::inbox::{Reason, Recorded};
-use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS};
+use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
 use inbox_core::providers::{Reading, read};
 use inbox_core::reply::{Outcome, Reply, reply};
 
@@ -62,14 +62,15 @@ impl Receiver {
         let request_id = request.as_ref().and_then(Invocation::request_id).map(str::to_owned);
         let mut seen = Seen { request_id, ..Seen::default() };
         let malformed = Err(Outcome::Refused(Refusal::Malformed));
-        let outcome = match request.map_or(malformed, |request| self.delivery(request)) {
-            Ok(delivery) => {
-                seen.bytes = delivery.body.len();
-                // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
-                Box::pin(self.decide(delivery, prove, deadline, &mut seen)).await
-            }
-            Err(outcome) => outcome,
-        };
+        let outcome =
+            match request.map_or(malformed, |request| self.delivery(request, body_max_bytes(provider))) {
+                Ok(delivery) => {
+                    seen.bytes = delivery.body.len();
+                    // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
+                    Box::pin(self.decide(delivery, prove, deadline, &mut seen)).await
+                }
+                Err(outcome) => outcome,
+            };
         count(provider, &outcome);
         seen.log(provider, &outcome, started.elapsed());
         response(reply(provider, &outcome))
@@ -77,18 +78,18 @@ impl Receiver {
 
     /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
     /// nothing.
-    fn delivery(&self, mut request: Invocation) -> Result<Delivery, Outcome> {
+    fn delivery(&self, mut request: Invocation, max_bytes: usize) -> Result<Delivery, Outcome> {
         let headers = request.take_headers();
         let body = request.body.unwrap_or_default();
         let body = if request.is_base64_encoded {
-            if body.len() / 4 * 3 > BODY_MAX_BYTES {
+            if body.len() / 4 * 3 > max_bytes {
                 return Err(Outcome::Unavailable);
             }
             STANDARD.decode(body).map_err(|_| Outcome::Refused(Refusal::Malformed))?
         } else {
             body.into_bytes()
         };
-        if body.len() > BODY_MAX_BYTES {
+        if body.len() > max_bytes {
             return Err(Outcome::Unavailable);
         }
         Ok(Delivery { body, headers, received_at: self.recorder.clock().now() })
@@ -215,6 +216,14 @@ impl Seen {
     fn undecided(&mut self, fault: Fault) -> Outcome {
         self.fault = Some(fault);
         Outcome::Unavailable
+    }
+}
+
+/// Largest body of a provider's deliveries. Rightfoot's URLs may leak, and what is recorded by one is read again and again.
+const fn body_max_bytes(provider: Provider) -> usize {
+    match provider {
+        Provider::Rightfoot => RIGHTFOOT_BODY_MAX_BYTES,
+        Provider::Fynapse => BODY_MAX_BYTES,
     }
 }
 

@@ -4,6 +4,9 @@
 
 /// Largest body that is taken in: what a Lambda invocation can carry.
 pub const BODY_MAX_BYTES: usize = 6 * 1024 * 1024;
+/// Largest body of Rightfoot's that is taken in. Its largest documented webhook, an alert of a thousand authorizers at some
+/// 170 bytes each, is a sixth of that.
+pub const RIGHTFOOT_BODY_MAX_BYTES: usize = 1024 * 1024;
 /// Largest `Webhook-Signature` header that is parsed.
 pub const SIGNATURE_HEADER_MAX_BYTES: usize = 4 * 1024;
 /// Most comma-separated elements in a `Webhook-Signature` header.
@@ -185,6 +188,9 @@ const _: () = {
     assert!(INLINE_PAYLOAD_MAX_BYTES < MESSAGE_MAX_BYTES && MESSAGE_MAX_BYTES < RELAY_BATCH_BYTES);
     assert!(RELAY_BATCH_BYTES < SQS_MAX_BYTES);
     assert!(PART_MAX_BYTES < 400_000);
+    assert!(
+        AUTHORIZERS_MAX * 170 * 6 <= RIGHTFOOT_BODY_MAX_BYTES && RIGHTFOOT_BODY_MAX_BYTES < BODY_MAX_BYTES
+    );
     assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
     assert!(POLL_BUDGET_SECS < 55 && POLL_LINGER_MS < POLL_RESERVE_MS);
     assert!(POLL_BUDGET_SECS * 1_000 + POLL_RESERVE_MS <= POLL_TIMEOUT_SECS * 1_000);

@@ -1,9 +1,9 @@
 //! What one crash must not hide.
 
 use local::wire::Fault;
+use tests::is_found_alert;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::worker::pairs;
-use tests::is_found_alert;
 
 use super::{HOUR, tracked, whom};
 
