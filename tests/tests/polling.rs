@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test's own code: a surprise shall end the test"
 )]
 
@@ -19,6 +20,8 @@ use tests::{Item, Message, START, age, alerted, completed};
 mod alerts;
 #[path = "polling/answers.rs"]
 mod answers;
+#[path = "polling/attacks.rs"]
+mod attacks;
 #[path = "polling/costs.rs"]
 mod costs;
 #[path = "polling/counters.rs"]

@@ -31,7 +31,7 @@ impl EventWorker {
         match self.announce(&whole).await {
             // EventBridge is stricter than its documents: by reference it has nothing to find fault with.
             Verdict::Never(_) => Ok(self.announce(&extracted(&work.effect(), &payload, true)).await),
-            verdict @ (Verdict::Done | Verdict::Later(_)) => Ok(verdict),
+            verdict @ (Verdict::Done | Verdict::DoneUntracked(_) | Verdict::Later(_)) => Ok(verdict),
         }
     }
 

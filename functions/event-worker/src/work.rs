@@ -30,6 +30,8 @@ pub(crate) enum Ack {
 pub(crate) enum Verdict {
     /// Its effect has happened.
     Done,
+    /// A batch that nobody tracks is published, with so many results.
+    DoneUntracked(u64),
     /// Its effect cannot happen yet.
     Later(Later),
     /// Its effect cannot happen as it is.
@@ -111,6 +113,7 @@ impl EventWorker {
         let now = self.clock.now();
         match verdict {
             Verdict::Done => self.inbox.done(work, now).await,
+            Verdict::DoneUntracked(results) => self.inbox.done_untracked(work, *results, now).await,
             Verdict::Later(later) => {
                 let until = again(now, work.works, later.retry_after);
                 self.inbox.put_back(work, until, later.seen.as_ref()).await
@@ -123,7 +126,9 @@ impl EventWorker {
     /// until the day's count expires: the event has had its effect, and must not come again on that account.
     async fn count_out(&self, work: &Work, verdict: &Verdict) {
         let closed = match verdict {
-            Verdict::Done | Verdict::Never(_) => self.inbox.close_untracked(work).await,
+            Verdict::Done | Verdict::DoneUntracked(_) | Verdict::Never(_) => {
+                self.inbox.close_untracked(work).await
+            }
             Verdict::Later(_) => Ok(()),
         };
         if let Err(fault) = closed {
@@ -134,7 +139,7 @@ impl EventWorker {
     fn count(&self, work: &Work, verdict: &Verdict) {
         let provider = work.key().provider().as_str();
         match verdict {
-            Verdict::Done => {
+            Verdict::Done | Verdict::DoneUntracked(_) => {
                 metrics::counter!("worked", "provider" => provider).increment(1);
                 let age_secs = self.clock.now().since(work.since).as_secs();
                 metrics::histogram!("work_age", "provider" => provider)
@@ -156,7 +161,7 @@ impl EventWorker {
 impl Verdict {
     const fn in_words(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Done => ("done", ""),
+            Self::Done | Self::DoneUntracked(_) => ("done", ""),
             Self::Later(later) => ("put_back", later.reason),
             Self::Never(reason) => ("quarantined", reason.as_str()),
         }

@@ -1,25 +1,30 @@
-//! Looking after a batch: one query if its webhook came, one question and its pages if not.
-
-use std::collections::BTreeSet;
+//! Looking after a batch: one read if its webhook came, one question and its pages if not.
 
 use inbox_aws::Fault;
 use inbox_aws::inbox::{BatchStory, Written};
-use inbox_core::event::Id;
+use inbox_core::event::{EventKey, Id};
 use inbox_core::poll::Observation;
-use inbox_core::poll::batch::{AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, first_step};
+use inbox_core::poll::batch::{
+    AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, explains, first_step,
+};
 
 use crate::Poller;
-use crate::run::{Course, Trouble};
+use crate::record::Standing;
+use crate::run::{Course, Trouble, note_overtaken};
 
 impl Poller {
     pub(crate) async fn look_after_batch(&self, batch_id: &Id, course: &Course) -> Result<(), Trouble> {
         let inbox = self.recorder.inbox();
-        let Some(story) = inbox.batch_story(batch_id).await? else { return Ok(()) };
+        let Some(mut story) = inbox.batch_story(batch_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !story.tracking.is_due(now) {
             return Ok(()); // the index lagged
         }
-        match first_step(&story.tracked, story.completed_at, &self.cadence, now) {
+        if story.completion.as_ref().is_some_and(|completion| completion.published_untracked.is_some()) {
+            // How many results there must be decides whether that was enough.
+            story.tracked.failed = inbox.refused(&story).await?;
+        }
+        match first_step(&story.tracked, story.completed_at(), &self.cadence, now) {
             Step::Done => self.finish(&story, Then::Done, course).await,
             Step::Later(at) => self.finish(&story, Then::Later(at), course).await,
             Step::Ask(question) => self.ask_about(story, question, course).await,
@@ -47,8 +52,9 @@ impl Poller {
         let now = self.recorder.clock().now();
         let planned = self.cadence.again(now, story.tracked.polls);
         let polls = story.tracked.polls.saturating_add(1);
+        // What others can make large, the list of rows and the alerts, is read after it: the next run begins elsewhere.
         if inbox.put_off(&mut story.tracking, polls, planned).await? == Written::Overtaken {
-            return Ok(());
+            return Ok(()); // another run asks
         }
         story.tracked.failed = inbox.refused(&story).await?;
         course.run().asked += 1;
@@ -62,27 +68,51 @@ impl Poller {
         if is_past_deadline && question == Question::Complete {
             thresholds = self.thresholds_of(&story).await?;
         }
-        let watch = AlertWatch { alerted: self.alerted_by_now(&story, &thresholds).await?, thresholds };
+        let watch = self.alert_watch(&story, thresholds).await?;
         let plan = after_asking(&story.tracked, question, &watch, &observed, planned, &self.cadence, now);
+        let results = results(&observed);
+        let mut then = plan.then;
         // First what was found, then what becomes of the batch: who dies in between finds it recorded.
-        if let Some(event) = &plan.record {
-            self.record(event, course).await?;
+        if let Some(event) = &plan.record
+            && self.record(event, results, course).await? == Standing::BeingWorked
+            && question == Question::Complete
+            && !matches!(then, Then::Overdue)
+        {
+            then = Then::AsPlanned;
         }
-        self.finish(&story, plan.then, course).await
+        if question == Question::Alerts && then == Then::Done {
+            self.review_completion(&story, results, course).await?;
+        }
+        self.finish(&story, then, course).await
     }
 
-    /// Whom a webhook has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
-    async fn alerted_by_now(
+    /// Whom an event has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
+    async fn alert_watch(&self, story: &BatchStory, thresholds: Thresholds) -> Result<AlertWatch, Fault> {
+        if thresholds.is_empty() {
+            return Ok(AlertWatch::default());
+        }
+        let tracked = &story.tracked;
+        let alerted = self.recorder.inbox().alerted(tracked).await?;
+        if !explains(tracked.expected, alerted.events) {
+            metrics::counter!("alert_flood").increment(1);
+            let (batch_id, events, expected) = (tracked.batch_id.as_str(), alerted.events, tracked.expected);
+            tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
+        }
+        Ok(AlertWatch { alerted: alerted.whom, thresholds })
+    }
+
+    /// A completion that counts may still have been published with fewer results than the API shows now.
+    async fn review_completion(
         &self,
         story: &BatchStory,
-        thresholds: &Thresholds,
-    ) -> Result<BTreeSet<Id>, Fault> {
-        if thresholds.is_empty() {
-            return Ok(BTreeSet::new());
+        results: u64,
+        course: &Course,
+    ) -> Result<(), Trouble> {
+        if story.completion.as_ref().is_some_and(|completion| completion.is_short_of(results)) {
+            let key = EventKey::RightfootCompletion { batch_id: story.tracked.batch_id.clone() };
+            self.review(&key, None, results, course).await?;
         }
-        let inbox = self.recorder.inbox();
-        let fresh = inbox.batch_story(&story.tracked.batch_id).await?;
-        inbox.alerted(fresh.as_ref().unwrap_or(story)).await
+        Ok(())
     }
 
     async fn observe_rows(&self, batch_id: &Id, course: &Course) -> Observation<Rows> {
@@ -108,24 +138,37 @@ impl Poller {
 
     async fn finish(&self, story: &BatchStory, then: Then, course: &Course) -> Result<(), Trouble> {
         let (inbox, tracking) = (self.recorder.inbox(), &story.tracking);
-        let now = self.recorder.clock().now();
-        match then {
-            Then::AsPlanned => {}
-            Then::Later(at) => drop(inbox.postpone(tracking, at).await?),
+        let (now, batch_id) = (self.recorder.clock().now(), story.tracked.batch_id.as_str());
+        let (written, write) = match then {
+            Then::AsPlanned => return Ok(()),
+            Then::Later(at) => (inbox.postpone(tracking, at).await?, "postpone"),
+            Then::AlertsAt(at) => (inbox.shown_complete(tracking, at, now).await?, "shown_complete"),
             Then::Done => {
-                if inbox.settle(tracking, now).await? == Written::Applied {
-                    course.run().settled += 1;
-                }
+                let written = inbox.settle(tracking, now).await?;
+                course.run().settled += usize::from(written == Written::Applied);
+                (written, "settle")
             }
             Then::Overdue => {
                 // Said before it is written: said twice is better than never.
                 course.run().overdue += 1;
                 metrics::counter!("overdue").increment(1);
-                let batch_id = story.tracked.batch_id.as_str();
                 tracing::warn!(target: "poll", batch_id, polls = story.tracked.polls, "overdue");
-                inbox.give_up_waiting(tracking, now).await?;
+                (inbox.give_up_waiting(tracking, now).await?, "give_up_waiting")
             }
-        }
+        };
+        note_overtaken(written, batch_id, write);
         Ok(())
+    }
+}
+
+/// How many results the API shows.
+fn results(observed: &Observation<Rows>) -> u64 {
+    match observed {
+        Observation::Answered(rows) => u64::try_from(rows.balances.len()).unwrap_or(u64::MAX),
+        Observation::NotReady
+        | Observation::Refused
+        | Observation::Unauthorized
+        | Observation::RateLimited { .. }
+        | Observation::Unanswered => 0,
     }
 }

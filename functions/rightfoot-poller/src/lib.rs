@@ -1,6 +1,7 @@
 //! Asks Rightfoot for what no webhook told: batches that are not complete, the runs of schedules, their alerts.
 
 mod batch;
+mod record;
 mod run;
 mod schedule;
 mod submission;

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::Fault;
-use inbox_aws::inbox::{Sweep, Waiting};
+use inbox_aws::inbox::{Sweep, Waiting, Written};
 use inbox_aws::telemetry::count_reason;
-use inbox_core::event::{Event, Id};
-use inbox_core::inbox::{Desk, Recorded};
-use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
+use inbox_core::event::Id;
+use inbox_core::inbox::Desk;
+use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS};
 use inbox_core::poll::Observation;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{Account, ApiError};
@@ -30,6 +30,8 @@ pub struct Run {
     pub asked: usize,
     /// Events that it found and recorded.
     pub found: usize,
+    /// Events that were given up, or published with results missing, and that it has made due again.
+    pub mended: usize,
     /// Runs of schedules that it found.
     pub runs_found: usize,
     /// Batches of which all is known now.
@@ -141,23 +143,6 @@ impl Poller {
             course.note(trouble);
         }
     }
-
-    /// Records what was found, and puts it on the queue. What stands already is as good: the webhook came, or
-    /// another run was faster.
-    pub(crate) async fn record(&self, event: &Event, course: &Course) -> Result<(), Trouble> {
-        let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
-        if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != Recorded::New {
-            return Ok(());
-        }
-        course.run().found += 1;
-        metrics::counter!("found_by_poll").increment(1);
-        tracing::info!(target: "poll", event_id = event.key().event_id(), "found");
-        // If it fails, the relay sends it.
-        if let Some(fault) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
-            course.note(fault.into());
-        }
-        Ok(())
-    }
 }
 
 impl Course {
@@ -213,13 +198,15 @@ impl Run {
         metrics::counter!("poll_left").increment(self.left as u64);
         let delay_secs = u32::try_from(self.oldest_delay_secs).unwrap_or(u32::MAX);
         metrics::histogram!("oldest_poll_delay").record(delay_secs);
-        let Self { due, asked, found, runs_found, settled, overdue, failed, left, .. } = *self;
+        let Self { due, asked, found, mended, runs_found, settled, overdue, failed, left, .. } = *self;
         let trouble = self.trouble.as_ref().map(tracing::field::display);
         // A run with nothing to do is the rule: its line is for who looks closely, its metrics for everyone.
         if due == 0 && trouble.is_none() {
             tracing::debug!(target: "poll", due, left);
         } else {
-            tracing::info!(target: "poll", due, asked, found, runs_found, settled, overdue, failed, left, trouble);
+            tracing::info!(
+                target: "poll", due, asked, found, mended, runs_found, settled, overdue, failed, left, trouble
+            );
         }
     }
 
@@ -231,6 +218,7 @@ impl Run {
                 "due": self.due,
                 "asked": self.asked,
                 "found": self.found,
+                "mended": self.mended,
                 "runs_found": self.runs_found,
                 "settled": self.settled,
                 "overdue": self.overdue,
@@ -242,6 +230,14 @@ impl Run {
                 "oldest_delay_secs": self.oldest_delay_secs,
             })),
         }
+    }
+}
+
+/// Says that a write came too late: somebody else has written to the item since it was put off, and has said what is
+/// to become of it.
+pub(crate) fn note_overtaken(written: Written, id: &str, write: &'static str) {
+    if written == Written::Overtaken {
+        tracing::warn!(target: "poll", id, write, "overtaken");
     }
 }
 

@@ -37,7 +37,7 @@ impl Poller {
         if let Observation::Answered(seen) = &observed {
             batches.extend(seen.history.iter().map(|entry| entry.batch_id.clone()));
         }
-        let known = inbox.known(&batches, story.watched.subject.as_ref()).await?;
+        let known = inbox.known(&batches).await?;
         let now = self.recorder.clock().now();
         let plan = after_asking(&story.watched, &observed, &known, planned, &self.cadence, now);
         raise(plan.alarm, schedule_id, course);

@@ -7,7 +7,7 @@ use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::requests::submission::is_repeatable;
 
 use crate::Poller;
-use crate::run::{Course, Trouble};
+use crate::run::{Course, Trouble, note_overtaken};
 
 impl Poller {
     pub(crate) async fn look_after_submission(
@@ -30,9 +30,11 @@ impl Poller {
         if may_repeat {
             let polls = submission.polls.saturating_add(1);
             let later = now.plus(Duration::from_secs(SUBMISSION_DUE_SECS));
-            inbox.put_off(&mut submission.tracking, polls, later).await?;
+            let written = inbox.put_off(&mut submission.tracking, polls, later).await?;
+            note_overtaken(written, submission_id.as_str(), "put_off");
         } else {
-            inbox.give_up_submission(&submission, now).await?;
+            let written = inbox.give_up_submission(&submission, now).await?;
+            note_overtaken(written, submission_id.as_str(), "give_up");
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //! `expires_at` only while nothing has.
 
 mod alert_effects;
+mod batch_story;
 mod documents;
 mod due;
 mod open;
@@ -21,6 +22,7 @@ mod outbox;
 mod quarantined;
 mod released;
 mod replayed;
+mod reviewed;
 mod submitted;
 mod told;
 mod tracked;
@@ -48,6 +50,7 @@ use crate::item::{self, Item, Record, Stored, VERSION, binary, number, text};
 use crate::payload;
 
 pub use alert_effects::{AcquiredAlert, AlertClaim};
+pub use batch_story::{Alerted, BatchStory};
 pub use due::{Round, Sweep, Waiting};
 pub use outbox::{Claim, Claimed, DueRecord, Found};
 pub use quarantined::Quarantined;
@@ -57,7 +60,7 @@ pub use submitted::{Begun, Concluded, Made, NewSubmission, Submission, Watch};
 pub use told::{
     BatchTold, EffectTold, EventTold, Page, Place, ScheduleTold, Selection, StoryTold, SubmissionTold,
 };
-pub use tracked::{BatchStory, ScheduleStory, Tracking};
+pub use tracked::{ScheduleStory, Tracking};
 pub use worked::{Work, WorkClaim};
 
 /// The revision that a record is born with.

@@ -66,6 +66,8 @@ pub struct Effect<'a> {
     pub received_at: UnixMillis,
     /// How often it was replayed on purpose; 0 for never.
     pub replay: u64,
+    /// 1, or 2 if its batch was published before with results missing.
+    pub revision: u64,
 }
 
 /// The batch that an effect is about.
@@ -94,6 +96,7 @@ pub fn batch_completed(
         schedule_id: batch.schedule_id.map(Id::as_str),
         subject: batch.subject.map(Subject::as_str),
         expected,
+        revision: (cause.revision > 1).then_some(cause.revision),
         found: look.found,
         by_status_code: look.by_status.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
     };

@@ -99,6 +99,12 @@ pub const POLL_LINGER_MS: u64 = 12_000;
 pub const POLL_CONCURRENCY: usize = 8;
 /// New runs of a schedule that are written in one transaction (DynamoDB takes a hundred items).
 pub const RUNS_PER_POLL: usize = 20;
+/// Most alert records of one batch that the poller reads. Whom the others tell of it finds anew, and the worker acts once.
+pub const ALERT_RECORDS_MAX: usize = 1_000;
+/// Most bytes of their payloads that it loads. One larger than [`RIGHTFOOT_BODY_MAX_BYTES`] is not loaded at all.
+pub const ALERT_PAYLOADS_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How often Rightfoot tries to deliver one webhook, at most, by its documented times.
+pub const ALERT_TRIES_MAX: u64 = 6;
 /// Most authorizers whose history is asked in order to find a schedule's runs.
 pub const PROBES_MAX: usize = 10;
 
@@ -191,6 +197,7 @@ const _: () = {
     assert!(
         AUTHORIZERS_MAX * 170 * 6 <= RIGHTFOOT_BODY_MAX_BYTES && RIGHTFOOT_BODY_MAX_BYTES < BODY_MAX_BYTES
     );
+    assert!(RIGHTFOOT_BODY_MAX_BYTES <= ALERT_PAYLOADS_MAX_BYTES && AUTHORIZERS_MAX <= ALERT_RECORDS_MAX);
     assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
     assert!(POLL_BUDGET_SECS < 55 && POLL_LINGER_MS < POLL_RESERVE_MS);
     assert!(POLL_BUDGET_SECS * 1_000 + POLL_RESERVE_MS <= POLL_TIMEOUT_SECS * 1_000);

@@ -2,9 +2,10 @@
 //!
 //! Everything is a function of a story (what the table knows), an observation (what the API answered) and the
 //! time. `rightfoot-poller` carries out what is decided here: [`batch`] for batches and the runs of schedules,
-//! [`schedule`] for finding those runs, [`paging`] for reading lists to their end.
+//! [`completion`] for what a recorded completion is worth, [`schedule`] for finding those runs, [`paging`] for reading lists to their end.
 
 pub mod batch;
+pub mod completion;
 mod found;
 pub mod paging;
 pub mod schedule;

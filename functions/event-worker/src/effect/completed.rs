@@ -36,6 +36,11 @@ impl EventWorker {
             return Ok(self.not_yet(work, tracked, &looked, Reason::Incomplete));
         }
         let expected = tracked.map(Tracked::awaited);
-        Ok(self.announce(&batch_completed(&work.effect(), &batch, &looked.look, expected)).await)
+        let told = self.announce(&batch_completed(&work.effect(), &batch, &looked.look, expected)).await;
+        Ok(match told {
+            // If there are more, the poller sees it once the batch is tracked.
+            Verdict::Done if tracked.is_none() => Verdict::DoneUntracked(looked.look.found),
+            verdict => verdict,
+        })
     }
 }

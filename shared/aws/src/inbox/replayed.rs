@@ -79,10 +79,10 @@ impl ReplayFrom {
 }
 
 /// What starts a record's way anew.
-const AGAIN: &str = "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
+pub(super) const AGAIN: &str = "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
     attempts = :zero, refusals = :zero, since = :now";
 /// What it leaves behind.
-const BEFORE: &str =
+pub(super) const BEFORE: &str =
     "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at";
 
 impl Inbox {

@@ -13,6 +13,7 @@ use inbox_core::requests::submission::Kind;
 use inbox_core::state::{Facts, State};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
+use super::reviewed::PUBLISHED_UNTRACKED;
 use super::submitted::SUBMITTED;
 use super::tracked::{EFFECT, TRACKED};
 use super::{Inbox, documents};
@@ -51,6 +52,8 @@ pub struct EventTold {
     pub refusals: u64,
     /// How often it was sent again on purpose.
     pub replay: u64,
+    /// How many results a batch had when it was published while nobody tracked it.
+    pub published_untracked: Option<u64>,
     /// What operators did with it.
     pub interventions: Vec<Intervention>,
     /// When its record may be deleted.
@@ -409,6 +412,7 @@ impl EventTold {
             attempts: record.attempts,
             refusals: record.refusals,
             replay: record.replay,
+            published_untracked: parsed(item, PUBLISHED_UNTRACKED),
             interventions: item::interventions(item),
             expires_at: parsed(item, "expires_at").map(UnixSecs),
             rev: record.rev,

@@ -18,18 +18,20 @@ use inbox_core::inbox::{Desk, parts_expiry, record_expiry, schedule_pk};
 use inbox_core::poll::Cadence;
 use inbox_core::poll::batch::{Thresholds, Tracked};
 use inbox_core::poll::schedule::{KnownAs, Plan, Watched};
-use inbox_core::providers::alerted;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
+use super::batch_story::SHOWN_COMPLETE_AT;
 use super::transaction::{self, Outcome};
 use super::{FIRST_REV, Inbox, Written, documents};
-use crate::item::{self, Item, Record, Stored, VERSION, number, text};
+use crate::item::{self, Item, Stored, VERSION, number, text};
 use crate::{Fault, payload};
 
 /// The place of what is watched in its story.
 pub(crate) const TRACKED: &str = "tracked";
 /// What the place of an authorizer's alert begins with.
 pub(super) const EFFECT: &str = "effect#alert#";
+/// Most keys in one `BatchGetItem` (DynamoDB's own limit).
+const KEYS_PER_READ: usize = 100;
 
 /// How far an item that is watched has come: what every write to it names.
 #[derive(Clone, Debug)]
@@ -68,20 +70,6 @@ impl Tracking {
     }
 }
 
-/// All that is known about a batch.
-#[derive(Clone, Debug)]
-pub struct BatchStory {
-    /// What is watched. Whom Rightfoot refused is not read yet: see [`Inbox::refused`].
-    pub tracked: Tracked,
-    /// How far it has come.
-    pub tracking: Tracking,
-    /// When its completion was recorded.
-    pub completed_at: Option<UnixMillis>,
-    refused: Option<Item>,
-    alerts: Vec<Record>,
-    effects: BTreeSet<Id>,
-}
-
 /// All that is known about a schedule.
 #[derive(Clone, Debug)]
 pub struct ScheduleStory {
@@ -93,43 +81,6 @@ pub struct ScheduleStory {
 }
 
 impl Inbox {
-    /// The story of a batch, by one strong query; `None` if it is not watched.
-    pub async fn batch_story(&self, batch_id: &Id) -> Result<Option<BatchStory>, Fault> {
-        const QUERY: &str = "dynamodb:Query";
-        let mut pages = self
-            .db
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", text(batch_pk(batch_id)))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        let (mut watched, mut completed_at, mut alerts, mut effects) =
-            (None, None, Vec::new(), BTreeSet::new());
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| Fault::of(QUERY, &error))?;
-            match item::string(&item, "sk").unwrap_or_default() {
-                TRACKED => watched = Some(item),
-                "completed" => completed_at = item::parsed(&item, "received_at").map(UnixMillis),
-                sk => match sk.strip_prefix(EFFECT) {
-                    // One that is claimed only is nothing yet.
-                    Some(authorizer) if item.contains_key("published_at") => {
-                        effects.extend(Id::new(authorizer))
-                    }
-                    Some(_) => {}
-                    None => alerts.push(Record::read(&item).ok_or(Fault::item(QUERY))?),
-                },
-            }
-        }
-        let Some(item) = watched else { return Ok(None) };
-        let (tracked, tracking) =
-            read_batch(batch_id, &item).zip(Tracking::read(&item)).ok_or(Fault::item(QUERY))?;
-        let refused = documents::is_in(&item).then_some(item);
-        Ok(Some(BatchStory { tracked, tracking, completed_at, refused, alerts, effects }))
-    }
-
     /// A batch that is watched, with whom Rightfoot refused, by one strong read; `None` if it is not watched.
     pub async fn tracked_batch(&self, batch_id: &Id) -> Result<Option<Tracked>, Fault> {
         let Some(item) = self.get(item::key(&batch_pk(batch_id), TRACKED)).await? else { return Ok(None) };
@@ -138,27 +89,6 @@ impl Inbox {
             tracked.failed = self.load_ids(&item).await?;
         }
         Ok(Some(tracked))
-    }
-
-    /// Whom Rightfoot refused when the batch was submitted.
-    pub async fn refused(&self, story: &BatchStory) -> Result<BTreeSet<Id>, Fault> {
-        match &story.refused {
-            Some(item) => self.load_ids(item).await,
-            None => Ok(BTreeSet::new()),
-        }
-    }
-
-    /// Whose alert a webhook has told, or has had its effect. One that was given up, or came by another URL than the
-    /// batch's, has told nothing.
-    pub async fn alerted(&self, story: &BatchStory) -> Result<BTreeSet<Id>, Fault> {
-        let mut all = story.effects.clone();
-        let subject = story.tracked.subject.as_ref();
-        let is_anothers =
-            |record: &Record| subject.zip(record.subject.as_ref()).is_some_and(|(ours, its)| ours != its);
-        for record in story.alerts.iter().filter(|record| !record.is_given_up && !is_anothers(record)) {
-            all.extend(alerted(&self.payload_of(record).await?));
-        }
-        Ok(all)
     }
 
     /// What is known about a schedule, by one strong read; `None` if it is not watched.
@@ -177,31 +107,18 @@ impl Inbox {
         self.load_thresholds(&story.thresholds).await
     }
 
-    /// Which of these batches are watched, and as what. One whose completion came by another URL than
-    /// `subject`'s is none of that schedule's runs, watched or not.
-    pub async fn known(
-        &self,
-        batches: &BTreeSet<Id>,
-        subject: Option<&Subject>,
-    ) -> Result<BTreeMap<Id, KnownAs>, Fault> {
+    /// Which of these batches are watched, and as what. What a webhook tells of one does not matter: whoever knows a URL can
+    /// tell anything of any batch.
+    pub async fn known(&self, batches: &BTreeSet<Id>) -> Result<BTreeMap<Id, KnownAs>, Fault> {
         let mut known = BTreeMap::new();
         let batches: Vec<_> = batches.iter().collect();
-        // Two keys each, and a hundred in a call.
-        for some in batches.chunks(50) {
-            let keys = some
-                .iter()
-                .flat_map(|batch| [TRACKED, "completed"].map(|sk| item::key(&batch_pk(batch), sk)));
+        for some in batches.chunks(KEYS_PER_READ) {
+            let keys = some.iter().map(|batch| item::key(&batch_pk(batch), TRACKED));
             for item in self.get_many(keys.collect()).await? {
                 let batch_id = item::string(&item, "pk").and_then(|pk| pk.strip_prefix("rightfoot#batch#"));
                 let Some(batch_id) = batch_id.and_then(Id::new) else { continue };
-                if item::string(&item, "sk") == Some(TRACKED) {
-                    let schedule_id = item::string(&item, "schedule_id").and_then(Id::new);
-                    known.insert(batch_id, schedule_id.map_or(KnownAs::OnDemand, KnownAs::Run));
-                } else if let (Some(ours), Some(theirs)) = (subject, item::string(&item, "subject"))
-                    && ours.as_str() != theirs
-                {
-                    known.entry(batch_id).or_insert(KnownAs::OnDemand);
-                }
+                let schedule_id = item::string(&item, "schedule_id").and_then(Id::new);
+                known.insert(batch_id, schedule_id.map_or(KnownAs::OnDemand, KnownAs::Run));
             }
         }
         Ok(known)
@@ -256,6 +173,18 @@ impl Inbox {
     pub async fn postpone(&self, tracking: &Tracking, until: UnixMillis) -> Result<Written, Fault> {
         let values = [(":one", number(1)), (":later", number(until.0))];
         self.update(tracking.place.clone(), tracking.rev, "rev = rev + :one, due_at = :later", values).await
+    }
+
+    /// Moves the time at which a batch is due that the API has shown complete: from now on that is known.
+    pub async fn shown_complete(
+        &self,
+        tracking: &Tracking,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Written, Fault> {
+        let values = [(":one", number(1)), (":later", number(until.0)), (":now", number(now.0))];
+        let set = format!("rev = rev + :one, due_at = :later, {SHOWN_COMPLETE_AT} = :now");
+        self.update(tracking.place.clone(), tracking.rev, &set, values).await
     }
 
     /// Nothing more is to be known about it.
@@ -435,7 +364,7 @@ fn new_item(pk: &str, subject: Option<&Subject>, due_at: UnixMillis, polls: u64)
     item
 }
 
-fn read_batch(batch_id: &Id, item: &Item) -> Option<Tracked> {
+pub(super) fn read_batch(batch_id: &Id, item: &Item) -> Option<Tracked> {
     Some(Tracked {
         batch_id: batch_id.clone(),
         subject: subject_of(item),
@@ -460,6 +389,6 @@ fn read_schedule(schedule_id: &Id, item: &Item) -> Option<Watched> {
     })
 }
 
-fn subject_of(item: &Item) -> Option<Subject> {
+pub(super) fn subject_of(item: &Item) -> Option<Subject> {
     item::string(item, "subject")?.parse().ok()
 }

@@ -26,6 +26,7 @@ use inbox_core::inbox::{Desk, Reason, parked_expiry, record_expiry};
 use inbox_core::limits::WORK_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
 
+use super::reviewed::{PUBLISHED_UNTRACKED, REVISION};
 use super::{Inbox, Written, stored_attributes};
 use crate::Fault;
 use crate::condition::{self, refused, standing};
@@ -48,6 +49,7 @@ pub struct Work {
     pub earlier: Option<Earlier>,
     /// Whether it may be among its subject's open events.
     is_open: Arc<AtomicBool>,
+    revision: u64,
 }
 
 /// What became of a worker's claim.
@@ -92,6 +94,7 @@ impl Work {
             origin: self.record.trace.origin,
             received_at: self.record.received_at,
             replay: self.record.replay,
+            revision: self.revision,
         }
     }
 
@@ -116,6 +119,7 @@ impl Work {
             by_operator: item.contains_key("since"),
             since: item::parsed(item, "since").map_or(record.received_at, UnixMillis),
             earlier: earlier.map(|(digest, at)| Earlier { digest: digest.to_owned(), at }),
+            revision: item::parsed(item, REVISION).unwrap_or(1),
             record,
         })
     }
@@ -170,6 +174,19 @@ impl Inbox {
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
         let expires_at = record_expiry(now, self.retention_days);
         self.if_claimed(work, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))]).await
+    }
+
+    /// The same for a batch that was published while nobody tracked it, with so many results: if there are more, it is
+    /// published once more.
+    pub async fn done_untracked(&self, work: &Work, results: u64, now: UnixMillis) -> Result<Written, Fault> {
+        let update = format!(
+            "done_at = :now, expires_at = :at, {PUBLISHED_UNTRACKED} = :results \
+             REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at"
+        );
+        let expires_at = record_expiry(now, self.retention_days);
+        let values =
+            vec![(":now", number(now.0)), (":at", number(expires_at.0)), (":results", number(results))];
+        self.if_claimed(work, &update, values).await
     }
 
     /// Makes an event due again: its effect cannot happen yet. `seen` is what the look at its batch has shown.

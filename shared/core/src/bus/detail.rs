@@ -34,7 +34,7 @@ pub struct Cause<'a> {
 /// A batch is complete, and its balances stand in the table of balances.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct BalanceBatchCompleted<'a> {
-    /// What this tells. Two of the same id tell the same.
+    /// What this tells. Two of the same id and revision tell the same.
     pub id: &'a str,
     #[serde(flatten)]
     /// The event that this tells the effect of.
@@ -53,6 +53,11 @@ pub struct BalanceBatchCompleted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub expected: Option<u64>,
+    /// 2 if the batch was told before, by the same id, when it was not tracked yet and results were missing: this replaces
+    /// that. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 2))]
+    pub revision: Option<u64>,
     /// How many authorizers have a result.
     pub found: u64,
     /// How many results have which status code; 0 is success, any other one a failed check.

@@ -7,7 +7,7 @@ fn id(text: &str) -> Id {
 
 fn effect<'a>(key: &'a EventKey, event_type: &'a str) -> Effect<'a> {
     let received_at = UnixMillis(1_795_356_000_123);
-    Effect { key, event_type, origin: Origin::Webhook, received_at, replay: 0 }
+    Effect { key, event_type, origin: Origin::Webhook, received_at, replay: 0, revision: 1 }
 }
 
 fn row(authorizer: &str, amount: Option<&str>) -> Balance {
@@ -32,6 +32,10 @@ fn a_batch_is_told_with_its_counts() {
         told.detail,
         r#"{"id":"rightfoot/batch/5d3c/completed","event_id":"rightfoot/batch/5d3c/completed","origin":"webhook","received_at":"2026-11-22T14:00:00.123Z","batch_id":"5d3c","schedule_id":"s-1","subject":"payroll-1","expected":3,"found":3,"by_status_code":{"0":2,"3300":1}}"#
     );
+    let revised = Effect { revision: 2, ..effect(&key, "BALANCE_BATCH_COMPLETED") };
+    let revised = batch_completed(&revised, &run, &look, Some(3));
+    assert_eq!(revised.id, told.id);
+    assert_eq!(revised.detail, told.detail.replace(r#""found""#, r#""revision":2,"found""#));
     let untracked = Batch { batch_id: &batch_id, schedule_id: None, subject: None };
     let again = Effect { replay: 2, origin: Origin::Replay, ..effect(&key, "BALANCE_BATCH_COMPLETED") };
     assert_eq!(

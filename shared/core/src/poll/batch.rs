@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Cadence, Observation, found};
 use crate::delivery::Subject;
 use crate::event::{Event, Id};
+use crate::limits::ALERT_TRIES_MAX;
 use crate::rightfoot::{Amount, Balance};
 use crate::time::UnixMillis;
 
@@ -79,6 +80,8 @@ pub enum Then {
     AsPlanned,
     /// It is asked for again at this time.
     Later(UnixMillis),
+    /// The API has shown it complete: whose alerts are missing is asked at this time.
+    AlertsAt(UnixMillis),
 }
 
 /// What to do after asking: first record, then the rest. A record that stands already is as good.
@@ -129,8 +132,8 @@ pub struct AlertWatch {
     pub alerted: BTreeSet<Id>,
 }
 
-/// What to do about a batch that is due, before anything is asked. `completed_at` is when its completion was
-/// recorded, by webhook or by poll.
+/// What to do about a batch that is due, before anything is asked. `completed_at` is when it became known to be complete:
+/// by a record that [counts](super::completion::Completion::counts), or by an answer of the API.
 pub fn first_step(
     tracked: &Tracked,
     completed_at: Option<UnixMillis>,
@@ -163,7 +166,7 @@ pub fn after_asking(
             (true, Question::Complete) => {
                 return Plan {
                     record: Some(found::completion(&tracked.batch_id, now)),
-                    then: if is_run { Then::Later(now.plus(cadence.grace)) } else { Then::Done },
+                    then: if is_run { Then::AlertsAt(now.plus(cadence.grace)) } else { Then::Done },
                 };
             }
             (true, Question::Alerts) => {
@@ -189,6 +192,12 @@ pub fn after_asking(
 pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
     let there = rows.balances.keys().filter(|id| !tracked.failed.contains(*id)).count();
     rows.reached_last_page && u64::try_from(there).is_ok_and(|there| there >= tracked.awaited())
+}
+
+/// Whether a batch of so many authorizers explains so many alert events: each may come split as far as one by one, and each
+/// of those may be delivered again under another `event_uuid`.
+pub fn explains(expected: u64, alert_events: usize) -> bool {
+    u64::try_from(alert_events).is_ok_and(|events| events <= expected.saturating_mul(ALERT_TRIES_MAX))
 }
 
 /// The alerts that nobody has told.
@@ -323,7 +332,7 @@ mod tests {
         assert_eq!(step(&run(1), Some(NOW), NOW), Step::Later(settled_at));
         assert_eq!(step(&run(1), Some(NOW), UnixMillis(settled_at.0 - 1)), Step::Later(settled_at));
         assert_eq!(step(&run(1), Some(NOW), settled_at), Step::Ask(Question::Alerts));
-        assert_eq!(asked(&run(1), &some(1, true), NOW), (true, Then::Later(settled_at)));
+        assert_eq!(asked(&run(1), &some(1, true), NOW), (true, Then::AlertsAt(settled_at)));
     }
 
     fn thresholds(default: Option<&str>, own: &[(&str, &str)]) -> Thresholds {
@@ -469,6 +478,7 @@ mod tests {
                         prop_assert!(at > planned);
                         now = at;
                     }
+                    Then::AlertsAt(_) => panic!("it is no run"),
                 }
             }
             prop_assert!(ended);

@@ -1,6 +1,6 @@
 //! Finds what is due, asks for the balances, records the completion, enqueues it, marks it.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use floor::{Inbox, Rightfoot, now_ms, number, sdk, string};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
@@ -16,9 +16,12 @@ async fn poll(inbox: &Inbox, rightfoot: &Rightfoot) -> Result<Value, Error> {
     let due = inbox.due("poll").await?;
     for item in &due {
         let pk = string(item, "pk")?;
-        let query = inbox.db.query().table_name(&inbox.table).consistent_read(true);
-        let query = query.key_condition_expression("pk = :pk");
-        query.expression_attribute_values(":pk", AttributeValue::S(pk.to_owned())).send().await?;
+        let key = |sk: &str| {
+            [("pk", pk), ("sk", sk)].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())))
+        };
+        let keys = ["tracked", "completed"].map(|sk| key(sk).into());
+        let both = KeysAndAttributes::builder().set_keys(Some(keys.into())).consistent_read(true).build()?;
+        inbox.db.batch_get_item().request_items(&inbox.table, both).send().await?;
         let values = [("one", number(1)), ("later", number(now_ms() + 300_000)), ("seen", number(1))];
         let later = "SET rev = rev + :one, polls = :one, due_at = :later";
         inbox.update(pk, "tracked", later, "rev = :seen AND attribute_exists(due)", values).await?;
