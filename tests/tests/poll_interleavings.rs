@@ -9,12 +9,13 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
+use inbox_core::event::Id;
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
 use local::wire::Call;
 use tests::orders::{Process, in_every_order, play};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
-use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, found_alerts, text};
+use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, found_alerts, number, text};
 
 /// The authorizer of [`alert`].
 const USER: &str = "user-123";
@@ -219,6 +220,30 @@ async fn p5_two_overlapping_pollers_at_a_schedule_take_its_run_once_in_every_ord
     .await;
     // 2 × (6 + 3).
     assert_eq!(all.len(), 18);
+}
+
+/// An alert of a batch that nobody knows hurries its schedule. Once the schedule is put off that is a wish for another look:
+/// it voids nothing that the poller writes, and is not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_schedule_that_is_hurried_beside_the_poller_has_its_run_and_another_look_in_every_order() {
+    let all = in_every_order(|order| async move {
+        let (it, run) = unknown_run().await;
+        let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
+        let schedule_id = Id::new(schedule.clone()).unwrap();
+        let hint = Process::of(&it.world, waits, async move |world| {
+            world.inbox().expedite(&schedule_id, MINUTE * 5, world.now()).await.unwrap();
+        });
+        let played = play(vec![hint, poller(&it.world)], &order).await;
+        let item = it.world.item(&format!("rightfoot#batch#{run}"), "tracked").await;
+        assert!(item.is_some(), "{:?}", played.order);
+        let item = it.world.item(&format!("rightfoot#schedule#{schedule}"), "tracked").await.unwrap();
+        let is_due = number(&item, "due_at").unwrap() <= it.world.now().0;
+        assert_eq!(is_due, played.is_before((POLLER, 1), (0, 0)), "{:?}", played.order);
+        assert_eq!(it.rightfoot.requests().len(), 2, "{:?}", played.order);
+        played
+    })
+    .await;
+    assert_eq!(all.len(), 5);
 }
 
 /// What comes after a poller has died.

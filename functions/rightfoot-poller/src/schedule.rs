@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use inbox_aws::inbox::Written;
+use inbox_aws::inbox::{ScheduleStory, Written};
 use inbox_aws::telemetry::count_reason;
 use inbox_core::event::Id;
+use inbox_core::limits::MOVES_MAX;
 use inbox_core::poll::Observation;
 use inbox_core::poll::schedule::{Alarm, Plan, Seen, Watched, after_asking};
 use inbox_core::rightfoot::HistoryEntry;
+use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, Rightfoot};
 
 use crate::Poller;
-use crate::run::{Course, Trouble};
+use crate::run::{Course, Trouble, note_overtaken};
 
 impl Poller {
     pub(crate) async fn look_after_schedule(&self, schedule_id: &Id, course: &Course) -> Result<(), Trouble> {
@@ -29,7 +31,7 @@ impl Poller {
         let planned = self.cadence.again(now, story.watched.polls);
         let polls = story.watched.polls.saturating_add(1);
         if inbox.put_off(&mut story.tracking, polls, planned).await? == Written::Overtaken {
-            return Ok(());
+            return Ok(()); // another run asks
         }
         course.run().asked += 1;
         let observed = self.observe_schedule(&story.watched, course).await;
@@ -37,19 +39,51 @@ impl Poller {
         if let Observation::Answered(seen) = &observed {
             batches.extend(seen.history.iter().map(|entry| entry.batch_id.clone()));
         }
-        let known = inbox.known(&batches).await?;
-        let now = self.recorder.clock().now();
-        let plan = after_asking(&story.watched, &observed, &known, planned, &self.cadence, now);
-        raise(plan.alarm, schedule_id, course);
-        match plan.next {
-            None => drop(inbox.settle(&story.tracking, now).await?),
-            Some(next) if !plan.runs.is_empty() || next != planned => {
-                if inbox.move_on(&story, &plan, next, &self.cadence, now).await? == Written::Applied {
-                    course.run().runs_found += plan.runs.len();
-                    log_runs(&plan, schedule_id);
-                }
+        self.write_down(story, &observed, &batches, planned, course).await
+    }
+
+    /// Writes down what was seen of a schedule. Whoever hurries it meanwhile does not void that, and is not passed over: it
+    /// is read again, and due again as soon as he has asked.
+    async fn write_down(
+        &self,
+        mut story: ScheduleStory,
+        observed: &Observation<Seen>,
+        batches: &BTreeSet<Id>,
+        planned: UnixMillis,
+        course: &Course,
+    ) -> Result<(), Trouble> {
+        let inbox = self.recorder.inbox();
+        let schedule_id = story.watched.schedule_id.clone();
+        for attempt in 0..MOVES_MAX {
+            let known = inbox.known(batches).await?;
+            let now = self.recorder.clock().now();
+            let plan = after_asking(&story.watched, observed, &known, planned, &self.cadence, now);
+            if attempt == 0 {
+                raise(plan.alarm, &schedule_id, course);
             }
-            Some(_) => {}
+            let Some(next) = plan.next else {
+                let written = inbox.settle(&story.tracking, now).await?;
+                note_overtaken(written, schedule_id.as_str(), "settle");
+                return Ok(());
+            };
+            if plan.runs.is_empty() && next == planned {
+                return Ok(());
+            }
+            // Due before it was planned: it has been hurried since it was put off.
+            let hurried = story.tracking.due_at.filter(|due_at| *due_at < planned);
+            let next = hurried.map_or(next, |due_at| due_at.min(next));
+            if inbox.move_on(&story, &plan, next, &self.cadence, now).await? == Written::Applied {
+                course.run().runs_found += plan.runs.len();
+                log_runs(&plan, &schedule_id);
+                return Ok(());
+            }
+            metrics::counter!("schedule_overtaken").increment(1);
+            tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), attempt, "overtaken");
+            match inbox.schedule_story(&schedule_id).await? {
+                Some(fresh) if story.tracking.is_as_in(&fresh.tracking) => story.tracking = fresh.tracking,
+                // Another run has put it off since, and asks.
+                Some(_) | None => return Ok(()),
+            }
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 38] = [
+pub const METRICS: [&str; 39] = [
     "received",
     "recorded",
     "duplicate",
@@ -54,6 +54,7 @@ pub const METRICS: [&str; 38] = [
     "oldest_poll_delay",
     "submission_unknown",
     "schedule_alarm",
+    "schedule_overtaken",
     "alert_flood",
     "record_mended",
     "requested",

@@ -105,6 +105,8 @@ pub const ALERT_RECORDS_MAX: usize = 1_000;
 pub const ALERT_PAYLOADS_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How often Rightfoot tries to deliver one webhook, at most, by its documented times.
 pub const ALERT_TRIES_MAX: u64 = 6;
+/// How often the poller tries to write down what it saw of a schedule, while alerts hurry that.
+pub const MOVES_MAX: usize = 3;
 /// Most authorizers whose history is asked in order to find a schedule's runs.
 pub const PROBES_MAX: usize = 10;
 

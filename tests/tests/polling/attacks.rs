@@ -2,15 +2,22 @@
 //!
 //! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use inbox_aws::inbox::{WorkClaim, Written};
 use inbox_core::event::{EventKey, payload_hash};
 use local::rightfoot::{BeforeCompletion, Behaviour, Lose};
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::worker::OnBus;
-use tests::{Item, SUBJECT, completion, found_alerts, number};
+use tests::{Item, SUBJECT, World, completion, found_alerts, number};
 
 use super::costs::write;
 use super::counters::Counters;
@@ -159,6 +166,66 @@ async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_co
     let told = live_and_work(&it, 10).await;
     assert_eq!(completions(&told, "b-1"), [(2, Some(2), Some(2))]);
     assert!(tracked(&it, "b-1").await.contains_key("done_at"));
+}
+
+/// An alert of a batch that nobody knows, which names a schedule.
+fn made_up(schedule: &str, number: usize) -> String {
+    tests::alert(&format!("made-up-{number}"), &format!("u-{number}")).replace("s-1", schedule)
+}
+
+/// Whenever Rightfoot is asked about a schedule, an alert by its own URL comes first, of a batch that nobody knows.
+fn hastened(world: &World, routes: Router, sent: Arc<AtomicUsize>) -> Router {
+    let (world, busy) = (world.clone(), Arc::new(AtomicBool::new(false)));
+    routes.layer(from_fn(move |request: Request, next: Next| {
+        let (world, busy, sent) = (world.clone(), busy.clone(), sent.clone());
+        async move {
+            let schedule = request.uri().path().rsplit_once("/schedules/").map(|(_, id)| id.to_owned());
+            if let Some(schedule) = schedule.filter(|_| !busy.swap(true, Ordering::SeqCst)) {
+                world.pass(Duration::from_secs(1));
+                let number = sent.fetch_add(1, Ordering::SeqCst);
+                assert!(world.rightfoot(made_up(&schedule, number)).await.is_success());
+                world.work_once().await;
+                busy.store(false, Ordering::SeqCst);
+            }
+            next.run(request).await
+        }
+    }))
+}
+
+#[tokio::test]
+async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_run() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let it = RightfootWorld::made(
+        |rightfoot| {
+            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.schedule_day = HOUR;
+            balances(rightfoot, &THREE);
+        },
+        |_| {},
+        |world, routes| hastened(world, routes, sent.clone()),
+    )
+    .await;
+    it.ask(daily(SUBJECT, &["a", "b", "c"])).await;
+    let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
+    it.pass(MINUTE * 60).await;
+    it.rightfoot.clear_requests();
+    let mut told = Vec::new();
+    for minute in 0..45 {
+        it.pass(MINUTE).await;
+        // As Rightfoot's own: it names the schedule, and comes by the schedule's URL.
+        assert!(it.world.rightfoot(made_up(&schedule, 1_000_000 + minute)).await.is_success());
+        it.world.work_once().await;
+        it.poll().await.unwrap();
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+        told.extend(it.world.on_bus().await);
+    }
+    let run = first_run(&it);
+    assert!(sent.load(Ordering::SeqCst) > 0, "they came while Rightfoot was asked");
+    assert_eq!(completions(&told, &run), [(3, Some(3), None)]);
+    assert_eq!(alerted_on_bus(&told, &run), ["a", "b", "c"]);
+    let looks = it.rightfoot.requests().iter().filter(|it| it.path.contains("/schedules/")).count();
+    assert!(looks <= 45 / 5 + 2, "at most one in five minutes is hurried: {looks}");
 }
 
 /// The record of an alert that a worker has put back: whom it tells of is not read for its key.

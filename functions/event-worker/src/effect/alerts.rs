@@ -1,6 +1,7 @@
 //! Thresholds were met: each alert that the API confirms is told, once for each authorizer in a batch (P5).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -11,7 +12,7 @@ use inbox_core::bus::{Announcement, Batch, threshold_met};
 use inbox_core::effect::alert::{Alert, Met};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
-use inbox_core::limits::{ALERTS_MAX, BUS_ENTRIES_MAX};
+use inbox_core::limits::{ALERTS_MAX, BUS_ENTRIES_MAX, POLL_EVERY_SECS};
 use inbox_core::poll::batch::Thresholds;
 use inbox_core::providers::alerts;
 use inbox_core::rightfoot::Balance;
@@ -96,7 +97,8 @@ impl EventWorker {
             && work.subject().zip(schedule.watched.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
-            self.inbox.postpone(&schedule.tracking, now).await?;
+            // Whoever holds its URL can ask for it: not more often than the poller would look by itself.
+            self.inbox.expedite(schedule_id, Duration::from_secs(POLL_EVERY_SECS), now).await?;
         }
         Ok(Verdict::Later(Later::because("not_tracked")))
     }

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //!  poller    put off: rev+1, polls+1, due_at=later if rev=seen and due ── ask ── record ── settle if rev=seen+1
+//!  worker    expedite a schedule: due_at=now, expedited_at=now if due, later than now and not expedited of late
 //! ```
+//!
+//! Expediting leaves `rev` alone: who holds a URL could otherwise void what the poller writes, again and again. Moving a
+//! schedule on names the `expedited_at` that was seen, so that no hint is lost either.
 //!
 //! An item is put off before Rightfoot is asked: what makes a run die comes back later and not first, and of two
 //! runs at the same item only one asks.
@@ -23,6 +27,7 @@ use inbox_core::time::{UnixMillis, UnixSecs};
 use super::batch_story::SHOWN_COMPLETE_AT;
 use super::transaction::{self, Outcome};
 use super::{FIRST_REV, Inbox, Written, documents};
+use crate::condition::refused;
 use crate::item::{self, Item, Stored, VERSION, number, text};
 use crate::{Fault, payload};
 
@@ -33,6 +38,9 @@ pub(super) const EFFECT: &str = "effect#alert#";
 /// Most keys in one `BatchGetItem` (DynamoDB's own limit).
 const KEYS_PER_READ: usize = 100;
 
+/// When an alert has last hurried a schedule.
+const EXPEDITED_AT: &str = "expedited_at";
+
 /// How far an item that is watched has come: what every write to it names.
 #[derive(Clone, Debug)]
 pub struct Tracking {
@@ -40,6 +48,8 @@ pub struct Tracking {
     rev: u64,
     /// When it is due; `None` if nothing more is to be done with it.
     pub due_at: Option<UnixMillis>,
+    /// When an alert has last hurried it.
+    expedited_at: Option<UnixMillis>,
 }
 
 impl Tracking {
@@ -48,7 +58,13 @@ impl Tracking {
             place: item::key(item::string(item, "pk")?, item::string(item, "sk")?),
             rev: item::parsed(item, "rev")?,
             due_at: item.contains_key("due").then(|| item::parsed(item, "due_at")).flatten().map(UnixMillis),
+            expedited_at: item::millis(item, EXPEDITED_AT),
         })
+    }
+
+    /// Whether nobody but who hurries it has written to the item since.
+    pub const fn is_as_in(&self, later: &Self) -> bool {
+        self.rev == later.rev
     }
 
     pub(super) const fn place(&self) -> &Item {
@@ -187,6 +203,28 @@ impl Inbox {
         self.update(tracking.place.clone(), tracking.rev, &set, values).await
     }
 
+    /// Makes a schedule due now that is due later, unless that was done within `every`. Whether it was does not matter to
+    /// the caller.
+    pub async fn expedite(&self, schedule_id: &Id, every: Duration, now: UnixMillis) -> Result<(), Fault> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&schedule_pk(schedule_id), TRACKED)))
+            .update_expression(format!("SET due_at = :now, {EXPEDITED_AT} = :now"))
+            .condition_expression(format!(
+                "attribute_exists(due) AND due_at > :now \
+                 AND (attribute_not_exists({EXPEDITED_AT}) OR {EXPEDITED_AT} <= :before)"
+            ))
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":before", number(now.minus(every).0));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if refused(&error) => Ok(()),
+            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
+        }
+    }
+
     /// Nothing more is to be known about it.
     pub async fn settle(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
         self.end(tracking, "rev = rev + :one, done_at = :now, expires_at = :at REMOVE due, due_at", now).await
@@ -264,7 +302,6 @@ impl Inbox {
         let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(schedule.tracking.place.clone()))
-            .condition_expression("rev = :seen AND attribute_exists(due)")
             .expression_attribute_values(":seen", number(schedule.tracking.rev))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":next", number(next.0));
@@ -284,6 +321,16 @@ impl Inbox {
             sets.push("polls = :zero");
             update = update.expression_attribute_values(":zero", number(0));
         }
+        // Hurried meanwhile, it would be put off again without a look.
+        let mut condition = "rev = :seen AND attribute_exists(due)".to_owned();
+        match schedule.tracking.expedited_at {
+            None => condition.push_str(&format!(" AND attribute_not_exists({EXPEDITED_AT})")),
+            Some(seen) => {
+                condition.push_str(&format!(" AND {EXPEDITED_AT} = :hurried"));
+                update = update.expression_attribute_values(":hurried", number(seen.0));
+            }
+        }
+        update = update.condition_expression(condition);
         let update = update.update_expression(format!("SET {}", sets.join(", "))).build();
         Ok(TransactWriteItem::builder().update(update.map_err(|_| Fault::item(transaction::WRITE))?).build())
     }
