@@ -79,7 +79,7 @@ impl ReplayFrom {
 }
 
 /// What starts a record's way anew.
-pub(super) const AGAIN: &str = "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
+pub(super) const AGAIN: &str = "rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
     attempts = :zero, refusals = :zero, since = :now";
 /// What it leaves behind.
 pub(super) const BEFORE: &str =
@@ -132,7 +132,7 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&key.pk(), &key.sk())))
-            .update_expression(format!("{AGAIN}{counted}, {TRACE} {BEFORE}"))
+            .update_expression(format!("SET {AGAIN}{counted}, {TRACE} {BEFORE}"))
             .condition_expression(format!("rev = :seen AND {}", from.condition()))
             .expression_attribute_values(":seen", number(event.rev))
             .expression_attribute_values(":one", number(1))

@@ -13,7 +13,7 @@ use inbox_core::time::UnixMillis;
 use super::replayed::{AGAIN, BEFORE};
 use super::{EventTold, Inbox, Written};
 use crate::Fault;
-use crate::condition::refused;
+use crate::condition;
 use crate::item::{self, number, text};
 
 /// When the poller has given a record back out of quarantine.
@@ -47,7 +47,6 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&event.key.pk(), &event.key.sk())))
-            .update_expression(format!("{AGAIN}, {mark} = :mark {BEFORE}"))
             .condition_expression(format!(
                 "rev = :seen AND attribute_exists({end}) AND attribute_not_exists({mark})"
             ))
@@ -57,10 +56,6 @@ impl Inbox {
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":shard", text(Desk::Outbox.shard(&event.key.pk())))
             .expression_attribute_values(":now", number(now.0));
-        match update.send().await {
-            Ok(_) => Ok(Written::Applied),
-            Err(error) if refused(&error) => Ok(Written::Overtaken),
-            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
-        }
+        condition::update(update, &format!("{AGAIN}, {mark} = :mark {BEFORE}")).await
     }
 }

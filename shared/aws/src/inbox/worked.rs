@@ -43,7 +43,7 @@ pub struct Work {
     pub works: u64,
     /// From when on it is worked on: when it reached us, or when an operator had it worked on again.
     pub since: UnixMillis,
-    /// Whether it is worked on because an operator has had it worked on again.
+    /// Whether it is worked on because an operator, or the poller, has made it due again after its end.
     pub by_operator: bool,
     /// What an earlier look at its batch has shown.
     pub earlier: Option<Earlier>,
