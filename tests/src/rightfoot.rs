@@ -7,7 +7,7 @@ use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{Config, Rightfoot};
 use lambda_runtime::Diagnostic;
 use local::rightfoot::{Behaviour, Simulator};
-use local::system;
+use local::system::{self, Options};
 use local::wire::mortal;
 use rightfoot_requests::Refusal;
 use serde_json::value::RawValue;
@@ -51,6 +51,20 @@ impl RightfootWorld {
         client: impl FnOnce(&mut Config),
         before_api: impl FnOnce(&World, Router) -> Router,
     ) -> Self {
+        Self::built(change, client, before_api, |_| {}).await
+    }
+
+    /// A new world whose own options are changed first.
+    pub async fn with_options(options: impl FnOnce(&mut Options)) -> Self {
+        Self::built(|_| {}, |_| {}, |_, routes| routes, options).await
+    }
+
+    async fn built(
+        change: impl FnOnce(&mut Behaviour),
+        client: impl FnOnce(&mut Config),
+        before_api: impl FnOnce(&World, Router) -> Router,
+        further: impl FnOnce(&mut Options),
+    ) -> Self {
         let (api, gateway) = (listener().await, listener().await);
         let (api_url, gateway_url) = (url(&api), url(&gateway));
         let mut config = Config::new(&api_url).unwrap();
@@ -60,6 +74,7 @@ impl RightfootWorld {
             options.rightfoot = Rightfoot::new(config).unwrap();
             options.rightfoot_api_key = API_KEY.to_owned();
             options.webhook_base_url = gateway_url;
+            further(options);
         })
         .await;
         let rightfoot = Simulator::new(world.system.clock.clone(), API_KEY, 7).unwrap();

@@ -6,6 +6,8 @@
 mod alerts;
 #[path = "working/bounds.rs"]
 mod bounds;
+#[path = "polling/counters.rs"]
+mod counters;
 #[path = "working/forgeries.rs"]
 mod forgeries;
 #[path = "working/lost_answers.rs"]
@@ -20,6 +22,8 @@ mod quota;
 mod replays;
 #[path = "working/stories.rs"]
 mod stories;
+#[path = "working/untracked.rs"]
+mod untracked;
 #[path = "working/waiting.rs"]
 mod waiting;
 

@@ -29,6 +29,7 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, ConfigError, Env, deadline, revoked_subjects};
 use inbox_aws::inbox::Inbox;
 use inbox_core::delivery::Subject;
+use inbox_core::effect::alert::UntrackedAlerts;
 use inbox_core::limits::WORK_BATCH_MESSAGES;
 use inbox_rightfoot::{Access, Account};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub event_bus: String,
     /// `VERIFY_ALERTS`: whether an alert is told only if the API shows it.
     pub verify_alerts: bool,
+    /// `UNTRACKED_ALERTS`: what becomes of alerts of batches that nobody tracks, if alerts are verified.
+    pub untracked_alerts: UntrackedAlerts,
     /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked about a batch.
     pub deadline: Duration,
     /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose events are not worked on any more.
@@ -65,6 +68,7 @@ impl Config {
             balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", 0)?,
             event_bus: env.required("EVENT_BUS_NAME")?,
             verify_alerts: env.parsed_or("VERIFY_ALERTS", true)?,
+            untracked_alerts: env.parsed_or("UNTRACKED_ALERTS", UntrackedAlerts::default())?,
             deadline: deadline(env)?,
             revoked: revoked_subjects(env)?,
         })
@@ -79,6 +83,7 @@ pub struct EventWorker {
     bus: Bus,
     account: Account,
     verify_alerts: bool,
+    untracked_alerts: UntrackedAlerts,
     deadline: Duration,
     revoked: Arc<BTreeSet<Subject>>,
     clock: Clock,
@@ -94,6 +99,7 @@ impl EventWorker {
             bus: Bus::new(clients.eventbridge(), &config.event_bus),
             account: Account::new(&config.rightfoot, clients, clock.clone()),
             verify_alerts: config.verify_alerts,
+            untracked_alerts: config.untracked_alerts,
             deadline: config.deadline,
             revoked: Arc::new(config.revoked.clone()),
             clock,

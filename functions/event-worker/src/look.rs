@@ -1,9 +1,12 @@
 //! Reading the balances of a batch, page by page.
 
+use std::time::Duration;
+
 use inbox_aws::inbox::Work;
 use inbox_core::effect::look::{Earlier, Look, Next, not_complete, patience};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
+use inbox_core::limits::ALERT_LOOKS_APART_SECS;
 use inbox_core::poll::Observation;
 use inbox_core::poll::batch::Tracked;
 use inbox_core::rightfoot::Balance;
@@ -31,10 +34,24 @@ impl Looked {
         self.look.is_complete(self.reached_last_page, tracked, earlier, self.began_at)
     }
 
+    /// Whether it began so long after an earlier look that what both do not show of an alert will not come.
+    pub(crate) fn is_long_after(&self, earlier: &Earlier) -> bool {
+        self.began_at.since(earlier.at) >= Duration::from_secs(ALERT_LOOKS_APART_SECS)
+    }
+
     /// What this shows of a batch that nobody tracks: to be compared with the next look.
     fn shown(&self) -> Option<Earlier> {
         let is_whole = self.reached_last_page && self.look.found > 0;
         is_whole.then(|| Earlier { digest: self.look.digest(), at: self.ended_at })
+    }
+
+    fn verdict(&self, next: Next, in_the_end: Reason) -> Verdict {
+        match next {
+            Next::GiveUp => Verdict::Never(in_the_end),
+            Next::LookAgain { retry_after, seen } => {
+                Verdict::Later(Later { reason: self.why_not.unwrap_or("not_complete"), retry_after, seen })
+            }
+        }
     }
 }
 
@@ -119,11 +136,16 @@ impl EventWorker {
         let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
         let is_past_deadline = looked.ended_at >= deadline;
         let shown = if tracked.is_none() { looked.shown() } else { None };
-        match not_complete(&looked.observed, is_past_deadline, shown, earlier) {
-            Next::GiveUp => Verdict::Never(in_the_end),
-            Next::LookAgain { retry_after, seen } => {
-                Verdict::Later(Later { reason: looked.why_not.unwrap_or("not_complete"), retry_after, seen })
-            }
-        }
+        let next = not_complete(&looked.observed, is_past_deadline, shown, earlier);
+        looked.verdict(next, in_the_end)
+    }
+
+    /// The deadline of an event is over that did not wait for an answer: it is given up after one, and until then it stays due.
+    pub(crate) async fn last_look(&self, batch_id: &Id, in_the_end: Reason) -> Verdict {
+        let mut looking = self.look(batch_id, None);
+        // One page is an answer.
+        looking.next().await;
+        let looked = looking.end();
+        looked.verdict(not_complete(&looked.observed, true, None, None), in_the_end)
     }
 }

@@ -3,6 +3,7 @@
 mod backlog;
 mod secrets;
 mod settings;
+mod tracking;
 
 use inbox_aws::{Cause, Fault};
 use inbox_core::time::UnixMillis;
@@ -82,6 +83,7 @@ pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis
     let mut checks = settings::checks(at, has_worker).await?;
     checks.extend(secrets::checks(at).await);
     checks.extend(backlog::checks(at, has_worker).await?);
+    checks.push(tracking::check(at).await?);
     Ok(Diagnosis { checks })
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
+use inbox_core::effect::alert::UntrackedAlerts;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::poll::Cadence;
@@ -117,6 +118,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         cadence: options.cadence,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
         verify_alerts: true,
+        untracked_alerts: UntrackedAlerts::default(),
         visibility: Duration::from_secs(VISIBILITY_SECS),
         clock: Clock::system(),
     })

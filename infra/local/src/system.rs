@@ -16,6 +16,7 @@ use inbox_aws::config::Common;
 use inbox_aws::inbox::Inbox;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
+use inbox_core::effect::alert::UntrackedAlerts;
 use inbox_core::inbox::Desk;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
@@ -75,6 +76,8 @@ pub struct Options {
     pub webhook_base_url: String,
     /// Whether the worker believes an alert only if Rightfoot's API shows it.
     pub verify_alerts: bool,
+    /// What the worker does with alerts of batches that nobody tracks.
+    pub untracked_alerts: UntrackedAlerts,
     /// For how long a message of `events` is hidden once it was received.
     pub visibility: Duration,
     /// The time.
@@ -94,6 +97,7 @@ impl Options {
             cadence: Cadence::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),
             verify_alerts: true,
+            untracked_alerts: UntrackedAlerts::default(),
             visibility: Duration::from_secs(VISIBILITY_SECS),
             clock,
         })
@@ -199,6 +203,7 @@ impl System {
             balances_retention_days: 0,
             event_bus: BUS.to_owned(),
             verify_alerts: options.verify_alerts,
+            untracked_alerts: options.untracked_alerts,
             deadline: options.cadence.deadline,
             revoked: BTreeSet::new(),
         };

@@ -23,6 +23,7 @@ mod quarantined;
 mod released;
 mod replayed;
 mod reviewed;
+mod subjects;
 mod submitted;
 mod told;
 mod tracked;

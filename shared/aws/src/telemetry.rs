@@ -26,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 39] = [
+pub const METRICS: [&str; 40] = [
     "received",
     "recorded",
     "duplicate",
@@ -61,6 +61,7 @@ pub const METRICS: [&str; 39] = [
     "request_failed",
     "worked",
     "published",
+    "threshold_differs",
     "put_back",
     "returned",
     "claim_lost",

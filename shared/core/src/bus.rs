@@ -77,7 +77,8 @@ pub struct Batch<'a> {
     pub batch_id: &'a Id,
     /// The schedule whose run it is, if that is known.
     pub schedule_id: Option<&'a Id>,
-    /// Whose URL its webhooks come by: the caller's `submission_id`, if it is tracked under one.
+    /// Whose URL its webhooks come by: the one that it is tracked under, or, if it is not tracked, the one that the event
+    /// came by.
     pub subject: Option<&'a Subject>,
 }
 
@@ -117,6 +118,7 @@ pub fn threshold_met(cause: &Effect<'_>, batch: &Batch<'_>, met: &Met, confirmed
         institution_name: met.institution.as_deref(),
         balance: met.balance.to_string(),
         threshold: met.threshold.to_string(),
+        threshold_source: met.threshold_source.as_str(),
         confirmed,
     };
     Announcement::of(id.clone(), cause, &detail)

@@ -146,6 +146,9 @@ pub const UNKNOWN_BATCH_DEADLINE_SECS: u64 = 2 * 3_600;
 pub const UNTRACKED_OPEN_MAX: usize = 200;
 /// How long it is known which those are after one of them was last worked on.
 pub const UNTRACKED_OPEN_DAYS: u64 = 2;
+/// How far two equal looks at an untracked batch must lie apart to show that what they do not show of an alert will not come.
+/// An alert, unlike a completion, does not say that its batch is complete: its rows may still be on their way.
+pub const ALERT_LOOKS_APART_SECS: u64 = 15 * 60;
 /// Most alerts in one event that are looked at: far more than a run has authorizers.
 pub const ALERTS_MAX: usize = 10_000;
 /// How many publications of one alert are remembered. At 24 bytes each they are far from the 400 KB that an item may have: a
@@ -221,6 +224,7 @@ const _: () = {
     assert!(UNKNOWN_BATCH_DEADLINE_SECS <= POLL_DEADLINE_SECS);
     // It outlasts the longest pause that Rightfoot can ask for, a day; and 22 bytes each are far from an item's 400 KB.
     assert!(UNTRACKED_OPEN_DAYS > 1 && UNTRACKED_OPEN_MAX <= 1_000);
+    assert!(LOOKS_APART_SECS <= ALERT_LOOKS_APART_SECS && ALERT_LOOKS_APART_SECS <= WORK_AGAIN_MAX_SECS);
     assert!(BUS_MAX_BYTES < 256_000 && BUS_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.

@@ -156,7 +156,7 @@ async fn check(it: &RightfootWorld, batch: &str, events: &[String]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p3_p5_p9_hold_in_every_cell() {
     let mut cells = Vec::new();
-    for (scene, expected) in [(Scene::Completion, 8), (Scene::Alert, 11), (Scene::NewRun, 6)] {
+    for (scene, expected) in [(Scene::Completion, 8), (Scene::Alert, 11), (Scene::NewRun, 7)] {
         let calls = calls_of(scene).await;
         assert_eq!(calls.len(), expected, "{scene:?}: {calls:?}");
         for call in calls {

@@ -97,6 +97,10 @@ async fn without_verification_alerts_are_told_as_they_come_and_say_so() {
     let told = world.on_bus().await;
     assert_eq!((told.len(), told[0].detail["confirmed"].as_bool()), (1, Some(false)));
     assert_eq!(told[0].detail["balance"], "150.00");
+    assert_eq!(
+        (&told[0].detail["threshold_source"], &told[0].detail["subject"]),
+        (&"webhook".into(), &"demo".into())
+    );
     world.rightfoot(alert_of("b-1", "u-2", &[("b", "150.00", "null")])).await;
     world.work().await;
     assert_eq!(world.quarantined().await.len(), 1, "it does not say all");

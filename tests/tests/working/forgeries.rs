@@ -22,7 +22,7 @@ pub(crate) fn alert_of(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str, 
 }
 
 /// Lets the worker look until nothing changes any more.
-async fn look_for_long(it: &RightfootWorld) {
+pub(crate) async fn look_for_long(it: &RightfootWorld) {
     for _ in 0..3 {
         it.world.work().await;
         it.world.pass(MINUTE * 16);
@@ -31,7 +31,8 @@ async fn look_for_long(it: &RightfootWorld) {
     it.world.work().await;
 }
 
-async fn reasons(it: &RightfootWorld) -> Vec<String> {
+/// Why what is in quarantine was kept.
+pub(crate) async fn reasons(it: &RightfootWorld) -> Vec<String> {
     it.world.quarantined().await.into_iter().map(|(reason, _)| reason).collect()
 }
 
@@ -47,20 +48,25 @@ async fn p4_an_alert_about_nobody_in_the_batch_or_above_the_balance_never_reache
     assert!(it.world.due().await.iter().all(|item| item["due"].as_s().unwrap().starts_with("poll#")));
 }
 
-/// Whoever knows a URL could name any threshold: as long as it is not known whose run a batch is, nothing is told.
+/// Whoever knows a URL could name any threshold: where something is tracked under it, nothing is told before it is known whose
+/// run a batch is.
 #[tokio::test]
 async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
     let it = RightfootWorld::known("b-1", &[("a", "150.00"), ("b", "50")]).await;
+    it.watch("s-1", "a").await;
     it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "0"), ("b", "50", "0")])).await;
     it.world.work().await;
     it.world.pass(MINUTE * 16);
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
     assert_eq!((it.world.told().await, it.rightfoot.requests().len()), (vec![], 0), "and nobody is asked");
-    it.watch("s-1", "a").await;
     it.world.track_run("b-1", 2).await;
     look_for_long(&it).await;
-    assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"], "by what was asked for");
+    let told = it.world.on_bus().await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].id(), "rightfoot/batch/b-1/threshold-met/a");
+    let threshold = (told[0].detail["threshold"].as_str(), told[0].detail["threshold_source"].as_str());
+    assert_eq!(threshold, (Some("100"), Some("schedule")), "by what was asked for");
 }
 
 /// Whoever knows a URL could otherwise have somebody else's schedule asked for, again and again.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_core::event::EventKey;
+use inbox_core::effect::alert::{Met, ThresholdSource};
+use inbox_core::event::{EventKey, Id};
 use inbox_core::intervention::Did;
 use inbox_core::limits::WORK_CLAIM_SECS;
 use local::wire::Fault;
@@ -175,7 +176,13 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
         };
         works.push(work);
     }
-    let a = inbox_core::event::Id::new("a").unwrap();
+    let a = Met {
+        authorizer: Id::new("a").unwrap(),
+        institution: None,
+        balance: "150.00".parse().unwrap(),
+        threshold: "100".parse().unwrap(),
+        threshold_source: ThresholdSource::Schedule,
+    };
     let AlertClaim::Acquired(slow) = inbox.claim_alert(&works[0], &a, world.now()).await.unwrap() else {
         panic!("nobody else has it")
     };
@@ -187,7 +194,10 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
     inbox.alert_published(&works[0], &slow, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert!(number(&effect, "published_at").is_some() && !text(&effect, "claim_by").is_empty());
-    assert_eq!(inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(), AlertClaim::Published);
+    assert_eq!(
+        inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(),
+        AlertClaim::Published { threshold: None }
+    );
     inbox.alert_published(&works[1], &fast, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));

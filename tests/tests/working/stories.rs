@@ -132,6 +132,7 @@ async fn p5_every_due_alert_of_a_run_is_told_once_and_digit_for_digit() {
         (first.detail["balance"].as_str(), first.detail["threshold"].as_str()),
         (Some("150.00"), Some("100"))
     );
+    assert_eq!(first.detail["threshold_source"], "schedule");
     assert_eq!(first.detail["schedule_id"], schedule.as_str());
     assert_eq!(first.detail["authorizer_unique_id"], "a");
     assert!(first.detail["institution_name"].is_string() && first.detail["confirmed"] == true);

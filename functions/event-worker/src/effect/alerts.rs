@@ -7,14 +7,14 @@ use futures::future::join_all;
 
 use inbox_aws::Fault;
 use inbox_aws::bus::Published;
-use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Work};
+use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ScheduleStory, Work};
 use inbox_core::bus::{Announcement, Batch, threshold_met};
-use inbox_core::effect::alert::{Alert, Met};
+use inbox_core::effect::alert::{Alert, Met, UntrackedAlerts};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
 use inbox_core::limits::{ALERTS_MAX, BUS_ENTRIES_MAX, POLL_EVERY_SECS};
-use inbox_core::poll::batch::Thresholds;
-use inbox_core::providers::alerts;
+use inbox_core::poll::batch::{Thresholds, Tracked};
+use inbox_core::providers::{Told, alerts};
 use inbox_core::rightfoot::Balance;
 
 use super::not_published;
@@ -40,67 +40,134 @@ struct Left {
 }
 
 impl EventWorker {
+    /// Whether the batch is tracked is read before the payload: what would be given up anyhow may be megabytes.
     pub(super) async fn alerts(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
-        let told = alerts(&self.inbox.work_payload(work).await?);
-        // What cannot be read as alerts, or is more than any run brings, is not told.
-        let Some(told) = told.filter(|told| told.alerts.len() <= ALERTS_MAX) else { return Ok(UNCONFIRMED) };
         let tracked = self.inbox.tracked_batch(batch_id).await?;
         if let Some(reason) = self.turned_away(work, tracked.as_ref()).await? {
             return Ok(Verdict::Never(reason));
         }
+        if !self.verify_alerts {
+            return self.unverified(work, batch_id, tracked.as_ref()).await;
+        }
+        match &tracked {
+            Some(tracked) => self.tracked(work, tracked).await,
+            None => self.untracked(work, batch_id).await,
+        }
+    }
+
+    async fn unverified(
+        &self,
+        work: &Work,
+        batch_id: &Id,
+        tracked: Option<&Tracked>,
+    ) -> Result<Verdict, Fault> {
+        let Some(told) = self.told_by(work).await? else { return Ok(UNCONFIRMED) };
         let batch = Batch {
             batch_id,
-            schedule_id: tracked
-                .as_ref()
-                .and_then(|it| it.schedule_id.as_ref())
-                .or(told.schedule_id.as_ref()),
-            subject: tracked.as_ref().and_then(|it| it.subject.as_ref()),
+            schedule_id: tracked.and_then(|it| it.schedule_id.as_ref()).or(told.schedule_id.as_ref()),
+            subject: tracked.map_or(work.subject(), |tracked| tracked.subject.as_ref()),
         };
         let mut open = Open::of(told.alerts, told.unreadable);
-        if !self.verify_alerts {
-            let left = self.tell(work, &batch, open.take_as_told(), false).await?;
-            return Ok(left.verdict().unwrap_or_else(|| open.verdict()));
-        }
-        let Some(tracked) = &tracked else { return self.untracked(work, told.schedule_id.as_ref()).await };
-        if work.subject().zip(batch.subject).is_some_and(|(its, ours)| its != ours) {
+        let left = self.tell(work, &batch, open.take_as_told(), false).await?;
+        Ok(left.verdict().unwrap_or_else(|| open.verdict()))
+    }
+
+    /// Alerts of a run: the schedule says which thresholds were asked for.
+    async fn tracked(&self, work: &Work, tracked: &Tracked) -> Result<Verdict, Fault> {
+        let subject = tracked.subject.as_ref();
+        if work.subject().zip(subject).is_some_and(|(its, ours)| its != ours) {
             return Ok(Verdict::Never(Reason::SubjectMismatch));
         }
         // A batch that was submitted by itself brings no alerts.
         let Some(schedule_id) = &tracked.schedule_id else { return Ok(UNCONFIRMED) };
+        let Some(told) = self.told_by(work).await? else { return Ok(UNCONFIRMED) };
+        let batch = Batch { batch_id: &tracked.batch_id, schedule_id: Some(schedule_id), subject };
         let asked = self.asked_for(schedule_id).await?;
-        let mut met = Vec::new();
-        let mut looking = self.look(batch_id, Some(tracked));
-        while open.is_any()
-            && let Some(rows) = looking.next().await
-        {
-            met.extend(rows.iter().filter_map(|row| open.confirm(row, asked.as_ref())));
+        self.confirm(work, &batch, Some(tracked), asked.as_ref(), Open::of(told.alerts, told.unreadable))
+            .await
+    }
+
+    /// Alerts of a batch that nobody tracks. Who calls a minted URL has shown that he holds its secret, so what the API shows is
+    /// published, by the threshold that the webhook names. But where more is known than the webhook says, because something is
+    /// tracked that it belongs to, that decides: then the batch has to be tracked first.
+    async fn untracked(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
+        let has_to_be_tracked = self.untracked_alerts == UntrackedAlerts::Quarantine
+            || match work.subject() {
+                Some(subject) => self.inbox.is_bound(subject).await?,
+                None => true,
+            };
+        // What it tells is needed once to hurry its schedule, and otherwise to be compared.
+        if has_to_be_tracked && work.works > 0 {
+            return Ok(self.not_tracked(work, batch_id).await);
         }
-        let looked = looking.end();
-        // Those that the API shows do not wait for the others.
-        let left = self.tell(work, &batch, met, true).await?;
-        Ok(match left.verdict() {
-            Some(verdict) => verdict,
-            None if !open.is_any() || looked.is_complete(Some(tracked), None) => open.verdict(),
-            None => self.not_yet(work, Some(tracked), &looked, Reason::Unconfirmed),
-        })
+        let Some(told) = self.told_by(work).await? else { return Ok(UNCONFIRMED) };
+        let schedule = match &told.schedule_id {
+            Some(schedule_id) => self.inbox.schedule_story(schedule_id).await?,
+            None => None,
+        };
+        if let Some(schedule) = &schedule {
+            self.hurry(work, schedule).await?;
+        }
+        if has_to_be_tracked || schedule.is_some() {
+            return Ok(self.not_tracked(work, batch_id).await);
+        }
+        let batch = Batch { batch_id, schedule_id: told.schedule_id.as_ref(), subject: work.subject() };
+        self.confirm(work, &batch, None, None, Open::of(told.alerts, told.unreadable)).await
     }
 
     /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
-    /// unsigned. The poller finds the run, at once if the alert names a schedule that is watched and came by its URL.
-    async fn untracked(&self, work: &Work, schedule_id: Option<&Id>) -> Result<Verdict, Fault> {
-        let now = self.clock.now();
-        if now >= work.since.plus(self.deadline) {
-            return Ok(UNCONFIRMED);
+    /// unsigned. The poller finds the run. It is given up like any other: only after an answer.
+    async fn not_tracked(&self, work: &Work, batch_id: &Id) -> Verdict {
+        if self.clock.now() >= work.since.plus(self.deadline) {
+            return self.last_look(batch_id, Reason::Unconfirmed).await;
         }
-        if let (0, Some(schedule_id)) = (work.works, schedule_id)
-            && let Some(schedule) = self.inbox.schedule_story(schedule_id).await?
+        Verdict::Later(Later::because("not_tracked"))
+    }
+
+    /// Sends the poller to find a run at once, the first time that an alert names its schedule, and if it came by its URL.
+    async fn hurry(&self, work: &Work, schedule: &ScheduleStory) -> Result<(), Fault> {
+        let now = self.clock.now();
+        if work.works == 0
             && work.subject().zip(schedule.watched.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
             // Whoever holds its URL can ask for it: not more often than the poller would look by itself.
             self.inbox.expedite(schedule_id, Duration::from_secs(POLL_EVERY_SECS), now).await?;
         }
-        Ok(Verdict::Later(Later::because("not_tracked")))
+        Ok(())
+    }
+
+    /// What an event tells; `None` if it cannot be read as alerts, or is more than any run brings.
+    async fn told_by(&self, work: &Work) -> Result<Option<Told>, Fault> {
+        let told = alerts(&self.inbox.work_payload(work).await?);
+        Ok(told.filter(|told| told.alerts.len() <= ALERTS_MAX))
+    }
+
+    /// Publishes what the API confirms. `asked` are the thresholds that were asked for, if that is known.
+    async fn confirm(
+        &self,
+        work: &Work,
+        batch: &Batch<'_>,
+        tracked: Option<&Tracked>,
+        asked: Option<&Thresholds>,
+        mut open: Open,
+    ) -> Result<Verdict, Fault> {
+        let mut met = Vec::new();
+        let mut looking = self.look(batch.batch_id, tracked);
+        while open.is_any()
+            && let Some(rows) = looking.next().await
+        {
+            met.extend(rows.iter().filter_map(|row| open.confirm(row, asked)));
+        }
+        let looked = looking.end();
+        // Those that the API shows do not wait for the others.
+        let left = self.tell(work, batch, met, true).await?;
+        let earlier = work.earlier.as_ref().filter(|earlier| looked.is_long_after(earlier));
+        Ok(match left.verdict() {
+            Some(verdict) => verdict,
+            None if !open.is_any() || looked.is_complete(tracked, earlier) => open.verdict(),
+            None => self.not_yet(work, tracked, &looked, Reason::Unconfirmed),
+        })
     }
 
     /// The thresholds of a schedule. One that is watched without any was not made by us: then what is told is all that
@@ -123,7 +190,7 @@ impl EventWorker {
         let mut left = Left::default();
         for some in met.chunks(BUS_ENTRIES_MAX) {
             let now = self.clock.now();
-            let claims = some.iter().map(|met| self.inbox.claim_alert(work, &met.authorizer, now));
+            let claims = some.iter().map(|met| self.inbox.claim_alert(work, met, now));
             let claims = join_all(claims).await;
             let mut ours = Vec::with_capacity(claims.len());
             for (met, claim) in some.iter().zip(claims) {
@@ -131,7 +198,11 @@ impl EventWorker {
                     AlertClaim::Acquired(alert) => {
                         ours.push((alert, threshold_met(&work.effect(), batch, met, confirmed)));
                     }
-                    AlertClaim::Published => {}
+                    AlertClaim::Published { threshold } => {
+                        if threshold.is_some_and(|threshold| threshold != met.threshold) {
+                            threshold_differs(work);
+                        }
+                    }
                     AlertClaim::HeldByOther => left.taken += 1,
                     AlertClaim::Full => left.full += 1,
                 }
@@ -224,4 +295,11 @@ impl Left {
             None
         }
     }
+}
+
+/// One authorizer's alert in one batch has one effect, whoever names which threshold. The second one may be the genuine one.
+fn threshold_differs(work: &Work) {
+    metrics::counter!("threshold_differs").increment(1);
+    let event_id = work.key().event_id();
+    tracing::warn!(target: "work", event_id, "published before, by another threshold");
 }

@@ -23,7 +23,7 @@ impl EventWorker {
         let batch = Batch {
             batch_id,
             schedule_id: tracked.and_then(|tracked| tracked.schedule_id.as_ref()),
-            subject: tracked.and_then(|tracked| tracked.subject.as_ref()),
+            subject: tracked.map_or(work.subject(), |tracked| tracked.subject.as_ref()),
         };
         let received_at = work.effect().received_at;
         let origin = Origin { batch_id, schedule_id: batch.schedule_id, received_at };

@@ -165,6 +165,34 @@ async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider
     snapshot!(used);
 }
 
+/// Nobody shall find out by a webhook that was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_tracked_by_nobody_is_told_with_what_tracking_adds() {
+    let stand = Stand::now().await;
+    let line = async || {
+        let told = stand.run("doctor").await;
+        let lines = told.stdout.lines().skip_while(|line| !line.contains("  tracking "));
+        lines.take_while(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(line().await, ["-     tracking                 the inbox has no event of Rightfoot's"]);
+    stand.world.rightfoot(completion("b-1", "u-1")).await;
+    let untracked = line().await;
+    assert_eq!(
+        untracked[0],
+        "warn  tracking                 1 of 1 batches that were looked at are tracked by nobody"
+    );
+    assert!(untracked[1].contains("if one is lost, nobody asks for it"), "{untracked:?}");
+    let track =
+        serde_json::json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"});
+    stand.world.ask(track).await.unwrap().unwrap();
+    assert_eq!(
+        line().await,
+        [
+            "ok    tracking                 every batch that was looked at is tracked: what no webhook tells is asked for"
+        ]
+    );
+}
+
 /// What is not there, and what nothing was ever put into, have one error code: only a second call tells them apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_may_not_be_described_is_not_taken_for_one_that_is_not_there() {

@@ -9,13 +9,17 @@
 //! first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the set
 //! `published_by`: remembering the last one only would let two replayed events take turns.
 
+use std::fmt;
+
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
+use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::effect::publisher_tag;
 use inbox_core::event::{Id, batch_pk};
 use inbox_core::inbox::parts_expiry;
 use inbox_core::limits::ALERT_PUBLISHERS_MAX;
+use inbox_core::rightfoot::Amount;
 use inbox_core::time::UnixMillis;
 
 use super::Inbox;
@@ -44,7 +48,10 @@ pub enum AlertClaim {
     /// It is this event's to publish.
     Acquired(AcquiredAlert),
     /// It has been published: by any event, or, for a replayed event, by this replay.
-    Published,
+    Published {
+        /// The threshold that it was published with last; `None` if an earlier version did that.
+        threshold: Option<Amount>,
+    },
     /// Another event's worker is about to publish it.
     HeldByOther,
     /// It was published [`ALERT_PUBLISHERS_MAX`] times: no other replay can be remembered, so none may publish.
@@ -52,30 +59,27 @@ pub enum AlertClaim {
 }
 
 /// An alert that this event may publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AcquiredAlert {
     authorizer: Id,
+    threshold: Amount,
+    threshold_source: ThresholdSource,
     /// Who published last before there was a set to remember it in.
     earlier: Option<String>,
 }
 
-impl AcquiredAlert {
-    /// The authorizer.
-    pub fn authorizer(&self) -> &Id {
-        &self.authorizer
+/// Personal data (P8).
+impl fmt::Debug for AcquiredAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AcquiredAlert")
     }
 }
 
 impl Inbox {
     /// Claims the alert of one authorizer in one batch for this event.
-    pub async fn claim_alert(
-        &self,
-        work: &Work,
-        authorizer: &Id,
-        now: UnixMillis,
-    ) -> Result<AlertClaim, Fault> {
+    pub async fn claim_alert(&self, work: &Work, met: &Met, now: UnixMillis) -> Result<AlertClaim, Fault> {
         let mut update = self
-            .update_alert(work, authorizer)?
+            .update_alert(work, &met.authorizer)?
             .update_expression(
                 "SET claim_by = :mine, claim_event = :event, claim_until = :until, expires_at = :at",
             )
@@ -96,7 +100,9 @@ impl Inbox {
         };
         match update.send().await {
             Ok(claimed) => Ok(AlertClaim::Acquired(AcquiredAlert {
-                authorizer: authorizer.clone(),
+                authorizer: met.authorizer.clone(),
+                threshold: met.threshold,
+                threshold_source: met.threshold_source,
                 earlier: claimed.attributes.as_ref().and_then(publisher_of_earlier_version),
             })),
             Err(error) if !refused(&error) => Err(Fault::of(UPDATE, &error)),
@@ -106,7 +112,7 @@ impl Inbox {
         }
     }
 
-    /// Records that an alert is on the bus. It is recorded even if the claim was lost meanwhile: what was published is not to
+    /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost meanwhile: what was published is not to
     /// be published again by somebody who does not know.
     pub async fn alert_published(
         &self,
@@ -119,13 +125,15 @@ impl Inbox {
         let marked = self
             .update_alert(work, &acquired.authorizer)?
             .update_expression(
-                "SET published_at = :now, event_id = :event, replay = :replay \
-                 REMOVE claim_by, claim_event, claim_until ADD published_by :tags",
+                "SET published_at = :now, event_id = :event, replay = :replay, threshold = :threshold, \
+                 threshold_source = :source REMOVE claim_by, claim_event, claim_until ADD published_by :tags",
             )
             .condition_expression("claim_by = :mine")
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":event", text(work.key().event_id()))
             .expression_attribute_values(":replay", number(work.replay()))
+            .expression_attribute_values(":threshold", text(acquired.threshold.to_string()))
+            .expression_attribute_values(":source", text(acquired.threshold_source.as_str()))
             .expression_attribute_values(":tags", tags.clone())
             .send()
             .await;
@@ -186,7 +194,8 @@ fn why_refused(item: &Item, work: &Work) -> AlertClaim {
         _ => tags.is_some_and(|tags| tags.contains(&own)) || publisher_of_earlier_version(item) == Some(own),
     };
     if has_published {
-        AlertClaim::Published
+        let threshold = item::string(item, "threshold").and_then(|text| text.parse().ok());
+        AlertClaim::Published { threshold }
     } else if tags.is_some_and(|tags| tags.len() >= ALERT_PUBLISHERS_MAX) {
         AlertClaim::Full
     } else {

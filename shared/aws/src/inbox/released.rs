@@ -60,6 +60,8 @@ impl Inbox {
         submission: &Submission,
         now: UnixMillis,
     ) -> Result<Written, Fault> {
+        // What it may have made outlives its record.
+        self.bind(&submission.submission_id, now).await?;
         self.close(submission, "given_up_at", now).await
     }
 

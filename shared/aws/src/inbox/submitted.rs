@@ -1,7 +1,7 @@
 //! Submissions, and the beginning of watching what they made.
 //!
 //! ```text
-//!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen, call=seen
+//!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen, call=seen; bind
 //!  again     rev+1, attempts+1 if rev=seen and due ── POST ── the same
 //!  poller            alarm: due_at=+15min if rev=seen and due      (outcome unknown: repeat it)
 //! ```
@@ -132,6 +132,13 @@ impl Made<'_> {
             Self::Schedule(watched, _) => ("schedule_id", &watched.schedule_id),
         }
     }
+
+    fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Batch(tracked) => tracked.subject.as_ref(),
+            Self::Schedule(watched, _) => watched.subject.as_ref(),
+        }
+    }
 }
 
 impl Inbox {
@@ -193,7 +200,7 @@ impl Inbox {
         item.map(|item| Submission::read(item).ok_or(Fault::item("dynamodb:GetItem"))).transpose()
     }
 
-    async fn submission_item(&self, submission_id: &Subject) -> Result<Option<Item>, Fault> {
+    pub(super) async fn submission_item(&self, submission_id: &Subject) -> Result<Option<Item>, Fault> {
         self.get(item::key(&submission_pk(submission_id.as_str()), SUBMITTED)).await
     }
 
@@ -239,7 +246,8 @@ impl Inbox {
                 (true, false) => {}
             }
             let watched = self.get(place_of(&item)).await?;
-            let mut writes = vec![self.concluded(&stands, &made, &answer, now)?];
+            let mut writes =
+                vec![self.concluded(&stands, &made, &answer, now)?, self.binding(&seen.submission_id, now)?];
             writes.extend(self.watching(item.clone(), watched.as_ref())?);
             if transaction::write(&self.db, writes).await? == Outcome::Applied {
                 let concluded = self.submission(&seen.submission_id).await?;
@@ -254,9 +262,17 @@ impl Inbox {
         let item = self.item_of(&made, due_at, now).await?;
         for _ in 0..ATTEMPTS {
             let watched = self.get(place_of(&item)).await?;
-            let Some(write) = self.watching(item.clone(), watched.as_ref())? else {
-                return Ok(watched.map_or(Watch::Already, |stands| compare(&stands, &item)));
-            };
+            let write = self.watching(item.clone(), watched.as_ref())?;
+            if let (None, Some(stands)) = (&write, &watched)
+                && let differs @ Watch::Differs(_) = compare(stands, &item)
+            {
+                return Ok(differs);
+            }
+            // Also if it is watched already: an earlier version has not done so.
+            if let Some(subject) = made.subject() {
+                self.bind(subject, now).await?;
+            }
+            let Some(write) = write else { return Ok(Watch::Already) };
             if transaction::write(&self.db, vec![write]).await? == Outcome::Applied {
                 return Ok(Watch::Begun);
             }

@@ -251,6 +251,10 @@ impl Inbox {
         cadence: &Cadence,
         now: UnixMillis,
     ) -> Result<Written, Fault> {
+        // An earlier version has not done so when it was tracked.
+        if let Some(subject) = &schedule.watched.subject {
+            self.bind(subject, now).await?;
+        }
         let parts_expire_at = self.keep_thresholds(schedule, plan).await?;
         let mut writes = vec![self.seen_of(schedule, plan, next, parts_expire_at)?];
         for run in &plan.runs {

@@ -45,7 +45,7 @@ pub struct BalanceBatchCompleted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub schedule_id: Option<&'a str>,
-    /// The submission_id, or the name that the webhook URL was minted for. Absent if the batch is not tracked.
+    /// The submission_id, or the name that the webhook URL was minted for. Absent if the batch is tracked under none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub subject: Option<&'a str>,
@@ -74,11 +74,12 @@ pub struct BalanceThresholdMet<'a> {
     pub cause: Cause<'a>,
     /// Rightfoot's id of the batch.
     pub batch_id: &'a str,
-    /// Rightfoot's id of the schedule whose run the batch is. Absent if it is not known.
+    /// Rightfoot's id of the schedule whose run the batch is. Absent if it is not known. If the batch is not tracked, it is
+    /// the webhook's word, which nothing confirms.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub schedule_id: Option<&'a str>,
-    /// The submission_id, or the name that the webhook URL was minted for. Absent if the batch is not tracked.
+    /// The submission_id, or the name that the webhook URL was minted for. Absent if the batch is tracked under none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub subject: Option<&'a str>,
@@ -94,6 +95,10 @@ pub struct BalanceThresholdMet<'a> {
     /// The threshold in dollars, exact. The balance is as much or more.
     #[schemars(regex(pattern = r"^-?[0-9]+(\.[0-9]+)?$"))]
     pub threshold: String,
+    /// Who names the threshold: the schedule, as it was submitted or tracked, or the webhook alone. Whoever knows the webhook's
+    /// URL can name any threshold, so compare the balance with one of your own.
+    #[schemars(extend("enum" = ["schedule", "webhook"]))]
+    pub threshold_source: &'static str,
     /// Whether Rightfoot's API has shown this balance. False only if alerts are not verified.
     pub confirmed: bool,
 }

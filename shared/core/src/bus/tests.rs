@@ -1,4 +1,5 @@
 use super::*;
+use crate::effect::alert::ThresholdSource;
 use crate::rightfoot::Balance;
 
 fn id(text: &str) -> Id {
@@ -53,6 +54,7 @@ fn p5_an_alert_has_the_id_of_its_batch_and_authorizer_by_whichever_event_it_come
         institution: Some("First National Bank".to_owned()),
         balance: "150.00".parse().unwrap(),
         threshold: "1e2".parse().unwrap(),
+        threshold_source: ThresholdSource::Schedule,
     };
     let told = EventKey::alert(batch_id.clone(), id("7b6f")).unwrap();
     let told = threshold_met(&effect(&told, "BALANCE_THRESHOLD_ALERT"), &batch, &met, true);
@@ -62,13 +64,15 @@ fn p5_an_alert_has_the_id_of_its_batch_and_authorizer_by_whichever_event_it_come
     assert_eq!((told.detail_type, &told.id), ("BalanceThresholdMet", &found.id));
     assert_eq!(
         told.detail,
-        r#"{"id":"rightfoot/batch/d0%2Fb1/threshold-met/user%20123","event_id":"rightfoot/batch/d0%2Fb1/alert/7b6f","origin":"webhook","received_at":"2026-11-22T14:00:00.123Z","batch_id":"d0/b1","authorizer_unique_id":"user 123","institution_name":"First National Bank","balance":"150.00","threshold":"100","confirmed":true}"#
+        r#"{"id":"rightfoot/batch/d0%2Fb1/threshold-met/user%20123","event_id":"rightfoot/batch/d0%2Fb1/alert/7b6f","origin":"webhook","received_at":"2026-11-22T14:00:00.123Z","batch_id":"d0/b1","authorizer_unique_id":"user 123","institution_name":"First National Bank","balance":"150.00","threshold":"100","threshold_source":"schedule","confirmed":true}"#
     );
-    let silent = Met { institution: None, ..met };
+    let silent = Met { institution: None, threshold_source: ThresholdSource::Webhook, ..met };
     let told = EventKey::alert(batch_id.clone(), id("7b6f")).unwrap();
     let unconfirmed = threshold_met(&effect(&told, "BALANCE_THRESHOLD_ALERT"), &batch, &silent, false).detail;
     assert!(
-        unconfirmed.ends_with(r#""balance":"150.00","threshold":"100","confirmed":false}"#),
+        unconfirmed.ends_with(
+            r#""balance":"150.00","threshold":"100","threshold_source":"webhook","confirmed":false}"#
+        ),
         "{unconfirmed}"
     );
     assert!(!unconfirmed.contains("institution_name"));

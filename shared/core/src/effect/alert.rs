@@ -1,6 +1,7 @@
 //! Whose threshold was met: what an alert tells, held against what the API shows.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::event::Id;
 use crate::poll::batch::Thresholds;
@@ -30,12 +31,60 @@ pub struct Met {
     pub balance: Amount,
     /// The threshold.
     pub threshold: Amount,
+    /// Who names that threshold.
+    pub threshold_source: ThresholdSource,
+}
+
+/// Who names the threshold that was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThresholdSource {
+    /// The tracked schedule: it is the one that was asked for.
+    Schedule,
+    /// The webhook alone, which is unsigned.
+    Webhook,
+}
+
+impl ThresholdSource {
+    /// The name used on the bus and in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// What becomes of alerts of a batch that nobody tracks, and that came by the URL of a subject that is not bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UntrackedAlerts {
+    /// They are published as soon as the API confirms them, by the threshold that the webhook names.
+    #[default]
+    Confirmed,
+    /// They wait until the batch is tracked, and go to quarantine at the deadline.
+    Quarantine,
+}
+
+/// No such setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("use confirmed or quarantine")]
+pub struct UnknownSetting;
+
+impl FromStr for UntrackedAlerts {
+    type Err = UnknownSetting;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSetting> {
+        match name {
+            "confirmed" => Ok(Self::Confirmed),
+            "quarantine" => Ok(Self::Quarantine),
+            _ => Err(UnknownSetting),
+        }
+    }
 }
 
 impl Alert {
     /// The alert as it is told, for who does not have it confirmed; `None` if it does not say all.
     pub fn as_told(&self) -> Option<Met> {
-        Some(self.met(self.balance?, self.threshold?))
+        Some(self.met(self.balance?, self.threshold?, ThresholdSource::Webhook))
     }
 
     /// The alert, if the API's row confirms it: the check succeeded, and the balance meets the threshold.
@@ -43,12 +92,16 @@ impl Alert {
     /// Where it is known which thresholds were `asked` for, they count, whatever is told: a webhook is unsigned.
     pub fn confirmed_by(&self, row: &Balance, asked: Option<&Thresholds>) -> Option<Met> {
         let balance = row.amount.filter(|_| row.status_code == 0)?;
-        let threshold = asked.map_or(self.threshold, |asked| asked.of(&self.authorizer))?;
-        (balance >= threshold).then(|| self.met(balance, threshold))
+        let (threshold, source) = match asked {
+            Some(asked) => (asked.of(&self.authorizer)?, ThresholdSource::Schedule),
+            None => (self.threshold?, ThresholdSource::Webhook),
+        };
+        (balance >= threshold).then(|| self.met(balance, threshold, source))
     }
 
-    fn met(&self, balance: Amount, threshold: Amount) -> Met {
-        Met { authorizer: self.authorizer.clone(), institution: self.institution.clone(), balance, threshold }
+    fn met(&self, balance: Amount, threshold: Amount, threshold_source: ThresholdSource) -> Met {
+        let (authorizer, institution) = (self.authorizer.clone(), self.institution.clone());
+        Met { authorizer, institution, balance, threshold, threshold_source }
     }
 }
 
@@ -101,6 +154,8 @@ mod tests {
     fn confirmed(told: &str, shown: &str, asked: Option<&Thresholds>) -> Option<(String, String)> {
         let met = alert(Some("999999"), Some(told)).confirmed_by(&row(Some(shown), 0), asked)?;
         assert_eq!(met.institution.as_deref(), Some("First National Bank"));
+        let source = if asked.is_some() { ThresholdSource::Schedule } else { ThresholdSource::Webhook };
+        assert_eq!(met.threshold_source, source);
         Some((met.balance.to_string(), met.threshold.to_string()))
     }
 
@@ -148,6 +203,14 @@ mod tests {
         );
         assert_eq!(alert(None, Some("100")).as_told(), None);
         assert_eq!(alert(Some("150.00"), None).as_told(), None);
+    }
+
+    #[test]
+    fn what_becomes_of_untracked_alerts_is_one_of_two_words() {
+        assert_eq!("confirmed".parse(), Ok(UntrackedAlerts::Confirmed));
+        assert_eq!("quarantine".parse(), Ok(UntrackedAlerts::Quarantine));
+        let wrong = "Confirmed".parse::<UntrackedAlerts>().unwrap_err();
+        assert_eq!(wrong.to_string(), "use confirmed or quarantine");
     }
 
     #[test]

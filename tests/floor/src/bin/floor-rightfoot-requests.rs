@@ -44,7 +44,7 @@ impl Requests {
             let get = db.get_item().table_name(table).set_key(Some(place.clone())).consistent_read(true);
             get.send().await?;
         }
-        let writes = [done(table, &place, batch_id)?, track(table, batch, id)?];
+        let writes = [done(table, &place, batch_id)?, bind(table, id)?, track(table, batch, id)?];
         db.transact_write_items().set_transact_items(Some(writes.into())).send().await?;
         db.get_item().table_name(table).set_key(Some(place)).consistent_read(true).send().await?;
         Ok(json!({"batch_id": batch_id}))
@@ -65,6 +65,16 @@ fn done(table: &str, place: &Item, batch_id: &str) -> Result<TransactWriteItem, 
         .expression_attribute_values(":one", number(1))
         .expression_attribute_values(":now", number(now_ms()))
         .expression_attribute_values(":id", text(batch_id));
+    Ok(TransactWriteItem::builder().update(update.build()?).build())
+}
+
+fn bind(table: &str, subject: &str) -> Result<TransactWriteItem, Error> {
+    let update = Update::builder()
+        .table_name(table)
+        .set_key(Some(key(&format!("rightfoot#subject#{subject}"), "bound")))
+        .update_expression("SET v = if_not_exists(v, :one), bound_at = if_not_exists(bound_at, :now)")
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":now", number(now_ms()));
     Ok(TransactWriteItem::builder().update(update.build()?).build())
 }
 
