@@ -64,10 +64,12 @@ impl Webhook {
 
     /// Takes in one delivery: an invocation by the HTTP API.
     pub async fn handle(&self, event: Box<RawValue>) -> ApiGatewayV2httpResponse {
+        let request = Invocation::read(&event);
+        drop(event); // it may be of 6 MB
         let prove = async |delivery| {
             let prove = |delivery, keys: &_| signature::prove(delivery, keys, self.tolerance_secs);
             self.secret.prove(delivery, prove).await
         };
-        self.receiver.receive(Provider::Fynapse, Invocation::read(event), prove).await
+        self.receiver.receive(Provider::Fynapse, request, prove).await
     }
 }

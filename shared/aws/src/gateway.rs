@@ -42,8 +42,8 @@ enum Values {
 }
 
 impl Invocation {
-    /// Reads it; `None` if it is not of this form. The event is dropped before anything is done: it may be of 6 MB.
-    pub fn read(event: Box<RawValue>) -> Option<Self> {
+    /// Reads it; `None` if it is not of this form.
+    pub fn read(event: &RawValue) -> Option<Self> {
         serde_json::from_str(event.get()).ok()
     }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn read(event: &str) -> Option<Invocation> {
-        Invocation::read(RawValue::from_string(event.to_owned()).unwrap())
+        Invocation::read(&RawValue::from_string(event.to_owned()).unwrap())
     }
 
     #[test]

@@ -183,11 +183,6 @@ pub fn schedule_pk(schedule_id: &Id) -> String {
     format!("rightfoot#schedule#{}", schedule_id.as_str())
 }
 
-/// The partition of a subject.
-pub fn subject_pk(subject: &str) -> String {
-    format!("rightfoot#subject#{subject}")
-}
-
 /// The partition of a submission's story.
 pub fn submission_pk(submission_id: &str) -> String {
     format!("rightfoot#submission#{submission_id}")

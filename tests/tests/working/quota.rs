@@ -319,6 +319,7 @@ fn revoking(it: &RightfootWorld, subjects: &[&str]) -> World {
         balances_retention_days: 0,
         event_bus: BUS.to_owned(),
         verify_alerts: true,
+        untracked_alerts: inbox_core::effect::alert::UntrackedAlerts::default(),
         deadline: MINUTE * 60 * 24,
         revoked: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
     };

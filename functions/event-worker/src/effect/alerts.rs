@@ -132,7 +132,9 @@ impl EventWorker {
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
             // Whoever holds its URL can ask for it: not more often than the poller would look by itself.
-            self.inbox.expedite(schedule_id, Duration::from_secs(POLL_EVERY_SECS), now).await?;
+            self.inbox
+                .expedite(&schedule.watched.schedule_id, Duration::from_secs(POLL_EVERY_SECS), now)
+                .await?;
         }
         Ok(())
     }

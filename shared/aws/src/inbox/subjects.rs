@@ -60,5 +60,5 @@ impl Inbox {
 }
 
 fn place(subject: &Subject) -> Item {
-    item::key(&subject_pk(subject.as_str()), BOUND)
+    item::key(&subject_pk(subject), BOUND)
 }

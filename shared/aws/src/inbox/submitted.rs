@@ -98,7 +98,7 @@ pub enum Begun {
 #[derive(Debug)]
 pub enum Concluded {
     /// The submission says that it made this.
-    Stands(Submission),
+    Stands(Box<Submission>),
     /// It says that it made something else. Nothing was written.
     Otherwise,
     /// Its name was freed meanwhile, and is another submission's by now, or nobody's. Nothing was written.
@@ -238,7 +238,7 @@ impl Inbox {
                 return Ok(Concluded::Overtaken);
             };
             if stands.made().as_ref() == Some(made.id().1) {
-                return Ok(Concluded::Stands(stands));
+                return Ok(Concluded::Stands(stands.into()));
             }
             match (stands.is_of(seen), stands.is_concluded) {
                 (false, _) => return Ok(Concluded::Overtaken),
@@ -251,7 +251,9 @@ impl Inbox {
             writes.extend(self.watching(item.clone(), watched.as_ref())?);
             if transaction::write(&self.db, writes).await? == Outcome::Applied {
                 let concluded = self.submission(&seen.submission_id).await?;
-                return concluded.map(Concluded::Stands).ok_or(Fault::item("dynamodb:GetItem"));
+                return concluded
+                    .map(|it| Concluded::Stands(it.into()))
+                    .ok_or(Fault::item("dynamodb:GetItem"));
             }
         }
         Err(Fault::overtaken(transaction::WRITE))
