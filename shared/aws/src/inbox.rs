@@ -6,12 +6,13 @@
 //!  worker                                                 claim event ── effect ── done if claim=mine
 //!                                                            └ not yet: rev+1, due again, claim dropped
 //!  poller    put off: rev+1, due_at=later if rev=seen ── ask ── record the event ── settle if rev=seen+1
+//!                                                                  └ it stands, given up or told short: due again, once
 //!  operator  due again, rev+1 if rev=seen and (done or given up)
 //! ```
 //!
 //! `rev` only grows, and every write names the `rev`, or the claim, that it saw: a late mark can neither undo a claim nor
-//! hide one. A record is in the index `due` only while something has still to be done with it, and it has an
-//! `expires_at` only while nothing has.
+//! hide one. (But for what hurries a schedule: it moves nothing but a time.) A record is in the index `due` only while
+//! something has still to be done with it, and it has an `expires_at` only while nothing has.
 
 mod alert_effects;
 mod batch_story;

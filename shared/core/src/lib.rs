@@ -25,7 +25,7 @@
 //! | P2 | Every recorded event reaches the queue, whatever crashes or is down meanwhile. |
 //! | P3 | An event is put on the queue once; only a step whose outcome is unknown may repeat it, under the same id. |
 //! | P4 | Nothing unproven becomes an event; the bytes stored are the bytes proven. |
-//! | P5 | One batch gives one completion event; one authorizer in one batch gives one alert effect. |
+//! | P5 | One batch gives one completion event, and at most one correction; one authorizer in one batch gives one alert effect. |
 //! | P6 | Fynapse never gets a status that kills a delivery, nor a `Retry-After`. |
 //! | P7 | What is proven and cannot be used is kept in quarantine, and can be replayed. |
 //! | P8 | No secret, token, payload or personal datum in a log line, an error, a metric or a reply. |
