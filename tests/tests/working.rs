@@ -10,6 +10,8 @@ mod bounds;
 mod counters;
 #[path = "working/forgeries.rs"]
 mod forgeries;
+#[path = "working/late.rs"]
+mod late;
 #[path = "working/lost_answers.rs"]
 mod lost_answers;
 #[path = "working/matrix.rs"]

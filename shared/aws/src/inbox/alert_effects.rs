@@ -30,9 +30,9 @@ use crate::condition::{refused, standing};
 use crate::item::{self, Item, number, text};
 
 /// Another event's claim is over, or there is none. Who holds an event's claim is alone with that event, so an earlier claim
-/// of the same event is void.
-const NOT_TAKEN: &str =
-    "(attribute_not_exists(claim_by) OR claim_until < :now OR claim_event = :event OR claim_by = :mine)";
+/// of the same event is void. A request that arrives late is told by its time: it must not take the place of a younger claim.
+const NOT_TAKEN: &str = "(attribute_not_exists(claim_by) OR claim_until < :now OR claim_by = :mine \
+     OR (claim_event = :event AND claim_until <= :until))";
 /// An event that was not replayed publishes what nobody has published.
 const NOT_PUBLISHED: &str = "attribute_not_exists(published_at)";
 /// A replay publishes unless it has. An item without the set is of an earlier version: its `event_id` and `replay` name who

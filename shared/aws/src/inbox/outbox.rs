@@ -143,7 +143,8 @@ impl Inbox {
             record.place(),
             record.rev,
             Some((no_claim, (":now", number(now.0)))),
-            "quarantined_at = :now, expires_at = :at REMOVE due, due_at",
+            // Whoever had the claim, and was too slow, must not put it back: it would expire before its item does.
+            "quarantined_at = :now, expires_at = :at REMOVE due, due_at, claim_by, claim_until",
             [(":at", number(expires_at.0))],
         )
         .await
