@@ -2,6 +2,7 @@
 //! go in, as they do in life.
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
@@ -110,6 +111,8 @@ struct Inner {
     log: Mutex<Vec<(Call, Fate)>>,
     gate: Mutex<Option<Turnstile>>,
     delayed: Mutex<Vec<Delayed>>,
+    /// Delayed requests that are being applied.
+    arriving: AtomicUsize,
 }
 
 impl Wire {
@@ -121,6 +124,7 @@ impl Wire {
             log: Mutex::default(),
             gate: Mutex::default(),
             delayed: Mutex::default(),
+            arriving: AtomicUsize::new(0),
         };
         Self { inner: Arc::new(inner), role: None }
     }

@@ -1,5 +1,8 @@
 //! Requests that are applied later than their callers waited for them.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 
@@ -16,12 +19,16 @@ pub(super) struct Delayed {
 impl Wire {
     /// Requests that are still on their way.
     pub fn delayed(&self) -> usize {
-        locked(&self.inner.delayed).len()
+        locked(&self.inner.delayed).len() + self.inner.arriving.load(Ordering::SeqCst)
     }
 
     /// Applies, in the order in which they were made, the requests that this fault keeps on their way.
     pub async fn apply_delayed(&self, fault: Fault) {
         self.apply_those(|delayed| delayed.fault == fault).await;
+        // What a call was applying that was given up meanwhile.
+        while self.inner.arriving.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Applies the attempts before this one, of the same call, that wait for it to be answered.
@@ -35,15 +42,25 @@ impl Wire {
     }
 
     async fn apply_those(&self, which: impl Fn(&Delayed) -> bool) {
-        let those: Vec<_> = {
+        let those: Vec<Delayed> = {
             let mut delayed = locked(&self.inner.delayed);
             let (those, others) = std::mem::take(&mut *delayed).into_iter().partition(which);
             *delayed = others;
+            self.inner.arriving.fetch_add(those.len(), Ordering::SeqCst);
             those
         };
-        for Delayed { call, headers, body, .. } in those {
-            let answer = self.inner.engine.answer(headers, body).await;
-            self.close(&call, Fate::Late(answer.status));
+        if those.is_empty() {
+            return;
         }
+        let wire = self.clone();
+        // In a task of its own: whoever waits here may be timed out, and the request arrives all the same.
+        let arrive = tokio::spawn(async move {
+            for Delayed { call, headers, body, .. } in those {
+                let answer = wire.inner.engine.answer(headers, body).await;
+                wire.close(&call, Fate::Late(answer.status));
+                wire.inner.arriving.fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+        let _ = arrive.await;
     }
 }
