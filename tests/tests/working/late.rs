@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use inbox_aws::inbox::{AlertClaim, Claim, Inbox, Waiting, Work, WorkClaim, Written};
+use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::Reason;
 use inbox_core::limits::WORK_CLAIM_SECS;
@@ -23,19 +24,26 @@ async fn claimed(inbox: &Inbox, key: &EventKey, world: &World) -> Work {
 async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_younger_one() {
     let world = World::new().await;
     assert_eq!(world.rightfoot(alert("b-1", "u-1")).await.status, 200);
-    let (inbox, authorizer) = (world.inbox(), Id::new("user-123").unwrap());
+    let inbox = world.inbox();
+    let met = Met {
+        authorizer: Id::new("user-123").unwrap(),
+        institution: None,
+        balance: "150.00".parse().unwrap(),
+        threshold: "100.00".parse().unwrap(),
+        threshold_source: ThresholdSource::Webhook,
+    };
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
     let first = claimed(&inbox, &key, &world).await;
     let is_late = AtomicBool::new(false);
     let wire = &world.system.wire;
     wire.plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
-    let claim = inbox.claim_alert(&first, &authorizer, world.now()).await.unwrap();
+    let claim = inbox.claim_alert(&first, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
     assert_eq!(inbox.put_back(&first, world.now().plus(MINUTE), None).await.unwrap(), Written::Applied);
 
     world.pass(MINUTE);
     let second = claimed(&inbox, &key, &world).await;
-    let claim = inbox.claim_alert(&second, &authorizer, world.now()).await.unwrap();
+    let claim = inbox.claim_alert(&second, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "{claim:?}");
     let effect = async || world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap();
     let stands = effect().await;

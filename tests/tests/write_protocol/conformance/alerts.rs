@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Inbox, Work, WorkClaim, Written};
+use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::effect::publisher_tag;
 use inbox_core::event::{EventKey, Id};
 use inbox_core::intervention::{Did, Operator};
@@ -45,7 +46,7 @@ struct Both {
     world: World,
     inbox: Inbox,
     keys: [EventKey; 2],
-    authorizer: Id,
+    met: Met,
     alert: Alert,
     replays: [u8; 2],
     /// Claims of events, and what was acquired under them; some of them are over.
@@ -67,7 +68,13 @@ impl Both {
             inbox: world.inbox(),
             world,
             keys: uuids.map(|uuid| EventKey::from_event_id(&alerted("b-1", uuid)).unwrap()),
-            authorizer: Id::new("user-123").unwrap(),
+            met: Met {
+                authorizer: Id::new("user-123").unwrap(),
+                institution: None,
+                balance: "150.00".parse().unwrap(),
+                threshold: "100.00".parse().unwrap(),
+                threshold_source: ThresholdSource::Webhook,
+            },
             alert: Alert::default(),
             replays: [0; 2],
             works: Vec::new(),
@@ -114,10 +121,11 @@ impl Both {
         let Some((by, work)) = self.dice.one_of(&self.works) else { return };
         let over = if self.alert.claim_over { self.alert.claim } else { 0 };
         let model = self.alert.claim(by, over, true, None);
-        let code = self.inbox.claim_alert(&work, &self.authorizer, self.world.now()).await.unwrap();
+        let code = self.inbox.claim_alert(&work, &self.met, self.world.now()).await.unwrap();
         match (code, model) {
             (AlertClaim::Acquired(acquired), Claimed::Ours) => self.acquired.push((by, work, acquired)),
-            (AlertClaim::Published, Claimed::Published) | (AlertClaim::HeldByOther, Claimed::Taken) => {}
+            (AlertClaim::Published { .. }, Claimed::Published)
+            | (AlertClaim::HeldByOther, Claimed::Taken) => {}
             (code, model) => panic!("{code:?}, and by the model {model:?}"),
         }
         self.seen.insert(format!("{model:?} in replay {}", by.replay));
