@@ -75,3 +75,22 @@ async fn p7_what_the_relay_has_given_up_is_not_put_back_by_a_worker_whose_claim_
     assert_eq!(inbox.put_back(&work, later, None).await.unwrap(), Written::Overtaken);
     assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
 }
+
+/// Otherwise nobody could work on the event until that claim has run out; and if the worker's last write is late as well, it
+/// would end an event that an operator has put on its way again.
+#[tokio::test]
+async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
+    let world = World::new().await;
+    assert_eq!(world.fynapse(extract("e-1")).await.status, 200);
+    let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
+    let is_late = AtomicBool::new(false);
+    let wire = &world.system.wire;
+    wire.plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let work = claimed(&inbox, &key, &world).await;
+    assert_eq!(inbox.put_back(&work, world.now().plus(MINUTE), None).await.unwrap(), Written::Applied);
+
+    let stands = world.record_of("fynapse/event/e-1").await;
+    assert_eq!(wire.delayed(), 1);
+    wire.apply_delayed(Fault::AppliedLater).await;
+    assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
+}

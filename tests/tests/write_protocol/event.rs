@@ -267,10 +267,15 @@ impl Model for Event {
 }
 
 impl State {
-    /// The id of the last write matters to whoever may repeat that write.
+    /// The id of the last write matters to whoever may repeat that write; a claim that was ended, to a request of its that is late.
     fn forget_ids(&mut self) {
         if !self.ids().contains(&self.record.write_id) {
             self.record.write_id = 0;
+        }
+        let may_arrive =
+            |ended: u8| matches!(self.delayed, Some((Write::Claim { claim, .. }, _)) if claim == ended);
+        if !may_arrive(self.record.ended_by) {
+            self.record.ended_by = 0;
         }
     }
 

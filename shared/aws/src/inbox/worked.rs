@@ -137,7 +137,8 @@ impl Inbox {
             .update_expression("SET claim_by = :mine, claim_until = :until")
             .condition_expression(
                 "attribute_exists(delivery_id) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at) \
-                 AND (attribute_not_exists(claim_until) OR claim_until < :now OR claim_by = :mine)",
+                 AND (attribute_not_exists(claim_until) OR claim_until < :now OR claim_by = :mine) \
+                 AND (attribute_not_exists(ended_by) OR ended_by <> :mine)",
             )
             .expression_attribute_values(":mine", text(&claim))
             .expression_attribute_values(":until", number(claim_end(now).0))
@@ -250,7 +251,8 @@ impl Inbox {
         for (name, value) in values {
             update = update.expression_attribute_values(name, value);
         }
-        condition::update(update, set).await
+        // A request of the claim itself may still be on its way: it must not claim the event once more.
+        condition::update(update, &format!("ended_by = :mine, {set}")).await
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Mutant {
     GiveUpKeepsClaim,
     /// Who is refused does not look whether it was he who wrote last.
     RefusedWithoutLook,
+    /// A claim that arrives after it was ended is good once more.
+    ClaimAfterEnd,
 }
 
 /// Whether a record is in the index `due`, and whether its time has come.
@@ -50,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) claim: u8,
     /// Whether that claim has run out.
     pub(crate) claim_over: bool,
+    /// The worker's claim that was ended last, as long as a request of its may arrive.
+    pub(crate) ended_by: u8,
     /// The id of the update that was applied last, as long as somebody may ask for it.
     pub(crate) write_id: u8,
     /// Whether its effect has happened.
@@ -181,7 +185,7 @@ impl Record {
                     }
                 })
             }
-            Write::Claim { claim, over } => self.claim(claim, over),
+            Write::Claim { claim, over } => self.claim(claim, over, is(Mutant::ClaimAfterEnd)),
             Write::Done { claim } => self.end(claim, mutant, |it| {
                 (it.done, it.expires, it.due) = (true, true, Due::No);
             }),
@@ -219,10 +223,11 @@ impl Record {
         Answer::Applied
     }
 
-    fn claim(&mut self, claim: u8, over: u8) -> Answer {
+    fn claim(&mut self, claim: u8, over: u8, after_end: bool) -> Answer {
         match () {
             () if !self.exists() => Answer::NotRecorded,
             () if self.done || self.quarantined => Answer::Over,
+            () if self.ended_by == claim && !after_end => Answer::Taken,
             () if self.claim == claim => Answer::Ours { replay: self.replay },
             () if !self.is_free(over) => Answer::Taken,
             () => {
@@ -238,7 +243,7 @@ impl Record {
         if !(self.exists() && is_ours) {
             return Answer::Refused;
         }
-        (self.claim, self.claim_over) = (0, false);
+        (self.claim, self.claim_over, self.ended_by) = (0, false, claim);
         change(self);
         Answer::Applied
     }
@@ -259,6 +264,7 @@ impl Record {
             rev: rev + 1,
             due: Due::Now,
             delivery: self.delivery,
+            ended_by: self.ended_by,
             write_id: self.write_id,
             replay: self.replay + u8::from(from == From::Done),
             traces: self.traces | trace,
