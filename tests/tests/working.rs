@@ -1,6 +1,10 @@
 //! From the queue to the effect: the worker over the real adapters and the embedded engines.
 
-#![expect(clippy::unwrap_used, reason = "a test's own code: a surprise shall end the test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test's own code: a surprise shall end the test"
+)]
 
 #[path = "working/alerts.rs"]
 mod alerts;

@@ -143,11 +143,14 @@ impl Requests {
                 Refusal::NameTaken
             }
             // Everything else is answered by repeating: the same bytes give the same batch.
-            error if !error.outcome_unknown() => Refusal::NotDone(error),
-            error => match kind {
-                Kind::Batch => Refusal::OutcomeUnknown(error),
-                Kind::Schedule => Refusal::ScheduleUnknown(error),
-            },
+            error @ (ApiError::NoKey
+            | ApiError::Unauthorized
+            | ApiError::Forbidden
+            | ApiError::NotReady
+            | ApiError::RateLimited { .. }
+            | ApiError::Unavailable(_)
+            | ApiError::Conflict
+            | ApiError::Broken(_)) => unknown_or_not_done(error, kind),
         })
     }
 
@@ -229,6 +232,14 @@ impl Requests {
             },
             told @ (Same::Yes | Same::No) => told,
         }
+    }
+}
+
+fn unknown_or_not_done(error: ApiError, kind: Kind) -> Refusal {
+    match kind {
+        _ if !error.outcome_unknown() => Refusal::NotDone(error),
+        Kind::Batch => Refusal::OutcomeUnknown(error),
+        Kind::Schedule => Refusal::ScheduleUnknown(error),
     }
 }
 

@@ -261,7 +261,9 @@ impl Both {
             match claim {
                 Claim::Ours(claimed) if is_ours => self.claimed.push((rev + 1, *claimed)),
                 Claim::NotDue if !is_ours => {}
-                claim => panic!("{claim:?}, and by the model {is_ours}"),
+                claim @ (Claim::Ours(_) | Claim::WithoutPayload(_) | Claim::NotDue) => {
+                    panic!("{claim:?}, and by the model {is_ours}")
+                }
             }
             return;
         }

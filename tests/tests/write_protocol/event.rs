@@ -272,8 +272,7 @@ impl State {
         if !self.ids().contains(&self.record.write_id) {
             self.record.write_id = 0;
         }
-        let may_arrive =
-            |ended: u8| matches!(self.delayed, Some((Write::Claim { claim, .. }, _)) if claim == ended);
+        let may_arrive = |ended: u8| matches!(self.delayed, Some((Request::Write(Write::Claim { claim, .. }), _)) if claim == ended);
         if !may_arrive(self.record.ended_by) {
             self.record.ended_by = 0;
         }

@@ -40,7 +40,9 @@ impl EventWorker {
         Ok(match told {
             // If there are more, the poller sees it once the batch is tracked.
             Verdict::Done if tracked.is_none() => Verdict::DoneUntracked(looked.look.found),
-            verdict => verdict,
+            told @ (Verdict::Done | Verdict::DoneUntracked(_) | Verdict::Later(_) | Verdict::Never(_)) => {
+                told
+            }
         })
     }
 }
