@@ -12,7 +12,7 @@ use local::system::{self, BALANCES, BUS, RIGHTFOOT_API_KEY};
 use local::wire::{Call, Fault};
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld, submission};
-use tests::{Item, World, alerted, completed, completion, number, text};
+use tests::{Item, World, alerted, completed, completion, found_alerts, number, text};
 
 use crate::forgeries::alert_of;
 
@@ -354,7 +354,7 @@ async fn p7_what_came_by_the_url_of_a_subject_that_is_revoked_is_kept_and_nobody
     it.live(MINUTE * 31).await;
     revoking.work().await;
     assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"]);
-    assert!(it.world.record(&alerted("b-1", "poll")).await.contains_key("done_at"));
+    assert!(it.world.record(&found_alerts("b-1", &["a"])).await.contains_key("done_at"));
 }
 
 #[tokio::test]

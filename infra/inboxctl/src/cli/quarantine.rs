@@ -1,0 +1,82 @@
+//! `inboxctl quarantine`.
+
+use std::num::NonZeroUsize;
+
+use clap::{Args, Subcommand};
+use inbox_core::delivery::Subject;
+use inbox_core::inbox::Reason;
+use inbox_core::quarantine::KeptId;
+
+use super::values::{kept, reason};
+use super::{Consent, Page, Who};
+
+#[derive(Subcommand)]
+pub(crate) enum Quarantine {
+    /// List the open items, the oldest first.
+    List(ListKept),
+    /// Show one item.
+    Show(ShowKept),
+    /// Read items again by the present code, and record what they are; or put the events that they were on their way again.
+    Replay(ReplayKept),
+    /// Close items of which nothing shall become, such as a flood by a URL that leaked. Nothing is deleted.
+    Discard(DiscardKept),
+}
+
+#[derive(Args)]
+pub(crate) struct ListKept {
+    /// Kept for this reason.
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: Option<Reason>,
+    #[command(flatten)]
+    pub(crate) page: Page,
+}
+
+#[derive(Args)]
+pub(crate) struct ShowKept {
+    /// The item, as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
+    #[arg(value_parser = kept)]
+    pub(crate) item: KeptId,
+    /// Print the bytes: they may hold personal data.
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayKept {
+    /// The items, as `list` prints them.
+    #[arg(value_parser = kept, required_unless_present = "reason", conflicts_with = "reason")]
+    pub(crate) items: Vec<KeptId>,
+    /// All open items that are kept for this reason, the oldest first.
+    #[arg(long, value_parser = reason)]
+    pub(crate) reason: Option<Reason>,
+    /// With --reason: how many at the most.
+    #[arg(long, default_value = "100", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+    /// Also what was signed longer ago than records are kept: if it was recorded then, it may be published again as new.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+#[derive(Args)]
+pub(crate) struct DiscardKept {
+    /// The items, as `list` prints them.
+    #[arg(value_parser = kept, required_unless_present = "subject", conflicts_with = "subject")]
+    pub(crate) items: Vec<KeptId>,
+    /// All open items that came by the URL of this subject, the oldest first.
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<Subject>,
+    /// With --subject: only those that are kept for this reason.
+    #[arg(long, value_parser = reason, requires = "subject")]
+    pub(crate) reason: Option<Reason>,
+    /// With --subject: how many at the most.
+    #[arg(long, default_value = "100", value_name = "N")]
+    pub(crate) limit: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
