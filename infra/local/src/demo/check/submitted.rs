@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use inbox_core::event::{AuthorizersDigest, Id};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -64,7 +65,7 @@ pub(super) fn authentic(seen: &Evidence) -> impl Iterator<Item = (Cow<'_, str>, 
         Some(event_uuid) if !webhook.lost => {
             (alert_id(&webhook.batch_id, event_uuid).into(), Some(Cow::from(webhook.body.as_bytes())))
         }
-        Some(_) | None => (alert_id(&webhook.batch_id, POLL).into(), None),
+        Some(_) | None => (found_alerts_id(seen, &webhook.batch_id).into(), None),
     });
     completions.chain(alerts)
 }
@@ -76,6 +77,15 @@ pub(in crate::demo) fn completion_id(batch_id: &str) -> String {
 
 fn alert_id(batch_id: &str, event_uuid: &str) -> String {
     format!("rightfoot/batch/{batch_id}/alert/{event_uuid}")
+}
+
+/// The event of the alerts that the poller finds: those of all webhooks of that run which got lost.
+fn found_alerts_id(seen: &Evidence, batch_id: &str) -> String {
+    let lost = seen.truth.webhooks_of(ALERT).filter(|webhook| webhook.lost && webhook.batch_id == batch_id);
+    let payloads = lost.filter_map(|webhook| serde_json::from_str::<Payload>(&webhook.body).ok());
+    let rows = payloads.flat_map(|payload| payload.alerts);
+    let whom: Vec<_> = rows.filter_map(|row| Id::new(row.authorizer_unique_id)).collect();
+    alert_id(batch_id, &format!("poll-{}", AuthorizersDigest::of(&whom)))
 }
 
 fn completion_body<'a>(seen: &'a Evidence, id: &str, batch_id: &str) -> Option<Cow<'a, [u8]>> {

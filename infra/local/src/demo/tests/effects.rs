@@ -52,7 +52,13 @@ pub(super) fn add(seen: &mut Evidence) {
         });
     }
     seen.announced.push(met(ALERTED, "webhook", "a", "150.00", "100.50"));
-    seen.announced.push(met("rightfoot/batch/run/alert/poll", "poll", "b", "2500.00", "2500"));
+    seen.announced.push(met(
+        "rightfoot/batch/run/alert/poll-5c53585edd9ec296f5537f01ff9e47e2",
+        "poll",
+        "b",
+        "2500.00",
+        "2500",
+    ));
     let payload = seen.messages[0].payload.clone();
     let (id, event_id, origin) = (EVENT.to_owned(), EVENT.to_owned(), "webhook".to_owned());
     let what = What::Extracted { data: payload.clone(), referenced: payload };

@@ -18,7 +18,8 @@ pub(super) const READY_AT: UnixMillis = UnixMillis(90_000);
 const TOLD: &str = "rightfoot/batch/told/completed";
 const FOUND: &str = "rightfoot/batch/found/completed";
 const ALERTED: &str = "rightfoot/batch/run/alert/u-alert";
-const POLLED: &str = "rightfoot/batch/run/alert/poll";
+/// Of "b": printf '\0\0\0\0\0\0\0\1b' | sha256sum | cut -c -32
+const POLLED: &str = "rightfoot/batch/run/alert/poll-5c53585edd9ec296f5537f01ff9e47e2";
 
 /// A batch whose webhook came, one whose webhook got lost, and two runs of a schedule. Of the first run, one alert's
 /// webhook came and another's got lost.
