@@ -46,6 +46,7 @@ async fn a_clock_that_is_wrong_changes_nothing() {
             "quarantine discard --subject demo --by ada --why x --yes",
             "batches track b-2 --expected 1 --yes",
             "dead redrive --by ada --why x --yes",
+            "submissions conclude s-1 --none --by ada --why x --yes",
         ] {
             let ran = stand.run_in(words, &[("AWS_ENDPOINT_URL", url)]).await;
             assert_eq!(ran.code, 1, "{}", ran.told());
