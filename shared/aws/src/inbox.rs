@@ -91,9 +91,9 @@ impl Inbox {
         Self { db, table: table.into(), retention_days }
     }
 
-    /// How many days a finished record is kept, at the least.
-    pub(crate) fn retention_days(&self) -> u64 {
-        self.retention_days
+    /// Whether an event's record stands, by a strong read.
+    pub(crate) async fn is_recorded(&self, key: &EventKey) -> Result<bool, Fault> {
+        Ok(self.get(item::key(&key.pk(), &key.sk())).await?.is_some())
     }
 
     /// Records an event: payload parts first, then one conditional put, which is the commit point.

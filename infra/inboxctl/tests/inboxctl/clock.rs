@@ -32,6 +32,7 @@ async fn aws_behind(stand: &Stand, secs: i64) -> String {
 async fn a_clock_that_is_wrong_changes_nothing() {
     let stand = Stand::now().await;
     let world = &stand.world;
+    world.put(crate::mending::pending("s-1")).await;
     world.fynapse(extract("e-1")).await;
     world.work().await;
     world.rightfoot("{").await;
