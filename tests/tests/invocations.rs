@@ -1,5 +1,5 @@
 //! What a function is invoked with and what it answers, to the byte: the recorded invocations, and the whole
-//! table of replies (design.md 5), each outcome at each provider.
+//! table of replies, each outcome at each provider.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Submitting through `rightfoot-requests` (design, 7): whatever fails and whoever dies at whatever point, the same
+//! Submitting through `rightfoot-requests`: whatever fails and whoever dies at whatever point, the same
 //! request again ends with the same batch or schedule, made once and tracked once.
 
 #![expect(

@@ -11,22 +11,20 @@ use crate::EventWorker;
 impl EventWorker {
     /// Why an event goes to quarantine before Rightfoot is asked about its batch, if it does.
     ///
-    /// The completion of a tracked batch is always asked about: there is one of each, and we have submitted it. What an
-    /// operator has had worked on again is not turned away because its subject is revoked: he knows.
+    /// An event about a tracked batch never does: we have submitted that, and by then the poller may have taken an alert for
+    /// told. What an operator has had worked on again is not turned away because its subject is revoked: he knows.
     pub(crate) async fn turned_away(
         &self,
         work: &Work,
         tracked: Option<&Tracked>,
     ) -> Result<Option<Reason>, Fault> {
-        let Some(subject) = work.subject() else { return Ok(None) };
-        let is_completion = matches!(work.key(), EventKey::RightfootCompletion { .. });
-        let is_ours = is_completion && tracked.is_some();
-        if !is_ours && !work.by_operator && self.revoked.contains(subject) {
+        let Some(subject) = work.subject().filter(|_| tracked.is_none()) else { return Ok(None) };
+        if !work.by_operator && self.revoked.contains(subject) {
             return Ok(Some(Reason::SubjectRevoked));
         }
         // An alert that is told unasked is done at once.
-        let is_asked_about = is_completion || self.verify_alerts;
-        if tracked.is_some() || !is_asked_about {
+        let is_completion = matches!(work.key(), EventKey::RightfootCompletion { .. });
+        if !is_completion && !self.verify_alerts {
             return Ok(None);
         }
         let is_counted = self.inbox.open_untracked(work, self.clock.now()).await?;

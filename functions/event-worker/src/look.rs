@@ -140,12 +140,14 @@ impl EventWorker {
         looked.verdict(next, in_the_end)
     }
 
-    /// The deadline of an event is over that did not wait for an answer: it is given up after one, and until then it stays due.
-    pub(crate) async fn last_look(&self, batch_id: &Id, in_the_end: Reason) -> Verdict {
+    /// The deadline of an event is over that did not wait for an answer: it is given up after one, or after one that shows
+    /// nothing of the batch. Until then it stays due.
+    pub(crate) async fn last_look(&self, batch_id: &Id, in_the_end: Reason, unless_shown: bool) -> Verdict {
         let mut looking = self.look(batch_id, None);
         // One page is an answer.
         looking.next().await;
         let looked = looking.end();
-        looked.verdict(not_complete(&looked.observed, true, None, None), in_the_end)
+        let is_over = !unless_shown || looked.look.found == 0;
+        looked.verdict(not_complete(&looked.observed, is_over, None, None), in_the_end)
     }
 }

@@ -98,6 +98,12 @@ impl Poller {
             let (batch_id, events, expected) = (tracked.batch_id.as_str(), alerted.events, tracked.expected);
             tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
         }
+        let differ = alerted.by.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
+        if differ > 0 {
+            metrics::counter!("threshold_differs").increment(u64::try_from(differ).unwrap_or(u64::MAX));
+            let batch_id = tracked.batch_id.as_str();
+            tracing::warn!(target: "poll", batch_id, alerts = differ, "published by another threshold than the schedule's");
+        }
         Ok(AlertWatch { alerted: alerted.whom, thresholds })
     }
 

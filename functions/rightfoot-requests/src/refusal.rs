@@ -70,7 +70,7 @@ pub enum Refusal {
         "Rightfoot refused it (HTTP {status}), and this was not the only attempt: another one may have made a {}. The \
          submission_id is not free, and the submission alarms until that is known. {}. If Rightfoot knows a {} of it, \
          call {} with its id and this submission_id; if it knows none, free the name: inboxctl submissions conclude \
-         SUBMISSION_ID --none{about}",
+         SUBMISSION_ID --none --why TEXT{about}",
         .kind.as_str(), on_repetition(*kind), .kind.as_str(), track(*kind)
     )]
     RefusedAfterAttempts {

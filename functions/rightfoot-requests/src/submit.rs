@@ -1,4 +1,4 @@
-//! The protocol of a submission (design, 7): whoever dies at whatever point, the same request again ends with the
+//! The protocol of a submission: whoever dies at whatever point, the same request again ends with the
 //! same batch, tracked once.
 //!
 //! ```text

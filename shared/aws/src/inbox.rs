@@ -7,11 +7,11 @@
 //!                                                            └ not yet: rev+1, due again, claim dropped
 //!  poller    put off: rev+1, due_at=later if rev=seen ── ask ── record the event ── settle if rev=seen+1
 //!                                                                  └ it stands, given up or told short: due again, once
-//!  operator  due again, rev+1 if rev=seen and (done or given up)
+//!  operator  due again, rev+1 if rev=seen and (done, given up, or declared lost)
 //! ```
 //!
-//! `rev` only grows, and every write names the `rev`, or the claim, that it saw: a late mark can neither undo a claim nor
-//! hide one. (But for what hurries a schedule: it moves nothing but a time.) A record is in the index `due` only while
+//! `rev` only grows, and every write that moves an event, a batch or a schedule names the `rev`, or the claim, that it saw: a
+//! late mark can neither undo a claim nor hide one. (What hurries a schedule moves nothing but a time.) A record is in the index `due` only while
 //! something has still to be done with it, and it has an `expires_at` only while nothing has.
 
 mod alert_effects;
@@ -91,9 +91,9 @@ impl Inbox {
         Self { db, table: table.into(), retention_days }
     }
 
-    /// How many days a finished record is kept, at the least.
-    pub(crate) fn retention_days(&self) -> u64 {
-        self.retention_days
+    /// Whether an event's record stands, by a strong read.
+    pub(crate) async fn is_recorded(&self, key: &EventKey) -> Result<bool, Fault> {
+        Ok(self.get(item::key(&key.pk(), &key.sk())).await?.is_some())
     }
 
     /// Records an event: payload parts first, then one conditional put, which is the commit point.

@@ -115,9 +115,10 @@ impl Replayer {
             Reread::Still(reason) => return Ok(Outcome::Stays(reason)),
             Reread::Unproven => return Ok(Outcome::Unproven),
         };
-        let retention_days = self.recorder.inbox().retention_days();
-        let too_old = kept.signed_at.filter(|at| may_have_expired(*at, by.at, retention_days));
-        if let Some(signed_at) = too_old.filter(|_| !self.by_force) {
+        let too_old = kept.signed_at.filter(|at| !self.by_force && may_have_expired(*at, by.at));
+        if let Some(signed_at) = too_old
+            && !self.recorder.inbox().is_recorded(event.key()).await?
+        {
             return Ok(Outcome::TooOld { signed_at });
         }
         if self.recorder.is_anothers(&event).await? {

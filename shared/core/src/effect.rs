@@ -1,4 +1,4 @@
-//! From an event to its effect (design, 7): what the worker believes, and when it looks again.
+//! From an event to its effect: what the worker believes, and when it looks again.
 //!
 //! A webhook is a hint. What it tells has an effect only as far as the provider's API shows it: [`look`] says whether
 //! a batch is complete, [`alert`] whose threshold was met. What goes on the bus is in [`crate::bus`].
@@ -8,10 +8,7 @@ pub mod look;
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
-
+use crate::inbox::short_hash;
 use crate::limits::{WORK_AGAIN_MAX_SECS, WORK_AGAIN_SECS};
 use crate::time::UnixMillis;
 
@@ -27,8 +24,7 @@ pub fn again(now: UnixMillis, works: u64, retry_after: Option<Duration>) -> Unix
 /// The mark that one replay of one event leaves where it has published: 22 characters, so that a set of
 /// [`crate::limits::ALERT_PUBLISHERS_MAX`] fits into an item many times.
 pub fn publisher_tag(event_id: &str, replay: u64) -> String {
-    let hash = Sha256::digest(format!("{replay}#{event_id}"));
-    URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
+    short_hash(&format!("{replay}#{event_id}"))
 }
 
 /// The meaning of a row's status code (spec, Rightfoot 2). More codes may exist than are documented.

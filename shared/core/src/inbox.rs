@@ -204,9 +204,9 @@ pub fn open_expiry(now: UnixMillis) -> UnixSecs {
     now.secs().plus_days(UNTRACKED_OPEN_DAYS)
 }
 
-/// An event's id in 22 characters: 16 bytes of its SHA-256, as base64url.
-pub fn event_tag(event_id: &str) -> String {
-    let digest = Sha256::digest(event_id.as_bytes());
+/// A text in 22 characters: 16 bytes of its SHA-256, as base64url. For sets of ids, which have to fit into one item.
+pub fn short_hash(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
     URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default())
 }
 
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(subject_pk(&"payroll-1".parse().unwrap()), "rightfoot#subject#payroll-1");
         assert_eq!(open_expiry(UnixMillis(1_000)), UnixSecs(1 + 2 * 86_400));
         // printf %s rightfoot/batch/b-1/completed | openssl dgst -sha256 -binary | head -c 16 | basenc --base64url
-        assert_eq!(event_tag("rightfoot/batch/b-1/completed"), "Jr93xGI6qIuj0DsqUjzU5w");
+        assert_eq!(short_hash("rightfoot/batch/b-1/completed"), "Jr93xGI6qIuj0DsqUjzU5w");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Finding what no webhook told (design, 7): what to ask Rightfoot, and what its answers mean.
+//! Finding what no webhook told: what to ask Rightfoot, and what its answers mean.
 //!
 //! Everything is a function of a story (what the table knows), an observation (what the API answered) and the
 //! time. `rightfoot-poller` carries out what is decided here: [`batch`] for batches and the runs of schedules,

@@ -13,6 +13,7 @@ use std::fmt;
 use crate::delivery::{Delivery, Proof, Proven, Provider, Subject};
 use crate::event::{Event, EventKey};
 use crate::inbox::{Reason, record_expiry};
+use crate::limits::RETENTION_MIN_DAYS;
 use crate::providers::{Reading, read};
 use crate::time::{UnixMillis, UnixSecs};
 
@@ -174,10 +175,10 @@ pub fn kept_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str
     ids
 }
 
-/// Whether the record of a delivery that was signed at that time may have expired: a record is kept for `retention_days`,
-/// from a time after its signature. What is recorded again then is published again, as new.
-pub fn may_have_expired(signed_at: UnixSecs, now: UnixMillis, retention_days: u64) -> bool {
-    record_expiry(UnixMillis(signed_at.0.saturating_mul(1_000)), retention_days) <= now.secs()
+/// Whether the record of a delivery that was signed at that time may have expired: it was kept for [`RETENTION_MIN_DAYS`] at the
+/// least, from a time after its signature, and nobody knows what was set then. What is recorded again is published again, as new.
+pub fn may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
+    record_expiry(UnixMillis(signed_at.0.saturating_mul(1_000)), RETENTION_MIN_DAYS) <= now.secs()
 }
 
 #[cfg(test)]
@@ -302,11 +303,9 @@ mod tests {
     fn p10_a_signature_is_too_old_when_a_record_of_its_day_has_expired() {
         let day = |days: i64| UnixMillis(days * 86_400_000);
         let signed_at = UnixSecs(5 * 86_400);
-        assert!(!may_have_expired(signed_at, UnixMillis(day(35).0 - 1), 1), "thirty days at the least");
-        assert!(may_have_expired(signed_at, day(35), 1));
-        assert!(!may_have_expired(signed_at, day(94), 90));
-        assert!(may_have_expired(signed_at, day(95), 90));
-        assert!(!may_have_expired(UnixSecs(i64::MAX), day(95), 90));
+        assert!(!may_have_expired(signed_at, UnixMillis(day(35).0 - 1)), "thirty days at the least");
+        assert!(may_have_expired(signed_at, day(35)));
+        assert!(!may_have_expired(UnixSecs(i64::MAX), day(95)));
     }
 
     #[test]

@@ -91,6 +91,50 @@ async fn p5_a_completion_by_another_url_hides_no_run() {
     assert!(tracked(&it, &run).await.contains_key("done_at"));
 }
 
+/// As many made-up alerts wait as may; there is no room for the genuine one of a run.
+#[tokio::test]
+async fn p5_an_alert_that_there_is_no_room_for_sends_the_poller_to_its_run_all_the_same() {
+    let it = watched(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    it.live_by(MINUTE * 5, MINUTE * 10).await;
+    let told = |batch: String, schedule_id: Option<&str>| {
+        let alerts = [json!({"authorizer_unique_id": "a", "balance": 150, "threshold_amount": 100})];
+        let told = json!({"event_uuid": "u-1", "type": "BALANCE_THRESHOLD_ALERT", "batch_id": batch, "alerts": alerts,
+                          "schedule_id": schedule_id});
+        told.to_string()
+    };
+    for n in 0..200 {
+        assert!(it.world.rightfoot(told(format!("made-up-{n}"), None)).await.is_success());
+    }
+    it.world.work().await;
+    let schedule_id = it.rightfoot.schedules()[0].schedule_id.clone();
+    let expedited_at = async || {
+        let schedule = it.world.item(&format!("rightfoot#schedule#{schedule_id}"), "tracked").await;
+        number(&schedule.unwrap(), "expedited_at")
+    };
+    assert_eq!(expedited_at().await, None);
+    assert!(it.world.rightfoot(told("b-1".to_owned(), Some(&schedule_id))).await.is_success());
+    it.world.work().await;
+    assert!(it.world.record(&tests::alerted("b-1", "u-1")).await.contains_key("quarantined_at"));
+    assert_eq!(expedited_at().await, Some(it.world.now().0));
+}
+
+/// The worker gives such an event up, whoever it names. The poller may come first.
+#[tokio::test]
+async fn p5_an_alert_of_more_people_than_any_run_has_tells_of_nobody() {
+    let it = watched(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    it.live_by(MINUTE * 5, MINUTE * 75).await;
+    let run = first_run(&it);
+    let people = ["a", "b", "c"].map(str::to_owned).into_iter().chain((3..10_001).map(|n| n.to_string()));
+    let alerts: Vec<_> = people.map(|id| json!({"authorizer_unique_id": id})).collect();
+    let made_up =
+        json!({"event_uuid": "u-1", "type": "BALANCE_THRESHOLD_ALERT", "batch_id": run, "alerts": alerts});
+    assert!(it.world.rightfoot(made_up.to_string()).await.is_success());
+    it.live_by(MINUTE * 5, MINUTE * 20).await;
+    assert!(tracked(&it, &run).await.contains_key("done_at"), "the poller was first");
+    let told = live_and_work(&it, 3).await;
+    assert_eq!(alerted_on_bus(&told, &run), ["a", "b", "c"]);
+}
+
 #[tokio::test]
 async fn p5_a_batch_that_was_told_with_fewer_results_before_it_was_tracked_is_told_once_more_whole() {
     // By another URL than the run's, or by its own, that somebody has learned.

@@ -139,6 +139,53 @@ async fn p10_what_an_earlier_version_published_is_not_published_again() {
     assert_eq!(effect["published_by"].as_ss().unwrap().len(), 2, "and that of u-1 is still known");
 }
 
+/// An item as the first version has left it whose worker has claimed it for a replay and could not publish that: the claim has
+/// overwritten the last publisher.
+async fn claimed_by_first_version(world: &World) {
+    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    effect.remove("published_by");
+    effect.insert("event_id".to_owned(), AttributeValue::S(alerted("b-1", "u-1")));
+    effect.insert("replay".to_owned(), AttributeValue::N("1".to_owned()));
+    effect.insert("claim_by".to_owned(), AttributeValue::S("first-version".to_owned()));
+    effect.insert("claim_until".to_owned(), AttributeValue::N((world.now().0 - 1).to_string()));
+    world.put(effect).await;
+}
+
+#[tokio::test]
+async fn p10_a_replay_that_the_first_version_only_claimed_is_published_although_it_fails_again_at_first() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let world = &it.world;
+    world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    world.work().await;
+    assert_eq!(published(world).await.len(), 1);
+    replay(world, &alerted("b-1", "u-1")).await;
+    claimed_by_first_version(world).await;
+    world.relay().await.unwrap().unwrap();
+    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.work().await;
+    world.system.wire.heal();
+    run_until_idle(world).await;
+    assert_eq!(published(world).await, [("a".to_owned(), alerted("b-1", "u-1"), 1)]);
+}
+
+#[tokio::test]
+async fn p10_a_replay_that_the_first_version_only_claimed_is_not_taken_for_published_by_another_replay() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let world = &it.world;
+    for event in ["u-1", "u-2"] {
+        world.rightfoot(alert_of("b-1", event, &[("a", "150.00", "100")])).await;
+    }
+    world.work().await;
+    run_until_idle(world).await;
+    assert_eq!(published(world).await.len(), 1);
+    claimed_by_first_version(world).await;
+    for event in ["u-2", "u-1"] {
+        replay(world, &alerted("b-1", event)).await;
+        run_until_idle(world).await;
+        assert_eq!(published(world).await, [("a".to_owned(), alerted("b-1", event), 1)]);
+    }
+}
+
 #[tokio::test]
 async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantine() {
     let it = RightfootWorld::known_run("b-1", &[("a", "150.00"), ("b", "150.00")]).await;

@@ -225,6 +225,13 @@ async fn p4_once_the_schedule_is_tracked_its_threshold_counts_and_an_effect_by_a
     assert_eq!(counters.count("threshold_differs", ""), 1);
     let effect = it.world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!([text(&effect, "threshold"), text(&effect, "threshold_source")], ["100", "webhook"]);
+
+    // Nor does the poller find anybody who was not told. It counts who was, by another threshold.
+    it.world.rightfoot(tests::completion("b-1", "u-3")).await;
+    it.live(MINUTE * 31).await;
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [completed("b-1")]);
+    assert_eq!(counters.count("threshold_differs", ""), 2);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use inbox_core::bus::{Announcement, Batch, threshold_met};
 use inbox_core::effect::alert::{Alert, Met, UntrackedAlerts};
 use inbox_core::event::Id;
 use inbox_core::inbox::Reason;
-use inbox_core::limits::{ALERTS_MAX, BUS_ENTRIES_MAX, POLL_EVERY_SECS};
+use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_EVERY_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
 use inbox_core::poll::batch::{Thresholds, Tracked};
 use inbox_core::providers::{Told, alerts};
 use inbox_core::rightfoot::Balance;
@@ -44,6 +44,9 @@ impl EventWorker {
     pub(super) async fn alerts(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
         let tracked = self.inbox.tracked_batch(batch_id).await?;
         if let Some(reason) = self.turned_away(work, tracked.as_ref()).await? {
+            if reason == Reason::UntrackedLimit {
+                self.hurry_named(work).await?;
+            }
             return Ok(Verdict::Never(reason));
         }
         if !self.verify_alerts {
@@ -116,12 +119,31 @@ impl EventWorker {
     }
 
     /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
-    /// unsigned. The poller finds the run. It is given up like any other: only after an answer.
+    /// unsigned. The poller finds the run. It is given up like any other: only after an answer, and after two hours if that
+    /// knows nothing of the batch.
     async fn not_tracked(&self, work: &Work, batch_id: &Id) -> Verdict {
-        if self.clock.now() >= work.since.plus(self.deadline) {
-            return self.last_look(batch_id, Reason::Unconfirmed).await;
+        let waited = self.clock.now().since(work.since);
+        if waited >= self.deadline {
+            return self.last_look(batch_id, Reason::Unconfirmed, false).await;
+        }
+        if waited >= Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS) {
+            return self.last_look(batch_id, Reason::Unconfirmed, true).await;
         }
         Verdict::Later(Later::because("not_tracked"))
+    }
+
+    /// Hurries the schedule that an event names which is turned away itself: made-up events that use up the room of a subject
+    /// must not keep the poller from its runs.
+    async fn hurry_named(&self, work: &Work) -> Result<(), Fault> {
+        if work.works > 0 {
+            return Ok(());
+        }
+        let named = self.told_by(work).await?.and_then(|told| told.schedule_id);
+        let Some(schedule_id) = named else { return Ok(()) };
+        match self.inbox.schedule_story(&schedule_id).await? {
+            Some(schedule) => self.hurry(work, &schedule).await,
+            None => Ok(()),
+        }
     }
 
     /// Sends the poller to find a run at once, the first time that an alert names its schedule, and if it came by its URL.
@@ -139,10 +161,9 @@ impl EventWorker {
         Ok(())
     }
 
-    /// What an event tells; `None` if it cannot be read as alerts, or is more than any run brings.
+    /// What an event tells; `None` if it cannot be read as alerts.
     async fn told_by(&self, work: &Work) -> Result<Option<Told>, Fault> {
-        let told = alerts(&self.inbox.work_payload(work).await?);
-        Ok(told.filter(|told| told.alerts.len() <= ALERTS_MAX))
+        Ok(alerts(&self.inbox.work_payload(work).await?))
     }
 
     /// Publishes what the API confirms. `asked` are the thresholds that were asked for, if that is known.

@@ -61,8 +61,8 @@ pub(crate) async fn discard(at: &Place, args: DiscardKept) -> anyhow::Result<Dis
     let operator = args.who.operator();
     let rows = if args.consent.yes { String::new() } else { plan::rows(&inbox, &items, at.now()).await };
     let plan = format!(
-        "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted, and nothing brings it back: what is \
-         discarded is not replayed, unless the same bytes come again. An event that was given up stays given up.\n",
+        "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted, but what is discarded is not replayed, unless \
+         the same bytes come again. An event that was given up stays so, unless the poller finds what it tells.\n",
         operator.by,
         operator.why,
         more(left)

@@ -32,6 +32,7 @@ async fn aws_behind(stand: &Stand, secs: i64) -> String {
 async fn a_clock_that_is_wrong_changes_nothing() {
     let stand = Stand::now().await;
     let world = &stand.world;
+    world.put(crate::mending::pending("s-1")).await;
     world.fynapse(extract("e-1")).await;
     world.work().await;
     world.rightfoot("{").await;
@@ -46,6 +47,7 @@ async fn a_clock_that_is_wrong_changes_nothing() {
             "quarantine discard --subject demo --by ada --why x --yes",
             "batches track b-2 --expected 1 --yes",
             "dead redrive --by ada --why x --yes",
+            "submissions conclude s-1 --none --by ada --why x --yes",
         ] {
             let ran = stand.run_in(words, &[("AWS_ENDPOINT_URL", url)]).await;
             assert_eq!(ran.code, 1, "{}", ran.told());

@@ -146,7 +146,7 @@ async fn p2_p7_an_event_that_sqs_refused_is_put_on_its_way_again() {
 }
 
 /// A submission that was attempted twice, and of which nobody knows what became.
-fn pending(submission_id: &str) -> Item {
+pub(crate) fn pending(submission_id: &str) -> Item {
     let pk = format!("rightfoot#submission#{submission_id}");
     let url = format!("https://h.example/webhooks/rightfoot/{submission_id}.secret");
     item(

@@ -26,6 +26,21 @@ async fn p10_what_was_signed_before_its_record_may_have_expired_is_replayed_only
     assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p10_what_was_signed_long_ago_and_has_its_record_yet_is_a_duplicate() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    let (body, signature) = (extract("e-1"), world.sign(extract("e-1")));
+    world.fynapse_with(&body, &signature, None).await;
+    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
+    let forty_days = Clock::system().now().0 - 40 * 86_400_000 - 60_000;
+    stand.time.store(forty_days, std::sync::atomic::Ordering::SeqCst);
+    world.fynapse_with(&body, &signature, None).await;
+    let replayed = stand.run(&format!("--json quarantine replay --reason stale {WHO} --yes")).await;
+    assert_eq!(replayed.json()["replays"][0]["outcome"], "duplicate");
+    assert!(world.drain().await.is_empty());
+}
+
 /// Three unreadable deliveries by one URL, one by another, and an event by the first that SQS refused.
 async fn flooded() -> Stand {
     let stand = Stand::new().await;

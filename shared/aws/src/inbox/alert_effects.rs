@@ -12,7 +12,7 @@
 use std::fmt;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::effect::publisher_tag;
@@ -35,12 +35,10 @@ const NOT_TAKEN: &str = "(attribute_not_exists(claim_by) OR claim_until < :now O
      OR (claim_event = :event AND claim_until <= :until))";
 /// An event that was not replayed publishes what nobody has published.
 const NOT_PUBLISHED: &str = "attribute_not_exists(published_at)";
-/// A replay publishes unless it has. An item without the set is of an earlier version: its `event_id` and `replay` name who
-/// published last, unless a claim of that version has overwritten them.
+/// A replay publishes unless it has. An item of the first version is rewritten before: see [`is_of_first_version`].
 const NOT_PUBLISHED_BY_REPLAY: &str = "NOT contains(published_by, :tag) \
      AND (attribute_not_exists(published_by) OR size(published_by) < :most) \
-     AND (attribute_exists(published_by) OR attribute_not_exists(published_at) OR event_id <> :event OR replay < :replay \
-     OR (attribute_exists(claim_by) AND attribute_not_exists(claim_event)))";
+     AND (attribute_exists(published_by) OR attribute_not_exists(event_id))";
 
 /// Outcome of claiming the alert of one authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +62,6 @@ pub struct AcquiredAlert {
     authorizer: Id,
     threshold: Amount,
     threshold_source: ThresholdSource,
-    /// Who published last before there was a set to remember it in.
-    earlier: Option<String>,
 }
 
 /// Personal data (P8).
@@ -78,6 +74,28 @@ impl fmt::Debug for AcquiredAlert {
 impl Inbox {
     /// Claims the alert of one authorizer in one batch for this event.
     pub async fn claim_alert(&self, work: &Work, met: &Met, now: UnixMillis) -> Result<AlertClaim, Fault> {
+        let mut claimed = self.try_claim_alert(work, met, now).await?;
+        if let Err(Some(item)) = &claimed
+            && work.replay() > 0
+            && is_of_first_version(item)
+            && !is_held(item, now)
+        {
+            self.rewrite_alert(work, &met.authorizer, item).await?;
+            claimed = self.try_claim_alert(work, met, now).await?;
+        }
+        Ok(match claimed {
+            Ok(acquired) => AlertClaim::Acquired(acquired),
+            Err(standing) => standing.map_or(AlertClaim::HeldByOther, |item| why_refused(&item, work)),
+        })
+    }
+
+    /// Tries it once: the alert, or the item that stands in the way.
+    async fn try_claim_alert(
+        &self,
+        work: &Work,
+        met: &Met,
+        now: UnixMillis,
+    ) -> Result<Result<AcquiredAlert, Option<Item>>, Fault> {
         let mut update = self
             .update_alert(work, &met.authorizer)?
             .update_expression(
@@ -88,40 +106,59 @@ impl Inbox {
             .expression_attribute_values(":until", number(claim_end(now).0))
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":event", text(work.key().event_id()))
-            .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         update = match work.replay() {
             0 => update.condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED}")),
             replay => update
                 .condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED_BY_REPLAY}"))
-                .expression_attribute_values(":replay", number(replay))
                 .expression_attribute_values(":tag", text(publisher_tag(&work.key().event_id(), replay)))
                 .expression_attribute_values(":most", number(ALERT_PUBLISHERS_MAX)),
         };
         match update.send().await {
-            Ok(claimed) => Ok(AlertClaim::Acquired(AcquiredAlert {
+            Ok(_) => Ok(Ok(AcquiredAlert {
                 authorizer: met.authorizer.clone(),
                 threshold: met.threshold,
                 threshold_source: met.threshold_source,
-                earlier: claimed.attributes.as_ref().and_then(publisher_of_earlier_version),
             })),
             Err(error) if !refused(&error) => Err(Fault::of(UPDATE, &error)),
-            Err(error) => {
-                Ok(standing(&error).map_or(AlertClaim::HeldByOther, |item| why_refused(item, work)))
-            }
+            Err(error) => Ok(Err(standing(&error).cloned())),
         }
     }
 
-    /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost meanwhile: what was published is not to
-    /// be published again by somebody who does not know.
+    /// Gives an item of the first version the form of this one, if it still stands as it was read.
+    async fn rewrite_alert(&self, work: &Work, authorizer: &Id, item: &Item) -> Result<(), Fault> {
+        let stands = |name: &str| item.get(name).cloned().ok_or(Fault::item(UPDATE));
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.place_of_alert(work, authorizer)?))
+            .condition_expression(
+                "event_id = :event AND replay = :replay AND attribute_not_exists(published_by)",
+            )
+            .expression_attribute_values(":event", stands("event_id")?)
+            .expression_attribute_values(":replay", stands("replay")?);
+        let update = match publisher_of_first_version(item) {
+            Some(tag) => update
+                .update_expression("REMOVE event_id, replay ADD published_by :tags")
+                .expression_attribute_values(":tags", AttributeValue::Ss(vec![tag])),
+            None => update.update_expression("REMOVE event_id, replay"),
+        };
+        match update.send().await {
+            Err(error) if refused(&error) => Ok(()),
+            rewritten => rewritten.map(drop).map_err(|error| Fault::of(UPDATE, &error)),
+        }
+    }
+
+    /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost meanwhile: what
+    /// was published is not to be published again by somebody who does not know.
     pub async fn alert_published(
         &self,
         work: &Work,
         acquired: &AcquiredAlert,
         now: UnixMillis,
     ) -> Result<(), Fault> {
-        let own = publisher_tag(&work.key().event_id(), work.replay());
-        let tags = AttributeValue::Ss(acquired.earlier.iter().cloned().chain([own]).collect());
+        let tags = AttributeValue::Ss(vec![publisher_tag(&work.key().event_id(), work.replay())]);
         let marked = self
             .update_alert(work, &acquired.authorizer)?
             .update_expression(
@@ -174,14 +211,22 @@ fn published_by(item: &Item) -> Option<&Vec<String>> {
     item.get("published_by")?.as_ss().ok()
 }
 
-/// Who published last, by an item of an earlier version. Its claims overwrite that, so with one of them nobody knows.
-fn publisher_of_earlier_version(item: &Item) -> Option<String> {
-    let is_of_earlier_version = published_by(item).is_none() && item.contains_key("published_at");
+/// Whether an item is of the first version, which remembered the last publisher only, and that in `event_id` and `replay`.
+/// Since there is the set, whoever names himself there is in it, too.
+fn is_of_first_version(item: &Item) -> bool {
+    item.contains_key("event_id") && published_by(item).is_none()
+}
+
+/// Who published last, by an item of the first version. Its claims overwrite that, so with one of them nobody knows.
+fn publisher_of_first_version(item: &Item) -> Option<String> {
     let is_overwritten = item.contains_key("claim_by") && !item.contains_key("claim_event");
-    let publisher = item::string(item, "event_id").zip(item::parsed(item, "replay"));
-    publisher
-        .filter(|_| is_of_earlier_version && !is_overwritten)
-        .map(|(event_id, replay)| publisher_tag(event_id, replay))
+    let is_known = item.contains_key("published_at") && !is_overwritten;
+    let (event_id, replay) = item::string(item, "event_id").zip(item::parsed(item, "replay"))?;
+    is_known.then(|| publisher_tag(event_id, replay))
+}
+
+fn is_held(item: &Item, now: UnixMillis) -> bool {
+    item::millis(item, "claim_until").is_some_and(|until| until >= now)
 }
 
 /// Why a claim was refused. That an alert is published is decided by what says so, whoever holds a claim: a replay that
@@ -191,7 +236,7 @@ fn why_refused(item: &Item, work: &Work) -> AlertClaim {
     let tags = published_by(item);
     let has_published = match work.replay() {
         0 => item.contains_key("published_at"),
-        _ => tags.is_some_and(|tags| tags.contains(&own)) || publisher_of_earlier_version(item) == Some(own),
+        _ => tags.is_some_and(|tags| tags.contains(&own)),
     };
     if has_published {
         let threshold = item::string(item, "threshold").and_then(|text| text.parse().ok());

@@ -3,7 +3,7 @@
 //! Whoever holds a URL can add alert records to a batch, as many and as large as he likes. So the two items that say what
 //! is to be done are read by their keys, and the alerts only where they are asked for, and within bounds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,6 +13,7 @@ use inbox_core::limits::{ALERT_PAYLOADS_MAX_BYTES, ALERT_RECORDS_MAX, RIGHTFOOT_
 use inbox_core::poll::batch::Tracked;
 use inbox_core::poll::completion::Completion;
 use inbox_core::providers::alerted;
+use inbox_core::rightfoot::Amount;
 use inbox_core::time::UnixMillis;
 
 use super::tracked::{EFFECT, TRACKED, read_batch, subject_of};
@@ -55,6 +56,8 @@ impl BatchStory {
 pub struct Alerted {
     /// Whose alert an event has told that may still have its effect, or has had it.
     pub whom: BTreeSet<Id>,
+    /// By which threshold each alert was published, where that is known.
+    pub by: BTreeMap<Id, Amount>,
     /// How many alert events there are, or one more than are read.
     pub events: usize,
     /// Bytes of payload that may still be loaded.
@@ -97,12 +100,17 @@ impl Inbox {
     pub async fn alerted(&self, tracked: &Tracked) -> Result<Alerted, Fault> {
         let mut all = Alerted { room: ALERT_PAYLOADS_MAX_BYTES, ..Alerted::default() };
         // One that is claimed only is nothing yet.
-        let effects = self.below(&tracked.batch_id, EFFECT).projection_expression("sk, published_at");
+        let effects =
+            self.below(&tracked.batch_id, EFFECT).projection_expression("sk, published_at, threshold");
         let mut effects = effects.into_paginator().items().send();
         while let Some(item) = effects.next().await {
             let item = item.map_err(|error| Fault::of(QUERY, &error))?;
-            let authorizer = item::string(&item, "sk").and_then(|sk| sk.strip_prefix(EFFECT));
-            all.whom.extend(authorizer.filter(|_| item.contains_key("published_at")).and_then(Id::new));
+            let authorizer =
+                item::string(&item, "sk").and_then(|sk| sk.strip_prefix(EFFECT)).and_then(Id::new);
+            let Some(authorizer) = authorizer.filter(|_| item.contains_key("published_at")) else { continue };
+            let threshold = item::string(&item, "threshold").and_then(|text| text.parse().ok());
+            all.by.extend(threshold.map(|threshold| (authorizer.clone(), threshold)));
+            all.whom.insert(authorizer);
         }
         let mut start = None;
         loop {

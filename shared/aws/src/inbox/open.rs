@@ -14,7 +14,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::inbox::{event_tag, open_expiry, open_sk, subject_pk};
+use inbox_core::inbox::{open_expiry, open_sk, short_hash, subject_pk};
 use inbox_core::limits::UNTRACKED_OPEN_MAX;
 use inbox_core::time::UnixMillis;
 
@@ -80,5 +80,5 @@ fn place_of(work: &Work) -> Option<Item> {
 }
 
 fn tag_of(work: &Work) -> String {
-    event_tag(&work.key().event_id())
+    short_hash(&work.key().event_id())
 }

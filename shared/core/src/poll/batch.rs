@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Cadence, Observation, found};
 use crate::delivery::Subject;
 use crate::event::{Event, Id};
-use crate::limits::ALERT_TRIES_MAX;
+use crate::limits::{ALERT_RECORDS_MAX, ALERT_TRIES_MAX};
 use crate::rightfoot::{Amount, Balance};
 use crate::time::UnixMillis;
 
@@ -195,9 +195,10 @@ pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
 }
 
 /// Whether a batch of so many authorizers explains so many alert events: each may come split as far as one by one, and each
-/// of those may be delivered again under another `event_uuid`.
+/// of those may be delivered again under another `event_uuid`. More than are read are never explained.
 pub fn explains(expected: u64, alert_events: usize) -> bool {
-    u64::try_from(alert_events).is_ok_and(|events| events <= expected.saturating_mul(ALERT_TRIES_MAX))
+    alert_events <= ALERT_RECORDS_MAX
+        && u64::try_from(alert_events).is_ok_and(|events| events <= expected.saturating_mul(ALERT_TRIES_MAX))
 }
 
 /// The alerts that nobody has told.
@@ -435,6 +436,12 @@ mod tests {
             proptest::option::of(0u64..100_000)
                 .prop_map(|secs| Observation::RateLimited { retry_after: secs.map(Duration::from_secs) }),
         ]
+    }
+
+    #[test]
+    fn a_flood_is_more_alert_events_than_the_authorizers_explain_or_than_are_read() {
+        assert!(explains(3, 18) && !explains(3, 19));
+        assert!(explains(1_000, 1_000) && !explains(1_000, 1_001) && !explains(200, 1_001));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::{Kind, Reading, Text, Unreadable, diagnose, object, present};
 use crate::delivery::Proven;
 use crate::effect::alert::Alert;
 use crate::event::{Event, EventKey, Id};
-use crate::limits::INSTITUTION_MAX_CHARS;
+use crate::limits::{ALERTS_MAX, INSTITUTION_MAX_CHARS};
 use crate::rightfoot::Amount;
 
 pub(crate) const COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
@@ -86,7 +86,8 @@ pub struct Told {
     pub unreadable: usize,
 }
 
-/// What a recorded alert tells; `None` if it cannot be read.
+/// What a recorded alert tells; `None` if it cannot be read, or tells of more than [`ALERTS_MAX`], which no run brings. Worker
+/// and poller both read it here: what the one gives up must not be taken for told by the other.
 pub fn alerts(payload: &[u8]) -> Option<Told> {
     #[derive(Deserialize)]
     struct Payload<'a> {
@@ -95,7 +96,7 @@ pub fn alerts(payload: &[u8]) -> Option<Told> {
         #[serde(borrow)]
         alerts: Vec<&'a RawValue>,
     }
-    let payload: Payload<'_> = object(payload)?;
+    let payload: Payload<'_> = object(payload).filter(|it: &Payload<'_>| it.alerts.len() <= ALERTS_MAX)?;
     let alerts: Vec<_> = payload.alerts.iter().filter_map(|told| alert(told)).collect();
     Some(Told {
         schedule_id: payload.schedule_id.and_then(id),
