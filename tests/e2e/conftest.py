@@ -39,9 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def tools() -> dict[str, Path]:
     """The programs that the stories need; `run` names them."""
     return {
-        "sam": Path(os.environ["E2E_SAM"]),
-        "aws": Path(os.environ["E2E_AWS"]),
-        "cargo-lambda": Path(os.environ["E2E_CARGO_LAMBDA"]),
+        **{tool: Path(os.environ["E2E_TOOLS"]) / tool for tool in ("sam", "aws", "cargo-lambda")},
         "inboxctl": REPOSITORY / "target/debug/inboxctl",
         "local": REPOSITORY / "target/debug/local",
     }

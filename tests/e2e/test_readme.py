@@ -22,7 +22,8 @@ from waiting import until
 
 # What is done otherwise here, because it was done before, with pinned versions and for this machine's processor.
 INSTEAD = {
-    "python3 -m venv .venv && . .venv/bin/activate && pip install cargo-lambda aws-sam-cli awscli": "true",
+    "python3 -m venv .venv && . .venv/bin/activate": "true",
+    "pip install --no-deps --require-hashes -r infra/requirements.txt": "true",
     "cargo lambda build --release --arm64": "true",
     "cargo install --path infra/inboxctl --locked": "true",
     "sam deploy --config-file infra/samconfig.toml --config-env dev": 'sam deploy --config-file "$SAMCONFIG" --config-env dev',

@@ -70,8 +70,8 @@ fn names_in(folder: &str) -> Vec<String> {
 
 /// Every text file that somebody wrote.
 fn written() -> Vec<Source> {
-    const NOT_WRITTEN: [&str; 8] =
-        [".git", ".local", ".aws-sam", "target", "corpus", "artifacts", "coverage", "Cargo.lock"];
+    const NOT_WRITTEN: [&str; 9] =
+        [".git", ".venv", ".local", ".aws-sam", "target", "corpus", "artifacts", "coverage", "Cargo.lock"];
     let mut folders = vec![String::new()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

@@ -51,6 +51,9 @@ struct Serve {
     /// Keep the tables in memory: everything is gone at the end.
     #[arg(long)]
     memory: bool,
+    /// Delete the tables that are kept from before, and begin anew.
+    #[arg(long, conflicts_with = "memory")]
+    fresh: bool,
     /// An accepted Fynapse secret, for tests only; repeat it for a rotation, the newest first.
     #[arg(long = "fynapse-secret", default_value = "local-fynapse-secret", value_name = "SECRET")]
     fynapse_secrets: Vec<String>,
@@ -98,7 +101,7 @@ struct Serve {
 
 #[derive(Args)]
 struct Demo {
-    /// Seed of the simulated senders: the same seed makes the same events.
+    /// Seed of the run: the same seed sends the same and breaks the same; only what depends on time may differ.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -241,6 +244,7 @@ impl Serve {
             http_port: self.http_port,
             aws_port: self.aws_port,
             data: (!self.memory).then_some(self.data),
+            fresh: self.fresh,
             fynapse_secrets: self.fynapse_secrets,
             rightfoot_url_key: self.rightfoot_url_key,
             allowed: self.rightfoot_allowed_cidrs,

@@ -24,6 +24,8 @@ use crate::system::{
 
 pub mod rightfoot;
 
+/// The file of the tables. SQLite keeps others beside it, whose names begin with its own.
+const FILE: &str = "inbox.sqlite";
 /// Pause between two runs of the relay, and of the poller.
 const RUN_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two looks of the worker at an empty queue.
@@ -42,6 +44,8 @@ pub struct Options {
     pub aws_port: u16,
     /// The directory that the tables are kept in; `None` for memory.
     pub data: Option<PathBuf>,
+    /// Whether the tables that are kept there are deleted first.
+    pub fresh: bool,
     /// Accepted Fynapse secrets; the first one signs.
     pub fynapse_secrets: Vec<String>,
     /// The key that signs Rightfoot's URLs.
@@ -108,8 +112,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
     };
     let _lock = options.data.as_deref().map(lock).transpose()?;
+    if let Some(dir) = options.data.as_deref().filter(|_| options.fresh) {
+        delete_tables(dir)?;
+    }
     let system = System::start(system::Options {
-        file: options.data.as_deref().map(|dir| dir.join("inbox.sqlite")),
+        file: options.data.as_deref().map(|dir| dir.join(FILE)),
         fynapse_secrets: options.fynapse_secrets.clone(),
         rightfoot_url_key: options.rightfoot_url_key.clone(),
         allowed: options.allowed.clone(),
@@ -168,6 +175,18 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// Deletes the tables that are kept in a directory that is locked, and nothing else.
+fn delete_tables(dir: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot delete the tables in {}", dir.display());
+    for entry in std::fs::read_dir(dir).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(FILE)) {
+            std::fs::remove_file(path).with_context(failed)?;
+        }
+    }
+    Ok(())
+}
+
 async fn until_asked_to_stop() -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -187,7 +206,7 @@ fn greeting(
     let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", system.mint(&"demo".parse()?)?);
     let kept = match &options.data {
         Some(dir) => format!(
-            "The tables are kept in {}. The queues are in memory: {again} event(s) from before are due again.",
+            "The tables are kept in {}; --fresh deletes them at the start. The queues are in memory: {again} event(s) from before are due again.",
             dir.display()
         ),
         None => "Everything is in memory and gone at the end.".to_owned(),
@@ -241,5 +260,23 @@ fn in_words(options: &Options) -> String {
             PROCESSING.as_secs(),
             SCHEDULE_DAY.as_secs()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_begin_anew_deletes_the_tables_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["inbox.sqlite", "inbox.sqlite-wal", "inbox.sqlite-shm", "lock", "notes.txt"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        delete_tables(dir.path()).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["lock", "notes.txt"]);
     }
 }

@@ -23,20 +23,20 @@ from .recorded import ENV_FILE, event, function_of
 PATIENCE_SECS = 100
 
 
-def sam_venv() -> Path:
-    made = subprocess.run([REPOSITORY / ".ci/venv", "sam"], check=True, stdout=subprocess.PIPE, text=True)
+def tools_venv() -> Path:
+    made = subprocess.run([REPOSITORY / ".ci/venv", "tools"], check=True, stdout=subprocess.PIPE, text=True)
     return Path(made.stdout.strip())
 
 
 def emulator() -> Path:
     """The runtime interface emulator for this machine."""
-    return next(sam_venv().glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"))
+    return next(tools_venv().glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"))
 
 
 def as_sam_runs_them() -> dict[str, dict]:
     """Code and environment of each function, by its name."""
     script = Path(__file__).with_name("as_sam_runs_it.py")
-    command = [sam_venv() / "bin/python", script, REPOSITORY / "template.yaml", ENV_FILE]
+    command = [tools_venv() / "bin/python", script, REPOSITORY / "template.yaml", ENV_FILE]
     untouched = {"HOME": os.environ.get("HOME", "/"), "SAM_CLI_TELEMETRY": "0", **CREDENTIALS}
     made = subprocess.run(command, check=True, env=untouched, stdout=subprocess.PIPE, text=True)
     return {hyphenated(logical_id): function for logical_id, function in json.loads(made.stdout).items()}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{names_in, none, read};
+use crate::{names_in, none, read, written};
 
 /// What is locked: of each name and version, what it depends on. Holds every platform and every feature that
 /// any member turns on, so what is not in here is nowhere.
@@ -162,5 +162,35 @@ fn a_dependency_has_one_version_and_it_stands_at_the_top() {
             let own = is_dependency && line.contains('"') && line.contains("version");
             assert!(!own, "{name}: {line}");
         }
+    }
+}
+
+/// A package that may be another one tomorrow would build what is deployed.
+#[test]
+fn packages_from_pypi_are_pinned_with_hashes_and_what_they_need_too() {
+    let files = written();
+    let lists: Vec<_> = files.iter().filter(|file| file.path.ends_with("requirements.in")).collect();
+    assert_eq!(lists.len(), 4);
+    for list in lists {
+        let path = list.path.replace(".in", ".txt");
+        let pinned = read(&path);
+        let entries: Vec<_> = pinned.replace("\\\n", "").lines().map(str::to_owned).collect();
+        let entries: Vec<_> = entries.iter().filter(|entry| !entry.starts_with('#')).collect();
+        for entry in &entries {
+            assert!(entry.contains("==") && entry.contains(" --hash=sha256:"), "{path}: {entry}");
+        }
+        for wanted in list.text.lines().filter(|line| !line.starts_with('#')) {
+            assert!(wanted.contains("=="), "{}: {wanted}", list.path);
+            let is_there = entries.iter().any(|entry| entry.split_whitespace().next() == Some(wanted));
+            assert!(is_there, "{path} has no {wanted}: run .ci/pin");
+        }
+    }
+    let is_script = |path: &str| !path.ends_with(".rs");
+    let lines = files.iter().filter(|file| is_script(&file.path)).flat_map(|file| file.text.lines());
+    let installs: Vec<_> =
+        lines.map(|line| line.replace('"', "")).filter(|line| line.contains("pip install ")).collect();
+    assert!(installs.len() >= 3, "{installs:?}");
+    for install in installs {
+        assert!(install.contains("--no-deps --require-hashes"), "{install}");
     }
 }

@@ -1,7 +1,7 @@
 //! What happens in the demo, act by act.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ const OUTAGE: Duration = Duration::from_secs(100);
 /// Fynapse drops its old secret so long (in its own time) before the receiver may ask for the new one. Its
 /// third execution comes 96 to 144 s after its first: two are refused, and the third is not.
 const LEAD: Duration = Duration::from_secs(75);
+/// How many rounds of ordinary deliveries fill the time until then.
+const MEANWHILE: u32 = 20;
 
 /// What befalls SQS while it is down, one call after the other.
 const SQS_FAULTS: [Fault; 8] = [
@@ -271,13 +273,12 @@ async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
     stage
         .progress
         .now("ordinary deliveries, and late alerts, until the receiver may soon ask for its secret again");
-    let mut act = 0;
-    while Instant::now() < drop_at {
+    // As many in every run, however long all before it took.
+    let pause = drop_at.saturating_duration_since(Instant::now()) / MEANWHILE;
+    for act in 0..MEANWHILE {
         let parts = stage.cast.both(&format!("meanwhile-{act}"), 3, 2);
         stage.play(parts);
-        act += 1;
-        let next = Instant::now() + Duration::from_secs(1);
-        tokio::time::sleep_until(next.min(drop_at).into()).await;
+        tokio::time::sleep(pause).await;
     }
 
     stage.progress.now("Fynapse signs with the new secret only, which the receiver does not know yet");
@@ -322,16 +323,48 @@ fn doomed(parts: &[Part]) -> BTreeMap<String, (&'static str, Fault)> {
     parts.iter().map(|part| part.outgoing.id.clone()).zip(DEATHS.into_iter().cycle()).collect()
 }
 
-/// One fault after the other for every call of these operations.
+/// One fault after the other for the calls of these operations. Which one a call begins with is decided by what it is
+/// about, so that the order in which calls come does not matter.
 fn outage(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&Call) -> Option<Fault> {
-    let met = AtomicUsize::new(0);
+    let met = Mutex::new(BTreeMap::new());
     move |call| {
-        let concerns_it = operations.contains(&call.operation.as_str());
-        let index = || met.fetch_add(1, Ordering::SeqCst) % faults.len().max(1);
-        concerns_it.then(|| faults.get(index()).copied()).flatten()
+        let about = operations
+            .contains(&call.operation.as_str())
+            .then(|| (call.operation.clone(), call.events.clone()))?;
+        let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = about.1.iter().flat_map(|id| id.bytes()).map(usize::from).sum();
+        let index = met.entry(about).or_insert(first);
+        *index += 1;
+        faults.get(*index % faults.len().max(1)).copied()
     }
 }
 
 fn relay_died((call, fate): &(Call, Fate)) -> bool {
     call.operation == "SendMessageBatch" && *fate == Fate::Faulted(Fault::CrashAfter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_befalls_each_event_alike_in_whichever_order_they_come() {
+        let faults_of = |order: &[&str]| {
+            let plan = outage(&["PutItem"], &DYNAMODB_FAULTS);
+            let mut met: BTreeMap<String, Vec<_>> = BTreeMap::new();
+            for id in order {
+                let call = Call {
+                    index: 0,
+                    operation: "PutItem".to_owned(),
+                    needs: Vec::new(),
+                    events: vec![(*id).to_owned()],
+                };
+                met.entry((*id).to_owned()).or_default().push(plan(&call).unwrap());
+            }
+            met
+        };
+        let met = faults_of(&["one", "two", "one", "two", "two"]);
+        assert_eq!(met, faults_of(&["two", "two", "one", "two", "one"]));
+        assert_ne!(met["one"][0], met["one"][1]);
+    }
 }

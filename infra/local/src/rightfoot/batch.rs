@@ -131,6 +131,11 @@ impl Batch {
         self.rows.get(..found).unwrap_or_default()
     }
 
+    /// Who is checked.
+    pub(super) fn authorizers(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.authorizer.as_str())
+    }
+
     /// What is found about an authorizer.
     pub(super) fn row_of(&self, authorizer: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.authorizer == authorizer)

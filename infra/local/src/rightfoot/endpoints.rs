@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::amount::Amount;
-use super::batch::{Batch, Order, Row};
+use super::batch::{Batch, Order, Row, Wanted};
 use super::behaviour::{BeforeCompletion, NoneFailed};
 use super::intake::{FailedRow, NewSchedule, Refused, Submission};
 use super::paging::Query;
@@ -77,8 +77,7 @@ impl World {
 
     fn begin(&mut self, now: UnixMillis, submission: Submission) -> Reply {
         let Submission { wanted, failed, webhook } = submission;
-        let on_demand = self.batches.iter().filter(|batch| batch.schedule_id.is_none()).count();
-        let id = self.chance.uuid(&["batch", &on_demand.to_string()]);
+        let id = self.id_of_next(&wanted);
         let mut answer = json!({
             "batch_id": id,
             "submitted_at": stamp(now),
@@ -97,6 +96,15 @@ impl World {
         let order = Order { id, schedule_id: None, webhook, wanted, failed };
         self.batches.push(Batch::begin(self.chance, &self.behaviour, now, order));
         Reply::json(StatusCode::CREATED, &answer)
+    }
+
+    /// The id of a batch of these authorizers. It does not depend on the order in which batches of others come.
+    fn id_of_next(&self, wanted: &[Wanted]) -> String {
+        let ids: Vec<_> = wanted.iter().map(|wanted| wanted.id.as_str()).collect();
+        let is_of_them =
+            |batch: &&Batch| batch.schedule_id.is_none() && batch.authorizers().eq(ids.iter().copied());
+        let earlier = self.batches.iter().filter(is_of_them).count().to_string();
+        self.chance.uuid(&[&["batch", &earlier], ids.as_slice()].concat())
     }
 
     /// E3.

@@ -67,9 +67,16 @@ async fn a_batch_is_answered_201_as_documented_and_ids_differ() {
         "message": "Batch has been successfully submitted and is pending processing.",
     });
     assert_eq!(answer, expected);
-    let other = rig.submit(batch_of(2)).await;
-    assert_ne!(other, batch_id);
-    assert_eq!(Rig::new().await.submit(batch_of(2)).await, batch_id, "the seed decides");
+    assert_ne!(rig.submit(batch_of(2)).await, batch_id);
+}
+
+#[tokio::test]
+async fn the_seed_and_the_authorizers_decide_on_the_id_whatever_comes_first() {
+    let (one, other) = (Rig::new().await, Rig::new().await);
+    let in_order = [one.submit(batch_of(1)).await, one.submit(batch_of(2)).await];
+    let reversed = [other.submit(batch_of(2)).await, other.submit(batch_of(1)).await];
+    assert_eq!(in_order, [reversed[1].clone(), reversed[0].clone()]);
+    assert_ne!(in_order[0], in_order[1]);
 }
 
 #[tokio::test]
