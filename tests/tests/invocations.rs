@@ -298,6 +298,7 @@ async fn p6_every_reply_that_fynapse_can_get() {
         ("among odd headers", Nothing, Sent::AmongOddHeaders, 200, RECEIVED),
         ("beside an unreadable signature", Nothing, Sent::WithBehind(",v1=bad_signature"), 200, RECEIVED),
         ("beside an empty signature", Nothing, Sent::WithBehind(",v1="), 200, RECEIVED),
+        ("with a byte order mark", Nothing, proven(format!("\u{feff}{}", extract("e-1"))), 200, RECEIVED),
         ("any type is an event", Nothing, proven(other_type), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
         ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
@@ -349,6 +350,13 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
     let forged = "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let table: Vec<Line> = vec![
         ("a completion recorded", Nothing, event(), 200, RECEIVED),
+        (
+            "with a byte order mark",
+            Nothing,
+            proven(format!("\u{feff}{}", completion("b-1", "u-1"))),
+            200,
+            RECEIVED,
+        ),
         ("among odd headers", Nothing, Sent::AmongOddHeaders, 200, RECEIVED),
         ("an alert recorded", Nothing, proven(alert("b-1", "u-1")), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),

@@ -24,7 +24,7 @@ use inbox_core::event::{Event, EventKey, Origin, payload_hash};
 use inbox_core::inbox::Reason;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{
-    ID_MAX_BYTES, MESSAGE_MAX_BYTES, SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES,
+    DATA_DEPTH_MAX, ID_MAX_BYTES, MESSAGE_MAX_BYTES, SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES,
     SQS_MAX_BYTES, SUBJECT_MAX_BYTES, TOLERANCE_SECS,
 };
 use inbox_core::message::{Head, Message, compose, referenced};
@@ -239,6 +239,8 @@ fn payload_says_it(key: &EventKey, event_type: &str, body: &[u8]) {
 fn message_can_be_sent_and_read_back(event: &Event, body: &[u8]) {
     let head = Head::of(event);
     let carried = body.len() < MESSAGE_MAX_BYTES / 2
+        && !body.starts_with(b"\xef\xbb\xbf")
+        && depth(body) <= DATA_DEPTH_MAX
         && std::str::from_utf8(body).is_ok_and(|text| text.chars().all(queue_takes));
     let message = compose(head, Some(body));
     message_speaks_of(&message, event, carried.then(|| body.trim_ascii()));
@@ -260,8 +262,24 @@ fn message_speaks_of(message: &Message, event: &Event, data: Option<&[u8]>) {
     let reference = text("dataref").as_deref().and_then(referenced);
     let carried = fields.get("data").map(|data| data.get().as_bytes());
     assert_ne!(carried.is_some(), reference.is_some(), "either the payload or where it is");
+    assert!(carried.is_none_or(|data| depth(data) <= DATA_DEPTH_MAX), "too deep for a consumer");
     assert!(reference.is_none_or(|key| key == *event.key()));
     assert!(data.is_none() || carried == data);
+}
+
+/// How deep valid JSON is nested, once its strings are cut out.
+fn depth(json: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(json).replace("\\\\", "").replace("\\\"", "");
+    let outside: String = text.split('"').step_by(2).collect();
+    let levels = outside.chars().scan(0_usize, |level, character| {
+        *level = match character {
+            '[' | '{' => *level + 1,
+            ']' | '}' => level.saturating_sub(1),
+            _ => *level,
+        };
+        Some(*level)
+    });
+    levels.max().unwrap_or(0)
 }
 
 /// SQS's own character set.

@@ -160,8 +160,9 @@ pub const BALANCES_PER_WRITE: usize = 25;
 pub const BUS_ENTRIES_MAX: usize = 10;
 /// Most bytes in one `PutEvents`, all entries together (EventBridge allows 256 KB).
 pub const BUS_MAX_BYTES: usize = 200 * 1024;
-/// Deepest nesting of data that goes on the bus (EventBridge reads 1,000 levels, and the detail adds one).
-pub const BUS_DEPTH_MAX: usize = 900;
+/// Deepest nesting of a payload that travels inside a message or an event on the bus; a deeper one goes by reference.
+/// EventBridge reads 1,000 levels, as do many parsers of consumers, and what it is part of adds some.
+pub const DATA_DEPTH_MAX: usize = 900;
 /// Longest name of an institution that goes on the bus: it is a webhook's word, which nothing confirms.
 pub const INSTITUTION_MAX_CHARS: usize = 200;
 
@@ -225,7 +226,7 @@ const _: () = {
     // It outlasts the longest pause that Rightfoot can ask for, a day; and 22 bytes each are far from an item's 400 KB.
     assert!(UNTRACKED_OPEN_DAYS > 1 && UNTRACKED_OPEN_MAX <= 1_000);
     assert!(LOOKS_APART_SECS <= ALERT_LOOKS_APART_SECS && ALERT_LOOKS_APART_SECS <= WORK_AGAIN_MAX_SECS);
-    assert!(BUS_MAX_BYTES < 256_000 && BUS_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
+    assert!(BUS_MAX_BYTES < 256_000 && DATA_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
     assert!(SHARDS.is_power_of_two());

@@ -9,6 +9,7 @@ use super::{Kind, Reading, Text, Unreadable, diagnose, object, present};
 use crate::delivery::Proven;
 use crate::effect::alert::Alert;
 use crate::event::{Event, EventKey, Id};
+use crate::json::without_bom;
 use crate::limits::INSTITUTION_MAX_CHARS;
 use crate::rightfoot::Amount;
 
@@ -148,7 +149,8 @@ fn explain(body: &[u8]) -> Unreadable {
         #[serde(borrow, rename = "type")]
         event_type: Text<'a>,
     }
-    let is_alert = serde_json::from_slice::<Typed<'_>>(body).is_ok_and(|typed| typed.event_type.0 == ALERT);
+    let is_alert =
+        serde_json::from_slice::<Typed<'_>>(without_bom(body)).is_ok_and(|typed| typed.event_type.0 == ALERT);
     let mut required = REQUIRED.to_vec();
     required.extend(is_alert.then_some(ALERTS));
     diagnose(body, &required)
