@@ -114,8 +114,10 @@ pub const PROBES_MAX: usize = 10;
 /// shorter than a minute, so that the poller's next run goes on.
 pub const RATE_LIMIT_PAUSE_SECS: u64 = 30;
 
-/// Most authorizers in one batch (Rightfoot's own limit).
+/// Most authorizers in one batch that is submitted as JSON (Rightfoot's own limit).
 pub const AUTHORIZERS_MAX: usize = 1_000;
+/// Most authorizers in any batch: that of Rightfoot's CSV uploads.
+pub const CSV_AUTHORIZERS_MAX: usize = 5_000;
 /// From a submission until its unknown outcome alarms.
 pub const SUBMISSION_DUE_SECS: u64 = 15 * 60;
 /// How long the same bytes are sure to give the same batch: Rightfoot remembers them for 24 h.
@@ -213,7 +215,8 @@ const _: () = {
     assert!(SUBMISSION_DUE_SECS < SUBMISSION_REPEATABLE_SECS && SUBMISSION_REPEATABLE_SECS < 24 * 3_600);
     // Two attempts, and what is read and written around them.
     assert!(2 * POST_TIMEOUT_SECS + 8 < REQUESTS_TIMEOUT_SECS);
-    assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > AUTHORIZERS_MAX);
+    assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > CSV_AUTHORIZERS_MAX);
+    assert!(AUTHORIZERS_MAX <= CSV_AUTHORIZERS_MAX);
     // A claim lives longer than who made it, and is over when a returned message is seen again.
     assert!(WORK_BUDGET_SECS < WORKER_TIMEOUT_SECS && WORKER_TIMEOUT_SECS < WORK_CLAIM_SECS);
     assert!(WORK_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
