@@ -78,6 +78,7 @@ impl Looking<'_> {
                 for (field, rows) in answer.skipped().by_field() {
                     let batch_id = self.looked.batch_id.as_str();
                     tracing::warn!(target: "work", batch_id, list = "balances", field, rows, "rows skipped");
+                    self.looked.why_not = Some("row_skipped");
                 }
                 let rows = pages.take(answer);
                 self.looked.is_whole = pages.reached_last_page()

@@ -130,6 +130,7 @@ impl fmt::Debug for Balance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_amount_keeps_its_digits_and_is_compared_by_value() {
@@ -231,5 +232,19 @@ mod tests {
             checked_at: None,
         };
         assert_eq!(format!("{row:?}"), "Balance(status 0)");
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_the_amount_that_the_same_number_is_and_nothing_else_is_one(
+            number in "-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,6})?([eE][+-]?[0-9])?", text in "[0-9.,' $€_-]{0,12}|\\PC{0,12}"
+        ) {
+            let read = |json: String| Amount::from_json_or_text(&RawValue::from_string(json).unwrap());
+            let as_number = read(number.clone()).unwrap();
+            prop_assert_eq!(read(format!("\"{number}\"")), Ok(as_number));
+            let read = read(serde_json::to_string(&text).unwrap());
+            let plain = text.trim().bytes().all(|byte| b"0123456789.-+eE".contains(&byte));
+            prop_assert!(read.is_err() || plain, "{text:?}");
+        }
     }
 }

@@ -97,6 +97,7 @@ impl UnixSecs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn times_are_printed_in_utc_with_milliseconds() {
@@ -168,5 +169,18 @@ mod tests {
         assert_eq!(UnixMillis(i64::MAX).plus(Duration::MAX), UnixMillis(i64::MAX));
         assert_eq!(UnixMillis(1).since(UnixMillis(2)), Duration::ZERO);
         assert_eq!(UnixMillis(i64::MAX).since(UnixMillis(i64::MIN)), Duration::from_millis(i64::MAX as u64));
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_means_the_same_in_every_form(at in -62_135_596_800_000i64..253_402_300_800_000, text in "\\PC{0,30}") {
+            let at = UnixMillis(at);
+            let utc = at.rfc3339();
+            let local = utc.trim_end_matches('Z');
+            for form in [utc.clone(), local.to_owned(), format!("{local}+0000"), local.replace('T', " ")] {
+                prop_assert_eq!(UnixMillis::from_iso8601(&form), Some(at), "{}", form);
+            }
+            let _ = UnixMillis::from_iso8601(&text);
+        }
     }
 }

@@ -62,6 +62,7 @@ mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use proptest::prelude::*;
 
     const BODY: &[u8] = br#"{"balances":[]}"#;
 
@@ -130,5 +131,16 @@ mod tests {
             assert_eq!(under(&["gzip"], &bomb), Err(ApiError::TOO_LARGE));
         }
         assert_eq!(under(&["gzip, gzip"], &gzip(&gzip(&vec![b' '; 50_000_000]))), Err(ApiError::TOO_LARGE));
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_comes_back_and_no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 1..900), level in 0u32..10) {
+            for (coding, coded) in [("gzip", gzip(&body)), ("deflate", zlib(&body, level)), ("deflate", raw(&body, level))] {
+                prop_assert_eq!(under(&[coding], &coded), Ok(body.clone()), "{}", coding);
+                let odd = under(&[coding], &body);
+                prop_assert!(odd.is_err() || odd.is_ok_and(|read| read.len() <= 1_000));
+            }
+        }
     }
 }

@@ -135,6 +135,24 @@ async fn p5_a_run_is_found_in_whatever_form_of_one_meaning_it_is_shown() {
 }
 
 #[tokio::test]
+async fn p5_a_row_that_cannot_be_read_holds_up_no_alert_of_the_others() {
+    let it = RightfootWorld::with(hourly).await;
+    it.rightfoot.change(|rightfoot| balances(rightfoot, &[("a", "150.00"), ("b", "200.00")]));
+    it.ask(daily("watch", &["a", "b"])).await;
+    it.live_by(MINUTE * 5, MINUTE * 80).await;
+    let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
+    assert_eq!(it.world.drain_ids().await, [completed(&run)]);
+    let unreadable = scripted(&run, Canned::Edited(&[(":200.00", ":\"200.00 USD\"")]));
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![unreadable]);
+    it.live_by(MINUTE * 5, MINUTE * 30).await;
+    assert_eq!(it.world.drain_ids().await, [found_alerts(&run, &["a"])], "once");
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.live_by(MINUTE * 5, MINUTE * 15).await;
+    assert_eq!(it.world.drain_ids().await, [found_alerts(&run, &["b"])]);
+    assert!(!tracked(&it, &run).await.contains_key("due"), "all is known now");
+}
+
+#[tokio::test]
 async fn a_row_of_a_history_that_cannot_be_read_is_counted_and_found_once_it_can_be() {
     let counters = Counters::default();
     let _counting = metrics::set_default_local_recorder(&counters);

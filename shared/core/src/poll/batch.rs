@@ -178,6 +178,10 @@ pub fn after_asking(
             (false, _) if tracked.is_past_deadline(now) => {
                 return Plan { record: untold(tracked, watch, rows, now), then: Then::Overdue };
             }
+            // Who cannot be read holds up no alert of the others.
+            (false, Question::Alerts) if rows.skipped > 0 => {
+                return Plan { record: untold(tracked, watch, rows, now), then: Then::AsPlanned };
+            }
             (false, _) => {}
         }
     }
@@ -189,9 +193,8 @@ pub fn after_asking(
     Plan { record: None, then }
 }
 
-/// Complete is what has been read to its last page and holds a row for everybody who was not refused. A last
-/// page alone is no proof: what Rightfoot answers before completion is not documented. A row that cannot be read is
-/// somebody's, so with one the batch is never complete, however many others there are.
+/// Complete is what was read to its last page, with every row of it (one that cannot be read is somebody's), and holds a row
+/// for everybody who was not refused. A last page alone is no proof: what comes before completion is not documented.
 pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
     let there = rows.balances.keys().filter(|id| !tracked.failed.contains(*id)).count();
     rows.reached_last_page
@@ -213,8 +216,7 @@ fn untold(tracked: &Tracked, watch: &AlertWatch, rows: &Rows, now: UnixMillis) -
         (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
     let met: Vec<_> = met.collect();
-    let schedule_id = tracked.schedule_id.as_ref();
-    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, schedule_id, &met, now))
+    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &met, now))
 }
 
 #[cfg(test)]

@@ -420,6 +420,15 @@ proptest! {
     }
 
     #[test]
+    fn every_row_of_a_list_is_read_or_counted_as_skipped(rows in prop::collection::vec(json(), 0..6)) {
+        let list = rows.join(",");
+        let page = balances(format!(r#"{{"balances":[{list}]}}"#).as_bytes(), &named("b")).unwrap();
+        prop_assert_eq!(page.rows.len() as u64 + page.skipped.rows(), rows.len() as u64);
+        let page = history(format!(r#"{{"history":[{list}]}}"#).as_bytes(), &named("a")).unwrap();
+        prop_assert_eq!(page.rows.len() as u64 + page.skipped.rows(), rows.len() as u64);
+    }
+
+    #[test]
     fn a_batch_is_never_lost(id in "[a-z0-9-]{1,36}", failed in json(), warnings in json(), at in json()) {
         let body = format!(r#"{{"failed_authorizers":{failed},"warnings":{warnings},"submitted_at":{at},"batch_id":"{id}"}}"#);
         prop_assert_eq!(submitted(body.as_bytes()).map(|read| read.batch_id), Ok(named(&id)));
