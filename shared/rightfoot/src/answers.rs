@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ApiError;
-use skipped::Unreadable;
+use skipped::SkipReason;
 use values::{boolean, id, integer, text, time, words};
 
 mod skipped;
@@ -81,7 +81,7 @@ pub(crate) struct Page<T> {
 
 /// The answer to `POST /v1/balance_requests`.
 pub(crate) fn submitted(body: &[u8]) -> Result<Submitted, ApiError> {
-    let body = String::from_utf8_lossy(without_bom(body));
+    let body = text_of(body);
     let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
     let field = |name| fields.get(name).copied();
     Ok(Submitted {
@@ -94,7 +94,7 @@ pub(crate) fn submitted(body: &[u8]) -> Result<Submitted, ApiError> {
 
 /// Whom a refusal is about: `error.details.failed_authorizers`, if it is there.
 pub(crate) fn refused(body: &[u8]) -> Vec<FailedAuthorizer> {
-    let body = String::from_utf8_lossy(without_bom(body));
+    let body = text_of(body);
     let named = fields(&body)
         .and_then(|mut answer| answer.remove("error"))
         .and_then(|error| fields(error.get())?.remove("details"))
@@ -104,7 +104,7 @@ pub(crate) fn refused(body: &[u8]) -> Vec<FailedAuthorizer> {
 
 /// The answer to `POST /v1/monitoring/scheduled_balance_request`.
 pub(crate) fn schedule_created(body: &[u8]) -> Result<ScheduleCreated, ApiError> {
-    let body = String::from_utf8_lossy(without_bom(body));
+    let body = text_of(body);
     let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
     let field = |name| fields.get(name).copied();
     Ok(ScheduleCreated {
@@ -124,12 +124,13 @@ pub(crate) fn balances(body: &[u8], batch_id: &Id) -> Result<Page<Balance>, ApiE
         has_more: Option<&'a RawValue>,
         next_page_token: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = object(text_of(body)?)?;
+    let body = text_of(body);
+    let answer: Answer<'_> = object(&body)?;
     about(batch_id, answer.batch_id)?;
     page(answer.balances, answer.has_more, answer.next_page_token, balance)
 }
 
-fn balance(row: &RawValue) -> Result<Balance, Unreadable> {
+fn balance(row: &RawValue) -> Result<Balance, SkipReason> {
     #[derive(Deserialize)]
     struct Row<'a> {
         #[serde(borrow)]
@@ -140,14 +141,14 @@ fn balance(row: &RawValue) -> Result<Balance, Unreadable> {
         status_code: Option<&'a RawValue>,
     }
     let row: Row<'_> = row_of(row)?;
-    let authorizer = row.authorizer_unique_id.and_then(id).ok_or(Unreadable("authorizer_unique_id"))?;
+    let authorizer = row.authorizer_unique_id.and_then(id).ok_or(SkipReason("authorizer_unique_id"))?;
     // Documented is the first of the two. The other one fills in for it only where it is a code as well.
     let status_code = match row.balance_status_code {
-        Some(code) => Some(integer(code).ok_or(Unreadable("balance_status_code"))?),
+        Some(code) => Some(integer(code).ok_or(SkipReason("balance_status_code"))?),
         None => row.status_code.and_then(integer),
     };
     let (amount, status_code) = match (status_code, row.balance.map(Amount::from_json_or_text)) {
-        (Some(0) | None, Some(Err(_))) => return Err(Unreadable("balance")),
+        (Some(0) | None, Some(Err(_))) => return Err(SkipReason("balance")),
         // A failed check has no balance, whatever stands in its place.
         (Some(code), Some(Err(_)) | None) => (None, code),
         (Some(code), Some(Ok(amount))) => (Some(amount), code),
@@ -167,12 +168,13 @@ pub(crate) fn history(body: &[u8], authorizer: &Id) -> Result<Page<HistoryEntry>
         has_more: Option<&'a RawValue>,
         next_page_token: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = object(text_of(body)?)?;
+    let body = text_of(body);
+    let answer: Answer<'_> = object(&body)?;
     about(authorizer, answer.authorizer_unique_id)?;
     page(answer.history, answer.has_more, answer.next_page_token, history_entry)
 }
 
-fn history_entry(row: &RawValue) -> Result<HistoryEntry, Unreadable> {
+fn history_entry(row: &RawValue) -> Result<HistoryEntry, SkipReason> {
     #[derive(Deserialize)]
     struct Row<'a> {
         #[serde(borrow)]
@@ -181,8 +183,8 @@ fn history_entry(row: &RawValue) -> Result<HistoryEntry, Unreadable> {
     }
     let row: Row<'_> = row_of(row)?;
     Ok(HistoryEntry {
-        run_at: row.run_at.and_then(time).ok_or(Unreadable("run_at"))?,
-        batch_id: row.batch_id.and_then(id).ok_or(Unreadable("batch_id"))?,
+        run_at: row.run_at.and_then(time).ok_or(SkipReason("run_at"))?,
+        batch_id: row.batch_id.and_then(id).ok_or(SkipReason("batch_id"))?,
     })
 }
 
@@ -197,7 +199,8 @@ pub(crate) fn schedule(body: &[u8], schedule_id: &Id) -> Result<ScheduleState, A
         next_run_at: Option<&'a RawValue>,
         total_authorizers: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = object(text_of(body)?)?;
+    let body = text_of(body);
+    let answer: Answer<'_> = object(&body)?;
     about(schedule_id, answer.schedule_id)?;
     let nullable = |at: Option<&RawValue>| {
         let at = at.filter(|at| text(at).is_none_or(|text| !text.is_empty()));
@@ -225,7 +228,7 @@ fn page<T>(
     list: &RawValue,
     has_more: Option<&RawValue>,
     token: Option<&RawValue>,
-    read: impl Fn(&RawValue) -> Result<T, Unreadable>,
+    read: impl Fn(&RawValue) -> Result<T, SkipReason>,
 ) -> Result<Page<T>, ApiError> {
     let Ok(all) = serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) else { return Err(NOT_A_LIST) };
     let (mut rows, mut skipped) = (Vec::new(), Skipped::default());
@@ -266,8 +269,9 @@ fn failed_authorizer(item: &RawValue) -> FailedAuthorizer {
     }
 }
 
-fn text_of(body: &[u8]) -> Result<&str, ApiError> {
-    std::str::from_utf8(without_bom(body)).map_err(|_| NOT_AN_OBJECT)
+/// The text of an answer. Bytes that are not UTF-8 are replaced: they may stand in words that decide nothing.
+fn text_of(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(without_bom(body))
 }
 
 /// One unambiguous JSON object with these fields.
@@ -279,8 +283,8 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ApiError> {
     serde_json::from_str(json).map_err(|_| NOT_AN_OBJECT)
 }
 
-fn row_of<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Unreadable> {
-    object(row.get()).map_err(|_| Unreadable("row"))
+fn row_of<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, SkipReason> {
+    object(row.get()).map_err(|_| SkipReason("row"))
 }
 
 /// The fields of a JSON object, whatever they hold.

@@ -20,7 +20,7 @@ impl Skipped {
         self.0.iter().map(|(field, rows)| (*field, *rows))
     }
 
-    pub(super) fn add(&mut self, Unreadable(field): Unreadable) {
+    pub(super) fn add(&mut self, SkipReason(field): SkipReason) {
         *self.0.entry(field).or_default() += 1;
     }
 
@@ -39,6 +39,6 @@ impl Skipped {
     }
 }
 
-/// A row that cannot be read, because of this field.
+/// The field for which a row cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable(pub(super) &'static str);
+pub(super) struct SkipReason(pub(super) &'static str);

@@ -179,8 +179,27 @@ fn what_is_not_one_object_of_the_fields_is_broken() {
     assert!(schedule(&bom(r#"{"total_authorizers":1}"#), &id).is_ok());
     assert!(submitted(&bom(r#"{"batch_id":"b"}"#)).is_ok());
     assert!(schedule_created(&bom(r#"{"schedule_id":"s"}"#)).is_ok());
-    let not_utf8 = b"{\"balances\":[],\"z\":\"\xff\"}";
-    assert_eq!(balances(not_utf8, &id).err(), Some(NOT_AN_OBJECT));
+}
+
+#[test]
+fn bytes_that_are_not_utf8_spoil_what_they_stand_in_and_nothing_else() {
+    let page = history(
+        b"{\"history\":[{\"run_at\":\"2024-12-12T02:30:00Z\",\"batch_id\":\"b-1\",\"error_message\":\"Institut\xe9\"},
+            {\"run_at\":\"2024-12-11T02:30:00Z\",\"batch_id\":\"b-\xe9\"}]}",
+        &named("a"),
+    )
+    .unwrap();
+    assert_eq!(page.rows, [HistoryEntry { run_at: at("2024-12-12T02:30:00Z"), batch_id: named("b-1") }]);
+    assert_eq!(page.skipped.by_field().collect::<Vec<_>>(), [("batch_id", 1)]);
+    let page = balances(
+        b"{\"balances\":[{\"authorizer_unique_id\":\"\xff\",\"balance\":1},{\"authorizer_unique_id\":\"a\",\"balance\":\"1\xff\"},
+            {\"authorizer_unique_id\":\"b\",\"balance\":1,\"name\":\"\xff\"}]}",
+        &named("b"),
+    )
+    .unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.authorizer.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(page.skipped.by_field().collect::<Vec<_>>(), [("authorizer_unique_id", 1), ("balance", 1)]);
+    assert_eq!(submitted(b"{\"batch_id\":\"\xff\"}").err(), Some(NO_ID));
 }
 
 #[test]

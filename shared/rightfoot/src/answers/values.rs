@@ -6,8 +6,9 @@ use inbox_core::rightfoot::Amount;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 
+/// An id, as it is written. One with bytes that are not UTF-8 would be another one.
 pub(super) fn id(value: &RawValue) -> Option<Id> {
-    text(value).and_then(Id::new)
+    text(value).filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)).and_then(Id::new)
 }
 
 pub(super) fn time(value: &RawValue) -> Option<UnixMillis> {
