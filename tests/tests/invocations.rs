@@ -153,6 +153,8 @@ enum Sent {
     Proven(String),
     /// An event, under this signature or token.
     Under(&'static str),
+    /// An event under the right signature, with this behind it.
+    WithBehind(&'static str),
     /// An event without a signature or token.
     Bare,
     /// A body that is not the base64 that it claims to be.
@@ -221,18 +223,25 @@ fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
     let body = match sent {
         Sent::Proven(body) => body.clone(),
         Sent::Blanks(count) | Sent::EncodedBlanks(count) => " ".repeat(*count),
-        Sent::Under(_) | Sent::Bare | Sent::BadBase64 | Sent::AmongOddHeaders | Sent::NoInvocation => {
-            event_body
-        }
+        Sent::Under(_)
+        | Sent::WithBehind(_)
+        | Sent::Bare
+        | Sent::BadBase64
+        | Sent::AmongOddHeaders
+        | Sent::NoInvocation => event_body,
     };
-    let right = match provider {
+    let mut right = match provider {
         Provider::Fynapse => world.sign(&body),
         Provider::Rightfoot => world.system.mint(&"demo".parse().unwrap()).unwrap(),
     };
+    if let Sent::WithBehind(more) = sent {
+        right.push_str(more);
+    }
     let credential = match sent {
         Sent::Under(credential) => Some(*credential),
         Sent::Bare => None,
         Sent::Proven(_)
+        | Sent::WithBehind(_)
         | Sent::BadBase64
         | Sent::AmongOddHeaders
         | Sent::NoInvocation
@@ -257,7 +266,12 @@ fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
             event["headers"]["not a name"] = "".into();
         }
         Sent::NoInvocation => event["body"] = json!({"event_id": "e-1"}),
-        Sent::Proven(_) | Sent::Under(_) | Sent::Bare | Sent::BadBase64 | Sent::Blanks(_) => {}
+        Sent::Proven(_)
+        | Sent::Under(_)
+        | Sent::WithBehind(_)
+        | Sent::Bare
+        | Sent::BadBase64
+        | Sent::Blanks(_) => {}
     }
     event
 }
@@ -282,6 +296,9 @@ async fn p6_every_reply_that_fynapse_can_get() {
     let table: Vec<Line> = vec![
         ("recorded", Nothing, event(), 200, RECEIVED),
         ("among odd headers", Nothing, Sent::AmongOddHeaders, 200, RECEIVED),
+        ("beside an unreadable signature", Nothing, Sent::WithBehind(",v1=bad_signature"), 200, RECEIVED),
+        ("beside an empty signature", Nothing, Sent::WithBehind(",v1="), 200, RECEIVED),
+        ("with a byte order mark", Nothing, proven(format!("\u{feff}{}", extract("e-1"))), 200, RECEIVED),
         ("any type is an event", Nothing, proven(other_type), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
         ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
@@ -296,6 +313,13 @@ async fn p6_every_reply_that_fynapse_can_get() {
         ("no signature", Nothing, Sent::Bare, 403, FORBIDDEN),
         ("a malformed signature", Nothing, Sent::Under("t=1767323045"), 403, FORBIDDEN),
         ("a bad signature", Nothing, Sent::Under(forged), 403, FORBIDDEN),
+        (
+            "no signature that can be read",
+            Nothing,
+            Sent::Under("t=1767323045,v1=,v1=bad_signature"),
+            403,
+            FORBIDDEN,
+        ),
         ("bad base64", Nothing, Sent::BadBase64, 403, FORBIDDEN),
         ("no invocation", Nothing, Sent::NoInvocation, 403, FORBIDDEN),
         ("no secret was loaded", Failing("GetSecretValue", Fault::AccessDenied), event(), 503, UNAVAILABLE),
@@ -326,6 +350,13 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
     let forged = "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let table: Vec<Line> = vec![
         ("a completion recorded", Nothing, event(), 200, RECEIVED),
+        (
+            "with a byte order mark",
+            Nothing,
+            proven(format!("\u{feff}{}", completion("b-1", "u-1"))),
+            200,
+            RECEIVED,
+        ),
         ("among odd headers", Nothing, Sent::AmongOddHeaders, 200, RECEIVED),
         ("an alert recorded", Nothing, proven(alert("b-1", "u-1")), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),

@@ -35,6 +35,34 @@ async fn p1_p2_a_new_event_is_recorded_sent_and_marked_before_the_answer() {
 }
 
 #[tokio::test]
+async fn p2_a_payload_that_consumers_could_not_parse_goes_by_reference() {
+    let world = World::new().await;
+    let nested = |event_id: &str, levels: usize| {
+        let data = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        extract(event_id).replace(r#"{"amount":150.00}"#, &data)
+    };
+    // The payload itself is one level more.
+    world.fynapse(nested("shallow", 899)).await;
+    world.fynapse(nested("deep", 900)).await;
+    world.fynapse(nested("very-deep", 1_200)).await;
+    world.fynapse(format!("\u{feff}{}", extract("marked"))).await;
+    let messages = world.drain().await;
+    let by_reference = |id: &str| {
+        messages.iter().any(|message| message.body.ends_with(&format!(r#","dataref":"inbox:///{id}"}}"#)))
+    };
+    for event in ["deep", "very-deep", "marked"] {
+        assert!(by_reference(&format!("fynapse/event/{event}")), "{event}");
+    }
+    assert!(!by_reference("fynapse/event/shallow"));
+    assert!(messages.iter().any(|message| message.body.contains(&nested("shallow", 899))));
+    let record = world.item("fynapse#event#marked", "event").await.unwrap();
+    assert_eq!(
+        record["payload"].as_b().unwrap().as_ref(),
+        format!("\u{feff}{}", extract("marked")).as_bytes()
+    );
+}
+
+#[tokio::test]
 async fn p3_a_record_whose_answer_was_lost_is_recognised_as_our_own_and_sent_at_once() {
     let world = World::new().await;
     world.fynapse(extract("warm")).await;

@@ -14,6 +14,8 @@ mod bounds;
 mod counters;
 #[path = "working/forgeries.rs"]
 mod forgeries;
+#[path = "working/forms.rs"]
+mod forms;
 #[path = "working/late.rs"]
 mod late;
 #[path = "working/lost_answers.rs"]

@@ -23,7 +23,9 @@ pub(crate) struct Looked {
     /// Whether the list was read to where it ended, or to where it was of use; or what there was instead.
     observed: Observation<()>,
     why_not: Option<&'static str>,
-    reached_last_page: bool,
+    /// Whether the list was read to its end, every row of it could be read, and, unless it is known how many there have to be, it
+    /// does not say that there are more.
+    is_whole: bool,
     began_at: UnixMillis,
     ended_at: UnixMillis,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Looked {
 impl Looked {
     /// Whether the batch is complete.
     pub(crate) fn is_complete(&self, tracked: Option<&Tracked>, earlier: Option<&Earlier>) -> bool {
-        self.look.is_complete(self.reached_last_page, tracked, earlier, self.began_at)
+        self.look.is_complete(self.is_whole, tracked, earlier, self.began_at)
     }
 
     /// Whether it began so long after an earlier look that what both do not show of an alert will not come.
@@ -41,8 +43,8 @@ impl Looked {
 
     /// What this shows of a batch that nobody tracks: to be compared with the next look.
     fn shown(&self) -> Option<Earlier> {
-        let is_whole = self.reached_last_page && self.look.found > 0;
-        is_whole.then(|| Earlier { digest: self.look.digest(), at: self.ended_at })
+        let is_shown = self.is_whole && self.look.found > 0;
+        is_shown.then(|| Earlier { digest: self.look.digest(), at: self.ended_at })
     }
 
     fn verdict(&self, next: Next, in_the_end: Reason) -> Verdict {
@@ -73,8 +75,15 @@ impl Looking<'_> {
             self.worker.account.ask(|client, key| async move { client.balance_page(&key, page).await });
         match answer.await {
             Ok(answer) => {
+                for (field, rows) in answer.skipped().by_field() {
+                    let batch_id = self.looked.batch_id.as_str();
+                    tracing::warn!(target: "work", batch_id, list = "balances", field, rows, "rows skipped");
+                    self.looked.why_not = Some("row_skipped");
+                }
                 let rows = pages.take(answer);
-                self.looked.reached_last_page = pages.reached_last_page();
+                self.looked.is_whole = pages.reached_last_page()
+                    && pages.skipped().rows() == 0
+                    && (self.tracked.is_some() || !pages.says_more());
                 rows.iter().for_each(|row| self.looked.look.take(row, self.tracked));
                 Some(rows)
             }
@@ -110,7 +119,7 @@ impl EventWorker {
             look: Look::default(),
             observed: Observation::Answered(()),
             why_not: None,
-            reached_last_page: false,
+            is_whole: false,
             began_at: now,
             ended_at: now,
         };

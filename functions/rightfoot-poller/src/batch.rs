@@ -10,7 +10,7 @@ use inbox_core::poll::batch::{
 
 use crate::Poller;
 use crate::record::Standing;
-use crate::run::{Course, Trouble, note_overtaken};
+use crate::run::{Course, Trouble, log_skipped, note_overtaken};
 
 impl Poller {
     pub(crate) async fn look_after_batch(&self, batch_id: &Id, course: &Course) -> Result<(), Trouble> {
@@ -124,9 +124,13 @@ impl Poller {
     async fn observe_rows(&self, batch_id: &Id, course: &Course) -> Observation<Rows> {
         let answer =
             self.account.ask(|client, key| async move { client.balances(&key, batch_id).await }).await;
+        if let Ok(read) = &answer {
+            log_skipped("balances", batch_id, &read.skipped);
+        }
         let rows = answer.map(|read| Rows {
             balances: read.rows.into_iter().map(|row| (row.authorizer.clone(), row)).collect(),
             reached_last_page: read.reached_last_page,
+            skipped: read.skipped.rows(),
         });
         course.observe(batch_id, rows)
     }

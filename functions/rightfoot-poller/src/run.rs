@@ -17,7 +17,7 @@ use inbox_core::inbox::Desk;
 use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS};
 use inbox_core::poll::Observation;
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{Account, ApiError};
+use inbox_rightfoot::{Account, ApiError, Skipped};
 
 use crate::Poller;
 
@@ -238,6 +238,13 @@ impl Run {
 pub(crate) fn note_overtaken(written: Written, id: &str, write: &'static str) {
     if written == Written::Overtaken {
         tracing::warn!(target: "poll", id, write, "overtaken");
+    }
+}
+
+/// Logs the rows of a list that cannot be read. `about` is the batch or schedule that was asked for.
+pub(crate) fn log_skipped(list: &'static str, about: &Id, skipped: &Skipped) {
+    for (field, rows) in skipped.by_field() {
+        tracing::warn!(target: "poll", about = about.as_str(), list, field, rows, "rows skipped");
     }
 }
 

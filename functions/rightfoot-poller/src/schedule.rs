@@ -14,7 +14,7 @@ use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, Rightfoot};
 
 use crate::Poller;
-use crate::run::{Course, Trouble, note_overtaken};
+use crate::run::{Course, Trouble, log_skipped, note_overtaken};
 
 impl Poller {
     pub(crate) async fn look_after_schedule(&self, schedule_id: &Id, course: &Course) -> Result<(), Trouble> {
@@ -105,9 +105,10 @@ impl Poller {
                 |client: Rightfoot, key: Arc<ApiKey>| async move { client.history(&key, probe, since).await };
             let answer = self.account.ask(ask).await;
             match course.observe(id, answer) {
-                Observation::Answered(entries) => {
+                Observation::Answered(read) => {
                     heard = true;
-                    history.extend(entries);
+                    log_skipped("history", id, &read.skipped);
+                    history.extend(read.entries);
                 }
                 Observation::NotReady | Observation::Refused => heard = true,
                 Observation::Unanswered => {}

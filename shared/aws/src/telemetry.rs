@@ -26,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
 /// Every metric that the functions emit.
-pub const METRICS: [&str; 40] = [
+pub const METRICS: [&str; 41] = [
     "received",
     "recorded",
     "duplicate",
@@ -56,6 +56,7 @@ pub const METRICS: [&str; 40] = [
     "schedule_alarm",
     "schedule_overtaken",
     "alert_flood",
+    "row_skipped",
     "record_mended",
     "requested",
     "request_failed",

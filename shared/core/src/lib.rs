@@ -39,6 +39,7 @@ pub mod effect;
 pub mod event;
 pub mod inbox;
 pub mod intervention;
+pub mod json;
 pub mod keys;
 pub mod limits;
 pub mod message;

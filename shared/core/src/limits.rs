@@ -114,8 +114,10 @@ pub const PROBES_MAX: usize = 10;
 /// shorter than a minute, so that the poller's next run goes on.
 pub const RATE_LIMIT_PAUSE_SECS: u64 = 30;
 
-/// Most authorizers in one batch (Rightfoot's own limit).
+/// Most authorizers in one batch that is submitted as JSON (Rightfoot's own limit).
 pub const AUTHORIZERS_MAX: usize = 1_000;
+/// Most authorizers in any batch: that of Rightfoot's CSV uploads.
+pub const CSV_AUTHORIZERS_MAX: usize = 5_000;
 /// From a submission until its unknown outcome alarms.
 pub const SUBMISSION_DUE_SECS: u64 = 15 * 60;
 /// How long the same bytes are sure to give the same batch: Rightfoot remembers them for 24 h.
@@ -160,8 +162,9 @@ pub const BALANCES_PER_WRITE: usize = 25;
 pub const BUS_ENTRIES_MAX: usize = 10;
 /// Most bytes in one `PutEvents`, all entries together (EventBridge allows 256 KB).
 pub const BUS_MAX_BYTES: usize = 200 * 1024;
-/// Deepest nesting of data that goes on the bus (EventBridge reads 1,000 levels, and the detail adds one).
-pub const BUS_DEPTH_MAX: usize = 900;
+/// Deepest nesting of a payload that travels inside a message or an event on the bus; a deeper one goes by reference.
+/// EventBridge reads 1,000 levels, as do many parsers of consumers, and what it is part of adds some.
+pub const DATA_DEPTH_MAX: usize = 900;
 /// Longest name of an institution that goes on the bus: it is a webhook's word, which nothing confirms.
 pub const INSTITUTION_MAX_CHARS: usize = 200;
 
@@ -212,7 +215,8 @@ const _: () = {
     assert!(SUBMISSION_DUE_SECS < SUBMISSION_REPEATABLE_SECS && SUBMISSION_REPEATABLE_SECS < 24 * 3_600);
     // Two attempts, and what is read and written around them.
     assert!(2 * POST_TIMEOUT_SECS + 8 < REQUESTS_TIMEOUT_SECS);
-    assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > AUTHORIZERS_MAX);
+    assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > CSV_AUTHORIZERS_MAX);
+    assert!(AUTHORIZERS_MAX <= CSV_AUTHORIZERS_MAX);
     // A claim lives longer than who made it, and is over when a returned message is seen again.
     assert!(WORK_BUDGET_SECS < WORKER_TIMEOUT_SECS && WORKER_TIMEOUT_SECS < WORK_CLAIM_SECS);
     assert!(WORK_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
@@ -225,7 +229,7 @@ const _: () = {
     // It outlasts the longest pause that Rightfoot can ask for, a day; and 22 bytes each are far from an item's 400 KB.
     assert!(UNTRACKED_OPEN_DAYS > 1 && UNTRACKED_OPEN_MAX <= 1_000);
     assert!(LOOKS_APART_SECS <= ALERT_LOOKS_APART_SECS && ALERT_LOOKS_APART_SECS <= WORK_AGAIN_MAX_SECS);
-    assert!(BUS_MAX_BYTES < 256_000 && BUS_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
+    assert!(BUS_MAX_BYTES < 256_000 && DATA_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
     assert!(SHARDS.is_power_of_two());

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::delivery::Subject;
 use crate::event::Id;
-use crate::limits::{AUTHORIZERS_MAX, PROBES_MAX};
+use crate::limits::{AUTHORIZERS_MAX, CSV_AUTHORIZERS_MAX, PROBES_MAX};
 use crate::poll::batch::Thresholds;
 use crate::time::UnixMillis;
 
@@ -259,8 +259,9 @@ fn track_batch(fields: &mut Fields<'_>) -> Result<TrackBatch, InvalidRequest> {
         return Err(InvalidRequest::new("expected", "is not how many authorizers were submitted"));
     }
     let failed = fields.ids("failed_authorizer_ids")?.unwrap_or_default();
-    if failed.len() > AUTHORIZERS_MAX {
-        return Err(InvalidRequest::new("failed_authorizer_ids", "are more than a batch can hold"));
+    if failed.len() > CSV_AUTHORIZERS_MAX {
+        let why = format!("are more than {CSV_AUTHORIZERS_MAX}, the most that Rightfoot takes in one batch");
+        return Err(InvalidRequest::new("failed_authorizer_ids", why));
     }
     Ok(TrackBatch { batch_id, expected, failed, binding: binding(fields)? })
 }

@@ -27,6 +27,20 @@ impl Amount {
         number.get().parse()
     }
 
+    /// Reads a JSON number, or a string that holds one and nothing else but blanks around it: an amount that an answer
+    /// may hold in either form. Thousands separators, currency signs and decimal commas are not guessed at.
+    pub fn from_json_or_text(value: &RawValue) -> Result<Self, NotAnAmount> {
+        if !value.get().starts_with('"') {
+            return Self::from_json(value);
+        }
+        serde_json::from_str::<String>(value.get()).map_err(|_| NotAnAmount)?.trim().parse()
+    }
+
+    /// The amount as an integer, if it is one that `i64` holds: also of `3300.0`.
+    pub fn to_integer(self) -> Option<i64> {
+        self.0.is_integer().then(|| i64::try_from(self.0).ok()).flatten()
+    }
+
     /// The amount as a JSON number, digit for digit.
     pub fn to_json(self) -> Box<RawValue> {
         // A decimal's text is a JSON number: this cannot fail.
@@ -116,6 +130,7 @@ impl fmt::Debug for Balance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_amount_keeps_its_digits_and_is_compared_by_value() {
@@ -141,6 +156,66 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_as_text_is_taken_where_it_has_one_meaning() {
+        let read = |json: &str| {
+            let raw = RawValue::from_string(json.to_owned()).unwrap();
+            Amount::from_json_or_text(&raw).ok().map(|amount| amount.to_string())
+        };
+        for (json, amount) in [
+            ("150.00", "150.00"),
+            (r#""150.00""#, "150.00"),
+            (r#""-83.68""#, "-83.68"),
+            (r#"" 1523.47\n""#, "1523.47"),
+            (r#""0.0""#, "0.0"),
+            (r#""1.5e2""#, "150"),
+            (r#""9007199254740993.01""#, "9007199254740993.01"),
+            (r#""\u0031""#, "1"),
+        ] {
+            assert_eq!(read(json).as_deref(), Some(amount), "{json}");
+        }
+        for odd in [
+            r#""""#,
+            r#"" ""#,
+            r#""1,523.47""#,
+            r#""1 523""#,
+            r#""1_523""#,
+            r#""150,00""#,
+            r#""$150""#,
+            r#""150 USD""#,
+            r#""NaN""#,
+            r#""null""#,
+            r#""+1""#,
+            r#"".5""#,
+            r#""0x10""#,
+            r#""(5)""#,
+            r#""\u0661""#,
+            r#""--1""#,
+            r#""0.12345678901234567890123456789012345""#,
+            r#""\ud800""#,
+            "true",
+            "null",
+            "[1]",
+            r#"{"amount":1}"#,
+        ] {
+            assert_eq!(read(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_integer_may_be_written_as_a_decimal_number() {
+        let integer = |text: &str| text.parse::<Amount>().unwrap().to_integer();
+        for (text, value) in
+            [("0", 0), ("0.0", 0), ("-0", 0), ("3300", 3_300), ("3300.00", 3_300), ("33e2", 3_300)]
+        {
+            assert_eq!(integer(text), Some(value), "{text}");
+        }
+        assert_eq!(integer("9223372036854775807"), Some(i64::MAX));
+        for odd in ["0.5", "3300.01", "9223372036854775808", "1e-1"] {
+            assert_eq!(integer(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn an_amount_is_never_rounded() {
         for too_long in ["0.12345678901234567890123456789012345", "12345678901234567890123456789.55"] {
             assert_eq!(too_long.parse::<Amount>(), Err(NotAnAmount), "{too_long}");
@@ -157,5 +232,19 @@ mod tests {
             checked_at: None,
         };
         assert_eq!(format!("{row:?}"), "Balance(status 0)");
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_the_amount_that_the_same_number_is_and_nothing_else_is_one(
+            number in "-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,6})?([eE][+-]?[0-9])?", text in "[0-9.,' $€_-]{0,12}|\\PC{0,12}"
+        ) {
+            let read = |json: String| Amount::from_json_or_text(&RawValue::from_string(json).unwrap());
+            let as_number = read(number.clone()).unwrap();
+            prop_assert_eq!(read(format!("\"{number}\"")), Ok(as_number));
+            let read = read(serde_json::to_string(&text).unwrap());
+            let plain = text.trim().bytes().all(|byte| b"0123456789.-+eE".contains(&byte));
+            prop_assert!(read.is_err() || plain, "{text:?}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Fynapse's `Webhook-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]` (spec, Fynapse 1.2).
 //!
 //! Signed is `t` exactly as its characters came, a full stop, and the raw body. Several `v1` come during a
-//! rotation. The grammar is lenient (any order, blanks, unknown keys), the content strict: exactly one `t`
-//! of digits, at least one `v1`, each of 32 bytes in hexadecimal.
+//! rotation, and any one that matches is enough. The grammar is lenient (any order, blanks, unknown keys), the
+//! content strict: exactly one `t` of digits, and at least one `v1` of 32 bytes in hexadecimal. A `v1` of another
+//! form matches nothing and spoils nothing.
 
 use hex::FromHex;
 use hmac::Mac;
@@ -61,7 +62,7 @@ impl<'a> Signature<'a> {
             match element.trim().split_once('=') {
                 Some(("t", _)) if t.is_some() => return None,
                 Some(("t", value)) => t = Some(value),
-                Some(("v1", value)) => tags.push(<[u8; 32]>::from_hex(value).ok()?),
+                Some(("v1", value)) => tags.extend(<[u8; 32]>::from_hex(value)),
                 Some(_) | None => {}
             }
         }
@@ -141,6 +142,31 @@ mod tests {
         };
         assert!(proven(&with_bytes(4096)));
         assert!(!proven(&with_bytes(4097)));
+    }
+
+    #[test]
+    fn p4_a_v1_that_cannot_be_read_spoils_no_other_and_proves_nothing() {
+        let verdict = |header: &str| verdict(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8);
+        let cut_off = &CURRENT[..62];
+        for odd in ["", "bad_signature", cut_off, "=", "\u{e9}", &format!("{CURRENT}00"), &"g".repeat(64)] {
+            for header in [
+                format!("t=1767323045,v1={CURRENT},v1={odd}"),
+                format!("t=1767323045,v1={odd},v1={CURRENT}"),
+                format!("v1={odd},v1={CURRENT},v1={odd},t=1767323045"),
+                format!("v1={CURRENT},t=1767323045,v1={odd}"),
+            ] {
+                assert!(matches!(verdict(&header), Verdict::Proven(_)), "{header}");
+                let stale = header.replace("1767323045", "1767322744");
+                assert!(matches!(verdict(&stale), Verdict::NotProven(_, Refusal::Mismatch)), "{stale}");
+            }
+            let other = format!("t=1767323045,v1={odd},v1={BODY_ALONE}");
+            assert!(matches!(verdict(&other), Verdict::NotProven(_, Refusal::Mismatch)), "{other}");
+            let alone = format!("t=1767323045,v1={odd}");
+            assert!(matches!(verdict(&alone), Verdict::NotProven(_, Refusal::Malformed)), "{alone}");
+        }
+        let with_elements = |n: usize| format!("t=1767323045,v1={CURRENT}{}", ",v1=".repeat(n - 2));
+        assert!(matches!(verdict(&with_elements(16)), Verdict::Proven(_)));
+        assert!(matches!(verdict(&with_elements(17)), Verdict::NotProven(_, Refusal::Malformed)));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use time::format_description::BorrowedFormatItem;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::macros::format_description;
-use time::{Date, OffsetDateTime};
+use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
 const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -38,8 +38,25 @@ impl UnixMillis {
 
     /// Reads RFC 3339, with any offset. `None` if it is something else.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
-        let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
-        i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self)
+        OffsetDateTime::parse(text, &Rfc3339).ok().and_then(Self::of)
+    }
+
+    /// Reads a point in time as a provider's API may write it: RFC 3339, or ISO 8601, whose offset may be without a colon or
+    /// missing, which means UTC; a blank may stand for the `T`. `None` for anything else, a date without a time included.
+    pub fn from_iso8601(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_uppercase();
+        let text =
+            text.strip_suffix(" UTC").map_or(text.clone(), |local| format!("{local}Z")).replacen(' ', "T", 1);
+        let parsed = OffsetDateTime::parse(&text, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(&text, &Iso8601::PARSING))
+            .or_else(|_| {
+                PrimitiveDateTime::parse(&text, &Iso8601::PARSING).map(PrimitiveDateTime::assume_utc)
+            });
+        parsed.ok().and_then(Self::of)
+    }
+
+    fn of(at: OffsetDateTime) -> Option<Self> {
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
     }
 
     /// The end of a day that is written as `YYYY-MM-DD`, in UTC. `None` if it is something else.
@@ -80,6 +97,7 @@ impl UnixSecs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn times_are_printed_in_utc_with_milliseconds() {
@@ -106,10 +124,63 @@ mod tests {
     }
 
     #[test]
+    fn times_of_an_api_are_read_in_every_form_of_one_meaning() {
+        let at = |text| UnixMillis::from_iso8601(text).map(|at| at.0);
+        for same in [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05",
+            "2026-01-02 03:04:05",
+            "2026-01-02 03:04:05 UTC",
+            "2026-01-02t03:04:05z",
+            "2026-01-02T03:04:05.000000",
+            "2026-01-02T03:04:05+0000",
+            "2026-01-02T03:04:05+00:00",
+            "2026-01-02T03:04:05+00",
+            "2026-01-02T05:04:05+0200",
+            "2026-01-01T22:04:05-05:00",
+            "20260102T030405Z",
+            " 2026-01-02T03:04:05Z\n",
+        ] {
+            assert_eq!(at(same), Some(1_767_323_045_000), "{same}");
+        }
+        assert_eq!(at("2026-01-02T03:04:05.123456"), Some(1_767_323_045_123));
+        assert_eq!(at("2026-01-02T03:04"), Some(1_767_323_040_000));
+        for odd in [
+            "",
+            " ",
+            "2026-01-02",
+            "03:04:05",
+            "1767323045",
+            "yesterday",
+            "2026-13-02T03:04:05",
+            "2026-01-02T25:04:05",
+            "2026-01-02T03:04:05+99:00",
+            "02.01.2026 03:04:05",
+            "01/02/2026 03:04:05",
+            "2026-01-02T03:04:05 CET",
+        ] {
+            assert_eq!(at(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn distances_never_overflow() {
         assert_eq!(UnixSecs(i64::MIN).distance(UnixSecs(i64::MAX)), u64::MAX);
         assert_eq!(UnixMillis(i64::MAX).plus(Duration::MAX), UnixMillis(i64::MAX));
         assert_eq!(UnixMillis(1).since(UnixMillis(2)), Duration::ZERO);
         assert_eq!(UnixMillis(i64::MAX).since(UnixMillis(i64::MIN)), Duration::from_millis(i64::MAX as u64));
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_means_the_same_in_every_form(at in -62_135_596_800_000i64..253_402_300_800_000, text in "\\PC{0,30}") {
+            let at = UnixMillis(at);
+            let utc = at.rfc3339();
+            let local = utc.trim_end_matches('Z');
+            for form in [utc.clone(), local.to_owned(), format!("{local}+0000"), local.replace('T', " ")] {
+                prop_assert_eq!(UnixMillis::from_iso8601(&form), Some(at), "{}", form);
+            }
+            let _ = UnixMillis::from_iso8601(&text);
+        }
     }
 }

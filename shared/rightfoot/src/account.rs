@@ -109,3 +109,31 @@ impl Account {
 fn read_key(value: &str) -> Result<ApiKey, KeyError> {
     ApiKey::new(&first_of(value)?).map_err(|_| KeyError::Undecodable)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_asked_is_refused_at_start_up_by_its_variable() {
+        let read = |url: &str| {
+            let env = Env(|name: &str| match name {
+                "RIGHTFOOT_API_URL" => Some(url.to_owned()),
+                _ => Some("rightfoot-api-key".to_owned()),
+            });
+            Access::read(&env).map(|_| ()).map_err(|error| error.to_string())
+        };
+        for good in
+            ["https://api.rightfoot.com", "https://api.rightfoot.com/v1", "https://api.rightfoot.com/v1/"]
+        {
+            assert_eq!(read(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["api.rightfoot.com", "https://api.rightfoot.com/v1?limit=1", "http://api.rightfoot.com/v1"]
+        {
+            let expected = "environment variable RIGHTFOOT_API_URL is not valid: a base URL is https://host, with or \
+                            without a path, and without user name, query or fragment; http is for this machine only";
+            assert_eq!(read(bad), Err(expected.to_owned()), "{bad}");
+        }
+    }
+}

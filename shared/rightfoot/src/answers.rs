@@ -1,19 +1,28 @@
 //! Reading what Rightfoot answers (spec, Rightfoot 2, 3 and 5). Unknown fields are ignored.
 //!
-//! What is read to decide something has to be of the documented form. What tells that a `POST` was applied is
-//! read as well as can be: a batch that exists must not be lost for an oddity beside its id.
+//! What has one clear meaning is taken, in whatever form it comes. A row of a list that has none is skipped, and the
+//! others count: [`Skipped`] says how many. What tells that a `POST` was applied is read as well as can be: a batch
+//! that exists must not be lost for an oddity beside its id.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use inbox_core::event::Id;
+use inbox_core::json::without_bom;
 use inbox_core::rightfoot::{Amount, Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ApiError;
+use skipped::SkipReason;
+use values::{boolean, id, integer, text, time, words};
+
+mod skipped;
+mod values;
+
+pub use skipped::Skipped;
 
 /// "Other error": the code of a row without balance and without code.
 const OTHER_ERROR: i64 = 9000;
@@ -22,6 +31,7 @@ const NOT_AN_OBJECT: ApiError = ApiError::Broken("not one JSON object of the doc
 const NOT_A_LIST: ApiError = ApiError::Broken("not a list");
 const NO_ID: ApiError = ApiError::Broken("an id is missing or unusable");
 const NO_TIME: ApiError = ApiError::Broken("a time is missing or unusable");
+const NO_TOTAL: ApiError = ApiError::Broken("total_authorizers is missing or not a whole number");
 
 /// What is known after a batch was submitted.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,13 +73,15 @@ pub struct ScheduleCreated {
 /// One page of a list.
 pub(crate) struct Page<T> {
     pub(crate) rows: Vec<T>,
+    /// The rows that cannot be read.
+    pub(crate) skipped: Skipped,
     pub(crate) has_more: bool,
     pub(crate) next: Option<String>,
 }
 
 /// The answer to `POST /v1/balance_requests`.
 pub(crate) fn submitted(body: &[u8]) -> Result<Submitted, ApiError> {
-    let body = String::from_utf8_lossy(body);
+    let body = text_of(body);
     let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
     let field = |name| fields.get(name).copied();
     Ok(Submitted {
@@ -82,7 +94,7 @@ pub(crate) fn submitted(body: &[u8]) -> Result<Submitted, ApiError> {
 
 /// Whom a refusal is about: `error.details.failed_authorizers`, if it is there.
 pub(crate) fn refused(body: &[u8]) -> Vec<FailedAuthorizer> {
-    let body = String::from_utf8_lossy(body);
+    let body = text_of(body);
     let named = fields(&body)
         .and_then(|mut answer| answer.remove("error"))
         .and_then(|error| fields(error.get())?.remove("details"))
@@ -92,7 +104,7 @@ pub(crate) fn refused(body: &[u8]) -> Vec<FailedAuthorizer> {
 
 /// The answer to `POST /v1/monitoring/scheduled_balance_request`.
 pub(crate) fn schedule_created(body: &[u8]) -> Result<ScheduleCreated, ApiError> {
-    let body = String::from_utf8_lossy(body);
+    let body = text_of(body);
     let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
     let field = |name| fields.get(name).copied();
     Ok(ScheduleCreated {
@@ -109,36 +121,41 @@ pub(crate) fn balances(body: &[u8], batch_id: &Id) -> Result<Page<Balance>, ApiE
         #[serde(borrow)]
         batch_id: Option<&'a RawValue>,
         balances: &'a RawValue,
-        has_more: Option<bool>,
+        has_more: Option<&'a RawValue>,
         next_page_token: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = object(text_of(body)?)?;
+    let body = text_of(body);
+    let answer: Answer<'_> = object(&body)?;
     about(batch_id, answer.batch_id)?;
     page(answer.balances, answer.has_more, answer.next_page_token, balance)
 }
 
-fn balance(row: &RawValue) -> Result<Balance, ApiError> {
+fn balance(row: &RawValue) -> Result<Balance, SkipReason> {
     #[derive(Deserialize)]
     struct Row<'a> {
         #[serde(borrow)]
         authorizer_unique_id: Option<&'a RawValue>,
         balance: Option<&'a RawValue>,
         timestamp: Option<&'a RawValue>,
-        balance_status_code: Option<i64>,
-        status_code: Option<i64>,
+        balance_status_code: Option<&'a RawValue>,
+        status_code: Option<&'a RawValue>,
     }
-    let row: Row<'_> = object(row.get())?;
-    let not_an_amount = |_| ApiError::Broken("a balance that is not an amount");
-    let amount = row.balance.map(Amount::from_json).transpose().map_err(not_an_amount)?;
-    Ok(Balance {
-        authorizer: row.authorizer_unique_id.and_then(id).ok_or(NO_ID)?,
-        amount,
-        status_code: row.balance_status_code.or(row.status_code).unwrap_or(match amount {
-            Some(_) => 0,
-            None => OTHER_ERROR,
-        }),
-        checked_at: row.timestamp.and_then(time),
-    })
+    let row: Row<'_> = row_of(row)?;
+    let authorizer = row.authorizer_unique_id.and_then(id).ok_or(SkipReason("authorizer_unique_id"))?;
+    // Documented is the first of the two. The other one fills in for it only where it is a code as well.
+    let status_code = match row.balance_status_code {
+        Some(code) => Some(integer(code).ok_or(SkipReason("balance_status_code"))?),
+        None => row.status_code.and_then(integer),
+    };
+    let (amount, status_code) = match (status_code, row.balance.map(Amount::from_json_or_text)) {
+        (Some(0) | None, Some(Err(_))) => return Err(SkipReason("balance")),
+        // A failed check has no balance, whatever stands in its place.
+        (Some(code), Some(Err(_)) | None) => (None, code),
+        (Some(code), Some(Ok(amount))) => (Some(amount), code),
+        (None, Some(Ok(amount))) => (Some(amount), 0),
+        (None, None) => (None, OTHER_ERROR),
+    };
+    Ok(Balance { authorizer, amount, status_code, checked_at: row.timestamp.and_then(time) })
 }
 
 /// A page of `GET /v1/monitoring/authorizers/{id}/history`.
@@ -148,25 +165,26 @@ pub(crate) fn history(body: &[u8], authorizer: &Id) -> Result<Page<HistoryEntry>
         #[serde(borrow)]
         authorizer_unique_id: Option<&'a RawValue>,
         history: &'a RawValue,
-        has_more: Option<bool>,
+        has_more: Option<&'a RawValue>,
         next_page_token: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = object(text_of(body)?)?;
+    let body = text_of(body);
+    let answer: Answer<'_> = object(&body)?;
     about(authorizer, answer.authorizer_unique_id)?;
     page(answer.history, answer.has_more, answer.next_page_token, history_entry)
 }
 
-fn history_entry(row: &RawValue) -> Result<HistoryEntry, ApiError> {
+fn history_entry(row: &RawValue) -> Result<HistoryEntry, SkipReason> {
     #[derive(Deserialize)]
     struct Row<'a> {
         #[serde(borrow)]
         run_at: Option<&'a RawValue>,
         batch_id: Option<&'a RawValue>,
     }
-    let row: Row<'_> = object(row.get())?;
+    let row: Row<'_> = row_of(row)?;
     Ok(HistoryEntry {
-        run_at: row.run_at.and_then(time).ok_or(NO_TIME)?,
-        batch_id: row.batch_id.and_then(id).ok_or(NO_ID)?,
+        run_at: row.run_at.and_then(time).ok_or(SkipReason("run_at"))?,
+        batch_id: row.batch_id.and_then(id).ok_or(SkipReason("batch_id"))?,
     })
 }
 
@@ -179,15 +197,20 @@ pub(crate) fn schedule(body: &[u8], schedule_id: &Id) -> Result<ScheduleState, A
         schedule_id: Option<&'a RawValue>,
         last_run_at: Option<&'a RawValue>,
         next_run_at: Option<&'a RawValue>,
-        total_authorizers: u64,
+        total_authorizers: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = object(text_of(body)?)?;
+    let body = text_of(body);
+    let answer: Answer<'_> = object(&body)?;
     about(schedule_id, answer.schedule_id)?;
-    let nullable = |at: Option<&RawValue>| at.map(|at| time(at).ok_or(NO_TIME)).transpose();
+    let nullable = |at: Option<&RawValue>| {
+        let at = at.filter(|at| text(at).is_none_or(|text| !text.is_empty()));
+        at.map(|at| time(at).ok_or(NO_TIME)).transpose()
+    };
+    let total = answer.total_authorizers.and_then(integer);
     Ok(ScheduleState {
         last_run_at: nullable(answer.last_run_at)?,
         next_run_at: nullable(answer.next_run_at)?,
-        total_authorizers: answer.total_authorizers,
+        total_authorizers: total.and_then(|total| u64::try_from(total).ok()).ok_or(NO_TOTAL)?,
     })
 }
 
@@ -203,17 +226,26 @@ fn about(asked: &Id, answered: Option<&RawValue>) -> Result<(), ApiError> {
 
 fn page<T>(
     list: &RawValue,
-    has_more: Option<bool>,
+    has_more: Option<&RawValue>,
     token: Option<&RawValue>,
-    read: impl Fn(&RawValue) -> Result<T, ApiError>,
+    read: impl Fn(&RawValue) -> Result<T, SkipReason>,
 ) -> Result<Page<T>, ApiError> {
-    let rows = match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
-        Ok(rows) => rows.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?,
-        Err(_) => return Err(NOT_A_LIST),
-    };
+    let Ok(all) = serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) else { return Err(NOT_A_LIST) };
+    let (mut rows, mut skipped) = (Vec::new(), Skipped::default());
+    for row in all.unwrap_or_default() {
+        match read(row) {
+            Ok(row) => rows.push(row),
+            Err(why) => skipped.add(why),
+        }
+    }
+    // What cannot be read is no word that this was the last page.
+    let has_more = has_more.map(|it| boolean(it).unwrap_or(true));
+    if has_more == Some(false) {
+        return Ok(Page { rows, skipped, has_more: false, next: None });
+    }
     let unusable = ApiError::Broken("a page token that cannot be sent");
     let next = token.map(|token| text(token).ok_or(unusable)).transpose()?.filter(|token| !token.is_empty());
-    Ok(Page { rows, has_more: has_more.unwrap_or(next.is_some()), next })
+    Ok(Page { rows, skipped, has_more: has_more.unwrap_or(next.is_some()), next })
 }
 
 fn failed_authorizers(list: Option<&RawValue>) -> Vec<FailedAuthorizer> {
@@ -228,7 +260,7 @@ fn failed_authorizer(item: &RawValue) -> FailedAuthorizer {
             authorizer: field("authorizer_unique_id").and_then(id),
             error: field("error").and_then(words).unwrap_or_default(),
             account_type: field("account_type").and_then(words),
-            row_number: field("row_number").and_then(text).and_then(|number| number.parse().ok()),
+            row_number: field("row_number").and_then(integer).and_then(|number| u64::try_from(number).ok()),
         };
     }
     match id(item) {
@@ -237,8 +269,9 @@ fn failed_authorizer(item: &RawValue) -> FailedAuthorizer {
     }
 }
 
-fn text_of(body: &[u8]) -> Result<&str, ApiError> {
-    std::str::from_utf8(body).map_err(|_| NOT_AN_OBJECT)
+/// The text of an answer. Bytes that are not UTF-8 are replaced: they may stand in words that decide nothing.
+fn text_of(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(without_bom(body))
 }
 
 /// One unambiguous JSON object with these fields.
@@ -248,6 +281,10 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ApiError> {
         return Err(NOT_AN_OBJECT);
     }
     serde_json::from_str(json).map_err(|_| NOT_AN_OBJECT)
+}
+
+fn row_of<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, SkipReason> {
+    object(row.get()).map_err(|_| SkipReason("row"))
 }
 
 /// The fields of a JSON object, whatever they hold.
@@ -261,28 +298,6 @@ fn items(list: &RawValue) -> Vec<&RawValue> {
         Ok(items) => items.unwrap_or_default(),
         Err(_) => vec![list],
     }
-}
-
-fn id(value: &RawValue) -> Option<Id> {
-    text(value).and_then(Id::new)
-}
-
-fn time(value: &RawValue) -> Option<UnixMillis> {
-    text(value).as_deref().and_then(UnixMillis::from_rfc3339)
-}
-
-/// A string's text, or a number's as it is written.
-fn text(value: &RawValue) -> Option<String> {
-    match value.get().bytes().next() {
-        Some(b'"') => serde_json::from_str(value.get()).ok(),
-        Some(b'-' | b'0'..=b'9') => Some(value.get().to_owned()),
-        _ => None,
-    }
-}
-
-/// Something that was meant to be read by people: a string's text, or JSON as it stands. Null is nothing.
-fn words(value: &RawValue) -> Option<String> {
-    (value.get() != "null").then(|| text(value).unwrap_or_else(|| value.get().to_owned()))
 }
 
 /// Ids and words stay out of logs (P8).

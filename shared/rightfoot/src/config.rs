@@ -15,6 +15,9 @@ use crate::ApiError;
 /// Where Rightfoot's API is.
 pub const BASE_URL: &str = "https://api.rightfoot.com";
 
+/// The version of the API, as it stands in the path.
+const VERSION: &str = "v1";
+
 /// What stays as it is inside an element of a path: RFC 3986's unreserved characters.
 const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -37,16 +40,20 @@ pub struct Config {
 
 /// Not a URL under which an API can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a base URL is https://host, with or without a path; http is for this machine only")]
+#[error(
+    "a base URL is https://host, with or without a path, and without user name, query or fragment; \
+     http is for this machine only"
+)]
 pub struct BadUrl;
 
 impl Config {
     /// The API at this URL, usually [`BASE_URL`], with time-outs of 2 s, 10 s and 25 s.
     ///
     /// The key travels in every request, so only `https` is taken, and `http` for `localhost`, `127.0.0.1`
-    /// and `::1`; no user name, query or fragment.
+    /// and `::1`; no user name, query or fragment. A URL that ends with the API's version, `/v1`, means the same as
+    /// one that does not.
     pub fn new(base_url: impl AsRef<str>) -> Result<Self, BadUrl> {
-        let base = Url::parse(base_url.as_ref()).map_err(|_| BadUrl)?;
+        let mut base = Url::parse(base_url.as_ref()).map_err(|_| BadUrl)?;
         let is_private = match base.scheme() {
             "https" => true,
             "http" => matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
@@ -59,6 +66,8 @@ impl Config {
         if !is_private || !is_bare {
             return Err(BadUrl);
         }
+        let path = without_version(base.path()).to_owned();
+        base.set_path(&path);
         Ok(Self {
             base,
             connect_timeout: Duration::from_secs(2),
@@ -82,8 +91,18 @@ impl Config {
         let encoded: Vec<_> =
             elements.iter().map(|element| utf8_percent_encode(element, OPAQUE).to_string()).collect();
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/v1/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
+        url.set_path(&format!("{}/{VERSION}/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
         Ok(url)
+    }
+}
+
+/// A base path without the version that stands before every endpoint: Rightfoot's own documents show URLs with it, and
+/// with it twice.
+fn without_version(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    match path.strip_suffix(VERSION).filter(|rest| rest.ends_with('/')) {
+        Some(rest) => without_version(rest),
+        None => path,
     }
 }
 
@@ -183,6 +202,26 @@ mod tests {
     fn endpoints_stand_below_the_base_path() {
         assert_eq!(endpoint(BASE_URL, &["balances"]), "https://api.rightfoot.com/v1/balances");
         assert_eq!(endpoint("https://a.test/proxy/", &["a", "b"]), "https://a.test/proxy/v1/a/b");
+    }
+
+    #[test]
+    fn a_base_url_with_the_version_at_its_end_is_the_same_one() {
+        for same in [
+            "https://a.test",
+            "https://a.test/",
+            "https://a.test//",
+            "https://a.test/v1",
+            "https://a.test/v1/",
+            "https://a.test//v1//",
+            "https://a.test/v1/v1",
+        ] {
+            assert_eq!(endpoint(same, &["balances"]), "https://a.test/v1/balances", "{same}");
+        }
+        assert_eq!(endpoint("https://a.test/proxy/v1", &["balances"]), "https://a.test/proxy/v1/balances");
+        for (other, path) in [("https://a.test/apiv1", "/apiv1"), ("https://a.test/v1/proxy", "/v1/proxy")] {
+            assert_eq!(endpoint(other, &["balances"]), format!("https://a.test{path}/v1/balances"));
+        }
+        assert_eq!(Config::new("https://a.test/v1?x=1").err(), Some(BadUrl));
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub enum Why {
 }
 
 impl ApiError {
+    /// An answer of more bytes than are read.
+    pub(crate) const TOO_LARGE: Self = Self::Broken("too large");
+
     /// A stable name for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {

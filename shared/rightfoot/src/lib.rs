@@ -17,6 +17,7 @@
 mod account;
 mod answers;
 mod config;
+mod encoding;
 mod error;
 mod pages;
 mod rate_limit;
@@ -32,7 +33,7 @@ use inbox_core::time::UnixMillis;
 use reqwest::Url;
 
 pub use account::{Access, Account};
-pub use answers::{FailedAuthorizer, ScheduleCreated, Submitted};
+pub use answers::{FailedAuthorizer, ScheduleCreated, Skipped, Submitted};
 pub use config::{ApiKey, BASE_URL, BadKey, BadUrl, Config};
 pub use error::{ApiError, ClientError, Why};
 
@@ -45,9 +46,19 @@ use transport::{Request, Transport};
 pub struct Balances {
     /// One row per authorizer. Where a list names one twice, the first row counts.
     pub rows: Vec<Balance>,
-    /// Whether the list was read to its end. If not, it repeated itself, could not be read on or was too
-    /// long.
+    /// Whether the list was read to its end. If not, it repeated itself or was too long.
     pub reached_last_page: bool,
+    /// The rows that cannot be read. They are somebody's all the same.
+    pub skipped: Skipped,
+}
+
+/// What `GET /v1/monitoring/authorizers/{id}/history` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The checks of the authorizer, newest first.
+    pub entries: Vec<HistoryEntry>,
+    /// The rows that cannot be read.
+    pub skipped: Skipped,
 }
 
 /// How far the balances of a batch have been read. It keeps whose rows it has seen, and none of the rows.
@@ -65,6 +76,13 @@ pub struct NextPage {
 /// A page of balances, as it was answered.
 pub struct BalancePage(Page<Balance>);
 
+impl BalancePage {
+    /// Its rows that cannot be read.
+    pub const fn skipped(&self) -> &Skipped {
+        &self.0.skipped
+    }
+}
+
 impl BalancePages {
     /// The next page, if there is one to ask for.
     pub fn next(&self) -> Option<NextPage> {
@@ -77,10 +95,20 @@ impl BalancePages {
         self.pages.take(page.0, |row| row.authorizer.clone(), |_| false)
     }
 
-    /// Whether the list was read to its end. If not, there is more to ask for, or it repeated itself, could not be
-    /// read on or was too long.
+    /// Whether the list was read to its end. If not, there is more to ask for, or it repeated itself or was too long.
     pub fn reached_last_page(&self) -> bool {
-        self.pages.end() == Some(End::LastPage)
+        matches!(self.pages.end(), Some(End::LastPage | End::NoToken))
+    }
+
+    /// Whether the last page says that there are more, although it names no token to ask for them: then only who knows
+    /// how many rows there have to be can tell whether these are all.
+    pub fn says_more(&self) -> bool {
+        self.pages.end() == Some(End::NoToken)
+    }
+
+    /// The rows that could not be read, of all pages until now.
+    pub const fn skipped(&self) -> &Skipped {
+        self.pages.skipped()
     }
 }
 
@@ -127,7 +155,8 @@ impl Rightfoot {
         while let Some(page) = pages.next() {
             rows.extend(pages.take(self.balance_page(key, &page).await?));
         }
-        Ok(Balances { rows, reached_last_page: pages.reached_last_page() })
+        let (reached_last_page, skipped) = (pages.reached_last_page(), pages.skipped().clone());
+        Ok(Balances { rows, reached_last_page, skipped })
     }
 
     /// The same list, to be read page by page by who need not have all of it at once.
@@ -154,14 +183,14 @@ impl Rightfoot {
 
     /// Reads the checks of an authorizer that ran at `since` or later, newest first.
     ///
-    /// All of them or an error: a list that cannot be read back that far is [`ApiError::Broken`], because a
-    /// run that is left out here would never be found.
+    /// A list that cannot be read back that far is [`ApiError::Broken`], because a run that is left out here would never
+    /// be found. A row that cannot be read is skipped: what it hides is missed by who knows that the schedule ran.
     pub async fn history(
         &self,
         key: &ApiKey,
         authorizer: &Id,
         since: UnixMillis,
-    ) -> Result<Vec<HistoryEntry>, ApiError> {
+    ) -> Result<History, ApiError> {
         let segments = ["monitoring", "authorizers", authorizer.as_str(), "history"];
         let mut url = self.0.config().endpoint(&segments)?;
         url.query_pairs_mut().append_pair("limit", &PAGE_ROWS.to_string());
@@ -169,7 +198,9 @@ impl Rightfoot {
         let older = |entry: &HistoryEntry| entry.run_at < since;
         let list = pages::read(&self.0, key, url, read, HistoryEntry::clone, older).await?;
         match list.end {
-            End::LastPage | End::Enough => Ok(list.rows),
+            End::LastPage | End::NoToken | End::Enough => {
+                Ok(History { entries: list.rows, skipped: list.skipped })
+            }
             End::Stopped => Err(ApiError::Broken("a list without an end")),
         }
     }
@@ -211,6 +242,7 @@ impl fmt::Debug for Balances {
         f.debug_struct("Balances")
             .field("rows", &self.rows.len())
             .field("reached_last_page", &self.reached_last_page)
+            .field("skipped", &self.skipped)
             .finish()
     }
 }

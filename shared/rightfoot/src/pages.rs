@@ -6,7 +6,7 @@ use inbox_core::limits::{PAGE_ROWS, PAGES_MAX};
 use inbox_core::poll::paging::{PageToken, Paging, Turn};
 use reqwest::Url;
 
-use crate::answers::Page;
+use crate::answers::{Page, Skipped};
 use crate::transport::{Request, Transport};
 use crate::{ApiError, ApiKey};
 
@@ -17,6 +17,8 @@ const ROWS_MAX: usize = PAGES_MAX * PAGE_ROWS;
 pub(crate) struct List<T> {
     /// Its rows, each once.
     pub(crate) rows: Vec<T>,
+    /// The rows that cannot be read.
+    pub(crate) skipped: Skipped,
     /// Why it was not read on.
     pub(crate) end: End,
 }
@@ -25,9 +27,11 @@ pub(crate) struct List<T> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     LastPage,
+    /// It says that there are more, and names no page to go on with.
+    NoToken,
     /// A row was met that the caller does not want, nor those behind it.
     Enough,
-    /// It repeats itself, cannot be asked for or is too long.
+    /// It repeats itself or is too long.
     Stopped,
 }
 
@@ -36,6 +40,7 @@ pub(crate) struct Pages<K> {
     list: Url,
     paging: Paging<K>,
     rows: usize,
+    skipped: Skipped,
     next: Next,
 }
 
@@ -48,7 +53,8 @@ enum Next {
 impl<K: Ord + Clone> Pages<K> {
     /// Nothing has been read of the list at this URL.
     pub(crate) fn of(list: Url) -> Self {
-        Self { list, paging: Paging::new(), rows: 0, next: Next::Page(None) }
+        let (paging, skipped) = (Paging::new(), Skipped::default());
+        Self { list, paging, rows: 0, skipped, next: Next::Page(None) }
     }
 
     /// The URL of the next page, if there is one to ask for.
@@ -67,6 +73,11 @@ impl<K: Ord + Clone> Pages<K> {
         }
     }
 
+    /// The rows that could not be read, of all pages until now.
+    pub(crate) const fn skipped(&self) -> &Skipped {
+        &self.skipped
+    }
+
     /// Takes in a page. What comes back are its rows that were not there before, less those `beyond` what is wanted.
     pub(crate) fn take<T>(
         &mut self,
@@ -74,6 +85,8 @@ impl<K: Ord + Clone> Pages<K> {
         key_of: impl Fn(&T) -> K,
         beyond: impl Fn(&T) -> bool,
     ) -> Vec<T> {
+        page.skipped.count();
+        self.skipped.extend(&page.skipped);
         let keys: Vec<K> = page.rows.iter().map(&key_of).collect();
         let (mut fresh, mut of_this_page, mut enough) = (Vec::new(), BTreeSet::new(), false);
         for (row, key) in page.rows.into_iter().zip(&keys) {
@@ -89,6 +102,7 @@ impl<K: Ord + Clone> Pages<K> {
             _ if enough => Next::None(End::Enough),
             Turn::Ask(token) if self.rows < ROWS_MAX => Next::Page(Some(token)),
             Turn::LastPage => Next::None(End::LastPage),
+            Turn::NoToken => Next::None(End::NoToken),
             Turn::Ask(_) | Turn::Stopped => Next::None(End::Stopped),
         };
         fresh
@@ -110,7 +124,7 @@ pub(crate) async fn read<T, K: Ord + Clone>(
         let answer = transport.send(key, &Request::Get(url)).await?;
         rows.extend(pages.take(read(&answer)?, &key_of, &beyond));
     }
-    Ok(List { rows, end: pages.end().unwrap_or(End::Stopped) })
+    Ok(List { rows, end: pages.end().unwrap_or(End::Stopped), skipped: pages.skipped })
 }
 
 fn page_url(list: &Url, page: Option<&PageToken>) -> Url {

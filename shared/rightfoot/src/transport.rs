@@ -5,15 +5,17 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use bytes::Bytes;
 use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 
-use crate::answers;
 use crate::{ApiError, ApiKey, ClientError, Config, Why};
+use crate::{answers, encoding};
 
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 3;
-/// Largest answer that is read.
+/// Largest answer that is read, before and after it is decoded.
 pub(crate) const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The longest pause that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -98,9 +100,9 @@ impl Transport {
     }
 
     async fn attempt(&self, key: &ApiKey, request: &Request) -> Result<Vec<u8>, Fault> {
-        let sent =
-            self.prepare(request).header(AUTHORIZATION, key.bearer()).header(ACCEPT, JSON).send().await;
-        let response = sent.map_err(|error| ApiError::Unavailable(Why::of(&error)))?;
+        let prepared = self.prepare(request).header(AUTHORIZATION, key.bearer());
+        let accepting = prepared.header(ACCEPT, JSON).header(ACCEPT_ENCODING, encoding::ACCEPTED);
+        let response = accepting.send().await.map_err(|error| ApiError::Unavailable(Why::of(&error)))?;
         let retry_after = retry_after(response.headers(), Clock::system().now());
         match judge(request, response.status().as_u16(), retry_after) {
             Ok(()) => Ok(read(response).await?),
@@ -208,21 +210,21 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     Some(asked.min(RETRY_AFTER_MAX))
 }
 
-/// The whole body, unless it is too large: chunk by chunk, because it need not tell its length.
+/// The whole body, decoded, unless it is too large: chunk by chunk, because it need not tell its length.
 async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
-    const TOO_LARGE: ApiError = ApiError::Broken("too large");
     let most = u64::try_from(ANSWER_MAX_BYTES).unwrap_or(u64::MAX);
     if response.content_length().is_some_and(|length| length > most) {
-        return Err(TOO_LARGE);
+        return Err(ApiError::TOO_LARGE);
     }
+    let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::Unavailable(Why::of(&error)))? {
         if body.len().saturating_add(chunk.len()) > ANSWER_MAX_BYTES {
-            return Err(TOO_LARGE);
+            return Err(ApiError::TOO_LARGE);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    encoding::decoded(&headers, body, ANSWER_MAX_BYTES)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, daily, submission};
 use tests::{World, number, text};
 
 use crate::{
-    BATCH_PATH, CONCLUDED, FREE, Heard, PENDING, answer, posted_url, posts, refusal, reworded, state_of,
-    submitted, tracked, word,
+    BATCH_PATH, CONCLUDED, FREE, Heard, PENDING, SCHEDULE_PATH, answer, posted_url, posts, refusal, reworded,
+    state_of, submitted, tracked, word,
 };
 
 const NAME: &str = "payroll-1";
@@ -327,4 +327,17 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
     let statuses: Vec<_> = it.rightfoot.requests().iter().filter_map(|request| request.status).collect();
     assert_eq!(statuses, [401, 201]);
     assert_eq!(text(&tracked(&it.world).await[0], "subject"), NAME);
+}
+
+/// A submission of unknown outcome, because a proxy compresses, would have to be repeated for ever.
+#[tokio::test]
+async fn an_answer_that_comes_compressed_is_read() {
+    for (request, path) in [(submission(NAME, &["a"]), BATCH_PATH), (daily(NAME, &["a"]), SCHEDULE_PATH)] {
+        let it = RightfootWorld::new().await;
+        let scripted = Scripted { path_contains: path.to_owned(), answer: Canned::Gzip, times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        answer(it.world.ask(request).await);
+        assert_eq!(tracked(&it.world).await.len(), 1, "{path}");
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED, "{path}");
+    }
 }

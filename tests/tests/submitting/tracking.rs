@@ -190,3 +190,24 @@ async fn p4_a_minted_url_is_what_openssl_makes_and_proves_at_the_webhook() {
     assert_eq!(world.rightfoot_to(token(&url), completion("b-2", "u-2")).await.status, 200);
     assert_eq!(world.items().await.len(), 2, "the two webhooks'");
 }
+
+#[tokio::test]
+async fn a_batch_as_large_as_a_csv_upload_is_tracked_and_found() {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let people = |range: std::ops::Range<usize>| range.map(|n| format!("person-{n:04}")).collect::<Vec<_>>();
+    let shown: Vec<_> = people(1_200..5_000).into_iter().map(|id| (id, "1.00".to_owned())).collect();
+    it.rightfoot.know("b-1", &shown);
+    let request = track(json!({"expected": 5_000, "failed_authorizer_ids": people(0..1_200)}));
+    assert_eq!(it.ask(request.clone()).await["status"], "tracked");
+    assert_eq!(it.ask(request).await["status"], "already_tracked");
+    it.pass(MINUTE * 10).await;
+    assert_eq!(it.poll().await.unwrap()["found"], 1);
+    assert_eq!(it.world.drain_ids().await, [tests::completed("b-1")]);
+
+    let too_many = track(json!({"expected": 6_000, "failed_authorizer_ids": people(0..5_001)}));
+    let refused = refusal(it.world.ask(too_many).await);
+    assert_eq!(
+        refused.to_string(),
+        "failed_authorizer_ids: are more than 5000, the most that Rightfoot takes in one batch"
+    );
+}

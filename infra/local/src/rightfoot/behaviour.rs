@@ -143,8 +143,8 @@ pub struct Scripted {
     pub times: Option<usize>,
 }
 
-/// What a request meets instead of the honest answer. But for [`Canned::FailAfterApplying`] and
-/// [`Canned::CutShort`], the request is not applied.
+/// What a request meets instead of the honest answer. Where that is made of the honest answer, the request is applied; so
+/// it is with [`Canned::FailAfterApplying`]. Otherwise it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canned {
     /// This status, with an error body.
@@ -168,4 +168,8 @@ pub enum Canned {
     FailAfterApplying,
     /// The request is applied, and the connection breaks in the middle of the honest answer.
     CutShort,
+    /// The honest answer, compressed, whatever the client accepts: as a proxy may do it.
+    Gzip,
+    /// The honest answer, in which each of these texts is replaced by the one beside it.
+    Edited(&'static [(&'static str, &'static str)]),
 }

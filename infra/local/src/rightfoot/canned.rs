@@ -1,10 +1,12 @@
 //! Answers that no document promises.
 
-use std::io;
+use std::io::{self, Write};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::stream;
 use inbox_core::time::UnixMillis;
 
@@ -39,6 +41,8 @@ pub(super) async fn answer(
             failure(500, now)
         }
         Canned::CutShort => cut_short(honest.await).await,
+        Canned::Gzip => gzip(honest.await).await,
+        Canned::Edited(edits) => edited(honest.await, edits).await,
     }
 }
 
@@ -65,4 +69,22 @@ async fn cut_short(honest: Response) -> Response {
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let pieces = [Ok(half), Err(io::Error::from(io::ErrorKind::BrokenPipe))];
     Response::from_parts(parts, Body::from_stream(stream::iter(pieces)))
+}
+
+async fn gzip(honest: Response) -> Response {
+    let (mut parts, body) = honest.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(&body);
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Response::from_parts(parts, Body::from(encoder.finish().unwrap_or_default()))
+}
+
+async fn edited(honest: Response, edits: &[(&str, &str)]) -> Response {
+    let (parts, body) = honest.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let text = edits.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    Response::from_parts(parts, Body::from(text))
 }

@@ -3,7 +3,8 @@
 use serde_json::value::RawValue;
 
 use super::detail::Received;
-use crate::limits::{BUS_DEPTH_MAX, BUS_MAX_BYTES};
+use crate::json::is_embeddable;
+use crate::limits::BUS_MAX_BYTES;
 
 /// A payload as data of an event: one JSON object that EventBridge reads, with integers of 64 bits, and not too deep.
 ///
@@ -15,12 +16,13 @@ pub(super) fn as_data(payload: &[u8]) -> Option<Received<'_>> {
     }
     let json: &RawValue = serde_json::from_slice(payload).ok()?;
     let text = json.get();
-    (text.starts_with('{') && is_shallow_and_sized(text) && has_plain_strings(text)).then_some(Received(json))
+    let fits = is_embeddable(text) && has_sized_numbers(text) && has_plain_strings(text);
+    (text.starts_with('{') && fits).then_some(Received(json))
 }
 
-/// Looks at valid JSON, byte by byte, for its depth and its numbers: without recursion, however deep it is.
-fn is_shallow_and_sized(json: &str) -> bool {
-    let (mut depth, mut in_string, mut escaped, mut number) = (0_usize, false, false, String::new());
+/// Looks at the numbers of valid JSON, byte by byte: without recursion, however deep it is.
+fn has_sized_numbers(json: &str) -> bool {
+    let (mut in_string, mut escaped, mut number) = (false, false, String::new());
     for byte in json.bytes() {
         if in_string {
             in_string = escaped || byte != b'"';
@@ -35,15 +37,7 @@ fn is_shallow_and_sized(json: &str) -> bool {
             return false;
         }
         number.clear();
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > BUS_DEPTH_MAX {
-            return false;
-        }
+        in_string = byte == b'"';
     }
     true
 }

@@ -91,6 +91,11 @@ fn p4_a_fynapse_payload_travels_digit_for_digit_or_by_reference() {
     }
     assert_eq!(extracted(&cause, b"{}", true).detail, by_reference);
 
+    let nested = |levels: usize| format!(r#"{{"data":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(detail(nested(899).as_bytes()), format!("{head},\"data\":{}}}", nested(899)));
+    assert_eq!(detail(nested(900).as_bytes()), by_reference, "from the same depth on as on the queue");
+    assert_eq!(detail("\u{feff}{}".as_bytes()), by_reference, "no part of JSON");
+
     // EventBridge counts 14 bytes for the time, and source and type by their names.
     let room = BUS_MAX_BYTES
         - 14

@@ -49,15 +49,16 @@ impl Look {
     }
 
     /// Whether the batch is complete: of one that is tracked, whether everybody is there whom Rightfoot has not
-    /// refused; of another one, whether an earlier look, a minute before this one began, has shown the same.
+    /// refused; of another one, whether an earlier look, a minute before this one began, has shown the same. Never
+    /// unless the list is whole: read to its end, and every row of it could be read.
     pub fn is_complete(
         &self,
-        reached_last_page: bool,
+        is_whole: bool,
         tracked: Option<&Tracked>,
         earlier: Option<&Earlier>,
         began_at: UnixMillis,
     ) -> bool {
-        reached_last_page
+        is_whole
             && match tracked {
                 Some(batch) => self.found - self.of_refused >= batch.awaited(),
                 None => self.found > 0 && earlier.is_some_and(|earlier| self.repeats(earlier, began_at)),

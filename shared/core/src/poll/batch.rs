@@ -100,6 +100,8 @@ pub struct Rows {
     pub balances: BTreeMap<Id, Balance>,
     /// Whether the last page was reached, without a page that repeats.
     pub reached_last_page: bool,
+    /// How many more rows there are that cannot be read.
+    pub skipped: u64,
 }
 
 /// The thresholds of a schedule.
@@ -176,6 +178,10 @@ pub fn after_asking(
             (false, _) if tracked.is_past_deadline(now) => {
                 return Plan { record: untold(tracked, watch, rows, now), then: Then::Overdue };
             }
+            // Who cannot be read holds up no alert of the others.
+            (false, Question::Alerts) if rows.skipped > 0 => {
+                return Plan { record: untold(tracked, watch, rows, now), then: Then::AsPlanned };
+            }
             (false, _) => {}
         }
     }
@@ -187,11 +193,13 @@ pub fn after_asking(
     Plan { record: None, then }
 }
 
-/// Complete is what has been read to its last page and holds a row for everybody who was not refused. A last
-/// page alone is no proof: what Rightfoot answers before completion is not documented.
+/// Complete is what was read to its last page, with every row of it (one that cannot be read is somebody's), and holds a row
+/// for everybody who was not refused. A last page alone is no proof: what comes before completion is not documented.
 pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
     let there = rows.balances.keys().filter(|id| !tracked.failed.contains(*id)).count();
-    rows.reached_last_page && u64::try_from(there).is_ok_and(|there| there >= tracked.awaited())
+    rows.reached_last_page
+        && rows.skipped == 0
+        && u64::try_from(there).is_ok_and(|there| there >= tracked.awaited())
 }
 
 /// Whether a batch of so many authorizers explains so many alert events: each may come split as far as one by one, and each
@@ -209,8 +217,7 @@ fn untold(tracked: &Tracked, watch: &AlertWatch, rows: &Rows, now: UnixMillis) -
         (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
     let met: Vec<_> = met.collect();
-    let schedule_id = tracked.schedule_id.as_ref();
-    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, schedule_id, &met, now))
+    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &met, now))
 }
 
 #[cfg(test)]
@@ -250,7 +257,7 @@ mod tests {
             let status_code = if amount.is_some() { 0 } else { 3300 };
             (id(name), Balance { authorizer: id(name), amount, status_code, checked_at: None })
         };
-        Rows { balances: names.iter().map(row).collect(), reached_last_page }
+        Rows { balances: names.iter().map(row).collect(), reached_last_page, skipped: 0 }
     }
 
     fn some(count: usize, reached_last_page: bool) -> Observation<Rows> {
@@ -284,6 +291,12 @@ mod tests {
         assert!(asked(&batch, &some(4, true), NOW).0);
         let others = Observation::Answered(rows(&[("a-2", None), ("a-3", Some("1"))], true));
         assert!(asked(&batch, &others, NOW).0, "a failed check is a result");
+    }
+
+    #[test]
+    fn p5_a_batch_with_a_row_that_cannot_be_read_is_never_complete() {
+        let rows = Rows { skipped: 1, ..rows(&[("a-0", None), ("a-1", None)], true) };
+        assert_eq!(asked(&tracked(1, &[]), &Observation::Answered(rows), NOW), (false, Then::AsPlanned));
     }
 
     #[test]

@@ -43,7 +43,9 @@ pub enum Turn {
     Ask(PageToken),
     /// Nothing: that was the last page.
     LastPage,
-    /// Nothing, although it was not the last page: it repeats, cannot be asked for, or is one too many.
+    /// Nothing: it names no other page, although it says that there are more.
+    NoToken,
+    /// Nothing, although it was not the last page: it repeats, or is one too many.
     Stopped,
 }
 
@@ -85,8 +87,9 @@ impl<K: Ord> Paging<K> {
         }
         match (has_more, next) {
             (false, _) => Turn::LastPage,
+            (true, None) => Turn::NoToken,
             (true, Some(token)) if self.pages < PAGES_MAX => self.ask(token),
-            (true, _) => Turn::Stopped,
+            (true, Some(_)) => Turn::Stopped,
         }
     }
 
@@ -151,9 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn more_without_a_token_is_not_the_last_page() {
-        assert_eq!(Paging::new().turn([1], true, None), Turn::Stopped);
-        assert_eq!(Paging::new().turn([1], true, token("")), Turn::Stopped);
+    fn a_list_ends_where_no_token_leads_on_whatever_it_says() {
+        assert_eq!(Paging::new().turn([1], true, None), Turn::NoToken);
+        assert_eq!(Paging::new().turn([1], true, token("")), Turn::NoToken);
+        let mut paging = Paging::new();
+        paging.turn([1, 2], true, token("a"));
+        assert_eq!(paging.turn([3], true, None), Turn::NoToken);
+        let mut repeating = Paging::new();
+        repeating.turn([1, 2], true, token("a"));
+        assert_eq!(repeating.turn([1, 2], true, None), ask(TokenParam::Camel, "a"), "the token was ignored");
     }
 
     proptest! {

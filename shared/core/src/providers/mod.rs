@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::delivery::{Proven, Provider};
 use crate::event::Event;
+use crate::json::without_bom;
 
 pub(crate) use rightfoot::{ALERT, COMPLETED};
 pub use rightfoot::{Told, alerted, alerts};
@@ -55,7 +56,7 @@ pub(crate) const fn type_prefix(provider: Provider) -> &'static str {
 
 /// A payload as one JSON object with these fields.
 fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    let json = std::str::from_utf8(body).ok()?;
+    let json = std::str::from_utf8(without_bom(body)).ok()?;
     // Serde would also fill the fields from an array, by their order.
     if !json.trim_start().starts_with('{') {
         return None;
@@ -81,7 +82,7 @@ enum Kind {
 
 /// Why a payload that is not of the expected shape cannot be read: the slow and precise look.
 fn diagnose(body: &[u8], required: &[(&'static str, Kind)]) -> Unreadable {
-    let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body) else {
+    let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(without_bom(body)) else {
         return Unreadable::NotJson;
     };
     let missing: Vec<_> = required
@@ -124,7 +125,19 @@ pub(crate) mod tests {
     #[test]
     fn p7_what_is_not_one_json_object_is_unreadable() {
         for provider in Provider::ALL {
-            for body in ["", "x", "[]", "3", "null", "\"text\"", "{", "{}}", "{\"a\":1,}", "\u{feff}{}"] {
+            for body in [
+                "",
+                "x",
+                "[]",
+                "3",
+                "null",
+                "\"text\"",
+                "{",
+                "{}}",
+                "{\"a\":1,}",
+                "\u{feff}",
+                "\u{feff}\u{feff}{}",
+            ] {
                 assert_eq!(unreadable(provider, body), Unreadable::NotJson, "{body}");
             }
             // Arrays that hold every field in the order in which it is declared.
@@ -133,6 +146,21 @@ pub(crate) mod tests {
             }
             let not_utf8 = b"{\"event_id\":\"x\",\"event_type\":\"y\",\"z\":\"\xff\"}";
             assert!(matches!(read(proven(provider, not_utf8)), Reading::Unreadable(_, Unreadable::NotJson)));
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_read_past_and_kept() {
+        for (provider, body) in [
+            (Provider::Fynapse, r#"{"event_id":"e","event_type":"balance.extracted"}"#),
+            (Provider::Rightfoot, r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#),
+        ] {
+            let body = format!("\u{feff}{body}");
+            let Reading::Event(event) = read(proven(provider, body.as_bytes())) else { panic!("{body}") };
+            assert_eq!(event.proven().body(), body.as_bytes());
+            let Unreadable::MissingFields(_) = unreadable(provider, "\u{feff}{}") else {
+                panic!("{provider:?}")
+            };
         }
     }
 

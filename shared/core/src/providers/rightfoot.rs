@@ -9,6 +9,7 @@ use super::{Kind, Reading, Text, Unreadable, diagnose, object, present};
 use crate::delivery::Proven;
 use crate::effect::alert::Alert;
 use crate::event::{Event, EventKey, Id};
+use crate::json::without_bom;
 use crate::limits::{ALERTS_MAX, INSTITUTION_MAX_CHARS};
 use crate::rightfoot::Amount;
 
@@ -118,7 +119,7 @@ fn alert(told: &RawValue) -> Option<Alert> {
         threshold_amount: Option<&'a RawValue>,
     }
     let fields: Fields<'_> = object(told.get().as_bytes())?;
-    let amount = |number: &RawValue| Amount::from_json(number).ok();
+    let amount = |number: &RawValue| Amount::from_json_or_text(number).ok();
     let institution = fields.institution_name.and_then(|name| serde_json::from_str(name.get()).ok());
     Some(Alert {
         authorizer: id(fields.authorizer_unique_id)?,
@@ -149,7 +150,8 @@ fn explain(body: &[u8]) -> Unreadable {
         #[serde(borrow, rename = "type")]
         event_type: Text<'a>,
     }
-    let is_alert = serde_json::from_slice::<Typed<'_>>(body).is_ok_and(|typed| typed.event_type.0 == ALERT);
+    let is_alert =
+        serde_json::from_slice::<Typed<'_>>(without_bom(body)).is_ok_and(|typed| typed.event_type.0 == ALERT);
     let mut required = REQUIRED.to_vec();
     required.extend(is_alert.then_some(ALERTS));
     diagnose(body, &required)
@@ -205,18 +207,20 @@ mod tests {
         let told = alerts(
             br#"{"schedule_id":"s-1","alerts":[
                 {"authorizer_unique_id":"a","institution_name":"First","balance":150.00,"threshold_amount":1e2},
-                {"authorizer_unique_id":7,"balance":"150","threshold_amount":null,"institution_name":3},
+                {"authorizer_unique_id":7,"balance":"1,150","threshold_amount":null,"institution_name":3},
+                {"authorizer_unique_id":"c","balance":"150.00","threshold_amount":" 1e2 "},
                 {"balance":1,"threshold_amount":1}, "b", null]}"#,
         )
         .unwrap();
         assert_eq!((told.schedule_id.as_ref().map(Id::as_str), told.unreadable), (Some("s-1"), 3));
-        let [first, second] = &told.alerts[..] else { panic!("two alerts") };
+        let [first, second, third] = &told.alerts[..] else { panic!("three alerts") };
         assert_eq!((first.authorizer.as_str(), first.institution.as_deref()), ("a", Some("First")));
         let printed =
             |alert: &Alert| [alert.balance, alert.threshold].map(|it| it.map(|amount| amount.to_string()));
         assert_eq!(printed(first), [Some("150.00".to_owned()), Some("100".to_owned())]);
         assert_eq!((second.authorizer.as_str(), second.institution.as_deref()), ("7", None));
-        assert_eq!(printed(second), [None, None], "a string is no amount");
+        assert_eq!(printed(second), [None, None], "a separator is not guessed");
+        assert_eq!(printed(third), [Some("150.00".to_owned()), Some("100".to_owned())], "numbers as text");
 
         let long = |name: usize| {
             let name = "n".repeat(name);

@@ -175,6 +175,25 @@ fn an_error_of_what_is_to_be_tracked_names_the_field_as_well() {
 }
 
 #[test]
+fn a_tracked_batch_may_be_as_large_as_a_csv_upload() {
+    let track = |failed: usize| {
+        let failed: Vec<_> = (0..failed).map(|n| format!("\"a-{n}\"")).collect();
+        let failed = failed.join(",");
+        read_text(&format!(
+            r#"{{"action":"track_batch","batch_id":"b","expected":5000,"failed_authorizer_ids":[{failed}]}}"#
+        ))
+    };
+    for failed in [1_200, 5_000] {
+        let Ok(Request::TrackBatch(track)) = track(failed) else { panic!("{failed}") };
+        assert_eq!((track.expected, track.failed.len()), (5_000, failed));
+    }
+    assert_eq!(
+        track(5_001).unwrap_err().to_string(),
+        "failed_authorizer_ids: are more than 5000, the most that Rightfoot takes in one batch"
+    );
+}
+
+#[test]
 fn a_schedule_keeps_its_thresholds_and_is_found_by_its_first_authorizers() {
     let request = r#"{"action":"create_schedule","submission_id":"weekly","name":"Weekly","interval_days":7,
         "time_of_day":"02:30","start_at":"2026-12-01","expires_at":"2027-01-15","threshold_amount":100.00,

@@ -9,14 +9,23 @@ fn at(text: &str) -> UnixMillis {
     UnixMillis::from_rfc3339(text).unwrap()
 }
 
-fn row(json: &str) -> Result<Balance, ApiError> {
-    let body = format!(r#"{{"balances":[{json}]}}"#);
-    balances(body.as_bytes(), &named("b")).map(|mut page| page.rows.remove(0))
+/// The one row of a page, or the field for which it is skipped.
+fn one<T>(mut page: Page<T>) -> Result<T, &'static str> {
+    match page.skipped.by_field().collect::<Vec<_>>()[..] {
+        [] => Ok(page.rows.remove(0)),
+        [(field, 1)] if page.rows.is_empty() => Err(field),
+        _ => panic!("{:?} beside {} rows", page.skipped, page.rows.len()),
+    }
 }
 
-fn entry(json: &str) -> Result<HistoryEntry, ApiError> {
+fn row(json: &str) -> Result<Balance, &'static str> {
+    let body = format!(r#"{{"balances":[{json}]}}"#);
+    one(balances(body.as_bytes(), &named("b")).unwrap())
+}
+
+fn entry(json: &str) -> Result<HistoryEntry, &'static str> {
     let body = format!(r#"{{"history":[{json}]}}"#);
-    history(body.as_bytes(), &named("a")).map(|mut page| page.rows.remove(0))
+    one(history(body.as_bytes(), &named("a")).unwrap())
 }
 
 fn failed(list: &str) -> Vec<FailedAuthorizer> {
@@ -36,6 +45,13 @@ fn a_status_code_is_taken_from_where_it_stands() {
         (r#"{"authorizer_unique_id":"a","balance":null,"balance_status_code":77777,"status_code":1}"#, 77777),
         (r#"{"authorizer_unique_id":"a","balance":null,"status_code":3310}"#, 3310),
         (r#"{"authorizer_unique_id":"a","balance_status_code":null,"status_code":3310}"#, 3310),
+        (r#"{"authorizer_unique_id":"a","balance":1,"balance_status_code":0,"status_code":"SUCCESS"}"#, 0),
+        (r#"{"authorizer_unique_id":"a","balance":null,"balance_status_code":3200,"status_code":{}}"#, 3200),
+        (r#"{"authorizer_unique_id":"a","balance":1,"balance_status_code":"0"}"#, 0),
+        (r#"{"authorizer_unique_id":"a","balance":1,"balance_status_code":0.0}"#, 0),
+        (r#"{"authorizer_unique_id":"a","balance":null,"balance_status_code":"3300.0"}"#, 3300),
+        (r#"{"authorizer_unique_id":"a","balance":1,"status_code":"SUCCESS"}"#, 0),
+        (r#"{"authorizer_unique_id":"a","balance":null,"status_code":"NO_MATCH"}"#, 9000),
         (r#"{"authorizer_unique_id":"a","balance":-83.68}"#, 0),
         (r#"{"authorizer_unique_id":"a","balance":null}"#, 9000),
         (r#"{"authorizer_unique_id":"a"}"#, 9000),
@@ -53,22 +69,72 @@ fn a_balance_keeps_its_digits() {
 }
 
 #[test]
-fn a_balance_that_is_not_an_amount_breaks_the_answer() {
-    for odd in [r#""150.00""#, "true", "{}", "[1]", "1e99"] {
-        let read = row(&format!(r#"{{"authorizer_unique_id":"a","balance":{odd}}}"#));
-        assert_eq!(read, Err(ApiError::Broken("a balance that is not an amount")), "{odd}");
+fn a_balance_as_text_is_an_amount() {
+    for (balance, amount) in [(r#""150.00""#, "150.00"), (r#"" -83.68 ""#, "-83.68"), (r#""0.0""#, "0.0")] {
+        let read = row(&format!(r#"{{"authorizer_unique_id":"a","balance":{balance}}}"#)).unwrap();
+        assert_eq!((read.amount.unwrap().to_string().as_str(), read.status_code), (amount, 0));
     }
 }
 
 #[test]
-fn a_row_without_a_usable_id_breaks_the_answer() {
+fn a_balance_without_one_meaning_is_skipped_unless_its_check_has_failed() {
+    for odd in [r#""1,523.47""#, r#""$150""#, r#""""#, "true", "{}", "[1]", "1e99"] {
+        for code in ["", r#","balance_status_code":0"#, r#","status_code":"0""#] {
+            let read = row(&format!(r#"{{"authorizer_unique_id":"a","balance":{odd}{code}}}"#));
+            assert_eq!(read, Err("balance"), "{odd}{code}");
+        }
+        let failed =
+            row(&format!(r#"{{"authorizer_unique_id":"a","balance":{odd},"balance_status_code":"3300"}}"#))
+                .unwrap();
+        assert_eq!((failed.amount, failed.status_code), (None, 3300), "{odd}");
+    }
+}
+
+#[test]
+fn a_documented_status_code_without_a_meaning_is_not_replaced_by_another_field() {
+    for odd in [r#""SUCCESS""#, r#""""#, "0.5", "true", "[]", "1e99"] {
+        let read = row(&format!(
+            r#"{{"authorizer_unique_id":"a","balance":1,"balance_status_code":{odd},"status_code":0}}"#
+        ));
+        assert_eq!(read, Err("balance_status_code"), "{odd}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_one_row_takes_nothing_from_the_others() {
+    let page = balances(
+        br#"{"balances":[{"authorizer_unique_id":"a","balance":"1.00","balance_status_code":0,"status_code":"SUCCESS"},
+            null, 7, ["b"], {"authorizer_unique_id":"c","balance":"?"}, {"balance":1}, {"authorizer_unique_id":"d"}]}"#,
+        &named("b"),
+    )
+    .unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.authorizer.as_str()).collect::<Vec<_>>(), ["a", "d"]);
+    let skipped: Vec<_> = page.skipped.by_field().collect();
+    assert_eq!(skipped, [("authorizer_unique_id", 1), ("balance", 1), ("row", 3)]);
+    assert_eq!(page.skipped.rows(), 5);
+    let page = history(
+        br#"{"history":[{"run_at":"2024-12-12T02:30:00","batch_id":"b-2"},{"run_at":"2024-12-11T02:30:00Z","batch_id":null},
+            {"run_at":"?","batch_id":"b-0"},{"run_at":"2024-12-10T02:30:00+0000","batch_id":"b-1"}]}"#,
+        &named("a"),
+    )
+    .unwrap();
+    let run = |run_at, batch| HistoryEntry { run_at: at(run_at), batch_id: named(batch) };
+    assert_eq!(page.rows, [run("2024-12-12T02:30:00Z", "b-2"), run("2024-12-10T02:30:00Z", "b-1")]);
+    assert_eq!(page.skipped.by_field().collect::<Vec<_>>(), [("batch_id", 1), ("run_at", 1)]);
+}
+
+#[test]
+fn a_row_without_a_usable_id_is_skipped() {
     let long = format!("\"{}\"", "x".repeat(513));
     for odd in ["null", "\"\"", "true", "{}", "[\"a\"]", r#""\ud800""#, long.as_str()] {
-        assert_eq!(row(&format!(r#"{{"authorizer_unique_id":{odd},"balance":1}}"#)), Err(NO_ID), "{odd}");
+        assert_eq!(
+            row(&format!(r#"{{"authorizer_unique_id":{odd},"balance":1}}"#)),
+            Err("authorizer_unique_id")
+        );
         let read = entry(&format!(r#"{{"run_at":"2024-12-12T02:30:00Z","batch_id":{odd}}}"#));
-        assert_eq!(read, Err(NO_ID), "{odd}");
+        assert_eq!(read, Err("batch_id"), "{odd}");
     }
-    assert_eq!(row(r#"{"balance":1}"#), Err(NO_ID));
+    assert_eq!(row(r#"{"balance":1}"#), Err("authorizer_unique_id"));
 }
 
 #[test]
@@ -81,24 +147,59 @@ fn an_id_may_be_a_number_and_is_taken_as_it_is_written() {
 #[test]
 fn a_history_entry_needs_a_time() {
     for odd in ["null", "\"\"", "\"2024-12-12\"", "1733970600", "true"] {
-        assert_eq!(entry(&format!(r#"{{"run_at":{odd},"batch_id":"b"}}"#)), Err(NO_TIME), "{odd}");
+        assert_eq!(entry(&format!(r#"{{"run_at":{odd},"batch_id":"b"}}"#)), Err("run_at"), "{odd}");
     }
-    assert_eq!(entry(r#"{"batch_id":"b"}"#), Err(NO_TIME));
+    assert_eq!(entry(r#"{"batch_id":"b"}"#), Err("run_at"));
+    for same in [
+        "2024-12-12T02:30:00",
+        "2024-12-12T02:30:00+0000",
+        "2024-12-12 02:30:00",
+        "2024-12-12T03:30:00+01:00",
+    ] {
+        let read = entry(&format!(r#"{{"run_at":"{same}","batch_id":"b"}}"#)).unwrap();
+        assert_eq!(read.run_at, at("2024-12-12T02:30:00Z"), "{same}");
+    }
 }
 
 #[test]
 fn what_is_not_one_object_of_the_fields_is_broken() {
     let id = named("b");
-    for body in ["", "x", "[]", "3", "null", "\"text\"", "{", "{}", "{}}", "{\"a\":1,}", "\u{feff}{}"] {
+    for body in ["", "x", "[]", "3", "null", "\"text\"", "{", "{}", "{}}", "{\"a\":1,}", "\u{feff}"] {
         let body = body.as_bytes();
         assert_eq!(balances(body, &id).err(), Some(NOT_AN_OBJECT));
         assert_eq!(history(body, &id).err(), Some(NOT_AN_OBJECT));
-        assert_eq!(schedule(body, &id).err(), Some(NOT_AN_OBJECT));
+        let expected = if body == b"{}" { NO_TOTAL } else { NOT_AN_OBJECT };
+        assert_eq!(schedule(body, &id).err(), Some(expected));
         let no_post = submitted(body).err().zip(schedule_created(body).err());
         assert!(matches!(no_post, Some((ApiError::Broken(_), ApiError::Broken(_)))));
     }
-    let not_utf8 = b"{\"balances\":[],\"z\":\"\xff\"}";
-    assert_eq!(balances(not_utf8, &id).err(), Some(NOT_AN_OBJECT));
+    let bom = |json: &str| format!("\u{feff}{json}").into_bytes();
+    assert!(balances(&bom(r#"{"balances":[]}"#), &id).is_ok());
+    assert!(history(&bom(r#"{"history":[]}"#), &id).is_ok());
+    assert!(schedule(&bom(r#"{"total_authorizers":1}"#), &id).is_ok());
+    assert!(submitted(&bom(r#"{"batch_id":"b"}"#)).is_ok());
+    assert!(schedule_created(&bom(r#"{"schedule_id":"s"}"#)).is_ok());
+}
+
+#[test]
+fn bytes_that_are_not_utf8_spoil_what_they_stand_in_and_nothing_else() {
+    let page = history(
+        b"{\"history\":[{\"run_at\":\"2024-12-12T02:30:00Z\",\"batch_id\":\"b-1\",\"error_message\":\"Institut\xe9\"},
+            {\"run_at\":\"2024-12-11T02:30:00Z\",\"batch_id\":\"b-\xe9\"}]}",
+        &named("a"),
+    )
+    .unwrap();
+    assert_eq!(page.rows, [HistoryEntry { run_at: at("2024-12-12T02:30:00Z"), batch_id: named("b-1") }]);
+    assert_eq!(page.skipped.by_field().collect::<Vec<_>>(), [("batch_id", 1)]);
+    let page = balances(
+        b"{\"balances\":[{\"authorizer_unique_id\":\"\xff\",\"balance\":1},{\"authorizer_unique_id\":\"a\",\"balance\":\"1\xff\"},
+            {\"authorizer_unique_id\":\"b\",\"balance\":1,\"name\":\"\xff\"}]}",
+        &named("b"),
+    )
+    .unwrap();
+    assert_eq!(page.rows.iter().map(|row| row.authorizer.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(page.skipped.by_field().collect::<Vec<_>>(), [("authorizer_unique_id", 1), ("balance", 1)]);
+    assert_eq!(submitted(b"{\"batch_id\":\"\xff\"}").err(), Some(NO_ID));
 }
 
 #[test]
@@ -108,15 +209,15 @@ fn an_array_is_not_taken_for_an_object() {
     assert_eq!(balances(br#"["b",[],false,null]"#, &id).err(), Some(NOT_AN_OBJECT));
     assert_eq!(history(br#"["b",[],false,null]"#, &id).err(), Some(NOT_AN_OBJECT));
     assert_eq!(schedule(br#"["b",null,null,150]"#, &id).err(), Some(NOT_AN_OBJECT));
-    assert_eq!(row(r#"["a",1,0,0]"#), Err(NOT_AN_OBJECT));
-    assert_eq!(entry(r#"["2024-12-12T02:30:00Z","b"]"#), Err(NOT_AN_OBJECT));
+    assert_eq!(row(r#"["a",1,0,0]"#), Err("row"));
+    assert_eq!(entry(r#"["2024-12-12T02:30:00Z","b"]"#), Err("row"));
     assert_eq!(submitted(br#"["b"]"#).err(), Some(NOT_AN_OBJECT));
     assert_eq!(schedule_created(br#"["b"]"#).err(), Some(NOT_AN_OBJECT));
 }
 
 #[test]
 fn a_field_that_comes_twice_is_ambiguous() {
-    assert_eq!(row(r#"{"authorizer_unique_id":"a","balance":1,"balance":2}"#), Err(NOT_AN_OBJECT));
+    assert_eq!(row(r#"{"authorizer_unique_id":"a","balance":1,"balance":2}"#), Err("row"));
     assert_eq!(balances(br#"{"balances":[],"balances":[]}"#, &named("b")).err(), Some(NOT_AN_OBJECT));
 }
 
@@ -143,9 +244,22 @@ fn without_has_more_a_token_says_that_there_is_more() {
     assert_eq!(page(r#","next_page_token":"""#), Ok((false, None)));
     assert_eq!(page(r#","next_page_token":"t""#), Ok((true, token("t"))));
     assert_eq!(page(r#","has_more":null,"next_page_token":500"#), Ok((true, token("500"))));
-    assert_eq!(page(r#","has_more":false,"next_page_token":"t""#), Ok((false, token("t"))));
-    assert_eq!(page(r#","has_more":true"#), Ok((true, None)));
-    assert_eq!(page(r#","has_more":"yes""#), Err(NOT_AN_OBJECT));
+    for no in ["false", r#""false""#, r#""False""#, "0", r#""0""#] {
+        for unused in [r#""t""#, "null", "{}", "true"] {
+            let read = page(&format!(r#","has_more":{no},"next_page_token":{unused}"#));
+            assert_eq!(read, Ok((false, None)), "{no} {unused}");
+        }
+    }
+    // What cannot be read does not say that this was the last page.
+    for yes in ["true", r#""true""#, r#""True""#, "1", r#""yes""#, "{}"] {
+        assert_eq!(
+            page(&format!(r#","has_more":{yes},"next_page_token":"t""#)),
+            Ok((true, token("t"))),
+            "{yes}"
+        );
+        assert_eq!(page(&format!(r#","has_more":{yes},"next_page_token":null"#)), Ok((true, None)), "{yes}");
+        assert_eq!(page(&format!(r#","has_more":{yes}"#)), Ok((true, None)), "{yes}");
+    }
     assert_eq!(page(r#","next_page_token":{}"#), Err(ApiError::Broken("a page token that cannot be sent")));
 }
 
@@ -167,11 +281,21 @@ fn the_times_of_a_schedule_are_nullable_but_not_nonsense() {
     let never = ScheduleState { last_run_at: None, next_run_at: None, total_authorizers: 1 };
     assert_eq!(state(""), Ok(never));
     assert_eq!(state(r#""last_run_at":null,"next_run_at":null,"#), Ok(never));
+    assert_eq!(state(r#""last_run_at":"","next_run_at":"","#), Ok(never));
     assert_eq!(state(r#""last_run_at":"yesterday","#), Err(NO_TIME));
-    for odd in ["null", "-1", "1.5", "\"150\""] {
-        let body = format!(r#"{{"total_authorizers":{odd}}}"#);
-        assert_eq!(schedule(body.as_bytes(), &named("s")), Err(NOT_AN_OBJECT), "{odd}");
+    let run = ScheduleState { last_run_at: Some(at("2024-12-12T02:30:00Z")), ..never };
+    assert_eq!(state(r#""last_run_at":"2024-12-12T02:30:00+0000","#), Ok(run));
+    let total = |total: &str| {
+        let body = format!(r#"{{"total_authorizers":{total}}}"#);
+        schedule(body.as_bytes(), &named("s")).map(|state| state.total_authorizers)
+    };
+    for same in ["150", "150.0", "\"150\"", "\" 150 \"", "1.5e2"] {
+        assert_eq!(total(same), Ok(150), "{same}");
     }
+    for odd in ["null", "-1", "1.5", "\"\"", "\"many\"", "true", "[150]"] {
+        assert_eq!(total(odd), Err(NO_TOTAL), "{odd}");
+    }
+    assert_eq!(schedule(b"{}", &named("s")), Err(NO_TOTAL));
 }
 
 #[test]
@@ -312,6 +436,15 @@ proptest! {
     #[test]
     fn no_json_makes_a_reader_panic(body in json()) {
         read_in_every_way(body.as_bytes());
+    }
+
+    #[test]
+    fn every_row_of_a_list_is_read_or_counted_as_skipped(rows in prop::collection::vec(json(), 0..6)) {
+        let list = rows.join(",");
+        let page = balances(format!(r#"{{"balances":[{list}]}}"#).as_bytes(), &named("b")).unwrap();
+        prop_assert_eq!(page.rows.len() as u64 + page.skipped.rows(), rows.len() as u64);
+        let page = history(format!(r#"{{"history":[{list}]}}"#).as_bytes(), &named("a")).unwrap();
+        prop_assert_eq!(page.rows.len() as u64 + page.skipped.rows(), rows.len() as u64);
     }
 
     #[test]

@@ -37,7 +37,10 @@ async fn p8_answers_show_nothing_of_what_they_hold() {
         Stub::with([reply(200, r#"{"balances":[{"authorizer_unique_id":"canary","balance":1523.47}]}"#)])
             .await;
     let balances = client(&stub).balances(&key(), &id("canary")).await.unwrap();
-    assert_eq!(format!("{balances:?}"), "Balances { rows: 1, reached_last_page: true }");
+    assert_eq!(
+        format!("{balances:?}"),
+        "Balances { rows: 1, reached_last_page: true, skipped: Skipped({}) }"
+    );
     debug_hides(&balances);
     debug_hides(&balances.rows);
 }

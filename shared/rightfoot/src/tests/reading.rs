@@ -5,7 +5,7 @@ use inbox_core::time::UnixMillis;
 
 use super::stub::{Reply, Seen, Stub, reply};
 use super::{at, client, id, key};
-use crate::{ApiError, Balances};
+use crate::{ApiError, Balances, History, Skipped};
 
 const BATCH: &str = "5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83";
 const FIRST_PAGE: &str = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83","total_processed":3,
@@ -28,6 +28,14 @@ fn row(authorizer: &str, amount: Option<&str>, status_code: i64) -> Balance {
 
 fn row_at(authorizer: &str, amount: Option<&str>, status_code: i64, checked_at: &str) -> Balance {
     Balance { checked_at: Some(at(checked_at)), ..row(authorizer, amount, status_code) }
+}
+
+fn whole(rows: Vec<Balance>) -> Balances {
+    Balances { rows, reached_last_page: true, skipped: Skipped::default() }
+}
+
+fn entries(entries: Vec<HistoryEntry>) -> Result<History, ApiError> {
+    Ok(History { entries, skipped: Skipped::default() })
 }
 
 fn run(run_at: &str, batch_id: &str) -> HistoryEntry {
@@ -62,7 +70,7 @@ async fn balances_of_all_pages_are_read_digit_for_digit() {
         row_at("1a2b3c4d", Some("1523.40"), 0, "2024-08-09T18:10:44Z"),
     ];
     assert_eq!(balances.rows[2].amount.unwrap().to_string(), "1523.40");
-    assert_eq!(balances, Balances { rows, reached_last_page: true });
+    assert_eq!(balances, whole(rows));
 
     let [first, second] = &stub.seen()[..] else { panic!("two requests") };
     assert_eq!(
@@ -108,7 +116,7 @@ async fn an_authorizer_has_one_row_the_first() {
         {"authorizer_unique_id":"b","balance":2},{"authorizer_unique_id":"a","balance":3}]}"#;
     let stub = Stub::with([reply(200, twice)]).await;
     let rows = vec![row("a", Some("1"), 0), row("b", Some("2"), 0)];
-    let expected = Balances { rows, reached_last_page: true };
+    let expected = whole(rows);
     assert_eq!(client(&stub).balances(&key(), &id("b")).await, Ok(expected));
 }
 
@@ -132,7 +140,7 @@ async fn a_list_that_is_larger_than_any_batch_is_not_read_to_its_end() {
 async fn an_empty_list_is_an_answer() {
     let empty = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83","total_processed":0,"balances":[],"has_more":false,"next_page_token":null}"#;
     let stub = Stub::with([reply(200, empty)]).await;
-    let expected = Balances { rows: vec![], reached_last_page: true };
+    let expected = whole(vec![]);
     assert_eq!(client(&stub).balances(&key(), &id(BATCH)).await, Ok(expected));
 }
 
@@ -189,7 +197,7 @@ async fn history_is_read_back_to_the_point_asked_for_and_no_further() {
     let stub = Stub::with([reply(200, HISTORY)]).await;
     let newest = run("2024-12-12T02:30:00Z", "BATCH-98765");
     let read = client(&stub).history(&key(), &id("1a2b3c4d"), at("2024-11-28T02:30:00.001Z")).await;
-    assert_eq!(read, Ok(vec![newest]));
+    assert_eq!(read, entries(vec![newest]));
     assert_eq!(stub.times_asked(), 1);
     assert_eq!(stub.seen()[0].target, "/v1/monitoring/authorizers/1a2b3c4d/history?limit=100");
 }
@@ -200,7 +208,7 @@ async fn a_run_at_the_very_point_asked_for_is_among_them() {
     let stub = Stub::with([reply(200, HISTORY), reply(200, last)]).await;
     let read = client(&stub).history(&key(), &id("1a2b3c4d"), at("2024-11-28T02:30:00Z")).await;
     let both = vec![run("2024-12-12T02:30:00Z", "BATCH-98765"), run("2024-11-28T02:30:00Z", "BATCH-98763")];
-    assert_eq!(read, Ok(both));
+    assert_eq!(read, entries(both));
     assert_eq!(stub.times_asked(), 2, "there might have been more of that time");
 }
 
@@ -218,7 +226,7 @@ async fn the_same_run_is_told_once() {
         HISTORY.replace("2024-11-28T02:30:00Z", "2024-12-12T02:30:00Z").replace("BATCH-98763", "BATCH-98765");
     let stub = Stub::with([reply(200, twice.replace(r#""has_more":true"#, r#""has_more":false"#))]).await;
     let read = client(&stub).history(&key(), &id("1a2b3c4d"), UnixMillis(0)).await;
-    assert_eq!(read, Ok(vec![run("2024-12-12T02:30:00Z", "BATCH-98765")]));
+    assert_eq!(read, entries(vec![run("2024-12-12T02:30:00Z", "BATCH-98765")]));
 }
 
 #[tokio::test]
@@ -250,7 +258,7 @@ async fn every_status_of_a_get_has_its_meaning() {
 
 #[tokio::test]
 async fn garbage_is_broken() {
-    for body in ["", "<html>", "[]", "{}", "{\"balances\":{}}", "\u{0}"] {
+    for body in ["", "<html>", "[]", "{}", "{\"balances\":{}}", "\u{0}", "\u{feff}"] {
         let stub = Stub::with([reply(200, body)]).await;
         let api = client(&stub);
         assert!(matches!(api.balances(&key(), &id("b")).await, Err(ApiError::Broken(_))), "{body}");
@@ -261,4 +269,76 @@ async fn garbage_is_broken() {
         );
         assert_eq!(stub.times_asked(), 3, "none is asked again");
     }
+}
+
+#[tokio::test]
+async fn a_list_without_a_token_has_ended_whatever_it_says() {
+    for more in [
+        r#""has_more":true,"next_page_token":null"#,
+        r#""has_more":"true","next_page_token":"""#,
+        r#""has_more":true"#,
+    ] {
+        let history =
+            format!(r#"{{"history":[{{"run_at":"2024-12-12T02:30:00Z","batch_id":"b-1"}}],{more}}}"#);
+        let stub = Stub::with([reply(200, history)]).await;
+        let read = client(&stub).history(&key(), &id("a"), UnixMillis(0)).await;
+        assert_eq!(read, entries(vec![run("2024-12-12T02:30:00Z", "b-1")]), "{more}");
+
+        let page = format!(r#"{{"balances":[{{"authorizer_unique_id":"a","balance":1}}],{more}}}"#);
+        let stub = Stub::with([reply(200, page)]).await;
+        assert_eq!(
+            client(&stub).balances(&key(), &id("b")).await,
+            Ok(whole(vec![row("a", Some("1"), 0)])),
+            "{more}"
+        );
+        assert_eq!(stub.times_asked(), 1);
+    }
+}
+
+#[tokio::test]
+async fn rows_of_all_pages_that_cannot_be_read_are_counted_and_take_nothing_from_the_others() {
+    let first = r#"{"balances":[{"authorizer_unique_id":"a","balance":"1"},{"balance":1}],"has_more":true,"next_page_token":"t"}"#;
+    let last = r#"{"balances":[{"authorizer_unique_id":"b","balance":"?"},{"authorizer_unique_id":"c"},{"balance":2}]}"#;
+    let stub = Stub::with([reply(200, first), reply(200, last)]).await;
+    let read = client(&stub).balances(&key(), &id("b")).await.unwrap();
+    assert_eq!(read.rows, [row("a", Some("1"), 0), row("c", None, 9000)]);
+    assert_eq!(read.skipped.by_field().collect::<Vec<_>>(), [("authorizer_unique_id", 2), ("balance", 1)]);
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_read_whatever_was_asked() {
+    let zipped = |body: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, body.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let gzip = |status, body: &str| reply(status, zipped(body)).with("content-encoding", "gzip");
+    let balances = r#"{"balances":[{"authorizer_unique_id":"a","balance":150.00}],"has_more":false}"#;
+    for answer in [gzip(200, balances), gzip(200, balances).in_chunks(7)] {
+        let stub = Stub::with([answer]).await;
+        assert_eq!(
+            client(&stub).balances(&key(), &id("b")).await,
+            Ok(whole(vec![row("a", Some("150.00"), 0)]))
+        );
+        assert_eq!(stub.seen()[0].header("accept-encoding"), Some("gzip, deflate"));
+    }
+    let stub = Stub::with([gzip(201, r#"{"batch_id":"b-1"}"#)]).await;
+    assert_eq!(client(&stub).submit(&key(), "{}").await.unwrap().batch_id, id("b-1"));
+    let refusal = r#"{"error":{"details":{"failed_authorizers":["jane"]}}}"#;
+    let stub = Stub::with([gzip(400, refusal)]).await;
+    let Err(ApiError::Refused { status: 400, failed }) = client(&stub).submit(&key(), "{}").await else {
+        panic!("it was not refused");
+    };
+    assert_eq!(failed.len(), 1);
+
+    let stub = Stub::with([reply(200, "...").with("content-encoding", "br")]).await;
+    let error = client(&stub).balances(&key(), &id("b")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Rightfoot's answer is broken: content-encoding br, which was not asked for"
+    );
+    let bomb = zipped(&" ".repeat(64 * 1024 * 1024));
+    assert!(bomb.len() < 100_000);
+    let stub = Stub::with([reply(200, bomb).with("content-encoding", "gzip")]).await;
+    assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(ApiError::Broken("too large")));
 }

@@ -10,13 +10,13 @@ use tokio::net::TcpListener;
 use super::stub::{Reply, Stub, reply};
 use super::{client, config, id, key};
 use crate::transport::ANSWER_MAX_BYTES;
-use crate::{ApiError, Balances, Rightfoot, Why};
+use crate::{ApiError, Balances, Rightfoot, Skipped, Why};
 
 const BATCH: &str = r#"{"batch_id":"b"}"#;
 const EMPTY: &str = r#"{"balances":[]}"#;
 
 fn empty() -> Balances {
-    Balances { rows: vec![], reached_last_page: true }
+    Balances { rows: vec![], reached_last_page: true, skipped: Skipped::default() }
 }
 
 fn limited(retry_after: Option<u64>) -> ApiError {

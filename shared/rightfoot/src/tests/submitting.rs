@@ -46,7 +46,7 @@ async fn a_batch_is_submitted_with_exactly_the_bytes_given() {
     assert_eq!(seen.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
     assert_eq!(seen.header("content-type"), Some("application/json"));
     assert_eq!(seen.header("accept"), Some("application/json"));
-    assert_eq!(seen.header("accept-encoding"), None);
+    assert_eq!(seen.header("accept-encoding"), Some("gzip, deflate"));
     assert_eq!(seen.header("cookie"), None);
 }
 

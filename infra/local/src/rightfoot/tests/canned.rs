@@ -103,3 +103,28 @@ async fn cut_short_is_applied_and_half_an_answer() {
     read.unwrap_err();
     assert_eq!(rig.sim.batches().len(), 1);
 }
+
+#[tokio::test]
+async fn compressed_is_applied_and_the_honest_answer() {
+    let rig = scripted("balance_requests", Canned::Gzip, None).await;
+    let request = rig.client.post(format!("{}/v1/balance_requests", rig.url)).bearer_auth(KEY);
+    let answer = request.body(batch_of(1).to_string()).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-encoding"]),
+        (201, &"gzip".parse().unwrap())
+    );
+    let body = answer.bytes().await.unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*body), &mut text).unwrap();
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer["batch_id"], rig.sim.batches()[0].batch_id.as_str());
+}
+
+#[tokio::test]
+async fn edited_is_the_honest_answer_but_for_its_edits() {
+    let edits = &[("\"error\"", "\"trouble\""), ("404", "\"404\"")];
+    let rig = scripted("/balances", Canned::Edited(edits), None).await;
+    let (status, answer) = rig.get("/v1/balances?batchId=x").await;
+    assert_eq!((status, &answer["status_code"]), (404, &json!("404")));
+    assert!(answer["trouble"].is_object() && answer["error"].is_null());
+}
