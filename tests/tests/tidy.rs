@@ -9,6 +9,8 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/gateway.rs"]
+mod gateway;
 #[path = "tidy/metrics.rs"]
 mod metrics_emitted;
 #[path = "tidy/monitoring.rs"]
