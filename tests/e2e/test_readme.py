@@ -5,11 +5,13 @@ restored backup.
 import base64
 import hashlib
 import hmac
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import boto3
@@ -214,9 +216,16 @@ def test_a_first_deployment_that_fails_is_cleaned_up(aws: Emulator, tools: dict[
         return set(stack.client("dynamodb").list_tables()["TableNames"])
 
     before, tables_before = kept(), tables()
-    # Somebody else's log has the name that one of the stack's has to have.
-    stack.client("logs").create_log_group(logGroupName=f"/aws/lambda/{stack.name}-event-worker")
-    with pytest.raises(AssertionError):
+    # Somebody else's function has the name that one of the stack's has to have.
+    name, code = f"{stack.name}-rightfoot-webhook", io.BytesIO()
+    with zipfile.ZipFile(code, "w") as zipped:
+        zipped.writestr("bootstrap", "")
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    role = stack.client("iam").create_role(RoleName="others", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    others = {"Runtime": "provided.al2023", "Handler": "bootstrap", "Role": role, "Code": {"ZipFile": code.getvalue()}}
+    stack.client("lambda").create_function(FunctionName=name, **others)
+    with pytest.raises(AssertionError, match="ROLLBACK_COMPLETE"):
         stack.deploy()
     assert kept() == before, "queues and secrets"
     assert len(tables() - tables_before) == 2
@@ -224,7 +233,7 @@ def test_a_first_deployment_that_fails_is_cleaned_up(aws: Emulator, tools: dict[
     (clean_up,) = blocks("sh", under="### If the first deployment fails")
     said = Reader(aws, tools).follows([clean_up.replace("balance-inbox-dev", stack.name)])
 
-    assert "EventWorkerLog" in said, said
+    assert f"RightfootWebhook\tFunction already exist: {name}\n" in said, said
     assert tables() == tables_before
 
 
