@@ -11,7 +11,7 @@ from ministack.app import main
 from ministack.core import iam_actions
 from ministack.core.iam_evaluator import EvalContext, caller_arn, evaluate_resource_policy
 from ministack.core.responses import error_response_json, get_account_id, get_region
-from ministack.services import eventbridge, iam
+from ministack.services import eventbridge, iam, lambda_svc
 from ministack.services.cloudformation import changesets, engine, handlers, stacks
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as HANDLERS
 
@@ -87,6 +87,19 @@ def refer_to_secrets_by_arn() -> None:
     handler["create"] = lambda *arguments: by_arn(create(*arguments))
     handler["update"] = lambda arn, *rest, **named: by_arn(update(name(arn), *rest, **named))
     handler["delete"] = lambda arn, properties: delete(name(arn), properties)
+
+
+def refuse_functions_whose_name_is_taken() -> None:
+    """A stack does not take over a function that it has not made; ministack's does."""
+    handler = HANDLERS["AWS::Lambda::Function"]
+    create = handler["create"]
+
+    def created(logical_id: str, properties: Properties, stack: str) -> tuple:
+        if (name := properties["FunctionName"]) in lambda_svc._functions:
+            raise ValueError(f"Function already exist: {name}")
+        return create(logical_id, properties, stack)
+
+    handler["create"] = created
 
 
 def allow_batches_as_their_entries() -> None:
@@ -181,6 +194,7 @@ if __name__ == "__main__":
     mend_properties("AWS::IAM::ManagedPolicy", with_statements)
     join_lists_in_conditions()
     refer_to_secrets_by_arn()
+    refuse_functions_whose_name_is_taken()
     allow_batches_as_their_entries()
     keep_buses_with_rules_and_rules_with_targets()
     give_buses_policies()

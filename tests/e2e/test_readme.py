@@ -5,10 +5,13 @@ restored backup.
 import base64
 import hashlib
 import hmac
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import boto3
@@ -36,6 +39,8 @@ export WEBHOOK_BASE_URL="$AWS_ENDPOINT_URL/_aws/execute-api/$api_id/\$default"
 # For SQS, the AWS CLI heeds no AWS_ENDPOINT_URL: without an option it asks the host that it has of old.
 HERE = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
 KEYS_AT_MOST = 4
+# zsh is macOS's, and stricter.
+SHELL = ["zsh", "-f", "-c"] if shutil.which("zsh") else ["bash", "-c"]
 
 
 class Reader:
@@ -67,7 +72,7 @@ class Reader:
         return {**self.stack.outputs, "INBOXCTL_STACK": self.stack.name, "INBOXCTL_BY": "ada"}
 
     def _run(self, steps: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess:
-        command = ["bash", "-c", "\n".join(["set -euo pipefail", HERE, *steps])]
+        command = [*SHELL, "\n".join(["set -euo pipefail", HERE, *steps])]
         environment = {**self.environment, **variables}
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -102,6 +107,27 @@ def test_from_an_empty_account_to_the_first_webhook(arrived: tuple[Reader, str])
     _, said = arrived
     assert said.count("as it should be\n") >= 2 and '{"status":"duplicate"}' in said, said
     assert "balance.extracted" in said and " 0 failed" in said, said
+
+
+def code_of_the_functions(reader: Reader) -> tuple[str, str]:
+    """What `doctor` finds of it: its verdict and its words."""
+    (check,) = [it for it in reader.stack.inboxctl("doctor")["checks"] if it["check"] == "code of the functions"]
+    return check["verdict"], check["found"]
+
+
+def test_code_that_came_alone_is_found_by_doctor_and_the_stacks_own_comes_back(reader: Reader):
+    everywhere = ("ok", f"{len(FUNCTIONS)} of {len(FUNCTIONS)} run what the stack has deployed")
+    alone = ("warn", f"{reader.stack.name}-fynapse-webhook: not the code that the stack has deployed")
+    assert code_of_the_functions(reader) == everywhere
+
+    reader.follows_later("### Code alone")
+    assert code_of_the_functions(reader) == alone
+    # To CloudFormation, the version that the stack has is no change.
+    reader.follows(['sam deploy --config-file "$SAMCONFIG" --config-env dev'])
+    assert code_of_the_functions(reader) == alone
+
+    reader.follows_later("### Upgrade")
+    assert code_of_the_functions(reader) == everywhere
 
 
 def test_prod_is_deployed_beside_dev_each_with_its_own_settings_and_tags(reader: Reader):
@@ -178,6 +204,38 @@ def test_the_oldest_key_is_taken_away_and_never_the_last_one(reader: Reader):
 
     reader.is_refused([take_away], **reader.variables)
     assert keys(stack) == before
+
+
+def test_a_first_deployment_that_fails_is_cleaned_up(aws: Emulator, tools: dict[str, Path]):
+    stack = Stack("fails", aws, tools)
+
+    def kept() -> list[set]:
+        secrets = {secret["ARN"] for secret in stack.client("secretsmanager").list_secrets()["SecretList"]}
+        return [set(stack.client("sqs").list_queues().get("QueueUrls", [])), secrets]
+
+    def tables() -> set:
+        return set(stack.client("dynamodb").list_tables()["TableNames"])
+
+    before, tables_before = kept(), tables()
+    # Somebody else's function has the name that one of the stack's has to have.
+    name, code = f"{stack.name}-rightfoot-webhook", io.BytesIO()
+    with zipfile.ZipFile(code, "w") as zipped:
+        zipped.writestr("bootstrap", "")
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    role = stack.client("iam").create_role(RoleName="others", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    others = {"Runtime": "provided.al2023", "Handler": "bootstrap", "Role": role, "Code": {"ZipFile": code.getvalue()}}
+    stack.client("lambda").create_function(FunctionName=name, **others)
+    with pytest.raises(AssertionError, match="ROLLBACK_COMPLETE"):
+        stack.deploy()
+    assert kept() == before, "queues and secrets"
+    assert len(tables() - tables_before) == 2
+
+    (clean_up,) = blocks("sh", under="### If the first deployment fails")
+    said = Reader(aws, tools).follows([clean_up.replace("balance-inbox-dev", stack.name)])
+
+    assert f"RightfootWebhook\tFunction already exist: {name}\n" in said, said
+    assert tables() == tables_before
 
 
 def test_the_stack_is_removed_with_rules_of_ones_own_on_its_bus_and_what_it_holds_only_if_one_means_it(reader: Reader):

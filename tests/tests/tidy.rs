@@ -9,6 +9,8 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/gateway.rs"]
+mod gateway;
 #[path = "tidy/metrics.rs"]
 mod metrics_emitted;
 #[path = "tidy/monitoring.rs"]
@@ -17,6 +19,8 @@ mod monitoring;
 mod parameters;
 #[path = "tidy/permissions.rs"]
 mod permissions;
+#[path = "tidy/readme.rs"]
+mod readme;
 #[path = "tidy/runbook.rs"]
 mod runbook;
 #[path = "tidy/schemas.rs"]
@@ -213,6 +217,32 @@ fn every_promise_is_named_by_a_test() {
     for number in 1..=10 {
         assert!(list.contains(&format!("//! | P{number} |")), "P{number} is not in the list of promises");
     }
+}
+
+/// Whether some line of an item, above the given one, restricts it to Unix.
+fn is_for_unix_alone(lines: &[&str], at: usize) -> bool {
+    lines[..at].iter().rev().take_while(|line| !line.is_empty()).any(|line| line.trim() == "#[cfg(unix)]")
+}
+
+/// What is built on Windows, too: the compiler there would find it, and is not there to be asked.
+#[test]
+fn what_only_unix_has_is_compiled_for_unix_alone() {
+    const UNIX: [&str; 4] = [
+        concat!("signal::", "unix"),
+        concat!("os::", "unix"),
+        concat!("os::", "fd"),
+        concat!("os::", "linux"),
+    ];
+    let mut found = none();
+    for source in rust() {
+        let lines: Vec<_> = source.text.lines().collect();
+        let hits = (0..lines.len()).filter(|at| UNIX.iter().any(|word| lines[*at].contains(word)));
+        let open = hits.filter(|at| !is_for_unix_alone(&lines, *at));
+        found.extend(open.map(|at| format!("{}:{}: {}", source.path, at + 1, lines[at])));
+    }
+    assert_eq!(found, none());
+    let item = ["}", "", "/// Waits.", "#[cfg(unix)]", "async fn f() {", "    use a;"];
+    assert!(is_for_unix_alone(&item, 5) && !is_for_unix_alone(&item[..1], 1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `doctor`: whether anything is stuck, or not set up as the promises need. It only reads.
 
 mod backlog;
+mod code;
 mod secrets;
 mod settings;
 mod tracking;
@@ -81,6 +82,7 @@ impl Check {
 pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis> {
     let has_worker = !args.no_worker && !at.has_no_worker();
     let mut checks = settings::checks(at, has_worker).await?;
+    checks.extend(code::check(at).await);
     checks.extend(secrets::checks(at).await);
     checks.extend(backlog::checks(at, has_worker).await?);
     checks.push(tracking::check(at).await?);

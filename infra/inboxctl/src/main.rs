@@ -15,6 +15,7 @@ mod events;
 mod place;
 mod quarantine;
 mod send;
+mod signed_get;
 mod submissions;
 mod terminal;
 mod trace;

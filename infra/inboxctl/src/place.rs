@@ -42,6 +42,7 @@ impl fmt::Display for Thing {
 /// What a stack says of itself.
 #[derive(Debug, Default)]
 struct Stack {
+    name: String,
     outputs: BTreeMap<String, String>,
     parameters: BTreeMap<String, String>,
 }
@@ -177,6 +178,11 @@ impl Place {
         named.map(|url| url.trim_end_matches('/').to_owned())
     }
 
+    /// The stack's name, if one is named.
+    pub(crate) fn stack_name(&self) -> Option<&str> {
+        self.stack.as_ref().map(|stack| stack.name.as_str())
+    }
+
     /// A parameter of the stack.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.stack.as_ref()?.parameters.get(name).map(String::as_str)
@@ -256,7 +262,8 @@ async fn describe(sdk: &SdkConfig, name: &str) -> anyhow::Result<Stack> {
     let outputs = stack.outputs().iter().map(|it| (text(it.output_key()), text(it.output_value())));
     let parameters =
         stack.parameters().iter().map(|it| (text(it.parameter_key()), text(it.parameter_value())));
-    Ok(Stack { outputs: outputs.collect(), parameters: parameters.collect() })
+    let name = text(stack.stack_name());
+    Ok(Stack { name, outputs: outputs.collect(), parameters: parameters.collect() })
 }
 
 /// Whether an endpoint does not know the service at all.

@@ -4,6 +4,8 @@
 
 #[path = "inboxctl/clock.rs"]
 mod clock;
+#[path = "inboxctl/code.rs"]
+mod code;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
 #[path = "inboxctl/events.rs"]

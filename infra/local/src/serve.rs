@@ -188,12 +188,25 @@ fn delete_tables(dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn until_asked_to_stop() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
+        terminated = terminated() => terminated?,
     }
     Ok(())
+}
+
+/// Waits for SIGTERM.
+#[cfg(unix)]
+async fn terminated() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::terminate())?.recv().await;
+    Ok(())
+}
+
+/// Waits for ever: only Unix has SIGTERM.
+#[cfg(not(unix))]
+async fn terminated() -> anyhow::Result<()> {
+    std::future::pending().await
 }
 
 fn greeting(

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_aws::telemetry::METRICS;
 use inbox_core::delivery::{Provider, Refusal};
-use inbox_core::inbox::Reason;
-use inbox_core::providers::Unreadable;
-use inbox_core::reply::{Outcome, reply};
 use serde_json::{Value, json};
 
 use crate::metrics_emitted::emitted;
 use crate::template::{list, resources, template, template_at};
-use crate::{names_in, rust, strings};
+use crate::{names_in, read, rust, strings};
 
 const OURS: &str = "BalanceInbox/${StackName}";
 
@@ -35,7 +32,7 @@ pub(crate) fn alarms() -> BTreeMap<String, Value> {
 }
 
 /// A value as it is written: what is substituted or referred to as `${…}`.
-fn written(value: &Value) -> String {
+pub(crate) fn written(value: &Value) -> String {
     let text = value.as_str().or(value["Fn::Sub"].as_str()).map(str::to_owned);
     text.unwrap_or_else(|| format!("${{{}}}", value["Ref"].as_str().unwrap()))
 }
@@ -89,7 +86,7 @@ fn ours(named: Vec<Named>) -> Vec<Named> {
 }
 
 /// What the metric filters make of the access log: it has no dimensions.
-fn filtered() -> BTreeMap<String, String> {
+pub(crate) fn filtered() -> BTreeMap<String, String> {
     let filters = resources(&monitoring(), "AWS::Logs::MetricFilter").into_values().map(|filter| {
         let filter = &filter["Properties"];
         let made = &filter["MetricTransformations"][0];
@@ -275,56 +272,8 @@ fn the_nested_stack_is_given_what_it_asks_for() {
     assert_eq!(written(namespace).replace("AWS::StackName", "StackName"), OURS);
 }
 
-/// Every `$.field op "pattern"` of a filter holds for a line of the access log, as CloudWatch Logs reads it.
-fn counts(pattern: &str, line: &BTreeMap<&str, &str>) -> bool {
-    let inside = pattern.trim().strip_prefix('{').unwrap().strip_suffix('}').unwrap();
-    inside.split("&&").map(|term| term.trim().trim_matches(['(', ')'])).all(|term| {
-        let [field, is, value] = term.split(' ').collect::<Vec<_>>()[..] else { panic!("{term}") };
-        let (found, value) = (line[field.strip_prefix("$.").unwrap()], value.trim_matches('"'));
-        let alike = value.strip_suffix('*').map_or(found == value, |start| found.starts_with(start));
-        alike == (is == "=")
-    })
-}
-
-/// A 413 ends a delivery of Fynapse's for good, and our code never sees it.
-#[test]
-fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
-    let format = &template()["Resources"]["HttpApiStage"]["Properties"]["AccessLogSettings"]["Format"];
-    let logged: BTreeMap<String, String> = serde_json::from_str(format.as_str().unwrap()).unwrap();
-    for field in ["status", "integrationStatus"] {
-        assert_eq!(logged[field], format!("$context.{field}"));
-    }
-    let filters = filtered();
-    let counted_by = |status: &str, integration_status: &str| -> Vec<&str> {
-        let line = BTreeMap::from([("status", status), ("integrationStatus", integration_status)]);
-        filters.iter().filter(|(_, pattern)| counts(pattern, &line)).map(|(name, _)| name.as_str()).collect()
-    };
-    for lambda in ["-", "413"] {
-        assert_eq!(counted_by("413", lambda), ["gateway_413", "gateway_4xx"]);
-    }
-    for (status, lambda) in [("429", "-"), ("429", "429"), ("400", "-"), ("403", "-"), ("431", "-")] {
-        assert_eq!(counted_by(status, lambda), ["gateway_4xx"], "{status} {lambda}");
-    }
-    assert_eq!(counted_by("404", "-"), Vec::<&str>::new(), "a path that is not ours");
-    assert_eq!(counted_by("503", "429"), Vec::<&str>::new(), "5xx has an alarm of its own");
-    let outcomes = [
-        Outcome::Recorded,
-        Outcome::Quarantined(Reason::UnknownType),
-        Outcome::Unreadable(Unreadable::NotJson),
-        Outcome::Stale,
-        Outcome::Refused(Refusal::Mismatch),
-        Outcome::Unavailable,
-    ];
-    for (outcome, provider) in outcomes.iter().flat_map(|it| Provider::ALL.map(|provider| (it, provider))) {
-        let status = reply(provider, outcome).status.to_string();
-        for integration_status in ["200", &status] {
-            assert_eq!(counted_by(&status, integration_status), Vec::<&str>::new(), "{outcome:?}");
-        }
-    }
-}
-
 /// How long an alarm looks back.
-fn seconds(alarm: &Value) -> u64 {
+pub(crate) fn seconds(alarm: &Value) -> u64 {
     alarm["Period"].as_u64().unwrap() * alarm["EvaluationPeriods"].as_u64().unwrap()
 }
 
@@ -338,10 +287,8 @@ fn an_alarm_is_told_to_the_topic_and_has_a_name_that_says_whose_it_is() {
     for (id, alarm) in alarms() {
         let told = alarm.get("AlarmActions");
         assert_eq!(told, (id != INFORMATION).then_some(&topic), "{id}");
-        match alarm.get("OKActions") {
-            Some(ended) => assert_eq!(*ended, topic, "{id}"),
-            // What happened is not told to be over, and what repeats itself is one alarm.
-            None => assert!(seconds(&alarm) >= 3_600, "{id}"),
+        if let Some(ended) = alarm.get("OKActions") {
+            assert_eq!(*ended, topic, "{id}");
         }
         let name = written(&alarm["AlarmName"]);
         let own = name.strip_prefix("${StackName}-").unwrap();
@@ -356,6 +303,50 @@ fn an_alarm_is_told_to_the_topic_and_has_a_name_that_says_whose_it_is() {
     }
     let heartbeats = in_alarms().into_iter().filter(|it| it.by.ends_with("Stopped")).map(|it| it.name);
     assert_eq!(heartbeats.collect::<Vec<_>>(), ["oldest_poll_delay", "oldest_due_age"]);
+}
+
+/// The alarms whose end somebody waits for: until then, deliveries or effects stand still.
+const UNTIL_OVER: [&str; 12] = [
+    "BusFailed",
+    "DeadLetters",
+    "FynapseErrors",
+    "FynapseTooManyRequests",
+    "OldestDueAge",
+    "OldestMessageAge",
+    "PollFailed",
+    "PollerStopped",
+    "RelayStopped",
+    "RightfootErrors",
+    "RightfootTooManyRequests",
+    "WorkFailed",
+];
+
+/// A new alarm goes to OK, and says so if it says that at all: each of these is a message of the first deployment.
+#[test]
+fn an_alarm_tells_its_end_only_if_somebody_waits_for_it() {
+    let (until_over, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        alarms().into_iter().partition(|(_, alarm)| alarm.get("OKActions").is_some());
+    assert_eq!(until_over.keys().map(String::as_str).collect::<Vec<_>>(), UNTIL_OVER);
+    for (id, alarm) in others {
+        assert!(seconds(&alarm) >= 3_600, "{id}: repeats within an hour are one alarm");
+    }
+    let heartbeats = until_over.values().filter(|alarm| alarm["TreatMissingData"] == "breaching").count();
+    assert_eq!((until_over.len(), heartbeats), (12, 2));
+    let expected = "At the first deployment expect 14 messages";
+    assert!(
+        read("README.md").replace('\n', " ").contains(expected),
+        "12 of OK, 2 of heartbeats that are not seen yet"
+    );
+}
+
+/// By the list prices: 0.10 dollars for an alarm, 3 for a dashboard.
+#[test]
+fn the_readme_says_what_alarms_and_dashboard_cost() {
+    let cents = 10 * alarms().len() + 300;
+    let dollars = format!("alarms and dashboard {}.{:02};", cents / 100, cents % 100);
+    assert!(read("README.md").replace('\n', " ").contains(&dollars), "{dollars}");
+    let about = &template()["Parameters"]["MonitoringEnabled"]["Description"];
+    assert!(about.as_str().unwrap().ends_with(&format!("about {} dollars a month.", cents / 100)), "{about}");
 }
 
 /// The alarms that have no sense without the worker: of what it alone emits, and of the function.

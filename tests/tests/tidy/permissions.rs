@@ -172,6 +172,18 @@ fn a_schedule_may_invoke_its_function_and_nothing_else() {
             |name: &str| target[name]["Fn::GetAtt"].as_str().unwrap().trim_end_matches(".Arn").to_owned();
         let role = &template["Resources"][by("RoleArn")];
         assert_eq!(role["Properties"].get("ManagedPolicyArns"), None, "{id}");
+        // A schedule that names no group is in the group `default`.
+        assert_eq!(schedule["Properties"].get("GroupName"), None, "{id}");
+        let group = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule-group/default";
+        let trusted = json!([{
+            "Effect": "Allow",
+            "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {
+                "aws:SourceAccount": {"Ref": "AWS::AccountId"}, "aws:SourceArn": {"Fn::Sub": group},
+            }},
+        }]);
+        assert_eq!(role["Properties"]["AssumeRolePolicyDocument"]["Statement"], trusted, "{id}");
         let may = format!("lambda:InvokeFunction on {}", by("Arn"));
         assert_eq!(permissions(role), BTreeSet::from([may]), "{id}");
     }

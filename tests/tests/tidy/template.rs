@@ -201,10 +201,19 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
         assert_eq!(setting["DetailedMetricsEnabled"], true, "{route}");
         let provider = if route.contains("/fynapse") { "Fynapse" } else { "Rightfoot" };
         for limit in ["RateLimit", "BurstLimit"] {
-            let parameter = json!({"Ref": format!("{provider}{limit}")});
-            assert_eq!(setting[format!("Throttling{limit}")], parameter, "{route}");
+            let parameter = format!("{provider}{limit}");
+            assert_eq!(template["Parameters"][&parameter]["Type"], "Number", "{route}");
+            assert_eq!(setting[format!("Throttling{limit}")], json!({"Ref": parameter}), "{route}");
         }
     }
+}
+
+/// A new table takes 4,000 writes a second, and a new event of Fynapse's costs four: its record and the mark that it was sent, each
+/// with its place in the index.
+#[test]
+fn fynapses_route_takes_by_default_what_a_new_table_takes() {
+    let default = |name: &str| template()["Parameters"][name]["Default"].as_u64();
+    assert_eq!((default("FynapseRateLimit"), default("FynapseBurstLimit")), (Some(4_000 / 4), Some(2_000)));
 }
 
 #[test]
@@ -229,7 +238,10 @@ fn p8_the_access_log_does_not_hold_the_path() {
 fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     let template = template();
     for (id, resource) in holding_events_or_keys(&template) {
-        assert_eq!(resource["DeletionPolicy"], "Retain", "{id}");
+        // A table is protected from deletion, so the rollback of a first deployment could not delete it.
+        let is_table = resource["Type"] == "AWS::DynamoDB::Table";
+        let policy = if is_table { "Retain" } else { "RetainExceptOnCreate" };
+        assert_eq!(resource["DeletionPolicy"], policy, "{id}");
         assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
         assert_eq!(resource.get("Condition"), None, "{id}: an update that left it out would orphan it");
         for name in ["TableName", "QueueName", "Name"] {
@@ -240,7 +252,9 @@ fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
     assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
     let own_key = json!({"SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": {"Ref": "KmsKeyArn"}});
-    assert_eq!(table["SSESpecification"], json!({"Fn::If": ["WithKey", own_key, {"SSEEnabled": true}]}));
+    // Not {"SSEEnabled": true}: that is the account's key for DynamoDB, which costs. Without it, the key is AWS's own.
+    let none = json!({"Ref": "AWS::NoValue"});
+    assert_eq!(table["SSESpecification"], json!({"Fn::If": ["WithKey", own_key, none]}));
     assert_eq!(table["DeletionProtectionEnabled"], true);
     let balances = &template["Resources"]["BalancesTable"]["Properties"];
     for setting in [

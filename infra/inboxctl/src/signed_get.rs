@@ -1,0 +1,159 @@
+//! Signed GET requests to services whose SDK would add minutes to the build for a single call.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_types::service_config::ServiceConfigKey;
+use inbox_aws::{Cause, Fault};
+
+const CONNECT_SECS: u64 = 3;
+const ANSWER_SECS: u64 = 60;
+
+/// A service, as configuration, signatures and host names call it.
+pub(crate) struct Service {
+    /// Its name in the AWS configuration: `AWS_ENDPOINT_URL_…` and the sections of a profile.
+    pub(crate) id: &'static str,
+    /// Its name in signatures and host names.
+    pub(crate) name: &'static str,
+}
+
+/// A client that signs with the credentials of one run of `inboxctl`.
+pub(crate) struct SignedGet<'a> {
+    sdk: &'a SdkConfig,
+    http: reqwest::Client,
+}
+
+impl<'a> SignedGet<'a> {
+    pub(crate) fn new(sdk: &'a SdkConfig) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(CONNECT_SECS))
+            .timeout(Duration::from_secs(ANSWER_SECS))
+            .redirect(reqwest::redirect::Policy::none());
+        Ok(Self { sdk, http: http.build().context("no HTTP client")? })
+    }
+
+    /// The answer to a GET of a path, whose special characters are encoded.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or the service's error code.
+    pub(crate) async fn get(
+        &self,
+        service: &Service,
+        action: &'static str,
+        path: &str,
+        now: SystemTime,
+    ) -> Result<reqwest::Response, Fault> {
+        let fault = |cause| Fault { action, cause };
+        let url = format!("{}{path}", self.endpoint(service));
+        let request = self.signed(service, &url, now).await.map_err(|_| fault(Cause::Request))?;
+        let answer =
+            self.http.execute(request).await.map_err(|error| {
+                fault(if error.is_timeout() { Cause::Timeout } else { Cause::Connection })
+            })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let kind =
+            answer.headers().get("x-amzn-errortype").and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let body = answer.text().await.unwrap_or_default();
+        let code = kind.as_deref().or_else(|| code_of_xml(&body)).and_then(code_alone);
+        Err(fault(Cause::Service(code.map_or_else(|| status.to_string(), str::to_owned))))
+    }
+
+    async fn signed(
+        &self,
+        service: &Service,
+        url: &str,
+        now: SystemTime,
+    ) -> anyhow::Result<reqwest::Request> {
+        let provider = self.sdk.credentials_provider().context("no credentials")?;
+        let identity = provider.provide_credentials().await?.into();
+        let mut settings = SigningSettings::default();
+        // As S3 wants it; for paths that need no encoding, as the others do, too.
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(self.sdk.region().context("no region")?.as_ref())
+            .name(service.name)
+            .time(now)
+            .settings(settings)
+            .build()?
+            .into();
+        let signable = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(&[]))?;
+        let (instructions, _) = sign(signable, &params)?.into_parts();
+        let mut request = http::Request::get(url).body("")?;
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request.try_into()?)
+    }
+
+    /// Where the service answers, as the SDK would find it.
+    fn endpoint(&self, service: &Service) -> String {
+        let general = self.sdk.endpoint_url();
+        let key = ServiceConfigKey::builder().service_id(service.id).env("AWS_ENDPOINT_URL");
+        let own = || self.sdk.service_config()?.load_config(key.profile("endpoint_url").build().ok()?);
+        let is_said = self.sdk.get_origin("endpoint_url").is_client_config();
+        let own = if is_said { None } else { own() };
+        match own.as_deref().or(general) {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => host(service, self.sdk.region()),
+        }
+    }
+}
+
+fn host(service: &Service, region: Option<&Region>) -> String {
+    let region = region.map_or("us-east-1", Region::as_ref);
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://{}.{region}.{suffix}", service.name)
+}
+
+/// S3's error code.
+fn code_of_xml(body: &str) -> Option<&str> {
+    Some(body.split_once("<Code>")?.1.split_once("</Code>")?.0)
+}
+
+/// An error code without what some services write after it; `None` if it does not look like one.
+fn code_alone(code: &str) -> Option<&str> {
+    let code = code.split(':').next().unwrap_or_default();
+    (!code.is_empty() && code.chars().all(|it| it.is_ascii_alphanumeric())).then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_code_is_read_from_header_and_xml_and_nothing_else_is_shown() {
+        assert_eq!(code_of_xml("<Error><Code>NoSuchKey</Code><Key>k</Key></Error>"), Some("NoSuchKey"));
+        assert_eq!(code_of_xml("<html>"), None);
+        for (code, alone) in [
+            ("AccessDeniedException", Some("AccessDeniedException")),
+            ("AccessDeniedException:http://internal.amazon.com/", Some("AccessDeniedException")),
+            ("", None),
+            ("a\u{1b}[2J", None),
+        ] {
+            assert_eq!(code_alone(code), alone, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_found_in_its_region() {
+        let lambda = Service { id: "Lambda", name: "lambda" };
+        for (region, url) in [
+            ("eu-west-1", "https://lambda.eu-west-1.amazonaws.com"),
+            ("cn-north-1", "https://lambda.cn-north-1.amazonaws.com.cn"),
+        ] {
+            assert_eq!(host(&lambda, Some(&Region::new(region))), url);
+        }
+    }
+}

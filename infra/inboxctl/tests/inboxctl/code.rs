@@ -1,0 +1,168 @@
+//! `doctor` and the functions' code: what the stack has deployed beside what runs.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use local::system;
+use serde_json::json;
+
+use crate::Stand;
+
+const ZIP: &str = "the zip of the stack";
+/// Of these bytes, as Lambda writes it.
+const ITS_SHA256: &str = "XL7yL85lkzh3V5hz83q+AfaTmcKsvY4SgK+J6ewvVRY=";
+const ANOTHER_SHA256: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// What AWS refuses to tell, by the permission that is missing.
+#[derive(Clone, Copy, PartialEq)]
+enum Refuses {
+    Nothing,
+    Template,
+    Configuration,
+    Object,
+}
+
+/// AWS with a stack `ours` of three functions, of which `event-worker` runs this code; where it answers.
+async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: Refuses) -> String {
+    let describe = move |body: String| async move {
+        let parameter = format!(
+            "<member><ParameterKey>EventWorkerEnabled</ParameterKey><ParameterValue>{worker_enabled}</ParameterValue></member>"
+        );
+        let stack = format!(
+            "<StackName>ours</StackName><CreationTime>2026-01-02T03:04:05Z</CreationTime>\
+             <StackStatus>CREATE_COMPLETE</StackStatus><Parameters>{parameter}</Parameters>"
+        );
+        match body {
+            body if body.contains("Action=DescribeStacks") => {
+                let result = format!("<Stacks><member>{stack}</member></Stacks>");
+                let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
+                (StatusCode::OK, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
+            }
+            _ if refuses == Refuses::Template => {
+                let error = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+                (StatusCode::FORBIDDEN, format!("<ErrorResponse>{error}</ErrorResponse>"))
+            }
+            body => {
+                assert!(body.contains("TemplateStage=Processed"), "{body}");
+                let body = template().replace('"', "&quot;");
+                let result =
+                    format!("<GetTemplateResult><TemplateBody>{body}</TemplateBody></GetTemplateResult>");
+                (StatusCode::OK, format!("<GetTemplateResponse>{result}</GetTemplateResponse>"))
+            }
+        }
+    };
+    let configuration = move |Path(name): Path<String>, headers: HeaderMap| async move {
+        assert_is_signed(&headers, "lambda");
+        if refuses == Refuses::Configuration {
+            return denied([("x-amzn-errortype", "AccessDeniedException:http://internal/")], "{}");
+        }
+        let sha256 = if name == "ours-event-worker" { worker_runs } else { ITS_SHA256 };
+        (StatusCode::OK, json!({"FunctionName": name, "CodeSha256": sha256}).to_string()).into_response()
+    };
+    let object = move |Path((bucket, key)): Path<(String, String)>, headers: HeaderMap| async move {
+        assert_is_signed(&headers, "s3");
+        assert_eq!((bucket.as_str(), key.as_str()), ("zips", "ours/0123 4"));
+        if refuses == Refuses::Object {
+            return denied([("x-amz-request-id", "1")], "<Error><Code>AccessDenied</Code></Error>");
+        }
+        (StatusCode::OK, ZIP).into_response()
+    };
+    let routes = Router::new()
+        .route("/", post(describe))
+        .route("/2015-03-31/functions/{name}/configuration", get(configuration))
+        .route("/{bucket}/{*key}", get(object));
+    let listener = crate::listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    system::serve(listener, routes);
+    url
+}
+
+fn denied(header: [(&'static str, &'static str); 1], body: &'static str) -> Response {
+    (StatusCode::FORBIDDEN, header, body).into_response()
+}
+
+fn template() -> String {
+    let function = |name: &str| {
+        json!({
+            "Type": "AWS::Lambda::Function",
+            "Properties": {
+                "FunctionName": {"Fn::Sub": format!("${{AWS::StackName}}-{name}")},
+                "Code": {"S3Bucket": "zips", "S3Key": "ours/0123 4"},
+            },
+        })
+    };
+    let mut worker = function("event-worker");
+    worker["Condition"] = "WithEventWorker".into();
+    let table = json!({"Type": "AWS::DynamoDB::Table"});
+    let resources =
+        json!({"A": function("event-relay"), "B": worker, "C": function("fynapse-webhook"), "D": table});
+    json!({"Resources": resources}).to_string()
+}
+
+fn assert_is_signed(headers: &HeaderMap, service: &str) {
+    let authorization = headers["authorization"].to_str().unwrap();
+    assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=local/"), "{authorization}");
+    assert!(authorization.contains(&format!("/us-east-1/{service}/aws4_request, ")), "{authorization}");
+    assert!(
+        authorization.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date, "),
+        "{authorization}"
+    );
+    let of_no_body = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(headers["x-amz-content-sha256"], of_no_body);
+}
+
+/// The line of the check, without its name.
+async fn line(stand: &Stand, words: &str, aws: &str) -> String {
+    let env = [
+        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL_CLOUDFORMATION", aws),
+        ("AWS_ENDPOINT_URL_LAMBDA", aws),
+        ("AWS_ENDPOINT_URL_S3", aws),
+    ];
+    let told = stand.run_in(words, &env).await;
+    let line = told.stdout.lines().find(|line| line.contains("code of the functions")).map(str::to_owned);
+    line.unwrap_or_else(|| panic!("{}", told.told())).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_the_stack_did_not_deploy_is_named() {
+    let stand = Stand::new().await;
+    for (enabled, worker_runs, expected) in [
+        ("true", ITS_SHA256, "ok code of the functions 3 of 3 run what the stack has deployed"),
+        (
+            "true",
+            ANOTHER_SHA256,
+            "warn code of the functions ours-event-worker: not the code that the stack has deployed",
+        ),
+        ("false", ANOTHER_SHA256, "ok code of the functions 2 of 2 run what the stack has deployed"),
+    ] {
+        let aws = aws(enabled, worker_runs, Refuses::Nothing).await;
+        assert_eq!(line(&stand, "--stack ours --table inbox doctor", &aws).await, expected);
+    }
+}
+
+/// An operator who may not look is told which permission it takes, and `doctor` does not fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_may_not_be_compared_is_said_with_the_permission() {
+    let stand = Stand::new().await;
+    for (refuses, why) in [
+        (
+            Refuses::Template,
+            "cloudformation:GetTemplate on stack ours: AccessDenied — your role needs cloudformation:GetTemplate",
+        ),
+        (
+            Refuses::Configuration,
+            "lambda:GetFunctionConfiguration on function ours-event-relay: AccessDeniedException — your role needs lambda:GetFunctionConfiguration",
+        ),
+        (Refuses::Object, "s3:GetObject on object 0123 4: AccessDenied — your role needs s3:GetObject"),
+    ] {
+        let aws = aws("true", ITS_SHA256, refuses).await;
+        let line = line(&stand, "--stack ours --table inbox doctor", &aws).await;
+        assert!(
+            line.starts_with("- code of the functions ") && line.ends_with(&format!("not compared: {why}")),
+            "{line}"
+        );
+    }
+}
