@@ -42,7 +42,7 @@ def tools() -> dict[str, Path]:
         "sam": Path(os.environ["E2E_SAM"]),
         "aws": Path(os.environ["E2E_AWS"]),
         "cargo-lambda": Path(os.environ["E2E_CARGO_LAMBDA"]),
-        "inboxctl": REPOSITORY / "target/debug/inboxctl",
+        "inboxctl": Path(os.environ["E2E_INBOXCTL"]),
         "local": REPOSITORY / "target/debug/local",
     }
 
