@@ -16,6 +16,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::config::{ConfigError, Env};
+
 /// Not a bundle of certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum BadBundle {
@@ -38,6 +40,14 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
+    /// The one that `AWS_CA_BUNDLE` names, if it is set.
+    pub fn of(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Option<Self>, ConfigError> {
+        const NAME: &str = "AWS_CA_BUNDLE";
+        let Some(value) = env.set(NAME) else { return Ok(None) };
+        let read = Self::read(&value);
+        read.map(Some).map_err(|why| ConfigError::Invalid { name: NAME, value, why: why.to_string() })
+    }
+
     /// Reads one. Certificates that TLS cannot use are left out, as OpenSSL leaves them out.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, BadBundle> {
         let text = std::fs::read(path)?;

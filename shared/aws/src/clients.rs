@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use inbox_core::limits::{CONCURRENT_CALLS, WARM_UP_BUDGET_MS};
 
-use crate::ca_bundle::{BadBundle, CaBundle};
+use crate::ca_bundle::CaBundle;
 use crate::config::{Common, ConfigError, Env};
 use crate::inbox::Inbox;
 use crate::queue::Queue;
@@ -31,15 +31,9 @@ pub struct Clients {
 impl Clients {
     /// Clients with region, credentials, endpoints and `AWS_CA_BUNDLE` from the environment.
     pub async fn from_env() -> Result<Self, ConfigError> {
-        const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(path) = Env::process().set(CA_BUNDLE) {
-            let invalid = |why: BadBundle| ConfigError::Invalid {
-                name: CA_BUNDLE,
-                value: path.clone(),
-                why: why.to_string(),
-            };
-            loader = loader.http_client(CaBundle::read(&path).map_err(invalid)?.http_client());
+        if let Some(bundle) = CaBundle::of(&Env::process())? {
+            loader = loader.http_client(bundle.http_client());
         }
         Ok(Self::new(&loader.load().await))
     }

@@ -1,13 +1,9 @@
 //! An AWS that cannot be reached, or whose certificate is not trusted: said soon, once, and with where it was asked.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tests::tls::Secured;
+use tokio::net::TcpListener;
 
 use crate::{Ran, Stand, listener};
 
@@ -48,65 +44,10 @@ async fn the_doctor_does_not_wait_long_for_who_never_answers_and_says_on_whom_it
     assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.told());
 }
 
-/// An authority of the tests' own, and an AWS endpoint by TLS with a certificate that it has signed.
-struct Secured {
-    url: String,
-    bundle: PathBuf,
-    other_bundle: PathBuf,
-}
-
-impl Secured {
-    async fn new(stand: &Stand) -> Self {
-        let (authority, other) = (authority(), authority());
-        let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder().with_no_client_auth();
-        let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
-        let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
-        let listener = listener().await;
-        let url = url_of(&listener).replace("http://127.0.0.1", "https://localhost");
-        let behind = stand.aws_url.trim_start_matches("http://").to_owned();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, behind) = (acceptor.clone(), behind.clone());
-                tokio::spawn(async move {
-                    let mut secured = acceptor.accept(stream).await?;
-                    let mut plain = TcpStream::connect(behind).await?;
-                    tokio::io::copy_bidirectional(&mut secured, &mut plain).await
-                });
-            }
-        });
-        let written = |pem: String| {
-            let file = std::env::temp_dir().join(format!("inboxctl-{}.pem", uuid::Uuid::new_v4()));
-            std::fs::write(&file, pem).unwrap();
-            file
-        };
-        // A bundle may hold what TLS cannot use.
-        let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        Self { url, bundle: written(format!("{odd}{}", authority.pem())), other_bundle: written(other.pem()) }
-    }
-}
-
-impl Drop for Secured {
-    fn drop(&mut self) {
-        for file in [&self.bundle, &self.other_bundle] {
-            let _ = std::fs::remove_file(file);
-        }
-    }
-}
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_called_so() {
     let stand = Stand::new().await;
-    let secured = Secured::new(&stand).await;
+    let secured = Secured::before(&stand.aws_url).await;
     let (url, bundle) = (secured.url.as_str(), secured.bundle.to_str().unwrap());
     let other = secured.other_bundle.to_str().unwrap();
     let endpoint = ("AWS_ENDPOINT_URL", url);
@@ -163,7 +104,7 @@ async fn a_bundle_that_cannot_be_read_is_an_error_that_names_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_delivery_trusts_the_same_certificates() {
     let stand = Stand::now().await;
-    let secured = Secured::new(&stand).await;
+    let secured = Secured::before(&stand.aws_url).await;
     let send = format!("send fynapse --url {}/", secured.url);
     let endpoint = ("AWS_ENDPOINT_URL", stand.aws_url.as_str());
     let untrusted = stand.run_in(&send, &[endpoint]).await;
