@@ -40,7 +40,7 @@ def tools() -> dict[str, Path]:
     """The programs that the stories need; `run` names them."""
     return {
         **{tool: Path(os.environ["E2E_TOOLS"]) / tool for tool in ("sam", "aws", "cargo-lambda")},
-        "inboxctl": REPOSITORY / "target/debug/inboxctl",
+        "inboxctl": Path(os.environ["E2E_INBOXCTL"]),
         "local": REPOSITORY / "target/debug/local",
     }
 

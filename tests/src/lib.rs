@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod operator;
 pub mod orders;
 pub mod rightfoot;
+pub mod tls;
 pub mod worker;
 
 use std::collections::HashMap;

@@ -1,12 +1,19 @@
 //! The cold start: the connections that a function needs are opened before the first delivery, and nothing
 //! that goes wrong there keeps the function from starting.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use inbox_aws::ca_bundle::CaBundle;
+use inbox_aws::config::Env;
+use inbox_core::event::Id;
+use inbox_rightfoot::{Access, ApiError, ApiKey};
 use local::system;
 use local::wire::Fault;
 use serde_json::json;
 use tests::bootstrap::{Answer, Function};
+use tests::rightfoot::{API_KEY, RightfootWorld};
+use tests::tls::Secured;
 use tests::{World, extract, request};
 use tokio::net::TcpListener;
 
@@ -55,6 +62,68 @@ async fn a_function_starts_without_aws() {
     let event = request("/webhooks/fynapse", json!({"webhook-signature": "t=1,v1="}), b"{}", None);
     let Answer::Response(response) = function.invoke(event).await else { panic!("no answer") };
     assert_eq!(response["statusCode"], 503);
+}
+
+/// A function reaches an endpoint whose certificate `AWS_CA_BUNDLE` vouches for, and says so of one that nobody vouches for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http_url = format!("http://{}", listener.local_addr().unwrap());
+    let aws = system::serve(listener, world.system.wire.engine().endpoint(http_url.clone()));
+    let secured = Secured::before(&http_url).await;
+    let queue_url = format!("{}/123456789012/events", secured.url);
+    let env = |bundle: &PathBuf| {
+        [
+            ("AWS_ENDPOINT_URL", secured.url.clone()),
+            ("AWS_CA_BUNDLE", bundle.to_str().unwrap().to_owned()),
+            ("INBOX_TABLE", "inbox".to_owned()),
+            ("EVENTS_QUEUE_URL", queue_url.clone()),
+        ]
+    };
+    let run = async |bundle: &PathBuf| {
+        let env = env(bundle);
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Function::start("event-relay", &env).await.invoke(json!({})).await
+    };
+    let Answer::Response(report) = run(&secured.bundle).await else { panic!("no report") };
+    assert_eq!(report["found"], 0);
+    let Answer::Error(error) = run(&secured.other_bundle).await else { panic!("no error") };
+    assert_eq!(error["errorMessage"], "dynamodb:Query: certificate not trusted");
+    aws.abort();
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_names_the_variable_and_the_file() {
+    let of = |value: &str| {
+        let env = Env(|name: &str| (name == "AWS_CA_BUNDLE").then(|| value.to_owned()));
+        CaBundle::of(&env).map(|bundle| bundle.is_some()).map_err(|error| error.to_string())
+    };
+    assert_eq!(of(""), Ok(false));
+    let expected = "environment variable AWS_CA_BUNDLE is not valid: \"/nowhere/ca.pem\": the file cannot be read: \
+                    No such file or directory (os error 2)";
+    assert_eq!(of("/nowhere/ca.pem"), Err(expected.to_owned()));
+}
+
+/// Rightfoot's API behind a proxy that shows a certificate of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rightfoots_client_trusts_the_certificates_of_aws_ca_bundle_too() {
+    let it = RightfootWorld::new().await;
+    let secured = Secured::before(&it.api_url).await;
+    let ask = async |bundle: Option<&PathBuf>| {
+        let env = Env(|name: &str| match name {
+            "RIGHTFOOT_API_URL" => Some(secured.url.clone()),
+            "RIGHTFOOT_API_KEY_SECRET_ID" => Some("k".to_owned()),
+            "AWS_CA_BUNDLE" => bundle.map(|file| file.to_str().unwrap().to_owned()),
+            _ => None,
+        });
+        let client = Access::read(&env).unwrap().client;
+        let (key, nosuch) = (ApiKey::new(API_KEY).unwrap(), Id::new("b-1").unwrap());
+        client.balances(&key, &nosuch).await.unwrap_err()
+    };
+    assert!(matches!(ask(Some(&secured.bundle)).await, ApiError::NotReady), "it answers");
+    assert!(matches!(ask(None).await, ApiError::Unavailable(_)));
+    assert!(matches!(ask(Some(&secured.other_bundle)).await, ApiError::Unavailable(_)));
 }
 
 /// The relay's own failures have a name that alarms can rely on.

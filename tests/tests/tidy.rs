@@ -148,8 +148,8 @@ fn the_environment_and_the_clock_are_read_in_one_place_each() {
         .filter(|source| !source.path.contains("/src/tests/"))
         .collect();
     let reads = offences(&ours, |line| line.contains("env::var"));
-    assert_eq!(reads.len(), 1, "{reads:?}");
-    assert!(reads[0].starts_with("shared/aws/src/config.rs:"), "{reads:?}");
+    assert!(!reads.is_empty());
+    assert!(reads.iter().all(|place| place.starts_with("shared/aws/src/config.rs:")), "{reads:?}");
     let clocks = offences(&ours, |line| line.contains("SystemTime::now()"));
     assert!(clocks.iter().all(|place| place.starts_with("shared/aws/src/clock.rs:")), "{clocks:?}");
 }

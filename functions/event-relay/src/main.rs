@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let common = Common::read(&Env::process()).map_err(|error| error.to_string())?;
     telemetry::log_to(common.log_level, std::io::stdout);
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
-    let clients = Clients::from_env().await;
+    let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let relay = EventRelay::new(&common, &clients, Clock::system());
     clients.warm_up_sweep(&common.table, &common.queue_url, async {}).await;
     let handle = async |event: LambdaEvent<Value>| -> Result<Value, Fault> {

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let common = &config.common;
     telemetry::log_to(common.log_level, std::io::stdout);
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
-    let clients = Clients::from_env().await;
+    let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let webhook = Webhook::new(&config, &clients, Clock::system());
     clients.warm_up(&common.table, &common.queue_url, webhook.load_secret()).await;
     run(metrics, async |event: LambdaEvent<Box<RawValue>>| {

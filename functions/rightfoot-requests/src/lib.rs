@@ -35,7 +35,7 @@ pub struct Config {
     pub cadence: Cadence,
     /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
     pub url_key_secret_id: String,
-    /// `WEBHOOK_BASE_URL`: where the HTTP API answers.
+    /// `WEBHOOK_BASE_URL`: where the HTTP API answers, without a `/` at its end.
     pub webhook_base_url: String,
 }
 
@@ -47,7 +47,7 @@ impl Config {
             rightfoot: Access::read(env)?,
             cadence: cadence(env)?,
             url_key_secret_id: env.required("RIGHTFOOT_URL_KEY_SECRET_ID")?,
-            webhook_base_url: env.required("WEBHOOK_BASE_URL")?,
+            webhook_base_url: env.base_url("WEBHOOK_BASE_URL")?.into(),
         })
     }
 }
@@ -70,7 +70,7 @@ impl Requests {
             inbox: clients.inbox(&config.common),
             account: Account::new(&config.rightfoot, clients, clock.clone()),
             url_key: SecretCache::new(clients.secrets.clone(), &config.url_key_secret_id, KeyCodec::Utf8),
-            webhook_base_url: config.webhook_base_url.trim_end_matches('/').to_owned(),
+            webhook_base_url: config.webhook_base_url.clone(),
             cadence: config.cadence,
             clock,
         }

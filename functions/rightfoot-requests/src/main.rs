@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let common = &config.common;
     telemetry::log_to(common.log_level, std::io::stdout);
     let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
-    let clients = Clients::from_env().await;
+    let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let requests = Requests::new(&config, &clients, Clock::system());
     clients.warm_up_table(&common.table, requests.load_secrets()).await;
     let handle = async |event: LambdaEvent<Box<RawValue>>| -> Result<Value, Diagnostic> {

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod parse;
 mod quarantine;
 mod values;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_core::delivery::{Provider, Subject};
 use inbox_core::event::{EventKey, Id};
@@ -13,9 +15,10 @@ use inbox_core::intervention::Operator;
 use inbox_core::keys::KeyCodec;
 use inbox_core::state::State;
 
+pub(crate) use parse::parse;
 pub(crate) use quarantine::{DiscardKept, ListKept, Quarantine, ReplayKept, ShowKept};
 pub(crate) use values::When;
-use values::{by, event, id, provider, state, why};
+use values::{base_url, by, event, id, provider, state, why};
 
 const EXAMPLES: &str = "\
 Examples, against a stack, by the outputs that it names:
@@ -32,8 +35,11 @@ Against `cargo run -p local`, whose names are the defaults:
   inboxctl --base-url http://127.0.0.1:9000 send fynapse --duplicate
   inboxctl due
 
-Credentials and region are looked for where the AWS CLI looks for them.
-What changes something asks first, or takes --yes.
+Credentials, region, endpoint and AWS_CA_BUNDLE are looked for where the AWS CLI
+looks for them: an option beats the environment, which beats the profile. An
+empty variable is an unset one.
+What changes something, or sends to anything but this machine, asks first, or
+takes --yes.
 Exit code: 0; 1 if something failed, was refused, or is not as it should be;
 2 for a wrong command line.";
 
@@ -51,46 +57,50 @@ pub(crate) struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Which inbox")]
 pub(crate) struct Everywhere {
-    /// Take every name below from this CloudFormation stack (needs cloudformation:DescribeStacks).
-    #[arg(long, global = true, env = "INBOXCTL_STACK", value_name = "NAME")]
+    /// Take every name below from this CloudFormation stack (needs cloudformation:DescribeStacks). Given here, it beats the
+    /// variables below; given in INBOXCTL_STACK, they beat it.
+    #[arg(long, global = true, env = "INBOXCTL_STACK", value_name = "NAME", value_parser = NonEmpty::new())]
     pub(crate) stack: Option<String>,
     /// Table of the inbox.
-    #[arg(long, global = true, env = "INBOX_TABLE", value_name = "NAME")]
+    #[arg(long, global = true, env = "INBOX_TABLE", value_name = "NAME", value_parser = NonEmpty::new())]
     pub(crate) table: Option<String>,
     /// Table of the balances that the worker stores.
-    #[arg(long, global = true, env = "BALANCES_TABLE", value_name = "NAME")]
+    #[arg(long, global = true, env = "BALANCES_TABLE", value_name = "NAME", value_parser = NonEmpty::new())]
     pub(crate) balances_table: Option<String>,
     /// Queue `events`.
-    #[arg(long, global = true, env = "EVENTS_QUEUE_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "EVENTS_QUEUE_URL", value_name = "URL", value_parser = NonEmpty::new())]
     pub(crate) queue_url: Option<String>,
     /// Dead-letter queue of `events`.
-    #[arg(long, global = true, env = "DEAD_LETTER_QUEUE_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "DEAD_LETTER_QUEUE_URL", value_name = "URL", value_parser = NonEmpty::new())]
     pub(crate) dead_queue_url: Option<String>,
     /// EventBridge bus that the worker publishes to.
-    #[arg(long, global = true, env = "EVENT_BUS_NAME", value_name = "NAME")]
+    #[arg(long, global = true, env = "EVENT_BUS_NAME", value_name = "NAME", value_parser = NonEmpty::new())]
     pub(crate) bus: Option<String>,
     /// Secret that Fynapse signs with: its name or ARN.
-    #[arg(long, global = true, env = "FYNAPSE_SIGNING_SECRET_ID", value_name = "ID")]
+    #[arg(long, global = true, env = "FYNAPSE_SIGNING_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
     pub(crate) fynapse_secret: Option<String>,
     /// Secret that signs Rightfoot's URLs: its name or ARN.
-    #[arg(long, global = true, env = "RIGHTFOOT_URL_KEY_SECRET_ID", value_name = "ID")]
+    #[arg(long, global = true, env = "RIGHTFOOT_URL_KEY_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
     pub(crate) rightfoot_url_key: Option<String>,
     /// Secret with the key of Rightfoot's API: its name or ARN.
-    #[arg(long, global = true, env = "RIGHTFOOT_API_KEY_SECRET_ID", value_name = "ID")]
+    #[arg(long, global = true, env = "RIGHTFOOT_API_KEY_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
     pub(crate) rightfoot_api_key: Option<String>,
     /// Where the webhook routes answer, for example `https://abc.execute-api.eu-west-1.amazonaws.com`.
-    #[arg(long, global = true, env = "WEBHOOK_BASE_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "WEBHOOK_BASE_URL", value_name = "URL", value_parser = base_url)]
     pub(crate) base_url: Option<String>,
     /// How long a finished record is kept [default: the stack's RetentionDays, or 30].
     #[arg(long, global = true, env = "RETENTION_DAYS", value_name = "DAYS")]
     pub(crate) retention_days: Option<u64>,
-    /// AWS region.
-    #[arg(long, global = true, value_name = "REGION")]
+    /// AWS region [default: AWS_REGION, AWS_DEFAULT_REGION, or the profile's].
+    #[arg(long, global = true, value_name = "REGION", value_parser = NonEmpty::new())]
     pub(crate) region: Option<String>,
-    /// Profile of the AWS configuration.
-    #[arg(long, global = true, value_name = "NAME")]
+    /// Profile of the AWS configuration: its credentials beat exported keys [default: AWS_PROFILE, whose do not].
+    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmpty::new())]
     pub(crate) profile: Option<String>,
-    /// Print JSON, for machines.
+    /// Where AWS is asked, if not at AWS [default: AWS_ENDPOINT_URL, or the profile's].
+    #[arg(long, global = true, value_name = "URL", value_parser = base_url)]
+    pub(crate) endpoint_url: Option<String>,
+    /// Print JSON, for machines. An error is JSON, too: {"error": "…"}, on stderr.
     #[arg(long, global = true, help_heading = "How to print")]
     pub(crate) json: bool,
 }
@@ -172,6 +182,8 @@ pub(crate) struct Send {
     /// Fynapse: how the key's bytes are made of the secret (utf8, base64, hex) [default: the stack's FynapseKeyCodec, or utf8].
     #[arg(long, value_name = "CODEC")]
     pub(crate) key_codec: Option<KeyCodec>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
 }
 
 /// What is wrong with a test delivery.

@@ -15,11 +15,15 @@ pub(crate) fn is_given(at: &Place, consent: &Consent, plan: &str) -> anyhow::Res
     if consent.yes {
         return Ok(true);
     }
+    const REFUSAL: &str =
+        "this changes something, and there is no terminal to ask on: look at what it would do, and say --yes";
+    let has_terminal = stdin().is_terminal() && stderr().is_terminal();
+    if at.is_json && !has_terminal {
+        bail!("{REFUSAL}\n{}", plan.trim_end());
+    }
     terminal::tell(&format!("{}\n", plan.trim_end()));
-    if !stdin().is_terminal() || !stderr().is_terminal() {
-        bail!(
-            "this changes something, and there is no terminal to ask on: look at what it would do, and say --yes"
-        );
+    if !has_terminal {
+        bail!(REFUSAL);
     }
     terminal::tell("Do it? [y/N] ");
     let mut answer = String::new();

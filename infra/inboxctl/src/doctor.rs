@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::Doctor;
 use crate::place::{Place, Thing};
+use crate::terminal;
 use crate::trouble::explain;
 use crate::view::Found;
 
@@ -80,6 +81,12 @@ impl Check {
 }
 
 pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis> {
+    let on = at.account.asked("dynamodb");
+    terminal::waiting(&on, at.is_json, Box::pin(look(at, &args))).await
+}
+
+async fn look(at: &Place, args: &Doctor) -> anyhow::Result<Diagnosis> {
+    at.check_reachable().await?;
     let has_worker = !args.no_worker && !at.has_no_worker();
     let mut checks = settings::checks(at, has_worker).await?;
     checks.extend(code::check(at).await);

@@ -2,20 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials;
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::Inbox;
 use inbox_aws::{Cause, Fault};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
+use crate::account::{Account, CONNECT_TIMEOUT};
 use crate::aws_time::AwsTime;
 use crate::cli::Everywhere;
+use crate::terminal;
 use crate::trouble::About;
 use crate::view::{Found, Shown};
+
+/// Longest time of one attempt to find out whether AWS can be reached.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Longest pause before the second attempt.
+const BACKOFF: Duration = Duration::from_millis(200);
 
 /// Something in AWS, and the option that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +59,13 @@ struct Stack {
 /// One inbox, and how to reach it.
 #[derive(Debug)]
 pub(crate) struct Place {
+    pub(crate) account: Account,
     pub(crate) sdk: SdkConfig,
     pub(crate) clock: Clock,
     pub(crate) aws_time: AwsTime,
     named: Named,
     stack: Option<Stack>,
-    is_json: bool,
+    pub(crate) is_json: bool,
 }
 
 /// What was named on the command line.
@@ -75,28 +85,20 @@ struct Named {
 
 impl Place {
     pub(crate) async fn of(told: &Everywhere) -> anyhow::Result<Self> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(region) = &told.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(profile) = &told.profile {
-            loader = loader.profile_name(profile);
-        }
-        let mut sdk = loader.load().await;
-        if sdk.region().is_none() {
-            if sdk.endpoint_url().is_none() {
-                bail!("no AWS region: name it with --region, AWS_REGION or in the profile");
+        let opened = Account::open(told);
+        let account = terminal::waiting("AWS credentials", told.json, Box::pin(opened)).await?;
+        let sdk = account.sdk.clone();
+        let stack = match &told.stack {
+            Some(name) => {
+                let on = account.asked("cloudformation");
+                let described = terminal::waiting(&on, told.json, Box::pin(describe(&sdk, name))).await;
+                Some(described.map_err(|error| account.located(error))?)
             }
-            sdk = sdk.into_builder().region(Region::new("us-east-1")).build();
-        }
-        check_credentials(&sdk).await?;
-        // Unset by `INBOXCTL_STACK=`, as shells do.
-        let stack = match told.stack.as_ref().filter(|name| !name.is_empty()) {
-            Some(name) => Some(describe(&sdk, name).await?),
             None => None,
         };
         let clock = Clock::system();
         Ok(Self {
+            account,
             sdk,
             aws_time: AwsTime::new(clock.clone()),
             clock,
@@ -201,6 +203,23 @@ impl Place {
         Ok(Inbox::new(db, self.table()?.name, retention_days))
     }
 
+    /// Fails if there is nobody to ask: said once, instead of by every question.
+    pub(crate) async fn check_reachable(&self) -> anyhow::Result<()> {
+        // Without a name there is nothing to ask for.
+        let Ok(table) = self.table() else { return Ok(()) };
+        let quick =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT);
+        let once_more = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(BACKOFF);
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
+        let config = config.timeout_config(quick.build()).retry_config(once_more).build();
+        let asked = aws_sdk_dynamodb::Client::from_conf(config).describe_table().table_name(&table.name);
+        match asked.send().await.map_err(|error| Fault::of("dynamodb:DescribeTable", &error)) {
+            Err(fault) if is_unreachable(&fault.cause) => Err(fault).about(&table),
+            // What it answered is looked at elsewhere.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// The client of the queues.
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
         let config = aws_sdk_sqs::config::Builder::from(&self.sdk).interceptor(self.aws_time.clone());
@@ -239,13 +258,6 @@ impl Place {
     }
 }
 
-/// Said once and well, instead of by every call as a connection that failed.
-async fn check_credentials(sdk: &SdkConfig) -> anyhow::Result<()> {
-    let provider = sdk.credentials_provider().context("no AWS credentials are configured")?;
-    let advice = "no AWS credentials: configure them as for the AWS CLI (for `local`, any AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY will do)";
-    provider.provide_credentials().await.map(|_| ()).context(advice)
-}
-
 async fn describe(sdk: &SdkConfig, name: &str) -> anyhow::Result<Stack> {
     let thing = Thing::new("stack", name, "--stack");
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
@@ -271,6 +283,19 @@ fn says_nothing(cause: &Cause) -> bool {
     match cause {
         Cause::Answer => true,
         Cause::Service(code) => code.contains("UnknownOperation") || code.contains("NotImplemented"),
-        Cause::Request | Cause::Timeout | Cause::Connection | Cause::Item | Cause::PayloadGone => false,
+        Cause::Request
+        | Cause::Timeout
+        | Cause::Connection
+        | Cause::Certificate
+        | Cause::Item
+        | Cause::PayloadGone => false,
+    }
+}
+
+/// Whether nobody has answered.
+fn is_unreachable(cause: &Cause) -> bool {
+    match cause {
+        Cause::Timeout | Cause::Connection | Cause::Certificate => true,
+        Cause::Request | Cause::Answer | Cause::Service(_) | Cause::Item | Cause::PayloadGone => false,
     }
 }

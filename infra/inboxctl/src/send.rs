@@ -1,8 +1,11 @@
 //! `send`: a test delivery, and whether what came back is what should come.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use inbox_aws::ca_bundle::is_about_a_certificate;
+use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::{Provider, Refusal};
 use inbox_core::inbox::Reason;
 use inbox_core::keys::{KeyCodec, Keys};
@@ -10,10 +13,13 @@ use inbox_core::providers::Unreadable;
 use inbox_core::reply::{Outcome, Reply, reply};
 use inbox_core::signature;
 use inbox_core::time::{UnixMillis, UnixSecs};
+use reqwest::{Certificate, Client, Url};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::account::CONNECT_TIMEOUT;
 use crate::cli::{Send, Spoil};
+use crate::consent;
 use crate::place::Place;
 use crate::url::{keys, path};
 use crate::view::{Found, facts};
@@ -60,15 +66,57 @@ pub(crate) async fn send(at: &Place, args: Send) -> anyhow::Result<Sent> {
     if let Some(spoil) = args.spoil {
         check(args.provider, spoil)?;
     }
-    let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
-    let client = client.build().context("no HTTP client")?;
     let delivery = Box::pin(make(at, &args)).await?;
+    let url = target(&delivery.url)?;
+    if !is_this_machine(&url) && !consent::is_given(at, &args.consent, &plan(&args, &delivery, &url))? {
+        return Ok(Sent { provider: args.provider.as_str(), event: None, answers: Vec::new() });
+    }
+    let client = client(at)?;
     let mut answers = Vec::new();
     for nth in 0..=usize::from(args.duplicate) {
         let expected = expected(&args, nth);
-        answers.push(deliver(&client, &delivery, expected).await?);
+        answers.push(deliver(&client, &delivery, &url, expected).await?);
     }
     Ok(Sent { provider: args.provider.as_str(), event: delivery.event, answers })
+}
+
+/// Where it is delivered to. An error does not tell: it may be a credential.
+fn target(url: &str) -> anyhow::Result<Url> {
+    url.parse::<BaseUrl>().context("--url")?;
+    Url::parse(url).map_err(|error| anyhow!("--url: {error}"))
+}
+
+/// Whether it stays on this machine: `local`, or a tunnel that the user has opened.
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    address.map_or(host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
+}
+
+/// What it would do.
+fn plan(args: &Send, delivery: &Delivery, url: &Url) -> String {
+    let times = if args.duplicate { "twice, " } else { "" };
+    let what = match &delivery.event {
+        Some(event) => format!("a genuine event, {event}"),
+        None => "a delivery".to_owned(),
+    };
+    let host = url.origin().ascii_serialization();
+    format!(
+        "This sends {what}, {times}to {host}, as {} would. What comes of it is real.",
+        args.provider.as_str()
+    )
+}
+
+fn client(at: &Place) -> anyhow::Result<Client> {
+    let mut client = Client::builder()
+        .timeout(PATIENCE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(bundle) = &at.account.ca_bundle {
+        let certificates = Certificate::from_pem_bundle(bundle.pem().as_bytes()).context("the CA bundle")?;
+        client = client.tls_certs_merge(certificates);
+    }
+    client.build().context("no HTTP client")
 }
 
 /// Whether this provider's deliveries can be spoiled like that.
@@ -222,18 +270,23 @@ fn key_of(args: &Send, id: &str, uuid: &str) -> Option<String> {
 }
 
 async fn deliver(
-    client: &reqwest::Client,
+    client: &Client,
     delivery: &Delivery,
+    url: &Url,
     expected: Vec<Reply>,
 ) -> anyhow::Result<Answer> {
     let started = std::time::Instant::now();
-    let mut request = client.post(&delivery.url).header("content-type", "application/json");
+    let mut request = client.post(url.clone()).header("content-type", "application/json");
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);
     }
     // Without the URL: it may be a credential.
     let answer = request.body(delivery.body.clone()).send().await.map_err(reqwest::Error::without_url);
-    let answer = answer.context("no answer")?;
+    let host = url.origin().ascii_serialization();
+    let answer = answer.map_err(|error| {
+        let what = if is_about_a_certificate(&error) { "certificate not trusted" } else { "no answer" };
+        anyhow::Error::new(error).context(format!("{what}: {host}"))
+    })?;
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")?;
     let is_expected = expected.iter().any(|reply| reply.status == status && reply.body == body);
@@ -244,6 +297,9 @@ async fn deliver(
 
 impl Found for Sent {
     fn text(&self, _: UnixMillis) -> String {
+        if self.answers.is_empty() {
+            return "Nothing was sent.".to_owned();
+        }
         let mut text = facts([("event", self.event.clone())]);
         for answer in &self.answers {
             let verdict = if answer.is_expected {

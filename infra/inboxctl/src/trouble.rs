@@ -1,5 +1,7 @@
 //! Errors that say what was missing: which permission, or which parameter.
 
+use std::fmt;
+
 use inbox_aws::{Cause, Fault};
 
 use crate::place::Thing;
@@ -10,9 +12,33 @@ pub(crate) trait About<T> {
     fn about(self, thing: &Thing) -> anyhow::Result<T>;
 }
 
+/// A failed call on a thing.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) fault: Fault,
+    thing: Thing,
+}
+
+impl std::error::Error for Explained {}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { action, cause } = &self.fault;
+        match cause {
+            // Where it was asked is said beside it.
+            Cause::Connection | Cause::Timeout | Cause::Certificate => {
+                write!(f, "{action} on {}: {cause}", self.thing)
+            }
+            Cause::Request | Cause::Answer | Cause::Service(_) | Cause::Item | Cause::PayloadGone => {
+                f.write_str(&explain(&self.fault, &self.thing))
+            }
+        }
+    }
+}
+
 impl<T> About<T> for Result<T, Fault> {
     fn about(self, thing: &Thing) -> anyhow::Result<T> {
-        self.map_err(|fault| anyhow::anyhow!("{}", explain(&fault, thing)))
+        Ok(self.map_err(|fault| Explained { fault, thing: thing.clone() })?)
     }
 }
 
@@ -36,6 +62,7 @@ fn advice(fault: &Fault, thing: &Thing) -> String {
         },
         Cause::Connection => "is AWS_ENDPOINT_URL or the region right?".to_owned(),
         Cause::Timeout => "try again".to_owned(),
+        Cause::Certificate => "does AWS_CA_BUNDLE name the right certificates?".to_owned(),
         Cause::Request => format!("is the name right? {} names another", thing.flag),
         Cause::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
         Cause::Item => "what stands there is not of the form that this version writes".to_owned(),

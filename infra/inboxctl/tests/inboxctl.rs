@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own code")]
 
+#[path = "inboxctl/account.rs"]
+mod account;
 #[path = "inboxctl/clock.rs"]
 mod clock;
 #[path = "inboxctl/code.rs"]
@@ -16,8 +18,12 @@ mod lost;
 mod mending;
 #[path = "inboxctl/printing.rs"]
 mod printing;
+#[path = "inboxctl/profiles.rs"]
+mod profiles;
 #[path = "inboxctl/quarantine.rs"]
 mod quarantine;
+#[path = "inboxctl/reaching.rs"]
+mod reaching;
 #[path = "inboxctl/refusals.rs"]
 mod refusals;
 #[path = "inboxctl/sending.rs"]

@@ -8,9 +8,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use inbox_aws::config::{BaseUrl, unset_empty_variables};
 use inbox_core::allow_list::AllowList;
 use inbox_core::poll::Cadence;
 use local::{demo, load, serve};
+
+/// The one variable that is read here.
+const RIGHTFOOT_API_KEY: &str = "RIGHTFOOT_API_KEY";
 
 /// Balance Inbox on one machine: the real functions and the real AWS SDK over embedded engines.
 ///
@@ -73,12 +77,12 @@ struct Serve {
     #[arg(long, value_name = "URL", requires = "rightfoot_api_key")]
     rightfoot_api: Option<String>,
     /// The API key that Rightfoot is asked with.
-    #[arg(long, value_name = "KEY", env = "RIGHTFOOT_API_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", env = RIGHTFOOT_API_KEY, hide_env_values = true)]
     rightfoot_api_key: Option<String>,
     /// Where Rightfoot reaches the webhook routes: for the real one, the address of a tunnel to --http-port. Without it
     /// no webhook of its finds the way, and everything comes by poll.
     #[arg(long, value_name = "URL")]
-    webhook_base_url: Option<String>,
+    webhook_base_url: Option<BaseUrl>,
     /// Leave the messages on the queue `events`, for who reads it without the worker.
     #[arg(long)]
     no_worker: bool,
@@ -132,7 +136,7 @@ struct Rightfoot {
         long,
         default_value = "local-rightfoot-api-key",
         value_name = "KEY",
-        env = "RIGHTFOOT_API_KEY",
+        env = RIGHTFOOT_API_KEY,
         hide_env_values = true
     )]
     api_key: String,
@@ -152,6 +156,10 @@ struct Rightfoot {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Err(error) = unset_empty_variables(&[RIGHTFOOT_API_KEY.into()]) {
+        serve::complain(&anyhow::Error::new(error).context("cannot start again without the empty variables"));
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     let done = match cli.command {
         None => serve::run(cli.serve.options()).await.map(|()| true),
@@ -231,7 +239,7 @@ impl Serve {
     fn options(self) -> serve::Options {
         serve::Options {
             cadence: self.cadence(),
-            webhook_base_url: self.webhook_base_url.clone(),
+            webhook_base_url: self.webhook_base_url.clone().map(String::from),
             worker: !self.no_worker,
             schedules: !self.no_schedules,
             rightfoot: match self.rightfoot_api {

@@ -90,14 +90,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         bail!("--fynapse-secret may be given at most {} times", inbox_core::limits::SECRETS_MAX);
     }
     telemetry::log_to(tracing::Level::INFO, std::io::stderr);
-    let http = bind(options.http_port, "--http-port").await?;
-    let aws = bind(options.aws_port, "--aws-port").await?;
+    let simulated_port = match options.rightfoot {
+        Rightfoot::Simulated { port, .. } => Some((port, "--rightfoot-port")),
+        Rightfoot::At(_) => None,
+    };
+    let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
+    let mut listeners = bind(ports.into_iter().chain(simulated_port)).await?.into_iter();
+    let mut listener = || listeners.next().context("a port for each listener");
+    let (http, aws) = (listener()?, listener()?);
     let aws_url = format!("http://{}", aws.local_addr()?);
     let http_url = format!("http://{}", http.local_addr()?);
     let (rightfoot_url, simulator) = match &options.rightfoot {
         Rightfoot::At(url) => (url.clone(), None),
         Rightfoot::Simulated { port, lost_pct } => {
-            let listener = bind(*port, "--rightfoot-port").await?;
+            let listener = listener()?;
             let url = format!("http://{}", listener.local_addr()?);
             let simulated = rightfoot::Options {
                 port: *port,
@@ -120,7 +126,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         fynapse_secrets: options.fynapse_secrets.clone(),
         rightfoot_url_key: options.rightfoot_url_key.clone(),
         allowed: options.allowed.clone(),
-        rightfoot: rightfoot_at(&rightfoot_url).context("--rightfoot-api")?,
+        rightfoot: rightfoot_at(&rightfoot_url)
+            .with_context(|| format!("--rightfoot-api {rightfoot_url}"))?,
         rightfoot_api_key: options.rightfoot_api_key.clone(),
         cadence: options.cadence,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
@@ -160,10 +167,19 @@ pub fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
-async fn bind(port: u16, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port))
-        .await
-        .with_context(|| format!("cannot listen on port {port}; choose another one with {option}"))
+/// Listens on these ports of this machine. An error names all that are taken, each with the option that chooses another one.
+async fn bind(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Result<Vec<TcpListener>> {
+    let (mut listeners, mut taken) = (Vec::new(), Vec::new());
+    for (port, option) in ports {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => taken.push(format!("{port} ({option}): {error}")),
+        }
+    }
+    if !taken.is_empty() {
+        bail!("cannot listen on port {}; choose another one with the option", taken.join(", nor on port "));
+    }
+    Ok(listeners)
 }
 
 /// Keeps a second process off the directory: each has a queue of its own.

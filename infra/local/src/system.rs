@@ -10,9 +10,10 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
+use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::Common;
+use inbox_aws::config::{Common, Env};
 use inbox_aws::inbox::Inbox;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
@@ -104,9 +105,11 @@ impl Options {
     }
 }
 
-/// A client of Rightfoot's API at this address.
+/// A client of Rightfoot's API at this address, which trusts the certificates of `AWS_CA_BUNDLE`, too.
 pub fn rightfoot_at(url: &str) -> anyhow::Result<Rightfoot> {
-    Ok(Rightfoot::new(inbox_rightfoot::Config::new(url)?)?)
+    let mut config = inbox_rightfoot::Config::new(url)?;
+    config.ca_bundle = CaBundle::of(&Env::process())?;
+    Ok(Rightfoot::new(config)?)
 }
 
 /// The system without its HTTP side: engines, functions, and the wire between them.

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use inbox_core::limits::{CONCURRENT_CALLS, WARM_UP_BUDGET_MS};
 
-use crate::config::Common;
+use crate::ca_bundle::CaBundle;
+use crate::config::{Common, ConfigError, Env};
 use crate::inbox::Inbox;
 use crate::queue::Queue;
 
@@ -28,9 +29,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients with region, credentials and endpoints from the environment.
-    pub async fn from_env() -> Self {
-        Self::new(&aws_config::load_defaults(BehaviorVersion::latest()).await)
+    /// Clients with region, credentials, endpoints and `AWS_CA_BUNDLE` from the environment.
+    pub async fn from_env() -> Result<Self, ConfigError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(bundle) = CaBundle::of(&Env::process())? {
+            loader = loader.http_client(bundle.http_client());
+        }
+        Ok(Self::new(&loader.load().await))
     }
 
     /// Clients over a given configuration. Time-outs and retries are ours: a connection that died while the

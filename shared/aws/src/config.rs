@@ -1,6 +1,8 @@
 //! Configuration from the environment. An error names the variable; secrets are not configuration.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,10 +19,12 @@ pub enum ConfigError {
     #[error("environment variable {0} is not set")]
     Missing(&'static str),
     /// It is set to something else than it should be.
-    #[error("environment variable {name} is not valid: {why}")]
+    #[error("environment variable {name} is not valid: {value:?}: {why}")]
     Invalid {
         /// The variable.
         name: &'static str,
+        /// Its value. Secrets are not configuration, so it may be shown.
+        value: String,
         /// What is wrong with it.
         why: String,
     },
@@ -43,19 +47,91 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         self.set(name).ok_or(ConfigError::Missing(name))
     }
 
+    /// A variable that must be set and be the URL of an HTTP service.
+    pub fn base_url(&self, name: &'static str) -> Result<BaseUrl, ConfigError> {
+        let value = self.required(name)?;
+        value.parse().map_err(|why: NotABaseUrl| ConfigError::Invalid { name, value, why: why.to_string() })
+    }
+
     /// A variable that may be left out.
     pub fn parsed_or<T>(&self, name: &'static str, default: T) -> Result<T, ConfigError>
     where
         T: FromStr<Err: ToString>,
     {
         self.set(name).map_or(Ok(default), |value| {
-            value.trim().parse().map_err(|why: T::Err| ConfigError::Invalid { name, why: why.to_string() })
+            value.trim().parse().map_err(|why: T::Err| ConfigError::Invalid {
+                name,
+                why: why.to_string(),
+                value,
+            })
         })
     }
 
-    fn set(&self, name: &str) -> Option<String> {
+    /// The value of a variable, or `None` if it is not set, or empty.
+    pub fn set(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
+}
+
+/// Where an HTTP service answers: `http://` or `https://`, a host, and perhaps a port and a path, without a `/` at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+/// Not a base URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a URL begins with https:// or http:// and a host, and has no user name, query or fragment")]
+pub struct NotABaseUrl;
+
+impl FromStr for BaseUrl {
+    type Err = NotABaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
+        let url = text.parse::<lambda_http::http::Uri>().map_err(|_| NotABaseUrl)?;
+        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        let is_bare = url.query().is_none() && !text.contains(['#', '@']);
+        (is_http && has_host && is_bare)
+            .then(|| Self(text.trim_end_matches('/').to_owned()))
+            .ok_or(NotABaseUrl)
+    }
+}
+
+impl From<BaseUrl> for String {
+    fn from(url: BaseUrl) -> Self {
+        url.0
+    }
+}
+
+/// Starts this program anew, with the same arguments, without those variables of AWS's and of `names` that are empty;
+/// returns if none is.
+///
+/// An empty variable is an unset one. Command lines and the SDK read the environment by themselves and take an empty
+/// value for a name, a region or a file.
+pub fn unset_empty_variables(names: &[OsString]) -> std::io::Result<()> {
+    let is_read = |name: &OsString| names.contains(name) || name.to_string_lossy().starts_with("AWS_");
+    let empty: Vec<_> = std::env::vars_os()
+        .filter(|(name, value)| value.is_empty() && is_read(name))
+        .map(|it| it.0)
+        .collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1));
+    for name in empty {
+        again.env_remove(name);
+    }
+    instead_of_this(again)
+}
+
+#[cfg(unix)]
+fn instead_of_this(mut command: Command) -> std::io::Result<()> {
+    Err(std::os::unix::process::CommandExt::exec(&mut command))
+}
+
+#[cfg(not(unix))]
+fn instead_of_this(mut command: Command) -> std::io::Result<()> {
+    std::process::exit(command.status()?.code().unwrap_or(1))
 }
 
 /// What every function is told.
@@ -114,7 +190,11 @@ pub fn revoked_subjects(
 ) -> Result<BTreeSet<Subject>, ConfigError> {
     const REVOKED: &str = "RIGHTFOOT_REVOKED_SUBJECTS";
     let revoked = env.parsed_or(REVOKED, String::new())?;
-    let invalid = |why: NotASubject| ConfigError::Invalid { name: REVOKED, why: why.to_string() };
+    let invalid = |why: NotASubject| ConfigError::Invalid {
+        name: REVOKED,
+        value: revoked.clone(),
+        why: why.to_string(),
+    };
     let subjects = revoked.split(',').map(str::trim).filter(|subject| !subject.is_empty());
     subjects.map(|subject| subject.parse().map_err(invalid)).collect()
 }
@@ -125,7 +205,7 @@ fn span(
     default: Duration,
 ) -> Result<Duration, ConfigError> {
     match env.parsed_or(name, default.as_secs())? {
-        0 => Err(ConfigError::Invalid { name, why: "it may not be 0".to_owned() }),
+        0 => Err(ConfigError::Invalid { name, value: "0".to_owned(), why: "it may not be 0".to_owned() }),
         secs => Ok(Duration::from_secs(secs)),
     }
 }
@@ -162,18 +242,47 @@ mod tests {
         let wrong = read("nightly,pay roll").unwrap_err().to_string();
         assert_eq!(
             wrong,
-            "environment variable RIGHTFOOT_REVOKED_SUBJECTS is not valid: a subject is 1 to 64 characters of A-Z a-z 0-9 _ -"
+            "environment variable RIGHTFOOT_REVOKED_SUBJECTS is not valid: \"nightly,pay roll\": a subject is 1 to 64 characters of A-Z a-z 0-9 _ -"
         );
     }
 
     #[test]
-    fn an_error_names_the_variable() {
+    fn a_base_url_has_a_scheme_and_a_host() {
+        for (url, kept) in [
+            ("https://inbox.example.com", "https://inbox.example.com"),
+            ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
+            ("https://[::1]:9000/a/b//", "https://[::1]:9000/a/b"),
+        ] {
+            assert_eq!(url.parse(), Ok(BaseUrl(kept.to_owned())), "{url}");
+        }
+        for wrong in [
+            "",
+            "inbox.example.com",
+            "inbox.example.com:443",
+            "localhost:9001",
+            "//inbox.example.com",
+            "/webhooks",
+            "https://",
+            "https:///path",
+            "ftp://inbox.example.com",
+            "https://ada:secret@inbox.example.com",
+            "https://inbox.example.com?x=1",
+            "https://inbox.example.com#x",
+            "https://inbox example.com",
+            " https://inbox.example.com",
+        ] {
+            assert_eq!(wrong.parse::<BaseUrl>(), Err(NotABaseUrl), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_its_value() {
         let missing = Common::read(&env(&[("INBOX_TABLE", "")])).unwrap_err();
         assert_eq!(missing.to_string(), "environment variable INBOX_TABLE is not set");
         let wrong = tolerance_secs(&env(&[("FYNAPSE_TOLERANCE_SECS", "5m")])).unwrap_err();
         assert_eq!(
             wrong.to_string(),
-            "environment variable FYNAPSE_TOLERANCE_SECS is not valid: invalid digit found in string"
+            "environment variable FYNAPSE_TOLERANCE_SECS is not valid: \"5m\": invalid digit found in string"
         );
     }
 }

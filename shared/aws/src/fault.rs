@@ -5,6 +5,8 @@ use std::fmt;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::result::SdkError;
 
+use crate::ca_bundle::is_about_a_certificate;
+
 /// A failed AWS call. Says which action and which kind of failure, never what was sent or answered (P8):
 /// service messages can quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +27,8 @@ pub enum Cause {
     Timeout,
     /// No connection, or it broke: it may have been applied.
     Connection,
+    /// The endpoint's certificate is not trusted: nothing was sent.
+    Certificate,
     /// The answer could not be read: it may have been applied.
     Answer,
     /// The service refused, with this error code.
@@ -41,6 +45,7 @@ impl fmt::Display for Cause {
             Self::Request => f.write_str("request not made"),
             Self::Timeout => f.write_str("timed out"),
             Self::Connection => f.write_str("connection failed"),
+            Self::Certificate => f.write_str("certificate not trusted"),
             Self::Answer => f.write_str("unreadable answer"),
             Self::Service(code) => f.write_str(code),
             Self::Item => f.write_str("unreadable item"),
@@ -62,6 +67,11 @@ impl Fault {
         let cause = match error {
             SdkError::TimeoutError(_) => Cause::Timeout,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Cause::Timeout,
+            SdkError::DispatchFailure(failure)
+                if failure.as_connector_error().is_some_and(|error| is_about_a_certificate(error)) =>
+            {
+                Cause::Certificate
+            }
             SdkError::ServiceError(answer) => match answer.err().code() {
                 Some(code) => Cause::Service(code.to_owned()),
                 None => Cause::Answer,

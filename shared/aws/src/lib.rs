@@ -8,6 +8,7 @@
 
 pub mod balances;
 pub mod bus;
+pub mod ca_bundle;
 pub mod calls;
 pub mod clients;
 pub mod clock;

@@ -121,6 +121,7 @@ fn is_refusal(fault: &Fault) -> bool {
         Cause::Request
         | Cause::Timeout
         | Cause::Connection
+        | Cause::Certificate
         | Cause::Answer
         | Cause::Item
         | Cause::PayloadGone => false,

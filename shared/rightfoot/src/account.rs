@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{ConfigError, Env};
@@ -26,9 +27,10 @@ impl Access {
     /// Reads it.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         const URL: &str = "RIGHTFOOT_API_URL";
-        let invalid = |why: String| ConfigError::Invalid { name: URL, why };
         let url = env.parsed_or(URL, BASE_URL.to_owned())?;
-        let config = Config::new(url).map_err(|error| invalid(error.to_string()))?;
+        let invalid = |why: String| ConfigError::Invalid { name: URL, value: url.clone(), why };
+        let mut config = Config::new(&url).map_err(|error| invalid(error.to_string()))?;
+        config.ca_bundle = CaBundle::of(env)?;
         Ok(Self {
             client: Rightfoot::new(config).map_err(|error| invalid(error.to_string()))?,
             secret_id: env.required("RIGHTFOOT_API_KEY_SECRET_ID")?,

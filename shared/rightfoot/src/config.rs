@@ -8,6 +8,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
+use inbox_aws::ca_bundle::CaBundle;
 use inbox_core::limits::POST_TIMEOUT_SECS;
 
 use crate::ApiError;
@@ -25,6 +26,8 @@ const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 #[derive(Clone)]
 pub struct Config {
     base: Url,
+    /// Authorities that are trusted beside the system's.
+    pub ca_bundle: Option<CaBundle>,
     /// Longest wait for a connection, TLS included.
     pub connect_timeout: Duration,
     /// Longest time that one `GET` takes, from the connection to the last byte of the answer.
@@ -70,6 +73,7 @@ impl Config {
         base.set_path(&path);
         Ok(Self {
             base,
+            ca_bundle: None,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(10),
             post_timeout: Duration::from_secs(POST_TIMEOUT_SECS),

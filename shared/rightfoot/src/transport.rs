@@ -8,7 +8,7 @@ use inbox_core::time::UnixMillis;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
+use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect, retry};
 
 use crate::{ApiError, ApiKey, ClientError, Config, Why};
 use crate::{answers, encoding};
@@ -57,8 +57,11 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(config: Config) -> Result<Self, ClientError> {
+        let pem = config.ca_bundle.as_ref().map_or("", |bundle| bundle.pem());
+        let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| ClientError)?;
         let client = || {
             Client::builder()
+                .tls_certs_merge(trusted.clone())
                 .user_agent(concat!("balance-inbox/", env!("CARGO_PKG_VERSION")))
                 .https_only(config.is_https())
                 .no_proxy()

@@ -1,8 +1,9 @@
 //! What depends on what, by `Cargo.toml` and `Cargo.lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
-use crate::{names_in, none, read, written};
+use crate::{names_in, none, read, root, written};
 
 /// What is locked: of each name and version, what it depends on. Holds every platform and every feature that
 /// any member turns on, so what is not in here is nowhere.
@@ -51,11 +52,31 @@ impl Lock {
         }
         seen
     }
+}
 
-    fn versions(&self, member: &str, name: &str) -> Vec<String> {
-        let all = self.closure(member).into_iter().filter(|package| package.0 == name);
-        all.map(|package| package.1).collect()
-    }
+/// A package that is built, and the features that it is built with.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Built {
+    name: String,
+    version: String,
+    features: BTreeSet<String>,
+}
+
+/// What `cargo tree` tells of the build that these words choose: what users and cargo-lambda build alone has other features than
+/// the tests, which build the whole workspace.
+fn tree(words: &str) -> BTreeSet<Built> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--locked", "--offline", "--prefix=none", "--format={p}|{f}|"]);
+    let done = cargo.args(words.split(' ')).current_dir(root()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    let built = |line: &str| {
+        let mut parts = line.split('|');
+        let mut package = parts.next()?.split(' ');
+        let features = parts.next()?.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+        Some(Built { name: package.next()?.to_owned(), version: package.next()?.to_owned(), features })
+    };
+    text.lines().filter_map(built).collect()
 }
 
 /// The manifests of the workspace's members, by package name.
@@ -113,14 +134,51 @@ fn the_core_depends_on_nothing_that_could_do_something() {
 /// sha2 0.10 computes in software on Graviton unless told otherwise; 0.11 finds out at run time.
 #[test]
 fn the_functions_hold_one_generation_of_crypto_and_of_http() {
-    let lock = Lock::read();
     for function in names_in("functions") {
-        for (name, generation) in [("sha2", "0.11."), ("hmac", "0.13."), ("hyper", "1."), ("rustls", "0.23.")]
+        let built = tree(&format!("--edges=normal --package={function}"));
+        for (name, generation) in
+            [("sha2", "v0.11."), ("hmac", "v0.13."), ("hyper", "v1."), ("rustls", "v0.23.")]
         {
-            let versions = lock.versions(&function, name);
+            let of_name = built.iter().filter(|it| it.name == name);
+            let versions: BTreeSet<_> = of_name.map(|it| it.version.as_str()).collect();
             assert_eq!(versions.len(), 1, "{function} holds {name} {versions:?}");
-            assert!(versions[0].starts_with(generation), "{function} holds {name} {versions:?}");
+            assert!(
+                versions.iter().all(|it| it.starts_with(generation)),
+                "{function} holds {name} {versions:?}"
+            );
         }
+    }
+}
+
+/// The end-to-end stories use each kind for real: this says at once which feature is missing.
+#[test]
+fn the_installed_inboxctl_takes_every_kind_of_profile() {
+    let built = tree("--edges=normal --package=inboxctl");
+    let config = built.iter().find(|it| it.name == "aws-config").unwrap();
+    for feature in ["credentials-login", "credentials-process", "sso"] {
+        assert!(config.features.contains(feature), "{feature}: {:?}", config.features);
+    }
+}
+
+/// Features that the tests turn on in what `inboxctl` uses itself, and that change nothing that it does.
+const OF_TESTS_ONLY: [(&str, &[&str]); 4] = [
+    ("aws-config", &["default"]),
+    ("aws-smithy-runtime-api", &["http-02x"]),
+    ("tokio", &["full", "io-std", "parking_lot", "signal", "test-util"]),
+    ("uuid", &["sha1", "v5", "v7"]),
+];
+
+#[test]
+fn the_tests_of_inboxctl_see_what_is_installed() {
+    let alone = tree("--edges=normal --depth=1 --package=inboxctl");
+    assert!(alone.len() > 20, "{alone:?}");
+    let together = tree("--edges=all --workspace");
+    for own in &alone {
+        let of_tests = OF_TESTS_ONLY.iter().find(|it| it.0 == own.name).map_or([].as_slice(), |it| it.1);
+        let same = together.iter().filter(|it| (&it.name, &it.version) == (&own.name, &own.version));
+        let more = same.flat_map(|it| it.features.difference(&own.features));
+        let more: BTreeSet<_> = more.filter(|it| !of_tests.contains(&it.as_str())).collect();
+        assert!(more.is_empty(), "{} has {more:?} in the tests, and not where it is installed", own.name);
     }
 }
 

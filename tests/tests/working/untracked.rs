@@ -366,6 +366,6 @@ async fn a_setting_that_is_none_is_refused_by_name() {
     let refused = event_worker::Config::read(&env).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "environment variable UNTRACKED_ALERTS is not valid: use confirmed or quarantine"
+        "environment variable UNTRACKED_ALERTS is not valid: \"publish\": use confirmed or quarantine"
     );
 }

@@ -1,5 +1,6 @@
 //! What a value on the command line may be.
 
+use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::Reason;
@@ -54,6 +55,10 @@ pub(super) fn state(name: &str) -> Result<State, String> {
 
 pub(super) fn reason(name: &str) -> Result<Reason, String> {
     one_of(name, Reason::from_name, Reason::ALL.map(Reason::as_str))
+}
+
+pub(super) fn base_url(url: &str) -> Result<String, String> {
+    url.parse::<BaseUrl>().map(String::from).map_err(|error| error.to_string())
 }
 
 fn one_of<T, const N: usize>(

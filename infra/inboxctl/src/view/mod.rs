@@ -12,7 +12,7 @@ use inbox_core::intervention::Intervention;
 use inbox_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 
-pub(crate) use escape::{line, text as printable};
+pub(crate) use escape::{json as printable_json, line, text as printable};
 pub(crate) use stories::story;
 
 /// What a command found.

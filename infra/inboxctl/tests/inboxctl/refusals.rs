@@ -57,6 +57,33 @@ async fn an_endpoint_without_cloudformation_has_no_stack_and_says_what_to_do() {
     assert_eq!(stand.run_in("due", &unset).await.code, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_is_json_where_json_is_asked_for() {
+    let stand = Stand::new().await;
+    let env = [("AWS_ENDPOINT_URL", stand.aws_url.as_str())];
+    for (words, code, expected) in [
+        ("--json due --table nowhere", 1, "dynamodb:Query on table nowhere: ResourceNotFoundException"),
+        ("due --json --table a\u{202e}b", 1, "dynamodb:Query on table a\u{202e}b: "),
+        ("--json --profile nosuch due", 1, "there is no AWS profile nosuch (--profile)"),
+        ("--json events show nonsense", 2, "invalid value 'nonsense' for '<EVENT>': an event's id is "),
+        ("due --json --nosuch", 2, "unexpected argument '--nosuch' found"),
+        ("--json dead redrive --dry-run --limit 0", 2, "invalid value '0' for '--limit <N>'"),
+    ] {
+        let ran = stand.run_in(words, &env).await;
+        assert_eq!(
+            (ran.code, ran.stdout.as_str(), ran.stderr.lines().count()),
+            (code, "", 1),
+            "{}",
+            ran.told()
+        );
+        let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+        let keys: Vec<_> = error.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["error"]);
+        assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.told());
+        assert!(!ran.stderr.contains('\u{202e}'), "{}", ran.told());
+    }
+}
+
 /// A stand-in for CloudFormation that knows one stack, with these outputs and parameters.
 async fn cloudformation(outputs: &[(&str, String)], parameters: &[(&str, String)]) -> String {
     let members = |kind: &str, all: &[(&str, String)]| -> String {
@@ -124,6 +151,27 @@ async fn a_stack_names_everything_by_its_outputs() {
         minted.told()
     );
     assert_eq!(run(&whole, "--stack ours batches track b-9 --expected 1 --yes").await.code, 0);
+
+    // A stack that an option names beats the names that are exported; of two variables, the nearer one counts.
+    let exported = async |words: &str, stack: &str| {
+        let env = [
+            ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+            ("AWS_ENDPOINT_URL_CLOUDFORMATION", &whole),
+            ("INBOX_TABLE", "nowhere"),
+            ("WEBHOOK_BASE_URL", "https://elsewhere.example"),
+            ("RETENTION_DAYS", "1"),
+            ("INBOXCTL_STACK", stack),
+        ];
+        stand.run_in(words, &env).await
+    };
+    for words in ["--stack ours due", "due --stack=ours"] {
+        assert_eq!(exported(words, "theirs").await.code, 0, "{words}");
+    }
+    let minted = exported("--stack ours url mint demo", "").await;
+    assert!(minted.stdout.starts_with(&stand.http_url), "{}", minted.told());
+    let nearer = exported("due", "ours").await;
+    assert!(nearer.stderr.contains("dynamodb:Query on table nowhere: "), "{}", nearer.told());
+    assert!(exported("--stack ours --table elsewhere due", "").await.stderr.contains("on table elsewhere: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,3 +79,45 @@ async fn an_answer_that_should_not_come_fails_the_command() {
         nobody.stderr
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_this_machine_is_sent_only_if_somebody_says_so() {
+    let stand = Stand::new().await;
+    let refusal =
+        "this changes something, and there is no terminal to ask on: look at what it would do, and say --yes";
+    // Nobody is there, by the rules of .invalid: whatever is sent fails.
+    for url in
+        ["https://inbox.invalid", "http://192.0.2.1", "http://localhost.invalid", "http://127.0.0.1.invalid"]
+    {
+        let asked = stand.run(&format!("send fynapse --id t-1 --duplicate --base-url {url}")).await;
+        let plan = format!(
+            "This sends a genuine event, fynapse/event/t-1, twice, to {url}, as fynapse would. What comes of it is real."
+        );
+        let expected = format!("{plan}\nerror: {refusal}\n");
+        assert_eq!((asked.code, asked.stdout.as_str(), asked.stderr), (1, "", expected));
+        let json = stand.run(&format!("--json send fynapse --id t-1 --duplicate --base-url {url}")).await;
+        let error: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+        assert_eq!(error, serde_json::json!({"error": format!("{refusal}\n{plan}")}));
+    }
+    let told =
+        stand.run("send rightfoot --url https://inbox.invalid/webhooks/rightfoot/demo.credential").await;
+    assert!(
+        told.stderr.contains("https://inbox.invalid,") && !told.stderr.contains("credential"),
+        "{}",
+        told.told()
+    );
+    let sent = stand.run("send fynapse --base-url https://inbox.invalid --yes").await;
+    assert!(sent.stderr.starts_with("error: no answer: https://inbox.invalid: "), "{}", sent.told());
+    let here = stand.http_url.replace("127.0.0.1", "localhost");
+    assert_eq!(stand.run(&format!("send fynapse --spoil unsigned --base-url {here}")).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_to_send_to_has_a_scheme_and_is_not_shown() {
+    let stand = Stand::new().await;
+    for url in ["inbox.example.com/webhooks/rightfoot/demo.credential", "ftp://h/demo.credential"] {
+        let ran = stand.run(&format!("send rightfoot --url {url}")).await;
+        let why = "a URL begins with https:// or http:// and a host, and has no user name, query or fragment";
+        assert_eq!((ran.code, ran.stderr), (1, format!("error: --url: {why}\n")));
+    }
+}

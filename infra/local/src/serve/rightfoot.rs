@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use inbox_aws::clock::Clock;
 
 use super::{bind, until_asked_to_stop};
@@ -32,7 +33,7 @@ pub struct Options {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let listener = bind(options.port, "--port").await?;
+    let listener = bind([(options.port, "--port")]).await?.pop().context("its listener")?;
     let url = format!("http://{}", listener.local_addr()?);
     let simulator = options.simulator()?;
     let serving = [system::serve(listener, simulator.routes()), simulator.run_every(PAUSE)];
@@ -72,7 +73,7 @@ mod tests {
             schedule_day: Duration::from_secs(60),
             seed,
         };
-        let listener = bind(0, "--port").await.unwrap();
+        let listener = bind([(0, "--port")]).await.unwrap().pop().unwrap();
         let url = format!("http://{}/v1/balance_requests", listener.local_addr().unwrap());
         let serving = system::serve(listener, options.simulator().unwrap().routes());
         let body = r#"{"authorizers":[{"authorizer_unique_id":"a","ssn":"123456789","account_number":"1","routing_number":"031100649"}]}"#;

@@ -1,0 +1,302 @@
+//! The AWS account that is asked: profile, region, endpoint and credentials, and what named each of them.
+//!
+//! An option beats the environment, and the environment beats the profile. As in the AWS CLI, the credentials of a profile that
+//! an option names beat exported keys; those of a profile that a variable names do not.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::{self, ProfileFileCredentialsProvider, ProfileFileRegionProvider, ProfileSet};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_types::os_shim_internal::{Env as SdkEnv, Fs};
+use aws_types::service_config::ServiceConfigKey;
+use inbox_aws::Cause;
+use inbox_aws::ca_bundle::CaBundle;
+use inbox_aws::config::{BaseUrl, Env};
+
+use crate::cli::Everywhere;
+use crate::trouble::Explained;
+
+/// Longest wait for a connection, TLS included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Longest wait for the first byte of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The services that are called: the prefix of their IAM actions, and the name by which the SDK configures them.
+const SERVICES: [(&str, &str); 5] = [
+    ("cloudformation", "CloudFormation"),
+    ("dynamodb", "DynamoDB"),
+    ("events", "EventBridge"),
+    ("secretsmanager", "Secrets Manager"),
+    ("sqs", "SQS"),
+];
+
+/// The keys of a profile that lead to credentials.
+const CREDENTIALS: [&str; 9] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "credential_process",
+    "credential_source",
+    "login_session",
+    "role_arn",
+    "sso_account_id",
+    "sso_session",
+    "sso_start_url",
+];
+
+/// AWS itself, not an endpoint of the user's own.
+const AWS: &str = "AWS";
+
+/// A setting, and the option, variable or profile that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    value: String,
+    from: String,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.value, self.from)
+    }
+}
+
+/// The account, and what named it.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) sdk: SdkConfig,
+    pub(crate) ca_bundle: Option<CaBundle>,
+    region: Setting,
+    /// Of all services; one of them may have another one.
+    endpoint: Option<Setting>,
+    bundle: Option<Setting>,
+    credentials: String,
+}
+
+impl Account {
+    /// Reads options, environment and profile, and makes sure that there are credentials.
+    pub(crate) async fn open(told: &Everywhere) -> anyhow::Result<Self> {
+        let option = |name: &str, value: &Option<String>| {
+            value.clone().map(|value| Setting { value, from: name.to_owned() })
+        };
+        let explicit = option("--profile", &told.profile);
+        // The AWS CLI's order.
+        let named = explicit.clone().or_else(|| variable(&["AWS_DEFAULT_PROFILE", "AWS_PROFILE"]));
+        let profiles = profiles(named.as_ref()).await?;
+        let of_profile = |key| {
+            let from = format!("{key} of profile {}", profiles.selected_profile());
+            profiles
+                .get(key)
+                .filter(|value| !value.is_empty())
+                .map(|value| Setting { value: value.to_owned(), from })
+        };
+
+        let is_ignored = variable(&["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"])
+            .or_else(|| of_profile("ignore_configured_endpoint_urls"))
+            .is_some_and(|it| it.value.eq_ignore_ascii_case("true"));
+        let configured = || variable(&["AWS_ENDPOINT_URL"]).or_else(|| of_profile("endpoint_url"));
+        let endpoint = option("--endpoint-url", &told.endpoint_url);
+        let endpoint = endpoint.or_else(|| configured().filter(|_| !is_ignored));
+        let region =
+            option("--region", &told.region).or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
+        let region = match region {
+            Some(region) => Some(region),
+            None => region_of(&profiles, endpoint.is_some()).await,
+        };
+        let Some(region) = region else {
+            bail!(
+                "no AWS region: name it with --region, AWS_REGION or in the profile {}",
+                profiles.selected_profile()
+            )
+        };
+        let bundle = variable(&["AWS_CA_BUNDLE"]).or_else(|| of_profile("ca_bundle"));
+        let read = |it: &Setting| CaBundle::read(&it.value).with_context(|| it.to_string());
+        let ca_bundle = bundle.as_ref().map(read).transpose()?;
+
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .profile_name(profiles.selected_profile())
+            .region(Region::new(region.value.clone()))
+            .timeout_config(timeouts());
+        if told.endpoint_url.is_some()
+            && let Some(endpoint) = &endpoint
+        {
+            loader = loader.endpoint_url(&endpoint.value);
+        }
+        if let Some(bundle) = &ca_bundle {
+            loader = loader.http_client(bundle.http_client());
+        }
+        if explicit.is_some() {
+            loader = loader.credentials_provider(credentials_of(&profiles, &region, ca_bundle.as_ref()));
+        }
+        let sdk = loader.load().await;
+        let credentials = credentials(explicit.as_ref(), named.as_ref(), &profiles);
+        let account = Self { sdk, ca_bundle, region, endpoint, bundle, credentials };
+        account.check_endpoints()?;
+        account.check_credentials(named.as_ref()).await?;
+        Ok(account)
+    }
+
+    /// Where the service of an IAM action is asked, and what says so.
+    pub(crate) fn asked(&self, action: &str) -> String {
+        let service = action.split(':').next().unwrap_or_default();
+        let id = SERVICES.iter().find(|it| it.0 == service).map(|it| it.1);
+        match id.and_then(|id| self.endpoint_of(id)) {
+            Some(endpoint) => endpoint.to_string(),
+            None => AWS.to_owned(),
+        }
+    }
+
+    /// The same error, and where it happened: a wrong account, region or endpoint looks like something that is missing.
+    pub(crate) fn located(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(Explained { fault, .. }) = error.downcast_ref() else { return error };
+        let asked = self.asked(fault.action);
+        // An endpoint of the user's own is the same in every region.
+        let region = if asked == AWS { format!(" in region {}", self.region) } else { String::new() };
+        let located = match &fault.cause {
+            Cause::Connection => format!("nothing answers at {asked}{region}"),
+            Cause::Timeout => format!("no answer in time from {asked}{region}"),
+            Cause::Certificate => match &self.bundle {
+                Some(bundle) => {
+                    format!("{asked} shows a certificate that no authority of {bundle} has signed")
+                }
+                None => format!(
+                    "{asked} shows a certificate that no authority of this system has signed: name a file with the \
+                     right one in AWS_CA_BUNDLE"
+                ),
+            },
+            Cause::Service(_) => {
+                let (region, credentials) = (&self.region, &self.credentials);
+                format!("asked: {asked} in region {region}, with the credentials of {credentials}")
+            }
+            Cause::Request | Cause::Answer | Cause::Item | Cause::PayloadGone => return error,
+        };
+        anyhow::anyhow!("{error:#} — {located}")
+    }
+
+    /// The endpoint of a service, if it is not AWS's own.
+    fn endpoint_of(&self, id: &str) -> Option<Setting> {
+        if self.endpoint.as_ref().is_some_and(|it| it.from.starts_with("--")) {
+            return self.endpoint.clone();
+        }
+        let key = ServiceConfigKey::builder().service_id(id).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+        let value = self.sdk.service_config()?.load_config(key.build().ok()?)?;
+        let own = format!("AWS_ENDPOINT_URL_{}", id.to_uppercase().replace(' ', "_"));
+        if let Some(of_service) = variable(&[&own]) {
+            return Some(of_service);
+        }
+        let usual = self.endpoint.clone().filter(|it| it.value == value);
+        Some(usual.unwrap_or_else(|| Setting { value, from: format!("endpoint_url of {id} in the profile") }))
+    }
+
+    fn check_endpoints(&self) -> anyhow::Result<()> {
+        for (_, id) in SERVICES {
+            if let Some(endpoint) = self.endpoint_of(id) {
+                endpoint
+                    .value
+                    .parse::<BaseUrl>()
+                    .with_context(|| format!("{} is {:?}", endpoint.from, endpoint.value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Said once and well, instead of by every call as a connection that failed.
+    async fn check_credentials(&self, profile: Option<&Setting>) -> anyhow::Result<()> {
+        let provider = self.sdk.credentials_provider().context("no AWS credentials are configured")?;
+        provider.provide_credentials().await.map(|_| ()).with_context(|| match profile {
+            Some(profile) => format!("no AWS credentials from profile {profile}"),
+            None => "no AWS credentials: configure them as for the AWS CLI (for `local`, any AWS_ACCESS_KEY_ID and \
+                     AWS_SECRET_ACCESS_KEY will do)"
+                .to_owned(),
+        })
+    }
+}
+
+/// The first of these variables that is set.
+fn variable(names: &[&str]) -> Option<Setting> {
+    let of = |name: &&str| Env::process().set(name).map(|value| Setting { value, from: (*name).to_owned() });
+    names.iter().find_map(of)
+}
+
+/// The profiles of the AWS CLI's files, this one selected.
+async fn profiles(named: Option<&Setting>) -> anyhow::Result<ProfileSet> {
+    let name = named.map_or("default", |it| &it.value).to_owned();
+    let files = profile::load(&Fs::real(), &SdkEnv::real(), &Default::default(), Some(name.into())).await;
+    let profiles = files.context("the files with AWS profiles cannot be read")?;
+    if let Some(named) = named
+        && profiles.get_profile(&named.value).is_none()
+    {
+        let mut known: Vec<_> = profiles.profiles().collect();
+        known.sort_unstable();
+        bail!(
+            "there is no AWS profile {named}: known are {}",
+            match known.as_slice() {
+                [] => "none".to_owned(),
+                known => known.join(", "),
+            }
+        );
+    }
+    Ok(profiles)
+}
+
+/// The region of the profile, or where this machine is. An endpoint of the user's own needs none, but the SDK does.
+async fn region_of(profiles: &ProfileSet, has_endpoint: bool) -> Option<Setting> {
+    let name = profiles.selected_profile().to_owned();
+    let of_profile = ProfileFileRegionProvider::builder().profile_name(name.clone()).build();
+    if let Some(region) = of_profile.region().await {
+        return Some(Setting { value: region.to_string(), from: format!("profile {name}") });
+    }
+    if has_endpoint {
+        return Some(Setting { value: "us-east-1".to_owned(), from: "the default".to_owned() });
+    }
+    let here = aws_config::imds::region::ImdsRegionProvider::builder().build().region().await?;
+    Some(Setting { value: here.to_string(), from: "this machine's".to_owned() })
+}
+
+/// The credentials of the selected profile. As in the AWS CLI, one that has none of its own uses those of this machine, but
+/// never exported keys.
+fn credentials_of(
+    profiles: &ProfileSet,
+    region: &Setting,
+    bundle: Option<&CaBundle>,
+) -> SharedCredentialsProvider {
+    let mut config = ProviderConfig::without_region()
+        .with_region(Some(Region::new(region.value.clone())))
+        .with_timeout_config(timeouts());
+    if let Some(bundle) = bundle {
+        config = config.with_http_client(bundle.http_client());
+    }
+    let name = profiles.selected_profile();
+    if CREDENTIALS.iter().any(|key| profiles.get(key).is_some()) {
+        let own = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
+        return SharedCredentialsProvider::new(own);
+    }
+    let container = EcsCredentialsProvider::builder().configure(&config).build();
+    let machine = ImdsCredentialsProvider::builder().configure(&config).build();
+    let chain = CredentialsProviderChain::first_try("EcsContainer", container);
+    SharedCredentialsProvider::new(chain.or_else("Ec2InstanceMetadata", machine))
+}
+
+/// What the credentials come from, in words.
+fn credentials(explicit: Option<&Setting>, named: Option<&Setting>, profiles: &ProfileSet) -> String {
+    let keys = || variable(&["AWS_ACCESS_KEY_ID"]).zip(variable(&["AWS_SECRET_ACCESS_KEY"]));
+    let has_own = CREDENTIALS.iter().any(|key| profiles.get(key).is_some());
+    match (explicit, named) {
+        (Some(profile), _) => format!("profile {profile}"),
+        (None, _) if keys().is_some() => "AWS_ACCESS_KEY_ID".to_owned(),
+        (None, Some(profile)) => format!("profile {profile}"),
+        (None, None) if has_own => "profile default".to_owned(),
+        (None, None) => "this machine".to_owned(),
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()
+}
