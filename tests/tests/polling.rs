@@ -29,6 +29,8 @@ mod counters;
 mod crashes;
 #[path = "polling/faults.rs"]
 mod faults;
+#[path = "polling/problems.rs"]
+mod problems;
 #[path = "polling/schedules.rs"]
 mod schedules;
 #[path = "polling/sequences.rs"]
