@@ -12,7 +12,9 @@ mod dead;
 mod doctor;
 mod due;
 mod events;
+mod parameters;
 mod place;
+mod poll_problem;
 mod quarantine;
 mod send;
 mod submissions;
@@ -28,23 +30,24 @@ use anyhow::Context;
 use clap::Parser;
 
 use cli::{Batches, Cli, Command, Dead, Events, Quarantine, Submissions, Url};
+use doctor::COULD_NOT_LOOK;
 use place::Place;
 use view::Shown;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    let failure = if matches!(cli.command, Command::Doctor(_)) { COULD_NOT_LOOK } else { 1 };
     let printed = async {
         let shown = run(cli).await?;
         terminal::print(&shown.text).context("what was found cannot be printed")?;
-        anyhow::Ok(shown.is_fine)
+        anyhow::Ok(shown.exit_code)
     };
     match printed.await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(exit_code) => ExitCode::from(exit_code),
         Err(error) => {
             terminal::tell(&format!("error: {error:#}\n"));
-            ExitCode::FAILURE
+            ExitCode::from(failure)
         }
     }
 }

@@ -8,6 +8,8 @@ mod clock;
 mod doctor;
 #[path = "inboxctl/events.rs"]
 mod events;
+#[path = "inboxctl/health.rs"]
+mod health;
 #[path = "inboxctl/lost.rs"]
 mod lost;
 #[path = "inboxctl/mending.rs"]
@@ -18,6 +20,8 @@ mod printing;
 mod quarantine;
 #[path = "inboxctl/refusals.rs"]
 mod refusals;
+#[path = "inboxctl/secrets.rs"]
+mod secrets;
 #[path = "inboxctl/sending.rs"]
 mod sending;
 #[path = "inboxctl/tracing.rs"]
