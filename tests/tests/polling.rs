@@ -31,6 +31,8 @@ mod crashes;
 mod faults;
 #[path = "polling/forms.rs"]
 mod forms;
+#[path = "polling/problems.rs"]
+mod problems;
 #[path = "polling/schedules.rs"]
 mod schedules;
 #[path = "polling/sequences.rs"]

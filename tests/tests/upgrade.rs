@@ -24,7 +24,8 @@ use tests::{Item, alert, completed, completion, extract, noise, text};
 
 /// The first version's.
 const V1: &str = include_str!("../fixtures/written/v1.json");
-/// Since then: who wrote an item last, bound subjects, the set of an alert's publishers, quarantined items by subject.
+/// Since then: who wrote an item last, bound subjects, the set of an alert's publishers, quarantined items by subject, and why an
+/// event was put back.
 const V2: &str = include_str!("../fixtures/written/v2.json");
 /// The batch that it had submitted.
 const PAYROLL: &str = "fee9b2ea-7dff-4c2e-9305-cca79aaf4d0e";

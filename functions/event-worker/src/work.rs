@@ -116,7 +116,7 @@ impl EventWorker {
             Verdict::DoneUntracked(results) => self.inbox.done_untracked(work, *results, now).await,
             Verdict::Later(later) => {
                 let until = again(now, work.works, later.retry_after);
-                self.inbox.put_back(work, until, later.seen.as_ref()).await
+                self.inbox.put_back(work, until, later.reason, later.seen.as_ref()).await
             }
             Verdict::Never(reason) => self.inbox.quarantine_work(work, *reason, now).await,
         }

@@ -7,10 +7,12 @@ use inbox_core::poll::Observation;
 use inbox_core::poll::batch::{
     AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, explains, first_step,
 };
+use inbox_core::poll::problem::FAULT;
+use inbox_core::time::UnixMillis;
 
 use crate::Poller;
 use crate::record::Standing;
-use crate::run::{Course, Trouble, log_skipped, note_overtaken};
+use crate::run::{Course, Trouble, failed_by, log_skipped, note_overtaken};
 
 impl Poller {
     pub(crate) async fn look_after_batch(&self, batch_id: &Id, course: &Course) -> Result<(), Trouble> {
@@ -56,9 +58,26 @@ impl Poller {
         if inbox.put_off(&mut story.tracking, polls, planned).await? == Written::Overtaken {
             return Ok(()); // another run asks
         }
-        story.tracked.failed = inbox.refused(&story).await?;
+        let asked = self.ask(&mut story, question, thresholds, planned, course).await;
+        if asked.is_err() {
+            // Best effort: if AWS fails as a whole, this fails, too.
+            let _ = self.note_problem(&story.tracking, Some(FAULT), polls).await;
+        }
+        asked
+    }
+
+    /// Asks about a batch that was put off until `planned`.
+    async fn ask(
+        &self,
+        story: &mut BatchStory,
+        question: Question,
+        mut thresholds: Thresholds,
+        planned: UnixMillis,
+        course: &Course,
+    ) -> Result<(), Trouble> {
+        story.tracked.failed = self.recorder.inbox().refused(story).await?;
         course.run().asked += 1;
-        let observed = self.observe_rows(&story.tracked.batch_id, course).await;
+        let (observed, failed_by) = self.observe_rows(&story.tracked.batch_id, course).await;
         let now = self.recorder.clock().now();
         let is_past_deadline = story.tracked.is_past_deadline(now);
         if is_past_deadline && !observed.is_answer() {
@@ -66,9 +85,9 @@ impl Poller {
             metrics::counter!("overdue_unanswered").increment(1);
         }
         if is_past_deadline && question == Question::Complete {
-            thresholds = self.thresholds_of(&story).await?;
+            thresholds = self.thresholds_of(story).await?;
         }
-        let watch = self.alert_watch(&story, thresholds).await?;
+        let watch = self.alert_watch(story, thresholds).await?;
         let plan = after_asking(&story.tracked, question, &watch, &observed, planned, &self.cadence, now);
         let results = results(&observed);
         let mut then = plan.then;
@@ -81,9 +100,12 @@ impl Poller {
             then = Then::AsPlanned;
         }
         if question == Question::Alerts && then == Then::Done {
-            self.review_completion(&story, results, course).await?;
+            self.review_completion(story, results, course).await?;
         }
-        self.finish(&story, then, course).await
+        if matches!(then, Then::AsPlanned | Then::Later(_)) {
+            self.note_problem(&story.tracking, failed_by, story.tracked.polls.saturating_add(1)).await?;
+        }
+        self.finish(story, then, course).await
     }
 
     /// Whom an event has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
@@ -121,7 +143,12 @@ impl Poller {
         Ok(())
     }
 
-    async fn observe_rows(&self, batch_id: &Id, course: &Course) -> Observation<Rows> {
+    /// The rows, and why there was no answer if there was none.
+    async fn observe_rows(
+        &self,
+        batch_id: &Id,
+        course: &Course,
+    ) -> (Observation<Rows>, Option<&'static str>) {
         let answer =
             self.account.ask(|client, key| async move { client.balances(&key, batch_id).await }).await;
         if let Ok(read) = &answer {
@@ -132,7 +159,8 @@ impl Poller {
             reached_last_page: read.reached_last_page,
             skipped: read.skipped.rows(),
         });
-        course.observe(batch_id, rows)
+        let failed_by = failed_by(&rows);
+        (course.observe(batch_id, rows), failed_by)
     }
 
     /// The thresholds of a run. They are read when its alerts are to be told: once it is complete, or at its deadline.

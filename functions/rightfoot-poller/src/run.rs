@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::Fault;
-use inbox_aws::inbox::{Sweep, Waiting, Written};
+use inbox_aws::inbox::{Sweep, Tracking, Waiting, Written};
 use inbox_aws::telemetry::count_reason;
 use inbox_core::event::Id;
 use inbox_core::inbox::Desk;
 use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS};
 use inbox_core::poll::Observation;
+use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{Account, ApiError, Skipped};
 
@@ -145,6 +146,21 @@ impl Poller {
     }
 }
 
+impl Poller {
+    /// Writes down what the nth poll of an item came to, if that is not what its item says.
+    pub(crate) async fn note_problem(
+        &self,
+        tracking: &Tracking,
+        reason: Option<&'static str>,
+        nth: u64,
+    ) -> Result<(), Fault> {
+        let now = self.recorder.clock().now();
+        let problem = PollProblem::after(tracking.problem.as_ref(), reason, nth, now);
+        // Whoever has written to the item meanwhile knows more.
+        self.recorder.inbox().note_problem(tracking, problem.as_ref()).await.map(drop)
+    }
+}
+
 impl Course {
     pub(crate) fn run(&self) -> MutexGuard<'_, Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
@@ -231,6 +247,12 @@ impl Run {
             })),
         }
     }
+}
+
+/// Why a question was not answered, by a stable name; `None` if it was, be it to our liking or not.
+pub(crate) fn failed_by<T>(answer: &Result<T, ApiError>) -> Option<&'static str> {
+    let error = answer.as_ref().err()?;
+    (!error.observed::<T>().is_answer()).then(|| error.name())
 }
 
 /// Says that a write came too late: somebody else has written to the item since it was put off, and has said what is

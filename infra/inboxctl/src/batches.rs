@@ -1,8 +1,8 @@
 //! `batches list|track`.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use inbox_aws::config::cadence;
 use inbox_aws::inbox::{BatchTold, Made, Watch};
-use inbox_core::poll::Cadence;
 use inbox_core::poll::batch::Tracked;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -10,9 +10,11 @@ use serde::Serialize;
 use crate::cli::{BatchState, ListBatches, TrackBatch};
 use crate::consent;
 use crate::events::spot;
+use crate::parameters;
 use crate::place::Place;
+use crate::poll_problem::Problem;
 use crate::trouble::About;
-use crate::view::{At, Found, at as at_time, more, table, token};
+use crate::view::{At, Found, at as at_time, counted, more, table, token};
 
 /// A part of the batches that are watched, or were.
 #[derive(Serialize)]
@@ -37,6 +39,8 @@ pub(crate) struct Batch {
     pub(crate) due_at: Option<At>,
     pub(crate) settled_at: Option<At>,
     pub(crate) overdue_at: Option<At>,
+    /// What is wrong with its polls.
+    pub(crate) problem: Option<Problem>,
 }
 
 impl From<&BatchTold> for Batch {
@@ -59,6 +63,7 @@ impl From<&BatchTold> for Batch {
             due_at: at_time(told.due_at),
             settled_at: at_time(told.done_at),
             overdue_at: at_time(told.overdue_at),
+            problem: Problem::of(told.problem.as_ref(), told.polls),
         }
     }
 }
@@ -90,8 +95,27 @@ impl Batch {
         let told = |what: &str, at: Option<At>| at.map(|at| format!("{what} {}", at.told(now)));
         told("overdue since", self.overdue_at)
             .or_else(|| told("settled", self.settled_at))
-            .or_else(|| told("polled next", self.due_at))
+            .or_else(|| told("polled next", self.due_at).map(|next| self.with_trouble(next, now)))
             .unwrap_or_else(|| "watched".to_owned())
+    }
+
+    /// That it is polled next does not say that its polls come to anything.
+    fn with_trouble(&self, next: String, now: UnixMillis) -> String {
+        self.trouble(now).map_or(next.clone(), |trouble| format!("{next}; {trouble}"))
+    }
+
+    /// What is wrong with its polls, in words.
+    pub(crate) fn trouble(&self, now: UnixMillis) -> Option<String> {
+        let problem = self.problem.as_ref()?.text(now);
+        Some(match self.unanswered_since(now) {
+            Some(at) => format!("its deadline passed {} without an answer; {problem}", at.told(now)),
+            None => problem,
+        })
+    }
+
+    /// Its deadline, if that has passed and the last poll was not answered.
+    pub(crate) fn unanswered_since(&self, now: UnixMillis) -> Option<At> {
+        self.deadline_at.filter(|deadline| self.problem.is_some() && deadline.0 <= now)
     }
 }
 
@@ -123,14 +147,14 @@ pub(crate) struct Watched {
 
 pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watched> {
     let (now, batch_id) = (at.now(), args.batch.as_str().to_owned());
-    let cadence = cadence(at);
+    let cadence = cadence(&parameters::env(at)).context("the stack's parameters")?;
     let failed: std::collections::BTreeSet<_> = args.failed.into_iter().collect();
     if args.expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > args.expected) {
         bail!("--expected must be at least 1, and not less than the authorizers that failed");
     }
     let plan = format!(
-        "Watch batch {batch_id}: {} authorizers, {} of them refused; asked for first in {} min",
-        args.expected,
+        "Watch batch {batch_id}: {}, {} of them refused; asked for first in {} min",
+        counted(args.expected, "authorizer", "authorizers"),
         failed.len(),
         cadence.first.as_secs() / 60
     );
@@ -154,20 +178,6 @@ pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watche
         Watch::Begun => Ok(Watched { batch_id, status: "tracked" }),
         Watch::Already => Ok(Watched { batch_id, status: "already_tracked" }),
         Watch::Differs(field) => bail!("batch {batch_id} is watched already, with another {field}"),
-    }
-}
-
-/// When the stack's poller asks, and how long.
-fn cadence(at: &Place) -> Cadence {
-    let usual = Cadence::default();
-    let told = |name, usual| {
-        let secs = at.parameter(name).and_then(|secs| secs.parse().ok());
-        secs.map_or(usual, std::time::Duration::from_secs)
-    };
-    Cadence {
-        first: told("PollFirstSecs", usual.first),
-        deadline: told("PollDeadlineSecs", usual.deadline),
-        ..usual
     }
 }
 

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_core::delivery::{Provider, Subject};
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::Id;
 use inbox_core::intervention::Operator;
 use inbox_core::keys::KeyCodec;
 use inbox_core::state::State;
 
 pub(crate) use parse::parse;
 pub(crate) use quarantine::{DiscardKept, ListKept, Quarantine, ReplayKept, ShowKept};
-pub(crate) use values::When;
+pub(crate) use values::{EventRef, When};
 use values::{base_url, by, event, id, provider, state, why};
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,8 @@ empty variable is an unset one.
 What changes something, or sends to anything but this machine, asks first, or
 takes --yes.
 Exit code: 0; 1 if something failed, was refused, or is not as it should be;
-2 for a wrong command line.";
+2 for a wrong command line. Of doctor: 0 if nothing is failing, 1 if something
+is, 2 if nothing is known to fail and something could not be looked at.";
 
 /// See what a Balance Inbox holds and where it is stuck, mend it, and replay.
 #[derive(Parser)]
@@ -132,6 +133,9 @@ pub(crate) enum Command {
     /// What waits for whom, and since when: for the relay, the poller, an operator.
     Due(Due),
     /// Look whether anything is stuck or not set up as the promises need. Changes nothing.
+    ///
+    /// Exits with 0 if nothing is failing, with 1 if something is (what is in quarantine, too), and with 2 if nothing is known to
+    /// fail and something could not be looked at.
     Doctor(Doctor),
 }
 
@@ -261,9 +265,9 @@ pub(crate) struct Page {
 
 #[derive(Args)]
 pub(crate) struct ShowEvent {
-    /// The event's id.
+    /// The event's id, or the bare id of a Fynapse event or of a batch.
     #[arg(value_parser = event)]
-    pub(crate) event: EventKey,
+    pub(crate) event: EventRef,
     /// Print the payload: it may hold personal data.
     #[arg(long)]
     pub(crate) reveal: bool,
@@ -271,9 +275,9 @@ pub(crate) struct ShowEvent {
 
 #[derive(Args)]
 pub(crate) struct ReplayEvents {
-    /// The events' ids.
+    /// The events' ids, or the bare ids of Fynapse events or of batches.
     #[arg(required = true, value_parser = event)]
-    pub(crate) events: Vec<EventKey>,
+    pub(crate) events: Vec<EventRef>,
     /// Their messages are gone: they were sent and never done. Refused for 14 days from the sending, while the queues
     /// may still hold them. If a message turns up after all, its effect happens once.
     #[arg(long)]
@@ -383,7 +387,7 @@ pub(crate) struct ConcludeSubmission {
 
 #[derive(Subcommand)]
 pub(crate) enum Dead {
-    /// List dead messages. They are hidden from others for some seconds meanwhile.
+    /// List dead messages, the newest first of those that SQS gives. They are hidden from others for some seconds meanwhile.
     List(ListDead),
     /// Move dead messages back to the queue: ten, unless --limit says otherwise.
     Redrive(Redrive),

@@ -40,7 +40,8 @@ struct Dead {
 
 pub(crate) async fn list(at: &Place, args: ListDead) -> anyhow::Result<Listed> {
     let (letters, queue) = letters(at).await?;
-    let taken = letters.take(args.limit.get(), LOOK).await.about(&queue)?;
+    let mut taken = letters.take(args.limit.get(), LOOK).await.about(&queue)?;
+    taken.sort_by_key(|message| std::cmp::Reverse(message.sent_at));
     let messages = told(at, &taken).await;
     put_back(&letters, &taken, &queue).await?;
     Ok(Listed { is_cut_off: taken.len() == args.limit.get(), messages: messages? })

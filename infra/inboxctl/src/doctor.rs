@@ -2,6 +2,8 @@
 
 mod backlog;
 mod code;
+mod parameters;
+mod polls;
 mod secrets;
 mod settings;
 mod tracking;
@@ -14,7 +16,10 @@ use crate::cli::Doctor;
 use crate::place::{Place, Thing};
 use crate::terminal;
 use crate::trouble::explain;
-use crate::view::Found;
+use crate::view::{Found, line};
+
+/// What the process exits with if something could not be looked at, and nothing is known to fail.
+pub(crate) const COULD_NOT_LOOK: u8 = 2;
 
 /// What was looked at.
 #[derive(Serialize)]
@@ -39,10 +44,12 @@ pub(crate) struct Check {
 pub(crate) enum Verdict {
     /// As it should be.
     Ok,
-    /// Not looked at.
+    /// Not looked at: there is nothing to look for.
     Skipped,
     /// It may be meant so; somebody should look.
     Warn,
+    /// It could not be looked at.
+    Unknown,
     /// A promise is not kept, or cannot be.
     Fail,
 }
@@ -66,18 +73,28 @@ impl Check {
 
     /// It is not known what to look at.
     fn unnamed(check: &'static str, why: &anyhow::Error) -> Self {
-        Self { check, verdict: Verdict::Fail, found: format!("{why:#}"), advice: None }
+        let found = format!("{why:#}");
+        let verdict = if is_missing(&found) { Verdict::Fail } else { Verdict::Unknown };
+        Self { check, verdict, found, advice: None }
     }
 
-    /// What it comes to that the question itself failed.
+    /// What it comes to that the question itself failed: what is not there has failed, anything else could not be looked at.
     fn unanswered(at: &Place, check: &'static str, fault: &Fault, thing: &Thing) -> Self {
         let is_unknown_here = at.is_own_endpoint()
             && matches!(&fault.cause, Cause::Service(code) if code.contains("UnknownOperation"));
         if is_unknown_here {
             return Self::skipped(check, "this endpoint does not tell");
         }
-        Self { check, verdict: Verdict::Fail, found: explain(fault, thing), advice: None }
+        let found = explain(fault, thing);
+        let verdict = if is_missing(&found) { Verdict::Fail } else { Verdict::Unknown };
+        Self { check, verdict, found, advice: None }
     }
+}
+
+/// Whether an error names the code by which AWS says that there is no such thing.
+fn is_missing(error: &str) -> bool {
+    const CODES: [&str; 3] = ["ResourceNotFound", "NonExistentQueue", "QueueDoesNotExist"];
+    CODES.iter().any(|code| error.contains(code))
 }
 
 pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis> {
@@ -90,8 +107,10 @@ async fn look(at: &Place, args: &Doctor) -> anyhow::Result<Diagnosis> {
     let has_worker = !args.no_worker && !at.has_no_worker();
     let mut checks = settings::checks(at, has_worker).await?;
     checks.extend(code::check(at).await);
+    checks.push(parameters::check(at));
     checks.extend(secrets::checks(at).await);
     checks.extend(backlog::checks(at, has_worker).await?);
+    checks.push(polls::check(at).await?);
     checks.push(tracking::check(at).await?);
     Ok(Diagnosis { checks })
 }
@@ -105,23 +124,29 @@ impl Found for Diagnosis {
                 Verdict::Ok => "ok  ",
                 Verdict::Skipped => "-   ",
                 Verdict::Warn => "warn",
+                Verdict::Unknown => "?   ",
                 Verdict::Fail => "FAIL",
             };
-            text += &format!("{verdict}  {check:wide$}  {found}\n");
+            text += &format!("{verdict}  {check:wide$}  {}\n", line(found));
             if let Some(advice) = advice {
-                text += &format!("      {:wide$}  → {advice}\n", "");
+                text += &format!("      {:wide$}  → {}\n", "", line(advice));
             }
         }
         let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
         text + &format!(
-            "\n{} ok, {} to look at, {} failed\n",
+            "\n{} ok, {} to look at, {} not known, {} failed\n",
             count(Verdict::Ok),
             count(Verdict::Warn),
+            count(Verdict::Unknown),
             count(Verdict::Fail)
         )
     }
 
-    fn is_fine(&self) -> bool {
-        self.checks.iter().all(|it| it.verdict != Verdict::Fail)
+    fn exit_code(&self) -> u8 {
+        match self.checks.iter().map(|it| it.verdict).max() {
+            Some(Verdict::Fail) => 1,
+            Some(Verdict::Unknown) => COULD_NOT_LOOK,
+            Some(Verdict::Ok | Verdict::Skipped | Verdict::Warn) | None => 0,
+        }
     }
 }

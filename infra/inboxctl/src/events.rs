@@ -1,19 +1,21 @@
 //! `events list|show|replay`.
 
 use inbox_aws::Fault;
-use inbox_aws::inbox::{EventTold, Inbox, Place as Spot, Replayed, Selection};
-use inbox_core::event::EventKey;
+use inbox_aws::inbox::{EventTold, Inbox, PastCycle, Place as Spot, Replayed, Selection};
+use inbox_core::event::{EventKey, batch_pk};
 use inbox_core::intervention::Did;
 use inbox_core::quarantine::KeptId;
 use inbox_core::state::State;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::{ListEvents, ReplayEvents, ShowEvent};
+use crate::cli::{EventRef, ListEvents, ReplayEvents, ShowEvent};
 use crate::consent;
 use crate::place::{Place, Thing};
 use crate::trouble::{About, explain};
-use crate::view::{At, Found, Revealed, Trace, at as at_time, facts, line, more, table, token, untoken};
+use crate::view::{
+    At, Found, Revealed, Trace, at as at_time, counted, facts, line, more, table, token, untoken,
+};
 
 /// A part of the recorded events.
 #[derive(Serialize)]
@@ -29,6 +31,8 @@ struct Row {
     #[serde(rename = "type")]
     event_type: String,
     state: &'static str,
+    /// Why a worker put it back last, while it waits on that account.
+    retry_reason: Option<String>,
     origin: &'static str,
     replay: u64,
     received_at: At,
@@ -49,6 +53,10 @@ pub(crate) async fn list(at: &Place, args: ListEvents) -> anyhow::Result<Listed>
         event: event.key.event_id(),
         event_type: event.event_type.clone(),
         state: event.facts.state(now).as_str(),
+        retry_reason: event
+            .retry_reason
+            .clone()
+            .filter(|_| event.facts.done_at.is_none() && event.facts.quarantined_at.is_none()),
         origin: event.origin.as_str(),
         replay: event.replay,
         received_at: At(event.received_at),
@@ -72,13 +80,39 @@ impl Found for Listed {
             [
                 it.event.clone(),
                 it.event_type.clone(),
-                format!("{}{replay}", it.state),
+                format!("{}{}{replay}", it.state, because(it.retry_reason.as_ref())),
                 it.origin.to_owned(),
                 it.received_at.told(now),
             ]
         });
         let names = ["EVENT", "TYPE", "STATE", "ORIGIN", "RECEIVED"];
         table(names, rows.collect(), "no such event") + &more(self.next.as_ref())
+    }
+}
+
+fn because(reason: Option<&String>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
+/// An earlier cycle of an event: from when it was due to its end.
+#[derive(Serialize)]
+struct Cycle {
+    sent_at: Option<At>,
+    done_at: Option<At>,
+    quarantined_at: Option<At>,
+    works: u64,
+    retry_reason: Option<String>,
+}
+
+impl From<&PastCycle> for Cycle {
+    fn from(it: &PastCycle) -> Self {
+        Self {
+            sent_at: at_time(it.sent_at),
+            done_at: at_time(it.done_at),
+            quarantined_at: at_time(it.quarantined_at),
+            works: it.works,
+            retry_reason: it.retry_reason.clone(),
+        }
     }
 }
 
@@ -102,9 +136,13 @@ pub(crate) struct Shown {
     /// Where its bytes are kept while it is given up.
     quarantine_item: Option<String>,
     works: u64,
+    /// Why a worker put it back last.
+    retry_reason: Option<String>,
     attempts: u64,
     refusals: u64,
     replay: u64,
+    /// Its cycles before the present one, the earliest first.
+    past_cycles: Vec<Cycle>,
     expires_at: Option<At>,
     payload_bytes: usize,
     payload_sha256: String,
@@ -134,9 +172,11 @@ impl Shown {
             quarantined_at: at_time(facts.quarantined_at),
             quarantine_item: item.map(ToString::to_string),
             works: facts.works,
+            retry_reason: event.retry_reason.clone(),
             attempts: event.attempts,
             refusals: event.refusals,
             replay: event.replay,
+            past_cycles: event.past_cycles.iter().map(Cycle::from).collect(),
             expires_at: at_time(expires_at),
             payload_bytes: event.payload_bytes,
             payload_sha256: event.payload_hash.clone(),
@@ -161,20 +201,26 @@ impl Shown {
 
     /// What happened to it since it was recorded.
     pub(crate) fn steps(&self) -> Vec<(At, String)> {
-        let times = [
-            (self.sent_at, "is put on the queue"),
-            (self.done_at, "is done: its effect is on the bus"),
-            (self.quarantined_at, "is given up"),
-        ];
-        let steps = times.into_iter().filter_map(|(at, what)| Some((at?, what.to_owned())));
-        steps.chain(self.interventions.iter().map(Trace::step)).collect()
+        let steps = |sent_at, done_at, quarantined_at| {
+            let times = [
+                (sent_at, "is put on the queue"),
+                (done_at, "is done: its effect is on the bus"),
+                (quarantined_at, "is given up"),
+            ];
+            times.into_iter().filter_map(|(at, what)| Some((at?, what.to_owned())))
+        };
+        let past = self.past_cycles.iter();
+        let past = past.flat_map(|it| steps(it.sent_at, it.done_at, it.quarantined_at));
+        let present = steps(self.sent_at, self.done_at, self.quarantined_at);
+        past.chain(present).chain(self.interventions.iter().map(Trace::step)).collect()
     }
 }
 
 pub(crate) async fn show(at: &Place, args: ShowEvent) -> anyhow::Result<Shown> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let Some(event) = inbox.event(&args.event).await.about(&table)? else {
-        anyhow::bail!("{} is not recorded in {table}, or its record has expired", args.event);
+    let key = key_of(&inbox, &table, &args.event).await?;
+    let Some(event) = inbox.event(&key).await.about(&table)? else {
+        anyhow::bail!("{key} is not recorded in {table}, or its record has expired");
     };
     let item = kept_item_of(&inbox, &event, at.now()).await.about(&table)?;
     let mut shown = Shown::of(&event, item.as_ref(), at.now());
@@ -215,12 +261,22 @@ impl Found for Shown {
             ("done", time(self.done_at)),
             ("given up", time(self.quarantined_at)),
             ("quarantine item", self.quarantine_item.clone()),
-            ("put back by the worker", count(self.works)),
+            (
+                "put back by the worker",
+                count(self.works).map(|works| works + &because(self.retry_reason.as_ref())),
+            ),
             ("tries of the relay", count(self.attempts)),
             ("refused by SQS", count(self.refusals)),
             ("replays", count(self.replay)),
             ("record expires", time(self.expires_at)),
-            ("payload", Some(format!("{} bytes, sha256 {}", self.payload_bytes, self.payload_sha256))),
+            (
+                "payload",
+                Some(format!(
+                    "{}, sha256 {}",
+                    counted(self.payload_bytes as u64, "byte", "bytes"),
+                    self.payload_sha256
+                )),
+            ),
         ]);
         text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.told(now)))));
         match &self.payload {
@@ -253,7 +309,11 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
         operator.by,
         operator.why
     );
-    for key in &args.events {
+    let mut keys = Vec::new();
+    for event in &args.events {
+        keys.push(key_of(&inbox, &table, event).await?);
+    }
+    for key in &keys {
         plan += &format!("  {key}  ({})\n", state_of(&inbox, &table, key, at.now()).await?);
     }
     plan += if args.lost {
@@ -265,7 +325,7 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
         return Ok(Replays { replays: Vec::new(), is_done: false });
     }
     let mut replays = Vec::new();
-    for key in &args.events {
+    for key in &keys {
         let replayed = if args.lost {
             inbox.replay_lost(key, args.purged, &operator.did(Did::DeclareLost, at.now())).await
         } else {
@@ -278,6 +338,25 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
         replays.push(Replay { event: key.event_id(), outcome, told });
     }
     Ok(Replays { replays, is_done: true })
+}
+
+/// The event that is meant: by its whole id, or by the bare id of a Fynapse event or of a batch with one event.
+async fn key_of(inbox: &Inbox, table: &Thing, event: &EventRef) -> anyhow::Result<EventKey> {
+    let id = match event {
+        EventRef::Key(key) => return Ok(key.clone()),
+        EventRef::Bare(id) => id,
+    };
+    let mut found = inbox.story(&batch_pk(id)).await.about(table)?.events;
+    found.extend(inbox.event(&EventKey::Fynapse { event_id: id.clone() }).await.about(table)?);
+    let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
+    match (found.as_slice(), ids.as_slice()) {
+        ([only], _) => Ok(only.key.clone()),
+        ([], _) => anyhow::bail!(
+            "no event {} of Fynapse's is recorded in {table}, and none of a batch of that id",
+            id.as_str()
+        ),
+        _ => anyhow::bail!("{} is the id of several events: say which of {}", id.as_str(), ids.join(", ")),
+    }
 }
 
 async fn state_of(

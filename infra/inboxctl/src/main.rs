@@ -13,7 +13,9 @@ mod dead;
 mod doctor;
 mod due;
 mod events;
+mod parameters;
 mod place;
+mod poll_problem;
 mod quarantine;
 mod send;
 mod signed_get;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use cli::{Batches, Command, Dead, Events, Quarantine, Submissions, Url};
+use doctor::COULD_NOT_LOOK;
 use place::Place;
 use view::Shown;
 
@@ -38,19 +41,19 @@ async fn main() -> ExitCode {
         Err(ended) => return ended,
     };
     let is_json = cli.everywhere.json;
+    let failure = if matches!(cli.command, Command::Doctor(_)) { COULD_NOT_LOOK } else { 1 };
     let printed = async {
         let at = Place::of(&cli.everywhere).await?;
         // Without the place, an error does not say which one it was.
         let shown = run(&at, cli.command).await.map_err(|error| at.account.located(error))?;
         terminal::print(&shown.text).context("what was found cannot be printed")?;
-        anyhow::Ok(shown.is_fine)
+        anyhow::Ok(shown.exit_code)
     };
     match printed.await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(exit_code) => ExitCode::from(exit_code),
         Err(error) => {
             terminal::complain(&format!("{error:#}"), is_json);
-            ExitCode::FAILURE
+            ExitCode::from(failure)
         }
     }
 }

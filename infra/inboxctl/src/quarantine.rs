@@ -73,7 +73,7 @@ impl From<&Quarantined> for Item {
 
 pub(crate) async fn list(at: &Place, args: ListKept) -> anyhow::Result<Listed> {
     let after = args.page.page.as_deref().map(waiting).transpose()?;
-    let open = at.inbox()?.open_quarantine(args.reason, after, args.page.limit.get()).await;
+    let open = at.inbox()?.newest_quarantine(args.reason, after, args.page.limit.get()).await;
     let (open, next) = open.about(&at.table()?)?;
     let next = next.map(|it| token(&[&it.due_at.0.to_string(), &it.pk, &it.sk]));
     let is_of_one_reason = args.reason.is_some();

@@ -21,7 +21,7 @@ use crate::account::CONNECT_TIMEOUT;
 use crate::cli::{Send, Spoil};
 use crate::consent;
 use crate::place::Place;
-use crate::url::{keys, path};
+use crate::url::{fynapse_codec, keys, path};
 use crate::view::{Found, facts};
 
 /// How long an answer may take: longer than API Gateway waits for the function.
@@ -163,8 +163,11 @@ async fn make(at: &Place, args: &Send) -> anyhow::Result<Delivery> {
     match args.provider {
         Provider::Fynapse => {
             let secret = at.fynapse_secret()?;
-            let stacks = at.parameter("FynapseKeyCodec").and_then(|codec| codec.parse().ok());
-            let keys = keys(at, &secret, args.key_codec.or(stacks).unwrap_or(KeyCodec::Utf8)).await?;
+            let codec = match args.key_codec {
+                Some(codec) => codec,
+                None => fynapse_codec(at).context("the stack's parameter FynapseKeyCodec")?,
+            };
+            let keys = keys(at, &secret, codec).await?;
             let url = match &args.url {
                 Some(url) => url.clone(),
                 None => format!("{}/webhooks/fynapse", base(at)?),
@@ -307,7 +310,7 @@ impl Found for Sent {
             } else {
                 let one = |it: &Expected| format!("{} {}", it.status, it.body);
                 let all: Vec<_> = answer.expected.iter().map(one).collect();
-                format!("NOT as it should be: {}", all.join(", or "))
+                format!("NOT as it should be; expected: {}", all.join(", or "))
             };
             let heard = crate::view::line(&answer.body);
             text += &format!("{} {heard} in {} ms: {verdict}\n", answer.status, answer.took_ms);

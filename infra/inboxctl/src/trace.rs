@@ -1,7 +1,7 @@
 //! `trace`: the whole story of one thing.
 
 use anyhow::bail;
-use inbox_aws::inbox::{EffectTold, EventTold, StoryTold};
+use inbox_aws::inbox::{EffectTold, EventTold, ScheduleTold, StoryTold};
 use inbox_core::event::{EventKey, Id, batch_pk};
 use inbox_core::inbox::{schedule_pk, submission_pk};
 use inbox_core::intervention::message_expiry;
@@ -15,8 +15,9 @@ use crate::batches::Batch;
 use crate::cli::Trace as Args;
 use crate::events::{Shown, kept_item_of};
 use crate::place::Place;
+use crate::poll_problem::Problem;
 use crate::trouble::About;
-use crate::view::{At, Found, Trace as Intervened, at as at_time, story};
+use crate::view::{At, Found, Trace as Intervened, at as at_time, counted, story};
 
 /// What is known under one id.
 #[derive(Serialize)]
@@ -66,6 +67,8 @@ pub(crate) struct Schedule {
     pub(crate) polls: u64,
     pub(crate) due_at: Option<At>,
     pub(crate) settled_at: Option<At>,
+    /// What is wrong with its polls.
+    pub(crate) problem: Option<Problem>,
 }
 
 /// A submission.
@@ -80,6 +83,8 @@ pub(crate) struct Submission {
     pub(crate) refused_at: Option<At>,
     pub(crate) given_up_at: Option<At>,
     pub(crate) made: Option<String>,
+    /// Where what it made stands.
+    pub(crate) made_stands: Option<String>,
     pub(crate) interventions: Vec<Intervened>,
 }
 
@@ -104,10 +109,27 @@ pub(crate) async fn trace(at: &Place, args: Args) -> anyhow::Result<Traced> {
     for (kind, pk) in places {
         stories.extend(story_of(at, format!("{kind} {}", args.id), &pk).await?);
     }
+    add_what_was_made(at, &mut stories).await?;
     if stories.is_empty() {
         bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
     }
     Ok(Traced { stories })
+}
+
+/// Adds what became of the batch or schedule that a submission made.
+async fn add_what_was_made(at: &Place, stories: &mut Vec<Story>) -> anyhow::Result<()> {
+    let submission = stories.iter().find_map(|story| story.submission.as_ref());
+    let Some((kind, made)) = submission.and_then(|it| it.kind_and_made()) else { return Ok(()) };
+    let pk = if kind == "batch" { batch_pk(&made) } else { schedule_pk(&made) };
+    let made = story_of(at, format!("{kind} {}", made.as_str()), &pk).await?;
+    let stands = made.as_ref().and_then(|story| story.stands(at.now()));
+    let stands = stands.unwrap_or_else(|| "its item has expired".to_owned());
+    for submission in stories.iter_mut().filter_map(|story| story.submission.as_mut()) {
+        submission.made_stands = Some(stands.clone());
+    }
+    // It may have the submission's own name, and is there then.
+    stories.extend(made.filter(|made| stories.iter().all(|story| story.about != made.about)));
+    Ok(())
 }
 
 /// What is known under one partition key, if anything is.
@@ -132,7 +154,31 @@ fn of_event(mut story: Story, event_id: &str) -> Story {
     story
 }
 
+impl Submission {
+    fn kind_and_made(&self) -> Option<(&'static str, Id)> {
+        Some((self.kind, self.made.as_ref().and_then(Id::new)?))
+    }
+}
+
+impl Schedule {
+    /// Where it stands, in words.
+    pub(crate) fn stands(&self, now: UnixMillis) -> String {
+        let next = self.due_at.map_or_else(
+            || "not asked for any more".to_owned(),
+            |at| format!("asked for next {}", at.told(now)),
+        );
+        let problem = self.problem.as_ref().map(|problem| format!("; {}", problem.text(now)));
+        next + &problem.unwrap_or_default()
+    }
+}
+
 impl Story {
+    /// Where the batch or schedule stands, if it is the story of one that is tracked.
+    fn stands(&self, now: UnixMillis) -> Option<String> {
+        let batch = self.batch.as_ref().map(|batch| batch.stands(now));
+        batch.or_else(|| self.schedule.as_ref().map(|schedule| schedule.stands(now)))
+    }
+
     fn of(about: String, told: StoryTold, events: Vec<Event>) -> Self {
         Self {
             about,
@@ -149,23 +195,31 @@ impl Story {
                 refused_at: at_time(it.refused_at),
                 given_up_at: at_time(it.given_up_at),
                 made: it.made,
+                made_stands: None,
                 interventions: Intervened::of(&it.interventions),
             }),
-            schedule: told.schedule.map(|it| Schedule {
-                schedule_id: it.schedule_id,
-                subject: it.subject,
-                probes: it.probes,
-                since: at_time(it.since),
-                last_run_seen: at_time(it.last_run_seen),
-                expires_at: at_time(it.expires_at),
-                polls: it.polls,
-                due_at: at_time(it.due_at),
-                settled_at: at_time(it.done_at),
-            }),
+            schedule: told.schedule.as_ref().map(Schedule::from),
             batch: told.batch.as_ref().map(Batch::from),
             events,
             effects: told.effects.iter().map(Effect::from).collect(),
             unreadable: told.unreadable,
+        }
+    }
+}
+
+impl From<&ScheduleTold> for Schedule {
+    fn from(it: &ScheduleTold) -> Self {
+        Self {
+            schedule_id: it.schedule_id.clone(),
+            subject: it.subject.clone(),
+            probes: it.probes.clone(),
+            since: at_time(it.since),
+            last_run_seen: at_time(it.last_run_seen),
+            expires_at: at_time(it.expires_at),
+            polls: it.polls,
+            due_at: at_time(it.due_at),
+            settled_at: at_time(it.done_at),
+            problem: Problem::of(it.problem.as_ref(), it.polls),
         }
     }
 }
@@ -199,10 +253,14 @@ fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
             "sent {}, and on no queue any more: `events replay --lost` sends it again",
             told(facts.sent_at)
         ),
-        State::Sent => format!("on the queue, sent {}: waits for the worker", told(facts.sent_at)),
-        State::Claimed => format!("a worker is at it; its claim ends {}", told(facts.claim_until)),
+        State::Sent => {
+            format!("on the queue, sent {}: waits for the worker{}", told(facts.sent_at), before(event))
+        }
+        State::Claimed => {
+            format!("a worker is at it; its claim ends {}{}", told(facts.claim_until), before(event))
+        }
         State::Waiting => {
-            format!("put back by the worker, {} times so far: due again {}", facts.works, told(facts.due_at))
+            format!("{}: due again {}", put_back(event), told(facts.due_at))
         }
         State::Done => format!("done {}", told(facts.done_at)),
         State::Quarantined => {
@@ -213,6 +271,18 @@ fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
             format!("given up {}: {item}", told(facts.quarantined_at))
         }
     }
+}
+
+/// How often a worker has put it back, and why last.
+fn put_back(event: &EventTold) -> String {
+    let times = counted(event.facts.works, "time", "times");
+    let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
+    format!("put back by the worker, {times} so far{}", reason.unwrap_or_default())
+}
+
+/// The same of an event that is at the worker again.
+fn before(event: &EventTold) -> String {
+    if event.facts.works > 0 { format!(" ({})", put_back(event)) } else { String::new() }
 }
 
 /// Whether the queues do not keep a message for so long.

@@ -1,15 +1,18 @@
 //! `url mint`.
 
 use anyhow::Context;
+use inbox_aws::config::ConfigError;
 use inbox_aws::secrets;
 use inbox_core::delivery::Subject;
-use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::keys::{KeyCodec, Keys, suspicions};
 use inbox_core::time::UnixMillis;
 use inbox_core::url_token;
 use serde::Serialize;
 
 use crate::cli::Mint;
+use crate::parameters;
 use crate::place::{Place, Thing};
+use crate::terminal;
 use crate::trouble::About;
 use crate::view::Found;
 
@@ -38,11 +41,27 @@ pub(crate) async fn path(at: &Place, subject: &Subject) -> anyhow::Result<String
     Ok(format!("/webhooks/rightfoot/{token}"))
 }
 
-/// The keys that a secret holds.
+/// The keys that a secret holds, read as the functions read them. Warns of what is in it by mistake: whoever signs with the
+/// same wrong text as the functions is answered as if all was well.
 pub(crate) async fn keys(at: &Place, secret: &Thing, codec: KeyCodec) -> anyhow::Result<Keys> {
     let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
     let value = secrets::fetch(&client, &secret.name).await.about(secret)?;
-    Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))
+    let keys = Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))?;
+    if let Some(suspected) = suspected(&value) {
+        terminal::tell(&format!("warning: {secret} has {suspected}: `inboxctl doctor` says more\n"));
+    }
+    Ok(keys)
+}
+
+/// What a secret's value almost surely holds by mistake, in words.
+pub(crate) fn suspected(value: &str) -> Option<String> {
+    let suspected: Vec<_> = suspicions(value).iter().map(ToString::to_string).collect();
+    (!suspected.is_empty()).then(|| suspected.join("; "))
+}
+
+/// How the functions make the key's bytes of Fynapse's secret: as the stack says.
+pub(crate) fn fynapse_codec(at: &Place) -> Result<KeyCodec, ConfigError> {
+    parameters::env(at).parsed_or("FYNAPSE_KEY_CODEC", KeyCodec::default())
 }
 
 impl Found for Minted {

@@ -12,6 +12,8 @@ mod code;
 mod doctor;
 #[path = "inboxctl/events.rs"]
 mod events;
+#[path = "inboxctl/health.rs"]
+mod health;
 #[path = "inboxctl/lost.rs"]
 mod lost;
 #[path = "inboxctl/mending.rs"]
@@ -26,6 +28,8 @@ mod quarantine;
 mod reaching;
 #[path = "inboxctl/refusals.rs"]
 mod refusals;
+#[path = "inboxctl/secrets.rs"]
+mod secrets;
 #[path = "inboxctl/sending.rs"]
 mod sending;
 #[path = "inboxctl/tracing.rs"]

@@ -18,8 +18,10 @@ use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
 mod buses;
+mod queue_counts;
 
 use buses::Buses;
+use queue_counts::Receipts;
 
 /// The queue that every event of a bus is put on, if it is there, as a rule that matches all of them would.
 pub const BUS_QUEUE: &str = "bus-events";
@@ -37,6 +39,7 @@ struct Services {
     dynamodb: JoinHandle<()>,
     http: reqwest::Client,
     sqs: SqsService,
+    receipts: Receipts,
     buses: Buses,
     secrets: SecretsManagerService,
 }
@@ -74,6 +77,7 @@ impl Engine {
             dynamodb: tokio::spawn(dynoxide::server::serve_on(listener, db)),
             http: reqwest::Client::builder().no_proxy().build()?,
             sqs: SqsService::new(),
+            receipts: Receipts::default(),
             buses: Buses::default(),
             secrets: SecretsManagerService::new(),
         })))
@@ -86,13 +90,23 @@ impl Engine {
         let request = MockRequest { method: "POST".to_owned(), uri: SQS_HOME.to_owned(), headers, body };
         match service.as_str() {
             "DynamoDB_20120810" => self.dynamodb(request).await,
-            "AmazonSQS" => self.0.sqs.handle(request).await,
+            "AmazonSQS" => self.sqs(&operation, request).await,
             "AWSEvents" => self.event_bridge(&operation, &request.body).await,
             "secretsmanager" => self.0.secrets.handle(request).await,
             _ => MockResponse::json(
                 404,
                 r#"{"__type":"UnknownOperationException","message":"here are DynamoDB, SQS, EventBridge and Secrets Manager"}"#,
             ),
+        }
+    }
+
+    async fn sqs(&self, operation: &str, request: MockRequest) -> MockResponse {
+        let body = request.body.clone();
+        let answer = self.0.sqs.handle(request).await;
+        self.0.receipts.note(operation, &body, &answer);
+        match operation {
+            "GetQueueAttributes" => self.0.receipts.counted(&self.0.sqs, &body, answer).await,
+            _ => answer,
         }
     }
 

@@ -123,12 +123,13 @@ pub async fn is_watched(system: &System, batch_id: &str) -> anyhow::Result<bool>
     Ok(read.send().await.context("read what is watched")?.item.is_some())
 }
 
-/// How many messages are on a queue, hidden or not.
+/// How many messages are on a queue: visible, in flight or delayed.
 pub async fn count_messages(system: &System, queue: &str) -> anyhow::Result<usize> {
     let url = system.queue_url(queue).await.context("ask for the queue")?;
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
     ];
     let look = system.onlooker.sqs.get_queue_attributes().queue_url(url);
     let counts = look.set_attribute_names(Some(names.to_vec())).send().await.context("count messages")?;

@@ -298,14 +298,16 @@ mod tests {
 
     #[test]
     fn to_begin_anew_deletes_the_tables_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = std::env::temp_dir().join(format!("balance-inbox-fresh-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
         for name in ["inbox.sqlite", "inbox.sqlite-wal", "inbox.sqlite-shm", "lock", "notes.txt"] {
-            std::fs::write(dir.path().join(name), "x").unwrap();
+            std::fs::write(dir.join(name), "x").unwrap();
         }
-        delete_tables(dir.path()).unwrap();
+        delete_tables(&dir).unwrap();
         let mut left: Vec<_> =
-            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
+        std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(left, ["lock", "notes.txt"]);
     }
 }

@@ -20,10 +20,13 @@ mod documents;
 mod due;
 mod open;
 mod outbox;
+mod past_cycles;
+mod poll_problem;
 mod quarantined;
 mod released;
 mod replayed;
 mod reviewed;
+mod scan;
 mod subjects;
 mod submitted;
 mod told;
@@ -55,13 +58,14 @@ pub use alert_effects::{AcquiredAlert, AlertClaim};
 pub use batch_story::{Alerted, BatchStory};
 pub use due::{Round, Sweep, Waiting};
 pub use outbox::{Claim, Claimed, DueRecord, Found};
+pub use past_cycles::PastCycle;
+pub use poll_problem::Troubled;
 pub use quarantined::Quarantined;
 pub use released::Released;
 pub use replayed::Replayed;
+pub use scan::{Page, Place};
 pub use submitted::{Begun, Concluded, Made, NewSubmission, Submission, Watch};
-pub use told::{
-    BatchTold, EffectTold, EventTold, Page, Place, ScheduleTold, Selection, StoryTold, SubmissionTold,
-};
+pub use told::{BatchTold, EffectTold, EventTold, ScheduleTold, Selection, StoryTold, SubmissionTold};
 pub use tracked::{ScheduleStory, Tracking};
 pub use worked::{Work, WorkClaim};
 

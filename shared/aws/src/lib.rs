@@ -15,6 +15,7 @@ pub mod clock;
 mod condition;
 pub mod config;
 pub mod dead;
+pub mod escape;
 mod fault;
 pub mod gateway;
 pub mod inbox;

@@ -22,6 +22,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::escape::JsonLines;
+
 /// The targets that are logged.
 const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
@@ -82,7 +84,7 @@ where
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(writer);
+        .with_writer(JsonLines(writer));
     let only_ours = Targets::new().with_targets(ours).with_default(LevelFilter::OFF);
     if tracing_subscriber::registry().with(only_ours).with(lines).try_init().is_ok() {
         // The text of a panic can quote what was being read; where it happened cannot.

@@ -1,5 +1,7 @@
 //! The values of a secret: several may be accepted at once, so that a rotation needs no deploy.
 
+mod suspicion;
+
 use std::fmt;
 
 use base64::Engine;
@@ -9,6 +11,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::limits::SECRETS_MAX;
+
+pub use suspicion::{Suspicion, suspicions};
 
 /// How the bytes of a key are made from the string that the provider shows.
 /// Fynapse's documents do not say which it uses (spec, Fynapse 1.2): UTF-8 is the convention of its scheme.
@@ -39,7 +43,7 @@ impl std::str::FromStr for KeyCodec {
 /// Why a secret's value cannot be used. Never says what the value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing, an empty string, or an array with an empty element.
+    /// Nothing, blanks only, or an array with such an element.
     #[error("the secret is empty or has an empty element")]
     Empty,
     /// More than [`SECRETS_MAX`] elements.
@@ -53,6 +57,11 @@ pub enum KeyError {
     /// Not decodable with the configured codec.
     #[error("the secret does not decode with the configured key codec")]
     Undecodable,
+    /// An API key with a character that no HTTP header carries, or that no key has.
+    #[error(
+        "the API key is not of visible ASCII characters only: it has a blank, a line break or another character"
+    )]
+    NotVisibleAscii,
     /// No such codec.
     #[error("unknown key codec; use utf8, base64 or hex")]
     UnknownCodec,
@@ -94,14 +103,25 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The string that a secret is used by: the plain one, or the first of an array. One trailing newline is dropped.
-pub fn first_of(value: &str) -> Result<Zeroizing<String>, KeyError> {
+/// Reads the secret of an API key: the plain string, or the first of an array. One trailing newline is dropped, and what is
+/// left is of visible ASCII characters.
+pub fn api_key(value: &str) -> Result<Zeroizing<String>, KeyError> {
+    let key = first_of(value)?;
+    if is_api_key(&key) { Ok(key) } else { Err(KeyError::NotVisibleAscii) }
+}
+
+/// Whether this can be an API key: not empty, and of visible ASCII characters.
+pub fn is_api_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn first_of(value: &str) -> Result<Zeroizing<String>, KeyError> {
     let strings = strings_of(value)?;
     if strings.len() > SECRETS_MAX {
         return Err(KeyError::TooMany);
     }
     let first = strings.first().map(|string| without_newline(string)).unwrap_or_default();
-    if first.is_empty() { Err(KeyError::Empty) } else { Ok(Zeroizing::new(first.to_owned())) }
+    if first.trim().is_empty() { Err(KeyError::Empty) } else { Ok(Zeroizing::new(first.to_owned())) }
 }
 
 fn without_newline(string: &str) -> &str {
@@ -124,6 +144,9 @@ fn is_json_or_array(value: &str) -> bool {
 
 fn keyed(string: &str, codec: KeyCodec) -> Result<Hmac<Sha256>, KeyError> {
     let string = without_newline(string);
+    if string.trim().is_empty() {
+        return Err(KeyError::Empty);
+    }
     let bytes = Zeroizing::new(match codec {
         KeyCodec::Utf8 => string.as_bytes().to_vec(),
         KeyCodec::Base64 => STANDARD.decode(string).map_err(|_| KeyError::Undecodable)?,
@@ -155,7 +178,7 @@ mod tests {
 
     #[test]
     fn empty_values_are_refused_at_load() {
-        for empty in ["", "\n", "\r\n", "[]", r#"["a",""]"#] {
+        for empty in ["", "\n", "\r\n", " ", "\u{a0}\n\n", "[]", r#"["a",""]"#, r#"["a"," "]"#] {
             assert_eq!(count(empty), Err(KeyError::Empty), "{empty:?}");
         }
     }
@@ -180,12 +203,18 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_used_as_it_is_is_the_first_of_several() {
-        let first = |value: &str| first_of(value).map(|it| it.to_string());
-        assert_eq!(first("rf_live_1\n").as_deref(), Ok("rf_live_1"));
-        assert_eq!(first(r#"["new","old"]"#).as_deref(), Ok("new"));
-        assert_eq!(first(""), Err(KeyError::Empty));
-        assert_eq!(first(r#"{"key":"x"}"#), Err(KeyError::NotStrings));
+    fn an_api_key_is_the_first_of_several_and_of_visible_ascii() {
+        let read = |value: &str| api_key(value).map(|it| it.to_string());
+        assert_eq!(read("rf_live_1\n").as_deref(), Ok("rf_live_1"));
+        assert_eq!(read(r#"["new","old"]"#).as_deref(), Ok("new"));
+        assert_eq!(read(""), Err(KeyError::Empty));
+        assert_eq!(read(" "), Err(KeyError::Empty));
+        assert_eq!(read(r#"{"key":"x"}"#), Err(KeyError::NotStrings));
+        for wrong in
+            ["rf_live_1 ", "Bearer rf_live_1", "rf_live_1\u{a0}", "rf_live_1\n\n", "\u{feff}rf_live_1"]
+        {
+            assert_eq!(read(wrong), Err(KeyError::NotVisibleAscii), "{wrong:?}");
+        }
     }
 
     #[test]

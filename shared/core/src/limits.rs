@@ -53,6 +53,8 @@ pub const RELAY_TIMEOUT_SECS: u64 = 60;
 pub const RELAY_RESERVE_MS: u64 = 8_000;
 /// How long the calls that are under way at the end of the budget may still take.
 pub const RELAY_GRACE_MS: u64 = 5_000;
+/// Earlier cycles of an event that its record keeps: the first, and the latest ones.
+pub const PAST_CYCLES_MAX: usize = 10;
 /// Items that are asked of the index, or read, at a time (`BatchGetItem` takes a hundred).
 pub const DUE_PAGE: usize = 50;
 

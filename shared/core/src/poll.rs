@@ -8,6 +8,7 @@ pub mod batch;
 pub mod completion;
 mod found;
 pub mod paging;
+pub mod problem;
 pub mod schedule;
 
 use std::time::Duration;

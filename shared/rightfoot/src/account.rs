@@ -8,7 +8,7 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
 use inbox_core::event::Id;
-use inbox_core::keys::{KeyError, first_of};
+use inbox_core::keys::{KeyError, api_key};
 use tokio::time::Instant;
 
 use crate::rate_limit::RateLimitPause;
@@ -109,7 +109,7 @@ impl Account {
 
 /// The key is the secret's plain string, or the first of its array.
 fn read_key(value: &str) -> Result<ApiKey, KeyError> {
-    ApiKey::new(&first_of(value)?).map_err(|_| KeyError::Undecodable)
+    ApiKey::new(&api_key(value)?).map_err(|_| KeyError::NotVisibleAscii)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use inbox_aws::ca_bundle::CaBundle;
+use inbox_core::keys::is_api_key;
 use inbox_core::limits::POST_TIMEOUT_SECS;
 
 use crate::ApiError;
@@ -135,8 +136,7 @@ pub struct BadKey;
 impl ApiKey {
     /// Takes a key of visible ASCII characters.
     pub fn new(key: &str) -> Result<Self, BadKey> {
-        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-        is_key.then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(BadKey)
+        is_api_key(key).then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(BadKey)
     }
 
     /// The value of the `Authorization` header.

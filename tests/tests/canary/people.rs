@@ -236,6 +236,11 @@ fn assert_clean_value(what: &str, value: &AttributeValue, canaries: &Canaries) {
         }
     } else if let Ok(list) = value.as_l() {
         list.iter().for_each(|value| assert_clean_value(what, value, canaries));
+    } else if let Ok(fields) = value.as_m() {
+        for (name, value) in fields {
+            canaries.none(what, name);
+            assert_clean_value(&format!("{what} {name}"), value, canaries);
+        }
     } else {
         assert!(value.is_null() || value.is_bool(), "{what}: {value:?} is not looked into");
     }

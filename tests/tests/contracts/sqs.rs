@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
-    Message as Received, MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry,
+    Message as Received, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
+    SendMessageBatchRequestEntry,
 };
 use inbox_aws::queue::{Queue, Sent};
 use inbox_aws::{Cause, Fault as AwsFault};
@@ -88,6 +89,43 @@ async fn a_received_message_is_hidden_for_a_while_and_gone_once_it_is_deleted() 
     sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(receive(&sqs, &url, 60).await, []);
+}
+
+/// How many messages are visible, in flight and delayed.
+async fn counts(sqs: &Client, url: &str) -> [String; 3] {
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+    ];
+    let asked =
+        sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
+    let counts = asked.unwrap().attributes.unwrap();
+    names.map(|name| counts[&name].clone())
+}
+
+#[tokio::test]
+async fn a_message_is_counted_as_visible_as_soon_as_it_may_be_received_again() {
+    let (_world, sqs, url) = queue().await;
+    for body in ["one", "two", "three"] {
+        send(&sqs, &url, body).await;
+    }
+    assert_eq!(counts(&sqs, &url).await, ["3", "0", "0"]);
+    let received = receive(&sqs, &url, 1).await;
+    assert_eq!(counts(&sqs, &url).await, ["0", "3", "0"]);
+    hide(&sqs, &url, &received[0], 60).await;
+    hide(&sqs, &url, &received[1], 0).await;
+    assert_eq!(counts(&sqs, &url).await, ["1", "2", "0"]);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(counts(&sqs, &url).await, ["2", "1", "0"], "the visibility time-out of one is over");
+    let handle = received[2].receipt_handle().unwrap();
+    sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
+    assert_eq!(counts(&sqs, &url).await, ["1", "1", "0"]);
+    let again = receive(&sqs, &url, 60).await;
+    assert_eq!((again.len(), receives(&again[0])), (1, "2"), "to count is not to receive");
+    assert_eq!(counts(&sqs, &url).await, ["0", "2", "0"]);
+    sqs.send_message().queue_url(&url).message_body("later").delay_seconds(60).send().await.unwrap();
+    assert_eq!(counts(&sqs, &url).await, ["0", "2", "1"]);
 }
 
 #[tokio::test]

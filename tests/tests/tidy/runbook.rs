@@ -145,6 +145,11 @@ fn thresholds_are_the_limits_of_the_code() {
     let receives = &template()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"];
     assert!(text("DeadLetters").contains(&format!("received {receives} times")));
     assert!(text("DeadLetters").contains(&format!("for {} days", limits::QUEUE_RETENTION_DAYS)));
+    // A look at dead messages, which `inboxctl dead redrive` hides while it asks, does not end their alarm.
+    let remembered_secs = number("DeadLetters", "Period") * number("DeadLetters", "EvaluationPeriods");
+    assert!(remembered_secs > 600 && number("DeadLetters", "DatapointsToAlarm") == 1);
+    let hidden = read("infra/inboxctl/src/dead.rs");
+    assert!(hidden.contains("const WORK: Duration = Duration::from_secs(600);"));
     // There is time to mend the cause before the queue forgets, and there was time before.
     let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
     assert_eq!(threshold("OldestDeadLetterAge"), retention_secs / 2);

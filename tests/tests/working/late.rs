@@ -39,7 +39,10 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     wire.plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
     let claim = inbox.claim_alert(&first, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
-    assert_eq!(inbox.put_back(&first, world.now().plus(MINUTE), None).await.unwrap(), Written::Applied);
+    assert_eq!(
+        inbox.put_back(&first, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        Written::Applied
+    );
 
     world.pass(MINUTE);
     let second = claimed(&inbox, &key, &world).await;
@@ -72,7 +75,7 @@ async fn p7_what_the_relay_has_given_up_is_not_put_back_by_a_worker_whose_claim_
 
     let stands = world.record_of("fynapse/event/e-1").await;
     let later = world.now().plus(MINUTE);
-    assert_eq!(inbox.put_back(&work, later, None).await.unwrap(), Written::Overtaken);
+    assert_eq!(inbox.put_back(&work, later, "not_ready", None).await.unwrap(), Written::Overtaken);
     assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
 }
 
@@ -87,7 +90,10 @@ async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
     let wire = &world.system.wire;
     wire.plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
     let work = claimed(&inbox, &key, &world).await;
-    assert_eq!(inbox.put_back(&work, world.now().plus(MINUTE), None).await.unwrap(), Written::Applied);
+    assert_eq!(
+        inbox.put_back(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        Written::Applied
+    );
 
     let stands = world.record_of("fynapse/event/e-1").await;
     assert_eq!(wire.delayed(), 1);

@@ -91,7 +91,7 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
         let before = world.record("fynapse/event/e-1").await;
         let written = [
             inbox.done(&slow, world.now()).await.unwrap(),
-            inbox.put_back(&slow, world.now(), None).await.unwrap(),
+            inbox.put_back(&slow, world.now(), "not_ready", None).await.unwrap(),
             inbox.quarantine_work(&slow, Reason::BusRefused, world.now()).await.unwrap(),
         ];
         assert_eq!(written, [Written::Overtaken; 3]);

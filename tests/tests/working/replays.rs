@@ -249,3 +249,37 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));
 }
+
+/// What the record keeps of earlier cycles: when each was done, and how often it was put back.
+fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
+    let cycles = record["past_cycles"].as_l().unwrap().iter().map(|cycle| cycle.as_m().unwrap());
+    cycles.map(|cycle| (number(cycle, "done_at").unwrap(), number(cycle, "works").unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_the_latest_times() {
+    const EVENT: &str = "fynapse/event/e-1";
+    let world = World::new().await;
+    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.fynapse(tests::extract("e-1")).await;
+    world.work().await;
+    world.system.wire.heal();
+    run_until_idle(&world).await;
+    let first = world.record(EVENT).await;
+    assert_eq!((number(&first, "works"), text(&first, "retry_reason")), (Some(1), "bus"));
+    let mut done = vec![(number(&first, "done_at").unwrap(), 1)];
+    for nth in 1..=12 {
+        replay(&world, EVENT).await;
+        let due = world.record(EVENT).await;
+        assert!(!due.contains_key("done_at") && !due.contains_key("retry_reason"));
+        let kept = past_cycles(&due);
+        let latest = done.iter().skip(1.max(done.len().saturating_sub(9))).copied();
+        assert_eq!(kept, done[..1].iter().copied().chain(latest).collect::<Vec<_>>(), "replay {nth}");
+        let sent = due["past_cycles"].as_l().unwrap()[0].as_m().unwrap();
+        assert_eq!(number(sent, "sent_at"), number(&first, "sent_at"));
+        world.relay().await.unwrap().unwrap();
+        world.work().await;
+        done.push((number(&world.record(EVENT).await, "done_at").unwrap(), 0));
+        world.pass(CLAIM_IS_OVER);
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use local::rightfoot::{BeforeCompletion, Canned, Scripted};
 use local::wire::Fault;
 use tests::rightfoot::{MINUTE, RightfootWorld};
-use tests::{World, completed, completion, extract, number};
+use tests::{World, completed, completion, extract, number, text};
 
 /// Seconds from now until an event is due again.
 async fn due_in(world: &World, event_id: &str) -> Option<i64> {
@@ -20,17 +20,17 @@ fn answering(answer: Canned) -> Scripted {
 
 #[tokio::test]
 async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_fault() {
-    for (answer, first) in [
-        (Canned::Status(401), 60),
-        (Canned::Status(403), 60),
-        (Canned::Status(404), 60),
-        (Canned::Status(429), 60),
-        (Canned::RetryAfter { status: 429, secs: 300 }, 300),
-        (Canned::RetryAfter { status: 429, secs: 5 }, 60),
-        (Canned::Status(500), 60),
-        (Canned::Garbage, 60),
-        (Canned::WrongShape, 60),
-        (Canned::CutShort, 60),
+    for (answer, reason, first) in [
+        (Canned::Status(401), "unauthorized", 60),
+        (Canned::Status(403), "forbidden", 60),
+        (Canned::Status(404), "not_ready", 60),
+        (Canned::Status(429), "rate_limited", 60),
+        (Canned::RetryAfter { status: 429, secs: 300 }, "rate_limited", 300),
+        (Canned::RetryAfter { status: 429, secs: 5 }, "rate_limited", 60),
+        (Canned::Status(500), "unavailable", 60),
+        (Canned::Garbage, "broken", 60),
+        (Canned::WrongShape, "broken", 60),
+        (Canned::CutShort, "unavailable", 60),
     ] {
         let it = RightfootWorld::new().await;
         let submitted = it.submit("payroll", &["a"]).await;
@@ -40,6 +40,12 @@ async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_
         let worked = it.world.work().await;
         assert_eq!((worked.deleted, worked.returned), (1, 0), "{answer:?}");
         assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
+        let put_back = it.world.record(&id).await;
+        assert_eq!(
+            (text(&put_back, "retry_reason"), number(&put_back, "works")),
+            (reason, Some(1)),
+            "{answer:?}"
+        );
 
         // A second time it waits longer. Then Rightfoot answers.
         it.world.pass(Duration::from_secs(301));

@@ -304,7 +304,7 @@ impl Both {
             (Write::Done { claim }, self.inbox.done(&work, now).await)
         } else if let Play::PutBack = play {
             let later = now.plus(Duration::from_secs(60));
-            (Write::PutBack { claim }, self.inbox.put_back(&work, later, None).await)
+            (Write::PutBack { claim }, self.inbox.put_back(&work, later, "not_ready", None).await)
         } else {
             self.kept += 1;
             let given_up = self.inbox.quarantine_work(&work, Reason::BusRefused, now).await;

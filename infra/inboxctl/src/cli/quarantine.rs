@@ -12,7 +12,7 @@ use super::{Consent, Page, Who};
 
 #[derive(Subcommand)]
 pub(crate) enum Quarantine {
-    /// List the open items, the oldest first.
+    /// List the open items, the newest first.
     List(ListKept),
     /// Show one item.
     Show(ShowKept),

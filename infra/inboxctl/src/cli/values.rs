@@ -69,9 +69,23 @@ fn one_of<T, const N: usize>(
     read(name).ok_or_else(|| format!("use one of {}", all.join(", ")))
 }
 
-pub(super) fn event(id: &str) -> Result<EventKey, String> {
-    EventKey::from_event_id(id).ok_or_else(|| {
-        "an event's id is rightfoot/batch/<id>/completed, rightfoot/batch/<id>/alert/<id> or fynapse/event/<id>"
+/// An event on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EventRef {
+    /// By its whole id.
+    Key(EventKey),
+    /// By the bare id of a Fynapse event, or of a batch.
+    Bare(Id),
+}
+
+pub(super) fn event(id: &str) -> Result<EventRef, String> {
+    if let Some(key) = EventKey::from_event_id(id) {
+        return Ok(EventRef::Key(key));
+    }
+    let is_meant_whole = id.starts_with("rightfoot/") || id.starts_with("fynapse/");
+    Id::new(id).filter(|_| !is_meant_whole).map(EventRef::Bare).ok_or_else(|| {
+        "an event's id is rightfoot/batch/<id>/completed, rightfoot/batch/<id>/alert/<id>, fynapse/event/<id>, \
+         or the bare id of a batch or a Fynapse event (1 to 512 bytes)"
             .to_owned()
     })
 }

@@ -14,7 +14,7 @@ use inbox_core::time::UnixMillis;
 use super::Check;
 use crate::due::name_of;
 use crate::place::{Place, Thing};
-use crate::view::At;
+use crate::view::{At, counted};
 
 /// Longer than a scheduled function that runs every minute lets anything wait.
 const LATE: Duration = Duration::from_secs(5 * 60);
@@ -79,9 +79,9 @@ impl Look<'_> {
             let wanted_at = event.wanted_at.unwrap_or(event.received_at);
             if event.facts.due_at.is_some() && event.attempts > 0 && self.is_late(wanted_at) {
                 let found = format!(
-                    "{key} is wanted on the queue since {}, and was tried {} times",
+                    "{key} is wanted on the queue since {}, and was tried {}",
                     At(wanted_at).told(self.now),
-                    event.attempts
+                    counted(event.attempts, "time", "times")
                 );
                 return Ok(Check::fail(
                     CHECK,
@@ -117,9 +117,9 @@ impl Look<'_> {
             Some(oldest) => Check::warn(
                 CHECK,
                 format!(
-                    "{} of {} sent events that were looked at wait for long: {} since {}",
+                    "waiting for long: {} of {} looked at; {} since {}",
                     slow.count(),
-                    sent.len(),
+                    counted(sent.len() as u64, "sent event", "sent events"),
                     oldest.key,
                     At(sent_at(oldest)).told(self.now)
                 ),
@@ -161,9 +161,13 @@ impl Look<'_> {
         const CHECK: &str = "quarantine";
         let (waiting, _) = self.inbox.waiting(Desk::Quarantine, None, SAMPLE).await?;
         Ok(match waiting.first() {
-            Some(oldest) => Check::warn(
+            Some(oldest) => Check::fail(
                 CHECK,
-                format!("open: {}, the oldest since {}", count(&waiting), At(oldest.due_at).told(self.now)),
+                format!(
+                    "open: {}, whose effects have not happened; the oldest since {}",
+                    count(&waiting),
+                    At(oldest.due_at).told(self.now)
+                ),
                 "`inboxctl quarantine list` shows them; after a fix, `inboxctl quarantine replay --reason REASON --by NAME --why '…'` gives them their way",
             ),
             None => Check::ok(CHECK, "nothing is open"),
@@ -203,7 +207,7 @@ impl Look<'_> {
                 );
                 let advice =
                     "invoke rightfoot-requests again with the same request: it ends with the same batch";
-                return Ok(Check::warn(CHECK, found, advice));
+                return Ok(Check::fail(CHECK, found, advice));
             }
         }
         Ok(Check::ok(CHECK, "there is none whose outcome is unknown"))
@@ -213,6 +217,7 @@ impl Look<'_> {
 fn none_late(waiting: &[Waiting]) -> String {
     match waiting {
         [] => "nothing waits".to_owned(),
+        [_] => "1 waits, and is not late".to_owned(),
         _ => format!("{} wait, none of them late", count(waiting)),
     }
 }

@@ -6,13 +6,14 @@ use inbox_aws::inbox::Selection;
 use inbox_aws::{Cause, Fault, secrets};
 use inbox_core::delivery::Provider;
 use inbox_core::inbox::Desk;
-use inbox_core::keys::{KeyCodec, KeyError, Keys, first_of};
+use inbox_core::keys::{KeyCodec, KeyError, Keys, api_key};
 use inbox_core::limits::SECRETS_MAX;
 use inbox_core::quarantine::KeptId;
 
 use super::Check;
 use crate::place::{Place, Thing};
 use crate::trouble::About;
+use crate::url::{fynapse_codec, suspected};
 
 /// Open items of a desk that are looked at for a provider.
 const SAMPLE: usize = 50;
@@ -22,32 +23,38 @@ struct Secret {
     check: &'static str,
     provider: Provider,
     while_empty: &'static str,
+    /// What to do if what is suspected of its value is a mistake.
+    if_mistaken: &'static str,
 }
 
 const FYNAPSE_SIGNING: Secret = Secret {
     check: "secret of Fynapse",
     provider: Provider::Fynapse,
     while_empty: "every delivery of Fynapse is answered 503",
+    if_mistaken: "if Fynapse did not give it out like that, put the bare value into it: until then every genuine delivery is \
+                  refused, while `inboxctl send` signs with the same wrong text",
 };
 const RIGHTFOOT_URL_KEY: Secret = Secret {
     check: "key of Rightfoot's URLs",
     provider: Provider::Rightfoot,
     while_empty: "every delivery of Rightfoot is answered 503, and no URL can be minted",
+    if_mistaken: "the URLs that were minted with it are accepted only while it stays: if it is a mistake, put the right value \
+                  before it, as [\"right\", \"as it is\"], and mint them anew",
 };
 const RIGHTFOOT_API_KEY: Secret = Secret {
     check: "key of Rightfoot's API",
     provider: Provider::Rightfoot,
     while_empty: "nothing can be submitted to Rightfoot or asked of it",
+    if_mistaken: "if Rightfoot did not give it out like that, put the bare key into it: until then every question is answered 401",
 };
 
 pub(super) async fn checks(at: &Place) -> [Check; 3] {
-    let codec = at.parameter("FynapseKeyCodec").and_then(|codec| codec.parse().ok());
-    let keys = |codec| move |value: &str| Keys::parse(value, codec).map(drop);
-    let api_key = |value: &str| first_of(value).map(drop);
+    let codec = fynapse_codec(at).map_err(|_| KeyError::UnknownCodec);
+    let keys = |codec: Result<KeyCodec, KeyError>| move |value: &str| Keys::parse(value, codec?).map(drop);
     [
-        FYNAPSE_SIGNING.check(at, at.fynapse_secret(), keys(codec.unwrap_or_default())).await,
-        RIGHTFOOT_URL_KEY.check(at, at.rightfoot_url_key(), keys(KeyCodec::Utf8)).await,
-        RIGHTFOOT_API_KEY.check(at, at.rightfoot_api_key(), api_key).await,
+        FYNAPSE_SIGNING.check(at, at.fynapse_secret(), keys(codec)).await,
+        RIGHTFOOT_URL_KEY.check(at, at.rightfoot_url_key(), keys(Ok(KeyCodec::Utf8))).await,
+        RIGHTFOOT_API_KEY.check(at, at.rightfoot_api_key(), |value| api_key(value).map(drop)).await,
     ]
 }
 
@@ -67,15 +74,23 @@ impl Secret {
             Ok(None) => return self.empty(at, &thing).await,
             Err(fault) => return Check::unanswered(at, self.check, &fault, &thing),
         };
-        match read(&value) {
-            Ok(()) => Check::ok(self.check, format!("{thing} has a value that can be used")),
-            Err(why) => Check::fail(self.check, format!("{thing}: {why}"), remedy(why)),
+        match (read(&value), suspected(&value)) {
+            (Ok(()), None) => Check::ok(self.check, format!("{thing} has a value that can be used")),
+            (Ok(()), Some(suspected)) => Check::warn(
+                self.check,
+                format!("{thing} is taken as it stands, and has {suspected}"),
+                self.if_mistaken,
+            ),
+            (Err(why), None) => Check::fail(self.check, format!("{thing}: {why}"), remedy(why)),
+            (Err(why), Some(suspected)) => {
+                Check::fail(self.check, format!("{thing}: {why}; it has {suspected}"), remedy(why))
+            }
         }
     }
 
     /// Of a provider that nobody uses it may stay empty.
     async fn empty(&self, at: &Place, thing: &Thing) -> Check {
-        let Self { check, provider, while_empty } = *self;
+        let Self { check, provider, while_empty, .. } = *self;
         let name = match provider {
             Provider::Rightfoot => "Rightfoot",
             Provider::Fynapse => "Fynapse",
@@ -143,6 +158,9 @@ fn remedy(why: KeyError) -> String {
         }
         KeyError::Undecodable => {
             "put a value into it that the parameter FynapseKeyCodec can read, or change that".to_owned()
+        }
+        KeyError::NotVisibleAscii => {
+            "put the bare key into it: no quotation marks, no `Bearer`, no blank or line break".to_owned()
         }
         KeyError::UnknownCodec => "set the parameter FynapseKeyCodec to utf8, base64 or hex".to_owned(),
     }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::Check;
 use crate::place::{Place, Thing};
+use crate::view::counted;
 
 const BALANCES: &str = "table of balances";
 const BUS: &str = "event bus";
@@ -154,16 +155,49 @@ impl Queue {
         self.0.get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
+    fn messages(&self) -> Messages {
+        Messages {
+            visible: self.number(&QueueAttributeName::ApproximateNumberOfMessages),
+            in_flight: self.number(&QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+            delayed: self.number(&QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+        }
+    }
+
     fn retention(&self, check: &'static str, thing: &Thing) -> Option<Check> {
         let secs = self.number(&QueueAttributeName::MessageRetentionPeriod);
         (secs < QUEUE_RETENTION_DAYS * 86_400).then(|| {
-            let found = format!("{thing} keeps a message {} days", secs / 86_400);
+            let found = format!("{thing} keeps a message {}", counted(secs / 86_400, "day", "days"));
             Check::fail(
                 check,
                 found,
                 format!("{QUEUE_RETENTION_DAYS} days are needed: a sent event is nowhere else due"),
             )
         })
+    }
+}
+
+/// How many messages a queue holds. Of those that somebody has received, or that are delayed, each is there, too.
+struct Messages {
+    visible: u64,
+    in_flight: u64,
+    delayed: u64,
+}
+
+impl Messages {
+    const fn all(&self) -> u64 {
+        self.visible.saturating_add(self.in_flight).saturating_add(self.delayed)
+    }
+
+    fn text(&self) -> String {
+        let mut text = counted(self.all(), "message", "messages");
+        let hidden = [(self.in_flight, "received and not deleted yet"), (self.delayed, "delayed")];
+        let hidden =
+            hidden.into_iter().filter(|it| it.0 > 0).map(|(count, what)| format!("{count} of them {what}"));
+        let hidden: Vec<_> = hidden.collect();
+        if !hidden.is_empty() {
+            text += &format!(" ({})", hidden.join(", "));
+        }
+        text
     }
 }
 
@@ -229,23 +263,24 @@ fn judge_events(check: &'static str, queue: &Queue, events: &Thing, dead: &Thing
     // A number, or a number in quotes: SQS takes both, and gives back what it took.
     let receives = policy.max_receive_count.to_string().trim_matches('"').parse().unwrap_or(0);
     if receives < RECEIVES_MIN {
-        let found = format!("a message of {events} is dead after {receives} receives");
+        let receives = counted(receives, "receive", "receives");
+        let found = format!("a message of {events} is dead after {receives}");
         return Check::warn(
             check,
             found,
             format!("set maxReceiveCount to {RECEIVES_MIN} or more: a short outage kills messages"),
         );
     }
-    let waiting = queue.number(&QueueAttributeName::ApproximateNumberOfMessages);
-    Check::ok(check, format!("{events}: settings as they should be; {waiting} messages wait"))
+    Check::ok(check, format!("{events}: settings as they should be; {}", queue.messages().text()))
 }
 
 fn letters(check: &'static str, queue: &Queue, dead: &Thing) -> Check {
-    match queue.number(&QueueAttributeName::ApproximateNumberOfMessages) {
+    let messages = queue.messages();
+    match messages.all() {
         0 => Check::ok(check, format!("{dead} is empty")),
-        count => Check::fail(
+        _ => Check::fail(
             check,
-            format!("{count} messages in {dead}: their effects have not happened"),
+            format!("{dead}: {}; their effects have not happened", messages.text()),
             "`inboxctl dead list` shows them; after a fix, `inboxctl dead redrive --by NAME --why '…'` moves them back",
         ),
     }

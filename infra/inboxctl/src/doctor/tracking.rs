@@ -9,6 +9,7 @@ use inbox_core::time::UnixMillis;
 
 use super::Check;
 use crate::place::Place;
+use crate::view::counted;
 
 const CHECK: &str = "tracking";
 /// Events that are looked at.
@@ -23,7 +24,11 @@ pub(super) async fn check(at: &Place) -> anyhow::Result<Check> {
         }
         Ok((tracked, all)) => Check::warn(
             CHECK,
-            format!("{} of {all} batches that were looked at are tracked by nobody", all - tracked),
+            format!(
+                "tracked by nobody: {} of {} looked at",
+                all - tracked,
+                counted(all as u64, "batch", "batches")
+            ),
             "their webhooks have their effects, but if one is lost, nobody asks for it, and of a threshold there is only the \
              webhook's word: submit through rightfoot-requests, or invoke it with track_batch and track_schedule",
         ),

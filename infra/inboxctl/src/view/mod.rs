@@ -1,6 +1,5 @@
 //! How what was found is printed: as text for people, as JSON for machines.
 
-mod escape;
 mod stories;
 
 use std::time::Duration;
@@ -12,7 +11,7 @@ use inbox_core::intervention::Intervention;
 use inbox_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 
-pub(crate) use escape::{json as printable_json, line, text as printable};
+pub(crate) use inbox_aws::escape::{json as printable_json, line, text as printable};
 pub(crate) use stories::story;
 
 /// What a command found.
@@ -24,23 +23,28 @@ pub(crate) trait Found: Serialize {
     fn is_fine(&self) -> bool {
         true
     }
+
+    /// What the process exits with.
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.is_fine())
+    }
 }
 
-/// What is printed, and whether the command succeeds.
+/// What is printed, and what the process exits with.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) text: String,
-    pub(crate) is_fine: bool,
+    pub(crate) exit_code: u8,
 }
 
 impl Shown {
     pub(crate) fn of(found: &impl Found, is_json: bool, now: UnixMillis) -> anyhow::Result<Self> {
         let text = if is_json {
-            escape::json(&serde_json::to_string_pretty(found)?)
+            inbox_aws::escape::json(&serde_json::to_string_pretty(found)?)
         } else {
             printable(&found.text(now))
         };
-        Ok(Self { text: format!("{}\n", text.trim_end()), is_fine: found.is_fine() })
+        Ok(Self { text: format!("{}\n", text.trim_end()), exit_code: found.exit_code() })
     }
 }
 
@@ -82,6 +86,14 @@ pub(crate) fn span(span: Duration) -> String {
         secs @ ..7_200 => format!("{} min", secs / 60),
         secs @ ..172_800 => format!("{} h", secs / 3_600),
         secs => format!("{} days", secs / 86_400),
+    }
+}
+
+/// A number with its noun, in the plural unless it is one.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
     }
 }
 
@@ -206,6 +218,12 @@ mod tests {
         assert_eq!(told(200_000), "2 days ago");
         assert_eq!(told(-65), "in 65 s");
         assert_eq!(At(now).told(now), "2026-01-02T03:04:05.000Z (0 s ago)");
+    }
+
+    #[test]
+    fn one_is_not_told_in_the_plural() {
+        let told = |count: u64| counted(count, "authorizer", "authorizers");
+        assert_eq!([0, 1, 2].map(told), ["0 authorizers", "1 authorizer", "2 authorizers"]);
     }
 
     #[test]

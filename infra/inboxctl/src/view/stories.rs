@@ -2,7 +2,7 @@
 
 use inbox_core::time::UnixMillis;
 
-use super::{At, Trace, line, table};
+use super::{At, Trace, counted, line, table};
 use crate::trace::{Event, Schedule, Story, Submission};
 
 /// What happened, when, and where it stands.
@@ -15,7 +15,7 @@ pub(crate) fn story(story: &Story, now: UnixMillis) -> String {
         lines.extend(of_schedule(schedule));
     }
     if let Some(batch) = &story.batch {
-        let what = format!("batch is watched: {} authorizers", batch.expected);
+        let what = format!("batch is watched: {}", counted(batch.expected, "authorizer", "authorizers"));
         lines.extend(batch.tracked_at.map(|at| (at, what)));
         lines.extend(batch.settled_at.map(|at| (at, "batch is settled".to_owned())));
         lines.extend(batch.overdue_at.map(|at| (at, "batch is overdue".to_owned())));
@@ -79,27 +79,30 @@ fn stands(story: &Story, now: UnixMillis) -> Vec<String> {
         story.events.iter().map(|it| format!("{}: {}", it.shown.id(), it.stands)).collect();
     lines
         .extend(story.batch.as_ref().map(|batch| format!("batch {}: {}", batch.batch_id, batch.stands(now))));
-    lines.extend(story.schedule.as_ref().map(|it| {
-        let next = it.due_at.map_or_else(
-            || "not asked for any more".to_owned(),
-            |at| format!("asked for next {}", at.told(now)),
-        );
-        format!("schedule {}: {next}", it.schedule_id)
-    }));
+    lines
+        .extend(story.schedule.as_ref().map(|it| format!("schedule {}: {}", it.schedule_id, it.stands(now))));
     lines.extend(story.submission.as_ref().map(|it| {
         let open =
             it.due_at.map(|at| format!("its outcome is unknown; alarms from {} on: repeat it", at.told(now)));
         let free = it.refused_at.map(|_| "it made nothing, and its name is free".to_owned());
+        let made = it.made.as_ref().zip(it.made_stands.as_ref());
+        let made = made.map(|(made, stands)| format!("it made {} {made}: {stands}", it.kind));
+        let given_up =
+            it.given_up_at.map(|_| "given up: whether it made anything was never known".to_owned());
         format!(
             "submission {}: {}",
             it.submission_id,
-            open.or(free).unwrap_or_else(|| "nothing more is to be done with it".to_owned())
+            open.or(free)
+                .or(made)
+                .or(given_up)
+                .unwrap_or_else(|| "nothing more is to be done with it".to_owned())
         )
     }));
     let claimed = story.effects.iter().filter(|effect| effect.published_at.is_none());
     lines.extend(claimed.map(|effect| format!("alert of {}: claimed, not published", effect.authorizer)));
     if story.unreadable > 0 {
-        lines.push(format!("{} items cannot be read by this version", story.unreadable));
+        let items = counted(story.unreadable as u64, "item", "items");
+        lines.push(format!("{items} cannot be read by this version"));
     }
     if story.events.is_empty() && story.batch.is_some() {
         lines.push("no event of it is recorded yet".to_owned());

@@ -35,12 +35,14 @@ async fn what_cannot_be_written_is_a_failure() {
 }
 
 /// Of C0 and C1, a bidi override, a line separator, a zero-width space and a tag, by which text hides or pretends.
-const TRICKS: [(char, &str, &str); 6] = [
+const TRICKS: [(char, &str, &str); 8] = [
     ('\u{7f}', "\\u{7f}", "\\u007f"),
     ('\u{9b}', "\\u{9b}", "\\u009b"),
     ('\u{202e}', "\\u{202e}", "\\u202e"),
     ('\u{2028}', "\\u{2028}", "\\u2028"),
     ('\u{200b}', "\\u{200b}", "\\u200b"),
+    ('\u{2066}', "\\u{2066}", "\\u2066"),
+    ('\u{feff}', "\\u{feff}", "\\ufeff"),
     ('\u{e0041}', "\\u{e0041}", "\\udb40\\udc41"),
 ];
 

@@ -113,6 +113,50 @@ async fn cloudformation(outputs: &[(&str, String)], parameters: &[(&str, String)
     crate::stand_in(post(answer)).await
 }
 
+/// The functions would not start with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
+    let stand = Stand::now().await;
+    let outputs = [
+        ("WebhookBaseUrl", stand.http_url.clone()),
+        ("InboxTableName", "inbox".to_owned()),
+        ("FynapseSigningSecretArn", "fynapse-signing".to_owned()),
+    ];
+    let wrong = [
+        ("RetentionDays", "90"),
+        ("FynapseKeyCodec", "base32"),
+        ("PollFirstSecs", "0"),
+        ("RightfootAllowedCidrs", "10.0.0.0/33"),
+        ("RightfootRevokedSubjects", "pay roll"),
+    ];
+    let wrong = wrong.map(|(name, value)| (name, value.to_owned()));
+    let stack = cloudformation(&outputs, &wrong).await;
+    let env =
+        [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("AWS_ENDPOINT_URL_CLOUDFORMATION", stack.as_str())];
+    let told = stand.run_in("--stack ours --json doctor", &env).await;
+    let checks = told.json()["checks"].clone();
+    let check =
+        |name: &str| checks.as_array().unwrap().iter().find(|it| it["check"] == name).unwrap().clone();
+    let (parameters, secret) = (check("parameters"), check("secret of Fynapse"));
+    assert_eq!((told.code, &parameters["verdict"], &secret["verdict"]), (1, &"fail".into(), &"fail".into()));
+    let found = parameters["found"].as_str().unwrap();
+    for variable in
+        ["FYNAPSE_KEY_CODEC", "POLL_FIRST_SECS", "RIGHTFOOT_ALLOWED_CIDRS", "RIGHTFOOT_REVOKED_SUBJECTS"]
+    {
+        assert!(found.contains(&format!("environment variable {variable} is not valid: ")), "{found}");
+    }
+    let codec =
+        "environment variable FYNAPSE_KEY_CODEC is not valid: unknown key codec; use utf8, base64 or hex";
+    let sent = stand.run_in("--stack ours send fynapse", &env).await;
+    assert!(sent.code == 1 && sent.stderr.ends_with(&format!("{codec}\n")), "{}", sent.told());
+    let tracked = stand.run_in("--stack ours batches track b-1 --expected 1 --yes", &env).await;
+    assert!(
+        tracked.code == 1 && tracked.stderr.contains("POLL_FIRST_SECS is not valid"),
+        "{}",
+        tracked.told()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stack_names_everything_by_its_outputs() {
     let stand = Stand::now().await;

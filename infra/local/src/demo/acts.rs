@@ -332,7 +332,7 @@ fn outage(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&Cal
             .contains(&call.operation.as_str())
             .then(|| (call.operation.clone(), call.events.clone()))?;
         let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = about.1.iter().flat_map(|id| id.bytes()).map(usize::from).sum();
+        let first = about.1.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>();
         let index = met.entry(about).or_insert(first);
         *index += 1;
         faults.get(*index % faults.len().max(1)).copied()

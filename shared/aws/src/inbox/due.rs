@@ -36,6 +36,13 @@ impl Waiting {
     }
 }
 
+/// Which of what waits comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
 /// How far each partition of a desk has been read.
 #[derive(Debug)]
 pub struct Sweep {
@@ -110,13 +117,27 @@ impl Inbox {
         after: Option<&Waiting>,
         limit: usize,
     ) -> Result<(Vec<Waiting>, bool), Fault> {
+        self.waiting_by(Order::OldestFirst, desk, after, limit).await
+    }
+
+    /// The same in either order.
+    pub(super) async fn waiting_by(
+        &self,
+        order: Order,
+        desk: Desk,
+        after: Option<&Waiting>,
+        limit: usize,
+    ) -> Result<(Vec<Waiting>, bool), Fault> {
         let shards: Vec<_> = stream::iter(desk.shards())
-            .map(async |shard| self.waiting_in(&shard, after, limit.saturating_add(1)).await)
+            .map(async |shard| self.waiting_in(&shard, order, after, limit.saturating_add(1)).await)
             .buffered(CONCURRENT_CALLS)
             .try_collect()
             .await?;
         let mut all = shards.concat();
         all.sort();
+        if order == Order::NewestFirst {
+            all.reverse();
+        }
         let more = all.len() > limit;
         all.truncate(limit);
         Ok((all, more))
@@ -125,19 +146,28 @@ impl Inbox {
     async fn waiting_in(
         &self,
         shard: &str,
+        order: Order,
         after: Option<&Waiting>,
         limit: usize,
     ) -> Result<Vec<Waiting>, Fault> {
-        let from = after.map_or(UnixMillis(0), |after| after.due_at);
+        let (from, range) = match order {
+            Order::OldestFirst => (0, "due_at >= :from"),
+            Order::NewestFirst => (i64::MAX, "due_at <= :from"),
+        };
+        let from = after.map_or(from, |after| after.due_at.0);
+        let is_beyond = |waiting: &Waiting| match order {
+            Order::OldestFirst => after.is_none_or(|after| waiting > after),
+            Order::NewestFirst => after.is_none_or(|after| waiting < after),
+        };
         let (mut found, mut start) = (Vec::new(), None);
         loop {
-            let query =
-                self.query_index(shard, start).key_condition_expression("due = :shard AND due_at >= :from");
-            let page = query.expression_attribute_values(":from", number(from.0)).send().await;
+            let query = self.query_index(shard, start).scan_index_forward(order == Order::OldestFirst);
+            let query = query.key_condition_expression(format!("due = :shard AND {range}"));
+            let page = query.expression_attribute_values(":from", number(from)).send().await;
             let page = page.map_err(|error| Fault::of(QUERY, &error))?;
             // Several may be due at the same time: those up to `after` were shown before.
             let waiting = page.items().iter().filter_map(Waiting::read);
-            found.extend(waiting.filter(|waiting| after.is_none_or(|after| waiting > after)));
+            found.extend(waiting.filter(is_beyond));
             start = page.last_evaluated_key;
             if found.len() >= limit || start.is_none() {
                 return Ok(found);

@@ -19,7 +19,7 @@ use inbox_core::limits::DUE_PAGE;
 use inbox_core::quarantine::{Closed, Kept, KeptId, kept_ids_of};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
-use super::due::Waiting;
+use super::due::{Order, Waiting};
 use super::{EventTold, Inbox, Written};
 use crate::Fault;
 use crate::condition::refused;
@@ -134,16 +134,37 @@ impl Inbox {
         self.open_quarantine_where(is_wanted, after, limit).await
     }
 
-    /// The same, of those that are wanted.
+    /// The same, the newest first.
+    pub async fn newest_quarantine(
+        &self,
+        reason: Option<Reason>,
+        after: Option<Waiting>,
+        limit: usize,
+    ) -> Result<(Vec<Quarantined>, Option<Waiting>), Fault> {
+        let is_wanted = |item: &Quarantined| reason.is_none_or(|reason| item.reason == reason);
+        self.open_quarantine_by(Order::NewestFirst, is_wanted, after, limit).await
+    }
+
+    /// The open items that are wanted, the oldest first.
     pub async fn open_quarantine_where(
         &self,
+        is_wanted: impl Fn(&Quarantined) -> bool,
+        after: Option<Waiting>,
+        limit: usize,
+    ) -> Result<(Vec<Quarantined>, Option<Waiting>), Fault> {
+        self.open_quarantine_by(Order::OldestFirst, is_wanted, after, limit).await
+    }
+
+    async fn open_quarantine_by(
+        &self,
+        order: Order,
         is_wanted: impl Fn(&Quarantined) -> bool,
         mut after: Option<Waiting>,
         limit: usize,
     ) -> Result<(Vec<Quarantined>, Option<Waiting>), Fault> {
         let mut found = Vec::new();
         loop {
-            let (waiting, more) = self.waiting(Desk::Quarantine, after.as_ref(), DUE_PAGE).await?;
+            let (waiting, more) = self.waiting_by(order, Desk::Quarantine, after.as_ref(), DUE_PAGE).await?;
             let mut items = self.read_quarantined(&waiting).await?;
             for place in waiting {
                 if found.len() == limit {

@@ -16,8 +16,8 @@ use inbox_core::intervention::{Intervention, message_expiry};
 use inbox_core::state::State;
 use inbox_core::time::UnixMillis;
 
-use super::Inbox;
 use super::quarantined::TRACE;
+use super::{Inbox, past_cycles};
 use crate::Fault;
 use crate::condition::refused;
 use crate::item::{self, number, text};
@@ -80,10 +80,9 @@ impl ReplayFrom {
 
 /// What starts a record's way anew.
 pub(super) const AGAIN: &str = "rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
-    attempts = :zero, refusals = :zero, since = :now";
+    attempts = :zero, refusals = :zero, since = :now, past_cycles = :cycles";
 /// What it leaves behind.
-pub(super) const BEFORE: &str =
-    "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at";
+pub(super) const BEFORE: &str = "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at, retry_reason";
 
 impl Inbox {
     /// Puts an event that was given up on its way again. What of it was published before is not published again.
@@ -139,6 +138,7 @@ impl Inbox {
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":shard", text(Desk::Outbox.shard(&key.pk())))
             .expression_attribute_values(":now", number(by.at.0))
+            .expression_attribute_values(":cycles", past_cycles::with_ended(&event))
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":trace", AttributeValue::L(vec![item::intervention(by)]));
         match update.send().await {

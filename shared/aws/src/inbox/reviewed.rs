@@ -11,7 +11,7 @@ use inbox_core::inbox::Desk;
 use inbox_core::time::UnixMillis;
 
 use super::replayed::{AGAIN, BEFORE};
-use super::{EventTold, Inbox, Written};
+use super::{EventTold, Inbox, Written, past_cycles};
 use crate::Fault;
 use crate::condition;
 use crate::item::{self, number, text};
@@ -55,7 +55,8 @@ impl Inbox {
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":shard", text(Desk::Outbox.shard(&event.key.pk())))
-            .expression_attribute_values(":now", number(now.0));
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":cycles", past_cycles::with_ended(event));
         condition::update(update, &format!("{AGAIN}, {mark} = :mark {BEFORE}")).await
     }
 }

@@ -1,27 +1,25 @@
 //! Reading what is known, to be told to an operator: single events, whole stories, and lists.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id, Origin};
 use inbox_core::intervention::{Intervention, message_expiry};
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
+use inbox_core::poll::problem::PollProblem;
 use inbox_core::requests::submission::Kind;
 use inbox_core::state::{Facts, State};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::reviewed::PUBLISHED_UNTRACKED;
+use super::scan::{Filter, Page, Place};
 use super::submitted::SUBMITTED;
 use super::tracked::{EFFECT, TRACKED};
-use super::{Inbox, documents};
+use super::worked::RETRY_REASON;
+use super::{Inbox, PastCycle, documents, past_cycles, poll_problem};
 use crate::Fault;
 use crate::item::{self, Item, Record, millis, number, parsed, string, text};
-
-/// Pages of the table that one list reads at most: about a megabyte each.
-const SCAN_PAGES_MAX: usize = 32;
 
 /// An event, as far as its record tells.
 #[derive(Clone, Debug)]
@@ -52,6 +50,10 @@ pub struct EventTold {
     pub refusals: u64,
     /// How often it was sent again on purpose.
     pub replay: u64,
+    /// Why a worker put it back last.
+    pub retry_reason: Option<String>,
+    /// Its cycles before the present one, the earliest first.
+    pub past_cycles: Vec<PastCycle>,
     /// How many results a batch had when it was published while nobody tracked it.
     pub published_untracked: Option<u64>,
     /// What operators did with it.
@@ -100,6 +102,8 @@ pub struct BatchTold {
     pub done_at: Option<UnixMillis>,
     /// When it was given up.
     pub overdue_at: Option<UnixMillis>,
+    /// What is wrong with its polls.
+    pub problem: Option<PollProblem>,
 }
 
 /// A schedule that is watched.
@@ -123,6 +127,8 @@ pub struct ScheduleTold {
     pub due_at: Option<UnixMillis>,
     /// When nothing more was to be known.
     pub done_at: Option<UnixMillis>,
+    /// What is wrong with its polls.
+    pub problem: Option<PollProblem>,
 }
 
 /// A submission.
@@ -192,24 +198,6 @@ pub struct Selection {
     pub since: Option<UnixMillis>,
     /// Received before this time.
     pub until: Option<UnixMillis>,
-}
-
-/// A place in the table, from which a list goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Partition key.
-    pub pk: String,
-    /// Sort key.
-    pub sk: String,
-}
-
-/// A part of a list.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// What was found.
-    pub found: Vec<T>,
-    /// Where to go on; `None` at the end.
-    pub next: Option<Place>,
 }
 
 impl Inbox {
@@ -298,61 +286,6 @@ impl Inbox {
         filter.and("begins_with(pk, :batch)", ":batch", text("rightfoot#batch#"));
         self.scan(filter, after, limit, |item| BatchTold::read(item).filter(&wanted)).await
     }
-
-    async fn scan<T>(
-        &self,
-        filter: Filter,
-        after: Option<Place>,
-        limit: usize,
-        read: impl Fn(&Item) -> Option<T>,
-    ) -> Result<Page<T>, Fault> {
-        let mut start = after.map(|place| item::key(&place.pk, &place.sk));
-        let mut found = Vec::new();
-        for _ in 0..SCAN_PAGES_MAX {
-            let scan = self
-                .db
-                .scan()
-                .table_name(&self.table)
-                .filter_expression(&filter.expression)
-                .set_expression_attribute_names((!filter.names.is_empty()).then(|| filter.names.clone()))
-                .set_expression_attribute_values((!filter.values.is_empty()).then(|| filter.values.clone()))
-                .set_exclusive_start_key(start);
-            let page = scan.send().await.map_err(|error| Fault::of("dynamodb:Scan", &error))?;
-            for item in page.items() {
-                found.extend(read(item));
-                if found.len() >= limit {
-                    return Ok(Page { found, next: place_of(item) });
-                }
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
-        Ok(Page { found, next: start.as_ref().and_then(place_of) })
-    }
-}
-
-/// Which items of the table are looked at.
-struct Filter {
-    expression: String,
-    names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
-}
-
-impl Filter {
-    fn new(expression: &str) -> Self {
-        Self { expression: expression.to_owned(), names: HashMap::new(), values: HashMap::new() }
-    }
-
-    fn and(&mut self, condition: &str, name: &str, value: AttributeValue) {
-        self.expression.push_str(&format!(" AND {condition}"));
-        self.values.insert(name.to_owned(), value);
-    }
-}
-
-fn place_of(item: &Item) -> Option<Place> {
-    Some(Place { pk: string(item, "pk")?.to_owned(), sk: string(item, "sk")?.to_owned() })
 }
 
 impl StoryTold {
@@ -412,6 +345,8 @@ impl EventTold {
             attempts: record.attempts,
             refusals: record.refusals,
             replay: record.replay,
+            retry_reason: string(item, RETRY_REASON).map(str::to_owned),
+            past_cycles: past_cycles::read(item),
             published_untracked: parsed(item, PUBLISHED_UNTRACKED),
             interventions: item::interventions(item),
             expires_at: parsed(item, "expires_at").map(UnixSecs),
@@ -433,7 +368,7 @@ impl EffectTold {
 }
 
 impl BatchTold {
-    fn read(item: &Item) -> Option<Self> {
+    pub(super) fn read(item: &Item) -> Option<Self> {
         Some(Self {
             batch_id: string(item, "pk")?.strip_prefix("rightfoot#batch#")?.to_owned(),
             subject: string(item, "subject").map(str::to_owned),
@@ -446,12 +381,13 @@ impl BatchTold {
             due_at: due_at(item),
             done_at: millis(item, "done_at"),
             overdue_at: millis(item, "overdue_at"),
+            problem: poll_problem::read(item),
         })
     }
 }
 
 impl ScheduleTold {
-    fn read(item: &Item) -> Option<Self> {
+    pub(super) fn read(item: &Item) -> Option<Self> {
         Some(Self {
             schedule_id: string(item, "pk")?.strip_prefix("rightfoot#schedule#")?.to_owned(),
             subject: string(item, "subject").map(str::to_owned),
@@ -462,6 +398,7 @@ impl ScheduleTold {
             polls: parsed(item, "polls").unwrap_or(0),
             due_at: due_at(item),
             done_at: millis(item, "done_at"),
+            problem: poll_problem::read(item),
         })
     }
 }

@@ -21,12 +21,14 @@ use inbox_core::event::{Id, batch_pk};
 use inbox_core::inbox::{Desk, parts_expiry, record_expiry, schedule_pk};
 use inbox_core::poll::Cadence;
 use inbox_core::poll::batch::{Thresholds, Tracked};
+use inbox_core::poll::problem::PollProblem;
 use inbox_core::poll::schedule::{KnownAs, Plan, Watched};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::batch_story::SHOWN_COMPLETE_AT;
+use super::poll_problem::POLL_PROBLEM;
 use super::transaction::{self, Outcome};
-use super::{FIRST_REV, Inbox, Written, documents};
+use super::{FIRST_REV, Inbox, Written, documents, poll_problem};
 use crate::condition::refused;
 use crate::item::{self, Item, Stored, VERSION, number, text};
 use crate::{Fault, payload};
@@ -50,6 +52,8 @@ pub struct Tracking {
     pub due_at: Option<UnixMillis>,
     /// When an alert has last hurried it.
     expedited_at: Option<UnixMillis>,
+    /// What is wrong with its polls, as far as is written down.
+    pub problem: Option<PollProblem>,
 }
 
 impl Tracking {
@@ -59,6 +63,7 @@ impl Tracking {
             rev: item::parsed(item, "rev")?,
             due_at: item.contains_key("due").then(|| item::parsed(item, "due_at")).flatten().map(UnixMillis),
             expedited_at: item::millis(item, EXPEDITED_AT),
+            problem: poll_problem::read(item),
         })
     }
 
@@ -199,7 +204,8 @@ impl Inbox {
         now: UnixMillis,
     ) -> Result<Written, Fault> {
         let values = [(":one", number(1)), (":later", number(until.0)), (":now", number(now.0))];
-        let set = format!("rev = rev + :one, due_at = :later, {SHOWN_COMPLETE_AT} = :now");
+        let set =
+            format!("rev = rev + :one, due_at = :later, {SHOWN_COMPLETE_AT} = :now REMOVE {POLL_PROBLEM}");
         self.update(tracking.place.clone(), tracking.rev, &set, values).await
     }
 
@@ -227,26 +233,29 @@ impl Inbox {
 
     /// Nothing more is to be known about it.
     pub async fn settle(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
-        self.end(tracking, "rev = rev + :one, done_at = :now, expires_at = :at REMOVE due, due_at", now).await
+        self.end(tracking, "done_at = :now", now).await
     }
 
     /// Nothing more can be known about it (P9).
     pub async fn give_up_waiting(&self, tracking: &Tracking, now: UnixMillis) -> Result<Written, Fault> {
-        self.end(tracking, "rev = rev + :one, overdue_at = :now, expires_at = :at REMOVE due, due_at", now)
-            .await
+        self.end(tracking, "overdue_at = :now", now).await
     }
 
-    async fn end(&self, tracking: &Tracking, expression: &str, now: UnixMillis) -> Result<Written, Fault> {
+    async fn end(&self, tracking: &Tracking, how: &str, now: UnixMillis) -> Result<Written, Fault> {
+        let expression =
+            format!("rev = rev + :one, {how}, expires_at = :at REMOVE due, due_at, {POLL_PROBLEM}");
         let expires_at = record_expiry(now, self.retention_days);
         let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
-        self.update(tracking.place.clone(), tracking.rev, expression, values).await
+        self.update(tracking.place.clone(), tracking.rev, &expression, values).await
     }
 
-    /// Moves a schedule on to its next look, with what was seen of it and the new runs to watch: all of it or nothing.
+    /// Moves a schedule on to its next look, with what was seen of it, what is wrong with its polls, and the new runs to
+    /// watch: all of it or nothing.
     pub async fn move_on(
         &self,
         schedule: &ScheduleStory,
         plan: &Plan,
+        problem: Option<&PollProblem>,
         next: UnixMillis,
         cadence: &Cadence,
         now: UnixMillis,
@@ -256,7 +265,7 @@ impl Inbox {
             self.bind(subject, now).await?;
         }
         let parts_expire_at = self.keep_thresholds(schedule, plan).await?;
-        let mut writes = vec![self.seen_of(schedule, plan, next, parts_expire_at)?];
+        let mut writes = vec![self.seen_of(schedule, plan, problem, next, parts_expire_at)?];
         for run in &plan.runs {
             let tracked = Tracked {
                 batch_id: run.batch_id.clone(),
@@ -299,6 +308,7 @@ impl Inbox {
         &self,
         schedule: &ScheduleStory,
         plan: &Plan,
+        problem: Option<&PollProblem>,
         next: UnixMillis,
         parts_expire_at: Option<UnixSecs>,
     ) -> Result<TransactWriteItem, Fault> {
@@ -325,6 +335,14 @@ impl Inbox {
             sets.push("polls = :zero");
             update = update.expression_attribute_values(":zero", number(0));
         }
+        let mut remove = String::new();
+        match problem {
+            Some(problem) => {
+                sets.push("poll_problem = :problem");
+                update = update.expression_attribute_values(":problem", poll_problem::attribute(problem));
+            }
+            None => remove = format!(" REMOVE {POLL_PROBLEM}"),
+        }
         // Hurried meanwhile, it would be put off again without a look.
         let mut condition = "rev = :seen AND attribute_exists(due)".to_owned();
         match schedule.tracking.expedited_at {
@@ -335,7 +353,7 @@ impl Inbox {
             }
         }
         update = update.condition_expression(condition);
-        let update = update.update_expression(format!("SET {}", sets.join(", "))).build();
+        let update = update.update_expression(format!("SET {}{remove}", sets.join(", "))).build();
         Ok(TransactWriteItem::builder().update(update.map_err(|_| Fault::item(transaction::WRITE))?).build())
     }
 

@@ -33,6 +33,8 @@ use crate::condition::{self, refused, standing};
 use crate::item::{self, Item, Record, number, text};
 
 pub(super) const UPDATE: &str = "dynamodb:UpdateItem";
+/// Why an event was put back last.
+pub(super) const RETRY_REASON: &str = "retry_reason";
 
 /// An event that a worker has claimed: it alone may do its effect until the claim runs out.
 #[derive(Clone, Debug)]
@@ -190,16 +192,19 @@ impl Inbox {
         self.if_claimed(work, &update, values).await
     }
 
-    /// Makes an event due again: its effect cannot happen yet. `seen` is what the look at its batch has shown.
+    /// Makes an event due again: its effect cannot happen yet, for this reason. `seen` is what the look at its batch has
+    /// shown.
     pub async fn put_back(
         &self,
         work: &Work,
         until: UnixMillis,
+        reason: &'static str,
         seen: Option<&Earlier>,
     ) -> Result<Written, Fault> {
         let set_seen = if seen.is_some() { ", seen_digest = :digest, seen_at = :seen_at" } else { "" };
         let update = format!(
-            "rev = rev + :one, due = :shard, due_at = :later, wanted_at = :later, works = :works, attempts = :zero{set_seen} \
+            "rev = rev + :one, due = :shard, due_at = :later, wanted_at = :later, works = :works, attempts = :zero, \
+             {RETRY_REASON} = :reason{set_seen} \
              REMOVE claim_by, claim_until, sent_at, expires_at"
         );
         let mut values = vec![
@@ -208,6 +213,7 @@ impl Inbox {
             (":works", number(work.works.saturating_add(1))),
             (":shard", text(Desk::Outbox.shard(&work.record.key.pk()))),
             (":later", number(until.0)),
+            (":reason", text(reason)),
         ];
         if let Some(seen) = seen {
             values.extend([(":digest", text(&seen.digest)), (":seen_at", number(seen.at.0))]);

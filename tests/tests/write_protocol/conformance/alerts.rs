@@ -93,7 +93,7 @@ impl Both {
             Play::Mark => Box::pin(self.mark()).await,
             Play::PutBack => {
                 if let Some((_, work)) = self.dice.one_of(&self.works) {
-                    self.inbox.put_back(&work, self.world.now(), None).await.unwrap();
+                    self.inbox.put_back(&work, self.world.now(), "not_ready", None).await.unwrap();
                 }
             }
             Play::Replay => Box::pin(self.replay()).await,

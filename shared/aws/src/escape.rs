@@ -1,22 +1,24 @@
 //! Characters that play with a terminal, or hide what is there: whoever sent them, they are shown and not obeyed.
-//! Applied to all that is printed, where it is printed.
+//! Applied to all that is printed or logged, where it is printed or logged.
 
 use std::fmt::Write as _;
+use std::io;
 
+use tracing_subscriber::fmt::MakeWriter;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// Text for people, without them. Lines and tabs stay.
-pub(crate) fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'), |c, out| out.extend(c.escape_default()))
 }
 
 /// One line of text, without them.
-pub(crate) fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     escaped(text, |_| false, |c, out| out.extend(c.escape_default()))
 }
 
 /// The same JSON, without them: outside of its strings it has only line breaks, which stay.
-pub(crate) fn json(json: &str) -> String {
+pub fn json(json: &str) -> String {
     escaped(
         json,
         |c| c == '\n',
@@ -27,6 +29,33 @@ pub(crate) fn json(json: &str) -> String {
             }
         },
     )
+}
+
+/// Makes writers of lines of JSON, without them.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLines<W>(pub W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for JsonLines<W> {
+    type Writer = JsonLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        JsonLine(self.0.make_writer())
+    }
+}
+
+/// Writes a line of JSON, without them. What is written at a time has whole characters.
+#[derive(Debug)]
+pub struct JsonLine<W>(W);
+
+impl<W: io::Write> io::Write for JsonLine<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(json(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn escaped(text: &str, stays: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> String {
@@ -67,5 +96,14 @@ mod tests {
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
         let expected = r#"{"a\u009b":["\u202e\u2028","\udb40\udc41é\r\n\u007f"]}"#;
         assert_eq!(escaped.replace([' ', '\n'], ""), expected);
+    }
+
+    #[test]
+    fn a_line_of_the_log_is_the_same_json_and_plays_with_nobodys_terminal() {
+        let mut log = Vec::new();
+        let line = "{\"batch_id\":\"b\u{202e}\u{2066}\u{200b}\u{2028}\u{feff}\"}\n";
+        io::Write::write_all(&mut JsonLine(&mut log), line.as_bytes()).unwrap();
+        let expected = r#"{"batch_id":"b\u202e\u2066\u200b\u2028\ufeff"}"#;
+        assert_eq!(String::from_utf8(log).unwrap(), format!("{expected}\n"));
     }
 }

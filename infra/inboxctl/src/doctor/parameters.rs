@@ -1,0 +1,36 @@
+//! Whether the functions can read the stack's parameters: with one that they cannot, they do not start.
+
+use inbox_aws::config::{cadence, revoked_subjects, tolerance_secs};
+use inbox_core::allow_list::AllowList;
+use inbox_core::effect::alert::UntrackedAlerts;
+use inbox_core::keys::KeyCodec;
+
+use super::Check;
+use crate::parameters::env;
+use crate::place::Place;
+
+const CHECK: &str = "parameters";
+
+pub(super) fn check(at: &Place) -> Check {
+    if at.parameter("RetentionDays").is_none() {
+        return Check::skipped(CHECK, "no stack is named, or it has none");
+    }
+    let env = env(at);
+    let errors = [
+        env.parsed_or("FYNAPSE_KEY_CODEC", KeyCodec::default()).err(),
+        tolerance_secs(&env).err(),
+        env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default()).err(),
+        revoked_subjects(&env).err(),
+        cadence(&env).err(),
+        env.parsed_or("VERIFY_ALERTS", true).err(),
+        env.parsed_or("UNTRACKED_ALERTS", UntrackedAlerts::default()).err(),
+        env.parsed_or::<u64>("RETENTION_DAYS", 0).err(),
+        env.parsed_or::<u64>("BALANCES_RETENTION_DAYS", 0).err(),
+    ];
+    let errors: Vec<_> = errors.into_iter().flatten().map(|error| error.to_string()).collect();
+    if errors.is_empty() {
+        return Check::ok(CHECK, "the functions can read those that were looked at");
+    }
+    let advice = "the functions that read it do not start: set the stack's parameter right";
+    Check::fail(CHECK, errors.join("; "), advice)
+}

@@ -1,0 +1,107 @@
+//! What is wrong with the polls of a batch or schedule, in words.
+
+use inbox_core::poll::problem::PollProblem;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::view::At;
+
+/// What is wrong with the polls of a batch or schedule.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Problem {
+    /// What the last poll came to: a stable name, as in the poller's log lines.
+    pub(crate) reason: String,
+    pub(crate) since: At,
+    /// How many polls in a row had one.
+    pub(crate) polls: u64,
+}
+
+/// Whether it may pass by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    MayPass,
+    Failing,
+}
+
+impl Problem {
+    /// Of an item that was polled so often.
+    pub(crate) fn of(problem: Option<&PollProblem>, polls: u64) -> Option<Self> {
+        problem.map(|problem| Self {
+            reason: problem.reason.clone(),
+            since: At(problem.since),
+            polls: problem.polls(polls),
+        })
+    }
+
+    /// Whether Rightfoot has answered, and said that the schedule does not run.
+    fn is_of_the_schedule(&self) -> bool {
+        matches!(self.reason.as_str(), "stopped" | "run_not_found")
+    }
+
+    pub(crate) fn severity(&self) -> Severity {
+        match self.reason.as_str() {
+            "stopped" | "run_not_found" | "unauthorized" | "no_key" | "fault" => Severity::Failing,
+            _ => Severity::MayPass,
+        }
+    }
+
+    /// What it is, and since when.
+    pub(crate) fn text(&self, now: UnixMillis) -> String {
+        let (reason, since) = (&self.reason, self.since.told(now));
+        if self.is_of_the_schedule() {
+            return format!("{} ({reason}), since {since}", self.meaning());
+        }
+        let polls = if self.polls == 1 { "poll".to_owned() } else { format!("{} polls", self.polls) };
+        format!("the last {polls} came to nothing: {} ({reason}), since {since}", self.meaning())
+    }
+
+    fn meaning(&self) -> &'static str {
+        match self.reason.as_str() {
+            "stopped" => "it has stopped: Rightfoot names no next run, or one that did not happen",
+            "run_not_found" => "it ran, and no probe's history shows the run",
+            "unauthorized" => "Rightfoot does not accept the API key",
+            "no_key" => "the API key cannot be loaded",
+            "rate_limited" => "Rightfoot asks for a pause",
+            "unavailable" => "Rightfoot cannot be reached, or has trouble",
+            "broken" => "Rightfoot's answer is not of the documented form",
+            "fault" => "an AWS call failed",
+            _ => "no answer",
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self.reason.as_str() {
+            "stopped" => {
+                "look at the schedule at Rightfoot; if you ended it on purpose, delete its item (README, Watch it)"
+            }
+            "run_not_found" => "ask Rightfoot for the run; track the schedule with other probes",
+            "unauthorized" | "no_key" => "put a good key into the secret of Rightfoot's API",
+            "fault" => "`fault` in rightfoot-poller's log lines names the call",
+            _ => "if it lasts, ask Rightfoot; rightfoot-poller's log lines say more",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_with_its_reason_its_age_and_how_often() {
+        let told = |reason: &str, polls| {
+            let problem = PollProblem { reason: reason.to_owned(), since: UnixMillis(0), first_poll: 2 };
+            Problem::of(Some(&problem), polls).unwrap().text(UnixMillis(60_000))
+        };
+        assert_eq!(
+            told("broken", 2),
+            "the last poll came to nothing: Rightfoot's answer is not of the documented form (broken), \
+             since 1970-01-01T00:00:00.000Z (60 s ago)"
+        );
+        assert!(told("broken", 25).starts_with("the last 24 polls came to nothing: "));
+        assert_eq!(
+            told("run_not_found", 0),
+            "it ran, and no probe's history shows the run (run_not_found), since 1970-01-01T00:00:00.000Z (60 s ago)"
+        );
+    }
+}

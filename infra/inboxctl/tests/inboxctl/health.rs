@@ -1,0 +1,291 @@
+//! `doctor` and `trace` on what goes wrong although everything is scheduled, and the exit code of `doctor`.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::http::StatusCode;
+use axum::routing::post;
+use local::system::DEAD;
+use tests::{Item, completion, extract, number};
+
+use crate::tracing::item;
+use crate::{Stand, snapshot};
+
+/// What `doctor` says of one check: verdict and finding; and its exit code.
+async fn check(stand: &Stand, name: &str) -> (String, String, i32) {
+    let ran = stand.run("--json doctor").await;
+    let told = ran.json();
+    let checks = told["checks"].as_array().unwrap();
+    let check = checks.iter().find(|it| it["check"] == name).unwrap();
+    let text = |field: &str| check[field].as_str().unwrap().to_owned();
+    (text("verdict"), text("found"), ran.code)
+}
+
+fn problem(reason: &str, since: i64, first_poll: i64) -> AttributeValue {
+    let fields = [("since", since), ("first_poll", first_poll)].into_iter();
+    let fields = fields.map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string())));
+    let reason = [("reason".to_owned(), AttributeValue::S(reason.to_owned()))];
+    AttributeValue::M(fields.chain(reason).collect())
+}
+
+/// A tracked batch that is polled again in a while; its deadline is so many minutes from now.
+fn batch(batch_id: &str, now: i64, deadline_mins: i64, problem: Option<AttributeValue>) -> Item {
+    let pk = format!("rightfoot#batch#{batch_id}");
+    let texts = [("pk", pk.as_str()), ("sk", "tracked"), ("due", "poll#00")];
+    let times = [("tracked_at", now - 86_400_000), ("deadline_at", now + deadline_mins * 60_000)];
+    let numbers = [("expected", 1), ("polls", 25), ("rev", 26), ("due_at", now + 600_000)];
+    let mut item = item(&texts, &[times.as_slice(), numbers.as_slice()].concat());
+    item.extend(problem.map(|problem| ("poll_problem".to_owned(), problem)));
+    item
+}
+
+fn schedule(schedule_id: &str, now: i64, problem: AttributeValue) -> Item {
+    let pk = format!("rightfoot#schedule#{schedule_id}");
+    let texts = [("pk", pk.as_str()), ("sk", "tracked"), ("due", "poll#00")];
+    let numbers = [("since", now - 86_400_000), ("polls", 3), ("rev", 4), ("due_at", now + 600_000)];
+    let mut item = item(&texts, &numbers);
+    item.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
+    item.insert("poll_problem".to_owned(), problem);
+    item
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p9_a_deadline_that_passed_without_an_answer_is_told_although_the_batch_is_polled_next() {
+    let stand = Stand::now().await;
+    let now = stand.world.now().0;
+    stand.world.put(batch("well", now, 60, None)).await;
+    let fine = "the last polls of all that is tracked were answered".to_owned();
+    assert_eq!(check(&stand, "polls").await, ("ok".to_owned(), fine, 0));
+
+    stand.world.put(batch("b-1", now, -60, Some(problem("broken", now - 7_200_000, 2)))).await;
+    let (verdict, found, code) = check(&stand, "polls").await;
+    assert_eq!((verdict.as_str(), code), ("fail", 1), "{found}");
+    assert!(found.starts_with("batch b-1: its deadline passed "), "{found}");
+    let polls = " without an answer; the last 24 polls came to nothing: Rightfoot's answer is not of the documented \
+                 form (broken), since ";
+    assert!(found.contains(polls), "{found}");
+    let traced = stand.run("trace b-1").await.stdout;
+    assert!(traced.contains("  batch b-1: polled next ") && traced.contains(polls), "{traced}");
+    assert!(stand.run("batches list").await.stdout.contains(polls));
+    let json = stand.run("--json trace b-1").await.json();
+    let problem = &json["stories"][0]["batch"]["problem"];
+    assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("broken"), Some(24)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to_mend() {
+    for (reason, since_mins, verdict, code) in [
+        ("unavailable", 5, "warn", 0),
+        ("rate_limited", 59, "warn", 0),
+        ("unavailable", 61, "fail", 1),
+        ("unauthorized", 1, "fail", 1),
+        ("no_key", 1, "fail", 1),
+        ("fault", 1, "fail", 1),
+    ] {
+        let stand = Stand::now().await;
+        let now = stand.world.now().0;
+        let since = now - since_mins * 60_000;
+        stand.world.put(batch("b-1", now, 60, Some(problem(reason, since, 25)))).await;
+        let (told, found, exit) = check(&stand, "polls").await;
+        assert_eq!((told.as_str(), exit), (verdict, code), "{reason}");
+        assert!(found.starts_with("batch b-1: the last poll came to nothing: "), "{found}");
+        assert!(found.contains(&format!(" ({reason}), since ")), "{found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_has_stopped_is_told_although_it_is_asked_for_next() {
+    let stand = Stand::now().await;
+    let now = stand.world.now().0;
+    stand.world.put(schedule("s-1", now, problem("stopped", now - 60_000, 3))).await;
+    stand.world.put(batch("b-1", now, 60, Some(problem("unavailable", now - 120_000, 25)))).await;
+    let (verdict, found, code) = check(&stand, "polls").await;
+    assert_eq!((verdict.as_str(), code), ("fail", 1));
+    let stopped = "it has stopped: Rightfoot names no next run, or one that did not happen (stopped), since ";
+    assert!(found.starts_with(&format!("schedule s-1: {stopped}")), "{found}");
+    assert!(found.ends_with("; and 1 problem more"), "{found}");
+    let traced = stand.run("trace s-1").await.stdout;
+    assert!(traced.contains("  schedule s-1: asked for next ") && traced.contains(stopped), "{traced}");
+}
+
+/// Whoever knows a URL, or is at Rightfoot, names batches and schedules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_name_forges_a_line_of_what_doctor_finds() {
+    let stand = Stand::now().await;
+    let now = stand.world.now().0;
+    let forged = "b\nok    relay  fine\u{202e}\u{feff}";
+    stand.world.put(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
+    for words in ["doctor", "batches list", "trace b-1", "due"] {
+        let ran = stand.run(words).await;
+        assert!(!ran.stdout.contains("\nok    relay  fine"), "{}", ran.told());
+        assert!(!ran.stdout.contains(['\u{202e}', '\u{feff}']), "{}", ran.told());
+    }
+    let told = stand.run("doctor").await.stdout;
+    assert!(
+        told.contains(r"batch b\nok    relay  fine\u{202e}\u{feff}: the last poll came to nothing"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_message_that_somebody_looks_at_is_counted() {
+    let stand = Stand::now().await;
+    let name = "dead-letter queue";
+    assert_eq!(check(&stand, name).await, ("ok".to_owned(), "queue events-dead is empty".to_owned(), 0));
+    stand.die("not ours").await;
+    let one = "queue events-dead: 1 message; their effects have not happened".to_owned();
+    assert_eq!(stand.run("dead list").await.code, 0);
+    assert_eq!(check(&stand, name).await, ("fail".to_owned(), one.clone(), 1), "the list has put it back");
+
+    let sqs = &stand.world.system.onlooker.sqs;
+    let url = stand.world.system.queue_url(DEAD).await.unwrap();
+    sqs.receive_message().queue_url(&url).visibility_timeout(2).send().await.unwrap();
+    let hidden = "queue events-dead: 1 message (1 of them received and not deleted yet); their effects have not happened";
+    assert_eq!(check(&stand, name).await, ("fail".to_owned(), hidden.to_owned(), 1));
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(check(&stand, name).await, ("fail".to_owned(), one, 1), "its visibility time-out is over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_at_work_and_delayed_ones_are_on_the_queue_of_events() {
+    let stand = Stand::now().await;
+    stand.world.fynapse(extract("e-1")).await;
+    stand.world.fynapse(extract("e-2")).await;
+    let system = &stand.world.system;
+    let receive = system.onlooker.sqs.receive_message().queue_url(&system.events_url);
+    receive.max_number_of_messages(1).send().await.unwrap();
+    let later = system.onlooker.sqs.send_message().queue_url(&system.events_url).message_body("later");
+    later.delay_seconds(600).send().await.unwrap();
+    let found = check(&stand, "queue of events").await.1;
+    assert_eq!(
+        found,
+        "queue events: settings as they should be; 3 messages (1 of them received and not deleted yet, 1 of them delayed)"
+    );
+}
+
+/// One rule: 0 if nothing is failing, 1 if something is, 2 if nothing is known to fail and something could not be looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_exits_with_0_if_all_is_well_1_if_something_fails_and_2_if_it_could_not_look() {
+    let stand = Stand::now().await;
+    stand.world.rightfoot(completion("b-1", "u-1")).await;
+    let fine = stand.run("doctor").await;
+    assert!(
+        fine.code == 0 && fine.stdout.contains("warn  tracking"),
+        "what warns does not fail: {}",
+        fine.told()
+    );
+
+    let denied = r#"{"__type":"AccessDeniedException","Message":"refused"}"#;
+    let secrets = crate::stand_in(post(move || async move { (StatusCode::BAD_REQUEST, denied) })).await;
+    let env = [
+        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.as_str()),
+    ];
+    let blind = stand.run_in("doctor", &env).await;
+    assert_eq!(blind.code, 2, "{}", blind.told());
+    assert!(blind.stdout.contains("?     secret of Fynapse"), "{}", blind.told());
+    assert!(blind.stdout.ends_with(" 3 not known, 0 failed\n"), "{}", blind.told());
+    assert_eq!(stand.run_in("doctor", &[]).await.code, 2, "no region: nothing could be looked at");
+    assert_eq!(stand.run_in("due", &[]).await.code, 1, "of no other command");
+
+    stand.world.fynapse("{").await;
+    let both = stand.run_in("doctor", &env).await;
+    assert_eq!(both.code, 1, "what fails counts for more: {}", both.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_quarantine_fails_until_it_is_dealt_with() {
+    let stand = Stand::now().await;
+    stand.world.fynapse("{").await;
+    let (verdict, found, code) = check(&stand, "quarantine").await;
+    assert_eq!((verdict.as_str(), code), ("fail", 1));
+    assert!(found.starts_with("open: 1, whose effects have not happened; the oldest since "), "{found}");
+    let hash = inbox_core::event::payload_hash(b"{");
+    let discard = format!("quarantine discard fynapse/{hash} --by ada --why drill --yes");
+    assert_eq!(stand.run(&discard).await.code, 0);
+    assert_eq!(check(&stand, "quarantine").await, ("ok".to_owned(), "nothing is open".to_owned(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_was_put_back_tells_why_and_when_it_is_tried_again() {
+    let stand = Stand::now().await;
+    let world = &stand.world;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    let mut record = world.record_of("rightfoot/batch/b-1/completed").await;
+    record.insert("works".to_owned(), AttributeValue::N("5".to_owned()));
+    record.insert("retry_reason".to_owned(), AttributeValue::S("not_ready".to_owned()));
+    let sent_at = number(&record, "sent_at").unwrap();
+    world.put(record.clone()).await;
+    let stands = async || {
+        let traced = stand.run("trace b-1").await.stdout;
+        traced.lines().find(|line| line.starts_with("  rightfoot/batch/b-1/completed: ")).unwrap().to_owned()
+    };
+    let put_back = "put back by the worker, 5 times so far, last because of not_ready";
+    let line = stands().await;
+    assert!(line.ends_with(&format!(": waits for the worker ({put_back})")), "{line}");
+
+    record.remove("sent_at");
+    record.insert("due".to_owned(), AttributeValue::S("outbox#00".to_owned()));
+    record.insert("due_at".to_owned(), AttributeValue::N((sent_at + 60_000).to_string()));
+    world.put(record.clone()).await;
+    let line = stands().await;
+    assert!(line.starts_with(&format!("  rightfoot/batch/b-1/completed: {put_back}: due again ")), "{line}");
+    assert!(stand.run("events list").await.stdout.contains("  waiting (not_ready)  "));
+    assert!(stand.run("events show b-1").await.stdout.contains("put back by the worker  5 (not_ready)\n"));
+
+    record.insert("works".to_owned(), AttributeValue::N("1".to_owned()));
+    world.put(record).await;
+    assert!(stands().await.contains("put back by the worker, 1 time so far, last because of not_ready"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bare_id_is_enough_for_every_command_that_takes_an_event() {
+    let stand = Stand::new().await;
+    let world = &stand.world;
+    world.fynapse(extract("e-1")).await;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    for (bare, whole) in [("e-1", "fynapse/event/e-1"), ("b-1", "rightfoot/batch/b-1/completed")] {
+        assert_eq!(stand.run(&format!("--json events show {bare}")).await.json()["event"], whole);
+        world.finish(whole).await;
+        let replay = format!("--json events replay {bare} --by ada --why drill --yes");
+        assert_eq!(stand.run(&replay).await.json()["replays"][0]["event"], whole);
+    }
+    world.rightfoot(tests::alert("b-1", "u-2")).await;
+    let ambiguous = stand.run("events show b-1").await;
+    snapshot!(ambiguous.told());
+    snapshot!(stand.run("events show nobody").await.told());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
+    let stand = Stand::new().await;
+    let mut hashes = Vec::new();
+    for n in 0..4 {
+        let body = format!("{{{n}");
+        stand.world.fynapse(&body).await;
+        hashes.insert(0, format!("fynapse/{}", inbox_core::event::payload_hash(body.as_bytes())));
+        stand.pass(Duration::from_secs(60));
+        stand.die(&format!("dead {n}")).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let listed = stand.run("--json quarantine list --limit 3").await.json();
+    let items = |listed: &serde_json::Value| -> Vec<String> {
+        let items = listed["items"].as_array().unwrap().iter();
+        items.map(|it| it["item"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(items(&listed), hashes[..3]);
+    let page = listed["next"].as_str().unwrap();
+    let rest = stand.run(&format!("--json quarantine list --limit 3 --page {page}")).await.json();
+    assert_eq!((items(&rest), rest["next"].as_str()), (hashes[3..].to_vec(), None));
+
+    let dead = stand.run("--json dead list").await.json();
+    let times: Vec<_> = dead["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["sent_at"].as_str().unwrap().to_owned())
+        .collect();
+    let mut newest_first = times.clone();
+    newest_first.sort_by(|one, other| other.cmp(one));
+    assert_eq!((times.len(), times), (4, newest_first));
+}

@@ -1,0 +1,95 @@
+//! What is wrong with the polls of a batch or schedule: kept on its item, so that not only a log line tells.
+//!
+//! ```text
+//!  poller    put off ── ask ── problem begins, changes or ends: set or removed if rev=seen and due
+//! ```
+//!
+//! It leaves `rev` and `write_id` alone, so it voids nobody's write; where the item is written anyhow, it is part of that write.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use inbox_core::poll::problem::PollProblem;
+use inbox_core::time::UnixMillis;
+
+use super::scan::{Filter, Page};
+use super::told::{BatchTold, ScheduleTold};
+use super::tracked::{TRACKED, Tracking};
+use super::{Inbox, Written};
+use crate::Fault;
+use crate::condition::refused;
+use crate::item::{self, Item, number, text};
+
+/// The attribute that holds it.
+pub(super) const POLL_PROBLEM: &str = "poll_problem";
+
+/// Something that is tracked, and whose polls have a problem.
+#[derive(Clone, Debug)]
+pub enum Troubled {
+    /// A batch.
+    Batch(BatchTold),
+    /// A schedule.
+    Schedule(ScheduleTold),
+}
+
+pub(super) fn read(item: &Item) -> Option<PollProblem> {
+    let fields = item.get(POLL_PROBLEM)?.as_m().ok()?;
+    Some(PollProblem {
+        reason: item::string(fields, "reason")?.to_owned(),
+        since: UnixMillis(item::parsed(fields, "since")?),
+        first_poll: item::parsed(fields, "first_poll")?,
+    })
+}
+
+pub(super) fn attribute(problem: &PollProblem) -> AttributeValue {
+    let fields = [
+        ("reason", text(&problem.reason)),
+        ("since", number(problem.since.0)),
+        ("first_poll", number(problem.first_poll)),
+    ];
+    AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+impl Inbox {
+    /// Writes down what is wrong with the polls of an item, or that nothing is, if that has changed since it was read.
+    pub async fn note_problem(
+        &self,
+        tracking: &Tracking,
+        problem: Option<&PollProblem>,
+    ) -> Result<Written, Fault> {
+        if tracking.problem.as_ref() == problem {
+            return Ok(Written::Applied);
+        }
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(tracking.place().clone()))
+            .condition_expression("rev = :seen AND attribute_exists(due)")
+            .expression_attribute_values(":seen", number(tracking.rev()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::None);
+        let update = match problem {
+            Some(problem) => update
+                .update_expression(format!("SET {POLL_PROBLEM} = :problem"))
+                .expression_attribute_values(":problem", attribute(problem)),
+            None => update.update_expression(format!("REMOVE {POLL_PROBLEM}")),
+        };
+        match update.send().await {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) if refused(&error) => Ok(Written::Overtaken),
+            Err(error) => Err(Fault::of("dynamodb:UpdateItem", &error)),
+        }
+    }
+
+    /// A part of what is tracked and whose polls have a problem, in no order. Reads the table, as [`Self::events`] does.
+    pub async fn poll_problems(&self, limit: usize) -> Result<Page<Troubled>, Fault> {
+        let mut filter = Filter::new(&format!(
+            "sk = :tracked AND attribute_exists(due) AND attribute_exists({POLL_PROBLEM})"
+        ));
+        filter.values.insert(":tracked".to_owned(), text(TRACKED));
+        let read = |item: &Item| {
+            let batch = BatchTold::read(item).map(Troubled::Batch);
+            batch.or_else(|| ScheduleTold::read(item).map(Troubled::Schedule))
+        };
+        self.scan(filter, None, limit, read).await
+    }
+}

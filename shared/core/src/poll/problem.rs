@@ -1,0 +1,56 @@
+//! What is wrong with the polls of a batch or schedule.
+
+use crate::time::UnixMillis;
+
+/// Why a poll could not be answered by AWS.
+pub const FAULT: &str = "fault";
+
+/// Polls in a row that came to nothing, or found that a schedule does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PollProblem {
+    /// What the last of them came to: a stable name, as in logs and metrics.
+    pub reason: String,
+    /// When the first of them was made.
+    pub since: UnixMillis,
+    /// Which poll that was, as the item counts them.
+    pub first_poll: u64,
+}
+
+impl PollProblem {
+    /// The problem after another poll, the nth, that came to this; `None` if nothing is wrong with it.
+    pub fn after(
+        before: Option<&Self>,
+        reason: Option<&'static str>,
+        nth: u64,
+        now: UnixMillis,
+    ) -> Option<Self> {
+        let reason = reason?.to_owned();
+        Some(match before {
+            Some(before) => Self { reason, ..before.clone() },
+            None => Self { reason, since: now, first_poll: nth },
+        })
+    }
+
+    /// How many polls in a row, of so many that were made.
+    pub fn polls(&self, polls: u64) -> u64 {
+        polls.saturating_sub(self.first_poll).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_lasts_from_its_first_poll_to_the_first_without_one() {
+        let now = UnixMillis;
+        assert_eq!(PollProblem::after(None, None, 1, now(10)), None);
+        let first = PollProblem::after(None, Some("broken"), 2, now(20)).unwrap();
+        assert_eq!(first, PollProblem { reason: "broken".to_owned(), since: now(20), first_poll: 2 });
+        assert_eq!(PollProblem::after(Some(&first), Some("broken"), 3, now(30)), Some(first.clone()));
+        let other = PollProblem::after(Some(&first), Some("unavailable"), 4, now(40)).unwrap();
+        assert_eq!(other, PollProblem { reason: "unavailable".to_owned(), ..first.clone() });
+        assert_eq!((other.polls(4), other.polls(25), other.polls(0)), (3, 24, 1));
+        assert_eq!(PollProblem::after(Some(&other), None, 5, now(50)), None);
+    }
+}
