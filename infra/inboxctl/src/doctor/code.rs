@@ -94,16 +94,18 @@ async fn deployed(at: &Place, stack: &str) -> anyhow::Result<Vec<Deployed>> {
 }
 
 fn functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<Deployed> {
-    let resources = template["Resources"].as_object().into_iter().flat_map(|all| all.values());
+    let resources =
+        template.get("Resources").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
+    let is = |resource: &Value, field, value| resource.get(field).is_some_and(|it| it == value);
     let functions = resources
-        .filter(|it| it["Type"] == "AWS::Lambda::Function")
-        .filter(|it| !(has_no_worker && it["Condition"] == "WithEventWorker"));
+        .filter(|it| is(it, "Type", "AWS::Lambda::Function"))
+        .filter(|it| !(has_no_worker && is(it, "Condition", "WithEventWorker")));
     let one = |resource: &Value| {
-        let (code, name) = (&resource["Properties"]["Code"], &resource["Properties"]["FunctionName"]);
+        let text = |path| resource.pointer(path).and_then(Value::as_str);
         Some(Deployed {
-            function: name["Fn::Sub"].as_str()?.replace("${AWS::StackName}", stack),
-            bucket: code["S3Bucket"].as_str()?.to_owned(),
-            key: code["S3Key"].as_str()?.to_owned(),
+            function: text("/Properties/FunctionName/Fn::Sub")?.replace("${AWS::StackName}", stack),
+            bucket: text("/Properties/Code/S3Bucket")?.to_owned(),
+            key: text("/Properties/Code/S3Key")?.to_owned(),
         })
     };
     functions.filter_map(one).collect()
