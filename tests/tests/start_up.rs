@@ -94,6 +94,25 @@ async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {
 }
 
 #[test]
+fn a_base_url_without_a_scheme_is_refused_with_its_variable_and_value() {
+    let read = |url: &str| {
+        let env = Env(|name: &str| match name {
+            "WEBHOOK_BASE_URL" => Some(url.to_owned()),
+            "INBOX_TABLE" | "EVENTS_QUEUE_URL" => Some("x".to_owned()),
+            "RIGHTFOOT_API_KEY_SECRET_ID" | "RIGHTFOOT_URL_KEY_SECRET_ID" => Some("x".to_owned()),
+            _ => None,
+        });
+        let config = rightfoot_requests::Config::read(&env);
+        config.map(|config| config.webhook_base_url).map_err(|error| error.to_string())
+    };
+    assert_eq!(read("https://inbox.example.com/"), Ok("https://inbox.example.com".to_owned()));
+    assert_eq!(read(""), Err("environment variable WEBHOOK_BASE_URL is not set".to_owned()));
+    let expected = "environment variable WEBHOOK_BASE_URL is not valid: \"inbox.example.com\": a URL begins with https:// or \
+                    http:// and a host, and has no user name, query or fragment";
+    assert_eq!(read("inbox.example.com"), Err(expected.to_owned()));
+}
+
+#[test]
 fn a_bundle_that_cannot_be_read_names_the_variable_and_the_file() {
     let of = |value: &str| {
         let env = Env(|name: &str| (name == "AWS_CA_BUNDLE").then(|| value.to_owned()));

@@ -75,7 +75,7 @@ struct Serve {
     lose_webhooks: u8,
     /// Ask Rightfoot's API at this address instead of a simulated one.
     #[arg(long, value_name = "URL", requires = "rightfoot_api_key")]
-    rightfoot_api: Option<String>,
+    rightfoot_api: Option<BaseUrl>,
     /// The API key that Rightfoot is asked with.
     #[arg(long, value_name = "KEY", env = RIGHTFOOT_API_KEY, hide_env_values = true)]
     rightfoot_api_key: Option<String>,
@@ -243,7 +243,7 @@ impl Serve {
             worker: !self.no_worker,
             schedules: !self.no_schedules,
             rightfoot: match self.rightfoot_api {
-                Some(url) => serve::Rightfoot::At(url),
+                Some(url) => serve::Rightfoot::At(url.into()),
                 None => {
                     serve::Rightfoot::Simulated { port: self.rightfoot_port, lost_pct: self.lose_webhooks }
                 }
@@ -304,7 +304,7 @@ mod tests {
         for (words, kind) in [
             ("--rightfoot-api https://api.example", clap::error::ErrorKind::MissingRequiredArgument),
             (
-                "--rightfoot-api u --rightfoot-api-key k --lose-webhooks 1",
+                "--rightfoot-api https://u --rightfoot-api-key k --lose-webhooks 1",
                 clap::error::ErrorKind::ArgumentConflict,
             ),
             ("--lose-webhooks 101", clap::error::ErrorKind::ValueValidation),

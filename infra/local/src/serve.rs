@@ -90,20 +90,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         bail!("--fynapse-secret may be given at most {} times", inbox_core::limits::SECRETS_MAX);
     }
     telemetry::log_to(tracing::Level::INFO, std::io::stderr);
-    let simulated_port = match options.rightfoot {
-        Rightfoot::Simulated { port, .. } => Some((port, "--rightfoot-port")),
-        Rightfoot::At(_) => None,
-    };
-    let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
-    let mut listeners = bind(ports.into_iter().chain(simulated_port)).await?.into_iter();
-    let mut listener = || listeners.next().context("a port for each listener");
-    let (http, aws) = (listener()?, listener()?);
+    let Listeners { http, aws, rightfoot } = listen(&options).await?;
     let aws_url = format!("http://{}", aws.local_addr()?);
     let http_url = format!("http://{}", http.local_addr()?);
     let (rightfoot_url, simulator) = match &options.rightfoot {
         Rightfoot::At(url) => (url.clone(), None),
         Rightfoot::Simulated { port, lost_pct } => {
-            let listener = listener()?;
+            let listener = rightfoot.context("no listener of Rightfoot's")?;
             let url = format!("http://{}", listener.local_addr()?);
             let simulated = rightfoot::Options {
                 port: *port,
@@ -165,6 +158,24 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// Says on the terminal why the command failed.
 pub fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
+}
+
+struct Listeners {
+    http: TcpListener,
+    aws: TcpListener,
+    /// Of the simulated one.
+    rightfoot: Option<TcpListener>,
+}
+
+async fn listen(options: &Options) -> anyhow::Result<Listeners> {
+    let simulated = match options.rightfoot {
+        Rightfoot::Simulated { port, .. } => Some((port, "--rightfoot-port")),
+        Rightfoot::At(_) => None,
+    };
+    let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
+    let mut bound = bind(ports.into_iter().chain(simulated)).await?.into_iter();
+    let (http, aws) = bound.next().zip(bound.next()).context("no listeners")?;
+    Ok(Listeners { http, aws, rightfoot: bound.next() })
 }
 
 /// Listens on these ports of this machine. An error names all that are taken, each with the option that chooses another one.
