@@ -406,7 +406,6 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
         "event_id",
         "expires_at",
         "first_received_at",
-        "given_up_at",
         "interventions",
         "last_run_seen",
         "open_events",

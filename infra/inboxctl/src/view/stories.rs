@@ -50,7 +50,7 @@ fn of_submission(it: &Submission) -> Vec<(At, String)> {
         it.interventions.iter().map(Trace::step).map(|(at, what)| (at, format!("submission {what}"))),
     );
     lines.extend(
-        it.given_up_at.map(|at| (at, "submission is given up: what became of it was never known".to_owned())),
+        it.given_up_at.map(|at| (at, "submission is given up: it is not known what became of it".to_owned())),
     );
     lines
 }
@@ -88,7 +88,7 @@ fn stands(story: &Story, now: UnixMillis) -> Vec<String> {
         let made = it.made.as_ref().zip(it.made_stands.as_ref());
         let made = made.map(|(made, stands)| format!("it made {} {made}: {stands}", it.kind));
         let given_up =
-            it.given_up_at.map(|_| "given up: whether it made anything was never known".to_owned());
+            it.given_up_at.map(|_| "given up: it is not known whether it made anything".to_owned());
         format!(
             "submission {}: {}",
             it.submission_id,

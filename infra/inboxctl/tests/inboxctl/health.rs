@@ -57,7 +57,7 @@ async fn p9_a_deadline_that_passed_without_an_answer_is_told_although_the_batch_
     let fine = "the last polls of all that is tracked were answered".to_owned();
     assert_eq!(check(&stand, "polls").await, ("ok".to_owned(), fine, 0));
 
-    stand.world.put(batch("b-1", now, -60, Some(problem("broken", now - 7_200_000, 2)))).await;
+    stand.world.put(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
     let (verdict, found, code) = check(&stand, "polls").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1), "{found}");
     assert!(found.starts_with("batch b-1: its deadline passed "), "{found}");

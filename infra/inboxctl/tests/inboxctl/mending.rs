@@ -167,6 +167,25 @@ pub(crate) fn pending(submission_id: &str) -> Item {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_was_given_up_says_so_after_it_is_concluded() {
+    let stand = Stand::new().await;
+    let mut given_up = pending("payroll");
+    given_up.retain(|name, _| !["due", "due_at", "webhook_url"].contains(&name.as_str()));
+    given_up.extend(item(&[], &[("given_up_at", START + 86_400_000)]));
+    stand.world.put(given_up).await;
+    let stands = stand.run("trace payroll").await.stdout;
+    assert!(stands.ends_with("payroll: given up: it is not known whether it made anything\n"), "{stands}");
+    assert_eq!(stand.run(&format!("submissions conclude payroll --none {WHO} --yes")).await.code, 0);
+    let traced = stand.run("trace payroll").await.stdout;
+    let given_up = traced.find("2020-01-03T03:04:05.000Z").unwrap();
+    assert!(
+        traced[given_up..].contains("submission is given up: it is not known what became of it"),
+        "{traced}"
+    );
+    assert!(traced.ends_with("payroll: it made nothing, and its name is free\n"), "{traced}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submission_that_made_nothing_is_concluded_for_a_reason_and_frees_its_name() {
     let stand = Stand::new().await;
     let world = &stand.world;

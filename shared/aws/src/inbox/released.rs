@@ -97,7 +97,7 @@ impl Inbox {
             .set_key(Some(seen.tracking.place().clone()))
             .update_expression(format!(
                 "SET rev = rev + :one, refused_at = :now, expires_at = :at, {TRACE} \
-                 REMOVE due, due_at, webhook_url, given_up_at"
+                 REMOVE due, due_at, webhook_url"
             ))
             .condition_expression(format!("rev = :seen AND call_id = :call AND {open}"))
             .expression_attribute_values(":seen", number(seen.tracking.rev()))
