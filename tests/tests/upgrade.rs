@@ -100,6 +100,7 @@ async fn is_read_and_worked_on(written: &str) {
         world.send(message).await;
     }
     it.rightfoot.know("late", &pairs(&[("c", "1.00")]));
+    it.rightfoot.know(PAYROLL, &pairs(&[("a", "1.00"), ("b", "1.00")]));
 
     // It is known.
     for event in ["done", "due", "sent"] {

@@ -121,7 +121,8 @@ mod tests {
         let read = |url: &str| {
             let env = Env(|name: &str| match name {
                 "RIGHTFOOT_API_URL" => Some(url.to_owned()),
-                _ => Some("rightfoot-api-key".to_owned()),
+                "RIGHTFOOT_API_KEY_SECRET_ID" => Some("rightfoot-api-key".to_owned()),
+                _ => None,
             });
             Access::read(&env).map(|_| ()).map_err(|error| error.to_string())
         };

@@ -154,7 +154,7 @@ const AFTER_ATTEMPTS: &str = "Rightfoot refused it (HTTP 400), and this was not 
                               made a batch. The submission_id is not free, and the submission alarms until that is known. \
                               Repeat the very same request: if there is a batch, Rightfoot may answer with it. If \
                               Rightfoot knows a batch of it, call track_batch with its id and this submission_id; if it \
-                              knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none";
+                              knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none --why TEXT";
 
 /// Its batch was made, and the answer lost, be it within one call or by an earlier one. What is answered then, once, says
 /// nothing of that batch.

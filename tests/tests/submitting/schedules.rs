@@ -209,7 +209,7 @@ async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {
         "Rightfoot refused it (HTTP 400), and this was not the only attempt: another one may have made a schedule. The \
          submission_id is not free, and the submission alarms until that is known. Repeat the very same request: if there \
          is a schedule, Rightfoot may know its name. If Rightfoot knows a schedule of it, call track_schedule with its id \
-         and this submission_id; if it knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none"
+         and this submission_id; if it knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none --why TEXT"
     );
     assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING);
     assert_eq!(refusal(it.world.ask(request()).await).name(), "ScheduleNameTaken");

@@ -1,5 +1,6 @@
 //! Watching what was submitted by other means, and minting URLs for it.
 
+use inbox_aws::config::BaseUrl;
 use local::rightfoot::Lose;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
@@ -179,7 +180,10 @@ async fn p4_a_minted_url_is_what_openssl_makes_and_proves_at_the_webhook() {
     const BY_THE_OLD: &str = "demo.LBqwep969-60s9I9TeWGIuOL23BzLnsGhQzb4mm0rT0";
     const BY_THE_NEW: &str = "demo.9ikP36KGeq2BF0zZ4bv6wJdNEXi0WoycUkMEBia6GJo";
     let mint = json!({"action": "webhook_url", "subject": "demo"});
-    let world = World::with(|options| options.webhook_base_url = "https://x.example/stage/".to_owned()).await;
+    let world = World::with(|options| {
+        options.webhook_base_url = "https://x.example/stage/".parse::<BaseUrl>().unwrap().into()
+    })
+    .await;
     let url = format!("https://x.example/stage/webhooks/rightfoot/{BY_THE_OLD}");
     assert_eq!(answer(world.ask(mint.clone()).await), json!({"subject": "demo", "webhook_url": url}));
     assert_eq!(world.rightfoot_to(token(&url), completion("b-1", "u-1")).await.status, 200);

@@ -18,7 +18,7 @@ async fn the_doctor_says_once_that_nobody_answers() {
     let refused = stand.run_in("doctor", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]).await;
     let expected = "error: dynamodb:DescribeTable on table inbox: connection failed — nothing answers at \
                     http://127.0.0.1:9 (AWS_ENDPOINT_URL)\n";
-    assert_eq!((refused.code, refused.stdout.as_str(), refused.stderr.as_str()), (1, "", expected));
+    assert_eq!((refused.code, refused.stdout.as_str(), refused.stderr.as_str()), (2, "", expected));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
@@ -36,7 +36,7 @@ async fn the_doctor_does_not_wait_long_for_who_never_answers_and_says_on_whom_it
     let expected = format!(
         "error: dynamodb:DescribeTable on table inbox: timed out — no answer in time from {url} (--endpoint-url)\n"
     );
-    assert_eq!((ran.code, ran.stdout.as_str(), error), (1, "", expected.as_str()));
+    assert_eq!((ran.code, ran.stdout.as_str(), error), (2, "", expected.as_str()));
 
     let ran = stand.run_in("--json doctor", &[("AWS_ENDPOINT_URL", &url)]).await;
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();

@@ -65,7 +65,7 @@ async fn an_error_is_json_where_json_is_asked_for() {
         ("--json due --table nowhere", 1, "dynamodb:Query on table nowhere: ResourceNotFoundException"),
         ("due --json --table a\u{202e}b", 1, "dynamodb:Query on table a\u{202e}b: "),
         ("--json --profile nosuch due", 1, "there is no AWS profile nosuch (--profile)"),
-        ("--json events show nonsense", 2, "invalid value 'nonsense' for '<EVENT>': an event's id is "),
+        ("--json events show fynapse/x", 2, "invalid value 'fynapse/x' for '<EVENT>': an event's id is "),
         ("due --json --nosuch", 2, "unexpected argument '--nosuch' found"),
         ("--json dead redrive --dry-run --limit 0", 2, "invalid value '0' for '--limit <N>'"),
     ] {
@@ -145,8 +145,7 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
     {
         assert!(found.contains(&format!("environment variable {variable} is not valid: ")), "{found}");
     }
-    let codec =
-        "environment variable FYNAPSE_KEY_CODEC is not valid: unknown key codec; use utf8, base64 or hex";
+    let codec = "environment variable FYNAPSE_KEY_CODEC is not valid: \"base32\": unknown key codec; use utf8, base64 or hex";
     let sent = stand.run_in("--stack ours send fynapse", &env).await;
     assert!(sent.code == 1 && sent.stderr.ends_with(&format!("{codec}\n")), "{}", sent.told());
     let tracked = stand.run_in("--stack ours batches track b-1 --expected 1 --yes", &env).await;
