@@ -82,13 +82,7 @@ pub enum Rightfoot {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    Keys::parse(&options.rightfoot_url_key, KeyCodec::Utf8).context("--rightfoot-url-key")?;
-    for secret in &options.fynapse_secrets {
-        Keys::parse(secret, KeyCodec::Utf8).context("--fynapse-secret")?;
-    }
-    if options.fynapse_secrets.len() > inbox_core::limits::SECRETS_MAX {
-        bail!("--fynapse-secret may be given at most {} times", inbox_core::limits::SECRETS_MAX);
-    }
+    check_secrets(&options)?;
     telemetry::log_to(tracing::Level::INFO, std::io::stderr);
     let Listeners { http, aws, rightfoot } = listen(&options).await?;
     let aws_url = format!("http://{}", aws.local_addr()?);
@@ -152,6 +146,17 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         task.abort();
     }
     eprintln!("stopped");
+    Ok(())
+}
+
+fn check_secrets(options: &Options) -> anyhow::Result<()> {
+    Keys::parse(&options.rightfoot_url_key, KeyCodec::Utf8).context("--rightfoot-url-key")?;
+    for secret in &options.fynapse_secrets {
+        Keys::parse(secret, KeyCodec::Utf8).context("--fynapse-secret")?;
+    }
+    if options.fynapse_secrets.len() > inbox_core::limits::SECRETS_MAX {
+        bail!("--fynapse-secret may be given at most {} times", inbox_core::limits::SECRETS_MAX);
+    }
     Ok(())
 }
 

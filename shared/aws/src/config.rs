@@ -19,15 +19,20 @@ pub enum ConfigError {
     #[error("environment variable {0} is not set")]
     Missing(&'static str),
     /// It is set to something else than it should be.
-    #[error("environment variable {name} is not valid: {value:?}: {why}")]
+    #[error("environment variable {name} is not valid: {:?}: {why}", without_user(value))]
     Invalid {
         /// The variable.
         name: &'static str,
-        /// Its value. Secrets are not configuration, so it may be shown.
+        /// Its value. Secrets are not configuration, so it may be shown, but for the user name and password of a URL.
         value: String,
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// A value as an error shows it: of a URL with user name and password, what stands behind them (P8).
+fn without_user(value: &str) -> String {
+    value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 
 /// Where variables are read from.

@@ -131,12 +131,17 @@ mod tests {
         {
             assert_eq!(read(good), Ok(()), "{good}");
         }
-        for bad in
-            ["api.rightfoot.com", "https://api.rightfoot.com/v1?limit=1", "http://api.rightfoot.com/v1"]
-        {
-            let expected = "environment variable RIGHTFOOT_API_URL is not valid: a base URL is https://host, with or \
-                            without a path, and without user name, query or fragment; http is for this machine only";
-            assert_eq!(read(bad), Err(expected.to_owned()), "{bad}");
+        for (bad, shown) in [
+            ("api.rightfoot.com", "api.rightfoot.com"),
+            ("https://api.rightfoot.com/v1?limit=1", "https://api.rightfoot.com/v1?limit=1"),
+            ("http://api.rightfoot.com/v1", "http://api.rightfoot.com/v1"),
+            ("https://user:password@api.rightfoot.com", "…@api.rightfoot.com"),
+        ] {
+            let expected = format!(
+                "environment variable RIGHTFOOT_API_URL is not valid: \"{shown}\": a base URL is https://host, with or \
+                 without a path, and without user name, query or fragment; http is for this machine only"
+            );
+            assert_eq!(read(bad), Err(expected), "{bad}");
         }
     }
 }
