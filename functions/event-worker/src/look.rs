@@ -156,7 +156,8 @@ impl EventWorker {
         // One page is an answer.
         looking.next().await;
         let looked = looking.end();
-        let is_over = !unless_shown || looked.look.found == 0;
+        let shows_nothing = looked.look.found == 0 && looked.why_not != Some("row_skipped");
+        let is_over = !unless_shown || shows_nothing;
         looked.verdict(not_complete(&looked.observed, is_over, None, None), in_the_end)
     }
 }

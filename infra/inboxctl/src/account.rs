@@ -20,7 +20,7 @@ use aws_types::os_shim_internal::{Env as SdkEnv, Fs};
 use aws_types::service_config::ServiceConfigKey;
 use inbox_aws::Cause;
 use inbox_aws::ca_bundle::CaBundle;
-use inbox_aws::config::{BaseUrl, Env};
+use inbox_aws::config::{BaseUrl, Env, without_user};
 
 use crate::cli::Everywhere;
 use crate::trouble::Explained;
@@ -201,7 +201,7 @@ impl Account {
                 endpoint
                     .value
                     .parse::<BaseUrl>()
-                    .with_context(|| format!("{} is {:?}", endpoint.from, endpoint.value))?;
+                    .with_context(|| format!("{} is {:?}", endpoint.from, without_user(&endpoint.value)))?;
             }
         }
         Ok(())

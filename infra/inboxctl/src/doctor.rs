@@ -63,6 +63,10 @@ impl Check {
         Self { check, verdict: Verdict::Skipped, found: why.into(), advice: None }
     }
 
+    fn unknown(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Unknown, found: found.into(), advice: None }
+    }
+
     fn warn(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
     }

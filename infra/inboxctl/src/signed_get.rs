@@ -11,9 +11,12 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use aws_types::service_config::ServiceConfigKey;
+use inbox_aws::ca_bundle::is_about_a_certificate;
 use inbox_aws::{Cause, Fault};
 
-const CONNECT_SECS: u64 = 3;
+use crate::place::Place;
+use crate::send::http_client;
+
 const ANSWER_SECS: u64 = 60;
 
 /// A service, as configuration, signatures and host names call it.
@@ -31,12 +34,8 @@ pub(crate) struct SignedGet<'a> {
 }
 
 impl<'a> SignedGet<'a> {
-    pub(crate) fn new(sdk: &'a SdkConfig) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(CONNECT_SECS))
-            .timeout(Duration::from_secs(ANSWER_SECS))
-            .redirect(reqwest::redirect::Policy::none());
-        Ok(Self { sdk, http: http.build().context("no HTTP client")? })
+    pub(crate) fn new(at: &'a Place) -> anyhow::Result<Self> {
+        Ok(Self { sdk: &at.sdk, http: http_client(at, Duration::from_secs(ANSWER_SECS))? })
     }
 
     /// The answer to a GET of a path, whose special characters are encoded.
@@ -54,10 +53,15 @@ impl<'a> SignedGet<'a> {
         let fault = |cause| Fault { action, cause };
         let url = format!("{}{path}", self.endpoint(service));
         let request = self.signed(service, &url, now).await.map_err(|_| fault(Cause::Request))?;
-        let answer =
-            self.http.execute(request).await.map_err(|error| {
-                fault(if error.is_timeout() { Cause::Timeout } else { Cause::Connection })
-            })?;
+        let answer = self.http.execute(request).await.map_err(|error| {
+            fault(if error.is_timeout() {
+                Cause::Timeout
+            } else if is_about_a_certificate(&error) {
+                Cause::Certificate
+            } else {
+                Cause::Connection
+            })
+        })?;
         if answer.status().is_success() {
             return Ok(answer);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
+use inbox_aws::config::without_user;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlerts;
@@ -114,7 +115,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         rightfoot_url_key: options.rightfoot_url_key.clone(),
         allowed: options.allowed.clone(),
         rightfoot: rightfoot_at(&rightfoot_url)
-            .with_context(|| format!("--rightfoot-api {rightfoot_url}"))?,
+            .with_context(|| format!("--rightfoot-api {}", without_user(&rightfoot_url)))?,
         rightfoot_api_key: options.rightfoot_api_key.clone(),
         cadence: options.cadence,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),

@@ -31,7 +31,7 @@ pub enum ConfigError {
 }
 
 /// A value as an error shows it: of a URL with user name and password, what stands behind them (P8).
-fn without_user(value: &str) -> String {
+pub fn without_user(value: &str) -> String {
     value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 

@@ -44,9 +44,14 @@ impl UnixMillis {
     /// Reads a point in time as a provider's API may write it: RFC 3339, or ISO 8601, whose offset may be without a colon or
     /// missing, which means UTC; a blank may stand for the `T`. `None` for anything else, a date without a time included.
     pub fn from_iso8601(text: &str) -> Option<Self> {
-        let text = text.trim().to_ascii_uppercase();
-        let text =
-            text.strip_suffix(" UTC").map_or(text.clone(), |local| format!("{local}Z")).replacen(' ', "T", 1);
+        let text = text.trim().to_ascii_uppercase().replace(" +", "+").replace(" -", "-");
+        let text = match text.strip_suffix(" UTC") {
+            // As Go writes it: the offset, and its name.
+            Some(at) if at.ends_with("+0000") => at.to_owned(),
+            Some(local) => format!("{local}Z"),
+            None => text,
+        };
+        let text = text.replacen(' ', "T", 1);
         let parsed = OffsetDateTime::parse(&text, &Rfc3339)
             .or_else(|_| OffsetDateTime::parse(&text, &Iso8601::PARSING))
             .or_else(|_| {
@@ -137,6 +142,9 @@ mod tests {
             "2026-01-02T03:04:05+00:00",
             "2026-01-02T03:04:05+00",
             "2026-01-02T05:04:05+0200",
+            "2026-01-02 03:04:05 +0000",
+            "2026-01-02 03:04:05 +0000 UTC",
+            "2026-01-01 22:04:05 -0500",
             "2026-01-01T22:04:05-05:00",
             "20260102T030405Z",
             " 2026-01-02T03:04:05Z\n",

@@ -74,7 +74,7 @@ fn bare(block: &str) -> String {
 fn wrong_in_zsh(block: &str) -> Vec<String> {
     let is_wrong = |word: &&str| {
         let is_pattern = word.contains(['?', '*', '^']) || word.contains('[') && *word != "[";
-        word.starts_with(['#', '=', '!']) || is_pattern
+        word.starts_with(['#', '!']) || word.starts_with('=') && *word != "=" || is_pattern
     };
     bare(block).split_whitespace().filter(is_wrong).map(str::to_owned).collect()
 }
@@ -87,6 +87,7 @@ fn the_readmes_commands_have_no_comments_and_no_pattern_outside_of_quotes() {
         ("a --url http://h/?x=1", vec!["http://h/?x=1"]),
         ("a \"$(b \"c?\" d?)\"", vec!["d?"]),
         ("[ -n \"$x\" ] && a x[1] =b", vec!["x[1]", "=b"]),
+        ("test \"$x\" = b", vec![]),
         ("cat > f <<'END'\n# it's data?\nEND\na ?", vec!["?"]),
     ] {
         let wrong: Vec<_> = wrong.into_iter().filter(|word| !word.is_empty()).map(str::to_owned).collect();

@@ -332,6 +332,10 @@ async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repe
 
 /// The worker as it is deployed after these subjects were revoked.
 fn revoking(it: &RightfootWorld, subjects: &[&str]) -> World {
+    revoking_with(it, subjects, true)
+}
+
+fn revoking_with(it: &RightfootWorld, subjects: &[&str], verify_alerts: bool) -> World {
     let mut world = it.world.another();
     let config = event_worker::Config {
         common: system::common(&world.system.events_url),
@@ -342,7 +346,7 @@ fn revoking(it: &RightfootWorld, subjects: &[&str]) -> World {
         balances_table: BALANCES.to_owned(),
         balances_retention_days: 0,
         event_bus: BUS.to_owned(),
-        verify_alerts: true,
+        verify_alerts,
         untracked_alerts: inbox_core::effect::alert::UntrackedAlerts::default(),
         deadline: MINUTE * 60 * 24,
         revoked: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
@@ -389,6 +393,14 @@ async fn p5_what_came_about_a_tracked_batch_has_its_effect_although_its_subject_
     let mut told = it.world.told().await;
     told.sort();
     assert_eq!(told, [completed("b-1"), "rightfoot/batch/b-1/threshold-met/a".to_owned()]);
+}
+
+#[tokio::test]
+async fn p7_an_alert_that_nobody_verifies_is_kept_once_its_subject_is_revoked() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "1.00")]).await;
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    revoking_with(&it, &["demo"], false).work().await;
+    assert_eq!((it.world.told().await, kept(&it.world, "subject_revoked").await), (vec![], 1));
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ struct Configuration {
 /// `None` if no stack is named: then nobody knows what was deployed.
 pub(super) async fn check(at: &Place) -> Option<Check> {
     let stack = at.stack_name()?;
-    let compared = match (deployed(at, stack).await, SignedGet::new(&at.sdk)) {
+    let compared = match (deployed(at, stack).await, SignedGet::new(at)) {
         (Ok(deployed), Ok(aws)) => {
             let is_same = async |it: Deployed| (is_same(at, &aws, &it).await, it.function);
             join_all(deployed.into_iter().map(is_same)).await
@@ -69,6 +69,9 @@ fn judge(compared: &[(Result<bool, String>, String)]) -> Check {
         [] => format!("{} of {} run what the stack has deployed", with(true).count(), compared.len()),
         differ => format!("{}: not the code that the stack has deployed", differ.join(", ")),
     };
+    if compared.is_empty() {
+        return Check::skipped(CHECK, "not compared: the stack's template names no function's zip");
+    }
     if let Some(why) = why {
         let _ = write!(found, "; not compared: {why}");
     }

@@ -24,11 +24,13 @@ pub(super) async fn check(at: &Place) -> anyhow::Result<Check> {
         Ok(page) => page,
         Err(fault) => return Ok(Check::unanswered(at, CHECK, &fault, &table)),
     };
-    let far = if page.next.is_some() { " (a part of the table was looked at)" } else { "" };
+    let is_part = page.next.is_some();
+    let far = if is_part { " (a part of the table was looked at)" } else { "" };
     let mut found: Vec<_> = page.found.iter().filter_map(|it| describe(it, now)).collect();
     found.sort_by(|one, other| (other.is_failing, one.since).cmp(&(one.is_failing, other.since)));
     let Some(worst) = found.first() else {
-        return Ok(Check::ok(CHECK, format!("the last polls of all that is tracked were answered{far}")));
+        let found = format!("the last polls of all that is tracked were answered{far}");
+        return Ok(if is_part { Check::unknown(CHECK, found) } else { Check::ok(CHECK, found) });
     };
     let others = match found.len() - 1 {
         0 => String::new(),
