@@ -7,6 +7,8 @@
 
 #[path = "conformance/alerts.rs"]
 mod alerts;
+#[path = "conformance/batch.rs"]
+mod batch;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

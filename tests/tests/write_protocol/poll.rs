@@ -6,6 +6,8 @@
 
 #[path = "poll/configurations.rs"]
 mod configurations;
+#[path = "poll/items.rs"]
+mod items;
 #[path = "poll/writes.rs"]
 mod writes;
 
@@ -50,7 +52,7 @@ pub(crate) struct Poll {
 
 /// A record of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum Record {
+pub(crate) enum Record {
     #[default]
     None,
     /// It is on its way to its effect, or has had it.
@@ -76,20 +78,24 @@ impl Record {
 
 /// The item of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Tracked {
-    rev: u8,
-    due: bool,
+pub(crate) struct Tracked {
+    pub(crate) rev: u8,
+    pub(crate) due: bool,
     /// Its time has come.
-    is_now: bool,
+    pub(crate) is_now: bool,
     /// The API has shown it complete.
-    shown: bool,
-    done: bool,
-    overdue: bool,
+    pub(crate) shown: bool,
+    pub(crate) done: bool,
+    pub(crate) overdue: bool,
 }
+
+/// As it is written when it is tracked.
+pub(crate) const NEW: Tracked =
+    Tracked { rev: 1, due: true, is_now: false, shown: false, done: false, overdue: false };
 
 /// What becomes of the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Then {
+pub(crate) enum Then {
     #[default]
     AsPlanned,
     Later,
@@ -176,7 +182,7 @@ impl Model for Poll {
     fn start(&self) -> State {
         let Self { faults, delays, silences, webhooks, given_up, .. } = *self;
         State {
-            tracked: Tracked { rev: 1, due: true, is_now: false, shown: false, done: false, overdue: false },
+            tracked: NEW,
             completion: Record::None,
             webhooks: Default::default(),
             polled: Default::default(),
@@ -434,11 +440,9 @@ impl Poll {
             let records =
                 [&mut after.completion].into_iter().chain(&mut after.webhooks).chain(&mut after.polled);
             let Some(record) = records.into_iter().nth(which) else { continue };
-            *record = match record {
-                Record::Stands => Record::GivenUp,
-                Record::GivenBack => Record::GivenUpAgain,
-                Record::None | Record::GivenUp | Record::GivenUpAgain => continue,
-            };
+            if !record.give_up() {
+                continue;
+            }
             to.push((Step { who: "the worker", which: 1, what: "gives a record up", how: "" }, after));
         }
     }

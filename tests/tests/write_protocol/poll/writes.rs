@@ -1,6 +1,6 @@
 //! What each write comes to, and what is known afterwards.
 
-use super::{Doing, Found, Mutant, Record, State, Then, Write};
+use super::{Doing, Found, Mutant, Record, State, Write};
 
 impl State {
     /// Only whether a `rev` is the one that stands matters, and none comes back: so they are counted anew.
@@ -57,13 +57,7 @@ impl State {
     /// Whether a write is applied.
     pub(super) fn apply(&mut self, write: Write, mutant: Option<Mutant>) -> bool {
         match write {
-            Write::PutOff { rev } => {
-                let holds = self.tracked.rev == rev && self.tracked.due;
-                if holds {
-                    (self.tracked.rev, self.tracked.is_now) = (rev + 1, false);
-                }
-                holds
-            }
+            Write::PutOff { rev } => self.tracked.put_off(rev),
             Write::Record { found } => match self.record(found, mutant) {
                 Some(record) if *record == Record::None => {
                     *record = Record::Stands;
@@ -71,24 +65,8 @@ impl State {
                 }
                 Some(_) | None => false,
             },
-            Write::GiveBack { found } => match self.record(found, mutant) {
-                Some(record) if *record == Record::GivenUp => {
-                    *record = Record::GivenBack;
-                    true
-                }
-                Some(_) | None => false,
-            },
-            Write::End { rev, then } => {
-                let tracked = &mut self.tracked;
-                let holds = tracked.rev == rev && tracked.due;
-                if holds && then != Then::AsPlanned {
-                    (tracked.rev, tracked.is_now) = (rev + 1, false);
-                    tracked.shown |= then == Then::AlertsLater;
-                    (tracked.done, tracked.overdue) = (then == Then::Done, then == Then::Overdue);
-                    tracked.due = !tracked.done && !tracked.overdue;
-                }
-                holds
-            }
+            Write::GiveBack { found } => self.record(found, mutant).is_some_and(Record::give_back),
+            Write::End { rev, then } => self.tracked.end(rev, then),
         }
     }
 
