@@ -1,7 +1,7 @@
 //! The write protocol, explored: whoever does what in whatever order, whatever is lost, late, or dies, the promises hold.
 //!
 //! There are four models, each written after the code: one event from delivery to effect, the alerts of a batch, a tracked
-//! batch, and a submission. [`conformance`] holds the items of the first three to the code.
+//! batch, and a submission. [`conformance`] holds their items to the code.
 //! Every state is seen that can be reached within bounds; all of them together take less than a minute. A mutant leaves one of
 //! the code's conditions out, and must be found out.
 //!

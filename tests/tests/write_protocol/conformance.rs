@@ -9,6 +9,8 @@
 mod alerts;
 #[path = "conformance/batch.rs"]
 mod batch;
+#[path = "conformance/submission.rs"]
+mod submission;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

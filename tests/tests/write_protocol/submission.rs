@@ -5,6 +5,8 @@
 
 #[path = "submission/configurations.rs"]
 mod configurations;
+#[path = "submission/item.rs"]
+mod item;
 
 use crate::explore::{Model, Step, Steps};
 
@@ -46,15 +48,15 @@ pub(crate) struct Submission {
 
 /// The item of the submission. Calls are numbered from 1; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Item {
-    call: u8,
-    request: u8,
-    rev: u8,
-    attempts: u8,
-    due: bool,
-    refused: bool,
+pub(crate) struct Item {
+    pub(crate) call: u8,
+    pub(crate) request: u8,
+    pub(crate) rev: u8,
+    pub(crate) attempts: u8,
+    pub(crate) due: bool,
+    pub(crate) refused: bool,
     /// The batch that it made; 0 if that is not known.
-    made: u8,
+    pub(crate) made: u8,
 }
 
 /// What a caller has heard last.
@@ -211,41 +213,13 @@ impl State {
 
     /// What the write comes to: whether it was applied.
     fn apply(&mut self, write: Write, mutant: Option<Mutant>) -> bool {
-        let item = self.item;
-        let is_seen = |seen: Item, without: Mutant| {
-            item.rev == seen.rev && (mutant == Some(without) || item.call == seen.call) && item.call != 0
-        };
         match write {
-            Write::Begin { call, request, free } => {
-                // The attempt before was applied.
-                if item.call == call {
-                    return true;
-                }
-                let is_free = item.call == 0 || (item == free && item.refused);
-                if is_free {
-                    self.item =
-                        Item { call, request, rev: 1, attempts: 1, due: true, refused: false, made: 0 };
-                }
-                is_free
-            }
-            Write::SetOut { seen } => {
-                let holds = item.call == seen.call && item.rev == seen.rev && item.due;
-                if holds {
-                    (self.item.rev, self.item.attempts) = (item.rev + 1, item.attempts + 1);
-                }
-                holds
-            }
-            Write::Free { seen } => {
-                let holds = is_seen(seen, Mutant::FreedWithoutCall) && item.due;
-                if holds {
-                    self.item = Item { rev: item.rev + 1, refused: true, due: false, ..item };
-                }
-                holds
-            }
+            Write::Begin { call, request, free } => self.item.begin(call, request, free),
+            Write::SetOut { seen } => self.item.set_out(seen),
+            Write::Free { seen } => self.item.free(seen, mutant),
             Write::Conclude { seen, batch } => {
-                let holds = is_seen(seen, Mutant::ConcludedWithoutCall);
+                let holds = self.item.conclude(seen, batch, mutant);
                 if holds {
-                    self.item = Item { rev: item.rev + 1, made: batch, due: false, refused: false, ..item };
                     self.watched |= 1 << batch;
                 }
                 holds
@@ -439,7 +413,7 @@ impl Submission {
         if state.item.due && state.left.polls > 0 {
             let mut after = *state;
             after.left.polls -= 1;
-            after.item.rev += 1;
+            after.item.put_off();
             world(after, "the poller says that the outcome is not known");
         }
         let request = usize::from(state.item.request);
