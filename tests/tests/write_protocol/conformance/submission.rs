@@ -153,7 +153,7 @@ impl Both {
         let (seen, submission) = self.dice.one_of(&self.seen)?;
         let (now, batch) = (self.world.now(), seen.request + 1);
         let tracked = Tracked {
-            batch_id: Id::new(&format!("b-{batch}")).unwrap(),
+            batch_id: Id::new(format!("b-{batch}")).unwrap(),
             subject: Some(NAME.parse().unwrap()),
             schedule_id: None,
             expected: 1,
