@@ -10,7 +10,7 @@ use inbox_core::limits::WORK_CLAIM_SECS;
 use local::wire::Fault;
 use tests::operator::ada;
 use tests::rightfoot::RightfootWorld;
-use tests::{World, alerted, number, text};
+use tests::{Item, World, alerted, number, text};
 
 use crate::forgeries::alert_of;
 
@@ -112,7 +112,15 @@ async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published
     assert!(number(&world.record(&alerted("b-1", "u-2")).await, "done_at").is_some());
 }
 
-/// An item as an earlier version has left it: the last publisher in two attributes, and no set.
+/// The alert's item as the first version has left it: the last publisher in two attributes, and no set.
+async fn of_first_version(world: &World) -> Item {
+    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    effect.remove("published_by");
+    effect.insert("event_id".to_owned(), AttributeValue::S(alerted("b-1", "u-1")));
+    effect.insert("replay".to_owned(), AttributeValue::N("1".to_owned()));
+    effect
+}
+
 #[tokio::test]
 async fn p10_what_an_earlier_version_published_is_not_published_again() {
     let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
@@ -123,11 +131,7 @@ async fn p10_what_an_earlier_version_published_is_not_published_again() {
     world.work().await;
     run_until_idle(world).await;
     assert_eq!(published(world).await.len(), 1);
-    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
-    effect.remove("published_by");
-    effect.insert("event_id".to_owned(), AttributeValue::S(alerted("b-1", "u-1")));
-    effect.insert("replay".to_owned(), AttributeValue::N("1".to_owned()));
-    world.put(effect).await;
+    world.put(of_first_version(world).await).await;
 
     replay(world, &alerted("b-1", "u-1")).await;
     run_until_idle(world).await;
@@ -139,13 +143,9 @@ async fn p10_what_an_earlier_version_published_is_not_published_again() {
     assert_eq!(effect["published_by"].as_ss().unwrap().len(), 2, "and that of u-1 is still known");
 }
 
-/// An item as the first version has left it whose worker has claimed it for a replay and could not publish that: the claim has
-/// overwritten the last publisher.
+/// The same, whose worker has claimed it for a replay and could not publish that: the claim has overwritten the last publisher.
 async fn claimed_by_first_version(world: &World) {
-    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
-    effect.remove("published_by");
-    effect.insert("event_id".to_owned(), AttributeValue::S(alerted("b-1", "u-1")));
-    effect.insert("replay".to_owned(), AttributeValue::N("1".to_owned()));
+    let mut effect = of_first_version(world).await;
     effect.insert("claim_by".to_owned(), AttributeValue::S("first-version".to_owned()));
     effect.insert("claim_until".to_owned(), AttributeValue::N((world.now().0 - 1).to_string()));
     world.put(effect).await;

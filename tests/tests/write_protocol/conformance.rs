@@ -13,6 +13,7 @@ mod batch;
 mod submission;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -152,7 +153,11 @@ struct Both {
     dice: Dice,
 }
 
-impl Both {
+impl Walk for Both {
+    type Play = Play;
+    type Seen = (String, String);
+    const PLAYS: &[Play] = &PLAYS;
+
     async fn new(seed: u64) -> Self {
         let world = World::new().await;
         let key = EventKey::from_event_id(EVENT).unwrap();
@@ -203,6 +208,16 @@ impl Both {
         self.compare(play).await;
     }
 
+    fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    fn seen(self) -> BTreeSet<(String, String)> {
+        self.seen
+    }
+}
+
+impl Both {
     /// What the model answers to a write, as one call or as two attempts of one.
     fn answer(&mut self, write: Write, attempts: usize) -> Answer {
         self.calls += 1;
@@ -358,6 +373,37 @@ impl Both {
     }
 }
 
+/// A model and the code, side by side.
+pub(crate) trait Walk: Sized {
+    /// A step of a walk.
+    type Play: Copy + Debug + 'static;
+    /// A kind of write that was played, with what it came to.
+    type Seen: Ord;
+    /// Each as often as it shall be played.
+    const PLAYS: &[Self::Play];
+
+    async fn new(seed: u64) -> Self;
+    /// Plays a step on both, and compares them. It has no effect on either if what it needs is not there.
+    async fn play(&mut self, play: Self::Play);
+    fn dice(&mut self) -> &mut Dice;
+    fn seen(self) -> BTreeSet<Self::Seen>;
+}
+
+/// Walks at random, so many times and so many steps each: what was seen on the way.
+async fn walk<W: Walk>(walks: u64, steps: usize) -> BTreeSet<W::Seen> {
+    let mut seen = BTreeSet::new();
+    for seed in 1..=walks {
+        let mut both = W::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
+        for _ in 0..steps {
+            let play = W::PLAYS[both.dice().roll(W::PLAYS.len())];
+            println!("{seed}: {play:?}");
+            Box::pin(both.play(play)).await;
+        }
+        seen.append(&mut both.seen());
+    }
+    seen
+}
+
 /// The same numbers for the same seed.
 pub(crate) struct Dice(u64);
 
@@ -386,16 +432,7 @@ impl Dice {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
-    let mut seen = BTreeSet::new();
-    for seed in 1..=WALKS {
-        let mut both = Both::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
-        for _ in 0..STEPS {
-            let play = PLAYS[both.dice.roll(PLAYS.len())];
-            println!("{seed}: {play:?}");
-            Box::pin(both.play(play)).await;
-        }
-        seen.append(&mut both.seen);
-    }
+    let seen = walk::<Both>(WALKS, STEPS).await;
     let played = |kind: &str, answer: &str| seen.contains(&(kind.to_owned(), answer.to_owned()));
     for kind in ["Mark", "Relay", "GiveUp", "Done", "PutBack", "Quarantine"] {
         assert!(played(kind, "Applied") && played(kind, "Refused"), "{kind} of {seen:?}");

@@ -10,7 +10,7 @@ use inbox_core::event::{EventKey, Id};
 use inbox_core::intervention::{Did, Operator};
 use tests::{World, alert, alerted, number, text};
 
-use super::{Dice, LONG};
+use super::{Dice, LONG, Walk, walk};
 use crate::alerts::alert::{Alert, Claimed, Publisher, REPLAYS};
 
 const WALKS: u64 = 16;
@@ -57,7 +57,11 @@ struct Both {
     dice: Dice,
 }
 
-impl Both {
+impl Walk for Both {
+    type Play = Play;
+    type Seen = String;
+    const PLAYS: &[Play] = &PLAYS;
+
     async fn new(seed: u64) -> Self {
         let world = World::new().await;
         let uuids = ["u-1", "u-2"];
@@ -107,6 +111,16 @@ impl Both {
         self.compare(play).await;
     }
 
+    fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    fn seen(self) -> BTreeSet<String> {
+        self.seen
+    }
+}
+
+impl Both {
     async fn claim_event(&mut self) {
         let event = u8::try_from(self.dice.roll(2)).unwrap();
         let key = &self.keys[usize::from(event)];
@@ -179,16 +193,7 @@ impl Both {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_claims_of_an_alert_come_to_the_same_on_the_real_adapters() {
-    let mut seen = BTreeSet::new();
-    for seed in 1..=WALKS {
-        let mut both = Both::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
-        for _ in 0..STEPS {
-            let play = PLAYS[both.dice.roll(PLAYS.len())];
-            println!("{seed}: {play:?}");
-            Box::pin(both.play(play)).await;
-        }
-        seen.append(&mut both.seen);
-    }
+    let seen = walk::<Both>(WALKS, STEPS).await;
     for replay in 0..=REPLAYS {
         for claimed in ["Ours", "Published", "Taken"] {
             assert!(

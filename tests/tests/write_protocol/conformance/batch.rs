@@ -11,7 +11,7 @@ use inbox_core::poll::problem::PollProblem;
 use local::wire::Fault;
 use tests::{Item, World, completed, completion, number};
 
-use super::{Dice, LONG};
+use super::{Dice, LONG, Walk, walk};
 use crate::poll::{NEW, Record, Then, Tracked};
 
 const BATCH: &str = "b-1";
@@ -72,7 +72,11 @@ struct Both {
     dice: Dice,
 }
 
-impl Both {
+impl Walk for Both {
+    type Play = Play;
+    type Seen = (String, bool);
+    const PLAYS: &[Play] = &PLAYS;
+
     async fn new(seed: u64) -> Self {
         let world = World::new().await;
         world.track_run(BATCH, 1).await;
@@ -125,6 +129,16 @@ impl Both {
         self.compare(play).await;
     }
 
+    fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    fn seen(self) -> BTreeSet<(String, bool)> {
+        self.seen
+    }
+}
+
+impl Both {
     /// From now on the answer to the next update is lost, or none: the SDK makes it again, and finds that it was applied.
     fn may_lose_an_answer(&mut self) {
         let is_lost = AtomicBool::new(self.dice.attempts() == 1);
@@ -222,16 +236,7 @@ impl Both {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_writes_to_a_batch_come_to_the_same_on_the_real_adapters() {
-    let mut seen = BTreeSet::new();
-    for seed in 1..=WALKS {
-        let mut both = Both::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
-        for _ in 0..STEPS {
-            let play = PLAYS[both.dice.roll(PLAYS.len())];
-            println!("{seed}: {play:?}");
-            Box::pin(both.play(play)).await;
-        }
-        seen.append(&mut both.seen);
-    }
+    let seen = walk::<Both>(WALKS, STEPS).await;
     for write in ["put off", "Later", "AlertsLater", "Done", "Overdue", "give back"] {
         for applied in [true, false] {
             assert!(seen.contains(&(write.to_owned(), applied)), "{write}, {applied}: {seen:?}");

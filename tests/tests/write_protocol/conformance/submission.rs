@@ -13,7 +13,7 @@ use local::wire::Fault;
 use serde_json::json;
 use tests::{World, number, text};
 
-use super::{Dice, LONG};
+use super::{Dice, LONG, Walk, walk};
 use crate::submission::Item;
 
 const NAME: &str = "payroll";
@@ -61,7 +61,11 @@ struct Both {
     dice: Dice,
 }
 
-impl Both {
+impl Walk for Both {
+    type Play = Play;
+    type Seen = String;
+    const PLAYS: &[Play] = &PLAYS;
+
     async fn new(seed: u64) -> Self {
         let world = World::new().await;
         let (item, seen, came_to) = Default::default();
@@ -85,6 +89,16 @@ impl Both {
         self.compare(play).await;
     }
 
+    fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    fn seen(self) -> BTreeSet<String> {
+        self.came_to
+    }
+}
+
+impl Both {
     /// From now on the answer to the next write is lost, or none: the SDK makes it again, and finds that it was applied.
     fn may_lose_an_answer(&mut self) {
         let is_lost = AtomicBool::new(self.dice.attempts() == 1);
@@ -222,16 +236,7 @@ impl Both {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_writes_to_a_submission_come_to_the_same_on_the_real_adapters() {
-    let mut came_to = BTreeSet::new();
-    for seed in 1..=WALKS {
-        let mut both = Both::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
-        for _ in 0..STEPS {
-            let play = PLAYS[both.dice.roll(PLAYS.len())];
-            println!("{seed}: {play:?}");
-            Box::pin(both.play(play)).await;
-        }
-        came_to.append(&mut both.came_to);
-    }
+    let came_to = walk::<Both>(WALKS, STEPS).await;
     for what in [
         "Begin: new",
         "Begin: standing",
