@@ -26,6 +26,8 @@ pub(crate) struct Looked {
     /// Whether the list was read to its end, every row of it could be read, and, unless it is known how many there have to be, it
     /// does not say that there are more.
     is_whole: bool,
+    /// Whether there was a row, be it readable or not.
+    has_rows: bool,
     began_at: UnixMillis,
     ended_at: UnixMillis,
 }
@@ -84,6 +86,7 @@ impl Looking<'_> {
                 self.looked.is_whole = pages.reached_last_page()
                     && pages.skipped().rows() == 0
                     && (self.tracked.is_some() || !pages.says_more());
+                self.looked.has_rows |= !rows.is_empty() || pages.skipped().rows() > 0;
                 rows.iter().for_each(|row| self.looked.look.take(row, self.tracked));
                 Some(rows)
             }
@@ -120,6 +123,7 @@ impl EventWorker {
             observed: Observation::Answered(()),
             why_not: None,
             is_whole: false,
+            has_rows: false,
             began_at: now,
             ended_at: now,
         };
@@ -149,15 +153,14 @@ impl EventWorker {
         looked.verdict(next, in_the_end)
     }
 
-    /// The deadline of an event is over that did not wait for an answer: it is given up after one, or after one that shows
-    /// nothing of the batch. Until then it stays due.
-    pub(crate) async fn last_look(&self, batch_id: &Id, in_the_end: Reason, unless_shown: bool) -> Verdict {
+    /// An alert has waited for its batch to be tracked, and not for an answer: it is given up after one, `unless_shown` only
+    /// after one that shows nothing of the batch. Until then it stays due.
+    pub(crate) async fn last_look(&self, batch_id: &Id, unless_shown: bool) -> Verdict {
         let mut looking = self.look(batch_id, None);
         // One page is an answer.
         looking.next().await;
         let looked = looking.end();
-        let shows_nothing = looked.look.found == 0 && looked.why_not != Some("row_skipped");
-        let is_over = !unless_shown || shows_nothing;
-        looked.verdict(not_complete(&looked.observed, is_over, None, None), in_the_end)
+        let is_over = !unless_shown || !looked.has_rows;
+        looked.verdict(not_complete(&looked.observed, is_over, None, None), Reason::Unconfirmed)
     }
 }

@@ -44,8 +44,12 @@ impl EventWorker {
     pub(super) async fn alerts(&self, work: &Work, batch_id: &Id) -> Result<Verdict, Fault> {
         let tracked = self.inbox.tracked_batch(batch_id).await?;
         if let Some(reason) = self.turned_away(work, tracked.as_ref()).await? {
-            if reason == Reason::UntrackedLimit {
-                self.hurry_named(work).await?;
+            // Made-up events that use up the room of a subject must not keep the poller from its runs.
+            if reason == Reason::UntrackedLimit
+                && work.works == 0
+                && let Some(told) = self.told_by(work).await?
+            {
+                self.schedule_named(work, &told).await?;
             }
             return Ok(Verdict::Never(reason));
         }
@@ -104,13 +108,7 @@ impl EventWorker {
             return Ok(self.not_tracked(work, batch_id).await);
         }
         let Some(told) = self.told_by(work).await? else { return Ok(UNCONFIRMED) };
-        let schedule = match &told.schedule_id {
-            Some(schedule_id) => self.inbox.schedule_story(schedule_id).await?,
-            None => None,
-        };
-        if let Some(schedule) = &schedule {
-            self.hurry(work, schedule).await?;
-        }
+        let schedule = self.schedule_named(work, &told).await?;
         if has_to_be_tracked || schedule.is_some() {
             return Ok(self.not_tracked(work, batch_id).await);
         }
@@ -123,27 +121,20 @@ impl EventWorker {
     /// knows nothing of the batch.
     async fn not_tracked(&self, work: &Work, batch_id: &Id) -> Verdict {
         let waited = self.clock.now().since(work.since);
-        if waited >= self.deadline {
-            return self.last_look(batch_id, Reason::Unconfirmed, false).await;
+        if waited < self.deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) {
+            return Verdict::Later(Later::because("not_tracked"));
         }
-        if waited >= Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS) {
-            return self.last_look(batch_id, Reason::Unconfirmed, true).await;
-        }
-        Verdict::Later(Later::because("not_tracked"))
+        self.last_look(batch_id, waited < self.deadline).await
     }
 
-    /// Hurries the schedule that an event names which is turned away itself: made-up events that use up the room of a subject
-    /// must not keep the poller from its runs.
-    async fn hurry_named(&self, work: &Work) -> Result<(), Fault> {
-        if work.works > 0 {
-            return Ok(());
+    /// The tracked schedule that an event names, if it names one. It is hurried.
+    async fn schedule_named(&self, work: &Work, told: &Told) -> Result<Option<ScheduleStory>, Fault> {
+        let Some(schedule_id) = &told.schedule_id else { return Ok(None) };
+        let schedule = self.inbox.schedule_story(schedule_id).await?;
+        if let Some(schedule) = &schedule {
+            self.hurry(work, schedule).await?;
         }
-        let named = self.told_by(work).await?.and_then(|told| told.schedule_id);
-        let Some(schedule_id) = named else { return Ok(()) };
-        match self.inbox.schedule_story(&schedule_id).await? {
-            Some(schedule) => self.hurry(work, &schedule).await,
-            None => Ok(()),
-        }
+        Ok(schedule)
     }
 
     /// Sends the poller to find a run at once, the first time that an alert names its schedule, and if it came by its URL.
