@@ -180,7 +180,11 @@ impl Account {
         anyhow::anyhow!("{error:#} — {located}")
     }
 
-    /// The endpoint of a service, if it is not AWS's own.
+    /// The endpoint of a service, by the SDK's name of it, if it is not AWS's own.
+    pub(crate) fn endpoint_url(&self, id: &str) -> Option<String> {
+        self.endpoint_of(id).map(|it| it.value)
+    }
+
     fn endpoint_of(&self, id: &str) -> Option<Setting> {
         if self.endpoint.as_ref().is_some_and(|it| it.from.starts_with("--")) {
             return self.endpoint.clone();

@@ -3,14 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use aws_config::{Region, SdkConfig};
+use aws_config::Region;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use aws_types::service_config::ServiceConfigKey;
 use inbox_aws::ca_bundle::is_about_a_certificate;
 use inbox_aws::{Cause, Fault};
 
@@ -29,13 +28,13 @@ pub(crate) struct Service {
 
 /// A client that signs with the credentials of one run of `inboxctl`.
 pub(crate) struct SignedGet<'a> {
-    sdk: &'a SdkConfig,
+    at: &'a Place,
     http: reqwest::Client,
 }
 
 impl<'a> SignedGet<'a> {
     pub(crate) fn new(at: &'a Place) -> anyhow::Result<Self> {
-        Ok(Self { sdk: &at.sdk, http: http_client(at, Duration::from_secs(ANSWER_SECS))? })
+        Ok(Self { at, http: http_client(at, Duration::from_secs(ANSWER_SECS))? })
     }
 
     /// The answer to a GET of a path, whose special characters are encoded.
@@ -79,7 +78,7 @@ impl<'a> SignedGet<'a> {
         url: &str,
         now: SystemTime,
     ) -> anyhow::Result<reqwest::Request> {
-        let provider = self.sdk.credentials_provider().context("no credentials")?;
+        let provider = self.at.sdk.credentials_provider().context("no credentials")?;
         let identity = provider.provide_credentials().await?.into();
         let mut settings = SigningSettings::default();
         // As S3 wants it; for paths that need no encoding, as the others do, too.
@@ -88,7 +87,7 @@ impl<'a> SignedGet<'a> {
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         let params = v4::SigningParams::builder()
             .identity(&identity)
-            .region(self.sdk.region().context("no region")?.as_ref())
+            .region(self.at.sdk.region().context("no region")?.as_ref())
             .name(service.name)
             .time(now)
             .settings(settings)
@@ -103,14 +102,9 @@ impl<'a> SignedGet<'a> {
 
     /// Where the service answers, as the SDK would find it.
     fn endpoint(&self, service: &Service) -> String {
-        let general = self.sdk.endpoint_url();
-        let key = ServiceConfigKey::builder().service_id(service.id).env("AWS_ENDPOINT_URL");
-        let own = || self.sdk.service_config()?.load_config(key.profile("endpoint_url").build().ok()?);
-        let is_said = self.sdk.get_origin("endpoint_url").is_client_config();
-        let own = if is_said { None } else { own() };
-        match own.as_deref().or(general) {
+        match self.at.account.endpoint_url(service.id) {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => host(service, self.sdk.region()),
+            None => host(service, self.at.sdk.region()),
         }
     }
 }
