@@ -139,7 +139,7 @@ async fn act(world: &World, sender: Sender, scene: Scene) -> Vec<u16> {
             // The sender comes again until it hears a 2xx; Rightfoot too after a 400.
             while !answers.last().is_some_and(|status| (200..300).contains(status)) {
                 assert!(answers.len() < 8, "never accepted: {answers:?}");
-                tokio::time::sleep(Duration::from_millis(400)).await;
+                world.age(Duration::from_millis(400));
                 answers.push(deliver(world, sender, scene).await.status);
             }
             answers

@@ -13,7 +13,7 @@ use inbox_rightfoot::{ApiKey, Config, Rightfoot};
 use local::rightfoot::Behaviour;
 use serde_json::Value;
 use tests::rightfoot::{API_KEY, RightfootWorld};
-use tests::{Item, Message, START, age, alerted, completed};
+use tests::{Item, Message, START, alerted, completed};
 
 #[path = "polling/alerts.rs"]
 mod alerts;

@@ -30,7 +30,7 @@ use rightfoot_requests::Refusal;
 use serde_json::Value;
 use tests::operator::ada;
 use tests::rightfoot::RightfootWorld;
-use tests::{Item, World, age, text};
+use tests::{Item, World, text};
 
 /// What a caller heard; `None` if the function died.
 type Heard = Option<Result<Value, Refusal>>;

@@ -51,8 +51,8 @@ impl Webhook {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let told = &config.common;
         Self {
-            receiver: Receiver::new(clients.inbox(told), clients.queue(told), clock),
-            secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, config.key_codec),
+            receiver: Receiver::new(clients.inbox(told), clients.queue(told), clock.clone()),
+            secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, config.key_codec, clock),
             tolerance_secs: config.tolerance_secs,
         }
     }

@@ -15,7 +15,7 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{Common, ConfigError, Env, cadence};
 use inbox_aws::recorder::Recorder;
-use inbox_core::limits::{POLL_BUDGET_SECS, POLL_RESERVE_MS};
+use inbox_core::limits::{POLL_BUDGET_SECS, POLL_LINGER_MS, POLL_RESERVE_MS};
 use inbox_core::poll::Cadence;
 use inbox_rightfoot::{Access, Account};
 
@@ -67,8 +67,26 @@ impl Poller {
     /// Fails if an AWS call failed or Rightfoot does not accept our key, after it has done what it could: so that
     /// the function's errors can alarm.
     pub async fn handle(&self, time_left: Duration) -> Result<Value, Diagnostic> {
-        let reserve = Duration::from_millis(POLL_RESERVE_MS);
-        let budget = Duration::from_secs(POLL_BUDGET_SECS).min(time_left.saturating_sub(reserve));
-        Box::pin(self.run(budget)).await.into_answer()
+        let (budget, linger) = budget_and_linger(time_left);
+        Box::pin(self.run(budget, linger)).await.into_answer()
+    }
+}
+
+/// For how long a run begins with what is due, and how much longer what is under way may last.
+fn budget_and_linger(time_left: Duration) -> (Duration, Duration) {
+    let left = time_left.saturating_sub(Duration::from_millis(POLL_RESERVE_MS));
+    (Duration::from_secs(POLL_BUDGET_SECS).min(left), Duration::from_millis(POLL_LINGER_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_cut_off_before_the_invocation_ends_and_leaves_time_to_report_it() {
+        let secs = Duration::from_secs;
+        for (time_left, budget) in [(900, 45), (60, 45), (59, 45), (58, 44), (15, 1), (14, 0), (0, 0)] {
+            assert_eq!(budget_and_linger(secs(time_left)), (secs(budget), secs(12)), "{time_left}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use inbox_aws::inbox::{Sweep, Tracking, Waiting, Written};
 use inbox_aws::telemetry::count_reason;
 use inbox_core::event::Id;
 use inbox_core::inbox::Desk;
-use inbox_core::limits::{POLL_CONCURRENCY, POLL_LINGER_MS};
+use inbox_core::limits::POLL_CONCURRENCY;
 use inbox_core::poll::Observation;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
@@ -78,16 +78,16 @@ pub(crate) struct Course {
 }
 
 impl Poller {
-    /// One run, that which is due for longest first within a round of pages, until nothing is due, the budget is
-    /// used up, or Rightfoot lets us ask no more.
-    pub async fn run(&self, budget: Duration) -> Run {
+    /// One run, that which is due for longest first within a round of pages, until nothing is due, `budget` is
+    /// used up, or Rightfoot lets us ask no more. What is under way then may last for `linger`, in real time.
+    pub async fn run(&self, budget: Duration, linger: Duration) -> Run {
         let course = Course {
             run: Mutex::default(),
             account: self.account.clone(),
             stop_at: self.recorder.clock().now().plus(budget),
             stopped: AtomicBool::new(false),
         };
-        let end = Instant::now() + budget + Duration::from_millis(POLL_LINGER_MS);
+        let end = Instant::now() + budget + linger;
         // What is cut off here is as if the process had died: it is due again, and nothing is lost.
         if timeout_at(end, Box::pin(self.sweep(&course))).await.is_err() {
             count_reason("poll_failed", None, "cut_off");
@@ -227,7 +227,7 @@ impl Run {
     }
 
     /// As the function answers.
-    pub(crate) fn into_answer(self) -> Result<Value, Diagnostic> {
+    pub fn into_answer(self) -> Result<Value, Diagnostic> {
         match self.trouble {
             Some(trouble) => Err(trouble.into()),
             None => Ok(json!({

@@ -69,7 +69,12 @@ impl Requests {
         Self {
             inbox: clients.inbox(&config.common),
             account: Account::new(&config.rightfoot, clients, clock.clone()),
-            url_key: SecretCache::new(clients.secrets.clone(), &config.url_key_secret_id, KeyCodec::Utf8),
+            url_key: SecretCache::new(
+                clients.secrets.clone(),
+                &config.url_key_secret_id,
+                KeyCodec::Utf8,
+                clock.clone(),
+            ),
             webhook_base_url: config.webhook_base_url.clone(),
             cadence: config.cadence,
             clock,

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use inbox_aws::Fault;
@@ -226,7 +225,7 @@ impl Requests {
     /// than our copy of the secret.
     async fn is_same(&self, request: &[u8], submission: &Submission, keys: &Arc<Keys>) -> Same {
         match is_same(request, &submission.fingerprint, keys) {
-            Same::CannotTell => match self.url_key.fresher_than(keys, Instant::now()).await {
+            Same::CannotTell => match self.url_key.fresher_than(keys).await {
                 Some(fresh) => is_same(request, &submission.fingerprint, &fresh),
                 None => Same::CannotTell,
             },

@@ -57,8 +57,8 @@ impl Webhook {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let told = &config.common;
         Self {
-            receiver: Receiver::new(clients.inbox(told), clients.queue(told), clock),
-            secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, KeyCodec::Utf8),
+            receiver: Receiver::new(clients.inbox(told), clients.queue(told), clock.clone()),
+            secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, KeyCodec::Utf8, clock),
             allowed: config.allowed.clone(),
             revoked: Arc::new(config.revoked.clone()),
         }

@@ -7,10 +7,10 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use inbox_core::delivery::{Delivery, Refusal, Verdict};
@@ -18,6 +18,7 @@ use inbox_core::keys::{KeyCodec, KeyError, Keys};
 use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS};
 
 use crate::Fault;
+use crate::clock::Clock;
 
 const FETCH: &str = "secretsmanager:GetSecretValue";
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1_200);
@@ -29,6 +30,7 @@ struct Shared<T> {
     client: Client,
     secret_id: String,
     read: Box<Read<T>>,
+    clock: Clock,
     state: Mutex<State<T>>,
     fetching: tokio::sync::Mutex<()>,
 }
@@ -44,8 +46,8 @@ struct State<T> {
 
 impl SecretCache {
     /// A secret that signs or is signed with, by its name or ARN. Nothing is fetched yet.
-    pub fn new(client: Client, secret_id: impl Into<String>, codec: KeyCodec) -> Self {
-        Self::read_by(client, secret_id, move |value| Keys::parse(value, codec))
+    pub fn new(client: Client, secret_id: impl Into<String>, codec: KeyCodec, clock: Clock) -> Self {
+        Self::read_by(client, secret_id, move |value| Keys::parse(value, codec), clock)
     }
 
     /// Proves a delivery with the accepted values, after a mismatch once more with fresh ones.
@@ -55,11 +57,10 @@ impl SecretCache {
         delivery: Delivery,
         prove: impl Fn(Delivery, &Keys) -> Verdict,
     ) -> Option<Verdict> {
-        let asked_at = Instant::now();
         let keys = self.current().await?;
         match prove(delivery, &keys) {
             Verdict::NotProven(delivery, Refusal::Mismatch) => {
-                Some(match self.fresher_than(&keys, asked_at).await {
+                Some(match self.fresher_than(&keys).await {
                     Some(fresh) => prove(delivery, &fresh),
                     // The same keys would say the same, at the price of another pass over the body.
                     None => Verdict::NotProven(delivery, Refusal::Mismatch),
@@ -76,11 +77,13 @@ impl<T> SecretCache<T> {
         client: Client,
         secret_id: impl Into<String>,
         read: impl Fn(&str) -> Result<T, KeyError> + Send + Sync + 'static,
+        clock: Clock,
     ) -> Self {
         Self(Arc::new(Shared {
             client,
             secret_id: secret_id.into(),
             read: Box::new(read),
+            clock,
             state: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
         }))
@@ -93,31 +96,30 @@ impl<T> SecretCache<T> {
 
     /// The value, not older than need be; `None` while it was never loaded.
     pub async fn current(&self) -> Option<Arc<T>> {
-        let now = Instant::now();
-        let state = self.0.state();
-        let Some(loaded_at) = state.loaded_at else {
-            self.fetch(now, Duration::from_millis(SECRET_FIRST_LOAD_RETRY_MS)).await;
+        let Some(loaded_at) = self.0.state().loaded_at else {
+            self.fetch(Duration::from_millis(SECRET_FIRST_LOAD_RETRY_MS)).await;
             return self.0.state().value;
         };
-        let age = now.saturating_duration_since(loaded_at);
+        let age = self.0.clock.instant().saturating_duration_since(loaded_at);
         if age >= Duration::from_secs(SECRET_REFRESH_SECS) {
-            self.fetch(now, Duration::from_secs(SECRET_REFETCH_SECS)).await;
+            self.fetch(Duration::from_secs(SECRET_REFETCH_SECS)).await;
         }
         self.0.state().value
     }
 
     /// Fetches the secret once more, because what `used` stands for was refused, unless that was done a short while
     /// ago. `None` if nothing else came of it.
-    pub async fn fresher_than(&self, used: &Arc<T>, asked_at: Instant) -> Option<Arc<T>> {
-        self.fetch(asked_at, Duration::from_secs(SECRET_REFETCH_SECS)).await;
+    pub async fn fresher_than(&self, used: &Arc<T>) -> Option<Arc<T>> {
+        self.fetch(Duration::from_secs(SECRET_REFETCH_SECS)).await;
         self.0.state().value.filter(|fresh| !Arc::ptr_eq(fresh, used))
     }
 
-    /// Fetches the secret, one caller at a time, unless one was started after `asked_at` or less than `pause`
-    /// ago. The pause counts from the start of a fetch, also of one that failed.
-    async fn fetch(&self, asked_at: Instant, pause: Duration) {
+    /// Fetches the secret, one caller at a time, unless one was started while this one waited for its turn or less
+    /// than `pause` ago. The pause counts from the start of a fetch, also of one that failed.
+    async fn fetch(&self, pause: Duration) {
+        let asked_at = self.0.clock.instant();
         let _one_at_a_time = self.0.fetching.lock().await;
-        let now = Instant::now();
+        let now = self.0.clock.instant();
         let recent = |started: Instant| started >= asked_at || now.saturating_duration_since(started) < pause;
         if self.0.state().fetch_started_at.is_some_and(recent) {
             return;

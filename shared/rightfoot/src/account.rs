@@ -9,7 +9,6 @@ use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
 use inbox_core::event::Id;
 use inbox_core::keys::{KeyError, api_key};
-use tokio::time::Instant;
 
 use crate::rate_limit::RateLimitPause;
 use crate::{ApiError, ApiKey, BASE_URL, BalancePages, Config, Rightfoot};
@@ -50,7 +49,7 @@ pub struct Account {
 impl Account {
     /// Asks by the client, with the key of the secret. Nothing is called yet.
     pub fn new(access: &Access, clients: &Clients, clock: Clock) -> Self {
-        let key = SecretCache::read_by(clients.secrets.clone(), &access.secret_id, read_key);
+        let key = SecretCache::read_by(clients.secrets.clone(), &access.secret_id, read_key, clock.clone());
         Self { client: access.client.clone(), key, pause: RateLimitPause::new(clock) }
     }
 
@@ -95,10 +94,9 @@ impl Account {
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        let asked_at = Instant::now();
         let key = self.key.current().await.ok_or(ApiError::NoKey)?;
         match question(self.client.clone(), key.clone()).await {
-            Err(ApiError::Unauthorized) => match self.key.fresher_than(&key, asked_at).await {
+            Err(ApiError::Unauthorized) => match self.key.fresher_than(&key).await {
                 Some(fresh) => question(self.client.clone(), fresh).await,
                 None => Err(ApiError::Unauthorized),
             },

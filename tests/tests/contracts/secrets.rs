@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_sdk_secretsmanager::primitives::Blob;
 use local::system::{FYNAPSE_SECRET, RIGHTFOOT_URL_KEY};
-use tests::{World, age, completion, extract};
+use tests::{World, completion, extract};
 
 /// A world in which both secrets are there and hold nothing: as the stack makes them, or as it was put.
 async fn without_a_value(put: Option<Nothing>) -> World {
@@ -75,7 +75,7 @@ async fn p6_p4_without_a_value_nothing_is_decided_and_once_it_is_put_it_is_loade
         put(&world, FYNAPSE_SECRET, "local-fynapse-secret").await;
         put(&world, RIGHTFOOT_URL_KEY, "local-rightfoot-url-key").await;
         // It is asked for at most every second while none was ever loaded.
-        age(Duration::from_millis(1_001)).await;
+        world.age(Duration::from_millis(1_001));
         assert_eq!(statuses(&world).await, [200, 200], "{nothing:?}");
         assert_eq!(world.drain_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);
     }

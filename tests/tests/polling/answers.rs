@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use inbox_core::limits::{POLL_BUDGET_SECS, POLL_LINGER_MS};
 use inbox_rightfoot::Config;
 use local::rightfoot::{BeforeCompletion, Canned, Lose, Scripted, TokenParam};
 use local::system::RIGHTFOOT_API_KEY;
@@ -13,7 +12,7 @@ use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer};
 
 use super::counters::Counters;
 use super::{
-    HOUR, age, asked_in_minutes, balances, completed, minute, people, submitted, submitted_elsewhere, told,
+    HOUR, asked_in_minutes, balances, completed, minute, people, submitted, submitted_elsewhere, told,
     tracked,
 };
 
@@ -211,7 +210,7 @@ async fn p9_a_refused_key_stops_the_run_and_fails_the_function_and_everything_st
     rotate(&it, API_KEY).await;
     it.pass(MINUTE * 5).await;
     poller.poll().await.unwrap().unwrap_err();
-    age(Duration::from_secs(31)).await;
+    it.world.age(Duration::from_secs(31));
     it.pass(MINUTE * 10).await;
     let before = counters.count("key_refused", "");
     assert_eq!(poller.poll().await.unwrap().unwrap()["found"], 20, "the same process, with the new key");
@@ -234,7 +233,7 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     assert_eq!((it.rightfoot.requests().len(), it.world.polls_due().await.len()), (0, 20));
     assert!(counters.count("key_refused", "") > 0);
     poller.system.wire.heal();
-    age(Duration::from_secs(31)).await;
+    it.world.age(Duration::from_secs(31));
     it.pass(MINUTE * 5).await;
     assert_eq!(poller.poll().await.unwrap().unwrap()["found"], 20);
     all_found(&it, &batches).await;
@@ -310,12 +309,8 @@ async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_
     it.pass(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let poller = it.world.another();
-    let run = tokio::spawn(async move { poller.poll().await.unwrap() });
-    while it.rightfoot.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    age(Duration::from_secs(POLL_BUDGET_SECS) + Duration::from_millis(POLL_LINGER_MS)).await;
-    let failed = run.await.unwrap().unwrap_err();
+    let run = poller.system.poller.run(Duration::from_millis(500), Duration::from_millis(500)).await;
+    let failed = run.into_answer().unwrap_err();
     assert_eq!((failed.error_type.as_str(), it.world.polls_due().await.len()), ("CutOff", 1));
     it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
     it.live_by(MINUTE * 5, MINUTE * 5).await;

@@ -321,7 +321,7 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
         "not done: Rightfoot does not accept the API key; repeat the very same request later"
     );
     put(API_KEY).await.unwrap();
-    crate::age(Duration::from_secs(31)).await;
+    it.world.age(Duration::from_secs(31));
     it.rightfoot.clear_requests();
     it.submit(NAME, &["a"]).await;
     let statuses: Vec<_> = it.rightfoot.requests().iter().filter_map(|request| request.status).collect();

@@ -10,8 +10,8 @@ use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::text;
 
 use crate::{
-    BATCH_PATH, CONCLUDED, OLD_KEY, PENDING, age, answer, posted_url, posts, refusal, rotate, state_of,
-    submitted, token, tracked,
+    BATCH_PATH, CONCLUDED, OLD_KEY, PENDING, answer, posted_url, posts, refusal, rotate, state_of, submitted,
+    token, tracked,
 };
 
 const NAME: &str = "payroll-1";
@@ -181,7 +181,7 @@ async fn p5_a_process_with_yesterdays_url_key_knows_a_submission_made_with_the_n
     let warm = it.world.another();
     answer(warm.ask(submission("warm-up", &["a"])).await);
     rotate(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
-    age(Duration::from_secs(31)).await;
+    it.world.age(Duration::from_secs(31));
     let made = answer(it.world.another().ask(submission(NAME, &["a", "b"])).await);
     assert_eq!(answer(warm.ask(submission(NAME, &["a", "b"])).await), made);
     assert_eq!(it.rightfoot.batches().len(), 2);

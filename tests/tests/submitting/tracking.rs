@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::{World, completion, number, text};
 
-use crate::{CONCLUDED, PENDING, age, answer, refusal, rotate, state_of, submitted, token, tracked};
+use crate::{CONCLUDED, PENDING, answer, refusal, rotate, state_of, submitted, token, tracked};
 
 fn track(fields: Value) -> Value {
     let mut request = json!({"action": "track_batch", "batch_id": "b-1", "expected": 3});
@@ -188,7 +188,7 @@ async fn p4_a_minted_url_is_what_openssl_makes_and_proves_at_the_webhook() {
     assert_eq!(answer(world.ask(mint.clone()).await), json!({"subject": "demo", "webhook_url": url}));
     assert_eq!(world.rightfoot_to(token(&url), completion("b-1", "u-1")).await.status, 200);
     rotate(&world, r#"["new","local-rightfoot-url-key"]"#).await;
-    age(std::time::Duration::from_secs(301)).await;
+    world.age(std::time::Duration::from_secs(301));
     let url = answer(world.ask(mint).await)["webhook_url"].as_str().unwrap().to_owned();
     assert_eq!(token(&url), BY_THE_NEW, "the first key signs");
     assert_eq!(world.rightfoot_to(token(&url), completion("b-2", "u-2")).await.status, 200);

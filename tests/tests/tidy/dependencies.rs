@@ -164,7 +164,7 @@ fn the_installed_inboxctl_takes_every_kind_of_profile() {
 const OF_TESTS_ONLY: [(&str, &[&str]); 4] = [
     ("aws-config", &["default"]),
     ("aws-smithy-runtime-api", &["http-02x"]),
-    ("tokio", &["full", "io-std", "parking_lot", "signal", "test-util"]),
+    ("tokio", &["full", "io-std", "parking_lot", "signal"]),
     ("uuid", &["sha1", "v5", "v7"]),
 ];
 

@@ -21,8 +21,8 @@ const OUTAGE: Duration = Duration::from_secs(100);
 /// Fynapse drops its old secret so long (in its own time) before the receiver may ask for the new one. Its
 /// third execution comes 96 to 144 s after its first: two are refused, and the third is not.
 const LEAD: Duration = Duration::from_secs(75);
-/// How many rounds of ordinary deliveries fill the time until then.
-const MEANWHILE: u32 = 20;
+/// How many rounds of ordinary deliveries come before that.
+const ROUNDS: u32 = 20;
 
 /// What befalls SQS while it is down, one call after the other.
 const SQS_FAULTS: [Fault; 8] = [
@@ -186,8 +186,10 @@ async fn sqs_outage(stage: &mut Stage) -> anyhow::Result<()> {
 async fn dynamodb_outage(stage: &mut Stage) -> anyhow::Result<()> {
     stage.progress.now("DynamoDB is down, while more batches are submitted");
     let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "TransactWriteItems"];
-    stage.fail(outage(calls, &DYNAMODB_FAULTS));
+    // The relay still sends what SQS has not taken: otherwise there might be nothing that a worker could fail at.
     stage.workers.plan(outage(calls, &DYNAMODB_FAULTS));
+    wait_until(async || stage.workers.log().iter().any(claim_failed)).await;
+    stage.fail(outage(calls, &DYNAMODB_FAULTS));
     stage.simulator.change(|behaviour| behaviour.before_completion = BeforeCompletion::NotFound404);
     stage.submit(batches(14..19)?);
     let until = Instant::now() + stage.pace.real(OUTAGE);
@@ -268,23 +270,18 @@ async fn crashes_over_batches(stage: &Stage) {
 /// Fynapse drops the old secret. The receiver refuses what it signs until it may ask for the secret again;
 /// then it holds the new one only.
 async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
-    let refetch_at = stage.loaded_at + Duration::from_secs(SECRET_REFETCH_SECS);
-    let drop_at = refetch_at.checked_sub(stage.pace.real(LEAD)).unwrap_or(refetch_at);
-    stage
-        .progress
-        .now("ordinary deliveries, and late alerts, until the receiver may soon ask for its secret again");
-    // As many in every run, however long all before it took.
-    let pause = drop_at.saturating_duration_since(Instant::now()) / MEANWHILE;
-    for act in 0..MEANWHILE {
-        let parts = stage.cast.both(&format!("meanwhile-{act}"), 3, 2);
-        stage.play(parts);
-        tokio::time::sleep(pause).await;
-    }
+    stage.progress.now("ordinary deliveries, and late alerts");
+    let round = |n| stage.cast.both(&format!("meanwhile-{n}"), 3, 2);
+    let parts = (0..ROUNDS).flat_map(round).collect();
+    stage.play_first_attempts(parts).await;
 
     stage.progress.now("Fynapse signs with the new secret only, which the receiver does not know yet");
     stage.fynapse.sign_with(keys(&[NEW_SECRET])?);
     let parts = stage.cast.fynapse("new-key", 0..15);
-    stage.play_to_the_end(parts).await;
+    stage.play_first_attempts(parts).await;
+    stage.pace.sleep(LEAD).await;
+    stage.system.clock.advance(Duration::from_secs(SECRET_REFETCH_SECS));
+    stage.finish().await;
 
     stage.progress.now("the receiver knows the new secret only: both keys, and forgeries with the old one");
     stage.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
@@ -337,6 +334,10 @@ fn outage(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&Cal
         *index += 1;
         faults.get(*index % faults.len().max(1)).copied()
     }
+}
+
+fn claim_failed((call, fate): &(Call, Fate)) -> bool {
+    call.operation == "UpdateItem" && *fate == Fate::Faulted(Fault::ServerError)
 }
 
 fn relay_died((call, fate): &(Call, Fate)) -> bool {

@@ -43,6 +43,8 @@ const RUN_PAUSE: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(90);
 /// Pause between two looks, in real time.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// What passes of the demo's time at each look beside what passes anyhow, once only that is waited for.
+const IDLE_LEAP: Duration = Duration::from_secs(5);
 
 /// The system, its senders, and their parts.
 pub(super) struct Stage {
@@ -50,8 +52,6 @@ pub(super) struct Stage {
     pub(super) cast: Cast,
     pub(super) fynapse: Arc<Fynapse>,
     pub(super) pace: Pace,
-    /// When the receiver loaded its secrets.
-    pub(super) loaded_at: Instant,
     pub(super) progress: Progress,
     /// The Rightfoot that is submitted to.
     pub(super) simulator: Simulator,
@@ -91,10 +91,9 @@ impl Stage {
         with.webhook_base_url.clone_from(&home);
         with.visibility = pace.real(with.visibility);
         let system = System::start(with).await?;
-        // As in a cold start. From here the receiver's own pause between two fetches counts.
+        // As in a cold start.
         system.functions.fynapse.load_secret().await;
         system.functions.rightfoot.load_secret().await;
-        let loaded_at = Instant::now();
         system.requests.load_secrets().await;
         system.poller.load_key().await;
 
@@ -120,11 +119,10 @@ impl Stage {
             submitted: Vec::new(),
             submitting: JoinSet::new(),
             simulator,
-            alerts_from: loaded_at,
+            alerts_from: Instant::now(),
             workers,
             system,
             pace,
-            loaded_at,
             http,
             weather,
             poller_runs,
@@ -250,7 +248,14 @@ impl Stage {
         self.playing.abort_all();
         self.hear_answers().await;
         self.submitting.abort_all();
-        wait_until(async || self.is_settled().await.unwrap_or(false)).await;
+        wait_until(async || {
+            // No sender sleeps any more, and a worker's claim is not to run out while it works.
+            if self.workers.are_idle() {
+                self.pace.leap(IDLE_LEAP);
+            }
+            self.is_settled().await.unwrap_or(false)
+        })
+        .await;
         self.at_work.iter().for_each(JoinHandle::abort);
     }
 

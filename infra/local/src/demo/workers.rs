@@ -2,6 +2,7 @@
 //! a standard queue may deliver a message twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ pub(super) struct Workers {
     processes: [System; 2],
     /// How long a claim lasts, in real time.
     claim: Duration,
+    busy: Arc<AtomicUsize>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -48,7 +50,8 @@ impl Workers {
         for process in &processes {
             process.worker.load_key().await;
         }
-        Self { processes, claim: pace.real(Duration::from_secs(WORK_CLAIM_SECS)), seen: Arc::default() }
+        let claim = pace.real(Duration::from_secs(WORK_CLAIM_SECS));
+        Self { processes, claim, busy: Arc::default(), seen: Arc::default() }
     }
 
     /// Has them work until the set is dropped.
@@ -74,6 +77,11 @@ impl Workers {
             let plan = plan.clone();
             process.wire.plan(move |call| plan(call));
         }
+    }
+
+    /// Whether neither has anything to do at the moment.
+    pub(super) fn are_idle(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) == 0
     }
 
     /// What came to them until now.
@@ -110,7 +118,9 @@ impl Workers {
 
     async fn invoke(&self, worker: &EventWorker, event: SqsEvent) -> Option<SqsBatchResponse> {
         let (events, began) = (events_of(&event), Instant::now());
+        self.busy.fetch_add(1, Ordering::SeqCst);
         let answer = mortal(worker.handle(event)).await;
+        self.busy.fetch_sub(1, Ordering::SeqCst);
         if answer.is_none() || began.elapsed() >= self.claim {
             self.with_seen(|seen| {
                 seen.deaths += usize::from(answer.is_none());

@@ -12,35 +12,41 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Pace {
     epoch: UnixMillis,
+    leapt_ms: Arc<AtomicI64>,
     flow: Flow,
 }
 
 #[derive(Clone, Debug)]
 enum Flow {
     Compressed { since: Instant, rate: u32 },
-    Leaping { leapt_ms: Arc<AtomicI64> },
+    Leaping,
 }
 
 impl Pace {
     /// From `epoch` on, every real second is `rate` seconds.
     pub fn compressed(epoch: UnixMillis, rate: u32) -> Self {
-        Self { epoch, flow: Flow::Compressed { since: Instant::now(), rate: rate.max(1) } }
+        let flow = Flow::Compressed { since: Instant::now(), rate: rate.max(1) };
+        Self { epoch, leapt_ms: Arc::default(), flow }
     }
 
     /// Time stands still but for sleeping, which takes no real time at all: three days of retries in no time.
     /// For one delivery after the other; concurrent sleepers would push each other on.
     pub fn leaping(epoch: UnixMillis) -> Self {
-        Self { epoch, flow: Flow::Leaping { leapt_ms: Arc::default() } }
+        Self { epoch, leapt_ms: Arc::default(), flow: Flow::Leaping }
     }
 
     /// What time it is.
     pub fn now(&self) -> UnixMillis {
+        let leapt = UnixMillis(self.epoch.0.saturating_add(self.leapt_ms.load(Ordering::SeqCst)));
         match &self.flow {
-            Flow::Compressed { since, rate } => self.epoch.plus(since.elapsed().saturating_mul(*rate)),
-            Flow::Leaping { leapt_ms } => {
-                UnixMillis(self.epoch.0.saturating_add(leapt_ms.load(Ordering::SeqCst)))
-            }
+            Flow::Compressed { since, rate } => leapt.plus(since.elapsed().saturating_mul(*rate)),
+            Flow::Leaping => leapt,
         }
+    }
+
+    /// Lets `span` pass in no time. Who sleeps is not woken earlier.
+    pub fn leap(&self, span: Duration) {
+        self.leapt_ms.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
     /// A clock that shows this time.
@@ -53,7 +59,7 @@ impl Pace {
     pub fn real(&self, span: Duration) -> Duration {
         match &self.flow {
             Flow::Compressed { rate, .. } => span / *rate,
-            Flow::Leaping { .. } => Duration::ZERO,
+            Flow::Leaping => Duration::ZERO,
         }
     }
 
@@ -61,10 +67,7 @@ impl Pace {
     pub async fn sleep(&self, span: Duration) {
         match &self.flow {
             Flow::Compressed { .. } => tokio::time::sleep(self.real(span)).await,
-            Flow::Leaping { leapt_ms } => {
-                let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-                leapt_ms.fetch_add(span_ms, Ordering::SeqCst);
-            }
+            Flow::Leaping => self.leap(span),
         }
     }
 }
@@ -88,5 +91,13 @@ mod tests {
         assert_eq!(pace.real(Duration::from_secs(30)), Duration::from_millis(30));
         pace.sleep(Duration::from_secs(10)).await;
         assert!(pace.now() >= UnixMillis(10_000));
+    }
+
+    #[test]
+    fn a_leap_is_seen_by_every_clock() {
+        let pace = Pace::compressed(UnixMillis(0), 1);
+        let clock = pace.clock();
+        pace.clone().leap(Duration::from_secs(3_600));
+        assert!((3_600_000..3_610_000).contains(&clock.now().0), "{:?}", clock.now());
     }
 }
