@@ -198,9 +198,9 @@ fn a_functions_folder_package_and_binary_have_one_name() {
 #[test]
 fn no_manifest_says_how_cargo_lambda_shall_deploy() {
     for (name, manifest) in members() {
-        assert!(!manifest.contains("metadata.lambda"), "{name}");
+        assert!(!manifest.contains("metadata.lambda.deploy"), "{name}");
     }
-    assert!(!read("Cargo.toml").contains("metadata.lambda"));
+    assert!(!read("Cargo.toml").contains("metadata.lambda.deploy"));
 }
 
 /// A nearer `.clippy.toml` replaces the root one, so what it leaves out is off.
