@@ -9,6 +9,7 @@ mod permissions;
 mod readme;
 mod runbook;
 mod schemas;
+mod targets;
 mod template;
 
 use std::collections::BTreeSet;
