@@ -1,4 +1,4 @@
-//! What holds for every delivery, whatever it is made of. The fuzz target and `tests/tests/proving.rs` share
+//! What holds for every delivery, whatever it is made of. The fuzz target and `tests/it/proving.rs` share
 //! this file.
 //!
 //! An input is text as far as it goes:

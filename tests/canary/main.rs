@@ -1,0 +1,282 @@
+//! P8: secrets and personal data go through every path, at TRACE level, and none of them comes out again in a
+//! log line, a metric, an error or a reply.
+//!
+//! A binary of its own, because a process has one log and one recorder of metrics: those here take in all that the process
+//! says, and other tests say the words that must not be in it.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
+
+mod effects;
+mod people;
+mod quoting;
+mod requests;
+
+use std::io::Write;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use inbox_aws::telemetry;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::signature;
+use inbox_core::time::UnixSecs;
+use local::system::{self, Options};
+use local::wire::Fault;
+use metrics_cloudwatch_embedded::Collector;
+use serde_json::{Value, json};
+use tests::bootstrap::{Answer, Function};
+use tests::{Item, World, noise, request};
+use tokio::net::TcpListener;
+use tracing::Level;
+
+const SECRET: &str = "CANARY-fynapse-secret";
+const URL_KEY: &str = "CANARY-url-key";
+const PERSON: &str = "CANARY-Jane-Doe-078-05-1120";
+const HEADER: &str = "CANARY-header-value";
+const ADDRESS: &str = "198.51.100.77";
+
+/// Everything that must never come out.
+fn canaries(token: &str) -> Vec<String> {
+    let mac = token.split('.').next_back().unwrap();
+    ["CANARY", "Jane-Doe", "078-05-1120", ADDRESS, "/webhooks/", mac, token].map(str::to_owned).to_vec()
+}
+
+fn assert_clean(what: &str, output: &str, token: &str) {
+    for canary in canaries(token) {
+        let line = output.lines().find(|line| line.contains(&canary));
+        assert!(line.is_none(), "P8: {canary} in {what}: {}", line.unwrap_or_default());
+    }
+}
+
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What this process logs, at TRACE, and its metrics: both there is one of, for all tests.
+fn capture() -> (&'static Output, &'static Collector) {
+    static CAPTURE: LazyLock<(Output, &'static Collector)> = LazyLock::new(|| {
+        let output = Output::default();
+        let log = output.clone();
+        telemetry::log_to(Level::TRACE, move || log.clone());
+        (output, telemetry::collect_metrics("Canary".to_owned()).unwrap())
+    });
+    (&CAPTURE.0, CAPTURE.1)
+}
+
+/// All that was captured so far.
+fn captured(output: &Output, metrics: &Collector) -> String {
+    telemetry::flush(metrics, output.clone());
+    String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
+}
+
+fn fynapse_body(id: &str) -> String {
+    format!(r#"{{"event_id":"{id}","event_type":"balance.extracted","data":{{"holder":"{PERSON}"}}}}"#)
+}
+
+fn completion(batch: &str) -> String {
+    format!(
+        r#"{{"event_uuid":"u-1","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch}","holder":"{PERSON}"}}"#
+    )
+}
+
+/// An invocation with canaries in every header and address.
+fn invocation(path: &str, signature: Option<String>, body: &str, token: Option<&str>) -> Value {
+    let mut headers = json!({
+        "content-type": "application/json",
+        "authorization": format!("Bearer {HEADER}"),
+        "cookie": HEADER,
+        "idempotency-key": HEADER,
+        "user-agent": HEADER,
+        "x-forwarded-for": ADDRESS,
+    });
+    if let Some(signature) = signature {
+        headers["webhook-signature"] = signature.into();
+    }
+    let mut event = request(path, headers, body.as_bytes(), token);
+    event["requestContext"]["http"]["sourceIp"] = ADDRESS.into();
+    event
+}
+
+/// One invocation for every way through the handlers.
+fn every_way(now: UnixSecs, token: &str) -> Vec<Value> {
+    let keys = Keys::parse(SECRET, KeyCodec::Utf8).unwrap();
+    let signed = |t: UnixSecs, body: &str| Some(signature::sign(t, body.as_bytes(), &keys));
+    let fynapse = |body: &str| invocation("/webhooks/fynapse", signed(now, body), body, None);
+    let rightfoot = |token: &str, body: &str| {
+        invocation(&format!("/webhooks/rightfoot/{token}"), None, body, Some(token))
+    };
+    let large = fynapse_body("e-large").replace(PERSON, &format!("{PERSON}{}", noise(500_000, 1)));
+    let mut not_base64 = fynapse(PERSON);
+    not_base64["isBase64Encoded"] = true.into();
+    vec![
+        fynapse(&fynapse_body("e-1")),
+        fynapse(&fynapse_body("e-1")),
+        fynapse(&fynapse_body("e-1").replace("Jane", "John-CANARY")),
+        fynapse(&large),
+        fynapse(&format!("{{\"holder\":\"{PERSON}\"}}")),
+        fynapse(&format!("{PERSON} is not JSON")),
+        fynapse(&fynapse_body(&format!("{PERSON}{}", "x".repeat(600)))),
+        not_base64,
+        invocation(
+            "/webhooks/fynapse",
+            signed(UnixSecs(now.0 - 9_999), &fynapse_body("e-2")),
+            &fynapse_body("e-2"),
+            None,
+        ),
+        invocation("/webhooks/fynapse", Some(format!("t=1,v1={HEADER}")), &fynapse_body("e-3"), None),
+        invocation("/webhooks/fynapse", signed(now, "another body"), &fynapse_body("e-3"), None),
+        invocation("/webhooks/fynapse", None, &fynapse_body("e-3"), None),
+        rightfoot(token, &completion("b-1")),
+        rightfoot(token, &completion("b-1")),
+        rightfoot(token, &completion("b-anothers")),
+        rightfoot(token, &format!("{{\"type\":\"{PERSON}\"}}")),
+        rightfoot(token, &format!("{{\"holder\":\"{PERSON}\"}}")),
+        rightfoot(token, PERSON),
+        rightfoot(&format!("CANARY{token}"), &completion("b-2")),
+        rightfoot("CANARY", &completion("b-2")),
+    ]
+}
+
+async fn world() -> World {
+    let world = World::with(|options: &mut Options| {
+        options.fynapse_secrets = vec![SECRET.to_owned()];
+        options.rightfoot_url_key = URL_KEY.to_owned();
+    })
+    .await;
+    let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
+    let tracked = [("pk", "rightfoot#batch#b-anothers"), ("sk", "tracked"), ("subject", "somebody-else")];
+    let tracked: Item = tracked.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
+    world.put(tracked).await;
+    world
+}
+
+/// Every way through the handlers and the relay, undisturbed and with every AWS call failing in every way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_no_path_lets_a_canary_out() {
+    let (output, metrics) = capture();
+    // A panic's text can quote what was being read.
+    let _ = std::thread::spawn(|| panic!("{PERSON}")).join();
+    let _ = std::panic::take_hook();
+    let mut replies = String::new();
+    let faults = [
+        None,
+        Some(Fault::Throttled),
+        Some(Fault::ServerError),
+        Some(Fault::ResetBefore),
+        Some(Fault::TimeoutAfter),
+        Some(Fault::AccessDenied),
+        Some(Fault::MalformedAnswer),
+        Some(Fault::Refused),
+    ];
+    let mut token = String::new();
+    for operation in
+        ["GetSecretValue", "GetItem", "PutItem", "SendMessage", "UpdateItem", "BatchGetItem", "Query"]
+    {
+        for fault in faults {
+            if fault.is_none() && operation != "Query" {
+                continue; // once undisturbed is enough
+            }
+            let world = world().await;
+            token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+            world.system.wire.plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
+            for event in every_way(world.now().secs(), &token) {
+                let heard = world.invoke(event).await;
+                replies.push_str(&format!("{} {} {:?}\n", heard.status, heard.body, heard.headers));
+            }
+            for _ in 0..2 {
+                world.pass(Duration::from_secs(31));
+                replies.push_str(&format!("{:?}\n", world.relay().await));
+            }
+        }
+    }
+    let output = captured(output, metrics);
+    for expected in [
+        "\"outcome\":\"recorded\"",
+        "\"outcome\":\"quarantined\"",
+        "\"outcome\":\"unavailable\"",
+        "\"recorded\":",
+        "CloudWatchMetrics",
+        "\"fault\":\"dynamodb:PutItem: AccessDeniedException\"",
+        "panicked",
+        "{\"Name\":\"oldest_due_age\",\"Unit\":\"Seconds\"}",
+    ] {
+        assert!(output.contains(expected), "the capture is blind: no {expected}");
+    }
+    assert_clean("logs and metrics", &output, &token);
+    assert_clean("replies", &replies, &token);
+}
+
+/// The real binaries, with the log level at its highest, as Lambda runs them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_the_deployed_binaries_let_no_canary_out() {
+    let world = world().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let aws_url = format!("http://{}", listener.local_addr().unwrap());
+    let aws = system::serve(listener, world.system.wire.engine().endpoint(aws_url.clone()));
+    let queue_url = format!("{aws_url}/123456789012/events");
+    let env = [
+        ("AWS_ENDPOINT_URL", aws_url.as_str()),
+        ("INBOX_TABLE", "inbox"),
+        ("EVENTS_QUEUE_URL", &queue_url),
+        ("LOG_LEVEL", "trace"),
+        ("RUST_LOG", "trace"),
+        ("FYNAPSE_SIGNING_SECRET_ID", "fynapse-signing"),
+        ("RIGHTFOOT_URL_KEY_SECRET_ID", "rightfoot-url-key"),
+    ];
+    let token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+    let now = UnixSecs(
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            .try_into()
+            .unwrap(),
+    );
+    let mut fynapse = Function::start("fynapse-webhook", &env).await;
+    let mut rightfoot = Function::start("rightfoot-webhook", &env).await;
+    let mut statuses = Vec::new();
+    for event in every_way(now, &token) {
+        let function = if event["rawPath"] == "/webhooks/fynapse" { &mut fynapse } else { &mut rightfoot };
+        let Answer::Response(response) = function.invoke(event).await else { panic!("the function failed") };
+        assert_clean("replies", &response.to_string(), &token);
+        statuses.push(response["statusCode"].as_u64().unwrap());
+    }
+    assert_eq!(
+        statuses,
+        [200, 200, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 200, 200, 200, 200, 400, 400, 403, 403]
+    );
+    // What is no invocation at all is quoted by the runtime's own error.
+    for function in [&mut fynapse, &mut rightfoot] {
+        function.invoke(json!({"headers": PERSON, "body": [HEADER]})).await;
+    }
+    let mut relay = Function::start("event-relay", &env).await;
+    let Answer::Response(report) = relay.invoke(json!({"trigger": "schedule"})).await else {
+        panic!("relay")
+    };
+    assert_eq!(report["failed"], 0);
+    for (name, function) in
+        [("fynapse-webhook", fynapse), ("rightfoot-webhook", rightfoot), ("event-relay", relay)]
+    {
+        let output = function.stop().await;
+        assert!(output.contains("CloudWatchMetrics"), "the capture of {name} is blind: {output}");
+        assert_clean(name, &output, &token);
+    }
+    aws.abort();
+}
+
+/// A function that is told nothing says which variable it misses.
+#[tokio::test]
+async fn a_missing_variable_is_named() {
+    let mut function = Function::start("fynapse-webhook", &[("INBOX_TABLE", "inbox")]).await;
+    assert_eq!(function.ended().await, Some(1));
+    assert!(function.stop().await.contains("EVENTS_QUEUE_URL"));
+}

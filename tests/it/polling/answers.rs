@@ -1,0 +1,372 @@
+//! What each answer of Rightfoot's does to the batch that was asked about, and to the rest of the run.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use inbox_rightfoot::Config;
+use local::rightfoot::{BeforeCompletion, Canned, Lose, Scripted, TokenParam};
+use local::system::RIGHTFOOT_API_KEY;
+use local::wire::Fault;
+use serde_json::{Value, json};
+use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer};
+
+use super::{
+    HOUR, asked_in_minutes, balances, completed, minute, people, submitted, submitted_elsewhere, told,
+    tracked,
+};
+use crate::counters::Counters;
+
+/// What Rightfoot says of a batch.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    This(Canned),
+    BeforeCompletion(BeforeCompletion),
+}
+
+use Says::{BeforeCompletion as Before, This};
+
+/// How an answer is taken.
+struct Taken {
+    says: Says,
+    /// How often the client asks in one poll.
+    requests: usize,
+    /// Whether it counts as failed, or fails the function.
+    failed: bool,
+    fails_the_function: bool,
+    /// When the batch is asked for again, in seconds: five minutes, unless Rightfoot asks for more.
+    again_secs: u64,
+    /// Whether it is an answer to the question, so that a batch past its deadline is overdue (P9).
+    is_answer: bool,
+}
+
+const fn taken(says: Says, requests: usize, failed: bool, is_answer: bool) -> Taken {
+    Taken { says, requests, failed, fails_the_function: false, again_secs: 300, is_answer }
+}
+
+const fn paused(status: u16, secs: u64, requests: usize, again_secs: u64) -> Taken {
+    Taken { again_secs, ..taken(This(Canned::RetryAfter { status, secs }), requests, true, false) }
+}
+
+const ALL: [Taken; 27] = [
+    // Not ready.
+    taken(Before(BeforeCompletion::FewerRows), 1, false, true),
+    taken(Before(BeforeCompletion::EmptyList), 1, false, true),
+    taken(Before(BeforeCompletion::Accepted202), 1, false, true),
+    taken(Before(BeforeCompletion::NotFound404), 1, false, true),
+    taken(Before(BeforeCompletion::TooEarly425), 1, false, true),
+    taken(This(Canned::Status(202)), 1, false, true),
+    taken(This(Canned::Status(204)), 1, false, true),
+    taken(This(Canned::Status(404)), 1, false, true),
+    taken(This(Canned::Status(425)), 1, false, true),
+    // This batch is not ours to see, or not taken for one; our key is not good.
+    taken(This(Canned::Status(403)), 1, true, true),
+    taken(This(Canned::Status(400)), 1, true, true),
+    Taken { fails_the_function: true, ..taken(This(Canned::Status(401)), 1, true, false) },
+    // Not so fast. What may be repeated within two seconds is, by the client.
+    taken(This(Canned::Status(429)), 3, true, false),
+    paused(429, 0, 3, 300),
+    paused(429, 60, 1, 300),
+    paused(429, 3_600, 1, 3_600),
+    paused(429, 999_999_999, 1, 86_400),
+    paused(503, 3_600, 1, 3_600),
+    // Rightfoot has trouble.
+    taken(This(Canned::Status(500)), 3, true, false),
+    taken(This(Canned::Status(502)), 3, true, false),
+    taken(This(Canned::Status(503)), 3, true, false),
+    taken(This(Canned::Hang), 3, true, false),
+    taken(This(Canned::CutShort), 3, true, false),
+    // Not an answer at all.
+    taken(This(Canned::Status(302)), 1, true, false),
+    taken(This(Canned::Garbage), 1, true, false),
+    taken(This(Canned::WrongShape), 1, true, false),
+    taken(This(Canned::TooLarge), 1, true, false),
+];
+
+/// A batch that is due, and what Rightfoot says of it.
+async fn told_so(says: Says) -> (RightfootWorld, String) {
+    let it = RightfootWorld::made(
+        |rightfoot| {
+            rightfoot.lose_webhooks = Lose::All;
+            if let Before(answer) = says {
+                rightfoot.before_completion = answer;
+                rightfoot.processing = HOUR * 30;
+            }
+        },
+        // Longer than an honest answer takes here, the largest one too.
+        |client| client.request_timeout = Duration::from_millis(if is_hang(says) { 400 } else { 10_000 }),
+        |_, routes| routes,
+    )
+    .await;
+    let batch = submitted(&it, "payroll-1", &["a", "b"]).await;
+    if let This(answer) = says {
+        let scripted = Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+    }
+    (it, batch)
+}
+
+fn is_hang(says: Says) -> bool {
+    matches!(says, This(Canned::Hang))
+}
+
+/// One poll after `span`; what it answered, or the name under which it failed.
+async fn poll_after(it: &RightfootWorld, span: Duration) -> Result<Value, String> {
+    it.pass(span).await;
+    it.rightfoot.clear_requests();
+    it.poll().await.map_err(|failed| failed.error_type)
+}
+
+async fn is_taken(expected: &Taken) {
+    let says = expected.says;
+    let (it, batch) = told_so(says).await;
+    let run = poll_after(&it, MINUTE * 10).await;
+    match run {
+        Ok(run) => {
+            assert!(!expected.fails_the_function, "{says:?}");
+            assert_eq!((&run["asked"], &run["found"]), (&json!(1), &json!(0)), "{says:?}");
+            assert_eq!(run["failed"], json!(u64::from(expected.failed)), "{says:?}");
+        }
+        Err(name) => {
+            assert_eq!(name, "RightfootUnauthorized", "{says:?}");
+            assert!(expected.fails_the_function, "{says:?}");
+        }
+    }
+    assert_eq!(it.rightfoot.requests().len(), expected.requests, "{says:?}");
+    let again = it.world.now().plus(Duration::from_secs(expected.again_secs));
+    let due = vec![(format!("rightfoot#batch#{batch}"), again)];
+    assert_eq!(it.world.polls_due().await, due, "{says:?}");
+
+    // Asked again before its deadline, and a day later.
+    drop(poll_after(&it, Duration::from_secs(expected.again_secs)).await);
+    assert_eq!(it.rightfoot.requests().len(), expected.requests, "{says:?}");
+    drop(poll_after(&it, HOUR * 24).await);
+    let item = tracked(&it, &batch).await;
+    assert_eq!(item.contains_key("overdue_at"), expected.is_answer, "P9: {says:?}");
+    assert_eq!(item.contains_key("due"), !expected.is_answer, "P9: {says:?}");
+    if !expected.is_answer {
+        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        drop(poll_after(&it, HOUR * 24).await);
+        assert_eq!(it.world.polls_due().await, [], "{says:?}");
+        assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "poll")], "P5: {says:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_p9_every_answer_is_taken_for_what_it_is_and_loses_nothing() {
+    // The key is fetched once every half a minute at most, so a refused one is not asked with again here.
+    futures::future::join_all(ALL.iter().map(is_taken)).await;
+}
+
+/// Twenty batches that are due, in one world.
+async fn twenty() -> (RightfootWorld, Vec<String>) {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        balances(rightfoot, &[("a", "1.00")]);
+    })
+    .await;
+    let mut batches = Vec::new();
+    for n in 0..20 {
+        batches.push(submitted(&it, &format!("payroll-{n}"), &["a"]).await);
+    }
+    (it, batches)
+}
+
+fn script(it: &RightfootWorld, path_contains: &str, answer: Canned) {
+    let scripted = Scripted { path_contains: path_contains.to_owned(), answer, times: None };
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+}
+
+async fn all_found(it: &RightfootWorld, batches: &[String]) {
+    let mut expected: Vec<_> = batches.iter().map(|batch| told(completed(batch), "poll")).collect();
+    expected.sort();
+    assert_eq!(it.world.drain_origins().await, expected);
+    assert_eq!(it.world.polls_due().await, []);
+}
+
+async fn rotate(it: &RightfootWorld, key: &str) {
+    let secrets = &it.world.system.onlooker.secrets;
+    secrets.put_secret_value().secret_id(RIGHTFOOT_API_KEY).secret_string(key).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn p9_a_refused_key_stops_the_run_and_fails_the_function_and_everything_stays_due() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let (it, batches) = twenty().await;
+    rotate(&it, "rf_live_old").await;
+    let poller = it.world.another();
+    it.pass(MINUTE * 10).await;
+    it.rightfoot.clear_requests();
+    let failed = poller.poll().await.unwrap().unwrap_err();
+    assert_eq!(failed.error_type, "RightfootUnauthorized");
+    assert_eq!(failed.error_message, "Rightfoot does not accept the API key");
+    assert!((1..=8).contains(&it.rightfoot.requests().len()), "those that were under way at the same time");
+    assert_eq!(it.world.polls_due().await.len(), 20);
+    let refused = counters.count("key_refused", "");
+    assert_eq!(refused, it.rightfoot.requests().len() as u64);
+    assert_eq!(counters.count("poll_failed", "unauthorized"), refused);
+    assert_eq!(counters.count("poll_failed", ""), refused, "and as a whole");
+
+    rotate(&it, API_KEY).await;
+    it.pass(MINUTE * 5).await;
+    poller.poll().await.unwrap().unwrap_err();
+    it.world.age(Duration::from_secs(31));
+    it.pass(MINUTE * 10).await;
+    let before = counters.count("key_refused", "");
+    assert_eq!(poller.poll().await.unwrap().unwrap()["found"], 20, "the same process, with the new key");
+    assert_eq!(counters.count("key_refused", ""), before, "a key that was replaced in time is no trouble");
+    all_found(&it, &batches).await;
+}
+
+#[tokio::test]
+async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let (it, batches) = twenty().await;
+    let poller = it.world.another();
+    poller.system.wire.plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
+    it.pass(MINUTE * 10).await;
+    it.rightfoot.clear_requests();
+    let failed = poller.poll().await.unwrap().unwrap_err();
+    assert_eq!(failed.error_type, "RightfootUnauthorized");
+    assert_eq!(failed.error_message, "the API key cannot be loaded");
+    assert_eq!((it.rightfoot.requests().len(), it.world.polls_due().await.len()), (0, 20));
+    assert!(counters.count("key_refused", "") > 0);
+    poller.system.wire.heal();
+    it.world.age(Duration::from_secs(31));
+    it.pass(MINUTE * 5).await;
+    assert_eq!(poller.poll().await.unwrap().unwrap()["found"], 20);
+    all_found(&it, &batches).await;
+}
+
+#[tokio::test]
+async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
+    let (it, batches) = twenty().await;
+    script(&it, "/v1/balances", Canned::RetryAfter { status: 429, secs: 900 });
+    it.pass(MINUTE * 10).await;
+    it.rightfoot.clear_requests();
+    let run = it.poll().await.unwrap();
+    let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
+    assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
+    // Who was about to ask when the pause began has not asked.
+    let requests = it.rightfoot.requests().len() as u64;
+    assert!((1..=asked).contains(&requests), "{requests}, {run}");
+    let later = it.world.polls_due().await.iter().filter(|(_, due_at)| minute(*due_at) == 25).count();
+    assert_eq!((it.world.polls_due().await.len(), later as u64), (20, asked), "the others are due at once");
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.clear_requests();
+    it.pass(MINUTE * 14).await;
+    let during = it.poll().await.unwrap();
+    assert_eq!((&during["asked"], during["left"].as_u64()), (&json!(0), Some(left)), "the pause is for all");
+    assert_eq!((it.rightfoot.requests().len(), it.world.drain_ids().await.len()), (0, 0));
+    it.live(MINUTE).await;
+    all_found(&it, &batches).await;
+}
+
+#[tokio::test]
+async fn p9_a_limited_rate_without_a_pause_stops_the_run_and_the_next_one_goes_on() {
+    let (it, batches) = twenty().await;
+    script(&it, "/v1/balances", Canned::Status(429));
+    it.pass(MINUTE * 10).await;
+    let run = it.poll().await.unwrap();
+    let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
+    assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.pass(MINUTE).await;
+    assert_eq!(it.poll().await.unwrap()["found"].as_u64(), Some(left));
+    it.live_by(MINUTE * 4, MINUTE * 4).await;
+    all_found(&it, &batches).await;
+}
+
+#[tokio::test]
+async fn what_is_due_for_longest_is_asked_for_first() {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let mut batches = Vec::new();
+    for n in 0..20 {
+        batches.push(submitted(&it, &format!("payroll-{n}"), &["a"]).await);
+        it.pass(MINUTE).await;
+    }
+    script(&it, "/v1/balances", Canned::Status(429));
+    it.pass(MINUTE * 20).await;
+    let run = it.poll().await.unwrap();
+    assert_eq!(run["oldest_delay_secs"], 1_800);
+    let asked = run["asked"].as_u64().unwrap();
+    assert!((1..=8).contains(&asked), "{run}");
+    let put_off = it.world.polls_due().await.into_iter().filter(|(_, due_at)| minute(*due_at) == 45);
+    let put_off: BTreeSet<_> = put_off.map(|(pk, _)| pk).collect();
+    let oldest = batches.iter().take(put_off.len()).map(|batch| format!("rightfoot#batch#{batch}"));
+    assert_eq!((put_off.len() as u64, put_off), (asked, oldest.collect()));
+}
+
+#[tokio::test]
+async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_due() {
+    let patient = |client: &mut Config| client.request_timeout = HOUR;
+    let it =
+        RightfootWorld::made(|rightfoot| rightfoot.lose_webhooks = Lose::All, patient, |_, routes| routes)
+            .await;
+    let batch = submitted(&it, "payroll-1", &["a"]).await;
+    script(&it, "/v1/balances", Canned::Hang);
+    it.pass(MINUTE * 10).await;
+    it.rightfoot.clear_requests();
+    let poller = it.world.another();
+    let run = poller.system.poller.run(Duration::from_millis(500), Duration::from_millis(500)).await;
+    let failed = run.into_answer().unwrap_err();
+    assert_eq!((failed.error_type.as_str(), it.world.polls_due().await.len()), ("CutOff", 1));
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.live_by(MINUTE * 5, MINUTE * 5).await;
+    all_found(&it, &[batch]).await;
+}
+
+#[tokio::test]
+async fn p9_what_is_forbidden_or_fails_for_one_batch_holds_up_no_other() {
+    for answer in [Canned::Status(403), Canned::Status(500), Canned::Garbage, Canned::Status(404)] {
+        let (it, batches) = twenty().await;
+        script(&it, &batches[7], answer);
+        it.pass(MINUTE * 10).await;
+        let run = it.poll().await.unwrap();
+        assert_eq!((&run["asked"], &run["found"], &run["left"]), (&json!(20), &json!(19), &json!(0)));
+        let due: Vec<_> = it.world.polls_due().await.into_iter().map(|(pk, _)| pk).collect();
+        assert_eq!(due, [format!("rightfoot#batch#{}", batches[7])]);
+        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.live_by(MINUTE * 5, MINUTE * 5).await;
+        all_found(&it, &batches).await;
+    }
+}
+
+#[tokio::test]
+async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
+    // All of them are expected, and then fewer than the one page that can be seen shows.
+    for expected in [101, 50] {
+        let it = RightfootWorld::with(|rightfoot| {
+            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.token_param = TokenParam::Ignored;
+        })
+        .await;
+        let authorizers: Vec<_> = people(101).iter().map(|id| authorizer(id)).collect();
+        let batch = submitted_elsewhere(&it, json!({ "authorizers": authorizers })).await;
+        it.ask(json!({"action": "track_batch", "batch_id": batch, "expected": expected})).await;
+        it.rightfoot.clear_requests();
+        it.live_by(MINUTE * 10, MINUTE * 10).await;
+        let minutes = asked_in_minutes(&it);
+        assert_eq!(minutes, [10, 10, 10], "the page again under each name of the token, and no loop");
+        assert_eq!(it.world.polls_due().await.len(), 1);
+        it.live_by(HOUR, HOUR * 24).await;
+        assert!(tracked(&it, &batch).await.contains_key("overdue_at"));
+        assert_eq!(it.world.drain_ids().await, Vec::<String>::new());
+    }
+}
+
+/// It was put off before it was asked for: only this count tells, poll after poll, that it comes to nothing.
+#[tokio::test]
+async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    it.submit("payroll", &["a"]).await;
+    it.pass(MINUTE * 10).await;
+    let process = it.world.another();
+    process.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
+    assert_eq!(process.poll().await.unwrap().unwrap_err().error_type, "AwsCallFailed");
+    assert_eq!(counters.count("poll_failed", "fault"), 1);
+    assert_eq!(it.world.polls_due().await.len(), 1);
+}

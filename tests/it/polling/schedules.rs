@@ -1,0 +1,479 @@
+//! Schedules: their runs are found in the histories of a few authorizers, and one that does not run alarms.
+//!
+//! Where days are an hour long, the first run begins in minute 60 and is complete in minute 65.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse, Response};
+use inbox_core::time::UnixMillis;
+use local::rightfoot::{Behaviour, Canned, Lose, Scripted};
+use serde_json::{Map, Value, json};
+use tests::rightfoot::{MINUTE, RightfootWorld, daily};
+use tests::{SUBJECT, found_alerts, number, text};
+
+use super::{HOUR, asked_in_minutes, balances, completed, minute, submitted};
+use crate::counters::Counters;
+
+async fn silent(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
+    RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.schedule_day = HOUR;
+        balances(rightfoot, &[("a", "150.00"), ("b", "99.99"), ("c", "1.00")]);
+        change(rightfoot);
+    })
+    .await
+}
+
+/// One person, who meets the threshold, and no webhook.
+fn of_one_person(rightfoot: &mut Behaviour) {
+    rightfoot.lose_webhooks = Lose::All;
+    rightfoot.schedule_day = HOUR;
+    balances(rightfoot, &[("a", "150.00")]);
+}
+
+/// Both events of each of these runs.
+fn both(runs: &[String]) -> Vec<String> {
+    let mut both: Vec<_> = runs.iter().flat_map(|run| [completed(run), found_alerts(run, &["a"])]).collect();
+    both.sort();
+    both
+}
+
+fn runs(it: &RightfootWorld) -> Vec<String> {
+    it.rightfoot.schedules()[0].runs.iter().map(|run| run.batch_id.clone()).collect()
+}
+
+/// Lets time pass in steps, with a run of the poller and one of the relay after each; how often it alarmed.
+async fn alarms(it: &RightfootWorld, step: Duration, span: Duration) -> u64 {
+    let mut alarms = 0;
+    let end = it.world.now().plus(span);
+    while it.world.now() < end {
+        it.pass(step).await;
+        alarms += it.poll().await.unwrap()["schedule_alarms"].as_u64().unwrap();
+        it.world.relay().await.unwrap().unwrap();
+    }
+    alarms
+}
+
+async fn schedule_due_in_minute(it: &RightfootWorld) -> Option<u64> {
+    let due = it.world.polls_due().await;
+    let of_schedule = due.iter().find(|(pk, _)| pk.starts_with("rightfoot#schedule#"));
+    of_schedule.map(|(_, due_at)| minute(*due_at))
+}
+
+#[tokio::test]
+async fn p5_a_daily_run_whose_webhooks_were_lost_is_found_with_its_alerts() {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        balances(rightfoot, &[("a", "150.00"), ("b", "99.99"), ("c", "null")]);
+    })
+    .await;
+    let schedule = it.ask(daily("watch", &["a", "b", "c"])).await;
+    assert_eq!(schedule["probe_authorizers"], json!(["a", "b", "c"]));
+    let (first, next) = (it.rightfoot.schedules()[0].next_run_at.unwrap(), it.world.now());
+    assert_eq!(schedule_due_in_minute(&it).await, Some(minute(first) + 10));
+    it.live_by(MINUTE * 10, first.since(next) + HOUR).await;
+    assert_eq!(runs(&it).len(), 1);
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)));
+    let second = it.rightfoot.schedules()[0].next_run_at.unwrap();
+    assert_eq!(schedule_due_in_minute(&it).await, Some(minute(second) + 10), "once a day is enough");
+}
+
+#[tokio::test]
+async fn p5_runs_between_two_polls_are_all_found() {
+    let it = silent(|_| {}).await;
+    it.ask(daily(SUBJECT, &["a", "b", "c"])).await;
+    it.pass(MINUTE * 190).await;
+    assert_eq!(it.poll().await.unwrap()["runs_found"], 3);
+    assert_eq!(it.poll().await.unwrap()["found"], 3);
+    it.pass(MINUTE * 20).await;
+    assert_eq!(it.poll().await.unwrap()["found"], 3);
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)));
+    let schedule = it.rightfoot.schedules()[0].clone();
+    let item =
+        it.world.item(&format!("rightfoot#schedule#{}", schedule.schedule_id), "tracked").await.unwrap();
+    assert_eq!(number(&item, "last_run_seen"), Some(schedule.runs[2].run_at.0));
+}
+
+#[tokio::test]
+async fn p5_more_runs_than_one_transaction_takes_are_found_one_after_the_other() {
+    let it = silent(|_| {}).await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    it.pass(HOUR * 25 + MINUTE * 10).await;
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        found.push(it.poll().await.unwrap()["runs_found"].as_u64().unwrap());
+    }
+    assert_eq!(found, [20, 5, 0]);
+    it.live_by(MINUTE * 20, MINUTE * 40).await;
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..25]));
+}
+
+#[tokio::test]
+async fn p5_runs_whose_history_comes_hours_later_are_not_lost() {
+    let it = silent(|rightfoot| {
+        rightfoot.schedule_day = HOUR * 4;
+        rightfoot.history_lag = HOUR * 6;
+    })
+    .await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    // Runs begin in the hours 4, 8, 12, 16 and 20; their histories come in 10, 14, 18 and 22.
+    it.live_by(MINUTE * 15, HOUR * 10).await;
+    assert_eq!((runs(&it).len(), it.world.drain_ids().await), (2, vec![]));
+    assert_eq!(alarms(&it, MINUTE * 15, HOUR * 13).await, 0, "late is not lost");
+    assert_eq!(runs(&it).len(), 5);
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..4]));
+}
+
+/// A schedule of which no history shows the batch that is put into what comes back.
+async fn veiled() -> (RightfootWorld, Arc<Mutex<String>>) {
+    let hidden = Arc::new(Mutex::new("none".to_owned()));
+    let hides = hidden.clone();
+    let veil = move |answer: Response| {
+        let hidden = hides.lock().unwrap().clone();
+        async move {
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            let mut said: Value = serde_json::from_slice(&body).unwrap();
+            if let Some(history) = said["history"].as_array_mut() {
+                history.retain(|entry| entry["batch_id"] != json!(hidden));
+            }
+            said.to_string()
+        }
+    };
+    let it = RightfootWorld::made(of_one_person, |_| {}, |_, routes| routes.layer(map_response(veil))).await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    (it, hidden)
+}
+
+#[tokio::test]
+async fn p5_a_run_that_the_history_shows_after_the_next_ones_is_found_all_the_same() {
+    let (it, hidden) = veiled().await;
+    it.pass(MINUTE * 65).await;
+    *hidden.lock().unwrap() = runs(&it)[0].clone();
+    it.live_by(MINUTE * 5, MINUTE * 155).await;
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)[1..=2]), "minute 220");
+    *hidden.lock().unwrap() = "none".to_owned();
+    it.live_by(MINUTE * 5, MINUTE * 60).await;
+    let late = [&runs(&it)[..1], &runs(&it)[3..=3]].concat();
+    assert_eq!(it.world.drain_ids().await, both(&late), "minute 280");
+}
+
+#[tokio::test]
+async fn last_run_at_may_be_the_runs_beginning_or_its_end() {
+    for is_completion in [false, true] {
+        let it = silent(|rightfoot| rightfoot.last_run_at_is_completion = is_completion).await;
+        it.ask(daily(SUBJECT, &["a"])).await;
+        assert_eq!(alarms(&it, MINUTE * 5, MINUTE * 170).await, 0, "{is_completion}");
+        assert_eq!(runs(&it).len(), 2);
+        assert_eq!(it.world.drain_ids().await, both(&runs(&it)), "{is_completion}");
+    }
+}
+
+#[tokio::test]
+async fn p5_a_run_that_takes_longer_than_the_first_look_is_found_as_soon_as_it_is_complete() {
+    for is_completion in [false, true] {
+        let it = RightfootWorld::with(|rightfoot| {
+            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.last_run_at_is_completion = is_completion;
+            rightfoot.processing = MINUTE * 12;
+        })
+        .await;
+        it.ask(daily(SUBJECT, &["a"])).await;
+        for run in 0..2 {
+            let begins = it.rightfoot.schedules()[0].next_run_at.unwrap();
+            it.live_by(HOUR, begins.since(it.world.now())).await;
+            assert_eq!(runs(&it).len(), run + 1);
+            let mut found = it.world.drain_ids().await;
+            found.retain(|id| *id == completed(&runs(&it)[run]));
+            it.live_by(MINUTE * 5, MINUTE * 15).await;
+            assert_eq!(
+                (found.len(), it.poll().await.unwrap()["found"].as_u64()),
+                (0, Some(1)),
+                "{is_completion}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn p9_a_schedule_ends_one_interval_after_its_expiry_with_all_its_runs_found() {
+    let it = silent(|_| {}).await;
+    let mut request = daily(SUBJECT, &["a"]);
+    request["expires_in_days"] = json!(3);
+    it.ask(request).await;
+    // The runs begin in the minutes 60, 120 and 180, the last one on the day of the expiry. By its request the
+    // interval is a calendar day: the end is 27 hours away.
+    assert_eq!(alarms(&it, MINUTE * 10, HOUR * 4).await, 0);
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)));
+    assert_eq!((runs(&it).len(), it.world.polls_due().await.len()), (3, 1));
+    assert_eq!(alarms(&it, MINUTE * 30, HOUR * 23 - MINUTE * 30).await, 0);
+    assert_eq!(it.world.polls_due().await.len(), 1);
+    assert_eq!(alarms(&it, MINUTE * 30, MINUTE * 30).await, 0);
+    assert_eq!(it.world.polls_due().await, []);
+    let items = it.world.items().await;
+    let schedule = items.iter().find(|item| text(item, "pk").starts_with("rightfoot#schedule#")).unwrap();
+    assert!(schedule.contains_key("done_at") && schedule.contains_key("expires_at"));
+}
+
+/// A schedule about which Rightfoot says this.
+async fn saying() -> (RightfootWorld, Arc<Mutex<Option<Value>>>) {
+    let says = Arc::new(Mutex::new(None::<Value>));
+    let said = says.clone();
+    let it = RightfootWorld::made(
+        of_one_person,
+        |_| {},
+        |_, routes| {
+            routes.layer(from_fn(move |request: Request, next: Next| {
+                let said = said.lock().unwrap().clone();
+                async move {
+                    match said.filter(|_| request.uri().path().contains("/schedules/")) {
+                        Some(said) => said.to_string().into_response(),
+                        None => next.run(request).await,
+                    }
+                }
+            }))
+        },
+    )
+    .await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    it.live_by(MINUTE * 10, MINUTE * 110).await;
+    it.world.drain().await;
+    (it, says)
+}
+
+fn state(last: UnixMillis, next: Option<UnixMillis>) -> Value {
+    json!({"last_run_at": last.rfc3339(), "next_run_at": next.map(UnixMillis::rfc3339), "total_authorizers": 1})
+}
+
+#[tokio::test]
+async fn a_schedule_that_stops_running_alarms_until_it_runs_again() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let (it, says) = saying().await;
+    let last = it.rightfoot.schedules()[0].runs[0].run_at;
+
+    // Disabled: it says so itself, and the poller asks in minute 130 and at last every quarter of an hour.
+    *says.lock().unwrap() = Some(state(last, None));
+    assert_eq!(alarms(&it, MINUTE * 10, MINUTE * 10).await, 0, "it is asked when it should have run");
+    assert_eq!(alarms(&it, MINUTE * 10, MINUTE * 10).await, 1, "minute 130");
+    assert_eq!(alarms(&it, MINUTE * 5, MINUTE * 60).await, 5, "minutes 135, 145, 160, 175 and 190");
+
+    // Late: it should have run in minute 120, and has not by one interval after that.
+    *says.lock().unwrap() = Some(state(last, Some(last.plus(HOUR))));
+    let before = counters.count("schedule_alarm", "stopped");
+    assert_eq!(before, 6);
+    assert_eq!(alarms(&it, MINUTE * 15, MINUTE * 30).await, 2);
+
+    // From minute 220 on it says the truth: the runs that came meanwhile are found, and the one of minute 240.
+    *says.lock().unwrap() = None;
+    assert_eq!(alarms(&it, MINUTE * 10, MINUTE * 60).await, 0);
+    assert_eq!(counters.count("schedule_alarm", "stopped"), 8);
+    let mut expected = both(&runs(&it)[1..3]);
+    expected.push(completed(&runs(&it)[3]));
+    expected.sort();
+    assert_eq!(it.world.drain_ids().await, expected, "minute 280");
+}
+
+#[tokio::test]
+async fn a_schedule_that_rightfoot_does_not_know_or_show_alarms_and_one_that_it_says_nothing_of_does_not() {
+    for (answer, alarm) in [(404, 1), (403, 1), (500, 0), (429, 0)] {
+        let it = silent(|_| {}).await;
+        it.ask(daily(SUBJECT, &["a"])).await;
+        let answer = Canned::Status(answer);
+        let scripted = Scripted { path_contains: "/schedules/".to_owned(), answer, times: Some(usize::MAX) };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        assert_eq!(alarms(&it, MINUTE * 10, MINUTE * 70).await, alarm, "{answer:?}");
+        assert_eq!(schedule_due_in_minute(&it).await, Some(75));
+        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.live_by(MINUTE * 5, MINUTE * 35).await;
+        assert_eq!(it.world.drain_ids().await, both(&runs(&it)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn p9_a_schedule_that_rightfoot_does_not_answer_about_alarms_after_a_day_and_loses_no_run() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = silent(|rightfoot| rightfoot.schedule_day = HOUR * 20).await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    let down = Scripted { path_contains: "/v1/".to_owned(), answer: Canned::Status(500), times: None };
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![down]);
+    // It is asked 10, 15, 25, 40 minutes after its run and so on: for the 97th time a day later.
+    it.pass(HOUR * 20).await;
+    assert_eq!(alarms(&it, MINUTE * 5, MINUTE * 25).await, 0);
+    assert_eq!(alarms(&it, MINUTE * 15, MINUTE * 15 * 93).await, 0);
+    assert_eq!(alarms(&it, MINUTE * 15, MINUTE * 30).await, 2);
+    assert_eq!(counters.count("schedule_alarm", "unanswered"), 2);
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.live_by(MINUTE * 15, HOUR).await;
+    assert_eq!((runs(&it).len(), it.world.drain_ids().await), (2, both(&runs(&it))));
+}
+
+#[tokio::test]
+async fn a_run_that_no_history_ever_shows_alarms_after_a_day() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = silent(|rightfoot| {
+        rightfoot.schedule_day = HOUR * 48;
+        rightfoot.history_lag = HOUR * 9_999;
+    })
+    .await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    it.pass(HOUR * 48).await;
+    assert_eq!(alarms(&it, MINUTE * 30, HOUR * 24 - MINUTE * 30).await, 0);
+    assert_eq!(alarms(&it, MINUTE * 30, MINUTE * 30).await, 1);
+    assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1);
+    assert_eq!(schedule_due_in_minute(&it).await, Some(96 * 60), "it is looked for no longer");
+}
+
+/// Its history shows a batch of which nothing is kept any more.
+#[tokio::test]
+async fn p5_a_batch_whose_items_have_expired_is_taken_for_no_run() {
+    let it = silent(|rightfoot| {
+        rightfoot.schedule_day = HOUR * 24 * 60;
+        rightfoot.history_includes_on_demand = true;
+    })
+    .await;
+    it.ask(daily(SUBJECT, &["a"])).await;
+    let batch = submitted(&it, "payroll-1", &["a"]).await;
+    it.live_by(MINUTE * 5, MINUTE * 15).await;
+    assert_eq!(it.world.drain_ids().await, [completed(&batch)]);
+    it.world.pass(HOUR * 24 * 31);
+    it.world.forget("rightfoot#batch#").await;
+    it.rightfoot.clear_requests();
+    it.live_by(MINUTE * 5, MINUTE * 30).await;
+    let asked = it.rightfoot.requests();
+    assert!(asked.iter().any(|request| request.path.contains("/authorizers/a/history")), "{asked:?}");
+    assert_eq!(it.world.drain_ids().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end() {
+    let (it, says) = saying().await;
+    let pk = format!("rightfoot#schedule#{}", it.rightfoot.schedules()[0].schedule_id);
+    let expires_at = async || number(&it.world.item(&pk, "tracked").await.unwrap(), "schedule_expires_at");
+    let (last, first_end) = (it.rightfoot.schedules()[0].runs[0].run_at, expires_at().await.unwrap());
+    let next = UnixMillis(first_end).plus(HOUR * 24 * 9);
+    *says.lock().unwrap() = Some(state(last, Some(next)));
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    assert_eq!(expires_at().await, Some(next.0));
+    let not_found =
+        Scripted { path_contains: "/schedules/".to_owned(), answer: Canned::Status(404), times: None };
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![not_found]);
+    *says.lock().unwrap() = None;
+    it.world.pass(UnixMillis(first_end).plus(HOUR * 24 * 5).since(it.world.now()));
+    assert_eq!(it.poll().await.unwrap()["schedule_alarms"], 1, "it was to run on");
+    assert!(schedule_due_in_minute(&it).await.is_some());
+}
+
+/// When the parts expire that hold thresholds too many for one item.
+async fn parts_expire_at(it: &RightfootWorld) -> Vec<i64> {
+    let items = it.world.items().await;
+    let parts = items.iter().filter(|item| text(item, "pk").starts_with("payload#"));
+    parts.map(|item| number(item, "expires_at").unwrap()).collect()
+}
+
+/// A request to watch this schedule, of a thousand authorizers with thresholds of their own, until then.
+fn with_many_thresholds(schedule_id: &str, expires_at: &str) -> Value {
+    let own: Map<_, _> = (0..1_000).map(|n| (format!("user-{n}"), json!(n))).collect();
+    json!({
+        "action": "track_schedule", "schedule_id": schedule_id, "probe_authorizers": ["user-1"], "interval_days": 1,
+        "thresholds": {"authorizers": own}, "expires_at": expires_at, "subject": SUBJECT,
+    })
+}
+
+#[tokio::test]
+async fn p5_thresholds_live_as_long_as_the_longest_schedule_that_has_them() {
+    let it = RightfootWorld::new().await;
+    it.ask(with_many_thresholds("long", "2026-12-31")).await;
+    let last = parts_expire_at(&it).await;
+    // The end of its last day and a day more, and what parts outlive an item by: 90 days of quarantine, and a margin of 30.
+    assert_eq!(last, [1_798_761_600 + 86_400 + (90 + 30) * 86_400]);
+    it.ask(with_many_thresholds("short", "2026-02-01")).await;
+    it.ask(with_many_thresholds("long", "2026-02-01")).await;
+    assert_eq!(parts_expire_at(&it).await, last);
+}
+
+#[tokio::test]
+async fn p5_thresholds_live_on_when_their_schedule_is_extended_at_rightfoot() {
+    let (it, says) = saying().await;
+    it.ask(with_many_thresholds("extended", "2026-01-05")).await;
+    let (last, next) = (it.rightfoot.schedules()[0].runs[0].run_at, UnixMillis(1_772_323_200_000)); // 2026-03-01
+    *says.lock().unwrap() = Some(state(last, Some(next)));
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    let later = 1_772_323_200 + 86_400 + (90 + 30) * 86_400;
+    assert_eq!(parts_expire_at(&it).await, [later]);
+    let item = it.world.item("rightfoot#schedule#extended", "tracked").await.unwrap();
+    assert_eq!(number(&item, "parts_expire_at"), Some(later));
+}
+
+#[tokio::test]
+async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time_puts_it_off() {
+    for path in ["/schedules/", "/history"] {
+        for (answer, due) in
+            [(Canned::RetryAfter { status: 429, secs: 1_800 }, 100), (Canned::Status(401), 75)]
+        {
+            let it = silent(|_| {}).await;
+            it.ask(daily(SUBJECT, &["a", "b"])).await;
+            let scripted = Scripted { path_contains: path.to_owned(), answer, times: None };
+            it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+            it.pass(MINUTE * 70).await;
+            let failed = it.poll().await.err().map(|failed| failed.error_type);
+            let refused = (answer == Canned::Status(401)).then(|| "RightfootUnauthorized".to_owned());
+            assert_eq!(failed, refused, "{path} {answer:?}");
+            assert_eq!(schedule_due_in_minute(&it).await, Some(due), "{path} {answer:?}");
+            it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+            it.live_by(MINUTE * 5, MINUTE * 60).await;
+            assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..1]), "{path} {answer:?}");
+        }
+    }
+}
+
+/// That none is to be seen is an answer: the run will not be found by asking again and again.
+#[tokio::test]
+async fn a_run_of_which_no_probe_can_be_seen_alarms_after_a_day() {
+    for status in [403, 404] {
+        let counters = Counters::default();
+        let _counting = metrics::set_default_local_recorder(&counters);
+        let it = silent(|rightfoot| rightfoot.schedule_day = HOUR * 48).await;
+        it.ask(daily(SUBJECT, &["a", "b"])).await;
+        let path_contains = "/history".to_owned();
+        let unseen = Scripted { path_contains, answer: Canned::Status(status), times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![unseen]);
+        it.pass(HOUR * 48).await;
+        assert_eq!(alarms(&it, MINUTE * 30, HOUR * 24).await, 1, "{status}");
+        assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn p5_one_probe_that_can_be_seen_is_enough() {
+    for (unseen, answer) in [("a", 403), ("a", 404), ("a", 500), ("b", 500)] {
+        let it = silent(|_| {}).await;
+        it.ask(daily(SUBJECT, &["a", "b"])).await;
+        let path_contains = format!("/authorizers/{unseen}/");
+        let scripted = Scripted { path_contains, answer: Canned::Status(answer), times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        it.live_by(MINUTE * 10, MINUTE * 110).await;
+        assert_eq!(it.world.drain_ids().await, both(&runs(&it)), "{unseen} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn p5_while_no_probe_answers_a_schedule_is_asked_for_again_and_nothing_is_lost() {
+    let it = silent(|_| {}).await;
+    it.ask(daily(SUBJECT, &["a", "b"])).await;
+    let down = Scripted { path_contains: "/history".to_owned(), answer: Canned::Garbage, times: None };
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![down]);
+    it.rightfoot.clear_requests();
+    assert_eq!(alarms(&it, MINUTE * 5, MINUTE * 115).await, 0);
+    let mut minutes = asked_in_minutes(&it);
+    minutes.dedup();
+    assert_eq!(minutes, [70, 75, 85, 100, 115]);
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.live_by(MINUTE * 5, MINUTE * 45).await;
+    assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..2]));
+}

@@ -1,0 +1,182 @@
+//! Batches: told by a webhook, found by the poller, or overdue.
+
+use local::rightfoot::{BeforeCompletion, Canned, Lose, Scripted};
+use serde_json::json;
+use tests::rightfoot::{MINUTE, RightfootWorld, authorizer, submission};
+use tests::{SUBJECT, completion, number};
+
+use super::{
+    HOUR, asked_in_minutes, balances, completed, minute, submitted, submitted_elsewhere, told, tracked,
+};
+use crate::counters::Counters;
+
+async fn silent() -> RightfootWorld {
+    RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await
+}
+
+#[tokio::test]
+async fn p5_a_batch_whose_webhook_came_is_complete_without_a_question() {
+    let it = RightfootWorld::new().await;
+    let batch = submitted(&it, "payroll-1", &["a", "b", "c"]).await;
+    it.rightfoot.clear_requests();
+    it.live(MINUTE * 30).await;
+    assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "webhook")]);
+    assert_eq!(it.rightfoot.requests().len(), 0);
+    assert_eq!(it.world.polls_due().await, []);
+}
+
+#[tokio::test]
+async fn p5_a_batch_whose_webhook_was_lost_is_found_complete_by_the_first_poll() {
+    let it = silent().await;
+    let batch = submitted(&it, "payroll-1", &["a", "b", "c"]).await;
+    it.rightfoot.clear_requests();
+    it.live(MINUTE * 9).await;
+    assert_eq!((it.world.drain_ids().await.len(), it.rightfoot.requests().len()), (0, 0));
+    it.live(MINUTE).await;
+    assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "poll")]);
+    it.live(MINUTE * 20).await;
+    assert_eq!(asked_in_minutes(&it), [10]);
+    assert_eq!(it.world.polls_due().await, []);
+    let tracked = tracked(&it, &batch).await;
+    let (done_at, expires_at) =
+        (number(&tracked, "done_at").unwrap(), number(&tracked, "expires_at").unwrap());
+    assert_eq!(expires_at, done_at / 1_000 + 30 * 86_400, "kept for thirty days");
+}
+
+#[tokio::test]
+async fn p3_p5_a_late_webhook_is_a_duplicate_and_counted() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = silent().await;
+    let batch = submitted(&it, SUBJECT, &["a"]).await;
+    it.live_by(MINUTE * 10, MINUTE * 10).await;
+    assert_eq!(counters.count("found_by_poll", ""), 1);
+    for late in 1..=2 {
+        let heard = it.world.rightfoot(completion(&batch, "u-1")).await;
+        assert_eq!((heard.status, heard.body.as_str()), (200, r#"{"status":"duplicate"}"#));
+        assert_eq!(counters.count("late_webhook", "rightfoot"), late);
+    }
+    assert_eq!(counters.count("payload_differs", "rightfoot"), 0, "it has an event_uuid, and means the same");
+    it.live_by(MINUTE * 10, MINUTE * 30).await;
+    assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "poll")]);
+}
+
+#[tokio::test]
+async fn p5_a_slow_batch_is_asked_for_less_and_less_often_and_is_not_complete_before_it_is() {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.processing = MINUTE * 66;
+    })
+    .await;
+    let batch = submitted(&it, "payroll-1", &["a", "b", "c"]).await;
+    it.rightfoot.clear_requests();
+    it.live(MINUTE * 69).await;
+    assert_eq!(it.world.drain_ids().await, Vec::<String>::new(), "has_more is false, and rows are missing");
+    it.live(MINUTE).await;
+    assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "poll")]);
+    assert_eq!(asked_in_minutes(&it), [10, 15, 25, 40, 55, 70]);
+}
+
+#[tokio::test]
+async fn whom_rightfoot_refused_and_whose_check_failed_is_not_waited_for() {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.lose_webhooks = Lose::All;
+        balances(rightfoot, &[("a", "1.00"), ("b", "null"), ("c", "failed")]);
+    })
+    .await;
+    let mut request = submission("payroll-1", &["a", "b", "c", "refused"]);
+    request["authorizers"][3] = authorizer("refused");
+    request["authorizers"][3].as_object_mut().unwrap().remove("ssn");
+    let answer = it.ask(request).await;
+    assert_eq!(answer["failed_authorizers"][0]["authorizer_unique_id"], "refused");
+    it.live_by(MINUTE * 10, MINUTE * 10).await;
+    let batch = answer["batch_id"].as_str().unwrap();
+    assert_eq!(it.world.drain_origins().await, [told(completed(batch), "poll")]);
+}
+
+#[tokio::test]
+async fn p9_a_batch_that_is_never_complete_is_overdue_at_the_first_answer_after_its_deadline() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = RightfootWorld::with(|rightfoot| rightfoot.processing = HOUR * 999).await;
+    let batch = submitted(&it, SUBJECT, &["a", "b", "c"]).await;
+    it.rightfoot.clear_requests();
+    it.live_by(MINUTE * 5, MINUTE * 25).await;
+    it.live_by(MINUTE * 15, MINUTE * 1_410).await;
+    assert_eq!(asked_in_minutes(&it).last(), Some(&1_435), "five minutes before the deadline");
+    let due: Vec<_> = it.world.polls_due().await.iter().map(|(_, due_at)| minute(*due_at)).collect();
+    assert_eq!((due, counters.count("overdue", "")), (vec![1_450], 0));
+    it.pass(MINUTE * 15).await;
+    assert_eq!(it.poll().await.unwrap()["overdue"], 1);
+    assert_eq!((it.world.polls_due().await, counters.count("overdue", "")), (vec![], 1));
+    let item = tracked(&it, &batch).await;
+    assert_eq!(number(&item, "overdue_at"), Some(it.world.now().0));
+    assert!(item.contains_key("expires_at") && !item.contains_key("done_at"));
+    assert_eq!(it.world.drain_ids().await, Vec::<String>::new());
+
+    assert_eq!(it.world.rightfoot(completion(&batch, "u-1")).await.status, 200);
+    assert_eq!(
+        it.world.drain_origins().await,
+        [told(completed(&batch), "webhook")],
+        "better late than never"
+    );
+}
+
+#[tokio::test]
+async fn p9_while_rightfoot_is_silent_a_batch_stays_due_for_days() {
+    for (becomes, ends_as, events) in [("complete", "done_at", 1), ("never", "overdue_at", 0)] {
+        let it = RightfootWorld::with(|rightfoot| {
+            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.before_completion = BeforeCompletion::NotFound404;
+            if becomes == "never" {
+                rightfoot.processing = HOUR * 999;
+            }
+        })
+        .await;
+        let batch = submitted(&it, "payroll-1", &["a"]).await;
+        let down = Scripted { path_contains: "/v1/".to_owned(), answer: Canned::Status(502), times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![down]);
+        for half_days in 1..=10 {
+            it.pass(HOUR * 12).await;
+            let run = it.poll().await.unwrap();
+            assert_eq!((&run["asked"], &run["failed"], &run["overdue"]), (&json!(1), &json!(1), &json!(0)));
+            assert_eq!(
+                run["overdue_unanswered"],
+                json!(u64::from(half_days >= 2)),
+                "past the deadline that alarms"
+            );
+        }
+        let next = it.world.now().plus(MINUTE * 15);
+        assert_eq!(it.world.polls_due().await, [(format!("rightfoot#batch#{batch}"), next)]);
+        assert!(!tracked(&it, &batch).await.contains_key("expires_at"), "what is due never expires");
+
+        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.live_by(MINUTE * 15, MINUTE * 15).await;
+        assert!(tracked(&it, &batch).await.contains_key(ends_as), "{becomes}");
+        assert_eq!(it.world.drain_ids().await.len(), events);
+        assert_eq!(it.world.polls_due().await, []);
+    }
+}
+
+#[tokio::test]
+async fn p5_a_batch_that_was_submitted_by_other_means_is_found_once_it_is_tracked() {
+    let it = silent().await;
+    let batch = submitted_elsewhere(&it, json!({"authorizers": [authorizer("a"), authorizer("b")]})).await;
+    let track = |expected| json!({"action": "track_batch", "batch_id": batch, "expected": expected});
+    assert_eq!(it.ask(track(2)).await["status"], "tracked");
+    assert_eq!(it.ask(track(2)).await["status"], "already_tracked");
+    it.live_by(MINUTE * 10, MINUTE * 10).await;
+    assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "poll")]);
+    assert_eq!(it.world.polls_due().await, []);
+}
+
+#[tokio::test]
+async fn a_repeated_submission_ends_with_the_same_batch() {
+    let it = RightfootWorld::new().await;
+    let first = it.submit("payroll-1", &["a", "b"]).await;
+    assert_eq!(it.submit("payroll-1", &["a", "b"]).await, first);
+    let other = it.world.ask(submission("payroll-1", &["a", "c"])).await.unwrap().unwrap_err();
+    assert_eq!(other.name(), "OtherSubmission");
+    assert_ne!(it.submit("payroll-2", &["a", "b"]).await["batch_id"], first["batch_id"]);
+    assert_eq!(it.rightfoot.batches().len(), 2);
+}

@@ -1,0 +1,183 @@
+//! Events that were sent and whose message is gone.
+
+use std::time::Duration;
+
+use inbox_aws::inbox::{Replayed, WorkClaim};
+use inbox_core::event::EventKey;
+use inbox_core::intervention::Did;
+use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::state::State;
+use inbox_core::time::UnixMillis;
+use tests::operator::ada;
+use tests::{World, completion, extract, number};
+
+use super::{COMPLETED, overtaken, trace, traces};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const EXTRACTED: &str = "fynapse/event/e-1";
+
+/// An event that is sent, and whose message is gone.
+async fn lost() -> World {
+    let world = World::new().await;
+    world.fynapse(extract("e-1")).await;
+    assert_eq!(world.drain_ids().await, [EXTRACTED]);
+    world
+}
+
+async fn declare(world: &World, was_purged: bool) -> Replayed {
+    let key = EventKey::from_event_id(EXTRACTED).unwrap();
+    let by = ada().did(Did::DeclareLost, world.now());
+    world.inbox().replay_lost(&key, was_purged, &by).await.unwrap()
+}
+
+#[tokio::test]
+async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
+    let world = lost().await;
+    world.pass(DAY * 14 - Duration::from_millis(1));
+    let until = UnixMillis(world.now().0 + 1);
+    assert_eq!(declare(&world, false).await, Replayed::MayStillCome { until });
+    world.pass(Duration::from_millis(1));
+    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 });
+    let record = world.record_of(EXTRACTED).await;
+    assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(2)));
+    assert_eq!(number(&record, "since"), Some(world.now().0), "and not late");
+    for gone in ["sent_at", "expires_at", "replay"] {
+        assert!(!record.contains_key(gone), "{gone}");
+    }
+    assert_eq!(traces(&world, EXTRACTED).await, [trace(Did::DeclareLost)]);
+    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 }, "the same again is the same");
+    world.settle().await;
+    world.work().await;
+    let told = world.on_bus().await;
+    assert_eq!((told.len(), &told[0].detail["replay"]), (1, &serde_json::Value::Null));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(declare(&world, true).await, Replayed::NotThere(State::Done));
+}
+
+#[tokio::test]
+async fn p10_a_message_that_turns_up_after_all_has_no_second_effect() {
+    // Before the relay has sent another one, and after its effect has happened.
+    for is_early in [true, false] {
+        let world = lost().await;
+        assert_eq!(declare(&world, true).await, Replayed::Due { replay: 0 }, "the queue was purged");
+        if is_early {
+            world.send_again(EXTRACTED).await;
+            world.work().await;
+        }
+        world.settle().await;
+        world.work().await;
+        world.send_again(EXTRACTED).await;
+        world.work().await;
+        assert_eq!(world.told().await, [EXTRACTED], "early: {is_early}");
+        assert!(world.record_of(EXTRACTED).await.contains_key("done_at"));
+    }
+}
+
+#[tokio::test]
+async fn p3_what_a_worker_is_at_is_not_lost_until_its_claim_has_run_out() {
+    let world = lost().await;
+    world.pass(DAY * 14);
+    let key = EventKey::from_event_id(EXTRACTED).unwrap();
+    let claim = world.inbox().claim_work(&key, world.now()).await.unwrap();
+    assert!(matches!(claim, WorkClaim::Ours(_)), "{claim:?}");
+    assert_eq!(declare(&world, true).await, Replayed::NotThere(State::Claimed));
+    world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 }, "its worker has died");
+    world.settle().await;
+    world.work().await;
+    assert_eq!(world.told().await, [EXTRACTED]);
+}
+
+#[tokio::test]
+async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_worker_wins() {
+    // It has only just claimed the event, or is done with it.
+    for is_done in [false, true] {
+        let world = lost().await;
+        world.send_again(EXTRACTED).await;
+        let slow = {
+            let world = world.clone();
+            async move { declare(&world, true).await }
+        };
+        let work = move |world: World| async move {
+            if is_done {
+                world.work().await;
+            } else {
+                let key = EventKey::from_event_id(EXTRACTED).unwrap();
+                let claim = world.inbox().claim_work(&key, world.now()).await.unwrap();
+                assert!(matches!(claim, WorkClaim::Ours(_)), "{claim:?}");
+            }
+            Replayed::Unknown
+        };
+        let (_, declared) = overtaken(&world, |call| call.operation == "UpdateItem", work, slow).await;
+        assert_eq!(declared, Replayed::Overtaken, "done: {is_done}");
+        world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+        world.settle().await;
+        world.work().await;
+        assert_eq!(world.told().await, [EXTRACTED], "done: {is_done}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_was_moved_back_lasts_from_then_on() {
+    let world = lost().await;
+    world.pass(DAY * 13);
+    let key = EventKey::from_event_id(EXTRACTED).unwrap();
+    let moved_at = world.now();
+    assert!(world.inbox().trace(&key, &ada().did(Did::Redrive, moved_at)).await.unwrap());
+    world.pass(DAY * 13);
+    let found = world.inbox().lost_events(10, world.now()).await.unwrap().found;
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(declare(&world, false).await, Replayed::MayStillCome { until: moved_at.plus(DAY * 14) });
+    world.pass(DAY);
+    let found = world.inbox().lost_events(10, world.now()).await.unwrap();
+    assert_eq!(found.found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
+    assert_eq!(found.next, None, "that was the whole table");
+    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 });
+    assert!(world.inbox().lost_events(10, world.now()).await.unwrap().found.is_empty());
+}
+
+#[tokio::test]
+async fn only_what_was_sent_and_never_done_is_lost() {
+    let world = World::new().await;
+    world.fynapse(extract("e-1")).await;
+    world.work().await;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    world
+        .system
+        .wire
+        .plan(|call| (call.operation == "SendMessage").then_some(local::wire::Fault::AccessDenied));
+    world.fynapse(extract("e-2")).await;
+    world.system.wire.heal();
+    world.pass(DAY * 15);
+    let found = world.inbox().lost_events(10, world.now()).await.unwrap().found;
+    assert_eq!(found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [COMPLETED]);
+    let by = ada().did(Did::DeclareLost, world.now());
+    let declare = async |id: &str| {
+        let key = EventKey::from_event_id(id).unwrap();
+        world.inbox().replay_lost(&key, true, &by).await.unwrap()
+    };
+    assert_eq!(declare("fynapse/event/e-2").await, Replayed::NotThere(State::Recorded), "the relay's");
+    assert_eq!(declare("fynapse/event/none").await, Replayed::Unknown);
+}
+
+#[tokio::test]
+async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
+    let world = World::new().await;
+    world.rightfoot(completion("b-1", "u-1")).await;
+    let key = EventKey::from_event_id(COMPLETED).unwrap();
+    let by = ada().did(Did::Redrive, world.now());
+    let mut record = world.record_of(COMPLETED).await;
+    let days = |days: i64| {
+        let at = world.now().secs().0 + days * 86_400;
+        (at, aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()))
+    };
+    // Of an inbox that is told to keep its records for longer than the operator's tool knows.
+    for (stands, expected) in [(400, 400), (29, 30)] {
+        record.insert("expires_at".to_owned(), days(stands).1);
+        world.put(record.clone()).await;
+        assert!(world.inbox().trace(&key, &by).await.unwrap());
+        let left = world.record_of(COMPLETED).await;
+        assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
+        assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Redrive)]);
+    }
+}

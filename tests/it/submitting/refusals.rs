@@ -1,0 +1,343 @@
+//! What Rightfoot's trouble with a POST comes to: what the caller hears, how often was posted, whether the
+//! submission waits or its name is free, and what the retry brings.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use local::rightfoot::{Canned, NoneFailed, Scripted};
+use serde_json::{Value, json};
+use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, daily, submission};
+use tests::{World, number, text};
+
+use super::{
+    BATCH_PATH, CONCLUDED, FREE, Heard, PENDING, SCHEDULE_PATH, answer, posted_url, posts, refusal, reworded,
+    state_of, submitted, tracked, word,
+};
+
+const NAME: &str = "payroll-1";
+
+/// One line of a table: what Rightfoot answers until it is well again, what the caller hears, how often was
+/// posted, what becomes of the submission, and what the caller hears then.
+type Line = (Canned, &'static str, usize, &'static [&'static str], &'static str);
+
+/// The world, what the caller heard, and what the retry brought once Rightfoot was well again.
+async fn play(request: &Value, line: &Line) -> (RightfootWorld, Heard, Heard) {
+    let (canned, expected, expected_posts, state, then) = *line;
+    let it = RightfootWorld::made(
+        |rightfoot| {
+            rightfoot.answers =
+                vec![Scripted { path_contains: "balance_request".to_owned(), answer: canned, times: None }];
+        },
+        |client| {
+            if canned == Canned::Hang {
+                client.post_timeout = Duration::from_secs(1);
+            }
+        },
+        |_, routes| routes,
+    )
+    .await;
+    let heard = it.world.ask(request.clone()).await;
+    assert_eq!(word(&heard), expected, "{canned:?}");
+    assert_eq!(posts(&it), expected_posts, "{canned:?}");
+    assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), state, "{canned:?}");
+    assert_eq!(tracked(&it.world).await, [], "{canned:?}");
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    let again = it.world.another().ask_in_words(&reworded(request)).await;
+    assert_eq!(word(&again), then, "{canned:?}");
+    assert_eq!(posts(&it), expected_posts + 1, "{canned:?}");
+    posted_url(&it);
+    (it, heard, again)
+}
+
+/// The answers that are taken for what they say, however the POST is meant.
+const PLAIN: [Line; 16] = [
+    (Canned::Status(400), "RightfootRefused", 1, &FREE, "done"),
+    (Canned::Status(413), "RightfootRefused", 1, &FREE, "done"),
+    (Canned::Status(422), "RightfootRefused", 1, &FREE, "done"),
+    // A gateway may say it, whatever became of the request.
+    (Canned::Status(404), "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::Status(408), "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::Status(401), "RightfootUnauthorized", 1, &PENDING, "done"),
+    (Canned::Status(403), "RightfootUnavailable", 1, &PENDING, "done"),
+    // It asks for a pause that no invocation lasts.
+    (Canned::RetryAfter { status: 429, secs: 60 }, "RightfootUnavailable", 1, &PENDING, "done"),
+    (Canned::RetryAfter { status: 503, secs: 60 }, "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::Status(429), "RightfootUnavailable", 3, &PENDING, "done"),
+    (Canned::Status(307), "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::Garbage, "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::WrongShape, "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::TooLarge, "OutcomeUnknown", 1, &PENDING, "done"),
+    (Canned::Status(600), "OutcomeUnknown", 1, &PENDING, "done"),
+    // It may be under way still.
+    (Canned::Hang, "OutcomeUnknown", 1, &PENDING, "done"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
+    // The same bytes give the same batch: after an answer they are sent again.
+    let again: [Line; 4] = [
+        (Canned::Status(500), "OutcomeUnknown", 3, &PENDING, "done"),
+        (Canned::FailAfterApplying, "OutcomeUnknown", 3, &PENDING, "done"),
+        (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "done"),
+        // Nobody documents what that would mean of a batch.
+        (Canned::Status(409), "OutcomeUnknown", 1, &PENDING, "done"),
+    ];
+    let lines = PLAIN.into_iter().chain(again).map(|line| {
+        tokio::spawn(async move {
+            let (it, _, again) = play(&submission(NAME, &["a", "b"]), &line).await;
+            let batches = it.rightfoot.batches();
+            assert_eq!(batches.len(), 1, "{line:?}");
+            assert_eq!(answer(again)["batch_id"], batches[0].batch_id.as_str(), "{line:?}");
+            assert_eq!(tracked(&it.world).await.len(), 1, "{line:?}");
+            assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED, "{line:?}");
+        })
+    });
+    for line in lines.collect::<Vec<_>>() {
+        line.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
+    let once: [Line; 4] = [
+        (Canned::Status(500), "OutcomeUnknown", 1, &PENDING, "done"),
+        (Canned::FailAfterApplying, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
+        (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
+        // Nothing was posted before: the name is somebody else's.
+        (Canned::Status(409), "ScheduleNameTaken", 1, &FREE, "done"),
+    ];
+    let lines = PLAIN.into_iter().chain(once).map(|line| {
+        tokio::spawn(async move {
+            let (it, _, again) = play(&daily(NAME, &["a", "b"]), &line).await;
+            let schedules = it.rightfoot.schedules();
+            assert_eq!(schedules.len(), 1, "{line:?}");
+            let (state, is_tracked) = if word(&again) == "done" {
+                assert_eq!(answer(again)["schedule_id"], schedules[0].schedule_id.as_str(), "{line:?}");
+                (CONCLUDED, 1)
+            } else {
+                (PENDING, 0)
+            };
+            assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), state, "{line:?}");
+            assert_eq!(tracked(&it.world).await.len(), is_tracked, "{line:?}");
+        })
+    });
+    for line in lines.collect::<Vec<_>>() {
+        line.await.unwrap();
+    }
+}
+
+/// One lost answer does not reach the caller: the client asks for it once more.
+#[tokio::test]
+async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
+    let answer = Canned::FailAfterApplying;
+    let lost = Scripted { path_contains: BATCH_PATH.to_owned(), answer, times: Some(1) };
+    let it = RightfootWorld::with(|rightfoot| rightfoot.answers = vec![lost]).await;
+    let submitted = it.submit(NAME, &["a"]).await;
+    assert_eq!(posts(&it), 2);
+    assert_eq!(it.rightfoot.batches().len(), 1);
+    assert_eq!(submitted["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
+}
+
+/// What Rightfoot answers, for so many requests each.
+fn scripted(answers: &[(Canned, usize)]) -> Vec<Scripted> {
+    let one = |(answer, times): &(Canned, usize)| Scripted {
+        path_contains: "balance_request".to_owned(),
+        answer: *answer,
+        times: Some(*times),
+    };
+    answers.iter().map(one).collect()
+}
+
+const AFTER_ATTEMPTS: &str = "Rightfoot refused it (HTTP 400), and this was not the only attempt: another one may have \
+                              made a batch. The submission_id is not free, and the submission alarms until that is known. \
+                              Repeat the very same request: if there is a batch, Rightfoot may answer with it. If \
+                              Rightfoot knows a batch of it, call track_batch with its id and this submission_id; if it \
+                              knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none --why TEXT";
+
+/// Its batch was made, and the answer lost, be it within one call or by an earlier one. What is answered then, once, says
+/// nothing of that batch.
+#[tokio::test]
+async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_tracked_in_the_end() {
+    let lost = Canned::FailAfterApplying;
+    for (tries, first) in [(3, "OutcomeUnknown"), (1, "RefusedAfterAttempts")] {
+        let it = RightfootWorld::with(|rightfoot| {
+            rightfoot.answers = scripted(&[(lost, tries), (Canned::Status(400), 1)]);
+        })
+        .await;
+        let request = submission(NAME, &["a", "b"]);
+        let mut heard = it.world.ask(request.clone()).await;
+        assert_eq!(word(&heard), first);
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING, "{first}");
+        if first == "OutcomeUnknown" {
+            heard = it.world.another().ask_in_words(&reworded(&request)).await;
+        }
+        let refused = refusal(heard);
+        assert_eq!((refused.name(), refused.to_string().as_str()), ("RefusedAfterAttempts", AFTER_ATTEMPTS));
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING, "{first}: it made a batch");
+        let other = refusal(it.world.ask(submission(NAME, &["c"])).await);
+        assert_eq!(other.name(), "OtherSubmission", "{first}: the name is not free");
+
+        it.world.pass(MINUTE * 15);
+        assert_eq!(it.poll().await.unwrap()["submissions_unknown"], 1, "{first}: it alarms");
+        assert_eq!(it.ask(request).await["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
+        assert_eq!((it.rightfoot.batches().len(), tracked(&it.world).await.len()), (1, 1));
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
+    let it = RightfootWorld::new().await;
+    let mut request = submission(NAME, &["a", "b", "c", "d", "e", "f", "g"]);
+    for authorizer in request["authorizers"].as_array_mut().unwrap() {
+        authorizer["ssn"] = json!("");
+    }
+    let refused = refusal(it.world.ask(request.clone()).await);
+    let why = "Either ssn or ein is required.";
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "Rightfoot refused it (HTTP 400); nothing was submitted, and the submission_id is free again; \
+             a: {why}; b: {why}; c: {why}; d: {why}; e: {why}; and 2 more"
+        )
+    );
+    assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), FREE);
+    assert_eq!((tracked(&it.world).await.len(), it.world.polls_due().await.len()), (0, 0));
+
+    let corrected = submission(NAME, &["a", "b", "c", "d", "e", "f", "g"]);
+    let made = it.ask(corrected.clone()).await;
+    assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED);
+    assert_eq!(it.ask(corrected).await, made);
+    assert_eq!(it.rightfoot.batches().len(), 1);
+    assert_eq!(refusal(it.world.ask(request).await).name(), "OtherSubmission");
+}
+
+#[tokio::test]
+async fn p9_who_is_refused_is_answered_kept_and_not_waited_for() {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = local::rightfoot::Lose::All).await;
+    let mut request = submission(NAME, &["a", "b", "c"]);
+    request["authorizers"][1]["routing_number"] = json!("");
+    let made = it.ask(request.clone()).await;
+    let batch = it.rightfoot.batches()[0].clone();
+    assert_eq!((batch.authorizers.len(), batch.failed.as_slice()), (2, &["b".to_owned()][..]));
+    assert_eq!(
+        made,
+        json!({
+            "batch_id": batch.batch_id,
+            "submitted_at": "2026-01-02T03:04:05.000Z",
+            "failed_authorizers": [{
+                "authorizer_unique_id": "b",
+                "error": "Either account_number and routing_number or debit_card_number is required.",
+                "account_type": null,
+                "row_number": 2,
+            }],
+            "warnings": [],
+        })
+    );
+    assert_eq!(it.world.another().ask_in_words(&reworded(&request)).await.unwrap().unwrap(), made);
+    assert_eq!(posts(&it), 1);
+    assert_eq!(number(&tracked(&it.world).await[0], "expected"), Some(3));
+
+    it.live(MINUTE * 10).await;
+    let completed = format!("rightfoot/batch/{}/completed", batch.batch_id);
+    assert_eq!(it.world.drain_origins().await, [(completed, "poll".to_owned())]);
+    assert_eq!(it.world.polls_due().await, []);
+}
+
+/// Rightfoot may refuse somebody without saying whom, or by a name that is none of the caller's.
+#[tokio::test]
+async fn p9_who_is_refused_without_a_name_is_not_waited_for() {
+    let failed = json!([
+        {"error": "Row 2 cannot be read.", "row_number": 2},
+        {"authorizer_unique_id": "somebody", "error": ""},
+        "Row 4 cannot be read.",
+        {"authorizer_unique_id": "e", "error": "Unknown bank."},
+    ]);
+    let made =
+        json!({"batch_id": "b-1", "submitted_at": "2026-01-02T03:04:00Z", "failed_authorizers": failed});
+    let answers = move || async move { (StatusCode::CREATED, made.to_string()) };
+    let before_api = |_: &World, _: Router| Router::new().route(BATCH_PATH, post(answers));
+    let it = RightfootWorld::made(|_| {}, |_| {}, before_api).await;
+    let answer = it.submit(NAME, &["a", "b", "c", "d", "e"]).await;
+    let entry = |id: Value, error: &str, row: Value| json!({"authorizer_unique_id": id, "error": error, "account_type": null, "row_number": row});
+    assert_eq!(
+        answer["failed_authorizers"],
+        json!([
+            entry(Value::Null, "Row 2 cannot be read.", json!(2)),
+            entry(Value::Null, "somebody", Value::Null),
+            entry(Value::Null, "Row 4 cannot be read.", Value::Null),
+            entry(json!("e"), "Unknown bank.", Value::Null),
+        ])
+    );
+    assert_eq!(answer["submitted_at"], "2026-01-02T03:04:00.000Z");
+    let item = tracked(&it.world).await.remove(0);
+    assert_eq!(number(&item, "expected"), Some(2), "a, and e, who is known to be refused");
+}
+
+#[tokio::test]
+async fn nobody_refused_is_an_empty_list_however_rightfoot_says_it() {
+    for form in [NoneFailed::Absent, NoneFailed::Null, NoneFailed::EmptyList] {
+        let it = RightfootWorld::with(|rightfoot| rightfoot.none_failed = form).await;
+        let made = it.submit(NAME, &["a"]).await;
+        assert_eq!((&made["failed_authorizers"], &made["warnings"]), (&json!([]), &json!([])), "{form:?}");
+        assert_eq!(it.submit(NAME, &["a"]).await, made, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_the_other_end_is_said_and_the_submission_waits() {
+    let it = RightfootWorld::new().await;
+    let mut world = it.world.another();
+    world.system.requests = super::interleavings::asking(&world, "http://127.0.0.1:9");
+    for request in [submission(NAME, &["a"]), daily("weekly", &["a"])] {
+        let name = request["submission_id"].as_str().unwrap().to_owned();
+        let refused = refusal(world.ask(request.clone()).await);
+        assert_eq!(refused.name(), "RightfootUnavailable");
+        assert_eq!(
+            refused.to_string(),
+            "not done: Rightfoot is unavailable: not_connected; repeat the very same request later"
+        );
+        assert_eq!(state_of(&submitted(&it.world, &name).await.unwrap()), PENDING);
+        it.ask(request).await;
+        assert_eq!(state_of(&submitted(&it.world, &name).await.unwrap()), CONCLUDED);
+    }
+}
+
+/// The key is fetched again when it is refused, and the question is asked once more with another one.
+#[tokio::test]
+async fn a_rotation_of_the_api_key_needs_no_deploy() {
+    let it = RightfootWorld::new().await;
+    let put = |value: &str| {
+        let put = it.world.system.onlooker.secrets.put_secret_value();
+        put.secret_id(local::system::RIGHTFOOT_API_KEY).secret_string(value).send()
+    };
+    put("rf_live_old").await.unwrap();
+    let refused = refusal(it.world.ask(submission(NAME, &["a"])).await);
+    assert_eq!(refused.name(), "RightfootUnauthorized");
+    assert_eq!(
+        refused.to_string(),
+        "not done: Rightfoot does not accept the API key; repeat the very same request later"
+    );
+    put(API_KEY).await.unwrap();
+    it.world.age(Duration::from_secs(31));
+    it.rightfoot.clear_requests();
+    it.submit(NAME, &["a"]).await;
+    let statuses: Vec<_> = it.rightfoot.requests().iter().filter_map(|request| request.status).collect();
+    assert_eq!(statuses, [401, 201]);
+    assert_eq!(text(&tracked(&it.world).await[0], "subject"), NAME);
+}
+
+/// A submission of unknown outcome, because a proxy compresses, would have to be repeated for ever.
+#[tokio::test]
+async fn an_answer_that_comes_compressed_is_read() {
+    for (request, path) in [(submission(NAME, &["a"]), BATCH_PATH), (daily(NAME, &["a"]), SCHEDULE_PATH)] {
+        let it = RightfootWorld::new().await;
+        let scripted = Scripted { path_contains: path.to_owned(), answer: Canned::Gzip, times: None };
+        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        answer(it.world.ask(request).await);
+        assert_eq!(tracked(&it.world).await.len(), 1, "{path}");
+        assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED, "{path}");
+    }
+}

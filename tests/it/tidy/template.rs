@@ -1,0 +1,313 @@
+//! template.yaml says what the code says.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use inbox_aws::config::{Common, Env};
+use inbox_core::limits;
+use local::system::TABLE;
+use serde_json::{Map, Value, json};
+use serde_yaml_ng::Value as Yaml;
+use tests::World;
+
+use super::{names_in, read};
+
+/// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
+/// `{"Fn::Sub": x}`.
+pub(crate) fn template() -> Value {
+    template_at("template.yaml")
+}
+
+pub(crate) fn template_at(path: &str) -> Value {
+    plain(serde_yaml_ng::from_str(&read(path)).unwrap())
+}
+
+fn plain(yaml: Yaml) -> Value {
+    match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(truth) => truth.into(),
+        Yaml::Number(number) => serde_json::to_value(number).unwrap(),
+        Yaml::String(text) => text.into(),
+        Yaml::Sequence(items) => items.into_iter().map(plain).collect(),
+        Yaml::Mapping(fields) => {
+            let field = |(name, value): (Yaml, Yaml)| (name.as_str().unwrap().to_owned(), plain(value));
+            Value::Object(fields.into_iter().map(field).collect())
+        }
+        Yaml::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let name = match tag.trim_start_matches('!') {
+                name @ ("Ref" | "Condition") => name.to_owned(),
+                name => format!("Fn::{name}"),
+            };
+            Value::Object(Map::from_iter([(name, plain(tagged.value))]))
+        }
+    }
+}
+
+/// The resources of a type, by logical id.
+pub(crate) fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
+    let all = template["Resources"].as_object().unwrap().clone();
+    all.into_iter().filter(|(_, resource)| resource["Type"] == of_type).collect()
+}
+
+pub(crate) fn functions(template: &Value) -> BTreeMap<String, Value> {
+    resources(template, "AWS::Serverless::Function")
+}
+
+/// The tables, queues and secrets.
+pub(crate) fn holding_events_or_keys(template: &Value) -> Vec<(String, Value)> {
+    let types = ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"];
+    types.into_iter().flat_map(|of_type| resources(template, of_type)).collect()
+}
+
+/// A function's name without the stack's.
+pub(crate) fn name_of(function: &Value) -> String {
+    let name = function["Properties"]["FunctionName"]["Fn::Sub"].as_str().unwrap();
+    name.strip_prefix("${AWS::StackName}-").unwrap().to_owned()
+}
+
+/// One thing or a list of things, as a list.
+pub(crate) fn list(one_or_many: &Value) -> Vec<Value> {
+    one_or_many.as_array().cloned().unwrap_or_else(|| vec![one_or_many.clone()])
+}
+
+#[test]
+fn every_function_has_a_folder_and_every_folder_a_block() {
+    let template = template();
+    let mut named: Vec<_> = functions(&template).values().map(name_of).collect();
+    named.sort();
+    assert_eq!(named, names_in("functions"));
+    for function in functions(&template).values() {
+        let code = format!("target/lambda/{}/", name_of(function));
+        assert_eq!(function["Properties"]["CodeUri"], code.as_str());
+    }
+    let logged: BTreeSet<_> = resources(&template, "AWS::Logs::LogGroup")
+        .values()
+        .filter_map(|group| group["Properties"]["LogGroupName"]["Fn::Sub"].as_str().map(str::to_owned))
+        .collect();
+    let logs = |name: String| format!("/aws/lambda/${{AWS::StackName}}-{name}");
+    let access = "/aws/vendedlogs/apigateway/${AWS::StackName}".to_owned();
+    assert_eq!(logged, names_in("functions").into_iter().map(logs).chain([access]).collect());
+}
+
+/// A function's name has at most 64 characters.
+#[test]
+fn the_template_says_how_long_a_stacks_name_may_be() {
+    let longest = names_in("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
+    assert_eq!(longest, 19);
+    assert!(read("template.yaml").contains("at most 64 characters, a stack's name may have 45."));
+}
+
+#[test]
+fn limits_are_those_of_the_template() {
+    let template = template();
+    let property = |id: &str, name: &str| template["Resources"][id]["Properties"][name].as_u64();
+    let parameter = |id: &str, name: &str| template["Parameters"][id][name].as_u64();
+    let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
+    for (what, in_template, in_code, literal) in [
+        ("fynapse time-out", property("FynapseWebhook", "Timeout"), limits::HANDLER_TIMEOUT_SECS, 10),
+        ("rightfoot time-out", property("RightfootWebhook", "Timeout"), limits::HANDLER_TIMEOUT_SECS, 10),
+        ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
+        ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
+        ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
+        ("worker time-out", property("EventWorker", "Timeout"), limits::WORKER_TIMEOUT_SECS, 90),
+        ("worker batch", property("EventWorkerMapping", "BatchSize"), limits::WORK_BATCH_MESSAGES as u64, 10),
+        ("first poll", parameter("PollFirstSecs", "Default"), limits::POLL_FIRST_SECS, 600),
+        ("between polls", parameter("PollEverySecs", "Default"), limits::POLL_EVERY_SECS, 300),
+        ("grace", parameter("PollGraceSecs", "Default"), limits::POLL_GRACE_SECS, 1_200),
+        ("deadline", parameter("PollDeadlineSecs", "Default"), limits::POLL_DEADLINE_SECS, 86_400),
+        ("visibility", property("EventsQueue", "VisibilityTimeout"), limits::VISIBILITY_SECS, 540),
+        ("events kept", property("EventsQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
+        ("dead kept", property("DeadLetterQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
+        ("tolerance", parameter("FynapseToleranceSecs", "Default"), limits::TOLERANCE_SECS, 300),
+        ("records kept", parameter("RetentionDays", "Default"), limits::RETENTION_MIN_DAYS, 30),
+        ("records kept at least", parameter("RetentionDays", "MinValue"), limits::RETENTION_MIN_DAYS, 30),
+    ] {
+        assert_eq!((in_template, in_code), (Some(literal), literal), "{what}");
+    }
+    let redrive = &template["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"];
+    assert_eq!(redrive["maxReceiveCount"], 5);
+    for integration in resources(&template, "AWS::ApiGatewayV2::Integration").values() {
+        let patience_ms = integration["Properties"]["TimeoutInMillis"].as_u64().unwrap();
+        assert!((limits::HANDLER_TIMEOUT_SECS * 1_000..=30_000).contains(&patience_ms));
+    }
+    for id in ["EventRelay", "RightfootPoller"] {
+        let scheduled = &template["Resources"][id]["Properties"];
+        assert_eq!(scheduled["EventInvokeConfig"]["MaximumRetryAttempts"], 0, "{id}");
+    }
+    // No webhook is tried after sixteen minutes, and no alert may be searched for before.
+    assert!(parameter("PollGraceSecs", "MinValue").is_some_and(|least| least > 16 * 60));
+    let most = |id: &str| parameter(id, "MaxValue").unwrap();
+    let least_deadline = parameter("PollDeadlineSecs", "MinValue").unwrap();
+    assert!(most("PollFirstSecs") < least_deadline && most("PollGraceSecs") <= least_deadline);
+    assert_eq!(template["Parameters"]["RightfootApiUrl"]["Default"], inbox_rightfoot::BASE_URL);
+    for schedule in resources(&template, "AWS::Scheduler::Schedule").values() {
+        assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(1 minute)");
+        assert_eq!(schedule["Properties"]["Target"]["RetryPolicy"]["MaximumRetryAttempts"], 0);
+    }
+}
+
+/// The variables that a function asks for when it starts, each answered as `sam local invoke` would. Less AWS's own, which belong
+/// to where it runs.
+fn asked_for(function: &str, told: &Value) -> BTreeSet<String> {
+    let asked = RefCell::new(BTreeSet::new());
+    let env = Env(|name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        told[name].as_str().map(str::to_owned)
+    });
+    match function {
+        "fynapse-webhook" => drop(fynapse_webhook::Config::read(&env).unwrap()),
+        "rightfoot-webhook" => drop(rightfoot_webhook::Config::read(&env).unwrap()),
+        "rightfoot-poller" => drop(rightfoot_poller::Config::read(&env).unwrap()),
+        "rightfoot-requests" => drop(rightfoot_requests::Config::read(&env).unwrap()),
+        "event-relay" => drop(Common::read(&env).unwrap()),
+        "event-worker" => drop(event_worker::Config::read(&env).unwrap()),
+        _ => panic!("say here how {function} reads its configuration"),
+    }
+    let mut asked = asked.take();
+    asked.retain(|name| !name.starts_with("AWS_"));
+    asked
+}
+
+#[test]
+fn every_variable_that_a_function_asks_for_is_set_and_no_other() {
+    let template = template();
+    let told: Value = serde_json::from_str(&read("tests/fixtures/events/env.json")).unwrap();
+    let names = |variables: &Value| -> BTreeSet<String> {
+        variables.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect()
+    };
+    let everywhere = names(&template["Globals"]["Function"]["Environment"]["Variables"]);
+    for (id, function) in functions(&template) {
+        let asked = asked_for(&name_of(&function), &told[&id]);
+        let own = names(&function["Properties"]["Environment"]["Variables"]);
+        assert_eq!(everywhere.union(&own).cloned().collect::<BTreeSet<_>>(), asked, "{id} in template.yaml");
+        assert_eq!(names(&told[&id]), asked, "{id} in env.json");
+    }
+    let ids: BTreeSet<_> = functions(&template).into_keys().collect();
+    assert_eq!(names(&told), ids, "env.json");
+}
+
+#[test]
+fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
+    let template = template();
+    let routes = resources(&template, "AWS::ApiGatewayV2::Route");
+    let stages = resources(&template, "AWS::ApiGatewayV2::Stage");
+    assert_eq!((stages.len(), routes.len()), (1, 2));
+    let stage = &stages["HttpApiStage"];
+    let waits_for: BTreeSet<_> =
+        list(&stage["DependsOn"]).iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    assert_eq!(waits_for, routes.keys().cloned().collect());
+    let settings = stage["Properties"]["RouteSettings"].as_object().unwrap();
+    let keys = routes.values().map(|route| route["Properties"]["RouteKey"].as_str().unwrap());
+    assert_eq!(settings.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys.collect());
+    for (route, setting) in settings {
+        assert_eq!(setting["DetailedMetricsEnabled"], true, "{route}");
+        let provider = if route.contains("/fynapse") { "Fynapse" } else { "Rightfoot" };
+        for limit in ["RateLimit", "BurstLimit"] {
+            let parameter = format!("{provider}{limit}");
+            assert_eq!(template["Parameters"][&parameter]["Type"], "Number", "{route}");
+            assert_eq!(setting[format!("Throttling{limit}")], json!({"Ref": parameter}), "{route}");
+        }
+    }
+}
+
+/// A new table takes 4,000 writes a second, and a new event of Fynapse's costs four: its record and the mark that it was sent, each
+/// with its place in the index.
+#[test]
+fn fynapses_route_takes_by_default_what_a_new_table_takes() {
+    let default = |name: &str| template()["Parameters"][name]["Default"].as_u64();
+    assert_eq!((default("FynapseRateLimit"), default("FynapseBurstLimit")), (Some(4_000 / 4), Some(2_000)));
+}
+
+#[test]
+fn p8_the_access_log_does_not_hold_the_path() {
+    let stage = &template()["Resources"]["HttpApiStage"]["Properties"];
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    let logged: BTreeSet<_> =
+        format.split("$context.").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let harmless = BTreeSet::from([
+        "integrationLatency",
+        "integrationStatus",
+        "requestId",
+        "requestTimeEpoch",
+        "responseLatency",
+        "routeKey",
+        "status",
+    ]);
+    assert_eq!(logged, harmless);
+}
+
+#[test]
+fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
+    let template = template();
+    for (id, resource) in holding_events_or_keys(&template) {
+        // A table is protected from deletion, so the rollback of a first deployment could not delete it.
+        let is_table = resource["Type"] == "AWS::DynamoDB::Table";
+        let policy = if is_table { "Retain" } else { "RetainExceptOnCreate" };
+        assert_eq!(resource["DeletionPolicy"], policy, "{id}");
+        assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
+        assert_eq!(resource.get("Condition"), None, "{id}: an update that left it out would orphan it");
+        for name in ["TableName", "QueueName", "Name"] {
+            assert_eq!(resource["Properties"].get(name), None, "{id}");
+        }
+    }
+    let table = &template["Resources"]["InboxTable"]["Properties"];
+    assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
+    assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    let own_key = json!({"SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": {"Ref": "KmsKeyArn"}});
+    // Not {"SSEEnabled": true}: that is the account's key for DynamoDB, which costs. Without it, the key is AWS's own.
+    let none = json!({"Ref": "AWS::NoValue"});
+    assert_eq!(table["SSESpecification"], json!({"Fn::If": ["WithKey", own_key, none]}));
+    assert_eq!(table["DeletionProtectionEnabled"], true);
+    let balances = &template["Resources"]["BalancesTable"]["Properties"];
+    for setting in [
+        "TimeToLiveSpecification",
+        "PointInTimeRecoverySpecification",
+        "SSESpecification",
+        "DeletionProtectionEnabled",
+    ] {
+        assert_eq!(balances[setting], table[setting], "{setting}");
+    }
+}
+
+#[test]
+fn every_log_ends_some_day() {
+    for (id, log) in resources(&template(), "AWS::Logs::LogGroup") {
+        assert_eq!(log["Properties"]["RetentionInDays"], json!({"Ref": "LogRetentionDays"}), "{id}");
+    }
+}
+
+/// What the tests and the local system run on is the table of the template.
+#[tokio::test]
+async fn the_local_table_has_the_templates_keys_and_index() {
+    let world = World::new().await;
+    let described = world.system.onlooker.dynamodb.describe_table().table_name(TABLE).send().await.unwrap();
+    let local = described.table.unwrap();
+    let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
+        let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});
+        keys.iter().map(key).collect()
+    };
+    let table = template()["Resources"]["InboxTable"]["Properties"].clone();
+    assert_eq!(schema(local.key_schema()), table["KeySchema"]);
+    let types = |attributes: Vec<(String, String)>| attributes.into_iter().collect::<BTreeMap<_, _>>();
+    let local_types = local.attribute_definitions().iter();
+    let local_types =
+        local_types.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned()));
+    let template_types = list(&table["AttributeDefinitions"]).into_iter().map(|it| {
+        let text = |name: &str| it[name].as_str().unwrap().to_owned();
+        (text("AttributeName"), text("AttributeType"))
+    });
+    assert_eq!(types(local_types.collect()), types(template_types.collect()));
+    let indexes: Vec<_> = local
+        .global_secondary_indexes()
+        .iter()
+        .map(|index| {
+            json!({
+                "IndexName": index.index_name,
+                "KeySchema": schema(index.key_schema()),
+                "Projection": {"ProjectionType": index.projection.as_ref().unwrap().projection_type.as_ref().unwrap().as_str()},
+            })
+        })
+        .collect();
+    assert_eq!(Value::Array(indexes), table["GlobalSecondaryIndexes"]);
+}

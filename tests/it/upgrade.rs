@@ -1,0 +1,227 @@
+//! Upgrades: what an earlier version has written is read, and worked on, by this one.
+//!
+//! `tests/fixtures/written/v<n>.json` is what a version has left behind, items and messages. It is never edited: another form
+//! of data is another file beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use inbox_aws::replay::Outcome;
+use inbox_core::quarantine::KeptId;
+use local::rightfoot::Lose;
+use local::wire::Fault;
+use serde_json::{Map, Value, json};
+use tests::operator::ada;
+use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
+use tests::worker::pairs;
+use tests::{Item, alert, completed, completion, extract, noise, text};
+
+/// The first version's.
+const V1: &str = include_str!("../fixtures/written/v1.json");
+/// Since then: who wrote an item last, bound subjects, the set of an alert's publishers, quarantined items by subject, and why an
+/// event was put back.
+const V2: &str = include_str!("../fixtures/written/v2.json");
+/// The batch that it had submitted.
+const PAYROLL: &str = "fee9b2ea-7dff-4c2e-9305-cca79aaf4d0e";
+
+/// Items of the inbox, and messages of the queue.
+struct Written {
+    items: Vec<Item>,
+    messages: Vec<String>,
+}
+
+/// Something of every kind is written, and hardly anything of it done; no webhook of Rightfoot's arrives by itself.
+async fn something_of_every_kind() -> (RightfootWorld, Written) {
+    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    it.rightfoot.know("b-1", &pairs(&[("a", "150.00"), ("b", "-0.10")]));
+    it.rightfoot.know("r-1", &pairs(&[("user-123", "150.00")]));
+    let world = &it.world;
+
+    assert!(world.fynapse(extract("done")).await.is_success());
+    world.work().await;
+    it.watch("s-1", "user-123").await;
+    world.track_run("r-1", 1).await;
+    it.submit("payroll", &["a", "b"]).await;
+    it.ask(daily("watch", &["a"])).await;
+    // The worker wants it back: nobody knows this batch yet.
+    assert!(world.rightfoot(completion("late", "u-3")).await.is_success());
+    world.work().await;
+    // Kept, and not worked on.
+    assert_eq!(world.rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await.status, 200);
+    let (stale, signature) = (extract("stale"), world.sign(extract("stale")));
+    world.pass(Duration::from_secs(301));
+    assert_eq!(world.fynapse_with(&stale, &signature, Some("key-1")).await.status, 403);
+    // Not on the queue, the second one in parts.
+    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    for body in [extract("due"), large()] {
+        assert!(world.fynapse(body).await.is_success());
+    }
+    world.system.wire.heal();
+    // On the queue.
+    assert!(world.fynapse(extract("sent")).await.is_success());
+    for body in [completion("b-1", "u-1"), alert("r-1", "u-2")] {
+        assert!(world.rightfoot(body).await.is_success());
+    }
+    let messages = world.drain().await.into_iter().map(|message| message.body).collect();
+    let written = Written { items: world.items().await, messages };
+    (it, written)
+}
+
+fn large() -> String {
+    extract("large").replace("150.00", &format!("\"{}\"", noise(12_000, 1)))
+}
+
+#[tokio::test]
+async fn p2_p7_p9_what_the_first_version_has_written_is_read_and_worked_on() {
+    is_read_and_worked_on(V1).await;
+}
+
+#[tokio::test]
+async fn p2_p7_p9_what_the_second_version_has_written_is_read_and_worked_on() {
+    is_read_and_worked_on(V2).await;
+}
+
+async fn is_read_and_worked_on(written: &str) {
+    let written = Written::from_json(written);
+    let (it, _) = something_of_every_kind().await;
+    let world = &it.world;
+    world.forget("").await;
+    world.on_bus().await;
+    for item in written.items {
+        world.put(item).await;
+    }
+    for message in written.messages {
+        world.send(message).await;
+    }
+    it.rightfoot.know("late", &pairs(&[("c", "1.00")]));
+    it.rightfoot.know(PAYROLL, &pairs(&[("a", "1.00"), ("b", "1.00")]));
+
+    // It is known.
+    for event in ["done", "due", "sent"] {
+        assert_eq!(world.fynapse(extract(event)).await.body, r#"{"status":"duplicate"}"#, "{event}");
+    }
+    assert_eq!(world.rightfoot(completion("b-1", "another")).await.body, r#"{"status":"duplicate"}"#);
+    let payroll = it.ask(submission("payroll", &["a", "b"])).await;
+    assert_eq!(payroll["batch_id"], PAYROLL, "not submitted again");
+
+    // It is worked on.
+    for _ in 0..90 {
+        it.pass(MINUTE).await;
+        it.poll().await.unwrap();
+        world.relay().await.unwrap().unwrap();
+        world.work().await;
+    }
+    let alerted = "rightfoot/batch/r-1/threshold-met/user-123".to_owned();
+    let mut told = BTreeSet::from(["due", "large", "sent"].map(|event| format!("fynapse/event/{event}")));
+    told.extend(["b-1", "late", "r-1", PAYROLL].map(completed));
+    told.insert(alerted);
+    assert_eq!(world.told().await, Vec::from_iter(told));
+    let resolved = world.inbox().resolve("inbox:///fynapse/event/large").await.unwrap().unwrap();
+    assert_eq!(resolved, large().into_bytes());
+
+    // What was kept can be replayed.
+    let kept = world.items().await;
+    let kept = kept.iter().find(|item| text(item, "reason") == "stale").unwrap();
+    let kept = KeptId::from_pk(text(kept, "pk")).unwrap();
+    let outcome = world.replayer().replay(&kept, &ada()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Closed { .. }), "{outcome:?}");
+    world.work().await;
+    assert_eq!(world.told().await, ["fynapse/event/stale"]);
+}
+
+/// If it is not: leave the files alone, put what `WRITE_ITEMS=1` writes beside them under its own name, and let the story above
+/// be told of it, too.
+#[tokio::test]
+async fn what_is_written_today_has_the_form_of_what_the_last_version_wrote() {
+    let (_, today) = something_of_every_kind().await;
+    if std::env::var_os("WRITE_ITEMS").is_some() {
+        let json = serde_json::to_string_pretty(&today.to_json()).unwrap();
+        std::fs::write("fixtures/written/today.json", json + "\n").unwrap();
+    }
+    assert_eq!(today.form(), Written::from_json(V2).form());
+}
+
+impl Written {
+    /// The names and types of what stands in each item and message, whatever the values.
+    fn form(&self) -> BTreeSet<String> {
+        let of_item = |item: &Item| {
+            let attributes = item.iter().map(|(name, value)| (name.clone(), kind(value)));
+            // The parts of a payload are named by its hash, batches and schedules by Rightfoot.
+            let pk: Vec<_> = text(item, "pk").split('#').take(2).collect();
+            format!("{} {}: {:?}", pk.join("#"), text(item, "sk"), attributes.collect::<BTreeMap<_, _>>())
+        };
+        let of_message = |body: &String| {
+            let event: Map<String, Value> = serde_json::from_str(body).unwrap();
+            format!("{}: {:?}", event["type"], event.keys().collect::<BTreeSet<_>>())
+        };
+        self.items.iter().map(of_item).chain(self.messages.iter().map(of_message)).collect()
+    }
+
+    fn from_json(written: &str) -> Self {
+        let written: Value = serde_json::from_str(written).unwrap();
+        let item = |item: &Value| {
+            item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+        };
+        let items = written["items"].as_array().unwrap().iter().map(item).collect();
+        let messages = written["messages"].as_array().unwrap().iter();
+        Self { items, messages: messages.map(|body| body.as_str().unwrap().to_owned()).collect() }
+    }
+
+    fn to_json(&self) -> Value {
+        let item = |item: &Item| {
+            item.iter().map(|(name, value)| (name.clone(), written(value))).collect::<Map<_, _>>()
+        };
+        json!({"items": self.items.iter().map(item).collect::<Vec<_>>(), "messages": self.messages})
+    }
+}
+
+/// An attribute as DynamoDB's own JSON has it.
+fn written(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!({"S": text}),
+        AttributeValue::N(number) => json!({"N": number}),
+        AttributeValue::Bool(yes) => json!({"BOOL": yes}),
+        AttributeValue::B(bytes) => json!({"B": BASE64_STANDARD.encode(bytes)}),
+        AttributeValue::Ss(texts) => json!({"SS": texts}),
+        AttributeValue::L(list) => json!({"L": list.iter().map(written).collect::<Vec<_>>()}),
+        AttributeValue::M(map) => {
+            json!({"M": map.iter().map(|(name, value)| (name.clone(), written(value))).collect::<Map<_, _>>()})
+        }
+        AttributeValue::Bs(_) | AttributeValue::Ns(_) | AttributeValue::Null(_) | _ => {
+            panic!("nothing is written as {value:?}")
+        }
+    }
+}
+
+/// The other way round.
+fn attribute(written: &Value) -> AttributeValue {
+    let (kind, value) = written.as_object().unwrap().iter().next().unwrap();
+    let text = || value.as_str().unwrap().to_owned();
+    match kind.as_str() {
+        "S" => AttributeValue::S(text()),
+        "N" => AttributeValue::N(text()),
+        "SS" => AttributeValue::Ss(
+            value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
+        ),
+        "BOOL" => AttributeValue::Bool(value.as_bool().unwrap()),
+        "B" => AttributeValue::B(Blob::new(BASE64_STANDARD.decode(text()).unwrap())),
+        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
+        "M" => {
+            let members = value.as_object().unwrap().iter();
+            AttributeValue::M(members.map(|(name, value)| (name.clone(), attribute(value))).collect())
+        }
+        other => panic!("nothing is written as {other}"),
+    }
+}
+
+/// The letters of a type, with the names of a map.
+fn kind(value: &AttributeValue) -> String {
+    match value.as_m() {
+        Ok(members) => format!("M of {:?}", members.keys().collect::<BTreeSet<_>>()),
+        Err(_) => written(value).as_object().unwrap().keys().next().unwrap().clone(),
+    }
+}

@@ -1,0 +1,421 @@
+//! Rightfoot's quota: how much of it whoever holds one URL can use up, and what a pause that Rightfoot asks for stops.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use event_worker::EventWorker;
+use inbox_core::event::EventKey;
+use inbox_core::intervention::{Did, Intervention};
+use inbox_rightfoot::Access;
+use local::rightfoot::{Canned, Scripted};
+use local::system::{self, BALANCES, BUS, RIGHTFOOT_API_KEY};
+use local::wire::{Call, Fault};
+use serde_json::json;
+use tests::rightfoot::{MINUTE, RightfootWorld, submission};
+use tests::{Item, SUBJECT, World, alerted, completed, completion, number, text};
+
+use super::forgeries::alert_of;
+
+const SECOND: Duration = Duration::from_secs(1);
+fn made_up(n: usize) -> String {
+    format!("made-up-{n}")
+}
+
+fn token(world: &World, subject: &str) -> String {
+    world.system.mint(&subject.parse().unwrap()).unwrap()
+}
+
+/// The URL of the subject `leaked` is told of batches that nobody knows.
+async fn make_up(it: &RightfootWorld, numbers: std::ops::Range<usize>) {
+    let leaked = token(&it.world, "leaked");
+    for n in numbers {
+        let heard = it.world.rightfoot_to(&leaked, completion(&made_up(n), &format!("u-{n}"))).await;
+        assert_eq!(heard.body, r#"{"status":"received"}"#);
+    }
+}
+
+/// A minute passes, and all is done that is due in it.
+async fn minute(it: &RightfootWorld) {
+    it.pass(MINUTE).await;
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+}
+
+/// How often Rightfoot was asked about batches that were made up.
+fn asked_in_vain(it: &RightfootWorld) -> usize {
+    it.rightfoot.requests().iter().filter(|request| request.query.contains("made-up-")).count()
+}
+
+/// How many were put into quarantine for this reason.
+async fn kept(world: &World, reason: &str) -> usize {
+    world.quarantined().await.iter().filter(|(its, _)| its == reason).count()
+}
+
+/// How many events of the subject `leaked` are counted as open.
+async fn open(world: &World) -> usize {
+    open_of(world, "leaked").await
+}
+
+async fn open_item(world: &World, subject: &str) -> Option<Item> {
+    world.item(&format!("rightfoot#subject#{subject}"), "open#2026-01-02").await
+}
+
+/// How many that came by the URL of a subject on the day on which every test begins.
+async fn open_of(world: &World, subject: &str) -> usize {
+    let item = open_item(world, subject).await;
+    item.and_then(|item| item.get("open_events")?.as_ss().ok().map(Vec::len)).unwrap_or(0)
+}
+
+fn is_done(record: &Item) -> bool {
+    record.contains_key("done_at") && !record.contains_key("due")
+}
+
+fn limit_rate(it: &RightfootWorld, path_contains: &str, answer: Canned) {
+    let scripted = Scripted { path_contains: path_contains.to_owned(), answer, times: None };
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+}
+
+#[tokio::test]
+async fn made_up_completions_of_one_url_cost_a_bounded_number_of_questions_and_delay_nobody() {
+    let it = RightfootWorld::new().await;
+    make_up(&it, 0..500).await;
+    let submitted = it.submit("payroll", &["a", "b"]).await;
+    let genuine = completed(submitted["batch_id"].as_str().unwrap());
+    it.world.work().await;
+    assert_eq!((kept(&it.world, "untracked_limit").await, open(&it.world).await), (300, 200));
+    for _ in 0..10 {
+        minute(&it).await;
+    }
+    // At once, and in the minutes 1, 3 and 7.
+    assert_eq!(asked_in_vain(&it), 200 * 4);
+    let record = it.world.record(&genuine).await;
+    assert_eq!(number(&record, "done_at"), number(&record, "received_at"), "in the minute in which it came");
+    for _ in 10..119 {
+        minute(&it).await;
+    }
+    // And in the minute 15 and every 15 minutes from then on.
+    assert_eq!((asked_in_vain(&it), kept(&it.world, "incomplete").await), (200 * 11, 0));
+    minute(&it).await;
+    assert_eq!(
+        (asked_in_vain(&it), kept(&it.world, "incomplete").await),
+        (200 * 12, 200),
+        "two hours are over"
+    );
+    assert_eq!((open(&it.world).await, it.world.told().await), (0, vec![genuine]));
+    for _ in 0..30 {
+        minute(&it).await;
+    }
+    assert_eq!(asked_in_vain(&it), 200 * 12, "nobody is asked any more");
+}
+
+#[tokio::test]
+async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and_there_is_room() {
+    let it = RightfootWorld::new().await;
+    make_up(&it, 0..201).await;
+    it.world.work().await;
+    let items = it.world.items().await;
+    let mut beyond = items.iter().filter(|item| item.contains_key("quarantined_at"));
+    let batch = text(beyond.next().unwrap(), "pk").strip_prefix("rightfoot#batch#").unwrap();
+    assert_eq!(beyond.count(), 0, "one alone");
+    let id = completed(batch);
+    it.rightfoot.know(batch, &[("a".to_owned(), "1".to_owned())]);
+    let by =
+        Intervention { at: it.world.now(), by: "ada".to_owned(), did: Did::Requeue, why: "ours".to_owned() };
+    let key = EventKey::from_event_id(&id).unwrap();
+    it.world.system.inbox.requeue(&key, &by).await.unwrap();
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert!(it.world.record(&id).await.contains_key("quarantined_at"), "there is no room yet");
+
+    // The others end.
+    it.world.pass(MINUTE * 120);
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert_eq!((kept(&it.world, "incomplete").await, open(&it.world).await), (200, 0));
+    let by = Intervention { at: it.world.now(), ..by };
+    it.world.system.inbox.requeue(&key, &by).await.unwrap();
+    for _ in 0..2 {
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+        it.pass(MINUTE).await;
+    }
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert!(is_done(&it.world.record(&id).await));
+    assert_eq!((it.world.told().await, open(&it.world).await), (vec![id], 0));
+}
+
+#[tokio::test]
+async fn an_event_counts_once_until_it_ends_whoever_died_and_whatever_its_batch_has_become() {
+    let it = RightfootWorld::new().await;
+    it.rightfoot.know(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
+    make_up(&it, 0..1).await;
+    let id = completed(&made_up(0));
+    let dying = it.world.another();
+    dying.system.wire.plan(|call| is_count(call).then_some(Fault::CrashAfter));
+    assert_eq!((dying.work_once().await.deleted, open(&it.world).await), (0, 1));
+    it.world.pass(MINUTE * 2);
+    it.world.send_again(&id).await;
+    it.world.work().await;
+    assert_eq!((open(&it.world).await, asked_in_vain(&it)), (1, 1), "the same once more");
+    let expires_at = number(&open_item(&it.world, "leaked").await.unwrap(), "expires_at").unwrap();
+    assert_eq!(expires_at, it.world.now().secs().0 + 2 * 86_400);
+
+    it.ask(json!({"action": "track_batch", "batch_id": made_up(0), "expected": 1, "subject": "leaked"}))
+        .await;
+    minute(&it).await;
+    assert!(is_done(&it.world.record(&id).await));
+    assert_eq!((open(&it.world).await, it.world.told().await), (0, vec![id]));
+}
+
+/// So whatever a dead worker has left in the count, it is gone with its day.
+#[tokio::test]
+async fn what_comes_on_another_day_is_counted_by_itself() {
+    let it = RightfootWorld::new().await;
+    make_up(&it, 0..200).await;
+    it.world.work().await;
+    // From three in the morning until a second before midnight.
+    it.world.pass(MINUTE * 60 * 20 + MINUTE * 55 + SECOND * 54);
+    make_up(&it, 200..201).await;
+    it.world.work().await;
+    assert_eq!((asked_in_vain(&it), kept(&it.world, "untracked_limit").await), (200, 1));
+    it.world.pass(SECOND);
+    make_up(&it, 201..202).await;
+    it.world.work().await;
+    assert_eq!((asked_in_vain(&it), kept(&it.world, "untracked_limit").await), (201, 1));
+}
+
+/// A worker's call about the count.
+fn is_count(call: &Call) -> bool {
+    call.operation == "UpdateItem" && call.events.is_empty()
+}
+
+#[tokio::test]
+async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_again() {
+    let it = RightfootWorld::new().await;
+    it.rightfoot.know(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
+    make_up(&it, 0..1).await;
+    it.world.system.wire.plan(|call| is_count(call).then_some(Fault::AccessDenied));
+    let worked = it.world.work().await;
+    assert_eq!((worked.deleted, asked_in_vain(&it)), (1, 0));
+    assert_eq!(number(&it.world.record(&completed(&made_up(0))).await, "works"), Some(1));
+    it.world.system.wire.heal();
+    minute(&it).await;
+    assert_eq!((open(&it.world).await, asked_in_vain(&it)), (1, 1));
+    // What cannot be counted out is counted until its day is forgotten, and is done all the same.
+    it.pass(MINUTE).await;
+    let counts = AtomicUsize::new(0);
+    it.world.system.wire.plan(move |call| {
+        let again = is_count(call) && counts.fetch_add(1, Ordering::SeqCst) > 0;
+        again.then_some(Fault::AccessDenied)
+    });
+    minute(&it).await;
+    assert_eq!(it.world.told().await, [completed(&made_up(0))]);
+    assert!(is_done(&it.world.record(&completed(&made_up(0))).await));
+    assert_eq!(open(&it.world).await, 1);
+}
+
+/// Alerts wait there until their batch is tracked, and Rightfoot knows none of these.
+#[tokio::test]
+async fn made_up_alerts_of_a_bound_subject_wait_for_two_hours() {
+    let it = RightfootWorld::new().await;
+    it.watch("s-1", "a").await;
+    for n in 0..200 {
+        it.world.rightfoot(alert_of(&format!("made-up-{n}"), "u-1", &[("a", "150.00", "100")])).await;
+    }
+    it.world.work().await;
+    assert_eq!(open_of(&it.world, SUBJECT).await, 200);
+    for _ in 0..9 {
+        it.world.pass(MINUTE * 15);
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+    }
+    assert_eq!((open_of(&it.world, SUBJECT).await, kept(&it.world, "unconfirmed").await), (0, 200));
+}
+
+#[tokio::test]
+async fn what_is_tracked_is_not_counted() {
+    let it = RightfootWorld::known_run("b-1", &[("user-123", "150.00")]).await;
+    it.world.rightfoot(completion("b-1", "u-1")).await;
+    it.world.rightfoot(tests::alert("b-1", "u-2")).await;
+    it.world.work().await;
+    assert_eq!(it.world.told().await.len(), 2);
+    let subjects = it.world.items().await.into_iter().filter(|it| text(it, "sk").starts_with("open#"));
+    assert_eq!(subjects.count(), 0);
+}
+
+#[tokio::test]
+async fn p9_about_a_batch_that_nobody_knows_an_answer_after_two_hours_ends_it_and_no_silence() {
+    let it = RightfootWorld::new().await;
+    limit_rate(&it, "/v1/balances", Canned::Status(500));
+    make_up(&it, 0..1).await;
+    for _ in 0..12 {
+        it.world.work().await;
+        it.world.pass(MINUTE * 15);
+        it.world.relay().await.unwrap().unwrap();
+    }
+    it.world.work().await;
+    assert_eq!(it.world.quarantined().await, [], "three hours");
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.world.pass(MINUTE * 15);
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert_eq!((kept(&it.world, "incomplete").await, it.world.due().await), (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_pause_that_rightfoot_asks_for_stops_every_question_of_the_process_until_it_is_over() {
+    for (answer, attempts, secs) in
+        [(Canned::RetryAfter { status: 429, secs: 60 }, 1, 60), (Canned::Status(429), 3, 30)]
+    {
+        let it = RightfootWorld::new().await;
+        limit_rate(&it, "/v1/balances", answer);
+        for n in 0..10 {
+            it.world.rightfoot(completion(&made_up(n), "u")).await;
+        }
+        it.world.work_once().await;
+        let asked = asked_in_vain(&it);
+        assert!((1..=10 * attempts).contains(&asked), "{answer:?}: ten at once: {asked}");
+
+        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.world.pass(SECOND * (secs - 1));
+        for n in 10..30 {
+            it.world.rightfoot(completion(&made_up(n), "u")).await;
+        }
+        let worked = it.world.work().await;
+        assert_eq!((worked.deleted, asked_in_vain(&it)), (20, asked), "{answer:?}");
+        let now = it.world.now().0;
+        for n in 10..30 {
+            let record = it.world.record(&completed(&made_up(n))).await;
+            assert_eq!(number(&record, "due_at"), Some(now + 60_000), "{answer:?}");
+        }
+        it.world.pass(SECOND);
+        it.world.rightfoot(completion(&made_up(30), "u")).await;
+        it.world.work().await;
+        assert_eq!(asked_in_vain(&it), asked + 1, "{answer:?}: it is over");
+    }
+}
+
+#[tokio::test]
+async fn what_meets_a_long_pause_is_due_again_when_it_is_over() {
+    let it = RightfootWorld::new().await;
+    limit_rate(&it, "/v1/balances", Canned::RetryAfter { status: 429, secs: 3_600 });
+    it.world.rightfoot(completion("b-1", "u")).await;
+    it.world.work().await;
+    it.world.pass(MINUTE * 10);
+    it.world.rightfoot(completion("b-2", "u")).await;
+    it.world.work().await;
+    assert_eq!(it.rightfoot.requests().len(), 1);
+    let record = it.world.record(&completed("b-2")).await;
+    assert_eq!(number(&record, "due_at"), Some(it.world.now().plus(MINUTE * 50).0));
+}
+
+#[tokio::test]
+async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repeated() {
+    let it = RightfootWorld::new().await;
+    limit_rate(&it, "/v1/balance_requests", Canned::RetryAfter { status: 429, secs: 60 });
+    for name in ["one", "two"] {
+        let refused = it.world.ask(submission(name, &["a"])).await.unwrap().unwrap_err();
+        assert_eq!(refused.name(), "RightfootUnavailable");
+        assert_eq!(
+            refused.to_string(),
+            "not done: Rightfoot asks for a pause; repeat the very same request later"
+        );
+        assert_eq!(it.rightfoot.requests().len(), 1, "{name}");
+    }
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.world.pass(MINUTE);
+    it.submit("one", &["a"]).await;
+    it.submit("two", &["a"]).await;
+    assert_eq!((it.rightfoot.requests().len(), it.rightfoot.batches().len()), (3, 2));
+}
+
+/// The worker as it is deployed after these subjects were revoked.
+fn revoking(it: &RightfootWorld, subjects: &[&str]) -> World {
+    revoking_with(it, subjects, true)
+}
+
+fn revoking_with(it: &RightfootWorld, subjects: &[&str], verify_alerts: bool) -> World {
+    let mut world = it.world.another();
+    let config = event_worker::Config {
+        common: system::common(&world.system.events_url),
+        rightfoot: Access {
+            client: system::rightfoot_at(&it.api_url).unwrap(),
+            secret_id: RIGHTFOOT_API_KEY.to_owned(),
+        },
+        balances_table: BALANCES.to_owned(),
+        balances_retention_days: 0,
+        event_bus: BUS.to_owned(),
+        verify_alerts,
+        untracked_alerts: inbox_core::effect::alert::UntrackedAlerts::default(),
+        deadline: MINUTE * 60 * 24,
+        revoked: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
+    };
+    let clients = world.system.clients_of("event-worker");
+    world.system.worker = EventWorker::new(&config, &clients, world.system.clock.clone());
+    world
+}
+
+#[tokio::test]
+async fn p7_what_came_by_the_url_of_a_subject_that_is_revoked_is_kept_and_nobody_is_asked() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let alert = alert_of("b-1", "u-1", &[("a", "150.00", "100")]);
+    let other = token(&it.world, "another");
+    it.world.rightfoot(alert).await;
+    it.world.rightfoot(alert_of("b-2", "u-2", &[("a", "150.00", "100")])).await;
+    it.world.rightfoot(completion("b-2", "u-3")).await;
+    it.world.rightfoot_to(&other, completion("b-3", "u-4")).await;
+    let revoking = revoking(&it, &["demo", "and-more"]);
+    revoking.work().await;
+    assert_eq!(kept(&it.world, "subject_revoked").await, 2);
+    for id in [alerted("b-2", "u-2"), completed("b-2")] {
+        assert!(it.world.record(&id).await.contains_key("quarantined_at"), "{id}");
+    }
+    let mut asked: Vec<_> = it.rightfoot.requests().into_iter().map(|request| request.query).collect();
+    asked.sort();
+    assert_eq!(
+        asked,
+        ["batchId=b-1&limit=100", "batchId=b-3&limit=100"],
+        "about ours, and the other subject's"
+    );
+}
+
+/// By the time its URL is revoked, the poller may have taken an alert for told.
+#[tokio::test]
+async fn p5_what_came_about_a_tracked_batch_has_its_effect_although_its_subject_is_revoked() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    it.world.rightfoot(completion("b-1", "u-1")).await;
+    it.world.rightfoot(alert_of("b-1", "u-2", &[("a", "150.00", "100")])).await;
+    it.live(MINUTE * 31).await;
+    let batch = it.world.item("rightfoot#batch#b-1", "tracked").await.unwrap();
+    assert!(batch.contains_key("done_at"), "the poller is content with the webhooks");
+    revoking(&it, &["demo"]).work().await;
+    let mut told = it.world.told().await;
+    told.sort();
+    assert_eq!(told, [completed("b-1"), "rightfoot/batch/b-1/threshold-met/a".to_owned()]);
+}
+
+#[tokio::test]
+async fn p7_an_alert_that_nobody_verifies_is_kept_once_its_subject_is_revoked() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "1.00")]).await;
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    revoking_with(&it, &["demo"], false).work().await;
+    assert_eq!((it.world.told().await, kept(&it.world, "subject_revoked").await), (vec![], 1));
+}
+
+#[tokio::test]
+async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subject_is_revoked() {
+    let it = RightfootWorld::new().await;
+    it.rightfoot.know("b-1", &[("a".to_owned(), "150.00".to_owned())]);
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    let revoking = revoking(&it, &["demo"]);
+    revoking.work().await;
+    assert_eq!(kept(&it.world, "subject_revoked").await, 1);
+    let by =
+        Intervention { at: it.world.now(), by: "ada".to_owned(), did: Did::Requeue, why: "ours".to_owned() };
+    let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
+    it.world.system.inbox.requeue(&key, &by).await.unwrap();
+    it.world.relay().await.unwrap().unwrap();
+    revoking.work().await;
+    assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"]);
+}

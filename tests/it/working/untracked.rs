@@ -1,0 +1,371 @@
+//! The simplest way of use: a URL is minted and given to Rightfoot, and nothing is tracked. What the API shows is told, by the
+//! threshold that the webhook names. Where more is known than the webhook says, that decides.
+
+use std::time::Duration;
+
+use inbox_core::effect::alert::UntrackedAlerts;
+use inbox_rightfoot::{ApiKey, Config, Rightfoot};
+use local::rightfoot::{BeforeCompletion, Canned, Scripted};
+use local::wire::Fault;
+use serde_json::json;
+use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily, submission};
+use tests::worker::OnBus;
+use tests::{Item, SUBJECT, World, alert, alerted, completed, noise, number, text};
+
+use super::forgeries::{alert_of, look_for_long, reasons};
+use crate::counters::Counters;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The id of an alert effect.
+fn met(batch: &str, authorizer: &str) -> String {
+    format!("rightfoot/batch/{batch}/threshold-met/{authorizer}")
+}
+
+/// Threshold, who names it, and the subject, as the bus has them.
+fn by(told: &OnBus) -> [&str; 3] {
+    ["threshold", "threshold_source", "subject"].map(|name| told.detail[name].as_str().unwrap_or_default())
+}
+
+/// The token of a URL that nothing is submitted or tracked under.
+fn another(world: &World) -> String {
+    world.system.mint(&"another".parse().unwrap()).unwrap()
+}
+
+/// A minute passes, and the worker looks at what is due.
+async fn a_minute_later(it: &RightfootWorld) {
+    it.world.pass(Duration::from_secs(61));
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+}
+
+async fn bound(world: &World, subject: &str) -> Option<Item> {
+    world.item(&format!("rightfoot#subject#{subject}"), "bound").await
+}
+
+/// An alert of a batch that nobody tracks waits, and nobody is asked about it.
+async fn waits(it: &RightfootWorld, event_uuid: &str) {
+    let record = it.world.record(&alerted("b-1", event_uuid)).await;
+    assert!(record.contains_key("due") && number(&record, "works").unwrap() > 0, "{record:?}");
+    assert_eq!((it.world.told().await, it.rightfoot.requests().len()), (vec![], 0));
+}
+
+#[tokio::test]
+async fn p10_a_schedule_whose_url_was_minted_and_nothing_else_is_told_within_minutes() {
+    let it = RightfootWorld::with(|rightfoot| {
+        let balances = [("a", "150.00"), ("b", "99.99"), ("c", "null"), ("d", "100")];
+        rightfoot.balances = balances.map(|(of, is)| (of.to_owned(), is.to_owned())).into();
+    })
+    .await;
+    let minted = it.ask(json!({"action": "webhook_url", "subject": "nightly"})).await;
+    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let schedule = json!({
+        "name": "Nightly", "interval_days": 1, "threshold_amount": 100, "webhook": minted["webhook_url"],
+        "authorizers": (["a", "b", "c", "d"].map(authorizer)),
+    });
+    client.create_schedule(&ApiKey::new(API_KEY).unwrap(), schedule.to_string()).await.unwrap();
+    while it.rightfoot.webhooks().iter().filter(|webhook| webhook.delivered).count() < 2 {
+        it.live(MINUTE).await;
+    }
+    for _ in 0..4 {
+        it.world.work().await;
+        it.live(MINUTE).await;
+    }
+    let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
+    let told = it.world.on_bus().await;
+    let ids: Vec<_> = told.iter().map(OnBus::id).collect();
+    assert_eq!(ids, [completed(&run), met(&run, "a"), met(&run, "d")]);
+    assert_eq!((&told[0].detail["subject"], &told[0].detail["found"]), (&json!("nightly"), &json!(4)));
+    assert_eq!([by(&told[1]), by(&told[2])], [["100", "webhook", "nightly"]; 2]);
+    assert_eq!((&told[1].detail["balance"], &told[1].detail["confirmed"]), (&json!("150.00"), &json!(true)));
+    assert_eq!(told[1].detail["schedule_id"], it.rightfoot.schedules()[0].schedule_id.as_str());
+    let balances = it.world.balances().await;
+    assert_eq!(balances.iter().map(|row| text(row, "pk")).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    assert_eq!((it.world.quarantined().await, it.world.due().await), (vec![], vec![]));
+    assert_eq!(bound(&it.world, "nightly").await, None);
+}
+
+#[tokio::test]
+async fn p10_an_alert_that_nobody_tracks_is_told_at_the_first_look_and_its_effect_remembers_by_what() {
+    let it = RightfootWorld::known("b-1", &[("user-123", "150.00")]).await;
+    it.world.rightfoot(alert("b-1", "u-1")).await;
+    it.world.work().await;
+    let told = it.world.on_bus().await;
+    assert_eq!(told.iter().map(OnBus::id).collect::<Vec<_>>(), [met("b-1", "user-123")]);
+    assert_eq!(by(&told[0]), ["100.00", "webhook", SUBJECT]);
+    assert!(number(&it.world.record(&alerted("b-1", "u-1")).await, "done_at").is_some());
+    let effect = it.world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap();
+    assert_eq!([text(&effect, "threshold"), text(&effect, "threshold_source")], ["100.00", "webhook"]);
+    assert_eq!(it.world.due().await, []);
+}
+
+#[tokio::test]
+async fn p5_of_two_alerts_by_minted_urls_one_is_told_and_another_threshold_is_counted() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = RightfootWorld::known("b-1", &[("a", "150.00")]).await;
+    for (event_uuid, threshold) in [("u-1", "100"), ("u-2", "100.00")] {
+        it.world.rightfoot(alert_of("b-1", event_uuid, &[("a", "150.00", threshold)])).await;
+        it.world.work().await;
+    }
+    assert_eq!((it.world.told().await, counters.count("threshold_differs", "")), (vec![met("b-1", "a")], 0));
+    it.world.rightfoot_to(&another(&it.world), alert_of("b-1", "u-3", &[("a", "150.00", "0.01")])).await;
+    it.world.work().await;
+    assert_eq!((it.world.told().await, counters.count("threshold_differs", "")), (vec![], 1));
+}
+
+#[tokio::test]
+async fn p4_what_the_api_does_not_show_is_kept_once_two_looks_a_quarter_of_an_hour_apart_agree() {
+    let it = RightfootWorld::known("b-1", &[("a", "150.00"), ("low", "99.99"), ("failed", "null")]).await;
+    let made_up = [("stranger", "500", "100"), ("low", "500", "100"), ("failed", "500", "100")];
+    for (event_uuid, alert) in ["u-1", "u-2", "u-3"].into_iter().zip(made_up) {
+        it.world.rightfoot(alert_of("b-1", event_uuid, &[alert])).await;
+    }
+    let half = alert_of("b-1", "u-4", &[("a", "150.00", "100"), ("stranger", "500", "100")]);
+    it.world.rightfoot(half).await;
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [met("b-1", "a")], "what is shown does not wait for what is not");
+    for _ in 0..14 {
+        a_minute_later(&it).await;
+    }
+    assert_eq!(it.world.quarantined().await, []);
+    for _ in 0..20 {
+        a_minute_later(&it).await;
+    }
+    assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 4]));
+    assert_eq!(it.world.due().await, []);
+}
+
+/// An alert says nothing of how far its batch is. Here, its rows appear one after the other.
+#[tokio::test]
+async fn p10_an_alert_that_nobody_tracks_and_that_comes_before_its_row_is_told_with_it() {
+    let it = RightfootWorld::with(|rightfoot| {
+        rightfoot.balances = [("a".to_owned(), "5".to_owned()), ("b".to_owned(), "150.00".to_owned())].into();
+        rightfoot.before_completion = BeforeCompletion::FewerRows;
+        rightfoot.processing = MINUTE * 20;
+    })
+    .await;
+    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let body = json!({"authorizers": (["a", "b"].map(authorizer))}).to_string();
+    let batch = client.submit(&ApiKey::new(API_KEY).unwrap(), body).await.unwrap().batch_id;
+    let batch = batch.as_str();
+    it.pass(MINUTE * 11).await;
+    it.world.rightfoot(alert_of(batch, "u-1", &[("b", "150.00", "100")])).await;
+    it.world.work().await;
+    for _ in 0..8 {
+        a_minute_later(&it).await;
+        assert_eq!((it.world.told().await, it.world.quarantined().await), (vec![], vec![]));
+    }
+    for _ in 0..10 {
+        a_minute_later(&it).await;
+    }
+    assert_eq!((it.world.told().await, it.world.quarantined().await), (vec![met(batch, "b")], vec![]));
+}
+
+#[tokio::test]
+async fn p4_by_the_url_of_a_bound_subject_an_alert_that_leaves_out_its_schedule_waits_all_the_same() {
+    let it = RightfootWorld::known("b-1", &[("a", "150.00")]).await;
+    it.watch("s-1", "a").await;
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "0")])).await;
+    it.world.work().await;
+    a_minute_later(&it).await;
+    waits(&it, "u-1").await;
+}
+
+#[tokio::test]
+async fn p4_an_alert_that_names_a_tracked_schedule_waits_by_whichever_url_it_comes() {
+    let it = RightfootWorld::known("b-1", &[("user-123", "150.00")]).await;
+    it.watch("s-1", "a").await;
+    it.world.rightfoot_to(&another(&it.world), alert("b-1", "u-1")).await;
+    it.world.work().await;
+    a_minute_later(&it).await;
+    waits(&it, "u-1").await;
+    // Without the schedule's name it is one that nobody knows anything about.
+    let unnamed = alert("b-1", "u-2").replace(r#""schedule_id":"s-1","#, "");
+    it.world.rightfoot_to(&another(&it.world), unnamed).await;
+    it.world.work().await;
+    let told = it.world.on_bus().await;
+    assert_eq!(told.iter().map(by).collect::<Vec<_>>(), [["100.00", "webhook", "another"]]);
+}
+
+#[tokio::test]
+async fn p4_where_it_is_asked_for_no_untracked_alert_is_told_at_all() {
+    let it =
+        RightfootWorld::with_options(|options| options.untracked_alerts = UntrackedAlerts::Quarantine).await;
+    it.rightfoot.know("b-1", &tests::worker::pairs(&[("user-123", "150.00")]));
+    it.world.rightfoot(alert("b-1", "u-1")).await;
+    it.world.work().await;
+    a_minute_later(&it).await;
+    waits(&it, "u-1").await;
+    it.world.pass(HOUR * 24);
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["unconfirmed".to_owned()]));
+}
+
+/// Until now nothing was known but the webhook. From now on the schedule decides.
+#[tokio::test]
+async fn p4_once_the_schedule_is_tracked_its_threshold_counts_and_an_effect_by_another_one_is_counted() {
+    let counters = Counters::default();
+    let _counting = metrics::set_default_local_recorder(&counters);
+    let it = RightfootWorld::known("b-1", &[("a", "250.00"), ("b", "150.00")]).await;
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "250.00", "100")])).await;
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [met("b-1", "a")]);
+
+    it.ask(json!({
+        "action": "track_schedule", "schedule_id": "s-1", "probe_authorizers": ["a"], "interval_days": 1,
+        "thresholds": {"default": 200}, "expires_at": "2026-12-31", "subject": SUBJECT,
+    }))
+    .await;
+    it.world.track_run("b-1", 2).await;
+    it.world.rightfoot(alert_of("b-1", "u-2", &[("a", "250.00", "100"), ("b", "150.00", "100")])).await;
+    it.world.work().await;
+    assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["unconfirmed".to_owned()]));
+    assert_eq!(counters.count("threshold_differs", ""), 1);
+    let effect = it.world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
+    assert_eq!([text(&effect, "threshold"), text(&effect, "threshold_source")], ["100", "webhook"]);
+
+    // Nor does the poller find anybody who was not told. It counts who was, by another threshold.
+    it.world.rightfoot(tests::completion("b-1", "u-3")).await;
+    it.live(MINUTE * 31).await;
+    it.world.work().await;
+    assert_eq!(it.world.told().await, [completed("b-1")]);
+    assert_eq!(counters.count("threshold_differs", ""), 2);
+}
+
+#[tokio::test]
+async fn p4_a_subject_is_bound_by_whatever_is_submitted_or_tracked_under_it_and_by_no_minted_url() {
+    let it = RightfootWorld::new().await;
+    let track = |id: &str, subject: &str| json!({"action": "track_batch", "batch_id": id, "expected": 1, "subject": subject});
+    it.ask(submission("of-batch", &["a"])).await;
+    it.ask(daily("of-schedule", &["a"])).await;
+    it.ask(track("b-1", "of-track")).await;
+    it.ask(json!({"action": "webhook_url", "subject": "minted"})).await;
+    it.watch("s-1", "a").await;
+    let before = it.world.now();
+    it.world.pass(MINUTE);
+    assert_eq!(it.ask(track("b-1", "of-track")).await["status"], "already_tracked");
+    // What is said of it otherwise is refused, and binds nobody.
+    assert!(it.world.ask(track("b-1", "refused")).await.unwrap().is_err());
+    for subject in ["of-batch", "of-schedule", "of-track", SUBJECT] {
+        let bound = bound(&it.world, subject).await.unwrap_or_else(|| panic!("{subject}"));
+        assert_eq!((number(&bound, "v"), number(&bound, "bound_at")), (Some(1), Some(before.0)), "{subject}");
+        assert!(!bound.contains_key("expires_at"));
+    }
+    for subject in ["minted", "refused"] {
+        assert_eq!(bound(&it.world, subject).await, None, "{subject}");
+    }
+}
+
+/// The submission itself binds its subject, before anything was sent; and when its outcome is never known, for ever.
+#[tokio::test]
+async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_it_is_given_up() {
+    let it = RightfootWorld::known("b-1", &[("a", "150.00")]).await;
+    let dying = it.world.another();
+    dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    assert!(dying.ask(submission(SUBJECT, &["a"])).await.is_none());
+    it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
+    it.world.work().await;
+    waits(&it, "u-1").await;
+    it.live_by(HOUR / 4, HOUR * 24).await;
+    it.world.forget("rightfoot#submission#").await;
+    assert!(it.world.system.inbox.is_bound(&SUBJECT.parse().unwrap()).await.unwrap());
+}
+
+/// An earlier version has bound nobody.
+#[tokio::test]
+async fn p4_a_schedule_that_was_tracked_before_subjects_were_bound_binds_its_own_at_the_next_look() {
+    let it = RightfootWorld::new().await;
+    it.ask(daily("watch", &["a"])).await;
+    for pk in ["rightfoot#subject#", "rightfoot#submission#"] {
+        it.world.forget(pk).await;
+    }
+    it.live(HOUR * 24 + MINUTE * 30).await;
+    assert!(bound(&it.world, "watch").await.is_some());
+}
+
+fn answering(answer: Canned) -> Scripted {
+    Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None }
+}
+
+#[tokio::test]
+async fn p9_an_alert_of_an_untracked_batch_is_given_up_only_after_an_answer() {
+    let it = RightfootWorld::known("b-1", &[("user-123", "150.00")]).await;
+    it.watch("s-1", "a").await;
+    for (event_uuid, token) in [("bound", None), ("named", Some(another(&it.world)))] {
+        let body = if token.is_some() {
+            alert("b-1", event_uuid)
+        } else {
+            alert_of("b-1", event_uuid, &[("a", "1", "1")])
+        };
+        match token {
+            Some(token) => it.world.rightfoot_to(&token, body).await,
+            None => it.world.rightfoot(body).await,
+        };
+    }
+    it.world.work().await;
+    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(401))]);
+    it.world.pass(HOUR * 24);
+    for _ in 0..3 {
+        it.world.relay().await.unwrap().unwrap();
+        it.world.work().await;
+        it.world.pass(MINUTE * 16);
+        assert_eq!((it.world.quarantined().await, it.world.told().await), (vec![], vec![]));
+    }
+    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.world.relay().await.unwrap().unwrap();
+    it.world.work().await;
+    assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 2]));
+}
+
+/// Nearly a megabyte of noise could be sent, again and again, to a URL that leaked.
+#[tokio::test]
+async fn what_is_given_up_or_waits_by_its_batch_alone_is_not_read() {
+    let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
+    let large = |batch: &str| {
+        let pad = noise(900_000, 1);
+        alert_of(batch, "u-1", &[("a", "150.00", "100")]).replacen('{', &format!(r#"{{"pad":"{pad}","#), 1)
+    };
+    let reads = |world: &World| {
+        let log = world.system.wire.log();
+        log.iter().filter(|(call, _)| call.operation == "GetItem").count()
+    };
+    it.world.rightfoot_to(&another(&it.world), large("b-2")).await;
+    it.world.track_run("b-2", 1).await;
+    it.world.system.wire.clear_log();
+    it.world.work().await;
+    assert_eq!((reasons(&it).await, reads(&it.world)), (vec!["subject_mismatch".to_owned()], 1));
+
+    it.world.rightfoot(large("b-3")).await;
+    it.world.work().await;
+    it.world.pass(MINUTE * 2);
+    it.world.relay().await.unwrap().unwrap();
+    it.world.system.wire.clear_log();
+    it.world.work().await;
+    assert_eq!(reads(&it.world), 2, "whether it is tracked, and whether its subject is bound");
+    look_for_long(&it).await;
+    assert_eq!(it.world.told().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_setting_that_is_none_is_refused_by_name() {
+    let set: [(&str, &str); 8] = [
+        ("INBOX_TABLE", "t"),
+        ("EVENTS_QUEUE_URL", "q"),
+        ("RIGHTFOOT_API_URL", "https://api.rightfoot.com"),
+        ("RIGHTFOOT_API_KEY_SECRET_ID", "k"),
+        ("BALANCES_TABLE", "b"),
+        ("EVENT_BUS_NAME", "e"),
+        ("VERIFY_ALERTS", "true"),
+        ("UNTRACKED_ALERTS", "publish"),
+    ];
+    let env = inbox_aws::config::Env(|name: &str| {
+        set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    });
+    let refused = event_worker::Config::read(&env).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "environment variable UNTRACKED_ALERTS is not valid: \"publish\": use confirmed or quarantine"
+    );
+}
