@@ -1,5 +1,5 @@
-//! Everything that needs more than one crate, in one binary, because each binary takes seconds to link. A module is a group of
-//! tests: `cargo test -p tests --test it stories::` runs one.
+//! Everything that needs more than one crate, in one binary, because each takes seconds to link: but for `canary` and
+//! `fault_matrix`, which say why. A module is a group of tests: `cargo test -p tests --test it stories::` runs one.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +11,6 @@
 
 mod contracts;
 mod counters;
-mod fault_matrix;
 mod interleavings;
 mod invocations;
 mod invoke;
