@@ -182,6 +182,24 @@ fn the_tests_of_inboxctl_see_what_is_installed() {
     }
 }
 
+/// What the README's first command has compiled, neither the second one nor a plain `cargo build` compiles again.
+#[test]
+fn the_local_system_the_tests_and_a_plain_build_share_what_they_compile() {
+    let tests = tree("--edges=all --workspace");
+    for (command, words) in [
+        ("cargo run -p local", "--edges=normal,build --package=local"),
+        ("cargo build", "--edges=normal,build"),
+    ] {
+        let built = tree(words);
+        assert!(built.len() > 250, "{command}: {}", built.len());
+        for own in built.difference(&tests) {
+            let same = tests.iter().filter(|it| (&it.name, &it.version) == (&own.name, &own.version));
+            let more: BTreeSet<_> = same.flat_map(|it| it.features.difference(&own.features)).collect();
+            panic!("`{command}` builds {} without {more:?}: infra/local/Cargo.toml can name them", own.name);
+        }
+    }
+}
+
 #[test]
 fn a_functions_folder_package_and_binary_have_one_name() {
     for function in names_in("functions") {
