@@ -201,6 +201,15 @@ fn the_local_system_the_tests_and_a_plain_build_share_what_they_compile() {
     }
 }
 
+/// Without its list, `cargo lambda build` would build the tests and the local system, too.
+#[test]
+fn cargo_lambda_builds_the_functions_and_nothing_else() {
+    let manifest = read("Cargo.toml");
+    let settings = manifest.split_once("[workspace.metadata.lambda.build]\npackages = [").unwrap().1;
+    let listed: Vec<_> = settings.split_once(']').unwrap().0.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed, names_in("functions"));
+}
+
 #[test]
 fn a_functions_folder_package_and_binary_have_one_name() {
     for function in names_in("functions") {
