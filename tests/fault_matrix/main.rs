@@ -5,8 +5,8 @@
 //! In every cell P1, P2, P4 and P6 hold, and the event is repeated exactly as often as P3 allows there.
 //! `cargo test -p tests --test fault_matrix -- --nocapture` prints the table.
 //!
-//! A binary of its own, because Cargo runs nothing beside it: the SDK's time-outs run in real time, and where other tests take
-//! the processors, calls time out that no fault was planned for.
+//! A binary of its own, because Cargo runs nothing beside it: the SDK's time-outs run in real time, and three cells failed once
+//! where other work took the processors. Alone, none did.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
