@@ -11,16 +11,16 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use dynoxide::Database;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use winterbaume_core::{MockRequest, MockResponse, MockService};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
 mod buses;
+mod dynamodb;
 mod queue_counts;
 
 use buses::Buses;
+use dynamodb::DynamoDb;
 use queue_counts::Receipts;
 
 /// The queue that every event of a bus is put on, if it is there, as a rule that matches all of them would.
@@ -35,19 +35,11 @@ const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub struct Engine(Arc<Services>);
 
 struct Services {
-    dynamodb_url: String,
-    dynamodb: JoinHandle<()>,
-    http: reqwest::Client,
+    dynamodb: DynamoDb,
     sqs: SqsService,
     receipts: Receipts,
     buses: Buses,
     secrets: SecretsManagerService,
-}
-
-impl Drop for Services {
-    fn drop(&mut self) {
-        self.dynamodb.abort();
-    }
 }
 
 /// The service and the operation that an AWS request names; both empty if it names none.
@@ -70,13 +62,8 @@ impl Engine {
     }
 
     async fn over(db: Database) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
-        let dynamodb_url = format!("http://{}/", listener.local_addr()?);
         Ok(Self(Arc::new(Services {
-            dynamodb_url,
-            dynamodb: tokio::spawn(dynoxide::server::serve_on(listener, db)),
-            // Over plain HTTP: the system's certificates are not read.
-            http: reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?,
+            dynamodb: DynamoDb::start(db).await?,
             sqs: SqsService::new(),
             receipts: Receipts::default(),
             buses: Buses::default(),
@@ -90,7 +77,7 @@ impl Engine {
         let (service, operation) = (service.to_owned(), operation.to_owned());
         let request = MockRequest { method: "POST".to_owned(), uri: SQS_HOME.to_owned(), headers, body };
         match service.as_str() {
-            "DynamoDB_20120810" => self.dynamodb(request).await,
+            "DynamoDB_20120810" => self.0.dynamodb.answer(request).await,
             "AmazonSQS" => self.sqs(&operation, request).await,
             "AWSEvents" => self.event_bridge(&operation, &request.body).await,
             "secretsmanager" => self.0.secrets.handle(request).await,
@@ -98,6 +85,20 @@ impl Engine {
                 404,
                 r#"{"__type":"UnknownOperationException","message":"here are DynamoDB, SQS, EventBridge and Secrets Manager"}"#,
             ),
+        }
+    }
+
+    /// Answers one request of the SDK's in this process.
+    pub async fn answer_sdk(&self, headers: HeaderMap, body: Bytes) -> MockResponse {
+        // Whoever else is at work gets his turn, as over a network.
+        tokio::task::yield_now().await;
+        let direct = match target(&headers) {
+            ("DynamoDB_20120810", operation) => self.0.dynamodb.answer_directly(operation, &body),
+            _ => None,
+        };
+        match direct {
+            Some(answer) => answer,
+            None => self.answer(headers, body).await,
         }
     }
 
@@ -120,19 +121,6 @@ impl Engine {
             self.0.sqs.handle(sqs_request("SendMessage", &message)).await;
         }
         answered.response
-    }
-
-    async fn dynamodb(&self, request: MockRequest) -> MockResponse {
-        let mut headers = request.headers;
-        headers.remove("host");
-        headers.remove("content-length");
-        let sent = self.0.http.post(&self.0.dynamodb_url).headers(headers).body(request.body).send().await;
-        let answer = async {
-            let answer = sent?;
-            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            Ok::<_, reqwest::Error>(MockResponse { status, headers, body: answer.bytes().await? })
-        };
-        answer.await.unwrap_or_else(|_| MockResponse::json(500, r#"{"__type":"InternalServerError"}"#))
     }
 
     /// An HTTP endpoint for any AWS client. `base_url` is its own address: queue URLs lead back to it.

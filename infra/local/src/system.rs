@@ -93,7 +93,7 @@ impl Options {
             fynapse_secrets: vec!["local-fynapse-secret".to_owned()],
             rightfoot_url_key: "local-rightfoot-url-key".to_owned(),
             allowed: AllowList::default(),
-            rightfoot: rightfoot_at(NOWHERE)?,
+            rightfoot: Rightfoot::new(inbox_rightfoot::Config::new(NOWHERE)?)?,
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
             cadence: Cadence::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),

@@ -56,7 +56,7 @@ impl Wire {
         // In a task of its own: whoever waits here may be timed out, and the request arrives all the same.
         let arrive = tokio::spawn(async move {
             for Delayed { call, headers, body, .. } in those {
-                let answer = wire.inner.engine.answer(headers, body).await;
+                let answer = wire.inner.engine.answer_sdk(headers, body).await;
                 wire.close(&call, Fate::Late(answer.status));
                 wire.inner.arriving.fetch_sub(1, Ordering::SeqCst);
             }

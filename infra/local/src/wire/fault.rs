@@ -100,7 +100,7 @@ pub(super) struct Carried<'a> {
 impl Carried<'_> {
     /// What the engine answers.
     pub(super) async fn answer(self) -> MockResponse {
-        self.engine.answer(self.headers, self.body).await
+        self.engine.answer_sdk(self.headers, self.body).await
     }
 
     /// What the caller hears once this fault went in.
