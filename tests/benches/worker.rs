@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use local::engine::target;
-use local::lambda::aws_endpoint;
-use local::system::{self, BALANCES, BUS, RIGHTFOOT_API_KEY, TABLE};
+use local::emulator::service_and_operation;
+use local::lambda_api::aws_endpoint;
+use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET, INBOX_TABLE};
 use serde_json::{Value, json};
 use tests::bootstrap::{Answer, Function};
 use tests::completion;
@@ -79,7 +79,7 @@ impl Bench {
         let endpoint_url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Calls::default();
         let engines = aws_endpoint(&it.world.system, endpoint_url.clone());
-        system::serve(listener, counted(engines, calls.clone()));
+        stack::spawn_server(listener, counted(engines, calls.clone()));
         Self { it, endpoint_url, calls }
     }
 
@@ -140,12 +140,12 @@ impl Bench {
         let events_url = format!("{}/123456789012/events", self.endpoint_url);
         let env = [
             ("AWS_ENDPOINT_URL", self.endpoint_url.as_str()),
-            ("INBOX_TABLE", TABLE),
+            ("INBOX_TABLE", INBOX_TABLE),
             ("EVENTS_QUEUE_URL", &events_url),
-            ("BALANCES_TABLE", BALANCES),
-            ("EVENT_BUS_NAME", BUS),
+            ("BALANCES_TABLE", BALANCES_TABLE),
+            ("EVENT_BUS_NAME", EVENT_BUS),
             ("RIGHTFOOT_API_URL", &self.it.api_url),
-            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY),
+            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET),
         ];
         Function::start("event-worker", &env).await
     }
@@ -169,7 +169,7 @@ impl Row {
 
 fn counted(routes: Router, calls: Calls) -> Router {
     routes.layer(from_fn(move |request: Request, next: Next| {
-        let (_, operation) = target(request.headers());
+        let (_, operation) = service_and_operation(request.headers());
         *calls.lock().unwrap().entry(operation.to_owned()).or_default() += 1;
         next.run(request)
     }))

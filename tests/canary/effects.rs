@@ -1,7 +1,7 @@
 //! What is said about people's balances goes through the worker, on the bus and into the table, and nowhere else.
 
 use local::rightfoot::{Canned, Scripted};
-use local::system;
+use local::stack;
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, RightfootWorld};
 use tests::worker::message;
@@ -56,21 +56,21 @@ async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
         Fault::Throttled,
         Fault::TimeoutAfter,
         Fault::AccessDenied,
-        Fault::MalformedAnswer,
-        Fault::FirstEntryRefused,
+        Fault::MalformedResponse,
+        Fault::FirstEntryInvalid,
     ];
     let operations =
         ["nothing", "UpdateItem", "Query", "GetItem", "BatchWriteItem", "PutEvents", "GetSecretValue"];
     for operation in operations {
         for fault in faults {
-            let is_of_bus = fault == Fault::FirstEntryRefused;
+            let is_of_bus = fault == Fault::FirstEntryInvalid;
             if (operation == "nothing" && !is_of_bus)
                 || (is_of_bus && !["nothing", "PutEvents"].contains(&operation))
             {
                 continue;
             }
             let it = full_of_canaries().await;
-            it.world.system.wire.plan(move |call| (call.operation == operation).then_some(fault));
+            it.world.system.connector.set_fault_plan(move |call| (call.operation == operation).then_some(fault));
             it.world.work().await;
         }
     }
@@ -100,7 +100,7 @@ async fn p8_the_deployed_worker_lets_no_canary_out() {
     let it = full_of_canaries().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = system::serve(listener, it.world.system.wire.engine().endpoint(aws_url.clone()));
+    let aws = stack::spawn_server(listener, it.world.system.connector.emulator().router(aws_url.clone()));
     let queue_url = format!("{aws_url}/123456789012/events");
     let env = [
         ("AWS_ENDPOINT_URL", aws_url.as_str()),

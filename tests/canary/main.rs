@@ -19,8 +19,8 @@ use inbox_aws::telemetry;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
-use local::system::{self, Options};
-use local::wire::Fault;
+use local::stack::{self, StackOptions};
+use local::connector::Fault;
 use metrics_cloudwatch_embedded::Collector;
 use serde_json::{Value, json};
 use tests::bootstrap::{Answer, Function};
@@ -66,15 +66,15 @@ fn capture() -> (&'static Output, &'static Collector) {
     static CAPTURE: LazyLock<(Output, &'static Collector)> = LazyLock::new(|| {
         let output = Output::default();
         let log = output.clone();
-        telemetry::log_to(Level::TRACE, move || log.clone());
-        (output, telemetry::collect_metrics("Canary".to_owned()).unwrap())
+        telemetry::init_logging(Level::TRACE, move || log.clone());
+        (output, telemetry::init_metrics("Canary".to_owned()).unwrap())
     });
     (&CAPTURE.0, CAPTURE.1)
 }
 
 /// All that was captured so far.
 fn captured(output: &Output, metrics: &Collector) -> String {
-    telemetry::flush(metrics, output.clone());
+    telemetry::flush_metrics(metrics, output.clone());
     String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
 }
 
@@ -147,7 +147,7 @@ fn every_way(now: UnixSecs, token: &str) -> Vec<Value> {
 }
 
 async fn world() -> World {
-    let world = World::with(|options: &mut Options| {
+    let world = World::with(|options: &mut StackOptions| {
         options.fynapse_secrets = vec![SECRET.to_owned()];
         options.rightfoot_url_key = URL_KEY.to_owned();
     })
@@ -174,8 +174,8 @@ async fn p8_no_path_lets_a_canary_out() {
         Some(Fault::ResetBefore),
         Some(Fault::TimeoutAfter),
         Some(Fault::AccessDenied),
-        Some(Fault::MalformedAnswer),
-        Some(Fault::Refused),
+        Some(Fault::MalformedResponse),
+        Some(Fault::InvalidMessage),
     ];
     let mut token = String::new();
     for operation in
@@ -186,8 +186,8 @@ async fn p8_no_path_lets_a_canary_out() {
                 continue; // once undisturbed is enough
             }
             let world = world().await;
-            token = world.system.mint(&"demo".parse().unwrap()).unwrap();
-            world.system.wire.plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
+            token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
+            world.system.connector.set_fault_plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
             for event in every_way(world.now().secs(), &token) {
                 let heard = world.invoke(event).await;
                 replies.push_str(&format!("{} {} {:?}\n", heard.status, heard.body, heard.headers));
@@ -221,7 +221,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
     let world = world().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = system::serve(listener, world.system.wire.engine().endpoint(aws_url.clone()));
+    let aws = stack::spawn_server(listener, world.system.connector.emulator().router(aws_url.clone()));
     let queue_url = format!("{aws_url}/123456789012/events");
     let env = [
         ("AWS_ENDPOINT_URL", aws_url.as_str()),
@@ -232,7 +232,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
         ("FYNAPSE_SIGNING_SECRET_ID", "fynapse-signing"),
         ("RIGHTFOOT_URL_KEY_SECRET_ID", "rightfoot-url-key"),
     ];
-    let token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+    let token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
     let now = UnixSecs(
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)

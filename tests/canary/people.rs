@@ -182,7 +182,7 @@ impl Canaries {
         }
         personal.sort();
         personal.dedup();
-        let token = |subject: &str| world.system.mint(&subject.parse().unwrap()).unwrap();
+        let token = |subject: &str| world.system.mint_url_token(&subject.parse().unwrap()).unwrap();
         let macs = SUBJECTS.map(|subject| token(subject).split('.').next_back().unwrap().to_owned());
         Self { personal, macs: macs.into() }
     }

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use local::system;
+use local::stack;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ impl QuotingApi {
     pub(crate) async fn serve(&self) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        (url, system::serve(listener, Router::new().fallback(answer).with_state(self.clone())))
+        (url, stack::spawn_server(listener, Router::new().fallback(answer).with_state(self.clone())))
     }
 
     /// The bodies of all POSTs.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use inbox_core::event::Id;
 use inbox_core::requests;
-use inbox_rightfoot::{ApiKey, Config, Rightfoot};
+use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
 use lambda_runtime::Diagnostic;
-use local::system;
-use local::wire::Fault;
+use local::stack;
+use local::connector::Fault;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tests::World;
@@ -32,10 +32,10 @@ fn says_url(request: &Value) -> bool {
 
 /// A world whose Rightfoot quotes.
 async fn world(api_url: &str) -> World {
-    let mut config = Config::new(api_url).unwrap();
+    let mut config = ClientConfig::new(api_url).unwrap();
     config.backoff_base = Duration::from_millis(1);
     World::with(|options| {
-        options.rightfoot = Rightfoot::new(config).unwrap();
+        options.rightfoot_client = Rightfoot::new(config).unwrap();
         options.rightfoot_api_key = API_KEY.to_owned();
         options.rightfoot_url_key = URL_KEY.to_owned();
     })
@@ -43,7 +43,7 @@ async fn world(api_url: &str) -> World {
 }
 
 /// How all that a caller or a programmer can see of a request looks, as one text.
-fn shown(request: &Value, heard: &Result<Value, rightfoot_requests::Refusal>) -> String {
+fn shown(request: &Value, heard: &Result<Value, rightfoot_requests::RequestError>) -> String {
     let raw = RawValue::from_string(request.to_string()).unwrap();
     let mut shown = format!("{:?}\n", requests::read(&raw));
     match heard {
@@ -62,7 +62,7 @@ async fn play(operation: &'static str, fault: Option<Fault>) -> Vec<String> {
     let api = QuotingApi::default();
     let (url, serving) = api.serve().await;
     let world = world(&url).await;
-    world.system.wire.plan(move |call| fault.filter(|_| call.operation == operation));
+    world.system.connector.set_fault_plan(move |call| fault.filter(|_| call.operation == operation));
     let mut seen = String::new();
     for request in every_request() {
         let heard = world.ask(request.clone()).await.unwrap();
@@ -96,7 +96,7 @@ async fn p8_nothing_of_the_people_comes_out_but_to_rightfoot() {
         Fault::ResetBefore,
         Fault::TimeoutAfter,
         Fault::AccessDenied,
-        Fault::MalformedAnswer,
+        Fault::MalformedResponse,
     ];
     let operations = [
         "GetSecretValue",
@@ -173,7 +173,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     let api = QuotingApi::default();
     let (url, serving) = api.serve().await;
     let world = world(&url).await;
-    let client = Rightfoot::new(Config::new(&url).unwrap()).unwrap();
+    let client = Rightfoot::new(ClientConfig::new(&url).unwrap()).unwrap();
     let key = ApiKey::new(API_KEY).unwrap();
     let mut shown =
         debug(&client) + &debug(&key) + &debug(&world.system.requests) + &debug(&world.system.poller);
@@ -193,7 +193,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     let new = inbox_aws::inbox::NewSubmission {
         submission_id: subject.clone(),
         kind: inbox_core::requests::submission::Kind::Batch,
-        webhook_url: format!("https://h.example/{}", world.system.mint(&subject).unwrap()),
+        webhook_url: format!("https://h.example/{}", world.system.mint_url_token(&subject).unwrap()),
         fingerprint: inbox_core::requests::submission::Fingerprint {
             mac: "m".to_owned(),
             key: "k".to_owned(),
@@ -201,7 +201,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
         call_id: "c".to_owned(),
     };
     shown += &debug(&new);
-    shown += &debug(&world.system.inbox.begin(&new, world.now()).await);
+    shown += &debug(&world.system.inbox.begin_submission(&new, world.now()).await);
     Canaries::of(&world, &api.bodies()).none("Debug", &shown);
     serving.abort();
 }
@@ -214,7 +214,7 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
     let world = world(&api_url).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = system::serve(listener, world.system.wire.engine().endpoint(aws_url.clone()));
+    let aws = stack::spawn_server(listener, world.system.connector.emulator().router(aws_url.clone()));
     let queue_url = format!("{aws_url}/123456789012/events");
     let env = [
         ("AWS_ENDPOINT_URL", aws_url.as_str()),
@@ -223,8 +223,8 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
         ("LOG_LEVEL", "trace"),
         ("RUST_LOG", "trace"),
         ("RIGHTFOOT_API_URL", &api_url),
-        ("RIGHTFOOT_API_KEY_SECRET_ID", system::RIGHTFOOT_API_KEY),
-        ("RIGHTFOOT_URL_KEY_SECRET_ID", system::RIGHTFOOT_URL_KEY),
+        ("RIGHTFOOT_API_KEY_SECRET_ID", stack::RIGHTFOOT_API_KEY_SECRET),
+        ("RIGHTFOOT_URL_KEY_SECRET_ID", stack::RIGHTFOOT_URL_KEY_SECRET),
         ("WEBHOOK_BASE_URL", "https://h.example"),
     ];
     // The world's clock stands long before the binaries' own: what is due in it is due for them.
@@ -236,7 +236,7 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
     for request in every_request() {
         match function.invoke(request.clone()).await {
             Answer::Response(answer) if says_url(&request) => {
-                let token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+                let token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
                 assert_eq!(answer["webhook_url"], format!("https://h.example/webhooks/rightfoot/{token}"));
             }
             Answer::Response(answer) => {

@@ -16,10 +16,10 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sqs::config::Credentials;
 use futures::stream::{self, StreamExt};
-use inbox_aws::Cause;
+use inbox_aws::AwsErrorKind;
 use inbox_aws::clients::Clients;
 use inbox_core::event::payload_hash;
-use local::wire::{Call, Fate, Fault};
+use local::connector::{AwsCall, CallOutcome, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
 use tests::{Heard, World, completion, extract, noise};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,7 +48,7 @@ enum Scene {
 struct Cell {
     sender: Sender,
     scene: Scene,
-    call: Call,
+    call: AwsCall,
     fault: Fault,
     lasts: Lasts,
 }
@@ -118,13 +118,13 @@ async fn set_the_scene(sender: Sender, scene: Scene) -> World {
             deliver(&world, sender, scene).await;
         }
         Scene::Relay => {
-            world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
+            world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
             deliver(&world, sender, scene).await;
-            world.system.wire.heal();
+            world.system.connector.clear_fault_plan();
             world.pass(Duration::from_secs(31));
         }
     }
-    world.system.wire.clear_log();
+    world.system.connector.clear_call_log();
     world
 }
 
@@ -137,8 +137,8 @@ async fn act(world: &World, sender: Sender, scene: Scene) -> Vec<u16> {
         }
         Scene::New | Scene::Duplicate | Scene::Large | Scene::Quarantined => {
             let mut answers = vec![deliver(world, sender, scene).await.status];
-            world.system.wire.heal();
-            world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
+            world.system.connector.clear_fault_plan();
+            world.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
             // The sender comes again until it hears a 2xx; Rightfoot too after a 400.
             while !answers.last().is_some_and(|status| (200..300).contains(status)) {
                 assert!(answers.len() < 8, "never accepted: {answers:?}");
@@ -151,27 +151,27 @@ async fn act(world: &World, sender: Sender, scene: Scene) -> Vec<u16> {
 }
 
 /// The calls of the undisturbed scene. Of the relay's sixteen looks at the index, the first stands for all.
-async fn calls_of(sender: Sender, scene: Scene) -> Vec<Call> {
+async fn calls_of(sender: Sender, scene: Scene) -> Vec<AwsCall> {
     let world = set_the_scene(sender, scene).await;
     act(&world, sender, scene).await;
-    let mut calls: Vec<_> = world.system.wire.log().into_iter().map(|(call, _)| call).collect();
+    let mut calls: Vec<_> = world.system.connector.call_log().into_iter().map(|(call, _)| call).collect();
     let first_query = calls.iter().position(|call| call.operation == "Query");
     calls.retain(|call| call.operation != "Query" || Some(call.index) == first_query);
     calls
 }
 
 /// How often the event may come again in this cell, from what was seen on the wire.
-fn allowed(cell: &Cell, log: &[(Call, Fate)]) -> usize {
+fn allowed(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> usize {
     let id = event_id(cell.sender);
     let about = |operation: &str| {
         let wanted = operation.to_owned();
         log.iter().filter(move |(call, _)| {
-            call.operation.starts_with(&wanted) && call.events.iter().any(|e| e == id)
+            call.operation.starts_with(&wanted) && call.event_ids.iter().any(|e| e == id)
         })
     };
     // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
     let lost_answers = about("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
-    let sent = about("SendMessage").any(|(_, fate)| matches!(fate, Fate::Answered(200)));
+    let sent = about("SendMessage").any(|(_, fate)| matches!(fate, CallOutcome::Answered(200)));
     // Sent and known to be, but never written down in this process.
     let unmarked = sent && !about("UpdateItem").any(|(_, fate)| is_applied(fate));
     // In a relay run the first update is the claim; only the last one can be the mark.
@@ -179,27 +179,27 @@ fn allowed(cell: &Cell, log: &[(Call, Fate)]) -> usize {
     lost_answers + usize::from(unmarked)
 }
 
-fn mark_failed(cell: &Cell, log: &[(Call, Fate)]) -> bool {
+fn mark_failed(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> bool {
     let sent_at = log.iter().rposition(|(call, fate)| {
-        call.operation == "SendMessageBatch" && matches!(fate, Fate::Answered(200))
+        call.operation == "SendMessageBatch" && matches!(fate, CallOutcome::Answered(200))
     });
     let id = event_id(cell.sender);
     let marked = log.iter().skip(sent_at.unwrap_or(0)).any(|(call, fate)| {
-        call.operation == "UpdateItem" && call.events.iter().any(|event| event == id) && is_applied(fate)
+        call.operation == "UpdateItem" && call.event_ids.iter().any(|event| event == id) && is_applied(fate)
     });
     !marked
 }
 
 async fn play(cell: Cell) -> Row {
     let world = set_the_scene(cell.sender, cell.scene).await;
-    world.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
-    let wire = &world.system.wire;
+    world.system.connector.set_fault_plan(cell.lasts.plan(&cell.call, cell.fault));
+    let wire = &world.system.connector;
     let answers = act(&world, cell.sender, cell.scene).await;
-    wire.heal();
+    wire.clear_fault_plan();
     wire.apply_delayed(Fault::AppliedAfterRetry).await;
-    let allowed = allowed(&cell, &wire.log());
+    let allowed = allowed(&cell, &wire.call_log());
     // What comes late comes after the next one to act: the sender again, or else the relay.
-    if wire.delayed() > 0 && answers.len() < 2 {
+    if wire.delayed_count() > 0 && answers.len() < 2 {
         world.pass(Duration::from_secs(31));
         world.relay().await.unwrap().unwrap();
     }
@@ -230,7 +230,7 @@ async fn check(cell: &Cell, world: &World, messages: &[tests::Message]) -> usize
         let referred = message.body.ends_with(&format!("\"dataref\":\"inbox:///{id}\"}}"));
         assert!(if cell.scene == Scene::Large { referred } else { carried }, "P4: {}", message.body);
     }
-    let resolved = world.system.inbox.resolve(&format!("inbox:///{id}")).await.unwrap();
+    let resolved = world.system.inbox.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
     assert!(
         resolved.is_some_and(|bytes| bytes == body.as_bytes()),
         "P4: the bytes stored are the bytes proven"
@@ -302,5 +302,5 @@ async fn an_answer_that_stalls_in_its_body_is_timed_out() {
     let clients = Clients::new(&sdk.load().await);
     let asked = clients.sqs.get_queue_attributes().queue_url(&url).send();
     let error = timeout(Duration::from_secs(10), asked).await.unwrap().unwrap_err();
-    assert_eq!(inbox_aws::Fault::of("sqs:GetQueueAttributes", &error).cause, Cause::Timeout);
+    assert_eq!(inbox_aws::AwsError::from_sdk_error("sqs:GetQueueAttributes", &error).kind, AwsErrorKind::Timeout);
 }

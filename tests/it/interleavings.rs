@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use local::wire::{Call, Gate};
+use local::connector::{AwsCall, StepGate};
 use tests::{World, extract};
 use tokio::task::JoinHandle;
 
@@ -31,24 +31,24 @@ fn orders(steps: &[usize]) -> Vec<Vec<usize>> {
 }
 
 struct Process {
-    gate: Gate,
+    gate: StepGate,
     task: JoinHandle<()>,
 }
 
 impl Process {
-    fn waits(call: &Call) -> bool {
+    fn waits(call: &AwsCall) -> bool {
         call.operation != "Query" && call.operation != "GetSecretValue"
     }
 
     fn handler(world: &World) -> Self {
         let world = world.another();
-        let gate = world.system.wire.gate(Self::waits);
+        let gate = world.system.connector.hold_calls(Self::waits);
         Self { gate, task: tokio::spawn(async move { drop(world.fynapse(extract("e-1")).await) }) }
     }
 
     fn relay(world: &World) -> Self {
         let world = world.another();
-        let gate = world.system.wire.gate(Self::waits);
+        let gate = world.system.connector.hold_calls(Self::waits);
         Self { gate, task: tokio::spawn(async move { drop(world.relay().await) }) }
     }
 

@@ -10,9 +10,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use inbox_core::delivery::Provider;
-use local::lambda::FUNCTIONS;
-use local::system::{self, RIGHTFOOT_URL_KEY};
-use local::wire::Fault;
+use local::lambda_api::FUNCTION_NAMES;
+use local::stack::{self, RIGHTFOOT_URL_KEY_SECRET};
+use local::connector::Fault;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tests::{World, alert, completion, extract, request};
@@ -25,7 +25,7 @@ const LIMIT_BYTES: usize = 6 * 1024 * 1024;
 async fn invoke(world: &World, event: Value) -> Value {
     let path = event["rawPath"].as_str().unwrap().to_owned();
     let event = to_raw_value(&event).unwrap();
-    let functions = &world.system.functions;
+    let functions = &world.system.webhooks;
     let answer = match path.as_str() {
         "/webhooks/fynapse" => functions.fynapse.handle(event).await,
         _ => functions.rightfoot.handle(event).await,
@@ -91,10 +91,10 @@ fn every_event_is_named_after_its_function_and_has_an_answer() {
     let events = stems(&fixtures());
     assert_eq!(events, stems(&fixtures().join("answers")), "events and answers");
     for event in &events {
-        let takers = FUNCTIONS.iter().filter(|function| event.starts_with(&format!("{function}-")));
+        let takers = FUNCTION_NAMES.iter().filter(|function| event.starts_with(&format!("{function}-")));
         assert_eq!(takers.count(), 1, "{event}");
     }
-    for function in FUNCTIONS {
+    for function in FUNCTION_NAMES {
         assert!(events.iter().any(|event| event.starts_with(&format!("{function}-"))), "{function}");
     }
 }
@@ -106,9 +106,9 @@ async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
     let inputs = template.lines().filter_map(|line| line.trim().strip_prefix("Input: "));
     assert_eq!(Vec::from_iter(inputs), ticks.map(|tick| format!("'{tick}'")));
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     invoke(&world, fixture("fynapse-webhook-good.json")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.pass(Duration::from_secs(31));
     let report = world.relay().await.unwrap().unwrap();
     insta::assert_snapshot!(
@@ -166,7 +166,7 @@ type Line = (&'static str, Given, Sent, u16, &'static str);
 async fn play(provider: Provider, table: Vec<Line>) {
     for (what, given, sent, status, body) in table {
         let allowed = if matches!(given, Given::AllowList) { "192.0.2.0/24" } else { "" };
-        let mut world = World::with(|options| options.allowed = allowed.parse().unwrap()).await;
+        let mut world = World::with(|options| options.rightfoot_allow_list = allowed.parse().unwrap()).await;
         let event = invocation(&world, provider, &sent);
         arrange(&mut world, given, &event).await;
         assert_eq!(invoke(&world, event).await, answer(status, body), "{what}");
@@ -175,7 +175,7 @@ async fn play(provider: Provider, table: Vec<Line>) {
 
 async fn arrange(world: &mut World, given: Given, event: &Value) {
     let failing = |operation: &'static str, fault| {
-        world.system.wire.plan(move |call| (call.operation == operation).then_some(fault));
+        world.system.connector.set_fault_plan(move |call| (call.operation == operation).then_some(fault));
     };
     match given {
         Given::Nothing | Given::AllowList => {}
@@ -191,19 +191,19 @@ async fn arrange(world: &mut World, given: Given, event: &Value) {
             let text = |value: &str| AttributeValue::S(value.to_owned());
             world.put(tracked.map(|(name, value)| (name.to_owned(), text(value))).into()).await;
         }
-        Given::Revoked => world.system.functions.rightfoot = revoking(world),
+        Given::Revoked => world.system.webhooks.rightfoot = revoking(world),
     }
 }
 
 /// The function as it is deployed after the subject `demo` was revoked.
-fn revoking(world: &World) -> rightfoot_webhook::Webhook {
+fn revoking(world: &World) -> rightfoot_webhook::RightfootWebhook {
     let config = rightfoot_webhook::Config {
-        common: system::common(&world.system.events_url),
-        secret_id: RIGHTFOOT_URL_KEY.to_owned(),
-        allowed: "".parse().unwrap(),
-        revoked: ["demo".parse().unwrap()].into(),
+        common: stack::common_config(&world.system.events_queue_url),
+        url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
+        allow_list: "".parse().unwrap(),
+        revoked_subjects: ["demo".parse().unwrap()].into(),
     };
-    rightfoot_webhook::Webhook::new(&config, &world.system.clients(), world.system.clock.clone())
+    rightfoot_webhook::RightfootWebhook::new(&config, &world.system.unrestricted_clients(), world.system.clock.clone())
 }
 
 fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
@@ -223,7 +223,7 @@ fn invocation(world: &World, provider: Provider, sent: &Sent) -> Value {
     };
     let mut right = match provider {
         Provider::Fynapse => world.sign(&body),
-        Provider::Rightfoot => world.system.mint(&"demo".parse().unwrap()).unwrap(),
+        Provider::Rightfoot => world.system.mint_url_token(&"demo".parse().unwrap()).unwrap(),
     };
     if let Sent::WithBehind(more) = sent {
         right.push_str(more);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use local::lambda::{FUNCTIONS, aws_endpoint};
-use local::system;
-use local::wire::Fault;
+use local::lambda_api::{FUNCTION_NAMES, aws_endpoint};
+use local::stack;
+use local::connector::Fault;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tests::rightfoot::RightfootWorld;
@@ -37,7 +37,7 @@ impl Endpoint {
     async fn of(world: &World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = system::serve(listener, aws_endpoint(&world.system, url.clone()));
+        let serving = stack::spawn_server(listener, aws_endpoint(&world.system, url.clone()));
         Self { url, http: Client::builder().no_proxy().build().unwrap(), serving }
     }
 
@@ -116,14 +116,14 @@ async fn every_function_there_is_answers_by_its_name() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     there.sort();
-    assert_eq!(there, FUNCTIONS);
+    assert_eq!(there, FUNCTION_NAMES);
 
     let world = World::new().await;
     let endpoint = Endpoint::of(&world).await;
     let body = extract("e-1");
     let fynapse =
         request("/webhooks/fynapse", json!({"webhook-signature": world.sign(&body)}), body.as_bytes(), None);
-    let token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+    let token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
     let path = format!("/webhooks/rightfoot/{token}");
     let rightfoot = request(&path, json!({}), completion("b-1", "u-1").as_bytes(), Some(&token));
     let relayed =
@@ -176,7 +176,7 @@ async fn an_unknown_function_is_not_found_and_the_known_ones_are_named() {
 #[tokio::test]
 async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
     let it = RightfootWorld::new().await;
-    let wire = &it.world.system.wire;
+    let wire = &it.world.system.connector;
     let endpoint = Endpoint::of(&it.world).await;
     for (payload, message) in [
         ("{}", "action: is missing"),
@@ -195,17 +195,17 @@ async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
     }
     let no_event = failed("InvalidEvent", "not an event of SQS");
     assert_eq!(endpoint.invoke("event-worker", r#"{"Records":7}"#).await, no_event);
-    wire.plan(|call| (call.operation == "Query").then_some(Fault::AccessDenied));
+    wire.set_fault_plan(|call| (call.operation == "Query").then_some(Fault::AccessDenied));
     for name in ["event-relay", "rightfoot-poller"] {
         let denied = failed("AwsCallFailed", "dynamodb:Query: AccessDeniedException");
         assert_eq!(endpoint.invoke(name, "{}").await, denied, "{name}");
     }
-    wire.plan(|_| Some(Fault::CrashBefore));
+    wire.set_fault_plan(|_| Some(Fault::CrashBefore));
     let died = failed("Runtime.ExitError", "the process died");
     for (name, payload) in [("rightfoot-requests", mint()), ("rightfoot-poller", "{}".to_owned())] {
         assert_eq!(endpoint.invoke(name, payload).await, died, "{name}");
     }
-    wire.heal();
+    wire.clear_fault_plan();
     assert_eq!(endpoint.invoke("event-relay", "{}").await.function_error, None, "the next one lives");
 }
 
@@ -222,13 +222,13 @@ async fn what_is_no_json_is_refused_before_anything_runs() {
     }
     let heard = endpoint.invoke("rightfoot-requests", vec![b' '; 6 * 1024 * 1024 + 1]).await;
     assert_eq!(heard.status, 413, "more than a synchronous invocation carries");
-    assert_eq!(world.system.wire.log(), []);
+    assert_eq!(world.system.connector.call_log(), []);
 }
 
 #[tokio::test]
 async fn an_event_is_accepted_at_once_and_carried_out_after_the_answer() {
     let world = World::new().await;
-    let mut gate = world.system.wire.gate(|call| call.operation == "TransactWriteItems");
+    let mut gate = world.system.connector.hold_calls(|call| call.operation == "TransactWriteItems");
     let endpoint = Endpoint::of(&world).await;
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1}).to_string();
     let accepted = read(endpoint.send("rightfoot-requests", Some("Event"), track).await).await;
@@ -248,7 +248,7 @@ async fn a_dry_run_does_nothing() {
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1}).to_string();
     let heard = read(endpoint.send("rightfoot-requests", Some("DryRun"), track).await).await;
     assert_eq!(heard, Answer { status: 204, function_error: None, refusal: None, body: Value::Null });
-    assert_eq!(world.system.wire.log(), []);
+    assert_eq!(world.system.connector.call_log(), []);
     assert_eq!(world.items().await, []);
 }
 

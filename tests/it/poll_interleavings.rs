@@ -10,7 +10,7 @@
 use inbox_core::event::Id;
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
-use local::wire::Call;
+use local::connector::AwsCall;
 use tests::orders::{Process, in_every_order, play};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, World, alert, alerted, completed, completion, found_alerts, number, text};
@@ -38,7 +38,7 @@ const AT_SCHEDULE: [&str; 5] = ["GetItem", "UpdateItem", "BatchGetItem", "Update
 const SEND: &str = "SendMessage";
 
 /// The calls at which the poller stops: the first looks of a run go into the index.
-fn waits(call: &Call) -> bool {
+fn waits(call: &AwsCall) -> bool {
     match call.operation.as_str() {
         "GetSecretValue" => false,
         "Query" => call.index >= usize::from(SHARDS),
@@ -229,7 +229,7 @@ async fn p5_a_schedule_that_is_hurried_beside_the_poller_has_its_run_and_another
         let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
         let schedule_id = Id::new(schedule.clone()).unwrap();
         let hint = Process::of(&it.world, waits, async move |world| {
-            world.inbox().expedite(&schedule_id, MINUTE * 5, world.now()).await.unwrap();
+            world.inbox().expedite_schedule(&schedule_id, MINUTE * 5, world.now()).await.unwrap();
         });
         let played = play(vec![hint, poller(&it.world)], &order).await;
         let item = it.world.item(&format!("rightfoot#batch#{run}"), "tracked").await;

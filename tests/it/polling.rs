@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{ApiKey, Config, Rightfoot};
+use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
 use local::rightfoot::Behaviour;
 use serde_json::Value;
 use tests::rightfoot::{API_KEY, RightfootWorld};
@@ -36,7 +36,7 @@ async fn submitted(it: &RightfootWorld, submission_id: &str, authorizers: &[&str
 
 /// Has Rightfoot take a batch without our knowledge; its id.
 async fn submitted_elsewhere(it: &RightfootWorld, body: Value) -> String {
-    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let client = Rightfoot::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
     let submitted = client.submit(&ApiKey::new(API_KEY).unwrap(), body.to_string()).await.unwrap();
     submitted.batch_id.as_str().to_owned()
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use inbox_aws::dead::DeadLetters;
-use inbox_aws::inbox::Replayed;
-use inbox_aws::replay::Outcome;
+use inbox_aws::dead_letters::DeadLetterQueue;
+use inbox_aws::inbox::ReplayOutcome;
+use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::Reason;
 use inbox_core::intervention::{Did, Operator};
 use inbox_core::quarantine::{Closed, KeptId};
 use inbox_core::state::State;
-use local::system::{DEAD, QUEUE};
-use local::wire::{Call, Fate, Fault, mortal};
+use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
+use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
 use tests::matrix::{all_came, faults_of, is_applied, is_lost_send};
 use tests::operator::ada;
 use tests::{Item, World, completion, extract, number, text};
@@ -30,21 +30,21 @@ async fn misread() -> (World, KeptId) {
     assert_eq!(world.rightfoot(UNREADABLE).await.status, 200);
     let id = world.misread(UNREADABLE, &completion("b-1", "u-1")).await;
     world.pass(Duration::from_secs(86_400));
-    world.system.wire.clear_log();
+    world.system.connector.clear_call_log();
     (world, id)
 }
 
 /// An event that SQS refused until it was given up.
 async fn refused() -> (World, KeptId) {
     let world = World::new().await;
-    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::Refused));
+    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
     assert_eq!(world.rightfoot(completion("b-1", "u-1")).await.status, 200);
     for _ in 0..10 {
         world.pass(Duration::from_secs(901));
         world.relay().await.unwrap().unwrap();
     }
-    world.system.wire.heal();
-    world.system.wire.clear_log();
+    world.system.connector.clear_fault_plan();
+    world.system.connector.clear_call_log();
     assert_eq!(world.quarantined().await[0].0, "queue_refused");
     let kept = kept_items(&world).await;
     (world, KeptId::from_pk(text(&kept[0], "pk")).unwrap())
@@ -55,20 +55,20 @@ async fn kept_items(world: &World) -> Vec<Item> {
     items.into_iter().filter(|item| text(item, "pk").starts_with("quarantine#")).collect()
 }
 
-async fn replay(world: &World, id: &KeptId) -> Outcome {
+async fn replay(world: &World, id: &KeptId) -> QuarantineReplayOutcome {
     world.replayer().replay(id, &ada()).await.unwrap()
 }
 
-fn closed(how: Closed) -> Outcome {
+fn closed(how: Closed) -> QuarantineReplayOutcome {
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    Outcome::Closed { how, key, is_open_again: false, left_to_relay: None }
+    QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: false, enqueue_error: None }
 }
 
 /// An item's traces, as (who, what, why).
 async fn traces(world: &World, event_id: &str) -> Vec<(String, Did, String)> {
     let key = EventKey::from_event_id(event_id).unwrap();
     let told = world.inbox().event(&key).await.unwrap().unwrap();
-    told.interventions.into_iter().map(|it| (it.by, it.did, it.why)).collect()
+    told.audit_entries.into_iter().map(|it| (it.by, it.did, it.why)).collect()
 }
 
 fn trace(did: Did) -> (String, Did, String) {
@@ -95,16 +95,16 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
         messages[0].body
     );
 
-    let kept = world.inbox().quarantined(&id).await.unwrap().unwrap();
-    assert_eq!(kept.closed, Some((world.now(), Closed::Recorded)));
-    assert_eq!(kept.interventions.len(), 1);
+    let kept = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
+    assert_eq!(kept.resolution, Some((world.now(), Closed::Recorded)));
+    assert_eq!(kept.audit_entries.len(), 1);
     let items = kept_items(&world).await;
     assert!(
         !items[0].contains_key("due") && !items[0].contains_key("due_at"),
         "nothing is to be done with it"
     );
     assert!(items[0].contains_key("expires_at"));
-    assert_eq!(replay(&world, &id).await, Outcome::WasClosed(Closed::Recorded));
+    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Closed::Recorded));
     assert_eq!(world.rightfoot(completion("b-1", "u-2")).await.body, r#"{"status":"duplicate"}"#);
     world.settle().await;
     assert!(world.drain().await.is_empty());
@@ -126,15 +126,15 @@ async fn p7_what_still_cannot_be_read_stays() {
     world.rightfoot(UNREADABLE).await;
     world.fynapse("{").await;
     let before = world.items().await;
-    let (open, next) = world.inbox().open_quarantine(None, None, 10).await.unwrap();
+    let (open, next) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
     assert_eq!((open.len(), next), (2, None));
     for kept in open {
-        let expected = Outcome::Stays(kept.reason);
+        let expected = QuarantineReplayOutcome::StillUnusable(kept.reason);
         assert_eq!(replay(&world, &kept.id).await, expected);
     }
     assert_eq!(world.items().await.len(), before.len());
     let nowhere = KeptId::from_name(&format!("fynapse/{}", "0".repeat(64))).unwrap();
-    assert_eq!(replay(&world, &nowhere).await, Outcome::Unknown);
+    assert_eq!(replay(&world, &nowhere).await, QuarantineReplayOutcome::NotFound);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn p4_an_item_that_does_not_say_how_it_was_proven_becomes_nothing() {
     let mut item = kept_items(&world).await.remove(0);
     item.remove("subject");
     world.put(item).await;
-    assert_eq!(replay(&world, &id).await, Outcome::Unproven);
+    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::Unverified);
     assert!(world.drain().await.is_empty());
 }
 
@@ -160,16 +160,16 @@ async fn p7_an_open_item_is_due_for_an_operator_and_the_same_bytes_open_it_again
     assert_eq!(world.due().await, [], "neither relay nor poller has to do with it");
 
     let id = KeptId::from_pk(text(&item, "pk")).unwrap();
-    let seen = world.inbox().quarantined(&id).await.unwrap().unwrap();
+    let seen = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
     let by = ada().did(Did::Replay, world.now());
     let close = async || world.inbox().close_quarantined(&seen, Closed::Duplicate, &by).await.unwrap();
-    assert_eq!(close().await, inbox_aws::inbox::Written::Applied);
+    assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Applied);
     assert!(!kept_items(&world).await[0].contains_key("due"));
     world.fynapse("{").await;
     let again = kept_items(&world).await.remove(0);
     assert!(text(&again, "due").starts_with("quarantine#") && !again.contains_key("closed_at"));
     assert_eq!(number(&again, "due_at"), Some(first_at));
-    assert_eq!(close().await, inbox_aws::inbox::Written::Overtaken, "a delivery came that was not seen");
+    assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Conflict, "a delivery came that was not seen");
 }
 
 #[tokio::test]
@@ -179,10 +179,10 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     let signature = world.sign(&body);
     world.pass(Duration::from_secs(301));
     assert_eq!(world.fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let kept = world.inbox().open_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
+    let kept = world.inbox().list_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
     assert_eq!(kept.headers["idempotency-key"], "key-1");
     let outcome = replay(&world, &kept.id).await;
-    assert!(matches!(outcome, Outcome::Closed { how: Closed::Recorded, .. }), "{outcome:?}");
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Closed::Recorded, .. }), "{outcome:?}");
     assert_eq!(text(&world.record_of("fynapse/event/e-1").await, "idempotency_key"), "key-1");
     assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
 }
@@ -197,9 +197,9 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
     };
     world.put(tracked("other")).await;
     world.rightfoot(completion("b-1", "u-1")).await;
-    let kept = world.inbox().open_quarantine(None, None, 10).await.unwrap().0.remove(0);
+    let kept = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
     assert_eq!(kept.reason, Reason::SubjectMismatch);
-    assert_eq!(replay(&world, &kept.id).await, Outcome::Stays(Reason::SubjectMismatch));
+    assert_eq!(replay(&world, &kept.id).await, QuarantineReplayOutcome::StillUnusable(Reason::SubjectMismatch));
     world.put(tracked("demo")).await;
     assert_eq!(replay(&world, &kept.id).await, closed(Closed::Recorded));
 }
@@ -222,14 +222,14 @@ async fn p7_an_event_that_was_given_up_is_on_its_way_again_and_not_counted_as_a_
     let messages = world.drain().await;
     assert_eq!(messages.len(), 1);
     assert!(!messages[0].body.contains("replay"));
-    assert_eq!(replay(&world, &id).await, Outcome::WasClosed(Closed::Requeued));
+    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Closed::Requeued));
 }
 
 #[tokio::test]
 async fn p7_an_item_whose_events_record_has_expired_says_so() {
     let (world, id) = refused().await;
     world.forget("rightfoot#batch#").await;
-    assert_eq!(replay(&world, &id).await, Outcome::EventGone(EventKey::from_event_id(COMPLETED).unwrap()));
+    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::EventExpired(EventKey::from_event_id(COMPLETED).unwrap()));
 }
 
 #[tokio::test]
@@ -237,13 +237,13 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     let world = World::new().await;
     world.rightfoot(completion("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    let again = async || world.inbox().replay(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
-    assert_eq!(again().await, Replayed::NotThere(State::Sent), "it is not done yet");
+    let again = async || world.inbox().replay_done(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
+    assert_eq!(again().await, ReplayOutcome::WrongState(State::Sent), "it is not done yet");
     for nth in 1..=2 {
         world.finish(COMPLETED).await;
         world.drain().await;
         world.pass(Duration::from_secs(3_600));
-        assert_eq!(again().await, Replayed::Due { replay: nth });
+        assert_eq!(again().await, ReplayOutcome::Due { replay: nth });
         let record = world.record_of(COMPLETED).await;
         assert_eq!((number(&record, "wanted_at"), number(&record, "works")), (Some(world.now().0), Some(0)));
         assert!(!record.contains_key("done_at") && !record.contains_key("expires_at"));
@@ -255,19 +255,19 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Replay), trace(Did::Replay)]);
     let unknown = EventKey::from_event_id("fynapse/event/none").unwrap();
     let by = ada().did(Did::Replay, world.now());
-    assert_eq!(world.inbox().replay(&unknown, &by).await.unwrap(), Replayed::Unknown);
+    assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
 }
 
 /// One operator has read and is about to write; another one does the same in between.
 async fn overtaken<T: Send + 'static>(
     world: &World,
-    writes: fn(&Call) -> bool,
+    writes: fn(&AwsCall) -> bool,
     act: impl AsyncFn(World) -> T + Send + Clone + 'static,
     slow: impl Future<Output = T> + Send + 'static,
 ) -> (T, T) {
-    let mut gate = world.system.wire.gate(writes);
+    let mut gate = world.system.connector.hold_calls(writes);
     let mut slow = tokio::spawn(slow);
-    gate.wait_before(&mut slow).await;
+    gate.wait_for_call_until(&mut slow).await;
     let quick = act(world.another()).await;
     loop {
         tokio::select! {
@@ -287,12 +287,12 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
     let act = move |world: World, by: &str| {
         let operator = Operator { by: by.to_owned(), why: "w".to_owned() };
         let key = key.clone();
-        async move { world.inbox().replay(&key, &operator.did(Did::Replay, world.now())).await.unwrap() }
+        async move { world.inbox().replay_done(&key, &operator.did(Did::Replay, world.now())).await.unwrap() }
     };
     let slow = act(world.clone(), "slow");
     let quick =
         overtaken(&world, |call| call.operation == "UpdateItem", move |world| act(world, "quick"), slow);
-    assert_eq!(quick.await, (Replayed::Due { replay: 1 }, Replayed::Overtaken));
+    assert_eq!(quick.await, (ReplayOutcome::Due { replay: 1 }, ReplayOutcome::Conflict));
     assert_eq!(number(&world.record_of(COMPLETED).await, "replay"), Some(1));
 }
 
@@ -305,7 +305,7 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
     // Before the event is recorded, and before the item is closed.
     for (at, expected) in [("PutItem", Closed::Duplicate), ("SendMessage", Closed::Recorded)] {
         let (world, id) = misread().await;
-        let writes: fn(&Call) -> bool = if at == "PutItem" {
+        let writes: fn(&AwsCall) -> bool = if at == "PutItem" {
             |call| call.operation == "PutItem"
         } else {
             |call| call.operation == "SendMessage"
@@ -333,18 +333,18 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
         move |world| act(world, theirs.clone()),
         slow,
     );
-    assert_eq!(both.await, (closed(Closed::Requeued), Outcome::Overtaken));
+    assert_eq!(both.await, (closed(Closed::Requeued), QuarantineReplayOutcome::Conflict));
     world.settle().await;
     assert_eq!(world.drain_ids().await, [COMPLETED]);
 }
 
 /// How often the event may come again: sent and the answer lost, or sent and never written down.
-fn allowed(log: &[(Call, Fate)]) -> usize {
+fn allowed(log: &[(AwsCall, CallOutcome)]) -> usize {
     let of = |operation: &'static str| log.iter().filter(move |(call, _)| call.operation == operation);
     let lost_answers = of("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
-    let sent = of("SendMessage").any(|(_, fate)| *fate == Fate::Answered(200));
+    let sent = of("SendMessage").any(|(_, fate)| *fate == CallOutcome::Answered(200));
     let marked =
-        of("UpdateItem").filter(|(call, _)| !call.events.is_empty()).any(|(_, fate)| is_applied(fate));
+        of("UpdateItem").filter(|(call, _)| !call.event_ids.is_empty()).any(|(_, fate)| is_applied(fate));
     lost_answers + usize::from(sent && !marked)
 }
 
@@ -354,7 +354,7 @@ async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
         let scene = async || if given_up { refused().await } else { misread().await };
         let (world, id) = scene().await;
         replay(&world, &id).await;
-        let calls: Vec<_> = world.system.wire.log().into_iter().map(|(call, _)| call).collect();
+        let calls: Vec<_> = world.system.connector.call_log().into_iter().map(|(call, _)| call).collect();
         let expected: &[&str] = if given_up {
             &["GetItem", "GetItem", "UpdateItem", "UpdateItem"]
         } else {
@@ -366,20 +366,20 @@ async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
             let cell = format!("{} {} {fault:?}", call.index, call.operation);
             let (world, id) = scene().await;
             let at = call.index;
-            world.system.wire.plan(move |call| (call.index == at).then_some(fault));
-            let first = mortal(world.replayer().replay(&id, &ada())).await;
-            world.system.wire.heal();
-            world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
-            let allowed = allowed(&world.system.wire.log());
+            world.system.connector.set_fault_plan(move |call| (call.index == at).then_some(fault));
+            let first = until_crash(world.replayer().replay(&id, &ada())).await;
+            world.system.connector.clear_fault_plan();
+            world.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
+            let allowed = allowed(&world.system.connector.call_log());
             let second = replay(&world, &id).await;
-            world.system.wire.apply_delayed(Fault::AppliedLater).await;
-            all_came(&world.system.wire, fault);
-            let is_closed = |outcome: &Outcome| {
-                matches!(outcome, Outcome::Closed { is_open_again: false, .. } | Outcome::WasClosed(_))
+            world.system.connector.apply_delayed(Fault::AppliedLater).await;
+            all_came(&world.system.connector, fault);
+            let is_closed = |outcome: &QuarantineReplayOutcome| {
+                matches!(outcome, QuarantineReplayOutcome::Closed { is_reopened: false, .. } | QuarantineReplayOutcome::AlreadyClosed(_))
             };
             assert!(is_closed(&second), "{cell}: {second:?}");
             if let Some(Ok(first)) = first {
-                assert!(is_closed(&first) && matches!(second, Outcome::WasClosed(_)), "{cell}: {first:?}");
+                assert!(is_closed(&first) && matches!(second, QuarantineReplayOutcome::AlreadyClosed(_)), "{cell}: {first:?}");
             }
             world.settle().await;
             assert_eq!(world.drain_ids().await, vec![COMPLETED; 1 + allowed], "{cell}");
@@ -402,7 +402,7 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     world.fynapse("{").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) = world.inbox().open_quarantine(Some(Reason::UnknownType), after, 3).await.unwrap();
+        let (page, next) = world.inbox().list_quarantine(Some(Reason::UnknownType), after, 3).await.unwrap();
         seen.extend(page.iter().map(|kept| (kept.first_received_at.0, kept.id.clone())));
         let Some(next) = next else { break };
         assert_eq!(page.len(), 3);
@@ -414,70 +414,70 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
 }
 
 /// A dead message of an event that is on record, and one of nobody's.
-async fn dead() -> (World, DeadLetters) {
+async fn dead() -> (World, DeadLetterQueue) {
     let world = World::new().await;
     world.rightfoot(completion("b-1", "u-1")).await;
     let body = world.drain().await.remove(0).body;
-    let dead_url = world.system.queue_url(DEAD).await.unwrap();
+    let dead_url = world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
     for body in [body.as_str(), "nobody's"] {
         let attribute =
             MessageAttributeValue::builder().data_type("String").string_value("rightfoot").build();
-        let send = world.system.onlooker.sqs.send_message().queue_url(&dead_url).message_body(body);
+        let send = world.system.inspector.sqs.send_message().queue_url(&dead_url).message_body(body);
         send.message_attributes("provider", attribute.unwrap()).send().await.unwrap();
     }
     // An operator has more time than a function.
     let patient = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(10)).build();
-    let config = world.system.clients().sqs.config().to_builder().timeout_config(patient).build();
+    let config = world.system.unrestricted_clients().sqs.config().to_builder().timeout_config(patient).build();
     let sqs = aws_sdk_sqs::Client::from_conf(config);
-    (world.clone(), DeadLetters::new(sqs, dead_url, &world.system.events_url))
+    (world.clone(), DeadLetterQueue::new(sqs, dead_url, &world.system.events_queue_url))
 }
 
 #[tokio::test]
 async fn a_look_at_the_dead_leaves_them_where_they_are() {
     let (_world, letters) = dead().await;
     for _ in 0..2 {
-        let taken = letters.take(10, Duration::from_secs(30)).await.unwrap();
+        let taken = letters.receive(10, Duration::from_secs(30)).await.unwrap();
         let events: Vec<_> = taken.iter().map(|it| it.event.as_ref().map(EventKey::event_id)).collect();
         assert_eq!(events, [Some(COMPLETED.to_owned()), None]);
-        assert!(letters.take(10, Duration::from_secs(30)).await.unwrap().is_empty(), "hidden meanwhile");
+        assert!(letters.receive(10, Duration::from_secs(30)).await.unwrap().is_empty(), "hidden meanwhile");
         for message in &taken {
-            letters.put_back(message).await.unwrap();
+            letters.release(message).await.unwrap();
         }
     }
-    assert_eq!(letters.take(1, Duration::from_secs(30)).await.unwrap().len(), 1, "bounded");
+    assert_eq!(letters.receive(1, Duration::from_secs(30)).await.unwrap().len(), 1, "bounded");
 }
 
 #[tokio::test]
 async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues() {
     const CALLS: [&str; 3] = ["SendMessage", "UpdateItem", "DeleteMessage"];
-    for (operation, fault) in CALLS.into_iter().flat_map(|call| Fault::OF_ANY_CALL.map(|fault| (call, fault)))
+    for (operation, fault) in CALLS.into_iter().flat_map(|call| Fault::FOR_ANY_CALL.map(|fault| (call, fault)))
     {
         let cell = format!("{operation} {fault:?}");
         let (world, letters) = dead().await;
         let by = ada().did(Did::Redrive, world.now());
         let hit = std::sync::atomic::AtomicBool::new(false);
-        world.system.wire.plan(move |call| {
+        world.system.connector.set_fault_plan(move |call| {
             let first = call.operation == operation && !hit.swap(true, std::sync::atomic::Ordering::SeqCst);
             first.then_some(fault)
         });
-        let taken = letters.take(2, Duration::from_secs(30)).await.unwrap();
+        let taken = letters.receive(2, Duration::from_secs(30)).await.unwrap();
         let inbox = world.inbox();
-        let moved = mortal(letters.redrive(&inbox, &taken[0], &by)).await;
-        world.system.wire.heal();
+        let moved = until_crash(letters.redrive(&inbox, &taken[0], &by)).await;
+        world.system.connector.clear_fault_plan();
         if !matches!(moved, Some(Ok(()))) {
-            letters.put_back(&taken[0]).await.ok();
-            if let Some(again) = letters.take(1, Duration::from_secs(30)).await.unwrap().first() {
+            letters.release(&taken[0]).await.ok();
+            if let Some(again) = letters.receive(1, Duration::from_secs(30)).await.unwrap().first() {
                 letters.redrive(&inbox, again, &by).await.unwrap();
             }
         }
         let ids = world.drain_ids().await;
         assert!(!ids.is_empty() && ids.iter().all(|id| id == COMPLETED), "{cell}: {ids:?}");
         assert!(traces(&world, COMPLETED).await.contains(&trace(Did::Redrive)), "{cell}");
-        assert!(local::onlooker::receive_all(&world.system, DEAD).await.unwrap().is_empty(), "{cell}");
+        assert!(local::inspect::receive_all(&world.system, DEAD_LETTER_QUEUE).await.unwrap().is_empty(), "{cell}");
         if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
             assert_eq!(ids.len(), 1, "{cell}");
         }
         letters.redrive(&inbox, &taken[1], &by).await.unwrap();
-        assert_eq!(local::onlooker::receive_all(&world.system, QUEUE).await.unwrap(), ["nobody's"]);
+        assert_eq!(local::inspect::receive_all(&world.system, EVENTS_QUEUE).await.unwrap(), ["nobody's"]);
     }
 }

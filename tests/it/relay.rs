@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use event_relay::relay::{Relay, Run};
-use inbox_aws::inbox::{Inbox, WorkClaim};
-use inbox_aws::queue::Queue;
+use event_relay::relay::{OutboxRelay, RelaySummary};
+use inbox_aws::inbox::{Inbox, EventClaim};
+use inbox_aws::queue::EventsQueue;
 use inbox_core::event::EventKey;
 use inbox_core::limits::RETENTION_MIN_DAYS;
-use local::system::TABLE;
-use local::wire::Fault;
+use local::stack::INBOX_TABLE;
+use local::connector::Fault;
 use tests::{World, extract, noise, number, text};
 
 const BUDGET: Duration = Duration::from_secs(50);
@@ -18,29 +18,29 @@ const BUDGET: Duration = Duration::from_secs(50);
 /// Records events whose sending fails, and lets them become due.
 async fn left_behind(events: usize) -> World {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for n in 0..events {
         assert_eq!(world.fynapse(extract(&format!("e-{n:04}"))).await.status, 200);
     }
-    world.system.wire.heal();
-    world.system.wire.clear_log();
+    world.system.connector.clear_fault_plan();
+    world.system.connector.clear_call_log();
     world.pass(Duration::from_secs(31));
     world
 }
 
-async fn run(world: &World, budget: Duration) -> Run {
-    let clients = world.system.clients();
-    let inbox = Inbox::new(clients.dynamodb, TABLE, RETENTION_MIN_DAYS);
-    let queue = Queue::new(clients.sqs, &world.system.events_url);
-    Relay::new(inbox, queue, world.system.clock.clone()).run(budget).await
+async fn run(world: &World, budget: Duration) -> RelaySummary {
+    let clients = world.system.unrestricted_clients();
+    let inbox = Inbox::new(clients.dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS);
+    let queue = EventsQueue::new(clients.sqs, &world.system.events_queue_url);
+    OutboxRelay::new(inbox, queue, world.system.clock.clone()).run(budget).await
 }
 
-fn counts(run: &Run) -> (usize, usize, usize, usize) {
-    (run.found, run.sent, run.failed, run.left)
+fn counts(run: &RelaySummary) -> (usize, usize, usize, usize) {
+    (run.due, run.sent, run.failed, run.remaining)
 }
 
 fn calls(world: &World, operation: &str) -> usize {
-    world.system.wire.log().iter().filter(|(call, _)| call.operation == operation).count()
+    world.system.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
 }
 
 #[tokio::test]
@@ -60,9 +60,9 @@ async fn p2_every_run_reports_what_it_found_sent_failed_and_left() {
 #[tokio::test]
 async fn what_is_not_due_yet_is_left_to_its_handler() {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.fynapse(extract("e-1")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.pass(Duration::from_secs(29));
     assert_eq!(counts(&run(&world, BUDGET).await), (0, 0, 0, 0));
 }
@@ -70,10 +70,10 @@ async fn what_is_not_due_yet_is_left_to_its_handler() {
 #[tokio::test]
 async fn p2_a_failed_entry_of_a_batch_is_not_taken_for_sent() {
     let world = left_behind(3).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
     assert_eq!(counts(&run(&world, BUDGET).await), (3, 2, 1, 0));
     assert_eq!(world.due().await.len(), 1);
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.settle().await;
     assert_eq!(
         world.drain_ids().await,
@@ -84,18 +84,18 @@ async fn p2_a_failed_entry_of_a_batch_is_not_taken_for_sent() {
 #[tokio::test]
 async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
     let world = left_behind(3).await;
-    let first_read = |world: &World| world.system.wire.log().len();
+    let first_read = |world: &World| world.system.connector.call_log().len();
     let seen = first_read(&world);
-    world.system.wire.plan(move |call| {
+    world.system.connector.set_fault_plan(move |call| {
         (call.operation == "BatchGetItem" && call.index < seen + 17).then_some(Fault::Unprocessed)
     });
     assert_eq!(counts(&run(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
 
     let world = left_behind(3).await;
-    world.system.wire.plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
+    world.system.connector.set_fault_plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
     assert_eq!(counts(&run(&world, BUDGET).await), (0, 0, 0, 3));
     assert_eq!(world.due().await.len(), 3);
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.settle().await;
     assert_eq!(world.drain_ids().await.len(), 3);
 }
@@ -103,9 +103,9 @@ async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
 #[tokio::test]
 async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_nobody() {
     let world = left_behind(4).await;
-    world.system.wire.plan(|call| {
-        let poison = call.events.iter().any(|id| id.ends_with("e-0002"));
-        (call.operation == "SendMessageBatch" && poison).then_some(Fault::Refused)
+    world.system.connector.set_fault_plan(|call| {
+        let poison = call.event_ids.iter().any(|id| id.ends_with("e-0002"));
+        (call.operation == "SendMessageBatch" && poison).then_some(Fault::InvalidMessage)
     });
     let first = run(&world, BUDGET).await;
     assert_eq!(counts(&first), (4, 3, 1, 0), "the batch is refused as a whole, its other entries are not");
@@ -113,7 +113,7 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
         world.pass(Duration::from_secs(901));
         let next = run(&world, BUDGET).await;
         assert_eq!(
-            (next.found, next.sent, next.quarantined),
+            (next.due, next.sent, next.quarantined),
             (1, 0, usize::from(nth == 10)),
             "refusal {nth}"
         );
@@ -124,7 +124,7 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
         );
     }
     world.pass(Duration::from_secs(901));
-    assert_eq!(run(&world, BUDGET).await.found, 0);
+    assert_eq!(run(&world, BUDGET).await.due, 0);
     assert_eq!(world.quarantined().await[0].0, "queue_refused");
     let items = world.items().await;
     let kept = items.iter().find(|item| text(item, "reason") == "queue_refused").unwrap();
@@ -144,10 +144,10 @@ async fn p10_a_record_that_a_worker_has_claimed_is_not_given_up() {
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
     world.put(record).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::Refused));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
     let key = EventKey::from_event_id("fynapse/event/e-0000").unwrap();
-    let claim = world.system.inbox.claim_work(&key, world.now()).await.unwrap();
-    assert!(matches!(claim, WorkClaim::Ours(_)));
+    let claim = world.system.inbox.claim_event(&key, world.now()).await.unwrap();
+    assert!(matches!(claim, EventClaim::Acquired(_)));
     let while_claimed = run(&world, BUDGET).await;
     assert_eq!((while_claimed.failed, while_claimed.quarantined), (1, 0));
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
@@ -163,10 +163,10 @@ async fn p7_a_record_that_is_given_up_is_counted_although_the_answer_was_lost() 
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
     world.put(record).await;
-    world.system.wire.clear_log();
+    world.system.connector.clear_call_log();
     let updates = AtomicUsize::new(0);
-    world.system.wire.plan(move |call| match call.operation.as_str() {
-        "SendMessageBatch" => Some(Fault::Refused),
+    world.system.connector.set_fault_plan(move |call| match call.operation.as_str() {
+        "SendMessageBatch" => Some(Fault::InvalidMessage),
         // Claim, refusal counted, item kept, given up.
         "UpdateItem" if updates.fetch_add(1, Ordering::SeqCst) == 3 => Some(Fault::TimeoutAfter),
         _ => None,
@@ -178,14 +178,14 @@ async fn p7_a_record_that_is_given_up_is_counted_although_the_answer_was_lost() 
 #[tokio::test]
 async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
     let world = left_behind(1).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     for _ in 0..12 {
         run(&world, BUDGET).await;
         world.pass(Duration::from_secs(901));
     }
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(12), None));
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryRefused));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
     run(&world, BUDGET).await;
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert_eq!(number(&record, "refusals"), Some(1));
@@ -194,7 +194,7 @@ async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
 #[tokio::test]
 async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
     let world = left_behind(1).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let mut pauses = Vec::new();
     for _ in 0..7 {
         assert_eq!(run(&world, BUDGET).await.failed, 1);
@@ -208,7 +208,7 @@ async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
 #[tokio::test]
 async fn the_age_of_the_oldest_is_told_also_between_two_attempts() {
     let world = left_behind(1).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     assert_eq!(run(&world, BUDGET).await.oldest_due_age_secs, 31);
     world.pass(Duration::from_secs(10));
     let between = run(&world, BUDGET).await;
@@ -227,7 +227,7 @@ async fn p2_a_record_that_cannot_be_read_is_told_and_not_passed_over() {
     world.put(record).await;
     let told = run(&world, BUDGET).await;
     assert_eq!(counts(&told), (1, 0, 1, 0));
-    assert_eq!(told.fault.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
+    assert_eq!(told.first_error.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
     assert_eq!(told.oldest_due_age_secs, 1, "since it is due, so that it is told that the relay runs");
     assert_eq!(world.due().await.len(), 1);
 }
@@ -236,14 +236,14 @@ async fn p2_a_record_that_cannot_be_read_is_told_and_not_passed_over() {
 async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
     let world = left_behind(1).await;
     let slow = world.clone();
-    world.system.wire.plan(move |call| {
+    world.system.connector.set_fault_plan(move |call| {
         if call.operation == "UpdateItem" {
             slow.pass(Duration::from_secs(26));
         }
         None
     });
     assert_eq!(counts(&run(&world, BUDGET).await), (1, 0, 0, 1), "four of thirty seconds are left");
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.settle().await;
     assert_eq!(world.drain_ids().await, ["fynapse/event/e-0000"]);
 }
@@ -251,15 +251,15 @@ async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
 #[tokio::test]
 async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
     let world = left_behind(120).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let down = run(&world, BUDGET).await;
     assert_eq!(counts(&down), (50, 0, 10, 110));
     assert_eq!(
-        down.fault.unwrap().to_string(),
+        down.first_error.unwrap().to_string(),
         "sqs:SendMessage: AccessDeniedException",
         "names the permission"
     );
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     assert_eq!(counts(&run(&world, BUDGET).await), (110, 110, 0, 0), "the others were not put off");
     world.settle().await;
     assert_eq!(world.drain_ids().await.len(), 120);
@@ -277,22 +277,22 @@ async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
 #[tokio::test]
 async fn p2_batches_keep_both_of_sqs_limits() {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for n in 0..12 {
         let body = extract(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", noise(190_000, n)));
         assert_eq!(world.fynapse(&body).await.status, 200);
     }
-    world.system.wire.heal();
-    world.system.wire.clear_log();
+    world.system.connector.clear_fault_plan();
+    world.system.connector.clear_call_log();
     world.pass(Duration::from_secs(31));
     assert_eq!(counts(&run(&world, BUDGET).await), (12, 12, 0, 0));
     let sizes: Vec<_> = world
         .system
-        .wire
-        .log()
+        .connector
+        .call_log()
         .into_iter()
         .filter(|(call, _)| call.operation == "SendMessageBatch")
-        .map(|(call, _)| call.events.len())
+        .map(|(call, _)| call.event_ids.len())
         .collect();
     assert_eq!(
         sizes,
@@ -304,7 +304,7 @@ async fn p2_batches_keep_both_of_sqs_limits() {
 #[tokio::test]
 async fn p2_parts_outlive_a_record_that_could_not_be_sent_for_months() {
     let world = World::new().await;
-    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     let body = extract("e-1").replace("150.00", &format!("\"{}\"", noise(10_000, 1)));
     world.fynapse(&body).await;
     for _ in 0..10 {
@@ -313,7 +313,7 @@ async fn p2_parts_outlive_a_record_that_could_not_be_sent_for_months() {
     }
     let record = world.item("fynapse#event#e-1", "event").await.unwrap();
     assert_eq!(number(&record, "expires_at"), None, "a due item never expires");
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.settle().await;
     let items = world.items().await;
     let expiry = |prefix: &str| {

@@ -6,8 +6,8 @@ use inbox_aws::secrets::SecretCache;
 use inbox_core::delivery::{Delivery, Refusal, Verdict};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
-use local::system::FYNAPSE_SECRET as SECRET_ID;
-use local::wire::{Fault, Wire};
+use local::stack::FYNAPSE_SECRET as SECRET_ID;
+use local::connector::{Fault, AwsConnector};
 use tests::{World, extract};
 
 fn signed(world: &World, body: &str, secrets: &str) -> String {
@@ -15,7 +15,7 @@ fn signed(world: &World, body: &str, secrets: &str) -> String {
 }
 
 async fn rotate(world: &World, value: &str) {
-    let put = world.system.onlooker.secrets.put_secret_value().secret_id(SECRET_ID).secret_string(value);
+    let put = world.system.inspector.secrets.put_secret_value().secret_id(SECRET_ID).secret_string(value);
     put.send().await.unwrap();
 }
 
@@ -26,7 +26,7 @@ async fn deliver(world: &World, id: &str, secrets: &str) -> u16 {
 }
 
 fn fetches(world: &World) -> usize {
-    world.system.wire.log().iter().filter(|(call, _)| call.operation == "GetSecretValue").count()
+    world.system.connector.call_log().iter().filter(|(call, _)| call.operation == "GetSecretValue").count()
 }
 
 #[tokio::test]
@@ -47,9 +47,9 @@ async fn a_rotation_needs_no_deploy() {
 async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fetches_fail() {
     let cache = LiveCache::new().await;
     cache.secret.load().await;
-    cache.wire.plan(|_| Some(Fault::AccessDenied));
-    cache.wire.clear_log();
-    let fetched = || cache.wire.log().len();
+    cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
+    cache.wire.clear_call_log();
+    let fetched = || cache.wire.call_log().len();
     for (after_secs, fetches, why) in [
         (1, 0, "the load was a second ago"),
         (24, 0, "and 25 seconds ago"),
@@ -58,7 +58,7 @@ async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fet
         (6, 2, "31 seconds after the failed one"),
     ] {
         cache.world.age(Duration::from_secs(after_secs));
-        let verdict = cache.secret.prove(delivery(), mismatch).await;
+        let verdict = cache.secret.verify(delivery(), mismatch).await;
         assert!(matches!(verdict, Some(Verdict::NotProven(_, Refusal::Mismatch))), "{why}");
         assert_eq!(fetched(), fetches, "{why}");
     }
@@ -73,21 +73,21 @@ async fn a_mismatch_is_proven_again_only_with_other_keys() {
         passes.set(passes.get() + 1);
         mismatch(delivery, keys)
     };
-    cache.secret.prove(delivery(), counted).await;
+    cache.secret.verify(delivery(), counted).await;
     assert_eq!(passes.get(), 1, "nothing was fetched: a second pass over the body would say the same");
     cache.world.age(Duration::from_secs(31));
-    cache.secret.prove(delivery(), counted).await;
+    cache.secret.verify(delivery(), counted).await;
     assert_eq!(passes.get(), 3, "fetched, and tried again");
 }
 
 #[tokio::test]
 async fn while_none_was_ever_loaded_it_is_asked_for_every_second() {
     let cache = LiveCache::new().await;
-    cache.wire.plan(|_| Some(Fault::AccessDenied));
+    cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
     for (after_ms, fetches) in [(0, 1), (500, 1), (600, 2)] {
         cache.world.age(Duration::from_millis(after_ms));
-        assert!(cache.secret.prove(delivery(), mismatch).await.is_none());
-        assert_eq!(cache.wire.log().len(), fetches, "after {after_ms} ms");
+        assert!(cache.secret.verify(delivery(), mismatch).await.is_none());
+        assert_eq!(cache.wire.call_log().len(), fetches, "after {after_ms} ms");
     }
 }
 
@@ -121,13 +121,13 @@ async fn nothing_is_decided_while_no_secret_was_ever_loaded() {
         if value.is_empty() {
             world
                 .system
-                .wire
-                .plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
+                .connector
+                .set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
         } else {
             rotate(&world, value).await;
         }
         assert_eq!(deliver(&world, "e-1", "local-fynapse-secret").await, 503, "{value}");
-        world.system.wire.heal();
+        world.system.connector.clear_fault_plan();
         rotate(&world, "local-fynapse-secret").await;
         world.age(Duration::from_millis(1_001));
         assert_eq!(deliver(&world, "e-1", "local-fynapse-secret").await, 200, "{value}");
@@ -138,33 +138,33 @@ async fn nothing_is_decided_while_no_secret_was_ever_loaded() {
 async fn the_last_good_copy_stays_when_a_fetch_fails() {
     let cache = LiveCache::new().await;
     assert!(cache.secret.current().await.is_some());
-    cache.wire.plan(|_| Some(Fault::AccessDenied));
+    cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
     cache.world.age(Duration::from_secs(301));
     assert!(cache.secret.current().await.is_some(), "older than five minutes, and still the best there is");
-    cache.wire.heal();
+    cache.wire.clear_fault_plan();
     cache.world.age(Duration::from_secs(31));
-    cache.wire.clear_log();
+    cache.wire.clear_call_log();
     assert!(cache.secret.current().await.is_some());
-    assert_eq!(cache.wire.log().len(), 1, "asked for again after the pause");
+    assert_eq!(cache.wire.call_log().len(), 1, "asked for again after the pause");
 }
 
 #[tokio::test]
 async fn a_secret_is_refreshed_in_passing_before_it_is_too_old() {
     let cache = LiveCache::new().await;
     cache.secret.load().await;
-    cache.wire.clear_log();
+    cache.wire.clear_call_log();
     cache.world.age(Duration::from_secs(230));
     cache.secret.load().await;
-    assert_eq!(cache.wire.log().len(), 0, "young enough");
+    assert_eq!(cache.wire.call_log().len(), 0, "young enough");
     cache.world.age(Duration::from_secs(15));
     cache.secret.load().await;
-    assert_eq!(cache.wire.log().len(), 1, "fetched before it is used");
+    assert_eq!(cache.wire.call_log().len(), 1, "fetched before it is used");
 }
 
 /// A cache over the engine, whose age can be changed.
 struct LiveCache {
     secret: SecretCache,
-    wire: Wire,
+    wire: AwsConnector,
     world: World,
 }
 
@@ -172,9 +172,9 @@ impl LiveCache {
     async fn new() -> Self {
         let world = World::new().await;
         let system = &world.system;
-        let (secrets, clock) = (system.clients().secrets, system.clock.clone());
+        let (secrets, clock) = (system.unrestricted_clients().secrets, system.clock.clone());
         let secret = SecretCache::new(secrets, SECRET_ID, KeyCodec::Utf8, clock);
-        Self { secret, wire: system.wire.clone(), world }
+        Self { secret, wire: system.connector.clone(), world }
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::Env;
 use inbox_core::event::Id;
-use inbox_rightfoot::{Access, ApiError, ApiKey};
-use local::system;
-use local::wire::Fault;
+use inbox_rightfoot::{AccountConfig, ApiError, ApiKey};
+use local::stack;
+use local::connector::Fault;
 use serde_json::json;
 use tests::bootstrap::{Answer, Function};
 use tests::rightfoot::{API_KEY, RightfootWorld};
@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 #[tokio::test]
 async fn every_connection_is_warmed_with_calls_that_the_role_allows() {
     let system = World::new().await.system;
-    system.clients().warm_up("inbox", &system.events_url, system.functions.fynapse.load_secret()).await;
-    let mut calls: Vec<_> = system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    system.unrestricted_clients().warm_up("inbox", &system.events_queue_url, system.webhooks.fynapse.load_signing_secret()).await;
+    let mut calls: Vec<_> = system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     calls.sort();
     assert_eq!(calls, ["GetItem", "GetQueueAttributes", "GetSecretValue"]);
 }
@@ -29,8 +29,8 @@ async fn every_connection_is_warmed_with_calls_that_the_role_allows() {
 #[tokio::test]
 async fn a_sweep_finds_as_many_connections_as_it_uses_at_the_same_time() {
     let system = World::new().await.system;
-    system.clients().warm_up_sweep("inbox", &system.events_url, async {}).await;
-    let calls: Vec<_> = system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    system.unrestricted_clients().warm_up_due_scan("inbox", &system.events_queue_url, async {}).await;
+    let calls: Vec<_> = system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     assert_eq!(calls.iter().filter(|operation| *operation == "GetItem").count(), 10);
     assert_eq!(calls.iter().filter(|operation| *operation == "GetQueueAttributes").count(), 1);
 }
@@ -40,9 +40,9 @@ async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
     let system = World::new().await.system;
     for fault in [Fault::AccessDenied, Fault::ResetBefore, Fault::CrashBefore] {
         // Outside of a mortal process a crash hangs: a connection that never answers.
-        system.wire.plan(move |_| Some(fault));
+        system.connector.set_fault_plan(move |_| Some(fault));
         let started = Instant::now();
-        system.clients().warm_up("inbox", &system.events_url, system.functions.rightfoot.load_secret()).await;
+        system.unrestricted_clients().warm_up("inbox", &system.events_queue_url, system.webhooks.rightfoot.load_url_key()).await;
         assert!(started.elapsed() < Duration::from_millis(2_900), "{fault:?} took {:?}", started.elapsed());
     }
 }
@@ -70,7 +70,7 @@ async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {
     let world = World::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = system::serve(listener, world.system.wire.engine().endpoint(http_url.clone()));
+    let aws = stack::spawn_server(listener, world.system.connector.emulator().router(http_url.clone()));
     let secured = Secured::before(&http_url).await;
     let queue_url = format!("{}/123456789012/events", secured.url);
     let env = |bundle: &PathBuf| {
@@ -116,7 +116,7 @@ fn a_base_url_without_a_scheme_is_refused_with_its_variable_and_value() {
 fn a_bundle_that_cannot_be_read_names_the_variable_and_the_file() {
     let of = |value: &str| {
         let env = Env(|name: &str| (name == "AWS_CA_BUNDLE").then(|| value.to_owned()));
-        CaBundle::of(&env).map(|bundle| bundle.is_some()).map_err(|error| error.to_string())
+        CaBundle::from_env(&env).map(|bundle| bundle.is_some()).map_err(|error| error.to_string())
     };
     assert_eq!(of(""), Ok(false));
     let expected = "environment variable AWS_CA_BUNDLE is not valid: \"/nowhere/ca.pem\": the file cannot be read: \
@@ -136,7 +136,7 @@ async fn rightfoots_client_trusts_the_certificates_of_aws_ca_bundle_too() {
             "AWS_CA_BUNDLE" => bundle.map(|file| file.to_str().unwrap().to_owned()),
             _ => None,
         });
-        let client = Access::read(&env).unwrap().client;
+        let client = AccountConfig::from_env(&env).unwrap().client;
         let (key, nosuch) = (ApiKey::new(API_KEY).unwrap(), Id::new("b-1").unwrap());
         client.balances(&key, &nosuch).await.unwrap_err()
     };
@@ -151,7 +151,7 @@ async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
     let world = World::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = system::serve(listener, world.system.wire.engine().endpoint(url.clone()));
+    let aws = stack::spawn_server(listener, world.system.connector.emulator().router(url.clone()));
     let mut env = vec![
         ("AWS_ENDPOINT_URL", url.as_str()),
         ("INBOX_TABLE", "no-such-table"),
@@ -162,7 +162,7 @@ async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
     assert_eq!(error["errorType"], "AwsCallFailed");
     assert_eq!(error["errorMessage"], "dynamodb:Query: ResourceNotFoundException");
 
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.fynapse(extract("e-1")).await;
     let queue_url = format!("{url}/123456789012/events");
     env[1] = ("INBOX_TABLE", "inbox");

@@ -67,8 +67,8 @@ async fn p3_a_record_whose_answer_was_lost_is_recognised_as_our_own_and_sent_at_
     let world = World::new().await;
     world.fynapse(extract("warm")).await;
     world.drain().await;
-    world.system.wire.clear_log();
-    world.system.wire.plan(|call| (call.index == 0).then_some(local::wire::Fault::TimeoutAfter));
+    world.system.connector.clear_call_log();
+    world.system.connector.set_fault_plan(|call| (call.index == 0).then_some(local::connector::Fault::TimeoutAfter));
     assert_eq!(world.fynapse(extract("e-1")).await.body, RECEIVED, "the SDK's second attempt was refused");
     assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"], "without the relay");
     assert!(world.due().await.is_empty());
@@ -135,9 +135,9 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
     assert_eq!(record["parts"].as_l().unwrap().len(), 3, "hexadecimal noise deflates to about half");
     let messages = world.drain().await;
     assert!(messages[0].body.contains(r#""dataref":"inbox:///fynapse/event/e-1""#));
-    let resolved = world.system.inbox.resolve("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
+    let resolved = world.system.inbox.resolve_dataref("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
     assert!(resolved == body.as_bytes());
-    assert_eq!(world.system.inbox.resolve("inbox:///fynapse/event/none").await.unwrap(), None);
+    assert_eq!(world.system.inbox.resolve_dataref("inbox:///fynapse/event/none").await.unwrap(), None);
     let orphans_go: Vec<_> =
         world.items().await.iter().filter_map(|item| number(item, "expires_at")).collect();
     assert_eq!(orphans_go.len(), 4, "the record and its three parts expire");
@@ -149,10 +149,10 @@ async fn p4_a_middling_payload_is_stored_in_parts_and_travels_inside_its_message
     let body = extract("e-1").replace("150.00", &format!("150.00,\"x\":\"{}\"", "y".repeat(100_000)));
     world
         .system
-        .wire
-        .plan(|call| (call.operation == "SendMessage").then_some(local::wire::Fault::AccessDenied));
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied));
     assert_eq!(world.fynapse(&body).await.body, RECEIVED);
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.settle().await;
     assert!(world.drain().await[0].body.ends_with(&format!("\"data\":{body}}}")));
 }
@@ -226,7 +226,7 @@ async fn p7_somebody_elses_batch_is_kept_and_an_untracked_one_is_a_hint() {
 
 #[tokio::test]
 async fn p4_nothing_unproven_is_written_or_sent() {
-    let world = World::with(|options| options.allowed = "203.0.113.0/24".parse().unwrap()).await;
+    let world = World::with(|options| options.rightfoot_allow_list = "203.0.113.0/24".parse().unwrap()).await;
     let body = extract("e-1");
     for signature in ["", "t=1,v1=00", &world.sign("another body"), "t=1767323045"] {
         assert_eq!(world.fynapse_with(&body, signature, None).await.body, FORBIDDEN, "{signature}");
@@ -234,7 +234,7 @@ async fn p4_nothing_unproven_is_written_or_sent() {
     for token in ["", "demo", "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "..", "demo."] {
         assert_eq!(world.rightfoot_to(token, completion("b", "u")).await.body, FORBIDDEN, "{token}");
     }
-    let token = world.system.mint(&"demo".parse().unwrap()).unwrap();
+    let token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
     let path = format!("/webhooks/rightfoot/{token}");
     let mut from_elsewhere =
         request(&path, serde_json::json!({"x-forwarded-for": "203.0.113.9"}), b"{}", Some(&token));
@@ -275,9 +275,9 @@ async fn an_event_costs_three_aws_calls_and_a_duplicate_one_and_rightfoot_one_mo
     world.fynapse(extract("warm")).await;
     world.rightfoot(completion("warm", "u")).await;
     let calls = async |deliver: &mut dyn FnMut() -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
-        world.system.wire.clear_log();
+        world.system.connector.clear_call_log();
         deliver().await;
-        world.system.wire.log().into_iter().map(|(call, _)| call.operation).collect::<Vec<_>>()
+        world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect::<Vec<_>>()
     };
     let fynapse = |world: World| -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move { drop(world.fynapse(extract("e-1")).await) })

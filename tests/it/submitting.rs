@@ -9,17 +9,17 @@ mod schedules;
 mod stories;
 mod tracking;
 
-use inbox_aws::inbox::Written;
+use inbox_aws::inbox::WriteOutcome;
 use inbox_core::intervention::Did;
-use local::system::RIGHTFOOT_URL_KEY;
-use rightfoot_requests::Refusal;
+use local::stack::RIGHTFOOT_URL_KEY_SECRET;
+use rightfoot_requests::RequestError;
 use serde_json::Value;
 use tests::operator::ada;
 use tests::rightfoot::RightfootWorld;
 use tests::{Item, World, text};
 
 /// What a caller heard; `None` if the function died.
-type Heard = Option<Result<Value, Refusal>>;
+type Heard = Option<Result<Value, RequestError>>;
 
 const BATCH_PATH: &str = "/v1/balance_requests";
 const SCHEDULE_PATH: &str = "/v1/monitoring/scheduled_balance_request";
@@ -36,7 +36,7 @@ fn word(heard: &Heard) -> &'static str {
 }
 
 /// The refusal that a caller heard.
-fn refusal(heard: Heard) -> Refusal {
+fn refusal(heard: Heard) -> RequestError {
     match heard {
         Some(Err(refusal)) => refusal,
         other => panic!("no refusal: {other:?}"),
@@ -96,7 +96,7 @@ fn token(url: &str) -> &str {
 
 /// Puts this value into the secret with the URL key.
 async fn rotate(world: &World, value: &str) {
-    let put = world.system.onlooker.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY);
+    let put = world.system.inspector.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY_SECRET);
     put.secret_string(value).send().await.unwrap();
 }
 
@@ -105,7 +105,7 @@ async fn release(world: &World, submission_id: &str) {
     let inbox = world.inbox();
     let seen = inbox.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
     let by = ada().did(Did::Conclude, world.now());
-    assert_eq!(inbox.release_submission(&seen, &by).await, Ok(Written::Applied));
+    assert_eq!(inbox.release_submission(&seen, &by).await, Ok(WriteOutcome::Applied));
 }
 
 /// Everything that is tracked, by its partition.

@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use inbox_aws::replay::Outcome;
+use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::quarantine::KeptId;
 use local::rightfoot::Lose;
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::{Map, Value, json};
 use tests::operator::ada;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
@@ -56,11 +56,11 @@ async fn something_of_every_kind() -> (RightfootWorld, Written) {
     world.pass(Duration::from_secs(301));
     assert_eq!(world.fynapse_with(&stale, &signature, Some("key-1")).await.status, 403);
     // Not on the queue, the second one in parts.
-    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     for body in [extract("due"), large()] {
         assert!(world.fynapse(body).await.is_success());
     }
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     // On the queue.
     assert!(world.fynapse(extract("sent")).await.is_success());
     for body in [completion("b-1", "u-1"), alert("r-1", "u-2")] {
@@ -120,7 +120,7 @@ async fn is_read_and_worked_on(written: &str) {
     told.extend(["b-1", "late", "r-1", PAYROLL].map(completed));
     told.insert(alerted);
     assert_eq!(world.told().await, Vec::from_iter(told));
-    let resolved = world.inbox().resolve("inbox:///fynapse/event/large").await.unwrap().unwrap();
+    let resolved = world.inbox().resolve_dataref("inbox:///fynapse/event/large").await.unwrap().unwrap();
     assert_eq!(resolved, large().into_bytes());
 
     // What was kept can be replayed.
@@ -128,7 +128,7 @@ async fn is_read_and_worked_on(written: &str) {
     let kept = kept.iter().find(|item| text(item, "reason") == "stale").unwrap();
     let kept = KeptId::from_pk(text(kept, "pk")).unwrap();
     let outcome = world.replayer().replay(&kept, &ada()).await.unwrap();
-    assert!(matches!(outcome, Outcome::Closed { .. }), "{outcome:?}");
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { .. }), "{outcome:?}");
     world.work().await;
     assert_eq!(world.told().await, ["fynapse/event/stale"]);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use inbox_core::limits::WORK_CLAIM_SECS;
-use local::wire::{Call, Fault};
+use local::connector::{AwsCall, Fault};
 use serde_json::json;
 use tests::orders::{Played, Process, in_every_order, play};
 use tests::rightfoot::RightfootWorld;
@@ -22,7 +22,7 @@ const AT_BATCH: [&str; 4] = ["UpdateItem", "BatchWriteItem", "PutEvents", "Updat
 const AT_ALERT: [&str; 5] = ["UpdateItem", "UpdateItem", "PutEvents", "UpdateItem", "UpdateItem"];
 const RELAY: usize = 4;
 
-fn waits(call: &Call) -> bool {
+fn waits(call: &AwsCall) -> bool {
     matches!(
         call.operation.as_str(),
         "UpdateItem" | "PutEvents" | "BatchWriteItem" | "BatchGetItem" | "SendMessageBatch" | "SendMessage"
@@ -90,9 +90,9 @@ async fn judge(world: &World, event_ids: &[&str], told: &[&str], allowed: usize,
 /// An event that is on the queue, and whose handler died before its mark: the relay will send a copy.
 async fn unmarked() -> World {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.system.connector.set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
     world.fynapse(extract("e-1")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     assert_eq!(world.drain_ids().await, [EVENT], "in the hands of the workers");
     world.pass(Duration::from_secs(31));
     world
@@ -166,7 +166,7 @@ async fn p2_the_handlers_late_mark_does_not_hide_an_event_that_was_put_back() {
         assert_eq!(world.drain_ids().await, [EVENT]);
         let id = EVENT.to_owned();
         let worker = Process::of(&world, waits, async move |world| {
-            world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+            world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
             world.send_again(&id).await;
             assert_eq!(world.work_once().await.deleted, 1);
         });

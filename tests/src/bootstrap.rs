@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use local::system;
+use local::stack;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::TcpListener;
@@ -63,7 +63,7 @@ impl Function {
             .with_state(api);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let api = system::serve(listener, routes);
+        let api = stack::spawn_server(listener, routes);
         let mut child = command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address)

@@ -23,16 +23,16 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use inbox_aws::Fault;
+use inbox_aws::AwsError;
 use inbox_aws::clock::Clock;
 use inbox_core::event::payload_hash;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use local::onlooker;
-use local::system::{Options, QUEUE, System, TABLE};
-use local::wire::mortal;
+use local::inspect;
+use local::stack::{StackOptions, EVENTS_QUEUE, Stack, INBOX_TABLE};
+use local::connector::until_crash;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub type Item = HashMap<String, AttributeValue>;
 #[derive(Clone)]
 pub struct World {
     /// The system.
-    pub system: System,
+    pub system: Stack,
     time: Arc<AtomicI64>,
 }
 
@@ -88,18 +88,18 @@ impl World {
     }
 
     /// A new world whose options are changed first.
-    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+    pub async fn with(change: impl FnOnce(&mut StackOptions)) -> Self {
         let time = Arc::new(AtomicI64::new(START.0));
         let told = time.clone();
         let clock = Clock::new(move || UnixMillis(told.load(Ordering::SeqCst)));
-        let mut options = Options::in_memory(clock).unwrap();
+        let mut options = StackOptions::in_memory(clock).unwrap();
         change(&mut options);
-        Self { system: System::start(options).await.unwrap(), time }
+        Self { system: Stack::start(options).await.unwrap(), time }
     }
 
     /// Another process over the same engines, at the same time.
     pub fn another(&self) -> Self {
-        Self { system: self.system.another(), time: self.time.clone() }
+        Self { system: self.system.another_process(), time: self.time.clone() }
     }
 
     /// Lets time pass.
@@ -140,7 +140,7 @@ impl World {
 
     /// Rightfoot delivers to the URL of [`SUBJECT`].
     pub async fn rightfoot(&self, body: impl AsRef<[u8]>) -> Heard {
-        let token = self.system.mint(&SUBJECT.parse().unwrap()).unwrap();
+        let token = self.system.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
         self.rightfoot_to(&token, body).await
     }
 
@@ -155,18 +155,18 @@ impl World {
     pub async fn invoke(&self, event: Value) -> Heard {
         let path = event["rawPath"].as_str().unwrap().to_owned();
         let event = to_raw_value(&event).unwrap();
-        let functions = &self.system.functions;
+        let functions = &self.system.webhooks;
         let answer = if path == "/webhooks/fynapse" {
-            mortal(functions.fynapse.handle(event)).await
+            until_crash(functions.fynapse.handle(event)).await
         } else {
-            mortal(functions.rightfoot.handle(event)).await
+            until_crash(functions.rightfoot.handle(event)).await
         };
         heard(answer)
     }
 
     /// One run of the relay; `None` if it died.
-    pub async fn relay(&self) -> Option<Result<Value, Fault>> {
-        mortal(self.system.relay.handle(Duration::from_secs(60))).await
+    pub async fn relay(&self) -> Option<Result<Value, AwsError>> {
+        until_crash(self.system.relay.handle(Duration::from_secs(60))).await
     }
 
     /// Lets time pass, and the relay run, until nothing is due any more. Fails if that takes longer than the
@@ -184,8 +184,8 @@ impl World {
 
     /// Takes every message off the queue: a received one is hidden for longer than any test lasts.
     pub async fn drain(&self) -> Vec<Message> {
-        let bodies = onlooker::receive_all(&self.system, QUEUE).await.unwrap();
-        bodies.into_iter().map(|body| Message { id: onlooker::event_id(&body).unwrap(), body }).collect()
+        let bodies = inspect::receive_all(&self.system, EVENTS_QUEUE).await.unwrap();
+        bodies.into_iter().map(|body| Message { id: inspect::parse_event_id(&body).unwrap(), body }).collect()
     }
 
     /// The ids of the messages on the queue, sorted; takes them off.
@@ -197,7 +197,7 @@ impl World {
 
     /// Every item of the table.
     pub async fn items(&self) -> Vec<Item> {
-        let scan = self.system.onlooker.dynamodb.scan().table_name(TABLE).consistent_read(true);
+        let scan = self.system.inspector.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
         scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
     }
 
@@ -214,14 +214,14 @@ impl World {
 
     /// Writes an item as it is.
     pub async fn put(&self, item: Item) {
-        let put = self.system.onlooker.dynamodb.put_item().table_name(TABLE).set_item(Some(item));
+        let put = self.system.inspector.dynamodb.put_item().table_name(INBOX_TABLE).set_item(Some(item));
         put.send().await.unwrap();
     }
 
     /// Takes every item out whose `pk` begins so, as the expiry does.
     pub async fn forget(&self, pk: &str) {
         for item in self.items().await.into_iter().filter(|item| text(item, "pk").starts_with(pk)) {
-            let delete = self.system.onlooker.dynamodb.delete_item().table_name(TABLE);
+            let delete = self.system.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
             delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
         }
     }

@@ -1,6 +1,6 @@
 //! Fault matrices: every call of a scene, times everything that it can meet.
 
-use local::wire::{Call, Fate, Fault, Wire};
+use local::connector::{AwsCall, CallOutcome, Fault, AwsConnector};
 use tokio::task::JoinError;
 
 /// How long the fault lasts: one call, or every further call of that operation until the process ends.
@@ -14,7 +14,7 @@ pub enum Lasts {
 
 impl Lasts {
     /// Which calls this fault meets, from this one on: for [`local::wire::Wire::plan`].
-    pub fn plan(self, from: &Call, fault: Fault) -> impl Fn(&Call) -> Option<Fault> + Send + Sync + use<> {
+    pub fn plan(self, from: &AwsCall, fault: Fault) -> impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + use<> {
         let (at, operation) = (from.index, from.operation.clone());
         move |call| {
             let hit = match self {
@@ -27,35 +27,35 @@ impl Lasts {
 }
 
 /// What a call can meet in a matrix.
-pub fn faults_of(call: &Call) -> Vec<Fault> {
-    let late = if call.is_read() { &[][..] } else { &Fault::OF_ANY_WRITE };
-    Fault::OF_ANY_CALL.iter().chain(late).copied().collect()
+pub fn faults_of(call: &AwsCall) -> Vec<Fault> {
+    let late = if call.is_read() { &[][..] } else { &Fault::FOR_ANY_WRITE };
+    Fault::FOR_ANY_CALL.iter().chain(late).copied().collect()
 }
 
 /// Whether a call was applied by now, and its caller cannot know it.
-pub fn is_lost(fate: &Fate) -> bool {
+pub fn is_lost(fate: &CallOutcome) -> bool {
     matches!(
         fate,
-        Fate::Late(200) | Fate::Faulted(Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter)
+        CallOutcome::AppliedLate(200) | CallOutcome::Faulted(Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter)
     )
 }
 
 /// Whether a message or an event is, or will be, where it was sent to, and its sender cannot know it: nothing refuses a
 /// send that comes late.
-pub fn is_lost_send(fate: &Fate) -> bool {
-    *fate == Fate::Delayed || is_lost(fate)
+pub fn is_lost_send(fate: &CallOutcome) -> bool {
+    *fate == CallOutcome::Delayed || is_lost(fate)
 }
 
 /// Whether a call was applied by now.
-pub fn is_applied(fate: &Fate) -> bool {
-    *fate == Fate::Answered(200) || is_lost(fate)
+pub fn is_applied(fate: &CallOutcome) -> bool {
+    *fate == CallOutcome::Answered(200) || is_lost(fate)
 }
 
 /// Fails if a request of this process is still on its way, or if none ever was although this fault went in.
-pub fn all_came(process: &Wire, fault: Fault) {
-    assert_eq!(process.delayed(), 0, "never applied");
-    let came = process.log().iter().any(|(_, fate)| matches!(fate, Fate::Late(_)));
-    assert_eq!(came, fault.delays(), "applied late");
+pub fn all_came(process: &AwsConnector, fault: Fault) {
+    assert_eq!(process.delayed_count(), 0, "never applied");
+    let came = process.call_log().iter().any(|(_, fate)| matches!(fate, CallOutcome::AppliedLate(_)));
+    assert_eq!(came, fault.is_delay(), "applied late");
 }
 
 /// Prints the table of what was played, by the names of its cells. Ends the test if a cell panicked, or if an event

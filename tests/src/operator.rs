@@ -3,15 +3,15 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_aws::inbox::Inbox;
-use inbox_aws::queue::Queue;
-use inbox_aws::recorder::Recorder;
-use inbox_aws::replay::Replayer;
+use inbox_aws::queue::EventsQueue;
+use inbox_aws::ingest::Ingestor;
+use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::record_expiry;
 use inbox_core::intervention::Operator;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::quarantine::KeptId;
-use local::system::TABLE;
+use local::stack::INBOX_TABLE;
 
 use crate::{Item, World, text};
 
@@ -22,7 +22,7 @@ impl World {
         let hash = payload_hash(unreadable.as_bytes());
         let kept = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
         let mut item = kept.expect("it was just kept");
-        let delete = self.system.onlooker.dynamodb.delete_item().table_name(TABLE);
+        let delete = self.system.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
         delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
         let pk = text(&item, "pk").replace(&hash, &payload_hash(body.as_bytes()));
         let id = KeptId::from_pk(&pk).expect("an item of quarantine");
@@ -56,13 +56,13 @@ impl World {
 
     /// The inbox, on the wire of this process.
     pub fn inbox(&self) -> Inbox {
-        Inbox::new(self.system.clients().dynamodb, TABLE, RETENTION_MIN_DAYS)
+        Inbox::new(self.system.unrestricted_clients().dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS)
     }
 
     /// Replays out of quarantine, on the wire of this process.
-    pub fn replayer(&self) -> Replayer {
-        let queue = Queue::new(self.system.clients().sqs, &self.system.events_url);
-        Replayer::new(Recorder::new(self.inbox(), queue, self.system.clock.clone()))
+    pub fn replayer(&self) -> QuarantineReplayer {
+        let queue = EventsQueue::new(self.system.unrestricted_clients().sqs, &self.system.events_queue_url);
+        QuarantineReplayer::new(Ingestor::new(self.inbox(), queue, self.system.clock.clone()))
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use local::wire::{Call, Gate};
+use local::connector::{AwsCall, StepGate};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::World;
 
 /// A process that stops before each of its steps: the calls that its gate names.
 pub struct Process {
-    gate: Gate,
+    gate: StepGate,
     task: JoinHandle<()>,
     /// What it has done.
     pub steps: Vec<String>,
@@ -19,12 +19,12 @@ pub struct Process {
 
 impl Process {
     /// A process of its own, on the same data.
-    pub fn of<F>(world: &World, waits: fn(&Call) -> bool, work: impl FnOnce(World) -> F) -> Self
+    pub fn of<F>(world: &World, waits: fn(&AwsCall) -> bool, work: impl FnOnce(World) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let world = world.another();
-        let gate = world.system.wire.gate(waits);
+        let gate = world.system.connector.hold_calls(waits);
         Self { gate, task: tokio::spawn(work(world)), steps: Vec::new(), lives: usize::MAX }
     }
 
@@ -41,7 +41,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        self.gate.wait_before(end).await;
+        self.gate.wait_for_call_until(end).await;
     }
 
     /// One step, if the process has one left.
@@ -55,7 +55,7 @@ impl Process {
             return false;
         }
         let end = async { (&mut self.task).await.unwrap() };
-        let call = self.gate.step_before(end).await;
+        let call = self.gate.step_until(end).await;
         self.steps.extend(call.iter().map(|call| call.operation.clone()));
         call.is_some()
     }

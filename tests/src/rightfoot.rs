@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::Router;
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{Config, Rightfoot};
+use inbox_rightfoot::{ClientConfig, Rightfoot};
 use lambda_runtime::Diagnostic;
 use local::rightfoot::{Behaviour, Simulator};
-use local::system::{self, Options};
-use local::wire::mortal;
-use rightfoot_requests::Refusal;
+use local::stack::{self, StackOptions};
+use local::connector::until_crash;
+use rightfoot_requests::RequestError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -48,30 +48,30 @@ impl RightfootWorld {
     /// attempts at a request the client makes no pause that one would notice: its pauses are real time.
     pub async fn made(
         change: impl FnOnce(&mut Behaviour),
-        client: impl FnOnce(&mut Config),
+        client: impl FnOnce(&mut ClientConfig),
         before_api: impl FnOnce(&World, Router) -> Router,
     ) -> Self {
         Self::built(change, client, before_api, |_| {}).await
     }
 
     /// A new world whose own options are changed first.
-    pub async fn with_options(options: impl FnOnce(&mut Options)) -> Self {
+    pub async fn with_options(options: impl FnOnce(&mut StackOptions)) -> Self {
         Self::built(|_| {}, |_| {}, |_, routes| routes, options).await
     }
 
     async fn built(
         change: impl FnOnce(&mut Behaviour),
-        client: impl FnOnce(&mut Config),
+        client: impl FnOnce(&mut ClientConfig),
         before_api: impl FnOnce(&World, Router) -> Router,
-        further: impl FnOnce(&mut Options),
+        further: impl FnOnce(&mut StackOptions),
     ) -> Self {
         let (api, gateway) = (listener().await, listener().await);
         let (api_url, gateway_url) = (url(&api), url(&gateway));
-        let mut config = Config::new(&api_url).unwrap();
+        let mut config = ClientConfig::new(&api_url).unwrap();
         config.backoff_base = Duration::from_millis(1);
         client(&mut config);
         let world = World::with(|options| {
-            options.rightfoot = Rightfoot::new(config).unwrap();
+            options.rightfoot_client = Rightfoot::new(config).unwrap();
             options.rightfoot_api_key = API_KEY.to_owned();
             options.webhook_base_url = gateway_url;
             further(options);
@@ -80,7 +80,7 @@ impl RightfootWorld {
         let rightfoot = Simulator::new(world.system.clock.clone(), API_KEY, 7).unwrap();
         rightfoot.change(change);
         let routes = before_api(&world, rightfoot.routes());
-        let serving = vec![system::serve(api, routes), system::serve(gateway, world.system.routes())];
+        let serving = vec![stack::spawn_server(api, routes), stack::spawn_server(gateway, world.system.webhook_routes())];
         Self { world, rightfoot, api_url, serving }
     }
 
@@ -147,18 +147,18 @@ impl Drop for RightfootWorld {
 impl World {
     /// One run of the poller; `None` if it died.
     pub async fn poll(&self) -> Option<Result<Value, Diagnostic>> {
-        mortal(self.system.poller.handle(MINUTE)).await
+        until_crash(self.system.poller.handle(MINUTE)).await
     }
 
     /// Asks `rightfoot-requests`; `None` if it died.
-    pub async fn ask(&self, request: Value) -> Option<Result<Value, Refusal>> {
+    pub async fn ask(&self, request: Value) -> Option<Result<Value, RequestError>> {
         self.ask_in_words(&request.to_string()).await
     }
 
     /// Asks `rightfoot-requests` with exactly this JSON; `None` if it died.
-    pub async fn ask_in_words(&self, request: &str) -> Option<Result<Value, Refusal>> {
+    pub async fn ask_in_words(&self, request: &str) -> Option<Result<Value, RequestError>> {
         let request = RawValue::from_string(request.to_owned()).unwrap();
-        mortal(self.system.requests.handle(&request)).await
+        until_crash(self.system.requests.handle(&request)).await
     }
 
     /// The events on the queue as (id, origin), sorted; takes them off.

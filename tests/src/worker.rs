@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use inbox_aws::inbox::Made;
+use inbox_aws::inbox::Created;
 use inbox_core::bus::detail::schemas;
 use inbox_core::event::{EventKey, Id};
 use inbox_core::poll::batch::Tracked;
 use jsonschema::Validator;
-use local::mapping::{Mapping, Worked};
-use local::onlooker;
-use local::system::{BALANCES, BUS_QUEUE};
-use local::wire::mortal;
+use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
+use local::inspect;
+use local::stack::{BALANCES_TABLE, BUS_QUEUE};
+use local::connector::until_crash;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -77,18 +77,18 @@ impl World {
             deadline: self.now().plus(MINUTE * 60 * 24),
             polls: 0,
         };
-        self.system.inbox.watch(Made::Batch(&run), self.now().plus(MINUTE * 10), self.now()).await.unwrap();
+        self.system.inbox.track(Created::Batch(&run), self.now().plus(MINUTE * 10), self.now()).await.unwrap();
     }
 
     /// One invocation of the worker with what is on the queue, ten messages at most.
-    pub async fn work_once(&self) -> Worked {
+    pub async fn work_once(&self) -> TriggerOutcome {
         let worker = &self.system.worker;
-        Mapping::new(&self.system).once(async |event| mortal(worker.handle(event)).await).await.unwrap()
+        SqsTrigger::new(&self.system).run_once(async |event| until_crash(worker.handle(event)).await).await.unwrap()
     }
 
     /// The worker is invoked until nothing is on the queue that is not hidden.
-    pub async fn work(&self) -> Worked {
-        let mut all = Worked::default();
+    pub async fn work(&self) -> TriggerOutcome {
+        let mut all = TriggerOutcome::default();
         loop {
             let worked = self.work_once().await;
             if worked.received == 0 {
@@ -96,7 +96,7 @@ impl World {
             }
             all.received += worked.received;
             all.deleted += worked.deleted;
-            all.returned += worked.returned;
+            all.failed += worked.failed;
         }
     }
 
@@ -107,8 +107,8 @@ impl World {
 
     /// Puts anything on the queue.
     pub async fn send(&self, body: impl Into<String>) {
-        let sqs = &self.system.onlooker.sqs;
-        sqs.send_message().queue_url(&self.system.events_url).message_body(body).send().await.unwrap();
+        let sqs = &self.system.inspector.sqs;
+        sqs.send_message().queue_url(&self.system.events_queue_url).message_body(body).send().await.unwrap();
     }
 
     /// The record of an event.
@@ -119,7 +119,7 @@ impl World {
 
     /// Takes all that the bus has told, in order of its ids. Each is what its schema says.
     pub async fn on_bus(&self) -> Vec<OnBus> {
-        let bodies = onlooker::receive_all(&self.system, BUS_QUEUE).await.unwrap();
+        let bodies = inspect::receive_all(&self.system, BUS_QUEUE).await.unwrap();
         let mut told: Vec<_> = bodies.iter().map(|body| read(body)).collect();
         told.sort_by(|one, other| (one.id(), &one.json).cmp(&(other.id(), &other.json)));
         told
@@ -132,7 +132,7 @@ impl World {
 
     /// What stands in the table `balances`, by key.
     pub async fn balances(&self) -> Vec<Item> {
-        let scan = self.system.onlooker.dynamodb.scan().table_name(BALANCES).consistent_read(true);
+        let scan = self.system.inspector.dynamodb.scan().table_name(BALANCES_TABLE).consistent_read(true);
         let mut items: Vec<Item> =
             scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
         items.sort_by_key(|item| (text(item, "pk").to_owned(), text(item, "sk").to_owned()));

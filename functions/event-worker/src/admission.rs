@@ -1,7 +1,7 @@
 //! Which events Rightfoot is asked about: what whoever holds one URL can make us ask is bounded.
 
-use inbox_aws::Fault;
-use inbox_aws::inbox::Work;
+use inbox_aws::AwsError;
+use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::Reason;
 use inbox_core::poll::batch::Tracked;
@@ -13,23 +13,23 @@ impl EventWorker {
     ///
     /// An event about a tracked batch that is verified never does: we have submitted that, and by then the poller may have
     /// taken an alert for told. What an operator has had worked on again is not turned away because its subject is revoked: he knows.
-    pub(crate) async fn turned_away(
+    pub(crate) async fn check_admission(
         &self,
-        work: &Work,
+        event: &ClaimedEvent,
         tracked: Option<&Tracked>,
-    ) -> Result<Option<Reason>, Fault> {
+    ) -> Result<Option<Reason>, AwsError> {
         let Some(subject) = work.subject() else { return Ok(None) };
         let is_completion = matches!(work.key(), EventKey::RightfootCompletion { .. });
         // An alert that is told unasked is told by whoever made it up.
         let is_verified = is_completion || self.verify_alerts;
-        let is_ours = tracked.is_some() && is_verified;
-        if !is_ours && !work.by_operator && self.revoked.contains(subject) {
+        let is_trusted = tracked.is_some() && is_verified;
+        if !is_trusted && !work.by_operator && self.revoked_subjects.contains(subject) {
             return Ok(Some(Reason::SubjectRevoked));
         }
-        if is_ours || !is_verified {
+        if is_trusted || !is_verified {
             return Ok(None);
         }
-        let is_counted = self.inbox.open_untracked(work, self.clock.now()).await?;
-        Ok((!is_counted).then_some(Reason::UntrackedLimit))
+        let has_slot = self.inbox.acquire_untracked_slot(work, self.clock.now()).await?;
+        Ok((!has_slot).then_some(Reason::UntrackedLimit))
     }
 }

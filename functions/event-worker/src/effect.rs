@@ -1,62 +1,62 @@
 //! What an event brings about.
 
-mod alerts;
-mod completed;
+mod threshold_alerts;
+mod batch_completed;
 
-use inbox_aws::Fault;
-use inbox_aws::bus::Published;
-use inbox_aws::inbox::Work;
+use inbox_aws::AwsError;
+use inbox_aws::bus::PublishOutcome;
+use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::bus::{Announcement, extracted};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::Reason;
 
 use crate::EventWorker;
-use crate::work::{Later, Verdict};
+use crate::process_message::{RequeueDetails, EffectOutcome};
 
 impl EventWorker {
     /// Brings about the effect of a claimed event.
-    pub(crate) async fn effect_of(&self, work: &Work) -> Result<Verdict, Fault> {
+    pub(crate) async fn apply_effect(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
         match work.key() {
-            EventKey::RightfootCompletion { batch_id } => self.completed(work, batch_id).await,
+            EventKey::RightfootCompletion { batch_id } => self.process_completion(work, batch_id).await,
             EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id, .. } => {
-                self.alerts(work, batch_id).await
+                self.process_alerts(work, batch_id).await
             }
-            EventKey::Fynapse { .. } => self.extracted(work).await,
+            EventKey::Fynapse { .. } => self.publish_extracted(work).await,
         }
     }
 
-    async fn extracted(&self, work: &Work) -> Result<Verdict, Fault> {
-        let payload = self.inbox.work_payload(work).await?;
-        let whole = extracted(&work.effect(), &payload, false);
-        match self.announce(&whole).await {
+    async fn publish_extracted(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
+        let payload = self.inbox.claimed_payload(work).await?;
+        let with_payload = extracted(&work.effect(), &payload, false);
+        match self.publish_event(&with_payload).await {
             // EventBridge is stricter than its documents: by reference it has nothing to find fault with.
-            Verdict::Never(_) => Ok(self.announce(&extracted(&work.effect(), &payload, true)).await),
-            verdict @ (Verdict::Done | Verdict::DoneUntracked(_) | Verdict::Later(_)) => Ok(verdict),
+            EffectOutcome::Quarantine(_) => Ok(self.publish_event(&extracted(&work.effect(), &payload, true)).await),
+            outcome @ (EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Requeue(_)) => Ok(outcome),
         }
     }
 
     /// Publishes the one announcement that an event is about.
-    async fn announce(&self, announcement: &Announcement) -> Verdict {
+    async fn publish_event(&self, announcement: &Announcement) -> EffectOutcome {
         let published = self.bus.publish(std::slice::from_ref(announcement)).await.pop();
         match published {
-            Some(Published::Published) => {
+            Some(PublishOutcome::Published) => {
                 metrics::counter!("published", "type" => announcement.detail_type).increment(1);
-                Verdict::Done
+                EffectOutcome::Done
             }
-            Some(Published::Refused(fault)) => {
-                not_published(announcement, &fault);
-                Verdict::Never(Reason::BusRefused)
+            Some(PublishOutcome::Undeliverable(fault)) => {
+                log_not_published(announcement, &fault);
+                EffectOutcome::Quarantine(Reason::BusRefused)
             }
-            Some(Published::Failed(fault)) => {
-                not_published(announcement, &fault);
-                Verdict::Later(Later::because("bus"))
+            Some(PublishOutcome::Failed(fault)) => {
+                log_not_published(announcement, &fault);
+                EffectOutcome::Requeue(RequeueDetails::with_reason("bus"))
             }
-            None => Verdict::Later(Later::because("bus")),
+            None => EffectOutcome::Requeue(RequeueDetails::with_reason("bus")),
         }
     }
 }
 
-fn not_published(announcement: &Announcement, fault: &Fault) {
+fn log_not_published(announcement: &Announcement, fault: &AwsError) {
     let detail_type = announcement.detail_type;
     tracing::warn!(target: "work", detail_type, %fault, "not published");
 }

@@ -12,8 +12,8 @@
 
 mod admission;
 mod effect;
-mod look;
-mod work;
+mod balance_reader;
+mod process_message;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,26 +22,26 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::stream::{self, StreamExt};
 
-use inbox_aws::balances::Balances;
-use inbox_aws::bus::Bus;
+use inbox_aws::balances::BalancesTable;
+use inbox_aws::bus::EventBus;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::{Common, ConfigError, Env, deadline, revoked_subjects};
+use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_deadline, revoked_subjects};
 use inbox_aws::inbox::Inbox;
 use inbox_core::delivery::Subject;
 use inbox_core::effect::alert::UntrackedAlerts;
 use inbox_core::limits::WORK_BATCH_MESSAGES;
-use inbox_rightfoot::{Access, Account};
+use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
-use work::Ack;
+use process_message::MessageOutcome;
 
 /// What the function is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What every function is told.
-    pub common: Common,
+    pub common: CommonConfig,
     /// Where Rightfoot is asked, and with which key.
-    pub rightfoot: Access,
+    pub rightfoot: AccountConfig,
     /// `BALANCES_TABLE`: the table `balances`.
     pub balances_table: String,
     /// `BALANCES_RETENTION_DAYS`: how long a balance is kept; 0 for ever.
@@ -53,24 +53,24 @@ pub struct Config {
     /// `UNTRACKED_ALERTS`: what becomes of alerts of batches that nobody tracks, if alerts are verified.
     pub untracked_alerts: UntrackedAlerts,
     /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked about a batch.
-    pub deadline: Duration,
+    pub poll_deadline: Duration,
     /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose events are not worked on any more.
-    pub revoked: BTreeSet<Subject>,
+    pub revoked_subjects: BTreeSet<Subject>,
 }
 
 impl Config {
     /// Reads it.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
-            common: Common::read(env)?,
-            rightfoot: Access::read(env)?,
+            common: CommonConfig::from_env(env)?,
+            rightfoot: AccountConfig::from_env(env)?,
             balances_table: env.required("BALANCES_TABLE")?,
             balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", 0)?,
             event_bus: env.required("EVENT_BUS_NAME")?,
             verify_alerts: env.parsed_or("VERIFY_ALERTS", true)?,
             untracked_alerts: env.parsed_or("UNTRACKED_ALERTS", UntrackedAlerts::default())?,
-            deadline: deadline(env)?,
-            revoked: revoked_subjects(env)?,
+            poll_deadline: poll_deadline(env)?,
+            revoked_subjects: revoked_subjects(env)?,
         })
     }
 }
@@ -79,13 +79,13 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct EventWorker {
     inbox: Inbox,
-    balances: Balances,
-    bus: Bus,
-    account: Account,
+    balances: BalancesTable,
+    bus: EventBus,
+    account: RightfootAccount,
     verify_alerts: bool,
     untracked_alerts: UntrackedAlerts,
-    deadline: Duration,
-    revoked: Arc<BTreeSet<Subject>>,
+    poll_deadline: Duration,
+    revoked_subjects: Arc<BTreeSet<Subject>>,
     clock: Clock,
 }
 
@@ -95,26 +95,26 @@ impl EventWorker {
         let (table, retention_days) = (&config.balances_table, config.balances_retention_days);
         Self {
             inbox: clients.inbox(&config.common),
-            balances: Balances::new(clients.dynamodb.clone(), table, retention_days),
-            bus: Bus::new(clients.eventbridge(), &config.event_bus),
-            account: Account::new(&config.rightfoot, clients, clock.clone()),
+            balances: BalancesTable::new(clients.dynamodb.clone(), table, retention_days),
+            bus: EventBus::new(clients.eventbridge(), &config.event_bus),
+            account: RightfootAccount::new(&config.rightfoot, clients, clock.clone()),
             verify_alerts: config.verify_alerts,
             untracked_alerts: config.untracked_alerts,
-            deadline: config.deadline,
-            revoked: Arc::new(config.revoked.clone()),
+            poll_deadline: config.poll_deadline,
+            revoked_subjects: Arc::new(config.revoked_subjects.clone()),
             clock,
         }
     }
 
     /// Loads the key of Rightfoot's API: for the cold start.
-    pub async fn load_key(&self) {
+    pub async fn load_api_key(&self) {
         self.account.load_key().await;
     }
 
     /// Works on a batch of messages at the same time, and names those that have to come again. Each fails by itself.
     pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
-            .map(|message| Box::pin(self.failure_of(message)))
+            .map(|message| Box::pin(self.process_message(message)))
             .buffer_unordered(WORK_BATCH_MESSAGES)
             .filter_map(async |failure| failure)
             .collect()
@@ -124,10 +124,10 @@ impl EventWorker {
         response
     }
 
-    async fn failure_of(&self, message: SqsMessage) -> Option<BatchItemFailure> {
-        match self.work(message.body.as_deref().unwrap_or_default()).await {
-            Ack::Delete => None,
-            Ack::Return => {
+    async fn process_message(&self, message: SqsMessage) -> Option<BatchItemFailure> {
+        match self.process(message.body.as_deref().unwrap_or_default()).await {
+            MessageOutcome::Delete => None,
+            MessageOutcome::ReturnToQueue => {
                 let mut failure = BatchItemFailure::default();
                 // SQS always gives an id. Without one the whole batch comes again, which loses nothing.
                 failure.item_identifier = message.message_id.unwrap_or_default();

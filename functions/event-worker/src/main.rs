@@ -14,11 +14,11 @@ use metrics_cloudwatch_embedded::lambda::service::run;
 async fn main() -> Result<(), Error> {
     let config = Config::read(&Env::process()).map_err(|error| error.to_string())?;
     let common = &config.common;
-    telemetry::log_to(common.log_level, std::io::stdout);
-    let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
+    telemetry::init_logging(common.log_level, std::io::stdout);
+    let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let worker = EventWorker::new(&config, &clients, Clock::system());
-    clients.warm_up_table(&common.table, worker.load_key()).await;
+    clients.warm_up_table(&common.table, worker.load_api_key()).await;
     let handle = async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
         Ok(worker.handle(event.payload).await)
     };

@@ -1,7 +1,7 @@
 //! The Lambda function `fynapse-webhook`.
 
 use anyhow::Context;
-use fynapse_webhook::{Config, Webhook};
+use fynapse_webhook::{Config, FynapseWebhook};
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::Env;
@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 async fn main() -> Result<(), Error> {
     let config = Config::read(&Env::process()).map_err(|error| error.to_string())?;
     let common = &config.common;
-    telemetry::log_to(common.log_level, std::io::stdout);
-    let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
+    telemetry::init_logging(common.log_level, std::io::stdout);
+    let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
-    let webhook = Webhook::new(&config, &clients, Clock::system());
-    clients.warm_up(&common.table, &common.queue_url, webhook.load_secret()).await;
+    let webhook = FynapseWebhook::new(&config, &clients, Clock::system());
+    clients.warm_up(&common.table, &common.queue_url, webhook.load_signing_secret()).await;
     run(metrics, async |event: LambdaEvent<Box<RawValue>>| {
         Ok::<_, Error>(webhook.handle(event.payload).await)
     })

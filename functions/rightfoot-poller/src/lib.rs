@@ -1,10 +1,10 @@
 //! Asks Rightfoot for what no webhook told: batches that are not complete, the runs of schedules, their alerts.
 
-mod batch;
-mod record;
-mod run;
-mod schedule;
-mod submission;
+mod poll_batch;
+mod record_event;
+mod poll_run;
+mod poll_schedule;
+mod check_submission;
 
 use std::time::Duration;
 
@@ -13,53 +13,53 @@ use serde_json::Value;
 
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::{Common, ConfigError, Env, cadence};
-use inbox_aws::recorder::Recorder;
+use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
+use inbox_aws::ingest::Ingestor;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_LINGER_MS, POLL_RESERVE_MS};
 use inbox_core::poll::Cadence;
-use inbox_rightfoot::{Access, Account};
+use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
-pub use run::{Run, Trouble};
+pub use poll_run::{PollSummary, RunError};
 
 /// What the function is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What every function is told.
-    pub common: Common,
+    pub common: CommonConfig,
     /// Where Rightfoot is asked, and with which key.
-    pub rightfoot: Access,
+    pub rightfoot: AccountConfig,
     /// `POLL_…_SECS`: when it is asked, and how long.
-    pub cadence: Cadence,
+    pub poll_timing: Cadence,
 }
 
 impl Config {
     /// Reads it.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
-        Ok(Self { common: Common::read(env)?, rightfoot: Access::read(env)?, cadence: cadence(env)? })
+        Ok(Self { common: CommonConfig::from_env(env)?, rightfoot: AccountConfig::from_env(env)?, poll_timing: poll_timing(env)? })
     }
 }
 
 /// The function: built once per process.
 #[derive(Clone, Debug)]
-pub struct Poller {
-    recorder: Recorder,
-    account: Account,
-    cadence: Cadence,
+pub struct RightfootPoller {
+    recorder: Ingestor,
+    account: RightfootAccount,
+    poll_timing: Cadence,
 }
 
-impl Poller {
+impl RightfootPoller {
     /// Builds it. Nothing is called yet.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
-        let told = &config.common;
+        let common = &config.common;
         Self {
-            recorder: Recorder::new(clients.inbox(told), clients.queue(told), clock.clone()),
-            account: Account::new(&config.rightfoot, clients, clock),
-            cadence: config.cadence,
+            recorder: Ingestor::new(clients.inbox(common), clients.queue(common), clock.clone()),
+            account: RightfootAccount::new(&config.rightfoot, clients, clock),
+            poll_timing: config.poll_timing,
         }
     }
 
     /// Loads the API key: for the cold start.
-    pub async fn load_key(&self) {
+    pub async fn load_api_key(&self) {
         self.account.load_key().await;
     }
 
@@ -68,7 +68,7 @@ impl Poller {
     /// the function's errors can alarm.
     pub async fn handle(&self, time_left: Duration) -> Result<Value, Diagnostic> {
         let (budget, linger) = budget_and_linger(time_left);
-        Box::pin(self.run(budget, linger)).await.into_answer()
+        Box::pin(self.run(budget, linger)).await.into_response()
     }
 }
 

@@ -1,38 +1,38 @@
 //! Submits batches and schedules to Rightfoot with a freshly signed webhook URL, and has them watched by the
 //! poller. Invoked directly, with IAM as the gatekeeper: there is no route to it.
 
-mod refusal;
+mod error;
 mod submit;
 mod track;
-mod words;
+mod redaction;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::{Common, ConfigError, Env, cadence};
+use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
 use inbox_aws::inbox::Inbox;
 use inbox_aws::secrets::SecretCache;
-use inbox_aws::telemetry::count_reason;
+use inbox_aws::telemetry::count_with_reason;
 use inbox_core::delivery::Subject;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::poll::Cadence;
 use inbox_core::requests::{Request, read};
 use inbox_core::url_token::mint;
-use inbox_rightfoot::{Access, Account};
+use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
-pub use refusal::Refusal;
+pub use error::RequestError;
 
 /// What the function is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What every function is told.
-    pub common: Common,
+    pub common: CommonConfig,
     /// Where Rightfoot is asked, and with which key.
-    pub rightfoot: Access,
+    pub rightfoot: AccountConfig,
     /// `POLL_…_SECS`: when the poller asks, and how long.
-    pub cadence: Cadence,
+    pub poll_timing: Cadence,
     /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
     pub url_key_secret_id: String,
     /// `WEBHOOK_BASE_URL`: where the HTTP API answers, without a `/` at its end.
@@ -43,9 +43,9 @@ impl Config {
     /// Reads it.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
-            common: Common::read(env)?,
-            rightfoot: Access::read(env)?,
-            cadence: cadence(env)?,
+            common: CommonConfig::from_env(env)?,
+            rightfoot: AccountConfig::from_env(env)?,
+            poll_timing: poll_timing(env)?,
             url_key_secret_id: env.required("RIGHTFOOT_URL_KEY_SECRET_ID")?,
             webhook_base_url: env.base_url("WEBHOOK_BASE_URL")?.into(),
         })
@@ -54,21 +54,21 @@ impl Config {
 
 /// The function: built once per process.
 #[derive(Clone, Debug)]
-pub struct Requests {
+pub struct RightfootRequests {
     inbox: Inbox,
-    account: Account,
+    account: RightfootAccount,
     url_key: SecretCache,
     webhook_base_url: String,
-    cadence: Cadence,
+    poll_timing: Cadence,
     clock: Clock,
 }
 
-impl Requests {
+impl RightfootRequests {
     /// Builds it. Nothing is called yet.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         Self {
             inbox: clients.inbox(&config.common),
-            account: Account::new(&config.rightfoot, clients, clock.clone()),
+            account: RightfootAccount::new(&config.rightfoot, clients, clock.clone()),
             url_key: SecretCache::new(
                 clients.secrets.clone(),
                 &config.url_key_secret_id,
@@ -76,7 +76,7 @@ impl Requests {
                 clock.clone(),
             ),
             webhook_base_url: config.webhook_base_url.clone(),
-            cadence: config.cadence,
+            poll_timing: config.poll_timing,
             clock,
         }
     }
@@ -87,51 +87,51 @@ impl Requests {
     }
 
     /// Does what is asked, and answers what came of it.
-    pub async fn handle(&self, request: &RawValue) -> Result<Value, Refusal> {
+    pub async fn handle(&self, request: &RawValue) -> Result<Value, RequestError> {
         metrics::counter!("requested").increment(1);
         let request = read(request);
         // On the heap: with the SDK's calls inside it is too large to be moved about.
-        let done = match &request {
-            Ok(request) => Box::pin(self.act(request)).await,
+        let result = match &request {
+            Ok(request) => Box::pin(self.dispatch(request)).await,
             Err(invalid) => Err(invalid.clone().into()),
         };
         let request = request.as_ref().ok();
         let action = request.map(Request::action);
         let subject = request.and_then(Request::subject).map(Subject::as_str);
-        match &done {
+        match &result {
             Ok(answer) => {
                 let id = |name| answer.get(name).and_then(Value::as_str);
                 let (batch_id, schedule_id) = (id("batch_id"), id("schedule_id"));
                 tracing::info!(target: "requests", action, subject, outcome = "done", batch_id, schedule_id);
             }
-            Err(refusal) => {
-                let (outcome, detail) = (refusal.name(), refusal.detail());
-                count_reason("request_failed", None, outcome);
+            Err(error) => {
+                let (outcome, detail) = (error.name(), error.detail());
+                count_with_reason("request_failed", None, outcome);
                 tracing::warn!(target: "requests", action, subject, outcome, detail);
             }
         }
-        done
+        result
     }
 
-    async fn act(&self, request: &Request) -> Result<Value, Refusal> {
+    async fn dispatch(&self, request: &Request) -> Result<Value, RequestError> {
         match request {
             Request::SubmitBatch(batch) => self.submit_batch(batch).await,
             Request::CreateSchedule(schedule) => self.create_schedule(schedule).await,
             Request::TrackBatch(track) => self.track_batch(track).await,
             Request::TrackSchedule(track) => self.track_schedule(track).await,
             Request::WebhookUrl { subject } => {
-                let webhook_url = self.webhook_url(subject, &*self.keys().await?)?;
+                let webhook_url = self.webhook_url(subject, &*self.url_keys().await?)?;
                 Ok(json!({"subject": subject.as_str(), "webhook_url": webhook_url}))
             }
         }
     }
 
-    async fn keys(&self) -> Result<std::sync::Arc<Keys>, Refusal> {
-        self.url_key.current().await.ok_or(Refusal::NoUrlKey)
+    async fn url_keys(&self) -> Result<std::sync::Arc<Keys>, RequestError> {
+        self.url_key.current().await.ok_or(RequestError::UrlKeyUnavailable)
     }
 
-    fn webhook_url(&self, subject: &Subject, keys: &Keys) -> Result<String, Refusal> {
-        let token = mint(subject, keys).ok_or(Refusal::NoUrlKey)?;
+    fn webhook_url(&self, subject: &Subject, keys: &Keys) -> Result<String, RequestError> {
+        let token = mint(subject, keys).ok_or(RequestError::UrlKeyUnavailable)?;
         Ok(format!("{}/webhooks/rightfoot/{token}", self.webhook_base_url))
     }
 }

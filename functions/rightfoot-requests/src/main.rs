@@ -7,7 +7,7 @@ use inbox_aws::config::Env;
 use inbox_aws::telemetry;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use metrics_cloudwatch_embedded::lambda::service::run;
-use rightfoot_requests::{Config, Requests};
+use rightfoot_requests::{Config, RightfootRequests};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -15,10 +15,10 @@ use serde_json::value::RawValue;
 async fn main() -> Result<(), Error> {
     let config = Config::read(&Env::process()).map_err(|error| error.to_string())?;
     let common = &config.common;
-    telemetry::log_to(common.log_level, std::io::stdout);
-    let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
+    telemetry::init_logging(common.log_level, std::io::stdout);
+    let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
-    let requests = Requests::new(&config, &clients, Clock::system());
+    let requests = RightfootRequests::new(&config, &clients, Clock::system());
     clients.warm_up_table(&common.table, requests.load_secrets()).await;
     let handle = async |event: LambdaEvent<Box<RawValue>>| -> Result<Value, Diagnostic> {
         Ok(requests.handle(&event.payload).await?)

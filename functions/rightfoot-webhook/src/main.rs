@@ -7,18 +7,18 @@ use inbox_aws::config::Env;
 use inbox_aws::telemetry;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics_cloudwatch_embedded::lambda::handler::run;
-use rightfoot_webhook::{Config, Webhook};
+use rightfoot_webhook::{Config, RightfootWebhook};
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let config = Config::read(&Env::process()).map_err(|error| error.to_string())?;
     let common = &config.common;
-    telemetry::log_to(common.log_level, std::io::stdout);
-    let metrics = telemetry::collect_metrics(common.metrics_namespace.clone()).context("metrics")?;
+    telemetry::init_logging(common.log_level, std::io::stdout);
+    let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
-    let webhook = Webhook::new(&config, &clients, Clock::system());
-    clients.warm_up(&common.table, &common.queue_url, webhook.load_secret()).await;
+    let webhook = RightfootWebhook::new(&config, &clients, Clock::system());
+    clients.warm_up(&common.table, &common.queue_url, webhook.load_url_key()).await;
     run(metrics, async |event: LambdaEvent<Box<RawValue>>| {
         Ok::<_, Error>(webhook.handle(event.payload).await)
     })

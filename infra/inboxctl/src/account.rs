@@ -18,9 +18,9 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::os_shim_internal::{Env as SdkEnv, Fs};
 use aws_types::service_config::ServiceConfigKey;
-use inbox_aws::Cause;
+use inbox_aws::AwsErrorKind;
 use inbox_aws::ca_bundle::CaBundle;
-use inbox_aws::config::{BaseUrl, Env, without_user};
+use inbox_aws::config::{BaseUrl, Env, redact_userinfo};
 
 use crate::cli::Everywhere;
 use crate::trouble::Explained;
@@ -159,10 +159,10 @@ impl Account {
         let asked = self.asked(fault.action);
         // An endpoint of the user's own is the same in every region.
         let region = if asked == AWS { format!(" in region {}", self.region) } else { String::new() };
-        let located = match &fault.cause {
-            Cause::Connection => format!("nothing answers at {asked}{region}"),
-            Cause::Timeout => format!("no answer in time from {asked}{region}"),
-            Cause::Certificate => match &self.bundle {
+        let located = match &fault.kind {
+            AwsErrorKind::Connection => format!("nothing answers at {asked}{region}"),
+            AwsErrorKind::Timeout => format!("no answer in time from {asked}{region}"),
+            AwsErrorKind::Certificate => match &self.bundle {
                 Some(bundle) => {
                     format!("{asked} shows a certificate that no authority of {bundle} has signed")
                 }
@@ -171,11 +171,11 @@ impl Account {
                      right one in AWS_CA_BUNDLE"
                 ),
             },
-            Cause::Service(_) => {
+            AwsErrorKind::Service(_) => {
                 let (region, credentials) = (&self.region, &self.credentials);
                 format!("asked: {asked} in region {region}, with the credentials of {credentials}")
             }
-            Cause::Request | Cause::Answer | Cause::Item | Cause::PayloadGone => return error,
+            AwsErrorKind::Construction | AwsErrorKind::UnreadableResponse | AwsErrorKind::UnreadableItem | AwsErrorKind::PayloadGone => return error,
         };
         anyhow::anyhow!("{error:#} — {located}")
     }
@@ -205,7 +205,7 @@ impl Account {
                 endpoint
                     .value
                     .parse::<BaseUrl>()
-                    .with_context(|| format!("{} is {:?}", endpoint.from, without_user(&endpoint.value)))?;
+                    .with_context(|| format!("{} is {:?}", endpoint.from, redact_userinfo(&endpoint.value)))?;
             }
         }
         Ok(())
@@ -225,7 +225,7 @@ impl Account {
 
 /// The first of these variables that is set.
 fn variable(names: &[&str]) -> Option<Setting> {
-    let of = |name: &&str| Env::process().set(name).map(|value| Setting { value, from: (*name).to_owned() });
+    let of = |name: &&str| Env::process().var(name).map(|value| Setting { value, from: (*name).to_owned() });
     names.iter().find_map(of)
 }
 

@@ -1,8 +1,8 @@
 //! `batches list|track`.
 
 use anyhow::{Context, bail};
-use inbox_aws::config::cadence;
-use inbox_aws::inbox::{BatchTold, Made, Watch};
+use inbox_aws::config::poll_timing;
+use inbox_aws::inbox::{BatchView, Created, TrackOutcome};
 use inbox_core::poll::batch::Tracked;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -43,8 +43,8 @@ pub(crate) struct Batch {
     pub(crate) problem: Option<Problem>,
 }
 
-impl From<&BatchTold> for Batch {
-    fn from(told: &BatchTold) -> Self {
+impl From<&BatchView> for Batch {
+    fn from(told: &BatchView) -> Self {
         let state = match state_of(told) {
             BatchState::Watched => "watched",
             BatchState::Settled => "settled",
@@ -56,7 +56,7 @@ impl From<&BatchTold> for Batch {
             subject: told.subject.clone(),
             schedule_id: told.schedule_id.clone(),
             expected: told.expected,
-            some_refused: told.some_refused,
+            some_refused: told.has_excluded,
             polls: told.polls,
             tracked_at: at_time(told.tracked_at),
             deadline_at: at_time(told.deadline_at),
@@ -68,7 +68,7 @@ impl From<&BatchTold> for Batch {
     }
 }
 
-fn state_of(told: &BatchTold) -> BatchState {
+fn state_of(told: &BatchView) -> BatchState {
     match (told.overdue_at, told.done_at) {
         (Some(_), _) => BatchState::Overdue,
         (None, Some(_)) => BatchState::Settled,
@@ -78,13 +78,13 @@ fn state_of(told: &BatchTold) -> BatchState {
 
 pub(crate) async fn list(at: &Place, args: ListBatches) -> anyhow::Result<Listed> {
     let after = args.page.page.as_deref().map(spot).transpose()?;
-    let wanted = |told: &BatchTold| {
+    let wanted = |told: &BatchView| {
         args.state.is_none_or(|state| state_of(told) == state)
             && args.schedule.as_ref().is_none_or(|schedule| told.schedule_id.as_ref() == Some(schedule))
     };
-    let page = at.inbox()?.batches(after, args.page.limit.get(), wanted).await.about(&at.table()?)?;
+    let page = at.inbox()?.list_batches(after, args.page.limit.get(), wanted).await.about(&at.table()?)?;
     Ok(Listed {
-        batches: page.found.iter().map(Batch::from).collect(),
+        batches: page.items.iter().map(Batch::from).collect(),
         next: page.next.map(|spot| token(&[&spot.pk, &spot.sk])),
     })
 }
@@ -147,7 +147,7 @@ pub(crate) struct Watched {
 
 pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watched> {
     let (now, batch_id) = (at.now(), args.batch.as_str().to_owned());
-    let cadence = cadence(&parameters::env(at)).context("the stack's parameters")?;
+    let cadence = poll_timing(&parameters::env(at)).context("the stack's parameters")?;
     let failed: std::collections::BTreeSet<_> = args.failed.into_iter().collect();
     if args.expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > args.expected) {
         bail!("--expected must be at least 1, and not less than the authorizers that failed");
@@ -173,11 +173,11 @@ pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watche
         deadline: now.plus(cadence.deadline),
         polls: 0,
     };
-    let watch = inbox.watch(Made::Batch(&tracked), now.plus(cadence.first), now).await;
+    let watch = inbox.track(Created::Batch(&tracked), now.plus(cadence.first), now).await;
     match watch.about(&table)? {
-        Watch::Begun => Ok(Watched { batch_id, status: "tracked" }),
-        Watch::Already => Ok(Watched { batch_id, status: "already_tracked" }),
-        Watch::Differs(field) => bail!("batch {batch_id} is watched already, with another {field}"),
+        TrackOutcome::Started => Ok(Watched { batch_id, status: "tracked" }),
+        TrackOutcome::AlreadyTracked => Ok(Watched { batch_id, status: "already_tracked" }),
+        TrackOutcome::Mismatch(field) => bail!("batch {batch_id} is watched already, with another {field}"),
     }
 }
 

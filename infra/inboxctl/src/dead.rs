@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_aws::dead::{DeadLetters, DeadMessage};
+use inbox_aws::dead_letters::{DeadLetterQueue, DeadLetter};
 use inbox_aws::inbox::Inbox;
 use inbox_core::intervention::{Did, Operator};
 use inbox_core::time::UnixMillis;
@@ -40,27 +40,27 @@ struct Dead {
 
 pub(crate) async fn list(at: &Place, args: ListDead) -> anyhow::Result<Listed> {
     let (letters, queue) = letters(at).await?;
-    let mut taken = letters.take(args.limit.get(), LOOK).await.about(&queue)?;
+    let mut taken = letters.receive(args.limit.get(), LOOK).await.about(&queue)?;
     taken.sort_by_key(|message| std::cmp::Reverse(message.sent_at));
     let messages = told(at, &taken).await;
     put_back(&letters, &taken, &queue).await?;
     Ok(Listed { is_cut_off: taken.len() == args.limit.get(), messages: messages? })
 }
 
-async fn letters(at: &Place) -> anyhow::Result<(DeadLetters, Thing)> {
+async fn letters(at: &Place) -> anyhow::Result<(DeadLetterQueue, Thing)> {
     let (dead, events) = (at.dead_queue().await?, at.queue().await?);
     let sqs = at.sqs();
-    Ok((DeadLetters::new(sqs, &dead.name, events.name), dead))
+    Ok((DeadLetterQueue::new(sqs, &dead.name, events.name), dead))
 }
 
-async fn put_back(letters: &DeadLetters, taken: &[DeadMessage], queue: &Thing) -> anyhow::Result<()> {
+async fn put_back(letters: &DeadLetterQueue, taken: &[DeadLetter], queue: &Thing) -> anyhow::Result<()> {
     for message in taken {
-        letters.put_back(message).await.about(queue)?;
+        letters.release(message).await.about(queue)?;
     }
     Ok(())
 }
 
-async fn told(at: &Place, taken: &[DeadMessage]) -> anyhow::Result<Vec<Dead>> {
+async fn told(at: &Place, taken: &[DeadLetter]) -> anyhow::Result<Vec<Dead>> {
     let (inbox, table) = (at.inbox()?, at.table()?);
     let mut all = Vec::new();
     for message in taken {
@@ -71,7 +71,7 @@ async fn told(at: &Place, taken: &[DeadMessage]) -> anyhow::Result<Vec<Dead>> {
         all.push(Dead {
             message_id: message.message_id.clone(),
             event: message.event.as_ref().map(|key| key.event_id()),
-            state: event.map(|event| event.facts.state(at.now()).as_str()),
+            state: event.map(|event| event.lifecycle.state(at.now()).as_str()),
             bytes: message.bytes,
             sent_at: at_time(message.sent_at),
         });
@@ -120,7 +120,7 @@ struct Moved {
 
 pub(crate) async fn redrive(at: &Place, args: Redrive) -> anyhow::Result<Redrives> {
     let (letters, queue) = letters(at).await?;
-    let taken = letters.take(args.limit.get(), WORK).await.about(&queue)?;
+    let taken = letters.receive(args.limit.get(), WORK).await.about(&queue)?;
     let is_cut_off = taken.len() == args.limit.get();
     let may = async {
         let planned = told(at, &taken).await?;
@@ -145,9 +145,9 @@ pub(crate) async fn redrive(at: &Place, args: Redrive) -> anyhow::Result<Redrive
 }
 
 async fn move_back(
-    letters: &DeadLetters,
+    letters: &DeadLetterQueue,
     inbox: &Inbox,
-    message: &DeadMessage,
+    message: &DeadLetter,
     operator: &Operator,
     (now, queue): (UnixMillis, &Thing),
 ) -> Moved {

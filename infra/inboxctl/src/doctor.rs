@@ -8,7 +8,7 @@ mod secrets;
 mod settings;
 mod tracking;
 
-use inbox_aws::{Cause, Fault};
+use inbox_aws::{AwsErrorKind, AwsError};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -83,9 +83,9 @@ impl Check {
     }
 
     /// What it comes to that the question itself failed: what is not there has failed, anything else could not be looked at.
-    fn unanswered(at: &Place, check: &'static str, fault: &Fault, thing: &Thing) -> Self {
+    fn unanswered(at: &Place, check: &'static str, fault: &AwsError, thing: &Thing) -> Self {
         let is_unknown_here = at.is_own_endpoint()
-            && matches!(&fault.cause, Cause::Service(code) if code.contains("UnknownOperation"));
+            && matches!(&fault.kind, AwsErrorKind::Service(code) if code.contains("UnknownOperation"));
         if is_unknown_here {
             return Self::skipped(check, "this endpoint does not tell");
         }

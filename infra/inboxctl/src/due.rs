@@ -1,6 +1,6 @@
 //! `due`.
 
-use inbox_aws::inbox::Waiting;
+use inbox_aws::inbox::DueKey;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::Desk;
 use inbox_core::quarantine::KeptId;
@@ -36,7 +36,7 @@ pub(crate) async fn due(at: &Place, args: Due) -> anyhow::Result<AllDue> {
     let (inbox, table) = (at.inbox()?, at.table()?);
     let mut desks = Vec::new();
     for desk in Desk::ALL {
-        let (waiting, is_cut_off) = inbox.waiting(desk, None, args.limit.get()).await.about(&table)?;
+        let (waiting, is_cut_off) = inbox.list_due_keys(desk, None, args.limit.get()).await.about(&table)?;
         let waiting = waiting.iter().map(|it| Item { what: name_of(it), due_at: At(it.due_at) }).collect();
         desks.push(DeskDue { desk: desk.as_str(), waiting, is_cut_off });
     }
@@ -44,7 +44,7 @@ pub(crate) async fn due(at: &Place, args: Due) -> anyhow::Result<AllDue> {
 }
 
 /// What a waiting item is called on this command line.
-pub(crate) fn name_of(waiting: &Waiting) -> String {
+pub(crate) fn name_of(waiting: &DueKey) -> String {
     let id =
         |kind: &str| waiting.pk.strip_prefix(&format!("rightfoot#{kind}#")).map(|id| format!("{kind} {id}"));
     EventKey::from_table_key(&waiting.pk, &waiting.sk)

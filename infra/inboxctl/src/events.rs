@@ -1,7 +1,7 @@
 //! `events list|show|replay`.
 
-use inbox_aws::Fault;
-use inbox_aws::inbox::{EventTold, Inbox, PastCycle, Place as Spot, Replayed, Selection};
+use inbox_aws::AwsError;
+use inbox_aws::inbox::{EventView, Inbox, PastCycle, ScanCursor as Spot, ReplayOutcome, EventFilter};
 use inbox_core::event::{EventKey, batch_pk};
 use inbox_core::intervention::Did;
 use inbox_core::quarantine::KeptId;
@@ -40,7 +40,7 @@ struct Row {
 
 pub(crate) async fn list(at: &Place, args: ListEvents) -> anyhow::Result<Listed> {
     let now = at.now();
-    let which = Selection {
+    let which = EventFilter {
         provider: args.provider,
         event_type: args.event_type,
         states: args.state.into_iter().collect(),
@@ -48,21 +48,21 @@ pub(crate) async fn list(at: &Place, args: ListEvents) -> anyhow::Result<Listed>
         until: args.until.map(|until| until.at(now)),
     };
     let after = args.page.page.as_deref().map(spot).transpose()?;
-    let page = at.inbox()?.events(&which, after, args.page.limit.get(), now).await.about(&at.table()?)?;
-    let row = |event: &EventTold| Row {
+    let page = at.inbox()?.list_events(&which, after, args.page.limit.get(), now).await.about(&at.table()?)?;
+    let row = |event: &EventView| Row {
         event: event.key.event_id(),
         event_type: event.event_type.clone(),
-        state: event.facts.state(now).as_str(),
+        state: event.lifecycle.state(now).as_str(),
         retry_reason: event
             .retry_reason
             .clone()
-            .filter(|_| event.facts.done_at.is_none() && event.facts.quarantined_at.is_none()),
+            .filter(|_| event.lifecycle.done_at.is_none() && event.lifecycle.quarantined_at.is_none()),
         origin: event.origin.as_str(),
         replay: event.replay,
         received_at: At(event.received_at),
     };
     Ok(Listed {
-        events: page.found.iter().map(row).collect(),
+        events: page.items.iter().map(row).collect(),
         next: page.next.map(|spot| token(&[&spot.pk, &spot.sk])),
     })
 }
@@ -110,7 +110,7 @@ impl From<&PastCycle> for Cycle {
             sent_at: at_time(it.sent_at),
             done_at: at_time(it.done_at),
             quarantined_at: at_time(it.quarantined_at),
-            works: it.works,
+            works: it.requeues,
             retry_reason: it.retry_reason.clone(),
         }
     }
@@ -153,8 +153,8 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// An event, and the item of quarantine that it is kept in.
-    pub(crate) fn of(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> Self {
-        let (facts, state) = (&event.facts, event.facts.state(now));
+    pub(crate) fn of(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> Self {
+        let (facts, state) = (&event.lifecycle, event.lifecycle.state(now));
         let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
         Self {
             event: event.key.event_id(),
@@ -164,7 +164,7 @@ impl Shown {
             subject: event.subject.clone(),
             idempotency_key: event.idempotency_key.clone(),
             received_at: At(event.received_at),
-            wanted_at: at_time(event.wanted_at),
+            wanted_at: at_time(event.enqueue_after),
             sent_at: at_time(facts.sent_at),
             claim_until: at_time(facts.claim_until),
             due_at: at_time(facts.due_at),
@@ -174,13 +174,13 @@ impl Shown {
             works: facts.works,
             retry_reason: event.retry_reason.clone(),
             attempts: event.attempts,
-            refusals: event.refusals,
+            refusals: event.undeliverable_count,
             replay: event.replay,
             past_cycles: event.past_cycles.iter().map(Cycle::from).collect(),
             expires_at: at_time(expires_at),
             payload_bytes: event.payload_bytes,
             payload_sha256: event.payload_hash.clone(),
-            interventions: Trace::of(&event.interventions),
+            interventions: Trace::of(&event.audit_entries),
             payload: None,
         }
     }
@@ -225,7 +225,7 @@ pub(crate) async fn show(at: &Place, args: ShowEvent) -> anyhow::Result<Shown> {
     let item = kept_item_of(&inbox, &event, at.now()).await.about(&table)?;
     let mut shown = Shown::of(&event, item.as_ref(), at.now());
     if args.reveal {
-        shown.payload = Some(Revealed::of(inbox.event_bytes(&event).await.about(&table)?));
+        shown.payload = Some(Revealed::of(inbox.event_payload(&event).await.about(&table)?));
     }
     Ok(shown)
 }
@@ -233,11 +233,11 @@ pub(crate) async fn show(at: &Place, args: ShowEvent) -> anyhow::Result<Shown> {
 /// The item of quarantine that an event is kept in, while it is given up.
 pub(crate) async fn kept_item_of(
     inbox: &Inbox,
-    event: &EventTold,
+    event: &EventView,
     now: UnixMillis,
-) -> Result<Option<KeptId>, Fault> {
-    match event.facts.state(now) {
-        State::Quarantined => inbox.kept_item_of(event).await,
+) -> Result<Option<KeptId>, AwsError> {
+    match event.lifecycle.state(now) {
+        State::Quarantined => inbox.quarantine_id_of(event).await,
         State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Done => Ok(None),
     }
 }
@@ -329,7 +329,7 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
         let replayed = if args.lost {
             inbox.replay_lost(key, args.purged, &operator.did(Did::DeclareLost, at.now())).await
         } else {
-            inbox.replay(key, &operator.did(Did::Replay, at.now())).await
+            inbox.replay_done(key, &operator.did(Did::Replay, at.now())).await
         };
         let (outcome, told) = match replayed {
             Ok(replayed) => in_words(&replayed, args.lost, at.now()),
@@ -346,7 +346,7 @@ async fn key_of(inbox: &Inbox, table: &Thing, event: &EventRef) -> anyhow::Resul
         EventRef::Key(key) => return Ok(key.clone()),
         EventRef::Bare(id) => id,
     };
-    let mut found = inbox.story(&batch_pk(id)).await.about(table)?.events;
+    let mut found = inbox.timeline(&batch_pk(id)).await.about(table)?.events;
     found.extend(inbox.event(&EventKey::Fynapse { event_id: id.clone() }).await.about(table)?);
     let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
     match (found.as_slice(), ids.as_slice()) {
@@ -366,7 +366,7 @@ async fn state_of(
     now: UnixMillis,
 ) -> anyhow::Result<&'static str> {
     let event = inbox.event(key).await.about(table)?;
-    Ok(event.map_or("not recorded", |event| event.facts.state(now).as_str()))
+    Ok(event.map_or("not recorded", |event| event.lifecycle.state(now).as_str()))
 }
 
 /// Why an event was not sent again that is in this state.
@@ -386,22 +386,22 @@ fn not_there(state: State, as_lost: bool) -> String {
     }
 }
 
-fn in_words(replayed: &Replayed, as_lost: bool, now: UnixMillis) -> (&'static str, String) {
+fn in_words(replayed: &ReplayOutcome, as_lost: bool, now: UnixMillis) -> (&'static str, String) {
     match replayed {
-        Replayed::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
-        Replayed::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
-        Replayed::NotThere(state) => ("not_done", not_there(*state, as_lost)),
-        Replayed::MayStillCome { until } => (
+        ReplayOutcome::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
+        ReplayOutcome::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
+        ReplayOutcome::WrongState(state) => ("not_done", not_there(*state, as_lost)),
+        ReplayOutcome::MayStillBeQueued { until } => (
             "may_still_come",
             format!(
                 "its message may still be on a queue, until {}; if that was purged: --purged",
                 At(*until).told(now)
             ),
         ),
-        Replayed::Overtaken => {
+        ReplayOutcome::Conflict => {
             ("overtaken", "somebody else has changed it meanwhile; nothing was done".to_owned())
         }
-        Replayed::Unknown => ("unknown", "is not recorded, or its record has expired".to_owned()),
+        ReplayOutcome::NotFound => ("unknown", "is not recorded, or its record has expired".to_owned()),
     }
 }
 

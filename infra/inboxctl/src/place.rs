@@ -10,7 +10,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::Inbox;
-use inbox_aws::{Cause, Fault};
+use inbox_aws::{AwsErrorKind, AwsError};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
@@ -213,8 +213,8 @@ impl Place {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
         let config = config.timeout_config(quick.build()).retry_config(once_more).build();
         let asked = aws_sdk_dynamodb::Client::from_conf(config).describe_table().table_name(&table.name);
-        match asked.send().await.map_err(|error| Fault::of("dynamodb:DescribeTable", &error)) {
-            Err(fault) if is_unreachable(&fault.cause) => Err(fault).about(&table),
+        match asked.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:DescribeTable", &error)) {
+            Err(fault) if is_unreachable(&fault.kind) => Err(fault).about(&table),
             // What it answered is looked at elsewhere.
             Ok(_) | Err(_) => Ok(()),
         }
@@ -252,7 +252,7 @@ impl Place {
             return Ok(queue);
         }
         let asked = self.sqs().get_queue_url().queue_name(&queue.name).send().await;
-        let answer = asked.map_err(|error| Fault::of("sqs:GetQueueUrl", &error)).about(&queue)?;
+        let answer = asked.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueUrl", &error)).about(&queue)?;
         let url = answer.queue_url.with_context(|| format!("{queue} has no URL"))?;
         Ok(Thing { name: url, ..queue })
     }
@@ -261,9 +261,9 @@ impl Place {
 async fn describe(sdk: &SdkConfig, name: &str) -> anyhow::Result<Stack> {
     let thing = Thing::new("stack", name, "--stack");
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
-    let fault = |error| Fault::of("cloudformation:DescribeStacks", &error);
+    let fault = |error| AwsError::from_sdk_error("cloudformation:DescribeStacks", &error);
     let answer = match asked.map_err(fault) {
-        Err(Fault { cause, .. }) if sdk.endpoint_url().is_some() && says_nothing(&cause) => bail!(
+        Err(AwsError { kind: cause, .. }) if sdk.endpoint_url().is_some() && says_nothing(&cause) => bail!(
             "this endpoint answers no CloudFormation, so it has no {thing}: leave --stack (INBOXCTL_STACK) away; \
              the names of `local` are the defaults then, and --table, --queue-url, … name others"
         ),
@@ -279,23 +279,23 @@ async fn describe(sdk: &SdkConfig, name: &str) -> anyhow::Result<Stack> {
 }
 
 /// Whether an endpoint does not know the service at all.
-fn says_nothing(cause: &Cause) -> bool {
+fn says_nothing(cause: &AwsErrorKind) -> bool {
     match cause {
-        Cause::Answer => true,
-        Cause::Service(code) => code.contains("UnknownOperation") || code.contains("NotImplemented"),
-        Cause::Request
-        | Cause::Timeout
-        | Cause::Connection
-        | Cause::Certificate
-        | Cause::Item
-        | Cause::PayloadGone => false,
+        AwsErrorKind::UnreadableResponse => true,
+        AwsErrorKind::Service(code) => code.contains("UnknownOperation") || code.contains("NotImplemented"),
+        AwsErrorKind::Construction
+        | AwsErrorKind::Timeout
+        | AwsErrorKind::Connection
+        | AwsErrorKind::Certificate
+        | AwsErrorKind::UnreadableItem
+        | AwsErrorKind::PayloadGone => false,
     }
 }
 
 /// Whether nobody has answered.
-fn is_unreachable(cause: &Cause) -> bool {
+fn is_unreachable(cause: &AwsErrorKind) -> bool {
     match cause {
-        Cause::Timeout | Cause::Connection | Cause::Certificate => true,
-        Cause::Request | Cause::Answer | Cause::Service(_) | Cause::Item | Cause::PayloadGone => false,
+        AwsErrorKind::Timeout | AwsErrorKind::Connection | AwsErrorKind::Certificate => true,
+        AwsErrorKind::Construction | AwsErrorKind::UnreadableResponse | AwsErrorKind::Service(_) | AwsErrorKind::UnreadableItem | AwsErrorKind::PayloadGone => false,
     }
 }

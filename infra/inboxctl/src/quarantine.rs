@@ -7,7 +7,7 @@ mod replay;
 use std::collections::BTreeMap;
 
 use anyhow::bail;
-use inbox_aws::inbox::{Quarantined, Waiting};
+use inbox_aws::inbox::{QuarantinedItem, DueKey};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -50,8 +50,8 @@ pub(crate) struct Item {
     payload: Option<Revealed>,
 }
 
-impl From<&Quarantined> for Item {
-    fn from(kept: &Quarantined) -> Self {
+impl From<&QuarantinedItem> for Item {
+    fn from(kept: &QuarantinedItem) -> Self {
         Self {
             item: kept.id.to_string(),
             reason: kept.reason.as_str(),
@@ -63,9 +63,9 @@ impl From<&Quarantined> for Item {
             subject: kept.subject.as_ref().map(ToString::to_string),
             signed_at: kept.signed_at.map(|at| At(UnixMillis(at.0.saturating_mul(1_000)))),
             headers: kept.headers.clone(),
-            closed_at: kept.closed.map(|(at, _)| At(at)),
-            closed_as: kept.closed.map(|(_, how)| how.as_str()),
-            interventions: Trace::of(&kept.interventions),
+            closed_at: kept.resolution.map(|(at, _)| At(at)),
+            closed_as: kept.resolution.map(|(_, how)| how.as_str()),
+            interventions: Trace::of(&kept.audit_entries),
             payload: None,
         }
     }
@@ -73,7 +73,7 @@ impl From<&Quarantined> for Item {
 
 pub(crate) async fn list(at: &Place, args: ListKept) -> anyhow::Result<Listed> {
     let after = args.page.page.as_deref().map(waiting).transpose()?;
-    let open = at.inbox()?.newest_quarantine(args.reason, after, args.page.limit.get()).await;
+    let open = at.inbox()?.list_quarantine_newest_first(args.reason, after, args.page.limit.get()).await;
     let (open, next) = open.about(&at.table()?)?;
     let next = next.map(|it| token(&[&it.due_at.0.to_string(), &it.pk, &it.sk]));
     let is_of_one_reason = args.reason.is_some();
@@ -81,10 +81,10 @@ pub(crate) async fn list(at: &Place, args: ListKept) -> anyhow::Result<Listed> {
 }
 
 /// A place in the list of open items, out of a token.
-fn waiting(token: &str) -> anyhow::Result<Waiting> {
+fn waiting(token: &str) -> anyhow::Result<DueKey> {
     let [due_at, pk, sk] = untoken(token)?;
     let Ok(due_at) = due_at.parse() else { bail!("--page: not a token of this list") };
-    Ok(Waiting { due_at: UnixMillis(due_at), pk, sk })
+    Ok(DueKey { due_at: UnixMillis(due_at), pk, sk })
 }
 
 impl Found for Listed {
@@ -107,12 +107,12 @@ impl Found for Listed {
 
 pub(crate) async fn show(at: &Place, args: ShowKept) -> anyhow::Result<Item> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let Some(kept) = inbox.quarantined(&args.item).await.about(&table)? else {
+    let Some(kept) = inbox.quarantined_item(&args.item).await.about(&table)? else {
         bail!("{} is not in quarantine in {table}", args.item);
     };
     let mut item = Item::from(&kept);
     if args.reveal {
-        item.payload = Some(Revealed::of(inbox.quarantined_bytes(&kept).await.about(&table)?));
+        item.payload = Some(Revealed::of(inbox.quarantined_payload(&kept).await.about(&table)?));
     }
     Ok(item)
 }

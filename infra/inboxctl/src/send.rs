@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use inbox_aws::ca_bundle::is_about_a_certificate;
+use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::{Provider, Refusal};
 use inbox_core::inbox::Reason;
@@ -288,7 +288,7 @@ async fn deliver(
     let answer = request.body(delivery.body.clone()).send().await.map_err(reqwest::Error::without_url);
     let host = url.origin().ascii_serialization();
     let answer = answer.map_err(|error| {
-        let what = if is_about_a_certificate(&error) { "certificate not trusted" } else { "no answer" };
+        let what = if is_certificate_error(&error) { "certificate not trusted" } else { "no answer" };
         anyhow::Error::new(error).context(format!("{what}: {host}"))
     })?;
     let status = answer.status().as_u16();

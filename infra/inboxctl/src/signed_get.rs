@@ -10,8 +10,8 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use inbox_aws::ca_bundle::is_about_a_certificate;
-use inbox_aws::{Cause, Fault};
+use inbox_aws::ca_bundle::is_certificate_error;
+use inbox_aws::{AwsErrorKind, AwsError};
 
 use crate::place::Place;
 use crate::send::http_client;
@@ -48,17 +48,17 @@ impl<'a> SignedGet<'a> {
         action: &'static str,
         path: &str,
         now: SystemTime,
-    ) -> Result<reqwest::Response, Fault> {
-        let fault = |cause| Fault { action, cause };
+    ) -> Result<reqwest::Response, AwsError> {
+        let fault = |cause| AwsError { action, kind: cause };
         let url = format!("{}{path}", self.endpoint(service));
-        let request = self.signed(service, &url, now).await.map_err(|_| fault(Cause::Request))?;
+        let request = self.signed(service, &url, now).await.map_err(|_| fault(AwsErrorKind::Construction))?;
         let answer = self.http.execute(request).await.map_err(|error| {
             fault(if error.is_timeout() {
-                Cause::Timeout
-            } else if is_about_a_certificate(&error) {
-                Cause::Certificate
+                AwsErrorKind::Timeout
+            } else if is_certificate_error(&error) {
+                AwsErrorKind::Certificate
             } else {
-                Cause::Connection
+                AwsErrorKind::Connection
             })
         })?;
         if answer.status().is_success() {
@@ -69,7 +69,7 @@ impl<'a> SignedGet<'a> {
             answer.headers().get("x-amzn-errortype").and_then(|it| it.to_str().ok()).map(str::to_owned);
         let body = answer.text().await.unwrap_or_default();
         let code = kind.as_deref().or_else(|| code_of_xml(&body)).and_then(code_alone);
-        Err(fault(Cause::Service(code.map_or_else(|| status.to_string(), str::to_owned))))
+        Err(fault(AwsErrorKind::Service(code.map_or_else(|| status.to_string(), str::to_owned))))
     }
 
     async fn signed(

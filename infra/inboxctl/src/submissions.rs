@@ -1,7 +1,7 @@
 //! `submissions conclude`.
 
 use anyhow::bail;
-use inbox_aws::inbox::{Submission, Written};
+use inbox_aws::inbox::{StoredSubmission, WriteOutcome};
 use inbox_core::delivery::Subject;
 use inbox_core::intervention::{Did, Operator};
 use inbox_core::time::UnixMillis;
@@ -26,10 +26,10 @@ pub(crate) async fn conclude(at: &Place, args: ConcludeSubmission) -> anyhow::Re
     let Some(submission) = inbox.submission(&id).await.about(&table)? else {
         bail!("there is no submission {id} in {table}, or its record has expired");
     };
-    if let Some(made) = submission.made() {
+    if let Some(made) = submission.created_id() {
         bail!("submission {id} made {} {}: it is concluded", submission.kind.as_str(), made.as_str());
     }
-    if submission.is_free {
+    if submission.is_name_free {
         bail!("submission {id} made nothing: its name is free already");
     }
     if !consent::is_given(at, &args.consent, &plan(&id, &submission, &operator, at.now()))? {
@@ -37,15 +37,15 @@ pub(crate) async fn conclude(at: &Place, args: ConcludeSubmission) -> anyhow::Re
     }
     let by = operator.did(Did::Conclude, at.now());
     match inbox.release_submission(&submission, &by).await.about(&table)? {
-        Written::Applied => Ok(Concluded { submission_id: id.to_string(), status: "free" }),
-        Written::Overtaken => bail!(
+        WriteOutcome::Applied => Ok(Concluded { submission_id: id.to_string(), status: "free" }),
+        WriteOutcome::Conflict => bail!(
             "submission {id}: somebody has set out to post it again, or the poller has looked at it, in between; nothing was \
              done. Look at it (`inboxctl trace {id}`), and try again"
         ),
     }
 }
 
-fn plan(id: &Subject, submission: &Submission, operator: &Operator, now: UnixMillis) -> String {
+fn plan(id: &Subject, submission: &StoredSubmission, operator: &Operator, now: UnixMillis) -> String {
     let kind = submission.kind.as_str();
     format!(
         "Conclude that submission {id} made nothing, by {}, because: {}\n  a {kind}, written {}, attempts: {}\n\

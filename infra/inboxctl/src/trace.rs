@@ -1,7 +1,7 @@
 //! `trace`: the whole story of one thing.
 
 use anyhow::bail;
-use inbox_aws::inbox::{EffectTold, EventTold, ScheduleTold, StoryTold};
+use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
 use inbox_core::event::{EventKey, Id, batch_pk};
 use inbox_core::inbox::{schedule_pk, submission_pk};
 use inbox_core::intervention::message_expiry;
@@ -135,7 +135,7 @@ async fn add_what_was_made(at: &Place, stories: &mut Vec<Story>) -> anyhow::Resu
 /// What is known under one partition key, if anything is.
 async fn story_of(at: &Place, about: String, pk: &str) -> anyhow::Result<Option<Story>> {
     let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
-    let story = inbox.story(pk).await.about(&table)?;
+    let story = inbox.timeline(pk).await.about(&table)?;
     if story.is_empty() {
         return Ok(None);
     }
@@ -179,7 +179,7 @@ impl Story {
         batch.or_else(|| self.schedule.as_ref().map(|schedule| schedule.stands(now)))
     }
 
-    fn of(about: String, told: StoryTold, events: Vec<Event>) -> Self {
+    fn of(about: String, told: Timeline, events: Vec<Event>) -> Self {
         Self {
             about,
             submission: told.submission.map(|it| Submission {
@@ -192,23 +192,23 @@ impl Story {
                 attempts: it.attempts,
                 due_at: at_time(it.due_at),
                 concluded_at: at_time(it.done_at),
-                refused_at: at_time(it.refused_at),
-                given_up_at: at_time(it.given_up_at),
-                made: it.made,
+                refused_at: at_time(it.declined_at),
+                given_up_at: at_time(it.abandoned_at),
+                made: it.created_id,
                 made_stands: None,
-                interventions: Intervened::of(&it.interventions),
+                interventions: Intervened::of(&it.audit_entries),
             }),
             schedule: told.schedule.as_ref().map(Schedule::from),
             batch: told.batch.as_ref().map(Batch::from),
             events,
-            effects: told.effects.iter().map(Effect::from).collect(),
+            effects: told.alerts.iter().map(Effect::from).collect(),
             unreadable: told.unreadable,
         }
     }
 }
 
-impl From<&ScheduleTold> for Schedule {
-    fn from(it: &ScheduleTold) -> Self {
+impl From<&ScheduleView> for Schedule {
+    fn from(it: &ScheduleView) -> Self {
         Self {
             schedule_id: it.schedule_id.clone(),
             subject: it.subject.clone(),
@@ -225,13 +225,13 @@ impl From<&ScheduleTold> for Schedule {
 }
 
 impl Event {
-    fn of(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> Self {
+    fn of(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> Self {
         Self { shown: Shown::of(event, item, now), stands: stands(event, item, now) }
     }
 }
 
-impl From<&EffectTold> for Effect {
-    fn from(it: &EffectTold) -> Self {
+impl From<&AlertView> for Effect {
+    fn from(it: &AlertView) -> Self {
         Self {
             authorizer: it.authorizer.clone(),
             event: it.event_id.clone(),
@@ -242,9 +242,9 @@ impl From<&EffectTold> for Effect {
 }
 
 /// Where an event stands, and who has the next step.
-fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
+fn stands(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> String {
     let told = |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| At(at).told(now));
-    let facts = &event.facts;
+    let facts = &event.lifecycle;
     match facts.state(now) {
         State::Recorded => {
             format!("recorded, and not known to be on the queue: the relay's, due {}", told(facts.due_at))
@@ -274,20 +274,20 @@ fn stands(event: &EventTold, item: Option<&KeptId>, now: UnixMillis) -> String {
 }
 
 /// How often a worker has put it back, and why last.
-fn put_back(event: &EventTold) -> String {
-    let times = counted(event.facts.works, "time", "times");
+fn put_back(event: &EventView) -> String {
+    let times = counted(event.lifecycle.works, "time", "times");
     let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
     format!("put back by the worker, {times} so far{}", reason.unwrap_or_default())
 }
 
 /// The same of an event that is at the worker again.
-fn before(event: &EventTold) -> String {
-    if event.facts.works > 0 { format!(" ({})", put_back(event)) } else { String::new() }
+fn before(event: &EventView) -> String {
+    if event.lifecycle.works > 0 { format!(" ({})", put_back(event)) } else { String::new() }
 }
 
 /// Whether the queues do not keep a message for so long.
-fn is_lost(event: &EventTold, now: UnixMillis) -> bool {
-    event.facts.sent_at.is_some_and(|at| message_expiry(at, &event.interventions) <= now)
+fn is_lost(event: &EventView, now: UnixMillis) -> bool {
+    event.lifecycle.sent_at.is_some_and(|at| message_expiry(at, &event.audit_entries) <= now)
 }
 
 impl Found for Traced {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use inbox_aws::{Cause, Fault};
+use inbox_aws::{AwsErrorKind, AwsError};
 
 use crate::place::Thing;
 
@@ -15,7 +15,7 @@ pub(crate) trait About<T> {
 /// A failed call on a thing.
 #[derive(Debug)]
 pub(crate) struct Explained {
-    pub(crate) fault: Fault,
+    pub(crate) fault: AwsError,
     thing: Thing,
 }
 
@@ -23,35 +23,35 @@ impl std::error::Error for Explained {}
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { action, cause } = &self.fault;
+        let AwsError { action, kind: cause } = &self.fault;
         match cause {
             // Where it was asked is said beside it.
-            Cause::Connection | Cause::Timeout | Cause::Certificate => {
+            AwsErrorKind::Connection | AwsErrorKind::Timeout | AwsErrorKind::Certificate => {
                 write!(f, "{action} on {}: {cause}", self.thing)
             }
-            Cause::Request | Cause::Answer | Cause::Service(_) | Cause::Item | Cause::PayloadGone => {
+            AwsErrorKind::Construction | AwsErrorKind::UnreadableResponse | AwsErrorKind::Service(_) | AwsErrorKind::UnreadableItem | AwsErrorKind::PayloadGone => {
                 f.write_str(&explain(&self.fault, &self.thing))
             }
         }
     }
 }
 
-impl<T> About<T> for Result<T, Fault> {
+impl<T> About<T> for Result<T, AwsError> {
     fn about(self, thing: &Thing) -> anyhow::Result<T> {
         Ok(self.map_err(|fault| Explained { fault, thing: thing.clone() })?)
     }
 }
 
 /// A failed call, in words that lead on.
-pub(crate) fn explain(fault: &Fault, thing: &Thing) -> String {
-    let Fault { action, cause } = fault;
+pub(crate) fn explain(fault: &AwsError, thing: &Thing) -> String {
+    let AwsError { action, kind: cause } = fault;
     let advice = advice(fault, thing);
     format!("{action} on {thing}: {cause}{}{advice}", if advice.is_empty() { "" } else { " — " })
 }
 
-fn advice(fault: &Fault, thing: &Thing) -> String {
-    match &fault.cause {
-        Cause::Service(code) => match kind(code) {
+fn advice(fault: &AwsError, thing: &Thing) -> String {
+    match &fault.kind {
+        AwsErrorKind::Service(code) => match kind(code) {
             Kind::Denied => format!("your role needs {}", fault.action),
             Kind::Missing => {
                 format!("it is not there: is it the right account and region? {} names another", thing.flag)
@@ -60,13 +60,13 @@ fn advice(fault: &Fault, thing: &Thing) -> String {
             Kind::Rate => "too many calls at once: try again".to_owned(),
             Kind::Other => String::new(),
         },
-        Cause::Connection => "is AWS_ENDPOINT_URL or the region right?".to_owned(),
-        Cause::Timeout => "try again".to_owned(),
-        Cause::Certificate => "does AWS_CA_BUNDLE name the right certificates?".to_owned(),
-        Cause::Request => format!("is the name right? {} names another", thing.flag),
-        Cause::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
-        Cause::Item => "what stands there is not of the form that this version writes".to_owned(),
-        Cause::Answer => String::new(),
+        AwsErrorKind::Connection => "is AWS_ENDPOINT_URL or the region right?".to_owned(),
+        AwsErrorKind::Timeout => "try again".to_owned(),
+        AwsErrorKind::Certificate => "does AWS_CA_BUNDLE name the right certificates?".to_owned(),
+        AwsErrorKind::Construction => format!("is the name right? {} names another", thing.flag),
+        AwsErrorKind::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
+        AwsErrorKind::UnreadableItem => "what stands there is not of the form that this version writes".to_owned(),
+        AwsErrorKind::UnreadableResponse => String::new(),
     }
 }
 
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn an_error_names_the_missing_permission_or_parameter() {
         let table = Thing::new("table", "inbox", "--table");
-        let said = |cause| explain(&Fault { action: "dynamodb:Query", cause }, &table);
-        let service = |code: &str| said(Cause::Service(code.to_owned()));
+        let said = |cause| explain(&AwsError { action: "dynamodb:Query", kind: cause }, &table);
+        let service = |code: &str| said(AwsErrorKind::Service(code.to_owned()));
         assert_eq!(
             service("AccessDeniedException"),
             "dynamodb:Query on table inbox: AccessDeniedException — your role needs dynamodb:Query"
@@ -117,6 +117,6 @@ mod tests {
             "dynamodb:Query on table inbox: ResourceNotFoundException — it is not there: is it the right account and region? --table names another"
         );
         assert_eq!(service("InternalServerError"), "dynamodb:Query on table inbox: InternalServerError");
-        assert!(said(Cause::Connection).ends_with("is AWS_ENDPOINT_URL or the region right?"));
+        assert!(said(AwsErrorKind::Connection).ends_with("is AWS_ENDPOINT_URL or the region right?"));
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn path(at: &Place, subject: &Subject) -> anyhow::Result<String
 /// same wrong text as the functions is answered as if all was well.
 pub(crate) async fn keys(at: &Place, secret: &Thing, codec: KeyCodec) -> anyhow::Result<Keys> {
     let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
-    let value = secrets::fetch(&client, &secret.name).await.about(secret)?;
+    let value = secrets::fetch_secret(&client, &secret.name).await.about(secret)?;
     let keys = Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))?;
     // To a machine, stderr tells of an error alone; `doctor` tells of this.
     if let Some(suspected) = suspected(&value).filter(|_| !at.is_json) {

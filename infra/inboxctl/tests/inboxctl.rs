@@ -44,8 +44,8 @@ use axum::Router;
 use axum::routing::MethodRouter;
 use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
-use local::lambda::aws_endpoint;
-use local::system::{self, DEAD};
+use local::lambda_api::aws_endpoint;
+use local::stack::{self, DEAD_LETTER_QUEUE};
 use tests::World;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -91,8 +91,8 @@ impl Stand {
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (aws_url, http_url) = (url(&aws), url(&http));
         let serving = vec![
-            system::serve(aws, aws_endpoint(&world.system, aws_url.clone())),
-            system::serve(http, world.system.routes()),
+            stack::spawn_server(aws, aws_endpoint(&world.system, aws_url.clone())),
+            stack::spawn_server(http, world.system.webhook_routes()),
         ];
         Self { world, aws_url, http_url, time, serving }
     }
@@ -119,14 +119,14 @@ impl Stand {
 
     /// Puts a message on the dead-letter queue, as SQS does.
     async fn die(&self, body: &str) {
-        let url = self.world.system.queue_url(DEAD).await.unwrap();
-        let send = self.world.system.onlooker.sqs.send_message().queue_url(url).message_body(body);
+        let url = self.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
+        let send = self.world.system.inspector.sqs.send_message().queue_url(url).message_body(body);
         send.send().await.unwrap();
     }
 
     /// The messages on a queue, by what they say of themselves; takes them off.
     async fn queued(&self, queue: &str) -> Vec<String> {
-        local::onlooker::receive_all(&self.world.system, queue).await.unwrap()
+        local::inspect::receive_all(&self.world.system, queue).await.unwrap()
     }
 }
 
@@ -172,7 +172,7 @@ async fn listener() -> TcpListener {
 async fn stand_in(answers: MethodRouter) -> String {
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    system::serve(listener, Router::new().route("/", answers));
+    stack::spawn_server(listener, Router::new().route("/", answers));
     url
 }
 

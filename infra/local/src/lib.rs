@@ -9,15 +9,15 @@
 //! ```
 
 pub mod demo;
-pub mod engine;
-pub mod gateway;
-pub mod lambda;
-pub mod load;
-pub mod mapping;
-pub mod onlooker;
+pub mod emulator;
+pub mod api_gateway;
+pub mod lambda_api;
+pub mod load_test;
+pub mod sqs_trigger;
+pub mod inspect;
 mod progress;
 pub mod rightfoot;
 pub mod senders;
 pub mod serve;
-pub mod system;
-pub mod wire;
+pub mod stack;
+pub mod connector;

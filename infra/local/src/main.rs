@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use inbox_aws::config::{BaseUrl, unset_empty_variables};
+use inbox_aws::config::{BaseUrl, restart_without_empty_variables};
 use inbox_core::allow_list::AllowList;
 use inbox_core::poll::Cadence;
-use local::{demo, load, serve};
+use local::{demo, load_test, serve};
 
 /// The one variable that is read here.
 const RIGHTFOOT_API_KEY: &str = "RIGHTFOOT_API_KEY";
@@ -28,21 +28,21 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Serve,
+    serve: ServeArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Deliver a few hundred events through outages, crashes and forgeries, and prove that nothing is lost.
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Deliver many events at once, and verify that every one of them is on the queue.
-    Load(Load),
+    Load(LoadArgs),
     /// Serve the simulated Rightfoot alone, for functions that run elsewhere, such as on an emulated AWS.
-    Rightfoot(Rightfoot),
+    Rightfoot(RightfootArgs),
 }
 
 #[derive(Args)]
-struct Serve {
+struct ServeArgs {
     /// Port of the webhook routes.
     #[arg(long, default_value_t = 9000, value_name = "PORT")]
     http_port: u16,
@@ -104,14 +104,14 @@ struct Serve {
 }
 
 #[derive(Args)]
-struct Demo {
+struct DemoArgs {
     /// Seed of the run: the same seed sends the same and breaks the same; only what depends on time may differ.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Args)]
-struct Load {
+struct LoadArgs {
     /// How many different events to deliver.
     #[arg(long, default_value = "2000", value_name = "N")]
     events: NonZeroUsize,
@@ -127,7 +127,7 @@ struct Load {
 }
 
 #[derive(Args)]
-struct Rightfoot {
+struct RightfootArgs {
     /// Its port; 0 for any that is free.
     #[arg(long, default_value_t = 9002, value_name = "PORT")]
     port: u16,
@@ -156,28 +156,28 @@ struct Rightfoot {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Err(error) = unset_empty_variables(&[RIGHTFOOT_API_KEY.into()]) {
-        serve::complain(&anyhow::Error::new(error).context("cannot start again without the empty variables"));
+    if let Err(error) = restart_without_empty_variables(&[RIGHTFOOT_API_KEY.into()]) {
+        serve::print_error(&anyhow::Error::new(error).context("cannot start again without the empty variables"));
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
-    let done = match cli.command {
+    let result = match cli.command {
         None => serve::run(cli.serve.options()).await.map(|()| true),
         Some(Command::Demo(demo)) => demo.run().await,
         Some(Command::Load(load)) => load.run().await,
-        Some(Command::Rightfoot(alone)) => serve::rightfoot::run(alone.options()).await.map(|()| true),
+        Some(Command::Rightfoot(args)) => serve::rightfoot_only::run(args.options()).await.map(|()| true),
     };
-    match done {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            serve::complain(&error);
+            serve::print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-impl Demo {
+impl DemoArgs {
     /// Whether everything that the demo promises held.
     async fn run(self) -> anyhow::Result<bool> {
         let options = demo::Options { seed: self.seed, ..demo::Options::default() };
@@ -187,38 +187,38 @@ impl Demo {
     }
 }
 
-impl Load {
+impl LoadArgs {
     /// Whether nothing was lost.
     async fn run(self) -> anyhow::Result<bool> {
-        let options = load::Options {
+        let options = load_test::LoadTestOptions {
             events: self.events.get(),
             concurrency: self.concurrency.get(),
             duplicates_pct: self.duplicates,
             seed: self.seed,
         };
-        let report = load::run(options).await?;
+        let report = load_test::run(options).await?;
         print!("{report}");
-        Ok(report.holds())
+        Ok(report.is_success())
     }
 }
 
-impl Rightfoot {
-    fn options(self) -> serve::rightfoot::Options {
-        serve::rightfoot::Options {
+impl RightfootArgs {
+    fn options(self) -> serve::rightfoot_only::SimulatorOptions {
+        serve::rightfoot_only::SimulatorOptions {
             port: self.port,
             api_key: self.api_key,
-            lost_pct: self.lose_webhooks,
-            processing: Duration::from_secs(self.processing_secs),
+            lost_webhooks_pct: self.lose_webhooks,
+            batch_processing: Duration::from_secs(self.processing_secs),
             schedule_day: Duration::from_secs(self.schedule_day_secs),
             seed: self.seed,
         }
     }
 }
 
-impl Serve {
+impl ServeArgs {
     /// The simulated Rightfoot is quick, and so is the look at it.
-    fn cadence(&self) -> Cadence {
-        let usual = match self.rightfoot_api {
+    fn poll_timing(&self) -> Cadence {
+        let defaults = match self.rightfoot_api {
             Some(_) => Cadence::default(),
             None => Cadence {
                 first: Duration::from_secs(10),
@@ -227,35 +227,35 @@ impl Serve {
                 deadline: Duration::from_secs(600),
             },
         };
-        let told = |told: Option<u64>, usual| told.map_or(usual, Duration::from_secs);
+        let secs_or = |secs: Option<u64>, default| secs.map_or(default, Duration::from_secs);
         Cadence {
-            first: told(self.poll_first_secs, usual.first),
-            every: told(self.poll_every_secs, usual.every),
-            grace: told(self.poll_grace_secs, usual.grace),
-            deadline: told(self.poll_deadline_secs, usual.deadline),
+            first: secs_or(self.poll_first_secs, defaults.first),
+            every: secs_or(self.poll_every_secs, defaults.every),
+            grace: secs_or(self.poll_grace_secs, defaults.grace),
+            deadline: secs_or(self.poll_deadline_secs, defaults.deadline),
         }
     }
 
-    fn options(self) -> serve::Options {
-        serve::Options {
-            cadence: self.cadence(),
+    fn options(self) -> serve::ServeOptions {
+        serve::ServeOptions {
+            poll_timing: self.poll_timing(),
             webhook_base_url: self.webhook_base_url.clone().map(String::from),
             worker: !self.no_worker,
-            schedules: !self.no_schedules,
-            rightfoot: match self.rightfoot_api {
-                Some(url) => serve::Rightfoot::At(url.into()),
+            run_schedules: !self.no_schedules,
+            rightfoot_api: match self.rightfoot_api {
+                Some(url) => serve::Rightfoot::External(url.into()),
                 None => {
-                    serve::Rightfoot::Simulated { port: self.rightfoot_port, lost_pct: self.lose_webhooks }
+                    serve::Rightfoot::Simulated { port: self.rightfoot_port, lost_webhooks_pct: self.lose_webhooks }
                 }
             },
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
             aws_port: self.aws_port,
-            data: (!self.memory).then_some(self.data),
+            data_dir: (!self.memory).then_some(self.data),
             fresh: self.fresh,
             fynapse_secrets: self.fynapse_secrets,
             rightfoot_url_key: self.rightfoot_url_key,
-            allowed: self.rightfoot_allowed_cidrs,
+            rightfoot_allow_list: self.rightfoot_allowed_cidrs,
         }
     }
 }
@@ -264,29 +264,29 @@ impl Serve {
 mod tests {
     use super::*;
 
-    fn read(words: &str) -> Result<serve::Options, clap::error::ErrorKind> {
-        let cli = Cli::try_parse_from(std::iter::once("local").chain(words.split_whitespace()));
+    fn parse_options(args: &str) -> Result<serve::ServeOptions, clap::error::ErrorKind> {
+        let cli = Cli::try_parse_from(std::iter::once("local").chain(args.split_whitespace()));
         cli.map(|cli| cli.serve.options()).map_err(|error| error.kind())
     }
 
     #[test]
-    fn the_cadence_is_short_for_the_simulated_rightfoot_and_usual_for_the_real_one() {
+    fn poll_timing_is_short_for_the_simulated_rightfoot_and_default_for_the_real_one() {
         let secs = |words: &str| {
-            let Cadence { first, every, grace, deadline } = read(words).unwrap().cadence;
+            let Cadence { first, every, grace, deadline } = parse_options(words).unwrap().poll_timing;
             [first, every, grace, deadline].map(|span| span.as_secs())
         };
         assert_eq!(secs(""), [10, 5, 20, 600]);
-        let told = "--poll-first-secs 1 --poll-every-secs 2 --poll-grace-secs 3 --poll-deadline-secs 4";
-        assert_eq!(secs(told), [1, 2, 3, 4]);
+        let overrides = "--poll-first-secs 1 --poll-every-secs 2 --poll-grace-secs 3 --poll-deadline-secs 4";
+        assert_eq!(secs(overrides), [1, 2, 3, 4]);
         let real = "--rightfoot-api https://api.example --rightfoot-api-key k";
         assert_eq!(secs(real), [600, 300, 1_200, 86_400]);
-        assert_eq!(secs(&format!("{real} {told}")), [1, 2, 3, 4]);
+        assert_eq!(secs(&format!("{real} {overrides}")), [1, 2, 3, 4]);
     }
 
     #[test]
-    fn the_worker_and_what_runs_every_minute_run_unless_they_are_left_out() {
+    fn the_worker_and_the_schedules_run_unless_disabled() {
         let runs = |words: &str| {
-            let serve::Options { worker, schedules, .. } = read(words).unwrap();
+            let serve::ServeOptions { worker, run_schedules: schedules, .. } = parse_options(words).unwrap();
             (worker, schedules)
         };
         assert_eq!(runs(""), (true, true));
@@ -295,11 +295,11 @@ mod tests {
     }
 
     #[test]
-    fn rightfoot_is_simulated_or_asked_at_an_address_with_a_key() {
-        let simulated = read("--rightfoot-port 9 --lose-webhooks 50").unwrap();
-        assert!(matches!(simulated.rightfoot, serve::Rightfoot::Simulated { port: 9, lost_pct: 50 }));
-        let real = read("--rightfoot-api https://api.example --rightfoot-api-key k").unwrap();
-        assert!(matches!(real.rightfoot, serve::Rightfoot::At(url) if url == "https://api.example"));
+    fn rightfoot_is_simulated_or_external_with_a_key() {
+        let simulated = parse_options("--rightfoot-port 9 --lose-webhooks 50").unwrap();
+        assert!(matches!(simulated.rightfoot_api, serve::Rightfoot::Simulated { port: 9, lost_webhooks_pct: 50 }));
+        let real = parse_options("--rightfoot-api https://api.example --rightfoot-api-key k").unwrap();
+        assert!(matches!(real.rightfoot_api, serve::Rightfoot::External(url) if url == "https://api.example"));
         assert_eq!(real.rightfoot_api_key, "k");
         for (words, kind) in [
             ("--rightfoot-api https://api.example", clap::error::ErrorKind::MissingRequiredArgument),
@@ -310,33 +310,33 @@ mod tests {
             ("--lose-webhooks 101", clap::error::ErrorKind::ValueValidation),
             ("--poll-every-secs 0", clap::error::ErrorKind::ValueValidation),
         ] {
-            assert_eq!(read(words).err(), Some(kind), "{words}");
+            assert_eq!(parse_options(words).err(), Some(kind), "{words}");
         }
     }
 
     #[test]
-    fn rightfoot_alone_is_as_fast_as_beside_the_rest_unless_it_is_told_otherwise() {
-        let alone = |words: &str| {
+    fn rightfoot_alone_has_the_defaults_of_serve_unless_overridden() {
+        let parse_rightfoot = |words: &str| {
             let words = std::iter::once("local").chain(words.split_whitespace());
             match Cli::try_parse_from(words).map(|cli| cli.command) {
                 Ok(Some(Command::Rightfoot(alone))) => alone.options(),
                 _ => panic!("no such command"),
             }
         };
-        let usual = alone("rightfoot --api-key k");
-        assert_eq!((usual.port, usual.lost_pct, usual.seed), (9002, 0, None));
-        assert_eq!((usual.processing, usual.schedule_day), (serve::PROCESSING, serve::SCHEDULE_DAY));
-        let told = alone(
+        let defaults = parse_rightfoot("rightfoot --api-key k");
+        assert_eq!((defaults.port, defaults.lost_webhooks_pct, defaults.seed), (9002, 0, None));
+        assert_eq!((defaults.batch_processing, defaults.schedule_day), (serve::PROCESSING, serve::SCHEDULE_DAY));
+        let overridden = parse_rightfoot(
             "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
         );
-        let expected = serve::rightfoot::Options {
+        let expected = serve::rightfoot_only::SimulatorOptions {
             port: 0,
             api_key: "k".to_owned(),
-            lost_pct: 100,
-            processing: Duration::from_secs(1),
+            lost_webhooks_pct: 100,
+            batch_processing: Duration::from_secs(1),
             schedule_day: Duration::from_secs(2),
             seed: Some(3),
         };
-        assert_eq!(told, expected);
+        assert_eq!(overridden, expected);
     }
 }

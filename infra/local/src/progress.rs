@@ -30,22 +30,22 @@ impl Progress {
     }
 
     /// What happens from now on.
-    pub(crate) fn now(&self, what: &str) {
+    pub(crate) fn set_message(&self, message: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(what.to_owned()),
-            None => eprintln!("{:5.1} s  {what}", self.started.elapsed().as_secs_f64()),
+            Some(bar) => bar.set_message(message.to_owned()),
+            None => eprintln!("{:5.1} s  {message}", self.started.elapsed().as_secs_f64()),
         }
     }
 
     /// So many steps more are to come.
-    pub(crate) fn expect(&self, steps: usize) {
+    pub(crate) fn add_steps(&self, steps: usize) {
         if let Some(bar) = &self.bar {
             bar.inc_length(u64::try_from(steps).unwrap_or(u64::MAX));
         }
     }
 
     /// One step more is done.
-    pub(crate) fn done(&self) {
+    pub(crate) fn finish_step(&self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
         }

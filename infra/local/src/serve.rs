@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
-use inbox_aws::config::without_user;
+use inbox_aws::config::redact_userinfo;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlerts;
@@ -17,20 +17,20 @@ use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::poll::Cadence;
 use tokio::net::TcpListener;
 
-use crate::lambda::aws_endpoint;
-use crate::system::{
-    self, BALANCES, BUS, BUS_QUEUE, DEAD, FYNAPSE_SECRET, QUEUE, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY,
-    System, TABLE, rightfoot_at,
+use crate::lambda_api::aws_endpoint;
+use crate::stack::{
+    self, BALANCES_TABLE, EVENT_BUS, BUS_QUEUE, DEAD_LETTER_QUEUE, FYNAPSE_SECRET, EVENTS_QUEUE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
+    Stack, INBOX_TABLE, rightfoot_client,
 };
 
-pub mod rightfoot;
+pub mod rightfoot_only;
 
 /// The file of the tables. SQLite keeps others beside it, whose names begin with its own.
-const FILE: &str = "inbox.sqlite";
+const DATABASE_FILE: &str = "inbox.sqlite";
 /// Pause between two runs of the relay, and of the poller.
-const RUN_PAUSE: Duration = Duration::from_secs(2);
+const SCHEDULE_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two looks of the worker at an empty queue.
-const LOOK_PAUSE: Duration = Duration::from_millis(200);
+const EMPTY_QUEUE_PAUSE: Duration = Duration::from_millis(200);
 /// How long the simulated Rightfoot works on a batch.
 pub const PROCESSING: Duration = Duration::from_secs(5);
 /// The simulated Rightfoot's day: a daily schedule runs every minute.
@@ -38,13 +38,13 @@ pub const SCHEDULE_DAY: Duration = Duration::from_secs(60);
 
 /// What to serve.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ServeOptions {
     /// Port of the webhook routes.
     pub http_port: u16,
     /// Port of the AWS endpoint.
     pub aws_port: u16,
     /// The directory that the tables are kept in; `None` for memory.
-    pub data: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// Whether the tables that are kept there are deleted first.
     pub fresh: bool,
     /// Accepted Fynapse secrets; the first one signs.
@@ -52,19 +52,19 @@ pub struct Options {
     /// The key that signs Rightfoot's URLs.
     pub rightfoot_url_key: String,
     /// Addresses that may call as Rightfoot.
-    pub allowed: AllowList,
+    pub rightfoot_allow_list: AllowList,
     /// Who answers as Rightfoot's API.
-    pub rightfoot: Rightfoot,
+    pub rightfoot_api: Rightfoot,
     /// The key that it is asked with.
     pub rightfoot_api_key: String,
     /// When it is asked, and how long.
-    pub cadence: Cadence,
+    pub poll_timing: Cadence,
     /// Where Rightfoot reaches the webhook routes, if not where they are served.
     pub webhook_base_url: Option<String>,
     /// Whether the worker takes the messages off the queue.
     pub worker: bool,
     /// Whether the relay and the poller run by themselves.
-    pub schedules: bool,
+    pub run_schedules: bool,
 }
 
 /// Who answers as Rightfoot's API.
@@ -75,74 +75,74 @@ pub enum Rightfoot {
         /// Its port.
         port: u16,
         /// How many of its webhooks get lost, in percent.
-        lost_pct: u8,
+        lost_webhooks_pct: u8,
     },
     /// A real one.
-    At(String),
+    External(String),
 }
 
 /// Serves until Ctrl-C or SIGTERM.
-pub async fn run(options: Options) -> anyhow::Result<()> {
+pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     check_secrets(&options)?;
-    telemetry::log_to(tracing::Level::INFO, std::io::stderr);
-    let Listeners { http, aws, rightfoot } = listen(&options).await?;
+    telemetry::init_logging(tracing::Level::INFO, std::io::stderr);
+    let Listeners { http, aws, rightfoot } = bind_listeners(&options).await?;
     let aws_url = format!("http://{}", aws.local_addr()?);
     let http_url = format!("http://{}", http.local_addr()?);
-    let (rightfoot_url, simulator) = match &options.rightfoot {
-        Rightfoot::At(url) => (url.clone(), None),
-        Rightfoot::Simulated { port, lost_pct } => {
+    let (rightfoot_url, simulator) = match &options.rightfoot_api {
+        Rightfoot::External(url) => (url.clone(), None),
+        Rightfoot::Simulated { port, lost_webhooks_pct: lost_pct } => {
             let listener = rightfoot.context("no listener of Rightfoot's")?;
             let url = format!("http://{}", listener.local_addr()?);
-            let simulated = rightfoot::Options {
+            let simulated = rightfoot_only::SimulatorOptions {
                 port: *port,
                 api_key: options.rightfoot_api_key.clone(),
-                lost_pct: *lost_pct,
-                processing: PROCESSING,
+                lost_webhooks_pct: *lost_pct,
+                batch_processing: PROCESSING,
                 schedule_day: SCHEDULE_DAY,
                 // What keeps nothing may tell the same story each time, as the recorded events do.
-                seed: options.data.is_none().then_some(1),
+                seed: options.data_dir.is_none().then_some(1),
             };
-            (url, Some((listener, simulated.simulator()?)))
+            (url, Some((listener, simulated.build_simulator()?)))
         }
     };
-    let _lock = options.data.as_deref().map(lock).transpose()?;
-    if let Some(dir) = options.data.as_deref().filter(|_| options.fresh) {
+    let _lock = options.data_dir.as_deref().map(lock_directory).transpose()?;
+    if let Some(dir) = options.data_dir.as_deref().filter(|_| options.fresh) {
         delete_tables(dir)?;
     }
-    let system = System::start(system::Options {
-        file: options.data.as_deref().map(|dir| dir.join(FILE)),
+    let stack = Stack::start(stack::StackOptions {
+        database_file: options.data_dir.as_deref().map(|dir| dir.join(DATABASE_FILE)),
         fynapse_secrets: options.fynapse_secrets.clone(),
         rightfoot_url_key: options.rightfoot_url_key.clone(),
-        allowed: options.allowed.clone(),
-        rightfoot: rightfoot_at(&rightfoot_url)
-            .with_context(|| format!("--rightfoot-api {}", without_user(&rightfoot_url)))?,
+        rightfoot_allow_list: options.rightfoot_allow_list.clone(),
+        rightfoot_client: rightfoot_client(&rightfoot_url)
+            .with_context(|| format!("--rightfoot-api {}", redact_userinfo(&rightfoot_url)))?,
         rightfoot_api_key: options.rightfoot_api_key.clone(),
-        cadence: options.cadence,
+        poll_timing: options.poll_timing,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
         verify_alerts: true,
         untracked_alerts: UntrackedAlerts::default(),
-        visibility: Duration::from_secs(VISIBILITY_SECS),
+        visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
         clock: Clock::system(),
     })
     .await?;
-    let again = system.make_undone_due_again().await?;
+    let due_again = stack.make_unfinished_due().await?;
     let mut serving = vec![
-        system::serve(http, system.routes()),
-        system::serve(aws, aws_endpoint(&system, aws_url.clone())),
+        stack::spawn_server(http, stack.webhook_routes()),
+        stack::spawn_server(aws, aws_endpoint(&stack, aws_url.clone())),
     ];
-    if options.schedules {
-        serving.extend([system.run_relay_every(RUN_PAUSE), system.run_poller_every(RUN_PAUSE)]);
+    if options.run_schedules {
+        serving.extend([stack.run_relay_every(SCHEDULE_PAUSE), stack.run_poller_every(SCHEDULE_PAUSE)]);
     }
     if options.worker {
-        serving.push(system.run_worker_every(LOOK_PAUSE));
+        serving.push(stack.run_worker_every(EMPTY_QUEUE_PAUSE));
     }
     if let Some((listener, simulator)) = simulator {
-        serving.push(system::serve(listener, simulator.routes()));
-        serving.push(simulator.run_every(rightfoot::PAUSE));
+        serving.push(stack::spawn_server(listener, simulator.routes()));
+        serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
-    print!("{}", greeting(&options, &system, [&http_url, &aws_url, &rightfoot_url], again)?);
+    print!("{}", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
     println!("ready");
-    until_asked_to_stop().await?;
+    wait_for_shutdown().await?;
     for task in serving {
         task.abort();
     }
@@ -150,7 +150,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_secrets(options: &Options) -> anyhow::Result<()> {
+fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {
     Keys::parse(&options.rightfoot_url_key, KeyCodec::Utf8).context("--rightfoot-url-key")?;
     for secret in &options.fynapse_secrets {
         Keys::parse(secret, KeyCodec::Utf8).context("--fynapse-secret")?;
@@ -162,7 +162,7 @@ fn check_secrets(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Says on the terminal why the command failed.
-pub fn complain(error: &anyhow::Error) {
+pub fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
@@ -173,19 +173,19 @@ struct Listeners {
     rightfoot: Option<TcpListener>,
 }
 
-async fn listen(options: &Options) -> anyhow::Result<Listeners> {
-    let simulated = match options.rightfoot {
+async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
+    let simulated = match options.rightfoot_api {
         Rightfoot::Simulated { port, .. } => Some((port, "--rightfoot-port")),
-        Rightfoot::At(_) => None,
+        Rightfoot::External(_) => None,
     };
     let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
-    let mut bound = bind(ports.into_iter().chain(simulated)).await?.into_iter();
+    let mut bound = bind_ports(ports.into_iter().chain(simulated)).await?.into_iter();
     let (http, aws) = bound.next().zip(bound.next()).context("no listeners")?;
     Ok(Listeners { http, aws, rightfoot: bound.next() })
 }
 
 /// Listens on these ports of this machine. An error names all that are taken, each with the option that chooses another one.
-async fn bind(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Result<Vec<TcpListener>> {
+async fn bind_ports(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Result<Vec<TcpListener>> {
     let (mut listeners, mut taken) = (Vec::new(), Vec::new());
     for (port, option) in ports {
         match TcpListener::bind(("127.0.0.1", port)).await {
@@ -200,7 +200,7 @@ async fn bind(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Result<Ve
 }
 
 /// Keeps a second process off the directory: each has a queue of its own.
-fn lock(dir: &Path) -> anyhow::Result<File> {
+fn lock_directory(dir: &Path) -> anyhow::Result<File> {
     let shown = dir.display();
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {shown}"))?;
     let file = File::create(dir.join("lock")).with_context(|| format!("cannot write into {shown}"))?;
@@ -213,14 +213,14 @@ fn delete_tables(dir: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot delete the tables in {}", dir.display());
     for entry in std::fs::read_dir(dir).with_context(failed)? {
         let path = entry.with_context(failed)?.path();
-        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(FILE)) {
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DATABASE_FILE)) {
             std::fs::remove_file(path).with_context(failed)?;
         }
     }
     Ok(())
 }
 
-async fn until_asked_to_stop() -> anyhow::Result<()> {
+async fn wait_for_shutdown() -> anyhow::Result<()> {
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         terminated = terminated() => terminated?,
@@ -242,35 +242,35 @@ async fn terminated() -> anyhow::Result<()> {
     std::future::pending().await
 }
 
-fn greeting(
-    options: &Options,
-    system: &System,
+fn startup_message(
+    options: &ServeOptions,
+    stack: &Stack,
     [http_url, aws_url, rightfoot_url]: [&str; 3],
-    again: usize,
+    due_again: usize,
 ) -> anyhow::Result<String> {
     let secret = options.fynapse_secrets.first().map(String::as_str).unwrap_or_default();
-    let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", system.mint(&"demo".parse()?)?);
-    let kept = match &options.data {
+    let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", stack.mint_url_token(&"demo".parse()?)?);
+    let storage_note = match &options.data_dir {
         Some(dir) => format!(
-            "The tables are kept in {}; --fresh deletes them at the start. The queues are in memory: {again} event(s) from before are due again.",
+            "The tables are kept in {}; --fresh deletes them at the start. The queues are in memory: {due_again} event(s) from before are due again.",
             dir.display()
         ),
         None => "Everything is in memory and gone at the end.".to_owned(),
     };
-    let rightfoot = in_words(options);
-    let worked = if options.worker {
-        format!("The worker takes the messages off {QUEUE}; whatever it announces is on {BUS_QUEUE}.")
+    let rightfoot_note = describe_rightfoot_api(options);
+    let worker_note = if options.worker {
+        format!("The worker takes the messages off {EVENTS_QUEUE}; whatever it announces is on {BUS_QUEUE}.")
     } else {
-        format!("No worker: the messages stay on {QUEUE}.")
+        format!("No worker: the messages stay on {EVENTS_QUEUE}.")
     };
-    let scheduled = if options.schedules { "" } else { "Neither the relay nor the poller runs by itself.\n" };
+    let schedules_note = if options.run_schedules { "" } else { "Neither the relay nor the poller runs by itself.\n" };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
-AWS endpoint               {aws_url}   (tables {TABLE}, {BALANCES}; queues {QUEUE}, {DEAD}, {BUS_QUEUE}; bus {BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY}, {RIGHTFOOT_API_KEY}; Lambda's Invoke)
-Rightfoot's API            {rightfoot_url}   ({rightfoot})
-{worked}
-{scheduled}{kept}
+AWS endpoint               {aws_url}   (tables {INBOX_TABLE}, {BALANCES_TABLE}; queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE}; bus {EVENT_BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET}, {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke)
+Rightfoot's API            {rightfoot_url}   ({rightfoot_note})
+{worker_note}
+{schedules_note}{storage_note}
 
 Deliver something (again for a duplicate; with another event_id or batch_id it is another event):
 
@@ -289,8 +289,8 @@ Submit a batch (again: the same batch; under another submission_id: another one)
 }
 
 /// Who answers as Rightfoot's API, and when it is asked.
-fn in_words(options: &Options) -> String {
-    let Cadence { first, every, grace, deadline } = options.cadence;
+fn describe_rightfoot_api(options: &ServeOptions) -> String {
+    let Cadence { first, every, grace, deadline } = options.poll_timing;
     let polled = format!(
         "polled after {} s, every {} to {} s, alerts {} s after completion, overdue after {} s",
         first.as_secs(),
@@ -299,9 +299,9 @@ fn in_words(options: &Options) -> String {
         grace.as_secs(),
         deadline.as_secs()
     );
-    match options.rightfoot {
-        Rightfoot::At(_) => polled,
-        Rightfoot::Simulated { lost_pct, .. } => format!(
+    match options.rightfoot_api {
+        Rightfoot::External(_) => polled,
+        Rightfoot::Simulated { lost_webhooks_pct: lost_pct, .. } => format!(
             "simulated: a batch takes {} s, a day of a schedule {} s, {lost_pct} % of the webhooks get lost; {polled}",
             PROCESSING.as_secs(),
             SCHEDULE_DAY.as_secs()
@@ -314,17 +314,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn to_begin_anew_deletes_the_tables_and_nothing_else() {
+    fn fresh_deletes_the_tables_and_nothing_else() {
         let dir = std::env::temp_dir().join(format!("balance-inbox-fresh-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         for name in ["inbox.sqlite", "inbox.sqlite-wal", "inbox.sqlite-shm", "lock", "notes.txt"] {
             std::fs::write(dir.join(name), "x").unwrap();
         }
         delete_tables(&dir).unwrap();
-        let mut left: Vec<_> =
+        let mut remaining: Vec<_> =
             std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
+        remaining.sort();
         std::fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(left, ["lock", "notes.txt"]);
+        assert_eq!(remaining, ["lock", "notes.txt"]);
     }
 }

@@ -7,18 +7,18 @@ use std::process::{Command, Stdio};
 
 /// How it ends with these words and variables: its exit code, and what it says on stderr. It never serves, because all ports that
 /// it would listen on are taken.
-fn fails(words: &str, env: &[(&str, &str)]) -> (Option<i32>, String) {
+fn run_until_failure(args: &str, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let mut local = Command::new(env!("CARGO_BIN_EXE_local"));
-    local.args(["--memory", "--http-port", &port]).args(words.split(' '));
-    let ended = local.env_clear().envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();
-    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    local.args(["--memory", "--http-port", &port]).args(args.split(' '));
+    let output = local.env_clear().envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 fn an_empty_variable_is_an_unset_one() {
-    let (code, error) = fails("--rightfoot-api https://api.example", &[("RIGHTFOOT_API_KEY", "")]);
+    let (code, error) = run_until_failure("--rightfoot-api https://api.example", &[("RIGHTFOOT_API_KEY", "")]);
     assert_eq!(code, Some(2));
     assert!(error.contains("not provided:\n  --rightfoot-api-key <KEY>\n"), "{error}");
 }
@@ -27,17 +27,17 @@ fn an_empty_variable_is_an_unset_one() {
 fn a_url_has_a_scheme() {
     for option in ["--webhook-base-url", "--rightfoot-api"] {
         let words = format!("{option} inbox.example.com");
-        let (code, error) = fails(&words, &[("RIGHTFOOT_API_KEY", "k")]);
+        let (code, error) = run_until_failure(&words, &[("RIGHTFOOT_API_KEY", "k")]);
         assert_ne!(code, Some(0));
         assert!(error.contains(option) && error.contains("inbox.example.com"), "{error}");
     }
 }
 
 #[test]
-fn all_taken_ports_are_named_at_once() {
+fn all_ports_in_use_are_named_in_one_error() {
     let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [aws, rightfoot] = taken.each_ref().map(|it| it.local_addr().unwrap().port());
-    let (code, error) = fails(&format!("--aws-port {aws} --rightfoot-port {rightfoot}"), &[]);
+    let (code, error) = run_until_failure(&format!("--aws-port {aws} --rightfoot-port {rightfoot}"), &[]);
     assert_eq!(code, Some(1));
     let named = [
         " (--http-port): ".to_owned(),

@@ -21,15 +21,15 @@ use inbox_core::rightfoot::Balance;
 use inbox_core::time::UnixMillis;
 
 use crate::item::{Item, key, number, text};
-use crate::{Cause, Fault};
+use crate::{AwsErrorKind, AwsError};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
 /// Pauses before another attempt at what DynamoDB did not get to.
-const PAUSES_MS: [u64; 5] = [50, 100, 200, 400, 800];
+const BACKOFF_MS: [u64; 5] = [50, 100, 200, 400, 800];
 
 /// The table.
 #[derive(Clone, Debug)]
-pub struct Balances {
+pub struct BalancesTable {
     db: Client,
     table: String,
     retention_days: u64,
@@ -37,7 +37,7 @@ pub struct Balances {
 
 /// Where balances come from.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+pub struct BalanceSource<'a> {
     /// The batch.
     pub batch_id: &'a Id,
     /// The schedule whose run it is, if that is known.
@@ -46,27 +46,27 @@ pub struct Origin<'a> {
     pub received_at: UnixMillis,
 }
 
-impl Balances {
+impl BalancesTable {
     /// Balances in this table, kept so many days after their check; 0 for ever.
     pub fn new(db: Client, table: impl Into<String>, retention_days: u64) -> Self {
         Self { db, table: table.into(), retention_days }
     }
 
     /// Stores rows, of each authorizer one at most. The same rows again write the same items.
-    pub async fn store(&self, rows: &[Balance], origin: &Origin<'_>) -> Result<(), Fault> {
-        for some in rows.chunks(BALANCES_PER_WRITE) {
-            let writes = some.iter().map(|row| self.put(self.item(row, origin))).collect::<Result<_, _>>()?;
+    pub async fn store(&self, rows: &[Balance], source: &BalanceSource<'_>) -> Result<(), AwsError> {
+        for chunk in rows.chunks(BALANCES_PER_WRITE) {
+            let writes = chunk.iter().map(|row| self.put(self.to_item(row, origin))).collect::<Result<_, _>>()?;
             self.write(writes).await?;
         }
         Ok(())
     }
 
     /// DynamoDB answers 200 with what it did not get to: that is written again, later each time.
-    async fn write(&self, mut writes: Vec<WriteRequest>) -> Result<(), Fault> {
-        let mut pauses = PAUSES_MS.into_iter();
+    async fn write(&self, mut writes: Vec<WriteRequest>) -> Result<(), AwsError> {
+        let mut pauses = BACKOFF_MS.into_iter();
         loop {
             let write = self.db.batch_write_item().request_items(&self.table, writes).send().await;
-            let answer = write.map_err(|error| Fault::of(WRITE, &error))?;
+            let answer = write.map_err(|error| AwsError::from_sdk_error(WRITE, &error))?;
             writes = answer
                 .unprocessed_items
                 .and_then(|mut tables| tables.remove(&self.table))
@@ -75,26 +75,26 @@ impl Balances {
                 return Ok(());
             }
             let Some(pause_ms) = pauses.next() else {
-                return Err(Fault { action: WRITE, cause: Cause::Service("UnprocessedItems".to_owned()) });
+                return Err(AwsError { action: WRITE, kind: AwsErrorKind::Service("UnprocessedItems".to_owned()) });
             };
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
     }
 
-    fn put(&self, item: Item) -> Result<WriteRequest, Fault> {
-        let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| Fault::item(WRITE))?;
+    fn put(&self, item: Item) -> Result<WriteRequest, AwsError> {
+        let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| AwsError::unreadable_item(WRITE))?;
         Ok(WriteRequest::builder().put_request(put).build())
     }
 
-    fn item(&self, row: &Balance, origin: &Origin<'_>) -> Item {
-        let checked_at = row.checked_at.unwrap_or(origin.received_at);
-        let mut item = key(row.authorizer.as_str(), &place(checked_at, origin.batch_id));
+    fn to_item(&self, row: &Balance, source: &BalanceSource<'_>) -> Item {
+        let checked_at = row.checked_at.unwrap_or(source.received_at);
+        let mut item = key(row.authorizer.as_str(), &sort_key(checked_at, source.batch_id));
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
         set("balance", row.amount.map_or(AttributeValue::Null(true), number));
         set("status_code", number(row.status_code));
         set("status", text(status_name(row.status_code)));
-        set("batch_id", text(origin.batch_id.as_str()));
-        if let Some(schedule_id) = origin.schedule_id {
+        set("batch_id", text(source.batch_id.as_str()));
+        if let Some(schedule_id) = source.schedule_id {
             set("schedule_id", text(schedule_id.as_str()));
         }
         if self.retention_days > 0 {
@@ -105,7 +105,7 @@ impl Balances {
 }
 
 /// The sort key of a check: its digits sort as its time does.
-fn place(checked_at: UnixMillis, batch_id: &Id) -> String {
+fn sort_key(checked_at: UnixMillis, batch_id: &Id) -> String {
     format!("{:015}#{}", checked_at.0.max(0), batch_id.as_str())
 }
 
@@ -115,12 +115,12 @@ mod tests {
     use inbox_core::limits::ID_MAX_BYTES;
 
     #[test]
-    fn places_sort_by_time_and_fit_into_a_sort_key() {
+    fn sort_keys_order_by_time_and_fit_into_the_size_limit() {
         let batch_id = Id::new("b").unwrap();
-        assert_eq!(place(UnixMillis(1_795_356_000_123), &batch_id), "001795356000123#b");
-        assert!(place(UnixMillis(999), &batch_id) < place(UnixMillis(1_000), &batch_id));
-        assert_eq!(place(UnixMillis(-5), &batch_id), "000000000000000#b");
+        assert_eq!(sort_key(UnixMillis(1_795_356_000_123), &batch_id), "001795356000123#b");
+        assert!(sort_key(UnixMillis(999), &batch_id) < sort_key(UnixMillis(1_000), &batch_id));
+        assert_eq!(sort_key(UnixMillis(-5), &batch_id), "000000000000000#b");
         let longest = Id::new("x".repeat(ID_MAX_BYTES)).unwrap();
-        assert!(place(UnixMillis(0), &longest).len() <= 1_024);
+        assert!(sort_key(UnixMillis(0), &longest).len() <= 1_024);
     }
 }

@@ -20,16 +20,16 @@ use crate::config::{ConfigError, Env};
 
 /// Not a bundle of certificates.
 #[derive(Debug, thiserror::Error)]
-pub enum BadBundle {
+pub enum CaBundleError {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
-    NotRead(#[from] io::Error),
+    Unreadable(#[from] io::Error),
     /// Nothing in it is a certificate of an authority.
     #[error("the file holds no PEM certificate")]
-    Empty,
+    NoCertificate,
     /// The SDK refuses it.
     #[error("the certificates cannot be used: {0}")]
-    Refused(String),
+    Unusable(String),
 }
 
 /// A file of PEM certificates.
@@ -41,15 +41,15 @@ pub struct CaBundle {
 
 impl CaBundle {
     /// The one that `AWS_CA_BUNDLE` names, if it is set.
-    pub fn of(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Option<Self>, ConfigError> {
+    pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Option<Self>, ConfigError> {
         const NAME: &str = "AWS_CA_BUNDLE";
-        let Some(value) = env.set(NAME) else { return Ok(None) };
+        let Some(value) = env.var(NAME) else { return Ok(None) };
         let read = Self::read(&value);
         read.map(Some).map_err(|why| ConfigError::Invalid { name: NAME, value, why: why.to_string() })
     }
 
     /// Reads one. Certificates that TLS cannot use are left out, as OpenSSL leaves them out.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, BadBundle> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, CaBundleError> {
         let text = std::fs::read(path)?;
         let mut roots = RootCertStore::empty();
         let mut pem = String::new();
@@ -61,11 +61,11 @@ impl CaBundle {
             }
         }
         if roots.is_empty() {
-            return Err(BadBundle::Empty);
+            return Err(CaBundleError::NoCertificate);
         }
         let trusted = TrustStore::empty().with_pem_certificate(pem.as_bytes());
         let tls = TlsContext::builder().with_trust_store(trusted).build();
-        Ok(Self { pem, tls: tls.map_err(|error| BadBundle::Refused(error.to_string()))? })
+        Ok(Self { pem, tls: tls.map_err(|error| CaBundleError::Unusable(error.to_string()))? })
     }
 
     /// The usable certificates, in PEM.
@@ -89,7 +89,7 @@ impl CaBundle {
 }
 
 /// Whether a connection failed because the other side's certificate is not trusted.
-pub fn is_about_a_certificate(error: &(dyn Error + 'static)) -> bool {
+pub fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
@@ -107,27 +107,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_is_found_however_deep_it_is_wrapped() {
-        let refused = |why: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, why));
+    fn a_certificate_error_is_found_however_deep_it_is_wrapped() {
+        let io_error = |why: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, why));
         let unknown = rustls::CertificateError::UnknownIssuer;
-        assert!(is_about_a_certificate(&refused(rustls::Error::InvalidCertificate(unknown))));
-        assert!(!is_about_a_certificate(&refused(rustls::Error::HandshakeNotComplete)));
-        assert!(!is_about_a_certificate(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+        assert!(is_certificate_error(&io_error(rustls::Error::InvalidCertificate(unknown))));
+        assert!(!is_certificate_error(&io_error(rustls::Error::HandshakeNotComplete)));
+        assert!(!is_certificate_error(&io::Error::from(io::ErrorKind::ConnectionRefused)));
     }
 
     #[test]
-    fn what_is_no_bundle_is_refused() {
+    fn an_invalid_bundle_is_rejected() {
         let dir = std::env::temp_dir();
-        let said = |text: &str| {
+        let error_of = |text: &str| {
             let file = dir.join(format!("bundle-{}.pem", uuid::Uuid::new_v4()));
             std::fs::write(&file, text).unwrap();
             let error = CaBundle::read(&file).unwrap_err().to_string();
             std::fs::remove_file(file).unwrap();
             error
         };
-        assert_eq!(said(""), "the file holds no PEM certificate");
+        assert_eq!(error_of(""), "the file holds no PEM certificate");
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(said(broken), "the file holds no PEM certificate");
+        assert_eq!(error_of(broken), "the file holds no PEM certificate");
         let missing = CaBundle::read("/nowhere/ca.pem").unwrap_err().to_string();
         assert_eq!(missing, "the file cannot be read: No such file or directory (os error 2)");
     }

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use inbox_core::limits::{CONCURRENT_CALLS, WARM_UP_BUDGET_MS};
 
 use crate::ca_bundle::CaBundle;
-use crate::config::{Common, ConfigError, Env};
+use crate::config::{CommonConfig, ConfigError, Env};
 use crate::inbox::Inbox;
-use crate::queue::Queue;
+use crate::queue::EventsQueue;
 
 /// The services that the functions call.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Clients {
     /// Clients with region, credentials, endpoints and `AWS_CA_BUNDLE` from the environment.
     pub async fn from_env() -> Result<Self, ConfigError> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(bundle) = CaBundle::of(&Env::process())? {
+        if let Some(bundle) = CaBundle::from_env(&Env::process())? {
             loader = loader.http_client(bundle.http_client());
         }
         Ok(Self::new(&loader.load().await))
@@ -79,13 +79,13 @@ impl Clients {
     }
 
     /// The inbox that the functions are told to use.
-    pub fn inbox(&self, told: &Common) -> Inbox {
-        Inbox::new(self.dynamodb.clone(), &told.table, told.retention_days)
+    pub fn inbox(&self, config: &CommonConfig) -> Inbox {
+        Inbox::new(self.dynamodb.clone(), &config.table, config.retention_days)
     }
 
     /// The queue `events` that the functions are told to use.
-    pub fn queue(&self, told: &Common) -> Queue {
-        Queue::new(self.sqs.clone(), &told.queue_url)
+    pub fn queue(&self, config: &CommonConfig) -> EventsQueue {
+        EventsQueue::new(self.sqs.clone(), &config.queue_url)
     }
 
     /// Opens the connections that a function needs, while the cold start still has its boosted CPU: DNS, TCP
@@ -98,7 +98,7 @@ impl Clients {
     }
 
     /// The same for a function that sweeps the index: as many connections as that uses at the same time.
-    pub async fn warm_up_sweep(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
+    pub async fn warm_up_due_scan(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
         let more = join_all((1..CONCURRENT_CALLS).map(|_| self.touch(table)));
         let others = async { drop(tokio::join!(more, others)) };
         self.warm_up(table, queue_url, others).await;

@@ -9,40 +9,40 @@ use inbox_core::time::UnixMillis;
 /// Tells the time. The local system compresses it; the tests set it. Clones share it.
 #[derive(Clone)]
 pub struct Clock {
-    tell: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
+    wall_clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
     /// Where the monotonic time stands; `None` for the machine's.
-    stands_at: Option<Arc<Mutex<Instant>>>,
+    manual_instant: Option<Arc<Mutex<Instant>>>,
 }
 
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        let tell = || {
+        let read_clock = || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
         };
-        Self { tell: Arc::new(tell), stands_at: None }
+        Self { wall_clock: Arc::new(read_clock), manual_instant: None }
     }
 
     /// A clock that asks `tell`. Its monotonic time stands still until it is advanced.
-    pub fn new(tell: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Self {
-        Self { tell: Arc::new(tell), stands_at: Some(Arc::new(Mutex::new(Instant::now()))) }
+    pub fn new(wall_clock: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Self {
+        Self { wall_clock: Arc::new(wall_clock), manual_instant: Some(Arc::new(Mutex::new(Instant::now()))) }
     }
 
     /// What time it is.
     pub fn now(&self) -> UnixMillis {
-        (self.tell)()
+        (self.wall_clock)()
     }
 
     /// The monotonic time: for how long something lasts, also when the machine's clock is set.
     pub fn instant(&self) -> Instant {
-        let stands_at = self.stands_at.as_ref();
+        let stands_at = self.manual_instant.as_ref();
         stands_at.map_or_else(Instant::now, |at| *at.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Moves the monotonic time of a clock made by [`Clock::new`]. The machine's moves by itself.
     pub fn advance(&self, span: Duration) {
-        if let Some(at) = &self.stands_at {
+        if let Some(at) = &self.manual_instant {
             *at.lock().unwrap_or_else(PoisonError::into_inner) += span;
         }
     }
@@ -53,11 +53,11 @@ const INVOCATION_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How much of an invocation is left that ends at `deadline`.
 pub fn time_left(deadline: SystemTime) -> Duration {
-    left(deadline, SystemTime::now())
+    remaining(deadline, SystemTime::now())
 }
 
 /// `cargo lambda watch` gives, instead of when the invocation ends, how long it may take.
-fn left(deadline: SystemTime, now: SystemTime) -> Duration {
+fn remaining(deadline: SystemTime, now: SystemTime) -> Duration {
     match deadline.duration_since(UNIX_EPOCH) {
         Ok(span) if span <= INVOCATION_MAX => span,
         _ => deadline.duration_since(now).unwrap_or_default(),
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn monotonic_time_runs_with_the_machine_or_stands_until_all_clones_are_advanced() {
+    fn a_manual_clock_stands_still_until_advanced_for_all_clones() {
         let machine = Clock::system();
         let (before, began) = (Instant::now(), machine.instant());
         assert!(before <= began && began <= Instant::now());
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_ends_at_the_deadline_or_is_the_span_that_stands_in_its_place() {
+    fn a_deadline_that_is_a_span_is_the_time_left() {
         let now = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
         let minute = Duration::from_secs(60);
-        assert_eq!(left(now + minute, now), minute);
-        assert_eq!(left(now, now), Duration::ZERO);
-        assert_eq!(left(now - minute, now), Duration::ZERO);
-        assert_eq!(left(UNIX_EPOCH + 10 * minute, now), 10 * minute);
-        assert_eq!(left(UNIX_EPOCH + INVOCATION_MAX, now), INVOCATION_MAX);
-        assert_eq!(left(UNIX_EPOCH + INVOCATION_MAX + minute, now), Duration::ZERO);
+        assert_eq!(remaining(now + minute, now), minute);
+        assert_eq!(remaining(now, now), Duration::ZERO);
+        assert_eq!(remaining(now - minute, now), Duration::ZERO);
+        assert_eq!(remaining(UNIX_EPOCH + 10 * minute, now), 10 * minute);
+        assert_eq!(remaining(UNIX_EPOCH + INVOCATION_MAX, now), INVOCATION_MAX);
+        assert_eq!(remaining(UNIX_EPOCH + INVOCATION_MAX + minute, now), Duration::ZERO);
     }
 }

@@ -19,7 +19,7 @@ pub enum ConfigError {
     #[error("environment variable {0} is not set")]
     Missing(&'static str),
     /// It is set to something else than it should be.
-    #[error("environment variable {name} is not valid: {:?}: {why}", without_user(value))]
+    #[error("environment variable {name} is not valid: {:?}: {why}", redact_userinfo(value))]
     Invalid {
         /// The variable.
         name: &'static str,
@@ -31,7 +31,7 @@ pub enum ConfigError {
 }
 
 /// A value as an error shows it: of a URL with user name and password, what stands behind them (P8).
-pub fn without_user(value: &str) -> String {
+pub fn redact_userinfo(value: &str) -> String {
     value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 
@@ -49,13 +49,13 @@ impl Env<fn(&str) -> Option<String>> {
 impl<F: Fn(&str) -> Option<String>> Env<F> {
     /// A variable that must be set.
     pub fn required(&self, name: &'static str) -> Result<String, ConfigError> {
-        self.set(name).ok_or(ConfigError::Missing(name))
+        self.var(name).ok_or(ConfigError::Missing(name))
     }
 
     /// A variable that must be set and be the URL of an HTTP service.
     pub fn base_url(&self, name: &'static str) -> Result<BaseUrl, ConfigError> {
         let value = self.required(name)?;
-        value.parse().map_err(|why: NotABaseUrl| ConfigError::Invalid { name, value, why: why.to_string() })
+        value.parse().map_err(|why: InvalidBaseUrl| ConfigError::Invalid { name, value, why: why.to_string() })
     }
 
     /// A variable that may be left out.
@@ -63,7 +63,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     where
         T: FromStr<Err: ToString>,
     {
-        self.set(name).map_or(Ok(default), |value| {
+        self.var(name).map_or(Ok(default), |value| {
             value.trim().parse().map_err(|why: T::Err| ConfigError::Invalid {
                 name,
                 why: why.to_string(),
@@ -73,7 +73,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     }
 
     /// The value of a variable, or `None` if it is not set, or empty.
-    pub fn set(&self, name: &str) -> Option<String> {
+    pub fn var(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 }
@@ -85,19 +85,19 @@ pub struct BaseUrl(String);
 /// Not a base URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a URL begins with https:// or http:// and a host, and has no user name, query or fragment")]
-pub struct NotABaseUrl;
+pub struct InvalidBaseUrl;
 
 impl FromStr for BaseUrl {
-    type Err = NotABaseUrl;
+    type Err = InvalidBaseUrl;
 
-    fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
-        let url = text.parse::<lambda_http::http::Uri>().map_err(|_| NotABaseUrl)?;
+    fn from_str(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let url = text.parse::<lambda_http::http::Uri>().map_err(|_| InvalidBaseUrl)?;
         let is_http = matches!(url.scheme_str(), Some("http" | "https"));
         let has_host = url.host().is_some_and(|host| !host.is_empty());
         let is_bare = url.query().is_none() && !text.contains(['#', '@']);
         (is_http && has_host && is_bare)
             .then(|| Self(text.trim_end_matches('/').to_owned()))
-            .ok_or(NotABaseUrl)
+            .ok_or(InvalidBaseUrl)
     }
 }
 
@@ -112,25 +112,25 @@ impl From<BaseUrl> for String {
 ///
 /// An empty variable is an unset one. Command lines and the SDK read the environment by themselves and take an empty
 /// value for a name, a region or a file.
-pub fn unset_empty_variables(names: &[OsString]) -> std::io::Result<()> {
-    let is_read = |name: &OsString| names.contains(name) || name.to_string_lossy().starts_with("AWS_");
+pub fn restart_without_empty_variables(names: &[OsString]) -> std::io::Result<()> {
+    let is_relevant = |name: &OsString| names.contains(name) || name.to_string_lossy().starts_with("AWS_");
     let empty: Vec<_> = std::env::vars_os()
-        .filter(|(name, value)| value.is_empty() && is_read(name))
+        .filter(|(name, value)| value.is_empty() && is_relevant(name))
         .map(|it| it.0)
         .collect();
     if empty.is_empty() {
         return Ok(());
     }
-    let mut again = Command::new(std::env::current_exe()?);
-    again.args(std::env::args_os().skip(1));
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1));
     for name in empty {
-        again.env_remove(name);
+        command.env_remove(name);
     }
-    instead_of_this(again)
+    exec(command)
 }
 
 #[cfg(unix)]
-fn instead_of_this(mut command: Command) -> std::io::Result<()> {
+fn exec(mut command: Command) -> std::io::Result<()> {
     Err(std::os::unix::process::CommandExt::exec(&mut command))
 }
 
@@ -141,7 +141,7 @@ fn instead_of_this(mut command: Command) -> std::io::Result<()> {
 
 /// What every function is told.
 #[derive(Clone, Debug)]
-pub struct Common {
+pub struct CommonConfig {
     /// `INBOX_TABLE`: the name of the table.
     pub table: String,
     /// `EVENTS_QUEUE_URL`: the queue `events`.
@@ -154,9 +154,9 @@ pub struct Common {
     pub log_level: Level,
 }
 
-impl Common {
+impl CommonConfig {
     /// Reads it.
-    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+    pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             table: env.required("INBOX_TABLE")?,
             queue_url: env.required("EVENTS_QUEUE_URL")?,
@@ -174,19 +174,19 @@ pub fn tolerance_secs(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<u64,
 
 /// `POLL_FIRST_SECS`, `POLL_EVERY_SECS`, `POLL_GRACE_SECS`, `POLL_DEADLINE_SECS`: when Rightfoot is asked, and how
 /// long. None may be 0.
-pub fn cadence(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Cadence, ConfigError> {
+pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Cadence, ConfigError> {
     let default = Cadence::default();
     Ok(Cadence {
-        first: span(env, "POLL_FIRST_SECS", default.first)?,
-        every: span(env, "POLL_EVERY_SECS", default.every)?,
-        grace: span(env, "POLL_GRACE_SECS", default.grace)?,
-        deadline: deadline(env)?,
+        first: nonzero_secs(env, "POLL_FIRST_SECS", default.first)?,
+        every: nonzero_secs(env, "POLL_EVERY_SECS", default.every)?,
+        grace: nonzero_secs(env, "POLL_GRACE_SECS", default.grace)?,
+        deadline: poll_deadline(env)?,
     })
 }
 
 /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked. It may not be 0.
-pub fn deadline(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Duration, ConfigError> {
-    span(env, "POLL_DEADLINE_SECS", Cadence::default().deadline)
+pub fn poll_deadline(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Duration, ConfigError> {
+    nonzero_secs(env, "POLL_DEADLINE_SECS", Cadence::default().deadline)
 }
 
 /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
@@ -204,7 +204,7 @@ pub fn revoked_subjects(
     subjects.map(|subject| subject.parse().map_err(invalid)).collect()
 }
 
-fn span(
+fn nonzero_secs(
     env: &Env<impl Fn(&str) -> Option<String>>,
     name: &'static str,
     default: Duration,
@@ -224,18 +224,18 @@ mod tests {
     }
 
     #[test]
-    fn defaults_stand_for_what_is_left_out() {
-        let common = Common::read(&env(&[("INBOX_TABLE", "t"), ("EVENTS_QUEUE_URL", "q")])).unwrap();
+    fn unset_variables_have_defaults() {
+        let common = CommonConfig::from_env(&env(&[("INBOX_TABLE", "t"), ("EVENTS_QUEUE_URL", "q")])).unwrap();
         assert_eq!((common.retention_days, common.log_level), (30, Level::INFO));
         assert_eq!(tolerance_secs(&env(&[])), Ok(300));
     }
 
     #[test]
-    fn the_cadence_is_told_in_seconds() {
-        assert_eq!(cadence(&env(&[])), Ok(Cadence::default()));
-        let told = cadence(&env(&[("POLL_EVERY_SECS", "7")])).unwrap();
-        assert_eq!((told.every, told.first), (Duration::from_secs(7), Duration::from_secs(600)));
-        assert!(cadence(&env(&[("POLL_GRACE_SECS", "0")])).is_err());
+    fn poll_timing_is_in_seconds() {
+        assert_eq!(poll_timing(&env(&[])), Ok(Cadence::default()));
+        let timing = poll_timing(&env(&[("POLL_EVERY_SECS", "7")])).unwrap();
+        assert_eq!((timing.every, timing.first), (Duration::from_secs(7), Duration::from_secs(600)));
+        assert!(poll_timing(&env(&[("POLL_GRACE_SECS", "0")])).is_err());
     }
 
     #[test]
@@ -276,13 +276,13 @@ mod tests {
             "https://inbox example.com",
             " https://inbox.example.com",
         ] {
-            assert_eq!(wrong.parse::<BaseUrl>(), Err(NotABaseUrl), "{wrong:?}");
+            assert_eq!(wrong.parse::<BaseUrl>(), Err(InvalidBaseUrl), "{wrong:?}");
         }
     }
 
     #[test]
     fn an_error_names_the_variable_and_its_value() {
-        let missing = Common::read(&env(&[("INBOX_TABLE", "")])).unwrap_err();
+        let missing = CommonConfig::from_env(&env(&[("INBOX_TABLE", "")])).unwrap_err();
         assert_eq!(missing.to_string(), "environment variable INBOX_TABLE is not set");
         let wrong = tolerance_secs(&env(&[("FYNAPSE_TOLERANCE_SECS", "5m")])).unwrap_err();
         assert_eq!(

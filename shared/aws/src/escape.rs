@@ -9,17 +9,17 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// Text for people, without them. Lines and tabs stay.
 pub fn text(text: &str) -> String {
-    escaped(text, |c| matches!(c, '\n' | '\t'), |c, out| out.extend(c.escape_default()))
+    escape_where(text, |c| matches!(c, '\n' | '\t'), |c, out| out.extend(c.escape_default()))
 }
 
 /// One line of text, without them.
 pub fn line(text: &str) -> String {
-    escaped(text, |_| false, |c, out| out.extend(c.escape_default()))
+    escape_where(text, |_| false, |c, out| out.extend(c.escape_default()))
 }
 
 /// The same JSON, without them: outside of its strings it has only line breaks, which stay.
 pub fn json(json: &str) -> String {
-    escaped(
+    escape_where(
         json,
         |c| c == '\n',
         |c, out| {
@@ -33,21 +33,21 @@ pub fn json(json: &str) -> String {
 
 /// Makes writers of lines of JSON, without them.
 #[derive(Clone, Copy, Debug)]
-pub struct JsonLines<W>(pub W);
+pub struct EscapedJsonLines<W>(pub W);
 
-impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for JsonLines<W> {
-    type Writer = JsonLine<W::Writer>;
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for EscapedJsonLines<W> {
+    type Writer = EscapedJsonLine<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        JsonLine(self.0.make_writer())
+        EscapedJsonLine(self.0.make_writer())
     }
 }
 
 /// Writes a line of JSON, without them. What is written at a time has whole characters.
 #[derive(Debug)]
-pub struct JsonLine<W>(W);
+pub struct EscapedJsonLine<W>(W);
 
-impl<W: io::Write> io::Write for JsonLine<W> {
+impl<W: io::Write> io::Write for EscapedJsonLine<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write_all(json(&String::from_utf8_lossy(line)).as_bytes())?;
         Ok(line.len())
@@ -58,10 +58,10 @@ impl<W: io::Write> io::Write for JsonLine<W> {
     }
 }
 
-fn escaped(text: &str, stays: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> String {
+fn escape_where(text: &str, keep: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_tricky(c) && !stays(c) {
+        if needs_escape(c) && !keep(c) {
             escape(c, &mut out);
         } else {
             out.push(c);
@@ -71,7 +71,7 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool, escape: impl Fn(char, &mut 
 }
 
 /// Control characters, format characters (of which are bidi and those without width), U+2028 and U+2029.
-fn is_tricky(c: char) -> bool {
+fn needs_escape(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     matches!(get_general_category(c), Control | Format | LineSeparator | ParagraphSeparator)
 }
@@ -81,12 +81,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_plays_with_a_terminal_is_shown() {
-        let tricks = "a\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{2029}\u{200b}\u{ad}\u{feff}\u{e0041}é €\tb\n";
-        let shown = r"a\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{2029}\u{200b}\u{ad}\u{feff}\u{e0041}é €";
-        assert_eq!(text(tricks), format!("{shown}\tb\n"));
-        assert_eq!(line(tricks), format!("{shown}\\tb\\n"));
-        assert_eq!(text(&text(tricks)), text(tricks), "once is enough");
+    fn control_and_format_characters_are_escaped() {
+        let input = "a\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{2029}\u{200b}\u{ad}\u{feff}\u{e0041}é €\tb\n";
+        let expected = r"a\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{2029}\u{200b}\u{ad}\u{feff}\u{e0041}é €";
+        assert_eq!(text(input), format!("{expected}\tb\n"));
+        assert_eq!(line(input), format!("{expected}\\tb\\n"));
+        assert_eq!(text(&text(input)), text(input), "once is enough");
     }
 
     #[test]
@@ -99,10 +99,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_is_the_same_json_and_plays_with_nobodys_terminal() {
+    fn an_escaped_log_line_is_the_same_json() {
         let mut log = Vec::new();
         let line = "{\"batch_id\":\"b\u{202e}\u{2066}\u{200b}\u{2028}\u{feff}\"}\n";
-        io::Write::write_all(&mut JsonLine(&mut log), line.as_bytes()).unwrap();
+        io::Write::write_all(&mut EscapedJsonLine(&mut log), line.as_bytes()).unwrap();
         let expected = r#"{"batch_id":"b\u202e\u2066\u200b\u2028\ufeff"}"#;
         assert_eq!(String::from_utf8(log).unwrap(), format!("{expected}\n"));
     }

@@ -14,25 +14,25 @@
 //! late mark can neither undo a claim nor hide one. (What hurries a schedule moves nothing but a time.) A record is in the index `due` only while
 //! something has still to be done with it, and it has an `expires_at` only while nothing has.
 
-mod alert_effects;
-mod batch_story;
-mod documents;
-mod due;
-mod open;
+mod alert_claims;
+mod batch_progress;
+mod json_blobs;
+mod due_index;
+mod untracked_quota;
 mod outbox;
 mod past_cycles;
 mod poll_problem;
-mod quarantined;
-mod released;
-mod replayed;
-mod reviewed;
-mod scan;
-mod subjects;
-mod submitted;
-mod told;
-mod tracked;
+mod quarantine;
+mod submission_release;
+mod replay;
+mod poller_requeue;
+mod table_scan;
+mod bound_subjects;
+mod submissions;
+mod queries;
+mod tracking;
 mod transaction;
-mod worked;
+mod processing;
 
 use std::collections::HashMap;
 
@@ -49,28 +49,28 @@ use inbox_core::message::referenced;
 use inbox_core::quarantine::KeptId;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
-use crate::Fault;
-use crate::condition::{self, refused, standing};
-use crate::item::{self, Item, Record, Stored, VERSION, binary, number, text};
+use crate::AwsError;
+use crate::conditional::{self, condition_failed, existing_item};
+use crate::item::{self, Item, EventRecord, PayloadLocation, SCHEMA_VERSION, binary, number, text};
 use crate::payload;
 
-pub use alert_effects::{AcquiredAlert, AlertClaim};
-pub use batch_story::{Alerted, BatchStory};
-pub use due::{Round, Sweep, Waiting};
-pub use outbox::{Claim, Claimed, DueRecord, Found};
+pub use alert_claims::{AcquiredAlert, AlertClaim};
+pub use batch_progress::{AlertedAuthorizers, BatchProgress};
+pub use due_index::{DuePage, DueScan, DueKey};
+pub use outbox::{RelayClaim, ClaimedRecord, DueRecord, DueRecords};
 pub use past_cycles::PastCycle;
-pub use poll_problem::Troubled;
-pub use quarantined::Quarantined;
-pub use released::Released;
-pub use replayed::Replayed;
-pub use scan::{Page, Place};
-pub use submitted::{Begun, Concluded, Made, NewSubmission, Submission, Watch};
-pub use told::{BatchTold, EffectTold, EventTold, ScheduleTold, Selection, StoryTold, SubmissionTold};
-pub use tracked::{ScheduleStory, Tracking};
-pub use worked::{Work, WorkClaim};
+pub use poll_problem::TrackedWithProblem;
+pub use quarantine::QuarantinedItem;
+pub use submission_release::ReleaseOutcome;
+pub use replay::ReplayOutcome;
+pub use table_scan::{ScanPage, ScanCursor};
+pub use submissions::{BeginOutcome, CompleteOutcome, Created, NewSubmission, StoredSubmission, TrackOutcome};
+pub use queries::{BatchView, AlertView, EventView, ScheduleView, EventFilter, Timeline, SubmissionView};
+pub use tracking::{ScheduleProgress, TrackingState};
+pub use processing::{ClaimedEvent, EventClaim};
 
 /// The revision that a record is born with.
-const FIRST_REV: u64 = 1;
+const INITIAL_REV: u64 = 1;
 
 /// The table `inbox`.
 #[derive(Clone, Debug)]
@@ -82,11 +82,11 @@ pub struct Inbox {
 
 /// What a conditional write came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// It was applied.
     Applied,
     /// Somebody else wrote in between; nothing was changed.
-    Overtaken,
+    Conflict,
 }
 
 impl Inbox {
@@ -96,14 +96,14 @@ impl Inbox {
     }
 
     /// Whether an event's record stands, by a strong read.
-    pub(crate) async fn is_recorded(&self, key: &EventKey) -> Result<bool, Fault> {
-        Ok(self.get(item::key(&key.pk(), &key.sk())).await?.is_some())
+    pub(crate) async fn is_recorded(&self, key: &EventKey) -> Result<bool, AwsError> {
+        Ok(self.get_item(item::key(&key.pk(), &key.sk())).await?.is_some())
     }
 
     /// Records an event: payload parts first, then one conditional put, which is the commit point.
     /// On a fault the outcome is unknown.
-    pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<Recorded, Fault> {
-        self.record_traced(event, delivery_id, None).await
+    pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<Recorded, AwsError> {
+        self.record_with_audit(event, delivery_id, None).await
     }
 
     /// The same for an event out of quarantine: its record says who had it read again.
@@ -112,19 +112,19 @@ impl Inbox {
         event: &Event,
         delivery_id: &str,
         by: &Intervention,
-    ) -> Result<Recorded, Fault> {
-        self.record_traced(event, delivery_id, Some(by)).await
+    ) -> Result<Recorded, AwsError> {
+        self.record_with_audit(event, delivery_id, Some(by)).await
     }
 
-    async fn record_traced(
+    async fn record_with_audit(
         &self,
         event: &Event,
         delivery_id: &str,
         by: Option<&Intervention>,
-    ) -> Result<Recorded, Fault> {
+    ) -> Result<Recorded, AwsError> {
         let payload = event.proven().body();
         let received_at = event.proven().received_at();
-        let ours = Trace {
+        let identity = Trace {
             delivery_id: delivery_id.to_owned(),
             payload_hash: payload_hash(payload),
             idempotency_key: event.idempotency_key().map(str::to_owned),
@@ -133,8 +133,8 @@ impl Inbox {
         // What comes out of quarantine was received long ago.
         let expire_at = parts_expiry(by.map_or(received_at, |by| by.at), self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
-        let mut record = new_record(event, &ours, &stored);
-        record.extend(by.into_iter().flat_map(replayed::traces));
+        let mut record = new_record_item(event, &identity, &stored);
+        record.extend(by.into_iter().flat_map(replay::replay_attributes));
         let put = self
             .db
             .put_item()
@@ -144,60 +144,60 @@ impl Inbox {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
             Ok(_) => Ok(Recorded::New),
-            Err(error) if refused(&error) => {
-                let old = standing(&error).and_then(item::trace);
-                Ok(old.map_or(Recorded::SAME_AGAIN, |old| refused_by(&old, &ours)))
+            Err(error) if condition_failed(&error) => {
+                let old = existing_item(&error).and_then(item::delivery_identity);
+                Ok(old.map_or(Recorded::SAME_AGAIN, |old| refused_by(&old, &identity)))
             }
-            Err(error) => Err(Fault::of("dynamodb:PutItem", &error)),
+            Err(error) => Err(AwsError::from_sdk_error("dynamodb:PutItem", &error)),
         }
     }
 
     /// Writes down that the handler has put a new event on the queue.
-    pub async fn mark_new(&self, key: &EventKey, now: UnixMillis) -> Result<Written, Fault> {
-        self.mark(key, FIRST_REV, now).await
+    pub async fn mark_new_sent(&self, key: &EventKey, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+        self.mark_sent(key, INITIAL_REV, now).await
     }
 
     /// The subject that a batch was submitted under, if we submitted or track it. One strong read.
-    pub async fn tracked_subject(&self, batch_id: &Id) -> Result<Option<String>, Fault> {
-        let item = self.get(item::key(&batch_pk(batch_id), "tracked")).await?;
+    pub async fn tracked_subject(&self, batch_id: &Id) -> Result<Option<String>, AwsError> {
+        let item = self.get_item(item::key(&batch_pk(batch_id), "tracked")).await?;
         Ok(item.as_ref().and_then(|tracked| item::string(tracked, "subject")).map(str::to_owned))
     }
 
     /// Keeps proven bytes that cannot be used (P7), for an operator to look at. The same bytes again are counted, not
     /// kept twice; if they were dealt with before, they are to be looked at again.
-    pub async fn quarantine(&self, proven: &Proven, reason: Reason) -> Result<(), Fault> {
+    pub async fn quarantine_delivery(&self, proven: &Proven, reason: Reason) -> Result<(), AwsError> {
         let (payload, now) = (proven.body(), proven.received_at());
         let hash = payload_hash(payload);
         let expire_at = parts_expiry(now, self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
-        let mut kept = stored_attributes(&stored, &hash, payload.len());
+        let mut attributes = payload_attributes(&stored, &hash, payload.len());
         if let Proof::Signature { signed_at } = proven.proof() {
-            kept.insert("signed_at".to_owned(), number(signed_at.0));
+            attributes.insert("signed_at".to_owned(), number(signed_at.0));
         }
-        kept.extend(proven.harmless_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
-        self.keep((proven.provider(), proven.subject(), &hash), kept, reason, now).await
+        attributes.extend(proven.harmless_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
+        self.put_quarantined((proven.provider(), proven.subject(), &hash), attributes, reason, now).await
     }
 
     /// The payload that a message's `dataref` points to: exactly the bytes that were proven.
     /// `None` if the reference is not ours or the event is not recorded.
-    pub async fn resolve(&self, dataref: &str) -> Result<Option<Vec<u8>>, Fault> {
+    pub async fn resolve_dataref(&self, dataref: &str) -> Result<Option<Vec<u8>>, AwsError> {
         let Some(key) = referenced(dataref) else { return Ok(None) };
-        match self.get(item::key(&key.pk(), &key.sk())).await? {
+        match self.get_item(item::key(&key.pk(), &key.sk())).await? {
             Some(item) => {
-                let record = Record::read(&item).ok_or(Fault::item("dynamodb:GetItem"))?;
+                let record = EventRecord::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
                 self.payload_of(&record).await.map(Some)
             }
             None => Ok(None),
         }
     }
 
-    async fn payload_of(&self, record: &Record) -> Result<Vec<u8>, Fault> {
-        let hash = &record.trace.payload_hash;
-        payload::load(&self.db, &self.table, &record.stored, hash, record.payload_bytes).await
+    async fn payload_of(&self, record: &EventRecord) -> Result<Vec<u8>, AwsError> {
+        let hash = &record.identity.payload_hash;
+        payload::load(&self.db, &self.table, &record.payload_location, hash, record.payload_bytes).await
     }
 
-    async fn mark(&self, key: &EventKey, rev: u64, now: UnixMillis) -> Result<Written, Fault> {
-        self.update(
+    async fn mark_sent(&self, key: &EventKey, rev: u64, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+        self.update_at_rev(
             item::key(&key.pk(), &key.sk()),
             rev,
             "sent_at = :now, expires_at = :at REMOVE due, due_at",
@@ -208,25 +208,25 @@ impl Inbox {
 
     /// Every write to a standing record goes through here: it names the `rev` that it saw. An applied mark
     /// leaves `rev` alone but takes `due` away, so a second writer with the same `rev` is told apart by it.
-    async fn update<const N: usize>(
+    async fn update_at_rev<const N: usize>(
         &self,
         key: Item,
         rev: u64,
         set: &str,
         values: [(&str, AttributeValue); N],
-    ) -> Result<Written, Fault> {
-        self.update_if(key, rev, None, set, values).await
+    ) -> Result<WriteOutcome, AwsError> {
+        self.update_at_rev_if(key, rev, None, set, values).await
     }
 
     /// The same on one more condition, with its value.
-    async fn update_if<const N: usize>(
+    async fn update_at_rev_if<const N: usize>(
         &self,
         key: Item,
         rev: u64,
         and: Option<(&str, (&str, AttributeValue))>,
         set: &str,
         values: [(&str, AttributeValue); N],
-    ) -> Result<Written, Fault> {
+    ) -> Result<WriteOutcome, AwsError> {
         let (condition, value) = and.unzip();
         let condition = condition.map(|and| format!(" AND {and}")).unwrap_or_default();
         let mut update = self
@@ -239,18 +239,18 @@ impl Inbox {
         for (name, value) in values.into_iter().chain(value) {
             update = update.expression_attribute_values(name, value);
         }
-        condition::update(update, set).await
+        conditional::update(update, set).await
     }
 
     /// Keeps what came from this provider, by the URL of this subject, with this hash.
-    async fn keep(
+    async fn put_quarantined(
         &self,
         (provider, subject, hash): (Provider, Option<&Subject>, &str),
-        mut kept: Item,
+        mut attributes: Item,
         reason: Reason,
         now: UnixMillis,
-    ) -> Result<(), Fault> {
-        let id = KeptId::new(provider, subject, hash).ok_or(Fault::item("dynamodb:UpdateItem"))?;
+    ) -> Result<(), AwsError> {
+        let id = KeptId::new(provider, subject, hash).ok_or(AwsError::unreadable_item("dynamodb:UpdateItem"))?;
         let pk = id.pk();
         kept.extend(subject.map(|subject| ("subject".to_owned(), text(subject.as_str()))));
         let fixed = [
@@ -272,7 +272,7 @@ impl Inbox {
         self.db
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(item::key(&pk, quarantined::DELIVERY)))
+            .set_key(Some(item::key(&pk, quarantine::DELIVERY_SK)))
             .update_expression(format!(
                 "SET {} REMOVE closed_at, closed_as ADD deliveries :one",
                 sets.join(", ")
@@ -282,33 +282,33 @@ impl Inbox {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| Fault::of("dynamodb:UpdateItem", &error))
+            .map_err(|error| AwsError::from_sdk_error("dynamodb:UpdateItem", &error))
     }
 
-    async fn get(&self, key: Item) -> Result<Option<Item>, Fault> {
+    async fn get_item(&self, key: Item) -> Result<Option<Item>, AwsError> {
         let get = self.db.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
         match get.send().await {
             Ok(answer) => Ok(answer.item),
-            Err(error) => Err(Fault::of("dynamodb:GetItem", &error)),
+            Err(error) => Err(AwsError::from_sdk_error("dynamodb:GetItem", &error)),
         }
     }
 }
 
-fn new_record(event: &Event, trace: &Trace, stored: &Stored) -> Item {
+fn new_record_item(event: &Event, identity: &Trace, stored: &PayloadLocation) -> Item {
     let (key, received_at) = (event.key(), event.proven().received_at());
     let mut record = item::key(&key.pk(), &key.sk());
-    record.extend(stored_attributes(stored, &trace.payload_hash, event.proven().body().len()));
+    record.extend(payload_attributes(stored, &identity.payload_hash, event.proven().body().len()));
     let mut set = |name: &str, value| record.insert(name.to_owned(), value);
-    set("v", number(VERSION));
+    set("v", number(SCHEMA_VERSION));
     set("type", text(event.event_type()));
     set("origin", text(event.origin().as_str()));
     set("received_at", number(received_at.0));
-    set("delivery_id", text(&trace.delivery_id));
-    set("rev", number(FIRST_REV));
+    set("delivery_id", text(&identity.delivery_id));
+    set("rev", number(INITIAL_REV));
     set("attempts", number(0));
     set("due", text(Desk::Outbox.shard(&key.pk())));
     set("due_at", number(first_due(received_at).0));
-    if let Some(idempotency_key) = &trace.idempotency_key {
+    if let Some(idempotency_key) = &identity.idempotency_key {
         set("idempotency_key", text(idempotency_key));
     }
     if let Some(subject) = event.proven().subject() {
@@ -317,14 +317,14 @@ fn new_record(event: &Event, trace: &Trace, stored: &Stored) -> Item {
     record
 }
 
-fn stored_attributes(stored: &Stored, hash: &str, payload_bytes: usize) -> Item {
+fn payload_attributes(stored: &PayloadLocation, hash: &str, payload_bytes: usize) -> Item {
     let mut attributes = HashMap::from([
         ("payload_hash".to_owned(), text(hash)),
         ("payload_bytes".to_owned(), number(payload_bytes)),
     ]);
     match stored {
-        Stored::Inline(payload) => attributes.extend([("payload".to_owned(), binary(payload.as_slice()))]),
-        Stored::Parts { names, expire_at: UnixSecs(expire_at) } => attributes.extend([
+        PayloadLocation::Inline(payload) => attributes.extend([("payload".to_owned(), binary(payload.as_slice()))]),
+        PayloadLocation::Parts { names, expire_at: UnixSecs(expire_at) } => attributes.extend([
             ("parts".to_owned(), AttributeValue::L(names.iter().map(text).collect())),
             ("parts_expire_at".to_owned(), number(expire_at)),
         ]),

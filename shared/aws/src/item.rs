@@ -17,7 +17,7 @@ use inbox_core::time::{UnixMillis, UnixSecs};
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The version of the shapes written here.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 1;
 
 /// A string attribute.
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
@@ -41,7 +41,7 @@ pub(crate) fn key(pk: &str, sk: &str) -> Item {
 
 /// Where a payload is stored.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Stored {
+pub(crate) enum PayloadLocation {
     /// In the record itself.
     Inline(Vec<u8>),
     /// Deflated, in part items of these names, which may be deleted from then on.
@@ -49,7 +49,7 @@ pub(crate) enum Stored {
 }
 
 /// Shows no payload (P8).
-impl fmt::Debug for Stored {
+impl fmt::Debug for PayloadLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inline(payload) => write!(f, "Inline({} bytes)", payload.len()),
@@ -58,14 +58,14 @@ impl fmt::Debug for Stored {
     }
 }
 
-impl Stored {
+impl PayloadLocation {
     /// Reads where an item's payload is; `None` if it says nothing of one.
-    pub(crate) fn read(item: &Item) -> Option<Self> {
+    pub(crate) fn from_item(item: &Item) -> Option<Self> {
         Some(match item.get("payload") {
             Some(payload) => Self::Inline(payload.as_b().ok()?.as_ref().to_vec()),
             None => Self::Parts {
                 names: strings(item, "parts")?,
-                expire_at: UnixSecs(parsed(item, "parts_expire_at")?),
+                expire_at: UnixSecs(parsed_number(item, "parts_expire_at")?),
             },
         })
     }
@@ -73,57 +73,57 @@ impl Stored {
 
 /// An event record, as read.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct EventRecord {
     pub(crate) key: EventKey,
     pub(crate) event_type: String,
     pub(crate) received_at: UnixMillis,
     /// Whose URL it came by, if it came by one.
     pub(crate) subject: Option<Subject>,
-    pub(crate) trace: Trace,
+    pub(crate) identity: Trace,
     pub(crate) payload_bytes: usize,
-    pub(crate) stored: Stored,
+    pub(crate) payload_location: PayloadLocation,
     pub(crate) rev: u64,
     /// From when on it should be on the queue: since it was received, or put back, or replayed.
-    pub(crate) wanted_at: UnixMillis,
+    pub(crate) enqueue_after: UnixMillis,
     /// While it still has to be enqueued: from when on somebody looks at it.
     pub(crate) due_at: Option<UnixMillis>,
     pub(crate) attempts: u64,
-    pub(crate) refusals: u64,
+    pub(crate) undeliverable_count: u64,
     pub(crate) replay: u64,
     /// Whether it is in quarantine.
-    pub(crate) is_given_up: bool,
+    pub(crate) is_quarantined: bool,
 }
 
-impl Record {
+impl EventRecord {
     /// Where it stands in the table.
-    pub(crate) fn place(&self) -> Item {
+    pub(crate) fn table_key(&self) -> Item {
         key(&self.key.pk(), &self.key.sk())
     }
 
     /// Reads an event record; `None` if it is not of our form.
-    pub(crate) fn read(item: &Item) -> Option<Self> {
-        let received_at = UnixMillis(parsed(item, "received_at")?);
+    pub(crate) fn from_item(item: &Item) -> Option<Self> {
+        let received_at = UnixMillis(parsed_number(item, "received_at")?);
         Some(Self {
             key: EventKey::from_table_key(string(item, "pk")?, string(item, "sk")?)?,
             event_type: string(item, "type")?.to_owned(),
             received_at,
-            wanted_at: parsed(item, "wanted_at").map_or(received_at, UnixMillis),
+            enqueue_after: parsed_number(item, "wanted_at").map_or(received_at, UnixMillis),
             subject: string(item, "subject").and_then(|subject| subject.parse().ok()),
-            trace: trace(item)?,
-            payload_bytes: parsed(item, "payload_bytes")?,
-            stored: Stored::read(item)?,
-            rev: parsed(item, "rev")?,
-            due_at: item.contains_key("due").then(|| parsed(item, "due_at")).flatten().map(UnixMillis),
-            attempts: parsed(item, "attempts").unwrap_or(0),
-            refusals: parsed(item, "refusals").unwrap_or(0),
-            replay: parsed(item, "replay").unwrap_or(0),
-            is_given_up: item.contains_key("quarantined_at"),
+            identity: delivery_identity(item)?,
+            payload_bytes: parsed_number(item, "payload_bytes")?,
+            payload_location: PayloadLocation::from_item(item)?,
+            rev: parsed_number(item, "rev")?,
+            due_at: item.contains_key("due").then(|| parsed_number(item, "due_at")).flatten().map(UnixMillis),
+            attempts: parsed_number(item, "attempts").unwrap_or(0),
+            undeliverable_count: parsed_number(item, "refusals").unwrap_or(0),
+            replay: parsed_number(item, "replay").unwrap_or(0),
+            is_quarantined: item.contains_key("quarantined_at"),
         })
     }
 }
 
 /// What a standing record says of the delivery that made it.
-pub(crate) fn trace(item: &Item) -> Option<Trace> {
+pub(crate) fn delivery_identity(item: &Item) -> Option<Trace> {
     Some(Trace {
         delivery_id: string(item, "delivery_id")?.to_owned(),
         payload_hash: string(item, "payload_hash")?.to_owned(),
@@ -133,7 +133,7 @@ pub(crate) fn trace(item: &Item) -> Option<Trace> {
 }
 
 /// The trace of an operator.
-pub(crate) fn intervention(by: &Intervention) -> AttributeValue {
+pub(crate) fn audit_entry_value(by: &Intervention) -> AttributeValue {
     let fields = [
         ("at", number(by.at.0)),
         ("by", text(&by.by)),
@@ -144,11 +144,11 @@ pub(crate) fn intervention(by: &Intervention) -> AttributeValue {
 }
 
 /// The traces of operators on an item.
-pub(crate) fn interventions(item: &Item) -> Vec<Intervention> {
+pub(crate) fn audit_entries(item: &Item) -> Vec<Intervention> {
     let read = |value: &AttributeValue| {
         let fields = value.as_m().ok()?;
         Some(Intervention {
-            at: UnixMillis(parsed(fields, "at")?),
+            at: UnixMillis(parsed_number(fields, "at")?),
             by: string(fields, "by")?.to_owned(),
             did: Did::from_name(string(fields, "did")?)?,
             why: string(fields, "why")?.to_owned(),
@@ -160,7 +160,7 @@ pub(crate) fn interventions(item: &Item) -> Vec<Intervention> {
 
 /// A point in time.
 pub(crate) fn millis(item: &Item, name: &str) -> Option<UnixMillis> {
-    parsed(item, name).map(UnixMillis)
+    parsed_number(item, name).map(UnixMillis)
 }
 
 /// A string attribute's value.
@@ -174,6 +174,6 @@ pub(crate) fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
 }
 
 /// A number attribute's value.
-pub(crate) fn parsed<T: FromStr>(item: &Item, name: &str) -> Option<T> {
+pub(crate) fn parsed_number<T: FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

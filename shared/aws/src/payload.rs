@@ -18,9 +18,9 @@ use inbox_core::event::payload_hash as hash_of;
 use inbox_core::limits::{INLINE_PAYLOAD_MAX_BYTES, PART_MAX_BYTES};
 use inbox_core::time::UnixSecs;
 
-use crate::Fault;
-use crate::condition::{refused, standing};
-use crate::item::{Item, Stored, VERSION, binary, key, number};
+use crate::AwsError;
+use crate::conditional::{condition_failed, existing_item};
+use crate::item::{Item, PayloadLocation, SCHEMA_VERSION, binary, key, number};
 
 const GET: &str = "dynamodb:GetItem";
 const EXPIRES_BEFORE: &str = "expires_at < :at";
@@ -33,9 +33,9 @@ pub(crate) async fn store(
     table: &str,
     payload: &[u8],
     expire_at: UnixSecs,
-) -> Result<Stored, Fault> {
+) -> Result<PayloadLocation, AwsError> {
     if payload.len() <= INLINE_PAYLOAD_MAX_BYTES {
-        return Ok(Stored::Inline(payload.to_vec()));
+        return Ok(PayloadLocation::Inline(payload.to_vec()));
     }
     let deflated = deflate(payload);
     let pieces: Vec<(String, &[u8])> =
@@ -43,44 +43,44 @@ pub(crate) async fn store(
     let puts: Vec<_> =
         pieces.iter().map(|(name, piece)| put_part(db, table, name, piece, expire_at)).collect();
     stream::iter(puts).buffer_unordered(CONCURRENT_PARTS).try_collect::<Vec<_>>().await?;
-    Ok(Stored::Parts { names: pieces.into_iter().map(|(name, _)| name).collect(), expire_at })
+    Ok(PayloadLocation::Parts { names: pieces.into_iter().map(|(name, _)| name).collect(), expire_at })
 }
 
 /// Gets a stored payload back. The bytes are those that were stored, or it is a fault.
 pub(crate) async fn load(
     db: &Client,
     table: &str,
-    stored: &Stored,
+    stored: &PayloadLocation,
     hash: &str,
     payload_bytes: usize,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, AwsError> {
     let payload = match stored {
-        Stored::Inline(payload) => Some(payload.clone()),
-        Stored::Parts { names, .. } => inflate(&load_parts(db, table, names).await?, payload_bytes),
+        PayloadLocation::Inline(payload) => Some(payload.clone()),
+        PayloadLocation::Parts { names, .. } => inflate(&load_parts(db, table, names).await?, payload_bytes),
     };
-    payload.filter(|payload| hash_of(payload) == hash).ok_or(Fault::item(GET))
+    payload.filter(|payload| hash_of(payload) == hash).ok_or(AwsError::unreadable_item(GET))
 }
 
-async fn load_parts(db: &Client, table: &str, names: &[String]) -> Result<Vec<u8>, Fault> {
+async fn load_parts(db: &Client, table: &str, names: &[String]) -> Result<Vec<u8>, AwsError> {
     let gets: Vec<_> = names.iter().map(|name| get_part(db, table, name)).collect();
     let pieces: Vec<_> = stream::iter(gets).buffered(CONCURRENT_PARTS).try_collect().await?;
     Ok(pieces.concat())
 }
 
-async fn get_part(db: &Client, table: &str, name: &str) -> Result<Vec<u8>, Fault> {
+async fn get_part(db: &Client, table: &str, name: &str) -> Result<Vec<u8>, AwsError> {
     let get = db.get_item().table_name(table).set_key(Some(part_key(name))).consistent_read(true);
-    let answer = get.send().await.map_err(|error| Fault::of(GET, &error))?;
-    let part = answer.item().ok_or(Fault::payload_gone(GET))?;
-    piece_of(part).ok_or(Fault::item(GET))
+    let answer = get.send().await.map_err(|error| AwsError::from_sdk_error(GET, &error))?;
+    let part = answer.item().ok_or(AwsError::payload_gone(GET))?;
+    part_bytes(part).ok_or(AwsError::unreadable_item(GET))
 }
 
 /// Moves the expiry of a stored payload's parts to a later time.
-pub(crate) async fn keep_until(
+pub(crate) async fn extend_expiry(
     db: &Client,
     table: &str,
     names: &[String],
     expire_at: UnixSecs,
-) -> Result<(), Fault> {
+) -> Result<(), AwsError> {
     for name in names {
         let moved = db
             .update_item()
@@ -94,9 +94,9 @@ pub(crate) async fn keep_until(
             .send()
             .await;
         match moved {
-            Err(error) if standing(&error).is_some() => {}
-            Err(error) if refused(&error) => return Err(Fault::payload_gone("dynamodb:UpdateItem")),
-            moved => drop(moved.map_err(|error| Fault::of("dynamodb:UpdateItem", &error))?),
+            Err(error) if existing_item(&error).is_some() => {}
+            Err(error) if condition_failed(&error) => return Err(AwsError::payload_gone("dynamodb:UpdateItem")),
+            moved => drop(moved.map_err(|error| AwsError::from_sdk_error("dynamodb:UpdateItem", &error))?),
         }
     }
     Ok(())
@@ -108,12 +108,12 @@ async fn put_part(
     name: &str,
     piece: &[u8],
     expire_at: UnixSecs,
-) -> Result<(), Fault> {
+) -> Result<(), AwsError> {
     let put = db
         .put_item()
         .table_name(table)
         .set_item(Some(part_key(name)))
-        .item("v", number(VERSION))
+        .item("v", number(SCHEMA_VERSION))
         .item("piece", binary(piece))
         .item("expires_at", number(expire_at.0))
         .condition_expression(format!("attribute_not_exists(pk) OR {EXPIRES_BEFORE}"))
@@ -122,8 +122,8 @@ async fn put_part(
         .await;
     match put {
         // It is there, and expires no sooner.
-        Err(error) if refused(&error) => Ok(()),
-        put => put.map(drop).map_err(|error| Fault::of("dynamodb:PutItem", &error)),
+        Err(error) if condition_failed(&error) => Ok(()),
+        put => put.map(drop).map_err(|error| AwsError::from_sdk_error("dynamodb:PutItem", &error)),
     }
 }
 
@@ -131,7 +131,7 @@ fn part_key(name: &str) -> Item {
     key(&format!("payload#{name}"), "part")
 }
 
-fn piece_of(part: &Item) -> Option<Vec<u8>> {
+fn part_bytes(part: &Item) -> Option<Vec<u8>> {
     Some(part.get("piece")?.as_b().ok()?.as_ref().to_vec())
 }
 

@@ -7,38 +7,38 @@ use futures::stream::{self, StreamExt};
 
 use inbox_core::message::Message;
 
-use crate::{Cause, Fault};
+use crate::{AwsErrorKind, AwsError};
 
 /// `SendMessageBatch` needs the same permission.
 pub(crate) const SEND: &str = "sqs:SendMessage";
 
 /// A queue to send to.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub struct EventsQueue {
     sqs: Client,
     url: String,
 }
 
 /// What became of one message of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum SendOutcome {
     /// It is on the queue.
     Sent,
     /// SQS refuses it for what it is: sending it again will not help.
-    Refused(Fault),
+    Undeliverable(AwsError),
     /// Not sent, or not known.
-    Failed(Fault),
+    Failed(AwsError),
 }
 
-impl Queue {
+impl EventsQueue {
     /// The queue at this URL.
     pub fn new(sqs: Client, url: impl Into<String>) -> Self {
         Self { sqs, url: url.into() }
     }
 
     /// Sends one message. On a fault the outcome is unknown.
-    pub async fn send(&self, message: &Message) -> Result<(), Fault> {
-        let [provider, event_type] = attributes(message).ok_or(Fault::item(SEND))?;
+    pub async fn send(&self, message: &Message) -> Result<(), AwsError> {
+        let [provider, event_type] = attributes(message).ok_or(AwsError::unreadable_item(SEND))?;
         self.sqs
             .send_message()
             .queue_url(&self.url)
@@ -48,83 +48,83 @@ impl Queue {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| Fault::of(SEND, &error))
+            .map_err(|error| AwsError::from_sdk_error(SEND, &error))
     }
 
     /// Sends at most ten messages and 1 MiB (see [`inbox_core::inbox::batches`]), and says of each what became
     /// of it. A batch that is refused as a whole is sent message by message, to find the one that is at fault.
-    pub async fn send_batch(&self, messages: &[&Message]) -> Vec<Sent> {
-        match self.try_batch(messages).await {
-            Err(fault) if is_refusal(&fault) && messages.len() > 1 => {
+    pub async fn send_batch(&self, messages: &[&Message]) -> Vec<SendOutcome> {
+        match self.send_entries(messages).await {
+            Err(error) if is_undeliverable(&error) && messages.len() > 1 => {
                 stream::iter(messages.iter().copied())
                     .then(|message| async move {
-                        self.try_batch(&[message]).await.map_or_else(verdict, |sent| first(&sent))
+                        self.send_entries(&[message]).await.map_or_else(send_failure, |sent| first_outcome(&sent))
                     })
                     .collect()
                     .await
             }
-            Err(fault) => vec![verdict(fault); messages.len()],
+            Err(error) => vec![send_failure(error); messages.len()],
             Ok(sent) => sent,
         }
     }
 
-    async fn try_batch(&self, messages: &[&Message]) -> Result<Vec<Sent>, Fault> {
+    async fn send_entries(&self, messages: &[&Message]) -> Result<Vec<SendOutcome>, AwsError> {
         let entries: Option<Vec<_>> =
             messages.iter().enumerate().map(|(index, message)| entry(index, message)).collect();
         let answer = self
             .sqs
             .send_message_batch()
             .queue_url(&self.url)
-            .set_entries(Some(entries.ok_or(Fault::item(SEND))?))
+            .set_entries(Some(entries.ok_or(AwsError::unreadable_item(SEND))?))
             .send()
             .await
-            .map_err(|error| Fault::of(SEND, &error))?;
-        Ok((0..messages.len()).map(|index| outcome(&answer, &index.to_string())).collect())
+            .map_err(|error| AwsError::from_sdk_error(SEND, &error))?;
+        Ok((0..messages.len()).map(|index| entry_outcome(&answer, &index.to_string())).collect())
     }
 }
 
 /// SQS answers 200 with failed entries: only what stands under `Successful` was sent.
-fn outcome(answer: &SendMessageBatchOutput, id: &str) -> Sent {
+fn entry_outcome(answer: &SendMessageBatchOutput, id: &str) -> SendOutcome {
     if answer.successful().iter().any(|entry| entry.id() == id) {
-        return Sent::Sent;
+        return SendOutcome::Sent;
     }
     match answer.failed().iter().find(|entry| entry.id() == id) {
         Some(failed) if failed.sender_fault() => {
-            verdict(Fault { action: SEND, cause: Cause::Service(failed.code().to_owned()) })
+            send_failure(AwsError { action: SEND, kind: AwsErrorKind::Service(failed.code().to_owned()) })
         }
-        Some(failed) => Sent::Failed(Fault { action: SEND, cause: Cause::Service(failed.code().to_owned()) }),
-        None => Sent::Failed(Fault { action: SEND, cause: Cause::Answer }),
+        Some(failed) => SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::Service(failed.code().to_owned()) }),
+        None => SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }),
     }
 }
 
-fn verdict(fault: Fault) -> Sent {
-    if is_refusal(&fault) { Sent::Refused(fault) } else { Sent::Failed(fault) }
+fn send_failure(error: AwsError) -> SendOutcome {
+    if is_undeliverable(&error) { SendOutcome::Undeliverable(error) } else { SendOutcome::Failed(error) }
 }
 
-fn first(sent: &[Sent]) -> Sent {
-    sent.first().cloned().unwrap_or(Sent::Failed(Fault { action: SEND, cause: Cause::Answer }))
+fn first_outcome(sent: &[SendOutcome]) -> SendOutcome {
+    sent.first().cloned().unwrap_or(SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }))
 }
 
 /// Whether SQS found fault with the message itself, and not with us, our permissions, or itself.
-fn is_refusal(fault: &Fault) -> bool {
-    const MESSAGE_AT_FAULT: [&str; 5] = [
+fn is_undeliverable(error: &AwsError) -> bool {
+    const UNDELIVERABLE_CODES: [&str; 5] = [
         "InvalidMessageContents",
         "InvalidParameterValue",
         "InvalidAttributeValue",
         "MessageTooLong",
         "BatchRequestTooLong",
     ];
-    match &fault.cause {
-        Cause::Service(code) => {
-            MESSAGE_AT_FAULT.contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception"))
+    match &error.kind {
+        AwsErrorKind::Service(code) => {
+            UNDELIVERABLE_CODES.contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception"))
         }
-        Cause::Request
-        | Cause::Timeout
-        | Cause::Connection
-        | Cause::Certificate
-        | Cause::Answer
-        | Cause::Item
-        | Cause::PayloadGone => false,
+        AwsErrorKind::Construction
+        | AwsErrorKind::Timeout
+        | AwsErrorKind::Connection
+        | AwsErrorKind::Certificate
+        | AwsErrorKind::UnreadableResponse
+        | AwsErrorKind::UnreadableItem
+        | AwsErrorKind::PayloadGone => false,
     }
 }
 

@@ -22,10 +22,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::escape::JsonLines;
+use crate::escape::EscapedJsonLines;
 
 /// The targets that are logged.
-const OURS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
+const LOG_TARGETS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
 
 /// Every metric that the functions emit.
 pub const METRICS: [&str; 41] = [
@@ -74,19 +74,19 @@ pub const METRICS: [&str; 41] = [
 
 /// Logs our own targets from `level` on, one JSON object a line, to `writer`.
 /// Does nothing if the process logs already.
-pub fn log_to<W>(level: Level, writer: W)
+pub fn init_logging<W>(level: Level, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let ours = OURS.map(|target| (target, LevelFilter::from_level(level)));
+    let targets = LOG_TARGETS.map(|target| (target, LevelFilter::from_level(level)));
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(JsonLines(writer));
-    let only_ours = Targets::new().with_targets(ours).with_default(LevelFilter::OFF);
-    if tracing_subscriber::registry().with(only_ours).with(lines).try_init().is_ok() {
+        .with_writer(EscapedJsonLines(writer));
+    let filter = Targets::new().with_targets(targets).with_default(LevelFilter::OFF);
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
         // The text of a panic can quote what was being read; where it happened cannot.
         std::panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(tracing::field::display);
@@ -97,7 +97,7 @@ where
 
 /// Collects metrics for CloudWatch's embedded metric format. They are written by [`flush`], or by the
 /// runtime's wrapper after each invocation.
-pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
+pub fn init_metrics(namespace: String) -> Option<&'static Collector> {
     let collector =
         metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(namespace).init().ok()?;
     metrics::describe_histogram!(
@@ -121,8 +121,8 @@ pub fn collect_metrics(namespace: String) -> Option<&'static Collector> {
 
 /// Counts what has a reason: by it, and by provider where `of` names one, and once more without any dimension. An alarm
 /// names the dimensions of its metric exactly, so only the second is sure to see a reason that is new.
-pub fn count_reason(name: &'static str, of: Option<Provider>, reason: &'static str) {
-    match of {
+pub fn count_with_reason(name: &'static str, provider: Option<Provider>, reason: &'static str) {
+    match provider {
         Some(provider) => {
             metrics::counter!(name, "provider" => provider.as_str(), "reason" => reason).increment(1)
         }
@@ -132,6 +132,6 @@ pub fn count_reason(name: &'static str, of: Option<Provider>, reason: &'static s
 }
 
 /// Writes the metrics collected so far.
-pub fn flush(collector: &Collector, writer: impl Write) {
+pub fn flush_metrics(collector: &Collector, writer: impl Write) {
     let _ = collector.flush(writer);
 }

@@ -10,26 +10,26 @@ use inbox_aws::secrets::SecretCache;
 use inbox_core::event::Id;
 use inbox_core::keys::{KeyError, api_key};
 
-use crate::rate_limit::RateLimitPause;
-use crate::{ApiError, ApiKey, BASE_URL, BalancePages, Config, Rightfoot};
+use crate::rate_limit::AccountRateLimit;
+use crate::{ApiError, ApiKey, BASE_URL, BalancePager, ClientConfig, Rightfoot};
 
 /// Where Rightfoot is asked, and with which key.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub struct AccountConfig {
     /// `RIGHTFOOT_API_URL`: the client of the API there.
     pub client: Rightfoot,
     /// `RIGHTFOOT_API_KEY_SECRET_ID`: name or ARN of the secret with the API key.
     pub secret_id: String,
 }
 
-impl Access {
+impl AccountConfig {
     /// Reads it.
-    pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
+    pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         const URL: &str = "RIGHTFOOT_API_URL";
         let url = env.parsed_or(URL, BASE_URL.to_owned())?;
         let invalid = |why: String| ConfigError::Invalid { name: URL, value: url.clone(), why };
-        let mut config = Config::new(&url).map_err(|error| invalid(error.to_string()))?;
-        config.ca_bundle = CaBundle::of(env)?;
+        let mut config = ClientConfig::new(&url).map_err(|error| invalid(error.to_string()))?;
+        config.ca_bundle = CaBundle::from_env(env)?;
         Ok(Self {
             client: Rightfoot::new(config).map_err(|error| invalid(error.to_string()))?,
             secret_id: env.required("RIGHTFOOT_API_KEY_SECRET_ID")?,
@@ -40,17 +40,17 @@ impl Access {
 /// Our account at Rightfoot: the client, the key from its secret, and the pause that Rightfoot has asked for. Clones share
 /// all of it: there is one for each process, so whoever in it asks keeps the pause that somebody else's answer began.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct RightfootAccount {
     client: Rightfoot,
     key: SecretCache<ApiKey>,
-    pause: RateLimitPause,
+    rate_limit: AccountRateLimit,
 }
 
-impl Account {
+impl RightfootAccount {
     /// Asks by the client, with the key of the secret. Nothing is called yet.
-    pub fn new(access: &Access, clients: &Clients, clock: Clock) -> Self {
-        let key = SecretCache::read_by(clients.secrets.clone(), &access.secret_id, read_key, clock.clone());
-        Self { client: access.client.clone(), key, pause: RateLimitPause::new(clock) }
+    pub fn new(access: &AccountConfig, clients: &Clients, clock: Clock) -> Self {
+        let key = SecretCache::with_parser(clients.secrets.clone(), &access.secret_id, parse_api_key, clock.clone());
+        Self { client: access.client.clone(), key, rate_limit: AccountRateLimit::new(clock) }
     }
 
     /// Loads the key: for the cold start.
@@ -59,13 +59,13 @@ impl Account {
     }
 
     /// Whether Rightfoot has asked for a pause that is not over: nothing would be asked.
-    pub fn is_pausing(&self) -> bool {
-        self.pause.left().is_some()
+    pub fn is_rate_limited(&self) -> bool {
+        self.rate_limit.remaining().is_some()
     }
 
     /// The balances of a batch, to be read page by page.
-    pub fn pages_of(&self, batch_id: &Id) -> Result<BalancePages, ApiError> {
-        self.client.balance_pages(batch_id)
+    pub fn balance_pager(&self, batch_id: &Id) -> Result<BalancePager, ApiError> {
+        self.client.balance_pager(batch_id)
     }
 
     /// Asks, unless Rightfoot has asked for a pause: until that is over, nothing is sent, and the answer is
@@ -73,30 +73,30 @@ impl Account {
     ///
     /// If the key is refused, it is fetched again, and the question is asked once more with another one: a
     /// rotation needs no deploy, and a refused key has had no effect.
-    pub async fn ask<T, F>(&self, question: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    pub async fn call<T, F>(&self, request: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        if let Some(left) = self.pause.left() {
-            return Err(ApiError::RateLimited { retry_after: Some(left) });
+        if let Some(remaining) = self.rate_limit.remaining() {
+            return Err(ApiError::RateLimited { retry_after: Some(remaining) });
         }
-        let answer = self.ask_with_keys(question).await;
-        if let Err(ApiError::NoKey | ApiError::Unauthorized) = answer {
+        let result = self.call_with_current_key(question).await;
+        if let Err(ApiError::KeyUnavailable | ApiError::Unauthorized) = result {
             metrics::counter!("key_refused").increment(1);
         }
-        if let Err(ApiError::RateLimited { retry_after }) = answer {
-            self.pause.begin(retry_after);
+        if let Err(ApiError::RateLimited { retry_after }) = result {
+            self.rate_limit.start(retry_after);
         }
-        answer
+        result
     }
 
-    async fn ask_with_keys<T, F>(&self, question: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    async fn call_with_current_key<T, F>(&self, request: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
-        let key = self.key.current().await.ok_or(ApiError::NoKey)?;
+        let key = self.key.current().await.ok_or(ApiError::KeyUnavailable)?;
         match question(self.client.clone(), key.clone()).await {
-            Err(ApiError::Unauthorized) => match self.key.fresher_than(&key).await {
+            Err(ApiError::Unauthorized) => match self.key.refetch(&key).await {
                 Some(fresh) => question(self.client.clone(), fresh).await,
                 None => Err(ApiError::Unauthorized),
             },
@@ -106,7 +106,7 @@ impl Account {
 }
 
 /// The key is the secret's plain string, or the first of its array.
-fn read_key(value: &str) -> Result<ApiKey, KeyError> {
+fn parse_api_key(value: &str) -> Result<ApiKey, KeyError> {
     ApiKey::new(&api_key(value)?).map_err(|_| KeyError::NotVisibleAscii)
 }
 
@@ -115,14 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_cannot_be_asked_is_refused_at_start_up_by_its_variable() {
+    fn an_invalid_api_url_is_rejected_at_start_up_with_its_variable() {
         let read = |url: &str| {
             let env = Env(|name: &str| match name {
                 "RIGHTFOOT_API_URL" => Some(url.to_owned()),
                 "RIGHTFOOT_API_KEY_SECRET_ID" => Some("rightfoot-api-key".to_owned()),
                 _ => None,
             });
-            Access::read(&env).map(|_| ()).map_err(|error| error.to_string())
+            AccountConfig::from_env(&env).map(|_| ()).map_err(|error| error.to_string())
         };
         for good in
             ["https://api.rightfoot.com", "https://api.rightfoot.com/v1", "https://api.rightfoot.com/v1/"]

@@ -18,14 +18,14 @@ use crate::ApiError;
 pub const BASE_URL: &str = "https://api.rightfoot.com";
 
 /// The version of the API, as it stands in the path.
-const VERSION: &str = "v1";
+const API_VERSION: &str = "v1";
 
 /// What stays as it is inside an element of a path: RFC 3986's unreserved characters.
-const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where the API is and how patient the client is.
 #[derive(Clone)]
-pub struct Config {
+pub struct ClientConfig {
     base: Url,
     /// Authorities that are trusted beside the system's.
     pub ca_bundle: Option<CaBundle>,
@@ -48,17 +48,17 @@ pub struct Config {
     "a base URL is https://host, with or without a path, and without user name, query or fragment; \
      http is for this machine only"
 )]
-pub struct BadUrl;
+pub struct InvalidApiUrl;
 
-impl Config {
+impl ClientConfig {
     /// The API at this URL, usually [`BASE_URL`], with time-outs of 2 s, 10 s and 25 s.
     ///
     /// The key travels in every request, so only `https` is taken, and `http` for `localhost`, `127.0.0.1`
     /// and `::1`; no user name, query or fragment. A URL that ends with the API's version, `/v1`, means the same as
     /// one that does not.
-    pub fn new(base_url: impl AsRef<str>) -> Result<Self, BadUrl> {
-        let mut base = Url::parse(base_url.as_ref()).map_err(|_| BadUrl)?;
-        let is_private = match base.scheme() {
+    pub fn new(base_url: impl AsRef<str>) -> Result<Self, InvalidApiUrl> {
+        let mut base = Url::parse(base_url.as_ref()).map_err(|_| InvalidApiUrl)?;
+        let is_secure = match base.scheme() {
             "https" => true,
             "http" => matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
             _ => false,
@@ -67,10 +67,10 @@ impl Config {
             && base.password().is_none()
             && base.query().is_none()
             && base.fragment().is_none();
-        if !is_private || !is_bare {
-            return Err(BadUrl);
+        if !is_secure || !is_bare {
+            return Err(InvalidApiUrl);
         }
-        let path = without_version(base.path()).to_owned();
+        let path = strip_version(base.path()).to_owned();
         base.set_path(&path);
         Ok(Self {
             base,
@@ -88,31 +88,31 @@ impl Config {
     }
 
     /// The URL of `/v1/<elements>`. Opaque ids may be among the elements.
-    pub(crate) fn endpoint(&self, elements: &[&str]) -> Result<Url, ApiError> {
+    pub(crate) fn endpoint(&self, segments: &[&str]) -> Result<Url, ApiError> {
         // By the URL standard these two are never an element, however they are encoded.
-        if elements.iter().any(|element| matches!(*element, "." | "..")) {
-            return Err(ApiError::Broken("an id that cannot stand in a path"));
+        if segments.iter().any(|element| matches!(*element, "." | "..")) {
+            return Err(ApiError::InvalidResponse("an id that cannot stand in a path"));
         }
         let encoded: Vec<_> =
-            elements.iter().map(|element| utf8_percent_encode(element, OPAQUE).to_string()).collect();
+            segments.iter().map(|element| utf8_percent_encode(element, PATH_SEGMENT).to_string()).collect();
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/{VERSION}/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
+        url.set_path(&format!("{}/{API_VERSION}/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
         Ok(url)
     }
 }
 
 /// A base path without the version that stands before every endpoint: Rightfoot's own documents show URLs with it, and
 /// with it twice.
-fn without_version(path: &str) -> &str {
+fn strip_version(path: &str) -> &str {
     let path = path.trim_end_matches('/');
-    match path.strip_suffix(VERSION).filter(|rest| rest.ends_with('/')) {
-        Some(rest) => without_version(rest),
+    match path.strip_suffix(API_VERSION).filter(|rest| rest.ends_with('/')) {
+        Some(rest) => strip_version(rest),
         None => path,
     }
 }
 
 /// Shows nothing of where the API is.
-impl fmt::Debug for Config {
+impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("connect_timeout", &self.connect_timeout)
@@ -131,12 +131,12 @@ pub struct ApiKey(Zeroizing<String>);
 /// Not an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an API key is not empty and of visible ASCII characters")]
-pub struct BadKey;
+pub struct InvalidApiKey;
 
 impl ApiKey {
     /// Takes a key of visible ASCII characters.
-    pub fn new(key: &str) -> Result<Self, BadKey> {
-        is_api_key(key).then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(BadKey)
+    pub fn new(key: &str) -> Result<Self, InvalidApiKey> {
+        is_api_key(key).then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(InvalidApiKey)
     }
 
     /// The value of the `Authorization` header.
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn endpoint(base_url: &str, elements: &[&str]) -> String {
-        Config::new(base_url).unwrap().endpoint(elements).unwrap().to_string()
+        ClientConfig::new(base_url).unwrap().endpoint(elements).unwrap().to_string()
     }
 
     #[test]
@@ -169,18 +169,18 @@ mod tests {
         for private in
             [BASE_URL, "https://a.test/b/", "http://localhost:1", "http://127.0.0.1", "http://[::1]:8"]
         {
-            assert!(Config::new(private).is_ok(), "{private}");
+            assert!(ClientConfig::new(private).is_ok(), "{private}");
         }
         for open in
             ["http://api.rightfoot.com", "http://127.0.0.2", "http://localhost.evil.test", "ftp://localhost"]
         {
-            assert_eq!(Config::new(open).err(), Some(BadUrl), "{open}");
+            assert_eq!(ClientConfig::new(open).err(), Some(InvalidApiUrl), "{open}");
         }
     }
 
     #[test]
     fn a_base_url_holds_nothing_that_would_be_lost_or_shown() {
-        for odd in [
+        for invalid in [
             "",
             "api.rightfoot.com",
             "https://",
@@ -189,13 +189,13 @@ mod tests {
             "https://a.test?b",
             "https://a.test#b",
         ] {
-            assert_eq!(Config::new(odd).err(), Some(BadUrl), "{odd}");
+            assert_eq!(ClientConfig::new(invalid).err(), Some(InvalidApiUrl), "{invalid}");
         }
     }
 
     #[test]
     fn the_defaults_are_the_documented_ones() {
-        let config = Config::new(BASE_URL).unwrap();
+        let config = ClientConfig::new(BASE_URL).unwrap();
         assert_eq!(config.connect_timeout, Duration::from_secs(2));
         assert_eq!(config.request_timeout, Duration::from_secs(10));
         assert_eq!(config.backoff_base, Duration::from_millis(200));
@@ -225,7 +225,7 @@ mod tests {
         for (other, path) in [("https://a.test/apiv1", "/apiv1"), ("https://a.test/v1/proxy", "/v1/proxy")] {
             assert_eq!(endpoint(other, &["balances"]), format!("https://a.test{path}/v1/balances"));
         }
-        assert_eq!(Config::new("https://a.test/v1?x=1").err(), Some(BadUrl));
+        assert_eq!(ClientConfig::new("https://a.test/v1?x=1").err(), Some(InvalidApiUrl));
     }
 
     #[test]
@@ -242,15 +242,15 @@ mod tests {
             assert_eq!(endpoint("https://a.test", &["monitoring", "schedules", id]), expected);
         }
         for dots in [".", ".."] {
-            let refused = Config::new(BASE_URL).unwrap().endpoint(&["monitoring", "schedules", dots]);
-            assert_eq!(refused, Err(ApiError::Broken("an id that cannot stand in a path")));
+            let refused = ClientConfig::new(BASE_URL).unwrap().endpoint(&["monitoring", "schedules", dots]);
+            assert_eq!(refused, Err(ApiError::InvalidResponse("an id that cannot stand in a path")));
         }
     }
 
     #[test]
     fn a_key_is_visible_ascii() {
         for bad in ["", " rf_live_1", "rf_live_1\n", "rf live", "schlüssel"] {
-            assert_eq!(ApiKey::new(bad).err(), Some(BadKey), "{bad:?}");
+            assert_eq!(ApiKey::new(bad).err(), Some(InvalidApiKey), "{bad:?}");
         }
         let bearer = ApiKey::new("rf_live_1~!").unwrap().bearer();
         assert_eq!(bearer, "Bearer rf_live_1~!");

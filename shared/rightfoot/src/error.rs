@@ -10,14 +10,14 @@ use crate::FailedAuthorizer;
 /// The client could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the HTTP client cannot be built: no usable TLS roots?")]
-pub struct ClientError;
+pub struct ClientBuildError;
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// The secret with the API key was never loaded: nothing was asked.
     #[error("the API key cannot be loaded")]
-    NoKey,
+    KeyUnavailable,
     /// 401: the key is missing or wrong.
     #[error("Rightfoot does not accept the API key")]
     Unauthorized,
@@ -35,11 +35,11 @@ pub enum ApiError {
     },
     /// There is no answer, or one that only says that Rightfoot has trouble.
     #[error("Rightfoot is unavailable: {0}")]
-    Unavailable(Why),
+    Unavailable(UnavailableReason),
     /// 400, 413 or 422 of a `POST`: the body was refused, nothing was applied. Another 4xx of a `GET`: what is asked
     /// for is refused.
     #[error("Rightfoot refused the request with status {status}")]
-    Refused {
+    Declined {
         /// The HTTP status.
         status: u16,
         /// Whom the refusal is about, if it says so.
@@ -48,7 +48,7 @@ pub enum ApiError {
     /// The same of a `POST` that was sent again, after a try of which nobody knows the outcome: that one may have been
     /// applied.
     #[error("Rightfoot refused the request, when it was sent again, with status {status}")]
-    RefusedOnRetry {
+    DeclinedOnRetry {
         /// The HTTP status.
         status: u16,
         /// Whom the refusal is about, if it says so.
@@ -59,12 +59,12 @@ pub enum ApiError {
     Conflict,
     /// An answer that is not of the documented form, or too large.
     #[error("Rightfoot's answer is broken: {0}")]
-    Broken(&'static str),
+    InvalidResponse(&'static str),
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum UnavailableReason {
     /// There was no connection: nothing was sent.
     NotConnected,
     /// The connection ended before the answer did.
@@ -77,56 +77,56 @@ pub enum Why {
 
 impl ApiError {
     /// An answer of more bytes than are read.
-    pub(crate) const TOO_LARGE: Self = Self::Broken("too large");
+    pub(crate) const TOO_LARGE: Self = Self::InvalidResponse("too large");
 
     /// A stable name for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::NoKey => "no_key",
+            Self::KeyUnavailable => "no_key",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotReady => "not_ready",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable(_) => "unavailable",
-            Self::Refused { .. } => "refused",
-            Self::RefusedOnRetry { .. } => "refused_on_retry",
+            Self::Declined { .. } => "refused",
+            Self::DeclinedOnRetry { .. } => "refused_on_retry",
             Self::Conflict => "conflict",
-            Self::Broken(_) => "broken",
+            Self::InvalidResponse(_) => "broken",
         }
     }
 
     /// Of a `GET`: what it tells about what was asked for.
-    pub const fn observed<T>(&self) -> Observation<T> {
+    pub const fn to_poll_result<T>(&self) -> Observation<T> {
         match self {
             Self::NotReady => Observation::NotReady,
-            Self::Forbidden | Self::Refused { .. } => Observation::Refused,
-            Self::Unauthorized | Self::NoKey => Observation::Unauthorized,
+            Self::Forbidden | Self::Declined { .. } => Observation::Refused,
+            Self::Unauthorized | Self::KeyUnavailable => Observation::Unauthorized,
             Self::RateLimited { retry_after } => Observation::RateLimited { retry_after: *retry_after },
-            Self::Unavailable(_) | Self::RefusedOnRetry { .. } | Self::Conflict | Self::Broken(_) => {
+            Self::Unavailable(_) | Self::DeclinedOnRetry { .. } | Self::Conflict | Self::InvalidResponse(_) => {
                 Observation::Unanswered
             }
         }
     }
 
     /// Of a `POST`: whether it may have been applied all the same.
-    pub const fn outcome_unknown(&self) -> bool {
+    pub const fn is_outcome_unknown(&self) -> bool {
         match self {
-            Self::Unavailable(Why::NotConnected) => false,
-            Self::Unavailable(Why::ConnectionLost | Why::TimedOut | Why::ServerError)
-            | Self::RefusedOnRetry { .. }
+            Self::Unavailable(UnavailableReason::NotConnected) => false,
+            Self::Unavailable(UnavailableReason::ConnectionLost | UnavailableReason::TimedOut | UnavailableReason::ServerError)
+            | Self::DeclinedOnRetry { .. }
             | Self::Conflict
-            | Self::Broken(_) => true,
-            Self::NoKey
+            | Self::InvalidResponse(_) => true,
+            Self::KeyUnavailable
             | Self::Unauthorized
             | Self::Forbidden
             | Self::NotReady
             | Self::RateLimited { .. }
-            | Self::Refused { .. } => false,
+            | Self::Declined { .. } => false,
         }
     }
 }
 
-impl Why {
+impl UnavailableReason {
     /// A stable name for logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -138,7 +138,7 @@ impl Why {
     }
 
     /// Of a failed exchange. The error itself is not kept: its text holds the URL.
-    pub(crate) fn of(error: &reqwest::Error) -> Self {
+    pub(crate) fn from_reqwest(error: &reqwest::Error) -> Self {
         if error.is_connect() {
             // First, because it may have timed out as well.
             Self::NotConnected
@@ -150,7 +150,7 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for UnavailableReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -161,28 +161,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_have_been_applied_is_of_unknown_outcome() {
+    fn only_a_possibly_applied_request_has_an_unknown_outcome() {
         let known = [
             (ApiError::Unauthorized, "unauthorized"),
             (ApiError::Forbidden, "forbidden"),
             (ApiError::NotReady, "not_ready"),
             (ApiError::RateLimited { retry_after: None }, "rate_limited"),
-            (ApiError::Refused { status: 400, failed: vec![] }, "refused"),
-            (ApiError::Unavailable(Why::NotConnected), "unavailable"),
+            (ApiError::Declined { status: 400, failed: vec![] }, "refused"),
+            (ApiError::Unavailable(UnavailableReason::NotConnected), "unavailable"),
         ];
         let unknown = [
             (ApiError::Conflict, "conflict"),
-            (ApiError::RefusedOnRetry { status: 400, failed: vec![] }, "refused_on_retry"),
-            (ApiError::Unavailable(Why::ConnectionLost), "unavailable"),
-            (ApiError::Unavailable(Why::TimedOut), "unavailable"),
-            (ApiError::Unavailable(Why::ServerError), "unavailable"),
-            (ApiError::Broken("too large"), "broken"),
+            (ApiError::DeclinedOnRetry { status: 400, failed: vec![] }, "refused_on_retry"),
+            (ApiError::Unavailable(UnavailableReason::ConnectionLost), "unavailable"),
+            (ApiError::Unavailable(UnavailableReason::TimedOut), "unavailable"),
+            (ApiError::Unavailable(UnavailableReason::ServerError), "unavailable"),
+            (ApiError::InvalidResponse("too large"), "broken"),
         ];
         for (error, name) in known {
-            assert_eq!((error.name(), error.outcome_unknown()), (name, false));
+            assert_eq!((error.name(), error.is_outcome_unknown()), (name, false));
         }
         for (error, name) in unknown {
-            assert_eq!((error.name(), error.outcome_unknown()), (name, true));
+            assert_eq!((error.name(), error.is_outcome_unknown()), (name, true));
         }
     }
 }

@@ -15,11 +15,11 @@
 //! Nothing is logged here, and neither an error nor a `Debug` shows the key, an id, a URL or a body (P8).
 
 mod account;
-mod answers;
+mod responses;
 mod config;
-mod encoding;
+mod content_encoding;
 mod error;
-mod pages;
+mod pager;
 mod rate_limit;
 mod transport;
 
@@ -32,83 +32,83 @@ use inbox_core::rightfoot::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
 use reqwest::Url;
 
-pub use account::{Access, Account};
-pub use answers::{FailedAuthorizer, ScheduleCreated, Skipped, Submitted};
-pub use config::{ApiKey, BASE_URL, BadKey, BadUrl, Config};
-pub use error::{ApiError, ClientError, Why};
+pub use account::{AccountConfig, RightfootAccount};
+pub use responses::{FailedAuthorizer, CreatedSchedule, SkippedRows, SubmittedBatch};
+pub use config::{ApiKey, BASE_URL, InvalidApiKey, InvalidApiUrl, ClientConfig};
+pub use error::{ApiError, ClientBuildError, UnavailableReason};
 
-use answers::Page;
-use pages::{End, Pages};
-use transport::{Request, Transport};
+use responses::ResponsePage;
+use pager::{ListEnd, Pager};
+use transport::{ApiRequest, Transport};
 
 /// What `GET /v1/balances` says of a batch.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Balances {
+pub struct BatchBalances {
     /// One row per authorizer. Where a list names one twice, the first row counts.
     pub rows: Vec<Balance>,
     /// Whether the list was read to its end. If not, it repeated itself or was too long.
     pub reached_last_page: bool,
     /// The rows that cannot be read. They are somebody's all the same.
-    pub skipped: Skipped,
+    pub skipped: SkippedRows,
 }
 
 /// What `GET /v1/monitoring/authorizers/{id}/history` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct History {
+pub struct AuthorizerHistory {
     /// The checks of the authorizer, newest first.
     pub entries: Vec<HistoryEntry>,
     /// The rows that cannot be read.
-    pub skipped: Skipped,
+    pub skipped: SkippedRows,
 }
 
 /// How far the balances of a batch have been read. It keeps whose rows it has seen, and none of the rows.
-pub struct BalancePages {
+pub struct BalancePager {
     batch_id: Id,
-    pages: Pages<Id>,
+    pager: Pager<Id>,
 }
 
 /// A page to ask for.
-pub struct NextPage {
+pub struct BalancePageRequest {
     batch_id: Id,
     url: Url,
 }
 
 /// A page of balances, as it was answered.
-pub struct BalancePage(Page<Balance>);
+pub struct BalancePage(ResponsePage<Balance>);
 
 impl BalancePage {
     /// Its rows that cannot be read.
-    pub const fn skipped(&self) -> &Skipped {
+    pub const fn skipped(&self) -> &SkippedRows {
         &self.0.skipped
     }
 }
 
-impl BalancePages {
+impl BalancePager {
     /// The next page, if there is one to ask for.
-    pub fn next(&self) -> Option<NextPage> {
-        Some(NextPage { batch_id: self.batch_id.clone(), url: self.pages.next_url()? })
+    pub fn next_request(&self) -> Option<BalancePageRequest> {
+        Some(BalancePageRequest { batch_id: self.batch_id.clone(), url: self.pager.next_url()? })
     }
 
     /// Takes in the page that was asked for. What comes back are the rows of those who had none before: where a list
     /// names one twice, the first row counts.
-    pub fn take(&mut self, page: BalancePage) -> Vec<Balance> {
-        self.pages.take(page.0, |row| row.authorizer.clone(), |_| false)
+    pub fn add_page(&mut self, page: BalancePage) -> Vec<Balance> {
+        self.pager.add_page(page.0, |row| row.authorizer.clone(), |_| false)
     }
 
     /// Whether the list was read to its end. If not, there is more to ask for, or it repeated itself or was too long.
     pub fn reached_last_page(&self) -> bool {
-        matches!(self.pages.end(), Some(End::LastPage | End::NoToken))
+        matches!(self.pager.end(), Some(ListEnd::LastPage | ListEnd::MissingToken))
     }
 
     /// Whether the last page says that there are more, although it names no token to ask for them: then only who knows
     /// how many rows there have to be can tell whether these are all.
-    pub fn says_more(&self) -> bool {
-        self.pages.end() == Some(End::NoToken)
+    pub fn is_missing_token(&self) -> bool {
+        self.pager.end() == Some(ListEnd::MissingToken)
     }
 
     /// The rows that could not be read, of all pages until now.
-    pub const fn skipped(&self) -> &Skipped {
-        self.pages.skipped()
+    pub const fn skipped(&self) -> &SkippedRows {
+        self.pager.skipped()
     }
 }
 
@@ -118,7 +118,7 @@ pub struct Rightfoot(Transport);
 
 impl Rightfoot {
     /// Builds the client. Nothing is connected yet.
-    pub fn new(config: Config) -> Result<Self, ClientError> {
+    pub fn new(config: ClientConfig) -> Result<Self, ClientBuildError> {
         Transport::new(config).map(Self)
     }
 
@@ -126,10 +126,10 @@ impl Rightfoot {
     ///
     /// The same bytes give the same batch for 24 h (spec, Rightfoot 2), so they are sent again also where the
     /// outcome is unknown. If it still is in the end, [`ApiError::outcome_unknown`] says so.
-    pub async fn submit(&self, key: &ApiKey, body: impl Into<Bytes>) -> Result<Submitted, ApiError> {
+    pub async fn submit(&self, key: &ApiKey, body: impl Into<Bytes>) -> Result<SubmittedBatch, ApiError> {
         let url = self.0.config().endpoint(&["balance_requests"])?;
-        let answer = self.0.send(key, &Request::PostCached(url, body.into())).await?;
-        answers::submitted(&answer)
+        let answer = self.0.send(key, &ApiRequest::PostIdempotent(url, body.into())).await?;
+        responses::parse_submitted_batch(&answer)
     }
 
     /// Creates a monitoring schedule of exactly these bytes.
@@ -140,45 +140,45 @@ impl Rightfoot {
         &self,
         key: &ApiKey,
         body: impl Into<Bytes>,
-    ) -> Result<ScheduleCreated, ApiError> {
+    ) -> Result<CreatedSchedule, ApiError> {
         let url = self.0.config().endpoint(&["monitoring", "scheduled_balance_request"])?;
-        let answer = self.0.send(key, &Request::PostOnce(url, body.into())).await?;
-        answers::schedule_created(&answer)
+        let answer = self.0.send(key, &ApiRequest::PostNonIdempotent(url, body.into())).await?;
+        responses::parse_created_schedule(&answer)
     }
 
     /// Reads the balances of a batch, all pages.
     ///
     /// What comes while a batch is in process is not documented: [`ApiError::NotReady`], or fewer rows.
-    pub async fn balances(&self, key: &ApiKey, batch_id: &Id) -> Result<Balances, ApiError> {
-        let mut pages = self.balance_pages(batch_id)?;
+    pub async fn balances(&self, key: &ApiKey, batch_id: &Id) -> Result<BatchBalances, ApiError> {
+        let mut pager = self.balance_pager(batch_id)?;
         let mut rows = Vec::new();
-        while let Some(page) = pages.next() {
-            rows.extend(pages.take(self.balance_page(key, &page).await?));
+        while let Some(page) = pager.next_request() {
+            rows.extend(pager.add_page(self.fetch_balance_page(key, &page).await?));
         }
-        let (reached_last_page, skipped) = (pages.reached_last_page(), pages.skipped().clone());
-        Ok(Balances { rows, reached_last_page, skipped })
+        let (reached_last_page, skipped) = (pager.reached_last_page(), pager.skipped().clone());
+        Ok(BatchBalances { rows, reached_last_page, skipped })
     }
 
     /// The same list, to be read page by page by who need not have all of it at once.
-    pub fn balance_pages(&self, batch_id: &Id) -> Result<BalancePages, ApiError> {
+    pub fn balance_pager(&self, batch_id: &Id) -> Result<BalancePager, ApiError> {
         let mut url = self.0.config().endpoint(&["balances"])?;
         url.query_pairs_mut()
             .append_pair("batchId", batch_id.as_str())
             .append_pair("limit", &PAGE_ROWS.to_string());
-        Ok(BalancePages { batch_id: batch_id.clone(), pages: Pages::of(url) })
+        Ok(BalancePager { batch_id: batch_id.clone(), pager: Pager::new(url) })
     }
 
     /// Reads one page of it.
-    pub async fn balance_page(&self, key: &ApiKey, page: &NextPage) -> Result<BalancePage, ApiError> {
-        let answer = self.0.send(key, &Request::Get(page.url.clone())).await?;
-        answers::balances(&answer, &page.batch_id).map(BalancePage)
+    pub async fn fetch_balance_page(&self, key: &ApiKey, page: &BalancePageRequest) -> Result<BalancePage, ApiError> {
+        let answer = self.0.send(key, &ApiRequest::Get(page.url.clone())).await?;
+        responses::parse_balance_page(&answer, &page.batch_id).map(BalancePage)
     }
 
     /// Reads how a schedule stands.
     pub async fn schedule(&self, key: &ApiKey, schedule_id: &Id) -> Result<ScheduleState, ApiError> {
         let url = self.0.config().endpoint(&["monitoring", "schedules", schedule_id.as_str()])?;
-        let answer = self.0.send(key, &Request::Get(url)).await?;
-        answers::schedule(&answer, schedule_id)
+        let answer = self.0.send(key, &ApiRequest::Get(url)).await?;
+        responses::parse_schedule(&answer, schedule_id)
     }
 
     /// Reads the checks of an authorizer that ran at `since` or later, newest first.
@@ -190,18 +190,18 @@ impl Rightfoot {
         key: &ApiKey,
         authorizer: &Id,
         since: UnixMillis,
-    ) -> Result<History, ApiError> {
+    ) -> Result<AuthorizerHistory, ApiError> {
         let segments = ["monitoring", "authorizers", authorizer.as_str(), "history"];
         let mut url = self.0.config().endpoint(&segments)?;
         url.query_pairs_mut().append_pair("limit", &PAGE_ROWS.to_string());
-        let read = |body: &[u8]| answers::history(body, authorizer);
-        let older = |entry: &HistoryEntry| entry.run_at < since;
-        let list = pages::read(&self.0, key, url, read, HistoryEntry::clone, older).await?;
+        let read = |body: &[u8]| responses::parse_history_page(body, authorizer);
+        let is_older = |entry: &HistoryEntry| entry.run_at < since;
+        let list = pager::read_list(&self.0, key, url, read, HistoryEntry::clone, is_older).await?;
         match list.end {
-            End::LastPage | End::NoToken | End::Enough => {
-                Ok(History { entries: list.rows, skipped: list.skipped })
+            ListEnd::LastPage | ListEnd::MissingToken | ListEnd::ReachedBound => {
+                Ok(AuthorizerHistory { entries: list.rows, skipped: list.skipped })
             }
-            End::Stopped => Err(ApiError::Broken("a list without an end")),
+            ListEnd::Stopped => Err(ApiError::InvalidResponse("a list without an end")),
         }
     }
 }
@@ -214,7 +214,7 @@ impl fmt::Debug for Rightfoot {
 }
 
 /// Shows neither batch nor token.
-impl fmt::Debug for BalancePages {
+impl fmt::Debug for BalancePager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BalancePages")
             .field("reached_last_page", &self.reached_last_page())
@@ -223,7 +223,7 @@ impl fmt::Debug for BalancePages {
 }
 
 /// Shows neither batch nor token.
-impl fmt::Debug for NextPage {
+impl fmt::Debug for BalancePageRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NextPage")
     }
@@ -237,7 +237,7 @@ impl fmt::Debug for BalancePage {
 }
 
 /// Balances are personal data (P8).
-impl fmt::Debug for Balances {
+impl fmt::Debug for BatchBalances {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balances")
             .field("rows", &self.rows.len())

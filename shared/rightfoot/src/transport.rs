@@ -10,8 +10,8 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect, retry};
 
-use crate::{ApiError, ApiKey, ClientError, Config, Why};
-use crate::{answers, encoding};
+use crate::{ApiError, ApiKey, ClientBuildError, ClientConfig, UnavailableReason};
+use crate::{responses, content_encoding};
 
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 3;
@@ -25,22 +25,22 @@ const POOL_IDLE_MAX: Duration = Duration::from_secs(20);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request, and with it what may be done again.
-pub(crate) enum Request {
+pub(crate) enum ApiRequest {
     /// Changes nothing.
     Get(Url),
     /// The same bytes get the same answer, and are applied once.
-    PostCached(Url, Bytes),
+    PostIdempotent(Url, Bytes),
     /// Is applied as often as it arrives.
-    PostOnce(Url, Bytes),
+    PostNonIdempotent(Url, Bytes),
 }
 
 /// A failed attempt.
-struct Fault {
+struct AttemptError {
     error: ApiError,
     retry_after: Option<Duration>,
 }
 
-impl From<ApiError> for Fault {
+impl From<ApiError> for AttemptError {
     fn from(error: ApiError) -> Self {
         Self { error, retry_after: None }
     }
@@ -49,16 +49,16 @@ impl From<ApiError> for Fault {
 /// Sends requests.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: Client,
+    get_client: Client,
     /// For what may not be sent twice: never over a connection that may have died meanwhile.
-    fresh: Client,
-    config: Config,
+    post_client: Client,
+    config: ClientConfig,
 }
 
 impl Transport {
-    pub(crate) fn new(config: Config) -> Result<Self, ClientError> {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ClientBuildError> {
         let pem = config.ca_bundle.as_ref().map_or("", |bundle| bundle.pem());
-        let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| ClientError)?;
+        let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| ClientBuildError)?;
         let client = || {
             let client = Client::builder();
             // Plain HTTP, to a machine's own simulated API, checks no certificate: the system's many are left unread.
@@ -74,180 +74,180 @@ impl Transport {
                 .retry(retry::never())
                 .connect_timeout(config.connect_timeout)
         };
-        let http = client().timeout(config.request_timeout).pool_idle_timeout(POOL_IDLE_MAX).build();
-        let fresh = client().timeout(config.post_timeout).pool_max_idle_per_host(0).build();
-        let built = http.and_then(|http| fresh.map(|fresh| (http, fresh)));
-        let (http, fresh) = built.map_err(|_| ClientError)?;
-        Ok(Self { http, fresh, config })
+        let get_client = client().timeout(config.request_timeout).pool_idle_timeout(POOL_IDLE_MAX).build();
+        let post_client = client().timeout(config.post_timeout).pool_max_idle_per_host(0).build();
+        let built = get_client.and_then(|http| post_client.map(|fresh| (http, fresh)));
+        let (http, fresh) = built.map_err(|_| ClientBuildError)?;
+        Ok(Self { get_client: http, post_client: fresh, config })
     }
 
-    pub(crate) fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &ClientConfig {
         &self.config
     }
 
     /// The body of the answer to a request, if it is one that has to be read.
-    pub(crate) async fn send(&self, key: &ApiKey, request: &Request) -> Result<Vec<u8>, ApiError> {
+    pub(crate) async fn send(&self, key: &ApiKey, request: &ApiRequest) -> Result<Vec<u8>, ApiError> {
         let started = Instant::now();
-        let mut unsettled = None;
+        let mut unknown_outcome = None;
         let mut attempts = 0;
         loop {
-            let fault = match self.attempt(key, request).await {
+            let error = match self.attempt(key, request).await {
                 Ok(body) => return Ok(body),
-                Err(fault) => fault,
+                Err(error) => error,
             };
             attempts += 1;
             let in_time = !request.is_post() || started.elapsed() < self.config.post_timeout;
-            let Some(pause) = self.pause(request, &fault, attempts).filter(|_| in_time) else {
-                return Err(settle(unsettled, fault.error));
+            let Some(pause) = self.retry_delay(request, &error, attempts).filter(|_| in_time) else {
+                return Err(final_error(unknown_outcome, error.error));
             };
-            if request.is_post() && fault.error.outcome_unknown() {
-                unsettled = Some(fault.error);
+            if request.is_post() && error.error.is_outcome_unknown() {
+                unknown_outcome = Some(error.error);
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn attempt(&self, key: &ApiKey, request: &Request) -> Result<Vec<u8>, Fault> {
-        let prepared = self.prepare(request).header(AUTHORIZATION, key.bearer());
-        let accepting = prepared.header(ACCEPT, JSON).header(ACCEPT_ENCODING, encoding::ACCEPTED);
-        let response = accepting.send().await.map_err(|error| ApiError::Unavailable(Why::of(&error)))?;
+    async fn attempt(&self, key: &ApiKey, request: &ApiRequest) -> Result<Vec<u8>, AttemptError> {
+        let request_builder = self.prepare(request).header(AUTHORIZATION, key.bearer());
+        let request_builder = request_builder.header(ACCEPT, JSON).header(ACCEPT_ENCODING, content_encoding::ACCEPTED);
+        let response = request_builder.send().await.map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))?;
         let retry_after = retry_after(response.headers(), Clock::system().now());
-        match judge(request, response.status().as_u16(), retry_after) {
-            Ok(()) => Ok(read(response).await?),
-            Err(ApiError::Refused { status, .. }) => {
+        match check_status(request, response.status().as_u16(), retry_after) {
+            Ok(()) => Ok(read_body(response).await?),
+            Err(ApiError::Declined { status, .. }) => {
                 // The status has said it all; whom it is about is an extra.
-                let failed = read(response).await.map(|body| answers::refused(&body)).unwrap_or_default();
-                Err(ApiError::Refused { status, failed }.into())
+                let failed = read_body(response).await.map(|body| responses::parse_failed_authorizers_of_error(&body)).unwrap_or_default();
+                Err(ApiError::Declined { status, failed }.into())
             }
-            Err(error) => Err(Fault { error, retry_after }),
+            Err(error) => Err(AttemptError { error, retry_after }),
         }
     }
 
-    fn prepare(&self, request: &Request) -> RequestBuilder {
+    fn prepare(&self, request: &ApiRequest) -> RequestBuilder {
         match request {
-            Request::Get(url) => self.http.get(url.clone()),
-            Request::PostCached(url, body) | Request::PostOnce(url, body) => {
-                self.fresh.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone())
+            ApiRequest::Get(url) => self.get_client.get(url.clone()),
+            ApiRequest::PostIdempotent(url, body) | ApiRequest::PostNonIdempotent(url, body) => {
+                self.post_client.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone())
             }
         }
     }
 
     /// How long to wait before another attempt; `None` if there shall be none.
-    fn pause(&self, request: &Request, fault: &Fault, attempts: u32) -> Option<Duration> {
-        if attempts >= ATTEMPTS_MAX || !request.may_repeat_after(&fault.error) {
+    fn retry_delay(&self, request: &ApiRequest, error: &AttemptError, attempts: u32) -> Option<Duration> {
+        if attempts >= ATTEMPTS_MAX || !request.may_retry_after(&error.error) {
             return None;
         }
-        let most = self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
-        let backoff = most.mul_f64(fastrand::f64());
-        match fault.retry_after {
-            Some(asked) => (asked <= self.config.pause_max).then(|| asked.max(backoff)),
+        let max_backoff = self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
+        let backoff = max_backoff.mul_f64(fastrand::f64());
+        match error.retry_after {
+            Some(requested) => (requested <= self.config.pause_max).then(|| requested.max(backoff)),
             None => Some(backoff),
         }
     }
 }
 
-impl Request {
+impl ApiRequest {
     fn is_post(&self) -> bool {
         match self {
             Self::Get(_) => false,
-            Self::PostCached(..) | Self::PostOnce(..) => true,
+            Self::PostIdempotent(..) | Self::PostNonIdempotent(..) => true,
         }
     }
 
-    fn may_repeat_after(&self, error: &ApiError) -> bool {
+    fn may_retry_after(&self, error: &ApiError) -> bool {
         match error {
-            ApiError::RateLimited { .. } | ApiError::Unavailable(Why::NotConnected) => true,
-            ApiError::Unavailable(Why::ServerError) => match self {
-                Self::Get(_) | Self::PostCached(..) => true,
-                Self::PostOnce(..) => false,
+            ApiError::RateLimited { .. } | ApiError::Unavailable(UnavailableReason::NotConnected) => true,
+            ApiError::Unavailable(UnavailableReason::ServerError) => match self {
+                Self::Get(_) | Self::PostIdempotent(..) => true,
+                Self::PostNonIdempotent(..) => false,
             },
             // The first may be under way still, and what the cache makes of two at once is not documented.
-            ApiError::Unavailable(Why::ConnectionLost | Why::TimedOut) => !self.is_post(),
-            ApiError::NoKey
+            ApiError::Unavailable(UnavailableReason::ConnectionLost | UnavailableReason::TimedOut) => !self.is_post(),
+            ApiError::KeyUnavailable
             | ApiError::Unauthorized
             | ApiError::Forbidden
             | ApiError::NotReady
-            | ApiError::Refused { .. }
-            | ApiError::RefusedOnRetry { .. }
+            | ApiError::Declined { .. }
+            | ApiError::DeclinedOnRetry { .. }
             | ApiError::Conflict
-            | ApiError::Broken(_) => false,
+            | ApiError::InvalidResponse(_) => false,
         }
     }
 }
 
 /// The error of a `POST` whose last attempt failed with `last`, and an earlier one, if any, without a known outcome.
 /// Nothing that is answered later makes that one known: it may have been applied before its repetition was refused.
-fn settle(earlier: Option<ApiError>, last: ApiError) -> ApiError {
+fn final_error(earlier: Option<ApiError>, last: ApiError) -> ApiError {
     match (earlier, last) {
-        (Some(_), ApiError::Refused { status, failed }) => ApiError::RefusedOnRetry { status, failed },
-        (Some(_), last) if last.outcome_unknown() => last,
+        (Some(_), ApiError::Declined { status, failed }) => ApiError::DeclinedOnRetry { status, failed },
+        (Some(_), last) if last.is_outcome_unknown() => last,
         (Some(earlier), _) => earlier,
         (None, last) => last,
     }
 }
 
 /// What a status means; `Ok` if the body has to be read.
-fn judge(request: &Request, status: u16, retry_after: Option<Duration>) -> Result<(), ApiError> {
+fn check_status(request: &ApiRequest, status: u16, retry_after: Option<Duration>) -> Result<(), ApiError> {
     match (request.is_post(), status) {
         (false, 200) | (true, 200..=299) => Ok(()),
-        (_, 300..=399) => Err(ApiError::Broken("a redirection")),
+        (_, 300..=399) => Err(ApiError::InvalidResponse("a redirection")),
         (_, 401) => Err(ApiError::Unauthorized),
         (_, 403) => Err(ApiError::Forbidden),
-        (_, 408) => Err(ApiError::Unavailable(Why::TimedOut)),
+        (_, 408) => Err(ApiError::Unavailable(UnavailableReason::TimedOut)),
         (_, 429) => Err(ApiError::RateLimited { retry_after }),
         // Not for a `POST`: the sentence does not say that nothing was applied.
         (false, 503) if retry_after.is_some() => Err(ApiError::RateLimited { retry_after }),
-        (_, 500..=599) => Err(ApiError::Unavailable(Why::ServerError)),
+        (_, 500..=599) => Err(ApiError::Unavailable(UnavailableReason::ServerError)),
         (false, 202 | 204 | 404 | 425) => Err(ApiError::NotReady),
         (true, 409) => Err(ApiError::Conflict),
         // What is said of the body is said of it for good. What a gateway says of anything else is not.
-        (true, 400 | 413 | 422) | (false, 400..=499) => Err(ApiError::Refused { status, failed: Vec::new() }),
-        _ => Err(ApiError::Broken("an unexpected status")),
+        (true, 400 | 413 | 422) | (false, 400..=499) => Err(ApiError::Declined { status, failed: Vec::new() }),
+        _ => Err(ApiError::InvalidResponse("an unexpected status")),
     }
 }
 
 /// `Retry-After` in either of its forms (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let asked = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixMillis(0).plus(at).since(now)
     };
-    Some(asked.min(RETRY_AFTER_MAX))
+    Some(delay.min(RETRY_AFTER_MAX))
 }
 
 /// The whole body, decoded, unless it is too large: chunk by chunk, because it need not tell its length.
-async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
-    let most = u64::try_from(ANSWER_MAX_BYTES).unwrap_or(u64::MAX);
-    if response.content_length().is_some_and(|length| length > most) {
+async fn read_body(mut response: Response) -> Result<Vec<u8>, ApiError> {
+    let max_bytes = u64::try_from(ANSWER_MAX_BYTES).unwrap_or(u64::MAX);
+    if response.content_length().is_some_and(|length| length > max_bytes) {
         return Err(ApiError::TOO_LARGE);
     }
     let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::Unavailable(Why::of(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))? {
         if body.len().saturating_add(chunk.len()) > ANSWER_MAX_BYTES {
             return Err(ApiError::TOO_LARGE);
         }
         body.extend_from_slice(&chunk);
     }
-    encoding::decoded(&headers, body, ANSWER_MAX_BYTES)
+    content_encoding::decode_body(&headers, body, ANSWER_MAX_BYTES)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn get() -> Request {
-        Request::Get(Url::parse("https://a.test").unwrap())
+    fn get() -> ApiRequest {
+        ApiRequest::Get(Url::parse("https://a.test").unwrap())
     }
 
-    fn post_once() -> Request {
-        Request::PostOnce(Url::parse("https://a.test").unwrap(), Bytes::new())
+    fn post_once() -> ApiRequest {
+        ApiRequest::PostNonIdempotent(Url::parse("https://a.test").unwrap(), Bytes::new())
     }
 
-    fn said(value: &'static str) -> Option<Duration> {
+    fn parse_retry_after(value: &'static str) -> Option<Duration> {
         let headers = [(RETRY_AFTER, HeaderValue::from_static(value))].into_iter().collect();
         retry_after(&headers, UnixMillis(784_111_767_000))
     }
@@ -255,26 +255,26 @@ mod tests {
     #[test]
     fn retry_after_is_read_in_both_forms() {
         let secs = |secs| Some(Duration::from_secs(secs));
-        assert_eq!(said("120"), secs(120));
-        assert_eq!(said("0"), secs(0));
-        assert_eq!(said("Sun, 06 Nov 1994 08:49:37 GMT"), secs(10));
-        assert_eq!(said("Sun, 06 Nov 1994 08:49:17 GMT"), secs(0), "the past is now");
+        assert_eq!(parse_retry_after("120"), secs(120));
+        assert_eq!(parse_retry_after("0"), secs(0));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), secs(10));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:17 GMT"), secs(0), "the past is now");
         for most in ["99999999999999999999999", "86401", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-            assert_eq!(said(most), secs(86_400));
+            assert_eq!(parse_retry_after(most), secs(86_400));
         }
         for nothing in ["", "-1", "1.5", "soon", "1 s"] {
-            assert_eq!(said(nothing), None, "{nothing}");
+            assert_eq!(parse_retry_after(nothing), None, "{nothing}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), UnixMillis(0)), None);
     }
 
     #[test]
     fn pauses_are_spread_from_nothing_to_twice_as_much_each_time() {
-        let transport = Transport::new(Config::new("https://a.test").unwrap()).unwrap();
-        let fault = |retry_after| Fault { error: ApiError::RateLimited { retry_after }, retry_after };
+        let transport = Transport::new(ClientConfig::new("https://a.test").unwrap()).unwrap();
+        let attempt_error = |retry_after| AttemptError { error: ApiError::RateLimited { retry_after }, retry_after };
         let range = |attempts| {
             let pauses =
-                (0..2_000).map(|_| transport.pause(&get(), &fault(None), attempts).unwrap().as_millis());
+                (0..2_000).map(|_| transport.retry_delay(&get(), &attempt_error(None), attempts).unwrap().as_millis());
             let pauses: Vec<_> = pauses.collect();
             (pauses.iter().min().copied().unwrap(), pauses.iter().max().copied().unwrap())
         };
@@ -282,9 +282,9 @@ mod tests {
             let (least, most) = range(attempts);
             assert!(least < longest / 4 && (longest * 3 / 4..=longest).contains(&most), "{least} to {most}");
         }
-        assert_eq!(transport.pause(&get(), &fault(None), 3), None, "three attempts at the most");
+        assert_eq!(transport.retry_delay(&get(), &attempt_error(None), 3), None, "three attempts at the most");
 
-        let asked = |secs| transport.pause(&get(), &fault(Some(Duration::from_secs(secs))), 1);
+        let asked = |secs| transport.retry_delay(&get(), &attempt_error(Some(Duration::from_secs(secs))), 1);
         assert_eq!(asked(2), Some(Duration::from_secs(2)));
         assert_eq!(asked(3), None);
         assert!(asked(0).unwrap() <= Duration::from_millis(200));
@@ -292,41 +292,41 @@ mod tests {
 
     #[test]
     fn what_is_not_cached_is_sent_again_only_where_nothing_was_applied() {
-        let again = [ApiError::RateLimited { retry_after: None }, ApiError::Unavailable(Why::NotConnected)];
-        assert!(again.iter().all(|error| post_once().may_repeat_after(error) && !error.outcome_unknown()));
-        for why in [Why::ConnectionLost, Why::TimedOut, Why::ServerError] {
-            assert!(!post_once().may_repeat_after(&ApiError::Unavailable(why)));
-            assert!(get().may_repeat_after(&ApiError::Unavailable(why)));
+        let again = [ApiError::RateLimited { retry_after: None }, ApiError::Unavailable(UnavailableReason::NotConnected)];
+        assert!(again.iter().all(|error| post_once().may_retry_after(error) && !error.is_outcome_unknown()));
+        for why in [UnavailableReason::ConnectionLost, UnavailableReason::TimedOut, UnavailableReason::ServerError] {
+            assert!(!post_once().may_retry_after(&ApiError::Unavailable(why)));
+            assert!(get().may_retry_after(&ApiError::Unavailable(why)));
         }
     }
 
     #[test]
     fn no_status_is_without_a_meaning() {
         for status in 100..=999 {
-            let (get, post) = (judge(&get(), status, None), judge(&post_once(), status, None));
+            let (get, post) = (check_status(&get(), status, None), check_status(&post_once(), status, None));
             assert_eq!(get.is_ok(), status == 200);
             assert_eq!(post.is_ok(), (200..=299).contains(&status));
             assert!(!matches!(get, Err(ApiError::Conflict)), "{status}");
             assert!(!matches!(post, Err(ApiError::NotReady)), "{status}");
-            let is_refused = matches!(post, Err(ApiError::Refused { .. }));
+            let is_refused = matches!(post, Err(ApiError::Declined { .. }));
             assert_eq!(is_refused, [400, 413, 422].contains(&status), "{status}");
         }
     }
 
     #[test]
     fn an_unknown_outcome_stays_unknown_whatever_is_answered_later() {
-        let timed_out = ApiError::Unavailable(Why::TimedOut);
-        let refused = ApiError::Refused { status: 400, failed: vec![] };
+        let timed_out = ApiError::Unavailable(UnavailableReason::TimedOut);
+        let refused = ApiError::Declined { status: 400, failed: vec![] };
         let limited = ApiError::RateLimited { retry_after: None };
-        assert_eq!(settle(None, limited.clone()), limited);
-        let on_retry = ApiError::RefusedOnRetry { status: 400, failed: vec![] };
-        assert_eq!(settle(None, refused.clone()), refused);
-        assert_eq!(settle(Some(timed_out.clone()), refused), on_retry);
-        assert!(on_retry.outcome_unknown());
-        for last in [limited, ApiError::Unavailable(Why::NotConnected), ApiError::Unauthorized] {
-            assert_eq!(settle(Some(timed_out.clone()), last), timed_out);
+        assert_eq!(final_error(None, limited.clone()), limited);
+        let on_retry = ApiError::DeclinedOnRetry { status: 400, failed: vec![] };
+        assert_eq!(final_error(None, refused.clone()), refused);
+        assert_eq!(final_error(Some(timed_out.clone()), refused), on_retry);
+        assert!(on_retry.is_outcome_unknown());
+        for last in [limited, ApiError::Unavailable(UnavailableReason::NotConnected), ApiError::Unauthorized] {
+            assert_eq!(final_error(Some(timed_out.clone()), last), timed_out);
         }
-        let lost = ApiError::Unavailable(Why::ConnectionLost);
-        assert_eq!(settle(Some(timed_out), lost.clone()), lost);
+        let lost = ApiError::Unavailable(UnavailableReason::ConnectionLost);
+        assert_eq!(final_error(Some(timed_out), lost.clone()), lost);
     }
 }

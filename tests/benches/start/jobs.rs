@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
-use local::lambda::aws_endpoint;
-use local::system::{BALANCES, BUS, FYNAPSE_SECRET, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY, TABLE};
-use local::wire::Fault;
+use local::lambda_api::aws_endpoint;
+use local::stack::{BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, INBOX_TABLE};
+use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{RightfootWorld, submission};
 use tests::{SUBJECT, completion, extract, request};
@@ -32,12 +32,12 @@ impl Job {
         let it = RightfootWorld::new().await;
         let calls = Calls::default();
         let mut env = vec![
-            ("INBOX_TABLE", TABLE.to_owned()),
-            ("BALANCES_TABLE", BALANCES.to_owned()),
-            ("EVENT_BUS_NAME", BUS.to_owned()),
+            ("INBOX_TABLE", INBOX_TABLE.to_owned()),
+            ("BALANCES_TABLE", BALANCES_TABLE.to_owned()),
+            ("EVENT_BUS_NAME", EVENT_BUS.to_owned()),
             ("FYNAPSE_SIGNING_SECRET_ID", FYNAPSE_SECRET.to_owned()),
-            ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY.to_owned()),
-            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY.to_owned()),
+            ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY_SECRET.to_owned()),
+            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET.to_owned()),
             ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
         ];
         // Each service has a host of its own, as in AWS.
@@ -77,7 +77,7 @@ impl Job {
     }
 
     fn rightfoot(&self, id: &str) -> Value {
-        let token = self.it.world.system.mint(&SUBJECT.parse().unwrap()).unwrap();
+        let token = self.it.world.system.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
         let headers = json!({"content-type": "application/json"});
         let path = format!("/webhooks/rightfoot/{token}");
         request(&path, headers, completion(id, "u-1").as_bytes(), Some(&token))
@@ -86,9 +86,9 @@ impl Job {
     /// An event whose enqueue has failed.
     async fn relay(&self, id: &str) -> Value {
         let world = &self.it.world;
-        world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
         assert!(world.fynapse(extract(id)).await.is_success());
-        world.system.wire.heal();
+        world.system.connector.clear_fault_plan();
         json!({})
     }
 

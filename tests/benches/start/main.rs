@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::time::{Duration, Instant};
 
-use local::lambda::FUNCTIONS;
+use local::lambda_api::FUNCTION_NAMES;
 use tests::bootstrap::{Answer, Function};
 use tokio::process::Command;
 use tokio::time::sleep;
@@ -64,7 +64,7 @@ async fn main() {
     let options = Options::read();
     let mut missed = Vec::new();
     report::print_head();
-    for name in FUNCTIONS.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
+    for name in FUNCTION_NAMES.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
     {
         let row = options.measure(name).await;
         row.print();
@@ -127,7 +127,7 @@ impl Options {
     fn binary(&self, name: &str) -> PathBuf {
         let path = self.functions.join(name).join("bootstrap");
         if !path.is_file() {
-            let packages = FUNCTIONS.map(|name| format!("-p {name}")).join(" ");
+            let packages = FUNCTION_NAMES.map(|name| format!("-p {name}")).join(" ");
             eprintln!("{} is missing: cargo lambda build --release {packages} -p floor", path.display());
             exit(2);
         }

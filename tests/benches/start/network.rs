@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::serve::Listener;
-use local::engine::target;
+use local::emulator::service_and_operation;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -50,7 +50,7 @@ pub(crate) async fn serve(calls: &Calls, routes: impl FnOnce(&str) -> Router) ->
 }
 
 async fn delayed(calls: Calls, request: Request, next: Next) -> Response {
-    let name = match target(request.headers()) {
+    let name = match service_and_operation(request.headers()) {
         (_, "") => format!("{} {}", request.method(), request.uri().path()),
         (_, operation) => operation.to_owned(),
     };

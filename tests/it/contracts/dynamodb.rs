@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use inbox_core::limits::PART_MAX_BYTES;
-use local::system::{BALANCES, TABLE};
-use local::wire::Fault;
+use local::stack::{BALANCES_TABLE, INBOX_TABLE};
+use local::connector::Fault;
 use tests::{Item, World, alert, extract, number, text};
 
 use super::reserved_words::RESERVED;
@@ -36,14 +36,14 @@ fn item<const N: usize>(pk: &str, sk: &str, more: [(&str, AttributeValue); N]) -
 
 async fn table() -> (World, Client) {
     let world = World::new().await;
-    let client = world.system.onlooker.dynamodb.clone();
+    let client = world.system.inspector.dynamodb.clone();
     (world, client)
 }
 
 async fn put_once(db: &Client, item: Item) -> Result<(), Option<Item>> {
     let put = db
         .put_item()
-        .table_name(TABLE)
+        .table_name(INBOX_TABLE)
         .set_item(Some(item))
         .condition_expression("attribute_not_exists(pk)")
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -83,7 +83,7 @@ async fn p2_p3_an_update_needs_the_rev_that_it_saw() {
     let mark = async |sk: &str, rev: u64| {
         let update = db
             .update_item()
-            .table_name(TABLE)
+            .table_name(INBOX_TABLE)
             .key("pk", s("a"))
             .key("sk", s(sk))
             .update_expression("SET sent_at = :now, rev = rev + :one REMOVE due, due_at")
@@ -110,7 +110,7 @@ async fn p2_p3_an_update_needs_the_rev_that_it_saw() {
 async fn due_page(db: &Client, now: i64, limit: i32, start: Option<Item>) -> (Vec<Item>, Option<Item>) {
     let query = db
         .query()
-        .table_name(TABLE)
+        .table_name(INBOX_TABLE)
         .index_name("due")
         .key_condition_expression("due = :shard AND due_at <= :now")
         .expression_attribute_values(":shard", s("outbox#00"))
@@ -134,9 +134,9 @@ async fn p2_the_index_holds_what_is_due_and_nothing_else() {
     let seen = due_page(&db, 100, 50, None).await;
     assert_eq!(seen, (vec![keys_only("b", 9), keys_only("a", 30)], None), "by number, not by text");
 
-    let remove = db.update_item().table_name(TABLE).key("pk", s("b")).key("sk", s("1"));
+    let remove = db.update_item().table_name(INBOX_TABLE).key("pk", s("b")).key("sk", s("1"));
     remove.update_expression("REMOVE due, due_at").send().await.unwrap();
-    let later = db.update_item().table_name(TABLE).key("pk", s("a")).key("sk", s("1"));
+    let later = db.update_item().table_name(INBOX_TABLE).key("pk", s("a")).key("sk", s("1"));
     let later = later.update_expression("SET due_at = :later").expression_attribute_values(":later", n(101));
     later.send().await.unwrap();
     assert_eq!(due_page(&db, 100, 50, None).await, (vec![], None));
@@ -176,10 +176,10 @@ async fn many_items_are_read_at_once_and_strongly_but_at_most_a_hundred() {
     let get = async |numbers: &[usize]| {
         let keys = numbers.iter().map(|number| item(&format!("story-{number}"), "event", [])).collect();
         let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().unwrap();
-        let answer = db.batch_get_item().request_items(TABLE, keys).send().await;
+        let answer = db.batch_get_item().request_items(INBOX_TABLE, keys).send().await;
         answer.map(|answer| {
             assert!(answer.unprocessed_keys.unwrap_or_default().is_empty());
-            let found = answer.responses.unwrap().remove(TABLE).unwrap();
+            let found = answer.responses.unwrap().remove(INBOX_TABLE).unwrap();
             found.iter().map(|item| text(item, "pk").to_owned()).collect::<BTreeSet<_>>()
         })
     };
@@ -203,9 +203,9 @@ async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
     }
     let keys = KeysAndAttributes::builder().set_keys(Some((0..45).map(key).collect()));
     let keys = keys.consistent_read(true).build().unwrap();
-    let answer = db.batch_get_item().request_items(TABLE, keys).send().await.unwrap();
-    let found = answer.responses.unwrap()[TABLE].len();
-    let left = answer.unprocessed_keys.unwrap_or_default().get(TABLE).map_or(0, |left| left.keys().len());
+    let answer = db.batch_get_item().request_items(INBOX_TABLE, keys).send().await.unwrap();
+    let found = answer.responses.unwrap()[INBOX_TABLE].len();
+    let left = answer.unprocessed_keys.unwrap_or_default().get(INBOX_TABLE).map_or(0, |left| left.keys().len());
     assert_eq!(found + left, 45);
     assert!(left > 0, "45 times 400 kB is more than the 16 MB of an answer");
 }
@@ -213,7 +213,7 @@ async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
 #[tokio::test]
 async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() {
     let (world, db) = table().await;
-    let clients = world.system.clients();
+    let clients = world.system.unrestricted_clients();
     let row = |number: usize| item("user-1", &format!("{number:015}#b"), [("balance", n("150.5"))]);
     let write = async |numbers: Vec<usize>| {
         let put = |number| {
@@ -221,13 +221,13 @@ async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() 
             WriteRequest::builder().put_request(put).build()
         };
         let puts = numbers.into_iter().map(put).collect();
-        clients.dynamodb.batch_write_item().request_items(BALANCES, puts).send().await.map(|answer| {
-            let left = answer.unprocessed_items.unwrap_or_default().remove(BALANCES).unwrap_or_default();
+        clients.dynamodb.batch_write_item().request_items(BALANCES_TABLE, puts).send().await.map(|answer| {
+            let left = answer.unprocessed_items.unwrap_or_default().remove(BALANCES_TABLE).unwrap_or_default();
             left.iter().map(|left| left.put_request().unwrap().item().clone()).collect::<Vec<_>>()
         })
     };
     let stored = async || {
-        let query = db.query().table_name(BALANCES).key_condition_expression("pk = :pk");
+        let query = db.query().table_name(BALANCES_TABLE).key_condition_expression("pk = :pk");
         let query = query.expression_attribute_values(":pk", s("user-1")).scan_index_forward(false);
         query.send().await.unwrap().items.unwrap_or_default()
     };
@@ -240,11 +240,11 @@ async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() 
         (Fault::Unprocessed, vec![row(30), row(31), row(32)], 25),
         (Fault::FirstUnprocessed, vec![row(30)], 27),
     ] {
-        world.system.wire.plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
+        world.system.connector.set_fault_plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
         assert_eq!(write(vec![30, 31, 32]).await.unwrap(), left);
         assert_eq!(stored().await.len(), there);
     }
-    assert!(world.system.wire.log().iter().all(|(call, _)| call.events.is_empty()), "it is about no event");
+    assert!(world.system.connector.call_log().iter().all(|(call, _)| call.event_ids.is_empty()), "it is about no event");
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn p4_an_item_holds_a_part_and_not_more_than_400_kb() {
     let (world, db) = table().await;
     let put = async |bytes: usize| {
         let part = item("payload#x", "part#0", [("piece", b(vec![7; bytes]))]);
-        db.put_item().table_name(TABLE).set_item(Some(part)).send().await
+        db.put_item().table_name(INBOX_TABLE).set_item(Some(part)).send().await
     };
     put(PART_MAX_BYTES).await.unwrap();
     assert_eq!(put(409_600).await.unwrap_err().code(), Some("ValidationException"));
@@ -265,7 +265,7 @@ async fn the_longest_id_makes_a_key_that_dynamodb_takes() {
     let (world, db) = table().await;
     for (pk_bytes, sk_bytes) in [(2_049, 1), (1, 1_025)] {
         let key = item(&"p".repeat(pk_bytes), &"s".repeat(sk_bytes), []);
-        let refused = db.put_item().table_name(TABLE).set_item(Some(key)).send().await.unwrap_err();
+        let refused = db.put_item().table_name(INBOX_TABLE).set_item(Some(key)).send().await.unwrap_err();
         assert_eq!(refused.code(), Some("ValidationException"));
     }
     let (batch, uuid) = ("b".repeat(512), "u".repeat(512));
@@ -302,9 +302,9 @@ async fn p4_numbers_keep_their_digits_and_bytes_are_bytes() {
 async fn a_balance_keeps_its_value_and_not_its_last_zeros() {
     let (world, db) = table().await;
     let stored = item("user-1", "1#b", [("balance", n("150.00")), ("null", AttributeValue::Null(true))]);
-    db.put_item().table_name(BALANCES).set_item(Some(stored)).send().await.unwrap();
+    db.put_item().table_name(BALANCES_TABLE).set_item(Some(stored)).send().await.unwrap();
     let read =
-        db.get_item().table_name(BALANCES).key("pk", s("user-1")).key("sk", s("1#b")).send().await.unwrap();
+        db.get_item().table_name(BALANCES_TABLE).key("pk", s("user-1")).key("sk", s("1#b")).send().await.unwrap();
     let read = read.item.unwrap();
     assert_eq!((&read["balance"], &read["null"]), (&n("150"), &AttributeValue::Null(true)));
     assert_eq!(world.items().await, Vec::<Item>::new(), "it is another table");
@@ -315,7 +315,7 @@ async fn p7_twenty_updates_at_once_are_all_counted_under_any_name() {
     let (world, db) = table().await;
     let count = |now: i64| {
         db.update_item()
-            .table_name(TABLE)
+            .table_name(INBOX_TABLE)
             .key("pk", s("quarantine#x"))
             .key("sk", s("delivery"))
             .update_expression("SET first_received_at = if_not_exists(first_received_at, :now), #k0 = :k0 ADD deliveries :one")
@@ -338,7 +338,7 @@ async fn an_expression_with_a_reserved_word_or_an_unused_value_is_refused() {
     let (world, db) = table().await;
     world.put(item("a", "b", [("rev", n(1))])).await;
     let update = |expression: &str, unused: Option<&str>| {
-        let mut update = db.update_item().table_name(TABLE).key("pk", s("a")).key("sk", s("b"));
+        let mut update = db.update_item().table_name(INBOX_TABLE).key("pk", s("a")).key("sk", s("b"));
         if let Some(name) = unused {
             update = update.expression_attribute_values(name, n(3));
         }

@@ -5,16 +5,16 @@ use aws_sdk_eventbridge::operation::put_events::PutEventsOutput;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_eventbridge::types::builders::PutEventsRequestEntryBuilder;
-use local::onlooker;
-use local::system::{BUS, BUS_QUEUE};
-use local::wire::{Fate, Fault};
+use local::inspect;
+use local::stack::{EVENT_BUS, BUS_QUEUE};
+use local::connector::{CallOutcome, Fault};
 use serde_json::{Value, json};
 use tests::World;
 
 /// An entry that is as it should be.
 fn entry(detail: impl Into<String>) -> PutEventsRequestEntryBuilder {
     PutEventsRequestEntry::builder()
-        .event_bus_name(BUS)
+        .event_bus_name(EVENT_BUS)
         .source("balance-inbox")
         .detail_type("BalanceExtracted")
         .detail(detail)
@@ -25,7 +25,7 @@ async fn put(
     entries: impl IntoIterator<Item = PutEventsRequestEntryBuilder>,
 ) -> Result<PutEventsOutput, Option<String>> {
     let entries = entries.into_iter().map(PutEventsRequestEntryBuilder::build).collect();
-    let put = world.system.clients().eventbridge().put_events().set_entries(Some(entries));
+    let put = world.system.unrestricted_clients().eventbridge().put_events().set_entries(Some(entries));
     put.send().await.map_err(|error| error.code().map(str::to_owned))
 }
 
@@ -51,7 +51,7 @@ async fn code(world: &World, entry: PutEventsRequestEntryBuilder) -> Option<Stri
 
 /// Takes everything off the queue that the bus leads to.
 async fn on_the_bus(world: &World) -> Vec<String> {
-    onlooker::receive_all(&world.system, BUS_QUEUE).await.unwrap()
+    inspect::receive_all(&world.system, BUS_QUEUE).await.unwrap()
 }
 
 async fn details(world: &World) -> Vec<Value> {
@@ -89,7 +89,7 @@ async fn an_entry_that_is_refused_fails_alone_and_answers_are_in_order() {
     assert_eq!(codes(&world, entries).await, [None, malformed.clone(), None, invalid.clone()]);
     assert_eq!(details(&world).await, [json!({"n": 1}), json!({"n": 2})]);
 
-    let bare = || PutEventsRequestEntry::builder().event_bus_name(BUS);
+    let bare = || PutEventsRequestEntry::builder().event_bus_name(EVENT_BUS);
     for missing in [
         bare().detail_type("t").detail("{}"),
         bare().source("s").detail("{}"),
@@ -151,16 +151,16 @@ async fn a_request_has_one_to_ten_entries_of_less_than_256_kib_together() {
 #[tokio::test]
 async fn a_bus_can_be_looked_at_and_named_by_its_arn() {
     let world = World::new().await;
-    let client = world.system.onlooker.eventbridge();
-    let bus = client.describe_event_bus().name(BUS).send().await.unwrap();
+    let client = world.system.inspector.eventbridge();
+    let bus = client.describe_event_bus().name(EVENT_BUS).send().await.unwrap();
     let arn = "arn:aws:events:us-east-1:123456789012:event-bus/balance-inbox";
-    assert_eq!((bus.name(), bus.arn()), (Some(BUS), Some(arn)));
+    assert_eq!((bus.name(), bus.arn()), (Some(EVENT_BUS), Some(arn)));
     assert_eq!(client.describe_event_bus().send().await.unwrap().name(), Some("default"));
     let all = client.list_event_buses().send().await.unwrap();
-    assert_eq!(all.event_buses().iter().map(|bus| bus.name().unwrap()).collect::<Vec<_>>(), [BUS, "default"]);
+    assert_eq!(all.event_buses().iter().map(|bus| bus.name().unwrap()).collect::<Vec<_>>(), [EVENT_BUS, "default"]);
     let none = client.describe_event_bus().name("no-bus").send().await.unwrap_err();
     assert_eq!(none.code(), Some("ResourceNotFoundException"));
-    let again = client.create_event_bus().name(BUS).send().await.unwrap_err();
+    let again = client.create_event_bus().name(EVENT_BUS).send().await.unwrap_err();
     assert_eq!(again.code(), Some("ResourceAlreadyExistsException"));
     assert_eq!(code(&world, entry("{}").event_bus_name(arn)).await, None);
 }
@@ -169,7 +169,7 @@ async fn a_bus_can_be_looked_at_and_named_by_its_arn() {
 async fn without_its_queue_the_bus_is_one_without_rules() {
     let world = World::new().await;
     let url = world.system.queue_url(BUS_QUEUE).await.unwrap();
-    world.system.onlooker.sqs.delete_queue().queue_url(url).send().await.unwrap();
+    world.system.inspector.sqs.delete_queue().queue_url(url).send().await.unwrap();
     assert_eq!(code(&world, entry("{}")).await, None);
     assert!(world.system.queue_url(BUS_QUEUE).await.is_err(), "and none was made");
 }
@@ -179,10 +179,10 @@ async fn p10_a_batch_whose_first_entry_failed_is_answered_entry_by_entry() {
     let world = World::new().await;
     let batch = || (0..3).map(|n| entry(format!(r#"{{"event_id":"e-{n}","n":[9007199254740993]}}"#)));
     for (fault, expected) in
-        [(Fault::FirstEntryFailed, "InternalFailure"), (Fault::FirstEntryRefused, "MalformedDetail")]
+        [(Fault::FirstEntryFailed, "InternalFailure"), (Fault::FirstEntryInvalid, "MalformedDetail")]
     {
-        world.system.wire.plan(move |call| (call.operation == "PutEvents").then_some(fault));
-        let put_events = world.system.clients().eventbridge().put_events();
+        world.system.connector.set_fault_plan(move |call| (call.operation == "PutEvents").then_some(fault));
+        let put_events = world.system.unrestricted_clients().eventbridge().put_events();
         let entries = batch().map(PutEventsRequestEntryBuilder::build).collect();
         let answer = put_events.set_entries(Some(entries)).send().await.unwrap();
         let codes: Vec<_> = answer.entries().iter().map(|entry| entry.error_code()).collect();
@@ -202,7 +202,7 @@ async fn a_call_tells_the_events_that_it_is_about_each_once() {
     let world = World::new().await;
     let of = |event_id: &str| entry(json!({"id": "effect", "event_id": event_id}).to_string());
     codes(&world, [of("e-1"), of("e-2"), of("e-1"), entry("{}")]).await;
-    let (call, fate) = world.system.wire.log().remove(0);
-    assert_eq!((call.operation.as_str(), fate), ("PutEvents", Fate::Answered(200)));
-    assert_eq!(call.events, ["e-1", "e-2"]);
+    let (call, fate) = world.system.connector.call_log().remove(0);
+    assert_eq!((call.operation.as_str(), fate), ("PutEvents", CallOutcome::Answered(200)));
+    assert_eq!(call.event_ids, ["e-1", "e-2"]);
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::types::MessageAttributeValue;
-use local::mapping::{Mapping, Worked};
-use local::system::DEAD;
-use local::wire::{Fault, mortal};
+use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
+use local::stack::DEAD_LETTER_QUEUE;
+use local::connector::{Fault, until_crash};
 use serde_json::{Value, json};
 use tests::{World, extract};
 
 /// A world whose messages come back after a second.
 async fn world() -> World {
-    World::with(|options| options.visibility = Duration::from_secs(1)).await
+    World::with(|options| options.visibility_timeout = Duration::from_secs(1)).await
 }
 
 async fn deliver(world: &World, events: usize) {
@@ -34,15 +34,15 @@ fn naming(failed: impl Fn(&[String]) -> Vec<String>) -> impl Fn(SqsEvent) -> Ans
 
 type Answered = std::future::Ready<Option<SqsBatchResponse>>;
 
-fn worked(received: usize, deleted: usize) -> Worked {
-    Worked { received, deleted, returned: received - deleted }
+fn worked(received: usize, deleted: usize) -> TriggerOutcome {
+    TriggerOutcome { received, deleted, failed: received - deleted }
 }
 
 #[tokio::test]
 async fn a_function_gets_what_lambda_would_hand_to_it() {
     let world = world().await;
-    let sqs = &world.system.onlooker.sqs;
-    let send = sqs.send_message().queue_url(&world.system.events_url).message_body("body");
+    let sqs = &world.system.inspector.sqs;
+    let send = sqs.send_message().queue_url(&world.system.events_queue_url).message_body("body");
     let text = MessageAttributeValue::builder().data_type("String").string_value("fynapse").build().unwrap();
     let send = send.message_attributes("provider", text);
     let sent = send.send().await.unwrap();
@@ -51,7 +51,7 @@ async fn a_function_gets_what_lambda_would_hand_to_it() {
         *seen.lock().unwrap() = serde_json::to_value(event).unwrap();
         std::future::ready(Some(SqsBatchResponse::default()))
     };
-    assert_eq!(Mapping::new(&world.system).once(function).await.unwrap(), worked(1, 1));
+    assert_eq!(SqsTrigger::new(&world.system).run_once(function).await.unwrap(), worked(1, 1));
     let mut seen = seen.into_inner().unwrap();
     let record = &mut seen["Records"][0];
     assert!(!record["receiptHandle"].take().as_str().unwrap().is_empty());
@@ -80,12 +80,12 @@ async fn a_function_gets_what_lambda_would_hand_to_it() {
 async fn ten_messages_at_most_are_worked_on_at_once_and_those_that_did_not_fail_are_gone() {
     let world = world().await;
     deliver(&world, 12).await;
-    let mapping = Mapping::new(&world.system);
-    assert_eq!(mapping.once(naming(|_| vec![])).await.unwrap(), worked(10, 10));
-    assert_eq!(mapping.once(naming(|ids| vec![ids[1].clone()])).await.unwrap(), worked(2, 1));
-    assert_eq!(mapping.once(naming(|_| vec![])).await.unwrap(), Worked::default(), "it is hidden");
+    let mapping = SqsTrigger::new(&world.system);
+    assert_eq!(mapping.run_once(naming(|_| vec![])).await.unwrap(), worked(10, 10));
+    assert_eq!(mapping.run_once(naming(|ids| vec![ids[1].clone()])).await.unwrap(), worked(2, 1));
+    assert_eq!(mapping.run_once(naming(|_| vec![])).await.unwrap(), TriggerOutcome::default(), "it is hidden");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(mapping.once(naming(|_| vec![])).await.unwrap(), worked(1, 1));
+    assert_eq!(mapping.run_once(naming(|_| vec![])).await.unwrap(), worked(1, 1));
     assert_eq!(world.drain_ids().await, Vec::<String>::new());
 }
 
@@ -93,29 +93,29 @@ async fn ten_messages_at_most_are_worked_on_at_once_and_those_that_did_not_fail_
 async fn p10_a_function_that_fails_dies_or_names_what_it_was_not_given_has_done_nothing() {
     let world = world().await;
     deliver(&world, 2).await;
-    let mapping = Mapping::new(&world.system);
+    let mapping = SqsTrigger::new(&world.system);
     let again = || tokio::time::sleep(Duration::from_millis(1_100));
-    assert_eq!(mapping.once(|_| std::future::ready(None)).await.unwrap(), worked(2, 0));
+    assert_eq!(mapping.run_once(|_| std::future::ready(None)).await.unwrap(), worked(2, 0));
     again().await;
     for named in ["", "another"] {
         let named = |ids: &[String]| vec![ids[0].clone(), named.to_owned()];
-        assert_eq!(mapping.once(naming(named)).await.unwrap(), worked(2, 0));
+        assert_eq!(mapping.run_once(naming(named)).await.unwrap(), worked(2, 0));
         again().await;
     }
-    world.system.wire.plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
-    let clients = world.system.clients();
+    world.system.connector.set_fault_plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
+    let clients = world.system.unrestricted_clients();
     let reads = |_| {
         let read = clients.dynamodb.get_item().table_name("inbox").send();
-        mortal(async move {
+        until_crash(async move {
             drop(read.await);
             SqsBatchResponse::default()
         })
     };
-    assert_eq!(mapping.once(reads).await.unwrap(), worked(2, 0), "it died");
+    assert_eq!(mapping.run_once(reads).await.unwrap(), worked(2, 0), "it died");
     again().await;
-    assert_eq!(mapping.once(naming(|_| vec![])).await.unwrap(), worked(2, 2));
-    let dead = world.system.queue_url(DEAD).await.unwrap();
-    let dead = world.system.onlooker.sqs.receive_message().queue_url(dead).send().await.unwrap();
+    assert_eq!(mapping.run_once(naming(|_| vec![])).await.unwrap(), worked(2, 2));
+    let dead = world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
+    let dead = world.system.inspector.sqs.receive_message().queue_url(dead).send().await.unwrap();
     assert_eq!(dead.messages(), [], "five receives are allowed");
 }
 
@@ -128,7 +128,7 @@ async fn two_mappings_share_the_messages_of_a_queue() {
         .into_iter()
         .map(|which: usize| {
             let seen = seen.clone();
-            Mapping::new(&world.system).run(Duration::from_millis(5), move |event: SqsEvent| {
+            SqsTrigger::new(&world.system).run(Duration::from_millis(5), move |event: SqsEvent| {
                 seen[which].fetch_add(event.records.len(), Ordering::SeqCst);
                 async {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -38,7 +38,7 @@ impl Drop for Dir {
 #[tokio::test]
 async fn p2_records_outlive_the_system_and_go_on_the_queue_again() {
     let dir = Dir::new("file");
-    let start = || World::with(|options| options.file = Some(dir.0.join("inbox.sqlite")));
+    let start = || World::with(|options| options.database_file = Some(dir.0.join("inbox.sqlite")));
     let first = start().await;
     first.fynapse(extract("e-1")).await;
     first.rightfoot(completion("b-1", "u-1")).await;
@@ -56,7 +56,7 @@ async fn p2_records_outlive_the_system_and_go_on_the_queue_again() {
         ("claim_until".to_owned(), AttributeValue::N(i64::MAX.to_string())),
     ]);
     second.put(claimed).await;
-    assert_eq!(second.system.make_undone_due_again().await.unwrap(), 2);
+    assert_eq!(second.system.make_unfinished_due().await.unwrap(), 2);
     let record = second.item("fynapse#event#e-1", "event").await.unwrap();
     assert_eq!((number(&record, "rev"), number(&record, "wanted_at")), (Some(2), Some(second.now().0)));
     for gone in ["sent_at", "expires_at", "claim_by", "claim_until"] {

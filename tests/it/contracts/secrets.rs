@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_sdk_secretsmanager::primitives::Blob;
-use local::system::{FYNAPSE_SECRET, RIGHTFOOT_URL_KEY};
+use local::stack::{FYNAPSE_SECRET, RIGHTFOOT_URL_KEY_SECRET};
 use tests::{World, completion, extract};
 
 /// A world in which both secrets are there and hold nothing: as the stack makes them, or as it was put.
 async fn without_a_value(put: Option<Nothing>) -> World {
     let world = World::new().await;
-    let secrets = &world.system.onlooker.secrets;
-    for name in [FYNAPSE_SECRET, RIGHTFOOT_URL_KEY] {
+    let secrets = &world.system.inspector.secrets;
+    for name in [FYNAPSE_SECRET, RIGHTFOOT_URL_KEY_SECRET] {
         let delete = secrets.delete_secret().secret_id(name).force_delete_without_recovery(true);
         delete.send().await.unwrap();
         secrets.create_secret().name(name).send().await.unwrap();
@@ -39,7 +39,7 @@ enum Nothing {
 }
 
 async fn put(world: &World, name: &str, value: &str) {
-    let put = world.system.onlooker.secrets.put_secret_value().secret_id(name).secret_string(value);
+    let put = world.system.inspector.secrets.put_secret_value().secret_id(name).secret_string(value);
     put.send().await.unwrap();
 }
 
@@ -56,13 +56,13 @@ async fn statuses(world: &World) -> [u16; 2] {
 #[tokio::test]
 async fn a_secret_without_a_value_is_an_error_and_a_binary_one_has_no_string() {
     let world = without_a_value(None).await;
-    let get = || world.system.onlooker.secrets.get_secret_value().secret_id(FYNAPSE_SECRET).send();
+    let get = || world.system.inspector.secrets.get_secret_value().secret_id(FYNAPSE_SECRET).send();
     assert_eq!(get().await.unwrap_err().code(), Some("ResourceNotFoundException"));
     put(&world, FYNAPSE_SECRET, "first").await;
     put(&world, FYNAPSE_SECRET, "second").await;
     assert_eq!(get().await.unwrap().secret_string(), Some("second"));
     let world = without_a_value(Some(Nothing::Binary)).await;
-    let answer = world.system.onlooker.secrets.get_secret_value().secret_id(FYNAPSE_SECRET).send().await;
+    let answer = world.system.inspector.secrets.get_secret_value().secret_id(FYNAPSE_SECRET).send().await;
     assert_eq!(answer.unwrap().secret_string(), None);
 }
 
@@ -73,7 +73,7 @@ async fn p6_p4_without_a_value_nothing_is_decided_and_once_it_is_put_it_is_loade
         assert_eq!(statuses(&world).await, [503, 503], "{nothing:?}");
         assert!(world.items().await.is_empty());
         put(&world, FYNAPSE_SECRET, "local-fynapse-secret").await;
-        put(&world, RIGHTFOOT_URL_KEY, "local-rightfoot-url-key").await;
+        put(&world, RIGHTFOOT_URL_KEY_SECRET, "local-rightfoot-url-key").await;
         // It is asked for at most every second while none was ever loaded.
         world.age(Duration::from_millis(1_001));
         assert_eq!(statuses(&world).await, [200, 200], "{nothing:?}");

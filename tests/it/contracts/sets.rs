@@ -1,17 +1,17 @@
 //! Sets in conditions: what an item without the set means, and that adding twice is adding once.
 
 use aws_sdk_dynamodb::types::AttributeValue::{S, Ss};
-use local::system::TABLE;
+use local::stack::INBOX_TABLE;
 use tests::World;
 
 /// Adds a tag unless it is there, or the set is full at two.
 async fn add(world: &World, tag: &str) -> bool {
     let update = world
         .system
-        .onlooker
+        .inspector
         .dynamodb
         .update_item()
-        .table_name(TABLE)
+        .table_name(INBOX_TABLE)
         .key("pk", S("a".to_owned()))
         .key("sk", S("b".to_owned()))
         .update_expression("ADD tags :tags")
@@ -46,7 +46,7 @@ async fn p10_a_set_holds_each_tag_once_and_no_more_than_its_bound() {
 async fn p10_adding_to_a_set_what_is_in_it_changes_nothing() {
     let world = World::new().await;
     for _ in 0..2 {
-        let update = world.system.onlooker.dynamodb.update_item().table_name(TABLE);
+        let update = world.system.inspector.dynamodb.update_item().table_name(INBOX_TABLE);
         let update = update.key("pk", S("a".to_owned())).key("sk", S("b".to_owned()));
         let update = update.update_expression("ADD tags :tags");
         update

@@ -8,8 +8,8 @@ use aws_sdk_sqs::types::{
     Message as Received, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
     SendMessageBatchRequestEntry,
 };
-use inbox_aws::queue::{Queue, Sent};
-use inbox_aws::{Cause, Fault as AwsFault};
+use inbox_aws::queue::{EventsQueue, SendOutcome};
+use inbox_aws::{AwsErrorKind, AwsError as AwsFault};
 use inbox_core::delivery::{Delivery, Provider, Verdict};
 use inbox_core::event::Event;
 use inbox_core::keys::{KeyCodec, Keys};
@@ -17,8 +17,8 @@ use inbox_core::message::{Head, Message, compose, referenced};
 use inbox_core::providers::{Reading, read};
 use inbox_core::time::UnixSecs;
 use inbox_core::{signature, url_token};
-use local::system::DEAD;
-use local::wire::Fault;
+use local::stack::DEAD_LETTER_QUEUE;
+use local::connector::Fault;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
@@ -26,7 +26,7 @@ use tests::{START, World, completion, extract, noise};
 
 async fn queue() -> (World, Client, String) {
     let world = World::new().await;
-    let (client, url) = (world.system.onlooker.sqs.clone(), world.system.events_url.clone());
+    let (client, url) = (world.system.inspector.sqs.clone(), world.system.events_queue_url.clone());
     (world, client, url)
 }
 
@@ -138,7 +138,7 @@ async fn p2_after_five_receives_a_message_goes_to_the_dead_letter_queue() {
         hide(&sqs, &url, &received[0], 0).await;
     }
     assert_eq!(receive(&sqs, &url, 60).await, []);
-    let dead = receive(&sqs, &world.system.queue_url(DEAD).await.unwrap(), 60).await;
+    let dead = receive(&sqs, &world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap(), 60).await;
     assert_eq!(dead.iter().map(|message| message.body().unwrap()).collect::<Vec<_>>(), ["poison"]);
     assert!(dead[0].message_attributes.as_ref().unwrap().contains_key("provider"));
 }
@@ -157,10 +157,10 @@ async fn p2_a_batch_is_answered_entry_by_entry_and_silence_is_no_success() {
         provider: Provider::Fynapse,
         event_type: "balance.extracted".to_owned(),
     };
-    let queue = Queue::new(world.system.clients().sqs, &url);
+    let queue = EventsQueue::new(world.system.unrestricted_clients().sqs, &url);
     let sent = queue.send_batch(&[&message("one"), &message(""), &message("three")]).await;
-    let unknown = AwsFault { action: "sqs:SendMessage", cause: Cause::Answer };
-    assert_eq!(sent, [Sent::Sent, Sent::Failed(unknown), Sent::Sent]);
+    let unknown = AwsFault { action: "sqs:SendMessage", kind: AwsErrorKind::UnreadableResponse };
+    assert_eq!(sent, [SendOutcome::Sent, SendOutcome::Failed(unknown), SendOutcome::Sent]);
 }
 
 /// What SQS refuses and the embedded one takes. If this fails, the engine has become stricter: good; the tests
@@ -288,7 +288,7 @@ fn p2_no_payload_is_too_large_for_its_message() {
 #[tokio::test]
 async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for number in 0..40 {
         let event_id = format!("large-{number:02}");
         let large =
@@ -298,8 +298,8 @@ async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     for number in 0..25 {
         assert_eq!(world.fynapse(extract(&format!("small-{number:02}"))).await.status, 200);
     }
-    world.system.wire.heal();
-    world.system.wire.clear_log();
+    world.system.connector.clear_fault_plan();
+    world.system.connector.clear_call_log();
     world.pass(Duration::from_secs(31));
     let report = world.relay().await.unwrap().unwrap();
     assert_eq!((&report["sent"], &report["left"]), (&65.into(), &0.into()), "{report}");
@@ -315,11 +315,11 @@ async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
         .collect();
     assert_eq!(bytes.len(), 65);
     assert!(bytes.values().all(|bytes| *bytes < 200 * 1024), "carried, not referred to");
-    let calls = world.system.wire.log();
+    let calls = world.system.connector.call_log();
     let batches: Vec<_> = calls
         .iter()
         .filter(|(call, _)| call.operation == "SendMessageBatch")
-        .map(|(call, _)| &call.events)
+        .map(|(call, _)| &call.event_ids)
         .collect();
     assert_eq!(batches.iter().map(|batch| batch.len()).sum::<usize>(), 65, "each once");
     for batch in &batches {
@@ -345,12 +345,12 @@ async fn p3_the_functions_make_no_other_calls_than_these() {
     for body in [completion("b-1", "u-1"), completion("b-1", "u-2"), r#"{"type":"NEW"}"#.to_owned()] {
         assert_eq!(world.rightfoot(body).await.status, 200);
     }
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     let middling = extract("e-2").replace("150.00", &format!("\"{}\"", noise(50_000, 1)));
     assert_eq!(world.fynapse(middling).await.status, 200);
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.settle().await;
-    let calls: BTreeSet<_> = world.system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: BTreeSet<_> = world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let expected = [
         "BatchGetItem",
         "GetItem",

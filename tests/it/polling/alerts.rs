@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{ApiKey, Config, Rightfoot};
+use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
 use local::rightfoot::{Behaviour, Lose, TokenParam};
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily};
@@ -122,7 +122,7 @@ async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_is_tr
     .await;
     let body =
         json!({"name": "theirs", "interval_days": 1, "authorizers": FIVE.map(|(id, _)| authorizer(id))});
-    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let client = Rightfoot::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
     let key = ApiKey::new(API_KEY).unwrap();
     let schedule = client.create_schedule(&key, body.to_string()).await.unwrap().schedule_id;
     let answer = it
@@ -240,7 +240,7 @@ async fn p5_an_alert_that_was_given_up_or_is_anothers_hides_none() {
         body.replace("user-123", id)
     };
     for (subject, event_uuid, id) in [("another", "u-1", "a"), (SUBJECT, "u-2", "b"), (SUBJECT, "u-3", "c")] {
-        let token = it.world.system.mint(&subject.parse().unwrap()).unwrap();
+        let token = it.world.system.mint_url_token(&subject.parse().unwrap()).unwrap();
         assert_eq!(it.world.rightfoot_to(&token, told(event_uuid, id)).await.status, 200);
     }
     let mut given_up = it.world.record(&alerted(&run, "u-2")).await;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use inbox_rightfoot::Config;
+use inbox_rightfoot::ClientConfig;
 use local::rightfoot::{BeforeCompletion, Canned, Lose, Scripted, TokenParam};
-use local::system::RIGHTFOOT_API_KEY;
-use local::wire::Fault;
+use local::stack::RIGHTFOOT_API_KEY_SECRET;
+use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer};
 
@@ -184,8 +184,8 @@ async fn all_found(it: &RightfootWorld, batches: &[String]) {
 }
 
 async fn rotate(it: &RightfootWorld, key: &str) {
-    let secrets = &it.world.system.onlooker.secrets;
-    secrets.put_secret_value().secret_id(RIGHTFOOT_API_KEY).secret_string(key).send().await.unwrap();
+    let secrets = &it.world.system.inspector.secrets;
+    secrets.put_secret_value().secret_id(RIGHTFOOT_API_KEY_SECRET).secret_string(key).send().await.unwrap();
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     let _counting = metrics::set_default_local_recorder(&counters);
     let (it, batches) = twenty().await;
     let poller = it.world.another();
-    poller.system.wire.plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
+    poller.system.connector.set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
     it.pass(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let failed = poller.poll().await.unwrap().unwrap_err();
@@ -232,7 +232,7 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     assert_eq!(failed.error_message, "the API key cannot be loaded");
     assert_eq!((it.rightfoot.requests().len(), it.world.polls_due().await.len()), (0, 20));
     assert!(counters.count("key_refused", "") > 0);
-    poller.system.wire.heal();
+    poller.system.connector.clear_fault_plan();
     it.world.age(Duration::from_secs(31));
     it.pass(MINUTE * 5).await;
     assert_eq!(poller.poll().await.unwrap().unwrap()["found"], 20);
@@ -300,7 +300,7 @@ async fn what_is_due_for_longest_is_asked_for_first() {
 
 #[tokio::test]
 async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_due() {
-    let patient = |client: &mut Config| client.request_timeout = HOUR;
+    let patient = |client: &mut ClientConfig| client.request_timeout = HOUR;
     let it =
         RightfootWorld::made(|rightfoot| rightfoot.lose_webhooks = Lose::All, patient, |_, routes| routes)
             .await;
@@ -310,7 +310,7 @@ async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_
     it.rightfoot.clear_requests();
     let poller = it.world.another();
     let run = poller.system.poller.run(Duration::from_millis(500), Duration::from_millis(500)).await;
-    let failed = run.into_answer().unwrap_err();
+    let failed = run.into_response().unwrap_err();
     assert_eq!((failed.error_type.as_str(), it.world.polls_due().await.len()), ("CutOff", 1));
     it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
     it.live_by(MINUTE * 5, MINUTE * 5).await;
@@ -365,7 +365,7 @@ async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
     it.submit("payroll", &["a"]).await;
     it.pass(MINUTE * 10).await;
     let process = it.world.another();
-    process.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
+    process.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
     assert_eq!(process.poll().await.unwrap().unwrap_err().error_type, "AwsCallFailed");
     assert_eq!(counters.count("poll_failed", "fault"), 1);
     assert_eq!(it.world.polls_due().await.len(), 1);

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use inbox_aws::inbox::{WorkClaim, Written};
+use inbox_aws::inbox::{EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
 use local::rightfoot::{BeforeCompletion, Behaviour, Lose};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn first_run(it: &RightfootWorld) -> String {
 
 /// Somebody tells that a batch is complete, by the URL of this subject.
 async fn tells_complete(it: &RightfootWorld, subject: &str, batch: &str) {
-    let token = it.world.system.mint(&subject.parse().unwrap()).unwrap();
+    let token = it.world.system.mint_url_token(&subject.parse().unwrap()).unwrap();
     assert_eq!(it.world.rightfoot_to(&token, completion(batch, "forged")).await.status, 200);
 }
 
@@ -201,12 +201,12 @@ async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_co
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 2, "subject": SUBJECT})).await;
     it.pass(MINUTE * 10).await;
     let (inbox, key) = (it.world.inbox(), EventKey::from_event_id(&completed("b-1")).unwrap());
-    let WorkClaim::Ours(work) = inbox.claim_work(&key, it.world.now()).await.unwrap() else {
+    let EventClaim::Acquired(work) = inbox.claim_event(&key, it.world.now()).await.unwrap() else {
         panic!("taken")
     };
     assert_eq!(it.poll().await.unwrap()["settled"], 0);
     assert!(tracked(&it, "b-1").await.contains_key("due"));
-    assert_eq!(inbox.done_untracked(&work, 1, it.world.now()).await.unwrap(), Written::Applied);
+    assert_eq!(inbox.mark_done_untracked(&work, 1, it.world.now()).await.unwrap(), WriteOutcome::Applied);
     let told = live_and_work(&it, 10).await;
     assert_eq!(completions(&told, "b-1"), [(2, Some(2), Some(2))]);
     assert!(tracked(&it, "b-1").await.contains_key("done_at"));
@@ -318,9 +318,9 @@ async fn before_its_alerts() -> (RightfootWorld, String, String) {
 
 /// The AWS calls of one run of the poller, without its look-ups of the index.
 async fn calls_of_a_poll(it: &RightfootWorld) -> Vec<String> {
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.poll().await.unwrap();
-    it.world.system.wire.log().into_iter().map(|(call, _)| call.operation).skip(16).collect()
+    it.world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).skip(16).collect()
 }
 
 #[tokio::test]

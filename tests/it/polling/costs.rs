@@ -11,7 +11,7 @@ use axum::middleware::{Next, from_fn};
 use inbox_core::inbox::Desk;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_CONCURRENCY};
 use local::rightfoot::Lose;
-use local::system::TABLE;
+use local::stack::INBOX_TABLE;
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{Item, START, World, text};
@@ -20,9 +20,9 @@ use super::{HOUR, completed, people, refs, submitted, told};
 
 /// The AWS calls of one run of the poller, without its look-ups of the index, and how many of these there were.
 async fn calls_of_a_poll(it: &RightfootWorld) -> (usize, Vec<String>) {
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.poll().await.unwrap();
-    let calls: Vec<_> = it.world.system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: Vec<_> = it.world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let look_ups = calls.iter().take_while(|operation| *operation == "Query").count().min(16);
     (look_ups, calls[look_ups..].to_vec())
 }
@@ -36,7 +36,7 @@ async fn a_batch_of_a_thousand_is_checked_with_ten_requests_and_with_none_if_its
     ] {
         let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = lost).await;
         // The key is loaded with the process.
-        it.world.system.poller.load_key().await;
+        it.world.system.poller.load_api_key().await;
         let batch = submitted(&it, "payroll-1", &refs(&people)).await;
         it.pass(MINUTE * 10).await;
         it.rightfoot.clear_requests();
@@ -78,7 +78,7 @@ pub(crate) async fn write(world: &World, items: impl Iterator<Item = Item>) {
         if some.is_empty() {
             return;
         }
-        let write = world.system.onlooker.dynamodb.batch_write_item().request_items(TABLE, some);
+        let write = world.system.inspector.dynamodb.batch_write_item().request_items(INBOX_TABLE, some);
         let answer = write.send().await.unwrap();
         assert!(answer.unprocessed_items().is_none_or(|left| left.is_empty()));
     }
@@ -90,14 +90,14 @@ async fn ten_thousand_batches_that_are_not_due_cost_one_query_per_shard() {
     write(&it.world, (0..10_000).map(due_in_an_hour)).await;
     assert_eq!(it.world.due().await.len(), 10_000);
     it.pass(MINUTE * 59).await;
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     let run = it.poll().await.unwrap();
     assert_eq!(
         run.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>(),
         0,
         "{run}"
     );
-    let calls: Vec<_> = it.world.system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: Vec<_> = it.world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     assert_eq!(calls, ["Query"; 16]);
     assert_eq!(it.rightfoot.requests().len(), 0);
 }
@@ -108,10 +108,10 @@ async fn p9_what_is_due_in_one_shard_is_read_page_by_page_to_its_end() {
     let in_one_shard = |item: &Item| text(item, "due") == "poll#07";
     write(&it.world, (0..).map(due_in_an_hour).filter(in_one_shard).take(120)).await;
     it.pass(HOUR).await;
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     let run = it.poll().await.unwrap();
     assert_eq!((&run["due"], &run["asked"], &run["left"]), (&json!(120), &json!(120), &json!(0)));
-    let calls: Vec<_> = it.world.system.wire.log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: Vec<_> = it.world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
     assert_eq!((count("Query"), count("BatchGetItem")), (16 + 2, 120), "fifty keys a page");
     assert_eq!(it.rightfoot.requests().len(), 120);

@@ -1,7 +1,7 @@
 //! What one crash, or one record that was given up, must not hide.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::worker::pairs;
@@ -27,9 +27,9 @@ async fn found(it: &RightfootWorld) -> Vec<Vec<String>> {
 
 /// The poller dies as soon as it has recorded something.
 async fn dies_after_its_record(it: &RightfootWorld) {
-    it.world.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    it.world.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
     assert!(it.world.poll().await.is_none(), "it has died");
-    it.world.system.wire.heal();
+    it.world.system.connector.clear_fault_plan();
 }
 
 /// A record is given up, as a worker would have written it down.

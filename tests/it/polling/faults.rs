@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use futures::stream::{self, StreamExt};
 use inbox_core::limits::SHARDS;
 use local::rightfoot::Lose;
-use local::wire::{Call, Fate, Fault};
+use local::connector::{AwsCall, CallOutcome, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, found_alerts, text};
@@ -27,7 +27,7 @@ enum Scene {
 #[derive(Clone, Debug)]
 struct Cell {
     scene: Scene,
-    call: Call,
+    call: AwsCall,
     fault: Fault,
     lasts: Lasts,
 }
@@ -67,11 +67,11 @@ async fn set_the_scene(scene: Scene) -> (RightfootWorld, String) {
 }
 
 /// The calls of the undisturbed scene. Of the sixteen looks at the index, the first stands for all.
-async fn calls_of(scene: Scene) -> Vec<Call> {
+async fn calls_of(scene: Scene) -> Vec<AwsCall> {
     let (it, _) = set_the_scene(scene).await;
     let process = it.world.another();
     process.poll().await.unwrap().unwrap();
-    let calls = process.system.wire.log().into_iter().map(|(call, _)| call);
+    let calls = process.system.connector.call_log().into_iter().map(|(call, _)| call);
     calls.filter(|call| call.index == 0 || call.index >= usize::from(SHARDS)).collect()
 }
 
@@ -85,15 +85,15 @@ fn events(scene: Scene, batch: &str) -> (Vec<String>, Option<String>) {
 }
 
 /// How often the event may come again in this cell, from what was seen on the wire.
-fn allowed(event: &str, log: &[(Call, Fate)]) -> usize {
+fn allowed(event: &str, log: &[(AwsCall, CallOutcome)]) -> usize {
     let about = |operation: &'static str| {
         log.iter()
-            .filter(move |(call, _)| call.operation == operation && call.events.iter().any(|id| id == event))
+            .filter(move |(call, _)| call.operation == operation && call.event_ids.iter().any(|id| id == event))
     };
     // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
     let lost_answers = about("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
     // Sent and known to be, but never written down in this process.
-    let sent = about("SendMessage").any(|(_, fate)| *fate == Fate::Answered(200));
+    let sent = about("SendMessage").any(|(_, fate)| *fate == CallOutcome::Answered(200));
     let marked = about("UpdateItem").any(|(_, fate)| is_applied(fate));
     lost_answers + usize::from(sent && !marked)
 }
@@ -110,25 +110,25 @@ async fn is_settled(it: &RightfootWorld, batch: &str) -> bool {
 async fn play(cell: Cell) -> Row {
     let (it, batch) = set_the_scene(cell.scene).await;
     let process = it.world.another();
-    process.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
+    process.system.connector.set_fault_plan(cell.lasts.plan(&cell.call, cell.fault));
     let answer = match process.poll().await {
         None => "died".to_owned(),
         Some(Ok(_)) => "done".to_owned(),
         Some(Err(failed)) => failed.error_type,
     };
-    process.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
+    process.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
     let (events, sent_here) = events(cell.scene, &batch);
-    let allowed = sent_here.map_or(0, |event| allowed(&event, &process.system.wire.log()));
+    let allowed = sent_here.map_or(0, |event| allowed(&event, &process.system.connector.call_log()));
 
     // The next process is healthy. What was put off is due again after five minutes.
     let mut rounds = 0;
-    while process.system.wire.delayed() > 0 || !is_settled(&it, &batch).await {
+    while process.system.connector.delayed_count() > 0 || !is_settled(&it, &batch).await {
         rounds += 1;
         assert!(rounds <= 6, "P2, P9: not settled an hour later: {:?}", it.world.due().await);
         it.live_by(MINUTE * 10, MINUTE * 10).await;
-        process.system.wire.apply_delayed(Fault::AppliedLater).await;
+        process.system.connector.apply_delayed(Fault::AppliedLater).await;
     }
-    all_came(&process.system.wire, cell.fault);
+    all_came(&process.system.connector, cell.fault);
     let repeats = check(&it, &batch, &events).await;
     Row { cell, answer, repeats, allowed, rounds }
 }

@@ -1,6 +1,6 @@
 //! What an item keeps of its polls: that they come to nothing, why, since when, and how many of them in a row.
 
-use inbox_aws::inbox::Written;
+use inbox_aws::inbox::WriteOutcome;
 use inbox_core::event::Id;
 use inbox_core::poll::problem::PollProblem;
 use local::rightfoot::{Canned, Lose, Scripted};
@@ -43,9 +43,9 @@ async fn p9_polls_that_come_to_nothing_are_told_by_the_batch_until_one_is_answer
 
     // The same again is nothing new: only the batch is put off.
     it.pass(MINUTE * 5).await;
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.poll().await.unwrap();
-    let calls = it.world.system.wire.log().into_iter().map(|(call, _)| call.operation);
+    let calls = it.world.system.connector.call_log().into_iter().map(|(call, _)| call.operation);
     assert_eq!(calls.filter(|operation| operation == "UpdateItem").count(), 1);
     let item = tracked(&it, &batch).await;
     assert_eq!((problem(&item), number(&item, "polls")), (Some(("broken".to_owned(), since, 1)), Some(2)));
@@ -118,14 +118,14 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
     let (it, batch) = slow().await;
     let inbox = it.world.inbox();
     let batch_id = Id::new(batch.as_str()).unwrap();
-    let mut seen = inbox.batch_story(&batch_id).await.unwrap().unwrap().tracking;
+    let mut seen = inbox.batch_progress(&batch_id).await.unwrap().unwrap().tracking;
     let later = it.world.now().plus(HOUR);
-    assert_eq!(inbox.put_off(&mut seen, 1, later).await.unwrap(), Written::Applied);
+    assert_eq!(inbox.defer_before_poll(&mut seen, 1, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked(&it, &batch).await;
 
     let since = it.world.now();
     let broken = PollProblem { reason: "broken".to_owned(), since, first_poll: 1 };
-    assert_eq!(inbox.note_problem(&seen, Some(&broken)).await.unwrap(), Written::Applied);
+    assert_eq!(inbox.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
     let mut after = tracked(&it, &batch).await;
     assert_eq!(problem(&after), Some(("broken".to_owned(), since.0, 1)));
     after.remove("poll_problem");
@@ -133,13 +133,13 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
 
     // Whoever saw it before writes as if nothing had been noted; and is not voided by a note that comes late.
     let mut early = seen.clone();
-    assert_eq!(inbox.put_off(&mut early, 2, later).await.unwrap(), Written::Applied);
+    assert_eq!(inbox.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked(&it, &batch).await;
     assert_eq!(
-        inbox.note_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
-        Written::Overtaken
+        inbox.set_poll_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
+        WriteOutcome::Conflict
     );
     assert_eq!(tracked(&it, &batch).await, before);
-    assert_eq!(inbox.settle(&early, it.world.now()).await.unwrap(), Written::Applied);
+    assert_eq!(inbox.finish_tracking(&early, it.world.now()).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(problem(&tracked(&it, &batch).await), None);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::rightfoot::Lose;
-use local::wire::Fault;
+use local::connector::Fault;
 use proptest::prelude::*;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, completion, number, text};
@@ -40,14 +40,14 @@ async fn happen(it: &RightfootWorld, happens: Happens) {
         Happens::PollDies(at, applied) => {
             let process = it.world.another();
             let fault = if applied { Fault::CrashAfter } else { Fault::CrashBefore };
-            process.system.wire.plan(move |call| (call.index == 16 + at).then_some(fault));
+            process.system.connector.set_fault_plan(move |call| (call.index == 16 + at).then_some(fault));
             drop(process.poll().await);
         }
         Happens::Relay => drop(it.world.relay().await.unwrap().unwrap()),
         Happens::Webhook(number) => {
             if let Some(batch) = it.rightfoot.batches().get(number) {
                 let subject = ["payroll-1", "payroll-2", SUBJECT][number];
-                let token = it.world.system.mint(&subject.parse().unwrap()).unwrap();
+                let token = it.world.system.mint_url_token(&subject.parse().unwrap()).unwrap();
                 let heard = it.world.rightfoot_to(&token, completion(&batch.batch_id, "u-1")).await;
                 assert_eq!(heard.status, 200);
             }

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use local::rightfoot::BeforeCompletion as Before;
 use local::rightfoot::{Lose, NoneFailed, TokenParam};
 use local::senders::schedule::Timeline;
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::SUBJECT;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 
@@ -148,9 +148,9 @@ async fn p5_a_webhook_that_comes_again_is_told_by_the_poller_to_nobody() {
             it.ask(daily(SUBJECT, &["a", "b"])).await;
             it.pass(MINUTE * 64).await;
             // In minute 65 both webhooks are recorded, and Rightfoot does not hear of it.
-            it.world.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+            it.world.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
             it.pass(MINUTE).await;
-            it.world.system.wire.heal();
+            it.world.system.connector.clear_fault_plan();
             it.live_by(MINUTE, MINUTE * 40).await;
             let run = &it.rightfoot.schedules()[0].runs[0].batch_id;
             let messages = it.world.drain().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::{Replayed, WorkClaim};
+use inbox_aws::inbox::{ReplayOutcome, EventClaim};
 use inbox_core::event::EventKey;
 use inbox_core::intervention::Did;
 use inbox_core::limits::WORK_CLAIM_SECS;
@@ -24,7 +24,7 @@ async fn lost() -> World {
     world
 }
 
-async fn declare(world: &World, was_purged: bool) -> Replayed {
+async fn declare(world: &World, was_purged: bool) -> ReplayOutcome {
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
     let by = ada().did(Did::DeclareLost, world.now());
     world.inbox().replay_lost(&key, was_purged, &by).await.unwrap()
@@ -35,9 +35,9 @@ async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
     let world = lost().await;
     world.pass(DAY * 14 - Duration::from_millis(1));
     let until = UnixMillis(world.now().0 + 1);
-    assert_eq!(declare(&world, false).await, Replayed::MayStillCome { until });
+    assert_eq!(declare(&world, false).await, ReplayOutcome::MayStillBeQueued { until });
     world.pass(Duration::from_millis(1));
-    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 });
+    assert_eq!(declare(&world, false).await, ReplayOutcome::Due { replay: 0 });
     let record = world.record_of(EXTRACTED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(2)));
     assert_eq!(number(&record, "since"), Some(world.now().0), "and not late");
@@ -45,13 +45,13 @@ async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
         assert!(!record.contains_key(gone), "{gone}");
     }
     assert_eq!(traces(&world, EXTRACTED).await, [trace(Did::DeclareLost)]);
-    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 }, "the same again is the same");
+    assert_eq!(declare(&world, false).await, ReplayOutcome::Due { replay: 0 }, "the same again is the same");
     world.settle().await;
     world.work().await;
     let told = world.on_bus().await;
     assert_eq!((told.len(), &told[0].detail["replay"]), (1, &serde_json::Value::Null));
     world.pass(Duration::from_secs(1));
-    assert_eq!(declare(&world, true).await, Replayed::NotThere(State::Done));
+    assert_eq!(declare(&world, true).await, ReplayOutcome::WrongState(State::Done));
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn p10_a_message_that_turns_up_after_all_has_no_second_effect() {
     // Before the relay has sent another one, and after its effect has happened.
     for is_early in [true, false] {
         let world = lost().await;
-        assert_eq!(declare(&world, true).await, Replayed::Due { replay: 0 }, "the queue was purged");
+        assert_eq!(declare(&world, true).await, ReplayOutcome::Due { replay: 0 }, "the queue was purged");
         if is_early {
             world.send_again(EXTRACTED).await;
             world.work().await;
@@ -78,11 +78,11 @@ async fn p3_what_a_worker_is_at_is_not_lost_until_its_claim_has_run_out() {
     let world = lost().await;
     world.pass(DAY * 14);
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
-    let claim = world.inbox().claim_work(&key, world.now()).await.unwrap();
-    assert!(matches!(claim, WorkClaim::Ours(_)), "{claim:?}");
-    assert_eq!(declare(&world, true).await, Replayed::NotThere(State::Claimed));
+    let claim = world.inbox().claim_event(&key, world.now()).await.unwrap();
+    assert!(matches!(claim, EventClaim::Acquired(_)), "{claim:?}");
+    assert_eq!(declare(&world, true).await, ReplayOutcome::WrongState(State::Claimed));
     world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
-    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 }, "its worker has died");
+    assert_eq!(declare(&world, false).await, ReplayOutcome::Due { replay: 0 }, "its worker has died");
     world.settle().await;
     world.work().await;
     assert_eq!(world.told().await, [EXTRACTED]);
@@ -103,13 +103,13 @@ async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_work
                 world.work().await;
             } else {
                 let key = EventKey::from_event_id(EXTRACTED).unwrap();
-                let claim = world.inbox().claim_work(&key, world.now()).await.unwrap();
-                assert!(matches!(claim, WorkClaim::Ours(_)), "{claim:?}");
+                let claim = world.inbox().claim_event(&key, world.now()).await.unwrap();
+                assert!(matches!(claim, EventClaim::Acquired(_)), "{claim:?}");
             }
-            Replayed::Unknown
+            ReplayOutcome::NotFound
         };
         let (_, declared) = overtaken(&world, |call| call.operation == "UpdateItem", work, slow).await;
-        assert_eq!(declared, Replayed::Overtaken, "done: {is_done}");
+        assert_eq!(declared, ReplayOutcome::Conflict, "done: {is_done}");
         world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
         world.settle().await;
         world.work().await;
@@ -123,17 +123,17 @@ async fn a_message_that_was_moved_back_lasts_from_then_on() {
     world.pass(DAY * 13);
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
     let moved_at = world.now();
-    assert!(world.inbox().trace(&key, &ada().did(Did::Redrive, moved_at)).await.unwrap());
+    assert!(world.inbox().append_audit_entry(&key, &ada().did(Did::Redrive, moved_at)).await.unwrap());
     world.pass(DAY * 13);
-    let found = world.inbox().lost_events(10, world.now()).await.unwrap().found;
+    let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
     assert!(found.is_empty(), "{found:?}");
-    assert_eq!(declare(&world, false).await, Replayed::MayStillCome { until: moved_at.plus(DAY * 14) });
+    assert_eq!(declare(&world, false).await, ReplayOutcome::MayStillBeQueued { until: moved_at.plus(DAY * 14) });
     world.pass(DAY);
-    let found = world.inbox().lost_events(10, world.now()).await.unwrap();
-    assert_eq!(found.found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
+    let found = world.inbox().list_lost_events(10, world.now()).await.unwrap();
+    assert_eq!(found.items.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
     assert_eq!(found.next, None, "that was the whole table");
-    assert_eq!(declare(&world, false).await, Replayed::Due { replay: 0 });
-    assert!(world.inbox().lost_events(10, world.now()).await.unwrap().found.is_empty());
+    assert_eq!(declare(&world, false).await, ReplayOutcome::Due { replay: 0 });
+    assert!(world.inbox().list_lost_events(10, world.now()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]
@@ -144,20 +144,20 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     world.rightfoot(completion("b-1", "u-1")).await;
     world
         .system
-        .wire
-        .plan(|call| (call.operation == "SendMessage").then_some(local::wire::Fault::AccessDenied));
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied));
     world.fynapse(extract("e-2")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.pass(DAY * 15);
-    let found = world.inbox().lost_events(10, world.now()).await.unwrap().found;
+    let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
     assert_eq!(found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [COMPLETED]);
     let by = ada().did(Did::DeclareLost, world.now());
     let declare = async |id: &str| {
         let key = EventKey::from_event_id(id).unwrap();
         world.inbox().replay_lost(&key, true, &by).await.unwrap()
     };
-    assert_eq!(declare("fynapse/event/e-2").await, Replayed::NotThere(State::Recorded), "the relay's");
-    assert_eq!(declare("fynapse/event/none").await, Replayed::Unknown);
+    assert_eq!(declare("fynapse/event/e-2").await, ReplayOutcome::WrongState(State::Recorded), "the relay's");
+    assert_eq!(declare("fynapse/event/none").await, ReplayOutcome::NotFound);
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
     for (stands, expected) in [(400, 400), (29, 30)] {
         record.insert("expires_at".to_owned(), days(stands).1);
         world.put(record.clone()).await;
-        assert!(world.inbox().trace(&key, &by).await.unwrap());
+        assert!(world.inbox().append_audit_entry(&key, &by).await.unwrap());
         let left = world.record_of(COMPLETED).await;
         assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
         assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Redrive)]);

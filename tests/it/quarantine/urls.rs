@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_aws::replay::Outcome;
+use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::Reason;
 use inbox_core::quarantine::{Closed, KeptId};
@@ -19,7 +19,7 @@ async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
     world.rightfoot(UNREADABLE).await;
     let first = kept_items(&world).await;
     world.pass(Duration::from_secs(60));
-    let other = world.system.mint(&"other".parse().unwrap()).unwrap();
+    let other = world.system.mint_url_token(&"other".parse().unwrap()).unwrap();
     assert_eq!(world.rightfoot_to(&other, UNREADABLE).await.status, 200);
     let mut both = kept_items(&world).await;
     both.sort_by_key(|item| number(item, "first_received_at"));
@@ -32,7 +32,7 @@ async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
     let hash = payload_hash(UNREADABLE.as_bytes());
     let expected = ["demo", "other"].map(|it| (it.to_owned(), format!("rightfoot/{it}/{hash}"), Some(1)));
     assert_eq!(both.iter().map(subject_of).collect::<Vec<_>>(), expected);
-    let (open, _) = world.inbox().open_quarantine(None, None, 10).await.unwrap();
+    let (open, _) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
     assert_eq!(open.len(), 2);
 }
 
@@ -42,17 +42,17 @@ async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today
     let hash = payload_hash(completion("b-1", "u-1").as_bytes());
     assert_eq!(id.to_string(), format!("rightfoot/demo/{hash}"));
     let event = world.inbox().event(&EventKey::from_event_id(COMPLETED).unwrap()).await.unwrap().unwrap();
-    assert_eq!(world.inbox().kept_item_of(&event).await.unwrap(), Some(id));
+    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(id));
 
     let mut item = kept_items(&world).await.remove(0);
     world.forget("quarantine#").await;
-    assert_eq!(world.inbox().kept_item_of(&event).await.unwrap(), None);
+    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), None);
     let of_old = KeptId::from_name(&format!("rightfoot/{hash}")).unwrap();
     item.insert("pk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S(of_old.pk()));
     item.remove("subject");
     world.put(item).await;
-    assert_eq!(world.inbox().kept_item_of(&event).await.unwrap(), Some(of_old.clone()));
-    let (open, _) = world.inbox().open_quarantine(Some(Reason::QueueRefused), None, 10).await.unwrap();
+    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(of_old.clone()));
+    let (open, _) = world.inbox().list_quarantine(Some(Reason::QueueRefused), None, 10).await.unwrap();
     assert_eq!(open.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
     assert_eq!(replay(&world, &of_old).await, closed(Closed::Requeued));
 }
@@ -66,7 +66,7 @@ async fn captured(days: u32) -> (World, KeptId) {
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
     world.pass(DAY * days);
     assert_eq!(world.fynapse_with(&body, &signature, None).await.status, 403);
-    let kept = world.inbox().open_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
+    let kept = world.inbox().list_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
     (world, kept.id)
 }
 
@@ -76,14 +76,14 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
     world.forget("fynapse#event#").await;
     let signed_at = tests::START.secs();
     for _ in 0..2 {
-        assert_eq!(replay(&world, &id).await, Outcome::TooOld { signed_at });
+        assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::TooOld { signed_at });
     }
     world.settle().await;
     world.work().await;
     assert!(world.told().await.is_empty());
-    assert_eq!(world.inbox().quarantined(&id).await.unwrap().unwrap().closed, None, "it stays");
-    let outcome = world.replayer().by_force().replay(&id, &ada()).await.unwrap();
-    assert!(matches!(outcome, Outcome::Closed { how: Closed::Recorded, .. }), "{outcome:?}");
+    assert_eq!(world.inbox().quarantined_item(&id).await.unwrap().unwrap().resolution, None, "it stays");
+    let outcome = world.replayer().force().replay(&id, &ada()).await.unwrap();
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Closed::Recorded, .. }), "{outcome:?}");
     world.work().await;
     assert_eq!(world.told().await, ["fynapse/event/e-1"], "somebody has said so");
 }
@@ -92,7 +92,7 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
 async fn p10_a_capture_that_comes_before_that_is_a_duplicate() {
     let (world, id) = captured(29).await;
     let outcome = replay(&world, &id).await;
-    assert!(matches!(outcome, Outcome::Closed { how: Closed::Duplicate, .. }), "{outcome:?}");
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Closed::Duplicate, .. }), "{outcome:?}");
     world.work().await;
     assert!(world.told().await.is_empty());
 }

@@ -9,10 +9,10 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use inbox_core::poll::Cadence;
-use inbox_rightfoot::{Access, Rightfoot};
-use local::system::{self, RIGHTFOOT_API_KEY, RIGHTFOOT_URL_KEY};
-use local::wire::{Call, Fault, Gate};
-use rightfoot_requests::Requests;
+use inbox_rightfoot::{AccountConfig, Rightfoot};
+use local::stack::{self, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET};
+use local::connector::{AwsCall, Fault, StepGate};
+use rightfoot_requests::RightfootRequests;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::{World, text};
@@ -50,7 +50,7 @@ async fn line_up(
 
 /// A caller's process, with a gate before each of its steps.
 pub(crate) struct Process {
-    calls: Gate,
+    calls: StepGate,
     requests: mpsc::UnboundedReceiver<Waiting>,
     task: JoinHandle<Heard>,
     serving: JoinHandle<()>,
@@ -71,7 +71,7 @@ impl Process {
         let (serving, url) = serve(api).await;
         let mut world = it.world.another();
         world.system.requests = asking(&world, &url);
-        let calls = world.system.wire.gate(|call: &Call| call.operation != "GetSecretValue");
+        let calls = world.system.connector.hold_calls(|call: &AwsCall| call.operation != "GetSecretValue");
         let task = tokio::spawn(work(world));
         Self { calls, requests, task, serving }
     }
@@ -115,22 +115,22 @@ impl Process {
 async fn serve(api: Router) -> (JoinHandle<()>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    (system::serve(listener, api), url)
+    (stack::spawn_server(listener, api), url)
 }
 
 /// The function in a process of its own, asking Rightfoot there.
-pub(crate) fn asking(world: &World, api_url: &str) -> Requests {
+pub(crate) fn asking(world: &World, api_url: &str) -> RightfootRequests {
     let config = rightfoot_requests::Config {
-        common: system::common(&world.system.events_url),
-        rightfoot: Access {
-            client: Rightfoot::new(inbox_rightfoot::Config::new(api_url).unwrap()).unwrap(),
-            secret_id: RIGHTFOOT_API_KEY.to_owned(),
+        common: stack::common_config(&world.system.events_queue_url),
+        rightfoot: AccountConfig {
+            client: Rightfoot::new(inbox_rightfoot::ClientConfig::new(api_url).unwrap()).unwrap(),
+            secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
         },
-        cadence: Cadence::default(),
-        url_key_secret_id: RIGHTFOOT_URL_KEY.to_owned(),
+        poll_timing: Cadence::default(),
+        url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
         webhook_base_url: "https://h.example".to_owned(),
     };
-    Requests::new(&config, &world.system.clients(), world.system.clock.clone())
+    RightfootRequests::new(&config, &world.system.unrestricted_clients(), world.system.clock.clone())
 }
 
 /// Every way to merge two processes with these numbers of steps, as sequences of process numbers.
@@ -309,7 +309,7 @@ async fn p5_of_two_batches_that_a_submission_is_told_to_have_made_one_stands_in_
     every(all, |it, nth, order| async move {
         let name = format!("s-{nth}");
         let dying = it.world.another();
-        dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+        dying.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
         assert_eq!(dying.ask(submission(&name, &["a"])).await, None);
         let told = |which: &str| {
             let batch_id = format!("b-{nth:02}-{which}");

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use local::wire::{Call, Fault};
+use local::connector::{AwsCall, Fault};
 use serde_json::{Value, json};
 use tests::matrix::{Lasts, all_came, faults_of};
 use tests::rightfoot::{MINUTE, RightfootWorld, authorizer, daily, submission};
@@ -37,7 +37,7 @@ enum Scene {
 struct Cell {
     scene: Scene,
     rotated: bool,
-    call: Call,
+    call: AwsCall,
     /// Where in the undisturbed scene Rightfoot's key is loaded, and where the transaction stands.
     key: usize,
     transaction: usize,
@@ -85,24 +85,24 @@ impl Scene {
 async fn set_the_scene(it: &RightfootWorld, scene: Scene, name: &str) {
     if scene == Scene::BatchAgain {
         let dying = it.world.another();
-        dying.system.wire.plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
+        dying.system.connector.set_fault_plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
         assert_eq!(word(&dying.ask(scene.request(name)).await), "died");
     }
 }
 
 /// The calls of the undisturbed scene.
-async fn calls_of(scene: Scene) -> Vec<Call> {
+async fn calls_of(scene: Scene) -> Vec<AwsCall> {
     let it = RightfootWorld::new().await;
     set_the_scene(&it, scene, "s").await;
     it.ask(scene.request("s")).await;
-    it.world.system.wire.log().into_iter().map(|(call, _)| call).collect()
+    it.world.system.connector.call_log().into_iter().map(|(call, _)| call).collect()
 }
 
 impl Cell {
     /// What the caller hears of the first attempt.
     fn first(&self) -> &'static str {
         // After these the SDK tries again.
-        let is_passing = self.fault.delays()
+        let is_passing = self.fault.is_delay()
             || [Fault::Throttled, Fault::ServerError, Fault::ResetBefore, Fault::TimeoutAfter]
                 .contains(&self.fault);
         match (self.call.operation.as_str(), self.call.index) {
@@ -124,7 +124,7 @@ impl Cell {
     fn is_concluded(&self) -> bool {
         let is_applied = matches!(
             self.fault,
-            Fault::TimeoutAfter | Fault::MalformedAnswer | Fault::CrashAfter | Fault::AppliedAfterRetry
+            Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter | Fault::AppliedAfterRetry
         );
         self.first() == "done"
             || self.call.index > self.transaction
@@ -149,9 +149,9 @@ async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
     set_the_scene(it, cell.scene, name).await;
     let (posted_before, request) = (posts(it), cell.scene.request(name));
     let first = it.world.another();
-    first.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
+    first.system.connector.set_fault_plan(cell.lasts.plan(&cell.call, cell.fault));
     let heard = first.ask(request.clone()).await;
-    first.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
+    first.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
     assert_eq!(word(&heard), cell.first(), "the first attempt");
     let first_posts = posts(it) - posted_before;
     assert_eq!(first_posts, usize::from(cell.is_posted()), "of the first attempt");
@@ -159,8 +159,8 @@ async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
         rotate(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
     }
     let again = it.world.another().ask_in_words(&reworded(&request)).await;
-    first.system.wire.apply_delayed(Fault::AppliedLater).await;
-    all_came(&first.system.wire, cell.fault);
+    first.system.connector.apply_delayed(Fault::AppliedLater).await;
+    all_came(&first.system.connector, cell.fault);
     assert_eq!(word(&again), cell.again(), "the retry");
     let again_posts = posts(it) - posted_before - first_posts;
     assert_eq!(again_posts, usize::from(!cell.is_concluded()), "of the retry");

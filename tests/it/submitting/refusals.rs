@@ -310,8 +310,8 @@ async fn nobody_at_the_other_end_is_said_and_the_submission_waits() {
 async fn a_rotation_of_the_api_key_needs_no_deploy() {
     let it = RightfootWorld::new().await;
     let put = |value: &str| {
-        let put = it.world.system.onlooker.secrets.put_secret_value();
-        put.secret_id(local::system::RIGHTFOOT_API_KEY).secret_string(value).send()
+        let put = it.world.system.inspector.secrets.put_secret_value();
+        put.secret_id(local::stack::RIGHTFOOT_API_KEY_SECRET).secret_string(value).send()
     };
     put("rf_live_old").await.unwrap();
     let refused = refusal(it.world.ask(submission(NAME, &["a"])).await);

@@ -3,7 +3,7 @@
 
 use inbox_core::intervention::Did;
 use local::rightfoot::{Canned, Scripted};
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::operator::ada;
 use tests::rightfoot::{RightfootWorld, daily, submission};
@@ -99,7 +99,7 @@ async fn p9_a_batch_under_a_name_that_is_anothers_by_now_and_cannot_be_watched_i
     let it = RightfootWorld::new().await;
     let mut first = Process::of(&it, async |world: World| {
         let fault = Fault::AccessDenied;
-        world.system.wire.plan(move |call| (call.operation == "TransactWriteItems").then_some(fault));
+        world.system.connector.set_fault_plan(move |call| (call.operation == "TransactWriteItems").then_some(fault));
         world.ask(submission("s", &["a"])).await
     })
     .await;
@@ -137,7 +137,7 @@ async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_st
 async fn free_and_submit(world: World, nth: usize) -> Heard {
     let (inbox, name) = (world.inbox(), format!("s-{nth}"));
     let seen = inbox.submission(&name.parse().unwrap()).await.unwrap().unwrap();
-    if !seen.is_concluded {
+    if !seen.is_completed {
         let by = ada().did(Did::Conclude, world.now());
         inbox.release_submission(&seen, &by).await.unwrap();
     }
@@ -207,7 +207,7 @@ async fn p5_p9_what_was_made_is_watched_and_said_to_its_caller_in_every_order_wi
 async fn p5_what_an_operator_says_of_a_submission_is_not_said_of_the_next_one_under_its_name() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another();
-    dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
     assert_eq!(dying.ask(submission("s", &["a"])).await, None);
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "submission_id": "s"});
     let mut operator = Process::start(&it, track.to_string()).await;
@@ -235,7 +235,7 @@ async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
     request["authorizers"][0]["ssn"] = "".into();
     let failing = it.world.another();
     let once = std::sync::atomic::AtomicBool::new(true);
-    failing.system.wire.plan(move |call| {
+    failing.system.connector.set_fault_plan(move |call| {
         let is_first =
             call.operation == "UpdateItem" && once.swap(false, std::sync::atomic::Ordering::SeqCst);
         is_first.then_some(Fault::TimeoutAfter)

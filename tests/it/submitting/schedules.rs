@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::rightfoot::{Canned, Scripted};
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{START, completion, number, text};
@@ -82,7 +82,7 @@ async fn a_schedule_is_tracked_from_its_creation_on_and_due_after_its_first_run(
     let expected =
         ["authorizers", "expires_at", "interval_days", "name", "threshold_amount", "time_of_day", "webhook"];
     assert_eq!(names, expected);
-    assert_eq!(token(&posted_url(&it)), it.world.system.mint(&NAME.parse().unwrap()).unwrap());
+    assert_eq!(token(&posted_url(&it)), it.world.system.mint_url_token(&NAME.parse().unwrap()).unwrap());
     assert_eq!(it.ask(request()).await, made);
     assert_eq!(posts(&it), 1);
 }
@@ -91,7 +91,7 @@ async fn a_schedule_is_tracked_from_its_creation_on_and_due_after_its_first_run(
 async fn a_schedule_that_only_a_later_retry_learns_of_is_looked_after_from_its_submission_on() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another();
-    dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
     assert_eq!(dying.ask(request()).await, None);
     it.world.pass(MINUTE * 5);
     it.ask(request()).await;
@@ -179,7 +179,7 @@ async fn a_schedule_whose_answer_was_lost_is_told_by_its_name_and_ended_by_hand(
 async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller() {
     let it = RightfootWorld::new().await;
     let failing = it.world.another();
-    failing.system.wire.plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
+    failing.system.connector.set_fault_plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
     let refused = refusal(failing.ask(request()).await);
     let id = it.rightfoot.schedules()[0].schedule_id.clone();
     assert_eq!(refused.name(), "ScheduleNotWatched");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use local::rightfoot::{Canned, Lose, Scripted};
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::text;
@@ -123,7 +123,7 @@ async fn bad_input_is_named_and_nothing_is_asked_or_written() {
         let refused = refusal(it.world.ask(request.clone()).await);
         assert_eq!((refused.name(), refused.to_string().as_str()), ("InvalidRequest", expected), "{request}");
     }
-    assert_eq!(it.world.system.wire.log(), [], "AWS was called");
+    assert_eq!(it.world.system.connector.call_log(), [], "AWS was called");
     assert_eq!(it.rightfoot.requests(), [], "Rightfoot was asked");
     assert_eq!(it.world.items().await, []);
 }
@@ -137,7 +137,7 @@ async fn p4_a_rotation_of_the_url_key_changes_nothing_of_what_was_submitted() {
     assert_eq!(made["batch_id"], batch.as_str());
     assert_eq!(it.rightfoot.batches().len(), 1);
     let url = posted_url(&it);
-    assert_eq!(token(&url), it.world.system.mint(&NAME.parse().unwrap()).unwrap(), "signed with the old key");
+    assert_eq!(token(&url), it.world.system.mint_url_token(&NAME.parse().unwrap()).unwrap(), "signed with the old key");
 
     let other = answer(again.ask(submission("payroll-2", &["a", "b"])).await);
     let body: Value = serde_json::from_slice(it.rightfoot.seen_bodies().last().unwrap()).unwrap();
@@ -316,7 +316,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
 async fn a_submission_that_was_only_written_is_posted_by_the_retry() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another();
-    dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
     assert_eq!(dying.ask(submission(NAME, &["a"])).await, None);
     assert_eq!(posts(&it), 0);
     assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), PENDING);

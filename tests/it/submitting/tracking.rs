@@ -102,7 +102,7 @@ async fn a_schedule_is_tracked_once_and_never_as_something_else() {
 async fn p7_what_is_tracked_under_a_subject_is_told_by_no_other_ones_url() {
     let it = RightfootWorld::new().await;
     it.ask(track(json!({"subject": "mine"}))).await;
-    let url = |subject: &str| it.world.system.mint(&subject.parse().unwrap()).unwrap();
+    let url = |subject: &str| it.world.system.mint_url_token(&subject.parse().unwrap()).unwrap();
     let heard = it.world.rightfoot_to(&url("another"), completion("b-1", "u-1")).await;
     assert_eq!(heard.body, r#"{"status":"quarantined"}"#);
     assert_eq!(it.world.quarantined().await[0].0, "subject_mismatch");
@@ -136,8 +136,8 @@ async fn a_submission_is_ended_only_by_what_it_can_have_made() {
         let dying = it.world.another();
         dying
             .system
-            .wire
-            .plan(|call| (call.operation == "PutItem").then_some(local::wire::Fault::CrashAfter));
+            .connector
+            .set_fault_plan(|call| (call.operation == "PutItem").then_some(local::connector::Fault::CrashAfter));
         assert_eq!(dying.ask(request).await, None);
     }
     let before = it.world.items().await.len();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use inbox_aws::telemetry::{METRICS, count_reason};
+use inbox_aws::telemetry::{METRICS, count_with_reason};
 use inbox_core::delivery::Provider;
 use inbox_core::reply::Outcome;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -85,7 +85,7 @@ fn labels(arguments: &str) -> BTreeSet<String> {
 /// With which dimensions `count_reason` counts.
 fn with_reason(of: Option<Provider>) -> Vec<BTreeSet<String>> {
     let keys = Keys::default();
-    metrics::with_local_recorder(&keys, || count_reason("name", of, "reason"));
+    metrics::with_local_recorder(&keys, || count_with_reason("name", of, "reason"));
     keys.0.into_inner().unwrap()
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_aws::calls::{BY_ITS_MAPPING, ROLES, Resource, Role};
+use inbox_aws::iam::{EVENT_SOURCE_MAPPING_ACTIONS, ROLES, Resource, Role};
 use inbox_aws::clients::Clients;
-use inbox_aws::{Cause, Fault};
+use inbox_aws::{AwsErrorKind, AwsError};
 use inbox_core::bus::SOURCE;
 use local::rightfoot::Lose;
-use local::system::{BALANCES, FYNAPSE_SECRET, TABLE};
-use local::wire;
+use local::stack::{BALANCES_TABLE, FYNAPSE_SECRET, INBOX_TABLE};
+use local::connector;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::{World, alert, completion, extract, noise};
@@ -22,11 +22,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// A thing of ours, by its logical id in the template.
 fn logical_id(resource: Resource) -> &'static str {
     match resource {
-        Resource::Inbox => "InboxTable",
-        Resource::Due => "InboxTable/index/due",
-        Resource::Balances => "BalancesTable",
-        Resource::Events => "EventsQueue",
-        Resource::Bus => "EventBus",
+        Resource::InboxTable => "InboxTable",
+        Resource::DueIndex => "InboxTable/index/due",
+        Resource::BalancesTable => "BalancesTable",
+        Resource::EventsQueue => "EventsQueue",
+        Resource::EventBus => "EventBus",
         Resource::FynapseSigning => "FynapseSigningSecret",
         Resource::RightfootUrlKey => "RightfootUrlKey",
         Resource::RightfootApiKey => "RightfootApiKey",
@@ -56,7 +56,7 @@ fn calls(role: &Role) -> BTreeSet<String> {
         let on = logical_id(*on);
         actions.iter().map(|action| format!("{action} on {on}")).collect::<Vec<_>>()
     };
-    role.may.iter().flat_map(on_one).collect()
+    role.allowed.iter().flat_map(on_one).collect()
 }
 
 /// Lambda itself writes a function's output, with the function's role: into the function's own log.
@@ -191,8 +191,8 @@ fn a_schedule_may_invoke_its_function_and_nothing_else() {
 
 /// What the calls on a world's wire needed by IAM, each of them by whom it was made.
 fn needed(world: &World) -> BTreeSet<String> {
-    let needs = world.system.wire.log().into_iter().flat_map(|(call, _)| call.needs);
-    needs.map(|need| format!("{} on {}", need.action, logical_id(need.on.unwrap()))).collect()
+    let needs = world.system.connector.call_log().into_iter().flat_map(|(call, _)| call.permissions);
+    needs.map(|need| format!("{} on {}", need.action, logical_id(need.resource.unwrap()))).collect()
 }
 
 /// Does everything that a function can come to do, in a world of its own.
@@ -202,31 +202,31 @@ async fn world_of(function: &str) -> World {
     }
     let world = World::new().await;
     let large = extract("large").replace("150.00", &format!("\"{}\"", noise(20_000, 1)));
-    let broken_queue = |fault: wire::Fault| {
-        world.system.wire.plan(move |call| call.operation.starts_with("SendMessage").then_some(fault));
+    let broken_queue = |fault: connector::Fault| {
+        world.system.connector.set_fault_plan(move |call| call.operation.starts_with("SendMessage").then_some(fault));
     };
-    let functions = &world.system.functions;
-    let (clients, queue_url) = (world.system.clients_of(function), world.system.events_url.clone());
+    let functions = &world.system.webhooks;
+    let (clients, queue_url) = (world.system.clients_for(function), world.system.events_queue_url.clone());
     match function {
         "fynapse-webhook" => {
-            clients.warm_up(TABLE, &queue_url, functions.fynapse.load_secret()).await;
+            clients.warm_up(INBOX_TABLE, &queue_url, functions.fynapse.load_signing_secret()).await;
             for body in [extract("e-1"), extract("e-1"), large, "{".to_owned()] {
                 assert_eq!(world.fynapse(body).await.status, 200);
             }
         }
         "rightfoot-webhook" => {
-            clients.warm_up(TABLE, &queue_url, functions.rightfoot.load_secret()).await;
+            clients.warm_up(INBOX_TABLE, &queue_url, functions.rightfoot.load_url_key()).await;
             for body in [completion("b-1", "u-1"), alert("b-1", "u-1"), alert("b-1", "u-1"), "{}".to_owned()]
             {
                 world.rightfoot(body).await;
             }
         }
         "event-relay" => {
-            broken_queue(wire::Fault::AccessDenied);
+            broken_queue(connector::Fault::AccessDenied);
             assert_eq!(world.fynapse(large).await.status, 200);
-            world.system.wire.clear_log();
-            clients.warm_up_sweep(TABLE, &queue_url, async {}).await;
-            broken_queue(wire::Fault::Refused);
+            world.system.connector.clear_call_log();
+            clients.warm_up_due_scan(INBOX_TABLE, &queue_url, async {}).await;
+            broken_queue(connector::Fault::InvalidMessage);
             for _ in 0..10 {
                 world.pass(Duration::from_secs(901));
                 world.relay().await.unwrap().unwrap();
@@ -245,21 +245,21 @@ async fn rightfoot_world_of(function: &str) -> World {
     it.ask(daily("watch", &["a", "b"])).await;
     it.submit("payroll", &["a", "b"]).await;
     it.pass(HOUR * 24 + MINUTE * 10).await;
-    let clients = world.system.clients_of(function);
+    let clients = world.system.clients_for(function);
     if function == "rightfoot-requests" {
-        clients.warm_up_table(TABLE, world.system.requests.load_secrets()).await;
+        clients.warm_up_table(INBOX_TABLE, world.system.requests.load_secrets()).await;
         world.ask(submission("payroll-2", &["a", "b"])).await.unwrap().unwrap();
         return world;
     }
     if function == "event-worker" {
-        clients.warm_up_table(TABLE, world.system.worker.load_key()).await;
+        clients.warm_up_table(INBOX_TABLE, world.system.worker.load_api_key()).await;
         it.world.fynapse(extract("large").replace("150.00", &format!("\"{}\"", noise(20_000, 1)))).await;
         it.world.rightfoot(alert("nowhere", "u-1")).await;
         it.live(HOUR).await;
         world.work().await;
         return world;
     }
-    clients.warm_up_sweep(TABLE, &world.system.events_url, world.system.poller.load_key()).await;
+    clients.warm_up_due_scan(INBOX_TABLE, &world.system.events_queue_url, world.system.poller.load_api_key()).await;
     for _ in 0..6 {
         it.pass(MINUTE * 10).await;
         world.poll().await.unwrap().unwrap();
@@ -273,7 +273,7 @@ async fn a_function_needs_every_permission_that_it_has() {
     for role in &ROLES {
         let mut needed = needed(&Box::pin(world_of(role.function)).await);
         if role.function == "event-worker" {
-            needed.extend(BY_ITS_MAPPING.iter().map(|action| format!("{action} on EventsQueue")));
+            needed.extend(EVENT_SOURCE_MAPPING_ACTIONS.iter().map(|action| format!("{action} on EventsQueue")));
         }
         assert_eq!(needed, calls(role), "{}", role.function);
     }
@@ -283,22 +283,22 @@ async fn a_function_needs_every_permission_that_it_has() {
 #[tokio::test]
 async fn the_local_system_refuses_what_a_role_does_not_permit() {
     let world = World::new().await;
-    let of = |function| world.system.clients_of(function);
+    let of = |function| world.system.clients_for(function);
     let key = || AttributeValue::S("k".to_owned());
     let get = async |by: Clients, table| {
         let got = by.dynamodb.get_item().table_name(table).key("pk", key()).key("sk", key()).send().await;
-        got.map(drop).map_err(|error| Fault::of("get", &error).cause)
+        got.map(drop).map_err(|error| AwsError::from_sdk_error("get", &error).kind)
     };
-    let put = of("event-relay").dynamodb.put_item().table_name(TABLE).item("pk", key()).item("sk", key());
-    let put = put.send().await.map(drop).map_err(|error| Fault::of("put", &error).cause);
+    let put = of("event-relay").dynamodb.put_item().table_name(INBOX_TABLE).item("pk", key()).item("sk", key());
+    let put = put.send().await.map(drop).map_err(|error| AwsError::from_sdk_error("put", &error).kind);
     let secret = of("event-relay").secrets.get_secret_value().secret_id(FYNAPSE_SECRET);
-    let secret = secret.send().await.map(drop).map_err(|error| Fault::of("secret", &error).cause);
-    let refused = Err(Cause::Service("AccessDeniedException".to_owned()));
-    assert_eq!(get(of("event-relay"), TABLE).await, Ok(()));
-    assert_eq!(get(of("event-relay"), BALANCES).await, refused, "another table");
+    let secret = secret.send().await.map(drop).map_err(|error| AwsError::from_sdk_error("secret", &error).kind);
+    let refused = Err(AwsErrorKind::Service("AccessDeniedException".to_owned()));
+    assert_eq!(get(of("event-relay"), INBOX_TABLE).await, Ok(()));
+    assert_eq!(get(of("event-relay"), BALANCES_TABLE).await, refused, "another table");
     assert_eq!(put, refused, "another action");
     assert_eq!(secret, refused, "a secret");
-    assert_eq!(get(of("nobody"), TABLE).await, refused, "without a role");
+    assert_eq!(get(of("nobody"), INBOX_TABLE).await, refused, "without a role");
 }
 
 /// Rules believe the source of an event: nobody else may use it, and with another one anybody may do what he might before.

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use inbox_aws::config::{Common, Env};
+use inbox_aws::config::{CommonConfig, Env};
 use inbox_core::limits;
-use local::system::TABLE;
+use local::stack::INBOX_TABLE;
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 use tests::World;
@@ -160,7 +160,7 @@ fn asked_for(function: &str, told: &Value) -> BTreeSet<String> {
         "rightfoot-webhook" => drop(rightfoot_webhook::Config::read(&env).unwrap()),
         "rightfoot-poller" => drop(rightfoot_poller::Config::read(&env).unwrap()),
         "rightfoot-requests" => drop(rightfoot_requests::Config::read(&env).unwrap()),
-        "event-relay" => drop(Common::read(&env).unwrap()),
+        "event-relay" => drop(CommonConfig::from_env(&env).unwrap()),
         "event-worker" => drop(event_worker::Config::read(&env).unwrap()),
         _ => panic!("say here how {function} reads its configuration"),
     }
@@ -281,7 +281,7 @@ fn every_log_ends_some_day() {
 #[tokio::test]
 async fn the_local_table_has_the_templates_keys_and_index() {
     let world = World::new().await;
-    let described = world.system.onlooker.dynamodb.describe_table().table_name(TABLE).send().await.unwrap();
+    let described = world.system.inspector.dynamodb.describe_table().table_name(INBOX_TABLE).send().await.unwrap();
     let local = described.table.unwrap();
     let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
         let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});

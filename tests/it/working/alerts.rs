@@ -54,7 +54,7 @@ async fn p7_an_alert_that_was_not_confirmed_is_looked_at_again_when_an_operator_
     // Rightfoot has corrected the balance meanwhile.
     it.rightfoot.correct("b-1", &pairs(&[("a", "150.00"), ("b", "200")]));
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
-    world.system.inbox.requeue(&key, &by(world, Did::Requeue)).await.unwrap();
+    world.system.inbox.replay_quarantined(&key, &by(world, Did::Requeue)).await.unwrap();
     world.relay().await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.told().await, ["rightfoot/batch/b-1/threshold-met/b"], "and a is not told again");
@@ -75,7 +75,7 @@ async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() 
 
     for id in ["fynapse/event/e-1".to_owned(), completed("b-1"), alerted("b-1", "u-1")] {
         let key = EventKey::from_event_id(&id).unwrap();
-        world.system.inbox.replay(&key, &by(world, Did::Replay)).await.unwrap();
+        world.system.inbox.replay_done(&key, &by(world, Did::Replay)).await.unwrap();
     }
     world.relay().await.unwrap().unwrap();
     world.work().await;

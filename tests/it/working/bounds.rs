@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{World, completed, extract, number};
@@ -14,7 +14,7 @@ use super::forgeries::alert_of;
 
 /// How often the worker has called an operation.
 fn calls(world: &World, operation: &str) -> usize {
-    world.system.wire.log().iter().filter(|(call, _)| call.operation == operation).count()
+    world.system.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn a_thousand_balances_take_ten_requests_forty_writes_and_one_announcement
     let submitted = it.submit("payroll", &people).await;
     it.pass(MINUTE * 6).await;
     it.rightfoot.clear_requests();
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.world.work().await;
     assert_eq!(it.world.told().await, [completed(submitted["batch_id"].as_str().unwrap())]);
     assert_eq!(it.world.balances().await.len(), 1_000);
@@ -62,10 +62,10 @@ async fn what_dynamodb_did_not_get_to_is_written_again() {
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 3, "subject": "demo"})).await;
     it.world.rightfoot(tests::completion("b-1", "u-1")).await;
     let faults = Mutex::new(vec![Fault::Unprocessed, Fault::FirstUnprocessed]);
-    it.world.system.wire.plan(move |call| {
+    it.world.system.connector.set_fault_plan(move |call| {
         if call.operation == "BatchWriteItem" { faults.lock().unwrap().pop() } else { None }
     });
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.world.work().await;
     assert_eq!((it.world.balances().await.len(), calls(&it.world, "BatchWriteItem")), (3, 3));
     assert_eq!(it.world.told().await, [completed("b-1")]);
@@ -76,7 +76,7 @@ async fn what_dynamodb_never_gets_to_is_not_taken_for_stored() {
     let it = RightfootWorld::known("b-1", &[("a", "1")]).await;
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
     it.world.rightfoot(tests::completion("b-1", "u-1")).await;
-    it.world.system.wire.plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
+    it.world.system.connector.set_fault_plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
     it.world.work().await;
     assert_eq!((it.world.told().await, it.world.balances().await), (vec![], vec![]));
     assert_eq!(number(&it.world.record(&completed("b-1")).await, "works"), Some(1));
@@ -92,9 +92,9 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
     let faults = Mutex::new(vec![Fault::FirstEntryFailed]);
     it.world
         .system
-        .wire
-        .plan(move |call| if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None });
-    it.world.system.wire.clear_log();
+        .connector
+        .set_fault_plan(move |call| if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None });
+    it.world.system.connector.clear_call_log();
     it.world.work().await;
     let expected: Vec<_> =
         people.iter().map(|id| format!("rightfoot/batch/b-1/threshold-met/{id}")).collect();
@@ -106,8 +106,8 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
 async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarantine() {
     let world = World::new().await;
     world.fynapse(extract("e-1")).await;
-    let faults = Mutex::new(vec![Fault::FirstEntryRefused]);
-    world.system.wire.plan(
+    let faults = Mutex::new(vec![Fault::FirstEntryInvalid]);
+    world.system.connector.set_fault_plan(
         move |call| {
             if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
         },
@@ -118,7 +118,7 @@ async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarant
 
     let it = RightfootWorld::known_run("b-1", &[("a", "150.00"), ("b", "150.00")]).await;
     it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")])).await;
-    it.world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::FirstEntryRefused));
+    it.world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::FirstEntryInvalid));
     it.world.work().await;
     assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/b"]);
     let kept = it.world.quarantined().await;

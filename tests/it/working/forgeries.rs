@@ -77,7 +77,7 @@ async fn p4_an_alert_hurries_only_the_schedule_whose_url_it_came_by() {
     it.world.pass(MINUTE);
     it.poll().await.unwrap();
     let before = it.world.polls_due().await;
-    let other = it.world.system.mint(&"another".parse().unwrap()).unwrap();
+    let other = it.world.system.mint_url_token(&"another".parse().unwrap()).unwrap();
     assert_eq!(it.world.rightfoot_to(&other, alert("b-1", "u-1")).await.status, 200);
     it.world.work().await;
     assert_eq!(it.world.polls_due().await, before);
@@ -91,7 +91,7 @@ async fn p4_an_alert_hurries_only_the_schedule_whose_url_it_came_by() {
 #[tokio::test]
 async fn p4_an_alert_that_came_by_another_url_than_its_runs_is_kept() {
     let it = RightfootWorld::known("b-1", &[("a", "150.00")]).await;
-    let other = it.world.system.mint(&"another".parse().unwrap()).unwrap();
+    let other = it.world.system.mint_url_token(&"another".parse().unwrap()).unwrap();
     it.world.rightfoot_to(&other, alert_of("b-1", "u-1", &[("a", "150.00", "0")])).await;
     it.world.track_run("b-1", 1).await;
     look_for_long(&it).await;
@@ -139,7 +139,7 @@ async fn p4_a_url_that_was_minted_for_a_batch_brings_no_alerts() {
     let submitted = it.submit("payroll", &["a"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     it.pass(MINUTE * 6).await;
-    let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+    let token = it.world.system.mint_url_token(&"payroll".parse().unwrap()).unwrap();
     let forged = alert_of(batch, "u-1", &[("a", "500.00", "-99999")]);
     assert_eq!(it.world.rightfoot_to(&token, forged).await.body, r#"{"status":"received"}"#);
     look_for_long(&it).await;
@@ -158,7 +158,7 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
     it.ask(daily("watch", &["a", "b"])).await;
     it.live(HOUR * 24 + MINUTE).await;
     let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
-    let token = it.world.system.mint(&"watch".parse().unwrap()).unwrap();
+    let token = it.world.system.mint_url_token(&"watch".parse().unwrap()).unwrap();
     // Below what was asked for, so that b would be alerted; above it, so that a would be taken for told.
     let forged = alert_of(&run, "forged", &[("b", "50", "1"), ("a", "1", "100000")]);
     it.world.rightfoot_to(&token, forged).await;
@@ -182,7 +182,7 @@ async fn p4_a_forged_completion_stores_what_the_api_shows_and_tells_nothing_befo
     let it = RightfootWorld::with(|rightfoot| rightfoot.processing = MINUTE * 60).await;
     let submitted = it.submit("payroll", &["a", "b"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
-    let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+    let token = it.world.system.mint_url_token(&"payroll".parse().unwrap()).unwrap();
     it.world.rightfoot_to(&token, completion(batch, "forged")).await;
     it.world.work().await;
     assert_eq!(it.world.told().await, [""; 0]);

@@ -3,18 +3,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use inbox_aws::inbox::{AlertClaim, Claim, Inbox, Waiting, Work, WorkClaim, Written};
+use inbox_aws::inbox::{AlertClaim, RelayClaim, Inbox, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::Reason;
 use inbox_core::limits::WORK_CLAIM_SECS;
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::rightfoot::MINUTE;
 use tests::{World, alert, alerted, extract};
 
-async fn claimed(inbox: &Inbox, key: &EventKey, world: &World) -> Work {
-    let claim = inbox.claim_work(key, world.now()).await.unwrap();
-    let work = if let WorkClaim::Ours(work) = claim { Some(*work) } else { None };
+async fn claimed(inbox: &Inbox, key: &EventKey, world: &World) -> ClaimedEvent {
+    let claim = inbox.claim_event(key, world.now()).await.unwrap();
+    let work = if let EventClaim::Acquired(work) = claim { Some(*work) } else { None };
     work.unwrap()
 }
 
@@ -35,13 +35,13 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
     let first = claimed(&inbox, &key, &world).await;
     let is_late = AtomicBool::new(false);
-    let wire = &world.system.wire;
-    wire.plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let wire = &world.system.connector;
+    wire.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
     let claim = inbox.claim_alert(&first, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
     assert_eq!(
-        inbox.put_back(&first, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
-        Written::Applied
+        inbox.requeue(&first, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        WriteOutcome::Applied
     );
 
     world.pass(MINUTE);
@@ -50,7 +50,7 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     assert!(matches!(claim, AlertClaim::Acquired(_)), "{claim:?}");
     let effect = async || world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap();
     let stands = effect().await;
-    assert_eq!(wire.delayed(), 1);
+    assert_eq!(wire.delayed_count(), 1);
     wire.apply_delayed(Fault::AppliedLater).await;
     assert_eq!(effect().await, stands);
 }
@@ -59,23 +59,23 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
 #[tokio::test]
 async fn p7_what_the_relay_has_given_up_is_not_put_back_by_a_worker_whose_claim_has_run_out() {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.system.connector.set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
     world.fynapse(extract("e-1")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
     let work = claimed(&inbox, &key, &world).await;
 
     world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
-    let place = Waiting { due_at: world.now(), pk: key.pk(), sk: key.sk() };
-    let due = inbox.read(&[place]).await.unwrap().records.pop().unwrap();
-    let claim = inbox.claim(due, world.now()).await.unwrap();
-    let relayed = if let Claim::Ours(relayed) = claim { Some(relayed) } else { None }.unwrap();
-    let given_up = inbox.give_up(&relayed, Reason::QueueRefused, world.now()).await.unwrap();
-    assert_eq!(given_up, Written::Applied);
+    let place = DueKey { due_at: world.now(), pk: key.pk(), sk: key.sk() };
+    let due = inbox.read_due_records(&[place]).await.unwrap().records.pop().unwrap();
+    let claim = inbox.claim_record(due, world.now()).await.unwrap();
+    let relayed = if let RelayClaim::Acquired(relayed) = claim { Some(relayed) } else { None }.unwrap();
+    let given_up = inbox.quarantine_claimed(&relayed, Reason::QueueRefused, world.now()).await.unwrap();
+    assert_eq!(given_up, WriteOutcome::Applied);
 
     let stands = world.record_of("fynapse/event/e-1").await;
     let later = world.now().plus(MINUTE);
-    assert_eq!(inbox.put_back(&work, later, "not_ready", None).await.unwrap(), Written::Overtaken);
+    assert_eq!(inbox.requeue(&work, later, "not_ready", None).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
 }
 
@@ -87,16 +87,16 @@ async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
     assert_eq!(world.fynapse(extract("e-1")).await.status, 200);
     let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
     let is_late = AtomicBool::new(false);
-    let wire = &world.system.wire;
-    wire.plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let wire = &world.system.connector;
+    wire.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
     let work = claimed(&inbox, &key, &world).await;
     assert_eq!(
-        inbox.put_back(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
-        Written::Applied
+        inbox.requeue(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        WriteOutcome::Applied
     );
 
     let stands = world.record_of("fynapse/event/e-1").await;
-    assert_eq!(wire.delayed(), 1);
+    assert_eq!(wire.delayed_count(), 1);
     wire.apply_delayed(Fault::AppliedLater).await;
     assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
 }

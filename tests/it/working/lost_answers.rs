@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use local::wire::{Call, Fault};
+use local::connector::{AwsCall, Fault};
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{World, alerted, completed, extract, number, text};
 
@@ -50,8 +50,8 @@ impl Ending {
 async fn last_update(ending: Ending) -> usize {
     let it = prepared(ending).await;
     it.world.work().await;
-    let log = it.world.system.wire.log();
-    let is_update = |call: &Call| call.operation == "UpdateItem" && call.events.contains(&ending.event_id());
+    let log = it.world.system.connector.call_log();
+    let is_update = |call: &AwsCall| call.operation == "UpdateItem" && call.event_ids.contains(&ending.event_id());
     log.iter().filter(|(call, _)| is_update(call)).map(|(call, _)| call.index).next_back().unwrap()
 }
 
@@ -65,7 +65,7 @@ async fn prepared(ending: Ending) -> RightfootWorld {
             it.world.rightfoot(alert_of("b-1", "u-1", &[("stranger", "500", "100")])).await;
         }
     }
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it
 }
 
@@ -74,9 +74,9 @@ async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowle
     for ending in Ending::ALL {
         let at = last_update(ending).await;
         let it = prepared(ending).await;
-        it.world.system.wire.plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
+        it.world.system.connector.set_fault_plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
         let worked = it.world.work_once().await;
-        assert_eq!((worked.deleted, worked.returned), (1, 0), "{ending:?}");
+        assert_eq!((worked.deleted, worked.failed), (1, 0), "{ending:?}");
         assert!(number(&it.world.record(&ending.event_id()).await, ending.leaves()).is_some(), "{ending:?}");
     }
 }
@@ -84,12 +84,12 @@ async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowle
 #[tokio::test]
 async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out() {
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.fynapse(extract("e-1")).await;
     world.pass(Duration::from_secs(31));
-    world.system.wire.clear_log();
+    world.system.connector.clear_call_log();
     let first_update = AtomicBool::new(true);
-    world.system.wire.plan(move |call| {
+    world.system.connector.set_fault_plan(move |call| {
         let is_claim = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
         is_claim.then_some(Fault::TimeoutAfter)
     });
@@ -103,9 +103,9 @@ async fn p9_a_batch_that_was_put_off_is_asked_for_although_the_answer_was_lost()
     let it = RightfootWorld::new().await;
     it.submit("payroll", &["a"]).await;
     it.world.pass(MINUTE * 11);
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     let first_update = AtomicBool::new(true);
-    it.world.system.wire.plan(move |call| {
+    it.world.system.connector.set_fault_plan(move |call| {
         let is_put_off = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
         is_put_off.then_some(Fault::TimeoutAfter)
     });
@@ -118,9 +118,9 @@ async fn p7_an_event_whose_payload_is_gone_goes_to_quarantine() {
     for parts_expired in [true, false] {
         let world = World::new().await;
         let body = extract("e-1").replace("150.00", &format!("\"{}\"", tests::noise(20_000, 1)));
-        world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
         world.fynapse(&body).await;
-        world.system.wire.heal();
+        world.system.connector.clear_fault_plan();
         world.forget("payload#").await;
         if parts_expired {
             let mut record = world.record("fynapse/event/e-1").await;
@@ -143,7 +143,7 @@ async fn p7_an_alert_whose_payload_is_gone_goes_to_quarantine_and_not_round_and_
     it.world.rightfoot(alert_of("b-1", "u-1", &many)).await;
     it.world.forget("payload#").await;
     let worked = it.world.work_once().await;
-    assert_eq!((worked.deleted, worked.returned), (1, 0));
+    assert_eq!((worked.deleted, worked.failed), (1, 0));
     let kept = it.world.items().await;
     let kept = kept.iter().find(|item| text(item, "reason") == "payload_gone").unwrap();
     assert_eq!(text(kept, "event_id"), alerted("b-1", "u-1"));

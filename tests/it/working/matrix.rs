@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use inbox_core::limits::{WORK_AGAIN_SECS, WORK_CLAIM_SECS};
-use local::wire::{Call, Fate, Fault};
+use local::connector::{AwsCall, CallOutcome, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_lost_send, judge};
 use tests::rightfoot::RightfootWorld;
 use tests::{alert, alerted, completed, completion, extract, noise};
@@ -28,7 +28,7 @@ enum Scene {
 #[derive(Clone, Debug)]
 struct Cell {
     scene: Scene,
-    call: Call,
+    call: AwsCall,
     fault: Fault,
     lasts: Lasts,
 }
@@ -80,30 +80,30 @@ impl Scene {
                 it.world.relay().await.unwrap().unwrap();
             }
         }
-        it.world.system.wire.clear_log();
+        it.world.system.connector.clear_call_log();
         it
     }
 }
 
-async fn calls_of(scene: Scene) -> Vec<Call> {
+async fn calls_of(scene: Scene) -> Vec<AwsCall> {
     let it = scene.set().await;
     it.world.work().await;
-    it.world.system.wire.log().into_iter().map(|(call, _)| call).collect()
+    it.world.system.connector.call_log().into_iter().map(|(call, _)| call).collect()
 }
 
 /// How often the process has published, whether it could know that or not.
-fn published(log: &[(Call, Fate)]) -> usize {
-    let is_applied = |fate: &Fate| *fate == Fate::Answered(200) || is_lost_send(fate);
+fn published(log: &[(AwsCall, CallOutcome)]) -> usize {
+    let is_applied = |fate: &CallOutcome| *fate == CallOutcome::Answered(200) || is_lost_send(fate);
     log.iter().filter(|(call, fate)| call.operation == "PutEvents" && is_applied(fate)).count()
 }
 
 async fn play(cell: Cell) -> Row {
     let (scene, it) = (cell.scene, cell.scene.set().await);
     let world = &it.world;
-    world.system.wire.plan(cell.lasts.plan(&cell.call, cell.fault));
+    world.system.connector.set_fault_plan(cell.lasts.plan(&cell.call, cell.fault));
     let worked = world.work_once().await;
-    world.system.wire.heal();
-    world.system.wire.apply_delayed(Fault::AppliedAfterRetry).await;
+    world.system.connector.clear_fault_plan();
+    world.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
     let is_known = match scene {
         Scene::Extract | Scene::LargeExtract | Scene::Batch | Scene::UntrackedBatch => {
             world.record(&scene.event_id()).await.contains_key("done_at")
@@ -113,7 +113,7 @@ async fn play(cell: Cell) -> Row {
             effect.is_some_and(|effect| effect.contains_key("published_at"))
         }
     };
-    let allowed = published(&world.system.wire.log()).saturating_sub(usize::from(is_known));
+    let allowed = published(&world.system.connector.call_log()).saturating_sub(usize::from(is_known));
 
     let other = world.another();
     world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
@@ -122,12 +122,12 @@ async fn play(cell: Cell) -> Row {
     }
     for _ in 0..4 {
         other.work().await;
-        world.system.wire.apply_delayed(Fault::AppliedLater).await;
+        world.system.connector.apply_delayed(Fault::AppliedLater).await;
         world.pass(Duration::from_secs(200));
         world.relay().await.unwrap().unwrap();
     }
     other.work().await;
-    all_came(&world.system.wire, cell.fault);
+    all_came(&world.system.connector, cell.fault);
     let record = world.record(&scene.event_id()).await;
     assert!(record.contains_key("done_at") && !record.contains_key("due"), "not done: {record:?}");
     let told = world.told().await;

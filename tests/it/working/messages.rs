@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use inbox_aws::inbox::{WorkClaim, Written};
+use inbox_aws::inbox::{EventClaim, WriteOutcome};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::Reason;
 use inbox_core::limits::WORK_CLAIM_SECS;
-use local::onlooker;
-use local::system::DEAD;
-use local::wire::Fault;
+use local::inspect;
+use local::stack::DEAD_LETTER_QUEUE;
+use local::connector::Fault;
 use serde_json::json;
 use tests::worker::message;
 use tests::{World, extract, number};
@@ -76,7 +76,7 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
     world.fynapse(extract("e-1")).await;
     let (inbox, key) = (&world.system.inbox, EventKey::from_event_id("fynapse/event/e-1").unwrap());
     let claim = async || {
-        let WorkClaim::Ours(work) = inbox.claim_work(&key, world.now()).await.unwrap() else {
+        let EventClaim::Acquired(work) = inbox.claim_event(&key, world.now()).await.unwrap() else {
             panic!("not ours")
         };
         work
@@ -86,15 +86,15 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
     let other = claim().await;
     for is_done in [false, true] {
         if is_done {
-            assert_eq!(inbox.done(&other, world.now()).await.unwrap(), Written::Applied);
+            assert_eq!(inbox.mark_done(&other, world.now()).await.unwrap(), WriteOutcome::Applied);
         }
         let before = world.record("fynapse/event/e-1").await;
         let written = [
-            inbox.done(&slow, world.now()).await.unwrap(),
-            inbox.put_back(&slow, world.now(), "not_ready", None).await.unwrap(),
-            inbox.quarantine_work(&slow, Reason::BusRefused, world.now()).await.unwrap(),
+            inbox.mark_done(&slow, world.now()).await.unwrap(),
+            inbox.requeue(&slow, world.now(), "not_ready", None).await.unwrap(),
+            inbox.quarantine_event(&slow, Reason::BusRefused, world.now()).await.unwrap(),
         ];
-        assert_eq!(written, [Written::Overtaken; 3]);
+        assert_eq!(written, [WriteOutcome::Conflict; 3]);
         assert_eq!(world.record("fynapse/event/e-1").await, before);
     }
 }
@@ -105,19 +105,19 @@ async fn without_the_table_every_message_comes_again() {
     for event in ["e-1", "e-2"] {
         world.fynapse(extract(event)).await;
     }
-    world.system.wire.plan(|_| Some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|_| Some(Fault::AccessDenied));
     let bodies = [message("fynapse/event/e-1"), message("fynapse/event/e-2")];
     insta::assert_snapshot!(
         answer(&world, &bodies).await,
         @r#"{"batchItemFailures":[{"itemIdentifier":"m-0"},{"itemIdentifier":"m-1"}]}"#
     );
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     assert_eq!(answer(&world, &bodies).await, r#"{"batchItemFailures":[]}"#);
 }
 
 #[tokio::test]
 async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_nothing() {
-    let world = World::with(|options| options.visibility = Duration::ZERO).await;
+    let world = World::with(|options| options.visibility_timeout = Duration::ZERO).await;
     world.send("not json").await;
     world
         .send(
@@ -130,7 +130,7 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
         world.work_once().await;
     }
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
-    let mut dead = onlooker::receive_all(&world.system, DEAD).await.unwrap();
+    let mut dead = inspect::receive_all(&world.system, DEAD_LETTER_QUEUE).await.unwrap();
     dead.sort();
     assert_eq!(
         dead,
@@ -142,9 +142,9 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
 async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
     let world = World::new().await;
     // The mark of the handler never comes; the worker is faster than the relay.
-    world.system.wire.plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.system.connector.set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
     world.fynapse(extract("e-1")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.work().await;
     let record = world.record("fynapse/event/e-1").await;
     assert!(number(&record, "done_at").is_some() && !record.contains_key("due"), "done is due no more");

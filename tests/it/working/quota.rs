@@ -6,10 +6,10 @@ use std::time::Duration;
 use event_worker::EventWorker;
 use inbox_core::event::EventKey;
 use inbox_core::intervention::{Did, Intervention};
-use inbox_rightfoot::Access;
+use inbox_rightfoot::AccountConfig;
 use local::rightfoot::{Canned, Scripted};
-use local::system::{self, BALANCES, BUS, RIGHTFOOT_API_KEY};
-use local::wire::{Call, Fault};
+use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET};
+use local::connector::{AwsCall, Fault};
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld, submission};
 use tests::{Item, SUBJECT, World, alerted, completed, completion, number, text};
@@ -22,7 +22,7 @@ fn made_up(n: usize) -> String {
 }
 
 fn token(world: &World, subject: &str) -> String {
-    world.system.mint(&subject.parse().unwrap()).unwrap()
+    world.system.mint_url_token(&subject.parse().unwrap()).unwrap()
 }
 
 /// The URL of the subject `leaked` is told of batches that nobody knows.
@@ -122,7 +122,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     let by =
         Intervention { at: it.world.now(), by: "ada".to_owned(), did: Did::Requeue, why: "ours".to_owned() };
     let key = EventKey::from_event_id(&id).unwrap();
-    it.world.system.inbox.requeue(&key, &by).await.unwrap();
+    it.world.system.inbox.replay_quarantined(&key, &by).await.unwrap();
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
     assert!(it.world.record(&id).await.contains_key("quarantined_at"), "there is no room yet");
@@ -133,7 +133,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     it.world.work().await;
     assert_eq!((kept(&it.world, "incomplete").await, open(&it.world).await), (200, 0));
     let by = Intervention { at: it.world.now(), ..by };
-    it.world.system.inbox.requeue(&key, &by).await.unwrap();
+    it.world.system.inbox.replay_quarantined(&key, &by).await.unwrap();
     for _ in 0..2 {
         it.world.relay().await.unwrap().unwrap();
         it.world.work().await;
@@ -152,7 +152,7 @@ async fn an_event_counts_once_until_it_ends_whoever_died_and_whatever_its_batch_
     make_up(&it, 0..1).await;
     let id = completed(&made_up(0));
     let dying = it.world.another();
-    dying.system.wire.plan(|call| is_count(call).then_some(Fault::CrashAfter));
+    dying.system.connector.set_fault_plan(|call| is_count(call).then_some(Fault::CrashAfter));
     assert_eq!((dying.work_once().await.deleted, open(&it.world).await), (0, 1));
     it.world.pass(MINUTE * 2);
     it.world.send_again(&id).await;
@@ -186,8 +186,8 @@ async fn what_comes_on_another_day_is_counted_by_itself() {
 }
 
 /// A worker's call about the count.
-fn is_count(call: &Call) -> bool {
-    call.operation == "UpdateItem" && call.events.is_empty()
+fn is_count(call: &AwsCall) -> bool {
+    call.operation == "UpdateItem" && call.event_ids.is_empty()
 }
 
 #[tokio::test]
@@ -195,17 +195,17 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     let it = RightfootWorld::new().await;
     it.rightfoot.know(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
     make_up(&it, 0..1).await;
-    it.world.system.wire.plan(|call| is_count(call).then_some(Fault::AccessDenied));
+    it.world.system.connector.set_fault_plan(|call| is_count(call).then_some(Fault::AccessDenied));
     let worked = it.world.work().await;
     assert_eq!((worked.deleted, asked_in_vain(&it)), (1, 0));
     assert_eq!(number(&it.world.record(&completed(&made_up(0))).await, "works"), Some(1));
-    it.world.system.wire.heal();
+    it.world.system.connector.clear_fault_plan();
     minute(&it).await;
     assert_eq!((open(&it.world).await, asked_in_vain(&it)), (1, 1));
     // What cannot be counted out is counted until its day is forgotten, and is done all the same.
     it.pass(MINUTE).await;
     let counts = AtomicUsize::new(0);
-    it.world.system.wire.plan(move |call| {
+    it.world.system.connector.set_fault_plan(move |call| {
         let again = is_count(call) && counts.fetch_add(1, Ordering::SeqCst) > 0;
         again.then_some(Fault::AccessDenied)
     });
@@ -338,20 +338,20 @@ fn revoking(it: &RightfootWorld, subjects: &[&str]) -> World {
 fn revoking_with(it: &RightfootWorld, subjects: &[&str], verify_alerts: bool) -> World {
     let mut world = it.world.another();
     let config = event_worker::Config {
-        common: system::common(&world.system.events_url),
-        rightfoot: Access {
-            client: system::rightfoot_at(&it.api_url).unwrap(),
-            secret_id: RIGHTFOOT_API_KEY.to_owned(),
+        common: stack::common_config(&world.system.events_queue_url),
+        rightfoot: AccountConfig {
+            client: stack::rightfoot_client(&it.api_url).unwrap(),
+            secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
         },
-        balances_table: BALANCES.to_owned(),
+        balances_table: BALANCES_TABLE.to_owned(),
         balances_retention_days: 0,
-        event_bus: BUS.to_owned(),
+        event_bus: EVENT_BUS.to_owned(),
         verify_alerts,
         untracked_alerts: inbox_core::effect::alert::UntrackedAlerts::default(),
-        deadline: MINUTE * 60 * 24,
-        revoked: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
+        poll_deadline: MINUTE * 60 * 24,
+        revoked_subjects: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
     };
-    let clients = world.system.clients_of("event-worker");
+    let clients = world.system.clients_for("event-worker");
     world.system.worker = EventWorker::new(&config, &clients, world.system.clock.clone());
     world
 }
@@ -414,7 +414,7 @@ async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subje
     let by =
         Intervention { at: it.world.now(), by: "ada".to_owned(), did: Did::Requeue, why: "ours".to_owned() };
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
-    it.world.system.inbox.requeue(&key, &by).await.unwrap();
+    it.world.system.inbox.replay_quarantined(&key, &by).await.unwrap();
     it.world.relay().await.unwrap().unwrap();
     revoking.work().await;
     assert_eq!(it.world.told().await, ["rightfoot/batch/b-1/threshold-met/a"]);

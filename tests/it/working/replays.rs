@@ -7,7 +7,7 @@ use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::intervention::Did;
 use inbox_core::limits::WORK_CLAIM_SECS;
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::operator::ada;
 use tests::rightfoot::RightfootWorld;
 use tests::{Item, World, alerted, number, text};
@@ -18,7 +18,7 @@ const CLAIM_IS_OVER: Duration = Duration::from_secs(WORK_CLAIM_SECS + 1);
 
 async fn replay(world: &World, event_id: &str) {
     let key = EventKey::from_event_id(event_id).unwrap();
-    world.system.inbox.replay(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
+    world.system.inbox.replay_done(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
 }
 
 /// Lets relay and worker run until neither has anything to do.
@@ -82,9 +82,9 @@ async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_pub
 
     replay(world, &alerted("b-1", "u-1")).await;
     world.relay().await.unwrap().unwrap();
-    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.work().await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.pass(CLAIM_IS_OVER);
     world.rightfoot(alert_of("b-1", "u-2", &[("a", "150.00", "100")])).await;
     world.work().await;
@@ -104,9 +104,9 @@ async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published
     world.work().await;
     replay(world, &alerted("b-1", "u-1")).await;
     world.relay().await.unwrap().unwrap();
-    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.work().await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.rightfoot(alert_of("b-1", "u-2", &[("a", "150.00", "100")])).await;
     world.work().await;
     assert!(number(&world.record(&alerted("b-1", "u-2")).await, "done_at").is_some());
@@ -161,9 +161,9 @@ async fn p10_a_replay_that_the_first_version_only_claimed_is_published_although_
     replay(world, &alerted("b-1", "u-1")).await;
     claimed_by_first_version(world).await;
     world.relay().await.unwrap().unwrap();
-    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.work().await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     run_until_idle(world).await;
     assert_eq!(published(world).await, [("a".to_owned(), alerted("b-1", "u-1"), 1)]);
 }
@@ -211,14 +211,14 @@ async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantin
 /// has published is remembered, and the other's claim stands.
 #[tokio::test]
 async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
-    use inbox_aws::inbox::{AlertClaim, WorkClaim};
+    use inbox_aws::inbox::{AlertClaim, EventClaim};
     let it = RightfootWorld::known_run("b-1", &[("a", "150.00")]).await;
     let (world, inbox) = (&it.world, &it.world.system.inbox);
     let mut works = Vec::new();
     for event in ["u-1", "u-2"] {
         world.rightfoot(alert_of("b-1", event, &[("a", "150.00", "100")])).await;
         let key = EventKey::from_event_id(&alerted("b-1", event)).unwrap();
-        let WorkClaim::Ours(work) = inbox.claim_work(&key, world.now()).await.unwrap() else {
+        let EventClaim::Acquired(work) = inbox.claim_event(&key, world.now()).await.unwrap() else {
             panic!("{event}")
         };
         works.push(work);
@@ -238,14 +238,14 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
     let AlertClaim::Acquired(fast) = inbox.claim_alert(&works[1], &a, world.now()).await.unwrap() else {
         panic!("the first claim has run out")
     };
-    inbox.alert_published(&works[0], &slow, world.now()).await.unwrap();
+    inbox.mark_alert_published(&works[0], &slow, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert!(number(&effect, "published_at").is_some() && !text(&effect, "claim_by").is_empty());
     assert_eq!(
         inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(),
         AlertClaim::Published { threshold: None }
     );
-    inbox.alert_published(&works[1], &fast, world.now()).await.unwrap();
+    inbox.mark_alert_published(&works[1], &fast, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));
 }
@@ -260,10 +260,10 @@ fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
 async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_the_latest_times() {
     const EVENT: &str = "fynapse/event/e-1";
     let world = World::new().await;
-    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.fynapse(tests::extract("e-1")).await;
     world.work().await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     run_until_idle(&world).await;
     let first = world.record(EVENT).await;
     assert_eq!((number(&first, "works"), text(&first, "retry_reason")), (Some(1), "bus"));

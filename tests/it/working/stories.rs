@@ -83,7 +83,7 @@ async fn the_latest_balance_is_the_first_of_a_descending_query_whenever_its_batc
     // The first batch's webhook was lost: it is found after the second one.
     it.poll().await.unwrap();
     it.world.work().await;
-    let query = it.world.system.onlooker.dynamodb.query().table_name("balances");
+    let query = it.world.system.inspector.dynamodb.query().table_name("balances");
     let query = query.key_condition_expression("pk = :a").scan_index_forward(false);
     let query =
         query.expression_attribute_values(":a", aws_sdk_dynamodb::types::AttributeValue::S("a".to_owned()));
@@ -101,7 +101,7 @@ async fn p5_a_batch_that_the_poll_found_first_has_one_effect() {
     let told = it.world.on_bus().await;
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].id(), told[0].detail["origin"].as_str()), (completed(&batch).as_str(), Some("poll")));
-    let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+    let token = it.world.system.mint_url_token(&"payroll".parse().unwrap()).unwrap();
     let late = it.world.rightfoot_to(&token, completion(&batch, "late")).await;
     assert_eq!(late.body, r#"{"status":"duplicate"}"#);
     assert_eq!((it.world.work().await.received, it.world.told().await.len()), (0, 0));
@@ -156,7 +156,7 @@ async fn an_alert_that_comes_before_its_completion_waits_for_the_balances() {
         it.pass(MINUTE).await;
     }
     let worked = it.world.work().await;
-    assert_eq!((worked.deleted, worked.returned), (1, 0), "put back, and not left to SQS");
+    assert_eq!((worked.deleted, worked.failed), (1, 0), "put back, and not left to SQS");
     assert_eq!(it.world.told().await, [""; 0]);
     let mut told = Vec::new();
     for _ in 0..30 {
@@ -187,7 +187,7 @@ async fn p4_a_fynapse_event_is_told_as_it_was_received_and_its_exact_bytes_stay_
     assert_eq!(told[0].detail["event_type"], "balance.extracted");
     for (event, body) in told.iter().zip([&small, &integer, &large]) {
         let dataref = event.detail["dataref"].as_str().unwrap();
-        let bytes = world.system.inbox.resolve(dataref).await.unwrap();
+        let bytes = world.system.inbox.resolve_dataref(dataref).await.unwrap();
         assert_eq!(bytes.as_deref(), Some(body.as_bytes()), "{dataref}");
     }
     assert!(told[1].detail.get("data").is_none() && told[2].detail.get("data").is_none());

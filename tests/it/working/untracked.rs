@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use inbox_core::effect::alert::UntrackedAlerts;
-use inbox_rightfoot::{ApiKey, Config, Rightfoot};
+use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
 use local::rightfoot::{BeforeCompletion, Canned, Scripted};
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::json;
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily, submission};
 use tests::worker::OnBus;
@@ -29,7 +29,7 @@ fn by(told: &OnBus) -> [&str; 3] {
 
 /// The token of a URL that nothing is submitted or tracked under.
 fn another(world: &World) -> String {
-    world.system.mint(&"another".parse().unwrap()).unwrap()
+    world.system.mint_url_token(&"another".parse().unwrap()).unwrap()
 }
 
 /// A minute passes, and the worker looks at what is due.
@@ -58,7 +58,7 @@ async fn p10_a_schedule_whose_url_was_minted_and_nothing_else_is_told_within_min
     })
     .await;
     let minted = it.ask(json!({"action": "webhook_url", "subject": "nightly"})).await;
-    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let client = Rightfoot::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
     let schedule = json!({
         "name": "Nightly", "interval_days": 1, "threshold_amount": 100, "webhook": minted["webhook_url"],
         "authorizers": (["a", "b", "c", "d"].map(authorizer)),
@@ -145,7 +145,7 @@ async fn p10_an_alert_that_nobody_tracks_and_that_comes_before_its_row_is_told_w
         rightfoot.processing = MINUTE * 20;
     })
     .await;
-    let client = Rightfoot::new(Config::new(&it.api_url).unwrap()).unwrap();
+    let client = Rightfoot::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
     let body = json!({"authorizers": (["a", "b"].map(authorizer))}).to_string();
     let batch = client.submit(&ApiKey::new(API_KEY).unwrap(), body).await.unwrap().batch_id;
     let batch = batch.as_str();
@@ -263,14 +263,14 @@ async fn p4_a_subject_is_bound_by_whatever_is_submitted_or_tracked_under_it_and_
 async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_it_is_given_up() {
     let it = RightfootWorld::known("b-1", &[("a", "150.00")]).await;
     let dying = it.world.another();
-    dying.system.wire.plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.system.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
     assert!(dying.ask(submission(SUBJECT, &["a"])).await.is_none());
     it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
     it.world.work().await;
     waits(&it, "u-1").await;
     it.live_by(HOUR / 4, HOUR * 24).await;
     it.world.forget("rightfoot#submission#").await;
-    assert!(it.world.system.inbox.is_bound(&SUBJECT.parse().unwrap()).await.unwrap());
+    assert!(it.world.system.inbox.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
 }
 
 /// An earlier version has bound nobody.
@@ -328,12 +328,12 @@ async fn what_is_given_up_or_waits_by_its_batch_alone_is_not_read() {
         alert_of(batch, "u-1", &[("a", "150.00", "100")]).replacen('{', &format!(r#"{{"pad":"{pad}","#), 1)
     };
     let reads = |world: &World| {
-        let log = world.system.wire.log();
+        let log = world.system.connector.call_log();
         log.iter().filter(|(call, _)| call.operation == "GetItem").count()
     };
     it.world.rightfoot_to(&another(&it.world), large("b-2")).await;
     it.world.track_run("b-2", 1).await;
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.world.work().await;
     assert_eq!((reasons(&it).await, reads(&it.world)), (vec!["subject_mismatch".to_owned()], 1));
 
@@ -341,7 +341,7 @@ async fn what_is_given_up_or_waits_by_its_batch_alone_is_not_read() {
     it.world.work().await;
     it.world.pass(MINUTE * 2);
     it.world.relay().await.unwrap().unwrap();
-    it.world.system.wire.clear_log();
+    it.world.system.connector.clear_call_log();
     it.world.work().await;
     assert_eq!(reads(&it.world), 2, "whether it is tracked, and whether its subject is bound");
     look_for_long(&it).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::rightfoot::{BeforeCompletion, Canned, Scripted};
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{World, completed, completion, extract, number, text};
 
@@ -38,7 +38,7 @@ async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_
         it.pass(MINUTE * 6).await;
         it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(answer)]);
         let worked = it.world.work().await;
-        assert_eq!((worked.deleted, worked.returned), (1, 0), "{answer:?}");
+        assert_eq!((worked.deleted, worked.failed), (1, 0), "{answer:?}");
         assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
         let put_back = it.world.record(&id).await;
         assert_eq!(
@@ -122,7 +122,7 @@ async fn a_batch_in_process_is_told_when_it_is_complete_whatever_is_answered_bef
         .await;
         let submitted = it.submit("payroll", &["a", "b", "c"]).await;
         let batch = submitted["batch_id"].as_str().unwrap();
-        let token = it.world.system.mint(&"payroll".parse().unwrap()).unwrap();
+        let token = it.world.system.mint_url_token(&"payroll".parse().unwrap()).unwrap();
         it.pass(MINUTE * 11).await;
         it.world.rightfoot_to(&token, completion(batch, "too-early")).await;
         for _ in 0..8 {
@@ -142,15 +142,15 @@ async fn a_batch_in_process_is_told_when_it_is_complete_whatever_is_answered_bef
 async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_letter() {
     let world = World::new().await;
     world.fynapse(extract("e-1")).await;
-    world.system.wire.plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
+    world.system.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
     for works in 1..=20 {
         let worked = world.work().await;
-        assert_eq!((worked.deleted, worked.returned), (1, 0));
+        assert_eq!((worked.deleted, worked.failed), (1, 0));
         assert_eq!(number(&world.record("fynapse/event/e-1").await, "works"), Some(works));
         world.pass(MINUTE * 16);
         world.relay().await.unwrap().unwrap();
     }
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     world.work().await;
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
 }

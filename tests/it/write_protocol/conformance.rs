@@ -14,11 +14,11 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use inbox_aws::inbox::{Claim, Claimed, DueRecord, Inbox, Replayed, Waiting, Work, WorkClaim, Written};
+use inbox_aws::inbox::{RelayClaim, ClaimedRecord, DueRecord, Inbox, ReplayOutcome, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::Reason;
 use inbox_core::intervention::{Did, Intervention, Operator};
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::{Item, World, extract, number, text};
 
 use super::event::record::{Answer, Due, From, Record, Write};
@@ -142,8 +142,8 @@ struct Both {
     kept: i64,
     /// What was read and claimed, under the `rev`, or the claim, of the model.
     read: Vec<(u8, DueRecord)>,
-    claimed: Vec<(u8, Claimed)>,
-    works: Vec<(u8, Work)>,
+    claimed: Vec<(u8, ClaimedRecord)>,
+    works: Vec<(u8, ClaimedEvent)>,
     calls: u8,
     /// The kinds of writes that were played, each with what it came to.
     seen: BTreeSet<(String, String)>,
@@ -183,7 +183,7 @@ impl Walk for Both {
             Play::Put => Box::pin(self.put()).await,
             Play::MarkNew => {
                 let attempts = self.may_lose_an_answer();
-                let marked = self.inbox.mark_new(&self.key, self.world.now()).await.unwrap();
+                let marked = self.inbox.mark_new_sent(&self.key, self.world.now()).await.unwrap();
                 self.same(Write::Mark { rev: 1 }, attempts, marked);
             }
             Play::Read => Box::pin(self.read()).await,
@@ -201,7 +201,7 @@ impl Walk for Both {
                 }
             }
         }
-        self.world.system.wire.heal();
+        self.world.system.connector.clear_fault_plan();
         self.compare(play).await;
     }
 
@@ -232,24 +232,24 @@ impl Both {
     fn may_lose_an_answer(&mut self) -> usize {
         let attempts = self.dice.attempts();
         let is_lost = AtomicBool::new(attempts == 1);
-        self.world.system.wire.plan(move |call| {
-            let is_write = call.operation == "UpdateItem" && call.events.iter().any(|id| id == EVENT);
+        self.world.system.connector.set_fault_plan(move |call| {
+            let is_write = call.operation == "UpdateItem" && call.event_ids.iter().any(|id| id == EVENT);
             (is_write && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
         });
         attempts
     }
 
     /// The model answers a write as the code did.
-    fn same(&mut self, write: Write, attempts: usize, written: Written) {
+    fn same(&mut self, write: Write, attempts: usize, written: WriteOutcome) {
         let expected = self.answer(write, attempts) == Answer::Applied;
-        assert_eq!(written == Written::Applied, expected, "{write:?}");
+        assert_eq!(written == WriteOutcome::Applied, expected, "{write:?}");
     }
 
     /// A handler records its delivery, and dies before it sends.
     async fn put(&mut self) {
         let process = self.world.another();
         let attempts = self.dice.attempts();
-        process.system.wire.plan(move |call| match call.operation.as_str() {
+        process.system.connector.set_fault_plan(move |call| match call.operation.as_str() {
             "SendMessage" => Some(Fault::CrashBefore),
             "PutItem" if attempts == 2 && call.index == 1 => Some(Fault::TimeoutAfter),
             _ => None,
@@ -261,8 +261,8 @@ impl Both {
     }
 
     async fn read(&mut self) {
-        let place = Waiting { due_at: self.world.now(), pk: self.key.pk(), sk: self.key.sk() };
-        let found = self.inbox.read(&[place]).await.unwrap();
+        let place = DueKey { due_at: self.world.now(), pk: self.key.pk(), sk: self.key.sk() };
+        let found = self.inbox.read_due_records(&[place]).await.unwrap();
         assert_eq!(found.records.len(), usize::from(self.record.exists()));
         self.read.extend(found.records.into_iter().map(|record| (self.record.rev, record)));
     }
@@ -272,12 +272,12 @@ impl Both {
         if let Play::Relay = play {
             let Some((rev, read)) = self.dice.one_of(&self.read) else { return };
             let attempts = self.may_lose_an_answer();
-            let claim = self.inbox.claim(read, now).await.unwrap();
+            let claim = self.inbox.claim_record(read, now).await.unwrap();
             let is_ours = self.answer(Write::Relay { rev }, attempts) == Answer::Applied;
             match claim {
-                Claim::Ours(claimed) if is_ours => self.claimed.push((rev + 1, *claimed)),
-                Claim::NotDue if !is_ours => {}
-                claim @ (Claim::Ours(_) | Claim::WithoutPayload(_) | Claim::NotDue) => {
+                RelayClaim::Acquired(claimed) if is_ours => self.claimed.push((rev + 1, *claimed)),
+                RelayClaim::NotDue if !is_ours => {}
+                claim @ (RelayClaim::Acquired(_) | RelayClaim::AcquiredWithoutPayload(_) | RelayClaim::NotDue) => {
                     panic!("{claim:?}, and by the model {is_ours}")
                 }
             }
@@ -286,10 +286,10 @@ impl Both {
         let Some((rev, claimed)) = self.dice.one_of(&self.claimed) else { return };
         let attempts = self.may_lose_an_answer();
         if let Play::MarkClaimed = play {
-            let marked = self.inbox.mark_claimed(&claimed, now).await.unwrap();
+            let marked = self.inbox.mark_claimed_sent(&claimed, now).await.unwrap();
             self.same(Write::Mark { rev }, attempts, marked);
         } else {
-            let given_up = self.inbox.give_up(&claimed, Reason::QueueRefused, now).await.unwrap();
+            let given_up = self.inbox.quarantine_claimed(&claimed, Reason::QueueRefused, now).await.unwrap();
             self.kept += 1;
             self.same(Write::GiveUp { rev, over: self.record.over() }, attempts, given_up);
         }
@@ -297,17 +297,17 @@ impl Both {
 
     async fn claim(&mut self) {
         let attempts = self.may_lose_an_answer();
-        let claim = self.inbox.claim_work(&self.key, self.world.now()).await.unwrap();
+        let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
         let name = self.calls + 1;
         let answer = self.answer(Write::Claim { claim: name, over: self.record.over() }, attempts);
         match (claim, answer) {
-            (WorkClaim::Ours(work), Answer::Ours { replay }) => {
-                assert_eq!(work.effect().replay, u64::from(replay));
+            (EventClaim::Acquired(work), Answer::Ours { replay }) => {
+                assert_eq!(work.event_meta().replay, u64::from(replay));
                 self.works.push((name, *work));
             }
-            (WorkClaim::Over, Answer::Over)
-            | (WorkClaim::Taken, Answer::Taken)
-            | (WorkClaim::NotRecorded, Answer::NotRecorded) => {}
+            (EventClaim::AlreadyDone, Answer::Over)
+            | (EventClaim::HeldByOther, Answer::Taken)
+            | (EventClaim::NotRecorded, Answer::NotRecorded) => {}
             (claim, answer) => panic!("{claim:?}, and by the model {answer:?}"),
         }
     }
@@ -317,13 +317,13 @@ impl Both {
         let now = self.world.now();
         let attempts = self.may_lose_an_answer();
         let (write, written) = if let Play::Done = play {
-            (Write::Done { claim }, self.inbox.done(&work, now).await)
+            (Write::Done { claim }, self.inbox.mark_done(&work, now).await)
         } else if let Play::PutBack = play {
             let later = now.plus(Duration::from_secs(60));
-            (Write::PutBack { claim }, self.inbox.put_back(&work, later, "not_ready", None).await)
+            (Write::PutBack { claim }, self.inbox.requeue(&work, later, "not_ready", None).await)
         } else {
             self.kept += 1;
-            let given_up = self.inbox.quarantine_work(&work, Reason::BusRefused, now).await;
+            let given_up = self.inbox.quarantine_event(&work, Reason::BusRefused, now).await;
             (Write::Quarantine { claim }, given_up)
         };
         self.same(write, attempts, written.unwrap());
@@ -335,8 +335,8 @@ impl Both {
         let operator = Operator { by: "ada".to_owned(), why };
         let by: Intervention = operator.did(Did::Requeue, self.world.now());
         let replayed = match from {
-            From::Done => self.inbox.replay(&self.key, &by).await,
-            From::Quarantined => self.inbox.requeue(&self.key, &by).await,
+            From::Done => self.inbox.replay_done(&self.key, &by).await,
+            From::Quarantined => self.inbox.replay_quarantined(&self.key, &by).await,
             From::Sent => self.inbox.replay_lost(&self.key, true, &by).await,
         };
         let record = &self.record;
@@ -351,10 +351,10 @@ impl Both {
             assert_eq!(self.answer(Write::Again { from, rev, over, trace: 0 }, 1), Answer::Applied);
         }
         match replayed.unwrap() {
-            Replayed::Due { replay } => assert!(stands && replay == u64::from(self.record.replay)),
-            Replayed::NotThere(_) => assert!(self.record.exists() && !stands),
-            Replayed::Unknown => assert!(!self.record.exists()),
-            Replayed::Overtaken | Replayed::MayStillCome { .. } => panic!("nobody else is there"),
+            ReplayOutcome::Due { replay } => assert!(stands && replay == u64::from(self.record.replay)),
+            ReplayOutcome::WrongState(_) => assert!(self.record.exists() && !stands),
+            ReplayOutcome::NotFound => assert!(!self.record.exists()),
+            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => panic!("nobody else is there"),
         }
     }
 

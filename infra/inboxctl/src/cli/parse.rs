@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
-use inbox_aws::config::unset_empty_variables;
+use inbox_aws::config::restart_without_empty_variables;
 
 use super::{Cli, Everywhere};
 use crate::terminal;
@@ -15,7 +15,7 @@ use crate::terminal;
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let command = Cli::command();
     let is_json = std::env::args_os().any(|word| word == "--json");
-    if let Err(error) = unset_empty_variables(&variables(&command)) {
+    if let Err(error) = restart_without_empty_variables(&variables(&command)) {
         terminal::complain(&format!("cannot start again without the empty variables: {error}"), is_json);
         return Err(ExitCode::FAILURE);
     }

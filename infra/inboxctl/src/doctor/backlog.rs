@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use inbox_aws::Fault;
-use inbox_aws::inbox::{EventTold, Inbox, Selection, Waiting};
+use inbox_aws::AwsError;
+use inbox_aws::inbox::{EventView, Inbox, EventFilter, DueKey};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{Desk, Reason};
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
@@ -56,7 +56,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn answered(&self, check: &'static str, looked: Result<Check, Fault>) -> Check {
+    fn answered(&self, check: &'static str, looked: Result<Check, AwsError>) -> Check {
         looked.unwrap_or_else(|fault| Check::unanswered(self.at, check, &fault, &self.table))
     }
 
@@ -64,9 +64,9 @@ impl Look<'_> {
         self.now.since(since) > LATE
     }
 
-    async fn relay(&self) -> Result<Check, Fault> {
+    async fn relay(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "relay";
-        let (waiting, _) = self.inbox.waiting(Desk::Outbox, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(Desk::Outbox, None, SAMPLE).await?;
         if let Some(oldest) = waiting.first().filter(|oldest| self.is_late(oldest.due_at)) {
             let found = format!("{} is due since {}", name_of(oldest), At(oldest.due_at).told(self.now));
             let advice = "event-relay does not run, or fails: look at its errors and its schedule";
@@ -76,8 +76,8 @@ impl Look<'_> {
         for place in &waiting {
             let Some(key) = EventKey::from_table_key(&place.pk, &place.sk) else { continue };
             let Some(event) = self.inbox.event(&key).await? else { continue };
-            let wanted_at = event.wanted_at.unwrap_or(event.received_at);
-            if event.facts.due_at.is_some() && event.attempts > 0 && self.is_late(wanted_at) {
+            let wanted_at = event.enqueue_after.unwrap_or(event.received_at);
+            if event.lifecycle.due_at.is_some() && event.attempts > 0 && self.is_late(wanted_at) {
                 let found = format!(
                     "{key} is wanted on the queue since {}, and was tried {}",
                     At(wanted_at).told(self.now),
@@ -93,9 +93,9 @@ impl Look<'_> {
         Ok(Check::ok(CHECK, none_late(&waiting)))
     }
 
-    async fn poller(&self) -> Result<Check, Fault> {
+    async fn poller(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "poller";
-        let (waiting, _) = self.inbox.waiting(Desk::Poll, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(Desk::Poll, None, SAMPLE).await?;
         Ok(match waiting.first().filter(|oldest| self.is_late(oldest.due_at)) {
             Some(oldest) => Check::fail(
                 CHECK,
@@ -107,11 +107,11 @@ impl Look<'_> {
     }
 
     /// A sample: whatever of the table fits into one list.
-    async fn worked(&self) -> Result<Check, Fault> {
+    async fn worked(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "effects";
-        let which = Selection { states: BTreeSet::from([State::Sent]), ..Selection::default() };
-        let sent = self.inbox.events(&which, None, SAMPLE, self.now).await?.found;
-        let sent_at = |event: &EventTold| event.facts.sent_at.unwrap_or(self.now);
+        let which = EventFilter { states: BTreeSet::from([State::Sent]), ..EventFilter::default() };
+        let sent = self.inbox.list_events(&which, None, SAMPLE, self.now).await?.items;
+        let sent_at = |event: &EventView| event.lifecycle.sent_at.unwrap_or(self.now);
         let slow = sent.iter().filter(|event| self.now.since(sent_at(event)) > SLOW);
         Ok(match slow.clone().min_by_key(|event| sent_at(event)) {
             Some(oldest) => Check::warn(
@@ -130,16 +130,16 @@ impl Look<'_> {
     }
 
     /// As much of the table as one list reads.
-    async fn lost(&self) -> Result<Check, Fault> {
-        let page = self.inbox.lost_events(SAMPLE, self.now).await?;
-        let sent_at = |event: &EventTold| event.facts.sent_at.unwrap_or(self.now);
+    async fn lost(&self) -> Result<Check, AwsError> {
+        let page = self.inbox.list_lost_events(SAMPLE, self.now).await?;
+        let sent_at = |event: &EventView| event.lifecycle.sent_at.unwrap_or(self.now);
         let far = if page.next.is_some() { " (a part of the table was looked at)" } else { "" };
-        Ok(match page.found.iter().min_by_key(|event| sent_at(event)) {
+        Ok(match page.items.iter().min_by_key(|event| sent_at(event)) {
             Some(oldest) => Check::fail(
                 LOST,
                 format!(
                     "sent {QUEUE_RETENTION_DAYS} days ago or more, and not done: {}, the oldest {} since {}{far}",
-                    page.found.len(),
+                    page.items.len(),
                     oldest.key,
                     At(sent_at(oldest)).told(self.now)
                 ),
@@ -157,9 +157,9 @@ impl Look<'_> {
         })
     }
 
-    async fn quarantine(&self) -> Result<Check, Fault> {
+    async fn quarantine(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "quarantine";
-        let (waiting, _) = self.inbox.waiting(Desk::Quarantine, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(Desk::Quarantine, None, SAMPLE).await?;
         Ok(match waiting.first() {
             Some(oldest) => Check::fail(
                 CHECK,
@@ -174,9 +174,9 @@ impl Look<'_> {
         })
     }
 
-    async fn stale(&self) -> Result<Check, Fault> {
+    async fn stale(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "Fynapse's tolerance";
-        let (stale, _) = self.inbox.open_quarantine(Some(Reason::Stale), None, 1).await?;
+        let (stale, _) = self.inbox.list_quarantine(Some(Reason::Stale), None, 1).await?;
         Ok(match stale.first() {
             Some(kept) => Check::warn(
                 CHECK,
@@ -191,12 +191,12 @@ impl Look<'_> {
         })
     }
 
-    async fn submissions(&self) -> Result<Check, Fault> {
+    async fn submissions(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "submissions";
-        let (waiting, _) = self.inbox.waiting(Desk::Poll, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(Desk::Poll, None, SAMPLE).await?;
         let due = Duration::from_secs(SUBMISSION_DUE_SECS);
         for place in waiting.iter().filter(|place| place.pk.starts_with("rightfoot#submission#")) {
-            let submission = self.inbox.story(&place.pk).await?.submission;
+            let submission = self.inbox.timeline(&place.pk).await?.submission;
             if let Some(open) =
                 submission.filter(|it| it.due_at.is_some() && self.now.since(it.written_at) > due)
             {
@@ -214,7 +214,7 @@ impl Look<'_> {
     }
 }
 
-fn none_late(waiting: &[Waiting]) -> String {
+fn none_late(waiting: &[DueKey]) -> String {
     match waiting {
         [] => "nothing waits".to_owned(),
         [_] => "1 waits, and is not late".to_owned(),
@@ -223,7 +223,7 @@ fn none_late(waiting: &[Waiting]) -> String {
 }
 
 /// How many, as far as was looked.
-fn count(waiting: &[Waiting]) -> String {
+fn count(waiting: &[DueKey]) -> String {
     let count = waiting.len();
     if count == SAMPLE { format!("{count} or more") } else { count.to_string() }
 }

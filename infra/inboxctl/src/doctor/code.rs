@@ -10,7 +10,7 @@ use aws_sdk_cloudformation::types::TemplateStage;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
-use inbox_aws::{Cause, Fault};
+use inbox_aws::{AwsErrorKind, AwsError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -90,7 +90,7 @@ async fn deployed(at: &Place, stack: &str) -> anyhow::Result<Vec<Deployed>> {
     let thing = Thing::new("stack", stack, "--stack");
     let client = aws_sdk_cloudformation::Client::new(&at.sdk);
     let asked = client.get_template().stack_name(stack).template_stage(TemplateStage::Processed).send().await;
-    let answer = asked.map_err(|error| Fault::of("cloudformation:GetTemplate", &error)).about(&thing)?;
+    let answer = asked.map_err(|error| AwsError::from_sdk_error("cloudformation:GetTemplate", &error)).about(&thing)?;
     let template = serde_json::from_str(answer.template_body().unwrap_or_default())
         .map_err(|_| anyhow::anyhow!("the template of {thing} is not JSON"))?;
     Ok(functions(&template, stack, at.has_no_worker()))
@@ -120,12 +120,12 @@ async fn is_same(at: &Place, aws: &SignedGet<'_>, deployed: &Deployed) -> Result
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(at.now().0.unsigned_abs());
     let in_words = |kind, name: &str| {
         let thing = Thing::new(kind, name, "--stack");
-        move |fault: Fault| explain(&fault, &thing)
+        move |fault: AwsError| explain(&fault, &thing)
     };
     let path = format!("/2015-03-31/functions/{function}/configuration");
     let running = async {
         let answer = aws.get(&LAMBDA, GET_CONFIGURATION, &path, now).await?;
-        let unreadable = || Fault { action: GET_CONFIGURATION, cause: Cause::Answer };
+        let unreadable = || AwsError { action: GET_CONFIGURATION, kind: AwsErrorKind::UnreadableResponse };
         let body = answer.bytes().await.map_err(|_| unreadable())?;
         let configuration = serde_json::from_slice::<Configuration>(&body);
         configuration.map(|it| it.code_sha256).map_err(|_| unreadable())
@@ -134,17 +134,17 @@ async fn is_same(at: &Place, aws: &SignedGet<'_>, deployed: &Deployed) -> Result
     let path = format!("/{bucket}/{}", utf8_percent_encode(key, RESERVED));
     let zip = async {
         let mut answer = aws.get(&S3, GET_OBJECT, &path, now).await?;
-        digest(&mut answer).await.map_err(|cause| Fault { action: GET_OBJECT, cause })
+        digest(&mut answer).await.map_err(|cause| AwsError { action: GET_OBJECT, kind: cause })
     };
     let deployed = zip.await.map_err(in_words("object", &format!("{bucket}/{key}")))?;
     Ok(running == deployed)
 }
 
 /// `CodeSha256` of a zip.
-async fn digest(zip: &mut reqwest::Response) -> Result<String, Cause> {
+async fn digest(zip: &mut reqwest::Response) -> Result<String, AwsErrorKind> {
     let (mut digest, mut left) = (Sha256::new(), ZIP_MAX_BYTES);
-    while let Some(chunk) = zip.chunk().await.map_err(|_| Cause::Connection)? {
-        left = left.checked_sub(chunk.len()).ok_or(Cause::Answer)?;
+    while let Some(chunk) = zip.chunk().await.map_err(|_| AwsErrorKind::Connection)? {
+        left = left.checked_sub(chunk.len()).ok_or(AwsErrorKind::UnreadableResponse)?;
         digest.update(&chunk);
     }
     Ok(STANDARD.encode(digest.finalize()))

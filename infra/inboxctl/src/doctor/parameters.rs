@@ -1,6 +1,6 @@
 //! Whether the functions can read the stack's parameters: with one that they cannot, they do not start.
 
-use inbox_aws::config::{cadence, revoked_subjects, tolerance_secs};
+use inbox_aws::config::{poll_timing, revoked_subjects, tolerance_secs};
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlerts;
 use inbox_core::keys::KeyCodec;
@@ -21,7 +21,7 @@ pub(super) fn check(at: &Place) -> Check {
         tolerance_secs(&env).err(),
         env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default()).err(),
         revoked_subjects(&env).err(),
-        cadence(&env).err(),
+        poll_timing(&env).err(),
         env.parsed_or("VERIFY_ALERTS", true).err(),
         env.parsed_or("UNTRACKED_ALERTS", UntrackedAlerts::default()).err(),
         env.parsed_or::<u64>("RETENTION_DAYS", 0).err(),

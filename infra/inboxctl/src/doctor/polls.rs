@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::Troubled;
+use inbox_aws::inbox::TrackedWithProblem;
 use inbox_core::time::UnixMillis;
 
 use super::Check;
@@ -20,13 +20,13 @@ const LONG: Duration = Duration::from_secs(60 * 60);
 
 pub(super) async fn check(at: &Place) -> anyhow::Result<Check> {
     let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
-    let page = match inbox.poll_problems(SAMPLE).await {
+    let page = match inbox.list_poll_problems(SAMPLE).await {
         Ok(page) => page,
         Err(fault) => return Ok(Check::unanswered(at, CHECK, &fault, &table)),
     };
     let is_part = page.next.is_some();
     let far = if is_part { " (a part of the table was looked at)" } else { "" };
-    let mut found: Vec<_> = page.found.iter().filter_map(|it| describe(it, now)).collect();
+    let mut found: Vec<_> = page.items.iter().filter_map(|it| describe(it, now)).collect();
     found.sort_by(|one, other| (other.is_failing, one.since).cmp(&(one.is_failing, other.since)));
     let Some(worst) = found.first() else {
         let found = format!("the last polls of all that is tracked were answered{far}");
@@ -47,14 +47,14 @@ struct Described {
     advice: String,
 }
 
-fn describe(troubled: &Troubled, now: UnixMillis) -> Option<Described> {
+fn describe(troubled: &TrackedWithProblem, now: UnixMillis) -> Option<Described> {
     let (name, id, is_overdue, text, problem) = match troubled {
-        Troubled::Batch(told) => {
+        TrackedWithProblem::Batch(told) => {
             let batch = Batch::from(told);
             let (is_overdue, text) = (batch.unanswered_since(now).is_some(), batch.trouble(now)?);
             ("batch", batch.batch_id, is_overdue, text, batch.problem?)
         }
-        Troubled::Schedule(told) => {
+        TrackedWithProblem::Schedule(told) => {
             let schedule = Schedule::from(told);
             let problem = schedule.problem?;
             ("schedule", schedule.schedule_id, false, problem.text(now), problem)

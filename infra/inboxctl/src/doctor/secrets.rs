@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use inbox_aws::inbox::Selection;
-use inbox_aws::{Cause, Fault, secrets};
+use inbox_aws::inbox::EventFilter;
+use inbox_aws::{AwsErrorKind, AwsError, secrets};
 use inbox_core::delivery::Provider;
 use inbox_core::inbox::Desk;
 use inbox_core::keys::{KeyCodec, KeyError, Keys, api_key};
@@ -114,15 +114,15 @@ impl Secret {
 }
 
 /// What a secret holds; `None` if nothing was ever put into it, or nothing but blanks.
-async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = String>>, Fault> {
+async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = String>>, AwsError> {
     let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
-    match secrets::fetch(&client, &thing.name).await {
+    match secrets::fetch_secret(&client, &thing.name).await {
         Ok(value) if matches!(value.trim(), "" | "[]") => Ok(None),
         Ok(value) => Ok(Some(value)),
         // What is not there, and what nothing was ever put into, have one error code.
-        Err(Fault { cause: Cause::Service(code), .. }) if code.contains("ResourceNotFound") => {
+        Err(AwsError { kind: AwsErrorKind::Service(code), .. }) if code.contains("ResourceNotFound") => {
             let described = client.describe_secret().secret_id(&thing.name).send().await;
-            described.map(|_| None).map_err(|error| Fault::of("secretsmanager:DescribeSecret", &error))
+            described.map(|_| None).map_err(|error| AwsError::from_sdk_error("secretsmanager:DescribeSecret", &error))
         }
         Err(fault) => Err(fault),
     }
@@ -132,15 +132,15 @@ async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = St
 async fn is_used(at: &Place, provider: Provider) -> anyhow::Result<bool> {
     let (inbox, table) = (at.inbox()?, at.table()?);
     let looked = async {
-        if provider == Provider::Rightfoot && !inbox.waiting(Desk::Poll, None, 1).await?.0.is_empty() {
+        if provider == Provider::Rightfoot && !inbox.list_due_keys(Desk::Poll, None, 1).await?.0.is_empty() {
             return Ok(true);
         }
-        let kept = inbox.waiting(Desk::Quarantine, None, SAMPLE).await?.0;
+        let kept = inbox.list_due_keys(Desk::Quarantine, None, SAMPLE).await?.0;
         if kept.iter().filter_map(|it| KeptId::from_pk(&it.pk)).any(|id| id.provider == provider) {
             return Ok(true);
         }
-        let which = Selection { provider: Some(provider), ..Selection::default() };
-        Ok(!inbox.events(&which, None, 1, at.now()).await?.found.is_empty())
+        let which = EventFilter { provider: Some(provider), ..EventFilter::default() };
+        Ok(!inbox.list_events(&which, None, 1, at.now()).await?.items.is_empty())
     };
     looked.await.about(&table)
 }

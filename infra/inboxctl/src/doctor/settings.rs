@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     TableStatus, TimeToLiveDescription, TimeToLiveStatus,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use inbox_aws::Fault;
+use inbox_aws::AwsError;
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, VISIBILITY_SECS};
 use serde::Deserialize;
 
@@ -55,7 +55,7 @@ async fn table(
             Some(table) => judge_table(check, thing, table, has_index),
             None => Check::fail(check, format!("{thing} is not described"), "look at it in the console"),
         },
-        Err(error) => Check::unanswered(at, check, &Fault::of(DESCRIBE_TABLE, &error), thing),
+        Err(error) => Check::unanswered(at, check, &AwsError::from_sdk_error(DESCRIBE_TABLE, &error), thing),
     }
 }
 
@@ -94,7 +94,7 @@ async fn expiry(at: &Place, db: &aws_sdk_dynamodb::Client, thing: &Thing) -> Che
     let answer = match asked {
         Ok(answer) => answer,
         Err(error) => {
-            let fault = Fault::of("dynamodb:DescribeTimeToLive", &error);
+            let fault = AwsError::from_sdk_error("dynamodb:DescribeTimeToLive", &error);
             return Check::unanswered(at, CHECK, &fault, thing);
         }
     };
@@ -120,7 +120,7 @@ async fn backups(at: &Place, db: &aws_sdk_dynamodb::Client, thing: &Thing) -> Ch
     let answer = match asked {
         Ok(answer) => answer,
         Err(error) => {
-            let fault = Fault::of("dynamodb:DescribeContinuousBackups", &error);
+            let fault = AwsError::from_sdk_error("dynamodb:DescribeContinuousBackups", &error);
             return Check::unanswered(at, CHECK, &fault, thing);
         }
     };
@@ -143,11 +143,11 @@ async fn backups(at: &Place, db: &aws_sdk_dynamodb::Client, thing: &Thing) -> Ch
 struct Queue(HashMap<QueueAttributeName, String>);
 
 impl Queue {
-    async fn read(at: &Place, thing: &Thing) -> Result<Self, Fault> {
+    async fn read(at: &Place, thing: &Thing) -> Result<Self, AwsError> {
         let client = aws_sdk_sqs::Client::new(&at.sdk);
         let asked =
             client.get_queue_attributes().queue_url(&thing.name).attribute_names(QueueAttributeName::All);
-        let answer = asked.send().await.map_err(|error| Fault::of("sqs:GetQueueAttributes", &error))?;
+        let answer = asked.send().await.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueAttributes", &error))?;
         Ok(Self(answer.attributes.unwrap_or_default()))
     }
 
@@ -290,6 +290,6 @@ async fn bus(at: &Place, thing: &Thing) -> Check {
     let client = aws_sdk_eventbridge::Client::new(&at.sdk);
     match client.describe_event_bus().name(&thing.name).send().await {
         Ok(_) => Check::ok(BUS, format!("{thing} is there")),
-        Err(error) => Check::unanswered(at, BUS, &Fault::of("events:DescribeEventBus", &error), thing),
+        Err(error) => Check::unanswered(at, BUS, &AwsError::from_sdk_error("events:DescribeEventBus", &error), thing),
     }
 }

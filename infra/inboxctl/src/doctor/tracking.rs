@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use inbox_aws::Fault;
-use inbox_aws::inbox::{Inbox, Selection};
+use inbox_aws::AwsError;
+use inbox_aws::inbox::{Inbox, EventFilter};
 use inbox_core::delivery::Provider;
 use inbox_core::time::UnixMillis;
 
@@ -37,9 +37,9 @@ pub(super) async fn check(at: &Place) -> anyhow::Result<Check> {
 }
 
 /// How many batches are tracked, and of how many, as far as a sample of the events tells.
-async fn tracked_of(inbox: &Inbox, now: UnixMillis) -> Result<(usize, usize), Fault> {
-    let which = Selection { provider: Some(Provider::Rightfoot), ..Selection::default() };
-    let events = inbox.events(&which, None, SAMPLE, now).await?.found;
+async fn tracked_of(inbox: &Inbox, now: UnixMillis) -> Result<(usize, usize), AwsError> {
+    let which = EventFilter { provider: Some(Provider::Rightfoot), ..EventFilter::default() };
+    let events = inbox.list_events(&which, None, SAMPLE, now).await?.items;
     let batches: BTreeSet<_> = events.iter().filter_map(|event| event.key.batch_id()).collect();
     let mut tracked = 0;
     for batch_id in &batches {

@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use futures::stream;
-use inbox_aws::inbox::{Inbox, Quarantined, Written};
+use inbox_aws::inbox::{Inbox, QuarantinedItem, WriteOutcome};
 use inbox_core::intervention::{Did, Operator};
 use inbox_core::limits::CONCURRENT_CALLS;
 use inbox_core::quarantine::Closed;
@@ -39,15 +39,15 @@ pub(crate) async fn discard(at: &Place, args: DiscardKept) -> anyhow::Result<Dis
     let (inbox, table) = (at.inbox()?, at.table()?);
     let (items, left) = match &args.subject {
         Some(subject) => {
-            let is_wanted = |kept: &Quarantined| {
+            let is_wanted = |kept: &QuarantinedItem| {
                 kept.subject.as_ref() == Some(subject)
                     && args.reason.is_none_or(|reason| kept.reason == reason)
             };
-            let open = inbox.open_quarantine_where(is_wanted, None, args.limit.get()).await;
+            let open = inbox.list_quarantine_where(is_wanted, None, args.limit.get()).await;
             let (open, next) = open.about(&table)?;
             let left = match next {
                 Some(next) => inbox
-                    .open_quarantine_where(is_wanted, Some(next), COUNTED_MAX)
+                    .list_quarantine_where(is_wanted, Some(next), COUNTED_MAX)
                     .await
                     .about(&table)?
                     .0
@@ -80,12 +80,12 @@ async fn close(inbox: &Inbox, table: &Thing, asked: &Asked, operator: &Operator,
     let by = operator.did(Did::Discard, now);
     let (outcome, told) = match &asked.kept {
         None => ("unknown", "is not in quarantine".to_owned()),
-        Some(Quarantined { closed: Some((_, how)), .. }) => {
+        Some(QuarantinedItem { resolution: Some((_, how)), .. }) => {
             ("was_closed", format!("was closed before: {}", how.as_str()))
         }
         Some(kept) => match inbox.close_quarantined(kept, Closed::Discarded, &by).await {
-            Ok(Written::Applied) => ("discarded", "discarded".to_owned()),
-            Ok(Written::Overtaken) => (
+            Ok(WriteOutcome::Applied) => ("discarded", "discarded".to_owned()),
+            Ok(WriteOutcome::Conflict) => (
                 "overtaken",
                 "the same bytes came again meanwhile, or somebody else closed it; nothing was done"
                     .to_owned(),

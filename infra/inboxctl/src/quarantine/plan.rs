@@ -1,7 +1,7 @@
 //! What is shown of items before something is done with them.
 
-use inbox_aws::Fault;
-use inbox_aws::inbox::{Inbox, Quarantined};
+use inbox_aws::AwsError;
+use inbox_aws::inbox::{Inbox, QuarantinedItem};
 use inbox_core::quarantine::{KeptId, Reread, reread};
 use inbox_core::time::UnixMillis;
 
@@ -10,20 +10,20 @@ use crate::view::{At, table};
 /// An item that was asked for, as it stands; or only its name, if there is none.
 pub(super) struct Asked {
     pub(super) id: KeptId,
-    pub(super) kept: Option<Quarantined>,
+    pub(super) kept: Option<QuarantinedItem>,
 }
 
 impl Asked {
     /// Items that were found.
-    pub(super) fn found(open: Vec<Quarantined>) -> Vec<Self> {
+    pub(super) fn found(open: Vec<QuarantinedItem>) -> Vec<Self> {
         open.into_iter().map(|kept| Self { id: kept.id.clone(), kept: Some(kept) }).collect()
     }
 
     /// Items that were named.
-    pub(super) async fn named(inbox: &Inbox, ids: Vec<KeptId>) -> Result<Vec<Self>, Fault> {
+    pub(super) async fn named(inbox: &Inbox, ids: Vec<KeptId>) -> Result<Vec<Self>, AwsError> {
         let mut asked = Vec::new();
         for id in ids {
-            asked.push(Self { kept: inbox.quarantined(&id).await?, id });
+            asked.push(Self { kept: inbox.quarantined_item(&id).await?, id });
         }
         Ok(asked)
     }
@@ -56,11 +56,11 @@ pub(super) async fn rows(inbox: &Inbox, asked: &[Asked], now: UnixMillis) -> Str
 
 /// The event that an item was made of, or that the present code reads in its bytes. What cannot be loaded is told when
 /// something is done with it.
-async fn event_of(inbox: &Inbox, kept: &Quarantined) -> Option<String> {
+async fn event_of(inbox: &Inbox, kept: &QuarantinedItem) -> Option<String> {
     if let Some(key) = &kept.event {
         return Some(key.event_id());
     }
-    let bytes = inbox.quarantined_bytes(kept).await.ok()?;
+    let bytes = inbox.quarantined_payload(kept).await.ok()?;
     match reread(kept.clone().with(bytes)) {
         Reread::Event(event) => Some(event.key().event_id()),
         Reread::Still(_) | Reread::Unproven => None,

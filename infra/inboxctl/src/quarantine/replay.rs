@@ -1,8 +1,8 @@
 //! `quarantine replay`.
 
-use inbox_aws::queue::Queue;
-use inbox_aws::recorder::Recorder;
-use inbox_aws::replay::{Outcome, Replayer};
+use inbox_aws::queue::EventsQueue;
+use inbox_aws::ingest::Ingestor;
+use inbox_aws::quarantine_replay::{QuarantineReplayOutcome, QuarantineReplayer};
 use inbox_core::quarantine::KeptId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub(crate) async fn replay(at: &Place, args: ReplayKept) -> anyhow::Result<Repla
     let (inbox, table) = (at.inbox()?, at.table()?);
     let (items, is_cut_off) = match args.reason {
         Some(reason) => {
-            let open = inbox.open_quarantine(Some(reason), None, args.limit.get()).await;
+            let open = inbox.list_quarantine(Some(reason), None, args.limit.get()).await;
             let (open, next) = open.about(&table)?;
             (Asked::found(open), next.is_some())
         }
@@ -57,9 +57,9 @@ pub(crate) async fn replay(at: &Place, args: ReplayKept) -> anyhow::Result<Repla
     if items.is_empty() || !consent::is_given(at, &args.consent, &plan)? {
         return Ok(Replays { replays: Vec::new(), is_done: items.is_empty() });
     }
-    let queue = Queue::new(at.sqs(), at.queue().await?.name);
-    let replayer = Replayer::new(Recorder::new(inbox, queue, at.clock.clone()));
-    let replayer = if args.force { replayer.by_force() } else { replayer };
+    let queue = EventsQueue::new(at.sqs(), at.queue().await?.name);
+    let replayer = QuarantineReplayer::new(Ingestor::new(inbox, queue, at.clock.clone()));
+    let replayer = if args.force { replayer.force() } else { replayer };
     let mut replays = Vec::new();
     for Asked { id, .. } in &items {
         let replay = match replayer.replay(id, &operator).await {
@@ -75,9 +75,9 @@ fn replay_of(id: &KeptId, outcome: &'static str, event: Option<String>, told: St
     Replay { item: id.to_string(), outcome, event, told }
 }
 
-fn in_words(id: &KeptId, outcome: &Outcome, now: UnixMillis) -> Replay {
+fn in_words(id: &KeptId, outcome: &QuarantineReplayOutcome, now: UnixMillis) -> Replay {
     match outcome {
-        Outcome::Closed { how, key, is_open_again, left_to_relay } => {
+        QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: is_open_again, enqueue_error: left_to_relay } => {
             let mut told = format!("{}: {key}", how.as_str());
             if let Some(fault) = left_to_relay {
                 told += &format!(" (left to the relay: {fault})");
@@ -87,11 +87,11 @@ fn in_words(id: &KeptId, outcome: &Outcome, now: UnixMillis) -> Replay {
             }
             replay_of(id, how.as_str(), Some(key.event_id()), told)
         }
-        Outcome::Stays(reason) => replay_of(id, "stays", None, format!("stays: still {}", reason.as_str())),
-        Outcome::Unproven => {
+        QuarantineReplayOutcome::StillUnusable(reason) => replay_of(id, "stays", None, format!("stays: still {}", reason.as_str())),
+        QuarantineReplayOutcome::Unverified => {
             replay_of(id, "stays", None, "stays: the item does not say how its bytes were proven".to_owned())
         }
-        Outcome::TooOld { signed_at } => {
+        QuarantineReplayOutcome::TooOld { signed_at } => {
             let signed_at = At(UnixMillis(signed_at.0.saturating_mul(1_000)));
             let told = format!(
                 "stays: signed {}. If it was recorded then, its record may have expired, and it would be published \
@@ -100,19 +100,19 @@ fn in_words(id: &KeptId, outcome: &Outcome, now: UnixMillis) -> Replay {
             );
             replay_of(id, "too_old", None, told)
         }
-        Outcome::WasClosed(how) => {
+        QuarantineReplayOutcome::AlreadyClosed(how) => {
             replay_of(id, "was_closed", None, format!("was closed before: {}", how.as_str()))
         }
-        Outcome::Overtaken => replay_of(
+        QuarantineReplayOutcome::Conflict => replay_of(
             id,
             "overtaken",
             None,
             "its event is on its way, or somebody else is at it; nothing was done".to_owned(),
         ),
-        Outcome::EventGone(key) => {
+        QuarantineReplayOutcome::EventExpired(key) => {
             replay_of(id, "event_gone", Some(key.event_id()), format!("the record of {key} has expired"))
         }
-        Outcome::Unknown => replay_of(id, "unknown", None, "is not in quarantine".to_owned()),
+        QuarantineReplayOutcome::NotFound => replay_of(id, "unknown", None, "is not in quarantine".to_owned()),
     }
 }
 

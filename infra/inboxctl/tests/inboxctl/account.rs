@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use local::lambda::aws_endpoint;
-use local::system;
+use local::lambda_api::aws_endpoint;
+use local::stack;
 
 use crate::{Ran, Stand, listener};
 
@@ -33,7 +33,7 @@ impl Asked {
             next.run(request)
         };
         let routes = aws_endpoint(&stand.world.system, url.clone()).layer(from_fn(noted));
-        system::serve(listener, routes);
+        stack::spawn_server(listener, routes);
         let config = std::env::temp_dir().join(format!("inboxctl-{}.ini", uuid::Uuid::new_v4()));
         Self { stand, url, seen, config }
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use axum::http::HeaderValue;
 use axum::middleware::map_response;
 use axum::response::Response;
-use local::lambda::aws_endpoint;
-use local::system;
+use local::lambda_api::aws_endpoint;
+use local::stack;
 use tests::{completion, extract};
 
 use crate::{Stand, listener};
@@ -24,7 +24,7 @@ async fn aws_behind(stand: &Stand, secs: i64) -> String {
         answer
     };
     let routes = aws_endpoint(&stand.world.system, url.clone()).layer(map_response(dated));
-    system::serve(listener, routes);
+    stack::spawn_server(listener, routes);
     url
 }
 

@@ -5,7 +5,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use local::system;
+use local::stack;
 use serde_json::json;
 
 use crate::Stand;
@@ -75,7 +75,7 @@ async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: R
         .route("/{bucket}/{*key}", get(object));
     let listener = crate::listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    system::serve(listener, routes);
+    stack::spawn_server(listener, routes);
     url
 }
 

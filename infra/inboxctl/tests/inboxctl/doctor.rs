@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::QueueAttributeName;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::{completion, extract};
 
 use crate::{Stand, snapshot};
@@ -36,9 +36,9 @@ async fn what_is_stuck_is_named_with_what_to_do() {
     let stand = Stand::new().await;
     let world = &stand.world;
     world.rightfoot(completion("b-1", "u-1")).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.fynapse(extract("e-1")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     let (body, signature) = (extract("e-2"), world.sign(extract("e-2")));
     stand.pass(Duration::from_secs(301));
     world.fynapse_with(&body, &signature, None).await;
@@ -72,7 +72,7 @@ async fn what_is_stuck_is_named_with_what_to_do() {
 async fn an_event_that_the_queue_does_not_take_is_told_from_a_relay_that_does_not_run() {
     let stand = Stand::now().await;
     let world = &stand.world;
-    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     world.fynapse(extract("e-1")).await;
     assert_eq!(verdicts(&stand).await["relay"], "ok");
     let mut record = world.record_of("fynapse/event/e-1").await;
@@ -95,7 +95,7 @@ async fn an_event_that_the_queue_does_not_take_is_told_from_a_relay_that_does_no
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_set_up_as_the_promises_need_is_named() {
     let stand = Stand::now().await;
-    let sqs = &stand.world.system.onlooker.sqs;
+    let sqs = &stand.world.system.inspector.sqs;
     for (name, visibility, retention) in
         [("hasty", "30", "1209600"), ("forgetful", "540", "345600"), ("endless", "540", "1209600")]
     {
@@ -103,7 +103,7 @@ async fn what_is_not_set_up_as_the_promises_need_is_named() {
         let create = create.attributes(QueueAttributeName::VisibilityTimeout, visibility);
         create.attributes(QueueAttributeName::MessageRetentionPeriod, retention).send().await.unwrap();
     }
-    let secrets = &stand.world.system.onlooker.secrets;
+    let secrets = &stand.world.system.inspector.secrets;
     for (name, value) in
         [("five", r#"["1","2","3","4","5"]"#), ("half", r#"["1",""]"#), ("pairs", r#"{"key":"1"}"#)]
     {
@@ -138,7 +138,7 @@ async fn what_is_not_set_up_as_the_promises_need_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider() {
     let stand = Stand::now().await;
-    let secrets = &stand.world.system.onlooker.secrets;
+    let secrets = &stand.world.system.inspector.secrets;
     secrets.create_secret().name("never").send().await.unwrap();
     for (name, value) in [("empty", ""), ("blank", "\n"), ("bare", "[]")] {
         secrets.create_secret().name(name).secret_string(value).send().await.unwrap();

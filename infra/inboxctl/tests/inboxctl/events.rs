@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::{alert, completion, extract};
 
 use crate::{Stand, snapshot};
@@ -17,10 +17,10 @@ async fn peopled() -> Stand {
     world.rightfoot(alert("b-1", "u-2")).await;
     stand.pass(Duration::from_secs(60));
     world.fynapse(extract("e-1")).await;
-    world.system.wire.plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     stand.pass(Duration::from_secs(60));
     world.fynapse(extract("e-2")).await;
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     stand.pass(Duration::from_secs(60));
     world.rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await;
     world.fynapse("{\"half\":").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::StatusCode;
 use axum::routing::post;
-use local::system::DEAD;
+use local::stack::DEAD_LETTER_QUEUE;
 use tests::{Item, completion, extract, number};
 
 use crate::tracing::item;
@@ -137,8 +137,8 @@ async fn a_dead_message_that_somebody_looks_at_is_counted() {
     assert_eq!(stand.run("dead list").await.code, 0);
     assert_eq!(check(&stand, name).await, ("fail".to_owned(), one.clone(), 1), "the list has put it back");
 
-    let sqs = &stand.world.system.onlooker.sqs;
-    let url = stand.world.system.queue_url(DEAD).await.unwrap();
+    let sqs = &stand.world.system.inspector.sqs;
+    let url = stand.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
     sqs.receive_message().queue_url(&url).visibility_timeout(2).send().await.unwrap();
     let hidden = "queue events-dead: 1 message (1 of them received and not deleted yet); their effects have not happened";
     assert_eq!(check(&stand, name).await, ("fail".to_owned(), hidden.to_owned(), 1));
@@ -152,9 +152,9 @@ async fn messages_at_work_and_delayed_ones_are_on_the_queue_of_events() {
     stand.world.fynapse(extract("e-1")).await;
     stand.world.fynapse(extract("e-2")).await;
     let system = &stand.world.system;
-    let receive = system.onlooker.sqs.receive_message().queue_url(&system.events_url);
+    let receive = system.inspector.sqs.receive_message().queue_url(&system.events_queue_url);
     receive.max_number_of_messages(1).send().await.unwrap();
-    let later = system.onlooker.sqs.send_message().queue_url(&system.events_url).message_body("later");
+    let later = system.inspector.sqs.send_message().queue_url(&system.events_queue_url).message_body("later");
     later.delay_seconds(600).send().await.unwrap();
     let found = check(&stand, "queue of events").await.1;
     assert_eq!(

@@ -1,7 +1,7 @@
 //! `events replay`, `quarantine replay`, `dead list|redrive`: what changes something, asks first and leaves a trace.
 
-use local::system::{DEAD, QUEUE};
-use local::wire::Fault;
+use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
+use local::connector::Fault;
 use tests::{Item, completion, extract, number};
 
 use crate::tracing::item;
@@ -103,10 +103,10 @@ async fn dead_messages_are_shown_and_moved_back_with_a_trace() {
     );
     snapshot!(stand.run("dead redrive --dry-run").await.told());
     snapshot!(stand.run(&format!("dead redrive {WHO}")).await.told());
-    assert!(stand.queued(QUEUE).await.is_empty());
+    assert!(stand.queued(EVENTS_QUEUE).await.is_empty());
     snapshot!(stand.run(&format!("dead redrive {WHO} --yes")).await.told());
-    assert_eq!(stand.queued(QUEUE).await, [body, "not ours".to_owned()]);
-    assert!(stand.queued(DEAD).await.is_empty());
+    assert_eq!(stand.queued(EVENTS_QUEUE).await, [body, "not ours".to_owned()]);
+    assert!(stand.queued(DEAD_LETTER_QUEUE).await.is_empty());
     snapshot!(stand.run(&format!("trace {COMPLETED}")).await.told());
     snapshot!(stand.run("dead redrive").await.told());
 }
@@ -124,20 +124,20 @@ async fn a_redrive_bounded_by_its_limit_says_that_there_may_be_more_and_how_to_g
     assert!(first.code == 0 && first.stdout.ends_with(more), "{}", first.told());
     let last = stand.run(&format!("dead redrive --limit 2 {WHO} --yes")).await;
     assert!(last.code == 0 && !last.stdout.contains("There may be more"), "{}", last.told());
-    assert_eq!(stand.queued(QUEUE).await.len(), 3);
+    assert_eq!(stand.queued(EVENTS_QUEUE).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p7_an_event_that_sqs_refused_is_put_on_its_way_again() {
     let stand = Stand::new().await;
     let world = &stand.world;
-    world.system.wire.plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::Refused));
+    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
     world.rightfoot(completion("b-1", "u-1")).await;
     for _ in 0..10 {
         stand.pass(std::time::Duration::from_secs(901));
         world.relay().await.unwrap().unwrap();
     }
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     snapshot!(stand.run(&format!("trace {COMPLETED}")).await.told());
     snapshot!(stand.run(&format!("quarantine replay --reason queue_refused {WHO} --yes")).await.told());
     // The system's clock is far behind the one of `inboxctl`.

@@ -49,7 +49,7 @@ async fn flooded() -> Stand {
         world.rightfoot(format!("{{{n}")).await;
         stand.pass(Duration::from_secs(1));
     }
-    let other = world.system.mint(&"other".parse().unwrap()).unwrap();
+    let other = world.system.mint_url_token(&"other".parse().unwrap()).unwrap();
     world.rightfoot_to(&other, "{0").await;
     stand
 }
@@ -96,14 +96,14 @@ async fn p7_an_event_whose_item_is_discarded_stays_given_up() {
     let world = &stand.world;
     world
         .system
-        .wire
-        .plan(|call| call.operation.starts_with("SendMessage").then_some(local::wire::Fault::Refused));
+        .connector
+        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(local::connector::Fault::InvalidMessage));
     world.rightfoot(completion("b-1", "u-1")).await;
     for _ in 0..10 {
         stand.pass(Duration::from_secs(901));
         world.relay().await.unwrap().unwrap();
     }
-    world.system.wire.heal();
+    world.system.connector.clear_fault_plan();
     let record = world.record_of("rightfoot/batch/b-1/completed").await;
     let discard = format!("quarantine discard --subject demo {WHO}");
     snapshot!(stand.run(&discard).await.told());

@@ -6,7 +6,7 @@ use crate::Stand;
 const CANARY: &str = "c4n4ry";
 
 async fn with_secret(stand: &Stand, name: &str, value: &str) {
-    let secrets = &stand.world.system.onlooker.secrets;
+    let secrets = &stand.world.system.inspector.secrets;
     secrets.create_secret().name(name).secret_string(value).send().await.unwrap();
 }
 

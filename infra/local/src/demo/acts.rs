@@ -13,8 +13,8 @@ use super::rightfoot::{SCHEDULE_DAYS, is_about_submitted};
 use super::stage::{NEW_SECRET, OLD_SECRET, Stage, keys, wait_until};
 use super::submissions::{batches, schedule};
 use crate::rightfoot::BeforeCompletion;
-use crate::system::FYNAPSE_SECRET;
-use crate::wire::{Call, Fate, Fault};
+use crate::stack::FYNAPSE_SECRET;
+use crate::connector::{AwsCall, CallOutcome, Fault};
 
 /// An outage lasts at least so long, in the demo's time: the first retries still fall into it.
 const OUTAGE: Duration = Duration::from_secs(100);
@@ -33,7 +33,7 @@ const SQS_FAULTS: [Fault; 8] = [
     Fault::ServerError,
     Fault::ResetBefore,
     Fault::AccessDenied,
-    Fault::MalformedAnswer,
+    Fault::MalformedResponse,
 ];
 /// What befalls DynamoDB while it is down.
 const DYNAMODB_FAULTS: [Fault; 7] = [
@@ -51,7 +51,7 @@ const BUS_FAULTS: [Fault; 7] = [
     Fault::FirstEntryFailed,
     Fault::TimeoutAfter,
     Fault::Throttled,
-    Fault::MalformedAnswer,
+    Fault::MalformedResponse,
     Fault::ResetBefore,
     Fault::AccessDenied,
 ];
@@ -107,7 +107,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     crashes(stage).await?;
     crashes_over_batches(stage).await;
     rotation_ends(stage).await?;
-    stage.progress.now("waiting for the webhooks' last tries, and until the poller has found what was lost");
+    stage.progress.set_message("waiting for the webhooks' last tries, and until the poller has found what was lost");
     stage.settle().await;
     Ok(())
 }
@@ -115,7 +115,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
 /// A schedule and batches are submitted. Functions die on the way, each followed by a process that has a newer URL
 /// key than the one before.
 async fn submissions(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
+    stage.progress.set_message("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
     stage.rotate_url_key().await?;
     let deaths = Deaths::new(&SCHEDULE_DEATHS);
     stage.fail(move |call| deaths.strike(call));
@@ -133,31 +133,31 @@ async fn submissions(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn ordinary_days(stage: &mut Stage) {
-    stage.progress.now("ordinary deliveries");
+    stage.progress.set_message("ordinary deliveries");
     let mut parts = stage.cast.fynapse("ordinary", 0..40);
     parts.extend(stage.cast.rightfoot("ordinary", 0..30));
     stage.play_to_the_end(parts).await;
 
-    stage.progress.now("duplicates, one after the other and eight at once");
+    stage.progress.set_message("duplicates, one after the other and eight at once");
     let parts = [stage.cast.again(), stage.cast.at_once()].concat();
     stage.play_to_the_end(parts).await;
 
     stage
         .progress
-        .now("forgeries, stale signatures, alerts made up under a valid URL, unknown types, broken JSON");
+        .set_message("forgeries, stale signatures, alerts made up under a valid URL, unknown types, broken JSON");
     let parts = [stage.cast.forgeries(), stage.cast.made_up(), stage.cast.unusable("ordinary")].concat();
     stage.play_to_the_end(parts).await;
 
-    stage.progress.now("a 700 kB alert, and 3 MB that do not compress");
+    stage.progress.set_message("a 700 kB alert, and 3 MB that do not compress");
     let parts = stage.cast.large();
     stage.play_to_the_end(parts).await;
 }
 
 /// The receiver holds the old secret only, and Fynapse signs with both.
 async fn rotation_begins(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("Fynapse rotates its secret, and signs with both for now");
+    stage.progress.set_message("Fynapse rotates its secret, and signs with both for now");
     stage.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
-    let rotate = stage.system.onlooker.secrets.put_secret_value().secret_id(FYNAPSE_SECRET);
+    let rotate = stage.system.inspector.secrets.put_secret_value().secret_id(FYNAPSE_SECRET);
     rotate.secret_string(NEW_SECRET).send().await.context("rotate the secret")?;
     let parts = stage.cast.fynapse("two-keys", 0..20);
     stage.play_to_the_end(parts).await;
@@ -165,12 +165,12 @@ async fn rotation_begins(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn sqs_outage(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("SQS and the event bus are down, balances are stored in part, and the poller dies");
+    stage.progress.set_message("SQS and the event bus are down, balances are stored in part, and the poller dies");
     let (bus, writes) = (outage(&["PutEvents"], &BUS_FAULTS), outage(&["BatchWriteItem"], &WRITE_FAULTS));
     stage.workers.plan(move |call| bus(call).or_else(|| writes(call)));
     let deaths = Deaths::new(&POLLER_DEATHS);
     let (left, outage) = (deaths.clone(), outage(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
-    stage.fail(move |call| outage(call).or_else(|| call.events.is_empty().then(|| deaths.strike(call))?));
+    stage.fail(move |call| outage(call).or_else(|| call.event_ids.is_empty().then(|| deaths.strike(call))?));
     let until = Instant::now() + stage.pace.real(OUTAGE);
     let parts = stage.cast.both("sqs-outage", 20, 12);
     stage.play_to_the_end(parts).await;
@@ -184,7 +184,7 @@ async fn sqs_outage(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn dynamodb_outage(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("DynamoDB is down, while more batches are submitted");
+    stage.progress.set_message("DynamoDB is down, while more batches are submitted");
     let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "TransactWriteItems"];
     // The relay still sends what SQS has not taken: otherwise there might be nothing that a worker could fail at.
     stage.workers.plan(outage(calls, &DYNAMODB_FAULTS));
@@ -205,7 +205,7 @@ async fn dynamodb_outage(stage: &mut Stage) -> anyhow::Result<()> {
 async fn crashes(stage: &mut Stage) -> anyhow::Result<()> {
     stage
         .progress
-        .now("functions die between record, send and mark; the relay dies after a send; workers die");
+        .set_message("functions die between record, send and mark; the relay dies after a send; workers die");
     stage.simulator.change(|behaviour| behaviour.before_completion = BeforeCompletion::Accepted202);
     let parts = stage.cast.both("crash", 20, 12);
     let doomed = Mutex::new(doomed(&parts));
@@ -216,12 +216,12 @@ async fn crashes(stage: &mut Stage) -> anyhow::Result<()> {
         if call.operation == "SendMessageBatch" {
             return relay_lives.swap(false, Ordering::SeqCst).then_some(Fault::CrashAfter);
         }
-        if call.events.is_empty() {
+        if call.event_ids.is_empty() {
             return deaths.strike(call);
         }
         let mut doomed = doomed.lock().unwrap_or_else(PoisonError::into_inner);
         let dies = |id: &&String| doomed.get(*id).is_some_and(|(operation, _)| *operation == call.operation);
-        let id = call.events.iter().find(dies)?.clone();
+        let id = call.event_ids.iter().find(dies)?.clone();
         doomed.remove(&id).map(|(_, fault)| fault)
     });
     stage.submit(batches(19..24)?);
@@ -239,12 +239,12 @@ fn kill_workers(stage: &Stage) -> Deaths {
     stage.workers.plan(move |call| {
         let mut announced = announced.lock().unwrap_or_else(PoisonError::into_inner);
         match call.operation.as_str() {
-            "UpdateItem" if call.events.iter().any(|id| announced.contains(id)) => deaths.strike_at(MARK),
+            "UpdateItem" if call.event_ids.iter().any(|id| announced.contains(id)) => deaths.strike_at(MARK),
             "UpdateItem" => deaths.strike_at(CLAIM),
             "PutEvents" => {
                 let dies = deaths.strike(call);
                 if dies.is_none() {
-                    announced.extend(call.events.iter().cloned());
+                    announced.extend(call.event_ids.iter().cloned());
                 }
                 dies
             }
@@ -256,12 +256,12 @@ fn kill_workers(stage: &Stage) -> Deaths {
 
 /// Whoever records a batch's completion dies, the poller or the function that a webhook calls.
 async fn crashes_over_batches(stage: &Stage) {
-    stage.progress.now("functions and the poller die over what became of the batches");
+    stage.progress.set_message("functions and the poller die over what became of the batches");
     let deaths = Deaths::new(&DEATHS);
     let left = deaths.clone();
     stage.fail(move |call| {
         let is_one = |id: &String| is_about_submitted(id) && id.ends_with("/completed");
-        call.events.iter().any(is_one).then(|| deaths.strike(call))?
+        call.event_ids.iter().any(is_one).then(|| deaths.strike(call))?
     });
     wait_until(async || left.are_over()).await;
     stage.heal();
@@ -270,12 +270,12 @@ async fn crashes_over_batches(stage: &Stage) {
 /// Fynapse drops the old secret. The receiver refuses what it signs until it may ask for the secret again;
 /// then it holds the new one only.
 async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.progress.now("ordinary deliveries, and late alerts");
+    stage.progress.set_message("ordinary deliveries, and late alerts");
     let round = |n| stage.cast.both(&format!("meanwhile-{n}"), 3, 2);
     let parts = (0..ROUNDS).flat_map(round).collect();
     stage.play_first_attempts(parts).await;
 
-    stage.progress.now("Fynapse signs with the new secret only, which the receiver does not know yet");
+    stage.progress.set_message("Fynapse signs with the new secret only, which the receiver does not know yet");
     stage.fynapse.sign_with(keys(&[NEW_SECRET])?);
     let parts = stage.cast.fynapse("new-key", 0..15);
     stage.play_first_attempts(parts).await;
@@ -283,7 +283,7 @@ async fn rotation_ends(stage: &mut Stage) -> anyhow::Result<()> {
     stage.system.clock.advance(Duration::from_secs(SECRET_REFETCH_SECS));
     stage.finish().await;
 
-    stage.progress.now("the receiver knows the new secret only: both keys, and forgeries with the old one");
+    stage.progress.set_message("the receiver knows the new secret only: both keys, and forgeries with the old one");
     stage.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
     let parts = [stage.cast.fynapse("two-keys", 20..40), stage.cast.retired(&keys(&[OLD_SECRET])?)].concat();
     stage.play_to_the_end(parts).await;
@@ -300,7 +300,7 @@ impl Deaths {
     }
 
     /// How the process dies that makes this call, if it does.
-    fn strike(&self, call: &Call) -> Option<Fault> {
+    fn strike(&self, call: &AwsCall) -> Option<Fault> {
         self.strike_at(&call.operation)
     }
 
@@ -322,12 +322,12 @@ fn doomed(parts: &[Part]) -> BTreeMap<String, (&'static str, Fault)> {
 
 /// One fault after the other for the calls of these operations. Which one a call begins with is decided by what it is
 /// about, so that the order in which calls come does not matter.
-fn outage(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&Call) -> Option<Fault> {
+fn outage(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&AwsCall) -> Option<Fault> {
     let met = Mutex::new(BTreeMap::new());
     move |call| {
         let about = operations
             .contains(&call.operation.as_str())
-            .then(|| (call.operation.clone(), call.events.clone()))?;
+            .then(|| (call.operation.clone(), call.event_ids.clone()))?;
         let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
         let first = about.1.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>();
         let index = met.entry(about).or_insert(first);
@@ -336,12 +336,12 @@ fn outage(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&Cal
     }
 }
 
-fn claim_failed((call, fate): &(Call, Fate)) -> bool {
-    call.operation == "UpdateItem" && *fate == Fate::Faulted(Fault::ServerError)
+fn claim_failed((call, fate): &(AwsCall, CallOutcome)) -> bool {
+    call.operation == "UpdateItem" && *fate == CallOutcome::Faulted(Fault::ServerError)
 }
 
-fn relay_died((call, fate): &(Call, Fate)) -> bool {
-    call.operation == "SendMessageBatch" && *fate == Fate::Faulted(Fault::CrashAfter)
+fn relay_died((call, fate): &(AwsCall, CallOutcome)) -> bool {
+    call.operation == "SendMessageBatch" && *fate == CallOutcome::Faulted(Fault::CrashAfter)
 }
 
 #[cfg(test)]
@@ -354,11 +354,11 @@ mod tests {
             let plan = outage(&["PutItem"], &DYNAMODB_FAULTS);
             let mut met: BTreeMap<String, Vec<_>> = BTreeMap::new();
             for id in order {
-                let call = Call {
+                let call = AwsCall {
                     index: 0,
                     operation: "PutItem".to_owned(),
-                    needs: Vec::new(),
-                    events: vec![(*id).to_owned()],
+                    permissions: Vec::new(),
+                    event_ids: vec![(*id).to_owned()],
                 };
                 met.entry((*id).to_owned()).or_default().push(plan(&call).unwrap());
             }

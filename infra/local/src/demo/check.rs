@@ -12,10 +12,10 @@ use super::rightfoot::{PollerRun, Truth};
 use super::stage::Played;
 use super::submissions::Submitted;
 use super::workers::Seen;
-use crate::onlooker::{Announced, Message, Record, Stored, Table};
+use crate::inspect::{PublishedEvent, MessageSnapshot, RecordSnapshot, StoredBalance, InboxSnapshot};
 use crate::senders::schedule::KILL_CODES;
 use crate::senders::{Attempt, Delivered, End};
-use crate::wire::{Call, Fate, Fault};
+use crate::connector::{AwsCall, CallOutcome, Fault};
 
 mod effects;
 mod submitted;
@@ -30,16 +30,16 @@ pub(super) struct Evidence {
     pub(super) thresholds: BTreeMap<String, &'static str>,
     pub(super) truth: Truth,
     pub(super) poller_runs: Vec<PollerRun>,
-    pub(super) table: Table,
-    pub(super) messages: Vec<Message>,
+    pub(super) table: InboxSnapshot,
+    pub(super) messages: Vec<MessageSnapshot>,
     pub(super) dead_letters: usize,
     /// The calls of all but the workers.
-    pub(super) log: Vec<(Call, Fate)>,
-    pub(super) stored: Vec<Stored>,
-    pub(super) announced: Vec<Announced>,
+    pub(super) log: Vec<(AwsCall, CallOutcome)>,
+    pub(super) stored: Vec<StoredBalance>,
+    pub(super) announced: Vec<PublishedEvent>,
     pub(super) worked: Seen,
     /// The calls of the workers.
-    pub(super) worked_log: Vec<(Call, Fate)>,
+    pub(super) worked_log: Vec<(AwsCall, CallOutcome)>,
 }
 
 /// A promise that was not kept, and by which events.
@@ -96,7 +96,7 @@ impl Evidence {
     fn steps(&self) -> BTreeMap<&str, Steps> {
         let mut steps: BTreeMap<&str, Steps> = BTreeMap::new();
         for (call, fate) in &self.log {
-            for id in &call.events {
+            for id in &call.event_ids {
                 steps.entry(id).or_default().see(&call.operation, fate);
             }
         }
@@ -118,7 +118,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn see(&mut self, operation: &str, fate: &Fate) {
+    fn see(&mut self, operation: &str, fate: &CallOutcome) {
         let (writes, updates_wanted) = match operation {
             "SendMessage" => (false, 1),
             "SendMessageBatch" => (false, 2),
@@ -129,11 +129,11 @@ impl Steps {
         self.missing += updates_wanted;
         self.relayed |= operation == "SendMessageBatch";
         match fate {
-            Fate::Open | Fate::Delayed | Fate::Late(_) => self.unknown += 1,
-            Fate::Faulted(fault) if fault.leaves_outcome_unknown() => self.unknown += 1,
-            Fate::Answered(500..) => self.unknown += 1,
-            Fate::Answered(200) => {}
-            Fate::Faulted(_) | Fate::Answered(_) => self.refused += usize::from(writes),
+            CallOutcome::Pending | CallOutcome::Delayed | CallOutcome::AppliedLate(_) => self.unknown += 1,
+            CallOutcome::Faulted(fault) if fault.leaves_outcome_unknown() => self.unknown += 1,
+            CallOutcome::Answered(500..) => self.unknown += 1,
+            CallOutcome::Answered(200) => {}
+            CallOutcome::Faulted(_) | CallOutcome::Answered(_) => self.refused += usize::from(writes),
         }
     }
 
@@ -178,7 +178,7 @@ fn senders(seen: &Evidence) -> Vec<Problem> {
 fn queue(seen: &Evidence) -> Vec<Problem> {
     let authentic = seen.authentic();
     let (copies, steps) = (seen.copies(), seen.steps());
-    let messages = |is_wrong: &dyn Fn(&Message) -> bool| {
+    let messages = |is_wrong: &dyn Fn(&MessageSnapshot) -> bool| {
         seen.messages.iter().filter(|message| is_wrong(message)).map(|message| message.id.clone()).collect()
     };
     let lost = authentic.keys().filter(|id| !copies.contains_key(&***id)).map(|id| id.to_string());
@@ -186,7 +186,7 @@ fn queue(seen: &Evidence) -> Vec<Problem> {
         .iter()
         .filter(|(id, copies)| {
             // A worker that puts an event back has it sent once more.
-            let works = seen.table.records.get(**id).map_or(0, |record| record.works);
+            let works = seen.table.records.get(**id).map_or(0, |record| record.requeues);
             **copies > 1 + works + steps.get(*id).map_or(0, Steps::explain)
         })
         .map(|(id, copies)| format!("{id} ({copies} times)"));
@@ -227,8 +227,8 @@ fn table(seen: &Evidence) -> Vec<Problem> {
     let records = &seen.table.records;
     let missing = authentic.keys().filter(|id| !records.contains_key(&***id)).map(|id| id.to_string());
     let foreign = records.keys().filter(|id| !authentic.contains_key(id.as_str())).cloned();
-    let is_over = |record: &Record| record.sent || record.done || record.quarantined;
-    let due = records.iter().filter(|(_, record)| record.due || !is_over(record)).map(|(id, _)| id.clone());
+    let is_over = |record: &RecordSnapshot| record.is_sent || record.is_done || record.is_quarantined;
+    let due = records.iter().filter(|(_, record)| record.is_due || !is_over(record)).map(|(id, _)| id.clone());
     vec![
         Problem { what: "authentic, and not recorded", ids: missing.collect() },
         Problem { what: "recorded, and not an authentic event", ids: foreign.collect() },
@@ -299,13 +299,13 @@ fn trouble(seen: &Evidence) -> Vec<Problem> {
         ("BatchWriteItem", Fault::CrashAfter),
         ("PutEvents", Fault::FirstEntryFailed),
         ("PutEvents", Fault::TimeoutAfter),
-        ("PutEvents", Fault::MalformedAnswer),
+        ("PutEvents", Fault::MalformedResponse),
         ("PutEvents", Fault::CrashBefore),
         ("PutEvents", Fault::CrashAfter),
     ];
-    let missed = |what, expected: &[(&str, Fault)], log: &[(Call, Fate)]| {
+    let missed = |what, expected: &[(&str, Fault)], log: &[(AwsCall, CallOutcome)]| {
         let came = |operation: &str, fault: Fault| {
-            log.iter().any(|(call, fate)| call.operation == operation && *fate == Fate::Faulted(fault))
+            log.iter().any(|(call, fate)| call.operation == operation && *fate == CallOutcome::Faulted(fault))
         };
         let missed = expected.iter().filter(|(operation, fault)| !came(operation, *fault));
         Problem { what, ids: missed.map(|(operation, fault)| format!("{operation} {fault:?}")).collect() }

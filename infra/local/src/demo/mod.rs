@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::onlooker;
-use crate::system::{DEAD, QUEUE};
+use crate::inspect;
+use crate::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 
 mod acts;
 mod cast;
@@ -61,17 +61,17 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
 async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
     let (system, worked) = (&stage.system, stage.workers.seen());
     let mut messages = Vec::new();
-    for body in worked.messages.values().chain(&onlooker::receive_all(system, QUEUE).await?) {
-        messages.push(onlooker::read_message(system, body).await?);
+    for body in worked.messages.values().chain(&inspect::receive_all(system, EVENTS_QUEUE).await?) {
+        messages.push(inspect::read_message(system, body).await?);
     }
-    let dead_letters = onlooker::receive_all(system, DEAD).await?.len();
-    let (mut table, mut stored) = (onlooker::table(system).await?, onlooker::stored(system).await?);
-    let mut announced = onlooker::announced(system).await?;
+    let dead_letters = inspect::receive_all(system, DEAD_LETTER_QUEUE).await?.len();
+    let (mut table, mut stored) = (inspect::read_inbox(system).await?, inspect::read_balances(system).await?);
+    let mut announced = inspect::receive_bus_events(system).await?;
     // At last: so nothing was seen that it does not know.
     let truth = Truth::of(&stage.simulator);
     messages.retain(|message| !is_later(&truth, &message.id));
     table.records.retain(|id, _| !is_later(&truth, id));
-    table.watched.retain(|pk, _| !is_later(&truth, pk));
+    table.tracked.retain(|pk, _| !is_later(&truth, pk));
     stored.retain(|balance| !truth.later.contains(&balance.batch_id));
     announced.retain(|announced| !is_later(&truth, &announced.event_id));
     Ok(Evidence {
@@ -83,7 +83,7 @@ async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
         table,
         messages,
         dead_letters,
-        log: system.wire.log(),
+        log: system.connector.call_log(),
         stored,
         announced,
         worked,

@@ -14,8 +14,8 @@ use tokio::time::MissedTickBehavior;
 use crate::rightfoot::{
     BatchSeen, Behaviour, Canned, Lose, NoneFailed, Request, ScheduleSeen, Scripted, Simulator, WebhookSeen,
 };
-use crate::system::{self, INVOCATION, System};
-use crate::wire::{Call, Fault, mortal};
+use crate::stack::{self, INVOCATION_TIMEOUT, Stack};
+use crate::connector::{AwsCall, Fault, until_crash};
 
 /// The key that the simulated Rightfoot takes.
 pub(super) const API_KEY: &str = "demo-rightfoot-api-key";
@@ -93,7 +93,7 @@ pub(super) fn at_work(simulator: &Simulator, listener: TcpListener) -> [JoinHand
             while deliveries.try_join_next().is_some() {}
         }
     });
-    [system::serve(listener, simulator.routes()), sending]
+    [stack::spawn_server(listener, simulator.routes()), sending]
 }
 
 /// What Rightfoot knows of all batches and of the first [`RUNS`] runs of each schedule: what everything else is
@@ -153,9 +153,9 @@ pub(super) fn is_about_submitted(event_id: &str) -> bool {
 }
 
 /// Kills who is about to record an alert that came by webhook.
-pub(super) fn kill_alert(call: &Call) -> Option<Fault> {
+pub(super) fn kill_alert(call: &AwsCall) -> Option<Fault> {
     let is_one = |id: &String| is_about_submitted(id) && id.split('/').nth(4).is_some_and(is_uuid);
-    (call.operation == "PutItem" && call.events.iter().any(is_one)).then_some(Fault::CrashBefore)
+    (call.operation == "PutItem" && call.event_ids.iter().any(is_one)).then_some(Fault::CrashBefore)
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -203,7 +203,7 @@ impl PollerRuns {
     }
 
     /// Runs the poller again and again, with this pause between two runs, until the handle is aborted.
-    pub(super) fn note_every(&self, pause: Duration, system: &System, weather: &Weather) -> JoinHandle<()> {
+    pub(super) fn note_every(&self, pause: Duration, system: &Stack, weather: &Weather) -> JoinHandle<()> {
         let (runs, poller, weather) = (self.clone(), system.poller.clone(), weather.clone());
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(pause);
@@ -211,7 +211,7 @@ impl PollerRuns {
             loop {
                 ticks.tick().await;
                 let before = weather.reading();
-                let failed = match mortal(poller.handle(INVOCATION)).await {
+                let failed = match until_crash(poller.handle(INVOCATION_TIMEOUT)).await {
                     Some(Ok(_)) => None,
                     Some(Err(why)) => Some(format!("{}: {}", why.error_type, why.error_message)),
                     None => Some("died".to_owned()),

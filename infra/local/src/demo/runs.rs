@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
-use inbox_aws::inbox::{Inbox, Made};
+use inbox_aws::inbox::{Inbox, Created};
 use inbox_core::event::Id;
 use inbox_core::poll::batch::{Thresholds, Tracked};
 use inbox_core::poll::schedule::Watched;
@@ -31,9 +31,9 @@ pub(super) async fn know_schedule(inbox: &Inbox, now: UnixMillis) -> anyhow::Res
         polls: 0,
     };
     let thresholds = Thresholds { default: Some(THRESHOLD.parse()?), authorizers: BTreeMap::new() };
-    inbox.watch(Made::Schedule(&watched, &thresholds), now.plus(YEAR), now).await?;
-    let story = inbox.schedule_story(&schedule_id).await?.context("the schedule is not watched")?;
-    inbox.settle(&story.tracking, now).await?;
+    inbox.track(Created::Schedule(&watched, &thresholds), now.plus(YEAR), now).await?;
+    let story = inbox.schedule_progress(&schedule_id).await?.context("the schedule is not watched")?;
+    inbox.finish_tracking(&story.tracking, now).await?;
     Ok(())
 }
 
@@ -54,8 +54,8 @@ pub(super) async fn know_run(
         deadline: now.plus(YEAR),
         polls: 0,
     };
-    inbox.watch(Made::Batch(&run), now.plus(YEAR), now).await?;
-    let story = inbox.batch_story(&batch_id).await?.context("the run is not watched")?;
-    inbox.settle(&story.tracking, now).await?;
+    inbox.track(Created::Batch(&run), now.plus(YEAR), now).await?;
+    let story = inbox.batch_progress(&batch_id).await?.context("the run is not watched")?;
+    inbox.finish_tracking(&story.tracking, now).await?;
     Ok(())
 }

@@ -19,13 +19,13 @@ use super::rightfoot::{
 use super::runs::{know_run, know_schedule};
 use super::submissions::{Submission, Submitted, insist};
 use super::workers::Workers;
-use crate::onlooker;
+use crate::inspect;
 use crate::progress::Progress;
 use crate::rightfoot::{Simulator, WebhookSeen};
 use crate::senders::schedule::Timeline;
 use crate::senders::{Delivered, Fynapse, Http, Outgoing, Pace, Rightfoot, at_once};
-use crate::system::{self, QUEUE, RIGHTFOOT_URL_KEY, System, rightfoot_at};
-use crate::wire::{Call, Fate, Fault};
+use crate::stack::{self, EVENTS_QUEUE, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client};
+use crate::connector::{AwsCall, CallOutcome, Fault};
 
 /// The secret that Fynapse signs with at first.
 pub(super) const OLD_SECRET: &str = "demo-old-secret";
@@ -48,7 +48,7 @@ const IDLE_LEAP: Duration = Duration::from_secs(5);
 
 /// The system, its senders, and their parts.
 pub(super) struct Stage {
-    pub(super) system: System,
+    pub(super) system: Stack,
     pub(super) cast: Cast,
     pub(super) fynapse: Arc<Fynapse>,
     pub(super) pace: Pace,
@@ -82,20 +82,20 @@ impl Stage {
         let pace = Pace::compressed(Clock::system().now(), options.rate);
         let (listener, home) = free_port().await?;
         let (api, api_url) = free_port().await?;
-        let mut with = system::Options::in_memory(pace.clock())?;
+        let mut with = stack::StackOptions::in_memory(pace.clock())?;
         with.fynapse_secrets = vec![OLD_SECRET.to_owned()];
         with.rightfoot_url_key = OLD_URL_KEY.to_owned();
-        with.rightfoot = rightfoot_at(&api_url)?;
+        with.rightfoot_client = rightfoot_client(&api_url)?;
         with.rightfoot_api_key = API_KEY.to_owned();
-        with.cadence = CADENCE;
+        with.poll_timing = CADENCE;
         with.webhook_base_url.clone_from(&home);
-        with.visibility = pace.real(with.visibility);
-        let system = System::start(with).await?;
+        with.visibility_timeout = pace.real(with.visibility_timeout);
+        let system = Stack::start(with).await?;
         // As in a cold start.
-        system.functions.fynapse.load_secret().await;
-        system.functions.rightfoot.load_secret().await;
+        system.webhooks.fynapse.load_signing_secret().await;
+        system.webhooks.rightfoot.load_url_key().await;
         system.requests.load_secrets().await;
-        system.poller.load_key().await;
+        system.poller.load_api_key().await;
 
         know_schedule(&system.inbox, pace.clock().now()).await?;
         let simulator = Simulator::new(pace.clock(), API_KEY, options.seed)?;
@@ -104,7 +104,7 @@ impl Stage {
         let workers = Workers::hire(&system, &pace).await;
         let mut at_work = Vec::from(at_work(&simulator, api));
         at_work.extend(workers.at_work());
-        at_work.push(system::serve(listener, system.routes()));
+        at_work.push(stack::spawn_server(listener, system.webhook_routes()));
         at_work.push(system.run_relay_every(pace.real(RUN_PAUSE)));
         at_work.push(poller_runs.note_every(pace.real(RUN_PAUSE), &system, &weather));
         let http = Http::new(pace.clone(), options.seed, options.in_flight)?;
@@ -131,7 +131,7 @@ impl Stage {
     }
 
     /// From now on, this decides which calls fail; the workers' excepted.
-    pub(super) fn fail(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+    pub(super) fn fail(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
         self.weather.turns();
         self.plan(plan);
     }
@@ -149,9 +149,9 @@ impl Stage {
         self.alerts_from = Instant::now() + self.pace.real(ALERTS_HELD_UP);
     }
 
-    fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+    fn plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
         let alerts_from = self.alerts_from;
-        self.system.wire.plan(move |call| {
+        self.system.connector.set_fault_plan(move |call| {
             let held_up = (Instant::now() < alerts_from).then(|| kill_alert(call));
             held_up.flatten().or_else(|| plan(call))
         });
@@ -159,7 +159,7 @@ impl Stage {
 
     /// The URL key is rotated: who has loaded it before signs with the old one for a while, and accepts no other.
     pub(super) async fn rotate_url_key(&self) -> anyhow::Result<()> {
-        let rotate = self.system.onlooker.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY);
+        let rotate = self.system.inspector.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY_SECRET);
         let both = serde_json::json!([NEW_URL_KEY, OLD_URL_KEY]).to_string();
         rotate.secret_string(both).send().await.context("rotate the URL key")?;
         Ok(())
@@ -167,7 +167,7 @@ impl Stage {
 
     /// Has this submitted from now on, all at once.
     pub(super) fn submit(&mut self, submissions: Vec<Submission>) {
-        self.progress.expect(submissions.len());
+        self.progress.add_steps(submissions.len());
         let by = tokio::time::Instant::now() + WAIT_MAX;
         for submission in submissions {
             self.submitting.spawn(insist(self.system.clone(), self.pace.clone(), submission, by));
@@ -179,13 +179,13 @@ impl Stage {
         let by = tokio::time::Instant::now() + WAIT_MAX;
         while let Ok(Some(done)) = tokio::time::timeout_at(by, self.submitting.join_next()).await {
             self.submitted.extend(done);
-            self.progress.done();
+            self.progress.finish_step();
         }
     }
 
     /// Has these parts played from now on.
     pub(super) fn play(&mut self, parts: Vec<Part>) {
-        self.progress.expect(parts.len());
+        self.progress.add_steps(parts.len());
         for part in parts {
             if let Some((batch_id, balances)) = part.batch() {
                 self.simulator.know(batch_id, balances);
@@ -234,12 +234,12 @@ impl Stage {
         if let Some(played) = self.played.get_mut(index) {
             played.deliveries = deliveries;
         }
-        self.progress.done();
+        self.progress.finish_step();
     }
 
     /// Waits until a call has met its fault, within bounds.
-    pub(super) async fn wait_for_call(&self, met: impl Fn(&(Call, Fate)) -> bool) {
-        wait_until(async || self.system.wire.log().iter().any(&met)).await;
+    pub(super) async fn wait_for_call(&self, met: impl Fn(&(AwsCall, CallOutcome)) -> bool) {
+        wait_until(async || self.system.connector.call_log().iter().any(&met)).await;
     }
 
     /// Waits until nothing is left to be done, within bounds, and ends everybody's work.
@@ -263,12 +263,12 @@ impl Stage {
     /// the poller knows each run, no message is left, and nothing else is due. The schedule itself and its later runs go
     /// on.
     async fn is_settled(&self) -> anyhow::Result<bool> {
-        let are_worked = async || anyhow::Ok(onlooker::count_messages(&self.system, QUEUE).await? == 0);
+        let are_worked = async || anyhow::Ok(inspect::count_messages(&self.system, EVENTS_QUEUE).await? == 0);
         // What is put back is due before its message is gone, and what is sent is on the queue before it is not due.
         if !are_worked().await? {
             return Ok(false);
         }
-        let due = onlooker::due(&self.system).await?;
+        let due = inspect::due_partition_keys(&self.system).await?;
         if !are_worked().await? {
             return Ok(false);
         }
@@ -285,7 +285,7 @@ impl Stage {
             return Ok(false);
         }
         for run in schedules.iter().flat_map(|schedule| schedule.runs.iter().take(RUNS)) {
-            if !onlooker::is_watched(&self.system, &run.batch_id).await? {
+            if !inspect::is_tracked(&self.system, &run.batch_id).await? {
                 return Ok(false);
             }
         }
@@ -326,9 +326,9 @@ pub(super) fn keys(secrets: &[&str]) -> anyhow::Result<Keys> {
     Keys::parse(&serde_json::json!(secrets).to_string(), KeyCodec::Utf8).context("the demo's secrets")
 }
 
-fn cast(system: &System, home: &str, seed: u64) -> anyhow::Result<Cast> {
+fn cast(system: &Stack, home: &str, seed: u64) -> anyhow::Result<Cast> {
     let subject = "demo".parse()?;
-    let token = system.mint(&subject)?;
+    let token = system.mint_url_token(&subject)?;
     let url = |token: &str| format!("{home}/webhooks/rightfoot/{token}");
     let forgers_key = keys(&["forgers-key"])?;
     let forged = url_token::mint(&subject, &forgers_key).context("no forged token")?;

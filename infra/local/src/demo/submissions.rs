@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::senders::Pace;
-use crate::system::System;
-use crate::wire::mortal;
+use crate::stack::Stack;
+use crate::connector::until_crash;
 
 /// Authorizers of the batches, one batch after the other; `LARGEST` is on top.
 const SIZES: [usize; 8] = [3, 250, 40, 7, 120, 15, 60, 300];
@@ -152,7 +152,7 @@ impl Submission {
 
 /// Submits again and again, the very same request, until it is answered, and once more after that; or until its time
 /// is up. A process that died is followed by a new one, which loads its secrets anew.
-pub(super) async fn insist(system: System, pace: Pace, submission: Submission, by: Instant) -> Submitted {
+pub(super) async fn insist(system: Stack, pace: Pace, submission: Submission, by: Instant) -> Submitted {
     let Submission { submission_id, request } = submission;
     let mut submitted = Submitted { submission_id, heard: Vec::new() };
     let mut requests = system.requests.clone();
@@ -160,13 +160,13 @@ pub(super) async fn insist(system: System, pace: Pace, submission: Submission, b
         if !submitted.heard.is_empty() {
             pace.sleep(REPEAT_PAUSE).await;
         }
-        let heard = match mortal(requests.handle(&request)).await {
+        let heard = match until_crash(requests.handle(&request)).await {
             None => Heard::Death,
             Some(Err(refusal)) => Heard::Refusal(refusal.name()),
             Some(Ok(answer)) => read(&answer),
         };
         if heard == Heard::Death {
-            requests = system.another().requests;
+            requests = system.another_process().requests;
         }
         submitted.heard.push(heard);
     }

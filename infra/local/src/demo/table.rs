@@ -10,9 +10,9 @@ use super::cast::Expected;
 use super::check::{Evidence, POLL, Problem, WEBHOOK, completion_id, problems};
 use super::rightfoot::{ALERT, COMPLETED};
 use super::submissions::Heard;
-use crate::onlooker::What;
+use crate::inspect::PublishedDetail;
 use crate::senders::{Answer, Attempt};
-use crate::wire::Fate;
+use crate::connector::CallOutcome;
 
 /// What the demo came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ const TOLD_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "re
 
 impl Report {
     pub(super) fn of(seen: &Evidence, took: Duration) -> Self {
-        let failed = |fate: &Fate| matches!(fate, Fate::Faulted(_) | Fate::Delayed | Fate::Late(_));
+        let failed = |fate: &CallOutcome| matches!(fate, CallOutcome::Faulted(_) | CallOutcome::Delayed | CallOutcome::AppliedLate(_));
         let undecided = |attempt: &&Attempt| !attempt.answer.is_decision();
         let is_forged = |part: &super::cast::Part| part.expected == Expected::Refused;
         let heard = || seen.submitted.iter().flat_map(|submitted| &submitted.heard);
@@ -152,8 +152,8 @@ impl Report {
             deaths: heard().filter(|heard| **heard == Heard::Death).count(),
             twice: seen.worked.twice.len(),
             worker_deaths: seen.worked.deaths,
-            put_back: seen.table.records.values().map(|record| record.works).sum(),
-            unconfirmed: seen.table.records.values().filter(|record| record.quarantined).count(),
+            put_back: seen.table.records.values().map(|record| record.requeues).sum(),
+            unconfirmed: seen.table.records.values().filter(|record| record.is_quarantined).count(),
             undecided: all_attempts(seen, None).filter(undecided).count(),
             failed_calls: seen.log.iter().chain(&seen.worked_log).filter(|(_, fate)| failed(fate)).count(),
             forgeries: seen.played.iter().filter(|played| is_forged(&played.part)).count(),
@@ -185,7 +185,7 @@ impl Row {
             .log
             .iter()
             .filter(|(call, fate)| call.operation == "SendMessageBatch" && may_have_been_applied(fate))
-            .flat_map(|(call, _)| &call.events)
+            .flat_map(|(call, _)| &call.event_ids)
             // The log knows runs, too, that began too late to be looked at.
             .filter(|id| is_ours(id) && seen.table.records.contains_key(*id))
             .collect();
@@ -259,16 +259,16 @@ impl Told {
 impl Effects {
     fn all(seen: &Evidence) -> Vec<Self> {
         let owed = seen.owed();
-        let on_the_bus = |what, owed, is_one: fn(&What) -> bool| {
-            let ids = seen.announced.iter().filter(|announced| is_one(&announced.what)).map(|it| &it.id);
+        let on_the_bus = |what, owed, is_one: fn(&PublishedDetail) -> bool| {
+            let ids = seen.announced.iter().filter(|announced| is_one(&announced.detail)).map(|it| &it.id);
             let there = ids.clone().collect::<BTreeSet<_>>().len();
             Self { what, owed, there, repeated: ids.count() - there }
         };
         let rows: BTreeSet<_> = seen.stored.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
         vec![
-            on_the_bus("completed", owed.completed.len(), |it| matches!(it, What::BatchCompleted { .. })),
-            on_the_bus("threshold", owed.met.len(), |it| matches!(it, What::ThresholdMet { .. })),
-            on_the_bus("extracted", owed.extracted.len(), |it| matches!(it, What::Extracted { .. })),
+            on_the_bus("completed", owed.completed.len(), |it| matches!(it, PublishedDetail::BatchCompleted { .. })),
+            on_the_bus("threshold", owed.met.len(), |it| matches!(it, PublishedDetail::ThresholdMet { .. })),
+            on_the_bus("extracted", owed.extracted.len(), |it| matches!(it, PublishedDetail::BalanceExtracted { .. })),
             Self {
                 what: STORED,
                 owed: owed.completed.values().map(|batch| batch.rows.len()).sum(),
@@ -383,14 +383,14 @@ fn says(answer: &Answer, what: &str) -> bool {
     matches!(answer, Answer::Heard { status: 200, body, .. } if *body == format!(r#"{{"status":"{what}"}}"#))
 }
 
-fn may_have_been_applied(fate: &Fate) -> bool {
-    use crate::wire::Fault::{CrashAfter, MalformedAnswer, TimeoutAfter};
+fn may_have_been_applied(fate: &CallOutcome) -> bool {
+    use crate::connector::Fault::{CrashAfter, MalformedResponse, TimeoutAfter};
     matches!(
         fate,
-        Fate::Open
-            | Fate::Answered(200)
-            | Fate::Delayed
-            | Fate::Late(200)
-            | Fate::Faulted(CrashAfter | MalformedAnswer | TimeoutAfter)
+        CallOutcome::Pending
+            | CallOutcome::Answered(200)
+            | CallOutcome::Delayed
+            | CallOutcome::AppliedLate(200)
+            | CallOutcome::Faulted(CrashAfter | MalformedResponse | TimeoutAfter)
     )
 }

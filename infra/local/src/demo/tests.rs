@@ -16,9 +16,9 @@ use super::rightfoot::Truth;
 use super::stage::Played;
 use super::table::{Report, Row};
 use super::workers::Seen;
-use crate::onlooker::{Kept, Message, Record, Table};
+use crate::inspect::{QuarantineSnapshot, MessageSnapshot, RecordSnapshot, InboxSnapshot};
 use crate::senders::{Answer, Attempt, Delivered, End};
-use crate::wire::{Call, Fate, Fault};
+use crate::connector::{AwsCall, CallOutcome, Fault};
 
 const EVENT: &str = "fynapse/event/act-00";
 
@@ -29,7 +29,7 @@ fn in_order() -> Evidence {
     let forgery = cast.forgeries().remove(0);
     let unreadable = cast.unusable("act").remove(0);
     let message = message(EVENT, "webhook", &String::from_utf8_lossy(&event.outgoing.body));
-    let kept = Kept {
+    let kept = QuarantineSnapshot {
         provider: "fynapse".to_owned(),
         reason: "unreadable".to_owned(),
         payload: Some(unreadable.outgoing.body.to_vec()),
@@ -37,9 +37,9 @@ fn in_order() -> Evidence {
     };
     let mut log = trouble();
     log.extend([
-        call("PutItem", EVENT, Fate::Answered(200)),
-        call("SendMessage", EVENT, Fate::Answered(200)),
-        call("UpdateItem", EVENT, Fate::Answered(200)),
+        call("PutItem", EVENT, CallOutcome::Answered(200)),
+        call("SendMessage", EVENT, CallOutcome::Answered(200)),
+        call("UpdateItem", EVENT, CallOutcome::Answered(200)),
     ]);
     let played =
         [(event, 200, End::Delivered), (forgery, 403, End::GivenUp), (unreadable, 200, End::Delivered)];
@@ -49,9 +49,9 @@ fn in_order() -> Evidence {
         thresholds: [].into(),
         truth: Truth::default(),
         poller_runs: Vec::new(),
-        table: Table {
+        table: InboxSnapshot {
             records: [(EVENT.to_owned(), record("webhook"))].into(),
-            watched: [].into(),
+            tracked: [].into(),
             quarantined: vec![kept],
         },
         messages: vec![message],
@@ -71,13 +71,13 @@ fn cast() -> Cast {
     Cast { rightfoot_url: String::new(), forged_urls: Vec::new(), forgers_key: Keys::default(), seed: 1 }
 }
 
-fn record(origin: &str) -> Record {
+fn record(origin: &str) -> RecordSnapshot {
     let (origin, received_at) = (origin.to_owned(), submitted::READY_AT);
-    Record { due: false, sent: true, done: true, quarantined: false, works: 0, origin, received_at }
+    RecordSnapshot { is_due: false, is_sent: true, is_done: true, is_quarantined: false, requeues: 0, origin, received_at }
 }
 
-fn message(id: &str, origin: &str, payload: &str) -> Message {
-    Message { id: id.to_owned(), origin: origin.to_owned(), payload: Some(payload.as_bytes().to_vec()) }
+fn message(id: &str, origin: &str, payload: &str) -> MessageSnapshot {
+    MessageSnapshot { id: id.to_owned(), origin: origin.to_owned(), payload: Some(payload.as_bytes().to_vec()) }
 }
 
 fn told(part: Part, statuses: &[u16], end: End) -> Played {
@@ -92,7 +92,7 @@ fn attempts(statuses: &[u16]) -> Vec<Attempt> {
 }
 
 /// What every run of the demo meets.
-fn trouble() -> Vec<(Call, Fate)> {
+fn trouble() -> Vec<(AwsCall, CallOutcome)> {
     [
         ("SendMessage", Fault::ServerError),
         ("SendMessage", Fault::TimeoutAfter),
@@ -105,13 +105,13 @@ fn trouble() -> Vec<(Call, Fate)> {
         ("TransactWriteItems", Fault::CrashBefore),
         ("TransactWriteItems", Fault::CrashAfter),
     ]
-    .map(|(operation, fault)| call(operation, "another", Fate::Faulted(fault)))
+    .map(|(operation, fault)| call(operation, "another", CallOutcome::Faulted(fault)))
     .into()
 }
 
-fn call(operation: &str, event: &str, fate: Fate) -> (Call, Fate) {
+fn call(operation: &str, event: &str, fate: CallOutcome) -> (AwsCall, CallOutcome) {
     (
-        Call { index: 0, operation: operation.to_owned(), needs: Vec::new(), events: vec![event.to_owned()] },
+        AwsCall { index: 0, operation: operation.to_owned(), permissions: Vec::new(), event_ids: vec![event.to_owned()] },
         fate,
     )
 }
@@ -137,7 +137,7 @@ fn p2_a_lost_event_is_found() {
     let lost = found(|seen| drop(seen.messages.remove(0)));
     assert_eq!(lost, [format!("LOST: authentic, and not on the queue: {EVENT}")]);
     let due = found(|seen| {
-        let due = Record { due: true, sent: false, done: false, ..record("webhook") };
+        let due = RecordSnapshot { is_due: true, is_sent: false, is_done: false, ..record("webhook") };
         seen.table.records.insert(EVENT.to_owned(), due);
     });
     let unworked = format!("recorded, and never worked on to its end: {EVENT}");
@@ -150,7 +150,7 @@ fn p2_a_lost_event_is_found() {
 
 #[test]
 fn p3_a_repeat_needs_a_step_of_unknown_outcome() {
-    let twice = |fates: &[(&str, Fate)]| {
+    let twice = |fates: &[(&str, CallOutcome)]| {
         found(|seen| {
             seen.messages.push(seen.messages[0].clone());
             seen.log.extend(fates.iter().map(|(operation, fate)| call(operation, EVENT, fate.clone())));
@@ -158,30 +158,30 @@ fn p3_a_repeat_needs_a_step_of_unknown_outcome() {
     };
     let unexplained = "on the queue more often than steps of unknown outcome explain";
     assert_eq!(twice(&[]), [format!("{unexplained}: {EVENT} (2 times)")]);
-    let relay = ("SendMessageBatch", Fate::Answered(200));
-    let update = ("UpdateItem", Fate::Answered(200));
-    let refused = ("UpdateItem", Fate::Answered(400));
+    let relay = ("SendMessageBatch", CallOutcome::Answered(200));
+    let update = ("UpdateItem", CallOutcome::Answered(200));
+    let refused = ("UpdateItem", CallOutcome::Answered(400));
     for not_explained in [
         vec![update.clone(), relay.clone(), update.clone()],
-        vec![("SendMessage", Fate::Faulted(Fault::Throttled))],
-        vec![("PutItem", Fate::Faulted(Fault::TimeoutAfter))],
+        vec![("SendMessage", CallOutcome::Faulted(Fault::Throttled))],
+        vec![("PutItem", CallOutcome::Faulted(Fault::TimeoutAfter))],
         // A duplicate that is sent again finds its mark refused, too.
-        vec![("SendMessage", Fate::Answered(200)), refused.clone()],
+        vec![("SendMessage", CallOutcome::Answered(200)), refused.clone()],
     ] {
         assert_eq!(twice(&not_explained), [format!("{unexplained}: {EVENT} (2 times)")], "{not_explained:?}");
     }
     for explained in [
-        vec![("SendMessage", Fate::Faulted(Fault::TimeoutAfter))],
-        vec![("UpdateItem", Fate::Open)],
+        vec![("SendMessage", CallOutcome::Faulted(Fault::TimeoutAfter))],
+        vec![("UpdateItem", CallOutcome::Pending)],
         vec![update.clone(), relay.clone(), refused],
-        vec![update.clone(), relay.clone(), ("UpdateItem", Fate::Faulted(Fault::Throttled))],
+        vec![update.clone(), relay.clone(), ("UpdateItem", CallOutcome::Faulted(Fault::Throttled))],
         vec![update, relay],
     ] {
         assert_eq!(twice(&explained), Vec::<String>::new(), "{explained:?}");
     }
     let thrice = found(|seen| {
         seen.messages.extend([seen.messages[0].clone(), seen.messages[0].clone()]);
-        seen.log.push(call("UpdateItem", EVENT, Fate::Open));
+        seen.log.push(call("UpdateItem", EVENT, CallOutcome::Pending));
     });
     assert_eq!(thrice, [format!("{unexplained}: {EVENT} (3 times)")], "one unknown step, two repeats");
 }
@@ -199,7 +199,7 @@ fn p4_what_is_forged_or_altered_is_found() {
     let foreign = found(|seen| {
         let id = "fynapse/event/forged-00".to_owned();
         seen.table.records.insert(id.clone(), record("webhook"));
-        seen.messages.push(Message { payload: None, ..message(&id, "webhook", "") });
+        seen.messages.push(MessageSnapshot { payload: None, ..message(&id, "webhook", "") });
     });
     assert_eq!(
         foreign,
@@ -262,7 +262,7 @@ fn an_event_that_came_too_late_once_may_be_in_quarantine_as_well() {
             spoil_answers(seen, 0, statuses, End::Delivered);
             let payload = Some(seen.played[0].part.outgoing.body.to_vec());
             let (provider, reason) = ("fynapse".to_owned(), "stale".to_owned());
-            seen.table.quarantined.push(Kept { provider, reason, payload, event_id: None });
+            seen.table.quarantined.push(QuarantineSnapshot { provider, reason, payload, event_id: None });
         })
     };
     assert_eq!(late(&[403, 200]), Vec::<String>::new());
@@ -279,8 +279,8 @@ fn trouble_that_never_came_is_a_problem() {
 fn numbers_are_counted_from_what_was_seen() {
     let mut seen = in_order();
     seen.messages.push(seen.messages[0].clone());
-    seen.log.push(call("SendMessageBatch", EVENT, Fate::Answered(200)));
-    seen.log.push(call("SendMessageBatch", "rightfoot/batch/later/completed", Fate::Answered(200)));
+    seen.log.push(call("SendMessageBatch", EVENT, CallOutcome::Answered(200)));
+    seen.log.push(call("SendMessageBatch", "rightfoot/batch/later/completed", CallOutcome::Answered(200)));
     spoil_answers(&mut seen, 0, &[503, 200, 200], End::Delivered);
     seen.played[0].deliveries[0].attempts[0].answer = Answer::Nothing("reset".to_owned());
     // The first attempt was recorded, and its answer lost: nobody ever heard that it was received.

@@ -11,11 +11,11 @@ use event_worker::EventWorker;
 use inbox_core::limits::WORK_CLAIM_SECS;
 use tokio::task::JoinHandle;
 
-use crate::mapping::Mapping;
-use crate::onlooker::event_id;
+use crate::sqs_trigger::SqsTrigger;
+use crate::inspect::parse_event_id;
 use crate::senders::Pace;
-use crate::system::System;
-use crate::wire::{Call, Fate, Fault, mortal};
+use crate::stack::Stack;
+use crate::connector::{AwsCall, CallOutcome, Fault, until_crash};
 
 /// Pause between two looks at an empty queue, in real time.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// The two of them. Clones share them.
 #[derive(Clone)]
 pub(super) struct Workers {
-    processes: [System; 2],
+    processes: [Stack; 2],
     /// How long a claim lasts, in real time.
     claim: Duration,
     busy: Arc<AtomicUsize>,
@@ -45,10 +45,10 @@ pub(super) struct Seen {
 
 impl Workers {
     /// Two processes beside this one.
-    pub(super) async fn hire(system: &System, pace: &Pace) -> Self {
-        let processes = [system.another(), system.another()];
+    pub(super) async fn hire(system: &Stack, pace: &Pace) -> Self {
+        let processes = [system.another_process(), system.another_process()];
         for process in &processes {
-            process.worker.load_key().await;
+            process.worker.load_api_key().await;
         }
         let claim = pace.real(Duration::from_secs(WORK_CLAIM_SECS));
         Self { processes, claim, busy: Arc::default(), seen: Arc::default() }
@@ -59,11 +59,11 @@ impl Workers {
         let [first, _] = &self.processes;
         let (alone, both) = (self.clone(), self.clone());
         [
-            Mapping::new(first).run(LOOK_PAUSE, move |event| {
+            SqsTrigger::new(first).run(LOOK_PAUSE, move |event| {
                 let workers = alone.clone();
                 async move { workers.alone(event).await }
             }),
-            Mapping::new(first).run(LOOK_PAUSE, move |event| {
+            SqsTrigger::new(first).run(LOOK_PAUSE, move |event| {
                 let workers = both.clone();
                 async move { workers.both(event).await }
             }),
@@ -71,11 +71,11 @@ impl Workers {
     }
 
     /// From now on, this decides which of their calls fail.
-    pub(super) fn plan(&self, plan: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+    pub(super) fn plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
         let plan = Arc::new(plan);
         for process in &self.processes {
             let plan = plan.clone();
-            process.wire.plan(move |call| plan(call));
+            process.connector.set_fault_plan(move |call| plan(call));
         }
     }
 
@@ -90,8 +90,8 @@ impl Workers {
     }
 
     /// Their calls until now, and what became of them.
-    pub(super) fn log(&self) -> Vec<(Call, Fate)> {
-        self.processes.iter().flat_map(|process| process.wire.log()).collect()
+    pub(super) fn log(&self) -> Vec<(AwsCall, CallOutcome)> {
+        self.processes.iter().flat_map(|process| process.connector.call_log()).collect()
     }
 
     async fn alone(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
@@ -119,7 +119,7 @@ impl Workers {
     async fn invoke(&self, worker: &EventWorker, event: SqsEvent) -> Option<SqsBatchResponse> {
         let (events, began) = (events_of(&event), Instant::now());
         self.busy.fetch_add(1, Ordering::SeqCst);
-        let answer = mortal(worker.handle(event)).await;
+        let answer = until_crash(worker.handle(event)).await;
         self.busy.fetch_sub(1, Ordering::SeqCst);
         if answer.is_none() || began.elapsed() >= self.claim {
             self.with_seen(|seen| {
@@ -143,5 +143,5 @@ impl Workers {
 }
 
 fn events_of(event: &SqsEvent) -> Vec<String> {
-    event.records.iter().filter_map(|record| event_id(record.body.as_deref()?)).collect()
+    event.records.iter().filter_map(|record| parse_event_id(record.body.as_deref()?)).collect()
 }

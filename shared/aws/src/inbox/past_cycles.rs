@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::limits::PAST_CYCLES_MAX;
 use inbox_core::time::UnixMillis;
 
-use super::EventTold;
+use super::EventView;
 use crate::item::{self, Item, millis, number, text};
 
 /// The attribute that holds them, the earliest first.
@@ -24,28 +24,28 @@ pub struct PastCycle {
     /// When it was given up.
     pub quarantined_at: Option<UnixMillis>,
     /// How often a worker put it back.
-    pub works: u64,
+    pub requeues: u64,
     /// Why a worker put it back last.
     pub retry_reason: Option<String>,
 }
 
 impl PastCycle {
-    fn of(event: &EventTold) -> Self {
+    fn from_event(event: &EventView) -> Self {
         Self {
-            sent_at: event.facts.sent_at,
-            done_at: event.facts.done_at,
-            quarantined_at: event.facts.quarantined_at,
-            works: event.facts.works,
+            sent_at: event.lifecycle.sent_at,
+            done_at: event.lifecycle.done_at,
+            quarantined_at: event.lifecycle.quarantined_at,
+            requeues: event.lifecycle.works,
             retry_reason: event.retry_reason.clone(),
         }
     }
 
-    fn attribute(&self) -> AttributeValue {
+    fn to_attribute(&self) -> AttributeValue {
         let times =
             [("sent_at", self.sent_at), ("done_at", self.done_at), ("quarantined_at", self.quarantined_at)];
         let times = times.into_iter().filter_map(|(name, at)| Some((name, number(at?.0))));
         let reason = self.retry_reason.iter().map(|reason| ("retry_reason", text(reason)));
-        let works = ("works", number(self.works));
+        let works = ("works", number(self.requeues));
         AttributeValue::M(
             times.chain(reason).chain([works]).map(|(name, value)| (name.to_owned(), value)).collect(),
         )
@@ -56,7 +56,7 @@ impl PastCycle {
             sent_at: millis(fields, "sent_at"),
             done_at: millis(fields, "done_at"),
             quarantined_at: millis(fields, "quarantined_at"),
-            works: item::parsed(fields, "works").unwrap_or(0),
+            requeues: item::parsed_number(fields, "works").unwrap_or(0),
             retry_reason: item::string(fields, "retry_reason").map(str::to_owned),
         }
     }
@@ -71,10 +71,10 @@ pub(super) fn read(item: &Item) -> Vec<PastCycle> {
 /// The cycles of a record whose present one has ended: the first, and the latest ones.
 ///
 /// Written as a whole: whoever makes an event due again names the `rev` that he has read them under.
-pub(super) fn with_ended(event: &EventTold) -> AttributeValue {
+pub(super) fn with_current_cycle(event: &EventView) -> AttributeValue {
     let mut cycles = event.past_cycles.clone();
-    cycles.push(PastCycle::of(event));
+    cycles.push(PastCycle::from_event(event));
     let surplus = cycles.len().saturating_sub(PAST_CYCLES_MAX);
     cycles.drain(1..=surplus);
-    AttributeValue::L(cycles.iter().map(PastCycle::attribute).collect())
+    AttributeValue::L(cycles.iter().map(PastCycle::to_attribute).collect())
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use inbox_core::event::Id;
 use inbox_core::time::UnixMillis;
 
-use crate::{ApiKey, Config, Rightfoot};
-use stub::Stub;
+use crate::{ApiKey, ClientConfig, Rightfoot};
+use stub::StubServer;
 
 const KEY: &str = "rf_live_canary";
 
@@ -29,12 +29,12 @@ fn at(text: &str) -> UnixMillis {
 }
 
 /// Patient enough for a busy machine, with pauses of no length to speak of.
-fn config(base_url: &str) -> Config {
-    let mut config = Config::new(base_url).unwrap();
+fn config(base_url: &str) -> ClientConfig {
+    let mut config = ClientConfig::new(base_url).unwrap();
     config.backoff_base = Duration::from_millis(1);
     config
 }
 
-fn client(stub: &Stub) -> Rightfoot {
+fn client(stub: &StubServer) -> Rightfoot {
     Rightfoot::new(config(stub.base_url())).unwrap()
 }

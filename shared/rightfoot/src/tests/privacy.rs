@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::fmt::Debug;
 
-use super::stub::{Stub, reply};
+use super::stub::{StubServer, reply};
 use super::{KEY, client, config, id, key};
-use crate::{ApiError, Config};
+use crate::{ApiError, ClientConfig};
 
 /// Every secret or personal text of these tests holds this word.
 const CANARY: &str = "canary";
@@ -25,16 +25,16 @@ fn hides(error: &impl Error) {
 #[tokio::test]
 async fn p8_answers_show_nothing_of_what_they_hold() {
     let batch = r#"{"batch_id":"canary","failed_authorizers":[{"authorizer_unique_id":"canary","error":"canary","account_type":"canary"}],"warnings":["canary"]}"#;
-    let stub = Stub::with([reply(201, batch)]).await;
+    let stub = StubServer::with([reply(201, batch)]).await;
     let submitted = client(&stub).submit(&key(), "{}").await.unwrap();
     debug_hides(&submitted);
-    debug_hides(&submitted.failed);
+    debug_hides(&submitted.failed_authorizers);
 
-    let stub = Stub::with([reply(201, r#"{"schedule_id":"canary"}"#)]).await;
+    let stub = StubServer::with([reply(201, r#"{"schedule_id":"canary"}"#)]).await;
     debug_hides(&client(&stub).create_schedule(&key(), "{}").await.unwrap());
 
     let stub =
-        Stub::with([reply(200, r#"{"balances":[{"authorizer_unique_id":"canary","balance":1523.47}]}"#)])
+        StubServer::with([reply(200, r#"{"balances":[{"authorizer_unique_id":"canary","balance":1523.47}]}"#)])
             .await;
     let balances = client(&stub).balances(&key(), &id("canary")).await.unwrap();
     assert_eq!(
@@ -50,7 +50,7 @@ async fn p8_errors_show_nothing_of_what_was_sent_or_received() {
     let body = r#"{"batch_id":{"canary":1},"error":{"message":"canary","details":{"failed_authorizers":[{"authorizer_unique_id":"canary","error":"canary"}]}}}"#;
     for status in [200, 201, 302, 400, 401, 403, 404, 409, 418, 429, 500, 503] {
         let stub =
-            Stub::with([reply(status, body).with("location", "/canary").with("retry-after", "60")]).await;
+            StubServer::with([reply(status, body).with("location", "/canary").with("retry-after", "60")]).await;
         hides(&client(&stub).submit(&key(), r#"{"canary":1}"#).await.unwrap_err());
         hides(&client(&stub).create_schedule(&key(), r#"{"canary":1}"#).await.unwrap_err());
         hides(&client(&stub).balances(&key(), &id("canary")).await.unwrap_err());
@@ -72,7 +72,7 @@ fn p8_the_client_its_key_and_its_configuration_show_nothing() {
     debug_hides(&config);
     let api = crate::Rightfoot::new(config).unwrap();
     assert_eq!(format!("{api:?}"), "Rightfoot");
-    hides(&Config::new("https://user:canary@127.0.0.1").unwrap_err());
+    hides(&ClientConfig::new("https://user:canary@127.0.0.1").unwrap_err());
     hides(&crate::ApiKey::new("canary canary").unwrap_err());
-    hides(&crate::ClientError);
+    hides(&crate::ClientBuildError);
 }

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::stub::{Reply, Stub, reply};
+use super::stub::{StubReply, StubServer, reply};
 use super::{client, config, id, key};
 use crate::transport::ANSWER_MAX_BYTES;
-use crate::{ApiError, Balances, Rightfoot, Skipped, Why};
+use crate::{ApiError, BatchBalances, Rightfoot, SkippedRows, UnavailableReason};
 
 const BATCH: &str = r#"{"batch_id":"b"}"#;
 const EMPTY: &str = r#"{"balances":[]}"#;
 
-fn empty() -> Balances {
-    Balances { rows: vec![], reached_last_page: true, skipped: Skipped::default() }
+fn empty() -> BatchBalances {
+    BatchBalances { rows: vec![], reached_last_page: true, skipped: SkippedRows::default() }
 }
 
 fn limited(retry_after: Option<u64>) -> ApiError {
@@ -24,7 +24,7 @@ fn limited(retry_after: Option<u64>) -> ApiError {
 }
 
 /// A server below HTTP: reads the beginning of each request, writes these bytes and closes.
-async fn raw(bytes: &'static [u8]) -> (Rightfoot, Arc<AtomicUsize>) {
+async fn raw_server(bytes: &'static [u8]) -> (Rightfoot, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let count = Arc::<AtomicUsize>::default();
@@ -44,134 +44,134 @@ async fn raw(bytes: &'static [u8]) -> (Rightfoot, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_get_is_asked_again_after_trouble_at_the_other_end() {
+async fn a_get_is_retried_after_a_server_error() {
     for status in [429, 500, 502, 503, 504, 408] {
-        let stub = Stub::with([reply(status, ""), reply(status, ""), reply(200, EMPTY)]).await;
+        let stub = StubServer::with([reply(status, ""), reply(status, ""), reply(200, EMPTY)]).await;
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Ok(empty()), "{status}");
-        assert_eq!(stub.times_asked(), 3);
+        assert_eq!(stub.request_count(), 3);
     }
 }
 
 #[tokio::test]
 async fn three_attempts_are_the_most() {
-    let server_error = ApiError::Unavailable(Why::ServerError);
+    let server_error = ApiError::Unavailable(UnavailableReason::ServerError);
     for (status, error) in [(429, limited(None)), (500, server_error.clone()), (503, server_error)] {
-        let stub = Stub::with([reply(status, "")]).await;
+        let stub = StubServer::with([reply(status, "")]).await;
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(error.clone()));
-        assert_eq!(stub.times_asked(), 3);
+        assert_eq!(stub.request_count(), 3);
         assert_eq!(client(&stub).submit(&key(), "{}").await, Err(error));
-        assert_eq!(stub.times_asked(), 6);
+        assert_eq!(stub.request_count(), 6);
     }
 }
 
 #[tokio::test]
 async fn a_schedule_is_never_sent_again_where_it_may_have_been_created() {
     for status in [500, 502, 503, 504, 408] {
-        let stub = Stub::with([reply(status, "").with("retry-after", "0")]).await;
+        let stub = StubServer::with([reply(status, "").with("retry-after", "0")]).await;
         let error = client(&stub).create_schedule(&key(), "{}").await.unwrap_err();
-        assert!(matches!(error, ApiError::Unavailable(_)) && error.outcome_unknown(), "{status}");
-        assert_eq!(stub.times_asked(), 1);
+        assert!(matches!(error, ApiError::Unavailable(_)) && error.is_outcome_unknown(), "{status}");
+        assert_eq!(stub.request_count(), 1);
     }
-    let (api, connections) = raw(b"").await;
-    assert_eq!(api.create_schedule(&key(), "{}").await, Err(ApiError::Unavailable(Why::ConnectionLost)));
+    let (api, connections) = raw_server(b"").await;
+    assert_eq!(api.create_schedule(&key(), "{}").await, Err(ApiError::Unavailable(UnavailableReason::ConnectionLost)));
     assert_eq!(connections.load(SeqCst), 1);
 
-    let slow = Stub::with([reply(201, "{}").after(Duration::from_secs(60))]).await;
-    let mut hasty = config(slow.base_url());
-    hasty.post_timeout = Duration::from_millis(500);
-    let created = Rightfoot::new(hasty).unwrap().create_schedule(&key(), "{}").await;
-    assert_eq!(created, Err(ApiError::Unavailable(Why::TimedOut)));
-    assert_eq!(slow.times_asked(), 1);
+    let slow = StubServer::with([reply(201, "{}").delayed_by(Duration::from_secs(60))]).await;
+    let mut config = config(slow.base_url());
+    config.post_timeout = Duration::from_millis(500);
+    let created = Rightfoot::new(config).unwrap().create_schedule(&key(), "{}").await;
+    assert_eq!(created, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
+    assert_eq!(slow.request_count(), 1);
 }
 
 #[tokio::test]
 async fn a_schedule_is_sent_again_after_429_because_nothing_was_applied() {
-    let stub = Stub::with([reply(429, ""), reply(201, r#"{"schedule_id":"s"}"#)]).await;
+    let stub = StubServer::with([reply(429, ""), reply(201, r#"{"schedule_id":"s"}"#)]).await;
     assert_eq!(client(&stub).create_schedule(&key(), "{}").await.unwrap().schedule_id, id("s"));
-    assert_eq!(stub.times_asked(), 2);
+    assert_eq!(stub.request_count(), 2);
 }
 
 #[tokio::test]
 async fn an_earlier_unknown_outcome_is_not_forgotten() {
-    let stub = Stub::with([reply(500, ""), reply(429, "").with("retry-after", "60")]).await;
+    let stub = StubServer::with([reply(500, ""), reply(429, "").with("retry-after", "60")]).await;
     let error = client(&stub).submit(&key(), "{}").await.unwrap_err();
-    assert_eq!(error, ApiError::Unavailable(Why::ServerError));
-    assert!(error.outcome_unknown());
-    assert_eq!(stub.times_asked(), 2);
+    assert_eq!(error, ApiError::Unavailable(UnavailableReason::ServerError));
+    assert!(error.is_outcome_unknown());
+    assert_eq!(stub.request_count(), 2);
 
-    let stub = Stub::with([reply(500, ""), reply(429, "").with("retry-after", "60")]).await;
+    let stub = StubServer::with([reply(500, ""), reply(429, "").with("retry-after", "60")]).await;
     assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(limited(Some(60))));
 }
 
 #[tokio::test]
-async fn a_short_pause_that_is_asked_for_is_made() {
-    let stub = Stub::with([reply(429, "").with("retry-after", "1"), reply(200, EMPTY)]).await;
+async fn a_short_retry_after_is_waited_for() {
+    let stub = StubServer::with([reply(429, "").with("retry-after", "1"), reply(200, EMPTY)]).await;
     let began = Instant::now();
     assert_eq!(client(&stub).balances(&key(), &id("b")).await, Ok(empty()));
     assert!(began.elapsed() >= Duration::from_secs(1));
 
     let past = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(60));
-    let stub = Stub::with([reply(503, "").with("retry-after", past), reply(200, EMPTY)]).await;
+    let stub = StubServer::with([reply(503, "").with("retry-after", past), reply(200, EMPTY)]).await;
     assert_eq!(client(&stub).balances(&key(), &id("b")).await, Ok(empty()));
 }
 
 #[tokio::test]
-async fn a_long_pause_is_the_callers_to_make() {
+async fn a_long_retry_after_is_returned_to_the_caller() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
     for status in [429, 503] {
-        let stub = Stub::with([reply(status, "").with("retry-after", "3")]).await;
+        let stub = StubServer::with([reply(status, "").with("retry-after", "3")]).await;
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(limited(Some(3))), "{status}");
-        assert_eq!(stub.times_asked(), 1);
+        assert_eq!(stub.request_count(), 1);
 
-        let stub = Stub::with([reply(status, "").with("retry-after", date.as_str())]).await;
+        let stub = StubServer::with([reply(status, "").with("retry-after", date.as_str())]).await;
         let error = client(&stub).schedule(&key(), &id("s")).await.unwrap_err();
         let ApiError::RateLimited { retry_after: Some(pause) } = error else { panic!("{error:?}") };
         assert!((90..=100).contains(&pause.as_secs()), "{pause:?}");
-        assert_eq!(stub.times_asked(), 1);
+        assert_eq!(stub.request_count(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_post_that_met_503_may_have_been_applied_whatever_pause_is_asked_for() {
-    let stub = Stub::with([reply(503, "").with("retry-after", "60")]).await;
-    let unavailable = ApiError::Unavailable(Why::ServerError);
+async fn a_post_answered_503_has_an_unknown_outcome_even_with_retry_after() {
+    let stub = StubServer::with([reply(503, "").with("retry-after", "60")]).await;
+    let unavailable = ApiError::Unavailable(UnavailableReason::ServerError);
     assert_eq!(client(&stub).submit(&key(), "{}").await, Err(unavailable.clone()));
     assert_eq!(client(&stub).create_schedule(&key(), "{}").await, Err(unavailable));
-    assert_eq!(stub.times_asked(), 2, "not before the pause is over");
+    assert_eq!(stub.request_count(), 2, "not before the pause is over");
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_asked_again() {
-    async fn hasty(replies: [Reply; 3]) -> (Rightfoot, Stub) {
-        let stub = Stub::with(replies).await;
+async fn a_timed_out_get_is_retried() {
+    async fn client_with_short_timeout(replies: [StubReply; 3]) -> (Rightfoot, StubServer) {
+        let stub = StubServer::with(replies).await;
         let mut config = config(stub.base_url());
         config.request_timeout = Duration::from_millis(500);
         (Rightfoot::new(config).unwrap(), stub)
     }
-    let slow = |reply: Reply| reply.after(Duration::from_secs(60));
-    let (api, stub) = hasty([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), reply(200, EMPTY)]).await;
+    let slow = |reply: StubReply| reply.delayed_by(Duration::from_secs(60));
+    let (api, stub) = client_with_short_timeout([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), reply(200, EMPTY)]).await;
     assert!(api.balances(&key(), &id("b")).await.is_ok());
-    assert_eq!(stub.times_asked(), 3);
+    assert_eq!(stub.request_count(), 3);
 
     let (api, stub) =
-        hasty([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), slow(reply(200, EMPTY))]).await;
-    assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::Unavailable(Why::TimedOut)));
-    assert_eq!(stub.times_asked(), 3);
+        client_with_short_timeout([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), slow(reply(200, EMPTY))]).await;
+    assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
+    assert_eq!(stub.request_count(), 3);
 }
 
 #[tokio::test]
-async fn a_post_that_may_be_under_way_is_not_sent_beside_itself() {
-    let stub = Stub::with([reply(201, BATCH).after(Duration::from_secs(60)), reply(201, BATCH)]).await;
+async fn a_post_that_may_be_in_flight_is_not_sent_again() {
+    let stub = StubServer::with([reply(201, BATCH).delayed_by(Duration::from_secs(60)), reply(201, BATCH)]).await;
     let mut config = config(stub.base_url());
     config.post_timeout = Duration::from_millis(200);
     let api = Rightfoot::new(config).unwrap();
-    assert_eq!(api.submit(&key(), "{}").await, Err(ApiError::Unavailable(Why::TimedOut)));
-    assert_eq!(stub.times_asked(), 1);
+    assert_eq!(api.submit(&key(), "{}").await, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
+    assert_eq!(stub.request_count(), 1);
     assert_eq!(api.submit(&key(), "{}").await.unwrap().batch_id, id("b"), "the caller's next try");
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_takes_too_long() {
+async fn a_body_that_never_ends_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(&format!("http://{}", listener.local_addr().unwrap()));
     config.request_timeout = Duration::from_millis(200);
@@ -185,16 +185,16 @@ async fn a_body_that_never_ends_takes_too_long() {
         }
     });
     let read = Rightfoot::new(config).unwrap().schedule(&key(), &id("s")).await;
-    assert_eq!(read, Err(ApiError::Unavailable(Why::TimedOut)));
+    assert_eq!(read, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_tried_again_by_a_get() {
+async fn a_get_is_retried_after_a_lost_connection() {
     let cut: [&[u8]; 3] =
         [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"balances\":[]", b"no HTTP at all\r\n\r\n"];
     for bytes in cut {
-        let (api, connections) = raw(bytes).await;
-        let lost = ApiError::Unavailable(Why::ConnectionLost);
+        let (api, connections) = raw_server(bytes).await;
+        let lost = ApiError::Unavailable(UnavailableReason::ConnectionLost);
         assert_eq!(api.balances(&key(), &id("b")).await, Err(lost.clone()));
         assert_eq!(api.submit(&key(), "{}").await, Err(lost));
         assert_eq!(connections.load(SeqCst), 3 + 1);
@@ -207,11 +207,11 @@ async fn without_a_connection_nothing_was_applied() {
     let closed = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let api = Rightfoot::new(config(&closed)).unwrap();
-    let not_connected = ApiError::Unavailable(Why::NotConnected);
+    let not_connected = ApiError::Unavailable(UnavailableReason::NotConnected);
     assert_eq!(api.submit(&key(), "{}").await, Err(not_connected.clone()));
     assert_eq!(api.create_schedule(&key(), "{}").await, Err(not_connected.clone()));
     assert_eq!(api.balances(&key(), &id("b")).await, Err(not_connected.clone()));
-    assert!(!not_connected.outcome_unknown());
+    assert!(!not_connected.is_outcome_unknown());
 }
 
 #[tokio::test]
@@ -222,19 +222,19 @@ async fn a_tls_handshake_that_gets_no_answer_is_no_connection() {
     config.connect_timeout = Duration::from_millis(100);
     let began = Instant::now();
     let read = Rightfoot::new(config).unwrap().schedule(&key(), &id("s")).await;
-    assert_eq!(read, Err(ApiError::Unavailable(Why::NotConnected)));
+    assert_eq!(read, Err(ApiError::Unavailable(UnavailableReason::NotConnected)));
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
 async fn a_redirection_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
-        let other = Stub::with([reply(200, EMPTY)]).await;
-        let stub = Stub::with([reply(status, "").with("location", other.base_url())]).await;
-        let redirected = ApiError::Broken("a redirection");
+        let other = StubServer::with([reply(200, EMPTY)]).await;
+        let stub = StubServer::with([reply(status, "").with("location", other.base_url())]).await;
+        let redirected = ApiError::InvalidResponse("a redirection");
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(redirected.clone()));
         assert_eq!(client(&stub).submit(&key(), "{}").await, Err(redirected));
-        assert_eq!((stub.times_asked(), other.times_asked()), (2, 0));
+        assert_eq!((stub.request_count(), other.request_count()), (2, 0));
     }
 }
 
@@ -245,33 +245,33 @@ async fn no_answer_is_read_beyond_its_largest_size() {
         format!("{head}{}\"}}", "x".repeat(size - head.len() - 2))
     };
     let (fits, too_large) = (body(ANSWER_MAX_BYTES), body(ANSWER_MAX_BYTES + 1));
-    for (answer, expected) in [(fits, Ok(empty())), (too_large, Err(ApiError::Broken("too large")))] {
-        let told = reply(200, answer);
-        for answer in [told.clone(), told.in_chunks(100_000)] {
-            let stub = Stub::with([answer]).await;
+    for (answer, expected) in [(fits, Ok(empty())), (too_large, Err(ApiError::InvalidResponse("too large")))] {
+        let response = reply(200, answer);
+        for answer in [response.clone(), response.in_chunks(100_000)] {
+            let stub = StubServer::with([answer]).await;
             assert_eq!(client(&stub).balances(&key(), &id("b")).await, expected);
-            assert_eq!(stub.times_asked(), 1);
+            assert_eq!(stub.request_count(), 1);
         }
     }
-    let (api, _) = raw(b"HTTP/1.1 200 OK\r\ncontent-length: 8388609\r\n\r\n").await;
-    assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::Broken("too large")), "told is enough");
+    let (api, _) = raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 8388609\r\n\r\n").await;
+    assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::InvalidResponse("too large")), "told is enough");
 }
 
 #[tokio::test]
-async fn a_refusal_stays_one_when_its_reasons_cannot_be_read() {
-    let refused = Err(ApiError::Refused { status: 400, failed: vec![] });
-    let stub = Stub::with([reply(400, "x".repeat(ANSWER_MAX_BYTES + 1))]).await;
+async fn a_declined_request_stays_declined_when_its_body_is_unreadable() {
+    let refused = Err(ApiError::Declined { status: 400, failed: vec![] });
+    let stub = StubServer::with([reply(400, "x".repeat(ANSWER_MAX_BYTES + 1))]).await;
     assert_eq!(client(&stub).submit(&key(), "{}").await, refused);
-    let (api, _) = raw(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 99\r\n\r\n{").await;
+    let (api, _) = raw_server(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 99\r\n\r\n{").await;
     assert_eq!(api.submit(&key(), "{}").await, refused);
 }
 
 #[tokio::test]
-async fn a_later_page_is_asked_again_on_its_own() {
+async fn a_later_page_is_retried_on_its_own() {
     let first = r#"{"balances":[{"authorizer_unique_id":"a"}],"has_more":true,"next_page_token":"t"}"#;
     let last = r#"{"balances":[{"authorizer_unique_id":"b"}]}"#;
-    let stub = Stub::with([reply(200, first), reply(500, ""), reply(200, last)]).await;
+    let stub = StubServer::with([reply(200, first), reply(500, ""), reply(200, last)]).await;
     assert_eq!(client(&stub).balances(&key(), &id("b")).await.unwrap().rows.len(), 2);
-    let asked: Vec<_> = stub.seen().iter().map(|seen| seen.parameter("next_page_token")).collect();
+    let asked: Vec<_> = stub.requests().iter().map(|seen| seen.parameter("next_page_token")).collect();
     assert_eq!(asked, [None, Some("t".to_owned()), Some("t".to_owned())]);
 }

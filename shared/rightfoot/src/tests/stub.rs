@@ -11,14 +11,14 @@ use futures::stream;
 
 /// What was asked.
 #[derive(Clone)]
-pub(super) struct Seen {
+pub(super) struct RecordedRequest {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
-impl Seen {
+impl RecordedRequest {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -32,33 +32,33 @@ impl Seen {
 
 /// What is answered.
 #[derive(Clone)]
-pub(super) struct Reply {
+pub(super) struct StubReply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<Bytes>,
-    tells_length: bool,
-    after: Duration,
+    sends_length: bool,
+    delay: Duration,
 }
 
-pub(super) fn reply(status: u16, body: impl Into<Bytes>) -> Reply {
-    Reply { status, headers: vec![], body: vec![body.into()], tells_length: true, after: Duration::ZERO }
+pub(super) fn reply(status: u16, body: impl Into<Bytes>) -> StubReply {
+    StubReply { status, headers: vec![], body: vec![body.into()], sends_length: true, delay: Duration::ZERO }
 }
 
-impl Reply {
+impl StubReply {
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    pub(super) fn after(mut self, delay: Duration) -> Self {
-        self.after = delay;
+    pub(super) fn delayed_by(mut self, delay: Duration) -> Self {
+        self.delay = delay;
         self
     }
 
     /// Sends the body in chunks of this many bytes, without its length.
     pub(super) fn in_chunks(mut self, size: usize) -> Self {
         self.body = self.body.concat().chunks(size).map(Bytes::copy_from_slice).collect();
-        self.tells_length = false;
+        self.sends_length = false;
         self
     }
 
@@ -67,7 +67,7 @@ impl Reply {
         for (name, value) in &self.headers {
             response = response.header(*name, value);
         }
-        let body = if self.tells_length {
+        let body = if self.sends_length {
             Body::from(self.body.concat())
         } else {
             Body::from_stream(stream::iter(self.body.into_iter().map(Ok::<_, std::io::Error>)))
@@ -77,27 +77,27 @@ impl Reply {
 }
 
 /// The server. It stops with the test's runtime.
-pub(super) struct Stub {
+pub(super) struct StubServer {
     base_url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
-impl Stub {
+impl StubServer {
     /// Answers the requests one after the other with these; the last one stays.
-    pub(super) async fn with(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(super) async fn with(replies: impl IntoIterator<Item = StubReply>) -> Self {
         let replies: Vec<_> = replies.into_iter().collect();
-        Self::answering(move |asked, _| replies[asked.min(replies.len() - 1)].clone()).await
+        Self::with_handler(move |asked, _| replies[asked.min(replies.len() - 1)].clone()).await
     }
 
     /// Answers by the number of the request, from 0, and the request.
-    pub(super) async fn answering(answer: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    pub(super) async fn with_handler(answer: impl Fn(usize, &RecordedRequest) -> StubReply + Send + Sync + 'static) -> Self {
+        let seen = Arc::<Mutex<Vec<RecordedRequest>>>::default();
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
         let handler = move |request: Request| {
             let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
             async move {
                 let (head, body) = request.into_parts();
-                let asked = Seen {
+                let recorded = RecordedRequest {
                     method: head.method.to_string(),
                     target: head.uri.to_string(),
                     headers: head.headers,
@@ -105,29 +105,29 @@ impl Stub {
                 };
                 let number = {
                     let mut log = log.lock().unwrap();
-                    log.push(asked.clone());
+                    log.push(recorded.clone());
                     log.len() - 1
                 };
-                let reply = answer(number, &asked);
-                tokio::time::sleep(reply.after).await;
+                let reply = answer(number, &recorded);
+                tokio::time::sleep(reply.delay).await;
                 reply.into_response()
             }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(handler)).await.unwrap() });
-        Self { base_url, seen }
+        Self { base_url, requests: seen }
     }
 
     pub(super) fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+    pub(super) fn requests(&self) -> Vec<RecordedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn times_asked(&self) -> usize {
-        self.seen.lock().unwrap().len()
+    pub(super) fn request_count(&self) -> usize {
+        self.requests.lock().unwrap().len()
     }
 }

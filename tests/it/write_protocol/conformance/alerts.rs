@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Inbox, Work, WorkClaim, Written};
+use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Inbox, ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_core::effect::alert::{Met, ThresholdSource};
 use inbox_core::effect::publisher_tag;
 use inbox_core::event::{EventKey, Id};
@@ -50,8 +50,8 @@ struct Both {
     alert: Alert,
     replays: [u8; 2],
     /// Claims of events, and what was acquired under them; some of them are over.
-    works: Vec<(Publisher, Work)>,
-    acquired: Vec<(Publisher, Work, AcquiredAlert)>,
+    works: Vec<(Publisher, ClaimedEvent)>,
+    acquired: Vec<(Publisher, ClaimedEvent, AcquiredAlert)>,
     calls: u8,
     seen: BTreeSet<String>,
     dice: Dice,
@@ -97,7 +97,7 @@ impl Walk for Both {
             Play::Mark => Box::pin(self.mark()).await,
             Play::PutBack => {
                 if let Some((_, work)) = self.dice.one_of(&self.works) {
-                    self.inbox.put_back(&work, self.world.now(), "not_ready", None).await.unwrap();
+                    self.inbox.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
                 }
             }
             Play::Replay => Box::pin(self.replay()).await,
@@ -125,8 +125,8 @@ impl Both {
         let event = u8::try_from(self.dice.roll(2)).unwrap();
         let key = &self.keys[usize::from(event)];
         let by = Publisher { event, replay: self.replays[usize::from(event)], claim: self.calls };
-        if let WorkClaim::Ours(work) = self.inbox.claim_work(key, self.world.now()).await.unwrap() {
-            assert_eq!(work.effect().replay, u64::from(by.replay));
+        if let EventClaim::Acquired(work) = self.inbox.claim_event(key, self.world.now()).await.unwrap() {
+            assert_eq!(work.event_meta().replay, u64::from(by.replay));
             self.works.push((by, *work));
         }
     }
@@ -147,7 +147,7 @@ impl Both {
 
     async fn mark(&mut self) {
         let Some((by, work, acquired)) = self.dice.one_of(&self.acquired) else { return };
-        self.inbox.alert_published(&work, &acquired, self.world.now()).await.unwrap();
+        self.inbox.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
         let has_claim = self.alert.mark(by, None);
         if !has_claim {
             self.alert.remember(by, None);
@@ -159,13 +159,13 @@ impl Both {
     async fn replay(&mut self) {
         let Some((by, work)) = self.dice.one_of(&self.works) else { return };
         if by.replay == REPLAYS
-            || self.inbox.done(&work, self.world.now()).await.unwrap() == Written::Overtaken
+            || self.inbox.mark_done(&work, self.world.now()).await.unwrap() == WriteOutcome::Conflict
         {
             return;
         }
         let operator = Operator { by: "ada".to_owned(), why: format!("reason {}", self.calls) };
         let trace = operator.did(Did::Replay, self.world.now());
-        self.inbox.replay(&self.keys[usize::from(by.event)], &trace).await.unwrap();
+        self.inbox.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
         self.replays[usize::from(by.event)] += 1;
     }
 

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{EventTold, Inbox, Tracking, WorkClaim, Written};
+use inbox_aws::inbox::{EventView, Inbox, TrackingState, EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::Reason;
 use inbox_core::poll::problem::PollProblem;
-use local::wire::Fault;
+use local::connector::Fault;
 use tests::{Item, World, completed, completion, number};
 
 use super::{Dice, LONG, Walk, walk};
@@ -64,8 +64,8 @@ struct Both {
     tracked: Tracked,
     record: Record,
     /// What was read, with the model's `rev`.
-    read: Vec<(u8, Tracking)>,
-    told: Vec<EventTold>,
+    read: Vec<(u8, TrackingState)>,
+    told: Vec<EventView>,
     calls: u64,
     /// The kinds of writes that were played, each with whether it was applied.
     seen: BTreeSet<(String, bool)>,
@@ -100,7 +100,7 @@ impl Walk for Both {
         // On the heap: with the SDK's calls inside they are too large to be moved about.
         match play {
             Play::Read => {
-                let story = self.inbox.batch_story(&self.batch_id).await.unwrap().unwrap();
+                let story = self.inbox.batch_progress(&self.batch_id).await.unwrap().unwrap();
                 self.read.push((self.tracked.rev, story.tracking));
             }
             Play::PutOff => Box::pin(self.put_off()).await,
@@ -125,7 +125,7 @@ impl Walk for Both {
                 self.tracked.is_now = self.tracked.due;
             }
         }
-        self.world.system.wire.heal();
+        self.world.system.connector.clear_fault_plan();
         self.compare(play).await;
     }
 
@@ -142,15 +142,15 @@ impl Both {
     /// From now on the answer to the next update is lost, or none: the SDK makes it again, and finds that it was applied.
     fn may_lose_an_answer(&mut self) {
         let is_lost = AtomicBool::new(self.dice.attempts() == 1);
-        self.world.system.wire.plan(move |call| {
+        self.world.system.connector.set_fault_plan(move |call| {
             (call.operation == "UpdateItem" && !is_lost.swap(true, Ordering::SeqCst))
                 .then_some(Fault::TimeoutAfter)
         });
     }
 
     /// The model answers a write as the code did.
-    fn same(&mut self, write: &str, model: bool, code: Written) {
-        assert_eq!(code == Written::Applied, model, "{write}");
+    fn same(&mut self, write: &str, model: bool, code: WriteOutcome) {
+        assert_eq!(code == WriteOutcome::Applied, model, "{write}");
         self.seen.insert((write.to_owned(), model));
     }
 
@@ -158,7 +158,7 @@ impl Both {
         let Some((rev, mut tracking)) = self.dice.one_of(&self.read) else { return };
         self.may_lose_an_answer();
         let until = self.world.now().plus(LONG / 2);
-        let written = self.inbox.put_off(&mut tracking, self.calls, until).await.unwrap();
+        let written = self.inbox.defer_before_poll(&mut tracking, self.calls, until).await.unwrap();
         let model = self.tracked.put_off(rev);
         if model {
             self.read.push((rev + 1, tracking));
@@ -171,10 +171,10 @@ impl Both {
         self.may_lose_an_answer();
         let (now, until) = (self.world.now(), self.world.now().plus(LONG / 2));
         let written = match then {
-            Then::Later => self.inbox.postpone(&tracking, until).await,
-            Then::AlertsLater => self.inbox.shown_complete(&tracking, until, now).await,
-            Then::Done => self.inbox.settle(&tracking, now).await,
-            Then::Overdue => self.inbox.give_up_waiting(&tracking, now).await,
+            Then::Later => self.inbox.reschedule(&tracking, until).await,
+            Then::AlertsLater => self.inbox.mark_shown_complete(&tracking, until, now).await,
+            Then::Done => self.inbox.finish_tracking(&tracking, now).await,
+            Then::Overdue => self.inbox.mark_overdue(&tracking, now).await,
             Then::AsPlanned => panic!("nothing is written"),
         };
         let model = self.tracked.end(rev, then);
@@ -185,16 +185,16 @@ impl Both {
     async fn note(&mut self) {
         let Some((_, tracking)) = self.dice.one_of(&self.read) else { return };
         let problem = PollProblem::after(None, Some("unavailable"), self.calls, self.world.now());
-        self.inbox.note_problem(&tracking, problem.as_ref()).await.unwrap();
+        self.inbox.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
     }
 
     async fn give_up(&mut self) {
-        let claim = self.inbox.claim_work(&self.key, self.world.now()).await.unwrap();
-        let WorkClaim::Ours(work) = claim else {
+        let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
+        let EventClaim::Acquired(work) = claim else {
             assert!(!self.record.give_up(), "{claim:?}");
             return;
         };
-        let written = self.inbox.quarantine_work(&work, Reason::Incomplete, self.world.now()).await.unwrap();
+        let written = self.inbox.quarantine_event(&work, Reason::Incomplete, self.world.now()).await.unwrap();
         let model = self.record.give_up();
         self.same("give up", model, written);
     }
@@ -202,7 +202,7 @@ impl Both {
     async fn give_back(&mut self) {
         let Some(told) = self.dice.one_of(&self.told) else { return };
         self.may_lose_an_answer();
-        let written = self.inbox.give_back(&told, self.world.now()).await.unwrap();
+        let written = self.inbox.requeue_quarantined(&told, self.world.now()).await.unwrap();
         let model = self.record.give_back();
         self.same("give back", model, written);
     }

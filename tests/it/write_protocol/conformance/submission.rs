@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{Begun, Concluded, Inbox, Made, NewSubmission, Released, Submission, Written};
+use inbox_aws::inbox::{BeginOutcome, CompleteOutcome, Inbox, Created, NewSubmission, ReleaseOutcome, StoredSubmission, WriteOutcome};
 use inbox_core::event::Id;
 use inbox_core::intervention::{Did, Operator};
 use inbox_core::poll::batch::Tracked;
 use inbox_core::requests::submission::{Fingerprint, Kind};
-use local::wire::Fault;
+use local::connector::Fault;
 use serde_json::json;
 use tests::{World, number, text};
 
@@ -54,7 +54,7 @@ struct Both {
     inbox: Inbox,
     item: Item,
     /// The item as callers have read or written it.
-    seen: Vec<(Item, Submission)>,
+    seen: Vec<(Item, StoredSubmission)>,
     calls: u8,
     /// The kinds of writes that were played, each with what it came to.
     came_to: BTreeSet<String>,
@@ -85,7 +85,7 @@ impl Walk for Both {
             Play::Release => Box::pin(self.release()).await,
         };
         self.came_to.extend(came_to.map(|came_to| format!("{play:?}: {came_to}")));
-        self.world.system.wire.heal();
+        self.world.system.connector.clear_fault_plan();
         self.compare(play).await;
     }
 
@@ -102,7 +102,7 @@ impl Both {
     /// From now on the answer to the next write is lost, or none: the SDK makes it again, and finds that it was applied.
     fn may_lose_an_answer(&mut self) {
         let is_lost = AtomicBool::new(self.dice.attempts() == 1);
-        self.world.system.wire.plan(move |call| {
+        self.world.system.connector.set_fault_plan(move |call| {
             (!call.is_read() && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
         });
     }
@@ -116,14 +116,14 @@ impl Both {
             fingerprint: Fingerprint { mac: format!("request {request}"), key: "k".to_owned() },
             call_id: format!("call {}", self.calls),
         };
-        let begun = self.inbox.begin(&new, self.world.now()).await.unwrap();
+        let begun = self.inbox.begin_submission(&new, self.world.now()).await.unwrap();
         let mut is_new = self.item.begin(self.calls, request, Item::default());
         if !is_new && self.item.refused {
             is_new = self.item.begin(self.calls, request, self.item);
         }
         let (submission, came_to) = match begun {
-            Begun::New(submission) => (submission, "new"),
-            Begun::Standing(submission) => (submission, "standing"),
+            BeginOutcome::New(submission) => (submission, "new"),
+            BeginOutcome::Existing(submission) => (submission, "standing"),
         };
         assert_eq!(came_to == "new", is_new);
         self.seen.push((self.item, submission));
@@ -132,7 +132,7 @@ impl Both {
 
     async fn set_out(&mut self) -> Option<&'static str> {
         let (mut seen, submission) = self.dice.one_of(&self.seen)?;
-        let again = self.inbox.set_out_again(submission).await.unwrap();
+        let again = self.inbox.begin_retry(submission).await.unwrap();
         let model = self.item.set_out(seen);
         assert_eq!(again.is_some(), model);
         if let Some(again) = again {
@@ -145,7 +145,7 @@ impl Both {
     /// A caller frees the name. If it was only the poller who has written meanwhile, he does so by what stands.
     async fn refuse(&mut self) -> Option<&'static str> {
         let (mut seen, submission) = self.dice.one_of(&self.seen)?;
-        let released = self.inbox.refuse(&submission, self.world.now()).await.unwrap();
+        let released = self.inbox.decline_submission(&submission, self.world.now()).await.unwrap();
         let is_open_since =
             |stands: Item| stands.call == seen.call && stands.attempts == seen.attempts && stands.due;
         if is_open_since(self.item) {
@@ -153,10 +153,10 @@ impl Both {
         }
         let is_of_call = self.item.call == seen.call;
         let (model, came_to) = match () {
-            () if self.item.free(seen, None) => (Released::Free, "free"),
-            () if is_of_call && self.item.refused => (Released::Free, "free before"),
-            () if is_of_call => (Released::Contested, "contested"),
-            () => (Released::Gone, "gone"),
+            () if self.item.free(seen, None) => (ReleaseOutcome::Released, "free"),
+            () if is_of_call && self.item.refused => (ReleaseOutcome::Released, "free before"),
+            () if is_of_call => (ReleaseOutcome::Conflict, "contested"),
+            () => (ReleaseOutcome::Superseded, "gone"),
         };
         assert_eq!(released, model);
         Some(came_to)
@@ -176,8 +176,8 @@ impl Both {
             polls: 0,
         };
         let due_at = now.plus(LONG / 2);
-        let made = Made::Batch(&tracked);
-        let concluded = self.inbox.conclude(&submission, made, &json!({}), due_at, now).await.unwrap();
+        let made = Created::Batch(&tracked);
+        let concluded = self.inbox.complete_submission(&submission, made, &json!({}), due_at, now).await.unwrap();
         let stands = self.item;
         let came_to = match () {
             () if stands.made == batch => "known",
@@ -188,9 +188,9 @@ impl Both {
             }
         };
         match concluded {
-            Concluded::Stands(_) => assert_ne!(came_to, "overtaken"),
-            Concluded::Overtaken => assert_eq!(came_to, "overtaken"),
-            Concluded::Otherwise => panic!("one request has made two batches"),
+            CompleteOutcome::Completed(_) => assert_ne!(came_to, "overtaken"),
+            CompleteOutcome::Superseded => assert_eq!(came_to, "overtaken"),
+            CompleteOutcome::Mismatch => panic!("one request has made two batches"),
         }
         Some(came_to)
     }
@@ -200,9 +200,9 @@ impl Both {
         let mut submission = self.inbox.submission(&NAME.parse().unwrap()).await.unwrap()?;
         let until = self.world.now().plus(LONG / 2);
         let written =
-            self.inbox.put_off(&mut submission.tracking, u64::from(self.calls), until).await.unwrap();
-        assert_eq!(written == Written::Applied, self.item.put_off());
-        Some(if written == Written::Applied { "applied" } else { "refused" })
+            self.inbox.defer_before_poll(&mut submission.tracking, u64::from(self.calls), until).await.unwrap();
+        assert_eq!(written == WriteOutcome::Applied, self.item.put_off());
+        Some(if written == WriteOutcome::Applied { "applied" } else { "refused" })
     }
 
     async fn release(&mut self) -> Option<&'static str> {
@@ -211,7 +211,7 @@ impl Both {
         let by = operator.did(Did::Conclude, self.world.now());
         let written = self.inbox.release_submission(&submission, &by).await.unwrap();
         let model = self.item.free(seen, None);
-        assert_eq!(written == Written::Applied, model);
+        assert_eq!(written == WriteOutcome::Applied, model);
         Some(if model { "applied" } else { "refused" })
     }
 

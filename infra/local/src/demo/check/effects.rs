@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use super::submitted::completion_id;
 use super::{Evidence, Part, Problem};
 use crate::demo::rightfoot::COMPLETED;
-use crate::onlooker::{Announced, Stored, What};
+use crate::inspect::{PublishedEvent, StoredBalance, PublishedDetail};
 use crate::rightfoot::{BatchSeen, RowSeen};
-use crate::wire::Fate;
+use crate::connector::CallOutcome;
 
 /// Why an event is given up whose alerts Rightfoot does not show.
 const UNCONFIRMED: &str = "unconfirmed";
@@ -105,8 +105,8 @@ impl Evidence {
     }
 
     /// How often each effect is on the bus, with the events that it is told by, and its different ids.
-    fn effects(&self) -> BTreeMap<About, Vec<&Announced>> {
-        let mut effects: BTreeMap<About, Vec<&Announced>> = BTreeMap::new();
+    fn effects(&self) -> BTreeMap<About, Vec<&PublishedEvent>> {
+        let mut effects: BTreeMap<About, Vec<&PublishedEvent>> = BTreeMap::new();
         for announced in &self.announced {
             effects.entry(About::of(announced)).or_default().push(announced);
         }
@@ -115,17 +115,17 @@ impl Evidence {
 
     /// How many times more than once an effect may have been announced: as often as somebody could not know, or could
     /// not write down, that it had been.
-    fn excuses(&self, about: &[&Announced]) -> usize {
+    fn excuses(&self, about: &[&PublishedEvent]) -> usize {
         let names: BTreeSet<&str> =
             about.iter().flat_map(|it| [it.id.as_str(), it.event_id.as_str()]).collect();
         let unknown = self.worked_log.iter().filter(|(call, fate)| {
             let writes = call.operation == "UpdateItem";
             let is_excuse = match fate {
-                Fate::Open | Fate::Delayed | Fate::Late(_) => true,
-                Fate::Faulted(fault) => writes || fault.leaves_outcome_unknown(),
-                Fate::Answered(_) => false,
+                CallOutcome::Pending | CallOutcome::Delayed | CallOutcome::AppliedLate(_) => true,
+                CallOutcome::Faulted(fault) => writes || fault.leaves_outcome_unknown(),
+                CallOutcome::Answered(_) => false,
             };
-            let concerns_it = call.events.iter().any(|id| names.contains(id.as_str()));
+            let concerns_it = call.event_ids.iter().any(|id| names.contains(id.as_str()));
             (writes || call.operation == "PutEvents") && is_excuse && concerns_it
         });
         let cut_off = names.iter().filter_map(|name| self.worked.cut_off.get(*name)).sum::<usize>();
@@ -134,14 +134,14 @@ impl Evidence {
 }
 
 impl About {
-    fn of(announced: &Announced) -> Self {
-        match &announced.what {
-            What::BatchCompleted { batch_id, .. } => Self::Completed(batch_id.clone()),
-            What::ThresholdMet { batch_id, authorizer, .. } => {
+    fn of(announced: &PublishedEvent) -> Self {
+        match &announced.detail {
+            PublishedDetail::BatchCompleted { batch_id, .. } => Self::Completed(batch_id.clone()),
+            PublishedDetail::ThresholdMet { batch_id, authorizer, .. } => {
                 Self::Met(batch_id.clone(), authorizer.clone())
             }
-            What::Extracted { .. } => Self::Extracted(announced.event_id.clone()),
-            What::Else(detail_type) => Self::Else(detail_type.clone()),
+            PublishedDetail::BalanceExtracted { .. } => Self::Extracted(announced.event_id.clone()),
+            PublishedDetail::Other(detail_type) => Self::Else(detail_type.clone()),
         }
     }
 
@@ -167,7 +167,7 @@ impl About {
 fn ends(seen: &Evidence, owed: &Owed<'_>) -> Vec<Problem> {
     let records = |what, is_wrong: &dyn Fn(&str, bool, bool) -> bool| {
         let wrong =
-            seen.table.records.iter().filter(|(id, record)| is_wrong(id, record.done, record.quarantined));
+            seen.table.records.iter().filter(|(id, record)| is_wrong(id, record.is_done, record.is_quarantined));
         Problem { what, ids: wrong.map(|(id, _)| id.clone()).collect() }
     };
     let is_kept = |id: &str| {
@@ -190,7 +190,7 @@ fn ends(seen: &Evidence, owed: &Owed<'_>) -> Vec<Problem> {
 
 /// Row by row, what is stored is what Rightfoot holds.
 fn balances(seen: &Evidence, owed: &Owed<'_>) -> Vec<Problem> {
-    let mut stored: BTreeMap<(&str, &str), Vec<&Stored>> = BTreeMap::new();
+    let mut stored: BTreeMap<(&str, &str), Vec<&StoredBalance>> = BTreeMap::new();
     for balance in &seen.stored {
         stored.entry((&balance.batch_id, &balance.authorizer)).or_default().push(balance);
     }
@@ -202,7 +202,7 @@ fn balances(seen: &Evidence, owed: &Owed<'_>) -> Vec<Problem> {
         })
         .collect();
     let name = |(batch_id, authorizer): &(&str, &str)| format!("{authorizer} in {batch_id}");
-    let is_other = |place: &(&str, &str), stored: &[&Stored]| {
+    let is_other = |place: &(&str, &str), stored: &[&StoredBalance]| {
         rows.get(place).is_some_and(|row| stored.iter().any(|stored| !is_stored_as(row, stored)))
     };
     vec![
@@ -236,7 +236,7 @@ fn bus(seen: &Evidence, owed: &Owed<'_>) -> Vec<Problem> {
     let met = owed.met.keys().map(|(batch_id, authorizer)| About::Met(batch_id.clone(), authorizer.clone()));
     let extracted = owed.extracted.keys().map(|event_id| About::Extracted((*event_id).to_owned()));
     let all = completed.chain(met).chain(extracted);
-    let named = |what, is_wrong: &dyn Fn(&About, &[&Announced]) -> bool| {
+    let named = |what, is_wrong: &dyn Fn(&About, &[&PublishedEvent]) -> bool| {
         let wrong = effects.iter().filter(|(about, copies)| is_wrong(about, copies));
         Problem { what, ids: wrong.map(|(about, _)| about.name()).collect() }
     };
@@ -263,9 +263,9 @@ fn bus(seen: &Evidence, owed: &Owed<'_>) -> Vec<Problem> {
     ]
 }
 
-fn is_as_owed(announced: &Announced, owed: &Owed<'_>) -> bool {
-    match &announced.what {
-        What::BatchCompleted { batch_id, expected, found, by_status_code } => {
+fn is_as_owed(announced: &PublishedEvent, owed: &Owed<'_>) -> bool {
+    match &announced.detail {
+        PublishedDetail::BatchCompleted { batch_id, expected, found, by_status_code } => {
             let Some(batch) = owed.completed.get(batch_id.as_str()) else { return false };
             let mut codes: BTreeMap<String, usize> = BTreeMap::new();
             for row in &batch.rows {
@@ -276,20 +276,20 @@ fn is_as_owed(announced: &Announced, owed: &Owed<'_>) -> bool {
                 && *by_status_code == codes
                 && expected.is_none_or(|expected| expected == batch.rows.len())
         }
-        What::ThresholdMet { batch_id, authorizer, balance, threshold, confirmed } => {
+        PublishedDetail::ThresholdMet { batch_id, authorizer, balance, threshold, confirmed } => {
             let amounts = owed.met.get(&(batch_id.clone(), authorizer.clone()));
             *confirmed && amounts == Some(&(balance.clone(), threshold.clone()))
         }
-        What::Extracted { data, referenced } => {
+        PublishedDetail::BalanceExtracted { data, referenced } => {
             let payload = owed.extracted.get(announced.event_id.as_str()).copied();
             let is_carried = data.as_deref().is_none_or(|data| Some(data) == payload.map(<[u8]>::trim_ascii));
             is_carried && referenced.as_deref() == payload
         }
-        What::Else(_) => false,
+        PublishedDetail::Other(_) => false,
     }
 }
 
-fn is_stored_as(row: &RowSeen, stored: &Stored) -> bool {
+fn is_stored_as(row: &RowSeen, stored: &StoredBalance) -> bool {
     let is_equal = match (&row.balance, &stored.balance) {
         (Some(shown), Some(stored)) => decimal(shown).is_some() && decimal(shown) == decimal(stored),
         (None, None) => true,

@@ -248,7 +248,7 @@ fn alerts(seen: &Evidence) -> Vec<Problem> {
 
 /// P9: everything was watched and has ended, and the poller failed only while something was broken.
 fn watching(seen: &Evidence) -> Vec<Problem> {
-    let (truth, watched) = (&seen.truth, &seen.table.watched);
+    let (truth, watched) = (&seen.truth, &seen.table.tracked);
     let batches = truth.batches.iter().map(|batch| format!("rightfoot#batch#{}", batch.batch_id));
     let schedules =
         truth.schedules.iter().map(|schedule| format!("rightfoot#schedule#{}", schedule.schedule_id));

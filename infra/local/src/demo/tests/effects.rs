@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{EVENT, call, cast, found, in_order, message, record, told};
 use crate::demo::check::Evidence;
 use crate::demo::table::{Effects, Report};
-use crate::onlooker::{Announced, Kept, Record, Stored, What};
+use crate::inspect::{PublishedEvent, QuarantineSnapshot, RecordSnapshot, StoredBalance, PublishedDetail};
 use crate::rightfoot::{BatchSeen, RowSeen};
 use crate::senders::End;
-use crate::wire::{Call, Fate, Fault};
+use crate::connector::{AwsCall, CallOutcome, Fault};
 
 const TOLD: &str = "rightfoot/batch/told/completed";
 const MET: &str = "rightfoot/batch/run/threshold-met/a";
@@ -27,8 +27,8 @@ pub(super) fn add(seen: &mut Evidence) {
         seen.messages.push(message(MADE_UP, "webhook", &String::from_utf8_lossy(&body)));
         seen.table
             .records
-            .insert(MADE_UP.to_owned(), Record { done: false, quarantined: true, ..record("webhook") });
-        seen.table.quarantined.push(Kept {
+            .insert(MADE_UP.to_owned(), RecordSnapshot { is_done: false, is_quarantined: true, ..record("webhook") });
+        seen.table.quarantined.push(QuarantineSnapshot {
             provider: "rightfoot".to_owned(),
             reason: "unconfirmed".to_owned(),
             payload: Some(body.to_vec()),
@@ -39,11 +39,11 @@ pub(super) fn add(seen: &mut Evidence) {
     for batch in &seen.truth.batches {
         seen.stored.extend(batch.rows.iter().map(|row| stored(batch, row)));
         let id = format!("rightfoot/batch/{}/completed", batch.batch_id);
-        seen.announced.push(Announced {
+        seen.announced.push(PublishedEvent {
             event_id: id.clone(),
             origin: seen.table.records[&id].origin.clone(),
             id,
-            what: What::BatchCompleted {
+            detail: PublishedDetail::BatchCompleted {
                 batch_id: batch.batch_id.clone(),
                 expected: Some(3),
                 found: 3,
@@ -61,15 +61,15 @@ pub(super) fn add(seen: &mut Evidence) {
     ));
     let payload = seen.messages[0].payload.clone();
     let (id, event_id, origin) = (EVENT.to_owned(), EVENT.to_owned(), "webhook".to_owned());
-    let what = What::Extracted { data: payload.clone(), referenced: payload };
-    seen.announced.push(Announced { id, event_id, origin, what });
+    let what = PublishedDetail::BalanceExtracted { data: payload.clone(), referenced: payload };
+    seen.announced.push(PublishedEvent { id, event_id, origin, detail: what });
     seen.worked.twice.insert(EVENT.to_owned());
     seen.worked.deaths = 1;
     seen.worked_log = trouble();
 }
 
 /// What the workers meet in every run of the demo.
-fn trouble() -> Vec<(Call, Fate)> {
+fn trouble() -> Vec<(AwsCall, CallOutcome)> {
     [
         ("UpdateItem", Fault::ServerError),
         ("UpdateItem", Fault::CrashAfter),
@@ -78,11 +78,11 @@ fn trouble() -> Vec<(Call, Fate)> {
         ("BatchWriteItem", Fault::CrashAfter),
         ("PutEvents", Fault::FirstEntryFailed),
         ("PutEvents", Fault::TimeoutAfter),
-        ("PutEvents", Fault::MalformedAnswer),
+        ("PutEvents", Fault::MalformedResponse),
         ("PutEvents", Fault::CrashBefore),
         ("PutEvents", Fault::CrashAfter),
     ]
-    .map(|(operation, fault)| call(operation, "another", Fate::Faulted(fault)))
+    .map(|(operation, fault)| call(operation, "another", CallOutcome::Faulted(fault)))
     .into()
 }
 
@@ -91,8 +91,8 @@ fn shown(authorizer: &str, balance: Option<&str>, status_code: u32) -> RowSeen {
 }
 
 /// As DynamoDB writes numbers.
-fn stored(batch: &BatchSeen, row: &RowSeen) -> Stored {
-    Stored {
+fn stored(batch: &BatchSeen, row: &RowSeen) -> StoredBalance {
+    StoredBalance {
         batch_id: batch.batch_id.clone(),
         authorizer: row.authorizer.clone(),
         balance: row.balance.as_ref().map(|balance| balance.trim_end_matches(".00").to_owned()),
@@ -100,12 +100,12 @@ fn stored(batch: &BatchSeen, row: &RowSeen) -> Stored {
     }
 }
 
-fn met(event_id: &str, origin: &str, authorizer: &str, balance: &str, threshold: &str) -> Announced {
-    Announced {
+fn met(event_id: &str, origin: &str, authorizer: &str, balance: &str, threshold: &str) -> PublishedEvent {
+    PublishedEvent {
         id: format!("rightfoot/batch/run/threshold-met/{authorizer}"),
         event_id: event_id.to_owned(),
         origin: origin.to_owned(),
-        what: What::ThresholdMet {
+        detail: PublishedDetail::ThresholdMet {
             batch_id: "run".to_owned(),
             authorizer: authorizer.to_owned(),
             balance: balance.to_owned(),
@@ -122,21 +122,21 @@ fn at(seen: &Evidence, id: &str) -> usize {
 
 #[test]
 fn p10_an_event_that_was_not_worked_to_its_end_is_found() {
-    let forgotten = found(|seen| seen.table.records.get_mut(TOLD).unwrap().done = false);
+    let forgotten = found(|seen| seen.table.records.get_mut(TOLD).unwrap().is_done = false);
     assert_eq!(forgotten, [format!("recorded, and never worked on to its end: {TOLD}")]);
     let given_up = found(|seen| {
         let record = seen.table.records.get_mut(TOLD).unwrap();
-        (record.done, record.quarantined) = (false, true);
+        (record.is_done, record.is_quarantined) = (false, true);
     });
     assert_eq!(given_up, [format!("given up, although Rightfoot shows what it tells: {TOLD}")]);
     let believed = found(|seen| {
         let record = seen.table.records.get_mut(MADE_UP).unwrap();
-        (record.done, record.quarantined) = (true, false);
+        (record.is_done, record.is_quarantined) = (true, false);
     });
     assert_eq!(believed, [format!("done, although Rightfoot does not show what it tells: {MADE_UP}")]);
     for spoil in [
-        |kept: &mut Kept| kept.reason = "unreadable".to_owned(),
-        |kept: &mut Kept| kept.event_id = Some(TOLD.to_owned()),
+        |kept: &mut QuarantineSnapshot| kept.reason = "unreadable".to_owned(),
+        |kept: &mut QuarantineSnapshot| kept.event_id = Some(TOLD.to_owned()),
     ] {
         let unkept = found(|seen| spoil(seen.table.quarantined.last_mut().unwrap()));
         assert!(
@@ -156,7 +156,7 @@ fn p10_balances_are_held_row_by_row_against_rightfoots() {
     for (batch_id, authorizer) in [("found", "d"), ("made-up-0", "user-0")] {
         let foreign = found(|seen| {
             let (batch_id, authorizer) = (batch_id.to_owned(), authorizer.to_owned());
-            seen.stored.push(Stored { batch_id, authorizer, ..seen.stored[0].clone() });
+            seen.stored.push(StoredBalance { batch_id, authorizer, ..seen.stored[0].clone() });
         });
         assert_eq!(
             foreign,
@@ -209,14 +209,14 @@ fn p10_an_effect_that_happened_twice_needs_a_step_of_unknown_outcome() {
     for (id, name) in [(TOLD, "completion of told"), (MET, "alert of a in run"), (EVENT, EVENT)] {
         assert_eq!(twice(id, &|_| ()), [format!("{unexplained}: {name}")]);
     }
-    let logged = |operation, about, fate: Fate| {
+    let logged = |operation, about, fate: CallOutcome| {
         twice(MET, &move |seen| seen.worked_log.push(call(operation, about, fate.clone())))
     };
     for (operation, about, fate) in [
-        ("PutEvents", ALERTED, Fate::Faulted(Fault::TimeoutAfter)),
-        ("PutEvents", ALERTED, Fate::Open),
-        ("UpdateItem", ALERTED, Fate::Open),
-        ("UpdateItem", MET, Fate::Faulted(Fault::AccessDenied)),
+        ("PutEvents", ALERTED, CallOutcome::Faulted(Fault::TimeoutAfter)),
+        ("PutEvents", ALERTED, CallOutcome::Pending),
+        ("UpdateItem", ALERTED, CallOutcome::Pending),
+        ("UpdateItem", MET, CallOutcome::Faulted(Fault::AccessDenied)),
     ] {
         assert_eq!(
             logged(operation, about, fate.clone()),
@@ -225,11 +225,11 @@ fn p10_an_effect_that_happened_twice_needs_a_step_of_unknown_outcome() {
         );
     }
     for (operation, about, fate) in [
-        ("PutEvents", ALERTED, Fate::Answered(200)),
-        ("PutEvents", ALERTED, Fate::Faulted(Fault::FirstEntryFailed)),
-        ("PutEvents", TOLD, Fate::Faulted(Fault::TimeoutAfter)),
-        ("UpdateItem", ALERTED, Fate::Answered(400)),
-        ("Query", ALERTED, Fate::Open),
+        ("PutEvents", ALERTED, CallOutcome::Answered(200)),
+        ("PutEvents", ALERTED, CallOutcome::Faulted(Fault::FirstEntryFailed)),
+        ("PutEvents", TOLD, CallOutcome::Faulted(Fault::TimeoutAfter)),
+        ("UpdateItem", ALERTED, CallOutcome::Answered(400)),
+        ("Query", ALERTED, CallOutcome::Pending),
     ] {
         let said = logged(operation, about, fate.clone());
         assert_eq!(said, [format!("{unexplained}: alert of a in run")], "{operation} {about} {fate:?}");
@@ -242,22 +242,22 @@ fn p10_an_effect_that_happened_twice_needs_a_step_of_unknown_outcome() {
 #[test]
 fn p10_a_repeat_comes_under_the_same_id() {
     let renamed = found(|seen| {
-        let copy = Announced { id: "another".to_owned(), ..seen.announced[at(seen, MET)].clone() };
+        let copy = PublishedEvent { id: "another".to_owned(), ..seen.announced[at(seen, MET)].clone() };
         seen.announced.push(copy);
-        seen.worked_log.push(call("PutEvents", ALERTED, Fate::Open));
+        seen.worked_log.push(call("PutEvents", ALERTED, CallOutcome::Pending));
     });
     assert_eq!(renamed, ["on the bus under several ids: alert of a in run"]);
 }
 
 #[test]
 fn p4_p10_what_nobody_may_hear_of_is_found_on_the_bus() {
-    let of = |what: What| {
+    let of = |what: PublishedDetail| {
         found(move |seen| {
             let (id, event_id, origin) = ("x".to_owned(), MADE_UP.to_owned(), "webhook".to_owned());
-            seen.announced.push(Announced { id, event_id, origin, what: what.clone() });
+            seen.announced.push(PublishedEvent { id, event_id, origin, detail: what.clone() });
         })
     };
-    let made_up = What::ThresholdMet {
+    let made_up = PublishedDetail::ThresholdMet {
         batch_id: "made-up-0".to_owned(),
         authorizer: "user-0".to_owned(),
         balance: "99.99".to_owned(),
@@ -267,25 +267,25 @@ fn p4_p10_what_nobody_may_hear_of_is_found_on_the_bus() {
     assert_eq!(of(made_up), ["on the bus, and nobody's effect: alert of user-0 in made-up-0"]);
     let (data, referenced) = (None, None);
     assert_eq!(
-        of(What::Extracted { data, referenced }),
+        of(PublishedDetail::BalanceExtracted { data, referenced }),
         [format!("on the bus, and nobody's effect: {MADE_UP}")]
     );
-    let unknown = of(What::Else("BalanceSeen".to_owned()));
+    let unknown = of(PublishedDetail::Other("BalanceSeen".to_owned()));
     assert_eq!(unknown, ["on the bus, and nobody's effect: BalanceSeen"]);
 }
 
 #[test]
 fn p10_an_effect_tells_what_rightfoot_shows_or_what_was_delivered() {
-    let altered = |id: &'static str, name: &str, spoil: &dyn Fn(&mut What)| {
+    let altered = |id: &'static str, name: &str, spoil: &dyn Fn(&mut PublishedDetail)| {
         let said = found(|seen| {
             let at = at(seen, id);
-            spoil(&mut seen.announced[at].what);
+            spoil(&mut seen.announced[at].detail);
         });
         assert_eq!(said, [format!("on the bus with other contents than it should: {name}")]);
     };
     let of_batch = |expected, found, code: &str| {
         let by_status_code = [(code.to_owned(), 3)].into();
-        What::BatchCompleted { batch_id: "told".to_owned(), expected, found, by_status_code }
+        PublishedDetail::BatchCompleted { batch_id: "told".to_owned(), expected, found, by_status_code }
     };
     for what in [of_batch(Some(4), 3, "0"), of_batch(Some(3), 2, "0"), of_batch(Some(3), 3, "3300")] {
         altered(TOLD, "completion of told", &|it| it.clone_from(&what));
@@ -293,23 +293,23 @@ fn p10_an_effect_tells_what_rightfoot_shows_or_what_was_delivered() {
     for (balance, threshold, confirmed) in
         [("150.01", "100.50", true), ("150.00", "100.51", true), ("150.00", "100.50", false)]
     {
-        let Announced { what, .. } = met(ALERTED, "webhook", "a", balance, threshold);
+        let PublishedEvent { detail: what, .. } = met(ALERTED, "webhook", "a", balance, threshold);
         altered(MET, "alert of a in run", &|it| {
             it.clone_from(&what);
-            if let What::ThresholdMet { confirmed: said, .. } = it {
+            if let PublishedDetail::ThresholdMet { confirmed: said, .. } = it {
                 *said = confirmed;
             }
         });
     }
-    altered(EVENT, EVENT, &|it| *it = What::Extracted { data: None, referenced: None });
+    altered(EVENT, EVENT, &|it| *it = PublishedDetail::BalanceExtracted { data: None, referenced: None });
     altered(EVENT, EVENT, &|it| {
-        if let What::Extracted { data, .. } = it {
+        if let PublishedDetail::BalanceExtracted { data, .. } = it {
             *data = Some(b"{}".to_vec());
         }
     });
     let by_reference = found(|seen| {
         let at = at(seen, EVENT);
-        if let What::Extracted { data, .. } = &mut seen.announced[at].what {
+        if let PublishedDetail::BalanceExtracted { data, .. } = &mut seen.announced[at].detail {
             *data = None;
         }
     });
@@ -339,7 +339,7 @@ fn a_message_more_for_each_time_that_a_worker_put_its_event_back() {
     let sent_again = |works| {
         found(move |seen| {
             seen.messages.push(seen.messages[0].clone());
-            seen.table.records.get_mut(EVENT).unwrap().works = works;
+            seen.table.records.get_mut(EVENT).unwrap().requeues = works;
         })
     };
     assert_eq!(sent_again(1), Vec::<String>::new());
@@ -352,7 +352,7 @@ fn effects_are_counted_kind_by_kind() {
     seen.announced.push(seen.announced[at(&seen, MET)].clone());
     seen.announced.remove(at(&seen, EVENT));
     seen.stored.pop();
-    seen.table.records.get_mut(TOLD).unwrap().works = 2;
+    seen.table.records.get_mut(TOLD).unwrap().requeues = 2;
     let report = Report::of(&seen, Duration::ZERO);
     let of = |what, owed, there, repeated| Effects { what, owed, there, repeated };
     assert_eq!(

@@ -10,7 +10,7 @@ use crate::demo::rightfoot::{ALERT, COMPLETED, PollerRun};
 use crate::demo::submissions::{Heard, Submitted};
 use crate::demo::table::{Report, Told};
 use crate::rightfoot::{AttemptSeen, BatchSeen, Request, RowSeen, RunSeen, ScheduleSeen, WebhookSeen};
-use crate::wire::Fate;
+use crate::connector::CallOutcome;
 
 /// When every batch is complete, and every record was made.
 pub(super) const READY_AT: UnixMillis = UnixMillis(90_000);
@@ -66,7 +66,7 @@ pub(super) fn add(seen: &mut Evidence) {
         seen.table.records.insert(id.to_owned(), record(origin));
         seen.messages.push(message(id, origin, &payload));
         for operation in ["PutItem", "SendMessage", "UpdateItem"] {
-            seen.log.push(call(operation, id, Fate::Answered(200)));
+            seen.log.push(call(operation, id, CallOutcome::Answered(200)));
         }
     }
     seen.thresholds = [("a".to_owned(), "100.50"), ("b".to_owned(), "2500"), ("c".to_owned(), "2500")].into();
@@ -85,7 +85,7 @@ pub(super) fn add(seen: &mut Evidence) {
         ("submission#payroll-2", false),
         ("submission#watch", false),
     ] {
-        seen.table.watched.insert(format!("rightfoot#{pk}"), due);
+        seen.table.tracked.insert(format!("rightfoot#{pk}"), due);
     }
     let in_trouble = PollerRun { in_calm: false, failed: Some("AwsCallFailed: refused".to_owned()) };
     seen.poller_runs = vec![PollerRun { in_calm: true, failed: None }, in_trouble];
@@ -293,11 +293,11 @@ fn p9_what_is_not_watched_or_never_ends_is_found() {
         ("rightfoot#schedule#s", "schedule"),
         ("rightfoot#submission#watch", "s"),
     ] {
-        let unwatched = found(|seen| seen.table.watched.retain(|place, _| place != pk));
+        let unwatched = found(|seen| seen.table.tracked.retain(|place, _| place != pk));
         assert_eq!(unwatched, [format!("at Rightfoot, and never watched: {pk}")], "{what}");
     }
     for pk in ["rightfoot#batch#run", "rightfoot#submission#watch"] {
-        let due = found(|seen| seen.table.watched.extend([(pk.to_owned(), true)]));
+        let due = found(|seen| seen.table.tracked.extend([(pk.to_owned(), true)]));
         assert_eq!(due, [format!("watched, and still due: {pk}")]);
     }
     let failed = found(|seen| seen.poller_runs[1].in_calm = true);

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::{Behaviour, Simulator};
-use crate::system;
+use crate::stack;
 
 mod balances;
 mod canned;
@@ -49,7 +49,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        let serving = system::serve(listener, sim.routes());
+        let serving = stack::spawn_server(listener, sim.routes());
         Self { sim, url, now_ms, client, serving }
     }
 

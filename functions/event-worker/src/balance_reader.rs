@@ -1,0 +1,166 @@
+//! Reading the balances of a batch, page by page.
+
+use std::time::Duration;
+
+use inbox_aws::inbox::ClaimedEvent;
+use inbox_core::effect::look::{Earlier, Look, Next, not_complete, patience};
+use inbox_core::event::Id;
+use inbox_core::inbox::Reason;
+use inbox_core::limits::ALERT_LOOKS_APART_SECS;
+use inbox_core::poll::Observation;
+use inbox_core::poll::batch::Tracked;
+use inbox_core::rightfoot::Balance;
+use inbox_core::time::UnixMillis;
+use inbox_rightfoot::{ApiError, BalancePager};
+
+use crate::EventWorker;
+use crate::work::{RequeueDetails, EffectOutcome};
+
+/// What was seen of a batch.
+pub(crate) struct BatchRead {
+    batch_id: Id,
+    pub(crate) snapshot: Look,
+    /// Whether the list was read to where it ended, or to where it was of use; or what there was instead.
+    poll_result: Observation<()>,
+    incomplete_reason: Option<&'static str>,
+    /// Whether the list was read to its end, every row of it could be read, and, unless it is known how many there have to be, it
+    /// does not say that there are more.
+    is_full_read: bool,
+    /// Whether there was a row, be it readable or not.
+    has_rows: bool,
+    started_at: UnixMillis,
+    finished_at: UnixMillis,
+}
+
+impl BatchRead {
+    /// Whether the batch is complete.
+    pub(crate) fn is_complete(&self, tracked: Option<&Tracked>, previous: Option<&Earlier>) -> bool {
+        self.snapshot.is_complete(self.is_full_read, tracked, previous, self.started_at)
+    }
+
+    /// Whether it began so long after an earlier look that what both do not show of an alert will not come.
+    pub(crate) fn is_long_after(&self, previous: &Earlier) -> bool {
+        self.started_at.since(previous.at) >= Duration::from_secs(ALERT_LOOKS_APART_SECS)
+    }
+
+    /// What this shows of a batch that nobody tracks: to be compared with the next look.
+    fn to_previous_snapshot(&self) -> Option<Earlier> {
+        let is_usable = self.is_full_read && self.snapshot.found > 0;
+        is_usable.then(|| Earlier { digest: self.snapshot.digest(), at: self.finished_at })
+    }
+
+    fn outcome(&self, next: Next, final_reason: Reason) -> EffectOutcome {
+        match next {
+            Next::GiveUp => EffectOutcome::Quarantine(final_reason),
+            Next::LookAgain { retry_after, seen } => {
+                EffectOutcome::Requeue(RequeueDetails { reason: self.incomplete_reason.unwrap_or("not_complete"), retry_after, snapshot: seen })
+            }
+        }
+    }
+}
+
+/// A look that is under way.
+pub(crate) struct BalanceReader<'a> {
+    worker: &'a EventWorker,
+    tracked: Option<&'a Tracked>,
+    /// Where it is; `None` once there was no answer.
+    pages: Option<BalancePager>,
+    read: BatchRead,
+}
+
+impl BalanceReader<'_> {
+    /// The rows of the next page, of each authorizer one; `None` if the list has ended, or there was no answer.
+    pub(crate) async fn next_page(&mut self) -> Option<Vec<Balance>> {
+        let pages = self.pages.as_mut()?;
+        let page = &pages.next_request()?;
+        let answer =
+            self.worker.account.call(|client, key| async move { client.fetch_balance_page(&key, page).await });
+        match answer.await {
+            Ok(answer) => {
+                for (field, rows) in answer.skipped().by_field() {
+                    let batch_id = self.read.batch_id.as_str();
+                    tracing::warn!(target: "work", batch_id, list = "balances", field, rows, "rows skipped");
+                    self.read.incomplete_reason = Some("row_skipped");
+                }
+                let rows = pages.add_page(answer);
+                self.read.is_full_read = pages.reached_last_page()
+                    && pages.skipped().rows() == 0
+                    && (self.tracked.is_some() || !pages.is_missing_token());
+                self.read.has_rows |= !rows.is_empty() || pages.skipped().rows() > 0;
+                rows.iter().for_each(|row| self.read.snapshot.take(row, self.tracked));
+                Some(rows)
+            }
+            Err(error) => {
+                self.stop_on_error(&error);
+                None
+            }
+        }
+    }
+
+    /// What was seen until now.
+    pub(crate) fn finish(self) -> BatchRead {
+        BatchRead { finished_at: self.worker.clock.now(), ..self.read }
+    }
+
+    fn stop_on_error(&mut self, error: &ApiError) {
+        self.pages = None;
+        self.read.poll_result = error.to_poll_result();
+        self.read.incomplete_reason = Some(error.name());
+        if self.read.poll_result != Observation::NotReady {
+            let (batch_id, reason) = (self.read.batch_id.as_str(), error.name());
+            tracing::warn!(target: "work", batch_id, reason, %error, "no answer");
+        }
+    }
+}
+
+impl EventWorker {
+    /// Begins to read the balances of a batch.
+    pub(crate) fn balance_reader<'a>(&'a self, batch_id: &Id, tracked: Option<&'a Tracked>) -> BalanceReader<'a> {
+        let now = self.clock.now();
+        let read = BatchRead {
+            batch_id: batch_id.clone(),
+            snapshot: Look::default(),
+            poll_result: Observation::Answered(()),
+            incomplete_reason: None,
+            is_full_read: false,
+            has_rows: false,
+            started_at: now,
+            finished_at: now,
+        };
+        let mut reader = BalanceReader { worker: self, tracked, pages: None, read };
+        match self.account.balance_pager(batch_id) {
+            Ok(pages) => reader.pages = Some(pages),
+            Err(error) => reader.stop_on_error(&error),
+        }
+        reader
+    }
+
+    /// The batch is not complete: it is looked at again, until an answer at or after the deadline says the same. While
+    /// there is no answer, the event stays due.
+    pub(crate) fn incomplete_outcome(
+        &self,
+        event: &ClaimedEvent,
+        tracked: Option<&Tracked>,
+        read: &BatchRead,
+        final_reason: Reason,
+    ) -> EffectOutcome {
+        let previous = event.previous_snapshot.as_ref();
+        let deadline = event.processing_since.plus(patience(self.poll_deadline, tracked, &read.snapshot, previous));
+        let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
+        let is_past_deadline = read.finished_at >= deadline;
+        let current_snapshot = if tracked.is_none() { read.to_previous_snapshot() } else { None };
+        let next = not_complete(&read.poll_result, is_past_deadline, current_snapshot, previous);
+        read.outcome(next, final_reason)
+    }
+
+    /// An alert has waited for its batch to be tracked, and not for an answer: it is given up after one, `unless_shown` only
+    /// after one that shows nothing of the batch. Until then it stays due.
+    pub(crate) async fn final_check(&self, batch_id: &Id, only_if_absent: bool) -> EffectOutcome {
+        let mut reader = self.balance_reader(batch_id, None);
+        // One page is an answer.
+        reader.next_page().await;
+        let read = reader.finish();
+        let is_final = !unless_shown || !read.has_rows;
+        read.outcome(not_complete(&read.poll_result, is_final, None, None), Reason::Unconfirmed)
+    }
+}

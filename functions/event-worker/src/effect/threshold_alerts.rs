@@ -1,0 +1,319 @@
+//! Thresholds were met: each alert that the API confirms is told, once for each authorizer in a batch (P5).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use inbox_aws::AwsError;
+use inbox_aws::bus::PublishOutcome;
+use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ScheduleProgress, ClaimedEvent};
+use inbox_core::bus::{Announcement, Batch, threshold_met};
+use inbox_core::effect::alert::{Alert, Met, UntrackedAlerts};
+use inbox_core::event::Id;
+use inbox_core::inbox::Reason;
+use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_EVERY_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
+use inbox_core::poll::batch::{Thresholds, Tracked};
+use inbox_core::providers::{Told, alerts};
+use inbox_core::rightfoot::Balance;
+
+use super::log_not_published;
+use crate::EventWorker;
+use crate::work::{RequeueDetails, EffectOutcome};
+
+const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(Reason::Unconfirmed);
+
+/// Of one event, what is still to be told.
+struct PendingAlerts {
+    by_authorizer: BTreeMap<Id, Vec<Alert>>,
+    /// How many more there are that name nobody.
+    unparsable: usize,
+}
+
+/// What publishing alerts came to, besides those that are on the bus.
+#[derive(Default)]
+struct UnpublishedAlerts {
+    held_by_other: usize,
+    failed: usize,
+    undeliverable: usize,
+    replay_limit_reached: usize,
+}
+
+impl EventWorker {
+    /// Whether the batch is tracked is read before the payload: what would be given up anyhow may be megabytes.
+    pub(super) async fn process_alerts(&self, event: &ClaimedEvent, batch_id: &Id) -> Result<EffectOutcome, AwsError> {
+        let tracked = self.inbox.tracked_batch(batch_id).await?;
+        if let Some(reason) = self.check_admission(work, tracked.as_ref()).await? {
+            // Made-up events that use up the room of a subject must not keep the poller from its runs.
+            if reason == Reason::UntrackedLimit
+                && work.works == 0
+                && let Some(payload) = self.read_alert_payload(work).await?
+            {
+                self.expedite_named_schedule(work, &payload).await?;
+            }
+            return Ok(EffectOutcome::Quarantine(reason));
+        }
+        if !self.verify_alerts {
+            return self.publish_unverified(work, batch_id, tracked.as_ref()).await;
+        }
+        match &tracked {
+            Some(tracked) => self.process_tracked(work, tracked).await,
+            None => self.process_untracked(work, batch_id).await,
+        }
+    }
+
+    async fn publish_unverified(
+        &self,
+        event: &ClaimedEvent,
+        batch_id: &Id,
+        tracked: Option<&Tracked>,
+    ) -> Result<EffectOutcome, AwsError> {
+        let Some(payload) = self.read_alert_payload(work).await? else { return Ok(UNCONFIRMED) };
+        let batch = Batch {
+            batch_id,
+            schedule_id: tracked.and_then(|it| it.schedule_id.as_ref()).or(payload.schedule_id.as_ref()),
+            subject: tracked.map_or(work.subject(), |tracked| tracked.subject.as_ref()),
+        };
+        let mut pending = PendingAlerts::new(payload.alerts, payload.unreadable);
+        let unpublished = self.publish_alerts(work, &batch, pending.take_unverified(), false).await?;
+        Ok(unpublished.outcome().unwrap_or_else(|| pending.final_outcome()))
+    }
+
+    /// Alerts of a run: the schedule says which thresholds were asked for.
+    async fn process_tracked(&self, event: &ClaimedEvent, tracked: &Tracked) -> Result<EffectOutcome, AwsError> {
+        let subject = tracked.subject.as_ref();
+        if work.subject().zip(subject).is_some_and(|(its, ours)| its != ours) {
+            return Ok(EffectOutcome::Quarantine(Reason::SubjectMismatch));
+        }
+        // A batch that was submitted by itself brings no alerts.
+        let Some(schedule_id) = &tracked.schedule_id else { return Ok(UNCONFIRMED) };
+        let Some(payload) = self.read_alert_payload(work).await? else { return Ok(UNCONFIRMED) };
+        let batch = Batch { batch_id: &tracked.batch_id, schedule_id: Some(schedule_id), subject };
+        let thresholds = self.schedule_thresholds(schedule_id).await?;
+        self.confirm_and_publish(work, &batch, Some(tracked), thresholds.as_ref(), PendingAlerts::new(payload.alerts, payload.unreadable))
+            .await
+    }
+
+    /// Alerts of a batch that nobody tracks. Who calls a minted URL has shown that he holds its secret, so what the API shows is
+    /// published, by the threshold that the webhook names. But where more is known than the webhook says, because something is
+    /// tracked that it belongs to, that decides: then the batch has to be tracked first.
+    async fn process_untracked(&self, event: &ClaimedEvent, batch_id: &Id) -> Result<EffectOutcome, AwsError> {
+        let requires_tracking = self.untracked_alerts == UntrackedAlerts::Quarantine
+            || match work.subject() {
+                Some(subject) => self.inbox.is_subject_bound(subject).await?,
+                None => true,
+            };
+        // What it tells is needed once to hurry its schedule, and otherwise to be compared.
+        if requires_tracking && work.works > 0 {
+            return Ok(self.wait_for_tracking(work, batch_id).await);
+        }
+        let Some(payload) = self.read_alert_payload(work).await? else { return Ok(UNCONFIRMED) };
+        let schedule = self.expedite_named_schedule(work, &payload).await?;
+        if requires_tracking || schedule.is_some() {
+            return Ok(self.wait_for_tracking(work, batch_id).await);
+        }
+        let batch = Batch { batch_id, schedule_id: payload.schedule_id.as_ref(), subject: work.subject() };
+        self.confirm_and_publish(work, &batch, None, None, PendingAlerts::new(payload.alerts, payload.unreadable)).await
+    }
+
+    /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
+    /// unsigned. The poller finds the run. It is given up like any other: only after an answer, and after two hours if that
+    /// knows nothing of the batch.
+    async fn wait_for_tracking(&self, event: &ClaimedEvent, batch_id: &Id) -> EffectOutcome {
+        let waited = self.clock.now().since(work.since);
+        if waited < self.poll_deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) {
+            return EffectOutcome::Requeue(RequeueDetails::with_reason("not_tracked"));
+        }
+        self.final_check(batch_id, waited < self.poll_deadline).await
+    }
+
+    /// The tracked schedule that an event names, if it names one. It is hurried.
+    async fn expedite_named_schedule(&self, event: &ClaimedEvent, payload: &Told) -> Result<Option<ScheduleProgress>, AwsError> {
+        let Some(schedule_id) = &told.schedule_id else { return Ok(None) };
+        let schedule = self.inbox.schedule_progress(schedule_id).await?;
+        if let Some(schedule) = &schedule {
+            self.expedite_schedule(work, schedule).await?;
+        }
+        Ok(schedule)
+    }
+
+    /// Sends the poller to find a run at once, the first time that an alert names its schedule, and if it came by its URL.
+    async fn expedite_schedule(&self, event: &ClaimedEvent, schedule: &ScheduleProgress) -> Result<(), AwsError> {
+        let now = self.clock.now();
+        if work.works == 0
+            && work.subject().zip(schedule.schedule.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
+            && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
+        {
+            // Whoever holds its URL can ask for it: not more often than the poller would look by itself.
+            self.inbox
+                .expedite_schedule(&schedule.schedule.schedule_id, Duration::from_secs(POLL_EVERY_SECS), now)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What an event tells; `None` if it cannot be read as alerts.
+    async fn read_alert_payload(&self, event: &ClaimedEvent) -> Result<Option<Told>, AwsError> {
+        Ok(alerts(&self.inbox.claimed_payload(work).await?))
+    }
+
+    /// Publishes what the API confirms. `asked` are the thresholds that were asked for, if that is known.
+    async fn confirm_and_publish(
+        &self,
+        event: &ClaimedEvent,
+        batch: &Batch<'_>,
+        tracked: Option<&Tracked>,
+        thresholds: Option<&Thresholds>,
+        mut pending: PendingAlerts,
+    ) -> Result<EffectOutcome, AwsError> {
+        let mut crossings = Vec::new();
+        let mut reader = self.balance_reader(batch.batch_id, tracked);
+        while open.is_any()
+            && let Some(rows) = reader.next_page().await
+        {
+            crossings.extend(rows.iter().filter_map(|row| open.confirm(row, asked)));
+        }
+        let read = reader.finish();
+        // Those that the API shows do not wait for the others.
+        let unpublished = self.publish_alerts(work, batch, crossings, true).await?;
+        let earlier = work.earlier.as_ref().filter(|earlier| read.is_long_after(earlier));
+        Ok(match unpublished.outcome() {
+            Some(outcome) => outcome,
+            None if !open.is_any() || read.is_complete(tracked, earlier) => open.verdict(),
+            None => self.incomplete_outcome(work, tracked, &read, Reason::Unconfirmed),
+        })
+    }
+
+    /// The thresholds of a schedule. One that is watched without any was not made by us: then what is told is all that
+    /// is known.
+    async fn schedule_thresholds(&self, schedule_id: &Id) -> Result<Option<Thresholds>, AwsError> {
+        // A schedule outlives its runs.
+        let schedule =
+            self.inbox.schedule_progress(schedule_id).await?.ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
+        Ok(Some(self.inbox.thresholds(&schedule).await?).filter(|thresholds| !thresholds.is_empty()))
+    }
+
+    /// Publishes alerts, each after a claim of its own: another event may tell the same.
+    async fn publish_alerts(
+        &self,
+        event: &ClaimedEvent,
+        batch: &Batch<'_>,
+        crossings: Vec<Met>,
+        confirmed: bool,
+    ) -> Result<UnpublishedAlerts, AwsError> {
+        let mut unpublished = UnpublishedAlerts::default();
+        for chunk in met.chunks(BUS_ENTRIES_MAX) {
+            let now = self.clock.now();
+            let claims = chunk.iter().map(|crossing| self.inbox.claim_alert(work, crossing, now));
+            let claims = join_all(claims).await;
+            let mut claimed = Vec::with_capacity(claims.len());
+            for (crossing, claim) in chunk.iter().zip(claims) {
+                match claim? {
+                    AlertClaim::Acquired(alert) => {
+                        claimed.push((alert, threshold_met(&work.effect(), batch, crossing, confirmed)));
+                    }
+                    AlertClaim::Published { threshold } => {
+                        if threshold.is_some_and(|threshold| threshold != crossing.threshold) {
+                            report_threshold_differs(work);
+                        }
+                    }
+                    AlertClaim::HeldByOther => unpublished.held_by_other += 1,
+                    AlertClaim::ReplayLimitReached => unpublished.replay_limit_reached += 1,
+                }
+            }
+            self.publish_claimed(work, claimed, &mut unpublished).await?;
+        }
+        Ok(unpublished)
+    }
+
+    async fn publish_claimed(
+        &self,
+        event: &ClaimedEvent,
+        claimed: Vec<(AcquiredAlert, Announcement)>,
+        unpublished: &mut UnpublishedAlerts,
+    ) -> Result<(), AwsError> {
+        let (acquired, announcements): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
+        let outcomes = self.bus.publish(&announcements).await;
+        let mut published = Vec::with_capacity(outcomes.len());
+        for ((alert, announcement), outcome) in acquired.iter().zip(&announcements).zip(outcomes) {
+            match outcome {
+                PublishOutcome::Published => {
+                    metrics::counter!("published", "type" => announcement.detail_type).increment(1);
+                    published.push(alert);
+                }
+                PublishOutcome::Undeliverable(fault) => {
+                    log_not_published(announcement, &fault);
+                    left.refused += 1;
+                }
+                PublishOutcome::Failed(fault) => {
+                    log_not_published(announcement, &fault);
+                    left.failed += 1;
+                }
+            }
+        }
+        let now = self.clock.now();
+        let marks = published.into_iter().map(|alert| self.inbox.mark_alert_published(work, alert, now));
+        let marks = join_all(marks).await;
+        // Published and not marked: the event is not done either, and it is published again under the same id.
+        marks.into_iter().collect()
+    }
+}
+
+impl PendingAlerts {
+    fn new(received: Vec<Alert>, unparsable: usize) -> Self {
+        let mut by_authorizer = BTreeMap::<Id, Vec<Alert>>::new();
+        for alert in received {
+            by_authorizer.entry(alert.authorizer.clone()).or_default().push(alert);
+        }
+        Self { by_authorizer, unparsable }
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.by_authorizer.is_empty()
+    }
+
+    /// The alert that a row confirms: it is open no longer.
+    fn take_confirmed(&mut self, row: &Balance, thresholds: Option<&Thresholds>) -> Option<Met> {
+        let alerts = self.by_authorizer.get(&row.authorizer)?;
+        let crossing = alerts.iter().find_map(|alert| alert.confirmed_by(row, thresholds))?;
+        self.by_authorizer.remove(&row.authorizer);
+        Some(crossing)
+    }
+
+    /// All that say all, as they are told.
+    fn take_unverified(&mut self) -> Vec<Met> {
+        let crossings: Vec<_> =
+            self.by_authorizer.values().filter_map(|alerts| alerts.iter().find_map(Alert::as_told)).collect();
+        crossings.iter().for_each(|crossing| drop(self.by_authorizer.remove(&crossing.authorizer)));
+        crossings
+    }
+
+    /// Nothing more is to be known: what is still open, or names nobody, is not confirmed.
+    fn final_outcome(&self) -> EffectOutcome {
+        if self.has_pending() || self.unparsable > 0 { UNCONFIRMED } else { EffectOutcome::Done }
+    }
+}
+
+impl UnpublishedAlerts {
+    /// What becomes of the event on account of those that are not on the bus.
+    fn outcome(&self) -> Option<EffectOutcome> {
+        if self.failed > 0 {
+            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("bus")))
+        } else if self.held_by_other > 0 {
+            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("alert_taken")))
+        } else if self.undeliverable > 0 {
+            Some(EffectOutcome::Quarantine(Reason::BusRefused))
+        } else if self.replay_limit_reached > 0 {
+            Some(EffectOutcome::Quarantine(Reason::ReplayLimit))
+        } else {
+            None
+        }
+    }
+}
+
+/// One authorizer's alert in one batch has one effect, whoever names which threshold. The second one may be the genuine one.
+fn report_threshold_differs(event: &ClaimedEvent) {
+    metrics::counter!("threshold_differs").increment(1);
+    let event_id = event.key().event_id();
+    tracing::warn!(target: "work", event_id, "published before, by another threshold");
+}

@@ -1,0 +1,212 @@
+//! Looking after a batch: one read if its webhook came, one question and its pages if not.
+
+use inbox_aws::AwsError;
+use inbox_aws::inbox::{BatchProgress, WriteOutcome};
+use inbox_core::event::{EventKey, Id};
+use inbox_core::poll::Observation;
+use inbox_core::poll::batch::{
+    AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, explains, first_step,
+};
+use inbox_core::poll::problem::FAULT;
+use inbox_core::time::UnixMillis;
+
+use crate::RightfootPoller;
+use crate::record::RecordStatus;
+use crate::run::{RunContext, RunError, failure_name, log_skipped_rows, log_overtaken};
+
+impl RightfootPoller {
+    pub(crate) async fn poll_batch(&self, batch_id: &Id, context: &RunContext) -> Result<(), RunError> {
+        let inbox = self.recorder.inbox();
+        let Some(mut batch) = inbox.batch_progress(batch_id).await? else { return Ok(()) };
+        let now = self.recorder.clock().now();
+        if !batch.tracking.is_due(now) {
+            return Ok(()); // the index lagged
+        }
+        if batch.completion.as_ref().is_some_and(|completion| completion.published_untracked.is_some()) {
+            // How many results there must be decides whether that was enough.
+            batch.tracked.failed = inbox.excluded_authorizers(&batch).await?;
+        }
+        match first_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
+            Step::Done => self.apply_disposition(&batch, Then::Done, course).await,
+            Step::Later(at) => self.apply_disposition(&batch, Then::Later(at), course).await,
+            Step::Ask(question) => self.defer_and_poll(batch, question, course).await,
+        }
+    }
+
+    async fn defer_and_poll(
+        &self,
+        mut batch: BatchProgress,
+        question: Question,
+        context: &RunContext,
+    ) -> Result<(), RunError> {
+        let inbox = self.recorder.inbox();
+        let mut thresholds = Thresholds::default();
+        if question == Question::Alerts {
+            thresholds = self.run_thresholds(&story).await?;
+            if thresholds.is_empty() {
+                return self.apply_disposition(&story, Then::Done, course).await;
+            }
+        }
+        if course.is_pausing() {
+            course.run().left += 1;
+            return Ok(());
+        }
+        let now = self.recorder.clock().now();
+        let next_poll_at = self.poll_timing.again(now, story.tracked.polls);
+        let polls = story.tracked.polls.saturating_add(1);
+        // What others can make large, the list of rows and the alerts, is read after it: the next run begins elsewhere.
+        if inbox.defer_before_poll(&mut story.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict {
+            return Ok(()); // another run asks
+        }
+        let result = self.poll_deferred(&mut story, question, thresholds, next_poll_at, course).await;
+        if result.is_err() {
+            // Best effort: if AWS fails as a whole, this fails, too.
+            let _ = self.save_poll_problem(&story.tracking, Some(FAULT), polls).await;
+        }
+        result
+    }
+
+    /// Asks about a batch that was put off until `planned`.
+    async fn poll_deferred(
+        &self,
+        batch: &mut BatchProgress,
+        question: Question,
+        mut thresholds: Thresholds,
+        next_poll_at: UnixMillis,
+        context: &RunContext,
+    ) -> Result<(), RunError> {
+        story.tracked.failed = self.recorder.inbox().excluded_authorizers(story).await?;
+        course.run().asked += 1;
+        let (poll_result, failure) = self.fetch_balances(&story.tracked.batch_id, course).await;
+        let now = self.recorder.clock().now();
+        let is_past_deadline = story.tracked.is_past_deadline(now);
+        if is_past_deadline && !poll_result.is_answer() {
+            course.run().overdue_unanswered += 1;
+            metrics::counter!("overdue_unanswered").increment(1);
+        }
+        if is_past_deadline && question == Question::Complete {
+            thresholds = self.run_thresholds(story).await?;
+        }
+        let alert_state = self.read_alert_state(story, thresholds).await?;
+        let plan = after_asking(&story.tracked, question, &alert_state, &poll_result, planned, &self.poll_timing, now);
+        let results = result_count(&poll_result);
+        let mut disposition = plan.then;
+        // First what was found, then what becomes of the batch: who dies in between finds it recorded.
+        if let Some(event) = &plan.record
+            && self.record_event(event, results, course).await? == RecordStatus::BeingProcessed
+            && question == Question::Complete
+            && !matches!(disposition, Then::Overdue)
+        {
+            disposition = Then::AsPlanned;
+        }
+        if question == Question::Alerts && disposition == Then::Done {
+            self.review_completion(story, results, course).await?;
+        }
+        if matches!(disposition, Then::AsPlanned | Then::Later(_)) {
+            self.save_poll_problem(&story.tracking, failure, story.tracked.polls.saturating_add(1)).await?;
+        }
+        self.apply_disposition(story, disposition, course).await
+    }
+
+    /// Whom an event has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
+    async fn read_alert_state(&self, batch: &BatchProgress, thresholds: Thresholds) -> Result<AlertWatch, AwsError> {
+        if thresholds.is_empty() {
+            return Ok(AlertWatch::default());
+        }
+        let tracked = &story.tracked;
+        let alerted = self.recorder.inbox().already_alerted(tracked).await?;
+        if !explains(tracked.expected, alerted.event_count) {
+            metrics::counter!("alert_flood").increment(1);
+            let (batch_id, events, expected) = (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
+            tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
+        }
+        let mismatched = alerted.by.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
+        if mismatched > 0 {
+            metrics::counter!("threshold_differs").increment(u64::try_from(mismatched).unwrap_or(u64::MAX));
+            let batch_id = tracked.batch_id.as_str();
+            tracing::warn!(target: "poll", batch_id, alerts = mismatched, "published by another threshold than the schedule's");
+        }
+        Ok(AlertWatch { alerted: alerted.authorizers, thresholds })
+    }
+
+    /// A completion that counts may still have been published with fewer results than the API shows now.
+    async fn review_completion(
+        &self,
+        batch: &BatchProgress,
+        results: u64,
+        context: &RunContext,
+    ) -> Result<(), RunError> {
+        if story.completion.as_ref().is_some_and(|completion| completion.is_short_of(results)) {
+            let key = EventKey::RightfootCompletion { batch_id: story.tracked.batch_id.clone() };
+            self.review_record(&key, None, results, course).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows, and why there was no answer if there was none.
+    async fn fetch_balances(
+        &self,
+        batch_id: &Id,
+        context: &RunContext,
+    ) -> (Observation<Rows>, Option<&'static str>) {
+        let answer =
+            self.account.call(|client, key| async move { client.balances(&key, batch_id).await }).await;
+        if let Ok(read) = &answer {
+            log_skipped_rows("balances", batch_id, &read.skipped);
+        }
+        let rows = answer.map(|read| Rows {
+            balances: read.rows.into_iter().map(|row| (row.authorizer.clone(), row)).collect(),
+            reached_last_page: read.reached_last_page,
+            skipped: read.skipped.rows(),
+        });
+        let failure = failure_name(&rows);
+        (course.observe(batch_id, rows), failure)
+    }
+
+    /// The thresholds of a run. They are read when its alerts are to be told: once it is complete, or at its deadline.
+    async fn run_thresholds(&self, batch: &BatchProgress) -> Result<Thresholds, AwsError> {
+        let inbox = self.recorder.inbox();
+        let Some(schedule_id) = &story.tracked.schedule_id else { return Ok(Thresholds::default()) };
+        match inbox.schedule_progress(schedule_id).await? {
+            Some(schedule) => inbox.thresholds(&schedule).await,
+            // A schedule outlives its runs. Without its thresholds nobody can say who is to be alerted.
+            None => Err(AwsError::unreadable_item("dynamodb:GetItem")),
+        }
+    }
+
+    async fn apply_disposition(&self, batch: &BatchProgress, disposition: Then, context: &RunContext) -> Result<(), RunError> {
+        let (inbox, tracking) = (self.recorder.inbox(), &story.tracking);
+        let (now, batch_id) = (self.recorder.clock().now(), story.tracked.batch_id.as_str());
+        let (written, write) = match then {
+            Then::AsPlanned => return Ok(()),
+            Then::Later(at) => (inbox.reschedule(tracking, at).await?, "postpone"),
+            Then::AlertsAt(at) => (inbox.mark_shown_complete(tracking, at, now).await?, "shown_complete"),
+            Then::Done => {
+                let written = inbox.finish_tracking(tracking, now).await?;
+                course.run().settled += usize::from(written == WriteOutcome::Applied);
+                (written, "settle")
+            }
+            Then::Overdue => {
+                // Said before it is written: said twice is better than never.
+                course.run().overdue += 1;
+                metrics::counter!("overdue").increment(1);
+                tracing::warn!(target: "poll", batch_id, polls = story.tracked.polls, "overdue");
+                (inbox.mark_overdue(tracking, now).await?, "give_up_waiting")
+            }
+        };
+        log_overtaken(written, batch_id, write);
+        Ok(())
+    }
+}
+
+/// How many results the API shows.
+fn result_count(poll_result: &Observation<Rows>) -> u64 {
+    match poll_result {
+        Observation::Answered(rows) => u64::try_from(rows.balances.len()).unwrap_or(u64::MAX),
+        Observation::NotReady
+        | Observation::Refused
+        | Observation::Unauthorized
+        | Observation::RateLimited { .. }
+        | Observation::Unanswered => 0,
+    }
+}

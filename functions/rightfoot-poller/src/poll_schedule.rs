@@ -1,0 +1,167 @@
+//! Looking after a schedule: finding its runs in the histories of its probes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use inbox_aws::inbox::{ScheduleProgress, WriteOutcome};
+use inbox_aws::telemetry::count_with_reason;
+use inbox_core::event::Id;
+use inbox_core::limits::MOVES_MAX;
+use inbox_core::poll::Observation;
+use inbox_core::poll::problem::{FAULT, PollProblem};
+use inbox_core::poll::schedule::{Alarm, Plan, Seen, Watched, after_asking};
+use inbox_core::rightfoot::HistoryEntry;
+use inbox_core::time::UnixMillis;
+use inbox_rightfoot::{ApiKey, Rightfoot};
+
+use crate::RightfootPoller;
+use crate::poll_run::{RunContext, RunError, failure_name, log_skipped_rows, log_overtaken};
+
+impl RightfootPoller {
+    pub(crate) async fn poll_schedule(&self, schedule_id: &Id, context: &RunContext) -> Result<(), RunError> {
+        let inbox = self.recorder.inbox();
+        let Some(mut schedule) = inbox.schedule_progress(schedule_id).await? else { return Ok(()) };
+        let now = self.recorder.clock().now();
+        if !schedule.tracking.is_due(now) {
+            return Ok(()); // the index lagged
+        }
+        if course.is_pausing() {
+            course.run().left += 1;
+            return Ok(());
+        }
+        let next_poll_at = self.poll_timing.again(now, schedule.schedule.polls);
+        let polls = schedule.schedule.polls.saturating_add(1);
+        if inbox.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict {
+            return Ok(()); // another run asks
+        }
+        course.run().asked += 1;
+        let (poll_result, failure) = self.fetch_schedule(&schedule.schedule, course).await;
+        let mut batches = BTreeSet::new();
+        if let Observation::Answered(snapshot) = &poll_result {
+            batches.extend(snapshot.history.iter().map(|entry| entry.batch_id.clone()));
+        }
+        let written = self.save_poll_result(&mut schedule, &poll_result, failure, &batches, next_poll_at, course).await;
+        if written.is_err() {
+            // Best effort: if AWS fails as a whole, this fails, too.
+            let _ = self.save_poll_problem(&schedule.tracking, Some(FAULT), polls).await;
+        }
+        written
+    }
+
+    /// Writes down what was seen of a schedule. Whoever hurries it meanwhile does not void that, and is not passed over: it
+    /// is read again, and due again as soon as he has asked.
+    async fn save_poll_result(
+        &self,
+        schedule: &mut ScheduleProgress,
+        poll_result: &Observation<Seen>,
+        failure: Option<&'static str>,
+        batches: &BTreeSet<Id>,
+        next_poll_at: UnixMillis,
+        context: &RunContext,
+    ) -> Result<(), RunError> {
+        let inbox = self.recorder.inbox();
+        let schedule_id = story.watched.schedule_id.clone();
+        for attempt in 0..MOVES_MAX {
+            let owners = inbox.known(batches).await?;
+            let now = self.recorder.clock().now();
+            let plan = after_asking(&story.watched, observed, &owners, planned, &self.poll_timing, now);
+            if attempt == 0 {
+                report_alarm(plan.alarm, &schedule_id, course);
+            }
+            let reason = failure_name.or(plan.alarm.map(alarm_name));
+            let polls = story.watched.polls.saturating_add(1);
+            let Some(next) = plan.next else {
+                let written = inbox.finish_tracking(&story.tracking, now).await?;
+                log_overtaken(written, schedule_id.as_str(), "settle");
+                return Ok(());
+            };
+            if plan.runs.is_empty() && next == planned {
+                return Ok(self.save_poll_problem(&story.tracking, reason, polls).await?);
+            }
+            // Due before it was planned: it has been hurried since it was put off.
+            let expedited_to = story.tracking.due_at.filter(|due_at| *due_at < planned);
+            let next = expedited_to.map_or(next, |due_at| due_at.min(next));
+            let problem = PollProblem::after(story.tracking.problem.as_ref(), reason, polls, now);
+            let written = inbox.advance_schedule(story, &plan, problem.as_ref(), next, &self.poll_timing, now).await?;
+            if written == WriteOutcome::Applied {
+                course.run().runs_found += plan.runs.len();
+                log_runs_found(&plan, &schedule_id);
+                return Ok(());
+            }
+            metrics::counter!("schedule_overtaken").increment(1);
+            tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), attempt, "overtaken");
+            match inbox.schedule_progress(&schedule_id).await? {
+                Some(fresh) if story.tracking.is_as_in(&fresh.tracking) => story.tracking = fresh.tracking,
+                // Another run has put it off since, and asks.
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The schedule, and what its probes' histories show. A probe that is not found or not ours shows nothing, as
+    /// long as the schedule itself does. And why there was no answer if there was none.
+    async fn fetch_schedule(
+        &self,
+        schedule: &Watched,
+        context: &RunContext,
+    ) -> (Observation<Seen>, Option<&'static str>) {
+        let id = &watched.schedule_id;
+        let state = self.account.call(|client, key| async move { client.schedule(&key, id).await }).await;
+        let mut failure = failure_name(&state);
+        let state = match course.observe(id, state).answered() {
+            Ok(state) => state,
+            Err(other_result) => return (other_result, failure),
+        };
+        let since = watched.floor(&self.poll_timing, self.recorder.clock().now());
+        let mut history: Vec<HistoryEntry> = Vec::new();
+        let mut any_probe_answered = false;
+        for probe in &watched.probes {
+            let ask =
+                |client: Rightfoot, key: Arc<ApiKey>| async move { client.history(&key, probe, since).await };
+            let answer = self.account.call(ask).await;
+            failure = failure_name(&answer).or(failure);
+            match course.observe(id, answer) {
+                Observation::Answered(read) => {
+                    any_probe_answered = true;
+                    log_skipped_rows("history", id, &read.skipped);
+                    history.extend(read.entries);
+                }
+                Observation::NotReady | Observation::Refused => any_probe_answered = true,
+                Observation::Unanswered => {}
+                Observation::Unauthorized => return (Observation::Unauthorized, failure),
+                Observation::RateLimited { retry_after } => {
+                    return (Observation::RateLimited { retry_after }, failure);
+                }
+            }
+        }
+        if any_probe_answered {
+            (Observation::Answered(Seen { state, history }), None)
+        } else {
+            (Observation::Unanswered, failure)
+        }
+    }
+}
+
+/// The alarm's stable name.
+const fn alarm_name(alarm: Alarm) -> &'static str {
+    match alarm {
+        Alarm::Stopped => "stopped",
+        Alarm::RunNotFound => "run_not_found",
+        Alarm::Unanswered => "unanswered",
+    }
+}
+
+fn report_alarm(alarm: Option<Alarm>, schedule_id: &Id, context: &RunContext) {
+    let Some(reason) = alarm.map(alarm_name) else { return };
+    context.summary().schedule_alarms += 1;
+    count_with_reason("schedule_alarm", None, reason);
+    tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), reason, "schedule");
+}
+
+fn log_runs_found(plan: &Plan, schedule_id: &Id) {
+    for run in &plan.runs {
+        let (schedule_id, batch_id) = (schedule_id.as_str(), run.batch_id.as_str());
+        tracing::info!(target: "poll", schedule_id, batch_id, "run found");
+    }
+}

@@ -1,0 +1,160 @@
+//! The stand-in for API Gateway's HTTP API: payload format 2.0 in, a status and a body out.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+use fynapse_webhook::FynapseWebhook as Fynapse;
+use rightfoot_webhook::RightfootWebhook as Rightfoot;
+
+use crate::wire::until_crash;
+
+/// Largest body that API Gateway takes.
+const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
+/// Largest invocation that Lambda takes.
+const INVOCATION_MAX_BYTES: usize = 6 * 1024 * 1024;
+
+/// The functions behind the routes.
+#[derive(Clone, Debug)]
+pub struct WebhookFunctions {
+    /// `POST /webhooks/fynapse`
+    pub fynapse: Fynapse,
+    /// `POST /webhooks/rightfoot/{token}`
+    pub rightfoot: Rightfoot,
+}
+
+/// The webhook routes. Anything else is answered 404, as the gateway does.
+pub fn webhook_routes(functions: WebhookFunctions) -> Router {
+    Router::new()
+        .route("/webhooks/fynapse", post(fynapse).fallback(not_found))
+        .route("/webhooks/rightfoot/{token}", post(rightfoot).fallback(not_found))
+        .fallback(not_found)
+        .with_state(functions)
+}
+
+async fn fynapse(
+    State(functions): State<WebhookFunctions>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    match build_invocation("POST /webhooks/fynapse", None, source, request).await {
+        Ok(invocation) => http_response(until_crash(functions.fynapse.handle(invocation)).await),
+        Err(response) => response,
+    }
+}
+
+async fn rightfoot(
+    State(functions): State<WebhookFunctions>,
+    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+    request: Request,
+) -> Response {
+    match build_invocation("POST /webhooks/rightfoot/{token}", Some(token), source, request).await {
+        Ok(invocation) => http_response(until_crash(functions.rightfoot.handle(invocation)).await),
+        Err(response) => response,
+    }
+}
+
+async fn not_found() -> Response {
+    error_response(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// What the function is invoked with. Too large for the gateway or for Lambda is the gateway's own 413.
+async fn build_invocation(
+    route_key: &str,
+    token: Option<String>,
+    source: SocketAddr,
+    request: Request,
+) -> Result<Box<RawValue>, Response> {
+    let too_large = || error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, BODY_MAX_BYTES).await.map_err(|_| too_large())?;
+    let (body, is_base64) = encode_body(&parts.headers, &body);
+    let path = parts.uri.path();
+    let mut invocation = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": join_headers(&parts.headers),
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "local",
+            "domainName": "localhost",
+            "routeKey": route_key,
+            "stage": "$default",
+            "timeEpoch": 0,
+            "http": {
+                "method": "POST",
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": from.ip().to_string(),
+                "userAgent": "",
+            },
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    });
+    if let (Some(token), Some(fields)) = (token, invocation.as_object_mut()) {
+        fields.insert("pathParameters".to_owned(), json!({"token": token}));
+    }
+    let invocation = to_raw_value(&invocation)
+        .map_err(|_| error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
+    if invocation.get().len() > INVOCATION_MAX_BYTES { Err(too_large()) } else { Ok(invocation) }
+}
+
+/// The gateway hands over text as text, and the rest in base64: also a body without a content type.
+fn encode_body(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_text = media_type.starts_with("text/")
+        || ["application/json", "application/xml", "application/javascript"].contains(&media_type.as_str());
+    match std::str::from_utf8(body).ok().filter(|_| is_text) {
+        Some(text) => (text.to_owned(), false),
+        None => (STANDARD.encode(body), true),
+    }
+}
+
+fn join_headers(headers: &HeaderMap) -> Map<String, Value> {
+    headers
+        .keys()
+        .map(|name| {
+            let values: Vec<_> =
+                headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            (name.as_str().to_owned(), Value::String(values.join(",")))
+        })
+        .collect()
+}
+
+/// A function that died is answered 500 by the gateway.
+fn http_response(result: Option<ApiGatewayV2httpResponse>) -> Response {
+    let Some(done) = result else {
+        return error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    };
+    let body = done.body.map(|body| body.to_vec()).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = u16::try_from(done.status_code)
+        .ok()
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.headers_mut() = done.headers;
+    response
+}
+
+fn error_response(status: StatusCode, message: &str) -> Response {
+    let mut response = Response::new(Body::from(json!({"message": message}).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,65 @@
+//! What a call needs by IAM, read from the call itself.
+
+use inbox_aws::iam::{Resource, Role};
+use serde_json::Value;
+
+use crate::system::{BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, EVENTS_QUEUE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, INBOX_TABLE};
+
+/// An IAM action, and what it is done on, if that is a thing of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredPermission {
+    /// For example `dynamodb:PutItem`.
+    pub action: String,
+    /// What it is done on.
+    pub resource: Option<Resource>,
+}
+
+impl RequiredPermission {
+    pub(super) fn is_granted_by(&self, role: &Role) -> bool {
+        self.resource.is_some_and(|on| role.permits(&self.action, on))
+    }
+}
+
+/// What a call needs. Batches and transactions need what each of their parts does, each under the name that IAM knows.
+pub(super) fn required_permissions(operation: &str, request: &Value) -> Vec<RequiredPermission> {
+    let permission = |action: &str, holder: &Value, name: &str| {
+        let on = holder.get(name).and_then(Value::as_str).and_then(resource_named);
+        RequiredPermission { action: action.to_owned(), resource: on }
+    };
+    let entries = |name: &str| request.get(name).and_then(Value::as_array).into_iter().flatten();
+    let tables = || request.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
+    match operation {
+        "GetSecretValue" => vec![permission("secretsmanager:GetSecretValue", request, "SecretId")],
+        "PutEvents" => {
+            entries("Entries").map(|entry| permission("events:PutEvents", entry, "EventBusName")).collect()
+        }
+        "SendMessage" | "SendMessageBatch" => vec![permission("sqs:SendMessage", request, "QueueUrl")],
+        "GetQueueAttributes" => vec![permission("sqs:GetQueueAttributes", request, "QueueUrl")],
+        "TransactWriteItems" => entries("TransactItems")
+            .filter_map(Value::as_object)
+            .flatten()
+            .map(|(kind, write)| permission(&format!("dynamodb:{kind}Item"), write, "TableName"))
+            .collect(),
+        "BatchGetItem" | "BatchWriteItem" => tables()
+            .map(|(table, _)| RequiredPermission { action: format!("dynamodb:{operation}"), resource: resource_named(table) })
+            .collect(),
+        "Query" if request.get("IndexName").is_some() => {
+            vec![RequiredPermission { action: "dynamodb:Query".to_owned(), resource: Some(Resource::DueIndex) }]
+        }
+        _ => vec![permission(&format!("dynamodb:{operation}"), request, "TableName")],
+    }
+}
+
+/// What is called so here, or has an address that ends so.
+fn resource_named(name: &str) -> Option<Resource> {
+    match name.rsplit('/').next()? {
+        INBOX_TABLE => Some(Resource::InboxTable),
+        BALANCES_TABLE => Some(Resource::BalancesTable),
+        EVENTS_QUEUE => Some(Resource::EventsQueue),
+        EVENT_BUS => Some(Resource::EventBus),
+        FYNAPSE_SECRET => Some(Resource::FynapseSigning),
+        RIGHTFOOT_URL_KEY_SECRET => Some(Resource::RightfootUrlKey),
+        RIGHTFOOT_API_KEY_SECRET => Some(Resource::RightfootApiKey),
+        _ => None,
+    }
+}

@@ -1,0 +1,146 @@
+//! How many messages a queue holds. The embedded SQS counts a message that was received, and may be received again, neither
+//! as visible nor as in flight, until somebody receives it. Here it is visible.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use winterbaume_core::{MockResponse, MockService};
+use winterbaume_sqs::SqsService;
+
+use super::sqs_request;
+
+const VISIBLE_COUNT: &str = "ApproximateNumberOfMessages";
+
+/// The receipts that were given out, by queue.
+#[derive(Debug, Default)]
+pub(super) struct ReceiptHandles(Mutex<HashMap<String, HashMap<String, MessageVisibility>>>);
+
+/// Until when a received message is hidden.
+#[derive(Clone, Copy, Debug)]
+struct MessageVisibility {
+    hidden_at: Instant,
+    /// `None` for as long as its queue says.
+    timeout_secs: Option<u64>,
+}
+
+impl MessageVisibility {
+    fn starting_now(timeout_secs: Option<u64>) -> Self {
+        Self { hidden_at: Instant::now(), timeout_secs }
+    }
+
+    fn has_expired(self, default_secs: u64) -> bool {
+        self.hidden_at.elapsed() >= Duration::from_secs(self.timeout_secs.unwrap_or(default_secs))
+    }
+}
+
+impl ReceiptHandles {
+    /// Notes what an answered request says of receipts.
+    pub(super) fn observe(&self, operation: &str, request: &[u8], answer: &MockResponse) {
+        if answer.status != 200 {
+            return;
+        }
+        match operation {
+            "ReceiveMessage" => self.observe_received(request, &answer.body),
+            "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => {
+                let request: Value = serde_json::from_slice(request).unwrap_or_default();
+                let entries = request.get("Entries").and_then(Value::as_array);
+                let entries = entries.map_or(std::slice::from_ref(&request), Vec::as_slice);
+                let hidden = entries.iter().filter_map(|entry| {
+                    let secs = entry.get("VisibilityTimeout").and_then(Value::as_u64);
+                    Some((text(entry, "ReceiptHandle")?.to_owned(), MessageVisibility::starting_now(secs)))
+                });
+                self.with_queue(queue_name(&request), |receipts| receipts.extend(hidden));
+            }
+            "DeleteMessage" => {
+                let request: Value = serde_json::from_slice(request).unwrap_or_default();
+                if let Some(receipt) = text(&request, "ReceiptHandle") {
+                    self.with_queue(queue_name(&request), |receipts| receipts.remove(receipt));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn observe_received(&self, request: &[u8], answer: &[u8]) {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let messages = answer.get("Messages").and_then(Value::as_array);
+        let receipts: Vec<_> =
+            messages.into_iter().flatten().filter_map(|message| text(message, "ReceiptHandle")).collect();
+        if receipts.is_empty() {
+            return;
+        }
+        let request: Value = serde_json::from_slice(request).unwrap_or_default();
+        // It takes 0 for the queue's own.
+        let secs = request.get("VisibilityTimeout").and_then(Value::as_u64).filter(|secs| *secs > 0);
+        let hidden = receipts.into_iter().map(|receipt| (receipt.to_owned(), MessageVisibility::starting_now(secs)));
+        self.with_queue(queue_name(&request), |receipts| receipts.extend(hidden));
+    }
+
+    fn with_queue<T>(&self, queue: &str, change: impl FnOnce(&mut HashMap<String, MessageVisibility>) -> T) -> T {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(queues.entry(queue.to_owned()).or_default())
+    }
+
+    /// The answer to a question about a queue's attributes, with the messages that may be received again among the visible
+    /// ones.
+    pub(super) async fn with_visible_again(
+        &self,
+        sqs: &SqsService,
+        request: &[u8],
+        mut answer: MockResponse,
+    ) -> MockResponse {
+        let request: Value = serde_json::from_slice(request).unwrap_or_default();
+        let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let Some(reported) = body.pointer(&format!("/Attributes/{VISIBLE_COUNT}")).and_then(Value::as_str) else {
+            return answer;
+        };
+        let count: usize = reported.parse().unwrap_or_default();
+        let visible = (count + self.count_visible_again(sqs, &request).await).to_string();
+        if let Some(number) = body.pointer_mut(&format!("/Attributes/{VISIBLE_COUNT}")) {
+            *number = visible.into();
+        }
+        answer.body = body.to_string().into();
+        answer
+    }
+
+    async fn count_visible_again(&self, sqs: &SqsService, request: &Value) -> usize {
+        let (queue, url) = (queue_name(request), text(request, "QueueUrl").unwrap_or_default());
+        let default_secs = default_visibility_timeout_secs(sqs, url).await;
+        let expired = |receipts: &mut HashMap<String, MessageVisibility>| -> Vec<String> {
+            let expired = receipts.iter().filter(|(_, hidden)| hidden.has_expired(default_secs));
+            expired.map(|(receipt, _)| receipt.clone()).collect()
+        };
+        let mut count = 0;
+        for receipt in self.with_queue(queue, expired) {
+            // A message that is visible stays so. By this receipt none is known that was received again, or is gone.
+            let ask = json!({"QueueUrl": url, "ReceiptHandle": receipt, "VisibilityTimeout": 0});
+            if sqs.handle(sqs_request("ChangeMessageVisibility", &ask)).await.status == 200 {
+                count += 1;
+            } else {
+                self.with_queue(queue, |receipts| receipts.remove(&receipt));
+            }
+        }
+        count
+    }
+}
+
+/// How long a queue hides a received message, unless who receives it says otherwise.
+async fn default_visibility_timeout_secs(sqs: &SqsService, url: &str) -> u64 {
+    let ask = json!({"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]});
+    let answer = sqs.handle(sqs_request("GetQueueAttributes", &ask)).await;
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let secs = body.pointer("/Attributes/VisibilityTimeout").and_then(Value::as_str);
+    // SQS's own default.
+    secs.and_then(|secs| secs.parse().ok()).unwrap_or(30)
+}
+
+/// The name of the queue that a request is about: its URL is another for each of the endpoints.
+fn queue_name(request: &Value) -> &str {
+    text(request, "QueueUrl").and_then(|url| url.rsplit('/').next()).unwrap_or_default()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name).and_then(Value::as_str)
+}

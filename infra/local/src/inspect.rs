@@ -1,0 +1,213 @@
+//! What stands in the table and on the queues, seen from outside: by the SDK, on a wire on which nothing fails.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+
+use anyhow::Context;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
+use flate2::read::DeflateDecoder;
+use inbox_core::event::EventKey;
+use inbox_core::time::UnixMillis;
+use serde_json::value::RawValue;
+
+use crate::system::{Stack, INBOX_TABLE};
+
+mod balances_and_bus;
+
+pub use balances_and_bus::{PublishedEvent, StoredBalance, PublishedDetail, receive_bus_events, read_balances};
+
+/// Messages in one answer of SQS.
+const RECEIVE_MAX: i32 = 10;
+
+/// What the table holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboxSnapshot {
+    /// The event records, by event id.
+    pub records: BTreeMap<String, RecordSnapshot>,
+    /// What the poller looks after — batches, schedules, submissions — by partition key, and whether it is due, at
+    /// whatever time.
+    pub tracked: BTreeMap<String, bool>,
+    /// The quarantined deliveries.
+    pub quarantined: Vec<QuarantineSnapshot>,
+}
+
+/// An event record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordSnapshot {
+    /// Whether it is still to be put on the queue.
+    pub is_due: bool,
+    /// Whether it was marked as put on the queue.
+    pub is_sent: bool,
+    /// Whether its effect has happened.
+    pub is_done: bool,
+    /// Whether it was given up.
+    pub is_quarantined: bool,
+    /// How often a worker has put it back.
+    pub requeues: usize,
+    /// How it came to be recorded.
+    pub origin: String,
+    /// When it was received, or found.
+    pub received_at: UnixMillis,
+}
+
+/// A quarantined delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineSnapshot {
+    /// Who sent it.
+    pub provider: String,
+    /// Why it is kept.
+    pub reason: String,
+    /// What was sent; `None` if it cannot be read back.
+    pub payload: Option<Vec<u8>>,
+    /// The event that it is, if it had become one.
+    pub event_id: Option<String>,
+}
+
+/// A message, as a consumer of the queue reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageSnapshot {
+    /// The event's id.
+    pub id: String,
+    /// How it says that the event came to be recorded.
+    pub origin: String,
+    /// The payload that it carries or refers to; `None` if there is none.
+    pub payload: Option<Vec<u8>>,
+}
+
+type TableItem = HashMap<String, AttributeValue>;
+
+/// Reads the whole table.
+pub async fn read_inbox(stack: &Stack) -> anyhow::Result<InboxSnapshot> {
+    let scan = system.onlooker.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
+    let mut pages = scan.into_paginator().items().send();
+    let (mut inbox, mut quarantined, mut pieces) = (InboxSnapshot::default(), Vec::new(), BTreeMap::new());
+    while let Some(item) = pages.try_next().await.context("scan the table")? {
+        let (pk, sk) = (string_attribute(&item, "pk").unwrap_or_default(), string_attribute(&item, "sk").unwrap_or_default());
+        if let Some(name) = pk.strip_prefix("payload#") {
+            let piece = item.get("piece").and_then(|piece| piece.as_b().ok());
+            let piece = piece.map(|blob| blob.clone().into_inner()).unwrap_or_default();
+            pieces.insert(name.to_owned(), piece);
+        } else if pk.starts_with("quarantine#") {
+            quarantined.push(item);
+        } else if let Some(key) = EventKey::from_table_key(pk, sk) {
+            inbox.records.insert(key.event_id(), read_record(&item));
+        } else if sk == "tracked" || sk == "submitted" {
+            inbox.tracked.insert(pk.to_owned(), item.contains_key("due"));
+        }
+    }
+    inbox.quarantined = quarantined.iter().map(|item| read_quarantined(item, &pieces)).collect();
+    Ok(inbox)
+}
+
+/// How many items are due, at whatever time, for the relay or the poller.
+pub async fn count_due(stack: &Stack) -> anyhow::Result<usize> {
+    Ok(due_partition_keys(system).await?.len())
+}
+
+/// The partition keys of the items that are due, at whatever time, for the relay or the poller.
+pub async fn due_partition_keys(stack: &Stack) -> anyhow::Result<Vec<String>> {
+    let scan = system.onlooker.dynamodb.scan().table_name(INBOX_TABLE).index_name("due");
+    let due: Vec<TableItem> =
+        scan.into_paginator().items().send().try_collect().await.context("scan what is due")?;
+    let polled_or_relayed = due.iter().filter(|item| !string_attribute(item, "due").unwrap_or_default().starts_with("quarantine#"));
+    Ok(polled_or_relayed.filter_map(|item| string_attribute(item, "pk")).map(str::to_owned).collect())
+}
+
+/// Whether the poller looks after a batch, or has done so.
+pub async fn is_tracked(stack: &Stack, batch_id: &str) -> anyhow::Result<bool> {
+    let string = |value: String| AttributeValue::S(value);
+    let request = system.onlooker.dynamodb.get_item().table_name(INBOX_TABLE).consistent_read(true);
+    let request =
+        request.key("pk", string(format!("rightfoot#batch#{batch_id}"))).key("sk", string("tracked".to_owned()));
+    Ok(request.send().await.context("read what is watched")?.item.is_some())
+}
+
+/// How many messages are on a queue: visible, in flight or delayed.
+pub async fn count_messages(stack: &Stack, queue: &str) -> anyhow::Result<usize> {
+    let url = system.queue_url(queue).await.context("ask for the queue")?;
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+    ];
+    let request = system.onlooker.sqs.get_queue_attributes().queue_url(url);
+    let counts = request.set_attribute_names(Some(names.to_vec())).send().await.context("count messages")?;
+    let counts = counts.attributes.unwrap_or_default();
+    let count = |name: &QueueAttributeName| counts.get(name).and_then(|count| count.parse::<usize>().ok());
+    names.iter().map(count).sum::<Option<usize>>().context("a queue without numbers")
+}
+
+/// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
+pub async fn receive_all(stack: &Stack, queue: &str) -> anyhow::Result<Vec<String>> {
+    let url = system.queue_url(queue).await.context("ask for the queue")?;
+    let mut bodies = Vec::new();
+    loop {
+        let receive = system.onlooker.sqs.receive_message().queue_url(&url);
+        let answer = receive.max_number_of_messages(RECEIVE_MAX).send().await.context("receive messages")?;
+        let messages = answer.messages.unwrap_or_default();
+        if messages.is_empty() {
+            return Ok(bodies);
+        }
+        bodies.extend(messages.into_iter().map(|message| message.body.unwrap_or_default()));
+    }
+}
+
+/// The id of the event in a message body.
+pub fn parse_event_id(body: &str) -> Option<String> {
+    let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).ok()?;
+    serde_json::from_str(fields.get("id")?.get()).ok()
+}
+
+/// Reads a message body, and fetches the payload if the message only refers to it.
+pub async fn read_message(stack: &Stack, body: &str) -> anyhow::Result<MessageSnapshot> {
+    let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).unwrap_or_default();
+    let dataref: Option<String> =
+        fields.get("dataref").and_then(|dataref| serde_json::from_str(dataref.get()).ok());
+    let payload = match (fields.get("data"), dataref) {
+        (Some(data), None) => Some(data.get().as_bytes().to_vec()),
+        (None, Some(dataref)) => system.inbox.resolve(&dataref).await.context("resolve a dataref")?,
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    let id = parse_event_id(body).unwrap_or_else(|| "(a message without an id)".to_owned());
+    let origin = fields.get("origin").and_then(|origin| serde_json::from_str(origin.get()).ok());
+    Ok(MessageSnapshot { id, origin: origin.unwrap_or_default(), payload })
+}
+
+fn read_record(item: &TableItem) -> RecordSnapshot {
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok());
+    let received_at = number("received_at").and_then(|at| at.parse().ok());
+    RecordSnapshot {
+        is_due: item.contains_key("due"),
+        is_sent: item.contains_key("sent_at"),
+        is_done: item.contains_key("done_at"),
+        is_quarantined: item.contains_key("quarantined_at"),
+        requeues: number("works").and_then(|works| works.parse().ok()).unwrap_or_default(),
+        origin: string_attribute(item, "origin").unwrap_or_default().to_owned(),
+        received_at: UnixMillis(received_at.unwrap_or_default()),
+    }
+}
+
+fn read_quarantined(item: &TableItem, pieces: &BTreeMap<String, Vec<u8>>) -> QuarantineSnapshot {
+    let provider = string_attribute(item, "pk").and_then(|pk| pk.split('#').nth(1)).unwrap_or_default();
+    let payload = match item.get("payload") {
+        Some(inline) => inline.as_b().ok().map(|blob| blob.clone().into_inner()),
+        None => join_payload_pieces(item, pieces),
+    };
+    let reason = string_attribute(item, "reason").unwrap_or_default().to_owned();
+    let event_id = string_attribute(item, "event_id").map(str::to_owned);
+    QuarantineSnapshot { provider: provider.to_owned(), reason, payload, event_id }
+}
+
+fn join_payload_pieces(item: &TableItem, pieces: &BTreeMap<String, Vec<u8>>) -> Option<Vec<u8>> {
+    let names = item.get("parts")?.as_l().ok()?;
+    let find_piece = |name: &AttributeValue| pieces.get(name.as_s().ok()?);
+    let deflated = names.iter().map(find_piece).collect::<Option<Vec<_>>>()?.into_iter().flatten().copied();
+    let mut payload = Vec::new();
+    DeflateDecoder::new(deflated.collect::<Vec<_>>().as_slice()).read_to_end(&mut payload).ok()?;
+    Some(payload)
+}
+
+fn string_attribute<'a>(item: &'a TableItem, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}

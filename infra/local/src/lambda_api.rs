@@ -1,0 +1,132 @@
+//! The stand-in for Lambda's own API: `Invoke`, for every function there is.
+
+use aws_lambda_events::sqs::SqsEvent;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use lambda_runtime::Diagnostic;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::system::{INVOCATION_TIMEOUT, Stack};
+use crate::wire::until_crash;
+
+/// The functions' names, as in AWS less the stack's.
+pub const FUNCTION_NAMES: [&str; 6] = [
+    "event-relay",
+    "event-worker",
+    "fynapse-webhook",
+    "rightfoot-poller",
+    "rightfoot-requests",
+    "rightfoot-webhook",
+];
+/// Largest payload of a synchronous invocation.
+const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
+
+/// What an invocation came to: what the function answered, or how it failed.
+type InvocationResult = Result<Value, Diagnostic>;
+
+/// What any AWS client can call: the engines, and `Invoke`. `base_url` is its own address.
+pub fn aws_endpoint(stack: &Stack, base_url: String) -> Router {
+    let invoke = Router::new()
+        .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+        .layer(DefaultBodyLimit::max(PAYLOAD_MAX_BYTES))
+        .with_state(stack.clone());
+    invoke.merge(stack.connector.emulator().router(base_url))
+}
+
+async fn invoke(
+    State(stack): State<Stack>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Response {
+    // A name may come as an ARN, with a version behind it.
+    let name =
+        name.rsplit("function:").next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
+    if !FUNCTION_NAMES.contains(&name.as_str()) {
+        let message = format!("Function not found: {name}; here are {}", FUNCTION_NAMES.join(", "));
+        return error_response(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message);
+    }
+    let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
+    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(&payload) else {
+        let message = "Could not parse request body into json";
+        return error_response(StatusCode::BAD_REQUEST, "InvalidRequestContentException", message);
+    };
+    match headers.get("x-amz-invocation-type").and_then(|kind| kind.to_str().ok()) {
+        Some("DryRun") => empty_response(StatusCode::NO_CONTENT),
+        Some("Event") => {
+            tokio::spawn(async move { run_function(&stack, &name, &payload).await });
+            empty_response(StatusCode::ACCEPTED)
+        }
+        _ => invoke_response(run_function(&stack, &name, &payload).await),
+    }
+}
+
+async fn run_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
+    let result = until_crash(call_function(system, name, payload)).await;
+    result.unwrap_or_else(|| Err(diagnostic("Runtime.ExitError", "the process died")))
+}
+
+async fn call_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
+    match name {
+        "event-relay" => system.relay.handle(INVOCATION_TIMEOUT).await.map_err(Into::into),
+        "event-worker" => {
+            let event: SqsEvent = serde_json::from_str(payload.get())
+                .map_err(|_| diagnostic("InvalidEvent", "not an event of SQS"))?;
+            to_payload(&system.worker.handle(event).await)
+        }
+        "rightfoot-poller" => system.poller.handle(INVOCATION_TIMEOUT).await,
+        "rightfoot-requests" => Ok(system.requests.handle(payload).await?),
+        _ => {
+            let (functions, event) = (&system.functions, payload.to_owned());
+            let response = match name {
+                "fynapse-webhook" => functions.fynapse.handle(event).await,
+                _ => functions.rightfoot.handle(event).await,
+            };
+            to_payload(&response)
+        }
+    }
+}
+
+fn to_payload(response: &impl Serialize) -> InvocationResult {
+    serde_json::to_value(response).map_err(|_| diagnostic("InvalidAnswer", "not JSON"))
+}
+
+fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {
+    Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
+}
+
+/// As Lambda answers: 200 also for a function that failed, with a header that says so.
+fn invoke_response(result: InvocationResult) -> Response {
+    let (error, payload) = match result {
+        Ok(payload) => (None, payload),
+        Err(error) => {
+            (Some("Unhandled"), json!({"errorType": error.error_type, "errorMessage": error.error_message}))
+        }
+    };
+    let mut response = Response::builder()
+        .header("content-type", "application/json")
+        .header("x-amz-executed-version", "$LATEST");
+    if let Some(error) = error {
+        response = response.header("x-amz-function-error", error);
+    }
+    response.body(Body::from(payload.to_string())).unwrap_or_default()
+}
+
+fn error_response(status: StatusCode, error: &str, message: &str) -> Response {
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .header("x-amzn-errortype", error)
+        .body(Body::from(json!({"Type": "User", "Message": message}).to_string()))
+        .unwrap_or_default()
+}
+
+fn empty_response(status: StatusCode) -> Response {
+    Response::builder().status(status).body(Body::empty()).unwrap_or_default()
+}

@@ -1,0 +1,311 @@
+//! `local load`: many events at once, and a look for each of them on the queue.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures::stream::{self, StreamExt};
+use inbox_aws::clock::Clock;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::net::TcpListener;
+
+use crate::onlooker;
+use crate::progress::Progress;
+use crate::senders::payload::{balance_extracted, batch_completed, threshold_alert};
+use crate::senders::schedule::Timeline;
+use crate::senders::{Attempt, Fynapse, Http, Outgoing, Pace, Rightfoot, Signing};
+use crate::system::{self, EVENTS_QUEUE, Stack};
+
+/// How often something is delivered that is answered 5xx or not at all.
+const ATTEMPTS_MAX: usize = 20;
+/// Pause before it is delivered again. No provider is so quick: here the receiver is measured, not the sender.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Bound of the wait for what the relay has to send.
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(120);
+/// Pause between two runs of the relay.
+const RELAY_PAUSE: Duration = Duration::from_millis(500);
+
+/// What to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadTestOptions {
+    /// How many different events.
+    pub events: usize,
+    /// How many deliveries are in flight at the same time.
+    pub concurrency: usize,
+    /// How many of the events are delivered twice, in percent.
+    pub duplicates_pct: u8,
+    /// Seed of the choice of the events that are delivered twice.
+    pub seed: u64,
+}
+
+impl Default for LoadTestOptions {
+    fn default() -> Self {
+        Self { events: 2_000, concurrency: 16, duplicates_pct: 10, seed: 1 }
+    }
+}
+
+/// What it came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadTestReport {
+    /// How many different events were sent.
+    pub events: usize,
+    /// How many deliveries were made.
+    pub deliveries: usize,
+    /// How many of them were answered 5xx or not at all.
+    pub failed_attempts: usize,
+    /// From the first delivery to the last answer.
+    pub sending_time: Duration,
+    /// From the last answer until every event was seen on the queue.
+    pub verifying_time: Duration,
+    /// Half of the answers took no longer.
+    pub p50: Duration,
+    /// 99 of 100 answers took no longer.
+    pub p99: Duration,
+    /// Events that are not on the queue.
+    pub lost_events: Vec<String>,
+    /// Messages beyond the first of their event.
+    pub repeated: usize,
+    /// Messages about something that was not sent.
+    pub unexpected_messages: usize,
+}
+
+impl LoadTestReport {
+    /// Whether every event is on the queue, and nothing else.
+    pub fn is_success(&self) -> bool {
+        self.lost_events.is_empty() && self.unexpected_messages == 0
+    }
+}
+
+impl fmt::Display for LoadTestReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_sec = |count: usize| {
+            let millis = self.sending_time.as_millis().max(1);
+            count as u128 * 1_000 / millis
+        };
+        writeln!(
+            f,
+            "{} events in {} deliveries, {:.1} s: {} events/s, {} deliveries/s",
+            self.events,
+            self.deliveries,
+            self.sending_time.as_secs_f64(),
+            per_sec(self.events),
+            per_sec(self.deliveries)
+        )?;
+        writeln!(
+            f,
+            "answers: p50 {:.1} ms, p99 {:.1} ms; {} deliveries heard 5xx or nothing, and were repeated",
+            self.p50.as_secs_f64() * 1_000.0,
+            self.p99.as_secs_f64() * 1_000.0,
+            self.failed_attempts
+        )?;
+        write!(f, "on the queue: {} lost, {} repeated", self.lost_events.len(), self.repeated)?;
+        if self.unexpected_messages > 0 {
+            write!(f, ", {} FOREIGN", self.unexpected_messages)?;
+        }
+        writeln!(f, " (every id looked up in {:.1} s)", self.verifying_time.as_secs_f64())?;
+        self.lost_events.iter().take(20).try_for_each(|id| writeln!(f, "  LOST {id}"))
+    }
+}
+
+/// Sends, and verifies every id on the queue. The report says whether all are there.
+pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
+    let clock = Clock::system();
+    let stack_options = system::StackOptions::in_memory(clock.clone())?;
+    let stack = Stack::start(stack_options).await?;
+    let senders = Arc::new(LoadTestSenders::new(&stack, &options).await?);
+    let deliveries = deliveries(&options);
+    let progress = Progress::new();
+    progress.add_steps(deliveries.len());
+
+    progress.set_message("delivering");
+    let started = Instant::now();
+    let attempts_by_delivery: Vec<Vec<Attempt>> = stream::iter(deliveries)
+        .map(|outgoing| {
+            let senders = senders.clone();
+            tokio::spawn(async move { senders.deliver_until_decided(&outgoing).await })
+        })
+        .buffer_unordered(options.concurrency.max(1))
+        .map(|attempts| {
+            progress.finish_step();
+            attempts.unwrap_or_default()
+        })
+        .collect()
+        .await;
+    let sending = started.elapsed();
+
+    progress.set_message("looking for every event on the queue");
+    relay_all_due(&stack).await?;
+    let bodies = onlooker::receive_all(&stack, EVENTS_QUEUE).await?;
+    let (mut seen_by_id, mut repeated, mut foreign) = (sent_event_counts(&options), 0, 0);
+    for body in &bodies {
+        match onlooker::parse_event_id(body).and_then(|id| seen_by_id.get_mut(&id)) {
+            Some(seen @ 0) => *seen = 1,
+            Some(_) => repeated += 1,
+            None => foreign += 1,
+        }
+    }
+    let attempts: Vec<&Attempt> = attempts_by_delivery.iter().flatten().collect();
+    let mut latencies: Vec<Duration> = attempts.iter().map(|attempt| attempt.took).collect();
+    latencies.sort_unstable();
+    Ok(LoadTestReport {
+        events: options.events,
+        deliveries: attempts.len(),
+        failed_attempts: attempts.iter().filter(|attempt| !attempt.answer.is_decision()).count(),
+        sending_time: sending,
+        verifying_time: started.elapsed().saturating_sub(sending),
+        p50: percentile(&latencies, 50),
+        p99: percentile(&latencies, 99),
+        lost_events: seen_by_id.into_iter().filter(|(_, seen)| *seen == 0).map(|(id, _)| id).collect(),
+        repeated,
+        unexpected_messages: foreign,
+    })
+}
+
+struct LoadTestSenders {
+    fynapse: Fynapse,
+    rightfoot: Rightfoot,
+    rightfoot_url: String,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl LoadTestSenders {
+    async fn new(stack: &Stack, options: &LoadTestOptions) -> anyhow::Result<Self> {
+        system.functions.fynapse.load_secret().await;
+        system.functions.rightfoot.load_secret().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let base_url = format!("http://{}/webhooks", listener.local_addr()?);
+        let pace = Pace::compressed(system.clock.now(), 1);
+        let http = Http::new(pace, options.seed, options.concurrency)?;
+        let token = system.mint(&"load".parse()?)?;
+        Ok(Self {
+            fynapse: Fynapse::new(http.clone(), format!("{base_url}/fynapse"), system.fynapse_keys()?),
+            rightfoot: Rightfoot::new(http, Timeline::default()),
+            rightfoot_url: format!("{base_url}/rightfoot/{token}"),
+            server: system::spawn_server(listener, system.routes()),
+        })
+    }
+
+    /// Delivers until the receiver has decided.
+    async fn deliver_until_decided(&self, outgoing: &Outgoing) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        while attempts.len() < ATTEMPTS_MAX {
+            let attempt = if outgoing.id.starts_with("fynapse/") {
+                self.fynapse.attempt(outgoing, &Signing::Honest).await
+            } else {
+                self.rightfoot.attempt(&self.rightfoot_url, outgoing).await
+            };
+            let is_decided = attempt.answer.is_decision();
+            attempts.push(attempt);
+            if is_decided {
+                break;
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        attempts
+    }
+}
+
+impl Drop for LoadTestSenders {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Half of the events are Fynapse's; a quarter each are completions and alerts.
+fn nth_event(n: usize) -> Outgoing {
+    match n % 4 {
+        0 => batch_completed(&format!("load-{n:08}"), &format!("uuid-{n}")),
+        1 => threshold_alert(&format!("load-{n:08}"), &format!("uuid-{n}"), 3),
+        _ => balance_extracted(&format!("load-{n:08}")),
+    }
+}
+
+/// What is delivered, in order. The second delivery of an event follows so closely that the two may meet.
+fn deliveries(options: &LoadTestOptions) -> Vec<Outgoing> {
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    (0..options.events)
+        .flat_map(|n| {
+            let twice = rng.random_range(0..100) < options.duplicates_pct;
+            std::iter::repeat_n(nth_event(n), if twice { 2 } else { 1 })
+        })
+        .collect()
+}
+
+fn sent_event_counts(options: &LoadTestOptions) -> BTreeMap<String, usize> {
+    (0..options.events).map(|n| (nth_event(n).id, 0)).collect()
+}
+
+/// Lets the relay run until nothing is due, within bounds.
+async fn relay_all_due(stack: &Stack) -> anyhow::Result<()> {
+    let deadline = Instant::now() + RELAY_WAIT_MAX;
+    while onlooker::count_due(system).await? > 0 && Instant::now() < deadline {
+        // A failed run is followed by another one.
+        let _ = system.relay.handle(Duration::from_secs(60)).await;
+        tokio::time::sleep(RELAY_PAUSE).await;
+    }
+    Ok(())
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+    sorted.get(index).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let took: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&took, 50), Duration::from_millis(100));
+        assert_eq!(percentile(&took, 99), Duration::from_millis(198));
+        assert_eq!(percentile(&took[..1], 99), Duration::from_millis(1));
+        assert_eq!(percentile(&[], 50), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_same_seed_repeats_the_same_share() {
+        let options = LoadTestOptions { events: 1_000, duplicates_pct: 10, ..LoadTestOptions::default() };
+        let all = deliveries(&options);
+        assert_eq!(all, deliveries(&options));
+        assert!((1_050..1_150).contains(&all.len()), "{}", all.len());
+        let of = |pct| deliveries(&LoadTestOptions { duplicates_pct: pct, ..options.clone() }).len();
+        assert_eq!((of(0), of(100)), (1_000, 2_000));
+    }
+
+    #[tokio::test]
+    async fn every_event_is_found_on_the_queue() {
+        let options = LoadTestOptions { events: 60, concurrency: 8, duplicates_pct: 50, seed: 3 };
+        let report = run(options).await.unwrap();
+        assert!(report.is_success(), "{report}");
+        assert!(report.deliveries > 60);
+    }
+
+    #[test]
+    fn the_report_says_what_is_lost() {
+        let report = LoadTestReport {
+            events: 2_000,
+            deliveries: 2_200,
+            failed_attempts: 3,
+            sending_time: Duration::from_millis(2_500),
+            verifying_time: Duration::from_millis(640),
+            p50: Duration::from_micros(7_210),
+            p99: Duration::from_micros(23_480),
+            lost_events: vec!["fynapse/event/load-00000002".to_owned()],
+            repeated: 1,
+            unexpected_messages: 0,
+        };
+        assert!(!report.is_success());
+        assert_eq!(
+            report.to_string(),
+            "2000 events in 2200 deliveries, 2.5 s: 800 events/s, 880 deliveries/s\n\
+             answers: p50 7.2 ms, p99 23.5 ms; 3 deliveries heard 5xx or nothing, and were repeated\n\
+             on the queue: 1 lost, 1 repeated (every id looked up in 0.6 s)\n  \
+             LOST fynapse/event/load-00000002\n"
+        );
+    }
+}

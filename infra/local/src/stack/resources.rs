@@ -1,0 +1,98 @@
+//! What a stack brings: tables, queues, the event bus and secrets.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use aws_sdk_sqs::types::QueueAttributeName;
+use inbox_aws::clients::Clients;
+use inbox_core::limits::QUEUE_RETENTION_DAYS;
+use serde_json::json;
+
+use super::{
+    BALANCES_TABLE, EVENT_BUS, BUS_QUEUE, DEAD_LETTER_QUEUE, FYNAPSE_SECRET, StackOptions, EVENTS_QUEUE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
+    INBOX_TABLE, fynapse_secret_value,
+};
+
+/// The tables, those that are not there yet.
+pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
+    let key = |name: &str, of: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(of).build();
+    let attribute = |name: &str, of: ScalarAttributeType| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(of).build()
+    };
+    let create = |name: &str| {
+        anyhow::Ok(
+            clients
+                .dynamodb
+                .create_table()
+                .table_name(name)
+                .billing_mode(BillingMode::PayPerRequest)
+                .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
+                .attribute_definitions(attribute("sk", ScalarAttributeType::S)?)
+                .key_schema(key("pk", KeyType::Hash)?)
+                .key_schema(key("sk", KeyType::Range)?),
+        )
+    };
+    let exists = async |name| clients.dynamodb.describe_table().table_name(name).send().await.is_ok();
+    if !exists(INBOX_TABLE).await {
+        let due = GlobalSecondaryIndex::builder()
+            .index_name("due")
+            .key_schema(key("due", KeyType::Hash)?)
+            .key_schema(key("due_at", KeyType::Range)?)
+            .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+            .build()?;
+        create(INBOX_TABLE)?
+            .attribute_definitions(attribute("due", ScalarAttributeType::S)?)
+            .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
+            .global_secondary_indexes(due)
+            .send()
+            .await?;
+    }
+    if !exists(BALANCES_TABLE).await {
+        create(BALANCES_TABLE)?.send().await?;
+    }
+    Ok(())
+}
+
+/// The queues; a message of `events` is hidden for so long once it was received. The URL of `events` comes back.
+pub(super) async fn create_queues(clients: &Clients, visibility_timeout: Duration) -> anyhow::Result<String> {
+    let create = |name: &str| {
+        clients.sqs.create_queue().queue_name(name).attributes(
+            QueueAttributeName::MessageRetentionPeriod,
+            (QUEUE_RETENTION_DAYS * 86_400).to_string(),
+        )
+    };
+    create(DEAD_LETTER_QUEUE).send().await?;
+    create(BUS_QUEUE).send().await?;
+    let redrive = json!({
+        "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:123456789012:{DEAD_LETTER_QUEUE}"),
+        "maxReceiveCount": 5,
+    });
+    let events = create(EVENTS_QUEUE)
+        .attributes(QueueAttributeName::VisibilityTimeout, visibility.as_secs().to_string())
+        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+        .send()
+        .await?;
+    events.queue_url.context("the queue has no URL")
+}
+
+/// The bus. Its events go to [`BUS_QUEUE`].
+pub(super) async fn create_bus(clients: &Clients) -> anyhow::Result<()> {
+    clients.eventbridge().create_event_bus().name(EVENT_BUS).send().await?;
+    Ok(())
+}
+
+/// The secrets, with the values that the system is told.
+pub(super) async fn create_secrets(clients: &Clients, options: &StackOptions) -> anyhow::Result<()> {
+    for (name, value) in [
+        (FYNAPSE_SECRET, fynapse_secret_value(options)),
+        (RIGHTFOOT_URL_KEY_SECRET, options.rightfoot_url_key.clone()),
+        (RIGHTFOOT_API_KEY_SECRET, options.rightfoot_api_key.clone()),
+    ] {
+        clients.secrets.create_secret().name(name).secret_string(value).send().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Alerts that are published: the item `effect#alert#<authorizer>` of a batch.
+//!
+//! ```text
+//!  worker    claim if no other event has a live claim, and not published as this replay of this event
+//!              ── publish ── mark: published_at, published_by + tag, claim dropped
+//! ```
+//!
+//! Several events may name the same authorizer: a redelivery under another uuid, or a webhook that comes after the poll. The
+//! first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the set
+//! `published_by`: remembering the last one only would let two replayed events take turns.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use inbox_core::effect::alert::{Met, ThresholdSource};
+use inbox_core::effect::publisher_tag;
+use inbox_core::event::{Id, batch_pk};
+use inbox_core::inbox::parts_expiry;
+use inbox_core::limits::ALERT_PUBLISHERS_MAX;
+use inbox_core::rightfoot::Amount;
+use inbox_core::time::UnixMillis;
+
+use super::Inbox;
+use super::tracked::ALERT_EFFECT_SK_PREFIX;
+use super::worked::{UPDATE, ClaimedEvent, claim_expiry};
+use crate::AwsError;
+use crate::condition::{condition_failed, existing_item};
+use crate::item::{self, Item, number, text};
+
+/// Another event's claim is over, or there is none. Who holds an event's claim is alone with that event, so an earlier claim
+/// of the same event is void. A request that arrives late is told by its time: it must not take the place of a younger claim.
+const NOT_TAKEN: &str = "(attribute_not_exists(claim_by) OR claim_until < :now OR claim_by = :mine \
+     OR (claim_event = :event AND claim_until <= :until))";
+/// An event that was not replayed publishes what nobody has published.
+const NOT_PUBLISHED: &str = "attribute_not_exists(published_at)";
+/// A replay publishes unless it has. An item of the first version is rewritten before: see [`is_of_first_version`].
+const NOT_PUBLISHED_BY_REPLAY: &str = "NOT contains(published_by, :tag) \
+     AND (attribute_not_exists(published_by) OR size(published_by) < :most) \
+     AND (attribute_exists(published_by) OR attribute_not_exists(event_id))";
+
+/// Outcome of claiming the alert of one authorizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertClaim {
+    /// It is this event's to publish.
+    Acquired(AcquiredAlert),
+    /// It has been published: by any event, or, for a replayed event, by this replay.
+    Published {
+        /// The threshold that it was published with last; `None` if an earlier version did that.
+        threshold: Option<Amount>,
+    },
+    /// Another event's worker is about to publish it.
+    HeldByOther,
+    /// It was published [`ALERT_PUBLISHERS_MAX`] times: no other replay can be remembered, so none may publish.
+    ReplayLimitReached,
+}
+
+/// An alert that this event may publish.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AcquiredAlert {
+    authorizer: Id,
+    threshold: Amount,
+    threshold_source: ThresholdSource,
+}
+
+/// Personal data (P8).
+impl fmt::Debug for AcquiredAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AcquiredAlert")
+    }
+}
+
+impl Inbox {
+    /// Claims the alert of one authorizer in one batch for this event.
+    pub async fn claim_alert(&self, event: &ClaimedEvent, crossing: &Met, now: UnixMillis) -> Result<AlertClaim, AwsError> {
+        let mut claimed = self.try_claim_alert(work, met, now).await?;
+        if let Err(Some(item)) = &claimed
+            && work.replay() > 0
+            && is_v1_alert_item(item)
+            && !is_held(item, now)
+        {
+            self.migrate_alert_item(work, &met.authorizer, item).await?;
+            claimed = self.try_claim_alert(work, met, now).await?;
+        }
+        Ok(match claimed {
+            Ok(acquired) => AlertClaim::Acquired(acquired),
+            Err(existing) => existing.map_or(AlertClaim::HeldByOther, |item| claim_failure(&item, work)),
+        })
+    }
+
+    /// Tries it once: the alert, or the item that stands in the way.
+    async fn try_claim_alert(
+        &self,
+        event: &ClaimedEvent,
+        crossing: &Met,
+        now: UnixMillis,
+    ) -> Result<Result<AcquiredAlert, Option<Item>>, AwsError> {
+        let mut update = self
+            .update_alert(work, &met.authorizer)?
+            .update_expression(
+                "SET claim_by = :mine, claim_event = :event, claim_until = :until, expires_at = :at",
+            )
+            // It outlives whatever may name it again: also an event that an operator takes out of quarantine.
+            .expression_attribute_values(":at", number(parts_expiry(now, self.retention_days).0))
+            .expression_attribute_values(":until", number(claim_expiry(now).0))
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":event", text(work.key().event_id()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        update = match work.replay() {
+            0 => update.condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED}")),
+            replay => update
+                .condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED_BY_REPLAY}"))
+                .expression_attribute_values(":tag", text(publisher_tag(&work.key().event_id(), replay)))
+                .expression_attribute_values(":most", number(ALERT_PUBLISHERS_MAX)),
+        };
+        match update.send().await {
+            Ok(_) => Ok(Ok(AcquiredAlert {
+                authorizer: met.authorizer.clone(),
+                threshold: met.threshold,
+                threshold_source: met.threshold_source,
+            })),
+            Err(error) if !condition_failed(&error) => Err(AwsError::from_sdk_error(UPDATE, &error)),
+            Err(error) => Ok(Err(existing_item(&error).cloned())),
+        }
+    }
+
+    /// Gives an item of the first version the form of this one, if it still stands as it was read.
+    async fn migrate_alert_item(&self, event: &ClaimedEvent, authorizer: &Id, item: &Item) -> Result<(), AwsError> {
+        let attribute = |name: &str| item.get(name).cloned().ok_or(AwsError::unreadable_item(UPDATE));
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.alert_key(work, authorizer)?))
+            .condition_expression(
+                "event_id = :event AND replay = :replay AND attribute_not_exists(published_by)",
+            )
+            .expression_attribute_values(":event", attribute("event_id")?)
+            .expression_attribute_values(":replay", attribute("replay")?);
+        let update = match v1_publisher(item) {
+            Some(tag) => update
+                .update_expression("REMOVE event_id, replay ADD published_by :tags")
+                .expression_attribute_values(":tags", AttributeValue::Ss(vec![tag])),
+            None => update.update_expression("REMOVE event_id, replay"),
+        };
+        match update.send().await {
+            Err(error) if condition_failed(&error) => Ok(()),
+            rewritten => rewritten.map(drop).map_err(|error| AwsError::from_sdk_error(UPDATE, &error)),
+        }
+    }
+
+    /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost meanwhile: what
+    /// was published is not to be published again by somebody who does not know.
+    pub async fn mark_alert_published(
+        &self,
+        event: &ClaimedEvent,
+        acquired: &AcquiredAlert,
+        now: UnixMillis,
+    ) -> Result<(), AwsError> {
+        let tags = AttributeValue::Ss(vec![publisher_tag(&work.key().event_id(), work.replay())]);
+        let marked = self
+            .update_alert(work, &acquired.authorizer)?
+            .update_expression(
+                "SET published_at = :now, event_id = :event, replay = :replay, threshold = :threshold, \
+                 threshold_source = :source REMOVE claim_by, claim_event, claim_until ADD published_by :tags",
+            )
+            .condition_expression("claim_by = :mine")
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":event", text(work.key().event_id()))
+            .expression_attribute_values(":replay", number(work.replay()))
+            .expression_attribute_values(":threshold", text(acquired.threshold.to_string()))
+            .expression_attribute_values(":source", text(acquired.threshold_source.as_str()))
+            .expression_attribute_values(":tags", tags.clone())
+            .send()
+            .await;
+        match marked {
+            Ok(_) => return Ok(()),
+            Err(error) if condition_failed(&error) => {}
+            Err(error) => return Err(AwsError::from_sdk_error(UPDATE, &error)),
+        }
+        let key = self.alert_key(work, &acquired.authorizer)?;
+        let update = self.db.update_item().table_name(&self.table).set_key(Some(key));
+        let remembered = update
+            .update_expression("SET published_at = if_not_exists(published_at, :now) ADD published_by :tags")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":now", number(now.0))
+            .expression_attribute_values(":tags", tags)
+            .send()
+            .await;
+        match remembered {
+            // Gone: it has expired, and whatever could name it has, too.
+            Err(error) if condition_failed(&error) => Ok(()),
+            remembered => remembered.map(drop).map_err(|error| AwsError::from_sdk_error(UPDATE, &error)),
+        }
+    }
+
+    fn update_alert(&self, event: &ClaimedEvent, authorizer: &Id) -> Result<UpdateItemFluentBuilder, AwsError> {
+        let key = self.alert_key(event, authorizer)?;
+        let update = self.db.update_item().table_name(&self.table).set_key(Some(key));
+        Ok(update.expression_attribute_values(":mine", text(event.claim_id())))
+    }
+
+    fn alert_key(&self, event: &ClaimedEvent, authorizer: &Id) -> Result<Item, AwsError> {
+        let batch_id = event.key().batch_id().ok_or(AwsError::unreadable_item(UPDATE))?;
+        Ok(item::key(&batch_pk(batch_id), &format!("{ALERT_EFFECT_SK_PREFIX}{}", authorizer.as_str())))
+    }
+}
+
+fn published_by(item: &Item) -> Option<&Vec<String>> {
+    item.get("published_by")?.as_ss().ok()
+}
+
+/// Whether an item is of the first version, which remembered the last publisher only, and that in `event_id` and `replay`.
+/// Since there is the set, whoever names himself there is in it, too.
+fn is_v1_alert_item(item: &Item) -> bool {
+    item.contains_key("event_id") && published_by(item).is_none()
+}
+
+/// Who published last, by an item of the first version. Its claims overwrite that, so with one of them nobody knows.
+fn v1_publisher(item: &Item) -> Option<String> {
+    let is_overwritten = item.contains_key("claim_by") && !item.contains_key("claim_event");
+    let is_known = item.contains_key("published_at") && !is_overwritten;
+    let (event_id, replay) = item::string(item, "event_id").zip(item::parsed_number(item, "replay"))?;
+    is_known.then(|| publisher_tag(event_id, replay))
+}
+
+fn is_held(item: &Item, now: UnixMillis) -> bool {
+    item::millis(item, "claim_until").is_some_and(|until| until >= now)
+}
+
+/// Why a claim was refused. That an alert is published is decided by what says so, whoever holds a claim: a replay that
+/// could not publish leaves its claim behind.
+fn claim_failure(item: &Item, event: &ClaimedEvent) -> AlertClaim {
+    let own = publisher_tag(&event.key().event_id(), event.replay());
+    let tags = published_by(item);
+    let has_published = match event.replay() {
+        0 => item.contains_key("published_at"),
+        _ => tags.is_some_and(|tags| tags.contains(&own)),
+    };
+    if has_published {
+        let threshold = item::string(item, "threshold").and_then(|text| text.parse().ok());
+        AlertClaim::Published { threshold }
+    } else if tags.is_some_and(|tags| tags.len() >= ALERT_PUBLISHERS_MAX) {
+        AlertClaim::ReplayLimitReached
+    } else {
+        AlertClaim::HeldByOther
+    }
+}

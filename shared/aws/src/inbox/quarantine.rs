@@ -1,0 +1,224 @@
+//! What is in quarantine: looking at it, and closing it.
+//!
+//! ```text
+//!  keep      due=quarantine, deliveries+1, closed_at gone ── (looked at, replayed) ── close if deliveries=seen and open
+//! ```
+//!
+//! An open item is in the index `due`, at the time at which its bytes first came. The same bytes again open it again;
+//! whoever closes it names how many deliveries he has seen, so that none that came meanwhile is closed with it.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use inbox_core::delivery::Subject;
+use inbox_core::event::EventKey;
+use inbox_core::inbox::{Desk, Reason};
+use inbox_core::intervention::Intervention;
+use inbox_core::limits::DUE_PAGE;
+use inbox_core::quarantine::{Closed, Kept, KeptId, kept_ids_of};
+use inbox_core::time::{UnixMillis, UnixSecs};
+
+use super::due_index::{DueOrder, DueKey};
+use super::{EventView, Inbox, WriteOutcome};
+use crate::AwsError;
+use crate::condition::condition_failed;
+use crate::item::{self, Item, PayloadLocation, millis, number, text};
+use crate::payload;
+
+/// The place of a quarantined item in its story.
+pub(super) const DELIVERY_SK: &str = "delivery";
+const HEADER_PREFIX: &str = "header_";
+
+/// A quarantined item, without its bytes.
+#[derive(Clone, Debug)]
+pub struct QuarantinedItem {
+    /// What it is named by.
+    pub id: KeptId,
+    /// Why it is kept.
+    pub reason: Reason,
+    /// When its bytes came first.
+    pub first_received_at: UnixMillis,
+    /// When they came last.
+    pub last_received_at: UnixMillis,
+    /// How often they came, or were given up.
+    pub deliveries: u64,
+    /// How many they are.
+    pub payload_bytes: usize,
+    /// The subject of the URL that they came by.
+    pub subject: Option<Subject>,
+    /// When they were signed.
+    pub signed_at: Option<UnixSecs>,
+    /// The headers that were kept.
+    pub headers: BTreeMap<String, String>,
+    /// The event that they were, if it was recorded and given up.
+    pub event: Option<EventKey>,
+    /// When it was dealt with, and how; `None` while it is open.
+    pub resolution: Option<(UnixMillis, Closed)>,
+    /// What operators did with it.
+    pub audit_entries: Vec<Intervention>,
+    payload_location: PayloadLocation,
+    payload_hash: String,
+}
+
+impl QuarantinedItem {
+    pub(super) fn from_item(item: &Item) -> Option<Self> {
+        let headers = item.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix(HEADER_PREFIX)?.to_owned(), value.as_s().ok()?.clone()))
+        });
+        Some(Self {
+            id: KeptId::from_pk(item::string(item, "pk")?)?,
+            reason: Reason::from_name(item::string(item, "reason")?)?,
+            first_received_at: millis(item, "first_received_at")?,
+            last_received_at: millis(item, "last_received_at")?,
+            deliveries: item::parsed_number(item, "deliveries")?,
+            payload_bytes: item::parsed_number(item, "payload_bytes")?,
+            subject: item::string(item, "subject").and_then(|subject| subject.parse().ok()),
+            signed_at: item::parsed_number(item, "signed_at").map(UnixSecs),
+            headers: headers.collect(),
+            event: item::string(item, "event_id").and_then(EventKey::from_event_id),
+            resolution: millis(item, "closed_at")
+                .zip(item::string(item, "closed_as").and_then(Closed::from_name)),
+            audit_entries: item::audit_entries(item),
+            payload_location: PayloadLocation::from_item(item)?,
+            payload_hash: item::string(item, "payload_hash")?.to_owned(),
+        })
+    }
+
+    /// The whole of it, with its bytes: to be read again.
+    pub fn with(self, body: Vec<u8>) -> Kept {
+        Kept {
+            provider: self.id.provider,
+            reason: self.reason,
+            body,
+            headers: self.headers,
+            first_received_at: self.first_received_at,
+            subject: self.subject,
+            signed_at: self.signed_at,
+        }
+    }
+}
+
+impl Inbox {
+    /// A quarantined item, by one strong read.
+    pub async fn quarantined_item(&self, id: &KeptId) -> Result<Option<QuarantinedItem>, AwsError> {
+        let item = self.get_item(item::key(&id.pk(), DELIVERY_SK)).await?;
+        item.map(|item| QuarantinedItem::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))).transpose()
+    }
+
+    /// The item that holds the bytes of an event that was given up.
+    pub async fn quarantine_id_of(&self, event: &EventView) -> Result<Option<KeptId>, AwsError> {
+        let subject = event.subject.as_ref().and_then(|subject| subject.parse().ok());
+        for id in kept_ids_of(&event.key, subject.as_ref(), &event.payload_hash) {
+            if self.quarantined_item(&id).await?.is_some() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bytes of a quarantined item.
+    pub async fn quarantined_payload(&self, item: &QuarantinedItem) -> Result<Vec<u8>, AwsError> {
+        payload::load(&self.db, &self.table, &kept.stored, &kept.hash, kept.payload_bytes).await
+    }
+
+    /// The open items, the oldest first: at most `limit` of this reason, after `after`; and where the next ones start,
+    /// if there are more.
+    pub async fn list_quarantine(
+        &self,
+        reason: Option<Reason>,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
+        let is_wanted = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
+        self.list_quarantine_where(is_wanted, after, limit).await
+    }
+
+    /// The same, the newest first.
+    pub async fn list_quarantine_newest_first(
+        &self,
+        reason: Option<Reason>,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
+        let is_wanted = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
+        self.list_quarantine_by(DueOrder::NewestFirst, is_wanted, after, limit).await
+    }
+
+    /// The open items that are wanted, the oldest first.
+    pub async fn list_quarantine_where(
+        &self,
+        is_wanted: impl Fn(&QuarantinedItem) -> bool,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
+        self.list_quarantine_by(DueOrder::OldestFirst, is_wanted, after, limit).await
+    }
+
+    async fn list_quarantine_by(
+        &self,
+        order: DueOrder,
+        is_wanted: impl Fn(&QuarantinedItem) -> bool,
+        mut after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
+        let mut found = Vec::new();
+        loop {
+            let (due_keys, more) = self.list_due_keys_by(order, Desk::Quarantine, after.as_ref(), DUE_PAGE).await?;
+            let mut items = self.read_quarantined(&due_keys).await?;
+            for due_key in due_keys {
+                if found.len() == limit {
+                    return Ok((found, after));
+                }
+                // One that is gone from its place was closed: the index lags.
+                let item = items.remove(&due_key.pk);
+                found.extend(item.filter(&is_wanted));
+                after = Some(due_key);
+            }
+            if !more {
+                return Ok((found, None));
+            }
+        }
+    }
+
+    async fn read_quarantined(&self, due_keys: &[DueKey]) -> Result<BTreeMap<String, QuarantinedItem>, AwsError> {
+        let keys = waiting.iter().map(|place| item::key(&place.pk, &place.sk)).collect();
+        let items = self.batch_get(keys).await?;
+        let open = items.iter().filter_map(QuarantinedItem::from_item).filter(|kept| kept.resolution.is_none());
+        Ok(open.map(|kept| (kept.id.pk(), kept)).collect())
+    }
+
+    /// Closes an item, as it was seen. Refused if its bytes came again meanwhile, or if somebody else closed it.
+    pub async fn close_quarantined(
+        &self,
+        seen: &QuarantinedItem,
+        resolution: Closed,
+        by: &Intervention,
+    ) -> Result<WriteOutcome, AwsError> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&seen.id.pk(), DELIVERY_SK)))
+            .update_expression(format!("SET closed_at = :now, closed_as = :how, {APPEND_AUDIT_ENTRY} REMOVE due, due_at"))
+            .condition_expression("deliveries = :seen AND attribute_not_exists(closed_at)")
+            .expression_attribute_values(":seen", number(seen.deliveries))
+            .expression_attribute_values(":now", number(by.at.0))
+            .expression_attribute_values(":how", text(how.as_str()))
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
+        match update.send().await {
+            Ok(_) => Ok(WriteOutcome::Applied),
+            // The answer of an attempt that was applied may have been lost.
+            Err(error) if condition_failed(&error) => {
+                let existing = self.quarantined_item(&seen.id).await?;
+                let is_applied = existing.is_some_and(|it| it.resolution.is_some() && it.audit_entries.contains(by));
+                Ok(if is_applied { WriteOutcome::Applied } else { WriteOutcome::Conflict })
+            }
+            Err(error) => Err(AwsError::from_sdk_error("dynamodb:UpdateItem", &error)),
+        }
+    }
+}
+
+/// Adds a trace to those that stand.
+pub(super) const APPEND_AUDIT_ENTRY: &str = "interventions = list_append(if_not_exists(interventions, :none), :trace)";

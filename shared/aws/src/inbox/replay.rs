@@ -1,0 +1,202 @@
+//! Events that are made due again because an operator asked, and the trace of it.
+//!
+//! ```text
+//!  given up  requeue: due now, rev+1 if rev=seen and quarantined ── relay ── …
+//!  done      replay:  due now, rev+1, replay+1 if rev=seen and done ── relay ── …
+//!  sent      lost:    due now, rev+1 if rev=seen, sent, not done, not claimed ── relay ── …
+//! ```
+//!
+//! Of two operators who saw the same, one is applied.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use inbox_core::event::EventKey;
+use inbox_core::inbox::{Desk, first_due, record_expiry};
+use inbox_core::intervention::{Intervention, message_expiry};
+use inbox_core::state::State;
+use inbox_core::time::UnixMillis;
+
+use super::quarantine::APPEND_AUDIT_ENTRY;
+use super::{Inbox, past_cycles};
+use crate::AwsError;
+use crate::condition::condition_failed;
+use crate::item::{self, number, text};
+
+/// What became of making an event due again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayOutcome {
+    /// It is due: the relay sends it. It was replayed so often so far.
+    Due {
+        /// How often it was sent again on purpose, this time included.
+        replay: u64,
+    },
+    /// It is not where it could be made due from.
+    WrongState(State),
+    /// The queues may still hold its message.
+    MayStillBeQueued {
+        /// Until when they keep it.
+        until: UnixMillis,
+    },
+    /// Somebody else has changed it meanwhile; nothing was done.
+    Conflict,
+    /// There is no such event, or its record has expired.
+    NotFound,
+}
+
+/// The state that an event is made due again from.
+#[derive(Clone, Copy, Debug)]
+enum ReplayFrom {
+    Quarantined,
+    Done,
+    /// On the queue, as far as its record says.
+    Lost {
+        was_purged: bool,
+    },
+}
+
+impl ReplayFrom {
+    const fn state(self) -> State {
+        match self {
+            Self::Quarantined => State::Quarantined,
+            Self::Done => State::Done,
+            Self::Lost { .. } => State::Sent,
+        }
+    }
+
+    /// What the write asks of the record, beside its `rev`.
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::Quarantined => "attribute_exists(quarantined_at)",
+            Self::Done => "attribute_exists(done_at)",
+            // A claim leaves `rev` alone: a message that turns up after all may be at work.
+            Self::Lost { .. } => {
+                "attribute_exists(sent_at) AND attribute_not_exists(done_at) \
+                 AND attribute_not_exists(quarantined_at) \
+                 AND (attribute_not_exists(claim_until) OR claim_until < :now)"
+            }
+        }
+    }
+}
+
+/// What starts a record's way anew.
+pub(super) const RESTART_SET: &str = "rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
+    attempts = :zero, refusals = :zero, since = :now, past_cycles = :cycles";
+/// What it leaves behind.
+pub(super) const RESTART_REMOVE: &str = "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at, retry_reason";
+
+impl Inbox {
+    /// Puts an event that was given up on its way again. What of it was published before is not published again.
+    pub async fn replay_quarantined(&self, key: &EventKey, by: &Intervention) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Quarantined, by).await
+    }
+
+    /// Sends a done event again, on purpose: its effects happen again, and carry the number.
+    pub async fn replay_done(&self, key: &EventKey, by: &Intervention) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Done, by).await
+    }
+
+    /// Sends an event again whose message is gone: its record says that it was sent, and it was never done. While the
+    /// queues may still hold the message, only if they were purged. Its number stays: if the message turns up after
+    /// all, the effect happens once.
+    pub async fn replay_lost(
+        &self,
+        key: &EventKey,
+        was_purged: bool,
+        by: &Intervention,
+    ) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Lost { was_purged }, by).await
+    }
+
+    async fn replay_from(&self, key: &EventKey, source: ReplayFrom, by: &Intervention) -> Result<ReplayOutcome, AwsError> {
+        let Some(event) = self.event(key).await? else { return Ok(ReplayOutcome::NotFound) };
+        if event.audit_entries.contains(by) {
+            return Ok(ReplayOutcome::Due { replay: event.replay });
+        }
+        let state = event.lifecycle.state(by.at);
+        if state != from.state() {
+            return Ok(ReplayOutcome::WrongState(state));
+        }
+        let (count_update, replay) = match from {
+            ReplayFrom::Done => (", replay = if_not_exists(replay, :zero) + :one", event.replay + 1),
+            ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => ("", event.replay),
+        };
+        if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (from, event.lifecycle.sent_at) {
+            let until = message_expiry(sent_at, &event.audit_entries);
+            if by.at < until {
+                return Ok(ReplayOutcome::MayStillBeQueued { until });
+            }
+        }
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&key.pk(), &key.sk())))
+            .update_expression(format!("SET {RESTART_SET}{count_update}, {APPEND_AUDIT_ENTRY} {RESTART_REMOVE}"))
+            .condition_expression(format!("rev = :seen AND {}", from.condition()))
+            .expression_attribute_values(":seen", number(event.rev))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":shard", text(Desk::Outbox.shard(&key.pk())))
+            .expression_attribute_values(":now", number(by.at.0))
+            .expression_attribute_values(":cycles", past_cycles::with_current_cycle(&event))
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
+        match update.send().await {
+            Ok(_) => Ok(ReplayOutcome::Due { replay }),
+            // The answer of an attempt that was applied may have been lost.
+            Err(error) if condition_failed(&error) => {
+                let existing = self.event(key).await?;
+                let applied = existing.filter(|event| event.audit_entries.contains(by));
+                Ok(applied.map_or(ReplayOutcome::Conflict, |event| ReplayOutcome::Due { replay: event.replay }))
+            }
+            Err(error) => Err(AwsError::from_sdk_error("dynamodb:UpdateItem", &error)),
+        }
+    }
+
+    /// Leaves a trace on an event's record, whose expiry it moves on if it has one: never to an earlier time, because
+    /// the operator's tool may know of a shorter retention than the functions. Says whether there is such a record.
+    pub async fn append_audit_entry(&self, key: &EventKey, by: &Intervention) -> Result<bool, AwsError> {
+        let later = number(record_expiry(by.at, self.retention_days).0);
+        let expires = "expires_at < :at AND attribute_not_exists(quarantined_at)";
+        Ok(self.append_audit_entry_if(key, by, ", expires_at = :at", expires, Some(later)).await?
+            || self.append_audit_entry_if(key, by, "", "attribute_exists(delivery_id)", None).await?)
+    }
+
+    async fn append_audit_entry_if(
+        &self,
+        key: &EventKey,
+        by: &Intervention,
+        set: &str,
+        condition: &str,
+        expires_at: Option<AttributeValue>,
+    ) -> Result<bool, AwsError> {
+        let mut update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(&key.pk(), &key.sk())))
+            .update_expression(format!("SET {APPEND_AUDIT_ENTRY}{set}"))
+            .condition_expression(condition)
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
+        if let Some(expires_at) = expires_at {
+            update = update.expression_attribute_values(":at", expires_at);
+        }
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if condition_failed(&error) => Ok(false),
+            Err(error) => Err(AwsError::from_sdk_error("dynamodb:UpdateItem", &error)),
+        }
+    }
+}
+
+/// What the record of an event out of quarantine holds beside what every record holds: it is wanted on the queue, and
+/// worked on, from now on and not since its bytes came.
+pub(super) fn replay_attributes(by: &Intervention) -> [(String, AttributeValue); 4] {
+    [
+        ("interventions".to_owned(), AttributeValue::L(vec![item::audit_entry_value(by)])),
+        ("wanted_at".to_owned(), number(by.at.0)),
+        ("since".to_owned(), number(by.at.0)),
+        ("due_at".to_owned(), number(first_due(by.at).0)),
+    ]
+}

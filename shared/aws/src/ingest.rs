@@ -1,0 +1,111 @@
+//! Recording an event and putting it on the queue: the same for who was told and who found out.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use inbox_core::event::Event;
+use inbox_core::inbox::Recorded;
+use inbox_core::intervention::Intervention;
+use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
+use inbox_core::message::{Head, compose};
+
+use crate::AwsError;
+use crate::clock::Clock;
+use crate::inbox::{Inbox, WriteOutcome};
+use crate::queue::{EventsQueue, SEND};
+
+/// Records events in an inbox and puts them on a queue.
+#[derive(Clone, Debug)]
+pub struct Ingestor {
+    inbox: Inbox,
+    queue: EventsQueue,
+    clock: Clock,
+}
+
+impl Ingestor {
+    /// Records into this inbox, and sends to this queue.
+    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
+        Self { inbox, queue, clock }
+    }
+
+    /// The inbox.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Records an event, if it is new. On a fault the outcome is unknown.
+    pub async fn record(&self, event: &Event, deadline: Instant) -> Result<Recorded, AwsError> {
+        with_deadline(deadline, "dynamodb:PutItem", self.inbox.record(event, &new_delivery_id())).await
+    }
+
+    /// Records an event out of quarantine, if it is new: its record says who had it read again.
+    pub async fn record_replayed(
+        &self,
+        event: &Event,
+        by: &Intervention,
+        deadline: Instant,
+    ) -> Result<Recorded, AwsError> {
+        let delivery_id = new_delivery_id();
+        let record = self.inbox.record_replayed(event, &delivery_id, by);
+        with_deadline(deadline, "dynamodb:PutItem", record).await
+    }
+
+    /// Whether the event's batch was submitted under another subject than the URL's. A batch that we do not
+    /// track is taken as a hint.
+    pub(crate) async fn has_subject_mismatch(&self, event: &Event) -> Result<bool, AwsError> {
+        match (event.proven().subject(), event.key().batch_id()) {
+            (Some(subject), Some(batch_id)) => {
+                let tracked = self.inbox.tracked_subject(batch_id).await?;
+                Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
+    /// relay sends it: for the caller it is the same. Returns the AWS call that failed, if one did.
+    pub async fn enqueue(&self, event: &Event, deadline: Instant) -> Option<AwsError> {
+        let now = Instant::now();
+        let provider = event.key().provider().as_str();
+        if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
+            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            return Some(AwsError::timeout(SEND));
+        }
+        let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
+        let message = compose(Head::of(event), Some(event.proven().body()));
+        if let Err(error) = with_deadline(send_by, SEND, self.queue.send(&message)).await {
+            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            return Some(error);
+        }
+        let mark = self.inbox.mark_new_sent(event.key(), self.clock.now());
+        match with_deadline(send_by, "dynamodb:UpdateItem", mark).await {
+            Ok(WriteOutcome::Applied) => None,
+            Ok(WriteOutcome::Conflict) => {
+                metrics::counter!("late_mark", "provider" => provider).increment(1);
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+}
+
+/// The random id of a delivery.
+fn new_delivery_id() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// The first of the action's own end and the deadline. After the deadline its outcome is unknown.
+pub(crate) async fn with_deadline<T>(
+    deadline: Instant,
+    action: &'static str,
+    call: impl Future<Output = Result<T, AwsError>>,
+) -> Result<T, AwsError> {
+    timeout_at(deadline, work).await.unwrap_or(Err(AwsError::timeout(action)))
+}

@@ -1,0 +1,256 @@
+//! The way of a delivery, the same for both webhook functions: prove → read → record → send → mark → answer.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_http::http::{HeaderValue, header::CONTENT_TYPE};
+use tokio::time::Instant;
+
+use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
+use inbox_core::event::Event;
+use inbox_core::inbox::{Reason, Recorded};
+use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
+use inbox_core::providers::{Reading, read};
+use inbox_core::reply::{Outcome, Reply, reply};
+
+use crate::AwsError;
+use crate::clock::Clock;
+use crate::api_gateway::ApiGatewayRequest;
+use crate::inbox::Inbox;
+use crate::queue::EventsQueue;
+use crate::recorder::{Ingestor, with_deadline};
+use crate::telemetry::count_with_reason;
+
+/// What a webhook function needs to take in deliveries.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    ingestor: Ingestor,
+}
+
+/// What the log line says besides the outcome.
+#[derive(Default)]
+struct DeliveryLog {
+    /// The gateway's own id: it leads to the line in the access log.
+    request_id: Option<String>,
+    bytes: usize,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    /// The AWS call that failed, if one did: the event was not decided, or left to the relay, or not marked.
+    fault: Option<AwsError>,
+    /// In what a duplicate differs from the first delivery.
+    differs: Option<&'static str>,
+}
+
+impl Receiver {
+    /// Takes deliveries into this inbox, and puts their events on this queue.
+    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
+        Self { ingestor: Ingestor::new(inbox, queue, clock) }
+    }
+
+    /// Takes in one delivery and says what to answer. What is not of the gateway's form is `None`, and proves nothing.
+    /// `prove` decides who called; it answers `None` if that cannot be decided, because no secret was ever loaded.
+    pub async fn receive(
+        &self,
+        provider: Provider,
+        request: Option<ApiGatewayRequest>,
+        verify: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
+    ) -> ApiGatewayV2httpResponse {
+        let started = Instant::now();
+        let deadline = started + Duration::from_millis(DELIVERY_DEADLINE_MS);
+        let request_id = request.as_ref().and_then(ApiGatewayRequest::request_id).map(str::to_owned);
+        let mut log = DeliveryLog { request_id, ..DeliveryLog::default() };
+        let malformed = Err(Outcome::Refused(Refusal::Malformed));
+        let outcome =
+            match request.map_or(malformed, |request| self.parse_delivery(request, body_max_bytes(provider))) {
+                Ok(delivery) => {
+                    log.bytes = delivery.body.len();
+                    // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
+                    Box::pin(self.verify_and_accept(delivery, prove, deadline, &mut log)).await
+                }
+                Err(outcome) => outcome,
+            };
+        count_outcome(provider, &outcome);
+        log.emit(provider, &outcome, started.elapsed());
+        http_response(reply(provider, &outcome))
+    }
+
+    /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
+    /// nothing.
+    fn parse_delivery(&self, mut request: ApiGatewayRequest, max_bytes: usize) -> Result<Delivery, Outcome> {
+        let headers = request.take_headers();
+        let body = request.body.unwrap_or_default();
+        let body = if request.is_base64_encoded {
+            if body.len() / 4 * 3 > max_bytes {
+                return Err(Outcome::Unavailable);
+            }
+            STANDARD.decode(body).map_err(|_| Outcome::Refused(Refusal::Malformed))?
+        } else {
+            body.into_bytes()
+        };
+        if body.len() > max_bytes {
+            return Err(Outcome::Unavailable);
+        }
+        Ok(Delivery { body, headers, received_at: self.ingestor.clock().now() })
+    }
+
+    async fn verify_and_accept(
+        &self,
+        delivery: Delivery,
+        verify: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
+        deadline: Instant,
+        log: &mut DeliveryLog,
+    ) -> Outcome {
+        match prove(delivery).await {
+            None => Outcome::Unavailable,
+            Some(Verdict::NotProven(_, refusal)) => Outcome::Refused(refusal),
+            Some(Verdict::Stale(stale)) => {
+                record_signature_age(stale.as_kept());
+                self.quarantine(stale.as_kept(), Reason::Stale, Outcome::Stale, deadline, seen).await
+            }
+            Some(Verdict::Proven(proven)) => self.accept(proven, deadline, seen).await,
+        }
+    }
+
+    async fn accept(&self, proven: Proven, deadline: Instant, log: &mut DeliveryLog) -> Outcome {
+        record_signature_age(&proven);
+        match read(proven) {
+            Reading::Event(event) => {
+                seen.event_id = Some(event.key().event_id());
+                seen.event_type = Some(event.event_type().to_owned());
+                self.record_and_enqueue(event, deadline, seen).await
+            }
+            Reading::UnknownType(proven) => {
+                let reason = Reason::UnknownType;
+                self.quarantine(&proven, reason, Outcome::Quarantined(reason), deadline, seen).await
+            }
+            Reading::UnusableId(proven) => {
+                let reason = Reason::UnusableId;
+                self.quarantine(&proven, reason, Outcome::Quarantined(reason), deadline, seen).await
+            }
+            Reading::Unreadable(proven, why) => {
+                self.quarantine(&proven, Reason::Unreadable, Outcome::Unreadable(why), deadline, seen).await
+            }
+        }
+    }
+
+    /// Records an event, and puts it on the queue if it is new.
+    async fn record_and_enqueue(&self, event: Event, deadline: Instant, log: &mut DeliveryLog) -> Outcome {
+        let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
+        match with_deadline(record_by, "dynamodb:GetItem", self.ingestor.has_subject_mismatch(&event)).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let reason = Reason::SubjectMismatch;
+                return self
+                    .quarantine(event.proven(), reason, Outcome::Quarantined(reason), record_by, seen)
+                    .await;
+            }
+            Err(error) => return seen.undecided(error),
+        }
+        match self.ingestor.record(&event, record_by).await {
+            Ok(Recorded::New) => {
+                seen.fault = self.ingestor.enqueue(&event, deadline).await;
+                Outcome::Recorded
+            }
+            Ok(Recorded::Duplicate { other_key, payload_differs, late_webhook }) => {
+                let provider = event.key().provider().as_str();
+                seen.differs = match (payload_differs, other_key, late_webhook) {
+                    (true, _, _) => Some("payload_differs"),
+                    (false, true, _) => Some("other_key"),
+                    (false, false, true) => Some("late_webhook"),
+                    (false, false, false) => None,
+                };
+                metrics::counter!("late_webhook", "provider" => provider).increment(late_webhook.into());
+                metrics::counter!("other_key", "provider" => provider).increment(other_key.into());
+                metrics::counter!("payload_differs", "provider" => provider)
+                    .increment(payload_differs.into());
+                Outcome::Duplicate
+            }
+            Err(error) => seen.undecided(error),
+        }
+    }
+
+    /// Puts a delivery into quarantine. Once it stands there the outcome is `kept`.
+    async fn quarantine(
+        &self,
+        proven: &Proven,
+        reason: Reason,
+        outcome: Outcome,
+        deadline: Instant,
+        log: &mut DeliveryLog,
+    ) -> Outcome {
+        match with_deadline(deadline, "dynamodb:UpdateItem", self.ingestor.inbox().quarantine_delivery(proven, reason)).await
+        {
+            Ok(()) => {
+                count_with_reason("quarantined", Some(proven.provider()), reason.as_str());
+                kept
+            }
+            Err(error) => seen.undecided(error),
+        }
+    }
+}
+
+impl DeliveryLog {
+    /// The one line of a delivery: a warning if an AWS call failed.
+    fn emit(&self, provider: Provider, outcome: &Outcome, took: Duration) {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "delivery",
+                    provider = provider.as_str(),
+                    outcome = outcome.as_str(),
+                    reason = outcome.reason().or(self.differs),
+                    event_id = self.event_id,
+                    event_type = self.event_type,
+                    fault = self.fault.as_ref().map(tracing::field::display),
+                    bytes = self.bytes,
+                    duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    request_id = self.request_id,
+                )
+            };
+        }
+        if self.fault.is_some() { line!(warn) } else { line!(info) }
+    }
+
+    fn unavailable(&mut self, error: AwsError) -> Outcome {
+        self.fault = Some(error);
+        Outcome::Unavailable
+    }
+}
+
+/// Largest body of a provider's deliveries. Rightfoot's URLs may leak, and what is recorded by one is read again and again.
+const fn body_max_bytes(provider: Provider) -> usize {
+    match provider {
+        Provider::Rightfoot => RIGHTFOOT_BODY_MAX_BYTES,
+        Provider::Fynapse => BODY_MAX_BYTES,
+    }
+}
+
+/// Whether the sender re-stamps `t` on each attempt is not documented: the ages tell.
+fn record_signature_age(proven: &Proven) {
+    if let Proof::Signature { signed_at } = proven.proof() {
+        let age_secs = u32::try_from(proven.received_at().secs().distance(*signed_at)).unwrap_or(u32::MAX);
+        metrics::histogram!("signature_age", "provider" => proven.provider().as_str()).record(age_secs);
+    }
+}
+
+fn count_outcome(provider: Provider, outcome: &Outcome) {
+    metrics::counter!("received", "provider" => provider.as_str()).increment(1);
+    match outcome {
+        Outcome::Refused(refusal) => count_with_reason("refused", Some(provider), refusal.as_str()),
+        Outcome::Recorded | Outcome::Duplicate | Outcome::Stale | Outcome::Unavailable => {
+            metrics::counter!(outcome.as_str(), "provider" => provider.as_str()).increment(1);
+        }
+        // Counted with its reason where it is written.
+        Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}
+    }
+}
+
+fn http_response(reply: Reply) -> ApiGatewayV2httpResponse {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = reply.status.into();
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.body = Some(reply.body.into());
+    response
+}

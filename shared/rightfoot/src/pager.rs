@@ -1,0 +1,136 @@
+//! Reading a list page by page. Where it ends is decided in the core.
+
+use std::collections::BTreeSet;
+
+use inbox_core::limits::{PAGE_ROWS, PAGES_MAX};
+use inbox_core::poll::paging::{PageToken, Paging, Turn};
+use reqwest::Url;
+
+use crate::responses::{ResponsePage, SkippedRows};
+use crate::transport::{ApiRequest, Transport};
+use crate::{ApiError, ApiKey};
+
+/// Most rows of one list that are read, should the pages be larger than was asked for.
+const ROWS_MAX: usize = PAGES_MAX * PAGE_ROWS;
+
+/// What was read of a list.
+pub(crate) struct PagedList<T> {
+    /// Its rows, each once.
+    pub(crate) rows: Vec<T>,
+    /// The rows that cannot be read.
+    pub(crate) skipped: SkippedRows,
+    /// Why it was not read on.
+    pub(crate) end: ListEnd,
+}
+
+/// Why a list was not read on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListEnd {
+    LastPage,
+    /// It says that there are more, and names no page to go on with.
+    MissingToken,
+    /// A row was met that the caller does not want, nor those behind it.
+    ReachedBound,
+    /// It repeats itself or is too long.
+    Stopped,
+}
+
+/// How far a list has been read. Of its rows only what makes them these rows is kept.
+pub(crate) struct Pager<K> {
+    list_url: Url,
+    paging: Paging<K>,
+    rows: usize,
+    skipped: SkippedRows,
+    state: PagerState,
+}
+
+enum PagerState {
+    /// The first page, or the one with this token.
+    Page(Option<PageToken>),
+    Ended(ListEnd),
+}
+
+impl<K: Ord + Clone> Pager<K> {
+    /// Nothing has been read of the list at this URL.
+    pub(crate) fn new(list_url: Url) -> Self {
+        let (paging, skipped) = (Paging::new(), SkippedRows::default());
+        Self { list_url, paging, rows: 0, skipped, state: PagerState::Page(None) }
+    }
+
+    /// The URL of the next page, if there is one to ask for.
+    pub(crate) fn next_url(&self) -> Option<Url> {
+        match &self.state {
+            PagerState::Page(page) => Some(page_url(&self.list_url, page.as_ref())),
+            PagerState::Ended(_) => None,
+        }
+    }
+
+    /// Why the list is not read on; `None` while it is.
+    pub(crate) const fn end(&self) -> Option<ListEnd> {
+        match &self.state {
+            PagerState::Page(_) => None,
+            PagerState::Ended(end) => Some(*end),
+        }
+    }
+
+    /// The rows that could not be read, of all pages until now.
+    pub(crate) const fn skipped(&self) -> &SkippedRows {
+        &self.skipped
+    }
+
+    /// Takes in a page. What comes back are its rows that were not there before, less those `beyond` what is wanted.
+    pub(crate) fn add_page<T>(
+        &mut self,
+        page: ResponsePage<T>,
+        key_of: impl Fn(&T) -> K,
+        beyond: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        page.skipped.emit_metrics();
+        self.skipped.extend(&page.skipped);
+        let keys: Vec<K> = page.rows.iter().map(&key_of).collect();
+        let (mut new_rows, mut of_this_page, mut has_reached_bound) = (Vec::new(), BTreeSet::new(), false);
+        for (row, key) in page.rows.into_iter().zip(&keys) {
+            if beyond(&row) {
+                has_reached_bound = true;
+            } else if !self.paging.has_seen(key) && of_this_page.insert(key) {
+                new_rows.push(row);
+            }
+        }
+        self.rows += new_rows.len();
+        let next_page = self.paging.turn(keys, page.has_more, page.next_token);
+        self.state = match next_page {
+            _ if has_reached_bound => PagerState::Ended(ListEnd::ReachedBound),
+            Turn::Ask(token) if self.rows < ROWS_MAX => PagerState::Page(Some(token)),
+            Turn::LastPage => PagerState::Ended(ListEnd::LastPage),
+            Turn::NoToken => PagerState::Ended(ListEnd::MissingToken),
+            Turn::Ask(_) | Turn::Stopped => PagerState::Ended(ListEnd::Stopped),
+        };
+        new_rows
+    }
+}
+
+/// Reads the list at `url`, without the rows that are `beyond` what is wanted.
+pub(crate) async fn read_list<T, K: Ord + Clone>(
+    transport: &Transport,
+    key: &ApiKey,
+    url: Url,
+    read: impl Fn(&[u8]) -> Result<ResponsePage<T>, ApiError>,
+    key_of: impl Fn(&T) -> K,
+    beyond: impl Fn(&T) -> bool,
+) -> Result<PagedList<T>, ApiError> {
+    let mut pages = Pager::new(url);
+    let mut rows = Vec::new();
+    while let Some(url) = pages.next_url() {
+        let answer = transport.send(key, &ApiRequest::Get(url)).await?;
+        rows.extend(pages.add_page(read(&answer)?, &key_of, &beyond));
+    }
+    Ok(PagedList { rows, end: pages.end().unwrap_or(ListEnd::Stopped), skipped: pages.skipped })
+}
+
+fn page_url(list: &Url, page: Option<&PageToken>) -> Url {
+    let mut url = list.clone();
+    if let Some(page) = page {
+        url.query_pairs_mut().append_pair(page.param.as_str(), &page.token);
+    }
+    url
+}
