@@ -45,7 +45,7 @@ async fn world(api_url: &str) -> World {
 /// How all that a caller or a programmer can see of a request looks, as one text.
 fn shown(request: &Value, heard: &Result<Value, rightfoot_requests::RequestError>) -> String {
     let raw = RawValue::from_string(request.to_string()).unwrap();
-    let mut shown = format!("{:?}\n", requests::read(&raw));
+    let mut shown = format!("{:?}\n", requests::parse(&raw));
     match heard {
         Ok(answer) if says_url(request) => assert!(answer["webhook_url"].is_string()),
         Ok(answer) => shown.push_str(&answer.to_string()),
@@ -192,11 +192,11 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     let subject: inbox_core::delivery::Subject = "fine".parse().unwrap();
     let new = inbox_aws::inbox::NewSubmission {
         submission_id: subject.clone(),
-        kind: inbox_core::requests::submission::Kind::Batch,
+        kind: inbox_core::requests::submission::SubmissionKind::Batch,
         webhook_url: format!("https://h.example/{}", world.system.mint_url_token(&subject).unwrap()),
         fingerprint: inbox_core::requests::submission::Fingerprint {
             mac: "m".to_owned(),
-            key: "k".to_owned(),
+            key_tag: "k".to_owned(),
         },
         call_id: "c".to_owned(),
     };

@@ -8,7 +8,7 @@
 //! the put comes while it is asked.
 
 use inbox_core::event::Id;
-use inbox_core::limits::SHARDS;
+use inbox_core::limits::DUE_SHARDS;
 use local::rightfoot::Lose;
 use local::connector::AwsCall;
 use tests::orders::{Process, in_every_order, play};
@@ -41,7 +41,7 @@ const SEND: &str = "SendMessage";
 fn waits(call: &AwsCall) -> bool {
     match call.operation.as_str() {
         "GetSecretValue" => false,
-        "Query" => call.index >= usize::from(SHARDS),
+        "Query" => call.index >= usize::from(DUE_SHARDS),
         _ => true,
     }
 }

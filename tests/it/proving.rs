@@ -6,10 +6,10 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use inbox_core::delivery::{Delivery, Proven, Refusal, Verdict};
+use inbox_core::delivery::{Delivery, Verified, RejectReason, Verification};
 use inbox_core::event::EventKey;
-use inbox_core::limits::{MESSAGE_MAX_BYTES, TOLERANCE_SECS};
-use inbox_core::providers::{Reading, read};
+use inbox_core::limits::{MESSAGE_MAX_BYTES, SIGNATURE_TOLERANCE_SECS};
+use inbox_core::providers::{ParseOutcome, parse};
 use inbox_core::time::UnixMillis;
 use inbox_core::{signature, url_token};
 use proptest::prelude::*;
@@ -36,12 +36,12 @@ fn p4_every_recorded_signature_gets_its_verdict() {
         let body = STANDARD.decode(text("body_base64")).unwrap();
         let delivery = Delivery { received_at, ..delivery(Some(text("webhook_signature")), &body) };
 
-        let verdict = match signature::prove(delivery, &keys(&secrets), tolerance_secs) {
-            Verdict::Proven(proven) => (proven.body() == body).then_some("accept"),
-            Verdict::Stale(stale) => (stale.as_kept().body() == body).then_some("stale"),
-            Verdict::NotProven(_, Refusal::Mismatch) => Some("mismatch"),
-            Verdict::NotProven(_, Refusal::Malformed) => Some("malformed"),
-            Verdict::NotProven(_, Refusal::Address | Refusal::Revoked) => None,
+        let verdict = match signature::verify(delivery, &keys(&secrets), tolerance_secs) {
+            Verification::Verified(proven) => (proven.body() == body).then_some("accept"),
+            Verification::Stale(stale) => (stale.for_quarantine().body() == body).then_some("stale"),
+            Verification::Rejected(_, RejectReason::Mismatch) => Some("mismatch"),
+            Verification::Rejected(_, RejectReason::Malformed) => Some("malformed"),
+            Verification::Rejected(_, RejectReason::AddressNotAllowed | RejectReason::Revoked) => None,
         };
         assert_eq!(verdict, case["expect"].as_str(), "{}: {}", text("name"), text("why"));
         verdicts.extend(verdict);
@@ -85,18 +85,18 @@ fn the_documented_payloads_become_events() {
     let header = "t=1767323045,v1=ce0b5d80b7c522bc38e9b5bff428dbc9590de12016e9aa81593167f1405d4fb2";
     let by_signature = |body: &[u8]| {
         let keys = keys(&["bmV3LXNlY3JldC12YWx1ZS0wMDE="]);
-        signature::prove(delivery(Some(header), body), &keys, TOLERANCE_SECS)
+        signature::verify(delivery(Some(header), body), &keys, SIGNATURE_TOLERANCE_SECS)
     };
     let by_token = |body: &[u8]| {
         let token = "demo.LBqwep969-60s9I9TeWGIuOL23BzLnsGhQzb4mm0rT0";
-        url_token::prove(delivery(None, body), token, &keys(&["local-rightfoot-url-key"]), &BTreeSet::new())
+        url_token::verify(delivery(None, body), token, &keys(&["local-rightfoot-url-key"]), &BTreeSet::new())
     };
     let alert =
         "rightfoot/batch/d0b12bb3-ea9e-49fb-bd13-21be687cfc04/alert/7b6ff2ac-4779-4893-b5a8-d2c726d366bd";
     for (name, prove, id) in [
         (
             "fynapse/balance-extracted.json",
-            &by_signature as &dyn Fn(&[u8]) -> Verdict,
+            &by_signature as &dyn Fn(&[u8]) -> Verification,
             "fynapse/event/a3efc743-ac6c-463b-aa19-4dd9c45b5b96",
         ),
         (
@@ -107,8 +107,8 @@ fn the_documented_payloads_become_events() {
         ("rightfoot/threshold-alert.json", &by_token, alert),
         ("rightfoot/threshold-alert-old-version.json", &by_token, alert),
     ] {
-        let Verdict::Proven(proven) = prove(&fixture(name)) else { panic!("{name} was refused") };
-        let Reading::Event(event) = read(proven) else { panic!("{name} is no event") };
+        let Verification::Verified(proven) = prove(&fixture(name)) else { panic!("{name} was refused") };
+        let ParseOutcome::Event(event) = parse(proven) else { panic!("{name} is no event") };
         assert_eq!(event.key(), &EventKey::from_event_id(id).unwrap(), "{name}");
     }
 }
@@ -127,9 +127,9 @@ impl Sent {
         Self { header: Some(header), body, accepted: vec![secret.to_owned()] }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> Verification {
         let accepted: Vec<_> = self.accepted.iter().map(String::as_str).collect();
-        signature::prove(delivery(self.header.as_deref(), &self.body), &keys(&accepted), TOLERANCE_SECS)
+        signature::verify(delivery(self.header.as_deref(), &self.body), &keys(&accepted), SIGNATURE_TOLERANCE_SECS)
     }
 }
 
@@ -186,7 +186,7 @@ proptest! {
         for n in 0.. {
             let Some(spoilt) = spoil(n, &sent, &secret, at) else { break };
             let verdict = spoilt.verdict();
-            prop_assert!(matches!(verdict, Verdict::NotProven(..)), "way {n}: {spoilt:?}");
+            prop_assert!(matches!(verdict, Verification::Rejected(..)), "way {n}: {spoilt:?}");
         }
     }
 
@@ -257,7 +257,7 @@ proptest! {
         let other_key = format!("{key}x");
         prop_assert_eq!(url_token::mint(&named, &keys(&[&key])), Some(token.clone()));
         let verdict = |token: &str, key: &str, revoked: &[_]| {
-            url_token::prove(delivery(None, b"{}"), token, &keys(&[key]), &revoked.iter().cloned().collect())
+            url_token::verify(delivery(None, b"{}"), token, &keys(&[key]), &revoked.iter().cloned().collect())
         };
         let proven = proven(verdict(&token, &key, &[])).unwrap();
         prop_assert_eq!(proven.subject(), Some(&named));
@@ -344,22 +344,22 @@ fn payload() -> impl Strategy<Value = String> {
 fn is_fresh(t: i64, received_at: UnixMillis, tolerance_secs: u64) -> Option<bool> {
     let Sent { header, body, .. } = Sent::signed("secret", t, b"{}".to_vec());
     let delivery = Delivery { received_at, ..delivery(header.as_deref(), &body) };
-    match signature::prove(delivery, &keys(&["secret"]), tolerance_secs) {
-        Verdict::Proven(_) => Some(true),
-        Verdict::Stale(_) => Some(false),
-        Verdict::NotProven(..) => None,
+    match signature::verify(delivery, &keys(&["secret"]), tolerance_secs) {
+        Verification::Verified(_) => Some(true),
+        Verification::Stale(_) => Some(false),
+        Verification::Rejected(..) => None,
     }
 }
 
-fn proven(verdict: Verdict) -> Option<Proven> {
+fn proven(verdict: Verification) -> Option<Verified> {
     match verdict {
-        Verdict::Proven(proven) => Some(proven),
-        Verdict::Stale(_) | Verdict::NotProven(..) => None,
+        Verification::Verified(proven) => Some(proven),
+        Verification::Stale(_) | Verification::Rejected(..) => None,
     }
 }
 
-fn is_refused(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::NotProven(..))
+fn is_refused(verdict: &Verification) -> bool {
+    matches!(verdict, Verification::Rejected(..))
 }
 
 fn delivery(header: Option<&str>, body: &[u8]) -> Delivery {

@@ -11,10 +11,10 @@ use inbox_aws::dead_letters::DeadLetterQueue;
 use inbox_aws::inbox::ReplayOutcome;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::Reason;
-use inbox_core::intervention::{Did, Operator};
-use inbox_core::quarantine::{Closed, KeptId};
-use inbox_core::state::State;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::audit::{OperatorAction, Operator};
+use inbox_core::quarantine::{Resolution, QuarantineId};
+use inbox_core::lifecycle::EventState;
 use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
 use tests::matrix::{all_came, faults_of, is_applied, is_lost_send};
@@ -25,7 +25,7 @@ const UNREADABLE: &str = r#"{"type":"A_THIRD_TYPE"}"#;
 const COMPLETED: &str = "rightfoot/batch/b-1/completed";
 
 /// A completion that an older version has put into quarantine, a day ago.
-async fn misread() -> (World, KeptId) {
+async fn misread() -> (World, QuarantineId) {
     let world = World::new().await;
     assert_eq!(world.rightfoot(UNREADABLE).await.status, 200);
     let id = world.misread(UNREADABLE, &completion("b-1", "u-1")).await;
@@ -35,7 +35,7 @@ async fn misread() -> (World, KeptId) {
 }
 
 /// An event that SQS refused until it was given up.
-async fn refused() -> (World, KeptId) {
+async fn refused() -> (World, QuarantineId) {
     let world = World::new().await;
     world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
     assert_eq!(world.rightfoot(completion("b-1", "u-1")).await.status, 200);
@@ -47,7 +47,7 @@ async fn refused() -> (World, KeptId) {
     world.system.connector.clear_call_log();
     assert_eq!(world.quarantined().await[0].0, "queue_refused");
     let kept = kept_items(&world).await;
-    (world, KeptId::from_pk(text(&kept[0], "pk")).unwrap())
+    (world, QuarantineId::from_pk(text(&kept[0], "pk")).unwrap())
 }
 
 async fn kept_items(world: &World) -> Vec<Item> {
@@ -55,23 +55,23 @@ async fn kept_items(world: &World) -> Vec<Item> {
     items.into_iter().filter(|item| text(item, "pk").starts_with("quarantine#")).collect()
 }
 
-async fn replay(world: &World, id: &KeptId) -> QuarantineReplayOutcome {
+async fn replay(world: &World, id: &QuarantineId) -> QuarantineReplayOutcome {
     world.replayer().replay(id, &ada()).await.unwrap()
 }
 
-fn closed(how: Closed) -> QuarantineReplayOutcome {
+fn closed(how: Resolution) -> QuarantineReplayOutcome {
     let key = EventKey::from_event_id(COMPLETED).unwrap();
     QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: false, enqueue_error: None }
 }
 
 /// An item's traces, as (who, what, why).
-async fn traces(world: &World, event_id: &str) -> Vec<(String, Did, String)> {
+async fn traces(world: &World, event_id: &str) -> Vec<(String, OperatorAction, String)> {
     let key = EventKey::from_event_id(event_id).unwrap();
     let told = world.inbox().event(&key).await.unwrap().unwrap();
-    told.audit_entries.into_iter().map(|it| (it.by, it.did, it.why)).collect()
+    told.audit_entries.into_iter().map(|it| (it.by, it.action, it.why)).collect()
 }
 
-fn trace(did: Did) -> (String, Did, String) {
+fn trace(did: OperatorAction) -> (String, OperatorAction, String) {
     ("ada".to_owned(), did, "fixed in 1.4".to_owned())
 }
 
@@ -79,14 +79,14 @@ fn trace(did: Did) -> (String, Did, String) {
 async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     let (world, id) = misread().await;
     let kept_at = world.now().0 - 86_400_000;
-    assert_eq!(replay(&world, &id).await, closed(Closed::Recorded));
+    assert_eq!(replay(&world, &id).await, closed(Resolution::Recorded));
 
     let record = world.record_of(COMPLETED).await;
     assert_eq!((text(&record, "origin"), text(&record, "subject")), ("replay", "demo"));
     assert_eq!(number(&record, "received_at"), Some(kept_at), "when its bytes came");
     assert_eq!(number(&record, "wanted_at"), Some(world.now().0), "and not late on the queue");
     assert_eq!(number(&record, "since"), Some(world.now().0), "nor past the worker's deadline");
-    assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Replay)]);
+    assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Replay)]);
     let messages = world.drain().await;
     assert_eq!(messages.len(), 1);
     assert!(
@@ -96,7 +96,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     );
 
     let kept = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
-    assert_eq!(kept.resolution, Some((world.now(), Closed::Recorded)));
+    assert_eq!(kept.resolution, Some((world.now(), Resolution::Recorded)));
     assert_eq!(kept.audit_entries.len(), 1);
     let items = kept_items(&world).await;
     assert!(
@@ -104,7 +104,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
         "nothing is to be done with it"
     );
     assert!(items[0].contains_key("expires_at"));
-    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Closed::Recorded));
+    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Resolution::Recorded));
     assert_eq!(world.rightfoot(completion("b-1", "u-2")).await.body, r#"{"status":"duplicate"}"#);
     world.settle().await;
     assert!(world.drain().await.is_empty());
@@ -114,7 +114,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
 async fn p7_a_delivery_whose_event_came_meanwhile_is_a_duplicate_and_closed() {
     let (world, id) = misread().await;
     world.rightfoot(completion("b-1", "u-2")).await;
-    assert_eq!(replay(&world, &id).await, closed(Closed::Duplicate));
+    assert_eq!(replay(&world, &id).await, closed(Resolution::Duplicate));
     assert_eq!(text(&world.record_of(COMPLETED).await, "origin"), "webhook");
     assert_eq!(traces(&world, COMPLETED).await, [], "nothing was done to it");
     assert_eq!(world.drain_ids().await, [COMPLETED]);
@@ -133,7 +133,7 @@ async fn p7_what_still_cannot_be_read_stays() {
         assert_eq!(replay(&world, &kept.id).await, expected);
     }
     assert_eq!(world.items().await.len(), before.len());
-    let nowhere = KeptId::from_name(&format!("fynapse/{}", "0".repeat(64))).unwrap();
+    let nowhere = QuarantineId::from_name(&format!("fynapse/{}", "0".repeat(64))).unwrap();
     assert_eq!(replay(&world, &nowhere).await, QuarantineReplayOutcome::NotFound);
 }
 
@@ -159,10 +159,10 @@ async fn p7_an_open_item_is_due_for_an_operator_and_the_same_bytes_open_it_again
     assert_eq!((number(&item, "due_at"), number(&item, "deliveries")), (Some(first_at), Some(2)));
     assert_eq!(world.due().await, [], "neither relay nor poller has to do with it");
 
-    let id = KeptId::from_pk(text(&item, "pk")).unwrap();
+    let id = QuarantineId::from_pk(text(&item, "pk")).unwrap();
     let seen = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
-    let by = ada().did(Did::Replay, world.now());
-    let close = async || world.inbox().close_quarantined(&seen, Closed::Duplicate, &by).await.unwrap();
+    let by = ada().audit_entry(OperatorAction::Replay, world.now());
+    let close = async || world.inbox().close_quarantined(&seen, Resolution::Duplicate, &by).await.unwrap();
     assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Applied);
     assert!(!kept_items(&world).await[0].contains_key("due"));
     world.fynapse("{").await;
@@ -179,10 +179,10 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     let signature = world.sign(&body);
     world.pass(Duration::from_secs(301));
     assert_eq!(world.fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let kept = world.inbox().list_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
+    let kept = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
     assert_eq!(kept.headers["idempotency-key"], "key-1");
     let outcome = replay(&world, &kept.id).await;
-    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Closed::Recorded, .. }), "{outcome:?}");
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }), "{outcome:?}");
     assert_eq!(text(&world.record_of("fynapse/event/e-1").await, "idempotency_key"), "key-1");
     assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
 }
@@ -198,10 +198,10 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
     world.put(tracked("other")).await;
     world.rightfoot(completion("b-1", "u-1")).await;
     let kept = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
-    assert_eq!(kept.reason, Reason::SubjectMismatch);
-    assert_eq!(replay(&world, &kept.id).await, QuarantineReplayOutcome::StillUnusable(Reason::SubjectMismatch));
+    assert_eq!(kept.reason, QuarantineReason::SubjectMismatch);
+    assert_eq!(replay(&world, &kept.id).await, QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
     world.put(tracked("demo")).await;
-    assert_eq!(replay(&world, &kept.id).await, closed(Closed::Recorded));
+    assert_eq!(replay(&world, &kept.id).await, closed(Resolution::Recorded));
 }
 
 #[tokio::test]
@@ -210,19 +210,19 @@ async fn p7_an_event_that_was_given_up_is_on_its_way_again_and_not_counted_as_a_
     let parked = world.record_of(COMPLETED).await;
     let item = kept_items(&world).await.remove(0);
     assert!(number(&parked, "expires_at") > number(&item, "expires_at"), "it outlives what leads to it");
-    assert_eq!(replay(&world, &id).await, closed(Closed::Requeued));
+    assert_eq!(replay(&world, &id).await, closed(Resolution::Requeued));
     let record = world.record_of(COMPLETED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(12)));
     assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(0), Some(0)));
     for gone in ["quarantined_at", "expires_at", "replay"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
-    assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Requeue)]);
+    assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Requeue)]);
     world.settle().await;
     let messages = world.drain().await;
     assert_eq!(messages.len(), 1);
     assert!(!messages[0].body.contains("replay"));
-    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Closed::Requeued));
+    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Resolution::Requeued));
 }
 
 #[tokio::test]
@@ -237,8 +237,8 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     let world = World::new().await;
     world.rightfoot(completion("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    let again = async || world.inbox().replay_done(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
-    assert_eq!(again().await, ReplayOutcome::WrongState(State::Sent), "it is not done yet");
+    let again = async || world.inbox().replay_done(&key, &ada().audit_entry(OperatorAction::Replay, world.now())).await.unwrap();
+    assert_eq!(again().await, ReplayOutcome::WrongState(EventState::Sent), "it is not done yet");
     for nth in 1..=2 {
         world.finish(COMPLETED).await;
         world.drain().await;
@@ -252,9 +252,9 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
         assert_eq!(messages.len(), 1);
         assert!(messages[0].body.contains(&format!(r#""replay":{nth},"data""#)), "{}", messages[0].body);
     }
-    assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Replay), trace(Did::Replay)]);
+    assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Replay), trace(OperatorAction::Replay)]);
     let unknown = EventKey::from_event_id("fynapse/event/none").unwrap();
-    let by = ada().did(Did::Replay, world.now());
+    let by = ada().audit_entry(OperatorAction::Replay, world.now());
     assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
 }
 
@@ -287,7 +287,7 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
     let act = move |world: World, by: &str| {
         let operator = Operator { by: by.to_owned(), why: "w".to_owned() };
         let key = key.clone();
-        async move { world.inbox().replay_done(&key, &operator.did(Did::Replay, world.now())).await.unwrap() }
+        async move { world.inbox().replay_done(&key, &operator.audit_entry(OperatorAction::Replay, world.now())).await.unwrap() }
     };
     let slow = act(world.clone(), "slow");
     let quick =
@@ -298,12 +298,12 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
 
 #[tokio::test]
 async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
-    let act = |world: World, id: KeptId| async move {
+    let act = |world: World, id: QuarantineId| async move {
         let bob = Operator { by: "bob".to_owned(), ..ada() };
         world.replayer().replay(&id, &bob).await.unwrap()
     };
     // Before the event is recorded, and before the item is closed.
-    for (at, expected) in [("PutItem", Closed::Duplicate), ("SendMessage", Closed::Recorded)] {
+    for (at, expected) in [("PutItem", Resolution::Duplicate), ("SendMessage", Resolution::Recorded)] {
         let (world, id) = misread().await;
         let writes: fn(&AwsCall) -> bool = if at == "PutItem" {
             |call| call.operation == "PutItem"
@@ -316,7 +316,7 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
         };
         let theirs = id.clone();
         let (quick, slow) = overtaken(&world, writes, move |world| act(world, theirs.clone()), slow).await;
-        let other = if expected == Closed::Recorded { Closed::Duplicate } else { Closed::Recorded };
+        let other = if expected == Resolution::Recorded { Resolution::Duplicate } else { Resolution::Recorded };
         assert_eq!((quick, slow), (closed(other), closed(expected)), "at {at}");
         world.settle().await;
         assert_eq!(world.drain_ids().await, [COMPLETED], "at {at}");
@@ -333,7 +333,7 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
         move |world| act(world, theirs.clone()),
         slow,
     );
-    assert_eq!(both.await, (closed(Closed::Requeued), QuarantineReplayOutcome::Conflict));
+    assert_eq!(both.await, (closed(Resolution::Requeued), QuarantineReplayOutcome::Conflict));
     world.settle().await;
     assert_eq!(world.drain_ids().await, [COMPLETED]);
 }
@@ -402,7 +402,7 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     world.fynapse("{").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) = world.inbox().list_quarantine(Some(Reason::UnknownType), after, 3).await.unwrap();
+        let (page, next) = world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
         seen.extend(page.iter().map(|kept| (kept.first_received_at.0, kept.id.clone())));
         let Some(next) = next else { break };
         assert_eq!(page.len(), 3);
@@ -454,7 +454,7 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
     {
         let cell = format!("{operation} {fault:?}");
         let (world, letters) = dead().await;
-        let by = ada().did(Did::Redrive, world.now());
+        let by = ada().audit_entry(OperatorAction::Redrive, world.now());
         let hit = std::sync::atomic::AtomicBool::new(false);
         world.system.connector.set_fault_plan(move |call| {
             let first = call.operation == operation && !hit.swap(true, std::sync::atomic::Ordering::SeqCst);
@@ -472,7 +472,7 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
         }
         let ids = world.drain_ids().await;
         assert!(!ids.is_empty() && ids.iter().all(|id| id == COMPLETED), "{cell}: {ids:?}");
-        assert!(traces(&world, COMPLETED).await.contains(&trace(Did::Redrive)), "{cell}");
+        assert!(traces(&world, COMPLETED).await.contains(&trace(OperatorAction::Redrive)), "{cell}");
         assert!(local::inspect::receive_all(&world.system, DEAD_LETTER_QUEUE).await.unwrap().is_empty(), "{cell}");
         if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
             assert_eq!(ids.len(), 1, "{cell}");

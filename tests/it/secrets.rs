@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inbox_aws::secrets::SecretCache;
-use inbox_core::delivery::{Delivery, Refusal, Verdict};
+use inbox_core::delivery::{Delivery, RejectReason, Verification};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use local::stack::FYNAPSE_SECRET as SECRET_ID;
@@ -59,7 +59,7 @@ async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fet
     ] {
         cache.world.age(Duration::from_secs(after_secs));
         let verdict = cache.secret.verify(delivery(), mismatch).await;
-        assert!(matches!(verdict, Some(Verdict::NotProven(_, Refusal::Mismatch))), "{why}");
+        assert!(matches!(verdict, Some(Verification::Rejected(_, RejectReason::Mismatch))), "{why}");
         assert_eq!(fetched(), fetches, "{why}");
     }
 }
@@ -182,6 +182,6 @@ fn delivery() -> Delivery {
     Delivery { body: Vec::new(), headers: [].into(), received_at: tests::START }
 }
 
-fn mismatch(delivery: Delivery, _: &Keys) -> Verdict {
-    Verdict::NotProven(delivery, Refusal::Mismatch)
+fn mismatch(delivery: Delivery, _: &Keys) -> Verification {
+    Verification::Rejected(delivery, RejectReason::Mismatch)
 }

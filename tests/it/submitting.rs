@@ -10,7 +10,7 @@ mod stories;
 mod tracking;
 
 use inbox_aws::inbox::WriteOutcome;
-use inbox_core::intervention::Did;
+use inbox_core::audit::OperatorAction;
 use local::stack::RIGHTFOOT_URL_KEY_SECRET;
 use rightfoot_requests::RequestError;
 use serde_json::Value;
@@ -104,7 +104,7 @@ async fn rotate(world: &World, value: &str) {
 async fn release(world: &World, submission_id: &str) {
     let inbox = world.inbox();
     let seen = inbox.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
-    let by = ada().did(Did::Conclude, world.now());
+    let by = ada().audit_entry(OperatorAction::Conclude, world.now());
     assert_eq!(inbox.release_submission(&seen, &by).await, Ok(WriteOutcome::Applied));
 }
 

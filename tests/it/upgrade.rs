@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
-use inbox_core::quarantine::KeptId;
+use inbox_core::quarantine::QuarantineId;
 use local::rightfoot::Lose;
 use local::connector::Fault;
 use serde_json::{Map, Value, json};
@@ -126,7 +126,7 @@ async fn is_read_and_worked_on(written: &str) {
     // What was kept can be replayed.
     let kept = world.items().await;
     let kept = kept.iter().find(|item| text(item, "reason") == "stale").unwrap();
-    let kept = KeptId::from_pk(text(kept, "pk")).unwrap();
+    let kept = QuarantineId::from_pk(text(kept, "pk")).unwrap();
     let outcome = world.replayer().replay(&kept, &ada()).await.unwrap();
     assert!(matches!(outcome, QuarantineReplayOutcome::Closed { .. }), "{outcome:?}");
     world.work().await;

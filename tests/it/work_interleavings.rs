@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::{AwsCall, Fault};
 use serde_json::json;
 use tests::orders::{Played, Process, in_every_order, play};
@@ -54,7 +54,7 @@ impl Hidden {
 
     /// Time passes until every claim has run out; what was hidden is seen again; and all comes to its end.
     async fn settle(&self, world: &World) {
-        world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+        world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
         let hidden = std::mem::take(&mut *self.0.lock().unwrap());
         for id in hidden {
             world.send_again(&id).await;
@@ -191,7 +191,7 @@ async fn p10_a_worker_whose_claim_was_lost_undoes_nothing_of_the_other() {
             for _ in 0..before {
                 assert!(slow.step().await);
             }
-            world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+            world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
             let played = play(vec![slow, hidden.worker(&world, EVENT)], &order).await;
             hidden.settle(&world).await;
             // Both may have told it, under the same id.

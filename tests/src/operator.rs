@@ -8,9 +8,9 @@ use inbox_aws::ingest::Ingestor;
 use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::record_expiry;
-use inbox_core::intervention::Operator;
+use inbox_core::audit::Operator;
 use inbox_core::limits::RETENTION_MIN_DAYS;
-use inbox_core::quarantine::KeptId;
+use inbox_core::quarantine::QuarantineId;
 use local::stack::INBOX_TABLE;
 
 use crate::{Item, World, text};
@@ -18,14 +18,14 @@ use crate::{Item, World, text};
 impl World {
     /// Puts a body into quarantine that the present code can read, as code that could not yet would have: it stands
     /// beside the delivery of `unreadable` that was just kept, with all that this one left.
-    pub async fn misread(&self, unreadable: &str, body: &str) -> KeptId {
+    pub async fn misread(&self, unreadable: &str, body: &str) -> QuarantineId {
         let hash = payload_hash(unreadable.as_bytes());
         let kept = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
         let mut item = kept.expect("it was just kept");
         let delete = self.system.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
         delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
         let pk = text(&item, "pk").replace(&hash, &payload_hash(body.as_bytes()));
-        let id = KeptId::from_pk(&pk).expect("an item of quarantine");
+        let id = QuarantineId::from_pk(&pk).expect("an item of quarantine");
         item.insert("payload".to_owned(), AttributeValue::B(Blob::new(body)));
         item.insert("payload_bytes".to_owned(), AttributeValue::N(body.len().to_string()));
         item.insert("payload_hash".to_owned(), AttributeValue::S(payload_hash(body.as_bytes())));

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use inbox_aws::inbox::Created;
 use inbox_core::bus::detail::schemas;
 use inbox_core::event::{EventKey, Id};
-use inbox_core::poll::batch::Tracked;
+use inbox_core::poll::batch::TrackedBatch;
 use jsonschema::Validator;
 use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
 use local::inspect;
@@ -68,12 +68,12 @@ pub fn pairs(balances: &[(&str, &str)]) -> Vec<(String, String)> {
 impl World {
     /// From now on a batch is known to be a run of the schedule `s-1` of so many authorizers, as the poller finds it.
     pub async fn track_run(&self, batch_id: &str, expected: usize) {
-        let run = Tracked {
+        let run = TrackedBatch {
             batch_id: Id::new(batch_id).unwrap(),
             subject: Some(SUBJECT.parse().unwrap()),
             schedule_id: Id::new("s-1"),
             expected: u64::try_from(expected).unwrap(),
-            failed: [].into(),
+            failed_authorizers: [].into(),
             deadline: self.now().plus(MINUTE * 60 * 24),
             polls: 0,
         };

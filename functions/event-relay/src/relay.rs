@@ -10,11 +10,11 @@ use inbox_aws::inbox::{RelayClaim, ClaimedRecord, DueRecord, Inbox, DueScan, Due
 use inbox_aws::queue::{EventsQueue, SendOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_aws::{AwsErrorKind, AwsError};
-use inbox_core::inbox::{Desk, RELAY_LOAD, Reason, batches};
+use inbox_core::inbox::{DueQueue, RELAY_CHUNK_LIMITS, QuarantineReason, chunk_by_size};
 use inbox_core::limits::{
-    CONCURRENT_CALLS, DUE_PAGE, RELAY_BATCH_MESSAGES, RELAY_GRACE_MS, RELAY_REFUSALS_MAX,
+    CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS, RELAY_SQS_ERRORS_MAX,
 };
-use inbox_core::message::Message;
+use inbox_core::message::QueueMessage;
 use inbox_core::time::UnixMillis;
 
 /// The relay.
@@ -64,7 +64,7 @@ impl OutboxRelay {
     pub async fn run(&self, budget: Duration) -> RelaySummary {
         let stop_at = Instant::now() + budget;
         let mut run = RelaySummary::default();
-        let cut_off_at = stop_at + Duration::from_millis(RELAY_GRACE_MS);
+        let cut_off_at = stop_at + Duration::from_millis(RELAY_DRAIN_MS);
         // What is cut off here is as if the process had died: claims run out, and nothing is lost.
         if timeout_at(cut_off_at, Box::pin(self.relay_due(stop_at, &mut run))).await.is_err() {
             run.note_error(AwsError { action: "event-relay", kind: AwsErrorKind::Timeout });
@@ -73,13 +73,13 @@ impl OutboxRelay {
     }
 
     async fn relay_due(&self, stop_at: Instant, run: &mut RelaySummary) {
-        let mut scan = DueScan::including_future(Desk::Outbox);
+        let mut scan = DueScan::including_future(DueQueue::Outbox);
         let mut not_yet_due = Vec::new();
         while !scan.is_exhausted() {
             let page = scan.next_page(&self.inbox, self.clock.now()).await;
             page.errors.into_iter().for_each(|fault| run.note_error(fault));
             not_yet_due.extend(page.later);
-            let mut chunks = page.due.chunks(DUE_PAGE);
+            let mut chunks = page.due.chunks(DUE_PAGE_ITEMS);
             while let Some(chunk) = chunks.next() {
                 if self.relay_page(chunk, stop_at, run).await == ControlFlow::Break {
                     run.remaining += chunks.map(<[_]>::len).sum::<usize>();
@@ -154,7 +154,7 @@ impl OutboxRelay {
 
     /// The age of what is not due at the moment: in the hands of a handler, or put off after a failed attempt.
     async fn observe_not_yet_due(&self, not_yet_due: &[DueKey], run: &mut RelaySummary) {
-        let sample = waiting.get(..waiting.len().min(DUE_PAGE)).unwrap_or_default();
+        let sample = waiting.get(..waiting.len().min(DUE_PAGE_ITEMS)).unwrap_or_default();
         match self.inbox.read_due_records(sample).await {
             Ok(fetched) => {
                 let not_yet_due: Vec<_> = fetched.records.into_iter().filter(DueRecord::is_awaiting_enqueue).collect();
@@ -175,7 +175,7 @@ impl OutboxRelay {
             match claim {
                 Ok(RelayClaim::Acquired(acquired)) => claimed.push(*acquired),
                 Ok(RelayClaim::AcquiredWithoutPayload(payload_missing)) => {
-                    self.quarantine(&payload_missing, Reason::PayloadGone, run).await;
+                    self.quarantine(&payload_missing, QuarantineReason::PayloadGone, run).await;
                 }
                 Ok(RelayClaim::NotDue) => {}
                 Err(fault) => run.count_failure(fault),
@@ -184,7 +184,7 @@ impl OutboxRelay {
         claimed
     }
 
-    async fn build_messages(&self, claimed: Vec<ClaimedRecord>, run: &mut RelaySummary) -> Vec<(ClaimedRecord, Message)> {
+    async fn build_messages(&self, claimed: Vec<ClaimedRecord>, run: &mut RelaySummary) -> Vec<(ClaimedRecord, QueueMessage)> {
         let messages: Vec<_> = stream::iter(claimed)
             .map(async |claimed| {
                 let message = self.inbox.build_message(&claimed).await;
@@ -198,7 +198,7 @@ impl OutboxRelay {
             match message {
                 Ok(message) => outgoing.push((claimed, message)),
                 Err(fault) if fault.kind == AwsErrorKind::PayloadGone => {
-                    self.quarantine(&claimed, Reason::PayloadGone, run).await;
+                    self.quarantine(&claimed, QuarantineReason::PayloadGone, run).await;
                 }
                 Err(fault) => run.count_failure(fault),
             }
@@ -206,10 +206,10 @@ impl OutboxRelay {
         outgoing
     }
 
-    async fn send_all(&self, outgoing: Vec<(ClaimedRecord, Message)>, stop_at: Instant, run: &mut RelaySummary) -> ControlFlow {
-        let send_by = stop_at + Duration::from_millis(RELAY_GRACE_MS / 2);
+    async fn send_all(&self, outgoing: Vec<(ClaimedRecord, QueueMessage)>, stop_at: Instant, run: &mut RelaySummary) -> ControlFlow {
+        let send_by = stop_at + Duration::from_millis(RELAY_DRAIN_MS / 2);
         let mut accepted_any = composed.is_empty();
-        for mut batch in batches(composed, RELAY_LOAD, |(_, message)| message.bytes()) {
+        for mut batch in chunk_by_size(composed, RELAY_CHUNK_LIMITS, |(_, message)| message.bytes()) {
             let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
             let claimed = batch.len();
             // What was claimed too long ago becomes due again.
@@ -221,8 +221,8 @@ impl OutboxRelay {
     }
 
     /// Sends one batch and marks what was sent. `false` if the queue took nothing of it and refused nothing.
-    async fn send_batch(&self, batch: Vec<(ClaimedRecord, Message)>, run: &mut RelaySummary) -> bool {
-        let messages: Vec<&Message> = batch.iter().map(|(_, message)| message).collect();
+    async fn send_batch(&self, batch: Vec<(ClaimedRecord, QueueMessage)>, run: &mut RelaySummary) -> bool {
+        let messages: Vec<&QueueMessage> = batch.iter().map(|(_, message)| message).collect();
         let sent = self.queue.send_batch(&messages).await;
         let mut is_queue_up = false;
         let mut to_mark = Vec::with_capacity(batch.len());
@@ -271,15 +271,15 @@ impl OutboxRelay {
     /// quarantine.
     async fn handle_undeliverable(&self, claimed: &ClaimedRecord, run: &mut RelaySummary) {
         match self.inbox.count_undeliverable(claimed).await {
-            Ok(Some(refusals)) if refusals >= RELAY_REFUSALS_MAX => {
-                self.quarantine(claimed, Reason::QueueRefused, run).await;
+            Ok(Some(refusals)) if refusals >= RELAY_SQS_ERRORS_MAX => {
+                self.quarantine(claimed, QuarantineReason::QueueRefused, run).await;
             }
             Ok(_) => run.failed += 1,
             Err(fault) => run.count_failure(fault),
         }
     }
 
-    async fn quarantine(&self, claimed: &ClaimedRecord, reason: Reason, run: &mut RelaySummary) {
+    async fn quarantine(&self, claimed: &ClaimedRecord, reason: QuarantineReason, run: &mut RelaySummary) {
         match self.inbox.quarantine_claimed(claimed, reason, self.clock.now()).await {
             Ok(WriteOutcome::Applied) => {
                 run.quarantined += 1;

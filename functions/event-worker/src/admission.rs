@@ -3,8 +3,8 @@
 use inbox_aws::AwsError;
 use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::Reason;
-use inbox_core::poll::batch::Tracked;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::poll::batch::TrackedBatch;
 
 use crate::EventWorker;
 
@@ -16,20 +16,20 @@ impl EventWorker {
     pub(crate) async fn check_admission(
         &self,
         event: &ClaimedEvent,
-        tracked: Option<&Tracked>,
-    ) -> Result<Option<Reason>, AwsError> {
+        tracked: Option<&TrackedBatch>,
+    ) -> Result<Option<QuarantineReason>, AwsError> {
         let Some(subject) = work.subject() else { return Ok(None) };
         let is_completion = matches!(work.key(), EventKey::RightfootCompletion { .. });
         // An alert that is told unasked is told by whoever made it up.
         let is_verified = is_completion || self.verify_alerts;
         let is_trusted = tracked.is_some() && is_verified;
         if !is_trusted && !work.by_operator && self.revoked_subjects.contains(subject) {
-            return Ok(Some(Reason::SubjectRevoked));
+            return Ok(Some(QuarantineReason::SubjectRevoked));
         }
         if is_trusted || !is_verified {
             return Ok(None);
         }
         let has_slot = self.inbox.acquire_untracked_slot(work, self.clock.now()).await?;
-        Ok((!has_slot).then_some(Reason::UntrackedLimit))
+        Ok((!has_slot).then_some(QuarantineReason::UntrackedLimit))
     }
 }

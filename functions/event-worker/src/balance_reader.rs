@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use inbox_aws::inbox::ClaimedEvent;
-use inbox_core::effect::look::{Earlier, Look, Next, not_complete, patience};
+use inbox_core::effect::batch_snapshot::{PreviousSnapshot, BatchSnapshot, IncompleteDecision, decide_incomplete, max_completion_wait};
 use inbox_core::event::Id;
-use inbox_core::inbox::Reason;
-use inbox_core::limits::ALERT_LOOKS_APART_SECS;
-use inbox_core::poll::Observation;
-use inbox_core::poll::batch::Tracked;
-use inbox_core::rightfoot::Balance;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits::ALERT_SNAPSHOTS_APART_MIN_SECS;
+use inbox_core::poll::PollResult;
+use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, BalancePager};
 
@@ -19,9 +19,9 @@ use crate::work::{RequeueDetails, EffectOutcome};
 /// What was seen of a batch.
 pub(crate) struct BatchRead {
     batch_id: Id,
-    pub(crate) snapshot: Look,
+    pub(crate) snapshot: BatchSnapshot,
     /// Whether the list was read to where it ended, or to where it was of use; or what there was instead.
-    poll_result: Observation<()>,
+    poll_result: PollResult<()>,
     incomplete_reason: Option<&'static str>,
     /// Whether the list was read to its end, every row of it could be read, and, unless it is known how many there have to be, it
     /// does not say that there are more.
@@ -34,25 +34,25 @@ pub(crate) struct BatchRead {
 
 impl BatchRead {
     /// Whether the batch is complete.
-    pub(crate) fn is_complete(&self, tracked: Option<&Tracked>, previous: Option<&Earlier>) -> bool {
+    pub(crate) fn is_complete(&self, tracked: Option<&TrackedBatch>, previous: Option<&PreviousSnapshot>) -> bool {
         self.snapshot.is_complete(self.is_full_read, tracked, previous, self.started_at)
     }
 
     /// Whether it began so long after an earlier look that what both do not show of an alert will not come.
-    pub(crate) fn is_long_after(&self, previous: &Earlier) -> bool {
-        self.started_at.since(previous.at) >= Duration::from_secs(ALERT_LOOKS_APART_SECS)
+    pub(crate) fn is_long_after(&self, previous: &PreviousSnapshot) -> bool {
+        self.started_at.since(previous.at) >= Duration::from_secs(ALERT_SNAPSHOTS_APART_MIN_SECS)
     }
 
     /// What this shows of a batch that nobody tracks: to be compared with the next look.
-    fn to_previous_snapshot(&self) -> Option<Earlier> {
+    fn to_previous_snapshot(&self) -> Option<PreviousSnapshot> {
         let is_usable = self.is_full_read && self.snapshot.found > 0;
-        is_usable.then(|| Earlier { digest: self.snapshot.digest(), at: self.finished_at })
+        is_usable.then(|| PreviousSnapshot { digest: self.snapshot.digest(), at: self.finished_at })
     }
 
-    fn outcome(&self, next: Next, final_reason: Reason) -> EffectOutcome {
+    fn outcome(&self, next: IncompleteDecision, final_reason: QuarantineReason) -> EffectOutcome {
         match next {
-            Next::GiveUp => EffectOutcome::Quarantine(final_reason),
-            Next::LookAgain { retry_after, seen } => {
+            IncompleteDecision::Quarantine => EffectOutcome::Quarantine(final_reason),
+            IncompleteDecision::Recheck { retry_after, seen } => {
                 EffectOutcome::Requeue(RequeueDetails { reason: self.incomplete_reason.unwrap_or("not_complete"), retry_after, snapshot: seen })
             }
         }
@@ -62,7 +62,7 @@ impl BatchRead {
 /// A look that is under way.
 pub(crate) struct BalanceReader<'a> {
     worker: &'a EventWorker,
-    tracked: Option<&'a Tracked>,
+    tracked: Option<&'a TrackedBatch>,
     /// Where it is; `None` once there was no answer.
     pages: Option<BalancePager>,
     read: BatchRead,
@@ -87,7 +87,7 @@ impl BalanceReader<'_> {
                     && pages.skipped().rows() == 0
                     && (self.tracked.is_some() || !pages.is_missing_token());
                 self.read.has_rows |= !rows.is_empty() || pages.skipped().rows() > 0;
-                rows.iter().for_each(|row| self.read.snapshot.take(row, self.tracked));
+                rows.iter().for_each(|row| self.read.snapshot.add(row, self.tracked));
                 Some(rows)
             }
             Err(error) => {
@@ -106,7 +106,7 @@ impl BalanceReader<'_> {
         self.pages = None;
         self.read.poll_result = error.to_poll_result();
         self.read.incomplete_reason = Some(error.name());
-        if self.read.poll_result != Observation::NotReady {
+        if self.read.poll_result != PollResult::NotReady {
             let (batch_id, reason) = (self.read.batch_id.as_str(), error.name());
             tracing::warn!(target: "work", batch_id, reason, %error, "no answer");
         }
@@ -115,12 +115,12 @@ impl BalanceReader<'_> {
 
 impl EventWorker {
     /// Begins to read the balances of a batch.
-    pub(crate) fn balance_reader<'a>(&'a self, batch_id: &Id, tracked: Option<&'a Tracked>) -> BalanceReader<'a> {
+    pub(crate) fn balance_reader<'a>(&'a self, batch_id: &Id, tracked: Option<&'a TrackedBatch>) -> BalanceReader<'a> {
         let now = self.clock.now();
         let read = BatchRead {
             batch_id: batch_id.clone(),
-            snapshot: Look::default(),
-            poll_result: Observation::Answered(()),
+            snapshot: BatchSnapshot::default(),
+            poll_result: PollResult::Answered(()),
             incomplete_reason: None,
             is_full_read: false,
             has_rows: false,
@@ -140,16 +140,16 @@ impl EventWorker {
     pub(crate) fn incomplete_outcome(
         &self,
         event: &ClaimedEvent,
-        tracked: Option<&Tracked>,
+        tracked: Option<&TrackedBatch>,
         read: &BatchRead,
-        final_reason: Reason,
+        final_reason: QuarantineReason,
     ) -> EffectOutcome {
         let previous = event.previous_snapshot.as_ref();
-        let deadline = event.processing_since.plus(patience(self.poll_deadline, tracked, &read.snapshot, previous));
+        let deadline = event.processing_since.plus(max_completion_wait(self.poll_deadline, tracked, &read.snapshot, previous));
         let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
         let is_past_deadline = read.finished_at >= deadline;
         let current_snapshot = if tracked.is_none() { read.to_previous_snapshot() } else { None };
-        let next = not_complete(&read.poll_result, is_past_deadline, current_snapshot, previous);
+        let next = decide_incomplete(&read.poll_result, is_past_deadline, current_snapshot, previous);
         read.outcome(next, final_reason)
     }
 
@@ -161,6 +161,6 @@ impl EventWorker {
         reader.next_page().await;
         let read = reader.finish();
         let is_final = !unless_shown || !read.has_rows;
-        read.outcome(not_complete(&read.poll_result, is_final, None, None), Reason::Unconfirmed)
+        read.outcome(decide_incomplete(&read.poll_result, is_final, None, None), QuarantineReason::Unconfirmed)
     }
 }

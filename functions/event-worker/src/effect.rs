@@ -6,9 +6,9 @@ mod batch_completed;
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
 use inbox_aws::inbox::ClaimedEvent;
-use inbox_core::bus::{Announcement, extracted};
+use inbox_core::bus::{BusEvent, balance_extracted};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::Reason;
+use inbox_core::inbox::QuarantineReason;
 
 use crate::EventWorker;
 use crate::process_message::{RequeueDetails, EffectOutcome};
@@ -27,16 +27,16 @@ impl EventWorker {
 
     async fn publish_extracted(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
         let payload = self.inbox.claimed_payload(work).await?;
-        let with_payload = extracted(&work.effect(), &payload, false);
+        let with_payload = balance_extracted(&work.effect(), &payload, false);
         match self.publish_event(&with_payload).await {
             // EventBridge is stricter than its documents: by reference it has nothing to find fault with.
-            EffectOutcome::Quarantine(_) => Ok(self.publish_event(&extracted(&work.effect(), &payload, true)).await),
+            EffectOutcome::Quarantine(_) => Ok(self.publish_event(&balance_extracted(&work.effect(), &payload, true)).await),
             outcome @ (EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Requeue(_)) => Ok(outcome),
         }
     }
 
     /// Publishes the one announcement that an event is about.
-    async fn publish_event(&self, announcement: &Announcement) -> EffectOutcome {
+    async fn publish_event(&self, announcement: &BusEvent) -> EffectOutcome {
         let published = self.bus.publish(std::slice::from_ref(announcement)).await.pop();
         match published {
             Some(PublishOutcome::Published) => {
@@ -45,7 +45,7 @@ impl EventWorker {
             }
             Some(PublishOutcome::Undeliverable(fault)) => {
                 log_not_published(announcement, &fault);
-                EffectOutcome::Quarantine(Reason::BusRefused)
+                EffectOutcome::Quarantine(QuarantineReason::BusRefused)
             }
             Some(PublishOutcome::Failed(fault)) => {
                 log_not_published(announcement, &fault);
@@ -56,7 +56,7 @@ impl EventWorker {
     }
 }
 
-fn log_not_published(announcement: &Announcement, fault: &AwsError) {
+fn log_not_published(announcement: &BusEvent, fault: &AwsError) {
     let detail_type = announcement.detail_type;
     tracing::warn!(target: "work", detail_type, %fault, "not published");
 }

@@ -29,8 +29,8 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_deadline, revoked_subjects};
 use inbox_aws::inbox::Inbox;
 use inbox_core::delivery::Subject;
-use inbox_core::effect::alert::UntrackedAlerts;
-use inbox_core::limits::WORK_BATCH_MESSAGES;
+use inbox_core::effect::alert::UntrackedAlertPolicy;
+use inbox_core::limits::WORKER_BATCH_MESSAGES;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 use process_message::MessageOutcome;
@@ -51,7 +51,7 @@ pub struct Config {
     /// `VERIFY_ALERTS`: whether an alert is told only if the API shows it.
     pub verify_alerts: bool,
     /// `UNTRACKED_ALERTS`: what becomes of alerts of batches that nobody tracks, if alerts are verified.
-    pub untracked_alerts: UntrackedAlerts,
+    pub untracked_alerts: UntrackedAlertPolicy,
     /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked about a batch.
     pub poll_deadline: Duration,
     /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose events are not worked on any more.
@@ -68,7 +68,7 @@ impl Config {
             balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", 0)?,
             event_bus: env.required("EVENT_BUS_NAME")?,
             verify_alerts: env.parsed_or("VERIFY_ALERTS", true)?,
-            untracked_alerts: env.parsed_or("UNTRACKED_ALERTS", UntrackedAlerts::default())?,
+            untracked_alerts: env.parsed_or("UNTRACKED_ALERTS", UntrackedAlertPolicy::default())?,
             poll_deadline: poll_deadline(env)?,
             revoked_subjects: revoked_subjects(env)?,
         })
@@ -83,7 +83,7 @@ pub struct EventWorker {
     bus: EventBus,
     account: RightfootAccount,
     verify_alerts: bool,
-    untracked_alerts: UntrackedAlerts,
+    untracked_alerts: UntrackedAlertPolicy,
     poll_deadline: Duration,
     revoked_subjects: Arc<BTreeSet<Subject>>,
     clock: Clock,
@@ -115,7 +115,7 @@ impl EventWorker {
     pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
             .map(|message| Box::pin(self.process_message(message)))
-            .buffer_unordered(WORK_BATCH_MESSAGES)
+            .buffer_unordered(WORKER_BATCH_MESSAGES)
             .filter_map(async |failure| failure)
             .collect()
             .await;

@@ -7,11 +7,11 @@ use tokio::time::{Instant, timeout};
 use inbox_aws::inbox::{ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_aws::{AwsErrorKind, AwsError};
-use inbox_core::effect::again;
-use inbox_core::effect::look::Earlier;
+use inbox_core::effect::next_attempt_at;
+use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::Reason;
-use inbox_core::limits::WORK_BUDGET_SECS;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits::PROCESSING_BUDGET_SECS;
 use inbox_core::message::about;
 
 use crate::EventWorker;
@@ -35,7 +35,7 @@ pub(crate) enum EffectOutcome {
     /// Its effect cannot happen yet.
     Requeue(RequeueDetails),
     /// Its effect cannot happen as it is.
-    Quarantine(Reason),
+    Quarantine(QuarantineReason),
 }
 
 /// Why an effect cannot happen yet.
@@ -46,7 +46,7 @@ pub(crate) struct RequeueDetails {
     /// When Rightfoot may be asked again, if it has said so.
     pub(crate) retry_after: Option<Duration>,
     /// What the look at an untracked batch has shown.
-    pub(crate) snapshot: Option<Earlier>,
+    pub(crate) snapshot: Option<PreviousSnapshot>,
 }
 
 impl RequeueDetails {
@@ -73,7 +73,7 @@ impl EventWorker {
 
     async fn process_claimed(&self, event: ClaimedEvent) -> MessageOutcome {
         let started = Instant::now();
-        let budget = Duration::from_secs(WORK_BUDGET_SECS);
+        let budget = Duration::from_secs(PROCESSING_BUDGET_SECS);
         // What is cut off here is as if the process had died, but for that it is due again at once.
         let effect_outcome = match timeout(budget, Box::pin(self.apply_effect(&work))).await {
             Ok(Ok(outcome)) => outcome,
@@ -81,7 +81,7 @@ impl EventWorker {
             Ok(Err(fault)) if fault.kind == AwsErrorKind::UnreadableItem => {
                 return return_to_queue(Some(work.key()), "unreadable_item", Some(&fault));
             }
-            Ok(Err(fault)) if fault.kind == AwsErrorKind::PayloadGone => EffectOutcome::Quarantine(Reason::PayloadGone),
+            Ok(Err(fault)) if fault.kind == AwsErrorKind::PayloadGone => EffectOutcome::Quarantine(QuarantineReason::PayloadGone),
             Ok(Err(fault)) => {
                 tracing::warn!(target: "work", event_id = work.key().event_id(), %fault, "failed");
                 EffectOutcome::Requeue(RequeueDetails::with_reason("fault"))
@@ -115,7 +115,7 @@ impl EventWorker {
             EffectOutcome::Done => self.inbox.mark_done(work, now).await,
             EffectOutcome::DoneUntracked(results) => self.inbox.mark_done_untracked(work, *results, now).await,
             EffectOutcome::Requeue(later) => {
-                let retry_at = again(now, work.works, later.retry_after);
+                let retry_at = next_attempt_at(now, work.works, later.retry_after);
                 self.inbox.requeue(work, retry_at, later.reason, later.snapshot.as_ref()).await
             }
             EffectOutcome::Quarantine(reason) => self.inbox.quarantine_event(work, *reason, now).await,

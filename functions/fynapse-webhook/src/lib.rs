@@ -67,7 +67,7 @@ impl FynapseWebhook {
         let request = ApiGatewayRequest::parse(&event);
         drop(event); // it may be of 6 MB
         let verify = async |delivery| {
-            let verify = |delivery, keys: &_| signature::prove(delivery, keys, self.tolerance_secs);
+            let verify = |delivery, keys: &_| signature::verify(delivery, keys, self.tolerance_secs);
             self.signing_secret.verify(delivery, verify).await
         };
         self.receiver.receive(Provider::Fynapse, request, verify).await

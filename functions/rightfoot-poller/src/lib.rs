@@ -15,8 +15,8 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
 use inbox_aws::ingest::Ingestor;
-use inbox_core::limits::{POLL_BUDGET_SECS, POLL_LINGER_MS, POLL_RESERVE_MS};
-use inbox_core::poll::Cadence;
+use inbox_core::limits::{POLL_BUDGET_SECS, POLL_DRAIN_MS, POLL_RESERVE_MS};
+use inbox_core::poll::PollTiming;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 pub use poll_run::{PollSummary, RunError};
@@ -29,7 +29,7 @@ pub struct Config {
     /// Where Rightfoot is asked, and with which key.
     pub rightfoot: AccountConfig,
     /// `POLL_…_SECS`: when it is asked, and how long.
-    pub poll_timing: Cadence,
+    pub poll_timing: PollTiming,
 }
 
 impl Config {
@@ -44,7 +44,7 @@ impl Config {
 pub struct RightfootPoller {
     recorder: Ingestor,
     account: RightfootAccount,
-    poll_timing: Cadence,
+    poll_timing: PollTiming,
 }
 
 impl RightfootPoller {
@@ -75,7 +75,7 @@ impl RightfootPoller {
 /// For how long a run begins with what is due, and how much longer what is under way may last.
 fn budget_and_linger(time_left: Duration) -> (Duration, Duration) {
     let left = time_left.saturating_sub(Duration::from_millis(POLL_RESERVE_MS));
-    (Duration::from_secs(POLL_BUDGET_SECS).min(left), Duration::from_millis(POLL_LINGER_MS))
+    (Duration::from_secs(POLL_BUDGET_SECS).min(left), Duration::from_millis(POLL_DRAIN_MS))
 }
 
 #[cfg(test)]

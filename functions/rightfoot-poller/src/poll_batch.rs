@@ -3,11 +3,11 @@
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{BatchProgress, WriteOutcome};
 use inbox_core::event::{EventKey, Id};
-use inbox_core::poll::Observation;
+use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::{
-    AlertWatch, Question, Rows, Step, Then, Thresholds, after_asking, explains, first_step,
+    AlertState, PollQuestion, BalanceRows, BatchStep, BatchDisposition, Thresholds, plan_after_poll, is_plausible_alert_count, next_step,
 };
-use inbox_core::poll::problem::FAULT;
+use inbox_core::poll::problem::AWS_ERROR;
 use inbox_core::time::UnixMillis;
 
 use crate::RightfootPoller;
@@ -22,29 +22,29 @@ impl RightfootPoller {
         if !batch.tracking.is_due(now) {
             return Ok(()); // the index lagged
         }
-        if batch.completion.as_ref().is_some_and(|completion| completion.published_untracked.is_some()) {
+        if batch.completion.as_ref().is_some_and(|completion| completion.results_published_untracked.is_some()) {
             // How many results there must be decides whether that was enough.
-            batch.tracked.failed = inbox.excluded_authorizers(&batch).await?;
+            batch.tracked.failed_authorizers = inbox.excluded_authorizers(&batch).await?;
         }
-        match first_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
-            Step::Done => self.apply_disposition(&batch, Then::Done, course).await,
-            Step::Later(at) => self.apply_disposition(&batch, Then::Later(at), course).await,
-            Step::Ask(question) => self.defer_and_poll(batch, question, course).await,
+        match next_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
+            BatchStep::Done => self.apply_disposition(&batch, BatchDisposition::Done, course).await,
+            BatchStep::WaitUntil(at) => self.apply_disposition(&batch, BatchDisposition::PollAt(at), course).await,
+            BatchStep::Poll(question) => self.defer_and_poll(batch, question, course).await,
         }
     }
 
     async fn defer_and_poll(
         &self,
         mut batch: BatchProgress,
-        question: Question,
+        question: PollQuestion,
         context: &RunContext,
     ) -> Result<(), RunError> {
         let inbox = self.recorder.inbox();
         let mut thresholds = Thresholds::default();
-        if question == Question::Alerts {
+        if question == PollQuestion::Alerts {
             thresholds = self.run_thresholds(&story).await?;
             if thresholds.is_empty() {
-                return self.apply_disposition(&story, Then::Done, course).await;
+                return self.apply_disposition(&story, BatchDisposition::Done, course).await;
             }
         }
         if course.is_pausing() {
@@ -52,7 +52,7 @@ impl RightfootPoller {
             return Ok(());
         }
         let now = self.recorder.clock().now();
-        let next_poll_at = self.poll_timing.again(now, story.tracked.polls);
+        let next_poll_at = self.poll_timing.next_poll_at(now, story.tracked.polls);
         let polls = story.tracked.polls.saturating_add(1);
         // What others can make large, the list of rows and the alerts, is read after it: the next run begins elsewhere.
         if inbox.defer_before_poll(&mut story.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict {
@@ -61,7 +61,7 @@ impl RightfootPoller {
         let result = self.poll_deferred(&mut story, question, thresholds, next_poll_at, course).await;
         if result.is_err() {
             // Best effort: if AWS fails as a whole, this fails, too.
-            let _ = self.save_poll_problem(&story.tracking, Some(FAULT), polls).await;
+            let _ = self.save_poll_problem(&story.tracking, Some(AWS_ERROR), polls).await;
         }
         result
     }
@@ -70,7 +70,7 @@ impl RightfootPoller {
     async fn poll_deferred(
         &self,
         batch: &mut BatchProgress,
-        question: Question,
+        question: PollQuestion,
         mut thresholds: Thresholds,
         next_poll_at: UnixMillis,
         context: &RunContext,
@@ -84,38 +84,38 @@ impl RightfootPoller {
             course.run().overdue_unanswered += 1;
             metrics::counter!("overdue_unanswered").increment(1);
         }
-        if is_past_deadline && question == Question::Complete {
+        if is_past_deadline && question == PollQuestion::Completion {
             thresholds = self.run_thresholds(story).await?;
         }
         let alert_state = self.read_alert_state(story, thresholds).await?;
-        let plan = after_asking(&story.tracked, question, &alert_state, &poll_result, planned, &self.poll_timing, now);
+        let plan = plan_after_poll(&story.tracked, question, &alert_state, &poll_result, planned, &self.poll_timing, now);
         let results = result_count(&poll_result);
-        let mut disposition = plan.then;
+        let mut disposition = plan.disposition;
         // First what was found, then what becomes of the batch: who dies in between finds it recorded.
         if let Some(event) = &plan.record
             && self.record_event(event, results, course).await? == RecordStatus::BeingProcessed
-            && question == Question::Complete
-            && !matches!(disposition, Then::Overdue)
+            && question == PollQuestion::Completion
+            && !matches!(disposition, BatchDisposition::Overdue)
         {
-            disposition = Then::AsPlanned;
+            disposition = BatchDisposition::PollAsPlanned;
         }
-        if question == Question::Alerts && disposition == Then::Done {
+        if question == PollQuestion::Alerts && disposition == BatchDisposition::Done {
             self.review_completion(story, results, course).await?;
         }
-        if matches!(disposition, Then::AsPlanned | Then::Later(_)) {
+        if matches!(disposition, BatchDisposition::PollAsPlanned | BatchDisposition::PollAt(_)) {
             self.save_poll_problem(&story.tracking, failure, story.tracked.polls.saturating_add(1)).await?;
         }
         self.apply_disposition(story, disposition, course).await
     }
 
     /// Whom an event has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
-    async fn read_alert_state(&self, batch: &BatchProgress, thresholds: Thresholds) -> Result<AlertWatch, AwsError> {
+    async fn read_alert_state(&self, batch: &BatchProgress, thresholds: Thresholds) -> Result<AlertState, AwsError> {
         if thresholds.is_empty() {
-            return Ok(AlertWatch::default());
+            return Ok(AlertState::default());
         }
         let tracked = &story.tracked;
         let alerted = self.recorder.inbox().already_alerted(tracked).await?;
-        if !explains(tracked.expected, alerted.event_count) {
+        if !is_plausible_alert_count(tracked.expected, alerted.event_count) {
             metrics::counter!("alert_flood").increment(1);
             let (batch_id, events, expected) = (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
             tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
@@ -126,7 +126,7 @@ impl RightfootPoller {
             let batch_id = tracked.batch_id.as_str();
             tracing::warn!(target: "poll", batch_id, alerts = mismatched, "published by another threshold than the schedule's");
         }
-        Ok(AlertWatch { alerted: alerted.authorizers, thresholds })
+        Ok(AlertState { alerted_authorizers: alerted.authorizers, thresholds })
     }
 
     /// A completion that counts may still have been published with fewer results than the API shows now.
@@ -148,16 +148,16 @@ impl RightfootPoller {
         &self,
         batch_id: &Id,
         context: &RunContext,
-    ) -> (Observation<Rows>, Option<&'static str>) {
+    ) -> (PollResult<BalanceRows>, Option<&'static str>) {
         let answer =
             self.account.call(|client, key| async move { client.balances(&key, batch_id).await }).await;
         if let Ok(read) = &answer {
             log_skipped_rows("balances", batch_id, &read.skipped);
         }
-        let rows = answer.map(|read| Rows {
+        let rows = answer.map(|read| BalanceRows {
             balances: read.rows.into_iter().map(|row| (row.authorizer.clone(), row)).collect(),
             reached_last_page: read.reached_last_page,
-            skipped: read.skipped.rows(),
+            unreadable_rows: read.skipped.rows(),
         });
         let failure = failure_name(&rows);
         (course.observe(batch_id, rows), failure)
@@ -174,19 +174,19 @@ impl RightfootPoller {
         }
     }
 
-    async fn apply_disposition(&self, batch: &BatchProgress, disposition: Then, context: &RunContext) -> Result<(), RunError> {
+    async fn apply_disposition(&self, batch: &BatchProgress, disposition: BatchDisposition, context: &RunContext) -> Result<(), RunError> {
         let (inbox, tracking) = (self.recorder.inbox(), &story.tracking);
         let (now, batch_id) = (self.recorder.clock().now(), story.tracked.batch_id.as_str());
         let (written, write) = match then {
-            Then::AsPlanned => return Ok(()),
-            Then::Later(at) => (inbox.reschedule(tracking, at).await?, "postpone"),
-            Then::AlertsAt(at) => (inbox.mark_shown_complete(tracking, at, now).await?, "shown_complete"),
-            Then::Done => {
+            BatchDisposition::PollAsPlanned => return Ok(()),
+            BatchDisposition::PollAt(at) => (inbox.reschedule(tracking, at).await?, "postpone"),
+            BatchDisposition::CheckAlertsAt(at) => (inbox.mark_shown_complete(tracking, at, now).await?, "shown_complete"),
+            BatchDisposition::Done => {
                 let written = inbox.finish_tracking(tracking, now).await?;
                 course.run().settled += usize::from(written == WriteOutcome::Applied);
                 (written, "settle")
             }
-            Then::Overdue => {
+            BatchDisposition::Overdue => {
                 // Said before it is written: said twice is better than never.
                 course.run().overdue += 1;
                 metrics::counter!("overdue").increment(1);
@@ -200,13 +200,13 @@ impl RightfootPoller {
 }
 
 /// How many results the API shows.
-fn result_count(poll_result: &Observation<Rows>) -> u64 {
+fn result_count(poll_result: &PollResult<BalanceRows>) -> u64 {
     match poll_result {
-        Observation::Answered(rows) => u64::try_from(rows.balances.len()).unwrap_or(u64::MAX),
-        Observation::NotReady
-        | Observation::Refused
-        | Observation::Unauthorized
-        | Observation::RateLimited { .. }
-        | Observation::Unanswered => 0,
+        PollResult::Answered(rows) => u64::try_from(rows.balances.len()).unwrap_or(u64::MAX),
+        PollResult::NotReady
+        | PollResult::Denied
+        | PollResult::Unauthorized
+        | PollResult::RateLimited { .. }
+        | PollResult::Unanswered => 0,
     }
 }

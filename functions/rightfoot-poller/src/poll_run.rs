@@ -13,9 +13,9 @@ use inbox_aws::AwsError;
 use inbox_aws::inbox::{DueScan, TrackingState, DueKey, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::event::Id;
-use inbox_core::inbox::Desk;
+use inbox_core::inbox::DueQueue;
 use inbox_core::limits::POLL_CONCURRENCY;
-use inbox_core::poll::Observation;
+use inbox_core::poll::PollResult;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{RightfootAccount, ApiError, SkippedRows};
@@ -99,7 +99,7 @@ impl RightfootPoller {
     }
 
     async fn poll_due(&self, context: &RunContext) {
-        let mut scan = DueScan::new(Desk::Poll);
+        let mut scan = DueScan::new(DueQueue::Poll);
         while !scan.is_exhausted() {
             let now = self.recorder.clock().now();
             let page = scan.next_page(self.recorder.inbox(), now).await;
@@ -155,7 +155,7 @@ impl RightfootPoller {
         nth: u64,
     ) -> Result<(), AwsError> {
         let now = self.recorder.clock().now();
-        let problem = PollProblem::after(tracking.problem.as_ref(), reason, nth, now);
+        let problem = PollProblem::updated(tracking.problem.as_ref(), reason, nth, now);
         // Whoever has written to the item meanwhile knows more.
         self.recorder.inbox().set_poll_problem(tracking, problem.as_ref()).await.map(drop)
     }
@@ -186,20 +186,20 @@ impl RunContext {
 
     /// What an answer of Rightfoot's means. One that is about our account and not about what was asked ends the
     /// run: the others would hear the same.
-    pub(crate) fn handle_answer<T>(&self, about: &Id, answer: Result<T, ApiError>) -> Observation<T> {
+    pub(crate) fn handle_answer<T>(&self, about: &Id, answer: Result<T, ApiError>) -> PollResult<T> {
         let error = match answer {
-            Ok(answer) => return Observation::Answered(answer),
+            Ok(answer) => return PollResult::Answered(answer),
             Err(error) => error,
         };
         let poll_result = error.to_poll_result();
         match &poll_result {
-            Observation::NotReady => return poll_result,
-            Observation::Unauthorized => {
+            PollResult::NotReady => return poll_result,
+            PollResult::Unauthorized => {
                 self.stop();
                 self.note_error(RunError::Unauthorized(error.clone()));
             }
-            Observation::RateLimited { .. } => self.stop(),
-            Observation::Answered(_) | Observation::Refused | Observation::Unanswered => {}
+            PollResult::RateLimited { .. } => self.stop(),
+            PollResult::Answered(_) | PollResult::Denied | PollResult::Unanswered => {}
         }
         self.summary().failed += 1;
         count_with_reason("poll_failed", None, error.name());

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use inbox_aws::inbox::{ScheduleProgress, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::event::Id;
-use inbox_core::limits::MOVES_MAX;
-use inbox_core::poll::Observation;
-use inbox_core::poll::problem::{FAULT, PollProblem};
-use inbox_core::poll::schedule::{Alarm, Plan, Seen, Watched, after_asking};
-use inbox_core::rightfoot::HistoryEntry;
+use inbox_core::limits::SCHEDULE_UPDATE_TRIES_MAX;
+use inbox_core::poll::PollResult;
+use inbox_core::poll::problem::{AWS_ERROR, PollProblem};
+use inbox_core::poll::schedule::{ScheduleAlarm, SchedulePlan, ScheduleSnapshot, TrackedSchedule, plan_after_poll};
+use inbox_core::rightfoot_api::HistoryEntry;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, Rightfoot};
 
@@ -29,7 +29,7 @@ impl RightfootPoller {
             course.run().left += 1;
             return Ok(());
         }
-        let next_poll_at = self.poll_timing.again(now, schedule.schedule.polls);
+        let next_poll_at = self.poll_timing.next_poll_at(now, schedule.schedule.polls);
         let polls = schedule.schedule.polls.saturating_add(1);
         if inbox.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict {
             return Ok(()); // another run asks
@@ -37,13 +37,13 @@ impl RightfootPoller {
         course.run().asked += 1;
         let (poll_result, failure) = self.fetch_schedule(&schedule.schedule, course).await;
         let mut batches = BTreeSet::new();
-        if let Observation::Answered(snapshot) = &poll_result {
+        if let PollResult::Answered(snapshot) = &poll_result {
             batches.extend(snapshot.history.iter().map(|entry| entry.batch_id.clone()));
         }
         let written = self.save_poll_result(&mut schedule, &poll_result, failure, &batches, next_poll_at, course).await;
         if written.is_err() {
             // Best effort: if AWS fails as a whole, this fails, too.
-            let _ = self.save_poll_problem(&schedule.tracking, Some(FAULT), polls).await;
+            let _ = self.save_poll_problem(&schedule.tracking, Some(AWS_ERROR), polls).await;
         }
         written
     }
@@ -53,7 +53,7 @@ impl RightfootPoller {
     async fn save_poll_result(
         &self,
         schedule: &mut ScheduleProgress,
-        poll_result: &Observation<Seen>,
+        poll_result: &PollResult<ScheduleSnapshot>,
         failure: Option<&'static str>,
         batches: &BTreeSet<Id>,
         next_poll_at: UnixMillis,
@@ -61,30 +61,30 @@ impl RightfootPoller {
     ) -> Result<(), RunError> {
         let inbox = self.recorder.inbox();
         let schedule_id = story.watched.schedule_id.clone();
-        for attempt in 0..MOVES_MAX {
+        for attempt in 0..SCHEDULE_UPDATE_TRIES_MAX {
             let owners = inbox.known(batches).await?;
             let now = self.recorder.clock().now();
-            let plan = after_asking(&story.watched, observed, &owners, planned, &self.poll_timing, now);
+            let plan = plan_after_poll(&story.watched, observed, &owners, planned, &self.poll_timing, now);
             if attempt == 0 {
                 report_alarm(plan.alarm, &schedule_id, course);
             }
             let reason = failure_name.or(plan.alarm.map(alarm_name));
             let polls = story.watched.polls.saturating_add(1);
-            let Some(next) = plan.next else {
+            let Some(next) = plan.next_poll_at else {
                 let written = inbox.finish_tracking(&story.tracking, now).await?;
                 log_overtaken(written, schedule_id.as_str(), "settle");
                 return Ok(());
             };
-            if plan.runs.is_empty() && next == planned {
+            if plan.new_runs.is_empty() && next == planned {
                 return Ok(self.save_poll_problem(&story.tracking, reason, polls).await?);
             }
             // Due before it was planned: it has been hurried since it was put off.
             let expedited_to = story.tracking.due_at.filter(|due_at| *due_at < planned);
             let next = expedited_to.map_or(next, |due_at| due_at.min(next));
-            let problem = PollProblem::after(story.tracking.problem.as_ref(), reason, polls, now);
+            let problem = PollProblem::updated(story.tracking.problem.as_ref(), reason, polls, now);
             let written = inbox.advance_schedule(story, &plan, problem.as_ref(), next, &self.poll_timing, now).await?;
             if written == WriteOutcome::Applied {
-                course.run().runs_found += plan.runs.len();
+                course.run().runs_found += plan.new_runs.len();
                 log_runs_found(&plan, &schedule_id);
                 return Ok(());
             }
@@ -103,9 +103,9 @@ impl RightfootPoller {
     /// long as the schedule itself does. And why there was no answer if there was none.
     async fn fetch_schedule(
         &self,
-        schedule: &Watched,
+        schedule: &TrackedSchedule,
         context: &RunContext,
-    ) -> (Observation<Seen>, Option<&'static str>) {
+    ) -> (PollResult<ScheduleSnapshot>, Option<&'static str>) {
         let id = &watched.schedule_id;
         let state = self.account.call(|client, key| async move { client.schedule(&key, id).await }).await;
         let mut failure = failure_name(&state);
@@ -122,45 +122,45 @@ impl RightfootPoller {
             let answer = self.account.call(ask).await;
             failure = failure_name(&answer).or(failure);
             match course.observe(id, answer) {
-                Observation::Answered(read) => {
+                PollResult::Answered(read) => {
                     any_probe_answered = true;
                     log_skipped_rows("history", id, &read.skipped);
                     history.extend(read.entries);
                 }
-                Observation::NotReady | Observation::Refused => any_probe_answered = true,
-                Observation::Unanswered => {}
-                Observation::Unauthorized => return (Observation::Unauthorized, failure),
-                Observation::RateLimited { retry_after } => {
-                    return (Observation::RateLimited { retry_after }, failure);
+                PollResult::NotReady | PollResult::Denied => any_probe_answered = true,
+                PollResult::Unanswered => {}
+                PollResult::Unauthorized => return (PollResult::Unauthorized, failure),
+                PollResult::RateLimited { retry_after } => {
+                    return (PollResult::RateLimited { retry_after }, failure);
                 }
             }
         }
         if any_probe_answered {
-            (Observation::Answered(Seen { state, history }), None)
+            (PollResult::Answered(ScheduleSnapshot { state, history }), None)
         } else {
-            (Observation::Unanswered, failure)
+            (PollResult::Unanswered, failure)
         }
     }
 }
 
 /// The alarm's stable name.
-const fn alarm_name(alarm: Alarm) -> &'static str {
+const fn alarm_name(alarm: ScheduleAlarm) -> &'static str {
     match alarm {
-        Alarm::Stopped => "stopped",
-        Alarm::RunNotFound => "run_not_found",
-        Alarm::Unanswered => "unanswered",
+        ScheduleAlarm::Stopped => "stopped",
+        ScheduleAlarm::RunNotFound => "run_not_found",
+        ScheduleAlarm::Unanswered => "unanswered",
     }
 }
 
-fn report_alarm(alarm: Option<Alarm>, schedule_id: &Id, context: &RunContext) {
+fn report_alarm(alarm: Option<ScheduleAlarm>, schedule_id: &Id, context: &RunContext) {
     let Some(reason) = alarm.map(alarm_name) else { return };
     context.summary().schedule_alarms += 1;
     count_with_reason("schedule_alarm", None, reason);
     tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), reason, "schedule");
 }
 
-fn log_runs_found(plan: &Plan, schedule_id: &Id) {
-    for run in &plan.runs {
+fn log_runs_found(plan: &SchedulePlan, schedule_id: &Id) {
+    for run in &plan.new_runs {
         let (schedule_id, batch_id) = (schedule_id.as_str(), run.batch_id.as_str());
         tracing::info!(target: "poll", schedule_id, batch_id, "run found");
     }

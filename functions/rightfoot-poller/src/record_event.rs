@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use inbox_aws::inbox::{EventView, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::event::{Event, EventKey, Origin, payload_hash};
-use inbox_core::inbox::Recorded;
+use inbox_core::inbox::RecordOutcome;
 use inbox_core::limits::{RECORD_BUDGET_MS, SEND_BUDGET_MS};
-use inbox_core::providers::alerts;
+use inbox_core::providers::parse_alerts;
 
 use crate::RightfootPoller;
 use crate::run::{RunContext, RunError};
@@ -41,8 +41,8 @@ impl RightfootPoller {
         context: &RunContext,
     ) -> Result<RecordStatus, RunError> {
         let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
-        if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != Recorded::New {
-            return self.review_record(event.key(), Some(event.proven().body()), results, course).await;
+        if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != RecordOutcome::New {
+            return self.review_record(event.key(), Some(event.verified().body()), results, course).await;
         }
         course.run().found += 1;
         metrics::counter!("found_by_poll").increment(1);
@@ -88,7 +88,7 @@ impl RightfootPoller {
             return Ok(());
         }
         let stored_payload = self.recorder.inbox().event_payload(event).await?;
-        if alerts(&stored_payload).map(|parsed| parsed.alerts) != alerts(payload).map(|parsed| parsed.alerts) {
+        if parse_alerts(&stored_payload).map(|parsed| parsed.alerts) != parse_alerts(payload).map(|parsed| parsed.alerts) {
             metrics::counter!("payload_differs", "provider" => event.key.provider().as_str()).increment(1);
             let event_id = event.key.event_id();
             tracing::warn!(target: "poll", event_id, reason = "payload_differs", "found again");

@@ -5,7 +5,7 @@ use lambda_runtime::Diagnostic;
 use inbox_aws::AwsError;
 use inbox_core::event::Id;
 use inbox_core::requests::InvalidRequest;
-use inbox_core::requests::submission::Kind;
+use inbox_core::requests::submission::SubmissionKind;
 use inbox_rightfoot::ApiError;
 
 /// Why a request was not done. Says nothing of what was in it but the names of its fields and, where Rightfoot
@@ -21,7 +21,7 @@ pub enum RequestError {
          request that it was made with, or give a new one a new name",
         .0.as_str()
     )]
-    SubmissionIdConflict(Kind),
+    SubmissionIdConflict(SubmissionKind),
     /// It cannot be told whether it is the same submission.
     #[error(
         "submission_id: a submission of this name stands, and the URL key that it was made with is not known here; \
@@ -38,7 +38,7 @@ pub enum RequestError {
     )]
     TooLateToRepeat {
         /// What was asked for.
-        kind: Kind,
+        kind: SubmissionKind,
     },
     /// It was sent, or may have been, and what became of it is not known.
     #[error("what became of it is not known ({0}); repeat the very same request: it will not be done twice")]
@@ -75,7 +75,7 @@ pub enum RequestError {
     )]
     DeclinedAfterAttempts {
         /// What was asked for.
-        kind: Kind,
+        kind: SubmissionKind,
         /// The HTTP status.
         status: u16,
         /// Whom it is about.
@@ -103,7 +103,7 @@ pub enum RequestError {
     #[error("{}", overtaken_message(*kind, id, fault.as_ref()))]
     SubmissionOvertaken {
         /// What was asked for.
-        kind: Kind,
+        kind: SubmissionKind,
         /// What Rightfoot made.
         id: Id,
         /// The call that failed, if it may not be watched yet.
@@ -178,22 +178,22 @@ impl RequestError {
 }
 
 /// The action that ends a submission by what it made.
-const fn track_action(kind: Kind) -> &'static str {
+const fn track_action(kind: SubmissionKind) -> &'static str {
     match kind {
-        Kind::Batch => "track_batch",
-        Kind::Schedule => "track_schedule",
+        SubmissionKind::Batch => "track_batch",
+        SubmissionKind::Schedule => "track_schedule",
     }
 }
 
 /// How a repetition of the very same request can tell what became of it.
-const fn repeat_advice(kind: Kind) -> &'static str {
+const fn repeat_advice(kind: SubmissionKind) -> &'static str {
     match kind {
-        Kind::Batch => "Repeat the very same request: if there is a batch, Rightfoot may answer with it",
-        Kind::Schedule => "Repeat the very same request: if there is a schedule, Rightfoot may know its name",
+        SubmissionKind::Batch => "Repeat the very same request: if there is a batch, Rightfoot may answer with it",
+        SubmissionKind::Schedule => "Repeat the very same request: if there is a schedule, Rightfoot may know its name",
     }
 }
 
-fn overtaken_message(kind: Kind, id: &Id, fault: Option<&AwsError>) -> String {
+fn overtaken_message(kind: SubmissionKind, id: &Id, fault: Option<&AwsError>) -> String {
     let (resource, id) = (kind.as_str(), id.as_str());
     let tracking = match fault {
         None => "it is watched".to_owned(),

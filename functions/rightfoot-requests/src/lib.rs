@@ -17,8 +17,8 @@ use inbox_aws::secrets::SecretCache;
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::delivery::Subject;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::poll::Cadence;
-use inbox_core::requests::{Request, read};
+use inbox_core::poll::PollTiming;
+use inbox_core::requests::{RightfootRequest, parse};
 use inbox_core::url_token::mint;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
@@ -32,7 +32,7 @@ pub struct Config {
     /// Where Rightfoot is asked, and with which key.
     pub rightfoot: AccountConfig,
     /// `POLL_…_SECS`: when the poller asks, and how long.
-    pub poll_timing: Cadence,
+    pub poll_timing: PollTiming,
     /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
     pub url_key_secret_id: String,
     /// `WEBHOOK_BASE_URL`: where the HTTP API answers, without a `/` at its end.
@@ -59,7 +59,7 @@ pub struct RightfootRequests {
     account: RightfootAccount,
     url_key: SecretCache,
     webhook_base_url: String,
-    poll_timing: Cadence,
+    poll_timing: PollTiming,
     clock: Clock,
 }
 
@@ -89,15 +89,15 @@ impl RightfootRequests {
     /// Does what is asked, and answers what came of it.
     pub async fn handle(&self, request: &RawValue) -> Result<Value, RequestError> {
         metrics::counter!("requested").increment(1);
-        let request = read(request);
+        let request = parse(request);
         // On the heap: with the SDK's calls inside it is too large to be moved about.
         let result = match &request {
             Ok(request) => Box::pin(self.dispatch(request)).await,
             Err(invalid) => Err(invalid.clone().into()),
         };
         let request = request.as_ref().ok();
-        let action = request.map(Request::action);
-        let subject = request.and_then(Request::subject).map(Subject::as_str);
+        let action = request.map(RightfootRequest::action);
+        let subject = request.and_then(RightfootRequest::subject).map(Subject::as_str);
         match &result {
             Ok(answer) => {
                 let id = |name| answer.get(name).and_then(Value::as_str);
@@ -113,13 +113,13 @@ impl RightfootRequests {
         result
     }
 
-    async fn dispatch(&self, request: &Request) -> Result<Value, RequestError> {
+    async fn dispatch(&self, request: &RightfootRequest) -> Result<Value, RequestError> {
         match request {
-            Request::SubmitBatch(batch) => self.submit_batch(batch).await,
-            Request::CreateSchedule(schedule) => self.create_schedule(schedule).await,
-            Request::TrackBatch(track) => self.track_batch(track).await,
-            Request::TrackSchedule(track) => self.track_schedule(track).await,
-            Request::WebhookUrl { subject } => {
+            RightfootRequest::SubmitBatch(batch) => self.submit_batch(batch).await,
+            RightfootRequest::CreateSchedule(schedule) => self.create_schedule(schedule).await,
+            RightfootRequest::TrackBatch(track) => self.track_batch(track).await,
+            RightfootRequest::TrackSchedule(track) => self.track_schedule(track).await,
+            RightfootRequest::WebhookUrl { subject } => {
                 let webhook_url = self.webhook_url(subject, &*self.url_keys().await?)?;
                 Ok(json!({"subject": subject.as_str(), "webhook_url": webhook_url}))
             }

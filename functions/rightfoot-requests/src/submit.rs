@@ -16,10 +16,10 @@ use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::keys::Keys;
 use inbox_core::limits::AUTHORIZERS_MAX;
-use inbox_core::poll::batch::Tracked;
-use inbox_core::poll::schedule::{Watched, look_after};
-use inbox_core::requests::submission::{Kind, Same, fingerprint, is_repeatable, is_same};
-use inbox_core::requests::{CreateSchedule, LIFE_MAX, SubmitBatch};
+use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::poll::schedule::{TrackedSchedule, next_check_at};
+use inbox_core::requests::submission::{SubmissionKind, FingerprintMatch, fingerprint, is_repeatable, match_fingerprint};
+use inbox_core::requests::{CreateSchedule, SCHEDULE_LIFETIME_MAX, SubmitBatch};
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, CreatedSchedule, SubmittedBatch};
 
@@ -41,7 +41,7 @@ enum SubmitStep {
 impl RightfootRequests {
     pub(crate) async fn submit_batch(&self, batch: &SubmitBatch) -> Result<Value, RequestError> {
         let id = &batch.submission_id;
-        let (submission, webhook_url) = match self.begin_or_resume(id, Kind::Batch, &batch.body("")).await? {
+        let (submission, webhook_url) = match self.begin_or_resume(id, SubmissionKind::Batch, &batch.body("")).await? {
             SubmitStep::AlreadyDone(answer) => return Ok(answer),
             SubmitStep::Post { submission, webhook_url } => (submission, webhook_url),
         };
@@ -58,12 +58,12 @@ impl RightfootRequests {
             Err(error) => return Err(self.handle_post_error(&submission, error, &redactor).await?),
         };
         let now = self.clock.now();
-        let tracked = Tracked {
+        let tracked = TrackedBatch {
             batch_id: submitted.batch_id.clone(),
             subject: Some(id.clone()),
             schedule_id: None,
             expected: redactor.expected_results(&submitted.failed_authorizers),
-            failed: redactor.excluded_authorizers(&submitted.failed_authorizers),
+            failed_authorizers: redactor.excluded_authorizers(&submitted.failed_authorizers),
             deadline: now.plus(self.poll_timing.deadline),
             polls: 0,
         };
@@ -73,14 +73,14 @@ impl RightfootRequests {
         match self.inbox.complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now).await? {
             CompleteOutcome::Completed(completed) => Ok(self.inbox.response_of(&completed).await?),
             CompleteOutcome::Mismatch | CompleteOutcome::Superseded => {
-                Err(self.track_orphan(Kind::Batch, &tracked.batch_id, tracked_resource, due_at, now).await)
+                Err(self.track_orphan(SubmissionKind::Batch, &tracked.batch_id, tracked_resource, due_at, now).await)
             }
         }
     }
 
     pub(crate) async fn create_schedule(&self, schedule: &CreateSchedule) -> Result<Value, RequestError> {
         let id = &schedule.submission_id;
-        let (submission, webhook_url) = match self.begin_or_resume(id, Kind::Schedule, &schedule.body("")).await? {
+        let (submission, webhook_url) = match self.begin_or_resume(id, SubmissionKind::Schedule, &schedule.body("")).await? {
             SubmitStep::AlreadyDone(answer) => return Ok(answer),
             SubmitStep::Post { submission, webhook_url } => (submission, webhook_url),
         };
@@ -98,13 +98,13 @@ impl RightfootRequests {
         };
         let now = self.clock.now();
         let tracked = tracked_schedule(schedule, &created, submission.written_at, now);
-        let due_at = look_after(created.next_run_at.unwrap_or(now), &self.poll_timing, now);
+        let due_at = next_check_at(created.next_run_at.unwrap_or(now), &self.poll_timing, now);
         let answer = schedule_response(&created, &tracked);
         let tracked_resource = Created::Schedule(&tracked, &schedule.thresholds);
         match self.inbox.complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now).await {
             Ok(CompleteOutcome::Completed(completed)) => Ok(self.inbox.response_of(&completed).await?),
             Ok(CompleteOutcome::Mismatch | CompleteOutcome::Superseded) => {
-                Err(self.track_orphan(Kind::Schedule, &tracked.schedule_id, tracked_resource, due_at, now).await)
+                Err(self.track_orphan(SubmissionKind::Schedule, &tracked.schedule_id, tracked_resource, due_at, now).await)
             }
             // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
             Err(fault) => Err(RequestError::ScheduleNotTracked { schedule_id: created.schedule_id, fault }),
@@ -135,7 +135,7 @@ impl RightfootRequests {
             ApiError::Declined { status, failed } | ApiError::DeclinedOnRetry { status, failed } => {
                 after_attempts(status, &failed)
             }
-            ApiError::Conflict if kind == Kind::Schedule => {
+            ApiError::Conflict if kind == SubmissionKind::Schedule => {
                 if is_only_attempt {
                     self.inbox.decline_submission(submission, self.clock.now()).await?;
                 }
@@ -156,7 +156,7 @@ impl RightfootRequests {
     /// Watches what Rightfoot made although its submission stands for something else by now: unwatched, it would be lost.
     async fn track_orphan(
         &self,
-        kind: Kind,
+        kind: SubmissionKind,
         id: &Id,
         created: Created<'_>,
         due_at: UnixMillis,
@@ -167,7 +167,7 @@ impl RightfootRequests {
     }
 
     /// Writes the submission, or finds the one that stands: with the URL that it was sent with.
-    async fn begin_or_resume(&self, id: &Subject, kind: Kind, request: &[u8]) -> Result<SubmitStep, RequestError> {
+    async fn begin_or_resume(&self, id: &Subject, kind: SubmissionKind, request: &[u8]) -> Result<SubmitStep, RequestError> {
         let keys = self.url_keys().await?;
         let now = self.clock.now();
         let new = NewSubmission {
@@ -196,7 +196,7 @@ impl RightfootRequests {
     async fn resume(
         &self,
         submission: StoredSubmission,
-        kind: Kind,
+        kind: SubmissionKind,
         request: &[u8],
         keys: &Arc<Keys>,
         now: UnixMillis,
@@ -205,9 +205,9 @@ impl RightfootRequests {
             return Err(RequestError::SubmissionIdConflict(submission.kind));
         }
         match self.match_fingerprint(request, &submission, keys).await {
-            Same::Yes => {}
-            Same::No => return Err(RequestError::SubmissionIdConflict(kind)),
-            Same::CannotTell => return Err(RequestError::UrlKeyUnknown),
+            FingerprintMatch::Yes => {}
+            FingerprintMatch::No => return Err(RequestError::SubmissionIdConflict(kind)),
+            FingerprintMatch::UnknownKey => return Err(RequestError::UrlKeyUnknown),
         }
         if submission.is_completed {
             return Ok(Some(SubmitStep::AlreadyDone(self.inbox.response_of(&submission).await?)));
@@ -223,22 +223,22 @@ impl RightfootRequests {
 
     /// Whether it is the same submission. If it was made with a key that we do not know, the key may be younger
     /// than our copy of the secret.
-    async fn match_fingerprint(&self, request: &[u8], submission: &StoredSubmission, keys: &Arc<Keys>) -> Same {
-        match is_same(request, &submission.fingerprint, keys) {
-            Same::CannotTell => match self.url_key.refetch(keys).await {
-                Some(fresh) => is_same(request, &submission.fingerprint, &fresh),
-                None => Same::CannotTell,
+    async fn match_fingerprint(&self, request: &[u8], submission: &StoredSubmission, keys: &Arc<Keys>) -> FingerprintMatch {
+        match match_fingerprint(request, &submission.fingerprint, keys) {
+            FingerprintMatch::UnknownKey => match self.url_key.refetch(keys).await {
+                Some(fresh) => match_fingerprint(request, &submission.fingerprint, &fresh),
+                None => FingerprintMatch::UnknownKey,
             },
-            known @ (Same::Yes | Same::No) => known,
+            known @ (FingerprintMatch::Yes | FingerprintMatch::No) => known,
         }
     }
 }
 
-fn classify_post_error(error: ApiError, kind: Kind) -> RequestError {
+fn classify_post_error(error: ApiError, kind: SubmissionKind) -> RequestError {
     match kind {
         _ if !error.is_outcome_unknown() => RequestError::NotSubmitted(error),
-        Kind::Batch => RequestError::OutcomeUnknown(error),
-        Kind::Schedule => RequestError::ScheduleOutcomeUnknown(error),
+        SubmissionKind::Batch => RequestError::OutcomeUnknown(error),
+        SubmissionKind::Schedule => RequestError::ScheduleOutcomeUnknown(error),
     }
 }
 
@@ -253,7 +253,7 @@ fn batch_response(redactor: &Redactor<'_>, submitted: &SubmittedBatch, now: Unix
     })
 }
 
-fn schedule_response(created: &CreatedSchedule, tracked: &Watched) -> Value {
+fn schedule_response(created: &CreatedSchedule, tracked: &TrackedSchedule) -> Value {
     json!({
         "schedule_id": created.schedule_id.as_str(),
         "expires_at": tracked.expires_at.rfc3339(),
@@ -267,15 +267,15 @@ fn tracked_schedule(
     created: &CreatedSchedule,
     since: UnixMillis,
     now: UnixMillis,
-) -> Watched {
-    Watched {
+) -> TrackedSchedule {
+    TrackedSchedule {
         schedule_id: created.schedule_id.clone(),
         subject: Some(schedule.submission_id.clone()),
         probes: schedule.probes.clone(),
         since,
         last_run_seen: None,
         interval: schedule.interval.unwrap_or_else(max_interval),
-        expires_at: created.expires_at.or(schedule.expires_at).unwrap_or_else(|| now.plus(LIFE_MAX)),
+        expires_at: created.expires_at.or(schedule.expires_at).unwrap_or_else(|| now.plus(SCHEDULE_LIFETIME_MAX)),
         polls: 0,
     }
 }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use inbox_aws::inbox::{CompleteOutcome, Created, StoredSubmission, TrackOutcome};
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
-use inbox_core::poll::batch::Tracked;
-use inbox_core::poll::schedule::Watched;
-use inbox_core::requests::submission::Kind;
-use inbox_core::requests::{Binding, LIFE_MAX, TrackBatch, TrackSchedule};
+use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::poll::schedule::TrackedSchedule;
+use inbox_core::requests::submission::SubmissionKind;
+use inbox_core::requests::{SubjectBinding, SCHEDULE_LIFETIME_MAX, TrackBatch, TrackSchedule};
 use inbox_core::time::UnixMillis;
 
 use crate::{RequestError, RightfootRequests};
@@ -23,12 +23,12 @@ pub(crate) fn max_interval() -> Duration {
 impl RightfootRequests {
     pub(crate) async fn track_batch(&self, track: &TrackBatch) -> Result<Value, RequestError> {
         let now = self.clock.now();
-        let tracked = Tracked {
+        let tracked = TrackedBatch {
             batch_id: track.batch_id.clone(),
             subject: track.binding.subject().cloned(),
             schedule_id: None,
             expected: track.expected,
-            failed: track.failed.iter().cloned().collect(),
+            failed_authorizers: track.failed.iter().cloned().collect(),
             deadline: now.plus(self.poll_timing.deadline),
             polls: 0,
         };
@@ -49,17 +49,17 @@ impl RightfootRequests {
         let now = self.clock.now();
         // It may have run since it was submitted.
         let since = match &track.binding {
-            Binding::Submission(id) => self.submission_of_kind(id, Kind::Schedule).await?.written_at,
-            Binding::None | Binding::Subject(_) => now,
+            SubjectBinding::Submission(id) => self.submission_of_kind(id, SubmissionKind::Schedule).await?.written_at,
+            SubjectBinding::None | SubjectBinding::Subject(_) => now,
         };
-        let schedule = Watched {
+        let schedule = TrackedSchedule {
             schedule_id: track.schedule_id.clone(),
             subject: track.binding.subject().cloned(),
             probes: track.probes.clone(),
             since,
             last_run_seen: None,
             interval: track.interval.unwrap_or_else(max_interval),
-            expires_at: track.expires_at.unwrap_or_else(|| now.plus(LIFE_MAX)),
+            expires_at: track.expires_at.unwrap_or_else(|| now.plus(SCHEDULE_LIFETIME_MAX)),
             polls: 0,
         };
         let answer = json!({
@@ -78,12 +78,12 @@ impl RightfootRequests {
     async fn track(
         &self,
         created: Created<'_>,
-        binding: &Binding,
+        binding: &SubjectBinding,
         answer: &Value,
         due_at: UnixMillis,
     ) -> Result<&'static str, RequestError> {
         let now = self.clock.now();
-        let Binding::Submission(submission_id) = binding else {
+        let SubjectBinding::Submission(submission_id) = binding else {
             return match self.inbox.track(made, due_at, now).await? {
                 TrackOutcome::Started => Ok("tracked"),
                 TrackOutcome::AlreadyTracked => Ok("already_tracked"),
@@ -91,8 +91,8 @@ impl RightfootRequests {
             };
         };
         let kind = match &made {
-            Created::Batch(_) => Kind::Batch,
-            Created::Schedule(..) => Kind::Schedule,
+            Created::Batch(_) => SubmissionKind::Batch,
+            Created::Schedule(..) => SubmissionKind::Schedule,
         };
         let submission = self.submission_of_kind(submission_id, kind).await?;
         match self.inbox.complete_submission(&submission, made, answer, due_at, now).await? {
@@ -104,7 +104,7 @@ impl RightfootRequests {
     }
 
     /// The submission of this name, which must be of this kind.
-    async fn submission_of_kind(&self, submission_id: &Subject, kind: Kind) -> Result<StoredSubmission, RequestError> {
+    async fn submission_of_kind(&self, submission_id: &Subject, kind: SubmissionKind) -> Result<StoredSubmission, RequestError> {
         let submission = self.inbox.submission(submission_id).await?.ok_or(RequestError::NoSuchSubmission)?;
         if submission.kind == kind { Ok(submission) } else { Err(RequestError::SubmissionIdConflict(submission.kind)) }
     }

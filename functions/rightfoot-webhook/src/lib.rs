@@ -14,7 +14,7 @@ use inbox_aws::api_gateway::ApiGatewayRequest;
 use inbox_aws::webhook_receiver::Receiver;
 use inbox_aws::secrets::SecretCache;
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::{Provider, Refusal, Subject, Verdict};
+use inbox_core::delivery::{Provider, RejectReason, Subject, Verification};
 use inbox_core::keys::KeyCodec;
 use inbox_core::url_token;
 
@@ -78,9 +78,9 @@ impl RightfootWebhook {
         let token = token.unwrap_or_default().to_owned();
         let verify = async |delivery| {
             if !is_allowed {
-                return Some(Verdict::NotProven(delivery, Refusal::Address));
+                return Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed));
             }
-            let verify = |delivery, keys: &_| url_token::prove(delivery, &token, keys, &self.revoked_subjects);
+            let verify = |delivery, keys: &_| url_token::verify(delivery, &token, keys, &self.revoked_subjects);
             self.url_key.verify(delivery, verify).await
         };
         self.receiver.receive(Provider::Rightfoot, request, verify).await

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use inbox_aws::config::poll_timing;
 use inbox_aws::inbox::{BatchView, Created, TrackOutcome};
-use inbox_core::poll::batch::Tracked;
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -164,12 +164,12 @@ pub(crate) async fn track(at: &Place, args: TrackBatch) -> anyhow::Result<Watche
     if !consent::is_given(at, &args.consent, &plan)? {
         return Ok(Watched { batch_id, status: "nothing was done" });
     }
-    let tracked = Tracked {
+    let tracked = TrackedBatch {
         batch_id: args.batch,
         subject: args.subject,
         schedule_id: None,
         expected: args.expected,
-        failed,
+        failed_authorizers: failed,
         deadline: now.plus(cadence.deadline),
         polls: 0,
     };

@@ -11,9 +11,9 @@ use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_core::delivery::{Provider, Subject};
 use inbox_core::event::Id;
-use inbox_core::intervention::Operator;
+use inbox_core::audit::Operator;
 use inbox_core::keys::KeyCodec;
-use inbox_core::state::State;
+use inbox_core::lifecycle::EventState;
 
 pub(crate) use parse::parse;
 pub(crate) use quarantine::{DiscardKept, ListKept, Quarantine, ReplayKept, ShowKept};
@@ -235,7 +235,7 @@ pub(crate) enum Events {
 pub(crate) struct ListEvents {
     /// In this state; repeat it for several.
     #[arg(long, value_name = "STATE", value_parser = state)]
-    pub(crate) state: Vec<State>,
+    pub(crate) state: Vec<EventState>,
     /// Of this type, as the provider calls it: BALANCE_BATCH_COMPLETED, BALANCE_THRESHOLD_ALERT, balance.extracted, …
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) event_type: Option<String>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use inbox_aws::dead_letters::{DeadLetterQueue, DeadLetter};
 use inbox_aws::inbox::Inbox;
-use inbox_core::intervention::{Did, Operator};
+use inbox_core::audit::{OperatorAction, Operator};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -151,7 +151,7 @@ async fn move_back(
     operator: &Operator,
     (now, queue): (UnixMillis, &Thing),
 ) -> Moved {
-    let done = letters.redrive(inbox, message, &operator.did(Did::Redrive, now)).await;
+    let done = letters.redrive(inbox, message, &operator.audit_entry(OperatorAction::Redrive, now)).await;
     Moved {
         message_id: message.message_id.clone(),
         event: message.event.as_ref().map(|key| key.event_id()),

@@ -2,8 +2,8 @@
 
 use inbox_aws::inbox::DueKey;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::Desk;
-use inbox_core::quarantine::KeptId;
+use inbox_core::inbox::DueQueue;
+use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ struct Item {
 pub(crate) async fn due(at: &Place, args: Due) -> anyhow::Result<AllDue> {
     let (inbox, table) = (at.inbox()?, at.table()?);
     let mut desks = Vec::new();
-    for desk in Desk::ALL {
+    for desk in DueQueue::ALL {
         let (waiting, is_cut_off) = inbox.list_due_keys(desk, None, args.limit.get()).await.about(&table)?;
         let waiting = waiting.iter().map(|it| Item { what: name_of(it), due_at: At(it.due_at) }).collect();
         desks.push(DeskDue { desk: desk.as_str(), waiting, is_cut_off });
@@ -49,7 +49,7 @@ pub(crate) fn name_of(waiting: &DueKey) -> String {
         |kind: &str| waiting.pk.strip_prefix(&format!("rightfoot#{kind}#")).map(|id| format!("{kind} {id}"));
     EventKey::from_table_key(&waiting.pk, &waiting.sk)
         .map(|key| key.event_id())
-        .or_else(|| KeptId::from_pk(&waiting.pk).map(|id| id.to_string()))
+        .or_else(|| QuarantineId::from_pk(&waiting.pk).map(|id| id.to_string()))
         .or_else(|| ["batch", "schedule", "submission"].into_iter().find_map(id))
         .unwrap_or_else(|| format!("{} {}", waiting.pk, waiting.sk))
 }

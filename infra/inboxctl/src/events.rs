@@ -3,9 +3,9 @@
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{EventView, Inbox, PastCycle, ScanCursor as Spot, ReplayOutcome, EventFilter};
 use inbox_core::event::{EventKey, batch_pk};
-use inbox_core::intervention::Did;
-use inbox_core::quarantine::KeptId;
-use inbox_core::state::State;
+use inbox_core::audit::OperatorAction;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -153,7 +153,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// An event, and the item of quarantine that it is kept in.
-    pub(crate) fn of(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> Self {
+    pub(crate) fn of(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
         let (facts, state) = (&event.lifecycle, event.lifecycle.state(now));
         let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
         Self {
@@ -171,7 +171,7 @@ impl Shown {
             done_at: at_time(facts.done_at),
             quarantined_at: at_time(facts.quarantined_at),
             quarantine_item: item.map(ToString::to_string),
-            works: facts.works,
+            works: facts.requeues,
             retry_reason: event.retry_reason.clone(),
             attempts: event.attempts,
             refusals: event.undeliverable_count,
@@ -235,10 +235,10 @@ pub(crate) async fn kept_item_of(
     inbox: &Inbox,
     event: &EventView,
     now: UnixMillis,
-) -> Result<Option<KeptId>, AwsError> {
+) -> Result<Option<QuarantineId>, AwsError> {
     match event.lifecycle.state(now) {
-        State::Quarantined => inbox.quarantine_id_of(event).await,
-        State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Done => Ok(None),
+        EventState::Quarantined => inbox.quarantine_id_of(event).await,
+        EventState::Recorded | EventState::Sent | EventState::Claimed | EventState::Waiting | EventState::Done => Ok(None),
     }
 }
 
@@ -327,9 +327,9 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
     let mut replays = Vec::new();
     for key in &keys {
         let replayed = if args.lost {
-            inbox.replay_lost(key, args.purged, &operator.did(Did::DeclareLost, at.now())).await
+            inbox.replay_lost(key, args.purged, &operator.audit_entry(OperatorAction::DeclareLost, at.now())).await
         } else {
-            inbox.replay_done(key, &operator.did(Did::Replay, at.now())).await
+            inbox.replay_done(key, &operator.audit_entry(OperatorAction::Replay, at.now())).await
         };
         let (outcome, told) = match replayed {
             Ok(replayed) => in_words(&replayed, args.lost, at.now()),
@@ -370,17 +370,17 @@ async fn state_of(
 }
 
 /// Why an event was not sent again that is in this state.
-fn not_there(state: State, as_lost: bool) -> String {
+fn not_there(state: EventState, as_lost: bool) -> String {
     match state {
-        State::Quarantined => "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned(),
-        State::Done if as_lost => {
+        EventState::Quarantined => "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned(),
+        EventState::Done if as_lost => {
             "is done, so its message was not lost: without --lost its effect happens again".to_owned()
         }
-        State::Sent => {
+        EventState::Sent => {
             "is sent, not done: it is still on its way. If its message is gone (after 14 days, or by a purge): --lost".to_owned()
         }
-        State::Claimed => "is claimed, not done: a worker is at it".to_owned(),
-        State::Recorded | State::Waiting | State::Done => {
+        EventState::Claimed => "is claimed, not done: a worker is at it".to_owned(),
+        EventState::Recorded | EventState::Waiting | EventState::Done => {
             format!("is {}, not done: it is still on its way, and the relay sends it", state.as_str())
         }
     }

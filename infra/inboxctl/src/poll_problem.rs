@@ -29,7 +29,7 @@ impl Problem {
         problem.map(|problem| Self {
             reason: problem.reason.clone(),
             since: At(problem.since),
-            polls: problem.polls(polls),
+            polls: problem.consecutive_polls(polls),
         })
     }
 

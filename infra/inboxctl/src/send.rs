@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::config::BaseUrl;
-use inbox_core::delivery::{Provider, Refusal};
-use inbox_core::inbox::Reason;
+use inbox_core::delivery::{Provider, RejectReason};
+use inbox_core::inbox::QuarantineReason;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::providers::Unreadable;
-use inbox_core::reply::{Outcome, Reply, reply};
+use inbox_core::providers::ParseError;
+use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 use inbox_core::signature;
 use inbox_core::time::{UnixMillis, UnixSecs};
 use reqwest::{Certificate, Client, Url};
@@ -138,25 +138,25 @@ fn check(provider: Provider, spoil: Spoil) -> anyhow::Result<()> {
 /// What should come back to the nth delivery.
 fn expected(args: &Send, nth: usize) -> Vec<Reply> {
     let outcomes = match args.spoil {
-        None if nth > 0 => vec![Outcome::Duplicate],
+        None if nth > 0 => vec![DeliveryOutcome::Duplicate],
         // Whoever chooses id or body may have sent it before.
-        None if args.id.is_some() || args.body.is_some() => vec![Outcome::Recorded, Outcome::Duplicate],
-        None => vec![Outcome::Recorded],
-        Some(Spoil::Signature | Spoil::Body | Spoil::Token) => vec![Outcome::Refused(Refusal::Mismatch)],
-        Some(Spoil::Unsigned) => vec![Outcome::Refused(Refusal::Malformed)],
-        Some(Spoil::Timestamp) => vec![Outcome::Stale],
-        Some(Spoil::Json) => vec![Outcome::Unreadable(Unreadable::NotJson)],
+        None if args.id.is_some() || args.body.is_some() => vec![DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate],
+        None => vec![DeliveryOutcome::Recorded],
+        Some(Spoil::Signature | Spoil::Body | Spoil::Token) => vec![DeliveryOutcome::Rejected(RejectReason::Mismatch)],
+        Some(Spoil::Unsigned) => vec![DeliveryOutcome::Rejected(RejectReason::Malformed)],
+        Some(Spoil::Timestamp) => vec![DeliveryOutcome::Stale],
+        Some(Spoil::Json) => vec![DeliveryOutcome::Unreadable(ParseError::NotJson)],
         Some(Spoil::Fields) => {
             let missing = match args.provider {
                 Provider::Rightfoot => vec!["event_uuid", "batch_id"],
                 Provider::Fynapse => vec!["event_id"],
             };
-            vec![Outcome::Unreadable(Unreadable::MissingFields(missing))]
+            vec![DeliveryOutcome::Unreadable(ParseError::MissingFields(missing))]
         }
-        Some(Spoil::Type) => vec![Outcome::Quarantined(Reason::UnknownType)],
-        Some(Spoil::Id) => vec![Outcome::Quarantined(Reason::UnusableId)],
+        Some(Spoil::Type) => vec![DeliveryOutcome::Quarantined(QuarantineReason::UnknownType)],
+        Some(Spoil::Id) => vec![DeliveryOutcome::Quarantined(QuarantineReason::UnusableId)],
     };
-    outcomes.iter().map(|outcome| reply(args.provider, outcome)).collect()
+    outcomes.iter().map(|outcome| reply_for(args.provider, outcome)).collect()
 }
 
 async fn make(at: &Place, args: &Send) -> anyhow::Result<Delivery> {

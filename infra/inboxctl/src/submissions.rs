@@ -3,7 +3,7 @@
 use anyhow::bail;
 use inbox_aws::inbox::{StoredSubmission, WriteOutcome};
 use inbox_core::delivery::Subject;
-use inbox_core::intervention::{Did, Operator};
+use inbox_core::audit::{OperatorAction, Operator};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub(crate) async fn conclude(at: &Place, args: ConcludeSubmission) -> anyhow::Re
     if !consent::is_given(at, &args.consent, &plan(&id, &submission, &operator, at.now()))? {
         return Ok(Concluded { submission_id: id.to_string(), status: "nothing was done" });
     }
-    let by = operator.did(Did::Conclude, at.now());
+    let by = operator.audit_entry(OperatorAction::Conclude, at.now());
     match inbox.release_submission(&submission, &by).await.about(&table)? {
         WriteOutcome::Applied => Ok(Concluded { submission_id: id.to_string(), status: "free" }),
         WriteOutcome::Conflict => bail!(

@@ -4,10 +4,10 @@ use anyhow::bail;
 use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
 use inbox_core::event::{EventKey, Id, batch_pk};
 use inbox_core::inbox::{schedule_pk, submission_pk};
-use inbox_core::intervention::message_expiry;
-use inbox_core::quarantine::KeptId;
-use inbox_core::requests::submission::Kind;
-use inbox_core::state::State;
+use inbox_core::audit::message_expiry;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::requests::submission::SubmissionKind;
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -185,8 +185,8 @@ impl Story {
             submission: told.submission.map(|it| Submission {
                 submission_id: it.submission_id,
                 kind: match it.kind {
-                    Kind::Batch => "batch",
-                    Kind::Schedule => "schedule",
+                    SubmissionKind::Batch => "batch",
+                    SubmissionKind::Schedule => "schedule",
                 },
                 written_at: At(it.written_at),
                 attempts: it.attempts,
@@ -225,7 +225,7 @@ impl From<&ScheduleView> for Schedule {
 }
 
 impl Event {
-    fn of(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> Self {
+    fn of(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
         Self { shown: Shown::of(event, item, now), stands: stands(event, item, now) }
     }
 }
@@ -242,28 +242,28 @@ impl From<&AlertView> for Effect {
 }
 
 /// Where an event stands, and who has the next step.
-fn stands(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> String {
+fn stands(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> String {
     let told = |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| At(at).told(now));
     let facts = &event.lifecycle;
     match facts.state(now) {
-        State::Recorded => {
+        EventState::Recorded => {
             format!("recorded, and not known to be on the queue: the relay's, due {}", told(facts.due_at))
         }
-        State::Sent if is_lost(event, now) => format!(
+        EventState::Sent if is_lost(event, now) => format!(
             "sent {}, and on no queue any more: `events replay --lost` sends it again",
             told(facts.sent_at)
         ),
-        State::Sent => {
+        EventState::Sent => {
             format!("on the queue, sent {}: waits for the worker{}", told(facts.sent_at), before(event))
         }
-        State::Claimed => {
+        EventState::Claimed => {
             format!("a worker is at it; its claim ends {}{}", told(facts.claim_until), before(event))
         }
-        State::Waiting => {
+        EventState::Waiting => {
             format!("{}: due again {}", put_back(event), told(facts.due_at))
         }
-        State::Done => format!("done {}", told(facts.done_at)),
-        State::Quarantined => {
+        EventState::Done => format!("done {}", told(facts.done_at)),
+        EventState::Quarantined => {
             let item = item.map_or_else(
                 || "its item has expired".to_owned(),
                 |item| format!("see `quarantine show {item}`"),
@@ -275,14 +275,14 @@ fn stands(event: &EventView, item: Option<&KeptId>, now: UnixMillis) -> String {
 
 /// How often a worker has put it back, and why last.
 fn put_back(event: &EventView) -> String {
-    let times = counted(event.lifecycle.works, "time", "times");
+    let times = counted(event.lifecycle.requeues, "time", "times");
     let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
     format!("put back by the worker, {times} so far{}", reason.unwrap_or_default())
 }
 
 /// The same of an event that is at the worker again.
 fn before(event: &EventView) -> String {
-    if event.lifecycle.works > 0 { format!(" ({})", put_back(event)) } else { String::new() }
+    if event.lifecycle.requeues > 0 { format!(" ({})", put_back(event)) } else { String::new() }
 }
 
 /// Whether the queues do not keep a message for so long.

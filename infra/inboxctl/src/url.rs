@@ -4,7 +4,7 @@ use anyhow::Context;
 use inbox_aws::config::ConfigError;
 use inbox_aws::secrets;
 use inbox_core::delivery::Subject;
-use inbox_core::keys::{KeyCodec, Keys, suspicions};
+use inbox_core::keys::{KeyCodec, Keys, secret_warnings};
 use inbox_core::time::UnixMillis;
 use inbox_core::url_token;
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub(crate) async fn keys(at: &Place, secret: &Thing, codec: KeyCodec) -> anyhow:
 
 /// What a secret's value almost surely holds by mistake, in words.
 pub(crate) fn suspected(value: &str) -> Option<String> {
-    let suspected: Vec<_> = suspicions(value).iter().map(ToString::to_string).collect();
+    let suspected: Vec<_> = secret_warnings(value).iter().map(ToString::to_string).collect();
     (!suspected.is_empty()).then(|| suspected.join("; "))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use inbox_aws::config::{BaseUrl, restart_without_empty_variables};
 use inbox_core::allow_list::AllowList;
-use inbox_core::poll::Cadence;
+use inbox_core::poll::PollTiming;
 use local::{demo, load_test, serve};
 
 /// The one variable that is read here.
@@ -217,20 +217,20 @@ impl RightfootArgs {
 
 impl ServeArgs {
     /// The simulated Rightfoot is quick, and so is the look at it.
-    fn poll_timing(&self) -> Cadence {
+    fn poll_timing(&self) -> PollTiming {
         let defaults = match self.rightfoot_api {
-            Some(_) => Cadence::default(),
-            None => Cadence {
+            Some(_) => PollTiming::default(),
+            None => PollTiming {
                 first: Duration::from_secs(10),
-                every: Duration::from_secs(5),
+                interval: Duration::from_secs(5),
                 grace: Duration::from_secs(20),
                 deadline: Duration::from_secs(600),
             },
         };
         let secs_or = |secs: Option<u64>, default| secs.map_or(default, Duration::from_secs);
-        Cadence {
+        PollTiming {
             first: secs_or(self.poll_first_secs, defaults.first),
-            every: secs_or(self.poll_every_secs, defaults.every),
+            interval: secs_or(self.poll_every_secs, defaults.interval),
             grace: secs_or(self.poll_grace_secs, defaults.grace),
             deadline: secs_or(self.poll_deadline_secs, defaults.deadline),
         }
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn poll_timing_is_short_for_the_simulated_rightfoot_and_default_for_the_real_one() {
         let secs = |words: &str| {
-            let Cadence { first, every, grace, deadline } = parse_options(words).unwrap().poll_timing;
+            let PollTiming { first, interval: every, grace, deadline } = parse_options(words).unwrap().poll_timing;
             [first, every, grace, deadline].map(|span| span.as_secs())
         };
         assert_eq!(secs(""), [10, 5, 20, 600]);

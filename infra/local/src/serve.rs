@@ -11,10 +11,10 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::redact_userinfo;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
-use inbox_core::effect::alert::UntrackedAlerts;
+use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::VISIBILITY_SECS;
-use inbox_core::poll::Cadence;
+use inbox_core::poll::PollTiming;
 use tokio::net::TcpListener;
 
 use crate::lambda_api::aws_endpoint;
@@ -58,7 +58,7 @@ pub struct ServeOptions {
     /// The key that it is asked with.
     pub rightfoot_api_key: String,
     /// When it is asked, and how long.
-    pub poll_timing: Cadence,
+    pub poll_timing: PollTiming,
     /// Where Rightfoot reaches the webhook routes, if not where they are served.
     pub webhook_base_url: Option<String>,
     /// Whether the worker takes the messages off the queue.
@@ -120,7 +120,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         poll_timing: options.poll_timing,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
         verify_alerts: true,
-        untracked_alerts: UntrackedAlerts::default(),
+        untracked_alerts: UntrackedAlertPolicy::default(),
         visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
         clock: Clock::system(),
     })
@@ -290,7 +290,7 @@ Submit a batch (again: the same batch; under another submission_id: another one)
 
 /// Who answers as Rightfoot's API, and when it is asked.
 fn describe_rightfoot_api(options: &ServeOptions) -> String {
-    let Cadence { first, every, grace, deadline } = options.poll_timing;
+    let PollTiming { first, interval: every, grace, deadline } = options.poll_timing;
     let polled = format!(
         "polled after {} s, every {} to {} s, alerts {} s after completion, overdue after {} s",
         first.as_secs(),

@@ -17,11 +17,11 @@ use inbox_aws::config::{CommonConfig, Env};
 use inbox_aws::inbox::Inbox;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Subject;
-use inbox_core::effect::alert::UntrackedAlerts;
-use inbox_core::inbox::Desk;
+use inbox_core::effect::alert::UntrackedAlertPolicy;
+use inbox_core::inbox::DueQueue;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS, VISIBILITY_SECS};
-use inbox_core::poll::Cadence;
+use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS, VISIBILITY_SECS};
+use inbox_core::poll::PollTiming;
 use inbox_core::url_token;
 use inbox_rightfoot::{AccountConfig, Rightfoot};
 use serde_json::json;
@@ -72,13 +72,13 @@ pub struct StackOptions {
     /// The key that it is asked with.
     pub rightfoot_api_key: String,
     /// When it is asked, and how long.
-    pub poll_timing: Cadence,
+    pub poll_timing: PollTiming,
     /// Where the webhook routes answer.
     pub webhook_base_url: String,
     /// Whether the worker believes an alert only if Rightfoot's API shows it.
     pub verify_alerts: bool,
     /// What the worker does with alerts of batches that nobody tracks.
-    pub untracked_alerts: UntrackedAlerts,
+    pub untracked_alerts: UntrackedAlertPolicy,
     /// For how long a message of `events` is hidden once it was received.
     pub visibility_timeout: Duration,
     /// The time.
@@ -95,10 +95,10 @@ impl StackOptions {
             rightfoot_allow_list: AllowList::default(),
             rightfoot_client: Rightfoot::new(inbox_rightfoot::ClientConfig::new(UNREACHABLE_URL)?)?,
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
-            poll_timing: Cadence::default(),
+            poll_timing: PollTiming::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),
             verify_alerts: true,
-            untracked_alerts: UntrackedAlerts::default(),
+            untracked_alerts: UntrackedAlertPolicy::default(),
             visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
             clock,
         })
@@ -170,7 +170,7 @@ impl Stack {
             common: common.clone(),
             signing_secret_id: FYNAPSE_SECRET.to_owned(),
             key_codec: KeyCodec::Utf8,
-            tolerance_secs: TOLERANCE_SECS,
+            tolerance_secs: SIGNATURE_TOLERANCE_SECS,
         };
         let rightfoot = rightfoot_webhook::Config {
             common: common.clone(),
@@ -274,7 +274,7 @@ impl Stack {
             let (Some(pk), Some(sk), Some(rev)) = (item.get("pk"), item.get("sk"), item.get("rev")) else {
                 continue;
             };
-            let shard = pk.as_s().map(|pk| Desk::Outbox.shard(pk)).unwrap_or_default();
+            let shard = pk.as_s().map(|pk| DueQueue::Outbox.shard(pk)).unwrap_or_default();
             db.update_item()
                 .table_name(INBOX_TABLE)
                 .key("pk", pk.clone())

@@ -14,10 +14,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 
-use inbox_core::effect::status_name;
+use inbox_core::effect::status_code_name;
 use inbox_core::event::Id;
 use inbox_core::limits::BALANCES_PER_WRITE;
-use inbox_core::rightfoot::Balance;
+use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 
 use crate::item::{Item, key, number, text};
@@ -92,7 +92,7 @@ impl BalancesTable {
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
         set("balance", row.amount.map_or(AttributeValue::Null(true), number));
         set("status_code", number(row.status_code));
-        set("status", text(status_name(row.status_code)));
+        set("status", text(status_code_name(row.status_code)));
         set("batch_id", text(source.batch_id.as_str()));
         if let Some(schedule_id) = source.schedule_id {
             set("schedule_id", text(schedule_id.as_str()));

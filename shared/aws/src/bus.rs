@@ -6,15 +6,15 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 
-use inbox_core::bus::{Announcement, SOURCE};
-use inbox_core::inbox::{Load, batches};
+use inbox_core::bus::{BusEvent, SOURCE};
+use inbox_core::inbox::{ChunkLimits, chunk_by_size};
 use inbox_core::limits::{BUS_ENTRIES_MAX, BUS_MAX_BYTES};
 
 use crate::{AwsErrorKind, AwsError};
 
 const PUT: &str = "events:PutEvents";
 /// What one call carries.
-const CALL_LIMITS: Load = Load { entries: BUS_ENTRIES_MAX, bytes: BUS_MAX_BYTES };
+const CALL_LIMITS: ChunkLimits = ChunkLimits { max_entries: BUS_ENTRIES_MAX, max_bytes: BUS_MAX_BYTES };
 /// Pauses before another attempt at the entries that EventBridge failed to take in. The SDK sees a good answer.
 const BACKOFF_MS: [u64; 3] = [100, 200, 400];
 
@@ -43,16 +43,16 @@ impl EventBus {
     }
 
     /// Publishes, in as many calls as EventBridge's bounds take, and says of each announcement what became of it.
-    pub async fn publish(&self, events: &[Announcement]) -> Vec<PublishOutcome> {
+    pub async fn publish(&self, events: &[BusEvent]) -> Vec<PublishOutcome> {
         let mut published = Vec::with_capacity(announcements.len());
-        for batch in batches(announcements.iter().collect(), CALL_LIMITS, |event| event.bytes()) {
+        for batch in chunk_by_size(announcements.iter().collect(), CALL_LIMITS, |event| event.bytes()) {
             published.extend(self.publish_with_retries(&batch).await);
         }
         published
     }
 
     /// The entries that EventBridge failed to take in are sent again, a few times, and later each time.
-    async fn publish_with_retries(&self, batch: &[&Announcement]) -> Vec<PublishOutcome> {
+    async fn publish_with_retries(&self, batch: &[&BusEvent]) -> Vec<PublishOutcome> {
         let mut outcome = self.put_events(batch).await;
         // A call that is refused as a whole does not say which entry is at fault.
         if batch.len() > 1 && outcome.iter().all(|it| matches!(it, PublishOutcome::Undeliverable(_))) {
@@ -75,7 +75,7 @@ impl EventBus {
         outcome
     }
 
-    async fn put_events(&self, batch: &[&Announcement]) -> Vec<PublishOutcome> {
+    async fn put_events(&self, batch: &[&BusEvent]) -> Vec<PublishOutcome> {
         let entries = batch.iter().map(|event| self.entry(event)).collect();
         match self.client.put_events().set_entries(Some(entries)).send().await {
             Ok(answer) => (0..batch.len()).map(|index| entry_outcome(answer.entries().get(index))).collect(),
@@ -83,7 +83,7 @@ impl EventBus {
         }
     }
 
-    fn entry(&self, event: &Announcement) -> PutEventsRequestEntry {
+    fn entry(&self, event: &BusEvent) -> PutEventsRequestEntry {
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.name)
             .source(SOURCE)

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use inbox_core::delivery::{NotASubject, Subject};
-use inbox_core::limits::{RETENTION_MIN_DAYS, TOLERANCE_SECS};
-use inbox_core::poll::Cadence;
+use inbox_core::delivery::{InvalidSubject, Subject};
+use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS};
+use inbox_core::poll::PollTiming;
 
 /// A variable is missing or does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,16 +169,16 @@ impl CommonConfig {
 
 /// `FYNAPSE_TOLERANCE_SECS`: how far a signature's time may lie from now.
 pub fn tolerance_secs(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<u64, ConfigError> {
-    env.parsed_or("FYNAPSE_TOLERANCE_SECS", TOLERANCE_SECS)
+    env.parsed_or("FYNAPSE_TOLERANCE_SECS", SIGNATURE_TOLERANCE_SECS)
 }
 
 /// `POLL_FIRST_SECS`, `POLL_EVERY_SECS`, `POLL_GRACE_SECS`, `POLL_DEADLINE_SECS`: when Rightfoot is asked, and how
 /// long. None may be 0.
-pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Cadence, ConfigError> {
-    let default = Cadence::default();
-    Ok(Cadence {
+pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<PollTiming, ConfigError> {
+    let default = PollTiming::default();
+    Ok(PollTiming {
         first: nonzero_secs(env, "POLL_FIRST_SECS", default.first)?,
-        every: nonzero_secs(env, "POLL_EVERY_SECS", default.every)?,
+        interval: nonzero_secs(env, "POLL_EVERY_SECS", default.interval)?,
         grace: nonzero_secs(env, "POLL_GRACE_SECS", default.grace)?,
         deadline: poll_deadline(env)?,
     })
@@ -186,7 +186,7 @@ pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Cadence
 
 /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked. It may not be 0.
 pub fn poll_deadline(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Duration, ConfigError> {
-    nonzero_secs(env, "POLL_DEADLINE_SECS", Cadence::default().deadline)
+    nonzero_secs(env, "POLL_DEADLINE_SECS", PollTiming::default().deadline)
 }
 
 /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
@@ -195,7 +195,7 @@ pub fn revoked_subjects(
 ) -> Result<BTreeSet<Subject>, ConfigError> {
     const REVOKED: &str = "RIGHTFOOT_REVOKED_SUBJECTS";
     let revoked = env.parsed_or(REVOKED, String::new())?;
-    let invalid = |why: NotASubject| ConfigError::Invalid {
+    let invalid = |why: InvalidSubject| ConfigError::Invalid {
         name: REVOKED,
         value: revoked.clone(),
         why: why.to_string(),
@@ -232,9 +232,9 @@ mod tests {
 
     #[test]
     fn poll_timing_is_in_seconds() {
-        assert_eq!(poll_timing(&env(&[])), Ok(Cadence::default()));
+        assert_eq!(poll_timing(&env(&[])), Ok(PollTiming::default()));
         let timing = poll_timing(&env(&[("POLL_EVERY_SECS", "7")])).unwrap();
-        assert_eq!((timing.every, timing.first), (Duration::from_secs(7), Duration::from_secs(600)));
+        assert_eq!((timing.interval, timing.first), (Duration::from_secs(7), Duration::from_secs(600)));
         assert!(poll_timing(&env(&[("POLL_GRACE_SECS", "0")])).is_err());
     }
 

@@ -14,7 +14,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use serde::Deserialize;
 
 use inbox_core::event::EventKey;
-use inbox_core::intervention::Intervention;
+use inbox_core::audit::AuditEntry;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
@@ -103,7 +103,7 @@ impl DeadLetterQueue {
         &self,
         inbox: &Inbox,
         message: &DeadLetter,
-        by: &Intervention,
+        by: &AuditEntry,
     ) -> Result<(), AwsError> {
         let send = self
             .sqs

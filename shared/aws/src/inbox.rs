@@ -39,14 +39,14 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use inbox_core::delivery::{Proof, Proven, Provider, Subject};
+use inbox_core::delivery::{VerifiedBy, Verified, Provider, Subject};
 use inbox_core::event::{Event, EventKey, Id, batch_pk, payload_hash};
 use inbox_core::inbox::{
-    Desk, Reason, Recorded, Trace, first_due, parts_expiry, quarantine_expiry, record_expiry, refused_by,
+    DueQueue, QuarantineReason, RecordOutcome, DeliveryIdentity, first_due_at, parts_expiry, quarantine_expiry, record_expiry, classify_existing,
 };
-use inbox_core::intervention::Intervention;
-use inbox_core::message::referenced;
-use inbox_core::quarantine::KeptId;
+use inbox_core::audit::AuditEntry;
+use inbox_core::message::parse_dataref;
+use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
@@ -102,7 +102,7 @@ impl Inbox {
 
     /// Records an event: payload parts first, then one conditional put, which is the commit point.
     /// On a fault the outcome is unknown.
-    pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<Recorded, AwsError> {
+    pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<RecordOutcome, AwsError> {
         self.record_with_audit(event, delivery_id, None).await
     }
 
@@ -111,8 +111,8 @@ impl Inbox {
         &self,
         event: &Event,
         delivery_id: &str,
-        by: &Intervention,
-    ) -> Result<Recorded, AwsError> {
+        by: &AuditEntry,
+    ) -> Result<RecordOutcome, AwsError> {
         self.record_with_audit(event, delivery_id, Some(by)).await
     }
 
@@ -120,11 +120,11 @@ impl Inbox {
         &self,
         event: &Event,
         delivery_id: &str,
-        by: Option<&Intervention>,
-    ) -> Result<Recorded, AwsError> {
-        let payload = event.proven().body();
-        let received_at = event.proven().received_at();
-        let identity = Trace {
+        by: Option<&AuditEntry>,
+    ) -> Result<RecordOutcome, AwsError> {
+        let payload = event.verified().body();
+        let received_at = event.verified().received_at();
+        let identity = DeliveryIdentity {
             delivery_id: delivery_id.to_owned(),
             payload_hash: payload_hash(payload),
             idempotency_key: event.idempotency_key().map(str::to_owned),
@@ -143,10 +143,10 @@ impl Inbox {
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
-            Ok(_) => Ok(Recorded::New),
+            Ok(_) => Ok(RecordOutcome::New),
             Err(error) if condition_failed(&error) => {
                 let old = existing_item(&error).and_then(item::delivery_identity);
-                Ok(old.map_or(Recorded::SAME_AGAIN, |old| refused_by(&old, &identity)))
+                Ok(old.map_or(RecordOutcome::EXACT_DUPLICATE, |old| classify_existing(&old, &identity)))
             }
             Err(error) => Err(AwsError::from_sdk_error("dynamodb:PutItem", &error)),
         }
@@ -165,23 +165,23 @@ impl Inbox {
 
     /// Keeps proven bytes that cannot be used (P7), for an operator to look at. The same bytes again are counted, not
     /// kept twice; if they were dealt with before, they are to be looked at again.
-    pub async fn quarantine_delivery(&self, proven: &Proven, reason: Reason) -> Result<(), AwsError> {
+    pub async fn quarantine_delivery(&self, proven: &Verified, reason: QuarantineReason) -> Result<(), AwsError> {
         let (payload, now) = (proven.body(), proven.received_at());
         let hash = payload_hash(payload);
         let expire_at = parts_expiry(now, self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
         let mut attributes = payload_attributes(&stored, &hash, payload.len());
-        if let Proof::Signature { signed_at } = proven.proof() {
+        if let VerifiedBy::Signature { signed_at } = proven.verified_by() {
             attributes.insert("signed_at".to_owned(), number(signed_at.0));
         }
-        attributes.extend(proven.harmless_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
+        attributes.extend(proven.storable_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
         self.put_quarantined((proven.provider(), proven.subject(), &hash), attributes, reason, now).await
     }
 
     /// The payload that a message's `dataref` points to: exactly the bytes that were proven.
     /// `None` if the reference is not ours or the event is not recorded.
     pub async fn resolve_dataref(&self, dataref: &str) -> Result<Option<Vec<u8>>, AwsError> {
-        let Some(key) = referenced(dataref) else { return Ok(None) };
+        let Some(key) = parse_dataref(dataref) else { return Ok(None) };
         match self.get_item(item::key(&key.pk(), &key.sk())).await? {
             Some(item) => {
                 let record = EventRecord::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
@@ -247,14 +247,14 @@ impl Inbox {
         &self,
         (provider, subject, hash): (Provider, Option<&Subject>, &str),
         mut attributes: Item,
-        reason: Reason,
+        reason: QuarantineReason,
         now: UnixMillis,
     ) -> Result<(), AwsError> {
-        let id = KeptId::new(provider, subject, hash).ok_or(AwsError::unreadable_item("dynamodb:UpdateItem"))?;
+        let id = QuarantineId::new(provider, subject, hash).ok_or(AwsError::unreadable_item("dynamodb:UpdateItem"))?;
         let pk = id.pk();
         kept.extend(subject.map(|subject| ("subject".to_owned(), text(subject.as_str()))));
         let fixed = [
-            ("due", text(Desk::Quarantine.shard(&pk))),
+            ("due", text(DueQueue::Quarantine.shard(&pk))),
             ("reason", text(reason.as_str())),
             ("last_received_at", number(now.0)),
             ("expires_at", number(quarantine_expiry(now).0)),
@@ -294,10 +294,10 @@ impl Inbox {
     }
 }
 
-fn new_record_item(event: &Event, identity: &Trace, stored: &PayloadLocation) -> Item {
-    let (key, received_at) = (event.key(), event.proven().received_at());
+fn new_record_item(event: &Event, identity: &DeliveryIdentity, stored: &PayloadLocation) -> Item {
+    let (key, received_at) = (event.key(), event.verified().received_at());
     let mut record = item::key(&key.pk(), &key.sk());
-    record.extend(payload_attributes(stored, &identity.payload_hash, event.proven().body().len()));
+    record.extend(payload_attributes(stored, &identity.payload_hash, event.verified().body().len()));
     let mut set = |name: &str, value| record.insert(name.to_owned(), value);
     set("v", number(SCHEMA_VERSION));
     set("type", text(event.event_type()));
@@ -306,12 +306,12 @@ fn new_record_item(event: &Event, identity: &Trace, stored: &PayloadLocation) ->
     set("delivery_id", text(&identity.delivery_id));
     set("rev", number(INITIAL_REV));
     set("attempts", number(0));
-    set("due", text(Desk::Outbox.shard(&key.pk())));
-    set("due_at", number(first_due(received_at).0));
+    set("due", text(DueQueue::Outbox.shard(&key.pk())));
+    set("due_at", number(first_due_at(received_at).0));
     if let Some(idempotency_key) = &identity.idempotency_key {
         set("idempotency_key", text(idempotency_key));
     }
-    if let Some(subject) = event.proven().subject() {
+    if let Some(subject) = event.verified().subject() {
         set("subject", text(subject.as_str()));
     }
     record

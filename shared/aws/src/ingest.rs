@@ -6,10 +6,10 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use inbox_core::event::Event;
-use inbox_core::inbox::Recorded;
-use inbox_core::intervention::Intervention;
+use inbox_core::inbox::RecordOutcome;
+use inbox_core::audit::AuditEntry;
 use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
-use inbox_core::message::{Head, compose};
+use inbox_core::message::{MessageMeta, build_message};
 
 use crate::AwsError;
 use crate::clock::Clock;
@@ -41,7 +41,7 @@ impl Ingestor {
     }
 
     /// Records an event, if it is new. On a fault the outcome is unknown.
-    pub async fn record(&self, event: &Event, deadline: Instant) -> Result<Recorded, AwsError> {
+    pub async fn record(&self, event: &Event, deadline: Instant) -> Result<RecordOutcome, AwsError> {
         with_deadline(deadline, "dynamodb:PutItem", self.inbox.record(event, &new_delivery_id())).await
     }
 
@@ -49,9 +49,9 @@ impl Ingestor {
     pub async fn record_replayed(
         &self,
         event: &Event,
-        by: &Intervention,
+        by: &AuditEntry,
         deadline: Instant,
-    ) -> Result<Recorded, AwsError> {
+    ) -> Result<RecordOutcome, AwsError> {
         let delivery_id = new_delivery_id();
         let record = self.inbox.record_replayed(event, &delivery_id, by);
         with_deadline(deadline, "dynamodb:PutItem", record).await
@@ -60,7 +60,7 @@ impl Ingestor {
     /// Whether the event's batch was submitted under another subject than the URL's. A batch that we do not
     /// track is taken as a hint.
     pub(crate) async fn has_subject_mismatch(&self, event: &Event) -> Result<bool, AwsError> {
-        match (event.proven().subject(), event.key().batch_id()) {
+        match (event.verified().subject(), event.key().batch_id()) {
             (Some(subject), Some(batch_id)) => {
                 let tracked = self.inbox.tracked_subject(batch_id).await?;
                 Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
@@ -79,7 +79,7 @@ impl Ingestor {
             return Some(AwsError::timeout(SEND));
         }
         let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
-        let message = compose(Head::of(event), Some(event.proven().body()));
+        let message = build_message(MessageMeta::of(event), Some(event.verified().body()));
         if let Err(error) = with_deadline(send_by, SEND, self.queue.send(&message)).await {
             metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
             return Some(error);

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::delivery::Subject;
 use inbox_core::event::{EventKey, Origin};
-use inbox_core::inbox::Trace;
-use inbox_core::intervention::{Did, Intervention};
+use inbox_core::inbox::DeliveryIdentity;
+use inbox_core::audit::{OperatorAction, AuditEntry};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 /// One item of the table.
@@ -79,7 +79,7 @@ pub(crate) struct EventRecord {
     pub(crate) received_at: UnixMillis,
     /// Whose URL it came by, if it came by one.
     pub(crate) subject: Option<Subject>,
-    pub(crate) identity: Trace,
+    pub(crate) identity: DeliveryIdentity,
     pub(crate) payload_bytes: usize,
     pub(crate) payload_location: PayloadLocation,
     pub(crate) rev: u64,
@@ -123,8 +123,8 @@ impl EventRecord {
 }
 
 /// What a standing record says of the delivery that made it.
-pub(crate) fn delivery_identity(item: &Item) -> Option<Trace> {
-    Some(Trace {
+pub(crate) fn delivery_identity(item: &Item) -> Option<DeliveryIdentity> {
+    Some(DeliveryIdentity {
         delivery_id: string(item, "delivery_id")?.to_owned(),
         payload_hash: string(item, "payload_hash")?.to_owned(),
         idempotency_key: string(item, "idempotency_key").map(str::to_owned),
@@ -133,24 +133,24 @@ pub(crate) fn delivery_identity(item: &Item) -> Option<Trace> {
 }
 
 /// The trace of an operator.
-pub(crate) fn audit_entry_value(by: &Intervention) -> AttributeValue {
+pub(crate) fn audit_entry_value(by: &AuditEntry) -> AttributeValue {
     let fields = [
         ("at", number(by.at.0)),
         ("by", text(&by.by)),
-        ("did", text(by.did.as_str())),
+        ("did", text(by.action.as_str())),
         ("why", text(&by.why)),
     ];
     AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// The traces of operators on an item.
-pub(crate) fn audit_entries(item: &Item) -> Vec<Intervention> {
+pub(crate) fn audit_entries(item: &Item) -> Vec<AuditEntry> {
     let read = |value: &AttributeValue| {
         let fields = value.as_m().ok()?;
-        Some(Intervention {
+        Some(AuditEntry {
             at: UnixMillis(parsed_number(fields, "at")?),
             by: string(fields, "by")?.to_owned(),
-            did: Did::from_name(string(fields, "did")?)?,
+            action: OperatorAction::from_name(string(fields, "did")?)?,
             why: string(fields, "why")?.to_owned(),
         })
     };

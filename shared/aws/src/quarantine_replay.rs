@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Reason, Recorded};
-use inbox_core::intervention::{Did, Intervention, Operator};
-use inbox_core::quarantine::{Closed, KeptId, Reread, may_have_expired, reread};
-use inbox_core::state::State;
+use inbox_core::inbox::{QuarantineReason, RecordOutcome};
+use inbox_core::audit::{OperatorAction, AuditEntry, Operator};
+use inbox_core::quarantine::{Resolution, QuarantineId, Reparsed, record_may_have_expired, reparse};
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixSecs;
 
 use crate::AwsError;
@@ -33,7 +33,7 @@ pub enum QuarantineReplayOutcome {
     /// It is dealt with, in this way.
     Closed {
         /// The way.
-        resolution: Closed,
+        resolution: Resolution,
         /// The event that it is.
         key: EventKey,
         /// Its bytes came again meanwhile, and so it is open all the same.
@@ -42,11 +42,11 @@ pub enum QuarantineReplayOutcome {
         enqueue_error: Option<AwsError>,
     },
     /// It cannot be used yet, for this reason, and stays.
-    StillUnusable(Reason),
+    StillUnusable(QuarantineReason),
     /// It does not say how its bytes were proven: nothing may become of them.
     Unverified,
     /// It was dealt with before.
-    AlreadyClosed(Closed),
+    AlreadyClosed(Resolution),
     /// Somebody else is at it; nothing was done.
     Conflict,
     /// It was signed so long ago that the record of its event may have expired: it stays, unless it is replayed by force.
@@ -72,7 +72,7 @@ impl QuarantineReplayer {
     }
 
     /// Replays one item. On a fault some of it may be done; doing it again mends it.
-    pub async fn replay(&self, id: &KeptId, operator: &Operator) -> Result<QuarantineReplayOutcome, AwsError> {
+    pub async fn replay(&self, id: &QuarantineId, operator: &Operator) -> Result<QuarantineReplayOutcome, AwsError> {
         let Some(item) = self.ingestor.inbox().quarantined_item(id).await? else { return Ok(QuarantineReplayOutcome::NotFound) };
         if let Some((_, how)) = item.resolution {
             return Ok(QuarantineReplayOutcome::AlreadyClosed(how));
@@ -91,43 +91,43 @@ impl QuarantineReplayer {
         key: EventKey,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let by = operator.did(Did::Requeue, self.ingestor.clock().now());
+        let by = operator.audit_entry(OperatorAction::Requeue, self.ingestor.clock().now());
         match self.ingestor.inbox().replay_quarantined(&key, &by).await? {
             ReplayOutcome::NotFound => Ok(QuarantineReplayOutcome::EventExpired(key)),
             ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => Ok(QuarantineReplayOutcome::Conflict),
             // Done: an earlier replay died before it closed the item.
-            ReplayOutcome::Due { .. } | ReplayOutcome::WrongState(State::Done) => {
-                self.close_item(kept, Closed::Requeued, key, &by, None).await
+            ReplayOutcome::Due { .. } | ReplayOutcome::WrongState(EventState::Done) => {
+                self.close_item(kept, Resolution::Requeued, key, &by, None).await
             }
             // On its way, perhaps by an earlier replay; perhaps it is just being given up once more.
             ReplayOutcome::WrongState(
-                State::Recorded | State::Sent | State::Claimed | State::Waiting | State::Quarantined,
+                EventState::Recorded | EventState::Sent | EventState::Claimed | EventState::Waiting | EventState::Quarantined,
             ) => Ok(QuarantineReplayOutcome::Conflict),
         }
     }
 
     /// The item's bytes are read by the present code, and recorded if they are an event by now.
     async fn reparse_and_record(&self, item: &QuarantinedItem, operator: &Operator) -> Result<QuarantineReplayOutcome, AwsError> {
-        let by = operator.did(Did::Replay, self.ingestor.clock().now());
+        let by = operator.audit_entry(OperatorAction::Replay, self.ingestor.clock().now());
         let body = self.ingestor.inbox().quarantined_payload(kept).await?;
-        let event = match reread(kept.clone().with(body)) {
-            Reread::Event(event) => event,
-            Reread::Still(reason) => return Ok(QuarantineReplayOutcome::StillUnusable(reason)),
-            Reread::Unproven => return Ok(QuarantineReplayOutcome::Unverified),
+        let event = match reparse(kept.clone().with(body)) {
+            Reparsed::Event(event) => event,
+            Reparsed::StillUnusable(reason) => return Ok(QuarantineReplayOutcome::StillUnusable(reason)),
+            Reparsed::Unverified => return Ok(QuarantineReplayOutcome::Unverified),
         };
-        let too_old = kept.signed_at.filter(|at| !self.force && may_have_expired(*at, by.at));
+        let too_old = kept.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
         if let Some(signed_at) = too_old
             && !self.ingestor.inbox().is_recorded(event.key()).await?
         {
             return Ok(QuarantineReplayOutcome::TooOld { signed_at });
         }
         if self.ingestor.has_subject_mismatch(&event).await? {
-            return Ok(QuarantineReplayOutcome::StillUnusable(Reason::SubjectMismatch));
+            return Ok(QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
         }
         let deadline = Instant::now() + RECORD_TIMEOUT;
         let (resolution, enqueue_error) = match self.ingestor.record_replayed(&event, &by, deadline).await? {
-            Recorded::New => (Closed::Recorded, self.ingestor.enqueue(&event, deadline).await),
-            Recorded::Duplicate { .. } => (Closed::Duplicate, None),
+            RecordOutcome::New => (Resolution::Recorded, self.ingestor.enqueue(&event, deadline).await),
+            RecordOutcome::Duplicate { .. } => (Resolution::Duplicate, None),
         };
         self.close_item(kept, resolution, event.key().clone(), &by, enqueue_error).await
     }
@@ -135,9 +135,9 @@ impl QuarantineReplayer {
     async fn close_item(
         &self,
         item: &QuarantinedItem,
-        resolution: Closed,
+        resolution: Resolution,
         key: EventKey,
-        by: &Intervention,
+        by: &AuditEntry,
         enqueue_error: Option<AwsError>,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
         let is_reopened = match self.ingestor.inbox().close_quarantined(kept, how, by).await? {

@@ -5,7 +5,7 @@ use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use futures::stream::{self, StreamExt};
 
-use inbox_core::message::Message;
+use inbox_core::message::QueueMessage;
 
 use crate::{AwsErrorKind, AwsError};
 
@@ -37,7 +37,7 @@ impl EventsQueue {
     }
 
     /// Sends one message. On a fault the outcome is unknown.
-    pub async fn send(&self, message: &Message) -> Result<(), AwsError> {
+    pub async fn send(&self, message: &QueueMessage) -> Result<(), AwsError> {
         let [provider, event_type] = attributes(message).ok_or(AwsError::unreadable_item(SEND))?;
         self.sqs
             .send_message()
@@ -53,7 +53,7 @@ impl EventsQueue {
 
     /// Sends at most ten messages and 1 MiB (see [`inbox_core::inbox::batches`]), and says of each what became
     /// of it. A batch that is refused as a whole is sent message by message, to find the one that is at fault.
-    pub async fn send_batch(&self, messages: &[&Message]) -> Vec<SendOutcome> {
+    pub async fn send_batch(&self, messages: &[&QueueMessage]) -> Vec<SendOutcome> {
         match self.send_entries(messages).await {
             Err(error) if is_undeliverable(&error) && messages.len() > 1 => {
                 stream::iter(messages.iter().copied())
@@ -68,7 +68,7 @@ impl EventsQueue {
         }
     }
 
-    async fn send_entries(&self, messages: &[&Message]) -> Result<Vec<SendOutcome>, AwsError> {
+    async fn send_entries(&self, messages: &[&QueueMessage]) -> Result<Vec<SendOutcome>, AwsError> {
         let entries: Option<Vec<_>> =
             messages.iter().enumerate().map(|(index, message)| entry(index, message)).collect();
         let answer = self
@@ -128,7 +128,7 @@ fn is_undeliverable(error: &AwsError) -> bool {
     }
 }
 
-fn entry(index: usize, message: &Message) -> Option<SendMessageBatchRequestEntry> {
+fn entry(index: usize, message: &QueueMessage) -> Option<SendMessageBatchRequestEntry> {
     let [provider, event_type] = attributes(message)?;
     SendMessageBatchRequestEntry::builder()
         .id(index.to_string())
@@ -139,7 +139,7 @@ fn entry(index: usize, message: &Message) -> Option<SendMessageBatchRequestEntry
         .ok()
 }
 
-fn attributes(message: &Message) -> Option<[(&'static str, MessageAttributeValue); 2]> {
+fn attributes(message: &QueueMessage) -> Option<[(&'static str, MessageAttributeValue); 2]> {
     let value =
         |text: &str| MessageAttributeValue::builder().data_type("String").string_value(text).build().ok();
     Some([("provider", value(message.provider.as_str())?), ("type", value(&message.event_type)?)])

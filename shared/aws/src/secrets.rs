@@ -13,7 +13,7 @@ use aws_sdk_secretsmanager::Client;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use inbox_core::delivery::{Delivery, Refusal, Verdict};
+use inbox_core::delivery::{Delivery, RejectReason, Verification};
 use inbox_core::keys::{KeyCodec, KeyError, Keys};
 use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS};
 
@@ -55,18 +55,18 @@ impl SecretCache {
     pub async fn verify(
         &self,
         delivery: Delivery,
-        verify: impl Fn(Delivery, &Keys) -> Verdict,
-    ) -> Option<Verdict> {
+        verify: impl Fn(Delivery, &Keys) -> Verification,
+    ) -> Option<Verification> {
         let keys = self.current().await?;
         match prove(delivery, &keys) {
-            Verdict::NotProven(delivery, Refusal::Mismatch) => {
+            Verification::Rejected(delivery, RejectReason::Mismatch) => {
                 Some(match self.refetch(&keys).await {
                     Some(fresh) => prove(delivery, &fresh),
                     // The same keys would say the same, at the price of another pass over the body.
-                    None => Verdict::NotProven(delivery, Refusal::Mismatch),
+                    None => Verification::Rejected(delivery, RejectReason::Mismatch),
                 })
             }
-            verification @ (Verdict::Proven(_) | Verdict::Stale(_) | Verdict::NotProven(..)) => Some(verification),
+            verification @ (Verification::Verified(_) | Verification::Stale(_) | Verification::Rejected(..)) => Some(verification),
         }
     }
 }

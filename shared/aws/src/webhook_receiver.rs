@@ -8,12 +8,12 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::http::{HeaderValue, header::CONTENT_TYPE};
 use tokio::time::Instant;
 
-use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Verdict};
+use inbox_core::delivery::{Delivery, VerifiedBy, Verified, Provider, RejectReason, Verification};
 use inbox_core::event::Event;
-use inbox_core::inbox::{Reason, Recorded};
+use inbox_core::inbox::{QuarantineReason, RecordOutcome};
 use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
-use inbox_core::providers::{Reading, read};
-use inbox_core::reply::{Outcome, Reply, reply};
+use inbox_core::providers::{ParseOutcome, parse};
+use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 
 use crate::AwsError;
 use crate::clock::Clock;
@@ -55,13 +55,13 @@ impl Receiver {
         &self,
         provider: Provider,
         request: Option<ApiGatewayRequest>,
-        verify: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
+        verify: impl AsyncFnOnce(Delivery) -> Option<Verification>,
     ) -> ApiGatewayV2httpResponse {
         let started = Instant::now();
         let deadline = started + Duration::from_millis(DELIVERY_DEADLINE_MS);
         let request_id = request.as_ref().and_then(ApiGatewayRequest::request_id).map(str::to_owned);
         let mut log = DeliveryLog { request_id, ..DeliveryLog::default() };
-        let malformed = Err(Outcome::Refused(Refusal::Malformed));
+        let malformed = Err(DeliveryOutcome::Rejected(RejectReason::Malformed));
         let outcome =
             match request.map_or(malformed, |request| self.parse_delivery(request, body_max_bytes(provider))) {
                 Ok(delivery) => {
@@ -73,24 +73,24 @@ impl Receiver {
             };
         count_outcome(provider, &outcome);
         log.emit(provider, &outcome, started.elapsed());
-        http_response(reply(provider, &outcome))
+        http_response(reply_for(provider, &outcome))
     }
 
     /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
     /// nothing.
-    fn parse_delivery(&self, mut request: ApiGatewayRequest, max_bytes: usize) -> Result<Delivery, Outcome> {
+    fn parse_delivery(&self, mut request: ApiGatewayRequest, max_bytes: usize) -> Result<Delivery, DeliveryOutcome> {
         let headers = request.take_headers();
         let body = request.body.unwrap_or_default();
         let body = if request.is_base64_encoded {
             if body.len() / 4 * 3 > max_bytes {
-                return Err(Outcome::Unavailable);
+                return Err(DeliveryOutcome::Unavailable);
             }
-            STANDARD.decode(body).map_err(|_| Outcome::Refused(Refusal::Malformed))?
+            STANDARD.decode(body).map_err(|_| DeliveryOutcome::Rejected(RejectReason::Malformed))?
         } else {
             body.into_bytes()
         };
         if body.len() > max_bytes {
-            return Err(Outcome::Unavailable);
+            return Err(DeliveryOutcome::Unavailable);
         }
         Ok(Delivery { body, headers, received_at: self.ingestor.clock().now() })
     }
@@ -98,62 +98,62 @@ impl Receiver {
     async fn verify_and_accept(
         &self,
         delivery: Delivery,
-        verify: impl AsyncFnOnce(Delivery) -> Option<Verdict>,
+        verify: impl AsyncFnOnce(Delivery) -> Option<Verification>,
         deadline: Instant,
         log: &mut DeliveryLog,
-    ) -> Outcome {
+    ) -> DeliveryOutcome {
         match prove(delivery).await {
-            None => Outcome::Unavailable,
-            Some(Verdict::NotProven(_, refusal)) => Outcome::Refused(refusal),
-            Some(Verdict::Stale(stale)) => {
-                record_signature_age(stale.as_kept());
-                self.quarantine(stale.as_kept(), Reason::Stale, Outcome::Stale, deadline, seen).await
+            None => DeliveryOutcome::Unavailable,
+            Some(Verification::Rejected(_, refusal)) => DeliveryOutcome::Rejected(refusal),
+            Some(Verification::Stale(stale)) => {
+                record_signature_age(stale.for_quarantine());
+                self.quarantine(stale.for_quarantine(), QuarantineReason::Stale, DeliveryOutcome::Stale, deadline, seen).await
             }
-            Some(Verdict::Proven(proven)) => self.accept(proven, deadline, seen).await,
+            Some(Verification::Verified(proven)) => self.accept(proven, deadline, seen).await,
         }
     }
 
-    async fn accept(&self, proven: Proven, deadline: Instant, log: &mut DeliveryLog) -> Outcome {
+    async fn accept(&self, proven: Verified, deadline: Instant, log: &mut DeliveryLog) -> DeliveryOutcome {
         record_signature_age(&proven);
-        match read(proven) {
-            Reading::Event(event) => {
+        match parse(proven) {
+            ParseOutcome::Event(event) => {
                 seen.event_id = Some(event.key().event_id());
                 seen.event_type = Some(event.event_type().to_owned());
                 self.record_and_enqueue(event, deadline, seen).await
             }
-            Reading::UnknownType(proven) => {
-                let reason = Reason::UnknownType;
-                self.quarantine(&proven, reason, Outcome::Quarantined(reason), deadline, seen).await
+            ParseOutcome::UnknownType(proven) => {
+                let reason = QuarantineReason::UnknownType;
+                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, seen).await
             }
-            Reading::UnusableId(proven) => {
-                let reason = Reason::UnusableId;
-                self.quarantine(&proven, reason, Outcome::Quarantined(reason), deadline, seen).await
+            ParseOutcome::UnusableId(proven) => {
+                let reason = QuarantineReason::UnusableId;
+                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, seen).await
             }
-            Reading::Unreadable(proven, why) => {
-                self.quarantine(&proven, Reason::Unreadable, Outcome::Unreadable(why), deadline, seen).await
+            ParseOutcome::Unreadable(proven, why) => {
+                self.quarantine(&proven, QuarantineReason::Unreadable, DeliveryOutcome::Unreadable(why), deadline, seen).await
             }
         }
     }
 
     /// Records an event, and puts it on the queue if it is new.
-    async fn record_and_enqueue(&self, event: Event, deadline: Instant, log: &mut DeliveryLog) -> Outcome {
+    async fn record_and_enqueue(&self, event: Event, deadline: Instant, log: &mut DeliveryLog) -> DeliveryOutcome {
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
         match with_deadline(record_by, "dynamodb:GetItem", self.ingestor.has_subject_mismatch(&event)).await {
             Ok(false) => {}
             Ok(true) => {
-                let reason = Reason::SubjectMismatch;
+                let reason = QuarantineReason::SubjectMismatch;
                 return self
-                    .quarantine(event.proven(), reason, Outcome::Quarantined(reason), record_by, seen)
+                    .quarantine(event.verified(), reason, DeliveryOutcome::Quarantined(reason), record_by, seen)
                     .await;
             }
             Err(error) => return seen.undecided(error),
         }
         match self.ingestor.record(&event, record_by).await {
-            Ok(Recorded::New) => {
+            Ok(RecordOutcome::New) => {
                 seen.fault = self.ingestor.enqueue(&event, deadline).await;
-                Outcome::Recorded
+                DeliveryOutcome::Recorded
             }
-            Ok(Recorded::Duplicate { other_key, payload_differs, late_webhook }) => {
+            Ok(RecordOutcome::Duplicate { idempotency_key_differs: other_key, payload_differs, is_late_webhook: late_webhook }) => {
                 let provider = event.key().provider().as_str();
                 seen.differs = match (payload_differs, other_key, late_webhook) {
                     (true, _, _) => Some("payload_differs"),
@@ -165,7 +165,7 @@ impl Receiver {
                 metrics::counter!("other_key", "provider" => provider).increment(other_key.into());
                 metrics::counter!("payload_differs", "provider" => provider)
                     .increment(payload_differs.into());
-                Outcome::Duplicate
+                DeliveryOutcome::Duplicate
             }
             Err(error) => seen.undecided(error),
         }
@@ -174,12 +174,12 @@ impl Receiver {
     /// Puts a delivery into quarantine. Once it stands there the outcome is `kept`.
     async fn quarantine(
         &self,
-        proven: &Proven,
-        reason: Reason,
-        outcome: Outcome,
+        proven: &Verified,
+        reason: QuarantineReason,
+        outcome: DeliveryOutcome,
         deadline: Instant,
         log: &mut DeliveryLog,
-    ) -> Outcome {
+    ) -> DeliveryOutcome {
         match with_deadline(deadline, "dynamodb:UpdateItem", self.ingestor.inbox().quarantine_delivery(proven, reason)).await
         {
             Ok(()) => {
@@ -193,7 +193,7 @@ impl Receiver {
 
 impl DeliveryLog {
     /// The one line of a delivery: a warning if an AWS call failed.
-    fn emit(&self, provider: Provider, outcome: &Outcome, took: Duration) {
+    fn emit(&self, provider: Provider, outcome: &DeliveryOutcome, took: Duration) {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -213,9 +213,9 @@ impl DeliveryLog {
         if self.fault.is_some() { line!(warn) } else { line!(info) }
     }
 
-    fn unavailable(&mut self, error: AwsError) -> Outcome {
+    fn unavailable(&mut self, error: AwsError) -> DeliveryOutcome {
         self.fault = Some(error);
-        Outcome::Unavailable
+        DeliveryOutcome::Unavailable
     }
 }
 
@@ -228,22 +228,22 @@ const fn body_max_bytes(provider: Provider) -> usize {
 }
 
 /// Whether the sender re-stamps `t` on each attempt is not documented: the ages tell.
-fn record_signature_age(proven: &Proven) {
-    if let Proof::Signature { signed_at } = proven.proof() {
+fn record_signature_age(proven: &Verified) {
+    if let VerifiedBy::Signature { signed_at } = proven.verified_by() {
         let age_secs = u32::try_from(proven.received_at().secs().distance(*signed_at)).unwrap_or(u32::MAX);
         metrics::histogram!("signature_age", "provider" => proven.provider().as_str()).record(age_secs);
     }
 }
 
-fn count_outcome(provider: Provider, outcome: &Outcome) {
+fn count_outcome(provider: Provider, outcome: &DeliveryOutcome) {
     metrics::counter!("received", "provider" => provider.as_str()).increment(1);
     match outcome {
-        Outcome::Refused(refusal) => count_with_reason("refused", Some(provider), refusal.as_str()),
-        Outcome::Recorded | Outcome::Duplicate | Outcome::Stale | Outcome::Unavailable => {
+        DeliveryOutcome::Rejected(refusal) => count_with_reason("refused", Some(provider), refusal.as_str()),
+        DeliveryOutcome::Recorded | DeliveryOutcome::Duplicate | DeliveryOutcome::Stale | DeliveryOutcome::Unavailable => {
             metrics::counter!(outcome.as_str(), "provider" => provider.as_str()).increment(1);
         }
         // Counted with its reason where it is written.
-        Outcome::Quarantined(_) | Outcome::Unreadable(_) => {}
+        DeliveryOutcome::Quarantined(_) | DeliveryOutcome::Unreadable(_) => {}
     }
 }
 

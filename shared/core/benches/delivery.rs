@@ -20,7 +20,7 @@ use std::hint::black_box;
 
 use divan::{Bencher, counter::BytesCount};
 use hmac::{Hmac, KeyInit, Mac};
-use inbox_core::delivery::{Delivery, Proven, Verdict};
+use inbox_core::delivery::{Delivery, Verified, Verification};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::time::{UnixMillis, UnixSecs};
 use inbox_core::{limits, providers, signature, url_token};
@@ -42,27 +42,27 @@ fn main() {
 }
 
 #[divan::bench(args = SIZES)]
-fn proving(bencher: Bencher<'_, '_>, size: usize) {
+fn verifying(bencher: Bencher<'_, '_>, size: usize) {
     let (delivery, keys) = (signed(fynapse_event(size)), keys());
     bencher
         .counter(BytesCount::new(size))
         .with_inputs(|| delivery.clone())
-        .bench_values(|it| prove(it, &keys));
+        .bench_values(|it| verify(it, &keys));
 }
 
 #[divan::bench(args = SIZES)]
-fn proving_bare(bencher: Bencher<'_, '_>, size: usize) {
+fn verifying_bare(bencher: Bencher<'_, '_>, size: usize) {
     let body = fynapse_event(size);
     let tag = tag_of(&body);
     bencher
         .counter(BytesCount::new(size))
         .with_inputs(|| body.clone())
-        .bench_refs(|it| hmac(keyed(), it, &tag));
+        .bench_refs(|it| hmac(keyed_hmac(), it, &tag));
 }
 
 #[divan::bench(args = SIZES)]
-fn proving_keyed(bencher: Bencher<'_, '_>, size: usize) {
-    let (body, key) = (fynapse_event(size), keyed());
+fn verifying_keyed(bencher: Bencher<'_, '_>, size: usize) {
+    let (body, key) = (fynapse_event(size), keyed_hmac());
     let tag = tag_of(&body);
     bencher
         .counter(BytesCount::new(size))
@@ -71,40 +71,40 @@ fn proving_keyed(bencher: Bencher<'_, '_>, size: usize) {
 }
 
 #[divan::bench(args = SIZES)]
-fn reading_rightfoot(bencher: Bencher<'_, '_>, size: usize) {
+fn parsing_rightfoot(bencher: Bencher<'_, '_>, size: usize) {
     let body = rightfoot_alert(size);
     bencher
         .counter(BytesCount::new(size))
-        .with_inputs(|| proven_by_token(body.clone()))
-        .bench_values(providers::read);
+        .with_inputs(|| verified_by_token(body.clone()))
+        .bench_values(providers::parse);
 }
 
 #[divan::bench(args = SIZES)]
-fn reading_rightfoot_bare(bencher: Bencher<'_, '_>, size: usize) {
+fn parsing_rightfoot_bare(bencher: Bencher<'_, '_>, size: usize) {
     let body = rightfoot_alert(size);
     bencher.counter(BytesCount::new(size)).with_inputs(|| body.clone()).bench_refs(|it| bare_alert(it));
 }
 
 #[divan::bench(args = SIZES)]
-fn reading_fynapse(bencher: Bencher<'_, '_>, size: usize) {
+fn parsing_fynapse(bencher: Bencher<'_, '_>, size: usize) {
     let body = fynapse_event(size);
     bencher
         .counter(BytesCount::new(size))
-        .with_inputs(|| proven_by_signature(body.clone()))
-        .bench_values(providers::read);
+        .with_inputs(|| verified_by_signature(body.clone()))
+        .bench_values(providers::parse);
 }
 
 #[divan::bench(args = SIZES)]
-fn reading_fynapse_bare(bencher: Bencher<'_, '_>, size: usize) {
+fn parsing_fynapse_bare(bencher: Bencher<'_, '_>, size: usize) {
     let body = fynapse_event(size);
     bencher.counter(BytesCount::new(size)).with_inputs(|| body.clone()).bench_refs(|it| bare_event(it));
 }
 
-fn prove(delivery: Delivery, keys: &Keys) -> Verdict {
-    signature::prove(delivery, keys, limits::TOLERANCE_SECS)
+fn verify(delivery: Delivery, keys: &Keys) -> Verification {
+    signature::verify(delivery, keys, limits::SIGNATURE_TOLERANCE_SECS)
 }
 
-fn keyed() -> Hmac<Sha256> {
+fn keyed_hmac() -> Hmac<Sha256> {
     Hmac::new_from_slice(black_box(SECRET.as_bytes())).unwrap()
 }
 
@@ -163,35 +163,35 @@ fn tag_of(body: &[u8]) -> [u8; 32] {
     tag
 }
 
-fn proven_by_signature(body: Vec<u8>) -> Proven {
-    proven(prove(signed(body), &keys()))
+fn verified_by_signature(body: Vec<u8>) -> Verified {
+    verified(verify(signed(body), &keys()))
 }
 
-fn proven_by_token(body: Vec<u8>) -> Proven {
+fn verified_by_token(body: Vec<u8>) -> Verified {
     let token = url_token::mint(&"bench".parse().unwrap(), &keys()).unwrap();
-    proven(url_token::prove(delivery(body), &token, &keys(), &[].into()))
+    verified(url_token::verify(delivery(body), &token, &keys(), &[].into()))
 }
 
-fn proven(verdict: Verdict) -> Proven {
-    let proven = if let Verdict::Proven(proven) = verdict { Some(proven) } else { None };
-    proven.unwrap()
+fn verified(verification: Verification) -> Verified {
+    let verified = if let Verification::Verified(verified) = verification { Some(verified) } else { None };
+    verified.unwrap()
 }
 
 fn rightfoot_alert(size: usize) -> Vec<u8> {
     let head = r#"{"event_uuid":"7b6ff2ac-4779-4893-b5a8-d2c726d366bd","type":"BALANCE_THRESHOLD_ALERT","batch_id":"d0b12bb3-ea9e-49fb-bd13-21be687cfc04","alerts":["#;
     let alert = r#"{"authorizer_unique_id":"user-123","institution_name":"First National Bank","balance":150.00,"threshold_amount":100.00}"#;
-    filled(head, alert, size)
+    fill_payload(head, alert, size)
 }
 
 fn fynapse_event(size: usize) -> Vec<u8> {
     let head =
         r#"{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","data":["#;
     let row = r#"{"account":"1000","currency":"USD","amount":150.00,"booked_at":"2026-01-02T03:04:05Z"}"#;
-    filled(head, row, size)
+    fill_payload(head, row, size)
 }
 
 /// A payload of `size` bytes: as many rows as there is room for, and blanks for what is left.
-fn filled(head: &str, row: &str, size: usize) -> Vec<u8> {
+fn fill_payload(head: &str, row: &str, size: usize) -> Vec<u8> {
     let rows = (size - head.len() - "]}".len()) / (row.len() + ",".len());
     let mut json = format!("{head}{}]}}", vec![row; rows].join(",")).into_bytes();
     json.resize(size, b' ');
@@ -212,15 +212,15 @@ mod ratios {
         println!("{:<20}{:>10}{:>12}{:>12}{:>8}", "", "bytes", "ours", "bare", "ratio");
         for size in SIZES {
             let body = fynapse_event(size);
-            let (keys, key, tag) = (keys(), keyed(), tag_of(&body));
-            let ours = |it| prove(it, &keys);
-            compare("proving", size, &body, signed, ours, |it| hmac(keyed(), it, &tag));
+            let (keys, key, tag) = (keys(), keyed_hmac(), tag_of(&body));
+            let ours = |it| verify(it, &keys);
+            compare("proving", size, &body, signed, ours, |it| hmac(keyed_hmac(), it, &tag));
             compare("proving, keyed", size, &body, signed, ours, |it| hmac(key.clone(), it, &tag));
         }
         for size in SIZES {
             let (alert, event) = (rightfoot_alert(size), fynapse_event(size));
-            compare("reading, Rightfoot", size, &alert, proven_by_token, providers::read, bare_alert);
-            compare("reading, Fynapse", size, &event, proven_by_signature, providers::read, bare_event);
+            compare("reading, Rightfoot", size, &alert, verified_by_token, providers::parse, bare_alert);
+            compare("reading, Fynapse", size, &event, verified_by_signature, providers::parse, bare_event);
         }
     }
 

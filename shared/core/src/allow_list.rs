@@ -12,13 +12,13 @@ pub struct AllowList(Vec<IpNet>);
 /// Not an address or a CIDR block; names the element.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an IP address nor a CIDR block")]
-pub struct NotANetwork(String);
+pub struct InvalidNetwork(String);
 
 impl FromStr for AllowList {
-    type Err = NotANetwork;
+    type Err = InvalidNetwork;
 
     /// Reads `203.0.113.0/24, 198.51.100.7`.
-    fn from_str(list: &str) -> Result<Self, NotANetwork> {
+    fn from_str(list: &str) -> Result<Self, InvalidNetwork> {
         list.split(',')
             .map(str::trim)
             .filter(|element| !element.is_empty())
@@ -26,7 +26,7 @@ impl FromStr for AllowList {
                 element
                     .parse::<IpNet>()
                     .or_else(|_| element.parse::<IpAddr>().map(IpNet::from))
-                    .map_err(|_| NotANetwork(element.to_owned()))
+                    .map_err(|_| InvalidNetwork(element.to_owned()))
             })
             .collect::<Result<_, _>>()
             .map(Self)

@@ -72,25 +72,25 @@ impl fmt::Debug for Delivery {
 
 /// Why a delivery was refused. Told apart in logs and metrics, never to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub enum RejectReason {
     /// The signature or token is missing or not of its form, the body is not the base64 that it claims to be, or what the
     /// gateway handed over cannot be read.
     Malformed,
     /// It is of its form, and no accepted secret made it.
     Mismatch,
     /// The sender's address is not on the allow-list.
-    Address,
+    AddressNotAllowed,
     /// The token is right, and its subject was revoked.
     Revoked,
 }
 
-impl Refusal {
+impl RejectReason {
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::Mismatch => "mismatch",
-            Self::Address => "address",
+            Self::AddressNotAllowed => "address",
             Self::Revoked => "revoked",
         }
     }
@@ -98,13 +98,13 @@ impl Refusal {
 
 /// What proving came to.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Verification {
     /// Token or signature, and age, are right.
-    Proven(Proven),
+    Verified(Verified),
     /// The signature is right and its time is not: for quarantine only.
-    Stale(Stale),
+    Stale(StaleDelivery),
     /// Not proven; the delivery comes back, to be tried again with fresher secrets.
-    NotProven(Delivery, Refusal),
+    Rejected(Delivery, RejectReason),
 }
 
 /// Whom a URL was minted for: the caller's `submission_id`, or a name that the operator chose. Never made of
@@ -115,7 +115,7 @@ pub struct Subject(String);
 /// A subject is 1 to 64 of `A-Z a-z 0-9 _ -`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a subject is 1 to {SUBJECT_MAX_BYTES} characters of A-Z a-z 0-9 _ -")]
-pub struct NotASubject;
+pub struct InvalidSubject;
 
 impl Subject {
     /// The subject's characters.
@@ -125,12 +125,12 @@ impl Subject {
 }
 
 impl FromStr for Subject {
-    type Err = NotASubject;
+    type Err = InvalidSubject;
 
-    fn from_str(name: &str) -> Result<Self, NotASubject> {
+    fn from_str(name: &str) -> Result<Self, InvalidSubject> {
         let fits = (1..=SUBJECT_MAX_BYTES).contains(&name.len());
         let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if fits && legal { Ok(Self(name.to_owned())) } else { Err(NotASubject) }
+        if fits && legal { Ok(Self(name.to_owned())) } else { Err(InvalidSubject) }
     }
 }
 
@@ -142,7 +142,7 @@ impl fmt::Display for Subject {
 
 /// How a delivery was proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum VerifiedBy {
     /// By the provider's signature over these bytes, made at that time.
     Signature {
         /// The signature's `t`.
@@ -154,13 +154,13 @@ pub enum Proof {
         subject: Subject,
     },
     /// By an answer of the provider's API, which we asked with our own key.
-    ApiAnswer,
+    ApiResponse,
 }
 
 /// A delivery whose sender is known. The bytes inside are the bytes that were proven.
-pub struct Proven {
+pub struct Verified {
     provider: Provider,
-    proof: Proof,
+    verified_by: VerifiedBy,
     delivery: Delivery,
     /// Whether an operator had it read again, out of quarantine.
     is_replayed: bool,
@@ -168,22 +168,22 @@ pub struct Proven {
 
 /// A delivery with the right signature and a time outside the tolerance. It can be kept, not read.
 #[derive(Debug)]
-pub struct Stale(Proven);
+pub struct StaleDelivery(Verified);
 
-impl Proven {
+impl Verified {
     /// What an answer of Rightfoot's API amounts to, written as its webhook would have told it.
-    pub(crate) fn by_api_answer(body: Vec<u8>, now: UnixMillis) -> Self {
+    pub(crate) fn from_api_response(body: Vec<u8>, now: UnixMillis) -> Self {
         let delivery = Delivery { body, headers: BTreeMap::new(), received_at: now };
-        Self::new(Provider::Rightfoot, Proof::ApiAnswer, delivery)
+        Self::new(Provider::Rightfoot, VerifiedBy::ApiResponse, delivery)
     }
 
-    pub(crate) fn new(provider: Provider, proof: Proof, delivery: Delivery) -> Self {
-        Self { provider, proof, delivery, is_replayed: false }
+    pub(crate) fn new(provider: Provider, verified_by: VerifiedBy, delivery: Delivery) -> Self {
+        Self { provider, verified_by, delivery, is_replayed: false }
     }
 
     /// What was proven so when it came, and has been in quarantine since.
-    pub(crate) fn out_of_quarantine(provider: Provider, proof: Proof, delivery: Delivery) -> Self {
-        Self { is_replayed: true, ..Self::new(provider, proof, delivery) }
+    pub(crate) fn from_quarantine(provider: Provider, verified_by: VerifiedBy, delivery: Delivery) -> Self {
+        Self { is_replayed: true, ..Self::new(provider, verified_by, delivery) }
     }
 
     /// Who sent it.
@@ -192,24 +192,24 @@ impl Proven {
     }
 
     /// How that is known.
-    pub fn proof(&self) -> &Proof {
-        &self.proof
+    pub fn verified_by(&self) -> &VerifiedBy {
+        &self.verified_by
     }
 
     /// How it comes to be recorded, if it turns out to be an event.
     pub fn origin(&self) -> Origin {
-        match self.proof {
+        match self.verified_by {
             _ if self.is_replayed => Origin::Replay,
-            Proof::Signature { .. } | Proof::UrlToken { .. } => Origin::Webhook,
-            Proof::ApiAnswer => Origin::Poll,
+            VerifiedBy::Signature { .. } | VerifiedBy::UrlToken { .. } => Origin::Webhook,
+            VerifiedBy::ApiResponse => Origin::Poll,
         }
     }
 
     /// The subject of the URL that it came by, if it came by one.
     pub fn subject(&self) -> Option<&Subject> {
-        match &self.proof {
-            Proof::UrlToken { subject } => Some(subject),
-            Proof::Signature { .. } | Proof::ApiAnswer => None,
+        match &self.verified_by {
+            VerifiedBy::UrlToken { subject } => Some(subject),
+            VerifiedBy::Signature { .. } | VerifiedBy::ApiResponse => None,
         }
     }
 
@@ -229,26 +229,26 @@ impl Proven {
     }
 
     /// The headers that may be kept: what helps to understand a delivery and proves nothing.
-    pub fn harmless_headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        const HARMLESS: [&str; 5] =
+    pub fn storable_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        const STORABLE: [&str; 5] =
             ["content-type", "date", "idempotency-key", "user-agent", "x-amzn-trace-id"];
-        HARMLESS.into_iter().filter_map(|name| self.header(name).map(|value| (name, value)))
+        STORABLE.into_iter().filter_map(|name| self.header(name).map(|value| (name, value)))
     }
 }
 
-impl fmt::Debug for Proven {
+impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proven({}, {:?})", self.provider.as_str(), self.delivery)
     }
 }
 
-impl Stale {
-    pub(crate) fn new(proven: Proven) -> Self {
-        Self(proven)
+impl StaleDelivery {
+    pub(crate) fn new(verified: Verified) -> Self {
+        Self(verified)
     }
 
     /// For quarantine: what was signed, too long ago or too far ahead.
-    pub fn as_kept(&self) -> &Proven {
+    pub fn for_quarantine(&self) -> &Verified {
         &self.0
     }
 }

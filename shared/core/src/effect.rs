@@ -4,21 +4,21 @@
 //! a batch is complete, [`alert`] whose threshold was met. What goes on the bus is in [`crate::bus`].
 
 pub mod alert;
-pub mod look;
+pub mod batch_snapshot;
 
 use std::time::Duration;
 
 use crate::inbox::short_hash;
-use crate::limits::{WORK_AGAIN_MAX_SECS, WORK_AGAIN_SECS};
+use crate::limits::{REQUEUE_DELAY_MAX_SECS, REQUEUE_DELAY_SECS};
 use crate::time::UnixMillis;
 
 /// When an event is due again that was put back `works` times before: after a minute, doubling up to a quarter of an
 /// hour, and not before the provider lets us ask again.
-pub fn again(now: UnixMillis, works: u64, retry_after: Option<Duration>) -> UnixMillis {
-    let doublings = u32::try_from(works.min(20)).unwrap_or(20);
-    let pause_secs = WORK_AGAIN_SECS.saturating_mul(1 << doublings).min(WORK_AGAIN_MAX_SECS);
+pub fn next_attempt_at(now: UnixMillis, requeues: u64, retry_after: Option<Duration>) -> UnixMillis {
+    let doublings = u32::try_from(requeues.min(20)).unwrap_or(20);
+    let pause_secs = REQUEUE_DELAY_SECS.saturating_mul(1 << doublings).min(REQUEUE_DELAY_MAX_SECS);
     let pause = Duration::from_secs(pause_secs);
-    now.plus(retry_after.map_or(pause, |asked_for| asked_for.max(pause)))
+    now.plus(retry_after.map_or(pause, |requested| requested.max(pause)))
 }
 
 /// The mark that one replay of one event leaves where it has published: 22 characters, so that a set of
@@ -28,7 +28,7 @@ pub fn publisher_tag(event_id: &str, replay: u64) -> String {
 }
 
 /// The meaning of a row's status code (spec, Rightfoot 2). More codes may exist than are documented.
-pub const fn status_name(status_code: i64) -> &'static str {
+pub const fn status_code_name(status_code: i64) -> &'static str {
     match status_code {
         0 => "success",
         2560 => "invalid_phone_number",
@@ -50,8 +50,8 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_event_that_was_put_back_is_due_after_a_minute_and_later_each_time() {
-        let secs = |works| again(UnixMillis(0), works, None).0 / 1_000;
+    fn requeued_events_back_off_from_one_minute() {
+        let secs = |requeues| next_attempt_at(UnixMillis(0), requeues, None).0 / 1_000;
         assert_eq!([0, 1, 2, 3, 4, 5, u64::MAX].map(secs), [60, 120, 240, 480, 900, 900, 900]);
     }
 
@@ -67,8 +67,8 @@ mod tests {
         #[test]
         fn it_is_never_due_before_the_provider_lets_us_ask(works in any::<u64>(), asked_for_secs in 0u64..1_000_000) {
             let asked_for = Duration::from_secs(asked_for_secs);
-            let pause = again(UnixMillis(5), works, Some(asked_for)).since(UnixMillis(5));
-            prop_assert!(pause >= asked_for && pause >= again(UnixMillis(5), works, None).since(UnixMillis(5)));
+            let pause = next_attempt_at(UnixMillis(5), works, Some(asked_for)).since(UnixMillis(5));
+            prop_assert!(pause >= asked_for && pause >= next_attempt_at(UnixMillis(5), works, None).since(UnixMillis(5)));
         }
     }
 }

@@ -7,28 +7,28 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::delivery::{Proven, Provider};
+use crate::delivery::{Verified, Provider};
 use crate::limits::ID_MAX_BYTES;
 
 /// What stays as it is inside an event id: RFC 3986's unreserved characters.
-const OPAQUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where the first version recorded the alerts that its poller found: no webhook may take it.
-const POLLED: &str = "poll";
+const LEGACY_POLLED_UUID: &str = "poll";
 /// What the poller's `event_uuid` begins with, before the digest of whom its alerts are about: no webhook may take it.
-const POLLED_BY: &str = "poll-";
+const POLLED_UUID_PREFIX: &str = "poll-";
 
 /// Something that happened at a provider. Made only from [`Proven`] bytes (P4).
 #[derive(Debug)]
 pub struct Event {
     key: EventKey,
     event_type: Cow<'static, str>,
-    proven: Proven,
+    verified: Verified,
 }
 
 impl Event {
-    pub(crate) fn new(key: EventKey, event_type: impl Into<Cow<'static, str>>, proven: Proven) -> Self {
-        Self { key, event_type: event_type.into(), proven }
+    pub(crate) fn new(key: EventKey, event_type: impl Into<Cow<'static, str>>, verified: Verified) -> Self {
+        Self { key, event_type: event_type.into(), verified }
     }
 
     /// What makes it this event.
@@ -43,12 +43,12 @@ impl Event {
 
     /// How it came to be recorded.
     pub fn origin(&self) -> Origin {
-        self.proven.origin()
+        self.verified.origin()
     }
 
     /// The proven bytes and what is known of their delivery.
-    pub fn proven(&self) -> &Proven {
-        &self.proven
+    pub fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Fynapse's `Idempotency-Key`: stored, not trusted, because it is not signed. One that is longer than an
@@ -56,7 +56,7 @@ impl Event {
     pub fn idempotency_key(&self) -> Option<&str> {
         match self.key.provider() {
             Provider::Fynapse => {
-                self.proven.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES)
+                self.verified.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES)
             }
             Provider::Rightfoot => None,
         }
@@ -92,11 +92,11 @@ impl AuthorizersDigest {
             hash.update(u64::try_from(authorizer.as_str().len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(authorizer.as_str());
         }
-        let whole: [u8; 32] = hash.finalize().into();
-        Self(whole.first_chunk().copied().unwrap_or_default())
+        let digest: [u8; 32] = hash.finalize().into();
+        Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
         hex::decode_to_slice(text, &mut bytes).ok()?;
         // Written in one way only: two event ids never mean the same event.
@@ -131,7 +131,7 @@ pub enum EventKey {
         /// The run's batch.
         batch_id: Id,
         /// Whom they are about; `None` in what the first version recorded.
-        whom: Option<AuthorizersDigest>,
+        authorizers: Option<AuthorizersDigest>,
     },
     /// A Fynapse event, by its signed `event_id`.
     Fynapse {
@@ -143,14 +143,14 @@ pub enum EventKey {
 impl EventKey {
     /// The key of an alert webhook; `None` for a uuid that could be taken for one of the poller's own.
     pub fn alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
-        let is_reserved = event_uuid.as_str() == POLLED || event_uuid.as_str().starts_with(POLLED_BY);
+        let is_reserved = event_uuid.as_str() == LEGACY_POLLED_UUID || event_uuid.as_str().starts_with(POLLED_UUID_PREFIX);
         (!is_reserved).then_some(Self::RightfootAlert { batch_id, event_uuid })
     }
 
     /// The key of an alert that is recorded already. The first version also recorded webhooks whose uuid is reserved now.
     fn recorded_alert(batch_id: Id, event_uuid: Id) -> Self {
-        match polled(event_uuid.as_str()) {
-            Some(whom) => Self::RightfootPolledAlert { batch_id, whom },
+        match parse_polled_uuid(event_uuid.as_str()) {
+            Some(authorizers) => Self::RightfootPolledAlert { batch_id, authorizers },
             None => Self::RightfootAlert { batch_id, event_uuid },
         }
     }
@@ -190,7 +190,7 @@ impl EventKey {
         match self {
             Self::RightfootCompletion { .. } => "completed".to_owned(),
             Self::RightfootAlert { event_uuid, .. } => format!("alert#{}", event_uuid.as_str()),
-            Self::RightfootPolledAlert { whom, .. } => format!("alert#{}", polled_name(*whom)),
+            Self::RightfootPolledAlert { authorizers, .. } => format!("alert#{}", polled_uuid(*authorizers)),
             Self::Fynapse { .. } => "event".to_owned(),
         }
     }
@@ -214,12 +214,12 @@ impl EventKey {
         match self {
             Self::RightfootCompletion { batch_id } => format!("{}/completed", batch_path(batch_id)),
             Self::RightfootAlert { batch_id, event_uuid } => {
-                format!("{}/alert/{}", batch_path(batch_id), encode(event_uuid))
+                format!("{}/alert/{}", batch_path(batch_id), encode_id(event_uuid))
             }
-            Self::RightfootPolledAlert { batch_id, whom } => {
-                format!("{}/alert/{}", batch_path(batch_id), polled_name(*whom))
+            Self::RightfootPolledAlert { batch_id, authorizers } => {
+                format!("{}/alert/{}", batch_path(batch_id), polled_uuid(*authorizers))
             }
-            Self::Fynapse { event_id } => format!("fynapse/event/{}", encode(event_id)),
+            Self::Fynapse { event_id } => format!("fynapse/event/{}", encode_id(event_id)),
         }
     }
 
@@ -228,15 +228,15 @@ impl EventKey {
         let elements: Vec<_> = event_id.split('/').collect();
         match elements.as_slice() {
             ["rightfoot", "batch", batch, "completed"] => {
-                Some(Self::RightfootCompletion { batch_id: decode(batch)? })
+                Some(Self::RightfootCompletion { batch_id: decode_id(batch)? })
             }
             ["rightfoot", "batch", batch, "alert", uuid] => {
-                let key = Self::recorded_alert(decode(batch)?, decode(uuid)?);
+                let key = Self::recorded_alert(decode_id(batch)?, decode_id(uuid)?);
                 // Written otherwise than we write it, the poller's own name is none.
-                let is_ours = matches!(key, Self::RightfootPolledAlert { .. });
-                (!is_ours || polled(uuid).is_some()).then_some(key)
+                let is_polled = matches!(key, Self::RightfootPolledAlert { .. });
+                (!is_polled || parse_polled_uuid(uuid).is_some()).then_some(key)
             }
-            ["fynapse", "event", id] => Some(Self::Fynapse { event_id: decode(id)? }),
+            ["fynapse", "event", id] => Some(Self::Fynapse { event_id: decode_id(id)? }),
             _ => None,
         }
     }
@@ -249,16 +249,16 @@ impl fmt::Display for EventKey {
 }
 
 /// The poller's own `event_uuid`.
-fn polled_name(whom: Option<AuthorizersDigest>) -> String {
-    whom.map_or_else(|| POLLED.to_owned(), |whom| format!("{POLLED_BY}{whom}"))
+fn polled_uuid(authorizers: Option<AuthorizersDigest>) -> String {
+    authorizers.map_or_else(|| LEGACY_POLLED_UUID.to_owned(), |authorizers| format!("{POLLED_UUID_PREFIX}{authorizers}"))
 }
 
 /// Whom the poller's alert of this `event_uuid` is about; `None` if it is none of the poller's.
-fn polled(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
-    if event_uuid == POLLED {
+fn parse_polled_uuid(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
+    if event_uuid == LEGACY_POLLED_UUID {
         return Some(None);
     }
-    event_uuid.strip_prefix(POLLED_BY).and_then(AuthorizersDigest::read).map(Some)
+    event_uuid.strip_prefix(POLLED_UUID_PREFIX).and_then(AuthorizersDigest::parse).map(Some)
 }
 
 /// The partition of a batch's story.
@@ -268,7 +268,7 @@ pub fn batch_pk(batch_id: &Id) -> String {
 
 /// What the ids of all that concerns a batch begin with.
 pub(crate) fn batch_path(batch_id: &Id) -> String {
-    format!("rightfoot/batch/{}", encode(batch_id))
+    format!("rightfoot/batch/{}", encode_id(batch_id))
 }
 
 /// How an event came to be recorded.
@@ -304,15 +304,15 @@ pub fn payload_hash(payload: &[u8]) -> String {
 }
 
 /// An opaque string as it stands inside an event id or a message attribute.
-pub(crate) fn encode_opaque(text: &str) -> String {
-    utf8_percent_encode(text, OPAQUE).to_string()
+pub(crate) fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODE_SET).to_string()
 }
 
-fn encode(id: &Id) -> String {
-    encode_opaque(id.as_str())
+fn encode_id(id: &Id) -> String {
+    percent_encode(id.as_str())
 }
 
-fn decode(element: &str) -> Option<Id> {
+fn decode_id(element: &str) -> Option<Id> {
     Id::new(percent_decode_str(element).decode_utf8().ok()?)
 }
 
@@ -326,27 +326,27 @@ mod tests {
     }
 
     #[test]
-    fn keys_stand_where_the_data_model_says() {
+    fn keys_match_the_data_model() {
         let completion = EventKey::RightfootCompletion { batch_id: id("5d3c") };
         let alert = EventKey::alert(id("5d3c"), id("7b6f")).unwrap();
         let extract = EventKey::Fynapse { event_id: id("a3ef") };
-        let place = |key: &EventKey| (key.pk(), key.sk(), key.event_id());
+        let keys = |key: &EventKey| (key.pk(), key.sk(), key.event_id());
         let expected = |pk: &str, sk: &str, id: &str| (pk.to_owned(), sk.to_owned(), id.to_owned());
         assert_eq!(
-            place(&completion),
+            keys(&completion),
             expected("rightfoot#batch#5d3c", "completed", "rightfoot/batch/5d3c/completed")
         );
         assert_eq!(
-            place(&alert),
+            keys(&alert),
             expected("rightfoot#batch#5d3c", "alert#7b6f", "rightfoot/batch/5d3c/alert/7b6f")
         );
-        assert_eq!(place(&extract), expected("fynapse#event#a3ef", "event", "fynapse/event/a3ef"));
+        assert_eq!(keys(&extract), expected("fynapse#event#a3ef", "event", "fynapse/event/a3ef"));
     }
 
     #[test]
     fn opaque_ids_cannot_imitate_another_key() {
-        let sly = EventKey::RightfootCompletion { batch_id: id("b/alert/u%2F#é") };
-        assert_eq!(sly.event_id(), "rightfoot/batch/b%2Falert%2Fu%252F%23%C3%A9/completed");
+        let crafted = EventKey::RightfootCompletion { batch_id: id("b/alert/u%2F#é") };
+        assert_eq!(crafted.event_id(), "rightfoot/batch/b%2Falert%2Fu%252F%23%C3%A9/completed");
         for reserved in ["poll", "poll-", "poll-u", "poll-b1946ac92492d2347c6235b4d2611184"] {
             assert_eq!(EventKey::alert(id("b"), id(reserved)), None, "the poller's own: {reserved}");
         }
@@ -357,17 +357,17 @@ mod tests {
     }
 
     #[test]
-    fn p5_the_pollers_alerts_are_known_by_whom_they_are_about() {
-        let whom = |ids: &[&str]| {
+    fn p5_polled_alerts_are_keyed_by_their_authorizers() {
+        let polled_alert = |ids: &[&str]| {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect();
-            EventKey::RightfootPolledAlert { batch_id: id("b"), whom: Some(AuthorizersDigest::of(&ids)) }
+            EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: Some(AuthorizersDigest::of(&ids)) }
         };
         // printf '\0\0\0\0\0\0\0\1a\0\0\0\0\0\0\0\2bc' | sha256sum | cut -c -32
-        assert_eq!(whom(&["a", "bc"]).sk(), "alert#poll-3fafa1cf2f19a7c1129beb20cf0983f7");
-        assert_eq!(whom(&["bc", "a"]), whom(&["a", "bc"]), "in any order");
-        assert_ne!(whom(&["ab", "c"]), whom(&["a", "bc"]));
-        assert_ne!(whom(&["a"]), whom(&["a", "bc"]));
-        for key in [whom(&["a"]), EventKey::RightfootPolledAlert { batch_id: id("b"), whom: None }] {
+        assert_eq!(polled_alert(&["a", "bc"]).sk(), "alert#poll-3fafa1cf2f19a7c1129beb20cf0983f7");
+        assert_eq!(polled_alert(&["bc", "a"]), polled_alert(&["a", "bc"]), "in any order");
+        assert_ne!(polled_alert(&["ab", "c"]), polled_alert(&["a", "bc"]));
+        assert_ne!(polled_alert(&["a"]), polled_alert(&["a", "bc"]));
+        for key in [polled_alert(&["a"]), EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: None }] {
             assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));
             assert_eq!(EventKey::from_table_key(&key.pk(), &key.sk()), Some(key));
         }
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_that_the_first_version_took_under_a_name_that_is_reserved_now_is_read() {
+    fn alerts_that_the_first_version_recorded_under_reserved_uuids_are_read() {
         for (pk, sk) in [("rightfoot#batch#b", "alert#poll-u"), ("rightfoot#batch#b", "alert#poll-ABCD")] {
             let key = EventKey::from_table_key(pk, sk).unwrap();
             assert!(matches!(key, EventKey::RightfootAlert { .. }));

@@ -6,7 +6,7 @@ use crate::limits::DATA_DEPTH_MAX;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The bytes behind a byte order mark. A receiver may ignore one (RFC 8259, 8.1), and many parsers do not.
-pub fn without_bom(json: &[u8]) -> &[u8] {
+pub fn strip_bom(json: &[u8]) -> &[u8] {
     json.strip_prefix(BOM).unwrap_or(json)
 }
 
@@ -51,10 +51,10 @@ mod tests {
 
     #[test]
     fn one_byte_order_mark_is_taken_off_and_none_is_embedded() {
-        assert_eq!(without_bom("\u{feff}{}".as_bytes()), b"{}");
-        assert_eq!(without_bom("\u{feff}\u{feff}{}".as_bytes()), "\u{feff}{}".as_bytes());
-        assert_eq!(without_bom(b" {}"), b" {}");
-        assert_eq!(without_bom(b"\xef\xbb"), b"\xef\xbb");
+        assert_eq!(strip_bom("\u{feff}{}".as_bytes()), b"{}");
+        assert_eq!(strip_bom("\u{feff}\u{feff}{}".as_bytes()), "\u{feff}{}".as_bytes());
+        assert_eq!(strip_bom(b" {}"), b" {}");
+        assert_eq!(strip_bom(b"\xef\xbb"), b"\xef\xbb");
         assert!(!is_embeddable("\u{feff}{}") && is_embeddable("{\"a\":\"\u{feff}\"}"));
     }
 }

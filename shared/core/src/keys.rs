@@ -1,6 +1,6 @@
 //! The values of a secret: several may be accepted at once, so that a rotation needs no deploy.
 
-mod suspicion;
+mod warnings;
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::limits::SECRETS_MAX;
 
-pub use suspicion::{Suspicion, suspicions};
+pub use warnings::{SecretWarning, secret_warnings};
 
 /// How the bytes of a key are made from the string that the provider shows.
 /// Fynapse's documents do not say which it uses (spec, Fynapse 1.2): UTF-8 is the convention of its scheme.
@@ -53,7 +53,7 @@ pub enum KeyError {
     #[error(
         "the secret is JSON but not an array of strings; store it as plain text or as [\"current\", \"previous\"]"
     )]
-    NotStrings,
+    NotStringArray,
     /// Not decodable with the configured codec.
     #[error("the secret does not decode with the configured key codec")]
     Undecodable,
@@ -78,11 +78,11 @@ impl Keys {
     /// Reads a secret's value: a plain string, or a JSON array of at most four strings. One trailing newline
     /// is dropped (editors and `echo` leave one).
     pub fn parse(value: &str, codec: KeyCodec) -> Result<Self, KeyError> {
-        let strings = strings_of(value)?;
+        let strings = parse_elements(value)?;
         if strings.len() > SECRETS_MAX {
             return Err(KeyError::TooMany);
         }
-        let macs = strings.iter().map(|one| keyed(one, codec)).collect::<Result<Vec<_>, _>>()?;
+        let macs = strings.iter().map(|one| hmac_from(one, codec)).collect::<Result<Vec<_>, _>>()?;
         if macs.is_empty() { Err(KeyError::Empty) } else { Ok(Self { macs }) }
     }
 
@@ -92,7 +92,7 @@ impl Keys {
     }
 
     /// The key that signs what we mint.
-    pub(crate) fn signing(&self) -> Option<Hmac<Sha256>> {
+    pub(crate) fn signing_key(&self) -> Option<Hmac<Sha256>> {
         self.macs.first().cloned()
     }
 }
@@ -105,35 +105,35 @@ impl fmt::Debug for Keys {
 
 /// Reads the secret of an API key: the plain string, or the first of an array. One trailing newline is dropped, and what is
 /// left is of visible ASCII characters.
-pub fn api_key(value: &str) -> Result<Zeroizing<String>, KeyError> {
-    let key = first_of(value)?;
-    if is_api_key(&key) { Ok(key) } else { Err(KeyError::NotVisibleAscii) }
+pub fn parse_api_key(value: &str) -> Result<Zeroizing<String>, KeyError> {
+    let key = primary(value)?;
+    if is_valid_api_key(&key) { Ok(key) } else { Err(KeyError::NotVisibleAscii) }
 }
 
 /// Whether this can be an API key: not empty, and of visible ASCII characters.
-pub fn is_api_key(key: &str) -> bool {
+pub fn is_valid_api_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn first_of(value: &str) -> Result<Zeroizing<String>, KeyError> {
-    let strings = strings_of(value)?;
+fn primary(value: &str) -> Result<Zeroizing<String>, KeyError> {
+    let strings = parse_elements(value)?;
     if strings.len() > SECRETS_MAX {
         return Err(KeyError::TooMany);
     }
-    let first = strings.first().map(|string| without_newline(string)).unwrap_or_default();
+    let first = strings.first().map(|string| strip_newline(string)).unwrap_or_default();
     if first.trim().is_empty() { Err(KeyError::Empty) } else { Ok(Zeroizing::new(first.to_owned())) }
 }
 
-fn without_newline(string: &str) -> &str {
+fn strip_newline(string: &str) -> &str {
     string.strip_suffix('\n').map_or(string, |rest| rest.strip_suffix('\r').unwrap_or(rest))
 }
 
-fn strings_of(value: &str) -> Result<Vec<Zeroizing<String>>, KeyError> {
+fn parse_elements(value: &str) -> Result<Vec<Zeroizing<String>>, KeyError> {
     let looks_like_json = value.trim_start().starts_with(['[', '{']);
     match serde_json::from_str::<Vec<String>>(value) {
         Ok(many) => Ok(many.into_iter().map(Zeroizing::new).collect()),
         // A mistyped array or a key/value secret taken for a plain string would refuse every delivery in silence.
-        Err(_) if looks_like_json && is_json_or_array(value) => Err(KeyError::NotStrings),
+        Err(_) if looks_like_json && is_json_or_array(value) => Err(KeyError::NotStringArray),
         Err(_) => Ok(vec![Zeroizing::new(value.to_owned())]),
     }
 }
@@ -142,8 +142,8 @@ fn is_json_or_array(value: &str) -> bool {
     value.trim_start().starts_with('[') || serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok()
 }
 
-fn keyed(string: &str, codec: KeyCodec) -> Result<Hmac<Sha256>, KeyError> {
-    let string = without_newline(string);
+fn hmac_from(string: &str, codec: KeyCodec) -> Result<Hmac<Sha256>, KeyError> {
+    let string = strip_newline(string);
     if string.trim().is_empty() {
         return Err(KeyError::Empty);
     }
@@ -186,14 +186,14 @@ mod tests {
     #[test]
     fn json_that_is_no_array_of_strings_is_refused_and_not_taken_for_a_secret() {
         for wrong in [r#"{"secret":"x"}"#, r#"["new", 3]"#, r#"["new","old""#, "[1]"] {
-            assert_eq!(count(wrong), Err(KeyError::NotStrings), "{wrong}");
+            assert_eq!(count(wrong), Err(KeyError::NotStringArray), "{wrong}");
         }
     }
 
     #[test]
     fn one_trailing_newline_is_dropped_and_no_more() {
         let tag = |value: &str| {
-            let mut mac = Keys::parse(value, KeyCodec::Utf8).unwrap().signing().unwrap();
+            let mut mac = Keys::parse(value, KeyCodec::Utf8).unwrap().signing_key().unwrap();
             mac.update(b"x");
             mac.finalize().into_bytes()
         };
@@ -204,12 +204,12 @@ mod tests {
 
     #[test]
     fn an_api_key_is_the_first_of_several_and_of_visible_ascii() {
-        let read = |value: &str| api_key(value).map(|it| it.to_string());
+        let read = |value: &str| parse_api_key(value).map(|it| it.to_string());
         assert_eq!(read("rf_live_1\n").as_deref(), Ok("rf_live_1"));
         assert_eq!(read(r#"["new","old"]"#).as_deref(), Ok("new"));
         assert_eq!(read(""), Err(KeyError::Empty));
         assert_eq!(read(" "), Err(KeyError::Empty));
-        assert_eq!(read(r#"{"key":"x"}"#), Err(KeyError::NotStrings));
+        assert_eq!(read(r#"{"key":"x"}"#), Err(KeyError::NotStringArray));
         for wrong in
             ["rf_live_1 ", "Bearer rf_live_1", "rf_live_1\u{a0}", "rf_live_1\n\n", "\u{feff}rf_live_1"]
         {
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn codecs_make_the_same_key_of_different_strings() {
         let tag = |value: &str, codec| {
-            let mut mac = Keys::parse(value, codec).unwrap().signing().unwrap();
+            let mut mac = Keys::parse(value, codec).unwrap().signing_key().unwrap();
             mac.update(b"x");
             mac.finalize().into_bytes()
         };

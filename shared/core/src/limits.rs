@@ -14,7 +14,7 @@ pub const SIGNATURE_ELEMENTS_MAX: usize = 16;
 /// Most values accepted at the same time in one secret.
 pub const SECRETS_MAX: usize = 4;
 /// How far a signature's `t` may lie from now, in either direction, unless configured otherwise.
-pub const TOLERANCE_SECS: u64 = 300;
+pub const SIGNATURE_TOLERANCE_SECS: u64 = 300;
 /// Longest id or event type that is taken as one.
 pub const ID_MAX_BYTES: usize = 512;
 /// Longest subject of a Rightfoot URL.
@@ -29,7 +29,7 @@ pub const SEND_BUDGET_MS: u64 = 1_000;
 /// With less than this left, sending is left to the relay.
 pub const SEND_MIN_MS: u64 = 300;
 /// Time-out of a webhook function.
-pub const HANDLER_TIMEOUT_SECS: u64 = 10;
+pub const WEBHOOK_TIMEOUT_SECS: u64 = 10;
 /// All warm-ups of a cold start together.
 pub const WARM_UP_BUDGET_MS: u64 = 2_000;
 
@@ -44,7 +44,7 @@ pub const RELAY_BATCH_MESSAGES: usize = 10;
 /// Most bytes in one relay batch (SQS allows 1 MiB).
 pub const RELAY_BATCH_BYTES: usize = 900 * 1024;
 /// Refusals of one record by SQS itself, after which it goes to quarantine.
-pub const RELAY_REFUSALS_MAX: u64 = 10;
+pub const RELAY_SQS_ERRORS_MAX: u64 = 10;
 /// Time budget of one relay run.
 pub const RELAY_BUDGET_SECS: u64 = 50;
 /// Time-out of the relay function.
@@ -52,17 +52,17 @@ pub const RELAY_TIMEOUT_SECS: u64 = 60;
 /// What a relay run keeps back of its invocation's own time: the last calls end in it, and the report.
 pub const RELAY_RESERVE_MS: u64 = 8_000;
 /// How long the calls that are under way at the end of the budget may still take.
-pub const RELAY_GRACE_MS: u64 = 5_000;
+pub const RELAY_DRAIN_MS: u64 = 5_000;
 /// Earlier cycles of an event that its record keeps: the first, and the latest ones.
 pub const PAST_CYCLES_MAX: usize = 10;
 /// Items that are asked of the index, or read, at a time (`BatchGetItem` takes a hundred).
-pub const DUE_PAGE: usize = 50;
+pub const DUE_PAGE_ITEMS: usize = 50;
 
 /// Calls to one service that a sweep has in flight at the same time: so many connections it warms up.
 pub const CONCURRENT_CALLS: usize = 10;
 
 /// Partitions over which due items are spread.
-pub const SHARDS: u8 = 16;
+pub const DUE_SHARDS: u8 = 16;
 /// Largest payload stored inside the record itself.
 pub const INLINE_PAYLOAD_MAX_BYTES: usize = 4 * 1024;
 /// Largest piece of a larger payload (an item may hold 400 KB).
@@ -78,11 +78,11 @@ pub const PAGES_MAX: usize = 400;
 pub const PAGE_ROWS: usize = 100;
 
 /// From tracking a batch to its first poll.
-pub const POLL_FIRST_SECS: u64 = 10 * 60;
+pub const POLL_FIRST_DELAY_SECS: u64 = 10 * 60;
 /// Between two polls of one batch, at first.
-pub const POLL_EVERY_SECS: u64 = 5 * 60;
+pub const POLL_INTERVAL_SECS: u64 = 5 * 60;
 /// How much longer the pause between two polls grows.
-pub const POLL_SLOWEST_FACTOR: u32 = 3;
+pub const POLL_INTERVAL_MAX_FACTOR: u32 = 3;
 /// From a run's completion until no alert webhook is to be expected: Rightfoot's last documented try is in the
 /// sixteenth minute.
 pub const POLL_GRACE_SECS: u64 = 20 * 60;
@@ -96,7 +96,7 @@ pub const POLL_TIMEOUT_SECS: u64 = 60;
 /// in it, and the report.
 pub const POLL_RESERVE_MS: u64 = 14_000;
 /// How long what is under way at the end of the budget may still take.
-pub const POLL_LINGER_MS: u64 = 12_000;
+pub const POLL_DRAIN_MS: u64 = 12_000;
 /// Stories that a poller run works on at the same time.
 pub const POLL_CONCURRENCY: usize = 8;
 /// New runs of a schedule that are written in one transaction (DynamoDB takes a hundred items).
@@ -106,9 +106,9 @@ pub const ALERT_RECORDS_MAX: usize = 1_000;
 /// Most bytes of their payloads that it loads. One larger than [`RIGHTFOOT_BODY_MAX_BYTES`] is not loaded at all.
 pub const ALERT_PAYLOADS_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How often Rightfoot tries to deliver one webhook, at most, by its documented times.
-pub const ALERT_TRIES_MAX: u64 = 6;
+pub const ALERT_DELIVERY_TRIES_MAX: u64 = 6;
 /// How often the poller tries to write down what it saw of a schedule, while alerts hurry that.
-pub const MOVES_MAX: usize = 3;
+pub const SCHEDULE_UPDATE_TRIES_MAX: usize = 3;
 /// Most authorizers whose history is asked in order to find a schedule's runs.
 pub const PROBES_MAX: usize = 10;
 
@@ -125,24 +125,24 @@ pub const SUBMISSION_DUE_SECS: u64 = 15 * 60;
 /// How long the same bytes are sure to give the same batch: Rightfoot remembers them for 24 h.
 pub const SUBMISSION_REPEATABLE_SECS: u64 = 23 * 3_600;
 /// How long one submission to Rightfoot may take. None is sent again after that.
-pub const POST_TIMEOUT_SECS: u64 = 25;
+pub const SUBMIT_TIMEOUT_SECS: u64 = 25;
 /// Time-out of the requests function.
 pub const REQUESTS_TIMEOUT_SECS: u64 = 60;
 
 /// Most messages that the worker is given at a time. It works on them at the same time.
-pub const WORK_BATCH_MESSAGES: usize = 10;
+pub const WORKER_BATCH_MESSAGES: usize = 10;
 /// How long the work on one message may take.
-pub const WORK_BUDGET_SECS: u64 = 60;
+pub const PROCESSING_BUDGET_SECS: u64 = 60;
 /// Time-out of the worker function.
 pub const WORKER_TIMEOUT_SECS: u64 = 90;
 /// How long a worker's claim lasts: it outlives the function that made it.
-pub const WORK_CLAIM_SECS: u64 = WORKER_TIMEOUT_SECS + 5;
+pub const PROCESSING_CLAIM_SECS: u64 = WORKER_TIMEOUT_SECS + 5;
 /// From putting an event back until it is due again, at first; it doubles.
-pub const WORK_AGAIN_SECS: u64 = 60;
+pub const REQUEUE_DELAY_SECS: u64 = 60;
 /// The longest that it grows to.
-pub const WORK_AGAIN_MAX_SECS: u64 = 15 * 60;
+pub const REQUEUE_DELAY_MAX_SECS: u64 = 15 * 60;
 /// How far two equal looks at an untracked batch must lie apart to show that it is complete.
-pub const LOOKS_APART_SECS: u64 = 60;
+pub const SNAPSHOTS_APART_MIN_SECS: u64 = 60;
 /// From an event's delivery until an answer ends it that shows nothing of its batch, if nobody tracks that batch: who
 /// announces one that is complete is not hours ahead of the API.
 pub const UNKNOWN_BATCH_DEADLINE_SECS: u64 = 2 * 3_600;
@@ -152,7 +152,7 @@ pub const UNTRACKED_OPEN_MAX: usize = 200;
 pub const UNTRACKED_OPEN_DAYS: u64 = 2;
 /// How far two equal looks at an untracked batch must lie apart to show that what they do not show of an alert will not come.
 /// An alert, unlike a completion, does not say that its batch is complete: its rows may still be on their way.
-pub const ALERT_LOOKS_APART_SECS: u64 = 15 * 60;
+pub const ALERT_SNAPSHOTS_APART_MIN_SECS: u64 = 15 * 60;
 /// Most alerts in one event that are looked at: far more than a run has authorizers.
 pub const ALERTS_MAX: usize = 10_000;
 /// How many publications of one alert are remembered. At 24 bytes each they are far from the 400 KB that an item may have: a
@@ -193,11 +193,11 @@ pub const SECRET_FIRST_LOAD_RETRY_MS: u64 = 1_000;
 const _: () = {
     assert!(RECORD_BUDGET_MS + SEND_BUDGET_MS <= DELIVERY_DEADLINE_MS);
     assert!(SEND_MIN_MS < SEND_BUDGET_MS);
-    assert!(DELIVERY_DEADLINE_MS < HANDLER_TIMEOUT_SECS * 1_000);
+    assert!(DELIVERY_DEADLINE_MS < WEBHOOK_TIMEOUT_SECS * 1_000);
     // A handler that is still at work must never meet the relay.
-    assert!(HANDLER_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);
+    assert!(WEBHOOK_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);
     assert!(RELAY_AGE_MS <= RELAY_BACKOFF_MAX_MS && CLAIM_MARGIN_MS < RELAY_AGE_MS);
-    assert!(RELAY_GRACE_MS < RELAY_RESERVE_MS && DUE_PAGE <= 100);
+    assert!(RELAY_DRAIN_MS < RELAY_RESERVE_MS && DUE_PAGE_ITEMS <= 100);
     assert!(
         RELAY_BUDGET_SECS < 55 && RELAY_BUDGET_SECS * 1_000 + RELAY_RESERVE_MS <= RELAY_TIMEOUT_SECS * 1_000
     );
@@ -209,30 +209,30 @@ const _: () = {
     );
     assert!(RIGHTFOOT_BODY_MAX_BYTES <= ALERT_PAYLOADS_MAX_BYTES && AUTHORIZERS_MAX <= ALERT_RECORDS_MAX);
     assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
-    assert!(POLL_BUDGET_SECS < 55 && POLL_LINGER_MS < POLL_RESERVE_MS);
+    assert!(POLL_BUDGET_SECS < 55 && POLL_DRAIN_MS < POLL_RESERVE_MS);
     assert!(POLL_BUDGET_SECS * 1_000 + POLL_RESERVE_MS <= POLL_TIMEOUT_SECS * 1_000);
-    assert!(POLL_FIRST_SECS < POLL_DEADLINE_SECS);
+    assert!(POLL_FIRST_DELAY_SECS < POLL_DEADLINE_SECS);
     // The last try of a webhook, and its answer, lie within the grace.
     assert!(16 * 60 < POLL_GRACE_SECS && POLL_GRACE_SECS < POLL_DEADLINE_SECS);
     assert!(SUBMISSION_DUE_SECS < SUBMISSION_REPEATABLE_SECS && SUBMISSION_REPEATABLE_SECS < 24 * 3_600);
     // Two attempts, and what is read and written around them.
-    assert!(2 * POST_TIMEOUT_SECS + 8 < REQUESTS_TIMEOUT_SECS);
+    assert!(2 * SUBMIT_TIMEOUT_SECS + 8 < REQUESTS_TIMEOUT_SECS);
     assert!(RUNS_PER_POLL < 100 && PAGES_MAX * PAGE_ROWS > CSV_AUTHORIZERS_MAX);
     assert!(AUTHORIZERS_MAX <= CSV_AUTHORIZERS_MAX);
     // A claim lives longer than who made it, and is over when a returned message is seen again.
-    assert!(WORK_BUDGET_SECS < WORKER_TIMEOUT_SECS && WORKER_TIMEOUT_SECS < WORK_CLAIM_SECS);
-    assert!(WORK_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
+    assert!(PROCESSING_BUDGET_SECS < WORKER_TIMEOUT_SECS && WORKER_TIMEOUT_SECS < PROCESSING_CLAIM_SECS);
+    assert!(PROCESSING_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
     // What is put back is looked at again late enough to count as another look.
-    assert!(LOOKS_APART_SECS <= WORK_AGAIN_SECS && WORK_AGAIN_SECS <= WORK_AGAIN_MAX_SECS);
+    assert!(SNAPSHOTS_APART_MIN_SECS <= REQUEUE_DELAY_SECS && REQUEUE_DELAY_SECS <= REQUEUE_DELAY_MAX_SECS);
     // What is put back on account of a pause is not due before its end.
-    assert!(RATE_LIMIT_PAUSE_SECS < WORK_AGAIN_SECS);
-    assert!(WORK_AGAIN_MAX_SECS < UNKNOWN_BATCH_DEADLINE_SECS);
+    assert!(RATE_LIMIT_PAUSE_SECS < REQUEUE_DELAY_SECS);
+    assert!(REQUEUE_DELAY_MAX_SECS < UNKNOWN_BATCH_DEADLINE_SECS);
     assert!(UNKNOWN_BATCH_DEADLINE_SECS <= POLL_DEADLINE_SECS);
     // It outlasts the longest pause that Rightfoot can ask for, a day; and 22 bytes each are far from an item's 400 KB.
     assert!(UNTRACKED_OPEN_DAYS > 1 && UNTRACKED_OPEN_MAX <= 1_000);
-    assert!(LOOKS_APART_SECS <= ALERT_LOOKS_APART_SECS && ALERT_LOOKS_APART_SECS <= WORK_AGAIN_MAX_SECS);
+    assert!(SNAPSHOTS_APART_MIN_SECS <= ALERT_SNAPSHOTS_APART_MIN_SECS && ALERT_SNAPSHOTS_APART_MIN_SECS <= REQUEUE_DELAY_MAX_SECS);
     assert!(BUS_MAX_BYTES < 256_000 && DATA_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
-    assert!(SHARDS.is_power_of_two());
+    assert!(DUE_SHARDS.is_power_of_two());
 };

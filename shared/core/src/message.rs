@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::Provider;
-use crate::event::{Event, EventKey, Origin, encode_opaque};
+use crate::event::{Event, EventKey, Origin, percent_encode};
 use crate::json::is_embeddable;
 use crate::limits::MESSAGE_MAX_BYTES;
 use crate::providers::type_prefix;
@@ -16,7 +16,7 @@ const DATA_KEY: &str = ",\"data\":";
 
 /// What a message says about its event.
 #[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
+pub struct MessageMeta<'a> {
     /// The event.
     pub key: &'a EventKey,
     /// The provider's own name of its type.
@@ -29,14 +29,14 @@ pub struct Head<'a> {
     pub replay: u64,
 }
 
-impl<'a> Head<'a> {
+impl<'a> MessageMeta<'a> {
     /// What the first message of a new event says.
     pub fn of(event: &'a Event) -> Self {
         Self {
             key: event.key(),
             event_type: event.event_type(),
             origin: event.origin(),
-            received_at: event.proven().received_at(),
+            received_at: event.verified().received_at(),
             replay: 0,
         }
     }
@@ -44,7 +44,7 @@ impl<'a> Head<'a> {
 
 /// An item for the queue.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct QueueMessage {
     /// The CloudEvents event.
     pub body: String,
     /// The message attribute `provider`.
@@ -53,22 +53,22 @@ pub struct Message {
     pub event_type: String,
 }
 
-impl std::fmt::Debug for Message {
+impl std::fmt::Debug for QueueMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Message({} bytes)", self.body.len())
     }
 }
 
-impl Message {
+impl QueueMessage {
     /// Its size as SQS counts it: body, and names, types and values of the attributes.
-    pub fn bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         const NAMES_AND_TYPES: usize = "providerString".len() + "typeString".len();
         self.body.len() + NAMES_AND_TYPES + self.provider.as_str().len() + self.event_type.len()
     }
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct CloudEvent<'a> {
     specversion: &'static str,
     id: &'a str,
     source: &'static str,
@@ -84,7 +84,7 @@ struct Envelope<'a> {
 }
 
 /// Whether a payload of this size could travel inside its message: if not, it need not even be fetched.
-pub fn may_carry(payload_bytes: usize) -> bool {
+pub fn fits_inline(payload_bytes: usize) -> bool {
     payload_bytes < MESSAGE_MAX_BYTES
 }
 
@@ -92,16 +92,16 @@ pub fn may_carry(payload_bytes: usize) -> bool {
 /// one, or with one that would make the message larger than 200 KiB, holds a character that SQS refuses, begins with
 /// a byte order mark, or is nested deeper than consumers' parsers go, the message carries the reference
 /// `inbox:///<id>` instead.
-pub fn compose(head: Head<'_>, payload: Option<&[u8]>) -> Message {
-    let carried = payload
-        .filter(|bytes| may_carry(bytes.len()))
+pub fn build_message(meta: MessageMeta<'_>, payload: Option<&[u8]>) -> QueueMessage {
+    let inline = payload
+        .filter(|bytes| fits_inline(bytes.len()))
         .and_then(|bytes| std::str::from_utf8(bytes).ok())
         .filter(|text| !text.contains(['\u{fffe}', '\u{ffff}']) && is_embeddable(text))
-        .and_then(|text| with_data(head, text));
-    Message {
-        body: carried.unwrap_or_else(|| envelope(head, true)),
-        provider: head.key.provider(),
-        event_type: encode_opaque(head.event_type),
+        .and_then(|text| embed_payload(meta, text));
+    QueueMessage {
+        body: inline.unwrap_or_else(|| cloud_event_json(meta, true)),
+        provider: meta.key.provider(),
+        event_type: percent_encode(meta.event_type),
     }
 }
 
@@ -111,13 +111,13 @@ pub(crate) fn dataref(event_id: &str) -> String {
 }
 
 /// The event that a `dataref` points to.
-pub fn referenced(dataref: &str) -> Option<EventKey> {
+pub fn parse_dataref(dataref: &str) -> Option<EventKey> {
     EventKey::from_event_id(dataref.strip_prefix(DATAREF_SCHEME)?)
 }
 
 /// Why a message cannot be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotOurs {
+pub enum MessageError {
     /// Not a CloudEvents event in structured JSON.
     NotAnEvent,
     /// Of another version of CloudEvents than 1.0.
@@ -126,7 +126,7 @@ pub enum NotOurs {
     UnknownId,
 }
 
-impl NotOurs {
+impl MessageError {
     /// The name used in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -138,9 +138,9 @@ impl NotOurs {
 }
 
 /// The event that a message is about. Its data are not looked at: what counts is the event's record.
-pub fn about(body: &str) -> Result<EventKey, NotOurs> {
+pub fn about(body: &str) -> Result<EventKey, MessageError> {
     #[derive(Deserialize)]
-    struct Envelope<'a> {
+    struct CloudEventAttributes<'a> {
         #[serde(borrow)]
         specversion: Cow<'a, str>,
         #[serde(borrow)]
@@ -150,17 +150,17 @@ pub fn about(body: &str) -> Result<EventKey, NotOurs> {
     }
     // Serde would also fill the fields from an array, by their order.
     let is_object = body.trim_start().starts_with('{');
-    let envelope: Envelope<'_> =
-        serde_json::from_str(body).ok().filter(|_| is_object).ok_or(NotOurs::NotAnEvent)?;
+    let envelope: CloudEventAttributes<'_> =
+        serde_json::from_str(body).ok().filter(|_| is_object).ok_or(MessageError::NotAnEvent)?;
     if envelope.specversion != "1.0" {
-        return Err(NotOurs::UnknownVersion);
+        return Err(MessageError::UnknownVersion);
     }
-    let key = EventKey::from_event_id(&envelope.id).ok_or(NotOurs::UnknownId)?;
-    if envelope.source == source_of(key.provider()) { Ok(key) } else { Err(NotOurs::UnknownId) }
+    let key = EventKey::from_event_id(&envelope.id).ok_or(MessageError::UnknownId)?;
+    if envelope.source == source_uri(key.provider()) { Ok(key) } else { Err(MessageError::UnknownId) }
 }
 
-fn with_data(head: Head<'_>, payload: &str) -> Option<String> {
-    let mut json = envelope(head, false);
+fn embed_payload(meta: MessageMeta<'_>, payload: &str) -> Option<String> {
+    let mut json = cloud_event_json(meta, false);
     if json.len() + DATA_KEY.len() + payload.len() > MESSAGE_MAX_BYTES {
         return None;
     }
@@ -171,17 +171,17 @@ fn with_data(head: Head<'_>, payload: &str) -> Option<String> {
     Some(json)
 }
 
-fn envelope(head: Head<'_>, by_reference: bool) -> String {
-    let id = head.key.event_id();
-    let envelope = Envelope {
+fn cloud_event_json(meta: MessageMeta<'_>, by_reference: bool) -> String {
+    let id = meta.key.event_id();
+    let envelope = CloudEvent {
         specversion: "1.0",
         id: &id,
-        source: source_of(head.key.provider()),
-        event_type: format!("{}{}", type_prefix(head.key.provider()), head.event_type),
-        time: head.received_at.rfc3339(),
+        source: source_uri(meta.key.provider()),
+        event_type: format!("{}{}", type_prefix(meta.key.provider()), meta.event_type),
+        time: meta.received_at.rfc3339(),
         datacontenttype: "application/json",
-        origin: head.origin.as_str(),
-        replay: (head.replay > 0).then_some(head.replay),
+        origin: meta.origin.as_str(),
+        replay: (meta.replay > 0).then_some(meta.replay),
         dataref: by_reference.then(|| dataref(&id)),
     };
     // Strings and numbers only: this cannot fail.
@@ -190,7 +190,7 @@ fn envelope(head: Head<'_>, by_reference: bool) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
-const fn source_of(provider: Provider) -> &'static str {
+const fn source_uri(provider: Provider) -> &'static str {
     match provider {
         Provider::Rightfoot => "/rightfoot/webhook",
         Provider::Fynapse => "/fynapse/webhook",
@@ -207,8 +207,8 @@ mod tests {
         EventKey::alert(Id::new("d0b12bb3").unwrap(), Id::new("7b6ff2ac").unwrap()).unwrap()
     }
 
-    fn head(key: &EventKey) -> Head<'_> {
-        Head {
+    fn meta(key: &EventKey) -> MessageMeta<'_> {
+        MessageMeta {
             key,
             event_type: "BALANCE_THRESHOLD_ALERT",
             origin: Origin::Webhook,
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn p4_a_payload_travels_byte_for_byte() {
         let payload = "{ \"balance\": 150.00,\n \"n\": 1E+2 }\n";
-        let message = compose(head(&alert()), Some(payload.as_bytes()));
+        let message = build_message(meta(&alert()), Some(payload.as_bytes()));
         assert_eq!(message.body, format!("{ENVELOPE},\"data\":{payload}}}"));
         assert!(serde_json::from_str::<serde_json::Value>(&message.body).is_ok());
         assert_eq!(
@@ -234,18 +234,18 @@ mod tests {
     #[test]
     fn a_replayed_event_keeps_its_id_and_counts() {
         let key = alert();
-        let message = compose(Head { replay: 2, origin: Origin::Replay, ..head(&key) }, Some(b"{}"));
+        let message = build_message(MessageMeta { replay: 2, origin: Origin::Replay, ..meta(&key) }, Some(b"{}"));
         let expected = ENVELOPE.replace(r#""origin":"webhook""#, r#""origin":"replay","replay":2"#);
         assert_eq!(message.body, format!("{expected},\"data\":{{}}}}"));
     }
 
     #[test]
-    fn what_is_too_large_or_refused_by_sqs_travels_by_reference() {
+    fn payloads_too_large_or_invalid_for_sqs_travel_by_reference() {
         let key = alert();
         let by_reference =
             format!(r#"{ENVELOPE},"dataref":"inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"}}"#);
-        let body = |payload: &[u8]| compose(head(&key), Some(payload)).body;
-        assert_eq!(compose(head(&key), None).body, by_reference);
+        let body = |payload: &[u8]| build_message(meta(&key), Some(payload)).body;
+        assert_eq!(build_message(meta(&key), None).body, by_reference);
         assert_eq!(body("\"\u{ffff}\"".as_bytes()), by_reference);
         assert_eq!(body("\"\u{fffe}\"".as_bytes()), by_reference);
         assert_eq!(body(b"\"\xff\""), by_reference);
@@ -265,35 +265,35 @@ mod tests {
 
     #[test]
     fn a_reference_leads_back_to_its_event() {
-        assert_eq!(referenced("inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"), Some(alert()));
+        assert_eq!(parse_dataref("inbox:///rightfoot/batch/d0b12bb3/alert/7b6ff2ac"), Some(alert()));
         for wrong in ["rightfoot/batch/b/completed", "inbox:///", "inbox:///x", "s3://bucket/key"] {
-            assert_eq!(referenced(wrong), None, "{wrong}");
+            assert_eq!(parse_dataref(wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn a_message_is_about_the_event_that_it_was_made_of() {
+    fn a_message_parses_to_the_key_of_its_event() {
         let key = alert();
         for payload in [Some(b"{\"a\":[1.50]}".as_slice()), None] {
-            assert_eq!(about(&compose(head(&key), payload).body), Ok(key.clone()));
+            assert_eq!(about(&build_message(meta(&key), payload).body), Ok(key.clone()));
         }
         let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
-        let message = compose(head(&key), Some(b"{}")).body.replace("{}", &deep);
+        let message = build_message(meta(&key), Some(b"{}")).body.replace("{}", &deep);
         assert_eq!(about(&message), Ok(key), "an earlier version has sent such");
     }
 
     #[test]
-    fn what_is_not_ours_says_why() {
+    fn invalid_messages_give_a_reason() {
         let ours = format!("{ENVELOPE},\"data\":{{}}}}");
         assert_eq!(about(&ours), Ok(alert()));
         for not_an_event in
             ["", "not json", "[]", "null", r#"["1.0","fynapse/event/e","/fynapse/webhook"]"#, "{}"]
         {
-            assert_eq!(about(not_an_event), Err(NotOurs::NotAnEvent), "{not_an_event}");
+            assert_eq!(about(not_an_event), Err(MessageError::NotAnEvent), "{not_an_event}");
         }
-        assert_eq!(about(&ours.replace("\"1.0\"", "\"2.0\"")), Err(NotOurs::UnknownVersion));
-        assert_eq!(about(&ours.replace("rightfoot/batch", "rightfoot/run")), Err(NotOurs::UnknownId));
-        assert_eq!(about(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")), Err(NotOurs::UnknownId));
+        assert_eq!(about(&ours.replace("\"1.0\"", "\"2.0\"")), Err(MessageError::UnknownVersion));
+        assert_eq!(about(&ours.replace("rightfoot/batch", "rightfoot/run")), Err(MessageError::UnknownId));
+        assert_eq!(about(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")), Err(MessageError::UnknownId));
     }
 
     proptest! {
@@ -304,9 +304,9 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_type_makes_no_odd_attribute() {
+    fn unusual_event_types_are_percent_encoded_in_the_attribute() {
         let key = EventKey::Fynapse { event_id: Id::new("e").unwrap() };
-        let message = compose(Head { event_type: "a\u{1} ü", ..head(&key) }, Some(b"{}"));
+        let message = build_message(MessageMeta { event_type: "a\u{1} ü", ..meta(&key) }, Some(b"{}"));
         assert_eq!(message.event_type, "a%01%20%C3%BC");
         assert!(message.body.contains("\"type\":\"com.fynapse.a\\u0001 ü\""));
     }
@@ -315,7 +315,7 @@ mod tests {
     fn a_type_that_sqs_would_refuse_is_escaped_and_reads_the_same() {
         let key = EventKey::Fynapse { event_id: Id::new("\u{ffff}").unwrap() };
         let event_type = "\u{fffe}\\\u{ffff}";
-        let message = compose(Head { event_type, ..head(&key) }, Some(b"{}"));
+        let message = build_message(MessageMeta { event_type, ..meta(&key) }, Some(b"{}"));
         assert!(message.body.contains(r#""type":"com.fynapse.\ufffe\\\uffff""#), "{}", message.body);
         let read: serde_json::Value = serde_json::from_str(&message.body).unwrap();
         assert_eq!(read["type"], format!("com.fynapse.{event_type}"));

@@ -10,20 +10,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::delivery::{Delivery, Proof, Proven, Provider, Subject};
+use crate::delivery::{Delivery, VerifiedBy, Verified, Provider, Subject};
 use crate::event::{Event, EventKey};
-use crate::inbox::{Reason, record_expiry};
+use crate::inbox::{QuarantineReason, record_expiry};
 use crate::limits::RETENTION_MIN_DAYS;
-use crate::providers::{Reading, read};
+use crate::providers::{ParseOutcome, parse};
 use crate::time::{UnixMillis, UnixSecs};
 
 /// A quarantined delivery, or the bytes of an event that was given up: what stands in the table.
 #[derive(Clone)]
-pub struct Kept {
+pub struct QuarantinedDelivery {
     /// Who sent it.
     pub provider: Provider,
     /// Why it is kept.
-    pub reason: Reason,
+    pub reason: QuarantineReason,
     /// The bytes that were proven when they came.
     pub body: Vec<u8>,
     /// The headers that were kept, by lower-case name.
@@ -36,7 +36,7 @@ pub struct Kept {
     pub signed_at: Option<UnixSecs>,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for QuarantinedDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Kept({}, {}, {} bytes)", self.provider.as_str(), self.reason.as_str(), self.body.len())
     }
@@ -44,39 +44,39 @@ impl fmt::Debug for Kept {
 
 /// What kept bytes turned out to be.
 #[derive(Debug)]
-pub enum Reread {
+pub enum Reparsed {
     /// An event by now.
     Event(Event),
     /// Still not usable, for this reason.
-    Still(Reason),
+    StillUnusable(QuarantineReason),
     /// The item does not say how the bytes were proven: nothing may become of them (P4).
-    Unproven,
+    Unverified,
 }
 
 /// Reads kept bytes by the present code. A time that was not right when they came is no obstacle any more: who asks
 /// has decided that they shall count.
-pub fn reread(kept: Kept) -> Reread {
-    let Some(proof) = proof_of(&kept) else { return Reread::Unproven };
-    let delivery = Delivery { body: kept.body, headers: kept.headers, received_at: kept.first_received_at };
-    match read(Proven::out_of_quarantine(kept.provider, proof, delivery)) {
-        Reading::Event(event) => Reread::Event(event),
-        Reading::UnknownType(_) => Reread::Still(Reason::UnknownType),
-        Reading::UnusableId(_) => Reread::Still(Reason::UnusableId),
-        Reading::Unreadable(..) => Reread::Still(Reason::Unreadable),
+pub fn reparse(item: QuarantinedDelivery) -> Reparsed {
+    let Some(verified_by) = verified_by(&item) else { return Reparsed::Unverified };
+    let delivery = Delivery { body: item.body, headers: item.headers, received_at: item.first_received_at };
+    match parse(Verified::from_quarantine(item.provider, verified_by, delivery)) {
+        ParseOutcome::Event(event) => Reparsed::Event(event),
+        ParseOutcome::UnknownType(_) => Reparsed::StillUnusable(QuarantineReason::UnknownType),
+        ParseOutcome::UnusableId(_) => Reparsed::StillUnusable(QuarantineReason::UnusableId),
+        ParseOutcome::Unreadable(..) => Reparsed::StillUnusable(QuarantineReason::Unreadable),
     }
 }
 
 /// How it was proven, by what the proof of its provider leaves behind.
-fn proof_of(kept: &Kept) -> Option<Proof> {
-    match kept.provider {
-        Provider::Rightfoot => kept.subject.clone().map(|subject| Proof::UrlToken { subject }),
-        Provider::Fynapse => kept.signed_at.map(|signed_at| Proof::Signature { signed_at }),
+fn verified_by(item: &QuarantinedDelivery) -> Option<VerifiedBy> {
+    match item.provider {
+        Provider::Rightfoot => item.subject.clone().map(|subject| VerifiedBy::UrlToken { subject }),
+        Provider::Fynapse => item.signed_at.map(|signed_at| VerifiedBy::Signature { signed_at }),
     }
 }
 
 /// How a quarantined item was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
+pub enum Resolution {
     /// Its event was recorded, out of it.
     Recorded,
     /// Its event had come meanwhile.
@@ -87,7 +87,7 @@ pub enum Closed {
     Discarded,
 }
 
-impl Closed {
+impl Resolution {
     /// Every way there is.
     pub const ALL: [Self; 4] = [Self::Recorded, Self::Duplicate, Self::Requeued, Self::Discarded];
 
@@ -103,7 +103,7 @@ impl Closed {
 
     /// The way of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|way| way.as_str() == name)
+        Self::ALL.into_iter().find(|resolution| resolution.as_str() == name)
     }
 }
 
@@ -111,14 +111,14 @@ impl Closed {
 /// by a minted URL, otherwise as `<provider>/<sha256>`. Whoever knows the bytes and holds another URL thus cannot touch it.
 /// Items of the first version have no subject in their names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeptId {
+pub struct QuarantineId {
     /// Who sent it.
     pub provider: Provider,
     subject: Option<Subject>,
     hash: String,
 }
 
-impl KeptId {
+impl QuarantineId {
     /// Of these bytes' hash; `None` if it is none.
     pub fn new(provider: Provider, subject: Option<&Subject>, hash: &str) -> Option<Self> {
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -127,33 +127,33 @@ impl KeptId {
 
     /// The partition of its item.
     pub fn pk(&self) -> String {
-        format!("quarantine#{}", self.joined('#'))
+        format!("quarantine#{}", self.join('#'))
     }
 
     /// The item that stands in this partition, if it is one of quarantine.
     pub fn from_pk(pk: &str) -> Option<Self> {
-        Self::split(pk.strip_prefix("quarantine#")?, '#')
+        Self::parse(pk.strip_prefix("quarantine#")?, '#')
     }
 
     /// Reads a name as it is printed.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::split(name, '/')
+        Self::parse(name, '/')
     }
 
-    fn joined(&self, between: char) -> String {
+    fn join(&self, separator: char) -> String {
         let parts = [
             Some(self.provider.as_str()),
             self.subject.as_ref().map(Subject::as_str),
             Some(self.hash.as_str()),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
-        parts.join(&between.to_string())
+        parts.join(&separator.to_string())
     }
 
     /// A subject holds neither of the characters that stand between.
-    fn split(joined: &str, between: char) -> Option<Self> {
-        let (provider, rest) = joined.split_once(between)?;
-        let (subject, hash) = match rest.split_once(between) {
+    fn parse(text: &str, separator: char) -> Option<Self> {
+        let (provider, rest) = text.split_once(separator)?;
+        let (subject, hash) = match rest.split_once(separator) {
             Some((subject, hash)) => (Some(subject.parse::<Subject>().ok()?), hash),
             None => (None, rest),
         };
@@ -161,15 +161,15 @@ impl KeptId {
     }
 }
 
-impl fmt::Display for KeptId {
+impl fmt::Display for QuarantineId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.joined('/'))
+        f.write_str(&self.join('/'))
     }
 }
 
 /// Where the bytes of an event are kept when it is given up: the name of today, and the one that the first version gave it.
-pub fn kept_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str) -> Vec<KeptId> {
-    let ids = [subject, None].map(|subject| KeptId::new(key.provider(), subject, payload_hash));
+pub fn quarantine_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str) -> Vec<QuarantineId> {
+    let ids = [subject, None].map(|subject| QuarantineId::new(key.provider(), subject, payload_hash));
     let mut ids: Vec<_> = ids.into_iter().flatten().collect();
     ids.dedup();
     ids
@@ -177,7 +177,7 @@ pub fn kept_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str
 
 /// Whether the record of a delivery that was signed at that time may have expired: it was kept for [`RETENTION_MIN_DAYS`] at the
 /// least, from a time after its signature, and nobody knows what was set then. What is recorded again is published again, as new.
-pub fn may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
+pub fn record_may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
     record_expiry(UnixMillis(signed_at.0.saturating_mul(1_000)), RETENTION_MIN_DAYS) <= now.secs()
 }
 
@@ -186,11 +186,11 @@ mod tests {
     use super::*;
     use crate::event::{Origin, payload_hash};
 
-    fn kept(provider: Provider, body: &str) -> Kept {
+    fn quarantined(provider: Provider, body: &str) -> QuarantinedDelivery {
         let headers = BTreeMap::from([("idempotency-key".to_owned(), "k-1".to_owned())]);
-        let mut kept = Kept {
+        let mut item = QuarantinedDelivery {
             provider,
-            reason: Reason::UnknownType,
+            reason: QuarantineReason::UnknownType,
             body: body.as_bytes().to_vec(),
             headers,
             first_received_at: UnixMillis(1_000),
@@ -198,58 +198,58 @@ mod tests {
             signed_at: None,
         };
         match provider {
-            Provider::Rightfoot => kept.subject = Some("demo".parse().unwrap()),
-            Provider::Fynapse => kept.signed_at = Some(UnixSecs(7)),
+            Provider::Rightfoot => item.subject = Some("demo".parse().unwrap()),
+            Provider::Fynapse => item.signed_at = Some(UnixSecs(7)),
         }
-        kept
+        item
     }
 
     #[test]
-    fn p7_what_can_be_read_by_now_is_an_event_with_the_bytes_time_and_proof_of_the_delivery() {
+    fn p7_a_delivery_that_parses_now_becomes_an_event_with_its_original_metadata() {
         let body = r#"{"event_id":"a3ef","event_type":"balance.extracted"}"#;
-        let Reread::Event(event) = reread(kept(Provider::Fynapse, body)) else { panic!("not read") };
+        let Reparsed::Event(event) = reparse(quarantined(Provider::Fynapse, body)) else { panic!("not read") };
         assert_eq!(event.key().event_id(), "fynapse/event/a3ef");
         assert_eq!((event.origin(), event.idempotency_key()), (Origin::Replay, Some("k-1")));
-        assert_eq!(event.proven().body(), body.as_bytes());
-        assert_eq!(event.proven().received_at(), UnixMillis(1_000));
-        assert_eq!(event.proven().proof(), &Proof::Signature { signed_at: UnixSecs(7) });
+        assert_eq!(event.verified().body(), body.as_bytes());
+        assert_eq!(event.verified().received_at(), UnixMillis(1_000));
+        assert_eq!(event.verified().verified_by(), &VerifiedBy::Signature { signed_at: UnixSecs(7) });
 
         let body = r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#;
-        let Reread::Event(event) = reread(kept(Provider::Rightfoot, body)) else { panic!("not read") };
-        assert_eq!(event.proven().subject().map(Subject::as_str), Some("demo"));
+        let Reparsed::Event(event) = reparse(quarantined(Provider::Rightfoot, body)) else { panic!("not read") };
+        assert_eq!(event.verified().subject().map(Subject::as_str), Some("demo"));
         assert_eq!(event.origin(), Origin::Replay);
     }
 
     #[test]
-    fn p7_what_still_cannot_be_read_says_why() {
-        let still = |provider, body: &str| {
-            let Reread::Still(reason) = reread(kept(provider, body)) else { panic!("{body}") };
+    fn p7_a_delivery_that_still_does_not_parse_gives_a_reason() {
+        let reason_of = |provider, body: &str| {
+            let Reparsed::StillUnusable(reason) = reparse(quarantined(provider, body)) else { panic!("{body}") };
             reason
         };
-        assert_eq!(still(Provider::Rightfoot, r#"{"type":"NEW"}"#), Reason::UnknownType);
-        assert_eq!(still(Provider::Fynapse, "{"), Reason::Unreadable);
+        assert_eq!(reason_of(Provider::Rightfoot, r#"{"type":"NEW"}"#), QuarantineReason::UnknownType);
+        assert_eq!(reason_of(Provider::Fynapse, "{"), QuarantineReason::Unreadable);
         let long = format!(r#"{{"event_id":"{}","event_type":"t"}}"#, "i".repeat(513));
-        assert_eq!(still(Provider::Fynapse, &long), Reason::UnusableId);
+        assert_eq!(reason_of(Provider::Fynapse, &long), QuarantineReason::UnusableId);
     }
 
     #[test]
-    fn p4_bytes_without_the_proof_of_their_provider_become_nothing() {
+    fn p4_deliveries_without_their_providers_verification_are_not_parsed() {
         for provider in Provider::ALL {
-            let mut kept = kept(provider, r#"{"event_id":"a","event_type":"t"}"#);
-            (kept.subject, kept.signed_at) = match provider {
+            let mut item = quarantined(provider, r#"{"event_id":"a","event_type":"t"}"#);
+            (item.subject, item.signed_at) = match provider {
                 Provider::Rightfoot => (None, Some(UnixSecs(7))),
                 Provider::Fynapse => ("demo".parse().ok(), None),
             };
-            assert!(matches!(reread(kept), Reread::Unproven), "{provider:?}");
+            assert!(matches!(reparse(item), Reparsed::Unverified), "{provider:?}");
         }
     }
 
     #[test]
-    fn an_item_is_named_by_provider_subject_and_hash_and_nothing_else_is_a_name() {
+    fn quarantine_ids_round_trip_and_other_text_is_none() {
         let hash = payload_hash(b"x");
         let demo: Subject = "demo".parse().unwrap();
-        let signed = KeptId::new(Provider::Fynapse, None, &hash).unwrap();
-        let by_url = KeptId::new(Provider::Rightfoot, Some(&demo), &hash).unwrap();
+        let signed = QuarantineId::new(Provider::Fynapse, None, &hash).unwrap();
+        let by_url = QuarantineId::new(Provider::Rightfoot, Some(&demo), &hash).unwrap();
         assert_eq!(
             (signed.to_string(), signed.pk()),
             (format!("fynapse/{hash}"), format!("quarantine#fynapse#{hash}"))
@@ -257,8 +257,8 @@ mod tests {
         assert_eq!(by_url.to_string(), format!("rightfoot/demo/{hash}"));
         assert_eq!(by_url.pk(), format!("quarantine#rightfoot#demo#{hash}"));
         for id in [signed, by_url] {
-            assert_eq!(KeptId::from_name(&id.to_string()), Some(id.clone()));
-            assert_eq!(KeptId::from_pk(&id.pk()), Some(id));
+            assert_eq!(QuarantineId::from_name(&id.to_string()), Some(id.clone()));
+            assert_eq!(QuarantineId::from_pk(&id.pk()), Some(id));
         }
         for wrong in [
             "",
@@ -269,7 +269,7 @@ mod tests {
             "rightfoot/demo/",
             "rightfoot/demo/abc",
         ] {
-            assert_eq!(KeptId::from_name(wrong), None, "{wrong}");
+            assert_eq!(QuarantineId::from_name(wrong), None, "{wrong}");
         }
         for wrong in [
             format!("fynapse/{}", "A".repeat(64)),
@@ -277,41 +277,41 @@ mod tests {
             format!("rightfoot/a/b/{hash}"),
             format!("rightfoot/a b/{hash}"),
         ] {
-            assert_eq!(KeptId::from_name(&wrong), None, "{wrong}");
+            assert_eq!(QuarantineId::from_name(&wrong), None, "{wrong}");
         }
-        for way in Closed::ALL {
-            assert_eq!(Closed::from_name(way.as_str()), Some(way));
+        for resolution in Resolution::ALL {
+            assert_eq!(Resolution::from_name(resolution.as_str()), Some(resolution));
         }
     }
 
     #[test]
-    fn p7_the_item_of_an_event_has_a_name_of_today_and_may_have_one_of_the_first_version() {
+    fn p7_an_event_has_a_current_quarantine_id_and_one_of_the_first_version() {
         let hash = payload_hash(b"x");
         let (key, demo) = (
             EventKey::from_event_id("rightfoot/batch/b/completed").unwrap(),
             "demo".parse::<Subject>().unwrap(),
         );
         let names = |subject| -> Vec<_> {
-            kept_ids_of(&key, subject, &hash).iter().map(ToString::to_string).collect()
+            quarantine_ids_of(&key, subject, &hash).iter().map(ToString::to_string).collect()
         };
         assert_eq!(names(Some(&demo)), [format!("rightfoot/demo/{hash}"), format!("rightfoot/{hash}")]);
         assert_eq!(names(None), [format!("rightfoot/{hash}")]);
-        assert_eq!(kept_ids_of(&key, None, "no hash"), []);
+        assert_eq!(quarantine_ids_of(&key, None, "no hash"), []);
     }
 
     #[test]
-    fn p10_a_signature_is_too_old_when_a_record_of_its_day_has_expired() {
+    fn p10_a_signature_is_too_old_once_its_record_may_have_expired() {
         let day = |days: i64| UnixMillis(days * 86_400_000);
         let signed_at = UnixSecs(5 * 86_400);
-        assert!(!may_have_expired(signed_at, UnixMillis(day(35).0 - 1)), "thirty days at the least");
-        assert!(may_have_expired(signed_at, day(35)));
-        assert!(!may_have_expired(UnixSecs(i64::MAX), day(95)));
+        assert!(!record_may_have_expired(signed_at, UnixMillis(day(35).0 - 1)), "thirty days at the least");
+        assert!(record_may_have_expired(signed_at, day(35)));
+        assert!(!record_may_have_expired(UnixSecs(i64::MAX), day(95)));
     }
 
     #[test]
     fn p8_debug_shows_no_body() {
         assert_eq!(
-            format!("{:?}", kept(Provider::Fynapse, "secret")),
+            format!("{:?}", quarantined(Provider::Fynapse, "secret")),
             "Kept(fynapse, unknown_type, 6 bytes)"
         );
     }

@@ -4,7 +4,7 @@
 //! security numbers (P8).
 
 mod authorizers;
-mod fields;
+mod json_fields;
 pub mod submission;
 
 use std::borrow::Cow;
@@ -20,13 +20,13 @@ use crate::poll::batch::Thresholds;
 use crate::time::UnixMillis;
 
 pub use authorizers::Authorizers;
-use fields::Fields;
+use json_fields::JsonFields;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest interval and the longest life that Rightfoot lets a schedule have (spec, Rightfoot E5).
 const INTERVAL_MAX_DAYS: u64 = 30;
 /// The life of a schedule that is watched without saying when it expires.
-pub const LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
+pub const SCHEDULE_LIFETIME_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// What a schedule's request may hold besides its authorizers. Documents differ on `start_at` and `starts_at`, and
 /// on `expires_at` and `expires_in_days`: they are passed on as they came.
 const SCHEDULE_FIELDS: [&str; 8] = [
@@ -58,7 +58,7 @@ impl InvalidRequest {
 
 /// What is asked for.
 #[derive(Debug)]
-pub enum Request {
+pub enum RightfootRequest {
     /// Have balances checked now.
     SubmitBatch(SubmitBatch),
     /// Have balances checked again and again.
@@ -74,7 +74,7 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl RightfootRequest {
     /// Its `action`.
     pub const fn action(&self) -> &'static str {
         match self {
@@ -135,7 +135,7 @@ pub struct TrackBatch {
     /// Those that Rightfoot refused.
     pub failed: Vec<Id>,
     /// Whose URL its webhook comes by.
-    pub binding: Binding,
+    pub binding: SubjectBinding,
 }
 
 /// `track_schedule`
@@ -152,12 +152,12 @@ pub struct TrackSchedule {
     /// When it expires, if it was said.
     pub expires_at: Option<UnixMillis>,
     /// Whose URL its webhooks come by.
-    pub binding: Binding,
+    pub binding: SubjectBinding,
 }
 
 /// Whose URL the webhooks of something that is tracked come by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Binding {
+pub enum SubjectBinding {
     /// Anybody's.
     None,
     /// This subject's.
@@ -166,7 +166,7 @@ pub enum Binding {
     Submission(Subject),
 }
 
-impl Binding {
+impl SubjectBinding {
     /// The subject, if it is bound to one.
     pub const fn subject(&self) -> Option<&Subject> {
         match self {
@@ -187,30 +187,30 @@ impl fmt::Debug for CreateSchedule {
 }
 
 /// Reads what a caller sent.
-pub fn read(request: &RawValue) -> Result<Request, InvalidRequest> {
-    let mut fields = Fields::of("", request)?;
+pub fn parse(request: &RawValue) -> Result<RightfootRequest, InvalidRequest> {
+    let mut fields = JsonFields::parse("", request)?;
     let action = fields.text("action")?;
-    let read = match action.as_str() {
-        "submit_batch" => submit_batch(&mut fields).map(Request::SubmitBatch),
-        "create_schedule" => create_schedule(&mut fields).map(Request::CreateSchedule),
-        "track_batch" => track_batch(&mut fields).map(Request::TrackBatch),
-        "track_schedule" => track_schedule(&mut fields).map(Request::TrackSchedule),
+    let parsed = match action.as_str() {
+        "submit_batch" => submit_batch(&mut fields).map(RightfootRequest::SubmitBatch),
+        "create_schedule" => create_schedule(&mut fields).map(RightfootRequest::CreateSchedule),
+        "track_batch" => track_batch(&mut fields).map(RightfootRequest::TrackBatch),
+        "track_schedule" => track_schedule(&mut fields).map(RightfootRequest::TrackSchedule),
         "webhook_url" => subject(&mut fields, "subject")
             .and_then(|subject| subject.ok_or_else(|| InvalidRequest::new("subject", "is missing")))
-            .map(|subject| Request::WebhookUrl { subject }),
+            .map(|subject| RightfootRequest::WebhookUrl { subject }),
         _ => Err(InvalidRequest::new(
             "action",
             "is none of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
         )),
     }?;
-    fields.finish()?;
-    Ok(read)
+    fields.reject_unknown()?;
+    Ok(parsed)
 }
 
-fn submit_batch(fields: &mut Fields<'_>) -> Result<SubmitBatch, InvalidRequest> {
-    ours_to_add(fields, "webhook_url")?;
+fn submit_batch(fields: &mut JsonFields<'_>) -> Result<SubmitBatch, InvalidRequest> {
+    reject_reserved(fields, "webhook_url")?;
     let submission_id = submission_id(fields)?;
-    let authorizers = Authorizers::read(fields.required("authorizers")?)?;
+    let authorizers = Authorizers::parse(fields.required("authorizers")?)?;
     if authorizers.len() > AUTHORIZERS_MAX {
         let why = format!("are more than {AUTHORIZERS_MAX}, the most that Rightfoot takes in one batch");
         return Err(InvalidRequest::new("authorizers", why));
@@ -218,18 +218,18 @@ fn submit_batch(fields: &mut Fields<'_>) -> Result<SubmitBatch, InvalidRequest> 
     Ok(SubmitBatch { submission_id, authorizers })
 }
 
-fn create_schedule(fields: &mut Fields<'_>) -> Result<CreateSchedule, InvalidRequest> {
-    ours_to_add(fields, "webhook")?;
+fn create_schedule(fields: &mut JsonFields<'_>) -> Result<CreateSchedule, InvalidRequest> {
+    reject_reserved(fields, "webhook")?;
     let submission_id = submission_id(fields)?;
-    let authorizers = Authorizers::read(fields.required("authorizers")?)?;
+    let authorizers = Authorizers::parse(fields.required("authorizers")?)?;
     let name = fields.text("name")?;
     if name.is_empty() || name.chars().count() > 255 {
         return Err(InvalidRequest::new("name", "is not of 1 to 255 characters"));
     }
     let interval = interval(fields)?;
-    let expires_at = fields.optional_text("expires_at")?.as_deref().and_then(moment);
+    let expires_at = fields.optional_text("expires_at")?.as_deref().and_then(parse_date_or_time);
     let default =
-        fields.optional("threshold_amount").map(|raw| fields::amount("threshold_amount", raw)).transpose()?;
+        fields.optional("threshold_amount").map(|raw| json_fields::amount("threshold_amount", raw)).transpose()?;
     let thresholds = Thresholds { default, authorizers: authorizers.thresholds()? };
     let probes = match probes(fields)? {
         Some(probes) => {
@@ -246,15 +246,15 @@ fn create_schedule(fields: &mut Fields<'_>) -> Result<CreateSchedule, InvalidReq
     let mut settings = Vec::new();
     for name in SCHEDULE_FIELDS {
         if let Some(raw) = fields.optional(name) {
-            settings.push((name, fields::canonical(name, raw)?));
+            settings.push((name, json_fields::canonical_json(name, raw)?));
         }
     }
     Ok(CreateSchedule { submission_id, authorizers, settings, thresholds, probes, interval, expires_at })
 }
 
-fn track_batch(fields: &mut Fields<'_>) -> Result<TrackBatch, InvalidRequest> {
+fn track_batch(fields: &mut JsonFields<'_>) -> Result<TrackBatch, InvalidRequest> {
     let batch_id = fields.id("batch_id")?;
-    let expected = fields.whole("expected")?.ok_or_else(|| InvalidRequest::new("expected", "is missing"))?;
+    let expected = fields.integer("expected")?.ok_or_else(|| InvalidRequest::new("expected", "is missing"))?;
     if expected == 0 {
         return Err(InvalidRequest::new("expected", "is not how many authorizers were submitted"));
     }
@@ -266,23 +266,23 @@ fn track_batch(fields: &mut Fields<'_>) -> Result<TrackBatch, InvalidRequest> {
     Ok(TrackBatch { batch_id, expected, failed, binding: binding(fields)? })
 }
 
-fn track_schedule(fields: &mut Fields<'_>) -> Result<TrackSchedule, InvalidRequest> {
+fn track_schedule(fields: &mut JsonFields<'_>) -> Result<TrackSchedule, InvalidRequest> {
     let schedule_id = fields.id("schedule_id")?;
     let probes = probes(fields)?.ok_or_else(|| InvalidRequest::new("probe_authorizers", "is missing"))?;
     let mut thresholds = Thresholds::default();
     if let Some(raw) = fields.optional("thresholds") {
-        let mut own = Fields::of("thresholds", raw)?;
+        let mut own = JsonFields::parse("thresholds", raw)?;
         thresholds.default =
-            own.optional("default").map(|raw| fields::amount("thresholds.default", raw)).transpose()?;
+            own.optional("default").map(|raw| json_fields::amount("thresholds.default", raw)).transpose()?;
         if let Some(raw) = own.optional("authorizers") {
-            thresholds.authorizers = Fields::of("thresholds.authorizers", raw)?.amounts()?;
+            thresholds.authorizers = JsonFields::parse("thresholds.authorizers", raw)?.amounts()?;
         }
-        own.finish()?;
+        own.reject_unknown()?;
     }
     let interval = interval(fields)?;
     let expires_at = match fields.optional_text("expires_at")? {
         Some(text) => Some(
-            moment(&text)
+            parse_date_or_time(&text)
                 .ok_or_else(|| InvalidRequest::new("expires_at", "is neither YYYY-MM-DD nor RFC 3339"))?,
         ),
         None => None,
@@ -291,36 +291,36 @@ fn track_schedule(fields: &mut Fields<'_>) -> Result<TrackSchedule, InvalidReque
 }
 
 /// What the caller may not bring, because it is minted here.
-fn ours_to_add(fields: &mut Fields<'_>, name: &'static str) -> Result<(), InvalidRequest> {
+fn reject_reserved(fields: &mut JsonFields<'_>, name: &'static str) -> Result<(), InvalidRequest> {
     match fields.optional(name) {
         Some(_) => Err(InvalidRequest::new(name, "is minted here: leave it out")),
         None => Ok(()),
     }
 }
 
-fn submission_id(fields: &mut Fields<'_>) -> Result<Subject, InvalidRequest> {
+fn submission_id(fields: &mut JsonFields<'_>) -> Result<Subject, InvalidRequest> {
     subject(fields, "submission_id")?.ok_or_else(|| InvalidRequest::new("submission_id", "is missing"))
 }
 
-fn subject(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<Subject>, InvalidRequest> {
-    let read = |text: String| {
+fn subject(fields: &mut JsonFields<'_>, name: &'static str) -> Result<Option<Subject>, InvalidRequest> {
+    let parse = |text: String| {
         text.parse().map_err(|_| InvalidRequest::new(name, "is not 1 to 64 of A-Z a-z 0-9 _ -"))
     };
-    fields.optional_text(name)?.map(read).transpose()
+    fields.optional_text(name)?.map(parse).transpose()
 }
 
-fn binding(fields: &mut Fields<'_>) -> Result<Binding, InvalidRequest> {
+fn binding(fields: &mut JsonFields<'_>) -> Result<SubjectBinding, InvalidRequest> {
     match (subject(fields, "subject")?, subject(fields, "submission_id")?) {
-        (None, None) => Ok(Binding::None),
-        (Some(subject), None) => Ok(Binding::Subject(subject)),
-        (None, Some(submission_id)) => Ok(Binding::Submission(submission_id)),
+        (None, None) => Ok(SubjectBinding::None),
+        (Some(subject), None) => Ok(SubjectBinding::Subject(subject)),
+        (None, Some(submission_id)) => Ok(SubjectBinding::Submission(submission_id)),
         (Some(_), Some(_)) => {
             Err(InvalidRequest::new("subject", "is given beside submission_id, which is the subject"))
         }
     }
 }
 
-fn probes(fields: &mut Fields<'_>) -> Result<Option<Vec<Id>>, InvalidRequest> {
+fn probes(fields: &mut JsonFields<'_>) -> Result<Option<Vec<Id>>, InvalidRequest> {
     let probes = fields.ids("probe_authorizers")?;
     if probes.as_ref().is_some_and(|probes| !(1..=PROBES_MAX).contains(&probes.len())) {
         return Err(InvalidRequest::new("probe_authorizers", format!("are not 1 to {PROBES_MAX}")));
@@ -328,8 +328,8 @@ fn probes(fields: &mut Fields<'_>) -> Result<Option<Vec<Id>>, InvalidRequest> {
     Ok(probes)
 }
 
-fn interval(fields: &mut Fields<'_>) -> Result<Option<Duration>, InvalidRequest> {
-    let days = fields.whole("interval_days")?;
+fn interval(fields: &mut JsonFields<'_>) -> Result<Option<Duration>, InvalidRequest> {
+    let days = fields.integer("interval_days")?;
     if days.is_some_and(|days| !(1..=INTERVAL_MAX_DAYS).contains(&days)) {
         return Err(InvalidRequest::new("interval_days", format!("is not 1 to {INTERVAL_MAX_DAYS}")));
     }
@@ -337,7 +337,7 @@ fn interval(fields: &mut Fields<'_>) -> Result<Option<Duration>, InvalidRequest>
 }
 
 /// A date means its end: on that day a schedule runs for the last time.
-fn moment(text: &str) -> Option<UnixMillis> {
+fn parse_date_or_time(text: &str) -> Option<UnixMillis> {
     UnixMillis::end_of_date(text).or_else(|| UnixMillis::from_rfc3339(text))
 }
 

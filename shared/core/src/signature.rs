@@ -9,7 +9,7 @@ use hex::FromHex;
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::delivery::{Delivery, Proof, Proven, Provider, Refusal, Stale, Verdict};
+use crate::delivery::{Delivery, VerifiedBy, Verified, Provider, RejectReason, StaleDelivery, Verification};
 use crate::keys::Keys;
 use crate::limits::{SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES};
 use crate::time::UnixSecs;
@@ -19,17 +19,17 @@ pub const HEADER: &str = "webhook-signature";
 
 /// Proves a delivery by its signature. Every accepted key is tried against every `v1`, also when one has
 /// matched and also when `t` is stale; only a matching one can be [`Verdict::Stale`].
-pub fn prove(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verdict {
+pub fn verify(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verification {
     let Some(signature) = delivery.header(HEADER).and_then(Signature::parse) else {
-        return Verdict::NotProven(delivery, Refusal::Malformed);
+        return Verification::Rejected(delivery, RejectReason::Malformed);
     };
-    if !signature.is_made_by(keys, &delivery.body) {
-        return Verdict::NotProven(delivery, Refusal::Mismatch);
+    if !signature.matches(keys, &delivery.body) {
+        return Verification::Rejected(delivery, RejectReason::Mismatch);
     }
     let signed_at = signature.signed_at;
-    let fresh = delivery.received_at.secs().distance(signed_at) <= tolerance_secs;
-    let proven = Proven::new(Provider::Fynapse, Proof::Signature { signed_at }, delivery);
-    if fresh { Verdict::Proven(proven) } else { Verdict::Stale(Stale::new(proven)) }
+    let is_fresh = delivery.received_at.secs().distance(signed_at) <= tolerance_secs;
+    let verified = Verified::new(Provider::Fynapse, VerifiedBy::Signature { signed_at }, delivery);
+    if is_fresh { Verification::Verified(verified) } else { Verification::Stale(StaleDelivery::new(verified)) }
 }
 
 /// The header that a sender with this key puts on `body` at `t`: for simulated senders and test deliveries.
@@ -71,7 +71,7 @@ impl<'a> Signature<'a> {
         (!tags.is_empty()).then_some(Self { t, signed_at, tags })
     }
 
-    fn is_made_by(&self, keys: &Keys, body: &[u8]) -> bool {
+    fn matches(&self, keys: &Keys, body: &[u8]) -> bool {
         let mut matched = Choice::from(0);
         for mac in keys.macs() {
             let ours = tag(mac, self.t.as_bytes(), body);
@@ -103,50 +103,50 @@ mod tests {
     const DECODED: &str = "59fb7545eeb5f536d5123c4fea50f0c79abd7853267922476066fcdc2382b6a0";
     const BODY_ALONE: &str = "885a0b58363c48b1b4e13af189eb126c9ac18c6519fe969c2e639457e17a5895";
 
-    fn verdict(header: &str, secret: &str, codec: KeyCodec) -> Verdict {
+    fn verify_header(header: &str, secret: &str, codec: KeyCodec) -> Verification {
         let delivery = Delivery {
             body: BODY.to_vec(),
             headers: [(HEADER.to_owned(), header.to_owned())].into(),
             received_at: UnixMillis(1_767_323_045_000),
         };
-        prove(delivery, &Keys::parse(secret, codec).unwrap(), 300)
+        verify(delivery, &Keys::parse(secret, codec).unwrap(), 300)
     }
 
     #[test]
     fn p4_the_key_codec_decides_which_key_signs() {
         let secret = "bmV3LXNlY3JldC12YWx1ZS0wMDE=";
         let header = |tag: &str| format!("t=1767323045,v1={tag}");
-        assert!(matches!(verdict(&header(CURRENT), secret, KeyCodec::Utf8), Verdict::Proven(_)));
-        assert!(matches!(verdict(&header(DECODED), secret, KeyCodec::Base64), Verdict::Proven(_)));
+        assert!(matches!(verify_header(&header(CURRENT), secret, KeyCodec::Utf8), Verification::Verified(_)));
+        assert!(matches!(verify_header(&header(DECODED), secret, KeyCodec::Base64), Verification::Verified(_)));
         assert!(matches!(
-            verdict(&header(DECODED), secret, KeyCodec::Utf8),
-            Verdict::NotProven(_, Refusal::Mismatch)
+            verify_header(&header(DECODED), secret, KeyCodec::Utf8),
+            Verification::Rejected(_, RejectReason::Mismatch)
         ));
         assert!(matches!(
-            verdict(&header(BODY_ALONE), secret, KeyCodec::Utf8),
-            Verdict::NotProven(_, Refusal::Mismatch)
+            verify_header(&header(BODY_ALONE), secret, KeyCodec::Utf8),
+            Verification::Rejected(_, RejectReason::Mismatch)
         ));
     }
 
     #[test]
     fn p4_bounds_of_the_header_are_kept() {
-        let proven = |header: &str| {
-            matches!(verdict(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8), Verdict::Proven(_))
+        let is_verified = |header: &str| {
+            matches!(verify_header(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8), Verification::Verified(_))
         };
         let with_elements = |n: usize| format!("t=1767323045,v1={CURRENT}{}", ",x=y".repeat(n - 2));
-        assert!(proven(&with_elements(16)));
-        assert!(!proven(&with_elements(17)));
+        assert!(is_verified(&with_elements(16)));
+        assert!(!is_verified(&with_elements(17)));
         let with_bytes = |n: usize| {
             let start = format!("t=1767323045,v1={CURRENT},x=");
             format!("{start}{}", "y".repeat(n - start.len()))
         };
-        assert!(proven(&with_bytes(4096)));
-        assert!(!proven(&with_bytes(4097)));
+        assert!(is_verified(&with_bytes(4096)));
+        assert!(!is_verified(&with_bytes(4097)));
     }
 
     #[test]
-    fn p4_a_v1_that_cannot_be_read_spoils_no_other_and_proves_nothing() {
-        let verdict = |header: &str| verdict(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8);
+    fn p4_an_unreadable_v1_is_ignored_and_verifies_nothing() {
+        let check = |header: &str| verify_header(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8);
         let cut_off = &CURRENT[..62];
         for odd in ["", "bad_signature", cut_off, "=", "\u{e9}", &format!("{CURRENT}00"), &"g".repeat(64)] {
             for header in [
@@ -155,18 +155,18 @@ mod tests {
                 format!("v1={odd},v1={CURRENT},v1={odd},t=1767323045"),
                 format!("v1={CURRENT},t=1767323045,v1={odd}"),
             ] {
-                assert!(matches!(verdict(&header), Verdict::Proven(_)), "{header}");
+                assert!(matches!(check(&header), Verification::Verified(_)), "{header}");
                 let stale = header.replace("1767323045", "1767322744");
-                assert!(matches!(verdict(&stale), Verdict::NotProven(_, Refusal::Mismatch)), "{stale}");
+                assert!(matches!(check(&stale), Verification::Rejected(_, RejectReason::Mismatch)), "{stale}");
             }
             let other = format!("t=1767323045,v1={odd},v1={BODY_ALONE}");
-            assert!(matches!(verdict(&other), Verdict::NotProven(_, Refusal::Mismatch)), "{other}");
+            assert!(matches!(check(&other), Verification::Rejected(_, RejectReason::Mismatch)), "{other}");
             let alone = format!("t=1767323045,v1={odd}");
-            assert!(matches!(verdict(&alone), Verdict::NotProven(_, Refusal::Malformed)), "{alone}");
+            assert!(matches!(check(&alone), Verification::Rejected(_, RejectReason::Malformed)), "{alone}");
         }
         let with_elements = |n: usize| format!("t=1767323045,v1={CURRENT}{}", ",v1=".repeat(n - 2));
-        assert!(matches!(verdict(&with_elements(16)), Verdict::Proven(_)));
-        assert!(matches!(verdict(&with_elements(17)), Verdict::NotProven(_, Refusal::Malformed)));
+        assert!(matches!(check(&with_elements(16)), Verification::Verified(_)));
+        assert!(matches!(check(&with_elements(17)), Verification::Rejected(_, RejectReason::Malformed)));
     }
 
     #[test]

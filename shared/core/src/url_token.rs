@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::delivery::{Delivery, Proof, Proven, Provider, Refusal, Subject, Verdict};
+use crate::delivery::{Delivery, VerifiedBy, Verified, Provider, RejectReason, Subject, Verification};
 use crate::keys::Keys;
 
 const CONTEXT: &[u8] = b"rightfoot-webhook-url/v1:";
@@ -18,24 +18,24 @@ const CONTEXT: &[u8] = b"rightfoot-webhook-url/v1:";
 /// The last path element of the URL to register with Rightfoot: a credential.
 /// `None` if `keys` accepts nothing.
 pub fn mint(subject: &Subject, keys: &Keys) -> Option<String> {
-    let tag = tag(keys.signing()?, subject);
+    let tag = tag(keys.signing_key()?, subject);
     Some(format!("{subject}.{}", URL_SAFE_NO_PAD.encode(tag)))
 }
 
 /// Proves a delivery by the token of the URL that it came to.
-pub fn prove(delivery: Delivery, token: &str, keys: &Keys, revoked: &BTreeSet<Subject>) -> Verdict {
-    let Some((subject, theirs)) = parse(token) else {
-        return Verdict::NotProven(delivery, Refusal::Malformed);
+pub fn verify(delivery: Delivery, token: &str, keys: &Keys, revoked: &BTreeSet<Subject>) -> Verification {
+    let Some((subject, given_tag)) = parse(token) else {
+        return Verification::Rejected(delivery, RejectReason::Malformed);
     };
     let matched =
-        keys.macs().fold(Choice::from(0), |matched, mac| matched | tag(mac, &subject).ct_eq(&theirs));
+        keys.macs().fold(Choice::from(0), |matched, mac| matched | tag(mac, &subject).ct_eq(&given_tag));
     if !bool::from(matched) {
-        return Verdict::NotProven(delivery, Refusal::Mismatch);
+        return Verification::Rejected(delivery, RejectReason::Mismatch);
     }
     if revoked.contains(&subject) {
-        return Verdict::NotProven(delivery, Refusal::Revoked);
+        return Verification::Rejected(delivery, RejectReason::Revoked);
     }
-    Verdict::Proven(Proven::new(Provider::Rightfoot, Proof::UrlToken { subject }, delivery))
+    Verification::Verified(Verified::new(Provider::Rightfoot, VerifiedBy::UrlToken { subject }, delivery))
 }
 
 fn parse(token: &str) -> Option<(Subject, [u8; 32])> {
@@ -68,39 +68,39 @@ mod tests {
         Keys::parse(value, KeyCodec::Utf8).unwrap()
     }
 
-    fn verdict(token: &str, secret: &str, revoked: &[&str]) -> Verdict {
+    fn verify_token(token: &str, secret: &str, revoked: &[&str]) -> Verification {
         let delivery = Delivery { body: vec![], headers: [].into(), received_at: UnixMillis(0) };
         let revoked = revoked.iter().map(|name| name.parse().unwrap()).collect();
-        prove(delivery, token, &keys(secret), &revoked)
+        verify(delivery, token, &keys(secret), &revoked)
     }
 
     #[test]
-    fn a_minted_url_is_what_openssl_makes_of_it() {
+    fn a_minted_token_matches_openssl() {
         let subject = "demo".parse().unwrap();
         assert_eq!(mint(&subject, &keys("local-rightfoot-url-key")).as_deref(), Some(DEMO));
         assert_eq!(mint(&subject, &Keys::default()), None);
     }
 
     #[test]
-    fn p4_a_token_proves_its_subject_under_every_accepted_key() {
+    fn p4_a_token_verifies_its_subject_under_every_accepted_key() {
         for secret in ["local-rightfoot-url-key", r#"["newer","local-rightfoot-url-key"]"#] {
-            let Verdict::Proven(proven) = verdict(DEMO, secret, &[]) else {
+            let Verification::Verified(verified) = verify_token(DEMO, secret, &[]) else {
                 panic!("refused under {secret}")
             };
-            assert_eq!(proven.subject().map(Subject::as_str), Some("demo"));
+            assert_eq!(verified.subject().map(Subject::as_str), Some("demo"));
         }
     }
 
     #[test]
-    fn p4_a_token_of_another_key_subject_or_form_proves_nothing() {
-        let refusal = |token: &str| {
-            let verdict = verdict(token, "local-rightfoot-url-key", &[]);
-            let Verdict::NotProven(_, refusal) = verdict else { panic!("{token}: {verdict:?}") };
-            refusal
+    fn p4_a_token_of_another_key_subject_or_form_is_rejected() {
+        let reject_reason = |token: &str| {
+            let verification = verify_token(token, "local-rightfoot-url-key", &[]);
+            let Verification::Rejected(_, reason) = verification else { panic!("{token}: {verification:?}") };
+            reason
         };
         let mac = DEMO.strip_prefix("demo.").unwrap();
-        assert_eq!(refusal(&format!("other.{mac}")), Refusal::Mismatch);
-        assert_eq!(refusal(&format!("demo.{}", "A".repeat(43))), Refusal::Mismatch);
+        assert_eq!(reject_reason(&format!("other.{mac}")), RejectReason::Mismatch);
+        assert_eq!(reject_reason(&format!("demo.{}", "A".repeat(43))), RejectReason::Mismatch);
         let too_long = "s".repeat(65);
         for malformed in [
             String::new(),
@@ -113,15 +113,15 @@ mod tests {
             format!("{DEMO}A"),
             DEMO.replace(mac, &mac[..42]),
         ] {
-            assert_eq!(refusal(&malformed), Refusal::Malformed, "{malformed}");
+            assert_eq!(reject_reason(&malformed), RejectReason::Malformed, "{malformed}");
         }
     }
 
     #[test]
-    fn a_revoked_subject_is_refused() {
+    fn a_revoked_subject_is_rejected() {
         assert!(matches!(
-            verdict(DEMO, "local-rightfoot-url-key", &["x", "demo"]),
-            Verdict::NotProven(_, Refusal::Revoked)
+            verify_token(DEMO, "local-rightfoot-url-key", &["x", "demo"]),
+            Verification::Rejected(_, RejectReason::Revoked)
         ));
     }
 }

@@ -8,7 +8,7 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
 use inbox_core::event::Id;
-use inbox_core::keys::{KeyError, api_key};
+use inbox_core::keys::{KeyError, parse_api_key};
 
 use crate::rate_limit::AccountRateLimit;
 use crate::{ApiError, ApiKey, BASE_URL, BalancePager, ClientConfig, Rightfoot};
@@ -107,7 +107,7 @@ impl RightfootAccount {
 
 /// The key is the secret's plain string, or the first of its array.
 fn parse_api_key(value: &str) -> Result<ApiKey, KeyError> {
-    ApiKey::new(&api_key(value)?).map_err(|_| KeyError::NotVisibleAscii)
+    ApiKey::new(&parse_api_key(value)?).map_err(|_| KeyError::NotVisibleAscii)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use inbox_aws::ca_bundle::CaBundle;
-use inbox_core::keys::is_api_key;
-use inbox_core::limits::POST_TIMEOUT_SECS;
+use inbox_core::keys::is_valid_api_key;
+use inbox_core::limits::SUBMIT_TIMEOUT_SECS;
 
 use crate::ApiError;
 
@@ -77,7 +77,7 @@ impl ClientConfig {
             ca_bundle: None,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(10),
-            post_timeout: Duration::from_secs(POST_TIMEOUT_SECS),
+            post_timeout: Duration::from_secs(SUBMIT_TIMEOUT_SECS),
             backoff_base: Duration::from_millis(200),
             pause_max: Duration::from_secs(2),
         })
@@ -136,7 +136,7 @@ pub struct InvalidApiKey;
 impl ApiKey {
     /// Takes a key of visible ASCII characters.
     pub fn new(key: &str) -> Result<Self, InvalidApiKey> {
-        is_api_key(key).then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(InvalidApiKey)
+        is_valid_api_key(key).then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(InvalidApiKey)
     }
 
     /// The value of the `Authorization` header.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use inbox_core::poll::Observation;
+use inbox_core::poll::PollResult;
 
 use crate::FailedAuthorizer;
 
@@ -96,14 +96,14 @@ impl ApiError {
     }
 
     /// Of a `GET`: what it tells about what was asked for.
-    pub const fn to_poll_result<T>(&self) -> Observation<T> {
+    pub const fn to_poll_result<T>(&self) -> PollResult<T> {
         match self {
-            Self::NotReady => Observation::NotReady,
-            Self::Forbidden | Self::Declined { .. } => Observation::Refused,
-            Self::Unauthorized | Self::KeyUnavailable => Observation::Unauthorized,
-            Self::RateLimited { retry_after } => Observation::RateLimited { retry_after: *retry_after },
+            Self::NotReady => PollResult::NotReady,
+            Self::Forbidden | Self::Declined { .. } => PollResult::Denied,
+            Self::Unauthorized | Self::KeyUnavailable => PollResult::Unauthorized,
+            Self::RateLimited { retry_after } => PollResult::RateLimited { retry_after: *retry_after },
             Self::Unavailable(_) | Self::DeclinedOnRetry { .. } | Self::Conflict | Self::InvalidResponse(_) => {
-                Observation::Unanswered
+                PollResult::Unanswered
             }
         }
     }

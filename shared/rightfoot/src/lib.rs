@@ -28,7 +28,7 @@ use std::fmt;
 use bytes::Bytes;
 use inbox_core::event::Id;
 use inbox_core::limits::PAGE_ROWS;
-use inbox_core::rightfoot::{Balance, HistoryEntry, ScheduleState};
+use inbox_core::rightfoot_api::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
 use reqwest::Url;
 

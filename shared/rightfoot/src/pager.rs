@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use inbox_core::limits::{PAGE_ROWS, PAGES_MAX};
-use inbox_core::poll::paging::{PageToken, Paging, Turn};
+use inbox_core::poll::pagination::{PageToken, Paginator, PagingStep};
 use reqwest::Url;
 
 use crate::responses::{ResponsePage, SkippedRows};
@@ -38,7 +38,7 @@ pub(crate) enum ListEnd {
 /// How far a list has been read. Of its rows only what makes them these rows is kept.
 pub(crate) struct Pager<K> {
     list_url: Url,
-    paging: Paging<K>,
+    paging: Paginator<K>,
     rows: usize,
     skipped: SkippedRows,
     state: PagerState,
@@ -53,7 +53,7 @@ enum PagerState {
 impl<K: Ord + Clone> Pager<K> {
     /// Nothing has been read of the list at this URL.
     pub(crate) fn new(list_url: Url) -> Self {
-        let (paging, skipped) = (Paging::new(), SkippedRows::default());
+        let (paging, skipped) = (Paginator::new(), SkippedRows::default());
         Self { list_url, paging, rows: 0, skipped, state: PagerState::Page(None) }
     }
 
@@ -97,13 +97,13 @@ impl<K: Ord + Clone> Pager<K> {
             }
         }
         self.rows += new_rows.len();
-        let next_page = self.paging.turn(keys, page.has_more, page.next_token);
+        let next_page = self.paging.advance(keys, page.has_more, page.next_token);
         self.state = match next_page {
             _ if has_reached_bound => PagerState::Ended(ListEnd::ReachedBound),
-            Turn::Ask(token) if self.rows < ROWS_MAX => PagerState::Page(Some(token)),
-            Turn::LastPage => PagerState::Ended(ListEnd::LastPage),
-            Turn::NoToken => PagerState::Ended(ListEnd::MissingToken),
-            Turn::Ask(_) | Turn::Stopped => PagerState::Ended(ListEnd::Stopped),
+            PagingStep::Fetch(token) if self.rows < ROWS_MAX => PagerState::Page(Some(token)),
+            PagingStep::LastPage => PagerState::Ended(ListEnd::LastPage),
+            PagingStep::MissingToken => PagerState::Ended(ListEnd::MissingToken),
+            PagingStep::Fetch(_) | PagingStep::Stopped => PagerState::Ended(ListEnd::Stopped),
         };
         new_rows
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use inbox_core::event::Id;
-use inbox_core::json::without_bom;
-use inbox_core::rightfoot::{Amount, Balance, HistoryEntry, ScheduleState};
+use inbox_core::json::strip_bom;
+use inbox_core::rightfoot_api::{Amount, Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -271,7 +271,7 @@ fn parse_failed_authorizer(item: &RawValue) -> FailedAuthorizer {
 
 /// The text of an answer. Bytes that are not UTF-8 are replaced: they may stand in words that decide nothing.
 fn response_text(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(without_bom(body))
+    String::from_utf8_lossy(strip_bom(body))
 }
 
 /// One unambiguous JSON object with these fields.

@@ -10,11 +10,11 @@ use aws_sdk_sqs::types::{
 };
 use inbox_aws::queue::{EventsQueue, SendOutcome};
 use inbox_aws::{AwsErrorKind, AwsError as AwsFault};
-use inbox_core::delivery::{Delivery, Provider, Verdict};
+use inbox_core::delivery::{Delivery, Provider, Verification};
 use inbox_core::event::Event;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::message::{Head, Message, compose, referenced};
-use inbox_core::providers::{Reading, read};
+use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_dataref};
+use inbox_core::providers::{ParseOutcome, parse};
 use inbox_core::time::UnixSecs;
 use inbox_core::{signature, url_token};
 use local::stack::DEAD_LETTER_QUEUE;
@@ -152,7 +152,7 @@ async fn p2_a_batch_is_answered_entry_by_entry_and_silence_is_no_success() {
     assert_eq!(answer.failed(), []);
 
     // The embedded SQS drops an empty message and says nothing of it, neither good nor bad.
-    let message = |body: &str| Message {
+    let message = |body: &str| QueueMessage {
         body: body.to_owned(),
         provider: Provider::Fynapse,
         event_type: "balance.extracted".to_owned(),
@@ -198,21 +198,21 @@ fn event(provider: Provider, body: &[u8]) -> Option<Event> {
     let headers = [("webhook-signature".to_owned(), signature)].into();
     let delivery = Delivery { body: body.to_vec(), headers, received_at: START };
     let verdict = match provider {
-        Provider::Fynapse => signature::prove(delivery, &keys, 300),
+        Provider::Fynapse => signature::verify(delivery, &keys, 300),
         Provider::Rightfoot => {
             let token = url_token::mint(&"demo".parse().unwrap(), &keys).unwrap();
-            url_token::prove(delivery, &token, &keys, &BTreeSet::new())
+            url_token::verify(delivery, &token, &keys, &BTreeSet::new())
         }
     };
-    let Verdict::Proven(proven) = verdict else { panic!("{verdict:?}") };
-    match read(proven) {
-        Reading::Event(event) => Some(event),
-        Reading::UnknownType(_) | Reading::UnusableId(_) | Reading::Unreadable(..) => None,
+    let Verification::Verified(proven) = verdict else { panic!("{verdict:?}") };
+    match parse(proven) {
+        ParseOutcome::Event(event) => Some(event),
+        ParseOutcome::UnknownType(_) | ParseOutcome::UnusableId(_) | ParseOutcome::Unreadable(..) => None,
     }
 }
 
-fn message_of(event: &Event) -> Message {
-    compose(Head::of(event), Some(event.proven().body()))
+fn message_of(event: &Event) -> QueueMessage {
+    build_message(MessageMeta::of(event), Some(event.verified().body()))
 }
 
 /// The message is one that SQS takes, and leads to exactly the bytes that were delivered.
@@ -222,12 +222,12 @@ fn check(event: &Event) {
     assert_eq!(illegal, None, "{}", message.body);
     assert!(!message.event_type.is_empty());
     assert!(message.event_type.bytes().all(|byte| byte.is_ascii_graphic()), "{}", message.event_type);
-    assert!(message.bytes() <= 210_000, "{} bytes", message.bytes());
+    assert!(message.size_bytes() <= 210_000, "{} bytes", message.size_bytes());
     let cloud_event: Value = serde_json::from_str(&message.body).unwrap();
     match cloud_event.get("dataref") {
-        Some(dataref) => assert_eq!(referenced(dataref.as_str().unwrap()).as_ref(), Some(event.key())),
+        Some(dataref) => assert_eq!(parse_dataref(dataref.as_str().unwrap()).as_ref(), Some(event.key())),
         None => {
-            let payload = std::str::from_utf8(event.proven().body()).unwrap();
+            let payload = std::str::from_utf8(event.verified().body()).unwrap();
             assert!(message.body.ends_with(&format!(",\"data\":{payload}}}")));
         }
     }

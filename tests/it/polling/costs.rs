@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use inbox_core::inbox::Desk;
+use inbox_core::inbox::DueQueue;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_CONCURRENCY};
 use local::rightfoot::Lose;
 use local::stack::INBOX_TABLE;
@@ -53,7 +53,7 @@ fn due_in_an_hour(number: usize) -> Item {
     let pk = format!("rightfoot#batch#{number}");
     let due_at = START.plus(HOUR).0.to_string();
     let deadline_at = START.plus(HOUR * 24).0.to_string();
-    let texts = [("due", Desk::Poll.shard(&pk)), ("pk", pk), ("sk", "tracked".to_owned())];
+    let texts = [("due", DueQueue::Poll.shard(&pk)), ("pk", pk), ("sk", "tracked".to_owned())];
     let numbers = [
         ("v", "1"),
         ("rev", "1"),

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use futures::stream::{self, StreamExt};
-use inbox_core::limits::SHARDS;
+use inbox_core::limits::DUE_SHARDS;
 use local::rightfoot::Lose;
 use local::connector::{AwsCall, CallOutcome, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
@@ -72,7 +72,7 @@ async fn calls_of(scene: Scene) -> Vec<AwsCall> {
     let process = it.world.another();
     process.poll().await.unwrap().unwrap();
     let calls = process.system.connector.call_log().into_iter().map(|(call, _)| call);
-    calls.filter(|call| call.index == 0 || call.index >= usize::from(SHARDS)).collect()
+    calls.filter(|call| call.index == 0 || call.index >= usize::from(DUE_SHARDS)).collect()
 }
 
 /// The events that the scene ends with, and which of them the faulty process may have sent.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use inbox_aws::inbox::{ReplayOutcome, EventClaim};
 use inbox_core::event::EventKey;
-use inbox_core::intervention::Did;
-use inbox_core::limits::WORK_CLAIM_SECS;
-use inbox_core::state::State;
+use inbox_core::audit::OperatorAction;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use tests::operator::ada;
 use tests::{World, completion, extract, number};
@@ -26,7 +26,7 @@ async fn lost() -> World {
 
 async fn declare(world: &World, was_purged: bool) -> ReplayOutcome {
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
-    let by = ada().did(Did::DeclareLost, world.now());
+    let by = ada().audit_entry(OperatorAction::DeclareLost, world.now());
     world.inbox().replay_lost(&key, was_purged, &by).await.unwrap()
 }
 
@@ -44,14 +44,14 @@ async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
     for gone in ["sent_at", "expires_at", "replay"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
-    assert_eq!(traces(&world, EXTRACTED).await, [trace(Did::DeclareLost)]);
+    assert_eq!(traces(&world, EXTRACTED).await, [trace(OperatorAction::DeclareLost)]);
     assert_eq!(declare(&world, false).await, ReplayOutcome::Due { replay: 0 }, "the same again is the same");
     world.settle().await;
     world.work().await;
     let told = world.on_bus().await;
     assert_eq!((told.len(), &told[0].detail["replay"]), (1, &serde_json::Value::Null));
     world.pass(Duration::from_secs(1));
-    assert_eq!(declare(&world, true).await, ReplayOutcome::WrongState(State::Done));
+    assert_eq!(declare(&world, true).await, ReplayOutcome::WrongState(EventState::Done));
 }
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn p3_what_a_worker_is_at_is_not_lost_until_its_claim_has_run_out() {
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
     let claim = world.inbox().claim_event(&key, world.now()).await.unwrap();
     assert!(matches!(claim, EventClaim::Acquired(_)), "{claim:?}");
-    assert_eq!(declare(&world, true).await, ReplayOutcome::WrongState(State::Claimed));
-    world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+    assert_eq!(declare(&world, true).await, ReplayOutcome::WrongState(EventState::Claimed));
+    world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
     assert_eq!(declare(&world, false).await, ReplayOutcome::Due { replay: 0 }, "its worker has died");
     world.settle().await;
     world.work().await;
@@ -110,7 +110,7 @@ async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_work
         };
         let (_, declared) = overtaken(&world, |call| call.operation == "UpdateItem", work, slow).await;
         assert_eq!(declared, ReplayOutcome::Conflict, "done: {is_done}");
-        world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+        world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
         world.settle().await;
         world.work().await;
         assert_eq!(world.told().await, [EXTRACTED], "done: {is_done}");
@@ -123,7 +123,7 @@ async fn a_message_that_was_moved_back_lasts_from_then_on() {
     world.pass(DAY * 13);
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
     let moved_at = world.now();
-    assert!(world.inbox().append_audit_entry(&key, &ada().did(Did::Redrive, moved_at)).await.unwrap());
+    assert!(world.inbox().append_audit_entry(&key, &ada().audit_entry(OperatorAction::Redrive, moved_at)).await.unwrap());
     world.pass(DAY * 13);
     let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
     assert!(found.is_empty(), "{found:?}");
@@ -151,12 +151,12 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     world.pass(DAY * 15);
     let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
     assert_eq!(found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [COMPLETED]);
-    let by = ada().did(Did::DeclareLost, world.now());
+    let by = ada().audit_entry(OperatorAction::DeclareLost, world.now());
     let declare = async |id: &str| {
         let key = EventKey::from_event_id(id).unwrap();
         world.inbox().replay_lost(&key, true, &by).await.unwrap()
     };
-    assert_eq!(declare("fynapse/event/e-2").await, ReplayOutcome::WrongState(State::Recorded), "the relay's");
+    assert_eq!(declare("fynapse/event/e-2").await, ReplayOutcome::WrongState(EventState::Recorded), "the relay's");
     assert_eq!(declare("fynapse/event/none").await, ReplayOutcome::NotFound);
 }
 
@@ -165,7 +165,7 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
     let world = World::new().await;
     world.rightfoot(completion("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    let by = ada().did(Did::Redrive, world.now());
+    let by = ada().audit_entry(OperatorAction::Redrive, world.now());
     let mut record = world.record_of(COMPLETED).await;
     let days = |days: i64| {
         let at = world.now().secs().0 + days * 86_400;
@@ -178,6 +178,6 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
         assert!(world.inbox().append_audit_entry(&key, &by).await.unwrap());
         let left = world.record_of(COMPLETED).await;
         assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
-        assert_eq!(traces(&world, COMPLETED).await, [trace(Did::Redrive)]);
+        assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Redrive)]);
     }
 }

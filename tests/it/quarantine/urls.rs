@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::inbox::Reason;
-use inbox_core::quarantine::{Closed, KeptId};
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::{Resolution, QuarantineId};
 use tests::operator::ada;
 use tests::{Item, World, completion, extract, number, text};
 
@@ -26,7 +26,7 @@ async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
     assert_eq!(both.len(), 2);
     assert_eq!(both[..1], first, "whose URL it came by, and when, stays as it is");
     let subject_of = |item: &Item| {
-        let id = KeptId::from_pk(text(item, "pk")).unwrap();
+        let id = QuarantineId::from_pk(text(item, "pk")).unwrap();
         (text(item, "subject").to_owned(), id.to_string(), number(item, "deliveries"))
     };
     let hash = payload_hash(UNREADABLE.as_bytes());
@@ -47,18 +47,18 @@ async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today
     let mut item = kept_items(&world).await.remove(0);
     world.forget("quarantine#").await;
     assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), None);
-    let of_old = KeptId::from_name(&format!("rightfoot/{hash}")).unwrap();
+    let of_old = QuarantineId::from_name(&format!("rightfoot/{hash}")).unwrap();
     item.insert("pk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S(of_old.pk()));
     item.remove("subject");
     world.put(item).await;
     assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(of_old.clone()));
-    let (open, _) = world.inbox().list_quarantine(Some(Reason::QueueRefused), None, 10).await.unwrap();
+    let (open, _) = world.inbox().list_quarantine(Some(QuarantineReason::QueueRefused), None, 10).await.unwrap();
     assert_eq!(open.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
-    assert_eq!(replay(&world, &of_old).await, closed(Closed::Requeued));
+    assert_eq!(replay(&world, &of_old).await, closed(Resolution::Requeued));
 }
 
 /// A genuine delivery of Fynapse's, caught, had its effect; and is sent again so many days later.
-async fn captured(days: u32) -> (World, KeptId) {
+async fn captured(days: u32) -> (World, QuarantineId) {
     let world = World::new().await;
     let (body, signature) = (extract("e-1"), world.sign(extract("e-1")));
     assert_eq!(world.fynapse_with(&body, &signature, None).await.status, 200);
@@ -66,7 +66,7 @@ async fn captured(days: u32) -> (World, KeptId) {
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
     world.pass(DAY * days);
     assert_eq!(world.fynapse_with(&body, &signature, None).await.status, 403);
-    let kept = world.inbox().list_quarantine(Some(Reason::Stale), None, 10).await.unwrap().0.remove(0);
+    let kept = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
     (world, kept.id)
 }
 
@@ -83,7 +83,7 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
     assert!(world.told().await.is_empty());
     assert_eq!(world.inbox().quarantined_item(&id).await.unwrap().unwrap().resolution, None, "it stays");
     let outcome = world.replayer().force().replay(&id, &ada()).await.unwrap();
-    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Closed::Recorded, .. }), "{outcome:?}");
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }), "{outcome:?}");
     world.work().await;
     assert_eq!(world.told().await, ["fynapse/event/e-1"], "somebody has said so");
 }
@@ -92,7 +92,7 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
 async fn p10_a_capture_that_comes_before_that_is_a_duplicate() {
     let (world, id) = captured(29).await;
     let outcome = replay(&world, &id).await;
-    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Closed::Duplicate, .. }), "{outcome:?}");
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Duplicate, .. }), "{outcome:?}");
     world.work().await;
     assert!(world.told().await.is_empty());
 }

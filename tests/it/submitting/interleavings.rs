@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use inbox_core::poll::Cadence;
+use inbox_core::poll::PollTiming;
 use inbox_rightfoot::{AccountConfig, Rightfoot};
 use local::stack::{self, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET};
 use local::connector::{AwsCall, Fault, StepGate};
@@ -126,7 +126,7 @@ pub(crate) fn asking(world: &World, api_url: &str) -> RightfootRequests {
             client: Rightfoot::new(inbox_rightfoot::ClientConfig::new(api_url).unwrap()).unwrap(),
             secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
         },
-        poll_timing: Cadence::default(),
+        poll_timing: PollTiming::default(),
         url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
         webhook_base_url: "https://h.example".to_owned(),
     };

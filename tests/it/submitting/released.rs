@@ -1,7 +1,7 @@
 //! A name that is free again, and what comes late: a batch that was made under it all the same, a refusal, an operator who
 //! ends what is somebody else's by now.
 
-use inbox_core::intervention::Did;
+use inbox_core::audit::OperatorAction;
 use local::rightfoot::{Canned, Scripted};
 use local::connector::Fault;
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn free_and_submit(world: World, nth: usize) -> Heard {
     let (inbox, name) = (world.inbox(), format!("s-{nth}"));
     let seen = inbox.submission(&name.parse().unwrap()).await.unwrap().unwrap();
     if !seen.is_completed {
-        let by = ada().did(Did::Conclude, world.now());
+        let by = ada().audit_entry(OperatorAction::Conclude, world.now());
         inbox.release_submission(&seen, &by).await.unwrap();
     }
     world.ask(submission(&name, &[&format!("c-{nth}")])).await

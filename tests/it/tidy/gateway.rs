@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use inbox_core::delivery::{Provider, Refusal};
-use inbox_core::inbox::Reason;
-use inbox_core::providers::Unreadable;
-use inbox_core::reply::{Outcome, reply};
+use inbox_core::delivery::{Provider, RejectReason};
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::providers::ParseError;
+use inbox_core::reply::{DeliveryOutcome, reply_for};
 
 use super::monitoring::{alarms, filtered, seconds, written};
 use super::template::{resources, template};
@@ -103,15 +103,15 @@ fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
         assert_eq!(counted_by(status, "-", "-"), none(), "{status}: a path that is not ours");
     }
     let outcomes = [
-        Outcome::Recorded,
-        Outcome::Quarantined(Reason::UnknownType),
-        Outcome::Unreadable(Unreadable::NotJson),
-        Outcome::Stale,
-        Outcome::Refused(Refusal::Mismatch),
-        Outcome::Unavailable,
+        DeliveryOutcome::Recorded,
+        DeliveryOutcome::Quarantined(QuarantineReason::UnknownType),
+        DeliveryOutcome::Unreadable(ParseError::NotJson),
+        DeliveryOutcome::Stale,
+        DeliveryOutcome::Rejected(RejectReason::Mismatch),
+        DeliveryOutcome::Unavailable,
     ];
     for (outcome, provider) in outcomes.iter().flat_map(|it| Provider::ALL.map(|provider| (it, provider))) {
-        let status = reply(provider, outcome).status.to_string();
+        let status = reply_for(provider, outcome).status.to_string();
         for integration_status in ["200", &status] {
             for route in [FYNAPSE, RIGHTFOOT] {
                 assert_eq!(counted_by(&status, integration_status, route), none(), "{outcome:?}");

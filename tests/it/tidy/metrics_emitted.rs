@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use inbox_aws::telemetry::{METRICS, count_with_reason};
 use inbox_core::delivery::Provider;
-use inbox_core::reply::Outcome;
+use inbox_core::reply::DeliveryOutcome;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::{rust, strings};
@@ -70,7 +70,7 @@ fn names(arguments: &str) -> Option<Vec<String>> {
     if arguments.starts_with('"') {
         return strings(arguments).next().map(|name| vec![name.to_owned()]);
     }
-    let outcomes = [Outcome::Recorded, Outcome::Duplicate, Outcome::Stale, Outcome::Unavailable];
+    let outcomes = [DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate, DeliveryOutcome::Stale, DeliveryOutcome::Unavailable];
     let names = outcomes.map(|outcome| outcome.as_str().to_owned());
     arguments.starts_with("outcome.as_str(),").then(|| names.to_vec())
 }

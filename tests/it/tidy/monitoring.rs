@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_aws::telemetry::METRICS;
-use inbox_core::delivery::{Provider, Refusal};
+use inbox_core::delivery::{Provider, RejectReason};
 use serde_json::{Value, json};
 
 use super::metrics_emitted::emitted;
@@ -117,7 +117,7 @@ fn values(name: &str, dimension: &str) -> BTreeSet<String> {
     match (name, dimension) {
         (_, "provider") => Provider::ALL.map(|it| it.as_str().to_owned()).into(),
         ("refused", "reason") => {
-            let refusals = [Refusal::Malformed, Refusal::Mismatch, Refusal::Address, Refusal::Revoked];
+            let refusals = [RejectReason::Malformed, RejectReason::Mismatch, RejectReason::AddressNotAllowed, RejectReason::Revoked];
             refusals.map(|it| it.as_str().to_owned()).into()
         }
         ("put_back", "reason") => put_back_reasons(),

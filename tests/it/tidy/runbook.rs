@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use inbox_core::inbox::Reason;
+use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits;
 use serde_json::Value;
 
@@ -110,7 +110,7 @@ fn every_alarm_stands_in_the_readme_and_no_other() {
     listed.remove("rightfoot-requests-errors");
     let name = |alarm: &Value| alarm["AlarmName"]["Fn::Sub"].as_str().unwrap().replace("${StackName}-", "");
     assert_eq!(listed, alarms().values().map(name).collect());
-    for reason in Reason::ALL {
+    for reason in QuarantineReason::ALL {
         let row = format!("`{}`", reason.as_str());
         let rows = readme.split_once("| in quarantine because |").unwrap().1.split_once("\n\n").unwrap().0;
         assert!(
@@ -132,7 +132,7 @@ fn thresholds_are_the_limits_of_the_code() {
         assert!(text(id).contains("after 4.5 s") && limits::DELIVERY_DEADLINE_MS == 4_500, "{id}");
     }
     // The longest pause between two polls.
-    let slowest_secs = limits::POLL_EVERY_SECS * u64::from(limits::POLL_SLOWEST_FACTOR);
+    let slowest_secs = limits::POLL_INTERVAL_SECS * u64::from(limits::POLL_INTERVAL_MAX_FACTOR);
     assert_eq!(threshold("OldestPollDelay"), slowest_secs);
     // The relay has had some runs since the event became its own.
     assert!(threshold("OldestDueAge") >= limits::RELAY_AGE_MS / 1_000 + 3 * 60);
@@ -160,7 +160,7 @@ fn thresholds_are_the_limits_of_the_code() {
     assert!(text("SubmissionUnknown").contains(&format!("within {hours} hours")));
     // While it is not answered a schedule is asked again within the quarter of an hour, and so it is one alarm.
     assert!(number("ScheduleAlarm", "Period") > slowest_secs);
-    assert!(number("WorkOverdue", "Period") > limits::WORK_AGAIN_MAX_SECS);
+    assert!(number("WorkOverdue", "Period") > limits::REQUEUE_DELAY_MAX_SECS);
     let poll_failed_secs = number("PollFailed", "Period");
     assert!(
         poll_failed_secs > slowest_secs
@@ -168,7 +168,7 @@ fn thresholds_are_the_limits_of_the_code() {
     );
     // What is put back comes again in every period, as long as it does not work.
     for id in ["BusFailed", "WorkFailed", "WorkTimedOut"] {
-        assert!(number(id, "Period") >= limits::WORK_AGAIN_MAX_SECS, "{id}");
+        assert!(number(id, "Period") >= limits::REQUEUE_DELAY_MAX_SECS, "{id}");
     }
-    assert!(text("WorkTimedOut").contains("longer than a minute") && limits::WORK_BUDGET_SECS == 60);
+    assert!(text("WorkTimedOut").contains("longer than a minute") && limits::PROCESSING_BUDGET_SECS == 60);
 }

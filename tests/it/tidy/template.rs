@@ -105,21 +105,21 @@ fn limits_are_those_of_the_template() {
     let parameter = |id: &str, name: &str| template["Parameters"][id][name].as_u64();
     let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
     for (what, in_template, in_code, literal) in [
-        ("fynapse time-out", property("FynapseWebhook", "Timeout"), limits::HANDLER_TIMEOUT_SECS, 10),
-        ("rightfoot time-out", property("RightfootWebhook", "Timeout"), limits::HANDLER_TIMEOUT_SECS, 10),
+        ("fynapse time-out", property("FynapseWebhook", "Timeout"), limits::WEBHOOK_TIMEOUT_SECS, 10),
+        ("rightfoot time-out", property("RightfootWebhook", "Timeout"), limits::WEBHOOK_TIMEOUT_SECS, 10),
         ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
         ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
         ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
         ("worker time-out", property("EventWorker", "Timeout"), limits::WORKER_TIMEOUT_SECS, 90),
-        ("worker batch", property("EventWorkerMapping", "BatchSize"), limits::WORK_BATCH_MESSAGES as u64, 10),
-        ("first poll", parameter("PollFirstSecs", "Default"), limits::POLL_FIRST_SECS, 600),
-        ("between polls", parameter("PollEverySecs", "Default"), limits::POLL_EVERY_SECS, 300),
+        ("worker batch", property("EventWorkerMapping", "BatchSize"), limits::WORKER_BATCH_MESSAGES as u64, 10),
+        ("first poll", parameter("PollFirstSecs", "Default"), limits::POLL_FIRST_DELAY_SECS, 600),
+        ("between polls", parameter("PollEverySecs", "Default"), limits::POLL_INTERVAL_SECS, 300),
         ("grace", parameter("PollGraceSecs", "Default"), limits::POLL_GRACE_SECS, 1_200),
         ("deadline", parameter("PollDeadlineSecs", "Default"), limits::POLL_DEADLINE_SECS, 86_400),
         ("visibility", property("EventsQueue", "VisibilityTimeout"), limits::VISIBILITY_SECS, 540),
         ("events kept", property("EventsQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
         ("dead kept", property("DeadLetterQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
-        ("tolerance", parameter("FynapseToleranceSecs", "Default"), limits::TOLERANCE_SECS, 300),
+        ("tolerance", parameter("FynapseToleranceSecs", "Default"), limits::SIGNATURE_TOLERANCE_SECS, 300),
         ("records kept", parameter("RetentionDays", "Default"), limits::RETENTION_MIN_DAYS, 30),
         ("records kept at least", parameter("RetentionDays", "MinValue"), limits::RETENTION_MIN_DAYS, 30),
     ] {
@@ -129,7 +129,7 @@ fn limits_are_those_of_the_template() {
     assert_eq!(redrive["maxReceiveCount"], 5);
     for integration in resources(&template, "AWS::ApiGatewayV2::Integration").values() {
         let patience_ms = integration["Properties"]["TimeoutInMillis"].as_u64().unwrap();
-        assert!((limits::HANDLER_TIMEOUT_SECS * 1_000..=30_000).contains(&patience_ms));
+        assert!((limits::WEBHOOK_TIMEOUT_SECS * 1_000..=30_000).contains(&patience_ms));
     }
     for id in ["EventRelay", "RightfootPoller"] {
         let scheduled = &template["Resources"][id]["Properties"];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inbox_core::event::EventKey;
-use inbox_core::intervention::{Did, Intervention};
+use inbox_core::audit::{OperatorAction, AuditEntry};
 use tests::{World, alerted, completed, extract, number, text};
 
 use tests::rightfoot::RightfootWorld;
@@ -54,7 +54,7 @@ async fn p7_an_alert_that_was_not_confirmed_is_looked_at_again_when_an_operator_
     // Rightfoot has corrected the balance meanwhile.
     it.rightfoot.correct("b-1", &pairs(&[("a", "150.00"), ("b", "200")]));
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
-    world.system.inbox.replay_quarantined(&key, &by(world, Did::Requeue)).await.unwrap();
+    world.system.inbox.replay_quarantined(&key, &by(world, OperatorAction::Requeue)).await.unwrap();
     world.relay().await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.told().await, ["rightfoot/batch/b-1/threshold-met/b"], "and a is not told again");
@@ -75,7 +75,7 @@ async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() 
 
     for id in ["fynapse/event/e-1".to_owned(), completed("b-1"), alerted("b-1", "u-1")] {
         let key = EventKey::from_event_id(&id).unwrap();
-        world.system.inbox.replay_done(&key, &by(world, Did::Replay)).await.unwrap();
+        world.system.inbox.replay_done(&key, &by(world, OperatorAction::Replay)).await.unwrap();
     }
     world.relay().await.unwrap().unwrap();
     world.work().await;
@@ -106,6 +106,6 @@ async fn without_verification_alerts_are_told_as_they_come_and_say_so() {
     assert_eq!(world.quarantined().await.len(), 1, "it does not say all");
 }
 
-fn by(world: &World, did: Did) -> Intervention {
-    Intervention { at: world.now(), by: "maria".to_owned(), did, why: "a test".to_owned() }
+fn by(world: &World, did: OperatorAction) -> AuditEntry {
+    AuditEntry { at: world.now(), by: "maria".to_owned(), action: did, why: "a test".to_owned() }
 }

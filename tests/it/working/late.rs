@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use inbox_aws::inbox::{AlertClaim, RelayClaim, Inbox, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
-use inbox_core::effect::alert::{Met, ThresholdSource};
+use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
-use inbox_core::inbox::Reason;
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::Fault;
 use tests::rightfoot::MINUTE;
 use tests::{World, alert, alerted, extract};
@@ -25,7 +25,7 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     let world = World::new().await;
     assert_eq!(world.rightfoot(alert("b-1", "u-1")).await.status, 200);
     let inbox = world.inbox();
-    let met = Met {
+    let met = ThresholdCrossing {
         authorizer: Id::new("user-123").unwrap(),
         institution: None,
         balance: "150.00".parse().unwrap(),
@@ -65,12 +65,12 @@ async fn p7_what_the_relay_has_given_up_is_not_put_back_by_a_worker_whose_claim_
     let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
     let work = claimed(&inbox, &key, &world).await;
 
-    world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+    world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
     let place = DueKey { due_at: world.now(), pk: key.pk(), sk: key.sk() };
     let due = inbox.read_due_records(&[place]).await.unwrap().records.pop().unwrap();
     let claim = inbox.claim_record(due, world.now()).await.unwrap();
     let relayed = if let RelayClaim::Acquired(relayed) = claim { Some(relayed) } else { None }.unwrap();
-    let given_up = inbox.quarantine_claimed(&relayed, Reason::QueueRefused, world.now()).await.unwrap();
+    let given_up = inbox.quarantine_claimed(&relayed, QuarantineReason::QueueRefused, world.now()).await.unwrap();
     assert_eq!(given_up, WriteOutcome::Applied);
 
     let stands = world.record_of("fynapse/event/e-1").await;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use inbox_core::limits::{WORK_AGAIN_SECS, WORK_CLAIM_SECS};
+use inbox_core::limits::{REQUEUE_DELAY_SECS, PROCESSING_CLAIM_SECS};
 use local::connector::{AwsCall, CallOutcome, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_lost_send, judge};
 use tests::rightfoot::RightfootWorld;
@@ -76,7 +76,7 @@ impl Scene {
             Self::UntrackedBatch => {
                 it.world.rightfoot(completion("b-1", "u-1")).await;
                 it.world.work().await;
-                it.world.pass(Duration::from_secs(WORK_AGAIN_SECS));
+                it.world.pass(Duration::from_secs(REQUEUE_DELAY_SECS));
                 it.world.relay().await.unwrap().unwrap();
             }
         }
@@ -116,7 +116,7 @@ async fn play(cell: Cell) -> Row {
     let allowed = published(&world.system.connector.call_log()).saturating_sub(usize::from(is_known));
 
     let other = world.another();
-    world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+    world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
     if worked.deleted == 0 {
         world.send_again(&scene.event_id()).await;
     }

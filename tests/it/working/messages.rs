@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use inbox_aws::inbox::{EventClaim, WriteOutcome};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::Reason;
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::inspect;
 use local::stack::DEAD_LETTER_QUEUE;
 use local::connector::Fault;
@@ -82,7 +82,7 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
         work
     };
     let slow = claim().await;
-    world.pass(Duration::from_secs(WORK_CLAIM_SECS + 1));
+    world.pass(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
     let other = claim().await;
     for is_done in [false, true] {
         if is_done {
@@ -92,7 +92,7 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
         let written = [
             inbox.mark_done(&slow, world.now()).await.unwrap(),
             inbox.requeue(&slow, world.now(), "not_ready", None).await.unwrap(),
-            inbox.quarantine_event(&slow, Reason::BusRefused, world.now()).await.unwrap(),
+            inbox.quarantine_event(&slow, QuarantineReason::BusRefused, world.now()).await.unwrap(),
         ];
         assert_eq!(written, [WriteOutcome::Conflict; 3]);
         assert_eq!(world.record("fynapse/event/e-1").await, before);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use event_worker::EventWorker;
 use inbox_core::event::EventKey;
-use inbox_core::intervention::{Did, Intervention};
+use inbox_core::audit::{OperatorAction, AuditEntry};
 use inbox_rightfoot::AccountConfig;
 use local::rightfoot::{Canned, Scripted};
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET};
@@ -120,7 +120,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     let id = completed(batch);
     it.rightfoot.know(batch, &[("a".to_owned(), "1".to_owned())]);
     let by =
-        Intervention { at: it.world.now(), by: "ada".to_owned(), did: Did::Requeue, why: "ours".to_owned() };
+        AuditEntry { at: it.world.now(), by: "ada".to_owned(), action: OperatorAction::Requeue, why: "ours".to_owned() };
     let key = EventKey::from_event_id(&id).unwrap();
     it.world.system.inbox.replay_quarantined(&key, &by).await.unwrap();
     it.world.relay().await.unwrap().unwrap();
@@ -132,7 +132,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
     assert_eq!((kept(&it.world, "incomplete").await, open(&it.world).await), (200, 0));
-    let by = Intervention { at: it.world.now(), ..by };
+    let by = AuditEntry { at: it.world.now(), ..by };
     it.world.system.inbox.replay_quarantined(&key, &by).await.unwrap();
     for _ in 0..2 {
         it.world.relay().await.unwrap().unwrap();
@@ -347,7 +347,7 @@ fn revoking_with(it: &RightfootWorld, subjects: &[&str], verify_alerts: bool) ->
         balances_retention_days: 0,
         event_bus: EVENT_BUS.to_owned(),
         verify_alerts,
-        untracked_alerts: inbox_core::effect::alert::UntrackedAlerts::default(),
+        untracked_alerts: inbox_core::effect::alert::UntrackedAlertPolicy::default(),
         poll_deadline: MINUTE * 60 * 24,
         revoked_subjects: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
     };
@@ -412,7 +412,7 @@ async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subje
     revoking.work().await;
     assert_eq!(kept(&it.world, "subject_revoked").await, 1);
     let by =
-        Intervention { at: it.world.now(), by: "ada".to_owned(), did: Did::Requeue, why: "ours".to_owned() };
+        AuditEntry { at: it.world.now(), by: "ada".to_owned(), action: OperatorAction::Requeue, why: "ours".to_owned() };
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
     it.world.system.inbox.replay_quarantined(&key, &by).await.unwrap();
     it.world.relay().await.unwrap().unwrap();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_core::effect::alert::{Met, ThresholdSource};
+use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
-use inbox_core::intervention::Did;
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::audit::OperatorAction;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::Fault;
 use tests::operator::ada;
 use tests::rightfoot::RightfootWorld;
@@ -14,11 +14,11 @@ use tests::{Item, World, alerted, number, text};
 
 use super::forgeries::alert_of;
 
-const CLAIM_IS_OVER: Duration = Duration::from_secs(WORK_CLAIM_SECS + 1);
+const CLAIM_IS_OVER: Duration = Duration::from_secs(PROCESSING_CLAIM_SECS + 1);
 
 async fn replay(world: &World, event_id: &str) {
     let key = EventKey::from_event_id(event_id).unwrap();
-    world.system.inbox.replay_done(&key, &ada().did(Did::Replay, world.now())).await.unwrap();
+    world.system.inbox.replay_done(&key, &ada().audit_entry(OperatorAction::Replay, world.now())).await.unwrap();
 }
 
 /// Lets relay and worker run until neither has anything to do.
@@ -223,7 +223,7 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
         };
         works.push(work);
     }
-    let a = Met {
+    let a = ThresholdCrossing {
         authorizer: Id::new("a").unwrap(),
         institution: None,
         balance: "150.00".parse().unwrap(),

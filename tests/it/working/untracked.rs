@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use inbox_core::effect::alert::UntrackedAlerts;
+use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
 use local::rightfoot::{BeforeCompletion, Canned, Scripted};
 use local::connector::Fault;
@@ -191,7 +191,7 @@ async fn p4_an_alert_that_names_a_tracked_schedule_waits_by_whichever_url_it_com
 #[tokio::test]
 async fn p4_where_it_is_asked_for_no_untracked_alert_is_told_at_all() {
     let it =
-        RightfootWorld::with_options(|options| options.untracked_alerts = UntrackedAlerts::Quarantine).await;
+        RightfootWorld::with_options(|options| options.untracked_alerts = UntrackedAlertPolicy::Quarantine).await;
     it.rightfoot.know("b-1", &tests::worker::pairs(&[("user-123", "150.00")]));
     it.world.rightfoot(alert("b-1", "u-1")).await;
     it.world.work().await;

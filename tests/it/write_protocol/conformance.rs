@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use inbox_aws::inbox::{RelayClaim, ClaimedRecord, DueRecord, Inbox, ReplayOutcome, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::inbox::Reason;
-use inbox_core::intervention::{Did, Intervention, Operator};
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::audit::{OperatorAction, AuditEntry, Operator};
 use local::connector::Fault;
 use tests::{Item, World, extract, number, text};
 
@@ -289,7 +289,7 @@ impl Both {
             let marked = self.inbox.mark_claimed_sent(&claimed, now).await.unwrap();
             self.same(Write::Mark { rev }, attempts, marked);
         } else {
-            let given_up = self.inbox.quarantine_claimed(&claimed, Reason::QueueRefused, now).await.unwrap();
+            let given_up = self.inbox.quarantine_claimed(&claimed, QuarantineReason::QueueRefused, now).await.unwrap();
             self.kept += 1;
             self.same(Write::GiveUp { rev, over: self.record.over() }, attempts, given_up);
         }
@@ -323,7 +323,7 @@ impl Both {
             (Write::PutBack { claim }, self.inbox.requeue(&work, later, "not_ready", None).await)
         } else {
             self.kept += 1;
-            let given_up = self.inbox.quarantine_event(&work, Reason::BusRefused, now).await;
+            let given_up = self.inbox.quarantine_event(&work, QuarantineReason::BusRefused, now).await;
             (Write::Quarantine { claim }, given_up)
         };
         self.same(write, attempts, written.unwrap());
@@ -333,7 +333,7 @@ impl Both {
     async fn again(&mut self, from: From) {
         let why = format!("reason {}", self.calls);
         let operator = Operator { by: "ada".to_owned(), why };
-        let by: Intervention = operator.did(Did::Requeue, self.world.now());
+        let by: AuditEntry = operator.audit_entry(OperatorAction::Requeue, self.world.now());
         let replayed = match from {
             From::Done => self.inbox.replay_done(&self.key, &by).await,
             From::Quarantined => self.inbox.replay_quarantined(&self.key, &by).await,

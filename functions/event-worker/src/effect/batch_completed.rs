@@ -3,10 +3,10 @@
 use inbox_aws::AwsError;
 use inbox_aws::balances::BalanceSource;
 use inbox_aws::inbox::ClaimedEvent;
-use inbox_core::bus::{Batch, batch_completed};
+use inbox_core::bus::{BatchRef, batch_completed};
 use inbox_core::event::Id;
-use inbox_core::inbox::Reason;
-use inbox_core::poll::batch::Tracked;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::poll::batch::TrackedBatch;
 
 use crate::EventWorker;
 use crate::work::EffectOutcome;
@@ -20,7 +20,7 @@ impl EventWorker {
         if let Some(reason) = self.check_admission(work, tracked).await? {
             return Ok(EffectOutcome::Quarantine(reason));
         }
-        let batch = Batch {
+        let batch = BatchRef {
             batch_id,
             schedule_id: tracked.and_then(|tracked| tracked.schedule_id.as_ref()),
             subject: tracked.map_or(work.subject(), |tracked| tracked.subject.as_ref()),
@@ -33,9 +33,9 @@ impl EventWorker {
         }
         let read = reader.finish();
         if !read.is_complete(tracked, work.earlier.as_ref()) {
-            return Ok(self.incomplete_outcome(work, tracked, &read, Reason::Incomplete));
+            return Ok(self.incomplete_outcome(work, tracked, &read, QuarantineReason::Incomplete));
         }
-        let expected = tracked.map(Tracked::awaited);
+        let expected = tracked.map(TrackedBatch::expected_results);
         let outcome = self.publish_event(&batch_completed(&work.effect(), &batch, &read.snapshot, expected)).await;
         Ok(match outcome {
             // If there are more, the poller sees it once the batch is tracked.

@@ -8,24 +8,24 @@ use futures::future::join_all;
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
 use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ScheduleProgress, ClaimedEvent};
-use inbox_core::bus::{Announcement, Batch, threshold_met};
-use inbox_core::effect::alert::{Alert, Met, UntrackedAlerts};
+use inbox_core::bus::{BusEvent, BatchRef, threshold_met};
+use inbox_core::effect::alert::{ReportedAlert, ThresholdCrossing, UntrackedAlertPolicy};
 use inbox_core::event::Id;
-use inbox_core::inbox::Reason;
-use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_EVERY_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
-use inbox_core::poll::batch::{Thresholds, Tracked};
-use inbox_core::providers::{Told, alerts};
-use inbox_core::rightfoot::Balance;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_INTERVAL_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
+use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::providers::{AlertPayload, parse_alerts};
+use inbox_core::rightfoot_api::Balance;
 
 use super::log_not_published;
 use crate::EventWorker;
 use crate::work::{RequeueDetails, EffectOutcome};
 
-const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(Reason::Unconfirmed);
+const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(QuarantineReason::Unconfirmed);
 
 /// Of one event, what is still to be told.
 struct PendingAlerts {
-    by_authorizer: BTreeMap<Id, Vec<Alert>>,
+    by_authorizer: BTreeMap<Id, Vec<ReportedAlert>>,
     /// How many more there are that name nobody.
     unparsable: usize,
 }
@@ -45,7 +45,7 @@ impl EventWorker {
         let tracked = self.inbox.tracked_batch(batch_id).await?;
         if let Some(reason) = self.check_admission(work, tracked.as_ref()).await? {
             // Made-up events that use up the room of a subject must not keep the poller from its runs.
-            if reason == Reason::UntrackedLimit
+            if reason == QuarantineReason::UntrackedLimit
                 && work.works == 0
                 && let Some(payload) = self.read_alert_payload(work).await?
             {
@@ -66,31 +66,31 @@ impl EventWorker {
         &self,
         event: &ClaimedEvent,
         batch_id: &Id,
-        tracked: Option<&Tracked>,
+        tracked: Option<&TrackedBatch>,
     ) -> Result<EffectOutcome, AwsError> {
         let Some(payload) = self.read_alert_payload(work).await? else { return Ok(UNCONFIRMED) };
-        let batch = Batch {
+        let batch = BatchRef {
             batch_id,
             schedule_id: tracked.and_then(|it| it.schedule_id.as_ref()).or(payload.schedule_id.as_ref()),
             subject: tracked.map_or(work.subject(), |tracked| tracked.subject.as_ref()),
         };
-        let mut pending = PendingAlerts::new(payload.alerts, payload.unreadable);
+        let mut pending = PendingAlerts::new(payload.alerts, payload.unreadable_alerts);
         let unpublished = self.publish_alerts(work, &batch, pending.take_unverified(), false).await?;
         Ok(unpublished.outcome().unwrap_or_else(|| pending.final_outcome()))
     }
 
     /// Alerts of a run: the schedule says which thresholds were asked for.
-    async fn process_tracked(&self, event: &ClaimedEvent, tracked: &Tracked) -> Result<EffectOutcome, AwsError> {
+    async fn process_tracked(&self, event: &ClaimedEvent, tracked: &TrackedBatch) -> Result<EffectOutcome, AwsError> {
         let subject = tracked.subject.as_ref();
         if work.subject().zip(subject).is_some_and(|(its, ours)| its != ours) {
-            return Ok(EffectOutcome::Quarantine(Reason::SubjectMismatch));
+            return Ok(EffectOutcome::Quarantine(QuarantineReason::SubjectMismatch));
         }
         // A batch that was submitted by itself brings no alerts.
         let Some(schedule_id) = &tracked.schedule_id else { return Ok(UNCONFIRMED) };
         let Some(payload) = self.read_alert_payload(work).await? else { return Ok(UNCONFIRMED) };
-        let batch = Batch { batch_id: &tracked.batch_id, schedule_id: Some(schedule_id), subject };
+        let batch = BatchRef { batch_id: &tracked.batch_id, schedule_id: Some(schedule_id), subject };
         let thresholds = self.schedule_thresholds(schedule_id).await?;
-        self.confirm_and_publish(work, &batch, Some(tracked), thresholds.as_ref(), PendingAlerts::new(payload.alerts, payload.unreadable))
+        self.confirm_and_publish(work, &batch, Some(tracked), thresholds.as_ref(), PendingAlerts::new(payload.alerts, payload.unreadable_alerts))
             .await
     }
 
@@ -98,7 +98,7 @@ impl EventWorker {
     /// published, by the threshold that the webhook names. But where more is known than the webhook says, because something is
     /// tracked that it belongs to, that decides: then the batch has to be tracked first.
     async fn process_untracked(&self, event: &ClaimedEvent, batch_id: &Id) -> Result<EffectOutcome, AwsError> {
-        let requires_tracking = self.untracked_alerts == UntrackedAlerts::Quarantine
+        let requires_tracking = self.untracked_alerts == UntrackedAlertPolicy::Quarantine
             || match work.subject() {
                 Some(subject) => self.inbox.is_subject_bound(subject).await?,
                 None => true,
@@ -112,8 +112,8 @@ impl EventWorker {
         if requires_tracking || schedule.is_some() {
             return Ok(self.wait_for_tracking(work, batch_id).await);
         }
-        let batch = Batch { batch_id, schedule_id: payload.schedule_id.as_ref(), subject: work.subject() };
-        self.confirm_and_publish(work, &batch, None, None, PendingAlerts::new(payload.alerts, payload.unreadable)).await
+        let batch = BatchRef { batch_id, schedule_id: payload.schedule_id.as_ref(), subject: work.subject() };
+        self.confirm_and_publish(work, &batch, None, None, PendingAlerts::new(payload.alerts, payload.unreadable_alerts)).await
     }
 
     /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
@@ -128,7 +128,7 @@ impl EventWorker {
     }
 
     /// The tracked schedule that an event names, if it names one. It is hurried.
-    async fn expedite_named_schedule(&self, event: &ClaimedEvent, payload: &Told) -> Result<Option<ScheduleProgress>, AwsError> {
+    async fn expedite_named_schedule(&self, event: &ClaimedEvent, payload: &AlertPayload) -> Result<Option<ScheduleProgress>, AwsError> {
         let Some(schedule_id) = &told.schedule_id else { return Ok(None) };
         let schedule = self.inbox.schedule_progress(schedule_id).await?;
         if let Some(schedule) = &schedule {
@@ -146,23 +146,23 @@ impl EventWorker {
         {
             // Whoever holds its URL can ask for it: not more often than the poller would look by itself.
             self.inbox
-                .expedite_schedule(&schedule.schedule.schedule_id, Duration::from_secs(POLL_EVERY_SECS), now)
+                .expedite_schedule(&schedule.schedule.schedule_id, Duration::from_secs(POLL_INTERVAL_SECS), now)
                 .await?;
         }
         Ok(())
     }
 
     /// What an event tells; `None` if it cannot be read as alerts.
-    async fn read_alert_payload(&self, event: &ClaimedEvent) -> Result<Option<Told>, AwsError> {
-        Ok(alerts(&self.inbox.claimed_payload(work).await?))
+    async fn read_alert_payload(&self, event: &ClaimedEvent) -> Result<Option<AlertPayload>, AwsError> {
+        Ok(parse_alerts(&self.inbox.claimed_payload(work).await?))
     }
 
     /// Publishes what the API confirms. `asked` are the thresholds that were asked for, if that is known.
     async fn confirm_and_publish(
         &self,
         event: &ClaimedEvent,
-        batch: &Batch<'_>,
-        tracked: Option<&Tracked>,
+        batch: &BatchRef<'_>,
+        tracked: Option<&TrackedBatch>,
         thresholds: Option<&Thresholds>,
         mut pending: PendingAlerts,
     ) -> Result<EffectOutcome, AwsError> {
@@ -180,7 +180,7 @@ impl EventWorker {
         Ok(match unpublished.outcome() {
             Some(outcome) => outcome,
             None if !open.is_any() || read.is_complete(tracked, earlier) => open.verdict(),
-            None => self.incomplete_outcome(work, tracked, &read, Reason::Unconfirmed),
+            None => self.incomplete_outcome(work, tracked, &read, QuarantineReason::Unconfirmed),
         })
     }
 
@@ -197,8 +197,8 @@ impl EventWorker {
     async fn publish_alerts(
         &self,
         event: &ClaimedEvent,
-        batch: &Batch<'_>,
-        crossings: Vec<Met>,
+        batch: &BatchRef<'_>,
+        crossings: Vec<ThresholdCrossing>,
         confirmed: bool,
     ) -> Result<UnpublishedAlerts, AwsError> {
         let mut unpublished = UnpublishedAlerts::default();
@@ -229,7 +229,7 @@ impl EventWorker {
     async fn publish_claimed(
         &self,
         event: &ClaimedEvent,
-        claimed: Vec<(AcquiredAlert, Announcement)>,
+        claimed: Vec<(AcquiredAlert, BusEvent)>,
         unpublished: &mut UnpublishedAlerts,
     ) -> Result<(), AwsError> {
         let (acquired, announcements): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
@@ -260,8 +260,8 @@ impl EventWorker {
 }
 
 impl PendingAlerts {
-    fn new(received: Vec<Alert>, unparsable: usize) -> Self {
-        let mut by_authorizer = BTreeMap::<Id, Vec<Alert>>::new();
+    fn new(received: Vec<ReportedAlert>, unparsable: usize) -> Self {
+        let mut by_authorizer = BTreeMap::<Id, Vec<ReportedAlert>>::new();
         for alert in received {
             by_authorizer.entry(alert.authorizer.clone()).or_default().push(alert);
         }
@@ -273,7 +273,7 @@ impl PendingAlerts {
     }
 
     /// The alert that a row confirms: it is open no longer.
-    fn take_confirmed(&mut self, row: &Balance, thresholds: Option<&Thresholds>) -> Option<Met> {
+    fn take_confirmed(&mut self, row: &Balance, thresholds: Option<&Thresholds>) -> Option<ThresholdCrossing> {
         let alerts = self.by_authorizer.get(&row.authorizer)?;
         let crossing = alerts.iter().find_map(|alert| alert.confirmed_by(row, thresholds))?;
         self.by_authorizer.remove(&row.authorizer);
@@ -281,9 +281,9 @@ impl PendingAlerts {
     }
 
     /// All that say all, as they are told.
-    fn take_unverified(&mut self) -> Vec<Met> {
+    fn take_unverified(&mut self) -> Vec<ThresholdCrossing> {
         let crossings: Vec<_> =
-            self.by_authorizer.values().filter_map(|alerts| alerts.iter().find_map(Alert::as_told)).collect();
+            self.by_authorizer.values().filter_map(|alerts| alerts.iter().find_map(ReportedAlert::to_unconfirmed)).collect();
         crossings.iter().for_each(|crossing| drop(self.by_authorizer.remove(&crossing.authorizer)));
         crossings
     }
@@ -302,9 +302,9 @@ impl UnpublishedAlerts {
         } else if self.held_by_other > 0 {
             Some(EffectOutcome::Requeue(RequeueDetails::with_reason("alert_taken")))
         } else if self.undeliverable > 0 {
-            Some(EffectOutcome::Quarantine(Reason::BusRefused))
+            Some(EffectOutcome::Quarantine(QuarantineReason::BusRefused))
         } else if self.replay_limit_reached > 0 {
-            Some(EffectOutcome::Quarantine(Reason::ReplayLimit))
+            Some(EffectOutcome::Quarantine(QuarantineReason::ReplayLimit))
         } else {
             None
         }

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, Subcommand};
 use inbox_core::delivery::Subject;
-use inbox_core::inbox::Reason;
-use inbox_core::quarantine::KeptId;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::QuarantineId;
 
 use super::values::{kept, reason};
 use super::{Consent, Page, Who};
@@ -26,7 +26,7 @@ pub(crate) enum Quarantine {
 pub(crate) struct ListKept {
     /// Kept for this reason.
     #[arg(long, value_parser = reason)]
-    pub(crate) reason: Option<Reason>,
+    pub(crate) reason: Option<QuarantineReason>,
     #[command(flatten)]
     pub(crate) page: Page,
 }
@@ -35,7 +35,7 @@ pub(crate) struct ListKept {
 pub(crate) struct ShowKept {
     /// The item, as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
     #[arg(value_parser = kept)]
-    pub(crate) item: KeptId,
+    pub(crate) item: QuarantineId,
     /// Print the bytes: they may hold personal data.
     #[arg(long)]
     pub(crate) reveal: bool,
@@ -45,10 +45,10 @@ pub(crate) struct ShowKept {
 pub(crate) struct ReplayKept {
     /// The items, as `list` prints them.
     #[arg(value_parser = kept, required_unless_present = "reason", conflicts_with = "reason")]
-    pub(crate) items: Vec<KeptId>,
+    pub(crate) items: Vec<QuarantineId>,
     /// All open items that are kept for this reason, the oldest first.
     #[arg(long, value_parser = reason)]
-    pub(crate) reason: Option<Reason>,
+    pub(crate) reason: Option<QuarantineReason>,
     /// With --reason: how many at the most.
     #[arg(long, default_value = "100", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
@@ -65,13 +65,13 @@ pub(crate) struct ReplayKept {
 pub(crate) struct DiscardKept {
     /// The items, as `list` prints them.
     #[arg(value_parser = kept, required_unless_present = "subject", conflicts_with = "subject")]
-    pub(crate) items: Vec<KeptId>,
+    pub(crate) items: Vec<QuarantineId>,
     /// All open items that came by the URL of this subject, the oldest first.
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) subject: Option<Subject>,
     /// With --subject: only those that are kept for this reason.
     #[arg(long, value_parser = reason, requires = "subject")]
-    pub(crate) reason: Option<Reason>,
+    pub(crate) reason: Option<QuarantineReason>,
     /// With --subject: how many at the most.
     #[arg(long, default_value = "100", value_name = "N")]
     pub(crate) limit: NonZeroUsize,

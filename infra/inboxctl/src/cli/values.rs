@@ -3,9 +3,9 @@
 use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id};
-use inbox_core::inbox::Reason;
-use inbox_core::quarantine::KeptId;
-use inbox_core::state::State;
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 
 /// A time on the command line: RFC 3339, or how long ago.
@@ -49,12 +49,12 @@ pub(super) fn provider(name: &str) -> Result<Provider, String> {
     one_of(name, Provider::from_name, Provider::ALL.map(Provider::as_str))
 }
 
-pub(super) fn state(name: &str) -> Result<State, String> {
-    one_of(name, State::from_name, State::ALL.map(State::as_str))
+pub(super) fn state(name: &str) -> Result<EventState, String> {
+    one_of(name, EventState::from_name, EventState::ALL.map(EventState::as_str))
 }
 
-pub(super) fn reason(name: &str) -> Result<Reason, String> {
-    one_of(name, Reason::from_name, Reason::ALL.map(Reason::as_str))
+pub(super) fn reason(name: &str) -> Result<QuarantineReason, String> {
+    one_of(name, QuarantineReason::from_name, QuarantineReason::ALL.map(QuarantineReason::as_str))
 }
 
 pub(super) fn base_url(url: &str) -> Result<String, String> {
@@ -90,8 +90,8 @@ pub(super) fn event(id: &str) -> Result<EventRef, String> {
     })
 }
 
-pub(super) fn kept(name: &str) -> Result<KeptId, String> {
-    KeptId::from_name(name).ok_or_else(|| {
+pub(super) fn kept(name: &str) -> Result<QuarantineId, String> {
+    QuarantineId::from_name(name).ok_or_else(|| {
         "an item is <provider>/<sha256> or <provider>/<subject>/<sha256>, as `quarantine list` prints it"
             .to_owned()
     })

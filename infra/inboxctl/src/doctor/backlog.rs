@@ -6,9 +6,9 @@ use std::time::Duration;
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{EventView, Inbox, EventFilter, DueKey};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Desk, Reason};
+use inbox_core::inbox::{DueQueue, QuarantineReason};
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
-use inbox_core::state::State;
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 
 use super::Check;
@@ -66,7 +66,7 @@ impl Look<'_> {
 
     async fn relay(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "relay";
-        let (waiting, _) = self.inbox.list_due_keys(Desk::Outbox, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(DueQueue::Outbox, None, SAMPLE).await?;
         if let Some(oldest) = waiting.first().filter(|oldest| self.is_late(oldest.due_at)) {
             let found = format!("{} is due since {}", name_of(oldest), At(oldest.due_at).told(self.now));
             let advice = "event-relay does not run, or fails: look at its errors and its schedule";
@@ -95,7 +95,7 @@ impl Look<'_> {
 
     async fn poller(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "poller";
-        let (waiting, _) = self.inbox.list_due_keys(Desk::Poll, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(DueQueue::Poll, None, SAMPLE).await?;
         Ok(match waiting.first().filter(|oldest| self.is_late(oldest.due_at)) {
             Some(oldest) => Check::fail(
                 CHECK,
@@ -109,7 +109,7 @@ impl Look<'_> {
     /// A sample: whatever of the table fits into one list.
     async fn worked(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "effects";
-        let which = EventFilter { states: BTreeSet::from([State::Sent]), ..EventFilter::default() };
+        let which = EventFilter { states: BTreeSet::from([EventState::Sent]), ..EventFilter::default() };
         let sent = self.inbox.list_events(&which, None, SAMPLE, self.now).await?.items;
         let sent_at = |event: &EventView| event.lifecycle.sent_at.unwrap_or(self.now);
         let slow = sent.iter().filter(|event| self.now.since(sent_at(event)) > SLOW);
@@ -159,7 +159,7 @@ impl Look<'_> {
 
     async fn quarantine(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "quarantine";
-        let (waiting, _) = self.inbox.list_due_keys(Desk::Quarantine, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(DueQueue::Quarantine, None, SAMPLE).await?;
         Ok(match waiting.first() {
             Some(oldest) => Check::fail(
                 CHECK,
@@ -176,7 +176,7 @@ impl Look<'_> {
 
     async fn stale(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "Fynapse's tolerance";
-        let (stale, _) = self.inbox.list_quarantine(Some(Reason::Stale), None, 1).await?;
+        let (stale, _) = self.inbox.list_quarantine(Some(QuarantineReason::Stale), None, 1).await?;
         Ok(match stale.first() {
             Some(kept) => Check::warn(
                 CHECK,
@@ -193,7 +193,7 @@ impl Look<'_> {
 
     async fn submissions(&self) -> Result<Check, AwsError> {
         const CHECK: &str = "submissions";
-        let (waiting, _) = self.inbox.list_due_keys(Desk::Poll, None, SAMPLE).await?;
+        let (waiting, _) = self.inbox.list_due_keys(DueQueue::Poll, None, SAMPLE).await?;
         let due = Duration::from_secs(SUBMISSION_DUE_SECS);
         for place in waiting.iter().filter(|place| place.pk.starts_with("rightfoot#submission#")) {
             let submission = self.inbox.timeline(&place.pk).await?.submission;

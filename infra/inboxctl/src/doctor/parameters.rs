@@ -2,7 +2,7 @@
 
 use inbox_aws::config::{poll_timing, revoked_subjects, tolerance_secs};
 use inbox_core::allow_list::AllowList;
-use inbox_core::effect::alert::UntrackedAlerts;
+use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::keys::KeyCodec;
 
 use super::Check;
@@ -23,7 +23,7 @@ pub(super) fn check(at: &Place) -> Check {
         revoked_subjects(&env).err(),
         poll_timing(&env).err(),
         env.parsed_or("VERIFY_ALERTS", true).err(),
-        env.parsed_or("UNTRACKED_ALERTS", UntrackedAlerts::default()).err(),
+        env.parsed_or("UNTRACKED_ALERTS", UntrackedAlertPolicy::default()).err(),
         env.parsed_or::<u64>("RETENTION_DAYS", 0).err(),
         env.parsed_or::<u64>("BALANCES_RETENTION_DAYS", 0).err(),
     ];

@@ -5,10 +5,10 @@ use std::ops::Deref;
 use inbox_aws::inbox::EventFilter;
 use inbox_aws::{AwsErrorKind, AwsError, secrets};
 use inbox_core::delivery::Provider;
-use inbox_core::inbox::Desk;
-use inbox_core::keys::{KeyCodec, KeyError, Keys, api_key};
+use inbox_core::inbox::DueQueue;
+use inbox_core::keys::{KeyCodec, KeyError, Keys, parse_api_key};
 use inbox_core::limits::SECRETS_MAX;
-use inbox_core::quarantine::KeptId;
+use inbox_core::quarantine::QuarantineId;
 
 use super::Check;
 use crate::place::{Place, Thing};
@@ -54,7 +54,7 @@ pub(super) async fn checks(at: &Place) -> [Check; 3] {
     [
         FYNAPSE_SIGNING.check(at, at.fynapse_secret(), keys(codec)).await,
         RIGHTFOOT_URL_KEY.check(at, at.rightfoot_url_key(), keys(Ok(KeyCodec::Utf8))).await,
-        RIGHTFOOT_API_KEY.check(at, at.rightfoot_api_key(), |value| api_key(value).map(drop)).await,
+        RIGHTFOOT_API_KEY.check(at, at.rightfoot_api_key(), |value| parse_api_key(value).map(drop)).await,
     ]
 }
 
@@ -132,11 +132,11 @@ async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = St
 async fn is_used(at: &Place, provider: Provider) -> anyhow::Result<bool> {
     let (inbox, table) = (at.inbox()?, at.table()?);
     let looked = async {
-        if provider == Provider::Rightfoot && !inbox.list_due_keys(Desk::Poll, None, 1).await?.0.is_empty() {
+        if provider == Provider::Rightfoot && !inbox.list_due_keys(DueQueue::Poll, None, 1).await?.0.is_empty() {
             return Ok(true);
         }
-        let kept = inbox.list_due_keys(Desk::Quarantine, None, SAMPLE).await?.0;
-        if kept.iter().filter_map(|it| KeptId::from_pk(&it.pk)).any(|id| id.provider == provider) {
+        let kept = inbox.list_due_keys(DueQueue::Quarantine, None, SAMPLE).await?.0;
+        if kept.iter().filter_map(|it| QuarantineId::from_pk(&it.pk)).any(|id| id.provider == provider) {
             return Ok(true);
         }
         let which = EventFilter { provider: Some(provider), ..EventFilter::default() };
@@ -153,7 +153,7 @@ fn remedy(why: KeyError) -> String {
             )
         }
         KeyError::Empty => "take the empty element away, or put a value into its place".to_owned(),
-        KeyError::NotStrings => {
+        KeyError::NotStringArray => {
             "put a plain string into it, or an array of strings: [\"current\", \"previous\"]".to_owned()
         }
         KeyError::Undecodable => {

@@ -3,9 +3,9 @@
 use futures::StreamExt as _;
 use futures::stream;
 use inbox_aws::inbox::{Inbox, QuarantinedItem, WriteOutcome};
-use inbox_core::intervention::{Did, Operator};
+use inbox_core::audit::{OperatorAction, Operator};
 use inbox_core::limits::CONCURRENT_CALLS;
-use inbox_core::quarantine::Closed;
+use inbox_core::quarantine::Resolution;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -77,13 +77,13 @@ pub(crate) async fn discard(at: &Place, args: DiscardKept) -> anyhow::Result<Dis
 }
 
 async fn close(inbox: &Inbox, table: &Thing, asked: &Asked, operator: &Operator, now: UnixMillis) -> Discard {
-    let by = operator.did(Did::Discard, now);
+    let by = operator.audit_entry(OperatorAction::Discard, now);
     let (outcome, told) = match &asked.kept {
         None => ("unknown", "is not in quarantine".to_owned()),
         Some(QuarantinedItem { resolution: Some((_, how)), .. }) => {
             ("was_closed", format!("was closed before: {}", how.as_str()))
         }
-        Some(kept) => match inbox.close_quarantined(kept, Closed::Discarded, &by).await {
+        Some(kept) => match inbox.close_quarantined(kept, Resolution::Discarded, &by).await {
             Ok(WriteOutcome::Applied) => ("discarded", "discarded".to_owned()),
             Ok(WriteOutcome::Conflict) => (
                 "overtaken",

@@ -2,14 +2,14 @@
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{Inbox, QuarantinedItem};
-use inbox_core::quarantine::{KeptId, Reread, reread};
+use inbox_core::quarantine::{QuarantineId, Reparsed, reparse};
 use inbox_core::time::UnixMillis;
 
 use crate::view::{At, table};
 
 /// An item that was asked for, as it stands; or only its name, if there is none.
 pub(super) struct Asked {
-    pub(super) id: KeptId,
+    pub(super) id: QuarantineId,
     pub(super) kept: Option<QuarantinedItem>,
 }
 
@@ -20,7 +20,7 @@ impl Asked {
     }
 
     /// Items that were named.
-    pub(super) async fn named(inbox: &Inbox, ids: Vec<KeptId>) -> Result<Vec<Self>, AwsError> {
+    pub(super) async fn named(inbox: &Inbox, ids: Vec<QuarantineId>) -> Result<Vec<Self>, AwsError> {
         let mut asked = Vec::new();
         for id in ids {
             asked.push(Self { kept: inbox.quarantined_item(&id).await?, id });
@@ -61,8 +61,8 @@ async fn event_of(inbox: &Inbox, kept: &QuarantinedItem) -> Option<String> {
         return Some(key.event_id());
     }
     let bytes = inbox.quarantined_payload(kept).await.ok()?;
-    match reread(kept.clone().with(bytes)) {
-        Reread::Event(event) => Some(event.key().event_id()),
-        Reread::Still(_) | Reread::Unproven => None,
+    match reparse(kept.clone().with(bytes)) {
+        Reparsed::Event(event) => Some(event.key().event_id()),
+        Reparsed::StillUnusable(_) | Reparsed::Unverified => None,
     }
 }

@@ -3,7 +3,7 @@
 use inbox_aws::queue::EventsQueue;
 use inbox_aws::ingest::Ingestor;
 use inbox_aws::quarantine_replay::{QuarantineReplayOutcome, QuarantineReplayer};
-use inbox_core::quarantine::KeptId;
+use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -71,11 +71,11 @@ pub(crate) async fn replay(at: &Place, args: ReplayKept) -> anyhow::Result<Repla
     Ok(Replays { replays, is_done: true })
 }
 
-fn replay_of(id: &KeptId, outcome: &'static str, event: Option<String>, told: String) -> Replay {
+fn replay_of(id: &QuarantineId, outcome: &'static str, event: Option<String>, told: String) -> Replay {
     Replay { item: id.to_string(), outcome, event, told }
 }
 
-fn in_words(id: &KeptId, outcome: &QuarantineReplayOutcome, now: UnixMillis) -> Replay {
+fn in_words(id: &QuarantineId, outcome: &QuarantineReplayOutcome, now: UnixMillis) -> Replay {
     match outcome {
         QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: is_open_again, enqueue_error: left_to_relay } => {
             let mut told = format!("{}: {key}", how.as_str());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use comfy_table::{ContentArrangement, Table, presets};
-use inbox_core::intervention::Intervention;
+use inbox_core::audit::AuditEntry;
 use inbox_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 
@@ -152,14 +152,14 @@ pub(crate) struct Trace {
     why: String,
 }
 
-impl From<&Intervention> for Trace {
-    fn from(it: &Intervention) -> Self {
-        Self { at: At(it.at), by: it.by.clone(), did: it.did.as_str(), why: it.why.clone() }
+impl From<&AuditEntry> for Trace {
+    fn from(it: &AuditEntry) -> Self {
+        Self { at: At(it.at), by: it.by.clone(), did: it.action.as_str(), why: it.why.clone() }
     }
 }
 
 impl Trace {
-    pub(crate) fn of(all: &[Intervention]) -> Vec<Self> {
+    pub(crate) fn of(all: &[AuditEntry]) -> Vec<Self> {
         all.iter().map(Self::from).collect()
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inbox_core::limits::POLL_DEADLINE_SECS;
-use inbox_core::poll::Cadence;
+use inbox_core::poll::PollTiming;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -45,9 +45,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// When the poller asks, in the demo's time. The first question comes too early. The last try of a webhook comes in
 /// the fifteenth minute, and the search for alerts after it, by a margin that a slow machine may use up.
-pub(super) const CADENCE: Cadence = Cadence {
+pub(super) const CADENCE: PollTiming = PollTiming {
     first: Duration::from_secs(30),
-    every: Duration::from_secs(60),
+    interval: Duration::from_secs(60),
     grace: Duration::from_secs(17 * 60),
     deadline: Duration::from_secs(POLL_DEADLINE_SECS),
 };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use inbox_aws::inbox::{Inbox, Created};
 use inbox_core::event::Id;
-use inbox_core::poll::batch::{Thresholds, Tracked};
-use inbox_core::poll::schedule::Watched;
+use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::time::UnixMillis;
 
 /// The schedule that the senders' alerts name.
@@ -20,7 +20,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Has the schedule of the senders' alerts known.
 pub(super) async fn know_schedule(inbox: &Inbox, now: UnixMillis) -> anyhow::Result<()> {
     let schedule_id = Id::new(SCHEDULE).context("an id")?;
-    let watched = Watched {
+    let watched = TrackedSchedule {
         schedule_id: schedule_id.clone(),
         subject: None,
         probes: Vec::new(),
@@ -45,12 +45,12 @@ pub(super) async fn know_run(
     now: UnixMillis,
 ) -> anyhow::Result<()> {
     let batch_id = Id::new(batch_id).context("an id")?;
-    let run = Tracked {
+    let run = TrackedBatch {
         batch_id: batch_id.clone(),
         subject: None,
         schedule_id: Id::new(SCHEDULE),
         expected: u64::try_from(expected)?,
-        failed: [].into(),
+        failed_authorizers: [].into(),
         deadline: now.plus(YEAR),
         polls: 0,
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use event_worker::EventWorker;
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use tokio::task::JoinHandle;
 
 use crate::sqs_trigger::SqsTrigger;
@@ -50,7 +50,7 @@ impl Workers {
         for process in &processes {
             process.worker.load_api_key().await;
         }
-        let claim = pace.real(Duration::from_secs(WORK_CLAIM_SECS));
+        let claim = pace.real(Duration::from_secs(PROCESSING_CLAIM_SECS));
         Self { processes, claim, busy: Arc::default(), seen: Arc::default() }
     }
 

@@ -14,12 +14,12 @@ use std::fmt;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use inbox_core::effect::alert::{Met, ThresholdSource};
+use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
 use inbox_core::event::{Id, batch_pk};
 use inbox_core::inbox::parts_expiry;
 use inbox_core::limits::ALERT_PUBLISHERS_MAX;
-use inbox_core::rightfoot::Amount;
+use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 
 use super::Inbox;
@@ -73,7 +73,7 @@ impl fmt::Debug for AcquiredAlert {
 
 impl Inbox {
     /// Claims the alert of one authorizer in one batch for this event.
-    pub async fn claim_alert(&self, event: &ClaimedEvent, crossing: &Met, now: UnixMillis) -> Result<AlertClaim, AwsError> {
+    pub async fn claim_alert(&self, event: &ClaimedEvent, crossing: &ThresholdCrossing, now: UnixMillis) -> Result<AlertClaim, AwsError> {
         let mut claimed = self.try_claim_alert(work, met, now).await?;
         if let Err(Some(item)) = &claimed
             && work.replay() > 0
@@ -93,7 +93,7 @@ impl Inbox {
     async fn try_claim_alert(
         &self,
         event: &ClaimedEvent,
-        crossing: &Met,
+        crossing: &ThresholdCrossing,
         now: UnixMillis,
     ) -> Result<Result<AcquiredAlert, Option<Item>>, AwsError> {
         let mut update = self

@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::event::{Id, Origin, batch_pk};
 use inbox_core::limits::{ALERT_PAYLOADS_MAX_BYTES, ALERT_RECORDS_MAX, RIGHTFOOT_BODY_MAX_BYTES};
-use inbox_core::poll::batch::Tracked;
-use inbox_core::poll::completion::Completion;
-use inbox_core::providers::alerted;
-use inbox_core::rightfoot::Amount;
+use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::poll::completion::CompletionRecord;
+use inbox_core::providers::alerted_authorizers;
+use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 
 use super::tracked::{ALERT_EFFECT_SK_PREFIX, TRACKED_SK, read_batch, subject_of};
@@ -33,11 +33,11 @@ pub(super) const SHOWN_COMPLETE_AT: &str = "shown_complete_at";
 #[derive(Clone, Debug)]
 pub struct BatchProgress {
     /// What is watched. Whom Rightfoot refused is not read yet: see [`Inbox::refused`].
-    pub tracked: Tracked,
+    pub tracked: TrackedBatch,
     /// How far it has come.
     pub tracking: TrackingState,
     /// The record of its completion.
-    pub completion: Option<Completion>,
+    pub completion: Option<CompletionRecord>,
     /// When the API has shown it complete.
     shown_complete_at: Option<UnixMillis>,
     excluded: Option<Item>,
@@ -46,7 +46,7 @@ pub struct BatchProgress {
 impl BatchProgress {
     /// When it became known to be complete: by an answer of the API, or by a record that counts.
     pub fn completed_at(&self) -> Option<UnixMillis> {
-        let recorded = self.completion.as_ref().filter(|completion| completion.counts(&self.tracked));
+        let recorded = self.completion.as_ref().filter(|completion| completion.confirms_completion(&self.tracked));
         self.shown_complete_at.or(recorded.map(|completion| completion.received_at))
     }
 }
@@ -97,7 +97,7 @@ impl Inbox {
     /// Whose alert an event has told, or has had its effect. One that was given up, or came by another URL than the
     /// batch's, has told nothing. All effects are read, and of the events [`ALERT_RECORDS_MAX`]: whoever is told by one
     /// beyond that is told by the poller as well, and the worker acts once.
-    pub async fn already_alerted(&self, tracked: &Tracked) -> Result<AlertedAuthorizers, AwsError> {
+    pub async fn already_alerted(&self, tracked: &TrackedBatch) -> Result<AlertedAuthorizers, AwsError> {
         let mut all = AlertedAuthorizers { payload_budget_bytes: ALERT_PAYLOADS_MAX_BYTES, ..AlertedAuthorizers::default() };
         // One that is claimed only is nothing yet.
         let effects =
@@ -134,14 +134,14 @@ impl Inbox {
     }
 
     /// Adds whom one alert event tells of, if it tells anything and there is room for its payload.
-    async fn add_alerted(&self, item: &Item, tracked: &Tracked, all: &mut AlertedAuthorizers) -> Result<(), AwsError> {
+    async fn add_alerted(&self, item: &Item, tracked: &TrackedBatch, all: &mut AlertedAuthorizers) -> Result<(), AwsError> {
         let record = EventRecord::from_item(item).ok_or(AwsError::unreadable_item(QUERY))?;
         let has_other_subject =
             tracked.subject.as_ref().zip(record.subject.as_ref()).is_some_and(|(ours, its)| ours != its);
         let fits = record.payload_bytes <= RIGHTFOOT_BODY_MAX_BYTES.min(all.payload_budget_bytes);
         if !record.is_quarantined && !has_other_subject && fits {
             all.payload_budget_bytes -= record.payload_bytes;
-            all.authorizers.extend(alerted(&self.payload_of(&record).await?));
+            all.authorizers.extend(alerted_authorizers(&self.payload_of(&record).await?));
         }
         Ok(())
     }
@@ -158,13 +158,13 @@ impl Inbox {
     }
 }
 
-fn read_completion(item: &Item) -> Option<Completion> {
-    Some(Completion {
+fn read_completion(item: &Item) -> Option<CompletionRecord> {
+    Some(CompletionRecord {
         received_at: item::millis(item, "received_at")?,
         origin: item::string(item, "origin").and_then(Origin::from_name),
         subject: subject_of(item),
-        is_given_up: item.contains_key("quarantined_at"),
-        published_untracked: item::parsed_number(item, super::reviewed::PUBLISHED_UNTRACKED),
+        is_quarantined: item.contains_key("quarantined_at"),
+        results_published_untracked: item::parsed_number(item, super::reviewed::PUBLISHED_UNTRACKED),
         is_revised: item.contains_key(super::reviewed::REVISION),
     })
 }

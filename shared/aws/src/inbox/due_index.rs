@@ -3,8 +3,8 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use inbox_core::inbox::Desk;
-use inbox_core::limits::{CONCURRENT_CALLS, DUE_PAGE};
+use inbox_core::inbox::DueQueue;
+use inbox_core::limits::{CONCURRENT_CALLS, DUE_PAGE_ITEMS};
 use inbox_core::time::UnixMillis;
 
 use super::Inbox;
@@ -64,12 +64,12 @@ pub struct DuePage {
 
 impl DueScan {
     /// Over what is due.
-    pub fn new(desk: Desk) -> Self {
+    pub fn new(desk: DueQueue) -> Self {
         Self { remaining: desk.shards().map(|shard| (shard, None)).collect(), includes_future: false }
     }
 
     /// Over what is due, with a look at what is not due yet.
-    pub fn including_future(desk: Desk) -> Self {
+    pub fn including_future(desk: DueQueue) -> Self {
         Self { includes_future: true, ..Self::new(desk) }
     }
 
@@ -113,7 +113,7 @@ impl Inbox {
     /// Also says whether there is more.
     pub async fn list_due_keys(
         &self,
-        desk: Desk,
+        desk: DueQueue,
         after: Option<&DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueKey>, bool), AwsError> {
@@ -124,7 +124,7 @@ impl Inbox {
     pub(super) async fn list_due_keys_by(
         &self,
         order: DueOrder,
-        desk: Desk,
+        desk: DueQueue,
         after: Option<&DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueKey>, bool), AwsError> {
@@ -181,7 +181,7 @@ impl Inbox {
             .table_name(&self.table)
             .index_name(INDEX)
             .expression_attribute_values(":shard", text(shard))
-            .limit(i32::try_from(DUE_PAGE).unwrap_or(i32::MAX))
+            .limit(i32::try_from(DUE_PAGE_ITEMS).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_core::event::{Id, payload_hash};
 use inbox_core::poll::batch::Thresholds;
-use inbox_core::rightfoot::Amount;
+use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixSecs;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

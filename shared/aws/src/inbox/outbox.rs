@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Reason, next_due, parked_expiry, parts_expiry, record_expiry};
+use inbox_core::inbox::{QuarantineReason, next_due_at, quarantined_record_expiry, parts_expiry, record_expiry};
 use inbox_core::limits::CLAIM_MARGIN_MS;
-use inbox_core::message::{Head, Message, compose, may_carry};
+use inbox_core::message::{MessageMeta, QueueMessage, build_message, fits_inline};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due_index::DueKey;
@@ -68,7 +68,7 @@ impl Inbox {
         let mut record = due.0;
         let expires_at = record_expiry(now, self.retention_days);
         let has_payload = self.extend_parts_expiry_if_present(&mut record, expires_at, now).await?;
-        let later = next_due(now, record.attempts);
+        let later = next_due_at(now, record.attempts);
         let written = self
             .update_at_rev(
                 record.table_key(),
@@ -94,18 +94,18 @@ impl Inbox {
     }
 
     /// The message of a claimed record. Its payload is fetched only if it can travel inside.
-    pub async fn build_message(&self, claimed: &ClaimedRecord) -> Result<Message, AwsError> {
+    pub async fn build_message(&self, claimed: &ClaimedRecord) -> Result<QueueMessage, AwsError> {
         let record = &claimed.record;
         let payload =
-            if may_carry(record.payload_bytes) { Some(self.payload_of(record).await?) } else { None };
-        let meta = Head {
+            if fits_inline(record.payload_bytes) { Some(self.payload_of(record).await?) } else { None };
+        let meta = MessageMeta {
             key: &record.key,
             event_type: &record.event_type,
             origin: record.identity.origin,
             received_at: record.received_at,
             replay: record.replay,
         };
-        Ok(compose(meta, payload.as_deref()))
+        Ok(build_message(meta, payload.as_deref()))
     }
 
     /// Writes down that the relay has put a claimed record's event on the queue.
@@ -127,11 +127,11 @@ impl Inbox {
     pub async fn quarantine_claimed(
         &self,
         claimed: &ClaimedRecord,
-        reason: Reason,
+        reason: QuarantineReason,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
         let record = &mut claimed.record.clone();
-        let expires_at = parked_expiry(now, self.retention_days);
+        let expires_at = quarantined_record_expiry(now, self.retention_days);
         self.extend_parts_expiry_if_present(record, expires_at, now).await?;
         let hash = &record.identity.payload_hash;
         let mut attributes = payload_attributes(&record.payload_location, hash, record.payload_bytes);

@@ -35,7 +35,7 @@ impl PastCycle {
             sent_at: event.lifecycle.sent_at,
             done_at: event.lifecycle.done_at,
             quarantined_at: event.lifecycle.quarantined_at,
-            requeues: event.lifecycle.works,
+            requeues: event.lifecycle.requeues,
             retry_reason: event.retry_reason.clone(),
         }
     }

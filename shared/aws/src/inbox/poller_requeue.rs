@@ -7,7 +7,7 @@
 //!
 //! Each happens once to a record: what is given up again, or is short again, is an operator's.
 
-use inbox_core::inbox::Desk;
+use inbox_core::inbox::DueQueue;
 use inbox_core::time::UnixMillis;
 
 use super::replay::{RESTART_SET, RESTART_REMOVE};
@@ -54,7 +54,7 @@ impl Inbox {
             .expression_attribute_values(":mark", number(value))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":shard", text(Desk::Outbox.shard(&event.key.pk())))
+            .expression_attribute_values(":shard", text(DueQueue::Outbox.shard(&event.key.pk())))
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":cycles", past_cycles::with_current_cycle(event));
         condition::update(update, &format!("{RESTART_SET}, {mark} = :mark {RESTART_REMOVE}")).await

@@ -18,12 +18,12 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use uuid::Uuid;
 
-use inbox_core::bus::Effect;
+use inbox_core::bus::EventMeta;
 use inbox_core::delivery::Subject;
-use inbox_core::effect::look::Earlier;
+use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Desk, Reason, parked_expiry, record_expiry};
-use inbox_core::limits::WORK_CLAIM_SECS;
+use inbox_core::inbox::{DueQueue, QuarantineReason, quarantined_record_expiry, record_expiry};
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
 
 use super::poller_requeue::{PUBLISHED_UNTRACKED, REVISION};
@@ -48,7 +48,7 @@ pub struct ClaimedEvent {
     /// Whether it is worked on because an operator, or the poller, has made it due again after its end.
     pub is_reprocessed: bool,
     /// What an earlier look at its batch has shown.
-    pub previous_snapshot: Option<Earlier>,
+    pub previous_snapshot: Option<PreviousSnapshot>,
     /// Whether it may be among its subject's open events.
     may_hold_slot: Arc<AtomicBool>,
     revision: u64,
@@ -89,8 +89,8 @@ impl ClaimedEvent {
     }
 
     /// What an announcement says of the event.
-    pub fn event_meta(&self) -> Effect<'_> {
-        Effect {
+    pub fn event_meta(&self) -> EventMeta<'_> {
+        EventMeta {
             key: &self.record.key,
             event_type: &self.record.event_type,
             origin: self.record.identity.origin,
@@ -120,7 +120,7 @@ impl ClaimedEvent {
             may_hold_slot: Arc::new(AtomicBool::new(works > 0)),
             is_reprocessed: item.contains_key("since"),
             processing_since: item::parsed_number(item, "since").map_or(record.received_at, UnixMillis),
-            previous_snapshot: earlier.map(|(digest, at)| Earlier { digest: digest.to_owned(), at }),
+            previous_snapshot: earlier.map(|(digest, at)| PreviousSnapshot { digest: digest.to_owned(), at }),
             revision: item::parsed_number(item, REVISION).unwrap_or(1),
             record,
         })
@@ -199,7 +199,7 @@ impl Inbox {
         event: &ClaimedEvent,
         until: UnixMillis,
         reason: &'static str,
-        snapshot: Option<&Earlier>,
+        snapshot: Option<&PreviousSnapshot>,
     ) -> Result<WriteOutcome, AwsError> {
         let set_snapshot = if seen.is_some() { ", seen_digest = :digest, seen_at = :seen_at" } else { "" };
         let update = format!(
@@ -211,7 +211,7 @@ impl Inbox {
             (":one", number(1)),
             (":zero", number(0)),
             (":works", number(work.works.saturating_add(1))),
-            (":shard", text(Desk::Outbox.shard(&work.record.key.pk()))),
+            (":shard", text(DueQueue::Outbox.shard(&work.record.key.pk()))),
             (":later", number(until.0)),
             (":reason", text(reason)),
         ];
@@ -225,11 +225,11 @@ impl Inbox {
     pub async fn quarantine_event(
         &self,
         event: &ClaimedEvent,
-        reason: Reason,
+        reason: QuarantineReason,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
         let record = &mut work.record.clone();
-        let expires_at = parked_expiry(now, self.retention_days);
+        let expires_at = quarantined_record_expiry(now, self.retention_days);
         self.extend_parts_expiry_if_present(record, expires_at, now).await?;
         let hash = &record.identity.payload_hash;
         let mut attributes = payload_attributes(&record.payload_location, hash, record.payload_bytes);
@@ -263,5 +263,5 @@ impl Inbox {
 }
 
 pub(super) fn claim_expiry(now: UnixMillis) -> UnixMillis {
-    now.plus(Duration::from_secs(WORK_CLAIM_SECS))
+    now.plus(Duration::from_secs(PROCESSING_CLAIM_SECS))
 }

@@ -13,10 +13,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::delivery::Subject;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Desk, Reason};
-use inbox_core::intervention::Intervention;
-use inbox_core::limits::DUE_PAGE;
-use inbox_core::quarantine::{Closed, Kept, KeptId, kept_ids_of};
+use inbox_core::inbox::{DueQueue, QuarantineReason};
+use inbox_core::audit::AuditEntry;
+use inbox_core::limits::DUE_PAGE_ITEMS;
+use inbox_core::quarantine::{Resolution, QuarantinedDelivery, QuarantineId, quarantine_ids_of};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due_index::{DueOrder, DueKey};
@@ -34,9 +34,9 @@ const HEADER_PREFIX: &str = "header_";
 #[derive(Clone, Debug)]
 pub struct QuarantinedItem {
     /// What it is named by.
-    pub id: KeptId,
+    pub id: QuarantineId,
     /// Why it is kept.
-    pub reason: Reason,
+    pub reason: QuarantineReason,
     /// When its bytes came first.
     pub first_received_at: UnixMillis,
     /// When they came last.
@@ -54,9 +54,9 @@ pub struct QuarantinedItem {
     /// The event that they were, if it was recorded and given up.
     pub event: Option<EventKey>,
     /// When it was dealt with, and how; `None` while it is open.
-    pub resolution: Option<(UnixMillis, Closed)>,
+    pub resolution: Option<(UnixMillis, Resolution)>,
     /// What operators did with it.
-    pub audit_entries: Vec<Intervention>,
+    pub audit_entries: Vec<AuditEntry>,
     payload_location: PayloadLocation,
     payload_hash: String,
 }
@@ -67,8 +67,8 @@ impl QuarantinedItem {
             Some((name.strip_prefix(HEADER_PREFIX)?.to_owned(), value.as_s().ok()?.clone()))
         });
         Some(Self {
-            id: KeptId::from_pk(item::string(item, "pk")?)?,
-            reason: Reason::from_name(item::string(item, "reason")?)?,
+            id: QuarantineId::from_pk(item::string(item, "pk")?)?,
+            reason: QuarantineReason::from_name(item::string(item, "reason")?)?,
             first_received_at: millis(item, "first_received_at")?,
             last_received_at: millis(item, "last_received_at")?,
             deliveries: item::parsed_number(item, "deliveries")?,
@@ -78,7 +78,7 @@ impl QuarantinedItem {
             headers: headers.collect(),
             event: item::string(item, "event_id").and_then(EventKey::from_event_id),
             resolution: millis(item, "closed_at")
-                .zip(item::string(item, "closed_as").and_then(Closed::from_name)),
+                .zip(item::string(item, "closed_as").and_then(Resolution::from_name)),
             audit_entries: item::audit_entries(item),
             payload_location: PayloadLocation::from_item(item)?,
             payload_hash: item::string(item, "payload_hash")?.to_owned(),
@@ -86,8 +86,8 @@ impl QuarantinedItem {
     }
 
     /// The whole of it, with its bytes: to be read again.
-    pub fn with(self, body: Vec<u8>) -> Kept {
-        Kept {
+    pub fn with(self, body: Vec<u8>) -> QuarantinedDelivery {
+        QuarantinedDelivery {
             provider: self.id.provider,
             reason: self.reason,
             body,
@@ -101,15 +101,15 @@ impl QuarantinedItem {
 
 impl Inbox {
     /// A quarantined item, by one strong read.
-    pub async fn quarantined_item(&self, id: &KeptId) -> Result<Option<QuarantinedItem>, AwsError> {
+    pub async fn quarantined_item(&self, id: &QuarantineId) -> Result<Option<QuarantinedItem>, AwsError> {
         let item = self.get_item(item::key(&id.pk(), DELIVERY_SK)).await?;
         item.map(|item| QuarantinedItem::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))).transpose()
     }
 
     /// The item that holds the bytes of an event that was given up.
-    pub async fn quarantine_id_of(&self, event: &EventView) -> Result<Option<KeptId>, AwsError> {
+    pub async fn quarantine_id_of(&self, event: &EventView) -> Result<Option<QuarantineId>, AwsError> {
         let subject = event.subject.as_ref().and_then(|subject| subject.parse().ok());
-        for id in kept_ids_of(&event.key, subject.as_ref(), &event.payload_hash) {
+        for id in quarantine_ids_of(&event.key, subject.as_ref(), &event.payload_hash) {
             if self.quarantined_item(&id).await?.is_some() {
                 return Ok(Some(id));
             }
@@ -126,7 +126,7 @@ impl Inbox {
     /// if there are more.
     pub async fn list_quarantine(
         &self,
-        reason: Option<Reason>,
+        reason: Option<QuarantineReason>,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
@@ -137,7 +137,7 @@ impl Inbox {
     /// The same, the newest first.
     pub async fn list_quarantine_newest_first(
         &self,
-        reason: Option<Reason>,
+        reason: Option<QuarantineReason>,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
@@ -164,7 +164,7 @@ impl Inbox {
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
         let mut found = Vec::new();
         loop {
-            let (due_keys, more) = self.list_due_keys_by(order, Desk::Quarantine, after.as_ref(), DUE_PAGE).await?;
+            let (due_keys, more) = self.list_due_keys_by(order, DueQueue::Quarantine, after.as_ref(), DUE_PAGE_ITEMS).await?;
             let mut items = self.read_quarantined(&due_keys).await?;
             for due_key in due_keys {
                 if found.len() == limit {
@@ -192,8 +192,8 @@ impl Inbox {
     pub async fn close_quarantined(
         &self,
         seen: &QuarantinedItem,
-        resolution: Closed,
-        by: &Intervention,
+        resolution: Resolution,
+        by: &AuditEntry,
     ) -> Result<WriteOutcome, AwsError> {
         let update = self
             .db

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id, Origin};
-use inbox_core::intervention::{Intervention, message_expiry};
+use inbox_core::audit::{AuditEntry, message_expiry};
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use inbox_core::poll::problem::PollProblem;
-use inbox_core::requests::submission::Kind;
-use inbox_core::state::{Facts, State};
+use inbox_core::requests::submission::SubmissionKind;
+use inbox_core::lifecycle::{Lifecycle, EventState};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::poller_requeue::PUBLISHED_UNTRACKED;
@@ -41,7 +41,7 @@ pub struct EventView {
     /// The `Idempotency-Key` that it came under.
     pub idempotency_key: Option<String>,
     /// How far it has come.
-    pub lifecycle: Facts,
+    pub lifecycle: Lifecycle,
     /// From when on it is wanted on the queue, if not since it was received.
     pub enqueue_after: Option<UnixMillis>,
     /// How often the relay has tried to send it since it was due.
@@ -57,7 +57,7 @@ pub struct EventView {
     /// How many results a batch had when it was published while nobody tracked it.
     pub published_untracked: Option<u64>,
     /// What operators did with it.
-    pub audit_entries: Vec<Intervention>,
+    pub audit_entries: Vec<AuditEntry>,
     /// When its record may be deleted.
     pub expires_at: Option<UnixSecs>,
     pub(super) rev: u64,
@@ -137,7 +137,7 @@ pub struct SubmissionView {
     /// Its name.
     pub submission_id: String,
     /// What was asked for.
-    pub kind: Kind,
+    pub kind: SubmissionKind,
     /// When it was written, before anything was sent.
     pub written_at: UnixMillis,
     /// How many callers have set out to post it.
@@ -153,7 +153,7 @@ pub struct SubmissionView {
     /// The batch or schedule that it made.
     pub created_id: Option<String>,
     /// What operators did with it, or with earlier ones of its name.
-    pub audit_entries: Vec<Intervention>,
+    pub audit_entries: Vec<AuditEntry>,
 }
 
 /// All that is known about one batch, event, schedule or submission.
@@ -193,7 +193,7 @@ pub struct EventFilter {
     /// Of this type.
     pub event_type: Option<String>,
     /// In one of these states; empty for any.
-    pub states: BTreeSet<State>,
+    pub states: BTreeSet<EventState>,
     /// Received at this time or later.
     pub since: Option<UnixMillis>,
     /// Received before this time.
@@ -268,7 +268,7 @@ impl Inbox {
         let sent_before = now.minus(Duration::from_secs(QUEUE_RETENTION_DAYS * 86_400));
         filter.and("sent_at <= :sent_before", ":sent_before", number(sent_before.0));
         let is_lost = |event: &EventView| {
-            let sent_at = event.lifecycle.sent_at.filter(|_| event.lifecycle.state(now) == State::Sent);
+            let sent_at = event.lifecycle.sent_at.filter(|_| event.lifecycle.state(now) == EventState::Sent);
             sent_at.is_some_and(|at| message_expiry(at, &event.audit_entries) <= now)
         };
         self.scan(filter, None, limit, |item| EventView::read(item).filter(is_lost)).await
@@ -333,13 +333,13 @@ impl EventView {
             payload_bytes: record.payload_bytes,
             subject: string(item, "subject").map(str::to_owned),
             idempotency_key: record.identity.idempotency_key.clone(),
-            lifecycle: Facts {
+            lifecycle: Lifecycle {
                 due_at: record.due_at,
                 sent_at: millis(item, "sent_at"),
                 claim_until: millis(item, "claim_until"),
                 done_at: millis(item, "done_at"),
                 quarantined_at: millis(item, "quarantined_at"),
-                works: parsed_number(item, "works").unwrap_or(0),
+                requeues: parsed_number(item, "works").unwrap_or(0),
             },
             enqueue_after: millis(item, "wanted_at"),
             attempts: record.attempts,
@@ -408,7 +408,7 @@ impl SubmissionView {
         let made = ["batch_id", "schedule_id"].into_iter().find_map(|name| string(item, name));
         Some(Self {
             submission_id: string(item, "subject")?.to_owned(),
-            kind: Kind::from_name(string(item, "kind")?)?,
+            kind: SubmissionKind::from_name(string(item, "kind")?)?,
             written_at: millis(item, "written_at")?,
             attempts: parsed_number(item, "attempts").unwrap_or(0),
             due_at: due_at(item),

@@ -11,9 +11,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{Desk, first_due, record_expiry};
-use inbox_core::intervention::{Intervention, message_expiry};
-use inbox_core::state::State;
+use inbox_core::inbox::{DueQueue, first_due_at, record_expiry};
+use inbox_core::audit::{AuditEntry, message_expiry};
+use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 
 use super::quarantine::APPEND_AUDIT_ENTRY;
@@ -31,7 +31,7 @@ pub enum ReplayOutcome {
         replay: u64,
     },
     /// It is not where it could be made due from.
-    WrongState(State),
+    WrongState(EventState),
     /// The queues may still hold its message.
     MayStillBeQueued {
         /// Until when they keep it.
@@ -55,11 +55,11 @@ enum ReplayFrom {
 }
 
 impl ReplayFrom {
-    const fn state(self) -> State {
+    const fn state(self) -> EventState {
         match self {
-            Self::Quarantined => State::Quarantined,
-            Self::Done => State::Done,
-            Self::Lost { .. } => State::Sent,
+            Self::Quarantined => EventState::Quarantined,
+            Self::Done => EventState::Done,
+            Self::Lost { .. } => EventState::Sent,
         }
     }
 
@@ -86,12 +86,12 @@ pub(super) const RESTART_REMOVE: &str = "REMOVE quarantined_at, done_at, sent_at
 
 impl Inbox {
     /// Puts an event that was given up on its way again. What of it was published before is not published again.
-    pub async fn replay_quarantined(&self, key: &EventKey, by: &Intervention) -> Result<ReplayOutcome, AwsError> {
+    pub async fn replay_quarantined(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
         self.replay_from(key, ReplayFrom::Quarantined, by).await
     }
 
     /// Sends a done event again, on purpose: its effects happen again, and carry the number.
-    pub async fn replay_done(&self, key: &EventKey, by: &Intervention) -> Result<ReplayOutcome, AwsError> {
+    pub async fn replay_done(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
         self.replay_from(key, ReplayFrom::Done, by).await
     }
 
@@ -102,12 +102,12 @@ impl Inbox {
         &self,
         key: &EventKey,
         was_purged: bool,
-        by: &Intervention,
+        by: &AuditEntry,
     ) -> Result<ReplayOutcome, AwsError> {
         self.replay_from(key, ReplayFrom::Lost { was_purged }, by).await
     }
 
-    async fn replay_from(&self, key: &EventKey, source: ReplayFrom, by: &Intervention) -> Result<ReplayOutcome, AwsError> {
+    async fn replay_from(&self, key: &EventKey, source: ReplayFrom, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
         let Some(event) = self.event(key).await? else { return Ok(ReplayOutcome::NotFound) };
         if event.audit_entries.contains(by) {
             return Ok(ReplayOutcome::Due { replay: event.replay });
@@ -136,7 +136,7 @@ impl Inbox {
             .expression_attribute_values(":seen", number(event.rev))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":shard", text(Desk::Outbox.shard(&key.pk())))
+            .expression_attribute_values(":shard", text(DueQueue::Outbox.shard(&key.pk())))
             .expression_attribute_values(":now", number(by.at.0))
             .expression_attribute_values(":cycles", past_cycles::with_current_cycle(&event))
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
@@ -155,7 +155,7 @@ impl Inbox {
 
     /// Leaves a trace on an event's record, whose expiry it moves on if it has one: never to an earlier time, because
     /// the operator's tool may know of a shorter retention than the functions. Says whether there is such a record.
-    pub async fn append_audit_entry(&self, key: &EventKey, by: &Intervention) -> Result<bool, AwsError> {
+    pub async fn append_audit_entry(&self, key: &EventKey, by: &AuditEntry) -> Result<bool, AwsError> {
         let later = number(record_expiry(by.at, self.retention_days).0);
         let expires = "expires_at < :at AND attribute_not_exists(quarantined_at)";
         Ok(self.append_audit_entry_if(key, by, ", expires_at = :at", expires, Some(later)).await?
@@ -165,7 +165,7 @@ impl Inbox {
     async fn append_audit_entry_if(
         &self,
         key: &EventKey,
-        by: &Intervention,
+        by: &AuditEntry,
         set: &str,
         condition: &str,
         expires_at: Option<AttributeValue>,
@@ -192,11 +192,11 @@ impl Inbox {
 
 /// What the record of an event out of quarantine holds beside what every record holds: it is wanted on the queue, and
 /// worked on, from now on and not since its bytes came.
-pub(super) fn replay_attributes(by: &Intervention) -> [(String, AttributeValue); 4] {
+pub(super) fn replay_attributes(by: &AuditEntry) -> [(String, AttributeValue); 4] {
     [
         ("interventions".to_owned(), AttributeValue::L(vec![item::audit_entry_value(by)])),
         ("wanted_at".to_owned(), number(by.at.0)),
         ("since".to_owned(), number(by.at.0)),
-        ("due_at".to_owned(), number(first_due(by.at).0)),
+        ("due_at".to_owned(), number(first_due_at(by.at).0)),
     ]
 }

@@ -9,7 +9,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::inbox::record_expiry;
-use inbox_core::intervention::Intervention;
+use inbox_core::audit::AuditEntry;
 use inbox_core::time::UnixMillis;
 
 use super::quarantine::APPEND_AUDIT_ENTRY;
@@ -88,7 +88,7 @@ impl Inbox {
 
     /// Frees the name of a submission because an operator says that it made nothing. Refused if it is known what it made, if
     /// its name is free already, and if somebody has written to it since it was seen.
-    pub async fn release_submission(&self, seen: &StoredSubmission, by: &Intervention) -> Result<WriteOutcome, AwsError> {
+    pub async fn release_submission(&self, seen: &StoredSubmission, by: &AuditEntry) -> Result<WriteOutcome, AwsError> {
         let open = "attribute_not_exists(done_at) AND attribute_not_exists(refused_at)";
         let update = self
             .db

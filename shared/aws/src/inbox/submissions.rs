@@ -23,12 +23,12 @@ use serde_json::Value;
 
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
-use inbox_core::inbox::{Desk, parts_expiry, record_expiry, submission_pk};
-use inbox_core::intervention::Intervention;
+use inbox_core::inbox::{DueQueue, parts_expiry, record_expiry, submission_pk};
+use inbox_core::audit::AuditEntry;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
-use inbox_core::poll::batch::{Thresholds, Tracked};
-use inbox_core::poll::schedule::Watched;
-use inbox_core::requests::submission::{Fingerprint, Kind};
+use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::schedule::TrackedSchedule;
+use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use inbox_core::time::UnixMillis;
 
 use super::submission_release::AUDIT_ENTRIES;
@@ -50,7 +50,7 @@ pub struct NewSubmission {
     /// The caller's name of it, and the subject of its URL.
     pub submission_id: Subject,
     /// What is asked for.
-    pub kind: Kind,
+    pub kind: SubmissionKind,
     /// The URL that Rightfoot is given.
     pub webhook_url: String,
     /// Of the request.
@@ -63,7 +63,7 @@ pub struct NewSubmission {
 #[derive(Clone)]
 pub struct StoredSubmission {
     /// What is asked for.
-    pub kind: Kind,
+    pub kind: SubmissionKind,
     /// The URL that it was sent with; `None` once the outcome is known.
     pub webhook_url: Option<String>,
     /// Of the request.
@@ -120,9 +120,9 @@ pub enum TrackOutcome {
 #[derive(Clone, Debug)]
 pub enum Created<'a> {
     /// A batch.
-    Batch(&'a Tracked),
+    Batch(&'a TrackedBatch),
     /// A schedule.
-    Schedule(&'a Watched, &'a Thresholds),
+    Schedule(&'a TrackedSchedule, &'a Thresholds),
 }
 
 impl Created<'_> {
@@ -342,11 +342,11 @@ impl Inbox {
 impl StoredSubmission {
     fn from_item(item: Item) -> Option<Self> {
         Some(Self {
-            kind: Kind::from_name(item::string(&item, "kind")?)?,
+            kind: SubmissionKind::from_name(item::string(&item, "kind")?)?,
             webhook_url: item::string(&item, "webhook_url").map(str::to_owned),
             fingerprint: Fingerprint {
                 mac: item::string(&item, "fingerprint")?.to_owned(),
-                key: item::string(&item, "fingerprint_key")?.to_owned(),
+                key_tag: item::string(&item, "fingerprint_key")?.to_owned(),
             },
             written_at: UnixMillis(item::parsed_number(&item, "written_at")?),
             tracking: TrackingState::from_item(&item)?,
@@ -371,15 +371,15 @@ impl StoredSubmission {
     }
 
     /// What operators did with it.
-    pub(super) fn audit_entries(&self) -> Vec<Intervention> {
+    pub(super) fn audit_entries(&self) -> Vec<AuditEntry> {
         item::audit_entries(&self.item)
     }
 
     /// What it made, once that is known.
     pub fn created_id(&self) -> Option<Id> {
         let name = match self.kind {
-            Kind::Batch => "batch_id",
-            Kind::Schedule => "schedule_id",
+            SubmissionKind::Batch => "batch_id",
+            SubmissionKind::Schedule => "schedule_id",
         };
         item::string(&self.item, name).and_then(Id::new)
     }
@@ -409,13 +409,13 @@ fn new_submission_item(new: &NewSubmission, now: UnixMillis) -> Item {
         ("subject", text(new.submission_id.as_str())),
         ("webhook_url", text(&new.webhook_url)),
         ("fingerprint", text(&new.fingerprint.mac)),
-        ("fingerprint_key", text(&new.fingerprint.key)),
+        ("fingerprint_key", text(&new.fingerprint.key_tag)),
         ("call_id", text(&new.call_id)),
         ("written_at", number(now.0)),
         ("rev", number(INITIAL_REV)),
         ("polls", number(0)),
         ("attempts", number(1)),
-        ("due", text(Desk::Poll.shard(&pk))),
+        ("due", text(DueQueue::Poll.shard(&pk))),
         ("due_at", number(due_at.0)),
     ];
     item.extend(attributes.map(|(name, value)| (name.to_owned(), value)));

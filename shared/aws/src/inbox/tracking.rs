@@ -18,11 +18,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWr
 
 use inbox_core::delivery::Subject;
 use inbox_core::event::{Id, batch_pk};
-use inbox_core::inbox::{Desk, parts_expiry, record_expiry, schedule_pk};
-use inbox_core::poll::Cadence;
-use inbox_core::poll::batch::{Thresholds, Tracked};
+use inbox_core::inbox::{DueQueue, parts_expiry, record_expiry, schedule_pk};
+use inbox_core::poll::PollTiming;
+use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::problem::PollProblem;
-use inbox_core::poll::schedule::{KnownAs, Plan, Watched};
+use inbox_core::poll::schedule::{BatchOwner, SchedulePlan, TrackedSchedule};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::batch_progress::SHOWN_COMPLETE_AT;
@@ -95,7 +95,7 @@ impl TrackingState {
 #[derive(Clone, Debug)]
 pub struct ScheduleProgress {
     /// What is watched.
-    pub schedule: Watched,
+    pub schedule: TrackedSchedule,
     /// How far it has come.
     pub tracking: TrackingState,
     thresholds: Item,
@@ -103,11 +103,11 @@ pub struct ScheduleProgress {
 
 impl Inbox {
     /// A batch that is watched, with whom Rightfoot refused, by one strong read; `None` if it is not watched.
-    pub async fn tracked_batch(&self, batch_id: &Id) -> Result<Option<Tracked>, AwsError> {
+    pub async fn tracked_batch(&self, batch_id: &Id) -> Result<Option<TrackedBatch>, AwsError> {
         let Some(item) = self.get_item(item::key(&batch_pk(batch_id), TRACKED_SK)).await? else { return Ok(None) };
         let mut tracked = read_batch(batch_id, &item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
         if json_blobs::has_blob(&item) {
-            tracked.failed = self.load_ids(&item).await?;
+            tracked.failed_authorizers = self.load_ids(&item).await?;
         }
         Ok(Some(tracked))
     }
@@ -130,7 +130,7 @@ impl Inbox {
 
     /// Which of these batches are watched, and as what. What a webhook tells of one does not matter: whoever knows a URL can
     /// tell anything of any batch.
-    pub async fn known(&self, batches: &BTreeSet<Id>) -> Result<BTreeMap<Id, KnownAs>, AwsError> {
+    pub async fn known(&self, batches: &BTreeSet<Id>) -> Result<BTreeMap<Id, BatchOwner>, AwsError> {
         let mut owners = BTreeMap::new();
         let batches: Vec<_> = batches.iter().collect();
         for chunk in batches.chunks(BATCH_GET_KEYS_MAX) {
@@ -139,7 +139,7 @@ impl Inbox {
                 let batch_id = item::string(&item, "pk").and_then(|pk| pk.strip_prefix("rightfoot#batch#"));
                 let Some(batch_id) = batch_id.and_then(Id::new) else { continue };
                 let schedule_id = item::string(&item, "schedule_id").and_then(Id::new);
-                owners.insert(batch_id, schedule_id.map_or(KnownAs::OnDemand, KnownAs::Run));
+                owners.insert(batch_id, schedule_id.map_or(BatchOwner::OnDemand, BatchOwner::Schedule));
             }
         }
         Ok(owners)
@@ -254,10 +254,10 @@ impl Inbox {
     pub async fn advance_schedule(
         &self,
         schedule: &ScheduleProgress,
-        plan: &Plan,
+        plan: &SchedulePlan,
         problem: Option<&PollProblem>,
         next: UnixMillis,
-        cadence: &Cadence,
+        cadence: &PollTiming,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
         // An earlier version has not done so when it was tracked.
@@ -266,13 +266,13 @@ impl Inbox {
         }
         let parts_expire_at = self.extend_thresholds_expiry(schedule, plan).await?;
         let mut writes = vec![self.schedule_update(schedule, plan, problem, next, parts_expire_at)?];
-        for run in &plan.runs {
-            let batch = Tracked {
+        for run in &plan.new_runs {
+            let batch = TrackedBatch {
                 batch_id: run.batch_id.clone(),
                 subject: schedule.schedule.subject.clone(),
                 schedule_id: Some(schedule.schedule.schedule_id.clone()),
                 expected: run.expected,
-                failed: BTreeSet::new(),
+                failed_authorizers: BTreeSet::new(),
                 deadline: now.plus(cadence.deadline),
                 polls: 0,
             };
@@ -291,10 +291,10 @@ impl Inbox {
     async fn extend_thresholds_expiry(
         &self,
         schedule: &ScheduleProgress,
-        plan: &Plan,
+        plan: &SchedulePlan,
     ) -> Result<Option<UnixSecs>, AwsError> {
-        let extended = Watched { expires_at: plan.expires_at, ..schedule.schedule.clone() };
-        let later = parts_expiry(extended.end(), self.retention_days);
+        let extended = TrackedSchedule { expires_at: plan.expires_at, ..schedule.schedule.clone() };
+        let later = parts_expiry(extended.ends_at(), self.retention_days);
         match PayloadLocation::from_item(&schedule.thresholds) {
             Some(PayloadLocation::Parts { names, expire_at }) if expire_at < later => {
                 payload::extend_expiry(&self.db, &self.table, &names, later).await?;
@@ -307,7 +307,7 @@ impl Inbox {
     fn schedule_update(
         &self,
         schedule: &ScheduleProgress,
-        plan: &Plan,
+        plan: &SchedulePlan,
         problem: Option<&PollProblem>,
         next: UnixMillis,
         parts_expire_at: Option<UnixSecs>,
@@ -331,7 +331,7 @@ impl Inbox {
             sets.push("parts_expire_at = :parts");
             update = update.expression_attribute_values(":parts", number(later.0));
         }
-        if plan.starts_anew {
+        if plan.resets_poll_count {
             sets.push("polls = :zero");
             update = update.expression_attribute_values(":zero", number(0));
         }
@@ -369,7 +369,7 @@ impl Inbox {
     /// The item of a batch that is watched from now on.
     pub(super) async fn batch_item(
         &self,
-        batch: &Tracked,
+        batch: &TrackedBatch,
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> Result<Item, AwsError> {
@@ -384,7 +384,7 @@ impl Inbox {
     /// The item of a schedule that is watched from now on.
     pub(super) async fn schedule_item(
         &self,
-        schedule: &Watched,
+        schedule: &TrackedSchedule,
         thresholds: &Thresholds,
         due_at: UnixMillis,
     ) -> Result<Item, AwsError> {
@@ -396,7 +396,7 @@ impl Inbox {
     }
 }
 
-fn new_batch_item(batch: &Tracked, due_at: UnixMillis, now: UnixMillis) -> Item {
+fn new_batch_item(batch: &TrackedBatch, due_at: UnixMillis, now: UnixMillis) -> Item {
     let mut item = new_tracked_item(&batch_pk(&batch.batch_id), batch.subject.as_ref(), due_at, batch.polls);
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set("expected", number(batch.expected));
@@ -408,7 +408,7 @@ fn new_batch_item(batch: &Tracked, due_at: UnixMillis, now: UnixMillis) -> Item 
     item
 }
 
-fn new_schedule_item(schedule: &Watched, due_at: UnixMillis) -> Item {
+fn new_schedule_item(schedule: &TrackedSchedule, due_at: UnixMillis) -> Item {
     let mut item =
         new_tracked_item(&schedule_pk(&schedule.schedule_id), schedule.subject.as_ref(), due_at, schedule.polls);
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
@@ -425,7 +425,7 @@ fn new_tracked_item(pk: &str, subject: Option<&Subject>, due_at: UnixMillis, pol
     set("v", number(SCHEMA_VERSION));
     set("rev", number(INITIAL_REV));
     set("polls", number(polls));
-    set("due", text(Desk::Poll.shard(pk)));
+    set("due", text(DueQueue::Poll.shard(pk)));
     set("due_at", number(due_at.0));
     if let Some(subject) = subject {
         set("subject", text(subject.as_str()));
@@ -433,20 +433,20 @@ fn new_tracked_item(pk: &str, subject: Option<&Subject>, due_at: UnixMillis, pol
     item
 }
 
-pub(super) fn read_batch(batch_id: &Id, item: &Item) -> Option<Tracked> {
-    Some(Tracked {
+pub(super) fn read_batch(batch_id: &Id, item: &Item) -> Option<TrackedBatch> {
+    Some(TrackedBatch {
         batch_id: batch_id.clone(),
         subject: subject_of(item),
         schedule_id: item::string(item, "schedule_id").and_then(Id::new),
         expected: item::parsed_number(item, "expected")?,
-        failed: BTreeSet::new(),
+        failed_authorizers: BTreeSet::new(),
         deadline: UnixMillis(item::parsed_number(item, "deadline_at")?),
         polls: item::parsed_number(item, "polls")?,
     })
 }
 
-fn read_schedule(schedule_id: &Id, item: &Item) -> Option<Watched> {
-    Some(Watched {
+fn read_schedule(schedule_id: &Id, item: &Item) -> Option<TrackedSchedule> {
+    Some(TrackedSchedule {
         schedule_id: schedule_id.clone(),
         subject: subject_of(item),
         probes: item::strings(item, "probes")?.into_iter().map(Id::new).collect::<Option<_>>()?,

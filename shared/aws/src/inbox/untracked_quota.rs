@@ -14,7 +14,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::inbox::{open_expiry, open_sk, short_hash, subject_pk};
+use inbox_core::inbox::{open_events_expiry, open_events_sk, short_hash, subject_pk};
 use inbox_core::limits::UNTRACKED_OPEN_MAX;
 use inbox_core::time::UnixMillis;
 
@@ -41,7 +41,7 @@ impl Inbox {
             .condition_expression(
                 "attribute_not_exists(open_events) OR size(open_events) < :most OR contains(open_events, :tag)",
             )
-            .expression_attribute_values(":at", number(open_expiry(now).0))
+            .expression_attribute_values(":at", number(open_events_expiry(now).0))
             .expression_attribute_values(":most", number(UNTRACKED_OPEN_MAX))
             .expression_attribute_values(":tag", text(event_tag(work)))
             .expression_attribute_values(":tags", AttributeValue::Ss(vec![event_tag(work)]));
@@ -76,7 +76,7 @@ impl Inbox {
 }
 
 fn quota_key(event: &ClaimedEvent) -> Option<Item> {
-    Some(item::key(&subject_pk(event.subject()?), &open_sk(event.processing_since)))
+    Some(item::key(&subject_pk(event.subject()?), &open_events_sk(event.processing_since)))
 }
 
 fn event_tag(event: &ClaimedEvent) -> String {

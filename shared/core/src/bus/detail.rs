@@ -16,7 +16,7 @@ pub trait Detail: Serialize + JsonSchema {
 
 /// The event that this tells the effect of.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Cause<'a> {
+pub struct SourceEvent<'a> {
     /// Id of the event in the inbox.
     pub event_id: &'a str,
     /// How the event came to be recorded.
@@ -38,7 +38,7 @@ pub struct BalanceBatchCompleted<'a> {
     pub id: &'a str,
     #[serde(flatten)]
     /// The event that this tells the effect of.
-    pub cause: Cause<'a>,
+    pub source_event: SourceEvent<'a>,
     /// Rightfoot's id of the batch.
     pub batch_id: &'a str,
     /// Rightfoot's id of the schedule whose run the batch is. Absent if it is none, or not known.
@@ -71,7 +71,7 @@ pub struct BalanceThresholdMet<'a> {
     pub id: &'a str,
     #[serde(flatten)]
     /// The event that this tells the effect of.
-    pub cause: Cause<'a>,
+    pub source_event: SourceEvent<'a>,
     /// Rightfoot's id of the batch.
     pub batch_id: &'a str,
     /// Rightfoot's id of the schedule whose run the batch is. Absent if it is not known. If the batch is not tracked, it is
@@ -110,7 +110,7 @@ pub struct BalanceExtracted<'a> {
     pub id: &'a str,
     #[serde(flatten)]
     /// The event that this tells the effect of.
-    pub cause: Cause<'a>,
+    pub source_event: SourceEvent<'a>,
     /// Fynapse's own name of the event's type.
     pub event_type: &'a str,
     /// Where the exact bytes are: the record of the event in the inbox.
@@ -119,15 +119,15 @@ pub struct BalanceExtracted<'a> {
     /// then only dataref leads to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Received<'a>")]
-    pub data: Option<Received<'a>>,
+    pub data: Option<RawPayload<'a>>,
 }
 
 /// A payload as it was received.
 #[derive(Clone, Copy, Serialize)]
 #[serde(transparent)]
-pub struct Received<'a>(pub &'a RawValue);
+pub struct RawPayload<'a>(pub &'a RawValue);
 
-impl JsonSchema for Received<'_> {
+impl JsonSchema for RawPayload<'_> {
     fn inline_schema() -> bool {
         true
     }
@@ -155,10 +155,10 @@ impl Detail for BalanceExtracted<'_> {
 
 /// The JSON Schema of every type of detail, by its name.
 pub fn schemas() -> [(&'static str, Schema); 3] {
-    [of::<BalanceBatchCompleted<'_>>(), of::<BalanceThresholdMet<'_>>(), of::<BalanceExtracted<'_>>()]
+    [schema_of::<BalanceBatchCompleted<'_>>(), schema_of::<BalanceThresholdMet<'_>>(), schema_of::<BalanceExtracted<'_>>()]
 }
 
-fn of<D: Detail>() -> (&'static str, Schema) {
+fn schema_of<D: Detail>() -> (&'static str, Schema) {
     // What is left out is absent, and never null.
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     (D::TYPE, generator.into_root_schema_for::<D>())

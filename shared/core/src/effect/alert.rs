@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use crate::event::Id;
 use crate::poll::batch::Thresholds;
-use crate::rightfoot::{Amount, Balance};
+use crate::rightfoot_api::{Amount, Balance};
 
 /// One alert, as an event tells it: a hint.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Alert {
+pub struct ReportedAlert {
     /// Whose balance it is.
     pub authorizer: Id,
     /// Where the account is. Only webhooks say so, and not all of them.
@@ -22,7 +22,7 @@ pub struct Alert {
 
 /// A balance that met its threshold.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Met {
+pub struct ThresholdCrossing {
     /// Whose balance it is.
     pub authorizer: Id,
     /// Where the account is, in the webhook's words.
@@ -56,10 +56,10 @@ impl ThresholdSource {
 
 /// What becomes of alerts of a batch that nobody tracks, and that came by the URL of a subject that is not bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UntrackedAlerts {
+pub enum UntrackedAlertPolicy {
     /// They are published as soon as the API confirms them, by the threshold that the webhook names.
     #[default]
-    Confirmed,
+    PublishConfirmed,
     /// They wait until the batch is tracked, and go to quarantine at the deadline.
     Quarantine,
 }
@@ -67,53 +67,53 @@ pub enum UntrackedAlerts {
 /// No such setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use confirmed or quarantine")]
-pub struct UnknownSetting;
+pub struct InvalidUntrackedAlertPolicy;
 
-impl FromStr for UntrackedAlerts {
-    type Err = UnknownSetting;
+impl FromStr for UntrackedAlertPolicy {
+    type Err = InvalidUntrackedAlertPolicy;
 
-    fn from_str(name: &str) -> Result<Self, UnknownSetting> {
+    fn from_str(name: &str) -> Result<Self, InvalidUntrackedAlertPolicy> {
         match name {
-            "confirmed" => Ok(Self::Confirmed),
+            "confirmed" => Ok(Self::PublishConfirmed),
             "quarantine" => Ok(Self::Quarantine),
-            _ => Err(UnknownSetting),
+            _ => Err(InvalidUntrackedAlertPolicy),
         }
     }
 }
 
-impl Alert {
+impl ReportedAlert {
     /// The alert as it is told, for who does not have it confirmed; `None` if it does not say all.
-    pub fn as_told(&self) -> Option<Met> {
-        Some(self.met(self.balance?, self.threshold?, ThresholdSource::Webhook))
+    pub fn to_unconfirmed(&self) -> Option<ThresholdCrossing> {
+        Some(self.crossing(self.balance?, self.threshold?, ThresholdSource::Webhook))
     }
 
     /// The alert, if the API's row confirms it: the check succeeded, and the balance meets the threshold.
     ///
     /// Where it is known which thresholds were `asked` for, they count, whatever is told: a webhook is unsigned.
-    pub fn confirmed_by(&self, row: &Balance, asked: Option<&Thresholds>) -> Option<Met> {
+    pub fn confirmed_by(&self, row: &Balance, thresholds: Option<&Thresholds>) -> Option<ThresholdCrossing> {
         let balance = row.amount.filter(|_| row.status_code == 0)?;
-        let (threshold, source) = match asked {
-            Some(asked) => (asked.of(&self.authorizer)?, ThresholdSource::Schedule),
+        let (threshold, source) = match thresholds {
+            Some(thresholds) => (thresholds.of(&self.authorizer)?, ThresholdSource::Schedule),
             None => (self.threshold?, ThresholdSource::Webhook),
         };
-        (balance >= threshold).then(|| self.met(balance, threshold, source))
+        (balance >= threshold).then(|| self.crossing(balance, threshold, source))
     }
 
-    fn met(&self, balance: Amount, threshold: Amount, threshold_source: ThresholdSource) -> Met {
+    fn crossing(&self, balance: Amount, threshold: Amount, threshold_source: ThresholdSource) -> ThresholdCrossing {
         let (authorizer, institution) = (self.authorizer.clone(), self.institution.clone());
-        Met { authorizer, institution, balance, threshold, threshold_source }
+        ThresholdCrossing { authorizer, institution, balance, threshold, threshold_source }
     }
 }
 
 /// Personal data (P8).
-impl fmt::Debug for Alert {
+impl fmt::Debug for ReportedAlert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Alert")
     }
 }
 
 /// Personal data (P8).
-impl fmt::Debug for Met {
+impl fmt::Debug for ThresholdCrossing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Met")
     }
@@ -127,8 +127,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn alert(balance: Option<&str>, threshold: Option<&str>) -> Alert {
-        Alert {
+    fn alert(balance: Option<&str>, threshold: Option<&str>) -> ReportedAlert {
+        ReportedAlert {
             authorizer: Id::new("a").unwrap(),
             institution: Some("First National Bank".to_owned()),
             balance: balance.map(amount),
@@ -151,12 +151,12 @@ mod tests {
     }
 
     /// Balance and threshold that are confirmed, as they are printed.
-    fn confirmed(told: &str, shown: &str, asked: Option<&Thresholds>) -> Option<(String, String)> {
-        let met = alert(Some("999999"), Some(told)).confirmed_by(&row(Some(shown), 0), asked)?;
-        assert_eq!(met.institution.as_deref(), Some("First National Bank"));
-        let source = if asked.is_some() { ThresholdSource::Schedule } else { ThresholdSource::Webhook };
-        assert_eq!(met.threshold_source, source);
-        Some((met.balance.to_string(), met.threshold.to_string()))
+    fn confirmed(reported: &str, shown: &str, thresholds: Option<&Thresholds>) -> Option<(String, String)> {
+        let crossing = alert(Some("999999"), Some(reported)).confirmed_by(&row(Some(shown), 0), thresholds)?;
+        assert_eq!(crossing.institution.as_deref(), Some("First National Bank"));
+        let source = if thresholds.is_some() { ThresholdSource::Schedule } else { ThresholdSource::Webhook };
+        assert_eq!(crossing.threshold_source, source);
+        Some((crossing.balance.to_string(), crossing.threshold.to_string()))
     }
 
     fn some(balance: &str, threshold: &str) -> Option<(String, String)> {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_confirmed_by_a_balance_that_meets_its_threshold_and_that_balance_is_told() {
+    fn an_alert_is_confirmed_by_a_balance_that_meets_its_threshold() {
         let unknown = None;
         assert_eq!(confirmed("100.00", "150.50", unknown), some("150.50", "100.00"));
         assert_eq!(confirmed("100", "100.00", unknown), some("100.00", "100"), "meets or exceeds");
@@ -195,26 +195,26 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_that_is_not_to_be_confirmed_must_say_all() {
-        let met = alert(Some("150.00"), Some("100")).as_told().unwrap();
+    fn an_unconfirmed_alert_needs_balance_and_threshold() {
+        let crossing = alert(Some("150.00"), Some("100")).to_unconfirmed().unwrap();
         assert_eq!(
-            (met.balance.to_string(), met.threshold.to_string()),
+            (crossing.balance.to_string(), crossing.threshold.to_string()),
             ("150.00".to_owned(), "100".to_owned())
         );
-        assert_eq!(alert(None, Some("100")).as_told(), None);
-        assert_eq!(alert(Some("150.00"), None).as_told(), None);
+        assert_eq!(alert(None, Some("100")).to_unconfirmed(), None);
+        assert_eq!(alert(Some("150.00"), None).to_unconfirmed(), None);
     }
 
     #[test]
-    fn what_becomes_of_untracked_alerts_is_one_of_two_words() {
-        assert_eq!("confirmed".parse(), Ok(UntrackedAlerts::Confirmed));
-        assert_eq!("quarantine".parse(), Ok(UntrackedAlerts::Quarantine));
-        let wrong = "Confirmed".parse::<UntrackedAlerts>().unwrap_err();
+    fn the_untracked_alert_policy_parses() {
+        assert_eq!("confirmed".parse(), Ok(UntrackedAlertPolicy::PublishConfirmed));
+        assert_eq!("quarantine".parse(), Ok(UntrackedAlertPolicy::Quarantine));
+        let wrong = "Confirmed".parse::<UntrackedAlertPolicy>().unwrap_err();
         assert_eq!(wrong.to_string(), "use confirmed or quarantine");
     }
 
     #[test]
-    fn p8_debug_shows_nobody() {
+    fn p8_debug_shows_no_personal_data() {
         assert_eq!(format!("{:?}", alert(Some("1"), Some("1"))), "Alert");
     }
 }

@@ -10,16 +10,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cadence, Observation, found};
+use super::{PollTiming, PollResult, polled_events};
 use crate::delivery::Subject;
 use crate::event::{Event, Id};
-use crate::limits::{ALERT_RECORDS_MAX, ALERT_TRIES_MAX};
-use crate::rightfoot::{Amount, Balance};
+use crate::limits::{ALERT_RECORDS_MAX, ALERT_DELIVERY_TRIES_MAX};
+use crate::rightfoot_api::{Amount, Balance};
 use crate::time::UnixMillis;
 
 /// A batch that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tracked {
+pub struct TrackedBatch {
     /// The batch.
     pub batch_id: Id,
     /// Whose URL its webhooks come by, if that is known.
@@ -29,79 +29,79 @@ pub struct Tracked {
     /// How many authorizers were submitted.
     pub expected: u64,
     /// Those of them that Rightfoot refused: no result will come for them.
-    pub failed: BTreeSet<Id>,
+    pub failed_authorizers: BTreeSet<Id>,
     /// From when on an answer that it is not complete makes it overdue.
     pub deadline: UnixMillis,
     /// How often it was asked for.
     pub polls: u64,
 }
 
-impl Tracked {
+impl TrackedBatch {
     /// Whether an answer that it is not complete makes it overdue.
     pub fn is_past_deadline(&self, now: UnixMillis) -> bool {
         now >= self.deadline
     }
 
     /// How many results there must be of authorizers whom Rightfoot has not refused: one at the least.
-    pub fn awaited(&self) -> u64 {
-        let failed = u64::try_from(self.failed.len()).unwrap_or(u64::MAX);
+    pub fn expected_results(&self) -> u64 {
+        let failed = u64::try_from(self.failed_authorizers.len()).unwrap_or(u64::MAX);
         self.expected.saturating_sub(failed).max(1)
     }
 }
 
 /// What to ask Rightfoot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum PollQuestion {
     /// Whether the batch is complete.
-    Complete,
+    Completion,
     /// Whose threshold was met.
     Alerts,
 }
 
 /// What to do first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum BatchStep {
     /// Nothing, for good: all that was to be known is known.
     Done,
     /// Nothing until then.
-    Later(UnixMillis),
+    WaitUntil(UnixMillis),
     /// Ask.
-    Ask(Question),
+    Poll(PollQuestion),
 }
 
 /// What becomes of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum BatchDisposition {
     /// All that was to be known is known.
     Done,
     /// It is past its deadline, and Rightfoot has answered (P9).
     Overdue,
     /// It is asked for again at the time that was set before asking.
-    AsPlanned,
+    PollAsPlanned,
     /// It is asked for again at this time.
-    Later(UnixMillis),
+    PollAt(UnixMillis),
     /// The API has shown it complete: whose alerts are missing is asked at this time.
-    AlertsAt(UnixMillis),
+    CheckAlertsAt(UnixMillis),
 }
 
 /// What to do after asking: first record, then the rest. A record that stands already is as good.
 #[derive(Debug)]
-pub struct Plan {
+pub struct BatchPlan {
     /// The event that was found.
     pub record: Option<Event>,
     /// What becomes of the batch.
-    pub then: Then,
+    pub disposition: BatchDisposition,
 }
 
 /// All the rows that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rows {
+pub struct BalanceRows {
     /// The rows, by authorizer.
     pub balances: BTreeMap<Id, Balance>,
     /// Whether the last page was reached, without a page that repeats.
     pub reached_last_page: bool,
     /// How many more rows there are that cannot be read.
-    pub skipped: u64,
+    pub unreadable_rows: u64,
 }
 
 /// The thresholds of a schedule.
@@ -127,97 +127,97 @@ impl Thresholds {
 
 /// What is known of the alerts of a run. Nothing of it concerns a batch that was submitted by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AlertWatch {
+pub struct AlertState {
     /// From which balances on it alerts.
     pub thresholds: Thresholds,
     /// Whose alert was told by a webhook, or has had its effect already.
-    pub alerted: BTreeSet<Id>,
+    pub alerted_authorizers: BTreeSet<Id>,
 }
 
 /// What to do about a batch that is due, before anything is asked. `completed_at` is when it became known to be complete:
 /// by a record that [counts](super::completion::Completion::counts), or by an answer of the API.
-pub fn first_step(
-    tracked: &Tracked,
+pub fn next_step(
+    tracked: &TrackedBatch,
     completed_at: Option<UnixMillis>,
-    cadence: &Cadence,
+    timing: &PollTiming,
     now: UnixMillis,
-) -> Step {
+) -> BatchStep {
     match completed_at {
-        None => Step::Ask(Question::Complete),
-        Some(_) if tracked.schedule_id.is_none() => Step::Done,
+        None => BatchStep::Poll(PollQuestion::Completion),
+        Some(_) if tracked.schedule_id.is_none() => BatchStep::Done,
         Some(completed_at) => {
-            let settled_at = completed_at.plus(cadence.grace);
-            if now < settled_at { Step::Later(settled_at) } else { Step::Ask(Question::Alerts) }
+            let settled_at = completed_at.plus(timing.grace);
+            if now < settled_at { BatchStep::WaitUntil(settled_at) } else { BatchStep::Poll(PollQuestion::Alerts) }
         }
     }
 }
 
 /// What an answer means. `planned` is when the batch is due again if nothing comes of it.
-pub fn after_asking(
-    tracked: &Tracked,
-    question: Question,
-    watch: &AlertWatch,
-    observed: &Observation<Rows>,
-    planned: UnixMillis,
-    cadence: &Cadence,
+pub fn plan_after_poll(
+    tracked: &TrackedBatch,
+    question: PollQuestion,
+    alerts: &AlertState,
+    result: &PollResult<BalanceRows>,
+    planned_at: UnixMillis,
+    timing: &PollTiming,
     now: UnixMillis,
-) -> Plan {
-    if let Observation::Answered(rows) = observed {
+) -> BatchPlan {
+    if let PollResult::Answered(rows) = result {
         let is_run = tracked.schedule_id.is_some();
         match (is_complete(tracked, rows), question) {
-            (true, Question::Complete) => {
-                return Plan {
-                    record: Some(found::completion(&tracked.batch_id, now)),
-                    then: if is_run { Then::AlertsAt(now.plus(cadence.grace)) } else { Then::Done },
+            (true, PollQuestion::Completion) => {
+                return BatchPlan {
+                    record: Some(polled_events::completion(&tracked.batch_id, now)),
+                    disposition: if is_run { BatchDisposition::CheckAlertsAt(now.plus(timing.grace)) } else { BatchDisposition::Done },
                 };
             }
-            (true, Question::Alerts) => {
-                return Plan { record: untold(tracked, watch, rows, now), then: Then::Done };
+            (true, PollQuestion::Alerts) => {
+                return BatchPlan { record: missing_alerts(tracked, alerts, rows, now), disposition: BatchDisposition::Done };
             }
             // There will be no better answer: what it shows is told, and that it is not whole alarms.
             (false, _) if tracked.is_past_deadline(now) => {
-                return Plan { record: untold(tracked, watch, rows, now), then: Then::Overdue };
+                return BatchPlan { record: missing_alerts(tracked, alerts, rows, now), disposition: BatchDisposition::Overdue };
             }
             // Who cannot be read holds up no alert of the others.
-            (false, Question::Alerts) if rows.skipped > 0 => {
-                return Plan { record: untold(tracked, watch, rows, now), then: Then::AsPlanned };
+            (false, PollQuestion::Alerts) if rows.unreadable_rows > 0 => {
+                return BatchPlan { record: missing_alerts(tracked, alerts, rows, now), disposition: BatchDisposition::PollAsPlanned };
             }
             (false, _) => {}
         }
     }
-    let then = if observed.is_answer() && tracked.is_past_deadline(now) {
-        Then::Overdue
+    let then = if result.is_answer() && tracked.is_past_deadline(now) {
+        BatchDisposition::Overdue
     } else {
-        observed.postponed(now, planned).map_or(Then::AsPlanned, Then::Later)
+        result.retry_at(now, planned_at).map_or(BatchDisposition::PollAsPlanned, BatchDisposition::PollAt)
     };
-    Plan { record: None, then }
+    BatchPlan { record: None, disposition: then }
 }
 
 /// Complete is what was read to its last page, with every row of it (one that cannot be read is somebody's), and holds a row
 /// for everybody who was not refused. A last page alone is no proof: what comes before completion is not documented.
-pub fn is_complete(tracked: &Tracked, rows: &Rows) -> bool {
-    let there = rows.balances.keys().filter(|id| !tracked.failed.contains(*id)).count();
+pub fn is_complete(tracked: &TrackedBatch, rows: &BalanceRows) -> bool {
+    let results = rows.balances.keys().filter(|id| !tracked.failed_authorizers.contains(*id)).count();
     rows.reached_last_page
-        && rows.skipped == 0
-        && u64::try_from(there).is_ok_and(|there| there >= tracked.awaited())
+        && rows.unreadable_rows == 0
+        && u64::try_from(results).is_ok_and(|results| results >= tracked.expected_results())
 }
 
 /// Whether a batch of so many authorizers explains so many alert events: each may come split as far as one by one, and each
 /// of those may be delivered again under another `event_uuid`. More than are read are never explained.
-pub fn explains(expected: u64, alert_events: usize) -> bool {
+pub fn is_plausible_alert_count(expected: u64, alert_events: usize) -> bool {
     alert_events <= ALERT_RECORDS_MAX
-        && u64::try_from(alert_events).is_ok_and(|events| events <= expected.saturating_mul(ALERT_TRIES_MAX))
+        && u64::try_from(alert_events).is_ok_and(|events| events <= expected.saturating_mul(ALERT_DELIVERY_TRIES_MAX))
 }
 
 /// The alerts that nobody has told.
-fn untold(tracked: &Tracked, watch: &AlertWatch, rows: &Rows, now: UnixMillis) -> Option<Event> {
-    let met = rows.balances.values().filter(|row| !watch.alerted.contains(&row.authorizer));
-    let met = met.filter_map(|row| {
-        let (balance, threshold) = (row.amount?, watch.thresholds.of(&row.authorizer)?);
+fn missing_alerts(tracked: &TrackedBatch, alerts: &AlertState, rows: &BalanceRows, now: UnixMillis) -> Option<Event> {
+    let unalerted_rows = rows.balances.values().filter(|row| !alerts.alerted_authorizers.contains(&row.authorizer));
+    let crossings = unalerted_rows.filter_map(|row| {
+        let (balance, threshold) = (row.amount?, alerts.thresholds.of(&row.authorizer)?);
         (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
-    let met: Vec<_> = met.collect();
-    (!met.is_empty()).then(|| found::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &met, now))
+    let crossings: Vec<_> = crossings.collect();
+    (!crossings.is_empty()).then(|| polled_events::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &crossings, now))
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! The record of a batch's completion: whether it says that the batch is complete, and whether what was published of it
 //! has to be published once more.
 
-use super::batch::Tracked;
+use super::batch::TrackedBatch;
 use crate::delivery::Subject;
 use crate::event::Origin;
 use crate::time::UnixMillis;
 
 /// The record of a batch's completion.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completion {
+pub struct CompletionRecord {
     /// When it was received, or found.
     pub received_at: UnixMillis,
     /// How it came to be recorded.
@@ -16,25 +16,25 @@ pub struct Completion {
     /// Whose URL it came by, if it came by one.
     pub subject: Option<Subject>,
     /// Whether it is in quarantine.
-    pub is_given_up: bool,
+    pub is_quarantined: bool,
     /// How many results were published while nobody tracked the batch; `None` if that has not happened.
-    pub published_untracked: Option<u64>,
+    pub results_published_untracked: Option<u64>,
     /// Whether it has been published once more since.
     pub is_revised: bool,
 }
 
-impl Completion {
+impl CompletionRecord {
     /// Whether it shows that the batch is complete, without a question to the API. A webhook is a hint: one by another URL
     /// than the batch's shows nothing, nor does one that was given up, or was published with results missing.
-    pub fn counts(&self, tracked: &Tracked) -> bool {
-        let is_anothers = self.origin != Some(Origin::Poll)
+    pub fn confirms_completion(&self, tracked: &TrackedBatch) -> bool {
+        let is_subject_mismatch = self.origin != Some(Origin::Poll)
             && self.subject.as_ref().zip(tracked.subject.as_ref()).is_some_and(|(its, ours)| its != ours);
-        !self.is_given_up && !is_anothers && !self.is_short_of(tracked.awaited())
+        !self.is_quarantined && !is_subject_mismatch && !self.has_fewer_results_than(tracked.expected_results())
     }
 
     /// Whether it was published with fewer results than these, and not again since.
-    pub fn is_short_of(&self, results: u64) -> bool {
-        !self.is_revised && self.published_untracked.is_some_and(|published| published < results)
+    pub fn has_fewer_results_than(&self, results: u64) -> bool {
+        !self.is_revised && self.results_published_untracked.is_some_and(|published| published < results)
     }
 }
 
@@ -47,50 +47,50 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_795_356_000_123);
 
-    fn tracked(subject: Option<&str>) -> Tracked {
-        Tracked {
+    fn tracked(subject: Option<&str>) -> TrackedBatch {
+        TrackedBatch {
             batch_id: Id::new("b-1").unwrap(),
             subject: subject.map(|subject| subject.parse().unwrap()),
             schedule_id: Id::new("s-1"),
             expected: 3,
-            failed: [Id::new("c").unwrap()].into(),
+            failed_authorizers: [Id::new("c").unwrap()].into(),
             deadline: NOW.plus(Duration::from_secs(3_600)),
             polls: 0,
         }
     }
 
-    fn completion() -> Completion {
-        Completion {
+    fn completion() -> CompletionRecord {
+        CompletionRecord {
             received_at: NOW,
             origin: Some(Origin::Webhook),
             subject: Some("ours".parse().unwrap()),
-            is_given_up: false,
-            published_untracked: None,
+            is_quarantined: false,
+            results_published_untracked: None,
             is_revised: false,
         }
     }
 
     #[test]
-    fn p5_a_completion_counts_by_the_batchs_own_url_by_poll_or_where_there_is_no_url_to_compare() {
+    fn p5_a_completion_confirms_by_the_batchs_own_url_by_poll_or_without_a_url_to_compare() {
         let ours = tracked(Some("ours"));
-        let by = |subject: Option<&str>| Completion {
+        let by = |subject: Option<&str>| CompletionRecord {
             subject: subject.map(|subject| subject.parse().unwrap()),
             ..completion()
         };
-        assert!(by(Some("ours")).counts(&ours) && by(None).counts(&ours));
-        assert!(!by(Some("another")).counts(&ours));
-        assert!(!Completion { origin: Some(Origin::Replay), ..by(Some("another")) }.counts(&ours));
-        assert!(by(Some("another")).counts(&tracked(None)), "tracked without a subject");
-        assert!(Completion { origin: Some(Origin::Poll), ..by(None) }.counts(&ours));
-        assert!(!Completion { is_given_up: true, ..completion() }.counts(&ours));
+        assert!(by(Some("ours")).confirms_completion(&ours) && by(None).confirms_completion(&ours));
+        assert!(!by(Some("another")).confirms_completion(&ours));
+        assert!(!CompletionRecord { origin: Some(Origin::Replay), ..by(Some("another")) }.confirms_completion(&ours));
+        assert!(by(Some("another")).confirms_completion(&tracked(None)), "tracked without a subject");
+        assert!(CompletionRecord { origin: Some(Origin::Poll), ..by(None) }.confirms_completion(&ours));
+        assert!(!CompletionRecord { is_quarantined: true, ..completion() }.confirms_completion(&ours));
     }
 
     #[test]
-    fn p5_what_was_published_with_results_missing_does_not_count_until_it_is_published_again() {
+    fn p5_a_completion_published_with_results_missing_confirms_nothing_until_it_is_revised() {
         let ours = tracked(Some("ours"));
-        let published = |results| Completion { published_untracked: Some(results), ..completion() };
-        assert!(!published(1).counts(&ours) && published(2).counts(&ours), "of three, one was refused");
-        assert!(Completion { is_revised: true, ..published(1) }.counts(&ours));
-        assert!(published(2).is_short_of(3) && !published(3).is_short_of(3) && !completion().is_short_of(3));
+        let published = |results| CompletionRecord { results_published_untracked: Some(results), ..completion() };
+        assert!(!published(1).confirms_completion(&ours) && published(2).confirms_completion(&ours), "of three, one was refused");
+        assert!(CompletionRecord { is_revised: true, ..published(1) }.confirms_completion(&ours));
+        assert!(published(2).has_fewer_results_than(3) && !published(3).has_fewer_results_than(3) && !completion().has_fewer_results_than(3));
     }
 }

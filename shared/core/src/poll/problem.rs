@@ -3,7 +3,7 @@
 use crate::time::UnixMillis;
 
 /// Why a poll could not be answered by AWS.
-pub const FAULT: &str = "fault";
+pub const AWS_ERROR: &str = "fault";
 
 /// Polls in a row that came to nothing, or found that a schedule does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,22 +18,22 @@ pub struct PollProblem {
 
 impl PollProblem {
     /// The problem after another poll, the nth, that came to this; `None` if nothing is wrong with it.
-    pub fn after(
-        before: Option<&Self>,
+    pub fn updated(
+        previous: Option<&Self>,
         reason: Option<&'static str>,
-        nth: u64,
+        poll_number: u64,
         now: UnixMillis,
     ) -> Option<Self> {
         let reason = reason?.to_owned();
-        Some(match before {
-            Some(before) => Self { reason, ..before.clone() },
-            None => Self { reason, since: now, first_poll: nth },
+        Some(match previous {
+            Some(previous) => Self { reason, ..previous.clone() },
+            None => Self { reason, since: now, first_poll: poll_number },
         })
     }
 
     /// How many polls in a row, of so many that were made.
-    pub fn polls(&self, polls: u64) -> u64 {
-        polls.saturating_sub(self.first_poll).saturating_add(1)
+    pub fn consecutive_polls(&self, total_polls: u64) -> u64 {
+        total_polls.saturating_sub(self.first_poll).saturating_add(1)
     }
 }
 
@@ -44,13 +44,13 @@ mod tests {
     #[test]
     fn a_problem_lasts_from_its_first_poll_to_the_first_without_one() {
         let now = UnixMillis;
-        assert_eq!(PollProblem::after(None, None, 1, now(10)), None);
-        let first = PollProblem::after(None, Some("broken"), 2, now(20)).unwrap();
+        assert_eq!(PollProblem::updated(None, None, 1, now(10)), None);
+        let first = PollProblem::updated(None, Some("broken"), 2, now(20)).unwrap();
         assert_eq!(first, PollProblem { reason: "broken".to_owned(), since: now(20), first_poll: 2 });
-        assert_eq!(PollProblem::after(Some(&first), Some("broken"), 3, now(30)), Some(first.clone()));
-        let other = PollProblem::after(Some(&first), Some("unavailable"), 4, now(40)).unwrap();
+        assert_eq!(PollProblem::updated(Some(&first), Some("broken"), 3, now(30)), Some(first.clone()));
+        let other = PollProblem::updated(Some(&first), Some("unavailable"), 4, now(40)).unwrap();
         assert_eq!(other, PollProblem { reason: "unavailable".to_owned(), ..first.clone() });
-        assert_eq!((other.polls(4), other.polls(25), other.polls(0)), (3, 24, 1));
-        assert_eq!(PollProblem::after(Some(&other), None, 5, now(50)), None);
+        assert_eq!((other.consecutive_polls(4), other.consecutive_polls(25), other.consecutive_polls(0)), (3, 24, 1));
+        assert_eq!(PollProblem::updated(Some(&other), None, 5, now(50)), None);
     }
 }

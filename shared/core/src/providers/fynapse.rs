@@ -2,44 +2,44 @@
 
 use serde::Deserialize;
 
-use super::{Kind, Reading, Text, diagnose, object, present};
-use crate::delivery::Proven;
+use super::{FieldKind, ParseOutcome, JsonText, parse_error, parse_object, non_empty};
+use crate::delivery::Verified;
 use crate::event::{Event, EventKey, Id};
 use crate::limits::ID_MAX_BYTES;
 
-const REQUIRED: [(&str, Kind); 2] = [("event_id", Kind::Text), ("event_type", Kind::Text)];
+const REQUIRED_FIELDS: [(&str, FieldKind); 2] = [("event_id", FieldKind::Text), ("event_type", FieldKind::Text)];
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct EventPayload<'a> {
     #[serde(borrow)]
-    event_id: Option<Text<'a>>,
+    event_id: Option<JsonText<'a>>,
     #[serde(borrow)]
-    event_type: Option<Text<'a>>,
+    event_type: Option<JsonText<'a>>,
 }
 
-pub(super) fn read(proven: Proven) -> Reading {
-    let envelope: Option<Envelope<'_>> = object(proven.body());
-    let fields = envelope.as_ref().and_then(|it| Some((present(&it.event_id)?, present(&it.event_type)?)));
+pub(super) fn parse(verified: Verified) -> ParseOutcome {
+    let envelope: Option<EventPayload<'_>> = parse_object(verified.body());
+    let fields = envelope.as_ref().and_then(|it| Some((non_empty(&it.event_id)?, non_empty(&it.event_type)?)));
     let Some((event_id, event_type)) = fields else {
-        let why = diagnose(proven.body(), &REQUIRED);
-        return Reading::Unreadable(proven, why);
+        let error = parse_error(verified.body(), &REQUIRED_FIELDS);
+        return ParseOutcome::Unreadable(verified, error);
     };
     let event_type = event_type.to_owned();
     match Id::new(event_id).filter(|_| event_type.len() <= ID_MAX_BYTES) {
-        Some(event_id) => Reading::Event(Event::new(EventKey::Fynapse { event_id }, event_type, proven)),
-        None => Reading::UnusableId(proven),
+        Some(event_id) => ParseOutcome::Event(Event::new(EventKey::Fynapse { event_id }, event_type, verified)),
+        None => ParseOutcome::UnusableId(verified),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Unreadable;
-    use super::super::tests::{proven, unreadable};
+    use super::super::ParseError;
+    use super::super::tests::{verified, unreadable};
     use super::*;
     use crate::delivery::Provider::Fynapse;
 
-    fn read_text(body: &str) -> Reading {
-        super::super::read(proven(Fynapse, body.as_bytes()))
+    fn parse_text(body: &str) -> ParseOutcome {
+        super::super::parse(verified(Fynapse, body.as_bytes()))
     }
 
     #[test]
@@ -48,7 +48,7 @@ mod tests {
             let body = format!(
                 r#"{{"event_id":"a3ef","event_type":"{event_type}","metadata":{{}},"event_timestamp":17,"data":[150.00]}}"#
             );
-            let Reading::Event(event) = read_text(&body) else { panic!("{body}") };
+            let ParseOutcome::Event(event) = parse_text(&body) else { panic!("{body}") };
             assert_eq!(event.key().event_id(), "fynapse/event/a3ef");
             assert_eq!(event.event_type(), event_type);
         }
@@ -58,11 +58,11 @@ mod tests {
     fn p7_missing_fields_are_named() {
         assert_eq!(
             unreadable(Fynapse, r#"{"event_id":7,"data":{}}"#),
-            Unreadable::MissingFields(vec!["event_id", "event_type"])
+            ParseError::MissingFields(vec!["event_id", "event_type"])
         );
         assert_eq!(
             unreadable(Fynapse, r#"{"event_id":"","event_type":"balance.extracted"}"#),
-            Unreadable::MissingFields(vec!["event_id"])
+            ParseError::MissingFields(vec!["event_id"])
         );
     }
 
@@ -71,8 +71,8 @@ mod tests {
         let body = |id: usize, event_type: usize| {
             format!(r#"{{"event_id":"{}","event_type":"{}"}}"#, "i".repeat(id), "t".repeat(event_type))
         };
-        assert!(matches!(read_text(&body(512, 512)), Reading::Event(_)));
-        assert!(matches!(read_text(&body(513, 1)), Reading::UnusableId(_)));
-        assert!(matches!(read_text(&body(1, 513)), Reading::UnusableId(_)));
+        assert!(matches!(parse_text(&body(512, 512)), ParseOutcome::Event(_)));
+        assert!(matches!(parse_text(&body(513, 1)), ParseOutcome::UnusableId(_)));
+        assert!(matches!(parse_text(&body(1, 513)), ParseOutcome::UnusableId(_)));
     }
 }

@@ -9,29 +9,29 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::{Proven, Provider};
+use crate::delivery::{Verified, Provider};
 use crate::event::Event;
-use crate::json::without_bom;
+use crate::json::strip_bom;
 
-pub(crate) use rightfoot::{ALERT, COMPLETED};
-pub use rightfoot::{Told, alerted, alerts};
+pub(crate) use rightfoot::{THRESHOLD_ALERT, BATCH_COMPLETED};
+pub use rightfoot::{AlertPayload, alerted_authorizers, parse_alerts};
 
 /// What a proven payload turned out to be.
 #[derive(Debug)]
-pub enum Reading {
+pub enum ParseOutcome {
     /// One of ours.
     Event(Event),
     /// Readable, and of a type that we do not know.
-    UnknownType(Proven),
+    UnknownType(Verified),
     /// An id or type that is longer than we store, or that only we may use.
-    UnusableId(Proven),
+    UnusableId(Verified),
     /// Not readable.
-    Unreadable(Proven, Unreadable),
+    Unreadable(Verified, ParseError),
 }
 
 /// Why a payload could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum ParseError {
     /// Not JSON, or not one unambiguous JSON object.
     NotJson,
     /// A required field is missing, empty, or not of its type.
@@ -39,10 +39,10 @@ pub enum Unreadable {
 }
 
 /// Reads a proven payload. Unknown fields are ignored, and no number is looked at: decimals stay as they came.
-pub fn read(proven: Proven) -> Reading {
-    match proven.provider() {
-        Provider::Rightfoot => rightfoot::read(proven),
-        Provider::Fynapse => fynapse::read(proven),
+pub fn parse(verified: Verified) -> ParseOutcome {
+    match verified.provider() {
+        Provider::Rightfoot => rightfoot::parse(verified),
+        Provider::Fynapse => fynapse::parse(verified),
     }
 }
 
@@ -55,8 +55,8 @@ pub(crate) const fn type_prefix(provider: Provider) -> &'static str {
 }
 
 /// A payload as one JSON object with these fields.
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    let json = std::str::from_utf8(without_bom(body)).ok()?;
+fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let json = std::str::from_utf8(strip_bom(body)).ok()?;
     // Serde would also fill the fields from an array, by their order.
     if !json.trim_start().starts_with('{') {
         return None;
@@ -66,64 +66,64 @@ fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 
 /// A string field that borrows from the payload unless it holds escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The text of a required field; an empty one counts as missing, because an empty id would make all events one.
-fn present<'a>(field: &'a Option<Text<'_>>) -> Option<&'a str> {
+fn non_empty<'a>(field: &'a Option<JsonText<'_>>) -> Option<&'a str> {
     field.as_ref().map(|text| text.0.as_ref()).filter(|text| !text.is_empty())
 }
 
 /// What a required field must hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FieldKind {
     Text,
     Array,
 }
 
 /// Why a payload that is not of the expected shape cannot be read: the slow and precise look.
-fn diagnose(body: &[u8], required: &[(&'static str, Kind)]) -> Unreadable {
-    let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(without_bom(body)) else {
-        return Unreadable::NotJson;
+fn parse_error(body: &[u8], required: &[(&'static str, FieldKind)]) -> ParseError {
+    let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(strip_bom(body)) else {
+        return ParseError::NotJson;
     };
     let missing: Vec<_> = required
         .iter()
-        .filter(|(name, kind)| !fields.get(*name).is_some_and(|value| is(value, *kind)))
+        .filter(|(name, kind)| !fields.get(*name).is_some_and(|value| is_of_kind(value, *kind)))
         .map(|(name, _)| *name)
         .collect();
     // Every field is there, and still it is not of the shape: a key that comes twice.
-    if missing.is_empty() { Unreadable::NotJson } else { Unreadable::MissingFields(missing) }
+    if missing.is_empty() { ParseError::NotJson } else { ParseError::MissingFields(missing) }
 }
 
-fn is(value: &RawValue, kind: Kind) -> bool {
+fn is_of_kind(value: &RawValue, kind: FieldKind) -> bool {
     match kind {
-        Kind::Text => serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| !text.is_empty()),
-        Kind::Array => value.get().starts_with('['),
+        FieldKind::Text => serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| !text.is_empty()),
+        FieldKind::Array => value.get().starts_with('['),
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::delivery::{Delivery, Proof};
+    use crate::delivery::{Delivery, VerifiedBy};
     use crate::time::{UnixMillis, UnixSecs};
     use proptest::prelude::*;
 
-    pub(crate) fn proven(provider: Provider, body: &[u8]) -> Proven {
+    pub(crate) fn verified(provider: Provider, body: &[u8]) -> Verified {
         let delivery = Delivery { body: body.to_vec(), headers: [].into(), received_at: UnixMillis(0) };
-        let proof = match provider {
-            Provider::Rightfoot => Proof::UrlToken { subject: "demo".parse().unwrap() },
-            Provider::Fynapse => Proof::Signature { signed_at: UnixSecs(0) },
+        let verified_by = match provider {
+            Provider::Rightfoot => VerifiedBy::UrlToken { subject: "demo".parse().unwrap() },
+            Provider::Fynapse => VerifiedBy::Signature { signed_at: UnixSecs(0) },
         };
-        Proven::new(provider, proof, delivery)
+        Verified::new(provider, verified_by, delivery)
     }
 
-    pub(crate) fn unreadable(provider: Provider, body: &str) -> Unreadable {
-        let Reading::Unreadable(_, why) = read(proven(provider, body.as_bytes())) else { panic!("{body}") };
-        why
+    pub(crate) fn unreadable(provider: Provider, body: &str) -> ParseError {
+        let ParseOutcome::Unreadable(_, error) = parse(verified(provider, body.as_bytes())) else { panic!("{body}") };
+        error
     }
 
     #[test]
-    fn p7_what_is_not_one_json_object_is_unreadable() {
+    fn p7_anything_but_one_json_object_is_unreadable() {
         for provider in Provider::ALL {
             for body in [
                 "",
@@ -138,27 +138,27 @@ pub(crate) mod tests {
                 "\u{feff}",
                 "\u{feff}\u{feff}{}",
             ] {
-                assert_eq!(unreadable(provider, body), Unreadable::NotJson, "{body}");
+                assert_eq!(unreadable(provider, body), ParseError::NotJson, "{body}");
             }
             // Arrays that hold every field in the order in which it is declared.
             for body in [r#"["e","balance.extracted"]"#, r#"["u","BALANCE_BATCH_COMPLETED","b",[]]"#] {
-                assert_eq!(unreadable(provider, body), Unreadable::NotJson, "{body}");
+                assert_eq!(unreadable(provider, body), ParseError::NotJson, "{body}");
             }
             let not_utf8 = b"{\"event_id\":\"x\",\"event_type\":\"y\",\"z\":\"\xff\"}";
-            assert!(matches!(read(proven(provider, not_utf8)), Reading::Unreadable(_, Unreadable::NotJson)));
+            assert!(matches!(parse(verified(provider, not_utf8)), ParseOutcome::Unreadable(_, ParseError::NotJson)));
         }
     }
 
     #[test]
-    fn a_byte_order_mark_is_read_past_and_kept() {
+    fn a_byte_order_mark_is_ignored_and_stored() {
         for (provider, body) in [
             (Provider::Fynapse, r#"{"event_id":"e","event_type":"balance.extracted"}"#),
             (Provider::Rightfoot, r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#),
         ] {
             let body = format!("\u{feff}{body}");
-            let Reading::Event(event) = read(proven(provider, body.as_bytes())) else { panic!("{body}") };
-            assert_eq!(event.proven().body(), body.as_bytes());
-            let Unreadable::MissingFields(_) = unreadable(provider, "\u{feff}{}") else {
+            let ParseOutcome::Event(event) = parse(verified(provider, body.as_bytes())) else { panic!("{body}") };
+            assert_eq!(event.verified().body(), body.as_bytes());
+            let ParseError::MissingFields(_) = unreadable(provider, "\u{feff}{}") else {
                 panic!("{provider:?}")
             };
         }
@@ -168,15 +168,15 @@ pub(crate) mod tests {
         #[test]
         fn no_bytes_make_the_reading_panic(body in proptest::collection::vec(any::<u8>(), 0..400)) {
             for provider in Provider::ALL {
-                let _ = read(proven(provider, &body));
+                let _ = parse(verified(provider, &body));
             }
         }
 
         #[test]
         fn p4_the_bytes_of_an_event_are_the_bytes_proven(id in "[a-z]{1,20}", amount in "-?[1-9][0-9]{0,30}\\.[0-9]{1,30}") {
             let body = format!(r#" {{"event_id":"{id}","event_type":"balance.extracted","data":{{"amount":{amount}}}}} "#);
-            let Reading::Event(event) = read(proven(Provider::Fynapse, body.as_bytes())) else { panic!("{body}") };
-            prop_assert_eq!(event.proven().body(), body.as_bytes());
+            let ParseOutcome::Event(event) = parse(verified(Provider::Fynapse, body.as_bytes())) else { panic!("{body}") };
+            prop_assert_eq!(event.verified().body(), body.as_bytes());
         }
     }
 }

@@ -8,53 +8,53 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use serde_json::value::RawValue;
 
 use super::InvalidRequest;
-use super::fields::{Fields, amount, canonical};
+use super::json_fields::{JsonFields, amount, canonical_json};
 use crate::event::Id;
-use crate::rightfoot::Amount;
+use crate::rightfoot_api::Amount;
 
 /// The authorizers of a request, in its order; no two of one id.
 #[derive(Clone)]
 pub struct Authorizers {
-    rows: Vec<Row>,
+    rows: Vec<AuthorizerRow>,
     /// Finds what is said about any of them.
-    said: OnceLock<Option<Said>>,
+    pii_matcher: OnceLock<Option<PiiMatcher>>,
 }
 
 /// What rows say, less their ids: values, and the words in them.
 #[derive(Clone)]
-struct Said {
+struct PiiMatcher {
     /// Finds what is long enough to be looked for anywhere, in whatever case and form it is quoted.
-    anywhere: AhoCorasick,
+    substrings: AhoCorasick,
     /// Short values, as names can be: looked for as whole words, as they are written.
-    short: BTreeSet<String>,
+    short_words: BTreeSet<String>,
 }
 
 #[derive(Clone)]
-struct Row {
+struct AuthorizerRow {
     id: Id,
     /// The whole row, as canonical JSON.
     json: String,
 }
 
 impl Authorizers {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, InvalidRequest> {
+    pub(super) fn parse(raw: &RawValue) -> Result<Self, InvalidRequest> {
         let rows: Vec<&RawValue> = serde_json::from_str(raw.get())
             .map_err(|_| InvalidRequest::new("authorizers", "is not an array"))?;
         if rows.is_empty() {
             return Err(InvalidRequest::new("authorizers", "is empty"));
         }
-        let mut places = BTreeMap::new();
-        let mut read = Vec::with_capacity(rows.len());
+        let mut first_positions = BTreeMap::new();
+        let mut parsed = Vec::with_capacity(rows.len());
         for (at, row) in rows.into_iter().enumerate() {
             let path = format!("authorizers[{at}]");
-            let id = Fields::of(&path, row)?.id("authorizer_unique_id")?;
-            if let Some(first) = places.insert(id.clone(), at) {
+            let id = JsonFields::parse(&path, row)?.id("authorizer_unique_id")?;
+            if let Some(first) = first_positions.insert(id.clone(), at) {
                 let why = format!("is the same as that of authorizers[{first}]");
                 return Err(InvalidRequest::new(format!("{path}.authorizer_unique_id"), why));
             }
-            read.push(Row { id, json: canonical(&path, row)? });
+            parsed.push(AuthorizerRow { id, json: canonical_json(&path, row)? });
         }
-        Ok(Self { rows: read, said: OnceLock::new() })
+        Ok(Self { rows: parsed, pii_matcher: OnceLock::new() })
     }
 
     /// How many there are.
@@ -84,7 +84,7 @@ impl Authorizers {
             let path = format!("authorizers[{at}]");
             let raw: &RawValue = serde_json::from_str(&row.json)
                 .map_err(|_| InvalidRequest::new(path.clone(), "is not a JSON object"))?;
-            if let Some(raw) = Fields::of(&path, raw)?.optional("threshold_amount") {
+            if let Some(raw) = JsonFields::parse(&path, raw)?.optional("threshold_amount") {
                 thresholds.insert(row.id.clone(), amount(&format!("{path}.threshold_amount"), raw)?);
             }
         }
@@ -99,34 +99,34 @@ impl Authorizers {
 
     /// Rightfoot's own words about somebody, or about nobody knows whom, less all that the request says about them
     /// (P8): they are kept and answered, and nobody promises that they quote nothing.
-    pub fn redact(&self, about: Option<&Id>, words: &str) -> String {
-        let said = match about {
-            Some(id) => &said_of(self.rows.iter().filter(|row| row.id == *id)),
-            None => self.said.get_or_init(|| said_of(self.rows.iter())),
+    pub fn redact(&self, authorizer: Option<&Id>, text: &str) -> String {
+        let matcher = match authorizer {
+            Some(id) => &pii_matcher_of(self.rows.iter().filter(|row| row.id == *id)),
+            None => self.pii_matcher.get_or_init(|| pii_matcher_of(self.rows.iter())),
         };
-        let Some(said) = said else { return REDACTED.to_owned() };
-        let mut kept = String::with_capacity(words.len());
-        said.anywhere.replace_all_with(words, &mut kept, |_, _, kept| {
-            kept.push_str(REDACTED);
+        let Some(said) = matcher else { return REDACTED.to_owned() };
+        let mut redacted = String::with_capacity(text.len());
+        said.substrings.replace_all_with(text, &mut redacted, |_, _, out| {
+            out.push_str(REDACTED);
             true
         });
-        let kept = without_numbers(&without_words(&kept, &said.short));
-        kept.chars().take(WORDS_MAX_CHARS).collect()
+        let kept = redact_numbers(&redact_words(&redacted, &said.short_words));
+        kept.chars().take(REDACTED_TEXT_MAX_CHARS).collect()
     }
 }
 
 /// Longest explanation of Rightfoot's that is kept.
-const WORDS_MAX_CHARS: usize = 300;
+const REDACTED_TEXT_MAX_CHARS: usize = 300;
 const REDACTED: &str = "…";
 /// Shorter words are in too many others.
-const ANYWHERE_MIN_BYTES: usize = 3;
+const SUBSTRING_MIN_BYTES: usize = 3;
 /// A single letter is nobody's name.
-const SHORT_MIN_BYTES: usize = 2;
+const SHORT_WORD_MIN_BYTES: usize = 2;
 /// Shorter numbers, as a row's, tell nothing.
-const DIGITS_MAX: usize = 3;
+const UNREDACTED_DIGITS_MAX: usize = 3;
 
 /// What these rows say; `None` if it is too much to be looked for.
-fn said_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Said> {
+fn pii_matcher_of<'a>(rows: impl Iterator<Item = &'a AuthorizerRow>) -> Option<PiiMatcher> {
     let (mut values, mut ids) = (BTreeSet::new(), Vec::new());
     for row in rows {
         ids.push(row.id.as_str());
@@ -145,26 +145,26 @@ fn said_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Said> {
         .kind(Some(AhoCorasickKind::NoncontiguousNFA))
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::LeftmostLongest)
-        .build(anywhere.filter(|text| text.len() >= ANYWHERE_MIN_BYTES));
+        .build(anywhere.filter(|text| text.len() >= SUBSTRING_MIN_BYTES));
     let is_short = |value: &String| {
-        (SHORT_MIN_BYTES..ANYWHERE_MIN_BYTES).contains(&value.len()) && value.chars().all(char::is_alphabetic)
+        (SHORT_WORD_MIN_BYTES..SUBSTRING_MIN_BYTES).contains(&value.len()) && value.chars().all(char::is_alphabetic)
     };
-    Some(Said {
-        anywhere: finder.ok()?,
-        short: values.iter().filter(|value| is_short(value)).cloned().collect(),
+    Some(PiiMatcher {
+        substrings: finder.ok()?,
+        short_words: values.iter().filter(|value| is_short(value)).cloned().collect(),
     })
 }
 
 /// Takes out these words where they stand alone.
-fn without_words(text: &str, words: &BTreeSet<String>) -> String {
-    let mut kept = String::with_capacity(text.len());
+fn redact_words(text: &str, words: &BTreeSet<String>) -> String {
+    let mut out = String::with_capacity(text.len());
     for piece in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
         let word = piece.trim_end_matches(|c: char| !c.is_alphanumeric());
         let end = piece.get(word.len()..).unwrap_or_default();
-        kept.push_str(if words.contains(word) { REDACTED } else { word });
-        kept.push_str(end);
+        out.push_str(if words.contains(word) { REDACTED } else { word });
+        out.push_str(end);
     }
-    kept
+    out
 }
 
 fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
@@ -178,26 +178,26 @@ fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
 }
 
 /// Takes out what could be a social security, account or card number, whatever its groups are parted by.
-fn without_numbers(words: &str) -> String {
-    let mut kept = String::with_capacity(words.len());
+fn redact_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     let mut number = String::new();
-    for character in words.chars().chain(['\0']) {
-        let parts = !character.is_alphanumeric() && character != '\0' && !number.is_empty();
-        if character.is_numeric() || parts {
+    for character in text.chars().chain(['\0']) {
+        let is_separator = !character.is_alphanumeric() && character != '\0' && !number.is_empty();
+        if character.is_numeric() || is_separator {
             number.push(character);
             continue;
         }
         let digits = number.trim_end_matches(|c: char| !c.is_numeric());
-        if digits.chars().filter(|c| c.is_numeric()).count() > DIGITS_MAX {
-            kept.push_str(REDACTED);
-            kept.extend(number.get(digits.len()..));
+        if digits.chars().filter(|c| c.is_numeric()).count() > UNREDACTED_DIGITS_MAX {
+            out.push_str(REDACTED);
+            out.extend(number.get(digits.len()..));
         } else {
-            kept.push_str(&number);
+            out.push_str(&number);
         }
         number.clear();
-        kept.extend((character != '\0').then_some(character));
+        out.extend((character != '\0').then_some(character));
     }
-    kept
+    out
 }
 
 /// They are nothing but personal data (P8).
@@ -212,14 +212,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p8_what_rightfoot_says_of_somebody_is_kept_without_their_data() {
+    fn p8_rightfoots_messages_are_stored_without_personal_data() {
         let raw = RawValue::from_string(
             r#"[{"authorizer_unique_id":"cust-1","first_name":"Jane","last_name":"Li","ssn":"078-05-1120","address":{"street":"7 Elm \"Old\" Street","city":"Springfield","state":"CA"},"account_number":"12345678901"}]"#.to_owned(),
         )
         .unwrap();
-        let authorizers = Authorizers::read(&raw).unwrap();
+        let authorizers = Authorizers::parse(&raw).unwrap();
         let jane = Id::new("cust-1").unwrap();
-        for (said, kept) in [
+        for (text, redacted) in [
             ("Invalid SSN 078-05-1120.", "Invalid SSN …."),
             (
                 "ssn 078051120 does not belong to Jane of Springfield, CA",
@@ -232,7 +232,7 @@ mod tests {
             (r#"of "7 Elm \"Old\" Street\nSpringfield""#, r#"of "7 … \"…\" …\n…""#),
             ("cust-1: routing_number is missing", "cust-1: routing_number is missing"),
         ] {
-            assert_eq!(authorizers.redact(Some(&jane), said), kept);
+            assert_eq!(authorizers.redact(Some(&jane), text), redacted);
         }
         assert_eq!(authorizers.redact(None, "4111-1111-1111-1111 is no card"), "… is no card");
         assert_eq!(authorizers.redact(None, "row 1: Jane of Springfield"), "row 1: … of …");

@@ -18,14 +18,14 @@ const KEY_CONTEXT: &[u8] = b"rightfoot-submission-key/v1";
 
 /// What Rightfoot is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SubmissionKind {
     /// To check a batch.
     Batch,
     /// To create a schedule.
     Schedule,
 }
 
-impl Kind {
+impl SubmissionKind {
     /// The word used in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,24 +46,24 @@ pub struct Fingerprint {
     /// Of the submission.
     pub mac: String,
     /// Of the key that made it.
-    pub key: String,
+    pub key_tag: String,
 }
 
 /// Whether a submission is the one that a fingerprint was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Same {
+pub enum FingerprintMatch {
     /// It is.
     Yes,
     /// It is another one.
     No,
     /// The key that made the fingerprint is no longer accepted.
-    CannotTell,
+    UnknownKey,
 }
 
 impl SubmitBatch {
     /// What is posted.
     pub fn body(&self, webhook_url: &str) -> Vec<u8> {
-        object([("authorizers", self.authorizers.to_json()), ("webhook_url", text(webhook_url))])
+        json_object([("authorizers", self.authorizers.to_json()), ("webhook_url", json_string(webhook_url))])
     }
 }
 
@@ -71,25 +71,25 @@ impl CreateSchedule {
     /// What is posted.
     pub fn body(&self, webhook_url: &str) -> Vec<u8> {
         let settings = self.settings.iter().map(|(name, json)| (*name, json.clone()));
-        let ours = [("authorizers", self.authorizers.to_json()), ("webhook", text(webhook_url))];
-        object(ours.into_iter().chain(settings))
+        let added = [("authorizers", self.authorizers.to_json()), ("webhook", json_string(webhook_url))];
+        json_object(added.into_iter().chain(settings))
     }
 }
 
 /// The fingerprint of a body, made with the signing key; `None` if there is no key.
 pub fn fingerprint(body: &[u8], keys: &Keys) -> Option<Fingerprint> {
-    let key = keys.signing()?;
-    Some(Fingerprint { mac: hex::encode(tag(key.clone(), CONTEXT, body)), key: key_tag(key) })
+    let key = keys.signing_key()?;
+    Some(Fingerprint { mac: hex::encode(tag(key.clone(), CONTEXT, body)), key_tag: key_tag(key) })
 }
 
 /// Whether `body` is what the fingerprint was made of.
-pub fn is_same(body: &[u8], fingerprint: &Fingerprint, keys: &Keys) -> Same {
-    let Some(key) = keys.macs().find(|key| key_tag(key.clone()) == fingerprint.key) else {
-        return Same::CannotTell;
+pub fn match_fingerprint(body: &[u8], fingerprint: &Fingerprint, keys: &Keys) -> FingerprintMatch {
+    let Some(key) = keys.macs().find(|key| key_tag(key.clone()) == fingerprint.key_tag) else {
+        return FingerprintMatch::UnknownKey;
     };
-    let kept = hex::decode(&fingerprint.mac).unwrap_or_default();
-    let same: Choice = tag(key, CONTEXT, body).as_slice().ct_eq(&kept);
-    if same.into() { Same::Yes } else { Same::No }
+    let expected = hex::decode(&fingerprint.mac).unwrap_or_default();
+    let is_equal: Choice = tag(key, CONTEXT, body).as_slice().ct_eq(&expected);
+    if is_equal.into() { FingerprintMatch::Yes } else { FingerprintMatch::No }
 }
 
 /// Whether the same bytes are still sure to give the same batch. After that a repetition could be a second one.
@@ -107,13 +107,13 @@ fn key_tag(key: hmac::Hmac<sha2::Sha256>) -> String {
     hex::encode(tag(key, KEY_CONTEXT, b"").get(..8).unwrap_or_default())
 }
 
-fn object<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Vec<u8> {
+fn json_object<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Vec<u8> {
     let mut fields: Vec<_> = fields.into_iter().collect();
     fields.sort_unstable();
     let fields: Vec<_> = fields.into_iter().map(|(name, json)| format!("\"{name}\":{json}")).collect();
     format!("{{{}}}", fields.join(",")).into_bytes()
 }
 
-fn text(value: &str) -> String {
+fn json_string(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }

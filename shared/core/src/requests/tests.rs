@@ -1,33 +1,33 @@
 //! Reading requests, and what is made of them.
 
-use super::submission::{Same, fingerprint, is_repeatable, is_same};
+use super::submission::{FingerprintMatch, fingerprint, is_repeatable, match_fingerprint};
 use super::*;
 use crate::keys::{KeyCodec, Keys};
 use proptest::prelude::*;
 
 const URL: &str = "https://x.example/webhooks/rightfoot/payroll-1.mac";
 
-fn read_text(request: &str) -> Result<Request, InvalidRequest> {
-    read(&RawValue::from_string(request.to_owned()).unwrap())
+fn parse_text(request: &str) -> Result<RightfootRequest, InvalidRequest> {
+    parse(&RawValue::from_string(request.to_owned()).unwrap())
 }
 
 fn error(request: &str) -> String {
-    match read_text(request) {
+    match parse_text(request) {
         Err(error) => error.to_string(),
         Ok(read) => panic!("{read:?}"),
     }
 }
 
 fn batch(request: &str) -> SubmitBatch {
-    match read_text(request) {
-        Ok(Request::SubmitBatch(batch)) => batch,
+    match parse_text(request) {
+        Ok(RightfootRequest::SubmitBatch(batch)) => batch,
         other => panic!("{other:?}"),
     }
 }
 
 fn schedule(request: &str) -> CreateSchedule {
-    match read_text(request) {
-        Ok(Request::CreateSchedule(schedule)) => schedule,
+    match parse_text(request) {
+        Ok(RightfootRequest::CreateSchedule(schedule)) => schedule,
         other => panic!("{other:?}"),
     }
 }
@@ -179,12 +179,12 @@ fn a_tracked_batch_may_be_as_large_as_a_csv_upload() {
     let track = |failed: usize| {
         let failed: Vec<_> = (0..failed).map(|n| format!("\"a-{n}\"")).collect();
         let failed = failed.join(",");
-        read_text(&format!(
+        parse_text(&format!(
             r#"{{"action":"track_batch","batch_id":"b","expected":5000,"failed_authorizer_ids":[{failed}]}}"#
         ))
     };
     for failed in [1_200, 5_000] {
-        let Ok(Request::TrackBatch(track)) = track(failed) else { panic!("{failed}") };
+        let Ok(RightfootRequest::TrackBatch(track)) = track(failed) else { panic!("{failed}") };
         assert_eq!((track.expected, track.failed.len()), (5_000, failed));
     }
     assert_eq!(
@@ -227,27 +227,27 @@ fn a_schedule_keeps_its_thresholds_and_is_found_by_its_first_authorizers() {
 }
 
 #[test]
-fn what_is_tracked_is_bound_to_the_subject_that_was_said() {
+fn a_tracked_batch_is_bound_to_the_given_subject() {
     let bound = |rest: &str| {
         let request = format!(r#"{{"action":"track_batch","batch_id":"b","expected":3{rest}}}"#);
-        match read_text(&request) {
-            Ok(Request::TrackBatch(track)) => track.binding,
+        match parse_text(&request) {
+            Ok(RightfootRequest::TrackBatch(track)) => track.binding,
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(bound(""), Binding::None);
-    assert_eq!(bound(r#","subject":"x""#), Binding::Subject("x".parse().unwrap()));
-    assert_eq!(bound(r#","submission_id":"x""#), Binding::Submission("x".parse().unwrap()));
-    assert_eq!(bound(r#","subject":null"#), Binding::None);
+    assert_eq!(bound(""), SubjectBinding::None);
+    assert_eq!(bound(r#","subject":"x""#), SubjectBinding::Subject("x".parse().unwrap()));
+    assert_eq!(bound(r#","submission_id":"x""#), SubjectBinding::Submission("x".parse().unwrap()));
+    assert_eq!(bound(r#","subject":null"#), SubjectBinding::None);
 }
 
 #[test]
-fn a_submission_is_known_again_under_every_key_that_is_still_accepted() {
+fn a_submission_matches_its_fingerprint_under_every_accepted_key() {
     let made = fingerprint(b"body", &keys("old")).unwrap();
-    assert_eq!(is_same(b"body", &made, &keys("old")), Same::Yes);
-    assert_eq!(is_same(b"body", &made, &keys(r#"["new","old"]"#)), Same::Yes);
-    assert_eq!(is_same(b"another", &made, &keys(r#"["new","old"]"#)), Same::No);
-    assert_eq!(is_same(b"body", &made, &keys("new")), Same::CannotTell);
+    assert_eq!(match_fingerprint(b"body", &made, &keys("old")), FingerprintMatch::Yes);
+    assert_eq!(match_fingerprint(b"body", &made, &keys(r#"["new","old"]"#)), FingerprintMatch::Yes);
+    assert_eq!(match_fingerprint(b"another", &made, &keys(r#"["new","old"]"#)), FingerprintMatch::No);
+    assert_eq!(match_fingerprint(b"body", &made, &keys("new")), FingerprintMatch::UnknownKey);
     assert_eq!(fingerprint(b"body", &Keys::default()), None);
     // printf %s 'rightfoot-submission/v1:body' | openssl dgst -sha256 -hmac old
     assert_eq!(made.mac, "daa10cd370b8277257225f624d435ee097620161e7828cb60cd59869ae587fd3");
@@ -264,7 +264,7 @@ proptest! {
     #[test]
     fn no_request_makes_the_reading_panic(text in r#"[{}\[\]":,a-z0-9\\ ]{0,60}"#) {
         if let Ok(raw) = RawValue::from_string(text) {
-            let _ = read(&raw);
+            let _ = parse(&raw);
         }
     }
 
@@ -273,7 +273,7 @@ proptest! {
         for value in [format!("\"{secret}\""), secret.clone(), format!("[{secret}]"), format!("{{\"{secret}\":1}}")] {
             for action in ["submit_batch", "create_schedule", "track_batch", "track_schedule", "webhook_url"] {
                 let request = format!(r#"{{"action":"{action}","{name}":{value},"authorizers":[{value}]}}"#);
-                if let Err(error) = read_text(&request) {
+                if let Err(error) = parse_text(&request) {
                     prop_assert!(!error.to_string().contains(&secret), "{error}");
                 }
             }

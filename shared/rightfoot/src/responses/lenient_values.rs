@@ -2,7 +2,7 @@
 //! with decimals.
 
 use inbox_core::event::Id;
-use inbox_core::rightfoot::Amount;
+use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 

@@ -1,6 +1,6 @@
 //! The three that only ask.
 
-use inbox_core::rightfoot::{Balance, HistoryEntry, ScheduleState};
+use inbox_core::rightfoot_api::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
 
 use super::stub::{StubReply, RecordedRequest, StubServer, reply};

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Inbox, ClaimedEvent, EventClaim, WriteOutcome};
-use inbox_core::effect::alert::{Met, ThresholdSource};
+use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
 use inbox_core::event::{EventKey, Id};
-use inbox_core::intervention::{Did, Operator};
+use inbox_core::audit::{OperatorAction, Operator};
 use tests::{World, alert, alerted, number, text};
 
 use super::{Dice, LONG, Walk, walk};
@@ -46,7 +46,7 @@ struct Both {
     world: World,
     inbox: Inbox,
     keys: [EventKey; 2],
-    met: Met,
+    met: ThresholdCrossing,
     alert: Alert,
     replays: [u8; 2],
     /// Claims of events, and what was acquired under them; some of them are over.
@@ -72,7 +72,7 @@ impl Walk for Both {
             inbox: world.inbox(),
             world,
             keys: uuids.map(|uuid| EventKey::from_event_id(&alerted("b-1", uuid)).unwrap()),
-            met: Met {
+            met: ThresholdCrossing {
                 authorizer: Id::new("user-123").unwrap(),
                 institution: None,
                 balance: "150.00".parse().unwrap(),
@@ -164,7 +164,7 @@ impl Both {
             return;
         }
         let operator = Operator { by: "ada".to_owned(), why: format!("reason {}", self.calls) };
-        let trace = operator.did(Did::Replay, self.world.now());
+        let trace = operator.audit_entry(OperatorAction::Replay, self.world.now());
         self.inbox.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
         self.replays[usize::from(by.event)] += 1;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use inbox_aws::inbox::{EventView, Inbox, TrackingState, EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, Id};
-use inbox_core::inbox::Reason;
+use inbox_core::inbox::QuarantineReason;
 use inbox_core::poll::problem::PollProblem;
 use local::connector::Fault;
 use tests::{Item, World, completed, completion, number};
@@ -184,7 +184,7 @@ impl Both {
     /// What a poll came to is written beside it, and voids nobody's write.
     async fn note(&mut self) {
         let Some((_, tracking)) = self.dice.one_of(&self.read) else { return };
-        let problem = PollProblem::after(None, Some("unavailable"), self.calls, self.world.now());
+        let problem = PollProblem::updated(None, Some("unavailable"), self.calls, self.world.now());
         self.inbox.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
     }
 
@@ -194,7 +194,7 @@ impl Both {
             assert!(!self.record.give_up(), "{claim:?}");
             return;
         };
-        let written = self.inbox.quarantine_event(&work, Reason::Incomplete, self.world.now()).await.unwrap();
+        let written = self.inbox.quarantine_event(&work, QuarantineReason::Incomplete, self.world.now()).await.unwrap();
         let model = self.record.give_up();
         self.same("give up", model, written);
     }

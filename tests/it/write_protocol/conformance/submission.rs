@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use inbox_aws::inbox::{BeginOutcome, CompleteOutcome, Inbox, Created, NewSubmission, ReleaseOutcome, StoredSubmission, WriteOutcome};
 use inbox_core::event::Id;
-use inbox_core::intervention::{Did, Operator};
-use inbox_core::poll::batch::Tracked;
-use inbox_core::requests::submission::{Fingerprint, Kind};
+use inbox_core::audit::{OperatorAction, Operator};
+use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use local::connector::Fault;
 use serde_json::json;
 use tests::{World, number, text};
@@ -111,9 +111,9 @@ impl Both {
         let request = u8::try_from(self.dice.roll(2)).unwrap();
         let new = NewSubmission {
             submission_id: NAME.parse().unwrap(),
-            kind: Kind::Batch,
+            kind: SubmissionKind::Batch,
             webhook_url: "https://x.example".to_owned(),
-            fingerprint: Fingerprint { mac: format!("request {request}"), key: "k".to_owned() },
+            fingerprint: Fingerprint { mac: format!("request {request}"), key_tag: "k".to_owned() },
             call_id: format!("call {}", self.calls),
         };
         let begun = self.inbox.begin_submission(&new, self.world.now()).await.unwrap();
@@ -166,12 +166,12 @@ impl Both {
     async fn conclude(&mut self) -> Option<&'static str> {
         let (seen, submission) = self.dice.one_of(&self.seen)?;
         let (now, batch) = (self.world.now(), seen.request + 1);
-        let tracked = Tracked {
+        let tracked = TrackedBatch {
             batch_id: Id::new(format!("b-{batch}")).unwrap(),
             subject: Some(NAME.parse().unwrap()),
             schedule_id: None,
             expected: 1,
-            failed: BTreeSet::new(),
+            failed_authorizers: BTreeSet::new(),
             deadline: now.plus(LONG),
             polls: 0,
         };
@@ -208,7 +208,7 @@ impl Both {
     async fn release(&mut self) -> Option<&'static str> {
         let (seen, submission) = self.dice.one_of(&self.seen)?;
         let operator = Operator { by: "ada".to_owned(), why: format!("reason {}", self.calls) };
-        let by = operator.did(Did::Conclude, self.world.now());
+        let by = operator.audit_entry(OperatorAction::Conclude, self.world.now());
         let written = self.inbox.release_submission(&submission, &by).await.unwrap();
         let model = self.item.free(seen, None);
         assert_eq!(written == WriteOutcome::Applied, model);

@@ -3,50 +3,50 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{strings_of, without_newline};
+use super::{parse_elements, strip_newline};
 
 /// A part of a secret's value that is accepted and almost surely a mistake. Never says what the value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Suspicion {
+pub enum SecretWarning {
     /// White space at either end.
-    BlankAround,
+    SurroundingWhitespace,
     /// A blank or a line break inside, or a character that is not ASCII: a byte-order mark, a blank of no width.
     NotVisibleAscii,
     /// A quotation mark at either end.
     Quoted,
     /// A line break at the end that is spelt out, as `\n`.
-    SpeltLineBreak,
+    LiteralLineBreak,
     /// The name of an HTTP header or of its scheme at the beginning.
-    HeaderName,
+    HeaderPrefix,
     /// A variable's name and an equals sign at the beginning.
     Assignment,
     /// Two elements that are the same.
-    Repeated,
+    DuplicateElement,
 }
 
-impl Suspicion {
+impl SecretWarning {
     /// Every suspicion there is.
     const ALL: [Self; 7] = [
-        Self::BlankAround,
+        Self::SurroundingWhitespace,
         Self::NotVisibleAscii,
         Self::Quoted,
-        Self::SpeltLineBreak,
-        Self::HeaderName,
+        Self::LiteralLineBreak,
+        Self::HeaderPrefix,
         Self::Assignment,
-        Self::Repeated,
+        Self::DuplicateElement,
     ];
 
-    fn is_of(self, string: &str) -> bool {
+    fn applies_to(self, string: &str) -> bool {
         let trimmed = string.trim();
         match self {
-            Self::BlankAround => trimmed.len() < string.len(),
+            Self::SurroundingWhitespace => trimmed.len() < string.len(),
             Self::NotVisibleAscii => !trimmed.bytes().all(|byte| byte.is_ascii_graphic()),
             Self::Quoted => {
                 const MARKS: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
                 trimmed.starts_with(MARKS) || trimmed.ends_with(MARKS)
             }
-            Self::SpeltLineBreak => trimmed.ends_with("\\n") || trimmed.ends_with("\\r"),
-            Self::HeaderName => {
+            Self::LiteralLineBreak => trimmed.ends_with("\\n") || trimmed.ends_with("\\r"),
+            Self::HeaderPrefix => {
                 let lower = trimmed.to_ascii_lowercase();
                 let names = ["bearer", "basic", "authorization", "webhook-signature"];
                 let mut rests = names.into_iter().filter_map(|name| lower.strip_prefix(name));
@@ -60,54 +60,54 @@ impl Suspicion {
                 };
                 trimmed.split_once('=').is_some_and(|(name, rest)| is_name(name) && !rest.is_empty())
             }
-            Self::Repeated => false,
+            Self::DuplicateElement => false,
         }
     }
 }
 
-impl fmt::Display for Suspicion {
+impl fmt::Display for SecretWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::BlankAround => "a blank or a line break at its beginning or end",
+            Self::SurroundingWhitespace => "a blank or a line break at its beginning or end",
             Self::NotVisibleAscii => {
                 "a blank, a line break, or a character that is not ASCII (such as a byte-order mark) inside"
             }
             Self::Quoted => "a quotation mark at its beginning or end",
-            Self::SpeltLineBreak => "a line break spelt out as \\n at its end",
-            Self::HeaderName => "the name of an HTTP header or scheme (such as Bearer) at its beginning",
+            Self::LiteralLineBreak => "a line break spelt out as \\n at its end",
+            Self::HeaderPrefix => "the name of an HTTP header or scheme (such as Bearer) at its beginning",
             Self::Assignment => "a variable's name and = at its beginning",
-            Self::Repeated => "the same element twice",
+            Self::DuplicateElement => "the same element twice",
         })
     }
 }
 
 /// What of a secret's value is almost surely a mistake, whether it is accepted or not: [`Keys::parse`](super::Keys::parse)
 /// and [`api_key`](super::api_key) take every character as part of the secret.
-pub fn suspicions(value: &str) -> BTreeSet<Suspicion> {
-    let Ok(strings) = strings_of(value) else { return BTreeSet::new() };
-    let strings: Vec<_> = strings.iter().map(|string| without_newline(string)).collect();
+pub fn secret_warnings(value: &str) -> BTreeSet<SecretWarning> {
+    let Ok(strings) = parse_elements(value) else { return BTreeSet::new() };
+    let strings: Vec<_> = strings.iter().map(|string| strip_newline(string)).collect();
     let mut found = BTreeSet::new();
     for string in &strings {
-        found.extend(Suspicion::ALL.into_iter().filter(|suspicion| suspicion.is_of(string)));
+        found.extend(SecretWarning::ALL.into_iter().filter(|warning| warning.applies_to(string)));
     }
     let different: BTreeSet<_> = strings.iter().collect();
-    found.extend((different.len() < strings.len()).then_some(Suspicion::Repeated));
+    found.extend((different.len() < strings.len()).then_some(SecretWarning::DuplicateElement));
     found
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Suspicion::{
-        Assignment, BlankAround, HeaderName, NotVisibleAscii, Quoted, Repeated, SpeltLineBreak,
+    use super::SecretWarning::{
+        Assignment, SurroundingWhitespace, HeaderPrefix, NotVisibleAscii, Quoted, DuplicateElement, LiteralLineBreak,
     };
     use super::*;
 
-    fn found(value: &str) -> Vec<Suspicion> {
-        suspicions(value).into_iter().collect()
+    fn warnings(value: &str) -> Vec<SecretWarning> {
+        secret_warnings(value).into_iter().collect()
     }
 
     #[test]
-    fn what_a_provider_would_give_out_is_not_suspected() {
+    fn ordinary_secrets_give_no_warning() {
         for usual in [
             "rf_live_1",
             "rf_live_1\n",
@@ -118,18 +118,18 @@ mod tests {
             "bearer_of_news",
             r#"["new","old"]"#,
         ] {
-            assert_eq!(found(usual), [], "{usual:?}");
+            assert_eq!(warnings(usual), [], "{usual:?}");
         }
     }
 
     #[test]
-    fn what_is_pasted_with_more_than_the_secret_is_suspected() {
+    fn secrets_pasted_with_extra_text_give_warnings() {
         for (value, expected) in [
-            ("rf_live_1 ", vec![BlankAround]),
-            ("\trf_live_1", vec![BlankAround]),
-            ("rf_live_1\u{a0}", vec![BlankAround]),
-            ("secret\n\n", vec![BlankAround]),
-            ("\nsecret", vec![BlankAround]),
+            ("rf_live_1 ", vec![SurroundingWhitespace]),
+            ("\trf_live_1", vec![SurroundingWhitespace]),
+            ("rf_live_1\u{a0}", vec![SurroundingWhitespace]),
+            ("secret\n\n", vec![SurroundingWhitespace]),
+            ("\nsecret", vec![SurroundingWhitespace]),
             ("\u{feff}secret", vec![NotVisibleAscii]),
             ("sec\u{200b}ret", vec![NotVisibleAscii]),
             ("one\ntwo", vec![NotVisibleAscii]),
@@ -137,24 +137,24 @@ mod tests {
             (r#""secret""#, vec![Quoted]),
             ("'secret'", vec![Quoted]),
             ("“secret”", vec![NotVisibleAscii, Quoted]),
-            (r" 'secret' ", vec![BlankAround, Quoted]),
-            (r"secret\n", vec![SpeltLineBreak]),
-            ("Bearer rf_live_1", vec![NotVisibleAscii, HeaderName]),
-            ("authorization:rf_live_1", vec![HeaderName]),
+            (r" 'secret' ", vec![SurroundingWhitespace, Quoted]),
+            (r"secret\n", vec![LiteralLineBreak]),
+            ("Bearer rf_live_1", vec![NotVisibleAscii, HeaderPrefix]),
+            ("authorization:rf_live_1", vec![HeaderPrefix]),
             ("RIGHTFOOT_API_KEY=rf_live_1", vec![Assignment]),
-            (r#"["new ","old"]"#, vec![BlankAround]),
-            (r#"["same","same"]"#, vec![Repeated]),
+            (r#"["new ","old"]"#, vec![SurroundingWhitespace]),
+            (r#"["same","same"]"#, vec![DuplicateElement]),
             ("\u{feff}[\"new\",\"old\"]", vec![NotVisibleAscii]),
         ] {
-            assert_eq!(found(value), expected, "{value:?}");
+            assert_eq!(warnings(value), expected, "{value:?}");
         }
     }
 
     #[test]
-    fn p8_a_suspicion_says_nothing_of_the_value() {
-        for suspicion in Suspicion::ALL {
-            let text = format!("{suspicion} {suspicion:?}");
-            assert!(!text.contains("s3cr3t") && !suspicion.to_string().is_empty(), "{text}");
+    fn p8_a_warning_does_not_show_the_value() {
+        for warning in SecretWarning::ALL {
+            let text = format!("{warning} {warning:?}");
+            assert!(!text.contains("s3cr3t") && !warning.to_string().is_empty(), "{text}");
         }
     }
 }

@@ -3,32 +3,32 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::Proven;
+use crate::delivery::Verified;
 use crate::event::{AuthorizersDigest, Event, EventKey, Id};
-use crate::providers::{ALERT, COMPLETED};
+use crate::providers::{THRESHOLD_ALERT, BATCH_COMPLETED};
 use crate::rightfoot::Amount;
 use crate::time::UnixMillis;
 
 #[derive(Serialize)]
-struct Completion<'a> {
+struct PolledCompletionPayload<'a> {
     #[serde(rename = "type")]
     event_type: &'static str,
     batch_id: &'a str,
 }
 
 #[derive(Serialize)]
-struct Alerts<'a> {
+struct PolledAlertsPayload<'a> {
     #[serde(rename = "type")]
     event_type: &'static str,
     schedule_id: Option<&'a str>,
     batch_id: &'a str,
-    alerts: Vec<Alert<'a>>,
+    alerts: Vec<PolledAlert<'a>>,
     timestamp: String,
 }
 
 /// Without the institution's name, which the API does not tell.
 #[derive(Serialize)]
-struct Alert<'a> {
+struct PolledAlert<'a> {
     authorizer_unique_id: &'a str,
     balance: Box<RawValue>,
     threshold_amount: Box<RawValue>,
@@ -36,9 +36,9 @@ struct Alert<'a> {
 
 /// The completion of a batch.
 pub(super) fn completion(batch_id: &Id, now: UnixMillis) -> Event {
-    let payload = Completion { event_type: COMPLETED, batch_id: batch_id.as_str() };
+    let payload = PolledCompletionPayload { event_type: BATCH_COMPLETED, batch_id: batch_id.as_str() };
     let key = EventKey::RightfootCompletion { batch_id: batch_id.clone() };
-    event(key, COMPLETED, &payload, now)
+    polled_event(key, BATCH_COMPLETED, &payload, now)
 }
 
 /// The alerts of a run: who, the balance, and the threshold that it met. Their key says whom they are about, and not what
@@ -46,28 +46,28 @@ pub(super) fn completion(batch_id: &Id, now: UnixMillis) -> Event {
 pub(super) fn alerts(
     batch_id: &Id,
     schedule_id: Option<&Id>,
-    met: &[(&Id, Amount, Amount)],
+    crossings: &[(&Id, Amount, Amount)],
     now: UnixMillis,
 ) -> Event {
-    let alerts = met.iter().map(|(authorizer, balance, threshold)| Alert {
+    let alerts = crossings.iter().map(|(authorizer, balance, threshold)| PolledAlert {
         authorizer_unique_id: authorizer.as_str(),
         balance: balance.to_json(),
         threshold_amount: threshold.to_json(),
     });
-    let payload = Alerts {
-        event_type: ALERT,
+    let payload = PolledAlertsPayload {
+        event_type: THRESHOLD_ALERT,
         schedule_id: schedule_id.map(Id::as_str),
         batch_id: batch_id.as_str(),
         alerts: alerts.collect(),
         timestamp: now.rfc3339(),
     };
-    let whom = Some(AuthorizersDigest::of(met.iter().map(|(authorizer, ..)| *authorizer)));
-    let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), whom };
-    event(key, ALERT, &payload, now)
+    let authorizers = Some(AuthorizersDigest::of(crossings.iter().map(|(authorizer, ..)| *authorizer)));
+    let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), authorizers };
+    polled_event(key, THRESHOLD_ALERT, &payload, now)
 }
 
-fn event(key: EventKey, event_type: &'static str, payload: &impl Serialize, now: UnixMillis) -> Event {
+fn polled_event(key: EventKey, event_type: &'static str, payload: &impl Serialize, now: UnixMillis) -> Event {
     // Strings and numbers only: this cannot fail.
     let body = serde_json::to_vec(payload).unwrap_or_default();
-    Event::new(key, event_type, Proven::by_api_answer(body, now))
+    Event::new(key, event_type, Verified::from_api_response(body, now))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::detail::Received;
+use super::detail::RawPayload;
 use crate::json::is_embeddable;
 use crate::limits::BUS_MAX_BYTES;
 
@@ -10,18 +10,18 @@ use crate::limits::BUS_MAX_BYTES;
 ///
 /// Where its documents are silent, the careful choice is made: a number beyond a double, a character that SQS or XML
 /// would refuse, and half a surrogate stay off the bus, because a rule's target might choke on them.
-pub(super) fn as_data(payload: &[u8]) -> Option<Received<'_>> {
+pub(super) fn parse_embeddable(payload: &[u8]) -> Option<RawPayload<'_>> {
     if payload.len() > BUS_MAX_BYTES {
         return None;
     }
     let json: &RawValue = serde_json::from_slice(payload).ok()?;
     let text = json.get();
-    let fits = is_embeddable(text) && has_sized_numbers(text) && has_plain_strings(text);
-    (text.starts_with('{') && fits).then_some(Received(json))
+    let fits = is_embeddable(text) && has_representable_numbers(text) && has_portable_strings(text);
+    (text.starts_with('{') && fits).then_some(RawPayload(json))
 }
 
 /// Looks at the numbers of valid JSON, byte by byte: without recursion, however deep it is.
-fn has_sized_numbers(json: &str) -> bool {
+fn has_representable_numbers(json: &str) -> bool {
     let (mut in_string, mut escaped, mut number) = (false, false, String::new());
     for byte in json.bytes() {
         if in_string {
@@ -33,7 +33,7 @@ fn has_sized_numbers(json: &str) -> bool {
             number.push(char::from(byte));
             continue;
         }
-        if !is_sized(&number) {
+        if !is_representable_number(&number) {
             return false;
         }
         number.clear();
@@ -43,7 +43,7 @@ fn has_sized_numbers(json: &str) -> bool {
 }
 
 /// Also of the letters `e` in `true` and `false`, which are no number.
-fn is_sized(number: &str) -> bool {
+fn is_representable_number(number: &str) -> bool {
     let is_number = number.bytes().any(|byte| byte.is_ascii_digit());
     let is_integer = !number.contains(['.', 'e', 'E']);
     !is_number
@@ -55,19 +55,19 @@ fn is_sized(number: &str) -> bool {
 }
 
 /// Whether no string holds U+FFFE or U+FFFF, or half a surrogate, written out or escaped.
-fn has_plain_strings(json: &str) -> bool {
-    let is_odd = |text: &str| text.contains(['\u{fffe}', '\u{ffff}']);
-    if is_odd(json) {
+fn has_portable_strings(json: &str) -> bool {
+    let has_noncharacter = |text: &str| text.contains(['\u{fffe}', '\u{ffff}']);
+    if has_noncharacter(json) {
         return false;
     }
     // Only an escape can hide one: then the strings are read for good.
     !json.contains("\\u")
-        || strings_of(json)
-            .all(|string| serde_json::from_str::<String>(string).is_ok_and(|text| !is_odd(&text)))
+        || string_literals(json)
+            .all(|string| serde_json::from_str::<String>(string).is_ok_and(|text| !has_noncharacter(&text)))
 }
 
 /// The strings of valid JSON, with their quotes.
-fn strings_of(json: &str) -> impl Iterator<Item = &str> {
+fn string_literals(json: &str) -> impl Iterator<Item = &str> {
     let mut rest = json;
     std::iter::from_fn(move || {
         let start = rest.find('"')?;
@@ -89,12 +89,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fits(json: &str) -> bool {
-        as_data(json.as_bytes()).is_some()
+    fn is_accepted(json: &str) -> bool {
+        parse_embeddable(json.as_bytes()).is_some()
     }
 
     #[test]
-    fn what_eventbridge_documents_it_takes_fits() {
+    fn payloads_within_eventbridges_limits_are_embedded() {
         for json in [
             "{}",
             r#" {"a":[1,-2.50,1E+2,0,-0,true,false,null,"x"]} "#,
@@ -103,14 +103,14 @@ mod tests {
             r#"{"s":"99999999999999999999 \" 99999999999999999999 \\"}"#,
             r#"{"99999999999999999999":"\u00e9\ud83d\ude00\u0000"}"#,
         ] {
-            assert!(fits(json), "{json}");
+            assert!(is_accepted(json), "{json}");
         }
         let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
-        assert!(fits(&deep(900)) && !fits(&deep(901)));
+        assert!(is_accepted(&deep(900)) && !is_accepted(&deep(901)));
     }
 
     #[test]
-    fn what_it_would_refuse_or_a_target_could_choke_on_does_not() {
+    fn payloads_outside_eventbridges_limits_are_not_embedded() {
         for json in [
             "[]",
             "3",
@@ -124,16 +124,16 @@ mod tests {
             r#"{"s":"\ud83d"}"#,
             r#"{"\ude00":1}"#,
         ] {
-            assert!(!fits(json), "{json}");
+            assert!(!is_accepted(json), "{json}");
         }
-        assert!(as_data(b"{\"s\":\"\xff\"}").is_none());
-        assert!(!fits(&format!("{{\"s\":\"{}\"}}", "x".repeat(BUS_MAX_BYTES))));
+        assert!(parse_embeddable(b"{\"s\":\"\xff\"}").is_none());
+        assert!(!is_accepted(&format!("{{\"s\":\"{}\"}}", "x".repeat(BUS_MAX_BYTES))));
     }
 
     proptest! {
         #[test]
         fn a_number_fits_if_and_only_if_it_is_an_integer_of_64_bits_or_a_double(n in any::<i128>(), small in any::<i64>()) {
-            let holding = |number: String| fits(&format!("{{\"n\":{number}}}"));
+            let holding = |number: String| is_accepted(&format!("{{\"n\":{number}}}"));
             prop_assert_eq!(holding(n.to_string()), i64::try_from(n).is_ok());
             prop_assert!(holding(small.to_string()));
         }
@@ -141,12 +141,12 @@ mod tests {
         #[test]
         fn any_object_of_plain_strings_fits_whatever_they_hold(key in "\\PC{0,20}", value in "\\PC{0,20}") {
             let json = serde_json::json!({ key: value }).to_string();
-            prop_assert!(fits(&json));
+            prop_assert!(is_accepted(&json));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = as_data(&bytes);
+            let _ = parse_embeddable(&bytes);
         }
     }
 }

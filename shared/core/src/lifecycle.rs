@@ -4,7 +4,7 @@ use crate::time::UnixMillis;
 
 /// What a record says of its event's way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Lifecycle {
     /// While it still has to be put on the queue: from when on.
     pub due_at: Option<UnixMillis>,
     /// When it was put on the queue.
@@ -16,12 +16,12 @@ pub struct Facts {
     /// When it was given up.
     pub quarantined_at: Option<UnixMillis>,
     /// How often a worker has put it back.
-    pub works: u64,
+    pub requeues: u64,
 }
 
 /// How far an event has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum EventState {
     /// Recorded, and not known to be on the queue.
     Recorded,
     /// On the queue.
@@ -36,7 +36,7 @@ pub enum State {
     Quarantined,
 }
 
-impl State {
+impl EventState {
     /// Every state there is, in the order in which an event goes through them.
     pub const ALL: [Self; 6] =
         [Self::Recorded, Self::Sent, Self::Claimed, Self::Waiting, Self::Done, Self::Quarantined];
@@ -59,16 +59,16 @@ impl State {
     }
 }
 
-impl Facts {
+impl Lifecycle {
     /// The state that these facts amount to.
-    pub fn state(&self, now: UnixMillis) -> State {
+    pub fn state(&self, now: UnixMillis) -> EventState {
         match self {
-            Self { done_at: Some(_), .. } => State::Done,
-            Self { quarantined_at: Some(_), .. } => State::Quarantined,
-            Self { claim_until: Some(until), .. } if *until > now => State::Claimed,
-            Self { due_at: Some(_), works: 1.., .. } => State::Waiting,
-            Self { due_at: None, sent_at: Some(_), .. } => State::Sent,
-            Self { .. } => State::Recorded,
+            Self { done_at: Some(_), .. } => EventState::Done,
+            Self { quarantined_at: Some(_), .. } => EventState::Quarantined,
+            Self { claim_until: Some(until), .. } if *until > now => EventState::Claimed,
+            Self { due_at: Some(_), requeues: 1.., .. } => EventState::Waiting,
+            Self { due_at: None, sent_at: Some(_), .. } => EventState::Sent,
+            Self { .. } => EventState::Recorded,
         }
     }
 }
@@ -80,27 +80,27 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_000);
 
     #[test]
-    fn a_state_is_what_the_facts_amount_to() {
+    fn the_state_follows_from_the_lifecycle() {
         let (past, future) = (Some(UnixMillis(900)), Some(UnixMillis(1_100)));
-        let new = Facts { due_at: future, ..Facts::default() };
-        let sent = Facts { sent_at: past, ..Facts::default() };
-        let state = |facts: Facts| facts.state(NOW);
-        assert_eq!(state(new), State::Recorded);
-        assert_eq!(state(sent), State::Sent);
-        assert_eq!(state(Facts { claim_until: future, ..sent }), State::Claimed);
-        assert_eq!(state(Facts { claim_until: past, ..sent }), State::Sent, "its worker has died");
-        assert_eq!(state(Facts { claim_until: future, ..new }), State::Claimed, "the mark was lost");
-        assert_eq!(state(Facts { works: 1, ..new }), State::Waiting);
-        assert_eq!(state(Facts { works: 1, ..sent }), State::Sent, "on the queue again");
-        assert_eq!(state(Facts { done_at: past, ..sent }), State::Done);
-        assert_eq!(state(Facts { quarantined_at: past, ..sent }), State::Quarantined);
+        let new = Lifecycle { due_at: future, ..Lifecycle::default() };
+        let sent = Lifecycle { sent_at: past, ..Lifecycle::default() };
+        let state = |lifecycle: Lifecycle| lifecycle.state(NOW);
+        assert_eq!(state(new), EventState::Recorded);
+        assert_eq!(state(sent), EventState::Sent);
+        assert_eq!(state(Lifecycle { claim_until: future, ..sent }), EventState::Claimed);
+        assert_eq!(state(Lifecycle { claim_until: past, ..sent }), EventState::Sent, "its worker has died");
+        assert_eq!(state(Lifecycle { claim_until: future, ..new }), EventState::Claimed, "the mark was lost");
+        assert_eq!(state(Lifecycle { requeues: 1, ..new }), EventState::Waiting);
+        assert_eq!(state(Lifecycle { requeues: 1, ..sent }), EventState::Sent, "on the queue again");
+        assert_eq!(state(Lifecycle { done_at: past, ..sent }), EventState::Done);
+        assert_eq!(state(Lifecycle { quarantined_at: past, ..sent }), EventState::Quarantined);
     }
 
     #[test]
-    fn every_state_is_known_by_its_name() {
-        for state in State::ALL {
-            assert_eq!(State::from_name(state.as_str()), Some(state));
+    fn every_state_parses_from_its_name() {
+        for state in EventState::ALL {
+            assert_eq!(EventState::from_name(state.as_str()), Some(state));
         }
-        assert_eq!(State::from_name("lost"), None);
+        assert_eq!(EventState::from_name("lost"), None);
     }
 }

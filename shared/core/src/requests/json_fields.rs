@@ -16,69 +16,69 @@ const DEPTH_MAX: usize = 16;
 
 /// The fields of one object, in the order of their names.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(super) struct JsonFields<'a> {
     path: String,
-    all: BTreeMap<String, &'a RawValue>,
-    asked_for: BTreeSet<String>,
+    values: BTreeMap<String, &'a RawValue>,
+    known: BTreeSet<String>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> JsonFields<'a> {
     /// The fields of the object at `path`.
-    pub(super) fn of(path: &str, object: &'a RawValue) -> Result<Self, InvalidRequest> {
-        let place = if path.is_empty() { "the request" } else { path };
+    pub(super) fn parse(path: &str, object: &'a RawValue) -> Result<Self, InvalidRequest> {
+        let location = if path.is_empty() { "the request" } else { path };
         if !object.get().starts_with('{') {
-            return Err(InvalidRequest::new(place, "is not a JSON object"));
+            return Err(InvalidRequest::new(location, "is not a JSON object"));
         }
         let Pairs(pairs) = serde_json::from_str(object.get())
-            .map_err(|_| InvalidRequest::new(place, "is not a JSON object"))?;
+            .map_err(|_| InvalidRequest::new(location, "is not a JSON object"))?;
         let mut all = BTreeMap::new();
         for (name, value) in pairs {
             if all.insert(name, value).is_some() {
-                return Err(InvalidRequest::new(place, "holds a field twice"));
+                return Err(InvalidRequest::new(location, "holds a field twice"));
             }
         }
-        Ok(Self { path: path.to_owned(), all, asked_for: BTreeSet::new() })
+        Ok(Self { path: path.to_owned(), values: all, known: BTreeSet::new() })
     }
 
     /// A field that may be missing; `null` is missing.
     pub(super) fn optional(&mut self, name: &str) -> Option<&'a RawValue> {
-        self.asked_for.insert(name.to_owned());
-        self.all.get(name).copied().filter(|value| value.get() != "null")
+        self.known.insert(name.to_owned());
+        self.values.get(name).copied().filter(|value| value.get() != "null")
     }
 
     /// A field that must be there.
     pub(super) fn required(&mut self, name: &str) -> Result<&'a RawValue, InvalidRequest> {
-        self.optional(name).ok_or_else(|| self.wrong(name, "is missing"))
+        self.optional(name).ok_or_else(|| self.error(name, "is missing"))
     }
 
     /// A string that must be there.
     pub(super) fn text(&mut self, name: &str) -> Result<String, InvalidRequest> {
-        self.optional_text(name)?.ok_or_else(|| self.wrong(name, "is missing"))
+        self.optional_text(name)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
     /// A string that may be missing.
     pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<String>, InvalidRequest> {
         let Some(raw) = self.optional(name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.wrong(name, "is not a string"))
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.error(name, "is not a string"))
     }
 
     /// An id that must be there.
     pub(super) fn id(&mut self, name: &str) -> Result<Id, InvalidRequest> {
         let text = self.text(name)?;
-        Id::new(text).ok_or_else(|| self.wrong(name, not_an_id()))
+        Id::new(text).ok_or_else(|| self.error(name, invalid_id_reason()))
     }
 
     /// Different ids, if they are there.
     pub(super) fn ids(&mut self, name: &str) -> Result<Option<Vec<Id>>, InvalidRequest> {
         let Some(raw) = self.optional(name) else { return Ok(None) };
         let texts: Vec<String> =
-            serde_json::from_str(raw.get()).map_err(|_| self.wrong(name, "is not an array of strings"))?;
+            serde_json::from_str(raw.get()).map_err(|_| self.error(name, "is not an array of strings"))?;
         let mut seen = BTreeSet::new();
         let mut ids = Vec::with_capacity(texts.len());
         for (at, text) in texts.into_iter().enumerate() {
-            let id = Id::new(text).ok_or_else(|| self.wrong(&format!("{name}[{at}]"), not_an_id()))?;
+            let id = Id::new(text).ok_or_else(|| self.error(&format!("{name}[{at}]"), invalid_id_reason()))?;
             if !seen.insert(id.clone()) {
-                return Err(self.wrong(&format!("{name}[{at}]"), "is there twice"));
+                return Err(self.error(&format!("{name}[{at}]"), "is there twice"));
             }
             ids.push(id);
         }
@@ -86,41 +86,41 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number, if it is there.
-    pub(super) fn whole(&mut self, name: &str) -> Result<Option<u64>, InvalidRequest> {
+    pub(super) fn integer(&mut self, name: &str) -> Result<Option<u64>, InvalidRequest> {
         let Some(raw) = self.optional(name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.wrong(name, "is not a whole number"))
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.error(name, "is not a whole number"))
     }
 
     /// All fields as amounts by id.
     pub(super) fn amounts(self) -> Result<BTreeMap<Id, Amount>, InvalidRequest> {
         let path = self.path;
         // The name of such a field is somebody's id: errors name its place.
-        let read = |(at, (name, raw)): (usize, (String, &RawValue))| {
-            let place = format!("{path}[{at}]");
-            let id = Id::new(name).ok_or_else(|| InvalidRequest::new(place.clone(), not_an_id()))?;
-            Ok((id, amount(&place, raw)?))
+        let parse = |(at, (name, raw)): (usize, (String, &RawValue))| {
+            let location = format!("{path}[{at}]");
+            let id = Id::new(name).ok_or_else(|| InvalidRequest::new(location.clone(), invalid_id_reason()))?;
+            Ok((id, amount(&location, raw)?))
         };
-        self.all.into_iter().enumerate().map(read).collect()
+        self.values.into_iter().enumerate().map(parse).collect()
     }
 
     /// Fails if there is a field that nobody asked for. Its name is the caller's own text: one that looks like ours
     /// can only be a slip of the pen, and is told to the caller; no field is told to a log.
-    pub(super) fn finish(self) -> Result<(), InvalidRequest> {
-        let Some(name) = self.all.keys().find(|name| !self.asked_for.contains(*name)) else { return Ok(()) };
+    pub(super) fn reject_unknown(self) -> Result<(), InvalidRequest> {
+        let Some(name) = self.values.keys().find(|name| !self.known.contains(*name)) else { return Ok(()) };
         let looks_like_ours =
             name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let shown = if looks_like_ours { name.as_str() } else { "a field" };
-        let place = if self.path.is_empty() { "the request" } else { &self.path };
-        Err(InvalidRequest::new(place, format!("holds {shown}, which is none of this action's")))
+        let shown_name = if looks_like_ours { name.as_str() } else { "a field" };
+        let location = if self.path.is_empty() { "the request" } else { &self.path };
+        Err(InvalidRequest::new(location, format!("holds {shown_name}, which is none of this action's")))
     }
 
-    fn wrong(&self, name: &str, why: impl Into<std::borrow::Cow<'static, str>>) -> InvalidRequest {
+    fn error(&self, name: &str, why: impl Into<std::borrow::Cow<'static, str>>) -> InvalidRequest {
         let field = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         InvalidRequest::new(field, why)
     }
 }
 
-pub(super) fn not_an_id() -> String {
+pub(super) fn invalid_id_reason() -> String {
     format!("is not an id of 1 to {ID_MAX_BYTES} bytes")
 }
 
@@ -131,13 +131,13 @@ pub(super) fn amount(field: &str, raw: &RawValue) -> Result<Amount, InvalidReque
 
 /// The same value in the one form of all that mean the same: without blanks, objects in the order of their names,
 /// strings escaped where they must be. Numbers keep their digits.
-pub(super) fn canonical(field: &str, raw: &RawValue) -> Result<String, InvalidRequest> {
+pub(super) fn canonical_json(field: &str, raw: &RawValue) -> Result<String, InvalidRequest> {
     let mut text = String::with_capacity(raw.get().len());
-    write_canonical(field, raw, DEPTH_MAX, &mut text)?;
+    write_canonical_json(field, raw, DEPTH_MAX, &mut text)?;
     Ok(text)
 }
 
-fn write_canonical(
+fn write_canonical_json(
     field: &str,
     raw: &RawValue,
     depth: usize,
@@ -147,15 +147,15 @@ fn write_canonical(
     let wrong = || InvalidRequest::new(field, "is not JSON of the expected form");
     let deeper = depth.checked_sub(1).ok_or_else(|| InvalidRequest::new(field, "is nested too deeply"))?;
     if json.starts_with('{') {
-        let fields = Fields::of(field, raw)?;
+        let fields = JsonFields::parse(field, raw)?;
         into.push('{');
-        for (index, (name, value)) in fields.all.into_iter().enumerate() {
+        for (index, (name, value)) in fields.values.into_iter().enumerate() {
             if index > 0 {
                 into.push(',');
             }
             into.push_str(&serde_json::to_string(&name).map_err(|_| wrong())?);
             into.push(':');
-            write_canonical(field, value, deeper, into)?;
+            write_canonical_json(field, value, deeper, into)?;
         }
         into.push('}');
     } else if json.starts_with('[') {
@@ -165,7 +165,7 @@ fn write_canonical(
             if index > 0 {
                 into.push(',');
             }
-            write_canonical(field, item, deeper, into)?;
+            write_canonical_json(field, item, deeper, into)?;
         }
         into.push(']');
     } else if json.starts_with('"') {
@@ -182,8 +182,8 @@ struct Pairs<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
             type Value = Pairs<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,6 +198,6 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
                 Ok(Pairs(pairs))
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(PairsVisitor)
     }
 }

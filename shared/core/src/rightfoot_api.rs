@@ -19,21 +19,21 @@ pub struct Amount(Decimal);
 /// Not a decimal number, or one of more than 28 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an amount is a decimal number of at most 28 digits")]
-pub struct NotAnAmount;
+pub struct InvalidAmount;
 
 impl Amount {
     /// Reads a JSON number as it is written: never by way of a binary float.
-    pub fn from_json(number: &RawValue) -> Result<Self, NotAnAmount> {
+    pub fn from_json(number: &RawValue) -> Result<Self, InvalidAmount> {
         number.get().parse()
     }
 
     /// Reads a JSON number, or a string that holds one and nothing else but blanks around it: an amount that an answer
     /// may hold in either form. Thousands separators, currency signs and decimal commas are not guessed at.
-    pub fn from_json_or_text(value: &RawValue) -> Result<Self, NotAnAmount> {
+    pub fn from_json_or_text(value: &RawValue) -> Result<Self, InvalidAmount> {
         if !value.get().starts_with('"') {
             return Self::from_json(value);
         }
-        serde_json::from_str::<String>(value.get()).map_err(|_| NotAnAmount)?.trim().parse()
+        serde_json::from_str::<String>(value.get()).map_err(|_| InvalidAmount)?.trim().parse()
     }
 
     /// The amount as an integer, if it is one that `i64` holds: also of `3300.0`.
@@ -49,26 +49,26 @@ impl Amount {
 }
 
 impl FromStr for Amount {
-    type Err = NotAnAmount;
+    type Err = InvalidAmount;
 
-    fn from_str(text: &str) -> Result<Self, NotAnAmount> {
+    fn from_str(text: &str) -> Result<Self, InvalidAmount> {
         // A decimal library is more generous: it takes `+1`, `1_000` and `.5`.
         let is_json = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
             && text.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit());
         if !is_json {
-            return Err(NotAnAmount);
+            return Err(InvalidAmount);
         }
         // Exactly or not at all: a number of more digits would be rounded.
-        let exact = |text| Decimal::from_str_exact(text).map_err(|_| NotAnAmount);
+        let exact = |text| Decimal::from_str_exact(text).map_err(|_| InvalidAmount);
         match text.split_once(['e', 'E']) {
             None => exact(text).map(Self),
-            Some((digits, exponent)) => shifted(exact(digits)?, exponent.parse().map_err(|_| NotAnAmount)?),
+            Some((digits, exponent)) => shifted(exact(digits)?, exponent.parse().map_err(|_| InvalidAmount)?),
         }
     }
 }
 
 /// A number times ten to the power of `exponent`.
-fn shifted(number: Decimal, exponent: i32) -> Result<Amount, NotAnAmount> {
+fn shifted(number: Decimal, exponent: i32) -> Result<Amount, InvalidAmount> {
     let decimals = i64::from(number.scale()) - i64::from(exponent);
     let (whole, scale) = match u32::try_from(decimals) {
         Ok(scale) => (Some(number.mantissa()), scale),
@@ -78,7 +78,7 @@ fn shifted(number: Decimal, exponent: i32) -> Result<Amount, NotAnAmount> {
         }
     };
     let shifted = whole.and_then(|whole| Decimal::try_from_i128_with_scale(whole, scale).ok());
-    shifted.map(Amount).ok_or(NotAnAmount)
+    shifted.map(Amount).ok_or(InvalidAmount)
 }
 
 impl fmt::Display for Amount {
@@ -151,7 +151,7 @@ mod tests {
         for text in
             ["", "-", "\"1\"", "null", "1_000", "+1", ".5", "1e99", "1e-29", "1e", "1,5", "NaN", " 1", "--1"]
         {
-            assert_eq!(text.parse::<Amount>(), Err(NotAnAmount), "{text}");
+            assert_eq!(text.parse::<Amount>(), Err(InvalidAmount), "{text}");
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn an_amount_is_never_rounded() {
         for too_long in ["0.12345678901234567890123456789012345", "12345678901234567890123456789.55"] {
-            assert_eq!(too_long.parse::<Amount>(), Err(NotAnAmount), "{too_long}");
+            assert_eq!(too_long.parse::<Amount>(), Err(InvalidAmount), "{too_long}");
         }
         assert_eq!("1.1e28".parse::<Amount>().unwrap().to_string(), "11000000000000000000000000000");
     }

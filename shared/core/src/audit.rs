@@ -7,7 +7,7 @@ use crate::time::UnixMillis;
 
 /// What an operator did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Did {
+pub enum OperatorAction {
     /// Had quarantined bytes read again, or a done event sent again.
     Replay,
     /// Put an event that was given up on its way again.
@@ -22,7 +22,7 @@ pub enum Did {
     Discard,
 }
 
-impl Did {
+impl OperatorAction {
     /// Everything that can be done.
     const ALL: [Self; 6] =
         [Self::Replay, Self::Requeue, Self::Redrive, Self::Conclude, Self::DeclareLost, Self::Discard];
@@ -41,19 +41,19 @@ impl Did {
 
     /// The deed of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|did| did.as_str() == name)
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
     }
 }
 
 /// Who did what, when, and why: as it was given, not proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intervention {
+pub struct AuditEntry {
     /// When.
     pub at: UnixMillis,
     /// Who.
     pub by: String,
     /// What.
-    pub did: Did,
+    pub action: OperatorAction,
     /// Why.
     pub why: String,
 }
@@ -69,15 +69,15 @@ pub struct Operator {
 
 impl Operator {
     /// The trace of what he does now.
-    pub fn did(&self, did: Did, now: UnixMillis) -> Intervention {
-        Intervention { at: now, by: self.by.clone(), did, why: self.why.clone() }
+    pub fn audit_entry(&self, action: OperatorAction, now: UnixMillis) -> AuditEntry {
+        AuditEntry { at: now, by: self.by.clone(), action, why: self.why.clone() }
     }
 }
 
 /// The time until which the queues may hold the message of an event: they keep it for [`QUEUE_RETENTION_DAYS`], as a
 /// dead letter, too, from when it was sent last. An operator who moves it back sends it anew.
-pub fn message_expiry(sent_at: UnixMillis, interventions: &[Intervention]) -> UnixMillis {
-    let redrives = interventions.iter().filter(|it| it.did == Did::Redrive).map(|it| it.at);
+pub fn message_expiry(sent_at: UnixMillis, entries: &[AuditEntry]) -> UnixMillis {
+    let redrives = entries.iter().filter(|it| it.action == OperatorAction::Redrive).map(|it| it.at);
     redrives.fold(sent_at, UnixMillis::max).plus(Duration::from_secs(QUEUE_RETENTION_DAYS * 86_400))
 }
 
@@ -86,21 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_deed_is_known_by_its_name() {
-        for did in Did::ALL {
-            assert_eq!(Did::from_name(did.as_str()), Some(did));
+    fn every_action_parses_from_its_name() {
+        for action in OperatorAction::ALL {
+            assert_eq!(OperatorAction::from_name(action.as_str()), Some(action));
         }
-        assert_eq!(Did::from_name("undo"), None);
+        assert_eq!(OperatorAction::from_name("undo"), None);
     }
 
     #[test]
-    fn a_message_lasts_for_a_fortnight_from_its_last_sending() {
+    fn messages_expire_14_days_after_their_last_send() {
         let operator = Operator { by: "ada".to_owned(), why: "mended".to_owned() };
         let fortnight = 14 * 86_400_000;
         assert_eq!(message_expiry(UnixMillis(5), &[]), UnixMillis(5 + fortnight));
-        let did = |did, at| operator.did(did, UnixMillis(at));
-        let moved = [did(Did::Redrive, 70), did(Did::Replay, 90)];
-        assert_eq!(message_expiry(UnixMillis(5), &moved), UnixMillis(70 + fortnight));
-        assert_eq!(message_expiry(UnixMillis(80), &moved), UnixMillis(80 + fortnight));
+        let entry = |action, at| operator.audit_entry(action, UnixMillis(at));
+        let entries = [entry(OperatorAction::Redrive, 70), entry(OperatorAction::Replay, 90)];
+        assert_eq!(message_expiry(UnixMillis(5), &entries), UnixMillis(70 + fortnight));
+        assert_eq!(message_expiry(UnixMillis(80), &entries), UnixMillis(80 + fortnight));
     }
 }
