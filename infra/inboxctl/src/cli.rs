@@ -2,7 +2,7 @@
 
 mod parse;
 mod quarantine;
-mod values;
+mod value_parsers;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use inbox_core::keys::KeyCodec;
 use inbox_core::lifecycle::EventState;
 
 pub(crate) use parse::parse;
-pub(crate) use quarantine::{DiscardKept, ListKept, Quarantine, ReplayKept, ShowKept};
-pub(crate) use values::{EventRef, When};
-use values::{base_url, by, event, id, provider, state, why};
+pub(crate) use quarantine::{DiscardQuarantinedArgs, ListQuarantineArgs, QuarantineCommand, ReplayQuarantinedArgs, ShowQuarantinedArgs};
+pub(crate) use value_parsers::{EventRef, TimeArg};
+use value_parsers::{parse_base_url, parse_by, parse_event_ref, parse_id, parse_provider, parse_state, parse_why};
 
 const EXAMPLES: &str = "\
 Examples, against a stack, by the outputs that it names:
@@ -49,7 +49,7 @@ is, 2 if nothing is known to fail and something could not be looked at.";
 #[command(name = "inboxctl", version, after_help = EXAMPLES, max_term_width = 120)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) everywhere: Everywhere,
+    pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Cli {
 /// Which inbox, and how to print.
 #[derive(Args)]
 #[command(next_help_heading = "Which inbox")]
-pub(crate) struct Everywhere {
+pub(crate) struct GlobalArgs {
     /// Take every name below from this CloudFormation stack (needs cloudformation:DescribeStacks). Given here, it beats the
     /// variables below; given in INBOXCTL_STACK, they beat it.
     #[arg(long, global = true, env = "INBOXCTL_STACK", value_name = "NAME", value_parser = NonEmpty::new())]
@@ -87,7 +87,7 @@ pub(crate) struct Everywhere {
     #[arg(long, global = true, env = "RIGHTFOOT_API_KEY_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
     pub(crate) rightfoot_api_key: Option<String>,
     /// Where the webhook routes answer, for example `https://abc.execute-api.eu-west-1.amazonaws.com`.
-    #[arg(long, global = true, env = "WEBHOOK_BASE_URL", value_name = "URL", value_parser = base_url)]
+    #[arg(long, global = true, env = "WEBHOOK_BASE_URL", value_name = "URL", value_parser = parse_base_url)]
     pub(crate) base_url: Option<String>,
     /// How long a finished record is kept [default: the stack's RetentionDays, or 30].
     #[arg(long, global = true, env = "RETENTION_DAYS", value_name = "DAYS")]
@@ -99,7 +99,7 @@ pub(crate) struct Everywhere {
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmpty::new())]
     pub(crate) profile: Option<String>,
     /// Where AWS is asked, if not at AWS [default: AWS_ENDPOINT_URL, or the profile's].
-    #[arg(long, global = true, value_name = "URL", value_parser = base_url)]
+    #[arg(long, global = true, value_name = "URL", value_parser = parse_base_url)]
     pub(crate) endpoint_url: Option<String>,
     /// Print JSON, for machines. An error is JSON, too: {"error": "…"}, on stderr.
     #[arg(long, global = true, help_heading = "How to print")]
@@ -110,43 +110,43 @@ pub(crate) struct Everywhere {
 pub(crate) enum Command {
     /// Webhook URLs for Rightfoot.
     #[command(subcommand)]
-    Url(Url),
+    Url(UrlCommand),
     /// Send a test delivery as a provider would, and say whether what came back is what should come.
-    Send(Send),
+    Send(SendArgs),
     /// Tell the whole story of an event, batch, schedule or submission: with times, and where it stands.
-    Trace(Trace),
+    Trace(TimelineArgs),
     /// Recorded events.
     #[command(subcommand)]
-    Events(Events),
+    Events(EventsCommand),
     /// Watched batches.
     #[command(subcommand)]
-    Batches(Batches),
+    Batches(BatchesCommand),
     /// What was submitted through rightfoot-requests: `trace` shows how it stands.
     #[command(subcommand)]
-    Submissions(Submissions),
+    Submissions(SubmissionsCommand),
     /// What was proven and could not be used.
     #[command(subcommand)]
-    Quarantine(Quarantine),
+    Quarantine(QuarantineCommand),
     /// Messages that were received too often and never done.
     #[command(subcommand)]
-    Dead(Dead),
+    Dead(DeadLettersCommand),
     /// What waits for whom, and since when: for the relay, the poller, an operator.
-    Due(Due),
+    Due(DueArgs),
     /// Look whether anything is stuck or not set up as the promises need. Changes nothing.
     ///
     /// Exits with 0 if nothing is failing, with 1 if something is (what is in quarantine, too), and with 2 if nothing is known to
     /// fail and something could not be looked at.
-    Doctor(Doctor),
+    Doctor(DoctorArgs),
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Url {
+pub(crate) enum UrlCommand {
     /// Mint the URL to give to Rightfoot for this subject. It is a credential.
-    Mint(Mint),
+    Mint(MintUrlArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct Mint {
+pub(crate) struct MintUrlArgs {
     /// Whom it is for: a name of 1 to 64 characters of A-Z a-z 0-9 _ -, never a personal datum.
     pub(crate) subject: Subject,
 }
@@ -158,9 +158,9 @@ Examples:
   inboxctl --stack balance-inbox send rightfoot --duplicate        # twice: 200 received, 200 duplicate
   inboxctl --stack balance-inbox send fynapse --spoil timestamp    # signed too long ago: 403, and quarantined
   inboxctl send rightfoot --url https://example.com/webhooks/rightfoot/demo.LBqw…")]
-pub(crate) struct Send {
+pub(crate) struct SendArgs {
     /// Who sends.
-    #[arg(value_parser = provider)]
+    #[arg(value_parser = parse_provider)]
     pub(crate) provider: Provider,
     /// The whole URL to send to [default: the base URL and the provider's path].
     #[arg(long, value_name = "URL")]
@@ -170,7 +170,7 @@ pub(crate) struct Send {
     pub(crate) duplicate: bool,
     /// Spoil it in this way.
     #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) spoil: Option<Spoil>,
+    pub(crate) spoil: Option<SpoilKind>,
     /// Rightfoot: whom the URL is minted for.
     #[arg(long, default_value = "inboxctl", value_name = "SUBJECT")]
     pub(crate) subject: Subject,
@@ -187,12 +187,12 @@ pub(crate) struct Send {
     #[arg(long, value_name = "CODEC")]
     pub(crate) key_codec: Option<KeyCodec>,
     #[command(flatten)]
-    pub(crate) consent: Consent,
+    pub(crate) confirm: ConfirmArgs,
 }
 
 /// What is wrong with a test delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Spoil {
+pub(crate) enum SpoilKind {
     /// Fynapse: signed with another key.
     Signature,
     /// Fynapse: signed four days ago.
@@ -214,47 +214,47 @@ pub(crate) enum Spoil {
 }
 
 #[derive(Args)]
-pub(crate) struct Trace {
+pub(crate) struct TimelineArgs {
     /// An event's id (`rightfoot/batch/…/completed`, `fynapse/event/…`), or the bare id of a batch, schedule,
     /// submission or Fynapse event.
     pub(crate) id: String,
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Events {
+pub(crate) enum EventsCommand {
     /// List events, in no order. Reads the table: for what is stuck, `due` is quicker.
-    List(ListEvents),
+    List(ListEventsArgs),
     /// Show one event.
-    Show(ShowEvent),
+    Show(ShowEventArgs),
     /// Send done events again, on purpose: their effects happen again, and carry the number of the replay. With --lost:
     /// send again what was sent and whose message is gone.
-    Replay(ReplayEvents),
+    Replay(ReplayEventsArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct ListEvents {
+pub(crate) struct ListEventsArgs {
     /// In this state; repeat it for several.
-    #[arg(long, value_name = "STATE", value_parser = state)]
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
     pub(crate) state: Vec<EventState>,
     /// Of this type, as the provider calls it: BALANCE_BATCH_COMPLETED, BALANCE_THRESHOLD_ALERT, balance.extracted, …
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) event_type: Option<String>,
     /// Of this provider.
-    #[arg(long, value_parser = provider)]
+    #[arg(long, value_parser = parse_provider)]
     pub(crate) provider: Option<Provider>,
     /// Received at this time or later: RFC 3339, or an age such as 90m, 36h, 7d.
     #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<When>,
+    pub(crate) since: Option<TimeArg>,
     /// Received before this time.
     #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<When>,
+    pub(crate) until: Option<TimeArg>,
     #[command(flatten)]
-    pub(crate) page: Page,
+    pub(crate) page: PageArgs,
 }
 
 /// How much of a list.
 #[derive(Args)]
-pub(crate) struct Page {
+pub(crate) struct PageArgs {
     /// How many at the most.
     #[arg(long, default_value = "20", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
@@ -264,9 +264,9 @@ pub(crate) struct Page {
 }
 
 #[derive(Args)]
-pub(crate) struct ShowEvent {
+pub(crate) struct ShowEventArgs {
     /// The event's id, or the bare id of a Fynapse event or of a batch.
-    #[arg(value_parser = event)]
+    #[arg(value_parser = parse_event_ref)]
     pub(crate) event: EventRef,
     /// Print the payload: it may hold personal data.
     #[arg(long)]
@@ -274,9 +274,9 @@ pub(crate) struct ShowEvent {
 }
 
 #[derive(Args)]
-pub(crate) struct ReplayEvents {
+pub(crate) struct ReplayEventsArgs {
     /// The events' ids, or the bare ids of Fynapse events or of batches.
-    #[arg(required = true, value_parser = event)]
+    #[arg(required = true, value_parser = parse_event_ref)]
     pub(crate) events: Vec<EventRef>,
     /// Their messages are gone: they were sent and never done. Refused for 14 days from the sending, while the queues
     /// may still hold them. If a message turns up after all, its effect happens once.
@@ -286,23 +286,23 @@ pub(crate) struct ReplayEvents {
     #[arg(long, requires = "lost")]
     pub(crate) purged: bool,
     #[command(flatten)]
-    pub(crate) who: Who,
+    pub(crate) audit: AuditArgs,
     #[command(flatten)]
-    pub(crate) consent: Consent,
+    pub(crate) confirm: ConfirmArgs,
 }
 
 /// The trace that is left.
 #[derive(Args)]
-pub(crate) struct Who {
+pub(crate) struct AuditArgs {
     /// Who does this: a name, for the record's trace.
-    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = by)]
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = parse_by)]
     by: String,
     /// Why: for the same.
-    #[arg(long, value_name = "TEXT", value_parser = why)]
+    #[arg(long, value_name = "TEXT", value_parser = parse_why)]
     why: String,
 }
 
-impl Who {
+impl AuditArgs {
     pub(crate) fn operator(&self) -> Operator {
         Operator { by: self.by.clone(), why: self.why.clone() }
     }
@@ -310,22 +310,22 @@ impl Who {
 
 /// Whether to ask.
 #[derive(Args)]
-pub(crate) struct Consent {
+pub(crate) struct ConfirmArgs {
     /// Do it without asking.
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Batches {
+pub(crate) enum BatchesCommand {
     /// List the batches that are watched, or were, in no order. Reads the table.
-    List(ListBatches),
+    List(ListBatchesArgs),
     /// Have a batch watched that was not submitted through rightfoot-requests.
-    Track(TrackBatch),
+    Track(TrackBatchArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct ListBatches {
+pub(crate) struct ListBatchesArgs {
     /// In this state.
     #[arg(long, value_enum)]
     pub(crate) state: Option<BatchState>,
@@ -333,7 +333,7 @@ pub(crate) struct ListBatches {
     #[arg(long, value_name = "ID")]
     pub(crate) schedule: Option<String>,
     #[command(flatten)]
-    pub(crate) page: Page,
+    pub(crate) page: PageArgs,
 }
 
 /// How far a batch has come.
@@ -348,53 +348,53 @@ pub(crate) enum BatchState {
 }
 
 #[derive(Args)]
-pub(crate) struct TrackBatch {
+pub(crate) struct TrackBatchArgs {
     /// The batch.
-    #[arg(value_parser = id)]
+    #[arg(value_parser = parse_id)]
     pub(crate) batch: Id,
     /// How many different authorizers were submitted.
     #[arg(long, value_name = "N")]
     pub(crate) expected: u64,
     /// One that Rightfoot refused at once; repeat it for several.
-    #[arg(long = "failed", value_name = "AUTHORIZER", value_parser = id)]
+    #[arg(long = "failed", value_name = "AUTHORIZER", value_parser = parse_id)]
     pub(crate) failed: Vec<Id>,
     /// Whose URL it was submitted with: webhooks by another one are quarantined.
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) subject: Option<Subject>,
     #[command(flatten)]
-    pub(crate) consent: Consent,
+    pub(crate) confirm: ConfirmArgs,
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Submissions {
+pub(crate) enum SubmissionsCommand {
     /// End a submission of which nobody knows what became. If it made something, rightfoot-requests ends it: track_batch or
     /// track_schedule, with its submission_id.
-    Conclude(ConcludeSubmission),
+    Conclude(ConcludeSubmissionArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct ConcludeSubmission {
+pub(crate) struct ConcludeSubmissionArgs {
     /// The submission's name.
     pub(crate) submission: Subject,
     /// It made nothing at Rightfoot, as you made sure there: its name is free for another one.
     #[arg(long, required = true)]
     pub(crate) none: bool,
     #[command(flatten)]
-    pub(crate) who: Who,
+    pub(crate) audit: AuditArgs,
     #[command(flatten)]
-    pub(crate) consent: Consent,
+    pub(crate) confirm: ConfirmArgs,
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Dead {
+pub(crate) enum DeadLettersCommand {
     /// List dead messages, the newest first of those that SQS gives. They are hidden from others for some seconds meanwhile.
-    List(ListDead),
+    List(ListDeadLettersArgs),
     /// Move dead messages back to the queue: ten, unless --limit says otherwise.
-    Redrive(Redrive),
+    Redrive(RedriveArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct ListDead {
+pub(crate) struct ListDeadLettersArgs {
     /// How many at the most.
     #[arg(long, default_value = "20", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
@@ -404,7 +404,7 @@ pub(crate) struct ListDead {
 #[command(override_usage = "\
 inboxctl dead redrive [OPTIONS] --by <NAME> --why <TEXT>
        inboxctl dead redrive [OPTIONS] --dry-run")]
-pub(crate) struct Redrive {
+pub(crate) struct RedriveArgs {
     /// How many at the most.
     #[arg(long, default_value = "10", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
@@ -412,24 +412,24 @@ pub(crate) struct Redrive {
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
     /// Who does this: a name, for the record's trace.
-    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = by, required_unless_present = "dry_run")]
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = parse_by, required_unless_present = "dry_run")]
     pub(crate) by: Option<String>,
     /// Why: for the same.
-    #[arg(long, value_name = "TEXT", value_parser = why, required_unless_present = "dry_run")]
+    #[arg(long, value_name = "TEXT", value_parser = parse_why, required_unless_present = "dry_run")]
     pub(crate) why: Option<String>,
     #[command(flatten)]
-    pub(crate) consent: Consent,
+    pub(crate) confirm: ConfirmArgs,
 }
 
 #[derive(Args)]
-pub(crate) struct Due {
+pub(crate) struct DueArgs {
     /// How many of each at the most.
     #[arg(long, default_value = "20", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
 }
 
 #[derive(Args)]
-pub(crate) struct Doctor {
+pub(crate) struct DoctorArgs {
     /// You read the queue yourself: there is no worker, no table of balances and no bus to look for.
     #[arg(long)]
     pub(crate) no_worker: bool,

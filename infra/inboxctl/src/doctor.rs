@@ -1,37 +1,37 @@
 //! `doctor`: whether anything is stuck, or not set up as the promises need. It only reads.
 
 mod backlog;
-mod code;
+mod function_code;
 mod parameters;
 mod polls;
 mod secrets;
-mod settings;
+mod resource_settings;
 mod tracking;
 
 use inbox_aws::{AwsErrorKind, AwsError};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::Doctor;
-use crate::place::{Place, Thing};
+use crate::cli::DoctorArgs;
+use crate::target::{Target, ResourceRef};
 use crate::terminal;
-use crate::trouble::explain;
-use crate::view::{Found, line};
+use crate::aws_error::explain;
+use crate::output::{Render, line};
 
 /// What the process exits with if something could not be looked at, and nothing is known to fail.
-pub(crate) const COULD_NOT_LOOK: u8 = 2;
+pub(crate) const EXIT_UNKNOWN: u8 = 2;
 
 /// What was looked at.
 #[derive(Serialize)]
-pub(crate) struct Diagnosis {
-    checks: Vec<Check>,
+pub(crate) struct DoctorReport {
+    checks: Vec<CheckResult>,
 }
 
 /// One thing that was looked at.
 #[derive(Serialize)]
-pub(crate) struct Check {
+pub(crate) struct CheckResult {
     check: &'static str,
-    verdict: Verdict,
+    verdict: CheckStatus,
     found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub(crate) struct Check {
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
+pub(crate) enum CheckStatus {
     /// As it should be.
     Ok,
     /// Not looked at: there is nothing to look for.
@@ -54,103 +54,103 @@ pub(crate) enum Verdict {
     Fail,
 }
 
-impl Check {
+impl CheckResult {
     fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Ok, found: found.into(), advice: None }
+        Self { check, verdict: CheckStatus::Ok, found: found.into(), advice: None }
     }
 
     fn skipped(check: &'static str, why: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Skipped, found: why.into(), advice: None }
+        Self { check, verdict: CheckStatus::Skipped, found: why.into(), advice: None }
     }
 
     fn unknown(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Unknown, found: found.into(), advice: None }
+        Self { check, verdict: CheckStatus::Unknown, found: found.into(), advice: None }
     }
 
     fn warn(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
+        Self { check, verdict: CheckStatus::Warn, found: found.into(), advice: Some(advice.into()) }
     }
 
     fn fail(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Fail, found: found.into(), advice: Some(advice.into()) }
+        Self { check, verdict: CheckStatus::Fail, found: found.into(), advice: Some(advice.into()) }
     }
 
     /// It is not known what to look at.
-    fn unnamed(check: &'static str, why: &anyhow::Error) -> Self {
+    fn unresolved(check: &'static str, why: &anyhow::Error) -> Self {
         let found = format!("{why:#}");
-        let verdict = if is_missing(&found) { Verdict::Fail } else { Verdict::Unknown };
+        let verdict = if is_not_found(&found) { CheckStatus::Fail } else { CheckStatus::Unknown };
         Self { check, verdict, found, advice: None }
     }
 
     /// What it comes to that the question itself failed: what is not there has failed, anything else could not be looked at.
-    fn unanswered(at: &Place, check: &'static str, fault: &AwsError, thing: &Thing) -> Self {
-        let is_unknown_here = at.is_own_endpoint()
+    fn from_error(target: &Target, check: &'static str, fault: &AwsError, resource: &ResourceRef) -> Self {
+        let is_unsupported = target.has_custom_endpoint()
             && matches!(&fault.kind, AwsErrorKind::Service(code) if code.contains("UnknownOperation"));
-        if is_unknown_here {
+        if is_unsupported {
             return Self::skipped(check, "this endpoint does not tell");
         }
-        let found = explain(fault, thing);
-        let verdict = if is_missing(&found) { Verdict::Fail } else { Verdict::Unknown };
+        let found = explain(fault, resource);
+        let verdict = if is_not_found(&found) { CheckStatus::Fail } else { CheckStatus::Unknown };
         Self { check, verdict, found, advice: None }
     }
 }
 
 /// Whether an error names the code by which AWS says that there is no such thing.
-fn is_missing(error: &str) -> bool {
+fn is_not_found(error: &str) -> bool {
     const CODES: [&str; 3] = ["ResourceNotFound", "NonExistentQueue", "QueueDoesNotExist"];
     CODES.iter().any(|code| error.contains(code))
 }
 
-pub(crate) async fn doctor(at: &Place, args: Doctor) -> anyhow::Result<Diagnosis> {
-    let on = at.account.asked("dynamodb");
-    terminal::waiting(&on, at.is_json, Box::pin(look(at, &args))).await
+pub(crate) async fn run(target: &Target, args: DoctorArgs) -> anyhow::Result<DoctorReport> {
+    let endpoint = at.account.asked("dynamodb");
+    terminal::with_progress(&endpoint, at.is_json, Box::pin(run_checks(at, &args))).await
 }
 
-async fn look(at: &Place, args: &Doctor) -> anyhow::Result<Diagnosis> {
+async fn run_checks(target: &Target, args: &DoctorArgs) -> anyhow::Result<DoctorReport> {
     at.check_reachable().await?;
     let has_worker = !args.no_worker && !at.has_no_worker();
-    let mut checks = settings::checks(at, has_worker).await?;
-    checks.extend(code::check(at).await);
+    let mut checks = resource_settings::checks(at, has_worker).await?;
+    checks.extend(function_code::check(at).await);
     checks.push(parameters::check(at));
     checks.extend(secrets::checks(at).await);
     checks.extend(backlog::checks(at, has_worker).await?);
     checks.push(polls::check(at).await?);
     checks.push(tracking::check(at).await?);
-    Ok(Diagnosis { checks })
+    Ok(DoctorReport { checks })
 }
 
-impl Found for Diagnosis {
-    fn text(&self, _: UnixMillis) -> String {
-        let wide = self.checks.iter().map(|it| it.check.len()).max().unwrap_or(0);
+impl Render for DoctorReport {
+    fn to_text(&self, _: UnixMillis) -> String {
+        let width = self.checks.iter().map(|it| it.check.len()).max().unwrap_or(0);
         let mut text = String::new();
-        for Check { check, verdict, found, advice } in &self.checks {
+        for CheckResult { check, verdict, found, advice } in &self.checks {
             let verdict = match verdict {
-                Verdict::Ok => "ok  ",
-                Verdict::Skipped => "-   ",
-                Verdict::Warn => "warn",
-                Verdict::Unknown => "?   ",
-                Verdict::Fail => "FAIL",
+                CheckStatus::Ok => "ok  ",
+                CheckStatus::Skipped => "-   ",
+                CheckStatus::Warn => "warn",
+                CheckStatus::Unknown => "?   ",
+                CheckStatus::Fail => "FAIL",
             };
-            text += &format!("{verdict}  {check:wide$}  {}\n", line(found));
+            text += &format!("{verdict}  {check:width$}  {}\n", line(found));
             if let Some(advice) = advice {
-                text += &format!("      {:wide$}  → {}\n", "", line(advice));
+                text += &format!("      {:width$}  → {}\n", "", line(advice));
             }
         }
         let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
         text + &format!(
             "\n{} ok, {} to look at, {} not known, {} failed\n",
-            count(Verdict::Ok),
-            count(Verdict::Warn),
-            count(Verdict::Unknown),
-            count(Verdict::Fail)
+            count(CheckStatus::Ok),
+            count(CheckStatus::Warn),
+            count(CheckStatus::Unknown),
+            count(CheckStatus::Fail)
         )
     }
 
     fn exit_code(&self) -> u8 {
         match self.checks.iter().map(|it| it.verdict).max() {
-            Some(Verdict::Fail) => 1,
-            Some(Verdict::Unknown) => COULD_NOT_LOOK,
-            Some(Verdict::Ok | Verdict::Skipped | Verdict::Warn) | None => 0,
+            Some(CheckStatus::Fail) => 1,
+            Some(CheckStatus::Unknown) => EXIT_UNKNOWN,
+            Some(CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warn) | None => 0,
         }
     }
 }

@@ -7,67 +7,67 @@ use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::Due;
-use crate::place::Place;
-use crate::trouble::About;
-use crate::view::{At, Found, table};
+use crate::cli::DueArgs;
+use crate::target::Target;
+use crate::aws_error::WithResource;
+use crate::output::{Timestamp, Render, render_table};
 
 /// What waits, desk by desk.
 #[derive(Serialize)]
-pub(crate) struct AllDue {
-    desks: Vec<DeskDue>,
+pub(crate) struct DueReport {
+    desks: Vec<DueQueueOutput>,
 }
 
 #[derive(Serialize)]
-struct DeskDue {
+struct DueQueueOutput {
     desk: &'static str,
-    waiting: Vec<Item>,
+    waiting: Vec<DueRow>,
     /// Whether there is more than what is listed.
     is_cut_off: bool,
 }
 
 #[derive(Serialize)]
-struct Item {
+struct DueRow {
     what: String,
-    due_at: At,
+    due_at: Timestamp,
 }
 
-pub(crate) async fn due(at: &Place, args: Due) -> anyhow::Result<AllDue> {
+pub(crate) async fn list(target: &Target, args: DueArgs) -> anyhow::Result<DueReport> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let mut desks = Vec::new();
-    for desk in DueQueue::ALL {
-        let (waiting, is_cut_off) = inbox.list_due_keys(desk, None, args.limit.get()).await.about(&table)?;
-        let waiting = waiting.iter().map(|it| Item { what: name_of(it), due_at: At(it.due_at) }).collect();
-        desks.push(DeskDue { desk: desk.as_str(), waiting, is_cut_off });
+    let mut queues = Vec::new();
+    for queue in DueQueue::ALL {
+        let (due_keys, is_cut_off) = inbox.list_due_keys(queue, None, args.limit.get()).await.about(&table)?;
+        let rows = due_keys.iter().map(|it| DueRow { what: display_name(it), due_at: Timestamp(it.due_at) }).collect();
+        queues.push(DueQueueOutput { desk: queue.as_str(), waiting: rows, is_cut_off });
     }
-    Ok(AllDue { desks })
+    Ok(DueReport { desks: queues })
 }
 
 /// What a waiting item is called on this command line.
-pub(crate) fn name_of(waiting: &DueKey) -> String {
+pub(crate) fn display_name(due_key: &DueKey) -> String {
     let id =
-        |kind: &str| waiting.pk.strip_prefix(&format!("rightfoot#{kind}#")).map(|id| format!("{kind} {id}"));
-    EventKey::from_table_key(&waiting.pk, &waiting.sk)
+        |kind: &str| due_key.pk.strip_prefix(&format!("rightfoot#{kind}#")).map(|id| format!("{kind} {id}"));
+    EventKey::from_table_key(&due_key.pk, &due_key.sk)
         .map(|key| key.event_id())
-        .or_else(|| QuarantineId::from_pk(&waiting.pk).map(|id| id.to_string()))
+        .or_else(|| QuarantineId::from_pk(&due_key.pk).map(|id| id.to_string()))
         .or_else(|| ["batch", "schedule", "submission"].into_iter().find_map(id))
-        .unwrap_or_else(|| format!("{} {}", waiting.pk, waiting.sk))
+        .unwrap_or_else(|| format!("{} {}", due_key.pk, due_key.sk))
 }
 
-impl Found for AllDue {
-    fn text(&self, now: UnixMillis) -> String {
-        let title = |desk: &str| match desk {
+impl Render for DueReport {
+    fn to_text(&self, now: UnixMillis) -> String {
+        let title = |queue: &str| match queue {
             "outbox" => "For the relay: recorded, and not known to be on the queue",
             "poll" => {
                 "For the poller: batches, schedules and submissions about which something is not known yet"
             }
             _ => "For an operator: in quarantine since",
         };
-        let of_desk = |it: &DeskDue| {
-            let rows = it.waiting.iter().map(|item| [item.what.clone(), item.due_at.told(now)]);
+        let render_queue = |it: &DueQueueOutput| {
+            let rows = it.waiting.iter().map(|item| [item.what.clone(), item.due_at.with_age(now)]);
             let more = if it.is_cut_off { "There is more: --limit shows more.\n" } else { "" };
-            format!("{}\n{}{more}", title(it.desk), table(["WHAT", "DUE"], rows.collect(), "nothing"))
+            format!("{}\n{}{more}", title(it.desk), render_table(["WHAT", "DUE"], rows.collect(), "nothing"))
         };
-        self.desks.iter().map(of_desk).collect::<Vec<_>>().join("\n")
+        self.desks.iter().map(render_queue).collect::<Vec<_>>().join("\n")
     }
 }

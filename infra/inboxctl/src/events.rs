@@ -9,24 +9,24 @@ use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::{EventRef, ListEvents, ReplayEvents, ShowEvent};
-use crate::consent;
-use crate::place::{Place, Thing};
-use crate::trouble::{About, explain};
-use crate::view::{
-    At, Found, Revealed, Trace, at as at_time, counted, facts, line, more, table, token, untoken,
+use crate::cli::{EventRef, ListEventsArgs, ReplayEventsArgs, ShowEventArgs};
+use crate::confirm;
+use crate::target::{Target, ResourceRef};
+use crate::aws_error::{WithResource, explain};
+use crate::output::{
+    Timestamp, Render, RevealedBytes, AuditLine, timestamp as at_time, pluralize, render_fields, line, next_page_hint, render_table, encode_cursor, decode_cursor,
 };
 
 /// A part of the recorded events.
 #[derive(Serialize)]
-pub(crate) struct Listed {
-    events: Vec<Row>,
+pub(crate) struct EventList {
+    events: Vec<EventRow>,
     /// For `--page`.
     next: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Row {
+struct EventRow {
     event: String,
     #[serde(rename = "type")]
     event_type: String,
@@ -35,21 +35,21 @@ struct Row {
     retry_reason: Option<String>,
     origin: &'static str,
     replay: u64,
-    received_at: At,
+    received_at: Timestamp,
 }
 
-pub(crate) async fn list(at: &Place, args: ListEvents) -> anyhow::Result<Listed> {
+pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Result<EventList> {
     let now = at.now();
-    let which = EventFilter {
+    let selection = EventFilter {
         provider: args.provider,
         event_type: args.event_type,
         states: args.state.into_iter().collect(),
-        since: args.since.map(|since| since.at(now)),
-        until: args.until.map(|until| until.at(now)),
+        since: args.since.map(|since| since.resolve(now)),
+        until: args.until.map(|until| until.resolve(now)),
     };
-    let after = args.page.page.as_deref().map(spot).transpose()?;
-    let page = at.inbox()?.list_events(&which, after, args.page.limit.get(), now).await.about(&at.table()?)?;
-    let row = |event: &EventView| Row {
+    let cursor = args.page.page.as_deref().map(parse_cursor).transpose()?;
+    let page = at.inbox()?.list_events(&selection, cursor, args.page.limit.get(), now).await.about(&at.table()?)?;
+    let row = |event: &EventView| EventRow {
         event: event.key.event_id(),
         event_type: event.event_type.clone(),
         state: event.lifecycle.state(now).as_str(),
@@ -59,52 +59,52 @@ pub(crate) async fn list(at: &Place, args: ListEvents) -> anyhow::Result<Listed>
             .filter(|_| event.lifecycle.done_at.is_none() && event.lifecycle.quarantined_at.is_none()),
         origin: event.origin.as_str(),
         replay: event.replay,
-        received_at: At(event.received_at),
+        received_at: Timestamp(event.received_at),
     };
-    Ok(Listed {
+    Ok(EventList {
         events: page.items.iter().map(row).collect(),
-        next: page.next.map(|spot| token(&[&spot.pk, &spot.sk])),
+        next: page.next.map(|cursor| encode_cursor(&[&cursor.pk, &cursor.sk])),
     })
 }
 
 /// A place in the table, out of a token.
-pub(crate) fn spot(token: &str) -> anyhow::Result<Spot> {
-    let [pk, sk] = untoken(token)?;
+pub(crate) fn parse_cursor(token: &str) -> anyhow::Result<Spot> {
+    let [pk, sk] = decode_cursor(token)?;
     Ok(Spot { pk, sk })
 }
 
-impl Found for Listed {
-    fn text(&self, now: UnixMillis) -> String {
+impl Render for EventList {
+    fn to_text(&self, now: UnixMillis) -> String {
         let rows = self.events.iter().map(|it| {
             let replay = if it.replay > 0 { format!(" (replay {})", it.replay) } else { String::new() };
             [
                 it.event.clone(),
                 it.event_type.clone(),
-                format!("{}{}{replay}", it.state, because(it.retry_reason.as_ref())),
+                format!("{}{}{replay}", it.state, reason_suffix(it.retry_reason.as_ref())),
                 it.origin.to_owned(),
-                it.received_at.told(now),
+                it.received_at.with_age(now),
             ]
         });
-        let names = ["EVENT", "TYPE", "STATE", "ORIGIN", "RECEIVED"];
-        table(names, rows.collect(), "no such event") + &more(self.next.as_ref())
+        let headers = ["EVENT", "TYPE", "STATE", "ORIGIN", "RECEIVED"];
+        render_table(headers, rows.collect(), "no such event") + &next_page_hint(self.next.as_ref())
     }
 }
 
-fn because(reason: Option<&String>) -> String {
+fn reason_suffix(reason: Option<&String>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// An earlier cycle of an event: from when it was due to its end.
 #[derive(Serialize)]
-struct Cycle {
-    sent_at: Option<At>,
-    done_at: Option<At>,
-    quarantined_at: Option<At>,
+struct PastCycleOutput {
+    sent_at: Option<Timestamp>,
+    done_at: Option<Timestamp>,
+    quarantined_at: Option<Timestamp>,
     works: u64,
     retry_reason: Option<String>,
 }
 
-impl From<&PastCycle> for Cycle {
+impl From<&PastCycle> for PastCycleOutput {
     fn from(it: &PastCycle) -> Self {
         Self {
             sent_at: at_time(it.sent_at),
@@ -118,7 +118,7 @@ impl From<&PastCycle> for Cycle {
 
 /// One event.
 #[derive(Serialize)]
-pub(crate) struct Shown {
+pub(crate) struct EventDetails {
     event: String,
     #[serde(rename = "type")]
     event_type: String,
@@ -126,13 +126,13 @@ pub(crate) struct Shown {
     origin: &'static str,
     subject: Option<String>,
     idempotency_key: Option<String>,
-    received_at: At,
-    wanted_at: Option<At>,
-    sent_at: Option<At>,
-    claim_until: Option<At>,
-    due_at: Option<At>,
-    done_at: Option<At>,
-    quarantined_at: Option<At>,
+    received_at: Timestamp,
+    wanted_at: Option<Timestamp>,
+    sent_at: Option<Timestamp>,
+    claim_until: Option<Timestamp>,
+    due_at: Option<Timestamp>,
+    done_at: Option<Timestamp>,
+    quarantined_at: Option<Timestamp>,
     /// Where its bytes are kept while it is given up.
     quarantine_item: Option<String>,
     works: u64,
@@ -142,19 +142,19 @@ pub(crate) struct Shown {
     refusals: u64,
     replay: u64,
     /// Its cycles before the present one, the earliest first.
-    past_cycles: Vec<Cycle>,
-    expires_at: Option<At>,
+    past_cycles: Vec<PastCycleOutput>,
+    expires_at: Option<Timestamp>,
     payload_bytes: usize,
     payload_sha256: String,
-    interventions: Vec<Trace>,
+    interventions: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<Revealed>,
+    payload: Option<RevealedBytes>,
 }
 
-impl Shown {
+impl EventDetails {
     /// An event, and the item of quarantine that it is kept in.
-    pub(crate) fn of(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
-        let (facts, state) = (&event.lifecycle, event.lifecycle.state(now));
+    pub(crate) fn new(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+        let (lifecycle, state) = (&event.lifecycle, event.lifecycle.state(now));
         let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
         Self {
             event: event.key.event_id(),
@@ -163,30 +163,30 @@ impl Shown {
             origin: event.origin.as_str(),
             subject: event.subject.clone(),
             idempotency_key: event.idempotency_key.clone(),
-            received_at: At(event.received_at),
+            received_at: Timestamp(event.received_at),
             wanted_at: at_time(event.enqueue_after),
-            sent_at: at_time(facts.sent_at),
-            claim_until: at_time(facts.claim_until),
-            due_at: at_time(facts.due_at),
-            done_at: at_time(facts.done_at),
-            quarantined_at: at_time(facts.quarantined_at),
+            sent_at: at_time(lifecycle.sent_at),
+            claim_until: at_time(lifecycle.claim_until),
+            due_at: at_time(lifecycle.due_at),
+            done_at: at_time(lifecycle.done_at),
+            quarantined_at: at_time(lifecycle.quarantined_at),
             quarantine_item: item.map(ToString::to_string),
-            works: facts.requeues,
+            works: lifecycle.requeues,
             retry_reason: event.retry_reason.clone(),
             attempts: event.attempts,
             refusals: event.undeliverable_count,
             replay: event.replay,
-            past_cycles: event.past_cycles.iter().map(Cycle::from).collect(),
+            past_cycles: event.past_cycles.iter().map(PastCycleOutput::from).collect(),
             expires_at: at_time(expires_at),
             payload_bytes: event.payload_bytes,
             payload_sha256: event.payload_hash.clone(),
-            interventions: Trace::of(&event.audit_entries),
+            interventions: AuditLine::from_entries(&event.audit_entries),
             payload: None,
         }
     }
 }
 
-impl Shown {
+impl EventDetails {
     pub(crate) fn id(&self) -> &str {
         &self.event
     }
@@ -195,13 +195,13 @@ impl Shown {
         self.origin
     }
 
-    pub(crate) fn received_at(&self) -> At {
+    pub(crate) fn received_at(&self) -> Timestamp {
         self.received_at
     }
 
     /// What happened to it since it was recorded.
-    pub(crate) fn steps(&self) -> Vec<(At, String)> {
-        let steps = |sent_at, done_at, quarantined_at| {
+    pub(crate) fn timeline_steps(&self) -> Vec<(Timestamp, String)> {
+        let cycle_steps = |sent_at, done_at, quarantined_at| {
             let times = [
                 (sent_at, "is put on the queue"),
                 (done_at, "is done: its effect is on the bus"),
@@ -210,28 +210,28 @@ impl Shown {
             times.into_iter().filter_map(|(at, what)| Some((at?, what.to_owned())))
         };
         let past = self.past_cycles.iter();
-        let past = past.flat_map(|it| steps(it.sent_at, it.done_at, it.quarantined_at));
-        let present = steps(self.sent_at, self.done_at, self.quarantined_at);
-        past.chain(present).chain(self.interventions.iter().map(Trace::step)).collect()
+        let past = past.flat_map(|it| cycle_steps(it.sent_at, it.done_at, it.quarantined_at));
+        let present = cycle_steps(self.sent_at, self.done_at, self.quarantined_at);
+        past.chain(present).chain(self.interventions.iter().map(AuditLine::timeline_step)).collect()
     }
 }
 
-pub(crate) async fn show(at: &Place, args: ShowEvent) -> anyhow::Result<Shown> {
+pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result<EventDetails> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let key = key_of(&inbox, &table, &args.event).await?;
-    let Some(event) = inbox.event(&key).await.about(&table)? else {
+    let key = resolve_key(&inbox, &table, &args.event).await?;
+    let Some(event) = inbox.event(&key).await.with_resource(&table)? else {
         anyhow::bail!("{key} is not recorded in {table}, or its record has expired");
     };
-    let item = kept_item_of(&inbox, &event, at.now()).await.about(&table)?;
-    let mut shown = Shown::of(&event, item.as_ref(), at.now());
+    let item = quarantine_id_of(&inbox, &event, at.now()).await.with_resource(&table)?;
+    let mut details = EventDetails::new(&event, item.as_ref(), at.now());
     if args.reveal {
-        shown.payload = Some(Revealed::of(inbox.event_payload(&event).await.about(&table)?));
+        details.payload = Some(RevealedBytes::of(inbox.event_payload(&event).await.with_resource(&table)?));
     }
-    Ok(shown)
+    Ok(details)
 }
 
 /// The item of quarantine that an event is kept in, while it is given up.
-pub(crate) async fn kept_item_of(
+pub(crate) async fn quarantine_id_of(
     inbox: &Inbox,
     event: &EventView,
     now: UnixMillis,
@@ -242,18 +242,18 @@ pub(crate) async fn kept_item_of(
     }
 }
 
-impl Found for Shown {
-    fn text(&self, now: UnixMillis) -> String {
-        let time = |at: Option<At>| at.map(|at| at.told(now));
+impl Render for EventDetails {
+    fn to_text(&self, now: UnixMillis) -> String {
+        let time = |at: Option<Timestamp>| at.map(|at| at.with_age(now));
         let count = |count: u64| (count > 0).then(|| count.to_string());
-        let mut text = facts([
+        let mut text = render_fields([
             ("event", Some(self.event.clone())),
             ("type", Some(self.event_type.clone())),
             ("state", Some(self.state.to_owned())),
             ("origin", Some(self.origin.to_owned())),
             ("subject", self.subject.clone()),
             ("idempotency key", self.idempotency_key.clone()),
-            ("received", Some(self.received_at.told(now))),
+            ("received", Some(self.received_at.with_age(now))),
             ("wanted on the queue", time(self.wanted_at)),
             ("sent", time(self.sent_at)),
             ("claimed until", time(self.claim_until)),
@@ -263,7 +263,7 @@ impl Found for Shown {
             ("quarantine item", self.quarantine_item.clone()),
             (
                 "put back by the worker",
-                count(self.works).map(|works| works + &because(self.retry_reason.as_ref())),
+                count(self.works).map(|works| works + &reason_suffix(self.retry_reason.as_ref())),
             ),
             ("tries of the relay", count(self.attempts)),
             ("refused by SQS", count(self.refusals)),
@@ -273,14 +273,14 @@ impl Found for Shown {
                 "payload",
                 Some(format!(
                     "{}, sha256 {}",
-                    counted(self.payload_bytes as u64, "byte", "bytes"),
+                    pluralize(self.payload_bytes as u64, "byte", "bytes"),
                     self.payload_sha256
                 )),
             ),
         ]);
-        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.told(now)))));
+        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
         match &self.payload {
-            Some(payload) => text + &payload.told(),
+            Some(payload) => text + &payload.to_text(),
             None => text + "\nThe payload is not shown: --reveal shows it.\n",
         }
     }
@@ -288,21 +288,21 @@ impl Found for Shown {
 
 /// What became of replaying events.
 #[derive(Serialize)]
-pub(crate) struct Replays {
-    replays: Vec<Replay>,
+pub(crate) struct EventReplayReport {
+    replays: Vec<EventReplay>,
     is_done: bool,
 }
 
 #[derive(Serialize)]
-struct Replay {
+struct EventReplay {
     event: String,
     outcome: &'static str,
     told: String,
 }
 
-pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Replays> {
+pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::Result<EventReplayReport> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let operator = args.who.operator();
+    let operator = args.audit.operator();
     let mut plan = format!(
         "Send{} again, by {}, because: {}\n",
         if args.lost { " what is lost" } else { "" },
@@ -311,18 +311,18 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
     );
     let mut keys = Vec::new();
     for event in &args.events {
-        keys.push(key_of(&inbox, &table, event).await?);
+        keys.push(resolve_key(&inbox, &table, event).await?);
     }
     for key in &keys {
-        plan += &format!("  {key}  ({})\n", state_of(&inbox, &table, key, at.now()).await?);
+        plan += &format!("  {key}  ({})\n", state_text(&inbox, &table, key, at.now()).await?);
     }
     plan += if args.lost {
         "The effect of each happens once, also if its message turns up after all."
     } else {
         "The effects of those that are done happen again, and carry the number of the replay."
     };
-    if !consent::is_given(at, &args.consent, &plan)? {
-        return Ok(Replays { replays: Vec::new(), is_done: false });
+    if !confirm::is_confirmed(at, &args.confirm, &plan)? {
+        return Ok(EventReplayReport { replays: Vec::new(), is_done: false });
     }
     let mut replays = Vec::new();
     for key in &keys {
@@ -331,23 +331,23 @@ pub(crate) async fn replay(at: &Place, args: ReplayEvents) -> anyhow::Result<Rep
         } else {
             inbox.replay_done(key, &operator.audit_entry(OperatorAction::Replay, at.now())).await
         };
-        let (outcome, told) = match replayed {
-            Ok(replayed) => in_words(&replayed, args.lost, at.now()),
+        let (outcome, message) = match replayed {
+            Ok(replayed) => describe_outcome(&replayed, args.lost, at.now()),
             Err(fault) => ("failed", explain(&fault, &table)),
         };
-        replays.push(Replay { event: key.event_id(), outcome, told });
+        replays.push(EventReplay { event: key.event_id(), outcome, told: message });
     }
-    Ok(Replays { replays, is_done: true })
+    Ok(EventReplayReport { replays, is_done: true })
 }
 
 /// The event that is meant: by its whole id, or by the bare id of a Fynapse event or of a batch with one event.
-async fn key_of(inbox: &Inbox, table: &Thing, event: &EventRef) -> anyhow::Result<EventKey> {
+async fn resolve_key(inbox: &Inbox, table: &ResourceRef, event: &EventRef) -> anyhow::Result<EventKey> {
     let id = match event {
         EventRef::Key(key) => return Ok(key.clone()),
-        EventRef::Bare(id) => id,
+        EventRef::BareId(id) => id,
     };
-    let mut found = inbox.timeline(&batch_pk(id)).await.about(table)?.events;
-    found.extend(inbox.event(&EventKey::Fynapse { event_id: id.clone() }).await.about(table)?);
+    let mut found = inbox.timeline(&batch_pk(id)).await.with_resource(table)?.events;
+    found.extend(inbox.event(&EventKey::Fynapse { event_id: id.clone() }).await.with_resource(table)?);
     let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
     match (found.as_slice(), ids.as_slice()) {
         ([only], _) => Ok(only.key.clone()),
@@ -359,18 +359,18 @@ async fn key_of(inbox: &Inbox, table: &Thing, event: &EventRef) -> anyhow::Resul
     }
 }
 
-async fn state_of(
+async fn state_text(
     inbox: &Inbox,
-    table: &Thing,
+    table: &ResourceRef,
     key: &EventKey,
     now: UnixMillis,
 ) -> anyhow::Result<&'static str> {
-    let event = inbox.event(key).await.about(table)?;
+    let event = inbox.event(key).await.with_resource(table)?;
     Ok(event.map_or("not recorded", |event| event.lifecycle.state(now).as_str()))
 }
 
 /// Why an event was not sent again that is in this state.
-fn not_there(state: EventState, as_lost: bool) -> String {
+fn why_not_replayed(state: EventState, as_lost: bool) -> String {
     match state {
         EventState::Quarantined => "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned(),
         EventState::Done if as_lost => {
@@ -386,16 +386,16 @@ fn not_there(state: EventState, as_lost: bool) -> String {
     }
 }
 
-fn in_words(replayed: &ReplayOutcome, as_lost: bool, now: UnixMillis) -> (&'static str, String) {
+fn describe_outcome(replayed: &ReplayOutcome, as_lost: bool, now: UnixMillis) -> (&'static str, String) {
     match replayed {
         ReplayOutcome::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
         ReplayOutcome::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
-        ReplayOutcome::WrongState(state) => ("not_done", not_there(*state, as_lost)),
+        ReplayOutcome::WrongState(state) => ("not_done", why_not_replayed(*state, as_lost)),
         ReplayOutcome::MayStillBeQueued { until } => (
             "may_still_come",
             format!(
                 "its message may still be on a queue, until {}; if that was purged: --purged",
-                At(*until).told(now)
+                Timestamp(*until).with_age(now)
             ),
         ),
         ReplayOutcome::Conflict => {
@@ -405,16 +405,16 @@ fn in_words(replayed: &ReplayOutcome, as_lost: bool, now: UnixMillis) -> (&'stat
     }
 }
 
-impl Found for Replays {
-    fn text(&self, _: UnixMillis) -> String {
+impl Render for EventReplayReport {
+    fn to_text(&self, _: UnixMillis) -> String {
         if !self.is_done {
             return "nothing was done\n".to_owned();
         }
         let rows = self.replays.iter().map(|it| [it.event.clone(), it.told.clone()]);
-        table(["EVENT", "OUTCOME"], rows.collect(), "nothing")
+        render_table(["EVENT", "OUTCOME"], rows.collect(), "nothing")
     }
 
-    fn is_fine(&self) -> bool {
+    fn is_success(&self) -> bool {
         self.is_done && self.replays.iter().all(|it| it.outcome == "due")
     }
 }

@@ -4,85 +4,85 @@
 //!  cli ──▶ place (which table, queues, secrets) ──▶ a command ──▶ what it found ──▶ view (text, or JSON)
 //! ```
 
-mod account;
-mod aws_time;
+mod aws_account;
+mod clock_skew;
 mod batches;
 mod cli;
-mod consent;
-mod dead;
+mod confirm;
+mod dead_letters;
 mod doctor;
 mod due;
 mod events;
-mod parameters;
-mod place;
+mod stack_parameters;
+mod target;
 mod poll_problem;
 mod quarantine;
 mod send;
-mod signed_get;
+mod sigv4_client;
 mod submissions;
 mod terminal;
-mod trace;
-mod trouble;
+mod timeline;
+mod aws_error;
 mod url;
-mod view;
+mod output;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cli::{Batches, Command, Dead, Events, Quarantine, Submissions, Url};
-use doctor::COULD_NOT_LOOK;
-use place::Place;
-use view::Shown;
+use cli::{BatchesCommand, Command, DeadLettersCommand, EventsCommand, QuarantineCommand, SubmissionsCommand, UrlCommand};
+use doctor::EXIT_UNKNOWN;
+use target::Target;
+use output::Rendered;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
-        Err(ended) => return ended,
+        Err(exit_code) => return exit_code,
     };
-    let is_json = cli.everywhere.json;
-    let failure = if matches!(cli.command, Command::Doctor(_)) { COULD_NOT_LOOK } else { 1 };
-    let printed = async {
-        let at = Place::of(&cli.everywhere).await?;
+    let is_json = cli.global.json;
+    let failure_code = if matches!(cli.command, Command::Doctor(_)) { EXIT_UNKNOWN } else { 1 };
+    let outcome = async {
+        let target = Target::resolve(&cli.global).await?;
         // Without the place, an error does not say which one it was.
-        let shown = run(&at, cli.command).await.map_err(|error| at.account.located(error))?;
+        let shown = run(&target, cli.command).await.map_err(|error| target.account.with_location(error))?;
         terminal::print(&shown.text).context("what was found cannot be printed")?;
         anyhow::Ok(shown.exit_code)
     };
-    match printed.await {
+    match outcome.await {
         Ok(exit_code) => ExitCode::from(exit_code),
         Err(error) => {
-            terminal::complain(&format!("{error:#}"), is_json);
-            ExitCode::from(failure)
+            terminal::print_error(&format!("{error:#}"), is_json);
+            ExitCode::from(failure_code)
         }
     }
 }
 
-async fn run(at: &Place, command: Command) -> anyhow::Result<Shown> {
+async fn run(target: &Target, command: Command) -> anyhow::Result<Rendered> {
     // On the heap: with the SDK's calls inside they are too large to be moved about.
     match command {
-        Command::Url(Url::Mint(args)) => at.show(&Box::pin(url::mint(at, args)).await?),
+        Command::Url(UrlCommand::Mint(args)) => at.show(&Box::pin(url::mint(at, args)).await?),
         Command::Send(args) => at.show(&Box::pin(send::send(at, args)).await?),
-        Command::Trace(args) => at.show(&Box::pin(trace::trace(at, args)).await?),
-        Command::Events(Events::List(args)) => at.show(&Box::pin(events::list(at, args)).await?),
-        Command::Events(Events::Show(args)) => at.show(&Box::pin(events::show(at, args)).await?),
-        Command::Events(Events::Replay(args)) => at.show(&Box::pin(events::replay(at, args)).await?),
-        Command::Batches(Batches::List(args)) => at.show(&Box::pin(batches::list(at, args)).await?),
-        Command::Batches(Batches::Track(args)) => at.show(&Box::pin(batches::track(at, args)).await?),
-        Command::Submissions(Submissions::Conclude(args)) => {
+        Command::Trace(args) => at.show(&Box::pin(timeline::show(at, args)).await?),
+        Command::Events(EventsCommand::List(args)) => at.show(&Box::pin(events::list(at, args)).await?),
+        Command::Events(EventsCommand::Show(args)) => at.show(&Box::pin(events::show(at, args)).await?),
+        Command::Events(EventsCommand::Replay(args)) => at.show(&Box::pin(events::replay(at, args)).await?),
+        Command::Batches(BatchesCommand::List(args)) => at.show(&Box::pin(batches::list(at, args)).await?),
+        Command::Batches(BatchesCommand::Track(args)) => at.show(&Box::pin(batches::track(at, args)).await?),
+        Command::Submissions(SubmissionsCommand::Conclude(args)) => {
             at.show(&Box::pin(submissions::conclude(at, args)).await?)
         }
-        Command::Quarantine(Quarantine::List(args)) => at.show(&Box::pin(quarantine::list(at, args)).await?),
-        Command::Quarantine(Quarantine::Show(args)) => at.show(&Box::pin(quarantine::show(at, args)).await?),
-        Command::Quarantine(Quarantine::Replay(args)) => {
+        Command::Quarantine(QuarantineCommand::List(args)) => at.show(&Box::pin(quarantine::list(at, args)).await?),
+        Command::Quarantine(QuarantineCommand::Show(args)) => at.show(&Box::pin(quarantine::show(at, args)).await?),
+        Command::Quarantine(QuarantineCommand::Replay(args)) => {
             at.show(&Box::pin(quarantine::replay(at, args)).await?)
         }
-        Command::Quarantine(Quarantine::Discard(args)) => {
+        Command::Quarantine(QuarantineCommand::Discard(args)) => {
             at.show(&Box::pin(quarantine::discard(at, args)).await?)
         }
-        Command::Dead(Dead::List(args)) => at.show(&Box::pin(dead::list(at, args)).await?),
-        Command::Dead(Dead::Redrive(args)) => at.show(&Box::pin(dead::redrive(at, args)).await?),
-        Command::Due(args) => at.show(&Box::pin(due::due(at, args)).await?),
-        Command::Doctor(args) => at.show(&Box::pin(doctor::doctor(at, args)).await?),
+        Command::Dead(DeadLettersCommand::List(args)) => at.show(&Box::pin(dead_letters::list(at, args)).await?),
+        Command::Dead(DeadLettersCommand::Redrive(args)) => at.show(&Box::pin(dead_letters::redrive(at, args)).await?),
+        Command::Due(args) => at.show(&Box::pin(due::list(at, args)).await?),
+        Command::Doctor(args) => at.show(&Box::pin(doctor::run(at, args)).await?),
     }
 }

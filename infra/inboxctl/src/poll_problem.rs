@@ -4,14 +4,14 @@ use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::view::At;
+use crate::output::Timestamp;
 
 /// What is wrong with the polls of a batch or schedule.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Problem {
+pub(crate) struct PollProblemOutput {
     /// What the last poll came to: a stable name, as in the poller's log lines.
     pub(crate) reason: String,
-    pub(crate) since: At,
+    pub(crate) since: Timestamp,
     /// How many polls in a row had one.
     pub(crate) polls: u64,
 }
@@ -19,36 +19,36 @@ pub(crate) struct Problem {
 /// Whether it may pass by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
-    MayPass,
-    Failing,
+    Transient,
+    NeedsAction,
 }
 
-impl Problem {
+impl PollProblemOutput {
     /// Of an item that was polled so often.
-    pub(crate) fn of(problem: Option<&PollProblem>, polls: u64) -> Option<Self> {
+    pub(crate) fn from_record(problem: Option<&PollProblem>, polls: u64) -> Option<Self> {
         problem.map(|problem| Self {
             reason: problem.reason.clone(),
-            since: At(problem.since),
+            since: Timestamp(problem.since),
             polls: problem.consecutive_polls(polls),
         })
     }
 
     /// Whether Rightfoot has answered, and said that the schedule does not run.
-    fn is_of_the_schedule(&self) -> bool {
+    fn is_schedule_problem(&self) -> bool {
         matches!(self.reason.as_str(), "stopped" | "run_not_found")
     }
 
     pub(crate) fn severity(&self) -> Severity {
         match self.reason.as_str() {
-            "stopped" | "run_not_found" | "unauthorized" | "no_key" | "fault" => Severity::Failing,
-            _ => Severity::MayPass,
+            "stopped" | "run_not_found" | "unauthorized" | "no_key" | "fault" => Severity::NeedsAction,
+            _ => Severity::Transient,
         }
     }
 
     /// What it is, and since when.
     pub(crate) fn text(&self, now: UnixMillis) -> String {
-        let (reason, since) = (&self.reason, self.since.told(now));
-        if self.is_of_the_schedule() {
+        let (reason, since) = (&self.reason, self.since.with_age(now));
+        if self.is_schedule_problem() {
             return format!("{} ({reason}), since {since}", self.meaning());
         }
         let polls = if self.polls == 1 { "poll".to_owned() } else { format!("{} polls", self.polls) };
@@ -88,19 +88,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_told_with_its_reason_its_age_and_how_often() {
-        let told = |reason: &str, polls| {
+    fn a_problem_is_shown_with_its_reason_age_and_count() {
+        let problem_text = |reason: &str, polls| {
             let problem = PollProblem { reason: reason.to_owned(), since: UnixMillis(0), first_poll: 2 };
-            Problem::of(Some(&problem), polls).unwrap().text(UnixMillis(60_000))
+            PollProblemOutput::from_record(Some(&problem), polls).unwrap().text(UnixMillis(60_000))
         };
         assert_eq!(
-            told("broken", 2),
+            problem_text("broken", 2),
             "the last poll came to nothing: Rightfoot's answer is not of the documented form (broken), \
              since 1970-01-01T00:00:00.000Z (60 s ago)"
         );
-        assert!(told("broken", 25).starts_with("the last 24 polls came to nothing: "));
+        assert!(problem_text("broken", 25).starts_with("the last 24 polls came to nothing: "));
         assert_eq!(
-            told("run_not_found", 0),
+            problem_text("run_not_found", 0),
             "it ran, and no probe's history shows the run (run_not_found), since 1970-01-01T00:00:00.000Z (60 s ago)"
         );
     }

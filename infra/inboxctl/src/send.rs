@@ -17,84 +17,84 @@ use reqwest::{Certificate, Client, Url};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::account::CONNECT_TIMEOUT;
-use crate::cli::{Send, Spoil};
-use crate::consent;
-use crate::place::Place;
-use crate::url::{fynapse_codec, keys, path};
-use crate::view::{Found, facts};
+use crate::aws_account::CONNECT_TIMEOUT;
+use crate::cli::{SendArgs, SpoilKind};
+use crate::confirm;
+use crate::target::Target;
+use crate::url::{fynapse_key_codec, load_keys, webhook_path};
+use crate::output::{Render, render_fields};
 
 /// How long an answer may take: longer than API Gateway waits for the function.
-const PATIENCE: Duration = Duration::from_secs(35);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(35);
 /// Older than any tolerance that the template takes.
-const STALE_SECS: i64 = 4 * 86_400;
+const STALE_AGE_SECS: i64 = 4 * 86_400;
 
 /// What was sent, and what came back.
 #[derive(Serialize)]
-pub(crate) struct Sent {
+pub(crate) struct SendReport {
     provider: &'static str,
     /// The event's id, if it is to become one.
     event: Option<String>,
-    answers: Vec<Answer>,
+    answers: Vec<DeliveryResponse>,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct DeliveryResponse {
     status: u16,
     body: String,
     took_ms: u64,
     /// Every answer that should come.
-    expected: Vec<Expected>,
+    expected: Vec<ExpectedResponse>,
     is_expected: bool,
 }
 
 #[derive(Serialize)]
-struct Expected {
+struct ExpectedResponse {
     status: u16,
     body: String,
 }
 
 /// What is about to be delivered.
-struct Delivery {
+struct TestDelivery {
     url: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     event: Option<String>,
 }
 
-pub(crate) async fn send(at: &Place, args: Send) -> anyhow::Result<Sent> {
+pub(crate) async fn send(target: &Target, args: SendArgs) -> anyhow::Result<SendReport> {
     if let Some(spoil) = args.spoil {
-        check(args.provider, spoil)?;
+        check_spoil(args.provider, spoil)?;
     }
-    let delivery = Box::pin(make(at, &args)).await?;
-    let url = target(&delivery.url)?;
-    if !is_this_machine(&url) && !consent::is_given(at, &args.consent, &plan(&args, &delivery, &url))? {
-        return Ok(Sent { provider: args.provider.as_str(), event: None, answers: Vec::new() });
+    let delivery = Box::pin(build_delivery(at, &args)).await?;
+    let url = parse_target_url(&delivery.url)?;
+    if !is_loopback(&url) && !confirm::is_confirmed(at, &args.confirm, &plan_text(&args, &delivery, &url))? {
+        return Ok(SendReport { provider: args.provider.as_str(), event: None, answers: Vec::new() });
     }
-    let client = http_client(at, PATIENCE)?;
+    let client = build_http_client(at, RESPONSE_TIMEOUT)?;
     let mut answers = Vec::new();
     for nth in 0..=usize::from(args.duplicate) {
-        let expected = expected(&args, nth);
+        let expected = expected_replies(&args, nth);
         answers.push(deliver(&client, &delivery, &url, expected).await?);
     }
-    Ok(Sent { provider: args.provider.as_str(), event: delivery.event, answers })
+    Ok(SendReport { provider: args.provider.as_str(), event: delivery.event, answers })
 }
 
 /// Where it is delivered to. An error does not tell: it may be a credential.
-fn target(url: &str) -> anyhow::Result<Url> {
+fn parse_target_url(url: &str) -> anyhow::Result<Url> {
     url.parse::<BaseUrl>().context("--url")?;
     Url::parse(url).map_err(|error| anyhow!("--url: {error}"))
 }
 
 /// Whether it stays on this machine: `local`, or a tunnel that the user has opened.
-fn is_this_machine(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     address.map_or(host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
 }
 
 /// What it would do.
-fn plan(args: &Send, delivery: &Delivery, url: &Url) -> String {
+fn plan_text(args: &SendArgs, delivery: &TestDelivery, url: &Url) -> String {
     let times = if args.duplicate { "twice, " } else { "" };
     let what = match &delivery.event {
         Some(event) => format!("a genuine event, {event}"),
@@ -108,12 +108,12 @@ fn plan(args: &Send, delivery: &Delivery, url: &Url) -> String {
 }
 
 /// A client of HTTP that trusts whom the AWS clients trust, beside the system's.
-pub(crate) fn http_client(at: &Place, patience: Duration) -> anyhow::Result<Client> {
+pub(crate) fn build_http_client(target: &Target, timeout: Duration) -> anyhow::Result<Client> {
     let mut client = Client::builder()
-        .timeout(patience)
+        .timeout(timeout)
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none());
-    if let Some(bundle) = &at.account.ca_bundle {
+    if let Some(bundle) = &target.account.ca_bundle {
         let certificates = Certificate::from_pem_bundle(bundle.pem().as_bytes()).context("the CA bundle")?;
         client = client.tls_certs_merge(certificates);
     }
@@ -121,11 +121,11 @@ pub(crate) fn http_client(at: &Place, patience: Duration) -> anyhow::Result<Clie
 }
 
 /// Whether this provider's deliveries can be spoiled like that.
-fn check(provider: Provider, spoil: Spoil) -> anyhow::Result<()> {
+fn check_spoil(provider: Provider, spoil: SpoilKind) -> anyhow::Result<()> {
     let only = match spoil {
-        Spoil::Signature | Spoil::Timestamp | Spoil::Body | Spoil::Unsigned => Some(Provider::Fynapse),
-        Spoil::Token | Spoil::Type => Some(Provider::Rightfoot),
-        Spoil::Json | Spoil::Fields | Spoil::Id => None,
+        SpoilKind::Signature | SpoilKind::Timestamp | SpoilKind::Body | SpoilKind::Unsigned => Some(Provider::Fynapse),
+        SpoilKind::Token | SpoilKind::Type => Some(Provider::Rightfoot),
+        SpoilKind::Json | SpoilKind::Fields | SpoilKind::Id => None,
     };
     match only {
         Some(only) if only != provider => {
@@ -136,64 +136,64 @@ fn check(provider: Provider, spoil: Spoil) -> anyhow::Result<()> {
 }
 
 /// What should come back to the nth delivery.
-fn expected(args: &Send, nth: usize) -> Vec<Reply> {
+fn expected_replies(args: &SendArgs, nth: usize) -> Vec<Reply> {
     let outcomes = match args.spoil {
         None if nth > 0 => vec![DeliveryOutcome::Duplicate],
         // Whoever chooses id or body may have sent it before.
         None if args.id.is_some() || args.body.is_some() => vec![DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate],
         None => vec![DeliveryOutcome::Recorded],
-        Some(Spoil::Signature | Spoil::Body | Spoil::Token) => vec![DeliveryOutcome::Rejected(RejectReason::Mismatch)],
-        Some(Spoil::Unsigned) => vec![DeliveryOutcome::Rejected(RejectReason::Malformed)],
-        Some(Spoil::Timestamp) => vec![DeliveryOutcome::Stale],
-        Some(Spoil::Json) => vec![DeliveryOutcome::Unreadable(ParseError::NotJson)],
-        Some(Spoil::Fields) => {
+        Some(SpoilKind::Signature | SpoilKind::Body | SpoilKind::Token) => vec![DeliveryOutcome::Rejected(RejectReason::Mismatch)],
+        Some(SpoilKind::Unsigned) => vec![DeliveryOutcome::Rejected(RejectReason::Malformed)],
+        Some(SpoilKind::Timestamp) => vec![DeliveryOutcome::Stale],
+        Some(SpoilKind::Json) => vec![DeliveryOutcome::Unreadable(ParseError::NotJson)],
+        Some(SpoilKind::Fields) => {
             let missing = match args.provider {
                 Provider::Rightfoot => vec!["event_uuid", "batch_id"],
                 Provider::Fynapse => vec!["event_id"],
             };
             vec![DeliveryOutcome::Unreadable(ParseError::MissingFields(missing))]
         }
-        Some(Spoil::Type) => vec![DeliveryOutcome::Quarantined(QuarantineReason::UnknownType)],
-        Some(Spoil::Id) => vec![DeliveryOutcome::Quarantined(QuarantineReason::UnusableId)],
+        Some(SpoilKind::Type) => vec![DeliveryOutcome::Quarantined(QuarantineReason::UnknownType)],
+        Some(SpoilKind::Id) => vec![DeliveryOutcome::Quarantined(QuarantineReason::UnusableId)],
     };
     outcomes.iter().map(|outcome| reply_for(args.provider, outcome)).collect()
 }
 
-async fn make(at: &Place, args: &Send) -> anyhow::Result<Delivery> {
-    let (body, event) = body(args, at.now())?;
+async fn build_delivery(target: &Target, args: &SendArgs) -> anyhow::Result<TestDelivery> {
+    let (body, event) = build_body(args, at.now())?;
     match args.provider {
         Provider::Fynapse => {
             let secret = at.fynapse_secret()?;
             let codec = match args.key_codec {
                 Some(codec) => codec,
-                None => fynapse_codec(at).context("the stack's parameter FynapseKeyCodec")?,
+                None => fynapse_key_codec(at).context("the stack's parameter FynapseKeyCodec")?,
             };
-            let keys = keys(at, &secret, codec).await?;
+            let keys = load_keys(at, &secret, codec).await?;
             let url = match &args.url {
                 Some(url) => url.clone(),
-                None => format!("{}/webhooks/fynapse", base(at)?),
+                None => format!("{}/webhooks/fynapse", require_base_url(at)?),
             };
-            Ok(signed(url, body, event, &keys, args.spoil, at.now().secs()))
+            Ok(sign_delivery(url, body, event, &keys, args.spoil, at.now().secs()))
         }
         Provider::Rightfoot => {
             let url = match &args.url {
                 Some(url) => url.clone(),
-                None => format!("{}{}", base(at)?, path(at, &args.subject).await?),
+                None => format!("{}{}", require_base_url(at)?, webhook_path(at, &args.subject).await?),
             };
-            let url = if args.spoil == Some(Spoil::Token) { with_another_token(&url) } else { url };
-            Ok(Delivery { url, headers: Vec::new(), body, event })
+            let url = if args.spoil == Some(SpoilKind::Token) { with_invalid_token(&url) } else { url };
+            Ok(TestDelivery { url, headers: Vec::new(), body, event })
         }
     }
 }
 
-fn base(at: &Place) -> anyhow::Result<String> {
-    at.base_url().context(
+fn require_base_url(target: &Target) -> anyhow::Result<String> {
+    target.base_url().context(
         "send it where? name the whole URL with --url, or where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
     )
 }
 
 /// The same URL with another last character but one: of the right form, and made by nobody's key.
-fn with_another_token(url: &str) -> String {
+fn with_invalid_token(url: &str) -> String {
     let mut characters: Vec<_> = url.chars().collect();
     let second_last = characters.len().saturating_sub(2);
     if let Some(character) = characters.get_mut(second_last) {
@@ -202,37 +202,37 @@ fn with_another_token(url: &str) -> String {
     characters.into_iter().collect()
 }
 
-fn signed(
+fn sign_delivery(
     url: String,
     mut body: Vec<u8>,
     event: Option<String>,
     keys: &Keys,
-    spoil: Option<Spoil>,
+    spoil: Option<SpoilKind>,
     now: UnixSecs,
-) -> Delivery {
-    let stamped_at =
-        if spoil == Some(Spoil::Timestamp) { UnixSecs(now.0.saturating_sub(STALE_SECS)) } else { now };
-    let nobodys = Keys::parse(&Uuid::new_v4().to_string(), KeyCodec::Utf8).unwrap_or_default();
-    let keys = if spoil == Some(Spoil::Signature) { &nobodys } else { keys };
-    let signature = signature::sign(stamped_at, &body, keys);
-    if spoil == Some(Spoil::Body) {
+) -> TestDelivery {
+    let signed_at =
+        if spoil == Some(SpoilKind::Timestamp) { UnixSecs(now.0.saturating_sub(STALE_AGE_SECS)) } else { now };
+    let random_keys = Keys::parse(&Uuid::new_v4().to_string(), KeyCodec::Utf8).unwrap_or_default();
+    let keys = if spoil == Some(SpoilKind::Signature) { &random_keys } else { keys };
+    let signature = signature::sign(signed_at, &body, keys);
+    if spoil == Some(SpoilKind::Body) {
         body.push(b' ');
     }
     let mut headers = vec![("idempotency-key", Uuid::new_v4().to_string())];
-    headers.extend((spoil != Some(Spoil::Unsigned)).then_some((signature::HEADER, signature)));
-    Delivery { url, headers, body, event }
+    headers.extend((spoil != Some(SpoilKind::Unsigned)).then_some((signature::HEADER, signature)));
+    TestDelivery { url, headers, body, event }
 }
 
 /// The body, and the id of the event that it is to become.
-fn body(args: &Send, now: UnixMillis) -> anyhow::Result<(Vec<u8>, Option<String>)> {
+fn build_body(args: &SendArgs, now: UnixMillis) -> anyhow::Result<(Vec<u8>, Option<String>)> {
     if let Some(file) = &args.body {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         return Ok((bytes, None));
     }
-    let fresh = || Uuid::new_v4().to_string();
+    let new_uuid = || Uuid::new_v4().to_string();
     let id = match args.spoil {
-        Some(Spoil::Id) => "x".repeat(inbox_core::limits::ID_MAX_BYTES + 1),
-        _ => args.id.clone().unwrap_or_else(fresh),
+        Some(SpoilKind::Id) => "x".repeat(inbox_core::limits::ID_MAX_BYTES + 1),
+        _ => args.id.clone().unwrap_or_else(new_uuid),
     };
     let mut fields = match args.provider {
         Provider::Fynapse => serde_json::json!({
@@ -240,29 +240,29 @@ fn body(args: &Send, now: UnixMillis) -> anyhow::Result<(Vec<u8>, Option<String>
             "event_timestamp": now.rfc3339(), "data": {},
         }),
         Provider::Rightfoot if args.alert => serde_json::json!({
-            "event_uuid": fresh(), "type": "BALANCE_THRESHOLD_ALERT", "batch_id": id, "alerts": [],
+            "event_uuid": new_uuid(), "type": "BALANCE_THRESHOLD_ALERT", "batch_id": id, "alerts": [],
         }),
         Provider::Rightfoot => {
-            serde_json::json!({"event_uuid": fresh(), "type": "BALANCE_BATCH_COMPLETED", "batch_id": id})
+            serde_json::json!({"event_uuid": new_uuid(), "type": "BALANCE_BATCH_COMPLETED", "batch_id": id})
         }
     };
     let uuid = fields.get("event_uuid").and_then(|uuid| uuid.as_str()).unwrap_or_default().to_owned();
     if let Some(fields) = fields.as_object_mut() {
         match args.spoil {
-            Some(Spoil::Fields) => {
+            Some(SpoilKind::Fields) => {
                 fields.retain(|name, _| !["event_id", "event_uuid", "batch_id"].contains(&name.as_str()));
             }
-            Some(Spoil::Type) => drop(fields.insert("type".to_owned(), "NOBODY_KNOWS".into())),
+            Some(SpoilKind::Type) => drop(fields.insert("type".to_owned(), "NOBODY_KNOWS".into())),
             _ => {}
         }
     }
     let json = fields.to_string();
-    let text = if args.spoil == Some(Spoil::Json) { json.trim_end_matches('}').to_owned() } else { json };
-    let key = args.spoil.is_none().then(|| key_of(args, &id, &uuid)).flatten();
+    let text = if args.spoil == Some(SpoilKind::Json) { json.trim_end_matches('}').to_owned() } else { json };
+    let key = args.spoil.is_none().then(|| event_id_of(args, &id, &uuid)).flatten();
     Ok((text.into_bytes(), key))
 }
 
-fn key_of(args: &Send, id: &str, uuid: &str) -> Option<String> {
+fn event_id_of(args: &SendArgs, id: &str, uuid: &str) -> Option<String> {
     use inbox_core::event::{EventKey, Id};
     let id = Id::new(id)?;
     let key = match args.provider {
@@ -275,51 +275,51 @@ fn key_of(args: &Send, id: &str, uuid: &str) -> Option<String> {
 
 async fn deliver(
     client: &Client,
-    delivery: &Delivery,
+    delivery: &TestDelivery,
     url: &Url,
     expected: Vec<Reply>,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<DeliveryResponse> {
     let started = std::time::Instant::now();
     let mut request = client.post(url.clone()).header("content-type", "application/json");
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);
     }
     // Without the URL: it may be a credential.
-    let answer = request.body(delivery.body.clone()).send().await.map_err(reqwest::Error::without_url);
+    let response = request.body(delivery.body.clone()).send().await.map_err(reqwest::Error::without_url);
     let host = url.origin().ascii_serialization();
-    let answer = answer.map_err(|error| {
+    let answer = response.map_err(|error| {
         let what = if is_certificate_error(&error) { "certificate not trusted" } else { "no answer" };
         anyhow::Error::new(error).context(format!("{what}: {host}"))
     })?;
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")?;
     let is_expected = expected.iter().any(|reply| reply.status == status && reply.body == body);
-    let expected = expected.into_iter().map(|Reply { status, body }| Expected { status, body }).collect();
+    let expected = expected.into_iter().map(|Reply { status, body }| ExpectedResponse { status, body }).collect();
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Answer { status, body, took_ms, expected, is_expected })
+    Ok(DeliveryResponse { status, body, took_ms, expected, is_expected })
 }
 
-impl Found for Sent {
-    fn text(&self, _: UnixMillis) -> String {
+impl Render for SendReport {
+    fn to_text(&self, _: UnixMillis) -> String {
         if self.answers.is_empty() {
             return "Nothing was sent.".to_owned();
         }
-        let mut text = facts([("event", self.event.clone())]);
+        let mut text = render_fields([("event", self.event.clone())]);
         for answer in &self.answers {
             let verdict = if answer.is_expected {
                 "as it should be".to_owned()
             } else {
-                let one = |it: &Expected| format!("{} {}", it.status, it.body);
+                let one = |it: &ExpectedResponse| format!("{} {}", it.status, it.body);
                 let all: Vec<_> = answer.expected.iter().map(one).collect();
                 format!("NOT as it should be; expected: {}", all.join(", or "))
             };
-            let heard = crate::view::line(&answer.body);
-            text += &format!("{} {heard} in {} ms: {verdict}\n", answer.status, answer.took_ms);
+            let body = crate::output::line(&answer.body);
+            text += &format!("{} {body} in {} ms: {verdict}\n", answer.status, answer.took_ms);
         }
         text
     }
 
-    fn is_fine(&self) -> bool {
+    fn is_success(&self) -> bool {
         !self.answers.is_empty() && self.answers.iter().all(|answer| answer.is_expected)
     }
 }

@@ -7,37 +7,37 @@ use inbox_core::audit::{OperatorAction, Operator};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::ConcludeSubmission;
-use crate::consent;
-use crate::place::Place;
-use crate::trouble::About;
-use crate::view::{At, Found};
+use crate::cli::ConcludeSubmissionArgs;
+use crate::confirm;
+use crate::target::Target;
+use crate::aws_error::WithResource;
+use crate::output::{Timestamp, Render};
 
 /// What became of concluding a submission.
 #[derive(Serialize)]
-pub(crate) struct Concluded {
+pub(crate) struct ConcludeReport {
     submission_id: String,
     status: &'static str,
 }
 
-pub(crate) async fn conclude(at: &Place, args: ConcludeSubmission) -> anyhow::Result<Concluded> {
+pub(crate) async fn conclude(target: &Target, args: ConcludeSubmissionArgs) -> anyhow::Result<ConcludeReport> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let (id, operator) = (args.submission, args.who.operator());
+    let (id, operator) = (args.submission, args.audit.operator());
     let Some(submission) = inbox.submission(&id).await.about(&table)? else {
         bail!("there is no submission {id} in {table}, or its record has expired");
     };
-    if let Some(made) = submission.created_id() {
-        bail!("submission {id} made {} {}: it is concluded", submission.kind.as_str(), made.as_str());
+    if let Some(created_id) = submission.created_id() {
+        bail!("submission {id} made {} {}: it is concluded", submission.kind.as_str(), created_id.as_str());
     }
     if submission.is_name_free {
         bail!("submission {id} made nothing: its name is free already");
     }
-    if !consent::is_given(at, &args.consent, &plan(&id, &submission, &operator, at.now()))? {
-        return Ok(Concluded { submission_id: id.to_string(), status: "nothing was done" });
+    if !confirm::is_confirmed(at, &args.confirm, &plan_text(&id, &submission, &operator, at.now()))? {
+        return Ok(ConcludeReport { submission_id: id.to_string(), status: "nothing was done" });
     }
-    let by = operator.audit_entry(OperatorAction::Conclude, at.now());
-    match inbox.release_submission(&submission, &by).await.about(&table)? {
-        WriteOutcome::Applied => Ok(Concluded { submission_id: id.to_string(), status: "free" }),
+    let audit_entry = operator.audit_entry(OperatorAction::Conclude, at.now());
+    match inbox.release_submission(&submission, &audit_entry).await.about(&table)? {
+        WriteOutcome::Applied => Ok(ConcludeReport { submission_id: id.to_string(), status: "free" }),
         WriteOutcome::Conflict => bail!(
             "submission {id}: somebody has set out to post it again, or the poller has looked at it, in between; nothing was \
              done. Look at it (`inboxctl trace {id}`), and try again"
@@ -45,27 +45,27 @@ pub(crate) async fn conclude(at: &Place, args: ConcludeSubmission) -> anyhow::Re
     }
 }
 
-fn plan(id: &Subject, submission: &StoredSubmission, operator: &Operator, now: UnixMillis) -> String {
+fn plan_text(id: &Subject, submission: &StoredSubmission, operator: &Operator, now: UnixMillis) -> String {
     let kind = submission.kind.as_str();
     format!(
         "Conclude that submission {id} made nothing, by {}, because: {}\n  a {kind}, written {}, attempts: {}\n\
          Its name is free then, for another submission. If Rightfoot made a {kind} of it after all, nobody watches that.",
         operator.by,
         operator.why,
-        At(submission.written_at).told(now),
+        Timestamp(submission.written_at).with_age(now),
         submission.attempts
     )
 }
 
-impl Found for Concluded {
-    fn text(&self, _: UnixMillis) -> String {
+impl Render for ConcludeReport {
+    fn to_text(&self, _: UnixMillis) -> String {
         match self.status {
             "free" => format!("{}: it made nothing, and its name is free\n", self.submission_id),
             status => format!("{}: {status}\n", self.submission_id),
         }
     }
 
-    fn is_fine(&self) -> bool {
+    fn is_success(&self) -> bool {
         self.status != "nothing was done"
     }
 }

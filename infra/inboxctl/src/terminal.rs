@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write, stderr, stdout};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use crate::view::{printable, printable_json};
+use crate::output::{printable, printable_json};
 
 /// Prints what was found. An error says that it could not be written to where it should go.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
@@ -17,38 +17,38 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
 }
 
 /// Tells the user something beside what was found. If nobody listens, there is nobody else to tell.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn print_notice(text: &str) {
     let mut out = stderr().lock();
     let _ = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// Says why the command failed: to a machine as one JSON object with the key `error`.
-pub(crate) fn complain(error: &str, is_json: bool) {
+pub(crate) fn print_error(error: &str, is_json: bool) {
     if is_json {
         let object = serde_json::json!({ "error": error }).to_string();
         let mut err = stderr().lock();
         let _ = err.write_all(format!("{}\n", printable_json(&object)).as_bytes()).and_then(|()| err.flush());
     } else {
-        tell(&format!("error: {error}\n"));
+        print_notice(&format!("error: {error}\n"));
     }
 }
 
 /// Does it, and says on what it waits if that takes longer than a second, and every few seconds again.
-pub(crate) async fn waiting<T>(on: &str, is_json: bool, work: impl Future<Output = T>) -> T {
-    const FIRST: Duration = Duration::from_secs(1);
-    const THEN: Duration = Duration::from_secs(5);
+pub(crate) async fn with_progress<T>(endpoint: &str, is_json: bool, future: impl Future<Output = T>) -> T {
+    const FIRST_NOTICE_AFTER: Duration = Duration::from_secs(1);
+    const NOTICE_INTERVAL: Duration = Duration::from_secs(5);
     let started = Instant::now();
-    let mut work = pin!(work);
-    let mut pause = FIRST;
+    let mut future = pin!(work);
+    let mut pause = FIRST_NOTICE_AFTER;
     loop {
         tokio::select! {
-            done = &mut work => return done,
+            done = &mut future => return done,
             () = tokio::time::sleep(pause) => {}
         }
         // To a machine, stderr tells of the error alone.
         if !is_json {
-            tell(&format!("waiting for {on}, {} s so far\n", started.elapsed().as_secs()));
+            print_notice(&format!("waiting for {on}, {} s so far\n", started.elapsed().as_secs()));
         }
-        pause = THEN;
+        pause = NOTICE_INTERVAL;
     }
 }

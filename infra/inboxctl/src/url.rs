@@ -9,64 +9,64 @@ use inbox_core::time::UnixMillis;
 use inbox_core::url_token;
 use serde::Serialize;
 
-use crate::cli::Mint;
-use crate::parameters;
-use crate::place::{Place, Thing};
+use crate::cli::MintUrlArgs;
+use crate::stack_parameters;
+use crate::target::{Target, ResourceRef};
 use crate::terminal;
-use crate::trouble::About;
-use crate::view::Found;
+use crate::aws_error::WithResource;
+use crate::output::Render;
 
 /// A minted URL: a credential.
 #[derive(Serialize)]
-pub(crate) struct Minted {
+pub(crate) struct MintedUrl {
     subject: String,
     path: String,
     webhook_url: String,
 }
 
-pub(crate) async fn mint(at: &Place, args: Mint) -> anyhow::Result<Minted> {
+pub(crate) async fn mint(target: &Target, args: MintUrlArgs) -> anyhow::Result<MintedUrl> {
     let base = at.base_url().context(
         "a URL of which host? name where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
     )?;
-    let path = path(at, &args.subject).await?;
+    let path = webhook_path(at, &args.subject).await?;
     let webhook_url = format!("{base}{path}");
-    Ok(Minted { subject: args.subject.to_string(), path, webhook_url })
+    Ok(MintedUrl { subject: args.subject.to_string(), path, webhook_url })
 }
 
 /// The path of the URL for a subject.
-pub(crate) async fn path(at: &Place, subject: &Subject) -> anyhow::Result<String> {
+pub(crate) async fn webhook_path(target: &Target, subject: &Subject) -> anyhow::Result<String> {
     let secret = at.rightfoot_url_key()?;
-    let keys = keys(at, &secret, KeyCodec::Utf8).await?;
+    let keys = load_keys(at, &secret, KeyCodec::Utf8).await?;
     let token = url_token::mint(subject, &keys).with_context(|| format!("{secret} holds no key"))?;
     Ok(format!("/webhooks/rightfoot/{token}"))
 }
 
 /// The keys that a secret holds, read as the functions read them. Warns of what is in it by mistake: whoever signs with the
 /// same wrong text as the functions is answered as if all was well.
-pub(crate) async fn keys(at: &Place, secret: &Thing, codec: KeyCodec) -> anyhow::Result<Keys> {
+pub(crate) async fn load_keys(target: &Target, secret: &ResourceRef, codec: KeyCodec) -> anyhow::Result<Keys> {
     let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
-    let value = secrets::fetch_secret(&client, &secret.name).await.about(secret)?;
+    let value = secrets::fetch_secret(&client, &secret.name).await.with_resource(secret)?;
     let keys = Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))?;
     // To a machine, stderr tells of an error alone; `doctor` tells of this.
-    if let Some(suspected) = suspected(&value).filter(|_| !at.is_json) {
-        terminal::tell(&format!("warning: {secret} has {suspected}: `inboxctl doctor` says more\n"));
+    if let Some(suspected) = suspicion_text(&value).filter(|_| !at.is_json) {
+        terminal::print_notice(&format!("warning: {secret} has {suspected}: `inboxctl doctor` says more\n"));
     }
     Ok(keys)
 }
 
 /// What a secret's value almost surely holds by mistake, in words.
-pub(crate) fn suspected(value: &str) -> Option<String> {
+pub(crate) fn suspicion_text(value: &str) -> Option<String> {
     let suspected: Vec<_> = secret_warnings(value).iter().map(ToString::to_string).collect();
     (!suspected.is_empty()).then(|| suspected.join("; "))
 }
 
 /// How the functions make the key's bytes of Fynapse's secret: as the stack says.
-pub(crate) fn fynapse_codec(at: &Place) -> Result<KeyCodec, ConfigError> {
-    parameters::env(at).parsed_or("FYNAPSE_KEY_CODEC", KeyCodec::default())
+pub(crate) fn fynapse_key_codec(target: &Target) -> Result<KeyCodec, ConfigError> {
+    stack_parameters::function_env(target).parsed_or("FYNAPSE_KEY_CODEC", KeyCodec::default())
 }
 
-impl Found for Minted {
-    fn text(&self, _: UnixMillis) -> String {
+impl Render for MintedUrl {
+    fn to_text(&self, _: UnixMillis) -> String {
         self.webhook_url.clone()
     }
 }

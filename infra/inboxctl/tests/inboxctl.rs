@@ -53,108 +53,108 @@ use tokio::task::JoinHandle;
 
 /// When the system's time begins: long before the tests run, so that its times are told apart from those of
 /// `inboxctl`, whose clock is the machine's.
-const START: i64 = 1_577_934_245_000;
+const START_MS: i64 = 1_577_934_245_000;
 
 /// The local system with its AWS endpoint, and `inboxctl` beside it.
-struct Stand {
+struct CliHarness {
     world: World,
     aws_url: String,
     http_url: String,
     time: Arc<AtomicI64>,
-    serving: Vec<JoinHandle<()>>,
+    servers: Vec<JoinHandle<()>>,
 }
 
 /// What a run of `inboxctl` came to.
-struct Ran {
+struct CliOutput {
     command: String,
-    code: i32,
+    exit_code: i32,
     stdout: String,
     stderr: String,
 }
 
-impl Stand {
+impl CliHarness {
     /// With the time in the test's hand.
     async fn new() -> Self {
-        let time = Arc::new(AtomicI64::new(START));
-        let told = time.clone();
-        Self::at(time, Clock::new(move || UnixMillis(told.load(Ordering::SeqCst)))).await
+        let time = Arc::new(AtomicI64::new(START_MS));
+        let clock_time = time.clone();
+        Self::with_clock(time, Clock::new(move || UnixMillis(clock_time.load(Ordering::SeqCst)))).await
     }
 
     /// At the time that it is.
-    async fn now() -> Self {
-        Self::at(Arc::default(), Clock::system()).await
+    async fn with_system_clock() -> Self {
+        Self::with_clock(Arc::default(), Clock::system()).await
     }
 
-    async fn at(time: Arc<AtomicI64>, clock: Clock) -> Self {
+    async fn with_clock(time: Arc<AtomicI64>, clock: Clock) -> Self {
         let world = World::with(|options| options.clock = clock).await;
-        let (aws, http) = (listener().await, listener().await);
+        let (aws, http) = (bind_listener().await, bind_listener().await);
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (aws_url, http_url) = (url(&aws), url(&http));
         let serving = vec![
             stack::spawn_server(aws, aws_endpoint(&world.system, aws_url.clone())),
             stack::spawn_server(http, world.system.webhook_routes()),
         ];
-        Self { world, aws_url, http_url, time, serving }
+        Self { world, aws_url, http_url, time, servers: serving }
     }
 
-    fn pass(&self, span: Duration) {
+    fn advance(&self, span: Duration) {
         self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Runs `inboxctl` with these words; one in quotes may hold blanks.
-    async fn run(&self, words: &str) -> Ran {
-        self.run_in(words, &[("AWS_ENDPOINT_URL", self.aws_url.as_str())]).await
+    async fn run(&self, words: &str) -> CliOutput {
+        self.run_with_env(words, &[("AWS_ENDPOINT_URL", self.aws_url.as_str())]).await
     }
 
-    async fn run_in(&self, words: &str, env: &[(&str, &str)]) -> Ran {
-        let command = command(words, env).output();
+    async fn run_with_env(&self, words: &str, env: &[(&str, &str)]) -> CliOutput {
+        let command = inboxctl_command(words, env).output();
         let output = tokio::time::timeout(Duration::from_secs(60), command).await.unwrap().unwrap();
-        Ran {
+        CliOutput {
             command: words.to_owned(),
-            code: output.status.code().unwrap(),
+            exit_code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
 
     /// Puts a message on the dead-letter queue, as SQS does.
-    async fn die(&self, body: &str) {
+    async fn send_dead_letter(&self, body: &str) {
         let url = self.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
         let send = self.world.system.inspector.sqs.send_message().queue_url(url).message_body(body);
         send.send().await.unwrap();
     }
 
     /// The messages on a queue, by what they say of themselves; takes them off.
-    async fn queued(&self, queue: &str) -> Vec<String> {
+    async fn drain_queue(&self, queue: &str) -> Vec<String> {
         local::inspect::receive_all(&self.world.system, queue).await.unwrap()
     }
 }
 
-impl Drop for Stand {
+impl Drop for CliHarness {
     fn drop(&mut self) {
-        for task in &self.serving {
+        for task in &self.servers {
             task.abort();
         }
     }
 }
 
-impl Ran {
+impl CliOutput {
     /// What it printed, for a snapshot.
-    fn told(&self) -> String {
+    fn transcript(&self) -> String {
         let errors =
             if self.stderr.is_empty() { String::new() } else { format!("[stderr]\n{}", self.stderr) };
-        format!("$ inboxctl {}\n{}{errors}[exit {}]", self.command, self.stdout, self.code)
+        format!("$ inboxctl {}\n{}{errors}[exit {}]", self.command, self.stdout, self.exit_code)
     }
 
     fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.told()))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.transcript()))
     }
 }
 
-fn command(words: &str, env: &[(&str, &str)]) -> Command {
+fn inboxctl_command(words: &str, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inboxctl"));
     command
-        .args(split(words))
+        .args(split_words(words))
         .env_clear()
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "local")
@@ -164,19 +164,19 @@ fn command(words: &str, env: &[(&str, &str)]) -> Command {
     command
 }
 
-async fn listener() -> TcpListener {
+async fn bind_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 /// Serves what stands in for an AWS service; where it does.
-async fn stand_in(answers: MethodRouter) -> String {
-    let listener = listener().await;
+async fn serve_stub(answers: MethodRouter) -> String {
+    let listener = bind_listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
     stack::spawn_server(listener, Router::new().route("/", answers));
     url
 }
 
-fn split(words: &str) -> Vec<String> {
+fn split_words(words: &str) -> Vec<String> {
     let is_quoted = |n: usize| n % 2 == 1;
     let parts = words.split('\'').enumerate();
     parts

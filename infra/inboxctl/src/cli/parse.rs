@@ -8,23 +8,23 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 use inbox_aws::config::restart_without_empty_variables;
 
-use super::{Cli, Everywhere};
+use super::{Cli, GlobalArgs};
 use crate::terminal;
 
 /// The command line of this process, or how it ends because of it.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let command = Cli::command();
     let is_json = std::env::args_os().any(|word| word == "--json");
-    if let Err(error) = restart_without_empty_variables(&variables(&command)) {
-        terminal::complain(&format!("cannot start again without the empty variables: {error}"), is_json);
+    if let Err(error) = restart_without_empty_variables(&env_variables(&command)) {
+        terminal::print_error(&format!("cannot start again without the empty variables: {error}"), is_json);
         return Err(ExitCode::FAILURE);
     }
-    read(&command).map_err(|mut error| {
-        name_the_variable(&mut error, &command);
+    try_parse(&command).map_err(|mut error| {
+        name_env_variable(&mut error, &command);
         if is_json && error.use_stderr() {
             let text = error.to_string();
-            let what = text.split("\n\n").next().unwrap_or_default();
-            terminal::complain(what.trim_start_matches("error: "), true);
+            let summary = text.split("\n\n").next().unwrap_or_default();
+            terminal::print_error(summary.trim_start_matches("error: "), true);
         } else {
             // Nobody else to tell.
             let _ = error.print();
@@ -33,65 +33,65 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-fn read(command: &Command) -> Result<Cli, clap::Error> {
+fn try_parse(command: &Command) -> Result<Cli, clap::Error> {
     let matches = command.clone().try_get_matches()?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if matches.value_source("stack") == Some(ValueSource::CommandLine) {
-        forget_exported_names(&mut cli.everywhere, &matches);
+        ignore_exported_names(&mut cli.global, &matches);
     }
     Ok(cli)
 }
 
 /// A stack that an option names has its own table, queues and secrets, whatever the environment says of others.
-fn forget_exported_names(everywhere: &mut Everywhere, matches: &ArgMatches) {
+fn ignore_exported_names(global: &mut GlobalArgs, matches: &ArgMatches) {
     let is_exported = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
     for (id, name) in [
-        ("table", &mut everywhere.table),
-        ("balances_table", &mut everywhere.balances_table),
-        ("queue_url", &mut everywhere.queue_url),
-        ("dead_queue_url", &mut everywhere.dead_queue_url),
-        ("bus", &mut everywhere.bus),
-        ("fynapse_secret", &mut everywhere.fynapse_secret),
-        ("rightfoot_url_key", &mut everywhere.rightfoot_url_key),
-        ("rightfoot_api_key", &mut everywhere.rightfoot_api_key),
-        ("base_url", &mut everywhere.base_url),
+        ("table", &mut global.table),
+        ("balances_table", &mut global.balances_table),
+        ("queue_url", &mut global.queue_url),
+        ("dead_queue_url", &mut global.dead_queue_url),
+        ("bus", &mut global.bus),
+        ("fynapse_secret", &mut global.fynapse_secret),
+        ("rightfoot_url_key", &mut global.rightfoot_url_key),
+        ("rightfoot_api_key", &mut global.rightfoot_api_key),
+        ("base_url", &mut global.base_url),
     ] {
         if is_exported(id) {
             *name = None;
         }
     }
     if is_exported("retention_days") {
-        everywhere.retention_days = None;
+        global.retention_days = None;
     }
 }
 
 /// The variables that the command and its subcommands read.
-fn variables(command: &Command) -> Vec<OsString> {
-    let own = command.get_arguments().filter_map(|it| it.get_env()).map(OsString::from);
-    own.chain(command.get_subcommands().flat_map(variables)).collect()
+fn env_variables(command: &Command) -> Vec<OsString> {
+    let own_variables = command.get_arguments().filter_map(|it| it.get_env()).map(OsString::from);
+    own_variables.chain(command.get_subcommands().flat_map(env_variables)).collect()
 }
 
 /// Has an error about the value of a variable name the variable.
-fn name_the_variable(error: &mut clap::Error, command: &Command) {
+fn name_env_variable(error: &mut clap::Error, command: &Command) {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
     };
     let (option, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
     let flag = option.split(' ').next().unwrap_or_default();
-    let is_given = std::env::args_os().any(|word| {
+    let is_on_command_line = std::env::args_os().any(|word| {
         word.to_string_lossy().strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
     });
-    let holds_it = |name: &OsString| std::env::var_os(name).is_some_and(|it| it.to_string_lossy() == value);
-    let found = variable_of(command, flag).filter(|name| !is_given && holds_it(name));
-    if let Some(name) = found {
-        let both = format!("{} ({flag})", name.to_string_lossy());
-        error.insert(ContextKind::InvalidArg, ContextValue::String(both));
+    let has_this_value = |name: &OsString| std::env::var_os(name).is_some_and(|it| it.to_string_lossy() == value);
+    let variable = env_variable_of(command, flag).filter(|name| !is_on_command_line && has_this_value(name));
+    if let Some(name) = variable {
+        let argument = format!("{} ({flag})", name.to_string_lossy());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(argument));
     }
 }
 
-fn variable_of(command: &Command, flag: &str) -> Option<OsString> {
-    let is_it = |it: &&Arg| it.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long));
-    let own = command.get_arguments().find(is_it).and_then(Arg::get_env).map(OsString::from);
-    own.or_else(|| command.get_subcommands().find_map(|it| variable_of(it, flag)))
+fn env_variable_of(command: &Command, flag: &str) -> Option<OsString> {
+    let has_flag = |it: &&Arg| it.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long));
+    let own_variable = command.get_arguments().find(has_flag).and_then(Arg::get_env).map(OsString::from);
+    own_variable.or_else(|| command.get_subcommands().find_map(|it| env_variable_of(it, flag)))
 }

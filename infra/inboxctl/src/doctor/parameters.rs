@@ -5,17 +5,17 @@ use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::keys::KeyCodec;
 
-use super::Check;
-use crate::parameters::env;
-use crate::place::Place;
+use super::CheckResult;
+use crate::stack_parameters::function_env;
+use crate::target::Target;
 
 const CHECK: &str = "parameters";
 
-pub(super) fn check(at: &Place) -> Check {
-    if at.parameter("RetentionDays").is_none() {
-        return Check::skipped(CHECK, "no stack is named, or it has none");
+pub(super) fn check(target: &Target) -> CheckResult {
+    if target.parameter("RetentionDays").is_none() {
+        return CheckResult::skipped(CHECK, "no stack is named, or it has none");
     }
-    let env = env(at);
+    let env = function_env(target);
     let errors = [
         env.parsed_or("FYNAPSE_KEY_CODEC", KeyCodec::default()).err(),
         tolerance_secs(&env).err(),
@@ -29,8 +29,8 @@ pub(super) fn check(at: &Place) -> Check {
     ];
     let errors: Vec<_> = errors.into_iter().flatten().map(|error| error.to_string()).collect();
     if errors.is_empty() {
-        return Check::ok(CHECK, "the functions can read those that were looked at");
+        return CheckResult::ok(CHECK, "the functions can read those that were looked at");
     }
     let advice = "the functions that read it do not start: set the stack's parameter right";
-    Check::fail(CHECK, errors.join("; "), advice)
+    CheckResult::fail(CHECK, errors.join("; "), advice)
 }

@@ -5,64 +5,64 @@ use std::time::Duration;
 use inbox_aws::inbox::TrackedWithProblem;
 use inbox_core::time::UnixMillis;
 
-use super::Check;
-use crate::batches::Batch;
-use crate::place::Place;
+use super::CheckResult;
+use crate::batches::BatchOutput;
+use crate::target::Target;
 use crate::poll_problem::Severity;
-use crate::trace::Schedule;
-use crate::view::counted;
+use crate::timeline::ScheduleOutput;
+use crate::output::pluralize;
 
 const CHECK: &str = "polls";
 /// Problems that are looked at.
-const SAMPLE: usize = 50;
+const SAMPLE_SIZE: usize = 50;
 /// Longer than a few answers in a row may fail: the alarm `poll-failed` waits as long.
-const LONG: Duration = Duration::from_secs(60 * 60);
+const FAILING_AFTER: Duration = Duration::from_secs(60 * 60);
 
-pub(super) async fn check(at: &Place) -> anyhow::Result<Check> {
+pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
     let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
-    let page = match inbox.list_poll_problems(SAMPLE).await {
+    let page = match inbox.list_poll_problems(SAMPLE_SIZE).await {
         Ok(page) => page,
-        Err(fault) => return Ok(Check::unanswered(at, CHECK, &fault, &table)),
+        Err(fault) => return Ok(CheckResult::from_error(at, CHECK, &fault, &table)),
     };
     let is_part = page.next.is_some();
-    let far = if is_part { " (a part of the table was looked at)" } else { "" };
+    let scope_note = if is_part { " (a part of the table was looked at)" } else { "" };
     let mut found: Vec<_> = page.items.iter().filter_map(|it| describe(it, now)).collect();
     found.sort_by(|one, other| (other.is_failing, one.since).cmp(&(one.is_failing, other.since)));
     let Some(worst) = found.first() else {
-        let found = format!("the last polls of all that is tracked were answered{far}");
-        return Ok(if is_part { Check::unknown(CHECK, found) } else { Check::ok(CHECK, found) });
+        let found = format!("the last polls of all that is tracked were answered{scope_note}");
+        return Ok(if is_part { CheckResult::unknown(CHECK, found) } else { CheckResult::ok(CHECK, found) });
     };
     let others = match found.len() - 1 {
         0 => String::new(),
-        others => format!("; and {} more{far}", counted(others as u64, "problem", "problems")),
+        others => format!("; and {} more{scope_note}", pluralize(others as u64, "problem", "problems")),
     };
     let (text, advice) = (format!("{}{others}", worst.text), worst.advice.clone());
-    Ok(if worst.is_failing { Check::fail(CHECK, text, advice) } else { Check::warn(CHECK, text, advice) })
+    Ok(if worst.is_failing { CheckResult::fail(CHECK, text, advice) } else { CheckResult::warn(CHECK, text, advice) })
 }
 
-struct Described {
+struct PollFinding {
     is_failing: bool,
     since: UnixMillis,
     text: String,
     advice: String,
 }
 
-fn describe(troubled: &TrackedWithProblem, now: UnixMillis) -> Option<Described> {
+fn describe(troubled: &TrackedWithProblem, now: UnixMillis) -> Option<PollFinding> {
     let (name, id, is_overdue, text, problem) = match troubled {
-        TrackedWithProblem::Batch(told) => {
-            let batch = Batch::from(told);
-            let (is_overdue, text) = (batch.unanswered_since(now).is_some(), batch.trouble(now)?);
+        TrackedWithProblem::Batch(view) => {
+            let batch = BatchOutput::from(view);
+            let (is_overdue, text) = (batch.missed_deadline(now).is_some(), batch.problem_text(now)?);
             ("batch", batch.batch_id, is_overdue, text, batch.problem?)
         }
-        TrackedWithProblem::Schedule(told) => {
-            let schedule = Schedule::from(told);
+        TrackedWithProblem::Schedule(view) => {
+            let schedule = ScheduleOutput::from(view);
             let problem = schedule.problem?;
             ("schedule", schedule.schedule_id, false, problem.text(now), problem)
         }
     };
     let since = problem.since.0;
-    Some(Described {
-        is_failing: is_overdue || problem.severity() == Severity::Failing || now.since(since) >= LONG,
+    Some(PollFinding {
+        is_failing: is_overdue || problem.severity() == Severity::NeedsAction || now.since(since) >= FAILING_AFTER,
         since,
         text: format!("{name} {id}: {text}"),
         advice: format!("{}; `inboxctl trace {id}`", problem.advice()),

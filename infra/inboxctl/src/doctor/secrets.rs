@@ -10,16 +10,16 @@ use inbox_core::keys::{KeyCodec, KeyError, Keys, parse_api_key};
 use inbox_core::limits::SECRETS_MAX;
 use inbox_core::quarantine::QuarantineId;
 
-use super::Check;
-use crate::place::{Place, Thing};
-use crate::trouble::About;
-use crate::url::{fynapse_codec, suspected};
+use super::CheckResult;
+use crate::target::{Target, ResourceRef};
+use crate::aws_error::WithResource;
+use crate::url::{fynapse_key_codec, suspicion_text};
 
 /// Open items of a desk that are looked at for a provider.
-const SAMPLE: usize = 50;
+const SAMPLE_SIZE: usize = 50;
 
 /// One of the secrets, and what it comes to as long as it has no value.
-struct Secret {
+struct SecretCheck {
     check: &'static str,
     provider: Provider,
     while_empty: &'static str,
@@ -27,29 +27,29 @@ struct Secret {
     if_mistaken: &'static str,
 }
 
-const FYNAPSE_SIGNING: Secret = Secret {
+const FYNAPSE_SIGNING: SecretCheck = SecretCheck {
     check: "secret of Fynapse",
     provider: Provider::Fynapse,
     while_empty: "every delivery of Fynapse is answered 503",
     if_mistaken: "if Fynapse did not give it out like that, put the bare value into it: until then every genuine delivery is \
                   refused, while `inboxctl send` signs with the same wrong text",
 };
-const RIGHTFOOT_URL_KEY: Secret = Secret {
+const RIGHTFOOT_URL_KEY: SecretCheck = SecretCheck {
     check: "key of Rightfoot's URLs",
     provider: Provider::Rightfoot,
     while_empty: "every delivery of Rightfoot is answered 503, and no URL can be minted",
     if_mistaken: "the URLs that were minted with it are accepted only while it stays: if it is a mistake, put the right value \
                   before it, as [\"right\", \"as it is\"], and mint them anew",
 };
-const RIGHTFOOT_API_KEY: Secret = Secret {
+const RIGHTFOOT_API_KEY: SecretCheck = SecretCheck {
     check: "key of Rightfoot's API",
     provider: Provider::Rightfoot,
     while_empty: "nothing can be submitted to Rightfoot or asked of it",
     if_mistaken: "if Rightfoot did not give it out like that, put the bare key into it: until then every question is answered 401",
 };
 
-pub(super) async fn checks(at: &Place) -> [Check; 3] {
-    let codec = fynapse_codec(at).map_err(|_| KeyError::UnknownCodec);
+pub(super) async fn checks(target: &Target) -> [CheckResult; 3] {
+    let codec = fynapse_key_codec(at).map_err(|_| KeyError::UnknownCodec);
     let keys = |codec: Result<KeyCodec, KeyError>| move |value: &str| Keys::parse(value, codec?).map(drop);
     [
         FYNAPSE_SIGNING.check(at, at.fynapse_secret(), keys(codec)).await,
@@ -58,63 +58,63 @@ pub(super) async fn checks(at: &Place) -> [Check; 3] {
     ]
 }
 
-impl Secret {
+impl SecretCheck {
     async fn check(
         &self,
-        at: &Place,
-        thing: anyhow::Result<Thing>,
+        target: &Target,
+        resource: anyhow::Result<ResourceRef>,
         read: impl Fn(&str) -> Result<(), KeyError>,
-    ) -> Check {
-        let thing = match thing {
+    ) -> CheckResult {
+        let resource = match thing {
             Ok(thing) => thing,
-            Err(why) => return Check::unnamed(self.check, &why),
+            Err(why) => return CheckResult::unresolved(self.check, &why),
         };
-        let value = match held(at, &thing).await {
+        let value = match fetch_value(at, &resource).await {
             Ok(Some(value)) => value,
-            Ok(None) => return self.empty(at, &thing).await,
-            Err(fault) => return Check::unanswered(at, self.check, &fault, &thing),
+            Ok(None) => return self.check_empty(at, &resource).await,
+            Err(fault) => return CheckResult::from_error(at, self.check, &fault, &resource),
         };
-        match (read(&value), suspected(&value)) {
-            (Ok(()), None) => Check::ok(self.check, format!("{thing} has a value that can be used")),
-            (Ok(()), Some(suspected)) => Check::warn(
+        match (read(&value), suspicion_text(&value)) {
+            (Ok(()), None) => CheckResult::ok(self.check, format!("{resource} has a value that can be used")),
+            (Ok(()), Some(suspected)) => CheckResult::warn(
                 self.check,
-                format!("{thing} is taken as it stands, and has {suspected}"),
+                format!("{resource} is taken as it stands, and has {suspected}"),
                 self.if_mistaken,
             ),
-            (Err(why), None) => Check::fail(self.check, format!("{thing}: {why}"), remedy(why)),
+            (Err(why), None) => CheckResult::fail(self.check, format!("{resource}: {why}"), advice_for(why)),
             (Err(why), Some(suspected)) => {
-                Check::fail(self.check, format!("{thing}: {why}; it has {suspected}"), remedy(why))
+                CheckResult::fail(self.check, format!("{resource}: {why}; it has {suspected}"), advice_for(why))
             }
         }
     }
 
     /// Of a provider that nobody uses it may stay empty.
-    async fn empty(&self, at: &Place, thing: &Thing) -> Check {
+    async fn check_empty(&self, target: &Target, resource: &ResourceRef) -> CheckResult {
         let Self { check, provider, while_empty, .. } = *self;
         let name = match provider {
             Provider::Rightfoot => "Rightfoot",
             Provider::Fynapse => "Fynapse",
         };
-        match is_used(at, provider).await {
-            Ok(true) => Check::fail(
+        match has_records_of(at, provider).await {
+            Ok(true) => CheckResult::fail(
                 check,
                 format!("{thing} is empty, and the inbox has records of {name}"),
                 format!("put its value in place: until then {while_empty}"),
             ),
-            Ok(false) => Check::warn(
+            Ok(false) => CheckResult::warn(
                 check,
                 format!("{thing} is empty: until it has a value, {while_empty}"),
                 format!(
                     "put it in place, or leave it if you do not use {name}: the inbox has no record of it"
                 ),
             ),
-            Err(why) => Check::unnamed(check, &why.context(format!("{thing} is empty"))),
+            Err(why) => CheckResult::unresolved(check, &why.context(format!("{thing} is empty"))),
         }
     }
 }
 
 /// What a secret holds; `None` if nothing was ever put into it, or nothing but blanks.
-async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = String>>, AwsError> {
+async fn fetch_value(target: &Target, resource: &ResourceRef) -> Result<Option<impl Deref<Target = String>>, AwsError> {
     let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
     match secrets::fetch_secret(&client, &thing.name).await {
         Ok(value) if matches!(value.trim(), "" | "[]") => Ok(None),
@@ -129,23 +129,23 @@ async fn held(at: &Place, thing: &Thing) -> Result<Option<impl Deref<Target = St
 }
 
 /// Whether the inbox has a record of this provider. Asked only about an empty secret: it may read the table.
-async fn is_used(at: &Place, provider: Provider) -> anyhow::Result<bool> {
+async fn has_records_of(target: &Target, provider: Provider) -> anyhow::Result<bool> {
     let (inbox, table) = (at.inbox()?, at.table()?);
-    let looked = async {
+    let has_records = async {
         if provider == Provider::Rightfoot && !inbox.list_due_keys(DueQueue::Poll, None, 1).await?.0.is_empty() {
             return Ok(true);
         }
-        let kept = inbox.list_due_keys(DueQueue::Quarantine, None, SAMPLE).await?.0;
-        if kept.iter().filter_map(|it| QuarantineId::from_pk(&it.pk)).any(|id| id.provider == provider) {
+        let quarantined = inbox.list_due_keys(DueQueue::Quarantine, None, SAMPLE_SIZE).await?.0;
+        if quarantined.iter().filter_map(|it| QuarantineId::from_pk(&it.pk)).any(|id| id.provider == provider) {
             return Ok(true);
         }
-        let which = EventFilter { provider: Some(provider), ..EventFilter::default() };
-        Ok(!inbox.list_events(&which, None, 1, at.now()).await?.items.is_empty())
+        let selection = EventFilter { provider: Some(provider), ..EventFilter::default() };
+        Ok(!inbox.list_events(&selection, None, 1, at.now()).await?.items.is_empty())
     };
-    looked.await.about(&table)
+    has_records.await.with_resource(&table)
 }
 
-fn remedy(why: KeyError) -> String {
+fn advice_for(why: KeyError) -> String {
     match why {
         KeyError::TooMany => {
             format!(

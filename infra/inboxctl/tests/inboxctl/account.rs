@@ -8,34 +8,34 @@ use axum::middleware::{Next, from_fn};
 use local::lambda_api::aws_endpoint;
 use local::stack;
 
-use crate::{Ran, Stand, listener};
+use crate::{CliOutput, CliHarness, bind_listener};
 
 /// An AWS that notes who asks, and where he thinks that he is.
-struct Asked {
-    stand: Stand,
+struct RecordingAws {
+    harness: CliHarness,
     url: String,
     /// Access key and region of each request.
-    seen: Arc<Mutex<Vec<(String, String)>>>,
+    callers: Arc<Mutex<Vec<(String, String)>>>,
     config: PathBuf,
 }
 
-impl Asked {
+impl RecordingAws {
     async fn new() -> Self {
-        let stand = Stand::new().await;
-        let listener = listener().await;
+        let harness = CliHarness::new().await;
+        let listener = bind_listener().await;
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
-        let note = seen.clone();
-        let noted = move |request: Request, next: Next| {
+        let callers = seen.clone();
+        let record_caller = move |request: Request, next: Next| {
             let signed = request.headers()["authorization"].to_str().unwrap().to_owned();
             let scope: Vec<_> = signed.split_once("Credential=").unwrap().1.split('/').collect();
-            note.lock().unwrap().push((scope[0].to_owned(), scope[2].to_owned()));
+            callers.lock().unwrap().push((scope[0].to_owned(), scope[2].to_owned()));
             next.run(request)
         };
-        let routes = aws_endpoint(&stand.world.system, url.clone()).layer(from_fn(noted));
+        let routes = aws_endpoint(&harness.world.system, url.clone()).layer(from_fn(record_caller));
         stack::spawn_server(listener, routes);
         let config = std::env::temp_dir().join(format!("inboxctl-{}.ini", uuid::Uuid::new_v4()));
-        Self { stand, url, seen, config }
+        Self { harness, url, callers: seen, config }
     }
 
     fn profiles(self, text: &str) -> Self {
@@ -44,7 +44,7 @@ impl Asked {
     }
 
     /// Runs it with these profiles and, unless the environment says otherwise, with this endpoint and exported keys.
-    async fn run(&self, words: &str, env: &[(&str, &str)]) -> Ran {
+    async fn run(&self, words: &str, env: &[(&str, &str)]) -> CliOutput {
         let mut all = vec![
             ("AWS_CONFIG_FILE", self.config.to_str().unwrap()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere"),
@@ -53,35 +53,35 @@ impl Asked {
             ("AWS_ACCESS_KEY_ID", "exported"),
         ];
         all.extend(env);
-        self.stand.run_in(words, &all).await
+        self.harness.run_with_env(words, &all).await
     }
 
     /// The access key and the region that a command asks with.
-    async fn by(&self, words: &str, env: &[(&str, &str)]) -> (String, String) {
+    async fn caller(&self, words: &str, env: &[(&str, &str)]) -> (String, String) {
         let ran = self.run(words, env).await;
-        assert_eq!(ran.code, 0, "{}", ran.told());
-        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        seen.dedup();
-        assert_eq!(seen.len(), 1, "{words}: {seen:?}");
-        seen.remove(0)
+        assert_eq!(ran.exit_code, 0, "{}", ran.transcript());
+        let mut callers = std::mem::take(&mut *self.callers.lock().unwrap());
+        callers.dedup();
+        assert_eq!(callers.len(), 1, "{words}: {callers:?}");
+        callers.remove(0)
     }
 
     /// How a command fails before it asks anything.
-    async fn fails(&self, words: &str, env: &[(&str, &str)]) -> String {
+    async fn run_failing(&self, words: &str, env: &[(&str, &str)]) -> String {
         let ran = self.run(words, env).await;
-        assert_eq!((ran.code != 0, ran.stdout.as_str()), (true, ""), "{}", ran.told());
-        assert_eq!(*self.seen.lock().unwrap(), [], "{words}");
+        assert_eq!((ran.exit_code != 0, ran.stdout.as_str()), (true, ""), "{}", ran.transcript());
+        assert_eq!(*self.callers.lock().unwrap(), [], "{words}");
         ran.stderr
     }
 }
 
-impl Drop for Asked {
+impl Drop for RecordingAws {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.config);
     }
 }
 
-fn by(key: &str, region: &str) -> (String, String) {
+fn caller(key: &str, region: &str) -> (String, String) {
     (key.to_owned(), region.to_owned())
 }
 
@@ -100,87 +100,87 @@ region = eu-west-3
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_credentials_of_a_named_profile_beat_exported_keys() {
-    let asked = Asked::new().await.profiles(PROFILES);
+    let aws = RecordingAws::new().await.profiles(PROFILES);
     let none = [("AWS_ACCESS_KEY_ID", "")];
-    assert_eq!(asked.by("due", &[]).await, by("exported", "us-west-1"));
-    assert_eq!(asked.by("--profile prod due", &[]).await, by("of-prod", "eu-west-1"));
-    assert_eq!(asked.by("due --profile=default", &[]).await, by("of-default", "us-west-1"));
-    assert_eq!(asked.by("--profile prod due", &[("AWS_PROFILE", "bare")]).await, by("of-prod", "eu-west-1"));
+    assert_eq!(aws.caller("due", &[]).await, caller("exported", "us-west-1"));
+    assert_eq!(aws.caller("--profile prod due", &[]).await, caller("of-prod", "eu-west-1"));
+    assert_eq!(aws.caller("due --profile=default", &[]).await, caller("of-default", "us-west-1"));
+    assert_eq!(aws.caller("--profile prod due", &[("AWS_PROFILE", "bare")]).await, caller("of-prod", "eu-west-1"));
     // As in the AWS CLI: of a profile that a variable names, exported keys are the nearer ones.
     for variable in ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
-        assert_eq!(asked.by("due", &[(variable, "prod")]).await, by("exported", "eu-west-1"));
-        assert_eq!(asked.by("due", &[(variable, "prod"), none[0]]).await, by("of-prod", "eu-west-1"));
+        assert_eq!(aws.caller("due", &[(variable, "prod")]).await, caller("exported", "eu-west-1"));
+        assert_eq!(aws.caller("due", &[(variable, "prod"), none[0]]).await, caller("of-prod", "eu-west-1"));
     }
-    let error = asked.fails("--profile bare due", &[]).await;
+    let error = aws.run_failing("--profile bare due", &[]).await;
     assert!(error.starts_with("error: no AWS credentials from profile bare (--profile): "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_profile_that_is_not_there_is_an_error_before_anything_is_asked() {
-    let asked = Asked::new().await.profiles(PROFILES);
+    let aws = RecordingAws::new().await.profiles(PROFILES);
     let known = "known are bare, default, prod\n";
     assert_eq!(
-        asked.fails("--profile nosuch due", &[]).await,
+        aws.run_failing("--profile nosuch due", &[]).await,
         format!("error: there is no AWS profile nosuch (--profile): {known}")
     );
     assert_eq!(
-        asked
-            .fails("events replay fynapse/event/e-1 --by a --why b --yes", &[("AWS_PROFILE", "nosuch")])
+        aws
+            .run_failing("events replay fynapse/event/e-1 --by a --why b --yes", &[("AWS_PROFILE", "nosuch")])
             .await,
         format!("error: there is no AWS profile nosuch (AWS_PROFILE): {known}")
     );
-    let nothing = Asked::new().await;
+    let nothing = RecordingAws::new().await;
     assert_eq!(
-        nothing.fails("--profile default due", &[]).await,
+        nothing.run_failing("--profile default due", &[]).await,
         "error: there is no AWS profile default (--profile): known are none\n"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_region_is_named_by_option_then_environment_then_profile() {
-    let asked = Asked::new().await.profiles(PROFILES);
+    let aws = RecordingAws::new().await.profiles(PROFILES);
     let (region, usual) = (("AWS_REGION", "eu-north-1"), ("AWS_DEFAULT_REGION", "eu-central-1"));
-    let region_of = async |words: &str, env: &[(&str, &str)]| asked.by(words, env).await.1;
+    let region_of = async |words: &str, env: &[(&str, &str)]| aws.caller(words, env).await.1;
     assert_eq!(region_of("--region ap-east-1 --profile prod due", &[region, usual]).await, "ap-east-1");
     assert_eq!(region_of("--profile prod due", &[region, usual]).await, "eu-north-1");
     assert_eq!(region_of("--profile prod due", &[usual]).await, "eu-central-1");
     assert_eq!(region_of("--profile prod due", &[]).await, "eu-west-1");
-    let elsewhere = asked.run("--region ap-east-1 --table nowhere due", &[]).await.stderr;
+    let elsewhere = aws.run("--region ap-east-1 --table nowhere due", &[]).await.stderr;
     assert_eq!(
         elsewhere,
         format!(
             "error: dynamodb:Query on table nowhere: ResourceNotFoundException — it is not there: is it the right account \
              and region? --table names another — asked: {} (AWS_ENDPOINT_URL) in region ap-east-1 (--region), with the \
              credentials of AWS_ACCESS_KEY_ID\n",
-            asked.url
+            aws.url
         )
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_is_named_by_option_then_environment_then_profile() {
-    let asked = Asked::new().await;
-    let here = asked.url.clone();
-    let asked = asked.profiles(&format!("[profile local]\nendpoint_url = {here}\n"));
+    let aws = RecordingAws::new().await;
+    let endpoint = aws.url.clone();
+    let aws = aws.profiles(&format!("[profile local]\nendpoint_url = {endpoint}\n"));
     let (none, nobody) = (("AWS_ENDPOINT_URL", ""), "http://127.0.0.1:9");
     let usual = ("AWS_ENDPOINT_URL", nobody);
     let own = ("AWS_ENDPOINT_URL_DYNAMODB", nobody);
     let is_found =
-        async |words: &str, env: &[(&str, &str)]| assert_eq!(asked.run(words, env).await.code, 0, "{words}");
-    is_found(&format!("--endpoint-url {here} due"), &[usual, own]).await;
-    is_found("due", &[usual, ("AWS_ENDPOINT_URL_DYNAMODB", &here)]).await;
+        async |words: &str, env: &[(&str, &str)]| assert_eq!(aws.run(words, env).await.exit_code, 0, "{words}");
+    is_found(&format!("--endpoint-url {endpoint} due"), &[usual, own]).await;
+    is_found("due", &[usual, ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await;
     is_found("due", &[none, ("AWS_PROFILE", "local")]).await;
     for (words, env, named) in [
         (format!("--endpoint-url {nobody} due"), vec![], "http://127.0.0.1:9 (--endpoint-url)"),
         ("due".to_owned(), vec![usual], "http://127.0.0.1:9 (AWS_ENDPOINT_URL)"),
         ("due".to_owned(), vec![own], "http://127.0.0.1:9 (AWS_ENDPOINT_URL_DYNAMODB)"),
     ] {
-        let error = asked.run(&words, &env).await.stderr;
+        let error = aws.run(&words, &env).await.stderr;
         let expected =
             format!("error: dynamodb:Query on table inbox: connection failed — nothing answers at {named}\n");
         assert_eq!(error, expected, "{words}");
     }
-    let profile = Asked::new().await.profiles(&format!("[profile down]\nendpoint_url = {nobody}\n"));
+    let profile = RecordingAws::new().await.profiles(&format!("[profile down]\nendpoint_url = {nobody}\n"));
     let error = profile.run("due", &[none, ("AWS_PROFILE", "down")]).await.stderr;
     assert!(
         error.ends_with("nothing answers at http://127.0.0.1:9 (endpoint_url of profile down)\n"),
@@ -190,25 +190,25 @@ async fn an_endpoint_is_named_by_option_then_environment_then_profile() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_option_beats_every_variable_that_names_something_else() {
-    let stand = Stand::new().await;
-    let aws = ("AWS_ENDPOINT_URL", stand.aws_url.as_str());
+    let harness = CliHarness::new().await;
+    let aws = ("AWS_ENDPOINT_URL", harness.aws_url.as_str());
     for (option, variable) in [("--table inbox", "INBOX_TABLE"), ("--retention-days 30", "RETENTION_DAYS")] {
         assert_eq!(
-            stand.run_in(&format!("{option} due"), &[aws, (variable, "9999999")]).await.code,
+            harness.run_with_env(&format!("{option} due"), &[aws, (variable, "9999999")]).await.exit_code,
             0,
             "{option}"
         );
     }
     let elsewhere = ("WEBHOOK_BASE_URL", "https://elsewhere.example");
-    let minted = stand.run_in("--base-url https://here.example url mint x", &[aws, elsewhere]).await;
-    assert!(minted.stdout.starts_with("https://here.example/"), "{}", minted.told());
-    let minted = stand.run_in("url mint x", &[aws, elsewhere]).await;
-    assert!(minted.stdout.starts_with("https://elsewhere.example/"), "{}", minted.told());
+    let minted = harness.run_with_env("--base-url https://here.example url mint x", &[aws, elsewhere]).await;
+    assert!(minted.stdout.starts_with("https://here.example/"), "{}", minted.transcript());
+    let minted = harness.run_with_env("url mint x", &[aws, elsewhere]).await;
+    assert!(minted.stdout.starts_with("https://elsewhere.example/"), "{}", minted.transcript());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_variable_is_an_unset_one() {
-    let asked = Asked::new().await.profiles(PROFILES);
+    let aws = RecordingAws::new().await.profiles(PROFILES);
     for variable in [
         "INBOXCTL_STACK",
         "INBOX_TABLE",
@@ -237,36 +237,36 @@ async fn an_empty_variable_is_an_unset_one() {
         "AWS_RETRY_MODE",
         "AWS_USE_FIPS_ENDPOINT",
     ] {
-        let none = asked.run("doctor", &[(variable, "")]).await;
-        assert_eq!((none.code, none.stderr.as_str()), (0, ""), "{variable}: {}", none.told());
+        let none = aws.run("doctor", &[(variable, "")]).await;
+        assert_eq!((none.exit_code, none.stderr.as_str()), (0, ""), "{variable}: {}", none.transcript());
         assert_eq!(
-            asked.seen.lock().unwrap().drain(..).next(),
-            Some(by("exported", "us-west-1")),
+            aws.callers.lock().unwrap().drain(..).next(),
+            Some(caller("exported", "us-west-1")),
             "{variable}"
         );
     }
-    let error = asked.fails("url mint x", &[("WEBHOOK_BASE_URL", "")]).await;
+    let error = aws.run_failing("url mint x", &[("WEBHOOK_BASE_URL", "")]).await;
     assert!(error.starts_with("error: a URL of which host? "), "{error}");
     let keys = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
-    assert_eq!(asked.by("due", &keys).await, by("of-default", "us-west-1"));
+    assert_eq!(aws.caller("due", &keys).await, caller("of-default", "us-west-1"));
     // Of two variables, and of a variable and the profile, the one that is set.
     let env = [("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-central-1")];
-    assert_eq!(asked.by("due", &env).await, by("exported", "eu-central-1"));
+    assert_eq!(aws.caller("due", &env).await, caller("exported", "eu-central-1"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_option_without_a_value_is_refused() {
-    let asked = Asked::new().await.profiles(PROFILES);
+    let aws = RecordingAws::new().await.profiles(PROFILES);
     for option in ["--stack", "--table", "--queue-url", "--bus", "--fynapse-secret", "--region", "--profile"]
     {
-        let error = asked.fails(&format!("{option} '' due"), &[]).await;
+        let error = aws.run_failing(&format!("{option} '' due"), &[]).await;
         assert!(error.starts_with(&format!("error: a value is required for '{option} <")), "{error}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_has_a_scheme_or_the_error_names_variable_and_value() {
-    let asked = Asked::new().await.profiles("[profile odd]\nendpoint_url = ftp://x\n");
+    let aws = RecordingAws::new().await.profiles("[profile odd]\nendpoint_url = ftp://x\n");
     let why = "a URL begins with https:// or http:// and a host, and has no user name, query or fragment\n";
     let host = "inbox.example.com";
     for (words, env, expected) in [
@@ -301,9 +301,9 @@ async fn a_url_has_a_scheme_or_the_error_names_variable_and_value() {
             "error: invalid value 'a month' for 'RETENTION_DAYS (--retention-days)': invalid digit found in string\n".to_owned(),
         ),
     ] {
-        let error = asked.fails(&words, &[env]).await;
+        let error = aws.run_failing(&words, &[env]).await;
         assert!(error.starts_with(&expected), "{error}");
     }
-    let error = asked.fails("--profile odd due", &[("AWS_ENDPOINT_URL", "")]).await;
+    let error = aws.run_failing("--profile odd due", &[("AWS_ENDPOINT_URL", "")]).await;
     assert!(error.starts_with("error: endpoint_url of profile odd is \"ftp://x\": "), "{error}");
 }

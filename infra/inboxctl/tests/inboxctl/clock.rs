@@ -9,13 +9,13 @@ use local::lambda_api::aws_endpoint;
 use local::stack;
 use tests::{completion, extract};
 
-use crate::{Stand, listener};
+use crate::{CliHarness, bind_listener};
 
 /// AWS, by whose clock the one of `inboxctl` is ahead by so many seconds; where it answers.
-async fn aws_behind(stand: &Stand, secs: i64) -> String {
-    let listener = listener().await;
+async fn aws_behind(harness: &CliHarness, secs: i64) -> String {
+    let listener = bind_listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let dated = move |mut answer: Response| async move {
+    let set_date = move |mut answer: Response| async move {
         let span = Duration::from_secs(secs.unsigned_abs());
         let now = SystemTime::now();
         let date = if secs > 0 { now - span } else { now + span };
@@ -23,23 +23,23 @@ async fn aws_behind(stand: &Stand, secs: i64) -> String {
         answer.headers_mut().insert("date", date);
         answer
     };
-    let routes = aws_endpoint(&stand.world.system, url.clone()).layer(map_response(dated));
+    let routes = aws_endpoint(&stand.world.system, url.clone()).layer(map_response(set_date));
     stack::spawn_server(listener, routes);
     url
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_wrong_changes_nothing() {
-    let stand = Stand::now().await;
-    let world = &stand.world;
-    world.put(crate::mending::pending("s-1")).await;
+    let harness = CliHarness::with_system_clock().await;
+    let world = &harness.world;
+    world.put(crate::mending::pending_submission("s-1")).await;
     world.fynapse(extract("e-1")).await;
     world.work().await;
     world.rightfoot("{").await;
     world.rightfoot(completion("b-1", "u-1")).await;
-    stand.die(&world.drain().await.remove(0).body).await;
+    harness.send_dead_letter(&world.drain().await.remove(0).body).await;
     let before = world.items().await;
-    let (ahead, behind) = (aws_behind(&stand, 180).await, aws_behind(&stand, -180).await);
+    let (ahead, behind) = (aws_behind(&harness, 180).await, aws_behind(&harness, -180).await);
     for url in [&ahead, &behind] {
         for words in [
             "events replay fynapse/event/e-1 --by ada --why x --yes",
@@ -49,24 +49,24 @@ async fn a_clock_that_is_wrong_changes_nothing() {
             "dead redrive --by ada --why x --yes",
             "submissions conclude s-1 --none --by ada --why x --yes",
         ] {
-            let ran = stand.run_in(words, &[("AWS_ENDPOINT_URL", url)]).await;
-            assert_eq!(ran.code, 1, "{}", ran.told());
-            let said = ran
+            let ran = harness.run_with_env(words, &[("AWS_ENDPOINT_URL", url)]).await;
+            assert_eq!(ran.exit_code, 1, "{}", ran.transcript());
+            let message = ran
                 .stderr
                 .strip_prefix("error: this machine's clock says ")
-                .unwrap_or_else(|| panic!("{}", ran.told()));
-            let (ours, theirs) = said.split_once(", AWS's says ").unwrap();
+                .unwrap_or_else(|| panic!("{}", ran.transcript()));
+            let (ours, theirs) = message.split_once(", AWS's says ").unwrap();
             let theirs = theirs.split_once(": ").unwrap().0;
             let at = |time: &str| inbox_core::time::UnixMillis::from_rfc3339(time).unwrap().0;
-            let apart = at(ours) - at(theirs);
+            let skew_ms = at(ours) - at(theirs);
             let expected = if url == &ahead { 180_000 } else { -180_000 };
-            assert!((apart - expected).abs() < 30_000, "{apart}");
+            assert!((skew_ms - expected).abs() < 30_000, "{skew_ms}");
         }
-        assert_eq!(stand.run_in("due", &[("AWS_ENDPOINT_URL", url)]).await.code, 0, "a look does no harm");
+        assert_eq!(harness.run_with_env("due", &[("AWS_ENDPOINT_URL", url)]).await.exit_code, 0, "a look does no harm");
     }
     assert_eq!(world.items().await, before);
-    let near = aws_behind(&stand, 60).await;
+    let near = aws_behind(&harness, 60).await;
     let words = "events replay fynapse/event/e-1 --by ada --why x --yes";
-    assert_eq!(stand.run_in(words, &[("AWS_ENDPOINT_URL", &near)]).await.code, 0);
-    assert_eq!(stand.run("dead redrive --by ada --why x --yes").await.code, 0, "it is still where it was");
+    assert_eq!(harness.run_with_env(words, &[("AWS_ENDPOINT_URL", &near)]).await.exit_code, 0);
+    assert_eq!(harness.run("dead redrive --by ada --why x --yes").await.exit_code, 0, "it is still where it was");
 }

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use local::stack;
 use serde_json::json;
 
-use crate::Stand;
+use crate::CliHarness;
 
 const ZIP: &str = "the zip of the stack";
 /// Of these bytes, as Lambda writes it.
@@ -17,7 +17,7 @@ const ANOTHER_SHA256: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// What AWS refuses to tell, by the permission that is missing.
 #[derive(Clone, Copy, PartialEq)]
-enum Refuses {
+enum DeniedCall {
     Nothing,
     Template,
     Configuration,
@@ -25,7 +25,7 @@ enum Refuses {
 }
 
 /// AWS with a stack `ours` of three functions, of which `event-worker` runs this code; where it answers.
-async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: Refuses) -> String {
+async fn serve_aws_stub(worker_enabled: &'static str, worker_runs: &'static str, denied_call: DeniedCall) -> String {
     let describe = move |body: String| async move {
         let parameter = format!(
             "<member><ParameterKey>EventWorkerEnabled</ParameterKey><ParameterValue>{worker_enabled}</ParameterValue></member>"
@@ -40,7 +40,7 @@ async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: R
                 let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
                 (StatusCode::OK, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
             }
-            _ if refuses == Refuses::Template => {
+            _ if refuses == DeniedCall::Template => {
                 let error = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
                 (StatusCode::FORBIDDEN, format!("<ErrorResponse>{error}</ErrorResponse>"))
             }
@@ -55,7 +55,7 @@ async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: R
     };
     let configuration = move |Path(name): Path<String>, headers: HeaderMap| async move {
         assert_is_signed(&headers, "lambda");
-        if refuses == Refuses::Configuration {
+        if refuses == DeniedCall::Configuration {
             return denied([("x-amzn-errortype", "AccessDeniedException:http://internal/")], "{}");
         }
         let sha256 = if name == "ours-event-worker" { worker_runs } else { ITS_SHA256 };
@@ -64,7 +64,7 @@ async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: R
     let object = move |Path((bucket, key)): Path<(String, String)>, headers: HeaderMap| async move {
         assert_is_signed(&headers, "s3");
         assert_eq!((bucket.as_str(), key.as_str()), ("zips", "ours/0123 4"));
-        if refuses == Refuses::Object {
+        if refuses == DeniedCall::Object {
             return denied([("x-amz-request-id", "1")], "<Error><Code>AccessDenied</Code></Error>");
         }
         (StatusCode::OK, ZIP).into_response()
@@ -73,7 +73,7 @@ async fn aws(worker_enabled: &'static str, worker_runs: &'static str, refuses: R
         .route("/", post(describe))
         .route("/2015-03-31/functions/{name}/configuration", get(configuration))
         .route("/{bucket}/{*key}", get(object));
-    let listener = crate::listener().await;
+    let listener = crate::bind_listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
     stack::spawn_server(listener, routes);
     url
@@ -114,21 +114,21 @@ fn assert_is_signed(headers: &HeaderMap, service: &str) {
 }
 
 /// The line of the check, without its name.
-async fn line(stand: &Stand, words: &str, aws: &str) -> String {
+async fn code_check_line(harness: &CliHarness, words: &str, aws: &str) -> String {
     let env = [
         ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
         ("AWS_ENDPOINT_URL_CLOUDFORMATION", aws),
         ("AWS_ENDPOINT_URL_LAMBDA", aws),
         ("AWS_ENDPOINT_URL_S3", aws),
     ];
-    let told = stand.run_in(words, &env).await;
-    let line = told.stdout.lines().find(|line| line.contains("code of the functions")).map(str::to_owned);
-    line.unwrap_or_else(|| panic!("{}", told.told())).split_whitespace().collect::<Vec<_>>().join(" ")
+    let output = stand.run_in(words, &env).await;
+    let line = output.stdout.lines().find(|line| line.contains("code of the functions")).map(str::to_owned);
+    line.unwrap_or_else(|| panic!("{}", output.told())).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_the_stack_did_not_deploy_is_named() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     for (enabled, worker_runs, expected) in [
         ("true", ITS_SHA256, "ok code of the functions 3 of 3 run what the stack has deployed"),
         (
@@ -138,28 +138,28 @@ async fn code_that_the_stack_did_not_deploy_is_named() {
         ),
         ("false", ANOTHER_SHA256, "ok code of the functions 2 of 2 run what the stack has deployed"),
     ] {
-        let aws = aws(enabled, worker_runs, Refuses::Nothing).await;
-        assert_eq!(line(&stand, "--stack ours --table inbox doctor", &aws).await, expected);
+        let aws = serve_aws_stub(enabled, worker_runs, DeniedCall::Nothing).await;
+        assert_eq!(code_check_line(&harness, "--stack ours --table inbox doctor", &aws).await, expected);
     }
 }
 
 /// An operator who may not look is told which permission it takes, and `doctor` does not fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_may_not_be_compared_is_said_with_the_permission() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     for (refuses, why) in [
         (
-            Refuses::Template,
+            DeniedCall::Template,
             "cloudformation:GetTemplate on stack ours: AccessDenied — your role needs cloudformation:GetTemplate",
         ),
         (
-            Refuses::Configuration,
+            DeniedCall::Configuration,
             "lambda:GetFunctionConfiguration on function ours-event-relay: AccessDeniedException — your role needs lambda:GetFunctionConfiguration",
         ),
-        (Refuses::Object, "s3:GetObject on object 0123 4: AccessDenied — your role needs s3:GetObject"),
+        (DeniedCall::Object, "s3:GetObject on object 0123 4: AccessDenied — your role needs s3:GetObject"),
     ] {
-        let aws = aws("true", ITS_SHA256, refuses).await;
-        let line = line(&stand, "--stack ours --table inbox doctor", &aws).await;
+        let aws = serve_aws_stub("true", ITS_SHA256, refuses).await;
+        let line = code_check_line(&harness, "--stack ours --table inbox doctor", &aws).await;
         assert!(
             line.starts_with("- code of the functions ") && line.ends_with(&format!("not compared: {why}")),
             "{line}"

@@ -9,13 +9,13 @@ use local::stack::DEAD_LETTER_QUEUE;
 use tests::{Item, completion, extract, number};
 
 use crate::tracing::item;
-use crate::{Stand, snapshot};
+use crate::{CliHarness, snapshot};
 
 /// What `doctor` says of one check: verdict and finding; and its exit code.
-async fn check(stand: &Stand, name: &str) -> (String, String, i32) {
+async fn doctor_check(harness: &CliHarness, name: &str) -> (String, String, i32) {
     let ran = stand.run("--json doctor").await;
-    let told = ran.json();
-    let checks = told["checks"].as_array().unwrap();
+    let report = ran.json();
+    let checks = report["checks"].as_array().unwrap();
     let check = checks.iter().find(|it| it["check"] == name).unwrap();
     let text = |field: &str| check[field].as_str().unwrap().to_owned();
     (text("verdict"), text("found"), ran.code)
@@ -50,24 +50,24 @@ fn schedule(schedule_id: &str, now: i64, problem: AttributeValue) -> Item {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p9_a_deadline_that_passed_without_an_answer_is_told_although_the_batch_is_polled_next() {
-    let stand = Stand::now().await;
-    let now = stand.world.now().0;
-    stand.world.put(batch("well", now, 60, None)).await;
+async fn p9_a_missed_deadline_is_reported_although_the_batch_is_polled_next() {
+    let harness = CliHarness::with_system_clock().await;
+    let now = harness.world.now().0;
+    harness.world.put(batch("well", now, 60, None)).await;
     let fine = "the last polls of all that is tracked were answered".to_owned();
-    assert_eq!(check(&stand, "polls").await, ("ok".to_owned(), fine, 0));
+    assert_eq!(doctor_check(&harness, "polls").await, ("ok".to_owned(), fine, 0));
 
-    stand.world.put(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
-    let (verdict, found, code) = check(&stand, "polls").await;
+    harness.world.put(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
+    let (verdict, found, code) = doctor_check(&harness, "polls").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1), "{found}");
     assert!(found.starts_with("batch b-1: its deadline passed "), "{found}");
     let polls = " without an answer; the last 24 polls came to nothing: Rightfoot's answer is not of the documented \
                  form (broken), since ";
     assert!(found.contains(polls), "{found}");
-    let traced = stand.run("trace b-1").await.stdout;
+    let traced = harness.run("trace b-1").await.stdout;
     assert!(traced.contains("  batch b-1: polled next ") && traced.contains(polls), "{traced}");
-    assert!(stand.run("batches list").await.stdout.contains(polls));
-    let json = stand.run("--json trace b-1").await.json();
+    assert!(harness.run("batches list").await.stdout.contains(polls));
+    let json = harness.run("--json trace b-1").await.json();
     let problem = &json["stories"][0]["batch"]["problem"];
     assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("broken"), Some(24)));
 }
@@ -82,81 +82,81 @@ async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to
         ("no_key", 1, "fail", 1),
         ("fault", 1, "fail", 1),
     ] {
-        let stand = Stand::now().await;
-        let now = stand.world.now().0;
+        let harness = CliHarness::with_system_clock().await;
+        let now = harness.world.now().0;
         let since = now - since_mins * 60_000;
-        stand.world.put(batch("b-1", now, 60, Some(problem(reason, since, 25)))).await;
-        let (told, found, exit) = check(&stand, "polls").await;
-        assert_eq!((told.as_str(), exit), (verdict, code), "{reason}");
+        harness.world.put(batch("b-1", now, 60, Some(problem(reason, since, 25)))).await;
+        let (status, found, exit) = doctor_check(&harness, "polls").await;
+        assert_eq!((status.as_str(), exit), (verdict, code), "{reason}");
         assert!(found.starts_with("batch b-1: the last poll came to nothing: "), "{found}");
         assert!(found.contains(&format!(" ({reason}), since ")), "{found}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_that_has_stopped_is_told_although_it_is_asked_for_next() {
-    let stand = Stand::now().await;
-    let now = stand.world.now().0;
-    stand.world.put(schedule("s-1", now, problem("stopped", now - 60_000, 3))).await;
-    stand.world.put(batch("b-1", now, 60, Some(problem("unavailable", now - 120_000, 25)))).await;
-    let (verdict, found, code) = check(&stand, "polls").await;
+async fn a_stopped_schedule_is_reported_although_it_is_polled_next() {
+    let harness = CliHarness::with_system_clock().await;
+    let now = harness.world.now().0;
+    harness.world.put(schedule("s-1", now, problem("stopped", now - 60_000, 3))).await;
+    harness.world.put(batch("b-1", now, 60, Some(problem("unavailable", now - 120_000, 25)))).await;
+    let (verdict, found, code) = doctor_check(&harness, "polls").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1));
     let stopped = "it has stopped: Rightfoot names no next run, or one that did not happen (stopped), since ";
     assert!(found.starts_with(&format!("schedule s-1: {stopped}")), "{found}");
     assert!(found.ends_with("; and 1 problem more"), "{found}");
-    let traced = stand.run("trace s-1").await.stdout;
+    let traced = harness.run("trace s-1").await.stdout;
     assert!(traced.contains("  schedule s-1: asked for next ") && traced.contains(stopped), "{traced}");
 }
 
 /// Whoever knows a URL, or is at Rightfoot, names batches and schedules.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_name_forges_a_line_of_what_doctor_finds() {
-    let stand = Stand::now().await;
-    let now = stand.world.now().0;
+    let harness = CliHarness::with_system_clock().await;
+    let now = harness.world.now().0;
     let forged = "b\nok    relay  fine\u{202e}\u{feff}";
-    stand.world.put(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
+    harness.world.put(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
     for words in ["doctor", "batches list", "trace b-1", "due"] {
-        let ran = stand.run(words).await;
-        assert!(!ran.stdout.contains("\nok    relay  fine"), "{}", ran.told());
-        assert!(!ran.stdout.contains(['\u{202e}', '\u{feff}']), "{}", ran.told());
+        let ran = harness.run(words).await;
+        assert!(!ran.stdout.contains("\nok    relay  fine"), "{}", ran.transcript());
+        assert!(!ran.stdout.contains(['\u{202e}', '\u{feff}']), "{}", ran.transcript());
     }
-    let told = stand.run("doctor").await.stdout;
+    let stdout = harness.run("doctor").await.stdout;
     assert!(
-        told.contains(r"batch b\nok    relay  fine\u{202e}\u{feff}: the last poll came to nothing"),
-        "{told}"
+        stdout.contains(r"batch b\nok    relay  fine\u{202e}\u{feff}: the last poll came to nothing"),
+        "{stdout}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_message_that_somebody_looks_at_is_counted() {
-    let stand = Stand::now().await;
+async fn a_dead_letter_in_flight_is_counted() {
+    let harness = CliHarness::with_system_clock().await;
     let name = "dead-letter queue";
-    assert_eq!(check(&stand, name).await, ("ok".to_owned(), "queue events-dead is empty".to_owned(), 0));
-    stand.die("not ours").await;
+    assert_eq!(doctor_check(&harness, name).await, ("ok".to_owned(), "queue events-dead is empty".to_owned(), 0));
+    harness.send_dead_letter("not ours").await;
     let one = "queue events-dead: 1 message; their effects have not happened".to_owned();
-    assert_eq!(stand.run("dead list").await.code, 0);
-    assert_eq!(check(&stand, name).await, ("fail".to_owned(), one.clone(), 1), "the list has put it back");
+    assert_eq!(harness.run("dead list").await.exit_code, 0);
+    assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), one.clone(), 1), "the list has put it back");
 
-    let sqs = &stand.world.system.inspector.sqs;
-    let url = stand.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
+    let sqs = &harness.world.system.inspector.sqs;
+    let url = harness.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
     sqs.receive_message().queue_url(&url).visibility_timeout(2).send().await.unwrap();
     let hidden = "queue events-dead: 1 message (1 of them received and not deleted yet); their effects have not happened";
-    assert_eq!(check(&stand, name).await, ("fail".to_owned(), hidden.to_owned(), 1));
+    assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), hidden.to_owned(), 1));
     tokio::time::sleep(Duration::from_millis(2_100)).await;
-    assert_eq!(check(&stand, name).await, ("fail".to_owned(), one, 1), "its visibility time-out is over");
+    assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), one, 1), "its visibility time-out is over");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_at_work_and_delayed_ones_are_on_the_queue_of_events() {
-    let stand = Stand::now().await;
-    stand.world.fynapse(extract("e-1")).await;
-    stand.world.fynapse(extract("e-2")).await;
-    let system = &stand.world.system;
+    let harness = CliHarness::with_system_clock().await;
+    harness.world.fynapse(extract("e-1")).await;
+    harness.world.fynapse(extract("e-2")).await;
+    let system = &harness.world.system;
     let receive = system.inspector.sqs.receive_message().queue_url(&system.events_queue_url);
     receive.max_number_of_messages(1).send().await.unwrap();
     let later = system.inspector.sqs.send_message().queue_url(&system.events_queue_url).message_body("later");
     later.delay_seconds(600).send().await.unwrap();
-    let found = check(&stand, "queue of events").await.1;
+    let found = doctor_check(&harness, "queue of events").await.1;
     assert_eq!(
         found,
         "queue events: settings as they should be; 3 messages (1 of them received and not deleted yet, 1 of them delayed)"
@@ -166,50 +166,50 @@ async fn messages_at_work_and_delayed_ones_are_on_the_queue_of_events() {
 /// One rule: 0 if nothing is failing, 1 if something is, 2 if nothing is known to fail and something could not be looked at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_exits_with_0_if_all_is_well_1_if_something_fails_and_2_if_it_could_not_look() {
-    let stand = Stand::now().await;
-    stand.world.rightfoot(completion("b-1", "u-1")).await;
-    let fine = stand.run("doctor").await;
+    let harness = CliHarness::with_system_clock().await;
+    harness.world.rightfoot(completion("b-1", "u-1")).await;
+    let fine = harness.run("doctor").await;
     assert!(
-        fine.code == 0 && fine.stdout.contains("warn  tracking"),
+        fine.exit_code == 0 && fine.stdout.contains("warn  tracking"),
         "what warns does not fail: {}",
-        fine.told()
+        fine.transcript()
     );
 
     let denied = r#"{"__type":"AccessDeniedException","Message":"refused"}"#;
-    let secrets = crate::stand_in(post(move || async move { (StatusCode::BAD_REQUEST, denied) })).await;
+    let secrets = crate::serve_stub(post(move || async move { (StatusCode::BAD_REQUEST, denied) })).await;
     let env = [
-        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.as_str()),
     ];
-    let blind = stand.run_in("doctor", &env).await;
-    assert_eq!(blind.code, 2, "{}", blind.told());
-    assert!(blind.stdout.contains("?     secret of Fynapse"), "{}", blind.told());
-    assert!(blind.stdout.ends_with(" 3 not known, 0 failed\n"), "{}", blind.told());
-    assert_eq!(stand.run_in("doctor", &[]).await.code, 2, "no region: nothing could be looked at");
-    assert_eq!(stand.run_in("due", &[]).await.code, 1, "of no other command");
+    let blind = harness.run_with_env("doctor", &env).await;
+    assert_eq!(blind.exit_code, 2, "{}", blind.transcript());
+    assert!(blind.stdout.contains("?     secret of Fynapse"), "{}", blind.transcript());
+    assert!(blind.stdout.ends_with(" 3 not known, 0 failed\n"), "{}", blind.transcript());
+    assert_eq!(harness.run_with_env("doctor", &[]).await.exit_code, 2, "no region: nothing could be looked at");
+    assert_eq!(harness.run_with_env("due", &[]).await.exit_code, 1, "of no other command");
 
-    stand.world.fynapse("{").await;
-    let both = stand.run_in("doctor", &env).await;
-    assert_eq!(both.code, 1, "what fails counts for more: {}", both.told());
+    harness.world.fynapse("{").await;
+    let both = harness.run_with_env("doctor", &env).await;
+    assert_eq!(both.exit_code, 1, "what fails counts for more: {}", both.transcript());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_quarantine_fails_until_it_is_dealt_with() {
-    let stand = Stand::now().await;
-    stand.world.fynapse("{").await;
-    let (verdict, found, code) = check(&stand, "quarantine").await;
+    let harness = CliHarness::with_system_clock().await;
+    harness.world.fynapse("{").await;
+    let (verdict, found, code) = doctor_check(&harness, "quarantine").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1));
     assert!(found.starts_with("open: 1, whose effects have not happened; the oldest since "), "{found}");
     let hash = inbox_core::event::payload_hash(b"{");
     let discard = format!("quarantine discard fynapse/{hash} --by ada --why drill --yes");
-    assert_eq!(stand.run(&discard).await.code, 0);
-    assert_eq!(check(&stand, "quarantine").await, ("ok".to_owned(), "nothing is open".to_owned(), 0));
+    assert_eq!(harness.run(&discard).await.exit_code, 0);
+    assert_eq!(doctor_check(&harness, "quarantine").await, ("ok".to_owned(), "nothing is open".to_owned(), 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_was_put_back_tells_why_and_when_it_is_tried_again() {
-    let stand = Stand::now().await;
-    let world = &stand.world;
+async fn a_requeued_event_shows_its_reason_and_next_attempt() {
+    let harness = CliHarness::with_system_clock().await;
+    let world = &harness.world;
     world.rightfoot(completion("b-1", "u-1")).await;
     let mut record = world.record_of("rightfoot/batch/b-1/completed").await;
     record.insert("works".to_owned(), AttributeValue::N("5".to_owned()));
@@ -217,7 +217,7 @@ async fn an_event_that_was_put_back_tells_why_and_when_it_is_tried_again() {
     let sent_at = number(&record, "sent_at").unwrap();
     world.put(record.clone()).await;
     let stands = async || {
-        let traced = stand.run("trace b-1").await.stdout;
+        let traced = harness.run("trace b-1").await.stdout;
         traced.lines().find(|line| line.starts_with("  rightfoot/batch/b-1/completed: ")).unwrap().to_owned()
     };
     let put_back = "put back by the worker, 5 times so far, last because of not_ready";
@@ -230,8 +230,8 @@ async fn an_event_that_was_put_back_tells_why_and_when_it_is_tried_again() {
     world.put(record.clone()).await;
     let line = stands().await;
     assert!(line.starts_with(&format!("  rightfoot/batch/b-1/completed: {put_back}: due again ")), "{line}");
-    assert!(stand.run("events list").await.stdout.contains("  waiting (not_ready)  "));
-    assert!(stand.run("events show b-1").await.stdout.contains("put back by the worker  5 (not_ready)\n"));
+    assert!(harness.run("events list").await.stdout.contains("  waiting (not_ready)  "));
+    assert!(harness.run("events show b-1").await.stdout.contains("put back by the worker  5 (not_ready)\n"));
 
     record.insert("works".to_owned(), AttributeValue::N("1".to_owned()));
     world.put(record).await;
@@ -240,45 +240,45 @@ async fn an_event_that_was_put_back_tells_why_and_when_it_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bare_id_is_enough_for_every_command_that_takes_an_event() {
-    let stand = Stand::new().await;
-    let world = &stand.world;
+    let harness = CliHarness::new().await;
+    let world = &harness.world;
     world.fynapse(extract("e-1")).await;
     world.rightfoot(completion("b-1", "u-1")).await;
     for (bare, whole) in [("e-1", "fynapse/event/e-1"), ("b-1", "rightfoot/batch/b-1/completed")] {
-        assert_eq!(stand.run(&format!("--json events show {bare}")).await.json()["event"], whole);
+        assert_eq!(harness.run(&format!("--json events show {bare}")).await.json()["event"], whole);
         world.finish(whole).await;
         let replay = format!("--json events replay {bare} --by ada --why drill --yes");
-        assert_eq!(stand.run(&replay).await.json()["replays"][0]["event"], whole);
+        assert_eq!(harness.run(&replay).await.json()["replays"][0]["event"], whole);
     }
     world.rightfoot(tests::alert("b-1", "u-2")).await;
-    let ambiguous = stand.run("events show b-1").await;
-    snapshot!(ambiguous.told());
-    snapshot!(stand.run("events show nobody").await.told());
+    let ambiguous = harness.run("events show b-1").await;
+    snapshot!(ambiguous.transcript());
+    snapshot!(harness.run("events show nobody").await.transcript());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     let mut hashes = Vec::new();
     for n in 0..4 {
         let body = format!("{{{n}");
-        stand.world.fynapse(&body).await;
+        harness.world.fynapse(&body).await;
         hashes.insert(0, format!("fynapse/{}", inbox_core::event::payload_hash(body.as_bytes())));
-        stand.pass(Duration::from_secs(60));
-        stand.die(&format!("dead {n}")).await;
+        harness.advance(Duration::from_secs(60));
+        harness.send_dead_letter(&format!("dead {n}")).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let listed = stand.run("--json quarantine list --limit 3").await.json();
+    let listed = harness.run("--json quarantine list --limit 3").await.json();
     let items = |listed: &serde_json::Value| -> Vec<String> {
         let items = listed["items"].as_array().unwrap().iter();
         items.map(|it| it["item"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(items(&listed), hashes[..3]);
     let page = listed["next"].as_str().unwrap();
-    let rest = stand.run(&format!("--json quarantine list --limit 3 --page {page}")).await.json();
+    let rest = harness.run(&format!("--json quarantine list --limit 3 --page {page}")).await.json();
     assert_eq!((items(&rest), rest["next"].as_str()), (hashes[3..].to_vec(), None));
 
-    let dead = stand.run("--json dead list").await.json();
+    let dead = harness.run("--json dead list").await.json();
     let times: Vec<_> = dead["messages"]
         .as_array()
         .unwrap()

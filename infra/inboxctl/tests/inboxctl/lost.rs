@@ -2,13 +2,13 @@
 
 use tests::{completion, extract, number};
 
-use crate::{START, Stand, snapshot};
+use crate::{START_MS, CliHarness, snapshot};
 
 const WHO: &str = "--by ada --why 'the queue was purged'";
 const DAY_MS: i64 = 86_400_000;
 
 /// Moves the sending of an event to an earlier time.
-async fn sent(stand: &Stand, event_id: &str, days_ago: i64) {
+async fn backdate_sent_at(harness: &CliHarness, event_id: &str, days_ago: i64) {
     let mut record = stand.world.record_of(event_id).await;
     let at = stand.world.now().0 - days_ago * DAY_MS - 60_000;
     record.insert("sent_at".to_owned(), aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()));
@@ -16,18 +16,18 @@ async fn sent(stand: &Stand, event_id: &str, days_ago: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p3_an_event_whose_message_is_gone_has_its_effect_if_an_operator_says_so() {
-    let stand = Stand::now().await;
-    let world = &stand.world;
+async fn p3_an_event_whose_message_is_lost_is_processed_once_an_operator_replays_it() {
+    let harness = CliHarness::with_system_clock().await;
+    let world = &harness.world;
     for id in ["e-1", "e-2"] {
         world.fynapse(extract(id)).await;
     }
     assert_eq!(world.drain().await.len(), 2, "gone");
-    snapshot!(stand.run(&format!("events replay fynapse/event/e-1 {WHO} --yes")).await.told());
-    sent(&stand, "fynapse/event/e-1", 14).await;
-    sent(&stand, "fynapse/event/e-2", 13).await;
-    let doctor = stand.run("doctor").await;
-    assert_eq!(doctor.code, 1, "{}", doctor.told());
+    snapshot!(harness.run(&format!("events replay fynapse/event/e-1 {WHO} --yes")).await.transcript());
+    backdate_sent_at(&harness, "fynapse/event/e-1", 14).await;
+    backdate_sent_at(&harness, "fynapse/event/e-2", 13).await;
+    let doctor = harness.run("doctor").await;
+    assert_eq!(doctor.exit_code, 1, "{}", doctor.transcript());
     snapshot!(
         doctor
             .stdout
@@ -37,45 +37,45 @@ async fn p3_an_event_whose_message_is_gone_has_its_effect_if_an_operator_says_so
             .join("\n")
     );
     let both = "events replay fynapse/event/e-1 fynapse/event/e-2 --lost";
-    snapshot!(stand.run(&format!("{both} {WHO}")).await.told());
-    snapshot!(stand.run(&format!("{both} {WHO} --yes")).await.told());
-    assert_eq!(stand.run("doctor").await.code, 0, "nothing is lost any more");
+    snapshot!(harness.run(&format!("{both} {WHO}")).await.transcript());
+    snapshot!(harness.run(&format!("{both} {WHO} --yes")).await.transcript());
+    assert_eq!(harness.run("doctor").await.exit_code, 0, "nothing is lost any more");
     world.relay().await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
-    snapshot!(stand.run("trace e-1").await.told());
+    snapshot!(harness.run("trace e-1").await.transcript());
     let purged = format!("--json events replay fynapse/event/e-2 --lost --purged {WHO} --yes");
-    assert_eq!(stand.run(&purged).await.json()["replays"][0]["outcome"], "due");
+    assert_eq!(harness.run(&purged).await.json()["replays"][0]["outcome"], "due");
     world.relay().await.unwrap().unwrap();
     world.work().await;
-    let told = world.on_bus().await;
-    assert_eq!((told.len(), &told[0].detail["replay"]), (1, &serde_json::Value::Null));
+    let bus_events = world.on_bus().await;
+    assert_eq!((bus_events.len(), &bus_events[0].detail["replay"]), (1, &serde_json::Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_where_somebody_else_reads_the_queue() {
-    let stand = Stand::new().await;
-    stand.world.rightfoot(completion("b-1", "u-1")).await;
+    let harness = CliHarness::new().await;
+    harness.world.rightfoot(completion("b-1", "u-1")).await;
     let verdict = async |words: &str| {
-        let told = stand.run(&format!("--json doctor {words}")).await.json();
-        let lost = told["checks"].as_array().unwrap().iter().find(|it| it["check"] == "lost messages");
+        let report = harness.run(&format!("--json doctor {words}")).await.json();
+        let lost = report["checks"].as_array().unwrap().iter().find(|it| it["check"] == "lost messages");
         lost.unwrap()["verdict"].as_str().unwrap().to_owned()
     };
-    assert_eq!(number(&stand.world.record_of("rightfoot/batch/b-1/completed").await, "sent_at"), Some(START));
+    assert_eq!(number(&harness.world.record_of("rightfoot/batch/b-1/completed").await, "sent_at"), Some(START_MS));
     assert_eq!(verdict("").await, "fail");
     assert_eq!(verdict("--no-worker").await, "skipped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_was_sent_and_is_not_done_can_be_declared_lost() {
-    let stand = Stand::now().await;
-    let world = &stand.world;
+    let harness = CliHarness::with_system_clock().await;
+    let world = &harness.world;
     world.fynapse(extract("e-1")).await;
     world.work().await;
     let outcome = async |event_id: &str| {
         let words = format!("--json events replay {event_id} --lost --purged {WHO} --yes");
-        let ran = stand.run(&words).await;
-        (ran.code, ran.json()["replays"][0]["told"].as_str().unwrap().to_owned())
+        let ran = harness.run(&words).await;
+        (ran.exit_code, ran.json()["replays"][0]["told"].as_str().unwrap().to_owned())
     };
     assert_eq!(
         outcome("fynapse/event/e-1").await,
@@ -85,6 +85,6 @@ async fn only_what_was_sent_and_is_not_done_can_be_declared_lost() {
         outcome("fynapse/event/none").await,
         (1, "is not recorded, or its record has expired".to_owned())
     );
-    assert_eq!(stand.run(&format!("events replay fynapse/event/e-1 --purged {WHO} --yes")).await.code, 2);
+    assert_eq!(harness.run(&format!("events replay fynapse/event/e-1 --purged {WHO} --yes")).await.exit_code, 2);
     assert_eq!(world.told().await, ["fynapse/event/e-1"]);
 }

@@ -2,30 +2,30 @@
 
 use std::process::Stdio;
 
-use crate::{Stand, command};
+use crate::{CliHarness, inboxctl_command};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stops_early_is_no_failure() {
-    let stand = Stand::new().await;
-    let env = [("AWS_ENDPOINT_URL", stand.aws_url.as_str())];
+    let harness = CliHarness::new().await;
+    let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str())];
     for (words, code) in [("due", 0), ("--json due", 0), ("--bus nowhere doctor", 1)] {
-        let mut child = command(words, &env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = inboxctl_command(words, &env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let ended = child.wait_with_output().await.unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!((ended.status.code(), said.as_str()), (Some(code), ""), "{words}");
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), stderr.as_str()), (Some(code), ""), "{words}");
     }
-    let mut child = command("--table nowhere due", &env).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = inboxctl_command("--table nowhere due", &env).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
     assert_eq!(child.wait().await.unwrap().code(), Some(1), "nobody hears the error");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_written_is_a_failure() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let env = [("AWS_ENDPOINT_URL", stand.aws_url.as_str())];
-    let child = command("due", &env).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str())];
+    let child = inboxctl_command("due", &env).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     let ended = child.wait_with_output().await.unwrap();
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(
@@ -35,7 +35,7 @@ async fn what_cannot_be_written_is_a_failure() {
 }
 
 /// Of C0 and C1, a bidi override, a line separator, a zero-width space and a tag, by which text hides or pretends.
-const TRICKS: [(char, &str, &str); 8] = [
+const DECEPTIVE_CHARACTERS: [(char, &str, &str); 8] = [
     ('\u{7f}', "\\u{7f}", "\\u007f"),
     ('\u{9b}', "\\u{9b}", "\\u009b"),
     ('\u{202e}', "\\u{202e}", "\\u202e"),
@@ -47,10 +47,10 @@ const TRICKS: [(char, &str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_sender_plays_with_the_terminal() {
-    let stand = Stand::new().await;
-    let world = &stand.world;
-    let tricks: String = TRICKS.iter().map(|it| it.0).collect();
+async fn control_characters_from_senders_are_escaped() {
+    let harness = CliHarness::new().await;
+    let world = &harness.world;
+    let tricks: String = DECEPTIVE_CHARACTERS.iter().map(|it| it.0).collect();
     // No HTTP library lets DEL into a header.
     let agent = format!("evil{}agent", tricks.trim_start_matches('\u{7f}'));
     let headers = serde_json::json!({"user-agent": agent, "webhook-signature": world.sign("{")});
@@ -65,9 +65,9 @@ async fn no_sender_plays_with_the_terminal() {
         (format!("events replay fynapse/event/e-1 --by ada --why 'a{tricks}'"), false),
     ] {
         for json in ["", "--json "] {
-            let ran = stand.run(&format!("{json}{words}")).await;
+            let ran = harness.run(&format!("{json}{words}")).await;
             let printed = format!("{}{}", ran.stdout, ran.stderr);
-            for (raw, text, escaped) in TRICKS.into_iter().skip(usize::from(is_header)) {
+            for (raw, text, escaped) in DECEPTIVE_CHARACTERS.into_iter().skip(usize::from(is_header)) {
                 assert!(!printed.contains(raw), "{raw:?}: {printed}");
                 let shown = if json.is_empty() { text } else { escaped };
                 assert!(printed.contains(shown), "{raw:?}: {printed}");

@@ -1,11 +1,11 @@
 //! Every kind of profile that the AWS CLI takes. (That the tool as it is installed takes them, too, is shown by
 //! `tests/e2e/test_profiles.py`: here, other packages' features are in it.)
 
-use crate::Stand;
+use crate::CliHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_profile_is_tried() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     let config = std::env::temp_dir().join(format!("inboxctl-{}.ini", uuid::Uuid::new_v4()));
     std::fs::write(
         &config,
@@ -35,13 +35,13 @@ credential_process = false
     let home = std::env::temp_dir();
     let env = [
         ("AWS_CONFIG_FILE", config.to_str().unwrap()),
-        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
         ("AWS_REGION", "eu-west-1"),
         ("HOME", home.to_str().unwrap()),
         ("PATH", "/usr/bin:/bin"),
     ];
-    let process = stand.run_in("--profile process due", &env).await;
-    assert_eq!((process.code, process.stderr.as_str()), (0, ""), "{}", process.told());
+    let process = harness.run_with_env("--profile process due", &env).await;
+    assert_eq!((process.exit_code, process.stderr.as_str()), (0, ""), "{}", process.transcript());
     for (profile, reason) in [
         ("sso", "token"),
         ("login", "login"),
@@ -49,10 +49,10 @@ credential_process = false
         ("role", "nosuch"),
         ("odd", "process"),
     ] {
-        let ran = stand.run_in(&format!("--profile {profile} due"), &env).await;
+        let ran = harness.run_with_env(&format!("--profile {profile} due"), &env).await;
         let expected = format!("error: no AWS credentials from profile {profile} (--profile): ");
-        assert!(ran.code == 1 && ran.stderr.starts_with(&expected), "{}", ran.told());
-        assert!(ran.stderr.contains(reason) && !ran.stderr.contains("feature"), "{}", ran.told());
+        assert!(ran.exit_code == 1 && ran.stderr.starts_with(&expected), "{}", ran.transcript());
+        assert!(ran.stderr.contains(reason) && !ran.stderr.contains("feature"), "{}", ran.transcript());
     }
     std::fs::remove_file(config).unwrap();
 }

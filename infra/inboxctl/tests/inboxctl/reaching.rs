@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::tls::Secured;
 use tokio::net::TcpListener;
 
-use crate::{Ran, Stand, listener};
+use crate::{CliOutput, CliHarness, bind_listener};
 
 fn url_of(listener: &TcpListener) -> String {
     format!("http://{}", listener.local_addr().unwrap())
@@ -13,47 +13,47 @@ fn url_of(listener: &TcpListener) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_doctor_says_once_that_nobody_answers() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     let started = Instant::now();
-    let refused = stand.run_in("doctor", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]).await;
+    let refused = harness.run_with_env("doctor", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]).await;
     let expected = "error: dynamodb:DescribeTable on table inbox: connection failed — nothing answers at \
                     http://127.0.0.1:9 (AWS_ENDPOINT_URL)\n";
-    assert_eq!((refused.code, refused.stdout.as_str(), refused.stderr.as_str()), (2, "", expected));
+    assert_eq!((refused.exit_code, refused.stdout.as_str(), refused.stderr.as_str()), (2, "", expected));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_doctor_does_not_wait_long_for_who_never_answers_and_says_on_whom_it_waits() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     // Connections are made, and nobody reads them.
-    let silent = listener().await;
+    let silent = bind_listener().await;
     let url = url_of(&silent);
     let started = Instant::now();
-    let ran = stand.run_in(&format!("--endpoint-url {url} doctor"), &[]).await;
+    let ran = harness.run_with_env(&format!("--endpoint-url {url} doctor"), &[]).await;
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     let (progress, error) = ran.stderr.split_once('\n').unwrap();
     assert_eq!(progress, format!("waiting for {url} (--endpoint-url), 1 s so far"));
     let expected = format!(
         "error: dynamodb:DescribeTable on table inbox: timed out — no answer in time from {url} (--endpoint-url)\n"
     );
-    assert_eq!((ran.code, ran.stdout.as_str(), error), (2, "", expected.as_str()));
+    assert_eq!((ran.exit_code, ran.stdout.as_str(), error), (2, "", expected.as_str()));
 
-    let ran = stand.run_in("--json doctor", &[("AWS_ENDPOINT_URL", &url)]).await;
+    let ran = harness.run_with_env("--json doctor", &[("AWS_ENDPOINT_URL", &url)]).await;
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
     let expected = "dynamodb:DescribeTable on table inbox: timed out — no answer in time from ";
-    assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.told());
+    assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.transcript());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_called_so() {
-    let stand = Stand::new().await;
-    let secured = Secured::before(&stand.aws_url).await;
+    let harness = CliHarness::new().await;
+    let secured = Secured::before(&harness.aws_url).await;
     let (url, bundle) = (secured.url.as_str(), secured.bundle.to_str().unwrap());
     let other = secured.other_bundle.to_str().unwrap();
     let endpoint = ("AWS_ENDPOINT_URL", url);
-    let fine = |ran: Ran| assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.told());
-    fine(stand.run_in("due", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
-    fine(stand.run_in("doctor", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
+    let fine = |ran: CliOutput| assert_eq!((ran.exit_code, ran.stderr.as_str()), (0, ""), "{}", ran.transcript());
+    fine(harness.run_with_env("due", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
+    fine(harness.run_with_env("doctor", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
 
     let config = std::env::temp_dir().join(format!("inboxctl-{}.ini", uuid::Uuid::new_v4()));
     let profile = format!(
@@ -61,13 +61,13 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_c
     );
     std::fs::write(&config, profile).unwrap();
     let files = ("AWS_CONFIG_FILE", config.to_str().unwrap());
-    fine(stand.run_in("--profile own due", &[endpoint, files]).await);
-    let beaten = stand.run_in("--profile own due", &[endpoint, files, ("AWS_CA_BUNDLE", other)]).await;
-    assert_eq!(beaten.code, 1, "the variable beats the profile");
+    fine(harness.run_with_env("--profile own due", &[endpoint, files]).await);
+    let beaten = harness.run_with_env("--profile own due", &[endpoint, files, ("AWS_CA_BUNDLE", other)]).await;
+    assert_eq!(beaten.exit_code, 1, "the variable beats the profile");
     std::fs::remove_file(&config).unwrap();
 
     let failed = "dynamodb:Query on table inbox: certificate not trusted — ";
-    let untrusted = stand.run_in("due", &[endpoint, ("AWS_CA_BUNDLE", other)]).await;
+    let untrusted = harness.run_with_env("due", &[endpoint, ("AWS_CA_BUNDLE", other)]).await;
     assert_eq!(
         untrusted.stderr,
         format!(
@@ -75,7 +75,7 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_c
              has signed\n"
         )
     );
-    let unknown = stand.run_in("due", &[endpoint]).await;
+    let unknown = harness.run_with_env("due", &[endpoint]).await;
     assert_eq!(
         unknown.stderr,
         format!(
@@ -83,7 +83,7 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_c
              a file with the right one in AWS_CA_BUNDLE\n"
         )
     );
-    let doctor = stand.run_in("doctor", &[endpoint]).await;
+    let doctor = harness.run_with_env("doctor", &[endpoint]).await;
     assert!(
         doctor.stderr.starts_with("error: dynamodb:DescribeTable on table inbox: certificate not trusted — ")
     );
@@ -91,29 +91,29 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_c
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_that_cannot_be_read_is_an_error_that_names_it() {
-    let stand = Stand::new().await;
-    let endpoint = ("AWS_ENDPOINT_URL", stand.aws_url.as_str());
-    let missing = stand.run_in("due", &[endpoint, ("AWS_CA_BUNDLE", "/nowhere/ca.pem")]).await;
+    let harness = CliHarness::new().await;
+    let endpoint = ("AWS_ENDPOINT_URL", harness.aws_url.as_str());
+    let missing = harness.run_with_env("due", &[endpoint, ("AWS_CA_BUNDLE", "/nowhere/ca.pem")]).await;
     let expected =
         "error: /nowhere/ca.pem (AWS_CA_BUNDLE): the file cannot be read: No such file or directory";
-    assert!(missing.stderr.starts_with(expected), "{}", missing.told());
-    let none = stand.run_in("due", &[endpoint, ("AWS_CA_BUNDLE", "/dev/null")]).await;
+    assert!(missing.stderr.starts_with(expected), "{}", missing.transcript());
+    let none = harness.run_with_env("due", &[endpoint, ("AWS_CA_BUNDLE", "/dev/null")]).await;
     assert_eq!(none.stderr, "error: /dev/null (AWS_CA_BUNDLE): the file holds no PEM certificate\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_delivery_trusts_the_same_certificates() {
-    let stand = Stand::now().await;
-    let secured = Secured::before(&stand.aws_url).await;
+    let harness = CliHarness::with_system_clock().await;
+    let secured = Secured::before(&harness.aws_url).await;
     let send = format!("send fynapse --url {}/", secured.url);
-    let endpoint = ("AWS_ENDPOINT_URL", stand.aws_url.as_str());
-    let untrusted = stand.run_in(&send, &[endpoint]).await;
+    let endpoint = ("AWS_ENDPOINT_URL", harness.aws_url.as_str());
+    let untrusted = harness.run_with_env(&send, &[endpoint]).await;
     let expected = format!("error: certificate not trusted: {}: ", secured.url);
-    assert!(untrusted.stderr.starts_with(&expected), "{}", untrusted.told());
-    let trusted = stand.run_in(&send, &[endpoint, ("AWS_CA_BUNDLE", secured.bundle.to_str().unwrap())]).await;
+    assert!(untrusted.stderr.starts_with(&expected), "{}", untrusted.transcript());
+    let trusted = harness.run_with_env(&send, &[endpoint, ("AWS_CA_BUNDLE", secured.bundle.to_str().unwrap())]).await;
     assert!(
         trusted.stderr.is_empty() && trusted.stdout.contains("NOT as it should be"),
         "{}",
-        trusted.told()
+        trusted.transcript()
     );
 }

@@ -3,27 +3,27 @@
 use axum::http::StatusCode;
 use axum::routing::post;
 
-use crate::{Stand, snapshot};
+use crate::{CliHarness, snapshot};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_names_the_missing_parameter() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     let elsewhere = [("AWS_REGION", "eu-west-1")];
-    snapshot!(stand.run_in("due", &elsewhere).await.told());
-    snapshot!(stand.run_in("due", &[]).await.told());
-    snapshot!(stand.run("--table nowhere due").await.told());
-    snapshot!(stand.run("events show nonsense").await.told());
-    snapshot!(stand.run("quarantine list --reason boredom").await.told());
+    snapshot!(harness.run_with_env("due", &elsewhere).await.transcript());
+    snapshot!(harness.run_with_env("due", &[]).await.transcript());
+    snapshot!(harness.run("--table nowhere due").await.transcript());
+    snapshot!(harness.run("events show nonsense").await.transcript());
+    snapshot!(harness.run("quarantine list --reason boredom").await.transcript());
     let nobody = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
-    snapshot!(stand.run_in("due", &nobody).await.told());
+    snapshot!(harness.run_with_env("due", &nobody).await.transcript());
     let no_credentials = [
-        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
         ("AWS_ACCESS_KEY_ID", ""),
         ("AWS_SECRET_ACCESS_KEY", ""),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
-    let refused = stand.run_in("due", &no_credentials).await;
-    assert_eq!(refused.code, 1);
+    let refused = harness.run_with_env("due", &no_credentials).await;
+    assert_eq!(refused.exit_code, 1);
     assert!(
         refused.stderr.starts_with("error: no AWS credentials: configure them as for the AWS CLI"),
         "{}",
@@ -32,35 +32,35 @@ async fn an_error_names_the_missing_parameter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_record_never_says_that_nobody_did_something_for_no_reason() {
-    let stand = Stand::new().await;
+async fn an_audit_entry_needs_a_name_and_a_reason() {
+    let harness = CliHarness::new().await;
     let done = "events replay fynapse/event/e-1 --yes";
-    let mut told = Vec::new();
+    let mut transcripts = Vec::new();
     for words in [
         &format!("{done} --by '' --why x"),
         &format!("{done} --by ada --why ' '"),
         "quarantine replay --reason stale --yes --by ' ' --why x",
         "dead redrive --yes --by ada --why ''",
     ] {
-        told.push(stand.run(words).await.told());
+        transcripts.push(harness.run(words).await.transcript());
     }
-    let nobody = [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("INBOXCTL_BY", "")];
-    told.push(stand.run_in(&format!("{done} --why x"), &nobody).await.told());
-    snapshot!(told.join("\n"));
+    let nobody = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("INBOXCTL_BY", "")];
+    transcripts.push(harness.run_with_env(&format!("{done} --why x"), &nobody).await.transcript());
+    snapshot!(transcripts.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_without_cloudformation_has_no_stack_and_says_what_to_do() {
-    let stand = Stand::new().await;
-    snapshot!(stand.run("--stack ours due").await.told());
-    let unset = [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("INBOXCTL_STACK", "")];
-    assert_eq!(stand.run_in("due", &unset).await.code, 0);
+    let harness = CliHarness::new().await;
+    snapshot!(harness.run("--stack ours due").await.transcript());
+    let unset = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("INBOXCTL_STACK", "")];
+    assert_eq!(harness.run_with_env("due", &unset).await.exit_code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_is_json_where_json_is_asked_for() {
-    let stand = Stand::new().await;
-    let env = [("AWS_ENDPOINT_URL", stand.aws_url.as_str())];
+    let harness = CliHarness::new().await;
+    let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str())];
     for (words, code, expected) in [
         ("--json due --table nowhere", 1, "dynamodb:Query on table nowhere: ResourceNotFoundException"),
         ("due --json --table a\u{202e}b", 1, "dynamodb:Query on table a\u{202e}b: "),
@@ -69,18 +69,18 @@ async fn an_error_is_json_where_json_is_asked_for() {
         ("due --json --nosuch", 2, "unexpected argument '--nosuch' found"),
         ("--json dead redrive --dry-run --limit 0", 2, "invalid value '0' for '--limit <N>'"),
     ] {
-        let ran = stand.run_in(words, &env).await;
+        let ran = harness.run_with_env(words, &env).await;
         assert_eq!(
-            (ran.code, ran.stdout.as_str(), ran.stderr.lines().count()),
+            (ran.exit_code, ran.stdout.as_str(), ran.stderr.lines().count()),
             (code, "", 1),
             "{}",
-            ran.told()
+            ran.transcript()
         );
         let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
         let keys: Vec<_> = error.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["error"]);
-        assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.told());
-        assert!(!ran.stderr.contains('\u{202e}'), "{}", ran.told());
+        assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.transcript());
+        assert!(!ran.stderr.contains('\u{202e}'), "{}", ran.transcript());
     }
 }
 
@@ -110,15 +110,15 @@ async fn cloudformation(outputs: &[(&str, String)], parameters: &[(&str, String)
         let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
         (StatusCode::OK, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
     };
-    crate::stand_in(post(answer)).await
+    crate::serve_stub(post(answer)).await
 }
 
 /// The functions would not start with them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
-    let stand = Stand::now().await;
+    let harness = CliHarness::with_system_clock().await;
     let outputs = [
-        ("WebhookBaseUrl", stand.http_url.clone()),
+        ("WebhookBaseUrl", harness.http_url.clone()),
         ("InboxTableName", "inbox".to_owned()),
         ("FynapseSigningSecretArn", "fynapse-signing".to_owned()),
     ];
@@ -132,13 +132,13 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
     let wrong = wrong.map(|(name, value)| (name, value.to_owned()));
     let stack = cloudformation(&outputs, &wrong).await;
     let env =
-        [("AWS_ENDPOINT_URL", stand.aws_url.as_str()), ("AWS_ENDPOINT_URL_CLOUDFORMATION", stack.as_str())];
-    let told = stand.run_in("--stack ours --json doctor", &env).await;
-    let checks = told.json()["checks"].clone();
+        [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("AWS_ENDPOINT_URL_CLOUDFORMATION", stack.as_str())];
+    let output = harness.run_with_env("--stack ours --json doctor", &env).await;
+    let checks = output.json()["checks"].clone();
     let check =
         |name: &str| checks.as_array().unwrap().iter().find(|it| it["check"] == name).unwrap().clone();
     let (parameters, secret) = (check("parameters"), check("secret of Fynapse"));
-    assert_eq!((told.code, &parameters["verdict"], &secret["verdict"]), (1, &"fail".into(), &"fail".into()));
+    assert_eq!((output.exit_code, &parameters["verdict"], &secret["verdict"]), (1, &"fail".into(), &"fail".into()));
     let found = parameters["found"].as_str().unwrap();
     for variable in
         ["FYNAPSE_KEY_CODEC", "POLL_FIRST_SECS", "RIGHTFOOT_ALLOWED_CIDRS", "RIGHTFOOT_REVOKED_SUBJECTS"]
@@ -146,22 +146,22 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
         assert!(found.contains(&format!("environment variable {variable} is not valid: ")), "{found}");
     }
     let codec = "environment variable FYNAPSE_KEY_CODEC is not valid: \"base32\": unknown key codec; use utf8, base64 or hex";
-    let sent = stand.run_in("--stack ours send fynapse", &env).await;
-    assert!(sent.code == 1 && sent.stderr.ends_with(&format!("{codec}\n")), "{}", sent.told());
-    let tracked = stand.run_in("--stack ours batches track b-1 --expected 1 --yes", &env).await;
+    let sent = harness.run_with_env("--stack ours send fynapse", &env).await;
+    assert!(sent.exit_code == 1 && sent.stderr.ends_with(&format!("{codec}\n")), "{}", sent.transcript());
+    let tracked = harness.run_with_env("--stack ours batches track b-1 --expected 1 --yes", &env).await;
     assert!(
-        tracked.code == 1 && tracked.stderr.contains("POLL_FIRST_SECS is not valid"),
+        tracked.exit_code == 1 && tracked.stderr.contains("POLL_FIRST_SECS is not valid"),
         "{}",
-        tracked.told()
+        tracked.transcript()
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stack_names_everything_by_its_outputs() {
-    let stand = Stand::now().await;
-    let queue = |name: &str| format!("{}/123456789012/{name}", stand.aws_url);
+    let harness = CliHarness::with_system_clock().await;
+    let queue = |name: &str| format!("{}/123456789012/{name}", harness.aws_url);
     let mut outputs = vec![
-        ("WebhookBaseUrl", stand.http_url.clone()),
+        ("WebhookBaseUrl", harness.http_url.clone()),
         ("InboxTableName", "inbox".to_owned()),
         ("EventsQueueUrl", queue("events")),
         ("DeadLetterQueueUrl", queue("events-dead")),
@@ -177,60 +177,60 @@ async fn a_stack_names_everything_by_its_outputs() {
     let whole = cloudformation(&outputs, &parameters("true")).await;
     let run = async |cloudformation: &str, words: &str| {
         let env = [
-            ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+            ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", cloudformation),
         ];
-        stand.run_in(words, &env).await
+        harness.run_with_env(words, &env).await
     };
     let doctor = run(&whole, "--stack ours doctor").await;
-    assert_eq!(doctor.code, 0, "{}", doctor.told());
-    assert_eq!(run(&whole, "--stack ours send rightfoot --duplicate").await.code, 0);
-    snapshot!(run(&partial, "--stack ours doctor").await.told());
-    snapshot!(run(&whole, "--stack theirs due").await.told());
+    assert_eq!(doctor.exit_code, 0, "{}", doctor.transcript());
+    assert_eq!(run(&whole, "--stack ours send rightfoot --duplicate").await.exit_code, 0);
+    snapshot!(run(&partial, "--stack ours doctor").await.transcript());
+    snapshot!(run(&whole, "--stack theirs due").await.transcript());
     let minted = run(&whole, "--stack ours url mint demo").await;
     assert!(
-        minted.stdout.starts_with(&format!("{}/webhooks/rightfoot/demo.", stand.http_url)),
+        minted.stdout.starts_with(&format!("{}/webhooks/rightfoot/demo.", harness.http_url)),
         "{}",
-        minted.told()
+        minted.transcript()
     );
-    assert_eq!(run(&whole, "--stack ours batches track b-9 --expected 1 --yes").await.code, 0);
+    assert_eq!(run(&whole, "--stack ours batches track b-9 --expected 1 --yes").await.exit_code, 0);
 
     // A stack that an option names beats the names that are exported; of two variables, the nearer one counts.
     let exported = async |words: &str, stack: &str| {
         let env = [
-            ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+            ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", &whole),
             ("INBOX_TABLE", "nowhere"),
             ("WEBHOOK_BASE_URL", "https://elsewhere.example"),
             ("RETENTION_DAYS", "1"),
             ("INBOXCTL_STACK", stack),
         ];
-        stand.run_in(words, &env).await
+        harness.run_with_env(words, &env).await
     };
     for words in ["--stack ours due", "due --stack=ours"] {
-        assert_eq!(exported(words, "theirs").await.code, 0, "{words}");
+        assert_eq!(exported(words, "theirs").await.exit_code, 0, "{words}");
     }
     let minted = exported("--stack ours url mint demo", "").await;
-    assert!(minted.stdout.starts_with(&stand.http_url), "{}", minted.told());
+    assert!(minted.stdout.starts_with(&harness.http_url), "{}", minted.transcript());
     let nearer = exported("due", "ours").await;
-    assert!(nearer.stderr.contains("dynamodb:Query on table nowhere: "), "{}", nearer.told());
+    assert!(nearer.stderr.contains("dynamodb:Query on table nowhere: "), "{}", nearer.transcript());
     assert!(exported("--stack ours --table elsewhere due", "").await.stderr.contains("on table elsewhere: "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn help_teaches() {
-    let stand = Stand::new().await;
-    snapshot!(stand.run("--help").await.told());
-    snapshot!(stand.run("quarantine replay --help").await.told());
+async fn help_has_examples_and_usage() {
+    let harness = CliHarness::new().await;
+    snapshot!(harness.run("--help").await.transcript());
+    snapshot!(harness.run("quarantine replay --help").await.transcript());
     for (command, usage) in [
         ("events replay", vec!["[OPTIONS] --by <NAME> --why <TEXT> <EVENTS>..."]),
         ("dead redrive", vec!["[OPTIONS] --by <NAME> --why <TEXT>", "[OPTIONS] --dry-run"]),
     ] {
-        let help = stand.run(&format!("{command} --help")).await.stdout;
+        let help = harness.run(&format!("{command} --help")).await.stdout;
         let used = help.lines().filter_map(|line| line.split_once(&format!("inboxctl {command} ")));
         assert_eq!(used.map(|used| used.1).collect::<Vec<_>>(), usage, "{help}");
     }
-    let help = stand.run("dead redrive --help").await.stdout;
+    let help = harness.run("dead redrive --help").await.stdout;
     assert!(help.starts_with("Move dead messages back to the queue: ten, unless --limit says otherwise\n"));
     assert!(help.contains("How many at the most [default: 10]"), "{help}");
 }
@@ -238,12 +238,12 @@ async fn help_teaches() {
 /// P8: what people sent is printed only where `--reveal` asks for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
-    let stand = Stand::new().await;
+    let harness = CliHarness::new().await;
     let canary = "4111-canary";
-    stand.world.fynapse(tests::extract("e-1").replace("150.00", &format!("\"{canary}\""))).await;
+    harness.world.fynapse(tests::extract("e-1").replace("150.00", &format!("\"{canary}\""))).await;
     let kept = format!("{{\"type\":\"A_THIRD_TYPE\",\"x\":\"{canary}\"}}");
-    stand.world.rightfoot(&kept).await;
-    stand.die(&stand.world.drain().await.remove(0).body).await;
+    harness.world.rightfoot(&kept).await;
+    harness.send_dead_letter(&harness.world.drain().await.remove(0).body).await;
     let item = format!("rightfoot/demo/{}", inbox_core::event::payload_hash(kept.as_bytes()));
     for json in ["", "--json "] {
         for words in [
@@ -259,7 +259,7 @@ async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
             "events replay fynapse/event/e-1 --by a --why b --yes",
             &format!("quarantine replay {item} --by a --why b --yes"),
         ] {
-            let ran = stand.run(&format!("{json}{words}")).await;
+            let ran = harness.run(&format!("{json}{words}")).await;
             let all = format!("{}{}", ran.stdout, ran.stderr);
             for secret in
                 [canary, tests::FYNAPSE_SECRET, "local-rightfoot-url-key", "local-rightfoot-api-key"]

@@ -1,23 +1,23 @@
 //! What `doctor` and `send` say of what a secret holds by mistake.
 
-use crate::Stand;
+use crate::CliHarness;
 
 /// Nothing of these values may be printed.
 const CANARY: &str = "c4n4ry";
 
-async fn with_secret(stand: &Stand, name: &str, value: &str) {
+async fn create_secret(harness: &CliHarness, name: &str, value: &str) {
     let secrets = &stand.world.system.inspector.secrets;
     secrets.create_secret().name(name).secret_string(value).send().await.unwrap();
 }
 
 /// The verdict and finding of a check, where this option names a secret of this value.
-async fn found(option: &str, check: &str, value: &str) -> (String, String) {
-    let stand = Stand::now().await;
-    with_secret(&stand, "tried", value).await;
-    let ran = stand.run(&format!("--json {option} tried doctor")).await;
-    assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY), "{}", ran.told());
-    let told = ran.json();
-    let checks = told["checks"].as_array().unwrap();
+async fn secret_check(option: &str, check: &str, value: &str) -> (String, String) {
+    let harness = CliHarness::with_system_clock().await;
+    create_secret(&harness, "tried", value).await;
+    let ran = harness.run(&format!("--json {option} tried doctor")).await;
+    assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY), "{}", ran.transcript());
+    let report = ran.json();
+    let checks = report["checks"].as_array().unwrap();
     let check = checks.iter().find(|it| it["check"] == check).unwrap();
     (check["verdict"].as_str().unwrap().to_owned(), check["found"].as_str().unwrap().to_owned())
 }
@@ -52,8 +52,8 @@ async fn p8_an_api_key_that_the_functions_refuse_is_a_failure_and_one_in_quotes_
             "secret tried is taken as it stands, and has a quotation mark at its beginning or end".to_owned(),
         ),
     ] {
-        let told = found("--rightfoot-api-key", "key of Rightfoot's API", value).await;
-        assert_eq!(told, (verdict.to_owned(), text), "{value:?}");
+        let actual = secret_check("--rightfoot-api-key", "key of Rightfoot's API", value).await;
+        assert_eq!(actual, (verdict.to_owned(), text), "{value:?}");
     }
 }
 
@@ -72,12 +72,12 @@ async fn p8_a_signing_secret_that_is_almost_surely_pasted_wrong_is_warned_of_wit
         for (option, check) in
             [("--fynapse-secret", "secret of Fynapse"), ("--rightfoot-url-key", "key of Rightfoot's URLs")]
         {
-            let told = found(option, check, value).await;
+            let actual = secret_check(option, check, value).await;
             let expected = format!("secret tried is taken as it stands, and has {suspected}");
-            assert_eq!(told, ("warn".to_owned(), expected), "{value:?}");
+            assert_eq!(actual, ("warn".to_owned(), expected), "{value:?}");
         }
     }
-    let blank = found("--fynapse-secret", "secret of Fynapse", "[\"c4n4ry\",\" \"]").await;
+    let blank = secret_check("--fynapse-secret", "secret of Fynapse", "[\"c4n4ry\",\" \"]").await;
     let refused = "secret tried: the secret is empty or has an empty element; it has a blank or a line break at its \
                    beginning or end";
     assert_eq!(blank, ("fail".to_owned(), refused.to_owned()));
@@ -86,15 +86,15 @@ async fn p8_a_signing_secret_that_is_almost_surely_pasted_wrong_is_warned_of_wit
 /// It signs with the same wrong text as the function, so its answer is as it should be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_a_test_delivery_that_is_signed_with_a_suspicious_secret_says_so() {
-    let stand = Stand::now().await;
-    with_secret(&stand, "quoted", "\"c4n4ry\"").await;
-    let base = &stand.http_url;
+    let harness = CliHarness::with_system_clock().await;
+    create_secret(&harness, "quoted", "\"c4n4ry\"").await;
+    let base = &harness.http_url;
     let warned =
         "warning: secret quoted has a quotation mark at its beginning or end: `inboxctl doctor` says more\n";
-    let sent = stand.run(&format!("--fynapse-secret quoted --base-url {base} send fynapse")).await;
-    assert_eq!(sent.stderr, warned, "{}", sent.told());
-    let minted = stand.run(&format!("--rightfoot-url-key quoted --base-url {base} url mint demo")).await;
-    assert_eq!((minted.code, minted.stderr.as_str()), (0, warned));
-    let usual = stand.run(&format!("--base-url {base} send fynapse")).await;
-    assert_eq!((usual.code, usual.stderr.as_str()), (0, ""));
+    let sent = harness.run(&format!("--fynapse-secret quoted --base-url {base} send fynapse")).await;
+    assert_eq!(sent.stderr, warned, "{}", sent.transcript());
+    let minted = harness.run(&format!("--rightfoot-url-key quoted --base-url {base} url mint demo")).await;
+    assert_eq!((minted.exit_code, minted.stderr.as_str()), (0, warned));
+    let usual = harness.run(&format!("--base-url {base} send fynapse")).await;
+    assert_eq!((usual.exit_code, usual.stderr.as_str()), (0, ""));
 }

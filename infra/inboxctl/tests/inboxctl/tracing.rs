@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tests::{Item, alert, completion};
 
-use crate::{START, Stand, snapshot};
+use crate::{START_MS, CliHarness, snapshot};
 
 /// An item of these attributes.
 pub(crate) fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
@@ -17,9 +17,9 @@ pub(crate) fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
 }
 
 /// A run of a schedule: submitted, watched, completed, and of its two alerts one is published.
-async fn story() -> Stand {
-    let stand = Stand::new().await;
-    let world = &stand.world;
+async fn harness_with_schedule_run() -> CliHarness {
+    let harness = CliHarness::new().await;
+    let world = &harness.world;
     world
         .put(item(
             &[
@@ -29,23 +29,23 @@ async fn story() -> Stand {
                 ("kind", "schedule"),
                 ("schedule_id", "s-1"),
             ],
-            &[("written_at", START - 5_000), ("done_at", START - 3_000), ("attempts", 1)],
+            &[("written_at", START_MS - 5_000), ("done_at", START_MS - 3_000), ("attempts", 1)],
         ))
         .await;
     let mut schedule = item(
         &[("pk", "rightfoot#schedule#s-1"), ("sk", "tracked"), ("subject", "nightly"), ("due", "poll#00")],
-        &[("since", START - 5_000), ("last_run_seen", START), ("due_at", START + 86_400_000), ("polls", 0)],
+        &[("since", START_MS - 5_000), ("last_run_seen", START_MS), ("due_at", START_MS + 86_400_000), ("polls", 0)],
     );
     schedule.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
     world.put(schedule).await;
     let batch =
         [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("schedule_id", "s-1"), ("subject", "demo")];
     let times =
-        [("tracked_at", START + 1_000), ("deadline_at", START + 86_400_000), ("done_at", START + 900_000)];
+        [("tracked_at", START_MS + 1_000), ("deadline_at", START_MS + 86_400_000), ("done_at", START_MS + 900_000)];
     world.put(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
-    stand.pass(Duration::from_secs(10));
+    harness.advance(Duration::from_secs(10));
     world.rightfoot(completion("b-1", "u-1")).await;
-    stand.pass(Duration::from_secs(20));
+    harness.advance(Duration::from_secs(20));
     world.finish("rightfoot/batch/b-1/completed").await;
     world.rightfoot(alert("b-1", "u-2")).await;
     let effect = |authorizer: &'static str, numbers: &[(&str, i64)]| {
@@ -53,24 +53,24 @@ async fn story() -> Stand {
         let event = "rightfoot/batch/b-1/alert/u-2";
         item(&[("pk", "rightfoot#batch#b-1"), ("sk", sk.as_str()), ("event_id", event)], numbers)
     };
-    world.put(effect("user-1", &[("published_at", START + 31_000)])).await;
-    world.put(effect("user-2", &[("claim_until", START + 90_000)])).await;
-    stand
+    world.put(effect("user-1", &[("published_at", START_MS + 31_000)])).await;
+    world.put(effect("user-2", &[("claim_until", START_MS + 90_000)])).await;
+    harness
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batchs_story_is_told_in_the_order_in_which_it_happened() {
-    let stand = story().await;
-    snapshot!(stand.run("trace b-1").await.told());
-    snapshot!(stand.run("--json trace b-1").await.told());
+async fn a_batchs_timeline_is_in_chronological_order() {
+    let harness = harness_with_schedule_run().await;
+    snapshot!(harness.run("trace b-1").await.transcript());
+    snapshot!(harness.run("--json trace b-1").await.transcript());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_a_schedule_and_a_submission_have_stories_of_their_own() {
-    let stand = story().await;
-    snapshot!(stand.run("trace rightfoot/batch/b-1/alert/u-2").await.told());
-    snapshot!(stand.run("trace s-1").await.told());
-    snapshot!(stand.run("trace nightly").await.told());
-    snapshot!(stand.run("trace nobody").await.told());
-    snapshot!(stand.run("trace fynapse/event/nobody").await.told());
+async fn an_event_a_schedule_and_a_submission_have_their_own_timelines() {
+    let harness = harness_with_schedule_run().await;
+    snapshot!(harness.run("trace rightfoot/batch/b-1/alert/u-2").await.transcript());
+    snapshot!(harness.run("trace s-1").await.transcript());
+    snapshot!(harness.run("trace nightly").await.transcript());
+    snapshot!(harness.run("trace nobody").await.transcript());
+    snapshot!(harness.run("trace fynapse/event/nobody").await.transcript());
 }

@@ -14,49 +14,49 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 
 /// The largest difference between the two clocks with which something may be changed.
-const SKEW_MAX: Duration = Duration::from_secs(120);
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(120);
 
 /// The header `Date` of AWS's last answer, and the time here when it came.
 #[derive(Clone, Debug)]
-pub(crate) struct AwsTime {
+pub(crate) struct ClockSkewCheck {
     clock: Clock,
-    last: Arc<Mutex<Option<Reading>>>,
+    last_sample: Arc<Mutex<Option<ClockSample>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reading {
-    here: UnixMillis,
-    at_aws: UnixMillis,
+struct ClockSample {
+    local: UnixMillis,
+    aws: UnixMillis,
 }
 
-impl AwsTime {
+impl ClockSkewCheck {
     /// Compares with this clock.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, last: Arc::default() }
+        Self { clock, last_sample: Arc::default() }
     }
 
     /// Fails if the clock here is more than two minutes from AWS's. An AWS that tells no time is believed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        match *self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(reading) if reading.skew() > SKEW_MAX => bail!(
+        match *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(sample) if sample.skew() > CLOCK_SKEW_MAX => bail!(
                 "this machine's clock says {}, AWS's says {}: nothing was changed, because the wrong time would stand \
                  in the table. Set the clock right",
-                reading.here.rfc3339(),
-                reading.at_aws.rfc3339()
+                sample.local.rfc3339(),
+                sample.aws.rfc3339()
             ),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-impl Reading {
+impl ClockSample {
     fn skew(self) -> Duration {
-        self.here.since(self.at_aws).max(self.at_aws.since(self.here))
+        self.local.since(self.aws).max(self.aws.since(self.local))
     }
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for AwsTime {
+impl Intercept for ClockSkewCheck {
     fn name(&self) -> &'static str {
         "AwsTime"
     }
@@ -68,10 +68,10 @@ impl Intercept for AwsTime {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let date = context.response().headers().get("date");
-        let at_aws = date.and_then(|date| httpdate::parse_http_date(date).ok());
-        if let Some(at_aws) = at_aws.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
-            let reading = Reading { here: self.clock.now(), at_aws: UnixMillis(0).plus(at_aws) };
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        let aws_date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        if let Some(at_aws) = aws_date.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
+            let sample = ClockSample { local: self.clock.now(), aws: UnixMillis(0).plus(at_aws) };
+            *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(sample);
         }
         Ok(())
     }
@@ -81,21 +81,21 @@ impl Intercept for AwsTime {
 mod tests {
     use super::*;
 
-    fn said(here: i64, at_aws: i64) -> Option<String> {
-        let time = AwsTime::new(Clock::new(|| UnixMillis(0)));
-        *time.last.lock().unwrap() = Some(Reading { here: UnixMillis(here), at_aws: UnixMillis(at_aws) });
+    fn check_error(here: i64, at_aws: i64) -> Option<String> {
+        let time = ClockSkewCheck::new(Clock::new(|| UnixMillis(0)));
+        *time.last_sample.lock().unwrap() = Some(ClockSample { local: UnixMillis(here), aws: UnixMillis(at_aws) });
         time.check().err().map(|error| error.to_string())
     }
 
     #[test]
     fn two_minutes_are_the_limit_either_way() {
-        assert_eq!(said(120_000, 0), None);
-        assert_eq!(said(0, 120_000), None);
-        assert!(AwsTime::new(Clock::system()).check().is_ok(), "nothing is known");
-        let text = said(0, 121_000).unwrap();
+        assert_eq!(check_error(120_000, 0), None);
+        assert_eq!(check_error(0, 120_000), None);
+        assert!(ClockSkewCheck::new(Clock::system()).check().is_ok(), "nothing is known");
+        let text = check_error(0, 121_000).unwrap();
         let both =
             "this machine's clock says 1970-01-01T00:00:00.000Z, AWS's says 1970-01-01T00:02:01.000Z: ";
         assert!(text.starts_with(both), "{text}");
-        assert!(said(121_000, 0).is_some());
+        assert!(check_error(121_000, 0).is_some());
     }
 }

@@ -16,14 +16,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Check;
-use crate::place::{Place, Thing};
-use crate::signed_get::{Service, SignedGet};
-use crate::trouble::{About, explain};
+use super::CheckResult;
+use crate::place::{Target, ResourceRef};
+use crate::signed_get::{AwsService, SigV4Client};
+use crate::trouble::{WithResource, explain};
 
 const CHECK: &str = "code of the functions";
-const LAMBDA: Service = Service { id: "Lambda", name: "lambda" };
-const S3: Service = Service { id: "S3", name: "s3" };
+const LAMBDA: AwsService = AwsService { sdk_id: "Lambda", name: "lambda" };
+const S3: AwsService = AwsService { sdk_id: "S3", name: "s3" };
 const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
 const GET_OBJECT: &str = "s3:GetObject";
 /// What S3 has encoded in an object's path.
@@ -34,7 +34,7 @@ const ZIP_MAX_BYTES: usize = 250 << 20;
 
 /// A function of the stack, and the zip that the stack has deployed to it.
 #[derive(Debug, PartialEq, Eq)]
-struct Deployed {
+struct DeployedFunction {
     function: String,
     bucket: String,
     key: String,
@@ -42,35 +42,35 @@ struct Deployed {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Configuration {
+struct FunctionConfiguration {
     code_sha256: String,
 }
 
 /// `None` if no stack is named: then nobody knows what was deployed.
-pub(super) async fn check(at: &Place) -> Option<Check> {
+pub(super) async fn check(target: &Target) -> Option<CheckResult> {
     let stack = at.stack_name()?;
-    let compared = match (deployed(at, stack).await, SignedGet::new(at)) {
+    let compared = match (deployed_functions(at, stack).await, SigV4Client::new(at)) {
         (Ok(deployed), Ok(aws)) => {
-            let is_same = async |it: Deployed| (is_same(at, &aws, &it).await, it.function);
+            let is_same = async |it: DeployedFunction| (runs_deployed_code(at, &aws, &it).await, it.function);
             join_all(deployed.into_iter().map(is_same)).await
         }
         (Err(why), _) | (_, Err(why)) => {
-            return Some(Check::skipped(CHECK, format!("not compared: {why:#}")));
+            return Some(CheckResult::skipped(CHECK, format!("not compared: {why:#}")));
         }
     };
-    Some(judge(&compared))
+    Some(check_from(&compared))
 }
 
-fn judge(compared: &[(Result<bool, String>, String)]) -> Check {
-    let with = |is: bool| compared.iter().filter(move |it| it.0 == Ok(is)).map(|it| it.1.as_str());
-    let differ: Vec<_> = with(false).collect();
+fn check_from(compared: &[(Result<bool, String>, String)]) -> CheckResult {
+    let functions_where = |is: bool| compared.iter().filter(move |it| it.0 == Ok(is)).map(|it| it.1.as_str());
+    let differ: Vec<_> = functions_where(false).collect();
     let why = compared.iter().find_map(|it| it.0.as_ref().err());
     let mut found = match &differ[..] {
-        [] => format!("{} of {} run what the stack has deployed", with(true).count(), compared.len()),
+        [] => format!("{} of {} run what the stack has deployed", functions_where(true).count(), compared.len()),
         differ => format!("{}: not the code that the stack has deployed", differ.join(", ")),
     };
     if compared.is_empty() {
-        return Check::skipped(CHECK, "not compared: the stack's template names no function's zip");
+        return CheckResult::skipped(CHECK, "not compared: the stack's template names no function's zip");
     }
     if let Some(why) = why {
         let _ = write!(found, "; not compared: {why}");
@@ -78,73 +78,73 @@ fn judge(compared: &[(Result<bool, String>, String)]) -> Check {
     match (differ.is_empty(), why) {
         (false, _) => {
             let advice = "a rollback may leave it running: the README's \"Upgrade\" has the commands that bring the stack's code back";
-            Check::warn(CHECK, found, advice)
+            CheckResult::warn(CHECK, found, advice)
         }
-        (true, Some(_)) => Check::skipped(CHECK, found),
-        (true, None) => Check::ok(CHECK, found),
+        (true, Some(_)) => CheckResult::skipped(CHECK, found),
+        (true, None) => CheckResult::ok(CHECK, found),
     }
 }
 
 /// What the stack's template says, after its transform: there it names the zips.
-async fn deployed(at: &Place, stack: &str) -> anyhow::Result<Vec<Deployed>> {
-    let thing = Thing::new("stack", stack, "--stack");
+async fn deployed_functions(target: &Target, stack: &str) -> anyhow::Result<Vec<DeployedFunction>> {
+    let resource = ResourceRef::new("stack", stack, "--stack");
     let client = aws_sdk_cloudformation::Client::new(&at.sdk);
-    let asked = client.get_template().stack_name(stack).template_stage(TemplateStage::Processed).send().await;
-    let answer = asked.map_err(|error| AwsError::from_sdk_error("cloudformation:GetTemplate", &error)).about(&thing)?;
+    let result = client.get_template().stack_name(stack).template_stage(TemplateStage::Processed).send().await;
+    let answer = result.map_err(|error| AwsError::from_sdk_error("cloudformation:GetTemplate", &error)).with_resource(&resource)?;
     let template = serde_json::from_str(answer.template_body().unwrap_or_default())
-        .map_err(|_| anyhow::anyhow!("the template of {thing} is not JSON"))?;
-    Ok(functions(&template, stack, at.has_no_worker()))
+        .map_err(|_| anyhow::anyhow!("the template of {resource} is not JSON"))?;
+    Ok(parse_functions(&template, stack, at.has_no_worker()))
 }
 
-fn functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<Deployed> {
+fn parse_functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<DeployedFunction> {
     let resources =
         template.get("Resources").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
     let is = |resource: &Value, field, value| resource.get(field).is_some_and(|it| it == value);
     let functions = resources
         .filter(|it| is(it, "Type", "AWS::Lambda::Function"))
         .filter(|it| !(has_no_worker && is(it, "Condition", "WithEventWorker")));
-    let one = |resource: &Value| {
+    let parse_function = |resource: &Value| {
         let text = |path| resource.pointer(path).and_then(Value::as_str);
-        Some(Deployed {
+        Some(DeployedFunction {
             function: text("/Properties/FunctionName/Fn::Sub")?.replace("${AWS::StackName}", stack),
             bucket: text("/Properties/Code/S3Bucket")?.to_owned(),
             key: text("/Properties/Code/S3Key")?.to_owned(),
         })
     };
-    functions.filter_map(one).collect()
+    functions.filter_map(parse_function).collect()
 }
 
 /// Whether a function runs the zip that the stack has deployed to it; or why that is not known.
-async fn is_same(at: &Place, aws: &SignedGet<'_>, deployed: &Deployed) -> Result<bool, String> {
-    let Deployed { function, bucket, key } = deployed;
+async fn runs_deployed_code(target: &Target, aws: &SigV4Client<'_>, deployed: &DeployedFunction) -> Result<bool, String> {
+    let DeployedFunction { function, bucket, key } = deployed;
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(at.now().0.unsigned_abs());
-    let in_words = |kind, name: &str| {
-        let thing = Thing::new(kind, name, "--stack");
-        move |fault: AwsError| explain(&fault, &thing)
+    let describe_error = |kind, name: &str| {
+        let resource = ResourceRef::new(kind, name, "--stack");
+        move |fault: AwsError| explain(&fault, &resource)
     };
     let path = format!("/2015-03-31/functions/{function}/configuration");
     let running = async {
         let answer = aws.get(&LAMBDA, GET_CONFIGURATION, &path, now).await?;
-        let unreadable = || AwsError { action: GET_CONFIGURATION, kind: AwsErrorKind::UnreadableResponse };
-        let body = answer.bytes().await.map_err(|_| unreadable())?;
-        let configuration = serde_json::from_slice::<Configuration>(&body);
-        configuration.map(|it| it.code_sha256).map_err(|_| unreadable())
+        let invalid_response = || AwsError { action: GET_CONFIGURATION, kind: AwsErrorKind::UnreadableResponse };
+        let body = answer.bytes().await.map_err(|_| invalid_response())?;
+        let configuration = serde_json::from_slice::<FunctionConfiguration>(&body);
+        configuration.map(|it| it.code_sha256).map_err(|_| invalid_response())
     };
-    let running = running.await.map_err(in_words("function", function))?;
+    let running = running.await.map_err(describe_error("function", function))?;
     let path = format!("/{bucket}/{}", utf8_percent_encode(key, RESERVED));
     let zip = async {
         let mut answer = aws.get(&S3, GET_OBJECT, &path, now).await?;
-        digest(&mut answer).await.map_err(|cause| AwsError { action: GET_OBJECT, kind: cause })
+        code_sha256(&mut answer).await.map_err(|cause| AwsError { action: GET_OBJECT, kind: cause })
     };
-    let deployed = zip.await.map_err(in_words("object", &format!("{bucket}/{key}")))?;
+    let deployed = zip.await.map_err(describe_error("object", &format!("{bucket}/{key}")))?;
     Ok(running == deployed)
 }
 
 /// `CodeSha256` of a zip.
-async fn digest(zip: &mut reqwest::Response) -> Result<String, AwsErrorKind> {
-    let (mut digest, mut left) = (Sha256::new(), ZIP_MAX_BYTES);
+async fn code_sha256(zip: &mut reqwest::Response) -> Result<String, AwsErrorKind> {
+    let (mut digest, mut remaining_bytes) = (Sha256::new(), ZIP_MAX_BYTES);
     while let Some(chunk) = zip.chunk().await.map_err(|_| AwsErrorKind::Connection)? {
-        left = left.checked_sub(chunk.len()).ok_or(AwsErrorKind::UnreadableResponse)?;
+        remaining_bytes = remaining_bytes.checked_sub(chunk.len()).ok_or(AwsErrorKind::UnreadableResponse)?;
         digest.update(&chunk);
     }
     Ok(STANDARD.encode(digest.finalize()))

@@ -14,33 +14,33 @@ use inbox_aws::{AwsErrorKind, AwsError};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
-use crate::account::{Account, CONNECT_TIMEOUT};
-use crate::aws_time::AwsTime;
-use crate::cli::Everywhere;
+use crate::aws_account::{AwsAccount, CONNECT_TIMEOUT};
+use crate::clock_skew::ClockSkewCheck;
+use crate::cli::GlobalArgs;
 use crate::terminal;
-use crate::trouble::About;
-use crate::view::{Found, Shown};
+use crate::trouble::WithResource;
+use crate::view::{Render, Rendered};
 
 /// Longest time of one attempt to find out whether AWS can be reached.
-const ATTEMPT: Duration = Duration::from_secs(2);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest pause before the second attempt.
-const BACKOFF: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_millis(200);
 
 /// Something in AWS, and the option that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Thing {
+pub(crate) struct ResourceRef {
     kind: &'static str,
     pub(crate) name: String,
     pub(crate) flag: &'static str,
 }
 
-impl Thing {
+impl ResourceRef {
     pub(crate) fn new(kind: &'static str, name: impl Into<String>, flag: &'static str) -> Self {
         Self { kind, name: name.into(), flag }
     }
 }
 
-impl fmt::Display for Thing {
+impl fmt::Display for ResourceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Of a URL or an ARN the last part is what people call it.
         let name = self.name.rsplit(['/', ':']).next().unwrap_or_default();
@@ -50,7 +50,7 @@ impl fmt::Display for Thing {
 
 /// What a stack says of itself.
 #[derive(Debug, Default)]
-struct Stack {
+struct StackDescription {
     name: String,
     outputs: BTreeMap<String, String>,
     parameters: BTreeMap<String, String>,
@@ -58,19 +58,19 @@ struct Stack {
 
 /// One inbox, and how to reach it.
 #[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) account: Account,
+pub(crate) struct Target {
+    pub(crate) account: AwsAccount,
     pub(crate) sdk: SdkConfig,
     pub(crate) clock: Clock,
-    pub(crate) aws_time: AwsTime,
-    named: Named,
-    stack: Option<Stack>,
+    pub(crate) clock_skew: ClockSkewCheck,
+    explicit: ExplicitNames,
+    stack: Option<StackDescription>,
     pub(crate) is_json: bool,
 }
 
 /// What was named on the command line.
 #[derive(Debug)]
-struct Named {
+struct ExplicitNames {
     table: Option<String>,
     balances_table: Option<String>,
     queue_url: Option<String>,
@@ -83,16 +83,16 @@ struct Named {
     retention_days: Option<u64>,
 }
 
-impl Place {
-    pub(crate) async fn of(told: &Everywhere) -> anyhow::Result<Self> {
-        let opened = Account::open(told);
-        let account = terminal::waiting("AWS credentials", told.json, Box::pin(opened)).await?;
+impl Target {
+    pub(crate) async fn resolve(args: &GlobalArgs) -> anyhow::Result<Self> {
+        let loading = AwsAccount::load(told);
+        let account = terminal::with_progress("AWS credentials", told.json, Box::pin(loading)).await?;
         let sdk = account.sdk.clone();
         let stack = match &told.stack {
             Some(name) => {
-                let on = account.asked("cloudformation");
-                let described = terminal::waiting(&on, told.json, Box::pin(describe(&sdk, name))).await;
-                Some(described.map_err(|error| account.located(error))?)
+                let endpoint = account.describe_endpoint("cloudformation");
+                let described = terminal::with_progress(&endpoint, told.json, Box::pin(describe_stack(&sdk, name))).await;
+                Some(described.map_err(|error| account.with_location(error))?)
             }
             None => None,
         };
@@ -100,9 +100,9 @@ impl Place {
         Ok(Self {
             account,
             sdk,
-            aws_time: AwsTime::new(clock.clone()),
+            clock_skew: ClockSkewCheck::new(clock.clone()),
             clock,
-            named: Named {
+            explicit: ExplicitNames {
                 table: told.table.clone(),
                 balances_table: told.balances_table.clone(),
                 queue_url: told.queue_url.clone(),
@@ -120,8 +120,8 @@ impl Place {
     }
 
     /// The text or JSON of what a command found.
-    pub(crate) fn show(&self, found: &impl Found) -> anyhow::Result<Shown> {
-        Shown::of(found, self.is_json, self.now())
+    pub(crate) fn render(&self, result: &impl Render) -> anyhow::Result<Rendered> {
+        Rendered::new(result, self.is_json, self.now())
     }
 
     pub(crate) fn now(&self) -> UnixMillis {
@@ -129,55 +129,55 @@ impl Place {
     }
 
     /// Whether the AWS that is asked is an endpoint of the user's own, such as `local`.
-    pub(crate) fn is_own_endpoint(&self) -> bool {
+    pub(crate) fn has_custom_endpoint(&self) -> bool {
         self.sdk.endpoint_url().is_some()
     }
 
-    pub(crate) fn table(&self) -> anyhow::Result<Thing> {
-        self.thing("table", &self.named.table, "--table", "InboxTableName", "inbox")
+    pub(crate) fn inbox_table(&self) -> anyhow::Result<ResourceRef> {
+        self.resource("table", &self.explicit.table, "--table", "InboxTableName", "inbox")
     }
 
-    pub(crate) fn balances_table(&self) -> anyhow::Result<Thing> {
-        self.thing("table", &self.named.balances_table, "--balances-table", "BalancesTableName", "balances")
+    pub(crate) fn balances_table(&self) -> anyhow::Result<ResourceRef> {
+        self.resource("table", &self.explicit.balances_table, "--balances-table", "BalancesTableName", "balances")
     }
 
-    pub(crate) fn bus(&self) -> anyhow::Result<Thing> {
-        self.thing("bus", &self.named.bus, "--bus", "EventBusName", "balance-inbox")
+    pub(crate) fn event_bus(&self) -> anyhow::Result<ResourceRef> {
+        self.resource("bus", &self.explicit.bus, "--bus", "EventBusName", "balance-inbox")
     }
 
-    pub(crate) fn fynapse_secret(&self) -> anyhow::Result<Thing> {
-        let named = &self.named.fynapse_secret;
-        self.thing("secret", named, "--fynapse-secret", "FynapseSigningSecretArn", "fynapse-signing")
+    pub(crate) fn fynapse_secret(&self) -> anyhow::Result<ResourceRef> {
+        let explicit = &self.explicit.fynapse_secret;
+        self.resource("secret", explicit, "--fynapse-secret", "FynapseSigningSecretArn", "fynapse-signing")
     }
 
-    pub(crate) fn rightfoot_url_key(&self) -> anyhow::Result<Thing> {
-        let named = &self.named.rightfoot_url_key;
-        self.thing("secret", named, "--rightfoot-url-key", "RightfootUrlKeyArn", "rightfoot-url-key")
+    pub(crate) fn rightfoot_url_key(&self) -> anyhow::Result<ResourceRef> {
+        let explicit = &self.explicit.rightfoot_url_key;
+        self.resource("secret", explicit, "--rightfoot-url-key", "RightfootUrlKeyArn", "rightfoot-url-key")
     }
 
-    pub(crate) fn rightfoot_api_key(&self) -> anyhow::Result<Thing> {
-        let named = &self.named.rightfoot_api_key;
-        self.thing("secret", named, "--rightfoot-api-key", "RightfootApiKeyArn", "rightfoot-api-key")
+    pub(crate) fn rightfoot_api_key(&self) -> anyhow::Result<ResourceRef> {
+        let explicit = &self.explicit.rightfoot_api_key;
+        self.resource("secret", explicit, "--rightfoot-api-key", "RightfootApiKeyArn", "rightfoot-api-key")
     }
 
     /// The URL of the queue `events`.
-    pub(crate) async fn queue(&self) -> anyhow::Result<Thing> {
-        let named = &self.named.queue_url;
-        let queue = self.thing("queue", named, "--queue-url", "EventsQueueUrl", "events")?;
-        self.with_url(queue).await
+    pub(crate) async fn events_queue(&self) -> anyhow::Result<ResourceRef> {
+        let explicit = &self.explicit.queue_url;
+        let queue = self.resource("queue", explicit, "--queue-url", "EventsQueueUrl", "events")?;
+        self.with_queue_url(queue).await
     }
 
     /// The URL of the dead-letter queue.
-    pub(crate) async fn dead_queue(&self) -> anyhow::Result<Thing> {
-        let named = &self.named.dead_queue_url;
-        let queue = self.thing("queue", named, "--dead-queue-url", "DeadLetterQueueUrl", "events-dead")?;
-        self.with_url(queue).await
+    pub(crate) async fn dead_letter_queue(&self) -> anyhow::Result<ResourceRef> {
+        let explicit = &self.explicit.dead_queue_url;
+        let queue = self.resource("queue", explicit, "--dead-queue-url", "DeadLetterQueueUrl", "events-dead")?;
+        self.with_queue_url(queue).await
     }
 
     /// Where the webhook routes answer, if that is known.
     pub(crate) fn base_url(&self) -> Option<String> {
-        let named = self.named.base_url.clone().or_else(|| self.output("WebhookBaseUrl"));
-        named.map(|url| url.trim_end_matches('/').to_owned())
+        let base_url = self.explicit.base_url.clone().or_else(|| self.output("WebhookBaseUrl"));
+        base_url.map(|url| url.trim_end_matches('/').to_owned())
     }
 
     /// The stack's name, if one is named.
@@ -191,30 +191,30 @@ impl Place {
     }
 
     /// Whether the stack says that there is no worker in it.
-    pub(crate) fn has_no_worker(&self) -> bool {
+    pub(crate) fn is_worker_disabled(&self) -> bool {
         self.parameter("EventWorkerEnabled") == Some("false")
     }
 
     pub(crate) fn inbox(&self) -> anyhow::Result<Inbox> {
-        let stacks = self.parameter("RetentionDays").and_then(|days| days.parse().ok());
-        let retention_days = self.named.retention_days.or(stacks).unwrap_or(RETENTION_MIN_DAYS);
-        let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.aws_time.clone());
+        let stack_days = self.parameter("RetentionDays").and_then(|days| days.parse().ok());
+        let retention_days = self.explicit.retention_days.or(stack_days).unwrap_or(RETENTION_MIN_DAYS);
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         let db = aws_sdk_dynamodb::Client::from_conf(config.build());
-        Ok(Inbox::new(db, self.table()?.name, retention_days))
+        Ok(Inbox::new(db, self.inbox_table()?.name, retention_days))
     }
 
     /// Fails if there is nobody to ask: said once, instead of by every question.
     pub(crate) async fn check_reachable(&self) -> anyhow::Result<()> {
         // Without a name there is nothing to ask for.
-        let Ok(table) = self.table() else { return Ok(()) };
-        let quick =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT);
-        let once_more = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(BACKOFF);
+        let Ok(table) = self.inbox_table() else { return Ok(()) };
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+        let one_retry = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(BACKOFF_MAX);
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
-        let config = config.timeout_config(quick.build()).retry_config(once_more).build();
-        let asked = aws_sdk_dynamodb::Client::from_conf(config).describe_table().table_name(&table.name);
-        match asked.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:DescribeTable", &error)) {
-            Err(fault) if is_unreachable(&fault.kind) => Err(fault).about(&table),
+        let config = config.timeout_config(timeouts.build()).retry_config(one_retry).build();
+        let request = aws_sdk_dynamodb::Client::from_conf(config).describe_table().table_name(&table.name);
+        match request.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:DescribeTable", &error)) {
+            Err(fault) if is_unreachable(&fault.kind) => Err(fault).with_resource(&table),
             // What it answered is looked at elsewhere.
             Ok(_) | Err(_) => Ok(()),
         }
@@ -222,7 +222,7 @@ impl Place {
 
     /// The client of the queues.
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
-        let config = aws_sdk_sqs::config::Builder::from(&self.sdk).interceptor(self.aws_time.clone());
+        let config = aws_sdk_sqs::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         aws_sdk_sqs::Client::from_conf(config.build())
     }
 
@@ -230,56 +230,56 @@ impl Place {
         self.stack.as_ref()?.outputs.get(name).cloned()
     }
 
-    fn thing(
+    fn resource(
         &self,
         kind: &'static str,
-        named: &Option<String>,
+        explicit: &Option<String>,
         flag: &'static str,
         output: &str,
-        in_local: &str,
-    ) -> anyhow::Result<Thing> {
-        let usual = || (self.stack.is_none() && self.is_own_endpoint()).then(|| in_local.to_owned());
-        let name = named.clone().or_else(|| self.output(output)).or_else(usual);
+        local_default: &str,
+    ) -> anyhow::Result<ResourceRef> {
+        let default_name = || (self.stack.is_none() && self.has_custom_endpoint()).then(|| local_default.to_owned());
+        let name = explicit.clone().or_else(|| self.output(output)).or_else(default_name);
         let name = name.ok_or_else(|| match &self.stack {
             Some(_) => anyhow!("the stack has no output {output}: name the {kind} with {flag}"),
             None => anyhow!("which {kind}? name the stack with --stack, or the {kind} with {flag}"),
         })?;
-        Ok(Thing::new(kind, name, flag))
+        Ok(ResourceRef::new(kind, name, flag))
     }
 
-    async fn with_url(&self, queue: Thing) -> anyhow::Result<Thing> {
+    async fn with_queue_url(&self, queue: ResourceRef) -> anyhow::Result<ResourceRef> {
         if queue.name.contains("://") {
             return Ok(queue);
         }
-        let asked = self.sqs().get_queue_url().queue_name(&queue.name).send().await;
-        let answer = asked.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueUrl", &error)).about(&queue)?;
+        let result = self.sqs().get_queue_url().queue_name(&queue.name).send().await;
+        let answer = result.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueUrl", &error)).with_resource(&queue)?;
         let url = answer.queue_url.with_context(|| format!("{queue} has no URL"))?;
-        Ok(Thing { name: url, ..queue })
+        Ok(ResourceRef { name: url, ..queue })
     }
 }
 
-async fn describe(sdk: &SdkConfig, name: &str) -> anyhow::Result<Stack> {
-    let thing = Thing::new("stack", name, "--stack");
-    let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
+async fn describe_stack(sdk: &SdkConfig, name: &str) -> anyhow::Result<StackDescription> {
+    let resource = ResourceRef::new("stack", name, "--stack");
+    let result = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
     let fault = |error| AwsError::from_sdk_error("cloudformation:DescribeStacks", &error);
-    let answer = match asked.map_err(fault) {
-        Err(AwsError { kind: cause, .. }) if sdk.endpoint_url().is_some() && says_nothing(&cause) => bail!(
-            "this endpoint answers no CloudFormation, so it has no {thing}: leave --stack (INBOXCTL_STACK) away; \
+    let answer = match result.map_err(fault) {
+        Err(AwsError { kind: cause, .. }) if sdk.endpoint_url().is_some() && is_unsupported_service(&cause) => bail!(
+            "this endpoint answers no CloudFormation, so it has no {resource}: leave --stack (INBOXCTL_STACK) away; \
              the names of `local` are the defaults then, and --table, --queue-url, … name others"
         ),
-        asked => asked.about(&thing)?,
+        result => result.with_resource(&resource)?,
     };
-    let stack = answer.stacks().first().with_context(|| format!("there is no {thing}"))?;
+    let stack = answer.stacks().first().with_context(|| format!("there is no {resource}"))?;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let outputs = stack.outputs().iter().map(|it| (text(it.output_key()), text(it.output_value())));
     let parameters =
         stack.parameters().iter().map(|it| (text(it.parameter_key()), text(it.parameter_value())));
     let name = text(stack.stack_name());
-    Ok(Stack { name, outputs: outputs.collect(), parameters: parameters.collect() })
+    Ok(StackDescription { name, outputs: outputs.collect(), parameters: parameters.collect() })
 }
 
 /// Whether an endpoint does not know the service at all.
-fn says_nothing(cause: &AwsErrorKind) -> bool {
+fn is_unsupported_service(cause: &AwsErrorKind) -> bool {
     match cause {
         AwsErrorKind::UnreadableResponse => true,
         AwsErrorKind::Service(code) => code.contains("UnknownOperation") || code.contains("NotImplemented"),

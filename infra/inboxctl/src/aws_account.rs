@@ -22,8 +22,8 @@ use inbox_aws::AwsErrorKind;
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::{BaseUrl, Env, redact_userinfo};
 
-use crate::cli::Everywhere;
-use crate::trouble::Explained;
+use crate::cli::GlobalArgs;
+use crate::trouble::ResourceError;
 
 /// Longest wait for a connection, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -40,7 +40,7 @@ const SERVICES: [(&str, &str); 5] = [
 ];
 
 /// The keys of a profile that lead to credentials.
-const CREDENTIALS: [&str; 9] = [
+const CREDENTIAL_KEYS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
     "credential_process",
@@ -53,62 +53,62 @@ const CREDENTIALS: [&str; 9] = [
 ];
 
 /// AWS itself, not an endpoint of the user's own.
-const AWS: &str = "AWS";
+const DEFAULT_ENDPOINT: &str = "AWS";
 
 /// A setting, and the option, variable or profile that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Setting {
     value: String,
-    from: String,
+    source: String,
 }
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.value, self.from)
+        write!(f, "{} ({})", self.value, self.source)
     }
 }
 
 /// The account, and what named it.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct AwsAccount {
     pub(crate) sdk: SdkConfig,
     pub(crate) ca_bundle: Option<CaBundle>,
     region: Setting,
     /// Of all services; one of them may have another one.
     endpoint: Option<Setting>,
-    bundle: Option<Setting>,
+    ca_bundle_setting: Option<Setting>,
     credentials: String,
 }
 
-impl Account {
+impl AwsAccount {
     /// Reads options, environment and profile, and makes sure that there are credentials.
-    pub(crate) async fn open(told: &Everywhere) -> anyhow::Result<Self> {
+    pub(crate) async fn load(args: &GlobalArgs) -> anyhow::Result<Self> {
         let option = |name: &str, value: &Option<String>| {
-            value.clone().map(|value| Setting { value, from: name.to_owned() })
+            value.clone().map(|value| Setting { value, source: name.to_owned() })
         };
-        let explicit = option("--profile", &told.profile);
+        let profile_option = option("--profile", &told.profile);
         // The AWS CLI's order.
-        let named = explicit.clone().or_else(|| variable(&["AWS_DEFAULT_PROFILE", "AWS_PROFILE"]));
-        let profiles = profiles(named.as_ref()).await?;
-        let of_profile = |key| {
+        let profile = profile_option.clone().or_else(|| env_setting(&["AWS_DEFAULT_PROFILE", "AWS_PROFILE"]));
+        let profiles = load_profiles(profile.as_ref()).await?;
+        let profile_value = |key| {
             let from = format!("{key} of profile {}", profiles.selected_profile());
             profiles
                 .get(key)
                 .filter(|value| !value.is_empty())
-                .map(|value| Setting { value: value.to_owned(), from })
+                .map(|value| Setting { value: value.to_owned(), source: from })
         };
 
-        let is_ignored = variable(&["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"])
-            .or_else(|| of_profile("ignore_configured_endpoint_urls"))
+        let is_ignored = env_setting(&["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"])
+            .or_else(|| profile_value("ignore_configured_endpoint_urls"))
             .is_some_and(|it| it.value.eq_ignore_ascii_case("true"));
-        let configured = || variable(&["AWS_ENDPOINT_URL"]).or_else(|| of_profile("endpoint_url"));
+        let configured_endpoint = || env_setting(&["AWS_ENDPOINT_URL"]).or_else(|| profile_value("endpoint_url"));
         let endpoint = option("--endpoint-url", &told.endpoint_url);
-        let endpoint = endpoint.or_else(|| configured().filter(|_| !is_ignored));
+        let endpoint = endpoint.or_else(|| configured_endpoint().filter(|_| !is_ignored));
         let region =
-            option("--region", &told.region).or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
+            option("--region", &told.region).or_else(|| env_setting(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
         let region = match region {
             Some(region) => Some(region),
-            None => region_of(&profiles, endpoint.is_some()).await,
+            None => profile_region(&profiles, endpoint.is_some()).await,
         };
         let Some(region) = region else {
             bail!(
@@ -116,7 +116,7 @@ impl Account {
                 profiles.selected_profile()
             )
         };
-        let bundle = variable(&["AWS_CA_BUNDLE"]).or_else(|| of_profile("ca_bundle"));
+        let bundle = env_setting(&["AWS_CA_BUNDLE"]).or_else(|| profile_value("ca_bundle"));
         let read = |it: &Setting| CaBundle::read(&it.value).with_context(|| it.to_string());
         let ca_bundle = bundle.as_ref().map(read).transpose()?;
 
@@ -132,37 +132,37 @@ impl Account {
         if let Some(bundle) = &ca_bundle {
             loader = loader.http_client(bundle.http_client());
         }
-        if explicit.is_some() {
-            loader = loader.credentials_provider(credentials_of(&profiles, &region, ca_bundle.as_ref()));
+        if profile_option.is_some() {
+            loader = loader.credentials_provider(profile_credentials(&profiles, &region, ca_bundle.as_ref()));
         }
         let sdk = loader.load().await;
-        let credentials = credentials(explicit.as_ref(), named.as_ref(), &profiles);
-        let account = Self { sdk, ca_bundle, region, endpoint, bundle, credentials };
+        let credentials = describe_credentials(profile_option.as_ref(), profile.as_ref(), &profiles);
+        let account = Self { sdk, ca_bundle, region, endpoint, ca_bundle_setting: bundle, credentials };
         account.check_endpoints()?;
-        account.check_credentials(named.as_ref()).await?;
+        account.check_credentials(profile.as_ref()).await?;
         Ok(account)
     }
 
     /// Where the service of an IAM action is asked, and what says so.
-    pub(crate) fn asked(&self, action: &str) -> String {
+    pub(crate) fn describe_endpoint(&self, action: &str) -> String {
         let service = action.split(':').next().unwrap_or_default();
         let id = SERVICES.iter().find(|it| it.0 == service).map(|it| it.1);
-        match id.and_then(|id| self.endpoint_of(id)) {
+        match id.and_then(|id| self.service_endpoint(id)) {
             Some(endpoint) => endpoint.to_string(),
-            None => AWS.to_owned(),
+            None => DEFAULT_ENDPOINT.to_owned(),
         }
     }
 
     /// The same error, and where it happened: a wrong account, region or endpoint looks like something that is missing.
-    pub(crate) fn located(&self, error: anyhow::Error) -> anyhow::Error {
-        let Some(Explained { fault, .. }) = error.downcast_ref() else { return error };
-        let asked = self.asked(fault.action);
+    pub(crate) fn with_location(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(ResourceError { error: fault, .. }) = error.downcast_ref() else { return error };
+        let asked = self.describe_endpoint(fault.action);
         // An endpoint of the user's own is the same in every region.
-        let region = if asked == AWS { format!(" in region {}", self.region) } else { String::new() };
+        let region = if asked == DEFAULT_ENDPOINT { format!(" in region {}", self.region) } else { String::new() };
         let located = match &fault.kind {
             AwsErrorKind::Connection => format!("nothing answers at {asked}{region}"),
             AwsErrorKind::Timeout => format!("no answer in time from {asked}{region}"),
-            AwsErrorKind::Certificate => match &self.bundle {
+            AwsErrorKind::Certificate => match &self.ca_bundle_setting {
                 Some(bundle) => {
                     format!("{asked} shows a certificate that no authority of {bundle} has signed")
                 }
@@ -182,30 +182,30 @@ impl Account {
 
     /// The endpoint of a service, by the SDK's name of it, if it is not AWS's own.
     pub(crate) fn endpoint_url(&self, id: &str) -> Option<String> {
-        self.endpoint_of(id).map(|it| it.value)
+        self.service_endpoint(id).map(|it| it.value)
     }
 
-    fn endpoint_of(&self, id: &str) -> Option<Setting> {
-        if self.endpoint.as_ref().is_some_and(|it| it.from.starts_with("--")) {
+    fn service_endpoint(&self, id: &str) -> Option<Setting> {
+        if self.endpoint.as_ref().is_some_and(|it| it.source.starts_with("--")) {
             return self.endpoint.clone();
         }
         let key = ServiceConfigKey::builder().service_id(id).env("AWS_ENDPOINT_URL").profile("endpoint_url");
         let value = self.sdk.service_config()?.load_config(key.build().ok()?)?;
         let own = format!("AWS_ENDPOINT_URL_{}", id.to_uppercase().replace(' ', "_"));
-        if let Some(of_service) = variable(&[&own]) {
+        if let Some(of_service) = env_setting(&[&own]) {
             return Some(of_service);
         }
-        let usual = self.endpoint.clone().filter(|it| it.value == value);
-        Some(usual.unwrap_or_else(|| Setting { value, from: format!("endpoint_url of {id} in the profile") }))
+        let global_endpoint = self.endpoint.clone().filter(|it| it.value == value);
+        Some(global_endpoint.unwrap_or_else(|| Setting { value, source: format!("endpoint_url of {id} in the profile") }))
     }
 
     fn check_endpoints(&self) -> anyhow::Result<()> {
         for (_, id) in SERVICES {
-            if let Some(endpoint) = self.endpoint_of(id) {
+            if let Some(endpoint) = self.service_endpoint(id) {
                 endpoint
                     .value
                     .parse::<BaseUrl>()
-                    .with_context(|| format!("{} is {:?}", endpoint.from, redact_userinfo(&endpoint.value)))?;
+                    .with_context(|| format!("{} is {:?}", endpoint.source, redact_userinfo(&endpoint.value)))?;
             }
         }
         Ok(())
@@ -224,13 +224,13 @@ impl Account {
 }
 
 /// The first of these variables that is set.
-fn variable(names: &[&str]) -> Option<Setting> {
-    let of = |name: &&str| Env::process().var(name).map(|value| Setting { value, from: (*name).to_owned() });
+fn env_setting(names: &[&str]) -> Option<Setting> {
+    let of = |name: &&str| Env::process().var(name).map(|value| Setting { value, source: (*name).to_owned() });
     names.iter().find_map(of)
 }
 
 /// The profiles of the AWS CLI's files, this one selected.
-async fn profiles(named: Option<&Setting>) -> anyhow::Result<ProfileSet> {
+async fn load_profiles(profile: Option<&Setting>) -> anyhow::Result<ProfileSet> {
     let name = named.map_or("default", |it| &it.value).to_owned();
     let files = profile::load(&Fs::real(), &SdkEnv::real(), &Default::default(), Some(name.into())).await;
     let profiles = files.context("the files with AWS profiles cannot be read")?;
@@ -251,22 +251,22 @@ async fn profiles(named: Option<&Setting>) -> anyhow::Result<ProfileSet> {
 }
 
 /// The region of the profile, or where this machine is. An endpoint of the user's own needs none, but the SDK does.
-async fn region_of(profiles: &ProfileSet, has_endpoint: bool) -> Option<Setting> {
+async fn profile_region(profiles: &ProfileSet, has_endpoint: bool) -> Option<Setting> {
     let name = profiles.selected_profile().to_owned();
     let of_profile = ProfileFileRegionProvider::builder().profile_name(name.clone()).build();
     if let Some(region) = of_profile.region().await {
-        return Some(Setting { value: region.to_string(), from: format!("profile {name}") });
+        return Some(Setting { value: region.to_string(), source: format!("profile {name}") });
     }
     if has_endpoint {
-        return Some(Setting { value: "us-east-1".to_owned(), from: "the default".to_owned() });
+        return Some(Setting { value: "us-east-1".to_owned(), source: "the default".to_owned() });
     }
-    let here = aws_config::imds::region::ImdsRegionProvider::builder().build().region().await?;
-    Some(Setting { value: here.to_string(), from: "this machine's".to_owned() })
+    let imds_region = aws_config::imds::region::ImdsRegionProvider::builder().build().region().await?;
+    Some(Setting { value: imds_region.to_string(), source: "this machine's".to_owned() })
 }
 
 /// The credentials of the selected profile. As in the AWS CLI, one that has none of its own uses those of this machine, but
 /// never exported keys.
-fn credentials_of(
+fn profile_credentials(
     profiles: &ProfileSet,
     region: &Setting,
     bundle: Option<&CaBundle>,
@@ -278,7 +278,7 @@ fn credentials_of(
         config = config.with_http_client(bundle.http_client());
     }
     let name = profiles.selected_profile();
-    if CREDENTIALS.iter().any(|key| profiles.get(key).is_some()) {
+    if CREDENTIAL_KEYS.iter().any(|key| profiles.get(key).is_some()) {
         let own = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
         return SharedCredentialsProvider::new(own);
     }
@@ -289,10 +289,10 @@ fn credentials_of(
 }
 
 /// What the credentials come from, in words.
-fn credentials(explicit: Option<&Setting>, named: Option<&Setting>, profiles: &ProfileSet) -> String {
-    let keys = || variable(&["AWS_ACCESS_KEY_ID"]).zip(variable(&["AWS_SECRET_ACCESS_KEY"]));
-    let has_own = CREDENTIALS.iter().any(|key| profiles.get(key).is_some());
-    match (explicit, named) {
+fn describe_credentials(profile_option: Option<&Setting>, profile: Option<&Setting>, profiles: &ProfileSet) -> String {
+    let keys = || env_setting(&["AWS_ACCESS_KEY_ID"]).zip(env_setting(&["AWS_SECRET_ACCESS_KEY"]));
+    let has_own = CREDENTIAL_KEYS.iter().any(|key| profiles.get(key).is_some());
+    match (profile_option, profile) {
         (Some(profile), _) => format!("profile {profile}"),
         (None, _) if keys().is_some() => "AWS_ACCESS_KEY_ID".to_owned(),
         (None, Some(profile)) => format!("profile {profile}"),

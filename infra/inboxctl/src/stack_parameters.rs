@@ -2,14 +2,14 @@
 
 use inbox_aws::config::Env;
 
-use crate::place::Place;
+use crate::place::Target;
 
 /// The functions' environment, as far as the stack's parameters say: `POLL_FIRST_SECS` is `PollFirstSecs`.
-pub(crate) fn env(at: &Place) -> Env<impl Fn(&str) -> Option<String>> {
-    Env(|name: &str| at.parameter(&parameter(name)).map(str::to_owned))
+pub(crate) fn function_env(target: &Target) -> Env<impl Fn(&str) -> Option<String>> {
+    Env(|name: &str| target.parameter(&parameter_name(name)).map(str::to_owned))
 }
 
-fn parameter(variable: &str) -> String {
+fn parameter_name(variable: &str) -> String {
     let capitalized = |word: &str| {
         let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
         first.to_ascii_uppercase() + &rest.to_ascii_lowercase()
@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn a_variable_is_a_parameter_in_another_case() {
-        assert_eq!(parameter("POLL_FIRST_SECS"), "PollFirstSecs");
-        assert_eq!(parameter("RIGHTFOOT_ALLOWED_CIDRS"), "RightfootAllowedCidrs");
+        assert_eq!(parameter_name("POLL_FIRST_SECS"), "PollFirstSecs");
+        assert_eq!(parameter_name("RIGHTFOOT_ALLOWED_CIDRS"), "RightfootAllowedCidrs");
     }
 }

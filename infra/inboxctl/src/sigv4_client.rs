@@ -13,28 +13,28 @@ use aws_sigv4::sign::v4;
 use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::{AwsErrorKind, AwsError};
 
-use crate::place::Place;
-use crate::send::http_client;
+use crate::target::Target;
+use crate::send::build_http_client;
 
-const ANSWER_SECS: u64 = 60;
+const RESPONSE_TIMEOUT_SECS: u64 = 60;
 
 /// A service, as configuration, signatures and host names call it.
-pub(crate) struct Service {
+pub(crate) struct AwsService {
     /// Its name in the AWS configuration: `AWS_ENDPOINT_URL_…` and the sections of a profile.
-    pub(crate) id: &'static str,
+    pub(crate) sdk_id: &'static str,
     /// Its name in signatures and host names.
     pub(crate) name: &'static str,
 }
 
 /// A client that signs with the credentials of one run of `inboxctl`.
-pub(crate) struct SignedGet<'a> {
-    at: &'a Place,
+pub(crate) struct SigV4Client<'a> {
+    target: &'a Target,
     http: reqwest::Client,
 }
 
-impl<'a> SignedGet<'a> {
-    pub(crate) fn new(at: &'a Place) -> anyhow::Result<Self> {
-        Ok(Self { at, http: http_client(at, Duration::from_secs(ANSWER_SECS))? })
+impl<'a> SigV4Client<'a> {
+    pub(crate) fn new(target: &'a Target) -> anyhow::Result<Self> {
+        Ok(Self { target, http: build_http_client(target, Duration::from_secs(RESPONSE_TIMEOUT_SECS))? })
     }
 
     /// The answer to a GET of a path, whose special characters are encoded.
@@ -44,15 +44,15 @@ impl<'a> SignedGet<'a> {
     /// No answer, or the service's error code.
     pub(crate) async fn get(
         &self,
-        service: &Service,
+        service: &AwsService,
         action: &'static str,
         path: &str,
         now: SystemTime,
     ) -> Result<reqwest::Response, AwsError> {
         let fault = |cause| AwsError { action, kind: cause };
         let url = format!("{}{path}", self.endpoint(service));
-        let request = self.signed(service, &url, now).await.map_err(|_| fault(AwsErrorKind::Construction))?;
-        let answer = self.http.execute(request).await.map_err(|error| {
+        let request = self.signed_request(service, &url, now).await.map_err(|_| fault(AwsErrorKind::Construction))?;
+        let response = self.http.execute(request).await.map_err(|error| {
             fault(if error.is_timeout() {
                 AwsErrorKind::Timeout
             } else if is_certificate_error(&error) {
@@ -61,24 +61,24 @@ impl<'a> SignedGet<'a> {
                 AwsErrorKind::Connection
             })
         })?;
-        if answer.status().is_success() {
-            return Ok(answer);
+        if response.status().is_success() {
+            return Ok(response);
         }
-        let status = answer.status();
+        let status = response.status();
         let kind =
-            answer.headers().get("x-amzn-errortype").and_then(|it| it.to_str().ok()).map(str::to_owned);
-        let body = answer.text().await.unwrap_or_default();
-        let code = kind.as_deref().or_else(|| code_of_xml(&body)).and_then(code_alone);
+            response.headers().get("x-amzn-errortype").and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let body = response.text().await.unwrap_or_default();
+        let code = kind.as_deref().or_else(|| parse_xml_error_code(&body)).and_then(sanitize_error_code);
         Err(fault(AwsErrorKind::Service(code.map_or_else(|| status.to_string(), str::to_owned))))
     }
 
-    async fn signed(
+    async fn signed_request(
         &self,
-        service: &Service,
+        service: &AwsService,
         url: &str,
         now: SystemTime,
     ) -> anyhow::Result<reqwest::Request> {
-        let provider = self.at.sdk.credentials_provider().context("no credentials")?;
+        let provider = self.target.sdk.credentials_provider().context("no credentials")?;
         let identity = provider.provide_credentials().await?.into();
         let mut settings = SigningSettings::default();
         // As S3 wants it; for paths that need no encoding, as the others do, too.
@@ -87,7 +87,7 @@ impl<'a> SignedGet<'a> {
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         let params = v4::SigningParams::builder()
             .identity(&identity)
-            .region(self.at.sdk.region().context("no region")?.as_ref())
+            .region(self.target.sdk.region().context("no region")?.as_ref())
             .name(service.name)
             .time(now)
             .settings(settings)
@@ -101,27 +101,27 @@ impl<'a> SignedGet<'a> {
     }
 
     /// Where the service answers, as the SDK would find it.
-    fn endpoint(&self, service: &Service) -> String {
-        match self.at.account.endpoint_url(service.id) {
+    fn endpoint(&self, service: &AwsService) -> String {
+        match self.target.account.endpoint_url(service.sdk_id) {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => host(service, self.at.sdk.region()),
+            None => default_endpoint(service, self.target.sdk.region()),
         }
     }
 }
 
-fn host(service: &Service, region: Option<&Region>) -> String {
+fn default_endpoint(service: &AwsService, region: Option<&Region>) -> String {
     let region = region.map_or("us-east-1", Region::as_ref);
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     format!("https://{}.{region}.{suffix}", service.name)
 }
 
 /// S3's error code.
-fn code_of_xml(body: &str) -> Option<&str> {
+fn parse_xml_error_code(body: &str) -> Option<&str> {
     Some(body.split_once("<Code>")?.1.split_once("</Code>")?.0)
 }
 
 /// An error code without what some services write after it; `None` if it does not look like one.
-fn code_alone(code: &str) -> Option<&str> {
+fn sanitize_error_code(code: &str) -> Option<&str> {
     let code = code.split(':').next().unwrap_or_default();
     (!code.is_empty() && code.chars().all(|it| it.is_ascii_alphanumeric())).then_some(code)
 }
@@ -132,26 +132,26 @@ mod tests {
 
     #[test]
     fn an_error_code_is_read_from_header_and_xml_and_nothing_else_is_shown() {
-        assert_eq!(code_of_xml("<Error><Code>NoSuchKey</Code><Key>k</Key></Error>"), Some("NoSuchKey"));
-        assert_eq!(code_of_xml("<html>"), None);
+        assert_eq!(parse_xml_error_code("<Error><Code>NoSuchKey</Code><Key>k</Key></Error>"), Some("NoSuchKey"));
+        assert_eq!(parse_xml_error_code("<html>"), None);
         for (code, alone) in [
             ("AccessDeniedException", Some("AccessDeniedException")),
             ("AccessDeniedException:http://internal.amazon.com/", Some("AccessDeniedException")),
             ("", None),
             ("a\u{1b}[2J", None),
         ] {
-            assert_eq!(code_alone(code), alone, "{code:?}");
+            assert_eq!(sanitize_error_code(code), alone, "{code:?}");
         }
     }
 
     #[test]
     fn a_service_is_found_in_its_region() {
-        let lambda = Service { id: "Lambda", name: "lambda" };
+        let lambda = AwsService { sdk_id: "Lambda", name: "lambda" };
         for (region, url) in [
             ("eu-west-1", "https://lambda.eu-west-1.amazonaws.com"),
             ("cn-north-1", "https://lambda.cn-north-1.amazonaws.com.cn"),
         ] {
-            assert_eq!(host(&lambda, Some(&Region::new(region))), url);
+            assert_eq!(default_endpoint(&lambda, Some(&Region::new(region))), url);
         }
     }
 }

@@ -1,0 +1,192 @@
+//! `dead list|redrive`.
+
+use std::time::Duration;
+
+use inbox_aws::dead_letters::{DeadLetterQueue, DeadLetter};
+use inbox_aws::inbox::Inbox;
+use inbox_core::audit::{OperatorAction, Operator};
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::cli::{ListDeadLettersArgs, RedriveArgs};
+use crate::confirm;
+use crate::place::{Target, ResourceRef};
+use crate::trouble::{WithResource, explain};
+use crate::view::{Timestamp, Render, timestamp as at_time, render_table};
+
+/// How long a look hides messages from others, at the most.
+const LIST_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a redrive may take, with the time to answer its question.
+const REDRIVE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Dead messages.
+#[derive(Serialize)]
+pub(crate) struct DeadLetterList {
+    messages: Vec<DeadLetterRow>,
+    /// Whether there may be more of them.
+    is_cut_off: bool,
+}
+
+#[derive(Clone, Serialize)]
+struct DeadLetterRow {
+    message_id: String,
+    /// `None` if it is none of ours.
+    event: Option<String>,
+    /// Of the event's record; `None` if there is none.
+    state: Option<&'static str>,
+    bytes: usize,
+    sent_at: Option<Timestamp>,
+}
+
+pub(crate) async fn list(target: &Target, args: ListDeadLettersArgs) -> anyhow::Result<DeadLetterList> {
+    let (dead_letters, queue) = open_dead_letters(at).await?;
+    let mut received = dead_letters.receive(args.limit.get(), LIST_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
+    received.sort_by_key(|message| std::cmp::Reverse(message.sent_at));
+    let messages = load_rows(at, &received).await;
+    release_all(&dead_letters, &received, &queue).await?;
+    Ok(DeadLetterList { is_cut_off: received.len() == args.limit.get(), messages: messages? })
+}
+
+async fn open_dead_letters(target: &Target) -> anyhow::Result<(DeadLetterQueue, ResourceRef)> {
+    let (dead_letter_queue, events_queue) = (at.dead_queue().await?, at.queue().await?);
+    let sqs = at.sqs();
+    Ok((DeadLetterQueue::new(sqs, &dead_letter_queue.name, events_queue.name), dead_letter_queue))
+}
+
+async fn release_all(dead_letters: &DeadLetterQueue, received: &[DeadLetter], queue: &ResourceRef) -> anyhow::Result<()> {
+    for message in taken {
+        open_dead_letters.release(message).await.about(queue)?;
+    }
+    Ok(())
+}
+
+async fn load_rows(target: &Target, received: &[DeadLetter]) -> anyhow::Result<Vec<DeadLetterRow>> {
+    let (inbox, table) = (at.inbox()?, at.table()?);
+    let mut rows = Vec::new();
+    for message in taken {
+        let event = match &message.event {
+            Some(key) => inbox.event(key).await.about(&table)?,
+            None => None,
+        };
+        rows.push(DeadLetterRow {
+            message_id: message.message_id.clone(),
+            event: message.event.as_ref().map(|key| key.event_id()),
+            state: event.map(|event| event.lifecycle.state(at.now()).as_str()),
+            bytes: message.bytes,
+            sent_at: at_time(message.sent_at),
+        });
+    }
+    Ok(rows)
+}
+
+fn render_rows(messages: &[DeadLetterRow], now: UnixMillis) -> String {
+    let rows = messages.iter().map(|it| {
+        [
+            it.message_id.clone(),
+            it.event.clone().unwrap_or_else(|| "(none of ours)".to_owned()),
+            it.state.unwrap_or("-").to_owned(),
+            it.bytes.to_string(),
+            it.sent_at.map_or_else(|| "-".to_owned(), |at| at.with_age(now)),
+        ]
+    });
+    render_table(["MESSAGE", "EVENT", "ITS RECORD", "BYTES", "FIRST SENT"], rows.collect(), "no dead messages")
+}
+
+impl Render for DeadLetterList {
+    fn to_text(&self, now: UnixMillis) -> String {
+        let more = if self.is_cut_off { "\nThere may be more: --limit shows more.\n" } else { "" };
+        render_rows(&self.messages, now) + more
+    }
+}
+
+/// What became of moving dead messages back.
+#[derive(Serialize)]
+pub(crate) struct RedriveReport {
+    /// What would be moved: of a dry run, or if it was not agreed to.
+    planned: Vec<DeadLetterRow>,
+    moved: Vec<RedrivenMessage>,
+    is_dry_run: bool,
+    /// Whether there may be more of them.
+    is_cut_off: bool,
+}
+
+#[derive(Serialize)]
+struct RedrivenMessage {
+    message_id: String,
+    event: Option<String>,
+    /// `None` if it is back on the queue.
+    failed: Option<String>,
+}
+
+pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Result<RedriveReport> {
+    let (dead_letters, queue) = open_dead_letters(at).await?;
+    let received = dead_letters.receive(args.limit.get(), REDRIVE_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
+    let is_cut_off = received.len() == args.limit.get();
+    let confirmation = async {
+        let planned = load_rows(at, &received).await?;
+        let plan = format!("Move back to the queue:\n{}", render_rows(&planned, at.now()));
+        let is_confirmed = !args.dry_run && !received.is_empty() && confirm::is_confirmed(at, &args.confirm, &plan)?;
+        anyhow::Ok((planned, is_confirmed))
+    };
+    let (planned, by) = match (confirmation.await, args.by, args.why) {
+        (Ok((_, true)), Some(by), Some(why)) => (Vec::new(), Operator { by, why }),
+        (plan_result, _, _) => {
+            release_all(&dead_letters, &received, &queue).await?;
+            let (planned, moved) = (plan_result?.0, Vec::new());
+            return Ok(RedriveReport { planned, moved, is_dry_run: args.dry_run, is_cut_off });
+        }
+    };
+    let inbox = at.inbox()?;
+    let mut moved = Vec::new();
+    for message in &received {
+        moved.push(redrive_one(&dead_letters, &inbox, message, &by, (at.now(), &queue)).await);
+    }
+    Ok(RedriveReport { planned, moved, is_dry_run: false, is_cut_off })
+}
+
+async fn redrive_one(
+    dead_letters: &DeadLetterQueue,
+    inbox: &Inbox,
+    message: &DeadLetter,
+    operator: &Operator,
+    (now, queue): (UnixMillis, &ResourceRef),
+) -> RedrivenMessage {
+    let redriven = open_dead_letters.redrive(inbox, message, &operator.audit_entry(OperatorAction::Redrive, now)).await;
+    RedrivenMessage {
+        message_id: message.message_id.clone(),
+        event: message.event.as_ref().map(|key| key.event_id()),
+        failed: redriven.err().map(|fault| explain(&fault, queue)),
+    }
+}
+
+impl Render for RedriveReport {
+    fn to_text(&self, now: UnixMillis) -> String {
+        let more = if self.is_cut_off {
+            "\nThere may be more: do it again, or move more at once with --limit.\n"
+        } else {
+            ""
+        };
+        if self.moved.is_empty() {
+            let note = match (self.is_dry_run, self.planned.is_empty()) {
+                (_, true) => "",
+                (true, false) => "\nThis was a dry run: nothing was moved.\n",
+                (false, false) => "\nnothing was done\n",
+            };
+            return render_rows(&self.planned, now) + note + if self.is_dry_run { more } else { "" };
+        }
+        let rows = self.moved.iter().map(|it| {
+            let event = it.event.clone().unwrap_or_else(|| "(none of ours)".to_owned());
+            [
+                it.message_id.clone(),
+                event,
+                it.failed.clone().unwrap_or_else(|| "back on the queue".to_owned()),
+            ]
+        });
+        render_table(["MESSAGE", "EVENT", "OUTCOME"], rows.collect(), "nothing") + more
+    }
+
+    fn is_success(&self) -> bool {
+        let is_declined = !self.is_dry_run && !self.planned.is_empty();
+        !is_declined && self.moved.iter().all(|it| it.failed.is_none())
+    }
+}

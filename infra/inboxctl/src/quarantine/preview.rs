@@ -1,0 +1,68 @@
+//! What is shown of items before something is done with them.
+
+use inbox_aws::AwsError;
+use inbox_aws::inbox::{Inbox, QuarantinedItem};
+use inbox_core::quarantine::{QuarantineId, Reparsed, reparse};
+use inbox_core::time::UnixMillis;
+
+use crate::view::{Timestamp, render_table};
+
+/// An item that was asked for, as it stands; or only its name, if there is none.
+pub(super) struct RequestedItem {
+    pub(super) id: QuarantineId,
+    pub(super) delivery: Option<QuarantinedItem>,
+}
+
+impl RequestedItem {
+    /// Items that were found.
+    pub(super) fn from_deliveries(open: Vec<QuarantinedItem>) -> Vec<Self> {
+        open.into_iter().map(|delivery| Self { id: delivery.id.clone(), delivery: Some(delivery) }).collect()
+    }
+
+    /// Items that were named.
+    pub(super) async fn load(inbox: &Inbox, ids: Vec<QuarantineId>) -> Result<Vec<Self>, AwsError> {
+        let mut items = Vec::new();
+        for id in ids {
+            items.push(Self { delivery: inbox.quarantined_item(&id).await?, id });
+        }
+        Ok(items)
+    }
+}
+
+/// The items with how old they are, how large, and which event they are, as far as that is known.
+pub(super) async fn render_rows(inbox: &Inbox, items: &[RequestedItem], now: UnixMillis) -> String {
+    let mut rows = Vec::new();
+    for RequestedItem { id, delivery } in asked {
+        let Some(delivery) = delivery else {
+            let none = || "-".to_owned();
+            rows.push([id.to_string(), "not in quarantine".to_owned(), none(), none(), none()]);
+            continue;
+        };
+        let age = match delivery.signed_at {
+            Some(at) => format!("signed {}", Timestamp(UnixMillis(at.0.saturating_mul(1_000))).with_age(now)),
+            None => format!("received {}", Timestamp(delivery.first_received_at).with_age(now)),
+        };
+        let event = event_id_of(inbox, delivery).await.unwrap_or_else(|| "-".to_owned());
+        rows.push([
+            id.to_string(),
+            delivery.reason.as_str().to_owned(),
+            age,
+            delivery.payload_bytes.to_string(),
+            event,
+        ]);
+    }
+    render_table(["ITEM", "REASON", "AGE", "BYTES", "EVENT"], rows, "")
+}
+
+/// The event that an item was made of, or that the present code reads in its bytes. What cannot be loaded is told when
+/// something is done with it.
+async fn event_id_of(inbox: &Inbox, delivery: &QuarantinedItem) -> Option<String> {
+    if let Some(key) = &kept.event {
+        return Some(key.event_id());
+    }
+    let bytes = inbox.quarantined_payload(kept).await.ok()?;
+    match reparse(kept.clone().with(bytes)) {
+        Reparsed::Event(event) => Some(event.key().event_id()),
+        Reparsed::StillUnusable(_) | Reparsed::Unverified => None,
+    }
+}

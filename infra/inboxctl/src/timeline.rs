@@ -1,0 +1,297 @@
+//! `trace`: the whole story of one thing.
+
+use anyhow::bail;
+use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
+use inbox_core::event::{EventKey, Id, batch_pk};
+use inbox_core::inbox::{schedule_pk, submission_pk};
+use inbox_core::audit::message_expiry;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::requests::submission::SubmissionKind;
+use inbox_core::lifecycle::EventState;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::batches::BatchOutput;
+use crate::cli::TimelineArgs as Args;
+use crate::events::{EventDetails, quarantine_id_of};
+use crate::target::Target;
+use crate::poll_problem::PollProblemOutput;
+use crate::trouble::WithResource;
+use crate::view::{Timestamp, Render, AuditLine as Intervened, timestamp as at_time, pluralize, render_timeline};
+
+/// What is known under one id.
+#[derive(Serialize)]
+pub(crate) struct TimelineReport {
+    stories: Vec<TimelineOutput>,
+}
+
+/// The story of one batch, event, schedule or submission.
+#[derive(Serialize)]
+pub(crate) struct TimelineOutput {
+    pub(crate) about: String,
+    pub(crate) submission: Option<SubmissionOutput>,
+    pub(crate) schedule: Option<ScheduleOutput>,
+    pub(crate) batch: Option<BatchOutput>,
+    pub(crate) events: Vec<EventWithStatus>,
+    pub(crate) effects: Vec<AlertOutput>,
+    /// Items under its key that cannot be read.
+    pub(crate) unreadable: usize,
+}
+
+/// An event, and where it stands in words.
+#[derive(Serialize)]
+pub(crate) struct EventWithStatus {
+    #[serde(flatten)]
+    pub(crate) details: EventDetails,
+    pub(crate) stands: String,
+}
+
+/// An alert that was published, or is about to be.
+#[derive(Serialize)]
+pub(crate) struct AlertOutput {
+    pub(crate) authorizer: String,
+    pub(crate) event: Option<String>,
+    pub(crate) published_at: Option<Timestamp>,
+    pub(crate) replay: u64,
+}
+
+/// A schedule that is watched.
+#[derive(Serialize)]
+pub(crate) struct ScheduleOutput {
+    pub(crate) schedule_id: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) probes: Vec<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) last_run_seen: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) polls: u64,
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) settled_at: Option<Timestamp>,
+    /// What is wrong with its polls.
+    pub(crate) problem: Option<PollProblemOutput>,
+}
+
+/// A submission.
+#[derive(Serialize)]
+pub(crate) struct SubmissionOutput {
+    pub(crate) submission_id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) written_at: Timestamp,
+    pub(crate) attempts: u64,
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) concluded_at: Option<Timestamp>,
+    pub(crate) refused_at: Option<Timestamp>,
+    pub(crate) given_up_at: Option<Timestamp>,
+    pub(crate) made: Option<String>,
+    /// Where what it made stands.
+    pub(crate) made_stands: Option<String>,
+    pub(crate) interventions: Vec<Intervened>,
+}
+
+pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<TimelineReport> {
+    let table = at.table()?;
+    if let Some(key) = EventKey::from_event_id(&args.id) {
+        let timeline = load_timeline(at, args.id.clone(), &key.pk()).await?.map(|timeline| only_event(timeline, &args.id));
+        let timeline = timeline.filter(|timeline| !timeline.events.is_empty());
+        let Some(timeline) = timeline else {
+            bail!("{} is not recorded in {table}, or its record has expired", args.id);
+        };
+        return Ok(TimelineReport { stories: vec![timeline] });
+    }
+    let Some(id) = Id::new(args.id.clone()) else { bail!("an id has 1 to 512 bytes") };
+    let candidates = [
+        ("batch", batch_pk(&id)),
+        ("event", EventKey::Fynapse { event_id: id.clone() }.pk()),
+        ("schedule", schedule_pk(&id)),
+        ("submission", submission_pk(id.as_str())),
+    ];
+    let mut timelines = Vec::new();
+    for (kind, pk) in candidates {
+        timelines.extend(load_timeline(at, format!("{kind} {}", args.id), &pk).await?);
+    }
+    add_created(at, &mut timelines).await?;
+    if timelines.is_empty() {
+        bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
+    }
+    Ok(TimelineReport { stories: timelines })
+}
+
+/// Adds what became of the batch or schedule that a submission made.
+async fn add_created(target: &Target, timelines: &mut Vec<TimelineOutput>) -> anyhow::Result<()> {
+    let submission = stories.iter().find_map(|timeline| timeline.submission.as_ref());
+    let Some((kind, created_id)) = submission.and_then(|it| it.kind_and_made()) else { return Ok(()) };
+    let pk = if kind == "batch" { batch_pk(&created_id) } else { schedule_pk(&created_id) };
+    let created = load_timeline(at, format!("{kind} {}", created_id.as_str()), &pk).await?;
+    let stands = created.as_ref().and_then(|timeline| timeline.status_text(at.now()));
+    let stands = stands.unwrap_or_else(|| "its item has expired".to_owned());
+    for submission in stories.iter_mut().filter_map(|timeline| timeline.submission.as_mut()) {
+        submission.made_stands = Some(stands.clone());
+    }
+    // It may have the submission's own name, and is there then.
+    stories.extend(created.filter(|made| stories.iter().all(|timeline| timeline.about != made.about)));
+    Ok(())
+}
+
+/// What is known under one partition key, if anything is.
+async fn load_timeline(target: &Target, about: String, pk: &str) -> anyhow::Result<Option<TimelineOutput>> {
+    let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
+    let item_collection = inbox.timeline(pk).await.about(&table)?;
+    if item_collection.is_empty() {
+        return Ok(None);
+    }
+    let mut events = Vec::new();
+    for event in &item_collection.events {
+        let item = quarantine_id_of(&inbox, event, now).await.with_resource(&table)?;
+        events.push(EventWithStatus::new(event, item.as_ref(), now));
+    }
+    Ok(Some(TimelineOutput::new(about, item_collection, events)))
+}
+
+/// Of a batch's story, what concerns one event of it.
+fn only_event(mut timeline: TimelineOutput, event_id: &str) -> TimelineOutput {
+    timeline.events.retain(|event| event.details.id() == event_id);
+    timeline.effects.retain(|effect| effect.event.as_deref() == Some(event_id));
+    timeline
+}
+
+impl SubmissionOutput {
+    fn created_item(&self) -> Option<(&'static str, Id)> {
+        Some((self.kind, self.made.as_ref().and_then(Id::new)?))
+    }
+}
+
+impl ScheduleOutput {
+    /// Where it stands, in words.
+    pub(crate) fn status_text(&self, now: UnixMillis) -> String {
+        let next = self.due_at.map_or_else(
+            || "not asked for any more".to_owned(),
+            |at| format!("asked for next {}", at.with_age(now)),
+        );
+        let problem = self.problem.as_ref().map(|problem| format!("; {}", problem.text(now)));
+        next + &problem.unwrap_or_default()
+    }
+}
+
+impl TimelineOutput {
+    /// Where the batch or schedule stands, if it is the story of one that is tracked.
+    fn status_text(&self, now: UnixMillis) -> Option<String> {
+        let batch = self.batch.as_ref().map(|batch| batch.status_text(now));
+        batch.or_else(|| self.schedule.as_ref().map(|schedule| schedule.status_text(now)))
+    }
+
+    fn new(about: String, view: Timeline, events: Vec<EventWithStatus>) -> Self {
+        Self {
+            about,
+            submission: view.submission.map(|it| SubmissionOutput {
+                submission_id: it.submission_id,
+                kind: match it.kind {
+                    SubmissionKind::Batch => "batch",
+                    SubmissionKind::Schedule => "schedule",
+                },
+                written_at: Timestamp(it.written_at),
+                attempts: it.attempts,
+                due_at: at_time(it.due_at),
+                concluded_at: at_time(it.done_at),
+                refused_at: at_time(it.declined_at),
+                given_up_at: at_time(it.abandoned_at),
+                made: it.created_id,
+                made_stands: None,
+                interventions: Intervened::from_entries(&it.audit_entries),
+            }),
+            schedule: view.schedule.as_ref().map(ScheduleOutput::from),
+            batch: view.batch.as_ref().map(BatchOutput::from),
+            events,
+            effects: view.alerts.iter().map(AlertOutput::from).collect(),
+            unreadable: view.unreadable,
+        }
+    }
+}
+
+impl From<&ScheduleView> for ScheduleOutput {
+    fn from(it: &ScheduleView) -> Self {
+        Self {
+            schedule_id: it.schedule_id.clone(),
+            subject: it.subject.clone(),
+            probes: it.probes.clone(),
+            since: at_time(it.since),
+            last_run_seen: at_time(it.last_run_seen),
+            expires_at: at_time(it.expires_at),
+            polls: it.polls,
+            due_at: at_time(it.due_at),
+            settled_at: at_time(it.done_at),
+            problem: PollProblemOutput::from_record(it.problem.as_ref(), it.polls),
+        }
+    }
+}
+
+impl EventWithStatus {
+    fn new(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+        Self { details: EventDetails::new(event, item, now), stands: event_status_text(event, item, now) }
+    }
+}
+
+impl From<&AlertView> for AlertOutput {
+    fn from(it: &AlertView) -> Self {
+        Self {
+            authorizer: it.authorizer.clone(),
+            event: it.event_id.clone(),
+            published_at: at_time(it.published_at),
+            replay: it.replay,
+        }
+    }
+}
+
+/// Where an event stands, and who has the next step.
+fn event_status_text(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> String {
+    let time_text = |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| Timestamp(at).with_age(now));
+    let lifecycle = &event.lifecycle;
+    match lifecycle.state(now) {
+        EventState::Recorded => {
+            format!("recorded, and not known to be on the queue: the relay's, due {}", time_text(lifecycle.due_at))
+        }
+        EventState::Sent if is_lost(event, now) => format!(
+            "sent {}, and on no queue any more: `events replay --lost` sends it again",
+            time_text(lifecycle.sent_at)
+        ),
+        EventState::Sent => {
+            format!("on the queue, sent {}: waits for the worker{}", time_text(lifecycle.sent_at), requeue_suffix(event))
+        }
+        EventState::Claimed => {
+            format!("a worker is at it; its claim ends {}{}", time_text(lifecycle.claim_until), requeue_suffix(event))
+        }
+        EventState::Waiting => {
+            format!("{}: due again {}", requeue_text(event), time_text(lifecycle.due_at))
+        }
+        EventState::Done => format!("done {}", time_text(lifecycle.done_at)),
+        EventState::Quarantined => {
+            let item = item.map_or_else(
+                || "its item has expired".to_owned(),
+                |item| format!("see `quarantine show {item}`"),
+            );
+            format!("given up {}: {item}", time_text(lifecycle.quarantined_at))
+        }
+    }
+}
+
+/// How often a worker has put it back, and why last.
+fn requeue_text(event: &EventView) -> String {
+    let times = pluralize(event.lifecycle.requeues, "time", "times");
+    let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
+    format!("put back by the worker, {times} so far{}", reason.unwrap_or_default())
+}
+
+/// The same of an event that is at the worker again.
+fn requeue_suffix(event: &EventView) -> String {
+    if event.lifecycle.requeues > 0 { format!(" ({})", requeue_text(event)) } else { String::new() }
+}
+
+/// Whether the queues do not keep a message for so long.
+fn is_lost(event: &EventView, now: UnixMillis) -> bool {
+    event.lifecycle.sent_at.is_some_and(|at| message_expiry(at, &event.audit_entries) <= now)
+}
+
+impl Render for TimelineReport {
+    fn to_text(&self, now: UnixMillis) -> String {
+        self.stories.iter().map(|it| render_timeline(it, now)).collect::<Vec<_>>().join("\n")
+    }
+}
