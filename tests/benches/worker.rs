@@ -123,7 +123,7 @@ impl Bench {
         let people: Vec<_> = (0..size).map(|n| (authorizer(n), format!("{n}.50"))).collect();
         for n in 0..batches {
             let batch_id = batch_id(batches, size, n);
-            self.it.rightfoot.know(&batch_id, &people);
+            self.it.rightfoot.add_completed_batch(&batch_id, &people);
             let track =
                 json!({"action": "track_batch", "batch_id": batch_id, "expected": size, "subject": "demo"});
             self.it.ask(track).await;

@@ -1,6 +1,6 @@
 //! What is said about people's balances goes through the worker, on the bus and into the table, and nowhere else.
 
-use local::rightfoot::{Canned, Scripted};
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack;
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, RightfootWorld};
@@ -75,11 +75,11 @@ async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
         }
     }
     for answer in
-        [Canned::Status(401), Canned::Status(500), Canned::Garbage, Canned::WrongShape, Canned::CutShort]
+        [CannedResponse::Status(401), CannedResponse::Status(500), CannedResponse::Html, CannedResponse::WrongShape, CannedResponse::Truncated]
     {
         let it = full_of_canaries().await;
-        let scripted = Scripted { path_contains: "/v1/".to_owned(), answer, times: None };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        let scripted = ScriptedResponse { path_contains: "/v1/".to_owned(), response, remaining_uses: None };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         it.world.work().await;
     }
     let output = captured(output, metrics);

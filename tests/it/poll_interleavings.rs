@@ -9,7 +9,7 @@
 
 use inbox_core::event::Id;
 use inbox_core::limits::DUE_SHARDS;
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use local::connector::AwsCall;
 use tests::orders::{Process, in_every_order, play};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
@@ -57,7 +57,7 @@ fn webhook(world: &World, body: String) -> Process {
 
 /// A batch that is complete and due, and that no webhook has told.
 async fn untold_batch() -> (RightfootWorld, String) {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let batch = it.submit(SUBJECT, &["a", "b"]).await["batch_id"].as_str().unwrap().to_owned();
     it.pass(MINUTE * 10).await;
     it.rightfoot.clear_requests();
@@ -67,7 +67,7 @@ async fn untold_batch() -> (RightfootWorld, String) {
 /// A schedule that has run for the first time, and of which nobody knows that.
 async fn unknown_run() -> (RightfootWorld, String) {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = MINUTE * 60;
         rightfoot.balances.insert(USER.to_owned(), "150.00".to_owned());
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
-use local::rightfoot::Behaviour;
+use local::rightfoot_simulator::Behaviour;
 use serde_json::Value;
 use tests::rightfoot::{API_KEY, RightfootWorld};
 use tests::{Item, Message, START, alerted, completed};

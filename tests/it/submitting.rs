@@ -79,7 +79,7 @@ fn posts(it: &RightfootWorld) -> usize {
 
 /// The webhook URL that Rightfoot was given; it must have got the very same bytes each time.
 fn posted_url(it: &RightfootWorld) -> String {
-    url_in(&it.rightfoot.seen_bodies())
+    url_in(&it.rightfoot.post_bodies())
 }
 
 fn url_in(bodies: &[Vec<u8>]) -> String {

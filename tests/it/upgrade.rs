@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::quarantine::QuarantineId;
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use local::connector::Fault;
 use serde_json::{Map, Value, json};
 use tests::operator::ada;
@@ -36,9 +36,9 @@ struct Written {
 
 /// Something of every kind is written, and hardly anything of it done; no webhook of Rightfoot's arrives by itself.
 async fn something_of_every_kind() -> (RightfootWorld, Written) {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
-    it.rightfoot.know("b-1", &pairs(&[("a", "150.00"), ("b", "-0.10")]));
-    it.rightfoot.know("r-1", &pairs(&[("user-123", "150.00")]));
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
+    it.rightfoot.add_completed_batch("b-1", &pairs(&[("a", "150.00"), ("b", "-0.10")]));
+    it.rightfoot.add_completed_batch("r-1", &pairs(&[("user-123", "150.00")]));
     let world = &it.world;
 
     assert!(world.fynapse(extract("done")).await.is_success());
@@ -97,8 +97,8 @@ async fn is_read_and_worked_on(written: &str) {
     for message in written.messages {
         world.send(message).await;
     }
-    it.rightfoot.know("late", &pairs(&[("c", "1.00")]));
-    it.rightfoot.know(PAYROLL, &pairs(&[("a", "1.00"), ("b", "1.00")]));
+    it.rightfoot.add_completed_batch("late", &pairs(&[("c", "1.00")]));
+    it.rightfoot.add_completed_batch(PAYROLL, &pairs(&[("a", "1.00"), ("b", "1.00")]));
 
     // It is known.
     for event in ["done", "due", "sent"] {

@@ -206,7 +206,7 @@ async fn p10_a_worker_whose_claim_was_lost_undoes_nothing_of_the_other() {
 /// A completed batch that is tracked, with its completion in the hands of the workers.
 async fn untold_batch() -> RightfootWorld {
     let it = RightfootWorld::new().await;
-    it.rightfoot.know("b-1", &[("a".to_owned(), "150.00".to_owned()), ("b".to_owned(), "5".to_owned())]);
+    it.rightfoot.add_completed_batch("b-1", &[("a".to_owned(), "150.00".to_owned()), ("b".to_owned(), "5".to_owned())]);
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 2, "subject": "demo"})).await;
     it.world.rightfoot(completion("b-1", "u-0")).await;
     it.world.drain().await;

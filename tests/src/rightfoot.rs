@@ -6,7 +6,7 @@ use axum::Router;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ClientConfig, Rightfoot};
 use lambda_runtime::Diagnostic;
-use local::rightfoot::{Behaviour, Simulator};
+use local::rightfoot_simulator::{Behaviour, RightfootSimulator};
 use local::stack::{self, StackOptions};
 use local::connector::until_crash;
 use rightfoot_requests::RequestError;
@@ -27,7 +27,7 @@ pub struct RightfootWorld {
     /// The system.
     pub world: World,
     /// Rightfoot.
-    pub rightfoot: Simulator,
+    pub rightfoot: RightfootSimulator,
     /// Where its API answers.
     pub api_url: String,
     serving: Vec<JoinHandle<()>>,
@@ -77,8 +77,8 @@ impl RightfootWorld {
             further(options);
         })
         .await;
-        let rightfoot = Simulator::new(world.system.clock.clone(), API_KEY, 7).unwrap();
-        rightfoot.change(change);
+        let rightfoot = RightfootSimulator::new(world.system.clock.clone(), API_KEY, 7).unwrap();
+        rightfoot.configure(change);
         let routes = before_api(&world, rightfoot.routes());
         let serving = vec![stack::spawn_server(api, routes), stack::spawn_server(gateway, world.system.webhook_routes())];
         Self { world, rightfoot, api_url, serving }

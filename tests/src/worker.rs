@@ -47,7 +47,7 @@ impl RightfootWorld {
     /// A world whose Rightfoot knows a complete batch that we did not submit, with these balances.
     pub async fn known(batch_id: &str, balances: &[(&str, &str)]) -> Self {
         let it = Self::new().await;
-        it.rightfoot.know(batch_id, &pairs(balances));
+        it.rightfoot.add_completed_batch(batch_id, &pairs(balances));
         it
     }
 

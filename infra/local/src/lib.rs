@@ -16,7 +16,7 @@ pub mod load_test;
 pub mod sqs_trigger;
 pub mod inspect;
 mod progress;
-pub mod rightfoot;
+pub mod rightfoot_simulator;
 pub mod senders;
 pub mod serve;
 pub mod stack;

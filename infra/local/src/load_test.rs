@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 
 use crate::onlooker;
 use crate::progress::Progress;
-use crate::senders::payload::{balance_extracted, batch_completed, threshold_alert};
-use crate::senders::schedule::Timeline;
-use crate::senders::{Attempt, Fynapse, Http, Outgoing, Pace, Rightfoot, Signing};
+use crate::senders::payloads::{balance_extracted, batch_completed, threshold_alert};
+use crate::senders::retry_policy::RetrySpacing;
+use crate::senders::{DeliveryAttempt, FynapseSender, SenderClient, OutgoingDelivery, SimClock, Rightfoot, Signing};
 use crate::system::{self, EVENTS_QUEUE, Stack};
 
 /// How often something is delivered that is answered 5xx or not at all.
@@ -122,7 +122,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
 
     progress.set_message("delivering");
     let started = Instant::now();
-    let attempts_by_delivery: Vec<Vec<Attempt>> = stream::iter(deliveries)
+    let attempts_by_delivery: Vec<Vec<DeliveryAttempt>> = stream::iter(deliveries)
         .map(|outgoing| {
             let senders = senders.clone();
             tokio::spawn(async move { senders.deliver_until_decided(&outgoing).await })
@@ -147,13 +147,13 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
             None => foreign += 1,
         }
     }
-    let attempts: Vec<&Attempt> = attempts_by_delivery.iter().flatten().collect();
-    let mut latencies: Vec<Duration> = attempts.iter().map(|attempt| attempt.took).collect();
+    let attempts: Vec<&DeliveryAttempt> = attempts_by_delivery.iter().flatten().collect();
+    let mut latencies: Vec<Duration> = attempts.iter().map(|attempt| attempt.response_time).collect();
     latencies.sort_unstable();
     Ok(LoadTestReport {
         events: options.events,
         deliveries: attempts.len(),
-        failed_attempts: attempts.iter().filter(|attempt| !attempt.answer.is_decision()).count(),
+        failed_attempts: attempts.iter().filter(|attempt| !attempt.response.is_conclusive()).count(),
         sending_time: sending,
         verifying_time: started.elapsed().saturating_sub(sending),
         p50: percentile(&latencies, 50),
@@ -165,7 +165,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
 }
 
 struct LoadTestSenders {
-    fynapse: Fynapse,
+    fynapse: FynapseSender,
     rightfoot: Rightfoot,
     rightfoot_url: String,
     server: tokio::task::JoinHandle<()>,
@@ -177,27 +177,27 @@ impl LoadTestSenders {
         system.functions.rightfoot.load_secret().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let base_url = format!("http://{}/webhooks", listener.local_addr()?);
-        let pace = Pace::compressed(system.clock.now(), 1);
-        let http = Http::new(pace, options.seed, options.concurrency)?;
+        let pace = SimClock::compressed(system.clock.now(), 1);
+        let http = SenderClient::new(pace, options.seed, options.concurrency)?;
         let token = system.mint(&"load".parse()?)?;
         Ok(Self {
-            fynapse: Fynapse::new(http.clone(), format!("{base_url}/fynapse"), system.fynapse_keys()?),
-            rightfoot: Rightfoot::new(http, Timeline::default()),
+            fynapse: FynapseSender::new(http.clone(), format!("{base_url}/fynapse"), system.fynapse_keys()?),
+            rightfoot: Rightfoot::new(http, RetrySpacing::default()),
             rightfoot_url: format!("{base_url}/rightfoot/{token}"),
             server: system::spawn_server(listener, system.routes()),
         })
     }
 
     /// Delivers until the receiver has decided.
-    async fn deliver_until_decided(&self, outgoing: &Outgoing) -> Vec<Attempt> {
+    async fn deliver_until_decided(&self, outgoing: &OutgoingDelivery) -> Vec<DeliveryAttempt> {
         let mut attempts = Vec::new();
         while attempts.len() < ATTEMPTS_MAX {
             let attempt = if outgoing.id.starts_with("fynapse/") {
-                self.fynapse.attempt(outgoing, &Signing::Honest).await
+                self.fynapse.attempt_once(outgoing, &Signing::Valid).await
             } else {
-                self.rightfoot.attempt(&self.rightfoot_url, outgoing).await
+                self.rightfoot.attempt_once(&self.rightfoot_url, outgoing).await
             };
-            let is_decided = attempt.answer.is_decision();
+            let is_decided = attempt.response.is_conclusive();
             attempts.push(attempt);
             if is_decided {
                 break;
@@ -215,7 +215,7 @@ impl Drop for LoadTestSenders {
 }
 
 /// Half of the events are Fynapse's; a quarter each are completions and alerts.
-fn nth_event(n: usize) -> Outgoing {
+fn nth_event(n: usize) -> OutgoingDelivery {
     match n % 4 {
         0 => batch_completed(&format!("load-{n:08}"), &format!("uuid-{n}")),
         1 => threshold_alert(&format!("load-{n:08}"), &format!("uuid-{n}"), 3),
@@ -224,7 +224,7 @@ fn nth_event(n: usize) -> Outgoing {
 }
 
 /// What is delivered, in order. The second delivery of an event follows so closely that the two may meet.
-fn deliveries(options: &LoadTestOptions) -> Vec<Outgoing> {
+fn deliveries(options: &LoadTestOptions) -> Vec<OutgoingDelivery> {
     let mut rng = StdRng::seed_from_u64(options.seed);
     (0..options.events)
         .flat_map(|n| {

@@ -180,10 +180,10 @@ async fn main() -> ExitCode {
 impl DemoArgs {
     /// Whether everything that the demo promises held.
     async fn run(self) -> anyhow::Result<bool> {
-        let options = demo::Options { seed: self.seed, ..demo::Options::default() };
+        let options = demo::DemoOptions { seed: self.seed, ..demo::DemoOptions::default() };
         let report = demo::run(options).await?;
         print!("{report}");
-        Ok(report.holds())
+        Ok(report.is_success())
     }
 }
 

@@ -109,7 +109,7 @@ impl Job {
 
     async fn track(&self, id: &str) {
         let people: Vec<_> = (0..PEOPLE).map(|n| (format!("user-{n}"), format!("{n}.50"))).collect();
-        self.it.rightfoot.know(id, &people);
+        self.it.rightfoot.add_completed_batch(id, &people);
         let track = json!({"action": "track_batch", "batch_id": id, "expected": PEOPLE, "subject": SUBJECT});
         self.it.ask(track).await;
     }

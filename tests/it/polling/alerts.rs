@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
-use local::rightfoot::{Behaviour, Lose, TokenParam};
+use local::rightfoot_simulator::{Behaviour, WebhookLoss, PageTokenParam};
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily};
 use tests::{SUBJECT, World, completion, found_alerts, is_found_alert, number};
@@ -31,7 +31,7 @@ async fn watched_as(
     change: impl FnOnce(&mut Behaviour),
 ) -> RightfootWorld {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = HOUR;
         balances(rightfoot, people);
         change(rightfoot);
@@ -108,14 +108,14 @@ async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_was_c
     it.live_by(MINUTE * 10, MINUTE * 110).await;
     let run = run_of(&it, 0);
     assert_eq!(polled_alerts(&it, &run).await, of_five());
-    let due = it.rightfoot.due_alerts();
+    let due = it.rightfoot.expected_alerts();
     assert_eq!(due, ["at", "low"].map(|id| (run.clone(), id.to_owned())).into(), "as Rightfoot has it");
 }
 
 #[tokio::test]
 async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_is_tracked() {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = HOUR;
         balances(rightfoot, &FIVE);
     })
@@ -175,8 +175,8 @@ async fn p5_whom_a_recorded_webhook_told_is_not_told_again() {
         (4, Some(1), vec![(false, of(&["d"])), (true, of(&["a", "b", "c"]))]),
     ] {
         let it = watched(&FOUR, |rightfoot| {
-            rightfoot.lose_webhooks = Lose::First(lost);
-            rightfoot.split_alerts = split;
+            rightfoot.webhook_loss = WebhookLoss::First(lost);
+            rightfoot.max_alerts_per_webhook = split;
         })
         .await;
         it.live_by(MINUTE * 10, MINUTE * 110).await;
@@ -194,8 +194,8 @@ async fn p5_what_a_large_alert_told_and_large_thresholds_are_read_from_their_par
     }
     let all: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00")).collect();
     let it = watched_as(request, &all, |rightfoot| {
-        rightfoot.lose_webhooks = Lose::First(2);
-        rightfoot.split_alerts = Some(135);
+        rightfoot.webhook_loss = WebhookLoss::First(2);
+        rightfoot.max_alerts_per_webhook = Some(135);
     })
     .await;
     it.live_by(MINUTE * 10, MINUTE * 110).await;
@@ -278,7 +278,7 @@ async fn p5_batches_of_the_same_people_that_were_submitted_by_themselves_never_y
 
 #[tokio::test]
 async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
-    let it = watched(&[("a", "150.00"), ("b", "150.00")], |rightfoot| rightfoot.processing = HOUR * 3).await;
+    let it = watched(&[("a", "150.00"), ("b", "150.00")], |rightfoot| rightfoot.processing_time = HOUR * 3).await;
     it.pass(MINUTE * 65).await;
     let run = run_of(&it, 0);
     assert_eq!(it.world.rightfoot(completion(&run, "u-1")).await.status, 200);
@@ -304,8 +304,8 @@ async fn p9_a_deadline_that_passes_while_it_is_asked_costs_no_alert() {
     };
     let it = RightfootWorld::made(
         |rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
-            rightfoot.token_param = TokenParam::Ignored;
+            rightfoot.webhook_loss = WebhookLoss::All;
+            rightfoot.page_token_param = PageTokenParam::Ignored;
             rightfoot.schedule_day = HOUR * 48;
             let low: Vec<_> = people.iter().map(|id| (id.as_str(), "99.99")).collect();
             balances(rightfoot, &low);
@@ -331,7 +331,7 @@ async fn p9_at_the_deadline_of_a_run_the_alerts_that_can_be_seen_are_told_and_th
     let people = people(101);
     let all: Vec<_> = people.iter().map(|id| (id.as_str(), "99.99")).collect();
     let it = watched(&all, |rightfoot| {
-        rightfoot.token_param = TokenParam::Ignored;
+        rightfoot.page_token_param = PageTokenParam::Ignored;
         rightfoot.schedule_day = HOUR * 48;
         for seen_or_not in [&people[7], &people[100]] {
             rightfoot.balances.insert(seen_or_not.clone(), "100.00".to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use inbox_rightfoot::ClientConfig;
-use local::rightfoot::{BeforeCompletion, Canned, Lose, Scripted, TokenParam};
+use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, WebhookLoss, ScriptedResponse, PageTokenParam};
 use local::stack::RIGHTFOOT_API_KEY_SECRET;
 use local::connector::Fault;
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ use crate::counters::Counters;
 /// What Rightfoot says of a batch.
 #[derive(Clone, Copy, Debug)]
 enum Says {
-    This(Canned),
-    BeforeCompletion(BeforeCompletion),
+    This(CannedResponse),
+    BeforeCompletion(IncompleteBatchResponse),
 }
 
 use Says::{BeforeCompletion as Before, This};
@@ -44,52 +44,52 @@ const fn taken(says: Says, requests: usize, failed: bool, is_answer: bool) -> Ta
 }
 
 const fn paused(status: u16, secs: u64, requests: usize, again_secs: u64) -> Taken {
-    Taken { again_secs, ..taken(This(Canned::RetryAfter { status, secs }), requests, true, false) }
+    Taken { again_secs, ..taken(This(CannedResponse::RetryAfter { status, secs }), requests, true, false) }
 }
 
 const ALL: [Taken; 27] = [
     // Not ready.
-    taken(Before(BeforeCompletion::FewerRows), 1, false, true),
-    taken(Before(BeforeCompletion::EmptyList), 1, false, true),
-    taken(Before(BeforeCompletion::Accepted202), 1, false, true),
-    taken(Before(BeforeCompletion::NotFound404), 1, false, true),
-    taken(Before(BeforeCompletion::TooEarly425), 1, false, true),
-    taken(This(Canned::Status(202)), 1, false, true),
-    taken(This(Canned::Status(204)), 1, false, true),
-    taken(This(Canned::Status(404)), 1, false, true),
-    taken(This(Canned::Status(425)), 1, false, true),
+    taken(Before(IncompleteBatchResponse::FewerRows), 1, false, true),
+    taken(Before(IncompleteBatchResponse::EmptyList), 1, false, true),
+    taken(Before(IncompleteBatchResponse::Accepted202), 1, false, true),
+    taken(Before(IncompleteBatchResponse::NotFound404), 1, false, true),
+    taken(Before(IncompleteBatchResponse::TooEarly425), 1, false, true),
+    taken(This(CannedResponse::Status(202)), 1, false, true),
+    taken(This(CannedResponse::Status(204)), 1, false, true),
+    taken(This(CannedResponse::Status(404)), 1, false, true),
+    taken(This(CannedResponse::Status(425)), 1, false, true),
     // This batch is not ours to see, or not taken for one; our key is not good.
-    taken(This(Canned::Status(403)), 1, true, true),
-    taken(This(Canned::Status(400)), 1, true, true),
-    Taken { fails_the_function: true, ..taken(This(Canned::Status(401)), 1, true, false) },
+    taken(This(CannedResponse::Status(403)), 1, true, true),
+    taken(This(CannedResponse::Status(400)), 1, true, true),
+    Taken { fails_the_function: true, ..taken(This(CannedResponse::Status(401)), 1, true, false) },
     // Not so fast. What may be repeated within two seconds is, by the client.
-    taken(This(Canned::Status(429)), 3, true, false),
+    taken(This(CannedResponse::Status(429)), 3, true, false),
     paused(429, 0, 3, 300),
     paused(429, 60, 1, 300),
     paused(429, 3_600, 1, 3_600),
     paused(429, 999_999_999, 1, 86_400),
     paused(503, 3_600, 1, 3_600),
     // Rightfoot has trouble.
-    taken(This(Canned::Status(500)), 3, true, false),
-    taken(This(Canned::Status(502)), 3, true, false),
-    taken(This(Canned::Status(503)), 3, true, false),
-    taken(This(Canned::Hang), 3, true, false),
-    taken(This(Canned::CutShort), 3, true, false),
+    taken(This(CannedResponse::Status(500)), 3, true, false),
+    taken(This(CannedResponse::Status(502)), 3, true, false),
+    taken(This(CannedResponse::Status(503)), 3, true, false),
+    taken(This(CannedResponse::Hang), 3, true, false),
+    taken(This(CannedResponse::Truncated), 3, true, false),
     // Not an answer at all.
-    taken(This(Canned::Status(302)), 1, true, false),
-    taken(This(Canned::Garbage), 1, true, false),
-    taken(This(Canned::WrongShape), 1, true, false),
-    taken(This(Canned::TooLarge), 1, true, false),
+    taken(This(CannedResponse::Status(302)), 1, true, false),
+    taken(This(CannedResponse::Html), 1, true, false),
+    taken(This(CannedResponse::WrongShape), 1, true, false),
+    taken(This(CannedResponse::TooLarge), 1, true, false),
 ];
 
 /// A batch that is due, and what Rightfoot says of it.
 async fn told_so(says: Says) -> (RightfootWorld, String) {
     let it = RightfootWorld::made(
         |rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.webhook_loss = WebhookLoss::All;
             if let Before(answer) = says {
-                rightfoot.before_completion = answer;
-                rightfoot.processing = HOUR * 30;
+                rightfoot.incomplete_batch_response = answer;
+                rightfoot.processing_time = HOUR * 30;
             }
         },
         // Longer than an honest answer takes here, the largest one too.
@@ -99,14 +99,14 @@ async fn told_so(says: Says) -> (RightfootWorld, String) {
     .await;
     let batch = submitted(&it, "payroll-1", &["a", "b"]).await;
     if let This(answer) = says {
-        let scripted = Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        let scripted = ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
     }
     (it, batch)
 }
 
 fn is_hang(says: Says) -> bool {
-    matches!(says, This(Canned::Hang))
+    matches!(says, This(CannedResponse::Hang))
 }
 
 /// One poll after `span`; what it answered, or the name under which it failed.
@@ -144,7 +144,7 @@ async fn is_taken(expected: &Taken) {
     assert_eq!(item.contains_key("overdue_at"), expected.is_answer, "P9: {says:?}");
     assert_eq!(item.contains_key("due"), !expected.is_answer, "P9: {says:?}");
     if !expected.is_answer {
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         drop(poll_after(&it, HOUR * 24).await);
         assert_eq!(it.world.polls_due().await, [], "{says:?}");
         assert_eq!(it.world.drain_origins().await, [told(completed(&batch), "poll")], "P5: {says:?}");
@@ -160,7 +160,7 @@ async fn p5_p9_every_answer_is_taken_for_what_it_is_and_loses_nothing() {
 /// Twenty batches that are due, in one world.
 async fn twenty() -> (RightfootWorld, Vec<String>) {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         balances(rightfoot, &[("a", "1.00")]);
     })
     .await;
@@ -171,9 +171,9 @@ async fn twenty() -> (RightfootWorld, Vec<String>) {
     (it, batches)
 }
 
-fn script(it: &RightfootWorld, path_contains: &str, answer: Canned) {
-    let scripted = Scripted { path_contains: path_contains.to_owned(), answer, times: None };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+fn script(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) {
+    let scripted = ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
 async fn all_found(it: &RightfootWorld, batches: &[String]) {
@@ -242,7 +242,7 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
 #[tokio::test]
 async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
     let (it, batches) = twenty().await;
-    script(&it, "/v1/balances", Canned::RetryAfter { status: 429, secs: 900 });
+    script(&it, "/v1/balances", CannedResponse::RetryAfter { status: 429, secs: 900 });
     it.pass(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let run = it.poll().await.unwrap();
@@ -253,7 +253,7 @@ async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
     assert!((1..=asked).contains(&requests), "{requests}, {run}");
     let later = it.world.polls_due().await.iter().filter(|(_, due_at)| minute(*due_at) == 25).count();
     assert_eq!((it.world.polls_due().await.len(), later as u64), (20, asked), "the others are due at once");
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.rightfoot.clear_requests();
     it.pass(MINUTE * 14).await;
     let during = it.poll().await.unwrap();
@@ -266,12 +266,12 @@ async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
 #[tokio::test]
 async fn p9_a_limited_rate_without_a_pause_stops_the_run_and_the_next_one_goes_on() {
     let (it, batches) = twenty().await;
-    script(&it, "/v1/balances", Canned::Status(429));
+    script(&it, "/v1/balances", CannedResponse::Status(429));
     it.pass(MINUTE * 10).await;
     let run = it.poll().await.unwrap();
     let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
     assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.pass(MINUTE).await;
     assert_eq!(it.poll().await.unwrap()["found"].as_u64(), Some(left));
     it.live_by(MINUTE * 4, MINUTE * 4).await;
@@ -280,13 +280,13 @@ async fn p9_a_limited_rate_without_a_pause_stops_the_run_and_the_next_one_goes_o
 
 #[tokio::test]
 async fn what_is_due_for_longest_is_asked_for_first() {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let mut batches = Vec::new();
     for n in 0..20 {
         batches.push(submitted(&it, &format!("payroll-{n}"), &["a"]).await);
         it.pass(MINUTE).await;
     }
-    script(&it, "/v1/balances", Canned::Status(429));
+    script(&it, "/v1/balances", CannedResponse::Status(429));
     it.pass(MINUTE * 20).await;
     let run = it.poll().await.unwrap();
     assert_eq!(run["oldest_delay_secs"], 1_800);
@@ -302,24 +302,24 @@ async fn what_is_due_for_longest_is_asked_for_first() {
 async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_due() {
     let patient = |client: &mut ClientConfig| client.request_timeout = HOUR;
     let it =
-        RightfootWorld::made(|rightfoot| rightfoot.lose_webhooks = Lose::All, patient, |_, routes| routes)
+        RightfootWorld::made(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All, patient, |_, routes| routes)
             .await;
     let batch = submitted(&it, "payroll-1", &["a"]).await;
-    script(&it, "/v1/balances", Canned::Hang);
+    script(&it, "/v1/balances", CannedResponse::Hang);
     it.pass(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let poller = it.world.another();
     let run = poller.system.poller.run(Duration::from_millis(500), Duration::from_millis(500)).await;
     let failed = run.into_response().unwrap_err();
     assert_eq!((failed.error_type.as_str(), it.world.polls_due().await.len()), ("CutOff", 1));
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.live_by(MINUTE * 5, MINUTE * 5).await;
     all_found(&it, &[batch]).await;
 }
 
 #[tokio::test]
 async fn p9_what_is_forbidden_or_fails_for_one_batch_holds_up_no_other() {
-    for answer in [Canned::Status(403), Canned::Status(500), Canned::Garbage, Canned::Status(404)] {
+    for answer in [CannedResponse::Status(403), CannedResponse::Status(500), CannedResponse::Html, CannedResponse::Status(404)] {
         let (it, batches) = twenty().await;
         script(&it, &batches[7], answer);
         it.pass(MINUTE * 10).await;
@@ -327,7 +327,7 @@ async fn p9_what_is_forbidden_or_fails_for_one_batch_holds_up_no_other() {
         assert_eq!((&run["asked"], &run["found"], &run["left"]), (&json!(20), &json!(19), &json!(0)));
         let due: Vec<_> = it.world.polls_due().await.into_iter().map(|(pk, _)| pk).collect();
         assert_eq!(due, [format!("rightfoot#batch#{}", batches[7])]);
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.live_by(MINUTE * 5, MINUTE * 5).await;
         all_found(&it, &batches).await;
     }
@@ -338,8 +338,8 @@ async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
     // All of them are expected, and then fewer than the one page that can be seen shows.
     for expected in [101, 50] {
         let it = RightfootWorld::with(|rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
-            rightfoot.token_param = TokenParam::Ignored;
+            rightfoot.webhook_loss = WebhookLoss::All;
+            rightfoot.page_token_param = PageTokenParam::Ignored;
         })
         .await;
         let authorizers: Vec<_> = people(101).iter().map(|id| authorizer(id)).collect();
@@ -361,7 +361,7 @@ async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
 async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
     let counters = Counters::default();
     let _counting = metrics::set_default_local_recorder(&counters);
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.submit("payroll", &["a"]).await;
     it.pass(MINUTE * 10).await;
     let process = it.world.another();

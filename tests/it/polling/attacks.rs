@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_aws::inbox::{EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
-use local::rightfoot::{BeforeCompletion, Behaviour, Lose};
+use local::rightfoot_simulator::{IncompleteBatchResponse, Behaviour, WebhookLoss};
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::worker::OnBus;
@@ -79,7 +79,7 @@ fn alerted_on_bus(told: &[OnBus], batch: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn p5_a_completion_by_another_url_hides_no_run() {
-    let it = watched(|rightfoot| rightfoot.before_completion = BeforeCompletion::NotFound404).await;
+    let it = watched(|rightfoot| rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404).await;
     it.live_by(MINUTE * 5, MINUTE * 60).await;
     it.pass(MINUTE * 2).await;
     let run = first_run(&it);
@@ -94,7 +94,7 @@ async fn p5_a_completion_by_another_url_hides_no_run() {
 /// As many made-up alerts wait as may; there is no room for the genuine one of a run.
 #[tokio::test]
 async fn p5_an_alert_that_there_is_no_room_for_sends_the_poller_to_its_run_all_the_same() {
-    let it = watched(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = watched(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.live_by(MINUTE * 5, MINUTE * 10).await;
     let told = |batch: String, schedule_id: Option<&str>| {
         let alerts = [json!({"authorizer_unique_id": "a", "balance": 150, "threshold_amount": 100})];
@@ -121,7 +121,7 @@ async fn p5_an_alert_that_there_is_no_room_for_sends_the_poller_to_its_run_all_t
 /// The worker gives such an event up, whoever it names. The poller may come first.
 #[tokio::test]
 async fn p5_an_alert_of_more_people_than_any_run_has_tells_of_nobody() {
-    let it = watched(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = watched(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.live_by(MINUTE * 5, MINUTE * 75).await;
     let run = first_run(&it);
     let people = ["a", "b", "c"].map(str::to_owned).into_iter().chain((3..10_001).map(|n| n.to_string()));
@@ -164,7 +164,7 @@ async fn p5_a_batch_that_is_tracked_after_it_was_told_with_fewer_results_is_told
     it.world.work().await;
     let told = live_and_work(&it, 3).await;
     assert_eq!(completions(&told, "b-1"), [(1, None, None)]);
-    it.rightfoot.correct("b-1", &tests::worker::pairs(&[("a", "1.00"), ("b", "2.00")]));
+    it.rightfoot.replace_completed_batch("b-1", &tests::worker::pairs(&[("a", "1.00"), ("b", "2.00")]));
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 2, "subject": SUBJECT});
     it.ask(track).await;
     let told = live_and_work(&it, 60).await;
@@ -176,7 +176,7 @@ async fn p5_a_batch_that_is_tracked_after_it_was_told_with_fewer_results_is_told
 async fn p5_a_batch_that_was_told_whole_before_it_was_tracked_is_not_told_again() {
     for subject in ["another", SUBJECT] {
         let it = watched(|rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.webhook_loss = WebhookLoss::All;
             rightfoot.history_lag = MINUTE * 30;
         })
         .await;
@@ -241,7 +241,7 @@ async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_ru
     let sent = Arc::new(AtomicUsize::new(0));
     let it = RightfootWorld::made(
         |rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.webhook_loss = WebhookLoss::All;
             rightfoot.schedule_day = HOUR;
             balances(rightfoot, &THREE);
         },
@@ -307,7 +307,7 @@ fn large_alert_record(batch: &str, number: usize) -> Item {
 
 /// A run whose alerts are due, and another batch that is.
 async fn before_its_alerts() -> (RightfootWorld, String, String) {
-    let it = watched(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = watched(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.live_by(MINUTE * 5, MINUTE * 75).await;
     let run = first_run(&it);
     assert_eq!(it.world.drain_ids().await, [completed(&run)]);

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_core::inbox::DueQueue;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_CONCURRENCY};
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use local::stack::INBOX_TABLE;
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
@@ -31,10 +31,10 @@ async fn calls_of_a_poll(it: &RightfootWorld) -> (usize, Vec<String>) {
 async fn a_batch_of_a_thousand_is_checked_with_ten_requests_and_with_none_if_its_webhook_came() {
     let people = people(1_000);
     for (lost, requests, calls, origin) in [
-        (Lose::All, 10, "BatchGetItem UpdateItem PutItem SendMessage UpdateItem UpdateItem", "poll"),
-        (Lose::None, 0, "BatchGetItem UpdateItem", "webhook"),
+        (WebhookLoss::All, 10, "BatchGetItem UpdateItem PutItem SendMessage UpdateItem UpdateItem", "poll"),
+        (WebhookLoss::None, 0, "BatchGetItem UpdateItem", "webhook"),
     ] {
-        let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = lost).await;
+        let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = lost).await;
         // The key is loaded with the process.
         it.world.system.poller.load_api_key().await;
         let batch = submitted(&it, "payroll-1", &refs(&people)).await;
@@ -143,7 +143,7 @@ fn slow(world: &World, routes: Router, busiest: Arc<AtomicUsize>) -> Router {
 async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left_is_for_the_next_run() {
     let busiest = Arc::new(AtomicUsize::new(0));
     let it = RightfootWorld::made(
-        |rightfoot| rightfoot.lose_webhooks = Lose::All,
+        |rightfoot| rightfoot.webhook_loss = WebhookLoss::All,
         |_| {},
         |world, routes| slow(world, routes, busiest.clone()),
     )

@@ -48,7 +48,7 @@ async fn p5_whose_alert_is_seen_only_after_a_crash_past_the_deadline_is_alerted_
     let it = half_known_run().await;
     it.pass(HOUR * 24 + MINUTE).await;
     dies_after_its_record(&it).await;
-    it.rightfoot.correct("r-1", &pairs(&[("a", "150.00"), ("b", "200.00")]));
+    it.rightfoot.replace_completed_batch("r-1", &pairs(&[("a", "150.00"), ("b", "200.00")]));
     it.live_by(MINUTE * 5, MINUTE * 60).await;
     assert_eq!(found(&it).await, [["a"], ["b"]]);
     assert!(tracked(&it, "r-1").await.contains_key("done_at"));
@@ -92,7 +92,7 @@ async fn p5_an_alert_that_was_given_up_is_given_back_when_the_api_still_shows_it
         let counters = Counters::default();
         let _counting = metrics::set_default_local_recorder(&counters);
         let it = alert_that_was_given_up().await;
-        it.rightfoot.correct("r-1", &pairs(&[("a", "150.00"), ("b", shown_later)]));
+        it.rightfoot.replace_completed_batch("r-1", &pairs(&[("a", "150.00"), ("b", shown_later)]));
         it.live_by(MINUTE, MINUTE * 30).await;
         assert_eq!(found(&it).await, [["a", "b"]]);
         assert!(tracked(&it, "r-1").await.contains_key("done_at"));

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use futures::stream::{self, StreamExt};
 use inbox_core::limits::DUE_SHARDS;
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use local::connector::{AwsCall, CallOutcome, Fault};
 use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
@@ -43,7 +43,7 @@ struct Row {
 /// What is due when the scene begins, and the batch that it is about.
 async fn set_the_scene(scene: Scene) -> (RightfootWorld, String) {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = HOUR * 12;
         balances(rightfoot, &[("a", "150.00")]);
     })

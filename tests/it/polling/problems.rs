@@ -3,7 +3,7 @@
 use inbox_aws::inbox::WriteOutcome;
 use inbox_core::event::Id;
 use inbox_core::poll::problem::PollProblem;
-use local::rightfoot::{Canned, Lose, Scripted};
+use local::rightfoot_simulator::{CannedResponse, WebhookLoss, ScriptedResponse};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{Item, SUBJECT, number, text};
 
@@ -16,16 +16,16 @@ fn problem(item: &Item) -> Option<(String, i64, i64)> {
     Some((text(fields, "reason").to_owned(), number("since"), number("first_poll")))
 }
 
-fn answer(it: &RightfootWorld, path_contains: &str, answer: Canned) {
-    let scripted = Scripted { path_contains: path_contains.to_owned(), answer, times: Some(usize::MAX) };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+fn answer(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) {
+    let scripted = ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: Some(usize::MAX) };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
 /// A batch that takes a day, and whose webhooks get lost.
 async fn slow() -> (RightfootWorld, String) {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
-        rightfoot.processing = HOUR * 24;
+        rightfoot.webhook_loss = WebhookLoss::All;
+        rightfoot.processing_time = HOUR * 24;
     })
     .await;
     let batch = submitted(&it, "payroll-1", &["a"]).await;
@@ -35,7 +35,7 @@ async fn slow() -> (RightfootWorld, String) {
 #[tokio::test]
 async fn p9_polls_that_come_to_nothing_are_told_by_the_batch_until_one_is_answered() {
     let (it, batch) = slow().await;
-    answer(&it, "/v1/balances", Canned::Garbage);
+    answer(&it, "/v1/balances", CannedResponse::Html);
     it.pass(MINUTE * 10).await;
     it.poll().await.unwrap();
     let since = it.world.now().0;
@@ -50,26 +50,26 @@ async fn p9_polls_that_come_to_nothing_are_told_by_the_batch_until_one_is_answer
     let item = tracked(&it, &batch).await;
     assert_eq!((problem(&item), number(&item, "polls")), (Some(("broken".to_owned(), since, 1)), Some(2)));
 
-    answer(&it, "/v1/balances", Canned::Status(500));
+    answer(&it, "/v1/balances", CannedResponse::Status(500));
     it.pass(MINUTE * 10).await;
     it.poll().await.unwrap();
     assert_eq!(problem(&tracked(&it, &batch).await), Some(("unavailable".to_owned(), since, 1)));
 
     // It is not complete, and that is an answer.
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.pass(MINUTE * 15).await;
     it.poll().await.unwrap();
     let item = tracked(&it, &batch).await;
     assert_eq!((problem(&item), item.contains_key("due")), (None, true));
 
-    answer(&it, "/v1/balances", Canned::Status(503));
+    answer(&it, "/v1/balances", CannedResponse::Status(503));
     it.pass(MINUTE * 15).await;
     it.poll().await.unwrap();
     let again = it.world.now().0;
     assert_eq!(problem(&tracked(&it, &batch).await), Some(("unavailable".to_owned(), again, 5)));
 
     // It has ended: nothing is wrong with it any more.
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.pass(HOUR * 25).await;
     it.poll().await.unwrap();
     let item = tracked(&it, &batch).await;
@@ -79,8 +79,8 @@ async fn p9_polls_that_come_to_nothing_are_told_by_the_batch_until_one_is_answer
 #[tokio::test]
 async fn a_refused_key_and_a_pause_are_told_by_the_batch() {
     for (answered, reason) in [
-        (Canned::RetryAfter { status: 429, secs: 3_600 }, "rate_limited"),
-        (Canned::Status(401), "unauthorized"),
+        (CannedResponse::RetryAfter { status: 429, secs: 3_600 }, "rate_limited"),
+        (CannedResponse::Status(401), "unauthorized"),
     ] {
         let (it, batch) = slow().await;
         answer(&it, "/v1/balances", answered);
@@ -96,18 +96,18 @@ async fn a_refused_key_and_a_pause_are_told_by_the_batch() {
 async fn a_schedule_tells_why_it_does_not_run_and_why_it_is_not_answered() {
     for (status, reason) in [(404, "stopped"), (403, "stopped"), (500, "unavailable")] {
         let it = RightfootWorld::with(|rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.webhook_loss = WebhookLoss::All;
             rightfoot.schedule_day = HOUR;
         })
         .await;
         let schedule = it.ask(daily(SUBJECT, &["a"])).await;
         let pk = format!("rightfoot#schedule#{}", schedule["schedule_id"].as_str().unwrap());
         let found = async || problem(&it.world.item(&pk, "tracked").await.unwrap());
-        answer(&it, "/schedules/", Canned::Status(status));
+        answer(&it, "/schedules/", CannedResponse::Status(status));
         it.live_by(MINUTE * 10, MINUTE * 70).await;
         let since = it.world.now().0;
         assert_eq!(found().await, Some((reason.to_owned(), since, 1)), "{status}");
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.live_by(MINUTE * 5, MINUTE * 35).await;
         assert_eq!(found().await, None, "{status}");
     }

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use inbox_core::time::UnixMillis;
-use local::rightfoot::{Behaviour, Canned, Lose, Scripted};
+use local::rightfoot_simulator::{Behaviour, CannedResponse, WebhookLoss, ScriptedResponse};
 use serde_json::{Map, Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{SUBJECT, found_alerts, number, text};
@@ -20,7 +20,7 @@ use crate::counters::Counters;
 
 async fn silent(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = HOUR;
         balances(rightfoot, &[("a", "150.00"), ("b", "99.99"), ("c", "1.00")]);
         change(rightfoot);
@@ -30,7 +30,7 @@ async fn silent(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
 
 /// One person, who meets the threshold, and no webhook.
 fn of_one_person(rightfoot: &mut Behaviour) {
-    rightfoot.lose_webhooks = Lose::All;
+    rightfoot.webhook_loss = WebhookLoss::All;
     rightfoot.schedule_day = HOUR;
     balances(rightfoot, &[("a", "150.00")]);
 }
@@ -67,7 +67,7 @@ async fn schedule_due_in_minute(it: &RightfootWorld) -> Option<u64> {
 #[tokio::test]
 async fn p5_a_daily_run_whose_webhooks_were_lost_is_found_with_its_alerts() {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         balances(rightfoot, &[("a", "150.00"), ("b", "99.99"), ("c", "null")]);
     })
     .await;
@@ -176,9 +176,9 @@ async fn last_run_at_may_be_the_runs_beginning_or_its_end() {
 async fn p5_a_run_that_takes_longer_than_the_first_look_is_found_as_soon_as_it_is_complete() {
     for is_completion in [false, true] {
         let it = RightfootWorld::with(|rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
+            rightfoot.webhook_loss = WebhookLoss::All;
             rightfoot.last_run_at_is_completion = is_completion;
-            rightfoot.processing = MINUTE * 12;
+            rightfoot.processing_time = MINUTE * 12;
         })
         .await;
         it.ask(daily(SUBJECT, &["a"])).await;
@@ -282,12 +282,12 @@ async fn a_schedule_that_rightfoot_does_not_know_or_show_alarms_and_one_that_it_
     for (answer, alarm) in [(404, 1), (403, 1), (500, 0), (429, 0)] {
         let it = silent(|_| {}).await;
         it.ask(daily(SUBJECT, &["a"])).await;
-        let answer = Canned::Status(answer);
-        let scripted = Scripted { path_contains: "/schedules/".to_owned(), answer, times: Some(usize::MAX) };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        let answer = CannedResponse::Status(answer);
+        let scripted = ScriptedResponse { path_contains: "/schedules/".to_owned(), response, remaining_uses: Some(usize::MAX) };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         assert_eq!(alarms(&it, MINUTE * 10, MINUTE * 70).await, alarm, "{answer:?}");
         assert_eq!(schedule_due_in_minute(&it).await, Some(75));
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.live_by(MINUTE * 5, MINUTE * 35).await;
         assert_eq!(it.world.drain_ids().await, both(&runs(&it)), "{answer:?}");
     }
@@ -299,15 +299,15 @@ async fn p9_a_schedule_that_rightfoot_does_not_answer_about_alarms_after_a_day_a
     let _counting = metrics::set_default_local_recorder(&counters);
     let it = silent(|rightfoot| rightfoot.schedule_day = HOUR * 20).await;
     it.ask(daily(SUBJECT, &["a"])).await;
-    let down = Scripted { path_contains: "/v1/".to_owned(), answer: Canned::Status(500), times: None };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![down]);
+    let down = ScriptedResponse { path_contains: "/v1/".to_owned(), response: CannedResponse::Status(500), remaining_uses: None };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
     // It is asked 10, 15, 25, 40 minutes after its run and so on: for the 97th time a day later.
     it.pass(HOUR * 20).await;
     assert_eq!(alarms(&it, MINUTE * 5, MINUTE * 25).await, 0);
     assert_eq!(alarms(&it, MINUTE * 15, MINUTE * 15 * 93).await, 0);
     assert_eq!(alarms(&it, MINUTE * 15, MINUTE * 30).await, 2);
     assert_eq!(counters.count("schedule_alarm", "unanswered"), 2);
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.live_by(MINUTE * 15, HOUR).await;
     assert_eq!((runs(&it).len(), it.world.drain_ids().await), (2, both(&runs(&it))));
 }
@@ -361,8 +361,8 @@ async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end(
     it.live_by(MINUTE * 10, MINUTE * 30).await;
     assert_eq!(expires_at().await, Some(next.0));
     let not_found =
-        Scripted { path_contains: "/schedules/".to_owned(), answer: Canned::Status(404), times: None };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![not_found]);
+        ScriptedResponse { path_contains: "/schedules/".to_owned(), response: CannedResponse::Status(404), remaining_uses: None };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![not_found]);
     *says.lock().unwrap() = None;
     it.world.pass(UnixMillis(first_end).plus(HOUR * 24 * 5).since(it.world.now()));
     assert_eq!(it.poll().await.unwrap()["schedule_alarms"], 1, "it was to run on");
@@ -414,18 +414,18 @@ async fn p5_thresholds_live_on_when_their_schedule_is_extended_at_rightfoot() {
 async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time_puts_it_off() {
     for path in ["/schedules/", "/history"] {
         for (answer, due) in
-            [(Canned::RetryAfter { status: 429, secs: 1_800 }, 100), (Canned::Status(401), 75)]
+            [(CannedResponse::RetryAfter { status: 429, secs: 1_800 }, 100), (CannedResponse::Status(401), 75)]
         {
             let it = silent(|_| {}).await;
             it.ask(daily(SUBJECT, &["a", "b"])).await;
-            let scripted = Scripted { path_contains: path.to_owned(), answer, times: None };
-            it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+            let scripted = ScriptedResponse { path_contains: path.to_owned(), response, remaining_uses: None };
+            it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
             it.pass(MINUTE * 70).await;
             let failed = it.poll().await.err().map(|failed| failed.error_type);
-            let refused = (answer == Canned::Status(401)).then(|| "RightfootUnauthorized".to_owned());
+            let refused = (answer == CannedResponse::Status(401)).then(|| "RightfootUnauthorized".to_owned());
             assert_eq!(failed, refused, "{path} {answer:?}");
             assert_eq!(schedule_due_in_minute(&it).await, Some(due), "{path} {answer:?}");
-            it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+            it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
             it.live_by(MINUTE * 5, MINUTE * 60).await;
             assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..1]), "{path} {answer:?}");
         }
@@ -441,8 +441,8 @@ async fn a_run_of_which_no_probe_can_be_seen_alarms_after_a_day() {
         let it = silent(|rightfoot| rightfoot.schedule_day = HOUR * 48).await;
         it.ask(daily(SUBJECT, &["a", "b"])).await;
         let path_contains = "/history".to_owned();
-        let unseen = Scripted { path_contains, answer: Canned::Status(status), times: None };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![unseen]);
+        let unseen = ScriptedResponse { path_contains, response: CannedResponse::Status(status), remaining_uses: None };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![unseen]);
         it.pass(HOUR * 48).await;
         assert_eq!(alarms(&it, MINUTE * 30, HOUR * 24).await, 1, "{status}");
         assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1, "{status}");
@@ -455,8 +455,8 @@ async fn p5_one_probe_that_can_be_seen_is_enough() {
         let it = silent(|_| {}).await;
         it.ask(daily(SUBJECT, &["a", "b"])).await;
         let path_contains = format!("/authorizers/{unseen}/");
-        let scripted = Scripted { path_contains, answer: Canned::Status(answer), times: None };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        let scripted = ScriptedResponse { path_contains, response: CannedResponse::Status(answer), remaining_uses: None };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         it.live_by(MINUTE * 10, MINUTE * 110).await;
         assert_eq!(it.world.drain_ids().await, both(&runs(&it)), "{unseen} {answer}");
     }
@@ -466,14 +466,14 @@ async fn p5_one_probe_that_can_be_seen_is_enough() {
 async fn p5_while_no_probe_answers_a_schedule_is_asked_for_again_and_nothing_is_lost() {
     let it = silent(|_| {}).await;
     it.ask(daily(SUBJECT, &["a", "b"])).await;
-    let down = Scripted { path_contains: "/history".to_owned(), answer: Canned::Garbage, times: None };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![down]);
+    let down = ScriptedResponse { path_contains: "/history".to_owned(), response: CannedResponse::Html, remaining_uses: None };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
     it.rightfoot.clear_requests();
     assert_eq!(alarms(&it, MINUTE * 5, MINUTE * 115).await, 0);
     let mut minutes = asked_in_minutes(&it);
     minutes.dedup();
     assert_eq!(minutes, [70, 75, 85, 100, 115]);
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.live_by(MINUTE * 5, MINUTE * 45).await;
     assert_eq!(it.world.drain_ids().await, both(&runs(&it)[..2]));
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use local::connector::Fault;
 use proptest::prelude::*;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
@@ -86,7 +86,7 @@ fn assert_consistent(before: &Table, now: &Table) {
 /// Two batches and a schedule of which no webhook is sent but those that happen.
 async fn begin() -> RightfootWorld {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = HOUR;
         balances(rightfoot, &[("a", "150.00")]);
     })

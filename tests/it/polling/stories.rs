@@ -1,6 +1,6 @@
 //! Batches: told by a webhook, found by the poller, or overdue.
 
-use local::rightfoot::{BeforeCompletion, Canned, Lose, Scripted};
+use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, WebhookLoss, ScriptedResponse};
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld, authorizer, submission};
 use tests::{SUBJECT, completion, number};
@@ -11,7 +11,7 @@ use super::{
 use crate::counters::Counters;
 
 async fn silent() -> RightfootWorld {
-    RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await
+    RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await
 }
 
 #[tokio::test]
@@ -64,8 +64,8 @@ async fn p3_p5_a_late_webhook_is_a_duplicate_and_counted() {
 #[tokio::test]
 async fn p5_a_slow_batch_is_asked_for_less_and_less_often_and_is_not_complete_before_it_is() {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
-        rightfoot.processing = MINUTE * 66;
+        rightfoot.webhook_loss = WebhookLoss::All;
+        rightfoot.processing_time = MINUTE * 66;
     })
     .await;
     let batch = submitted(&it, "payroll-1", &["a", "b", "c"]).await;
@@ -80,7 +80,7 @@ async fn p5_a_slow_batch_is_asked_for_less_and_less_often_and_is_not_complete_be
 #[tokio::test]
 async fn whom_rightfoot_refused_and_whose_check_failed_is_not_waited_for() {
     let it = RightfootWorld::with(|rightfoot| {
-        rightfoot.lose_webhooks = Lose::All;
+        rightfoot.webhook_loss = WebhookLoss::All;
         balances(rightfoot, &[("a", "1.00"), ("b", "null"), ("c", "failed")]);
     })
     .await;
@@ -98,7 +98,7 @@ async fn whom_rightfoot_refused_and_whose_check_failed_is_not_waited_for() {
 async fn p9_a_batch_that_is_never_complete_is_overdue_at_the_first_answer_after_its_deadline() {
     let counters = Counters::default();
     let _counting = metrics::set_default_local_recorder(&counters);
-    let it = RightfootWorld::with(|rightfoot| rightfoot.processing = HOUR * 999).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.processing_time = HOUR * 999).await;
     let batch = submitted(&it, SUBJECT, &["a", "b", "c"]).await;
     it.rightfoot.clear_requests();
     it.live_by(MINUTE * 5, MINUTE * 25).await;
@@ -126,16 +126,16 @@ async fn p9_a_batch_that_is_never_complete_is_overdue_at_the_first_answer_after_
 async fn p9_while_rightfoot_is_silent_a_batch_stays_due_for_days() {
     for (becomes, ends_as, events) in [("complete", "done_at", 1), ("never", "overdue_at", 0)] {
         let it = RightfootWorld::with(|rightfoot| {
-            rightfoot.lose_webhooks = Lose::All;
-            rightfoot.before_completion = BeforeCompletion::NotFound404;
+            rightfoot.webhook_loss = WebhookLoss::All;
+            rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404;
             if becomes == "never" {
-                rightfoot.processing = HOUR * 999;
+                rightfoot.processing_time = HOUR * 999;
             }
         })
         .await;
         let batch = submitted(&it, "payroll-1", &["a"]).await;
-        let down = Scripted { path_contains: "/v1/".to_owned(), answer: Canned::Status(502), times: None };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![down]);
+        let down = ScriptedResponse { path_contains: "/v1/".to_owned(), response: CannedResponse::Status(502), remaining_uses: None };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
         for half_days in 1..=10 {
             it.pass(HOUR * 12).await;
             let run = it.poll().await.unwrap();
@@ -150,7 +150,7 @@ async fn p9_while_rightfoot_is_silent_a_batch_stays_due_for_days() {
         assert_eq!(it.world.polls_due().await, [(format!("rightfoot#batch#{batch}"), next)]);
         assert!(!tracked(&it, &batch).await.contains_key("expires_at"), "what is due never expires");
 
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.live_by(MINUTE * 15, MINUTE * 15).await;
         assert!(tracked(&it, &batch).await.contains_key(ends_as), "{becomes}");
         assert_eq!(it.world.drain_ids().await.len(), events);

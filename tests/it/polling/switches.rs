@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
-use local::rightfoot::BeforeCompletion as Before;
-use local::rightfoot::{Lose, NoneFailed, TokenParam};
-use local::senders::schedule::Timeline;
+use local::rightfoot_simulator::IncompleteBatchResponse as Before;
+use local::rightfoot_simulator::{WebhookLoss, NoFailedAuthorizers, PageTokenParam};
+use local::senders::retry_policy::RetrySpacing;
 use local::connector::Fault;
 use tests::SUBJECT;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
@@ -14,9 +14,9 @@ use super::{HOUR, balances, completed, people, refs, submitted, whom};
 
 const BEFORE: [Before; 5] =
     [Before::FewerRows, Before::EmptyList, Before::Accepted202, Before::NotFound404, Before::TooEarly425];
-const TOKENS: [TokenParam; 4] = [TokenParam::New, TokenParam::Old, TokenParam::Both, TokenParam::Ignored];
-const NONE_FAILED: [NoneFailed; 3] = [NoneFailed::Absent, NoneFailed::Null, NoneFailed::EmptyList];
-const LOSE: [Lose; 3] = [Lose::None, Lose::All, Lose::Share(50)];
+const TOKENS: [PageTokenParam; 4] = [PageTokenParam::New, PageTokenParam::Old, PageTokenParam::Both, PageTokenParam::Ignored];
+const NONE_FAILED: [NoFailedAuthorizers; 3] = [NoFailedAuthorizers::Absent, NoFailedAuthorizers::Null, NoFailedAuthorizers::EmptyList];
+const LOSE: [WebhookLoss; 3] = [WebhookLoss::None, WebhookLoss::All, WebhookLoss::Percent(50)];
 /// How many plausible answers there are to each question.
 const PLAUSIBLE: [usize; 10] = [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2, 2, 2, 2];
 
@@ -54,16 +54,16 @@ async fn world(switches: Switches) -> RightfootWorld {
         switches;
     RightfootWorld::with(|rightfoot| {
         rightfoot.schedule_day = HOUR;
-        rightfoot.before_completion = BEFORE[before];
-        rightfoot.token_param = TOKENS[token];
-        rightfoot.lose_webhooks = LOSE[lose];
-        rightfoot.none_failed = NONE_FAILED[none_failed];
+        rightfoot.incomplete_batch_response = BEFORE[before];
+        rightfoot.page_token_param = TOKENS[token];
+        rightfoot.webhook_loss = LOSE[lose];
+        rightfoot.no_failed_authorizers = NONE_FAILED[none_failed];
         rightfoot.alerts_before_completion = alerts_first == 1;
         rightfoot.last_run_at_is_completion = run_ends == 1;
         rightfoot.history_includes_on_demand = on_demand == 1;
-        rightfoot.split_alerts = (split == 1).then_some(40);
+        rightfoot.max_alerts_per_webhook = (split == 1).then_some(40);
         rightfoot.history_lag = MINUTE * [0, 15][lag];
-        rightfoot.institution_name = institution == 1;
+        rightfoot.includes_institution_name = institution == 1;
     })
     .await
 }
@@ -72,7 +72,7 @@ async fn world(switches: Switches) -> RightfootWorld {
 async fn ends_the_same(switches: Switches) {
     let it = world(switches).await;
     // With no name for the page token there is no second page.
-    let people = people(if TOKENS[switches[1]] == TokenParam::Ignored { 100 } else { 101 });
+    let people = people(if TOKENS[switches[1]] == PageTokenParam::Ignored { 100 } else { 101 });
     submitted(&it, "payroll-1", &refs(&people)).await;
     let mut request = daily(SUBJECT, &refs(&people));
     request["authorizers"][0]["threshold_amount"] = (-200).into();
@@ -104,7 +104,7 @@ async fn ends_the_same(switches: Switches) {
     batches.sort();
     assert_eq!((batches.len(), completions), (3, batches), "P5: {switches:?}");
     alerts.sort();
-    let owed = it.rightfoot.due_alerts();
+    let owed = it.rightfoot.expected_alerts();
     assert!(owed.len() > 100, "both runs owe many: {}", owed.len());
     assert_eq!(alerts, Vec::from_iter(owed), "P5: {switches:?}");
     let due: Vec<_> = it.world.polls_due().await.into_iter().map(|(pk, _)| pk).collect();
@@ -136,12 +136,12 @@ async fn p5_whatever_rightfoots_documents_leave_open_the_end_is_the_same() {
 /// A webhook whose answer got lost comes again, as the same event or as another, at one time or at another.
 #[tokio::test]
 async fn p5_a_webhook_that_comes_again_is_told_by_the_poller_to_nobody() {
-    for timeline in [Timeline::FromPreviousAttempt, Timeline::FromStart] {
+    for timeline in [RetrySpacing::FromPreviousAttempt, RetrySpacing::FromStart] {
         for (reissued, alert_events) in [(false, 1), (true, 2)] {
             let it = RightfootWorld::with(|rightfoot| {
                 rightfoot.schedule_day = HOUR;
-                rightfoot.timeline = timeline;
-                rightfoot.reissue_event_uuid = reissued;
+                rightfoot.retry_spacing = timeline;
+                rightfoot.new_event_uuid_per_attempt = reissued;
                 balances(rightfoot, &[("a", "150.00"), ("b", "150.00")]);
             })
             .await;

@@ -145,7 +145,7 @@ fn is_crash(fault: Fault) -> bool {
 
 async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
     let made_before = it.rightfoot.batches().len() + it.rightfoot.schedules().len();
-    let bodies_before = it.rightfoot.seen_bodies().len();
+    let bodies_before = it.rightfoot.post_bodies().len();
     set_the_scene(it, cell.scene, name).await;
     let (posted_before, request) = (posts(it), cell.scene.request(name));
     let first = it.world.another();
@@ -167,7 +167,7 @@ async fn play(it: &RightfootWorld, name: &str, cell: &Cell) -> Row {
 
     let made = it.rightfoot.batches().len() + it.rightfoot.schedules().len();
     assert_eq!(made, made_before + 1, "made at Rightfoot");
-    let url = url_in(&it.rightfoot.seen_bodies()[bodies_before..]);
+    let url = url_in(&it.rightfoot.post_bodies()[bodies_before..]);
     let row = Row { first: word(&heard), first_posts, again: word(&again), again_posts, cell: cell.clone() };
     let batch = match cell.scene {
         Scene::Batch | Scene::BatchAgain | Scene::PartlyRefused => {

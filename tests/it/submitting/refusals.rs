@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use local::rightfoot::{Canned, NoneFailed, Scripted};
+use local::rightfoot_simulator::{CannedResponse, NoFailedAuthorizers, ScriptedResponse};
 use serde_json::{Value, json};
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, daily, submission};
 use tests::{World, number, text};
@@ -20,18 +20,18 @@ const NAME: &str = "payroll-1";
 
 /// One line of a table: what Rightfoot answers until it is well again, what the caller hears, how often was
 /// posted, what becomes of the submission, and what the caller hears then.
-type Line = (Canned, &'static str, usize, &'static [&'static str], &'static str);
+type Line = (CannedResponse, &'static str, usize, &'static [&'static str], &'static str);
 
 /// The world, what the caller heard, and what the retry brought once Rightfoot was well again.
 async fn play(request: &Value, line: &Line) -> (RightfootWorld, Heard, Heard) {
     let (canned, expected, expected_posts, state, then) = *line;
     let it = RightfootWorld::made(
         |rightfoot| {
-            rightfoot.answers =
-                vec![Scripted { path_contains: "balance_request".to_owned(), answer: canned, times: None }];
+            rightfoot.scripted_responses =
+                vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response: canned, remaining_uses: None }];
         },
         |client| {
-            if canned == Canned::Hang {
+            if canned == CannedResponse::Hang {
                 client.post_timeout = Duration::from_secs(1);
             }
         },
@@ -43,7 +43,7 @@ async fn play(request: &Value, line: &Line) -> (RightfootWorld, Heard, Heard) {
     assert_eq!(posts(&it), expected_posts, "{canned:?}");
     assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), state, "{canned:?}");
     assert_eq!(tracked(&it.world).await, [], "{canned:?}");
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     let again = it.world.another().ask_in_words(&reworded(request)).await;
     assert_eq!(word(&again), then, "{canned:?}");
     assert_eq!(posts(&it), expected_posts + 1, "{canned:?}");
@@ -53,36 +53,36 @@ async fn play(request: &Value, line: &Line) -> (RightfootWorld, Heard, Heard) {
 
 /// The answers that are taken for what they say, however the POST is meant.
 const PLAIN: [Line; 16] = [
-    (Canned::Status(400), "RightfootRefused", 1, &FREE, "done"),
-    (Canned::Status(413), "RightfootRefused", 1, &FREE, "done"),
-    (Canned::Status(422), "RightfootRefused", 1, &FREE, "done"),
+    (CannedResponse::Status(400), "RightfootRefused", 1, &FREE, "done"),
+    (CannedResponse::Status(413), "RightfootRefused", 1, &FREE, "done"),
+    (CannedResponse::Status(422), "RightfootRefused", 1, &FREE, "done"),
     // A gateway may say it, whatever became of the request.
-    (Canned::Status(404), "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::Status(408), "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::Status(401), "RightfootUnauthorized", 1, &PENDING, "done"),
-    (Canned::Status(403), "RightfootUnavailable", 1, &PENDING, "done"),
+    (CannedResponse::Status(404), "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::Status(408), "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::Status(401), "RightfootUnauthorized", 1, &PENDING, "done"),
+    (CannedResponse::Status(403), "RightfootUnavailable", 1, &PENDING, "done"),
     // It asks for a pause that no invocation lasts.
-    (Canned::RetryAfter { status: 429, secs: 60 }, "RightfootUnavailable", 1, &PENDING, "done"),
-    (Canned::RetryAfter { status: 503, secs: 60 }, "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::Status(429), "RightfootUnavailable", 3, &PENDING, "done"),
-    (Canned::Status(307), "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::Garbage, "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::WrongShape, "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::TooLarge, "OutcomeUnknown", 1, &PENDING, "done"),
-    (Canned::Status(600), "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::RetryAfter { status: 429, secs: 60 }, "RightfootUnavailable", 1, &PENDING, "done"),
+    (CannedResponse::RetryAfter { status: 503, secs: 60 }, "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::Status(429), "RightfootUnavailable", 3, &PENDING, "done"),
+    (CannedResponse::Status(307), "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::Html, "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::WrongShape, "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::TooLarge, "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::Status(600), "OutcomeUnknown", 1, &PENDING, "done"),
     // It may be under way still.
-    (Canned::Hang, "OutcomeUnknown", 1, &PENDING, "done"),
+    (CannedResponse::Hang, "OutcomeUnknown", 1, &PENDING, "done"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
     // The same bytes give the same batch: after an answer they are sent again.
     let again: [Line; 4] = [
-        (Canned::Status(500), "OutcomeUnknown", 3, &PENDING, "done"),
-        (Canned::FailAfterApplying, "OutcomeUnknown", 3, &PENDING, "done"),
-        (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "done"),
+        (CannedResponse::Status(500), "OutcomeUnknown", 3, &PENDING, "done"),
+        (CannedResponse::AppliedThen500, "OutcomeUnknown", 3, &PENDING, "done"),
+        (CannedResponse::Truncated, "OutcomeUnknown", 1, &PENDING, "done"),
         // Nobody documents what that would mean of a batch.
-        (Canned::Status(409), "OutcomeUnknown", 1, &PENDING, "done"),
+        (CannedResponse::Status(409), "OutcomeUnknown", 1, &PENDING, "done"),
     ];
     let lines = PLAIN.into_iter().chain(again).map(|line| {
         tokio::spawn(async move {
@@ -102,11 +102,11 @@ async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
     let once: [Line; 4] = [
-        (Canned::Status(500), "OutcomeUnknown", 1, &PENDING, "done"),
-        (Canned::FailAfterApplying, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
-        (Canned::CutShort, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
+        (CannedResponse::Status(500), "OutcomeUnknown", 1, &PENDING, "done"),
+        (CannedResponse::AppliedThen500, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
+        (CannedResponse::Truncated, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
         // Nothing was posted before: the name is somebody else's.
-        (Canned::Status(409), "ScheduleNameTaken", 1, &FREE, "done"),
+        (CannedResponse::Status(409), "ScheduleNameTaken", 1, &FREE, "done"),
     ];
     let lines = PLAIN.into_iter().chain(once).map(|line| {
         tokio::spawn(async move {
@@ -131,9 +131,9 @@ async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
 /// One lost answer does not reach the caller: the client asks for it once more.
 #[tokio::test]
 async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
-    let answer = Canned::FailAfterApplying;
-    let lost = Scripted { path_contains: BATCH_PATH.to_owned(), answer, times: Some(1) };
-    let it = RightfootWorld::with(|rightfoot| rightfoot.answers = vec![lost]).await;
+    let answer = CannedResponse::AppliedThen500;
+    let lost = ScriptedResponse { path_contains: BATCH_PATH.to_owned(), response, remaining_uses: Some(1) };
+    let it = RightfootWorld::with(|rightfoot| rightfoot.scripted_responses = vec![lost]).await;
     let submitted = it.submit(NAME, &["a"]).await;
     assert_eq!(posts(&it), 2);
     assert_eq!(it.rightfoot.batches().len(), 1);
@@ -141,11 +141,11 @@ async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
 }
 
 /// What Rightfoot answers, for so many requests each.
-fn scripted(answers: &[(Canned, usize)]) -> Vec<Scripted> {
-    let one = |(answer, times): &(Canned, usize)| Scripted {
+fn scripted(answers: &[(CannedResponse, usize)]) -> Vec<ScriptedResponse> {
+    let one = |(answer, times): &(CannedResponse, usize)| ScriptedResponse {
         path_contains: "balance_request".to_owned(),
-        answer: *answer,
-        times: Some(*times),
+        response: *answer,
+        remaining_uses: Some(*times),
     };
     answers.iter().map(one).collect()
 }
@@ -160,10 +160,10 @@ const AFTER_ATTEMPTS: &str = "Rightfoot refused it (HTTP 400), and this was not 
 /// nothing of that batch.
 #[tokio::test]
 async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_tracked_in_the_end() {
-    let lost = Canned::FailAfterApplying;
+    let lost = CannedResponse::AppliedThen500;
     for (tries, first) in [(3, "OutcomeUnknown"), (1, "RefusedAfterAttempts")] {
         let it = RightfootWorld::with(|rightfoot| {
-            rightfoot.answers = scripted(&[(lost, tries), (Canned::Status(400), 1)]);
+            rightfoot.scripted_responses = scripted(&[(lost, tries), (CannedResponse::Status(400), 1)]);
         })
         .await;
         let request = submission(NAME, &["a", "b"]);
@@ -216,12 +216,12 @@ async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
 
 #[tokio::test]
 async fn p9_who_is_refused_is_answered_kept_and_not_waited_for() {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = local::rightfoot::Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = local::rightfoot_simulator::WebhookLoss::All).await;
     let mut request = submission(NAME, &["a", "b", "c"]);
     request["authorizers"][1]["routing_number"] = json!("");
     let made = it.ask(request.clone()).await;
     let batch = it.rightfoot.batches()[0].clone();
-    assert_eq!((batch.authorizers.len(), batch.failed.as_slice()), (2, &["b".to_owned()][..]));
+    assert_eq!((batch.authorizers.len(), batch.failed_authorizers.as_slice()), (2, &["b".to_owned()][..]));
     assert_eq!(
         made,
         json!({
@@ -278,8 +278,8 @@ async fn p9_who_is_refused_without_a_name_is_not_waited_for() {
 
 #[tokio::test]
 async fn nobody_refused_is_an_empty_list_however_rightfoot_says_it() {
-    for form in [NoneFailed::Absent, NoneFailed::Null, NoneFailed::EmptyList] {
-        let it = RightfootWorld::with(|rightfoot| rightfoot.none_failed = form).await;
+    for form in [NoFailedAuthorizers::Absent, NoFailedAuthorizers::Null, NoFailedAuthorizers::EmptyList] {
+        let it = RightfootWorld::with(|rightfoot| rightfoot.no_failed_authorizers = form).await;
         let made = it.submit(NAME, &["a"]).await;
         assert_eq!((&made["failed_authorizers"], &made["warnings"]), (&json!([]), &json!([])), "{form:?}");
         assert_eq!(it.submit(NAME, &["a"]).await, made, "{form:?}");
@@ -334,8 +334,8 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
 async fn an_answer_that_comes_compressed_is_read() {
     for (request, path) in [(submission(NAME, &["a"]), BATCH_PATH), (daily(NAME, &["a"]), SCHEDULE_PATH)] {
         let it = RightfootWorld::new().await;
-        let scripted = Scripted { path_contains: path.to_owned(), answer: Canned::Gzip, times: None };
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+        let scripted = ScriptedResponse { path_contains: path.to_owned(), response: CannedResponse::Gzip, remaining_uses: None };
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         answer(it.world.ask(request).await);
         assert_eq!(tracked(&it.world).await.len(), 1, "{path}");
         assert_eq!(state_of(&submitted(&it.world, NAME).await.unwrap()), CONCLUDED, "{path}");

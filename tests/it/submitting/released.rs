@@ -2,7 +2,7 @@
 //! ends what is somebody else's by now.
 
 use inbox_core::audit::OperatorAction;
-use local::rightfoot::{Canned, Scripted};
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::operator::ada;
@@ -25,10 +25,10 @@ async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
     first.step().await;
     first.step().await;
     assert_eq!(it.rightfoot.batches().len(), 1);
-    it.rightfoot.change(|rightfoot| {
-        let answer = Canned::Status(400);
-        rightfoot.answers =
-            vec![Scripted { path_contains: "balance_request".to_owned(), answer, times: Some(1) }];
+    it.rightfoot.configure(|rightfoot| {
+        let answer = CannedResponse::Status(400);
+        rightfoot.scripted_responses =
+            vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response, remaining_uses: Some(1) }];
     });
     let second = Process::start(&it, reworded(&request)).await;
     assert_eq!(word(&second.finish().await), "RefusedAfterAttempts");

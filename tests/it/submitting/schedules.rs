@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::rightfoot::{Canned, Scripted};
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
@@ -37,9 +37,9 @@ fn track(schedule_id: &str) -> Value {
 
 /// A schedule was made, and its caller does not know.
 async fn unknown_schedule() -> (RightfootWorld, String) {
-    let answer = Canned::FailAfterApplying;
-    let lost = Scripted { path_contains: SCHEDULE_PATH.to_owned(), answer, times: Some(1) };
-    let it = RightfootWorld::with(|rightfoot| rightfoot.answers = vec![lost]).await;
+    let answer = CannedResponse::AppliedThen500;
+    let lost = ScriptedResponse { path_contains: SCHEDULE_PATH.to_owned(), response: answer, remaining_uses: Some(1) };
+    let it = RightfootWorld::with(|rightfoot| rightfoot.scripted_responses = vec![lost]).await;
     let refused = refusal(it.world.ask(request()).await);
     assert_eq!(refused.name(), "OutcomeUnknown");
     assert_eq!(
@@ -77,7 +77,7 @@ async fn a_schedule_is_tracked_from_its_creation_on_and_due_after_its_first_run(
     let due_at = moment("2026-01-02T04:10:00Z");
     assert_eq!(it.world.polls_due().await, [(format!("rightfoot#schedule#{id}"), due_at)]);
 
-    let posted: Value = serde_json::from_slice(&it.rightfoot.seen_bodies()[0]).unwrap();
+    let posted: Value = serde_json::from_slice(&it.rightfoot.post_bodies()[0]).unwrap();
     let names: Vec<_> = posted.as_object().unwrap().keys().map(String::as_str).collect();
     let expected =
         ["authorizers", "expires_at", "interval_days", "name", "threshold_amount", "time_of_day", "webhook"];
@@ -104,7 +104,7 @@ async fn whose_histories_show_its_runs_can_be_chosen() {
     let mut request = request();
     request["probe_authorizers"] = json!(["d", "b"]);
     assert_eq!(it.ask(request.clone()).await["probe_authorizers"], json!(["d", "b"]));
-    let posted: Value = serde_json::from_slice(&it.rightfoot.seen_bodies()[0]).unwrap();
+    let posted: Value = serde_json::from_slice(&it.rightfoot.post_bodies()[0]).unwrap();
     assert_eq!(posted.get("probe_authorizers"), None, "that is between the caller and us");
     // The probes are no part of what is submitted.
     request["probe_authorizers"] = json!(["a"]);
@@ -199,9 +199,9 @@ async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller
 #[tokio::test]
 async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {
     let (it, id) = unknown_schedule().await;
-    let answer = Canned::Status(400);
-    let refuses = Scripted { path_contains: SCHEDULE_PATH.to_owned(), answer, times: Some(1) };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![refuses]);
+    let answer = CannedResponse::Status(400);
+    let refuses = ScriptedResponse { path_contains: SCHEDULE_PATH.to_owned(), response, remaining_uses: Some(1) };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![refuses]);
     let refused = refusal(it.world.ask(request()).await);
     assert_eq!(refused.name(), "RefusedAfterAttempts");
     assert_eq!(

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use local::rightfoot::{Canned, Lose, Scripted};
+use local::rightfoot_simulator::{CannedResponse, WebhookLoss, ScriptedResponse};
 use local::connector::Fault;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
@@ -20,10 +20,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Rightfoot makes what it is asked for, and its answer is lost, whoever asks, until it is well again.
 async fn with_lost_answers() -> RightfootWorld {
     RightfootWorld::with(|rightfoot| {
-        let answer = Canned::FailAfterApplying;
-        rightfoot.answers =
-            vec![Scripted { path_contains: "balance_request".to_owned(), answer, times: None }];
-        rightfoot.lose_webhooks = Lose::All;
+        let answer = CannedResponse::AppliedThen500;
+        rightfoot.scripted_responses =
+            vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response, remaining_uses: None }];
+        rightfoot.webhook_loss = WebhookLoss::All;
     })
     .await
 }
@@ -32,7 +32,7 @@ async fn with_lost_answers() -> RightfootWorld {
 async fn unknown_batch() -> (RightfootWorld, String) {
     let it = with_lost_answers().await;
     assert_eq!(refusal(it.world.ask(submission(NAME, &["a", "b"])).await).name(), "OutcomeUnknown");
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     let batch = it.rightfoot.batches()[0].batch_id.clone();
     (it, batch)
 }
@@ -140,7 +140,7 @@ async fn p4_a_rotation_of_the_url_key_changes_nothing_of_what_was_submitted() {
     assert_eq!(token(&url), it.world.system.mint_url_token(&NAME.parse().unwrap()).unwrap(), "signed with the old key");
 
     let other = answer(again.ask(submission("payroll-2", &["a", "b"])).await);
-    let body: Value = serde_json::from_slice(it.rightfoot.seen_bodies().last().unwrap()).unwrap();
+    let body: Value = serde_json::from_slice(it.rightfoot.post_bodies().last().unwrap()).unwrap();
     let other_url = body["webhook_url"].as_str().unwrap();
     for (url, batch) in [(url.as_str(), &made), (other_url, &other)] {
         let batch = batch["batch_id"].as_str().unwrap();
@@ -275,8 +275,8 @@ async fn p5_a_webhook_that_comes_before_the_retry_is_the_one_completion() {
 #[tokio::test]
 async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     let it = with_lost_answers().await;
-    it.rightfoot.change(|rightfoot| {
-        rightfoot.answers.clear();
+    it.rightfoot.configure(|rightfoot| {
+        rightfoot.scripted_responses.clear();
         rightfoot.history_includes_on_demand = true;
         rightfoot.balances = [("a".to_owned(), "150.00".to_owned())].into();
         rightfoot.schedule_day = HOUR;
@@ -284,8 +284,8 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     let schedule = it.ask(daily("watch", &["a"])).await["schedule_id"].clone();
     it.live(MINUTE * 55).await;
     let lost =
-        Scripted { path_contains: BATCH_PATH.to_owned(), answer: Canned::FailAfterApplying, times: Some(3) };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![lost]);
+        ScriptedResponse { path_contains: BATCH_PATH.to_owned(), response: CannedResponse::AppliedThen500, remaining_uses: Some(3) };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![lost]);
     assert_eq!(refusal(it.world.ask(submission(NAME, &["a"])).await).name(), "OutcomeUnknown");
     // The schedule runs after an hour, and is looked after ten minutes later.
     it.live(MINUTE * 16).await;

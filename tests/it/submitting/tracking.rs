@@ -1,7 +1,7 @@
 //! Watching what was submitted by other means, and minting URLs for it.
 
 use inbox_aws::config::BaseUrl;
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use serde_json::{Value, json};
 use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
 use tests::{World, completion, number, text};
@@ -112,7 +112,7 @@ async fn p7_what_is_tracked_under_a_subject_is_told_by_no_other_ones_url() {
 
 #[tokio::test]
 async fn p9_who_is_said_to_be_refused_is_not_waited_for() {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     // Submitted by other means: afterwards, nothing here knows of it.
     let mut request = submission("elsewhere", &["a", "b", "c"]);
     request["authorizers"][2]["ssn"] = json!("");
@@ -197,10 +197,10 @@ async fn p4_a_minted_url_is_what_openssl_makes_and_proves_at_the_webhook() {
 
 #[tokio::test]
 async fn a_batch_as_large_as_a_csv_upload_is_tracked_and_found() {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let people = |range: std::ops::Range<usize>| range.map(|n| format!("person-{n:04}")).collect::<Vec<_>>();
     let shown: Vec<_> = people(1_200..5_000).into_iter().map(|id| (id, "1.00".to_owned())).collect();
-    it.rightfoot.know("b-1", &shown);
+    it.rightfoot.add_completed_batch("b-1", &shown);
     let request = track(json!({"expected": 5_000, "failed_authorizer_ids": people(0..1_200)}));
     assert_eq!(it.ask(request.clone()).await["status"], "tracked");
     assert_eq!(it.ask(request).await["status"], "already_tracked");

@@ -8,7 +8,7 @@ use inbox_aws::iam::{EVENT_SOURCE_MAPPING_ACTIONS, ROLES, Resource, Role};
 use inbox_aws::clients::Clients;
 use inbox_aws::{AwsErrorKind, AwsError};
 use inbox_core::bus::SOURCE;
-use local::rightfoot::Lose;
+use local::rightfoot_simulator::WebhookLoss;
 use local::stack::{BALANCES_TABLE, FYNAPSE_SECRET, INBOX_TABLE};
 use local::connector;
 use serde_json::{Value, json};
@@ -240,7 +240,7 @@ async fn world_of(function: &str) -> World {
 
 /// The same, of the functions that ask Rightfoot.
 async fn rightfoot_world_of(function: &str) -> World {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let world = it.world.another();
     it.ask(daily("watch", &["a", "b"])).await;
     it.submit("payroll", &["a", "b"]).await;

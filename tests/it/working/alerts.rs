@@ -52,7 +52,7 @@ async fn p7_an_alert_that_was_not_confirmed_is_looked_at_again_when_an_operator_
     assert_eq!(world.told().await, ["rightfoot/batch/b-1/threshold-met/a"]);
 
     // Rightfoot has corrected the balance meanwhile.
-    it.rightfoot.correct("b-1", &pairs(&[("a", "150.00"), ("b", "200")]));
+    it.rightfoot.replace_completed_batch("b-1", &pairs(&[("a", "150.00"), ("b", "200")]));
     let key = EventKey::from_event_id(&alerted("b-1", "u-1")).unwrap();
     world.system.inbox.replay_quarantined(&key, &by(world, OperatorAction::Requeue)).await.unwrap();
     world.relay().await.unwrap().unwrap();

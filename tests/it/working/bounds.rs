@@ -48,7 +48,7 @@ async fn a_page_is_stored_before_the_next_one_is_asked_for() {
     };
     let it = RightfootWorld::made(|_| {}, |_| {}, note).await;
     let people: Vec<_> = (0..350).map(|n| (format!("user-{n}"), "150.00".to_owned())).collect();
-    it.rightfoot.know("b-1", &people);
+    it.rightfoot.add_completed_batch("b-1", &people);
     it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": 350, "subject": "demo"})).await;
     it.world.rightfoot(tests::completion("b-1", "u-1")).await;
     it.world.work().await;

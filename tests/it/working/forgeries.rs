@@ -152,7 +152,7 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
     let it = RightfootWorld::with(|rightfoot| {
         rightfoot.balances =
             [("a", "150.00"), ("b", "50")].map(|(of, is)| (of.to_owned(), is.to_owned())).into();
-        rightfoot.lose_webhooks = local::rightfoot::Lose::All;
+        rightfoot.webhook_loss = local::rightfoot_simulator::WebhookLoss::All;
     })
     .await;
     it.ask(daily("watch", &["a", "b"])).await;
@@ -179,7 +179,7 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
 
 #[tokio::test]
 async fn p4_a_forged_completion_stores_what_the_api_shows_and_tells_nothing_before_it_is_so() {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.processing = MINUTE * 60).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.processing_time = MINUTE * 60).await;
     let submitted = it.submit("payroll", &["a", "b"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     let token = it.world.system.mint_url_token(&"payroll".parse().unwrap()).unwrap();

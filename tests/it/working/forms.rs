@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use local::rightfoot::{Canned, Scripted};
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{completed, completion};
@@ -12,14 +12,14 @@ use super::forgeries::reasons;
 use super::in_words;
 use crate::counters::Counters;
 
-fn answering(answer: Canned) -> Scripted {
-    Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None }
+fn answering(answer: CannedResponse) -> ScriptedResponse {
+    ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None }
 }
 
 /// Its completion is delivered, and the worker looks twice, more than a minute apart.
-async fn worked(answer: Canned, expected: Option<u64>) -> RightfootWorld {
+async fn worked(answer: CannedResponse, expected: Option<u64>) -> RightfootWorld {
     let it = RightfootWorld::known("b-1", &[("a", "150.00"), ("b", "null")]).await;
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(answer)]);
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![answering(answer)]);
     if let Some(expected) = expected {
         it.ask(json!({"action": "track_batch", "batch_id": "b-1", "expected": expected})).await;
     }
@@ -34,8 +34,8 @@ async fn worked(answer: Canned, expected: Option<u64>) -> RightfootWorld {
 #[tokio::test]
 async fn p10_balances_are_stored_and_told_in_whatever_form_of_one_meaning_they_are_shown() {
     for answer in [
-        Canned::Gzip,
-        Canned::Edited(&[
+        CannedResponse::Gzip,
+        CannedResponse::Edited(&[
             (":150.00", ":\" 150.00 \""),
             ("_status_code\":0", "_status_code\":\"0.0\""),
             (",\"status_code\":", ",\"status_code\":\"?\",\"code\":"),
@@ -59,7 +59,7 @@ async fn p9_a_batch_with_a_row_that_cannot_be_read_is_not_told_and_goes_to_quara
     for expected in [Some(1), None] {
         let counters = Counters::default();
         let _counting = metrics::set_default_local_recorder(&counters);
-        let it = worked(Canned::Edited(&[(":150.00", ":\"$150\"")]), expected).await;
+        let it = worked(CannedResponse::Edited(&[(":150.00", ":\"$150\"")]), expected).await;
         assert_eq!(it.world.told().await, [""; 0], "{expected:?}");
         let stored: Vec<_> = it.world.balances().await.iter().map(in_words).collect();
         assert_eq!(stored, ["b null 3300 institution_not_supported"]);
@@ -76,7 +76,7 @@ async fn p9_a_batch_with_a_row_that_cannot_be_read_is_not_told_and_goes_to_quara
 
 #[tokio::test]
 async fn p5_a_list_that_says_more_and_names_no_page_is_whole_only_for_who_knows_how_many_there_are() {
-    let endless = Canned::Edited(&[("\"has_more\":false", "\"has_more\":true")]);
+    let endless = CannedResponse::Edited(&[("\"has_more\":false", "\"has_more\":true")]);
     let tracked = worked(endless, Some(2)).await;
     assert_eq!(tracked.world.told().await, [completed("b-1")]);
     let untracked = worked(endless, None).await;

@@ -7,7 +7,7 @@ use event_worker::EventWorker;
 use inbox_core::event::EventKey;
 use inbox_core::audit::{OperatorAction, AuditEntry};
 use inbox_rightfoot::AccountConfig;
-use local::rightfoot::{Canned, Scripted};
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET};
 use local::connector::{AwsCall, Fault};
 use serde_json::json;
@@ -70,9 +70,9 @@ fn is_done(record: &Item) -> bool {
     record.contains_key("done_at") && !record.contains_key("due")
 }
 
-fn limit_rate(it: &RightfootWorld, path_contains: &str, answer: Canned) {
-    let scripted = Scripted { path_contains: path_contains.to_owned(), answer, times: None };
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![scripted]);
+fn limit_rate(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) {
+    let scripted = ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None };
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     let batch = text(beyond.next().unwrap(), "pk").strip_prefix("rightfoot#batch#").unwrap();
     assert_eq!(beyond.count(), 0, "one alone");
     let id = completed(batch);
-    it.rightfoot.know(batch, &[("a".to_owned(), "1".to_owned())]);
+    it.rightfoot.add_completed_batch(batch, &[("a".to_owned(), "1".to_owned())]);
     let by =
         AuditEntry { at: it.world.now(), by: "ada".to_owned(), action: OperatorAction::Requeue, why: "ours".to_owned() };
     let key = EventKey::from_event_id(&id).unwrap();
@@ -148,7 +148,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
 #[tokio::test]
 async fn an_event_counts_once_until_it_ends_whoever_died_and_whatever_its_batch_has_become() {
     let it = RightfootWorld::new().await;
-    it.rightfoot.know(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
+    it.rightfoot.add_completed_batch(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
     make_up(&it, 0..1).await;
     let id = completed(&made_up(0));
     let dying = it.world.another();
@@ -193,7 +193,7 @@ fn is_count(call: &AwsCall) -> bool {
 #[tokio::test]
 async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_again() {
     let it = RightfootWorld::new().await;
-    it.rightfoot.know(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
+    it.rightfoot.add_completed_batch(&made_up(0), &[("a".to_owned(), "1".to_owned())]);
     make_up(&it, 0..1).await;
     it.world.system.connector.set_fault_plan(|call| is_count(call).then_some(Fault::AccessDenied));
     let worked = it.world.work().await;
@@ -247,7 +247,7 @@ async fn what_is_tracked_is_not_counted() {
 #[tokio::test]
 async fn p9_about_a_batch_that_nobody_knows_an_answer_after_two_hours_ends_it_and_no_silence() {
     let it = RightfootWorld::new().await;
-    limit_rate(&it, "/v1/balances", Canned::Status(500));
+    limit_rate(&it, "/v1/balances", CannedResponse::Status(500));
     make_up(&it, 0..1).await;
     for _ in 0..12 {
         it.world.work().await;
@@ -256,7 +256,7 @@ async fn p9_about_a_batch_that_nobody_knows_an_answer_after_two_hours_ends_it_an
     }
     it.world.work().await;
     assert_eq!(it.world.quarantined().await, [], "three hours");
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.world.pass(MINUTE * 15);
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
@@ -266,7 +266,7 @@ async fn p9_about_a_batch_that_nobody_knows_an_answer_after_two_hours_ends_it_an
 #[tokio::test]
 async fn a_pause_that_rightfoot_asks_for_stops_every_question_of_the_process_until_it_is_over() {
     for (answer, attempts, secs) in
-        [(Canned::RetryAfter { status: 429, secs: 60 }, 1, 60), (Canned::Status(429), 3, 30)]
+        [(CannedResponse::RetryAfter { status: 429, secs: 60 }, 1, 60), (CannedResponse::Status(429), 3, 30)]
     {
         let it = RightfootWorld::new().await;
         limit_rate(&it, "/v1/balances", answer);
@@ -277,7 +277,7 @@ async fn a_pause_that_rightfoot_asks_for_stops_every_question_of_the_process_unt
         let asked = asked_in_vain(&it);
         assert!((1..=10 * attempts).contains(&asked), "{answer:?}: ten at once: {asked}");
 
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.world.pass(SECOND * (secs - 1));
         for n in 10..30 {
             it.world.rightfoot(completion(&made_up(n), "u")).await;
@@ -299,7 +299,7 @@ async fn a_pause_that_rightfoot_asks_for_stops_every_question_of_the_process_unt
 #[tokio::test]
 async fn what_meets_a_long_pause_is_due_again_when_it_is_over() {
     let it = RightfootWorld::new().await;
-    limit_rate(&it, "/v1/balances", Canned::RetryAfter { status: 429, secs: 3_600 });
+    limit_rate(&it, "/v1/balances", CannedResponse::RetryAfter { status: 429, secs: 3_600 });
     it.world.rightfoot(completion("b-1", "u")).await;
     it.world.work().await;
     it.world.pass(MINUTE * 10);
@@ -313,7 +313,7 @@ async fn what_meets_a_long_pause_is_due_again_when_it_is_over() {
 #[tokio::test]
 async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repeated() {
     let it = RightfootWorld::new().await;
-    limit_rate(&it, "/v1/balance_requests", Canned::RetryAfter { status: 429, secs: 60 });
+    limit_rate(&it, "/v1/balance_requests", CannedResponse::RetryAfter { status: 429, secs: 60 });
     for name in ["one", "two"] {
         let refused = it.world.ask(submission(name, &["a"])).await.unwrap().unwrap_err();
         assert_eq!(refused.name(), "RightfootUnavailable");
@@ -323,7 +323,7 @@ async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repe
         );
         assert_eq!(it.rightfoot.requests().len(), 1, "{name}");
     }
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.world.pass(MINUTE);
     it.submit("one", &["a"]).await;
     it.submit("two", &["a"]).await;
@@ -406,7 +406,7 @@ async fn p7_an_alert_that_nobody_verifies_is_kept_once_its_subject_is_revoked() 
 #[tokio::test]
 async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subject_is_revoked() {
     let it = RightfootWorld::new().await;
-    it.rightfoot.know("b-1", &[("a".to_owned(), "150.00".to_owned())]);
+    it.rightfoot.add_completed_batch("b-1", &[("a".to_owned(), "150.00".to_owned())]);
     it.world.rightfoot(alert_of("b-1", "u-1", &[("a", "150.00", "100")])).await;
     let revoking = revoking(&it, &["demo"]);
     revoking.work().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::rightfoot::{BeforeCompletion, Lose};
+use local::rightfoot_simulator::{IncompleteBatchResponse, WebhookLoss};
 use serde_json::json;
 use tests::rightfoot::{MINUTE, RightfootWorld, daily};
 use tests::{World, completed, completion, extract, noise, number, text};
@@ -71,12 +71,12 @@ async fn p10_a_completed_batch_is_stored_row_by_row_and_told_once() {
 async fn the_latest_balance_is_the_first_of_a_descending_query_whenever_its_batch_was_told() {
     let it = RightfootWorld::with(|rightfoot| {
         rightfoot.balances = balances(&[("a", "1")]);
-        rightfoot.lose_webhooks = Lose::First(1);
+        rightfoot.webhook_loss = WebhookLoss::First(1);
     })
     .await;
     it.submit("first", &["a"]).await;
     it.pass(MINUTE * 7).await;
-    it.rightfoot.change(|rightfoot| rightfoot.balances = balances(&[("a", "2")]));
+    it.rightfoot.configure(|rightfoot| rightfoot.balances = balances(&[("a", "2")]));
     it.submit("second", &["a"]).await;
     it.pass(MINUTE * 8).await;
     it.world.work().await;
@@ -93,7 +93,7 @@ async fn the_latest_balance_is_the_first_of_a_descending_query_whenever_its_batc
 
 #[tokio::test]
 async fn p5_a_batch_that_the_poll_found_first_has_one_effect() {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.lose_webhooks = Lose::All).await;
+    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let submitted = it.submit("payroll", &["a", "b"]).await;
     let batch = submitted["batch_id"].as_str().unwrap().to_owned();
     it.live(MINUTE * 12).await;
@@ -147,12 +147,12 @@ async fn an_alert_that_comes_before_its_completion_waits_for_the_balances() {
     let it = RightfootWorld::with(|rightfoot| {
         rightfoot.balances = balances(&[("a", "150.00")]);
         rightfoot.alerts_before_completion = true;
-        rightfoot.before_completion = BeforeCompletion::NotFound404;
-        rightfoot.processing = MINUTE * 10;
+        rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404;
+        rightfoot.processing_time = MINUTE * 10;
     })
     .await;
     it.ask(daily("watch", &["a"])).await;
-    while it.rightfoot.webhooks().iter().all(|webhook| !webhook.delivered) {
+    while it.rightfoot.webhooks().iter().all(|webhook| !webhook.is_delivered) {
         it.pass(MINUTE).await;
     }
     let worked = it.world.work().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_rightfoot::{ApiKey, ClientConfig, Rightfoot};
-use local::rightfoot::{BeforeCompletion, Canned, Scripted};
+use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, ScriptedResponse};
 use local::connector::Fault;
 use serde_json::json;
 use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer, daily, submission};
@@ -64,7 +64,7 @@ async fn p10_a_schedule_whose_url_was_minted_and_nothing_else_is_told_within_min
         "authorizers": (["a", "b", "c", "d"].map(authorizer)),
     });
     client.create_schedule(&ApiKey::new(API_KEY).unwrap(), schedule.to_string()).await.unwrap();
-    while it.rightfoot.webhooks().iter().filter(|webhook| webhook.delivered).count() < 2 {
+    while it.rightfoot.webhooks().iter().filter(|webhook| webhook.is_delivered).count() < 2 {
         it.live(MINUTE).await;
     }
     for _ in 0..4 {
@@ -141,8 +141,8 @@ async fn p4_what_the_api_does_not_show_is_kept_once_two_looks_a_quarter_of_an_ho
 async fn p10_an_alert_that_nobody_tracks_and_that_comes_before_its_row_is_told_with_it() {
     let it = RightfootWorld::with(|rightfoot| {
         rightfoot.balances = [("a".to_owned(), "5".to_owned()), ("b".to_owned(), "150.00".to_owned())].into();
-        rightfoot.before_completion = BeforeCompletion::FewerRows;
-        rightfoot.processing = MINUTE * 20;
+        rightfoot.incomplete_batch_response = IncompleteBatchResponse::FewerRows;
+        rightfoot.processing_time = MINUTE * 20;
     })
     .await;
     let client = Rightfoot::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
@@ -192,7 +192,7 @@ async fn p4_an_alert_that_names_a_tracked_schedule_waits_by_whichever_url_it_com
 async fn p4_where_it_is_asked_for_no_untracked_alert_is_told_at_all() {
     let it =
         RightfootWorld::with_options(|options| options.untracked_alerts = UntrackedAlertPolicy::Quarantine).await;
-    it.rightfoot.know("b-1", &tests::worker::pairs(&[("user-123", "150.00")]));
+    it.rightfoot.add_completed_batch("b-1", &tests::worker::pairs(&[("user-123", "150.00")]));
     it.world.rightfoot(alert("b-1", "u-1")).await;
     it.world.work().await;
     a_minute_later(&it).await;
@@ -285,8 +285,8 @@ async fn p4_a_schedule_that_was_tracked_before_subjects_were_bound_binds_its_own
     assert!(bound(&it.world, "watch").await.is_some());
 }
 
-fn answering(answer: Canned) -> Scripted {
-    Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None }
+fn answering(answer: CannedResponse) -> ScriptedResponse {
+    ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None }
 }
 
 #[tokio::test]
@@ -305,7 +305,7 @@ async fn p9_an_alert_of_an_untracked_batch_is_given_up_only_after_an_answer() {
         };
     }
     it.world.work().await;
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(401))]);
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![answering(CannedResponse::Status(401))]);
     it.world.pass(HOUR * 24);
     for _ in 0..3 {
         it.world.relay().await.unwrap().unwrap();
@@ -313,7 +313,7 @@ async fn p9_an_alert_of_an_untracked_batch_is_given_up_only_after_an_answer() {
         it.world.pass(MINUTE * 16);
         assert_eq!((it.world.quarantined().await, it.world.told().await), (vec![], vec![]));
     }
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
     assert_eq!((it.world.told().await, reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 2]));

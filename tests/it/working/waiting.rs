@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::rightfoot::{BeforeCompletion, Canned, Scripted};
+use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, ScriptedResponse};
 use local::connector::Fault;
 use tests::rightfoot::{MINUTE, RightfootWorld};
 use tests::{World, completed, completion, extract, number, text};
@@ -14,29 +14,29 @@ async fn due_in(world: &World, event_id: &str) -> Option<i64> {
     number(&record, "due_at").filter(|_| record.contains_key("due")).map(|at| (at - world.now().0) / 1_000)
 }
 
-fn answering(answer: Canned) -> Scripted {
-    Scripted { path_contains: "/v1/balances".to_owned(), answer, times: None }
+fn answering(answer: CannedResponse) -> ScriptedResponse {
+    ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None }
 }
 
 #[tokio::test]
 async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_fault() {
     for (answer, reason, first) in [
-        (Canned::Status(401), "unauthorized", 60),
-        (Canned::Status(403), "forbidden", 60),
-        (Canned::Status(404), "not_ready", 60),
-        (Canned::Status(429), "rate_limited", 60),
-        (Canned::RetryAfter { status: 429, secs: 300 }, "rate_limited", 300),
-        (Canned::RetryAfter { status: 429, secs: 5 }, "rate_limited", 60),
-        (Canned::Status(500), "unavailable", 60),
-        (Canned::Garbage, "broken", 60),
-        (Canned::WrongShape, "broken", 60),
-        (Canned::CutShort, "unavailable", 60),
+        (CannedResponse::Status(401), "unauthorized", 60),
+        (CannedResponse::Status(403), "forbidden", 60),
+        (CannedResponse::Status(404), "not_ready", 60),
+        (CannedResponse::Status(429), "rate_limited", 60),
+        (CannedResponse::RetryAfter { status: 429, secs: 300 }, "rate_limited", 300),
+        (CannedResponse::RetryAfter { status: 429, secs: 5 }, "rate_limited", 60),
+        (CannedResponse::Status(500), "unavailable", 60),
+        (CannedResponse::Html, "broken", 60),
+        (CannedResponse::WrongShape, "broken", 60),
+        (CannedResponse::Truncated, "unavailable", 60),
     ] {
         let it = RightfootWorld::new().await;
         let submitted = it.submit("payroll", &["a"]).await;
         let id = completed(submitted["batch_id"].as_str().unwrap());
         it.pass(MINUTE * 6).await;
-        it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(answer)]);
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![answering(answer)]);
         let worked = it.world.work().await;
         assert_eq!((worked.deleted, worked.failed), (1, 0), "{answer:?}");
         assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
@@ -52,7 +52,7 @@ async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_
         it.world.relay().await.unwrap().unwrap();
         it.world.work().await;
         assert_eq!(due_in(&it.world, &id).await, Some(first.max(120)), "{answer:?}");
-        it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.world.pass(Duration::from_secs(301));
         it.world.relay().await.unwrap().unwrap();
         it.world.work().await;
@@ -64,7 +64,7 @@ async fn while_rightfoot_gives_no_answer_an_event_is_put_back_and_sqs_counts_no_
 #[tokio::test]
 async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_deadline() {
     let it = RightfootWorld::known("b-1", &[("a", "1")]).await;
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(401))]);
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![answering(CannedResponse::Status(401))]);
     it.world.rightfoot(completion("b-1", "u-1")).await;
     for _ in 0..(25 * 4) {
         it.world.work().await;
@@ -72,7 +72,7 @@ async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_de
         it.world.relay().await.unwrap().unwrap();
     }
     assert_eq!(it.world.quarantined().await, []);
-    it.rightfoot.change(|rightfoot| rightfoot.answers.clear());
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     for _ in 0..2 {
         it.world.work().await;
         it.world.pass(MINUTE * 15);
@@ -92,7 +92,7 @@ async fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_s
         (vec![], 2),
         "stored, and not told yet"
     );
-    it.rightfoot.correct("b-1", &tests::worker::pairs(&[("a", "1"), ("b", "2")]));
+    it.rightfoot.replace_completed_batch("b-1", &tests::worker::pairs(&[("a", "1"), ("b", "2")]));
     it.world.pass(Duration::from_secs(61));
     it.world.relay().await.unwrap().unwrap();
     it.world.work().await;
@@ -109,15 +109,15 @@ async fn an_untracked_batch_is_complete_when_two_looks_a_minute_apart_show_the_s
 #[tokio::test]
 async fn a_batch_in_process_is_told_when_it_is_complete_whatever_is_answered_before() {
     for before_completion in [
-        BeforeCompletion::FewerRows,
-        BeforeCompletion::EmptyList,
-        BeforeCompletion::Accepted202,
-        BeforeCompletion::NotFound404,
-        BeforeCompletion::TooEarly425,
+        IncompleteBatchResponse::FewerRows,
+        IncompleteBatchResponse::EmptyList,
+        IncompleteBatchResponse::Accepted202,
+        IncompleteBatchResponse::NotFound404,
+        IncompleteBatchResponse::TooEarly425,
     ] {
         let it = RightfootWorld::with(|rightfoot| {
-            rightfoot.before_completion = before_completion;
-            rightfoot.processing = MINUTE * 30;
+            rightfoot.incomplete_batch_response = before_completion;
+            rightfoot.processing_time = MINUTE * 30;
         })
         .await;
         let submitted = it.submit("payroll", &["a", "b", "c"]).await;
@@ -127,7 +127,7 @@ async fn a_batch_in_process_is_told_when_it_is_complete_whatever_is_answered_bef
         it.world.rightfoot_to(&token, completion(batch, "too-early")).await;
         for _ in 0..8 {
             it.world.work().await;
-            assert!(it.rightfoot.batches()[0].ready_at <= it.world.now() || it.world.told().await.is_empty());
+            assert!(it.rightfoot.batches()[0].completes_at <= it.world.now() || it.world.told().await.is_empty());
             it.pass(MINUTE * 5).await;
             it.world.relay().await.unwrap().unwrap();
         }
@@ -159,7 +159,7 @@ async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_l
 #[tokio::test]
 async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() {
     let it = RightfootWorld::known("b-1", &[("a", "1")]).await;
-    it.rightfoot.change(|rightfoot| rightfoot.answers = vec![answering(Canned::Status(500))]);
+    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![answering(CannedResponse::Status(500))]);
     it.world.rightfoot(completion("b-1", "u-1")).await;
     for _ in 0..6 {
         it.world.work().await;

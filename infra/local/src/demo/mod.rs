@@ -13,28 +13,28 @@ use anyhow::Context;
 use crate::inspect;
 use crate::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 
-mod acts;
-mod cast;
-mod check;
-mod rightfoot;
-mod runs;
-mod stage;
+mod scenario;
+mod traffic;
+mod invariants;
+mod simulated_rightfoot;
+mod seed_tracking;
+mod harness;
 mod submissions;
-mod table;
+mod report;
 #[cfg(test)]
 mod tests;
 mod workers;
 
-use check::Evidence;
-use rightfoot::Truth;
-use stage::Stage;
+use invariants::Evidence;
+use simulated_rightfoot::GroundTruth;
+use harness::Harness;
 
-pub use check::Problem;
-pub use table::{Effects, Report, Row, Told};
+pub use invariants::Violation;
+pub use report::{EffectRow, DemoReport, ProviderRow, OriginRow};
 
 /// How the demo runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct DemoOptions {
     /// Seed of the simulated senders: the same seed makes the same events and pauses.
     pub seed: u64,
     /// Seconds of the demo's time in one real second. The receiver's own deadlines are not compressed.
@@ -43,55 +43,55 @@ pub struct Options {
     pub in_flight: usize,
 }
 
-impl Default for Options {
+impl Default for DemoOptions {
     fn default() -> Self {
         Self { seed: 1, rate: 30, in_flight: 16 }
     }
 }
 
 /// Runs the demo. The report says whether every promise was kept; an error, that it could not be found out.
-pub async fn run(options: Options) -> anyhow::Result<Report> {
+pub async fn run(options: DemoOptions) -> anyhow::Result<DemoReport> {
     let started = Instant::now();
-    let mut stage = Stage::set(&options).await.context("set the stage")?;
-    acts::play(&mut stage).await?;
-    let seen = look(&stage).await.context("look what became of it")?;
-    Ok(Report::of(&seen, started.elapsed()))
+    let mut harness = Harness::start(&options).await.context("set the stage")?;
+    scenario::run(&mut harness).await?;
+    let evidence = collect_evidence(&harness).await.context("look what became of it")?;
+    Ok(DemoReport::from_evidence(&evidence, started.elapsed()))
 }
 
-async fn look(stage: &Stage) -> anyhow::Result<Evidence> {
-    let (system, worked) = (&stage.system, stage.workers.seen());
+async fn collect_evidence(harness: &Harness) -> anyhow::Result<Evidence> {
+    let (stack, worker_evidence) = (&harness.stack, harness.workers.seen());
     let mut messages = Vec::new();
-    for body in worked.messages.values().chain(&inspect::receive_all(system, EVENTS_QUEUE).await?) {
-        messages.push(inspect::read_message(system, body).await?);
+    for body in worker_evidence.messages.values().chain(&inspect::receive_all(stack, EVENTS_QUEUE).await?) {
+        messages.push(inspect::read_message(stack, body).await?);
     }
-    let dead_letters = inspect::receive_all(system, DEAD_LETTER_QUEUE).await?.len();
-    let (mut table, mut stored) = (inspect::read_inbox(system).await?, inspect::read_balances(system).await?);
-    let mut announced = inspect::receive_bus_events(system).await?;
+    let dead_letters = inspect::receive_all(stack, DEAD_LETTER_QUEUE).await?.len();
+    let (mut table, mut stored) = (inspect::read_inbox(stack).await?, inspect::read_balances(stack).await?);
+    let mut published = inspect::receive_bus_events(stack).await?;
     // At last: so nothing was seen that it does not know.
-    let truth = Truth::of(&stage.simulator);
-    messages.retain(|message| !is_later(&truth, &message.id));
-    table.records.retain(|id, _| !is_later(&truth, id));
-    table.tracked.retain(|pk, _| !is_later(&truth, pk));
-    stored.retain(|balance| !truth.later.contains(&balance.batch_id));
-    announced.retain(|announced| !is_later(&truth, &announced.event_id));
+    let truth = GroundTruth::of(&harness.simulator);
+    messages.retain(|message| !is_about_unchecked_run(&truth, &message.id));
+    table.records.retain(|id, _| !is_about_unchecked_run(&truth, id));
+    table.tracked.retain(|pk, _| !is_about_unchecked_run(&truth, pk));
+    stored.retain(|balance| !truth.unchecked_batches.contains(&balance.batch_id));
+    published.retain(|announced| !is_about_unchecked_run(&truth, &announced.event_id));
     Ok(Evidence {
-        played: stage.played().to_vec(),
-        submitted: stage.submitted().to_vec(),
+        deliveries: harness.played().to_vec(),
+        submissions: harness.submitted().to_vec(),
         thresholds: submissions::thresholds(),
         truth,
-        poller_runs: stage.poller_runs(),
+        poller_runs: harness.poller_runs(),
         table,
         messages,
         dead_letters,
-        log: system.connector.call_log(),
-        stored,
-        announced,
-        worked,
-        worked_log: stage.workers.log(),
+        log: stack.connector.call_log(),
+        stored_balances: stored,
+        published,
+        workers: worker_evidence,
+        worker_log: harness.workers.log(),
     })
 }
 
 /// Whether an event's id or a partition key is about a run that is not looked at any more.
-fn is_later(truth: &Truth, name: &str) -> bool {
-    name.split(['/', '#']).nth(2).is_some_and(|batch_id| truth.later.contains(batch_id))
+fn is_about_unchecked_run(truth: &GroundTruth, name: &str) -> bool {
+    name.split(['/', '#']).nth(2).is_some_and(|batch_id| truth.unchecked_batches.contains(batch_id))
 }

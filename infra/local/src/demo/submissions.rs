@@ -9,80 +9,80 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::senders::Pace;
+use crate::senders::SimClock;
 use crate::stack::Stack;
 use crate::connector::until_crash;
 
 /// Authorizers of the batches, one batch after the other; `LARGEST` is on top.
-const SIZES: [usize; 8] = [3, 250, 40, 7, 120, 15, 60, 300];
+const BATCH_SIZES: [usize; 8] = [3, 250, 40, 7, 120, 15, 60, 300];
 /// Which batch has as many authorizers as Rightfoot takes.
-const LARGEST: (usize, usize) = (6, 1_000);
+const LARGEST_BATCH: (usize, usize) = (6, 1_000);
 /// Of every third batch, every tenth authorizer is one that Rightfoot refuses.
-const REFUSED_EVERY: usize = 10;
+const INVALID_EVERY: usize = 10;
 /// Authorizers of the schedule.
-const SCHEDULED: usize = 40;
+const SCHEDULED_AUTHORIZERS: usize = 40;
 /// The schedule's threshold for whom has none of its own.
 const DEFAULT_THRESHOLD: &str = "2500";
 /// Every fourth authorizer of the schedule has the first of these, and every fourth the second.
 const OWN_THRESHOLDS: [&str; 2] = ["100.50", "4000.00"];
 /// A caller repeats a submission after so long, in the demo's time.
-const REPEAT_PAUSE: Duration = Duration::from_secs(10);
+const REPEAT_DELAY: Duration = Duration::from_secs(10);
 /// Answers that a caller wants: the second one must be the first one again.
-const ANSWERS_WANTED: usize = 2;
+const REQUIRED_SUCCESSES: usize = 2;
 
 /// A request of a caller, under the caller's own name of it.
 #[derive(Clone, Debug)]
-pub(super) struct Submission {
+pub(super) struct PlannedSubmission {
     submission_id: String,
     request: Box<RawValue>,
 }
 
 /// A submission, and what its caller heard at each repetition.
 #[derive(Clone, Debug)]
-pub(super) struct Submitted {
+pub(super) struct SubmissionLog {
     pub(super) submission_id: String,
-    pub(super) heard: Vec<Heard>,
+    pub(super) responses: Vec<SubmissionResponse>,
 }
 
 /// What the caller of a function hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum SubmissionResponse {
     /// The process died.
-    Death,
+    Crashed,
     /// It was not done, or its outcome is not known; the error's name.
-    Refusal(&'static str),
+    Failed(&'static str),
     /// It was done.
-    Answer {
+    Succeeded {
         /// The id of the batch or the schedule.
-        made: String,
+        id: String,
         /// The authorizers that Rightfoot refused.
-        failed: BTreeSet<String>,
+        failed_authorizers: BTreeSet<String>,
     },
 }
 
-impl Submitted {
+impl SubmissionLog {
     /// The answers among what was heard: id, and refused authorizers.
-    pub(super) fn answers(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
-        self.heard.iter().filter_map(|heard| match heard {
-            Heard::Answer { made, failed } => Some((made.as_str(), failed)),
-            Heard::Death | Heard::Refusal(_) => None,
+    pub(super) fn successes(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
+        self.responses.iter().filter_map(|response| match response {
+            SubmissionResponse::Succeeded { id: made, failed_authorizers: failed } => Some((made.as_str(), failed)),
+            SubmissionResponse::Crashed | SubmissionResponse::Failed(_) => None,
         })
     }
 }
 
 /// Batches of the same few hundred people, some of whom Rightfoot refuses.
-pub(super) fn batches(range: Range<usize>) -> anyhow::Result<Vec<Submission>> {
+pub(super) fn batches(range: Range<usize>) -> anyhow::Result<Vec<PlannedSubmission>> {
     range.map(batch).collect()
 }
 
-fn batch(number: usize) -> anyhow::Result<Submission> {
-    let (largest, most) = LARGEST;
-    let size = SIZES.get(number % SIZES.len()).copied().filter(|_| number != largest).unwrap_or(most);
-    let is_refused = |n: usize| number.is_multiple_of(3) && n % REFUSED_EVERY == REFUSED_EVERY - 1;
+fn batch(number: usize) -> anyhow::Result<PlannedSubmission> {
+    let (largest, largest_size) = LARGEST_BATCH;
+    let size = BATCH_SIZES.get(number % BATCH_SIZES.len()).copied().filter(|_| number != largest).unwrap_or(largest_size);
+    let is_invalid = |n: usize| number.is_multiple_of(3) && n % INVALID_EVERY == INVALID_EVERY - 1;
     let authorizers: Vec<_> = (0..size)
         .map(|n| {
             let mut person = person(n);
-            if is_refused(n) {
+            if is_invalid(n) {
                 person.remove("ssn");
             }
             person
@@ -94,31 +94,31 @@ fn batch(number: usize) -> anyhow::Result<Submission> {
         "submission_id": submission_id,
         "authorizers": authorizers,
     });
-    Submission::new(submission_id, &request.to_string())
+    PlannedSubmission::new(submission_id, &request.to_string())
 }
 
 /// A schedule of people who are in the batches, too. It runs once a day, for so many days.
-pub(super) fn schedule(days: u32) -> anyhow::Result<Submission> {
+pub(super) fn schedule(days: u32) -> anyhow::Result<PlannedSubmission> {
     let submission_id = "watch".to_owned();
-    let authorizers: Vec<_> = (0..SCHEDULED).map(scheduled).collect::<Result<_, _>>()?;
+    let authorizers: Vec<_> = (0..SCHEDULED_AUTHORIZERS).map(scheduled_person).collect::<Result<_, _>>()?;
     // As text: an amount keeps its digits.
     let request = format!(
         r#"{{"action":"create_schedule","submission_id":"{submission_id}","name":"Demo","interval_days":1,"expires_in_days":{days},"threshold_amount":{DEFAULT_THRESHOLD},"authorizers":[{}]}}"#,
         authorizers.join(",")
     );
-    Submission::new(submission_id, &request)
+    PlannedSubmission::new(submission_id, &request)
 }
 
 /// From which balance on each authorizer of the schedule is to be alerted of.
 pub(super) fn thresholds() -> BTreeMap<String, &'static str> {
-    (0..SCHEDULED).map(|n| (name(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD))).collect()
+    (0..SCHEDULED_AUTHORIZERS).map(|n| (authorizer_id(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD))).collect()
 }
 
 fn own_threshold(n: usize) -> Option<&'static str> {
     OWN_THRESHOLDS.get(n % 4).copied()
 }
 
-fn scheduled(n: usize) -> anyhow::Result<String> {
+fn scheduled_person(n: usize) -> anyhow::Result<String> {
     let mut fields = serde_json::to_string(&person(n))?;
     if let Some(threshold) = own_threshold(n) {
         fields.pop();
@@ -127,13 +127,13 @@ fn scheduled(n: usize) -> anyhow::Result<String> {
     Ok(fields)
 }
 
-fn name(n: usize) -> String {
+fn authorizer_id(n: usize) -> String {
     format!("user-{n:04}")
 }
 
 fn person(n: usize) -> Map<String, Value> {
     let fields = [
-        ("authorizer_unique_id", name(n)),
+        ("authorizer_unique_id", authorizer_id(n)),
         ("first_name", "Jane".to_owned()),
         ("last_name", "Doe".to_owned()),
         ("ssn", format!("0780{n:05}")),
@@ -143,7 +143,7 @@ fn person(n: usize) -> Map<String, Value> {
     fields.map(|(name, value)| (name.to_owned(), Value::String(value))).into_iter().collect()
 }
 
-impl Submission {
+impl PlannedSubmission {
     fn new(submission_id: String, request: &str) -> anyhow::Result<Self> {
         let request = RawValue::from_string(request.to_owned()).context("a submission that is not JSON")?;
         Ok(Self { submission_id, request })
@@ -152,39 +152,39 @@ impl Submission {
 
 /// Submits again and again, the very same request, until it is answered, and once more after that; or until its time
 /// is up. A process that died is followed by a new one, which loads its secrets anew.
-pub(super) async fn insist(system: Stack, pace: Pace, submission: Submission, by: Instant) -> Submitted {
-    let Submission { submission_id, request } = submission;
-    let mut submitted = Submitted { submission_id, heard: Vec::new() };
+pub(super) async fn submit_until_succeeded(stack: Stack, pace: SimClock, submission: PlannedSubmission, until: Instant) -> SubmissionLog {
+    let PlannedSubmission { submission_id, request } = submission;
+    let mut log = SubmissionLog { submission_id, responses: Vec::new() };
     let mut requests = system.requests.clone();
-    while submitted.answers().count() < ANSWERS_WANTED && Instant::now() < by {
-        if !submitted.heard.is_empty() {
-            pace.sleep(REPEAT_PAUSE).await;
+    while log.successes().count() < REQUIRED_SUCCESSES && Instant::now() < by {
+        if !log.responses.is_empty() {
+            pace.sleep(REPEAT_DELAY).await;
         }
-        let heard = match until_crash(requests.handle(&request)).await {
-            None => Heard::Death,
-            Some(Err(refusal)) => Heard::Refusal(refusal.name()),
-            Some(Ok(answer)) => read(&answer),
+        let response = match until_crash(requests.handle(&request)).await {
+            None => SubmissionResponse::Crashed,
+            Some(Err(error)) => SubmissionResponse::Failed(error.name()),
+            Some(Ok(answer)) => parse_response(&answer),
         };
-        if heard == Heard::Death {
+        if response == SubmissionResponse::Crashed {
             requests = system.another_process().requests;
         }
-        submitted.heard.push(heard);
+        log.responses.push(response);
     }
-    submitted
+    log
 }
 
-fn read(answer: &Value) -> Heard {
-    let made = answer.get("batch_id").or_else(|| answer.get("schedule_id")).and_then(Value::as_str);
+fn parse_response(answer: &Value) -> SubmissionResponse {
+    let id = answer.get("batch_id").or_else(|| answer.get("schedule_id")).and_then(Value::as_str);
     let failed = answer.get("failed_authorizers").and_then(Value::as_array).into_iter().flatten();
     let failed = failed.filter_map(|failed| failed.get("authorizer_unique_id")?.as_str());
-    Heard::Answer { made: made.unwrap_or_default().to_owned(), failed: failed.map(str::to_owned).collect() }
+    SubmissionResponse::Succeeded { id: id.unwrap_or_default().to_owned(), failed_authorizers: failed.map(str::to_owned).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn authorizers(submission: &Submission) -> Vec<Value> {
+    fn authorizers(submission: &PlannedSubmission) -> Vec<Value> {
         let request: Value = serde_json::from_str(submission.request.get()).unwrap();
         request["authorizers"].as_array().unwrap().clone()
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn the_schedule_is_of_people_who_are_in_every_batch_and_have_thresholds_of_three_kinds() {
         let schedule = schedule(3).unwrap();
-        let of = |n: usize| thresholds()[&name(n)];
+        let of = |n: usize| thresholds()[&authorizer_id(n)];
         assert_eq!([of(0), of(1), of(2), of(3), of(4)], ["100.50", "4000.00", "2500", "2500", "100.50"]);
         assert!(schedule.request.get().contains(r#""threshold_amount":100.50}"#));
         assert_eq!(authorizers(&schedule).len(), thresholds().len());

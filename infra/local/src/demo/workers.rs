@@ -13,65 +13,65 @@ use tokio::task::JoinHandle;
 
 use crate::sqs_trigger::SqsTrigger;
 use crate::inspect::parse_event_id;
-use crate::senders::Pace;
+use crate::senders::SimClock;
 use crate::stack::Stack;
 use crate::connector::{AwsCall, CallOutcome, Fault, until_crash};
 
 /// Pause between two looks at an empty queue, in real time.
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
+const RECEIVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The two of them. Clones share them.
 #[derive(Clone)]
 pub(super) struct Workers {
     processes: [Stack; 2],
     /// How long a claim lasts, in real time.
-    claim: Duration,
+    claim_duration: Duration,
     busy: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<WorkerEvidence>>,
 }
 
 /// What came to the workers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct WorkerEvidence {
     /// The bodies of all messages, by the message's own id.
     pub(super) messages: BTreeMap<String, String>,
     /// How often a worker that had to do with an event died, or took longer than its claims last.
-    pub(super) cut_off: BTreeMap<String, usize>,
+    pub(super) interruptions: BTreeMap<String, usize>,
     /// How often a worker died.
-    pub(super) deaths: usize,
+    pub(super) crashes: usize,
     /// The events whose messages went to both at once.
     pub(super) twice: BTreeSet<String>,
 }
 
 impl Workers {
     /// Two processes beside this one.
-    pub(super) async fn hire(system: &Stack, pace: &Pace) -> Self {
+    pub(super) async fn start(stack: &Stack, pace: &SimClock) -> Self {
         let processes = [system.another_process(), system.another_process()];
         for process in &processes {
             process.worker.load_api_key().await;
         }
-        let claim = pace.real(Duration::from_secs(PROCESSING_CLAIM_SECS));
-        Self { processes, claim, busy: Arc::default(), seen: Arc::default() }
+        let claim_duration = pace.real_duration(Duration::from_secs(PROCESSING_CLAIM_SECS));
+        Self { processes, claim_duration, busy: Arc::default(), seen: Arc::default() }
     }
 
     /// Has them work until the set is dropped.
-    pub(super) fn at_work(&self) -> [JoinHandle<()>; 2] {
+    pub(super) fn spawn(&self) -> [JoinHandle<()>; 2] {
         let [first, _] = &self.processes;
         let (alone, both) = (self.clone(), self.clone());
         [
-            SqsTrigger::new(first).run(LOOK_PAUSE, move |event| {
+            SqsTrigger::new(first).run(RECEIVE_INTERVAL, move |event| {
                 let workers = alone.clone();
-                async move { workers.alone(event).await }
+                async move { workers.invoke_first(event).await }
             }),
-            SqsTrigger::new(first).run(LOOK_PAUSE, move |event| {
+            SqsTrigger::new(first).run(RECEIVE_INTERVAL, move |event| {
                 let workers = both.clone();
-                async move { workers.both(event).await }
+                async move { workers.invoke_both(event).await }
             }),
         ]
     }
 
     /// From now on, this decides which of their calls fail.
-    pub(super) fn plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
+    pub(super) fn set_fault_plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
         let plan = Arc::new(plan);
         for process in &self.processes {
             let plan = plan.clone();
@@ -85,8 +85,8 @@ impl Workers {
     }
 
     /// What came to them until now.
-    pub(super) fn seen(&self) -> Seen {
-        self.with_seen(|seen| seen.clone())
+    pub(super) fn seen(&self) -> WorkerEvidence {
+        self.with_seen(|evidence| evidence.clone())
     }
 
     /// Their calls until now, and what became of them.
@@ -94,14 +94,14 @@ impl Workers {
         self.processes.iter().flat_map(|process| process.connector.call_log()).collect()
     }
 
-    async fn alone(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
+    async fn invoke_first(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
         self.note(&event);
         let [first, _] = &self.processes;
         self.invoke(&first.worker, event).await
     }
 
     /// Each would delete what it is done with: a message comes again only if neither is.
-    async fn both(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
+    async fn invoke_both(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
         self.note(&event);
         self.with_seen(|seen| seen.twice.extend(events_of(&event)));
         let [first, second] = &self.processes;
@@ -121,10 +121,10 @@ impl Workers {
         self.busy.fetch_add(1, Ordering::SeqCst);
         let answer = until_crash(worker.handle(event)).await;
         self.busy.fetch_sub(1, Ordering::SeqCst);
-        if answer.is_none() || began.elapsed() >= self.claim {
+        if answer.is_none() || began.elapsed() >= self.claim_duration {
             self.with_seen(|seen| {
-                seen.deaths += usize::from(answer.is_none());
-                events.into_iter().for_each(|id| *seen.cut_off.entry(id).or_default() += 1);
+                seen.crashes += usize::from(answer.is_none());
+                events.into_iter().for_each(|id| *seen.interruptions.entry(id).or_default() += 1);
             });
         }
         answer
@@ -137,8 +137,8 @@ impl Workers {
         self.with_seen(|seen| seen.messages.extend(event.records.iter().filter_map(message)));
     }
 
-    fn with_seen<T>(&self, act: impl FnOnce(&mut Seen) -> T) -> T {
-        act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_seen<T>(&self, f: impl FnOnce(&mut WorkerEvidence) -> T) -> T {
+        f(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -17,23 +17,23 @@ use bytes::Bytes;
 use futures::future::join_all;
 use inbox_core::time::UnixMillis;
 
-mod fynapse;
-mod http;
-mod pace;
-pub mod payload;
-mod rightfoot;
-pub mod schedule;
+mod fynapse_sender;
+mod http_client;
+mod sim_clock;
+pub mod payloads;
+mod rightfoot_sender;
+pub mod retry_policy;
 #[cfg(test)]
-pub(crate) mod stub;
+pub(crate) mod stub_receiver;
 
-pub use fynapse::{Fynapse, Signing};
-pub use http::Http;
-pub use pace::Pace;
-pub use rightfoot::Rightfoot;
+pub use fynapse_sender::{FynapseSender, Signing};
+pub use http_client::SenderClient;
+pub use sim_clock::SimClock;
+pub use rightfoot_sender::Rightfoot;
 
 /// What a provider is about to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct OutgoingDelivery {
     /// What reports call it. For an event: the id that it will have on the queue.
     pub id: String,
     /// The body.
@@ -42,55 +42,55 @@ pub struct Outgoing {
     pub idempotency_key: Option<String>,
 }
 
-impl Outgoing {
+impl OutgoingDelivery {
     /// A body under a name.
     pub fn new(id: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { id: id.into(), body: body.into(), idempotency_key: None }
     }
 
     /// The same under another `Idempotency-Key`, as a second subscription to the same URL would send it.
-    pub fn under_key(&self, key: impl Into<String>) -> Self {
+    pub fn with_idempotency_key(&self, key: impl Into<String>) -> Self {
         Self { idempotency_key: Some(key.into()), ..self.clone() }
     }
 }
 
 /// When a sender stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Patience {
+pub enum RetryLimit {
     /// When the provider's rules say so.
     #[default]
-    ByTheRules,
+    ProviderPolicy,
     /// As soon as the receiver has decided: at any answer below 500. For forgeries, which no rule covers.
-    UntilDecided,
+    UntilConclusive,
 }
 
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
+pub struct DeliveryReport {
     /// What was delivered.
     pub id: String,
     /// Every HTTP request, in order.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<DeliveryAttempt>,
     /// How it ended.
-    pub end: End,
+    pub end: DeliveryEnd,
 }
 
 /// One HTTP request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct DeliveryAttempt {
     /// When it was sent, in the senders' time.
     pub at: UnixMillis,
     /// How long the answer took, in real time.
-    pub took: Duration,
+    pub response_time: Duration,
     /// The answer.
-    pub answer: Answer,
+    pub response: AttemptResponse,
 }
 
 /// What a sender hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum AttemptResponse {
     /// An HTTP answer.
-    Heard {
+    Http {
         /// The status.
         status: u16,
         /// The body.
@@ -99,28 +99,28 @@ pub enum Answer {
         retry_after_secs: Option<u64>,
     },
     /// No connection, a broken one, or no answer in time.
-    Nothing(String),
+    TransportError(String),
 }
 
 /// How a delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum DeliveryEnd {
     /// A 2xx was heard.
     Delivered,
     /// Fynapse's `DEAD_LETTER`: this status ended it at once.
-    Killed(u16),
+    PermanentFailure(u16),
     /// Fynapse's `DEAD_LETTER`: the attempts or the 72 hours are used up.
     Exhausted,
     /// Rightfoot's 30 minutes are over, or a forger has heard enough.
     GivenUp,
 }
 
-impl Answer {
+impl AttemptResponse {
     /// The HTTP status, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Heard { status, .. } => Some(*status),
-            Self::Nothing(_) => None,
+            Self::Http { status, .. } => Some(*status),
+            Self::TransportError(_) => None,
         }
     }
 
@@ -130,27 +130,27 @@ impl Answer {
     }
 
     /// Whether the receiver has decided, one way or the other.
-    pub fn is_decision(&self) -> bool {
+    pub fn is_conclusive(&self) -> bool {
         self.status().is_some_and(|status| status < 500)
     }
 
     /// `Retry-After` in seconds.
     pub fn retry_after_secs(&self) -> Option<u64> {
         match self {
-            Self::Heard { retry_after_secs, .. } => *retry_after_secs,
-            Self::Nothing(_) => None,
+            Self::Http { retry_after_secs, .. } => *retry_after_secs,
+            Self::TransportError(_) => None,
         }
     }
 }
 
-impl Delivered {
+impl DeliveryReport {
     /// The last answer.
-    pub fn last(&self) -> Option<&Answer> {
-        self.attempts.last().map(|attempt| &attempt.answer)
+    pub fn last_response(&self) -> Option<&AttemptResponse> {
+        self.attempts.last().map(|attempt| &attempt.response)
     }
 }
 
 /// Does the same thing `copies` times at once.
-pub async fn at_once<F: Future>(copies: usize, deliver: impl Fn() -> F) -> Vec<F::Output> {
+pub async fn run_concurrently<F: Future>(copies: usize, deliver: impl Fn() -> F) -> Vec<F::Output> {
     join_all((0..copies).map(|_| deliver())).await
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use inbox_aws::clock::Clock;
 
 use super::{bind_ports, wait_for_shutdown};
-use crate::rightfoot::{Lose, Simulator};
+use crate::rightfoot_simulator::{WebhookLoss, RightfootSimulator};
 use crate::system;
 
 /// Pause between two looks at the webhooks that are due.
@@ -46,14 +46,14 @@ pub async fn run(options: SimulatorOptions) -> anyhow::Result<()> {
 }
 
 impl SimulatorOptions {
-    pub(super) fn build_simulator(&self) -> anyhow::Result<Simulator> {
+    pub(super) fn build_simulator(&self) -> anyhow::Result<RightfootSimulator> {
         // It forgets its batches at its end, and the inbox does not: an id that it gave away must not come again.
         let seed = self.seed.unwrap_or_else(rand::random);
-        let simulator = Simulator::new(Clock::system(), &self.api_key, seed)?;
-        simulator.change(|behaviour| {
-            behaviour.processing = self.batch_processing;
+        let simulator = RightfootSimulator::new(Clock::system(), &self.api_key, seed)?;
+        simulator.configure(|behaviour| {
+            behaviour.processing_time = self.batch_processing;
             behaviour.schedule_day = self.schedule_day;
-            behaviour.lose_webhooks = Lose::Share(self.lost_webhooks_pct);
+            behaviour.webhook_loss = WebhookLoss::Percent(self.lost_webhooks_pct);
         });
         Ok(simulator)
     }

@@ -2,59 +2,59 @@
 
 use std::time::Duration;
 
-use crate::demo::Problem;
-use crate::demo::table::{Effects, Report, Row, Told};
+use crate::demo::Violation;
+use crate::demo::report::{EffectRow, DemoReport, ProviderRow, OriginRow};
 
 /// What a run of the demo may come to.
-fn report() -> Report {
-    let row = |provider, sent| Row {
+fn report() -> DemoReport {
+    let row = |provider, sent| ProviderRow {
         provider,
         sent,
         received: 119,
         duplicate: 45,
-        kept: 9,
-        refused: 6,
-        undecided: sent - 179,
+        answered_quarantined: 9,
+        rejected: 6,
+        inconclusive: sent - 179,
         recorded: 123,
         quarantined: 7,
-        on_the_queue: 123,
+        queued: 123,
         relayed: 8,
         repeated: 2,
     };
-    let told = |what, owed, by_poll, events| Told {
-        what,
-        owed,
-        by_webhook: owed - by_poll,
+    let origin_row = |kind, expected, by_poll, events| OriginRow {
+        kind,
+        expected,
+        by_webhook: expected - by_poll,
         by_poll,
         events,
         repeated: 1,
         webhooks: 21,
         lost: 13,
     };
-    let effects = |what, owed, repeated| Effects { what, owed, there: owed, repeated };
-    Report {
+    let effect_row = |kind, expected, repeated| EffectRow { kind, expected, present: expected, repeated };
+    DemoReport {
         rows: vec![row("rightfoot", 381), row("fynapse", 1_748)],
-        told: vec![told("completions", 27, 10, 27), told("alerts", 60, 37, 11)],
+        submitted: vec![origin_row("completions", 27, 10, 27), origin_row("alerts", 60, 37, 11)],
         effects: vec![
-            effects("completed", 90, 0),
-            effects("threshold", 273, 48),
-            effects("extracted", 241, 47),
-            effects("balances", 5_006, 0),
+            effect_row("completed", 90, 0),
+            effect_row("threshold", 273, 48),
+            effect_row("extracted", 241, 47),
+            effect_row("balances", 5_006, 0),
         ],
         runs: 3,
-        late: 2,
+        late_webhooks: 2,
         submissions: 25,
-        calls: 137,
-        deaths: 7,
+        submission_calls: 137,
+        submission_crashes: 7,
         twice: 280,
-        worker_deaths: 5,
-        put_back: 147,
+        worker_crashes: 5,
+        requeued: 147,
         unconfirmed: 5,
-        undecided: 204,
+        inconclusive: 204,
         failed_calls: 364,
         forgeries: 40,
-        problems: Vec::new(),
-        took: Duration::from_millis(48_300),
+        violations: Vec::new(),
+        duration: Duration::from_millis(48_300),
     }
 }
 
@@ -94,11 +94,11 @@ balances       5006    5006         0
                   balances in their table, each once, but for 95 that came again under the same id where an outcome was unknown; \
                   40 forgeries left nothing, and no alert that was made up is on the bus; 9 unusable deliveries are kept; no delivery was killed.\n";
     assert_eq!(report.to_string(), format!("{table}{proved}"));
-    assert!(report.holds());
+    assert!(report.is_success());
     let ids = (0..22).map(|n| format!("e{n}")).collect();
-    report.problems = vec![Problem { what: "LOST", ids }];
+    report.violations = vec![Violation { description: "LOST", ids }];
     let shown = report.to_string();
-    assert!(!report.holds() && shown.starts_with(table));
+    assert!(!report.is_success() && shown.starts_with(table));
     assert!(shown.contains("NOT PROVED, after 48 s. What is wrong:\n  LOST: e0, e1, "), "{shown}");
     assert!(shown.ends_with(", e19 and 2 more\n"), "{shown}");
 }

@@ -1,0 +1,372 @@
+//! Where the demo plays: the system, its senders, and what they have reported.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use inbox_aws::clock::Clock;
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::url_token;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use super::DemoOptions;
+use super::traffic::{DeliverySender, Traffic, PlannedDelivery};
+use super::simulated_rightfoot::{
+    ALERT_DELAY, API_KEY, POLL_TIMING, PollerRun, PollerRuns, CHECKED_RUNS, FaultWindow, spawn_simulator, configure, crash_on_webhook_alert,
+    unchecked_batches,
+};
+use super::seed_tracking::{track_alert_run, track_alert_schedule};
+use super::submissions::{PlannedSubmission, SubmissionLog, submit_until_succeeded};
+use super::workers::Workers;
+use crate::inspect;
+use crate::progress::Progress;
+use crate::rightfoot::{RightfootSimulator, SimulatedWebhook};
+use crate::senders::schedule::RetrySpacing;
+use crate::senders::{DeliveryReport, FynapseSender, SenderClient, OutgoingDelivery, SimClock, Rightfoot, run_concurrently};
+use crate::stack::{self, EVENTS_QUEUE, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client};
+use crate::connector::{AwsCall, CallOutcome, Fault};
+
+/// The secret that Fynapse signs with at first.
+pub(super) const OLD_SECRET: &str = "demo-old-secret";
+/// The secret that it rotates to.
+pub(super) const NEW_SECRET: &str = "demo-new-secret";
+
+/// The key that signs Rightfoot's URLs at first.
+const OLD_URL_KEY: &str = "demo-old-url-key";
+/// The key that it is rotated to.
+const NEW_URL_KEY: &str = "demo-new-url-key";
+
+/// Pause between two runs of the relay, and of the poller, in the demo's time.
+const RUN_INTERVAL: Duration = Duration::from_secs(60);
+/// Bound of every wait, in real time.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
+/// Pause between two looks, in real time.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// What passes of the demo's time at each look beside what passes anyhow, once only that is waited for.
+const IDLE_ADVANCE: Duration = Duration::from_secs(5);
+
+/// The system, its senders, and their parts.
+pub(super) struct Harness {
+    pub(super) stack: Stack,
+    pub(super) traffic: Traffic,
+    pub(super) fynapse: Arc<FynapseSender>,
+    pub(super) sim_clock: SimClock,
+    pub(super) progress: Progress,
+    /// The Rightfoot that is submitted to.
+    pub(super) simulator: RightfootSimulator,
+    pub(super) workers: Workers,
+    /// Until then, no alert gets through by webhook.
+    alerts_delayed_until: Instant,
+    rightfoot: Arc<Rightfoot>,
+    http: SenderClient,
+    deliveries: Vec<PerformedDelivery>,
+    delivering: JoinSet<(usize, Vec<DeliveryReport>)>,
+    submissions: Vec<SubmissionLog>,
+    submitting: JoinSet<SubmissionLog>,
+    fault_window: FaultWindow,
+    poller_runs: PollerRuns,
+    background_tasks: Vec<JoinHandle<()>>,
+}
+
+/// A part and what its senders heard: nothing yet while they are at it.
+#[derive(Clone, Debug)]
+pub(super) struct PerformedDelivery {
+    pub(super) planned: Arc<PlannedDelivery>,
+    pub(super) reports: Vec<DeliveryReport>,
+}
+
+impl Harness {
+    /// Starts everything, on free ports.
+    pub(super) async fn start(options: &DemoOptions) -> anyhow::Result<Self> {
+        let sim_clock = SimClock::compressed(Clock::system().now(), options.rate);
+        let (listener, base_url) = bind_free_port().await?;
+        let (api, api_url) = bind_free_port().await?;
+        let mut stack_options = stack::StackOptions::in_memory(sim_clock.to_clock())?;
+        stack_options.fynapse_secrets = vec![OLD_SECRET.to_owned()];
+        stack_options.rightfoot_url_key = OLD_URL_KEY.to_owned();
+        stack_options.rightfoot_client = rightfoot_client(&api_url)?;
+        stack_options.rightfoot_api_key = API_KEY.to_owned();
+        stack_options.poll_timing = POLL_TIMING;
+        stack_options.webhook_base_url.clone_from(&base_url);
+        stack_options.visibility_timeout = sim_clock.real_duration(stack_options.visibility_timeout);
+        let stack = Stack::start(stack_options).await?;
+        // As in a cold start.
+        stack.webhooks.fynapse.load_signing_secret().await;
+        stack.webhooks.rightfoot.load_url_key().await;
+        stack.requests.load_secrets().await;
+        stack.poller.load_api_key().await;
+
+        track_alert_schedule(&stack.inbox, sim_clock.to_clock().now()).await?;
+        let simulator = RightfootSimulator::new(sim_clock.to_clock(), API_KEY, options.seed)?;
+        simulator.configure(configure);
+        let (fault_window, poller_runs) = (FaultWindow::default(), PollerRuns::default());
+        let workers = Workers::start(&stack, &sim_clock).await;
+        let mut background_tasks = Vec::from(spawn_simulator(&simulator, api));
+        background_tasks.extend(workers.spawn());
+        background_tasks.push(stack::spawn_server(listener, stack.webhook_routes()));
+        background_tasks.push(stack.run_relay_every(sim_clock.real_duration(RUN_INTERVAL)));
+        background_tasks.push(poller_runs.run_poller_every(sim_clock.real_duration(RUN_INTERVAL), &stack, &fault_window));
+        let http = SenderClient::new(sim_clock.clone(), options.seed, options.in_flight)?;
+        let fynapse = FynapseSender::new(http.clone(), format!("{base_url}/webhooks/fynapse"), keys(&[OLD_SECRET])?);
+        Ok(Self {
+            traffic: traffic(&stack, &base_url, options.seed)?,
+            fynapse: Arc::new(fynapse),
+            rightfoot: Arc::new(Rightfoot::new(http.clone(), RetrySpacing::default())),
+            progress: Progress::new(),
+            deliveries: Vec::new(),
+            delivering: JoinSet::new(),
+            submissions: Vec::new(),
+            submitting: JoinSet::new(),
+            simulator,
+            alerts_delayed_until: Instant::now(),
+            workers,
+            stack,
+            sim_clock,
+            http,
+            fault_window,
+            poller_runs,
+            background_tasks,
+        })
+    }
+
+    /// From now on, this decides which calls fail; the workers' excepted.
+    pub(super) fn inject_faults(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
+        self.fault_window.toggle();
+        self.set_fault_plan(plan);
+    }
+
+    /// From now on, nothing fails any more, but for alerts that are held up. These are none of the poller's, so for
+    /// it all is well.
+    pub(super) fn clear_faults(&self) {
+        self.workers.set_fault_plan(|_| None);
+        self.set_fault_plan(|_| None);
+        self.fault_window.toggle();
+    }
+
+    /// From the next turn on, whoever records an alert that came by webhook dies, for a while.
+    pub(super) fn delay_alerts(&mut self) {
+        self.alerts_delayed_until = Instant::now() + self.sim_clock.real_duration(ALERT_DELAY);
+    }
+
+    fn set_fault_plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
+        let alerts_delayed_until = self.alerts_delayed_until;
+        self.stack.connector.set_fault_plan(move |call| {
+            let delayed_alert = (Instant::now() < alerts_delayed_until).then(|| crash_on_webhook_alert(call));
+            delayed_alert.flatten().or_else(|| plan(call))
+        });
+    }
+
+    /// The URL key is rotated: who has loaded it before signs with the old one for a while, and accepts no other.
+    pub(super) async fn rotate_url_key(&self) -> anyhow::Result<()> {
+        let rotate = self.stack.inspector.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY_SECRET);
+        let both = serde_json::json!([NEW_URL_KEY, OLD_URL_KEY]).to_string();
+        rotate.secret_string(both).send().await.context("rotate the URL key")?;
+        Ok(())
+    }
+
+    /// Has this submitted from now on, all at once.
+    pub(super) fn submit(&mut self, submissions: Vec<PlannedSubmission>) {
+        self.progress.add_steps(submissions.len());
+        let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
+        for submission in submissions {
+            self.submitting.spawn(submit_until_succeeded(self.stack.clone(), self.sim_clock.clone(), submission, by));
+        }
+    }
+
+    /// Waits until every submission has been answered, within bounds.
+    pub(super) async fn await_submissions(&mut self) {
+        let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
+        while let Ok(Some(done)) = tokio::time::timeout_at(by, self.submitting.join_next()).await {
+            self.submissions.extend(done);
+            self.progress.finish_step();
+        }
+    }
+
+    /// Has these parts played from now on.
+    pub(super) fn start_deliveries(&mut self, deliveries: Vec<PlannedDelivery>) {
+        self.progress.add_steps(deliveries.len());
+        for delivery in deliveries {
+            if let Some((batch_id, balances)) = delivery.simulated_batch() {
+                self.simulator.add_completed_batch(batch_id, balances);
+            }
+            let (index, delivery) = (self.deliveries.len(), Arc::new(delivery));
+            self.deliveries.push(PerformedDelivery { planned: delivery.clone(), reports: Vec::new() });
+            let (fynapse, rightfoot) = (self.fynapse.clone(), self.rightfoot.clone());
+            let (inbox, clock) = (self.stack.inbox.clone(), self.stack.clock.clone());
+            self.delivering.spawn(async move {
+                if let Some((batch_id, authorizers)) = delivery.alerted_run() {
+                    // Should it fail, its alerts are missing in the end.
+                    let _ = track_alert_run(&inbox, batch_id, authorizers, clock.now()).await;
+                }
+                (index, deliver_planned(&delivery, &fynapse, &rightfoot).await)
+            });
+        }
+        while let Some(done) = self.delivering.try_join_next() {
+            self.record_reports(done);
+        }
+    }
+
+    /// Has these parts played until each of them has been tried once.
+    pub(super) async fn deliver_first_attempts(&mut self, deliveries: Vec<PlannedDelivery>) {
+        let expected_attempts = self.http.first_attempts() + parts.iter().map(|delivery| delivery.copies).sum::<usize>();
+        self.start_deliveries(parts);
+        let http = self.http.clone();
+        wait_until(async || http.first_attempts() >= expected_attempts).await;
+    }
+
+    /// Has these parts played, and waits until they and all others have come to their end.
+    pub(super) async fn deliver_all(&mut self, deliveries: Vec<PlannedDelivery>) {
+        self.start_deliveries(parts);
+        self.await_deliveries().await;
+    }
+
+    /// Waits until every part has come to its end, within bounds.
+    pub(super) async fn await_deliveries(&mut self) {
+        let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
+        while let Ok(Some(done)) = tokio::time::timeout_at(by, self.delivering.join_next()).await {
+            self.record_reports(done);
+        }
+    }
+
+    fn record_reports(&mut self, done: Result<(usize, Vec<DeliveryReport>), JoinError>) {
+        let Ok((index, deliveries)) = done else { return };
+        if let Some(played) = self.deliveries.get_mut(index) {
+            played.reports = deliveries;
+        }
+        self.progress.finish_step();
+    }
+
+    /// Waits until a call has met its fault, within bounds.
+    pub(super) async fn wait_for_call(&self, is_match: impl Fn(&(AwsCall, CallOutcome)) -> bool) {
+        wait_until(async || self.stack.connector.call_log().iter().any(&met)).await;
+    }
+
+    /// Waits until nothing is left to be done, within bounds, and ends everybody's work.
+    pub(super) async fn wait_until_settled(&mut self) {
+        self.await_deliveries().await;
+        self.delivering.abort_all();
+        self.await_submissions().await;
+        self.submitting.abort_all();
+        wait_until(async || {
+            // No sender sleeps any more, and a worker's claim is not to run out while it works.
+            if self.workers.are_idle() {
+                self.sim_clock.advance(IDLE_ADVANCE);
+            }
+            self.is_settled().await.unwrap_or(false)
+        })
+        .await;
+        self.background_tasks.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Whether every batch and enough runs of the schedule have come to their end: each webhook has come or got lost,
+    /// the poller knows each run, no message is left, and nothing else is due. The schedule itself and its later runs go
+    /// on.
+    async fn is_settled(&self) -> anyhow::Result<bool> {
+        let is_queue_empty = async || anyhow::Ok(inspect::count_messages(&self.stack, EVENTS_QUEUE).await? == 0);
+        // What is put back is due before its message is gone, and what is sent is on the queue before it is not due.
+        if !is_queue_empty().await? {
+            return Ok(false);
+        }
+        let due = inspect::due_partition_keys(&self.stack).await?;
+        if !is_queue_empty().await? {
+            return Ok(false);
+        }
+        let schedules = self.simulator.schedules();
+        let unchecked = unchecked_batches(&schedules);
+        let may_stay_due = |pk: &String| {
+            let batch_id = pk.strip_prefix("rightfoot#batch#");
+            batch_id.is_some_and(|batch_id| unchecked.contains(batch_id)) || pk.starts_with("rightfoot#schedule#")
+        };
+        let is_finished =
+            |webhook: &SimulatedWebhook| webhook.is_lost || webhook.is_delivered || unchecked.contains(&webhook.batch_id);
+        let has_enough_runs = schedules.iter().all(|schedule| schedule.runs.len() >= CHECKED_RUNS);
+        if !has_enough_runs || !due.iter().all(may_stay_due) || !self.simulator.webhooks().iter().all(is_finished) {
+            return Ok(false);
+        }
+        for run in schedules.iter().flat_map(|schedule| schedule.runs.iter().take(CHECKED_RUNS)) {
+            if !inspect::is_tracked(&self.stack, &run.batch_id).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What was played.
+    pub(super) fn deliveries(&self) -> &[PerformedDelivery] {
+        &self.deliveries
+    }
+
+    /// What was submitted, and what its callers heard.
+    pub(super) fn submissions(&self) -> &[SubmissionLog] {
+        &self.submissions
+    }
+
+    /// What the poller's runs came to.
+    pub(super) fn poller_runs(&self) -> Vec<PollerRun> {
+        self.poller_runs.all()
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.background_tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A free port, and the URL of what answers there.
+async fn bind_free_port() -> anyhow::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
+/// Keys of these secrets, the newest first.
+pub(super) fn keys(secrets: &[&str]) -> anyhow::Result<Keys> {
+    Keys::parse(&serde_json::json!(secrets).to_string(), KeyCodec::Utf8).context("the demo's secrets")
+}
+
+fn traffic(stack: &Stack, base_url: &str, seed: u64) -> anyhow::Result<Traffic> {
+    let subject = "demo".parse()?;
+    let token = stack.mint_url_token(&subject)?;
+    let url = |token: &str| format!("{base_url}/webhooks/rightfoot/{token}");
+    let untrusted_key = keys(&["forgers-key"])?;
+    let forged = url_token::mint(&subject, &untrusted_key).context("no forged token")?;
+    let mac = token.split_once('.').map(|(_, mac)| mac).unwrap_or_default();
+    let cut_off = token.get(..token.len() - 1).unwrap_or_default();
+    Ok(Traffic {
+        rightfoot_url: url(&token),
+        forged_urls: vec![
+            url(&forged),
+            url(&format!("another-subject.{mac}")),
+            url(cut_off),
+            url("demo"),
+            url(mac),
+        ],
+        untrusted_key,
+        seed,
+    })
+}
+
+async fn deliver_planned(planned: &PlannedDelivery, fynapse: &FynapseSender, rightfoot: &Rightfoot) -> Vec<DeliveryReport> {
+    let deliver = |outgoing| deliver_once(part, outgoing, fynapse, rightfoot);
+    let mut deliveries = run_concurrently(part.copies, || deliver(&part.outgoing)).await;
+    for repeat in &part.repeats {
+        deliveries.push(deliver(repeat).await);
+    }
+    deliveries
+}
+
+async fn deliver_once(planned: &PlannedDelivery, outgoing: &OutgoingDelivery, fynapse: &FynapseSender, rightfoot: &Rightfoot) -> DeliveryReport {
+    match &part.sender {
+        DeliverySender::Fynapse(signing) => fynapse.deliver_with(outgoing, signing, part.patience).await,
+        DeliverySender::Rightfoot { url } => rightfoot.deliver_with(url, outgoing, part.patience).await,
+    }
+}
+
+pub(super) async fn wait_until(condition: impl AsyncFn() -> bool) {
+    let by = Instant::now() + WAIT_TIMEOUT;
+    while !is_so().await && Instant::now() < by {
+        tokio::time::sleep(CHECK_INTERVAL).await;
+    }
+}

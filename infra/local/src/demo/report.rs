@@ -1,0 +1,396 @@
+//! What the demo prints.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use inbox_core::delivery::Provider;
+
+use super::traffic::ExpectedOutcome;
+use super::invariants::{Evidence, POLL_ORIGIN, Violation, WEBHOOK_ORIGIN, completion_id, violations};
+use super::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
+use super::submissions::SubmissionResponse;
+use crate::inspect::PublishedDetail;
+use crate::senders::{AttemptResponse, DeliveryAttempt};
+use crate::connector::CallOutcome;
+
+/// What the demo came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoReport {
+    /// One row for each provider: what its senders delivered.
+    pub rows: Vec<ProviderRow>,
+    /// What came of what was submitted to Rightfoot: a row for the completions, and one for the alerts.
+    pub submitted: Vec<OriginRow>,
+    /// What events brought about, kind by kind.
+    pub effects: Vec<EffectRow>,
+    /// Runs of schedules; as many batches more were submitted one by one.
+    pub runs: usize,
+    /// Webhooks of completions that came after the poller had found the same.
+    pub late_webhooks: usize,
+    /// What was submitted, each under a name of its own.
+    pub submissions: usize,
+    /// How often a function was called to submit it.
+    pub submission_calls: usize,
+    /// How often that function died.
+    pub submission_crashes: usize,
+    /// Events whose message went to two workers at once.
+    pub twice: usize,
+    /// How often a worker died.
+    pub worker_crashes: usize,
+    /// How often a worker put an event back.
+    pub requeued: usize,
+    /// Events that tell what Rightfoot does not show.
+    pub unconfirmed: usize,
+    /// Deliveries that were answered 5xx or not at all, and came again.
+    pub inconclusive: usize,
+    /// AWS calls that failed or died on the way.
+    pub failed_calls: usize,
+    /// How many different things were forged.
+    pub forgeries: usize,
+    /// What is wrong; nothing, if every promise was kept.
+    pub violations: Vec<Violation>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What was seen of one provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderRow {
+    /// Its name.
+    pub provider: &'static str,
+    /// HTTP requests that its senders made.
+    pub sent: usize,
+    /// Answers that said so.
+    pub received: usize,
+    /// Answers that said so.
+    pub duplicate: usize,
+    /// Answers that said so, or 400: proven, not usable, and kept.
+    pub answered_quarantined: usize,
+    /// Answers 403.
+    pub rejected: usize,
+    /// Answers 5xx, and requests without any.
+    pub inconclusive: usize,
+    /// Event records in the table.
+    pub recorded: usize,
+    /// Quarantined deliveries in the table.
+    pub quarantined: usize,
+    /// Different events received from the queue.
+    pub queued: usize,
+    /// Different events that the relay sent.
+    pub relayed: usize,
+    /// Messages received beyond the first of their event.
+    pub repeated: usize,
+}
+
+/// What was seen of one kind of event about what was submitted to Rightfoot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginRow {
+    /// The kind.
+    pub kind: &'static str,
+    /// How many had to be told: batches and runs, or authorizers that met their threshold in a run.
+    pub expected: usize,
+    /// How many of them events tell that came by webhook.
+    pub by_webhook: usize,
+    /// How many of them events tell that the poller found.
+    pub by_poll: usize,
+    /// Different events received from the queue.
+    pub events: usize,
+    /// Messages received beyond the first of their event.
+    pub repeated: usize,
+    /// Webhooks that Rightfoot had to send.
+    pub webhooks: usize,
+    /// Webhooks that got lost.
+    pub lost: usize,
+}
+
+/// What was seen of one kind of effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectRow {
+    /// The kind.
+    pub kind: &'static str,
+    /// How many there had to be.
+    pub expected: usize,
+    /// How many different ones are there.
+    pub present: usize,
+    /// How many are there beyond the first of each.
+    pub repeated: usize,
+}
+
+const ANSWER_TITLE: &str =
+    "Delivered by the simulated senders: requests, and their answers, which add up to them.";
+const ANSWER_HEADINGS: [&str; 6] =
+    ["sent", "received", "duplicate", "quarantined", "refused", "5xx or nothing"];
+const RECORD_TITLE: &str =
+    "What became of these: events and quarantined deliveries in the inbox, each once, and messages.";
+const RECORD_HEADINGS: [&str; 5] = ["recorded", "quarantined", "on the queue", "relayed", "repeated"];
+const ORIGIN_TITLE: &str = "Submitted to Rightfoot: what was owed, and what told it. One event tells all alerts of a webhook or poll.";
+const EFFECT_TITLE: &str =
+    "Effects of everything, delivered and submitted: events on the bus, and balances in their table.";
+/// The name of the effects that are no events on the bus.
+const BALANCES_KIND: &str = "balances";
+const EFFECT_HEADINGS: [&str; 3] = ["owed", "there", "repeated"];
+const ORIGIN_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
+
+impl DemoReport {
+    pub(super) fn from_evidence(evidence: &Evidence, duration: Duration) -> Self {
+        let failed = |outcome: &CallOutcome| matches!(outcome, CallOutcome::Faulted(_) | CallOutcome::Delayed | CallOutcome::AppliedLate(_));
+        let is_inconclusive = |attempt: &&DeliveryAttempt| !attempt.response.is_conclusive();
+        let is_forged = |planned: &super::traffic::PlannedDelivery| planned.expected == ExpectedOutcome::Rejected;
+        let responses = || evidence.submissions.iter().flat_map(|submitted| &submitted.responses);
+        let runs = evidence.truth.batches.iter().filter(|batch| batch.schedule_id.is_some());
+        let late_webhooks = evidence.truth.webhooks_of(COMPLETED_TYPE).filter(|webhook| {
+            webhook.is_delivered && evidence.origin_of(&completion_id(&webhook.batch_id)) == Some(POLL_ORIGIN)
+        });
+        Self {
+            rows: Provider::ALL.into_iter().map(|provider| ProviderRow::from_evidence(provider, evidence)).collect(),
+            submitted: vec![OriginRow::completions(evidence), OriginRow::alerts(evidence)],
+            effects: EffectRow::all(evidence),
+            runs: runs.count(),
+            late_webhooks: late_webhooks.count(),
+            submissions: evidence.submissions.len(),
+            submission_calls: responses().count(),
+            submission_crashes: responses().filter(|response| **response == SubmissionResponse::Crashed).count(),
+            twice: evidence.workers.twice.len(),
+            worker_crashes: evidence.workers.crashes,
+            requeued: evidence.table.records.values().map(|record| record.requeues).sum(),
+            unconfirmed: evidence.table.records.values().filter(|record| record.is_quarantined).count(),
+            inconclusive: all_attempts(evidence, None).filter(is_inconclusive).count(),
+            failed_calls: evidence.log.iter().chain(&evidence.worker_log).filter(|(_, outcome)| failed(outcome)).count(),
+            forgeries: evidence.deliveries.iter().filter(|played| is_forged(&played.planned)).count(),
+            violations: violations(evidence),
+            duration,
+        }
+    }
+
+    /// Whether every promise was kept.
+    pub fn is_success(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    fn sum(&self, of: impl Fn(&ProviderRow) -> usize, of_submitted: impl Fn(&OriginRow) -> usize) -> usize {
+        self.rows.iter().map(of).sum::<usize>() + self.submitted.iter().map(of_submitted).sum::<usize>()
+    }
+}
+
+impl ProviderRow {
+    fn from_evidence(provider: Provider, evidence: &Evidence) -> Self {
+        let name = provider.as_str();
+        let is_of_provider = |id: &str| id.split('/').next() == Some(name) && !evidence.concerns_submitted_batch(id);
+        let answers = |is_counted: &dyn Fn(&AttemptResponse) -> bool| {
+            all_attempts(evidence, Some(provider)).filter(|attempt| is_counted(&attempt.response)).count()
+        };
+        let copies: Vec<usize> =
+            evidence.message_counts().into_iter().filter(|(id, _)| is_of_provider(id)).map(|(_, copies)| copies).collect();
+        let relayed: BTreeSet<&String> = evidence
+            .log
+            .iter()
+            .filter(|(call, outcome)| call.operation == "SendMessageBatch" && may_have_been_applied(outcome))
+            .flat_map(|(call, _)| &call.event_ids)
+            // The log knows runs, too, that began too late to be looked at.
+            .filter(|id| is_of_provider(id) && evidence.table.records.contains_key(*id))
+            .collect();
+        Self {
+            provider: name,
+            sent: all_attempts(evidence, Some(provider)).count(),
+            received: answers(&|response| has_status(response, "received")),
+            duplicate: answers(&|response| has_status(response, "duplicate")),
+            answered_quarantined: answers(&|response| has_status(response, "quarantined") || response.status() == Some(400)),
+            rejected: answers(&|response| response.status() == Some(403)),
+            inconclusive: answers(&|response| !response.is_conclusive()),
+            recorded: evidence.table.records.keys().filter(|id| is_of_provider(id)).count(),
+            quarantined: evidence.table.quarantined.iter().filter(|quarantined| quarantined.provider == name).count(),
+            queued: copies.len(),
+            relayed: relayed.len(),
+            repeated: copies.iter().map(|copies| copies - 1).sum(),
+        }
+    }
+
+    fn answer_cells(&self) -> [usize; 6] {
+        [self.sent, self.received, self.duplicate, self.answered_quarantined, self.rejected, self.inconclusive]
+    }
+
+    fn record_cells(&self) -> [usize; 5] {
+        [self.recorded, self.quarantined, self.queued, self.relayed, self.repeated]
+    }
+}
+
+impl OriginRow {
+    fn completions(evidence: &Evidence) -> Self {
+        let ids: Vec<_> = evidence.truth.batches.iter().map(|batch| completion_id(&batch.batch_id)).collect();
+        let by = |origin| ids.iter().filter(|id| evidence.origin_of(id) == Some(origin)).count();
+        let (by_webhook, by_poll) = (by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
+        Self {
+            expected: ids.len(),
+            by_webhook,
+            by_poll,
+            ..Self::from_messages("completions", COMPLETED_TYPE, "/completed", evidence)
+        }
+    }
+
+    fn alerts(evidence: &Evidence) -> Self {
+        let queued = evidence.queued_alerts();
+        let by = |origin| queued.iter().filter(|alert| alert.origin == origin).count();
+        let (expected, by_webhook, by_poll) = (evidence.truth.expected_alerts.len(), by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
+        Self { expected, by_webhook, by_poll, ..Self::from_messages("alerts", ALERT_TYPE, "/alert/", evidence) }
+    }
+
+    /// Everything but what was owed and how it came. The ids of its events contain `mark`.
+    fn from_messages(kind: &'static str, event_type: &str, id_part: &str, evidence: &Evidence) -> Self {
+        let message_counts = evidence.message_counts();
+        let copies: Vec<_> =
+            message_counts.iter().filter(|(id, _)| id.contains(id_part) && evidence.concerns_submitted_batch(id)).collect();
+        Self {
+            kind,
+            expected: 0,
+            by_webhook: 0,
+            by_poll: 0,
+            events: copies.len(),
+            repeated: copies.iter().map(|(_, copies)| **copies - 1).sum(),
+            webhooks: evidence.truth.webhooks_of(event_type).count(),
+            lost: evidence.truth.webhooks_of(event_type).filter(|webhook| webhook.is_lost).count(),
+        }
+    }
+
+    fn cells(&self) -> [usize; 7] {
+        [self.expected, self.by_webhook, self.by_poll, self.events, self.repeated, self.webhooks, self.lost]
+    }
+}
+
+impl EffectRow {
+    fn all(evidence: &Evidence) -> Vec<Self> {
+        let expected_effects = evidence.expected_effects();
+        let on_the_bus = |kind, expected, is_one: fn(&PublishedDetail) -> bool| {
+            let ids = evidence.published.iter().filter(|announced| is_one(&announced.detail)).map(|it| &it.id);
+            let present = ids.clone().collect::<BTreeSet<_>>().len();
+            Self { kind, expected, present, repeated: ids.count() - present }
+        };
+        let rows: BTreeSet<_> = evidence.stored_balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
+        vec![
+            on_the_bus("completed", expected_effects.completed.len(), |it| matches!(it, PublishedDetail::BatchCompleted { .. })),
+            on_the_bus("threshold", expected_effects.thresholds_met.len(), |it| matches!(it, PublishedDetail::ThresholdMet { .. })),
+            on_the_bus("extracted", expected_effects.extracted.len(), |it| matches!(it, PublishedDetail::BalanceExtracted { .. })),
+            Self {
+                kind: BALANCES_KIND,
+                expected: expected_effects.completed.values().map(|batch| batch.rows.len()).sum(),
+                present: rows.len(),
+                repeated: evidence.stored_balances.len() - rows.len(),
+            },
+        ]
+    }
+
+    fn cells(&self) -> [usize; 3] {
+        [self.expected, self.present, self.repeated]
+    }
+}
+
+impl fmt::Display for DemoReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = || self.rows.iter();
+        write_table(f, ANSWER_TITLE, ANSWER_HEADINGS, rows().map(|row| (row.provider, row.answer_cells())))?;
+        write_table(f, RECORD_TITLE, RECORD_HEADINGS, rows().map(|row| (row.provider, row.record_cells())))?;
+        write_table(f, ORIGIN_TITLE, ORIGIN_HEADINGS, self.submitted.iter().map(|row| (row.kind, row.cells())))?;
+        let effects = self.effects.iter().map(|row| (row.kind, row.cells()));
+        write_table(f, EFFECT_TITLE, EFFECT_HEADINGS, effects)?;
+        writeln!(
+            f,
+            "{} AWS calls failed or died on the way; {} deliveries heard 5xx or nothing, and came again.",
+            self.failed_calls, self.inconclusive
+        )?;
+        writeln!(
+            f,
+            "{} submissions took {} calls, of which {} died; webhooks that came after the poller: {}.",
+            self.submissions, self.submission_calls, self.submission_crashes, self.late_webhooks
+        )?;
+        writeln!(
+            f,
+            "{} events went to two workers at once; workers died {} times and put events back {} times; {} events tell of alerts \
+             that Rightfoot does not show.",
+            self.twice, self.worker_crashes, self.requeued, self.unconfirmed
+        )?;
+        self.write_summary(f)
+    }
+}
+
+fn write_table<'a, const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    headings: [&str; N],
+    rows: impl Iterator<Item = (&'a str, [usize; N])>,
+) -> fmt::Result {
+    let widths = headings.map(|heading| heading.len().max(6) + 2);
+    writeln!(f, "{title}")?;
+    write!(f, "{:11}", "")?;
+    for (heading, width) in headings.iter().zip(widths) {
+        write!(f, "{heading:>width$}")?;
+    }
+    writeln!(f)?;
+    for (name, cells) in rows {
+        write!(f, "{name:11}")?;
+        for (cell, width) in cells.iter().zip(widths) {
+            write!(f, "{cell:>width$}")?;
+        }
+        writeln!(f)?;
+    }
+    writeln!(f)
+}
+
+impl DemoReport {
+    fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_success() {
+            writeln!(f, "NOT PROVED, after {:.0} s. What is wrong:", self.duration.as_secs_f64())?;
+            return self.violations.iter().try_for_each(|problem| writeln!(f, "  {problem}"));
+        }
+        let expected = |kind| self.submitted.iter().find(|row| row.kind == kind).map_or(0, |row| row.expected);
+        let (completions, alerts) = (expected("completions"), expected("alerts"));
+        let of_effects = |are_stored: bool, of: fn(&EffectRow) -> usize| {
+            let some = self.effects.iter().filter(|row| (row.kind == BALANCES_KIND) == are_stored);
+            some.map(of).sum::<usize>()
+        };
+        writeln!(
+            f,
+            "Proved in {:.0} s: all {} authentic events are on the queue, byte for byte; {} messages came again, \
+             each where an outcome was unknown or a worker had put its event back; {} batches and {} runs of a schedule ended in one completion each, and {} due \
+             alerts in one alert each, although {} of {} webhooks got lost; {} events are on the bus and {} balances in their \
+             table, each once, but for {} that came again under the same id where an outcome was unknown; {} forgeries left \
+             nothing, and no alert that was made up is on the bus; {} unusable deliveries are kept; no delivery was killed.",
+            self.duration.as_secs_f64(),
+            self.sum(|row| row.queued, |row| row.events),
+            self.sum(|row| row.repeated, |row| row.repeated),
+            completions.saturating_sub(self.runs),
+            self.runs,
+            alerts,
+            self.submitted.iter().map(|row| row.lost).sum::<usize>(),
+            self.submitted.iter().map(|row| row.webhooks).sum::<usize>(),
+            of_effects(false, |row| row.present),
+            of_effects(true, |row| row.present),
+            of_effects(false, |row| row.repeated),
+            self.forgeries,
+            self.sum(|row| row.quarantined, |_| 0).saturating_sub(self.unconfirmed),
+        )
+    }
+}
+
+/// The requests that a provider's senders made, or those of all.
+fn all_attempts(evidence: &Evidence, of: Option<Provider>) -> impl Iterator<Item = &DeliveryAttempt> {
+    evidence.deliveries
+        .iter()
+        .filter(move |played| of.is_none_or(|provider| played.planned.provider() == provider))
+        .flat_map(|played| &played.reports)
+        .flat_map(|delivered| &delivered.attempts)
+}
+
+fn has_status(response: &AttemptResponse, status: &str) -> bool {
+    matches!(response, AttemptResponse::Http { status: 200, body, .. } if *body == format!(r#"{{"status":"{status}"}}"#))
+}
+
+fn may_have_been_applied(outcome: &CallOutcome) -> bool {
+    use crate::connector::Fault::{CrashAfter, MalformedResponse, TimeoutAfter};
+    matches!(
+        outcome,
+        CallOutcome::Pending
+            | CallOutcome::Answered(200)
+            | CallOutcome::Delayed
+            | CallOutcome::AppliedLate(200)
+            | CallOutcome::Faulted(CrashAfter | MalformedResponse | TimeoutAfter)
+    )
+}

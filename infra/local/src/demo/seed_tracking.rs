@@ -1,0 +1,61 @@
+//! The runs that the senders' alerts tell of. Their batches are none of the simulated Rightfoot's schedules: they are
+//! known to be runs of a schedule of their own, as if the poller had found them and had settled them since.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use inbox_aws::inbox::{Inbox, Created};
+use inbox_core::event::Id;
+use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::schedule::TrackedSchedule;
+use inbox_core::time::UnixMillis;
+
+/// The schedule that the senders' alerts name.
+const SCHEDULE: &str = "6ddd3761";
+/// From which balance on they alert.
+const THRESHOLD: &str = "100.00";
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Has the schedule of the senders' alerts known.
+pub(super) async fn track_alert_schedule(inbox: &Inbox, now: UnixMillis) -> anyhow::Result<()> {
+    let schedule_id = Id::new(SCHEDULE).context("an id")?;
+    let tracked = TrackedSchedule {
+        schedule_id: schedule_id.clone(),
+        subject: None,
+        probes: Vec::new(),
+        since: now,
+        last_run_seen: None,
+        interval: YEAR,
+        expires_at: now.plus(YEAR),
+        polls: 0,
+    };
+    let thresholds = Thresholds { default: Some(THRESHOLD.parse()?), authorizers: BTreeMap::new() };
+    inbox.track(Created::Schedule(&tracked, &thresholds), now.plus(YEAR), now).await?;
+    let schedule = inbox.schedule_progress(&schedule_id).await?.context("the schedule is not watched")?;
+    inbox.finish_tracking(&schedule.tracking, now).await?;
+    Ok(())
+}
+
+/// Has a batch known to be a run of it, of so many authorizers.
+pub(super) async fn track_alert_run(
+    inbox: &Inbox,
+    batch_id: &str,
+    expected: usize,
+    now: UnixMillis,
+) -> anyhow::Result<()> {
+    let batch_id = Id::new(batch_id).context("an id")?;
+    let run = TrackedBatch {
+        batch_id: batch_id.clone(),
+        subject: None,
+        schedule_id: Id::new(SCHEDULE),
+        expected: u64::try_from(expected)?,
+        failed_authorizers: [].into(),
+        deadline: now.plus(YEAR),
+        polls: 0,
+    };
+    inbox.track(Created::Batch(&run), now.plus(YEAR), now).await?;
+    let batch = inbox.batch_progress(&batch_id).await?.context("the run is not watched")?;
+    inbox.finish_tracking(&batch.tracking, now).await?;
+    Ok(())
+}

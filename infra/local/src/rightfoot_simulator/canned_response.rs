@@ -1,0 +1,90 @@
+//! Answers that no document promises.
+
+use std::io::{self, Write};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures::stream;
+use inbox_core::time::UnixMillis;
+
+use super::behaviour::CannedResponse;
+use super::reply::ApiReply;
+
+const CHUNK: &[u8] = &[b' '; 64 * 1024];
+const CHUNKS: usize = 1024;
+
+/// Answers in place of `honest`, which does what was asked only if it is awaited.
+pub(super) async fn respond(
+    canned: CannedResponse,
+    genuine: impl Future<Output = Response>,
+    now: UnixMillis,
+) -> Response {
+    match canned {
+        CannedResponse::Status(status) => error_response(status, now),
+        CannedResponse::RetryAfter { status, secs } => {
+            let mut response = error_response(status, now);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            response
+        }
+        CannedResponse::Html => {
+            let html = HeaderValue::from_static("text/html");
+            ([(header::CONTENT_TYPE, html)], "<html>").into_response()
+        }
+        CannedResponse::WrongShape => ApiReply::ok(&serde_json::json!({"balances": 7})).into_response(),
+        CannedResponse::TooLarge => too_large(),
+        CannedResponse::Hang => std::future::pending().await,
+        CannedResponse::AppliedThen500 => {
+            honest.await;
+            error_response(500, now)
+        }
+        CannedResponse::Truncated => truncated(honest.await).await,
+        CannedResponse::Gzip => gzip(honest.await).await,
+        CannedResponse::Edited(edits) => edited(honest.await, edits).await,
+    }
+}
+
+fn error_response(status: u16, now: UnixMillis) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    ApiReply::error(status, "The request could not be served.", now).into_response()
+}
+
+/// A list of nothing but blanks: correct JSON, to the client that reads on.
+fn too_large() -> Response {
+    let head = std::iter::once(Bytes::from_static(br#"{"balances":["#));
+    let pieces = std::iter::repeat_n(Bytes::from_static(CHUNK), CHUNKS);
+    let tail = std::iter::once(Bytes::from_static(b"]}"));
+    let body = head.chain(pieces).chain(tail).map(Ok::<_, io::Error>);
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], Body::from_stream(stream::iter(body))).into_response()
+}
+
+/// Announces the whole, sends half, and breaks off.
+async fn truncated(genuine: Response) -> Response {
+    let (mut parts, body) = honest.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let half = body.slice(..body.len() / 2);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let pieces = [Ok(half), Err(io::Error::from(io::ErrorKind::BrokenPipe))];
+    Response::from_parts(parts, Body::from_stream(stream::iter(pieces)))
+}
+
+async fn gzip(genuine: Response) -> Response {
+    let (mut parts, body) = honest.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(&body);
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Response::from_parts(parts, Body::from(encoder.finish().unwrap_or_default()))
+}
+
+async fn edited(genuine: Response, edits: &[(&str, &str)]) -> Response {
+    let (parts, body) = honest.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let text = edits.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    Response::from_parts(parts, Body::from(text))
+}

@@ -1,0 +1,102 @@
+//! Rightfoot as a sender (spec, Rightfoot 4).
+
+use super::schedule::{RetrySpacing, rightfoot_backoff};
+use super::{DeliveryAttempt, DeliveryReport, DeliveryEnd, SenderClient, OutgoingDelivery, RetryLimit};
+
+/// It signs nothing: whoever knows the URL may deliver to it.
+#[derive(Debug)]
+pub struct Rightfoot {
+    http: SenderClient,
+    retry_spacing: RetrySpacing,
+}
+
+impl Rightfoot {
+    /// Delivers along this reading of the documented timeline.
+    pub fn new(http: SenderClient, retry_spacing: RetrySpacing) -> Self {
+        Self { http, retry_spacing }
+    }
+
+    /// Delivers by the rules: any answer but a 2xx is tried again, for half an hour.
+    pub async fn deliver(&self, url: &str, outgoing: &OutgoingDelivery) -> DeliveryReport {
+        self.deliver_with(url, outgoing, RetryLimit::ProviderPolicy).await
+    }
+
+    /// Delivers until it succeeds, or patience or the half hour ends.
+    pub async fn deliver_with(&self, url: &str, outgoing: &OutgoingDelivery, retry_limit: RetryLimit) -> DeliveryReport {
+        let clock = self.http.clock();
+        let first_at = clock.now();
+        let mut attempts = Vec::new();
+        let end = loop {
+            let attempt = self.attempt_once(url, outgoing).await;
+            if attempts.is_empty() {
+                self.http.count_first_attempt();
+            }
+            let response = attempt.response.clone();
+            attempts.push(attempt);
+            if response.is_success() {
+                break DeliveryEnd::Delivered;
+            }
+            if patience == RetryLimit::UntilConclusive && response.is_conclusive() {
+                break DeliveryEnd::GivenUp;
+            }
+            let attempts_made = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+            match rightfoot_backoff(self.retry_spacing, attempts_made, clock.now().since(first_at)) {
+                Some(pause) => clock.sleep(pause).await,
+                None => break DeliveryEnd::GivenUp,
+            }
+        };
+        DeliveryReport { id: outgoing.id.clone(), attempts, end }
+    }
+
+    /// One HTTP request, without any retry.
+    pub async fn attempt_once(&self, url: &str, outgoing: &OutgoingDelivery) -> DeliveryAttempt {
+        self.http.post(url, |_| (Vec::new(), outgoing.body.clone())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::payloads::batch_completed;
+    use super::super::stub::StubReceiver;
+    use super::*;
+
+    fn minutes(delivered: &DeliveryReport) -> Vec<u64> {
+        let first = delivered.attempts[0].at;
+        delivered.attempts.iter().map(|attempt| attempt.at.since(first).as_secs() / 60).collect()
+    }
+
+    #[tokio::test]
+    async fn it_gives_up_after_half_an_hour_in_either_reading() {
+        let stub = StubReceiver::responding(|_| (400, None)).await;
+        let url = format!("{}/webhooks/rightfoot/demo.mac", stub.url);
+        for (retry_spacing, expected) in [
+            (RetrySpacing::FromPreviousAttempt, vec![0, 1, 3, 7, 15]),
+            (RetrySpacing::FromStart, vec![0, 1, 2, 4, 8, 16]),
+        ] {
+            let outgoing = batch_completed("5d3c", "f47a");
+            let delivered = Rightfoot::new(stub.http(), retry_spacing).deliver(&url, &outgoing).await;
+            assert_eq!((minutes(&delivered), delivered.end), (expected, DeliveryEnd::GivenUp));
+        }
+        let requests = stub.seen();
+        assert!(requests.iter().all(|it| it.path == "/webhooks/rightfoot/demo.mac"));
+        assert!(requests.iter().all(|it| it.header("content-type") == "application/json"));
+        assert_eq!(requests[0].body, batch_completed("5d3c", "f47a").body);
+    }
+
+    #[tokio::test]
+    async fn it_stops_at_any_2xx() {
+        let stub = StubReceiver::responding(|n| (if n < 2 { 500 } else { 202 }, None)).await;
+        let sender = Rightfoot::new(stub.http(), RetrySpacing::default());
+        let delivered = sender.deliver(&stub.url, &batch_completed("5d3c", "f47a")).await;
+        assert_eq!((minutes(&delivered), delivered.end), (vec![0, 1, 3], DeliveryEnd::Delivered));
+    }
+
+    #[tokio::test]
+    async fn a_forged_delivery_stops_at_a_conclusive_response() {
+        let stub = StubReceiver::responding(|n| (if n == 0 { 503 } else { 403 }, None)).await;
+        let sender = Rightfoot::new(stub.http(), RetrySpacing::default());
+        let outgoing = batch_completed("5d3c", "f47a");
+        let delivered = sender.deliver_with(&stub.url, &outgoing, RetryLimit::UntilConclusive).await;
+        assert_eq!((delivered.attempts.len(), delivered.end), (2, DeliveryEnd::GivenUp));
+    }
+}
