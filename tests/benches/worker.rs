@@ -22,26 +22,26 @@ use local::emulator::service_and_operation;
 use local::lambda_api::aws_endpoint;
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET, INBOX_TABLE};
 use serde_json::{Value, json};
-use tests::bootstrap::{Answer, Function};
-use tests::completion;
-use tests::rightfoot::RightfootWorld;
+use tests::lambda_process::{RuntimeResult, LambdaProcess};
+use tests::completion_body;
+use tests::rightfoot_world::RightfootWorld;
 use tokio::net::TcpListener;
 
-const THINKING: Duration = Duration::from_millis(100);
+const API_LATENCY: Duration = Duration::from_millis(100);
 /// How many batches are worked on at the same time, and how many balances each has.
-const SHORT: [(usize, usize); 2] = [(1, 100), (1, 1_000)];
-const LONG: [(usize, usize); 3] = [(10, 1_000), (1, 10_000), (1, 30_000)];
+const SMALL_BATCHES: [(usize, usize); 2] = [(1, 100), (1, 1_000)];
+const LARGE_BATCHES: [(usize, usize); 3] = [(10, 1_000), (1, 10_000), (1, 30_000)];
 
 /// How often each operation was called.
-type Calls = Arc<Mutex<BTreeMap<String, usize>>>;
+type CallCounts = Arc<Mutex<BTreeMap<String, usize>>>;
 
 struct Bench {
     it: RightfootWorld,
     endpoint_url: String,
-    calls: Calls,
+    calls: CallCounts,
 }
 
-struct Row {
+struct Measurement {
     batches: usize,
     balances: usize,
     requests: usize,
@@ -56,13 +56,13 @@ struct Row {
 async fn main() {
     let bench = Bench::new().await;
     let is_short = std::env::args().any(|arg| arg == "--short");
-    let long = LONG.iter().filter(|_| !is_short);
+    let long = LARGE_BATCHES.iter().filter(|_| !is_short);
     println!(
         "batches  balances  requests  BatchWriteItem  PutEvents  seconds  idle MB  peak MB  more B/balance"
     );
-    let mut least: Option<Row> = None;
-    for (batches, size) in SHORT.iter().chain(long) {
-        let row = bench.row(*batches, *size).await;
+    let mut least: Option<Measurement> = None;
+    for (batches, size) in SMALL_BATCHES.iter().chain(long) {
+        let row = bench.measure(*batches, *size).await;
         row.print(least.as_ref());
         least.get_or_insert(row);
     }
@@ -71,42 +71,42 @@ async fn main() {
 impl Bench {
     async fn new() -> Self {
         let think = async |request: Request, next: Next| {
-            tokio::time::sleep(THINKING).await;
+            tokio::time::sleep(API_LATENCY).await;
             next.run(request).await
         };
-        let it = RightfootWorld::made(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(think))).await;
+        let it = RightfootWorld::with_transport(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(think))).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint_url = format!("http://{}", listener.local_addr().unwrap());
-        let calls = Calls::default();
-        let engines = aws_endpoint(&it.world.system, endpoint_url.clone());
-        stack::spawn_server(listener, counted(engines, calls.clone()));
+        let calls = CallCounts::default();
+        let engines = aws_endpoint(&it.world.stack, endpoint_url.clone());
+        stack::spawn_server(listener, count_calls(engines, calls.clone()));
         Self { it, endpoint_url, calls }
     }
 
     /// Has a new process work on so many batches of this size, by one invocation, and looks whether it did.
-    async fn row(&self, batches: usize, size: usize) -> Row {
-        let event = self.batches_are_complete(batches, size).await;
-        let mut worker = self.worker().await;
+    async fn measure(&self, batches: usize, size: usize) -> Measurement {
+        let event = self.completion_event(batches, size).await;
+        let mut worker = self.start_worker().await;
         // Once it has answered, it is as warm as it gets without work.
-        assert_eq!(worker.invoke(json!({"Records": []})).await, nothing_failed());
+        assert_eq!(worker.invoke(json!({"Records": []})).await, all_succeeded());
         let idle_bytes = worker.peak_bytes();
         self.it.rightfoot.clear_requests();
         self.calls.lock().unwrap().clear();
         let began = Instant::now();
         let answer = worker.invoke(event).await;
         let took = began.elapsed();
-        assert_eq!(answer, nothing_failed());
+        assert_eq!(answer, all_succeeded());
         let peak_bytes = worker.peak_bytes();
         let output = worker.stop().await;
-        let told = self.it.world.on_bus().await;
+        let events = self.it.world.drain_bus().await;
         // Those of earlier rows show again, because nobody deletes them.
-        let told = told.iter().filter(|event| event.id().contains(&batch_id(batches, size, "")));
-        let found: Vec<_> = told.map(|event| event.detail.get("found")).collect();
+        let of_row = events.iter().filter(|event| event.id().contains(&batch_id(batches, size, "")));
+        let found: Vec<_> = of_row.map(|event| event.detail.get("found")).collect();
         assert_eq!(found, vec![Some(&json!(size)); batches], "{output}");
         let requests = self.it.rightfoot.requests().len();
         let calls = self.calls.lock().unwrap().clone();
         let called = |operation| calls.get(operation).copied().unwrap_or_default();
-        Row {
+        Measurement {
             batches,
             balances: batches * size,
             requests,
@@ -119,24 +119,24 @@ impl Bench {
     }
 
     /// The invocation event that says so. The batches are known to be of this size.
-    async fn batches_are_complete(&self, batches: usize, size: usize) -> Value {
+    async fn completion_event(&self, batches: usize, size: usize) -> Value {
         let people: Vec<_> = (0..size).map(|n| (authorizer(n), format!("{n}.50"))).collect();
         for n in 0..batches {
             let batch_id = batch_id(batches, size, n);
             self.it.rightfoot.add_completed_batch(&batch_id, &people);
             let track =
                 json!({"action": "track_batch", "batch_id": batch_id, "expected": size, "subject": "demo"});
-            self.it.ask(track).await;
-            assert!(self.it.world.rightfoot(completion(&batch_id, "u-1")).await.is_success());
+            self.it.request(track).await;
+            assert!(self.it.world.deliver_rightfoot(completion_body(&batch_id, "u-1")).await.is_success());
         }
-        let messages = self.it.world.drain().await;
+        let messages = self.it.world.drain_queue().await;
         assert_eq!(messages.len(), batches);
         let records: Vec<_> =
             messages.iter().map(|message| json!({"messageId": message.id, "body": message.body})).collect();
         json!({"Records": records})
     }
 
-    async fn worker(&self) -> Function {
+    async fn start_worker(&self) -> LambdaProcess {
         let events_url = format!("{}/123456789012/events", self.endpoint_url);
         let env = [
             ("AWS_ENDPOINT_URL", self.endpoint_url.as_str()),
@@ -147,11 +147,11 @@ impl Bench {
             ("RIGHTFOOT_API_URL", &self.it.api_url),
             ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET),
         ];
-        Function::start("event-worker", &env).await
+        LambdaProcess::start("event-worker", &env).await
     }
 }
 
-impl Row {
+impl Measurement {
     /// With the bytes that each balance took beyond those of the row with the least.
     fn print(&self, least: Option<&Self>) {
         let Self { batches, balances, requests, writes, puts, .. } = self;
@@ -167,7 +167,7 @@ impl Row {
     }
 }
 
-fn counted(routes: Router, calls: Calls) -> Router {
+fn count_calls(routes: Router, calls: CallCounts) -> Router {
     routes.layer(from_fn(move |request: Request, next: Next| {
         let (_, operation) = service_and_operation(request.headers());
         *calls.lock().unwrap().entry(operation.to_owned()).or_default() += 1;
@@ -184,8 +184,8 @@ fn authorizer(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }
 
-fn nothing_failed() -> Answer {
-    Answer::Response(json!({"batchItemFailures": []}))
+fn all_succeeded() -> RuntimeResult {
+    RuntimeResult::Response(json!({"batchItemFailures": []}))
 }
 
 fn mb(bytes: u64) -> f64 {

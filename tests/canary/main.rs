@@ -6,10 +6,10 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
-mod effects;
-mod people;
-mod quoting;
-mod requests;
+mod worker;
+mod personal_data;
+mod echo_api;
+mod submission_requests;
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -23,34 +23,34 @@ use local::stack::{self, StackOptions};
 use local::connector::Fault;
 use metrics_cloudwatch_embedded::Collector;
 use serde_json::{Value, json};
-use tests::bootstrap::{Answer, Function};
-use tests::{Item, World, noise, request};
+use tests::lambda_process::{RuntimeResult, LambdaProcess};
+use tests::{Item, World, random_hex, gateway_event};
 use tokio::net::TcpListener;
 use tracing::Level;
 
 const SECRET: &str = "CANARY-fynapse-secret";
 const URL_KEY: &str = "CANARY-url-key";
-const PERSON: &str = "CANARY-Jane-Doe-078-05-1120";
-const HEADER: &str = "CANARY-header-value";
+const PERSONAL_DATA: &str = "CANARY-Jane-Doe-078-05-1120";
+const HEADER_VALUE: &str = "CANARY-header-value";
 const ADDRESS: &str = "198.51.100.77";
 
 /// Everything that must never come out.
-fn canaries(token: &str) -> Vec<String> {
+fn forbidden_strings(token: &str) -> Vec<String> {
     let mac = token.split('.').next_back().unwrap();
     ["CANARY", "Jane-Doe", "078-05-1120", ADDRESS, "/webhooks/", mac, token].map(str::to_owned).to_vec()
 }
 
 fn assert_clean(what: &str, output: &str, token: &str) {
-    for canary in canaries(token) {
+    for canary in forbidden_strings(token) {
         let line = output.lines().find(|line| line.contains(&canary));
         assert!(line.is_none(), "P8: {canary} in {what}: {}", line.unwrap_or_default());
     }
 }
 
 #[derive(Clone, Default)]
-struct Output(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Output {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -62,9 +62,9 @@ impl Write for Output {
 }
 
 /// What this process logs, at TRACE, and its metrics: both there is one of, for all tests.
-fn capture() -> (&'static Output, &'static Collector) {
-    static CAPTURE: LazyLock<(Output, &'static Collector)> = LazyLock::new(|| {
-        let output = Output::default();
+fn shared_capture() -> (&'static LogBuffer, &'static Collector) {
+    static CAPTURE: LazyLock<(LogBuffer, &'static Collector)> = LazyLock::new(|| {
+        let output = LogBuffer::default();
         let log = output.clone();
         telemetry::init_logging(Level::TRACE, move || log.clone());
         (output, telemetry::init_metrics("Canary".to_owned()).unwrap())
@@ -73,81 +73,81 @@ fn capture() -> (&'static Output, &'static Collector) {
 }
 
 /// All that was captured so far.
-fn captured(output: &Output, metrics: &Collector) -> String {
+fn flushed_output(output: &LogBuffer, metrics: &Collector) -> String {
     telemetry::flush_metrics(metrics, output.clone());
     String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
 }
 
 fn fynapse_body(id: &str) -> String {
-    format!(r#"{{"event_id":"{id}","event_type":"balance.extracted","data":{{"holder":"{PERSON}"}}}}"#)
+    format!(r#"{{"event_id":"{id}","event_type":"balance.extracted","data":{{"holder":"{PERSONAL_DATA}"}}}}"#)
 }
 
-fn completion(batch: &str) -> String {
+fn completion_body(batch: &str) -> String {
     format!(
-        r#"{{"event_uuid":"u-1","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch}","holder":"{PERSON}"}}"#
+        r#"{{"event_uuid":"u-1","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch}","holder":"{PERSONAL_DATA}"}}"#
     )
 }
 
 /// An invocation with canaries in every header and address.
-fn invocation(path: &str, signature: Option<String>, body: &str, token: Option<&str>) -> Value {
+fn webhook_event(path: &str, signature: Option<String>, body: &str, token: Option<&str>) -> Value {
     let mut headers = json!({
         "content-type": "application/json",
-        "authorization": format!("Bearer {HEADER}"),
-        "cookie": HEADER,
-        "idempotency-key": HEADER,
-        "user-agent": HEADER,
+        "authorization": format!("Bearer {HEADER_VALUE}"),
+        "cookie": HEADER_VALUE,
+        "idempotency-key": HEADER_VALUE,
+        "user-agent": HEADER_VALUE,
         "x-forwarded-for": ADDRESS,
     });
     if let Some(signature) = signature {
         headers["webhook-signature"] = signature.into();
     }
-    let mut event = request(path, headers, body.as_bytes(), token);
+    let mut event = gateway_event(path, headers, body.as_bytes(), token);
     event["requestContext"]["http"]["sourceIp"] = ADDRESS.into();
     event
 }
 
 /// One invocation for every way through the handlers.
-fn every_way(now: UnixSecs, token: &str) -> Vec<Value> {
+fn every_webhook_path(now: UnixSecs, token: &str) -> Vec<Value> {
     let keys = Keys::parse(SECRET, KeyCodec::Utf8).unwrap();
     let signed = |t: UnixSecs, body: &str| Some(signature::sign(t, body.as_bytes(), &keys));
-    let fynapse = |body: &str| invocation("/webhooks/fynapse", signed(now, body), body, None);
+    let fynapse = |body: &str| webhook_event("/webhooks/fynapse", signed(now, body), body, None);
     let rightfoot = |token: &str, body: &str| {
-        invocation(&format!("/webhooks/rightfoot/{token}"), None, body, Some(token))
+        webhook_event(&format!("/webhooks/rightfoot/{token}"), None, body, Some(token))
     };
-    let large = fynapse_body("e-large").replace(PERSON, &format!("{PERSON}{}", noise(500_000, 1)));
-    let mut not_base64 = fynapse(PERSON);
+    let large = fynapse_body("e-large").replace(PERSONAL_DATA, &format!("{PERSONAL_DATA}{}", random_hex(500_000, 1)));
+    let mut not_base64 = fynapse(PERSONAL_DATA);
     not_base64["isBase64Encoded"] = true.into();
     vec![
         fynapse(&fynapse_body("e-1")),
         fynapse(&fynapse_body("e-1")),
         fynapse(&fynapse_body("e-1").replace("Jane", "John-CANARY")),
         fynapse(&large),
-        fynapse(&format!("{{\"holder\":\"{PERSON}\"}}")),
-        fynapse(&format!("{PERSON} is not JSON")),
-        fynapse(&fynapse_body(&format!("{PERSON}{}", "x".repeat(600)))),
+        fynapse(&format!("{{\"holder\":\"{PERSONAL_DATA}\"}}")),
+        fynapse(&format!("{PERSONAL_DATA} is not JSON")),
+        fynapse(&fynapse_body(&format!("{PERSONAL_DATA}{}", "x".repeat(600)))),
         not_base64,
-        invocation(
+        webhook_event(
             "/webhooks/fynapse",
             signed(UnixSecs(now.0 - 9_999), &fynapse_body("e-2")),
             &fynapse_body("e-2"),
             None,
         ),
-        invocation("/webhooks/fynapse", Some(format!("t=1,v1={HEADER}")), &fynapse_body("e-3"), None),
-        invocation("/webhooks/fynapse", signed(now, "another body"), &fynapse_body("e-3"), None),
-        invocation("/webhooks/fynapse", None, &fynapse_body("e-3"), None),
-        rightfoot(token, &completion("b-1")),
-        rightfoot(token, &completion("b-1")),
-        rightfoot(token, &completion("b-anothers")),
-        rightfoot(token, &format!("{{\"type\":\"{PERSON}\"}}")),
-        rightfoot(token, &format!("{{\"holder\":\"{PERSON}\"}}")),
-        rightfoot(token, PERSON),
-        rightfoot(&format!("CANARY{token}"), &completion("b-2")),
-        rightfoot("CANARY", &completion("b-2")),
+        webhook_event("/webhooks/fynapse", Some(format!("t=1,v1={HEADER_VALUE}")), &fynapse_body("e-3"), None),
+        webhook_event("/webhooks/fynapse", signed(now, "another body"), &fynapse_body("e-3"), None),
+        webhook_event("/webhooks/fynapse", None, &fynapse_body("e-3"), None),
+        rightfoot(token, &completion_body("b-1")),
+        rightfoot(token, &completion_body("b-1")),
+        rightfoot(token, &completion_body("b-anothers")),
+        rightfoot(token, &format!("{{\"type\":\"{PERSONAL_DATA}\"}}")),
+        rightfoot(token, &format!("{{\"holder\":\"{PERSONAL_DATA}\"}}")),
+        rightfoot(token, PERSONAL_DATA),
+        rightfoot(&format!("CANARY{token}"), &completion_body("b-2")),
+        rightfoot("CANARY", &completion_body("b-2")),
     ]
 }
 
 async fn world() -> World {
-    let world = World::with(|options: &mut StackOptions| {
+    let world = World::with_options(|options: &mut StackOptions| {
         options.fynapse_secrets = vec![SECRET.to_owned()];
         options.rightfoot_url_key = URL_KEY.to_owned();
     })
@@ -155,16 +155,16 @@ async fn world() -> World {
     let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
     let tracked = [("pk", "rightfoot#batch#b-anothers"), ("sk", "tracked"), ("subject", "somebody-else")];
     let tracked: Item = tracked.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
-    world.put(tracked).await;
+    world.put_item(tracked).await;
     world
 }
 
 /// Every way through the handlers and the relay, undisturbed and with every AWS call failing in every way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_no_path_lets_a_canary_out() {
-    let (output, metrics) = capture();
+    let (output, metrics) = shared_capture();
     // A panic's text can quote what was being read.
-    let _ = std::thread::spawn(|| panic!("{PERSON}")).join();
+    let _ = std::thread::spawn(|| panic!("{PERSONAL_DATA}")).join();
     let _ = std::panic::take_hook();
     let mut replies = String::new();
     let faults = [
@@ -186,19 +186,19 @@ async fn p8_no_path_lets_a_canary_out() {
                 continue; // once undisturbed is enough
             }
             let world = world().await;
-            token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
-            world.system.connector.set_fault_plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
-            for event in every_way(world.now().secs(), &token) {
-                let heard = world.invoke(event).await;
-                replies.push_str(&format!("{} {} {:?}\n", heard.status, heard.body, heard.headers));
+            token = world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap();
+            world.stack.connector.set_fault_plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
+            for event in every_webhook_path(world.now().secs(), &token) {
+                let response = world.invoke_webhook(event).await;
+                replies.push_str(&format!("{} {} {:?}\n", response.status, response.body, response.headers));
             }
             for _ in 0..2 {
-                world.pass(Duration::from_secs(31));
-                replies.push_str(&format!("{:?}\n", world.relay().await));
+                world.advance(Duration::from_secs(31));
+                replies.push_str(&format!("{:?}\n", world.run_relay().await));
             }
         }
     }
-    let output = captured(output, metrics);
+    let output = flushed_output(output, metrics);
     for expected in [
         "\"outcome\":\"recorded\"",
         "\"outcome\":\"quarantined\"",
@@ -221,7 +221,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
     let world = world().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = stack::spawn_server(listener, world.system.connector.emulator().router(aws_url.clone()));
+    let aws = stack::spawn_server(listener, world.stack.connector.emulator().router(aws_url.clone()));
     let queue_url = format!("{aws_url}/123456789012/events");
     let env = [
         ("AWS_ENDPOINT_URL", aws_url.as_str()),
@@ -232,7 +232,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
         ("FYNAPSE_SIGNING_SECRET_ID", "fynapse-signing"),
         ("RIGHTFOOT_URL_KEY_SECRET_ID", "rightfoot-url-key"),
     ];
-    let token = world.system.mint_url_token(&"demo".parse().unwrap()).unwrap();
+    let token = world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap();
     let now = UnixSecs(
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -241,12 +241,12 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
             .try_into()
             .unwrap(),
     );
-    let mut fynapse = Function::start("fynapse-webhook", &env).await;
-    let mut rightfoot = Function::start("rightfoot-webhook", &env).await;
+    let mut fynapse = LambdaProcess::start("fynapse-webhook", &env).await;
+    let mut rightfoot = LambdaProcess::start("rightfoot-webhook", &env).await;
     let mut statuses = Vec::new();
-    for event in every_way(now, &token) {
+    for event in every_webhook_path(now, &token) {
         let function = if event["rawPath"] == "/webhooks/fynapse" { &mut fynapse } else { &mut rightfoot };
-        let Answer::Response(response) = function.invoke(event).await else { panic!("the function failed") };
+        let RuntimeResult::Response(response) = function.invoke(event).await else { panic!("the function failed") };
         assert_clean("replies", &response.to_string(), &token);
         statuses.push(response["statusCode"].as_u64().unwrap());
     }
@@ -256,10 +256,10 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
     );
     // What is no invocation at all is quoted by the runtime's own error.
     for function in [&mut fynapse, &mut rightfoot] {
-        function.invoke(json!({"headers": PERSON, "body": [HEADER]})).await;
+        function.invoke(json!({"headers": PERSONAL_DATA, "body": [HEADER_VALUE]})).await;
     }
-    let mut relay = Function::start("event-relay", &env).await;
-    let Answer::Response(report) = relay.invoke(json!({"trigger": "schedule"})).await else {
+    let mut relay = LambdaProcess::start("event-relay", &env).await;
+    let RuntimeResult::Response(report) = relay.invoke(json!({"trigger": "schedule"})).await else {
         panic!("relay")
     };
     assert_eq!(report["failed"], 0);
@@ -276,7 +276,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
 /// A function that is told nothing says which variable it misses.
 #[tokio::test]
 async fn a_missing_variable_is_named() {
-    let mut function = Function::start("fynapse-webhook", &[("INBOX_TABLE", "inbox")]).await;
-    assert_eq!(function.ended().await, Some(1));
+    let mut function = LambdaProcess::start("fynapse-webhook", &[("INBOX_TABLE", "inbox")]).await;
+    assert_eq!(function.wait_for_exit().await, Some(1));
     assert!(function.stop().await.contains("EVENTS_QUEUE_URL"));
 }

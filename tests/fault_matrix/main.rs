@@ -20,14 +20,14 @@ use inbox_aws::AwsErrorKind;
 use inbox_aws::clients::Clients;
 use inbox_core::event::payload_hash;
 use local::connector::{AwsCall, CallOutcome, Fault};
-use tests::matrix::{Lasts, all_came, faults_of, is_applied, is_lost_send, judge};
-use tests::{Heard, World, completion, extract, noise};
+use tests::fault_injection::{FaultDuration, assert_late_requests_applied, possible_faults, is_applied, is_send_outcome_unknown, assert_table};
+use tests::{WebhookResponse, World, completion_body, extract_body, random_hex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 /// Statuses after which Fynapse gives a delivery up for good.
-const KILLS: [u16; 7] = [400, 401, 402, 405, 406, 410, 413];
+const PERMANENT_FAILURE_STATUSES: [u16; 7] = [400, 401, 402, 405, 406, 410, 413];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
@@ -36,7 +36,7 @@ enum Sender {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scene {
+enum Scenario {
     New,
     Duplicate,
     Large,
@@ -47,14 +47,14 @@ enum Scene {
 #[derive(Clone, Debug)]
 struct Cell {
     sender: Sender,
-    scene: Scene,
+    scenario: Scenario,
     call: AwsCall,
     fault: Fault,
-    lasts: Lasts,
+    duration: FaultDuration,
 }
 
 #[derive(Debug)]
-struct Row {
+struct CellResult {
     cell: Cell,
     answers: Vec<u16>,
     repeats: usize,
@@ -63,20 +63,20 @@ struct Row {
 
 impl Cell {
     fn body(&self) -> String {
-        body(self.sender, self.scene)
+        body(self.sender, self.scenario)
     }
 }
 
-fn body(sender: Sender, scene: Scene) -> String {
+fn body(sender: Sender, scene: Scenario) -> String {
     let plain = match sender {
-        Sender::Fynapse => extract("e-1"),
-        Sender::Rightfoot => completion("b-1", "u-1"),
+        Sender::Fynapse => extract_body("e-1"),
+        Sender::Rightfoot => completion_body("b-1", "u-1"),
     };
     match (scene, sender) {
-        (Scene::New | Scene::Duplicate | Scene::Relay, _) => plain,
-        (Scene::Large, _) => plain.replacen('{', &format!("{{\"x\":\"{}\",", noise(900_000, 3)), 1),
-        (Scene::Quarantined, Sender::Fynapse) => r#"{"event_type":"balance.extracted"}"#.to_owned(),
-        (Scene::Quarantined, Sender::Rightfoot) => r#"{"type":"A_THIRD_TYPE"}"#.to_owned(),
+        (Scenario::New | Scenario::Duplicate | Scenario::Relay, _) => plain,
+        (Scenario::Large, _) => plain.replacen('{', &format!("{{\"x\":\"{}\",", random_hex(900_000, 3)), 1),
+        (Scenario::Quarantined, Sender::Fynapse) => r#"{"event_type":"balance.extracted"}"#.to_owned(),
+        (Scenario::Quarantined, Sender::Rightfoot) => r#"{"type":"A_THIRD_TYPE"}"#.to_owned(),
     }
 }
 
@@ -87,62 +87,62 @@ fn event_id(sender: Sender) -> &'static str {
     }
 }
 
-async fn deliver(world: &World, sender: Sender, scene: Scene) -> Heard {
+async fn deliver(world: &World, sender: Sender, scene: Scenario) -> WebhookResponse {
     let body = body(sender, scene);
-    let heard = match sender {
-        Sender::Fynapse => world.fynapse(&body).await,
-        Sender::Rightfoot => world.rightfoot(&body).await,
+    let response = match sender {
+        Sender::Fynapse => world.deliver_fynapse(&body).await,
+        Sender::Rightfoot => world.deliver_rightfoot(&body).await,
     };
     if sender == Sender::Fynapse {
-        assert!(!KILLS.contains(&heard.status), "P6: {heard:?}");
+        assert!(!PERMANENT_FAILURE_STATUSES.contains(&response.status), "P6: {response:?}");
     }
-    assert!(!heard.headers.iter().any(|name| name.eq_ignore_ascii_case("retry-after")), "P6: {heard:?}");
-    if heard.is_success() {
-        let kept = match scene {
-            Scene::Quarantined => !world.quarantined().await.is_empty(),
-            Scene::New | Scene::Duplicate | Scene::Large | Scene::Relay => {
+    assert!(!response.headers.iter().any(|name| name.eq_ignore_ascii_case("retry-after")), "P6: {response:?}");
+    if response.is_success() {
+        let is_recorded = match scene {
+            Scenario::Quarantined => !world.quarantined().await.is_empty(),
+            Scenario::New | Scenario::Duplicate | Scenario::Large | Scenario::Relay => {
                 world.items().await.iter().any(|item| item.contains_key("rev"))
             }
         };
-        assert!(kept, "P1: {} without a durable record", heard.status);
+        assert!(is_recorded, "P1: {} without a durable record", response.status);
     }
-    heard
+    response
 }
 
 /// What stands before the scene begins.
-async fn set_the_scene(sender: Sender, scene: Scene) -> World {
+async fn set_up(sender: Sender, scene: Scenario) -> World {
     let world = World::new().await;
     match scene {
-        Scene::New | Scene::Large | Scene::Quarantined => {}
-        Scene::Duplicate => {
+        Scenario::New | Scenario::Large | Scenario::Quarantined => {}
+        Scenario::Duplicate => {
             deliver(&world, sender, scene).await;
         }
-        Scene::Relay => {
-            world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
+        Scenario::Relay => {
+            world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
             deliver(&world, sender, scene).await;
-            world.system.connector.clear_fault_plan();
-            world.pass(Duration::from_secs(31));
+            world.stack.connector.clear_fault_plan();
+            world.advance(Duration::from_secs(31));
         }
     }
-    world.system.connector.clear_call_log();
+    world.stack.connector.clear_call_log();
     world
 }
 
-async fn act(world: &World, sender: Sender, scene: Scene) -> Vec<u16> {
+async fn run_scenario(world: &World, sender: Sender, scene: Scenario) -> Vec<u16> {
     match scene {
-        Scene::Relay => {
+        Scenario::Relay => {
             // A failed or dead run is an invocation error; nobody retries it.
-            let _ = world.relay().await;
+            let _ = world.run_relay().await;
             Vec::new()
         }
-        Scene::New | Scene::Duplicate | Scene::Large | Scene::Quarantined => {
+        Scenario::New | Scenario::Duplicate | Scenario::Large | Scenario::Quarantined => {
             let mut answers = vec![deliver(world, sender, scene).await.status];
-            world.system.connector.clear_fault_plan();
-            world.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
+            world.stack.connector.clear_fault_plan();
+            world.stack.connector.apply_delayed(Fault::AppliedAfterRetry).await;
             // The sender comes again until it hears a 2xx; Rightfoot too after a 400.
             while !answers.last().is_some_and(|status| (200..300).contains(status)) {
                 assert!(answers.len() < 8, "never accepted: {answers:?}");
-                world.age(Duration::from_millis(400));
+                world.age_secret_caches(Duration::from_millis(400));
                 answers.push(deliver(world, sender, scene).await.status);
             }
             answers
@@ -151,35 +151,35 @@ async fn act(world: &World, sender: Sender, scene: Scene) -> Vec<u16> {
 }
 
 /// The calls of the undisturbed scene. Of the relay's sixteen looks at the index, the first stands for all.
-async fn calls_of(sender: Sender, scene: Scene) -> Vec<AwsCall> {
-    let world = set_the_scene(sender, scene).await;
-    act(&world, sender, scene).await;
-    let mut calls: Vec<_> = world.system.connector.call_log().into_iter().map(|(call, _)| call).collect();
+async fn calls_of(sender: Sender, scene: Scenario) -> Vec<AwsCall> {
+    let world = set_up(sender, scene).await;
+    run_scenario(&world, sender, scene).await;
+    let mut calls: Vec<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect();
     let first_query = calls.iter().position(|call| call.operation == "Query");
     calls.retain(|call| call.operation != "Query" || Some(call.index) == first_query);
     calls
 }
 
 /// How often the event may come again in this cell, from what was seen on the wire.
-fn allowed(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> usize {
+fn allowed_repeats(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> usize {
     let id = event_id(cell.sender);
     let about = |operation: &str| {
-        let wanted = operation.to_owned();
+        let prefix = operation.to_owned();
         log.iter().filter(move |(call, _)| {
-            call.operation.starts_with(&wanted) && call.event_ids.iter().any(|e| e == id)
+            call.operation.starts_with(&prefix) && call.event_ids.iter().any(|e| e == id)
         })
     };
     // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
-    let lost_answers = about("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
+    let lost_answers = about("SendMessage").filter(|(_, fate)| is_send_outcome_unknown(fate)).count();
     let sent = about("SendMessage").any(|(_, fate)| matches!(fate, CallOutcome::Answered(200)));
     // Sent and known to be, but never written down in this process.
     let unmarked = sent && !about("UpdateItem").any(|(_, fate)| is_applied(fate));
     // In a relay run the first update is the claim; only the last one can be the mark.
-    let unmarked = unmarked || (cell.scene == Scene::Relay && sent && mark_failed(cell, log));
+    let unmarked = unmarked || (cell.scenario == Scenario::Relay && sent && is_mark_missing(cell, log));
     lost_answers + usize::from(unmarked)
 }
 
-fn mark_failed(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> bool {
+fn is_mark_missing(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> bool {
     let sent_at = log.iter().rposition(|(call, fate)| {
         call.operation == "SendMessageBatch" && matches!(fate, CallOutcome::Answered(200))
     });
@@ -190,36 +190,36 @@ fn mark_failed(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> bool {
     !marked
 }
 
-async fn play(cell: Cell) -> Row {
-    let world = set_the_scene(cell.sender, cell.scene).await;
-    world.system.connector.set_fault_plan(cell.lasts.plan(&cell.call, cell.fault));
-    let wire = &world.system.connector;
-    let answers = act(&world, cell.sender, cell.scene).await;
+async fn run_cell(cell: Cell) -> CellResult {
+    let world = set_up(cell.sender, cell.scenario).await;
+    world.stack.connector.set_fault_plan(cell.duration.fault_plan(&cell.call, cell.fault));
+    let wire = &world.stack.connector;
+    let answers = run_scenario(&world, cell.sender, cell.scenario).await;
     wire.clear_fault_plan();
     wire.apply_delayed(Fault::AppliedAfterRetry).await;
-    let allowed = allowed(&cell, &wire.call_log());
+    let allowed = allowed_repeats(&cell, &wire.call_log());
     // What comes late comes after the next one to act: the sender again, or else the relay.
     if wire.delayed_count() > 0 && answers.len() < 2 {
-        world.pass(Duration::from_secs(31));
-        world.relay().await.unwrap().unwrap();
+        world.advance(Duration::from_secs(31));
+        world.run_relay().await.unwrap().unwrap();
     }
     wire.apply_delayed(Fault::AppliedLater).await;
-    world.settle().await;
-    all_came(wire, cell.fault);
+    world.drain_outbox().await;
+    assert_late_requests_applied(wire, cell.fault);
 
-    let messages = world.drain().await;
-    let repeats = check(&cell, &world, &messages).await;
-    Row { cell, answers, repeats, allowed }
+    let messages = world.drain_queue().await;
+    let repeats = assert_delivered(&cell, &world, &messages).await;
+    CellResult { cell, answers, repeats, allowed }
 }
 
 /// P2 and P4 at the end of a cell. Returns how often the event was repeated.
-async fn check(cell: &Cell, world: &World, messages: &[tests::Message]) -> usize {
+async fn assert_delivered(cell: &Cell, world: &World, messages: &[tests::QueuedMessage]) -> usize {
     let body = cell.body();
-    if cell.scene == Scene::Quarantined {
+    if cell.scenario == Scenario::Quarantined {
         assert!(messages.is_empty(), "P4: a quarantined delivery is no event: {messages:?}");
-        let kept = world.quarantined().await;
-        assert_eq!(kept.len(), 1, "P7: {kept:?}");
-        assert_eq!(kept[0].1, payload_hash(body.as_bytes()), "P4");
+        let quarantined = world.quarantined().await;
+        assert_eq!(quarantined.len(), 1, "P7: {quarantined:?}");
+        assert_eq!(quarantined[0].1, payload_hash(body.as_bytes()), "P4");
         return 0;
     }
     let id = event_id(cell.sender);
@@ -228,9 +228,9 @@ async fn check(cell: &Cell, world: &World, messages: &[tests::Message]) -> usize
         assert_eq!(message.id, id, "P4");
         let carried = message.body.ends_with(&format!("\"data\":{body}}}"));
         let referred = message.body.ends_with(&format!("\"dataref\":\"inbox:///{id}\"}}"));
-        assert!(if cell.scene == Scene::Large { referred } else { carried }, "P4: {}", message.body);
+        assert!(if cell.scenario == Scenario::Large { referred } else { carried }, "P4: {}", message.body);
     }
-    let resolved = world.system.inbox.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
+    let resolved = world.stack.inbox.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
     assert!(
         resolved.is_some_and(|bytes| bytes == body.as_bytes()),
         "P4: the bytes stored are the bytes proven"
@@ -242,31 +242,31 @@ async fn check(cell: &Cell, world: &World, messages: &[tests::Message]) -> usize
 async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
     let mut cells = Vec::new();
     for sender in [Sender::Fynapse, Sender::Rightfoot] {
-        for scene in [Scene::New, Scene::Duplicate, Scene::Large, Scene::Quarantined, Scene::Relay] {
+        for scene in [Scenario::New, Scenario::Duplicate, Scenario::Large, Scenario::Quarantined, Scenario::Relay] {
             let calls = calls_of(sender, scene).await;
             assert!(!calls.is_empty());
             for call in calls {
-                for fault in faults_of(&call) {
-                    for lasts in [Lasts::Once, Lasts::On] {
-                        cells.push(Cell { sender, scene, call: call.clone(), fault, lasts });
+                for fault in possible_faults(&call) {
+                    for lasts in [FaultDuration::Once, FaultDuration::Persistent] {
+                        cells.push(Cell { sender, scenario, call: call.clone(), fault, duration });
                     }
                 }
             }
         }
     }
-    let played = stream::iter(cells)
+    let results = stream::iter(cells)
         .map(|cell| {
-            let named = format!("{cell:?}");
-            async move { (named, tokio::spawn(play(cell)).await) }
+            let name = format!("{cell:?}");
+            async move { (name, tokio::spawn(run_cell(cell)).await) }
         })
         .buffered(24)
         .collect::<Vec<_>>()
         .await;
-    judge(&played, |row| (row.repeats, row.allowed), write_row);
+    assert_table(&results, |row| (row.repeats, row.allowed), write_row);
 }
 
-fn write_row(table: &mut String, row: &Row) {
-    let Cell { sender, scene, call, fault, lasts } = &row.cell;
+fn write_row(table: &mut String, row: &CellResult) {
+    let Cell { sender, scenario: scene, call, fault, duration: lasts } = &row.cell;
     let _ = writeln!(
         table,
         "{:<10}{:<12}{:>2} {:<17}{:<16}{:<5} answers {:<22} repeats {} allowed {}",

@@ -3,9 +3,9 @@
 
 mod dynamodb;
 mod eventbridge;
-mod mapping;
+mod sqs_trigger;
 mod reserved_words;
-mod restart;
-mod secrets;
-mod sets;
+mod restart_with_file;
+mod secrets_manager;
+mod dynamodb_sets;
 mod sqs;

@@ -10,21 +10,21 @@
 )]
 
 mod contracts;
-mod counters;
-mod interleavings;
-mod invocations;
-mod invoke;
-mod poll_interleavings;
-mod polling;
-mod proving;
+mod metrics_recorder;
+mod record_interleavings;
+mod webhook_replies;
+mod lambda_invoke;
+mod poller_interleavings;
+mod poller;
+mod verification;
 mod quarantine;
 mod relay;
 mod secrets;
-mod start_up;
-mod stories;
-mod submitting;
+mod cold_start;
+mod webhook_receivers;
+mod submissions;
 mod tidy;
 mod upgrade;
-mod work_interleavings;
-mod working;
+mod worker_interleavings;
+mod worker;
 mod write_protocol;

@@ -1,7 +1,7 @@
 //! Quarantine and replay: what was proven and could not be used is looked at, and gets its way again.
 
-mod lost;
-mod urls;
+mod lost_messages;
+mod repeated_deliveries;
 
 use std::time::Duration;
 
@@ -17,77 +17,77 @@ use inbox_core::quarantine::{Resolution, QuarantineId};
 use inbox_core::lifecycle::EventState;
 use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
-use tests::matrix::{all_came, faults_of, is_applied, is_lost_send};
-use tests::operator::ada;
-use tests::{Item, World, completion, extract, number, text};
+use tests::fault_injection::{assert_late_requests_applied, possible_faults, is_applied, is_send_outcome_unknown};
+use tests::operator::test_operator;
+use tests::{Item, World, completion_body, extract_body, number, text};
 
 const UNREADABLE: &str = r#"{"type":"A_THIRD_TYPE"}"#;
 const COMPLETED: &str = "rightfoot/batch/b-1/completed";
 
 /// A completion that an older version has put into quarantine, a day ago.
-async fn misread() -> (World, QuarantineId) {
+async fn quarantined_by_older_version() -> (World, QuarantineId) {
     let world = World::new().await;
-    assert_eq!(world.rightfoot(UNREADABLE).await.status, 200);
-    let id = world.misread(UNREADABLE, &completion("b-1", "u-1")).await;
-    world.pass(Duration::from_secs(86_400));
-    world.system.connector.clear_call_log();
+    assert_eq!(world.deliver_rightfoot(UNREADABLE).await.status, 200);
+    let id = world.quarantine_as_older_version(UNREADABLE, &completion_body("b-1", "u-1")).await;
+    world.advance(Duration::from_secs(86_400));
+    world.stack.connector.clear_call_log();
     (world, id)
 }
 
 /// An event that SQS refused until it was given up.
-async fn refused() -> (World, QuarantineId) {
+async fn undeliverable_event() -> (World, QuarantineId) {
     let world = World::new().await;
-    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
-    assert_eq!(world.rightfoot(completion("b-1", "u-1")).await.status, 200);
+    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
+    assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-1")).await.status, 200);
     for _ in 0..10 {
-        world.pass(Duration::from_secs(901));
-        world.relay().await.unwrap().unwrap();
+        world.advance(Duration::from_secs(901));
+        world.run_relay().await.unwrap().unwrap();
     }
-    world.system.connector.clear_fault_plan();
-    world.system.connector.clear_call_log();
+    world.stack.connector.clear_fault_plan();
+    world.stack.connector.clear_call_log();
     assert_eq!(world.quarantined().await[0].0, "queue_refused");
-    let kept = kept_items(&world).await;
-    (world, QuarantineId::from_pk(text(&kept[0], "pk")).unwrap())
+    let items = quarantine_items(&world).await;
+    (world, QuarantineId::from_pk(text(&items[0], "pk")).unwrap())
 }
 
-async fn kept_items(world: &World) -> Vec<Item> {
+async fn quarantine_items(world: &World) -> Vec<Item> {
     let items = world.items().await;
     items.into_iter().filter(|item| text(item, "pk").starts_with("quarantine#")).collect()
 }
 
 async fn replay(world: &World, id: &QuarantineId) -> QuarantineReplayOutcome {
-    world.replayer().replay(id, &ada()).await.unwrap()
+    world.replayer().replay(id, &test_operator()).await.unwrap()
 }
 
-fn closed(how: Resolution) -> QuarantineReplayOutcome {
+fn resolved(how: Resolution) -> QuarantineReplayOutcome {
     let key = EventKey::from_event_id(COMPLETED).unwrap();
     QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: false, enqueue_error: None }
 }
 
 /// An item's traces, as (who, what, why).
-async fn traces(world: &World, event_id: &str) -> Vec<(String, OperatorAction, String)> {
+async fn audit_trail(world: &World, event_id: &str) -> Vec<(String, OperatorAction, String)> {
     let key = EventKey::from_event_id(event_id).unwrap();
-    let told = world.inbox().event(&key).await.unwrap().unwrap();
-    told.audit_entries.into_iter().map(|it| (it.by, it.action, it.why)).collect()
+    let event = world.inbox().event(&key).await.unwrap().unwrap();
+    event.audit_entries.into_iter().map(|it| (it.operator, it.action, it.reason)).collect()
 }
 
-fn trace(did: OperatorAction) -> (String, OperatorAction, String) {
+fn audit_entry(did: OperatorAction) -> (String, OperatorAction, String) {
     ("ada".to_owned(), did, "fixed in 1.4".to_owned())
 }
 
 #[tokio::test]
 async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
-    let (world, id) = misread().await;
+    let (world, id) = quarantined_by_older_version().await;
     let kept_at = world.now().0 - 86_400_000;
-    assert_eq!(replay(&world, &id).await, closed(Resolution::Recorded));
+    assert_eq!(replay(&world, &id).await, resolved(Resolution::Recorded));
 
     let record = world.record_of(COMPLETED).await;
     assert_eq!((text(&record, "origin"), text(&record, "subject")), ("replay", "demo"));
     assert_eq!(number(&record, "received_at"), Some(kept_at), "when its bytes came");
     assert_eq!(number(&record, "wanted_at"), Some(world.now().0), "and not late on the queue");
     assert_eq!(number(&record, "since"), Some(world.now().0), "nor past the worker's deadline");
-    assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Replay)]);
-    let messages = world.drain().await;
+    assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Replay)]);
+    let messages = world.drain_queue().await;
     assert_eq!(messages.len(), 1);
     assert!(
         messages[0].body.contains(r#""origin":"replay","data":{"event_uuid":"u-1""#),
@@ -95,36 +95,36 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
         messages[0].body
     );
 
-    let kept = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
-    assert_eq!(kept.resolution, Some((world.now(), Resolution::Recorded)));
-    assert_eq!(kept.audit_entries.len(), 1);
-    let items = kept_items(&world).await;
+    let quarantined = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
+    assert_eq!(quarantined.resolution, Some((world.now(), Resolution::Recorded)));
+    assert_eq!(quarantined.audit_entries.len(), 1);
+    let items = quarantine_items(&world).await;
     assert!(
         !items[0].contains_key("due") && !items[0].contains_key("due_at"),
         "nothing is to be done with it"
     );
     assert!(items[0].contains_key("expires_at"));
     assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Resolution::Recorded));
-    assert_eq!(world.rightfoot(completion("b-1", "u-2")).await.body, r#"{"status":"duplicate"}"#);
-    world.settle().await;
-    assert!(world.drain().await.is_empty());
+    assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-2")).await.body, r#"{"status":"duplicate"}"#);
+    world.drain_outbox().await;
+    assert!(world.drain_queue().await.is_empty());
 }
 
 #[tokio::test]
 async fn p7_a_delivery_whose_event_came_meanwhile_is_a_duplicate_and_closed() {
-    let (world, id) = misread().await;
-    world.rightfoot(completion("b-1", "u-2")).await;
-    assert_eq!(replay(&world, &id).await, closed(Resolution::Duplicate));
+    let (world, id) = quarantined_by_older_version().await;
+    world.deliver_rightfoot(completion_body("b-1", "u-2")).await;
+    assert_eq!(replay(&world, &id).await, resolved(Resolution::Duplicate));
     assert_eq!(text(&world.record_of(COMPLETED).await, "origin"), "webhook");
-    assert_eq!(traces(&world, COMPLETED).await, [], "nothing was done to it");
-    assert_eq!(world.drain_ids().await, [COMPLETED]);
+    assert_eq!(audit_trail(&world, COMPLETED).await, [], "nothing was done to it");
+    assert_eq!(world.drain_event_ids().await, [COMPLETED]);
 }
 
 #[tokio::test]
 async fn p7_what_still_cannot_be_read_stays() {
     let world = World::new().await;
-    world.rightfoot(UNREADABLE).await;
-    world.fynapse("{").await;
+    world.deliver_rightfoot(UNREADABLE).await;
+    world.deliver_fynapse("{").await;
     let before = world.items().await;
     let (open, next) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
     assert_eq!((open.len(), next), (2, None));
@@ -138,35 +138,35 @@ async fn p7_what_still_cannot_be_read_stays() {
 }
 
 #[tokio::test]
-async fn p4_an_item_that_does_not_say_how_it_was_proven_becomes_nothing() {
-    let (world, id) = misread().await;
-    let mut item = kept_items(&world).await.remove(0);
+async fn p4_a_quarantined_item_that_does_not_say_how_it_was_verified_is_not_replayed() {
+    let (world, id) = quarantined_by_older_version().await;
+    let mut item = quarantine_items(&world).await.remove(0);
     item.remove("subject");
-    world.put(item).await;
+    world.put_item(item).await;
     assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::Unverified);
-    assert!(world.drain().await.is_empty());
+    assert!(world.drain_queue().await.is_empty());
 }
 
 #[tokio::test]
 async fn p7_an_open_item_is_due_for_an_operator_and_the_same_bytes_open_it_again() {
     let world = World::new().await;
     let first_at = world.now().0;
-    world.fynapse("{").await;
-    world.pass(Duration::from_secs(60));
-    world.fynapse("{").await;
-    let item = kept_items(&world).await.remove(0);
+    world.deliver_fynapse("{").await;
+    world.advance(Duration::from_secs(60));
+    world.deliver_fynapse("{").await;
+    let item = quarantine_items(&world).await.remove(0);
     assert!(text(&item, "due").starts_with("quarantine#"));
     assert_eq!((number(&item, "due_at"), number(&item, "deliveries")), (Some(first_at), Some(2)));
-    assert_eq!(world.due().await, [], "neither relay nor poller has to do with it");
+    assert_eq!(world.due_items().await, [], "neither relay nor poller has to do with it");
 
     let id = QuarantineId::from_pk(text(&item, "pk")).unwrap();
     let seen = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
-    let by = ada().audit_entry(OperatorAction::Replay, world.now());
+    let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
     let close = async || world.inbox().close_quarantined(&seen, Resolution::Duplicate, &by).await.unwrap();
     assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Applied);
-    assert!(!kept_items(&world).await[0].contains_key("due"));
-    world.fynapse("{").await;
-    let again = kept_items(&world).await.remove(0);
+    assert!(!quarantine_items(&world).await[0].contains_key("due"));
+    world.deliver_fynapse("{").await;
+    let again = quarantine_items(&world).await.remove(0);
     assert!(text(&again, "due").starts_with("quarantine#") && !again.contains_key("closed_at"));
     assert_eq!(number(&again, "due_at"), Some(first_at));
     assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Conflict, "a delivery came that was not seen");
@@ -175,16 +175,16 @@ async fn p7_an_open_item_is_due_for_an_operator_and_the_same_bytes_open_it_again
 #[tokio::test]
 async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     let world = World::new().await;
-    let body = extract("e-1");
+    let body = extract_body("e-1");
     let signature = world.sign(&body);
-    world.pass(Duration::from_secs(301));
-    assert_eq!(world.fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let kept = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
-    assert_eq!(kept.headers["idempotency-key"], "key-1");
-    let outcome = replay(&world, &kept.id).await;
+    world.advance(Duration::from_secs(301));
+    assert_eq!(world.deliver_fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
+    let quarantined = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    assert_eq!(quarantined.headers["idempotency-key"], "key-1");
+    let outcome = replay(&world, &quarantined.id).await;
     assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }), "{outcome:?}");
     assert_eq!(text(&world.record_of("fynapse/event/e-1").await, "idempotency_key"), "key-1");
-    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
+    assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
 }
 
 #[tokio::test]
@@ -195,31 +195,31 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
         let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
         fields.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect()
     };
-    world.put(tracked("other")).await;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    let kept = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
-    assert_eq!(kept.reason, QuarantineReason::SubjectMismatch);
-    assert_eq!(replay(&world, &kept.id).await, QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
-    world.put(tracked("demo")).await;
-    assert_eq!(replay(&world, &kept.id).await, closed(Resolution::Recorded));
+    world.put_item(tracked("other")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    let quarantined = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
+    assert_eq!(quarantined.reason, QuarantineReason::SubjectMismatch);
+    assert_eq!(replay(&world, &quarantined.id).await, QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
+    world.put_item(tracked("demo")).await;
+    assert_eq!(replay(&world, &quarantined.id).await, resolved(Resolution::Recorded));
 }
 
 #[tokio::test]
-async fn p7_an_event_that_was_given_up_is_on_its_way_again_and_not_counted_as_a_replay() {
-    let (world, id) = refused().await;
+async fn p7_a_quarantined_event_is_requeued_and_not_counted_as_a_replay() {
+    let (world, id) = undeliverable_event().await;
     let parked = world.record_of(COMPLETED).await;
-    let item = kept_items(&world).await.remove(0);
+    let item = quarantine_items(&world).await.remove(0);
     assert!(number(&parked, "expires_at") > number(&item, "expires_at"), "it outlives what leads to it");
-    assert_eq!(replay(&world, &id).await, closed(Resolution::Requeued));
+    assert_eq!(replay(&world, &id).await, resolved(Resolution::Requeued));
     let record = world.record_of(COMPLETED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(12)));
     assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(0), Some(0)));
     for gone in ["quarantined_at", "expires_at", "replay"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
-    assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Requeue)]);
-    world.settle().await;
-    let messages = world.drain().await;
+    assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Requeue)]);
+    world.drain_outbox().await;
+    let messages = world.drain_queue().await;
     assert_eq!(messages.len(), 1);
     assert!(!messages[0].body.contains("replay"));
     assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Resolution::Requeued));
@@ -227,48 +227,48 @@ async fn p7_an_event_that_was_given_up_is_on_its_way_again_and_not_counted_as_a_
 
 #[tokio::test]
 async fn p7_an_item_whose_events_record_has_expired_says_so() {
-    let (world, id) = refused().await;
-    world.forget("rightfoot#batch#").await;
+    let (world, id) = undeliverable_event().await;
+    world.expire_items("rightfoot#batch#").await;
     assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::EventExpired(EventKey::from_event_id(COMPLETED).unwrap()));
 }
 
 #[tokio::test]
 async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     let world = World::new().await;
-    world.rightfoot(completion("b-1", "u-1")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    let again = async || world.inbox().replay_done(&key, &ada().audit_entry(OperatorAction::Replay, world.now())).await.unwrap();
+    let again = async || world.inbox().replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now())).await.unwrap();
     assert_eq!(again().await, ReplayOutcome::WrongState(EventState::Sent), "it is not done yet");
     for nth in 1..=2 {
-        world.finish(COMPLETED).await;
-        world.drain().await;
-        world.pass(Duration::from_secs(3_600));
+        world.mark_done(COMPLETED).await;
+        world.drain_queue().await;
+        world.advance(Duration::from_secs(3_600));
         assert_eq!(again().await, ReplayOutcome::Due { replay: nth });
         let record = world.record_of(COMPLETED).await;
         assert_eq!((number(&record, "wanted_at"), number(&record, "works")), (Some(world.now().0), Some(0)));
         assert!(!record.contains_key("done_at") && !record.contains_key("expires_at"));
-        world.settle().await;
-        let messages = world.drain().await;
+        world.drain_outbox().await;
+        let messages = world.drain_queue().await;
         assert_eq!(messages.len(), 1);
         assert!(messages[0].body.contains(&format!(r#""replay":{nth},"data""#)), "{}", messages[0].body);
     }
-    assert_eq!(traces(&world, COMPLETED).await, [trace(OperatorAction::Replay), trace(OperatorAction::Replay)]);
+    assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Replay), audit_entry(OperatorAction::Replay)]);
     let unknown = EventKey::from_event_id("fynapse/event/none").unwrap();
-    let by = ada().audit_entry(OperatorAction::Replay, world.now());
+    let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
     assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
 }
 
 /// One operator has read and is about to write; another one does the same in between.
-async fn overtaken<T: Send + 'static>(
+async fn race_operators<T: Send + 'static>(
     world: &World,
     writes: fn(&AwsCall) -> bool,
     act: impl AsyncFn(World) -> T + Send + Clone + 'static,
     slow: impl Future<Output = T> + Send + 'static,
 ) -> (T, T) {
-    let mut gate = world.system.connector.hold_calls(writes);
+    let mut gate = world.stack.connector.hold_calls(writes);
     let mut slow = tokio::spawn(slow);
     gate.wait_for_call_until(&mut slow).await;
-    let quick = act(world.another()).await;
+    let quick = act(world.another_process()).await;
     loop {
         tokio::select! {
             biased;
@@ -281,17 +281,17 @@ async fn overtaken<T: Send + 'static>(
 #[tokio::test]
 async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
     let world = World::new().await;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    world.finish(COMPLETED).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    world.mark_done(COMPLETED).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
     let act = move |world: World, by: &str| {
-        let operator = Operator { by: by.to_owned(), why: "w".to_owned() };
+        let operator = Operator { name: by.to_owned(), reason: "w".to_owned() };
         let key = key.clone();
         async move { world.inbox().replay_done(&key, &operator.audit_entry(OperatorAction::Replay, world.now())).await.unwrap() }
     };
     let slow = act(world.clone(), "slow");
     let quick =
-        overtaken(&world, |call| call.operation == "UpdateItem", move |world| act(world, "quick"), slow);
+        race_operators(&world, |call| call.operation == "UpdateItem", move |world| act(world, "quick"), slow);
     assert_eq!(quick.await, (ReplayOutcome::Due { replay: 1 }, ReplayOutcome::Conflict));
     assert_eq!(number(&world.record_of(COMPLETED).await, "replay"), Some(1));
 }
@@ -299,12 +299,12 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
 #[tokio::test]
 async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
     let act = |world: World, id: QuarantineId| async move {
-        let bob = Operator { by: "bob".to_owned(), ..ada() };
+        let bob = Operator { name: "bob".to_owned(), ..test_operator() };
         world.replayer().replay(&id, &bob).await.unwrap()
     };
     // Before the event is recorded, and before the item is closed.
     for (at, expected) in [("PutItem", Resolution::Duplicate), ("SendMessage", Resolution::Recorded)] {
-        let (world, id) = misread().await;
+        let (world, id) = quarantined_by_older_version().await;
         let writes: fn(&AwsCall) -> bool = if at == "PutItem" {
             |call| call.operation == "PutItem"
         } else {
@@ -315,33 +315,33 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
             async move { replay(&world, &id).await }
         };
         let theirs = id.clone();
-        let (quick, slow) = overtaken(&world, writes, move |world| act(world, theirs.clone()), slow).await;
+        let (quick, slow) = race_operators(&world, writes, move |world| act(world, theirs.clone()), slow).await;
         let other = if expected == Resolution::Recorded { Resolution::Duplicate } else { Resolution::Recorded };
-        assert_eq!((quick, slow), (closed(other), closed(expected)), "at {at}");
-        world.settle().await;
-        assert_eq!(world.drain_ids().await, [COMPLETED], "at {at}");
+        assert_eq!((quick, slow), (resolved(other), resolved(expected)), "at {at}");
+        world.drain_outbox().await;
+        assert_eq!(world.drain_event_ids().await, [COMPLETED], "at {at}");
     }
-    let (world, id) = refused().await;
+    let (world, id) = undeliverable_event().await;
     let slow = {
         let (world, id) = (world.clone(), id.clone());
         async move { replay(&world, &id).await }
     };
     let theirs = id.clone();
-    let both = overtaken(
+    let both = race_operators(
         &world,
         |call| call.operation == "UpdateItem",
         move |world| act(world, theirs.clone()),
         slow,
     );
-    assert_eq!(both.await, (closed(Resolution::Requeued), QuarantineReplayOutcome::Conflict));
-    world.settle().await;
-    assert_eq!(world.drain_ids().await, [COMPLETED]);
+    assert_eq!(both.await, (resolved(Resolution::Requeued), QuarantineReplayOutcome::Conflict));
+    world.drain_outbox().await;
+    assert_eq!(world.drain_event_ids().await, [COMPLETED]);
 }
 
 /// How often the event may come again: sent and the answer lost, or sent and never written down.
-fn allowed(log: &[(AwsCall, CallOutcome)]) -> usize {
+fn allowed_repeats(log: &[(AwsCall, CallOutcome)]) -> usize {
     let of = |operation: &'static str| log.iter().filter(move |(call, _)| call.operation == operation);
-    let lost_answers = of("SendMessage").filter(|(_, fate)| is_lost_send(fate)).count();
+    let lost_answers = of("SendMessage").filter(|(_, fate)| is_send_outcome_unknown(fate)).count();
     let sent = of("SendMessage").any(|(_, fate)| *fate == CallOutcome::Answered(200));
     let marked =
         of("UpdateItem").filter(|(call, _)| !call.event_ids.is_empty()).any(|(_, fate)| is_applied(fate));
@@ -351,29 +351,29 @@ fn allowed(log: &[(AwsCall, CallOutcome)]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
     for given_up in [false, true] {
-        let scene = async || if given_up { refused().await } else { misread().await };
+        let scene = async || if given_up { undeliverable_event().await } else { quarantined_by_older_version().await };
         let (world, id) = scene().await;
         replay(&world, &id).await;
-        let calls: Vec<_> = world.system.connector.call_log().into_iter().map(|(call, _)| call).collect();
+        let calls: Vec<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect();
         let expected: &[&str] = if given_up {
             &["GetItem", "GetItem", "UpdateItem", "UpdateItem"]
         } else {
             &["GetItem", "GetItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"]
         };
         assert_eq!(calls.iter().map(|call| call.operation.as_str()).collect::<Vec<_>>(), expected);
-        let faults = |call| faults_of(call).into_iter().map(move |fault| (call, fault));
+        let faults = |call| possible_faults(call).into_iter().map(move |fault| (call, fault));
         for (call, fault) in calls.iter().flat_map(faults) {
             let cell = format!("{} {} {fault:?}", call.index, call.operation);
             let (world, id) = scene().await;
             let at = call.index;
-            world.system.connector.set_fault_plan(move |call| (call.index == at).then_some(fault));
-            let first = until_crash(world.replayer().replay(&id, &ada())).await;
-            world.system.connector.clear_fault_plan();
-            world.system.connector.apply_delayed(Fault::AppliedAfterRetry).await;
-            let allowed = allowed(&world.system.connector.call_log());
+            world.stack.connector.set_fault_plan(move |call| (call.index == at).then_some(fault));
+            let first = until_crash(world.replayer().replay(&id, &test_operator())).await;
+            world.stack.connector.clear_fault_plan();
+            world.stack.connector.apply_delayed(Fault::AppliedAfterRetry).await;
+            let allowed = allowed_repeats(&world.stack.connector.call_log());
             let second = replay(&world, &id).await;
-            world.system.connector.apply_delayed(Fault::AppliedLater).await;
-            all_came(&world.system.connector, fault);
+            world.stack.connector.apply_delayed(Fault::AppliedLater).await;
+            assert_late_requests_applied(&world.stack.connector, fault);
             let is_closed = |outcome: &QuarantineReplayOutcome| {
                 matches!(outcome, QuarantineReplayOutcome::Closed { is_reopened: false, .. } | QuarantineReplayOutcome::AlreadyClosed(_))
             };
@@ -381,10 +381,10 @@ async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
             if let Some(Ok(first)) = first {
                 assert!(is_closed(&first) && matches!(second, QuarantineReplayOutcome::AlreadyClosed(_)), "{cell}: {first:?}");
             }
-            world.settle().await;
-            assert_eq!(world.drain_ids().await, vec![COMPLETED; 1 + allowed], "{cell}");
-            assert_eq!(traces(&world, COMPLETED).await.len(), 1, "{cell}");
-            assert!(!kept_items(&world).await[0].contains_key("due"), "{cell}");
+            world.drain_outbox().await;
+            assert_eq!(world.drain_event_ids().await, vec![COMPLETED; 1 + allowed], "{cell}");
+            assert_eq!(audit_trail(&world, COMPLETED).await.len(), 1, "{cell}");
+            assert!(!quarantine_items(&world).await[0].contains_key("due"), "{cell}");
         }
     }
 }
@@ -395,11 +395,11 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     let mut expected = Vec::new();
     for n in 0..7 {
         // Two at the same time each, to find the page's end between them.
-        world.pass(Duration::from_secs(n % 2));
-        world.rightfoot(format!(r#"{{"type":"NEW","n":{n}}}"#)).await;
+        world.advance(Duration::from_secs(n % 2));
+        world.deliver_rightfoot(format!(r#"{{"type":"NEW","n":{n}}}"#)).await;
         expected.push(world.now().0);
     }
-    world.fynapse("{").await;
+    world.deliver_fynapse("{").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
@@ -414,27 +414,27 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
 }
 
 /// A dead message of an event that is on record, and one of nobody's.
-async fn dead() -> (World, DeadLetterQueue) {
+async fn dead_letters() -> (World, DeadLetterQueue) {
     let world = World::new().await;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    let body = world.drain().await.remove(0).body;
-    let dead_url = world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    let body = world.drain_queue().await.remove(0).body;
+    let dead_url = world.stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
     for body in [body.as_str(), "nobody's"] {
         let attribute =
             MessageAttributeValue::builder().data_type("String").string_value("rightfoot").build();
-        let send = world.system.inspector.sqs.send_message().queue_url(&dead_url).message_body(body);
+        let send = world.stack.inspector.sqs.send_message().queue_url(&dead_url).message_body(body);
         send.message_attributes("provider", attribute.unwrap()).send().await.unwrap();
     }
     // An operator has more time than a function.
     let patient = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(10)).build();
-    let config = world.system.unrestricted_clients().sqs.config().to_builder().timeout_config(patient).build();
+    let config = world.stack.unrestricted_clients().sqs.config().to_builder().timeout_config(patient).build();
     let sqs = aws_sdk_sqs::Client::from_conf(config);
-    (world.clone(), DeadLetterQueue::new(sqs, dead_url, &world.system.events_queue_url))
+    (world.clone(), DeadLetterQueue::new(sqs, dead_url, &world.stack.events_queue_url))
 }
 
 #[tokio::test]
-async fn a_look_at_the_dead_leaves_them_where_they_are() {
-    let (_world, letters) = dead().await;
+async fn listing_dead_letters_leaves_them_on_the_queue() {
+    let (_world, letters) = dead_letters().await;
     for _ in 0..2 {
         let taken = letters.receive(10, Duration::from_secs(30)).await.unwrap();
         let events: Vec<_> = taken.iter().map(|it| it.event.as_ref().map(EventKey::event_id)).collect();
@@ -453,31 +453,31 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
     for (operation, fault) in CALLS.into_iter().flat_map(|call| Fault::FOR_ANY_CALL.map(|fault| (call, fault)))
     {
         let cell = format!("{operation} {fault:?}");
-        let (world, letters) = dead().await;
-        let by = ada().audit_entry(OperatorAction::Redrive, world.now());
+        let (world, letters) = dead_letters().await;
+        let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
         let hit = std::sync::atomic::AtomicBool::new(false);
-        world.system.connector.set_fault_plan(move |call| {
+        world.stack.connector.set_fault_plan(move |call| {
             let first = call.operation == operation && !hit.swap(true, std::sync::atomic::Ordering::SeqCst);
             first.then_some(fault)
         });
         let taken = letters.receive(2, Duration::from_secs(30)).await.unwrap();
         let inbox = world.inbox();
         let moved = until_crash(letters.redrive(&inbox, &taken[0], &by)).await;
-        world.system.connector.clear_fault_plan();
+        world.stack.connector.clear_fault_plan();
         if !matches!(moved, Some(Ok(()))) {
             letters.release(&taken[0]).await.ok();
             if let Some(again) = letters.receive(1, Duration::from_secs(30)).await.unwrap().first() {
                 letters.redrive(&inbox, again, &by).await.unwrap();
             }
         }
-        let ids = world.drain_ids().await;
+        let ids = world.drain_event_ids().await;
         assert!(!ids.is_empty() && ids.iter().all(|id| id == COMPLETED), "{cell}: {ids:?}");
-        assert!(traces(&world, COMPLETED).await.contains(&trace(OperatorAction::Redrive)), "{cell}");
-        assert!(local::inspect::receive_all(&world.system, DEAD_LETTER_QUEUE).await.unwrap().is_empty(), "{cell}");
+        assert!(audit_trail(&world, COMPLETED).await.contains(&audit_entry(OperatorAction::Redrive)), "{cell}");
+        assert!(local::inspect::receive_all(&world.stack, DEAD_LETTER_QUEUE).await.unwrap().is_empty(), "{cell}");
         if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
             assert_eq!(ids.len(), 1, "{cell}");
         }
         letters.redrive(&inbox, &taken[1], &by).await.unwrap();
-        assert_eq!(local::inspect::receive_all(&world.system, EVENTS_QUEUE).await.unwrap(), ["nobody's"]);
+        assert_eq!(local::inspect::receive_all(&world.stack, EVENTS_QUEUE).await.unwrap(), ["nobody's"]);
     }
 }

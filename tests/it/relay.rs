@@ -11,28 +11,28 @@ use inbox_core::event::EventKey;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use local::stack::INBOX_TABLE;
 use local::connector::Fault;
-use tests::{World, extract, noise, number, text};
+use tests::{World, extract_body, random_hex, number, text};
 
 const BUDGET: Duration = Duration::from_secs(50);
 
 /// Records events whose sending fails, and lets them become due.
-async fn left_behind(events: usize) -> World {
+async fn unsent_events(events: usize) -> World {
     let world = World::new().await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for n in 0..events {
-        assert_eq!(world.fynapse(extract(&format!("e-{n:04}"))).await.status, 200);
+        assert_eq!(world.deliver_fynapse(extract_body(&format!("e-{n:04}"))).await.status, 200);
     }
-    world.system.connector.clear_fault_plan();
-    world.system.connector.clear_call_log();
-    world.pass(Duration::from_secs(31));
+    world.stack.connector.clear_fault_plan();
+    world.stack.connector.clear_call_log();
+    world.advance(Duration::from_secs(31));
     world
 }
 
-async fn run(world: &World, budget: Duration) -> RelaySummary {
-    let clients = world.system.unrestricted_clients();
+async fn run_relay(world: &World, budget: Duration) -> RelaySummary {
+    let clients = world.stack.unrestricted_clients();
     let inbox = Inbox::new(clients.dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS);
-    let queue = EventsQueue::new(clients.sqs, &world.system.events_queue_url);
-    OutboxRelay::new(inbox, queue, world.system.clock.clone()).run(budget).await
+    let queue = EventsQueue::new(clients.sqs, &world.stack.events_queue_url);
+    OutboxRelay::new(inbox, queue, world.stack.clock.clone()).run(budget).await
 }
 
 fn counts(run: &RelaySummary) -> (usize, usize, usize, usize) {
@@ -40,78 +40,78 @@ fn counts(run: &RelaySummary) -> (usize, usize, usize, usize) {
 }
 
 fn calls(world: &World, operation: &str) -> usize {
-    world.system.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
+    world.stack.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
 }
 
 #[tokio::test]
 async fn p2_every_run_reports_what_it_found_sent_failed_and_left() {
-    let world = left_behind(25).await;
-    let first = run(&world, BUDGET).await;
+    let world = unsent_events(25).await;
+    let first = run_relay(&world, BUDGET).await;
     assert_eq!(counts(&first), (25, 25, 0, 0));
     assert_eq!(first.oldest_due_age_secs, 31);
     assert_eq!(calls(&world, "SendMessageBatch"), 3, "ten, ten, five");
-    let second = run(&world, BUDGET).await;
+    let second = run_relay(&world, BUDGET).await;
     assert_eq!((counts(&second), second.oldest_due_age_secs), ((0, 0, 0, 0), 0));
-    assert_eq!(world.drain_ids().await.len(), 25);
-    let report = world.relay().await.unwrap().unwrap();
+    assert_eq!(world.drain_event_ids().await.len(), 25);
+    let report = world.run_relay().await.unwrap().unwrap();
     assert_eq!(report["left"], 0);
 }
 
 #[tokio::test]
 async fn what_is_not_due_yet_is_left_to_its_handler() {
     let world = World::new().await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
-    world.fynapse(extract("e-1")).await;
-    world.system.connector.clear_fault_plan();
-    world.pass(Duration::from_secs(29));
-    assert_eq!(counts(&run(&world, BUDGET).await), (0, 0, 0, 0));
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.stack.connector.clear_fault_plan();
+    world.advance(Duration::from_secs(29));
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (0, 0, 0, 0));
 }
 
 #[tokio::test]
 async fn p2_a_failed_entry_of_a_batch_is_not_taken_for_sent() {
-    let world = left_behind(3).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
-    assert_eq!(counts(&run(&world, BUDGET).await), (3, 2, 1, 0));
-    assert_eq!(world.due().await.len(), 1);
-    world.system.connector.clear_fault_plan();
-    world.settle().await;
+    let world = unsent_events(3).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 2, 1, 0));
+    assert_eq!(world.due_items().await.len(), 1);
+    world.stack.connector.clear_fault_plan();
+    world.drain_outbox().await;
     assert_eq!(
-        world.drain_ids().await,
+        world.drain_event_ids().await,
         ["fynapse/event/e-0000", "fynapse/event/e-0001", "fynapse/event/e-0002"]
     );
 }
 
 #[tokio::test]
 async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
-    let world = left_behind(3).await;
-    let first_read = |world: &World| world.system.connector.call_log().len();
+    let world = unsent_events(3).await;
+    let first_read = |world: &World| world.stack.connector.call_log().len();
     let seen = first_read(&world);
-    world.system.connector.set_fault_plan(move |call| {
+    world.stack.connector.set_fault_plan(move |call| {
         (call.operation == "BatchGetItem" && call.index < seen + 17).then_some(Fault::Unprocessed)
     });
-    assert_eq!(counts(&run(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
 
-    let world = left_behind(3).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
-    assert_eq!(counts(&run(&world, BUDGET).await), (0, 0, 0, 3));
-    assert_eq!(world.due().await.len(), 3);
-    world.system.connector.clear_fault_plan();
-    world.settle().await;
-    assert_eq!(world.drain_ids().await.len(), 3);
+    let world = unsent_events(3).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (0, 0, 0, 3));
+    assert_eq!(world.due_items().await.len(), 3);
+    world.stack.connector.clear_fault_plan();
+    world.drain_outbox().await;
+    assert_eq!(world.drain_event_ids().await.len(), 3);
 }
 
 #[tokio::test]
 async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_nobody() {
-    let world = left_behind(4).await;
-    world.system.connector.set_fault_plan(|call| {
+    let world = unsent_events(4).await;
+    world.stack.connector.set_fault_plan(|call| {
         let poison = call.event_ids.iter().any(|id| id.ends_with("e-0002"));
         (call.operation == "SendMessageBatch" && poison).then_some(Fault::InvalidMessage)
     });
-    let first = run(&world, BUDGET).await;
+    let first = run_relay(&world, BUDGET).await;
     assert_eq!(counts(&first), (4, 3, 1, 0), "the batch is refused as a whole, its other entries are not");
     for nth in 2..=10 {
-        world.pass(Duration::from_secs(901));
-        let next = run(&world, BUDGET).await;
+        world.advance(Duration::from_secs(901));
+        let next = run_relay(&world, BUDGET).await;
         assert_eq!(
             (next.due, next.sent, next.quarantined),
             (1, 0, usize::from(nth == 10)),
@@ -123,15 +123,15 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
             "from the delivery, not from the last attempt"
         );
     }
-    world.pass(Duration::from_secs(901));
-    assert_eq!(run(&world, BUDGET).await.due, 0);
+    world.advance(Duration::from_secs(901));
+    assert_eq!(run_relay(&world, BUDGET).await.due, 0);
     assert_eq!(world.quarantined().await[0].0, "queue_refused");
     let items = world.items().await;
-    let kept = items.iter().find(|item| text(item, "reason") == "queue_refused").unwrap();
-    assert_eq!(kept["payload"].as_b().unwrap().as_ref(), extract("e-0002").as_bytes());
-    assert_eq!(text(kept, "event_id"), "fynapse/event/e-0002");
+    let quarantined = items.iter().find(|item| text(item, "reason") == "queue_refused").unwrap();
+    assert_eq!(quarantined["payload"].as_b().unwrap().as_ref(), extract_body("e-0002").as_bytes());
+    assert_eq!(text(quarantined, "event_id"), "fynapse/event/e-0002");
     assert_eq!(
-        world.drain_ids().await,
+        world.drain_event_ids().await,
         ["fynapse/event/e-0000", "fynapse/event/e-0001", "fynapse/event/e-0003"]
     );
 }
@@ -139,79 +139,79 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
 /// SQS took it once, although it refuses it now, and a worker has it: given up as well, an operator's requeue would repeat the
 /// effect.
 #[tokio::test]
-async fn p10_a_record_that_a_worker_has_claimed_is_not_given_up() {
-    let world = left_behind(1).await;
+async fn p10_a_record_that_a_worker_has_claimed_is_not_quarantined() {
+    let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
-    world.put(record).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
+    world.put_item(record).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
     let key = EventKey::from_event_id("fynapse/event/e-0000").unwrap();
-    let claim = world.system.inbox.claim_event(&key, world.now()).await.unwrap();
+    let claim = world.stack.inbox.claim_event(&key, world.now()).await.unwrap();
     assert!(matches!(claim, EventClaim::Acquired(_)));
-    let while_claimed = run(&world, BUDGET).await;
+    let while_claimed = run_relay(&world, BUDGET).await;
     assert_eq!((while_claimed.failed, while_claimed.quarantined), (1, 0));
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert!(record.contains_key("due") && !record.contains_key("quarantined_at"));
 
-    world.pass(Duration::from_secs(901));
-    assert_eq!(run(&world, BUDGET).await.quarantined, 1, "the worker is gone");
+    world.advance(Duration::from_secs(901));
+    assert_eq!(run_relay(&world, BUDGET).await.quarantined, 1, "the worker is gone");
 }
 
 #[tokio::test]
-async fn p7_a_record_that_is_given_up_is_counted_although_the_answer_was_lost() {
-    let world = left_behind(1).await;
+async fn p7_a_quarantined_record_is_counted_although_the_response_was_lost() {
+    let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
-    world.put(record).await;
-    world.system.connector.clear_call_log();
+    world.put_item(record).await;
+    world.stack.connector.clear_call_log();
     let updates = AtomicUsize::new(0);
-    world.system.connector.set_fault_plan(move |call| match call.operation.as_str() {
+    world.stack.connector.set_fault_plan(move |call| match call.operation.as_str() {
         "SendMessageBatch" => Some(Fault::InvalidMessage),
         // Claim, refusal counted, item kept, given up.
         "UpdateItem" if updates.fetch_add(1, Ordering::SeqCst) == 3 => Some(Fault::TimeoutAfter),
         _ => None,
     });
-    let last = run(&world, BUDGET).await;
+    let last = run_relay(&world, BUDGET).await;
     assert_eq!((last.failed, last.quarantined), (0, 1));
 }
 
 #[tokio::test]
 async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
-    let world = left_behind(1).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    let world = unsent_events(1).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     for _ in 0..12 {
-        run(&world, BUDGET).await;
-        world.pass(Duration::from_secs(901));
+        run_relay(&world, BUDGET).await;
+        world.advance(Duration::from_secs(901));
     }
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(12), None));
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
-    run(&world, BUDGET).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
+    run_relay(&world, BUDGET).await;
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert_eq!(number(&record, "refusals"), Some(1));
 }
 
 #[tokio::test]
 async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
-    let world = left_behind(1).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    let world = unsent_events(1).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let mut pauses = Vec::new();
     for _ in 0..7 {
-        assert_eq!(run(&world, BUDGET).await.failed, 1);
-        let due_at = number(&world.due().await[0], "due_at").unwrap();
+        assert_eq!(run_relay(&world, BUDGET).await.failed, 1);
+        let due_at = number(&world.due_items().await[0], "due_at").unwrap();
         pauses.push((due_at - world.now().0) / 1000);
-        world.pass(Duration::from_secs(901));
+        world.advance(Duration::from_secs(901));
     }
     assert_eq!(pauses, [30, 60, 120, 240, 480, 900, 900]);
 }
 
 #[tokio::test]
-async fn the_age_of_the_oldest_is_told_also_between_two_attempts() {
-    let world = left_behind(1).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
-    assert_eq!(run(&world, BUDGET).await.oldest_due_age_secs, 31);
-    world.pass(Duration::from_secs(10));
-    let between = run(&world, BUDGET).await;
+async fn the_age_of_the_oldest_record_is_reported_between_two_attempts_too() {
+    let world = unsent_events(1).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    assert_eq!(run_relay(&world, BUDGET).await.oldest_due_age_secs, 31);
+    world.advance(Duration::from_secs(10));
+    let between = run_relay(&world, BUDGET).await;
     assert_eq!(
         (counts(&between), between.oldest_due_age_secs),
         ((0, 0, 0, 0), 41),
@@ -220,74 +220,74 @@ async fn the_age_of_the_oldest_is_told_also_between_two_attempts() {
 }
 
 #[tokio::test]
-async fn p2_a_record_that_cannot_be_read_is_told_and_not_passed_over() {
-    let world = left_behind(1).await;
+async fn p2_an_unreadable_record_is_reported_and_not_skipped() {
+    let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     record.insert("origin".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("telepathy".to_owned()));
-    world.put(record).await;
-    let told = run(&world, BUDGET).await;
-    assert_eq!(counts(&told), (1, 0, 1, 0));
-    assert_eq!(told.first_error.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
-    assert_eq!(told.oldest_due_age_secs, 1, "since it is due, so that it is told that the relay runs");
-    assert_eq!(world.due().await.len(), 1);
+    world.put_item(record).await;
+    let report = run_relay(&world, BUDGET).await;
+    assert_eq!(counts(&report), (1, 0, 1, 0));
+    assert_eq!(report.first_error.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
+    assert_eq!(report.oldest_due_age_secs, 1, "since it is due, so that it is told that the relay runs");
+    assert_eq!(world.due_items().await.len(), 1);
 }
 
 #[tokio::test]
 async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
-    let world = left_behind(1).await;
+    let world = unsent_events(1).await;
     let slow = world.clone();
-    world.system.connector.set_fault_plan(move |call| {
+    world.stack.connector.set_fault_plan(move |call| {
         if call.operation == "UpdateItem" {
-            slow.pass(Duration::from_secs(26));
+            slow.advance(Duration::from_secs(26));
         }
         None
     });
-    assert_eq!(counts(&run(&world, BUDGET).await), (1, 0, 0, 1), "four of thirty seconds are left");
-    world.system.connector.clear_fault_plan();
-    world.settle().await;
-    assert_eq!(world.drain_ids().await, ["fynapse/event/e-0000"]);
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (1, 0, 0, 1), "four of thirty seconds are left");
+    world.stack.connector.clear_fault_plan();
+    world.drain_outbox().await;
+    assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-0000"]);
 }
 
 #[tokio::test]
 async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
-    let world = left_behind(120).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
-    let down = run(&world, BUDGET).await;
+    let world = unsent_events(120).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    let down = run_relay(&world, BUDGET).await;
     assert_eq!(counts(&down), (50, 0, 10, 110));
     assert_eq!(
         down.first_error.unwrap().to_string(),
         "sqs:SendMessage: AccessDeniedException",
         "names the permission"
     );
-    world.system.connector.clear_fault_plan();
-    assert_eq!(counts(&run(&world, BUDGET).await), (110, 110, 0, 0), "the others were not put off");
-    world.settle().await;
-    assert_eq!(world.drain_ids().await.len(), 120);
+    world.stack.connector.clear_fault_plan();
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (110, 110, 0, 0), "the others were not put off");
+    world.drain_outbox().await;
+    assert_eq!(world.drain_event_ids().await.len(), 120);
 }
 
 #[tokio::test]
 async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
-    let world = left_behind(120).await;
-    assert_eq!(counts(&run(&world, Duration::ZERO).await), (50, 0, 0, 120));
+    let world = unsent_events(120).await;
+    assert_eq!(counts(&run_relay(&world, Duration::ZERO).await), (50, 0, 0, 120));
     assert_eq!(calls(&world, "UpdateItem"), 0, "nothing is claimed that cannot be sent");
-    assert_eq!(counts(&run(&world, BUDGET).await), (120, 120, 0, 0));
-    assert_eq!(world.drain_ids().await.len(), 120);
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (120, 120, 0, 0));
+    assert_eq!(world.drain_event_ids().await.len(), 120);
 }
 
 #[tokio::test]
 async fn p2_batches_keep_both_of_sqs_limits() {
     let world = World::new().await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for n in 0..12 {
-        let body = extract(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", noise(190_000, n)));
-        assert_eq!(world.fynapse(&body).await.status, 200);
+        let body = extract_body(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", random_hex(190_000, n)));
+        assert_eq!(world.deliver_fynapse(&body).await.status, 200);
     }
-    world.system.connector.clear_fault_plan();
-    world.system.connector.clear_call_log();
-    world.pass(Duration::from_secs(31));
-    assert_eq!(counts(&run(&world, BUDGET).await), (12, 12, 0, 0));
+    world.stack.connector.clear_fault_plan();
+    world.stack.connector.clear_call_log();
+    world.advance(Duration::from_secs(31));
+    assert_eq!(counts(&run_relay(&world, BUDGET).await), (12, 12, 0, 0));
     let sizes: Vec<_> = world
-        .system
+        .stack
         .connector
         .call_log()
         .into_iter()
@@ -304,22 +304,22 @@ async fn p2_batches_keep_both_of_sqs_limits() {
 #[tokio::test]
 async fn p2_parts_outlive_a_record_that_could_not_be_sent_for_months() {
     let world = World::new().await;
-    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
-    let body = extract("e-1").replace("150.00", &format!("\"{}\"", noise(10_000, 1)));
-    world.fynapse(&body).await;
+    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    let body = extract_body("e-1").replace("150.00", &format!("\"{}\"", random_hex(10_000, 1)));
+    world.deliver_fynapse(&body).await;
     for _ in 0..10 {
-        world.pass(Duration::from_secs(40 * 86_400));
-        run(&world, BUDGET).await;
+        world.advance(Duration::from_secs(40 * 86_400));
+        run_relay(&world, BUDGET).await;
     }
     let record = world.item("fynapse#event#e-1", "event").await.unwrap();
     assert_eq!(number(&record, "expires_at"), None, "a due item never expires");
-    world.system.connector.clear_fault_plan();
-    world.settle().await;
+    world.stack.connector.clear_fault_plan();
+    world.drain_outbox().await;
     let items = world.items().await;
     let expiry = |prefix: &str| {
         let item = items.iter().find(|item| text(item, "pk").starts_with(prefix)).unwrap();
         number(item, "expires_at").unwrap()
     };
     assert!(expiry("payload#") > expiry("fynapse#event#"));
-    assert!(world.drain().await[0].body.ends_with(&format!("\"data\":{body}}}")));
+    assert!(world.drain_queue().await[0].body.ends_with(&format!("\"data\":{body}}}")));
 }

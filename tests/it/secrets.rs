@@ -8,38 +8,38 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use local::stack::FYNAPSE_SECRET as SECRET_ID;
 use local::connector::{Fault, AwsConnector};
-use tests::{World, extract};
+use tests::{World, extract_body};
 
-fn signed(world: &World, body: &str, secrets: &str) -> String {
+fn sign_with(world: &World, body: &str, secrets: &str) -> String {
     signature::sign(world.now().secs(), body.as_bytes(), &Keys::parse(secrets, KeyCodec::Utf8).unwrap())
 }
 
-async fn rotate(world: &World, value: &str) {
-    let put = world.system.inspector.secrets.put_secret_value().secret_id(SECRET_ID).secret_string(value);
+async fn rotate_secret(world: &World, value: &str) {
+    let put = world.stack.inspector.secrets.put_secret_value().secret_id(SECRET_ID).secret_string(value);
     put.send().await.unwrap();
 }
 
 /// Delivers an event signed with these secrets; the status.
 async fn deliver(world: &World, id: &str, secrets: &str) -> u16 {
-    let body = extract(id);
-    world.fynapse_with(&body, &signed(world, &body, secrets), None).await.status
+    let body = extract_body(id);
+    world.deliver_fynapse_with(&body, &sign_with(world, &body, secrets), None).await.status
 }
 
-fn fetches(world: &World) -> usize {
-    world.system.connector.call_log().iter().filter(|(call, _)| call.operation == "GetSecretValue").count()
+fn fetch_count(world: &World) -> usize {
+    world.stack.connector.call_log().iter().filter(|(call, _)| call.operation == "GetSecretValue").count()
 }
 
 #[tokio::test]
 async fn a_rotation_needs_no_deploy() {
     let world = World::new().await;
     assert_eq!(deliver(&world, "e-1", "local-fynapse-secret").await, 200);
-    rotate(&world, r#"["new","local-fynapse-secret"]"#).await;
+    rotate_secret(&world, r#"["new","local-fynapse-secret"]"#).await;
     assert_eq!(deliver(&world, "e-2", r#"["new","local-fynapse-secret"]"#).await, 200, "two v1, one known");
     assert_eq!(deliver(&world, "e-3", "new").await, 403, "the last fetch was less than 30 s ago");
-    world.age(Duration::from_secs(31));
+    world.age_secret_caches(Duration::from_secs(31));
     assert_eq!(deliver(&world, "e-3", "new").await, 200, "fetched again because of the mismatch");
-    rotate(&world, "new").await;
-    world.age(Duration::from_secs(301));
+    rotate_secret(&world, "new").await;
+    world.age_secret_caches(Duration::from_secs(301));
     assert_eq!(deliver(&world, "e-4", "local-fynapse-secret").await, 403, "no longer accepted");
 }
 
@@ -57,25 +57,25 @@ async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fet
         (25, 1, "a failed fetch counts, from its start"),
         (6, 2, "31 seconds after the failed one"),
     ] {
-        cache.world.age(Duration::from_secs(after_secs));
-        let verdict = cache.secret.verify(delivery(), mismatch).await;
+        cache.world.age_secret_caches(Duration::from_secs(after_secs));
+        let verdict = cache.secret.verify(delivery(), always_mismatch).await;
         assert!(matches!(verdict, Some(Verification::Rejected(_, RejectReason::Mismatch))), "{why}");
         assert_eq!(fetched(), fetches, "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_mismatch_is_proven_again_only_with_other_keys() {
+async fn a_mismatch_is_verified_again_only_with_other_keys() {
     let cache = LiveCache::new().await;
     cache.secret.load().await;
     let passes = std::cell::Cell::new(0);
     let counted = |delivery, keys: &Keys| {
         passes.set(passes.get() + 1);
-        mismatch(delivery, keys)
+        always_mismatch(delivery, keys)
     };
     cache.secret.verify(delivery(), counted).await;
     assert_eq!(passes.get(), 1, "nothing was fetched: a second pass over the body would say the same");
-    cache.world.age(Duration::from_secs(31));
+    cache.world.age_secret_caches(Duration::from_secs(31));
     cache.secret.verify(delivery(), counted).await;
     assert_eq!(passes.get(), 3, "fetched, and tried again");
 }
@@ -85,8 +85,8 @@ async fn while_none_was_ever_loaded_it_is_asked_for_every_second() {
     let cache = LiveCache::new().await;
     cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
     for (after_ms, fetches) in [(0, 1), (500, 1), (600, 2)] {
-        cache.world.age(Duration::from_millis(after_ms));
-        assert!(cache.secret.verify(delivery(), mismatch).await.is_none());
+        cache.world.age_secret_caches(Duration::from_millis(after_ms));
+        assert!(cache.secret.verify(delivery(), always_mismatch).await.is_none());
         assert_eq!(cache.wire.call_log().len(), fetches, "after {after_ms} ms");
     }
 }
@@ -95,22 +95,22 @@ async fn while_none_was_ever_loaded_it_is_asked_for_every_second() {
 async fn a_storm_of_mismatches_costs_one_fetch() {
     let world = World::new().await;
     assert_eq!(deliver(&world, "e-0", "local-fynapse-secret").await, 200);
-    assert_eq!(fetches(&world), 1);
+    assert_eq!(fetch_count(&world), 1);
     let forged = (0..30).map(|n| {
         let world = world.clone();
         async move { deliver(&world, &format!("f-{n}"), "wrong").await }
     });
-    let heard = futures::future::join_all(forged).await;
-    assert_eq!(heard, [403; 30]);
-    assert_eq!(fetches(&world), 1, "the first load was less than 30 s ago");
+    let responses = futures::future::join_all(forged).await;
+    assert_eq!(responses, [403; 30]);
+    assert_eq!(fetch_count(&world), 1, "the first load was less than 30 s ago");
 
-    let cold = world.another();
+    let cold = world.another_process();
     let forged = (0..30).map(|n| {
         let world = cold.clone();
         async move { deliver(&world, &format!("g-{n}"), "wrong").await }
     });
     assert_eq!(futures::future::join_all(forged).await, [403; 30]);
-    assert_eq!(fetches(&cold), 1, "thirty at once share one fetch");
+    assert_eq!(fetch_count(&cold), 1, "thirty at once share one fetch");
 }
 
 #[tokio::test]
@@ -120,16 +120,16 @@ async fn nothing_is_decided_while_no_secret_was_ever_loaded() {
         // Secrets Manager refuses to store an empty string itself.
         if value.is_empty() {
             world
-                .system
+                .stack
                 .connector
                 .set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
         } else {
-            rotate(&world, value).await;
+            rotate_secret(&world, value).await;
         }
         assert_eq!(deliver(&world, "e-1", "local-fynapse-secret").await, 503, "{value}");
-        world.system.connector.clear_fault_plan();
-        rotate(&world, "local-fynapse-secret").await;
-        world.age(Duration::from_millis(1_001));
+        world.stack.connector.clear_fault_plan();
+        rotate_secret(&world, "local-fynapse-secret").await;
+        world.age_secret_caches(Duration::from_millis(1_001));
         assert_eq!(deliver(&world, "e-1", "local-fynapse-secret").await, 200, "{value}");
     }
 }
@@ -139,10 +139,10 @@ async fn the_last_good_copy_stays_when_a_fetch_fails() {
     let cache = LiveCache::new().await;
     assert!(cache.secret.current().await.is_some());
     cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
-    cache.world.age(Duration::from_secs(301));
+    cache.world.age_secret_caches(Duration::from_secs(301));
     assert!(cache.secret.current().await.is_some(), "older than five minutes, and still the best there is");
     cache.wire.clear_fault_plan();
-    cache.world.age(Duration::from_secs(31));
+    cache.world.age_secret_caches(Duration::from_secs(31));
     cache.wire.clear_call_log();
     assert!(cache.secret.current().await.is_some());
     assert_eq!(cache.wire.call_log().len(), 1, "asked for again after the pause");
@@ -153,10 +153,10 @@ async fn a_secret_is_refreshed_in_passing_before_it_is_too_old() {
     let cache = LiveCache::new().await;
     cache.secret.load().await;
     cache.wire.clear_call_log();
-    cache.world.age(Duration::from_secs(230));
+    cache.world.age_secret_caches(Duration::from_secs(230));
     cache.secret.load().await;
     assert_eq!(cache.wire.call_log().len(), 0, "young enough");
-    cache.world.age(Duration::from_secs(15));
+    cache.world.age_secret_caches(Duration::from_secs(15));
     cache.secret.load().await;
     assert_eq!(cache.wire.call_log().len(), 1, "fetched before it is used");
 }
@@ -171,7 +171,7 @@ struct LiveCache {
 impl LiveCache {
     async fn new() -> Self {
         let world = World::new().await;
-        let system = &world.system;
+        let system = &world.stack;
         let (secrets, clock) = (system.unrestricted_clients().secrets, system.clock.clone());
         let secret = SecretCache::new(secrets, SECRET_ID, KeyCodec::Utf8, clock);
         Self { secret, wire: system.connector.clone(), world }
@@ -182,6 +182,6 @@ fn delivery() -> Delivery {
     Delivery { body: Vec::new(), headers: [].into(), received_at: tests::START }
 }
 
-fn mismatch(delivery: Delivery, _: &Keys) -> Verification {
+fn always_mismatch(delivery: Delivery, _: &Keys) -> Verification {
     Verification::Rejected(delivery, RejectReason::Mismatch)
 }

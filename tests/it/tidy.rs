@@ -1,15 +1,15 @@
 //! The rules of the house, as tests: what a reader would otherwise have to look after.
 
 mod dependencies;
-mod gateway;
-mod metrics_emitted;
+mod access_log_metrics;
+mod emitted_metrics;
 mod monitoring;
-mod parameters;
-mod permissions;
-mod readme;
-mod runbook;
-mod schemas;
-mod targets;
+mod template_parameters;
+mod iam_permissions;
+mod readme_commands;
+mod alarm_runbook;
+mod event_schemas;
+mod cargo_targets;
 mod template;
 
 use std::collections::BTreeSet;
@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use inbox_core::delivery::Provider;
 
 /// A file of the repository, by its path from the top.
-struct Source {
+struct SourceFile {
     path: String,
     text: String,
 }
 
-impl Source {
+impl SourceFile {
     /// The lines that are no comments, without the comments that end them, and their numbers.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let code = |line| if starts_comment(line) { "" } else { line.split(" // ").next().unwrap_or(line) };
@@ -40,35 +40,35 @@ fn starts_comment(line: &str) -> bool {
     line.starts_with("//")
 }
 
-fn root() -> PathBuf {
+fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn read_file(path: &str) -> String {
+    fs::read_to_string(repository_root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The names in a folder of the repository, sorted.
-fn names_in(folder: &str) -> Vec<String> {
-    let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+fn file_names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(repository_root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 /// Every text file that somebody wrote.
-fn written() -> Vec<Source> {
-    const NOT_WRITTEN: [&str; 9] =
+fn text_files() -> Vec<SourceFile> {
+    const IGNORED: [&str; 9] =
         [".git", ".venv", ".local", ".aws-sam", "target", "corpus", "artifacts", "coverage", "Cargo.lock"];
     let mut folders = vec![String::new()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
-        for name in names_in(&folder).into_iter().filter(|name| !NOT_WRITTEN.contains(&name.as_str())) {
+        for name in file_names(&folder).into_iter().filter(|name| !IGNORED.contains(&name.as_str())) {
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if root().join(&path).is_dir() {
+            if repository_root().join(&path).is_dir() {
                 folders.push(path);
-            } else if let Ok(text) = fs::read_to_string(root().join(&path)) {
-                files.push(Source { path, text });
+            } else if let Ok(text) = fs::read_to_string(repository_root().join(&path)) {
+                files.push(SourceFile { path, text });
             }
         }
     }
@@ -77,25 +77,25 @@ fn written() -> Vec<Source> {
     files
 }
 
-fn rust() -> Vec<Source> {
-    written().into_iter().filter(|source| source.path.ends_with(".rs")).collect()
+fn rust_sources() -> Vec<SourceFile> {
+    text_files().into_iter().filter(|source| source.path.ends_with(".rs")).collect()
 }
 
 /// The lines of code that `wrong` points at, as `path:line: code`.
-fn offences(sources: &[Source], wrong: impl Fn(&str) -> bool) -> Vec<String> {
-    let of_one = |source: &Source| -> Vec<String> {
+fn offences(sources: &[SourceFile], wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let of_one = |source: &SourceFile| -> Vec<String> {
         let lines = source.code().filter(|(_, line)| wrong(line));
         lines.map(|(number, line)| format!("{}:{number}: {line}", source.path)).collect()
     };
     sources.iter().flat_map(of_one).collect()
 }
 
-fn none() -> Vec<String> {
+fn no_offences() -> Vec<String> {
     Vec::new()
 }
 
 /// Every quoted string in a piece of code (none of ours holds an escaped quote where this is asked).
-fn strings(code: &str) -> impl Iterator<Item = &str> {
+fn string_literals(code: &str) -> impl Iterator<Item = &str> {
     code.split('"').skip(1).step_by(2)
 }
 
@@ -118,14 +118,14 @@ fn the_core_has_no_clock_no_environment_and_no_io() {
         "tokio",
         "thread_local!",
     ];
-    let core: Vec<_> = rust().into_iter().filter(|source| source.is_in("shared/core/src/")).collect();
+    let core: Vec<_> = rust_sources().into_iter().filter(|source| source.is_in("shared/core/src/")).collect();
     assert!(core.len() >= 10);
-    assert_eq!(offences(&core, |line| IMPURE.iter().any(|word| line.contains(word))), none());
+    assert_eq!(offences(&core, |line| IMPURE.iter().any(|word| line.contains(word))), no_offences());
 }
 
 #[test]
 fn the_environment_and_the_clock_are_read_in_one_place_each() {
-    let ours: Vec<_> = rust()
+    let ours: Vec<_> = rust_sources()
         .into_iter()
         .filter(|source| source.is_in("shared/") || source.is_in("functions/"))
         .filter(|source| !source.is_in("shared/core/fuzz/") && !source.is_in("shared/core/benches/"))
@@ -141,15 +141,15 @@ fn the_environment_and_the_clock_are_read_in_one_place_each() {
 #[test]
 fn p8_no_span_records_the_arguments_of_a_function() {
     let attribute = |line: &str| line.starts_with("#[") && line.contains("instrument");
-    assert_eq!(offences(&rust(), |line| attribute(line) && !line.contains("skip_all")), none());
+    assert_eq!(offences(&rust_sources(), |line| attribute(line) && !line.contains("skip_all")), no_offences());
 }
 
 #[test]
 fn a_lint_is_expected_with_a_reason_and_never_allowed() {
     let (allowed, allowed_inside) = (concat!("#[", "allow("), concat!("#![", "allow("));
-    assert_eq!(offences(&rust(), |line| line.contains(allowed) || line.contains(allowed_inside)), none());
+    assert_eq!(offences(&rust_sources(), |line| line.contains(allowed) || line.contains(allowed_inside)), no_offences());
     let expects = [concat!("#[", "expect("), concat!("#![", "expect(")];
-    for source in rust() {
+    for source in rust_sources() {
         let code: String = source.code().map(|(_, line)| line).collect();
         for start in expects.iter().flat_map(|start| code.match_indices(start)) {
             let attribute = code[start.0..].split(")]").next().unwrap();
@@ -160,35 +160,35 @@ fn a_lint_is_expected_with_a_reason_and_never_allowed() {
 
 #[test]
 fn files_are_short_enough_to_be_read_and_entry_points_to_be_seen_at_once() {
-    let length = |source: &Source| source.text.lines().count();
-    let too_long = |source: &Source| length(source) > 500;
-    let long: Vec<_> = rust().into_iter().filter(too_long).map(|source| source.path).collect();
-    assert_eq!(long, none(), "more than 500 lines");
-    let entry = |source: &Source| source.is_in("functions/") && source.path.ends_with("/main.rs");
+    let length = |source: &SourceFile| source.text.lines().count();
+    let too_long = |source: &SourceFile| length(source) > 500;
+    let long: Vec<_> = rust_sources().into_iter().filter(too_long).map(|source| source.path).collect();
+    assert_eq!(long, no_offences(), "more than 500 lines");
+    let entry = |source: &SourceFile| source.is_in("functions/") && source.path.ends_with("/main.rs");
     let long_mains: Vec<_> =
-        rust().into_iter().filter(|source| entry(source) && length(source) > 40).map(|it| it.path).collect();
-    assert_eq!(long_mains, none(), "more than 40 lines");
+        rust_sources().into_iter().filter(|source| entry(source) && length(source) > 40).map(|it| it.path).collect();
+    assert_eq!(long_mains, no_offences(), "more than 40 lines");
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
     const WORDS: [&str; 4] =
         [concat!("todo", "!"), concat!("unimplemented", "!"), concat!("TO", "DO"), concat!("FIX", "ME")];
-    let mut found = none();
-    for source in written() {
+    let mut found = no_offences();
+    for source in text_files() {
         let hits = source.text.lines().zip(1..);
         let hits = hits.filter(|(line, _)| WORDS.iter().any(|word| line.contains(word)));
         found.extend(hits.map(|(line, number)| format!("{}:{number}: {line}", source.path)));
     }
     // The issue that asks for this rule, and this rule's own description, quote the words.
     found.retain(|hit| !hit.contains("git grep"));
-    assert_eq!(found, none());
+    assert_eq!(found, no_offences());
 }
 
 #[test]
 fn every_promise_is_named_by_a_test() {
     let mut named = BTreeSet::new();
-    for source in rust() {
+    for source in rust_sources() {
         for (_, line) in source.code() {
             let Some(name) = line.trim_start_matches("async ").strip_prefix("fn p") else { continue };
             let words = format!("p{name}");
@@ -197,7 +197,7 @@ fn every_promise_is_named_by_a_test() {
         }
     }
     assert_eq!(named, BTreeSet::from_iter(1..=10), "promises, and the numbers in tests' names");
-    let list = read("shared/core/src/lib.rs");
+    let list = read_file("shared/core/src/lib.rs");
     for number in 1..=10 {
         assert!(list.contains(&format!("//! | P{number} |")), "P{number} is not in the list of promises");
     }
@@ -217,14 +217,14 @@ fn what_only_unix_has_is_compiled_for_unix_alone() {
         concat!("os::", "fd"),
         concat!("os::", "linux"),
     ];
-    let mut found = none();
-    for source in rust() {
+    let mut found = no_offences();
+    for source in rust_sources() {
         let lines: Vec<_> = source.text.lines().collect();
         let hits = (0..lines.len()).filter(|at| UNIX.iter().any(|word| lines[*at].contains(word)));
         let open = hits.filter(|at| !is_for_unix_alone(&lines, *at));
         found.extend(open.map(|at| format!("{}:{}: {}", source.path, at + 1, lines[at])));
     }
-    assert_eq!(found, none());
+    assert_eq!(found, no_offences());
     let item = ["}", "", "/// Waits.", "#[cfg(unix)]", "async fn f() {", "    use a;"];
     assert!(is_for_unix_alone(&item, 5) && !is_for_unix_alone(&item[..1], 1));
 }
@@ -233,13 +233,13 @@ fn what_only_unix_has_is_compiled_for_unix_alone() {
 fn a_provider_has_everything_that_a_provider_needs() {
     for name in Provider::ALL.map(Provider::as_str) {
         let path = format!("shared/core/src/providers/{name}.rs");
-        assert!(root().join(&path).is_file(), "{path}");
+        assert!(repository_root().join(&path).is_file(), "{path}");
         for folder in [format!("functions/{name}-webhook"), format!("tests/fixtures/{name}")] {
-            assert!(root().join(&folder).is_dir(), "{folder}");
+            assert!(repository_root().join(&folder).is_dir(), "{folder}");
         }
         let fixture = format!("{name}-");
-        assert!(names_in("tests/fixtures/events").iter().any(|event| event.starts_with(&fixture)), "{name}");
+        assert!(file_names("tests/fixtures/events").iter().any(|event| event.starts_with(&fixture)), "{name}");
         let route = format!("RouteKey: POST /webhooks/{name}");
-        assert!(read("template.yaml").contains(&route), "template.yaml has no {route}");
+        assert!(read_file("template.yaml").contains(&route), "template.yaml has no {route}");
     }
 }

@@ -15,141 +15,141 @@ use inbox_core::quarantine::QuarantineId;
 use local::rightfoot_simulator::WebhookLoss;
 use local::connector::Fault;
 use serde_json::{Map, Value, json};
-use tests::operator::ada;
-use tests::rightfoot::{MINUTE, RightfootWorld, daily, submission};
-use tests::worker::pairs;
-use tests::{Item, alert, completed, completion, extract, noise, text};
+use tests::operator::test_operator;
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::worker_effects::balance_pairs;
+use tests::{Item, alert_body, completion_event_id, completion_body, extract_body, random_hex, text};
 
 /// The first version's.
-const V1: &str = include_str!("../fixtures/written/v1.json");
+const WRITTEN_BY_V1: &str = include_str!("../fixtures/written/v1.json");
 /// Since then: who wrote an item last, bound subjects, the set of an alert's publishers, quarantined items by subject, and why an
 /// event was put back.
-const V2: &str = include_str!("../fixtures/written/v2.json");
+const WRITTEN_BY_V2: &str = include_str!("../fixtures/written/v2.json");
 /// The batch that it had submitted.
-const PAYROLL: &str = "fee9b2ea-7dff-4c2e-9305-cca79aaf4d0e";
+const PAYROLL_BATCH_ID: &str = "fee9b2ea-7dff-4c2e-9305-cca79aaf4d0e";
 
 /// Items of the inbox, and messages of the queue.
-struct Written {
+struct StoredData {
     items: Vec<Item>,
     messages: Vec<String>,
 }
 
 /// Something of every kind is written, and hardly anything of it done; no webhook of Rightfoot's arrives by itself.
-async fn something_of_every_kind() -> (RightfootWorld, Written) {
-    let it = RightfootWorld::with(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
-    it.rightfoot.add_completed_batch("b-1", &pairs(&[("a", "150.00"), ("b", "-0.10")]));
-    it.rightfoot.add_completed_batch("r-1", &pairs(&[("user-123", "150.00")]));
+async fn write_every_kind() -> (RightfootWorld, StoredData) {
+    let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
+    it.rightfoot.add_completed_batch("b-1", &balance_pairs(&[("a", "150.00"), ("b", "-0.10")]));
+    it.rightfoot.add_completed_batch("r-1", &balance_pairs(&[("user-123", "150.00")]));
     let world = &it.world;
 
-    assert!(world.fynapse(extract("done")).await.is_success());
-    world.work().await;
-    it.watch("s-1", "user-123").await;
+    assert!(world.deliver_fynapse(extract_body("done")).await.is_success());
+    world.run_worker().await;
+    it.track_schedule("s-1", "user-123").await;
     world.track_run("r-1", 1).await;
-    it.submit("payroll", &["a", "b"]).await;
-    it.ask(daily("watch", &["a"])).await;
+    it.submit_batch("payroll", &["a", "b"]).await;
+    it.request(daily_schedule_request("watch", &["a"])).await;
     // The worker wants it back: nobody knows this batch yet.
-    assert!(world.rightfoot(completion("late", "u-3")).await.is_success());
-    world.work().await;
+    assert!(world.deliver_rightfoot(completion_body("late", "u-3")).await.is_success());
+    world.run_worker().await;
     // Kept, and not worked on.
-    assert_eq!(world.rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await.status, 200);
-    let (stale, signature) = (extract("stale"), world.sign(extract("stale")));
-    world.pass(Duration::from_secs(301));
-    assert_eq!(world.fynapse_with(&stale, &signature, Some("key-1")).await.status, 403);
+    assert_eq!(world.deliver_rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await.status, 200);
+    let (stale, signature) = (extract_body("stale"), world.sign(extract_body("stale")));
+    world.advance(Duration::from_secs(301));
+    assert_eq!(world.deliver_fynapse_with(&stale, &signature, Some("key-1")).await.status, 403);
     // Not on the queue, the second one in parts.
-    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
-    for body in [extract("due"), large()] {
-        assert!(world.fynapse(body).await.is_success());
+    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    for body in [extract_body("due"), large()] {
+        assert!(world.deliver_fynapse(body).await.is_success());
     }
-    world.system.connector.clear_fault_plan();
+    world.stack.connector.clear_fault_plan();
     // On the queue.
-    assert!(world.fynapse(extract("sent")).await.is_success());
-    for body in [completion("b-1", "u-1"), alert("r-1", "u-2")] {
-        assert!(world.rightfoot(body).await.is_success());
+    assert!(world.deliver_fynapse(extract_body("sent")).await.is_success());
+    for body in [completion_body("b-1", "u-1"), alert_body("r-1", "u-2")] {
+        assert!(world.deliver_rightfoot(body).await.is_success());
     }
-    let messages = world.drain().await.into_iter().map(|message| message.body).collect();
-    let written = Written { items: world.items().await, messages };
+    let messages = world.drain_queue().await.into_iter().map(|message| message.body).collect();
+    let written = StoredData { items: world.items().await, messages };
     (it, written)
 }
 
 fn large() -> String {
-    extract("large").replace("150.00", &format!("\"{}\"", noise(12_000, 1)))
+    extract_body("large").replace("150.00", &format!("\"{}\"", random_hex(12_000, 1)))
 }
 
 #[tokio::test]
-async fn p2_p7_p9_what_the_first_version_has_written_is_read_and_worked_on() {
-    is_read_and_worked_on(V1).await;
+async fn p2_p7_p9_data_of_the_first_version_is_read_and_processed() {
+    assert_processed(WRITTEN_BY_V1).await;
 }
 
 #[tokio::test]
-async fn p2_p7_p9_what_the_second_version_has_written_is_read_and_worked_on() {
-    is_read_and_worked_on(V2).await;
+async fn p2_p7_p9_data_of_the_second_version_is_read_and_processed() {
+    assert_processed(WRITTEN_BY_V2).await;
 }
 
-async fn is_read_and_worked_on(written: &str) {
-    let written = Written::from_json(written);
-    let (it, _) = something_of_every_kind().await;
+async fn assert_processed(written: &str) {
+    let written = StoredData::from_json(written);
+    let (it, _) = write_every_kind().await;
     let world = &it.world;
-    world.forget("").await;
-    world.on_bus().await;
+    world.expire_items("").await;
+    world.drain_bus().await;
     for item in written.items {
-        world.put(item).await;
+        world.put_item(item).await;
     }
     for message in written.messages {
-        world.send(message).await;
+        world.send_message(message).await;
     }
-    it.rightfoot.add_completed_batch("late", &pairs(&[("c", "1.00")]));
-    it.rightfoot.add_completed_batch(PAYROLL, &pairs(&[("a", "1.00"), ("b", "1.00")]));
+    it.rightfoot.add_completed_batch("late", &balance_pairs(&[("c", "1.00")]));
+    it.rightfoot.add_completed_batch(PAYROLL_BATCH_ID, &balance_pairs(&[("a", "1.00"), ("b", "1.00")]));
 
     // It is known.
     for event in ["done", "due", "sent"] {
-        assert_eq!(world.fynapse(extract(event)).await.body, r#"{"status":"duplicate"}"#, "{event}");
+        assert_eq!(world.deliver_fynapse(extract_body(event)).await.body, r#"{"status":"duplicate"}"#, "{event}");
     }
-    assert_eq!(world.rightfoot(completion("b-1", "another")).await.body, r#"{"status":"duplicate"}"#);
-    let payroll = it.ask(submission("payroll", &["a", "b"])).await;
-    assert_eq!(payroll["batch_id"], PAYROLL, "not submitted again");
+    assert_eq!(world.deliver_rightfoot(completion_body("b-1", "another")).await.body, r#"{"status":"duplicate"}"#);
+    let payroll = it.request(submit_batch_request("payroll", &["a", "b"])).await;
+    assert_eq!(payroll["batch_id"], PAYROLL_BATCH_ID, "not submitted again");
 
     // It is worked on.
     for _ in 0..90 {
-        it.pass(MINUTE).await;
-        it.poll().await.unwrap();
-        world.relay().await.unwrap().unwrap();
-        world.work().await;
+        it.advance(MINUTE).await;
+        it.run_poller().await.unwrap();
+        world.run_relay().await.unwrap().unwrap();
+        world.run_worker().await;
     }
     let alerted = "rightfoot/batch/r-1/threshold-met/user-123".to_owned();
-    let mut told = BTreeSet::from(["due", "large", "sent"].map(|event| format!("fynapse/event/{event}")));
-    told.extend(["b-1", "late", "r-1", PAYROLL].map(completed));
-    told.insert(alerted);
-    assert_eq!(world.told().await, Vec::from_iter(told));
+    let mut expected = BTreeSet::from(["due", "large", "sent"].map(|event| format!("fynapse/event/{event}")));
+    expected.extend(["b-1", "late", "r-1", PAYROLL_BATCH_ID].map(completion_event_id));
+    expected.insert(alerted);
+    assert_eq!(world.drain_bus_ids().await, Vec::from_iter(expected));
     let resolved = world.inbox().resolve_dataref("inbox:///fynapse/event/large").await.unwrap().unwrap();
     assert_eq!(resolved, large().into_bytes());
 
     // What was kept can be replayed.
-    let kept = world.items().await;
-    let kept = kept.iter().find(|item| text(item, "reason") == "stale").unwrap();
-    let kept = QuarantineId::from_pk(text(kept, "pk")).unwrap();
-    let outcome = world.replayer().replay(&kept, &ada()).await.unwrap();
+    let items = world.items().await;
+    let quarantined = items.iter().find(|item| text(item, "reason") == "stale").unwrap();
+    let quarantine_id = QuarantineId::from_pk(text(quarantined, "pk")).unwrap();
+    let outcome = world.replayer().replay(&quarantine_id, &test_operator()).await.unwrap();
     assert!(matches!(outcome, QuarantineReplayOutcome::Closed { .. }), "{outcome:?}");
-    world.work().await;
-    assert_eq!(world.told().await, ["fynapse/event/stale"]);
+    world.run_worker().await;
+    assert_eq!(world.drain_bus_ids().await, ["fynapse/event/stale"]);
 }
 
 /// If it is not: leave the files alone, put what `WRITE_ITEMS=1` writes beside them under its own name, and let the story above
 /// be told of it, too.
 #[tokio::test]
 async fn what_is_written_today_has_the_form_of_what_the_last_version_wrote() {
-    let (_, today) = something_of_every_kind().await;
+    let (_, today) = write_every_kind().await;
     if std::env::var_os("WRITE_ITEMS").is_some() {
         let json = serde_json::to_string_pretty(&today.to_json()).unwrap();
         std::fs::write("fixtures/written/today.json", json + "\n").unwrap();
     }
-    assert_eq!(today.form(), Written::from_json(V2).form());
+    assert_eq!(today.shape(), StoredData::from_json(WRITTEN_BY_V2).shape());
 }
 
-impl Written {
+impl StoredData {
     /// The names and types of what stands in each item and message, whatever the values.
-    fn form(&self) -> BTreeSet<String> {
+    fn shape(&self) -> BTreeSet<String> {
         let of_item = |item: &Item| {
-            let attributes = item.iter().map(|(name, value)| (name.clone(), kind(value)));
+            let attributes = item.iter().map(|(name, value)| (name.clone(), type_name(value)));
             // The parts of a payload are named by its hash, batches and schedules by Rightfoot.
             let pk: Vec<_> = text(item, "pk").split('#').take(2).collect();
             format!("{} {}: {:?}", pk.join("#"), text(item, "sk"), attributes.collect::<BTreeMap<_, _>>())
@@ -164,7 +164,7 @@ impl Written {
     fn from_json(written: &str) -> Self {
         let written: Value = serde_json::from_str(written).unwrap();
         let item = |item: &Value| {
-            item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+            item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), from_dynamodb_json(value))).collect()
         };
         let items = written["items"].as_array().unwrap().iter().map(item).collect();
         let messages = written["messages"].as_array().unwrap().iter();
@@ -173,23 +173,23 @@ impl Written {
 
     fn to_json(&self) -> Value {
         let item = |item: &Item| {
-            item.iter().map(|(name, value)| (name.clone(), written(value))).collect::<Map<_, _>>()
+            item.iter().map(|(name, value)| (name.clone(), to_dynamodb_json(value))).collect::<Map<_, _>>()
         };
         json!({"items": self.items.iter().map(item).collect::<Vec<_>>(), "messages": self.messages})
     }
 }
 
 /// An attribute as DynamoDB's own JSON has it.
-fn written(value: &AttributeValue) -> Value {
+fn to_dynamodb_json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => json!({"S": text}),
         AttributeValue::N(number) => json!({"N": number}),
         AttributeValue::Bool(yes) => json!({"BOOL": yes}),
         AttributeValue::B(bytes) => json!({"B": BASE64_STANDARD.encode(bytes)}),
         AttributeValue::Ss(texts) => json!({"SS": texts}),
-        AttributeValue::L(list) => json!({"L": list.iter().map(written).collect::<Vec<_>>()}),
+        AttributeValue::L(list) => json!({"L": list.iter().map(to_dynamodb_json).collect::<Vec<_>>()}),
         AttributeValue::M(map) => {
-            json!({"M": map.iter().map(|(name, value)| (name.clone(), written(value))).collect::<Map<_, _>>()})
+            json!({"M": map.iter().map(|(name, value)| (name.clone(), to_dynamodb_json(value))).collect::<Map<_, _>>()})
         }
         AttributeValue::Bs(_) | AttributeValue::Ns(_) | AttributeValue::Null(_) | _ => {
             panic!("nothing is written as {value:?}")
@@ -198,7 +198,7 @@ fn written(value: &AttributeValue) -> Value {
 }
 
 /// The other way round.
-fn attribute(written: &Value) -> AttributeValue {
+fn from_dynamodb_json(written: &Value) -> AttributeValue {
     let (kind, value) = written.as_object().unwrap().iter().next().unwrap();
     let text = || value.as_str().unwrap().to_owned();
     match kind.as_str() {
@@ -209,19 +209,19 @@ fn attribute(written: &Value) -> AttributeValue {
         ),
         "BOOL" => AttributeValue::Bool(value.as_bool().unwrap()),
         "B" => AttributeValue::B(Blob::new(BASE64_STANDARD.decode(text()).unwrap())),
-        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
+        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(from_dynamodb_json).collect()),
         "M" => {
             let members = value.as_object().unwrap().iter();
-            AttributeValue::M(members.map(|(name, value)| (name.clone(), attribute(value))).collect())
+            AttributeValue::M(members.map(|(name, value)| (name.clone(), from_dynamodb_json(value))).collect())
         }
         other => panic!("nothing is written as {other}"),
     }
 }
 
 /// The letters of a type, with the names of a map.
-fn kind(value: &AttributeValue) -> String {
+fn type_name(value: &AttributeValue) -> String {
     match value.as_m() {
         Ok(members) => format!("M of {:?}", members.keys().collect::<BTreeSet<_>>()),
-        Err(_) => written(value).as_object().unwrap().keys().next().unwrap().clone(),
+        Err(_) => to_dynamodb_json(value).as_object().unwrap().keys().next().unwrap().clone(),
     }
 }

@@ -10,42 +10,42 @@
 
 #![expect(clippy::print_stdout, reason = "how many states were seen")]
 
-mod alerts;
+mod alerts_model;
 mod conformance;
-mod event;
-mod explore;
-mod poll;
-mod submission;
+mod event_model;
+mod explorer;
+mod poll_model;
+mod submission_model;
 
-use explore::{Model, explore};
+use explorer::{Model, explore};
 
 /// States of one configuration that are seen at the most.
-const MOST: usize = 3_000_000;
+const MAX_STATES: usize = 3_000_000;
 /// The same by hand, unless `WRITE_PROTOCOL_STATES` says otherwise: some gigabytes of memory.
-const MOST_BY_HAND: usize = 50_000_000;
+const MAX_STATES_MANUAL: usize = 50_000_000;
 
 /// Fails if a promise is broken, or if not every state was seen.
 #[track_caller]
-fn holds(model: &impl Model) {
-    let explored = explore(model, MOST);
+fn assert_holds(model: &impl Model) {
+    let explored = explore(model, MAX_STATES);
     println!("{} states", explored.states);
-    assert!(explored.violation.is_none(), "{}", explored.trace());
+    assert!(explored.violation.is_none(), "{}", explored.counterexample());
     assert!(explored.is_complete, "more than {} states", explored.states);
 }
 
 /// Fails if a promise is broken in as many states as there is patience for.
 #[track_caller]
-fn holds_as_far_as_seen(model: &impl Model) {
+fn assert_holds_within_limit(model: &impl Model) {
     let most = std::env::var("WRITE_PROTOCOL_STATES").ok().and_then(|most| most.parse().ok());
-    let explored = explore(model, most.unwrap_or(MOST_BY_HAND));
+    let explored = explore(model, most.unwrap_or(MAX_STATES_MANUAL));
     println!("{} states, all of them: {}", explored.states, explored.is_complete);
-    assert!(explored.violation.is_none(), "{}", explored.trace());
+    assert!(explored.violation.is_none(), "{}", explored.counterexample());
 }
 
 /// Fails if this promise is not broken.
 #[track_caller]
-fn is_found_out(model: &impl Model, promise: &str) {
-    let explored = explore(model, MOST);
-    println!("{} states, {}", explored.states, explored.trace());
+fn assert_mutant_found(model: &impl Model, promise: &str) {
+    let explored = explore(model, MAX_STATES);
+    println!("{} states, {}", explored.states, explored.counterexample());
     assert!(explored.violation.is_some_and(|(broken, _)| broken.starts_with(promise)), "not found out");
 }

@@ -7,13 +7,13 @@
     reason = "a test's own code: a surprise shall end the test"
 )]
 
-pub mod bootstrap;
-pub mod matrix;
+pub mod lambda_process;
+pub mod fault_injection;
 pub mod operator;
-pub mod orders;
-pub mod rightfoot;
-pub mod tls;
-pub mod worker;
+pub mod interleave;
+pub mod rightfoot_world;
+pub mod tls_proxy;
+pub mod worker_effects;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 /// When every test begins.
 pub const START: UnixMillis = UnixMillis(1_767_323_045_000);
 /// The secret that Fynapse signs with.
-pub const FYNAPSE_SECRET: &str = "local-fynapse-secret";
+pub const FYNAPSE_SIGNING_SECRET: &str = "local-fynapse-secret";
 /// The subject of the URL that Rightfoot calls.
 pub const SUBJECT: &str = "demo";
 
@@ -50,13 +50,13 @@ pub type Item = HashMap<String, AttributeValue>;
 #[derive(Clone)]
 pub struct World {
     /// The system.
-    pub system: Stack,
+    pub stack: Stack,
     time: Arc<AtomicI64>,
 }
 
 /// What a caller heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct WebhookResponse {
     /// The HTTP status; 500 if the function died.
     pub status: u16,
     /// The body.
@@ -65,7 +65,7 @@ pub struct Heard {
     pub headers: Vec<String>,
 }
 
-impl Heard {
+impl WebhookResponse {
     /// Whether it is a 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -74,7 +74,7 @@ impl Heard {
 
 /// A message found on the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct QueuedMessage {
     /// The event's id.
     pub id: String,
     /// The whole CloudEvents event.
@@ -84,125 +84,125 @@ pub struct Message {
 impl World {
     /// A new world at [`START`].
     pub async fn new() -> Self {
-        Self::with(|_| {}).await
+        Self::with_options(|_| {}).await
     }
 
     /// A new world whose options are changed first.
-    pub async fn with(change: impl FnOnce(&mut StackOptions)) -> Self {
+    pub async fn with_options(change: impl FnOnce(&mut StackOptions)) -> Self {
         let time = Arc::new(AtomicI64::new(START.0));
-        let told = time.clone();
-        let clock = Clock::new(move || UnixMillis(told.load(Ordering::SeqCst)));
+        let shared_time = time.clone();
+        let clock = Clock::new(move || UnixMillis(shared_time.load(Ordering::SeqCst)));
         let mut options = StackOptions::in_memory(clock).unwrap();
         change(&mut options);
-        Self { system: Stack::start(options).await.unwrap(), time }
+        Self { stack: Stack::start(options).await.unwrap(), time }
     }
 
     /// Another process over the same engines, at the same time.
-    pub fn another(&self) -> Self {
-        Self { system: self.system.another_process(), time: self.time.clone() }
+    pub fn another_process(&self) -> Self {
+        Self { stack: self.stack.another_process(), time: self.time.clone() }
     }
 
     /// Lets time pass.
-    pub fn pass(&self, span: Duration) {
+    pub fn advance(&self, span: Duration) {
         self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Lets the copies of secrets grow older, those of other processes, too. No other time passes.
-    pub fn age(&self, span: Duration) {
-        self.system.clock.advance(span);
+    pub fn age_secret_caches(&self, span: Duration) {
+        self.stack.clock.advance(span);
     }
 
     /// What time it is.
     pub fn now(&self) -> UnixMillis {
-        self.system.clock.now()
+        self.stack.clock.now()
     }
 
     /// Fynapse delivers, signed now, under the key `key-1`.
-    pub async fn fynapse(&self, body: impl AsRef<[u8]>) -> Heard {
+    pub async fn deliver_fynapse(&self, body: impl AsRef<[u8]>) -> WebhookResponse {
         let body = body.as_ref();
-        self.fynapse_with(body, &self.sign(body), Some("key-1")).await
+        self.deliver_fynapse_with(body, &self.sign(body), Some("key-1")).await
     }
 
     /// Fynapse delivers with this signature and `Idempotency-Key`.
-    pub async fn fynapse_with(&self, body: impl AsRef<[u8]>, signature: &str, key: Option<&str>) -> Heard {
+    pub async fn deliver_fynapse_with(&self, body: impl AsRef<[u8]>, signature: &str, key: Option<&str>) -> WebhookResponse {
         let mut headers = json!({"content-type": "application/json", "webhook-signature": signature});
         if let Some(key) = key {
             headers["idempotency-key"] = key.into();
         }
-        self.invoke(request("/webhooks/fynapse", headers, body.as_ref(), None)).await
+        self.invoke_webhook(gateway_event("/webhooks/fynapse", headers, body.as_ref(), None)).await
     }
 
     /// Fynapse's signature of a body, made now.
     pub fn sign(&self, body: impl AsRef<[u8]>) -> String {
-        let keys = Keys::parse(FYNAPSE_SECRET, KeyCodec::Utf8).unwrap();
+        let keys = Keys::parse(FYNAPSE_SIGNING_SECRET, KeyCodec::Utf8).unwrap();
         signature::sign(self.now().secs(), body.as_ref(), &keys)
     }
 
     /// Rightfoot delivers to the URL of [`SUBJECT`].
-    pub async fn rightfoot(&self, body: impl AsRef<[u8]>) -> Heard {
-        let token = self.system.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
-        self.rightfoot_to(&token, body).await
+    pub async fn deliver_rightfoot(&self, body: impl AsRef<[u8]>) -> WebhookResponse {
+        let token = self.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
+        self.deliver_rightfoot_to(&token, body).await
     }
 
     /// Rightfoot delivers to the URL with this token.
-    pub async fn rightfoot_to(&self, token: &str, body: impl AsRef<[u8]>) -> Heard {
+    pub async fn deliver_rightfoot_to(&self, token: &str, body: impl AsRef<[u8]>) -> WebhookResponse {
         let headers = json!({"content-type": "application/json"});
-        self.invoke(request(&format!("/webhooks/rightfoot/{token}"), headers, body.as_ref(), Some(token)))
+        self.invoke_webhook(gateway_event(&format!("/webhooks/rightfoot/{token}"), headers, body.as_ref(), Some(token)))
             .await
     }
 
     /// Invokes the function behind the path of an invocation event.
-    pub async fn invoke(&self, event: Value) -> Heard {
+    pub async fn invoke_webhook(&self, event: Value) -> WebhookResponse {
         let path = event["rawPath"].as_str().unwrap().to_owned();
         let event = to_raw_value(&event).unwrap();
-        let functions = &self.system.webhooks;
+        let functions = &self.stack.webhooks;
         let answer = if path == "/webhooks/fynapse" {
             until_crash(functions.fynapse.handle(event)).await
         } else {
             until_crash(functions.rightfoot.handle(event)).await
         };
-        heard(answer)
+        webhook_response(answer)
     }
 
     /// One run of the relay; `None` if it died.
-    pub async fn relay(&self) -> Option<Result<Value, AwsError>> {
-        until_crash(self.system.relay.handle(Duration::from_secs(60))).await
+    pub async fn run_relay(&self) -> Option<Result<Value, AwsError>> {
+        until_crash(self.stack.relay.handle(Duration::from_secs(60))).await
     }
 
     /// Lets time pass, and the relay run, until nothing is due any more. Fails if that takes longer than the
     /// relay's longest pause.
-    pub async fn settle(&self) {
+    pub async fn drain_outbox(&self) {
         for pause_secs in [31, 65, 125, 245, 490, 905] {
-            self.pass(Duration::from_secs(pause_secs));
-            self.relay().await.expect("no crash").expect("no fault");
-            if self.due().await.is_empty() {
+            self.advance(Duration::from_secs(pause_secs));
+            self.run_relay().await.expect("no crash").expect("no fault");
+            if self.due_items().await.is_empty() {
                 return;
             }
         }
-        assert_eq!(self.due().await, [], "still due");
+        assert_eq!(self.due_items().await, [], "still due");
     }
 
     /// Takes every message off the queue: a received one is hidden for longer than any test lasts.
-    pub async fn drain(&self) -> Vec<Message> {
-        let bodies = inspect::receive_all(&self.system, EVENTS_QUEUE).await.unwrap();
-        bodies.into_iter().map(|body| Message { id: inspect::parse_event_id(&body).unwrap(), body }).collect()
+    pub async fn drain_queue(&self) -> Vec<QueuedMessage> {
+        let bodies = inspect::receive_all(&self.stack, EVENTS_QUEUE).await.unwrap();
+        bodies.into_iter().map(|body| QueuedMessage { id: inspect::parse_event_id(&body).unwrap(), body }).collect()
     }
 
     /// The ids of the messages on the queue, sorted; takes them off.
-    pub async fn drain_ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.drain().await.into_iter().map(|message| message.id).collect();
+    pub async fn drain_event_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.drain_queue().await.into_iter().map(|message| message.id).collect();
         ids.sort();
         ids
     }
 
     /// Every item of the table.
     pub async fn items(&self) -> Vec<Item> {
-        let scan = self.system.inspector.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
+        let scan = self.stack.inspector.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
         scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
     }
 
     /// The items with which relay or poller have still to do something. What waits in quarantine is an operator's.
-    pub async fn due(&self) -> Vec<Item> {
+    pub async fn due_items(&self) -> Vec<Item> {
         let waits = |item: &Item| item.contains_key("due") && !text(item, "due").starts_with("quarantine#");
         self.items().await.into_iter().filter(waits).collect()
     }
@@ -213,15 +213,15 @@ impl World {
     }
 
     /// Writes an item as it is.
-    pub async fn put(&self, item: Item) {
-        let put = self.system.inspector.dynamodb.put_item().table_name(INBOX_TABLE).set_item(Some(item));
+    pub async fn put_item(&self, item: Item) {
+        let put = self.stack.inspector.dynamodb.put_item().table_name(INBOX_TABLE).set_item(Some(item));
         put.send().await.unwrap();
     }
 
     /// Takes every item out whose `pk` begins so, as the expiry does.
-    pub async fn forget(&self, pk: &str) {
+    pub async fn expire_items(&self, pk: &str) {
         for item in self.items().await.into_iter().filter(|item| text(item, "pk").starts_with(pk)) {
-            let delete = self.system.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
+            let delete = self.stack.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
             delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
         }
     }
@@ -229,8 +229,8 @@ impl World {
     /// The quarantined deliveries, as (reason, payload hash).
     pub async fn quarantined(&self) -> Vec<(String, String)> {
         let items = self.items().await;
-        let kept = items.iter().filter(|item| text(item, "pk").starts_with("quarantine#"));
-        kept.map(|item| (text(item, "reason").to_owned(), text(item, "payload_hash").to_owned())).collect()
+        let quarantined = items.iter().filter(|item| text(item, "pk").starts_with("quarantine#"));
+        quarantined.map(|item| (text(item, "reason").to_owned(), text(item, "payload_hash").to_owned())).collect()
     }
 }
 
@@ -245,7 +245,7 @@ pub fn number(item: &Item, name: &str) -> Option<i64> {
 }
 
 /// An invocation event, payload format 2.0.
-pub fn request(path: &str, headers: Value, body: &[u8], token: Option<&str>) -> Value {
+pub fn gateway_event(path: &str, headers: Value, body: &[u8], token: Option<&str>) -> Value {
     let (body, is_base64) = match std::str::from_utf8(body) {
         Ok(text) => (text.to_owned(), false),
         Err(_) => (STANDARD.encode(body), true),
@@ -265,26 +265,26 @@ pub fn request(path: &str, headers: Value, body: &[u8], token: Option<&str>) -> 
 }
 
 /// A Fynapse event of this id.
-pub fn extract(event_id: &str) -> String {
+pub fn extract_body(event_id: &str) -> String {
     format!(
         r#"{{"event_id":"{event_id}","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}"#
     )
 }
 
 /// A Rightfoot completion of this batch.
-pub fn completion(batch_id: &str, event_uuid: &str) -> String {
+pub fn completion_body(batch_id: &str, event_uuid: &str) -> String {
     format!(r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch_id}"}}"#)
 }
 
 /// A Rightfoot alert of this run.
-pub fn alert(batch_id: &str, event_uuid: &str) -> String {
+pub fn alert_body(batch_id: &str, event_uuid: &str) -> String {
     format!(
         r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","schedule_id":"s-1","batch_id":"{batch_id}","alerts":[{{"authorizer_unique_id":"user-123","balance":150.00,"threshold_amount":100.00}}],"timestamp":"2024-01-15T10:30:00Z"}}"#
     )
 }
 
 /// Bytes without a pattern, as hexadecimal text: the same for the same seed.
-pub fn noise(bytes: usize, seed: u64) -> String {
+pub fn random_hex(bytes: usize, seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut text = String::with_capacity(bytes + 16);
     while text.len() < bytes {
@@ -297,12 +297,12 @@ pub fn noise(bytes: usize, seed: u64) -> String {
     text
 }
 
-fn heard(answer: Option<ApiGatewayV2httpResponse>) -> Heard {
+fn webhook_response(answer: Option<ApiGatewayV2httpResponse>) -> WebhookResponse {
     let Some(answer) = answer else {
-        return Heard { status: 500, body: "the function died".to_owned(), headers: Vec::new() };
+        return WebhookResponse { status: 500, body: "the function died".to_owned(), headers: Vec::new() };
     };
     let body = answer.body.map(|body| body.to_vec()).unwrap_or_default();
-    Heard {
+    WebhookResponse {
         status: u16::try_from(answer.status_code).unwrap(),
         body: String::from_utf8(body).unwrap(),
         headers: answer.headers.keys().map(|name| name.as_str().to_owned()).collect(),
@@ -310,29 +310,29 @@ fn heard(answer: Option<ApiGatewayV2httpResponse>) -> Heard {
 }
 
 /// The id of a batch's completion.
-pub fn completed(batch: &str) -> String {
+pub fn completion_event_id(batch: &str) -> String {
     format!("rightfoot/batch/{batch}/completed")
 }
 
 /// The id of an alert of a batch by this `event_uuid`.
-pub fn alerted(batch: &str, by: &str) -> String {
+pub fn alert_event_id(batch: &str, by: &str) -> String {
     format!("rightfoot/batch/{batch}/alert/{by}")
 }
 
 /// The id of the alerts that the poller finds for a batch, about these authorizers.
-pub fn found_alerts(batch: &str, whom: &[&str]) -> String {
-    let mut whom = whom.to_vec();
-    whom.sort_unstable();
-    let mut told = Vec::new();
-    for authorizer in whom {
-        told.extend([0; 7]);
-        told.push(u8::try_from(authorizer.len()).unwrap());
-        told.extend(authorizer.as_bytes());
+pub fn polled_alerts_event_id(batch: &str, authorizers: &[&str]) -> String {
+    let mut authorizers = authorizers.to_vec();
+    authorizers.sort_unstable();
+    let mut bytes = Vec::new();
+    for authorizer in authorizers {
+        bytes.extend([0; 7]);
+        bytes.push(u8::try_from(authorizer.len()).unwrap());
+        bytes.extend(authorizer.as_bytes());
     }
-    alerted(batch, &format!("poll-{}", &payload_hash(&told)[..32]))
+    alert_event_id(batch, &format!("poll-{}", &payload_hash(&bytes)[..32]))
 }
 
 /// Whether a message is about alerts that the poller has found.
-pub fn is_found_alert(message: &Message) -> bool {
+pub fn is_polled_alert(message: &QueuedMessage) -> bool {
     message.id.contains("/alert/poll-")
 }

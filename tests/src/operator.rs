@@ -18,11 +18,11 @@ use crate::{Item, World, text};
 impl World {
     /// Puts a body into quarantine that the present code can read, as code that could not yet would have: it stands
     /// beside the delivery of `unreadable` that was just kept, with all that this one left.
-    pub async fn misread(&self, unreadable: &str, body: &str) -> QuarantineId {
+    pub async fn quarantine_as_older_version(&self, original: &str, body: &str) -> QuarantineId {
         let hash = payload_hash(unreadable.as_bytes());
-        let kept = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
-        let mut item = kept.expect("it was just kept");
-        let delete = self.system.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
+        let quarantined = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
+        let mut item = quarantined.expect("it was just kept");
+        let delete = self.stack.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
         delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
         let pk = text(&item, "pk").replace(&hash, &payload_hash(body.as_bytes()));
         let id = QuarantineId::from_pk(&pk).expect("an item of quarantine");
@@ -30,12 +30,12 @@ impl World {
         item.insert("payload_bytes".to_owned(), AttributeValue::N(body.len().to_string()));
         item.insert("payload_hash".to_owned(), AttributeValue::S(payload_hash(body.as_bytes())));
         item.insert("pk".to_owned(), AttributeValue::S(pk));
-        self.put(item).await;
+        self.put_item(item).await;
         id
     }
 
     /// An event's effect has happened, as a worker would have written it down.
-    pub async fn finish(&self, event_id: &str) {
+    pub async fn mark_done(&self, event_id: &str) {
         let key = EventKey::from_event_id(event_id).expect("an event's id");
         let mut item = self.item(&key.pk(), &key.sk()).await.expect("it is recorded");
         let number = |value: i64| AttributeValue::N(value.to_string());
@@ -45,7 +45,7 @@ impl World {
         item.insert("done_at".to_owned(), number(self.now().0));
         let expires_at = record_expiry(self.now(), RETENTION_MIN_DAYS);
         item.insert("expires_at".to_owned(), number(expires_at.0));
-        self.put(item).await;
+        self.put_item(item).await;
     }
 
     /// The item of an event's record.
@@ -56,17 +56,17 @@ impl World {
 
     /// The inbox, on the wire of this process.
     pub fn inbox(&self) -> Inbox {
-        Inbox::new(self.system.unrestricted_clients().dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS)
+        Inbox::new(self.stack.unrestricted_clients().dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS)
     }
 
     /// Replays out of quarantine, on the wire of this process.
     pub fn replayer(&self) -> QuarantineReplayer {
-        let queue = EventsQueue::new(self.system.unrestricted_clients().sqs, &self.system.events_queue_url);
-        QuarantineReplayer::new(Ingestor::new(self.inbox(), queue, self.system.clock.clone()))
+        let queue = EventsQueue::new(self.stack.unrestricted_clients().sqs, &self.stack.events_queue_url);
+        QuarantineReplayer::new(Ingestor::new(self.inbox(), queue, self.stack.clock.clone()))
     }
 }
 
 /// Somebody with a reason.
-pub fn ada() -> Operator {
-    Operator { by: "ada".to_owned(), why: "fixed in 1.4".to_owned() }
+pub fn test_operator() -> Operator {
+    Operator { name: "ada".to_owned(), reason: "fixed in 1.4".to_owned() }
 }

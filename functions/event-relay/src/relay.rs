@@ -78,7 +78,7 @@ impl OutboxRelay {
         while !scan.is_exhausted() {
             let page = scan.next_page(&self.inbox, self.clock.now()).await;
             page.errors.into_iter().for_each(|fault| run.note_error(fault));
-            not_yet_due.extend(page.later);
+            not_yet_due.extend(page.not_yet_due);
             let mut chunks = page.due.chunks(DUE_PAGE_ITEMS);
             while let Some(chunk) = chunks.next() {
                 if self.relay_page(chunk, stop_at, run).await == ControlFlow::Break {

@@ -12,7 +12,7 @@ use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_BUDGET_SECS;
-use inbox_core::message::about;
+use inbox_core::message::parse_event_key;
 
 use crate::EventWorker;
 
@@ -58,7 +58,7 @@ impl RequeueDetails {
 impl EventWorker {
     /// Works on one message.
     pub(crate) async fn process(&self, body: &str) -> MessageOutcome {
-        let key = match about(body) {
+        let key = match parse_event_key(body) {
             Ok(key) => key,
             Err(error) => return return_to_queue(None, error.as_str(), None),
         };

@@ -120,7 +120,7 @@ impl RightfootPoller {
             let (batch_id, events, expected) = (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
             tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
         }
-        let mismatched = alerted.by.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
+        let mismatched = alerted.thresholds.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
         if mismatched > 0 {
             metrics::counter!("threshold_differs").increment(u64::try_from(mismatched).unwrap_or(u64::MAX));
             let batch_id = tracked.batch_id.as_str();

@@ -12,7 +12,7 @@ use inbox_core::poll::problem::{AWS_ERROR, PollProblem};
 use inbox_core::poll::schedule::{ScheduleAlarm, SchedulePlan, ScheduleSnapshot, TrackedSchedule, plan_after_poll};
 use inbox_core::rightfoot_api::HistoryEntry;
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{ApiKey, Rightfoot};
+use inbox_rightfoot::{ApiKey, RightfootClient};
 
 use crate::RightfootPoller;
 use crate::poll_run::{RunContext, RunError, failure_name, log_skipped_rows, log_overtaken};
@@ -62,7 +62,7 @@ impl RightfootPoller {
         let inbox = self.recorder.inbox();
         let schedule_id = story.watched.schedule_id.clone();
         for attempt in 0..SCHEDULE_UPDATE_TRIES_MAX {
-            let owners = inbox.known(batches).await?;
+            let owners = inbox.owners_of(batches).await?;
             let now = self.recorder.clock().now();
             let plan = plan_after_poll(&story.watched, observed, &owners, planned, &self.poll_timing, now);
             if attempt == 0 {
@@ -118,7 +118,7 @@ impl RightfootPoller {
         let mut any_probe_answered = false;
         for probe in &watched.probes {
             let ask =
-                |client: Rightfoot, key: Arc<ApiKey>| async move { client.history(&key, probe, since).await };
+                |client: RightfootClient, key: Arc<ApiKey>| async move { client.history(&key, probe, since).await };
             let answer = self.account.call(ask).await;
             failure = failure_name(&answer).or(failure);
             match course.observe(id, answer) {

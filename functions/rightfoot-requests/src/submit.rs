@@ -50,7 +50,7 @@ impl RightfootRequests {
             .account
             .call(|client, key| {
                 let body = body.clone();
-                async move { client.submit(&key, body).await }
+                async move { client.submit_batch(&key, body).await }
             })
             .await;
         let submitted = match posted {

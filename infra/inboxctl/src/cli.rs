@@ -304,7 +304,7 @@ pub(crate) struct AuditArgs {
 
 impl AuditArgs {
     pub(crate) fn operator(&self) -> Operator {
-        Operator { by: self.by.clone(), why: self.why.clone() }
+        Operator { name: self.by.clone(), reason: self.why.clone() }
     }
 }
 

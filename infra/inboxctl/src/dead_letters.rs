@@ -129,7 +129,7 @@ pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Resul
         anyhow::Ok((planned, is_confirmed))
     };
     let (planned, by) = match (confirmation.await, args.by, args.why) {
-        (Ok((_, true)), Some(by), Some(why)) => (Vec::new(), Operator { by, why }),
+        (Ok((_, true)), Some(by), Some(why)) => (Vec::new(), Operator { name: by, reason: why }),
         (plan_result, _, _) => {
             release_all(&dead_letters, &received, &queue).await?;
             let (planned, moved) = (plan_result?.0, Vec::new());

@@ -306,8 +306,8 @@ pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::R
     let mut plan = format!(
         "Send{} again, by {}, because: {}\n",
         if args.lost { " what is lost" } else { "" },
-        operator.by,
-        operator.why
+        operator.name,
+        operator.reason
     );
     let mut keys = Vec::new();
     for event in &args.events {

@@ -23,7 +23,7 @@ pub(crate) struct AwsService {
     /// Its name in the AWS configuration: `AWS_ENDPOINT_URL_…` and the sections of a profile.
     pub(crate) sdk_id: &'static str,
     /// Its name in signatures and host names.
-    pub(crate) name: &'static str,
+    pub(crate) signing_name: &'static str,
 }
 
 /// A client that signs with the credentials of one run of `inboxctl`.
@@ -88,7 +88,7 @@ impl<'a> SigV4Client<'a> {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(self.target.sdk.region().context("no region")?.as_ref())
-            .name(service.name)
+            .name(service.signing_name)
             .time(now)
             .settings(settings)
             .build()?
@@ -112,7 +112,7 @@ impl<'a> SigV4Client<'a> {
 fn default_endpoint(service: &AwsService, region: Option<&Region>) -> String {
     let region = region.map_or("us-east-1", Region::as_ref);
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("https://{}.{region}.{suffix}", service.name)
+    format!("https://{}.{region}.{suffix}", service.signing_name)
 }
 
 /// S3's error code.
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_service_is_found_in_its_region() {
-        let lambda = AwsService { sdk_id: "Lambda", name: "lambda" };
+        let lambda = AwsService { sdk_id: "Lambda", signing_name: "lambda" };
         for (region, url) in [
             ("eu-west-1", "https://lambda.eu-west-1.amazonaws.com"),
             ("cn-north-1", "https://lambda.cn-north-1.amazonaws.com.cn"),

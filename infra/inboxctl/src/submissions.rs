@@ -50,8 +50,8 @@ fn plan_text(id: &Subject, submission: &StoredSubmission, operator: &Operator, n
     format!(
         "Conclude that submission {id} made nothing, by {}, because: {}\n  a {kind}, written {}, attempts: {}\n\
          Its name is free then, for another submission. If Rightfoot made a {kind} of it after all, nobody watches that.",
-        operator.by,
-        operator.why,
+        operator.name,
+        operator.reason,
         Timestamp(submission.written_at).with_age(now),
         submission.attempts
     )

@@ -86,13 +86,13 @@ impl CliHarness {
     }
 
     async fn with_clock(time: Arc<AtomicI64>, clock: Clock) -> Self {
-        let world = World::with(|options| options.clock = clock).await;
+        let world = World::with_options(|options| options.clock = clock).await;
         let (aws, http) = (bind_listener().await, bind_listener().await);
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (aws_url, http_url) = (url(&aws), url(&http));
         let serving = vec![
-            stack::spawn_server(aws, aws_endpoint(&world.system, aws_url.clone())),
-            stack::spawn_server(http, world.system.webhook_routes()),
+            stack::spawn_server(aws, aws_endpoint(&world.stack, aws_url.clone())),
+            stack::spawn_server(http, world.stack.webhook_routes()),
         ];
         Self { world, aws_url, http_url, time, servers: serving }
     }
@@ -119,14 +119,14 @@ impl CliHarness {
 
     /// Puts a message on the dead-letter queue, as SQS does.
     async fn send_dead_letter(&self, body: &str) {
-        let url = self.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
-        let send = self.world.system.inspector.sqs.send_message().queue_url(url).message_body(body);
+        let url = self.world.stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
+        let send = self.world.stack.inspector.sqs.send_message().queue_url(url).message_body(body);
         send.send().await.unwrap();
     }
 
     /// The messages on a queue, by what they say of themselves; takes them off.
     async fn drain_queue(&self, queue: &str) -> Vec<String> {
-        local::inspect::receive_all(&self.world.system, queue).await.unwrap()
+        local::inspect::receive_all(&self.world.stack, queue).await.unwrap()
     }
 }
 

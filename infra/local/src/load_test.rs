@@ -16,7 +16,7 @@ use crate::onlooker;
 use crate::progress::Progress;
 use crate::senders::payloads::{balance_extracted, batch_completed, threshold_alert};
 use crate::senders::retry_policy::RetrySpacing;
-use crate::senders::{DeliveryAttempt, FynapseSender, SenderClient, OutgoingDelivery, SimClock, Rightfoot, Signing};
+use crate::senders::{DeliveryAttempt, FynapseSender, SenderClient, OutgoingDelivery, SimClock, RightfootSender, Signing};
 use crate::system::{self, EVENTS_QUEUE, Stack};
 
 /// How often something is delivered that is answered 5xx or not at all.
@@ -67,7 +67,7 @@ pub struct LoadTestReport {
     /// Events that are not on the queue.
     pub lost_events: Vec<String>,
     /// Messages beyond the first of their event.
-    pub repeated: usize,
+    pub repeated_messages: usize,
     /// Messages about something that was not sent.
     pub unexpected_messages: usize,
 }
@@ -101,7 +101,7 @@ impl fmt::Display for LoadTestReport {
             self.p99.as_secs_f64() * 1_000.0,
             self.failed_attempts
         )?;
-        write!(f, "on the queue: {} lost, {} repeated", self.lost_events.len(), self.repeated)?;
+        write!(f, "on the queue: {} lost, {} repeated", self.lost_events.len(), self.repeated_messages)?;
         if self.unexpected_messages > 0 {
             write!(f, ", {} FOREIGN", self.unexpected_messages)?;
         }
@@ -159,14 +159,14 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
         p50: percentile(&latencies, 50),
         p99: percentile(&latencies, 99),
         lost_events: seen_by_id.into_iter().filter(|(_, seen)| *seen == 0).map(|(id, _)| id).collect(),
-        repeated,
+        repeated_messages: repeated,
         unexpected_messages: foreign,
     })
 }
 
 struct LoadTestSenders {
     fynapse: FynapseSender,
-    rightfoot: Rightfoot,
+    rightfoot: RightfootSender,
     rightfoot_url: String,
     server: tokio::task::JoinHandle<()>,
 }
@@ -182,7 +182,7 @@ impl LoadTestSenders {
         let token = system.mint(&"load".parse()?)?;
         Ok(Self {
             fynapse: FynapseSender::new(http.clone(), format!("{base_url}/fynapse"), system.fynapse_keys()?),
-            rightfoot: Rightfoot::new(http, RetrySpacing::default()),
+            rightfoot: RightfootSender::new(http, RetrySpacing::default()),
             rightfoot_url: format!("{base_url}/rightfoot/{token}"),
             server: system::spawn_server(listener, system.routes()),
         })
@@ -296,7 +296,7 @@ mod tests {
             p50: Duration::from_micros(7_210),
             p99: Duration::from_micros(23_480),
             lost_events: vec!["fynapse/event/load-00000002".to_owned()],
-            repeated: 1,
+            repeated_messages: 1,
             unexpected_messages: 0,
         };
         assert!(!report.is_success());

@@ -243,9 +243,9 @@ impl ServeArgs {
             worker: !self.no_worker,
             run_schedules: !self.no_schedules,
             rightfoot_api: match self.rightfoot_api {
-                Some(url) => serve::Rightfoot::External(url.into()),
+                Some(url) => serve::RightfootApi::External(url.into()),
                 None => {
-                    serve::Rightfoot::Simulated { port: self.rightfoot_port, lost_webhooks_pct: self.lose_webhooks }
+                    serve::RightfootApi::Simulated { port: self.rightfoot_port, lost_webhooks_pct: self.lose_webhooks }
                 }
             },
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
@@ -297,9 +297,9 @@ mod tests {
     #[test]
     fn rightfoot_is_simulated_or_external_with_a_key() {
         let simulated = parse_options("--rightfoot-port 9 --lose-webhooks 50").unwrap();
-        assert!(matches!(simulated.rightfoot_api, serve::Rightfoot::Simulated { port: 9, lost_webhooks_pct: 50 }));
+        assert!(matches!(simulated.rightfoot_api, serve::RightfootApi::Simulated { port: 9, lost_webhooks_pct: 50 }));
         let real = parse_options("--rightfoot-api https://api.example --rightfoot-api-key k").unwrap();
-        assert!(matches!(real.rightfoot_api, serve::Rightfoot::External(url) if url == "https://api.example"));
+        assert!(matches!(real.rightfoot_api, serve::RightfootApi::External(url) if url == "https://api.example"));
         assert_eq!(real.rightfoot_api_key, "k");
         for (words, kind) in [
             ("--rightfoot-api https://api.example", clap::error::ErrorKind::MissingRequiredArgument),

@@ -54,7 +54,7 @@ pub struct ServeOptions {
     /// Addresses that may call as Rightfoot.
     pub rightfoot_allow_list: AllowList,
     /// Who answers as Rightfoot's API.
-    pub rightfoot_api: Rightfoot,
+    pub rightfoot_api: RightfootApi,
     /// The key that it is asked with.
     pub rightfoot_api_key: String,
     /// When it is asked, and how long.
@@ -69,7 +69,7 @@ pub struct ServeOptions {
 
 /// Who answers as Rightfoot's API.
 #[derive(Clone, Debug)]
-pub enum Rightfoot {
+pub enum RightfootApi {
     /// A simulated one.
     Simulated {
         /// Its port.
@@ -89,8 +89,8 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let aws_url = format!("http://{}", aws.local_addr()?);
     let http_url = format!("http://{}", http.local_addr()?);
     let (rightfoot_url, simulator) = match &options.rightfoot_api {
-        Rightfoot::External(url) => (url.clone(), None),
-        Rightfoot::Simulated { port, lost_webhooks_pct: lost_pct } => {
+        RightfootApi::External(url) => (url.clone(), None),
+        RightfootApi::Simulated { port, lost_webhooks_pct: lost_pct } => {
             let listener = rightfoot.context("no listener of Rightfoot's")?;
             let url = format!("http://{}", listener.local_addr()?);
             let simulated = rightfoot_only::SimulatorOptions {
@@ -175,8 +175,8 @@ struct Listeners {
 
 async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
     let simulated = match options.rightfoot_api {
-        Rightfoot::Simulated { port, .. } => Some((port, "--rightfoot-port")),
-        Rightfoot::External(_) => None,
+        RightfootApi::Simulated { port, .. } => Some((port, "--rightfoot-port")),
+        RightfootApi::External(_) => None,
     };
     let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
     let mut bound = bind_ports(ports.into_iter().chain(simulated)).await?.into_iter();
@@ -300,8 +300,8 @@ fn describe_rightfoot_api(options: &ServeOptions) -> String {
         deadline.as_secs()
     );
     match options.rightfoot_api {
-        Rightfoot::External(_) => polled,
-        Rightfoot::Simulated { lost_webhooks_pct: lost_pct, .. } => format!(
+        RightfootApi::External(_) => polled,
+        RightfootApi::Simulated { lost_webhooks_pct: lost_pct, .. } => format!(
             "simulated: a batch takes {} s, a day of a schedule {} s, {lost_pct} % of the webhooks get lost; {polled}",
             PROCESSING.as_secs(),
             SCHEDULE_DAY.as_secs()

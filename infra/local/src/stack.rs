@@ -23,7 +23,7 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::poll::PollTiming;
 use inbox_core::url_token;
-use inbox_rightfoot::{AccountConfig, Rightfoot};
+use inbox_rightfoot::{AccountConfig, RightfootClient};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -68,7 +68,7 @@ pub struct StackOptions {
     /// Addresses that may call as Rightfoot.
     pub rightfoot_allow_list: AllowList,
     /// Where Rightfoot's API is asked.
-    pub rightfoot_client: Rightfoot,
+    pub rightfoot_client: RightfootClient,
     /// The key that it is asked with.
     pub rightfoot_api_key: String,
     /// When it is asked, and how long.
@@ -93,7 +93,7 @@ impl StackOptions {
             fynapse_secrets: vec!["local-fynapse-secret".to_owned()],
             rightfoot_url_key: "local-rightfoot-url-key".to_owned(),
             rightfoot_allow_list: AllowList::default(),
-            rightfoot_client: Rightfoot::new(inbox_rightfoot::ClientConfig::new(UNREACHABLE_URL)?)?,
+            rightfoot_client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(UNREACHABLE_URL)?)?,
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
             poll_timing: PollTiming::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),
@@ -106,10 +106,10 @@ impl StackOptions {
 }
 
 /// A client of Rightfoot's API at this address, which trusts the certificates of `AWS_CA_BUNDLE`, too.
-pub fn rightfoot_client(url: &str) -> anyhow::Result<Rightfoot> {
+pub fn rightfoot_client(url: &str) -> anyhow::Result<RightfootClient> {
     let mut config = inbox_rightfoot::ClientConfig::new(url)?;
     config.ca_bundle = CaBundle::from_env(&Env::process())?;
-    Ok(Rightfoot::new(config)?)
+    Ok(RightfootClient::new(config)?)
 }
 
 /// The system without its HTTP side: engines, functions, and the wire between them.

@@ -136,9 +136,9 @@ pub(crate) fn delivery_identity(item: &Item) -> Option<DeliveryIdentity> {
 pub(crate) fn audit_entry_value(by: &AuditEntry) -> AttributeValue {
     let fields = [
         ("at", number(by.at.0)),
-        ("by", text(&by.by)),
+        ("by", text(&by.operator)),
         ("did", text(by.action.as_str())),
-        ("why", text(&by.why)),
+        ("why", text(&by.reason)),
     ];
     AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
@@ -149,9 +149,9 @@ pub(crate) fn audit_entries(item: &Item) -> Vec<AuditEntry> {
         let fields = value.as_m().ok()?;
         Some(AuditEntry {
             at: UnixMillis(parsed_number(fields, "at")?),
-            by: string(fields, "by")?.to_owned(),
+            operator: string(fields, "by")?.to_owned(),
             action: OperatorAction::from_name(string(fields, "did")?)?,
-            why: string(fields, "why")?.to_owned(),
+            reason: string(fields, "why")?.to_owned(),
         })
     };
     let all = item.get("interventions").and_then(|value| value.as_l().ok());

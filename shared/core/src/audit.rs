@@ -51,26 +51,26 @@ pub struct AuditEntry {
     /// When.
     pub at: UnixMillis,
     /// Who.
-    pub by: String,
+    pub operator: String,
     /// What.
     pub action: OperatorAction,
     /// Why.
-    pub why: String,
+    pub reason: String,
 }
 
 /// Who asks for something to be changed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     /// Who.
-    pub by: String,
+    pub name: String,
     /// Why.
-    pub why: String,
+    pub reason: String,
 }
 
 impl Operator {
     /// The trace of what he does now.
     pub fn audit_entry(&self, action: OperatorAction, now: UnixMillis) -> AuditEntry {
-        AuditEntry { at: now, by: self.by.clone(), action, why: self.why.clone() }
+        AuditEntry { at: now, operator: self.name.clone(), action, reason: self.reason.clone() }
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn messages_expire_14_days_after_their_last_send() {
-        let operator = Operator { by: "ada".to_owned(), why: "mended".to_owned() };
+        let operator = Operator { name: "ada".to_owned(), reason: "mended".to_owned() };
         let fortnight = 14 * 86_400_000;
         assert_eq!(message_expiry(UnixMillis(5), &[]), UnixMillis(5 + fortnight));
         let entry = |action, at| operator.audit_entry(action, UnixMillis(at));

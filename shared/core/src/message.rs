@@ -138,7 +138,7 @@ impl MessageError {
 }
 
 /// The event that a message is about. Its data are not looked at: what counts is the event's record.
-pub fn about(body: &str) -> Result<EventKey, MessageError> {
+pub fn parse_event_key(body: &str) -> Result<EventKey, MessageError> {
     #[derive(Deserialize)]
     struct CloudEventAttributes<'a> {
         #[serde(borrow)]
@@ -275,31 +275,31 @@ mod tests {
     fn a_message_parses_to_the_key_of_its_event() {
         let key = alert();
         for payload in [Some(b"{\"a\":[1.50]}".as_slice()), None] {
-            assert_eq!(about(&build_message(meta(&key), payload).body), Ok(key.clone()));
+            assert_eq!(parse_event_key(&build_message(meta(&key), payload).body), Ok(key.clone()));
         }
         let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
         let message = build_message(meta(&key), Some(b"{}")).body.replace("{}", &deep);
-        assert_eq!(about(&message), Ok(key), "an earlier version has sent such");
+        assert_eq!(parse_event_key(&message), Ok(key), "an earlier version has sent such");
     }
 
     #[test]
     fn invalid_messages_give_a_reason() {
         let ours = format!("{ENVELOPE},\"data\":{{}}}}");
-        assert_eq!(about(&ours), Ok(alert()));
+        assert_eq!(parse_event_key(&ours), Ok(alert()));
         for not_an_event in
             ["", "not json", "[]", "null", r#"["1.0","fynapse/event/e","/fynapse/webhook"]"#, "{}"]
         {
-            assert_eq!(about(not_an_event), Err(MessageError::NotAnEvent), "{not_an_event}");
+            assert_eq!(parse_event_key(not_an_event), Err(MessageError::NotAnEvent), "{not_an_event}");
         }
-        assert_eq!(about(&ours.replace("\"1.0\"", "\"2.0\"")), Err(MessageError::UnknownVersion));
-        assert_eq!(about(&ours.replace("rightfoot/batch", "rightfoot/run")), Err(MessageError::UnknownId));
-        assert_eq!(about(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")), Err(MessageError::UnknownId));
+        assert_eq!(parse_event_key(&ours.replace("\"1.0\"", "\"2.0\"")), Err(MessageError::UnknownVersion));
+        assert_eq!(parse_event_key(&ours.replace("rightfoot/batch", "rightfoot/run")), Err(MessageError::UnknownId));
+        assert_eq!(parse_event_key(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")), Err(MessageError::UnknownId));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_reading_of_a_message_panic(text in "\\PC*") {
-            let _ = about(&text);
+            let _ = parse_event_key(&text);
         }
     }
 

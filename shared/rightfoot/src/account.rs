@@ -11,13 +11,13 @@ use inbox_core::event::Id;
 use inbox_core::keys::{KeyError, parse_api_key};
 
 use crate::rate_limit::AccountRateLimit;
-use crate::{ApiError, ApiKey, BASE_URL, BalancePager, ClientConfig, Rightfoot};
+use crate::{ApiError, ApiKey, BASE_URL, BalancePager, ClientConfig, RightfootClient};
 
 /// Where Rightfoot is asked, and with which key.
 #[derive(Clone, Debug)]
 pub struct AccountConfig {
     /// `RIGHTFOOT_API_URL`: the client of the API there.
-    pub client: Rightfoot,
+    pub client: RightfootClient,
     /// `RIGHTFOOT_API_KEY_SECRET_ID`: name or ARN of the secret with the API key.
     pub secret_id: String,
 }
@@ -31,7 +31,7 @@ impl AccountConfig {
         let mut config = ClientConfig::new(&url).map_err(|error| invalid(error.to_string()))?;
         config.ca_bundle = CaBundle::from_env(env)?;
         Ok(Self {
-            client: Rightfoot::new(config).map_err(|error| invalid(error.to_string()))?,
+            client: RightfootClient::new(config).map_err(|error| invalid(error.to_string()))?,
             secret_id: env.required("RIGHTFOOT_API_KEY_SECRET_ID")?,
         })
     }
@@ -41,7 +41,7 @@ impl AccountConfig {
 /// all of it: there is one for each process, so whoever in it asks keeps the pause that somebody else's answer began.
 #[derive(Clone, Debug)]
 pub struct RightfootAccount {
-    client: Rightfoot,
+    client: RightfootClient,
     key: SecretCache<ApiKey>,
     rate_limit: AccountRateLimit,
 }
@@ -73,7 +73,7 @@ impl RightfootAccount {
     ///
     /// If the key is refused, it is fetched again, and the question is asked once more with another one: a
     /// rotation needs no deploy, and a refused key has had no effect.
-    pub async fn call<T, F>(&self, request: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    pub async fn call<T, F>(&self, request: impl Fn(RightfootClient, Arc<ApiKey>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
@@ -90,7 +90,7 @@ impl RightfootAccount {
         result
     }
 
-    async fn call_with_current_key<T, F>(&self, request: impl Fn(Rightfoot, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    async fn call_with_current_key<T, F>(&self, request: impl Fn(RightfootClient, Arc<ApiKey>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {

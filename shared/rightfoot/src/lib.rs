@@ -114,9 +114,9 @@ impl BalancePager {
 
 /// Rightfoot's API. Clones share their connections.
 #[derive(Clone)]
-pub struct Rightfoot(Transport);
+pub struct RightfootClient(Transport);
 
-impl Rightfoot {
+impl RightfootClient {
     /// Builds the client. Nothing is connected yet.
     pub fn new(config: ClientConfig) -> Result<Self, ClientBuildError> {
         Transport::new(config).map(Self)
@@ -126,7 +126,7 @@ impl Rightfoot {
     ///
     /// The same bytes give the same batch for 24 h (spec, Rightfoot 2), so they are sent again also where the
     /// outcome is unknown. If it still is in the end, [`ApiError::outcome_unknown`] says so.
-    pub async fn submit(&self, key: &ApiKey, body: impl Into<Bytes>) -> Result<SubmittedBatch, ApiError> {
+    pub async fn submit_batch(&self, key: &ApiKey, body: impl Into<Bytes>) -> Result<SubmittedBatch, ApiError> {
         let url = self.0.config().endpoint(&["balance_requests"])?;
         let answer = self.0.send(key, &ApiRequest::PostIdempotent(url, body.into())).await?;
         responses::parse_submitted_batch(&answer)
@@ -207,7 +207,7 @@ impl Rightfoot {
 }
 
 /// Shows nothing of where it connects to.
-impl fmt::Debug for Rightfoot {
+impl fmt::Debug for RightfootClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rightfoot")
     }

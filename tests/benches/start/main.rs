@@ -29,8 +29,8 @@
     reason = "a benchmark's own code, and what it is for"
 )]
 
-mod jobs;
-mod network;
+mod workloads;
+mod simulated_network;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -38,19 +38,19 @@ use std::process::exit;
 use std::time::{Duration, Instant};
 
 use local::lambda_api::FUNCTION_NAMES;
-use tests::bootstrap::{Answer, Function};
+use tests::lambda_process::{RuntimeResult, LambdaProcess};
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use jobs::Job;
-use report::{Figures, Row};
+use workloads::Workload;
+use report::{Measurements, FunctionResult};
 
 /// The peer's.
-const PEER_OF: &str = "fynapse-webhook";
+const PEER_FUNCTION: &str = "fynapse-webhook";
 /// The first warm events are not counted: until then, connections and pools are still growing.
-const WARMING: usize = 5;
+const WARM_UP_EVENTS: usize = 5;
 
-struct Options {
+struct BenchOptions {
     rounds: usize,
     events: usize,
     functions: PathBuf,
@@ -61,20 +61,20 @@ struct Options {
 
 #[tokio::main]
 async fn main() {
-    let options = Options::read();
+    let options = BenchOptions::read();
     let mut missed = Vec::new();
-    report::print_head();
+    report::print_header();
     for name in FUNCTION_NAMES.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
     {
         let row = options.measure(name).await;
         row.print();
-        missed.extend(row.missed(options.is_short));
+        missed.extend(row.missed_targets(options.is_short));
     }
     missed.iter().for_each(|what| eprintln!("missed: {what}"));
     exit(i32::from(!missed.is_empty()));
 }
 
-impl Options {
+impl BenchOptions {
     fn read() -> Self {
         let mut options = Self {
             rounds: 11,
@@ -103,17 +103,17 @@ impl Options {
 
     /// One process of each kind after the other, round after round, so that all of them have the machine's good and bad
     /// moments. The first round only fills the caches of files.
-    async fn measure(&self, name: &'static str) -> Row {
+    async fn measure(&self, name: &'static str) -> FunctionResult {
         let [ours, floor] = [name.to_owned(), format!("floor-{name}")].map(|name| self.binary(&name));
-        let python = self.python.as_ref().filter(|_| name == PEER_OF);
-        let mut job = Job::new(name).await;
-        let mut figures: [Figures; 3] = Default::default();
+        let python = self.python.as_ref().filter(|_| name == PEER_FUNCTION);
+        let mut job = Workload::new(name).await;
+        let mut figures: [Measurements; 3] = Default::default();
         for round in 0..=self.rounds {
             let mut commands = vec![Command::new(&ours), Command::new(&floor)];
             commands.extend(python.map(|python| peer(python)));
             let mut calls = Vec::new();
             for (command, figures) in commands.into_iter().zip(&mut figures) {
-                let mut throw_away = Figures::default();
+                let mut throw_away = Measurements::default();
                 let into = if round == 0 { &mut throw_away } else { figures };
                 calls.push(into.measure(command, &mut job, self.events).await);
             }
@@ -121,7 +121,7 @@ impl Options {
         }
         let [ours_figures, floor, peer] = figures;
         let peer = python.map(|_| peer);
-        Row { name, ours: ours_figures, floor, peer, zip_bytes: report::zipped_bytes(&ours) }
+        FunctionResult { name, ours: ours_figures, floor, peer, zip_bytes: report::zipped_bytes(&ours) }
     }
 
     fn binary(&self, name: &str) -> PathBuf {
@@ -135,28 +135,28 @@ impl Options {
     }
 }
 
-impl Figures {
+impl Measurements {
     /// Measures one process's life. The calls that its last event made come back.
-    async fn measure(&mut self, command: Command, job: &mut Job, events: usize) -> Vec<String> {
-        let invocation = job.invocation().await;
+    async fn measure(&mut self, command: Command, job: &mut Workload, events: usize) -> Vec<String> {
+        let invocation = job.next_invocation().await;
         let began = Instant::now();
-        let mut function = Function::run(command, job.name, &job.env()).await;
-        answered(job.name, &function.invoke(invocation).await);
+        let mut function = LambdaProcess::run(command, job.name, &job.env()).await;
+        assert_answered(job.name, &function.invoke(invocation).await);
         self.cold.push(began.elapsed());
         let mut cpu_before = Duration::ZERO;
-        for event in 0..WARMING + events {
-            if event == WARMING {
-                cpu_before = cpu_at_rest(&function).await;
+        for event in 0..WARM_UP_EVENTS + events {
+            if event == WARM_UP_EVENTS {
+                cpu_before = cpu_when_idle(&function).await;
             }
-            let invocation = job.invocation().await;
+            let invocation = job.next_invocation().await;
             job.calls.take_sorted();
             let began = Instant::now();
-            answered(job.name, &function.invoke(invocation).await);
-            if event >= WARMING {
+            assert_answered(job.name, &function.invoke(invocation).await);
+            if event >= WARM_UP_EVENTS {
                 self.warm.push(began.elapsed());
             }
         }
-        let cpu = cpu_at_rest(&function).await - cpu_before;
+        let cpu = cpu_when_idle(&function).await - cpu_before;
         self.cpu.push(cpu / u32::try_from(events).unwrap());
         self.peak_bytes.push(function.peak_bytes());
         function.stop().await;
@@ -165,13 +165,13 @@ impl Figures {
 }
 
 /// The CPU until now. What is done after an answer belongs to its event.
-async fn cpu_at_rest(function: &Function) -> Duration {
+async fn cpu_when_idle(function: &LambdaProcess) -> Duration {
     sleep(Duration::from_millis(50)).await;
-    function.cpu()
+    function.cpu_time()
 }
 
-fn answered(name: &str, answer: &Answer) {
-    let Answer::Response(response) = answer else { panic!("{name}: {answer:?}") };
+fn assert_answered(name: &str, answer: &RuntimeResult) {
+    let RuntimeResult::Response(response) = answer else { panic!("{name}: {answer:?}") };
     let status = response.get("statusCode");
     assert!(status.is_none_or(|status| *status == 200), "{name}: {response}");
 }

@@ -21,7 +21,7 @@ const PEER_PEAK_MIN: f64 = 3.0;
 
 /// What was measured of one contestant.
 #[derive(Default)]
-pub(crate) struct Figures {
+pub(crate) struct Measurements {
     /// From spawn to the first answer, of each round.
     pub(crate) cold: Vec<Duration>,
     /// From invocation to answer, of each warm event.
@@ -33,15 +33,15 @@ pub(crate) struct Figures {
 }
 
 /// One function's figures.
-pub(crate) struct Row {
+pub(crate) struct FunctionResult {
     pub(crate) name: &'static str,
-    pub(crate) ours: Figures,
-    pub(crate) floor: Figures,
-    pub(crate) peer: Option<Figures>,
+    pub(crate) ours: Measurements,
+    pub(crate) floor: Measurements,
+    pub(crate) peer: Option<Measurements>,
     pub(crate) zip_bytes: usize,
 }
 
-impl Figures {
+impl Measurements {
     fn cold_ms(&self) -> f64 {
         millis(median(&self.cold))
     }
@@ -64,7 +64,7 @@ impl Figures {
     }
 }
 
-impl Row {
+impl FunctionResult {
     pub(crate) fn print(&self) {
         let (name, ours, floor) = (self.name, &self.ours, &self.floor);
         ours.print(&format!("`{name}`"), &format!("{:.1}", self.zip_bytes as f64 / 1e6));
@@ -76,8 +76,8 @@ impl Row {
 
     /// The targets that are missed: by more than a quarter, if that is asked for. Zip and memory are not disturbed by what else the
     /// machine does, and the first answer is so far below the floor's that a lost warm-up shows: these have no margin.
-    pub(crate) fn missed(&self, leniently: bool) -> Vec<String> {
-        let margin = if leniently { 1.25 } else { 1.0 };
+    pub(crate) fn missed_targets(&self, is_lenient: bool) -> Vec<String> {
+        let margin = if is_lenient { 1.25 } else { 1.0 };
         let (ours, floor) = (&self.ours, &self.floor);
         let most = |what, is: f64, of: f64, max: f64| (what, is / of, max * margin);
         let mut ratios = vec![
@@ -99,7 +99,7 @@ impl Row {
 }
 
 /// The table's head, as Markdown.
-pub(crate) fn print_head() {
+pub(crate) fn print_header() {
     println!(
         "| | first answer, ms | warm answer, ms | CPU of a warm event, ms | peak memory, MB | zip, MB |"
     );

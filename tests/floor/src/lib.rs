@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 
 pub type Item = HashMap<String, AttributeValue>;
 
-pub async fn sdk() -> SdkConfig {
+pub async fn load_sdk_config() -> SdkConfig {
     aws_config::load_defaults(BehaviorVersion::latest()).await
 }
 
@@ -41,7 +41,7 @@ pub fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-pub fn string<'a>(item: &'a Item, name: &str) -> Result<&'a str, Error> {
+pub fn required_string<'a>(item: &'a Item, name: &str) -> Result<&'a str, Error> {
     Ok(item.get(name).and_then(|value| value.as_s().ok()).ok_or("an attribute is missing")?)
 }
 
@@ -65,13 +65,13 @@ fn mac(key: &str, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
 }
 
 /// A secret, asked for when it is first needed.
-pub struct Secret {
+pub struct FloorSecret {
     client: aws_sdk_secretsmanager::Client,
     id: String,
     value: OnceCell<String>,
 }
 
-impl Secret {
+impl FloorSecret {
     pub fn new(sdk: &SdkConfig, variable: &str) -> Self {
         let client = aws_sdk_secretsmanager::Client::new(sdk);
         Self { client, id: var(variable), value: OnceCell::new() }
@@ -87,17 +87,17 @@ impl Secret {
 }
 
 /// Rightfoot's API.
-pub struct Rightfoot {
+pub struct FloorRightfoot {
     http: reqwest::Client,
     /// What may not be sent twice has a connection of its own each time: a used one may be dead.
     fresh: reqwest::Client,
     url: String,
-    key: Secret,
+    key: FloorSecret,
 }
 
-impl Rightfoot {
+impl FloorRightfoot {
     pub fn new(sdk: &SdkConfig) -> Result<Self, Error> {
-        let key = Secret::new(sdk, "RIGHTFOOT_API_KEY_SECRET_ID");
+        let key = FloorSecret::new(sdk, "RIGHTFOOT_API_KEY_SECRET_ID");
         let http = reqwest::Client::builder().build()?;
         let fresh = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
         Ok(Self { http, fresh, url: var("RIGHTFOOT_API_URL"), key })
@@ -119,21 +119,21 @@ impl Rightfoot {
 }
 
 /// Table and queue.
-pub struct Inbox {
+pub struct FloorInbox {
     pub db: aws_sdk_dynamodb::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub table: String,
     pub queue_url: String,
 }
 
-impl Inbox {
+impl FloorInbox {
     pub fn new(sdk: &SdkConfig) -> Self {
         let (db, sqs) = (aws_sdk_dynamodb::Client::new(sdk), aws_sdk_sqs::Client::new(sdk));
         Self { db, sqs, table: var("INBOX_TABLE"), queue_url: var("EVENTS_QUEUE_URL") }
     }
 
     /// Records an event, puts it on the queue, and marks it.
-    pub async fn take(
+    pub async fn record_and_enqueue(
         &self,
         provider: &str,
         pk: &str,
@@ -159,14 +159,14 @@ impl Inbox {
             .await?;
         let message = message(pk, kind, &serde_json::from_slice(payload)?);
         let send = self.sqs.send_message().queue_url(&self.queue_url).message_body(message);
-        send.message_attributes("provider", attribute(provider)?)
-            .message_attributes("type", attribute(kind)?)
+        send.message_attributes("provider", string_attribute(provider)?)
+            .message_attributes("type", string_attribute(kind)?)
             .send()
             .await?;
-        self.mark(pk, sk, 1, now).await
+        self.mark_sent(pk, sk, 1, now).await
     }
 
-    pub async fn mark(&self, pk: &str, sk: &str, rev: u64, now: u128) -> Result<(), Error> {
+    pub async fn mark_sent(&self, pk: &str, sk: &str, rev: u64, now: u128) -> Result<(), Error> {
         let until = now / 1_000 + 30 * 86_400;
         let values = [("now", number(now)), ("at", number(until)), ("rev", number(rev))];
         let sent = "SET sent_at = :now, expires_at = :at REMOVE due, due_at";
@@ -191,7 +191,7 @@ impl Inbox {
     }
 
     /// The keys of what is due at a desk: its partitions are asked ten at a time.
-    pub async fn due(&self, desk: &str) -> Result<Vec<Item>, Error> {
+    pub async fn query_due(&self, queue: &str) -> Result<Vec<Item>, Error> {
         let pages: Vec<_> = stream::iter(0..16)
             .map(async |shard| {
                 let query = self.db.query().table_name(&self.table).index_name("due").limit(100);
@@ -214,6 +214,6 @@ pub fn message(id: &str, kind: &str, data: &Value) -> String {
     .to_string()
 }
 
-pub fn attribute(value: &str) -> Result<MessageAttributeValue, Error> {
+pub fn string_attribute(value: &str) -> Result<MessageAttributeValue, Error> {
     Ok(MessageAttributeValue::builder().data_type("String").string_value(value).build()?)
 }

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
 use inbox_core::limits::PART_MAX_BYTES;
 use local::stack::{BALANCES_TABLE, INBOX_TABLE};
 use local::connector::Fault;
-use tests::{Item, World, alert, extract, number, text};
+use tests::{Item, World, alert_body, extract_body, number, text};
 
 use super::reserved_words::RESERVED;
 
@@ -36,7 +36,7 @@ fn item<const N: usize>(pk: &str, sk: &str, more: [(&str, AttributeValue); N]) -
 
 async fn table() -> (World, Client) {
     let world = World::new().await;
-    let client = world.system.inspector.dynamodb.clone();
+    let client = world.stack.inspector.dynamodb.clone();
     (world, client)
 }
 
@@ -79,7 +79,7 @@ async fn p3_of_twenty_puts_at_once_one_wins() {
 #[tokio::test]
 async fn p2_p3_an_update_needs_the_rev_that_it_saw() {
     let (world, db) = table().await;
-    world.put(item("a", "b", [("rev", n(2)), ("due", s("outbox#00")), ("due_at", n(7))])).await;
+    world.put_item(item("a", "b", [("rev", n(2)), ("due", s("outbox#00")), ("due_at", n(7))])).await;
     let mark = async |sk: &str, rev: u64| {
         let update = db
             .update_item()
@@ -125,11 +125,11 @@ async fn due_page(db: &Client, now: i64, limit: i32, start: Option<Item>) -> (Ve
 async fn p2_the_index_holds_what_is_due_and_nothing_else() {
     let (world, db) = table().await;
     let due = |at: i64| [("due", s("outbox#00")), ("due_at", n(at)), ("payload", b("x"))];
-    world.put(item("a", "1", due(30))).await;
-    world.put(item("b", "1", due(9))).await;
-    world.put(item("c", "1", due(200))).await;
-    world.put(item("d", "1", [("payload", b("x"))])).await;
-    world.put(item("e", "1", [("due", s("outbox#01")), ("due_at", n(1))])).await;
+    world.put_item(item("a", "1", due(30))).await;
+    world.put_item(item("b", "1", due(9))).await;
+    world.put_item(item("c", "1", due(200))).await;
+    world.put_item(item("d", "1", [("payload", b("x"))])).await;
+    world.put_item(item("e", "1", [("due", s("outbox#01")), ("due_at", n(1))])).await;
     let keys_only = |pk, at| item(pk, "1", [("due", s("outbox#00")), ("due_at", n(at))]);
     let seen = due_page(&db, 100, 50, None).await;
     assert_eq!(seen, (vec![keys_only("b", 9), keys_only("a", 30)], None), "by number, not by text");
@@ -150,7 +150,7 @@ async fn p2_the_index_is_read_page_by_page_without_a_gap() {
     for number in 0..23 {
         let due_at = if number < 12 { 5 } else { number };
         let attributes = [("due", s("outbox#00")), ("due_at", n(due_at))];
-        world.put(item(&format!("story-{number:02}"), "event", attributes)).await;
+        world.put_item(item(&format!("story-{number:02}"), "event", attributes)).await;
     }
     let (mut seen, mut sizes, mut start) = (Vec::new(), Vec::new(), None);
     loop {
@@ -184,7 +184,7 @@ async fn many_items_are_read_at_once_and_strongly_but_at_most_a_hundred() {
         })
     };
     for round in 0..50 {
-        world.put(item(&format!("story-{round}"), "event", [("round", n(round))])).await;
+        world.put_item(item(&format!("story-{round}"), "event", [("round", n(round))])).await;
         let expected = BTreeSet::from([format!("story-{round}")]);
         assert_eq!(get(&[round, 9_999]).await.unwrap(), expected, "what was just written is seen");
     }
@@ -199,7 +199,7 @@ async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
     let (world, db) = table().await;
     let key = |number: usize| item(&format!("story-{number}"), "event", []);
     for number in 0..45 {
-        world.put(item(&format!("story-{number}"), "event", [("payload", b(vec![7; 400_000]))])).await;
+        world.put_item(item(&format!("story-{number}"), "event", [("payload", b(vec![7; 400_000]))])).await;
     }
     let keys = KeysAndAttributes::builder().set_keys(Some((0..45).map(key).collect()));
     let keys = keys.consistent_read(true).build().unwrap();
@@ -213,7 +213,7 @@ async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
 #[tokio::test]
 async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() {
     let (world, db) = table().await;
-    let clients = world.system.unrestricted_clients();
+    let clients = world.stack.unrestricted_clients();
     let row = |number: usize| item("user-1", &format!("{number:015}#b"), [("balance", n("150.5"))]);
     let write = async |numbers: Vec<usize>| {
         let put = |number| {
@@ -240,11 +240,11 @@ async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() 
         (Fault::Unprocessed, vec![row(30), row(31), row(32)], 25),
         (Fault::FirstUnprocessed, vec![row(30)], 27),
     ] {
-        world.system.connector.set_fault_plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
+        world.stack.connector.set_fault_plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
         assert_eq!(write(vec![30, 31, 32]).await.unwrap(), left);
         assert_eq!(stored().await.len(), there);
     }
-    assert!(world.system.connector.call_log().iter().all(|(call, _)| call.event_ids.is_empty()), "it is about no event");
+    assert!(world.stack.connector.call_log().iter().all(|(call, _)| call.event_ids.is_empty()), "it is about no event");
 }
 
 #[tokio::test]
@@ -269,8 +269,8 @@ async fn the_longest_id_makes_a_key_that_dynamodb_takes() {
         assert_eq!(refused.code(), Some("ValidationException"));
     }
     let (batch, uuid) = ("b".repeat(512), "u".repeat(512));
-    assert_eq!(world.rightfoot(alert(&batch, &uuid)).await.status, 200);
-    assert_eq!(world.fynapse(extract(&"é".repeat(256))).await.status, 200);
+    assert_eq!(world.deliver_rightfoot(alert_body(&batch, &uuid)).await.status, 200);
+    assert_eq!(world.deliver_fynapse(extract_body(&"é".repeat(256))).await.status, 200);
     let longest =
         world.items().await.iter().map(|item| (text(item, "pk").len(), text(item, "sk").len())).max();
     assert_eq!(longest, Some((528, 518)), "rightfoot#batch#…, alert#…");
@@ -281,7 +281,7 @@ async fn p4_numbers_keep_their_digits_and_bytes_are_bytes() {
     let (world, _) = table().await;
     let digits = "12345678901234567890123456789012345678";
     let every_byte: Vec<_> = (0..=255).collect();
-    let kept = item(
+    let stored = item(
         "a",
         "b",
         [
@@ -294,8 +294,8 @@ async fn p4_numbers_keep_their_digits_and_bytes_are_bytes() {
             ("no_text", s("")),
         ],
     );
-    world.put(kept.clone()).await;
-    assert_eq!(world.items().await, [kept]);
+    world.put_item(stored.clone()).await;
+    assert_eq!(world.items().await, [stored]);
 }
 
 #[tokio::test]
@@ -336,7 +336,7 @@ async fn p7_twenty_updates_at_once_are_all_counted_under_any_name() {
 #[tokio::test]
 async fn an_expression_with_a_reserved_word_or_an_unused_value_is_refused() {
     let (world, db) = table().await;
-    world.put(item("a", "b", [("rev", n(1))])).await;
+    world.put_item(item("a", "b", [("rev", n(1))])).await;
     let update = |expression: &str, unused: Option<&str>| {
         let mut update = db.update_item().table_name(INBOX_TABLE).key("pk", s("a")).key("sk", s("b"));
         if let Some(name) = unused {

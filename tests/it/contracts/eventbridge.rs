@@ -25,12 +25,12 @@ async fn put(
     entries: impl IntoIterator<Item = PutEventsRequestEntryBuilder>,
 ) -> Result<PutEventsOutput, Option<String>> {
     let entries = entries.into_iter().map(PutEventsRequestEntryBuilder::build).collect();
-    let put = world.system.unrestricted_clients().eventbridge().put_events().set_entries(Some(entries));
+    let put = world.stack.unrestricted_clients().eventbridge().put_events().set_entries(Some(entries));
     put.send().await.map_err(|error| error.code().map(str::to_owned))
 }
 
 /// The error codes of the entries, in their order; the id of one that was taken is something else.
-async fn codes(
+async fn error_codes(
     world: &World,
     entries: impl IntoIterator<Item = PutEventsRequestEntryBuilder>,
 ) -> Vec<Option<String>> {
@@ -45,18 +45,18 @@ async fn codes(
 }
 
 /// The one code that this entry is answered with.
-async fn code(world: &World, entry: PutEventsRequestEntryBuilder) -> Option<String> {
-    codes(world, [entry]).await.remove(0)
+async fn error_code(world: &World, entry: PutEventsRequestEntryBuilder) -> Option<String> {
+    error_codes(world, [entry]).await.remove(0)
 }
 
 /// Takes everything off the queue that the bus leads to.
-async fn on_the_bus(world: &World) -> Vec<String> {
-    inspect::receive_all(&world.system, BUS_QUEUE).await.unwrap()
+async fn drain_bus(world: &World) -> Vec<String> {
+    inspect::receive_all(&world.stack, BUS_QUEUE).await.unwrap()
 }
 
 async fn details(world: &World) -> Vec<Value> {
     let read = |body: &String| serde_json::from_str::<Value>(body).unwrap()["detail"].clone();
-    on_the_bus(world).await.iter().map(read).collect()
+    drain_bus(world).await.iter().map(read).collect()
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn every_event_that_is_taken_comes_out_as_it_was_sent_to_the_digit() {
     let answer = put(&world, [sent, entry("{}")]).await.unwrap();
     let ids: Vec<_> = answer.entries().iter().map(|entry| entry.event_id().unwrap().to_owned()).collect();
     assert!(ids.iter().all(|id| id.len() == 36) && ids[0] != ids[1]);
-    let bodies = on_the_bus(&world).await;
+    let bodies = drain_bus(&world).await;
     let expected = format!(
         r#"{{"version":"0","id":"{}","detail-type":"BalanceExtracted","source":"balance-inbox","account":"123456789012","time":"2026-01-02T03:04:05Z","region":"us-east-1","resources":["arn:one","two"],"detail":{detail}}}"#,
         ids[0]
@@ -86,7 +86,7 @@ async fn an_entry_that_is_refused_fails_alone_and_answers_are_in_order() {
     let entries =
         [entry(r#"{"n":1}"#), entry("[]"), entry(r#"{"n":2}"#), entry("{}").event_bus_name("no-bus")];
     let [malformed, invalid] = ["MalformedDetail", "InvalidArgument"].map(|code| Some(code.to_owned()));
-    assert_eq!(codes(&world, entries).await, [None, malformed.clone(), None, invalid.clone()]);
+    assert_eq!(error_codes(&world, entries).await, [None, malformed.clone(), None, invalid.clone()]);
     assert_eq!(details(&world).await, [json!({"n": 1}), json!({"n": 2})]);
 
     let bare = || PutEventsRequestEntry::builder().event_bus_name(EVENT_BUS);
@@ -98,10 +98,10 @@ async fn an_entry_that_is_refused_fails_alone_and_answers_are_in_order() {
         entry("{}").source(""),
         entry("{}").detail_type(""),
     ] {
-        assert_eq!(code(&world, missing).await, invalid);
+        assert_eq!(error_code(&world, missing).await, invalid);
     }
     for detail in ["1", "null", "\"{}\"", "{", "{}{}", "{\"a\":01}", "no JSON"] {
-        assert_eq!(code(&world, entry(detail)).await, malformed, "{detail}");
+        assert_eq!(error_code(&world, entry(detail)).await, malformed, "{detail}");
     }
     assert_eq!(details(&world).await, Vec::<Value>::new());
 }
@@ -121,7 +121,7 @@ async fn an_integer_has_64_bits_and_a_detail_a_thousand_levels() {
         (nested(1_001), malformed),
         (format!("{{\"a\":\"{}\"}}", "[".repeat(2_000)), None),
     ] {
-        assert_eq!(code(&world, entry(detail.as_str())).await, expected, "{detail:.60}");
+        assert_eq!(error_code(&world, entry(detail.as_str())).await, expected, "{detail:.60}");
     }
 }
 
@@ -133,7 +133,7 @@ async fn a_request_has_one_to_ten_entries_of_less_than_256_kib_together() {
     assert_eq!(refusal(Vec::new()).await, too_much);
     assert_eq!(refusal(vec![entry("{}"); 11]).await, too_much);
     assert_eq!(refusal(vec![entry("{}"); 10]).await, Ok(()));
-    assert_eq!(on_the_bus(&world).await.len(), 10);
+    assert_eq!(drain_bus(&world).await.len(), 10);
 
     // Source and detail type are 29 bytes, a time is 14, and é is two.
     let sized = |bytes: usize| entry(format!("{{\"a\":\"é{}\"}}", "x".repeat(bytes - 29 - 10)));
@@ -143,15 +143,15 @@ async fn a_request_has_one_to_ten_entries_of_less_than_256_kib_together() {
     assert_eq!(refusal(vec![sized(262_130).time(DateTime::from_secs(0))]).await, too_much);
     assert_eq!(refusal(vec![sized(262_140).resources("abc")]).await, Ok(()));
     assert_eq!(refusal(vec![sized(262_140).resources("abcd")]).await, too_much);
-    assert_eq!(on_the_bus(&world).await.len(), 3);
+    assert_eq!(drain_bus(&world).await.len(), 3);
     assert_eq!(refusal(vec![sized(131_072), sized(131_072)]).await, too_much, "together");
-    assert_eq!(on_the_bus(&world).await.len(), 0, "all or nothing");
+    assert_eq!(drain_bus(&world).await.len(), 0, "all or nothing");
 }
 
 #[tokio::test]
-async fn a_bus_can_be_looked_at_and_named_by_its_arn() {
+async fn a_bus_can_be_described_and_named_by_its_arn() {
     let world = World::new().await;
-    let client = world.system.inspector.eventbridge();
+    let client = world.stack.inspector.eventbridge();
     let bus = client.describe_event_bus().name(EVENT_BUS).send().await.unwrap();
     let arn = "arn:aws:events:us-east-1:123456789012:event-bus/balance-inbox";
     assert_eq!((bus.name(), bus.arn()), (Some(EVENT_BUS), Some(arn)));
@@ -162,16 +162,16 @@ async fn a_bus_can_be_looked_at_and_named_by_its_arn() {
     assert_eq!(none.code(), Some("ResourceNotFoundException"));
     let again = client.create_event_bus().name(EVENT_BUS).send().await.unwrap_err();
     assert_eq!(again.code(), Some("ResourceAlreadyExistsException"));
-    assert_eq!(code(&world, entry("{}").event_bus_name(arn)).await, None);
+    assert_eq!(error_code(&world, entry("{}").event_bus_name(arn)).await, None);
 }
 
 #[tokio::test]
 async fn without_its_queue_the_bus_is_one_without_rules() {
     let world = World::new().await;
-    let url = world.system.queue_url(BUS_QUEUE).await.unwrap();
-    world.system.inspector.sqs.delete_queue().queue_url(url).send().await.unwrap();
-    assert_eq!(code(&world, entry("{}")).await, None);
-    assert!(world.system.queue_url(BUS_QUEUE).await.is_err(), "and none was made");
+    let url = world.stack.queue_url(BUS_QUEUE).await.unwrap();
+    world.stack.inspector.sqs.delete_queue().queue_url(url).send().await.unwrap();
+    assert_eq!(error_code(&world, entry("{}")).await, None);
+    assert!(world.stack.queue_url(BUS_QUEUE).await.is_err(), "and none was made");
 }
 
 #[tokio::test]
@@ -181,28 +181,28 @@ async fn p10_a_batch_whose_first_entry_failed_is_answered_entry_by_entry() {
     for (fault, expected) in
         [(Fault::FirstEntryFailed, "InternalFailure"), (Fault::FirstEntryInvalid, "MalformedDetail")]
     {
-        world.system.connector.set_fault_plan(move |call| (call.operation == "PutEvents").then_some(fault));
-        let put_events = world.system.unrestricted_clients().eventbridge().put_events();
+        world.stack.connector.set_fault_plan(move |call| (call.operation == "PutEvents").then_some(fault));
+        let put_events = world.stack.unrestricted_clients().eventbridge().put_events();
         let entries = batch().map(PutEventsRequestEntryBuilder::build).collect();
         let answer = put_events.set_entries(Some(entries)).send().await.unwrap();
         let codes: Vec<_> = answer.entries().iter().map(|entry| entry.error_code()).collect();
         assert_eq!((answer.failed_entry_count(), codes), (1, vec![Some(expected), None, None]));
         let left: Vec<_> = details(&world).await.iter().map(|detail| detail["event_id"].clone()).collect();
         assert_eq!(left, ["e-1", "e-2"]);
-        assert_eq!(codes_of_one(&world).await, [Some(expected.to_owned())]);
+        assert_eq!(error_codes_of_one(&world).await, [Some(expected.to_owned())]);
     }
 }
 
-async fn codes_of_one(world: &World) -> Vec<Option<String>> {
-    codes(world, [entry("{}")]).await
+async fn error_codes_of_one(world: &World) -> Vec<Option<String>> {
+    error_codes(world, [entry("{}")]).await
 }
 
 #[tokio::test]
 async fn a_call_tells_the_events_that_it_is_about_each_once() {
     let world = World::new().await;
     let of = |event_id: &str| entry(json!({"id": "effect", "event_id": event_id}).to_string());
-    codes(&world, [of("e-1"), of("e-2"), of("e-1"), entry("{}")]).await;
-    let (call, fate) = world.system.connector.call_log().remove(0);
+    error_codes(&world, [of("e-1"), of("e-2"), of("e-1"), entry("{}")]).await;
+    let (call, fate) = world.stack.connector.call_log().remove(0);
     assert_eq!((call.operation.as_str(), fate), ("PutEvents", CallOutcome::Answered(200)));
     assert_eq!(call.event_ids, ["e-1", "e-2"]);
 }

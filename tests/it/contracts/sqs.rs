@@ -22,11 +22,11 @@ use local::connector::Fault;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
-use tests::{START, World, completion, extract, noise};
+use tests::{START, World, completion_body, extract_body, random_hex};
 
 async fn queue() -> (World, Client, String) {
     let world = World::new().await;
-    let (client, url) = (world.system.inspector.sqs.clone(), world.system.events_queue_url.clone());
+    let (client, url) = (world.stack.inspector.sqs.clone(), world.stack.events_queue_url.clone());
     (world, client, url)
 }
 
@@ -47,13 +47,13 @@ async fn receive(sqs: &Client, url: &str, visibility_secs: i32) -> Vec<Received>
     receive.send().await.unwrap().messages.unwrap_or_default()
 }
 
-fn receives(message: &Received) -> &str {
+fn receive_count(message: &Received) -> &str {
     &message.attributes.as_ref().unwrap()[&MessageSystemAttributeName::ApproximateReceiveCount]
 }
 
 /// Hides a received message for so long from now. The embedded SQS takes a visibility of 0 in a receive for
 /// the queue's own; here it means 0.
-async fn hide(sqs: &Client, url: &str, received: &Received, visibility_secs: i32) {
+async fn set_visibility(sqs: &Client, url: &str, received: &Received, visibility_secs: i32) {
     let change = sqs.change_message_visibility().queue_url(url).visibility_timeout(visibility_secs);
     change.receipt_handle(received.receipt_handle().unwrap()).send().await.unwrap();
 }
@@ -78,13 +78,13 @@ async fn a_received_message_is_hidden_for_a_while_and_gone_once_it_is_deleted() 
     let (_world, sqs, url) = queue().await;
     send(&sqs, &url, "one").await;
     let first = receive(&sqs, &url, 60).await;
-    assert_eq!(receives(&first[0]), "1");
+    assert_eq!(receive_count(&first[0]), "1");
     assert_eq!(receive(&sqs, &url, 60).await, []);
-    hide(&sqs, &url, &first[0], 1).await;
+    set_visibility(&sqs, &url, &first[0], 1).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let again = receive(&sqs, &url, 60).await;
-    assert_eq!(receives(&again[0]), "2");
-    hide(&sqs, &url, &again[0], 1).await;
+    assert_eq!(receive_count(&again[0]), "2");
+    set_visibility(&sqs, &url, &again[0], 1).await;
     let handle = again[0].receipt_handle().unwrap();
     sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -113,8 +113,8 @@ async fn a_message_is_counted_as_visible_as_soon_as_it_may_be_received_again() {
     assert_eq!(counts(&sqs, &url).await, ["3", "0", "0"]);
     let received = receive(&sqs, &url, 1).await;
     assert_eq!(counts(&sqs, &url).await, ["0", "3", "0"]);
-    hide(&sqs, &url, &received[0], 60).await;
-    hide(&sqs, &url, &received[1], 0).await;
+    set_visibility(&sqs, &url, &received[0], 60).await;
+    set_visibility(&sqs, &url, &received[1], 0).await;
     assert_eq!(counts(&sqs, &url).await, ["1", "2", "0"]);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(counts(&sqs, &url).await, ["2", "1", "0"], "the visibility time-out of one is over");
@@ -122,7 +122,7 @@ async fn a_message_is_counted_as_visible_as_soon_as_it_may_be_received_again() {
     sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
     assert_eq!(counts(&sqs, &url).await, ["1", "1", "0"]);
     let again = receive(&sqs, &url, 60).await;
-    assert_eq!((again.len(), receives(&again[0])), (1, "2"), "to count is not to receive");
+    assert_eq!((again.len(), receive_count(&again[0])), (1, "2"), "to count is not to receive");
     assert_eq!(counts(&sqs, &url).await, ["0", "2", "0"]);
     sqs.send_message().queue_url(&url).message_body("later").delay_seconds(60).send().await.unwrap();
     assert_eq!(counts(&sqs, &url).await, ["0", "2", "1"]);
@@ -134,11 +134,11 @@ async fn p2_after_five_receives_a_message_goes_to_the_dead_letter_queue() {
     send(&sqs, &url, "poison").await;
     for nth in 1..=5 {
         let received = receive(&sqs, &url, 60).await;
-        assert_eq!(receives(&received[0]), nth.to_string());
-        hide(&sqs, &url, &received[0], 0).await;
+        assert_eq!(receive_count(&received[0]), nth.to_string());
+        set_visibility(&sqs, &url, &received[0], 0).await;
     }
     assert_eq!(receive(&sqs, &url, 60).await, []);
-    let dead = receive(&sqs, &world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap(), 60).await;
+    let dead = receive(&sqs, &world.stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap(), 60).await;
     assert_eq!(dead.iter().map(|message| message.body().unwrap()).collect::<Vec<_>>(), ["poison"]);
     assert!(dead[0].message_attributes.as_ref().unwrap().contains_key("provider"));
 }
@@ -157,7 +157,7 @@ async fn p2_a_batch_is_answered_entry_by_entry_and_silence_is_no_success() {
         provider: Provider::Fynapse,
         event_type: "balance.extracted".to_owned(),
     };
-    let queue = EventsQueue::new(world.system.unrestricted_clients().sqs, &url);
+    let queue = EventsQueue::new(world.stack.unrestricted_clients().sqs, &url);
     let sent = queue.send_batch(&[&message("one"), &message(""), &message("three")]).await;
     let unknown = AwsFault { action: "sqs:SendMessage", kind: AwsErrorKind::UnreadableResponse };
     assert_eq!(sent, [SendOutcome::Sent, SendOutcome::Failed(unknown), SendOutcome::Sent]);
@@ -216,7 +216,7 @@ fn message_of(event: &Event) -> QueueMessage {
 }
 
 /// The message is one that SQS takes, and leads to exactly the bytes that were delivered.
-fn check(event: &Event) {
+fn assert_message_valid(event: &Event) {
     let message = message_of(event);
     let illegal = message.body.chars().find(|it| !is_legal(*it));
     assert_eq!(illegal, None, "{}", message.body);
@@ -253,11 +253,11 @@ proptest! {
         id in json_string(), kind in json_string(), data in json_string(), space in "[ \\t\\r\\n]{0,3}",
     ) {
         let body = format!("{space}{{\"event_id\":{id},{space}\"event_type\":{kind},\"data\":{data}}}{space}");
-        check(&event(Provider::Fynapse, body.as_bytes()).unwrap());
+        assert_message_valid(&event(Provider::Fynapse, body.as_bytes()).unwrap());
         let body = format!(
             "{{{space}\"event_uuid\":{id},\"batch_id\":{kind},\"type\":\"BALANCE_THRESHOLD_ALERT\",\"alerts\":[{data}]}}"
         );
-        check(&event(Provider::Rightfoot, body.as_bytes()).unwrap());
+        assert_message_valid(&event(Provider::Rightfoot, body.as_bytes()).unwrap());
     }
 
     #[test]
@@ -281,31 +281,31 @@ fn p2_no_payload_is_too_large_for_its_message() {
     let longest = longest.replace('\u{1}', "\\u0001");
     for bytes in [0, 150_000, 199_000, 200_000, 204_799, 204_800, 1_048_576, 6_000_000] {
         let body = format!("{longest},\"data\":\"{}\"}}", "x".repeat(bytes));
-        check(&event(Provider::Fynapse, body.as_bytes()).unwrap());
+        assert_message_valid(&event(Provider::Fynapse, body.as_bytes()).unwrap());
     }
 }
 
 #[tokio::test]
 async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     let world = World::new().await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for number in 0..40 {
         let event_id = format!("large-{number:02}");
         let large =
-            extract(&event_id).replace("150.00", &format!("\"{}\"", noise(150_000 + 1_000 * number, 7)));
-        assert_eq!(world.fynapse(&large).await.status, 200);
+            extract_body(&event_id).replace("150.00", &format!("\"{}\"", random_hex(150_000 + 1_000 * number, 7)));
+        assert_eq!(world.deliver_fynapse(&large).await.status, 200);
     }
     for number in 0..25 {
-        assert_eq!(world.fynapse(extract(&format!("small-{number:02}"))).await.status, 200);
+        assert_eq!(world.deliver_fynapse(extract_body(&format!("small-{number:02}"))).await.status, 200);
     }
-    world.system.connector.clear_fault_plan();
-    world.system.connector.clear_call_log();
-    world.pass(Duration::from_secs(31));
-    let report = world.relay().await.unwrap().unwrap();
+    world.stack.connector.clear_fault_plan();
+    world.stack.connector.clear_call_log();
+    world.advance(Duration::from_secs(31));
+    let report = world.run_relay().await.unwrap().unwrap();
     assert_eq!((&report["sent"], &report["left"]), (&65.into(), &0.into()), "{report}");
 
     let bytes: BTreeMap<_, _> = world
-        .drain()
+        .drain_queue()
         .await
         .into_iter()
         // As SQS counts: the body, and names, types and values of the two attributes.
@@ -315,7 +315,7 @@ async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
         .collect();
     assert_eq!(bytes.len(), 65);
     assert!(bytes.values().all(|bytes| *bytes < 200 * 1024), "carried, not referred to");
-    let calls = world.system.connector.call_log();
+    let calls = world.stack.connector.call_log();
     let batches: Vec<_> = calls
         .iter()
         .filter(|(call, _)| call.operation == "SendMessageBatch")
@@ -338,19 +338,19 @@ async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
 #[tokio::test]
 async fn p3_the_functions_make_no_other_calls_than_these() {
     let world = World::new().await;
-    let large = extract("large").replace("150.00", &format!("\"{}\"", noise(500_000, 1)));
-    for body in [extract("e-1"), extract("e-1"), large, "{".to_owned()] {
-        assert_eq!(world.fynapse(body).await.status, 200);
+    let large = extract_body("large").replace("150.00", &format!("\"{}\"", random_hex(500_000, 1)));
+    for body in [extract_body("e-1"), extract_body("e-1"), large, "{".to_owned()] {
+        assert_eq!(world.deliver_fynapse(body).await.status, 200);
     }
-    for body in [completion("b-1", "u-1"), completion("b-1", "u-2"), r#"{"type":"NEW"}"#.to_owned()] {
-        assert_eq!(world.rightfoot(body).await.status, 200);
+    for body in [completion_body("b-1", "u-1"), completion_body("b-1", "u-2"), r#"{"type":"NEW"}"#.to_owned()] {
+        assert_eq!(world.deliver_rightfoot(body).await.status, 200);
     }
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
-    let middling = extract("e-2").replace("150.00", &format!("\"{}\"", noise(50_000, 1)));
-    assert_eq!(world.fynapse(middling).await.status, 200);
-    world.system.connector.clear_fault_plan();
-    world.settle().await;
-    let calls: BTreeSet<_> = world.system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    let middling = extract_body("e-2").replace("150.00", &format!("\"{}\"", random_hex(50_000, 1)));
+    assert_eq!(world.deliver_fynapse(middling).await.status, 200);
+    world.stack.connector.clear_fault_plan();
+    world.drain_outbox().await;
+    let calls: BTreeSet<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let expected = [
         "BatchGetItem",
         "GetItem",

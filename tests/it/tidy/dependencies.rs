@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use super::{names_in, none, read, root, written};
+use super::{file_names, no_offences, read_file, repository_root, text_files};
 
 /// What is locked: of each name and version, what it depends on. Holds every platform and every feature that
 /// any member turns on, so what is not in here is nowhere.
-struct Lock(BTreeMap<(String, String), Vec<String>>);
+struct LockFile(BTreeMap<(String, String), Vec<String>>);
 
-impl Lock {
+impl LockFile {
     fn read() -> Self {
-        let text = read("Cargo.lock");
+        let text = read_file("Cargo.lock");
         let packages = text.split("[[package]]").skip(1).map(|package| {
             let field = |name: &str| {
                 let line = package.lines().find_map(|line| line.strip_prefix(name));
@@ -27,7 +27,7 @@ impl Lock {
     }
 
     /// A dependency as it is written in the lock: its name, and its version where there are several.
-    fn find(&self, written: &str) -> (String, String) {
+    fn resolve(&self, written: &str) -> (String, String) {
         let mut words = written.split(' ');
         let (name, version) = (words.next().unwrap(), words.next());
         let fits = |it: &&(String, String)| it.0 == name && version.is_none_or(|version| it.1 == version);
@@ -38,14 +38,14 @@ impl Lock {
     fn closure(&self, member: &str) -> BTreeSet<(String, String)> {
         let members = members();
         let mut seen = BTreeSet::new();
-        let mut open = vec![self.find(member)];
+        let mut open = vec![self.resolve(member)];
         while let Some(package) = open.pop() {
             let manifest = members.get(&package.0);
             let counts = |written: &&String| {
                 let name = written.split(' ').next().unwrap();
                 manifest.is_none_or(|manifest| dependencies_of(manifest).contains(name))
             };
-            let next: Vec<_> = self.0[&package].iter().filter(counts).map(|it| self.find(it)).collect();
+            let next: Vec<_> = self.0[&package].iter().filter(counts).map(|it| self.resolve(it)).collect();
             if seen.insert(package) {
                 open.extend(next);
             }
@@ -56,7 +56,7 @@ impl Lock {
 
 /// A package that is built, and the features that it is built with.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Built {
+struct BuiltPackage {
     name: String,
     version: String,
     features: BTreeSet<String>,
@@ -64,17 +64,17 @@ struct Built {
 
 /// What `cargo tree` tells of the build that these words choose: what users and cargo-lambda build alone has other features than
 /// the tests, which build the whole workspace.
-fn tree(words: &str) -> BTreeSet<Built> {
+fn cargo_tree(words: &str) -> BTreeSet<BuiltPackage> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--locked", "--offline", "--prefix=none", "--format={p}|{f}|"]);
-    let done = cargo.args(words.split(' ')).current_dir(root()).output().unwrap();
+    let done = cargo.args(words.split(' ')).current_dir(repository_root()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let text = String::from_utf8(done.stdout).unwrap();
     let built = |line: &str| {
         let mut parts = line.split('|');
         let mut package = parts.next()?.split(' ');
         let features = parts.next()?.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-        Some(Built { name: package.next()?.to_owned(), version: package.next()?.to_owned(), features })
+        Some(BuiltPackage { name: package.next()?.to_owned(), version: package.next()?.to_owned(), features })
     };
     text.lines().filter_map(built).collect()
 }
@@ -83,11 +83,11 @@ fn tree(words: &str) -> BTreeSet<Built> {
 pub(crate) fn members() -> BTreeMap<String, String> {
     let folders = ["functions", "shared"]
         .into_iter()
-        .flat_map(|top| names_in(top).into_iter().map(move |name| format!("{top}/{name}")));
+        .flat_map(|top| file_names(top).into_iter().map(move |name| format!("{top}/{name}")));
     folders
         .chain(["infra/local".to_owned(), "tests".to_owned()])
         .map(|folder| {
-            let manifest = read(&format!("{folder}/Cargo.toml"));
+            let manifest = read_file(&format!("{folder}/Cargo.toml"));
             let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")).unwrap();
             (name.trim_end_matches('"').to_owned(), manifest)
         })
@@ -118,7 +118,7 @@ fn the_core_depends_on_nothing_that_could_do_something() {
         "tokio",
         "tracing",
     ];
-    let closure = Lock::read().closure("inbox-core");
+    let closure = LockFile::read().closure("inbox-core");
     assert!(closure.len() > 20 && closure.iter().any(|package| package.0 == "sha2"), "{closure:?}");
     let does = |name: &str| {
         DOES.iter().any(|it| {
@@ -128,14 +128,14 @@ fn the_core_depends_on_nothing_that_could_do_something() {
     // What the manifest names is there even before the lock is written again.
     let named = dependencies_of(&members()["inbox-core"]).into_iter();
     let all = named.chain(closure.into_iter().map(|package| package.0));
-    assert_eq!(all.filter(|name| does(name)).collect::<Vec<_>>(), none());
+    assert_eq!(all.filter(|name| does(name)).collect::<Vec<_>>(), no_offences());
 }
 
 /// sha2 0.10 computes in software on Graviton unless told otherwise; 0.11 finds out at run time.
 #[test]
 fn the_functions_hold_one_generation_of_crypto_and_of_http() {
-    for function in names_in("functions") {
-        let built = tree(&format!("--edges=normal --package={function}"));
+    for function in file_names("functions") {
+        let built = cargo_tree(&format!("--edges=normal --package={function}"));
         for (name, generation) in
             [("sha2", "v0.11."), ("hmac", "v0.13."), ("hyper", "v1."), ("rustls", "v0.23.")]
         {
@@ -153,7 +153,7 @@ fn the_functions_hold_one_generation_of_crypto_and_of_http() {
 /// The end-to-end stories use each kind for real: this says at once which feature is missing.
 #[test]
 fn the_installed_inboxctl_takes_every_kind_of_profile() {
-    let built = tree("--edges=normal --package=inboxctl");
+    let built = cargo_tree("--edges=normal --package=inboxctl");
     let config = built.iter().find(|it| it.name == "aws-config").unwrap();
     for feature in ["credentials-login", "credentials-process", "sso"] {
         assert!(config.features.contains(feature), "{feature}: {:?}", config.features);
@@ -170,9 +170,9 @@ const OF_TESTS_ONLY: [(&str, &[&str]); 4] = [
 
 #[test]
 fn the_tests_of_inboxctl_see_what_is_installed() {
-    let alone = tree("--edges=normal --depth=1 --package=inboxctl");
+    let alone = cargo_tree("--edges=normal --depth=1 --package=inboxctl");
     assert!(alone.len() > 20, "{alone:?}");
-    let together = tree("--edges=all --workspace");
+    let together = cargo_tree("--edges=all --workspace");
     for own in &alone {
         let of_tests = OF_TESTS_ONLY.iter().find(|it| it.0 == own.name).map_or([].as_slice(), |it| it.1);
         let same = together.iter().filter(|it| (&it.name, &it.version) == (&own.name, &own.version));
@@ -185,39 +185,39 @@ fn the_tests_of_inboxctl_see_what_is_installed() {
 /// What the README's first command has compiled, neither the second one nor a plain `cargo build` compiles again.
 #[test]
 fn the_local_system_the_tests_and_a_plain_build_share_what_they_compile() {
-    let tests = tree("--edges=all --workspace");
+    let tests = cargo_tree("--edges=all --workspace");
     for (command, words) in [
         ("cargo run -p local", "--edges=normal,build --package=local"),
         ("cargo build", "--edges=normal,build"),
     ] {
-        let built = tree(words);
+        let built = cargo_tree(words);
         assert!(built.len() > 250, "{command}: {}", built.len());
         let missing = built.difference(&tests).map(|own| {
             let same = tests.iter().filter(|it| (&it.name, &it.version) == (&own.name, &own.version));
             let more: BTreeSet<_> = same.flat_map(|it| it.features.difference(&own.features)).collect();
             format!("`{command}` builds {} without {more:?}: infra/local/Cargo.toml can name them", own.name)
         });
-        assert_eq!(missing.collect::<Vec<_>>(), none());
+        assert_eq!(missing.collect::<Vec<_>>(), no_offences());
     }
 }
 
 /// Without its list, `cargo lambda build` would build the tests and the local system, too.
 #[test]
 fn cargo_lambda_builds_the_functions_and_nothing_else() {
-    let manifest = read("Cargo.toml");
+    let manifest = read_file("Cargo.toml");
     let settings = manifest.split_once("[workspace.metadata.lambda.build]\npackages = [").unwrap().1;
     let listed: Vec<_> = settings.split_once(']').unwrap().0.split('"').skip(1).step_by(2).collect();
-    assert_eq!(listed, names_in("functions"));
+    assert_eq!(listed, file_names("functions"));
 }
 
 #[test]
 fn a_functions_folder_package_and_binary_have_one_name() {
-    for function in names_in("functions") {
-        let manifest = read(&format!("functions/{function}/Cargo.toml"));
+    for function in file_names("functions") {
+        let manifest = read_file(&format!("functions/{function}/Cargo.toml"));
         let names: Vec<_> = manifest.lines().filter(|line| line.starts_with("name =")).collect();
         assert_eq!(names, vec![format!("name = \"{function}\""); 2], "the package's and the binary's");
         assert!(!manifest.contains("\npath ="), "{function} has other files");
-        let mut sources = names_in(&format!("functions/{function}/src"));
+        let mut sources = file_names(&format!("functions/{function}/src"));
         sources.retain(|name| name == "main.rs" || name == "bin");
         assert_eq!(sources, ["main.rs"], "{function}");
     }
@@ -229,14 +229,14 @@ fn no_manifest_says_how_cargo_lambda_shall_deploy() {
     for (name, manifest) in members() {
         assert!(!manifest.contains("metadata.lambda.deploy"), "{name}");
     }
-    assert!(!read("Cargo.toml").contains("metadata.lambda.deploy"));
+    assert!(!read_file("Cargo.toml").contains("metadata.lambda.deploy"));
 }
 
 /// A nearer `.clippy.toml` replaces the root one, so what it leaves out is off.
 #[test]
 fn the_cores_clippy_settings_repeat_the_roots() {
-    let core = read("shared/core/.clippy.toml");
-    for line in read(".clippy.toml").lines().filter(|line| !line.trim().is_empty()) {
+    let core = read_file("shared/core/.clippy.toml");
+    for line in read_file(".clippy.toml").lines().filter(|line| !line.trim().is_empty()) {
         assert!(core.contains(line), "shared/core/.clippy.toml lacks {line}");
     }
 }
@@ -255,12 +255,12 @@ fn a_dependency_has_one_version_and_it_stands_at_the_top() {
 /// A package that may be another one tomorrow would build what is deployed.
 #[test]
 fn packages_from_pypi_are_pinned_with_hashes_and_what_they_need_too() {
-    let files = written();
+    let files = text_files();
     let lists: Vec<_> = files.iter().filter(|file| file.path.ends_with("requirements.in")).collect();
     assert_eq!(lists.len(), 4);
     for list in lists {
         let path = list.path.replace(".in", ".txt");
-        let pinned = read(&path);
+        let pinned = read_file(&path);
         let entries: Vec<_> = pinned.replace("\\\n", "").lines().map(str::to_owned).collect();
         let entries: Vec<_> = entries.iter().filter(|entry| !entry.starts_with('#')).collect();
         for entry in &entries {

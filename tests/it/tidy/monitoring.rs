@@ -6,16 +6,16 @@ use inbox_aws::telemetry::METRICS;
 use inbox_core::delivery::{Provider, RejectReason};
 use serde_json::{Value, json};
 
-use super::metrics_emitted::emitted;
-use super::template::{list, resources, template, template_at};
-use super::{names_in, read, rust, strings};
+use super::emitted_metrics::emitted_metrics;
+use super::template::{as_list, resources, template, template_at};
+use super::{file_names, read_file, rust_sources, string_literals};
 
-const OURS: &str = "BalanceInbox/${StackName}";
+const NAMESPACE: &str = "BalanceInbox/${StackName}";
 
 /// A metric that is named: with the values of its dimensions, or `*` for all of them.
 #[derive(Debug)]
-struct Named {
-    by: String,
+struct MetricRef {
+    source: String,
     namespace: String,
     name: String,
     dimensions: BTreeMap<String, String>,
@@ -32,16 +32,16 @@ pub(crate) fn alarms() -> BTreeMap<String, Value> {
 }
 
 /// A value as it is written: what is substituted or referred to as `${…}`.
-pub(crate) fn written(value: &Value) -> String {
+pub(crate) fn as_written(value: &Value) -> String {
     let text = value.as_str().or(value["Fn::Sub"].as_str()).map(str::to_owned);
     text.unwrap_or_else(|| format!("${{{}}}", value["Ref"].as_str().unwrap()))
 }
 
-fn in_alarms() -> Vec<Named> {
+fn metrics_in_alarms() -> Vec<MetricRef> {
     let named = alarms().into_iter().map(|(by, alarm)| {
         let dimensions = alarm["Dimensions"].as_array().cloned().unwrap_or_default();
-        let dimensions = dimensions.iter().map(|it| (written(&it["Name"]), written(&it["Value"]))).collect();
-        Named { by, namespace: written(&alarm["Namespace"]), name: written(&alarm["MetricName"]), dimensions }
+        let dimensions = dimensions.iter().map(|it| (as_written(&it["Name"]), as_written(&it["Value"]))).collect();
+        MetricRef { source: by, namespace: as_written(&alarm["Namespace"]), name: as_written(&alarm["MetricName"]), dimensions }
     });
     named.collect()
 }
@@ -52,116 +52,116 @@ fn dashboard() -> Value {
     serde_json::from_str(&body[0].as_str().unwrap().replace("${WorkerAlarms}", "")).unwrap()
 }
 
-fn in_dashboard() -> Vec<Named> {
+fn metrics_in_dashboard() -> Vec<MetricRef> {
     let widgets = dashboard()["widgets"].as_array().unwrap().clone();
     let metrics = widgets.iter().filter(|widget| widget["type"] == "metric");
     metrics
-        .flat_map(|widget| list(&widget["properties"]["metrics"]))
-        .map(|metric| in_widget(&metric))
+        .flat_map(|widget| as_list(&widget["properties"]["metrics"]))
+        .map(|metric| metric_in_widget(&metric))
         .collect()
 }
 
 /// `[namespace, name, dimension, value, …, {options}]`, or a search.
-fn in_widget(metric: &Value) -> Named {
+fn metric_in_widget(metric: &Value) -> MetricRef {
     let by = "Dashboard".to_owned();
     if let Some(expression) = metric[0]["expression"].as_str() {
         let inside = expression.strip_prefix("SEARCH('{").and_then(|rest| rest.split_once("} MetricName="));
         let (schema, rest) = inside.unwrap_or_else(|| panic!("{expression}"));
         let mut schema = schema.split(',').map(|word| word.trim_matches('"').to_owned());
-        let (namespace, name) = (schema.next().unwrap(), strings(rest).next().unwrap().to_owned());
-        return Named { by, namespace, name, dimensions: schema.map(|it| (it, "*".to_owned())).collect() };
+        let (namespace, name) = (schema.next().unwrap(), string_literals(rest).next().unwrap().to_owned());
+        return MetricRef { source: by, namespace, name, dimensions: schema.map(|it| (it, "*".to_owned())).collect() };
     }
     let words: Vec<_> =
         metric.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let dimensions = words[2..].chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-    Named { by, namespace: words[0].clone(), name: words[1].clone(), dimensions }
+    MetricRef { source: by, namespace: words[0].clone(), name: words[1].clone(), dimensions }
 }
 
-fn in_both() -> Vec<Named> {
-    in_alarms().into_iter().chain(in_dashboard()).collect()
+fn watched_metrics() -> Vec<MetricRef> {
+    metrics_in_alarms().into_iter().chain(metrics_in_dashboard()).collect()
 }
 
-fn ours(named: Vec<Named>) -> Vec<Named> {
-    named.into_iter().filter(|it| it.namespace == OURS).collect()
+fn own_metrics(named: Vec<MetricRef>) -> Vec<MetricRef> {
+    named.into_iter().filter(|it| it.namespace == NAMESPACE).collect()
 }
 
 /// What the metric filters make of the access log: it has no dimensions.
-pub(crate) fn filtered() -> BTreeMap<String, String> {
+pub(crate) fn log_metric_filters() -> BTreeMap<String, String> {
     let filters = resources(&monitoring(), "AWS::Logs::MetricFilter").into_values().map(|filter| {
         let filter = &filter["Properties"];
         let made = &filter["MetricTransformations"][0];
-        assert_eq!(written(&made["MetricNamespace"]), OURS);
+        assert_eq!(as_written(&made["MetricNamespace"]), NAMESPACE);
         assert_eq!((made.get("Dimensions"), &made["MetricValue"]), (None, &json!("1")));
         assert_eq!(filter["LogGroupName"], json!({"Ref": "AccessLogName"}));
-        (written(&made["MetricName"]), written(&filter["FilterPattern"]))
+        (as_written(&made["MetricName"]), as_written(&filter["FilterPattern"]))
     });
     filters.collect()
 }
 
 #[test]
 fn every_metric_that_is_watched_is_emitted_with_these_very_dimensions() {
-    let mut emitted: BTreeSet<_> = emitted().into_iter().map(|it| (it.name, it.dimensions)).collect();
-    emitted.extend(filtered().into_keys().map(|name| (name, BTreeSet::new())));
-    for it in ours(in_both()) {
+    let mut emitted: BTreeSet<_> = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions)).collect();
+    emitted.extend(log_metric_filters().into_keys().map(|name| (name, BTreeSet::new())));
+    for it in own_metrics(watched_metrics()) {
         let dimensions = it.dimensions.keys().cloned().collect();
         assert!(emitted.contains(&(it.name.clone(), dimensions)), "nobody emits {it:?}");
         for (dimension, value) in it.dimensions.iter().filter(|(_, value)| *value != "*") {
-            let values = values(&it.name, dimension);
+            let values = dimension_values(&it.name, dimension);
             assert!(values.contains(value), "{it:?}: {dimension} is one of {values:?}");
         }
     }
 }
 
 /// The values of a dimension that is watched by its values.
-fn values(name: &str, dimension: &str) -> BTreeSet<String> {
+fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
     match (name, dimension) {
         (_, "provider") => Provider::ALL.map(|it| it.as_str().to_owned()).into(),
         ("refused", "reason") => {
             let refusals = [RejectReason::Malformed, RejectReason::Mismatch, RejectReason::AddressNotAllowed, RejectReason::Revoked];
             refusals.map(|it| it.as_str().to_owned()).into()
         }
-        ("put_back", "reason") => put_back_reasons(),
+        ("put_back", "reason") => requeue_reasons(),
         _ => panic!("say here which values {dimension} of {name} has"),
     }
 }
 
 /// Why the worker puts an event back, apart from what Rightfoot answers.
-fn put_back_reasons() -> BTreeSet<String> {
-    let worker = rust().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
+fn requeue_reasons() -> BTreeSet<String> {
+    let worker = rust_sources().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
     let code: String = worker.map(|source| source.text).collect();
-    let reason = |rest: &str| strings(rest.split(')').next()?).next().map(str::to_owned);
+    let reason = |rest: &str| string_literals(rest.split(')').next()?).next().map(str::to_owned);
     code.split("Later::because(").skip(1).filter_map(reason).collect()
 }
 
 /// Of what is put back as a whole nobody can say whether it is trouble: most of it waits for a batch to be complete.
 #[test]
-fn what_the_worker_puts_back_is_watched_or_only_waits() {
+fn what_the_worker_requeues_is_monitored_or_only_waits() {
     const WAITS: [&str; 2] = ["alert_taken", "not_tracked"];
-    let put_back = in_alarms().into_iter().filter(|it| it.name == "put_back");
+    let put_back = metrics_in_alarms().into_iter().filter(|it| it.name == "put_back");
     let watched = put_back.map(|it| it.dimensions["reason"].clone());
-    assert_eq!(watched.chain(WAITS.map(str::to_owned)).collect::<BTreeSet<_>>(), put_back_reasons());
+    assert_eq!(watched.chain(WAITS.map(str::to_owned)).collect::<BTreeSet<_>>(), requeue_reasons());
 }
 
 #[test]
 fn every_metric_that_is_emitted_is_watched() {
-    let watched: BTreeSet<_> = ours(in_both()).into_iter().map(|it| it.name).collect();
-    let named: BTreeSet<_> = METRICS.into_iter().map(str::to_owned).chain(filtered().into_keys()).collect();
+    let watched: BTreeSet<_> = own_metrics(watched_metrics()).into_iter().map(|it| it.name).collect();
+    let named: BTreeSet<_> = METRICS.into_iter().map(str::to_owned).chain(log_metric_filters().into_keys()).collect();
     assert_eq!(watched, named);
-    let of = |it: &Named| (it.name.clone(), it.dimensions.keys().cloned().collect::<BTreeSet<_>>());
-    let watched: BTreeSet<_> = ours(in_both()).iter().map(of).collect();
-    let unwatched = emitted().into_iter().map(|it| (it.name, it.dimensions));
+    let of = |it: &MetricRef| (it.name.clone(), it.dimensions.keys().cloned().collect::<BTreeSet<_>>());
+    let watched: BTreeSet<_> = own_metrics(watched_metrics()).iter().map(of).collect();
+    let unwatched = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions));
     let unwatched: BTreeSet<_> = unwatched.filter(|it| !watched.contains(it)).collect();
     // As a whole they tell nothing: most of the one waits, and the other is told to who asked.
     let as_a_whole = ["put_back", "request_failed"].map(|name| (name.to_owned(), BTreeSet::new()));
     assert_eq!(unwatched, as_a_whole.into());
-    let alarmed: BTreeSet<_> = in_alarms().into_iter().map(|it| it.name).collect();
-    for name in filtered().keys() {
+    let alarmed: BTreeSet<_> = metrics_in_alarms().into_iter().map(|it| it.name).collect();
+    for name in log_metric_filters().keys() {
         assert!(alarmed.contains(name), "{name}");
     }
 }
 
 /// What only one provider's deliveries can have.
-const OF_ONE: [(&str, Provider); 4] = [
+const ONE_PROVIDER_METRICS: [(&str, Provider); 4] = [
     ("late_webhook", Provider::Rightfoot),
     ("other_key", Provider::Fynapse),
     ("signature_age", Provider::Fynapse),
@@ -171,14 +171,14 @@ const OF_ONE: [(&str, Provider); 4] = [
 #[test]
 fn every_provider_is_watched() {
     let mut watched: BTreeMap<(String, bool), BTreeSet<String>> = BTreeMap::new();
-    for it in ours(in_both()) {
+    for it in own_metrics(watched_metrics()) {
         if let Some(provider) = it.dimensions.get("provider").filter(|value| *value != "*") {
-            let place = (it.name.clone(), it.by == "Dashboard");
+            let place = (it.name.clone(), it.source == "Dashboard");
             watched.entry(place).or_default().insert(provider.clone());
         }
     }
     for ((name, _), providers) in watched {
-        let one = OF_ONE.iter().find(|(of_one, _)| *of_one == name).map(|(_, one)| vec![*one]);
+        let one = ONE_PROVIDER_METRICS.iter().find(|(of_one, _)| *of_one == name).map(|(_, one)| vec![*one]);
         let all = one.unwrap_or_else(|| Provider::ALL.to_vec());
         assert_eq!(providers, all.iter().map(|it| it.as_str().to_owned()).collect(), "{name}");
     }
@@ -186,7 +186,7 @@ fn every_provider_is_watched() {
 
 /// AWS's own metrics and their dimensions, by its documentation: the pages `sqs-available-cloudwatch-metrics` of SQS,
 /// `monitoring-metrics-types` of Lambda and `http-api-metrics` of API Gateway (detailed metrics of a route).
-const AWS: [(&str, &[&str], &[&str]); 3] = [
+const AWS_METRICS: [(&str, &[&str], &[&str]); 3] = [
     (
         "AWS/SQS",
         &[
@@ -204,10 +204,10 @@ const AWS: [(&str, &[&str], &[&str]); 3] = [
 fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
     let template = template();
     let routes = resources(&template, "AWS::ApiGatewayV2::Route").into_values();
-    let routes: BTreeSet<_> = routes.map(|route| written(&route["Properties"]["RouteKey"])).collect();
+    let routes: BTreeSet<_> = routes.map(|route| as_written(&route["Properties"]["RouteKey"])).collect();
     let mut watched = BTreeSet::new();
-    for it in in_both().into_iter().filter(|it| it.namespace != OURS) {
-        let fact = AWS.iter().find(|fact| fact.0 == it.namespace).unwrap_or_else(|| panic!("{it:?}"));
+    for it in watched_metrics().into_iter().filter(|it| it.namespace != NAMESPACE) {
+        let fact = AWS_METRICS.iter().find(|fact| fact.0 == it.namespace).unwrap_or_else(|| panic!("{it:?}"));
         assert!(fact.1.contains(&it.name.as_str()), "{it:?}");
         assert!(it.dimensions.keys().map(String::as_str).eq(fact.2.iter().copied()), "{it:?}");
         let dimension = |name: &str| it.dimensions[name].as_str();
@@ -219,7 +219,7 @@ fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
             }
             "AWS/Lambda" => {
                 let function = dimension("FunctionName").strip_prefix("${StackName}-").unwrap();
-                assert!(names_in("functions").contains(&function.to_owned()), "{it:?}");
+                assert!(file_names("functions").contains(&function.to_owned()), "{it:?}");
                 function.to_owned()
             }
             _ => {
@@ -230,7 +230,7 @@ fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
                 route
             }
         };
-        watched.insert((it.by != "Dashboard", it.name.clone(), of));
+        watched.insert((it.source != "Dashboard", it.name.clone(), of));
     }
     let watched =
         |by_alarm: bool, name: &str, of: &str| watched.contains(&(by_alarm, name.to_owned(), of.to_owned()));
@@ -241,7 +241,7 @@ fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
             "{route}"
         );
     }
-    for function in names_in("functions") {
+    for function in file_names("functions") {
         assert!(watched(true, "Throttles", &function), "{function}");
         // What rightfoot-requests fails with is what its caller is told.
         assert_eq!(watched(true, "Errors", &function), function != "rightfoot-requests", "{function}");
@@ -269,28 +269,28 @@ fn the_nested_stack_is_given_what_it_asks_for() {
         assert_eq!(given[name], json!({"Fn::GetAtt": format!("{of}.QueueName")}));
     }
     let namespace = &template["Globals"]["Function"]["Environment"]["Variables"]["METRICS_NAMESPACE"];
-    assert_eq!(written(namespace).replace("AWS::StackName", "StackName"), OURS);
+    assert_eq!(as_written(namespace).replace("AWS::StackName", "StackName"), NAMESPACE);
 }
 
 /// How long an alarm looks back.
-pub(crate) fn seconds(alarm: &Value) -> u64 {
+pub(crate) fn evaluation_secs(alarm: &Value) -> u64 {
     alarm["Period"].as_u64().unwrap() * alarm["EvaluationPeriods"].as_u64().unwrap()
 }
 
 /// It is for information, and is told to nobody.
-const INFORMATION: &str = "FoundByPoll";
+const ALARM_WITHOUT_TOPIC: &str = "FoundByPoll";
 
 #[test]
-fn an_alarm_is_told_to_the_topic_and_has_a_name_that_says_whose_it_is() {
+fn an_alarm_notifies_the_topic_and_its_name_begins_with_the_stacks() {
     let topic = json!({"Fn::If": ["WithTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
     let mut names = BTreeSet::new();
     for (id, alarm) in alarms() {
-        let told = alarm.get("AlarmActions");
-        assert_eq!(told, (id != INFORMATION).then_some(&topic), "{id}");
+        let actions = alarm.get("AlarmActions");
+        assert_eq!(actions, (id != ALARM_WITHOUT_TOPIC).then_some(&topic), "{id}");
         if let Some(ended) = alarm.get("OKActions") {
             assert_eq!(*ended, topic, "{id}");
         }
-        let name = written(&alarm["AlarmName"]);
+        let name = as_written(&alarm["AlarmName"]);
         let own = name.strip_prefix("${StackName}-").unwrap();
         assert!(
             own.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'),
@@ -301,12 +301,12 @@ fn an_alarm_is_told_to_the_topic_and_has_a_name_that_says_whose_it_is() {
         let heartbeat = alarm["Statistic"] == "SampleCount";
         assert_eq!(alarm["TreatMissingData"], if heartbeat { "breaching" } else { "notBreaching" }, "{id}");
     }
-    let heartbeats = in_alarms().into_iter().filter(|it| it.by.ends_with("Stopped")).map(|it| it.name);
+    let heartbeats = metrics_in_alarms().into_iter().filter(|it| it.source.ends_with("Stopped")).map(|it| it.name);
     assert_eq!(heartbeats.collect::<Vec<_>>(), ["oldest_poll_delay", "oldest_due_age"]);
 }
 
 /// The alarms whose end somebody waits for: until then, deliveries or effects stand still.
-const UNTIL_OVER: [&str; 12] = [
+const STATE_ALARMS: [&str; 12] = [
     "BusFailed",
     "DeadLetters",
     "FynapseErrors",
@@ -323,18 +323,18 @@ const UNTIL_OVER: [&str; 12] = [
 
 /// A new alarm goes to OK, and says so if it says that at all: each of these is a message of the first deployment.
 #[test]
-fn an_alarm_tells_its_end_only_if_somebody_waits_for_it() {
+fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
     let (until_over, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
         alarms().into_iter().partition(|(_, alarm)| alarm.get("OKActions").is_some());
-    assert_eq!(until_over.keys().map(String::as_str).collect::<Vec<_>>(), UNTIL_OVER);
+    assert_eq!(until_over.keys().map(String::as_str).collect::<Vec<_>>(), STATE_ALARMS);
     for (id, alarm) in others {
-        assert!(seconds(&alarm) >= 3_600, "{id}: repeats within an hour are one alarm");
+        assert!(evaluation_secs(&alarm) >= 3_600, "{id}: repeats within an hour are one alarm");
     }
     let heartbeats = until_over.values().filter(|alarm| alarm["TreatMissingData"] == "breaching").count();
     assert_eq!((until_over.len(), heartbeats), (12, 2));
     let expected = "At the first deployment expect 14 messages";
     assert!(
-        read("README.md").replace('\n', " ").contains(expected),
+        read_file("README.md").replace('\n', " ").contains(expected),
         "12 of OK, 2 of heartbeats that are not seen yet"
     );
 }
@@ -344,7 +344,7 @@ fn an_alarm_tells_its_end_only_if_somebody_waits_for_it() {
 fn the_readme_says_what_alarms_and_dashboard_cost() {
     let cents = 10 * alarms().len() + 300;
     let dollars = format!("alarms and dashboard {}.{:02};", cents / 100, cents % 100);
-    assert!(read("README.md").replace('\n', " ").contains(&dollars), "{dollars}");
+    assert!(read_file("README.md").replace('\n', " ").contains(&dollars), "{dollars}");
     let about = &template()["Parameters"]["MonitoringEnabled"]["Description"];
     assert!(about.as_str().unwrap().ends_with(&format!("about {} dollars a month.", cents / 100)), "{about}");
 }
@@ -352,19 +352,19 @@ fn the_readme_says_what_alarms_and_dashboard_cost() {
 /// The alarms that have no sense without the worker: of what it alone emits, and of the function.
 #[test]
 fn without_the_worker_nothing_of_it_is_watched() {
-    let only_worker = |it: &Named| {
+    let only_worker = |it: &MetricRef| {
         let dimensions: BTreeSet<_> = it.dimensions.keys().cloned().collect();
-        let by: BTreeSet<_> = emitted()
+        let by: BTreeSet<_> = emitted_metrics()
             .into_iter()
             .filter(|one| one.name == it.name && one.dimensions == dimensions)
-            .map(|one| one.by)
+            .map(|one| one.emitter)
             .collect();
         let function = it.dimensions.get("FunctionName").map(String::as_str);
         by == BTreeSet::from(["functions/event-worker".to_owned()])
             || function == Some("${StackName}-event-worker")
     };
     let of_worker: BTreeSet<_> =
-        in_alarms().iter().filter(|it| only_worker(it)).map(|it| it.by.clone()).collect();
+        metrics_in_alarms().iter().filter(|it| only_worker(it)).map(|it| it.source.clone()).collect();
     let all = resources(&monitoring(), "AWS::CloudWatch::Alarm");
     let conditional: BTreeSet<_> =
         all.iter().filter(|(_, it)| it["Condition"] == "WithEventWorker").map(|(id, _)| id.clone()).collect();
@@ -372,7 +372,7 @@ fn without_the_worker_nothing_of_it_is_watched() {
     // The dashboard shows all of them.
     let body = &monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
     let shown = &dashboard()["widgets"][1]["properties"]["alarms"];
-    let shown: BTreeSet<_> = list(shown).iter().map(|arn| arn.as_str().unwrap().to_owned()).collect();
+    let shown: BTreeSet<_> = as_list(shown).iter().map(|arn| arn.as_str().unwrap().to_owned()).collect();
     let arns = |ids: &mut dyn Iterator<Item = &String>| {
         ids.map(|id| format!("${{Alarm}}:${{{id}}}")).collect::<BTreeSet<_>>()
     };
@@ -386,7 +386,7 @@ fn without_the_worker_nothing_of_it_is_watched() {
     let with_worker = with_worker[0].as_str().unwrap();
     assert!(with_worker.starts_with(','));
     assert_eq!(
-        strings(with_worker).map(str::to_owned).collect::<BTreeSet<_>>(),
+        string_literals(with_worker).map(str::to_owned).collect::<BTreeSet<_>>(),
         arns(&mut conditional.iter())
     );
 }

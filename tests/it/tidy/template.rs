@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 use tests::World;
 
-use super::{names_in, read};
+use super::{file_names, read_file};
 
 /// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
 /// `{"Fn::Sub": x}`.
@@ -19,18 +19,18 @@ pub(crate) fn template() -> Value {
 }
 
 pub(crate) fn template_at(path: &str) -> Value {
-    plain(serde_yaml_ng::from_str(&read(path)).unwrap())
+    to_json(serde_yaml_ng::from_str(&read_file(path)).unwrap())
 }
 
-fn plain(yaml: Yaml) -> Value {
+fn to_json(yaml: Yaml) -> Value {
     match yaml {
         Yaml::Null => Value::Null,
         Yaml::Bool(truth) => truth.into(),
         Yaml::Number(number) => serde_json::to_value(number).unwrap(),
         Yaml::String(text) => text.into(),
-        Yaml::Sequence(items) => items.into_iter().map(plain).collect(),
+        Yaml::Sequence(items) => items.into_iter().map(to_json).collect(),
         Yaml::Mapping(fields) => {
-            let field = |(name, value): (Yaml, Yaml)| (name.as_str().unwrap().to_owned(), plain(value));
+            let field = |(name, value): (Yaml, Yaml)| (name.as_str().unwrap().to_owned(), to_json(value));
             Value::Object(fields.into_iter().map(field).collect())
         }
         Yaml::Tagged(tagged) => {
@@ -39,7 +39,7 @@ fn plain(yaml: Yaml) -> Value {
                 name @ ("Ref" | "Condition") => name.to_owned(),
                 name => format!("Fn::{name}"),
             };
-            Value::Object(Map::from_iter([(name, plain(tagged.value))]))
+            Value::Object(Map::from_iter([(name, to_json(tagged.value))]))
         }
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn functions(template: &Value) -> BTreeMap<String, Value> {
 }
 
 /// The tables, queues and secrets.
-pub(crate) fn holding_events_or_keys(template: &Value) -> Vec<(String, Value)> {
+pub(crate) fn data_resources(template: &Value) -> Vec<(String, Value)> {
     let types = ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"];
     types.into_iter().flat_map(|of_type| resources(template, of_type)).collect()
 }
@@ -67,7 +67,7 @@ pub(crate) fn name_of(function: &Value) -> String {
 }
 
 /// One thing or a list of things, as a list.
-pub(crate) fn list(one_or_many: &Value) -> Vec<Value> {
+pub(crate) fn as_list(one_or_many: &Value) -> Vec<Value> {
     one_or_many.as_array().cloned().unwrap_or_else(|| vec![one_or_many.clone()])
 }
 
@@ -76,7 +76,7 @@ fn every_function_has_a_folder_and_every_folder_a_block() {
     let template = template();
     let mut named: Vec<_> = functions(&template).values().map(name_of).collect();
     named.sort();
-    assert_eq!(named, names_in("functions"));
+    assert_eq!(named, file_names("functions"));
     for function in functions(&template).values() {
         let code = format!("target/lambda/{}/", name_of(function));
         assert_eq!(function["Properties"]["CodeUri"], code.as_str());
@@ -87,15 +87,15 @@ fn every_function_has_a_folder_and_every_folder_a_block() {
         .collect();
     let logs = |name: String| format!("/aws/lambda/${{AWS::StackName}}-{name}");
     let access = "/aws/vendedlogs/apigateway/${AWS::StackName}".to_owned();
-    assert_eq!(logged, names_in("functions").into_iter().map(logs).chain([access]).collect());
+    assert_eq!(logged, file_names("functions").into_iter().map(logs).chain([access]).collect());
 }
 
 /// A function's name has at most 64 characters.
 #[test]
 fn the_template_says_how_long_a_stacks_name_may_be() {
-    let longest = names_in("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
+    let longest = file_names("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
     assert_eq!(longest, 19);
-    assert!(read("template.yaml").contains("at most 64 characters, a stack's name may have 45."));
+    assert!(read_file("template.yaml").contains("at most 64 characters, a stack's name may have 45."));
 }
 
 #[test]
@@ -149,11 +149,11 @@ fn limits_are_those_of_the_template() {
 
 /// The variables that a function asks for when it starts, each answered as `sam local invoke` would. Less AWS's own, which belong
 /// to where it runs.
-fn asked_for(function: &str, told: &Value) -> BTreeSet<String> {
+fn variables_read(function: &str, env_values: &Value) -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     let env = Env(|name: &str| {
         asked.borrow_mut().insert(name.to_owned());
-        told[name].as_str().map(str::to_owned)
+        env_values[name].as_str().map(str::to_owned)
     });
     match function {
         "fynapse-webhook" => drop(fynapse_webhook::Config::read(&env).unwrap()),
@@ -172,19 +172,19 @@ fn asked_for(function: &str, told: &Value) -> BTreeSet<String> {
 #[test]
 fn every_variable_that_a_function_asks_for_is_set_and_no_other() {
     let template = template();
-    let told: Value = serde_json::from_str(&read("tests/fixtures/events/env.json")).unwrap();
+    let env_by_function: Value = serde_json::from_str(&read_file("tests/fixtures/events/env.json")).unwrap();
     let names = |variables: &Value| -> BTreeSet<String> {
         variables.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect()
     };
     let everywhere = names(&template["Globals"]["Function"]["Environment"]["Variables"]);
     for (id, function) in functions(&template) {
-        let asked = asked_for(&name_of(&function), &told[&id]);
+        let asked = variables_read(&name_of(&function), &env_by_function[&id]);
         let own = names(&function["Properties"]["Environment"]["Variables"]);
         assert_eq!(everywhere.union(&own).cloned().collect::<BTreeSet<_>>(), asked, "{id} in template.yaml");
-        assert_eq!(names(&told[&id]), asked, "{id} in env.json");
+        assert_eq!(names(&env_by_function[&id]), asked, "{id} in env.json");
     }
     let ids: BTreeSet<_> = functions(&template).into_keys().collect();
-    assert_eq!(names(&told), ids, "env.json");
+    assert_eq!(names(&env_by_function), ids, "env.json");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
     assert_eq!((stages.len(), routes.len()), (1, 2));
     let stage = &stages["HttpApiStage"];
     let waits_for: BTreeSet<_> =
-        list(&stage["DependsOn"]).iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+        as_list(&stage["DependsOn"]).iter().map(|id| id.as_str().unwrap().to_owned()).collect();
     assert_eq!(waits_for, routes.keys().cloned().collect());
     let settings = stage["Properties"]["RouteSettings"].as_object().unwrap();
     let keys = routes.values().map(|route| route["Properties"]["RouteKey"].as_str().unwrap());
@@ -240,7 +240,7 @@ fn p8_the_access_log_does_not_hold_the_path() {
 #[test]
 fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     let template = template();
-    for (id, resource) in holding_events_or_keys(&template) {
+    for (id, resource) in data_resources(&template) {
         // A table is protected from deletion, so the rollback of a first deployment could not delete it.
         let is_table = resource["Type"] == "AWS::DynamoDB::Table";
         let policy = if is_table { "Retain" } else { "RetainExceptOnCreate" };
@@ -281,7 +281,7 @@ fn every_log_ends_some_day() {
 #[tokio::test]
 async fn the_local_table_has_the_templates_keys_and_index() {
     let world = World::new().await;
-    let described = world.system.inspector.dynamodb.describe_table().table_name(INBOX_TABLE).send().await.unwrap();
+    let described = world.stack.inspector.dynamodb.describe_table().table_name(INBOX_TABLE).send().await.unwrap();
     let local = described.table.unwrap();
     let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
         let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});
@@ -293,7 +293,7 @@ async fn the_local_table_has_the_templates_keys_and_index() {
     let local_types = local.attribute_definitions().iter();
     let local_types =
         local_types.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned()));
-    let template_types = list(&table["AttributeDefinitions"]).into_iter().map(|it| {
+    let template_types = as_list(&table["AttributeDefinitions"]).into_iter().map(|it| {
         let text = |name: &str| it[name].as_str().unwrap().to_owned();
         (text("AttributeName"), text("AttributeType"))
     });

@@ -5,9 +5,9 @@
 //! the SDK makes the call again. Time stands still but for steps of sixteen minutes, after which every record that is due
 //! later is due, and every claim has run out.
 
-mod alerts;
-mod batch;
-mod submission;
+mod alert_conformance;
+mod batch_conformance;
+mod submission_conformance;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -19,33 +19,33 @@ use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::audit::{OperatorAction, AuditEntry, Operator};
 use local::connector::Fault;
-use tests::{Item, World, extract, number, text};
+use tests::{Item, World, extract_body, number, text};
 
-use super::event::record::{Answer, Due, From, Record, Write};
+use super::event_model::record_model::{WriteResult, DueState, ReopenFrom, ModelRecord, RecordWrite};
 
 const EVENT: &str = "fynapse/event/e-1";
 const WALKS: u64 = 32;
 const STEPS: usize = 60;
 /// Longer than the relay's longest pause, and than a worker's claim.
-const LONG: Duration = Duration::from_secs(16 * 60);
+const ALL_CLAIMS_EXPIRED: Duration = Duration::from_secs(16 * 60);
 
 /// What both know of a record.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct View {
+struct RecordView {
     exists: bool,
     rev: u8,
-    due: Due,
+    due: DueState,
     sent: bool,
     expires: bool,
     is_claimed: bool,
-    claim_over: bool,
+    claim_expired: bool,
     done: bool,
     quarantined: bool,
     replay: u8,
 }
 
-impl View {
-    fn of_model(record: &Record) -> Self {
+impl RecordView {
+    fn of_model(record: &ModelRecord) -> Self {
         Self {
             exists: record.exists(),
             rev: record.rev,
@@ -53,7 +53,7 @@ impl View {
             sent: record.sent,
             expires: record.expires,
             is_claimed: record.claim != 0,
-            claim_over: record.claim_over,
+            claim_expired: record.claim_expired,
             done: record.done,
             quarantined: record.quarantined,
             replay: record.replay,
@@ -66,9 +66,9 @@ impl View {
         assert_eq!(has("due"), has("due_at"));
         assert_eq!(has("claim_by"), has("claim_until"));
         let due = match number(item, "due_at") {
-            None => Due::No,
-            Some(due_at) if due_at <= now => Due::Now,
-            Some(_) => Due::Later,
+            None => DueState::No,
+            Some(due_at) if due_at <= now => DueState::Now,
+            Some(_) => DueState::Later,
         };
         Self {
             exists: true,
@@ -77,7 +77,7 @@ impl View {
             sent: has("sent_at"),
             expires: has("expires_at"),
             is_claimed: has("claim_by"),
-            claim_over: number(item, "claim_until").is_some_and(|until| until < now),
+            claim_expired: number(item, "claim_until").is_some_and(|until| until < now),
             done: has("done_at"),
             quarantined: has("quarantined_at"),
             replay: small("replay"),
@@ -87,152 +87,152 @@ impl View {
 
 /// Steps of a walk.
 #[derive(Clone, Copy, Debug)]
-enum Play {
+enum RecordOperation {
     Put,
     MarkNew,
     Read,
     Relay,
     MarkClaimed,
-    GiveUp,
+    QuarantineByRelay,
     Claim,
     Done,
-    PutBack,
-    Quarantine,
-    Replay,
     Requeue,
-    Lost,
-    Pass,
+    QuarantineByWorker,
+    ReplayDone,
+    ReplayQuarantined,
+    ReplayLost,
+    AdvanceTime,
 }
 
 /// Each as often as it shall be played: what ends an event less often than what moves it.
-const PLAYS: [Play; 23] = [
-    Play::Put,
-    Play::MarkNew,
-    Play::Read,
-    Play::Read,
-    Play::Relay,
-    Play::Relay,
-    Play::Relay,
-    Play::MarkClaimed,
-    Play::MarkClaimed,
-    Play::GiveUp,
-    Play::GiveUp,
-    Play::Claim,
-    Play::Claim,
-    Play::Claim,
-    Play::Done,
-    Play::PutBack,
-    Play::PutBack,
-    Play::Quarantine,
-    Play::Replay,
-    Play::Requeue,
-    Play::Lost,
-    Play::Pass,
-    Play::Pass,
+const OPERATIONS: [RecordOperation; 23] = [
+    RecordOperation::Put,
+    RecordOperation::MarkNew,
+    RecordOperation::Read,
+    RecordOperation::Read,
+    RecordOperation::Relay,
+    RecordOperation::Relay,
+    RecordOperation::Relay,
+    RecordOperation::MarkClaimed,
+    RecordOperation::MarkClaimed,
+    RecordOperation::QuarantineByRelay,
+    RecordOperation::QuarantineByRelay,
+    RecordOperation::Claim,
+    RecordOperation::Claim,
+    RecordOperation::Claim,
+    RecordOperation::Done,
+    RecordOperation::Requeue,
+    RecordOperation::Requeue,
+    RecordOperation::QuarantineByWorker,
+    RecordOperation::ReplayDone,
+    RecordOperation::ReplayQuarantined,
+    RecordOperation::ReplayLost,
+    RecordOperation::AdvanceTime,
+    RecordOperation::AdvanceTime,
 ];
 
 /// The model and the code, side by side.
-struct Both {
+struct RecordComparison {
     world: World,
     /// On a wire on which answers are lost.
     inbox: Inbox,
     key: EventKey,
-    record: Record,
+    record: ModelRecord,
     /// How often the event was kept in quarantine.
-    kept: i64,
+    quarantine_count: i64,
     /// What was read and claimed, under the `rev`, or the claim, of the model.
-    read: Vec<(u8, DueRecord)>,
-    claimed: Vec<(u8, ClaimedRecord)>,
-    works: Vec<(u8, ClaimedEvent)>,
+    records_read: Vec<(u8, DueRecord)>,
+    relay_claims: Vec<(u8, ClaimedRecord)>,
+    work_claims: Vec<(u8, ClaimedEvent)>,
     calls: u8,
     /// The kinds of writes that were played, each with what it came to.
-    seen: BTreeSet<(String, String)>,
-    dice: Dice,
+    outcomes: BTreeSet<(String, String)>,
+    rng: Rng,
 }
 
-impl Walk for Both {
-    type Play = Play;
-    type Seen = (String, String);
-    const PLAYS: &[Play] = &PLAYS;
+impl RandomWalk for RecordComparison {
+    type Operation = RecordOperation;
+    type Outcome = (String, String);
+    const OPERATIONS: &[RecordOperation] = &OPERATIONS;
 
     async fn new(seed: u64) -> Self {
         let world = World::new().await;
         let key = EventKey::from_event_id(EVENT).unwrap();
         let (read, claimed, works) = Default::default();
         let inbox = world.inbox();
-        let record = Record::default();
+        let record = ModelRecord::default();
         Self {
             world,
             inbox,
             key,
             record,
-            kept: 0,
-            read,
-            claimed,
-            works,
+            quarantine_count: 0,
+            records_read: read,
+            relay_claims: claimed,
+            work_claims: works,
             calls: 0,
-            seen: BTreeSet::new(),
-            dice: Dice(seed),
+            outcomes: BTreeSet::new(),
+            rng: Rng(seed),
         }
     }
 
     /// One step. It has no effect on either if what it needs is not there.
-    async fn play(&mut self, play: Play) {
+    async fn apply(&mut self, operation: RecordOperation) {
         // On the heap: with the SDK's calls inside they are too large to be moved about.
         match play {
-            Play::Put => Box::pin(self.put()).await,
-            Play::MarkNew => {
-                let attempts = self.may_lose_an_answer();
+            RecordOperation::Put => Box::pin(self.put()).await,
+            RecordOperation::MarkNew => {
+                let attempts = self.maybe_lose_response();
                 let marked = self.inbox.mark_new_sent(&self.key, self.world.now()).await.unwrap();
-                self.same(Write::Mark { rev: 1 }, attempts, marked);
+                self.assert_same_outcome(RecordWrite::Mark { rev: 1 }, attempts, marked);
             }
-            Play::Read => Box::pin(self.read()).await,
-            Play::Relay | Play::MarkClaimed | Play::GiveUp => Box::pin(self.relay(play)).await,
-            Play::Claim => Box::pin(self.claim()).await,
-            Play::Done | Play::PutBack | Play::Quarantine => Box::pin(self.end(play)).await,
-            Play::Replay => Box::pin(self.again(From::Done)).await,
-            Play::Requeue => Box::pin(self.again(From::Quarantined)).await,
-            Play::Lost => Box::pin(self.again(From::Sent)).await,
-            Play::Pass => {
-                self.world.pass(LONG);
-                self.record.claim_over = self.record.claim != 0;
-                if self.record.due == Due::Later {
-                    self.record.due = Due::Now;
+            RecordOperation::Read => Box::pin(self.read()).await,
+            RecordOperation::Relay | RecordOperation::MarkClaimed | RecordOperation::QuarantineByRelay => Box::pin(self.relay(play)).await,
+            RecordOperation::Claim => Box::pin(self.claim()).await,
+            RecordOperation::Done | RecordOperation::Requeue | RecordOperation::QuarantineByWorker => Box::pin(self.end(play)).await,
+            RecordOperation::ReplayDone => Box::pin(self.reopen(ReopenFrom::Done)).await,
+            RecordOperation::ReplayQuarantined => Box::pin(self.reopen(ReopenFrom::Quarantined)).await,
+            RecordOperation::ReplayLost => Box::pin(self.reopen(ReopenFrom::Sent)).await,
+            RecordOperation::AdvanceTime => {
+                self.world.advance(ALL_CLAIMS_EXPIRED);
+                self.record.claim_expired = self.record.claim != 0;
+                if self.record.due == DueState::Later {
+                    self.record.due = DueState::Now;
                 }
             }
         }
-        self.world.system.connector.clear_fault_plan();
+        self.world.stack.connector.clear_fault_plan();
         self.compare(play).await;
     }
 
-    fn dice(&mut self) -> &mut Dice {
-        &mut self.dice
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
     }
 
-    fn seen(self) -> BTreeSet<(String, String)> {
-        self.seen
+    fn outcomes(self) -> BTreeSet<(String, String)> {
+        self.outcomes
     }
 }
 
-impl Both {
+impl RecordComparison {
     /// What the model answers to a write, as one call or as two attempts of one.
-    fn answer(&mut self, write: Write, attempts: usize) -> Answer {
+    fn model_result(&mut self, write: RecordWrite, attempts: usize) -> WriteResult {
         self.calls += 1;
-        let mut answer = Answer::Refused;
+        let mut answer = WriteResult::ConditionFailed;
         for _ in 0..attempts {
             answer = self.record.apply(write, self.calls, None);
         }
         let kind = |it: String| it.split([' ', '{']).next().unwrap().to_owned();
-        let from = if let Write::Again { from, .. } = write { format!("{from:?}") } else { String::new() };
-        self.seen.insert((kind(format!("{write:?}")) + &from, kind(format!("{answer:?}"))));
+        let from = if let RecordWrite::Reopen { from, .. } = write { format!("{from:?}") } else { String::new() };
+        self.outcomes.insert((kind(format!("{write:?}")) + &from, kind(format!("{answer:?}"))));
         answer
     }
 
     /// From now on the answer to the next write to the record is lost, or none: how many attempts it takes.
-    fn may_lose_an_answer(&mut self) -> usize {
-        let attempts = self.dice.attempts();
+    fn maybe_lose_response(&mut self) -> usize {
+        let attempts = self.rng.pick_attempts();
         let is_lost = AtomicBool::new(attempts == 1);
-        self.world.system.connector.set_fault_plan(move |call| {
+        self.world.stack.connector.set_fault_plan(move |call| {
             let is_write = call.operation == "UpdateItem" && call.event_ids.iter().any(|id| id == EVENT);
             (is_write && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
         });
@@ -240,42 +240,42 @@ impl Both {
     }
 
     /// The model answers a write as the code did.
-    fn same(&mut self, write: Write, attempts: usize, written: WriteOutcome) {
-        let expected = self.answer(write, attempts) == Answer::Applied;
+    fn assert_same_outcome(&mut self, write: RecordWrite, attempts: usize, written: WriteOutcome) {
+        let expected = self.model_result(write, attempts) == WriteResult::Applied;
         assert_eq!(written == WriteOutcome::Applied, expected, "{write:?}");
     }
 
     /// A handler records its delivery, and dies before it sends.
     async fn put(&mut self) {
-        let process = self.world.another();
-        let attempts = self.dice.attempts();
-        process.system.connector.set_fault_plan(move |call| match call.operation.as_str() {
+        let process = self.world.another_process();
+        let attempts = self.rng.pick_attempts();
+        process.stack.connector.set_fault_plan(move |call| match call.operation.as_str() {
             "SendMessage" => Some(Fault::CrashBefore),
             "PutItem" if attempts == 2 && call.index == 1 => Some(Fault::TimeoutAfter),
             _ => None,
         });
-        let heard = process.fynapse(extract("e-1")).await;
-        let answer = self.answer(Write::Put { delivery: self.calls + 1 }, attempts);
-        let expected = if answer == Answer::Applied { 500 } else { 200 };
-        assert_eq!(heard.status, expected, "{answer:?}");
+        let response = process.deliver_fynapse(extract_body("e-1")).await;
+        let answer = self.model_result(RecordWrite::Put { delivery: self.calls + 1 }, attempts);
+        let expected = if answer == WriteResult::Applied { 500 } else { 200 };
+        assert_eq!(response.status, expected, "{answer:?}");
     }
 
     async fn read(&mut self) {
-        let place = DueKey { due_at: self.world.now(), pk: self.key.pk(), sk: self.key.sk() };
-        let found = self.inbox.read_due_records(&[place]).await.unwrap();
+        let key = DueKey { due_at: self.world.now(), pk: self.key.pk(), sk: self.key.sk() };
+        let found = self.inbox.read_due_records(&[key]).await.unwrap();
         assert_eq!(found.records.len(), usize::from(self.record.exists()));
-        self.read.extend(found.records.into_iter().map(|record| (self.record.rev, record)));
+        self.records_read.extend(found.records.into_iter().map(|record| (self.record.rev, record)));
     }
 
-    async fn relay(&mut self, play: Play) {
+    async fn relay(&mut self, operation: RecordOperation) {
         let now = self.world.now();
-        if let Play::Relay = play {
-            let Some((rev, read)) = self.dice.one_of(&self.read) else { return };
-            let attempts = self.may_lose_an_answer();
+        if let RecordOperation::Relay = play {
+            let Some((rev, read)) = self.rng.pick(&self.records_read) else { return };
+            let attempts = self.maybe_lose_response();
             let claim = self.inbox.claim_record(read, now).await.unwrap();
-            let is_ours = self.answer(Write::Relay { rev }, attempts) == Answer::Applied;
+            let is_ours = self.model_result(RecordWrite::Relay { rev }, attempts) == WriteResult::Applied;
             match claim {
-                RelayClaim::Acquired(claimed) if is_ours => self.claimed.push((rev + 1, *claimed)),
+                RelayClaim::Acquired(claimed) if is_ours => self.relay_claims.push((rev + 1, *claimed)),
                 RelayClaim::NotDue if !is_ours => {}
                 claim @ (RelayClaim::Acquired(_) | RelayClaim::AcquiredWithoutPayload(_) | RelayClaim::NotDue) => {
                     panic!("{claim:?}, and by the model {is_ours}")
@@ -283,72 +283,72 @@ impl Both {
             }
             return;
         }
-        let Some((rev, claimed)) = self.dice.one_of(&self.claimed) else { return };
-        let attempts = self.may_lose_an_answer();
-        if let Play::MarkClaimed = play {
+        let Some((rev, claimed)) = self.rng.pick(&self.relay_claims) else { return };
+        let attempts = self.maybe_lose_response();
+        if let RecordOperation::MarkClaimed = play {
             let marked = self.inbox.mark_claimed_sent(&claimed, now).await.unwrap();
-            self.same(Write::Mark { rev }, attempts, marked);
+            self.assert_same_outcome(RecordWrite::Mark { rev }, attempts, marked);
         } else {
             let given_up = self.inbox.quarantine_claimed(&claimed, QuarantineReason::QueueRefused, now).await.unwrap();
-            self.kept += 1;
-            self.same(Write::GiveUp { rev, over: self.record.over() }, attempts, given_up);
+            self.quarantine_count += 1;
+            self.assert_same_outcome(RecordWrite::QuarantineByRelay { rev, expired_claim: self.record.expired_claim() }, attempts, given_up);
         }
     }
 
     async fn claim(&mut self) {
-        let attempts = self.may_lose_an_answer();
+        let attempts = self.maybe_lose_response();
         let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
         let name = self.calls + 1;
-        let answer = self.answer(Write::Claim { claim: name, over: self.record.over() }, attempts);
+        let answer = self.model_result(RecordWrite::Claim { claim: name, expired_claim: self.record.expired_claim() }, attempts);
         match (claim, answer) {
-            (EventClaim::Acquired(work), Answer::Ours { replay }) => {
+            (EventClaim::Acquired(work), WriteResult::Acquired { replay }) => {
                 assert_eq!(work.event_meta().replay, u64::from(replay));
-                self.works.push((name, *work));
+                self.work_claims.push((name, *work));
             }
-            (EventClaim::AlreadyDone, Answer::Over)
-            | (EventClaim::HeldByOther, Answer::Taken)
-            | (EventClaim::NotRecorded, Answer::NotRecorded) => {}
+            (EventClaim::AlreadyDone, WriteResult::AlreadyDone)
+            | (EventClaim::HeldByOther, WriteResult::HeldByOther)
+            | (EventClaim::NotRecorded, WriteResult::NotRecorded) => {}
             (claim, answer) => panic!("{claim:?}, and by the model {answer:?}"),
         }
     }
 
-    async fn end(&mut self, play: Play) {
-        let Some((claim, work)) = self.dice.one_of(&self.works) else { return };
+    async fn end(&mut self, operation: RecordOperation) {
+        let Some((claim, work)) = self.rng.pick(&self.work_claims) else { return };
         let now = self.world.now();
-        let attempts = self.may_lose_an_answer();
-        let (write, written) = if let Play::Done = play {
-            (Write::Done { claim }, self.inbox.mark_done(&work, now).await)
-        } else if let Play::PutBack = play {
+        let attempts = self.maybe_lose_response();
+        let (write, written) = if let RecordOperation::Done = play {
+            (RecordWrite::Done { claim }, self.inbox.mark_done(&work, now).await)
+        } else if let RecordOperation::Requeue = play {
             let later = now.plus(Duration::from_secs(60));
-            (Write::PutBack { claim }, self.inbox.requeue(&work, later, "not_ready", None).await)
+            (RecordWrite::Requeue { claim }, self.inbox.requeue(&work, later, "not_ready", None).await)
         } else {
-            self.kept += 1;
+            self.quarantine_count += 1;
             let given_up = self.inbox.quarantine_event(&work, QuarantineReason::BusRefused, now).await;
-            (Write::Quarantine { claim }, given_up)
+            (RecordWrite::QuarantineByWorker { claim }, given_up)
         };
-        self.same(write, attempts, written.unwrap());
+        self.assert_same_outcome(write, attempts, written.unwrap());
     }
 
     /// An operator reads the record and has it due again, if it is where he can.
-    async fn again(&mut self, from: From) {
+    async fn reopen(&mut self, from: ReopenFrom) {
         let why = format!("reason {}", self.calls);
-        let operator = Operator { by: "ada".to_owned(), why };
+        let operator = Operator { name: "ada".to_owned(), reason: why };
         let by: AuditEntry = operator.audit_entry(OperatorAction::Requeue, self.world.now());
         let replayed = match from {
-            From::Done => self.inbox.replay_done(&self.key, &by).await,
-            From::Quarantined => self.inbox.replay_quarantined(&self.key, &by).await,
-            From::Sent => self.inbox.replay_lost(&self.key, true, &by).await,
+            ReopenFrom::Done => self.inbox.replay_done(&self.key, &by).await,
+            ReopenFrom::Quarantined => self.inbox.replay_quarantined(&self.key, &by).await,
+            ReopenFrom::Sent => self.inbox.replay_lost(&self.key, true, &by).await,
         };
         let record = &self.record;
-        let is_claimed = record.claim != 0 && !record.claim_over;
+        let is_claimed = record.claim != 0 && !record.claim_expired;
         let stands = match from {
-            From::Done => record.done,
-            From::Quarantined => record.quarantined && !record.done,
-            From::Sent => record.sent && record.is_open() && record.due == Due::No && !is_claimed,
+            ReopenFrom::Done => record.done,
+            ReopenFrom::Quarantined => record.quarantined && !record.done,
+            ReopenFrom::Sent => record.sent && record.is_open() && record.due == DueState::No && !is_claimed,
         };
         if stands {
-            let (rev, over) = (self.record.rev, self.record.over());
-            assert_eq!(self.answer(Write::Again { from, rev, over, trace: 0 }, 1), Answer::Applied);
+            let (rev, over) = (self.record.rev, self.record.expired_claim());
+            assert_eq!(self.model_result(RecordWrite::Reopen { from, rev, expired_claim, trace: 0 }, 1), WriteResult::Applied);
         }
         match replayed.unwrap() {
             ReplayOutcome::Due { replay } => assert!(stands && replay == u64::from(self.record.replay)),
@@ -359,53 +359,53 @@ impl Both {
     }
 
     /// The record and the item in quarantine, after a step.
-    async fn compare(&self, play: Play) {
+    async fn compare(&self, operation: RecordOperation) {
         let items = self.world.items().await;
         let item = items.iter().find(|item| text(item, "sk") == self.key.sk());
-        let code = item.map_or_else(View::default, |item| View::of_item(item, self.world.now().0));
-        assert_eq!(code, View::of_model(&self.record), "after {play:?}: the code, and the model");
-        let hash = payload_hash(extract("e-1").as_bytes());
-        let kept = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
-        assert_eq!(kept.map_or(0, |kept| number(kept, "deliveries").unwrap()), self.kept, "after {play:?}");
+        let code = item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
+        assert_eq!(code, RecordView::of_model(&self.record), "after {play:?}: the code, and the model");
+        let hash = payload_hash(extract_body("e-1").as_bytes());
+        let quarantined = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
+        assert_eq!(quarantined.map_or(0, |kept| number(kept, "deliveries").unwrap()), self.quarantine_count, "after {play:?}");
     }
 }
 
 /// A model and the code, side by side.
-pub(crate) trait Walk: Sized {
+pub(crate) trait RandomWalk: Sized {
     /// A step of a walk.
-    type Play: Copy + Debug + 'static;
+    type Operation: Copy + Debug + 'static;
     /// A kind of write that was played, with what it came to.
-    type Seen: Ord;
+    type Outcome: Ord;
     /// Each as often as it shall be played.
-    const PLAYS: &[Self::Play];
+    const OPERATIONS: &[Self::Operation];
 
     async fn new(seed: u64) -> Self;
     /// Plays a step on both, and compares them. It has no effect on either if what it needs is not there.
-    async fn play(&mut self, play: Self::Play);
-    fn dice(&mut self) -> &mut Dice;
-    fn seen(self) -> BTreeSet<Self::Seen>;
+    async fn apply(&mut self, operation: Self::Operation);
+    fn rng(&mut self) -> &mut Rng;
+    fn outcomes(self) -> BTreeSet<Self::Outcome>;
 }
 
 /// Walks at random, so many times and so many steps each: what was seen on the way.
-async fn walk<W: Walk>(walks: u64, steps: usize) -> BTreeSet<W::Seen> {
+async fn run_walks<W: RandomWalk>(walks: u64, steps: usize) -> BTreeSet<W::Outcome> {
     let mut seen = BTreeSet::new();
     for seed in 1..=walks {
-        let mut both = W::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
+        let mut comparison = W::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
         for _ in 0..steps {
-            let play = W::PLAYS[both.dice().roll(W::PLAYS.len())];
-            println!("{seed}: {play:?}");
-            Box::pin(both.play(play)).await;
+            let operation = W::OPERATIONS[comparison.rng().below(W::OPERATIONS.len())];
+            println!("{seed}: {operation:?}");
+            Box::pin(comparison.apply(operation)).await;
         }
-        seen.append(&mut both.seen());
+        seen.append(&mut comparison.outcomes());
     }
     seen
 }
 
 /// The same numbers for the same seed.
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Rng {
+    fn below(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -413,32 +413,32 @@ impl Dice {
     }
 
     /// Whether the first attempt at a call is answered.
-    fn attempts(&mut self) -> usize {
-        1 + usize::from(self.roll(4) == 0)
+    fn pick_attempts(&mut self) -> usize {
+        1 + usize::from(self.below(4) == 0)
     }
 
     /// The last one more often than any other.
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> Option<T> {
+    fn pick<T: Clone>(&mut self, all: &[T]) -> Option<T> {
         if all.is_empty() {
             return None;
         }
-        let at = if self.roll(2) == 0 { all.len() - 1 } else { self.roll(all.len()) };
+        let at = if self.below(2) == 0 { all.len() - 1 } else { self.below(all.len()) };
         Some(all[at].clone())
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
-    let seen = walk::<Both>(WALKS, STEPS).await;
-    let played = |kind: &str, answer: &str| seen.contains(&(kind.to_owned(), answer.to_owned()));
+    let seen = run_walks::<RecordComparison>(WALKS, STEPS).await;
+    let is_covered = |kind: &str, answer: &str| seen.contains(&(kind.to_owned(), answer.to_owned()));
     for kind in ["Mark", "Relay", "GiveUp", "Done", "PutBack", "Quarantine"] {
-        assert!(played(kind, "Applied") && played(kind, "Refused"), "{kind} of {seen:?}");
+        assert!(is_covered(kind, "Applied") && is_covered(kind, "Refused"), "{kind} of {seen:?}");
     }
     for answer in ["Ours", "Over", "Taken", "NotRecorded"] {
-        assert!(played("Claim", answer), "{answer} of {seen:?}");
+        assert!(is_covered("Claim", answer), "{answer} of {seen:?}");
     }
     for kind in ["Put", "AgainDone", "AgainQuarantined", "AgainSent"] {
-        assert!(played(kind, "Applied"), "{kind} of {seen:?}");
+        assert!(is_covered(kind, "Applied"), "{kind} of {seen:?}");
     }
-    assert!(played("Put", "Duplicate"), "{seen:?}");
+    assert!(is_covered("Put", "Duplicate"), "{seen:?}");
 }

@@ -154,7 +154,7 @@ pub(crate) struct AuditLine {
 
 impl From<&AuditEntry> for AuditLine {
     fn from(it: &AuditEntry) -> Self {
-        Self { at: Timestamp(it.at), by: it.by.clone(), did: it.action.as_str(), why: it.why.clone() }
+        Self { at: Timestamp(it.at), by: it.operator.clone(), did: it.action.as_str(), why: it.reason.clone() }
     }
 }
 

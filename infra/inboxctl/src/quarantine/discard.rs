@@ -63,8 +63,8 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
     let plan = format!(
         "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted, but what is discarded is not replayed, unless \
          the same bytes come again. An event that was given up stays so, unless the poller finds what it tells.\n",
-        operator.by,
-        operator.why,
+        operator.name,
+        operator.reason,
         remaining_hint(remaining)
     );
     if items.is_empty() || !confirm::is_confirmed(at, &args.confirm, &plan)? {

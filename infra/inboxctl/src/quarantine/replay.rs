@@ -46,7 +46,7 @@ pub(crate) async fn replay(target: &Target, args: ReplayQuarantinedArgs) -> anyh
         let force = if args.force { ", however old" } else { "" };
         let rows = preview::render_rows(&inbox, &items, at.now()).await;
         plan =
-            format!("Replay out of quarantine{force}, by {}, because: {}\n{rows}", operator.by, operator.why);
+            format!("Replay out of quarantine{force}, by {}, because: {}\n{rows}", operator.name, operator.reason);
         if is_cut_off {
             plan += &format!("(There are more for this reason: --limit {}.)\n", args.limit);
         }

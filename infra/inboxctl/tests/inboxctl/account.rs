@@ -32,7 +32,7 @@ impl RecordingAws {
             callers.lock().unwrap().push((scope[0].to_owned(), scope[2].to_owned()));
             next.run(request)
         };
-        let routes = aws_endpoint(&harness.world.system, url.clone()).layer(from_fn(record_caller));
+        let routes = aws_endpoint(&harness.world.stack, url.clone()).layer(from_fn(record_caller));
         stack::spawn_server(listener, routes);
         let config = std::env::temp_dir().join(format!("inboxctl-{}.ini", uuid::Uuid::new_v4()));
         Self { harness, url, callers: seen, config }

@@ -7,7 +7,7 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use local::lambda_api::aws_endpoint;
 use local::stack;
-use tests::{completion, extract};
+use tests::{completion_body, extract_body};
 
 use crate::{CliHarness, bind_listener};
 
@@ -32,12 +32,12 @@ async fn aws_behind(harness: &CliHarness, secs: i64) -> String {
 async fn a_clock_that_is_wrong_changes_nothing() {
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
-    world.put(crate::mending::pending_submission("s-1")).await;
-    world.fynapse(extract("e-1")).await;
-    world.work().await;
-    world.rightfoot("{").await;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    harness.send_dead_letter(&world.drain().await.remove(0).body).await;
+    world.put_item(crate::mending::pending_submission("s-1")).await;
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.run_worker().await;
+    world.deliver_rightfoot("{").await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    harness.send_dead_letter(&world.drain_queue().await.remove(0).body).await;
     let before = world.items().await;
     let (ahead, behind) = (aws_behind(&harness, 180).await, aws_behind(&harness, -180).await);
     for url in [&ahead, &behind] {

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use local::connector::Fault;
-use tests::{completion, extract};
+use tests::{completion_body, extract_body};
 
 use crate::{CliHarness, snapshot};
 
@@ -22,7 +22,7 @@ async fn check_statuses(harness: &CliHarness) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_is_ok_and_read_only_when_nothing_is_stuck() {
     let harness = CliHarness::with_system_clock().await;
-    harness.world.fynapse(extract("e-1")).await;
+    harness.world.deliver_fynapse(extract_body("e-1")).await;
     let before = harness.world.items().await;
     let output = harness.run("doctor").await;
     assert_eq!(output.exit_code, 0, "{}", output.transcript());
@@ -35,13 +35,13 @@ async fn doctor_is_ok_and_read_only_when_nothing_is_stuck() {
 async fn stuck_items_are_reported_with_advice() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
-    world.fynapse(extract("e-1")).await;
-    world.system.connector.clear_fault_plan();
-    let (body, signature) = (extract("e-2"), world.sign(extract("e-2")));
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.stack.connector.clear_fault_plan();
+    let (body, signature) = (extract_body("e-2"), world.sign(extract_body("e-2")));
     harness.advance(Duration::from_secs(301));
-    world.fynapse_with(&body, &signature, None).await;
+    world.deliver_fynapse_with(&body, &signature, None).await;
     harness.send_dead_letter("not ours").await;
     let submission = [
         ("pk", "rightfoot#submission#nightly"),
@@ -55,7 +55,7 @@ async fn stuck_items_are_reported_with_advice() {
     let mut item: tests::Item = submission.map(|(name, value)| (name.to_owned(), text(value))).into();
     item.insert("written_at".to_owned(), number(crate::START_MS));
     item.insert("due_at".to_owned(), number(crate::START_MS + 900_000));
-    world.put(item).await;
+    world.put_item(item).await;
     let output = harness.run("doctor").await;
     assert_eq!(output.exit_code, 1);
     snapshot!(output.transcript());
@@ -72,15 +72,15 @@ async fn stuck_items_are_reported_with_advice() {
 async fn an_event_that_the_queue_rejects_is_distinguished_from_a_relay_that_does_not_run() {
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
-    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
-    world.fynapse(extract("e-1")).await;
+    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world.deliver_fynapse(extract_body("e-1")).await;
     assert_eq!(check_statuses(&harness).await["relay"], "ok");
     let mut record = world.record_of("fynapse/event/e-1").await;
     let number = |value: i64| aws_sdk_dynamodb::types::AttributeValue::N(value.to_string());
     record.insert("received_at".to_owned(), number(world.now().0 - 3_600_000));
     record.insert("attempts".to_owned(), number(7));
     record.insert("due_at".to_owned(), number(world.now().0 + 600_000));
-    world.put(record).await;
+    world.put_item(record).await;
     let output = harness.run("doctor").await;
     let line = output
         .stdout
@@ -95,7 +95,7 @@ async fn an_event_that_the_queue_rejects_is_distinguished_from_a_relay_that_does
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn misconfigured_resources_are_reported() {
     let harness = CliHarness::with_system_clock().await;
-    let sqs = &harness.world.system.inspector.sqs;
+    let sqs = &harness.world.stack.inspector.sqs;
     for (name, visibility, retention) in
         [("hasty", "30", "1209600"), ("forgetful", "540", "345600"), ("endless", "540", "1209600")]
     {
@@ -103,7 +103,7 @@ async fn misconfigured_resources_are_reported() {
         let create = create.attributes(QueueAttributeName::VisibilityTimeout, visibility);
         create.attributes(QueueAttributeName::MessageRetentionPeriod, retention).send().await.unwrap();
     }
-    let secrets = &harness.world.system.inspector.secrets;
+    let secrets = &harness.world.stack.inspector.secrets;
     for (name, value) in
         [("five", r#"["1","2","3","4","5"]"#), ("half", r#"["1",""]"#), ("pairs", r#"{"key":"1"}"#)]
     {
@@ -138,7 +138,7 @@ async fn misconfigured_resources_are_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider() {
     let harness = CliHarness::with_system_clock().await;
-    let secrets = &harness.world.system.inspector.secrets;
+    let secrets = &harness.world.stack.inspector.secrets;
     secrets.create_secret().name("never").send().await.unwrap();
     for (name, value) in [("empty", ""), ("blank", "\n"), ("bare", "[]")] {
         secrets.create_secret().name(name).secret_string(value).send().await.unwrap();
@@ -158,8 +158,8 @@ async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider
     for secret in ["empty", "blank", "bare"] {
         assert_eq!(secret_lines(secret).await, (0, unused.replace("never", secret)));
     }
-    harness.world.fynapse(extract("e-1")).await;
-    harness.world.rightfoot("{").await;
+    harness.world.deliver_fynapse(extract_body("e-1")).await;
+    harness.world.deliver_rightfoot("{").await;
     let (code, used) = secret_lines("never").await;
     assert_eq!(code, 1);
     snapshot!(used);
@@ -175,13 +175,13 @@ async fn untracked_batches_are_reported_with_what_tracking_adds() {
         lines.take_while(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(line().await, ["-     tracking                 the inbox has no event of Rightfoot's"]);
-    harness.world.rightfoot(completion("b-1", "u-1")).await;
+    harness.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let untracked = line().await;
     assert_eq!(untracked[0], "warn  tracking                 tracked by nobody: 1 of 1 batch looked at");
     assert!(untracked[1].contains("if one is lost, nobody asks for it"), "{untracked:?}");
     let track =
         serde_json::json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"});
-    harness.world.ask(track).await.unwrap().unwrap();
+    harness.world.request(track).await.unwrap().unwrap();
     assert_eq!(
         line().await,
         [

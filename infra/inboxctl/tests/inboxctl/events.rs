@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::connector::Fault;
-use tests::{alert, completion, extract};
+use tests::{alert_body, completion_body, extract_body};
 
 use crate::{CliHarness, snapshot};
 
@@ -11,19 +11,19 @@ use crate::{CliHarness, snapshot};
 async fn harness_with_events() -> CliHarness {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    world.finish("rightfoot/batch/b-1/completed").await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    world.mark_done("rightfoot/batch/b-1/completed").await;
     harness.advance(Duration::from_secs(60));
-    world.rightfoot(alert("b-1", "u-2")).await;
+    world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
     harness.advance(Duration::from_secs(60));
-    world.fynapse(extract("e-1")).await;
-    world.system.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     harness.advance(Duration::from_secs(60));
-    world.fynapse(extract("e-2")).await;
-    world.system.connector.clear_fault_plan();
+    world.deliver_fynapse(extract_body("e-2")).await;
+    world.stack.connector.clear_fault_plan();
     harness.advance(Duration::from_secs(60));
-    world.rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await;
-    world.fynapse("{\"half\":").await;
+    world.deliver_rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await;
+    world.deliver_fynapse("{\"half\":").await;
     harness
 }
 
@@ -74,8 +74,8 @@ async fn events_are_listed_by_state_type_provider_and_time() {
 async fn a_list_goes_on_where_it_ended() {
     let harness = CliHarness::new().await;
     for n in 0..7 {
-        harness.world.fynapse(extract(&format!("e-{n}"))).await;
-        harness.world.fynapse(format!("{{{n}")).await;
+        harness.world.deliver_fynapse(extract_body(&format!("e-{n}"))).await;
+        harness.world.deliver_fynapse(format!("{{{n}")).await;
         harness.advance(Duration::from_secs(1));
     }
     for (list, of, name) in [("events list", "events", "event"), ("quarantine list", "items", "item")] {
@@ -103,9 +103,9 @@ async fn an_event_is_shown_without_its_payload_unless_it_is_asked_for() {
     snapshot!(harness.run("events show fynapse/event/e-1").await.transcript());
     snapshot!(harness.run("--json events show rightfoot/batch/b-1/completed").await.transcript());
     let revealed = harness.run("events show fynapse/event/e-1 --reveal").await;
-    assert!(revealed.stdout.ends_with(&format!("\nBytes:\n{}\n", extract("e-1"))), "{}", revealed.transcript());
+    assert!(revealed.stdout.ends_with(&format!("\nBytes:\n{}\n", extract_body("e-1"))), "{}", revealed.transcript());
     let revealed = harness.run("--json events show fynapse/event/e-1 --reveal").await.json();
-    assert_eq!(revealed["payload"]["bytes"], extract("e-1"));
+    assert_eq!(revealed["payload"]["bytes"], extract_body("e-1"));
     snapshot!(harness.run("events show fynapse/event/none").await.transcript());
 }
 

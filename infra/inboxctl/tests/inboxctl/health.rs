@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::StatusCode;
 use axum::routing::post;
 use local::stack::DEAD_LETTER_QUEUE;
-use tests::{Item, completion, extract, number};
+use tests::{Item, completion_body, extract_body, number};
 
 use crate::tracing::item;
 use crate::{CliHarness, snapshot};
@@ -53,11 +53,11 @@ fn schedule(schedule_id: &str, now: i64, problem: AttributeValue) -> Item {
 async fn p9_a_missed_deadline_is_reported_although_the_batch_is_polled_next() {
     let harness = CliHarness::with_system_clock().await;
     let now = harness.world.now().0;
-    harness.world.put(batch("well", now, 60, None)).await;
+    harness.world.put_item(batch("well", now, 60, None)).await;
     let fine = "the last polls of all that is tracked were answered".to_owned();
     assert_eq!(doctor_check(&harness, "polls").await, ("ok".to_owned(), fine, 0));
 
-    harness.world.put(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
+    harness.world.put_item(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
     let (verdict, found, code) = doctor_check(&harness, "polls").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1), "{found}");
     assert!(found.starts_with("batch b-1: its deadline passed "), "{found}");
@@ -85,7 +85,7 @@ async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to
         let harness = CliHarness::with_system_clock().await;
         let now = harness.world.now().0;
         let since = now - since_mins * 60_000;
-        harness.world.put(batch("b-1", now, 60, Some(problem(reason, since, 25)))).await;
+        harness.world.put_item(batch("b-1", now, 60, Some(problem(reason, since, 25)))).await;
         let (status, found, exit) = doctor_check(&harness, "polls").await;
         assert_eq!((status.as_str(), exit), (verdict, code), "{reason}");
         assert!(found.starts_with("batch b-1: the last poll came to nothing: "), "{found}");
@@ -97,8 +97,8 @@ async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to
 async fn a_stopped_schedule_is_reported_although_it_is_polled_next() {
     let harness = CliHarness::with_system_clock().await;
     let now = harness.world.now().0;
-    harness.world.put(schedule("s-1", now, problem("stopped", now - 60_000, 3))).await;
-    harness.world.put(batch("b-1", now, 60, Some(problem("unavailable", now - 120_000, 25)))).await;
+    harness.world.put_item(schedule("s-1", now, problem("stopped", now - 60_000, 3))).await;
+    harness.world.put_item(batch("b-1", now, 60, Some(problem("unavailable", now - 120_000, 25)))).await;
     let (verdict, found, code) = doctor_check(&harness, "polls").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1));
     let stopped = "it has stopped: Rightfoot names no next run, or one that did not happen (stopped), since ";
@@ -114,7 +114,7 @@ async fn no_name_forges_a_line_of_what_doctor_finds() {
     let harness = CliHarness::with_system_clock().await;
     let now = harness.world.now().0;
     let forged = "b\nok    relay  fine\u{202e}\u{feff}";
-    harness.world.put(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
+    harness.world.put_item(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
     for words in ["doctor", "batches list", "trace b-1", "due"] {
         let ran = harness.run(words).await;
         assert!(!ran.stdout.contains("\nok    relay  fine"), "{}", ran.transcript());
@@ -137,8 +137,8 @@ async fn a_dead_letter_in_flight_is_counted() {
     assert_eq!(harness.run("dead list").await.exit_code, 0);
     assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), one.clone(), 1), "the list has put it back");
 
-    let sqs = &harness.world.system.inspector.sqs;
-    let url = harness.world.system.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
+    let sqs = &harness.world.stack.inspector.sqs;
+    let url = harness.world.stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
     sqs.receive_message().queue_url(&url).visibility_timeout(2).send().await.unwrap();
     let hidden = "queue events-dead: 1 message (1 of them received and not deleted yet); their effects have not happened";
     assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), hidden.to_owned(), 1));
@@ -149,9 +149,9 @@ async fn a_dead_letter_in_flight_is_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_at_work_and_delayed_ones_are_on_the_queue_of_events() {
     let harness = CliHarness::with_system_clock().await;
-    harness.world.fynapse(extract("e-1")).await;
-    harness.world.fynapse(extract("e-2")).await;
-    let system = &harness.world.system;
+    harness.world.deliver_fynapse(extract_body("e-1")).await;
+    harness.world.deliver_fynapse(extract_body("e-2")).await;
+    let system = &harness.world.stack;
     let receive = system.inspector.sqs.receive_message().queue_url(&system.events_queue_url);
     receive.max_number_of_messages(1).send().await.unwrap();
     let later = system.inspector.sqs.send_message().queue_url(&system.events_queue_url).message_body("later");
@@ -167,7 +167,7 @@ async fn messages_at_work_and_delayed_ones_are_on_the_queue_of_events() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_exits_with_0_if_all_is_well_1_if_something_fails_and_2_if_it_could_not_look() {
     let harness = CliHarness::with_system_clock().await;
-    harness.world.rightfoot(completion("b-1", "u-1")).await;
+    harness.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let fine = harness.run("doctor").await;
     assert!(
         fine.exit_code == 0 && fine.stdout.contains("warn  tracking"),
@@ -188,7 +188,7 @@ async fn doctor_exits_with_0_if_all_is_well_1_if_something_fails_and_2_if_it_cou
     assert_eq!(harness.run_with_env("doctor", &[]).await.exit_code, 2, "no region: nothing could be looked at");
     assert_eq!(harness.run_with_env("due", &[]).await.exit_code, 1, "of no other command");
 
-    harness.world.fynapse("{").await;
+    harness.world.deliver_fynapse("{").await;
     let both = harness.run_with_env("doctor", &env).await;
     assert_eq!(both.exit_code, 1, "what fails counts for more: {}", both.transcript());
 }
@@ -196,7 +196,7 @@ async fn doctor_exits_with_0_if_all_is_well_1_if_something_fails_and_2_if_it_cou
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_quarantine_fails_until_it_is_dealt_with() {
     let harness = CliHarness::with_system_clock().await;
-    harness.world.fynapse("{").await;
+    harness.world.deliver_fynapse("{").await;
     let (verdict, found, code) = doctor_check(&harness, "quarantine").await;
     assert_eq!((verdict.as_str(), code), ("fail", 1));
     assert!(found.starts_with("open: 1, whose effects have not happened; the oldest since "), "{found}");
@@ -210,12 +210,12 @@ async fn what_is_in_quarantine_fails_until_it_is_dealt_with() {
 async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
-    world.rightfoot(completion("b-1", "u-1")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let mut record = world.record_of("rightfoot/batch/b-1/completed").await;
     record.insert("works".to_owned(), AttributeValue::N("5".to_owned()));
     record.insert("retry_reason".to_owned(), AttributeValue::S("not_ready".to_owned()));
     let sent_at = number(&record, "sent_at").unwrap();
-    world.put(record.clone()).await;
+    world.put_item(record.clone()).await;
     let stands = async || {
         let traced = harness.run("trace b-1").await.stdout;
         traced.lines().find(|line| line.starts_with("  rightfoot/batch/b-1/completed: ")).unwrap().to_owned()
@@ -227,14 +227,14 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     record.remove("sent_at");
     record.insert("due".to_owned(), AttributeValue::S("outbox#00".to_owned()));
     record.insert("due_at".to_owned(), AttributeValue::N((sent_at + 60_000).to_string()));
-    world.put(record.clone()).await;
+    world.put_item(record.clone()).await;
     let line = stands().await;
     assert!(line.starts_with(&format!("  rightfoot/batch/b-1/completed: {put_back}: due again ")), "{line}");
     assert!(harness.run("events list").await.stdout.contains("  waiting (not_ready)  "));
     assert!(harness.run("events show b-1").await.stdout.contains("put back by the worker  5 (not_ready)\n"));
 
     record.insert("works".to_owned(), AttributeValue::N("1".to_owned()));
-    world.put(record).await;
+    world.put_item(record).await;
     assert!(stands().await.contains("put back by the worker, 1 time so far, last because of not_ready"));
 }
 
@@ -242,15 +242,15 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
 async fn a_bare_id_is_enough_for_every_command_that_takes_an_event() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.fynapse(extract("e-1")).await;
-    world.rightfoot(completion("b-1", "u-1")).await;
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for (bare, whole) in [("e-1", "fynapse/event/e-1"), ("b-1", "rightfoot/batch/b-1/completed")] {
         assert_eq!(harness.run(&format!("--json events show {bare}")).await.json()["event"], whole);
-        world.finish(whole).await;
+        world.mark_done(whole).await;
         let replay = format!("--json events replay {bare} --by ada --why drill --yes");
         assert_eq!(harness.run(&replay).await.json()["replays"][0]["event"], whole);
     }
-    world.rightfoot(tests::alert("b-1", "u-2")).await;
+    world.deliver_rightfoot(tests::alert_body("b-1", "u-2")).await;
     let ambiguous = harness.run("events show b-1").await;
     snapshot!(ambiguous.transcript());
     snapshot!(harness.run("events show nobody").await.transcript());
@@ -262,7 +262,7 @@ async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
     let mut hashes = Vec::new();
     for n in 0..4 {
         let body = format!("{{{n}");
-        harness.world.fynapse(&body).await;
+        harness.world.deliver_fynapse(&body).await;
         hashes.insert(0, format!("fynapse/{}", inbox_core::event::payload_hash(body.as_bytes())));
         harness.advance(Duration::from_secs(60));
         harness.send_dead_letter(&format!("dead {n}")).await;

@@ -1,6 +1,6 @@
 //! `events replay --lost`: an event whose message is gone.
 
-use tests::{completion, extract, number};
+use tests::{completion_body, extract_body, number};
 
 use crate::{START_MS, CliHarness, snapshot};
 
@@ -20,9 +20,9 @@ async fn p3_an_event_whose_message_is_lost_is_processed_once_an_operator_replays
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
     for id in ["e-1", "e-2"] {
-        world.fynapse(extract(id)).await;
+        world.deliver_fynapse(extract_body(id)).await;
     }
-    assert_eq!(world.drain().await.len(), 2, "gone");
+    assert_eq!(world.drain_queue().await.len(), 2, "gone");
     snapshot!(harness.run(&format!("events replay fynapse/event/e-1 {WHO} --yes")).await.transcript());
     backdate_sent_at(&harness, "fynapse/event/e-1", 14).await;
     backdate_sent_at(&harness, "fynapse/event/e-2", 13).await;
@@ -40,22 +40,22 @@ async fn p3_an_event_whose_message_is_lost_is_processed_once_an_operator_replays
     snapshot!(harness.run(&format!("{both} {WHO}")).await.transcript());
     snapshot!(harness.run(&format!("{both} {WHO} --yes")).await.transcript());
     assert_eq!(harness.run("doctor").await.exit_code, 0, "nothing is lost any more");
-    world.relay().await.unwrap().unwrap();
-    world.work().await;
-    assert_eq!(world.told().await, ["fynapse/event/e-1"]);
+    world.run_relay().await.unwrap().unwrap();
+    world.run_worker().await;
+    assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
     snapshot!(harness.run("trace e-1").await.transcript());
     let purged = format!("--json events replay fynapse/event/e-2 --lost --purged {WHO} --yes");
     assert_eq!(harness.run(&purged).await.json()["replays"][0]["outcome"], "due");
-    world.relay().await.unwrap().unwrap();
-    world.work().await;
-    let bus_events = world.on_bus().await;
+    world.run_relay().await.unwrap().unwrap();
+    world.run_worker().await;
+    let bus_events = world.drain_bus().await;
     assert_eq!((bus_events.len(), &bus_events[0].detail["replay"]), (1, &serde_json::Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_where_somebody_else_reads_the_queue() {
     let harness = CliHarness::new().await;
-    harness.world.rightfoot(completion("b-1", "u-1")).await;
+    harness.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let verdict = async |words: &str| {
         let report = harness.run(&format!("--json doctor {words}")).await.json();
         let lost = report["checks"].as_array().unwrap().iter().find(|it| it["check"] == "lost messages");
@@ -70,8 +70,8 @@ async fn nothing_is_lost_where_somebody_else_reads_the_queue() {
 async fn only_what_was_sent_and_is_not_done_can_be_declared_lost() {
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
-    world.fynapse(extract("e-1")).await;
-    world.work().await;
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.run_worker().await;
     let outcome = async |event_id: &str| {
         let words = format!("--json events replay {event_id} --lost --purged {WHO} --yes");
         let ran = harness.run(&words).await;
@@ -86,5 +86,5 @@ async fn only_what_was_sent_and_is_not_done_can_be_declared_lost() {
         (1, "is not recorded, or its record has expired".to_owned())
     );
     assert_eq!(harness.run(&format!("events replay fynapse/event/e-1 --purged {WHO} --yes")).await.exit_code, 2);
-    assert_eq!(world.told().await, ["fynapse/event/e-1"]);
+    assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
 }

@@ -2,7 +2,7 @@
 
 use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use local::connector::Fault;
-use tests::{Item, completion, extract, number};
+use tests::{Item, completion_body, extract_body, number};
 
 use crate::tracing::item;
 use crate::{START_MS, CliHarness, snapshot};
@@ -13,16 +13,16 @@ const COMPLETED: &str = "rightfoot/batch/b-1/completed";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p3_a_done_event_is_replayed_by_name_and_for_a_reason() {
     let harness = CliHarness::new().await;
-    harness.world.rightfoot(completion("b-1", "u-1")).await;
-    harness.world.fynapse(extract("e-1")).await;
-    harness.world.finish(COMPLETED).await;
+    harness.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    harness.world.deliver_fynapse(extract_body("e-1")).await;
+    harness.world.mark_done(COMPLETED).await;
     snapshot!(harness.run(&format!("events replay {COMPLETED} {WHO}")).await.transcript());
     assert_eq!(number(&harness.world.record_of(COMPLETED).await, "replay"), None, "there was nobody to ask");
     let words = format!("events replay {COMPLETED} fynapse/event/e-1 fynapse/event/none {WHO} --yes");
     snapshot!(harness.run(&words).await.transcript());
     assert_eq!(number(&harness.world.record_of(COMPLETED).await, "replay"), Some(1));
     snapshot!(harness.run(&format!("events show {COMPLETED}")).await.transcript());
-    harness.world.finish(COMPLETED).await;
+    harness.world.mark_done(COMPLETED).await;
     let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("INBOXCTL_BY", "bob")];
     let again = harness.run_with_env(&format!("--json events replay {COMPLETED} --why drill --yes"), &env).await;
     assert_eq!(
@@ -36,14 +36,14 @@ async fn p3_a_done_event_is_replayed_by_name_and_for_a_reason() {
 async fn p10_a_replayed_event_is_processed_again() {
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
-    world.fynapse(extract("e-1")).await;
-    world.work().await;
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.run_worker().await;
     snapshot!(harness.run("trace e-1").await.transcript());
     let replayed = harness.run(&format!("events replay fynapse/event/e-1 {WHO} --yes")).await;
     assert_eq!(replayed.exit_code, 0, "{}", replayed.transcript());
-    world.relay().await.unwrap().unwrap();
-    world.work().await;
-    let replay_numbers: Vec<_> = world.on_bus().await.into_iter().map(|event| event.detail["replay"].clone()).collect();
+    world.run_relay().await.unwrap().unwrap();
+    world.run_worker().await;
+    let replay_numbers: Vec<_> = world.drain_bus().await.into_iter().map(|event| event.detail["replay"].clone()).collect();
     assert_eq!(replay_numbers, [serde_json::Value::Null, 1.into()]);
     snapshot!(harness.run("trace fynapse/event/e-1").await.transcript());
 }
@@ -53,13 +53,13 @@ async fn p7_quarantined_deliveries_are_replayed_after_a_fix() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
     let unreadable = r#"{"type":"A_THIRD_TYPE"}"#;
-    world.rightfoot(unreadable).await;
-    let readable = world.misread(unreadable, &completion("b-1", "u-1")).await;
-    world.rightfoot(r#"{"type":"A_FOURTH_TYPE"}"#).await;
-    world.fynapse("{").await;
+    world.deliver_rightfoot(unreadable).await;
+    let readable = world.quarantine_as_older_version(unreadable, &completion_body("b-1", "u-1")).await;
+    world.deliver_rightfoot(r#"{"type":"A_FOURTH_TYPE"}"#).await;
+    world.deliver_fynapse("{").await;
     snapshot!(harness.run(&format!("quarantine replay --reason unknown_type {WHO}")).await.transcript());
     snapshot!(harness.run(&format!("quarantine replay --reason unknown_type {WHO} --yes")).await.transcript());
-    assert_eq!(world.drain_ids().await, [COMPLETED]);
+    assert_eq!(world.drain_event_ids().await, [COMPLETED]);
     snapshot!(harness.run(&format!("quarantine show {readable}")).await.transcript());
     snapshot!(harness.run(&format!("trace {COMPLETED}")).await.transcript());
     let again = harness.run(&format!("--json quarantine replay {readable} {WHO} --yes")).await;
@@ -71,7 +71,7 @@ async fn p7_quarantined_deliveries_are_replayed_after_a_fix() {
 async fn p7_a_replay_bounded_by_a_limit_says_that_there_is_more() {
     let harness = CliHarness::new().await;
     for n in 0..3 {
-        harness.world.fynapse(format!("{{{n}")).await;
+        harness.world.deliver_fynapse(format!("{{{n}")).await;
     }
     let asked = harness.run(&format!("quarantine replay --reason unreadable --limit 2 {WHO}")).await;
     assert!(asked.stderr.contains("(There are more for this reason: --limit 2.)"), "{}", asked.transcript());
@@ -86,8 +86,8 @@ async fn p7_a_replay_bounded_by_a_limit_says_that_there_is_more() {
 async fn dead_letters_are_listed_and_redriven_with_an_audit_entry() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.rightfoot(completion("b-1", "u-1")).await;
-    let body = world.drain().await.remove(0).body;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    let body = world.drain_queue().await.remove(0).body;
     snapshot!(harness.run("dead list").await.transcript());
     harness.send_dead_letter(&body).await;
     harness.send_dead_letter("not ours").await;
@@ -131,19 +131,19 @@ async fn a_redrive_bounded_by_its_limit_says_that_there_may_be_more_and_how_to_g
 async fn p2_p7_an_event_that_sqs_rejected_is_requeued_by_a_replay() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.system.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
-    world.rightfoot(completion("b-1", "u-1")).await;
+    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for _ in 0..10 {
         harness.advance(std::time::Duration::from_secs(901));
-        world.relay().await.unwrap().unwrap();
+        world.run_relay().await.unwrap().unwrap();
     }
-    world.system.connector.clear_fault_plan();
+    world.stack.connector.clear_fault_plan();
     snapshot!(harness.run(&format!("trace {COMPLETED}")).await.transcript());
     snapshot!(harness.run(&format!("quarantine replay --reason queue_refused {WHO} --yes")).await.transcript());
     // The system's clock is far behind the one of `inboxctl`.
     harness.time.store(inbox_aws::clock::Clock::system().now().0 + 1_000, std::sync::atomic::Ordering::SeqCst);
-    world.relay().await.unwrap().unwrap();
-    assert_eq!(world.drain_ids().await, [COMPLETED]);
+    world.run_relay().await.unwrap().unwrap();
+    assert_eq!(world.drain_event_ids().await, [COMPLETED]);
 }
 
 /// A submission that was attempted twice, and of which nobody knows what became.
@@ -172,7 +172,7 @@ async fn a_submission_that_was_given_up_says_so_after_it_is_concluded() {
     let mut given_up = pending_submission("payroll");
     given_up.retain(|name, _| !["due", "due_at", "webhook_url"].contains(&name.as_str()));
     given_up.extend(item(&[], &[("given_up_at", START_MS + 86_400_000)]));
-    harness.world.put(given_up).await;
+    harness.world.put_item(given_up).await;
     let stands = harness.run("trace payroll").await.stdout;
     assert!(stands.ends_with("payroll: given up: it is not known whether it made anything\n"), "{stands}");
     assert_eq!(harness.run(&format!("submissions conclude payroll --none {WHO} --yes")).await.exit_code, 0);
@@ -189,10 +189,10 @@ async fn a_submission_that_was_given_up_says_so_after_it_is_concluded() {
 async fn a_submission_that_made_nothing_is_concluded_for_a_reason_and_frees_its_name() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.put(pending_submission("payroll")).await;
+    world.put_item(pending_submission("payroll")).await;
     let mut made = pending_submission("nightly");
     made.extend(item(&[("batch_id", "b-1")], &[("done_at", START_MS + 1_000)]));
-    world.put(made.clone()).await;
+    world.put_item(made.clone()).await;
     let submission_item = async || world.item("rightfoot#submission#payroll", "submitted").await.unwrap();
 
     let conclude = format!("submissions conclude payroll --none {WHO}");

@@ -54,9 +54,9 @@ async fn control_characters_from_senders_are_escaped() {
     // No HTTP library lets DEL into a header.
     let agent = format!("evil{}agent", tricks.trim_start_matches('\u{7f}'));
     let headers = serde_json::json!({"user-agent": agent, "webhook-signature": world.sign("{")});
-    world.invoke(tests::request("/webhooks/fynapse", headers, b"{", None)).await;
+    world.invoke_webhook(tests::gateway_event("/webhooks/fynapse", headers, b"{", None)).await;
     let body = format!(r#"{{"event_id":"e-1","event_type":"t{tricks}","data":{{}}}}"#);
-    world.fynapse(&body).await;
+    world.deliver_fynapse(&body).await;
     let item = format!("fynapse/{}", inbox_core::event::payload_hash(b"{"));
     for (words, is_header) in [
         (format!("quarantine show {item}"), true),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inbox_aws::clock::Clock;
-use tests::{completion, extract};
+use tests::{completion_body, extract_body};
 
 use crate::{CliHarness, snapshot};
 
@@ -13,32 +13,32 @@ const WHO: &str = "--by ada --why 'a flood'";
 async fn p10_what_was_signed_before_its_record_may_have_expired_is_replayed_only_by_force() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    let (body, signature) = (extract("e-1"), world.sign(extract("e-1")));
+    let (body, signature) = (extract_body("e-1"), world.sign(extract_body("e-1")));
     let forty_days = Clock::system().now().0 - 40 * 86_400_000 - 60_000;
     harness.time.store(forty_days, std::sync::atomic::Ordering::SeqCst);
-    world.fynapse_with(&body, &signature, None).await;
+    world.deliver_fynapse_with(&body, &signature, None).await;
     let replay = format!("quarantine replay --reason stale {WHO}");
     snapshot!(harness.run(&replay).await.transcript());
     snapshot!(harness.run(&format!("{replay} --yes")).await.transcript());
-    assert!(world.drain().await.is_empty());
+    assert!(world.drain_queue().await.is_empty());
     let forced = harness.run(&format!("{replay} --force --yes")).await;
     snapshot!(forced.transcript());
-    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
+    assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p10_what_was_signed_long_ago_and_has_its_record_yet_is_a_duplicate() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    let (body, signature) = (extract("e-1"), world.sign(extract("e-1")));
-    world.fynapse_with(&body, &signature, None).await;
-    assert_eq!(world.drain_ids().await, ["fynapse/event/e-1"]);
+    let (body, signature) = (extract_body("e-1"), world.sign(extract_body("e-1")));
+    world.deliver_fynapse_with(&body, &signature, None).await;
+    assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
     let forty_days = Clock::system().now().0 - 40 * 86_400_000 - 60_000;
     harness.time.store(forty_days, std::sync::atomic::Ordering::SeqCst);
-    world.fynapse_with(&body, &signature, None).await;
+    world.deliver_fynapse_with(&body, &signature, None).await;
     let replayed = harness.run(&format!("--json quarantine replay --reason stale {WHO} --yes")).await;
     assert_eq!(replayed.json()["replays"][0]["outcome"], "duplicate");
-    assert!(world.drain().await.is_empty());
+    assert!(world.drain_queue().await.is_empty());
 }
 
 /// Three unreadable deliveries by one URL, one by another, and an event by the first that SQS refused.
@@ -46,11 +46,11 @@ async fn harness_with_flood() -> CliHarness {
     let harness = CliHarness::new().await;
     let world = &harness.world;
     for n in 0..3 {
-        world.rightfoot(format!("{{{n}")).await;
+        world.deliver_rightfoot(format!("{{{n}")).await;
         harness.advance(Duration::from_secs(1));
     }
-    let other = world.system.mint_url_token(&"other".parse().unwrap()).unwrap();
-    world.rightfoot_to(&other, "{0").await;
+    let other = world.stack.mint_url_token(&"other".parse().unwrap()).unwrap();
+    world.deliver_rightfoot_to(&other, "{0").await;
     harness
 }
 
@@ -83,7 +83,7 @@ async fn p7_only_the_flood_of_one_subject_is_discarded_and_audited() {
     );
     let twice = harness.run(&format!("--json quarantine discard {item} {WHO} --yes")).await;
     assert_eq!((twice.exit_code, twice.json()["discards"][0]["outcome"].clone()), (0, "was_closed".into()));
-    world.rightfoot("{0").await;
+    world.deliver_rightfoot("{0").await;
     assert_eq!(open().await, 2, "the same bytes open it again");
     let by_name = format!("--json quarantine discard rightfoot/other/{hash} {WHO} --yes");
     assert_eq!(harness.run(&by_name).await.json()["discards"][0]["outcome"], "discarded");
@@ -95,15 +95,15 @@ async fn p7_an_event_whose_item_is_discarded_stays_quarantined() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
     world
-        .system
+        .stack
         .connector
         .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(local::connector::Fault::InvalidMessage));
-    world.rightfoot(completion("b-1", "u-1")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for _ in 0..10 {
         harness.advance(Duration::from_secs(901));
-        world.relay().await.unwrap().unwrap();
+        world.run_relay().await.unwrap().unwrap();
     }
-    world.system.connector.clear_fault_plan();
+    world.stack.connector.clear_fault_plan();
     let record = world.record_of("rightfoot/batch/b-1/completed").await;
     let discard = format!("quarantine discard --subject demo {WHO}");
     snapshot!(harness.run(&discard).await.transcript());

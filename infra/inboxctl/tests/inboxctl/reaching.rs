@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::tls::Secured;
+use tests::tls_proxy::TlsProxy;
 use tokio::net::TcpListener;
 
 use crate::{CliOutput, CliHarness, bind_listener};
@@ -47,9 +47,9 @@ async fn the_doctor_does_not_wait_long_for_who_never_answers_and_says_on_whom_it
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_called_so() {
     let harness = CliHarness::new().await;
-    let secured = Secured::before(&harness.aws_url).await;
-    let (url, bundle) = (secured.url.as_str(), secured.bundle.to_str().unwrap());
-    let other = secured.other_bundle.to_str().unwrap();
+    let secured = TlsProxy::in_front_of(&harness.aws_url).await;
+    let (url, bundle) = (secured.url.as_str(), secured.ca_bundle.to_str().unwrap());
+    let other = secured.untrusted_ca_bundle.to_str().unwrap();
     let endpoint = ("AWS_ENDPOINT_URL", url);
     let fine = |ran: CliOutput| assert_eq!((ran.exit_code, ran.stderr.as_str()), (0, ""), "{}", ran.transcript());
     fine(harness.run_with_env("due", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
@@ -104,13 +104,13 @@ async fn a_bundle_that_cannot_be_read_is_an_error_that_names_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_delivery_trusts_the_same_certificates() {
     let harness = CliHarness::with_system_clock().await;
-    let secured = Secured::before(&harness.aws_url).await;
+    let secured = TlsProxy::in_front_of(&harness.aws_url).await;
     let send = format!("send fynapse --url {}/", secured.url);
     let endpoint = ("AWS_ENDPOINT_URL", harness.aws_url.as_str());
     let untrusted = harness.run_with_env(&send, &[endpoint]).await;
     let expected = format!("error: certificate not trusted: {}: ", secured.url);
     assert!(untrusted.stderr.starts_with(&expected), "{}", untrusted.transcript());
-    let trusted = harness.run_with_env(&send, &[endpoint, ("AWS_CA_BUNDLE", secured.bundle.to_str().unwrap())]).await;
+    let trusted = harness.run_with_env(&send, &[endpoint, ("AWS_CA_BUNDLE", secured.ca_bundle.to_str().unwrap())]).await;
     assert!(
         trusted.stderr.is_empty() && trusted.stdout.contains("NOT as it should be"),
         "{}",

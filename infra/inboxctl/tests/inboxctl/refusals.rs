@@ -240,10 +240,10 @@ async fn help_has_examples_and_usage() {
 async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
     let harness = CliHarness::new().await;
     let canary = "4111-canary";
-    harness.world.fynapse(tests::extract("e-1").replace("150.00", &format!("\"{canary}\""))).await;
+    harness.world.deliver_fynapse(tests::extract_body("e-1").replace("150.00", &format!("\"{canary}\""))).await;
     let kept = format!("{{\"type\":\"A_THIRD_TYPE\",\"x\":\"{canary}\"}}");
-    harness.world.rightfoot(&kept).await;
-    harness.send_dead_letter(&harness.world.drain().await.remove(0).body).await;
+    harness.world.deliver_rightfoot(&kept).await;
+    harness.send_dead_letter(&harness.world.drain_queue().await.remove(0).body).await;
     let item = format!("rightfoot/demo/{}", inbox_core::event::payload_hash(kept.as_bytes()));
     for json in ["", "--json "] {
         for words in [
@@ -262,7 +262,7 @@ async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
             let ran = harness.run(&format!("{json}{words}")).await;
             let all = format!("{}{}", ran.stdout, ran.stderr);
             for secret in
-                [canary, tests::FYNAPSE_SECRET, "local-rightfoot-url-key", "local-rightfoot-api-key"]
+                [canary, tests::FYNAPSE_SIGNING_SECRET, "local-rightfoot-url-key", "local-rightfoot-api-key"]
             {
                 assert!(!all.contains(secret), "{words}: {all}");
             }

@@ -22,7 +22,7 @@ async fn a_test_delivery_is_recorded_and_its_copy_is_a_duplicate() {
             sent.stdout.lines().skip(1).map(|line| line.split(" in ").next().unwrap()).collect();
         assert_eq!(bodies, [r#"200 {"status":"received"}"#, r#"200 {"status":"duplicate"}"#], "{what}");
     }
-    let mut ids = harness.world.drain_ids().await;
+    let mut ids = harness.world.drain_event_ids().await;
     ids[1] = ids[1].split("/alert/").next().unwrap().to_owned();
     assert_eq!(ids, ["fynapse/event/t-1", "rightfoot/batch/t-1", "rightfoot/batch/t-1/completed"]);
     snapshot!(harness.run(&format!("--base-url {base} --json send fynapse --id t-2")).await.transcript());
@@ -47,7 +47,7 @@ async fn a_spoilt_delivery_is_answered_as_it_should_be_and_becomes_no_event() {
         }
     }
     snapshot!(lines.join("\n"));
-    assert!(harness.world.drain().await.is_empty());
+    assert!(harness.world.drain_queue().await.is_empty());
     let mut reasons: Vec<_> = harness.world.quarantined().await.into_iter().map(|kept| kept.0).collect();
     reasons.sort();
     let expected = [

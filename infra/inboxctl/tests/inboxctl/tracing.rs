@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tests::{Item, alert, completion};
+use tests::{Item, alert_body, completion_body};
 
 use crate::{START_MS, CliHarness, snapshot};
 
@@ -21,7 +21,7 @@ async fn harness_with_schedule_run() -> CliHarness {
     let harness = CliHarness::new().await;
     let world = &harness.world;
     world
-        .put(item(
+        .put_item(item(
             &[
                 ("pk", "rightfoot#submission#nightly"),
                 ("sk", "submitted"),
@@ -37,24 +37,24 @@ async fn harness_with_schedule_run() -> CliHarness {
         &[("since", START_MS - 5_000), ("last_run_seen", START_MS), ("due_at", START_MS + 86_400_000), ("polls", 0)],
     );
     schedule.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
-    world.put(schedule).await;
+    world.put_item(schedule).await;
     let batch =
         [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("schedule_id", "s-1"), ("subject", "demo")];
     let times =
         [("tracked_at", START_MS + 1_000), ("deadline_at", START_MS + 86_400_000), ("done_at", START_MS + 900_000)];
-    world.put(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
+    world.put_item(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
     harness.advance(Duration::from_secs(10));
-    world.rightfoot(completion("b-1", "u-1")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     harness.advance(Duration::from_secs(20));
-    world.finish("rightfoot/batch/b-1/completed").await;
-    world.rightfoot(alert("b-1", "u-2")).await;
+    world.mark_done("rightfoot/batch/b-1/completed").await;
+    world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
     let effect = |authorizer: &'static str, numbers: &[(&str, i64)]| {
         let sk = format!("effect#alert#{authorizer}");
         let event = "rightfoot/batch/b-1/alert/u-2";
         item(&[("pk", "rightfoot#batch#b-1"), ("sk", sk.as_str()), ("event_id", event)], numbers)
     };
-    world.put(effect("user-1", &[("published_at", START_MS + 31_000)])).await;
-    world.put(effect("user-2", &[("claim_until", START_MS + 90_000)])).await;
+    world.put_item(effect("user-1", &[("published_at", START_MS + 31_000)])).await;
+    world.put_item(effect("user-2", &[("claim_until", START_MS + 90_000)])).await;
     harness
 }
 

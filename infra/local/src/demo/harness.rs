@@ -23,7 +23,7 @@ use crate::inspect;
 use crate::progress::Progress;
 use crate::rightfoot::{RightfootSimulator, SimulatedWebhook};
 use crate::senders::schedule::RetrySpacing;
-use crate::senders::{DeliveryReport, FynapseSender, SenderClient, OutgoingDelivery, SimClock, Rightfoot, run_concurrently};
+use crate::senders::{DeliveryReport, FynapseSender, SenderClient, OutgoingDelivery, SimClock, RightfootSender, run_concurrently};
 use crate::stack::{self, EVENTS_QUEUE, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client};
 use crate::connector::{AwsCall, CallOutcome, Fault};
 
@@ -58,7 +58,7 @@ pub(super) struct Harness {
     pub(super) workers: Workers,
     /// Until then, no alert gets through by webhook.
     alerts_delayed_until: Instant,
-    rightfoot: Arc<Rightfoot>,
+    rightfoot: Arc<RightfootSender>,
     http: SenderClient,
     deliveries: Vec<PerformedDelivery>,
     delivering: JoinSet<(usize, Vec<DeliveryReport>)>,
@@ -112,7 +112,7 @@ impl Harness {
         Ok(Self {
             traffic: traffic(&stack, &base_url, options.seed)?,
             fynapse: Arc::new(fynapse),
-            rightfoot: Arc::new(Rightfoot::new(http.clone(), RetrySpacing::default())),
+            rightfoot: Arc::new(RightfootSender::new(http.clone(), RetrySpacing::default())),
             progress: Progress::new(),
             deliveries: Vec::new(),
             delivering: JoinSet::new(),
@@ -348,7 +348,7 @@ fn traffic(stack: &Stack, base_url: &str, seed: u64) -> anyhow::Result<Traffic> 
     })
 }
 
-async fn deliver_planned(planned: &PlannedDelivery, fynapse: &FynapseSender, rightfoot: &Rightfoot) -> Vec<DeliveryReport> {
+async fn deliver_planned(planned: &PlannedDelivery, fynapse: &FynapseSender, rightfoot: &RightfootSender) -> Vec<DeliveryReport> {
     let deliver = |outgoing| deliver_once(part, outgoing, fynapse, rightfoot);
     let mut deliveries = run_concurrently(part.copies, || deliver(&part.outgoing)).await;
     for repeat in &part.repeats {
@@ -357,7 +357,7 @@ async fn deliver_planned(planned: &PlannedDelivery, fynapse: &FynapseSender, rig
     deliveries
 }
 
-async fn deliver_once(planned: &PlannedDelivery, outgoing: &OutgoingDelivery, fynapse: &FynapseSender, rightfoot: &Rightfoot) -> DeliveryReport {
+async fn deliver_once(planned: &PlannedDelivery, outgoing: &OutgoingDelivery, fynapse: &FynapseSender, rightfoot: &RightfootSender) -> DeliveryReport {
     match &part.sender {
         DeliverySender::Fynapse(signing) => fynapse.deliver_with(outgoing, signing, part.patience).await,
         DeliverySender::Rightfoot { url } => rightfoot.deliver_with(url, outgoing, part.patience).await,

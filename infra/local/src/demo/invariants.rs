@@ -18,9 +18,9 @@ use crate::senders::{DeliveryAttempt, DeliveryReport, DeliveryEnd};
 use crate::connector::{AwsCall, CallOutcome, Fault};
 
 mod effects;
-mod submitted;
+mod submissions;
 
-pub(super) use submitted::{POLL_ORIGIN, WEBHOOK_ORIGIN, completion_id};
+pub(super) use submissions::{POLL_ORIGIN, WEBHOOK_ORIGIN, completion_id};
 
 /// What was seen.
 pub(super) struct Evidence {
@@ -66,7 +66,7 @@ impl fmt::Display for Violation {
 /// Everything that is wrong.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     let found = [check_senders(evidence), check_queue(evidence), check_table(evidence), check_quarantine(evidence), check_planned_faults(evidence)];
-    let found = found.into_iter().flatten().chain(submitted::violations(evidence)).chain(effects::violations(evidence));
+    let found = found.into_iter().flatten().chain(submissions::violations(evidence)).chain(effects::violations(evidence));
     found.filter(|problem| !problem.ids.is_empty()).collect()
 }
 
@@ -81,7 +81,7 @@ impl Evidence {
         let delivered = self
             .expected_events()
             .map(|planned| (Cow::from(planned.outgoing.id.as_str()), Some(Cow::from(planned.outgoing.body.as_ref()))));
-        delivered.chain(submitted::expected_payloads(self)).collect()
+        delivered.chain(submissions::expected_payloads(self)).collect()
     }
 
     /// How often each event is on the queue.

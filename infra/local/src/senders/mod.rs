@@ -29,7 +29,7 @@ pub(crate) mod stub_receiver;
 pub use fynapse_sender::{FynapseSender, Signing};
 pub use http_client::SenderClient;
 pub use sim_clock::SimClock;
-pub use rightfoot_sender::Rightfoot;
+pub use rightfoot_sender::RightfootSender;
 
 /// What a provider is about to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]

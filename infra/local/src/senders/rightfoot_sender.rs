@@ -5,12 +5,12 @@ use super::{DeliveryAttempt, DeliveryReport, DeliveryEnd, SenderClient, Outgoing
 
 /// It signs nothing: whoever knows the URL may deliver to it.
 #[derive(Debug)]
-pub struct Rightfoot {
+pub struct RightfootSender {
     http: SenderClient,
     retry_spacing: RetrySpacing,
 }
 
-impl Rightfoot {
+impl RightfootSender {
     /// Delivers along this reading of the documented timeline.
     pub fn new(http: SenderClient, retry_spacing: RetrySpacing) -> Self {
         Self { http, retry_spacing }
@@ -74,7 +74,7 @@ mod tests {
             (RetrySpacing::FromStart, vec![0, 1, 2, 4, 8, 16]),
         ] {
             let outgoing = batch_completed("5d3c", "f47a");
-            let delivered = Rightfoot::new(stub.http(), retry_spacing).deliver(&url, &outgoing).await;
+            let delivered = RightfootSender::new(stub.http(), retry_spacing).deliver(&url, &outgoing).await;
             assert_eq!((minutes(&delivered), delivered.end), (expected, DeliveryEnd::GivenUp));
         }
         let requests = stub.seen();
@@ -86,7 +86,7 @@ mod tests {
     #[tokio::test]
     async fn it_stops_at_any_2xx() {
         let stub = StubReceiver::responding(|n| (if n < 2 { 500 } else { 202 }, None)).await;
-        let sender = Rightfoot::new(stub.http(), RetrySpacing::default());
+        let sender = RightfootSender::new(stub.http(), RetrySpacing::default());
         let delivered = sender.deliver(&stub.url, &batch_completed("5d3c", "f47a")).await;
         assert_eq!((minutes(&delivered), delivered.end), (vec![0, 1, 3], DeliveryEnd::Delivered));
     }
@@ -94,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn a_forged_delivery_stops_at_a_conclusive_response() {
         let stub = StubReceiver::responding(|n| (if n == 0 { 503 } else { 403 }, None)).await;
-        let sender = Rightfoot::new(stub.http(), RetrySpacing::default());
+        let sender = RightfootSender::new(stub.http(), RetrySpacing::default());
         let outgoing = batch_completed("5d3c", "f47a");
         let delivered = sender.deliver_with(&stub.url, &outgoing, RetryLimit::UntilConclusive).await;
         assert_eq!((delivered.attempts.len(), delivered.end), (2, DeliveryEnd::GivenUp));

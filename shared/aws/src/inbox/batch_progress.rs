@@ -57,7 +57,7 @@ pub struct AlertedAuthorizers {
     /// Whose alert an event has told that may still have its effect, or has had it.
     pub authorizers: BTreeSet<Id>,
     /// By which threshold each alert was published, where that is known.
-    pub by: BTreeMap<Id, Amount>,
+    pub thresholds: BTreeMap<Id, Amount>,
     /// How many alert events there are, or one more than are read.
     pub event_count: usize,
     /// Bytes of payload that may still be loaded.
@@ -109,7 +109,7 @@ impl Inbox {
                 item::string(&item, "sk").and_then(|sk| sk.strip_prefix(ALERT_EFFECT_SK_PREFIX)).and_then(Id::new);
             let Some(authorizer) = authorizer.filter(|_| item.contains_key("published_at")) else { continue };
             let threshold = item::string(&item, "threshold").and_then(|text| text.parse().ok());
-            all.by.extend(threshold.map(|threshold| (authorizer.clone(), threshold)));
+            all.thresholds.extend(threshold.map(|threshold| (authorizer.clone(), threshold)));
             all.authorizers.insert(authorizer);
         }
         let mut start = None;

@@ -57,7 +57,7 @@ pub struct DuePage {
     /// What is due, that which is due for longest first.
     pub due: Vec<DueKey>,
     /// What is not due yet: only of a sweep that looks ahead.
-    pub later: Vec<DueKey>,
+    pub not_yet_due: Vec<DueKey>,
     /// The reads that failed. Their partitions are left to the next run.
     pub errors: Vec<AwsError>,
 }
@@ -98,7 +98,7 @@ impl DueScan {
                     // Sorted by time: behind the first that is not due there is none that is.
                     self.remaining.extend(next.filter(|_| later.is_empty()).map(|next| (shard, Some(next))));
                     due_page.due.extend(due);
-                    due_page.later.extend(later);
+                    due_page.not_yet_due.extend(later);
                 }
                 Err(error) => due_page.errors.push(error),
             }

@@ -86,7 +86,7 @@ impl QuarantinedItem {
     }
 
     /// The whole of it, with its bytes: to be read again.
-    pub fn with(self, body: Vec<u8>) -> QuarantinedDelivery {
+    pub fn with_body(self, body: Vec<u8>) -> QuarantinedDelivery {
         QuarantinedDelivery {
             provider: self.id.provider,
             reason: self.reason,

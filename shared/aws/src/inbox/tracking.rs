@@ -130,7 +130,7 @@ impl Inbox {
 
     /// Which of these batches are watched, and as what. What a webhook tells of one does not matter: whoever knows a URL can
     /// tell anything of any batch.
-    pub async fn known(&self, batches: &BTreeSet<Id>) -> Result<BTreeMap<Id, BatchOwner>, AwsError> {
+    pub async fn owners_of(&self, batches: &BTreeSet<Id>) -> Result<BTreeMap<Id, BatchOwner>, AwsError> {
         let mut owners = BTreeMap::new();
         let batches: Vec<_> = batches.iter().collect();
         for chunk in batches.chunks(BATCH_GET_KEYS_MAX) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use inbox_core::event::Id;
 use inbox_core::time::UnixMillis;
 
-use crate::{ApiKey, ClientConfig, Rightfoot};
+use crate::{ApiKey, ClientConfig, RightfootClient};
 use stub::StubServer;
 
 const KEY: &str = "rf_live_canary";
@@ -35,6 +35,6 @@ fn config(base_url: &str) -> ClientConfig {
     config
 }
 
-fn client(stub: &StubServer) -> Rightfoot {
-    Rightfoot::new(config(stub.base_url())).unwrap()
+fn client(stub: &StubServer) -> RightfootClient {
+    RightfootClient::new(config(stub.base_url())).unwrap()
 }

@@ -26,7 +26,7 @@ fn hides(error: &impl Error) {
 async fn p8_answers_show_nothing_of_what_they_hold() {
     let batch = r#"{"batch_id":"canary","failed_authorizers":[{"authorizer_unique_id":"canary","error":"canary","account_type":"canary"}],"warnings":["canary"]}"#;
     let stub = StubServer::with([reply(201, batch)]).await;
-    let submitted = client(&stub).submit(&key(), "{}").await.unwrap();
+    let submitted = client(&stub).submit_batch(&key(), "{}").await.unwrap();
     debug_hides(&submitted);
     debug_hides(&submitted.failed_authorizers);
 
@@ -51,13 +51,13 @@ async fn p8_errors_show_nothing_of_what_was_sent_or_received() {
     for status in [200, 201, 302, 400, 401, 403, 404, 409, 418, 429, 500, 503] {
         let stub =
             StubServer::with([reply(status, body).with("location", "/canary").with("retry-after", "60")]).await;
-        hides(&client(&stub).submit(&key(), r#"{"canary":1}"#).await.unwrap_err());
+        hides(&client(&stub).submit_batch(&key(), r#"{"canary":1}"#).await.unwrap_err());
         hides(&client(&stub).create_schedule(&key(), r#"{"canary":1}"#).await.unwrap_err());
         hides(&client(&stub).balances(&key(), &id("canary")).await.unwrap_err());
         hides(&client(&stub).schedule(&key(), &id("canary")).await.unwrap_err());
     }
     // Nothing listens on this port: the error underneath tells the URL.
-    let nowhere = crate::Rightfoot::new(config("http://127.0.0.1:1/canary")).unwrap();
+    let nowhere = crate::RightfootClient::new(config("http://127.0.0.1:1/canary")).unwrap();
     let error = nowhere.balances(&key(), &id("canary")).await.unwrap_err();
     assert!(matches!(error, ApiError::Unavailable(_)));
     hides(&error);
@@ -70,7 +70,7 @@ fn p8_the_client_its_key_and_its_configuration_show_nothing() {
     debug_hides(&key().bearer());
     let config = config("http://127.0.0.1:1/canary");
     debug_hides(&config);
-    let api = crate::Rightfoot::new(config).unwrap();
+    let api = crate::RightfootClient::new(config).unwrap();
     assert_eq!(format!("{api:?}"), "Rightfoot");
     hides(&ClientConfig::new("https://user:canary@127.0.0.1").unwrap_err());
     hides(&crate::ApiKey::new("canary canary").unwrap_err());

@@ -323,10 +323,10 @@ async fn a_compressed_response_is_read_for_every_endpoint() {
         assert_eq!(stub.requests()[0].header("accept-encoding"), Some("gzip, deflate"));
     }
     let stub = StubServer::with([gzip(201, r#"{"batch_id":"b-1"}"#)]).await;
-    assert_eq!(client(&stub).submit(&key(), "{}").await.unwrap().batch_id, id("b-1"));
+    assert_eq!(client(&stub).submit_batch(&key(), "{}").await.unwrap().batch_id, id("b-1"));
     let refusal = r#"{"error":{"details":{"failed_authorizers":["jane"]}}}"#;
     let stub = StubServer::with([gzip(400, refusal)]).await;
-    let Err(ApiError::Declined { status: 400, failed }) = client(&stub).submit(&key(), "{}").await else {
+    let Err(ApiError::Declined { status: 400, failed }) = client(&stub).submit_batch(&key(), "{}").await else {
         panic!("it was not refused");
     };
     assert_eq!(failed.len(), 1);

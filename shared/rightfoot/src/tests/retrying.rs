@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::stub::{StubReply, StubServer, reply};
 use super::{client, config, id, key};
 use crate::transport::ANSWER_MAX_BYTES;
-use crate::{ApiError, BatchBalances, Rightfoot, SkippedRows, UnavailableReason};
+use crate::{ApiError, BatchBalances, RightfootClient, SkippedRows, UnavailableReason};
 
 const BATCH: &str = r#"{"batch_id":"b"}"#;
 const EMPTY: &str = r#"{"balances":[]}"#;
@@ -24,7 +24,7 @@ fn limited(retry_after: Option<u64>) -> ApiError {
 }
 
 /// A server below HTTP: reads the beginning of each request, writes these bytes and closes.
-async fn raw_server(bytes: &'static [u8]) -> (Rightfoot, Arc<AtomicUsize>) {
+async fn raw_server(bytes: &'static [u8]) -> (RightfootClient, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let count = Arc::<AtomicUsize>::default();
@@ -40,7 +40,7 @@ async fn raw_server(bytes: &'static [u8]) -> (Rightfoot, Arc<AtomicUsize>) {
             let _ = socket.read_to_end(&mut Vec::new()).await;
         }
     });
-    (Rightfoot::new(config(&base_url)).unwrap(), count)
+    (RightfootClient::new(config(&base_url)).unwrap(), count)
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn three_attempts_are_the_most() {
         let stub = StubServer::with([reply(status, "")]).await;
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(error.clone()));
         assert_eq!(stub.request_count(), 3);
-        assert_eq!(client(&stub).submit(&key(), "{}").await, Err(error));
+        assert_eq!(client(&stub).submit_batch(&key(), "{}").await, Err(error));
         assert_eq!(stub.request_count(), 6);
     }
 }
@@ -79,7 +79,7 @@ async fn a_schedule_is_never_sent_again_where_it_may_have_been_created() {
     let slow = StubServer::with([reply(201, "{}").delayed_by(Duration::from_secs(60))]).await;
     let mut config = config(slow.base_url());
     config.post_timeout = Duration::from_millis(500);
-    let created = Rightfoot::new(config).unwrap().create_schedule(&key(), "{}").await;
+    let created = RightfootClient::new(config).unwrap().create_schedule(&key(), "{}").await;
     assert_eq!(created, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
     assert_eq!(slow.request_count(), 1);
 }
@@ -94,7 +94,7 @@ async fn a_schedule_is_sent_again_after_429_because_nothing_was_applied() {
 #[tokio::test]
 async fn an_earlier_unknown_outcome_is_not_forgotten() {
     let stub = StubServer::with([reply(500, ""), reply(429, "").with("retry-after", "60")]).await;
-    let error = client(&stub).submit(&key(), "{}").await.unwrap_err();
+    let error = client(&stub).submit_batch(&key(), "{}").await.unwrap_err();
     assert_eq!(error, ApiError::Unavailable(UnavailableReason::ServerError));
     assert!(error.is_outcome_unknown());
     assert_eq!(stub.request_count(), 2);
@@ -135,18 +135,18 @@ async fn a_long_retry_after_is_returned_to_the_caller() {
 async fn a_post_answered_503_has_an_unknown_outcome_even_with_retry_after() {
     let stub = StubServer::with([reply(503, "").with("retry-after", "60")]).await;
     let unavailable = ApiError::Unavailable(UnavailableReason::ServerError);
-    assert_eq!(client(&stub).submit(&key(), "{}").await, Err(unavailable.clone()));
+    assert_eq!(client(&stub).submit_batch(&key(), "{}").await, Err(unavailable.clone()));
     assert_eq!(client(&stub).create_schedule(&key(), "{}").await, Err(unavailable));
     assert_eq!(stub.request_count(), 2, "not before the pause is over");
 }
 
 #[tokio::test]
 async fn a_timed_out_get_is_retried() {
-    async fn client_with_short_timeout(replies: [StubReply; 3]) -> (Rightfoot, StubServer) {
+    async fn client_with_short_timeout(replies: [StubReply; 3]) -> (RightfootClient, StubServer) {
         let stub = StubServer::with(replies).await;
         let mut config = config(stub.base_url());
         config.request_timeout = Duration::from_millis(500);
-        (Rightfoot::new(config).unwrap(), stub)
+        (RightfootClient::new(config).unwrap(), stub)
     }
     let slow = |reply: StubReply| reply.delayed_by(Duration::from_secs(60));
     let (api, stub) = client_with_short_timeout([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), reply(200, EMPTY)]).await;
@@ -164,10 +164,10 @@ async fn a_post_that_may_be_in_flight_is_not_sent_again() {
     let stub = StubServer::with([reply(201, BATCH).delayed_by(Duration::from_secs(60)), reply(201, BATCH)]).await;
     let mut config = config(stub.base_url());
     config.post_timeout = Duration::from_millis(200);
-    let api = Rightfoot::new(config).unwrap();
-    assert_eq!(api.submit(&key(), "{}").await, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
+    let api = RightfootClient::new(config).unwrap();
+    assert_eq!(api.submit_batch(&key(), "{}").await, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
     assert_eq!(stub.request_count(), 1);
-    assert_eq!(api.submit(&key(), "{}").await.unwrap().batch_id, id("b"), "the caller's next try");
+    assert_eq!(api.submit_batch(&key(), "{}").await.unwrap().batch_id, id("b"), "the caller's next try");
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn a_body_that_never_ends_times_out() {
             open.push(socket);
         }
     });
-    let read = Rightfoot::new(config).unwrap().schedule(&key(), &id("s")).await;
+    let read = RightfootClient::new(config).unwrap().schedule(&key(), &id("s")).await;
     assert_eq!(read, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
 }
 
@@ -196,7 +196,7 @@ async fn a_get_is_retried_after_a_lost_connection() {
         let (api, connections) = raw_server(bytes).await;
         let lost = ApiError::Unavailable(UnavailableReason::ConnectionLost);
         assert_eq!(api.balances(&key(), &id("b")).await, Err(lost.clone()));
-        assert_eq!(api.submit(&key(), "{}").await, Err(lost));
+        assert_eq!(api.submit_batch(&key(), "{}").await, Err(lost));
         assert_eq!(connections.load(SeqCst), 3 + 1);
     }
 }
@@ -206,9 +206,9 @@ async fn without_a_connection_nothing_was_applied() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let api = Rightfoot::new(config(&closed)).unwrap();
+    let api = RightfootClient::new(config(&closed)).unwrap();
     let not_connected = ApiError::Unavailable(UnavailableReason::NotConnected);
-    assert_eq!(api.submit(&key(), "{}").await, Err(not_connected.clone()));
+    assert_eq!(api.submit_batch(&key(), "{}").await, Err(not_connected.clone()));
     assert_eq!(api.create_schedule(&key(), "{}").await, Err(not_connected.clone()));
     assert_eq!(api.balances(&key(), &id("b")).await, Err(not_connected.clone()));
     assert!(!not_connected.is_outcome_unknown());
@@ -221,7 +221,7 @@ async fn a_tls_handshake_that_gets_no_answer_is_no_connection() {
     let mut config = config(&format!("https://{}", silent.local_addr().unwrap()));
     config.connect_timeout = Duration::from_millis(100);
     let began = Instant::now();
-    let read = Rightfoot::new(config).unwrap().schedule(&key(), &id("s")).await;
+    let read = RightfootClient::new(config).unwrap().schedule(&key(), &id("s")).await;
     assert_eq!(read, Err(ApiError::Unavailable(UnavailableReason::NotConnected)));
     assert!(began.elapsed() < Duration::from_secs(5));
 }
@@ -233,7 +233,7 @@ async fn a_redirection_is_not_followed() {
         let stub = StubServer::with([reply(status, "").with("location", other.base_url())]).await;
         let redirected = ApiError::InvalidResponse("a redirection");
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(redirected.clone()));
-        assert_eq!(client(&stub).submit(&key(), "{}").await, Err(redirected));
+        assert_eq!(client(&stub).submit_batch(&key(), "{}").await, Err(redirected));
         assert_eq!((stub.request_count(), other.request_count()), (2, 0));
     }
 }
@@ -261,9 +261,9 @@ async fn no_answer_is_read_beyond_its_largest_size() {
 async fn a_declined_request_stays_declined_when_its_body_is_unreadable() {
     let refused = Err(ApiError::Declined { status: 400, failed: vec![] });
     let stub = StubServer::with([reply(400, "x".repeat(ANSWER_MAX_BYTES + 1))]).await;
-    assert_eq!(client(&stub).submit(&key(), "{}").await, refused);
+    assert_eq!(client(&stub).submit_batch(&key(), "{}").await, refused);
     let (api, _) = raw_server(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 99\r\n\r\n{").await;
-    assert_eq!(api.submit(&key(), "{}").await, refused);
+    assert_eq!(api.submit_batch(&key(), "{}").await, refused);
 }
 
 #[tokio::test]

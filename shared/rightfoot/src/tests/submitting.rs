@@ -38,7 +38,7 @@ fn failed() -> FailedAuthorizer {
 #[tokio::test]
 async fn a_batch_is_submitted_with_exactly_the_bytes_given() {
     let stub = StubServer::with([reply(201, CREATED)]).await;
-    assert_eq!(client(&stub).submit(&key(), BODY).await, Ok(whole()));
+    assert_eq!(client(&stub).submit_batch(&key(), BODY).await, Ok(whole()));
 
     let [seen] = &stub.requests()[..] else { panic!("one request") };
     assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/v1/balance_requests"));
@@ -55,21 +55,21 @@ async fn a_partly_accepted_batch_names_whom_it_leaves_out() {
     let stub = StubServer::with([reply(201, PARTLY)]).await;
     let expected =
         SubmittedBatch { failed_authorizers: vec![failed()], warnings: vec!["decoded as Latin-1".to_owned()], ..whole() };
-    assert_eq!(client(&stub).submit(&key(), BODY).await, Ok(expected));
+    assert_eq!(client(&stub).submit_batch(&key(), BODY).await, Ok(expected));
 }
 
 #[tokio::test]
 async fn any_2xx_with_a_batch_id_is_a_batch() {
     for status in [200, 201, 202, 206] {
         let stub = StubServer::with([reply(status, CREATED)]).await;
-        assert_eq!(client(&stub).submit(&key(), BODY).await, Ok(whole()), "{status}");
+        assert_eq!(client(&stub).submit_batch(&key(), BODY).await, Ok(whole()), "{status}");
     }
 }
 
 #[tokio::test]
 async fn a_batch_is_sent_again_with_the_same_bytes_where_its_outcome_is_unknown() {
     let stub = StubServer::with([reply(500, ""), reply(502, "<html>"), reply(201, CREATED)]).await;
-    assert_eq!(client(&stub).submit(&key(), BODY.as_bytes().to_vec()).await, Ok(whole()));
+    assert_eq!(client(&stub).submit_batch(&key(), BODY.as_bytes().to_vec()).await, Ok(whole()));
     assert_eq!(stub.request_count(), 3);
     assert!(stub.requests().iter().all(|seen| seen.body == BODY.as_bytes()));
 }
@@ -80,7 +80,7 @@ async fn a_declined_batch_names_its_failed_authorizers() {
         {"failed_authorizers":[{"authorizer_unique_id":"5e6f7g8h","error":"Invalid SSN","account_type":"ACCOUNT_NUMBER","row_number":4}]}},"batch_id":null}"#;
     let stub = StubServer::with([reply(400, body)]).await;
     let refused = ApiError::Declined { status: 400, failed: vec![failed()] };
-    assert_eq!(client(&stub).submit(&key(), BODY).await, Err(refused));
+    assert_eq!(client(&stub).submit_batch(&key(), BODY).await, Err(refused));
     assert_eq!(stub.request_count(), 1);
 }
 
@@ -89,7 +89,7 @@ async fn a_declined_batch_names_its_failed_authorizers() {
 async fn an_unexpected_status_of_a_post_leaves_the_outcome_unknown() {
     for status in [404, 405, 410, 415, 421] {
         let stub = StubServer::with([reply(status, "")]).await;
-        let error = client(&stub).submit(&key(), BODY).await.unwrap_err();
+        let error = client(&stub).submit_batch(&key(), BODY).await.unwrap_err();
         assert_eq!((&error, error.is_outcome_unknown()), (&ApiError::InvalidResponse("an unexpected status"), true));
         assert_eq!(stub.request_count(), 1, "{status}");
     }
@@ -107,7 +107,7 @@ async fn a_post_is_declined_forbidden_or_in_conflict_without_retry() {
         (422, refused(422)),
     ] {
         let stub = StubServer::with([reply(status, "<html>no JSON</html>")]).await;
-        assert_eq!(client(&stub).submit(&key(), BODY).await, Err(error.clone()));
+        assert_eq!(client(&stub).submit_batch(&key(), BODY).await, Err(error.clone()));
         assert_eq!(client(&stub).create_schedule(&key(), BODY).await, Err(error.clone()));
         assert_eq!(stub.request_count(), 2, "{status}");
         assert_eq!(error.is_outcome_unknown(), status == 409, "{status}");
@@ -120,7 +120,7 @@ async fn an_answer_without_an_id_leaves_the_outcome_unknown() {
         [(201, ""), (204, ""), (200, "{}"), (200, "<html>"), (201, r#"{"batch_id":null,"schedule_id":null}"#)]
     {
         let stub = StubServer::with([reply(status, body)]).await;
-        let submitted = client(&stub).submit(&key(), BODY).await.unwrap_err();
+        let submitted = client(&stub).submit_batch(&key(), BODY).await.unwrap_err();
         let scheduled = client(&stub).create_schedule(&key(), BODY).await.unwrap_err();
         assert!(
             matches!((&submitted, &scheduled), (ApiError::InvalidResponse(_), ApiError::InvalidResponse(_))),
@@ -156,6 +156,6 @@ async fn a_schedule_is_created_with_exactly_the_bytes_given() {
 async fn a_base_path_stands_before_the_version() {
     let stub = StubServer::with([reply(201, CREATED)]).await;
     let config = super::config(&format!("{}/proxy/", stub.base_url()));
-    crate::Rightfoot::new(config).unwrap().submit(&key(), BODY).await.unwrap();
+    crate::RightfootClient::new(config).unwrap().submit_batch(&key(), BODY).await.unwrap();
     assert_eq!(stub.requests()[0].target, "/proxy/v1/balance_requests");
 }

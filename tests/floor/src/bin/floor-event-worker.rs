@@ -2,13 +2,13 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use floor::{Inbox, Rightfoot, key, now_ms, number, sdk, text, var};
+use floor::{FloorInbox, FloorRightfoot, key, now_ms, number, load_sdk_config, text, var};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
-struct Worker {
-    inbox: Inbox,
-    rightfoot: Rightfoot,
+struct FloorWorker {
+    inbox: FloorInbox,
+    rightfoot: FloorRightfoot,
     bus: aws_sdk_eventbridge::Client,
     bus_name: String,
     balances: String,
@@ -16,31 +16,31 @@ struct Worker {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let sdk = sdk().await;
-    let worker = Worker {
-        inbox: Inbox::new(&sdk),
-        rightfoot: Rightfoot::new(&sdk)?,
+    let sdk = load_sdk_config().await;
+    let worker = FloorWorker {
+        inbox: FloorInbox::new(&sdk),
+        rightfoot: FloorRightfoot::new(&sdk)?,
         bus: aws_sdk_eventbridge::Client::new(&sdk),
         bus_name: var("EVENT_BUS_NAME"),
         balances: var("BALANCES_TABLE"),
     };
-    run(service_fn(async |event: LambdaEvent<Value>| worker.work(event.payload).await)).await
+    run(service_fn(async |event: LambdaEvent<Value>| worker.process(event.payload).await)).await
 }
 
-impl Worker {
-    async fn work(&self, event: Value) -> Result<Value, Error> {
+impl FloorWorker {
+    async fn process(&self, event: Value) -> Result<Value, Error> {
         for record in event.get("Records").and_then(Value::as_array).into_iter().flatten() {
             let body = record.get("body").and_then(Value::as_str).unwrap_or_default();
             let message: Value = serde_json::from_str(body)?;
             let batch_id = message.pointer("/data/batch_id").and_then(Value::as_str).ok_or("no batch")?;
-            self.complete(batch_id).await?;
+            self.complete_batch(batch_id).await?;
         }
         Ok(json!({"batchItemFailures": []}))
     }
 
-    async fn complete(&self, batch_id: &str) -> Result<(), Error> {
+    async fn complete_batch(&self, batch_id: &str) -> Result<(), Error> {
         let pk = format!("rightfoot#batch#{batch_id}");
-        let Inbox { db, table, .. } = &self.inbox;
+        let FloorInbox { db, table, .. } = &self.inbox;
         let claim = db.update_item().table_name(table).set_key(Some(key(&pk, "completed")));
         claim
             .update_expression("SET claim_by = :mine, claim_until = :until")
@@ -54,9 +54,9 @@ impl Worker {
         get.send().await?;
         let answer = self.rightfoot.balances(batch_id).await?;
         let rows = answer.get("balances").and_then(Value::as_array).ok_or("no balances")?;
-        let puts = rows.iter().map(|row| put(row, batch_id)).collect::<Result<Vec<_>, _>>()?;
+        let puts = rows.iter().map(|row| balance_put(row, batch_id)).collect::<Result<Vec<_>, _>>()?;
         db.batch_write_item().request_items(&self.balances, puts).send().await?;
-        self.announce(batch_id, rows.len()).await?;
+        self.publish(batch_id, rows.len()).await?;
         let values = [
             ("now", number(now_ms())),
             ("at", number(now_ms() / 1_000 + 2_592_000)),
@@ -66,7 +66,7 @@ impl Worker {
         self.inbox.update(&pk, "completed", done, "claim_by = :mine", values).await
     }
 
-    async fn announce(&self, batch_id: &str, found: usize) -> Result<(), Error> {
+    async fn publish(&self, batch_id: &str, found: usize) -> Result<(), Error> {
         let detail = json!({"id": batch_id, "batch_id": batch_id, "found": found}).to_string();
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus_name)
@@ -79,7 +79,7 @@ impl Worker {
     }
 }
 
-fn put(row: &Value, batch_id: &str) -> Result<WriteRequest, Error> {
+fn balance_put(row: &Value, batch_id: &str) -> Result<WriteRequest, Error> {
     let whose = row.get("authorizer_unique_id").and_then(Value::as_str).ok_or("nobody's balance")?;
     let balance = row.get("balance").map(Value::to_string).unwrap_or_default();
     let put = PutRequest::builder()

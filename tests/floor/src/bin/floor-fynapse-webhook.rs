@@ -1,17 +1,17 @@
 //! Proves, records, enqueues, marks.
 
-use floor::{Inbox, Secret, is_signed, sdk};
+use floor::{FloorInbox, FloorSecret, is_signed, load_sdk_config};
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let sdk = sdk().await;
-    let (inbox, secret) = (Inbox::new(&sdk), Secret::new(&sdk, "FYNAPSE_SIGNING_SECRET_ID"));
+    let sdk = load_sdk_config().await;
+    let (inbox, secret) = (FloorInbox::new(&sdk), FloorSecret::new(&sdk, "FYNAPSE_SIGNING_SECRET_ID"));
     run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
 }
 
-async fn take_in(inbox: &Inbox, secret: &Secret, request: Request) -> Result<Response<Body>, Error> {
+async fn take_in(inbox: &FloorInbox, secret: &FloorSecret, request: Request) -> Result<Response<Body>, Error> {
     let key = secret.value().await?;
     let body: &[u8] = request.body();
     if !is_proven(key, &request, body) {
@@ -20,7 +20,7 @@ async fn take_in(inbox: &Inbox, secret: &Secret, request: Request) -> Result<Res
     let event: Value = serde_json::from_slice(body)?;
     let field = |name| event.get(name).and_then(Value::as_str).ok_or("a field is missing");
     let pk = format!("fynapse#event#{}", field("event_id")?);
-    inbox.take("fynapse", &pk, "event", field("event_type")?, body).await?;
+    inbox.record_and_enqueue("fynapse", &pk, "event", field("event_type")?, body).await?;
     let response = Response::builder().header("content-type", "application/json");
     Ok(response.body(r#"{"status":"received"}"#.into())?)
 }

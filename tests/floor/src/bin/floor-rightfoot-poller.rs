@@ -1,21 +1,21 @@
 //! Finds what is due, asks for the balances, records the completion, enqueues it, marks it.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use floor::{Inbox, Rightfoot, now_ms, number, sdk, string};
+use floor::{FloorInbox, FloorRightfoot, now_ms, number, load_sdk_config, required_string};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let sdk = sdk().await;
-    let (inbox, rightfoot) = (Inbox::new(&sdk), Rightfoot::new(&sdk)?);
+    let sdk = load_sdk_config().await;
+    let (inbox, rightfoot) = (FloorInbox::new(&sdk), FloorRightfoot::new(&sdk)?);
     run(service_fn(async |_: LambdaEvent<Value>| poll(&inbox, &rightfoot).await)).await
 }
 
-async fn poll(inbox: &Inbox, rightfoot: &Rightfoot) -> Result<Value, Error> {
-    let due = inbox.due("poll").await?;
+async fn poll(inbox: &FloorInbox, rightfoot: &FloorRightfoot) -> Result<Value, Error> {
+    let due = inbox.query_due("poll").await?;
     for item in &due {
-        let pk = string(item, "pk")?;
+        let pk = required_string(item, "pk")?;
         let key = |sk: &str| {
             [("pk", pk), ("sk", sk)].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())))
         };
@@ -28,7 +28,7 @@ async fn poll(inbox: &Inbox, rightfoot: &Rightfoot) -> Result<Value, Error> {
         let batch_id = pk.rsplit('#').next().unwrap_or_default();
         rightfoot.balances(batch_id).await?;
         let payload = json!({"type": "BALANCE_BATCH_COMPLETED", "batch_id": batch_id}).to_string();
-        inbox.take("rightfoot", pk, "completed", "BALANCE_BATCH_COMPLETED", payload.as_bytes()).await?;
+        inbox.record_and_enqueue("rightfoot", pk, "completed", "BALANCE_BATCH_COMPLETED", payload.as_bytes()).await?;
         let values = [
             ("one", number(1)),
             ("now", number(now_ms())),

@@ -1,34 +1,34 @@
 //! Writes a submission, submits it, and writes down what it made.
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
-use floor::{Inbox, Item, Rightfoot, Secret, key, now_ms, number, sdk, tag, text, var};
+use floor::{FloorInbox, Item, FloorRightfoot, FloorSecret, key, now_ms, number, load_sdk_config, tag, text, var};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
-struct Requests {
-    inbox: Inbox,
-    rightfoot: Rightfoot,
-    url_key: Secret,
+struct FloorRequests {
+    inbox: FloorInbox,
+    rightfoot: FloorRightfoot,
+    url_key: FloorSecret,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let sdk = sdk().await;
-    let requests = Requests {
-        inbox: Inbox::new(&sdk),
-        rightfoot: Rightfoot::new(&sdk)?,
-        url_key: Secret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"),
+    let sdk = load_sdk_config().await;
+    let requests = FloorRequests {
+        inbox: FloorInbox::new(&sdk),
+        rightfoot: FloorRightfoot::new(&sdk)?,
+        url_key: FloorSecret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"),
     };
     run(service_fn(async |event: LambdaEvent<Value>| requests.submit(event.payload).await)).await
 }
 
-impl Requests {
+impl FloorRequests {
     async fn submit(&self, request: Value) -> Result<Value, Error> {
         let id = request.get("submission_id").and_then(Value::as_str).ok_or("no submission_id")?;
         let url = self.webhook_url(id).await?;
-        let place = key(&format!("rightfoot#submission#{id}"), "submitted");
-        let Inbox { db, table, .. } = &self.inbox;
-        let put = db.put_item().table_name(table).set_item(Some(place.clone()));
+        let submission = key(&format!("rightfoot#submission#{id}"), "submitted");
+        let FloorInbox { db, table, .. } = &self.inbox;
+        let put = db.put_item().table_name(table).set_item(Some(submission.clone()));
         put.item("v", number(1))
             .item("webhook_url", text(&url))
             .item("rev", number(1))
@@ -40,13 +40,13 @@ impl Requests {
         let answer = self.rightfoot.submit(&body).await?;
         let batch_id = answer.get("batch_id").and_then(Value::as_str).ok_or("no batch_id")?;
         let batch = key(&format!("rightfoot#batch#{batch_id}"), "tracked");
-        for place in [&place, &batch] {
-            let get = db.get_item().table_name(table).set_key(Some(place.clone())).consistent_read(true);
+        for item_key in [&submission, &batch] {
+            let get = db.get_item().table_name(table).set_key(Some(item_key.clone())).consistent_read(true);
             get.send().await?;
         }
-        let writes = [done(table, &place, batch_id)?, bind(table, id)?, track(table, batch, id)?];
+        let writes = [done_update(table, &submission, batch_id)?, bind_update(table, id)?, track_put(table, batch, id)?];
         db.transact_write_items().set_transact_items(Some(writes.into())).send().await?;
-        db.get_item().table_name(table).set_key(Some(place)).consistent_read(true).send().await?;
+        db.get_item().table_name(table).set_key(Some(submission)).consistent_read(true).send().await?;
         Ok(json!({"batch_id": batch_id}))
     }
 
@@ -56,7 +56,7 @@ impl Requests {
     }
 }
 
-fn done(table: &str, place: &Item, batch_id: &str) -> Result<TransactWriteItem, Error> {
+fn done_update(table: &str, place: &Item, batch_id: &str) -> Result<TransactWriteItem, Error> {
     let update = Update::builder()
         .table_name(table)
         .set_key(Some(place.clone()))
@@ -68,7 +68,7 @@ fn done(table: &str, place: &Item, batch_id: &str) -> Result<TransactWriteItem, 
     Ok(TransactWriteItem::builder().update(update.build()?).build())
 }
 
-fn bind(table: &str, subject: &str) -> Result<TransactWriteItem, Error> {
+fn bind_update(table: &str, subject: &str) -> Result<TransactWriteItem, Error> {
     let update = Update::builder()
         .table_name(table)
         .set_key(Some(key(&format!("rightfoot#subject#{subject}"), "bound")))
@@ -78,7 +78,7 @@ fn bind(table: &str, subject: &str) -> Result<TransactWriteItem, Error> {
     Ok(TransactWriteItem::builder().update(update.build()?).build())
 }
 
-fn track(table: &str, batch: Item, subject: &str) -> Result<TransactWriteItem, Error> {
+fn track_put(table: &str, batch: Item, subject: &str) -> Result<TransactWriteItem, Error> {
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(batch))

@@ -2,18 +2,18 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use floor::{Inbox, Secret, is_signed, key, sdk};
+use floor::{FloorInbox, FloorSecret, is_signed, key, load_sdk_config};
 use lambda_http::{Body, Error, Request, RequestExt, Response, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let sdk = sdk().await;
-    let (inbox, secret) = (Inbox::new(&sdk), Secret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"));
+    let sdk = load_sdk_config().await;
+    let (inbox, secret) = (FloorInbox::new(&sdk), FloorSecret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"));
     run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
 }
 
-async fn take_in(inbox: &Inbox, secret: &Secret, request: Request) -> Result<Response<Body>, Error> {
+async fn take_in(inbox: &FloorInbox, secret: &FloorSecret, request: Request) -> Result<Response<Body>, Error> {
     let url_key = secret.value().await?;
     if !is_proven(url_key, &request) {
         return Ok(Response::builder().status(403).body(r#"{"error":"Forbidden"}"#.into())?);
@@ -24,7 +24,7 @@ async fn take_in(inbox: &Inbox, secret: &Secret, request: Request) -> Result<Res
     let pk = format!("rightfoot#batch#{}", field("batch_id")?);
     let get = inbox.db.get_item().table_name(&inbox.table).set_key(Some(key(&pk, "tracked")));
     get.consistent_read(true).send().await?;
-    inbox.take("rightfoot", &pk, "completed", field("type")?, body).await?;
+    inbox.record_and_enqueue("rightfoot", &pk, "completed", field("type")?, body).await?;
     let response = Response::builder().header("content-type", "application/json");
     Ok(response.body(r#"{"status":"received"}"#.into())?)
 }

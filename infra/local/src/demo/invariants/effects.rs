@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::submitted::completion_id;
+use super::submissions::completion_id;
 use super::{Evidence, PlannedDelivery, Violation};
 use crate::demo::rightfoot::COMPLETED_TYPE;
 use crate::inspect::{PublishedEvent, StoredBalance, PublishedDetail};

@@ -1,0 +1,132 @@
+//! The jobs: what each function is invoked with, again and again, and what stands in the engines for it.
+
+use std::time::SystemTime;
+
+use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::signature;
+use inbox_core::time::UnixSecs;
+use local::lambda_api::aws_endpoint;
+use local::stack::{BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, INBOX_TABLE};
+use local::connector::Fault;
+use serde_json::{Value, json};
+use tests::rightfoot::{RightfootWorld, submission};
+use tests::{SUBJECT, completion_body, extract_body, gateway_event};
+
+use crate::network::{CallLog, serve};
+
+const SQS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SQS";
+/// How many authorizers a batch has.
+const AUTHORIZERS: usize = 10;
+
+/// One function's engines, and the invocations that it gets.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) calls: CallLog,
+    it: RightfootWorld,
+    env: Vec<(&'static str, String)>,
+    invocations: usize,
+}
+
+impl Workload {
+    pub(crate) async fn new(name: &'static str) -> Self {
+        let it = RightfootWorld::new().await;
+        let calls = CallLog::default();
+        let mut env = vec![
+            ("INBOX_TABLE", INBOX_TABLE.to_owned()),
+            ("BALANCES_TABLE", BALANCES_TABLE.to_owned()),
+            ("EVENT_BUS_NAME", EVENT_BUS.to_owned()),
+            ("FYNAPSE_SIGNING_SECRET_ID", FYNAPSE_SECRET.to_owned()),
+            ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY_SECRET.to_owned()),
+            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET.to_owned()),
+            ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
+        ];
+        // Each service has a host of its own, as in AWS.
+        for variable in [
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            SQS_ENDPOINT,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            "AWS_ENDPOINT_URL_EVENTBRIDGE",
+        ] {
+            let url = serve(&calls, |url| aws_endpoint(&it.world.stack, url.to_owned())).await;
+            if variable == SQS_ENDPOINT {
+                env.push(("EVENTS_QUEUE_URL", format!("{url}/123456789012/events")));
+            }
+            env.push((variable, url));
+        }
+        env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| it.rightfoot.routes()).await));
+        Self { name, calls, it, env, invocations: 0 }
+    }
+
+    pub(crate) fn env(&self) -> Vec<(&str, &str)> {
+        self.env.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// The next invocation, of which the engines have never seen the like.
+    pub(crate) async fn next_invocation(&mut self) -> Value {
+        self.invocations += 1;
+        let id = format!("00000000-0000-4000-8000-{:012}", self.invocations);
+        match self.name {
+            "fynapse-webhook" => fynapse_webhook(&id),
+            "rightfoot-webhook" => self.rightfoot_webhook(&id),
+            "event-relay" => self.event_relay(&id).await,
+            "rightfoot-poller" => self.rightfoot_poller(&id).await,
+            "rightfoot-requests" => rightfoot_requests(&id),
+            "event-worker" => self.event_worker(&id).await,
+            name => panic!("{name} has no job"),
+        }
+    }
+
+    fn rightfoot_webhook(&self, id: &str) -> Value {
+        let token = self.it.world.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
+        let headers = json!({"content-type": "application/json"});
+        let path = format!("/webhooks/rightfoot/{token}");
+        gateway_event(&path, headers, completion_body(id, "u-1").as_bytes(), Some(&token))
+    }
+
+    /// An event whose enqueue has failed.
+    async fn event_relay(&self, id: &str) -> Value {
+        let world = &self.it.world;
+        world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
+        world.stack.connector.clear_fault_plan();
+        json!({})
+    }
+
+    /// A batch that is complete, and no webhook has told.
+    async fn rightfoot_poller(&self, id: &str) -> Value {
+        self.track(id).await;
+        json!({})
+    }
+
+    /// The message of a batch that is complete.
+    async fn event_worker(&self, id: &str) -> Value {
+        self.track(id).await;
+        assert!(self.it.world.deliver_rightfoot(completion_body(id, "u-1")).await.is_success());
+        let messages = self.it.world.drain_queue().await;
+        let records = messages.iter().map(|message| json!({"messageId": message.id, "body": message.body}));
+        json!({"Records": records.collect::<Vec<_>>()})
+    }
+
+    async fn track(&self, id: &str) {
+        let people: Vec<_> = (0..AUTHORIZERS).map(|n| (format!("user-{n}"), format!("{n}.50"))).collect();
+        self.it.rightfoot.add_completed_batch(id, &people);
+        let track = json!({"action": "track_batch", "batch_id": id, "expected": AUTHORIZERS, "subject": SUBJECT});
+        self.it.request(track).await;
+    }
+}
+
+fn fynapse_webhook(id: &str) -> Value {
+    let body = extract_body(id);
+    let keys = Keys::parse(tests::FYNAPSE_SIGNING_SECRET, KeyCodec::Utf8).unwrap();
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let signature = signature::sign(UnixSecs(i64::try_from(now).unwrap()), body.as_bytes(), &keys);
+    let headers = json!({
+        "content-type": "application/json", "webhook-signature": signature, "idempotency-key": id,
+    });
+    gateway_event("/webhooks/fynapse", headers, body.as_bytes(), None)
+}
+
+fn rightfoot_requests(id: &str) -> Value {
+    let people: Vec<_> = (0..AUTHORIZERS).map(|n| format!("user-{n}")).collect();
+    submission(id, &people.iter().map(String::as_str).collect::<Vec<_>>())
+}

@@ -1,0 +1,267 @@
+//! P8 for what asks Rightfoot: social security, account and card numbers and names are in the request to it and
+//! nowhere else, not even as an unkeyed hash; nor do its key and the webhook URLs come out.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use inbox_core::event::Id;
+use inbox_core::requests;
+use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
+use lambda_runtime::Diagnostic;
+use local::stack;
+use local::connector::Fault;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tests::World;
+use tests::bootstrap::{RuntimeResult, LambdaProcess};
+use tests::rightfoot::MINUTE;
+use tokio::net::TcpListener;
+
+use crate::personal_data::{
+    Canaries, SUBJECTS, assert_clean_table, every_request_path, assert_none_of, authorizer_with_canaries, schedule_request, batch_request,
+};
+use crate::echo_api::EchoApi;
+use crate::{URL_KEY, shared_capture, flushed_output};
+
+const API_KEY: &str = "CANARY-api-key";
+
+fn is_webhook_url_request(request: &Value) -> bool {
+    request["action"] == "webhook_url"
+}
+
+/// A world whose Rightfoot quotes.
+async fn world(api_url: &str) -> World {
+    let mut config = ClientConfig::new(api_url).unwrap();
+    config.backoff_base = Duration::from_millis(1);
+    World::with_options(|options| {
+        options.rightfoot_client = RightfootClient::new(config).unwrap();
+        options.rightfoot_api_key = API_KEY.to_owned();
+        options.rightfoot_url_key = URL_KEY.to_owned();
+    })
+    .await
+}
+
+/// How all that a caller or a programmer can see of a request looks, as one text.
+fn rendered(request: &Value, result: &Result<Value, rightfoot_requests::RequestError>) -> String {
+    let raw = RawValue::from_string(request.to_string()).unwrap();
+    let mut text = format!("{:?}\n", requests::parse(&raw));
+    match result {
+        Ok(answer) if is_webhook_url_request(request) => assert!(answer["webhook_url"].is_string()),
+        Ok(answer) => text.push_str(&answer.to_string()),
+        Err(refusal) => {
+            let diagnostic = Diagnostic::from(refusal.clone());
+            text.push_str(&format!("{refusal} {refusal:?} {diagnostic:?}"));
+        }
+    }
+    text
+}
+
+/// Every way through both functions, while every call of this operation fails so. Returns what was posted.
+async fn run_every_path(operation: &'static str, fault: Option<Fault>) -> Vec<String> {
+    let api = EchoApi::default();
+    let (url, serving) = api.serve().await;
+    let world = world(&url).await;
+    world.stack.connector.set_fault_plan(move |call| fault.filter(|_| call.operation == operation));
+    let mut visible = String::new();
+    for request in every_request_path() {
+        let result = world.request(request.clone()).await.unwrap();
+        visible.push_str(&format!("{}\n", rendered(&request, &result)));
+    }
+    for span in [MINUTE * 11, MINUTE * 6, MINUTE * 16] {
+        world.advance(span);
+        visible.push_str(&format!("{:?}\n", world.run_poller().await.unwrap()));
+        visible.push_str(&format!("{:?}\n", world.run_relay().await.unwrap()));
+    }
+    for subject in SUBJECTS {
+        let submission = world.stack.inbox.submission(&subject.parse().unwrap()).await.unwrap();
+        visible.push_str(&format!("{submission:?}\n"));
+    }
+    let canaries = Canaries::new(&world, &api.posted_bodies());
+    canaries.assert_absent("what is seen", &visible);
+    assert_clean_table(&world.items().await, &canaries);
+    for message in world.drain_queue().await {
+        canaries.assert_absent("a message", &message.body);
+    }
+    serving.abort();
+    api.posted_bodies()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_nothing_of_the_people_comes_out_but_to_rightfoot() {
+    let (output, metrics) = shared_capture();
+    let faults = [
+        Fault::Throttled,
+        Fault::ServerError,
+        Fault::ResetBefore,
+        Fault::TimeoutAfter,
+        Fault::AccessDenied,
+        Fault::MalformedResponse,
+    ];
+    let operations = [
+        "GetSecretValue",
+        "PutItem",
+        "UpdateItem",
+        "GetItem",
+        "TransactWriteItems",
+        "Query",
+        "BatchGetItem",
+        "SendMessage",
+    ];
+    let bodies = run_every_path("", None).await;
+    let cells: Vec<_> = operations.into_iter().flat_map(|one| faults.map(|fault| (one, fault))).collect();
+    assert_eq!(cells.len(), 48);
+    stream::iter(cells)
+        .for_each_concurrent(12, async |(operation, fault)| {
+            let cell = tokio::spawn(run_every_path(operation, Some(fault))).await;
+            assert!(cell.is_ok(), "{operation} {fault:?}");
+        })
+        .await;
+    let output = flushed_output(output, metrics);
+    for expected in [
+        "\"outcome\":\"done\"",
+        "\"outcome\":\"RightfootRefused\"",
+        "\"outcome\":\"OutcomeUnknown\"",
+        "\"outcome\":\"InvalidRequest\"",
+        "\"outcome\":\"AwsCallFailed\"",
+        "\"outcome\":\"UrlKeyUnavailable\"",
+        "\"outcome\":\"RightfootUnauthorized\"",
+        "\"outcome\":\"OtherSubmission\"",
+        "\"requested\":",
+        "\"request_failed\":",
+        "\"found_by_poll\":",
+        "\"poll_failed\":",
+    ] {
+        assert!(output.contains(expected), "the capture is blind: no {expected}");
+    }
+    // The URLs are the same in all worlds, and so is what was posted.
+    let canaries = Canaries::new(&world("http://127.0.0.1:9").await, &bodies);
+    canaries.assert_absent("logs and metrics", &output);
+    assert_none_of(&["/webhooks/".to_owned(), "Bearer".to_owned()], "logs and metrics", &output);
+}
+
+/// What Rightfoot says of them is kept, less what was said about them.
+#[tokio::test]
+async fn p8_what_rightfoot_says_of_people_is_answered_without_their_data() {
+    let api = EchoApi::default();
+    let (url, serving) = api.serve().await;
+    let world = world(&url).await;
+    let made = world.request(batch_request("partly", &["partly-1", "partly-2"])).await.unwrap().unwrap();
+    assert!(api.posted_bodies()[0].contains("078-05-1120"), "Rightfoot gets what it needs");
+    let failed = made["failed_authorizers"].as_array().unwrap();
+    let of = |at: usize| (failed[at]["authorizer_unique_id"].clone(), failed[at]["error"].as_str().unwrap());
+    assert_eq!(failed.len(), 6);
+    let (id, error) = of(0);
+    assert_eq!((id, &error[.."… is not …'s: ".len()]), (json!("partly-2"), "… is not …'s: "));
+    assert_eq!(failed[0]["account_type"], "of \"…\"");
+    assert_eq!(of(2), (Value::Null, "…"));
+    assert_eq!(of(3), (Value::Null, "…"));
+    assert_eq!(of(4), (Value::Null, "\"…\" \"…\""));
+    assert_eq!(made["warnings"][0], "\"http://…/webhooks/rightfoot/…\" cannot be reached");
+    let again = world.another_process().request(batch_request("partly", &["partly-1", "partly-2"])).await.unwrap().unwrap();
+    assert_eq!(again, made);
+    serving.abort();
+}
+
+fn debug(it: &impl Debug) -> String {
+    format!("{it:?}\n{it:#?}\n")
+}
+
+/// What a programmer prints to find out is no way out either.
+#[tokio::test]
+async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
+    let api = EchoApi::default();
+    let (url, serving) = api.serve().await;
+    let world = world(&url).await;
+    let client = RightfootClient::new(ClientConfig::new(&url).unwrap()).unwrap();
+    let key = ApiKey::new(API_KEY).unwrap();
+    let mut text =
+        debug(&client) + &debug(&key) + &debug(&world.stack.requests) + &debug(&world.stack.poller);
+    for mode in ["fine", "partly", "refuse", "denied", "taken", "garbage"] {
+        let body =
+            json!({"authorizers": [authorizer_with_canaries(&format!("{mode}-1")), authorizer_with_canaries("x")], "webhook_url": URL_KEY});
+        text += &debug(&client.submit_batch(&key, body.to_string()).await);
+        text += &debug(&client.create_schedule(&key, body.to_string()).await);
+    }
+    let id = Id::new("batch-0").unwrap();
+    for _ in 0..12 {
+        text += &debug(&client.balances(&key, &id).await);
+        text += &debug(&client.schedule(&key, &id).await);
+        text += &debug(&client.history(&key, &id, tests::START).await);
+    }
+    let subject: inbox_core::delivery::Subject = "fine".parse().unwrap();
+    let new = inbox_aws::inbox::NewSubmission {
+        submission_id: subject.clone(),
+        kind: inbox_core::requests::submission::SubmissionKind::Batch,
+        webhook_url: format!("https://h.example/{}", world.stack.mint_url_token(&subject).unwrap()),
+        fingerprint: inbox_core::requests::submission::Fingerprint {
+            mac: "m".to_owned(),
+            key_tag: "k".to_owned(),
+        },
+        call_id: "c".to_owned(),
+    };
+    text += &debug(&new);
+    text += &debug(&world.stack.inbox.begin_submission(&new, world.now()).await);
+    Canaries::new(&world, &api.posted_bodies()).assert_absent("Debug", &text);
+    serving.abort();
+}
+
+/// The real binaries, with the log level at its highest, as Lambda runs them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
+    let api = EchoApi::default();
+    let (api_url, serving) = api.serve().await;
+    let world = world(&api_url).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let aws_url = format!("http://{}", listener.local_addr().unwrap());
+    let aws = stack::spawn_server(listener, world.stack.connector.emulator().router(aws_url.clone()));
+    let queue_url = format!("{aws_url}/123456789012/events");
+    let env = [
+        ("AWS_ENDPOINT_URL", aws_url.as_str()),
+        ("INBOX_TABLE", "inbox"),
+        ("EVENTS_QUEUE_URL", &queue_url),
+        ("LOG_LEVEL", "trace"),
+        ("RUST_LOG", "trace"),
+        ("RIGHTFOOT_API_URL", &api_url),
+        ("RIGHTFOOT_API_KEY_SECRET_ID", stack::RIGHTFOOT_API_KEY_SECRET),
+        ("RIGHTFOOT_URL_KEY_SECRET_ID", stack::RIGHTFOOT_URL_KEY_SECRET),
+        ("WEBHOOK_BASE_URL", "https://h.example"),
+    ];
+    // The world's clock stands long before the binaries' own: what is due in it is due for them.
+    world.request(batch_request("fine", &["fine-0"])).await.unwrap().unwrap();
+    world.request(schedule_request("weekly", "fine-0")).await.unwrap().unwrap();
+    let mut function = LambdaProcess::start("rightfoot-requests", &env).await;
+    let mut replies = String::new();
+    let mut done = 0;
+    for request in every_request_path() {
+        match function.invoke(request.clone()).await {
+            RuntimeResult::Response(answer) if is_webhook_url_request(&request) => {
+                let token = world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap();
+                assert_eq!(answer["webhook_url"], format!("https://h.example/webhooks/rightfoot/{token}"));
+            }
+            RuntimeResult::Response(answer) => {
+                replies.push_str(&format!("{answer}\n"));
+                done += 1;
+            }
+            RuntimeResult::Error(error) => replies.push_str(&format!("{error}\n")),
+        }
+    }
+    assert_eq!(done, 4, "partly twice, many, and what became of garbage");
+    let mut poller = LambdaProcess::start("rightfoot-poller", &env).await;
+    for payload in
+        [json!({"trigger": "schedule"}), json!({"CANARY": "078-05-1120"}), json!("CANARY"), json!([1])]
+    {
+        replies.push_str(&format!("{:?}\n", poller.invoke(payload).await));
+    }
+    let canaries = Canaries::new(&world, &api.posted_bodies());
+    canaries.assert_absent("replies", &replies);
+    for (name, function) in [("rightfoot-requests", function), ("rightfoot-poller", poller)] {
+        let output = function.stop().await;
+        assert!(output.contains("CloudWatchMetrics"), "the capture of {name} is blind: {output}");
+        canaries.assert_absent(name, &output);
+        assert_none_of(&["/webhooks/".to_owned(), "Bearer".to_owned()], name, &output);
+    }
+    assert_clean_table(&world.items().await, &canaries);
+    aws.abort();
+    serving.abort();
+}

@@ -1,0 +1,322 @@
+//! The poller beside a webhook, and beside itself, step by step, in every order; and a poller that dies at every
+//! step.
+//!
+//! A step is one AWS call. A webhook's delivery has four (whose batch it is, put, send, mark), the poller at a
+//! batch six (read two items, put off, put, send, mark, settle), at a run's alerts nine, at a schedule five. Its
+//! look-ups of the index are no steps: a lagging index is what the strong read is there for. Nor is the question to
+//! Rightfoot, which reads nothing that another process writes: a step that comes after the putting off and before
+//! the put comes while it is asked.
+
+use inbox_core::event::Id;
+use inbox_core::limits::DUE_SHARDS;
+use local::rightfoot_simulator::WebhookLoss;
+use local::connector::AwsCall;
+use tests::orders::{SteppedProcess, explore_interleavings, run_in_order};
+use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::{Item, SUBJECT, World, alert_body, alert_event_id, completion_event_id, completion_body, polled_alerts_event_id, number, text};
+
+/// The authorizer of [`alert`].
+const USER: &str = "user-123";
+/// The poller's steps at a batch that nobody has told, where it is alone.
+const BATCH_STEPS: [&str; 6] =
+    ["BatchGetItem", "UpdateItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"];
+/// At a run whose alerts nobody has told.
+const ALERT_STEPS: [&str; 9] = [
+    "BatchGetItem",
+    "GetItem",
+    "UpdateItem",
+    "Query",
+    "Query",
+    "PutItem",
+    "SendMessage",
+    "UpdateItem",
+    "UpdateItem",
+];
+/// At a schedule whose run nobody knows.
+const SCHEDULE_STEPS: [&str; 5] = ["GetItem", "UpdateItem", "BatchGetItem", "UpdateItem", "TransactWriteItems"];
+/// Which of these, if the poller dies after it, leaves a message on the queue of which nobody knows.
+const SEND: &str = "SendMessage";
+
+/// The calls at which the poller stops: the first looks of a run go into the index.
+fn is_step(call: &AwsCall) -> bool {
+    match call.operation.as_str() {
+        "GetSecretValue" => false,
+        "Query" => call.index >= usize::from(DUE_SHARDS),
+        _ => true,
+    }
+}
+
+fn poller(world: &World) -> SteppedProcess {
+    SteppedProcess::spawn(world, is_step, async |world| drop(world.run_poller().await))
+}
+
+/// A webhook is delivered; whatever comes meanwhile, it is accepted.
+fn webhook(world: &World, body: String) -> SteppedProcess {
+    SteppedProcess::spawn(world, is_step, async move |world| assert_eq!(world.deliver_rightfoot(body).await.status, 200))
+}
+
+/// A batch that is complete and due, and that no webhook has told.
+async fn unannounced_batch() -> (RightfootWorld, String) {
+    let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
+    let batch = it.submit(SUBJECT, &["a", "b"]).await["batch_id"].as_str().unwrap().to_owned();
+    it.advance(MINUTE * 10).await;
+    it.rightfoot.clear_requests();
+    (it, batch)
+}
+
+/// A schedule that has run for the first time, and of which nobody knows that.
+async fn undiscovered_run() -> (RightfootWorld, String) {
+    let it = RightfootWorld::with_behaviour(|rightfoot| {
+        rightfoot.webhook_loss = WebhookLoss::All;
+        rightfoot.schedule_day = MINUTE * 60;
+        rightfoot.balances.insert(USER.to_owned(), "150.00".to_owned());
+    })
+    .await;
+    it.request(daily_schedule_request(SUBJECT, &[USER])).await;
+    it.advance(MINUTE * 70).await;
+    it.rightfoot.clear_requests();
+    let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
+    (it, run)
+}
+
+/// A run whose completion is known, whose grace is over, and whose alert no webhook has told.
+async fn unannounced_alert() -> (RightfootWorld, String) {
+    let (it, run) = undiscovered_run().await;
+    assert_eq!(it.world.deliver_rightfoot(completion_body(&run, "u-0")).await.status, 200);
+    assert_eq!(it.run_poller().await.unwrap()["runs_found"], 1);
+    assert_eq!(it.world.drain_event_ids().await, [completion_event_id(&run)]);
+    it.advance(MINUTE * 20).await;
+    it.rightfoot.clear_requests();
+    (it, run)
+}
+
+/// The places of all that is known about a batch but what is tracked; that must have come to its end.
+async fn settled_sort_keys(world: &World, batch: &str, order: &[usize]) -> Vec<String> {
+    let pk = format!("rightfoot#batch#{batch}");
+    let mut items: Vec<Item> =
+        world.items().await.into_iter().filter(|item| text(item, "pk") == pk).collect();
+    items.sort_by_key(|item| text(item, "sk").to_owned());
+    let tracked = items.pop().unwrap();
+    assert_eq!(text(&tracked, "sk"), "tracked");
+    assert!(tracked.contains_key("done_at") && tracked.contains_key("expires_at"), "{order:?}: {tracked:?}");
+    let due: Vec<_> = items.iter().chain([&tracked]).filter(|item| item.contains_key("due")).collect();
+    assert!(due.is_empty(), "{order:?}: still due: {due:?}");
+    // What the poller finds is named after whom it is about.
+    let place = |item: &Item| match text(item, "sk").split_once("poll-") {
+        Some((before, _)) => format!("{before}poll-…"),
+        None => text(item, "sk").to_owned(),
+    };
+    items.iter().map(place).collect()
+}
+
+/// One record of the completion, by whoever came first, and one message.
+async fn assert_completed_once(it: &RightfootWorld, batch: &str, order: &[usize]) -> String {
+    assert_eq!(settled_sort_keys(&it.world, batch, order).await, ["completed"], "P5: {order:?}");
+    let record = it.world.item(&format!("rightfoot#batch#{batch}"), "completed").await.unwrap();
+    let origin = text(&record, "origin").to_owned();
+    assert_eq!(it.world.drain_ids_and_origins().await, [(completion_event_id(batch), origin.clone())], "P3: {order:?}");
+    origin
+}
+
+const WEBHOOK: usize = 0;
+const POLLER: usize = 1;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_p5_a_webhook_and_the_poller_in_every_order() {
+    let all = explore_interleavings(|order| async move {
+        let (it, batch) = unannounced_batch().await;
+        let webhook = webhook(&it.world, completion_body(&batch, "u-1"));
+        let interleaving = run_in_order(vec![webhook, poller(&it.world)], &order).await;
+        let origin = assert_completed_once(&it, &batch, &interleaving.order).await;
+        // The story is the poller's first step, its put the third; the webhook's put is its second.
+        let recorded_before = interleaving.is_before((WEBHOOK, 1), (POLLER, 0));
+        let by_webhook = recorded_before || interleaving.is_before((WEBHOOK, 1), (POLLER, 2));
+        assert_eq!(origin, if by_webhook { "webhook" } else { "poll" }, "{:?}", interleaving.order);
+        assert_eq!(it.rightfoot.requests().len(), usize::from(!recorded_before), "{:?}", interleaving.order);
+        interleaving
+    })
+    .await;
+    // By who came first: the webhook before the poller looked 6, while it asked 60, after it had recorded 22. What stands
+    // already is read by the poller once more.
+    assert_eq!(all.len(), 88);
+    assert!(all.iter().any(|played| played.steps[POLLER] == BATCH_STEPS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_p5_two_overlapping_pollers_ask_once_in_every_order() {
+    let all = explore_interleavings(|order| async move {
+        let (it, batch) = unannounced_batch().await;
+        let interleaving = run_in_order(vec![poller(&it.world), poller(&it.world)], &order).await;
+        assert_eq!(assert_completed_once(&it, &batch, &interleaving.order).await, "poll");
+        assert_eq!(it.rightfoot.requests().len(), 1, "{:?}", interleaving.order);
+        let mut steps = interleaving.steps.clone();
+        steps.sort_by_key(Vec::len);
+        assert!(steps[0].len() <= 2 && steps[1] == BATCH_STEPS, "one asks: {steps:?}");
+        interleaving
+    })
+    .await;
+    // Two that look before the putting off, or one that looks after it, and either may be the first: 2 × (10 + 5).
+    assert_eq!(all.len(), 30);
+}
+
+/// A webhook that comes later than any documented try meets the question for the alerts. Who was told before the
+/// poller read the alerts, after Rightfoot's answer, is not told again. After that both events
+/// are on the queue, each once: one effect per authorizer is the worker's to keep (`effect#alert`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order() {
+    let all = explore_interleavings(|order| async move {
+        let (it, run) = unannounced_alert().await;
+        let webhook = webhook(&it.world, alert_body(&run, "u-1"));
+        let interleaving = run_in_order(vec![webhook, poller(&it.world)], &order).await;
+        let items = settled_sort_keys(&it.world, &run, &interleaving.order).await;
+        let messages = it.world.drain_event_ids().await;
+        if interleaving.is_before((WEBHOOK, 1), (POLLER, 4)) {
+            assert_eq!(items, ["alert#u-1", "completed"], "{:?}", interleaving.order);
+            assert_eq!(messages, [alert_event_id(&run, "u-1")], "{:?}", interleaving.order);
+        } else {
+            assert_eq!(items, ["alert#poll-…", "alert#u-1", "completed"], "{:?}", interleaving.order);
+            assert_eq!(messages, [polled_alerts_event_id(&run, &[USER]), alert_event_id(&run, "u-1")], "{:?}", interleaving.order);
+        }
+        interleaving
+    })
+    .await;
+    // Told before the poller read the alerts 185, after it 245.
+    assert_eq!(all.len(), 430);
+    assert!(all.iter().any(|played| played.steps[POLLER] == ALERT_STEPS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_p5_two_overlapping_pollers_at_the_runs_alerts_in_every_order() {
+    let all = explore_interleavings(|order| async move {
+        let (it, run) = unannounced_alert().await;
+        let interleaving = run_in_order(vec![poller(&it.world), poller(&it.world)], &order).await;
+        let items = settled_sort_keys(&it.world, &run, &interleaving.order).await;
+        assert_eq!(items, ["alert#poll-…", "completed"], "{:?}", interleaving.order);
+        assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &[USER])], "{:?}", interleaving.order);
+        assert_eq!(it.rightfoot.requests().len(), 1, "{:?}", interleaving.order);
+        interleaving
+    })
+    .await;
+    // 2 × (126 + 7).
+    assert_eq!(all.len(), 266);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_two_overlapping_pollers_at_a_schedule_take_its_run_once_in_every_order() {
+    let all = explore_interleavings(|order| async move {
+        let (it, run) = undiscovered_run().await;
+        let interleaving = run_in_order(vec![poller(&it.world), poller(&it.world)], &order).await;
+        let mut steps = interleaving.steps.clone();
+        steps.sort_by_key(Vec::len);
+        assert!(steps[0].len() <= 2 && steps[1] == SCHEDULE_STEPS, "one asks: {steps:?}");
+        assert_eq!(it.rightfoot.requests().len(), 2, "the schedule and its one probe: {:?}", interleaving.order);
+        it.run_in_steps(MINUTE * 10, MINUTE * 40).await;
+        assert_eq!(settled_sort_keys(&it.world, &run, &interleaving.order).await, ["alert#poll-…", "completed"]);
+        assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &[USER]), completion_event_id(&run)]);
+        interleaving
+    })
+    .await;
+    // 2 × (8 + 4).
+    assert_eq!(all.len(), 24);
+}
+
+/// An alert of a batch that nobody knows hurries its schedule. Once the schedule is put off that is a wish for another look:
+/// it voids nothing that the poller writes, and is not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_schedule_expedited_beside_the_poller_has_its_run_and_another_poll_in_every_order() {
+    let all = explore_interleavings(|order| async move {
+        let (it, run) = undiscovered_run().await;
+        let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
+        let schedule_id = Id::new(schedule.clone()).unwrap();
+        let hint = SteppedProcess::spawn(&it.world, is_step, async move |world| {
+            world.inbox().expedite_schedule(&schedule_id, MINUTE * 5, world.now()).await.unwrap();
+        });
+        let interleaving = run_in_order(vec![hint, poller(&it.world)], &order).await;
+        let item = it.world.item(&format!("rightfoot#batch#{run}"), "tracked").await;
+        assert!(item.is_some(), "{:?}", interleaving.order);
+        let item = it.world.item(&format!("rightfoot#schedule#{schedule}"), "tracked").await.unwrap();
+        let is_due = number(&item, "due_at").unwrap() <= it.world.now().0;
+        assert_eq!(is_due, interleaving.is_before((POLLER, 1), (0, 0)), "{:?}", interleaving.order);
+        assert_eq!(it.rightfoot.requests().len(), 2, "{:?}", interleaving.order);
+        interleaving
+    })
+    .await;
+    assert_eq!(all.len(), 6);
+}
+
+/// What comes after a poller has died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recovery {
+    PollerRun,
+    WebhookThenPollerRun,
+    PollerRunThenWebhook,
+}
+
+impl Recovery {
+    async fn run(self, it: &RightfootWorld, webhook: String) {
+        if self == Self::WebhookThenPollerRun {
+            assert_eq!(it.world.deliver_rightfoot(&webhook).await.status, 200);
+        }
+        // What was put off is due again by then, and what was recorded and not sent is the relay's.
+        it.run_in_steps(MINUTE * 6, MINUTE * 12).await;
+        if self == Self::PollerRunThenWebhook {
+            let late = it.world.deliver_rightfoot(&webhook).await;
+            assert_eq!((late.status, late.body.as_str()), (200, r#"{"status":"duplicate"}"#));
+        }
+    }
+}
+
+/// Lets a poller live for so many steps.
+async fn kill_poller_after(it: &RightfootWorld, steps_taken: usize, steps: &[&str]) {
+    let mut poller = poller(&it.world);
+    for _ in 0..lived {
+        assert!(poller.step().await);
+    }
+    assert_eq!(poller.steps, steps[..lived]);
+    poller.kill().await;
+}
+
+#[tokio::test]
+async fn p2_p3_p5_a_poller_that_dies_at_any_step_of_a_batch_leaves_it_to_the_next() {
+    for lived in 0..=BATCH_STEPS.len() {
+        for recovery in [Recovery::PollerRun, Recovery::WebhookThenPollerRun, Recovery::PollerRunThenWebhook] {
+            let (it, batch) = unannounced_batch().await;
+            kill_poller_after(&it, lived, &BATCH_STEPS).await;
+            recovery.run(&it, completion_body(&batch, "u-1")).await;
+            let cell = format!("after {lived} steps, {recovery:?}");
+            assert_eq!(settled_sort_keys(&it.world, &batch, &[lived]).await, ["completed"], "P5: {cell}");
+            let by_webhook = recovery == Recovery::WebhookThenPollerRun && lived < 3;
+            let event = (completion_event_id(&batch), if by_webhook { "webhook" } else { "poll" }.to_owned());
+            let expected = if is_repeated(lived, &BATCH_STEPS) { vec![event.clone(), event] } else { vec![event] };
+            assert_eq!(it.world.drain_ids_and_origins().await, expected, "P2, P3: {cell}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn p2_p3_p5_a_poller_that_dies_at_any_step_of_the_alerts_leaves_them_to_the_next() {
+    for lived in 0..=ALERT_STEPS.len() {
+        let (it, run) = unannounced_alert().await;
+        kill_poller_after(&it, lived, &ALERT_STEPS).await;
+        Recovery::PollerRun.run(&it, String::new()).await;
+        assert_eq!(settled_sort_keys(&it.world, &run, &[lived]).await, ["alert#poll-…", "completed"], "{lived}");
+        let expected = vec![polled_alerts_event_id(&run, &[USER]); if is_repeated(lived, &ALERT_STEPS) { 2 } else { 1 }];
+        assert_eq!(it.world.drain_event_ids().await, expected, "P2, P3: after {lived} steps");
+    }
+}
+
+#[tokio::test]
+async fn p5_a_poller_that_dies_at_any_step_of_a_schedule_leaves_its_run_to_the_next() {
+    for lived in 0..=SCHEDULE_STEPS.len() {
+        let (it, run) = undiscovered_run().await;
+        kill_poller_after(&it, lived, &SCHEDULE_STEPS).await;
+        it.run_in_steps(MINUTE * 10, MINUTE * 45).await;
+        assert_eq!(settled_sort_keys(&it.world, &run, &[lived]).await, ["alert#poll-…", "completed"], "{lived}");
+        assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &[USER]), completion_event_id(&run)], "{lived}");
+    }
+}
+
+/// Whether nobody knows that it was sent: it was, and that was not written down.
+fn is_repeated(steps_taken: usize, steps: &[&str]) -> bool {
+    steps_taken > 0 && steps[steps_taken - 1] == SEND
+}

@@ -1,0 +1,98 @@
+//! What the same bytes become that come by another URL, or long after.
+
+use std::time::Duration;
+
+use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
+use inbox_core::event::{EventKey, payload_hash};
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::{Resolution, QuarantineId};
+use tests::operator::test_operator;
+use tests::{Item, World, completion_body, extract_body, number, text};
+
+use super::{COMPLETED, UNREADABLE, resolved, quarantine_items, undeliverable_event, replay};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
+    let world = World::new().await;
+    world.deliver_rightfoot(UNREADABLE).await;
+    let first = quarantine_items(&world).await;
+    world.advance(Duration::from_secs(60));
+    let other = world.stack.mint_url_token(&"other".parse().unwrap()).unwrap();
+    assert_eq!(world.deliver_rightfoot_to(&other, UNREADABLE).await.status, 200);
+    let mut both = quarantine_items(&world).await;
+    both.sort_by_key(|item| number(item, "first_received_at"));
+    assert_eq!(both.len(), 2);
+    assert_eq!(both[..1], first, "whose URL it came by, and when, stays as it is");
+    let subject_of = |item: &Item| {
+        let id = QuarantineId::from_pk(text(item, "pk")).unwrap();
+        (text(item, "subject").to_owned(), id.to_string(), number(item, "deliveries"))
+    };
+    let hash = payload_hash(UNREADABLE.as_bytes());
+    let expected = ["demo", "other"].map(|it| (it.to_owned(), format!("rightfoot/{it}/{hash}"), Some(1)));
+    assert_eq!(both.iter().map(subject_of).collect::<Vec<_>>(), expected);
+    let (open, _) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
+    assert_eq!(open.len(), 2);
+}
+
+#[tokio::test]
+async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today_and_of_the_first_version() {
+    let (world, id) = undeliverable_event().await;
+    let hash = payload_hash(completion_body("b-1", "u-1").as_bytes());
+    assert_eq!(id.to_string(), format!("rightfoot/demo/{hash}"));
+    let event = world.inbox().event(&EventKey::from_event_id(COMPLETED).unwrap()).await.unwrap().unwrap();
+    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(id));
+
+    let mut item = quarantine_items(&world).await.remove(0);
+    world.expire_items("quarantine#").await;
+    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), None);
+    let of_old = QuarantineId::from_name(&format!("rightfoot/{hash}")).unwrap();
+    item.insert("pk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S(of_old.pk()));
+    item.remove("subject");
+    world.put_item(item).await;
+    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(of_old.clone()));
+    let (open, _) = world.inbox().list_quarantine(Some(QuarantineReason::QueueRefused), None, 10).await.unwrap();
+    assert_eq!(open.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
+    assert_eq!(replay(&world, &of_old).await, resolved(Resolution::Requeued));
+}
+
+/// A genuine delivery of Fynapse's, caught, had its effect; and is sent again so many days later.
+async fn resent_after(days: u32) -> (World, QuarantineId) {
+    let world = World::new().await;
+    let (body, signature) = (extract_body("e-1"), world.sign(extract_body("e-1")));
+    assert_eq!(world.deliver_fynapse_with(&body, &signature, None).await.status, 200);
+    world.run_worker().await;
+    assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
+    world.advance(DAY * days);
+    assert_eq!(world.deliver_fynapse_with(&body, &signature, None).await.status, 403);
+    let quarantined = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    (world, quarantined.id)
+}
+
+#[tokio::test]
+async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_again_by_a_replay() {
+    let (world, id) = resent_after(40).await;
+    world.expire_items("fynapse#event#").await;
+    let signed_at = tests::START.secs();
+    for _ in 0..2 {
+        assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::TooOld { signed_at });
+    }
+    world.drain_outbox().await;
+    world.run_worker().await;
+    assert!(world.drain_bus_ids().await.is_empty());
+    assert_eq!(world.inbox().quarantined_item(&id).await.unwrap().unwrap().resolution, None, "it stays");
+    let outcome = world.replayer().force().replay(&id, &test_operator()).await.unwrap();
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }), "{outcome:?}");
+    world.run_worker().await;
+    assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"], "somebody has said so");
+}
+
+#[tokio::test]
+async fn p10_a_capture_that_comes_before_that_is_a_duplicate() {
+    let (world, id) = resent_after(29).await;
+    let outcome = replay(&world, &id).await;
+    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Duplicate, .. }), "{outcome:?}");
+    world.run_worker().await;
+    assert!(world.drain_bus_ids().await.is_empty());
+}

@@ -1,0 +1,135 @@
+//! Submitting through `rightfoot-requests`: whatever fails and whoever dies at whatever point, the same
+//! request again ends with the same batch or schedule, made once and tracked once.
+
+mod caller_interleavings;
+mod submission_fault_matrix;
+mod post_failures;
+mod released_names;
+mod schedule_submissions;
+mod submission_retries;
+mod track_requests;
+
+use inbox_aws::inbox::WriteOutcome;
+use inbox_core::audit::OperatorAction;
+use local::stack::RIGHTFOOT_URL_KEY_SECRET;
+use rightfoot_requests::RequestError;
+use serde_json::Value;
+use tests::operator::test_operator;
+use tests::rightfoot::RightfootWorld;
+use tests::{Item, World, text};
+
+/// What a caller heard; `None` if the function died.
+type RequestOutcome = Option<Result<Value, RequestError>>;
+
+const BATCH_PATH: &str = "/v1/balance_requests";
+const SCHEDULE_PATH: &str = "/v1/monitoring/scheduled_balance_request";
+/// The URL key that every world begins with.
+const OLD_KEY: &str = "local-rightfoot-url-key";
+
+/// What a caller heard, in one word.
+fn outcome_name(outcome: &RequestOutcome) -> &'static str {
+    match outcome {
+        None => "died",
+        Some(Ok(_)) => "done",
+        Some(Err(refusal)) => refusal.name(),
+    }
+}
+
+/// The refusal that a caller heard.
+fn expect_error(outcome: RequestOutcome) -> RequestError {
+    match outcome {
+        Some(Err(refusal)) => refusal,
+        other => panic!("no refusal: {other:?}"),
+    }
+}
+
+/// The answer that a caller heard.
+fn expect_answer(outcome: RequestOutcome) -> Value {
+    match outcome {
+        Some(Ok(answer)) => answer,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+/// The same request in other words: the fields in another order, blanks between them, escapes where none need be.
+fn reworded(request: &Value) -> String {
+    match request {
+        Value::Object(fields) => {
+            let field =
+                |(name, value): (&String, &Value)| format!("{} :\t{}", escaped(name), reworded(value));
+            format!("{{\n {} }}", fields.iter().rev().map(field).collect::<Vec<_>>().join(" ,\r\n"))
+        }
+        Value::Array(items) => {
+            format!("[ {} ]", items.iter().map(reworded).collect::<Vec<_>>().join(" , "))
+        }
+        Value::String(text) => escaped(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => request.to_string(),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    format!("\"{units}\"")
+}
+
+/// How often Rightfoot was asked to make something.
+fn post_count(it: &RightfootWorld) -> usize {
+    it.rightfoot.requests().iter().filter(|request| request.method == "POST").count()
+}
+
+/// The webhook URL that Rightfoot was given; it must have got the very same bytes each time.
+fn posted_url(it: &RightfootWorld) -> String {
+    url_in(&it.rightfoot.post_bodies())
+}
+
+fn url_in(bodies: &[Vec<u8>]) -> String {
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "other bytes than the first time");
+    let body: Value = serde_json::from_slice(&bodies[0]).unwrap();
+    let url = body.get("webhook_url").or(body.get("webhook")).unwrap();
+    url.as_str().unwrap().to_owned()
+}
+
+/// The token of a webhook URL.
+fn token(url: &str) -> &str {
+    url.rsplit('/').next().unwrap()
+}
+
+/// Puts this value into the secret with the URL key.
+async fn rotate_url_key(world: &World, value: &str) {
+    let put = world.stack.inspector.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY_SECRET);
+    put.secret_string(value).send().await.unwrap();
+}
+
+/// An operator frees the name of a submission that made nothing, as he was told.
+async fn release_name(world: &World, submission_id: &str) {
+    let inbox = world.inbox();
+    let seen = inbox.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
+    let by = test_operator().audit_entry(OperatorAction::Conclude, world.now());
+    assert_eq!(inbox.release_submission(&seen, &by).await, Ok(WriteOutcome::Applied));
+}
+
+/// Everything that is tracked, by its partition.
+async fn tracked_items(world: &World) -> Vec<Item> {
+    let mut all: Vec<_> =
+        world.items().await.into_iter().filter(|item| text(item, "sk") == "tracked").collect();
+    all.sort_by_key(|item| text(item, "pk").to_owned());
+    all
+}
+
+/// The item of a submission.
+async fn submission_item(world: &World, submission_id: &str) -> Option<Item> {
+    world.item(&format!("rightfoot#submission#{submission_id}"), "submitted").await
+}
+
+/// Which of the attributes that tell how far it is a submission has.
+fn state_attributes(submission: &Item) -> Vec<&'static str> {
+    let names = ["done_at", "due", "expires_at", "given_up_at", "refused_at", "webhook_url"];
+    names.into_iter().filter(|name| submission.contains_key(*name)).collect()
+}
+
+/// The state of a submission of which it is known what became of it.
+const COMPLETED: [&str; 2] = ["done_at", "expires_at"];
+/// The state of a submission of which that is not known.
+const PENDING: [&str; 2] = ["due", "webhook_url"];
+/// The state of a submission that made nothing and whose name is free again.
+const RELEASED: [&str; 2] = ["expires_at", "refused_at"];

@@ -1,0 +1,247 @@
+//! A name that is free again, and what comes late: a batch that was made under it all the same, a refusal, an operator who
+//! ends what is somebody else's by now.
+
+use inbox_core::audit::OperatorAction;
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
+use local::connector::Fault;
+use serde_json::{Value, json};
+use tests::operator::test_operator;
+use tests::rightfoot::{RightfootWorld, daily_schedule_request, submission};
+use tests::{World, text};
+
+use super::caller_interleavings::{CallerProcess, in_every_order, assert_nothing_made_twice, orders};
+use super::{
+    COMPLETED, RELEASED, RequestOutcome, PENDING, expect_answer, post_count, expect_error, release_name, reworded, state_attributes, submission_item, tracked_items,
+    outcome_name,
+};
+
+/// A batch was made, and its answer is under way, when a second caller is refused. What he hears does not free the name, so
+/// that nobody else begins under it.
+#[tokio::test]
+async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
+    let it = RightfootWorld::new().await;
+    let request = submission("s", &["a", "b"]);
+    let mut first = CallerProcess::start(&it, request.to_string()).await;
+    first.step().await;
+    first.step().await;
+    assert_eq!(it.rightfoot.batches().len(), 1);
+    it.rightfoot.configure(|rightfoot| {
+        let answer = CannedResponse::Status(400);
+        rightfoot.scripted_responses =
+            vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response, remaining_uses: Some(1) }];
+    });
+    let second = CallerProcess::start(&it, reworded(&request)).await;
+    assert_eq!(outcome_name(&second.finish().await), "RefusedAfterAttempts");
+    let other = CallerProcess::start(&it, submission("s", &["c"]).to_string()).await;
+    assert_eq!(outcome_name(&other.finish().await), "OtherSubmission");
+    assert_eq!(expect_answer(first.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
+    assert_nothing_made_twice(&it, 0, &[]).await;
+}
+
+/// Somebody was told that there is no batch, and freed the name while it was being made. Another submission has begun.
+async fn name_taken_meanwhile(it: &RightfootWorld, request: &Value, other: &Value) -> [CallerProcess; 2] {
+    let mut first = CallerProcess::start(it, request.to_string()).await;
+    first.step().await;
+    first.step().await;
+    release_name(&it.world, "s").await;
+    let mut second = CallerProcess::start(it, other.to_string()).await;
+    second.step().await;
+    second.step().await;
+    [first, second]
+}
+
+#[tokio::test]
+async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_nothing() {
+    let it = RightfootWorld::new().await;
+    let (request, other) = (submission("s", &["a", "b"]), submission("s", &["c"]));
+    let [first, second] = name_taken_meanwhile(&it, &request, &other).await;
+    let made = it.rightfoot.batches()[0].batch_id.clone();
+    let refused = expect_error(first.finish().await);
+    assert_eq!(refused.name(), "SubmissionOvertaken");
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "Rightfoot made the batch {made}, and it is watched. But somebody else has freed its submission_id, or ended \
+             it with something else: it does not lead to this batch, and what is submitted next needs another name"
+        )
+    );
+    assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING, "it is the other one's");
+    assert_eq!(text(&tracked_items(&it.world).await[0], "pk"), format!("rightfoot#batch#{made}"));
+    assert_eq!(text(&tracked_items(&it.world).await[0], "subject"), "s");
+
+    let others = expect_answer(second.finish().await)["batch_id"].clone();
+    assert_eq!(others, it.rightfoot.batches()[1].batch_id.as_str());
+    assert_nothing_made_twice(&it, 1, &[]).await;
+    assert_eq!(it.request(other).await["batch_id"], others);
+    assert_eq!(expect_error(it.world.request(request).await).name(), "OtherSubmission");
+    let submission = submission_item(&it.world, "s").await.unwrap();
+    assert_eq!(state_attributes(&submission), COMPLETED);
+    assert_eq!(submission["interventions"].as_l().unwrap().len(), 1, "who freed the name is known");
+}
+
+#[tokio::test]
+async fn p9_a_schedule_whose_name_was_taken_is_tracked_and_reported() {
+    let it = RightfootWorld::new().await;
+    let other = submission("s", &["c"]);
+    let [first, second] = name_taken_meanwhile(&it, &daily_schedule_request("s", &["a"]), &other).await;
+    let made = it.rightfoot.schedules()[0].schedule_id.clone();
+    let refused = expect_error(first.finish().await);
+    assert_eq!(refused.name(), "SubmissionOvertaken");
+    let expected =
+        format!("Rightfoot made the schedule {made}, and it is watched. But somebody else has freed its");
+    assert!(refused.to_string().starts_with(&expected), "{refused}");
+    assert_eq!(expect_answer(second.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
+    assert_nothing_made_twice(&it, 1, &[]).await;
+}
+
+#[tokio::test]
+async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported() {
+    let it = RightfootWorld::new().await;
+    let mut first = CallerProcess::spawn(&it, async |world: World| {
+        let fault = Fault::AccessDenied;
+        world.stack.connector.set_fault_plan(move |call| (call.operation == "TransactWriteItems").then_some(fault));
+        world.request(submission("s", &["a"])).await
+    })
+    .await;
+    first.step().await;
+    first.step().await;
+    release_name(&it.world, "s").await;
+    it.request(submission("s", &["c"])).await;
+    let made = it.rightfoot.batches()[0].batch_id.clone();
+    let refused = expect_error(first.finish().await);
+    let expected = format!(
+        "Rightfoot made the batch {made}, and it may not be watched yet (dynamodb:TransactWriteItems: \
+         AccessDeniedException): call track_batch with that id, and this submission_id as subject. But"
+    );
+    assert!(refused.to_string().starts_with(&expected), "{refused}");
+    let track = json!({"action": "track_batch", "batch_id": made, "expected": 1, "subject": "s"});
+    assert_eq!(it.request(track).await["status"], "tracked");
+    assert_nothing_made_twice(&it, 1, &[]).await;
+}
+
+/// The truth about a submission comes late, and nobody has used its name: then it is its own again.
+#[tokio::test]
+async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_still_free() {
+    let it = RightfootWorld::new().await;
+    let mut first = CallerProcess::start(&it, submission("s", &["a", "b"]).to_string()).await;
+    first.step().await;
+    first.step().await;
+    release_name(&it.world, "s").await;
+    let made = expect_answer(first.finish().await);
+    assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), COMPLETED);
+    assert_eq!(it.request(submission("s", &["a", "b"])).await, made);
+    assert_nothing_made_twice(&it, 0, &[]).await;
+}
+
+/// An operator says that the nth submission made nothing, and somebody begins another one under its name.
+async fn release_and_submit(world: World, nth: usize) -> RequestOutcome {
+    let (inbox, name) = (world.inbox(), format!("s-{nth}"));
+    let seen = inbox.submission(&name.parse().unwrap()).await.unwrap().unwrap();
+    if !seen.is_completed {
+        let by = test_operator().audit_entry(OperatorAction::Conclude, world.now());
+        inbox.release_submission(&seen, &by).await.unwrap();
+    }
+    world.request(submission(&name, &[&format!("c-{nth}")])).await
+}
+
+/// The batches of this authorizer, by their ids; each is tracked once.
+async fn batches_of(it: &RightfootWorld, authorizer: String) -> Vec<String> {
+    let batches = it.rightfoot.batches().into_iter();
+    let made: Vec<_> = batches.filter(|it| it.authorizers[0] == authorizer).map(|it| it.batch_id).collect();
+    let tracked = tracked_items(&it.world).await;
+    for batch in &made {
+        let pk = format!("rightfoot#batch#{batch}");
+        assert_eq!(tracked.iter().filter(|item| text(item, "pk") == pk).count(), 1, "{authorizer}");
+    }
+    made
+}
+
+/// The first caller has put, and has four steps left. The others have eight: of the operator two, then the put that finds
+/// the free submission, the put in its place, POST, and three of the conclusion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_order_with_a_release() {
+    let all = orders([4, 8]);
+    assert_eq!(all.len(), 495);
+    in_every_order(all, |it, nth, order| async move {
+        let name = format!("s-{nth}");
+        let first = submission(&name, &[&format!("a-{nth}")]).to_string();
+        let mut both = [
+            CallerProcess::start(&it, first).await,
+            CallerProcess::spawn(&it, move |world| release_and_submit(world, nth)).await,
+        ];
+        both[0].step().await;
+        for process in &order {
+            both[*process].step().await;
+        }
+        let [first, second] = both;
+        let (first, second) = (first.finish().await, second.finish().await);
+        let mine = batches_of(&it, format!("a-{nth}")).await;
+        let others = batches_of(&it, format!("c-{nth}")).await;
+        let stands = match [outcome_name(&first), outcome_name(&second)] {
+            ["done", "OtherSubmission"] => {
+                assert_eq!(
+                    (expect_answer(first)["batch_id"].as_str(), others.len()),
+                    (Some(&*mine[0]), 0),
+                    "{order:?}"
+                );
+                &mine
+            }
+            ["SubmissionOvertaken", "done"] => {
+                assert!(expect_error(first).to_string().contains(&mine[0]), "{order:?}");
+                assert_eq!(expect_answer(second)["batch_id"], others[0].as_str(), "{order:?}");
+                &others
+            }
+            words => panic!("{order:?}: {words:?}"),
+        };
+        assert_eq!((mine.len(), others.len() <= 1), (1, true), "{order:?}");
+        let submission = submission_item(&it.world, &name).await.unwrap();
+        assert_eq!(state_attributes(&submission), COMPLETED, "{order:?}");
+        assert_eq!(text(&submission, "batch_id"), stands[0], "{order:?}");
+        it
+    })
+    .await;
+}
+
+/// An operator tells what a submission made, and its name is another one's before it is written down.
+#[tokio::test]
+async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next_one_of_its_name() {
+    let it = RightfootWorld::new().await;
+    let dying = it.world.another_process();
+    dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    assert_eq!(dying.request(submission("s", &["a"])).await, None);
+    let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "submission_id": "s"});
+    let mut operator = CallerProcess::start(&it, track.to_string()).await;
+    operator.step().await;
+    release_name(&it.world, "s").await;
+    let mut other = CallerProcess::start(&it, submission("s", &["c"]).to_string()).await;
+    other.step().await;
+    other.step().await;
+    let refused = expect_error(operator.finish().await);
+    assert_eq!(refused.name(), "SubmissionOvertaken");
+    assert_eq!(
+        refused.to_string(),
+        "submission_id: this name was freed meanwhile; nothing was done. Look what stands under it before you try again"
+    );
+    assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING);
+    expect_answer(other.finish().await);
+    assert_nothing_made_twice(&it, 0, &[]).await;
+}
+
+/// Of the write that frees the name the answer is lost, and its retry is refused: it is free all the same.
+#[tokio::test]
+async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
+    let it = RightfootWorld::new().await;
+    let mut request = submission("s", &["a"]);
+    request["authorizers"][0]["ssn"] = "".into();
+    let failing = it.world.another_process();
+    let once = std::sync::atomic::AtomicBool::new(true);
+    failing.stack.connector.set_fault_plan(move |call| {
+        let is_first =
+            call.operation == "UpdateItem" && once.swap(false, std::sync::atomic::Ordering::SeqCst);
+        is_first.then_some(Fault::TimeoutAfter)
+    });
+    let refused = expect_error(failing.request(request).await);
+    assert_eq!(refused.name(), "RightfootRefused");
+    assert!(refused.to_string().contains("the submission_id is free again"), "{refused}");
+    assert_eq!((state_attributes(&submission_item(&it.world, "s").await.unwrap()).as_slice(), post_count(&it)), (&RELEASED[..], 1));
+}

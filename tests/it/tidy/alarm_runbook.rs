@@ -1,0 +1,174 @@
+//! What the alarms of infra/monitoring.yaml say can be done, and their thresholds are the code's limits.
+
+use std::collections::BTreeSet;
+
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits;
+use serde_json::Value;
+
+use super::monitoring::alarms;
+use super::template::template;
+use super::{file_names, read_file};
+
+/// The description of an alarm, on one line.
+fn descriptions() -> Vec<(String, String)> {
+    let text = |alarm: &Value| alarm["AlarmDescription"].as_str().unwrap().replace('\n', " ");
+    alarms().iter().map(|(id, alarm)| (id.clone(), text(alarm))).collect()
+}
+
+/// The variants of an enum of the command line, as they are typed.
+fn variants(cli: &str, of: &str) -> BTreeSet<String> {
+    let body = cli.split_once(&format!("enum {of} {{")).unwrap_or_else(|| panic!("no enum {of}")).1;
+    let lines = body.lines().take_while(|line| !line.starts_with('}')).map(str::trim);
+    let variants = lines.filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
+    variants.map(|line| line.split(['(', ',', '{']).next().unwrap().to_lowercase()).collect()
+}
+
+#[test]
+fn every_alarm_names_a_command_that_exists() {
+    let cli =
+        ["cli.rs", "cli/quarantine.rs"].map(|file| read_file(&format!("infra/inboxctl/src/{file}"))).concat();
+    let commands = variants(&cli, "Command");
+    for (id, text) in descriptions() {
+        assert!(text.len() <= 1_024, "{id}: CloudWatch takes 1,024 characters");
+        let named: Vec<_> = text.split("inboxctl ").skip(1).collect();
+        assert!(!named.is_empty(), "{id} says nothing to do");
+        for rest in named {
+            let mut words = rest.split([' ', ';', ',', '.', ':']);
+            let command = words.next().unwrap();
+            assert!(commands.contains(command), "{id}: inboxctl {command}");
+            if ["events", "batches", "submissions", "quarantine", "dead", "url"].contains(&command) {
+                let (head, tail) = command.split_at(1);
+                let below = words.next().unwrap();
+                let known = variants(&cli, &format!("{}{tail}", head.to_uppercase()));
+                assert!(known.contains(below), "{id}: inboxctl {command} {below}");
+            }
+        }
+        for option in text.split("--").skip(1).map(|rest| rest.split([' ', ';', ',', '.']).next().unwrap()) {
+            let field = format!(" {}:", option.replace('-', "_"));
+            assert!(cli.contains(&field), "{id}: --{option}");
+        }
+    }
+}
+
+/// Without a reason, or a dry run, these do nothing but say so.
+#[test]
+fn commands_that_need_a_reason_are_quoted_with_one() {
+    const ASKING: [&str; 5] =
+        ["dead redrive", "events replay", "quarantine replay", "quarantine discard", "submissions conclude"];
+    let readme = read_file("README.md").replace('\n', "`");
+    let texts = descriptions().into_iter().map(|(id, text)| (id, text, [';', '.']));
+    let mut checked = 0;
+    for (id, text, ends) in texts.chain([("README".to_owned(), readme, ['`'; 2])]) {
+        for command in ASKING {
+            for rest in text.split(command).skip(1).map(|rest| rest.split(ends).next().unwrap()) {
+                assert!(rest.contains("--why") || rest.contains("--dry-run"), "{id}: {command}{rest}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 10, "{checked}");
+}
+
+#[test]
+fn every_parameter_error_and_section_that_an_alarm_names_exists() {
+    const NAMES: [&str; 2] = ["EventBridge", "PutEvents"];
+    let template = template();
+    let error_types = read_file("functions/rightfoot-poller/src/run.rs");
+    let readme = read_file("README.md");
+    for (id, text) in descriptions() {
+        for word in text.split(|letter: char| !letter.is_ascii_alphanumeric()) {
+            let humps = word.chars().filter(char::is_ascii_uppercase).count();
+            let is_camel = humps > 1 && word.chars().any(|letter| letter.is_ascii_lowercase());
+            let exists =
+                template["Parameters"].get(word).is_some() || error_types.contains(&format!("\"{word}\""));
+            assert!(!is_camel || exists || NAMES.contains(&word), "{id}: {word}");
+        }
+        for section in text.split("README, ").skip(1).map(|rest| rest.split([',', '.', ')']).next().unwrap())
+        {
+            assert!(readme.contains(&format!("\n## {section}\n")), "{id}: README has no section {section}");
+        }
+    }
+}
+
+/// The alarms in the first column of the README's table; `<function>` stands for every function.
+#[test]
+fn every_alarm_stands_in_the_readme_and_no_other() {
+    let readme = read_file("README.md");
+    let table = readme.split_once("| alarm | means | do |").unwrap().1.split_once("\n\n").unwrap().0;
+    let first_cells = table.lines().filter_map(|line| line.split('|').nth(1));
+    let mut listed = BTreeSet::new();
+    for name in first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        match name.strip_prefix("<function>-") {
+            Some(what) => {
+                listed.extend(file_names("functions").iter().map(|function| format!("{function}-{what}")))
+            }
+            None => drop(listed.insert(name.to_owned())),
+        }
+    }
+    // What it fails with is what its caller is told.
+    listed.remove("rightfoot-requests-errors");
+    let name = |alarm: &Value| alarm["AlarmName"]["Fn::Sub"].as_str().unwrap().replace("${StackName}-", "");
+    assert_eq!(listed, alarms().values().map(name).collect());
+    for reason in QuarantineReason::ALL {
+        let row = format!("`{}`", reason.as_str());
+        let rows = readme.split_once("| in quarantine because |").unwrap().1.split_once("\n\n").unwrap().0;
+        assert!(
+            rows.lines().any(|line| line.split('|').nth(1).is_some_and(|cell| cell.contains(&row))),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn thresholds_are_the_limits_of_the_code() {
+    let alarms = alarms();
+    let number =
+        |id: &str, field: &str| alarms[id][field].as_u64().unwrap_or_else(|| panic!("{id}: {field}"));
+    let threshold = |id: &str| number(id, "Threshold");
+    let text = |id: &str| descriptions().into_iter().find(|it| it.0 == id).unwrap().1;
+    for id in ["FynapseLatency", "RightfootLatency"] {
+        assert_eq!(threshold(id), limits::RECORD_BUDGET_MS, "{id}");
+        assert!(text(id).contains("after 4.5 s") && limits::DELIVERY_DEADLINE_MS == 4_500, "{id}");
+    }
+    // The longest pause between two polls.
+    let slowest_secs = limits::POLL_INTERVAL_SECS * u64::from(limits::POLL_INTERVAL_MAX_FACTOR);
+    assert_eq!(threshold("OldestPollDelay"), slowest_secs);
+    // The relay has had some runs since the event became its own.
+    assert!(threshold("OldestDueAge") >= limits::RELAY_AGE_MS / 1_000 + 3 * 60);
+    // A message that was returned once, and is done the second time, alarms nobody.
+    assert!(threshold("OldestMessageAge") > limits::VISIBILITY_SECS + limits::WORKER_TIMEOUT_SECS);
+    for id in ["RelayStopped", "PollerStopped"] {
+        let silent_secs = number(id, "Period") * number(id, "EvaluationPeriods");
+        assert_eq!((silent_secs, threshold(id)), (5 * 60, 1), "{id}: one run may fail, several may not");
+    }
+    let receives = &template()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"];
+    assert!(text("DeadLetters").contains(&format!("received {receives} times")));
+    assert!(text("DeadLetters").contains(&format!("for {} days", limits::QUEUE_RETENTION_DAYS)));
+    // A look at dead messages, which `inboxctl dead redrive` hides while it asks, does not end their alarm.
+    let remembered_secs = number("DeadLetters", "Period") * number("DeadLetters", "EvaluationPeriods");
+    assert!(remembered_secs > 600 && number("DeadLetters", "DatapointsToAlarm") == 1);
+    let hidden = read_file("infra/inboxctl/src/dead.rs");
+    assert!(hidden.contains("const WORK: Duration = Duration::from_secs(600);"));
+    // There is time to mend the cause before the queue forgets, and there was time before.
+    let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
+    assert_eq!(threshold("OldestDeadLetterAge"), retention_secs / 2);
+    let dead = text("OldestDeadLetterAge");
+    assert!(dead.contains("dead for 7 days") && dead.contains("14 days after it was first sent"), "{dead}");
+    assert_eq!(retention_secs, 14 * 86_400);
+    let hours = limits::SUBMISSION_REPEATABLE_SECS / 3_600;
+    assert!(text("SubmissionUnknown").contains(&format!("within {hours} hours")));
+    // While it is not answered a schedule is asked again within the quarter of an hour, and so it is one alarm.
+    assert!(number("ScheduleAlarm", "Period") > slowest_secs);
+    assert!(number("WorkOverdue", "Period") > limits::REQUEUE_DELAY_MAX_SECS);
+    let poll_failed_secs = number("PollFailed", "Period");
+    assert!(
+        poll_failed_secs > slowest_secs
+            && poll_failed_secs * number("PollFailed", "EvaluationPeriods") == 3_600
+    );
+    // What is put back comes again in every period, as long as it does not work.
+    for id in ["BusFailed", "WorkFailed", "WorkTimedOut"] {
+        assert!(number(id, "Period") >= limits::REQUEUE_DELAY_MAX_SECS, "{id}");
+    }
+    assert!(text("WorkTimedOut").contains("longer than a minute") && limits::PROCESSING_BUDGET_SECS == 60);
+}

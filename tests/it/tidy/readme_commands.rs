@@ -1,0 +1,143 @@
+//! The README's commands can be pasted into bash and into zsh, which is macOS's shell.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::{no_offences, read_file};
+
+/// The blocks of shell commands, without the indentation of a list.
+fn shell_blocks() -> Vec<String> {
+    let readme = read_file("README.md");
+    let mut blocks = Vec::new();
+    let mut lines = readme.lines();
+    while let Some(fence) = lines.find(|line| line.trim() == "```sh") {
+        let indent = fence.len() - fence.trim_start().len();
+        let inside = lines.by_ref().take_while(|line| line.trim() != "```");
+        blocks.push(inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
+    }
+    assert!(blocks.len() > 25, "{} blocks", blocks.len());
+    blocks
+}
+
+/// A block without here-documents: what stands in them is no command.
+fn without_here_documents(block: &str) -> String {
+    let mut commands = String::new();
+    let mut until: Option<&str> = None;
+    for line in block.lines() {
+        match until {
+            Some(end) if line == end => until = None,
+            Some(_) => {}
+            None => {
+                commands += &format!("{line}\n");
+                until = line.split_once("<<'").map(|(_, end)| end.trim_end_matches('\''));
+            }
+        }
+    }
+    commands
+}
+
+/// A block's commands, with `_` for what is quoted. In `"$(…)"` commands begin again.
+fn unquoted(block: &str) -> String {
+    let text = without_here_documents(block);
+    let (mut bare, mut letters) = (String::new(), text.chars().peekable());
+    // The quotes and parentheses that are open.
+    let mut open = Vec::new();
+    while let Some(letter) = letters.next() {
+        let is_quoted = open.last() == Some(&'"');
+        match letter {
+            '\\' => drop(letters.next()),
+            '\'' if !is_quoted => {
+                letters.by_ref().take_while(|it| *it != '\'').for_each(drop);
+                bare.push('_');
+            }
+            '"' if is_quoted => drop(open.pop()),
+            '"' => {
+                open.push('"');
+                bare.push('_');
+            }
+            '$' if letters.next_if_eq(&'(').is_some() => {
+                open.push('(');
+                bare.push(' ');
+            }
+            ')' if open.last() == Some(&'(') => drop(open.pop()),
+            _ if is_quoted => {}
+            _ => bare.push(letter),
+        }
+    }
+    assert!(open.is_empty(), "{block}");
+    bare
+}
+
+/// The words that an interactive zsh takes for a pattern, a path of a command or an argument: it has no comments.
+fn zsh_hazards(block: &str) -> Vec<String> {
+    let is_wrong = |word: &&str| {
+        let is_pattern = word.contains(['?', '*', '^']) || word.contains('[') && *word != "[";
+        word.starts_with(['#', '!']) || word.starts_with('=') && *word != "=" || is_pattern
+    };
+    unquoted(block).split_whitespace().filter(is_wrong).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readmes_commands_have_no_comments_and_no_pattern_outside_of_quotes() {
+    for (block, wrong) in [
+        ("a # b", vec!["#", ""]),
+        ("a 'x # y' \"z # '\" 'q?'", vec![]),
+        ("a --url http://h/?x=1", vec!["http://h/?x=1"]),
+        ("a \"$(b \"c?\" d?)\"", vec!["d?"]),
+        ("[ -n \"$x\" ] && a x[1] =b", vec!["x[1]", "=b"]),
+        ("test \"$x\" = b", vec![]),
+        ("cat > f <<'END'\n# it's data?\nEND\na ?", vec!["?"]),
+    ] {
+        let wrong: Vec<_> = wrong.into_iter().filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        assert_eq!(zsh_hazards(block), wrong, "{block}");
+    }
+    for block in shell_blocks() {
+        assert_eq!(zsh_hazards(&block), no_offences(), "{block}");
+    }
+}
+
+/// An empty folder for the files that commands write.
+fn scratch_folder(shell: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("readme-{shell}"));
+    drop(fs::remove_dir_all(&dir));
+    for folder in [".ci", "target", "tests/fixtures/events"] {
+        fs::create_dir_all(dir.join(folder)).unwrap();
+    }
+    dir
+}
+
+/// Instead of the tools: nothing is built, asked or deleted. What they print has two words, as an output of a stack.
+const STUB_TOOLS: &str = "PS1= PS2=\n\
+    for tool in . .ci/start-up aws cargo curl inboxctl openssl pip python3 rm sam; do\n\
+      eval \"function $tool { echo Name value; }\"\n\
+    done\n";
+
+/// Runs a block as if it were pasted into an interactive shell. `None`: there is no such shell.
+fn run_pasted(shell: &str, options: &[&str], block: &str) -> Option<Output> {
+    let mut command = Command::new(shell);
+    command.args(options).current_dir(scratch_folder(shell)).env("HOME", env!("CARGO_TARGET_TMPDIR"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().ok()?;
+    child.stdin.take().unwrap().write_all(format!("{STUB_TOOLS}{block}").as_bytes()).unwrap();
+    Some(child.wait_with_output().unwrap())
+}
+
+/// The shell's own errors, not those of a tool that was given nothing.
+fn shell_errors(shell: &str, output: &Output) -> Vec<String> {
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    errors.lines().filter(|line| line.contains(&format!("{shell}: "))).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readmes_commands_run_in_an_interactive_zsh_if_it_is_there() {
+    const SHELL: &str = "zsh";
+    let options = ["-f", "-i", "-s"];
+    let Some(output) = run_pasted(SHELL, &options, "echo a?b\n") else { return };
+    assert_eq!(shell_errors(SHELL, &output).len(), 1, "an error is seen: {output:?}");
+    for block in shell_blocks() {
+        let output = run_pasted(SHELL, &options, &block).unwrap();
+        assert_eq!(shell_errors(SHELL, &output), no_offences(), "{block}");
+    }
+}

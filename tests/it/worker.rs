@@ -1,0 +1,28 @@
+//! From the queue to the effect: the worker over the real adapters and the embedded engines.
+
+mod alert_effects;
+mod large_batches;
+mod forged_webhooks;
+mod balance_response_variants;
+mod late_requests;
+mod lost_responses;
+mod worker_fault_matrix;
+mod batch_item_failures;
+mod api_quota;
+mod replays;
+mod event_effects;
+mod untracked_batches;
+mod requeue_backoff;
+
+use tests::{Item, text};
+
+/// A row of the table `balances` in words: authorizer, balance, code and its meaning.
+fn describe_row(item: &Item) -> String {
+    // A number, or null and nothing else.
+    let balance = &item["balance"];
+    let balance = balance
+        .as_n()
+        .cloned()
+        .unwrap_or_else(|_| balance.as_null().is_ok().then(|| "null".to_owned()).unwrap());
+    format!("{} {balance} {} {}", text(item, "pk"), item["status_code"].as_n().unwrap(), text(item, "status"))
+}

@@ -1,0 +1,102 @@
+//! Requests that arrive when their worker has given them up long ago, and somebody else has gone on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use inbox_aws::inbox::{AlertClaim, RelayClaim, Inbox, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
+use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
+use inbox_core::event::{EventKey, Id};
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use local::connector::Fault;
+use tests::rightfoot::MINUTE;
+use tests::{World, alert_body, alert_event_id, extract_body};
+
+async fn claim_event(inbox: &Inbox, key: &EventKey, world: &World) -> ClaimedEvent {
+    let claim = inbox.claim_event(key, world.now()).await.unwrap();
+    let work = if let EventClaim::Acquired(work) = claim { Some(*work) } else { None };
+    work.unwrap()
+}
+
+/// Otherwise the older claim, which runs out earlier, would stand there in the younger one's name, and the other event's
+/// worker would publish the alert while this one does.
+#[tokio::test]
+async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_younger_one() {
+    let world = World::new().await;
+    assert_eq!(world.deliver_rightfoot(alert_body("b-1", "u-1")).await.status, 200);
+    let inbox = world.inbox();
+    let met = ThresholdCrossing {
+        authorizer: Id::new("user-123").unwrap(),
+        institution: None,
+        balance: "150.00".parse().unwrap(),
+        threshold: "100.00".parse().unwrap(),
+        threshold_source: ThresholdSource::Webhook,
+    };
+    let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
+    let first = claim_event(&inbox, &key, &world).await;
+    let is_late = AtomicBool::new(false);
+    let wire = &world.stack.connector;
+    wire.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let claim = inbox.claim_alert(&first, &met, world.now()).await.unwrap();
+    assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
+    assert_eq!(
+        inbox.requeue(&first, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        WriteOutcome::Applied
+    );
+
+    world.advance(MINUTE);
+    let second = claim_event(&inbox, &key, &world).await;
+    let claim = inbox.claim_alert(&second, &met, world.now()).await.unwrap();
+    assert!(matches!(claim, AlertClaim::Acquired(_)), "{claim:?}");
+    let effect = async || world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap();
+    let stands = effect().await;
+    assert_eq!(wire.delayed_count(), 1);
+    wire.apply_delayed(Fault::AppliedLater).await;
+    assert_eq!(effect().await, stands);
+}
+
+/// Otherwise the record would be due again and then expire with the next mark, before the item that leads to it.
+#[tokio::test]
+async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_claim_expired() {
+    let world = World::new().await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.stack.connector.clear_fault_plan();
+    let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
+    let work = claim_event(&inbox, &key, &world).await;
+
+    world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
+    let place = DueKey { due_at: world.now(), pk: key.pk(), sk: key.sk() };
+    let due = inbox.read_due_records(&[place]).await.unwrap().records.pop().unwrap();
+    let claim = inbox.claim_record(due, world.now()).await.unwrap();
+    let relayed = if let RelayClaim::Acquired(relayed) = claim { Some(relayed) } else { None }.unwrap();
+    let given_up = inbox.quarantine_claimed(&relayed, QuarantineReason::QueueRefused, world.now()).await.unwrap();
+    assert_eq!(given_up, WriteOutcome::Applied);
+
+    let stands = world.record_of("fynapse/event/e-1").await;
+    let later = world.now().plus(MINUTE);
+    assert_eq!(inbox.requeue(&work, later, "not_ready", None).await.unwrap(), WriteOutcome::Conflict);
+    assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
+}
+
+/// Otherwise nobody could work on the event until that claim has run out; and if the worker's last write is late as well, it
+/// would end an event that an operator has put on its way again.
+#[tokio::test]
+async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
+    let world = World::new().await;
+    assert_eq!(world.deliver_fynapse(extract_body("e-1")).await.status, 200);
+    let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
+    let is_late = AtomicBool::new(false);
+    let wire = &world.stack.connector;
+    wire.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let work = claim_event(&inbox, &key, &world).await;
+    assert_eq!(
+        inbox.requeue(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        WriteOutcome::Applied
+    );
+
+    let stands = world.record_of("fynapse/event/e-1").await;
+    assert_eq!(wire.delayed_count(), 1);
+    wire.apply_delayed(Fault::AppliedLater).await;
+    assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
+}

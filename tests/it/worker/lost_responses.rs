@@ -1,0 +1,150 @@
+//! A write that was applied and whose answer was lost: the SDK sends it again, its condition no longer holds, and still it was
+//! applied.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::connector::{AwsCall, Fault};
+use tests::rightfoot::{MINUTE, RightfootWorld};
+use tests::{World, alert_event_id, completion_event_id, extract_body, number, text};
+
+use super::forged_webhooks::alert_with;
+
+/// How an event ends that a worker has claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Done,
+    Requeued,
+    Quarantined,
+}
+
+impl Ending {
+    const ALL: [Self; 3] = [Self::Done, Self::Requeued, Self::Quarantined];
+
+    fn event_id(self) -> String {
+        match self {
+            Self::Done => "fynapse/event/e-1".to_owned(),
+            Self::Requeued => completion_event_id("nowhere"),
+            Self::Quarantined => alert_event_id("b-1", "u-1"),
+        }
+    }
+
+    fn final_attribute(self) -> &'static str {
+        match self {
+            Self::Done => "done_at",
+            Self::Requeued => "due_at",
+            Self::Quarantined => "quarantined_at",
+        }
+    }
+
+    /// An event on the queue that ends so.
+    async fn set_up() -> RightfootWorld {
+        let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
+        it.world.deliver_rightfoot(tests::completion_body("nowhere", "u-0")).await;
+        it
+    }
+}
+
+/// The number of the last update that the worker makes of this event.
+async fn last_update_index(ending: Ending) -> usize {
+    let it = prepare_event(ending).await;
+    it.world.run_worker().await;
+    let log = it.world.stack.connector.call_log();
+    let is_update = |call: &AwsCall| call.operation == "UpdateItem" && call.event_ids.contains(&ending.event_id());
+    log.iter().filter(|(call, _)| is_update(call)).map(|(call, _)| call.index).next_back().unwrap()
+}
+
+async fn prepare_event(ending: Ending) -> RightfootWorld {
+    let it = Ending::set_up().await;
+    it.world.drain_queue().await;
+    match ending {
+        Ending::Done => drop(it.world.deliver_fynapse(extract_body("e-1")).await),
+        Ending::Requeued => it.world.resend_event(&completion_event_id("nowhere")).await,
+        Ending::Quarantined => {
+            it.world.deliver_rightfoot(alert_with("b-1", "u-1", &[("stranger", "500", "100")])).await;
+        }
+    }
+    it.world.stack.connector.clear_call_log();
+    it
+}
+
+#[tokio::test]
+async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowledged() {
+    for ending in Ending::ALL {
+        let at = last_update_index(ending).await;
+        let it = prepare_event(ending).await;
+        it.world.stack.connector.set_fault_plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
+        let worked = it.world.run_worker_once().await;
+        assert_eq!((worked.deleted, worked.failed), (1, 0), "{ending:?}");
+        assert!(number(&it.world.event_record(&ending.event_id()).await, ending.final_attribute()).is_some(), "{ending:?}");
+    }
+}
+
+#[tokio::test]
+async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out() {
+    let world = World::new().await;
+    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.advance(Duration::from_secs(31));
+    world.stack.connector.clear_call_log();
+    let first_update = AtomicBool::new(true);
+    world.stack.connector.set_fault_plan(move |call| {
+        let is_claim = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
+        is_claim.then_some(Fault::TimeoutAfter)
+    });
+    let run = world.run_relay().await.unwrap().unwrap();
+    assert_eq!((run["found"].as_u64(), run["sent"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
+}
+
+#[tokio::test]
+async fn p9_a_batch_that_was_put_off_is_asked_for_although_the_answer_was_lost() {
+    let it = RightfootWorld::new().await;
+    it.submit("payroll", &["a"]).await;
+    it.world.advance(MINUTE * 11);
+    it.world.stack.connector.clear_call_log();
+    let first_update = AtomicBool::new(true);
+    it.world.stack.connector.set_fault_plan(move |call| {
+        let is_put_off = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
+        is_put_off.then_some(Fault::TimeoutAfter)
+    });
+    assert_eq!(it.run_poller().await.unwrap()["asked"], 1);
+}
+
+/// The parts of a payload are gone: neither relay nor worker can ever deal with the event, and an operator must see it.
+#[tokio::test]
+async fn p7_an_event_whose_payload_is_gone_goes_to_quarantine() {
+    for parts_expired in [true, false] {
+        let world = World::new().await;
+        let body = extract_body("e-1").replace("150.00", &format!("\"{}\"", tests::random_hex(20_000, 1)));
+        world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        world.deliver_fynapse(&body).await;
+        world.stack.connector.clear_fault_plan();
+        world.expire_items("payload#").await;
+        if parts_expired {
+            let mut record = world.event_record("fynapse/event/e-1").await;
+            record.insert("parts_expire_at".to_owned(), AttributeValue::N("1".to_owned()));
+            world.put_item(record).await;
+        }
+        world.advance(Duration::from_secs(31));
+        let run = world.run_relay().await.unwrap().unwrap();
+        assert_eq!((run["quarantined"].as_u64(), run["sent"].as_u64()), (Some(1), Some(0)));
+        assert_eq!(world.quarantined().await[0].0, "payload_gone");
+        assert!(!world.event_record("fynapse/event/e-1").await.contains_key("due"), "due for ever");
+    }
+}
+
+#[tokio::test]
+async fn p7_an_alert_whose_payload_is_gone_goes_to_quarantine_and_not_round_and_round() {
+    let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
+    let many: Vec<_> = (0..200).map(|n| format!("user-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
+    it.world.deliver_rightfoot(alert_with("b-1", "u-1", &many)).await;
+    it.world.expire_items("payload#").await;
+    let worked = it.world.run_worker_once().await;
+    assert_eq!((worked.deleted, worked.failed), (1, 0));
+    let items = it.world.items().await;
+    let quarantined = items.iter().find(|item| text(item, "reason") == "payload_gone").unwrap();
+    assert_eq!(text(quarantined, "event_id"), alert_event_id("b-1", "u-1"));
+}

@@ -1,0 +1,206 @@
+//! The model of one alert's item is held to the code: two events that tell the same authorizer claim it, publish it, and are
+//! replayed, in random order.
+
+use std::collections::BTreeSet;
+
+use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Inbox, ClaimedEvent, EventClaim, WriteOutcome};
+use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
+use inbox_core::effect::publisher_tag;
+use inbox_core::event::{EventKey, Id};
+use inbox_core::audit::{OperatorAction, Operator};
+use tests::{World, alert_body, alert_event_id, number, text};
+
+use super::{Rng, ALL_CLAIMS_EXPIRED, RandomWalk, run_walks};
+use crate::write_protocol::alerts::alert_item::{ModelAlert, ClaimOutcome, Publisher, MAX_REPLAYS};
+
+const WALKS: u64 = 16;
+const STEPS: usize = 50;
+
+/// Steps of a walk.
+#[derive(Clone, Copy, Debug)]
+enum AlertOperation {
+    ClaimEvent,
+    ClaimAlert,
+    Mark,
+    Requeue,
+    Replay,
+    AdvanceTime,
+}
+
+/// Each as often as it shall be played.
+const OPERATIONS: [AlertOperation; 10] = [
+    AlertOperation::ClaimEvent,
+    AlertOperation::ClaimEvent,
+    AlertOperation::ClaimEvent,
+    AlertOperation::ClaimAlert,
+    AlertOperation::ClaimAlert,
+    AlertOperation::ClaimAlert,
+    AlertOperation::Mark,
+    AlertOperation::Requeue,
+    AlertOperation::Replay,
+    AlertOperation::AdvanceTime,
+];
+
+/// The model and the code, side by side.
+struct AlertComparison {
+    world: World,
+    inbox: Inbox,
+    keys: [EventKey; 2],
+    crossing: ThresholdCrossing,
+    alert: ModelAlert,
+    replays: [u8; 2],
+    /// Claims of events, and what was acquired under them; some of them are over.
+    work_claims: Vec<(Publisher, ClaimedEvent)>,
+    acquired: Vec<(Publisher, ClaimedEvent, AcquiredAlert)>,
+    calls: u8,
+    outcomes: BTreeSet<String>,
+    dice: Rng,
+}
+
+impl RandomWalk for AlertComparison {
+    type Operation = AlertOperation;
+    type Outcome = String;
+    const OPERATIONS: &[AlertOperation] = &OPERATIONS;
+
+    async fn new(seed: u64) -> Self {
+        let world = World::new().await;
+        let uuids = ["u-1", "u-2"];
+        for uuid in uuids {
+            assert_eq!(world.deliver_rightfoot(alert_body("b-1", uuid)).await.status, 200);
+        }
+        Self {
+            inbox: world.inbox(),
+            world,
+            keys: uuids.map(|uuid| EventKey::from_event_id(&alert_event_id("b-1", uuid)).unwrap()),
+            crossing: ThresholdCrossing {
+                authorizer: Id::new("user-123").unwrap(),
+                institution: None,
+                balance: "150.00".parse().unwrap(),
+                threshold: "100.00".parse().unwrap(),
+                threshold_source: ThresholdSource::Webhook,
+            },
+            alert: ModelAlert::default(),
+            replays: [0; 2],
+            work_claims: Vec::new(),
+            acquired: Vec::new(),
+            calls: 0,
+            outcomes: BTreeSet::new(),
+            dice: Rng(seed),
+        }
+    }
+
+    async fn apply(&mut self, operation: AlertOperation) {
+        self.calls += 1;
+        match play {
+            AlertOperation::ClaimEvent => Box::pin(self.claim_event()).await,
+            AlertOperation::ClaimAlert => Box::pin(self.claim_alert()).await,
+            AlertOperation::Mark => Box::pin(self.mark()).await,
+            AlertOperation::Requeue => {
+                if let Some((_, work)) = self.dice.pick(&self.work_claims) {
+                    self.inbox.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
+                }
+            }
+            AlertOperation::Replay => Box::pin(self.replay()).await,
+            AlertOperation::AdvanceTime => {
+                self.world.advance(ALL_CLAIMS_EXPIRED);
+                self.alert.claim_expired = self.alert.claim != 0;
+                // No worker lives so long; what it has published may still be marked late.
+                self.work_claims.clear();
+            }
+        }
+        self.compare(play).await;
+    }
+
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.dice
+    }
+
+    fn outcomes(self) -> BTreeSet<String> {
+        self.outcomes
+    }
+}
+
+impl AlertComparison {
+    async fn claim_event(&mut self) {
+        let event = u8::try_from(self.dice.below(2)).unwrap();
+        let key = &self.keys[usize::from(event)];
+        let by = Publisher { event, replay: self.replays[usize::from(event)], claim: self.calls };
+        if let EventClaim::Acquired(work) = self.inbox.claim_event(key, self.world.now()).await.unwrap() {
+            assert_eq!(work.event_meta().replay, u64::from(by.replay));
+            self.work_claims.push((by, *work));
+        }
+    }
+
+    async fn claim_alert(&mut self) {
+        let Some((by, work)) = self.dice.pick(&self.work_claims) else { return };
+        let over = if self.alert.claim_expired { self.alert.claim } else { 0 };
+        let model = self.alert.claim(by, over, true, None);
+        let code = self.inbox.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
+        match (code, model) {
+            (AlertClaim::Acquired(acquired), ClaimOutcome::Acquired) => self.acquired.push((by, work, acquired)),
+            (AlertClaim::Published { .. }, ClaimOutcome::Published)
+            | (AlertClaim::HeldByOther, ClaimOutcome::HeldByOther) => {}
+            (code, model) => panic!("{code:?}, and by the model {model:?}"),
+        }
+        self.outcomes.insert(format!("{model:?} in replay {}", by.replay));
+    }
+
+    async fn mark(&mut self) {
+        let Some((by, work, acquired)) = self.dice.pick(&self.acquired) else { return };
+        self.inbox.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
+        let has_claim = self.alert.mark(by, None);
+        if !has_claim {
+            self.alert.add_publisher(by, None);
+        }
+        self.outcomes.insert(format!("marked with the claim: {has_claim}"));
+    }
+
+    /// An event is done, and an operator replays it.
+    async fn replay(&mut self) {
+        let Some((by, work)) = self.dice.pick(&self.work_claims) else { return };
+        if by.replay == MAX_REPLAYS
+            || self.inbox.mark_done(&work, self.world.now()).await.unwrap() == WriteOutcome::Conflict
+        {
+            return;
+        }
+        let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
+        let trace = operator.audit_entry(OperatorAction::Replay, self.world.now());
+        self.inbox.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
+        self.replays[usize::from(by.event)] += 1;
+    }
+
+    async fn compare(&self, operation: AlertOperation) {
+        let item = self.world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap_or_default();
+        let now = self.world.now().0;
+        let event = self.keys.iter().position(|key| key.event_id() == text(&item, "claim_event"));
+        let tags = item.get("published_by").and_then(|tags| tags.as_ss().ok()).cloned().unwrap_or_default();
+        let code = (
+            event.map(|event| (event, number(&item, "claim_until").unwrap() < now)),
+            item.contains_key("published_at"),
+            tags.into_iter().collect::<BTreeSet<_>>(),
+        );
+        let all =
+            (0..2).flat_map(|event| (0..=MAX_REPLAYS).map(move |replay| Publisher { event, replay, claim: 0 }));
+        let expected = all
+            .filter(|by| self.alert.tags & by.tag() != 0)
+            .map(|by| publisher_tag(&self.keys[usize::from(by.event)].event_id(), u64::from(by.replay)));
+        let claim =
+            (self.alert.claim != 0).then_some((usize::from(self.alert.claim_event), self.alert.claim_expired));
+        let model = (claim, self.alert.published, expected.collect());
+        assert_eq!(code, model, "after {play:?}: the code, and the model");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_models_claims_of_an_alert_come_to_the_same_on_the_real_adapters() {
+    let seen = run_walks::<AlertComparison>(WALKS, STEPS).await;
+    for replay in 0..=MAX_REPLAYS {
+        for claimed in ["Ours", "Published", "Taken"] {
+            assert!(
+                seen.contains(&format!("{claimed} in replay {replay}")),
+                "{claimed} {replay} of {seen:?}"
+            );
+        }
+    }
+    assert!(seen.contains("marked with the claim: true") && seen.contains("marked with the claim: false"));
+}

@@ -1,0 +1,246 @@
+//! The model of a tracked batch's item, and of the record of its completion, is held to the code: pollers read it, put it off,
+//! move it and end it, and give its record back, in random order and by what they have read long ago.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use inbox_aws::inbox::{EventView, Inbox, TrackingState, EventClaim, WriteOutcome};
+use inbox_core::event::{EventKey, Id};
+use inbox_core::inbox::QuarantineReason;
+use inbox_core::poll::problem::PollProblem;
+use local::connector::Fault;
+use tests::{Item, World, completion_event_id, completion_body, number};
+
+use super::{Rng, ALL_CLAIMS_EXPIRED, RandomWalk, run_walks};
+use crate::write_protocol::poll::{NEWLY_TRACKED, RecordState, BatchUpdate, BatchItem};
+
+const BATCH: &str = "b-1";
+const WALKS: u64 = 16;
+const STEPS: usize = 50;
+
+/// Steps of a walk.
+#[derive(Clone, Copy, Debug)]
+enum BatchOperation {
+    Read,
+    Defer,
+    Update(BatchUpdate),
+    NoteProblem,
+    DeliverWebhook,
+    Quarantine,
+    ReadRecord,
+    RequeueQuarantined,
+    AdvanceTime,
+}
+
+/// Each as often as it shall be played: what ends a batch less often than what moves it.
+const OPERATIONS: [BatchOperation; 18] = [
+    BatchOperation::Read,
+    BatchOperation::Read,
+    BatchOperation::Defer,
+    BatchOperation::Defer,
+    BatchOperation::Defer,
+    BatchOperation::Update(BatchUpdate::PollAt),
+    BatchOperation::Update(BatchUpdate::PollAt),
+    BatchOperation::Update(BatchUpdate::CheckAlertsAt),
+    BatchOperation::Update(BatchUpdate::Done),
+    BatchOperation::Update(BatchUpdate::Overdue),
+    BatchOperation::NoteProblem,
+    BatchOperation::DeliverWebhook,
+    BatchOperation::Quarantine,
+    BatchOperation::Quarantine,
+    BatchOperation::ReadRecord,
+    BatchOperation::ReadRecord,
+    BatchOperation::RequeueQuarantined,
+    BatchOperation::AdvanceTime,
+];
+
+/// The model and the code, side by side.
+struct BatchComparison {
+    world: World,
+    /// On a wire on which answers are lost.
+    inbox: Inbox,
+    batch_id: Id,
+    key: EventKey,
+    tracked: BatchItem,
+    record: RecordState,
+    /// What was read, with the model's `rev`.
+    batches_read: Vec<(u8, TrackingState)>,
+    event_views: Vec<EventView>,
+    calls: u64,
+    /// The kinds of writes that were played, each with whether it was applied.
+    outcomes: BTreeSet<(String, bool)>,
+    dice: Rng,
+}
+
+impl RandomWalk for BatchComparison {
+    type Operation = BatchOperation;
+    type Outcome = (String, bool);
+    const OPERATIONS: &[BatchOperation] = &OPERATIONS;
+
+    async fn new(seed: u64) -> Self {
+        let world = World::new().await;
+        world.track_run(BATCH, 1).await;
+        Self {
+            inbox: world.inbox(),
+            world,
+            batch_id: Id::new(BATCH).unwrap(),
+            key: EventKey::from_event_id(&completion_event_id(BATCH)).unwrap(),
+            tracked: NEWLY_TRACKED,
+            record: RecordState::None,
+            batches_read: Vec::new(),
+            event_views: Vec::new(),
+            calls: 0,
+            outcomes: BTreeSet::new(),
+            dice: Rng(seed),
+        }
+    }
+
+    async fn apply(&mut self, operation: BatchOperation) {
+        self.calls += 1;
+        // On the heap: with the SDK's calls inside they are too large to be moved about.
+        match play {
+            BatchOperation::Read => {
+                let view = self.inbox.batch_progress(&self.batch_id).await.unwrap().unwrap();
+                self.batches_read.push((self.tracked.rev, view.tracking));
+            }
+            BatchOperation::Defer => Box::pin(self.defer()).await,
+            BatchOperation::Update(then) => Box::pin(self.update(then)).await,
+            BatchOperation::NoteProblem => Box::pin(self.note_problem()).await,
+            BatchOperation::DeliverWebhook => {
+                let response = self.world.deliver_rightfoot(completion_body(BATCH, &format!("u-{}", self.calls))).await;
+                assert_eq!(response.status, 200);
+                if self.record == RecordState::None {
+                    self.record = RecordState::Active;
+                }
+            }
+            BatchOperation::Quarantine => Box::pin(self.quarantine()).await,
+            BatchOperation::ReadRecord => {
+                let event = self.inbox.event(&self.key).await.unwrap();
+                assert_eq!(event.is_some(), self.record != RecordState::None);
+                self.event_views.extend(event);
+            }
+            BatchOperation::RequeueQuarantined => Box::pin(self.requeue_quarantined()).await,
+            BatchOperation::AdvanceTime => {
+                self.world.advance(ALL_CLAIMS_EXPIRED);
+                self.tracked.is_due_now = self.tracked.due;
+            }
+        }
+        self.world.stack.connector.clear_fault_plan();
+        self.compare(play).await;
+    }
+
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.dice
+    }
+
+    fn outcomes(self) -> BTreeSet<(String, bool)> {
+        self.outcomes
+    }
+}
+
+impl BatchComparison {
+    /// From now on the answer to the next update is lost, or none: the SDK makes it again, and finds that it was applied.
+    fn maybe_lose_response(&mut self) {
+        let is_lost = AtomicBool::new(self.dice.pick_attempts() == 1);
+        self.world.stack.connector.set_fault_plan(move |call| {
+            (call.operation == "UpdateItem" && !is_lost.swap(true, Ordering::SeqCst))
+                .then_some(Fault::TimeoutAfter)
+        });
+    }
+
+    /// The model answers a write as the code did.
+    fn assert_same_outcome(&mut self, write: &str, model: bool, code: WriteOutcome) {
+        assert_eq!(code == WriteOutcome::Applied, model, "{write}");
+        self.outcomes.insert((write.to_owned(), model));
+    }
+
+    async fn defer(&mut self) {
+        let Some((rev, mut tracking)) = self.dice.pick(&self.batches_read) else { return };
+        self.maybe_lose_response();
+        let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
+        let written = self.inbox.defer_before_poll(&mut tracking, self.calls, until).await.unwrap();
+        let model = self.tracked.defer(rev);
+        if model {
+            self.batches_read.push((rev + 1, tracking));
+        }
+        self.assert_same_outcome("put off", model, written);
+    }
+
+    async fn update(&mut self, then: BatchUpdate) {
+        let Some((rev, tracking)) = self.dice.pick(&self.batches_read) else { return };
+        self.maybe_lose_response();
+        let (now, until) = (self.world.now(), self.world.now().plus(ALL_CLAIMS_EXPIRED / 2));
+        let written = match then {
+            BatchUpdate::PollAt => self.inbox.reschedule(&tracking, until).await,
+            BatchUpdate::CheckAlertsAt => self.inbox.mark_shown_complete(&tracking, until, now).await,
+            BatchUpdate::Done => self.inbox.finish_tracking(&tracking, now).await,
+            BatchUpdate::Overdue => self.inbox.mark_overdue(&tracking, now).await,
+            BatchUpdate::PollAsPlanned => panic!("nothing is written"),
+        };
+        let model = self.tracked.update(rev, then);
+        self.assert_same_outcome(&format!("{then:?}"), model, written.unwrap());
+    }
+
+    /// What a poll came to is written beside it, and voids nobody's write.
+    async fn note_problem(&mut self) {
+        let Some((_, tracking)) = self.dice.pick(&self.batches_read) else { return };
+        let problem = PollProblem::updated(None, Some("unavailable"), self.calls, self.world.now());
+        self.inbox.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
+    }
+
+    async fn quarantine(&mut self) {
+        let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
+        let EventClaim::Acquired(work) = claim else {
+            assert!(!self.record.quarantine(), "{claim:?}");
+            return;
+        };
+        let written = self.inbox.quarantine_event(&work, QuarantineReason::Incomplete, self.world.now()).await.unwrap();
+        let model = self.record.quarantine();
+        self.assert_same_outcome("give up", model, written);
+    }
+
+    async fn requeue_quarantined(&mut self) {
+        let Some(event) = self.dice.pick(&self.event_views) else { return };
+        self.maybe_lose_response();
+        let written = self.inbox.requeue_quarantined(&event, self.world.now()).await.unwrap();
+        let model = self.record.requeue_quarantined();
+        self.assert_same_outcome("give back", model, written);
+    }
+
+    async fn compare(&self, operation: BatchOperation) {
+        let now = self.world.now().0;
+        let item = self.world.item("rightfoot#batch#b-1", "tracked").await.unwrap();
+        let has = |item: &Item, name: &str| item.contains_key(name);
+        assert_eq!(has(&item, "due"), has(&item, "due_at"));
+        let code = BatchItem {
+            rev: u8::try_from(number(&item, "rev").unwrap()).unwrap(),
+            due: has(&item, "due"),
+            is_due_now: number(&item, "due_at").is_some_and(|due_at| due_at <= now),
+            shown_complete: has(&item, "shown_complete_at"),
+            done: has(&item, "done_at"),
+            overdue: has(&item, "overdue_at"),
+        };
+        assert_eq!(code, self.tracked, "after {play:?}: the code, and the model");
+        let record = match self.world.item("rightfoot#batch#b-1", "completed").await {
+            None => RecordState::None,
+            Some(item) => match (has(&item, "quarantined_at"), has(&item, "given_back_at")) {
+                (false, false) => RecordState::Active,
+                (true, false) => RecordState::Quarantined,
+                (false, true) => RecordState::Requeued,
+                (true, true) => RecordState::QuarantinedAgain,
+            },
+        };
+        assert_eq!(record, self.record, "after {play:?}: the code, and the model");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_models_writes_to_a_batch_come_to_the_same_on_the_real_adapters() {
+    let seen = run_walks::<BatchComparison>(WALKS, STEPS).await;
+    for write in ["put off", "Later", "AlertsLater", "Done", "Overdue", "give back"] {
+        for applied in [true, false] {
+            assert!(seen.contains(&(write.to_owned(), applied)), "{write}, {applied}: {seen:?}");
+        }
+    }
+    assert!(seen.contains(&("give up".to_owned(), true)), "{seen:?}");
+}

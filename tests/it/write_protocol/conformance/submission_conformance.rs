@@ -1,0 +1,259 @@
+//! The model of a submission's item is held to the code: callers with two requests under one name, the poller and an operator
+//! write to it in random order, and by what they have read long ago.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use inbox_aws::inbox::{BeginOutcome, CompleteOutcome, Inbox, Created, NewSubmission, ReleaseOutcome, StoredSubmission, WriteOutcome};
+use inbox_core::event::Id;
+use inbox_core::audit::{OperatorAction, Operator};
+use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
+use local::connector::Fault;
+use serde_json::json;
+use tests::{World, number, text};
+
+use super::{Rng, ALL_CLAIMS_EXPIRED, RandomWalk, run_walks};
+use crate::write_protocol::submission::SubmissionItem;
+
+const NAME: &str = "payroll";
+const WALKS: u64 = 16;
+const STEPS: usize = 50;
+
+/// Steps of a walk.
+#[derive(Clone, Copy, Debug)]
+enum SubmissionOperation {
+    Begin,
+    BeginRetry,
+    Decline,
+    Complete,
+    Poll,
+    Release,
+}
+
+/// Each as often as it shall be played: what ends a submission less often than what does not.
+const OPERATIONS: [SubmissionOperation; 12] = [
+    SubmissionOperation::Begin,
+    SubmissionOperation::Begin,
+    SubmissionOperation::Begin,
+    SubmissionOperation::Begin,
+    SubmissionOperation::BeginRetry,
+    SubmissionOperation::BeginRetry,
+    SubmissionOperation::Decline,
+    SubmissionOperation::Decline,
+    SubmissionOperation::Complete,
+    SubmissionOperation::Poll,
+    SubmissionOperation::Release,
+    SubmissionOperation::Release,
+];
+
+/// The model and the code, side by side.
+struct SubmissionComparison {
+    world: World,
+    /// On a wire on which answers are lost.
+    inbox: Inbox,
+    item: SubmissionItem,
+    /// The item as callers have read or written it.
+    submissions_read: Vec<(SubmissionItem, StoredSubmission)>,
+    calls: u8,
+    /// The kinds of writes that were played, each with what it came to.
+    outcomes: BTreeSet<String>,
+    dice: Rng,
+}
+
+impl RandomWalk for SubmissionComparison {
+    type Operation = SubmissionOperation;
+    type Outcome = String;
+    const OPERATIONS: &[SubmissionOperation] = &OPERATIONS;
+
+    async fn new(seed: u64) -> Self {
+        let world = World::new().await;
+        let (item, seen, came_to) = Default::default();
+        Self { inbox: world.inbox(), world, item, submissions_read: seen, calls: 0, outcomes: came_to, dice: Rng(seed) }
+    }
+
+    async fn apply(&mut self, operation: SubmissionOperation) {
+        self.calls += 1;
+        self.maybe_lose_response();
+        // On the heap: with the SDK's calls inside they are too large to be moved about.
+        let came_to = match play {
+            SubmissionOperation::Begin => Some(Box::pin(self.begin()).await),
+            SubmissionOperation::BeginRetry => Box::pin(self.begin_retry()).await,
+            SubmissionOperation::Decline => Box::pin(self.decline()).await,
+            SubmissionOperation::Complete => Box::pin(self.complete()).await,
+            SubmissionOperation::Poll => Box::pin(self.poll()).await,
+            SubmissionOperation::Release => Box::pin(self.release()).await,
+        };
+        self.outcomes.extend(came_to.map(|came_to| format!("{play:?}: {came_to}")));
+        self.world.stack.connector.clear_fault_plan();
+        self.compare(play).await;
+    }
+
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.dice
+    }
+
+    fn outcomes(self) -> BTreeSet<String> {
+        self.outcomes
+    }
+}
+
+impl SubmissionComparison {
+    /// From now on the answer to the next write is lost, or none: the SDK makes it again, and finds that it was applied.
+    fn maybe_lose_response(&mut self) {
+        let is_lost = AtomicBool::new(self.dice.pick_attempts() == 1);
+        self.world.stack.connector.set_fault_plan(move |call| {
+            (!call.is_read() && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
+        });
+    }
+
+    async fn begin(&mut self) -> &'static str {
+        let request = u8::try_from(self.dice.below(2)).unwrap();
+        let new = NewSubmission {
+            submission_id: NAME.parse().unwrap(),
+            kind: SubmissionKind::Batch,
+            webhook_url: "https://x.example".to_owned(),
+            fingerprint: Fingerprint { mac: format!("request {request}"), key_tag: "k".to_owned() },
+            call_id: format!("call {}", self.calls),
+        };
+        let begun = self.inbox.begin_submission(&new, self.world.now()).await.unwrap();
+        let mut is_new = self.item.begin(self.calls, request, SubmissionItem::default());
+        if !is_new && self.item.declined {
+            is_new = self.item.begin(self.calls, request, self.item);
+        }
+        let (submission, came_to) = match begun {
+            BeginOutcome::New(submission) => (submission, "new"),
+            BeginOutcome::Existing(submission) => (submission, "standing"),
+        };
+        assert_eq!(came_to == "new", is_new);
+        self.submissions_read.push((self.item, submission));
+        came_to
+    }
+
+    async fn begin_retry(&mut self) -> Option<&'static str> {
+        let (mut seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let again = self.inbox.begin_retry(submission).await.unwrap();
+        let model = self.item.begin_retry(seen);
+        assert_eq!(again.is_some(), model);
+        if let Some(again) = again {
+            (seen.rev, seen.attempts) = (seen.rev + 1, seen.attempts + 1);
+            self.submissions_read.push((seen, again));
+        }
+        Some(if model { "applied" } else { "refused" })
+    }
+
+    /// A caller frees the name. If it was only the poller who has written meanwhile, he does so by what stands.
+    async fn decline(&mut self) -> Option<&'static str> {
+        let (mut seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let released = self.inbox.decline_submission(&submission, self.world.now()).await.unwrap();
+        let is_open_since =
+            |stands: SubmissionItem| stands.call == seen.call && stands.attempts == seen.attempts && stands.due;
+        if is_open_since(self.item) {
+            seen = self.item;
+        }
+        let is_of_call = self.item.call == seen.call;
+        let (model, came_to) = match () {
+            () if self.item.release(seen, None) => (ReleaseOutcome::Released, "free"),
+            () if is_of_call && self.item.declined => (ReleaseOutcome::Released, "free before"),
+            () if is_of_call => (ReleaseOutcome::Conflict, "contested"),
+            () => (ReleaseOutcome::Superseded, "gone"),
+        };
+        assert_eq!(released, model);
+        Some(came_to)
+    }
+
+    /// A caller writes down what Rightfoot has made of his request, by the item as it stands.
+    async fn complete(&mut self) -> Option<&'static str> {
+        let (seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let (now, batch) = (self.world.now(), seen.request + 1);
+        let tracked = TrackedBatch {
+            batch_id: Id::new(format!("b-{batch}")).unwrap(),
+            subject: Some(NAME.parse().unwrap()),
+            schedule_id: None,
+            expected: 1,
+            failed_authorizers: BTreeSet::new(),
+            deadline: now.plus(ALL_CLAIMS_EXPIRED),
+            polls: 0,
+        };
+        let due_at = now.plus(ALL_CLAIMS_EXPIRED / 2);
+        let made = Created::Batch(&tracked);
+        let concluded = self.inbox.complete_submission(&submission, made, &json!({}), due_at, now).await.unwrap();
+        let stands = self.item;
+        let came_to = match () {
+            () if stands.batch == batch => "known",
+            () if stands.call != seen.call => "overtaken",
+            () => {
+                assert!(self.item.complete(stands, batch, None));
+                "concluded"
+            }
+        };
+        match concluded {
+            CompleteOutcome::Completed(_) => assert_ne!(came_to, "overtaken"),
+            CompleteOutcome::Superseded => assert_eq!(came_to, "overtaken"),
+            CompleteOutcome::Mismatch => panic!("one request has made two batches"),
+        }
+        Some(came_to)
+    }
+
+    /// The poller reads it, and puts it off.
+    async fn poll(&mut self) -> Option<&'static str> {
+        let mut submission = self.inbox.submission(&NAME.parse().unwrap()).await.unwrap()?;
+        let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
+        let written =
+            self.inbox.defer_before_poll(&mut submission.tracking, u64::from(self.calls), until).await.unwrap();
+        assert_eq!(written == WriteOutcome::Applied, self.item.defer());
+        Some(if written == WriteOutcome::Applied { "applied" } else { "refused" })
+    }
+
+    async fn release(&mut self) -> Option<&'static str> {
+        let (seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
+        let by = operator.audit_entry(OperatorAction::Conclude, self.world.now());
+        let written = self.inbox.release_submission(&submission, &by).await.unwrap();
+        let model = self.item.release(seen, None);
+        assert_eq!(written == WriteOutcome::Applied, model);
+        Some(if model { "applied" } else { "refused" })
+    }
+
+    async fn compare(&self, operation: SubmissionOperation) {
+        let item = self.world.item("rightfoot#submission#payroll", "submitted").await.unwrap_or_default();
+        let small =
+            |text: &str| text.chars().filter_map(|it| it.to_digit(10)).fold(0, |all, it| 10 * all + it);
+        let small = |name: &str| u8::try_from(small(text(&item, name))).unwrap();
+        let count = |name: &str| u8::try_from(number(&item, name).unwrap_or(0)).unwrap();
+        let code = SubmissionItem {
+            call: small("call_id"),
+            request: small("fingerprint"),
+            rev: count("rev"),
+            attempts: count("attempts"),
+            due: item.contains_key("due"),
+            declined: item.contains_key("refused_at"),
+            batch: small("batch_id"),
+        };
+        assert_eq!(code, self.item, "after {play:?}: the code, and the model");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_models_writes_to_a_submission_come_to_the_same_on_the_real_adapters() {
+    let came_to = run_walks::<SubmissionComparison>(WALKS, STEPS).await;
+    for what in [
+        "Begin: new",
+        "Begin: standing",
+        "SetOut: applied",
+        "SetOut: refused",
+        "Refuse: free",
+        "Refuse: free before",
+        "Refuse: contested",
+        "Refuse: gone",
+        "Conclude: concluded",
+        "Conclude: known",
+        "Conclude: overtaken",
+        "Poll: applied",
+        "Poll: refused",
+        "Release: applied",
+        "Release: refused",
+    ] {
+        assert!(came_to.contains(what), "{what} of {came_to:?}");
+    }
+}

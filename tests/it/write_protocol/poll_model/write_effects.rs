@@ -1,0 +1,87 @@
+//! What each write comes to, and what is known afterwards.
+
+use super::{PollerPhase, ModelFinding, PollMutant, RecordState, PollModelState, PollWrite};
+
+impl PollModelState {
+    /// Only whether a `rev` is the one that stands matters, and none comes back: so they are counted anew.
+    pub(super) fn normalize_revs(&mut self) {
+        let old = *self;
+        let delayed = match old.delayed {
+            Some(PollWrite::Defer { rev } | PollWrite::UpdateBatch { rev, .. }) => rev,
+            Some(PollWrite::RecordEvent { .. } | PollWrite::RequeueQuarantined { .. }) | None => 0,
+        };
+        let known = [old.pollers[0].rev, old.pollers[1].rev, delayed, old.tracked.rev];
+        // So many of those that are known, each once, are not above it.
+        let anew = |rev: u8| {
+            let is_first = |at: &usize| !known[..*at].contains(&known[*at]);
+            let below = (0..known.len()).filter(is_first).filter(|at| known[*at] != 0 && known[*at] <= rev);
+            u8::try_from(below.count()).unwrap_or(u8::MAX)
+        };
+        self.pollers.iter_mut().for_each(|poller| poller.rev = anew(poller.rev));
+        self.tracked.rev = anew(old.tracked.rev);
+        if let Some(PollWrite::Defer { rev } | PollWrite::UpdateBatch { rev, .. }) = &mut self.delayed {
+            *rev = anew(*rev);
+        }
+    }
+
+    /// Of whom an event tells.
+    pub(super) fn covered_authorizers(&self, mutant: Option<PollMutant>) -> u8 {
+        let counts = |record: &RecordState| {
+            let is_given_up = record.is_quarantined() && mutant != Some(PollMutant::QuarantinedCoversAlerts);
+            *record != RecordState::None && !is_given_up
+        };
+        let webhooks = self.webhooks.iter().zip([1, 2]).filter(|(record, _)| counts(record));
+        let polled = self.polled.iter().zip(1..).filter(|(record, _)| counts(record));
+        webhooks.chain(polled).fold(0, |all, (_, whom)| all | whom)
+    }
+
+    /// Whether it is known that the batch is complete.
+    pub(super) fn is_complete(&self) -> bool {
+        self.tracked.shown_complete || matches!(self.completion, RecordState::Active | RecordState::Requeued)
+    }
+
+    pub(super) fn record(&mut self, found: ModelFinding, mutant: Option<PollMutant>) -> Option<&mut RecordState> {
+        match found {
+            ModelFinding::Nothing => None,
+            ModelFinding::Completion => Some(&mut self.completion),
+            ModelFinding::Alerts(_) if mutant == Some(PollMutant::OneKeyForAlerts) => {
+                // The one record has the authorizers of whoever was first.
+                let first = self.polled.iter().position(|record| *record != RecordState::None);
+                let ModelFinding::Alerts(whom) = found else { return None };
+                Some(&mut self.polled[first.unwrap_or(usize::from(whom) - 1)])
+            }
+            ModelFinding::Alerts(whom) => Some(&mut self.polled[usize::from(whom) - 1]),
+        }
+    }
+
+    /// Whether a write is applied.
+    pub(super) fn apply(&mut self, write: PollWrite, mutant: Option<PollMutant>) -> bool {
+        match write {
+            PollWrite::Defer { rev } => self.tracked.defer(rev),
+            PollWrite::RecordEvent { found } => match self.record(found, mutant) {
+                Some(record) if *record == RecordState::None => {
+                    *record = RecordState::Active;
+                    true
+                }
+                Some(_) | None => false,
+            },
+            PollWrite::RequeueQuarantined { found } => self.record(found, mutant).is_some_and(RecordState::requeue_quarantined),
+            PollWrite::UpdateBatch { rev, then } => self.tracked.update(rev, then),
+        }
+    }
+
+    /// After a poller has recorded alerts, or given them back, somebody tells each of them.
+    pub(super) fn check_missed_alerts(&mut self, write: PollWrite) {
+        let (PollWrite::RecordEvent { found: ModelFinding::Alerts(whom) } | PollWrite::RequeueQuarantined { found: ModelFinding::Alerts(whom) }) =
+            write
+        else {
+            return;
+        };
+        let is_at_it =
+            self.pollers.iter().any(|it| it.phase == PollerPhase::RequeueQuarantined && it.found == ModelFinding::Alerts(whom));
+        let webhooks = self.webhooks.iter().zip([1, 2]).filter(|(record, _)| record.covers_alerts());
+        let polled = self.polled.iter().zip(1..).filter(|(record, _)| record.covers_alerts());
+        let covered = webhooks.chain(polled).fold(0, |all, (_, whom)| all | whom);
+        self.missed_alert |= !is_at_it && whom & !covered != 0;
+    }
+}

@@ -1,0 +1,191 @@
+//! Runs a function's real binary as Lambda does: a process that asks a runtime API for invocations.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use local::stack;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for an answer of a process.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+
+/// A running function.
+pub struct LambdaProcess {
+    child: Child,
+    api_task: JoinHandle<()>,
+    invocations: mpsc::UnboundedSender<Value>,
+    results: mpsc::UnboundedReceiver<RuntimeResult>,
+    output: Arc<Mutex<String>>,
+}
+
+/// What the runtime API was told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuntimeResult {
+    /// The invocation's result.
+    Response(Value),
+    /// The invocation failed.
+    Error(Value),
+}
+
+struct RuntimeApi {
+    invocations: tokio::sync::Mutex<mpsc::UnboundedReceiver<Value>>,
+    results: mpsc::UnboundedSender<RuntimeResult>,
+}
+
+impl LambdaProcess {
+    /// Builds and starts the binary `name` with these environment variables.
+    pub async fn start(name: &str, env: &[(&str, &str)]) -> Self {
+        Self::run(Command::new(build_binary(name).await), name, env).await
+    }
+
+    /// Runs this command as the function `name` with these environment variables.
+    pub async fn run(mut command: Command, name: &str, env: &[(&str, &str)]) -> Self {
+        let (invocations, next) = mpsc::unbounded_channel();
+        let (sender, answers) = mpsc::unbounded_channel();
+        let api = Arc::new(RuntimeApi { invocations: next.into(), results: sender });
+        let routes = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next_invocation))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(accept_response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(accept_error))
+            .with_state(api);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let api = stack::spawn_server(listener, routes);
+        let mut child = command
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        collect_output(child.stdout.take().unwrap(), output.clone());
+        collect_output(child.stderr.take().unwrap(), output.clone());
+        Self { child, api_task: api, invocations, results: answers, output }
+    }
+
+    /// One invocation.
+    pub async fn invoke(&mut self, event: Value) -> RuntimeResult {
+        self.invocations.send(event).unwrap();
+        let answer = tokio::time::timeout(TIMEOUT, self.results.recv()).await;
+        assert!(
+            answer.is_ok(),
+            "no answer from the function, which printed:\n{}",
+            self.output.lock().unwrap()
+        );
+        answer.unwrap().unwrap()
+    }
+
+    /// The most memory that the process has held until now (Linux's `VmHWM`).
+    pub fn peak_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")).unwrap();
+        peak.trim().parse::<u64>().unwrap() * 1_024
+    }
+
+    /// How much CPU the process's threads have taken until now (Linux's `schedstat`, to the nanosecond). What a thread
+    /// took that has ended is not in it.
+    pub fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
+        let nanos = tasks.filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
+    /// Waits until the process ends by itself; its exit code.
+    pub async fn wait_for_exit(&mut self) -> Option<i32> {
+        tokio::time::timeout(TIMEOUT, self.child.wait()).await.expect("still running").unwrap().code()
+    }
+
+    /// Ends the process, and returns all that it printed.
+    pub async fn stop(mut self) -> String {
+        let _ = self.child.kill().await;
+        self.api_task.abort();
+        // What was printed last is still on its way through the pipe.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.output.lock().unwrap().clone()
+    }
+}
+
+/// Builds a binary of the workspace, in the profile of this test or bench, and says where it is.
+pub async fn build_binary(name: &str) -> PathBuf {
+    let mut directory = std::env::current_exe().unwrap();
+    directory.pop();
+    if directory.ends_with("deps") {
+        directory.pop();
+    }
+    // The profiles `test` and `bench` share a directory with `dev` and `release`.
+    let profile = if directory.ends_with("debug") { "dev" } else { "release" };
+    // Of the whole workspace, as the tests themselves were built: one package alone would have its dependencies
+    // built again with fewer features.
+    let arguments = ["build", "--quiet", "--workspace", "--bin", name, "--profile", profile];
+    let built = Command::new(env!("CARGO")).args(arguments).status().await.unwrap();
+    assert!(built.success(), "cargo build --workspace --bin {name}");
+    directory.join(name)
+}
+
+fn collect_output(stream: impl AsyncRead + Unpin + Send + 'static, into: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stream).lines();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut output = into.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+async fn next_invocation(State(api): State<Arc<RuntimeApi>>) -> Response {
+    let Some(event) = api.invocations.lock().await.recv().await else { std::future::pending().await };
+    let deadline_ms =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() + 60_000;
+    Response::builder()
+        .header("lambda-runtime-aws-request-id", REQUEST_ID)
+        .header("lambda-runtime-deadline-ms", deadline_ms.to_string())
+        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:f")
+        .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
+        .header("content-type", "application/json")
+        .body(Body::from(event.to_string()))
+        .unwrap()
+}
+
+async fn accept_response(State(api): State<Arc<RuntimeApi>>, Path(_): Path<String>, body: String) -> Response {
+    send_result(&api, RuntimeResult::Response(serde_json::from_str(&body).unwrap_or_default()))
+}
+
+async fn accept_error(State(api): State<Arc<RuntimeApi>>, Path(_): Path<String>, body: String) -> Response {
+    send_result(&api, RuntimeResult::Error(serde_json::from_str(&body).unwrap_or_default()))
+}
+
+fn send_result(api: &RuntimeApi, answer: RuntimeResult) -> Response {
+    let _ = api.results.send(answer);
+    Response::builder().status(202).body(Body::from(r#"{"status":"OK"}"#)).unwrap()
+}
