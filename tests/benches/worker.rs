@@ -20,10 +20,10 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use local::emulator::service_and_operation;
 use local::lambda_api::aws_endpoint;
-use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET, INBOX_TABLE};
+use local::stack::{self, BALANCES_TABLE, EVENT_BUS, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET};
 use serde_json::{Value, json};
-use tests::lambda_process::{RuntimeResult, LambdaProcess};
 use tests::completion_body;
+use tests::lambda_process::{LambdaProcess, RuntimeResult};
 use tests::rightfoot_world::RightfootWorld;
 use tokio::net::TcpListener;
 
@@ -74,7 +74,8 @@ impl Bench {
             tokio::time::sleep(API_LATENCY).await;
             next.run(request).await
         };
-        let it = RightfootWorld::with_transport(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(think))).await;
+        let it =
+            RightfootWorld::with_transport(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(think))).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint_url = format!("http://{}", listener.local_addr().unwrap());
         let calls = CallCounts::default();

@@ -47,7 +47,8 @@ async fn answer(
     if method == Method::POST {
         let body = String::from_utf8(body.to_vec()).unwrap();
         // The same bytes are the same batch.
-        let number = state.posted_bodies.iter().position(|one| *one == body).unwrap_or(state.posted_bodies.len());
+        let number =
+            state.posted_bodies.iter().position(|one| *one == body).unwrap_or(state.posted_bodies.len());
         state.posted_bodies.push(body.clone());
         return answer_post(number, &body, &headers);
     }

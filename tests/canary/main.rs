@@ -6,10 +6,10 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
-mod worker;
-mod personal_data;
 mod echo_api;
+mod personal_data;
 mod submission_requests;
+mod worker;
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -19,12 +19,12 @@ use inbox_aws::telemetry;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
-use local::stack::{self, StackOptions};
 use local::connector::Fault;
+use local::stack::{self, StackOptions};
 use metrics_cloudwatch_embedded::Collector;
 use serde_json::{Value, json};
-use tests::lambda_process::{RuntimeResult, LambdaProcess};
-use tests::{Item, World, random_hex, gateway_event};
+use tests::lambda_process::{LambdaProcess, RuntimeResult};
+use tests::{Item, World, gateway_event, random_hex};
 use tokio::net::TcpListener;
 use tracing::Level;
 
@@ -114,7 +114,8 @@ fn every_webhook_path(now: UnixSecs, token: &str) -> Vec<Value> {
     let rightfoot = |token: &str, body: &str| {
         webhook_event(&format!("/webhooks/rightfoot/{token}"), None, body, Some(token))
     };
-    let large = fynapse_body("e-large").replace(PERSONAL_DATA, &format!("{PERSONAL_DATA}{}", random_hex(500_000, 1)));
+    let large =
+        fynapse_body("e-large").replace(PERSONAL_DATA, &format!("{PERSONAL_DATA}{}", random_hex(500_000, 1)));
     let mut not_base64 = fynapse(PERSONAL_DATA);
     not_base64["isBase64Encoded"] = true.into();
     vec![
@@ -132,7 +133,12 @@ fn every_webhook_path(now: UnixSecs, token: &str) -> Vec<Value> {
             &fynapse_body("e-2"),
             None,
         ),
-        webhook_event("/webhooks/fynapse", Some(format!("t=1,v1={HEADER_VALUE}")), &fynapse_body("e-3"), None),
+        webhook_event(
+            "/webhooks/fynapse",
+            Some(format!("t=1,v1={HEADER_VALUE}")),
+            &fynapse_body("e-3"),
+            None,
+        ),
         webhook_event("/webhooks/fynapse", signed(now, "another body"), &fynapse_body("e-3"), None),
         webhook_event("/webhooks/fynapse", None, &fynapse_body("e-3"), None),
         rightfoot(token, &completion_body("b-1")),
@@ -187,7 +193,10 @@ async fn p8_no_path_lets_a_canary_out() {
             }
             let world = world().await;
             token = world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap();
-            world.stack.connector.set_fault_plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
+            world
+                .stack
+                .connector
+                .set_fault_plan(move |call| fault.filter(|_| call.operation.starts_with(operation)));
             for event in every_webhook_path(world.now().secs(), &token) {
                 let response = world.invoke_webhook(event).await;
                 replies.push_str(&format!("{} {} {:?}\n", response.status, response.body, response.headers));
@@ -246,7 +255,9 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
     let mut statuses = Vec::new();
     for event in every_webhook_path(now, &token) {
         let function = if event["rawPath"] == "/webhooks/fynapse" { &mut fynapse } else { &mut rightfoot };
-        let RuntimeResult::Response(response) = function.invoke(event).await else { panic!("the function failed") };
+        let RuntimeResult::Response(response) = function.invoke(event).await else {
+            panic!("the function failed")
+        };
         assert_clean("replies", &response.to_string(), &token);
         statuses.push(response["statusCode"].as_u64().unwrap());
     }

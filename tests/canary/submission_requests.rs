@@ -9,20 +9,21 @@ use inbox_core::event::Id;
 use inbox_core::requests;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
 use lambda_runtime::Diagnostic;
-use local::stack;
 use local::connector::Fault;
+use local::stack;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tests::World;
-use tests::bootstrap::{RuntimeResult, LambdaProcess};
-use tests::rightfoot::MINUTE;
+use tests::lambda_process::{LambdaProcess, RuntimeResult};
+use tests::rightfoot_world::MINUTE;
 use tokio::net::TcpListener;
 
-use crate::personal_data::{
-    Canaries, SUBJECTS, assert_clean_table, every_request_path, assert_none_of, authorizer_with_canaries, schedule_request, batch_request,
-};
 use crate::echo_api::EchoApi;
-use crate::{URL_KEY, shared_capture, flushed_output};
+use crate::personal_data::{
+    Canaries, SUBJECTS, assert_clean_table, assert_none_of, authorizer_with_canaries, batch_request,
+    every_request_path, schedule_request,
+};
+use crate::{URL_KEY, flushed_output, shared_capture};
 
 const API_KEY: &str = "CANARY-api-key";
 
@@ -158,7 +159,12 @@ async fn p8_what_rightfoot_says_of_people_is_answered_without_their_data() {
     assert_eq!(of(3), (Value::Null, "…"));
     assert_eq!(of(4), (Value::Null, "\"…\" \"…\""));
     assert_eq!(made["warnings"][0], "\"http://…/webhooks/rightfoot/…\" cannot be reached");
-    let again = world.another_process().request(batch_request("partly", &["partly-1", "partly-2"])).await.unwrap().unwrap();
+    let again = world
+        .another_process()
+        .request(batch_request("partly", &["partly-1", "partly-2"]))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(again, made);
     serving.abort();
 }
@@ -178,8 +184,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     let mut text =
         debug(&client) + &debug(&key) + &debug(&world.stack.requests) + &debug(&world.stack.poller);
     for mode in ["fine", "partly", "refuse", "denied", "taken", "garbage"] {
-        let body =
-            json!({"authorizers": [authorizer_with_canaries(&format!("{mode}-1")), authorizer_with_canaries("x")], "webhook_url": URL_KEY});
+        let body = json!({"authorizers": [authorizer_with_canaries(&format!("{mode}-1")), authorizer_with_canaries("x")], "webhook_url": URL_KEY});
         text += &debug(&client.submit_batch(&key, body.to_string()).await);
         text += &debug(&client.create_schedule(&key, body.to_string()).await);
     }

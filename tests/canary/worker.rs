@@ -3,8 +3,8 @@
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack;
 use serde_json::{Value, json};
-use tests::rightfoot::{API_KEY, RightfootWorld};
-use tests::worker::event_message;
+use tests::rightfoot_world::{API_KEY, RightfootWorld};
+use tests::worker_effects::event_message;
 use tests::{alert_event_id, completion_event_id};
 
 use super::*;
@@ -23,7 +23,8 @@ fn alert_with_canaries(batch: &str, event_uuid: &str, threshold: &str) -> String
 /// Events of every kind, each recorded and on the queue, and messages that are none.
 async fn world_with_canaries() -> RightfootWorld {
     let it = RightfootWorld::with_run("b-1", &[(USER, BALANCE)]).await;
-    let large = fynapse_body("e-2").replace(PERSONAL_DATA, &format!("{PERSONAL_DATA}{}", random_hex(300_000, 1)));
+    let large =
+        fynapse_body("e-2").replace(PERSONAL_DATA, &format!("{PERSONAL_DATA}{}", random_hex(300_000, 1)));
     for body in [fynapse_body("e-1"), large] {
         assert_eq!(it.world.deliver_fynapse(body).await.status, 200);
     }
@@ -35,8 +36,11 @@ async fn world_with_canaries() -> RightfootWorld {
     ] {
         assert_eq!(it.world.deliver_rightfoot(body).await.status, 200);
     }
-    for body in [PERSONAL_DATA, "", &format!(r#"{{"specversion":"{PERSONAL_DATA}","id":"{PERSONAL_DATA}","source":"{PERSONAL_DATA}"}}"#)]
-    {
+    for body in [
+        PERSONAL_DATA,
+        "",
+        &format!(r#"{{"specversion":"{PERSONAL_DATA}","id":"{PERSONAL_DATA}","source":"{PERSONAL_DATA}"}}"#),
+    ] {
         it.world.send_message(format!("{body} ")).await;
     }
     it
@@ -70,15 +74,23 @@ async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
                 continue;
             }
             let it = world_with_canaries().await;
-            it.world.stack.connector.set_fault_plan(move |call| (call.operation == operation).then_some(fault));
+            it.world
+                .stack
+                .connector
+                .set_fault_plan(move |call| (call.operation == operation).then_some(fault));
             it.world.run_worker().await;
         }
     }
-    for answer in
-        [CannedResponse::Status(401), CannedResponse::Status(500), CannedResponse::Html, CannedResponse::WrongShape, CannedResponse::Truncated]
-    {
+    for answer in [
+        CannedResponse::Status(401),
+        CannedResponse::Status(500),
+        CannedResponse::Html,
+        CannedResponse::WrongShape,
+        CannedResponse::Truncated,
+    ] {
         let it = world_with_canaries().await;
-        let scripted = ScriptedResponse { path_contains: "/v1/".to_owned(), response, remaining_uses: None };
+        let scripted =
+            ScriptedResponse { path_contains: "/v1/".to_owned(), response: answer, remaining_uses: None };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         it.world.run_worker().await;
     }

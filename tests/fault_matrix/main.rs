@@ -20,7 +20,10 @@ use inbox_aws::AwsErrorKind;
 use inbox_aws::clients::Clients;
 use inbox_core::event::payload_hash;
 use local::connector::{AwsCall, CallOutcome, Fault};
-use tests::fault_injection::{FaultDuration, assert_late_requests_applied, possible_faults, is_applied, is_send_outcome_unknown, assert_table};
+use tests::fault_injection::{
+    FaultDuration, assert_late_requests_applied, assert_table, is_applied, is_send_outcome_unknown,
+    possible_faults,
+};
 use tests::{WebhookResponse, World, completion_body, extract_body, random_hex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -67,12 +70,12 @@ impl Cell {
     }
 }
 
-fn body(sender: Sender, scene: Scenario) -> String {
+fn body(sender: Sender, scenario: Scenario) -> String {
     let plain = match sender {
         Sender::Fynapse => extract_body("e-1"),
         Sender::Rightfoot => completion_body("b-1", "u-1"),
     };
-    match (scene, sender) {
+    match (scenario, sender) {
         (Scenario::New | Scenario::Duplicate | Scenario::Relay, _) => plain,
         (Scenario::Large, _) => plain.replacen('{', &format!("{{\"x\":\"{}\",", random_hex(900_000, 3)), 1),
         (Scenario::Quarantined, Sender::Fynapse) => r#"{"event_type":"balance.extracted"}"#.to_owned(),
@@ -87,8 +90,8 @@ fn event_id(sender: Sender) -> &'static str {
     }
 }
 
-async fn deliver(world: &World, sender: Sender, scene: Scenario) -> WebhookResponse {
-    let body = body(sender, scene);
+async fn deliver(world: &World, sender: Sender, scenario: Scenario) -> WebhookResponse {
+    let body = body(sender, scenario);
     let response = match sender {
         Sender::Fynapse => world.deliver_fynapse(&body).await,
         Sender::Rightfoot => world.deliver_rightfoot(&body).await,
@@ -96,9 +99,12 @@ async fn deliver(world: &World, sender: Sender, scene: Scenario) -> WebhookRespo
     if sender == Sender::Fynapse {
         assert!(!PERMANENT_FAILURE_STATUSES.contains(&response.status), "P6: {response:?}");
     }
-    assert!(!response.headers.iter().any(|name| name.eq_ignore_ascii_case("retry-after")), "P6: {response:?}");
+    assert!(
+        !response.headers.iter().any(|name| name.eq_ignore_ascii_case("retry-after")),
+        "P6: {response:?}"
+    );
     if response.is_success() {
-        let is_recorded = match scene {
+        let is_recorded = match scenario {
             Scenario::Quarantined => !world.quarantined().await.is_empty(),
             Scenario::New | Scenario::Duplicate | Scenario::Large | Scenario::Relay => {
                 world.items().await.iter().any(|item| item.contains_key("rev"))
@@ -109,17 +115,20 @@ async fn deliver(world: &World, sender: Sender, scene: Scenario) -> WebhookRespo
     response
 }
 
-/// What stands before the scene begins.
-async fn set_up(sender: Sender, scene: Scenario) -> World {
+/// What stands before the scenario begins.
+async fn set_up(sender: Sender, scenario: Scenario) -> World {
     let world = World::new().await;
-    match scene {
+    match scenario {
         Scenario::New | Scenario::Large | Scenario::Quarantined => {}
         Scenario::Duplicate => {
-            deliver(&world, sender, scene).await;
+            deliver(&world, sender, scenario).await;
         }
         Scenario::Relay => {
-            world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
-            deliver(&world, sender, scene).await;
+            world
+                .stack
+                .connector
+                .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
+            deliver(&world, sender, scenario).await;
             world.stack.connector.clear_fault_plan();
             world.advance(Duration::from_secs(31));
         }
@@ -128,32 +137,32 @@ async fn set_up(sender: Sender, scene: Scenario) -> World {
     world
 }
 
-async fn run_scenario(world: &World, sender: Sender, scene: Scenario) -> Vec<u16> {
-    match scene {
+async fn run_scenario(world: &World, sender: Sender, scenario: Scenario) -> Vec<u16> {
+    match scenario {
         Scenario::Relay => {
             // A failed or dead run is an invocation error; nobody retries it.
             let _ = world.run_relay().await;
             Vec::new()
         }
         Scenario::New | Scenario::Duplicate | Scenario::Large | Scenario::Quarantined => {
-            let mut answers = vec![deliver(world, sender, scene).await.status];
+            let mut answers = vec![deliver(world, sender, scenario).await.status];
             world.stack.connector.clear_fault_plan();
             world.stack.connector.apply_delayed(Fault::AppliedAfterRetry).await;
             // The sender comes again until it hears a 2xx; Rightfoot too after a 400.
             while !answers.last().is_some_and(|status| (200..300).contains(status)) {
                 assert!(answers.len() < 8, "never accepted: {answers:?}");
                 world.age_secret_caches(Duration::from_millis(400));
-                answers.push(deliver(world, sender, scene).await.status);
+                answers.push(deliver(world, sender, scenario).await.status);
             }
             answers
         }
     }
 }
 
-/// The calls of the undisturbed scene. Of the relay's sixteen looks at the index, the first stands for all.
-async fn calls_of(sender: Sender, scene: Scenario) -> Vec<AwsCall> {
-    let world = set_up(sender, scene).await;
-    run_scenario(&world, sender, scene).await;
+/// The calls of the undisturbed scenario. Of the relay's sixteen looks at the index, the first stands for all.
+async fn calls_of(sender: Sender, scenario: Scenario) -> Vec<AwsCall> {
+    let world = set_up(sender, scenario).await;
+    run_scenario(&world, sender, scenario).await;
     let mut calls: Vec<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect();
     let first_query = calls.iter().position(|call| call.operation == "Query");
     calls.retain(|call| call.operation != "Query" || Some(call.index) == first_query);
@@ -242,12 +251,14 @@ async fn assert_delivered(cell: &Cell, world: &World, messages: &[tests::QueuedM
 async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
     let mut cells = Vec::new();
     for sender in [Sender::Fynapse, Sender::Rightfoot] {
-        for scene in [Scenario::New, Scenario::Duplicate, Scenario::Large, Scenario::Quarantined, Scenario::Relay] {
-            let calls = calls_of(sender, scene).await;
+        for scenario in
+            [Scenario::New, Scenario::Duplicate, Scenario::Large, Scenario::Quarantined, Scenario::Relay]
+        {
+            let calls = calls_of(sender, scenario).await;
             assert!(!calls.is_empty());
             for call in calls {
                 for fault in possible_faults(&call) {
-                    for lasts in [FaultDuration::Once, FaultDuration::Persistent] {
+                    for duration in [FaultDuration::Once, FaultDuration::Persistent] {
                         cells.push(Cell { sender, scenario, call: call.clone(), fault, duration });
                     }
                 }
@@ -266,16 +277,16 @@ async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { sender, scenario: scene, call, fault, duration: lasts } = &row.cell;
+    let Cell { sender, scenario: scenario, call, fault, duration: duration } = &row.cell;
     let _ = writeln!(
         table,
         "{:<10}{:<12}{:>2} {:<17}{:<16}{:<5} answers {:<22} repeats {} allowed {}",
         format!("{sender:?}"),
-        format!("{scene:?}"),
+        format!("{scenario:?}"),
         call.index,
         call.operation,
         format!("{fault:?}"),
-        format!("{lasts:?}"),
+        format!("{duration:?}"),
         format!("{:?}", row.answers),
         row.repeats,
         row.allowed
@@ -302,5 +313,8 @@ async fn an_answer_that_stalls_in_its_body_is_timed_out() {
     let clients = Clients::new(&sdk.load().await);
     let asked = clients.sqs.get_queue_attributes().queue_url(&url).send();
     let error = timeout(Duration::from_secs(10), asked).await.unwrap().unwrap_err();
-    assert_eq!(inbox_aws::AwsError::from_sdk_error("sqs:GetQueueAttributes", &error).kind, AwsErrorKind::Timeout);
+    assert_eq!(
+        inbox_aws::AwsError::from_sdk_error("sqs:GetQueueAttributes", &error).kind,
+        AwsErrorKind::Timeout
+    );
 }

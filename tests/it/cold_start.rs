@@ -8,19 +8,22 @@ use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::Env;
 use inbox_core::event::Id;
 use inbox_rightfoot::{AccountConfig, ApiError, ApiKey};
-use local::stack;
 use local::connector::Fault;
+use local::stack;
 use serde_json::json;
-use tests::bootstrap::{RuntimeResult, LambdaProcess};
-use tests::rightfoot::{API_KEY, RightfootWorld};
-use tests::tls::TlsProxy;
+use tests::lambda_process::{LambdaProcess, RuntimeResult};
+use tests::rightfoot_world::{API_KEY, RightfootWorld};
+use tests::tls_proxy::TlsProxy;
 use tests::{World, extract_body, gateway_event};
 use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn every_connection_is_warmed_with_calls_that_the_role_allows() {
     let system = World::new().await.stack;
-    system.unrestricted_clients().warm_up("inbox", &system.events_queue_url, system.webhooks.fynapse.load_signing_secret()).await;
+    system
+        .unrestricted_clients()
+        .warm_up("inbox", &system.events_queue_url, system.webhooks.fynapse.load_signing_secret())
+        .await;
     let mut calls: Vec<_> = system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     calls.sort();
     assert_eq!(calls, ["GetItem", "GetQueueAttributes", "GetSecretValue"]);
@@ -42,7 +45,10 @@ async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
         // Outside of a mortal process a crash hangs: a connection that never answers.
         system.connector.set_fault_plan(move |_| Some(fault));
         let started = Instant::now();
-        system.unrestricted_clients().warm_up("inbox", &system.events_queue_url, system.webhooks.rightfoot.load_url_key()).await;
+        system
+            .unrestricted_clients()
+            .warm_up("inbox", &system.events_queue_url, system.webhooks.rightfoot.load_url_key())
+            .await;
         assert!(started.elapsed() < Duration::from_millis(2_900), "{fault:?} took {:?}", started.elapsed());
     }
 }
@@ -158,11 +164,16 @@ async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
         ("EVENTS_QUEUE_URL", "http://q"),
     ];
     let mut relay = LambdaProcess::start("event-relay", &env).await;
-    let RuntimeResult::Error(error) = relay.invoke(json!({"trigger": "schedule"})).await else { panic!("no error") };
+    let RuntimeResult::Error(error) = relay.invoke(json!({"trigger": "schedule"})).await else {
+        panic!("no error")
+    };
     assert_eq!(error["errorType"], "AwsCallFailed");
     assert_eq!(error["errorMessage"], "dynamodb:Query: ResourceNotFoundException");
 
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     let queue_url = format!("{url}/123456789012/events");
     env[1] = ("INBOX_TABLE", "inbox");

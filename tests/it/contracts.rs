@@ -2,10 +2,10 @@
 //! system run on; and where an engine lets through what AWS refuses, that our own code never sends it.
 
 mod dynamodb;
+mod dynamodb_sets;
 mod eventbridge;
-mod sqs_trigger;
 mod reserved_words;
 mod restart_with_file;
 mod secrets_manager;
-mod dynamodb_sets;
 mod sqs;
+mod sqs_trigger;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use local::connector::Fault;
 use local::lambda_api::{FUNCTION_NAMES, aws_endpoint};
 use local::stack;
-use local::connector::Fault;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use tests::rightfoot::RightfootWorld;
+use tests::rightfoot_world::RightfootWorld;
 use tests::{World, completion_body, extract_body, gateway_event};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -121,8 +121,12 @@ async fn every_function_there_is_answers_by_its_name() {
     let world = World::new().await;
     let endpoint = LambdaEndpoint::of(&world).await;
     let body = extract_body("e-1");
-    let fynapse =
-        gateway_event("/webhooks/fynapse", json!({"webhook-signature": world.sign(&body)}), body.as_bytes(), None);
+    let fynapse = gateway_event(
+        "/webhooks/fynapse",
+        json!({"webhook-signature": world.sign(&body)}),
+        body.as_bytes(),
+        None,
+    );
     let token = world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap();
     let path = format!("/webhooks/rightfoot/{token}");
     let rightfoot = gateway_event(&path, json!({}), completion_body("b-1", "u-1").as_bytes(), Some(&token));
@@ -232,7 +236,10 @@ async fn an_event_is_accepted_at_once_and_carried_out_after_the_answer() {
     let endpoint = LambdaEndpoint::of(&world).await;
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1}).to_string();
     let accepted = parse_response(endpoint.send("rightfoot-requests", Some("Event"), track).await).await;
-    assert_eq!(accepted, InvokeResponse { status: 202, function_error: None, error_type: None, body: Value::Null });
+    assert_eq!(
+        accepted,
+        InvokeResponse { status: 202, function_error: None, error_type: None, body: Value::Null }
+    );
     assert_eq!(world.items().await, [], "not yet");
     assert_eq!(gate.step().await.unwrap().operation, "TransactWriteItems");
     assert_eq!(world.items().await.len(), 1);
@@ -247,7 +254,10 @@ async fn a_dry_run_does_nothing() {
     let endpoint = LambdaEndpoint::of(&world).await;
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1}).to_string();
     let response = parse_response(endpoint.send("rightfoot-requests", Some("DryRun"), track).await).await;
-    assert_eq!(response, InvokeResponse { status: 204, function_error: None, error_type: None, body: Value::Null });
+    assert_eq!(
+        response,
+        InvokeResponse { status: 204, function_error: None, error_type: None, body: Value::Null }
+    );
     assert_eq!(world.stack.connector.call_log(), []);
     assert_eq!(world.items().await, []);
 }
@@ -255,7 +265,9 @@ async fn a_dry_run_does_nothing() {
 #[tokio::test]
 async fn a_synchronous_invocation_may_say_so_and_the_other_services_answer_beside_it() {
     let endpoint = LambdaEndpoint::of(&World::new().await).await;
-    let response = parse_response(endpoint.send("rightfoot-requests", Some("RequestResponse"), mint_request()).await).await;
+    let response =
+        parse_response(endpoint.send("rightfoot-requests", Some("RequestResponse"), mint_request()).await)
+            .await;
     assert_eq!(response, succeeded(minted_response()));
     let asked = endpoint.http.post(&endpoint.url).header("x-amz-target", "AmazonSQS.GetQueueUrl");
     let asked = asked.header("content-type", "application/x-amz-json-1.0").body(r#"{"QueueName":"events"}"#);

@@ -9,22 +9,22 @@
     reason = "a test's own code: a surprise shall end the test"
 )]
 
+mod cold_start;
 mod contracts;
-mod metrics_recorder;
-mod record_interleavings;
-mod webhook_replies;
 mod lambda_invoke;
-mod poller_interleavings;
+mod metrics_recorder;
 mod poller;
-mod verification;
+mod poller_interleavings;
 mod quarantine;
+mod record_interleavings;
 mod relay;
 mod secrets;
-mod cold_start;
-mod webhook_receivers;
 mod submissions;
 mod tidy;
 mod upgrade;
-mod worker_interleavings;
+mod verification;
+mod webhook_receivers;
+mod webhook_replies;
 mod worker;
+mod worker_interleavings;
 mod write_protocol;

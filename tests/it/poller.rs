@@ -6,21 +6,21 @@ use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
 use local::rightfoot_simulator::Behaviour;
 use serde_json::Value;
-use tests::rightfoot::{API_KEY, RightfootWorld};
+use tests::rightfoot_world::{API_KEY, RightfootWorld};
 use tests::{Item, QueuedMessage, START, alert_event_id, completion_event_id};
 
-mod run_alerts;
+mod api_ambiguities;
 mod api_responses;
 mod attacks;
+mod batch_polls;
 mod call_counts;
 mod crashes;
 mod poll_fault_matrix;
-mod poll_response_variants;
 mod poll_problems;
-mod schedule_polls;
+mod poll_response_variants;
 mod random_sequences;
-mod batch_polls;
-mod api_ambiguities;
+mod run_alerts;
+mod schedule_polls;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -31,7 +31,7 @@ fn id_and_origin(id: String, origin: &str) -> (String, String) {
 
 /// Submits a batch; its id.
 async fn submit_batch(it: &RightfootWorld, submission_id: &str, authorizers: &[&str]) -> String {
-    it.submit(submission_id, authorizers).await["batch_id"].as_str().unwrap().to_owned()
+    it.submit_batch(submission_id, authorizers).await["batch_id"].as_str().unwrap().to_owned()
 }
 
 /// Has Rightfoot take a batch without our knowledge; its id.

@@ -9,11 +9,14 @@
 
 use inbox_core::event::Id;
 use inbox_core::limits::DUE_SHARDS;
-use local::rightfoot_simulator::WebhookLoss;
 use local::connector::AwsCall;
-use tests::orders::{SteppedProcess, explore_interleavings, run_in_order};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{Item, SUBJECT, World, alert_body, alert_event_id, completion_event_id, completion_body, polled_alerts_event_id, number, text};
+use local::rightfoot_simulator::WebhookLoss;
+use tests::interleave::{SteppedProcess, explore_interleavings, run_in_order};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::{
+    Item, SUBJECT, World, alert_body, alert_event_id, completion_body, completion_event_id, number,
+    polled_alerts_event_id, text,
+};
 
 /// The authorizer of [`alert`].
 const USER: &str = "user-123";
@@ -33,7 +36,8 @@ const ALERT_STEPS: [&str; 9] = [
     "UpdateItem",
 ];
 /// At a schedule whose run nobody knows.
-const SCHEDULE_STEPS: [&str; 5] = ["GetItem", "UpdateItem", "BatchGetItem", "UpdateItem", "TransactWriteItems"];
+const SCHEDULE_STEPS: [&str; 5] =
+    ["GetItem", "UpdateItem", "BatchGetItem", "UpdateItem", "TransactWriteItems"];
 /// Which of these, if the poller dies after it, leaves a message on the queue of which nobody knows.
 const SEND: &str = "SendMessage";
 
@@ -52,13 +56,15 @@ fn poller(world: &World) -> SteppedProcess {
 
 /// A webhook is delivered; whatever comes meanwhile, it is accepted.
 fn webhook(world: &World, body: String) -> SteppedProcess {
-    SteppedProcess::spawn(world, is_step, async move |world| assert_eq!(world.deliver_rightfoot(body).await.status, 200))
+    SteppedProcess::spawn(world, is_step, async move |world| {
+        assert_eq!(world.deliver_rightfoot(body).await.status, 200)
+    })
 }
 
 /// A batch that is complete and due, and that no webhook has told.
 async fn unannounced_batch() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
-    let batch = it.submit(SUBJECT, &["a", "b"]).await["batch_id"].as_str().unwrap().to_owned();
+    let batch = it.submit_batch(SUBJECT, &["a", "b"]).await["batch_id"].as_str().unwrap().to_owned();
     it.advance(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     (it, batch)
@@ -114,7 +120,11 @@ async fn assert_completed_once(it: &RightfootWorld, batch: &str, order: &[usize]
     assert_eq!(settled_sort_keys(&it.world, batch, order).await, ["completed"], "P5: {order:?}");
     let record = it.world.item(&format!("rightfoot#batch#{batch}"), "completed").await.unwrap();
     let origin = text(&record, "origin").to_owned();
-    assert_eq!(it.world.drain_ids_and_origins().await, [(completion_event_id(batch), origin.clone())], "P3: {order:?}");
+    assert_eq!(
+        it.world.drain_ids_and_origins().await,
+        [(completion_event_id(batch), origin.clone())],
+        "P3: {order:?}"
+    );
     origin
 }
 
@@ -175,7 +185,12 @@ async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order
             assert_eq!(messages, [alert_event_id(&run, "u-1")], "{:?}", interleaving.order);
         } else {
             assert_eq!(items, ["alert#poll-…", "alert#u-1", "completed"], "{:?}", interleaving.order);
-            assert_eq!(messages, [polled_alerts_event_id(&run, &[USER]), alert_event_id(&run, "u-1")], "{:?}", interleaving.order);
+            assert_eq!(
+                messages,
+                [polled_alerts_event_id(&run, &[USER]), alert_event_id(&run, "u-1")],
+                "{:?}",
+                interleaving.order
+            );
         }
         interleaving
     })
@@ -192,7 +207,12 @@ async fn p3_p5_two_overlapping_pollers_at_the_runs_alerts_in_every_order() {
         let interleaving = run_in_order(vec![poller(&it.world), poller(&it.world)], &order).await;
         let items = settled_sort_keys(&it.world, &run, &interleaving.order).await;
         assert_eq!(items, ["alert#poll-…", "completed"], "{:?}", interleaving.order);
-        assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &[USER])], "{:?}", interleaving.order);
+        assert_eq!(
+            it.world.drain_event_ids().await,
+            [polled_alerts_event_id(&run, &[USER])],
+            "{:?}",
+            interleaving.order
+        );
         assert_eq!(it.rightfoot.requests().len(), 1, "{:?}", interleaving.order);
         interleaving
     })
@@ -209,10 +229,21 @@ async fn p5_two_overlapping_pollers_at_a_schedule_take_its_run_once_in_every_ord
         let mut steps = interleaving.steps.clone();
         steps.sort_by_key(Vec::len);
         assert!(steps[0].len() <= 2 && steps[1] == SCHEDULE_STEPS, "one asks: {steps:?}");
-        assert_eq!(it.rightfoot.requests().len(), 2, "the schedule and its one probe: {:?}", interleaving.order);
+        assert_eq!(
+            it.rightfoot.requests().len(),
+            2,
+            "the schedule and its one probe: {:?}",
+            interleaving.order
+        );
         it.run_in_steps(MINUTE * 10, MINUTE * 40).await;
-        assert_eq!(settled_sort_keys(&it.world, &run, &interleaving.order).await, ["alert#poll-…", "completed"]);
-        assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &[USER]), completion_event_id(&run)]);
+        assert_eq!(
+            settled_sort_keys(&it.world, &run, &interleaving.order).await,
+            ["alert#poll-…", "completed"]
+        );
+        assert_eq!(
+            it.world.drain_event_ids().await,
+            [polled_alerts_event_id(&run, &[USER]), completion_event_id(&run)]
+        );
         interleaving
     })
     .await;
@@ -269,17 +300,18 @@ impl Recovery {
 /// Lets a poller live for so many steps.
 async fn kill_poller_after(it: &RightfootWorld, steps_taken: usize, steps: &[&str]) {
     let mut poller = poller(&it.world);
-    for _ in 0..lived {
+    for _ in 0..steps_taken {
         assert!(poller.step().await);
     }
-    assert_eq!(poller.steps, steps[..lived]);
+    assert_eq!(poller.steps, steps[..steps_taken]);
     poller.kill().await;
 }
 
 #[tokio::test]
 async fn p2_p3_p5_a_poller_that_dies_at_any_step_of_a_batch_leaves_it_to_the_next() {
     for lived in 0..=BATCH_STEPS.len() {
-        for recovery in [Recovery::PollerRun, Recovery::WebhookThenPollerRun, Recovery::PollerRunThenWebhook] {
+        for recovery in [Recovery::PollerRun, Recovery::WebhookThenPollerRun, Recovery::PollerRunThenWebhook]
+        {
             let (it, batch) = unannounced_batch().await;
             kill_poller_after(&it, lived, &BATCH_STEPS).await;
             recovery.run(&it, completion_body(&batch, "u-1")).await;
@@ -287,7 +319,8 @@ async fn p2_p3_p5_a_poller_that_dies_at_any_step_of_a_batch_leaves_it_to_the_nex
             assert_eq!(settled_sort_keys(&it.world, &batch, &[lived]).await, ["completed"], "P5: {cell}");
             let by_webhook = recovery == Recovery::WebhookThenPollerRun && lived < 3;
             let event = (completion_event_id(&batch), if by_webhook { "webhook" } else { "poll" }.to_owned());
-            let expected = if is_repeated(lived, &BATCH_STEPS) { vec![event.clone(), event] } else { vec![event] };
+            let expected =
+                if is_repeated(lived, &BATCH_STEPS) { vec![event.clone(), event] } else { vec![event] };
             assert_eq!(it.world.drain_ids_and_origins().await, expected, "P2, P3: {cell}");
         }
     }
@@ -299,8 +332,13 @@ async fn p2_p3_p5_a_poller_that_dies_at_any_step_of_the_alerts_leaves_them_to_th
         let (it, run) = unannounced_alert().await;
         kill_poller_after(&it, lived, &ALERT_STEPS).await;
         Recovery::PollerRun.run(&it, String::new()).await;
-        assert_eq!(settled_sort_keys(&it.world, &run, &[lived]).await, ["alert#poll-…", "completed"], "{lived}");
-        let expected = vec![polled_alerts_event_id(&run, &[USER]); if is_repeated(lived, &ALERT_STEPS) { 2 } else { 1 }];
+        assert_eq!(
+            settled_sort_keys(&it.world, &run, &[lived]).await,
+            ["alert#poll-…", "completed"],
+            "{lived}"
+        );
+        let expected =
+            vec![polled_alerts_event_id(&run, &[USER]); if is_repeated(lived, &ALERT_STEPS) { 2 } else { 1 }];
         assert_eq!(it.world.drain_event_ids().await, expected, "P2, P3: after {lived} steps");
     }
 }
@@ -311,8 +349,16 @@ async fn p5_a_poller_that_dies_at_any_step_of_a_schedule_leaves_its_run_to_the_n
         let (it, run) = undiscovered_run().await;
         kill_poller_after(&it, lived, &SCHEDULE_STEPS).await;
         it.run_in_steps(MINUTE * 10, MINUTE * 45).await;
-        assert_eq!(settled_sort_keys(&it.world, &run, &[lived]).await, ["alert#poll-…", "completed"], "{lived}");
-        assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &[USER]), completion_event_id(&run)], "{lived}");
+        assert_eq!(
+            settled_sort_keys(&it.world, &run, &[lived]).await,
+            ["alert#poll-…", "completed"],
+            "{lived}"
+        );
+        assert_eq!(
+            it.world.drain_event_ids().await,
+            [polled_alerts_event_id(&run, &[USER]), completion_event_id(&run)],
+            "{lived}"
+        );
     }
 }
 

@@ -10,14 +10,16 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use inbox_aws::dead_letters::DeadLetterQueue;
 use inbox_aws::inbox::ReplayOutcome;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::QuarantineReason;
-use inbox_core::audit::{OperatorAction, Operator};
-use inbox_core::quarantine::{Resolution, QuarantineId};
 use inbox_core::lifecycle::EventState;
-use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
+use inbox_core::quarantine::{QuarantineId, Resolution};
 use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
-use tests::fault_injection::{assert_late_requests_applied, possible_faults, is_applied, is_send_outcome_unknown};
+use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
+use tests::fault_injection::{
+    assert_late_requests_applied, is_applied, is_send_outcome_unknown, possible_faults,
+};
 use tests::operator::test_operator;
 use tests::{Item, World, completion_body, extract_body, number, text};
 
@@ -37,7 +39,10 @@ async fn quarantined_by_older_version() -> (World, QuarantineId) {
 /// An event that SQS refused until it was given up.
 async fn undeliverable_event() -> (World, QuarantineId) {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
     assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-1")).await.status, 200);
     for _ in 0..10 {
         world.advance(Duration::from_secs(901));
@@ -105,7 +110,10 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     );
     assert!(items[0].contains_key("expires_at"));
     assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::AlreadyClosed(Resolution::Recorded));
-    assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-2")).await.body, r#"{"status":"duplicate"}"#);
+    assert_eq!(
+        world.deliver_rightfoot(completion_body("b-1", "u-2")).await.body,
+        r#"{"status":"duplicate"}"#
+    );
     world.drain_outbox().await;
     assert!(world.drain_queue().await.is_empty());
 }
@@ -179,10 +187,14 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     let signature = world.sign(&body);
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let quarantined = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    let quarantined =
+        world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
     assert_eq!(quarantined.headers["idempotency-key"], "key-1");
     let outcome = replay(&world, &quarantined.id).await;
-    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }),
+        "{outcome:?}"
+    );
     assert_eq!(text(&world.record_of("fynapse/event/e-1").await, "idempotency_key"), "key-1");
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
 }
@@ -199,7 +211,10 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let quarantined = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
     assert_eq!(quarantined.reason, QuarantineReason::SubjectMismatch);
-    assert_eq!(replay(&world, &quarantined.id).await, QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
+    assert_eq!(
+        replay(&world, &quarantined.id).await,
+        QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch)
+    );
     world.put_item(tracked("demo")).await;
     assert_eq!(replay(&world, &quarantined.id).await, resolved(Resolution::Recorded));
 }
@@ -229,7 +244,10 @@ async fn p7_a_quarantined_event_is_requeued_and_not_counted_as_a_replay() {
 async fn p7_an_item_whose_events_record_has_expired_says_so() {
     let (world, id) = undeliverable_event().await;
     world.expire_items("rightfoot#batch#").await;
-    assert_eq!(replay(&world, &id).await, QuarantineReplayOutcome::EventExpired(EventKey::from_event_id(COMPLETED).unwrap()));
+    assert_eq!(
+        replay(&world, &id).await,
+        QuarantineReplayOutcome::EventExpired(EventKey::from_event_id(COMPLETED).unwrap())
+    );
 }
 
 #[tokio::test]
@@ -237,7 +255,13 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     let world = World::new().await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    let again = async || world.inbox().replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now())).await.unwrap();
+    let again = async || {
+        world
+            .inbox()
+            .replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now()))
+            .await
+            .unwrap()
+    };
     assert_eq!(again().await, ReplayOutcome::WrongState(EventState::Sent), "it is not done yet");
     for nth in 1..=2 {
         world.mark_done(COMPLETED).await;
@@ -252,7 +276,10 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
         assert_eq!(messages.len(), 1);
         assert!(messages[0].body.contains(&format!(r#""replay":{nth},"data""#)), "{}", messages[0].body);
     }
-    assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Replay), audit_entry(OperatorAction::Replay)]);
+    assert_eq!(
+        audit_trail(&world, COMPLETED).await,
+        [audit_entry(OperatorAction::Replay), audit_entry(OperatorAction::Replay)]
+    );
     let unknown = EventKey::from_event_id("fynapse/event/none").unwrap();
     let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
     assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
@@ -287,7 +314,13 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
     let act = move |world: World, by: &str| {
         let operator = Operator { name: by.to_owned(), reason: "w".to_owned() };
         let key = key.clone();
-        async move { world.inbox().replay_done(&key, &operator.audit_entry(OperatorAction::Replay, world.now())).await.unwrap() }
+        async move {
+            world
+                .inbox()
+                .replay_done(&key, &operator.audit_entry(OperatorAction::Replay, world.now()))
+                .await
+                .unwrap()
+        }
     };
     let slow = act(world.clone(), "slow");
     let quick =
@@ -315,8 +348,10 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
             async move { replay(&world, &id).await }
         };
         let theirs = id.clone();
-        let (quick, slow) = race_operators(&world, writes, move |world| act(world, theirs.clone()), slow).await;
-        let other = if expected == Resolution::Recorded { Resolution::Duplicate } else { Resolution::Recorded };
+        let (quick, slow) =
+            race_operators(&world, writes, move |world| act(world, theirs.clone()), slow).await;
+        let other =
+            if expected == Resolution::Recorded { Resolution::Duplicate } else { Resolution::Recorded };
         assert_eq!((quick, slow), (resolved(other), resolved(expected)), "at {at}");
         world.drain_outbox().await;
         assert_eq!(world.drain_event_ids().await, [COMPLETED], "at {at}");
@@ -351,7 +386,9 @@ fn allowed_repeats(log: &[(AwsCall, CallOutcome)]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
     for given_up in [false, true] {
-        let scene = async || if given_up { undeliverable_event().await } else { quarantined_by_older_version().await };
+        let scene = async || {
+            if given_up { undeliverable_event().await } else { quarantined_by_older_version().await }
+        };
         let (world, id) = scene().await;
         replay(&world, &id).await;
         let calls: Vec<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect();
@@ -375,11 +412,18 @@ async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
             world.stack.connector.apply_delayed(Fault::AppliedLater).await;
             assert_late_requests_applied(&world.stack.connector, fault);
             let is_closed = |outcome: &QuarantineReplayOutcome| {
-                matches!(outcome, QuarantineReplayOutcome::Closed { is_reopened: false, .. } | QuarantineReplayOutcome::AlreadyClosed(_))
+                matches!(
+                    outcome,
+                    QuarantineReplayOutcome::Closed { is_reopened: false, .. }
+                        | QuarantineReplayOutcome::AlreadyClosed(_)
+                )
             };
             assert!(is_closed(&second), "{cell}: {second:?}");
             if let Some(Ok(first)) = first {
-                assert!(is_closed(&first) && matches!(second, QuarantineReplayOutcome::AlreadyClosed(_)), "{cell}: {first:?}");
+                assert!(
+                    is_closed(&first) && matches!(second, QuarantineReplayOutcome::AlreadyClosed(_)),
+                    "{cell}: {first:?}"
+                );
             }
             world.drain_outbox().await;
             assert_eq!(world.drain_event_ids().await, vec![COMPLETED; 1 + allowed], "{cell}");
@@ -402,7 +446,8 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     world.deliver_fynapse("{").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) = world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
+        let (page, next) =
+            world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
         seen.extend(page.iter().map(|kept| (kept.first_received_at.0, kept.id.clone())));
         let Some(next) = next else { break };
         assert_eq!(page.len(), 3);
@@ -450,7 +495,8 @@ async fn listing_dead_letters_leaves_them_on_the_queue() {
 #[tokio::test]
 async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues() {
     const CALLS: [&str; 3] = ["SendMessage", "UpdateItem", "DeleteMessage"];
-    for (operation, fault) in CALLS.into_iter().flat_map(|call| Fault::FOR_ANY_CALL.map(|fault| (call, fault)))
+    for (operation, fault) in
+        CALLS.into_iter().flat_map(|call| Fault::FOR_ANY_CALL.map(|fault| (call, fault)))
     {
         let cell = format!("{operation} {fault:?}");
         let (world, letters) = dead_letters().await;
@@ -472,8 +518,14 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
         }
         let ids = world.drain_event_ids().await;
         assert!(!ids.is_empty() && ids.iter().all(|id| id == COMPLETED), "{cell}: {ids:?}");
-        assert!(audit_trail(&world, COMPLETED).await.contains(&audit_entry(OperatorAction::Redrive)), "{cell}");
-        assert!(local::inspect::receive_all(&world.stack, DEAD_LETTER_QUEUE).await.unwrap().is_empty(), "{cell}");
+        assert!(
+            audit_trail(&world, COMPLETED).await.contains(&audit_entry(OperatorAction::Redrive)),
+            "{cell}"
+        );
+        assert!(
+            local::inspect::receive_all(&world.stack, DEAD_LETTER_QUEUE).await.unwrap().is_empty(),
+            "{cell}"
+        );
         if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
             assert_eq!(ids.len(), 1, "{cell}");
         }

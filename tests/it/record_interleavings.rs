@@ -43,7 +43,10 @@ impl RecordProcess {
     fn handler(world: &World) -> Self {
         let world = world.another_process();
         let gate = world.stack.connector.hold_calls(Self::is_step);
-        Self { gate, task: tokio::spawn(async move { drop(world.deliver_fynapse(extract_body("e-1")).await) }) }
+        Self {
+            gate,
+            task: tokio::spawn(async move { drop(world.deliver_fynapse(extract_body("e-1")).await) }),
+        }
     }
 
     fn relay(world: &World) -> Self {

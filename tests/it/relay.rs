@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use event_relay::relay::{OutboxRelay, RelaySummary};
-use inbox_aws::inbox::{Inbox, EventClaim};
+use inbox_aws::inbox::{EventClaim, Inbox};
 use inbox_aws::queue::EventsQueue;
 use inbox_core::event::EventKey;
 use inbox_core::limits::RETENTION_MIN_DAYS;
-use local::stack::INBOX_TABLE;
 use local::connector::Fault;
-use tests::{World, extract_body, random_hex, number, text};
+use local::stack::INBOX_TABLE;
+use tests::{World, extract_body, number, random_hex, text};
 
 const BUDGET: Duration = Duration::from_secs(50);
 
 /// Records events whose sending fails, and lets them become due.
 async fn unsent_events(events: usize) -> World {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for n in 0..events {
         assert_eq!(world.deliver_fynapse(extract_body(&format!("e-{n:04}"))).await.status, 200);
     }
@@ -60,7 +63,10 @@ async fn p2_every_run_reports_what_it_found_sent_failed_and_left() {
 #[tokio::test]
 async fn what_is_not_due_yet_is_left_to_its_handler() {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     world.advance(Duration::from_secs(29));
@@ -70,7 +76,10 @@ async fn what_is_not_due_yet_is_left_to_its_handler() {
 #[tokio::test]
 async fn p2_a_failed_entry_of_a_batch_is_not_taken_for_sent() {
     let world = unsent_events(3).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 2, 1, 0));
     assert_eq!(world.due_items().await.len(), 1);
     world.stack.connector.clear_fault_plan();
@@ -92,7 +101,10 @@ async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
 
     let world = unsent_events(3).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (0, 0, 0, 3));
     assert_eq!(world.due_items().await.len(), 3);
     world.stack.connector.clear_fault_plan();
@@ -112,11 +124,7 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
     for nth in 2..=10 {
         world.advance(Duration::from_secs(901));
         let next = run_relay(&world, BUDGET).await;
-        assert_eq!(
-            (next.due, next.sent, next.quarantined),
-            (1, 0, usize::from(nth == 10)),
-            "refusal {nth}"
-        );
+        assert_eq!((next.due, next.sent, next.quarantined), (1, 0, usize::from(nth == 10)), "refusal {nth}");
         assert_eq!(
             next.oldest_due_age_secs,
             31 + 901 * (nth - 1),
@@ -144,7 +152,10 @@ async fn p10_a_record_that_a_worker_has_claimed_is_not_quarantined() {
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
     let key = EventKey::from_event_id("fynapse/event/e-0000").unwrap();
     let claim = world.stack.inbox.claim_event(&key, world.now()).await.unwrap();
     assert!(matches!(claim, EventClaim::Acquired(_)));
@@ -178,14 +189,20 @@ async fn p7_a_quarantined_record_is_counted_although_the_response_was_lost() {
 #[tokio::test]
 async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
     let world = unsent_events(1).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     for _ in 0..12 {
         run_relay(&world, BUDGET).await;
         world.advance(Duration::from_secs(901));
     }
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(12), None));
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
     run_relay(&world, BUDGET).await;
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     assert_eq!(number(&record, "refusals"), Some(1));
@@ -194,7 +211,10 @@ async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
 #[tokio::test]
 async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
     let world = unsent_events(1).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let mut pauses = Vec::new();
     for _ in 0..7 {
         assert_eq!(run_relay(&world, BUDGET).await.failed, 1);
@@ -208,7 +228,10 @@ async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
 #[tokio::test]
 async fn the_age_of_the_oldest_record_is_reported_between_two_attempts_too() {
     let world = unsent_events(1).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     assert_eq!(run_relay(&world, BUDGET).await.oldest_due_age_secs, 31);
     world.advance(Duration::from_secs(10));
     let between = run_relay(&world, BUDGET).await;
@@ -251,7 +274,10 @@ async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
 #[tokio::test]
 async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
     let world = unsent_events(120).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let down = run_relay(&world, BUDGET).await;
     assert_eq!(counts(&down), (50, 0, 10, 110));
     assert_eq!(
@@ -277,9 +303,13 @@ async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
 #[tokio::test]
 async fn p2_batches_keep_both_of_sqs_limits() {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for n in 0..12 {
-        let body = extract_body(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", random_hex(190_000, n)));
+        let body =
+            extract_body(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", random_hex(190_000, n)));
         assert_eq!(world.deliver_fynapse(&body).await.status, 200);
     }
     world.stack.connector.clear_fault_plan();
@@ -304,7 +334,10 @@ async fn p2_batches_keep_both_of_sqs_limits() {
 #[tokio::test]
 async fn p2_parts_outlive_a_record_that_could_not_be_sent_for_months() {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     let body = extract_body("e-1").replace("150.00", &format!("\"{}\"", random_hex(10_000, 1)));
     world.deliver_fynapse(&body).await;
     for _ in 0..10 {

@@ -6,8 +6,8 @@ use inbox_aws::secrets::SecretCache;
 use inbox_core::delivery::{Delivery, RejectReason, Verification};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
+use local::connector::{AwsConnector, Fault};
 use local::stack::FYNAPSE_SECRET as SECRET_ID;
-use local::connector::{Fault, AwsConnector};
 use tests::{World, extract_body};
 
 fn sign_with(world: &World, body: &str, secrets: &str) -> String {

@@ -2,10 +2,10 @@
 //! request again ends with the same batch or schedule, made once and tracked once.
 
 mod caller_interleavings;
-mod submission_fault_matrix;
 mod post_failures;
 mod released_names;
 mod schedule_submissions;
+mod submission_fault_matrix;
 mod submission_retries;
 mod track_requests;
 
@@ -15,7 +15,7 @@ use local::stack::RIGHTFOOT_URL_KEY_SECRET;
 use rightfoot_requests::RequestError;
 use serde_json::Value;
 use tests::operator::test_operator;
-use tests::rightfoot::RightfootWorld;
+use tests::rightfoot_world::RightfootWorld;
 use tests::{Item, World, text};
 
 /// What a caller heard; `None` if the function died.

@@ -1,16 +1,16 @@
 //! The rules of the house, as tests: what a reader would otherwise have to look after.
 
-mod dependencies;
 mod access_log_metrics;
-mod emitted_metrics;
-mod monitoring;
-mod template_parameters;
-mod iam_permissions;
-mod readme_commands;
 mod alarm_runbook;
-mod event_schemas;
 mod cargo_targets;
+mod dependencies;
+mod emitted_metrics;
+mod event_schemas;
+mod iam_permissions;
+mod monitoring;
+mod readme_commands;
 mod template;
+mod template_parameters;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +50,8 @@ fn read_file(path: &str) -> String {
 
 /// The names in a folder of the repository, sorted.
 fn file_names(folder: &str) -> Vec<String> {
-    let entries = fs::read_dir(repository_root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let entries =
+        fs::read_dir(repository_root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
@@ -141,13 +142,19 @@ fn the_environment_and_the_clock_are_read_in_one_place_each() {
 #[test]
 fn p8_no_span_records_the_arguments_of_a_function() {
     let attribute = |line: &str| line.starts_with("#[") && line.contains("instrument");
-    assert_eq!(offences(&rust_sources(), |line| attribute(line) && !line.contains("skip_all")), no_offences());
+    assert_eq!(
+        offences(&rust_sources(), |line| attribute(line) && !line.contains("skip_all")),
+        no_offences()
+    );
 }
 
 #[test]
 fn a_lint_is_expected_with_a_reason_and_never_allowed() {
     let (allowed, allowed_inside) = (concat!("#[", "allow("), concat!("#![", "allow("));
-    assert_eq!(offences(&rust_sources(), |line| line.contains(allowed) || line.contains(allowed_inside)), no_offences());
+    assert_eq!(
+        offences(&rust_sources(), |line| line.contains(allowed) || line.contains(allowed_inside)),
+        no_offences()
+    );
     let expects = [concat!("#[", "expect("), concat!("#![", "expect(")];
     for source in rust_sources() {
         let code: String = source.code().map(|(_, line)| line).collect();
@@ -165,8 +172,11 @@ fn files_are_short_enough_to_be_read_and_entry_points_to_be_seen_at_once() {
     let long: Vec<_> = rust_sources().into_iter().filter(too_long).map(|source| source.path).collect();
     assert_eq!(long, no_offences(), "more than 500 lines");
     let entry = |source: &SourceFile| source.is_in("functions/") && source.path.ends_with("/main.rs");
-    let long_mains: Vec<_> =
-        rust_sources().into_iter().filter(|source| entry(source) && length(source) > 40).map(|it| it.path).collect();
+    let long_mains: Vec<_> = rust_sources()
+        .into_iter()
+        .filter(|source| entry(source) && length(source) > 40)
+        .map(|it| it.path)
+        .collect();
     assert_eq!(long_mains, no_offences(), "more than 40 lines");
 }
 
@@ -238,7 +248,10 @@ fn a_provider_has_everything_that_a_provider_needs() {
             assert!(repository_root().join(&folder).is_dir(), "{folder}");
         }
         let fixture = format!("{name}-");
-        assert!(file_names("tests/fixtures/events").iter().any(|event| event.starts_with(&fixture)), "{name}");
+        assert!(
+            file_names("tests/fixtures/events").iter().any(|event| event.starts_with(&fixture)),
+            "{name}"
+        );
         let route = format!("RouteKey: POST /webhooks/{name}");
         assert!(read_file("template.yaml").contains(&route), "template.yaml has no {route}");
     }

@@ -12,13 +12,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::quarantine::QuarantineId;
-use local::rightfoot_simulator::WebhookLoss;
 use local::connector::Fault;
+use local::rightfoot_simulator::WebhookLoss;
 use serde_json::{Map, Value, json};
 use tests::operator::test_operator;
 use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::worker_effects::balance_pairs;
-use tests::{Item, alert_body, completion_event_id, completion_body, extract_body, random_hex, text};
+use tests::{Item, alert_body, completion_body, completion_event_id, extract_body, random_hex, text};
 
 /// The first version's.
 const WRITTEN_BY_V1: &str = include_str!("../fixtures/written/v1.json");
@@ -56,7 +56,10 @@ async fn write_every_kind() -> (RightfootWorld, StoredData) {
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&stale, &signature, Some("key-1")).await.status, 403);
     // Not on the queue, the second one in parts.
-    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     for body in [extract_body("due"), large()] {
         assert!(world.deliver_fynapse(body).await.is_success());
     }
@@ -102,9 +105,16 @@ async fn assert_processed(written: &str) {
 
     // It is known.
     for event in ["done", "due", "sent"] {
-        assert_eq!(world.deliver_fynapse(extract_body(event)).await.body, r#"{"status":"duplicate"}"#, "{event}");
+        assert_eq!(
+            world.deliver_fynapse(extract_body(event)).await.body,
+            r#"{"status":"duplicate"}"#,
+            "{event}"
+        );
     }
-    assert_eq!(world.deliver_rightfoot(completion_body("b-1", "another")).await.body, r#"{"status":"duplicate"}"#);
+    assert_eq!(
+        world.deliver_rightfoot(completion_body("b-1", "another")).await.body,
+        r#"{"status":"duplicate"}"#
+    );
     let payroll = it.request(submit_batch_request("payroll", &["a", "b"])).await;
     assert_eq!(payroll["batch_id"], PAYROLL_BATCH_ID, "not submitted again");
 
@@ -164,7 +174,11 @@ impl StoredData {
     fn from_json(written: &str) -> Self {
         let written: Value = serde_json::from_str(written).unwrap();
         let item = |item: &Value| {
-            item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), from_dynamodb_json(value))).collect()
+            item.as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.clone(), from_dynamodb_json(value)))
+                .collect()
         };
         let items = written["items"].as_array().unwrap().iter().map(item).collect();
         let messages = written["messages"].as_array().unwrap().iter();
@@ -212,7 +226,9 @@ fn from_dynamodb_json(written: &Value) -> AttributeValue {
         "L" => AttributeValue::L(value.as_array().unwrap().iter().map(from_dynamodb_json).collect()),
         "M" => {
             let members = value.as_object().unwrap().iter();
-            AttributeValue::M(members.map(|(name, value)| (name.clone(), from_dynamodb_json(value))).collect())
+            AttributeValue::M(
+                members.map(|(name, value)| (name.clone(), from_dynamodb_json(value))).collect(),
+            )
         }
         other => panic!("nothing is written as {other}"),
     }

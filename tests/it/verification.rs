@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use inbox_core::delivery::{Delivery, Verified, RejectReason, Verification};
+use inbox_core::delivery::{Delivery, RejectReason, Verification, Verified};
 use inbox_core::event::EventKey;
 use inbox_core::limits::{MESSAGE_MAX_BYTES, SIGNATURE_TOLERANCE_SECS};
 use inbox_core::providers::{ParseOutcome, parse};
@@ -129,7 +129,11 @@ impl SignedDelivery {
 
     fn verify(&self) -> Verification {
         let accepted: Vec<_> = self.accepted_secrets.iter().map(String::as_str).collect();
-        signature::verify(delivery(self.header.as_deref(), &self.body), &keys(&accepted), SIGNATURE_TOLERANCE_SECS)
+        signature::verify(
+            delivery(self.header.as_deref(), &self.body),
+            &keys(&accepted),
+            SIGNATURE_TOLERANCE_SECS,
+        )
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tests::{Item, World, alert_body, completion_body, extract_body, random_hex, number, gateway_event, text};
+use tests::{
+    Item, World, alert_body, completion_body, extract_body, gateway_event, number, random_hex, text,
+};
 
 const RECEIVED: &str = r#"{"status":"received"}"#;
 const DUPLICATE: &str = r#"{"status":"duplicate"}"#;
@@ -68,8 +70,15 @@ async fn p3_a_record_whose_answer_was_lost_is_recognised_as_our_own_and_sent_at_
     world.deliver_fynapse(extract_body("warm")).await;
     world.drain_queue().await;
     world.stack.connector.clear_call_log();
-    world.stack.connector.set_fault_plan(|call| (call.index == 0).then_some(local::connector::Fault::TimeoutAfter));
-    assert_eq!(world.deliver_fynapse(extract_body("e-1")).await.body, RECEIVED, "the SDK's second attempt was refused");
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.index == 0).then_some(local::connector::Fault::TimeoutAfter));
+    assert_eq!(
+        world.deliver_fynapse(extract_body("e-1")).await.body,
+        RECEIVED,
+        "the SDK's second attempt was refused"
+    );
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"], "without the relay");
     assert!(world.due_items().await.is_empty());
 }
@@ -80,7 +89,11 @@ async fn p5_a_batch_is_complete_once_whatever_uuid_the_webhook_carries() {
     assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-1")).await.body, RECEIVED);
     assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-2")).await.body, DUPLICATE);
     assert_eq!(world.deliver_rightfoot(alert_body("b-1", "u-3")).await.body, RECEIVED);
-    assert_eq!(world.deliver_rightfoot(alert_body("b-1", "u-4")).await.body, RECEIVED, "a run's alerts might come split");
+    assert_eq!(
+        world.deliver_rightfoot(alert_body("b-1", "u-4")).await.body,
+        RECEIVED,
+        "a run's alerts might come split"
+    );
     assert_eq!(world.deliver_rightfoot(alert_body("b-1", "u-4")).await.body, DUPLICATE);
     world.drain_outbox().await;
     assert_eq!(
@@ -123,7 +136,10 @@ async fn two_events_under_one_key_are_two_events_and_no_key_is_fine() {
     }
     let third = extract_body("e-3");
     assert_eq!(world.deliver_fynapse_with(&third, &world.sign(&third), None).await.body, RECEIVED);
-    assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1", "fynapse/event/e-2", "fynapse/event/e-3"]);
+    assert_eq!(
+        world.drain_event_ids().await,
+        ["fynapse/event/e-1", "fynapse/event/e-2", "fynapse/event/e-3"]
+    );
 }
 
 #[tokio::test]
@@ -147,10 +163,9 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
 async fn p4_a_middling_payload_is_stored_in_parts_and_travels_inside_its_message() {
     let world = World::new().await;
     let body = extract_body("e-1").replace("150.00", &format!("150.00,\"x\":\"{}\"", "y".repeat(100_000)));
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied));
+    world.stack.connector.set_fault_plan(|call| {
+        (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied)
+    });
     assert_eq!(world.deliver_fynapse(&body).await.body, RECEIVED);
     world.stack.connector.clear_fault_plan();
     world.drain_outbox().await;
@@ -226,13 +241,18 @@ async fn p7_a_batch_of_another_subject_is_quarantined_and_an_untracked_one_is_a_
 
 #[tokio::test]
 async fn p4_nothing_unverified_is_written_or_sent() {
-    let world = World::with_options(|options| options.rightfoot_allow_list = "203.0.113.0/24".parse().unwrap()).await;
+    let world =
+        World::with_options(|options| options.rightfoot_allow_list = "203.0.113.0/24".parse().unwrap()).await;
     let body = extract_body("e-1");
     for signature in ["", "t=1,v1=00", &world.sign("another body"), "t=1767323045"] {
         assert_eq!(world.deliver_fynapse_with(&body, signature, None).await.body, FORBIDDEN, "{signature}");
     }
     for token in ["", "demo", "demo.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "..", "demo."] {
-        assert_eq!(world.deliver_rightfoot_to(token, completion_body("b", "u")).await.body, FORBIDDEN, "{token}");
+        assert_eq!(
+            world.deliver_rightfoot_to(token, completion_body("b", "u")).await.body,
+            FORBIDDEN,
+            "{token}"
+        );
     }
     let token = world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap();
     let path = format!("/webhooks/rightfoot/{token}");

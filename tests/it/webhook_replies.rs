@@ -10,14 +10,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use inbox_core::delivery::Provider;
+use local::connector::Fault;
 use local::lambda_api::FUNCTION_NAMES;
 use local::stack::{self, RIGHTFOOT_URL_KEY_SECRET};
-use local::connector::Fault;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tests::{World, alert_body, completion_body, extract_body, gateway_event};
 
-use crate::counters::Counters;
+use crate::metrics_recorder::Counters;
 
 const LIMIT_BYTES: usize = 6 * 1024 * 1024;
 
@@ -106,7 +106,10 @@ async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
     let inputs = template.lines().filter_map(|line| line.trim().strip_prefix("Input: "));
     assert_eq!(Vec::from_iter(inputs), ticks.map(|tick| format!("'{tick}'")));
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     invoke(&world, fixture("fynapse-webhook-good.json")).await;
     world.stack.connector.clear_fault_plan();
     world.advance(Duration::from_secs(31));
@@ -166,7 +169,8 @@ type ReplyCase = (&'static str, Precondition, DeliveryVariant, u16, &'static str
 async fn check_replies(provider: Provider, table: Vec<ReplyCase>) {
     for (what, given, sent, status, body) in table {
         let allowed = if matches!(given, Precondition::AllowList) { "192.0.2.0/24" } else { "" };
-        let mut world = World::with_options(|options| options.rightfoot_allow_list = allowed.parse().unwrap()).await;
+        let mut world =
+            World::with_options(|options| options.rightfoot_allow_list = allowed.parse().unwrap()).await;
         let event = delivery_event(&world, provider, &sent);
         set_up(&mut world, given, &event).await;
         assert_eq!(invoke(&world, event).await, gateway_response(status, body), "{what}");
@@ -203,7 +207,11 @@ fn webhook_with_revoked_subject(world: &World) -> rightfoot_webhook::RightfootWe
         allow_list: "".parse().unwrap(),
         revoked_subjects: ["demo".parse().unwrap()].into(),
     };
-    rightfoot_webhook::RightfootWebhook::new(&config, &world.stack.unrestricted_clients(), world.stack.clock.clone())
+    rightfoot_webhook::RightfootWebhook::new(
+        &config,
+        &world.stack.unrestricted_clients(),
+        world.stack.clock.clone(),
+    )
 }
 
 fn delivery_event(world: &World, provider: Provider, sent: &DeliveryVariant) -> Value {
@@ -249,7 +257,8 @@ fn delivery_event(world: &World, provider: Provider, sent: &DeliveryVariant) -> 
             gateway_event(&path, json!({}), body.as_bytes(), credential)
         }
     };
-    event["isBase64Encoded"] = matches!(sent, DeliveryVariant::BadBase64 | DeliveryVariant::EncodedBlanks(_)).into();
+    event["isBase64Encoded"] =
+        matches!(sent, DeliveryVariant::BadBase64 | DeliveryVariant::EncodedBlanks(_)).into();
     match sent {
         DeliveryVariant::EncodedBlanks(_) => event["body"] = STANDARD.encode(&body).into(),
         DeliveryVariant::AmongOddHeaders => {
@@ -279,7 +288,7 @@ fn verified(body: impl Into<String>) -> DeliveryVariant {
 
 #[tokio::test]
 async fn p6_every_reply_that_fynapse_can_get() {
-    use Precondition::{Failing, Stale, StaleAndFailing, Nothing, Duplicate};
+    use Precondition::{Duplicate, Failing, Nothing, Stale, StaleAndFailing};
     let event = || verified(extract_body("e-1"));
     let other_type = extract_body("e-1").replace("balance.extracted", "something.else");
     let long_type = extract_body("e-1").replace("balance.extracted", &"t".repeat(513));
@@ -287,9 +296,21 @@ async fn p6_every_reply_that_fynapse_can_get() {
     let table: Vec<ReplyCase> = vec![
         ("recorded", Nothing, event(), 200, RECEIVED),
         ("among odd headers", Nothing, DeliveryVariant::AmongOddHeaders, 200, RECEIVED),
-        ("beside an unreadable signature", Nothing, DeliveryVariant::WithSuffix(",v1=bad_signature"), 200, RECEIVED),
+        (
+            "beside an unreadable signature",
+            Nothing,
+            DeliveryVariant::WithSuffix(",v1=bad_signature"),
+            200,
+            RECEIVED,
+        ),
         ("beside an empty signature", Nothing, DeliveryVariant::WithSuffix(",v1="), 200, RECEIVED),
-        ("with a byte order mark", Nothing, verified(format!("\u{feff}{}", extract_body("e-1"))), 200, RECEIVED),
+        (
+            "with a byte order mark",
+            Nothing,
+            verified(format!("\u{feff}{}", extract_body("e-1"))),
+            200,
+            RECEIVED,
+        ),
         ("any type is an event", Nothing, verified(other_type), 200, RECEIVED),
         ("recorded, not sent", Failing("SendMessage", Fault::AccessDenied), event(), 200, RECEIVED),
         ("recorded, not marked", Failing("UpdateItem", Fault::TimeoutAfter), event(), 200, RECEIVED),
@@ -331,7 +352,7 @@ async fn p6_every_reply_that_fynapse_can_get() {
 
 #[tokio::test]
 async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
-    use Precondition::{AllowList, Failing, Nothing, Revoked, Duplicate, TrackedForAnother};
+    use Precondition::{AllowList, Duplicate, Failing, Nothing, Revoked, TrackedForAnother};
     const CAP_BYTES: usize = 1024 * 1024;
     let event = || verified(completion_body("b-1", "u-1"));
     let not_json = r#"{"error":"Invalid JSON payload"}"#;

@@ -1,18 +1,18 @@
 //! From the queue to the effect: the worker over the real adapters and the embedded engines.
 
 mod alert_effects;
-mod large_batches;
-mod forged_webhooks;
+mod api_quota;
 mod balance_response_variants;
+mod batch_item_failures;
+mod event_effects;
+mod forged_webhooks;
+mod large_batches;
 mod late_requests;
 mod lost_responses;
-mod worker_fault_matrix;
-mod batch_item_failures;
-mod api_quota;
 mod replays;
-mod event_effects;
-mod untracked_batches;
 mod requeue_backoff;
+mod untracked_batches;
+mod worker_fault_matrix;
 
 use tests::{Item, text};
 

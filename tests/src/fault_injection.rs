@@ -1,6 +1,6 @@
 //! Fault matrices: every call of a scene, times everything that it can meet.
 
-use local::connector::{AwsCall, CallOutcome, Fault, AwsConnector};
+use local::connector::{AwsCall, AwsConnector, CallOutcome, Fault};
 use tokio::task::JoinError;
 
 /// How long the fault lasts: one call, or every further call of that operation until the process ends.
@@ -14,7 +14,11 @@ pub enum FaultDuration {
 
 impl FaultDuration {
     /// Which calls this fault meets, from this one on: for [`local::wire::Wire::plan`].
-    pub fn fault_plan(self, from: &AwsCall, fault: Fault) -> impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + use<> {
+    pub fn fault_plan(
+        self,
+        from: &AwsCall,
+        fault: Fault,
+    ) -> impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + use<> {
         let (at, operation) = (from.index, from.operation.clone());
         move |call| {
             let hit = match self {
@@ -36,7 +40,8 @@ pub fn possible_faults(call: &AwsCall) -> Vec<Fault> {
 pub fn is_outcome_unknown(fate: &CallOutcome) -> bool {
     matches!(
         fate,
-        CallOutcome::AppliedLate(200) | CallOutcome::Faulted(Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter)
+        CallOutcome::AppliedLate(200)
+            | CallOutcome::Faulted(Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter)
     )
 }
 
@@ -80,5 +85,11 @@ pub fn assert_table<R>(
         }
     }
     println!("{table}{} cells", results.len());
-    assert!(violations.is_empty(), "{} of {} cells:\n{}", violations.len(), results.len(), violations.join("\n"));
+    assert!(
+        violations.is_empty(),
+        "{} of {} cells:\n{}",
+        violations.len(),
+        results.len(),
+        violations.join("\n")
+    );
 }

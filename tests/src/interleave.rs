@@ -119,13 +119,14 @@ where
             && let Some(order) = unexplored.pop()
         {
             let prefix_len = order.len();
-            let play = scene(order);
+            let play = scenario(order);
             running.spawn(async move { (prefix_len, play.await) });
         }
         let (prefix_len, interleaving): (usize, Interleaving) = running.join_next().await.unwrap().unwrap();
         for at in prefix_len..interleaving.order.len() {
             let (done, rest) = interleaving.order.split_at(at);
-            let others = (0..interleaving.steps.len()).filter(|other| rest.contains(other) && *other != rest[0]);
+            let others =
+                (0..interleaving.steps.len()).filter(|other| rest.contains(other) && *other != rest[0]);
             unexplored.extend(others.map(|other| [done, &[other]].concat()));
         }
         all.push(interleaving);

@@ -177,7 +177,11 @@ async fn next_invocation(State(api): State<Arc<RuntimeApi>>) -> Response {
         .unwrap()
 }
 
-async fn accept_response(State(api): State<Arc<RuntimeApi>>, Path(_): Path<String>, body: String) -> Response {
+async fn accept_response(
+    State(api): State<Arc<RuntimeApi>>,
+    Path(_): Path<String>,
+    body: String,
+) -> Response {
     send_result(&api, RuntimeResult::Response(serde_json::from_str(&body).unwrap_or_default()))
 }
 

@@ -7,10 +7,10 @@
     reason = "a test's own code: a surprise shall end the test"
 )]
 
-pub mod lambda_process;
 pub mod fault_injection;
-pub mod operator;
 pub mod interleave;
+pub mod lambda_process;
+pub mod operator;
 pub mod rightfoot_world;
 pub mod tls_proxy;
 pub mod worker_effects;
@@ -30,9 +30,9 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use local::inspect;
-use local::stack::{StackOptions, EVENTS_QUEUE, Stack, INBOX_TABLE};
 use local::connector::until_crash;
+use local::inspect;
+use local::stack::{EVENTS_QUEUE, INBOX_TABLE, Stack, StackOptions};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -124,7 +124,12 @@ impl World {
     }
 
     /// Fynapse delivers with this signature and `Idempotency-Key`.
-    pub async fn deliver_fynapse_with(&self, body: impl AsRef<[u8]>, signature: &str, key: Option<&str>) -> WebhookResponse {
+    pub async fn deliver_fynapse_with(
+        &self,
+        body: impl AsRef<[u8]>,
+        signature: &str,
+        key: Option<&str>,
+    ) -> WebhookResponse {
         let mut headers = json!({"content-type": "application/json", "webhook-signature": signature});
         if let Some(key) = key {
             headers["idempotency-key"] = key.into();
@@ -147,8 +152,13 @@ impl World {
     /// Rightfoot delivers to the URL with this token.
     pub async fn deliver_rightfoot_to(&self, token: &str, body: impl AsRef<[u8]>) -> WebhookResponse {
         let headers = json!({"content-type": "application/json"});
-        self.invoke_webhook(gateway_event(&format!("/webhooks/rightfoot/{token}"), headers, body.as_ref(), Some(token)))
-            .await
+        self.invoke_webhook(gateway_event(
+            &format!("/webhooks/rightfoot/{token}"),
+            headers,
+            body.as_ref(),
+            Some(token),
+        ))
+        .await
     }
 
     /// Invokes the function behind the path of an invocation event.
@@ -185,7 +195,10 @@ impl World {
     /// Takes every message off the queue: a received one is hidden for longer than any test lasts.
     pub async fn drain_queue(&self) -> Vec<QueuedMessage> {
         let bodies = inspect::receive_all(&self.stack, EVENTS_QUEUE).await.unwrap();
-        bodies.into_iter().map(|body| QueuedMessage { id: inspect::parse_event_id(&body).unwrap(), body }).collect()
+        bodies
+            .into_iter()
+            .map(|body| QueuedMessage { id: inspect::parse_event_id(&body).unwrap(), body })
+            .collect()
     }
 
     /// The ids of the messages on the queue, sorted; takes them off.
@@ -230,7 +243,9 @@ impl World {
     pub async fn quarantined(&self) -> Vec<(String, String)> {
         let items = self.items().await;
         let quarantined = items.iter().filter(|item| text(item, "pk").starts_with("quarantine#"));
-        quarantined.map(|item| (text(item, "reason").to_owned(), text(item, "payload_hash").to_owned())).collect()
+        quarantined
+            .map(|item| (text(item, "reason").to_owned(), text(item, "payload_hash").to_owned()))
+            .collect()
     }
 }
 

@@ -3,12 +3,12 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_aws::inbox::Inbox;
-use inbox_aws::queue::EventsQueue;
 use inbox_aws::ingest::Ingestor;
 use inbox_aws::quarantine_replay::QuarantineReplayer;
+use inbox_aws::queue::EventsQueue;
+use inbox_core::audit::Operator;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::record_expiry;
-use inbox_core::audit::Operator;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::quarantine::QuarantineId;
 use local::stack::INBOX_TABLE;
@@ -19,7 +19,7 @@ impl World {
     /// Puts a body into quarantine that the present code can read, as code that could not yet would have: it stands
     /// beside the delivery of `unreadable` that was just kept, with all that this one left.
     pub async fn quarantine_as_older_version(&self, original: &str, body: &str) -> QuarantineId {
-        let hash = payload_hash(unreadable.as_bytes());
+        let hash = payload_hash(original.as_bytes());
         let quarantined = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
         let mut item = quarantined.expect("it was just kept");
         let delete = self.stack.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);

@@ -6,9 +6,9 @@ use axum::Router;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ClientConfig, RightfootClient};
 use lambda_runtime::Diagnostic;
+use local::connector::until_crash;
 use local::rightfoot_simulator::{Behaviour, RightfootSimulator};
 use local::stack::{self, StackOptions};
-use local::connector::until_crash;
 use rightfoot_requests::RequestError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -74,13 +74,16 @@ impl RightfootWorld {
             options.rightfoot_client = RightfootClient::new(config).unwrap();
             options.rightfoot_api_key = API_KEY.to_owned();
             options.webhook_base_url = gateway_url;
-            further(options);
+            change_options(options);
         })
         .await;
         let rightfoot = RightfootSimulator::new(world.stack.clock.clone(), API_KEY, 7).unwrap();
         rightfoot.configure(change);
         let routes = before_api(&world, rightfoot.routes());
-        let serving = vec![stack::spawn_server(api, routes), stack::spawn_server(gateway, world.stack.webhook_routes())];
+        let serving = vec![
+            stack::spawn_server(api, routes),
+            stack::spawn_server(gateway, world.stack.webhook_routes()),
+        ];
         Self { world, rightfoot, api_url, server_tasks: serving }
     }
 

@@ -41,7 +41,12 @@ impl TlsProxy {
         });
         let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let bundle = write_pem("bundle", &format!("{odd}{}", authority.pem()));
-        Self { ca_bundle: bundle, untrusted_ca_bundle: write_pem("other-bundle", &other.pem()), url, server_task: serving }
+        Self {
+            ca_bundle: bundle,
+            untrusted_ca_bundle: write_pem("other-bundle", &other.pem()),
+            url,
+            server_task: serving,
+        }
     }
 }
 

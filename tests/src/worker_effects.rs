@@ -8,10 +8,10 @@ use inbox_core::bus::detail::schemas;
 use inbox_core::event::{EventKey, Id};
 use inbox_core::poll::batch::TrackedBatch;
 use jsonschema::Validator;
-use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
-use local::inspect;
-use local::stack::{BALANCES_TABLE, BUS_QUEUE};
 use local::connector::until_crash;
+use local::inspect;
+use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
+use local::stack::{BALANCES_TABLE, BUS_QUEUE};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -83,7 +83,10 @@ impl World {
     /// One invocation of the worker with what is on the queue, ten messages at most.
     pub async fn run_worker_once(&self) -> TriggerOutcome {
         let worker = &self.stack.worker;
-        SqsTrigger::new(&self.stack).run_once(async |event| until_crash(worker.handle(event)).await).await.unwrap()
+        SqsTrigger::new(&self.stack)
+            .run_once(async |event| until_crash(worker.handle(event)).await)
+            .await
+            .unwrap()
     }
 
     /// The worker is invoked until nothing is on the queue that is not hidden.

@@ -6,11 +6,11 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::clock::Clock;
-use inbox_aws::inbox::{RelayClaim, ClaimedRecord, DueRecord, Inbox, DueScan, DueKey, WriteOutcome};
+use inbox_aws::inbox::{ClaimedRecord, DueKey, DueRecord, DueScan, Inbox, RelayClaim, WriteOutcome};
 use inbox_aws::queue::{EventsQueue, SendOutcome};
 use inbox_aws::telemetry::count_with_reason;
-use inbox_aws::{AwsErrorKind, AwsError};
-use inbox_core::inbox::{DueQueue, RELAY_CHUNK_LIMITS, QuarantineReason, chunk_by_size};
+use inbox_aws::{AwsError, AwsErrorKind};
+use inbox_core::inbox::{DueQueue, QuarantineReason, RELAY_CHUNK_LIMITS, chunk_by_size};
 use inbox_core::limits::{
     CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS, RELAY_SQS_ERRORS_MAX,
 };
@@ -116,10 +116,10 @@ impl OutboxRelay {
     /// Relays one page of due items.
     async fn relay_page(&self, keys: &[DueKey], stop_at: Instant, run: &mut RelaySummary) -> ControlFlow {
         let now = self.clock.now();
-        let fetched = match self.inbox.read_due_records(due).await {
+        let fetched = match self.inbox.read_due_records(keys).await {
             Ok(found) => found,
             Err(fault) => {
-                run.remaining += due.len();
+                run.remaining += keys.len();
                 run.note_error(fault);
                 return ControlFlow::Continue;
             }
@@ -129,7 +129,7 @@ impl OutboxRelay {
             run.due += fetched.unreadable;
             run.failed += fetched.unreadable;
             // How old they are is not known: as old as the page's oldest, which they become.
-            run.observe_age(due.iter().map(|key| now.since(key.due_at)).max());
+            run.observe_age(keys.iter().map(|key| now.since(key.due_at)).max());
             run.note_error(AwsError { action: "dynamodb:BatchGetItem", kind: AwsErrorKind::UnreadableItem });
         }
         let mut records = fetched.records;
@@ -154,10 +154,11 @@ impl OutboxRelay {
 
     /// The age of what is not due at the moment: in the hands of a handler, or put off after a failed attempt.
     async fn observe_not_yet_due(&self, not_yet_due: &[DueKey], run: &mut RelaySummary) {
-        let sample = waiting.get(..waiting.len().min(DUE_PAGE_ITEMS)).unwrap_or_default();
+        let sample = not_yet_due.get(..not_yet_due.len().min(DUE_PAGE_ITEMS)).unwrap_or_default();
         match self.inbox.read_due_records(sample).await {
             Ok(fetched) => {
-                let not_yet_due: Vec<_> = fetched.records.into_iter().filter(DueRecord::is_awaiting_enqueue).collect();
+                let not_yet_due: Vec<_> =
+                    fetched.records.into_iter().filter(DueRecord::is_awaiting_enqueue).collect();
                 run.observe_ages(&not_yet_due, self.clock.now());
             }
             Err(fault) => run.note_error(fault),
@@ -184,7 +185,11 @@ impl OutboxRelay {
         claimed
     }
 
-    async fn build_messages(&self, claimed: Vec<ClaimedRecord>, run: &mut RelaySummary) -> Vec<(ClaimedRecord, QueueMessage)> {
+    async fn build_messages(
+        &self,
+        claimed: Vec<ClaimedRecord>,
+        run: &mut RelaySummary,
+    ) -> Vec<(ClaimedRecord, QueueMessage)> {
         let messages: Vec<_> = stream::iter(claimed)
             .map(async |claimed| {
                 let message = self.inbox.build_message(&claimed).await;
@@ -206,14 +211,19 @@ impl OutboxRelay {
         outgoing
     }
 
-    async fn send_all(&self, outgoing: Vec<(ClaimedRecord, QueueMessage)>, stop_at: Instant, run: &mut RelaySummary) -> ControlFlow {
+    async fn send_all(
+        &self,
+        outgoing: Vec<(ClaimedRecord, QueueMessage)>,
+        stop_at: Instant,
+        run: &mut RelaySummary,
+    ) -> ControlFlow {
         let send_by = stop_at + Duration::from_millis(RELAY_DRAIN_MS / 2);
-        let mut accepted_any = composed.is_empty();
-        for mut batch in chunk_by_size(composed, RELAY_CHUNK_LIMITS, |(_, message)| message.bytes()) {
+        let mut accepted_any = outgoing.is_empty();
+        for mut batch in chunk_by_size(outgoing, RELAY_CHUNK_LIMITS, |(_, message)| message.size_bytes()) {
             let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
             let claimed = batch.len();
             // What was claimed too long ago becomes due again.
-            batch.retain(|(claimed, _)| in_time && claimed.lasts(now));
+            batch.retain(|(claimed, _)| in_time && claimed.has_time_to_send(now));
             run.remaining += claimed - batch.len();
             accepted_any |= batch.is_empty() || self.send_batch(batch, run).await;
         }
@@ -260,7 +270,9 @@ impl OutboxRelay {
         for (provider, mark) in marks {
             match mark {
                 Ok(WriteOutcome::Applied) => {}
-                Ok(WriteOutcome::Conflict) => metrics::counter!("late_mark", "provider" => provider).increment(1),
+                Ok(WriteOutcome::Conflict) => {
+                    metrics::counter!("late_mark", "provider" => provider).increment(1)
+                }
                 // Sent and not marked: it stays due, and is sent again under the same id.
                 Err(fault) => run.note_error(fault),
             }

@@ -18,18 +18,18 @@ impl EventWorker {
         event: &ClaimedEvent,
         tracked: Option<&TrackedBatch>,
     ) -> Result<Option<QuarantineReason>, AwsError> {
-        let Some(subject) = work.subject() else { return Ok(None) };
-        let is_completion = matches!(work.key(), EventKey::RightfootCompletion { .. });
+        let Some(subject) = event.subject() else { return Ok(None) };
+        let is_completion = matches!(event.key(), EventKey::RightfootCompletion { .. });
         // An alert that is told unasked is told by whoever made it up.
         let is_verified = is_completion || self.verify_alerts;
         let is_trusted = tracked.is_some() && is_verified;
-        if !is_trusted && !work.by_operator && self.revoked_subjects.contains(subject) {
+        if !is_trusted && !event.is_reprocessed && self.revoked_subjects.contains(subject) {
             return Ok(Some(QuarantineReason::SubjectRevoked));
         }
         if is_trusted || !is_verified {
             return Ok(None);
         }
-        let has_slot = self.inbox.acquire_untracked_slot(work, self.clock.now()).await?;
+        let has_slot = self.inbox.acquire_untracked_slot(event, self.clock.now()).await?;
         Ok((!has_slot).then_some(QuarantineReason::UntrackedLimit))
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use inbox_aws::inbox::ClaimedEvent;
-use inbox_core::effect::batch_snapshot::{PreviousSnapshot, BatchSnapshot, IncompleteDecision, decide_incomplete, max_completion_wait};
+use inbox_core::effect::batch_snapshot::{
+    BatchSnapshot, IncompleteDecision, PreviousSnapshot, decide_incomplete, max_completion_wait,
+};
 use inbox_core::event::Id;
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::ALERT_SNAPSHOTS_APART_MIN_SECS;
@@ -14,7 +16,7 @@ use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, BalancePager};
 
 use crate::EventWorker;
-use crate::work::{RequeueDetails, EffectOutcome};
+use crate::process_message::{EffectOutcome, RequeueDetails};
 
 /// What was seen of a batch.
 pub(crate) struct BatchRead {
@@ -34,7 +36,11 @@ pub(crate) struct BatchRead {
 
 impl BatchRead {
     /// Whether the batch is complete.
-    pub(crate) fn is_complete(&self, tracked: Option<&TrackedBatch>, previous: Option<&PreviousSnapshot>) -> bool {
+    pub(crate) fn is_complete(
+        &self,
+        tracked: Option<&TrackedBatch>,
+        previous: Option<&PreviousSnapshot>,
+    ) -> bool {
         self.snapshot.is_complete(self.is_full_read, tracked, previous, self.started_at)
     }
 
@@ -52,9 +58,11 @@ impl BatchRead {
     fn outcome(&self, next: IncompleteDecision, final_reason: QuarantineReason) -> EffectOutcome {
         match next {
             IncompleteDecision::Quarantine => EffectOutcome::Quarantine(final_reason),
-            IncompleteDecision::Recheck { retry_after, seen } => {
-                EffectOutcome::Requeue(RequeueDetails { reason: self.incomplete_reason.unwrap_or("not_complete"), retry_after, snapshot: seen })
-            }
+            IncompleteDecision::Recheck { retry_after, seen } => EffectOutcome::Requeue(RequeueDetails {
+                reason: self.incomplete_reason.unwrap_or("not_complete"),
+                retry_after,
+                snapshot: seen,
+            }),
         }
     }
 }
@@ -73,8 +81,10 @@ impl BalanceReader<'_> {
     pub(crate) async fn next_page(&mut self) -> Option<Vec<Balance>> {
         let pages = self.pages.as_mut()?;
         let page = &pages.next_request()?;
-        let answer =
-            self.worker.account.call(|client, key| async move { client.fetch_balance_page(&key, page).await });
+        let answer = self
+            .worker
+            .account
+            .call(|client, key| async move { client.fetch_balance_page(&key, page).await });
         match answer.await {
             Ok(answer) => {
                 for (field, rows) in answer.skipped().by_field() {
@@ -115,7 +125,11 @@ impl BalanceReader<'_> {
 
 impl EventWorker {
     /// Begins to read the balances of a batch.
-    pub(crate) fn balance_reader<'a>(&'a self, batch_id: &Id, tracked: Option<&'a TrackedBatch>) -> BalanceReader<'a> {
+    pub(crate) fn balance_reader<'a>(
+        &'a self,
+        batch_id: &Id,
+        tracked: Option<&'a TrackedBatch>,
+    ) -> BalanceReader<'a> {
         let now = self.clock.now();
         let read = BatchRead {
             batch_id: batch_id.clone(),
@@ -145,7 +159,12 @@ impl EventWorker {
         final_reason: QuarantineReason,
     ) -> EffectOutcome {
         let previous = event.previous_snapshot.as_ref();
-        let deadline = event.processing_since.plus(max_completion_wait(self.poll_deadline, tracked, &read.snapshot, previous));
+        let deadline = event.processing_since.plus(max_completion_wait(
+            self.poll_deadline,
+            tracked,
+            &read.snapshot,
+            previous,
+        ));
         let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
         let is_past_deadline = read.finished_at >= deadline;
         let current_snapshot = if tracked.is_none() { read.to_previous_snapshot() } else { None };
@@ -160,7 +179,10 @@ impl EventWorker {
         // One page is an answer.
         reader.next_page().await;
         let read = reader.finish();
-        let is_final = !unless_shown || !read.has_rows;
-        read.outcome(decide_incomplete(&read.poll_result, is_final, None, None), QuarantineReason::Unconfirmed)
+        let is_final = !only_if_absent || !read.has_rows;
+        read.outcome(
+            decide_incomplete(&read.poll_result, is_final, None, None),
+            QuarantineReason::Unconfirmed,
+        )
     }
 }

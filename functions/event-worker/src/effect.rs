@@ -1,7 +1,7 @@
 //! What an event brings about.
 
-mod threshold_alerts;
 mod batch_completed;
+mod threshold_alerts;
 
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
@@ -11,27 +11,31 @@ use inbox_core::event::EventKey;
 use inbox_core::inbox::QuarantineReason;
 
 use crate::EventWorker;
-use crate::process_message::{RequeueDetails, EffectOutcome};
+use crate::process_message::{EffectOutcome, RequeueDetails};
 
 impl EventWorker {
     /// Brings about the effect of a claimed event.
     pub(crate) async fn apply_effect(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
-        match work.key() {
-            EventKey::RightfootCompletion { batch_id } => self.process_completion(work, batch_id).await,
+        match event.key() {
+            EventKey::RightfootCompletion { batch_id } => self.process_completion(event, batch_id).await,
             EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id, .. } => {
-                self.process_alerts(work, batch_id).await
+                self.process_alerts(event, batch_id).await
             }
-            EventKey::Fynapse { .. } => self.publish_extracted(work).await,
+            EventKey::Fynapse { .. } => self.publish_extracted(event).await,
         }
     }
 
     async fn publish_extracted(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
-        let payload = self.inbox.claimed_payload(work).await?;
-        let with_payload = balance_extracted(&work.effect(), &payload, false);
+        let payload = self.inbox.claimed_payload(event).await?;
+        let with_payload = balance_extracted(&event.event_meta(), &payload, false);
         match self.publish_event(&with_payload).await {
             // EventBridge is stricter than its documents: by reference it has nothing to find fault with.
-            EffectOutcome::Quarantine(_) => Ok(self.publish_event(&balance_extracted(&work.effect(), &payload, true)).await),
-            outcome @ (EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Requeue(_)) => Ok(outcome),
+            EffectOutcome::Quarantine(_) => {
+                Ok(self.publish_event(&balance_extracted(&event.event_meta(), &payload, true)).await)
+            }
+            outcome @ (EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Requeue(_)) => {
+                Ok(outcome)
+            }
         }
     }
 

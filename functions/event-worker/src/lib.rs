@@ -11,8 +11,8 @@
 //! quarantine before Rightfoot is asked (`admission`).
 
 mod admission;
-mod effect;
 mod balance_reader;
+mod effect;
 mod process_message;
 
 use std::collections::BTreeSet;

@@ -6,9 +6,9 @@ use tokio::time::{Instant, timeout};
 
 use inbox_aws::inbox::{ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
-use inbox_aws::{AwsErrorKind, AwsError};
-use inbox_core::effect::next_attempt_at;
+use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
+use inbox_core::effect::next_attempt_at;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_BUDGET_SECS;
@@ -75,28 +75,30 @@ impl EventWorker {
         let started = Instant::now();
         let budget = Duration::from_secs(PROCESSING_BUDGET_SECS);
         // What is cut off here is as if the process had died, but for that it is due again at once.
-        let effect_outcome = match timeout(budget, Box::pin(self.apply_effect(&work))).await {
+        let effect_outcome = match timeout(budget, Box::pin(self.apply_effect(&event))).await {
             Ok(Ok(outcome)) => outcome,
             // What stands in the table is not of our form: no time mends that.
             Ok(Err(fault)) if fault.kind == AwsErrorKind::UnreadableItem => {
-                return return_to_queue(Some(work.key()), "unreadable_item", Some(&fault));
+                return return_to_queue(Some(event.key()), "unreadable_item", Some(&fault));
             }
-            Ok(Err(fault)) if fault.kind == AwsErrorKind::PayloadGone => EffectOutcome::Quarantine(QuarantineReason::PayloadGone),
+            Ok(Err(fault)) if fault.kind == AwsErrorKind::PayloadGone => {
+                EffectOutcome::Quarantine(QuarantineReason::PayloadGone)
+            }
             Ok(Err(fault)) => {
-                tracing::warn!(target: "work", event_id = work.key().event_id(), %fault, "failed");
+                tracing::warn!(target: "work", event_id = event.key().event_id(), %fault, "failed");
                 EffectOutcome::Requeue(RequeueDetails::with_reason("fault"))
             }
             Err(_) => EffectOutcome::Requeue(RequeueDetails::with_reason("timed_out")),
         };
-        let written = self.save_outcome(&work, &effect_outcome).await;
+        let written = self.save_outcome(&event, &effect_outcome).await;
         let (outcome, reason) = effect_outcome.name_and_reason();
-        let (event_id, requeues) = (work.key().event_id(), work.works);
+        let (event_id, requeues) = (event.key().event_id(), event.requeues);
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match written {
             Ok(WriteOutcome::Applied) => {
                 tracing::info!(target: "work", event_id, outcome, reason, requeues, took_ms);
-                self.record_metrics(&work, &effect_outcome);
-                self.release_untracked_slot(&work, &effect_outcome).await;
+                self.record_metrics(&event, &effect_outcome);
+                self.release_untracked_slot(&event, &effect_outcome).await;
                 MessageOutcome::Delete
             }
             // The claim ran out, and somebody else has the event: perhaps by this very message, which SQS may give to two.
@@ -105,34 +107,40 @@ impl EventWorker {
                 tracing::warn!(target: "work", event_id, outcome, reason, requeues, took_ms, "claim lost");
                 MessageOutcome::ReturnToQueue
             }
-            Err(fault) => return_to_queue(Some(work.key()), "fault", Some(&fault)),
+            Err(fault) => return_to_queue(Some(event.key()), "fault", Some(&fault)),
         }
     }
 
-    async fn save_outcome(&self, event: &ClaimedEvent, outcome: &EffectOutcome) -> Result<WriteOutcome, AwsError> {
+    async fn save_outcome(
+        &self,
+        event: &ClaimedEvent,
+        outcome: &EffectOutcome,
+    ) -> Result<WriteOutcome, AwsError> {
         let now = self.clock.now();
-        match verdict {
-            EffectOutcome::Done => self.inbox.mark_done(work, now).await,
-            EffectOutcome::DoneUntracked(results) => self.inbox.mark_done_untracked(work, *results, now).await,
-            EffectOutcome::Requeue(later) => {
-                let retry_at = next_attempt_at(now, work.works, later.retry_after);
-                self.inbox.requeue(work, retry_at, later.reason, later.snapshot.as_ref()).await
+        match outcome {
+            EffectOutcome::Done => self.inbox.mark_done(event, now).await,
+            EffectOutcome::DoneUntracked(results) => {
+                self.inbox.mark_done_untracked(event, *results, now).await
             }
-            EffectOutcome::Quarantine(reason) => self.inbox.quarantine_event(work, *reason, now).await,
+            EffectOutcome::Requeue(later) => {
+                let retry_at = next_attempt_at(now, event.requeues, later.retry_after);
+                self.inbox.requeue(event, retry_at, later.reason, later.snapshot.as_ref()).await
+            }
+            EffectOutcome::Quarantine(reason) => self.inbox.quarantine_event(event, *reason, now).await,
         }
     }
 
     /// An event that has ended is none of its subject's open ones any more. If that cannot be written, its place is taken
     /// until the day's count expires: the event has had its effect, and must not come again on that account.
     async fn release_untracked_slot(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
-        let closed = match verdict {
+        let closed = match outcome {
             EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Quarantine(_) => {
-                self.inbox.release_untracked_slot(work).await
+                self.inbox.release_untracked_slot(event).await
             }
             EffectOutcome::Requeue(_) => Ok(()),
         };
         if let Err(fault) = closed {
-            tracing::warn!(target: "work", event_id = work.key().event_id(), %fault, "still counted as open");
+            tracing::warn!(target: "work", event_id = event.key().event_id(), %fault, "still counted as open");
         }
     }
 

@@ -3,12 +3,12 @@
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use serde_json::value::RawValue;
 
+use inbox_aws::api_gateway::ApiGatewayRequest;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, tolerance_secs};
-use inbox_aws::api_gateway::ApiGatewayRequest;
-use inbox_aws::webhook_receiver::Receiver;
 use inbox_aws::secrets::SecretCache;
+use inbox_aws::webhook_receiver::Receiver;
 use inbox_core::delivery::Provider;
 use inbox_core::keys::KeyCodec;
 use inbox_core::signature;
@@ -52,7 +52,12 @@ impl FynapseWebhook {
         let common = &config.common;
         Self {
             receiver: Receiver::new(clients.inbox(common), clients.queue(common), clock.clone()),
-            signing_secret: SecretCache::new(clients.secrets.clone(), &config.signing_secret_id, config.key_codec, clock),
+            signing_secret: SecretCache::new(
+                clients.secrets.clone(),
+                &config.signing_secret_id,
+                config.key_codec,
+                clock,
+            ),
             tolerance_secs: config.tolerance_secs,
         }
     }

@@ -23,7 +23,7 @@ impl RightfootPoller {
         }
         let may_repeat = is_repeatable(submission.written_at, now);
         // Said before it is written: said twice is better than never.
-        course.run().submissions_unknown += 1;
+        context.summary().submissions_unknown += 1;
         metrics::counter!("submission_unknown").increment(1);
         let advice = if may_repeat { "repeat it" } else { "too late to repeat it" };
         tracing::warn!(target: "poll", submission_id = submission_id.as_str(), advice, "outcome unknown");

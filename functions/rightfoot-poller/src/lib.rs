@@ -1,10 +1,10 @@
 //! Asks Rightfoot for what no webhook told: batches that are not complete, the runs of schedules, their alerts.
 
+mod check_submission;
 mod poll_batch;
-mod record_event;
 mod poll_run;
 mod poll_schedule;
-mod check_submission;
+mod record_event;
 
 use std::time::Duration;
 
@@ -35,7 +35,11 @@ pub struct Config {
 impl Config {
     /// Reads it.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
-        Ok(Self { common: CommonConfig::from_env(env)?, rightfoot: AccountConfig::from_env(env)?, poll_timing: poll_timing(env)? })
+        Ok(Self {
+            common: CommonConfig::from_env(env)?,
+            rightfoot: AccountConfig::from_env(env)?,
+            poll_timing: poll_timing(env)?,
+        })
     }
 }
 

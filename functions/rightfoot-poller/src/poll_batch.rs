@@ -5,14 +5,15 @@ use inbox_aws::inbox::{BatchProgress, WriteOutcome};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::{
-    AlertState, PollQuestion, BalanceRows, BatchStep, BatchDisposition, Thresholds, plan_after_poll, is_plausible_alert_count, next_step,
+    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, Thresholds, is_plausible_alert_count,
+    next_step, plan_after_poll,
 };
 use inbox_core::poll::problem::AWS_ERROR;
 use inbox_core::time::UnixMillis;
 
 use crate::RightfootPoller;
-use crate::record::RecordStatus;
-use crate::run::{RunContext, RunError, failure_name, log_skipped_rows, log_overtaken};
+use crate::poll_run::{RunContext, RunError, failure_name, log_overtaken, log_skipped_rows};
+use crate::record_event::RecordStatus;
 
 impl RightfootPoller {
     pub(crate) async fn poll_batch(&self, batch_id: &Id, context: &RunContext) -> Result<(), RunError> {
@@ -22,14 +23,20 @@ impl RightfootPoller {
         if !batch.tracking.is_due(now) {
             return Ok(()); // the index lagged
         }
-        if batch.completion.as_ref().is_some_and(|completion| completion.results_published_untracked.is_some()) {
+        if batch
+            .completion
+            .as_ref()
+            .is_some_and(|completion| completion.results_published_untracked.is_some())
+        {
             // How many results there must be decides whether that was enough.
             batch.tracked.failed_authorizers = inbox.excluded_authorizers(&batch).await?;
         }
         match next_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
-            BatchStep::Done => self.apply_disposition(&batch, BatchDisposition::Done, course).await,
-            BatchStep::WaitUntil(at) => self.apply_disposition(&batch, BatchDisposition::PollAt(at), course).await,
-            BatchStep::Poll(question) => self.defer_and_poll(batch, question, course).await,
+            BatchStep::Done => self.apply_disposition(&batch, BatchDisposition::Done, context).await,
+            BatchStep::WaitUntil(at) => {
+                self.apply_disposition(&batch, BatchDisposition::PollAt(at), context).await
+            }
+            BatchStep::Poll(question) => self.defer_and_poll(batch, question, context).await,
         }
     }
 
@@ -42,26 +49,27 @@ impl RightfootPoller {
         let inbox = self.recorder.inbox();
         let mut thresholds = Thresholds::default();
         if question == PollQuestion::Alerts {
-            thresholds = self.run_thresholds(&story).await?;
+            thresholds = self.run_thresholds(&batch).await?;
             if thresholds.is_empty() {
-                return self.apply_disposition(&story, BatchDisposition::Done, course).await;
+                return self.apply_disposition(&batch, BatchDisposition::Done, context).await;
             }
         }
-        if course.is_pausing() {
-            course.run().left += 1;
+        if context.is_rate_limited() {
+            context.summary().remaining += 1;
             return Ok(());
         }
         let now = self.recorder.clock().now();
-        let next_poll_at = self.poll_timing.next_poll_at(now, story.tracked.polls);
-        let polls = story.tracked.polls.saturating_add(1);
+        let next_poll_at = self.poll_timing.next_poll_at(now, batch.tracked.polls);
+        let polls = batch.tracked.polls.saturating_add(1);
         // What others can make large, the list of rows and the alerts, is read after it: the next run begins elsewhere.
-        if inbox.defer_before_poll(&mut story.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict {
+        if inbox.defer_before_poll(&mut batch.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict
+        {
             return Ok(()); // another run asks
         }
-        let result = self.poll_deferred(&mut story, question, thresholds, next_poll_at, course).await;
+        let result = self.poll_deferred(&mut batch, question, thresholds, next_poll_at, context).await;
         if result.is_err() {
             // Best effort: if AWS fails as a whole, this fails, too.
-            let _ = self.save_poll_problem(&story.tracking, Some(AWS_ERROR), polls).await;
+            let _ = self.save_poll_problem(&batch.tracking, Some(AWS_ERROR), polls).await;
         }
         result
     }
@@ -75,49 +83,62 @@ impl RightfootPoller {
         next_poll_at: UnixMillis,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        story.tracked.failed = self.recorder.inbox().excluded_authorizers(story).await?;
-        course.run().asked += 1;
-        let (poll_result, failure) = self.fetch_balances(&story.tracked.batch_id, course).await;
+        batch.tracked.failed_authorizers = self.recorder.inbox().excluded_authorizers(batch).await?;
+        context.summary().polled += 1;
+        let (poll_result, failure) = self.fetch_balances(&batch.tracked.batch_id, context).await;
         let now = self.recorder.clock().now();
-        let is_past_deadline = story.tracked.is_past_deadline(now);
+        let is_past_deadline = batch.tracked.is_past_deadline(now);
         if is_past_deadline && !poll_result.is_answer() {
-            course.run().overdue_unanswered += 1;
+            context.summary().overdue_unanswered += 1;
             metrics::counter!("overdue_unanswered").increment(1);
         }
         if is_past_deadline && question == PollQuestion::Completion {
-            thresholds = self.run_thresholds(story).await?;
+            thresholds = self.run_thresholds(batch).await?;
         }
-        let alert_state = self.read_alert_state(story, thresholds).await?;
-        let plan = plan_after_poll(&story.tracked, question, &alert_state, &poll_result, planned, &self.poll_timing, now);
+        let alert_state = self.read_alert_state(batch, thresholds).await?;
+        let plan = plan_after_poll(
+            &batch.tracked,
+            question,
+            &alert_state,
+            &poll_result,
+            next_poll_at,
+            &self.poll_timing,
+            now,
+        );
         let results = result_count(&poll_result);
         let mut disposition = plan.disposition;
         // First what was found, then what becomes of the batch: who dies in between finds it recorded.
         if let Some(event) = &plan.record
-            && self.record_event(event, results, course).await? == RecordStatus::BeingProcessed
+            && self.record_event(event, results, context).await? == RecordStatus::BeingProcessed
             && question == PollQuestion::Completion
             && !matches!(disposition, BatchDisposition::Overdue)
         {
             disposition = BatchDisposition::PollAsPlanned;
         }
         if question == PollQuestion::Alerts && disposition == BatchDisposition::Done {
-            self.review_completion(story, results, course).await?;
+            self.review_completion(batch, results, context).await?;
         }
         if matches!(disposition, BatchDisposition::PollAsPlanned | BatchDisposition::PollAt(_)) {
-            self.save_poll_problem(&story.tracking, failure, story.tracked.polls.saturating_add(1)).await?;
+            self.save_poll_problem(&batch.tracking, failure, batch.tracked.polls.saturating_add(1)).await?;
         }
-        self.apply_disposition(story, disposition, course).await
+        self.apply_disposition(batch, disposition, context).await
     }
 
     /// Whom an event has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
-    async fn read_alert_state(&self, batch: &BatchProgress, thresholds: Thresholds) -> Result<AlertState, AwsError> {
+    async fn read_alert_state(
+        &self,
+        batch: &BatchProgress,
+        thresholds: Thresholds,
+    ) -> Result<AlertState, AwsError> {
         if thresholds.is_empty() {
             return Ok(AlertState::default());
         }
-        let tracked = &story.tracked;
+        let tracked = &batch.tracked;
         let alerted = self.recorder.inbox().already_alerted(tracked).await?;
         if !is_plausible_alert_count(tracked.expected, alerted.event_count) {
             metrics::counter!("alert_flood").increment(1);
-            let (batch_id, events, expected) = (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
+            let (batch_id, events, expected) =
+                (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
             tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
         }
         let mismatched = alerted.thresholds.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
@@ -136,9 +157,9 @@ impl RightfootPoller {
         results: u64,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        if story.completion.as_ref().is_some_and(|completion| completion.is_short_of(results)) {
-            let key = EventKey::RightfootCompletion { batch_id: story.tracked.batch_id.clone() };
-            self.review_record(&key, None, results, course).await?;
+        if batch.completion.as_ref().is_some_and(|completion| completion.has_fewer_results_than(results)) {
+            let key = EventKey::RightfootCompletion { batch_id: batch.tracked.batch_id.clone() };
+            self.review_record(&key, None, results, context).await?;
         }
         Ok(())
     }
@@ -160,13 +181,13 @@ impl RightfootPoller {
             unreadable_rows: read.skipped.rows(),
         });
         let failure = failure_name(&rows);
-        (course.observe(batch_id, rows), failure)
+        (context.handle_answer(batch_id, rows), failure)
     }
 
     /// The thresholds of a run. They are read when its alerts are to be told: once it is complete, or at its deadline.
     async fn run_thresholds(&self, batch: &BatchProgress) -> Result<Thresholds, AwsError> {
         let inbox = self.recorder.inbox();
-        let Some(schedule_id) = &story.tracked.schedule_id else { return Ok(Thresholds::default()) };
+        let Some(schedule_id) = &batch.tracked.schedule_id else { return Ok(Thresholds::default()) };
         match inbox.schedule_progress(schedule_id).await? {
             Some(schedule) => inbox.thresholds(&schedule).await,
             // A schedule outlives its runs. Without its thresholds nobody can say who is to be alerted.
@@ -174,23 +195,30 @@ impl RightfootPoller {
         }
     }
 
-    async fn apply_disposition(&self, batch: &BatchProgress, disposition: BatchDisposition, context: &RunContext) -> Result<(), RunError> {
-        let (inbox, tracking) = (self.recorder.inbox(), &story.tracking);
-        let (now, batch_id) = (self.recorder.clock().now(), story.tracked.batch_id.as_str());
-        let (written, write) = match then {
+    async fn apply_disposition(
+        &self,
+        batch: &BatchProgress,
+        disposition: BatchDisposition,
+        context: &RunContext,
+    ) -> Result<(), RunError> {
+        let (inbox, tracking) = (self.recorder.inbox(), &batch.tracking);
+        let (now, batch_id) = (self.recorder.clock().now(), batch.tracked.batch_id.as_str());
+        let (written, write) = match disposition {
             BatchDisposition::PollAsPlanned => return Ok(()),
             BatchDisposition::PollAt(at) => (inbox.reschedule(tracking, at).await?, "postpone"),
-            BatchDisposition::CheckAlertsAt(at) => (inbox.mark_shown_complete(tracking, at, now).await?, "shown_complete"),
+            BatchDisposition::CheckAlertsAt(at) => {
+                (inbox.mark_shown_complete(tracking, at, now).await?, "shown_complete")
+            }
             BatchDisposition::Done => {
                 let written = inbox.finish_tracking(tracking, now).await?;
-                course.run().settled += usize::from(written == WriteOutcome::Applied);
+                context.summary().settled += usize::from(written == WriteOutcome::Applied);
                 (written, "settle")
             }
             BatchDisposition::Overdue => {
                 // Said before it is written: said twice is better than never.
-                course.run().overdue += 1;
+                context.summary().overdue += 1;
                 metrics::counter!("overdue").increment(1);
-                tracing::warn!(target: "poll", batch_id, polls = story.tracked.polls, "overdue");
+                tracing::warn!(target: "poll", batch_id, polls = batch.tracked.polls, "overdue");
                 (inbox.mark_overdue(tracking, now).await?, "give_up_waiting")
             }
         };

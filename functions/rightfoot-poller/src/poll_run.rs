@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{DueScan, TrackingState, DueKey, WriteOutcome};
+use inbox_aws::inbox::{DueKey, DueScan, TrackingState, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::event::Id;
 use inbox_core::inbox::DueQueue;
@@ -18,7 +18,7 @@ use inbox_core::limits::POLL_CONCURRENCY;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
-use inbox_rightfoot::{RightfootAccount, ApiError, SkippedRows};
+use inbox_rightfoot::{ApiError, RightfootAccount, SkippedRows};
 
 use crate::RightfootPoller;
 
@@ -103,45 +103,44 @@ impl RightfootPoller {
         while !scan.is_exhausted() {
             let now = self.recorder.clock().now();
             let page = scan.next_page(self.recorder.inbox(), now).await;
-            page.errors.into_iter().for_each(|fault| course.note(fault.into()));
+            page.errors.into_iter().for_each(|fault| context.note_error(fault.into()));
             let oldest = page.due.first().map_or(0, |oldest| now.since(oldest.due_at).as_secs());
-            let oldest_so_far = course.run().oldest_delay_secs;
-            course.run().oldest_delay_secs = oldest_so_far.max(oldest);
+            let oldest_so_far = context.summary().oldest_delay_secs;
+            context.summary().oldest_delay_secs = oldest_so_far.max(oldest);
             stream::iter(page.due)
-                .for_each_concurrent(POLL_CONCURRENCY, |key| Box::pin(self.poll_item(key, course)))
+                .for_each_concurrent(POLL_CONCURRENCY, |key| Box::pin(self.poll_item(key, context)))
                 .await;
-            if course.is_stopped() {
+            if context.is_stopped() {
                 // As far as one more page of each shard tells.
-                let rest =
-                    scan.next_page(self.recorder.inbox(), self.recorder.clock().now()).await.due.len();
-                course.run().left += rest;
+                let rest = scan.next_page(self.recorder.inbox(), self.recorder.clock().now()).await.due.len();
+                context.summary().remaining += rest;
                 return;
             }
         }
     }
 
     async fn poll_item(&self, key: DueKey, context: &RunContext) {
-        if course.is_stopped() || self.recorder.clock().now() >= course.stop_at {
-            course.stop();
-            course.run().left += 1;
+        if context.is_stopped() || self.recorder.clock().now() >= context.stop_at {
+            context.stop();
+            context.summary().remaining += 1;
             return;
         }
-        course.run().due += 1;
-        let id = |prefix: &str| waiting.pk.strip_prefix(prefix);
+        context.summary().due += 1;
+        let id = |prefix: &str| key.pk.strip_prefix(prefix);
         let result = if let Some(batch_id) = id("rightfoot#batch#").and_then(Id::new) {
-            self.poll_batch(&batch_id, course).await
+            self.poll_batch(&batch_id, context).await
         } else if let Some(schedule_id) = id("rightfoot#schedule#").and_then(Id::new) {
-            self.poll_schedule(&schedule_id, course).await
+            self.poll_schedule(&schedule_id, context).await
         } else if let Some(submission_id) = id("rightfoot#submission#").and_then(|id| id.parse().ok()) {
-            self.check_submission(&submission_id, course).await
+            self.check_submission(&submission_id, context).await
         } else {
             Err(AwsError::unreadable_item("dynamodb:Query").into())
         };
         if let Err(error) = result {
-            tracing::warn!(target: "poll", pk = waiting.pk, %error, "failed");
-            course.run().failed += 1;
+            tracing::warn!(target: "poll", pk = key.pk, %error, "failed");
+            context.summary().failed += 1;
             count_with_reason("poll_failed", None, "fault");
-            course.note(error);
+            context.note_error(error);
         }
     }
 }
@@ -214,7 +213,8 @@ impl PollSummary {
         metrics::counter!("poll_left").increment(self.remaining as u64);
         let delay_secs = u32::try_from(self.oldest_delay_secs).unwrap_or(u32::MAX);
         metrics::histogram!("oldest_poll_delay").record(delay_secs);
-        let Self { due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, .. } = *self;
+        let Self { due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, .. } =
+            *self;
         let error = self.error.as_ref().map(tracing::field::display);
         // A run with nothing to do is the rule: its line is for who looks closely, its metrics for everyone.
         if due == 0 && error.is_none() {

@@ -9,13 +9,15 @@ use inbox_core::event::Id;
 use inbox_core::limits::SCHEDULE_UPDATE_TRIES_MAX;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::problem::{AWS_ERROR, PollProblem};
-use inbox_core::poll::schedule::{ScheduleAlarm, SchedulePlan, ScheduleSnapshot, TrackedSchedule, plan_after_poll};
+use inbox_core::poll::schedule::{
+    ScheduleAlarm, SchedulePlan, ScheduleSnapshot, TrackedSchedule, plan_after_poll,
+};
 use inbox_core::rightfoot_api::HistoryEntry;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, RightfootClient};
 
 use crate::RightfootPoller;
-use crate::poll_run::{RunContext, RunError, failure_name, log_skipped_rows, log_overtaken};
+use crate::poll_run::{RunContext, RunError, failure_name, log_overtaken, log_skipped_rows};
 
 impl RightfootPoller {
     pub(crate) async fn poll_schedule(&self, schedule_id: &Id, context: &RunContext) -> Result<(), RunError> {
@@ -25,22 +27,26 @@ impl RightfootPoller {
         if !schedule.tracking.is_due(now) {
             return Ok(()); // the index lagged
         }
-        if course.is_pausing() {
-            course.run().left += 1;
+        if context.is_rate_limited() {
+            context.summary().remaining += 1;
             return Ok(());
         }
         let next_poll_at = self.poll_timing.next_poll_at(now, schedule.schedule.polls);
         let polls = schedule.schedule.polls.saturating_add(1);
-        if inbox.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict {
+        if inbox.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await?
+            == WriteOutcome::Conflict
+        {
             return Ok(()); // another run asks
         }
-        course.run().asked += 1;
-        let (poll_result, failure) = self.fetch_schedule(&schedule.schedule, course).await;
+        context.summary().polled += 1;
+        let (poll_result, failure) = self.fetch_schedule(&schedule.schedule, context).await;
         let mut batches = BTreeSet::new();
         if let PollResult::Answered(snapshot) = &poll_result {
             batches.extend(snapshot.history.iter().map(|entry| entry.batch_id.clone()));
         }
-        let written = self.save_poll_result(&mut schedule, &poll_result, failure, &batches, next_poll_at, course).await;
+        let written = self
+            .save_poll_result(&mut schedule, &poll_result, failure, &batches, next_poll_at, context)
+            .await;
         if written.is_err() {
             // Best effort: if AWS fails as a whole, this fails, too.
             let _ = self.save_poll_problem(&schedule.tracking, Some(AWS_ERROR), polls).await;
@@ -60,38 +66,49 @@ impl RightfootPoller {
         context: &RunContext,
     ) -> Result<(), RunError> {
         let inbox = self.recorder.inbox();
-        let schedule_id = story.watched.schedule_id.clone();
+        let schedule_id = schedule.schedule.schedule_id.clone();
         for attempt in 0..SCHEDULE_UPDATE_TRIES_MAX {
             let owners = inbox.owners_of(batches).await?;
             let now = self.recorder.clock().now();
-            let plan = plan_after_poll(&story.watched, observed, &owners, planned, &self.poll_timing, now);
+            let plan = plan_after_poll(
+                &schedule.schedule,
+                poll_result,
+                &owners,
+                next_poll_at,
+                &self.poll_timing,
+                now,
+            );
             if attempt == 0 {
-                report_alarm(plan.alarm, &schedule_id, course);
+                report_alarm(plan.alarm, &schedule_id, context);
             }
-            let reason = failure_name.or(plan.alarm.map(alarm_name));
-            let polls = story.watched.polls.saturating_add(1);
+            let reason = failure.or(plan.alarm.map(alarm_name));
+            let polls = schedule.schedule.polls.saturating_add(1);
             let Some(next) = plan.next_poll_at else {
-                let written = inbox.finish_tracking(&story.tracking, now).await?;
+                let written = inbox.finish_tracking(&schedule.tracking, now).await?;
                 log_overtaken(written, schedule_id.as_str(), "settle");
                 return Ok(());
             };
-            if plan.new_runs.is_empty() && next == planned {
-                return Ok(self.save_poll_problem(&story.tracking, reason, polls).await?);
+            if plan.new_runs.is_empty() && next == next_poll_at {
+                return Ok(self.save_poll_problem(&schedule.tracking, reason, polls).await?);
             }
             // Due before it was planned: it has been hurried since it was put off.
-            let expedited_to = story.tracking.due_at.filter(|due_at| *due_at < planned);
+            let expedited_to = schedule.tracking.due_at.filter(|due_at| *due_at < next_poll_at);
             let next = expedited_to.map_or(next, |due_at| due_at.min(next));
-            let problem = PollProblem::updated(story.tracking.problem.as_ref(), reason, polls, now);
-            let written = inbox.advance_schedule(story, &plan, problem.as_ref(), next, &self.poll_timing, now).await?;
+            let problem = PollProblem::updated(schedule.tracking.problem.as_ref(), reason, polls, now);
+            let written = inbox
+                .advance_schedule(schedule, &plan, problem.as_ref(), next, &self.poll_timing, now)
+                .await?;
             if written == WriteOutcome::Applied {
-                course.run().runs_found += plan.new_runs.len();
+                context.summary().runs_found += plan.new_runs.len();
                 log_runs_found(&plan, &schedule_id);
                 return Ok(());
             }
             metrics::counter!("schedule_overtaken").increment(1);
             tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), attempt, "overtaken");
             match inbox.schedule_progress(&schedule_id).await? {
-                Some(fresh) if story.tracking.is_as_in(&fresh.tracking) => story.tracking = fresh.tracking,
+                Some(fresh) if schedule.tracking.has_same_rev(&fresh.tracking) => {
+                    schedule.tracking = fresh.tracking
+                }
                 // Another run has put it off since, and asks.
                 Some(_) | None => return Ok(()),
             }
@@ -106,22 +123,23 @@ impl RightfootPoller {
         schedule: &TrackedSchedule,
         context: &RunContext,
     ) -> (PollResult<ScheduleSnapshot>, Option<&'static str>) {
-        let id = &watched.schedule_id;
+        let id = &schedule.schedule_id;
         let state = self.account.call(|client, key| async move { client.schedule(&key, id).await }).await;
         let mut failure = failure_name(&state);
-        let state = match course.observe(id, state).answered() {
+        let state = match context.handle_answer(id, state).into_answer() {
             Ok(state) => state,
             Err(other_result) => return (other_result, failure),
         };
-        let since = watched.floor(&self.poll_timing, self.recorder.clock().now());
+        let since = schedule.history_start(&self.poll_timing, self.recorder.clock().now());
         let mut history: Vec<HistoryEntry> = Vec::new();
         let mut any_probe_answered = false;
-        for probe in &watched.probes {
-            let ask =
-                |client: RightfootClient, key: Arc<ApiKey>| async move { client.history(&key, probe, since).await };
+        for probe in &schedule.probes {
+            let ask = |client: RightfootClient, key: Arc<ApiKey>| async move {
+                client.history(&key, probe, since).await
+            };
             let answer = self.account.call(ask).await;
             failure = failure_name(&answer).or(failure);
-            match course.observe(id, answer) {
+            match context.handle_answer(id, answer) {
                 PollResult::Answered(read) => {
                     any_probe_answered = true;
                     log_skipped_rows("history", id, &read.skipped);

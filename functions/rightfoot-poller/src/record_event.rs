@@ -21,7 +21,7 @@ use inbox_core::limits::{RECORD_BUDGET_MS, SEND_BUDGET_MS};
 use inbox_core::providers::parse_alerts;
 
 use crate::RightfootPoller;
-use crate::run::{RunContext, RunError};
+use crate::poll_run::{RunContext, RunError};
 
 /// Whether what was found is settled by its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +42,14 @@ impl RightfootPoller {
     ) -> Result<RecordStatus, RunError> {
         let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
         if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != RecordOutcome::New {
-            return self.review_record(event.key(), Some(event.verified().body()), results, course).await;
+            return self.review_record(event.key(), Some(event.verified().body()), results, context).await;
         }
-        course.run().found += 1;
+        context.summary().recorded += 1;
         metrics::counter!("found_by_poll").increment(1);
         tracing::info!(target: "poll", event_id = event.key().event_id(), "found");
         // If it fails, the relay sends it.
         if let Some(fault) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
-            course.note(fault.into());
+            context.note_error(fault.into());
         }
         Ok(RecordStatus::Settled)
     }
@@ -70,11 +70,11 @@ impl RightfootPoller {
         }
         if lifecycle.quarantined_at.is_some() {
             let written = inbox.requeue_quarantined(&event, now).await?;
-            report_reopened(&event, written, "given_back", course);
+            report_reopened(&event, written, "given_back", context);
         } else if lifecycle.done_at.is_some() {
             if event.published_untracked.is_some_and(|published| published < results) {
                 let written = inbox.requeue_as_revision(&event, now).await?;
-                report_reopened(&event, written, "results_missing", course);
+                report_reopened(&event, written, "results_missing", context);
             }
         } else if lifecycle.claim_until.is_some_and(|until| until > now) {
             return Ok(RecordStatus::BeingProcessed);
@@ -88,7 +88,9 @@ impl RightfootPoller {
             return Ok(());
         }
         let stored_payload = self.recorder.inbox().event_payload(event).await?;
-        if parse_alerts(&stored_payload).map(|parsed| parsed.alerts) != parse_alerts(payload).map(|parsed| parsed.alerts) {
+        if parse_alerts(&stored_payload).map(|parsed| parsed.alerts)
+            != parse_alerts(payload).map(|parsed| parsed.alerts)
+        {
             metrics::counter!("payload_differs", "provider" => event.key.provider().as_str()).increment(1);
             let event_id = event.key.event_id();
             tracing::warn!(target: "poll", event_id, reason = "payload_differs", "found again");

@@ -162,9 +162,13 @@ impl RequestError {
                 Some(status.to_string())
             }
             Self::SubmissionOvertaken { id, fault: None, .. } => Some(id.as_str().to_owned()),
-            Self::SubmissionOvertaken { id, fault: Some(fault), .. } => Some(format!("{}: {fault}", id.as_str())),
+            Self::SubmissionOvertaken { id, fault: Some(fault), .. } => {
+                Some(format!("{}: {fault}", id.as_str()))
+            }
             Self::TrackingConflict(what) => Some((*what).to_owned()),
-            Self::ScheduleNotTracked { schedule_id, fault } => Some(format!("{}: {fault}", schedule_id.as_str())),
+            Self::ScheduleNotTracked { schedule_id, fault } => {
+                Some(format!("{}: {fault}", schedule_id.as_str()))
+            }
             Self::Aws(fault) => Some(fault.to_string()),
             Self::SubmissionIdConflict(_)
             | Self::UrlKeyUnknown
@@ -188,8 +192,12 @@ const fn track_action(kind: SubmissionKind) -> &'static str {
 /// How a repetition of the very same request can tell what became of it.
 const fn repeat_advice(kind: SubmissionKind) -> &'static str {
     match kind {
-        SubmissionKind::Batch => "Repeat the very same request: if there is a batch, Rightfoot may answer with it",
-        SubmissionKind::Schedule => "Repeat the very same request: if there is a schedule, Rightfoot may know its name",
+        SubmissionKind::Batch => {
+            "Repeat the very same request: if there is a batch, Rightfoot may answer with it"
+        }
+        SubmissionKind::Schedule => {
+            "Repeat the very same request: if there is a schedule, Rightfoot may know its name"
+        }
     }
 }
 

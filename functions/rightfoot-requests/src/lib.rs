@@ -2,9 +2,9 @@
 //! poller. Invoked directly, with IAM as the gatekeeper: there is no route to it.
 
 mod error;
+mod redaction;
 mod submit;
 mod track;
-mod redaction;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

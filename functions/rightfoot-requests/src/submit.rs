@@ -11,20 +11,24 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{BeginOutcome, CompleteOutcome, Created, NewSubmission, ReleaseOutcome, StoredSubmission};
+use inbox_aws::inbox::{
+    BeginOutcome, CompleteOutcome, Created, NewSubmission, ReleaseOutcome, StoredSubmission,
+};
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::keys::Keys;
 use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::{TrackedSchedule, next_check_at};
-use inbox_core::requests::submission::{SubmissionKind, FingerprintMatch, fingerprint, is_repeatable, match_fingerprint};
+use inbox_core::requests::submission::{
+    FingerprintMatch, SubmissionKind, fingerprint, is_repeatable, match_fingerprint,
+};
 use inbox_core::requests::{CreateSchedule, SCHEDULE_LIFETIME_MAX, SubmitBatch};
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, CreatedSchedule, SubmittedBatch};
 
-use crate::track::max_interval;
 use crate::redaction::Redactor;
+use crate::track::max_interval;
 use crate::{RequestError, RightfootRequests};
 
 /// Attempts at a beginning that others get in the way of.
@@ -41,10 +45,11 @@ enum SubmitStep {
 impl RightfootRequests {
     pub(crate) async fn submit_batch(&self, batch: &SubmitBatch) -> Result<Value, RequestError> {
         let id = &batch.submission_id;
-        let (submission, webhook_url) = match self.begin_or_resume(id, SubmissionKind::Batch, &batch.body("")).await? {
-            SubmitStep::AlreadyDone(answer) => return Ok(answer),
-            SubmitStep::Post { submission, webhook_url } => (submission, webhook_url),
-        };
+        let (submission, webhook_url) =
+            match self.begin_or_resume(id, SubmissionKind::Batch, &batch.body("")).await? {
+                SubmitStep::AlreadyDone(answer) => return Ok(answer),
+                SubmitStep::Post { submission, webhook_url } => (submission, webhook_url),
+            };
         let (redactor, body) = (Redactor::new(&batch.authorizers, &webhook_url), batch.body(&webhook_url));
         let posted = self
             .account
@@ -70,21 +75,27 @@ impl RightfootRequests {
         let due_at = now.plus(self.poll_timing.first);
         let answer = batch_response(&redactor, &submitted, now);
         let tracked_resource = Created::Batch(&tracked);
-        match self.inbox.complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now).await? {
+        match self
+            .inbox
+            .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
+            .await?
+        {
             CompleteOutcome::Completed(completed) => Ok(self.inbox.response_of(&completed).await?),
-            CompleteOutcome::Mismatch | CompleteOutcome::Superseded => {
-                Err(self.track_orphan(SubmissionKind::Batch, &tracked.batch_id, tracked_resource, due_at, now).await)
-            }
+            CompleteOutcome::Mismatch | CompleteOutcome::Superseded => Err(self
+                .track_orphan(SubmissionKind::Batch, &tracked.batch_id, tracked_resource, due_at, now)
+                .await),
         }
     }
 
     pub(crate) async fn create_schedule(&self, schedule: &CreateSchedule) -> Result<Value, RequestError> {
         let id = &schedule.submission_id;
-        let (submission, webhook_url) = match self.begin_or_resume(id, SubmissionKind::Schedule, &schedule.body("")).await? {
-            SubmitStep::AlreadyDone(answer) => return Ok(answer),
-            SubmitStep::Post { submission, webhook_url } => (submission, webhook_url),
-        };
-        let (redactor, body) = (Redactor::new(&schedule.authorizers, &webhook_url), schedule.body(&webhook_url));
+        let (submission, webhook_url) =
+            match self.begin_or_resume(id, SubmissionKind::Schedule, &schedule.body("")).await? {
+                SubmitStep::AlreadyDone(answer) => return Ok(answer),
+                SubmitStep::Post { submission, webhook_url } => (submission, webhook_url),
+            };
+        let (redactor, body) =
+            (Redactor::new(&schedule.authorizers, &webhook_url), schedule.body(&webhook_url));
         let posted = self
             .account
             .call(|client, key| {
@@ -101,11 +112,15 @@ impl RightfootRequests {
         let due_at = next_check_at(created.next_run_at.unwrap_or(now), &self.poll_timing, now);
         let answer = schedule_response(&created, &tracked);
         let tracked_resource = Created::Schedule(&tracked, &schedule.thresholds);
-        match self.inbox.complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now).await {
+        match self
+            .inbox
+            .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
+            .await
+        {
             Ok(CompleteOutcome::Completed(completed)) => Ok(self.inbox.response_of(&completed).await?),
-            Ok(CompleteOutcome::Mismatch | CompleteOutcome::Superseded) => {
-                Err(self.track_orphan(SubmissionKind::Schedule, &tracked.schedule_id, tracked_resource, due_at, now).await)
-            }
+            Ok(CompleteOutcome::Mismatch | CompleteOutcome::Superseded) => Err(self
+                .track_orphan(SubmissionKind::Schedule, &tracked.schedule_id, tracked_resource, due_at, now)
+                .await),
             // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
             Err(fault) => Err(RequestError::ScheduleNotTracked { schedule_id: created.schedule_id, fault }),
         }
@@ -121,8 +136,11 @@ impl RightfootRequests {
     ) -> Result<RequestError, AwsError> {
         let kind = submission.kind;
         let is_only_attempt = submission.attempts == 1;
-        let after_attempts =
-            |status, failed: &[_]| RequestError::DeclinedAfterAttempts { kind, status, about: words.list(failed) };
+        let after_attempts = |status, failed: &[_]| RequestError::DeclinedAfterAttempts {
+            kind,
+            status,
+            about: redactor.redacted_summary(failed),
+        };
         Ok(match error {
             ApiError::Declined { status, failed } if is_only_attempt => {
                 let is_free = match self.inbox.decline_submission(submission, self.clock.now()).await? {
@@ -130,7 +148,7 @@ impl RightfootRequests {
                     ReleaseOutcome::Released => true,
                     ReleaseOutcome::Superseded => false,
                 };
-                RequestError::Declined { status, about: words.list(&failed), is_free }
+                RequestError::Declined { status, about: redactor.redacted_summary(&failed), is_free }
             }
             ApiError::Declined { status, failed } | ApiError::DeclinedOnRetry { status, failed } => {
                 after_attempts(status, &failed)
@@ -162,12 +180,17 @@ impl RightfootRequests {
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> RequestError {
-        let fault = self.inbox.track(made, due_at, now).await.err();
+        let fault = self.inbox.track(created, due_at, now).await.err();
         RequestError::SubmissionOvertaken { kind, id: id.clone(), fault }
     }
 
     /// Writes the submission, or finds the one that stands: with the URL that it was sent with.
-    async fn begin_or_resume(&self, id: &Subject, kind: SubmissionKind, request: &[u8]) -> Result<SubmitStep, RequestError> {
+    async fn begin_or_resume(
+        &self,
+        id: &Subject,
+        kind: SubmissionKind,
+        request: &[u8],
+    ) -> Result<SubmitStep, RequestError> {
         let keys = self.url_keys().await?;
         let now = self.clock.now();
         let new = NewSubmission {
@@ -180,7 +203,10 @@ impl RightfootRequests {
         for _ in 0..BEGIN_ATTEMPTS_MAX {
             match self.inbox.begin_submission(&new, now).await? {
                 BeginOutcome::New(submission) => {
-                    return Ok(SubmitStep::Post { submission: submission.into(), webhook_url: new.webhook_url });
+                    return Ok(SubmitStep::Post {
+                        submission: submission.into(),
+                        webhook_url: new.webhook_url,
+                    });
                 }
                 BeginOutcome::Existing(submission) => {
                     if let Some(next) = self.resume(submission, kind, request, &keys, now).await? {
@@ -223,7 +249,12 @@ impl RightfootRequests {
 
     /// Whether it is the same submission. If it was made with a key that we do not know, the key may be younger
     /// than our copy of the secret.
-    async fn match_fingerprint(&self, request: &[u8], submission: &StoredSubmission, keys: &Arc<Keys>) -> FingerprintMatch {
+    async fn match_fingerprint(
+        &self,
+        request: &[u8],
+        submission: &StoredSubmission,
+        keys: &Arc<Keys>,
+    ) -> FingerprintMatch {
         match match_fingerprint(request, &submission.fingerprint, keys) {
             FingerprintMatch::UnknownKey => match self.url_key.refetch(keys).await {
                 Some(fresh) => match_fingerprint(request, &submission.fingerprint, &fresh),
@@ -275,7 +306,10 @@ fn tracked_schedule(
         since,
         last_run_seen: None,
         interval: schedule.interval.unwrap_or_else(max_interval),
-        expires_at: created.expires_at.or(schedule.expires_at).unwrap_or_else(|| now.plus(SCHEDULE_LIFETIME_MAX)),
+        expires_at: created
+            .expires_at
+            .or(schedule.expires_at)
+            .unwrap_or_else(|| now.plus(SCHEDULE_LIFETIME_MAX)),
         polls: 0,
     }
 }

@@ -10,7 +10,7 @@ use inbox_core::event::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::SubmissionKind;
-use inbox_core::requests::{SubjectBinding, SCHEDULE_LIFETIME_MAX, TrackBatch, TrackSchedule};
+use inbox_core::requests::{SCHEDULE_LIFETIME_MAX, SubjectBinding, TrackBatch, TrackSchedule};
 use inbox_core::time::UnixMillis;
 
 use crate::{RequestError, RightfootRequests};
@@ -49,7 +49,9 @@ impl RightfootRequests {
         let now = self.clock.now();
         // It may have run since it was submitted.
         let since = match &track.binding {
-            SubjectBinding::Submission(id) => self.submission_of_kind(id, SubmissionKind::Schedule).await?.written_at,
+            SubjectBinding::Submission(id) => {
+                self.submission_of_kind(id, SubmissionKind::Schedule).await?.written_at
+            }
             SubjectBinding::None | SubjectBinding::Subject(_) => now,
         };
         let schedule = TrackedSchedule {
@@ -84,18 +86,18 @@ impl RightfootRequests {
     ) -> Result<&'static str, RequestError> {
         let now = self.clock.now();
         let SubjectBinding::Submission(submission_id) = binding else {
-            return match self.inbox.track(made, due_at, now).await? {
+            return match self.inbox.track(created, due_at, now).await? {
                 TrackOutcome::Started => Ok("tracked"),
                 TrackOutcome::AlreadyTracked => Ok("already_tracked"),
                 TrackOutcome::Mismatch(what) => Err(RequestError::TrackingConflict(what)),
             };
         };
-        let kind = match &made {
+        let kind = match &created {
             Created::Batch(_) => SubmissionKind::Batch,
             Created::Schedule(..) => SubmissionKind::Schedule,
         };
         let submission = self.submission_of_kind(submission_id, kind).await?;
-        match self.inbox.complete_submission(&submission, made, answer, due_at, now).await? {
+        match self.inbox.complete_submission(&submission, created, answer, due_at, now).await? {
             CompleteOutcome::Completed(_) if submission.is_completed => Ok("already_tracked"),
             CompleteOutcome::Completed(_) => Ok("tracked"),
             CompleteOutcome::Mismatch => Err(RequestError::TrackingConflict("submission_id")),
@@ -104,8 +106,16 @@ impl RightfootRequests {
     }
 
     /// The submission of this name, which must be of this kind.
-    async fn submission_of_kind(&self, submission_id: &Subject, kind: SubmissionKind) -> Result<StoredSubmission, RequestError> {
+    async fn submission_of_kind(
+        &self,
+        submission_id: &Subject,
+        kind: SubmissionKind,
+    ) -> Result<StoredSubmission, RequestError> {
         let submission = self.inbox.submission(submission_id).await?.ok_or(RequestError::NoSuchSubmission)?;
-        if submission.kind == kind { Ok(submission) } else { Err(RequestError::SubmissionIdConflict(submission.kind)) }
+        if submission.kind == kind {
+            Ok(submission)
+        } else {
+            Err(RequestError::SubmissionIdConflict(submission.kind))
+        }
     }
 }

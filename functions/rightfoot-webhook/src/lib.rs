@@ -7,12 +7,12 @@ use std::sync::Arc;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use serde_json::value::RawValue;
 
+use inbox_aws::api_gateway::ApiGatewayRequest;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, revoked_subjects};
-use inbox_aws::api_gateway::ApiGatewayRequest;
-use inbox_aws::webhook_receiver::Receiver;
 use inbox_aws::secrets::SecretCache;
+use inbox_aws::webhook_receiver::Receiver;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::{Provider, RejectReason, Subject, Verification};
 use inbox_core::keys::KeyCodec;
@@ -58,7 +58,12 @@ impl RightfootWebhook {
         let common = &config.common;
         Self {
             receiver: Receiver::new(clients.inbox(common), clients.queue(common), clock.clone()),
-            url_key: SecretCache::new(clients.secrets.clone(), &config.url_key_secret_id, KeyCodec::Utf8, clock),
+            url_key: SecretCache::new(
+                clients.secrets.clone(),
+                &config.url_key_secret_id,
+                KeyCodec::Utf8,
+                clock,
+            ),
             allow_list: config.allow_list.clone(),
             revoked_subjects: Arc::new(config.revoked_subjects.clone()),
         }
@@ -80,7 +85,8 @@ impl RightfootWebhook {
             if !is_allowed {
                 return Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed));
             }
-            let verify = |delivery, keys: &_| url_token::verify(delivery, &token, keys, &self.revoked_subjects);
+            let verify =
+                |delivery, keys: &_| url_token::verify(delivery, &token, keys, &self.revoked_subjects);
             self.url_key.verify(delivery, verify).await
         };
         self.receiver.receive(Provider::Rightfoot, request, verify).await

@@ -22,8 +22,8 @@ use inbox_aws::AwsErrorKind;
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::{BaseUrl, Env, redact_userinfo};
 
+use crate::aws_error::ResourceError;
 use crate::cli::GlobalArgs;
-use crate::trouble::ResourceError;
 
 /// Longest wait for a connection, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -86,7 +86,7 @@ impl AwsAccount {
         let option = |name: &str, value: &Option<String>| {
             value.clone().map(|value| Setting { value, source: name.to_owned() })
         };
-        let profile_option = option("--profile", &told.profile);
+        let profile_option = option("--profile", &args.profile);
         // The AWS CLI's order.
         let profile = profile_option.clone().or_else(|| env_setting(&["AWS_DEFAULT_PROFILE", "AWS_PROFILE"]));
         let profiles = load_profiles(profile.as_ref()).await?;
@@ -101,11 +101,12 @@ impl AwsAccount {
         let is_ignored = env_setting(&["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"])
             .or_else(|| profile_value("ignore_configured_endpoint_urls"))
             .is_some_and(|it| it.value.eq_ignore_ascii_case("true"));
-        let configured_endpoint = || env_setting(&["AWS_ENDPOINT_URL"]).or_else(|| profile_value("endpoint_url"));
-        let endpoint = option("--endpoint-url", &told.endpoint_url);
+        let configured_endpoint =
+            || env_setting(&["AWS_ENDPOINT_URL"]).or_else(|| profile_value("endpoint_url"));
+        let endpoint = option("--endpoint-url", &args.endpoint_url);
         let endpoint = endpoint.or_else(|| configured_endpoint().filter(|_| !is_ignored));
         let region =
-            option("--region", &told.region).or_else(|| env_setting(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
+            option("--region", &args.region).or_else(|| env_setting(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
         let region = match region {
             Some(region) => Some(region),
             None => profile_region(&profiles, endpoint.is_some()).await,
@@ -124,7 +125,7 @@ impl AwsAccount {
             .profile_name(profiles.selected_profile())
             .region(Region::new(region.value.clone()))
             .timeout_config(timeouts());
-        if told.endpoint_url.is_some()
+        if args.endpoint_url.is_some()
             && let Some(endpoint) = &endpoint
         {
             loader = loader.endpoint_url(&endpoint.value);
@@ -158,7 +159,8 @@ impl AwsAccount {
         let Some(ResourceError { error: fault, .. }) = error.downcast_ref() else { return error };
         let asked = self.describe_endpoint(fault.action);
         // An endpoint of the user's own is the same in every region.
-        let region = if asked == DEFAULT_ENDPOINT { format!(" in region {}", self.region) } else { String::new() };
+        let region =
+            if asked == DEFAULT_ENDPOINT { format!(" in region {}", self.region) } else { String::new() };
         let located = match &fault.kind {
             AwsErrorKind::Connection => format!("nothing answers at {asked}{region}"),
             AwsErrorKind::Timeout => format!("no answer in time from {asked}{region}"),
@@ -175,7 +177,10 @@ impl AwsAccount {
                 let (region, credentials) = (&self.region, &self.credentials);
                 format!("asked: {asked} in region {region}, with the credentials of {credentials}")
             }
-            AwsErrorKind::Construction | AwsErrorKind::UnreadableResponse | AwsErrorKind::UnreadableItem | AwsErrorKind::PayloadGone => return error,
+            AwsErrorKind::Construction
+            | AwsErrorKind::UnreadableResponse
+            | AwsErrorKind::UnreadableItem
+            | AwsErrorKind::PayloadGone => return error,
         };
         anyhow::anyhow!("{error:#} — {located}")
     }
@@ -196,16 +201,18 @@ impl AwsAccount {
             return Some(of_service);
         }
         let global_endpoint = self.endpoint.clone().filter(|it| it.value == value);
-        Some(global_endpoint.unwrap_or_else(|| Setting { value, source: format!("endpoint_url of {id} in the profile") }))
+        Some(
+            global_endpoint
+                .unwrap_or_else(|| Setting { value, source: format!("endpoint_url of {id} in the profile") }),
+        )
     }
 
     fn check_endpoints(&self) -> anyhow::Result<()> {
         for (_, id) in SERVICES {
             if let Some(endpoint) = self.service_endpoint(id) {
-                endpoint
-                    .value
-                    .parse::<BaseUrl>()
-                    .with_context(|| format!("{} is {:?}", endpoint.source, redact_userinfo(&endpoint.value)))?;
+                endpoint.value.parse::<BaseUrl>().with_context(|| {
+                    format!("{} is {:?}", endpoint.source, redact_userinfo(&endpoint.value))
+                })?;
             }
         }
         Ok(())
@@ -225,16 +232,17 @@ impl AwsAccount {
 
 /// The first of these variables that is set.
 fn env_setting(names: &[&str]) -> Option<Setting> {
-    let of = |name: &&str| Env::process().var(name).map(|value| Setting { value, source: (*name).to_owned() });
+    let of =
+        |name: &&str| Env::process().var(name).map(|value| Setting { value, source: (*name).to_owned() });
     names.iter().find_map(of)
 }
 
 /// The profiles of the AWS CLI's files, this one selected.
 async fn load_profiles(profile: Option<&Setting>) -> anyhow::Result<ProfileSet> {
-    let name = named.map_or("default", |it| &it.value).to_owned();
+    let name = profile.map_or("default", |it| &it.value).to_owned();
     let files = profile::load(&Fs::real(), &SdkEnv::real(), &Default::default(), Some(name.into())).await;
     let profiles = files.context("the files with AWS profiles cannot be read")?;
-    if let Some(named) = named
+    if let Some(named) = profile
         && profiles.get_profile(&named.value).is_none()
     {
         let mut known: Vec<_> = profiles.profiles().collect();
@@ -289,7 +297,11 @@ fn profile_credentials(
 }
 
 /// What the credentials come from, in words.
-fn describe_credentials(profile_option: Option<&Setting>, profile: Option<&Setting>, profiles: &ProfileSet) -> String {
+fn describe_credentials(
+    profile_option: Option<&Setting>,
+    profile: Option<&Setting>,
+    profiles: &ProfileSet,
+) -> String {
     let keys = || env_setting(&["AWS_ACCESS_KEY_ID"]).zip(env_setting(&["AWS_SECRET_ACCESS_KEY"]));
     let has_own = CREDENTIAL_KEYS.iter().any(|key| profiles.get(key).is_some());
     match (profile_option, profile) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use inbox_aws::{AwsErrorKind, AwsError};
+use inbox_aws::{AwsError, AwsErrorKind};
 
 use crate::target::ResourceRef;
 
@@ -29,9 +29,11 @@ impl fmt::Display for ResourceError {
             AwsErrorKind::Connection | AwsErrorKind::Timeout | AwsErrorKind::Certificate => {
                 write!(f, "{action} on {}: {cause}", self.resource)
             }
-            AwsErrorKind::Construction | AwsErrorKind::UnreadableResponse | AwsErrorKind::Service(_) | AwsErrorKind::UnreadableItem | AwsErrorKind::PayloadGone => {
-                f.write_str(&explain(&self.error, &self.resource))
-            }
+            AwsErrorKind::Construction
+            | AwsErrorKind::UnreadableResponse
+            | AwsErrorKind::Service(_)
+            | AwsErrorKind::UnreadableItem
+            | AwsErrorKind::PayloadGone => f.write_str(&explain(&self.error, &self.resource)),
         }
     }
 }
@@ -54,7 +56,10 @@ fn advice(fault: &AwsError, resource: &ResourceRef) -> String {
         AwsErrorKind::Service(code) => match categorize(code) {
             ErrorCategory::AccessDenied => format!("your role needs {}", fault.action),
             ErrorCategory::NotFound => {
-                format!("it is not there: is it the right account and region? {} names another", resource.flag)
+                format!(
+                    "it is not there: is it the right account and region? {} names another",
+                    resource.flag
+                )
             }
             ErrorCategory::Credentials => "your AWS credentials are not accepted, or have expired".to_owned(),
             ErrorCategory::Throttled => "too many calls at once: try again".to_owned(),
@@ -65,7 +70,9 @@ fn advice(fault: &AwsError, resource: &ResourceRef) -> String {
         AwsErrorKind::Certificate => "does AWS_CA_BUNDLE name the right certificates?".to_owned(),
         AwsErrorKind::Construction => format!("is the name right? {} names another", resource.flag),
         AwsErrorKind::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
-        AwsErrorKind::UnreadableItem => "what stands there is not of the form that this version writes".to_owned(),
+        AwsErrorKind::UnreadableItem => {
+            "what stands there is not of the form that this version writes".to_owned()
+        }
         AwsErrorKind::UnreadableResponse => String::new(),
     }
 }

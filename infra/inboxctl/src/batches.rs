@@ -7,14 +7,16 @@ use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use crate::aws_error::WithResource;
 use crate::cli::{BatchState, ListBatchesArgs, TrackBatchArgs};
 use crate::confirm;
 use crate::events::parse_cursor;
+use crate::output::{
+    Render, Timestamp, encode_cursor, next_page_hint, pluralize, render_table, timestamp as at_time,
+};
+use crate::poll_problem::PollProblemOutput;
 use crate::stack_parameters;
 use crate::target::Target;
-use crate::poll_problem::PollProblemOutput;
-use crate::aws_error::WithResource;
-use crate::output::{Timestamp, Render, timestamp as at_time, pluralize, next_page_hint, render_table, encode_cursor};
 
 /// A part of the batches that are watched, or were.
 #[derive(Serialize)]
@@ -82,7 +84,11 @@ pub(crate) async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Resu
         args.state.is_none_or(|state| batch_state(batch) == state)
             && args.schedule.as_ref().is_none_or(|schedule| batch.schedule_id.as_ref() == Some(schedule))
     };
-    let page = at.inbox()?.list_batches(cursor, args.page.limit.get(), is_match).await.about(&at.table()?)?;
+    let page = target
+        .inbox()?
+        .list_batches(cursor, args.page.limit.get(), is_match)
+        .await
+        .with_resource(&target.inbox_table()?)?;
     Ok(BatchList {
         batches: page.items.iter().map(BatchOutput::from).collect(),
         next: page.next.map(|cursor| encode_cursor(&[&cursor.pk, &cursor.sk])),
@@ -92,7 +98,8 @@ pub(crate) async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Resu
 impl BatchOutput {
     /// Where it stands, in words.
     pub(crate) fn status_text(&self, now: UnixMillis) -> String {
-        let state_since = |what: &str, at: Option<Timestamp>| at.map(|at| format!("{what} {}", at.with_age(now)));
+        let state_since =
+            |what: &str, at: Option<Timestamp>| at.map(|at| format!("{what} {}", at.with_age(now)));
         state_since("overdue since", self.overdue_at)
             .or_else(|| state_since("settled", self.settled_at))
             .or_else(|| state_since("polled next", self.due_at).map(|next| self.with_problem(next, now)))
@@ -146,8 +153,8 @@ pub(crate) struct TrackBatchReport {
 }
 
 pub(crate) async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Result<TrackBatchReport> {
-    let (now, batch_id) = (at.now(), args.batch.as_str().to_owned());
-    let timing = poll_timing(&stack_parameters::function_env(at)).context("the stack's parameters")?;
+    let (now, batch_id) = (target.now(), args.batch.as_str().to_owned());
+    let timing = poll_timing(&stack_parameters::function_env(target)).context("the stack's parameters")?;
     let failed: std::collections::BTreeSet<_> = args.failed.into_iter().collect();
     if args.expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > args.expected) {
         bail!("--expected must be at least 1, and not less than the authorizers that failed");
@@ -158,10 +165,10 @@ pub(crate) async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Resu
         failed.len(),
         timing.first.as_secs() / 60
     );
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     // Its time is to be known before anything is written.
-    inbox.tracked_subject(&args.batch).await.about(&table)?;
-    if !confirm::is_confirmed(at, &args.confirm, &plan)? {
+    inbox.tracked_subject(&args.batch).await.with_resource(&table)?;
+    if !confirm::is_confirmed(target, &args.confirm, &plan)? {
         return Ok(TrackBatchReport { batch_id, status: "nothing was done" });
     }
     let tracked = TrackedBatch {
@@ -174,7 +181,7 @@ pub(crate) async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Resu
         polls: 0,
     };
     let outcome = inbox.track(Created::Batch(&tracked), now.plus(timing.first), now).await;
-    match outcome.about(&table)? {
+    match outcome.with_resource(&table)? {
         TrackOutcome::Started => Ok(TrackBatchReport { batch_id, status: "tracked" }),
         TrackOutcome::AlreadyTracked => Ok(TrackBatchReport { batch_id, status: "already_tracked" }),
         TrackOutcome::Mismatch(field) => bail!("batch {batch_id} is watched already, with another {field}"),

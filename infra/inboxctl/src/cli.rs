@@ -9,16 +9,20 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use inbox_core::audit::Operator;
 use inbox_core::delivery::{Provider, Subject};
 use inbox_core::event::Id;
-use inbox_core::audit::Operator;
 use inbox_core::keys::KeyCodec;
 use inbox_core::lifecycle::EventState;
 
 pub(crate) use parse::parse;
-pub(crate) use quarantine::{DiscardQuarantinedArgs, ListQuarantineArgs, QuarantineCommand, ReplayQuarantinedArgs, ShowQuarantinedArgs};
+pub(crate) use quarantine::{
+    DiscardQuarantinedArgs, ListQuarantineArgs, QuarantineCommand, ReplayQuarantinedArgs, ShowQuarantinedArgs,
+};
 pub(crate) use value_parsers::{EventRef, TimeArg};
-use value_parsers::{parse_base_url, parse_by, parse_event_ref, parse_id, parse_provider, parse_state, parse_why};
+use value_parsers::{
+    parse_base_url, parse_by, parse_event_ref, parse_id, parse_provider, parse_state, parse_why,
+};
 
 const EXAMPLES: &str = "\
 Examples, against a stack, by the outputs that it names:

@@ -83,7 +83,8 @@ mod tests {
 
     fn check_error(here: i64, at_aws: i64) -> Option<String> {
         let time = ClockSkewCheck::new(Clock::new(|| UnixMillis(0)));
-        *time.last_sample.lock().unwrap() = Some(ClockSample { local: UnixMillis(here), aws: UnixMillis(at_aws) });
+        *time.last_sample.lock().unwrap() =
+            Some(ClockSample { local: UnixMillis(here), aws: UnixMillis(at_aws) });
         time.check().err().map(|error| error.to_string())
     }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stderr, stdin};
 use anyhow::bail;
 
 use crate::cli::ConfirmArgs;
-use crate::place::Target;
+use crate::target::Target;
 use crate::terminal;
 
 /// Whether to do it: `--yes`, or what is answered on the terminal. Fails if this machine's clock is wrong: it decides

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use inbox_aws::dead_letters::{DeadLetterQueue, DeadLetter};
+use inbox_aws::dead_letters::{DeadLetter, DeadLetterQueue};
 use inbox_aws::inbox::Inbox;
-use inbox_core::audit::{OperatorAction, Operator};
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use crate::aws_error::{WithResource, explain};
 use crate::cli::{ListDeadLettersArgs, RedriveArgs};
 use crate::confirm;
-use crate::place::{Target, ResourceRef};
-use crate::trouble::{WithResource, explain};
-use crate::view::{Timestamp, Render, timestamp as at_time, render_table};
+use crate::output::{Render, Timestamp, render_table, timestamp as at_time};
+use crate::target::{ResourceRef, Target};
 
 /// How long a look hides messages from others, at the most.
 const LIST_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,39 +39,44 @@ struct DeadLetterRow {
 }
 
 pub(crate) async fn list(target: &Target, args: ListDeadLettersArgs) -> anyhow::Result<DeadLetterList> {
-    let (dead_letters, queue) = open_dead_letters(at).await?;
-    let mut received = dead_letters.receive(args.limit.get(), LIST_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
+    let (dead_letters, queue) = open_dead_letters(target).await?;
+    let mut received =
+        dead_letters.receive(args.limit.get(), LIST_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
     received.sort_by_key(|message| std::cmp::Reverse(message.sent_at));
-    let messages = load_rows(at, &received).await;
+    let messages = load_rows(target, &received).await;
     release_all(&dead_letters, &received, &queue).await?;
     Ok(DeadLetterList { is_cut_off: received.len() == args.limit.get(), messages: messages? })
 }
 
 async fn open_dead_letters(target: &Target) -> anyhow::Result<(DeadLetterQueue, ResourceRef)> {
-    let (dead_letter_queue, events_queue) = (at.dead_queue().await?, at.queue().await?);
-    let sqs = at.sqs();
+    let (dead_letter_queue, events_queue) = (target.dead_letter_queue().await?, target.events_queue().await?);
+    let sqs = target.sqs();
     Ok((DeadLetterQueue::new(sqs, &dead_letter_queue.name, events_queue.name), dead_letter_queue))
 }
 
-async fn release_all(dead_letters: &DeadLetterQueue, received: &[DeadLetter], queue: &ResourceRef) -> anyhow::Result<()> {
-    for message in taken {
-        open_dead_letters.release(message).await.about(queue)?;
+async fn release_all(
+    dead_letters: &DeadLetterQueue,
+    received: &[DeadLetter],
+    queue: &ResourceRef,
+) -> anyhow::Result<()> {
+    for message in received {
+        dead_letters.release(message).await.with_resource(queue)?;
     }
     Ok(())
 }
 
 async fn load_rows(target: &Target, received: &[DeadLetter]) -> anyhow::Result<Vec<DeadLetterRow>> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let mut rows = Vec::new();
-    for message in taken {
+    for message in received {
         let event = match &message.event {
-            Some(key) => inbox.event(key).await.about(&table)?,
+            Some(key) => inbox.event(key).await.with_resource(&table)?,
             None => None,
         };
         rows.push(DeadLetterRow {
             message_id: message.message_id.clone(),
             event: message.event.as_ref().map(|key| key.event_id()),
-            state: event.map(|event| event.lifecycle.state(at.now()).as_str()),
+            state: event.map(|event| event.lifecycle.state(target.now()).as_str()),
             bytes: message.bytes,
             sent_at: at_time(message.sent_at),
         });
@@ -89,7 +94,11 @@ fn render_rows(messages: &[DeadLetterRow], now: UnixMillis) -> String {
             it.sent_at.map_or_else(|| "-".to_owned(), |at| at.with_age(now)),
         ]
     });
-    render_table(["MESSAGE", "EVENT", "ITS RECORD", "BYTES", "FIRST SENT"], rows.collect(), "no dead messages")
+    render_table(
+        ["MESSAGE", "EVENT", "ITS RECORD", "BYTES", "FIRST SENT"],
+        rows.collect(),
+        "no dead messages",
+    )
 }
 
 impl Render for DeadLetterList {
@@ -119,13 +128,15 @@ struct RedrivenMessage {
 }
 
 pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Result<RedriveReport> {
-    let (dead_letters, queue) = open_dead_letters(at).await?;
-    let received = dead_letters.receive(args.limit.get(), REDRIVE_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
+    let (dead_letters, queue) = open_dead_letters(target).await?;
+    let received =
+        dead_letters.receive(args.limit.get(), REDRIVE_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
     let is_cut_off = received.len() == args.limit.get();
     let confirmation = async {
-        let planned = load_rows(at, &received).await?;
-        let plan = format!("Move back to the queue:\n{}", render_rows(&planned, at.now()));
-        let is_confirmed = !args.dry_run && !received.is_empty() && confirm::is_confirmed(at, &args.confirm, &plan)?;
+        let planned = load_rows(target, &received).await?;
+        let plan = format!("Move back to the queue:\n{}", render_rows(&planned, target.now()));
+        let is_confirmed =
+            !args.dry_run && !received.is_empty() && confirm::is_confirmed(target, &args.confirm, &plan)?;
         anyhow::Ok((planned, is_confirmed))
     };
     let (planned, by) = match (confirmation.await, args.by, args.why) {
@@ -136,10 +147,10 @@ pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Resul
             return Ok(RedriveReport { planned, moved, is_dry_run: args.dry_run, is_cut_off });
         }
     };
-    let inbox = at.inbox()?;
+    let inbox = target.inbox()?;
     let mut moved = Vec::new();
     for message in &received {
-        moved.push(redrive_one(&dead_letters, &inbox, message, &by, (at.now(), &queue)).await);
+        moved.push(redrive_one(&dead_letters, &inbox, message, &by, (target.now(), &queue)).await);
     }
     Ok(RedriveReport { planned, moved, is_dry_run: false, is_cut_off })
 }
@@ -151,7 +162,8 @@ async fn redrive_one(
     operator: &Operator,
     (now, queue): (UnixMillis, &ResourceRef),
 ) -> RedrivenMessage {
-    let redriven = open_dead_letters.redrive(inbox, message, &operator.audit_entry(OperatorAction::Redrive, now)).await;
+    let redriven =
+        dead_letters.redrive(inbox, message, &operator.audit_entry(OperatorAction::Redrive, now)).await;
     RedrivenMessage {
         message_id: message.message_id.clone(),
         event: message.event.as_ref().map(|key| key.event_id()),

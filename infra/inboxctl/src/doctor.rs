@@ -4,19 +4,19 @@ mod backlog;
 mod function_code;
 mod parameters;
 mod polls;
-mod secrets;
 mod resource_settings;
+mod secrets;
 mod tracking;
 
-use inbox_aws::{AwsErrorKind, AwsError};
+use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::DoctorArgs;
-use crate::target::{Target, ResourceRef};
-use crate::terminal;
 use crate::aws_error::explain;
+use crate::cli::DoctorArgs;
 use crate::output::{Render, line};
+use crate::target::{ResourceRef, Target};
+use crate::terminal;
 
 /// What the process exits with if something could not be looked at, and nothing is known to fail.
 pub(crate) const EXIT_UNKNOWN: u8 = 2;
@@ -102,20 +102,20 @@ fn is_not_found(error: &str) -> bool {
 }
 
 pub(crate) async fn run(target: &Target, args: DoctorArgs) -> anyhow::Result<DoctorReport> {
-    let endpoint = at.account.asked("dynamodb");
-    terminal::with_progress(&endpoint, at.is_json, Box::pin(run_checks(at, &args))).await
+    let endpoint = target.account.describe_endpoint("dynamodb");
+    terminal::with_progress(&endpoint, target.is_json, Box::pin(run_checks(target, &args))).await
 }
 
 async fn run_checks(target: &Target, args: &DoctorArgs) -> anyhow::Result<DoctorReport> {
-    at.check_reachable().await?;
-    let has_worker = !args.no_worker && !at.has_no_worker();
-    let mut checks = resource_settings::checks(at, has_worker).await?;
-    checks.extend(function_code::check(at).await);
-    checks.push(parameters::check(at));
-    checks.extend(secrets::checks(at).await);
-    checks.extend(backlog::checks(at, has_worker).await?);
-    checks.push(polls::check(at).await?);
-    checks.push(tracking::check(at).await?);
+    target.check_reachable().await?;
+    let has_worker = !args.no_worker && !target.is_worker_disabled();
+    let mut checks = resource_settings::checks(target, has_worker).await?;
+    checks.extend(function_code::check(target).await);
+    checks.push(parameters::check(target));
+    checks.extend(secrets::checks(target).await);
+    checks.extend(backlog::checks(target, has_worker).await?);
+    checks.push(polls::check(target).await?);
+    checks.push(tracking::check(target).await?);
     Ok(DoctorReport { checks })
 }
 

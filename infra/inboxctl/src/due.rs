@@ -7,10 +7,10 @@ use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::DueArgs;
-use crate::target::Target;
 use crate::aws_error::WithResource;
-use crate::output::{Timestamp, Render, render_table};
+use crate::cli::DueArgs;
+use crate::output::{Render, Timestamp, render_table};
+use crate::target::Target;
 
 /// What waits, desk by desk.
 #[derive(Serialize)]
@@ -33,11 +33,15 @@ struct DueRow {
 }
 
 pub(crate) async fn list(target: &Target, args: DueArgs) -> anyhow::Result<DueReport> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let mut queues = Vec::new();
     for queue in DueQueue::ALL {
-        let (due_keys, is_cut_off) = inbox.list_due_keys(queue, None, args.limit.get()).await.about(&table)?;
-        let rows = due_keys.iter().map(|it| DueRow { what: display_name(it), due_at: Timestamp(it.due_at) }).collect();
+        let (due_keys, is_cut_off) =
+            inbox.list_due_keys(queue, None, args.limit.get()).await.with_resource(&table)?;
+        let rows = due_keys
+            .iter()
+            .map(|it| DueRow { what: display_name(it), due_at: Timestamp(it.due_at) })
+            .collect();
         queues.push(DueQueueOutput { desk: queue.as_str(), waiting: rows, is_cut_off });
     }
     Ok(DueReport { desks: queues })

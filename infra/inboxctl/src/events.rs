@@ -1,21 +1,22 @@
 //! `events list|show|replay`.
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{EventView, Inbox, PastCycle, ScanCursor as Spot, ReplayOutcome, EventFilter};
-use inbox_core::event::{EventKey, batch_pk};
+use inbox_aws::inbox::{EventFilter, EventView, Inbox, PastCycle, ReplayOutcome, ScanCursor as Spot};
 use inbox_core::audit::OperatorAction;
-use inbox_core::quarantine::QuarantineId;
+use inbox_core::event::{EventKey, batch_pk};
 use inbox_core::lifecycle::EventState;
+use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use crate::aws_error::{WithResource, explain};
 use crate::cli::{EventRef, ListEventsArgs, ReplayEventsArgs, ShowEventArgs};
 use crate::confirm;
-use crate::target::{Target, ResourceRef};
-use crate::aws_error::{WithResource, explain};
 use crate::output::{
-    Timestamp, Render, RevealedBytes, AuditLine, timestamp as at_time, pluralize, render_fields, line, next_page_hint, render_table, encode_cursor, decode_cursor,
+    AuditLine, Render, RevealedBytes, Timestamp, decode_cursor, encode_cursor, line, next_page_hint,
+    pluralize, render_fields, render_table, timestamp as at_time,
 };
+use crate::target::{ResourceRef, Target};
 
 /// A part of the recorded events.
 #[derive(Serialize)]
@@ -39,7 +40,7 @@ struct EventRow {
 }
 
 pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Result<EventList> {
-    let now = at.now();
+    let now = target.now();
     let selection = EventFilter {
         provider: args.provider,
         event_type: args.event_type,
@@ -48,7 +49,11 @@ pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Resul
         until: args.until.map(|until| until.resolve(now)),
     };
     let cursor = args.page.page.as_deref().map(parse_cursor).transpose()?;
-    let page = at.inbox()?.list_events(&selection, cursor, args.page.limit.get(), now).await.about(&at.table()?)?;
+    let page = target
+        .inbox()?
+        .list_events(&selection, cursor, args.page.limit.get(), now)
+        .await
+        .with_resource(&target.inbox_table()?)?;
     let row = |event: &EventView| EventRow {
         event: event.key.event_id(),
         event_type: event.event_type.clone(),
@@ -217,13 +222,13 @@ impl EventDetails {
 }
 
 pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result<EventDetails> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let key = resolve_key(&inbox, &table, &args.event).await?;
     let Some(event) = inbox.event(&key).await.with_resource(&table)? else {
         anyhow::bail!("{key} is not recorded in {table}, or its record has expired");
     };
-    let item = quarantine_id_of(&inbox, &event, at.now()).await.with_resource(&table)?;
-    let mut details = EventDetails::new(&event, item.as_ref(), at.now());
+    let item = quarantine_id_of(&inbox, &event, target.now()).await.with_resource(&table)?;
+    let mut details = EventDetails::new(&event, item.as_ref(), target.now());
     if args.reveal {
         details.payload = Some(RevealedBytes::of(inbox.event_payload(&event).await.with_resource(&table)?));
     }
@@ -238,7 +243,11 @@ pub(crate) async fn quarantine_id_of(
 ) -> Result<Option<QuarantineId>, AwsError> {
     match event.lifecycle.state(now) {
         EventState::Quarantined => inbox.quarantine_id_of(event).await,
-        EventState::Recorded | EventState::Sent | EventState::Claimed | EventState::Waiting | EventState::Done => Ok(None),
+        EventState::Recorded
+        | EventState::Sent
+        | EventState::Claimed
+        | EventState::Waiting
+        | EventState::Done => Ok(None),
     }
 }
 
@@ -301,7 +310,7 @@ struct EventReplay {
 }
 
 pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::Result<EventReplayReport> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let operator = args.audit.operator();
     let mut plan = format!(
         "Send{} again, by {}, because: {}\n",
@@ -314,25 +323,31 @@ pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::R
         keys.push(resolve_key(&inbox, &table, event).await?);
     }
     for key in &keys {
-        plan += &format!("  {key}  ({})\n", state_text(&inbox, &table, key, at.now()).await?);
+        plan += &format!("  {key}  ({})\n", state_text(&inbox, &table, key, target.now()).await?);
     }
     plan += if args.lost {
         "The effect of each happens once, also if its message turns up after all."
     } else {
         "The effects of those that are done happen again, and carry the number of the replay."
     };
-    if !confirm::is_confirmed(at, &args.confirm, &plan)? {
+    if !confirm::is_confirmed(target, &args.confirm, &plan)? {
         return Ok(EventReplayReport { replays: Vec::new(), is_done: false });
     }
     let mut replays = Vec::new();
     for key in &keys {
         let replayed = if args.lost {
-            inbox.replay_lost(key, args.purged, &operator.audit_entry(OperatorAction::DeclareLost, at.now())).await
+            inbox
+                .replay_lost(
+                    key,
+                    args.purged,
+                    &operator.audit_entry(OperatorAction::DeclareLost, target.now()),
+                )
+                .await
         } else {
-            inbox.replay_done(key, &operator.audit_entry(OperatorAction::Replay, at.now())).await
+            inbox.replay_done(key, &operator.audit_entry(OperatorAction::Replay, target.now())).await
         };
         let (outcome, message) = match replayed {
-            Ok(replayed) => describe_outcome(&replayed, args.lost, at.now()),
+            Ok(replayed) => describe_outcome(&replayed, args.lost, target.now()),
             Err(fault) => ("failed", explain(&fault, &table)),
         };
         replays.push(EventReplay { event: key.event_id(), outcome, told: message });

@@ -5,34 +5,37 @@
 //! ```
 
 mod aws_account;
-mod clock_skew;
+mod aws_error;
 mod batches;
 mod cli;
+mod clock_skew;
 mod confirm;
 mod dead_letters;
 mod doctor;
 mod due;
 mod events;
-mod stack_parameters;
-mod target;
+mod output;
 mod poll_problem;
 mod quarantine;
 mod send;
 mod sigv4_client;
+mod stack_parameters;
 mod submissions;
+mod target;
 mod terminal;
 mod timeline;
-mod aws_error;
 mod url;
-mod output;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cli::{BatchesCommand, Command, DeadLettersCommand, EventsCommand, QuarantineCommand, SubmissionsCommand, UrlCommand};
+use cli::{
+    BatchesCommand, Command, DeadLettersCommand, EventsCommand, QuarantineCommand, SubmissionsCommand,
+    UrlCommand,
+};
 use doctor::EXIT_UNKNOWN;
-use target::Target;
 use output::Rendered;
+use target::Target;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -61,28 +64,46 @@ async fn main() -> ExitCode {
 async fn run(target: &Target, command: Command) -> anyhow::Result<Rendered> {
     // On the heap: with the SDK's calls inside they are too large to be moved about.
     match command {
-        Command::Url(UrlCommand::Mint(args)) => at.show(&Box::pin(url::mint(at, args)).await?),
-        Command::Send(args) => at.show(&Box::pin(send::send(at, args)).await?),
-        Command::Trace(args) => at.show(&Box::pin(timeline::show(at, args)).await?),
-        Command::Events(EventsCommand::List(args)) => at.show(&Box::pin(events::list(at, args)).await?),
-        Command::Events(EventsCommand::Show(args)) => at.show(&Box::pin(events::show(at, args)).await?),
-        Command::Events(EventsCommand::Replay(args)) => at.show(&Box::pin(events::replay(at, args)).await?),
-        Command::Batches(BatchesCommand::List(args)) => at.show(&Box::pin(batches::list(at, args)).await?),
-        Command::Batches(BatchesCommand::Track(args)) => at.show(&Box::pin(batches::track(at, args)).await?),
-        Command::Submissions(SubmissionsCommand::Conclude(args)) => {
-            at.show(&Box::pin(submissions::conclude(at, args)).await?)
+        Command::Url(UrlCommand::Mint(args)) => target.render(&Box::pin(url::mint(target, args)).await?),
+        Command::Send(args) => target.render(&Box::pin(send::send(target, args)).await?),
+        Command::Trace(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
+        Command::Events(EventsCommand::List(args)) => {
+            target.render(&Box::pin(events::list(target, args)).await?)
         }
-        Command::Quarantine(QuarantineCommand::List(args)) => at.show(&Box::pin(quarantine::list(at, args)).await?),
-        Command::Quarantine(QuarantineCommand::Show(args)) => at.show(&Box::pin(quarantine::show(at, args)).await?),
+        Command::Events(EventsCommand::Show(args)) => {
+            target.render(&Box::pin(events::show(target, args)).await?)
+        }
+        Command::Events(EventsCommand::Replay(args)) => {
+            target.render(&Box::pin(events::replay(target, args)).await?)
+        }
+        Command::Batches(BatchesCommand::List(args)) => {
+            target.render(&Box::pin(batches::list(target, args)).await?)
+        }
+        Command::Batches(BatchesCommand::Track(args)) => {
+            target.render(&Box::pin(batches::track(target, args)).await?)
+        }
+        Command::Submissions(SubmissionsCommand::Conclude(args)) => {
+            target.render(&Box::pin(submissions::conclude(target, args)).await?)
+        }
+        Command::Quarantine(QuarantineCommand::List(args)) => {
+            target.render(&Box::pin(quarantine::list(target, args)).await?)
+        }
+        Command::Quarantine(QuarantineCommand::Show(args)) => {
+            target.render(&Box::pin(quarantine::show(target, args)).await?)
+        }
         Command::Quarantine(QuarantineCommand::Replay(args)) => {
-            at.show(&Box::pin(quarantine::replay(at, args)).await?)
+            target.render(&Box::pin(quarantine::replay(target, args)).await?)
         }
         Command::Quarantine(QuarantineCommand::Discard(args)) => {
-            at.show(&Box::pin(quarantine::discard(at, args)).await?)
+            target.render(&Box::pin(quarantine::discard(target, args)).await?)
         }
-        Command::Dead(DeadLettersCommand::List(args)) => at.show(&Box::pin(dead_letters::list(at, args)).await?),
-        Command::Dead(DeadLettersCommand::Redrive(args)) => at.show(&Box::pin(dead_letters::redrive(at, args)).await?),
-        Command::Due(args) => at.show(&Box::pin(due::list(at, args)).await?),
-        Command::Doctor(args) => at.show(&Box::pin(doctor::run(at, args)).await?),
+        Command::Dead(DeadLettersCommand::List(args)) => {
+            target.render(&Box::pin(dead_letters::list(target, args)).await?)
+        }
+        Command::Dead(DeadLettersCommand::Redrive(args)) => {
+            target.render(&Box::pin(dead_letters::redrive(target, args)).await?)
+        }
+        Command::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),
+        Command::Doctor(args) => target.render(&Box::pin(doctor::run(target, args)).await?),
     }
 }

@@ -7,14 +7,17 @@ mod replay;
 use std::collections::BTreeMap;
 
 use anyhow::bail;
-use inbox_aws::inbox::{QuarantinedItem, DueKey};
+use inbox_aws::inbox::{DueKey, QuarantinedItem};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::cli::{ListQuarantineArgs, ShowQuarantinedArgs};
-use crate::target::Target;
 use crate::aws_error::WithResource;
-use crate::output::{Timestamp, Render, RevealedBytes, AuditLine, render_fields, line, next_page_hint, render_table, encode_cursor, decode_cursor};
+use crate::cli::{ListQuarantineArgs, ShowQuarantinedArgs};
+use crate::output::{
+    AuditLine, Render, RevealedBytes, Timestamp, decode_cursor, encode_cursor, line, next_page_hint,
+    render_fields, render_table,
+};
+use crate::target::Target;
 
 pub(crate) use discard::discard;
 pub(crate) use replay::replay;
@@ -73,11 +76,15 @@ impl From<&QuarantinedItem> for QuarantineDetails {
 
 pub(crate) async fn list(target: &Target, args: ListQuarantineArgs) -> anyhow::Result<QuarantineList> {
     let cursor = args.page.page.as_deref().map(parse_cursor).transpose()?;
-    let open = at.inbox()?.list_quarantine_newest_first(args.reason, cursor, args.page.limit.get()).await;
-    let (deliveries, next) = open.about(&at.table()?)?;
+    let open = target.inbox()?.list_quarantine_newest_first(args.reason, cursor, args.page.limit.get()).await;
+    let (deliveries, next) = open.with_resource(&target.inbox_table()?)?;
     let next = next.map(|it| encode_cursor(&[&it.due_at.0.to_string(), &it.pk, &it.sk]));
     let is_of_one_reason = args.reason.is_some();
-    Ok(QuarantineList { items: deliveries.iter().map(QuarantineDetails::from).collect(), next, is_filtered: is_of_one_reason })
+    Ok(QuarantineList {
+        items: deliveries.iter().map(QuarantineDetails::from).collect(),
+        next,
+        is_filtered: is_of_one_reason,
+    })
 }
 
 /// A place in the list of open items, out of a token.
@@ -106,13 +113,14 @@ impl Render for QuarantineList {
 }
 
 pub(crate) async fn show(target: &Target, args: ShowQuarantinedArgs) -> anyhow::Result<QuarantineDetails> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
-    let Some(delivery) = inbox.quarantined_item(&args.item).await.about(&table)? else {
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
+    let Some(delivery) = inbox.quarantined_item(&args.item).await.with_resource(&table)? else {
         bail!("{} is not in quarantine in {table}", args.item);
     };
     let mut details = QuarantineDetails::from(&delivery);
     if args.reveal {
-        details.payload = Some(RevealedBytes::of(inbox.quarantined_payload(&delivery).await.about(&table)?));
+        details.payload =
+            Some(RevealedBytes::of(inbox.quarantined_payload(&delivery).await.with_resource(&table)?));
     }
     Ok(details)
 }
@@ -123,7 +131,10 @@ impl Render for QuarantineDetails {
         let mut text = render_fields([
             ("item", Some(self.item.clone())),
             ("reason", Some(self.reason.to_owned())),
-            ("closed", Some(closed.map_or("no".to_owned(), |(how, at)| format!("{how}, {}", at.with_age(now))))),
+            (
+                "closed",
+                Some(closed.map_or("no".to_owned(), |(how, at)| format!("{how}, {}", at.with_age(now)))),
+            ),
             ("event", self.event.clone()),
             ("deliveries", Some(self.deliveries.to_string())),
             ("first received", Some(self.first_received_at.with_age(now))),

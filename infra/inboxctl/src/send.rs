@@ -20,9 +20,9 @@ use uuid::Uuid;
 use crate::aws_account::CONNECT_TIMEOUT;
 use crate::cli::{SendArgs, SpoilKind};
 use crate::confirm;
+use crate::output::{Render, render_fields};
 use crate::target::Target;
 use crate::url::{fynapse_key_codec, load_keys, webhook_path};
-use crate::output::{Render, render_fields};
 
 /// How long an answer may take: longer than API Gateway waits for the function.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(35);
@@ -66,12 +66,14 @@ pub(crate) async fn send(target: &Target, args: SendArgs) -> anyhow::Result<Send
     if let Some(spoil) = args.spoil {
         check_spoil(args.provider, spoil)?;
     }
-    let delivery = Box::pin(build_delivery(at, &args)).await?;
+    let delivery = Box::pin(build_delivery(target, &args)).await?;
     let url = parse_target_url(&delivery.url)?;
-    if !is_loopback(&url) && !confirm::is_confirmed(at, &args.confirm, &plan_text(&args, &delivery, &url))? {
+    if !is_loopback(&url)
+        && !confirm::is_confirmed(target, &args.confirm, &plan_text(&args, &delivery, &url))?
+    {
         return Ok(SendReport { provider: args.provider.as_str(), event: None, answers: Vec::new() });
     }
-    let client = build_http_client(at, RESPONSE_TIMEOUT)?;
+    let client = build_http_client(target, RESPONSE_TIMEOUT)?;
     let mut answers = Vec::new();
     for nth in 0..=usize::from(args.duplicate) {
         let expected = expected_replies(&args, nth);
@@ -123,7 +125,9 @@ pub(crate) fn build_http_client(target: &Target, timeout: Duration) -> anyhow::R
 /// Whether this provider's deliveries can be spoiled like that.
 fn check_spoil(provider: Provider, spoil: SpoilKind) -> anyhow::Result<()> {
     let only = match spoil {
-        SpoilKind::Signature | SpoilKind::Timestamp | SpoilKind::Body | SpoilKind::Unsigned => Some(Provider::Fynapse),
+        SpoilKind::Signature | SpoilKind::Timestamp | SpoilKind::Body | SpoilKind::Unsigned => {
+            Some(Provider::Fynapse)
+        }
         SpoilKind::Token | SpoilKind::Type => Some(Provider::Rightfoot),
         SpoilKind::Json | SpoilKind::Fields | SpoilKind::Id => None,
     };
@@ -140,9 +144,13 @@ fn expected_replies(args: &SendArgs, nth: usize) -> Vec<Reply> {
     let outcomes = match args.spoil {
         None if nth > 0 => vec![DeliveryOutcome::Duplicate],
         // Whoever chooses id or body may have sent it before.
-        None if args.id.is_some() || args.body.is_some() => vec![DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate],
+        None if args.id.is_some() || args.body.is_some() => {
+            vec![DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate]
+        }
         None => vec![DeliveryOutcome::Recorded],
-        Some(SpoilKind::Signature | SpoilKind::Body | SpoilKind::Token) => vec![DeliveryOutcome::Rejected(RejectReason::Mismatch)],
+        Some(SpoilKind::Signature | SpoilKind::Body | SpoilKind::Token) => {
+            vec![DeliveryOutcome::Rejected(RejectReason::Mismatch)]
+        }
         Some(SpoilKind::Unsigned) => vec![DeliveryOutcome::Rejected(RejectReason::Malformed)],
         Some(SpoilKind::Timestamp) => vec![DeliveryOutcome::Stale],
         Some(SpoilKind::Json) => vec![DeliveryOutcome::Unreadable(ParseError::NotJson)],
@@ -160,25 +168,27 @@ fn expected_replies(args: &SendArgs, nth: usize) -> Vec<Reply> {
 }
 
 async fn build_delivery(target: &Target, args: &SendArgs) -> anyhow::Result<TestDelivery> {
-    let (body, event) = build_body(args, at.now())?;
+    let (body, event) = build_body(args, target.now())?;
     match args.provider {
         Provider::Fynapse => {
-            let secret = at.fynapse_secret()?;
+            let secret = target.fynapse_secret()?;
             let codec = match args.key_codec {
                 Some(codec) => codec,
-                None => fynapse_key_codec(at).context("the stack's parameter FynapseKeyCodec")?,
+                None => fynapse_key_codec(target).context("the stack's parameter FynapseKeyCodec")?,
             };
-            let keys = load_keys(at, &secret, codec).await?;
+            let keys = load_keys(target, &secret, codec).await?;
             let url = match &args.url {
                 Some(url) => url.clone(),
-                None => format!("{}/webhooks/fynapse", require_base_url(at)?),
+                None => format!("{}/webhooks/fynapse", require_base_url(target)?),
             };
-            Ok(sign_delivery(url, body, event, &keys, args.spoil, at.now().secs()))
+            Ok(sign_delivery(url, body, event, &keys, args.spoil, target.now().secs()))
         }
         Provider::Rightfoot => {
             let url = match &args.url {
                 Some(url) => url.clone(),
-                None => format!("{}{}", require_base_url(at)?, webhook_path(at, &args.subject).await?),
+                None => {
+                    format!("{}{}", require_base_url(target)?, webhook_path(target, &args.subject).await?)
+                }
             };
             let url = if args.spoil == Some(SpoilKind::Token) { with_invalid_token(&url) } else { url };
             Ok(TestDelivery { url, headers: Vec::new(), body, event })
@@ -210,8 +220,11 @@ fn sign_delivery(
     spoil: Option<SpoilKind>,
     now: UnixSecs,
 ) -> TestDelivery {
-    let signed_at =
-        if spoil == Some(SpoilKind::Timestamp) { UnixSecs(now.0.saturating_sub(STALE_AGE_SECS)) } else { now };
+    let signed_at = if spoil == Some(SpoilKind::Timestamp) {
+        UnixSecs(now.0.saturating_sub(STALE_AGE_SECS))
+    } else {
+        now
+    };
     let random_keys = Keys::parse(&Uuid::new_v4().to_string(), KeyCodec::Utf8).unwrap_or_default();
     let keys = if spoil == Some(SpoilKind::Signature) { &random_keys } else { keys };
     let signature = signature::sign(signed_at, &body, keys);
@@ -294,7 +307,8 @@ async fn deliver(
     let status = answer.status().as_u16();
     let body = answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")?;
     let is_expected = expected.iter().any(|reply| reply.status == status && reply.body == body);
-    let expected = expected.into_iter().map(|Reply { status, body }| ExpectedResponse { status, body }).collect();
+    let expected =
+        expected.into_iter().map(|Reply { status, body }| ExpectedResponse { status, body }).collect();
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(DeliveryResponse { status, body, took_ms, expected, is_expected })
 }

@@ -11,10 +11,10 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use inbox_aws::ca_bundle::is_certificate_error;
-use inbox_aws::{AwsErrorKind, AwsError};
+use inbox_aws::{AwsError, AwsErrorKind};
 
-use crate::target::Target;
 use crate::send::build_http_client;
+use crate::target::Target;
 
 const RESPONSE_TIMEOUT_SECS: u64 = 60;
 
@@ -51,7 +51,8 @@ impl<'a> SigV4Client<'a> {
     ) -> Result<reqwest::Response, AwsError> {
         let fault = |cause| AwsError { action, kind: cause };
         let url = format!("{}{path}", self.endpoint(service));
-        let request = self.signed_request(service, &url, now).await.map_err(|_| fault(AwsErrorKind::Construction))?;
+        let request =
+            self.signed_request(service, &url, now).await.map_err(|_| fault(AwsErrorKind::Construction))?;
         let response = self.http.execute(request).await.map_err(|error| {
             fault(if error.is_timeout() {
                 AwsErrorKind::Timeout
@@ -132,7 +133,10 @@ mod tests {
 
     #[test]
     fn an_error_code_is_read_from_header_and_xml_and_nothing_else_is_shown() {
-        assert_eq!(parse_xml_error_code("<Error><Code>NoSuchKey</Code><Key>k</Key></Error>"), Some("NoSuchKey"));
+        assert_eq!(
+            parse_xml_error_code("<Error><Code>NoSuchKey</Code><Key>k</Key></Error>"),
+            Some("NoSuchKey")
+        );
         assert_eq!(parse_xml_error_code("<html>"), None);
         for (code, alone) in [
             ("AccessDeniedException", Some("AccessDeniedException")),

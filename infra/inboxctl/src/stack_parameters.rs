@@ -2,7 +2,7 @@
 
 use inbox_aws::config::Env;
 
-use crate::place::Target;
+use crate::target::Target;
 
 /// The functions' environment, as far as the stack's parameters say: `POLL_FIRST_SECS` is `PollFirstSecs`.
 pub(crate) fn function_env(target: &Target) -> Env<impl Fn(&str) -> Option<String>> {

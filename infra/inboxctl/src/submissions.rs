@@ -2,16 +2,16 @@
 
 use anyhow::bail;
 use inbox_aws::inbox::{StoredSubmission, WriteOutcome};
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::delivery::Subject;
-use inbox_core::audit::{OperatorAction, Operator};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use crate::aws_error::WithResource;
 use crate::cli::ConcludeSubmissionArgs;
 use crate::confirm;
+use crate::output::{Render, Timestamp};
 use crate::target::Target;
-use crate::aws_error::WithResource;
-use crate::output::{Timestamp, Render};
 
 /// What became of concluding a submission.
 #[derive(Serialize)]
@@ -20,10 +20,13 @@ pub(crate) struct ConcludeReport {
     status: &'static str,
 }
 
-pub(crate) async fn conclude(target: &Target, args: ConcludeSubmissionArgs) -> anyhow::Result<ConcludeReport> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+pub(crate) async fn conclude(
+    target: &Target,
+    args: ConcludeSubmissionArgs,
+) -> anyhow::Result<ConcludeReport> {
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let (id, operator) = (args.submission, args.audit.operator());
-    let Some(submission) = inbox.submission(&id).await.about(&table)? else {
+    let Some(submission) = inbox.submission(&id).await.with_resource(&table)? else {
         bail!("there is no submission {id} in {table}, or its record has expired");
     };
     if let Some(created_id) = submission.created_id() {
@@ -32,11 +35,11 @@ pub(crate) async fn conclude(target: &Target, args: ConcludeSubmissionArgs) -> a
     if submission.is_name_free {
         bail!("submission {id} made nothing: its name is free already");
     }
-    if !confirm::is_confirmed(at, &args.confirm, &plan_text(&id, &submission, &operator, at.now()))? {
+    if !confirm::is_confirmed(target, &args.confirm, &plan_text(&id, &submission, &operator, target.now()))? {
         return Ok(ConcludeReport { submission_id: id.to_string(), status: "nothing was done" });
     }
-    let audit_entry = operator.audit_entry(OperatorAction::Conclude, at.now());
-    match inbox.release_submission(&submission, &audit_entry).await.about(&table)? {
+    let audit_entry = operator.audit_entry(OperatorAction::Conclude, target.now());
+    match inbox.release_submission(&submission, &audit_entry).await.with_resource(&table)? {
         WriteOutcome::Applied => Ok(ConcludeReport { submission_id: id.to_string(), status: "free" }),
         WriteOutcome::Conflict => bail!(
             "submission {id}: somebody has set out to post it again, or the poller has looked at it, in between; nothing was \

@@ -10,16 +10,16 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
 use inbox_aws::inbox::Inbox;
-use inbox_aws::{AwsErrorKind, AwsError};
+use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
 use crate::aws_account::{AwsAccount, CONNECT_TIMEOUT};
-use crate::clock_skew::ClockSkewCheck;
+use crate::aws_error::WithResource;
 use crate::cli::GlobalArgs;
+use crate::clock_skew::ClockSkewCheck;
+use crate::output::{Render, Rendered};
 use crate::terminal;
-use crate::trouble::WithResource;
-use crate::view::{Render, Rendered};
 
 /// Longest time of one attempt to find out whether AWS can be reached.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,13 +85,14 @@ struct ExplicitNames {
 
 impl Target {
     pub(crate) async fn resolve(args: &GlobalArgs) -> anyhow::Result<Self> {
-        let loading = AwsAccount::load(told);
-        let account = terminal::with_progress("AWS credentials", told.json, Box::pin(loading)).await?;
+        let loading = AwsAccount::load(args);
+        let account = terminal::with_progress("AWS credentials", args.json, Box::pin(loading)).await?;
         let sdk = account.sdk.clone();
-        let stack = match &told.stack {
+        let stack = match &args.stack {
             Some(name) => {
                 let endpoint = account.describe_endpoint("cloudformation");
-                let described = terminal::with_progress(&endpoint, told.json, Box::pin(describe_stack(&sdk, name))).await;
+                let described =
+                    terminal::with_progress(&endpoint, args.json, Box::pin(describe_stack(&sdk, name))).await;
                 Some(described.map_err(|error| account.with_location(error))?)
             }
             None => None,
@@ -103,19 +104,19 @@ impl Target {
             clock_skew: ClockSkewCheck::new(clock.clone()),
             clock,
             explicit: ExplicitNames {
-                table: told.table.clone(),
-                balances_table: told.balances_table.clone(),
-                queue_url: told.queue_url.clone(),
-                dead_queue_url: told.dead_queue_url.clone(),
-                bus: told.bus.clone(),
-                fynapse_secret: told.fynapse_secret.clone(),
-                rightfoot_url_key: told.rightfoot_url_key.clone(),
-                rightfoot_api_key: told.rightfoot_api_key.clone(),
-                base_url: told.base_url.clone(),
-                retention_days: told.retention_days,
+                table: args.table.clone(),
+                balances_table: args.balances_table.clone(),
+                queue_url: args.queue_url.clone(),
+                dead_queue_url: args.dead_queue_url.clone(),
+                bus: args.bus.clone(),
+                fynapse_secret: args.fynapse_secret.clone(),
+                rightfoot_url_key: args.rightfoot_url_key.clone(),
+                rightfoot_api_key: args.rightfoot_api_key.clone(),
+                base_url: args.base_url.clone(),
+                retention_days: args.retention_days,
             },
             stack,
-            is_json: told.json,
+            is_json: args.json,
         })
     }
 
@@ -138,7 +139,13 @@ impl Target {
     }
 
     pub(crate) fn balances_table(&self) -> anyhow::Result<ResourceRef> {
-        self.resource("table", &self.explicit.balances_table, "--balances-table", "BalancesTableName", "balances")
+        self.resource(
+            "table",
+            &self.explicit.balances_table,
+            "--balances-table",
+            "BalancesTableName",
+            "balances",
+        )
     }
 
     pub(crate) fn event_bus(&self) -> anyhow::Result<ResourceRef> {
@@ -170,7 +177,8 @@ impl Target {
     /// The URL of the dead-letter queue.
     pub(crate) async fn dead_letter_queue(&self) -> anyhow::Result<ResourceRef> {
         let explicit = &self.explicit.dead_queue_url;
-        let queue = self.resource("queue", explicit, "--dead-queue-url", "DeadLetterQueueUrl", "events-dead")?;
+        let queue =
+            self.resource("queue", explicit, "--dead-queue-url", "DeadLetterQueueUrl", "events-dead")?;
         self.with_queue_url(queue).await
     }
 
@@ -207,13 +215,15 @@ impl Target {
     pub(crate) async fn check_reachable(&self) -> anyhow::Result<()> {
         // Without a name there is nothing to ask for.
         let Ok(table) = self.inbox_table() else { return Ok(()) };
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let one_retry = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(BACKOFF_MAX);
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
         let config = config.timeout_config(timeouts.build()).retry_config(one_retry).build();
         let request = aws_sdk_dynamodb::Client::from_conf(config).describe_table().table_name(&table.name);
-        match request.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:DescribeTable", &error)) {
+        match request.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:DescribeTable", &error))
+        {
             Err(fault) if is_unreachable(&fault.kind) => Err(fault).with_resource(&table),
             // What it answered is looked at elsewhere.
             Ok(_) | Err(_) => Ok(()),
@@ -238,7 +248,8 @@ impl Target {
         output: &str,
         local_default: &str,
     ) -> anyhow::Result<ResourceRef> {
-        let default_name = || (self.stack.is_none() && self.has_custom_endpoint()).then(|| local_default.to_owned());
+        let default_name =
+            || (self.stack.is_none() && self.has_custom_endpoint()).then(|| local_default.to_owned());
         let name = explicit.clone().or_else(|| self.output(output)).or_else(default_name);
         let name = name.ok_or_else(|| match &self.stack {
             Some(_) => anyhow!("the stack has no output {output}: name the {kind} with {flag}"),
@@ -252,7 +263,9 @@ impl Target {
             return Ok(queue);
         }
         let result = self.sqs().get_queue_url().queue_name(&queue.name).send().await;
-        let answer = result.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueUrl", &error)).with_resource(&queue)?;
+        let answer = result
+            .map_err(|error| AwsError::from_sdk_error("sqs:GetQueueUrl", &error))
+            .with_resource(&queue)?;
         let url = answer.queue_url.with_context(|| format!("{queue} has no URL"))?;
         Ok(ResourceRef { name: url, ..queue })
     }
@@ -263,10 +276,14 @@ async fn describe_stack(sdk: &SdkConfig, name: &str) -> anyhow::Result<StackDesc
     let result = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
     let fault = |error| AwsError::from_sdk_error("cloudformation:DescribeStacks", &error);
     let answer = match result.map_err(fault) {
-        Err(AwsError { kind: cause, .. }) if sdk.endpoint_url().is_some() && is_unsupported_service(&cause) => bail!(
-            "this endpoint answers no CloudFormation, so it has no {resource}: leave --stack (INBOXCTL_STACK) away; \
+        Err(AwsError { kind: cause, .. })
+            if sdk.endpoint_url().is_some() && is_unsupported_service(&cause) =>
+        {
+            bail!(
+                "this endpoint answers no CloudFormation, so it has no {resource}: leave --stack (INBOXCTL_STACK) away; \
              the names of `local` are the defaults then, and --table, --queue-url, … name others"
-        ),
+            )
+        }
         result => result.with_resource(&resource)?,
     };
     let stack = answer.stacks().first().with_context(|| format!("there is no {resource}"))?;
@@ -296,6 +313,10 @@ fn is_unsupported_service(cause: &AwsErrorKind) -> bool {
 fn is_unreachable(cause: &AwsErrorKind) -> bool {
     match cause {
         AwsErrorKind::Timeout | AwsErrorKind::Connection | AwsErrorKind::Certificate => true,
-        AwsErrorKind::Construction | AwsErrorKind::UnreadableResponse | AwsErrorKind::Service(_) | AwsErrorKind::UnreadableItem | AwsErrorKind::PayloadGone => false,
+        AwsErrorKind::Construction
+        | AwsErrorKind::UnreadableResponse
+        | AwsErrorKind::Service(_)
+        | AwsErrorKind::UnreadableItem
+        | AwsErrorKind::PayloadGone => false,
     }
 }

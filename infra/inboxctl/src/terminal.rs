@@ -38,7 +38,7 @@ pub(crate) async fn with_progress<T>(endpoint: &str, is_json: bool, future: impl
     const FIRST_NOTICE_AFTER: Duration = Duration::from_secs(1);
     const NOTICE_INTERVAL: Duration = Duration::from_secs(5);
     let started = Instant::now();
-    let mut future = pin!(work);
+    let mut future = pin!(future);
     let mut pause = FIRST_NOTICE_AFTER;
     loop {
         tokio::select! {
@@ -47,7 +47,7 @@ pub(crate) async fn with_progress<T>(endpoint: &str, is_json: bool, future: impl
         }
         // To a machine, stderr tells of the error alone.
         if !is_json {
-            print_notice(&format!("waiting for {on}, {} s so far\n", started.elapsed().as_secs()));
+            print_notice(&format!("waiting for {endpoint}, {} s so far\n", started.elapsed().as_secs()));
         }
         pause = NOTICE_INTERVAL;
     }

@@ -2,22 +2,24 @@
 
 use anyhow::bail;
 use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
+use inbox_core::audit::message_expiry;
 use inbox_core::event::{EventKey, Id, batch_pk};
 use inbox_core::inbox::{schedule_pk, submission_pk};
-use inbox_core::audit::message_expiry;
+use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::requests::submission::SubmissionKind;
-use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use crate::aws_error::WithResource;
 use crate::batches::BatchOutput;
 use crate::cli::TimelineArgs as Args;
 use crate::events::{EventDetails, quarantine_id_of};
-use crate::target::Target;
+use crate::output::{
+    AuditLine as Intervened, Render, Timestamp, pluralize, render_timeline, timestamp as at_time,
+};
 use crate::poll_problem::PollProblemOutput;
-use crate::trouble::WithResource;
-use crate::view::{Timestamp, Render, AuditLine as Intervened, timestamp as at_time, pluralize, render_timeline};
+use crate::target::Target;
 
 /// What is known under one id.
 #[derive(Serialize)]
@@ -89,9 +91,11 @@ pub(crate) struct SubmissionOutput {
 }
 
 pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<TimelineReport> {
-    let table = at.table()?;
+    let table = target.inbox_table()?;
     if let Some(key) = EventKey::from_event_id(&args.id) {
-        let timeline = load_timeline(at, args.id.clone(), &key.pk()).await?.map(|timeline| only_event(timeline, &args.id));
+        let timeline = load_timeline(target, args.id.clone(), &key.pk())
+            .await?
+            .map(|timeline| only_event(timeline, &args.id));
         let timeline = timeline.filter(|timeline| !timeline.events.is_empty());
         let Some(timeline) = timeline else {
             bail!("{} is not recorded in {table}, or its record has expired", args.id);
@@ -107,9 +111,9 @@ pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<Timeline
     ];
     let mut timelines = Vec::new();
     for (kind, pk) in candidates {
-        timelines.extend(load_timeline(at, format!("{kind} {}", args.id), &pk).await?);
+        timelines.extend(load_timeline(target, format!("{kind} {}", args.id), &pk).await?);
     }
-    add_created(at, &mut timelines).await?;
+    add_created(target, &mut timelines).await?;
     if timelines.is_empty() {
         bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
     }
@@ -118,24 +122,24 @@ pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<Timeline
 
 /// Adds what became of the batch or schedule that a submission made.
 async fn add_created(target: &Target, timelines: &mut Vec<TimelineOutput>) -> anyhow::Result<()> {
-    let submission = stories.iter().find_map(|timeline| timeline.submission.as_ref());
-    let Some((kind, created_id)) = submission.and_then(|it| it.kind_and_made()) else { return Ok(()) };
+    let submission = timelines.iter().find_map(|timeline| timeline.submission.as_ref());
+    let Some((kind, created_id)) = submission.and_then(|it| it.created_item()) else { return Ok(()) };
     let pk = if kind == "batch" { batch_pk(&created_id) } else { schedule_pk(&created_id) };
-    let created = load_timeline(at, format!("{kind} {}", created_id.as_str()), &pk).await?;
-    let stands = created.as_ref().and_then(|timeline| timeline.status_text(at.now()));
+    let created = load_timeline(target, format!("{kind} {}", created_id.as_str()), &pk).await?;
+    let stands = created.as_ref().and_then(|timeline| timeline.status_text(target.now()));
     let stands = stands.unwrap_or_else(|| "its item has expired".to_owned());
-    for submission in stories.iter_mut().filter_map(|timeline| timeline.submission.as_mut()) {
+    for submission in timelines.iter_mut().filter_map(|timeline| timeline.submission.as_mut()) {
         submission.made_stands = Some(stands.clone());
     }
     // It may have the submission's own name, and is there then.
-    stories.extend(created.filter(|made| stories.iter().all(|timeline| timeline.about != made.about)));
+    timelines.extend(created.filter(|made| timelines.iter().all(|timeline| timeline.about != made.about)));
     Ok(())
 }
 
 /// What is known under one partition key, if anything is.
 async fn load_timeline(target: &Target, about: String, pk: &str) -> anyhow::Result<Option<TimelineOutput>> {
-    let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
-    let item_collection = inbox.timeline(pk).await.about(&table)?;
+    let (inbox, table, now) = (target.inbox()?, target.inbox_table()?, target.now());
+    let item_collection = inbox.timeline(pk).await.with_resource(&table)?;
     if item_collection.is_empty() {
         return Ok(None);
     }
@@ -243,21 +247,33 @@ impl From<&AlertView> for AlertOutput {
 
 /// Where an event stands, and who has the next step.
 fn event_status_text(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> String {
-    let time_text = |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| Timestamp(at).with_age(now));
+    let time_text =
+        |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| Timestamp(at).with_age(now));
     let lifecycle = &event.lifecycle;
     match lifecycle.state(now) {
         EventState::Recorded => {
-            format!("recorded, and not known to be on the queue: the relay's, due {}", time_text(lifecycle.due_at))
+            format!(
+                "recorded, and not known to be on the queue: the relay's, due {}",
+                time_text(lifecycle.due_at)
+            )
         }
         EventState::Sent if is_lost(event, now) => format!(
             "sent {}, and on no queue any more: `events replay --lost` sends it again",
             time_text(lifecycle.sent_at)
         ),
         EventState::Sent => {
-            format!("on the queue, sent {}: waits for the worker{}", time_text(lifecycle.sent_at), requeue_suffix(event))
+            format!(
+                "on the queue, sent {}: waits for the worker{}",
+                time_text(lifecycle.sent_at),
+                requeue_suffix(event)
+            )
         }
         EventState::Claimed => {
-            format!("a worker is at it; its claim ends {}{}", time_text(lifecycle.claim_until), requeue_suffix(event))
+            format!(
+                "a worker is at it; its claim ends {}{}",
+                time_text(lifecycle.claim_until),
+                requeue_suffix(event)
+            )
         }
         EventState::Waiting => {
             format!("{}: due again {}", requeue_text(event), time_text(lifecycle.due_at))

@@ -9,12 +9,12 @@ use inbox_core::time::UnixMillis;
 use inbox_core::url_token;
 use serde::Serialize;
 
-use crate::cli::MintUrlArgs;
-use crate::stack_parameters;
-use crate::target::{Target, ResourceRef};
-use crate::terminal;
 use crate::aws_error::WithResource;
+use crate::cli::MintUrlArgs;
 use crate::output::Render;
+use crate::stack_parameters;
+use crate::target::{ResourceRef, Target};
+use crate::terminal;
 
 /// A minted URL: a credential.
 #[derive(Serialize)]
@@ -25,30 +25,34 @@ pub(crate) struct MintedUrl {
 }
 
 pub(crate) async fn mint(target: &Target, args: MintUrlArgs) -> anyhow::Result<MintedUrl> {
-    let base = at.base_url().context(
+    let base = target.base_url().context(
         "a URL of which host? name where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
     )?;
-    let path = webhook_path(at, &args.subject).await?;
+    let path = webhook_path(target, &args.subject).await?;
     let webhook_url = format!("{base}{path}");
     Ok(MintedUrl { subject: args.subject.to_string(), path, webhook_url })
 }
 
 /// The path of the URL for a subject.
 pub(crate) async fn webhook_path(target: &Target, subject: &Subject) -> anyhow::Result<String> {
-    let secret = at.rightfoot_url_key()?;
-    let keys = load_keys(at, &secret, KeyCodec::Utf8).await?;
+    let secret = target.rightfoot_url_key()?;
+    let keys = load_keys(target, &secret, KeyCodec::Utf8).await?;
     let token = url_token::mint(subject, &keys).with_context(|| format!("{secret} holds no key"))?;
     Ok(format!("/webhooks/rightfoot/{token}"))
 }
 
 /// The keys that a secret holds, read as the functions read them. Warns of what is in it by mistake: whoever signs with the
 /// same wrong text as the functions is answered as if all was well.
-pub(crate) async fn load_keys(target: &Target, secret: &ResourceRef, codec: KeyCodec) -> anyhow::Result<Keys> {
-    let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
+pub(crate) async fn load_keys(
+    target: &Target,
+    secret: &ResourceRef,
+    codec: KeyCodec,
+) -> anyhow::Result<Keys> {
+    let client = aws_sdk_secretsmanager::Client::new(&target.sdk);
     let value = secrets::fetch_secret(&client, &secret.name).await.with_resource(secret)?;
     let keys = Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))?;
     // To a machine, stderr tells of an error alone; `doctor` tells of this.
-    if let Some(suspected) = suspicion_text(&value).filter(|_| !at.is_json) {
+    if let Some(suspected) = suspicion_text(&value).filter(|_| !target.is_json) {
         terminal::print_notice(&format!("warning: {secret} has {suspected}: `inboxctl doctor` says more\n"));
     }
     Ok(keys)

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use fynapse_webhook::FynapseWebhook as Fynapse;
 use rightfoot_webhook::RightfootWebhook as Rightfoot;
 
-use crate::wire::until_crash;
+use crate::connector::until_crash;
 
 /// Largest body that API Gateway takes.
 const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
@@ -98,7 +98,7 @@ async fn build_invocation(
                 "method": "POST",
                 "path": path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": from.ip().to_string(),
+                "sourceIp": source.ip().to_string(),
                 "userAgent": "",
             },
         },

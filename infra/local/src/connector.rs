@@ -28,12 +28,12 @@ use crate::emulator::{Emulator, service_and_operation};
 
 mod delayed_requests;
 mod fault;
-mod step_gate;
 mod required_permissions;
+mod step_gate;
 
 pub use fault::Fault;
-pub use step_gate::StepGate;
 pub use required_permissions::RequiredPermission;
+pub use step_gate::StepGate;
 
 use delayed_requests::DelayedRequest;
 use fault::EmulatorRequest;
@@ -88,14 +88,15 @@ tokio::task_local! {
 /// Runs `work` as one process: a crash fault ends it then and there, with `None`.
 pub async fn until_crash<T>(work: impl Future<Output = T>) -> Option<T> {
     let crashed = Arc::new(Notify::new());
-    CRASH_SIGNAL.scope(crashed.clone(), async {
-        tokio::select! {
-            biased;
-            () = crashed.notified() => None,
-            done = work => Some(done),
-        }
-    })
-    .await
+    CRASH_SIGNAL
+        .scope(crashed.clone(), async {
+            tokio::select! {
+                biased;
+                () = crashed.notified() => None,
+                done = work => Some(done),
+            }
+        })
+        .await
 }
 
 /// A connector to an engine. What a function's role does not permit is refused, as IAM does.
@@ -174,7 +175,8 @@ impl AwsConnector {
 
     fn log_call(&self, operation: String, body: &[u8]) -> AwsCall {
         let request = serde_json::from_slice(body).unwrap_or_default();
-        let (permissions, event_ids) = (required_permissions::required_permissions(&operation, &request), parse_event_ids(&request));
+        let (permissions, event_ids) =
+            (required_permissions::required_permissions(&operation, &request), parse_event_ids(&request));
         let mut log = lock(&self.inner.call_log);
         let call = AwsCall { index: log.len(), operation, permissions, event_ids };
         log.push((call.clone(), CallOutcome::Pending));
@@ -197,7 +199,8 @@ impl AwsConnector {
         };
         let plan = lock(&self.inner.fault_plan).clone();
         let request_body = body.clone();
-        let denied = self.role.is_some_and(|role| !call.permissions.iter().all(|need| need.is_granted_by(role)));
+        let denied =
+            self.role.is_some_and(|role| !call.permissions.iter().all(|need| need.is_granted_by(role)));
         let fault = plan(&call).or(denied.then_some(Fault::AccessDenied));
         let delayed = fault.filter(|fault| fault.is_delay()).map(|fault| DelayedRequest {
             call: call.clone(),
@@ -205,7 +208,8 @@ impl AwsConnector {
             headers: headers.clone(),
             body: body.clone(),
         });
-        let request = EmulatorRequest { emulator: &self.inner.emulator, operation: &call.operation, headers, body };
+        let request =
+            EmulatorRequest { emulator: &self.inner.emulator, operation: &call.operation, headers, body };
         let result = match fault {
             None => {
                 let answer = request.send().await;
@@ -213,7 +217,10 @@ impl AwsConnector {
                 sdk_response(answer)
             }
             Some(fault) => {
-                self.log_outcome(&call, delayed.as_ref().map_or(CallOutcome::Faulted(fault), |_| CallOutcome::Delayed));
+                self.log_outcome(
+                    &call,
+                    delayed.as_ref().map_or(CallOutcome::Faulted(fault), |_| CallOutcome::Delayed),
+                );
                 request.send_with_fault(fault).await
             }
         };
@@ -290,12 +297,14 @@ fn parse_event_ids(request: &Value) -> Vec<String> {
         let (pk, sk) = (holder.pointer("/pk/S")?.as_str()?, holder.pointer("/sk/S")?.as_str()?);
         EventKey::from_table_key(pk, sk).map(|key| key.event_id()).or_else(|| alert_id(pk, sk))
     };
-    let parse_ids = |holder: &Value, name: &str| serde_json::from_str::<MessageIds>(holder.get(name)?.as_str()?).ok();
+    let parse_ids =
+        |holder: &Value, name: &str| serde_json::from_str::<MessageIds>(holder.get(name)?.as_str()?).ok();
     let message_id = |holder: &Value| parse_ids(holder, "MessageBody")?.id;
     let detail_id = |holder: &Value| parse_ids(holder, "Detail")?.event_id;
     let holders = [request.get("Item"), request.get("Key"), Some(request)].into_iter().flatten();
     let entries = request.get("Entries").and_then(Value::as_array).into_iter().flatten();
-    let body_ids = holders.clone().chain(entries).filter_map(|holder| message_id(holder).or_else(|| detail_id(holder)));
+    let body_ids =
+        holders.clone().chain(entries).filter_map(|holder| message_id(holder).or_else(|| detail_id(holder)));
     let mut events = Vec::new();
     for event in holders.filter_map(key_id).chain(body_ids) {
         if !events.contains(&event) {

@@ -15,12 +15,12 @@ use winterbaume_core::{MockRequest, MockResponse, MockService};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
-mod eventbridge;
 mod dynamodb;
+mod eventbridge;
 mod sqs_counts;
 
-use eventbridge::EventBridge;
 use dynamodb::DynamoDb;
+use eventbridge::EventBridge;
 use sqs_counts::ReceiptHandles;
 
 /// The queue that every event of a bus is put on, if it is there, as a rule that matches all of them would.
@@ -107,7 +107,9 @@ impl Emulator {
         let answer = self.0.sqs.handle(request).await;
         self.0.receipt_handles.observe(operation, &body, &answer);
         match operation {
-            "GetQueueAttributes" => self.0.receipt_handles.with_visible_again(&self.0.sqs, &body, answer).await,
+            "GetQueueAttributes" => {
+                self.0.receipt_handles.with_visible_again(&self.0.sqs, &body, answer).await
+            }
             _ => answer,
         }
     }

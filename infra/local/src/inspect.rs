@@ -11,11 +11,13 @@ use inbox_core::event::EventKey;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 
-use crate::system::{Stack, INBOX_TABLE};
+use crate::stack::{INBOX_TABLE, Stack};
 
 mod balances_and_bus;
 
-pub use balances_and_bus::{PublishedEvent, StoredBalance, PublishedDetail, receive_bus_events, read_balances};
+pub use balances_and_bus::{
+    PublishedDetail, PublishedEvent, StoredBalance, read_balances, receive_bus_events,
+};
 
 /// Messages in one answer of SQS.
 const RECEIVE_MAX: i32 = 10;
@@ -79,11 +81,14 @@ type TableItem = HashMap<String, AttributeValue>;
 
 /// Reads the whole table.
 pub async fn read_inbox(stack: &Stack) -> anyhow::Result<InboxSnapshot> {
-    let scan = system.onlooker.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
+    let scan = stack.inspector.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
     let mut pages = scan.into_paginator().items().send();
     let (mut inbox, mut quarantined, mut pieces) = (InboxSnapshot::default(), Vec::new(), BTreeMap::new());
     while let Some(item) = pages.try_next().await.context("scan the table")? {
-        let (pk, sk) = (string_attribute(&item, "pk").unwrap_or_default(), string_attribute(&item, "sk").unwrap_or_default());
+        let (pk, sk) = (
+            string_attribute(&item, "pk").unwrap_or_default(),
+            string_attribute(&item, "sk").unwrap_or_default(),
+        );
         if let Some(name) = pk.strip_prefix("payload#") {
             let piece = item.get("piece").and_then(|piece| piece.as_b().ok());
             let piece = piece.map(|blob| blob.clone().into_inner()).unwrap_or_default();
@@ -102,36 +107,39 @@ pub async fn read_inbox(stack: &Stack) -> anyhow::Result<InboxSnapshot> {
 
 /// How many items are due, at whatever time, for the relay or the poller.
 pub async fn count_due(stack: &Stack) -> anyhow::Result<usize> {
-    Ok(due_partition_keys(system).await?.len())
+    Ok(due_partition_keys(stack).await?.len())
 }
 
 /// The partition keys of the items that are due, at whatever time, for the relay or the poller.
 pub async fn due_partition_keys(stack: &Stack) -> anyhow::Result<Vec<String>> {
-    let scan = system.onlooker.dynamodb.scan().table_name(INBOX_TABLE).index_name("due");
+    let scan = stack.inspector.dynamodb.scan().table_name(INBOX_TABLE).index_name("due");
     let due: Vec<TableItem> =
         scan.into_paginator().items().send().try_collect().await.context("scan what is due")?;
-    let polled_or_relayed = due.iter().filter(|item| !string_attribute(item, "due").unwrap_or_default().starts_with("quarantine#"));
+    let polled_or_relayed = due
+        .iter()
+        .filter(|item| !string_attribute(item, "due").unwrap_or_default().starts_with("quarantine#"));
     Ok(polled_or_relayed.filter_map(|item| string_attribute(item, "pk")).map(str::to_owned).collect())
 }
 
 /// Whether the poller looks after a batch, or has done so.
 pub async fn is_tracked(stack: &Stack, batch_id: &str) -> anyhow::Result<bool> {
     let string = |value: String| AttributeValue::S(value);
-    let request = system.onlooker.dynamodb.get_item().table_name(INBOX_TABLE).consistent_read(true);
-    let request =
-        request.key("pk", string(format!("rightfoot#batch#{batch_id}"))).key("sk", string("tracked".to_owned()));
+    let request = stack.inspector.dynamodb.get_item().table_name(INBOX_TABLE).consistent_read(true);
+    let request = request
+        .key("pk", string(format!("rightfoot#batch#{batch_id}")))
+        .key("sk", string("tracked".to_owned()));
     Ok(request.send().await.context("read what is watched")?.item.is_some())
 }
 
 /// How many messages are on a queue: visible, in flight or delayed.
 pub async fn count_messages(stack: &Stack, queue: &str) -> anyhow::Result<usize> {
-    let url = system.queue_url(queue).await.context("ask for the queue")?;
+    let url = stack.queue_url(queue).await.context("ask for the queue")?;
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
         QueueAttributeName::ApproximateNumberOfMessagesDelayed,
     ];
-    let request = system.onlooker.sqs.get_queue_attributes().queue_url(url);
+    let request = stack.inspector.sqs.get_queue_attributes().queue_url(url);
     let counts = request.set_attribute_names(Some(names.to_vec())).send().await.context("count messages")?;
     let counts = counts.attributes.unwrap_or_default();
     let count = |name: &QueueAttributeName| counts.get(name).and_then(|count| count.parse::<usize>().ok());
@@ -140,10 +148,10 @@ pub async fn count_messages(stack: &Stack, queue: &str) -> anyhow::Result<usize>
 
 /// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
 pub async fn receive_all(stack: &Stack, queue: &str) -> anyhow::Result<Vec<String>> {
-    let url = system.queue_url(queue).await.context("ask for the queue")?;
+    let url = stack.queue_url(queue).await.context("ask for the queue")?;
     let mut bodies = Vec::new();
     loop {
-        let receive = system.onlooker.sqs.receive_message().queue_url(&url);
+        let receive = stack.inspector.sqs.receive_message().queue_url(&url);
         let answer = receive.max_number_of_messages(RECEIVE_MAX).send().await.context("receive messages")?;
         let messages = answer.messages.unwrap_or_default();
         if messages.is_empty() {
@@ -166,7 +174,7 @@ pub async fn read_message(stack: &Stack, body: &str) -> anyhow::Result<MessageSn
         fields.get("dataref").and_then(|dataref| serde_json::from_str(dataref.get()).ok());
     let payload = match (fields.get("data"), dataref) {
         (Some(data), None) => Some(data.get().as_bytes().to_vec()),
-        (None, Some(dataref)) => system.inbox.resolve(&dataref).await.context("resolve a dataref")?,
+        (None, Some(dataref)) => stack.inbox.resolve_dataref(&dataref).await.context("resolve a dataref")?,
         (Some(_), Some(_)) | (None, None) => None,
     };
     let id = parse_event_id(body).unwrap_or_else(|| "(a message without an id)".to_owned());

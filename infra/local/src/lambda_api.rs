@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::system::{INVOCATION_TIMEOUT, Stack};
-use crate::wire::until_crash;
+use crate::connector::until_crash;
+use crate::stack::{INVOCATION_TIMEOUT, Stack};
 
 /// The functions' names, as in AWS less the stack's.
 pub const FUNCTION_NAMES: [&str; 6] = [
@@ -68,22 +68,22 @@ async fn invoke(
 }
 
 async fn run_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
-    let result = until_crash(call_function(system, name, payload)).await;
+    let result = until_crash(call_function(stack, name, payload)).await;
     result.unwrap_or_else(|| Err(diagnostic("Runtime.ExitError", "the process died")))
 }
 
 async fn call_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
     match name {
-        "event-relay" => system.relay.handle(INVOCATION_TIMEOUT).await.map_err(Into::into),
+        "event-relay" => stack.relay.handle(INVOCATION_TIMEOUT).await.map_err(Into::into),
         "event-worker" => {
             let event: SqsEvent = serde_json::from_str(payload.get())
                 .map_err(|_| diagnostic("InvalidEvent", "not an event of SQS"))?;
-            to_payload(&system.worker.handle(event).await)
+            to_payload(&stack.worker.handle(event).await)
         }
-        "rightfoot-poller" => system.poller.handle(INVOCATION_TIMEOUT).await,
-        "rightfoot-requests" => Ok(system.requests.handle(payload).await?),
+        "rightfoot-poller" => stack.poller.handle(INVOCATION_TIMEOUT).await,
+        "rightfoot-requests" => Ok(stack.requests.handle(payload).await?),
         _ => {
-            let (functions, event) = (&system.functions, payload.to_owned());
+            let (functions, event) = (&stack.webhooks, payload.to_owned());
             let response = match name {
                 "fynapse-webhook" => functions.fynapse.handle(event).await,
                 _ => functions.rightfoot.handle(event).await,

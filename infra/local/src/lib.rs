@@ -8,16 +8,16 @@
 //!                                                       any AWS client ──HTTP──┘
 //! ```
 
+pub mod api_gateway;
+pub mod connector;
 pub mod demo;
 pub mod emulator;
-pub mod api_gateway;
+pub mod inspect;
 pub mod lambda_api;
 pub mod load_test;
-pub mod sqs_trigger;
-pub mod inspect;
 mod progress;
 pub mod rightfoot_simulator;
 pub mod senders;
 pub mod serve;
+pub mod sqs_trigger;
 pub mod stack;
-pub mod connector;

@@ -12,12 +12,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::net::TcpListener;
 
-use crate::onlooker;
+use crate::inspect;
 use crate::progress::Progress;
 use crate::senders::payloads::{balance_extracted, batch_completed, threshold_alert};
 use crate::senders::retry_policy::RetrySpacing;
-use crate::senders::{DeliveryAttempt, FynapseSender, SenderClient, OutgoingDelivery, SimClock, RightfootSender, Signing};
-use crate::system::{self, EVENTS_QUEUE, Stack};
+use crate::senders::{
+    DeliveryAttempt, FynapseSender, OutgoingDelivery, RightfootSender, SenderClient, Signing, SimClock,
+};
+use crate::stack::{self, EVENTS_QUEUE, Stack};
 
 /// How often something is delivered that is answered 5xx or not at all.
 const ATTEMPTS_MAX: usize = 20;
@@ -113,7 +115,7 @@ impl fmt::Display for LoadTestReport {
 /// Sends, and verifies every id on the queue. The report says whether all are there.
 pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
     let clock = Clock::system();
-    let stack_options = system::StackOptions::in_memory(clock.clone())?;
+    let stack_options = stack::StackOptions::in_memory(clock.clone())?;
     let stack = Stack::start(stack_options).await?;
     let senders = Arc::new(LoadTestSenders::new(&stack, &options).await?);
     let deliveries = deliveries(&options);
@@ -138,10 +140,10 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
 
     progress.set_message("looking for every event on the queue");
     relay_all_due(&stack).await?;
-    let bodies = onlooker::receive_all(&stack, EVENTS_QUEUE).await?;
+    let bodies = inspect::receive_all(&stack, EVENTS_QUEUE).await?;
     let (mut seen_by_id, mut repeated, mut foreign) = (sent_event_counts(&options), 0, 0);
     for body in &bodies {
-        match onlooker::parse_event_id(body).and_then(|id| seen_by_id.get_mut(&id)) {
+        match inspect::parse_event_id(body).and_then(|id| seen_by_id.get_mut(&id)) {
             Some(seen @ 0) => *seen = 1,
             Some(_) => repeated += 1,
             None => foreign += 1,
@@ -173,18 +175,18 @@ struct LoadTestSenders {
 
 impl LoadTestSenders {
     async fn new(stack: &Stack, options: &LoadTestOptions) -> anyhow::Result<Self> {
-        system.functions.fynapse.load_secret().await;
-        system.functions.rightfoot.load_secret().await;
+        stack.webhooks.fynapse.load_signing_secret().await;
+        stack.webhooks.rightfoot.load_url_key().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let base_url = format!("http://{}/webhooks", listener.local_addr()?);
-        let pace = SimClock::compressed(system.clock.now(), 1);
+        let pace = SimClock::compressed(stack.clock.now(), 1);
         let http = SenderClient::new(pace, options.seed, options.concurrency)?;
-        let token = system.mint(&"load".parse()?)?;
+        let token = stack.mint_url_token(&"load".parse()?)?;
         Ok(Self {
-            fynapse: FynapseSender::new(http.clone(), format!("{base_url}/fynapse"), system.fynapse_keys()?),
+            fynapse: FynapseSender::new(http.clone(), format!("{base_url}/fynapse"), stack.fynapse_keys()?),
             rightfoot: RightfootSender::new(http, RetrySpacing::default()),
             rightfoot_url: format!("{base_url}/rightfoot/{token}"),
-            server: system::spawn_server(listener, system.routes()),
+            server: stack::spawn_server(listener, stack.webhook_routes()),
         })
     }
 
@@ -241,9 +243,9 @@ fn sent_event_counts(options: &LoadTestOptions) -> BTreeMap<String, usize> {
 /// Lets the relay run until nothing is due, within bounds.
 async fn relay_all_due(stack: &Stack) -> anyhow::Result<()> {
     let deadline = Instant::now() + RELAY_WAIT_MAX;
-    while onlooker::count_due(system).await? > 0 && Instant::now() < deadline {
+    while inspect::count_due(stack).await? > 0 && Instant::now() < deadline {
         // A failed run is followed by another one.
-        let _ = system.relay.handle(Duration::from_secs(60)).await;
+        let _ = stack.relay.handle(Duration::from_secs(60)).await;
         tokio::time::sleep(RELAY_PAUSE).await;
     }
     Ok(())

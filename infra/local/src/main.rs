@@ -157,7 +157,9 @@ struct RightfootArgs {
 #[tokio::main]
 async fn main() -> ExitCode {
     if let Err(error) = restart_without_empty_variables(&[RIGHTFOOT_API_KEY.into()]) {
-        serve::print_error(&anyhow::Error::new(error).context("cannot start again without the empty variables"));
+        serve::print_error(
+            &anyhow::Error::new(error).context("cannot start again without the empty variables"),
+        );
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
@@ -244,9 +246,10 @@ impl ServeArgs {
             run_schedules: !self.no_schedules,
             rightfoot_api: match self.rightfoot_api {
                 Some(url) => serve::RightfootApi::External(url.into()),
-                None => {
-                    serve::RightfootApi::Simulated { port: self.rightfoot_port, lost_webhooks_pct: self.lose_webhooks }
-                }
+                None => serve::RightfootApi::Simulated {
+                    port: self.rightfoot_port,
+                    lost_webhooks_pct: self.lose_webhooks,
+                },
             },
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
@@ -272,7 +275,8 @@ mod tests {
     #[test]
     fn poll_timing_is_short_for_the_simulated_rightfoot_and_default_for_the_real_one() {
         let secs = |words: &str| {
-            let PollTiming { first, interval: every, grace, deadline } = parse_options(words).unwrap().poll_timing;
+            let PollTiming { first, interval: every, grace, deadline } =
+                parse_options(words).unwrap().poll_timing;
             [first, every, grace, deadline].map(|span| span.as_secs())
         };
         assert_eq!(secs(""), [10, 5, 20, 600]);
@@ -297,9 +301,14 @@ mod tests {
     #[test]
     fn rightfoot_is_simulated_or_external_with_a_key() {
         let simulated = parse_options("--rightfoot-port 9 --lose-webhooks 50").unwrap();
-        assert!(matches!(simulated.rightfoot_api, serve::RightfootApi::Simulated { port: 9, lost_webhooks_pct: 50 }));
+        assert!(matches!(
+            simulated.rightfoot_api,
+            serve::RightfootApi::Simulated { port: 9, lost_webhooks_pct: 50 }
+        ));
         let real = parse_options("--rightfoot-api https://api.example --rightfoot-api-key k").unwrap();
-        assert!(matches!(real.rightfoot_api, serve::RightfootApi::External(url) if url == "https://api.example"));
+        assert!(
+            matches!(real.rightfoot_api, serve::RightfootApi::External(url) if url == "https://api.example")
+        );
         assert_eq!(real.rightfoot_api_key, "k");
         for (words, kind) in [
             ("--rightfoot-api https://api.example", clap::error::ErrorKind::MissingRequiredArgument),
@@ -325,7 +334,10 @@ mod tests {
         };
         let defaults = parse_rightfoot("rightfoot --api-key k");
         assert_eq!((defaults.port, defaults.lost_webhooks_pct, defaults.seed), (9002, 0, None));
-        assert_eq!((defaults.batch_processing, defaults.schedule_day), (serve::PROCESSING, serve::SCHEDULE_DAY));
+        assert_eq!(
+            (defaults.batch_processing, defaults.schedule_day),
+            (serve::PROCESSING, serve::SCHEDULE_DAY)
+        );
         let overridden = parse_rightfoot(
             "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
         );

@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
-    self, BALANCES_TABLE, EVENT_BUS, BUS_QUEUE, DEAD_LETTER_QUEUE, FYNAPSE_SECRET, EVENTS_QUEUE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
-    Stack, INBOX_TABLE, rightfoot_client,
+    self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
+    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
 };
 
 pub mod rightfoot_only;
@@ -213,7 +213,8 @@ fn delete_tables(dir: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot delete the tables in {}", dir.display());
     for entry in std::fs::read_dir(dir).with_context(failed)? {
         let path = entry.with_context(failed)?.path();
-        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DATABASE_FILE)) {
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DATABASE_FILE))
+        {
             std::fs::remove_file(path).with_context(failed)?;
         }
     }
@@ -263,7 +264,8 @@ fn startup_message(
     } else {
         format!("No worker: the messages stay on {EVENTS_QUEUE}.")
     };
-    let schedules_note = if options.run_schedules { "" } else { "Neither the relay nor the poller runs by itself.\n" };
+    let schedules_note =
+        if options.run_schedules { "" } else { "Neither the relay nor the poller runs by itself.\n" };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}

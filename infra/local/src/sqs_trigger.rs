@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::system::{EVENTS_QUEUE, Stack};
+use crate::stack::{EVENTS_QUEUE, Stack};
 
 /// Messages in one invocation.
 const BATCH_MESSAGES_MAX: i32 = 10;
@@ -65,7 +65,8 @@ impl SqsTrigger {
     where
         F: Future<Output = Option<SqsBatchResponse>>,
     {
-        let receive = self.sqs.receive_message().queue_url(&self.queue_url).max_number_of_messages(BATCH_MESSAGES_MAX);
+        let receive =
+            self.sqs.receive_message().queue_url(&self.queue_url).max_number_of_messages(BATCH_MESSAGES_MAX);
         let receive = receive.message_attribute_names("All");
         let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
         let messages = receive.send().await.context("receive messages")?.messages.unwrap_or_default();
@@ -111,8 +112,12 @@ fn sqs_event(messages: &[Message]) -> serde_json::Result<SqsEvent> {
 fn sqs_record(message: &Message) -> Value {
     let attributes: BTreeMap<_, _> =
         message.attributes.iter().flatten().map(|(name, value)| (name.as_str(), value)).collect();
-    let message_attributes: BTreeMap<_, _> =
-        message.message_attributes.iter().flatten().map(|(name, value)| (name, message_attribute(value))).collect();
+    let message_attributes: BTreeMap<_, _> = message
+        .message_attributes
+        .iter()
+        .flatten()
+        .map(|(name, value)| (name, message_attribute(value)))
+        .collect();
     json!({
         "messageId": message.message_id,
         "receiptHandle": message.receipt_handle,

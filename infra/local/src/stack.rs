@@ -28,10 +28,10 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::emulator::Emulator;
 use crate::api_gateway::{self, WebhookFunctions};
+use crate::connector::{AwsConnector, until_crash};
+use crate::emulator::Emulator;
 use crate::sqs_trigger::SqsTrigger;
-use crate::wire::{AwsConnector, until_crash};
 
 mod resources;
 
@@ -148,8 +148,9 @@ impl Stack {
         };
         let inspector = clients_over(&AwsConnector::new(emulator.clone()));
         resources::create_tables(&inspector).await.context("create the tables")?;
-        let events_url =
-            resources::create_queues(&inspector, options.visibility_timeout).await.context("create the queues")?;
+        let events_url = resources::create_queues(&inspector, options.visibility_timeout)
+            .await
+            .context("create the queues")?;
         resources::create_bus(&inspector).await.context("create the event bus")?;
         resources::create_secrets(&inspector, &options).await.context("create the secrets")?;
         Ok(Self::build(emulator, inspector, events_url, options))
@@ -161,7 +162,12 @@ impl Stack {
         Self::build(emulator, inspector, self.events_queue_url.clone(), self.options.clone())
     }
 
-    fn build(emulator: Emulator, inspector: Clients, events_queue_url: String, options: StackOptions) -> Self {
+    fn build(
+        emulator: Emulator,
+        inspector: Clients,
+        events_queue_url: String,
+        options: StackOptions,
+    ) -> Self {
         let connector = AwsConnector::new(emulator);
         let clients_of = |function| clients_over(&connector.with_role_of(function));
         let clock = options.clock.clone();
@@ -179,14 +185,21 @@ impl Stack {
             revoked_subjects: BTreeSet::new(),
         };
         let webhooks = WebhookFunctions {
-            fynapse: fynapse_webhook::FynapseWebhook::new(&fynapse, &clients_of("fynapse-webhook"), clock.clone()),
+            fynapse: fynapse_webhook::FynapseWebhook::new(
+                &fynapse,
+                &clients_of("fynapse-webhook"),
+                clock.clone(),
+            ),
             rightfoot: rightfoot_webhook::RightfootWebhook::new(
                 &rightfoot,
                 &clients_of("rightfoot-webhook"),
                 clock.clone(),
             ),
         };
-        let access = AccountConfig { client: options.rightfoot_client.clone(), secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned() };
+        let access = AccountConfig {
+            client: options.rightfoot_client.clone(),
+            secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
+        };
         let poller = rightfoot_poller::Config {
             common: common.clone(),
             rightfoot: access.clone(),
@@ -212,7 +225,11 @@ impl Stack {
         };
         Self {
             webhooks,
-            poller: rightfoot_poller::RightfootPoller::new(&poller, &clients_of("rightfoot-poller"), clock.clone()),
+            poller: rightfoot_poller::RightfootPoller::new(
+                &poller,
+                &clients_of("rightfoot-poller"),
+                clock.clone(),
+            ),
             requests: rightfoot_requests::RightfootRequests::new(
                 &requests,
                 &clients_of("rightfoot-requests"),

@@ -21,7 +21,7 @@ use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 
 use crate::item::{Item, key, number, text};
-use crate::{AwsErrorKind, AwsError};
+use crate::{AwsError, AwsErrorKind};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
 /// Pauses before another attempt at what DynamoDB did not get to.
@@ -55,7 +55,8 @@ impl BalancesTable {
     /// Stores rows, of each authorizer one at most. The same rows again write the same items.
     pub async fn store(&self, rows: &[Balance], source: &BalanceSource<'_>) -> Result<(), AwsError> {
         for chunk in rows.chunks(BALANCES_PER_WRITE) {
-            let writes = chunk.iter().map(|row| self.put(self.to_item(row, origin))).collect::<Result<_, _>>()?;
+            let writes =
+                chunk.iter().map(|row| self.put(self.to_item(row, source))).collect::<Result<_, _>>()?;
             self.write(writes).await?;
         }
         Ok(())
@@ -75,14 +76,20 @@ impl BalancesTable {
                 return Ok(());
             }
             let Some(pause_ms) = pauses.next() else {
-                return Err(AwsError { action: WRITE, kind: AwsErrorKind::Service("UnprocessedItems".to_owned()) });
+                return Err(AwsError {
+                    action: WRITE,
+                    kind: AwsErrorKind::Service("UnprocessedItems".to_owned()),
+                });
             };
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
     }
 
     fn put(&self, item: Item) -> Result<WriteRequest, AwsError> {
-        let put = PutRequest::builder().set_item(Some(item)).build().map_err(|_| AwsError::unreadable_item(WRITE))?;
+        let put = PutRequest::builder()
+            .set_item(Some(item))
+            .build()
+            .map_err(|_| AwsError::unreadable_item(WRITE))?;
         Ok(WriteRequest::builder().put_request(put).build())
     }
 

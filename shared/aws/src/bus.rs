@@ -10,7 +10,7 @@ use inbox_core::bus::{BusEvent, SOURCE};
 use inbox_core::inbox::{ChunkLimits, chunk_by_size};
 use inbox_core::limits::{BUS_ENTRIES_MAX, BUS_MAX_BYTES};
 
-use crate::{AwsErrorKind, AwsError};
+use crate::{AwsError, AwsErrorKind};
 
 const PUT: &str = "events:PutEvents";
 /// What one call carries.
@@ -44,8 +44,8 @@ impl EventBus {
 
     /// Publishes, in as many calls as EventBridge's bounds take, and says of each announcement what became of it.
     pub async fn publish(&self, events: &[BusEvent]) -> Vec<PublishOutcome> {
-        let mut published = Vec::with_capacity(announcements.len());
-        for batch in chunk_by_size(announcements.iter().collect(), CALL_LIMITS, |event| event.bytes()) {
+        let mut published = Vec::with_capacity(events.len());
+        for batch in chunk_by_size(events.iter().collect(), CALL_LIMITS, |event| event.size_bytes()) {
             published.extend(self.publish_with_retries(&batch).await);
         }
         published
@@ -106,14 +106,19 @@ fn retryable_entries(outcome: &[PublishOutcome]) -> impl Iterator<Item = usize> 
 /// EventBridge answers 200 with failed entries: only what has an event id is on the bus.
 fn entry_outcome(entry: Option<&PutEventsResultEntry>) -> PublishOutcome {
     match entry.map(|entry| (entry.event_id(), entry.error_code())) {
-        Some((_, Some(code))) => publish_failure(AwsError { action: PUT, kind: AwsErrorKind::Service(code.to_owned()) }),
+        Some((_, Some(code))) => {
+            publish_failure(AwsError { action: PUT, kind: AwsErrorKind::Service(code.to_owned()) })
+        }
         Some((Some(_), None)) => PublishOutcome::Published,
-        Some((None, None)) | None => PublishOutcome::Failed(AwsError { action: PUT, kind: AwsErrorKind::UnreadableResponse }),
+        Some((None, None)) | None => {
+            PublishOutcome::Failed(AwsError { action: PUT, kind: AwsErrorKind::UnreadableResponse })
+        }
     }
 }
 
 fn publish_failure(error: AwsError) -> PublishOutcome {
     const UNDELIVERABLE_CODES: [&str; 2] = ["MalformedDetail", "ValidationException"];
-    let is_refusal = matches!(&error.kind, AwsErrorKind::Service(code) if UNDELIVERABLE_CODES.contains(&code.as_str()));
+    let is_refusal =
+        matches!(&error.kind, AwsErrorKind::Service(code) if UNDELIVERABLE_CODES.contains(&code.as_str()));
     if is_refusal { PublishOutcome::Undeliverable(error) } else { PublishOutcome::Failed(error) }
 }

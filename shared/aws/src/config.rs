@@ -55,7 +55,11 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     /// A variable that must be set and be the URL of an HTTP service.
     pub fn base_url(&self, name: &'static str) -> Result<BaseUrl, ConfigError> {
         let value = self.required(name)?;
-        value.parse().map_err(|why: InvalidBaseUrl| ConfigError::Invalid { name, value, why: why.to_string() })
+        value.parse().map_err(|why: InvalidBaseUrl| ConfigError::Invalid {
+            name,
+            value,
+            why: why.to_string(),
+        })
     }
 
     /// A variable that may be left out.
@@ -225,7 +229,8 @@ mod tests {
 
     #[test]
     fn unset_variables_have_defaults() {
-        let common = CommonConfig::from_env(&env(&[("INBOX_TABLE", "t"), ("EVENTS_QUEUE_URL", "q")])).unwrap();
+        let common =
+            CommonConfig::from_env(&env(&[("INBOX_TABLE", "t"), ("EVENTS_QUEUE_URL", "q")])).unwrap();
         assert_eq!((common.retention_days, common.log_level), (30, Level::INFO));
         assert_eq!(tolerance_secs(&env(&[])), Ok(300));
     }

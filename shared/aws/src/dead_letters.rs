@@ -13,8 +13,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 use serde::Deserialize;
 
-use inbox_core::event::EventKey;
 use inbox_core::audit::AuditEntry;
+use inbox_core::event::EventKey;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
@@ -65,7 +65,11 @@ impl DeadLetterQueue {
     }
 
     /// Takes at most so many messages; they are hidden from others for so long.
-    pub async fn receive(&self, limit: usize, visibility_timeout: Duration) -> Result<Vec<DeadLetter>, AwsError> {
+    pub async fn receive(
+        &self,
+        limit: usize,
+        visibility_timeout: Duration,
+    ) -> Result<Vec<DeadLetter>, AwsError> {
         let (mut received, mut empty_responses) = (Vec::new(), 0);
         while received.len() < limit && empty_responses < EMPTY_RESPONSES_MAX {
             let max_messages = RECEIVE_MAX.min(limit - received.len());
@@ -74,7 +78,7 @@ impl DeadLetterQueue {
                 .receive_message()
                 .queue_url(&self.dead_letter_url)
                 .max_number_of_messages(i32::try_from(max_messages).unwrap_or(1))
-                .visibility_timeout(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX))
+                .visibility_timeout(i32::try_from(visibility_timeout.as_secs()).unwrap_or(i32::MAX))
                 .wait_time_seconds(1)
                 .message_attribute_names("All")
                 .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
@@ -115,7 +119,8 @@ impl DeadLetterQueue {
         if let Some(key) = &message.event {
             inbox.append_audit_entry(key, by).await?;
         }
-        let delete = self.sqs.delete_message().queue_url(&self.dead_letter_url).receipt_handle(&message.receipt);
+        let delete =
+            self.sqs.delete_message().queue_url(&self.dead_letter_url).receipt_handle(&message.receipt);
         delete.send().await.map(|_| ()).map_err(|error| AwsError::from_sdk_error("sqs:DeleteMessage", &error))
     }
 }

@@ -10,7 +10,7 @@ use crate::ca_bundle::is_certificate_error;
 /// A failed AWS call. Says which action and which kind of failure, never what was sent or answered (P8):
 /// service messages can quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{action}: {cause}")]
+#[error("{action}: {kind}")]
 pub struct AwsError {
     /// The IAM action, for example `dynamodb:PutItem`.
     pub action: &'static str,

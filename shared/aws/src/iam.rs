@@ -1,7 +1,10 @@
 //! Which AWS calls each function makes: all that its role must permit, and nothing else. `template.yaml` is compared with this
 //! table, and the local system refuses what does not stand in it, as IAM would.
 
-use Resource::{BalancesTable, EventBus, DueIndex, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey, RightfootUrlKey};
+use Resource::{
+    BalancesTable, DueIndex, EventBus, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey,
+    RightfootUrlKey,
+};
 
 /// What a call is made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +71,11 @@ pub const ROLES: [Role; 6] = [
     },
     Role {
         function: "rightfoot-requests",
-        allowed: &[(RightfootApiKey, GET_SECRET), (RightfootUrlKey, GET_SECRET), (InboxTable, GET_PUT_UPDATE)],
+        allowed: &[
+            (RightfootApiKey, GET_SECRET),
+            (RightfootUrlKey, GET_SECRET),
+            (InboxTable, GET_PUT_UPDATE),
+        ],
     },
     Role {
         function: "event-worker",
@@ -83,7 +90,8 @@ pub const ROLES: [Role; 6] = [
 ];
 
 /// What Lambda does in the worker's name to bring it messages.
-pub const EVENT_SOURCE_MAPPING_ACTIONS: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+pub const EVENT_SOURCE_MAPPING_ACTIONS: &[&str] =
+    &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 impl Role {
     /// The role of the function of this name.

@@ -16,58 +16,61 @@
 
 mod alert_claims;
 mod batch_progress;
-mod json_blobs;
+mod bound_subjects;
 mod due_index;
-mod untracked_quota;
+mod json_blobs;
 mod outbox;
 mod past_cycles;
 mod poll_problem;
-mod quarantine;
-mod submission_release;
-mod replay;
 mod poller_requeue;
-mod table_scan;
-mod bound_subjects;
-mod submissions;
+mod processing;
+mod quarantine;
 mod queries;
+mod replay;
+mod submission_release;
+mod submissions;
+mod table_scan;
 mod tracking;
 mod transaction;
-mod processing;
+mod untracked_quota;
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use inbox_core::delivery::{VerifiedBy, Verified, Provider, Subject};
+use inbox_core::audit::AuditEntry;
+use inbox_core::delivery::{Provider, Subject, Verified, VerifiedBy};
 use inbox_core::event::{Event, EventKey, Id, batch_pk, payload_hash};
 use inbox_core::inbox::{
-    DueQueue, QuarantineReason, RecordOutcome, DeliveryIdentity, first_due_at, parts_expiry, quarantine_expiry, record_expiry, classify_existing,
+    DeliveryIdentity, DueQueue, QuarantineReason, RecordOutcome, classify_existing, first_due_at,
+    parts_expiry, quarantine_expiry, record_expiry,
 };
-use inbox_core::audit::AuditEntry;
 use inbox_core::message::parse_dataref;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
 use crate::conditional::{self, condition_failed, existing_item};
-use crate::item::{self, Item, EventRecord, PayloadLocation, SCHEMA_VERSION, binary, number, text};
+use crate::item::{self, EventRecord, Item, PayloadLocation, SCHEMA_VERSION, binary, number, text};
 use crate::payload;
 
 pub use alert_claims::{AcquiredAlert, AlertClaim};
 pub use batch_progress::{AlertedAuthorizers, BatchProgress};
-pub use due_index::{DuePage, DueScan, DueKey};
-pub use outbox::{RelayClaim, ClaimedRecord, DueRecord, DueRecords};
+pub use due_index::{DueKey, DuePage, DueScan};
+pub use outbox::{ClaimedRecord, DueRecord, DueRecords, RelayClaim};
 pub use past_cycles::PastCycle;
 pub use poll_problem::TrackedWithProblem;
-pub use quarantine::QuarantinedItem;
-pub use submission_release::ReleaseOutcome;
-pub use replay::ReplayOutcome;
-pub use table_scan::{ScanPage, ScanCursor};
-pub use submissions::{BeginOutcome, CompleteOutcome, Created, NewSubmission, StoredSubmission, TrackOutcome};
-pub use queries::{BatchView, AlertView, EventView, ScheduleView, EventFilter, Timeline, SubmissionView};
-pub use tracking::{ScheduleProgress, TrackingState};
 pub use processing::{ClaimedEvent, EventClaim};
+pub use quarantine::QuarantinedItem;
+pub use queries::{AlertView, BatchView, EventFilter, EventView, ScheduleView, SubmissionView, Timeline};
+pub use replay::ReplayOutcome;
+pub use submission_release::ReleaseOutcome;
+pub use submissions::{
+    BeginOutcome, CompleteOutcome, Created, NewSubmission, StoredSubmission, TrackOutcome,
+};
+pub use table_scan::{ScanCursor, ScanPage};
+pub use tracking::{ScheduleProgress, TrackingState};
 
 /// The revision that a record is born with.
 const INITIAL_REV: u64 = 1;
@@ -165,7 +168,11 @@ impl Inbox {
 
     /// Keeps proven bytes that cannot be used (P7), for an operator to look at. The same bytes again are counted, not
     /// kept twice; if they were dealt with before, they are to be looked at again.
-    pub async fn quarantine_delivery(&self, proven: &Verified, reason: QuarantineReason) -> Result<(), AwsError> {
+    pub async fn quarantine_delivery(
+        &self,
+        proven: &Verified,
+        reason: QuarantineReason,
+    ) -> Result<(), AwsError> {
         let (payload, now) = (proven.body(), proven.received_at());
         let hash = payload_hash(payload);
         let expire_at = parts_expiry(now, self.retention_days);
@@ -174,7 +181,8 @@ impl Inbox {
         if let VerifiedBy::Signature { signed_at } = proven.verified_by() {
             attributes.insert("signed_at".to_owned(), number(signed_at.0));
         }
-        attributes.extend(proven.storable_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
+        attributes
+            .extend(proven.storable_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
         self.put_quarantined((proven.provider(), proven.subject(), &hash), attributes, reason, now).await
     }
 
@@ -184,7 +192,8 @@ impl Inbox {
         let Some(key) = parse_dataref(dataref) else { return Ok(None) };
         match self.get_item(item::key(&key.pk(), &key.sk())).await? {
             Some(item) => {
-                let record = EventRecord::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
+                let record =
+                    EventRecord::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
                 self.payload_of(&record).await.map(Some)
             }
             None => Ok(None),
@@ -250,9 +259,10 @@ impl Inbox {
         reason: QuarantineReason,
         now: UnixMillis,
     ) -> Result<(), AwsError> {
-        let id = QuarantineId::new(provider, subject, hash).ok_or(AwsError::unreadable_item("dynamodb:UpdateItem"))?;
+        let id = QuarantineId::new(provider, subject, hash)
+            .ok_or(AwsError::unreadable_item("dynamodb:UpdateItem"))?;
         let pk = id.pk();
-        kept.extend(subject.map(|subject| ("subject".to_owned(), text(subject.as_str()))));
+        attributes.extend(subject.map(|subject| ("subject".to_owned(), text(subject.as_str()))));
         let fixed = [
             ("due", text(DueQueue::Quarantine.shard(&pk))),
             ("reason", text(reason.as_str())),
@@ -263,7 +273,7 @@ impl Inbox {
         let mut values = HashMap::from([(":one".to_owned(), number(1)), (":now".to_owned(), number(now.0))]);
         let first = ["first_received_at", "due_at"];
         let mut sets = first.map(|it| format!("{it} = if_not_exists(first_received_at, :now)")).to_vec();
-        let all = kept.into_iter().chain(fixed.map(|(name, value)| (name.to_owned(), value)));
+        let all = attributes.into_iter().chain(fixed.map(|(name, value)| (name.to_owned(), value)));
         for (index, (name, value)) in all.enumerate() {
             names.insert(format!("#k{index}"), name);
             values.insert(format!(":k{index}"), value);
@@ -323,7 +333,9 @@ fn payload_attributes(stored: &PayloadLocation, hash: &str, payload_bytes: usize
         ("payload_bytes".to_owned(), number(payload_bytes)),
     ]);
     match stored {
-        PayloadLocation::Inline(payload) => attributes.extend([("payload".to_owned(), binary(payload.as_slice()))]),
+        PayloadLocation::Inline(payload) => {
+            attributes.extend([("payload".to_owned(), binary(payload.as_slice()))])
+        }
         PayloadLocation::Parts { names, expire_at: UnixSecs(expire_at) } => attributes.extend([
             ("parts".to_owned(), AttributeValue::L(names.iter().map(text).collect())),
             ("parts_expire_at".to_owned(), number(expire_at)),

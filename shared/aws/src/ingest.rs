@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use inbox_core::audit::AuditEntry;
 use inbox_core::event::Event;
 use inbox_core::inbox::RecordOutcome;
-use inbox_core::audit::AuditEntry;
 use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
 use inbox_core::message::{MessageMeta, build_message};
 
@@ -107,5 +107,5 @@ pub(crate) async fn with_deadline<T>(
     action: &'static str,
     call: impl Future<Output = Result<T, AwsError>>,
 ) -> Result<T, AwsError> {
-    timeout_at(deadline, work).await.unwrap_or(Err(AwsError::timeout(action)))
+    timeout_at(deadline, call).await.unwrap_or(Err(AwsError::timeout(action)))
 }

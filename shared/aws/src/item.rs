@@ -7,10 +7,10 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::audit::{AuditEntry, OperatorAction};
 use inbox_core::delivery::Subject;
 use inbox_core::event::{EventKey, Origin};
 use inbox_core::inbox::DeliveryIdentity;
-use inbox_core::audit::{OperatorAction, AuditEntry};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 /// One item of the table.

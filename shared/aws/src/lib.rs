@@ -6,26 +6,26 @@
 //!              secrets          message ──▶ inbox (claim) ──▶ balances, bus ──▶ inbox (done)
 //! ```
 
+pub mod api_gateway;
 pub mod balances;
 pub mod bus;
 pub mod ca_bundle;
-pub mod iam;
 pub mod clients;
 pub mod clock;
 mod conditional;
 pub mod config;
 pub mod dead_letters;
-pub mod escape;
 mod error;
-pub mod api_gateway;
+pub mod escape;
+pub mod iam;
 pub mod inbox;
+pub mod ingest;
 mod item;
 mod payload;
-pub mod queue;
-pub mod webhook_receiver;
-pub mod ingest;
 pub mod quarantine_replay;
+pub mod queue;
 pub mod secrets;
 pub mod telemetry;
+pub mod webhook_receiver;
 
-pub use error::{AwsErrorKind, AwsError};
+pub use error::{AwsError, AwsErrorKind};

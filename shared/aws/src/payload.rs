@@ -95,7 +95,9 @@ pub(crate) async fn extend_expiry(
             .await;
         match moved {
             Err(error) if existing_item(&error).is_some() => {}
-            Err(error) if condition_failed(&error) => return Err(AwsError::payload_gone("dynamodb:UpdateItem")),
+            Err(error) if condition_failed(&error) => {
+                return Err(AwsError::payload_gone("dynamodb:UpdateItem"));
+            }
             moved => drop(moved.map_err(|error| AwsError::from_sdk_error("dynamodb:UpdateItem", &error))?),
         }
     }

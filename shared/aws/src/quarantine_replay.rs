@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{QuarantineReason, RecordOutcome};
-use inbox_core::audit::{OperatorAction, AuditEntry, Operator};
-use inbox_core::quarantine::{Resolution, QuarantineId, Reparsed, record_may_have_expired, reparse};
 use inbox_core::lifecycle::EventState;
+use inbox_core::quarantine::{QuarantineId, Reparsed, Resolution, record_may_have_expired, reparse};
 use inbox_core::time::UnixSecs;
 
 use crate::AwsError;
 use crate::inbox::{QuarantinedItem, ReplayOutcome, WriteOutcome};
-use crate::recorder::Ingestor;
+use crate::ingest::Ingestor;
 
 /// How long recording one item, and sending it, may take.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -72,8 +72,14 @@ impl QuarantineReplayer {
     }
 
     /// Replays one item. On a fault some of it may be done; doing it again mends it.
-    pub async fn replay(&self, id: &QuarantineId, operator: &Operator) -> Result<QuarantineReplayOutcome, AwsError> {
-        let Some(item) = self.ingestor.inbox().quarantined_item(id).await? else { return Ok(QuarantineReplayOutcome::NotFound) };
+    pub async fn replay(
+        &self,
+        id: &QuarantineId,
+        operator: &Operator,
+    ) -> Result<QuarantineReplayOutcome, AwsError> {
+        let Some(item) = self.ingestor.inbox().quarantined_item(id).await? else {
+            return Ok(QuarantineReplayOutcome::NotFound);
+        };
         if let Some((_, how)) = item.resolution {
             return Ok(QuarantineReplayOutcome::AlreadyClosed(how));
         }
@@ -94,28 +100,38 @@ impl QuarantineReplayer {
         let by = operator.audit_entry(OperatorAction::Requeue, self.ingestor.clock().now());
         match self.ingestor.inbox().replay_quarantined(&key, &by).await? {
             ReplayOutcome::NotFound => Ok(QuarantineReplayOutcome::EventExpired(key)),
-            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => Ok(QuarantineReplayOutcome::Conflict),
+            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
+                Ok(QuarantineReplayOutcome::Conflict)
+            }
             // Done: an earlier replay died before it closed the item.
             ReplayOutcome::Due { .. } | ReplayOutcome::WrongState(EventState::Done) => {
-                self.close_item(kept, Resolution::Requeued, key, &by, None).await
+                self.close_item(item, Resolution::Requeued, key, &by, None).await
             }
             // On its way, perhaps by an earlier replay; perhaps it is just being given up once more.
             ReplayOutcome::WrongState(
-                EventState::Recorded | EventState::Sent | EventState::Claimed | EventState::Waiting | EventState::Quarantined,
+                EventState::Recorded
+                | EventState::Sent
+                | EventState::Claimed
+                | EventState::Waiting
+                | EventState::Quarantined,
             ) => Ok(QuarantineReplayOutcome::Conflict),
         }
     }
 
     /// The item's bytes are read by the present code, and recorded if they are an event by now.
-    async fn reparse_and_record(&self, item: &QuarantinedItem, operator: &Operator) -> Result<QuarantineReplayOutcome, AwsError> {
+    async fn reparse_and_record(
+        &self,
+        item: &QuarantinedItem,
+        operator: &Operator,
+    ) -> Result<QuarantineReplayOutcome, AwsError> {
         let by = operator.audit_entry(OperatorAction::Replay, self.ingestor.clock().now());
-        let body = self.ingestor.inbox().quarantined_payload(kept).await?;
-        let event = match reparse(kept.clone().with(body)) {
+        let body = self.ingestor.inbox().quarantined_payload(item).await?;
+        let event = match reparse(item.clone().with_body(body)) {
             Reparsed::Event(event) => event,
             Reparsed::StillUnusable(reason) => return Ok(QuarantineReplayOutcome::StillUnusable(reason)),
             Reparsed::Unverified => return Ok(QuarantineReplayOutcome::Unverified),
         };
-        let too_old = kept.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
+        let too_old = item.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
         if let Some(signed_at) = too_old
             && !self.ingestor.inbox().is_recorded(event.key()).await?
         {
@@ -129,7 +145,7 @@ impl QuarantineReplayer {
             RecordOutcome::New => (Resolution::Recorded, self.ingestor.enqueue(&event, deadline).await),
             RecordOutcome::Duplicate { .. } => (Resolution::Duplicate, None),
         };
-        self.close_item(kept, resolution, event.key().clone(), &by, enqueue_error).await
+        self.close_item(item, resolution, event.key().clone(), &by, enqueue_error).await
     }
 
     async fn close_item(
@@ -140,14 +156,19 @@ impl QuarantineReplayer {
         by: &AuditEntry,
         enqueue_error: Option<AwsError>,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let is_reopened = match self.ingestor.inbox().close_quarantined(kept, how, by).await? {
+        let is_reopened = match self.ingestor.inbox().close_quarantined(item, resolution, by).await? {
             WriteOutcome::Applied => false,
             // Somebody else has closed it, or its bytes came again.
             WriteOutcome::Conflict => {
-                let existing = self.ingestor.inbox().quarantined_item(&kept.id).await?;
+                let existing = self.ingestor.inbox().quarantined_item(&item.id).await?;
                 existing.is_some_and(|existing| existing.resolution.is_none())
             }
         };
-        Ok(QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened, enqueue_error: left_to_relay })
+        Ok(QuarantineReplayOutcome::Closed {
+            resolution: resolution,
+            key,
+            is_reopened,
+            enqueue_error: enqueue_error,
+        })
     }
 }

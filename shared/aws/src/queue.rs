@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 
 use inbox_core::message::QueueMessage;
 
-use crate::{AwsErrorKind, AwsError};
+use crate::{AwsError, AwsErrorKind};
 
 /// `SendMessageBatch` needs the same permission.
 pub(crate) const SEND: &str = "sqs:SendMessage";
@@ -58,7 +58,9 @@ impl EventsQueue {
             Err(error) if is_undeliverable(&error) && messages.len() > 1 => {
                 stream::iter(messages.iter().copied())
                     .then(|message| async move {
-                        self.send_entries(&[message]).await.map_or_else(send_failure, |sent| first_outcome(&sent))
+                        self.send_entries(&[message])
+                            .await
+                            .map_or_else(send_failure, |sent| first_outcome(&sent))
                     })
                     .collect()
                     .await
@@ -92,7 +94,10 @@ fn entry_outcome(answer: &SendMessageBatchOutput, id: &str) -> SendOutcome {
         Some(failed) if failed.sender_fault() => {
             send_failure(AwsError { action: SEND, kind: AwsErrorKind::Service(failed.code().to_owned()) })
         }
-        Some(failed) => SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::Service(failed.code().to_owned()) }),
+        Some(failed) => SendOutcome::Failed(AwsError {
+            action: SEND,
+            kind: AwsErrorKind::Service(failed.code().to_owned()),
+        }),
         None => SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }),
     }
 }
@@ -102,7 +107,9 @@ fn send_failure(error: AwsError) -> SendOutcome {
 }
 
 fn first_outcome(sent: &[SendOutcome]) -> SendOutcome {
-    sent.first().cloned().unwrap_or(SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }))
+    sent.first()
+        .cloned()
+        .unwrap_or(SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }))
 }
 
 /// Whether SQS found fault with the message itself, and not with us, our permissions, or itself.
@@ -115,9 +122,8 @@ fn is_undeliverable(error: &AwsError) -> bool {
         "BatchRequestTooLong",
     ];
     match &error.kind {
-        AwsErrorKind::Service(code) => {
-            UNDELIVERABLE_CODES.contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception"))
-        }
+        AwsErrorKind::Service(code) => UNDELIVERABLE_CODES
+            .contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception")),
         AwsErrorKind::Construction
         | AwsErrorKind::Timeout
         | AwsErrorKind::Connection

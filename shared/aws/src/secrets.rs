@@ -58,15 +58,17 @@ impl SecretCache {
         verify: impl Fn(Delivery, &Keys) -> Verification,
     ) -> Option<Verification> {
         let keys = self.current().await?;
-        match prove(delivery, &keys) {
+        match verify(delivery, &keys) {
             Verification::Rejected(delivery, RejectReason::Mismatch) => {
                 Some(match self.refetch(&keys).await {
-                    Some(fresh) => prove(delivery, &fresh),
+                    Some(fresh) => verify(delivery, &fresh),
                     // The same keys would say the same, at the price of another pass over the body.
                     None => Verification::Rejected(delivery, RejectReason::Mismatch),
                 })
             }
-            verification @ (Verification::Verified(_) | Verification::Stale(_) | Verification::Rejected(..)) => Some(verification),
+            verification @ (Verification::Verified(_)
+            | Verification::Stale(_)
+            | Verification::Rejected(..)) => Some(verification),
         }
     }
 }
@@ -120,7 +122,8 @@ impl<T> SecretCache<T> {
         let requested_at = self.0.clock.instant();
         let _guard = self.0.fetch_lock.lock().await;
         let now = self.0.clock.instant();
-        let recent = |started: Instant| started >= requested_at || now.saturating_duration_since(started) < pause;
+        let recent =
+            |started: Instant| started >= requested_at || now.saturating_duration_since(started) < pause;
         if self.0.snapshot().fetch_started_at.is_some_and(recent) {
             return;
         }

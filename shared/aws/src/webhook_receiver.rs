@@ -8,7 +8,7 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::http::{HeaderValue, header::CONTENT_TYPE};
 use tokio::time::Instant;
 
-use inbox_core::delivery::{Delivery, VerifiedBy, Verified, Provider, RejectReason, Verification};
+use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
 use inbox_core::event::Event;
 use inbox_core::inbox::{QuarantineReason, RecordOutcome};
 use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
@@ -16,11 +16,11 @@ use inbox_core::providers::{ParseOutcome, parse};
 use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 
 use crate::AwsError;
-use crate::clock::Clock;
 use crate::api_gateway::ApiGatewayRequest;
+use crate::clock::Clock;
 use crate::inbox::Inbox;
+use crate::ingest::{Ingestor, with_deadline};
 use crate::queue::EventsQueue;
-use crate::recorder::{Ingestor, with_deadline};
 use crate::telemetry::count_with_reason;
 
 /// What a webhook function needs to take in deliveries.
@@ -62,15 +62,16 @@ impl Receiver {
         let request_id = request.as_ref().and_then(ApiGatewayRequest::request_id).map(str::to_owned);
         let mut log = DeliveryLog { request_id, ..DeliveryLog::default() };
         let malformed = Err(DeliveryOutcome::Rejected(RejectReason::Malformed));
-        let outcome =
-            match request.map_or(malformed, |request| self.parse_delivery(request, body_max_bytes(provider))) {
-                Ok(delivery) => {
-                    log.bytes = delivery.body.len();
-                    // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
-                    Box::pin(self.verify_and_accept(delivery, prove, deadline, &mut log)).await
-                }
-                Err(outcome) => outcome,
-            };
+        let outcome = match request
+            .map_or(malformed, |request| self.parse_delivery(request, body_max_bytes(provider)))
+        {
+            Ok(delivery) => {
+                log.bytes = delivery.body.len();
+                // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
+                Box::pin(self.verify_and_accept(delivery, verify, deadline, &mut log)).await
+            }
+            Err(outcome) => outcome,
+        };
         count_outcome(provider, &outcome);
         log.emit(provider, &outcome, started.elapsed());
         http_response(reply_for(provider, &outcome))
@@ -78,7 +79,11 @@ impl Receiver {
 
     /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
     /// nothing.
-    fn parse_delivery(&self, mut request: ApiGatewayRequest, max_bytes: usize) -> Result<Delivery, DeliveryOutcome> {
+    fn parse_delivery(
+        &self,
+        mut request: ApiGatewayRequest,
+        max_bytes: usize,
+    ) -> Result<Delivery, DeliveryOutcome> {
         let headers = request.take_headers();
         let body = request.body.unwrap_or_default();
         let body = if request.is_base64_encoded {
@@ -102,14 +107,21 @@ impl Receiver {
         deadline: Instant,
         log: &mut DeliveryLog,
     ) -> DeliveryOutcome {
-        match prove(delivery).await {
+        match verify(delivery).await {
             None => DeliveryOutcome::Unavailable,
             Some(Verification::Rejected(_, refusal)) => DeliveryOutcome::Rejected(refusal),
             Some(Verification::Stale(stale)) => {
                 record_signature_age(stale.for_quarantine());
-                self.quarantine(stale.for_quarantine(), QuarantineReason::Stale, DeliveryOutcome::Stale, deadline, seen).await
+                self.quarantine(
+                    stale.for_quarantine(),
+                    QuarantineReason::Stale,
+                    DeliveryOutcome::Stale,
+                    deadline,
+                    log,
+                )
+                .await
             }
-            Some(Verification::Verified(proven)) => self.accept(proven, deadline, seen).await,
+            Some(Verification::Verified(proven)) => self.accept(proven, deadline, log).await,
         }
     }
 
@@ -117,45 +129,67 @@ impl Receiver {
         record_signature_age(&proven);
         match parse(proven) {
             ParseOutcome::Event(event) => {
-                seen.event_id = Some(event.key().event_id());
-                seen.event_type = Some(event.event_type().to_owned());
-                self.record_and_enqueue(event, deadline, seen).await
+                log.event_id = Some(event.key().event_id());
+                log.event_type = Some(event.event_type().to_owned());
+                self.record_and_enqueue(event, deadline, log).await
             }
             ParseOutcome::UnknownType(proven) => {
                 let reason = QuarantineReason::UnknownType;
-                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, seen).await
+                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, log).await
             }
             ParseOutcome::UnusableId(proven) => {
                 let reason = QuarantineReason::UnusableId;
-                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, seen).await
+                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, log).await
             }
             ParseOutcome::Unreadable(proven, why) => {
-                self.quarantine(&proven, QuarantineReason::Unreadable, DeliveryOutcome::Unreadable(why), deadline, seen).await
+                self.quarantine(
+                    &proven,
+                    QuarantineReason::Unreadable,
+                    DeliveryOutcome::Unreadable(why),
+                    deadline,
+                    log,
+                )
+                .await
             }
         }
     }
 
     /// Records an event, and puts it on the queue if it is new.
-    async fn record_and_enqueue(&self, event: Event, deadline: Instant, log: &mut DeliveryLog) -> DeliveryOutcome {
+    async fn record_and_enqueue(
+        &self,
+        event: Event,
+        deadline: Instant,
+        log: &mut DeliveryLog,
+    ) -> DeliveryOutcome {
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
         match with_deadline(record_by, "dynamodb:GetItem", self.ingestor.has_subject_mismatch(&event)).await {
             Ok(false) => {}
             Ok(true) => {
                 let reason = QuarantineReason::SubjectMismatch;
                 return self
-                    .quarantine(event.verified(), reason, DeliveryOutcome::Quarantined(reason), record_by, seen)
+                    .quarantine(
+                        event.verified(),
+                        reason,
+                        DeliveryOutcome::Quarantined(reason),
+                        record_by,
+                        log,
+                    )
                     .await;
             }
-            Err(error) => return seen.undecided(error),
+            Err(error) => return log.unavailable(error),
         }
         match self.ingestor.record(&event, record_by).await {
             Ok(RecordOutcome::New) => {
-                seen.fault = self.ingestor.enqueue(&event, deadline).await;
+                log.fault = self.ingestor.enqueue(&event, deadline).await;
                 DeliveryOutcome::Recorded
             }
-            Ok(RecordOutcome::Duplicate { idempotency_key_differs: other_key, payload_differs, is_late_webhook: late_webhook }) => {
+            Ok(RecordOutcome::Duplicate {
+                idempotency_key_differs: other_key,
+                payload_differs,
+                is_late_webhook: late_webhook,
+            }) => {
                 let provider = event.key().provider().as_str();
-                seen.differs = match (payload_differs, other_key, late_webhook) {
+                log.differs = match (payload_differs, other_key, late_webhook) {
                     (true, _, _) => Some("payload_differs"),
                     (false, true, _) => Some("other_key"),
                     (false, false, true) => Some("late_webhook"),
@@ -167,7 +201,7 @@ impl Receiver {
                     .increment(payload_differs.into());
                 DeliveryOutcome::Duplicate
             }
-            Err(error) => seen.undecided(error),
+            Err(error) => log.unavailable(error),
         }
     }
 
@@ -180,13 +214,18 @@ impl Receiver {
         deadline: Instant,
         log: &mut DeliveryLog,
     ) -> DeliveryOutcome {
-        match with_deadline(deadline, "dynamodb:UpdateItem", self.ingestor.inbox().quarantine_delivery(proven, reason)).await
+        match with_deadline(
+            deadline,
+            "dynamodb:UpdateItem",
+            self.ingestor.inbox().quarantine_delivery(proven, reason),
+        )
+        .await
         {
             Ok(()) => {
                 count_with_reason("quarantined", Some(proven.provider()), reason.as_str());
-                kept
+                outcome
             }
-            Err(error) => seen.undecided(error),
+            Err(error) => log.unavailable(error),
         }
     }
 }
@@ -239,7 +278,10 @@ fn count_outcome(provider: Provider, outcome: &DeliveryOutcome) {
     metrics::counter!("received", "provider" => provider.as_str()).increment(1);
     match outcome {
         DeliveryOutcome::Rejected(refusal) => count_with_reason("refused", Some(provider), refusal.as_str()),
-        DeliveryOutcome::Recorded | DeliveryOutcome::Duplicate | DeliveryOutcome::Stale | DeliveryOutcome::Unavailable => {
+        DeliveryOutcome::Recorded
+        | DeliveryOutcome::Duplicate
+        | DeliveryOutcome::Stale
+        | DeliveryOutcome::Unavailable => {
             metrics::counter!(outcome.as_str(), "provider" => provider.as_str()).increment(1);
         }
         // Counted with its reason where it is written.

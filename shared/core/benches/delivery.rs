@@ -20,7 +20,7 @@ use std::hint::black_box;
 
 use divan::{Bencher, counter::BytesCount};
 use hmac::{Hmac, KeyInit, Mac};
-use inbox_core::delivery::{Delivery, Verified, Verification};
+use inbox_core::delivery::{Delivery, Verification, Verified};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::time::{UnixMillis, UnixSecs};
 use inbox_core::{limits, providers, signature, url_token};

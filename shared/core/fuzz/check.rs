@@ -19,17 +19,17 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::{Delivery, Proof, Proven, Provider, Refusal, Subject, Verdict};
+use inbox_core::delivery::{Delivery, Provider, RejectReason, Subject, Verification, Verified, VerifiedBy};
 use inbox_core::event::{Event, EventKey, Origin, payload_hash};
-use inbox_core::inbox::Reason;
+use inbox_core::inbox::QuarantineReason;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{
     DATA_DEPTH_MAX, ID_MAX_BYTES, MESSAGE_MAX_BYTES, SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES,
-    SQS_MAX_BYTES, SUBJECT_MAX_BYTES, TOLERANCE_SECS,
+    SIGNATURE_TOLERANCE_SECS, SQS_MAX_BYTES, SUBJECT_MAX_BYTES,
 };
-use inbox_core::message::{Head, Message, compose, referenced};
-use inbox_core::providers::{Reading, Unreadable, read};
-use inbox_core::reply::{Outcome, reply};
+use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_dataref};
+use inbox_core::providers::{ParseError, ParseOutcome, parse};
+use inbox_core::reply::{DeliveryOutcome, reply_for};
 use inbox_core::time::{UnixMillis, UnixSecs};
 use inbox_core::{signature, url_token};
 use serde_json::Value;
@@ -47,32 +47,32 @@ pub(crate) fn delivery(input: &[u8]) {
     let (header, token, addresses) = (line(), line(), line());
     let body = lines.next().unwrap_or_default();
 
-    signature_proves_what_was_signed(&header, body);
-    token_proves_its_subject(&token, body);
-    allow_list_permits_what_it_names(&addresses);
-    for proven in rightly_sent(body) {
-        reading_keeps_what_was_proven(proven, body);
+    check_signature(&header, body);
+    check_url_token(&token, body);
+    check_allow_list(&addresses);
+    for verified in verified_both_ways(body) {
+        check_parsing(verified, body);
     }
 }
 
-fn signature_proves_what_was_signed(header: &str, body: &[u8]) {
+fn check_signature(header: &str, body: &[u8]) {
     for secrets in [&FYNAPSE_SECRETS[..1], &FYNAPSE_SECRETS, &[]] {
         let delivery = Delivery {
             headers: [(signature::HEADER.to_owned(), header.to_owned())].into(),
             ..unsigned(body)
         };
-        match signature::prove(delivery, &keys(secrets), TOLERANCE_SECS) {
-            Verdict::Proven(proven) => {
-                assert_signed(&proven, header, body, secrets);
-                assert!(age_secs(&proven) <= i128::from(TOLERANCE_SECS));
+        match signature::verify(delivery, &keys(secrets), SIGNATURE_TOLERANCE_SECS) {
+            Verification::Verified(verified) => {
+                assert_signed(&verified, header, body, secrets);
+                assert!(age_secs(&verified) <= i128::from(SIGNATURE_TOLERANCE_SECS));
             }
-            Verdict::Stale(stale) => {
-                assert_signed(stale.as_kept(), header, body, secrets);
-                assert!(age_secs(stale.as_kept()) > i128::from(TOLERANCE_SECS));
+            Verification::Stale(stale) => {
+                assert_signed(stale.for_quarantine(), header, body, secrets);
+                assert!(age_secs(stale.for_quarantine()) > i128::from(SIGNATURE_TOLERANCE_SECS));
             }
-            Verdict::NotProven(delivery, refusal) => {
+            Verification::Rejected(delivery, reason) => {
                 assert_eq!(delivery.body, body);
-                assert!(matches!(refusal, Refusal::Malformed | Refusal::Mismatch));
+                assert!(matches!(reason, RejectReason::Malformed | RejectReason::Mismatch));
                 let is_bounded = header.len() <= SIGNATURE_HEADER_MAX_BYTES
                     && header.split(',').count() <= SIGNATURE_ELEMENTS_MAX;
                 assert!(!is_bounded || !is_signed(header, body, secrets), "refused: {header}");
@@ -81,9 +81,9 @@ fn signature_proves_what_was_signed(header: &str, body: &[u8]) {
     }
 }
 
-fn assert_signed(proven: &Proven, header: &str, body: &[u8], secrets: &[&str]) {
+fn assert_signed(verified: &Verified, header: &str, body: &[u8], secrets: &[&str]) {
     assert!(is_signed(header, body, secrets), "forged: {header}");
-    assert_eq!((proven.provider(), proven.body()), (Provider::Fynapse, body));
+    assert_eq!((verified.provider(), verified.body()), (Provider::Fynapse, body));
 }
 
 /// Whether there is one `t`, a time, and one of the secrets made one of the `v1` of it and of this body. What else
@@ -106,18 +106,18 @@ fn is_signed(header: &str, body: &[u8], secrets: &[&str]) -> bool {
     values("v1").any(|tag| tags.contains(&tag.to_ascii_lowercase()))
 }
 
-fn age_secs(proven: &Proven) -> i128 {
-    match proven.proof() {
-        Proof::Signature { signed_at } => (i128::from(NOW.0) - i128::from(signed_at.0)).abs(),
-        Proof::UrlToken { .. } | Proof::ApiAnswer => unreachable!("a signature was asked for"),
+fn age_secs(verified: &Verified) -> i128 {
+    match verified.verified_by() {
+        VerifiedBy::Signature { signed_at } => (i128::from(NOW.0) - i128::from(signed_at.0)).abs(),
+        VerifiedBy::UrlToken { .. } | VerifiedBy::ApiResponse => unreachable!("a signature was asked for"),
     }
 }
 
-fn token_proves_its_subject(token: &str, body: &[u8]) {
+fn check_url_token(token: &str, body: &[u8]) {
     let revoked: BTreeSet<Subject> = REVOKED.parse().into_iter().collect();
-    match url_token::prove(unsigned(body), token, &keys(&RIGHTFOOT_KEYS), &revoked) {
-        Verdict::Proven(proven) => {
-            let subject = proven.subject().map_or("", Subject::as_str);
+    match url_token::verify(unsigned(body), token, &keys(&RIGHTFOOT_KEYS), &revoked) {
+        Verification::Verified(verified) => {
+            let subject = verified.subject().map_or("", Subject::as_str);
             assert!(RIGHTFOOT_KEYS.iter().any(|key| token_of(subject, key) == token), "forged: {token}");
             assert!((1..=SUBJECT_MAX_BYTES).contains(&subject.len()) && subject != REVOKED);
             assert!(
@@ -125,17 +125,17 @@ fn token_proves_its_subject(token: &str, body: &[u8]) {
                     .bytes()
                     .all(|byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
             );
-            assert_eq!((proven.provider(), proven.body()), (Provider::Rightfoot, body));
+            assert_eq!((verified.provider(), verified.body()), (Provider::Rightfoot, body));
         }
-        Verdict::NotProven(delivery, refusal) => {
+        Verification::Rejected(delivery, reason) => {
             assert_eq!(delivery.body, body);
-            assert_ne!(refusal, Refusal::Address);
+            assert_ne!(reason, RejectReason::AddressNotAllowed);
         }
-        Verdict::Stale(_) => unreachable!("a token has no time"),
+        Verification::Stale(_) => unreachable!("a token has no time"),
     }
 }
 
-fn allow_list_permits_what_it_names(addresses: &str) {
+fn check_allow_list(addresses: &str) {
     let (source, list) = addresses.split_once(' ').unwrap_or((addresses, ""));
     if let Ok(allowed) = list.parse::<AllowList>() {
         let everyone = allowed == AllowList::default();
@@ -148,53 +148,53 @@ fn allow_list_permits_what_it_names(addresses: &str) {
     }
 }
 
-/// This body, proven both ways.
-fn rightly_sent(body: &[u8]) -> [Proven; 2] {
+/// This body, verified both ways.
+fn verified_both_ways(body: &[u8]) -> [Verified; 2] {
     let [secret, _] = FYNAPSE_SECRETS;
     let tag = hmac_sha256(secret.as_bytes(), &[NOW.0.to_string().as_bytes(), b".", body].concat());
     let header = format!("t={},v1={}", NOW.0, hex::encode(tag));
     let signed = Delivery { headers: [(signature::HEADER.to_owned(), header)].into(), ..unsigned(body) };
     let [_, key] = RIGHTFOOT_KEYS;
     [
-        signature::prove(signed, &keys(&FYNAPSE_SECRETS), TOLERANCE_SECS),
-        url_token::prove(unsigned(body), &token_of("demo", key), &keys(&RIGHTFOOT_KEYS), &BTreeSet::new()),
+        signature::verify(signed, &keys(&FYNAPSE_SECRETS), SIGNATURE_TOLERANCE_SECS),
+        url_token::verify(unsigned(body), &token_of("demo", key), &keys(&RIGHTFOOT_KEYS), &BTreeSet::new()),
     ]
-    .map(|verdict| match verdict {
-        Verdict::Proven(proven) => proven,
-        Verdict::Stale(_) | Verdict::NotProven(..) => unreachable!("rightly sent, and refused"),
+    .map(|verification| match verification {
+        Verification::Verified(verified) => verified,
+        Verification::Stale(_) | Verification::Rejected(..) => unreachable!("rightly sent, and refused"),
     })
 }
 
-fn reading_keeps_what_was_proven(proven: Proven, body: &[u8]) {
-    let provider = proven.provider();
-    let kept = |proven: &Proven| assert_eq!(proven.body(), body);
-    let outcome = match read(proven) {
-        Reading::Event(event) => {
-            kept(event.proven());
-            event_fits_its_key(&event, provider, body);
-            message_can_be_sent_and_read_back(&event, body);
-            Outcome::Recorded
+fn check_parsing(verified: Verified, body: &[u8]) {
+    let provider = verified.provider();
+    let assert_unchanged = |verified: &Verified| assert_eq!(verified.body(), body);
+    let outcome = match parse(verified) {
+        ParseOutcome::Event(event) => {
+            assert_unchanged(event.verified());
+            check_event_key(&event, provider, body);
+            check_message(&event, body);
+            DeliveryOutcome::Recorded
         }
-        Reading::UnknownType(proven) => {
-            kept(&proven);
-            Outcome::Quarantined(Reason::UnknownType)
+        ParseOutcome::UnknownType(verified) => {
+            assert_unchanged(&verified);
+            DeliveryOutcome::Quarantined(QuarantineReason::UnknownType)
         }
-        Reading::UnusableId(proven) => {
-            kept(&proven);
-            Outcome::Quarantined(Reason::UnusableId)
+        ParseOutcome::UnusableId(verified) => {
+            assert_unchanged(&verified);
+            DeliveryOutcome::Quarantined(QuarantineReason::UnusableId)
         }
-        Reading::Unreadable(proven, why) => {
-            kept(&proven);
-            assert_ne!(why, Unreadable::MissingFields(vec![]));
-            Outcome::Unreadable(why)
+        ParseOutcome::Unreadable(verified, why) => {
+            assert_unchanged(&verified);
+            assert_ne!(why, ParseError::MissingFields(vec![]));
+            DeliveryOutcome::Unreadable(why)
         }
     };
-    let status = reply(provider, &outcome).status;
-    let kills = matches!(status, 400 | 401 | 402 | 405 | 406 | 410 | 413);
-    assert!(provider == Provider::Rightfoot || !kills, "{status}");
+    let status = reply_for(provider, &outcome).status;
+    let stops_retries = matches!(status, 400 | 401 | 402 | 405 | 406 | 410 | 413);
+    assert!(provider == Provider::Rightfoot || !stops_retries, "{status}");
 }
 
-fn event_fits_its_key(event: &Event, provider: Provider, body: &[u8]) {
+fn check_event_key(event: &Event, provider: Provider, body: &[u8]) {
     let key = event.key();
     assert_eq!(key.provider(), provider);
     assert_eq!(EventKey::from_event_id(&key.event_id()).as_ref(), Some(key));
@@ -211,10 +211,10 @@ fn event_fits_its_key(event: &Event, provider: Provider, body: &[u8]) {
         EventKey::RightfootPolledAlert { .. } => unreachable!("no delivery is the poller's own event"),
         EventKey::Fynapse { event_id } => assert!(fits(event_id.as_str())),
     }
-    payload_says_it(key, event.event_type(), body);
+    check_payload(key, event.event_type(), body);
 }
 
-fn payload_says_it(key: &EventKey, event_type: &str, body: &[u8]) {
+fn check_payload(key: &EventKey, event_type: &str, body: &[u8]) {
     // A `Value` holds less than JSON can say: no deep nesting, no half surrogate, no 1e400.
     let Ok(payload) = serde_json::from_slice::<Value>(body) else { return };
     assert!(payload.is_object());
@@ -236,20 +236,24 @@ fn payload_says_it(key: &EventKey, event_type: &str, body: &[u8]) {
     }
 }
 
-fn message_can_be_sent_and_read_back(event: &Event, body: &[u8]) {
-    let head = Head::of(event);
-    let carried = body.len() < MESSAGE_MAX_BYTES / 2
+fn check_message(event: &Event, body: &[u8]) {
+    let meta = MessageMeta::of(event);
+    let is_inline = body.len() < MESSAGE_MAX_BYTES / 2
         && !body.starts_with(b"\xef\xbb\xbf")
         && depth(body) <= DATA_DEPTH_MAX
-        && std::str::from_utf8(body).is_ok_and(|text| text.chars().all(queue_takes));
-    let message = compose(head, Some(body));
-    message_speaks_of(&message, event, carried.then(|| body.trim_ascii()));
-    message_speaks_of(&compose(Head { origin: Origin::Replay, replay: 3, ..head }, None), event, None);
+        && std::str::from_utf8(body).is_ok_and(|text| text.chars().all(is_sqs_char));
+    let message = build_message(meta, Some(body));
+    assert_message_of(&message, event, is_inline.then(|| body.trim_ascii()));
+    assert_message_of(
+        &build_message(MessageMeta { origin: Origin::Replay, replay: 3, ..meta }, None),
+        event,
+        None,
+    );
 }
 
-fn message_speaks_of(message: &Message, event: &Event, data: Option<&[u8]>) {
-    assert!(message.body.len() <= MESSAGE_MAX_BYTES && message.bytes() <= SQS_MAX_BYTES);
-    assert!(message.body.chars().all(queue_takes));
+fn assert_message_of(message: &QueueMessage, event: &Event, data: Option<&[u8]>) {
+    assert!(message.body.len() <= MESSAGE_MAX_BYTES && message.size_bytes() <= SQS_MAX_BYTES);
+    assert!(message.body.chars().all(is_sqs_char));
     assert!(!message.event_type.is_empty() && message.event_type.bytes().all(|byte| byte.is_ascii_graphic()));
 
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&message.body).unwrap_or_default();
@@ -259,12 +263,12 @@ fn message_speaks_of(message: &Message, event: &Event, data: Option<&[u8]>) {
     let provider = event.key().provider().as_str();
     assert_eq!(event_type.strip_prefix(&format!("com.{provider}.")), Some(event.event_type()));
 
-    let reference = text("dataref").as_deref().and_then(referenced);
-    let carried = fields.get("data").map(|data| data.get().as_bytes());
-    assert_ne!(carried.is_some(), reference.is_some(), "either the payload or where it is");
-    assert!(carried.is_none_or(|data| depth(data) <= DATA_DEPTH_MAX), "too deep for a consumer");
+    let reference = text("dataref").as_deref().and_then(parse_dataref);
+    let is_inline = fields.get("data").map(|data| data.get().as_bytes());
+    assert_ne!(is_inline.is_some(), reference.is_some(), "either the payload or where it is");
+    assert!(is_inline.is_none_or(|data| depth(data) <= DATA_DEPTH_MAX), "too deep for a consumer");
     assert!(reference.is_none_or(|key| key == *event.key()));
-    assert!(data.is_none() || carried == data);
+    assert!(data.is_none() || is_inline == data);
 }
 
 /// How deep valid JSON is nested, once its strings are cut out.
@@ -283,7 +287,7 @@ fn depth(json: &[u8]) -> usize {
 }
 
 /// SQS's own character set.
-fn queue_takes(character: char) -> bool {
+fn is_sqs_char(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 

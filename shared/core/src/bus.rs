@@ -13,7 +13,7 @@ use crate::limits::BUS_MAX_BYTES;
 use crate::message::dataref;
 use crate::time::UnixMillis;
 
-use detail::{BalanceBatchCompleted, BalanceExtracted, BalanceThresholdMet, SourceEvent, Detail};
+use detail::{BalanceBatchCompleted, BalanceExtracted, BalanceThresholdMet, Detail, SourceEvent};
 
 /// The source of everything on the bus.
 pub const SOURCE: &str = "balance-inbox";
@@ -99,13 +99,22 @@ pub fn batch_completed(
         expected,
         revision: (event.revision > 1).then_some(event.revision),
         found: snapshot.found,
-        by_status_code: snapshot.by_status_code.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
+        by_status_code: snapshot
+            .by_status_code
+            .iter()
+            .map(|(code, count)| (code.to_string(), *count))
+            .collect(),
     };
     BusEvent::new(id.clone(), event, &detail)
 }
 
 /// A balance met its threshold. Its id is made of batch and authorizer alone: by whichever event it is told.
-pub fn threshold_met(event: &EventMeta<'_>, batch: &BatchRef<'_>, crossing: &ThresholdCrossing, confirmed: bool) -> BusEvent {
+pub fn threshold_met(
+    event: &EventMeta<'_>,
+    batch: &BatchRef<'_>,
+    crossing: &ThresholdCrossing,
+    confirmed: bool,
+) -> BusEvent {
     let id = threshold_met_id(batch.batch_id, &crossing.authorizer);
     let event_id = event.key.event_id();
     let detail = BalanceThresholdMet {
@@ -144,7 +153,8 @@ pub fn balance_extracted(event: &EventMeta<'_>, payload: &[u8], by_reference: bo
         BusEvent::new(id.clone(), event, &detail)
     };
     let data = if by_reference { None } else { eventbridge_limits::parse_embeddable(payload) };
-    let with_data = data.map(|data| event_with(Some(data))).filter(|bus_event| bus_event.size_bytes() <= BUS_MAX_BYTES);
+    let with_data =
+        data.map(|data| event_with(Some(data))).filter(|bus_event| bus_event.size_bytes() <= BUS_MAX_BYTES);
     with_data.unwrap_or_else(|| event_with(None))
 }
 

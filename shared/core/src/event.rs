@@ -7,7 +7,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::delivery::{Verified, Provider};
+use crate::delivery::{Provider, Verified};
 use crate::limits::ID_MAX_BYTES;
 
 /// What stays as it is inside an event id: RFC 3986's unreserved characters.
@@ -143,7 +143,8 @@ pub enum EventKey {
 impl EventKey {
     /// The key of an alert webhook; `None` for a uuid that could be taken for one of the poller's own.
     pub fn alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
-        let is_reserved = event_uuid.as_str() == LEGACY_POLLED_UUID || event_uuid.as_str().starts_with(POLLED_UUID_PREFIX);
+        let is_reserved =
+            event_uuid.as_str() == LEGACY_POLLED_UUID || event_uuid.as_str().starts_with(POLLED_UUID_PREFIX);
         (!is_reserved).then_some(Self::RightfootAlert { batch_id, event_uuid })
     }
 
@@ -250,7 +251,10 @@ impl fmt::Display for EventKey {
 
 /// The poller's own `event_uuid`.
 fn polled_uuid(authorizers: Option<AuthorizersDigest>) -> String {
-    authorizers.map_or_else(|| LEGACY_POLLED_UUID.to_owned(), |authorizers| format!("{POLLED_UUID_PREFIX}{authorizers}"))
+    authorizers.map_or_else(
+        || LEGACY_POLLED_UUID.to_owned(),
+        |authorizers| format!("{POLLED_UUID_PREFIX}{authorizers}"),
+    )
 }
 
 /// Whom the poller's alert of this `event_uuid` is about; `None` if it is none of the poller's.
@@ -360,14 +364,19 @@ mod tests {
     fn p5_polled_alerts_are_keyed_by_their_authorizers() {
         let polled_alert = |ids: &[&str]| {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect();
-            EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: Some(AuthorizersDigest::of(&ids)) }
+            EventKey::RightfootPolledAlert {
+                batch_id: id("b"),
+                authorizers: Some(AuthorizersDigest::of(&ids)),
+            }
         };
         // printf '\0\0\0\0\0\0\0\1a\0\0\0\0\0\0\0\2bc' | sha256sum | cut -c -32
         assert_eq!(polled_alert(&["a", "bc"]).sk(), "alert#poll-3fafa1cf2f19a7c1129beb20cf0983f7");
         assert_eq!(polled_alert(&["bc", "a"]), polled_alert(&["a", "bc"]), "in any order");
         assert_ne!(polled_alert(&["ab", "c"]), polled_alert(&["a", "bc"]));
         assert_ne!(polled_alert(&["a"]), polled_alert(&["a", "bc"]));
-        for key in [polled_alert(&["a"]), EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: None }] {
+        for key in
+            [polled_alert(&["a"]), EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: None }]
+        {
             assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));
             assert_eq!(EventKey::from_table_key(&key.pk(), &key.sk()), Some(key));
         }

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::delivery::Subject;
 use crate::event::{Id, Origin};
 use crate::limits::{
-    PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS, RELAY_BATCH_BYTES,
-    RELAY_BATCH_MESSAGES, RETENTION_MIN_DAYS, DUE_SHARDS, UNTRACKED_OPEN_DAYS,
+    DUE_SHARDS, PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS,
+    RELAY_BATCH_BYTES, RELAY_BATCH_MESSAGES, RETENTION_MIN_DAYS, UNTRACKED_OPEN_DAYS,
 };
 use crate::time::{UnixMillis, UnixSecs};
 
@@ -59,7 +59,8 @@ pub fn classify_existing(existing: &DeliveryIdentity, incoming: &DeliveryIdentit
     RecordOutcome::Duplicate {
         idempotency_key_differs: existing.idempotency_key != incoming.idempotency_key,
         // What we found ourselves has no `event_uuid`: it differs from a webhook, and means the same.
-        payload_differs: is_polled(existing) == is_polled(incoming) && existing.payload_hash != incoming.payload_hash,
+        payload_differs: is_polled(existing) == is_polled(incoming)
+            && existing.payload_hash != incoming.payload_hash,
         is_late_webhook: is_polled(existing) && !is_polled(incoming),
     }
 }
@@ -253,7 +254,8 @@ pub struct ChunkLimits {
 }
 
 /// What one call of the relay to SQS carries.
-pub const RELAY_CHUNK_LIMITS: ChunkLimits = ChunkLimits { max_entries: RELAY_BATCH_MESSAGES, max_bytes: RELAY_BATCH_BYTES };
+pub const RELAY_CHUNK_LIMITS: ChunkLimits =
+    ChunkLimits { max_entries: RELAY_BATCH_MESSAGES, max_bytes: RELAY_BATCH_BYTES };
 
 /// Cuts what is to be sent into what one call takes, in order. An item that is larger than that gets a batch of its own.
 pub fn chunk_by_size<T>(items: Vec<T>, limits: ChunkLimits, size_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
@@ -312,10 +314,17 @@ mod tests {
     fn p5_a_webhook_after_the_poll_is_a_late_duplicate() {
         let (mut polled, webhook) = (identity("d1", "h1", None), identity("d2", "h2", None));
         polled.origin = Origin::Poll;
-        let duplicate =
-            |late_webhook| RecordOutcome::Duplicate { idempotency_key_differs: false, payload_differs: false, is_late_webhook: late_webhook };
+        let duplicate = |late_webhook| RecordOutcome::Duplicate {
+            idempotency_key_differs: false,
+            payload_differs: false,
+            is_late_webhook: late_webhook,
+        };
         assert_eq!(classify_existing(&polled, &webhook), duplicate(true));
-        assert_eq!(classify_existing(&webhook, &polled), duplicate(false), "the webhook came during the poll");
+        assert_eq!(
+            classify_existing(&webhook, &polled),
+            duplicate(false),
+            "the webhook came during the poll"
+        );
     }
 
     #[test]

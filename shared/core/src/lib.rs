@@ -33,14 +33,15 @@
 //! | P10 | An effect happens once, however often its message comes. |
 
 pub mod allow_list;
+pub mod audit;
 pub mod bus;
 pub mod delivery;
 pub mod effect;
 pub mod event;
 pub mod inbox;
-pub mod audit;
 pub mod json;
 pub mod keys;
+pub mod lifecycle;
 pub mod limits;
 pub mod message;
 pub mod poll;
@@ -50,6 +51,5 @@ pub mod reply;
 pub mod requests;
 pub mod rightfoot_api;
 pub mod signature;
-pub mod lifecycle;
 pub mod time;
 pub mod url_token;

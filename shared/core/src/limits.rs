@@ -230,7 +230,10 @@ const _: () = {
     assert!(UNKNOWN_BATCH_DEADLINE_SECS <= POLL_DEADLINE_SECS);
     // It outlasts the longest pause that Rightfoot can ask for, a day; and 22 bytes each are far from an item's 400 KB.
     assert!(UNTRACKED_OPEN_DAYS > 1 && UNTRACKED_OPEN_MAX <= 1_000);
-    assert!(SNAPSHOTS_APART_MIN_SECS <= ALERT_SNAPSHOTS_APART_MIN_SECS && ALERT_SNAPSHOTS_APART_MIN_SECS <= REQUEUE_DELAY_MAX_SECS);
+    assert!(
+        SNAPSHOTS_APART_MIN_SECS <= ALERT_SNAPSHOTS_APART_MIN_SECS
+            && ALERT_SNAPSHOTS_APART_MIN_SECS <= REQUEUE_DELAY_MAX_SECS
+    );
     assert!(BUS_MAX_BYTES < 256_000 && DATA_DEPTH_MAX < 1_000 && ID_MAX_BYTES < BUS_MAX_BYTES);
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.

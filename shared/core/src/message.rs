@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn a_replayed_event_keeps_its_id_and_counts() {
         let key = alert();
-        let message = build_message(MessageMeta { replay: 2, origin: Origin::Replay, ..meta(&key) }, Some(b"{}"));
+        let message =
+            build_message(MessageMeta { replay: 2, origin: Origin::Replay, ..meta(&key) }, Some(b"{}"));
         let expected = ENVELOPE.replace(r#""origin":"webhook""#, r#""origin":"replay","replay":2"#);
         assert_eq!(message.body, format!("{expected},\"data\":{{}}}}"));
     }
@@ -292,8 +293,14 @@ mod tests {
             assert_eq!(parse_event_key(not_an_event), Err(MessageError::NotAnEvent), "{not_an_event}");
         }
         assert_eq!(parse_event_key(&ours.replace("\"1.0\"", "\"2.0\"")), Err(MessageError::UnknownVersion));
-        assert_eq!(parse_event_key(&ours.replace("rightfoot/batch", "rightfoot/run")), Err(MessageError::UnknownId));
-        assert_eq!(parse_event_key(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")), Err(MessageError::UnknownId));
+        assert_eq!(
+            parse_event_key(&ours.replace("rightfoot/batch", "rightfoot/run")),
+            Err(MessageError::UnknownId)
+        );
+        assert_eq!(
+            parse_event_key(&ours.replace("/rightfoot/webhook", "/fynapse/webhook")),
+            Err(MessageError::UnknownId)
+        );
     }
 
     proptest! {

@@ -6,15 +6,15 @@
 
 pub mod batch;
 pub mod completion;
-mod polled_events;
 pub mod pagination;
+mod polled_events;
 pub mod problem;
 pub mod schedule;
 
 use std::time::Duration;
 
 use crate::limits::{
-    POLL_DEADLINE_SECS, POLL_INTERVAL_SECS, POLL_FIRST_DELAY_SECS, POLL_GRACE_SECS, POLL_INTERVAL_MAX_FACTOR,
+    POLL_DEADLINE_SECS, POLL_FIRST_DELAY_SECS, POLL_GRACE_SECS, POLL_INTERVAL_MAX_FACTOR, POLL_INTERVAL_SECS,
 };
 use crate::time::UnixMillis;
 
@@ -103,9 +103,7 @@ impl<T> PollResult<T> {
             Self::RateLimited { retry_after } => {
                 retry_after.map(|pause| now.plus(pause)).filter(|at| *at > planned_at)
             }
-            Self::Answered(_) | Self::NotReady | Self::Denied | Self::Unauthorized | Self::Unanswered => {
-                None
-            }
+            Self::Answered(_) | Self::NotReady | Self::Denied | Self::Unauthorized | Self::Unanswered => None,
         }
     }
 }

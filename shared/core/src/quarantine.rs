@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::delivery::{Delivery, VerifiedBy, Verified, Provider, Subject};
+use crate::delivery::{Delivery, Provider, Subject, Verified, VerifiedBy};
 use crate::event::{Event, EventKey};
 use crate::inbox::{QuarantineReason, record_expiry};
 use crate::limits::RETENTION_MIN_DAYS;
@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn p7_a_delivery_that_parses_now_becomes_an_event_with_its_original_metadata() {
         let body = r#"{"event_id":"a3ef","event_type":"balance.extracted"}"#;
-        let Reparsed::Event(event) = reparse(quarantined(Provider::Fynapse, body)) else { panic!("not read") };
+        let Reparsed::Event(event) = reparse(quarantined(Provider::Fynapse, body)) else {
+            panic!("not read")
+        };
         assert_eq!(event.key().event_id(), "fynapse/event/a3ef");
         assert_eq!((event.origin(), event.idempotency_key()), (Origin::Replay, Some("k-1")));
         assert_eq!(event.verified().body(), body.as_bytes());
@@ -215,7 +217,9 @@ mod tests {
         assert_eq!(event.verified().verified_by(), &VerifiedBy::Signature { signed_at: UnixSecs(7) });
 
         let body = r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#;
-        let Reparsed::Event(event) = reparse(quarantined(Provider::Rightfoot, body)) else { panic!("not read") };
+        let Reparsed::Event(event) = reparse(quarantined(Provider::Rightfoot, body)) else {
+            panic!("not read")
+        };
         assert_eq!(event.verified().subject().map(Subject::as_str), Some("demo"));
         assert_eq!(event.origin(), Origin::Replay);
     }
@@ -223,7 +227,9 @@ mod tests {
     #[test]
     fn p7_a_delivery_that_still_does_not_parse_gives_a_reason() {
         let reason_of = |provider, body: &str| {
-            let Reparsed::StillUnusable(reason) = reparse(quarantined(provider, body)) else { panic!("{body}") };
+            let Reparsed::StillUnusable(reason) = reparse(quarantined(provider, body)) else {
+                panic!("{body}")
+            };
             reason
         };
         assert_eq!(reason_of(Provider::Rightfoot, r#"{"type":"NEW"}"#), QuarantineReason::UnknownType);

@@ -228,8 +228,10 @@ fn create_schedule(fields: &mut JsonFields<'_>) -> Result<CreateSchedule, Invali
     }
     let interval = interval(fields)?;
     let expires_at = fields.optional_text("expires_at")?.as_deref().and_then(parse_date_or_time);
-    let default =
-        fields.optional("threshold_amount").map(|raw| json_fields::amount("threshold_amount", raw)).transpose()?;
+    let default = fields
+        .optional("threshold_amount")
+        .map(|raw| json_fields::amount("threshold_amount", raw))
+        .transpose()?;
     let thresholds = Thresholds { default, authorizers: authorizers.thresholds()? };
     let probes = match probes(fields)? {
         Some(probes) => {
@@ -254,7 +256,8 @@ fn create_schedule(fields: &mut JsonFields<'_>) -> Result<CreateSchedule, Invali
 
 fn track_batch(fields: &mut JsonFields<'_>) -> Result<TrackBatch, InvalidRequest> {
     let batch_id = fields.id("batch_id")?;
-    let expected = fields.integer("expected")?.ok_or_else(|| InvalidRequest::new("expected", "is missing"))?;
+    let expected =
+        fields.integer("expected")?.ok_or_else(|| InvalidRequest::new("expected", "is missing"))?;
     if expected == 0 {
         return Err(InvalidRequest::new("expected", "is not how many authorizers were submitted"));
     }

@@ -9,7 +9,7 @@ use hex::FromHex;
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::delivery::{Delivery, VerifiedBy, Verified, Provider, RejectReason, StaleDelivery, Verification};
+use crate::delivery::{Delivery, Provider, RejectReason, StaleDelivery, Verification, Verified, VerifiedBy};
 use crate::keys::Keys;
 use crate::limits::{SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES};
 use crate::time::UnixSecs;
@@ -29,7 +29,11 @@ pub fn verify(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verificat
     let signed_at = signature.signed_at;
     let is_fresh = delivery.received_at.secs().distance(signed_at) <= tolerance_secs;
     let verified = Verified::new(Provider::Fynapse, VerifiedBy::Signature { signed_at }, delivery);
-    if is_fresh { Verification::Verified(verified) } else { Verification::Stale(StaleDelivery::new(verified)) }
+    if is_fresh {
+        Verification::Verified(verified)
+    } else {
+        Verification::Stale(StaleDelivery::new(verified))
+    }
 }
 
 /// The header that a sender with this key puts on `body` at `t`: for simulated senders and test deliveries.
@@ -117,7 +121,10 @@ mod tests {
         let secret = "bmV3LXNlY3JldC12YWx1ZS0wMDE=";
         let header = |tag: &str| format!("t=1767323045,v1={tag}");
         assert!(matches!(verify_header(&header(CURRENT), secret, KeyCodec::Utf8), Verification::Verified(_)));
-        assert!(matches!(verify_header(&header(DECODED), secret, KeyCodec::Base64), Verification::Verified(_)));
+        assert!(matches!(
+            verify_header(&header(DECODED), secret, KeyCodec::Base64),
+            Verification::Verified(_)
+        ));
         assert!(matches!(
             verify_header(&header(DECODED), secret, KeyCodec::Utf8),
             Verification::Rejected(_, RejectReason::Mismatch)
@@ -131,7 +138,10 @@ mod tests {
     #[test]
     fn p4_bounds_of_the_header_are_kept() {
         let is_verified = |header: &str| {
-            matches!(verify_header(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8), Verification::Verified(_))
+            matches!(
+                verify_header(header, "bmV3LXNlY3JldC12YWx1ZS0wMDE=", KeyCodec::Utf8),
+                Verification::Verified(_)
+            )
         };
         let with_elements = |n: usize| format!("t=1767323045,v1={CURRENT}{}", ",x=y".repeat(n - 2));
         assert!(is_verified(&with_elements(16)));
@@ -157,7 +167,10 @@ mod tests {
             ] {
                 assert!(matches!(check(&header), Verification::Verified(_)), "{header}");
                 let stale = header.replace("1767323045", "1767322744");
-                assert!(matches!(check(&stale), Verification::Rejected(_, RejectReason::Mismatch)), "{stale}");
+                assert!(
+                    matches!(check(&stale), Verification::Rejected(_, RejectReason::Mismatch)),
+                    "{stale}"
+                );
             }
             let other = format!("t=1767323045,v1={odd},v1={BODY_ALONE}");
             assert!(matches!(check(&other), Verification::Rejected(_, RejectReason::Mismatch)), "{other}");

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::delivery::{Delivery, VerifiedBy, Verified, Provider, RejectReason, Subject, Verification};
+use crate::delivery::{Delivery, Provider, RejectReason, Subject, Verification, Verified, VerifiedBy};
 use crate::keys::Keys;
 
 const CONTEXT: &[u8] = b"rightfoot-webhook-url/v1:";

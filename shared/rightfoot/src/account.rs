@@ -49,7 +49,8 @@ pub struct RightfootAccount {
 impl RightfootAccount {
     /// Asks by the client, with the key of the secret. Nothing is called yet.
     pub fn new(access: &AccountConfig, clients: &Clients, clock: Clock) -> Self {
-        let key = SecretCache::with_parser(clients.secrets.clone(), &access.secret_id, parse_api_key, clock.clone());
+        let key =
+            SecretCache::with_parser(clients.secrets.clone(), &access.secret_id, read_api_key, clock.clone());
         Self { client: access.client.clone(), key, rate_limit: AccountRateLimit::new(clock) }
     }
 
@@ -80,7 +81,7 @@ impl RightfootAccount {
         if let Some(remaining) = self.rate_limit.remaining() {
             return Err(ApiError::RateLimited { retry_after: Some(remaining) });
         }
-        let result = self.call_with_current_key(question).await;
+        let result = self.call_with_current_key(request).await;
         if let Err(ApiError::KeyUnavailable | ApiError::Unauthorized) = result {
             metrics::counter!("key_refused").increment(1);
         }
@@ -90,14 +91,17 @@ impl RightfootAccount {
         result
     }
 
-    async fn call_with_current_key<T, F>(&self, request: impl Fn(RightfootClient, Arc<ApiKey>) -> F) -> Result<T, ApiError>
+    async fn call_with_current_key<T, F>(
+        &self,
+        request: impl Fn(RightfootClient, Arc<ApiKey>) -> F,
+    ) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {
         let key = self.key.current().await.ok_or(ApiError::KeyUnavailable)?;
-        match question(self.client.clone(), key.clone()).await {
+        match request(self.client.clone(), key.clone()).await {
             Err(ApiError::Unauthorized) => match self.key.refetch(&key).await {
-                Some(fresh) => question(self.client.clone(), fresh).await,
+                Some(fresh) => request(self.client.clone(), fresh).await,
                 None => Err(ApiError::Unauthorized),
             },
             answer => answer,
@@ -106,7 +110,7 @@ impl RightfootAccount {
 }
 
 /// The key is the secret's plain string, or the first of its array.
-fn parse_api_key(value: &str) -> Result<ApiKey, KeyError> {
+fn read_api_key(value: &str) -> Result<ApiKey, KeyError> {
     ApiKey::new(&parse_api_key(value)?).map_err(|_| KeyError::NotVisibleAscii)
 }
 

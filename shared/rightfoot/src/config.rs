@@ -96,7 +96,11 @@ impl ClientConfig {
         let encoded: Vec<_> =
             segments.iter().map(|element| utf8_percent_encode(element, PATH_SEGMENT).to_string()).collect();
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/{API_VERSION}/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
+        url.set_path(&format!(
+            "{}/{API_VERSION}/{}",
+            self.base.path().trim_end_matches('/'),
+            encoded.join("/")
+        ));
         Ok(url)
     }
 }

@@ -115,7 +115,10 @@ mod tests {
     fn other_codings_are_named_and_corrupt_bodies_are_invalid() {
         let unasked = |coding| Err(ApiError::InvalidResponse(coding));
         assert_eq!(decode_with(&["br"], BODY), unasked("content-encoding br, which was not asked for"));
-        assert_eq!(decode_with(&["gzip, zstd"], BODY), unasked("content-encoding zstd, which was not asked for"));
+        assert_eq!(
+            decode_with(&["gzip, zstd"], BODY),
+            unasked("content-encoding zstd, which was not asked for")
+        );
         assert_eq!(decode_with(&["canary"], BODY), unasked("a content-encoding that was not asked for"));
         let cut_off = gzip(BODY);
         for body in [BODY, &cut_off[..cut_off.len() - 9], &cut_off[..5]] {
@@ -130,7 +133,10 @@ mod tests {
         for bomb in [gzip(&[b' '; 1_001]), gzip(&vec![b' '; 50_000_000])] {
             assert_eq!(decode_with(&["gzip"], &bomb), Err(ApiError::TOO_LARGE));
         }
-        assert_eq!(decode_with(&["gzip, gzip"], &gzip(&gzip(&vec![b' '; 50_000_000]))), Err(ApiError::TOO_LARGE));
+        assert_eq!(
+            decode_with(&["gzip, gzip"], &gzip(&gzip(&vec![b' '; 50_000_000]))),
+            Err(ApiError::TOO_LARGE)
+        );
     }
 
     proptest! {

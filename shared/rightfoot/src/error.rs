@@ -102,9 +102,10 @@ impl ApiError {
             Self::Forbidden | Self::Declined { .. } => PollResult::Denied,
             Self::Unauthorized | Self::KeyUnavailable => PollResult::Unauthorized,
             Self::RateLimited { retry_after } => PollResult::RateLimited { retry_after: *retry_after },
-            Self::Unavailable(_) | Self::DeclinedOnRetry { .. } | Self::Conflict | Self::InvalidResponse(_) => {
-                PollResult::Unanswered
-            }
+            Self::Unavailable(_)
+            | Self::DeclinedOnRetry { .. }
+            | Self::Conflict
+            | Self::InvalidResponse(_) => PollResult::Unanswered,
         }
     }
 
@@ -112,7 +113,11 @@ impl ApiError {
     pub const fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Unavailable(UnavailableReason::NotConnected) => false,
-            Self::Unavailable(UnavailableReason::ConnectionLost | UnavailableReason::TimedOut | UnavailableReason::ServerError)
+            Self::Unavailable(
+                UnavailableReason::ConnectionLost
+                | UnavailableReason::TimedOut
+                | UnavailableReason::ServerError,
+            )
             | Self::DeclinedOnRetry { .. }
             | Self::Conflict
             | Self::InvalidResponse(_) => true,

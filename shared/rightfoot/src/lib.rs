@@ -15,12 +15,12 @@
 //! Nothing is logged here, and neither an error nor a `Debug` shows the key, an id, a URL or a body (P8).
 
 mod account;
-mod responses;
 mod config;
 mod content_encoding;
 mod error;
 mod pager;
 mod rate_limit;
+mod responses;
 mod transport;
 
 use std::fmt;
@@ -33,12 +33,12 @@ use inbox_core::time::UnixMillis;
 use reqwest::Url;
 
 pub use account::{AccountConfig, RightfootAccount};
-pub use responses::{FailedAuthorizer, CreatedSchedule, SkippedRows, SubmittedBatch};
-pub use config::{ApiKey, BASE_URL, InvalidApiKey, InvalidApiUrl, ClientConfig};
+pub use config::{ApiKey, BASE_URL, ClientConfig, InvalidApiKey, InvalidApiUrl};
 pub use error::{ApiError, ClientBuildError, UnavailableReason};
+pub use responses::{CreatedSchedule, FailedAuthorizer, SkippedRows, SubmittedBatch};
 
-use responses::ResponsePage;
 use pager::{ListEnd, Pager};
+use responses::ResponsePage;
 use transport::{ApiRequest, Transport};
 
 /// What `GET /v1/balances` says of a batch.
@@ -126,7 +126,11 @@ impl RightfootClient {
     ///
     /// The same bytes give the same batch for 24 h (spec, Rightfoot 2), so they are sent again also where the
     /// outcome is unknown. If it still is in the end, [`ApiError::outcome_unknown`] says so.
-    pub async fn submit_batch(&self, key: &ApiKey, body: impl Into<Bytes>) -> Result<SubmittedBatch, ApiError> {
+    pub async fn submit_batch(
+        &self,
+        key: &ApiKey,
+        body: impl Into<Bytes>,
+    ) -> Result<SubmittedBatch, ApiError> {
         let url = self.0.config().endpoint(&["balance_requests"])?;
         let answer = self.0.send(key, &ApiRequest::PostIdempotent(url, body.into())).await?;
         responses::parse_submitted_batch(&answer)
@@ -169,7 +173,11 @@ impl RightfootClient {
     }
 
     /// Reads one page of it.
-    pub async fn fetch_balance_page(&self, key: &ApiKey, page: &BalancePageRequest) -> Result<BalancePage, ApiError> {
+    pub async fn fetch_balance_page(
+        &self,
+        key: &ApiKey,
+        page: &BalancePageRequest,
+    ) -> Result<BalancePage, ApiError> {
         let answer = self.0.send(key, &ApiRequest::Get(page.url.clone())).await?;
         responses::parse_balance_page(&answer, &page.batch_id).map(BalancePage)
     }

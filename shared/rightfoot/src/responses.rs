@@ -16,11 +16,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ApiError;
+use lenient_values::{boolean, display_text, id, integer, text, time};
 use skipped_rows::SkipReason;
-use lenient_values::{boolean, id, integer, text, time, display_text};
 
-mod skipped_rows;
 mod lenient_values;
+mod skipped_rows;
 
 pub use skipped_rows::SkippedRows;
 
@@ -88,7 +88,12 @@ pub(crate) fn parse_submitted_batch(body: &[u8]) -> Result<SubmittedBatch, ApiEr
         batch_id: field("batch_id").and_then(id).ok_or(NO_ID)?,
         submitted_at: field("submitted_at").and_then(time),
         failed_authorizers: parse_failed_authorizers(field("failed_authorizers")),
-        warnings: field("warnings").map(items).unwrap_or_default().into_iter().filter_map(display_text).collect(),
+        warnings: field("warnings")
+            .map(items)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(display_text)
+            .collect(),
     })
 }
 
@@ -159,7 +164,10 @@ fn parse_balance_row(row: &RawValue) -> Result<Balance, SkipReason> {
 }
 
 /// A page of `GET /v1/monitoring/authorizers/{id}/history`.
-pub(crate) fn parse_history_page(body: &[u8], authorizer: &Id) -> Result<ResponsePage<HistoryEntry>, ApiError> {
+pub(crate) fn parse_history_page(
+    body: &[u8],
+    authorizer: &Id,
+) -> Result<ResponsePage<HistoryEntry>, ApiError> {
     #[derive(Deserialize)]
     struct HistoryResponse<'a> {
         #[serde(borrow)]

@@ -11,7 +11,7 @@ use reqwest::header::{
 use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect, retry};
 
 use crate::{ApiError, ApiKey, ClientBuildError, ClientConfig, UnavailableReason};
-use crate::{responses, content_encoding};
+use crate::{content_encoding, responses};
 
 /// How often a request is sent at most.
 const ATTEMPTS_MAX: u32 = 3;
@@ -109,14 +109,21 @@ impl Transport {
 
     async fn attempt(&self, key: &ApiKey, request: &ApiRequest) -> Result<Vec<u8>, AttemptError> {
         let request_builder = self.prepare(request).header(AUTHORIZATION, key.bearer());
-        let request_builder = request_builder.header(ACCEPT, JSON).header(ACCEPT_ENCODING, content_encoding::ACCEPTED);
-        let response = request_builder.send().await.map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))?;
+        let request_builder =
+            request_builder.header(ACCEPT, JSON).header(ACCEPT_ENCODING, content_encoding::ACCEPTED);
+        let response = request_builder
+            .send()
+            .await
+            .map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))?;
         let retry_after = retry_after(response.headers(), Clock::system().now());
         match check_status(request, response.status().as_u16(), retry_after) {
             Ok(()) => Ok(read_body(response).await?),
             Err(ApiError::Declined { status, .. }) => {
                 // The status has said it all; whom it is about is an extra.
-                let failed = read_body(response).await.map(|body| responses::parse_failed_authorizers_of_error(&body)).unwrap_or_default();
+                let failed = read_body(response)
+                    .await
+                    .map(|body| responses::parse_failed_authorizers_of_error(&body))
+                    .unwrap_or_default();
                 Err(ApiError::Declined { status, failed }.into())
             }
             Err(error) => Err(AttemptError { error, retry_after }),
@@ -137,7 +144,8 @@ impl Transport {
         if attempts >= ATTEMPTS_MAX || !request.may_retry_after(&error.error) {
             return None;
         }
-        let max_backoff = self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
+        let max_backoff =
+            self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
         let backoff = max_backoff.mul_f64(fastrand::f64());
         match error.retry_after {
             Some(requested) => (requested <= self.config.pause_max).then(|| requested.max(backoff)),
@@ -162,7 +170,9 @@ impl ApiRequest {
                 Self::PostNonIdempotent(..) => false,
             },
             // The first may be under way still, and what the cache makes of two at once is not documented.
-            ApiError::Unavailable(UnavailableReason::ConnectionLost | UnavailableReason::TimedOut) => !self.is_post(),
+            ApiError::Unavailable(UnavailableReason::ConnectionLost | UnavailableReason::TimedOut) => {
+                !self.is_post()
+            }
             ApiError::KeyUnavailable
             | ApiError::Unauthorized
             | ApiError::Forbidden
@@ -201,7 +211,9 @@ fn check_status(request: &ApiRequest, status: u16, retry_after: Option<Duration>
         (false, 202 | 204 | 404 | 425) => Err(ApiError::NotReady),
         (true, 409) => Err(ApiError::Conflict),
         // What is said of the body is said of it for good. What a gateway says of anything else is not.
-        (true, 400 | 413 | 422) | (false, 400..=499) => Err(ApiError::Declined { status, failed: Vec::new() }),
+        (true, 400 | 413 | 422) | (false, 400..=499) => {
+            Err(ApiError::Declined { status, failed: Vec::new() })
+        }
         _ => Err(ApiError::InvalidResponse("an unexpected status")),
     }
 }
@@ -226,7 +238,11 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, ApiError> {
     }
     let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))?
+    {
         if body.len().saturating_add(chunk.len()) > ANSWER_MAX_BYTES {
             return Err(ApiError::TOO_LARGE);
         }
@@ -271,10 +287,11 @@ mod tests {
     #[test]
     fn pauses_are_spread_from_nothing_to_twice_as_much_each_time() {
         let transport = Transport::new(ClientConfig::new("https://a.test").unwrap()).unwrap();
-        let attempt_error = |retry_after| AttemptError { error: ApiError::RateLimited { retry_after }, retry_after };
+        let attempt_error =
+            |retry_after| AttemptError { error: ApiError::RateLimited { retry_after }, retry_after };
         let range = |attempts| {
-            let pauses =
-                (0..2_000).map(|_| transport.retry_delay(&get(), &attempt_error(None), attempts).unwrap().as_millis());
+            let pauses = (0..2_000)
+                .map(|_| transport.retry_delay(&get(), &attempt_error(None), attempts).unwrap().as_millis());
             let pauses: Vec<_> = pauses.collect();
             (pauses.iter().min().copied().unwrap(), pauses.iter().max().copied().unwrap())
         };
@@ -282,7 +299,11 @@ mod tests {
             let (least, most) = range(attempts);
             assert!(least < longest / 4 && (longest * 3 / 4..=longest).contains(&most), "{least} to {most}");
         }
-        assert_eq!(transport.retry_delay(&get(), &attempt_error(None), 3), None, "three attempts at the most");
+        assert_eq!(
+            transport.retry_delay(&get(), &attempt_error(None), 3),
+            None,
+            "three attempts at the most"
+        );
 
         let asked = |secs| transport.retry_delay(&get(), &attempt_error(Some(Duration::from_secs(secs))), 1);
         assert_eq!(asked(2), Some(Duration::from_secs(2)));
@@ -292,9 +313,14 @@ mod tests {
 
     #[test]
     fn what_is_not_cached_is_sent_again_only_where_nothing_was_applied() {
-        let again = [ApiError::RateLimited { retry_after: None }, ApiError::Unavailable(UnavailableReason::NotConnected)];
+        let again = [
+            ApiError::RateLimited { retry_after: None },
+            ApiError::Unavailable(UnavailableReason::NotConnected),
+        ];
         assert!(again.iter().all(|error| post_once().may_retry_after(error) && !error.is_outcome_unknown()));
-        for why in [UnavailableReason::ConnectionLost, UnavailableReason::TimedOut, UnavailableReason::ServerError] {
+        for why in
+            [UnavailableReason::ConnectionLost, UnavailableReason::TimedOut, UnavailableReason::ServerError]
+        {
             assert!(!post_once().may_retry_after(&ApiError::Unavailable(why)));
             assert!(get().may_retry_after(&ApiError::Unavailable(why)));
         }
@@ -323,7 +349,8 @@ mod tests {
         assert_eq!(final_error(None, refused.clone()), refused);
         assert_eq!(final_error(Some(timed_out.clone()), refused), on_retry);
         assert!(on_retry.is_outcome_unknown());
-        for last in [limited, ApiError::Unavailable(UnavailableReason::NotConnected), ApiError::Unauthorized] {
+        for last in [limited, ApiError::Unavailable(UnavailableReason::NotConnected), ApiError::Unauthorized]
+        {
             assert_eq!(final_error(Some(timed_out.clone()), last), timed_out);
         }
         let lost = ApiError::Unavailable(UnavailableReason::ConnectionLost);

@@ -29,21 +29,21 @@
     reason = "a benchmark's own code, and what it is for"
 )]
 
-mod workloads;
-mod simulated_network;
 mod report;
+mod simulated_network;
+mod workloads;
 
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::time::{Duration, Instant};
 
 use local::lambda_api::FUNCTION_NAMES;
-use tests::lambda_process::{RuntimeResult, LambdaProcess};
+use tests::lambda_process::{LambdaProcess, RuntimeResult};
 use tokio::process::Command;
 use tokio::time::sleep;
 
+use report::{FunctionResult, Measurements};
 use workloads::Workload;
-use report::{Measurements, FunctionResult};
 
 /// The peer's.
 const PEER_FUNCTION: &str = "fynapse-webhook";
@@ -64,7 +64,8 @@ async fn main() {
     let options = BenchOptions::read();
     let mut missed = Vec::new();
     report::print_header();
-    for name in FUNCTION_NAMES.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
+    for name in
+        FUNCTION_NAMES.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
     {
         let row = options.measure(name).await;
         row.print();

@@ -44,7 +44,8 @@ pub(crate) async fn serve(calls: &CallLog, routes: impl FnOnce(&str) -> Router) 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let calls = calls.clone();
-    let routes = routes(&url).layer(from_fn(move |request, next| delay_and_record(calls.clone(), request, next)));
+    let routes =
+        routes(&url).layer(from_fn(move |request, next| delay_and_record(calls.clone(), request, next)));
     tokio::spawn(async move { axum::serve(DelayedListener(listener), routes).await });
     url
 }

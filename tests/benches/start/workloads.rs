@@ -5,14 +5,17 @@ use std::time::SystemTime;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
-use local::lambda_api::aws_endpoint;
-use local::stack::{BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, INBOX_TABLE};
 use local::connector::Fault;
+use local::lambda_api::aws_endpoint;
+use local::stack::{
+    BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
+    RIGHTFOOT_URL_KEY_SECRET,
+};
 use serde_json::{Value, json};
-use tests::rightfoot::{RightfootWorld, submission};
+use tests::rightfoot_world::{RightfootWorld, submit_batch_request};
 use tests::{SUBJECT, completion_body, extract_body, gateway_event};
 
-use crate::network::{CallLog, serve};
+use crate::simulated_network::{CallLog, serve};
 
 const SQS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SQS";
 /// How many authorizers a batch has.
@@ -86,7 +89,10 @@ impl Workload {
     /// An event whose enqueue has failed.
     async fn event_relay(&self, id: &str) -> Value {
         let world = &self.it.world;
-        world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        world
+            .stack
+            .connector
+            .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
         assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
         world.stack.connector.clear_fault_plan();
         json!({})
@@ -110,7 +116,8 @@ impl Workload {
     async fn track(&self, id: &str) {
         let people: Vec<_> = (0..AUTHORIZERS).map(|n| (format!("user-{n}"), format!("{n}.50"))).collect();
         self.it.rightfoot.add_completed_batch(id, &people);
-        let track = json!({"action": "track_batch", "batch_id": id, "expected": AUTHORIZERS, "subject": SUBJECT});
+        let track =
+            json!({"action": "track_batch", "batch_id": id, "expected": AUTHORIZERS, "subject": SUBJECT});
         self.it.request(track).await;
     }
 }
@@ -128,5 +135,5 @@ fn fynapse_webhook(id: &str) -> Value {
 
 fn rightfoot_requests(id: &str) -> Value {
     let people: Vec<_> = (0..AUTHORIZERS).map(|n| format!("user-{n}")).collect();
-    submission(id, &people.iter().map(String::as_str).collect::<Vec<_>>())
+    submit_batch_request(id, &people.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -196,7 +196,7 @@ impl FloorInbox {
             .map(async |shard| {
                 let query = self.db.query().table_name(&self.table).index_name("due").limit(100);
                 let query = query.key_condition_expression("due = :shard AND due_at <= :until");
-                let query = query.expression_attribute_values(":shard", text(format!("{desk}#{shard:02}")));
+                let query = query.expression_attribute_values(":shard", text(format!("{queue}#{shard:02}")));
                 let answer = query.expression_attribute_values(":until", number(now_ms())).send().await?;
                 Ok::<_, Error>(answer.items.unwrap_or_default())
             })

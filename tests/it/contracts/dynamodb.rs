@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, PutRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use inbox_core::limits::PART_MAX_BYTES;
-use local::stack::{BALANCES_TABLE, INBOX_TABLE};
 use local::connector::Fault;
+use local::stack::{BALANCES_TABLE, INBOX_TABLE};
 use tests::{Item, World, alert_body, extract_body, number, text};
 
 use super::reserved_words::RESERVED;
@@ -205,7 +205,8 @@ async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
     let keys = keys.consistent_read(true).build().unwrap();
     let answer = db.batch_get_item().request_items(INBOX_TABLE, keys).send().await.unwrap();
     let found = answer.responses.unwrap()[INBOX_TABLE].len();
-    let left = answer.unprocessed_keys.unwrap_or_default().get(INBOX_TABLE).map_or(0, |left| left.keys().len());
+    let left =
+        answer.unprocessed_keys.unwrap_or_default().get(INBOX_TABLE).map_or(0, |left| left.keys().len());
     assert_eq!(found + left, 45);
     assert!(left > 0, "45 times 400 kB is more than the 16 MB of an answer");
 }
@@ -222,7 +223,8 @@ async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() 
         };
         let puts = numbers.into_iter().map(put).collect();
         clients.dynamodb.batch_write_item().request_items(BALANCES_TABLE, puts).send().await.map(|answer| {
-            let left = answer.unprocessed_items.unwrap_or_default().remove(BALANCES_TABLE).unwrap_or_default();
+            let left =
+                answer.unprocessed_items.unwrap_or_default().remove(BALANCES_TABLE).unwrap_or_default();
             left.iter().map(|left| left.put_request().unwrap().item().clone()).collect::<Vec<_>>()
         })
     };
@@ -240,11 +242,17 @@ async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() 
         (Fault::Unprocessed, vec![row(30), row(31), row(32)], 25),
         (Fault::FirstUnprocessed, vec![row(30)], 27),
     ] {
-        world.stack.connector.set_fault_plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
+        world
+            .stack
+            .connector
+            .set_fault_plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
         assert_eq!(write(vec![30, 31, 32]).await.unwrap(), left);
         assert_eq!(stored().await.len(), there);
     }
-    assert!(world.stack.connector.call_log().iter().all(|(call, _)| call.event_ids.is_empty()), "it is about no event");
+    assert!(
+        world.stack.connector.call_log().iter().all(|(call, _)| call.event_ids.is_empty()),
+        "it is about no event"
+    );
 }
 
 #[tokio::test]
@@ -303,8 +311,14 @@ async fn a_balance_keeps_its_value_and_not_its_last_zeros() {
     let (world, db) = table().await;
     let stored = item("user-1", "1#b", [("balance", n("150.00")), ("null", AttributeValue::Null(true))]);
     db.put_item().table_name(BALANCES_TABLE).set_item(Some(stored)).send().await.unwrap();
-    let read =
-        db.get_item().table_name(BALANCES_TABLE).key("pk", s("user-1")).key("sk", s("1#b")).send().await.unwrap();
+    let read = db
+        .get_item()
+        .table_name(BALANCES_TABLE)
+        .key("pk", s("user-1"))
+        .key("sk", s("1#b"))
+        .send()
+        .await
+        .unwrap();
     let read = read.item.unwrap();
     assert_eq!((&read["balance"], &read["null"]), (&n("150"), &AttributeValue::Null(true)));
     assert_eq!(world.items().await, Vec::<Item>::new(), "it is another table");

@@ -33,8 +33,12 @@ async fn add_to_set(world: &World, tag: &str) -> bool {
 #[tokio::test]
 async fn p10_a_set_holds_each_tag_once_and_no_more_than_its_bound() {
     let world = World::new().await;
-    let added =
-        [add_to_set(&world, "1").await, add_to_set(&world, "1").await, add_to_set(&world, "2").await, add_to_set(&world, "3").await];
+    let added = [
+        add_to_set(&world, "1").await,
+        add_to_set(&world, "1").await,
+        add_to_set(&world, "2").await,
+        add_to_set(&world, "3").await,
+    ];
     assert_eq!(added, [true, false, true, false]);
     let item = world.item("a", "b").await.unwrap();
     let mut tags = item["tags"].as_ss().unwrap().clone();

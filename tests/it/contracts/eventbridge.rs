@@ -5,9 +5,9 @@ use aws_sdk_eventbridge::operation::put_events::PutEventsOutput;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_eventbridge::types::builders::PutEventsRequestEntryBuilder;
-use local::inspect;
-use local::stack::{EVENT_BUS, BUS_QUEUE};
 use local::connector::{CallOutcome, Fault};
+use local::inspect;
+use local::stack::{BUS_QUEUE, EVENT_BUS};
 use serde_json::{Value, json};
 use tests::World;
 
@@ -157,7 +157,10 @@ async fn a_bus_can_be_described_and_named_by_its_arn() {
     assert_eq!((bus.name(), bus.arn()), (Some(EVENT_BUS), Some(arn)));
     assert_eq!(client.describe_event_bus().send().await.unwrap().name(), Some("default"));
     let all = client.list_event_buses().send().await.unwrap();
-    assert_eq!(all.event_buses().iter().map(|bus| bus.name().unwrap()).collect::<Vec<_>>(), [EVENT_BUS, "default"]);
+    assert_eq!(
+        all.event_buses().iter().map(|bus| bus.name().unwrap()).collect::<Vec<_>>(),
+        [EVENT_BUS, "default"]
+    );
     let none = client.describe_event_bus().name("no-bus").send().await.unwrap_err();
     assert_eq!(none.code(), Some("ResourceNotFoundException"));
     let again = client.create_event_bus().name(EVENT_BUS).send().await.unwrap_err();

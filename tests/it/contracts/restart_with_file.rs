@@ -143,7 +143,12 @@ impl LocalProcess {
     }
 
     /// Takes messages off a queue until all of `wanted` have come; the ids of their events, which stand there in a body.
-    async fn receive_event_ids(&self, queue: &str, id_pointer: &str, expected: &BTreeSet<String>) -> BTreeSet<String> {
+    async fn receive_event_ids(
+        &self,
+        queue: &str,
+        id_pointer: &str,
+        expected: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -152,12 +157,12 @@ impl LocalProcess {
         let sqs = aws_sdk_sqs::Client::from_conf(config.build());
         let url = sqs.get_queue_url().queue_name(queue).send().await.unwrap().queue_url.unwrap();
         let mut ids = BTreeSet::new();
-        while !ids.is_superset(wanted) {
+        while !ids.is_superset(expected) {
             let receive =
                 sqs.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(1);
             for message in receive.send().await.unwrap().messages.unwrap_or_default() {
                 let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
-                let id = event.pointer(place).unwrap().as_str().unwrap();
+                let id = event.pointer(id_pointer).unwrap().as_str().unwrap();
                 ids.insert(id.replace("fynapse/event/", ""));
             }
         }

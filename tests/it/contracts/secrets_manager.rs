@@ -47,7 +47,10 @@ async fn statuses(world: &World) -> [u16; 2] {
     [
         world.deliver_fynapse(extract_body("e-1")).await.status,
         world
-            .deliver_rightfoot_to("demo.LBqwep969-60s9I9TeWGIuOL23BzLnsGhQzb4mm0rT0", completion_body("b-1", "u-1"))
+            .deliver_rightfoot_to(
+                "demo.LBqwep969-60s9I9TeWGIuOL23BzLnsGhQzb4mm0rT0",
+                completion_body("b-1", "u-1"),
+            )
             .await
             .status,
     ]

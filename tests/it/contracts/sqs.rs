@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry,
 };
 use inbox_aws::queue::{EventsQueue, SendOutcome};
-use inbox_aws::{AwsErrorKind, AwsError as AwsFault};
+use inbox_aws::{AwsError as AwsFault, AwsErrorKind};
 use inbox_core::delivery::{Delivery, Provider, Verification};
 use inbox_core::event::Event;
 use inbox_core::keys::{KeyCodec, Keys};
@@ -17,8 +17,8 @@ use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_datare
 use inbox_core::providers::{ParseOutcome, parse};
 use inbox_core::time::UnixSecs;
 use inbox_core::{signature, url_token};
-use local::stack::DEAD_LETTER_QUEUE;
 use local::connector::Fault;
+use local::stack::DEAD_LETTER_QUEUE;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
@@ -288,11 +288,14 @@ fn p2_no_payload_is_too_large_for_its_message() {
 #[tokio::test]
 async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     for number in 0..40 {
         let event_id = format!("large-{number:02}");
-        let large =
-            extract_body(&event_id).replace("150.00", &format!("\"{}\"", random_hex(150_000 + 1_000 * number, 7)));
+        let large = extract_body(&event_id)
+            .replace("150.00", &format!("\"{}\"", random_hex(150_000 + 1_000 * number, 7)));
         assert_eq!(world.deliver_fynapse(&large).await.status, 200);
     }
     for number in 0..25 {
@@ -342,15 +345,20 @@ async fn p3_the_functions_make_no_other_calls_than_these() {
     for body in [extract_body("e-1"), extract_body("e-1"), large, "{".to_owned()] {
         assert_eq!(world.deliver_fynapse(body).await.status, 200);
     }
-    for body in [completion_body("b-1", "u-1"), completion_body("b-1", "u-2"), r#"{"type":"NEW"}"#.to_owned()] {
+    for body in [completion_body("b-1", "u-1"), completion_body("b-1", "u-2"), r#"{"type":"NEW"}"#.to_owned()]
+    {
         assert_eq!(world.deliver_rightfoot(body).await.status, 200);
     }
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     let middling = extract_body("e-2").replace("150.00", &format!("\"{}\"", random_hex(50_000, 1)));
     assert_eq!(world.deliver_fynapse(middling).await.status, 200);
     world.stack.connector.clear_fault_plan();
     world.drain_outbox().await;
-    let calls: BTreeSet<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: BTreeSet<_> =
+        world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let expected = [
         "BatchGetItem",
         "GetItem",

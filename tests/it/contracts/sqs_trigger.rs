@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::types::MessageAttributeValue;
+use local::connector::{Fault, until_crash};
 use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
 use local::stack::DEAD_LETTER_QUEUE;
-use local::connector::{Fault, until_crash};
 use serde_json::{Value, json};
 use tests::{World, extract_body};
 
@@ -83,7 +83,11 @@ async fn at_most_ten_messages_are_processed_at_once_and_those_that_did_not_fail_
     let mapping = SqsTrigger::new(&world.stack);
     assert_eq!(mapping.run_once(failing(|_| vec![])).await.unwrap(), trigger_outcome(10, 10));
     assert_eq!(mapping.run_once(failing(|ids| vec![ids[1].clone()])).await.unwrap(), trigger_outcome(2, 1));
-    assert_eq!(mapping.run_once(failing(|_| vec![])).await.unwrap(), TriggerOutcome::default(), "it is hidden");
+    assert_eq!(
+        mapping.run_once(failing(|_| vec![])).await.unwrap(),
+        TriggerOutcome::default(),
+        "it is hidden"
+    );
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(mapping.run_once(failing(|_| vec![])).await.unwrap(), trigger_outcome(1, 1));
     assert_eq!(world.drain_event_ids().await, Vec::<String>::new());

@@ -3,22 +3,27 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
-use local::rightfoot_simulator::IncompleteBatchResponse as Before;
-use local::rightfoot_simulator::{WebhookLoss, NoFailedAuthorizers, PageTokenParam};
-use local::senders::retry_policy::RetrySpacing;
 use local::connector::Fault;
+use local::rightfoot_simulator::IncompleteBatchResponse as Before;
+use local::rightfoot_simulator::{NoFailedAuthorizers, PageTokenParam, WebhookLoss};
+use local::senders::retry_policy::RetrySpacing;
 use tests::SUBJECT;
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 
-use super::{HOUR, set_balances, completion_event_id, authorizer_ids, as_strs, submit_batch, alerted_authorizers};
+use super::{
+    HOUR, alerted_authorizers, as_strs, authorizer_ids, completion_event_id, set_balances, submit_batch,
+};
 
 const BEFORE: [Before; 5] =
     [Before::FewerRows, Before::EmptyList, Before::Accepted202, Before::NotFound404, Before::TooEarly425];
-const TOKENS: [PageTokenParam; 4] = [PageTokenParam::New, PageTokenParam::Old, PageTokenParam::Both, PageTokenParam::Ignored];
-const NONE_FAILED: [NoFailedAuthorizers; 3] = [NoFailedAuthorizers::Absent, NoFailedAuthorizers::Null, NoFailedAuthorizers::EmptyList];
+const TOKENS: [PageTokenParam; 4] =
+    [PageTokenParam::New, PageTokenParam::Old, PageTokenParam::Both, PageTokenParam::Ignored];
+const NONE_FAILED: [NoFailedAuthorizers; 3] =
+    [NoFailedAuthorizers::Absent, NoFailedAuthorizers::Null, NoFailedAuthorizers::EmptyList];
 const LOSE: [WebhookLoss; 3] = [WebhookLoss::None, WebhookLoss::All, WebhookLoss::Percent(50)];
 /// How many plausible answers there are to each question.
-const OPTION_COUNTS: [usize; 10] = [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2, 2, 2, 2];
+const OPTION_COUNTS: [usize; 10] =
+    [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2, 2, 2, 2];
 
 /// Which of the plausible answers is given to each question.
 type OptionChoices = [usize; OPTION_COUNTS.len()];
@@ -100,7 +105,8 @@ async fn assert_same_end(switches: OptionChoices) {
         }
     }
     completions.sort();
-    let mut batches: Vec<_> = it.rightfoot.batches().iter().map(|batch| completion_event_id(&batch.batch_id)).collect();
+    let mut batches: Vec<_> =
+        it.rightfoot.batches().iter().map(|batch| completion_event_id(&batch.batch_id)).collect();
     batches.sort();
     assert_eq!((batches.len(), completions), (3, batches), "P5: {switches:?}");
     alerts.sort();
@@ -148,16 +154,24 @@ async fn p5_a_repeated_webhook_is_not_recorded_by_the_poller_again() {
             it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
             it.advance(MINUTE * 64).await;
             // In minute 65 both webhooks are recorded, and Rightfoot does not hear of it.
-            it.world.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+            it.world
+                .stack
+                .connector
+                .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
             it.advance(MINUTE).await;
             it.world.stack.connector.clear_fault_plan();
             it.run_in_steps(MINUTE, MINUTE * 40).await;
             let run = &it.rightfoot.schedules()[0].runs[0].batch_id;
             let messages = it.world.drain_queue().await;
-            let completions = messages.iter().filter(|message| message.id == completion_event_id(run)).count();
+            let completions =
+                messages.iter().filter(|message| message.id == completion_event_id(run)).count();
             let alerts: Vec<_> = messages.iter().filter(|message| message.id.contains("/alert/")).collect();
             assert_eq!((completions, alerts.len()), (1, alert_events), "{timeline:?} {reissued}");
-            assert!(alerts.iter().all(|alert| !tests::is_polled_alert(alert) && alerted_authorizers(alert) == ["a", "b"]));
+            assert!(
+                alerts
+                    .iter()
+                    .all(|alert| !tests::is_polled_alert(alert) && alerted_authorizers(alert) == ["a", "b"])
+            );
         }
     }
 }

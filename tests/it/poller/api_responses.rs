@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use inbox_rightfoot::ClientConfig;
-use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, WebhookLoss, ScriptedResponse, PageTokenParam};
-use local::stack::RIGHTFOOT_API_KEY_SECRET;
 use local::connector::Fault;
+use local::rightfoot_simulator::{
+    CannedResponse, IncompleteBatchResponse, PageTokenParam, ScriptedResponse, WebhookLoss,
+};
+use local::stack::RIGHTFOOT_API_KEY_SECRET;
 use serde_json::{Value, json};
-use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer_json};
+use tests::rightfoot_world::{API_KEY, MINUTE, RightfootWorld, authorizer_json};
 
 use super::{
-    HOUR, request_minutes, set_balances, completion_event_id, minute, authorizer_ids, submit_batch, submit_without_inbox, id_and_origin,
-    tracked_item,
+    HOUR, authorizer_ids, completion_event_id, id_and_origin, minute, request_minutes, set_balances,
+    submit_batch, submit_without_inbox, tracked_item,
 };
-use crate::counters::Counters;
+use crate::metrics_recorder::Counters;
 
 /// What Rightfoot says of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +42,21 @@ struct ExpectedHandling {
 }
 
 const fn expect(says: ResponseCase, requests: usize, failed: bool, is_answer: bool) -> ExpectedHandling {
-    ExpectedHandling { response: says, requests, failed, fails_the_function: false, retry_secs: 300, is_answer }
+    ExpectedHandling {
+        response: says,
+        requests,
+        failed,
+        fails_the_function: false,
+        retry_secs: 300,
+        is_answer,
+    }
 }
 
 const fn expect_pause(status: u16, secs: u64, requests: usize, again_secs: u64) -> ExpectedHandling {
-    ExpectedHandling { retry_secs: again_secs, ..expect(This(CannedResponse::RetryAfter { status, secs }), requests, true, false) }
+    ExpectedHandling {
+        retry_secs: again_secs,
+        ..expect(This(CannedResponse::RetryAfter { status, secs }), requests, true, false)
+    }
 }
 
 const ALL_RESPONSES: [ExpectedHandling; 27] = [
@@ -61,7 +73,10 @@ const ALL_RESPONSES: [ExpectedHandling; 27] = [
     // This batch is not ours to see, or not taken for one; our key is not good.
     expect(This(CannedResponse::Status(403)), 1, true, true),
     expect(This(CannedResponse::Status(400)), 1, true, true),
-    ExpectedHandling { fails_the_function: true, ..expect(This(CannedResponse::Status(401)), 1, true, false) },
+    ExpectedHandling {
+        fails_the_function: true,
+        ..expect(This(CannedResponse::Status(401)), 1, true, false)
+    },
     // Not so fast. What may be repeated within two seconds is, by the client.
     expect(This(CannedResponse::Status(429)), 3, true, false),
     expect_pause(429, 0, 3, 300),
@@ -99,7 +114,11 @@ async fn batch_with_response(says: ResponseCase) -> (RightfootWorld, String) {
     .await;
     let batch = submit_batch(&it, "payroll-1", &["a", "b"]).await;
     if let This(answer) = says {
-        let scripted = ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None };
+        let scripted = ScriptedResponse {
+            path_contains: "/v1/balances".to_owned(),
+            response: answer,
+            remaining_uses: None,
+        };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
     }
     (it, batch)
@@ -147,7 +166,11 @@ async fn assert_handled(expected: &ExpectedHandling) {
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         drop(poll_after(&it, HOUR * 24).await);
         assert_eq!(it.world.due_polls().await, [], "{says:?}");
-        assert_eq!(it.world.drain_ids_and_origins().await, [id_and_origin(completion_event_id(&batch), "poll")], "P5: {says:?}");
+        assert_eq!(
+            it.world.drain_ids_and_origins().await,
+            [id_and_origin(completion_event_id(&batch), "poll")],
+            "P5: {says:?}"
+        );
     }
 }
 
@@ -172,12 +195,14 @@ async fn twenty_due_batches() -> (RightfootWorld, Vec<String>) {
 }
 
 fn set_response(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) {
-    let scripted = ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None };
+    let scripted =
+        ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
 async fn assert_all_found(it: &RightfootWorld, batches: &[String]) {
-    let mut expected: Vec<_> = batches.iter().map(|batch| id_and_origin(completion_event_id(batch), "poll")).collect();
+    let mut expected: Vec<_> =
+        batches.iter().map(|batch| id_and_origin(completion_event_id(batch), "poll")).collect();
     expected.sort();
     assert_eq!(it.world.drain_ids_and_origins().await, expected);
     assert_eq!(it.world.due_polls().await, []);
@@ -213,7 +238,11 @@ async fn p9_a_refused_key_stops_the_run_and_fails_the_function_and_everything_st
     it.world.age_secret_caches(Duration::from_secs(31));
     it.advance(MINUTE * 10).await;
     let before = counters.count("key_refused", "");
-    assert_eq!(poller.run_poller().await.unwrap().unwrap()["found"], 20, "the same process, with the new key");
+    assert_eq!(
+        poller.run_poller().await.unwrap().unwrap()["found"],
+        20,
+        "the same process, with the new key"
+    );
     assert_eq!(counters.count("key_refused", ""), before, "a key that was replaced in time is no trouble");
     assert_all_found(&it, &batches).await;
 }
@@ -224,7 +253,10 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     let _counting = metrics::set_default_local_recorder(&counters);
     let (it, batches) = twenty_due_batches().await;
     let poller = it.world.another_process();
-    poller.stack.connector.set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
+    poller
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
     it.advance(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let failed = poller.run_poller().await.unwrap().unwrap_err();
@@ -301,9 +333,12 @@ async fn what_is_due_for_longest_is_asked_for_first() {
 #[tokio::test]
 async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_due() {
     let patient = |client: &mut ClientConfig| client.request_timeout = HOUR;
-    let it =
-        RightfootWorld::with_transport(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All, patient, |_, routes| routes)
-            .await;
+    let it = RightfootWorld::with_transport(
+        |rightfoot| rightfoot.webhook_loss = WebhookLoss::All,
+        patient,
+        |_, routes| routes,
+    )
+    .await;
     let batch = submit_batch(&it, "payroll-1", &["a"]).await;
     set_response(&it, "/v1/balances", CannedResponse::Hang);
     it.advance(MINUTE * 10).await;
@@ -319,7 +354,12 @@ async fn p9_a_run_that_does_not_come_to_its_end_is_cut_off_and_everything_stays_
 
 #[tokio::test]
 async fn p9_what_is_forbidden_or_fails_for_one_batch_holds_up_no_other() {
-    for answer in [CannedResponse::Status(403), CannedResponse::Status(500), CannedResponse::Html, CannedResponse::Status(404)] {
+    for answer in [
+        CannedResponse::Status(403),
+        CannedResponse::Status(500),
+        CannedResponse::Html,
+        CannedResponse::Status(404),
+    ] {
         let (it, batches) = twenty_due_batches().await;
         set_response(&it, &batches[7], answer);
         it.advance(MINUTE * 10).await;
@@ -362,10 +402,13 @@ async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
     let counters = Counters::default();
     let _counting = metrics::set_default_local_recorder(&counters);
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
-    it.submit("payroll", &["a"]).await;
+    it.submit_batch("payroll", &["a"]).await;
     it.advance(MINUTE * 10).await;
     let process = it.world.another_process();
-    process.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
+    process
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
     assert_eq!(process.run_poller().await.unwrap().unwrap_err().error_type, "AwsCallFailed");
     assert_eq!(counters.count("poll_failed", "fault"), 1);
     assert_eq!(it.world.due_polls().await.len(), 1);

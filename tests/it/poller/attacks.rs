@@ -13,15 +13,15 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_aws::inbox::{EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
-use local::rightfoot_simulator::{IncompleteBatchResponse, Behaviour, WebhookLoss};
+use local::rightfoot_simulator::{Behaviour, IncompleteBatchResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::worker::ReceivedBusEvent;
-use tests::{Item, SUBJECT, World, completion_body, polled_alerts_event_id, number};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::worker_effects::ReceivedBusEvent;
+use tests::{Item, SUBJECT, World, completion_body, number, polled_alerts_event_id};
 
 use super::call_counts::write_items;
-use super::{HOUR, set_balances, completion_event_id, submit_batch, tracked_item};
-use crate::counters::Counters;
+use super::{HOUR, completion_event_id, set_balances, submit_batch, tracked_item};
+use crate::metrics_recorder::Counters;
 
 /// Everybody meets the threshold.
 const THREE_ABOVE_THRESHOLD: [(&str, &str); 3] = [("a", "150.00"), ("b", "150.00"), ("c", "150.00")];
@@ -79,7 +79,10 @@ fn alerted_on_bus(events: &[ReceivedBusEvent], batch: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn p5_a_completion_by_another_url_hides_no_run() {
-    let it = world_with_schedule(|rightfoot| rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404).await;
+    let it = world_with_schedule(|rightfoot| {
+        rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404
+    })
+    .await;
     it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
     it.advance(MINUTE * 2).await;
     let run = first_run(&it);
@@ -112,7 +115,9 @@ async fn p5_an_alert_that_there_is_no_room_for_sends_the_poller_to_its_run_all_t
         number(&schedule.unwrap(), "expedited_at")
     };
     assert_eq!(expedited_at().await, None);
-    assert!(it.world.deliver_rightfoot(webhook_body("b-1".to_owned(), Some(&schedule_id))).await.is_success());
+    assert!(
+        it.world.deliver_rightfoot(webhook_body("b-1".to_owned(), Some(&schedule_id))).await.is_success()
+    );
     it.world.run_worker().await;
     assert!(it.world.event_record(&tests::alert_event_id("b-1", "u-1")).await.contains_key("quarantined_at"));
     assert_eq!(expedited_at().await, Some(it.world.now().0));
@@ -164,7 +169,10 @@ async fn p5_a_batch_tracked_after_it_was_published_incomplete_is_published_once_
     it.world.run_worker().await;
     let published = run_everything_for(&it, 3).await;
     assert_eq!(completions(&published, "b-1"), [(1, None, None)]);
-    it.rightfoot.replace_completed_batch("b-1", &tests::worker::balance_pairs(&[("a", "1.00"), ("b", "2.00")]));
+    it.rightfoot.replace_completed_batch(
+        "b-1",
+        &tests::worker_effects::balance_pairs(&[("a", "1.00"), ("b", "2.00")]),
+    );
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 2, "subject": SUBJECT});
     it.request(track).await;
     let published = run_everything_for(&it, 60).await;
@@ -268,7 +276,8 @@ async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_ru
     assert!(sent.load(Ordering::SeqCst) > 0, "they came while Rightfoot was asked");
     assert_eq!(completions(&published, &run), [(3, Some(3), None)]);
     assert_eq!(alerted_on_bus(&published, &run), ["a", "b", "c"]);
-    let schedule_requests = it.rightfoot.requests().iter().filter(|it| it.path.contains("/schedules/")).count();
+    let schedule_requests =
+        it.rightfoot.requests().iter().filter(|it| it.path.contains("/schedules/")).count();
     assert!(schedule_requests <= 45 / 5 + 2, "at most one in five minutes is hurried: {schedule_requests}");
 }
 

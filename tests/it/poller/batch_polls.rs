@@ -1,14 +1,15 @@
 //! Batches: told by a webhook, found by the poller, or overdue.
 
-use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, WebhookLoss, ScriptedResponse};
+use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse, WebhookLoss};
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld, authorizer_json, submission};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, authorizer_json, submit_batch_request};
 use tests::{SUBJECT, completion_body, number};
 
 use super::{
-    HOUR, request_minutes, set_balances, completion_event_id, minute, submit_batch, submit_without_inbox, id_and_origin, tracked_item,
+    HOUR, completion_event_id, id_and_origin, minute, request_minutes, set_balances, submit_batch,
+    submit_without_inbox, tracked_item,
 };
-use crate::counters::Counters;
+use crate::metrics_recorder::Counters;
 
 async fn world_without_webhooks() -> RightfootWorld {
     RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await
@@ -20,7 +21,10 @@ async fn p5_a_batch_whose_webhook_came_is_complete_without_a_question() {
     let batch = submit_batch(&it, "payroll-1", &["a", "b", "c"]).await;
     it.rightfoot.clear_requests();
     it.run_for(MINUTE * 30).await;
-    assert_eq!(it.world.drain_ids_and_origins().await, [id_and_origin(completion_event_id(&batch), "webhook")]);
+    assert_eq!(
+        it.world.drain_ids_and_origins().await,
+        [id_and_origin(completion_event_id(&batch), "webhook")]
+    );
     assert_eq!(it.rightfoot.requests().len(), 0);
     assert_eq!(it.world.due_polls().await, []);
 }
@@ -71,7 +75,11 @@ async fn p5_a_slow_batch_is_asked_for_less_and_less_often_and_is_not_complete_be
     let batch = submit_batch(&it, "payroll-1", &["a", "b", "c"]).await;
     it.rightfoot.clear_requests();
     it.run_for(MINUTE * 69).await;
-    assert_eq!(it.world.drain_event_ids().await, Vec::<String>::new(), "has_more is false, and rows are missing");
+    assert_eq!(
+        it.world.drain_event_ids().await,
+        Vec::<String>::new(),
+        "has_more is false, and rows are missing"
+    );
     it.run_for(MINUTE).await;
     assert_eq!(it.world.drain_ids_and_origins().await, [id_and_origin(completion_event_id(&batch), "poll")]);
     assert_eq!(request_minutes(&it), [10, 15, 25, 40, 55, 70]);
@@ -84,7 +92,7 @@ async fn whom_rightfoot_refused_and_whose_check_failed_is_not_waited_for() {
         set_balances(rightfoot, &[("a", "1.00"), ("b", "null"), ("c", "failed")]);
     })
     .await;
-    let mut request = submission("payroll-1", &["a", "b", "c", "refused"]);
+    let mut request = submit_batch_request("payroll-1", &["a", "b", "c", "refused"]);
     request["authorizers"][3] = authorizer_json("refused");
     request["authorizers"][3].as_object_mut().unwrap().remove("ssn");
     let answer = it.request(request).await;
@@ -134,7 +142,11 @@ async fn p9_while_rightfoot_is_silent_a_batch_stays_due_for_days() {
         })
         .await;
         let batch = submit_batch(&it, "payroll-1", &["a"]).await;
-        let down = ScriptedResponse { path_contains: "/v1/".to_owned(), response: CannedResponse::Status(502), remaining_uses: None };
+        let down = ScriptedResponse {
+            path_contains: "/v1/".to_owned(),
+            response: CannedResponse::Status(502),
+            remaining_uses: None,
+        };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
         for half_days in 1..=10 {
             it.advance(HOUR * 12).await;
@@ -161,7 +173,8 @@ async fn p9_while_rightfoot_is_silent_a_batch_stays_due_for_days() {
 #[tokio::test]
 async fn p5_a_batch_that_was_submitted_by_other_means_is_found_once_it_is_tracked() {
     let it = world_without_webhooks().await;
-    let batch = submit_without_inbox(&it, json!({"authorizers": [authorizer_json("a"), authorizer_json("b")]})).await;
+    let batch =
+        submit_without_inbox(&it, json!({"authorizers": [authorizer_json("a"), authorizer_json("b")]})).await;
     let track = |expected| json!({"action": "track_batch", "batch_id": batch, "expected": expected});
     assert_eq!(it.request(track(2)).await["status"], "tracked");
     assert_eq!(it.request(track(2)).await["status"], "already_tracked");
@@ -173,10 +186,10 @@ async fn p5_a_batch_that_was_submitted_by_other_means_is_found_once_it_is_tracke
 #[tokio::test]
 async fn a_repeated_submission_ends_with_the_same_batch() {
     let it = RightfootWorld::new().await;
-    let first = it.submit("payroll-1", &["a", "b"]).await;
-    assert_eq!(it.submit("payroll-1", &["a", "b"]).await, first);
-    let other = it.world.request(submission("payroll-1", &["a", "c"])).await.unwrap().unwrap_err();
+    let first = it.submit_batch("payroll-1", &["a", "b"]).await;
+    assert_eq!(it.submit_batch("payroll-1", &["a", "b"]).await, first);
+    let other = it.world.request(submit_batch_request("payroll-1", &["a", "c"])).await.unwrap().unwrap_err();
     assert_eq!(other.name(), "OtherSubmission");
-    assert_ne!(it.submit("payroll-2", &["a", "b"]).await["batch_id"], first["batch_id"]);
+    assert_ne!(it.submit_batch("payroll-2", &["a", "b"]).await["batch_id"], first["batch_id"]);
     assert_eq!(it.rightfoot.batches().len(), 2);
 }

@@ -13,16 +13,17 @@ use inbox_core::limits::{POLL_BUDGET_SECS, POLL_CONCURRENCY};
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::INBOX_TABLE;
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld};
+use tests::rightfoot_world::{MINUTE, RightfootWorld};
 use tests::{Item, START, World, text};
 
-use super::{HOUR, completion_event_id, authorizer_ids, as_strs, submit_batch, id_and_origin};
+use super::{HOUR, as_strs, authorizer_ids, completion_event_id, id_and_origin, submit_batch};
 
 /// The AWS calls of one run of the poller, without its look-ups of the index, and how many of these there were.
 async fn operations_of_poll(it: &RightfootWorld) -> (usize, Vec<String>) {
     it.world.stack.connector.clear_call_log();
     it.run_poller().await.unwrap();
-    let calls: Vec<_> = it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: Vec<_> =
+        it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let look_ups = calls.iter().take_while(|operation| *operation == "Query").count().min(16);
     (look_ups, calls[look_ups..].to_vec())
 }
@@ -43,7 +44,10 @@ async fn a_batch_of_a_thousand_is_checked_with_ten_requests_and_with_none_if_its
         let (look_ups, others) = operations_of_poll(&it).await;
         assert_eq!((look_ups, others.join(" ").as_str()), (16, calls));
         assert_eq!(it.rightfoot.requests().len(), requests);
-        assert_eq!(it.world.drain_ids_and_origins().await, [id_and_origin(completion_event_id(&batch), origin)]);
+        assert_eq!(
+            it.world.drain_ids_and_origins().await,
+            [id_and_origin(completion_event_id(&batch), origin)]
+        );
         assert_eq!(it.world.due_polls().await, []);
     }
 }
@@ -97,7 +101,8 @@ async fn ten_thousand_batches_that_are_not_due_cost_one_query_per_shard() {
         0,
         "{run}"
     );
-    let calls: Vec<_> = it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: Vec<_> =
+        it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     assert_eq!(calls, ["Query"; 16]);
     assert_eq!(it.rightfoot.requests().len(), 0);
 }
@@ -111,7 +116,8 @@ async fn p9_what_is_due_in_one_shard_is_read_page_by_page_to_its_end() {
     it.world.stack.connector.clear_call_log();
     let run = it.run_poller().await.unwrap();
     assert_eq!((&run["due"], &run["asked"], &run["left"]), (&json!(120), &json!(120), &json!(0)));
-    let calls: Vec<_> = it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
+    let calls: Vec<_> =
+        it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
     assert_eq!((count("Query"), count("BatchGetItem")), (16 + 2, 120), "fifty keys a page");
     assert_eq!(it.rightfoot.requests().len(), 120);
@@ -174,7 +180,8 @@ async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left
     it.advance(MINUTE).await;
     let second = it.run_poller().await.unwrap();
     assert_eq!((second["found"].as_u64(), second["left"].as_u64()), (Some(left), Some(0)));
-    let mut expected: Vec<_> = batches.iter().map(|batch| id_and_origin(completion_event_id(batch), "poll")).collect();
+    let mut expected: Vec<_> =
+        batches.iter().map(|batch| id_and_origin(completion_event_id(batch), "poll")).collect();
     expected.sort();
     assert_eq!(it.world.drain_ids_and_origins().await, expected);
     assert_eq!(it.world.due_polls().await, []);

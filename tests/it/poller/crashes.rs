@@ -3,12 +3,12 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::connector::Fault;
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld};
-use tests::worker::balance_pairs;
+use tests::rightfoot_world::{MINUTE, RightfootWorld};
+use tests::worker_effects::balance_pairs;
 use tests::{SUBJECT, completion_body, is_polled_alert};
 
-use super::{HOUR, completion_event_id, tracked_item, alerted_authorizers};
-use crate::counters::Counters;
+use super::{HOUR, alerted_authorizers, completion_event_id, tracked_item};
+use crate::metrics_recorder::Counters;
 
 /// A batch that is known to be a run, of two people. So far Rightfoot shows the balance of one.
 async fn run_with_half_the_results() -> RightfootWorld {
@@ -20,14 +20,24 @@ async fn run_with_half_the_results() -> RightfootWorld {
 
 /// Whom the alerts on the queue are about that the poller has found; takes them off.
 async fn drain_polled_alerts(it: &RightfootWorld) -> Vec<Vec<String>> {
-    let mut all: Vec<_> = it.world.drain_queue().await.iter().filter(|one| is_polled_alert(one)).map(alerted_authorizers).collect();
+    let mut all: Vec<_> = it
+        .world
+        .drain_queue()
+        .await
+        .iter()
+        .filter(|one| is_polled_alert(one))
+        .map(alerted_authorizers)
+        .collect();
     all.sort();
     all
 }
 
 /// The poller dies as soon as it has recorded something.
 async fn crash_after_record(it: &RightfootWorld) {
-    it.world.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    it.world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
     assert!(it.world.run_poller().await.is_none(), "it has died");
     it.world.stack.connector.clear_fault_plan();
 }

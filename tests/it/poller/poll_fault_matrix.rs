@@ -8,13 +8,16 @@ use std::fmt::Write as _;
 
 use futures::stream::{self, StreamExt};
 use inbox_core::limits::DUE_SHARDS;
-use local::rightfoot_simulator::WebhookLoss;
 use local::connector::{AwsCall, CallOutcome, Fault};
-use tests::matrix::{FaultDuration, assert_late_requests_applied, possible_faults, is_applied, is_send_outcome_unknown, assert_table};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use local::rightfoot_simulator::WebhookLoss;
+use tests::fault_injection::{
+    FaultDuration, assert_late_requests_applied, assert_table, is_applied, is_send_outcome_unknown,
+    possible_faults,
+};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 use tests::{Item, SUBJECT, polled_alerts_event_id, text};
 
-use super::{HOUR, set_balances, completion_event_id, submit_batch};
+use super::{HOUR, completion_event_id, set_balances, submit_batch};
 
 /// What the run finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +43,15 @@ struct CellResult {
     runs_until_settled: usize,
 }
 
-/// What is due when the scene begins, and the batch that it is about.
-async fn set_up(scene: Scenario) -> (RightfootWorld, String) {
+/// What is due when the scenario begins, and the batch that it is about.
+async fn set_up(scenario: Scenario) -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
         rightfoot.schedule_day = HOUR * 12;
         set_balances(rightfoot, &[("a", "150.00")]);
     })
     .await;
-    if scene == Scenario::Completion {
+    if scenario == Scenario::Completion {
         let batch = submit_batch(&it, SUBJECT, &["a"]).await;
         it.advance(MINUTE * 10).await;
         return (it, batch);
@@ -56,7 +59,7 @@ async fn set_up(scene: Scenario) -> (RightfootWorld, String) {
     it.request(daily_schedule_request(SUBJECT, &["a"])).await;
     it.advance(HOUR * 12 + MINUTE * 10).await;
     let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
-    if scene == Scenario::Alert {
+    if scenario == Scenario::Alert {
         for _ in 0..2 {
             it.run_poller().await.unwrap();
         }
@@ -66,20 +69,22 @@ async fn set_up(scene: Scenario) -> (RightfootWorld, String) {
     (it, run)
 }
 
-/// The calls of the undisturbed scene. Of the sixteen looks at the index, the first stands for all.
-async fn calls_of(scene: Scenario) -> Vec<AwsCall> {
-    let (it, _) = set_up(scene).await;
+/// The calls of the undisturbed scenario. Of the sixteen looks at the index, the first stands for all.
+async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
+    let (it, _) = set_up(scenario).await;
     let process = it.world.another_process();
     process.run_poller().await.unwrap().unwrap();
     let calls = process.stack.connector.call_log().into_iter().map(|(call, _)| call);
     calls.filter(|call| call.index == 0 || call.index >= usize::from(DUE_SHARDS)).collect()
 }
 
-/// The events that the scene ends with, and which of them the faulty process may have sent.
-fn expected_events(scene: Scenario, batch: &str) -> (Vec<String>, Option<String>) {
-    match scene {
+/// The events that the scenario ends with, and which of them the faulty process may have sent.
+fn expected_events(scenario: Scenario, batch: &str) -> (Vec<String>, Option<String>) {
+    match scenario {
         Scenario::Completion => (vec![completion_event_id(batch)], Some(completion_event_id(batch))),
-        Scenario::Alert => (vec![polled_alerts_event_id(batch, &["a"])], Some(polled_alerts_event_id(batch, &["a"]))),
+        Scenario::Alert => {
+            (vec![polled_alerts_event_id(batch, &["a"])], Some(polled_alerts_event_id(batch, &["a"])))
+        }
         Scenario::NewRun => (vec![polled_alerts_event_id(batch, &["a"]), completion_event_id(batch)], None),
     }
 }
@@ -87,8 +92,9 @@ fn expected_events(scene: Scenario, batch: &str) -> (Vec<String>, Option<String>
 /// How often the event may come again in this cell, from what was seen on the wire.
 fn allowed_repeats(event: &str, log: &[(AwsCall, CallOutcome)]) -> usize {
     let about = |operation: &'static str| {
-        log.iter()
-            .filter(move |(call, _)| call.operation == operation && call.event_ids.iter().any(|id| id == event))
+        log.iter().filter(move |(call, _)| {
+            call.operation == operation && call.event_ids.iter().any(|id| id == event)
+        })
     };
     // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
     let lost_answers = about("SendMessage").filter(|(_, fate)| is_send_outcome_unknown(fate)).count();
@@ -156,12 +162,12 @@ async fn assert_found_once(it: &RightfootWorld, batch: &str, events: &[String]) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p3_p5_p9_hold_in_every_cell() {
     let mut cells = Vec::new();
-    for (scene, expected) in [(Scenario::Completion, 8), (Scenario::Alert, 11), (Scenario::NewRun, 7)] {
-        let calls = calls_of(scene).await;
-        assert_eq!(calls.len(), expected, "{scene:?}: {calls:?}");
+    for (scenario, expected) in [(Scenario::Completion, 8), (Scenario::Alert, 11), (Scenario::NewRun, 7)] {
+        let calls = calls_of(scenario).await;
+        assert_eq!(calls.len(), expected, "{scenario:?}: {calls:?}");
         for call in calls {
             for fault in possible_faults(&call) {
-                cells.extend([FaultDuration::Once, FaultDuration::Persistent].map(|lasts| Cell {
+                cells.extend([FaultDuration::Once, FaultDuration::Persistent].map(|duration| Cell {
                     scenario,
                     call: call.clone(),
                     fault,
@@ -179,15 +185,15 @@ async fn p2_p3_p5_p9_hold_in_every_cell() {
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { scenario: scene, call, fault, duration: lasts } = &row.cell;
+    let Cell { scenario: scenario, call, fault, duration: duration } = &row.cell;
     let _ = writeln!(
         table,
         "{:<11}{:>2} {:<19}{:<16}{:<5} run {:<22} repeats {} allowed {} settled after {} runs",
-        format!("{scene:?}"),
+        format!("{scenario:?}"),
         call.index,
         call.operation,
         format!("{fault:?}"),
-        format!("{lasts:?}"),
+        format!("{duration:?}"),
         row.answer,
         row.repeats,
         row.allowed,

@@ -3,8 +3,8 @@
 use inbox_aws::inbox::WriteOutcome;
 use inbox_core::event::Id;
 use inbox_core::poll::problem::PollProblem;
-use local::rightfoot_simulator::{CannedResponse, WebhookLoss, ScriptedResponse};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 use tests::{Item, SUBJECT, number, text};
 
 use super::{HOUR, submit_batch, tracked_item};
@@ -17,7 +17,11 @@ fn poll_problem(item: &Item) -> Option<(String, i64, i64)> {
 }
 
 fn set_response(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) {
-    let scripted = ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: Some(usize::MAX) };
+    let scripted = ScriptedResponse {
+        path_contains: path_contains.to_owned(),
+        response: answer,
+        remaining_uses: Some(usize::MAX),
+    };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
@@ -48,7 +52,10 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     let calls = it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation);
     assert_eq!(calls.filter(|operation| operation == "UpdateItem").count(), 1);
     let item = tracked_item(&it, &batch).await;
-    assert_eq!((poll_problem(&item), number(&item, "polls")), (Some(("broken".to_owned(), since, 1)), Some(2)));
+    assert_eq!(
+        (poll_problem(&item), number(&item, "polls")),
+        (Some(("broken".to_owned(), since, 1)), Some(2))
+    );
 
     set_response(&it, "/v1/balances", CannedResponse::Status(500));
     it.advance(MINUTE * 10).await;

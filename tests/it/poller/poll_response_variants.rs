@@ -1,13 +1,13 @@
 //! Answers in other forms than the documented ones: what has one clear meaning is taken, and what has none is skipped
 //! and counted.
 
-use local::rightfoot_simulator::{Behaviour, CannedResponse, WebhookLoss, ScriptedResponse};
+use local::rightfoot_simulator::{Behaviour, CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{polled_alerts_event_id, number};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::{number, polled_alerts_event_id};
 
-use super::{HOUR, set_balances, completion_event_id, submit_batch, id_and_origin, tracked_item};
-use crate::counters::Counters;
+use super::{HOUR, completion_event_id, id_and_origin, set_balances, submit_batch, tracked_item};
+use crate::metrics_recorder::Counters;
 
 const BALANCES: &str = "/v1/balances";
 const HISTORY: &str = "/v1/monitoring/authorizers/";
@@ -49,7 +49,11 @@ async fn p5_a_batch_is_found_in_whatever_form_of_one_meaning_it_is_shown() {
     ] {
         let (it, batch, run) = poll_with_response(answer).await;
         assert_eq!((&run["found"], &run["failed"]), (&json!(1), &json!(0)), "{answer:?}");
-        assert_eq!(it.world.drain_ids_and_origins().await, [id_and_origin(completion_event_id(&batch), "poll")], "{answer:?}");
+        assert_eq!(
+            it.world.drain_ids_and_origins().await,
+            [id_and_origin(completion_event_id(&batch), "poll")],
+            "{answer:?}"
+        );
         assert_eq!(it.world.due_polls().await, [], "{answer:?}");
     }
 }
@@ -85,12 +89,16 @@ fn hourly_schedule(rightfoot: &mut Behaviour) {
 }
 
 /// The first run is complete in minute 65; two hours after its creation the schedule is asked for, and answered so.
-async fn runs_with_responses(history: CannedResponse, schedule: CannedResponse) -> (RightfootWorld, Vec<String>) {
+async fn runs_with_responses(
+    history: CannedResponse,
+    schedule: CannedResponse,
+) -> (RightfootWorld, Vec<String>) {
     let it = RightfootWorld::with_behaviour(hourly_schedule).await;
     it.request(daily_schedule_request("watch", &["a"])).await;
     it.advance(MINUTE * 115).await;
     it.rightfoot.configure(|rightfoot| {
-        rightfoot.scripted_responses = vec![scripted_response(HISTORY, history), scripted_response(SCHEDULE, schedule)];
+        rightfoot.scripted_responses =
+            vec![scripted_response(HISTORY, history), scripted_response(SCHEDULE, schedule)];
     });
     it.run_poller().await.unwrap();
     let runs = it.rightfoot.schedules()[0].runs.iter().map(|run| run.batch_id.clone()).collect();

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use local::rightfoot_simulator::WebhookLoss;
 use local::connector::Fault;
+use local::rightfoot_simulator::WebhookLoss;
 use proptest::prelude::*;
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 use tests::{Item, SUBJECT, completion_body, number, text};
 
 use super::{HOUR, set_balances, submit_batch};
@@ -48,7 +48,8 @@ async fn apply(it: &RightfootWorld, happens: RandomEvent) {
             if let Some(batch) = it.rightfoot.batches().get(number) {
                 let subject = ["payroll-1", "payroll-2", SUBJECT][number];
                 let token = it.world.stack.mint_url_token(&subject.parse().unwrap()).unwrap();
-                let response = it.world.deliver_rightfoot_to(&token, completion_body(&batch.batch_id, "u-1")).await;
+                let response =
+                    it.world.deliver_rightfoot_to(&token, completion_body(&batch.batch_id, "u-1")).await;
                 assert_eq!(response.status, 200);
             }
         }

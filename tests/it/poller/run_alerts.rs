@@ -10,13 +10,14 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
-use local::rightfoot_simulator::{Behaviour, WebhookLoss, PageTokenParam};
+use local::rightfoot_simulator::{Behaviour, PageTokenParam, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer_json, daily_schedule_request};
-use tests::{SUBJECT, World, completion_body, polled_alerts_event_id, is_polled_alert, number};
+use tests::rightfoot_world::{API_KEY, MINUTE, RightfootWorld, authorizer_json, daily_schedule_request};
+use tests::{SUBJECT, World, completion_body, is_polled_alert, number, polled_alerts_event_id};
 
 use super::{
-    HOUR, alert_event_id, set_balances, completion_event_id, authorizer_ids, as_strs, submit_batch, submit_without_inbox, tracked_item, alerted_authorizers,
+    HOUR, alert_event_id, alerted_authorizers, as_strs, authorizer_ids, completion_event_id, set_balances,
+    submit_batch, submit_without_inbox, tracked_item,
 };
 
 /// A schedule of these authorizers with these balances that alerts from 100 dollars on.
@@ -120,8 +121,7 @@ async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_is_tr
         set_balances(rightfoot, &AROUND_THRESHOLD);
     })
     .await;
-    let body =
-        json!({"name": "theirs", "interval_days": 1, "authorizers": AROUND_THRESHOLD.map(|(id, _)| authorizer_json(id))});
+    let body = json!({"name": "theirs", "interval_days": 1, "authorizers": AROUND_THRESHOLD.map(|(id, _)| authorizer_json(id))});
     let client = RightfootClient::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
     let key = ApiKey::new(API_KEY).unwrap();
     let schedule = client.create_schedule(&key, body.to_string()).await.unwrap().schedule_id;
@@ -148,17 +148,22 @@ async fn a_schedule_without_any_threshold_is_not_asked_for_alerts() {
     let run = run_of(&it, 0);
     it.rightfoot.clear_requests();
     it.run_in_steps(MINUTE * 10, MINUTE * 30).await;
-    assert_eq!((it.rightfoot.requests().len(), it.world.drain_event_ids().await), (0, vec![completion_event_id(&run)]));
+    assert_eq!(
+        (it.rightfoot.requests().len(), it.world.drain_event_ids().await),
+        (0, vec![completion_event_id(&run)])
+    );
     assert!(tracked_item(&it, &run).await.contains_key("done_at"));
 }
 
-const FOUR_ABOVE_THRESHOLD: [(&str, &str); 4] = [("a", "150.00"), ("b", "150.00"), ("c", "150.00"), ("d", "150.00")];
+const FOUR_ABOVE_THRESHOLD: [(&str, &str); 4] =
+    [("a", "150.00"), ("b", "150.00"), ("c", "150.00"), ("d", "150.00")];
 
 /// Whom each alert event on the queue is about, the poller's last; takes it off.
 async fn alerted_per_event(it: &RightfootWorld) -> Vec<(bool, Vec<String>)> {
     let mut alerts = it.world.drain_queue().await;
     alerts.retain(|message| message.id.contains("/alert/"));
-    let mut alerted: Vec<_> = alerts.iter().map(|message| (is_polled_alert(message), alerted_authorizers(message))).collect();
+    let mut alerted: Vec<_> =
+        alerts.iter().map(|message| (is_polled_alert(message), alerted_authorizers(message))).collect();
     alerted.sort();
     alerted
 }
@@ -256,7 +261,8 @@ async fn p5_a_quarantined_alert_or_one_of_another_subject_hides_none() {
 
 #[tokio::test]
 async fn p5_batches_of_the_same_people_that_were_submitted_by_themselves_never_yield_an_alert() {
-    let it = world_with_schedule(&[("a", "150.00")], |rightfoot| rightfoot.history_includes_on_demand = true).await;
+    let it = world_with_schedule(&[("a", "150.00")], |rightfoot| rightfoot.history_includes_on_demand = true)
+        .await;
     it.run_in_steps(MINUTE * 10, MINUTE * 30).await;
     let mut batches = vec![submit_batch(&it, "payroll-1", &["a"]).await];
     let theirs = submit_without_inbox(&it, json!({"authorizers": [authorizer_json("a")]})).await;
@@ -278,7 +284,10 @@ async fn p5_batches_of_the_same_people_that_were_submitted_by_themselves_never_y
 
 #[tokio::test]
 async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
-    let it = world_with_schedule(&[("a", "150.00"), ("b", "150.00")], |rightfoot| rightfoot.processing_time = HOUR * 3).await;
+    let it = world_with_schedule(&[("a", "150.00"), ("b", "150.00")], |rightfoot| {
+        rightfoot.processing_time = HOUR * 3
+    })
+    .await;
     it.advance(MINUTE * 65).await;
     let run = run_of(&it, 0);
     assert_eq!(it.world.deliver_rightfoot(completion_body(&run, "u-1")).await.status, 200);
@@ -287,7 +296,8 @@ async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
     it.run_in_steps(MINUTE * 5, MINUTE * 30).await;
     let mut messages = it.world.drain_queue().await;
     messages.retain(|message| message.id.contains(&run));
-    let alerted: Vec<_> = messages.iter().map(|message| (message.id.clone(), alerted_authorizers(message))).collect();
+    let alerted: Vec<_> =
+        messages.iter().map(|message| (message.id.clone(), alerted_authorizers(message))).collect();
     assert_eq!(alerted, [(polled_alerts_event_id(&run, &["a", "b"]), vec!["a".to_owned(), "b".to_owned()])]);
 }
 

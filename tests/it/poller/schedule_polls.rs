@@ -10,13 +10,13 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use inbox_core::time::UnixMillis;
-use local::rightfoot_simulator::{Behaviour, CannedResponse, WebhookLoss, ScriptedResponse};
+use local::rightfoot_simulator::{Behaviour, CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Map, Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{SUBJECT, polled_alerts_event_id, number, text};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::{SUBJECT, number, polled_alerts_event_id, text};
 
-use super::{HOUR, request_minutes, set_balances, completion_event_id, minute, submit_batch};
-use crate::counters::Counters;
+use super::{HOUR, completion_event_id, minute, request_minutes, set_balances, submit_batch};
+use crate::metrics_recorder::Counters;
 
 async fn world_without_webhooks(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     RightfootWorld::with_behaviour(|rightfoot| {
@@ -37,7 +37,8 @@ fn one_authorizer_hourly(rightfoot: &mut Behaviour) {
 
 /// Both events of each of these runs.
 fn completions_and_alerts(runs: &[String]) -> Vec<String> {
-    let mut both: Vec<_> = runs.iter().flat_map(|run| [completion_event_id(run), polled_alerts_event_id(run, &["a"])]).collect();
+    let mut both: Vec<_> =
+        runs.iter().flat_map(|run| [completion_event_id(run), polled_alerts_event_id(run, &["a"])]).collect();
     both.sort();
     both
 }
@@ -143,7 +144,12 @@ async fn schedule_with_hidden_run() -> (RightfootWorld, Arc<Mutex<String>>) {
             answer.to_string()
         }
     };
-    let it = RightfootWorld::with_transport(one_authorizer_hourly, |_| {}, |_, routes| routes.layer(map_response(filter_history))).await;
+    let it = RightfootWorld::with_transport(
+        one_authorizer_hourly,
+        |_| {},
+        |_, routes| routes.layer(map_response(filter_history)),
+    )
+    .await;
     it.request(daily_schedule_request(SUBJECT, &["a"])).await;
     (it, hidden)
 }
@@ -154,7 +160,11 @@ async fn p5_a_run_that_the_history_shows_after_the_next_ones_is_found_all_the_sa
     it.advance(MINUTE * 65).await;
     *hidden.lock().unwrap() = run_batch_ids(&it)[0].clone();
     it.run_in_steps(MINUTE * 5, MINUTE * 155).await;
-    assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)[1..=2]), "minute 220");
+    assert_eq!(
+        it.world.drain_event_ids().await,
+        completions_and_alerts(&run_batch_ids(&it)[1..=2]),
+        "minute 220"
+    );
     *hidden.lock().unwrap() = "none".to_owned();
     it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
     let late = [&run_batch_ids(&it)[..1], &run_batch_ids(&it)[3..=3]].concat();
@@ -164,11 +174,16 @@ async fn p5_a_run_that_the_history_shows_after_the_next_ones_is_found_all_the_sa
 #[tokio::test]
 async fn last_run_at_may_be_the_runs_beginning_or_its_end() {
     for is_completion in [false, true] {
-        let it = world_without_webhooks(|rightfoot| rightfoot.last_run_at_is_completion = is_completion).await;
+        let it =
+            world_without_webhooks(|rightfoot| rightfoot.last_run_at_is_completion = is_completion).await;
         it.request(daily_schedule_request(SUBJECT, &["a"])).await;
         assert_eq!(count_alarms(&it, MINUTE * 5, MINUTE * 170).await, 0, "{is_completion}");
         assert_eq!(run_batch_ids(&it).len(), 2);
-        assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)), "{is_completion}");
+        assert_eq!(
+            it.world.drain_event_ids().await,
+            completions_and_alerts(&run_batch_ids(&it)),
+            "{is_completion}"
+        );
     }
 }
 
@@ -283,13 +298,21 @@ async fn a_schedule_that_rightfoot_does_not_know_or_show_alarms_and_one_that_it_
         let it = world_without_webhooks(|_| {}).await;
         it.request(daily_schedule_request(SUBJECT, &["a"])).await;
         let answer = CannedResponse::Status(answer);
-        let scripted = ScriptedResponse { path_contains: "/schedules/".to_owned(), response, remaining_uses: Some(usize::MAX) };
+        let scripted = ScriptedResponse {
+            path_contains: "/schedules/".to_owned(),
+            response: answer,
+            remaining_uses: Some(usize::MAX),
+        };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 70).await, alarm, "{answer:?}");
         assert_eq!(schedule_due_in_minute(&it).await, Some(75));
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
         it.run_in_steps(MINUTE * 5, MINUTE * 35).await;
-        assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)), "{answer:?}");
+        assert_eq!(
+            it.world.drain_event_ids().await,
+            completions_and_alerts(&run_batch_ids(&it)),
+            "{answer:?}"
+        );
     }
 }
 
@@ -299,7 +322,11 @@ async fn p9_a_schedule_that_rightfoot_does_not_answer_about_alarms_after_a_day_a
     let _counting = metrics::set_default_local_recorder(&counters);
     let it = world_without_webhooks(|rightfoot| rightfoot.schedule_day = HOUR * 20).await;
     it.request(daily_schedule_request(SUBJECT, &["a"])).await;
-    let down = ScriptedResponse { path_contains: "/v1/".to_owned(), response: CannedResponse::Status(500), remaining_uses: None };
+    let down = ScriptedResponse {
+        path_contains: "/v1/".to_owned(),
+        response: CannedResponse::Status(500),
+        remaining_uses: None,
+    };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
     // It is asked 10, 15, 25, 40 minutes after its run and so on: for the 97th time a day later.
     it.advance(HOUR * 20).await;
@@ -309,7 +336,10 @@ async fn p9_a_schedule_that_rightfoot_does_not_answer_about_alarms_after_a_day_a
     assert_eq!(counters.count("schedule_alarm", "unanswered"), 2);
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.run_in_steps(MINUTE * 15, HOUR).await;
-    assert_eq!((run_batch_ids(&it).len(), it.world.drain_event_ids().await), (2, completions_and_alerts(&run_batch_ids(&it))));
+    assert_eq!(
+        (run_batch_ids(&it).len(), it.world.drain_event_ids().await),
+        (2, completions_and_alerts(&run_batch_ids(&it)))
+    );
 }
 
 #[tokio::test]
@@ -360,8 +390,11 @@ async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end(
     *says.lock().unwrap() = Some(schedule_state(last, Some(next)));
     it.run_in_steps(MINUTE * 10, MINUTE * 30).await;
     assert_eq!(expires_at().await, Some(next.0));
-    let not_found =
-        ScriptedResponse { path_contains: "/schedules/".to_owned(), response: CannedResponse::Status(404), remaining_uses: None };
+    let not_found = ScriptedResponse {
+        path_contains: "/schedules/".to_owned(),
+        response: CannedResponse::Status(404),
+        remaining_uses: None,
+    };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![not_found]);
     *says.lock().unwrap() = None;
     it.world.advance(UnixMillis(first_end).plus(HOUR * 24 * 5).since(it.world.now()));
@@ -413,12 +446,14 @@ async fn p5_thresholds_live_on_when_their_schedule_is_extended_at_rightfoot() {
 #[tokio::test]
 async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time_puts_it_off() {
     for path in ["/schedules/", "/history"] {
-        for (answer, due) in
-            [(CannedResponse::RetryAfter { status: 429, secs: 1_800 }, 100), (CannedResponse::Status(401), 75)]
-        {
+        for (answer, due) in [
+            (CannedResponse::RetryAfter { status: 429, secs: 1_800 }, 100),
+            (CannedResponse::Status(401), 75),
+        ] {
             let it = world_without_webhooks(|_| {}).await;
             it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
-            let scripted = ScriptedResponse { path_contains: path.to_owned(), response, remaining_uses: None };
+            let scripted =
+                ScriptedResponse { path_contains: path.to_owned(), response: answer, remaining_uses: None };
             it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
             it.advance(MINUTE * 70).await;
             let failed = it.run_poller().await.err().map(|failed| failed.error_type);
@@ -427,7 +462,11 @@ async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time
             assert_eq!(schedule_due_in_minute(&it).await, Some(due), "{path} {answer:?}");
             it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
             it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
-            assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)[..1]), "{path} {answer:?}");
+            assert_eq!(
+                it.world.drain_event_ids().await,
+                completions_and_alerts(&run_batch_ids(&it)[..1]),
+                "{path} {answer:?}"
+            );
         }
     }
 }
@@ -441,7 +480,11 @@ async fn a_run_of_which_no_probe_can_be_seen_alarms_after_a_day() {
         let it = world_without_webhooks(|rightfoot| rightfoot.schedule_day = HOUR * 48).await;
         it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
         let path_contains = "/history".to_owned();
-        let unseen = ScriptedResponse { path_contains, response: CannedResponse::Status(status), remaining_uses: None };
+        let unseen = ScriptedResponse {
+            path_contains,
+            response: CannedResponse::Status(status),
+            remaining_uses: None,
+        };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![unseen]);
         it.advance(HOUR * 48).await;
         assert_eq!(count_alarms(&it, MINUTE * 30, HOUR * 24).await, 1, "{status}");
@@ -455,10 +498,18 @@ async fn p5_one_probe_that_can_be_seen_is_enough() {
         let it = world_without_webhooks(|_| {}).await;
         it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
         let path_contains = format!("/authorizers/{unseen}/");
-        let scripted = ScriptedResponse { path_contains, response: CannedResponse::Status(answer), remaining_uses: None };
+        let scripted = ScriptedResponse {
+            path_contains,
+            response: CannedResponse::Status(answer),
+            remaining_uses: None,
+        };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         it.run_in_steps(MINUTE * 10, MINUTE * 110).await;
-        assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)), "{unseen} {answer}");
+        assert_eq!(
+            it.world.drain_event_ids().await,
+            completions_and_alerts(&run_batch_ids(&it)),
+            "{unseen} {answer}"
+        );
     }
 }
 
@@ -466,7 +517,11 @@ async fn p5_one_probe_that_can_be_seen_is_enough() {
 async fn p5_while_no_probe_answers_a_schedule_is_asked_for_again_and_nothing_is_lost() {
     let it = world_without_webhooks(|_| {}).await;
     it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
-    let down = ScriptedResponse { path_contains: "/history".to_owned(), response: CannedResponse::Html, remaining_uses: None };
+    let down = ScriptedResponse {
+        path_contains: "/history".to_owned(),
+        response: CannedResponse::Html,
+        remaining_uses: None,
+    };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
     it.rightfoot.clear_requests();
     assert_eq!(count_alarms(&it, MINUTE * 5, MINUTE * 115).await, 0);

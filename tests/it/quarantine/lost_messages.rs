@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::{ReplayOutcome, EventClaim};
-use inbox_core::event::EventKey;
+use inbox_aws::inbox::{EventClaim, ReplayOutcome};
 use inbox_core::audit::OperatorAction;
-use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
+use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
 use tests::operator::test_operator;
 use tests::{World, completion_body, extract_body, number};
 
-use super::{COMPLETED, race_operators, audit_entry, audit_trail};
+use super::{COMPLETED, audit_entry, audit_trail, race_operators};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const EXTRACTED: &str = "fynapse/event/e-1";
@@ -45,7 +45,11 @@ async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
         assert!(!record.contains_key(gone), "{gone}");
     }
     assert_eq!(audit_trail(&world, EXTRACTED).await, [audit_entry(OperatorAction::DeclareLost)]);
-    assert_eq!(declare_lost(&world, false).await, ReplayOutcome::Due { replay: 0 }, "the same again is the same");
+    assert_eq!(
+        declare_lost(&world, false).await,
+        ReplayOutcome::Due { replay: 0 },
+        "the same again is the same"
+    );
     world.drain_outbox().await;
     world.run_worker().await;
     let published = world.drain_bus().await;
@@ -59,7 +63,11 @@ async fn p10_a_message_that_turns_up_after_all_has_no_second_effect() {
     // Before the relay has sent another one, and after its effect has happened.
     for is_early in [true, false] {
         let world = event_without_message().await;
-        assert_eq!(declare_lost(&world, true).await, ReplayOutcome::Due { replay: 0 }, "the queue was purged");
+        assert_eq!(
+            declare_lost(&world, true).await,
+            ReplayOutcome::Due { replay: 0 },
+            "the queue was purged"
+        );
         if is_early {
             world.resend_event(EXTRACTED).await;
             world.run_worker().await;
@@ -123,11 +131,20 @@ async fn a_message_that_was_moved_back_lasts_from_then_on() {
     world.advance(DAY * 13);
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
     let moved_at = world.now();
-    assert!(world.inbox().append_audit_entry(&key, &test_operator().audit_entry(OperatorAction::Redrive, moved_at)).await.unwrap());
+    assert!(
+        world
+            .inbox()
+            .append_audit_entry(&key, &test_operator().audit_entry(OperatorAction::Redrive, moved_at))
+            .await
+            .unwrap()
+    );
     world.advance(DAY * 13);
     let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
     assert!(found.is_empty(), "{found:?}");
-    assert_eq!(declare_lost(&world, false).await, ReplayOutcome::MayStillBeQueued { until: moved_at.plus(DAY * 14) });
+    assert_eq!(
+        declare_lost(&world, false).await,
+        ReplayOutcome::MayStillBeQueued { until: moved_at.plus(DAY * 14) }
+    );
     world.advance(DAY);
     let found = world.inbox().list_lost_events(10, world.now()).await.unwrap();
     assert_eq!(found.items.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
@@ -142,10 +159,9 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     world.deliver_fynapse(extract_body("e-1")).await;
     world.run_worker().await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied));
+    world.stack.connector.set_fault_plan(|call| {
+        (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied)
+    });
     world.deliver_fynapse(extract_body("e-2")).await;
     world.stack.connector.clear_fault_plan();
     world.advance(DAY * 15);
@@ -156,7 +172,11 @@ async fn only_what_was_sent_and_never_done_is_lost() {
         let key = EventKey::from_event_id(id).unwrap();
         world.inbox().replay_lost(&key, true, &by).await.unwrap()
     };
-    assert_eq!(declare("fynapse/event/e-2").await, ReplayOutcome::WrongState(EventState::Recorded), "the relay's");
+    assert_eq!(
+        declare("fynapse/event/e-2").await,
+        ReplayOutcome::WrongState(EventState::Recorded),
+        "the relay's"
+    );
     assert_eq!(declare("fynapse/event/none").await, ReplayOutcome::NotFound);
 }
 

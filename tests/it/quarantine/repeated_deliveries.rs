@@ -5,11 +5,11 @@ use std::time::Duration;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::QuarantineReason;
-use inbox_core::quarantine::{Resolution, QuarantineId};
+use inbox_core::quarantine::{QuarantineId, Resolution};
 use tests::operator::test_operator;
 use tests::{Item, World, completion_body, extract_body, number, text};
 
-use super::{COMPLETED, UNREADABLE, resolved, quarantine_items, undeliverable_event, replay};
+use super::{COMPLETED, UNREADABLE, quarantine_items, replay, resolved, undeliverable_event};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -52,7 +52,8 @@ async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today
     item.remove("subject");
     world.put_item(item).await;
     assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(of_old.clone()));
-    let (open, _) = world.inbox().list_quarantine(Some(QuarantineReason::QueueRefused), None, 10).await.unwrap();
+    let (open, _) =
+        world.inbox().list_quarantine(Some(QuarantineReason::QueueRefused), None, 10).await.unwrap();
     assert_eq!(open.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
     assert_eq!(replay(&world, &of_old).await, resolved(Resolution::Requeued));
 }
@@ -66,7 +67,8 @@ async fn resent_after(days: u32) -> (World, QuarantineId) {
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
     world.advance(DAY * days);
     assert_eq!(world.deliver_fynapse_with(&body, &signature, None).await.status, 403);
-    let quarantined = world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    let quarantined =
+        world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
     (world, quarantined.id)
 }
 
@@ -83,7 +85,10 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
     assert!(world.drain_bus_ids().await.is_empty());
     assert_eq!(world.inbox().quarantined_item(&id).await.unwrap().unwrap().resolution, None, "it stays");
     let outcome = world.replayer().force().replay(&id, &test_operator()).await.unwrap();
-    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }),
+        "{outcome:?}"
+    );
     world.run_worker().await;
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"], "somebody has said so");
 }
@@ -92,7 +97,10 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
 async fn p10_a_capture_that_comes_before_that_is_a_duplicate() {
     let (world, id) = resent_after(29).await;
     let outcome = replay(&world, &id).await;
-    assert!(matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Duplicate, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Duplicate, .. }),
+        "{outcome:?}"
+    );
     world.run_worker().await;
     assert!(world.drain_bus_ids().await.is_empty());
 }

@@ -7,7 +7,7 @@ use inbox_core::inbox::QuarantineReason;
 use inbox_core::providers::ParseError;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
 
-use super::monitoring::{alarms, log_metric_filters, evaluation_secs, as_written};
+use super::monitoring::{alarms, as_written, evaluation_secs, log_metric_filters};
 use super::template::{resources, template};
 use super::{no_offences, read_file};
 
@@ -23,7 +23,8 @@ fn split_outside_parentheses<'a>(expression: &'a str, operator: &str) -> Vec<&'a
 
 /// Whether CloudWatch Logs counts a line of the access log by an expression of `$.field = "pattern"`, `!=`, `&&` and `||`.
 fn matches_filter(expression: &str, line: &BTreeMap<&str, &str>) -> bool {
-    let (any, all) = (split_outside_parentheses(expression, "||"), split_outside_parentheses(expression, "&&"));
+    let (any, all) =
+        (split_outside_parentheses(expression, "||"), split_outside_parentheses(expression, "&&"));
     if any.len() > 1 {
         return any.into_iter().any(|part| matches_filter(part, line));
     }
@@ -114,7 +115,11 @@ fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
         let status = reply_for(provider, outcome).status.to_string();
         for integration_status in ["200", &status] {
             for route in [FYNAPSE, RIGHTFOOT] {
-                assert_eq!(counting_metrics(&status, integration_status, route), no_offences(), "{outcome:?}");
+                assert_eq!(
+                    counting_metrics(&status, integration_status, route),
+                    no_offences(),
+                    "{outcome:?}"
+                );
             }
         }
     }
@@ -132,7 +137,10 @@ fn evaluation_secs_of(id: &str) -> u64 {
 /// that the tries of a single run have a period without them.
 #[test]
 fn throttling_alarms_only_if_it_lasts() {
-    assert_eq!((evaluation_secs_of("RightfootTooManyRequests"), evaluation_secs_of("FynapseTooManyRequests")), (5 * 60, 30 * 60));
+    assert_eq!(
+        (evaluation_secs_of("RightfootTooManyRequests"), evaluation_secs_of("FynapseTooManyRequests")),
+        (5 * 60, 30 * 60)
+    );
     const TRIES_SECS: [u64; 6] = [0, 30, 120, 390, 1_200, 3_630];
     let period = alarms()["FynapseTooManyRequests"]["Period"].as_u64().unwrap();
     for jitter in [80, 100, 120] {

@@ -48,7 +48,11 @@ fn folder(path: &str) -> &str {
 }
 
 /// What belongs to a target: its first file, and if that declares modules, all beside and below it.
-fn sources_of<'a>(target: &CargoTarget, all: &'a [SourceFile], targets: &[CargoTarget]) -> Vec<&'a SourceFile> {
+fn sources_of<'a>(
+    target: &CargoTarget,
+    all: &'a [SourceFile],
+    targets: &[CargoTarget],
+) -> Vec<&'a SourceFile> {
     let first = all.iter().find(|source| source.path == target.path).unwrap();
     let folder = format!("{}/", folder(&first.path));
     let has_modules = modules(first).next().is_some();

@@ -45,7 +45,9 @@ pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
                 match call {
                     "count_reason(" => {
                         let of = if arguments.contains("None") { None } else { Some(Provider::Fynapse) };
-                        all.extend(reason_label_sets(of).into_iter().map(|dimensions| emit(&name, dimensions)));
+                        all.extend(
+                            reason_label_sets(of).into_iter().map(|dimensions| emit(&name, dimensions)),
+                        );
                     }
                     _ => drop(all.insert(emit(&name, labels(arguments)))),
                 }
@@ -70,7 +72,12 @@ fn names(arguments: &str) -> Option<Vec<String>> {
     if arguments.starts_with('"') {
         return string_literals(arguments).next().map(|name| vec![name.to_owned()]);
     }
-    let outcomes = [DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate, DeliveryOutcome::Stale, DeliveryOutcome::Unavailable];
+    let outcomes = [
+        DeliveryOutcome::Recorded,
+        DeliveryOutcome::Duplicate,
+        DeliveryOutcome::Stale,
+        DeliveryOutcome::Unavailable,
+    ];
     let names = outcomes.map(|outcome| outcome.as_str().to_owned());
     arguments.starts_with("outcome.as_str(),").then(|| names.to_vec())
 }

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_aws::iam::{EVENT_SOURCE_MAPPING_ACTIONS, ROLES, Resource, Role};
 use inbox_aws::clients::Clients;
-use inbox_aws::{AwsErrorKind, AwsError};
+use inbox_aws::iam::{EVENT_SOURCE_MAPPING_ACTIONS, ROLES, Resource, Role};
+use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::bus::SOURCE;
+use local::connector;
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::{BALANCES_TABLE, FYNAPSE_SECRET, INBOX_TABLE};
-use local::connector;
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request, submission};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{World, alert_body, completion_body, extract_body, random_hex};
 
-use super::template::{functions, as_list, name_of, resources, template};
+use super::template::{as_list, functions, name_of, resources, template};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -99,7 +99,8 @@ fn all_functions_may_trace_and_what_a_parameter_asks_for() {
         .map(|service| json!({"Fn::Sub": format!("{service}.${{AWS::Region}}.${{AWS::URLSuffix}}")}));
     let statements = as_list(&policy["Statement"]).into_iter().map(|statement| {
         let (condition, statement) = conditional(statement);
-        let actions = as_list(&statement["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+        let actions =
+            as_list(&statement["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
         if statement["Resource"] != "*" {
             // A key is for what the services do on our behalf, and for nothing else.
             assert_eq!(
@@ -203,7 +204,10 @@ async fn exercise(function: &str) -> World {
     let world = World::new().await;
     let large = extract_body("large").replace("150.00", &format!("\"{}\"", random_hex(20_000, 1)));
     let broken_queue = |fault: connector::Fault| {
-        world.stack.connector.set_fault_plan(move |call| call.operation.starts_with("SendMessage").then_some(fault));
+        world
+            .stack
+            .connector
+            .set_fault_plan(move |call| call.operation.starts_with("SendMessage").then_some(fault));
     };
     let functions = &world.stack.webhooks;
     let (clients, queue_url) = (world.stack.clients_for(function), world.stack.events_queue_url.clone());
@@ -216,8 +220,12 @@ async fn exercise(function: &str) -> World {
         }
         "rightfoot-webhook" => {
             clients.warm_up(INBOX_TABLE, &queue_url, functions.rightfoot.load_url_key()).await;
-            for body in [completion_body("b-1", "u-1"), alert_body("b-1", "u-1"), alert_body("b-1", "u-1"), "{}".to_owned()]
-            {
+            for body in [
+                completion_body("b-1", "u-1"),
+                alert_body("b-1", "u-1"),
+                alert_body("b-1", "u-1"),
+                "{}".to_owned(),
+            ] {
                 world.deliver_rightfoot(body).await;
             }
         }
@@ -243,23 +251,29 @@ async fn exercise_rightfoot(function: &str) -> World {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let world = it.world.another_process();
     it.request(daily_schedule_request("watch", &["a", "b"])).await;
-    it.submit("payroll", &["a", "b"]).await;
+    it.submit_batch("payroll", &["a", "b"]).await;
     it.advance(HOUR * 24 + MINUTE * 10).await;
     let clients = world.stack.clients_for(function);
     if function == "rightfoot-requests" {
         clients.warm_up_table(INBOX_TABLE, world.stack.requests.load_secrets()).await;
-        world.request(submission("payroll-2", &["a", "b"])).await.unwrap().unwrap();
+        world.request(submit_batch_request("payroll-2", &["a", "b"])).await.unwrap().unwrap();
         return world;
     }
     if function == "event-worker" {
         clients.warm_up_table(INBOX_TABLE, world.stack.worker.load_api_key()).await;
-        it.world.deliver_fynapse(extract_body("large").replace("150.00", &format!("\"{}\"", random_hex(20_000, 1)))).await;
+        it.world
+            .deliver_fynapse(
+                extract_body("large").replace("150.00", &format!("\"{}\"", random_hex(20_000, 1))),
+            )
+            .await;
         it.world.deliver_rightfoot(alert_body("nowhere", "u-1")).await;
         it.run_for(HOUR).await;
         world.run_worker().await;
         return world;
     }
-    clients.warm_up_due_scan(INBOX_TABLE, &world.stack.events_queue_url, world.stack.poller.load_api_key()).await;
+    clients
+        .warm_up_due_scan(INBOX_TABLE, &world.stack.events_queue_url, world.stack.poller.load_api_key())
+        .await;
     for _ in 0..6 {
         it.advance(MINUTE * 10).await;
         world.run_poller().await.unwrap().unwrap();
@@ -273,7 +287,8 @@ async fn a_function_needs_every_permission_that_it_has() {
     for role in &ROLES {
         let mut needed = needed_permissions(&Box::pin(exercise(role.function)).await);
         if role.function == "event-worker" {
-            needed.extend(EVENT_SOURCE_MAPPING_ACTIONS.iter().map(|action| format!("{action} on EventsQueue")));
+            needed
+                .extend(EVENT_SOURCE_MAPPING_ACTIONS.iter().map(|action| format!("{action} on EventsQueue")));
         }
         assert_eq!(needed, allowed_calls(role), "{}", role.function);
     }
@@ -289,10 +304,12 @@ async fn the_local_system_refuses_what_a_role_does_not_permit() {
         let got = by.dynamodb.get_item().table_name(table).key("pk", key()).key("sk", key()).send().await;
         got.map(drop).map_err(|error| AwsError::from_sdk_error("get", &error).kind)
     };
-    let put = of("event-relay").dynamodb.put_item().table_name(INBOX_TABLE).item("pk", key()).item("sk", key());
+    let put =
+        of("event-relay").dynamodb.put_item().table_name(INBOX_TABLE).item("pk", key()).item("sk", key());
     let put = put.send().await.map(drop).map_err(|error| AwsError::from_sdk_error("put", &error).kind);
     let secret = of("event-relay").secrets.get_secret_value().secret_id(FYNAPSE_SECRET);
-    let secret = secret.send().await.map(drop).map_err(|error| AwsError::from_sdk_error("secret", &error).kind);
+    let secret =
+        secret.send().await.map(drop).map_err(|error| AwsError::from_sdk_error("secret", &error).kind);
     let refused = Err(AwsErrorKind::Service("AccessDeniedException".to_owned()));
     assert_eq!(get(of("event-relay"), INBOX_TABLE).await, Ok(()));
     assert_eq!(get(of("event-relay"), BALANCES_TABLE).await, refused, "another table");
@@ -329,7 +346,8 @@ fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
     let template = template();
     for (id, resource) in template["Resources"].as_object().unwrap() {
         let properties = &resource["Properties"];
-        let inline = as_list(&properties["Policies"]).into_iter().map(|policy| policy["PolicyDocument"].clone());
+        let inline =
+            as_list(&properties["Policies"]).into_iter().map(|policy| policy["PolicyDocument"].clone());
         for document in inline.chain([properties["PolicyDocument"].clone()]) {
             for statement in as_list(&document["Statement"]) {
                 let (condition, statement) = conditional(statement);

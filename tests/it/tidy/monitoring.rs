@@ -40,8 +40,14 @@ pub(crate) fn as_written(value: &Value) -> String {
 fn metrics_in_alarms() -> Vec<MetricRef> {
     let named = alarms().into_iter().map(|(by, alarm)| {
         let dimensions = alarm["Dimensions"].as_array().cloned().unwrap_or_default();
-        let dimensions = dimensions.iter().map(|it| (as_written(&it["Name"]), as_written(&it["Value"]))).collect();
-        MetricRef { source: by, namespace: as_written(&alarm["Namespace"]), name: as_written(&alarm["MetricName"]), dimensions }
+        let dimensions =
+            dimensions.iter().map(|it| (as_written(&it["Name"]), as_written(&it["Value"]))).collect();
+        MetricRef {
+            source: by,
+            namespace: as_written(&alarm["Namespace"]),
+            name: as_written(&alarm["MetricName"]),
+            dimensions,
+        }
     });
     named.collect()
 }
@@ -69,7 +75,12 @@ fn metric_in_widget(metric: &Value) -> MetricRef {
         let (schema, rest) = inside.unwrap_or_else(|| panic!("{expression}"));
         let mut schema = schema.split(',').map(|word| word.trim_matches('"').to_owned());
         let (namespace, name) = (schema.next().unwrap(), string_literals(rest).next().unwrap().to_owned());
-        return MetricRef { source: by, namespace, name, dimensions: schema.map(|it| (it, "*".to_owned())).collect() };
+        return MetricRef {
+            source: by,
+            namespace,
+            name,
+            dimensions: schema.map(|it| (it, "*".to_owned())).collect(),
+        };
     }
     let words: Vec<_> =
         metric.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -117,7 +128,12 @@ fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
     match (name, dimension) {
         (_, "provider") => Provider::ALL.map(|it| it.as_str().to_owned()).into(),
         ("refused", "reason") => {
-            let refusals = [RejectReason::Malformed, RejectReason::Mismatch, RejectReason::AddressNotAllowed, RejectReason::Revoked];
+            let refusals = [
+                RejectReason::Malformed,
+                RejectReason::Mismatch,
+                RejectReason::AddressNotAllowed,
+                RejectReason::Revoked,
+            ];
             refusals.map(|it| it.as_str().to_owned()).into()
         }
         ("put_back", "reason") => requeue_reasons(),
@@ -145,7 +161,8 @@ fn what_the_worker_requeues_is_monitored_or_only_waits() {
 #[test]
 fn every_metric_that_is_emitted_is_watched() {
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).into_iter().map(|it| it.name).collect();
-    let named: BTreeSet<_> = METRICS.into_iter().map(str::to_owned).chain(log_metric_filters().into_keys()).collect();
+    let named: BTreeSet<_> =
+        METRICS.into_iter().map(str::to_owned).chain(log_metric_filters().into_keys()).collect();
     assert_eq!(watched, named);
     let of = |it: &MetricRef| (it.name.clone(), it.dimensions.keys().cloned().collect::<BTreeSet<_>>());
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).iter().map(of).collect();
@@ -301,7 +318,8 @@ fn an_alarm_notifies_the_topic_and_its_name_begins_with_the_stacks() {
         let heartbeat = alarm["Statistic"] == "SampleCount";
         assert_eq!(alarm["TreatMissingData"], if heartbeat { "breaching" } else { "notBreaching" }, "{id}");
     }
-    let heartbeats = metrics_in_alarms().into_iter().filter(|it| it.source.ends_with("Stopped")).map(|it| it.name);
+    let heartbeats =
+        metrics_in_alarms().into_iter().filter(|it| it.source.ends_with("Stopped")).map(|it| it.name);
     assert_eq!(heartbeats.collect::<Vec<_>>(), ["oldest_poll_delay", "oldest_due_age"]);
 }
 

@@ -111,7 +111,12 @@ fn limits_are_those_of_the_template() {
         ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
         ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
         ("worker time-out", property("EventWorker", "Timeout"), limits::WORKER_TIMEOUT_SECS, 90),
-        ("worker batch", property("EventWorkerMapping", "BatchSize"), limits::WORKER_BATCH_MESSAGES as u64, 10),
+        (
+            "worker batch",
+            property("EventWorkerMapping", "BatchSize"),
+            limits::WORKER_BATCH_MESSAGES as u64,
+            10,
+        ),
         ("first poll", parameter("PollFirstSecs", "Default"), limits::POLL_FIRST_DELAY_SECS, 600),
         ("between polls", parameter("PollEverySecs", "Default"), limits::POLL_INTERVAL_SECS, 300),
         ("grace", parameter("PollGraceSecs", "Default"), limits::POLL_GRACE_SECS, 1_200),
@@ -281,7 +286,8 @@ fn every_log_ends_some_day() {
 #[tokio::test]
 async fn the_local_table_has_the_templates_keys_and_index() {
     let world = World::new().await;
-    let described = world.stack.inspector.dynamodb.describe_table().table_name(INBOX_TABLE).send().await.unwrap();
+    let described =
+        world.stack.inspector.dynamodb.describe_table().table_name(INBOX_TABLE).send().await.unwrap();
     let local = described.table.unwrap();
     let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
         let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::read_file;
-use super::template::{functions, data_resources, as_list, resources, template};
+use super::template::{as_list, data_resources, functions, resources, template};
 
 /// The README's one table of parameters, each with its default (`—` if that is empty).
 #[test]

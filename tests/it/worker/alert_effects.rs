@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use inbox_core::audit::{AuditEntry, OperatorAction};
 use inbox_core::event::EventKey;
-use inbox_core::audit::{OperatorAction, AuditEntry};
 use tests::{World, alert_event_id, completion_event_id, extract_body, number, text};
 
-use tests::rightfoot::RightfootWorld;
-use tests::worker::balance_pairs;
+use tests::rightfoot_world::RightfootWorld;
+use tests::worker_effects::balance_pairs;
 
-use super::forgeries::alert_with;
+use super::forged_webhooks::alert_with;
 
 #[tokio::test]
 async fn p5_two_events_that_tell_of_the_same_authorizer_have_one_effect() {
@@ -25,7 +25,10 @@ async fn p5_two_events_that_tell_of_the_same_authorizer_have_one_effect() {
     let met = |authorizer: &str| format!("rightfoot/batch/b-1/threshold-met/{authorizer}");
     assert_eq!(world.drain_bus_ids().await, [met("a"), met("b")]);
     for event in ["u-1", "u-2"] {
-        assert!(number(&world.event_record(&alert_event_id("b-1", event)).await, "done_at").is_some(), "{event}");
+        assert!(
+            number(&world.event_record(&alert_event_id("b-1", event)).await, "done_at").is_some(),
+            "{event}"
+        );
     }
 }
 
@@ -57,7 +60,11 @@ async fn p7_an_unconfirmed_alert_is_checked_again_when_an_operator_replays_it() 
     world.stack.inbox.replay_quarantined(&key, &audit_entry(world, OperatorAction::Requeue)).await.unwrap();
     world.run_relay().await.unwrap().unwrap();
     world.run_worker().await;
-    assert_eq!(world.drain_bus_ids().await, ["rightfoot/batch/b-1/threshold-met/b"], "and a is not told again");
+    assert_eq!(
+        world.drain_bus_ids().await,
+        ["rightfoot/batch/b-1/threshold-met/b"],
+        "and a is not told again"
+    );
     assert!(number(&world.event_record(&alert_event_id("b-1", "u-1")).await, "done_at").is_some());
 }
 
@@ -80,8 +87,9 @@ async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() 
     world.run_relay().await.unwrap().unwrap();
     world.run_worker().await;
     let again = world.drain_bus().await;
-    let ids =
-        |events: &[tests::worker::ReceivedBusEvent]| events.iter().map(|it| it.id().to_owned()).collect::<Vec<_>>();
+    let ids = |events: &[tests::worker_effects::ReceivedBusEvent]| {
+        events.iter().map(|it| it.id().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(ids(&again), ids(&first));
     assert!(again.iter().all(|event| event.detail["replay"] == 1));
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();

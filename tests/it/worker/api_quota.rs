@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use event_worker::EventWorker;
+use inbox_core::audit::{AuditEntry, OperatorAction};
 use inbox_core::event::EventKey;
-use inbox_core::audit::{OperatorAction, AuditEntry};
 use inbox_rightfoot::AccountConfig;
+use local::connector::{AwsCall, Fault};
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET};
-use local::connector::{AwsCall, Fault};
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld, submission};
-use tests::{Item, SUBJECT, World, alert_event_id, completion_event_id, completion_body, number, text};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, submit_batch_request};
+use tests::{Item, SUBJECT, World, alert_event_id, completion_body, completion_event_id, number, text};
 
 use super::forged_webhooks::alert_with;
 
@@ -29,7 +29,10 @@ fn token(world: &World, subject: &str) -> String {
 async fn deliver_made_up(it: &RightfootWorld, numbers: std::ops::Range<usize>) {
     let leaked = token(&it.world, "leaked");
     for n in numbers {
-        let response = it.world.deliver_rightfoot_to(&leaked, completion_body(&made_up_batch_id(n), &format!("u-{n}"))).await;
+        let response = it
+            .world
+            .deliver_rightfoot_to(&leaked, completion_body(&made_up_batch_id(n), &format!("u-{n}")))
+            .await;
         assert_eq!(response.body, r#"{"status":"received"}"#);
     }
 }
@@ -71,7 +74,8 @@ fn is_done(record: &Item) -> bool {
 }
 
 fn limit_rate(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) {
-    let scripted = ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None };
+    let scripted =
+        ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
@@ -79,10 +83,13 @@ fn limit_rate(it: &RightfootWorld, path_contains: &str, answer: CannedResponse) 
 async fn made_up_completions_of_one_url_cost_a_bounded_number_of_questions_and_delay_nobody() {
     let it = RightfootWorld::new().await;
     deliver_made_up(&it, 0..500).await;
-    let submitted = it.submit("payroll", &["a", "b"]).await;
+    let submitted = it.submit_batch("payroll", &["a", "b"]).await;
     let genuine = completion_event_id(submitted["batch_id"].as_str().unwrap());
     it.world.run_worker().await;
-    assert_eq!((quarantined_count(&it.world, "untracked_limit").await, open_count(&it.world).await), (300, 200));
+    assert_eq!(
+        (quarantined_count(&it.world, "untracked_limit").await, open_count(&it.world).await),
+        (300, 200)
+    );
     for _ in 0..10 {
         run_minute(&it).await;
     }
@@ -119,8 +126,12 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     assert_eq!(beyond.count(), 0, "one alone");
     let id = completion_event_id(batch);
     it.rightfoot.add_completed_batch(batch, &[("a".to_owned(), "1".to_owned())]);
-    let by =
-        AuditEntry { at: it.world.now(), operator: "ada".to_owned(), action: OperatorAction::Requeue, reason: "ours".to_owned() };
+    let by = AuditEntry {
+        at: it.world.now(),
+        operator: "ada".to_owned(),
+        action: OperatorAction::Requeue,
+        reason: "ours".to_owned(),
+    };
     let key = EventKey::from_event_id(&id).unwrap();
     it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
     it.world.run_relay().await.unwrap().unwrap();
@@ -161,8 +172,10 @@ async fn an_event_counts_once_until_it_ends_whoever_died_and_whatever_its_batch_
     let expires_at = number(&open_item(&it.world, "leaked").await.unwrap(), "expires_at").unwrap();
     assert_eq!(expires_at, it.world.now().secs().0 + 2 * 86_400);
 
-    it.request(json!({"action": "track_batch", "batch_id": made_up_batch_id(0), "expected": 1, "subject": "leaked"}))
-        .await;
+    it.request(
+        json!({"action": "track_batch", "batch_id": made_up_batch_id(0), "expected": 1, "subject": "leaked"}),
+    )
+    .await;
     run_minute(&it).await;
     assert!(is_done(&it.world.event_record(&id).await));
     assert_eq!((open_count(&it.world).await, it.world.drain_bus_ids().await), (0, vec![id]));
@@ -198,7 +211,10 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     it.world.stack.connector.set_fault_plan(|call| is_count(call).then_some(Fault::AccessDenied));
     let worked = it.world.run_worker().await;
     assert_eq!((worked.deleted, made_up_request_count(&it)), (1, 0));
-    assert_eq!(number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "works"), Some(1));
+    assert_eq!(
+        number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "works"),
+        Some(1)
+    );
     it.world.stack.connector.clear_fault_plan();
     run_minute(&it).await;
     assert_eq!((open_count(&it.world).await, made_up_request_count(&it)), (1, 1));
@@ -221,7 +237,9 @@ async fn made_up_alerts_of_a_bound_subject_wait_for_two_hours() {
     let it = RightfootWorld::new().await;
     it.track_schedule("s-1", "a").await;
     for n in 0..200 {
-        it.world.deliver_rightfoot(alert_with(&format!("made-up-{n}"), "u-1", &[("a", "150.00", "100")])).await;
+        it.world
+            .deliver_rightfoot(alert_with(&format!("made-up-{n}"), "u-1", &[("a", "150.00", "100")]))
+            .await;
     }
     it.world.run_worker().await;
     assert_eq!(open_count_of(&it.world, SUBJECT).await, 200);
@@ -230,7 +248,10 @@ async fn made_up_alerts_of_a_bound_subject_wait_for_two_hours() {
         it.world.run_relay().await.unwrap().unwrap();
         it.world.run_worker().await;
     }
-    assert_eq!((open_count_of(&it.world, SUBJECT).await, quarantined_count(&it.world, "unconfirmed").await), (0, 200));
+    assert_eq!(
+        (open_count_of(&it.world, SUBJECT).await, quarantined_count(&it.world, "unconfirmed").await),
+        (0, 200)
+    );
 }
 
 #[tokio::test]
@@ -315,7 +336,7 @@ async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repe
     let it = RightfootWorld::new().await;
     limit_rate(&it, "/v1/balance_requests", CannedResponse::RetryAfter { status: 429, secs: 60 });
     for name in ["one", "two"] {
-        let refused = it.world.request(submission(name, &["a"])).await.unwrap().unwrap_err();
+        let refused = it.world.request(submit_batch_request(name, &["a"])).await.unwrap().unwrap_err();
         assert_eq!(refused.name(), "RightfootUnavailable");
         assert_eq!(
             refused.to_string(),
@@ -325,8 +346,8 @@ async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repe
     }
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.world.advance(MINUTE);
-    it.submit("one", &["a"]).await;
-    it.submit("two", &["a"]).await;
+    it.submit_batch("one", &["a"]).await;
+    it.submit_batch("two", &["a"]).await;
     assert_eq!((it.rightfoot.requests().len(), it.rightfoot.batches().len()), (3, 2));
 }
 
@@ -400,7 +421,10 @@ async fn p7_an_alert_that_nobody_verifies_is_kept_once_its_subject_is_revoked() 
     let it = RightfootWorld::with_run("b-1", &[("a", "1.00")]).await;
     it.world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100")])).await;
     worker_with_revoked_and(&it, &["demo"], false).run_worker().await;
-    assert_eq!((it.world.drain_bus_ids().await, quarantined_count(&it.world, "subject_revoked").await), (vec![], 1));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantined_count(&it.world, "subject_revoked").await),
+        (vec![], 1)
+    );
 }
 
 #[tokio::test]
@@ -411,8 +435,12 @@ async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subje
     let revoking = worker_with_revoked(&it, &["demo"]);
     revoking.run_worker().await;
     assert_eq!(quarantined_count(&it.world, "subject_revoked").await, 1);
-    let by =
-        AuditEntry { at: it.world.now(), operator: "ada".to_owned(), action: OperatorAction::Requeue, reason: "ours".to_owned() };
+    let by = AuditEntry {
+        at: it.world.now(),
+        operator: "ada".to_owned(),
+        action: OperatorAction::Requeue,
+        reason: "ours".to_owned(),
+    };
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
     it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
     it.world.run_relay().await.unwrap().unwrap();

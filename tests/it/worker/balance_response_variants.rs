@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld};
-use tests::{completion_event_id, completion_body};
+use tests::rightfoot_world::{MINUTE, RightfootWorld};
+use tests::{completion_body, completion_event_id};
 
-use super::forged_webhooks::quarantine_reasons;
 use super::describe_row;
-use crate::counters::Counters;
+use super::forged_webhooks::quarantine_reasons;
+use crate::metrics_recorder::Counters;
 
 fn balances_response(answer: CannedResponse) -> ScriptedResponse {
     ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None }

@@ -7,11 +7,11 @@ use inbox_aws::inbox::{EventClaim, WriteOutcome};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use local::connector::Fault;
 use local::inspect;
 use local::stack::DEAD_LETTER_QUEUE;
-use local::connector::Fault;
 use serde_json::json;
-use tests::worker::event_message;
+use tests::worker_effects::event_message;
 use tests::{World, extract_body, number};
 
 fn sqs_event(bodies: &[String]) -> SqsEvent {
@@ -142,7 +142,10 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
 async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
     let world = World::new().await;
     // The mark of the handler never comes; the worker is faster than the relay.
-    world.stack.connector.set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     world.run_worker().await;

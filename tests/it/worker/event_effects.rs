@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use local::rightfoot_simulator::{IncompleteBatchResponse, WebhookLoss};
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{World, completion_event_id, completion_body, extract_body, random_hex, number, text};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::{World, completion_body, completion_event_id, extract_body, number, random_hex, text};
 
 use super::describe_row;
 
@@ -21,7 +21,7 @@ async fn p10_a_completed_batch_is_stored_row_by_row_and_published_once() {
         rightfoot.balances = balances(&[("a", "1523.40"), ("b", "null"), ("c", "-83.68"), ("d", "odd")]);
     })
     .await;
-    let submitted = it.submit("payroll", &["a", "b", "c", "d"]).await;
+    let submitted = it.submit_batch("payroll", &["a", "b", "c", "d"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     it.advance(MINUTE * 6).await;
     let worked = it.world.run_worker().await;
@@ -74,10 +74,10 @@ async fn the_latest_balance_is_the_first_of_a_descending_query_in_whatever_order
         rightfoot.webhook_loss = WebhookLoss::First(1);
     })
     .await;
-    it.submit("first", &["a"]).await;
+    it.submit_batch("first", &["a"]).await;
     it.advance(MINUTE * 7).await;
     it.rightfoot.configure(|rightfoot| rightfoot.balances = balances(&[("a", "2")]));
-    it.submit("second", &["a"]).await;
+    it.submit_batch("second", &["a"]).await;
     it.advance(MINUTE * 8).await;
     it.world.run_worker().await;
     // The first batch's webhook was lost: it is found after the second one.
@@ -94,13 +94,16 @@ async fn the_latest_balance_is_the_first_of_a_descending_query_in_whatever_order
 #[tokio::test]
 async fn p5_a_batch_that_the_poll_found_first_has_one_effect() {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
-    let submitted = it.submit("payroll", &["a", "b"]).await;
+    let submitted = it.submit_batch("payroll", &["a", "b"]).await;
     let batch = submitted["batch_id"].as_str().unwrap().to_owned();
     it.run_for(MINUTE * 12).await;
     it.world.run_worker().await;
     let published = it.world.drain_bus().await;
     assert_eq!(published.len(), 1);
-    assert_eq!((published[0].id(), published[0].detail["origin"].as_str()), (completion_event_id(&batch).as_str(), Some("poll")));
+    assert_eq!(
+        (published[0].id(), published[0].detail["origin"].as_str()),
+        (completion_event_id(&batch).as_str(), Some("poll"))
+    );
     let token = it.world.stack.mint_url_token(&"payroll".parse().unwrap()).unwrap();
     let late = it.world.deliver_rightfoot_to(&token, completion_body(&batch, "late")).await;
     assert_eq!(late.body, r#"{"status":"duplicate"}"#);
@@ -172,7 +175,8 @@ async fn an_alert_that_comes_before_its_completion_waits_for_the_balances() {
 #[tokio::test]
 async fn p4_a_fynapse_event_is_published_as_received_and_its_exact_bytes_stay_available() {
     let world = World::new().await;
-    let (small, integer) = (extract_body("e-1"), extract_body("e-2").replace("150.00", "99999999999999999999"));
+    let (small, integer) =
+        (extract_body("e-1"), extract_body("e-2").replace("150.00", "99999999999999999999"));
     let large = extract_body("e-3").replace("150.00", &format!("\"{}\"", random_hex(250_000, 1)));
     for body in [&small, &integer, &large] {
         assert_eq!(world.deliver_fynapse(body).await.status, 200);

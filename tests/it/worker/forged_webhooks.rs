@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 use tests::{alert_body, alert_event_id, completion_body, number};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -59,13 +59,18 @@ async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
     it.world.advance(MINUTE * 16);
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
-    assert_eq!((it.world.drain_bus_ids().await, it.rightfoot.requests().len()), (vec![], 0), "and nobody is asked");
+    assert_eq!(
+        (it.world.drain_bus_ids().await, it.rightfoot.requests().len()),
+        (vec![], 0),
+        "and nobody is asked"
+    );
     it.world.track_run("b-1", 2).await;
     run_worker_until_settled(&it).await;
     let published = it.world.drain_bus().await;
     assert_eq!(published.len(), 1);
     assert_eq!(published[0].id(), "rightfoot/batch/b-1/threshold-met/a");
-    let threshold = (published[0].detail["threshold"].as_str(), published[0].detail["threshold_source"].as_str());
+    let threshold =
+        (published[0].detail["threshold"].as_str(), published[0].detail["threshold_source"].as_str());
     assert_eq!(threshold, (Some("100"), Some("schedule")), "by what was asked for");
 }
 
@@ -95,7 +100,10 @@ async fn p4_an_alert_that_came_by_another_url_than_its_runs_is_kept() {
     it.world.deliver_rightfoot_to(&other, alert_with("b-1", "u-1", &[("a", "150.00", "0")])).await;
     it.world.track_run("b-1", 1).await;
     run_worker_until_settled(&it).await;
-    assert_eq!((it.world.drain_bus_ids().await, quarantine_reasons(&it).await), (vec![], vec!["subject_mismatch".to_owned()]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantine_reasons(&it).await),
+        (vec![], vec!["subject_mismatch".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -111,7 +119,10 @@ async fn p7_what_was_recorded_as_an_alert_and_cannot_be_read_as_one_is_kept() {
     let many: Vec<_> = many.iter().map(|id| (id.as_str(), "1", "1")).collect();
     assert_eq!(it.world.deliver_rightfoot(alert_with("b-1", "u-2", &many)).await.status, 200);
     it.world.run_worker().await;
-    assert_eq!((it.world.drain_bus_ids().await, quarantine_reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 2]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantine_reasons(&it).await),
+        (vec![], vec!["unconfirmed".to_owned(); 2])
+    );
 }
 
 #[tokio::test]
@@ -136,7 +147,7 @@ async fn p4_an_event_about_a_batch_that_is_not_there_ends_in_quarantine_after_tw
 #[tokio::test]
 async fn p4_a_url_that_was_minted_for_a_batch_brings_no_alerts() {
     let it = RightfootWorld::new().await;
-    let submitted = it.submit("payroll", &["a"]).await;
+    let submitted = it.submit_batch("payroll", &["a"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     it.advance(MINUTE * 6).await;
     let token = it.world.stack.mint_url_token(&"payroll".parse().unwrap()).unwrap();
@@ -174,13 +185,15 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
         [format!("rightfoot/batch/{run}/completed"), format!("rightfoot/batch/{run}/threshold-met/a")]
     );
     assert_eq!(quarantine_reasons(&it).await, ["unconfirmed"]);
-    assert!(number(&it.world.event_record(&alert_event_id(&run, "forged")).await, "quarantined_at").is_some());
+    assert!(
+        number(&it.world.event_record(&alert_event_id(&run, "forged")).await, "quarantined_at").is_some()
+    );
 }
 
 #[tokio::test]
 async fn p4_a_forged_completion_stores_what_the_api_shows_and_publishes_only_when_it_is_complete() {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.processing_time = MINUTE * 60).await;
-    let submitted = it.submit("payroll", &["a", "b"]).await;
+    let submitted = it.submit_batch("payroll", &["a", "b"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     let token = it.world.stack.mint_url_token(&"payroll".parse().unwrap()).unwrap();
     it.world.deliver_rightfoot_to(&token, completion_body(batch, "forged")).await;

@@ -7,10 +7,10 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use local::connector::Fault;
 use serde_json::json;
-use tests::rightfoot::{MINUTE, RightfootWorld};
+use tests::rightfoot_world::{MINUTE, RightfootWorld};
 use tests::{World, completion_event_id, extract_body, number};
 
-use super::forgeries::alert_with;
+use super::forged_webhooks::alert_with;
 
 /// How often the worker has called an operation.
 fn calls(world: &World, operation: &str) -> usize {
@@ -22,12 +22,15 @@ async fn a_thousand_balances_take_ten_requests_forty_writes_and_one_announcement
     let it = RightfootWorld::new().await;
     let people: Vec<_> = (0..1_000).map(|n| format!("user-{n}")).collect();
     let people: Vec<_> = people.iter().map(String::as_str).collect();
-    let submitted = it.submit("payroll", &people).await;
+    let submitted = it.submit_batch("payroll", &people).await;
     it.advance(MINUTE * 6).await;
     it.rightfoot.clear_requests();
     it.world.stack.connector.clear_call_log();
     it.world.run_worker().await;
-    assert_eq!(it.world.drain_bus_ids().await, [completion_event_id(submitted["batch_id"].as_str().unwrap())]);
+    assert_eq!(
+        it.world.drain_bus_ids().await,
+        [completion_event_id(submitted["batch_id"].as_str().unwrap())]
+    );
     assert_eq!(it.world.stored_balances().await.len(), 1_000);
     assert_eq!(it.rightfoot.requests().len(), 10);
     let called = ["BatchWriteItem", "PutEvents", "UpdateItem"].map(|operation| calls(&it.world, operation));
@@ -76,7 +79,10 @@ async fn what_dynamodb_never_gets_to_is_not_taken_for_stored() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "1")]).await;
     it.request(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
     it.world.deliver_rightfoot(tests::completion_body("b-1", "u-1")).await;
-    it.world.stack.connector.set_fault_plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
+    it.world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
     it.world.run_worker().await;
     assert_eq!((it.world.drain_bus_ids().await, it.world.stored_balances().await), (vec![], vec![]));
     assert_eq!(number(&it.world.event_record(&completion_event_id("b-1")).await, "works"), Some(1));
@@ -90,10 +96,9 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
     let alerts: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
     it.world.deliver_rightfoot(alert_with("b-1", "u-1", &alerts)).await;
     let faults = Mutex::new(vec![Fault::FirstEntryFailed]);
-    it.world
-        .stack
-        .connector
-        .set_fault_plan(move |call| if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None });
+    it.world.stack.connector.set_fault_plan(move |call| {
+        if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
+    });
     it.world.stack.connector.clear_call_log();
     it.world.run_worker().await;
     let expected: Vec<_> =
@@ -107,18 +112,21 @@ async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarant
     let world = World::new().await;
     world.deliver_fynapse(extract_body("e-1")).await;
     let faults = Mutex::new(vec![Fault::FirstEntryInvalid]);
-    world.stack.connector.set_fault_plan(
-        move |call| {
-            if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
-        },
-    );
+    world.stack.connector.set_fault_plan(move |call| {
+        if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
+    });
     world.run_worker().await;
     let published = world.drain_bus().await;
     assert_eq!((published.len(), published[0].detail.get("data")), (1, None), "by reference");
 
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00"), ("b", "150.00")]).await;
-    it.world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")])).await;
-    it.world.stack.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::FirstEntryInvalid));
+    it.world
+        .deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")]))
+        .await;
+    it.world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::FirstEntryInvalid));
     it.world.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, ["rightfoot/batch/b-1/threshold-met/b"]);
     let quarantined = it.world.quarantined().await;

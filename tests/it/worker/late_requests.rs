@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use inbox_aws::inbox::{AlertClaim, RelayClaim, Inbox, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
+use inbox_aws::inbox::{AlertClaim, ClaimedEvent, DueKey, EventClaim, Inbox, RelayClaim, WriteOutcome};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::Fault;
-use tests::rightfoot::MINUTE;
+use tests::rightfoot_world::MINUTE;
 use tests::{World, alert_body, alert_event_id, extract_body};
 
 async fn claim_event(inbox: &Inbox, key: &EventKey, world: &World) -> ClaimedEvent {
@@ -59,7 +59,10 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
 #[tokio::test]
 async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_claim_expired() {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
@@ -70,7 +73,8 @@ async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_
     let due = inbox.read_due_records(&[place]).await.unwrap().records.pop().unwrap();
     let claim = inbox.claim_record(due, world.now()).await.unwrap();
     let relayed = if let RelayClaim::Acquired(relayed) = claim { Some(relayed) } else { None }.unwrap();
-    let given_up = inbox.quarantine_claimed(&relayed, QuarantineReason::QueueRefused, world.now()).await.unwrap();
+    let given_up =
+        inbox.quarantine_claimed(&relayed, QuarantineReason::QueueRefused, world.now()).await.unwrap();
     assert_eq!(given_up, WriteOutcome::Applied);
 
     let stands = world.record_of("fynapse/event/e-1").await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::connector::{AwsCall, Fault};
-use tests::rightfoot::{MINUTE, RightfootWorld};
+use tests::rightfoot_world::{MINUTE, RightfootWorld};
 use tests::{World, alert_event_id, completion_event_id, extract_body, number, text};
 
 use super::forged_webhooks::alert_with;
@@ -51,7 +51,8 @@ async fn last_update_index(ending: Ending) -> usize {
     let it = prepare_event(ending).await;
     it.world.run_worker().await;
     let log = it.world.stack.connector.call_log();
-    let is_update = |call: &AwsCall| call.operation == "UpdateItem" && call.event_ids.contains(&ending.event_id());
+    let is_update =
+        |call: &AwsCall| call.operation == "UpdateItem" && call.event_ids.contains(&ending.event_id());
     log.iter().filter(|(call, _)| is_update(call)).map(|(call, _)| call.index).next_back().unwrap()
 }
 
@@ -74,17 +75,26 @@ async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowle
     for ending in Ending::ALL {
         let at = last_update_index(ending).await;
         let it = prepare_event(ending).await;
-        it.world.stack.connector.set_fault_plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
+        it.world
+            .stack
+            .connector
+            .set_fault_plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
         let worked = it.world.run_worker_once().await;
         assert_eq!((worked.deleted, worked.failed), (1, 0), "{ending:?}");
-        assert!(number(&it.world.event_record(&ending.event_id()).await, ending.final_attribute()).is_some(), "{ending:?}");
+        assert!(
+            number(&it.world.event_record(&ending.event_id()).await, ending.final_attribute()).is_some(),
+            "{ending:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out() {
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     world.advance(Duration::from_secs(31));
     world.stack.connector.clear_call_log();
@@ -101,7 +111,7 @@ async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out
 #[tokio::test]
 async fn p9_a_batch_that_was_put_off_is_asked_for_although_the_answer_was_lost() {
     let it = RightfootWorld::new().await;
-    it.submit("payroll", &["a"]).await;
+    it.submit_batch("payroll", &["a"]).await;
     it.world.advance(MINUTE * 11);
     it.world.stack.connector.clear_call_log();
     let first_update = AtomicBool::new(true);
@@ -118,7 +128,10 @@ async fn p7_an_event_whose_payload_is_gone_goes_to_quarantine() {
     for parts_expired in [true, false] {
         let world = World::new().await;
         let body = extract_body("e-1").replace("150.00", &format!("\"{}\"", tests::random_hex(20_000, 1)));
-        world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        world
+            .stack
+            .connector
+            .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
         world.deliver_fynapse(&body).await;
         world.stack.connector.clear_fault_plan();
         world.expire_items("payload#").await;

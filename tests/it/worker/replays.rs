@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_core::audit::OperatorAction;
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::event::{EventKey, Id};
-use inbox_core::audit::OperatorAction;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::Fault;
 use tests::operator::test_operator;
-use tests::rightfoot::RightfootWorld;
+use tests::rightfoot_world::RightfootWorld;
 use tests::{Item, World, alert_event_id, number, text};
 
 use super::forged_webhooks::alert_with;
@@ -18,7 +18,12 @@ const CLAIM_EXPIRED_AFTER: Duration = Duration::from_secs(PROCESSING_CLAIM_SECS 
 
 async fn replay(world: &World, event_id: &str) {
     let key = EventKey::from_event_id(event_id).unwrap();
-    world.stack.inbox.replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now())).await.unwrap();
+    world
+        .stack
+        .inbox
+        .replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now()))
+        .await
+        .unwrap();
 }
 
 /// Lets relay and worker run until neither has anything to do.
@@ -82,7 +87,10 @@ async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_pub
 
     replay(world, &alert_event_id("b-1", "u-1")).await;
     world.run_relay().await.unwrap().unwrap();
-    world.stack.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     world.advance(CLAIM_EXPIRED_AFTER);
@@ -92,7 +100,11 @@ async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_pub
     assert!(number(&world.event_record(&alert_event_id("b-1", "u-2")).await, "done_at").is_some());
 
     run_until_idle(world).await;
-    assert_eq!(published_alerts(world).await, [("a".to_owned(), alert_event_id("b-1", "u-1"), 1)], "the replay has");
+    assert_eq!(
+        published_alerts(world).await,
+        [("a".to_owned(), alert_event_id("b-1", "u-1"), 1)],
+        "the replay has"
+    );
 }
 
 /// While a replay's claim lasts, an event that was not replayed has nothing to wait for.
@@ -104,7 +116,10 @@ async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published
     world.run_worker().await;
     replay(world, &alert_event_id("b-1", "u-1")).await;
     world.run_relay().await.unwrap().unwrap();
-    world.stack.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     world.deliver_rightfoot(alert_with("b-1", "u-2", &[("a", "150.00", "100")])).await;
@@ -161,7 +176,10 @@ async fn p10_a_replay_that_the_first_version_only_claimed_is_published_although_
     replay(world, &alert_event_id("b-1", "u-1")).await;
     put_claim_of_first_version(world).await;
     world.run_relay().await.unwrap().unwrap();
-    world.stack.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     run_until_idle(world).await;
@@ -190,7 +208,9 @@ async fn p10_a_replay_that_the_first_version_only_claimed_is_not_taken_for_publi
 async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantine() {
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00"), ("b", "150.00")]).await;
     let world = &it.world;
-    world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")])).await;
+    world
+        .deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")]))
+        .await;
     world.run_worker().await;
     assert_eq!(published_alerts(world).await.len(), 2);
     let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
@@ -260,7 +280,10 @@ fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
 async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_the_latest_times() {
     const EVENT: &str = "fynapse/event/e-1";
     let world = World::new().await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
     world.deliver_fynapse(tests::extract_body("e-1")).await;
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();

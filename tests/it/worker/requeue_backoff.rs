@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, ScriptedResponse};
 use local::connector::Fault;
-use tests::rightfoot::{MINUTE, RightfootWorld};
-use tests::{World, completion_event_id, completion_body, extract_body, number, text};
+use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse};
+use tests::rightfoot_world::{MINUTE, RightfootWorld};
+use tests::{World, completion_body, completion_event_id, extract_body, number, text};
 
 /// Seconds from now until an event is due again.
 async fn due_in(world: &World, event_id: &str) -> Option<i64> {
@@ -33,7 +33,7 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
         (CannedResponse::Truncated, "unavailable", 60),
     ] {
         let it = RightfootWorld::new().await;
-        let submitted = it.submit("payroll", &["a"]).await;
+        let submitted = it.submit_batch("payroll", &["a"]).await;
         let id = completion_event_id(submitted["batch_id"].as_str().unwrap());
         it.advance(MINUTE * 6).await;
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![balances_response(answer)]);
@@ -64,7 +64,9 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
 #[tokio::test]
 async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_deadline() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "1")]).await;
-    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(401))]);
+    it.rightfoot.configure(|rightfoot| {
+        rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(401))]
+    });
     it.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for _ in 0..(25 * 4) {
         it.world.run_worker().await;
@@ -79,7 +81,11 @@ async fn p9_an_event_about_which_rightfoot_never_answers_stays_due_beyond_the_de
         it.world.run_relay().await.unwrap().unwrap();
     }
     it.world.run_worker().await;
-    assert_eq!(it.world.drain_bus_ids().await, [completion_event_id("b-1")], "late is complete, by two looks");
+    assert_eq!(
+        it.world.drain_bus_ids().await,
+        [completion_event_id("b-1")],
+        "late is complete, by two looks"
+    );
 }
 
 #[tokio::test]
@@ -92,7 +98,8 @@ async fn an_untracked_batch_is_complete_when_two_reads_a_minute_apart_match() {
         (vec![], 2),
         "stored, and not told yet"
     );
-    it.rightfoot.replace_completed_batch("b-1", &tests::worker::balance_pairs(&[("a", "1"), ("b", "2")]));
+    it.rightfoot
+        .replace_completed_batch("b-1", &tests::worker_effects::balance_pairs(&[("a", "1"), ("b", "2")]));
     it.world.advance(Duration::from_secs(61));
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
@@ -120,14 +127,17 @@ async fn a_batch_in_process_is_published_only_when_it_is_complete() {
             rightfoot.processing_time = MINUTE * 30;
         })
         .await;
-        let submitted = it.submit("payroll", &["a", "b", "c"]).await;
+        let submitted = it.submit_batch("payroll", &["a", "b", "c"]).await;
         let batch = submitted["batch_id"].as_str().unwrap();
         let token = it.world.stack.mint_url_token(&"payroll".parse().unwrap()).unwrap();
         it.advance(MINUTE * 11).await;
         it.world.deliver_rightfoot_to(&token, completion_body(batch, "too-early")).await;
         for _ in 0..8 {
             it.world.run_worker().await;
-            assert!(it.rightfoot.batches()[0].completes_at <= it.world.now() || it.world.drain_bus_ids().await.is_empty());
+            assert!(
+                it.rightfoot.batches()[0].completes_at <= it.world.now()
+                    || it.world.drain_bus_ids().await.is_empty()
+            );
             it.advance(MINUTE * 5).await;
             it.world.run_relay().await.unwrap().unwrap();
         }
@@ -142,7 +152,10 @@ async fn a_batch_in_process_is_published_only_when_it_is_complete() {
 async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_letter() {
     let world = World::new().await;
     world.deliver_fynapse(extract_body("e-1")).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
     for works in 1..=20 {
         let worked = world.run_worker().await;
         assert_eq!((worked.deleted, worked.failed), (1, 0));
@@ -159,7 +172,9 @@ async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_l
 #[tokio::test]
 async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "1")]).await;
-    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(500))]);
+    it.rightfoot.configure(|rightfoot| {
+        rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(500))]
+    });
     it.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for _ in 0..6 {
         it.world.run_worker().await;

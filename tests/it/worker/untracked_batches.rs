@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
-use local::rightfoot_simulator::{IncompleteBatchResponse, CannedResponse, ScriptedResponse};
 use local::connector::Fault;
+use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse};
 use serde_json::json;
-use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, authorizer_json, daily_schedule_request, submission};
-use tests::worker::ReceivedBusEvent;
-use tests::{Item, SUBJECT, World, alert_body, alert_event_id, completion_event_id, random_hex, number, text};
+use tests::rightfoot_world::{
+    API_KEY, MINUTE, RightfootWorld, authorizer_json, daily_schedule_request, submit_batch_request,
+};
+use tests::worker_effects::ReceivedBusEvent;
+use tests::{
+    Item, SUBJECT, World, alert_body, alert_event_id, completion_event_id, number, random_hex, text,
+};
 
-use super::forged_webhooks::{alert_with, run_worker_until_settled, quarantine_reasons};
-use crate::counters::Counters;
+use super::forged_webhooks::{alert_with, quarantine_reasons, run_worker_until_settled};
+use crate::metrics_recorder::Counters;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -75,9 +79,18 @@ async fn p10_a_schedule_with_only_a_minted_url_is_published_within_minutes() {
     let published = it.world.drain_bus().await;
     let ids: Vec<_> = published.iter().map(ReceivedBusEvent::id).collect();
     assert_eq!(ids, [completion_event_id(&run), alert_effect_id(&run, "a"), alert_effect_id(&run, "d")]);
-    assert_eq!((&published[0].detail["subject"], &published[0].detail["found"]), (&json!("nightly"), &json!(4)));
-    assert_eq!([threshold_and_subject(&published[1]), threshold_and_subject(&published[2])], [["100", "webhook", "nightly"]; 2]);
-    assert_eq!((&published[1].detail["balance"], &published[1].detail["confirmed"]), (&json!("150.00"), &json!(true)));
+    assert_eq!(
+        (&published[0].detail["subject"], &published[0].detail["found"]),
+        (&json!("nightly"), &json!(4))
+    );
+    assert_eq!(
+        [threshold_and_subject(&published[1]), threshold_and_subject(&published[2])],
+        [["100", "webhook", "nightly"]; 2]
+    );
+    assert_eq!(
+        (&published[1].detail["balance"], &published[1].detail["confirmed"]),
+        (&json!("150.00"), &json!(true))
+    );
     assert_eq!(published[1].detail["schedule_id"], it.rightfoot.schedules()[0].schedule_id.as_str());
     let balances = it.world.stored_balances().await;
     assert_eq!(balances.iter().map(|row| text(row, "pk")).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
@@ -91,7 +104,10 @@ async fn p10_an_untracked_alert_is_published_at_the_first_read_and_its_effect_ke
     it.world.deliver_rightfoot(alert_body("b-1", "u-1")).await;
     it.world.run_worker().await;
     let published = it.world.drain_bus().await;
-    assert_eq!(published.iter().map(ReceivedBusEvent::id).collect::<Vec<_>>(), [alert_effect_id("b-1", "user-123")]);
+    assert_eq!(
+        published.iter().map(ReceivedBusEvent::id).collect::<Vec<_>>(),
+        [alert_effect_id("b-1", "user-123")]
+    );
     assert_eq!(threshold_and_subject(&published[0]), ["100.00", "webhook", SUBJECT]);
     assert!(number(&it.world.event_record(&alert_event_id("b-1", "u-1")).await, "done_at").is_some());
     let effect = it.world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap();
@@ -108,15 +124,24 @@ async fn p5_of_two_alerts_by_minted_urls_one_is_published_and_a_different_thresh
         it.world.deliver_rightfoot(alert_with("b-1", event_uuid, &[("a", "150.00", threshold)])).await;
         it.world.run_worker().await;
     }
-    assert_eq!((it.world.drain_bus_ids().await, counters.count("threshold_differs", "")), (vec![alert_effect_id("b-1", "a")], 0));
-    it.world.deliver_rightfoot_to(&token_of_another_subject(&it.world), alert_with("b-1", "u-3", &[("a", "150.00", "0.01")])).await;
+    assert_eq!(
+        (it.world.drain_bus_ids().await, counters.count("threshold_differs", "")),
+        (vec![alert_effect_id("b-1", "a")], 0)
+    );
+    it.world
+        .deliver_rightfoot_to(
+            &token_of_another_subject(&it.world),
+            alert_with("b-1", "u-3", &[("a", "150.00", "0.01")]),
+        )
+        .await;
     it.world.run_worker().await;
     assert_eq!((it.world.drain_bus_ids().await, counters.count("threshold_differs", "")), (vec![], 1));
 }
 
 #[tokio::test]
 async fn p4_an_alert_that_the_api_does_not_show_is_quarantined_once_two_reads_15_minutes_apart_match() {
-    let it = RightfootWorld::with_batch("b-1", &[("a", "150.00"), ("low", "99.99"), ("failed", "null")]).await;
+    let it =
+        RightfootWorld::with_batch("b-1", &[("a", "150.00"), ("low", "99.99"), ("failed", "null")]).await;
     let made_up = [("stranger", "500", "100"), ("low", "500", "100"), ("failed", "500", "100")];
     for (event_uuid, alert) in ["u-1", "u-2", "u-3"].into_iter().zip(made_up) {
         it.world.deliver_rightfoot(alert_with("b-1", event_uuid, &[alert])).await;
@@ -124,7 +149,11 @@ async fn p4_an_alert_that_the_api_does_not_show_is_quarantined_once_two_reads_15
     let half = alert_with("b-1", "u-4", &[("a", "150.00", "100"), ("stranger", "500", "100")]);
     it.world.deliver_rightfoot(half).await;
     it.world.run_worker().await;
-    assert_eq!(it.world.drain_bus_ids().await, [alert_effect_id("b-1", "a")], "what is shown does not wait for what is not");
+    assert_eq!(
+        it.world.drain_bus_ids().await,
+        [alert_effect_id("b-1", "a")],
+        "what is shown does not wait for what is not"
+    );
     for _ in 0..14 {
         run_next_minute(&it).await;
     }
@@ -132,7 +161,10 @@ async fn p4_an_alert_that_the_api_does_not_show_is_quarantined_once_two_reads_15
     for _ in 0..20 {
         run_next_minute(&it).await;
     }
-    assert_eq!((it.world.drain_bus_ids().await, quarantine_reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 4]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantine_reasons(&it).await),
+        (vec![], vec!["unconfirmed".to_owned(); 4])
+    );
     assert_eq!(it.world.due_items().await, []);
 }
 
@@ -159,7 +191,10 @@ async fn p10_an_untracked_alert_before_its_row_is_published_once_the_row_is_ther
     for _ in 0..10 {
         run_next_minute(&it).await;
     }
-    assert_eq!((it.world.drain_bus_ids().await, it.world.quarantined().await), (vec![alert_effect_id(batch, "b")], vec![]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, it.world.quarantined().await),
+        (vec![alert_effect_id(batch, "b")], vec![])
+    );
 }
 
 #[tokio::test]
@@ -185,14 +220,18 @@ async fn p4_an_alert_that_names_a_tracked_schedule_waits_by_whichever_url_it_com
     it.world.deliver_rightfoot_to(&token_of_another_subject(&it.world), unnamed).await;
     it.world.run_worker().await;
     let published = it.world.drain_bus().await;
-    assert_eq!(published.iter().map(threshold_and_subject).collect::<Vec<_>>(), [["100.00", "webhook", "another"]]);
+    assert_eq!(
+        published.iter().map(threshold_and_subject).collect::<Vec<_>>(),
+        [["100.00", "webhook", "another"]]
+    );
 }
 
 #[tokio::test]
 async fn p4_with_untracked_alerts_switched_off_none_is_published() {
     let it =
-        RightfootWorld::with_options(|options| options.untracked_alerts = UntrackedAlertPolicy::Quarantine).await;
-    it.rightfoot.add_completed_batch("b-1", &tests::worker::balance_pairs(&[("user-123", "150.00")]));
+        RightfootWorld::with_options(|options| options.untracked_alerts = UntrackedAlertPolicy::Quarantine)
+            .await;
+    it.rightfoot.add_completed_batch("b-1", &tests::worker_effects::balance_pairs(&[("user-123", "150.00")]));
     it.world.deliver_rightfoot(alert_body("b-1", "u-1")).await;
     it.world.run_worker().await;
     run_next_minute(&it).await;
@@ -200,7 +239,10 @@ async fn p4_with_untracked_alerts_switched_off_none_is_published() {
     it.world.advance(HOUR * 24);
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
-    assert_eq!((it.world.drain_bus_ids().await, quarantine_reasons(&it).await), (vec![], vec!["unconfirmed".to_owned()]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantine_reasons(&it).await),
+        (vec![], vec!["unconfirmed".to_owned()])
+    );
 }
 
 /// Until now nothing was known but the webhook. From now on the schedule decides.
@@ -219,9 +261,14 @@ async fn p4_once_the_schedule_is_tracked_its_threshold_counts_and_an_effect_by_a
     }))
     .await;
     it.world.track_run("b-1", 2).await;
-    it.world.deliver_rightfoot(alert_with("b-1", "u-2", &[("a", "250.00", "100"), ("b", "150.00", "100")])).await;
+    it.world
+        .deliver_rightfoot(alert_with("b-1", "u-2", &[("a", "250.00", "100"), ("b", "150.00", "100")]))
+        .await;
     it.world.run_worker().await;
-    assert_eq!((it.world.drain_bus_ids().await, quarantine_reasons(&it).await), (vec![], vec!["unconfirmed".to_owned()]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantine_reasons(&it).await),
+        (vec![], vec!["unconfirmed".to_owned()])
+    );
     assert_eq!(counters.count("threshold_differs", ""), 1);
     let effect = it.world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!([text(&effect, "threshold"), text(&effect, "threshold_source")], ["100", "webhook"]);
@@ -238,7 +285,7 @@ async fn p4_once_the_schedule_is_tracked_its_threshold_counts_and_an_effect_by_a
 async fn p4_a_subject_is_bound_by_whatever_is_submitted_or_tracked_under_it_and_by_no_minted_url() {
     let it = RightfootWorld::new().await;
     let track = |id: &str, subject: &str| json!({"action": "track_batch", "batch_id": id, "expected": 1, "subject": subject});
-    it.request(submission("of-batch", &["a"])).await;
+    it.request(submit_batch_request("of-batch", &["a"])).await;
     it.request(daily_schedule_request("of-schedule", &["a"])).await;
     it.request(track("b-1", "of-track")).await;
     it.request(json!({"action": "webhook_url", "subject": "minted"})).await;
@@ -264,7 +311,7 @@ async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_i
     let it = RightfootWorld::with_batch("b-1", &[("a", "150.00")]).await;
     let dying = it.world.another_process();
     dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
-    assert!(dying.request(submission(SUBJECT, &["a"])).await.is_none());
+    assert!(dying.request(submit_batch_request(SUBJECT, &["a"])).await.is_none());
     it.world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100")])).await;
     it.world.run_worker().await;
     assert_requeued(&it, "u-1").await;
@@ -305,7 +352,9 @@ async fn p9_an_alert_of_an_untracked_batch_is_quarantined_only_after_an_answer()
         };
     }
     it.world.run_worker().await;
-    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(401))]);
+    it.rightfoot.configure(|rightfoot| {
+        rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(401))]
+    });
     it.world.advance(HOUR * 24);
     for _ in 0..3 {
         it.world.run_relay().await.unwrap().unwrap();
@@ -316,7 +365,10 @@ async fn p9_an_alert_of_an_untracked_batch_is_quarantined_only_after_an_answer()
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
-    assert_eq!((it.world.drain_bus_ids().await, quarantine_reasons(&it).await), (vec![], vec!["unconfirmed".to_owned(); 2]));
+    assert_eq!(
+        (it.world.drain_bus_ids().await, quarantine_reasons(&it).await),
+        (vec![], vec!["unconfirmed".to_owned(); 2])
+    );
 }
 
 /// Nearly a megabyte of noise could be sent, again and again, to a URL that leaked.

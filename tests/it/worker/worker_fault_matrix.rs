@@ -9,11 +9,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use inbox_core::limits::{REQUEUE_DELAY_SECS, PROCESSING_CLAIM_SECS};
+use inbox_core::limits::{PROCESSING_CLAIM_SECS, REQUEUE_DELAY_SECS};
 use local::connector::{AwsCall, CallOutcome, Fault};
-use tests::matrix::{FaultDuration, assert_late_requests_applied, possible_faults, is_send_outcome_unknown, assert_table};
-use tests::rightfoot::RightfootWorld;
-use tests::{alert_body, alert_event_id, completion_event_id, completion_body, extract_body, random_hex};
+use tests::fault_injection::{
+    FaultDuration, assert_late_requests_applied, assert_table, is_send_outcome_unknown, possible_faults,
+};
+use tests::rightfoot_world::RightfootWorld;
+use tests::{alert_body, alert_event_id, completion_body, completion_event_id, extract_body, random_hex};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scenario {
@@ -70,7 +72,11 @@ impl Scenario {
                 it.world.deliver_fynapse(body).await;
             }
             Self::Batch | Self::Alert => {
-                let body = if self == Self::Batch { completion_body("b-1", "u-1") } else { alert_body("b-1", "u-1") };
+                let body = if self == Self::Batch {
+                    completion_body("b-1", "u-1")
+                } else {
+                    alert_body("b-1", "u-1")
+                };
                 it.world.deliver_rightfoot(body).await;
             }
             Self::UntrackedBatch => {
@@ -85,28 +91,29 @@ impl Scenario {
     }
 }
 
-async fn calls_of(scene: Scenario) -> Vec<AwsCall> {
-    let it = scene.set_up().await;
+async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
+    let it = scenario.set_up().await;
     it.world.run_worker().await;
     it.world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect()
 }
 
 /// How often the process has published, whether it could know that or not.
 fn publish_count(log: &[(AwsCall, CallOutcome)]) -> usize {
-    let is_applied = |fate: &CallOutcome| *fate == CallOutcome::Answered(200) || is_send_outcome_unknown(fate);
+    let is_applied =
+        |fate: &CallOutcome| *fate == CallOutcome::Answered(200) || is_send_outcome_unknown(fate);
     log.iter().filter(|(call, fate)| call.operation == "PutEvents" && is_applied(fate)).count()
 }
 
 async fn run_cell(cell: Cell) -> CellResult {
-    let (scene, it) = (cell.scenario, cell.scenario.set_up().await);
+    let (scenario, it) = (cell.scenario, cell.scenario.set_up().await);
     let world = &it.world;
     world.stack.connector.set_fault_plan(cell.duration.fault_plan(&cell.call, cell.fault));
     let batch = world.run_worker_once().await;
     world.stack.connector.clear_fault_plan();
     world.stack.connector.apply_delayed(Fault::AppliedAfterRetry).await;
-    let is_known = match scene {
+    let is_known = match scenario {
         Scenario::Extract | Scenario::LargeExtract | Scenario::Batch | Scenario::UntrackedBatch => {
-            world.event_record(&scene.event_id()).await.contains_key("done_at")
+            world.event_record(&scenario.event_id()).await.contains_key("done_at")
         }
         Scenario::Alert => {
             let effect = world.item("rightfoot#batch#b-1", "effect#alert#user-123").await;
@@ -118,7 +125,7 @@ async fn run_cell(cell: Cell) -> CellResult {
     let other = world.another_process();
     world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
     if batch.deleted == 0 {
-        world.resend_event(&scene.event_id()).await;
+        world.resend_event(&scenario.event_id()).await;
     }
     for _ in 0..4 {
         other.run_worker().await;
@@ -128,11 +135,14 @@ async fn run_cell(cell: Cell) -> CellResult {
     }
     other.run_worker().await;
     assert_late_requests_applied(&world.stack.connector, cell.fault);
-    let record = world.event_record(&scene.event_id()).await;
+    let record = world.event_record(&scenario.event_id()).await;
     assert!(record.contains_key("done_at") && !record.contains_key("due"), "not done: {record:?}");
     let published_ids = world.drain_bus_ids().await;
-    assert!(!published_ids.is_empty() && published_ids.iter().all(|id| *id == scene.published_id()), "{published_ids:?}");
-    let is_batch = matches!(scene, Scenario::Batch | Scenario::UntrackedBatch);
+    assert!(
+        !published_ids.is_empty() && published_ids.iter().all(|id| *id == scenario.published_id()),
+        "{published_ids:?}"
+    );
+    let is_batch = matches!(scenario, Scenario::Batch | Scenario::UntrackedBatch);
     assert_eq!(world.stored_balances().await.len(), usize::from(is_batch));
     CellResult { cell, acknowledged: batch.deleted == 1, repeats: published_ids.len() - 1, allowed }
 }
@@ -140,16 +150,22 @@ async fn run_cell(cell: Cell) -> CellResult {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p10_hold_in_every_cell() {
     let mut cells = Vec::new();
-    let scenes = [Scenario::Extract, Scenario::LargeExtract, Scenario::Batch, Scenario::UntrackedBatch, Scenario::Alert];
-    for scene in scenes {
-        for call in calls_of(scene).await {
+    let scenes = [
+        Scenario::Extract,
+        Scenario::LargeExtract,
+        Scenario::Batch,
+        Scenario::UntrackedBatch,
+        Scenario::Alert,
+    ];
+    for scenario in scenes {
+        for call in calls_of(scenario).await {
             let of_this_call: &[Fault] = match call.operation.as_str() {
                 "PutEvents" => &[Fault::FirstEntryFailed],
                 "BatchWriteItem" => &[Fault::Unprocessed, Fault::FirstUnprocessed],
                 _ => &[],
             };
             for fault in possible_faults(&call).iter().chain(of_this_call) {
-                for lasts in [FaultDuration::Once, FaultDuration::Persistent] {
+                for duration in [FaultDuration::Once, FaultDuration::Persistent] {
                     cells.push(Cell { scenario, call: call.clone(), fault: *fault, duration });
                 }
             }
@@ -168,15 +184,15 @@ async fn p2_p10_hold_in_every_cell() {
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { scenario: scene, call, fault, duration: lasts } = &row.cell;
+    let Cell { scenario: scenario, call, fault, duration: duration } = &row.cell;
     let _ = writeln!(
         table,
         "{:<14}{:>2} {:<15}{:<17}{:<5} acknowledged {:<6} repeats {} allowed {}",
-        format!("{scene:?}"),
+        format!("{scenario:?}"),
         call.index,
         call.operation,
         format!("{fault:?}"),
-        format!("{lasts:?}"),
+        format!("{duration:?}"),
         row.acknowledged,
         row.repeats,
         row.allowed

@@ -7,9 +7,9 @@
 pub(crate) mod alert_item;
 mod configurations;
 
-use alert_item::{ModelAlert, ClaimOutcome, AlertMutant, Publisher, MAX_REPLAYS};
+use alert_item::{AlertMutant, ClaimOutcome, MAX_REPLAYS, ModelAlert, Publisher};
 
-use super::explore::{Model, Step, Steps};
+use super::explorer::{Model, Step, Steps};
 
 /// Attempts of the SDK at one call.
 const ATTEMPTS: u8 = 2;
@@ -172,7 +172,8 @@ impl Model for AlertsModel {
         if state.replay_publishes_allowed.iter().flatten().flatten().any(|left| *left < 0) {
             return Some("P10: one replay publishes an alert twice, and every outcome was known");
         }
-        for (event, which) in state.events.iter().zip(0..).filter(|(event, _)| event.end == EventStatus::Done) {
+        for (event, which) in state.events.iter().zip(0..).filter(|(event, _)| event.end == EventStatus::Done)
+        {
             let tag = Publisher { event: which, replay: event.replay, claim: 0 }.tag();
             let is_told = |bus: &u8| if event.replay == 0 { *bus != 0 } else { *bus & tag != 0 };
             if !state.bus.iter().all(is_told) {
@@ -223,7 +224,10 @@ impl AlertsModelState {
     fn allowed(&mut self, alert: u8, by: Publisher) -> &mut i8 {
         match by.replay {
             0 => &mut self.first_publishes_allowed[usize::from(alert)],
-            replay => &mut self.replay_publishes_allowed[usize::from(alert)][usize::from(by.event)][usize::from(replay - 1)],
+            replay => {
+                &mut self.replay_publishes_allowed[usize::from(alert)][usize::from(by.event)]
+                    [usize::from(replay - 1)]
+            }
         }
     }
 
@@ -272,7 +276,9 @@ impl AlertWorker {
     }
 
     fn mark_from(&self, first: u8) -> AlertPhase {
-        (first..2).find(|alert| Self::has_bit(self.published, *alert)).map_or(AlertPhase::End, AlertPhase::Mark)
+        (first..2)
+            .find(|alert| Self::has_bit(self.published, *alert))
+            .map_or(AlertPhase::End, AlertPhase::Mark)
     }
 
     /// The call that it makes next.
@@ -280,11 +286,15 @@ impl AlertWorker {
         let by = self.by;
         Some(match self.phase {
             AlertPhase::Idle => return None,
-            AlertPhase::Claim(alert) => AlertRequest::Claim { alert, by, expired_claim: self.expired_claims[usize::from(alert)] },
+            AlertPhase::Claim(alert) => {
+                AlertRequest::Claim { alert, by, expired_claim: self.expired_claims[usize::from(alert)] }
+            }
             AlertPhase::Publish(alert) => AlertRequest::Publish { alert, by },
             AlertPhase::Mark(alert) => AlertRequest::Mark { alert, by },
             AlertPhase::AddPublisher(alert) => AlertRequest::AddPublisher { alert, by },
-            AlertPhase::End if self.incomplete || self.failed => AlertRequest::End { by, end: EventStatus::Open },
+            AlertPhase::End if self.incomplete || self.failed => {
+                AlertRequest::End { by, end: EventStatus::Open }
+            }
             AlertPhase::End if self.rejected => AlertRequest::End { by, end: EventStatus::Quarantined },
             AlertPhase::End => AlertRequest::End { by, end: EventStatus::Done },
         })
@@ -293,8 +303,12 @@ impl AlertWorker {
     /// Hears what became of the call.
     fn handle_result(&mut self, answer: Option<CallResult>) {
         match (self.phase, answer) {
-            (AlertPhase::Claim(alert), Some(CallResult::Claimed(ClaimOutcome::Acquired))) => self.acquired |= 1 << alert,
-            (AlertPhase::Claim(_), Some(CallResult::Claimed(ClaimOutcome::HeldByOther))) => self.incomplete = true,
+            (AlertPhase::Claim(alert), Some(CallResult::Claimed(ClaimOutcome::Acquired))) => {
+                self.acquired |= 1 << alert
+            }
+            (AlertPhase::Claim(_), Some(CallResult::Claimed(ClaimOutcome::HeldByOther))) => {
+                self.incomplete = true
+            }
             (AlertPhase::Publish(alert), Some(_)) => self.published |= 1 << alert,
             (AlertPhase::Publish(_), None) => self.incomplete = true,
             (AlertPhase::Mark(alert), Some(CallResult::ConditionFailed)) => {
@@ -373,7 +387,9 @@ impl AlertsModel {
 
     /// Time, the network, and an operator.
     fn environment(&self, state: &AlertsModelState, to: &mut Steps<AlertsModelState>) {
-        let mut world = |after, what| to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after));
+        let mut world = |after, what| {
+            to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after))
+        };
         let is_held = |claim| state.workers.iter().any(|worker| worker.by.claim == claim);
         for which in 0..2 {
             let AlertingEvent { claim, claim_expired: claim_over, end, replay } = state.events[which];
@@ -410,7 +426,8 @@ impl AlertsModel {
 impl AlertsModelState {
     /// A worker gives a mark up: what it published may not be known.
     fn allow_unmarked_repeat(&mut self, worker: AlertWorker, is_applied: bool) {
-        if let (AlertPhase::Mark(alert) | AlertPhase::AddPublisher(alert), false) = (worker.phase, is_applied) {
+        if let (AlertPhase::Mark(alert) | AlertPhase::AddPublisher(alert), false) = (worker.phase, is_applied)
+        {
             *self.allowed(alert, worker.by) += 1;
         }
     }
@@ -419,7 +436,8 @@ impl AlertsModelState {
 /// A worker claims an event that is open.
 fn begin(state: &AlertsModelState, which: usize, to: &mut Steps<AlertsModelState>) {
     for event in 0..2_u8 {
-        let AlertingEvent { end, claim, claim_expired: claim_over, replay } = state.events[usize::from(event)];
+        let AlertingEvent { end, claim, claim_expired: claim_over, replay } =
+            state.events[usize::from(event)];
         if end != EventStatus::Open || (claim != 0 && !claim_over) {
             continue;
         }
@@ -428,7 +446,8 @@ fn begin(state: &AlertsModelState, which: usize, to: &mut Steps<AlertsModelState
         let its = &mut after.events[usize::from(event)];
         (its.claim, its.claim_expired) = (by.claim, false);
         let over = state.alerts.map(|alert| if alert.claim_expired { alert.claim } else { 0 });
-        after.workers[which] = AlertWorker { phase: AlertPhase::Claim(0), by, expired_claims: over, ..AlertWorker::default() };
+        after.workers[which] =
+            AlertWorker { phase: AlertPhase::Claim(0), by, expired_claims: over, ..AlertWorker::default() };
         let what = ["claims event A", "claims event B"][usize::from(event)];
         to.push((Step { actor: "worker", actor_index: which + 1, action: what, outcome: "" }, after));
     }
@@ -461,7 +480,9 @@ fn step(which: usize, doing: AlertPhase, how: &'static str) -> Step {
         AlertPhase::Claim(alert) => named(["claims alert X", "claims alert Y"], alert),
         AlertPhase::Publish(alert) => named(["publishes alert X", "publishes alert Y"], alert),
         AlertPhase::Mark(alert) => named(["marks alert X", "marks alert Y"], alert),
-        AlertPhase::AddPublisher(alert) => named(["is remembered at alert X", "is remembered at alert Y"], alert),
+        AlertPhase::AddPublisher(alert) => {
+            named(["is remembered at alert X", "is remembered at alert Y"], alert)
+        }
         AlertPhase::End => "writes down what became of its event",
     };
     Step { actor: "worker", actor_index: which + 1, action: what, outcome: how }

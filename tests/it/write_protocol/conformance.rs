@@ -14,14 +14,17 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use inbox_aws::inbox::{RelayClaim, ClaimedRecord, DueRecord, Inbox, ReplayOutcome, DueKey, ClaimedEvent, EventClaim, WriteOutcome};
+use inbox_aws::inbox::{
+    ClaimedEvent, ClaimedRecord, DueKey, DueRecord, EventClaim, Inbox, RelayClaim, ReplayOutcome,
+    WriteOutcome,
+};
+use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::QuarantineReason;
-use inbox_core::audit::{OperatorAction, AuditEntry, Operator};
 use local::connector::Fault;
 use tests::{Item, World, extract_body, number, text};
 
-use super::event_model::record_model::{WriteResult, DueState, ReopenFrom, ModelRecord, RecordWrite};
+use super::event_model::record_model::{DueState, ModelRecord, RecordWrite, ReopenFrom, WriteResult};
 
 const EVENT: &str = "fynapse/event/e-1";
 const WALKS: u64 = 32;
@@ -179,7 +182,7 @@ impl RandomWalk for RecordComparison {
     /// One step. It has no effect on either if what it needs is not there.
     async fn apply(&mut self, operation: RecordOperation) {
         // On the heap: with the SDK's calls inside they are too large to be moved about.
-        match play {
+        match operation {
             RecordOperation::Put => Box::pin(self.put()).await,
             RecordOperation::MarkNew => {
                 let attempts = self.maybe_lose_response();
@@ -187,9 +190,13 @@ impl RandomWalk for RecordComparison {
                 self.assert_same_outcome(RecordWrite::Mark { rev: 1 }, attempts, marked);
             }
             RecordOperation::Read => Box::pin(self.read()).await,
-            RecordOperation::Relay | RecordOperation::MarkClaimed | RecordOperation::QuarantineByRelay => Box::pin(self.relay(play)).await,
+            RecordOperation::Relay | RecordOperation::MarkClaimed | RecordOperation::QuarantineByRelay => {
+                Box::pin(self.relay(operation)).await
+            }
             RecordOperation::Claim => Box::pin(self.claim()).await,
-            RecordOperation::Done | RecordOperation::Requeue | RecordOperation::QuarantineByWorker => Box::pin(self.end(play)).await,
+            RecordOperation::Done | RecordOperation::Requeue | RecordOperation::QuarantineByWorker => {
+                Box::pin(self.end(operation)).await
+            }
             RecordOperation::ReplayDone => Box::pin(self.reopen(ReopenFrom::Done)).await,
             RecordOperation::ReplayQuarantined => Box::pin(self.reopen(ReopenFrom::Quarantined)).await,
             RecordOperation::ReplayLost => Box::pin(self.reopen(ReopenFrom::Sent)).await,
@@ -202,7 +209,7 @@ impl RandomWalk for RecordComparison {
             }
         }
         self.world.stack.connector.clear_fault_plan();
-        self.compare(play).await;
+        self.compare(operation).await;
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -223,7 +230,8 @@ impl RecordComparison {
             answer = self.record.apply(write, self.calls, None);
         }
         let kind = |it: String| it.split([' ', '{']).next().unwrap().to_owned();
-        let from = if let RecordWrite::Reopen { from, .. } = write { format!("{from:?}") } else { String::new() };
+        let from =
+            if let RecordWrite::Reopen { from, .. } = write { format!("{from:?}") } else { String::new() };
         self.outcomes.insert((kind(format!("{write:?}")) + &from, kind(format!("{answer:?}"))));
         answer
     }
@@ -269,7 +277,7 @@ impl RecordComparison {
 
     async fn relay(&mut self, operation: RecordOperation) {
         let now = self.world.now();
-        if let RecordOperation::Relay = play {
+        if let RecordOperation::Relay = operation {
             let Some((rev, read)) = self.rng.pick(&self.records_read) else { return };
             let attempts = self.maybe_lose_response();
             let claim = self.inbox.claim_record(read, now).await.unwrap();
@@ -277,7 +285,9 @@ impl RecordComparison {
             match claim {
                 RelayClaim::Acquired(claimed) if is_ours => self.relay_claims.push((rev + 1, *claimed)),
                 RelayClaim::NotDue if !is_ours => {}
-                claim @ (RelayClaim::Acquired(_) | RelayClaim::AcquiredWithoutPayload(_) | RelayClaim::NotDue) => {
+                claim @ (RelayClaim::Acquired(_)
+                | RelayClaim::AcquiredWithoutPayload(_)
+                | RelayClaim::NotDue) => {
                     panic!("{claim:?}, and by the model {is_ours}")
                 }
             }
@@ -285,13 +295,18 @@ impl RecordComparison {
         }
         let Some((rev, claimed)) = self.rng.pick(&self.relay_claims) else { return };
         let attempts = self.maybe_lose_response();
-        if let RecordOperation::MarkClaimed = play {
+        if let RecordOperation::MarkClaimed = operation {
             let marked = self.inbox.mark_claimed_sent(&claimed, now).await.unwrap();
             self.assert_same_outcome(RecordWrite::Mark { rev }, attempts, marked);
         } else {
-            let given_up = self.inbox.quarantine_claimed(&claimed, QuarantineReason::QueueRefused, now).await.unwrap();
+            let given_up =
+                self.inbox.quarantine_claimed(&claimed, QuarantineReason::QueueRefused, now).await.unwrap();
             self.quarantine_count += 1;
-            self.assert_same_outcome(RecordWrite::QuarantineByRelay { rev, expired_claim: self.record.expired_claim() }, attempts, given_up);
+            self.assert_same_outcome(
+                RecordWrite::QuarantineByRelay { rev, expired_claim: self.record.expired_claim() },
+                attempts,
+                given_up,
+            );
         }
     }
 
@@ -299,7 +314,10 @@ impl RecordComparison {
         let attempts = self.maybe_lose_response();
         let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
         let name = self.calls + 1;
-        let answer = self.model_result(RecordWrite::Claim { claim: name, expired_claim: self.record.expired_claim() }, attempts);
+        let answer = self.model_result(
+            RecordWrite::Claim { claim: name, expired_claim: self.record.expired_claim() },
+            attempts,
+        );
         match (claim, answer) {
             (EventClaim::Acquired(work), WriteResult::Acquired { replay }) => {
                 assert_eq!(work.event_meta().replay, u64::from(replay));
@@ -316,9 +334,9 @@ impl RecordComparison {
         let Some((claim, work)) = self.rng.pick(&self.work_claims) else { return };
         let now = self.world.now();
         let attempts = self.maybe_lose_response();
-        let (write, written) = if let RecordOperation::Done = play {
+        let (write, written) = if let RecordOperation::Done = operation {
             (RecordWrite::Done { claim }, self.inbox.mark_done(&work, now).await)
-        } else if let RecordOperation::Requeue = play {
+        } else if let RecordOperation::Requeue = operation {
             let later = now.plus(Duration::from_secs(60));
             (RecordWrite::Requeue { claim }, self.inbox.requeue(&work, later, "not_ready", None).await)
         } else {
@@ -347,14 +365,19 @@ impl RecordComparison {
             ReopenFrom::Sent => record.sent && record.is_open() && record.due == DueState::No && !is_claimed,
         };
         if stands {
-            let (rev, over) = (self.record.rev, self.record.expired_claim());
-            assert_eq!(self.model_result(RecordWrite::Reopen { from, rev, expired_claim, trace: 0 }, 1), WriteResult::Applied);
+            let (rev, expired_claim) = (self.record.rev, self.record.expired_claim());
+            assert_eq!(
+                self.model_result(RecordWrite::Reopen { from, rev, expired_claim, trace: 0 }, 1),
+                WriteResult::Applied
+            );
         }
         match replayed.unwrap() {
             ReplayOutcome::Due { replay } => assert!(stands && replay == u64::from(self.record.replay)),
             ReplayOutcome::WrongState(_) => assert!(self.record.exists() && !stands),
             ReplayOutcome::NotFound => assert!(!self.record.exists()),
-            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => panic!("nobody else is there"),
+            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
+                panic!("nobody else is there")
+            }
         }
     }
 
@@ -362,11 +385,16 @@ impl RecordComparison {
     async fn compare(&self, operation: RecordOperation) {
         let items = self.world.items().await;
         let item = items.iter().find(|item| text(item, "sk") == self.key.sk());
-        let code = item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
-        assert_eq!(code, RecordView::of_model(&self.record), "after {play:?}: the code, and the model");
+        let code =
+            item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
+        assert_eq!(code, RecordView::of_model(&self.record), "after {operation:?}: the code, and the model");
         let hash = payload_hash(extract_body("e-1").as_bytes());
         let quarantined = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
-        assert_eq!(quarantined.map_or(0, |kept| number(kept, "deliveries").unwrap()), self.quarantine_count, "after {play:?}");
+        assert_eq!(
+            quarantined.map_or(0, |kept| number(kept, "deliveries").unwrap()),
+            self.quarantine_count,
+            "after {operation:?}"
+        );
     }
 }
 

@@ -6,12 +6,12 @@
 
 mod configurations;
 mod operator_steps;
-pub(crate) mod record_model;
 mod process_steps;
+pub(crate) mod record_model;
 
-use record_model::{WriteResult, DueState, ReopenFrom, RecordMutant, ModelRecord, RecordWrite};
+use record_model::{DueState, ModelRecord, RecordMutant, RecordWrite, ReopenFrom, WriteResult};
 
-use super::explore::{Model, Step, Steps};
+use super::explorer::{Model, Step, Steps};
 
 /// Receives of one message, after which it is a dead letter.
 const MAX_RECEIVES: usize = 3;
@@ -246,7 +246,10 @@ impl Model for EventModel {
         let accepted = state.handlers.iter().any(|handler| handler.state == HandlerStep::Accepted);
         let rules = [
             (accepted && !record.exists(), "P1: accepted without a record"),
-            (record.is_open() && !on_its_way && !state.was_message_lost, "P2: neither due nor on the queue nor over"),
+            (
+                record.is_open() && !on_its_way && !state.was_message_lost,
+                "P2: neither due nor on the queue nor over",
+            ),
             (record.is_open() && !on_its_way && !record.sent, "P2: lost, and no operator can say so"),
             (record.quarantined && !record.done && !state.item.is_open, "P7: given up without an open item"),
             (record.exists() && is_due == record.expires, "due and expiring, or neither"),
@@ -296,7 +299,8 @@ impl EventModelState {
         match request {
             AwsRequest::Write(write) => return self.write(write, id, mutant),
             AwsRequest::StoreQuarantined => {
-                self.item = QuarantineItem { deliveries: self.item.deliveries.saturating_add(1), is_open: true };
+                self.item =
+                    QuarantineItem { deliveries: self.item.deliveries.saturating_add(1), is_open: true };
             }
             AwsRequest::Close { item } => {
                 if !(self.item.is_open && self.item.deliveries == item) {
@@ -350,7 +354,10 @@ impl EventModelState {
         let handler = |it: &ModelProcess<HandlerStep>| rev == 1 && it.is_active();
         let relay = |it: &ModelProcess<RelayStep>| match it.state {
             RelayStep::Send { rev: its } | RelayStep::Mark { rev: its } => its == rev,
-            RelayStep::Idle | RelayStep::Claim { .. } | RelayStep::StoreQuarantined { .. } | RelayStep::MarkQuarantined { .. } => false,
+            RelayStep::Idle
+            | RelayStep::Claim { .. }
+            | RelayStep::StoreQuarantined { .. }
+            | RelayStep::MarkQuarantined { .. } => false,
         };
         self.handlers.iter().any(handler) || self.relays.iter().any(relay)
     }

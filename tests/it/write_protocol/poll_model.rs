@@ -187,7 +187,13 @@ impl Model for PollModel {
             delayed: None,
             visible_rows: 0,
             is_past_deadline: false,
-            budget: PollBudget { faults, delays, unanswered_polls: silences, webhooks, quarantines: given_up },
+            budget: PollBudget {
+                faults,
+                delays,
+                unanswered_polls: silences,
+                webhooks,
+                quarantines: given_up,
+            },
             missed_alert: false,
         }
     }
@@ -216,11 +222,13 @@ impl Model for PollModel {
         if tracked.done && state.completion == RecordState::None && !tracked.shown_complete {
             return Some("P5: a batch is settled without its completion");
         }
-        let alerted = state.covered_authorizers(None) | if state.budget.quarantines < self.quarantines { BOTH_AUTHORIZERS } else { 0 };
+        let alerted = state.covered_authorizers(None)
+            | if state.budget.quarantines < self.quarantines { BOTH_AUTHORIZERS } else { 0 };
         if tracked.done && self.is_run && alerted != BOTH_AUTHORIZERS {
             return Some("a run is settled, and an alert is told by nobody");
         }
-        let is_quiet = state.delayed.is_none() && state.pollers.iter().all(|it| it.phase == PollerPhase::Idle);
+        let is_quiet =
+            state.delayed.is_none() && state.pollers.iter().all(|it| it.phase == PollerPhase::Idle);
         (is_quiet && !ends && !self.terminates(*state)).then_some("P9: a batch never ends")
     }
 }
@@ -228,8 +236,10 @@ impl Model for PollModel {
 impl PollModel {
     /// Whether the batch ends once Rightfoot shows everything and nothing goes wrong any more.
     fn terminates(&self, mut state: PollModelState) -> bool {
-        (state.visible_rows, state.budget) =
-            (BOTH_AUTHORIZERS, PollBudget { faults: 0, delays: 0, unanswered_polls: 0, webhooks: 0, quarantines: 0 });
+        (state.visible_rows, state.budget) = (
+            BOTH_AUTHORIZERS,
+            PollBudget { faults: 0, delays: 0, unanswered_polls: 0, webhooks: 0, quarantines: 0 },
+        );
         for _ in 0..24 {
             state.tracked.is_due_now = state.tracked.due;
             let mut to = Vec::new();
@@ -289,9 +299,14 @@ impl PollModel {
             }
             PollerPhase::UpdateBatch => {
                 let write = PollWrite::UpdateBatch { rev: poller.rev, then: poller.update };
-                let first = self.mutant == Some(PollMutant::UpdatesBatchFirst) && poller.found != ModelFinding::Nothing;
+                let first = self.mutant == Some(PollMutant::UpdatesBatchFirst)
+                    && poller.found != ModelFinding::Nothing;
                 self.write(state, which, write, to, |it, _| {
-                    *it = if first { PollerState { phase: PollerPhase::RecordEvent, ..*it } } else { PollerState::default() };
+                    *it = if first {
+                        PollerState { phase: PollerPhase::RecordEvent, ..*it }
+                    } else {
+                        PollerState::default()
+                    };
                 });
             }
         }
@@ -304,15 +319,23 @@ impl PollModel {
     }
 
     /// What a poller does first about a batch that is due.
-    fn read(&self, state: &PollModelState, mut go: impl FnMut(PollModelState, PollerState, &'static str, &'static str)) {
+    fn read(
+        &self,
+        state: &PollModelState,
+        mut go: impl FnMut(PollModelState, PollerState, &'static str, &'static str),
+    ) {
         let it = PollerState { rev: state.tracked.rev, ..PollerState::default() };
         let end = |then| PollerState { phase: PollerPhase::UpdateBatch, update: then, ..it };
         let what = "reads the batch";
         match (state.is_complete(), self.is_run) {
-            (false, _) => go(*state, PollerState { phase: PollerPhase::Defer, ..it }, what, "not known to be complete"),
+            (false, _) => {
+                go(*state, PollerState { phase: PollerPhase::Defer, ..it }, what, "not known to be complete")
+            }
             (true, false) => go(*state, end(BatchUpdate::Done), what, "complete"),
             (true, true) => {
-                if state.budget != (PollBudget { faults: 0, delays: 0, unanswered_polls: 0, webhooks: 0, quarantines: 0 }) {
+                if state.budget
+                    != (PollBudget { faults: 0, delays: 0, unanswered_polls: 0, webhooks: 0, quarantines: 0 })
+                {
                     go(*state, end(BatchUpdate::PollAt), what, "complete, and alerts may still come");
                 }
                 let asks = PollerState { phase: PollerPhase::Defer, awaits_alerts: true, ..it };
@@ -335,7 +358,12 @@ impl PollModel {
             (false, _) => (ModelFinding::Nothing, BatchUpdate::PollAsPlanned),
         };
         let records = found != ModelFinding::Nothing && self.mutant != Some(PollMutant::UpdatesBatchFirst);
-        PollerState { phase: if records { PollerPhase::RecordEvent } else { PollerPhase::UpdateBatch }, found, update: then, ..it }
+        PollerState {
+            phase: if records { PollerPhase::RecordEvent } else { PollerPhase::UpdateBatch },
+            found,
+            update: then,
+            ..it
+        }
     }
 
     /// A record that stands is as good as a new one, unless it was given up.
@@ -344,9 +372,13 @@ impl PollModel {
             return PollerState::default();
         }
         let stands = state.record(it.found, self.mutant).map_or(RecordState::None, |record| *record);
-        let gives_back =
-            !is_applied && stands == RecordState::Quarantined && self.mutant != Some(PollMutant::QuarantinedIsNotRequeued);
-        PollerState { phase: if gives_back { PollerPhase::RequeueQuarantined } else { PollerPhase::UpdateBatch }, ..it }
+        let gives_back = !is_applied
+            && stands == RecordState::Quarantined
+            && self.mutant != Some(PollMutant::QuarantinedIsNotRequeued);
+        PollerState {
+            phase: if gives_back { PollerPhase::RequeueQuarantined } else { PollerPhase::UpdateBatch },
+            ..it
+        }
     }
 
     /// A write, in every way in which it can end. The SDK's second attempt at it is left out: without an answer the run
@@ -359,7 +391,8 @@ impl PollModel {
         to: &mut Steps<PollModelState>,
         then: impl Fn(&mut PollerState, bool),
     ) {
-        let step = |how| Step { actor: "poller", actor_index: which + 1, action: write_name(write), outcome: how };
+        let step =
+            |how| Step { actor: "poller", actor_index: which + 1, action: write_name(write), outcome: how };
         let mut answered = *state;
         let is_applied = answered.apply(write, self.mutant);
         then(&mut answered.pollers[which], is_applied);
@@ -387,7 +420,9 @@ impl PollModel {
 
     /// Time, Rightfoot, the network and the worker.
     fn environment(&self, state: &PollModelState, to: &mut Steps<PollModelState>) {
-        let mut world = |after, what| to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after));
+        let mut world = |after, what| {
+            to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after))
+        };
         if state.tracked.due && !state.tracked.is_due_now {
             let mut after = *state;
             after.tracked.is_due_now = true;
@@ -440,7 +475,10 @@ impl PollModel {
             if !record.quarantine() {
                 continue;
             }
-            to.push((Step { actor: "the worker", actor_index: 1, action: "gives a record up", outcome: "" }, after));
+            to.push((
+                Step { actor: "the worker", actor_index: 1, action: "gives a record up", outcome: "" },
+                after,
+            ));
         }
     }
 }

@@ -149,7 +149,9 @@ impl Model for SubmissionModel {
     type State = SubmissionModelState;
 
     fn initial(&self) -> SubmissionModelState {
-        let Self { calls, faults, delays, lost_responses: lost, rejections: refusals, polls, releases, .. } = *self;
+        let Self {
+            calls, faults, delays, lost_responses: lost, rejections: refusals, polls, releases, ..
+        } = *self;
         SubmissionModelState {
             item: SubmissionItem::default(),
             callers: Default::default(),
@@ -157,7 +159,15 @@ impl Model for SubmissionModel {
             in_flight: [false; 2],
             tracked: 0,
             delayed: None,
-            budget: SubmissionBudget { calls, faults, delays, lost_responses: lost, rejections: refusals, polls, releases },
+            budget: SubmissionBudget {
+                calls,
+                faults,
+                delays,
+                lost_responses: lost,
+                rejections: refusals,
+                polls,
+                releases,
+            },
             calls: 0,
             released: [false; 2],
             false_decline: false,
@@ -255,7 +265,8 @@ impl SubmissionModel {
                     after.budget.calls -= 1;
                     after.calls += 1;
                     let seen = SubmissionItem::default();
-                    after.callers[which] = CallerState { phase: CallerPhase::Begin, call: after.calls, seen, ..caller };
+                    after.callers[which] =
+                        CallerState { phase: CallerPhase::Begin, call: after.calls, seen, ..caller };
                     to.push((step(which, "sets out", ""), after));
                 }
                 return;
@@ -265,7 +276,8 @@ impl SubmissionModel {
                 let write = SubmissionWrite::BeginRetry { seen: caller.seen };
                 self.write(state, which, write, to, |after, is_applied| {
                     let it = &mut after.callers[which];
-                    it.phase = if is_applied { CallerPhase::Post { is_retry: false } } else { CallerPhase::Begin };
+                    it.phase =
+                        if is_applied { CallerPhase::Post { is_retry: false } } else { CallerPhase::Begin };
                     if is_applied {
                         it.seen.rev += 1;
                         it.seen.attempts += 1;
@@ -289,9 +301,11 @@ impl SubmissionModel {
                     }
                 });
             }
-            CallerPhase::Track { batch } => self.write(state, which, SubmissionWrite::Track { batch }, to, |after, _| {
-                after.finish(which, request, CallerResult::Created(batch));
-            }),
+            CallerPhase::Track { batch } => {
+                self.write(state, which, SubmissionWrite::Track { batch }, to, |after, _| {
+                    after.finish(which, request, CallerResult::Created(batch));
+                })
+            }
         }
         if state.budget.faults > 0 {
             let mut after = *state;
@@ -320,7 +334,13 @@ impl SubmissionModel {
     }
 
     /// A request to Rightfoot, which is made again once if it is not answered.
-    fn post(&self, state: &SubmissionModelState, which: usize, is_retry: bool, to: &mut Steps<SubmissionModelState>) {
+    fn post(
+        &self,
+        state: &SubmissionModelState,
+        which: usize,
+        is_retry: bool,
+        to: &mut Steps<SubmissionModelState>,
+    ) {
         let (caller, request) = (state.callers[which], self.requests[which]);
         let mut after = *state;
         let batch = after.arrive(request);
@@ -329,7 +349,8 @@ impl SubmissionModel {
         if state.budget.rejections > 0 {
             let mut after = *state;
             after.budget.rejections -= 1;
-            let is_only = (caller.seen.attempts == 1 || self.mutant == Some(SubmissionMutant::ReleasedAfterAttempts))
+            let is_only = (caller.seen.attempts == 1
+                || self.mutant == Some(SubmissionMutant::ReleasedAfterAttempts))
                 && (!is_retry || self.mutant == Some(SubmissionMutant::ReleasedAfterRetry));
             if is_only {
                 after.callers[which].phase = CallerPhase::Release;
@@ -407,7 +428,9 @@ impl SubmissionModel {
 
     /// The poller, the network, and requests that arrive late.
     fn environment(&self, state: &SubmissionModelState, to: &mut Steps<SubmissionModelState>) {
-        let mut world = |after, what| to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after));
+        let mut world = |after, what| {
+            to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after))
+        };
         if state.item.due && state.budget.polls > 0 {
             let mut after = *state;
             after.budget.polls -= 1;
@@ -415,7 +438,11 @@ impl SubmissionModel {
             world(after, "the poller says that the outcome is not known");
         }
         let request = usize::from(state.item.request);
-        if state.item.due && state.budget.releases > 0 && state.batches[request] == 0 && !state.in_flight[request] {
+        if state.item.due
+            && state.budget.releases > 0
+            && state.batches[request] == 0
+            && !state.in_flight[request]
+        {
             let mut after = *state;
             after.budget.releases -= 1;
             after.released[request] = true;
@@ -440,10 +467,17 @@ impl SubmissionModel {
 }
 
 /// What a caller does with what Rightfoot has made, by the submission as it stands.
-fn decide_completion(after: &mut SubmissionModelState, which: usize, request: u8, batch: u8, mutant: Option<SubmissionMutant>) {
+fn decide_completion(
+    after: &mut SubmissionModelState,
+    which: usize,
+    request: u8,
+    batch: u8,
+    mutant: Option<SubmissionMutant>,
+) {
     let (stands, caller) = (after.item, after.callers[which]);
     let is_ours = stands.call == caller.seen.call || mutant == Some(SubmissionMutant::CompletedWithoutCall);
-    if stands.batch == batch || (stands.batch != 0 && mutant == Some(SubmissionMutant::CompletedWithoutCall)) {
+    if stands.batch == batch || (stands.batch != 0 && mutant == Some(SubmissionMutant::CompletedWithoutCall))
+    {
         after.finish(which, request, CallerResult::Created(stands.batch));
     } else if is_ours && stands.batch == 0 {
         after.callers[which].seen = stands;

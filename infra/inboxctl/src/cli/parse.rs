@@ -82,7 +82,8 @@ fn name_env_variable(error: &mut clap::Error, command: &Command) {
     let is_on_command_line = std::env::args_os().any(|word| {
         word.to_string_lossy().strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
     });
-    let has_this_value = |name: &OsString| std::env::var_os(name).is_some_and(|it| it.to_string_lossy() == value);
+    let has_this_value =
+        |name: &OsString| std::env::var_os(name).is_some_and(|it| it.to_string_lossy() == value);
     let variable = env_variable_of(command, flag).filter(|name| !is_on_command_line && has_this_value(name));
     if let Some(name) = variable {
         let argument = format!("{} ({flag})", name.to_string_lossy());

@@ -8,7 +8,7 @@ use inbox_core::inbox::QuarantineReason;
 use inbox_core::quarantine::QuarantineId;
 
 use super::value_parsers::{parse_quarantine_id, parse_reason};
-use super::{ConfirmArgs, PageArgs, AuditArgs};
+use super::{AuditArgs, ConfirmArgs, PageArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum QuarantineCommand {

@@ -4,8 +4,8 @@ use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::QuarantineReason;
-use inbox_core::quarantine::QuarantineId;
 use inbox_core::lifecycle::EventState;
+use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 
 /// A time on the command line: RFC 3339, or how long ago.
@@ -99,7 +99,8 @@ pub(super) fn parse_quarantine_id(name: &str) -> Result<QuarantineId, String> {
 
 /// What goes on the record for good: it has to say something.
 pub(super) fn parse_by(name: &str) -> Result<String, String> {
-    non_blank(name).ok_or_else(|| "say who does this, here or in INBOXCTL_BY: it goes on the record".to_owned())
+    non_blank(name)
+        .ok_or_else(|| "say who does this, here or in INBOXCTL_BY: it goes on the record".to_owned())
 }
 
 /// The same.

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{EventView, Inbox, EventFilter, DueKey};
+use inbox_aws::inbox::{DueKey, EventFilter, EventView, Inbox};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{DueQueue, QuarantineReason};
-use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
 use inbox_core::lifecycle::EventState;
+use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
 use inbox_core::time::UnixMillis;
 
 use super::CheckResult;
 use crate::due::display_name;
-use crate::target::{Target, ResourceRef};
 use crate::output::{Timestamp, pluralize};
+use crate::target::{ResourceRef, Target};
 
 /// Longer than a scheduled function that runs every minute lets anything wait.
 const LATE_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -26,7 +26,12 @@ const LOST_MESSAGES: &str = "lost messages";
 const SAMPLE_SIZE: usize = 50;
 
 pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
-    let backlog = BacklogChecks { target: at, inbox: at.inbox()?, table: at.table()?, now: at.now() };
+    let backlog = BacklogChecks {
+        target: target,
+        inbox: target.inbox()?,
+        table: target.inbox_table()?,
+        now: target.now(),
+    };
     let effects = if has_worker {
         backlog.check_or_error("effects", backlog.effects().await)
     } else {
@@ -68,7 +73,11 @@ impl BacklogChecks<'_> {
         const CHECK: &str = "relay";
         let (due, _) = self.inbox.list_due_keys(DueQueue::Outbox, None, SAMPLE_SIZE).await?;
         if let Some(oldest) = due.first().filter(|oldest| self.is_late(oldest.due_at)) {
-            let found = format!("{} is due since {}", display_name(oldest), Timestamp(oldest.due_at).with_age(self.now));
+            let found = format!(
+                "{} is due since {}",
+                display_name(oldest),
+                Timestamp(oldest.due_at).with_age(self.now)
+            );
             let advice = "event-relay does not run, or fails: look at its errors and its schedule";
             return Ok(CheckResult::fail(CHECK, found, advice));
         }
@@ -99,7 +108,11 @@ impl BacklogChecks<'_> {
         Ok(match due.first().filter(|oldest| self.is_late(oldest.due_at)) {
             Some(oldest) => CheckResult::fail(
                 CHECK,
-                format!("{} is due since {}", display_name(oldest), Timestamp(oldest.due_at).with_age(self.now)),
+                format!(
+                    "{} is due since {}",
+                    display_name(oldest),
+                    Timestamp(oldest.due_at).with_age(self.now)
+                ),
                 "rightfoot-poller does not run or fails (is Rightfoot's key right?), or Rightfoot has asked for a pause: look at its log lines",
             ),
             None => CheckResult::ok(CHECK, none_late_text(&due)),

@@ -10,20 +10,20 @@ use aws_sdk_cloudformation::types::TemplateStage;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
-use inbox_aws::{AwsErrorKind, AwsError};
+use inbox_aws::{AwsError, AwsErrorKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::CheckResult;
-use crate::place::{Target, ResourceRef};
-use crate::signed_get::{AwsService, SigV4Client};
-use crate::trouble::{WithResource, explain};
+use crate::aws_error::{WithResource, explain};
+use crate::sigv4_client::{AwsService, SigV4Client};
+use crate::target::{ResourceRef, Target};
 
 const CHECK: &str = "code of the functions";
-const LAMBDA: AwsService = AwsService { sdk_id: "Lambda", name: "lambda" };
-const S3: AwsService = AwsService { sdk_id: "S3", name: "s3" };
+const LAMBDA: AwsService = AwsService { sdk_id: "Lambda", signing_name: "lambda" };
+const S3: AwsService = AwsService { sdk_id: "S3", signing_name: "s3" };
 const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
 const GET_OBJECT: &str = "s3:GetObject";
 /// What S3 has encoded in an object's path.
@@ -48,10 +48,11 @@ struct FunctionConfiguration {
 
 /// `None` if no stack is named: then nobody knows what was deployed.
 pub(super) async fn check(target: &Target) -> Option<CheckResult> {
-    let stack = at.stack_name()?;
-    let compared = match (deployed_functions(at, stack).await, SigV4Client::new(at)) {
+    let stack = target.stack_name()?;
+    let compared = match (deployed_functions(target, stack).await, SigV4Client::new(target)) {
         (Ok(deployed), Ok(aws)) => {
-            let is_same = async |it: DeployedFunction| (runs_deployed_code(at, &aws, &it).await, it.function);
+            let is_same =
+                async |it: DeployedFunction| (runs_deployed_code(target, &aws, &it).await, it.function);
             join_all(deployed.into_iter().map(is_same)).await
         }
         (Err(why), _) | (_, Err(why)) => {
@@ -66,7 +67,9 @@ fn check_from(compared: &[(Result<bool, String>, String)]) -> CheckResult {
     let differ: Vec<_> = functions_where(false).collect();
     let why = compared.iter().find_map(|it| it.0.as_ref().err());
     let mut found = match &differ[..] {
-        [] => format!("{} of {} run what the stack has deployed", functions_where(true).count(), compared.len()),
+        [] => {
+            format!("{} of {} run what the stack has deployed", functions_where(true).count(), compared.len())
+        }
         differ => format!("{}: not the code that the stack has deployed", differ.join(", ")),
     };
     if compared.is_empty() {
@@ -88,12 +91,15 @@ fn check_from(compared: &[(Result<bool, String>, String)]) -> CheckResult {
 /// What the stack's template says, after its transform: there it names the zips.
 async fn deployed_functions(target: &Target, stack: &str) -> anyhow::Result<Vec<DeployedFunction>> {
     let resource = ResourceRef::new("stack", stack, "--stack");
-    let client = aws_sdk_cloudformation::Client::new(&at.sdk);
-    let result = client.get_template().stack_name(stack).template_stage(TemplateStage::Processed).send().await;
-    let answer = result.map_err(|error| AwsError::from_sdk_error("cloudformation:GetTemplate", &error)).with_resource(&resource)?;
+    let client = aws_sdk_cloudformation::Client::new(&target.sdk);
+    let result =
+        client.get_template().stack_name(stack).template_stage(TemplateStage::Processed).send().await;
+    let answer = result
+        .map_err(|error| AwsError::from_sdk_error("cloudformation:GetTemplate", &error))
+        .with_resource(&resource)?;
     let template = serde_json::from_str(answer.template_body().unwrap_or_default())
         .map_err(|_| anyhow::anyhow!("the template of {resource} is not JSON"))?;
-    Ok(parse_functions(&template, stack, at.has_no_worker()))
+    Ok(parse_functions(&template, stack, target.is_worker_disabled()))
 }
 
 fn parse_functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<DeployedFunction> {
@@ -115,9 +121,13 @@ fn parse_functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<De
 }
 
 /// Whether a function runs the zip that the stack has deployed to it; or why that is not known.
-async fn runs_deployed_code(target: &Target, aws: &SigV4Client<'_>, deployed: &DeployedFunction) -> Result<bool, String> {
+async fn runs_deployed_code(
+    target: &Target,
+    aws: &SigV4Client<'_>,
+    deployed: &DeployedFunction,
+) -> Result<bool, String> {
     let DeployedFunction { function, bucket, key } = deployed;
-    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(at.now().0.unsigned_abs());
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(target.now().0.unsigned_abs());
     let describe_error = |kind, name: &str| {
         let resource = ResourceRef::new(kind, name, "--stack");
         move |fault: AwsError| explain(&fault, &resource)
@@ -125,7 +135,8 @@ async fn runs_deployed_code(target: &Target, aws: &SigV4Client<'_>, deployed: &D
     let path = format!("/2015-03-31/functions/{function}/configuration");
     let running = async {
         let answer = aws.get(&LAMBDA, GET_CONFIGURATION, &path, now).await?;
-        let invalid_response = || AwsError { action: GET_CONFIGURATION, kind: AwsErrorKind::UnreadableResponse };
+        let invalid_response =
+            || AwsError { action: GET_CONFIGURATION, kind: AwsErrorKind::UnreadableResponse };
         let body = answer.bytes().await.map_err(|_| invalid_response())?;
         let configuration = serde_json::from_slice::<FunctionConfiguration>(&body);
         configuration.map(|it| it.code_sha256).map_err(|_| invalid_response())

@@ -7,10 +7,10 @@ use inbox_core::time::UnixMillis;
 
 use super::CheckResult;
 use crate::batches::BatchOutput;
-use crate::target::Target;
-use crate::poll_problem::Severity;
-use crate::timeline::ScheduleOutput;
 use crate::output::pluralize;
+use crate::poll_problem::Severity;
+use crate::target::Target;
+use crate::timeline::ScheduleOutput;
 
 const CHECK: &str = "polls";
 /// Problems that are looked at.
@@ -19,10 +19,10 @@ const SAMPLE_SIZE: usize = 50;
 const FAILING_AFTER: Duration = Duration::from_secs(60 * 60);
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
-    let (inbox, table, now) = (at.inbox()?, at.table()?, at.now());
+    let (inbox, table, now) = (target.inbox()?, target.inbox_table()?, target.now());
     let page = match inbox.list_poll_problems(SAMPLE_SIZE).await {
         Ok(page) => page,
-        Err(fault) => return Ok(CheckResult::from_error(at, CHECK, &fault, &table)),
+        Err(fault) => return Ok(CheckResult::from_error(target, CHECK, &fault, &table)),
     };
     let is_part = page.next.is_some();
     let scope_note = if is_part { " (a part of the table was looked at)" } else { "" };
@@ -37,7 +37,11 @@ pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
         others => format!("; and {} more{scope_note}", pluralize(others as u64, "problem", "problems")),
     };
     let (text, advice) = (format!("{}{others}", worst.text), worst.advice.clone());
-    Ok(if worst.is_failing { CheckResult::fail(CHECK, text, advice) } else { CheckResult::warn(CHECK, text, advice) })
+    Ok(if worst.is_failing {
+        CheckResult::fail(CHECK, text, advice)
+    } else {
+        CheckResult::warn(CHECK, text, advice)
+    })
 }
 
 struct PollFinding {
@@ -62,7 +66,9 @@ fn describe(troubled: &TrackedWithProblem, now: UnixMillis) -> Option<PollFindin
     };
     let since = problem.since.0;
     Some(PollFinding {
-        is_failing: is_overdue || problem.severity() == Severity::NeedsAction || now.since(since) >= FAILING_AFTER,
+        is_failing: is_overdue
+            || problem.severity() == Severity::NeedsAction
+            || now.since(since) >= FAILING_AFTER,
         since,
         text: format!("{name} {id}: {text}"),
         advice: format!("{}; `inboxctl trace {id}`", problem.advice()),

@@ -12,8 +12,8 @@ use inbox_core::limits::{QUEUE_RETENTION_DAYS, VISIBILITY_SECS};
 use serde::Deserialize;
 
 use super::CheckResult;
-use crate::place::{Target, ResourceRef};
-use crate::view::pluralize;
+use crate::output::pluralize;
+use crate::target::{ResourceRef, Target};
 
 const BALANCES: &str = "table of balances";
 const BUS: &str = "event bus";
@@ -22,22 +22,22 @@ const DESCRIBE_TABLE: &str = "dynamodb:DescribeTable";
 const MAX_RECEIVE_COUNT_MIN: u64 = 5;
 
 pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
-    let db = aws_sdk_dynamodb::Client::new(&at.sdk);
-    let inbox = at.table()?;
+    let db = aws_sdk_dynamodb::Client::new(&target.sdk);
+    let inbox = target.inbox_table()?;
     let mut checks = vec![
-        check_table(at, &db, "table of the inbox", &inbox, true).await,
-        check_ttl(at, &db, &inbox).await,
-        check_backups(at, &db, &inbox).await,
+        check_table(target, &db, "table of the inbox", &inbox, true).await,
+        check_ttl(target, &db, &inbox).await,
+        check_backups(target, &db, &inbox).await,
     ];
-    checks.extend(check_queues(at).await);
-    checks.push(match (has_worker, at.balances_table()) {
+    checks.extend(check_queues(target).await);
+    checks.push(match (has_worker, target.balances_table()) {
         (false, _) => CheckResult::skipped(BALANCES, "there is no worker"),
-        (true, Ok(resource)) => check_table(at, &db, BALANCES, &resource, false).await,
+        (true, Ok(resource)) => check_table(target, &db, BALANCES, &resource, false).await,
         (true, Err(why)) => CheckResult::unresolved(BALANCES, &why),
     });
-    checks.push(match (has_worker, at.bus()) {
+    checks.push(match (has_worker, target.event_bus()) {
         (false, _) => CheckResult::skipped(BUS, "there is no worker"),
-        (true, Ok(resource)) => check_bus(at, &resource).await,
+        (true, Ok(resource)) => check_bus(target, &resource).await,
         (true, Err(why)) => CheckResult::unresolved(BUS, &why),
     });
     Ok(checks)
@@ -50,16 +50,28 @@ async fn check_table(
     resource: &ResourceRef,
     has_index: bool,
 ) -> CheckResult {
-    match db.describe_table().table_name(&thing.name).send().await {
+    match db.describe_table().table_name(&resource.name).send().await {
         Ok(answer) => match answer.table() {
-            Some(table) => check_table_schema(check, thing, table, has_index),
-            None => CheckResult::fail(check, format!("{thing} is not described"), "look at it in the console"),
+            Some(table) => check_table_schema(check, resource, table, has_index),
+            None => {
+                CheckResult::fail(check, format!("{resource} is not described"), "look at it in the console")
+            }
         },
-        Err(error) => CheckResult::from_error(at, check, &AwsError::from_sdk_error(DESCRIBE_TABLE, &error), thing),
+        Err(error) => CheckResult::from_error(
+            target,
+            check,
+            &AwsError::from_sdk_error(DESCRIBE_TABLE, &error),
+            resource,
+        ),
     }
 }
 
-fn check_table_schema(check: &'static str, resource: &ResourceRef, table: &TableDescription, has_index: bool) -> CheckResult {
+fn check_table_schema(
+    check: &'static str,
+    resource: &ResourceRef,
+    table: &TableDescription,
+    has_index: bool,
+) -> CheckResult {
     let advice = "deploy template.yaml: it makes the table as the functions need it";
     if !is_keyed(table.key_schema(), "pk", "sk") {
         return CheckResult::fail(check, format!("{resource} is not keyed by pk and sk"), advice);
@@ -90,12 +102,12 @@ fn is_keyed(keys: &[KeySchemaElement], hash: &str, range: &str) -> bool {
 
 async fn check_ttl(target: &Target, db: &aws_sdk_dynamodb::Client, resource: &ResourceRef) -> CheckResult {
     const CHECK: &str = "expiry of records";
-    let result = db.describe_time_to_live().table_name(&thing.name).send().await;
+    let result = db.describe_time_to_live().table_name(&resource.name).send().await;
     let answer = match result {
         Ok(answer) => answer,
         Err(error) => {
             let fault = AwsError::from_sdk_error("dynamodb:DescribeTimeToLive", &error);
-            return CheckResult::from_error(at, CHECK, &fault, thing);
+            return CheckResult::from_error(target, CHECK, &fault, resource);
         }
     };
     let description = answer.time_to_live_description();
@@ -105,7 +117,7 @@ async fn check_ttl(target: &Target, db: &aws_sdk_dynamodb::Client, resource: &Re
         .is_some_and(|status| matches!(status, TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
     match attribute {
         Some("expires_at") if is_on => CheckResult::ok(CHECK, "TTL on expires_at"),
-        _ if at.is_own_endpoint() => CheckResult::skipped(CHECK, "no TTL at this endpoint"),
+        _ if target.has_custom_endpoint() => CheckResult::skipped(CHECK, "no TTL at this endpoint"),
         Some(_) | None => CheckResult::warn(
             CHECK,
             "TTL on expires_at is off: the table only grows",
@@ -114,14 +126,18 @@ async fn check_ttl(target: &Target, db: &aws_sdk_dynamodb::Client, resource: &Re
     }
 }
 
-async fn check_backups(target: &Target, db: &aws_sdk_dynamodb::Client, resource: &ResourceRef) -> CheckResult {
+async fn check_backups(
+    target: &Target,
+    db: &aws_sdk_dynamodb::Client,
+    resource: &ResourceRef,
+) -> CheckResult {
     const CHECK: &str = "backups of the inbox";
-    let result = db.describe_continuous_backups().table_name(&thing.name).send().await;
+    let result = db.describe_continuous_backups().table_name(&resource.name).send().await;
     let answer = match result {
         Ok(answer) => answer,
         Err(error) => {
             let fault = AwsError::from_sdk_error("dynamodb:DescribeContinuousBackups", &error);
-            return CheckResult::from_error(at, CHECK, &fault, thing);
+            return CheckResult::from_error(target, CHECK, &fault, resource);
         }
     };
     let recovery = answer
@@ -130,7 +146,7 @@ async fn check_backups(target: &Target, db: &aws_sdk_dynamodb::Client, resource:
         .and_then(|description| description.point_in_time_recovery_status());
     match recovery {
         Some(PointInTimeRecoveryStatus::Enabled) => CheckResult::ok(CHECK, "point-in-time recovery is on"),
-        _ if at.is_own_endpoint() => CheckResult::skipped(CHECK, "no backups at this endpoint"),
+        _ if target.has_custom_endpoint() => CheckResult::skipped(CHECK, "no backups at this endpoint"),
         Some(_) | None => CheckResult::warn(
             CHECK,
             "point-in-time recovery is off: a record deleted by mistake is gone",
@@ -144,10 +160,13 @@ struct QueueAttributes(HashMap<QueueAttributeName, String>);
 
 impl QueueAttributes {
     async fn read(target: &Target, resource: &ResourceRef) -> Result<Self, AwsError> {
-        let client = aws_sdk_sqs::Client::new(&at.sdk);
+        let client = aws_sdk_sqs::Client::new(&target.sdk);
         let request =
-            client.get_queue_attributes().queue_url(&thing.name).attribute_names(QueueAttributeName::All);
-        let answer = request.send().await.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueAttributes", &error))?;
+            client.get_queue_attributes().queue_url(&resource.name).attribute_names(QueueAttributeName::All);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk_error("sqs:GetQueueAttributes", &error))?;
         Ok(Self(answer.attributes.unwrap_or_default()))
     }
 
@@ -211,7 +230,7 @@ struct RedrivePolicy {
 async fn check_queues(target: &Target) -> [CheckResult; 2] {
     const EVENTS: &str = "queue of events";
     const DEAD: &str = "dead-letter queue";
-    let (events, dead_letter_queue) = match (at.queue().await, at.dead_queue().await) {
+    let (events, dead_letter_queue) = match (target.events_queue().await, target.dead_letter_queue().await) {
         (Ok(events), Ok(dead)) => (events, dead),
         (events, dead) => {
             let named = |check, queue: anyhow::Result<ResourceRef>| match queue {
@@ -221,18 +240,25 @@ async fn check_queues(target: &Target) -> [CheckResult; 2] {
             return [named(EVENTS, events), named(DEAD, dead)];
         }
     };
-    let of_events = match QueueAttributes::read(at, &events).await {
+    let of_events = match QueueAttributes::read(target, &events).await {
         Ok(queue) => check_events_queue(EVENTS, &queue, &events, &dead_letter_queue),
-        Err(fault) => CheckResult::from_error(at, EVENTS, &fault, &events),
+        Err(fault) => CheckResult::from_error(target, EVENTS, &fault, &events),
     };
-    let of_dead = match QueueAttributes::read(at, &dead_letter_queue).await {
-        Ok(queue) => queue.check_retention(DEAD, &dead_letter_queue).unwrap_or_else(|| check_dead_letters(DEAD, &queue, &dead_letter_queue)),
-        Err(fault) => CheckResult::from_error(at, DEAD, &fault, &dead_letter_queue),
+    let of_dead = match QueueAttributes::read(target, &dead_letter_queue).await {
+        Ok(queue) => queue
+            .check_retention(DEAD, &dead_letter_queue)
+            .unwrap_or_else(|| check_dead_letters(DEAD, &queue, &dead_letter_queue)),
+        Err(fault) => CheckResult::from_error(target, DEAD, &fault, &dead_letter_queue),
     };
     [of_events, of_dead]
 }
 
-fn check_events_queue(check: &'static str, queue: &QueueAttributes, events: &ResourceRef, dead_letter_queue: &ResourceRef) -> CheckResult {
+fn check_events_queue(
+    check: &'static str,
+    queue: &QueueAttributes,
+    events: &ResourceRef,
+    dead_letter_queue: &ResourceRef,
+) -> CheckResult {
     if let Some(too_short) = queue.check_retention(check, events) {
         return too_short;
     }
@@ -274,7 +300,11 @@ fn check_events_queue(check: &'static str, queue: &QueueAttributes, events: &Res
     CheckResult::ok(check, format!("{events}: settings as they should be; {}", queue.message_counts().text()))
 }
 
-fn check_dead_letters(check: &'static str, queue: &QueueAttributes, dead_letter_queue: &ResourceRef) -> CheckResult {
+fn check_dead_letters(
+    check: &'static str,
+    queue: &QueueAttributes,
+    dead_letter_queue: &ResourceRef,
+) -> CheckResult {
     let messages = queue.message_counts();
     match messages.total() {
         0 => CheckResult::ok(check, format!("{dead_letter_queue} is empty")),
@@ -287,9 +317,14 @@ fn check_dead_letters(check: &'static str, queue: &QueueAttributes, dead_letter_
 }
 
 async fn check_bus(target: &Target, resource: &ResourceRef) -> CheckResult {
-    let client = aws_sdk_eventbridge::Client::new(&at.sdk);
-    match client.describe_event_bus().name(&thing.name).send().await {
-        Ok(_) => CheckResult::ok(BUS, format!("{thing} is there")),
-        Err(error) => CheckResult::from_error(at, BUS, &AwsError::from_sdk_error("events:DescribeEventBus", &error), thing),
+    let client = aws_sdk_eventbridge::Client::new(&target.sdk);
+    match client.describe_event_bus().name(&resource.name).send().await {
+        Ok(_) => CheckResult::ok(BUS, format!("{resource} is there")),
+        Err(error) => CheckResult::from_error(
+            target,
+            BUS,
+            &AwsError::from_sdk_error("events:DescribeEventBus", &error),
+            resource,
+        ),
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use inbox_aws::inbox::EventFilter;
-use inbox_aws::{AwsErrorKind, AwsError, secrets};
+use inbox_aws::{AwsError, AwsErrorKind, secrets};
 use inbox_core::delivery::Provider;
 use inbox_core::inbox::DueQueue;
 use inbox_core::keys::{KeyCodec, KeyError, Keys, parse_api_key};
@@ -11,8 +11,8 @@ use inbox_core::limits::SECRETS_MAX;
 use inbox_core::quarantine::QuarantineId;
 
 use super::CheckResult;
-use crate::target::{Target, ResourceRef};
 use crate::aws_error::WithResource;
+use crate::target::{ResourceRef, Target};
 use crate::url::{fynapse_key_codec, suspicion_text};
 
 /// Open items of a desk that are looked at for a provider.
@@ -49,12 +49,14 @@ const RIGHTFOOT_API_KEY: SecretCheck = SecretCheck {
 };
 
 pub(super) async fn checks(target: &Target) -> [CheckResult; 3] {
-    let codec = fynapse_key_codec(at).map_err(|_| KeyError::UnknownCodec);
+    let codec = fynapse_key_codec(target).map_err(|_| KeyError::UnknownCodec);
     let keys = |codec: Result<KeyCodec, KeyError>| move |value: &str| Keys::parse(value, codec?).map(drop);
     [
-        FYNAPSE_SIGNING.check(at, at.fynapse_secret(), keys(codec)).await,
-        RIGHTFOOT_URL_KEY.check(at, at.rightfoot_url_key(), keys(Ok(KeyCodec::Utf8))).await,
-        RIGHTFOOT_API_KEY.check(at, at.rightfoot_api_key(), |value| parse_api_key(value).map(drop)).await,
+        FYNAPSE_SIGNING.check(target, target.fynapse_secret(), keys(codec)).await,
+        RIGHTFOOT_URL_KEY.check(target, target.rightfoot_url_key(), keys(Ok(KeyCodec::Utf8))).await,
+        RIGHTFOOT_API_KEY
+            .check(target, target.rightfoot_api_key(), |value| parse_api_key(value).map(drop))
+            .await,
     ]
 }
 
@@ -65,14 +67,14 @@ impl SecretCheck {
         resource: anyhow::Result<ResourceRef>,
         read: impl Fn(&str) -> Result<(), KeyError>,
     ) -> CheckResult {
-        let resource = match thing {
+        let resource = match resource {
             Ok(thing) => thing,
             Err(why) => return CheckResult::unresolved(self.check, &why),
         };
-        let value = match fetch_value(at, &resource).await {
+        let value = match fetch_value(target, &resource).await {
             Ok(Some(value)) => value,
-            Ok(None) => return self.check_empty(at, &resource).await,
-            Err(fault) => return CheckResult::from_error(at, self.check, &fault, &resource),
+            Ok(None) => return self.check_empty(target, &resource).await,
+            Err(fault) => return CheckResult::from_error(target, self.check, &fault, &resource),
         };
         match (read(&value), suspicion_text(&value)) {
             (Ok(()), None) => CheckResult::ok(self.check, format!("{resource} has a value that can be used")),
@@ -82,9 +84,11 @@ impl SecretCheck {
                 self.if_mistaken,
             ),
             (Err(why), None) => CheckResult::fail(self.check, format!("{resource}: {why}"), advice_for(why)),
-            (Err(why), Some(suspected)) => {
-                CheckResult::fail(self.check, format!("{resource}: {why}; it has {suspected}"), advice_for(why))
-            }
+            (Err(why), Some(suspected)) => CheckResult::fail(
+                self.check,
+                format!("{resource}: {why}; it has {suspected}"),
+                advice_for(why),
+            ),
         }
     }
 
@@ -95,34 +99,39 @@ impl SecretCheck {
             Provider::Rightfoot => "Rightfoot",
             Provider::Fynapse => "Fynapse",
         };
-        match has_records_of(at, provider).await {
+        match has_records_of(target, provider).await {
             Ok(true) => CheckResult::fail(
                 check,
-                format!("{thing} is empty, and the inbox has records of {name}"),
+                format!("{resource} is empty, and the inbox has records of {name}"),
                 format!("put its value in place: until then {while_empty}"),
             ),
             Ok(false) => CheckResult::warn(
                 check,
-                format!("{thing} is empty: until it has a value, {while_empty}"),
+                format!("{resource} is empty: until it has a value, {while_empty}"),
                 format!(
                     "put it in place, or leave it if you do not use {name}: the inbox has no record of it"
                 ),
             ),
-            Err(why) => CheckResult::unresolved(check, &why.context(format!("{thing} is empty"))),
+            Err(why) => CheckResult::unresolved(check, &why.context(format!("{resource} is empty"))),
         }
     }
 }
 
 /// What a secret holds; `None` if nothing was ever put into it, or nothing but blanks.
-async fn fetch_value(target: &Target, resource: &ResourceRef) -> Result<Option<impl Deref<Target = String>>, AwsError> {
-    let client = aws_sdk_secretsmanager::Client::new(&at.sdk);
-    match secrets::fetch_secret(&client, &thing.name).await {
+async fn fetch_value(
+    target: &Target,
+    resource: &ResourceRef,
+) -> Result<Option<impl Deref<Target = String>>, AwsError> {
+    let client = aws_sdk_secretsmanager::Client::new(&target.sdk);
+    match secrets::fetch_secret(&client, &resource.name).await {
         Ok(value) if matches!(value.trim(), "" | "[]") => Ok(None),
         Ok(value) => Ok(Some(value)),
         // What is not there, and what nothing was ever put into, have one error code.
         Err(AwsError { kind: AwsErrorKind::Service(code), .. }) if code.contains("ResourceNotFound") => {
-            let described = client.describe_secret().secret_id(&thing.name).send().await;
-            described.map(|_| None).map_err(|error| AwsError::from_sdk_error("secretsmanager:DescribeSecret", &error))
+            let described = client.describe_secret().secret_id(&resource.name).send().await;
+            described
+                .map(|_| None)
+                .map_err(|error| AwsError::from_sdk_error("secretsmanager:DescribeSecret", &error))
         }
         Err(fault) => Err(fault),
     }
@@ -130,17 +139,20 @@ async fn fetch_value(target: &Target, resource: &ResourceRef) -> Result<Option<i
 
 /// Whether the inbox has a record of this provider. Asked only about an empty secret: it may read the table.
 async fn has_records_of(target: &Target, provider: Provider) -> anyhow::Result<bool> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let has_records = async {
-        if provider == Provider::Rightfoot && !inbox.list_due_keys(DueQueue::Poll, None, 1).await?.0.is_empty() {
+        if provider == Provider::Rightfoot
+            && !inbox.list_due_keys(DueQueue::Poll, None, 1).await?.0.is_empty()
+        {
             return Ok(true);
         }
         let quarantined = inbox.list_due_keys(DueQueue::Quarantine, None, SAMPLE_SIZE).await?.0;
-        if quarantined.iter().filter_map(|it| QuarantineId::from_pk(&it.pk)).any(|id| id.provider == provider) {
+        if quarantined.iter().filter_map(|it| QuarantineId::from_pk(&it.pk)).any(|id| id.provider == provider)
+        {
             return Ok(true);
         }
         let selection = EventFilter { provider: Some(provider), ..EventFilter::default() };
-        Ok(!inbox.list_events(&selection, None, 1, at.now()).await?.items.is_empty())
+        Ok(!inbox.list_events(&selection, None, 1, target.now()).await?.items.is_empty())
     };
     has_records.await.with_resource(&table)
 }

@@ -3,25 +3,26 @@
 use std::collections::BTreeSet;
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{Inbox, EventFilter};
+use inbox_aws::inbox::{EventFilter, Inbox};
 use inbox_core::delivery::Provider;
 use inbox_core::time::UnixMillis;
 
 use super::CheckResult;
-use crate::target::Target;
 use crate::output::pluralize;
+use crate::target::Target;
 
 const CHECK: &str = "tracking";
 /// Events that are looked at.
 const SAMPLE_SIZE: usize = 20;
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
-    Ok(match count_tracked(&inbox, at.now()).await {
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
+    Ok(match count_tracked(&inbox, target.now()).await {
         Ok((0, 0)) => CheckResult::skipped(CHECK, "the inbox has no event of Rightfoot's"),
-        Ok((tracked, all)) if tracked == all => {
-            CheckResult::ok(CHECK, "every batch that was looked at is tracked: what no webhook tells is asked for")
-        }
+        Ok((tracked, all)) if tracked == all => CheckResult::ok(
+            CHECK,
+            "every batch that was looked at is tracked: what no webhook tells is asked for",
+        ),
         Ok((tracked, all)) => CheckResult::warn(
             CHECK,
             format!(
@@ -32,7 +33,7 @@ pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
             "their webhooks have their effects, but if one is lost, nobody asks for it, and of a threshold there is only the \
              webhook's word: submit through rightfoot-requests, or invoke it with track_batch and track_schedule",
         ),
-        Err(fault) => CheckResult::from_error(at, CHECK, &fault, &table),
+        Err(fault) => CheckResult::from_error(target, CHECK, &fault, &table),
     })
 }
 

@@ -98,7 +98,11 @@ pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
 }
 
 /// Aligned columns under their names; nothing but `none` if there are no rows.
-pub(crate) fn render_table<const N: usize>(headers: [&str; N], rows: Vec<[String; N]>, if_empty: &str) -> String {
+pub(crate) fn render_table<const N: usize>(
+    headers: [&str; N],
+    rows: Vec<[String; N]>,
+    if_empty: &str,
+) -> String {
     if rows.is_empty() {
         return format!("{if_empty}\n");
     }
@@ -154,7 +158,12 @@ pub(crate) struct AuditLine {
 
 impl From<&AuditEntry> for AuditLine {
     fn from(it: &AuditEntry) -> Self {
-        Self { at: Timestamp(it.at), by: it.operator.clone(), did: it.action.as_str(), why: it.reason.clone() }
+        Self {
+            at: Timestamp(it.at),
+            by: it.operator.clone(),
+            did: it.action.as_str(),
+            why: it.reason.clone(),
+        }
     }
 }
 
@@ -245,6 +254,9 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_base64() {
         assert_eq!(RevealedBytes::of(b"a\n".to_vec()).to_text(), "\nBytes:\na\n\n");
-        assert_eq!(RevealedBytes::of(vec![0xff]).to_text(), "\nBytes (base64, because they are no text):\n/w==\n");
+        assert_eq!(
+            RevealedBytes::of(vec![0xff]).to_text(),
+            "\nBytes (base64, because they are no text):\n/w==\n"
+        );
     }
 }

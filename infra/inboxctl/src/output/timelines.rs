@@ -2,8 +2,8 @@
 
 use inbox_core::time::UnixMillis;
 
-use super::{Timestamp, AuditLine, pluralize, line, render_table};
-use crate::trace::{EventWithStatus, ScheduleOutput, TimelineOutput, SubmissionOutput};
+use super::{AuditLine, Timestamp, line, pluralize, render_table};
+use crate::timeline::{EventWithStatus, ScheduleOutput, SubmissionOutput, TimelineOutput};
 
 /// What happened, when, and where it stands.
 pub(crate) fn render_timeline(timeline: &TimelineOutput, now: UnixMillis) -> String {
@@ -47,7 +47,10 @@ fn submission_steps(it: &SubmissionOutput) -> Vec<(Timestamp, String)> {
     let refused_at = it.refused_at.filter(|at| !by_operator(at));
     lines.extend(refused_at.map(|at| (at, "Rightfoot refused the submission".to_owned())));
     lines.extend(
-        it.interventions.iter().map(AuditLine::timeline_step).map(|(at, what)| (at, format!("submission {what}"))),
+        it.interventions
+            .iter()
+            .map(AuditLine::timeline_step)
+            .map(|(at, what)| (at, format!("submission {what}"))),
     );
     lines.extend(
         it.given_up_at.map(|at| (at, "submission is given up: it is not known what became of it".to_owned())),
@@ -77,13 +80,16 @@ fn event_steps(it: &EventWithStatus) -> Vec<(Timestamp, String)> {
 fn status_lines(timeline: &TimelineOutput, now: UnixMillis) -> Vec<String> {
     let mut lines: Vec<_> =
         timeline.events.iter().map(|it| format!("{}: {}", it.details.id(), it.stands)).collect();
-    lines
-        .extend(timeline.batch.as_ref().map(|batch| format!("batch {}: {}", batch.batch_id, batch.status_text(now))));
-    lines
-        .extend(timeline.schedule.as_ref().map(|it| format!("schedule {}: {}", it.schedule_id, it.status_text(now))));
+    lines.extend(
+        timeline.batch.as_ref().map(|batch| format!("batch {}: {}", batch.batch_id, batch.status_text(now))),
+    );
+    lines.extend(
+        timeline.schedule.as_ref().map(|it| format!("schedule {}: {}", it.schedule_id, it.status_text(now))),
+    );
     lines.extend(timeline.submission.as_ref().map(|it| {
-        let open =
-            it.due_at.map(|at| format!("its outcome is unknown; alarms from {} on: repeat it", at.with_age(now)));
+        let open = it
+            .due_at
+            .map(|at| format!("its outcome is unknown; alarms from {} on: repeat it", at.with_age(now)));
         let free = it.refused_at.map(|_| "it made nothing, and its name is free".to_owned());
         let made = it.made.as_ref().zip(it.made_stands.as_ref());
         let made = made.map(|(made, stands)| format!("it made {} {made}: {stands}", it.kind));

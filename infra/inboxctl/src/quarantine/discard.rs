@@ -3,18 +3,18 @@
 use futures::StreamExt as _;
 use futures::stream;
 use inbox_aws::inbox::{Inbox, QuarantinedItem, WriteOutcome};
-use inbox_core::audit::{OperatorAction, Operator};
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::limits::CONCURRENT_CALLS;
 use inbox_core::quarantine::Resolution;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use super::preview::{self, RequestedItem};
+use crate::aws_error::{WithResource, explain};
 use crate::cli::DiscardQuarantinedArgs;
 use crate::confirm;
-use crate::target::{Target, ResourceRef};
-use crate::aws_error::{WithResource, explain};
 use crate::output::{Render, render_table};
+use crate::target::{ResourceRef, Target};
 
 /// Open items beyond the limit that are counted: there may be very many.
 const COUNTED_MAX: usize = 1_000;
@@ -36,7 +36,7 @@ struct DiscardedItem {
 }
 
 pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> anyhow::Result<DiscardReport> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let (items, remaining) = match &args.subject {
         Some(subject) => {
             let is_match = |delivery: &QuarantinedItem| {
@@ -44,12 +44,12 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
                     && args.reason.is_none_or(|reason| delivery.reason == reason)
             };
             let open = inbox.list_quarantine_where(is_match, None, args.limit.get()).await;
-            let (open, next) = open.about(&table)?;
+            let (open, next) = open.with_resource(&table)?;
             let remaining = match next {
                 Some(next) => inbox
                     .list_quarantine_where(is_match, Some(next), COUNTED_MAX)
                     .await
-                    .about(&table)?
+                    .with_resource(&table)?
                     .0
                     .len(),
                 None => 0,
@@ -59,7 +59,11 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
         None => (RequestedItem::load(&inbox, args.items).await.with_resource(&table)?, 0),
     };
     let operator = args.audit.operator();
-    let rows = if args.confirm.yes { String::new() } else { preview::render_rows(&inbox, &items, at.now()).await };
+    let rows = if args.confirm.yes {
+        String::new()
+    } else {
+        preview::render_rows(&inbox, &items, target.now()).await
+    };
     let plan = format!(
         "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted, but what is discarded is not replayed, unless \
          the same bytes come again. An event that was given up stays so, unless the poller finds what it tells.\n",
@@ -67,33 +71,45 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
         operator.reason,
         remaining_hint(remaining)
     );
-    if items.is_empty() || !confirm::is_confirmed(at, &args.confirm, &plan)? {
+    if items.is_empty() || !confirm::is_confirmed(target, &args.confirm, &plan)? {
         return Ok(DiscardReport { discards: Vec::new(), left: remaining, is_done: items.is_empty() });
     }
     // There may be thousands. On the heap: with the SDK's calls inside they are too large to be moved about.
     let discards =
-        stream::iter(&items).map(|item| Box::pin(discard_one(&inbox, &table, item, &operator, at.now())));
-    Ok(DiscardReport { discards: discards.buffered(CONCURRENT_CALLS).collect().await, left: remaining, is_done: true })
+        stream::iter(&items).map(|item| Box::pin(discard_one(&inbox, &table, item, &operator, target.now())));
+    Ok(DiscardReport {
+        discards: discards.buffered(CONCURRENT_CALLS).collect().await,
+        left: remaining,
+        is_done: true,
+    })
 }
 
-async fn discard_one(inbox: &Inbox, table: &ResourceRef, item: &RequestedItem, operator: &Operator, now: UnixMillis) -> DiscardedItem {
+async fn discard_one(
+    inbox: &Inbox,
+    table: &ResourceRef,
+    item: &RequestedItem,
+    operator: &Operator,
+    now: UnixMillis,
+) -> DiscardedItem {
     let audit_entry = operator.audit_entry(OperatorAction::Discard, now);
-    let (outcome, message) = match &asked.kept {
+    let (outcome, message) = match &item.delivery {
         None => ("unknown", "is not in quarantine".to_owned()),
         Some(QuarantinedItem { resolution: Some((_, how)), .. }) => {
             ("was_closed", format!("was closed before: {}", how.as_str()))
         }
-        Some(delivery) => match inbox.close_quarantined(delivery, Resolution::Discarded, &audit_entry).await {
-            Ok(WriteOutcome::Applied) => ("discarded", "discarded".to_owned()),
-            Ok(WriteOutcome::Conflict) => (
-                "overtaken",
-                "the same bytes came again meanwhile, or somebody else closed it; nothing was done"
-                    .to_owned(),
-            ),
-            Err(fault) => ("failed", explain(&fault, table)),
-        },
+        Some(delivery) => {
+            match inbox.close_quarantined(delivery, Resolution::Discarded, &audit_entry).await {
+                Ok(WriteOutcome::Applied) => ("discarded", "discarded".to_owned()),
+                Ok(WriteOutcome::Conflict) => (
+                    "overtaken",
+                    "the same bytes came again meanwhile, or somebody else closed it; nothing was done"
+                        .to_owned(),
+                ),
+                Err(fault) => ("failed", explain(&fault, table)),
+            }
+        }
     };
-    DiscardedItem { item: asked.id.to_string(), outcome, told: message }
+    DiscardedItem { item: item.id.to_string(), outcome, told: message }
 }
 
 /// How many there are beyond the limit.
@@ -111,7 +127,8 @@ impl Render for DiscardReport {
             return "nothing was done\n".to_owned();
         }
         let rows = self.discards.iter().map(|it| [it.item.clone(), it.told.clone()]);
-        render_table(["ITEM", "OUTCOME"], rows.collect(), "nothing of that subject is open") + &remaining_hint(self.left)
+        render_table(["ITEM", "OUTCOME"], rows.collect(), "nothing of that subject is open")
+            + &remaining_hint(self.left)
     }
 
     fn is_success(&self) -> bool {

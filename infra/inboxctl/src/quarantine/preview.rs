@@ -5,7 +5,7 @@ use inbox_aws::inbox::{Inbox, QuarantinedItem};
 use inbox_core::quarantine::{QuarantineId, Reparsed, reparse};
 use inbox_core::time::UnixMillis;
 
-use crate::view::{Timestamp, render_table};
+use crate::output::{Timestamp, render_table};
 
 /// An item that was asked for, as it stands; or only its name, if there is none.
 pub(super) struct RequestedItem {
@@ -32,7 +32,7 @@ impl RequestedItem {
 /// The items with how old they are, how large, and which event they are, as far as that is known.
 pub(super) async fn render_rows(inbox: &Inbox, items: &[RequestedItem], now: UnixMillis) -> String {
     let mut rows = Vec::new();
-    for RequestedItem { id, delivery } in asked {
+    for RequestedItem { id, delivery } in items {
         let Some(delivery) = delivery else {
             let none = || "-".to_owned();
             rows.push([id.to_string(), "not in quarantine".to_owned(), none(), none(), none()]);
@@ -57,11 +57,11 @@ pub(super) async fn render_rows(inbox: &Inbox, items: &[RequestedItem], now: Uni
 /// The event that an item was made of, or that the present code reads in its bytes. What cannot be loaded is told when
 /// something is done with it.
 async fn event_id_of(inbox: &Inbox, delivery: &QuarantinedItem) -> Option<String> {
-    if let Some(key) = &kept.event {
+    if let Some(key) = &delivery.event {
         return Some(key.event_id());
     }
-    let bytes = inbox.quarantined_payload(kept).await.ok()?;
-    match reparse(kept.clone().with(bytes)) {
+    let bytes = inbox.quarantined_payload(delivery).await.ok()?;
+    match reparse(delivery.clone().with_body(bytes)) {
         Reparsed::Event(event) => Some(event.key().event_id()),
         Reparsed::StillUnusable(_) | Reparsed::Unverified => None,
     }

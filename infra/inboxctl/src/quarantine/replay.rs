@@ -1,17 +1,17 @@
 //! `quarantine replay`.
 
-use inbox_aws::queue::EventsQueue;
 use inbox_aws::ingest::Ingestor;
 use inbox_aws::quarantine_replay::{QuarantineReplayOutcome, QuarantineReplayer};
+use inbox_aws::queue::EventsQueue;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use super::preview::{self, RequestedItem};
-use crate::cli::ReplayQuarantinedArgs;
-use crate::target::Target;
 use crate::aws_error::{WithResource, explain};
-use crate::output::{Timestamp, Render, render_table};
+use crate::cli::ReplayQuarantinedArgs;
+use crate::output::{Render, Timestamp, render_table};
+use crate::target::Target;
 use crate::{confirm, terminal};
 
 /// What became of replaying items.
@@ -29,12 +29,15 @@ struct QuarantineReplay {
     told: String,
 }
 
-pub(crate) async fn replay(target: &Target, args: ReplayQuarantinedArgs) -> anyhow::Result<QuarantineReplayReport> {
-    let (inbox, table) = (at.inbox()?, at.table()?);
+pub(crate) async fn replay(
+    target: &Target,
+    args: ReplayQuarantinedArgs,
+) -> anyhow::Result<QuarantineReplayReport> {
+    let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let (items, is_cut_off) = match args.reason {
         Some(reason) => {
             let open = inbox.list_quarantine(Some(reason), None, args.limit.get()).await;
-            let (open, next) = open.about(&table)?;
+            let (open, next) = open.with_resource(&table)?;
             (RequestedItem::from_deliveries(open), next.is_some())
         }
         None => (RequestedItem::load(&inbox, args.items).await.with_resource(&table)?, false),
@@ -44,9 +47,11 @@ pub(crate) async fn replay(target: &Target, args: ReplayQuarantinedArgs) -> anyh
     // By force is only done what was shown.
     if !args.confirm.yes || args.force {
         let force = if args.force { ", however old" } else { "" };
-        let rows = preview::render_rows(&inbox, &items, at.now()).await;
-        plan =
-            format!("Replay out of quarantine{force}, by {}, because: {}\n{rows}", operator.name, operator.reason);
+        let rows = preview::render_rows(&inbox, &items, target.now()).await;
+        plan = format!(
+            "Replay out of quarantine{force}, by {}, because: {}\n{rows}",
+            operator.name, operator.reason
+        );
         if is_cut_off {
             plan += &format!("(There are more for this reason: --limit {}.)\n", args.limit);
         }
@@ -54,16 +59,16 @@ pub(crate) async fn replay(target: &Target, args: ReplayQuarantinedArgs) -> anyh
     if args.confirm.yes {
         terminal::print_notice(&plan);
     }
-    if items.is_empty() || !confirm::is_confirmed(at, &args.confirm, &plan)? {
+    if items.is_empty() || !confirm::is_confirmed(target, &args.confirm, &plan)? {
         return Ok(QuarantineReplayReport { replays: Vec::new(), is_done: items.is_empty() });
     }
-    let queue = EventsQueue::new(at.sqs(), at.queue().await?.name);
-    let replayer = QuarantineReplayer::new(Ingestor::new(inbox, queue, at.clock.clone()));
+    let queue = EventsQueue::new(target.sqs(), target.events_queue().await?.name);
+    let replayer = QuarantineReplayer::new(Ingestor::new(inbox, queue, target.clock.clone()));
     let replayer = if args.force { replayer.force() } else { replayer };
     let mut replays = Vec::new();
     for RequestedItem { id, .. } in &items {
         let replay = match replayer.replay(id, &operator).await {
-            Ok(outcome) => describe_outcome(id, &outcome, at.now()),
+            Ok(outcome) => describe_outcome(id, &outcome, target.now()),
             Err(fault) => new_replay(id, "failed", None, explain(&fault, &table)),
         };
         replays.push(replay);
@@ -71,13 +76,27 @@ pub(crate) async fn replay(target: &Target, args: ReplayQuarantinedArgs) -> anyh
     Ok(QuarantineReplayReport { replays, is_done: true })
 }
 
-fn new_replay(id: &QuarantineId, outcome: &'static str, event: Option<String>, message: String) -> QuarantineReplay {
+fn new_replay(
+    id: &QuarantineId,
+    outcome: &'static str,
+    event: Option<String>,
+    message: String,
+) -> QuarantineReplay {
     QuarantineReplay { item: id.to_string(), outcome, event, told: message }
 }
 
-fn describe_outcome(id: &QuarantineId, outcome: &QuarantineReplayOutcome, now: UnixMillis) -> QuarantineReplay {
+fn describe_outcome(
+    id: &QuarantineId,
+    outcome: &QuarantineReplayOutcome,
+    now: UnixMillis,
+) -> QuarantineReplay {
     match outcome {
-        QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: is_open_again, enqueue_error: left_to_relay } => {
+        QuarantineReplayOutcome::Closed {
+            resolution: how,
+            key,
+            is_reopened: is_open_again,
+            enqueue_error: left_to_relay,
+        } => {
             let mut message = format!("{}: {key}", how.as_str());
             if let Some(fault) = left_to_relay {
                 message += &format!(" (left to the relay: {fault})");
@@ -87,7 +106,9 @@ fn describe_outcome(id: &QuarantineId, outcome: &QuarantineReplayOutcome, now: U
             }
             new_replay(id, how.as_str(), Some(key.event_id()), message)
         }
-        QuarantineReplayOutcome::StillUnusable(reason) => new_replay(id, "stays", None, format!("stays: still {}", reason.as_str())),
+        QuarantineReplayOutcome::StillUnusable(reason) => {
+            new_replay(id, "stays", None, format!("stays: still {}", reason.as_str()))
+        }
         QuarantineReplayOutcome::Unverified => {
             new_replay(id, "stays", None, "stays: the item does not say how its bytes were proven".to_owned())
         }
@@ -112,7 +133,9 @@ fn describe_outcome(id: &QuarantineId, outcome: &QuarantineReplayOutcome, now: U
         QuarantineReplayOutcome::EventExpired(key) => {
             new_replay(id, "event_gone", Some(key.event_id()), format!("the record of {key} has expired"))
         }
-        QuarantineReplayOutcome::NotFound => new_replay(id, "unknown", None, "is not in quarantine".to_owned()),
+        QuarantineReplayOutcome::NotFound => {
+            new_replay(id, "unknown", None, "is not in quarantine".to_owned())
+        }
     }
 }
 

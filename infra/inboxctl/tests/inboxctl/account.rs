@@ -8,7 +8,7 @@ use axum::middleware::{Next, from_fn};
 use local::lambda_api::aws_endpoint;
 use local::stack;
 
-use crate::{CliOutput, CliHarness, bind_listener};
+use crate::{CliHarness, CliOutput, bind_listener};
 
 /// An AWS that notes who asks, and where he thinks that he is.
 struct RecordingAws {
@@ -105,7 +105,10 @@ async fn the_credentials_of_a_named_profile_beat_exported_keys() {
     assert_eq!(aws.caller("due", &[]).await, caller("exported", "us-west-1"));
     assert_eq!(aws.caller("--profile prod due", &[]).await, caller("of-prod", "eu-west-1"));
     assert_eq!(aws.caller("due --profile=default", &[]).await, caller("of-default", "us-west-1"));
-    assert_eq!(aws.caller("--profile prod due", &[("AWS_PROFILE", "bare")]).await, caller("of-prod", "eu-west-1"));
+    assert_eq!(
+        aws.caller("--profile prod due", &[("AWS_PROFILE", "bare")]).await,
+        caller("of-prod", "eu-west-1")
+    );
     // As in the AWS CLI: of a profile that a variable names, exported keys are the nearer ones.
     for variable in ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
         assert_eq!(aws.caller("due", &[(variable, "prod")]).await, caller("exported", "eu-west-1"));
@@ -124,8 +127,7 @@ async fn a_profile_that_is_not_there_is_an_error_before_anything_is_asked() {
         format!("error: there is no AWS profile nosuch (--profile): {known}")
     );
     assert_eq!(
-        aws
-            .run_failing("events replay fynapse/event/e-1 --by a --why b --yes", &[("AWS_PROFILE", "nosuch")])
+        aws.run_failing("events replay fynapse/event/e-1 --by a --why b --yes", &[("AWS_PROFILE", "nosuch")])
             .await,
         format!("error: there is no AWS profile nosuch (AWS_PROFILE): {known}")
     );
@@ -165,8 +167,9 @@ async fn an_endpoint_is_named_by_option_then_environment_then_profile() {
     let (none, nobody) = (("AWS_ENDPOINT_URL", ""), "http://127.0.0.1:9");
     let usual = ("AWS_ENDPOINT_URL", nobody);
     let own = ("AWS_ENDPOINT_URL_DYNAMODB", nobody);
-    let is_found =
-        async |words: &str, env: &[(&str, &str)]| assert_eq!(aws.run(words, env).await.exit_code, 0, "{words}");
+    let is_found = async |words: &str, env: &[(&str, &str)]| {
+        assert_eq!(aws.run(words, env).await.exit_code, 0, "{words}")
+    };
     is_found(&format!("--endpoint-url {endpoint} due"), &[usual, own]).await;
     is_found("due", &[usual, ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await;
     is_found("due", &[none, ("AWS_PROFILE", "local")]).await;

@@ -23,7 +23,7 @@ async fn aws_behind(harness: &CliHarness, secs: i64) -> String {
         answer.headers_mut().insert("date", date);
         answer
     };
-    let routes = aws_endpoint(&stand.world.system, url.clone()).layer(map_response(set_date));
+    let routes = aws_endpoint(&harness.world.stack, url.clone()).layer(map_response(set_date));
     stack::spawn_server(listener, routes);
     url
 }
@@ -62,11 +62,19 @@ async fn a_clock_that_is_wrong_changes_nothing() {
             let expected = if url == &ahead { 180_000 } else { -180_000 };
             assert!((skew_ms - expected).abs() < 30_000, "{skew_ms}");
         }
-        assert_eq!(harness.run_with_env("due", &[("AWS_ENDPOINT_URL", url)]).await.exit_code, 0, "a look does no harm");
+        assert_eq!(
+            harness.run_with_env("due", &[("AWS_ENDPOINT_URL", url)]).await.exit_code,
+            0,
+            "a look does no harm"
+        );
     }
     assert_eq!(world.items().await, before);
     let near = aws_behind(&harness, 60).await;
     let words = "events replay fynapse/event/e-1 --by ada --why x --yes";
     assert_eq!(harness.run_with_env(words, &[("AWS_ENDPOINT_URL", &near)]).await.exit_code, 0);
-    assert_eq!(harness.run("dead redrive --by ada --why x --yes").await.exit_code, 0, "it is still where it was");
+    assert_eq!(
+        harness.run("dead redrive --by ada --why x --yes").await.exit_code,
+        0,
+        "it is still where it was"
+    );
 }

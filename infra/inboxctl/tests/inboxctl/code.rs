@@ -25,7 +25,11 @@ enum DeniedCall {
 }
 
 /// AWS with a stack `ours` of three functions, of which `event-worker` runs this code; where it answers.
-async fn serve_aws_stub(worker_enabled: &'static str, worker_runs: &'static str, denied_call: DeniedCall) -> String {
+async fn serve_aws_stub(
+    worker_enabled: &'static str,
+    worker_runs: &'static str,
+    denied_call: DeniedCall,
+) -> String {
     let describe = move |body: String| async move {
         let parameter = format!(
             "<member><ParameterKey>EventWorkerEnabled</ParameterKey><ParameterValue>{worker_enabled}</ParameterValue></member>"
@@ -40,7 +44,7 @@ async fn serve_aws_stub(worker_enabled: &'static str, worker_runs: &'static str,
                 let result = format!("<DescribeStacksResult>{result}</DescribeStacksResult>");
                 (StatusCode::OK, format!("<DescribeStacksResponse>{result}</DescribeStacksResponse>"))
             }
-            _ if refuses == DeniedCall::Template => {
+            _ if denied_call == DeniedCall::Template => {
                 let error = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
                 (StatusCode::FORBIDDEN, format!("<ErrorResponse>{error}</ErrorResponse>"))
             }
@@ -55,7 +59,7 @@ async fn serve_aws_stub(worker_enabled: &'static str, worker_runs: &'static str,
     };
     let configuration = move |Path(name): Path<String>, headers: HeaderMap| async move {
         assert_is_signed(&headers, "lambda");
-        if refuses == DeniedCall::Configuration {
+        if denied_call == DeniedCall::Configuration {
             return denied([("x-amzn-errortype", "AccessDeniedException:http://internal/")], "{}");
         }
         let sha256 = if name == "ours-event-worker" { worker_runs } else { ITS_SHA256 };
@@ -64,7 +68,7 @@ async fn serve_aws_stub(worker_enabled: &'static str, worker_runs: &'static str,
     let object = move |Path((bucket, key)): Path<(String, String)>, headers: HeaderMap| async move {
         assert_is_signed(&headers, "s3");
         assert_eq!((bucket.as_str(), key.as_str()), ("zips", "ours/0123 4"));
-        if refuses == DeniedCall::Object {
+        if denied_call == DeniedCall::Object {
             return denied([("x-amz-request-id", "1")], "<Error><Code>AccessDenied</Code></Error>");
         }
         (StatusCode::OK, ZIP).into_response()
@@ -116,14 +120,14 @@ fn assert_is_signed(headers: &HeaderMap, service: &str) {
 /// The line of the check, without its name.
 async fn code_check_line(harness: &CliHarness, words: &str, aws: &str) -> String {
     let env = [
-        ("AWS_ENDPOINT_URL", stand.aws_url.as_str()),
+        ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
         ("AWS_ENDPOINT_URL_CLOUDFORMATION", aws),
         ("AWS_ENDPOINT_URL_LAMBDA", aws),
         ("AWS_ENDPOINT_URL_S3", aws),
     ];
-    let output = stand.run_in(words, &env).await;
+    let output = harness.run_with_env(words, &env).await;
     let line = output.stdout.lines().find(|line| line.contains("code of the functions")).map(str::to_owned);
-    line.unwrap_or_else(|| panic!("{}", output.told())).split_whitespace().collect::<Vec<_>>().join(" ")
+    line.unwrap_or_else(|| panic!("{}", output.transcript())).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use crate::{CliHarness, snapshot};
 
 /// The verdicts, by check.
 async fn check_statuses(harness: &CliHarness) -> BTreeMap<String, String> {
-    let report = stand.run("--json doctor").await.json();
+    let report = harness.run("--json doctor").await.json();
     let checks = report["checks"].as_array().unwrap().iter();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     checks.map(|it| (text(&it["check"]), text(&it["verdict"]))).collect()
@@ -36,7 +36,10 @@ async fn stuck_items_are_reported_with_advice() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     let (body, signature) = (extract_body("e-2"), world.sign(extract_body("e-2")));
@@ -72,7 +75,10 @@ async fn stuck_items_are_reported_with_advice() {
 async fn an_event_that_the_queue_rejects_is_distinguished_from_a_relay_that_does_not_run() {
     let harness = CliHarness::with_system_clock().await;
     let world = &harness.world;
-    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     assert_eq!(check_statuses(&harness).await["relay"], "ok");
     let mut record = world.record_of("fynapse/event/e-1").await;

@@ -17,7 +17,10 @@ async fn harness_with_events() -> CliHarness {
     world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
     harness.advance(Duration::from_secs(60));
     world.deliver_fynapse(extract_body("e-1")).await;
-    world.stack.connector.set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     harness.advance(Duration::from_secs(60));
     world.deliver_fynapse(extract_body("e-2")).await;
     world.stack.connector.clear_fault_plan();
@@ -103,7 +106,11 @@ async fn an_event_is_shown_without_its_payload_unless_it_is_asked_for() {
     snapshot!(harness.run("events show fynapse/event/e-1").await.transcript());
     snapshot!(harness.run("--json events show rightfoot/batch/b-1/completed").await.transcript());
     let revealed = harness.run("events show fynapse/event/e-1 --reveal").await;
-    assert!(revealed.stdout.ends_with(&format!("\nBytes:\n{}\n", extract_body("e-1"))), "{}", revealed.transcript());
+    assert!(
+        revealed.stdout.ends_with(&format!("\nBytes:\n{}\n", extract_body("e-1"))),
+        "{}",
+        revealed.transcript()
+    );
     let revealed = harness.run("--json events show fynapse/event/e-1 --reveal").await.json();
     assert_eq!(revealed["payload"]["bytes"], extract_body("e-1"));
     snapshot!(harness.run("events show fynapse/event/none").await.transcript());
@@ -118,7 +125,11 @@ async fn a_quarantined_item_is_listed_and_shown_without_its_bytes_unless_they_ar
     let item = listed.json()["items"][0]["item"].as_str().unwrap().to_owned();
     snapshot!(harness.run(&format!("quarantine show {item}")).await.transcript());
     let revealed = harness.run(&format!("quarantine show {item} --reveal")).await;
-    assert!(revealed.stdout.ends_with("\nBytes:\n{\"type\":\"A_THIRD_TYPE\"}\n"), "{}", revealed.transcript());
+    assert!(
+        revealed.stdout.ends_with("\nBytes:\n{\"type\":\"A_THIRD_TYPE\"}\n"),
+        "{}",
+        revealed.transcript()
+    );
     let zeros = "0".repeat(64);
     snapshot!(harness.run(&format!("quarantine show fynapse/{zeros}")).await.transcript());
     snapshot!(harness.run("quarantine list --reason stale").await.transcript());
@@ -128,7 +139,10 @@ async fn a_quarantined_item_is_listed_and_shown_without_its_bytes_unless_they_ar
 async fn due_lists_every_due_queue_with_its_times() {
     let harness = harness_with_events().await;
     snapshot!(
-        harness.run("batches track b-2 --expected 3 --failed user-9 --subject nightly --yes").await.transcript()
+        harness
+            .run("batches track b-2 --expected 3 --failed user-9 --subject nightly --yes")
+            .await
+            .transcript()
     );
     snapshot!(harness.run("due --limit 1").await.transcript());
     let due = harness.run("--json due").await.json();

@@ -13,12 +13,12 @@ use crate::{CliHarness, snapshot};
 
 /// What `doctor` says of one check: verdict and finding; and its exit code.
 async fn doctor_check(harness: &CliHarness, name: &str) -> (String, String, i32) {
-    let ran = stand.run("--json doctor").await;
+    let ran = harness.run("--json doctor").await;
     let report = ran.json();
     let checks = report["checks"].as_array().unwrap();
     let check = checks.iter().find(|it| it["check"] == name).unwrap();
     let text = |field: &str| check[field].as_str().unwrap().to_owned();
-    (text("verdict"), text("found"), ran.code)
+    (text("verdict"), text("found"), ran.exit_code)
 }
 
 fn problem(reason: &str, since: i64, first_poll: i64) -> AttributeValue {
@@ -131,11 +131,18 @@ async fn no_name_forges_a_line_of_what_doctor_finds() {
 async fn a_dead_letter_in_flight_is_counted() {
     let harness = CliHarness::with_system_clock().await;
     let name = "dead-letter queue";
-    assert_eq!(doctor_check(&harness, name).await, ("ok".to_owned(), "queue events-dead is empty".to_owned(), 0));
+    assert_eq!(
+        doctor_check(&harness, name).await,
+        ("ok".to_owned(), "queue events-dead is empty".to_owned(), 0)
+    );
     harness.send_dead_letter("not ours").await;
     let one = "queue events-dead: 1 message; their effects have not happened".to_owned();
     assert_eq!(harness.run("dead list").await.exit_code, 0);
-    assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), one.clone(), 1), "the list has put it back");
+    assert_eq!(
+        doctor_check(&harness, name).await,
+        ("fail".to_owned(), one.clone(), 1),
+        "the list has put it back"
+    );
 
     let sqs = &harness.world.stack.inspector.sqs;
     let url = harness.world.stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
@@ -143,7 +150,11 @@ async fn a_dead_letter_in_flight_is_counted() {
     let hidden = "queue events-dead: 1 message (1 of them received and not deleted yet); their effects have not happened";
     assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), hidden.to_owned(), 1));
     tokio::time::sleep(Duration::from_millis(2_100)).await;
-    assert_eq!(doctor_check(&harness, name).await, ("fail".to_owned(), one, 1), "its visibility time-out is over");
+    assert_eq!(
+        doctor_check(&harness, name).await,
+        ("fail".to_owned(), one, 1),
+        "its visibility time-out is over"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,7 +196,11 @@ async fn doctor_exits_with_0_if_all_is_well_1_if_something_fails_and_2_if_it_cou
     assert_eq!(blind.exit_code, 2, "{}", blind.transcript());
     assert!(blind.stdout.contains("?     secret of Fynapse"), "{}", blind.transcript());
     assert!(blind.stdout.ends_with(" 3 not known, 0 failed\n"), "{}", blind.transcript());
-    assert_eq!(harness.run_with_env("doctor", &[]).await.exit_code, 2, "no region: nothing could be looked at");
+    assert_eq!(
+        harness.run_with_env("doctor", &[]).await.exit_code,
+        2,
+        "no region: nothing could be looked at"
+    );
     assert_eq!(harness.run_with_env("due", &[]).await.exit_code, 1, "of no other command");
 
     harness.world.deliver_fynapse("{").await;
@@ -203,7 +218,10 @@ async fn what_is_in_quarantine_fails_until_it_is_dealt_with() {
     let hash = inbox_core::event::payload_hash(b"{");
     let discard = format!("quarantine discard fynapse/{hash} --by ada --why drill --yes");
     assert_eq!(harness.run(&discard).await.exit_code, 0);
-    assert_eq!(doctor_check(&harness, "quarantine").await, ("ok".to_owned(), "nothing is open".to_owned(), 0));
+    assert_eq!(
+        doctor_check(&harness, "quarantine").await,
+        ("ok".to_owned(), "nothing is open".to_owned(), 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

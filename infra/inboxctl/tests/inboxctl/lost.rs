@@ -2,17 +2,17 @@
 
 use tests::{completion_body, extract_body, number};
 
-use crate::{START_MS, CliHarness, snapshot};
+use crate::{CliHarness, START_MS, snapshot};
 
 const WHO: &str = "--by ada --why 'the queue was purged'";
 const DAY_MS: i64 = 86_400_000;
 
 /// Moves the sending of an event to an earlier time.
 async fn backdate_sent_at(harness: &CliHarness, event_id: &str, days_ago: i64) {
-    let mut record = stand.world.record_of(event_id).await;
-    let at = stand.world.now().0 - days_ago * DAY_MS - 60_000;
+    let mut record = harness.world.record_of(event_id).await;
+    let at = harness.world.now().0 - days_ago * DAY_MS - 60_000;
     record.insert("sent_at".to_owned(), aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()));
-    stand.world.put(record).await;
+    harness.world.put_item(record).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +61,10 @@ async fn nothing_is_lost_where_somebody_else_reads_the_queue() {
         let lost = report["checks"].as_array().unwrap().iter().find(|it| it["check"] == "lost messages");
         lost.unwrap()["verdict"].as_str().unwrap().to_owned()
     };
-    assert_eq!(number(&harness.world.record_of("rightfoot/batch/b-1/completed").await, "sent_at"), Some(START_MS));
+    assert_eq!(
+        number(&harness.world.record_of("rightfoot/batch/b-1/completed").await, "sent_at"),
+        Some(START_MS)
+    );
     assert_eq!(verdict("").await, "fail");
     assert_eq!(verdict("--no-worker").await, "skipped");
 }
@@ -85,6 +88,9 @@ async fn only_what_was_sent_and_is_not_done_can_be_declared_lost() {
         outcome("fynapse/event/none").await,
         (1, "is not recorded, or its record has expired".to_owned())
     );
-    assert_eq!(harness.run(&format!("events replay fynapse/event/e-1 --purged {WHO} --yes")).await.exit_code, 2);
+    assert_eq!(
+        harness.run(&format!("events replay fynapse/event/e-1 --purged {WHO} --yes")).await.exit_code,
+        2
+    );
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
 }

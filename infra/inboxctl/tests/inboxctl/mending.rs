@@ -1,11 +1,11 @@
 //! `events replay`, `quarantine replay`, `dead list|redrive`: what changes something, asks first and leaves a trace.
 
-use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use local::connector::Fault;
+use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use tests::{Item, completion_body, extract_body, number};
 
 use crate::tracing::item;
-use crate::{START_MS, CliHarness, snapshot};
+use crate::{CliHarness, START_MS, snapshot};
 
 const WHO: &str = "--by ada --why 'fixed in 1.4'";
 const COMPLETED: &str = "rightfoot/batch/b-1/completed";
@@ -24,7 +24,8 @@ async fn p3_a_done_event_is_replayed_by_name_and_for_a_reason() {
     snapshot!(harness.run(&format!("events show {COMPLETED}")).await.transcript());
     harness.world.mark_done(COMPLETED).await;
     let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("INBOXCTL_BY", "bob")];
-    let again = harness.run_with_env(&format!("--json events replay {COMPLETED} --why drill --yes"), &env).await;
+    let again =
+        harness.run_with_env(&format!("--json events replay {COMPLETED} --why drill --yes"), &env).await;
     assert_eq!(
         (again.exit_code, again.json()["replays"][0]["told"].as_str()),
         (0, Some("due: the relay sends it, as replay 2"))
@@ -43,7 +44,8 @@ async fn p10_a_replayed_event_is_processed_again() {
     assert_eq!(replayed.exit_code, 0, "{}", replayed.transcript());
     world.run_relay().await.unwrap().unwrap();
     world.run_worker().await;
-    let replay_numbers: Vec<_> = world.drain_bus().await.into_iter().map(|event| event.detail["replay"].clone()).collect();
+    let replay_numbers: Vec<_> =
+        world.drain_bus().await.into_iter().map(|event| event.detail["replay"].clone()).collect();
     assert_eq!(replay_numbers, [serde_json::Value::Null, 1.into()]);
     snapshot!(harness.run("trace fynapse/event/e-1").await.transcript());
 }
@@ -58,7 +60,9 @@ async fn p7_quarantined_deliveries_are_replayed_after_a_fix() {
     world.deliver_rightfoot(r#"{"type":"A_FOURTH_TYPE"}"#).await;
     world.deliver_fynapse("{").await;
     snapshot!(harness.run(&format!("quarantine replay --reason unknown_type {WHO}")).await.transcript());
-    snapshot!(harness.run(&format!("quarantine replay --reason unknown_type {WHO} --yes")).await.transcript());
+    snapshot!(
+        harness.run(&format!("quarantine replay --reason unknown_type {WHO} --yes")).await.transcript()
+    );
     assert_eq!(world.drain_event_ids().await, [COMPLETED]);
     snapshot!(harness.run(&format!("quarantine show {readable}")).await.transcript());
     snapshot!(harness.run(&format!("trace {COMPLETED}")).await.transcript());
@@ -131,7 +135,10 @@ async fn a_redrive_bounded_by_its_limit_says_that_there_may_be_more_and_how_to_g
 async fn p2_p7_an_event_that_sqs_rejected_is_requeued_by_a_replay() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world.stack.connector.set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for _ in 0..10 {
         harness.advance(std::time::Duration::from_secs(901));
@@ -139,9 +146,13 @@ async fn p2_p7_an_event_that_sqs_rejected_is_requeued_by_a_replay() {
     }
     world.stack.connector.clear_fault_plan();
     snapshot!(harness.run(&format!("trace {COMPLETED}")).await.transcript());
-    snapshot!(harness.run(&format!("quarantine replay --reason queue_refused {WHO} --yes")).await.transcript());
+    snapshot!(
+        harness.run(&format!("quarantine replay --reason queue_refused {WHO} --yes")).await.transcript()
+    );
     // The system's clock is far behind the one of `inboxctl`.
-    harness.time.store(inbox_aws::clock::Clock::system().now().0 + 1_000, std::sync::atomic::Ordering::SeqCst);
+    harness
+        .time
+        .store(inbox_aws::clock::Clock::system().now().0 + 1_000, std::sync::atomic::Ordering::SeqCst);
     world.run_relay().await.unwrap().unwrap();
     assert_eq!(world.drain_event_ids().await, [COMPLETED]);
 }
@@ -162,7 +173,13 @@ pub(crate) fn pending_submission(submission_id: &str) -> Item {
             ("webhook_url", &url),
             ("due", "poll#00"),
         ],
-        &[("written_at", START_MS), ("rev", 2), ("polls", 0), ("attempts", 2), ("due_at", START_MS + 900_000)],
+        &[
+            ("written_at", START_MS),
+            ("rev", 2),
+            ("polls", 0),
+            ("attempts", 2),
+            ("due_at", START_MS + 900_000),
+        ],
     )
 }
 

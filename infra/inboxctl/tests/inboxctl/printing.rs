@@ -9,7 +9,8 @@ async fn a_reader_that_stops_early_is_no_failure() {
     let harness = CliHarness::new().await;
     let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str())];
     for (words, code) in [("due", 0), ("--json due", 0), ("--bus nowhere doctor", 1)] {
-        let mut child = inboxctl_command(words, &env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            inboxctl_command(words, &env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let ended = child.wait_with_output().await.unwrap();
         let stderr = String::from_utf8(ended.stderr).unwrap();

@@ -94,10 +94,9 @@ async fn p7_only_the_flood_of_one_subject_is_discarded_and_audited() {
 async fn p7_an_event_whose_item_is_discarded_stays_quarantined() {
     let harness = CliHarness::new().await;
     let world = &harness.world;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(local::connector::Fault::InvalidMessage));
+    world.stack.connector.set_fault_plan(|call| {
+        call.operation.starts_with("SendMessage").then_some(local::connector::Fault::InvalidMessage)
+    });
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     for _ in 0..10 {
         harness.advance(Duration::from_secs(901));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::tls_proxy::TlsProxy;
 use tokio::net::TcpListener;
 
-use crate::{CliOutput, CliHarness, bind_listener};
+use crate::{CliHarness, CliOutput, bind_listener};
 
 fn url_of(listener: &TcpListener) -> String {
     format!("http://{}", listener.local_addr().unwrap())
@@ -51,7 +51,8 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_c
     let (url, bundle) = (secured.url.as_str(), secured.ca_bundle.to_str().unwrap());
     let other = secured.untrusted_ca_bundle.to_str().unwrap();
     let endpoint = ("AWS_ENDPOINT_URL", url);
-    let fine = |ran: CliOutput| assert_eq!((ran.exit_code, ran.stderr.as_str()), (0, ""), "{}", ran.transcript());
+    let fine =
+        |ran: CliOutput| assert_eq!((ran.exit_code, ran.stderr.as_str()), (0, ""), "{}", ran.transcript());
     fine(harness.run_with_env("due", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
     fine(harness.run_with_env("doctor", &[endpoint, ("AWS_CA_BUNDLE", bundle)]).await);
 
@@ -62,7 +63,8 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_an_untrusted_one_is_c
     std::fs::write(&config, profile).unwrap();
     let files = ("AWS_CONFIG_FILE", config.to_str().unwrap());
     fine(harness.run_with_env("--profile own due", &[endpoint, files]).await);
-    let beaten = harness.run_with_env("--profile own due", &[endpoint, files, ("AWS_CA_BUNDLE", other)]).await;
+    let beaten =
+        harness.run_with_env("--profile own due", &[endpoint, files, ("AWS_CA_BUNDLE", other)]).await;
     assert_eq!(beaten.exit_code, 1, "the variable beats the profile");
     std::fs::remove_file(&config).unwrap();
 
@@ -110,7 +112,9 @@ async fn a_test_delivery_trusts_the_same_certificates() {
     let untrusted = harness.run_with_env(&send, &[endpoint]).await;
     let expected = format!("error: certificate not trusted: {}: ", secured.url);
     assert!(untrusted.stderr.starts_with(&expected), "{}", untrusted.transcript());
-    let trusted = harness.run_with_env(&send, &[endpoint, ("AWS_CA_BUNDLE", secured.ca_bundle.to_str().unwrap())]).await;
+    let trusted = harness
+        .run_with_env(&send, &[endpoint, ("AWS_CA_BUNDLE", secured.ca_bundle.to_str().unwrap())])
+        .await;
     assert!(
         trusted.stderr.is_empty() && trusted.stdout.contains("NOT as it should be"),
         "{}",

@@ -138,7 +138,10 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
     let check =
         |name: &str| checks.as_array().unwrap().iter().find(|it| it["check"] == name).unwrap().clone();
     let (parameters, secret) = (check("parameters"), check("secret of Fynapse"));
-    assert_eq!((output.exit_code, &parameters["verdict"], &secret["verdict"]), (1, &"fail".into(), &"fail".into()));
+    assert_eq!(
+        (output.exit_code, &parameters["verdict"], &secret["verdict"]),
+        (1, &"fail".into(), &"fail".into())
+    );
     let found = parameters["found"].as_str().unwrap();
     for variable in
         ["FYNAPSE_KEY_CODEC", "POLL_FIRST_SECS", "RIGHTFOOT_ALLOWED_CIDRS", "RIGHTFOOT_REVOKED_SUBJECTS"]
@@ -240,7 +243,10 @@ async fn help_has_examples_and_usage() {
 async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
     let harness = CliHarness::new().await;
     let canary = "4111-canary";
-    harness.world.deliver_fynapse(tests::extract_body("e-1").replace("150.00", &format!("\"{canary}\""))).await;
+    harness
+        .world
+        .deliver_fynapse(tests::extract_body("e-1").replace("150.00", &format!("\"{canary}\"")))
+        .await;
     let kept = format!("{{\"type\":\"A_THIRD_TYPE\",\"x\":\"{canary}\"}}");
     harness.world.deliver_rightfoot(&kept).await;
     harness.send_dead_letter(&harness.world.drain_queue().await.remove(0).body).await;

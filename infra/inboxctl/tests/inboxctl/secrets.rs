@@ -6,7 +6,7 @@ use crate::CliHarness;
 const CANARY: &str = "c4n4ry";
 
 async fn create_secret(harness: &CliHarness, name: &str, value: &str) {
-    let secrets = &stand.world.system.inspector.secrets;
+    let secrets = &harness.world.stack.inspector.secrets;
     secrets.create_secret().name(name).secret_string(value).send().await.unwrap();
 }
 

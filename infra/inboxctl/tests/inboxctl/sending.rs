@@ -7,7 +7,11 @@ async fn a_url_is_minted_whole_or_not_at_all() {
     let harness = CliHarness::new().await;
     snapshot!(harness.run("url mint demo").await.transcript());
     let whole = harness.run("--base-url https://inbox.example/ url mint demo").await;
-    assert!(whole.stdout.starts_with("https://inbox.example/webhooks/rightfoot/demo."), "{}", whole.transcript());
+    assert!(
+        whole.stdout.starts_with("https://inbox.example/webhooks/rightfoot/demo."),
+        "{}",
+        whole.transcript()
+    );
     snapshot!(harness.run("--json --base-url https://inbox.example url mint demo").await.transcript());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tests::{Item, alert_body, completion_body};
 
-use crate::{START_MS, CliHarness, snapshot};
+use crate::{CliHarness, START_MS, snapshot};
 
 /// An item of these attributes.
 pub(crate) fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
@@ -34,14 +34,22 @@ async fn harness_with_schedule_run() -> CliHarness {
         .await;
     let mut schedule = item(
         &[("pk", "rightfoot#schedule#s-1"), ("sk", "tracked"), ("subject", "nightly"), ("due", "poll#00")],
-        &[("since", START_MS - 5_000), ("last_run_seen", START_MS), ("due_at", START_MS + 86_400_000), ("polls", 0)],
+        &[
+            ("since", START_MS - 5_000),
+            ("last_run_seen", START_MS),
+            ("due_at", START_MS + 86_400_000),
+            ("polls", 0),
+        ],
     );
     schedule.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
     world.put_item(schedule).await;
     let batch =
         [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("schedule_id", "s-1"), ("subject", "demo")];
-    let times =
-        [("tracked_at", START_MS + 1_000), ("deadline_at", START_MS + 86_400_000), ("done_at", START_MS + 900_000)];
+    let times = [
+        ("tracked_at", START_MS + 1_000),
+        ("deadline_at", START_MS + 86_400_000),
+        ("done_at", START_MS + 900_000),
+    ];
     world.put_item(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
     harness.advance(Duration::from_secs(10));
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;

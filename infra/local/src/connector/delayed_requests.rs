@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 
-use super::{AwsCall, CallOutcome, Fault, AwsConnector, lock};
+use super::{AwsCall, AwsConnector, CallOutcome, Fault, lock};
 
 /// A request that is still on its way.
 pub(super) struct DelayedRequest {
@@ -44,7 +44,7 @@ impl AwsConnector {
     async fn apply_matching(&self, is_selected: impl Fn(&DelayedRequest) -> bool) {
         let selected: Vec<DelayedRequest> = {
             let mut delayed = lock(&self.inner.delayed);
-            let (selected, others) = std::mem::take(&mut *delayed).into_iter().partition(which);
+            let (selected, others) = std::mem::take(&mut *delayed).into_iter().partition(is_selected);
             *delayed = others;
             self.inner.applying_count.fetch_add(selected.len(), Ordering::SeqCst);
             selected

@@ -143,15 +143,15 @@ impl EmulatorRequest<'_> {
         let is_put_events = self.operation == "PutEvents";
         let (first, answer) = self.send_without_first("/Entries").await;
         let answer = if is_put_events {
-            let code = if its_own_fault { "MalformedDetail" } else { "InternalFailure" };
+            let code = if is_sender_fault { "MalformedDetail" } else { "InternalFailure" };
             let failed = json!({"ErrorCode": code, "ErrorMessage": "injected"});
             let others = answer.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
             let other_failures = answer.get("FailedEntryCount").and_then(Value::as_u64).unwrap_or(0);
             let entries: Vec<_> = std::iter::once(failed).chain(others).collect();
             json!({"FailedEntryCount": 1 + other_failures, "Entries": entries})
         } else {
-            let code = if its_own_fault { "InvalidMessageContents" } else { "InternalError" };
-            let failed = json!([{"Id": first.get("Id"), "SenderFault": its_own_fault, "Code": code}]);
+            let code = if is_sender_fault { "InvalidMessageContents" } else { "InternalError" };
+            let failed = json!([{"Id": first.get("Id"), "SenderFault": is_sender_fault, "Code": code}]);
             json!({"Successful": answer.get("Successful").unwrap_or(&json!([])), "Failed": failed})
         };
         MockResponse::json(200, answer.to_string())
@@ -170,7 +170,7 @@ impl EmulatorRequest<'_> {
     /// are any: the element, and the answer about the others.
     async fn send_without_first(mut self, pointer: &str) -> (Value, Value) {
         let mut request: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let Some(batch) = request.pointer_mut(place).and_then(Value::as_array_mut) else {
+        let Some(batch) = request.pointer_mut(pointer).and_then(Value::as_array_mut) else {
             return (Value::Null, Value::Null);
         };
         let first = if batch.is_empty() { Value::Null } else { batch.remove(0) };

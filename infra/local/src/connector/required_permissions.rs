@@ -3,7 +3,10 @@
 use inbox_aws::iam::{Resource, Role};
 use serde_json::Value;
 
-use crate::system::{BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, EVENTS_QUEUE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, INBOX_TABLE};
+use crate::stack::{
+    BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
+    RIGHTFOOT_URL_KEY_SECRET,
+};
 
 /// An IAM action, and what it is done on, if that is a thing of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +44,16 @@ pub(super) fn required_permissions(operation: &str, request: &Value) -> Vec<Requ
             .map(|(kind, write)| permission(&format!("dynamodb:{kind}Item"), write, "TableName"))
             .collect(),
         "BatchGetItem" | "BatchWriteItem" => tables()
-            .map(|(table, _)| RequiredPermission { action: format!("dynamodb:{operation}"), resource: resource_named(table) })
+            .map(|(table, _)| RequiredPermission {
+                action: format!("dynamodb:{operation}"),
+                resource: resource_named(table),
+            })
             .collect(),
         "Query" if request.get("IndexName").is_some() => {
-            vec![RequiredPermission { action: "dynamodb:Query".to_owned(), resource: Some(Resource::DueIndex) }]
+            vec![RequiredPermission {
+                action: "dynamodb:Query".to_owned(),
+                resource: Some(Resource::DueIndex),
+            }]
         }
         _ => vec![permission(&format!("dynamodb:{operation}"), request, "TableName")],
     }

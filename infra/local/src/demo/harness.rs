@@ -11,21 +11,24 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::DemoOptions;
-use super::traffic::{DeliverySender, Traffic, PlannedDelivery};
-use super::simulated_rightfoot::{
-    ALERT_DELAY, API_KEY, POLL_TIMING, PollerRun, PollerRuns, CHECKED_RUNS, FaultWindow, spawn_simulator, configure, crash_on_webhook_alert,
-    unchecked_batches,
-};
 use super::seed_tracking::{track_alert_run, track_alert_schedule};
+use super::simulated_rightfoot::{
+    ALERT_DELAY, API_KEY, CHECKED_RUNS, FaultWindow, POLL_TIMING, PollerRun, PollerRuns, configure,
+    crash_on_webhook_alert, spawn_simulator, unchecked_batches,
+};
 use super::submissions::{PlannedSubmission, SubmissionLog, submit_until_succeeded};
+use super::traffic::{DeliverySender, PlannedDelivery, Traffic};
 use super::workers::Workers;
+use crate::connector::{AwsCall, CallOutcome, Fault};
 use crate::inspect;
 use crate::progress::Progress;
-use crate::rightfoot::{RightfootSimulator, SimulatedWebhook};
-use crate::senders::schedule::RetrySpacing;
-use crate::senders::{DeliveryReport, FynapseSender, SenderClient, OutgoingDelivery, SimClock, RightfootSender, run_concurrently};
+use crate::rightfoot_simulator::{RightfootSimulator, SimulatedWebhook};
+use crate::senders::retry_policy::RetrySpacing;
+use crate::senders::{
+    DeliveryReport, FynapseSender, OutgoingDelivery, RightfootSender, SenderClient, SimClock,
+    run_concurrently,
+};
 use crate::stack::{self, EVENTS_QUEUE, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client};
-use crate::connector::{AwsCall, CallOutcome, Fault};
 
 /// The secret that Fynapse signs with at first.
 pub(super) const OLD_SECRET: &str = "demo-old-secret";
@@ -106,9 +109,14 @@ impl Harness {
         background_tasks.extend(workers.spawn());
         background_tasks.push(stack::spawn_server(listener, stack.webhook_routes()));
         background_tasks.push(stack.run_relay_every(sim_clock.real_duration(RUN_INTERVAL)));
-        background_tasks.push(poller_runs.run_poller_every(sim_clock.real_duration(RUN_INTERVAL), &stack, &fault_window));
+        background_tasks.push(poller_runs.run_poller_every(
+            sim_clock.real_duration(RUN_INTERVAL),
+            &stack,
+            &fault_window,
+        ));
         let http = SenderClient::new(sim_clock.clone(), options.seed, options.in_flight)?;
-        let fynapse = FynapseSender::new(http.clone(), format!("{base_url}/webhooks/fynapse"), keys(&[OLD_SECRET])?);
+        let fynapse =
+            FynapseSender::new(http.clone(), format!("{base_url}/webhooks/fynapse"), keys(&[OLD_SECRET])?);
         Ok(Self {
             traffic: traffic(&stack, &base_url, options.seed)?,
             fynapse: Arc::new(fynapse),
@@ -170,7 +178,12 @@ impl Harness {
         self.progress.add_steps(submissions.len());
         let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
         for submission in submissions {
-            self.submitting.spawn(submit_until_succeeded(self.stack.clone(), self.sim_clock.clone(), submission, by));
+            self.submitting.spawn(submit_until_succeeded(
+                self.stack.clone(),
+                self.sim_clock.clone(),
+                submission,
+                by,
+            ));
         }
     }
 
@@ -209,15 +222,16 @@ impl Harness {
 
     /// Has these parts played until each of them has been tried once.
     pub(super) async fn deliver_first_attempts(&mut self, deliveries: Vec<PlannedDelivery>) {
-        let expected_attempts = self.http.first_attempts() + parts.iter().map(|delivery| delivery.copies).sum::<usize>();
-        self.start_deliveries(parts);
+        let expected_attempts =
+            self.http.first_attempts() + deliveries.iter().map(|delivery| delivery.copies).sum::<usize>();
+        self.start_deliveries(deliveries);
         let http = self.http.clone();
         wait_until(async || http.first_attempts() >= expected_attempts).await;
     }
 
     /// Has these parts played, and waits until they and all others have come to their end.
     pub(super) async fn deliver_all(&mut self, deliveries: Vec<PlannedDelivery>) {
-        self.start_deliveries(parts);
+        self.start_deliveries(deliveries);
         self.await_deliveries().await;
     }
 
@@ -239,7 +253,7 @@ impl Harness {
 
     /// Waits until a call has met its fault, within bounds.
     pub(super) async fn wait_for_call(&self, is_match: impl Fn(&(AwsCall, CallOutcome)) -> bool) {
-        wait_until(async || self.stack.connector.call_log().iter().any(&met)).await;
+        wait_until(async || self.stack.connector.call_log().iter().any(&is_match)).await;
     }
 
     /// Waits until nothing is left to be done, within bounds, and ends everybody's work.
@@ -263,7 +277,8 @@ impl Harness {
     /// the poller knows each run, no message is left, and nothing else is due. The schedule itself and its later runs go
     /// on.
     async fn is_settled(&self) -> anyhow::Result<bool> {
-        let is_queue_empty = async || anyhow::Ok(inspect::count_messages(&self.stack, EVENTS_QUEUE).await? == 0);
+        let is_queue_empty =
+            async || anyhow::Ok(inspect::count_messages(&self.stack, EVENTS_QUEUE).await? == 0);
         // What is put back is due before its message is gone, and what is sent is on the queue before it is not due.
         if !is_queue_empty().await? {
             return Ok(false);
@@ -276,12 +291,17 @@ impl Harness {
         let unchecked = unchecked_batches(&schedules);
         let may_stay_due = |pk: &String| {
             let batch_id = pk.strip_prefix("rightfoot#batch#");
-            batch_id.is_some_and(|batch_id| unchecked.contains(batch_id)) || pk.starts_with("rightfoot#schedule#")
+            batch_id.is_some_and(|batch_id| unchecked.contains(batch_id))
+                || pk.starts_with("rightfoot#schedule#")
         };
-        let is_finished =
-            |webhook: &SimulatedWebhook| webhook.is_lost || webhook.is_delivered || unchecked.contains(&webhook.batch_id);
+        let is_finished = |webhook: &SimulatedWebhook| {
+            webhook.is_lost || webhook.is_delivered || unchecked.contains(&webhook.batch_id)
+        };
         let has_enough_runs = schedules.iter().all(|schedule| schedule.runs.len() >= CHECKED_RUNS);
-        if !has_enough_runs || !due.iter().all(may_stay_due) || !self.simulator.webhooks().iter().all(is_finished) {
+        if !has_enough_runs
+            || !due.iter().all(may_stay_due)
+            || !self.simulator.webhooks().iter().all(is_finished)
+        {
             return Ok(false);
         }
         for run in schedules.iter().flat_map(|schedule| schedule.runs.iter().take(CHECKED_RUNS)) {
@@ -348,25 +368,34 @@ fn traffic(stack: &Stack, base_url: &str, seed: u64) -> anyhow::Result<Traffic> 
     })
 }
 
-async fn deliver_planned(planned: &PlannedDelivery, fynapse: &FynapseSender, rightfoot: &RightfootSender) -> Vec<DeliveryReport> {
-    let deliver = |outgoing| deliver_once(part, outgoing, fynapse, rightfoot);
-    let mut deliveries = run_concurrently(part.copies, || deliver(&part.outgoing)).await;
-    for repeat in &part.repeats {
+async fn deliver_planned(
+    planned: &PlannedDelivery,
+    fynapse: &FynapseSender,
+    rightfoot: &RightfootSender,
+) -> Vec<DeliveryReport> {
+    let deliver = |outgoing| deliver_once(planned, outgoing, fynapse, rightfoot);
+    let mut deliveries = run_concurrently(planned.copies, || deliver(&planned.outgoing)).await;
+    for repeat in &planned.repeats {
         deliveries.push(deliver(repeat).await);
     }
     deliveries
 }
 
-async fn deliver_once(planned: &PlannedDelivery, outgoing: &OutgoingDelivery, fynapse: &FynapseSender, rightfoot: &RightfootSender) -> DeliveryReport {
-    match &part.sender {
-        DeliverySender::Fynapse(signing) => fynapse.deliver_with(outgoing, signing, part.patience).await,
-        DeliverySender::Rightfoot { url } => rightfoot.deliver_with(url, outgoing, part.patience).await,
+async fn deliver_once(
+    planned: &PlannedDelivery,
+    outgoing: &OutgoingDelivery,
+    fynapse: &FynapseSender,
+    rightfoot: &RightfootSender,
+) -> DeliveryReport {
+    match &planned.sender {
+        DeliverySender::Fynapse(signing) => fynapse.deliver_with(outgoing, signing, planned.patience).await,
+        DeliverySender::Rightfoot { url } => rightfoot.deliver_with(url, outgoing, planned.patience).await,
     }
 }
 
 pub(super) async fn wait_until(condition: impl AsyncFn() -> bool) {
     let by = Instant::now() + WAIT_TIMEOUT;
-    while !is_so().await && Instant::now() < by {
+    while !condition().await && Instant::now() < by {
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

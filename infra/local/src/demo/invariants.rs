@@ -7,15 +7,15 @@ use std::fmt;
 
 use inbox_core::delivery::Provider;
 
-use super::traffic::{DeliverySender, ExpectedOutcome, PlannedDelivery};
-use super::rightfoot::{PollerRun, GroundTruth};
-use super::stage::PerformedDelivery;
+use super::harness::PerformedDelivery;
+use super::simulated_rightfoot::{GroundTruth, PollerRun};
 use super::submissions::SubmissionLog;
+use super::traffic::{DeliverySender, ExpectedOutcome, PlannedDelivery};
 use super::workers::WorkerEvidence;
-use crate::inspect::{PublishedEvent, MessageSnapshot, RecordSnapshot, StoredBalance, InboxSnapshot};
-use crate::senders::schedule::FYNAPSE_PERMANENT_FAILURE_CODES;
-use crate::senders::{DeliveryAttempt, DeliveryReport, DeliveryEnd};
 use crate::connector::{AwsCall, CallOutcome, Fault};
+use crate::inspect::{InboxSnapshot, MessageSnapshot, PublishedEvent, RecordSnapshot, StoredBalance};
+use crate::senders::retry_policy::FYNAPSE_PERMANENT_FAILURE_CODES;
+use crate::senders::{DeliveryAttempt, DeliveryEnd, DeliveryReport};
 
 mod effects;
 mod submissions;
@@ -65,22 +65,35 @@ impl fmt::Display for Violation {
 
 /// Everything that is wrong.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
-    let found = [check_senders(evidence), check_queue(evidence), check_table(evidence), check_quarantine(evidence), check_planned_faults(evidence)];
-    let found = found.into_iter().flatten().chain(submissions::violations(evidence)).chain(effects::violations(evidence));
+    let found = [
+        check_senders(evidence),
+        check_queue(evidence),
+        check_table(evidence),
+        check_quarantine(evidence),
+        check_planned_faults(evidence),
+    ];
+    let found = found
+        .into_iter()
+        .flatten()
+        .chain(submissions::violations(evidence))
+        .chain(effects::violations(evidence));
     found.filter(|problem| !problem.ids.is_empty()).collect()
 }
 
 impl Evidence {
     /// What was delivered and must be on the queue.
     pub(super) fn expected_events(&self) -> impl Iterator<Item = &PlannedDelivery> {
-        self.deliveries.iter().map(|played| &*played.planned).filter(|planned| planned.expected == ExpectedOutcome::Enqueued)
+        self.deliveries
+            .iter()
+            .map(|played| &*played.planned)
+            .filter(|planned| planned.expected == ExpectedOutcome::Enqueued)
     }
 
     /// Every event that must be, with its bytes, as far as they are known beforehand.
     fn expected_payloads(&self) -> BTreeMap<Cow<'_, str>, Option<Cow<'_, [u8]>>> {
-        let delivered = self
-            .expected_events()
-            .map(|planned| (Cow::from(planned.outgoing.id.as_str()), Some(Cow::from(planned.outgoing.body.as_ref()))));
+        let delivered = self.expected_events().map(|planned| {
+            (Cow::from(planned.outgoing.id.as_str()), Some(Cow::from(planned.outgoing.body.as_ref())))
+        });
         delivered.chain(submissions::expected_payloads(self)).collect()
     }
 
@@ -129,7 +142,9 @@ impl SendSteps {
         self.missing_updates += updates_expected;
         self.is_relayed |= operation == "SendMessageBatch";
         match outcome {
-            CallOutcome::Pending | CallOutcome::Delayed | CallOutcome::AppliedLate(_) => self.unknown_outcomes += 1,
+            CallOutcome::Pending | CallOutcome::Delayed | CallOutcome::AppliedLate(_) => {
+                self.unknown_outcomes += 1
+            }
             CallOutcome::Faulted(fault) if fault.leaves_outcome_unknown() => self.unknown_outcomes += 1,
             CallOutcome::Answered(500..) => self.unknown_outcomes += 1,
             CallOutcome::Answered(200) => {}
@@ -153,7 +168,8 @@ fn check_senders(evidence: &Evidence) -> Vec<Violation> {
     vec![
         parts("still being delivered when the demo gave up waiting", &|_, deliveries| deliveries.is_empty()),
         parts("authentic, and not answered 2xx in the end", &|planned, deliveries| {
-            planned.expected == ExpectedOutcome::Enqueued && !deliveries.iter().all(|it| it.end == DeliveryEnd::Delivered)
+            planned.expected == ExpectedOutcome::Enqueued
+                && !deliveries.iter().all(|it| it.end == DeliveryEnd::Delivered)
         }),
         parts("killed at Fynapse by its answer", &|planned, deliveries| {
             planned.provider() == Provider::Fynapse && attempts(deliveries).any(is_permanent_failure)
@@ -165,7 +181,8 @@ fn check_senders(evidence: &Evidence) -> Vec<Violation> {
             planned.expected == ExpectedOutcome::Rejected && !all_end_with(deliveries, 403)
         }),
         parts("forged, and accepted", &|planned, deliveries| {
-            planned.expected == ExpectedOutcome::Rejected && attempts(deliveries).any(|it| it.response.is_success())
+            planned.expected == ExpectedOutcome::Rejected
+                && attempts(deliveries).any(|it| it.response.is_success())
         }),
         parts(
             "unusable, and not answered as its provider is told to",
@@ -179,7 +196,12 @@ fn check_queue(evidence: &Evidence) -> Vec<Violation> {
     let authentic = evidence.expected_payloads();
     let (copies, steps) = (evidence.message_counts(), evidence.send_steps());
     let messages = |is_wrong: &dyn Fn(&MessageSnapshot) -> bool| {
-        evidence.messages.iter().filter(|message| is_wrong(message)).map(|message| message.id.clone()).collect()
+        evidence
+            .messages
+            .iter()
+            .filter(|message| is_wrong(message))
+            .map(|message| message.id.clone())
+            .collect()
     };
     let lost = authentic.keys().filter(|id| !copies.contains_key(&***id)).map(|id| id.to_string());
     let repeated = copies
@@ -228,7 +250,8 @@ fn check_table(evidence: &Evidence) -> Vec<Violation> {
     let missing = authentic.keys().filter(|id| !records.contains_key(&***id)).map(|id| id.to_string());
     let foreign = records.keys().filter(|id| !authentic.contains_key(id.as_str())).cloned();
     let is_finished = |record: &RecordSnapshot| record.is_sent || record.is_done || record.is_quarantined;
-    let due = records.iter().filter(|(_, record)| record.is_due || !is_finished(record)).map(|(id, _)| id.clone());
+    let due =
+        records.iter().filter(|(_, record)| record.is_due || !is_finished(record)).map(|(id, _)| id.clone());
     vec![
         Violation { description: "authentic, and not recorded", ids: missing.collect() },
         Violation { description: "recorded, and not an authentic event", ids: foreign.collect() },
@@ -242,9 +265,16 @@ fn check_quarantine(evidence: &Evidence) -> Vec<Violation> {
         .table
         .quarantined
         .iter()
-        .filter_map(|quarantined| Some(((quarantined.provider.as_str(), quarantined.payload.as_deref()?), quarantined.reason.as_str())))
+        .filter_map(|quarantined| {
+            Some((
+                (quarantined.provider.as_str(), quarantined.payload.as_deref()?),
+                quarantined.reason.as_str(),
+            ))
+        })
         .collect();
-    let quarantine_reason = |planned: &PlannedDelivery| reasons.get(&(planned.provider().as_str(), planned.outgoing.body.as_ref())).copied();
+    let quarantine_reason = |planned: &PlannedDelivery| {
+        reasons.get(&(planned.provider().as_str(), planned.outgoing.body.as_ref())).copied()
+    };
     let wrong = |is_wrong: &dyn Fn(&PlannedDelivery, &'static str) -> bool| {
         let parts = evidence.deliveries.iter().filter(|played| match played.planned.expected {
             ExpectedOutcome::Quarantined { reason, .. } => is_wrong(&played.planned, reason),
@@ -258,7 +288,10 @@ fn check_quarantine(evidence: &Evidence) -> Vec<Violation> {
                 && quarantined.payload.as_deref() == Some(played.planned.outgoing.body.as_ref());
             let is_expected = matches!(played.planned.expected, ExpectedOutcome::Quarantined { .. });
             let is_its_event = quarantined.event_id.as_ref() == Some(&played.planned.outgoing.id);
-            is_same_payload && (is_expected || is_its_event || (quarantined.reason == "stale" && was_rejected_as_stale(played)))
+            is_same_payload
+                && (is_expected
+                    || is_its_event
+                    || (quarantined.reason == "stale" && was_rejected_as_stale(played)))
         })
     });
     vec![
@@ -272,7 +305,9 @@ fn check_quarantine(evidence: &Evidence) -> Vec<Violation> {
         },
         Violation {
             description: "in quarantine, and nothing that belongs there",
-            ids: unexpected.map(|quarantined| format!("{} ({})", quarantined.provider, quarantined.reason)).collect(),
+            ids: unexpected
+                .map(|quarantined| format!("{} ({})", quarantined.provider, quarantined.reason))
+                .collect(),
         },
     ]
 }
@@ -305,10 +340,14 @@ fn check_planned_faults(evidence: &Evidence) -> Vec<Violation> {
     ];
     let missed = |description, expected: &[(&str, Fault)], log: &[(AwsCall, CallOutcome)]| {
         let occurred = |operation: &str, fault: Fault| {
-            log.iter().any(|(call, outcome)| call.operation == operation && *outcome == CallOutcome::Faulted(fault))
+            log.iter()
+                .any(|(call, outcome)| call.operation == operation && *outcome == CallOutcome::Faulted(fault))
         };
         let missed = expected.iter().filter(|(operation, fault)| !occurred(operation, *fault));
-        Violation { description, ids: missed.map(|(operation, fault)| format!("{operation} {fault:?}")).collect() }
+        Violation {
+            description,
+            ids: missed.map(|(operation, fault)| format!("{operation} {fault:?}")).collect(),
+        }
     };
     vec![
         missed("planned trouble that never came", &EXPECTED, &evidence.log),

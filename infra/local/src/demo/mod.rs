@@ -13,24 +13,24 @@ use anyhow::Context;
 use crate::inspect;
 use crate::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 
-mod scenario;
-mod traffic;
-mod invariants;
-mod simulated_rightfoot;
-mod seed_tracking;
 mod harness;
-mod submissions;
+mod invariants;
 mod report;
+mod scenario;
+mod seed_tracking;
+mod simulated_rightfoot;
+mod submissions;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod workers;
 
+use harness::Harness;
 use invariants::Evidence;
 use simulated_rightfoot::GroundTruth;
-use harness::Harness;
 
 pub use invariants::Violation;
-pub use report::{EffectRow, DemoReport, ProviderRow, OriginRow};
+pub use report::{DemoReport, EffectRow, OriginRow, ProviderRow};
 
 /// How the demo runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,8 @@ async fn collect_evidence(harness: &Harness) -> anyhow::Result<Evidence> {
     stored.retain(|balance| !truth.unchecked_batches.contains(&balance.batch_id));
     published.retain(|announced| !is_about_unchecked_run(&truth, &announced.event_id));
     Ok(Evidence {
-        deliveries: harness.played().to_vec(),
-        submissions: harness.submitted().to_vec(),
+        deliveries: harness.deliveries().to_vec(),
+        submissions: harness.submissions().to_vec(),
         thresholds: submissions::thresholds(),
         truth,
         poller_runs: harness.poller_runs(),

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use inbox_core::delivery::Provider;
 
-use super::traffic::ExpectedOutcome;
 use super::invariants::{Evidence, POLL_ORIGIN, Violation, WEBHOOK_ORIGIN, completion_id, violations};
 use super::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
 use super::submissions::SubmissionResponse;
+use super::traffic::ExpectedOutcome;
+use crate::connector::CallOutcome;
 use crate::inspect::PublishedDetail;
 use crate::senders::{AttemptResponse, DeliveryAttempt};
-use crate::connector::CallOutcome;
 
 /// What the demo came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,33 +129,47 @@ const EFFECT_TITLE: &str =
 /// The name of the effects that are no events on the bus.
 const BALANCES_KIND: &str = "balances";
 const EFFECT_HEADINGS: [&str; 3] = ["owed", "there", "repeated"];
-const ORIGIN_HEADINGS: [&str; 7] = ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
+const ORIGIN_HEADINGS: [&str; 7] =
+    ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl DemoReport {
     pub(super) fn from_evidence(evidence: &Evidence, duration: Duration) -> Self {
-        let failed = |outcome: &CallOutcome| matches!(outcome, CallOutcome::Faulted(_) | CallOutcome::Delayed | CallOutcome::AppliedLate(_));
+        let failed = |outcome: &CallOutcome| {
+            matches!(outcome, CallOutcome::Faulted(_) | CallOutcome::Delayed | CallOutcome::AppliedLate(_))
+        };
         let is_inconclusive = |attempt: &&DeliveryAttempt| !attempt.response.is_conclusive();
-        let is_forged = |planned: &super::traffic::PlannedDelivery| planned.expected == ExpectedOutcome::Rejected;
+        let is_forged =
+            |planned: &super::traffic::PlannedDelivery| planned.expected == ExpectedOutcome::Rejected;
         let responses = || evidence.submissions.iter().flat_map(|submitted| &submitted.responses);
         let runs = evidence.truth.batches.iter().filter(|batch| batch.schedule_id.is_some());
         let late_webhooks = evidence.truth.webhooks_of(COMPLETED_TYPE).filter(|webhook| {
             webhook.is_delivered && evidence.origin_of(&completion_id(&webhook.batch_id)) == Some(POLL_ORIGIN)
         });
         Self {
-            rows: Provider::ALL.into_iter().map(|provider| ProviderRow::from_evidence(provider, evidence)).collect(),
+            rows: Provider::ALL
+                .into_iter()
+                .map(|provider| ProviderRow::from_evidence(provider, evidence))
+                .collect(),
             submitted: vec![OriginRow::completions(evidence), OriginRow::alerts(evidence)],
             effects: EffectRow::all(evidence),
             runs: runs.count(),
             late_webhooks: late_webhooks.count(),
             submissions: evidence.submissions.len(),
             submission_calls: responses().count(),
-            submission_crashes: responses().filter(|response| **response == SubmissionResponse::Crashed).count(),
+            submission_crashes: responses()
+                .filter(|response| **response == SubmissionResponse::Crashed)
+                .count(),
             twice: evidence.workers.twice.len(),
             worker_crashes: evidence.workers.crashes,
             requeued: evidence.table.records.values().map(|record| record.requeues).sum(),
             unconfirmed: evidence.table.records.values().filter(|record| record.is_quarantined).count(),
             inconclusive: all_attempts(evidence, None).filter(is_inconclusive).count(),
-            failed_calls: evidence.log.iter().chain(&evidence.worker_log).filter(|(_, outcome)| failed(outcome)).count(),
+            failed_calls: evidence
+                .log
+                .iter()
+                .chain(&evidence.worker_log)
+                .filter(|(_, outcome)| failed(outcome))
+                .count(),
             forgeries: evidence.deliveries.iter().filter(|played| is_forged(&played.planned)).count(),
             violations: violations(evidence),
             duration,
@@ -175,12 +189,17 @@ impl DemoReport {
 impl ProviderRow {
     fn from_evidence(provider: Provider, evidence: &Evidence) -> Self {
         let name = provider.as_str();
-        let is_of_provider = |id: &str| id.split('/').next() == Some(name) && !evidence.concerns_submitted_batch(id);
+        let is_of_provider =
+            |id: &str| id.split('/').next() == Some(name) && !evidence.concerns_submitted_batch(id);
         let answers = |is_counted: &dyn Fn(&AttemptResponse) -> bool| {
             all_attempts(evidence, Some(provider)).filter(|attempt| is_counted(&attempt.response)).count()
         };
-        let copies: Vec<usize> =
-            evidence.message_counts().into_iter().filter(|(id, _)| is_of_provider(id)).map(|(_, copies)| copies).collect();
+        let copies: Vec<usize> = evidence
+            .message_counts()
+            .into_iter()
+            .filter(|(id, _)| is_of_provider(id))
+            .map(|(_, copies)| copies)
+            .collect();
         let relayed: BTreeSet<&String> = evidence
             .log
             .iter()
@@ -194,11 +213,18 @@ impl ProviderRow {
             sent: all_attempts(evidence, Some(provider)).count(),
             received: answers(&|response| has_status(response, "received")),
             duplicate: answers(&|response| has_status(response, "duplicate")),
-            answered_quarantined: answers(&|response| has_status(response, "quarantined") || response.status() == Some(400)),
+            answered_quarantined: answers(&|response| {
+                has_status(response, "quarantined") || response.status() == Some(400)
+            }),
             rejected: answers(&|response| response.status() == Some(403)),
             inconclusive: answers(&|response| !response.is_conclusive()),
             recorded: evidence.table.records.keys().filter(|id| is_of_provider(id)).count(),
-            quarantined: evidence.table.quarantined.iter().filter(|quarantined| quarantined.provider == name).count(),
+            quarantined: evidence
+                .table
+                .quarantined
+                .iter()
+                .filter(|quarantined| quarantined.provider == name)
+                .count(),
             queued: copies.len(),
             relayed: relayed.len(),
             repeated: copies.iter().map(|copies| copies - 1).sum(),
@@ -206,7 +232,14 @@ impl ProviderRow {
     }
 
     fn answer_cells(&self) -> [usize; 6] {
-        [self.sent, self.received, self.duplicate, self.answered_quarantined, self.rejected, self.inconclusive]
+        [
+            self.sent,
+            self.received,
+            self.duplicate,
+            self.answered_quarantined,
+            self.rejected,
+            self.inconclusive,
+        ]
     }
 
     fn record_cells(&self) -> [usize; 5] {
@@ -230,15 +263,23 @@ impl OriginRow {
     fn alerts(evidence: &Evidence) -> Self {
         let queued = evidence.queued_alerts();
         let by = |origin| queued.iter().filter(|alert| alert.origin == origin).count();
-        let (expected, by_webhook, by_poll) = (evidence.truth.expected_alerts.len(), by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
-        Self { expected, by_webhook, by_poll, ..Self::from_messages("alerts", ALERT_TYPE, "/alert/", evidence) }
+        let (expected, by_webhook, by_poll) =
+            (evidence.truth.expected_alerts.len(), by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
+        Self {
+            expected,
+            by_webhook,
+            by_poll,
+            ..Self::from_messages("alerts", ALERT_TYPE, "/alert/", evidence)
+        }
     }
 
     /// Everything but what was owed and how it came. The ids of its events contain `mark`.
     fn from_messages(kind: &'static str, event_type: &str, id_part: &str, evidence: &Evidence) -> Self {
         let message_counts = evidence.message_counts();
-        let copies: Vec<_> =
-            message_counts.iter().filter(|(id, _)| id.contains(id_part) && evidence.concerns_submitted_batch(id)).collect();
+        let copies: Vec<_> = message_counts
+            .iter()
+            .filter(|(id, _)| id.contains(id_part) && evidence.concerns_submitted_batch(id))
+            .collect();
         Self {
             kind,
             expected: 0,
@@ -260,15 +301,23 @@ impl EffectRow {
     fn all(evidence: &Evidence) -> Vec<Self> {
         let expected_effects = evidence.expected_effects();
         let on_the_bus = |kind, expected, is_one: fn(&PublishedDetail) -> bool| {
-            let ids = evidence.published.iter().filter(|announced| is_one(&announced.detail)).map(|it| &it.id);
+            let ids =
+                evidence.published.iter().filter(|announced| is_one(&announced.detail)).map(|it| &it.id);
             let present = ids.clone().collect::<BTreeSet<_>>().len();
             Self { kind, expected, present, repeated: ids.count() - present }
         };
-        let rows: BTreeSet<_> = evidence.stored_balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
+        let rows: BTreeSet<_> =
+            evidence.stored_balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
         vec![
-            on_the_bus("completed", expected_effects.completed.len(), |it| matches!(it, PublishedDetail::BatchCompleted { .. })),
-            on_the_bus("threshold", expected_effects.thresholds_met.len(), |it| matches!(it, PublishedDetail::ThresholdMet { .. })),
-            on_the_bus("extracted", expected_effects.extracted.len(), |it| matches!(it, PublishedDetail::BalanceExtracted { .. })),
+            on_the_bus("completed", expected_effects.completed.len(), |it| {
+                matches!(it, PublishedDetail::BatchCompleted { .. })
+            }),
+            on_the_bus("threshold", expected_effects.thresholds_met.len(), |it| {
+                matches!(it, PublishedDetail::ThresholdMet { .. })
+            }),
+            on_the_bus("extracted", expected_effects.extracted.len(), |it| {
+                matches!(it, PublishedDetail::BalanceExtracted { .. })
+            }),
             Self {
                 kind: BALANCES_KIND,
                 expected: expected_effects.completed.values().map(|batch| batch.rows.len()).sum(),
@@ -288,7 +337,12 @@ impl fmt::Display for DemoReport {
         let rows = || self.rows.iter();
         write_table(f, ANSWER_TITLE, ANSWER_HEADINGS, rows().map(|row| (row.provider, row.answer_cells())))?;
         write_table(f, RECORD_TITLE, RECORD_HEADINGS, rows().map(|row| (row.provider, row.record_cells())))?;
-        write_table(f, ORIGIN_TITLE, ORIGIN_HEADINGS, self.submitted.iter().map(|row| (row.kind, row.cells())))?;
+        write_table(
+            f,
+            ORIGIN_TITLE,
+            ORIGIN_HEADINGS,
+            self.submitted.iter().map(|row| (row.kind, row.cells())),
+        )?;
         let effects = self.effects.iter().map(|row| (row.kind, row.cells()));
         write_table(f, EFFECT_TITLE, EFFECT_HEADINGS, effects)?;
         writeln!(
@@ -340,7 +394,8 @@ impl DemoReport {
             writeln!(f, "NOT PROVED, after {:.0} s. What is wrong:", self.duration.as_secs_f64())?;
             return self.violations.iter().try_for_each(|problem| writeln!(f, "  {problem}"));
         }
-        let expected = |kind| self.submitted.iter().find(|row| row.kind == kind).map_or(0, |row| row.expected);
+        let expected =
+            |kind| self.submitted.iter().find(|row| row.kind == kind).map_or(0, |row| row.expected);
         let (completions, alerts) = (expected("completions"), expected("alerts"));
         let of_effects = |are_stored: bool, of: fn(&EffectRow) -> usize| {
             let some = self.effects.iter().filter(|row| (row.kind == BALANCES_KIND) == are_stored);
@@ -372,7 +427,8 @@ impl DemoReport {
 
 /// The requests that a provider's senders made, or those of all.
 fn all_attempts(evidence: &Evidence, of: Option<Provider>) -> impl Iterator<Item = &DeliveryAttempt> {
-    evidence.deliveries
+    evidence
+        .deliveries
         .iter()
         .filter(move |played| of.is_none_or(|provider| played.planned.provider() == provider))
         .flat_map(|played| &played.reports)

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use inbox_core::limits::SECRET_REFETCH_SECS;
 
-use super::cast::PlannedDelivery;
-use super::rightfoot::{SCHEDULE_DAYS, concerns_submitted_batch};
-use super::stage::{NEW_SECRET, OLD_SECRET, Harness, keys, wait_until};
+use super::harness::{Harness, NEW_SECRET, OLD_SECRET, keys, wait_until};
+use super::simulated_rightfoot::{SCHEDULE_DAYS, concerns_submitted_batch};
 use super::submissions::{batches, schedule};
-use crate::rightfoot::IncompleteBatchResponse;
-use crate::stack::FYNAPSE_SECRET;
+use super::traffic::PlannedDelivery;
 use crate::connector::{AwsCall, CallOutcome, Fault};
+use crate::rightfoot_simulator::IncompleteBatchResponse;
+use crate::stack::FYNAPSE_SECRET;
 
 /// An outage lasts at least so long, in the demo's time: the first retries still fall into it.
 const OUTAGE_DURATION: Duration = Duration::from_secs(100);
@@ -99,23 +99,27 @@ const MARK_PUBLISHED_STEP: &str = "mark";
 
 /// Plays everything.
 pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<()> {
-    submissions(stage).await?;
-    ordinary_deliveries(stage).await;
-    begin_rotation(stage).await?;
-    sqs_outage(stage).await?;
-    dynamodb_outage(stage).await?;
-    crashes(stage).await?;
-    crashes_on_completions(stage).await;
-    end_rotation(stage).await?;
-    stage.progress.set_message("waiting for the webhooks' last tries, and until the poller has found what was lost");
-    stage.settle().await;
+    submissions(harness).await?;
+    ordinary_deliveries(harness).await;
+    begin_rotation(harness).await?;
+    sqs_outage(harness).await?;
+    dynamodb_outage(harness).await?;
+    crashes(harness).await?;
+    crashes_on_completions(harness).await;
+    end_rotation(harness).await?;
+    harness
+        .progress
+        .set_message("waiting for the webhooks' last tries, and until the poller has found what was lost");
+    harness.wait_until_settled().await;
     Ok(())
 }
 
 /// A schedule and batches are submitted. Functions die on the way, each followed by a process that has a newer URL
 /// key than the one before.
 async fn submissions(stage: &mut Harness) -> anyhow::Result<()> {
-    stage.progress.set_message("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
+    stage
+        .progress
+        .set_message("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
     stage.rotate_url_key().await?;
     let crash_plan = CrashPlan::new(&SCHEDULE_CRASHES);
     stage.inject_faults(move |call| crash_plan.fault_for(call));
@@ -142,10 +146,15 @@ async fn ordinary_deliveries(stage: &mut Harness) {
     let deliveries = [stage.traffic.redelivered(), stage.traffic.concurrent_duplicates()].concat();
     stage.deliver_all(deliveries).await;
 
-    stage
-        .progress
-        .set_message("forgeries, stale signatures, alerts made up under a valid URL, unknown types, broken JSON");
-    let deliveries = [stage.traffic.forgeries(), stage.traffic.fabricated_alerts(), stage.traffic.unprocessable("ordinary")].concat();
+    stage.progress.set_message(
+        "forgeries, stale signatures, alerts made up under a valid URL, unknown types, broken JSON",
+    );
+    let deliveries = [
+        stage.traffic.forgeries(),
+        stage.traffic.fabricated_alerts(),
+        stage.traffic.unprocessable("ordinary"),
+    ]
+    .concat();
     stage.deliver_all(deliveries).await;
 
     stage.progress.set_message("a 700 kB alert, and 3 MB that do not compress");
@@ -165,12 +174,18 @@ async fn begin_rotation(stage: &mut Harness) -> anyhow::Result<()> {
 }
 
 async fn sqs_outage(stage: &mut Harness) -> anyhow::Result<()> {
-    stage.progress.set_message("SQS and the event bus are down, balances are stored in part, and the poller dies");
-    let (bus, writes) = (fault_cycle(&["PutEvents"], &BUS_FAULTS), fault_cycle(&["BatchWriteItem"], &WRITE_FAULTS));
+    stage
+        .progress
+        .set_message("SQS and the event bus are down, balances are stored in part, and the poller dies");
+    let (bus, writes) =
+        (fault_cycle(&["PutEvents"], &BUS_FAULTS), fault_cycle(&["BatchWriteItem"], &WRITE_FAULTS));
     stage.workers.set_fault_plan(move |call| bus(call).or_else(|| writes(call)));
     let crash_plan = CrashPlan::new(&POLLER_CRASHES);
-    let (remaining_crashes, outage) = (crash_plan.clone(), fault_cycle(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
-    stage.inject_faults(move |call| outage(call).or_else(|| call.event_ids.is_empty().then(|| crash_plan.fault_for(call))?));
+    let (remaining_crashes, outage) =
+        (crash_plan.clone(), fault_cycle(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
+    stage.inject_faults(move |call| {
+        outage(call).or_else(|| call.event_ids.is_empty().then(|| crash_plan.fault_for(call))?)
+    });
     let until = Instant::now() + stage.sim_clock.real_duration(OUTAGE_DURATION);
     let deliveries = stage.traffic.both_providers("sqs-outage", 20, 12);
     stage.deliver_all(deliveries).await;
@@ -190,10 +205,14 @@ async fn dynamodb_outage(stage: &mut Harness) -> anyhow::Result<()> {
     stage.workers.set_fault_plan(fault_cycle(calls, &DYNAMODB_FAULTS));
     wait_until(async || stage.workers.log().iter().any(claim_failed)).await;
     stage.inject_faults(fault_cycle(calls, &DYNAMODB_FAULTS));
-    stage.simulator.configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::NotFound404);
+    stage
+        .simulator
+        .configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::NotFound404);
     stage.submit(batches(14..19)?);
     let until = Instant::now() + stage.sim_clock.real_duration(OUTAGE_DURATION);
-    let deliveries = [stage.traffic.both_providers("dynamodb-outage", 20, 12), stage.traffic.unprocessable("outage")].concat();
+    let deliveries =
+        [stage.traffic.both_providers("dynamodb-outage", 20, 12), stage.traffic.unprocessable("outage")]
+            .concat();
     stage.deliver_first_attempts(deliveries).await;
     tokio::time::sleep_until(until.into()).await;
     stage.clear_faults();
@@ -206,7 +225,9 @@ async fn crashes(stage: &mut Harness) -> anyhow::Result<()> {
     stage
         .progress
         .set_message("functions die between record, send and mark; the relay dies after a send; workers die");
-    stage.simulator.configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::Accepted202);
+    stage
+        .simulator
+        .configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::Accepted202);
     let deliveries = stage.traffic.both_providers("crash", 20, 12);
     let crashes = Mutex::new(crashes_by_event(&deliveries));
     let relay_may_crash = AtomicBool::new(true);
@@ -220,7 +241,8 @@ async fn crashes(stage: &mut Harness) -> anyhow::Result<()> {
             return crash_plan.fault_for(call);
         }
         let mut crashes = crashes.lock().unwrap_or_else(PoisonError::into_inner);
-        let crashes_here = |id: &&String| crashes.get(*id).is_some_and(|(operation, _)| *operation == call.operation);
+        let crashes_here =
+            |id: &&String| crashes.get(*id).is_some_and(|(operation, _)| *operation == call.operation);
         let id = call.event_ids.iter().find(crashes_here)?.clone();
         crashes.remove(&id).map(|(_, fault)| fault)
     });
@@ -239,7 +261,9 @@ fn crash_workers(stage: &Harness) -> CrashPlan {
     stage.workers.set_fault_plan(move |call| {
         let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
         match call.operation.as_str() {
-            "UpdateItem" if call.event_ids.iter().any(|id| published.contains(id)) => crash_plan.fault_at_step(MARK_PUBLISHED_STEP),
+            "UpdateItem" if call.event_ids.iter().any(|id| published.contains(id)) => {
+                crash_plan.fault_at_step(MARK_PUBLISHED_STEP)
+            }
             "UpdateItem" => crash_plan.fault_at_step(CLAIM_STEP),
             "PutEvents" => {
                 let fault = crash_plan.fault_for(call);
@@ -275,7 +299,9 @@ async fn end_rotation(stage: &mut Harness) -> anyhow::Result<()> {
     let deliveries = (0..ROTATION_ROUNDS).flat_map(round).collect();
     stage.deliver_first_attempts(deliveries).await;
 
-    stage.progress.set_message("Fynapse signs with the new secret only, which the receiver does not know yet");
+    stage
+        .progress
+        .set_message("Fynapse signs with the new secret only, which the receiver does not know yet");
     stage.fynapse.sign_with(keys(&[NEW_SECRET])?);
     let deliveries = stage.traffic.fynapse("new-key", 0..15);
     stage.deliver_first_attempts(deliveries).await;
@@ -283,9 +309,15 @@ async fn end_rotation(stage: &mut Harness) -> anyhow::Result<()> {
     stage.stack.clock.advance(Duration::from_secs(SECRET_REFETCH_SECS));
     stage.await_deliveries().await;
 
-    stage.progress.set_message("the receiver knows the new secret only: both keys, and forgeries with the old one");
+    stage
+        .progress
+        .set_message("the receiver knows the new secret only: both keys, and forgeries with the old one");
     stage.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
-    let deliveries = [stage.traffic.fynapse("two-keys", 20..40), stage.traffic.signed_with_retired_key(&keys(&[OLD_SECRET])?)].concat();
+    let deliveries = [
+        stage.traffic.fynapse("two-keys", 20..40),
+        stage.traffic.signed_with_retired_key(&keys(&[OLD_SECRET])?),
+    ]
+    .concat();
     stage.deliver_all(deliveries).await;
     Ok(())
 }
@@ -317,7 +349,11 @@ impl CrashPlan {
 
 /// Which event dies at which call.
 fn crashes_by_event(deliveries: &[PlannedDelivery]) -> BTreeMap<String, (&'static str, Fault)> {
-    deliveries.iter().map(|delivery| delivery.outgoing.id.clone()).zip(FUNCTION_CRASHES.into_iter().cycle()).collect()
+    deliveries
+        .iter()
+        .map(|delivery| delivery.outgoing.id.clone())
+        .zip(FUNCTION_CRASHES.into_iter().cycle())
+        .collect()
 }
 
 /// One fault after the other for the calls of these operations. Which one a call begins with is decided by what it is

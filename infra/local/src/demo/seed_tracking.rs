@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
-use inbox_aws::inbox::{Inbox, Created};
+use inbox_aws::inbox::{Created, Inbox};
 use inbox_core::event::Id;
 use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::schedule::TrackedSchedule;

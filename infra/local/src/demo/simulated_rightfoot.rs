@@ -11,11 +11,12 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::rightfoot::{
-    SimulatedBatch, Behaviour, CannedResponse, WebhookLoss, NoFailedAuthorizers, LoggedRequest, SimulatedSchedule, ScriptedResponse, RightfootSimulator, SimulatedWebhook,
+use crate::connector::{AwsCall, Fault, until_crash};
+use crate::rightfoot_simulator::{
+    Behaviour, CannedResponse, LoggedRequest, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse,
+    SimulatedBatch, SimulatedSchedule, SimulatedWebhook, WebhookLoss,
 };
 use crate::stack::{self, INVOCATION_TIMEOUT, Stack};
-use crate::connector::{AwsCall, Fault, until_crash};
 
 /// The key that the simulated Rightfoot takes.
 pub(super) const API_KEY: &str = "demo-rightfoot-api-key";
@@ -53,7 +54,10 @@ pub(super) const POLL_TIMING: PollTiming = PollTiming {
 };
 
 const _: () = {
-    assert!(POLL_TIMING.first.as_secs() < PROCESSING_TIME.as_secs() && SCHEDULE_DAY.as_secs() < PROCESSING_TIME.as_secs());
+    assert!(
+        POLL_TIMING.first.as_secs() < PROCESSING_TIME.as_secs()
+            && SCHEDULE_DAY.as_secs() < PROCESSING_TIME.as_secs()
+    );
     assert!(POLL_TIMING.grace.as_secs() > 16 * 60);
 };
 
@@ -66,8 +70,11 @@ pub(super) fn configure(behaviour: &mut Behaviour) {
     behaviour.max_alerts_per_webhook = Some(ALERTS_PER_WEBHOOK);
     behaviour.history_includes_on_demand = true;
     behaviour.no_failed_authorizers = NoFailedAuthorizers::Null;
-    let scripted =
-        |path: &str, answer, times| ScriptedResponse { path_contains: path.to_owned(), response: answer, remaining_uses: Some(times) };
+    let scripted = |path: &str, answer, times| ScriptedResponse {
+        path_contains: path.to_owned(),
+        response: answer,
+        remaining_uses: Some(times),
+    };
     behaviour.scripted_responses = vec![
         scripted("/v1/balance_requests", CannedResponse::AppliedThen500, 2),
         scripted("/v1/balances", CannedResponse::Html, 4),
@@ -154,7 +161,8 @@ pub(super) fn concerns_submitted_batch(event_id: &str) -> bool {
 
 /// Kills who is about to record an alert that came by webhook.
 pub(super) fn crash_on_webhook_alert(call: &AwsCall) -> Option<Fault> {
-    let is_webhook_alert = |id: &String| concerns_submitted_batch(id) && id.split('/').nth(4).is_some_and(is_uuid);
+    let is_webhook_alert =
+        |id: &String| concerns_submitted_batch(id) && id.split('/').nth(4).is_some_and(is_uuid);
     (call.operation == "PutItem" && call.event_ids.iter().any(is_webhook_alert)).then_some(Fault::CrashBefore)
 }
 
@@ -203,7 +211,12 @@ impl PollerRuns {
     }
 
     /// Runs the poller again and again, with this pause between two runs, until the handle is aborted.
-    pub(super) fn run_poller_every(&self, pause: Duration, stack: &Stack, fault_window: &FaultWindow) -> JoinHandle<()> {
+    pub(super) fn run_poller_every(
+        &self,
+        pause: Duration,
+        stack: &Stack,
+        fault_window: &FaultWindow,
+    ) -> JoinHandle<()> {
         let (runs, poller, fault_window) = (self.clone(), stack.poller.clone(), fault_window.clone());
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(pause);
@@ -217,7 +230,10 @@ impl PollerRuns {
                     None => Some("died".to_owned()),
                 };
                 let in_calm = before.is_multiple_of(2) && fault_window.current() == before;
-                runs.0.lock().unwrap_or_else(PoisonError::into_inner).push(PollerRun { is_fault_free: in_calm, error: failed });
+                runs.0
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(PollerRun { is_fault_free: in_calm, error: failed });
             }
         })
     }

@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use crate::connector::until_crash;
 use crate::senders::SimClock;
 use crate::stack::Stack;
-use crate::connector::until_crash;
 
 /// Authorizers of the batches, one batch after the other; `LARGEST` is on top.
 const BATCH_SIZES: [usize; 8] = [3, 250, 40, 7, 120, 15, 60, 300];
@@ -64,7 +64,9 @@ impl SubmissionLog {
     /// The answers among what was heard: id, and refused authorizers.
     pub(super) fn successes(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
         self.responses.iter().filter_map(|response| match response {
-            SubmissionResponse::Succeeded { id: made, failed_authorizers: failed } => Some((made.as_str(), failed)),
+            SubmissionResponse::Succeeded { id: made, failed_authorizers: failed } => {
+                Some((made.as_str(), failed))
+            }
             SubmissionResponse::Crashed | SubmissionResponse::Failed(_) => None,
         })
     }
@@ -77,7 +79,11 @@ pub(super) fn batches(range: Range<usize>) -> anyhow::Result<Vec<PlannedSubmissi
 
 fn batch(number: usize) -> anyhow::Result<PlannedSubmission> {
     let (largest, largest_size) = LARGEST_BATCH;
-    let size = BATCH_SIZES.get(number % BATCH_SIZES.len()).copied().filter(|_| number != largest).unwrap_or(largest_size);
+    let size = BATCH_SIZES
+        .get(number % BATCH_SIZES.len())
+        .copied()
+        .filter(|_| number != largest)
+        .unwrap_or(largest_size);
     let is_invalid = |n: usize| number.is_multiple_of(3) && n % INVALID_EVERY == INVALID_EVERY - 1;
     let authorizers: Vec<_> = (0..size)
         .map(|n| {
@@ -111,7 +117,9 @@ pub(super) fn schedule(days: u32) -> anyhow::Result<PlannedSubmission> {
 
 /// From which balance on each authorizer of the schedule is to be alerted of.
 pub(super) fn thresholds() -> BTreeMap<String, &'static str> {
-    (0..SCHEDULED_AUTHORIZERS).map(|n| (authorizer_id(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD))).collect()
+    (0..SCHEDULED_AUTHORIZERS)
+        .map(|n| (authorizer_id(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD)))
+        .collect()
 }
 
 fn own_threshold(n: usize) -> Option<&'static str> {
@@ -152,11 +160,16 @@ impl PlannedSubmission {
 
 /// Submits again and again, the very same request, until it is answered, and once more after that; or until its time
 /// is up. A process that died is followed by a new one, which loads its secrets anew.
-pub(super) async fn submit_until_succeeded(stack: Stack, pace: SimClock, submission: PlannedSubmission, until: Instant) -> SubmissionLog {
+pub(super) async fn submit_until_succeeded(
+    stack: Stack,
+    pace: SimClock,
+    submission: PlannedSubmission,
+    until: Instant,
+) -> SubmissionLog {
     let PlannedSubmission { submission_id, request } = submission;
     let mut log = SubmissionLog { submission_id, responses: Vec::new() };
-    let mut requests = system.requests.clone();
-    while log.successes().count() < REQUIRED_SUCCESSES && Instant::now() < by {
+    let mut requests = stack.requests.clone();
+    while log.successes().count() < REQUIRED_SUCCESSES && Instant::now() < until {
         if !log.responses.is_empty() {
             pace.sleep(REPEAT_DELAY).await;
         }
@@ -166,7 +179,7 @@ pub(super) async fn submit_until_succeeded(stack: Stack, pace: SimClock, submiss
             Some(Ok(answer)) => parse_response(&answer),
         };
         if response == SubmissionResponse::Crashed {
-            requests = system.another_process().requests;
+            requests = stack.another_process().requests;
         }
         log.responses.push(response);
     }
@@ -177,7 +190,10 @@ fn parse_response(answer: &Value) -> SubmissionResponse {
     let id = answer.get("batch_id").or_else(|| answer.get("schedule_id")).and_then(Value::as_str);
     let failed = answer.get("failed_authorizers").and_then(Value::as_array).into_iter().flatten();
     let failed = failed.filter_map(|failed| failed.get("authorizer_unique_id")?.as_str());
-    SubmissionResponse::Succeeded { id: id.unwrap_or_default().to_owned(), failed_authorizers: failed.map(str::to_owned).collect() }
+    SubmissionResponse::Succeeded {
+        id: id.unwrap_or_default().to_owned(),
+        failed_authorizers: failed.map(str::to_owned).collect(),
+    }
 }
 
 #[cfg(test)]

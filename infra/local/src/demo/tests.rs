@@ -10,15 +10,15 @@ use std::time::Duration;
 use inbox_core::keys::Keys;
 use inbox_core::time::UnixMillis;
 
-use super::traffic::{Traffic, ExpectedOutcome, PlannedDelivery};
-use super::invariants::{Evidence, violations};
-use super::simulated_rightfoot::GroundTruth;
 use super::harness::PerformedDelivery;
+use super::invariants::{Evidence, violations};
 use super::report::{DemoReport, ProviderRow};
+use super::simulated_rightfoot::GroundTruth;
+use super::traffic::{ExpectedOutcome, PlannedDelivery, Traffic};
 use super::workers::WorkerEvidence;
-use crate::inspect::{QuarantineSnapshot, MessageSnapshot, RecordSnapshot, InboxSnapshot};
-use crate::senders::{AttemptResponse, DeliveryAttempt, DeliveryReport, DeliveryEnd};
 use crate::connector::{AwsCall, CallOutcome, Fault};
+use crate::inspect::{InboxSnapshot, MessageSnapshot, QuarantineSnapshot, RecordSnapshot};
+use crate::senders::{AttemptResponse, DeliveryAttempt, DeliveryEnd, DeliveryReport};
 
 const EVENT: &str = "fynapse/event/act-00";
 
@@ -41,10 +41,16 @@ fn valid_evidence() -> Evidence {
         call("SendMessage", EVENT, CallOutcome::Answered(200)),
         call("UpdateItem", EVENT, CallOutcome::Answered(200)),
     ]);
-    let played =
-        [(event, 200, DeliveryEnd::Delivered), (forgery, 403, DeliveryEnd::GivenUp), (unreadable, 200, DeliveryEnd::Delivered)];
+    let played = [
+        (event, 200, DeliveryEnd::Delivered),
+        (forgery, 403, DeliveryEnd::GivenUp),
+        (unreadable, 200, DeliveryEnd::Delivered),
+    ];
     let mut evidence = Evidence {
-        deliveries: played.into_iter().map(|(planned, status, end)| performed(planned, &[status], end)).collect(),
+        deliveries: played
+            .into_iter()
+            .map(|(planned, status, end)| performed(planned, &[status], end))
+            .collect(),
         submissions: Vec::new(),
         thresholds: [].into(),
         truth: GroundTruth::default(),
@@ -73,11 +79,23 @@ fn traffic() -> Traffic {
 
 fn record(origin: &str) -> RecordSnapshot {
     let (origin, received_at) = (origin.to_owned(), submissions::READY_AT);
-    RecordSnapshot { is_due: false, is_sent: true, is_done: true, is_quarantined: false, requeues: 0, origin, received_at }
+    RecordSnapshot {
+        is_due: false,
+        is_sent: true,
+        is_done: true,
+        is_quarantined: false,
+        requeues: 0,
+        origin,
+        received_at,
+    }
 }
 
 fn message(id: &str, origin: &str, payload: &str) -> MessageSnapshot {
-    MessageSnapshot { id: id.to_owned(), origin: origin.to_owned(), payload: Some(payload.as_bytes().to_vec()) }
+    MessageSnapshot {
+        id: id.to_owned(),
+        origin: origin.to_owned(),
+        payload: Some(payload.as_bytes().to_vec()),
+    }
 }
 
 fn performed(planned: PlannedDelivery, statuses: &[u16], end: DeliveryEnd) -> PerformedDelivery {
@@ -87,7 +105,11 @@ fn performed(planned: PlannedDelivery, statuses: &[u16], end: DeliveryEnd) -> Pe
 
 fn attempts(statuses: &[u16]) -> Vec<DeliveryAttempt> {
     let response = |status| AttemptResponse::Http { status, body: String::new(), retry_after_secs: None };
-    let attempt = |status| DeliveryAttempt { at: UnixMillis(0), response_time: Duration::ZERO, response: response(status) };
+    let attempt = |status| DeliveryAttempt {
+        at: UnixMillis(0),
+        response_time: Duration::ZERO,
+        response: response(status),
+    };
     statuses.iter().copied().map(attempt).collect()
 }
 
@@ -111,7 +133,12 @@ fn planned_faults() -> Vec<(AwsCall, CallOutcome)> {
 
 fn call(operation: &str, event: &str, outcome: CallOutcome) -> (AwsCall, CallOutcome) {
     (
-        AwsCall { index: 0, operation: operation.to_owned(), permissions: Vec::new(), event_ids: vec![event.to_owned()] },
+        AwsCall {
+            index: 0,
+            operation: operation.to_owned(),
+            permissions: Vec::new(),
+            event_ids: vec![event.to_owned()],
+        },
         outcome,
     )
 }
@@ -153,7 +180,9 @@ fn p3_a_repeated_message_needs_a_call_of_unknown_outcome() {
     let twice = |calls: &[(&str, CallOutcome)]| {
         violations_after(|evidence| {
             evidence.messages.push(evidence.messages[0].clone());
-            evidence.log.extend(calls.iter().map(|(operation, outcome)| call(operation, EVENT, outcome.clone())));
+            evidence
+                .log
+                .extend(calls.iter().map(|(operation, outcome)| call(operation, EVENT, outcome.clone())));
         })
     };
     let unexplained = "on the queue more often than steps of unknown outcome explain";
@@ -218,7 +247,9 @@ fn p4_what_is_forged_or_altered_is_found() {
 fn p6_a_permanent_failure_response_is_found() {
     for (index, id) in [(0, EVENT), (1, "fynapse/event/forged-00")] {
         for status in [400, 401, 402, 405, 406, 410, 413] {
-            let killed = violations_after(|evidence| set_responses(evidence, index, &[503, status], DeliveryEnd::PermanentFailure(status)));
+            let killed = violations_after(|evidence| {
+                set_responses(evidence, index, &[503, status], DeliveryEnd::PermanentFailure(status))
+            });
             assert!(
                 killed.contains(&format!("killed at Fynapse by its answer: {id}")),
                 "{status}: {killed:?}"
@@ -271,7 +302,8 @@ fn an_event_that_once_arrived_stale_may_also_be_in_quarantine() {
 
 #[test]
 fn a_planned_fault_that_never_occurred_is_a_violation() {
-    let calm = violations_after(|evidence| evidence.log.retain(|(call, _)| call.operation != "SendMessageBatch"));
+    let calm =
+        violations_after(|evidence| evidence.log.retain(|(call, _)| call.operation != "SendMessageBatch"));
     assert_eq!(calm, ["planned trouble that never came: SendMessageBatch CrashAfter"]);
 }
 
@@ -280,9 +312,14 @@ fn report_rows_are_counted_from_the_evidence() {
     let mut evidence = valid_evidence();
     evidence.messages.push(evidence.messages[0].clone());
     evidence.log.push(call("SendMessageBatch", EVENT, CallOutcome::Answered(200)));
-    evidence.log.push(call("SendMessageBatch", "rightfoot/batch/later/completed", CallOutcome::Answered(200)));
+    evidence.log.push(call(
+        "SendMessageBatch",
+        "rightfoot/batch/later/completed",
+        CallOutcome::Answered(200),
+    ));
     set_responses(&mut evidence, 0, &[503, 200, 200], DeliveryEnd::Delivered);
-    evidence.deliveries[0].reports[0].attempts[0].response = AttemptResponse::TransportError("reset".to_owned());
+    evidence.deliveries[0].reports[0].attempts[0].response =
+        AttemptResponse::TransportError("reset".to_owned());
     // The first attempt was recorded, and its answer lost: nobody ever heard that it was received.
     for (played, attempt, status) in [(0, 1, "duplicate"), (0, 2, "duplicate"), (2, 0, "quarantined")] {
         let body = format!(r#"{{"status":"{status}"}}"#);

@@ -5,9 +5,9 @@ use std::ops::Range;
 use inbox_core::delivery::Provider;
 use inbox_core::keys::Keys;
 
-use crate::senders::payload::{
-    balance_in_alert, balance_extracted, batch_completed, truncated, fynapse_event, incompressible_json,
-    threshold_alert, unknown_type, without_field,
+use crate::senders::payloads::{
+    balance_extracted, balance_in_alert, batch_completed, fynapse_event, incompressible_json,
+    threshold_alert, truncated, unknown_type, without_field,
 };
 use crate::senders::{OutgoingDelivery, RetryLimit, Signing};
 
@@ -56,10 +56,20 @@ pub(super) enum ExpectedOutcome {
 impl PlannedDelivery {
     fn new(outgoing: OutgoingDelivery, sender: DeliverySender, expected: ExpectedOutcome) -> Self {
         let retry_limit = match expected {
-            ExpectedOutcome::Enqueued | ExpectedOutcome::Quarantined { status: 200, .. } => RetryLimit::ProviderPolicy,
+            ExpectedOutcome::Enqueued | ExpectedOutcome::Quarantined { status: 200, .. } => {
+                RetryLimit::ProviderPolicy
+            }
             ExpectedOutcome::Quarantined { .. } | ExpectedOutcome::Rejected => RetryLimit::UntilConclusive,
         };
-        Self { outgoing, sender, patience: retry_limit, copies: 1, repeats: Vec::new(), expected, batch_balances: Vec::new() }
+        Self {
+            outgoing,
+            sender,
+            patience: retry_limit,
+            copies: 1,
+            repeats: Vec::new(),
+            expected,
+            batch_balances: Vec::new(),
+        }
     }
 
     pub(super) fn provider(&self) -> Provider {
@@ -121,13 +131,14 @@ impl Traffic {
             .map(|n| {
                 let (batch, uuid) = (format!("{phase}-{n:02}"), format!("uuid-{phase}-{n:02}"));
                 match n % 2 {
-                    0 => {
-                        self.rightfoot_delivery(batch_completed(&batch, &uuid), ExpectedOutcome::Enqueued).with_batch_balances(sample_balances(1 + n * 5))
-                    }
+                    0 => self
+                        .rightfoot_delivery(batch_completed(&batch, &uuid), ExpectedOutcome::Enqueued)
+                        .with_batch_balances(sample_balances(1 + n * 5)),
                     _ => {
                         let authorizers = 1 + n % 7;
                         let alert = threshold_alert(&batch, &uuid, authorizers);
-                        self.rightfoot_delivery(alert, ExpectedOutcome::Enqueued).with_batch_balances(balances_in_alert(authorizers))
+                        self.rightfoot_delivery(alert, ExpectedOutcome::Enqueued)
+                            .with_batch_balances(balances_in_alert(authorizers))
                     }
                 }
             })
@@ -135,10 +146,19 @@ impl Traffic {
     }
 
     /// Both providers' events, a third of which is delivered twice at once.
-    pub(super) fn both_providers(&self, phase: &str, fynapse: usize, rightfoot: usize) -> Vec<PlannedDelivery> {
+    pub(super) fn both_providers(
+        &self,
+        phase: &str,
+        fynapse: usize,
+        rightfoot: usize,
+    ) -> Vec<PlannedDelivery> {
         let mut deliveries = self.fynapse(phase, 0..fynapse);
         deliveries.extend(self.rightfoot(phase, 0..rightfoot));
-        deliveries.into_iter().enumerate().map(|(n, delivery)| delivery.with_copies(if n % 3 == 0 { 2 } else { 1 })).collect()
+        deliveries
+            .into_iter()
+            .enumerate()
+            .map(|(n, delivery)| delivery.with_copies(if n % 3 == 0 { 2 } else { 1 }))
+            .collect()
     }
 
     /// Events that come again after they were answered.
@@ -186,7 +206,11 @@ impl Traffic {
         for (n, shift_secs) in STALE_SIGNATURE_OFFSETS_SECS.into_iter().cycle().take(8).enumerate() {
             let quarantined = ExpectedOutcome::Quarantined { reason: "stale", status: 403 };
             let outgoing = balance_extracted(&format!("stale-{n:02}"));
-            deliveries.push(PlannedDelivery::new(outgoing, DeliverySender::Fynapse(Signing::ShiftedTimestamp(shift_secs)), quarantined));
+            deliveries.push(PlannedDelivery::new(
+                outgoing,
+                DeliverySender::Fynapse(Signing::ShiftedTimestamp(shift_secs)),
+                quarantined,
+            ));
         }
         for (n, url) in self.forged_urls.iter().enumerate() {
             for (kind, outgoing) in [
@@ -196,7 +220,11 @@ impl Traffic {
             .into_iter()
             .enumerate()
             {
-                let delivery = PlannedDelivery::new(outgoing, DeliverySender::Rightfoot { url: url.clone() }, ExpectedOutcome::Rejected);
+                let delivery = PlannedDelivery::new(
+                    outgoing,
+                    DeliverySender::Rightfoot { url: url.clone() },
+                    ExpectedOutcome::Rejected,
+                );
                 deliveries.push(delivery.with_copies(1 + kind));
             }
         }
@@ -223,7 +251,11 @@ impl Traffic {
     pub(super) fn signed_with_retired_key(&self, old: &Keys) -> Vec<PlannedDelivery> {
         let delivery = |n| {
             let outgoing = balance_extracted(&format!("retired-{n:02}"));
-            PlannedDelivery::new(outgoing, DeliverySender::Fynapse(Signing::WithKeys(old.clone())), ExpectedOutcome::Rejected)
+            PlannedDelivery::new(
+                outgoing,
+                DeliverySender::Fynapse(Signing::WithKeys(old.clone())),
+                ExpectedOutcome::Rejected,
+            )
         };
         (0..6).map(delivery).collect()
     }
@@ -237,10 +269,23 @@ impl Traffic {
             let extract = balance_extracted(&format!("{phase}-unusable-{n}"));
             let completion = batch_completed(&format!("{phase}-unusable-{n}"), "u");
             let alert = threshold_alert(&format!("{phase}-unusable-{n}"), "u", 3);
-            deliveries.push(PlannedDelivery::new(truncated(&extract), validly_signed(), quarantined("unreadable", 200)));
-            deliveries.push(PlannedDelivery::new(without_field(&extract, "event_type"), validly_signed(), quarantined("unreadable", 200)));
+            deliveries.push(PlannedDelivery::new(
+                truncated(&extract),
+                validly_signed(),
+                quarantined("unreadable", 200),
+            ));
+            deliveries.push(PlannedDelivery::new(
+                without_field(&extract, "event_type"),
+                validly_signed(),
+                quarantined("unreadable", 200),
+            ));
             deliveries.push(self.rightfoot_delivery(truncated(&alert), quarantined("unreadable", 400)));
-            deliveries.push(self.rightfoot_delivery(without_field(&completion, "batch_id"), quarantined("unreadable", 400)));
+            deliveries.push(
+                self.rightfoot_delivery(
+                    without_field(&completion, "batch_id"),
+                    quarantined("unreadable", 400),
+                ),
+            );
             let unknown = unknown_type(&format!("{phase}-{n}"), 20_000 * (n % 2));
             deliveries.push(self.rightfoot_delivery(unknown, quarantined("unknown_type", 200)));
         }
@@ -251,11 +296,14 @@ impl Traffic {
 
     /// Large, and with what SQS does not take in a message.
     pub(super) fn large(&self) -> Vec<PlannedDelivery> {
-        let validly_signed = |outgoing| PlannedDelivery::new(outgoing, DeliverySender::Fynapse(Signing::Valid), ExpectedOutcome::Enqueued);
+        let validly_signed = |outgoing| {
+            PlannedDelivery::new(outgoing, DeliverySender::Fynapse(Signing::Valid), ExpectedOutcome::Enqueued)
+        };
         let payload = |bytes| incompressible_json(self.seed, bytes);
         let alert = threshold_alert("large", "u", LARGE_ALERT_AUTHORIZERS);
         vec![
-            self.rightfoot_delivery(alert, ExpectedOutcome::Enqueued).with_batch_balances(balances_in_alert(LARGE_ALERT_CONFIRMED)),
+            self.rightfoot_delivery(alert, ExpectedOutcome::Enqueued)
+                .with_batch_balances(balances_in_alert(LARGE_ALERT_CONFIRMED)),
             validly_signed(fynapse_event("huge", "balance.extracted", &payload(INCOMPRESSIBLE_BYTES))),
             validly_signed(fynapse_event("medium", "balance.extracted", &payload(20_000))).with_copies(2),
             validly_signed(fynapse_event("by-reference", "balance.extracted", &payload(300_000))),
@@ -265,11 +313,19 @@ impl Traffic {
     }
 
     fn fynapse_delivery(&self, event_id: &str) -> PlannedDelivery {
-        PlannedDelivery::new(balance_extracted(event_id), DeliverySender::Fynapse(Signing::Valid), ExpectedOutcome::Enqueued)
+        PlannedDelivery::new(
+            balance_extracted(event_id),
+            DeliverySender::Fynapse(Signing::Valid),
+            ExpectedOutcome::Enqueued,
+        )
     }
 
     fn rightfoot_delivery(&self, outgoing: OutgoingDelivery, expected: ExpectedOutcome) -> PlannedDelivery {
-        PlannedDelivery::new(outgoing, DeliverySender::Rightfoot { url: self.rightfoot_url.clone() }, expected)
+        PlannedDelivery::new(
+            outgoing,
+            DeliverySender::Rightfoot { url: self.rightfoot_url.clone() },
+            expected,
+        )
     }
 }
 

@@ -11,11 +11,11 @@ use event_worker::EventWorker;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use tokio::task::JoinHandle;
 
-use crate::sqs_trigger::SqsTrigger;
+use crate::connector::{AwsCall, CallOutcome, Fault, until_crash};
 use crate::inspect::parse_event_id;
 use crate::senders::SimClock;
+use crate::sqs_trigger::SqsTrigger;
 use crate::stack::Stack;
-use crate::connector::{AwsCall, CallOutcome, Fault, until_crash};
 
 /// Pause between two looks at an empty queue, in real time.
 const RECEIVE_INTERVAL: Duration = Duration::from_millis(50);
@@ -46,7 +46,7 @@ pub(super) struct WorkerEvidence {
 impl Workers {
     /// Two processes beside this one.
     pub(super) async fn start(stack: &Stack, pace: &SimClock) -> Self {
-        let processes = [system.another_process(), system.another_process()];
+        let processes = [stack.another_process(), stack.another_process()];
         for process in &processes {
             process.worker.load_api_key().await;
         }

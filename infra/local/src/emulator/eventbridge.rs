@@ -121,7 +121,11 @@ impl EventBridge {
         Ok(bus_json(name))
     }
 
-    fn put_events(&self, request: PutEventsRequest, events: &mut Vec<String>) -> Result<Value, EventBridgeError> {
+    fn put_events(
+        &self,
+        request: PutEventsRequest,
+        events: &mut Vec<String>,
+    ) -> Result<Value, EventBridgeError> {
         let entries = request.entries;
         if entries.is_empty() || entries.len() > ENTRIES_MAX {
             return Err(("ValidationException", format!("Entries: 1 to {ENTRIES_MAX} of them")));
@@ -218,8 +222,12 @@ fn validate_detail(detail: &str) -> Result<&RawValue, EventBridgeError> {
     let outside_strings = strip_strings(raw.get());
     let is_integer = |word: &&str| word.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
     let mut words = outside_strings.split(|character: char| "[]{},: \t\r\n\"".contains(character));
-    let has_oversized_integer = words.any(|word| !word.is_empty() && is_integer(&word) && word.parse::<i64>().is_err());
-    if !outside_strings.starts_with('{') || depth(&outside_strings) > DETAIL_DEPTH_MAX || has_oversized_integer {
+    let has_oversized_integer =
+        words.any(|word| !word.is_empty() && is_integer(&word) && word.parse::<i64>().is_err());
+    if !outside_strings.starts_with('{')
+        || depth(&outside_strings) > DETAIL_DEPTH_MAX
+        || has_oversized_integer
+    {
         return Err(malformed());
     }
     Ok(raw)

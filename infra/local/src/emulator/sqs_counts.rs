@@ -74,11 +74,16 @@ impl ReceiptHandles {
         let request: Value = serde_json::from_slice(request).unwrap_or_default();
         // It takes 0 for the queue's own.
         let secs = request.get("VisibilityTimeout").and_then(Value::as_u64).filter(|secs| *secs > 0);
-        let hidden = receipts.into_iter().map(|receipt| (receipt.to_owned(), MessageVisibility::starting_now(secs)));
+        let hidden =
+            receipts.into_iter().map(|receipt| (receipt.to_owned(), MessageVisibility::starting_now(secs)));
         self.with_queue(queue_name(&request), |receipts| receipts.extend(hidden));
     }
 
-    fn with_queue<T>(&self, queue: &str, change: impl FnOnce(&mut HashMap<String, MessageVisibility>) -> T) -> T {
+    fn with_queue<T>(
+        &self,
+        queue: &str,
+        change: impl FnOnce(&mut HashMap<String, MessageVisibility>) -> T,
+    ) -> T {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(queues.entry(queue.to_owned()).or_default())
     }
@@ -93,7 +98,8 @@ impl ReceiptHandles {
     ) -> MockResponse {
         let request: Value = serde_json::from_slice(request).unwrap_or_default();
         let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let Some(reported) = body.pointer(&format!("/Attributes/{VISIBLE_COUNT}")).and_then(Value::as_str) else {
+        let Some(reported) = body.pointer(&format!("/Attributes/{VISIBLE_COUNT}")).and_then(Value::as_str)
+        else {
             return answer;
         };
         let count: usize = reported.parse().unwrap_or_default();

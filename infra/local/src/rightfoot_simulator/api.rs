@@ -9,10 +9,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::api_reply::ApiReply;
 use super::behaviour::CannedResponse;
 use super::canned_response;
 use super::paging::QueryParams;
-use super::api_reply::ApiReply;
 use super::{RightfootSimulator, snapshot};
 
 /// Largest body it takes (not documented).

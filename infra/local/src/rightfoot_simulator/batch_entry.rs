@@ -2,10 +2,10 @@
 
 use inbox_core::time::UnixMillis;
 
-use super::dollar_amount::DollarAmount;
 use super::behaviour::Behaviour;
-use super::chance::SeededRng;
-use super::seen::{SimulatedBatch, SimulatedBalance};
+use super::dollar_amount::DollarAmount;
+use super::seeded_rng::SeededRng;
+use super::snapshot::{SimulatedBalance, SimulatedBatch};
 
 const INSTITUTION_NOT_SUPPORTED: u32 = 3300;
 const OTHER_ERROR: u32 = 9000;
@@ -74,15 +74,16 @@ impl BatchEntry {
         let NewBatch { id, schedule_id, webhook_url, authorizers, failed_authorizers } = order;
         let processing = behaviour.processing_time;
         let count = u32::try_from(authorizers.len()).unwrap_or(u32::MAX).max(1);
-        let row = |(number, RequestedAuthorizer { id: authorizer, threshold }): (u32, RequestedAuthorizer)| {
-            let result = match behaviour.balances.get(&authorizer) {
-                Some(text) => parse_configured_balance(text),
-                None => random_balance(rng, &id, &authorizer),
+        let row =
+            |(number, RequestedAuthorizer { id: authorizer, threshold }): (u32, RequestedAuthorizer)| {
+                let result = match behaviour.balances.get(&authorizer) {
+                    Some(text) => parse_configured_balance(text),
+                    None => random_balance(rng, &id, &authorizer),
+                };
+                let (balance, status_code) = result;
+                let at = now.plus(processing.saturating_mul(number) / count);
+                BalanceCheck { authorizer, balance, status_code, threshold, at }
             };
-            let (balance, status_code) = result;
-            let at = now.plus(processing.saturating_mul(number) / count);
-            BalanceCheck { authorizer, balance, status_code, threshold, at }
-        };
         let rows = (1..).zip(authorizers).map(row).collect();
         Self {
             completes_at: now.plus(processing),
@@ -162,7 +163,8 @@ impl BatchEntry {
 impl BalanceCheck {
     /// Why there is no balance, in words.
     pub(super) fn error_message(&self) -> Option<&'static str> {
-        let message_of = |(code, message): &(u32, &'static str)| (*code == self.status_code).then_some(*message);
+        let message_of =
+            |(code, message): &(u32, &'static str)| (*code == self.status_code).then_some(*message);
         CHECK_FAILURES.iter().find_map(message_of)
     }
 
@@ -203,8 +205,15 @@ mod tests {
     use super::*;
 
     fn batch(seed: u64, id: &str, authorizers: usize) -> BatchEntry {
-        let wanted = (0..authorizers).map(|n| RequestedAuthorizer { id: format!("a{n}"), threshold: None }).collect();
-        let order = NewBatch { id: id.to_owned(), schedule_id: None, webhook_url: None, authorizers: wanted, failed_authorizers: vec![] };
+        let wanted =
+            (0..authorizers).map(|n| RequestedAuthorizer { id: format!("a{n}"), threshold: None }).collect();
+        let order = NewBatch {
+            id: id.to_owned(),
+            schedule_id: None,
+            webhook_url: None,
+            authorizers: wanted,
+            failed_authorizers: vec![],
+        };
         BatchEntry::start(SeededRng::new(seed), &Behaviour::default(), UnixMillis(0), order)
     }
 

@@ -10,8 +10,8 @@ use flate2::write::GzEncoder;
 use futures::stream;
 use inbox_core::time::UnixMillis;
 
+use super::api_reply::ApiReply;
 use super::behaviour::CannedResponse;
-use super::reply::ApiReply;
 
 const CHUNK: &[u8] = &[b' '; 64 * 1024];
 const CHUNKS: usize = 1024;
@@ -37,12 +37,12 @@ pub(super) async fn respond(
         CannedResponse::TooLarge => too_large(),
         CannedResponse::Hang => std::future::pending().await,
         CannedResponse::AppliedThen500 => {
-            honest.await;
+            genuine.await;
             error_response(500, now)
         }
-        CannedResponse::Truncated => truncated(honest.await).await,
-        CannedResponse::Gzip => gzip(honest.await).await,
-        CannedResponse::Edited(edits) => edited(honest.await, edits).await,
+        CannedResponse::Truncated => truncated(genuine.await).await,
+        CannedResponse::Gzip => gzip(genuine.await).await,
+        CannedResponse::Edited(edits) => edited(genuine.await, edits).await,
     }
 }
 
@@ -63,7 +63,7 @@ fn too_large() -> Response {
 
 /// Announces the whole, sends half, and breaks off.
 async fn truncated(genuine: Response) -> Response {
-    let (mut parts, body) = honest.into_parts();
+    let (mut parts, body) = genuine.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let half = body.slice(..body.len() / 2);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -72,7 +72,7 @@ async fn truncated(genuine: Response) -> Response {
 }
 
 async fn gzip(genuine: Response) -> Response {
-    let (mut parts, body) = honest.into_parts();
+    let (mut parts, body) = genuine.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     // Writing to memory cannot fail.
@@ -82,7 +82,7 @@ async fn gzip(genuine: Response) -> Response {
 }
 
 async fn edited(genuine: Response, edits: &[(&str, &str)]) -> Response {
-    let (parts, body) = honest.into_parts();
+    let (parts, body) = genuine.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&body).into_owned();
     let text = edits.iter().fold(text, |text, (from, to)| text.replace(from, to));

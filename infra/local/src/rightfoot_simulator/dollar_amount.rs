@@ -69,8 +69,9 @@ mod tests {
 
     #[test]
     fn amounts_are_compared_exactly() {
-        let meets =
-            |balance, threshold| DollarAmount::parse(balance).unwrap().meets(&DollarAmount::parse(threshold).unwrap());
+        let meets = |balance, threshold| {
+            DollarAmount::parse(balance).unwrap().meets(&DollarAmount::parse(threshold).unwrap())
+        };
         assert!(meets("150", "150.00") && meets("1.5E+2", "150") && meets("-1", "-1.01"));
         assert!(!meets("99.99", "100") && !meets("12345678901234567.88", "12345678901234567.89"));
     }

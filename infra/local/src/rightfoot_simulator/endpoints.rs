@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::dollar_amount::DollarAmount;
-use super::batch_entry::{BatchEntry, NewBatch, BalanceCheck, RequestedAuthorizer};
+use super::api_reply::{ApiReply, timestamp_millis, timestamp_secs};
+use super::batch_entry::{BalanceCheck, BatchEntry, NewBatch, RequestedAuthorizer};
 use super::behaviour::{IncompleteBatchResponse, NoFailedAuthorizers};
-use super::request_parsing::{FailedAuthorizerBody, ScheduleRequest, BadRequest, BatchRequest};
+use super::dollar_amount::DollarAmount;
 use super::paging::QueryParams;
-use super::api_reply::{ApiReply, timestamp_secs, timestamp_millis};
-use super::schedule_entry::{ScheduleEntry, RunTimes};
+use super::request_parsing::{BadRequest, BatchRequest, FailedAuthorizerBody, ScheduleRequest};
+use super::schedule_entry::{RunTimes, ScheduleEntry};
 use super::state::SimulatorState;
 
 /// E3's page size if none is asked for (not documented).
@@ -92,8 +92,12 @@ impl SimulatorState {
         if let (Some(failed_field), Some(fields)) = (failed_field, answer.as_object_mut()) {
             fields.insert("failed_authorizers".to_owned(), failed_field);
         }
-        let failed_ids = failed_authorizers.into_iter().filter_map(|row: FailedAuthorizerBody| row.authorizer_unique_id).collect();
-        let order = NewBatch { id, schedule_id: None, webhook_url, authorizers, failed_authorizers: failed_ids };
+        let failed_ids = failed_authorizers
+            .into_iter()
+            .filter_map(|row: FailedAuthorizerBody| row.authorizer_unique_id)
+            .collect();
+        let order =
+            NewBatch { id, schedule_id: None, webhook_url, authorizers, failed_authorizers: failed_ids };
         self.batches.push(BatchEntry::start(self.rng, &self.behaviour, now, order));
         ApiReply::json(StatusCode::CREATED, &answer)
     }
@@ -122,7 +126,10 @@ impl SimulatorState {
             IncompleteBatchResponse::EmptyList => &[],
             IncompleteBatchResponse::Accepted202 => {
                 let message = "The batch is being processed.";
-                return ApiReply::json(StatusCode::ACCEPTED, &json!({"batch_id": batch_id, "message": message}));
+                return ApiReply::json(
+                    StatusCode::ACCEPTED,
+                    &json!({"batch_id": batch_id, "message": message}),
+                );
             }
             IncompleteBatchResponse::NotFound404 => return no_batch(),
             IncompleteBatchResponse::TooEarly425 => {
@@ -190,7 +197,9 @@ impl SimulatorState {
 
     /// E9.
     pub(super) fn history(&self, now: UnixMillis, authorizer: &str, query: &QueryParams) -> ApiReply {
-        let is_monitored = |schedule: &ScheduleEntry| schedule.authorizers.iter().any(|requested| requested.id == authorizer);
+        let is_monitored = |schedule: &ScheduleEntry| {
+            schedule.authorizers.iter().any(|requested| requested.id == authorizer)
+        };
         let is_known = self.schedules.iter().any(is_monitored)
             || self.batches.iter().any(|batch| batch.row_for(authorizer).is_some());
         if !is_known {

@@ -23,29 +23,35 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use tokio::task::JoinHandle;
 
-mod dollar_amount;
 mod api;
+mod api_reply;
 mod batch_entry;
 mod behaviour;
 mod canned_response;
-mod seeded_rng;
-mod endpoints;
-mod request_parsing;
 mod dns;
+mod dollar_amount;
+mod endpoints;
 mod paging;
-mod api_reply;
+mod request_parsing;
 mod schedule_entry;
+mod seeded_rng;
 mod snapshot;
+mod state;
 #[cfg(test)]
 mod tests;
 mod webhook_entry;
-mod state;
 
-pub use behaviour::{IncompleteBatchResponse, Behaviour, CannedResponse, WebhookLoss, NoFailedAuthorizers, ScriptedResponse, PageTokenParam};
-pub use snapshot::{WebhookAttempt, SimulatedBatch, LoggedRequest, SimulatedBalance, SimulatedRun, SimulatedSchedule, SimulatedWebhook};
+pub use behaviour::{
+    Behaviour, CannedResponse, IncompleteBatchResponse, NoFailedAuthorizers, PageTokenParam,
+    ScriptedResponse, WebhookLoss,
+};
+pub use snapshot::{
+    LoggedRequest, SimulatedBalance, SimulatedBatch, SimulatedRun, SimulatedSchedule, SimulatedWebhook,
+    WebhookAttempt,
+};
 
-use webhook_entry::DueAttempt;
 use state::SimulatorState;
+use webhook_entry::DueAttempt;
 
 /// How long it waits for a receiver's answer, in real time (not documented).
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,7 +115,9 @@ impl RightfootSimulator {
     pub async fn tick(&self) -> usize {
         let (at, due) = self.with_state(|state, now| (now, state.take_due(now)));
         let attempts = due.len();
-        futures::stream::iter(due).for_each_concurrent(CONCURRENT_WEBHOOKS, |outgoing| self.deliver(at, outgoing)).await;
+        futures::stream::iter(due)
+            .for_each_concurrent(CONCURRENT_WEBHOOKS, |outgoing| self.deliver(at, outgoing))
+            .await;
         attempts
     }
 
@@ -148,7 +156,9 @@ impl RightfootSimulator {
 
     /// All schedules, in the order of their creation.
     pub fn schedules(&self) -> Vec<SimulatedSchedule> {
-        self.with_state(|state, _| state.schedules.iter().map(schedule_entry::ScheduleEntry::snapshot).collect())
+        self.with_state(|state, _| {
+            state.schedules.iter().map(schedule_entry::ScheduleEntry::snapshot).collect()
+        })
     }
 
     /// All webhooks, sent, unsent and lost.

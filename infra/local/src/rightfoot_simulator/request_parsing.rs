@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::dollar_amount::DollarAmount;
 use super::batch_entry::RequestedAuthorizer;
+use super::dollar_amount::DollarAmount;
 
 const AUTHORIZERS_MAX: usize = 1_000;
 const NAME_MAX_CHARS: usize = 255;
@@ -132,7 +132,9 @@ impl ScheduleRequest {
     }
 }
 
-fn parse_authorizers(raw: &[Box<RawValue>]) -> Result<(Vec<RequestedAuthorizer>, Vec<FailedAuthorizerBody>), BadRequest> {
+fn parse_authorizers(
+    raw: &[Box<RawValue>],
+) -> Result<(Vec<RequestedAuthorizer>, Vec<FailedAuthorizerBody>), BadRequest> {
     if raw.is_empty() {
         return Err(bad_request("authorizers is empty."));
     }
@@ -192,13 +194,22 @@ fn parse_authorizer(raw: &RawValue, row_number: usize) -> Result<RequestedAuthor
         (false, true) => Some("DEBIT_CARD"),
         (false, false) => None,
     };
-    Err(FailedAuthorizerBody { authorizer_unique_id: row.authorizer_unique_id, error, account_type, row_number })
+    Err(FailedAuthorizerBody {
+        authorizer_unique_id: row.authorizer_unique_id,
+        error,
+        account_type,
+        row_number,
+    })
 }
 
 /// An authorizer's own threshold beats the request's, as the newer documents have it.
-fn with_default_threshold(mut authorizers: Vec<RequestedAuthorizer>, default: Option<&RawValue>) -> Result<Vec<RequestedAuthorizer>, BadRequest> {
+fn with_default_threshold(
+    mut authorizers: Vec<RequestedAuthorizer>,
+    default: Option<&RawValue>,
+) -> Result<Vec<RequestedAuthorizer>, BadRequest> {
     if let Some(default) = default {
-        let default = DollarAmount::from_json(default).ok_or_else(|| bad_request("threshold_amount must be a number."))?;
+        let default = DollarAmount::from_json(default)
+            .ok_or_else(|| bad_request("threshold_amount must be a number."))?;
         for authorizer in &mut authorizers {
             authorizer.threshold.get_or_insert_with(|| default.clone());
         }

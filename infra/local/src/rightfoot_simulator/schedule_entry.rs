@@ -6,9 +6,9 @@ use inbox_core::time::UnixMillis;
 
 use super::batch_entry::RequestedAuthorizer;
 use super::behaviour::CALENDAR_DAY;
-use super::seeded_rng::SeededRng;
 use super::request_parsing::{ScheduleExpiry, ScheduleRequest};
-use super::seen::{SimulatedRun, SimulatedSchedule};
+use super::seeded_rng::SeededRng;
+use super::snapshot::{SimulatedRun, SimulatedSchedule};
 
 const DAY_MS: i64 = 86_400_000;
 const MINUTE_MS: i64 = 60_000;
@@ -40,7 +40,15 @@ pub(super) struct RunTimes {
 impl ScheduleEntry {
     pub(super) fn new(id: String, request: ScheduleRequest, run_times: RunTimes) -> Self {
         let ScheduleRequest { name, authorizers, webhook_url, .. } = request;
-        Self { id, name, webhook_url, authorizers, run_times, next_run_at: Some(run_times.first), runs: Vec::new() }
+        Self {
+            id,
+            name,
+            webhook_url,
+            authorizers,
+            run_times,
+            next_run_at: Some(run_times.first),
+            runs: Vec::new(),
+        }
     }
 
     /// Makes the run that is due by now, and says when it began; `None` if none is.
@@ -145,7 +153,8 @@ mod tests {
             "authorizers": [{"authorizer_unique_id": "a", "ssn": "1", "account_number": "2", "routing_number": "3"}],
         });
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let request = ScheduleRequest::parse(body.to_string().as_bytes()).map_err(|refused| refused.message)?;
+        let request =
+            ScheduleRequest::parse(body.to_string().as_bytes()).map_err(|refused| refused.message)?;
         RunTimes::plan(&request, NOW, day, SeededRng::new(7))
     }
 

@@ -61,9 +61,6 @@ mod tests {
     fn draws_stay_below_their_end() {
         let rng = SeededRng::new(7);
         assert!((0..100).all(|n: u32| rng.below(3, &[&n.to_string()]) < 3));
-        assert_eq!(
-            (rng.below(0, &[]), rng.pick::<u8>(&[], &[]), rng.pick(&[9], &[])),
-            (0, None, Some(9))
-        );
+        assert_eq!((rng.below(0, &[]), rng.pick::<u8>(&[], &[]), rng.pick(&[9], &[])), (0, None, Some(9)));
     }
 }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use axum::body::Bytes;
 use inbox_core::time::UnixMillis;
 
+use super::api_reply::ApiReply;
 use super::batch_entry::{BatchEntry, NewBatch};
 use super::behaviour::{Behaviour, CannedResponse};
-use super::seeded_rng::SeededRng;
-use super::api_reply::ApiReply;
 use super::schedule_entry::ScheduleEntry;
-use super::snapshot::{WebhookAttempt, LoggedRequest};
+use super::seeded_rng::SeededRng;
+use super::snapshot::{LoggedRequest, WebhookAttempt};
 use super::webhook_entry::{DueAttempt, WebhookEntry};
 
 /// The state behind the API.
@@ -131,7 +131,8 @@ fn create_due_webhooks(
     behaviour: &mut Behaviour,
     webhooks: &mut Vec<WebhookEntry>,
 ) {
-    let alerts_at = if behaviour.alerts_before_completion { batch.half_processed_at() } else { batch.completes_at };
+    let alerts_at =
+        if behaviour.alerts_before_completion { batch.half_processed_at() } else { batch.completes_at };
     if !batch.has_completion_webhook && batch.is_complete(now) {
         batch.has_completion_webhook = true;
         webhooks.extend(WebhookEntry::for_completion(batch, rng, behaviour));

@@ -3,13 +3,13 @@
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::dollar_amount::DollarAmount;
-use super::batch_entry::{BatchEntry, BalanceCheck};
-use super::behaviour::{Behaviour, WebhookLoss};
-use super::seeded_rng::SeededRng;
 use super::api_reply::timestamp_secs;
-use super::snapshot::{WebhookAttempt, SimulatedWebhook};
-use crate::senders::schedule::{RIGHTFOOT_RETRY_WINDOW, RetrySpacing, rightfoot_backoff};
+use super::batch_entry::{BalanceCheck, BatchEntry};
+use super::behaviour::{Behaviour, WebhookLoss};
+use super::dollar_amount::DollarAmount;
+use super::seeded_rng::SeededRng;
+use super::snapshot::{SimulatedWebhook, WebhookAttempt};
+use crate::senders::retry_policy::{RIGHTFOOT_RETRY_WINDOW, RetrySpacing, rightfoot_backoff};
 
 const COMPLETED_TYPE: &str = "BALANCE_BATCH_COMPLETED";
 const ALERT_TYPE: &str = "BALANCE_THRESHOLD_ALERT";
@@ -73,9 +73,14 @@ struct AlertBody<'a> {
 
 impl WebhookEntry {
     /// What tells that a batch is complete, if somebody is to be told.
-    pub(super) fn for_completion(batch: &BatchEntry, rng: SeededRng, behaviour: &mut Behaviour) -> Option<Self> {
+    pub(super) fn for_completion(
+        batch: &BatchEntry,
+        rng: SeededRng,
+        behaviour: &mut Behaviour,
+    ) -> Option<Self> {
         let url = batch.webhook_url.clone()?;
-        let webhook = Self::new(batch, COMPLETED_TYPE.to_owned(), url, WebhookContent::Completed, batch.completes_at);
+        let webhook =
+            Self::new(batch, COMPLETED_TYPE.to_owned(), url, WebhookContent::Completed, batch.completes_at);
         Some(webhook.with_random_loss(rng, behaviour))
     }
 
@@ -90,8 +95,10 @@ impl WebhookEntry {
             return Vec::new();
         };
         let with_name = behaviour.includes_institution_name;
-        let alerts: Vec<_> =
-            batch.rows_over_threshold().filter_map(|row| AlertJson::from_row(row, with_name.then_some(rng))).collect();
+        let alerts: Vec<_> = batch
+            .rows_over_threshold()
+            .filter_map(|row| AlertJson::from_row(row, with_name.then_some(rng)))
+            .collect();
         let per_webhook = behaviour.max_alerts_per_webhook.unwrap_or(usize::MAX).max(1);
         let mut webhooks = Vec::new();
         for (number, alerts) in alerts.chunks(per_webhook).enumerate() {
@@ -203,7 +210,9 @@ impl WebhookEntry {
         let event_uuid = self.event_uuids.last().map(String::as_str).unwrap_or_default();
         let (r#type, batch_id) = (self.event_type(), self.batch_id.as_str());
         let body = match &self.content {
-            WebhookContent::Completed => serde_json::to_string(&CompletedBody { event_uuid, r#type, batch_id }),
+            WebhookContent::Completed => {
+                serde_json::to_string(&CompletedBody { event_uuid, r#type, batch_id })
+            }
             WebhookContent::Alert { schedule_id, alerts, timestamp } => serde_json::to_string(&AlertBody {
                 event_uuid,
                 r#type,

@@ -7,11 +7,12 @@ use inbox_core::keys::Keys;
 use inbox_core::signature;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
-use super::http::DeliveryRng;
-use super::schedule::{
-    FYNAPSE_EXECUTIONS_MAX, ATTEMPTS_PER_EXECUTION, RetryDecision, FYNAPSE_RETRY_WINDOW, fynapse_micro_retry_delay, fynapse_backoff, fynapse_retry_decision,
+use super::http_client::DeliveryRng;
+use super::retry_policy::{
+    ATTEMPTS_PER_EXECUTION, FYNAPSE_EXECUTIONS_MAX, FYNAPSE_RETRY_WINDOW, RetryDecision, fynapse_backoff,
+    fynapse_micro_retry_delay, fynapse_retry_decision,
 };
-use super::{DeliveryAttempt, DeliveryReport, DeliveryEnd, SenderClient, OutgoingDelivery, RetryLimit};
+use super::{DeliveryAttempt, DeliveryEnd, DeliveryReport, OutgoingDelivery, RetryLimit, SenderClient};
 
 /// One subscription: it delivers to one URL.
 #[derive(Debug)]
@@ -56,7 +57,12 @@ impl FynapseSender {
     }
 
     /// Delivers by the rules: up to 20 executions within 72 hours, each of up to two requests.
-    pub async fn deliver_with(&self, outgoing: &OutgoingDelivery, signing: &Signing, retry_limit: RetryLimit) -> DeliveryReport {
+    pub async fn deliver_with(
+        &self,
+        outgoing: &OutgoingDelivery,
+        signing: &Signing,
+        retry_limit: RetryLimit,
+    ) -> DeliveryReport {
         let clock = self.http.clock();
         let mut rng = self.http.delivery_rng(&outgoing.id);
         let key = outgoing.idempotency_key.clone().unwrap_or_else(|| rng.draw_key());
@@ -64,7 +70,7 @@ impl FynapseSender {
         let mut attempts = Vec::new();
         let mut end = DeliveryEnd::Exhausted;
         for executions in 1..=FYNAPSE_EXECUTIONS_MAX {
-            let execution = Execution { outgoing, key: &key, signing, retry_limit: patience, created };
+            let execution = Execution { outgoing, key: &key, signing, retry_limit: retry_limit, created };
             match self.execute(&execution, &mut rng, &mut attempts).await {
                 ExecutionOutcome::Ended(how) => {
                     end = how;
@@ -92,7 +98,12 @@ impl FynapseSender {
         self.post(outgoing, &key, signing, None).await
     }
 
-    async fn execute(&self, execution: &Execution<'_>, rng: &mut DeliveryRng, attempts: &mut Vec<DeliveryAttempt>) -> ExecutionOutcome {
+    async fn execute(
+        &self,
+        execution: &Execution<'_>,
+        rng: &mut DeliveryRng,
+        attempts: &mut Vec<DeliveryAttempt>,
+    ) -> ExecutionOutcome {
         let Execution { outgoing, key, signing, retry_limit, created } = *execution;
         let mut retry_after_secs = None;
         for requests in 1..=ATTEMPTS_PER_EXECUTION {
@@ -105,12 +116,22 @@ impl FynapseSender {
             retry_after_secs = response.retry_after_secs();
             match fynapse_retry_decision(response.status()) {
                 RetryDecision::Delivered => return ExecutionOutcome::Ended(DeliveryEnd::Delivered),
-                RetryDecision::PermanentFailure(status) => return ExecutionOutcome::Ended(DeliveryEnd::PermanentFailure(status)),
-                RetryDecision::Retry { .. } if retry_limit == RetryLimit::UntilConclusive && response.is_conclusive() => {
+                RetryDecision::PermanentFailure(status) => {
+                    return ExecutionOutcome::Ended(DeliveryEnd::PermanentFailure(status));
+                }
+                RetryDecision::Retry { .. }
+                    if retry_limit == RetryLimit::UntilConclusive && response.is_conclusive() =>
+                {
                     return ExecutionOutcome::Ended(DeliveryEnd::GivenUp);
                 }
-                RetryDecision::Retry { allows_micro_retry: micro } if !micro || requests == ATTEMPTS_PER_EXECUTION => break,
-                RetryDecision::Retry { .. } => self.http.clock().sleep(fynapse_micro_retry_delay(luck.draw())).await,
+                RetryDecision::Retry { allows_micro_retry: micro }
+                    if !micro || requests == ATTEMPTS_PER_EXECUTION =>
+                {
+                    break;
+                }
+                RetryDecision::Retry { .. } => {
+                    self.http.clock().sleep(fynapse_micro_retry_delay(rng.draw_jitter())).await
+                }
             }
         }
         ExecutionOutcome::Retry { retry_after_secs }
@@ -153,7 +174,9 @@ impl FynapseSender {
             Signing::Valid | Signing::ReusedTimestamp | Signing::TamperedBody => {
                 signature::sign(at, body, &current())
             }
-            Signing::ShiftedTimestamp(secs) => signature::sign(UnixSecs(at.0.saturating_add(*secs)), body, &current()),
+            Signing::ShiftedTimestamp(secs) => {
+                signature::sign(UnixSecs(at.0.saturating_add(*secs)), body, &current())
+            }
             Signing::WithKeys(keys) => signature::sign(at, body, keys),
             Signing::Unsigned => return None,
         })
@@ -182,8 +205,8 @@ fn tampered(body: &Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::payload::balance_extracted;
-    use super::super::stub::StubReceiver;
+    use super::super::payloads::balance_extracted;
+    use super::super::stub_receiver::StubReceiver;
     use super::*;
     use inbox_core::keys::KeyCodec;
 
@@ -228,7 +251,9 @@ mod tests {
             assert!(new != old && new.len() == 64 && old.len() == 64);
         }
         assert_eq!(requests[0].header("idempotency-key").len(), 32);
-        assert!(requests.iter().all(|it| it.header("idempotency-key") == requests[0].header("idempotency-key")));
+        assert!(
+            requests.iter().all(|it| it.header("idempotency-key") == requests[0].header("idempotency-key"))
+        );
         assert_ne!(requests[0].header("webhook-signature"), requests[2].header("webhook-signature"));
     }
 
@@ -244,10 +269,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_permanent_failure_code_ends_the_delivery() {
-        for status in fynapse_sender::super::schedule::FYNAPSE_PERMANENT_FAILURE_CODES {
+        for status in super::super::retry_policy::FYNAPSE_PERMANENT_FAILURE_CODES {
             let stub = StubReceiver::responding(move |_| (status, None)).await;
             let delivered = fynapse(&stub).deliver(&balance_extracted("a3ef")).await;
-            assert_eq!((statuses(&delivered), delivered.end), (vec![status], DeliveryEnd::PermanentFailure(status)));
+            assert_eq!(
+                (statuses(&delivered), delivered.end),
+                (vec![status], DeliveryEnd::PermanentFailure(status))
+            );
         }
     }
 
@@ -298,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn no_connection_is_tried_again() {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let http = SenderClient::new(fynapse_sender::super::SimClock::auto_advancing(UnixMillis(0)), 7, 1).unwrap();
+        let http = SenderClient::new(super::super::SimClock::auto_advancing(UnixMillis(0)), 7, 1).unwrap();
         let sender = FynapseSender::new(http, format!("http://{nobody}/"), keys("s"));
         let delivered = sender.deliver(&balance_extracted("a3ef")).await;
         assert_eq!((delivered.attempts.len(), delivered.end), (40, DeliveryEnd::Exhausted));

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::header::RETRY_AFTER;
 use tokio::sync::Semaphore;
 
-use super::schedule::JITTER_MAX;
+use super::retry_policy::JITTER_MAX;
 use super::{AttemptResponse, DeliveryAttempt, SimClock};
 
 /// How long a sender waits for an answer, in real time. Neither provider says how long it waits: this is more
@@ -73,7 +73,7 @@ impl SenderClient {
     ) -> DeliveryAttempt {
         let _slot = self.in_flight_permits.acquire().await;
         let (at, started) = (self.clock.now(), Instant::now());
-        let (headers, body) = make(at);
+        let (headers, body) = build_request(at);
         let request = self.client.post(url).header("content-type", "application/json");
         let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         let response = send(request.body(body)).await.unwrap_or_else(|error| {

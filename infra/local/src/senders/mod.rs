@@ -19,17 +19,17 @@ use inbox_core::time::UnixMillis;
 
 mod fynapse_sender;
 mod http_client;
-mod sim_clock;
 pub mod payloads;
-mod rightfoot_sender;
 pub mod retry_policy;
+mod rightfoot_sender;
+mod sim_clock;
 #[cfg(test)]
 pub(crate) mod stub_receiver;
 
 pub use fynapse_sender::{FynapseSender, Signing};
 pub use http_client::SenderClient;
-pub use sim_clock::SimClock;
 pub use rightfoot_sender::RightfootSender;
+pub use sim_clock::SimClock;
 
 /// What a provider is about to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]

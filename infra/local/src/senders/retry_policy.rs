@@ -46,7 +46,9 @@ pub enum RetryDecision {
 pub fn fynapse_retry_decision(status: Option<u16>) -> RetryDecision {
     match status {
         Some(200..=299) => RetryDecision::Delivered,
-        Some(status) if FYNAPSE_PERMANENT_FAILURE_CODES.contains(&status) => RetryDecision::PermanentFailure(status),
+        Some(status) if FYNAPSE_PERMANENT_FAILURE_CODES.contains(&status) => {
+            RetryDecision::PermanentFailure(status)
+        }
         Some(408) => RetryDecision::Retry { allows_micro_retry: false },
         Some(_) | None => RetryDecision::Retry { allows_micro_retry: true },
     }
@@ -63,7 +65,9 @@ pub fn fynapse_micro_retry_delay(jitter: u64) -> Duration {
 pub fn fynapse_backoff(executions: u32, retry_after_secs: Option<u64>, jitter: u64) -> Duration {
     let jitter = jitter.min(JITTER_MAX);
     let (base_ms, per_mille) = match retry_after_secs {
-        Some(secs) => (secs.saturating_mul(1_000), 1_000 + RETRY_AFTER_JITTER_PER_MILLE * jitter / JITTER_MAX),
+        Some(secs) => {
+            (secs.saturating_mul(1_000), 1_000 + RETRY_AFTER_JITTER_PER_MILLE * jitter / JITTER_MAX)
+        }
         None => {
             let factor = BACKOFF_FACTOR.saturating_pow(executions.saturating_sub(1));
             let base_ms = INITIAL_BACKOFF_MS.saturating_mul(factor).min(BACKOFF_MAX_MS);
@@ -84,7 +88,11 @@ pub enum RetrySpacing {
 }
 
 /// Rightfoot's pause after so many attempts, `since_first` after the first one; `None` if it gives up.
-pub fn rightfoot_backoff(retry_spacing: RetrySpacing, attempts: u32, since_first: Duration) -> Option<Duration> {
+pub fn rightfoot_backoff(
+    retry_spacing: RetrySpacing,
+    attempts: u32,
+    since_first: Duration,
+) -> Option<Duration> {
     let step = RIGHTFOOT_INITIAL_BACKOFF.checked_mul(2_u32.checked_pow(attempts.checked_sub(1)?)?)?;
     let (pause, at) = match retry_spacing {
         RetrySpacing::FromPreviousAttempt => (step, since_first.checked_add(step)?),
@@ -120,7 +128,10 @@ mod tests {
     fn fynapse_jitters_by_a_fifth_either_way() {
         let at = |jitter| secs(fynapse_backoff(1, None, jitter));
         assert_eq!((at(0), at(250), at(500), at(750), at(1_000)), (24, 27, 30, 33, 36));
-        assert_eq!((secs(fynapse_backoff(9, None, 0)), secs(fynapse_backoff(9, None, 9_999))), (11_520, 17_280));
+        assert_eq!(
+            (secs(fynapse_backoff(9, None, 0)), secs(fynapse_backoff(9, None, 9_999))),
+            (11_520, 17_280)
+        );
     }
 
     #[test]

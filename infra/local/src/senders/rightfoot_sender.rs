@@ -1,7 +1,7 @@
 //! Rightfoot as a sender (spec, Rightfoot 4).
 
-use super::schedule::{RetrySpacing, rightfoot_backoff};
-use super::{DeliveryAttempt, DeliveryReport, DeliveryEnd, SenderClient, OutgoingDelivery, RetryLimit};
+use super::retry_policy::{RetrySpacing, rightfoot_backoff};
+use super::{DeliveryAttempt, DeliveryEnd, DeliveryReport, OutgoingDelivery, RetryLimit, SenderClient};
 
 /// It signs nothing: whoever knows the URL may deliver to it.
 #[derive(Debug)]
@@ -22,7 +22,12 @@ impl RightfootSender {
     }
 
     /// Delivers until it succeeds, or patience or the half hour ends.
-    pub async fn deliver_with(&self, url: &str, outgoing: &OutgoingDelivery, retry_limit: RetryLimit) -> DeliveryReport {
+    pub async fn deliver_with(
+        &self,
+        url: &str,
+        outgoing: &OutgoingDelivery,
+        retry_limit: RetryLimit,
+    ) -> DeliveryReport {
         let clock = self.http.clock();
         let first_at = clock.now();
         let mut attempts = Vec::new();
@@ -36,7 +41,7 @@ impl RightfootSender {
             if response.is_success() {
                 break DeliveryEnd::Delivered;
             }
-            if patience == RetryLimit::UntilConclusive && response.is_conclusive() {
+            if retry_limit == RetryLimit::UntilConclusive && response.is_conclusive() {
                 break DeliveryEnd::GivenUp;
             }
             let attempts_made = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
@@ -57,7 +62,7 @@ impl RightfootSender {
 #[cfg(test)]
 mod tests {
     use super::super::payloads::batch_completed;
-    use super::super::stub::StubReceiver;
+    use super::super::stub_receiver::StubReceiver;
     use super::*;
 
     fn minutes(delivered: &DeliveryReport) -> Vec<u64> {

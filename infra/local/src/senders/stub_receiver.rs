@@ -48,9 +48,15 @@ impl StubReceiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::default();
-        let routes = Router::new().fallback(handle).with_state(StubState(Arc::new(script), Arc::clone(&requests)));
+        let routes =
+            Router::new().fallback(handle).with_state(StubState(Arc::new(script), Arc::clone(&requests)));
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { url, clock: SimClock::auto_advancing(UnixMillis(1_767_323_045_000)), requests, server: serving }
+        Self {
+            url,
+            clock: SimClock::auto_advancing(UnixMillis(1_767_323_045_000)),
+            requests,
+            server: serving,
+        }
     }
 
     pub(crate) fn http(&self) -> SenderClient {

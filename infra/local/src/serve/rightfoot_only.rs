@@ -8,8 +8,8 @@ use anyhow::Context;
 use inbox_aws::clock::Clock;
 
 use super::{bind_ports, wait_for_shutdown};
-use crate::rightfoot_simulator::{WebhookLoss, RightfootSimulator};
-use crate::system;
+use crate::rightfoot_simulator::{RightfootSimulator, WebhookLoss};
+use crate::stack;
 
 /// Pause between two looks at the webhooks that are due.
 pub(super) const TICK_PAUSE: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ pub async fn run(options: SimulatorOptions) -> anyhow::Result<()> {
     let listener = bind_ports([(options.port, "--port")]).await?.pop().context("its listener")?;
     let url = format!("http://{}", listener.local_addr()?);
     let simulator = options.build_simulator()?;
-    let serving = [system::spawn_server(listener, simulator.routes()), simulator.run_every(TICK_PAUSE)];
+    let serving = [stack::spawn_server(listener, simulator.routes()), simulator.run_every(TICK_PAUSE)];
     println!("Rightfoot's API            {url}\nready");
     wait_for_shutdown().await?;
     for task in serving {
@@ -75,7 +75,7 @@ mod tests {
         };
         let listener = bind_ports([(0, "--port")]).await.unwrap().pop().unwrap();
         let url = format!("http://{}/v1/balance_requests", listener.local_addr().unwrap());
-        let serving = system::spawn_server(listener, options.build_simulator().unwrap().routes());
+        let serving = stack::spawn_server(listener, options.build_simulator().unwrap().routes());
         let body = r#"{"authorizers":[{"authorizer_unique_id":"a","ssn":"123456789","account_number":"1","routing_number":"031100649"}]}"#;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let answer = client.post(url).bearer_auth("k").body(body).send().await.unwrap();

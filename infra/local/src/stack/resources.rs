@@ -13,8 +13,8 @@ use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use serde_json::json;
 
 use super::{
-    BALANCES_TABLE, EVENT_BUS, BUS_QUEUE, DEAD_LETTER_QUEUE, FYNAPSE_SECRET, StackOptions, EVENTS_QUEUE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
-    INBOX_TABLE, fynapse_secret_value,
+    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
+    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, StackOptions, fynapse_secret_value,
 };
 
 /// The tables, those that are not there yet.
@@ -72,7 +72,7 @@ pub(super) async fn create_queues(clients: &Clients, visibility_timeout: Duratio
         "maxReceiveCount": 5,
     });
     let events = create(EVENTS_QUEUE)
-        .attributes(QueueAttributeName::VisibilityTimeout, visibility.as_secs().to_string())
+        .attributes(QueueAttributeName::VisibilityTimeout, visibility_timeout.as_secs().to_string())
         .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
         .send()
         .await?;

@@ -23,10 +23,10 @@ use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 
 use super::Inbox;
-use super::tracked::ALERT_EFFECT_SK_PREFIX;
-use super::worked::{UPDATE, ClaimedEvent, claim_expiry};
+use super::processing::{ClaimedEvent, UPDATE, claim_expiry};
+use super::tracking::ALERT_EFFECT_SK_PREFIX;
 use crate::AwsError;
-use crate::condition::{condition_failed, existing_item};
+use crate::conditional::{condition_failed, existing_item};
 use crate::item::{self, Item, number, text};
 
 /// Another event's claim is over, or there is none. Who holds an event's claim is alone with that event, so an earlier claim
@@ -73,19 +73,24 @@ impl fmt::Debug for AcquiredAlert {
 
 impl Inbox {
     /// Claims the alert of one authorizer in one batch for this event.
-    pub async fn claim_alert(&self, event: &ClaimedEvent, crossing: &ThresholdCrossing, now: UnixMillis) -> Result<AlertClaim, AwsError> {
-        let mut claimed = self.try_claim_alert(work, met, now).await?;
+    pub async fn claim_alert(
+        &self,
+        event: &ClaimedEvent,
+        crossing: &ThresholdCrossing,
+        now: UnixMillis,
+    ) -> Result<AlertClaim, AwsError> {
+        let mut claimed = self.try_claim_alert(event, crossing, now).await?;
         if let Err(Some(item)) = &claimed
-            && work.replay() > 0
+            && event.replay() > 0
             && is_v1_alert_item(item)
             && !is_held(item, now)
         {
-            self.migrate_alert_item(work, &met.authorizer, item).await?;
-            claimed = self.try_claim_alert(work, met, now).await?;
+            self.migrate_alert_item(event, &crossing.authorizer, item).await?;
+            claimed = self.try_claim_alert(event, crossing, now).await?;
         }
         Ok(match claimed {
             Ok(acquired) => AlertClaim::Acquired(acquired),
-            Err(existing) => existing.map_or(AlertClaim::HeldByOther, |item| claim_failure(&item, work)),
+            Err(existing) => existing.map_or(AlertClaim::HeldByOther, |item| claim_failure(&item, event)),
         })
     }
 
@@ -97,7 +102,7 @@ impl Inbox {
         now: UnixMillis,
     ) -> Result<Result<AcquiredAlert, Option<Item>>, AwsError> {
         let mut update = self
-            .update_alert(work, &met.authorizer)?
+            .update_alert(event, &crossing.authorizer)?
             .update_expression(
                 "SET claim_by = :mine, claim_event = :event, claim_until = :until, expires_at = :at",
             )
@@ -105,20 +110,20 @@ impl Inbox {
             .expression_attribute_values(":at", number(parts_expiry(now, self.retention_days).0))
             .expression_attribute_values(":until", number(claim_expiry(now).0))
             .expression_attribute_values(":now", number(now.0))
-            .expression_attribute_values(":event", text(work.key().event_id()))
+            .expression_attribute_values(":event", text(event.key().event_id()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        update = match work.replay() {
+        update = match event.replay() {
             0 => update.condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED}")),
             replay => update
                 .condition_expression(format!("{NOT_TAKEN} AND {NOT_PUBLISHED_BY_REPLAY}"))
-                .expression_attribute_values(":tag", text(publisher_tag(&work.key().event_id(), replay)))
+                .expression_attribute_values(":tag", text(publisher_tag(&event.key().event_id(), replay)))
                 .expression_attribute_values(":most", number(ALERT_PUBLISHERS_MAX)),
         };
         match update.send().await {
             Ok(_) => Ok(Ok(AcquiredAlert {
-                authorizer: met.authorizer.clone(),
-                threshold: met.threshold,
-                threshold_source: met.threshold_source,
+                authorizer: crossing.authorizer.clone(),
+                threshold: crossing.threshold,
+                threshold_source: crossing.threshold_source,
             })),
             Err(error) if !condition_failed(&error) => Err(AwsError::from_sdk_error(UPDATE, &error)),
             Err(error) => Ok(Err(existing_item(&error).cloned())),
@@ -126,13 +131,18 @@ impl Inbox {
     }
 
     /// Gives an item of the first version the form of this one, if it still stands as it was read.
-    async fn migrate_alert_item(&self, event: &ClaimedEvent, authorizer: &Id, item: &Item) -> Result<(), AwsError> {
+    async fn migrate_alert_item(
+        &self,
+        event: &ClaimedEvent,
+        authorizer: &Id,
+        item: &Item,
+    ) -> Result<(), AwsError> {
         let attribute = |name: &str| item.get(name).cloned().ok_or(AwsError::unreadable_item(UPDATE));
         let update = self
             .db
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.alert_key(work, authorizer)?))
+            .set_key(Some(self.alert_key(event, authorizer)?))
             .condition_expression(
                 "event_id = :event AND replay = :replay AND attribute_not_exists(published_by)",
             )
@@ -158,17 +168,17 @@ impl Inbox {
         acquired: &AcquiredAlert,
         now: UnixMillis,
     ) -> Result<(), AwsError> {
-        let tags = AttributeValue::Ss(vec![publisher_tag(&work.key().event_id(), work.replay())]);
+        let tags = AttributeValue::Ss(vec![publisher_tag(&event.key().event_id(), event.replay())]);
         let marked = self
-            .update_alert(work, &acquired.authorizer)?
+            .update_alert(event, &acquired.authorizer)?
             .update_expression(
                 "SET published_at = :now, event_id = :event, replay = :replay, threshold = :threshold, \
                  threshold_source = :source REMOVE claim_by, claim_event, claim_until ADD published_by :tags",
             )
             .condition_expression("claim_by = :mine")
             .expression_attribute_values(":now", number(now.0))
-            .expression_attribute_values(":event", text(work.key().event_id()))
-            .expression_attribute_values(":replay", number(work.replay()))
+            .expression_attribute_values(":event", text(event.key().event_id()))
+            .expression_attribute_values(":replay", number(event.replay()))
             .expression_attribute_values(":threshold", text(acquired.threshold.to_string()))
             .expression_attribute_values(":source", text(acquired.threshold_source.as_str()))
             .expression_attribute_values(":tags", tags.clone())
@@ -179,7 +189,7 @@ impl Inbox {
             Err(error) if condition_failed(&error) => {}
             Err(error) => return Err(AwsError::from_sdk_error(UPDATE, &error)),
         }
-        let key = self.alert_key(work, &acquired.authorizer)?;
+        let key = self.alert_key(event, &acquired.authorizer)?;
         let update = self.db.update_item().table_name(&self.table).set_key(Some(key));
         let remembered = update
             .update_expression("SET published_at = if_not_exists(published_at, :now) ADD published_by :tags")
@@ -195,7 +205,11 @@ impl Inbox {
         }
     }
 
-    fn update_alert(&self, event: &ClaimedEvent, authorizer: &Id) -> Result<UpdateItemFluentBuilder, AwsError> {
+    fn update_alert(
+        &self,
+        event: &ClaimedEvent,
+        authorizer: &Id,
+    ) -> Result<UpdateItemFluentBuilder, AwsError> {
         let key = self.alert_key(event, authorizer)?;
         let update = self.db.update_item().table_name(&self.table).set_key(Some(key));
         Ok(update.expression_attribute_values(":mine", text(event.claim_id())))

@@ -16,10 +16,10 @@ use inbox_core::providers::alerted_authorizers;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 
-use super::tracked::{ALERT_EFFECT_SK_PREFIX, TRACKED_SK, read_batch, subject_of};
-use super::{Inbox, TrackingState, documents};
+use super::tracking::{ALERT_EFFECT_SK_PREFIX, TRACKED_SK, read_batch, subject_of};
+use super::{Inbox, TrackingState, json_blobs};
 use crate::AwsError;
-use crate::item::{self, Item, EventRecord, text};
+use crate::item::{self, EventRecord, Item, text};
 
 const QUERY: &str = "dynamodb:Query";
 /// The place of a batch's completion in its story.
@@ -46,7 +46,8 @@ pub struct BatchProgress {
 impl BatchProgress {
     /// When it became known to be complete: by an answer of the API, or by a record that counts.
     pub fn completed_at(&self) -> Option<UnixMillis> {
-        let recorded = self.completion.as_ref().filter(|completion| completion.confirms_completion(&self.tracked));
+        let recorded =
+            self.completion.as_ref().filter(|completion| completion.confirms_completion(&self.tracked));
         self.shown_complete_at.or(recorded.map(|completion| completion.received_at))
     }
 }
@@ -82,13 +83,13 @@ impl Inbox {
             tracking,
             completion: completion.as_ref().and_then(read_completion),
             shown_complete_at: item::millis(&item, SHOWN_COMPLETE_AT),
-            excluded: documents::has_blob(&item).then_some(item),
+            excluded: json_blobs::has_blob(&item).then_some(item),
         }))
     }
 
     /// Whom Rightfoot refused when the batch was submitted.
     pub async fn excluded_authorizers(&self, batch: &BatchProgress) -> Result<BTreeSet<Id>, AwsError> {
-        match &story.refused {
+        match &batch.excluded {
             Some(item) => self.load_ids(item).await,
             None => Ok(BTreeSet::new()),
         }
@@ -98,15 +99,20 @@ impl Inbox {
     /// batch's, has told nothing. All effects are read, and of the events [`ALERT_RECORDS_MAX`]: whoever is told by one
     /// beyond that is told by the poller as well, and the worker acts once.
     pub async fn already_alerted(&self, tracked: &TrackedBatch) -> Result<AlertedAuthorizers, AwsError> {
-        let mut all = AlertedAuthorizers { payload_budget_bytes: ALERT_PAYLOADS_MAX_BYTES, ..AlertedAuthorizers::default() };
+        let mut all = AlertedAuthorizers {
+            payload_budget_bytes: ALERT_PAYLOADS_MAX_BYTES,
+            ..AlertedAuthorizers::default()
+        };
         // One that is claimed only is nothing yet.
-        let effects =
-            self.query_sk_prefix(&tracked.batch_id, ALERT_EFFECT_SK_PREFIX).projection_expression("sk, published_at, threshold");
+        let effects = self
+            .query_sk_prefix(&tracked.batch_id, ALERT_EFFECT_SK_PREFIX)
+            .projection_expression("sk, published_at, threshold");
         let mut effects = effects.into_paginator().items().send();
         while let Some(item) = effects.next().await {
             let item = item.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
-            let authorizer =
-                item::string(&item, "sk").and_then(|sk| sk.strip_prefix(ALERT_EFFECT_SK_PREFIX)).and_then(Id::new);
+            let authorizer = item::string(&item, "sk")
+                .and_then(|sk| sk.strip_prefix(ALERT_EFFECT_SK_PREFIX))
+                .and_then(Id::new);
             let Some(authorizer) = authorizer.filter(|_| item.contains_key("published_at")) else { continue };
             let threshold = item::string(&item, "threshold").and_then(|text| text.parse().ok());
             all.thresholds.extend(threshold.map(|threshold| (authorizer.clone(), threshold)));
@@ -115,7 +121,8 @@ impl Inbox {
         let mut start = None;
         loop {
             let remaining = ALERT_RECORDS_MAX.saturating_sub(all.event_count);
-            let query = self.query_sk_prefix(&tracked.batch_id, ALERT_SK_PREFIX).set_exclusive_start_key(start);
+            let query =
+                self.query_sk_prefix(&tracked.batch_id, ALERT_SK_PREFIX).set_exclusive_start_key(start);
             let query = query.limit(i32::try_from(remaining).unwrap_or(i32::MAX));
             let page = query.send().await.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
             all.event_count += page.items().len();
@@ -134,7 +141,12 @@ impl Inbox {
     }
 
     /// Adds whom one alert event tells of, if it tells anything and there is room for its payload.
-    async fn add_alerted(&self, item: &Item, tracked: &TrackedBatch, all: &mut AlertedAuthorizers) -> Result<(), AwsError> {
+    async fn add_alerted(
+        &self,
+        item: &Item,
+        tracked: &TrackedBatch,
+        all: &mut AlertedAuthorizers,
+    ) -> Result<(), AwsError> {
         let record = EventRecord::from_item(item).ok_or(AwsError::unreadable_item(QUERY))?;
         let has_other_subject =
             tracked.subject.as_ref().zip(record.subject.as_ref()).is_some_and(|(ours, its)| ours != its);
@@ -164,7 +176,7 @@ fn read_completion(item: &Item) -> Option<CompletionRecord> {
         origin: item::string(item, "origin").and_then(Origin::from_name),
         subject: subject_of(item),
         is_quarantined: item.contains_key("quarantined_at"),
-        results_published_untracked: item::parsed_number(item, super::reviewed::PUBLISHED_UNTRACKED),
-        is_revised: item.contains_key(super::reviewed::REVISION),
+        results_published_untracked: item::parsed_number(item, super::poller_requeue::PUBLISHED_UNTRACKED),
+        is_revised: item.contains_key(super::poller_requeue::REVISION),
     })
 }

@@ -38,7 +38,11 @@ impl Inbox {
     }
 
     /// The same as part of a transaction: for a subject that nobody else binds meanwhile.
-    pub(super) fn bind_subject_write(&self, subject: &Subject, now: UnixMillis) -> Result<TransactWriteItem, AwsError> {
+    pub(super) fn bind_subject_write(
+        &self,
+        subject: &Subject,
+        now: UnixMillis,
+    ) -> Result<TransactWriteItem, AwsError> {
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(subject_key(subject)))
@@ -46,7 +50,9 @@ impl Inbox {
             .expression_attribute_values(":v", number(SCHEMA_VERSION))
             .expression_attribute_values(":now", number(now.0))
             .build();
-        Ok(TransactWriteItem::builder().update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?).build())
+        Ok(TransactWriteItem::builder()
+            .update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?)
+            .build())
     }
 
     /// Whether a subject is bound, by strong reads.

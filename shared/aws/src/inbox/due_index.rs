@@ -129,7 +129,9 @@ impl Inbox {
         limit: usize,
     ) -> Result<(Vec<DueKey>, bool), AwsError> {
         let shards: Vec<_> = stream::iter(desk.shards())
-            .map(async |shard| self.list_due_keys_in_shard(&shard, order, after, limit.saturating_add(1)).await)
+            .map(async |shard| {
+                self.list_due_keys_in_shard(&shard, order, after, limit.saturating_add(1)).await
+            })
             .buffered(CONCURRENT_CALLS)
             .try_collect()
             .await?;

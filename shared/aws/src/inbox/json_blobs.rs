@@ -34,7 +34,7 @@ impl Inbox {
         value: &impl Serialize,
         expire_at: UnixSecs,
     ) -> Result<Item, AwsError> {
-        let json = serde_json::to_vec(document).map_err(|_| UNREADABLE_ITEM)?;
+        let json = serde_json::to_vec(value).map_err(|_| UNREADABLE_ITEM)?;
         let stored = payload::store(&self.db, &self.table, &json, expire_at).await?;
         Ok(payload_attributes(&stored, &payload_hash(&json), json.len()))
     }
@@ -55,7 +55,8 @@ impl Inbox {
     }
 
     pub(super) async fn load_ids(&self, item: &Item) -> Result<BTreeSet<Id>, AwsError> {
-        let ids: Vec<String> = serde_json::from_slice(&self.load_blob(item).await?).map_err(|_| UNREADABLE_ITEM)?;
+        let ids: Vec<String> =
+            serde_json::from_slice(&self.load_blob(item).await?).map_err(|_| UNREADABLE_ITEM)?;
         ids.into_iter().map(Id::new).collect::<Option<_>>().ok_or(UNREADABLE_ITEM)
     }
 
@@ -75,7 +76,10 @@ impl Inbox {
         let json = self.load_blob(item).await?;
         let stored: StoredThresholds = serde_json::from_slice(&json).map_err(|_| UNREADABLE_ITEM)?;
         let amount = |raw: &RawValue| Amount::from_json(raw).map_err(|_| UNREADABLE_ITEM);
-        let own = stored.authorizers.iter().map(|(id, raw)| Ok((Id::new(id).ok_or(UNREADABLE_ITEM)?, amount(raw)?)));
+        let own = stored
+            .authorizers
+            .iter()
+            .map(|(id, raw)| Ok((Id::new(id).ok_or(UNREADABLE_ITEM)?, amount(raw)?)));
         Ok(Thresholds {
             default: stored.default.as_deref().map(amount).transpose()?,
             authorizers: own.collect::<Result<_, AwsError>>()?,

@@ -5,7 +5,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{QuarantineReason, next_due_at, quarantined_record_expiry, parts_expiry, record_expiry};
+use inbox_core::inbox::{
+    QuarantineReason, next_due_at, parts_expiry, quarantined_record_expiry, record_expiry,
+};
 use inbox_core::limits::CLAIM_MARGIN_MS;
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, fits_inline};
 use inbox_core::time::{UnixMillis, UnixSecs};
@@ -14,7 +16,7 @@ use super::due_index::DueKey;
 use super::{Inbox, WriteOutcome, payload_attributes};
 use crate::item::{self, EventRecord, PayloadLocation, number, text};
 use crate::payload;
-use crate::{AwsErrorKind, AwsError};
+use crate::{AwsError, AwsErrorKind};
 
 /// A record that the relay has claimed: it alone may send it until it is due again.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ impl Inbox {
     /// Reads records strongly: the index may lag. At most [`inbox_core::limits::DUE_PAGE`] at a time.
     pub async fn read_due_records(&self, due_keys: &[DueKey]) -> Result<DueRecords, AwsError> {
         let mut due_records = DueRecords::default();
-        let mut keys: Vec<_> = waiting.iter().map(|item| item::key(&item.pk, &item.sk)).collect();
+        let mut keys: Vec<_> = due_keys.iter().map(|item| item::key(&item.pk, &item.sk)).collect();
         // What DynamoDB did not get to is asked for once more; what is left then is left to the next run.
         for _ in 0..2 {
             if keys.is_empty() {
@@ -87,7 +89,11 @@ impl Inbox {
                 record.attempts += 1;
                 record.due_at = Some(later);
                 let claimed = Box::new(ClaimedRecord { record });
-                if has_payload { RelayClaim::Acquired(claimed) } else { RelayClaim::AcquiredWithoutPayload(claimed) }
+                if has_payload {
+                    RelayClaim::Acquired(claimed)
+                } else {
+                    RelayClaim::AcquiredWithoutPayload(claimed)
+                }
             }
             WriteOutcome::Conflict => RelayClaim::NotDue,
         })
@@ -109,7 +115,11 @@ impl Inbox {
     }
 
     /// Writes down that the relay has put a claimed record's event on the queue.
-    pub async fn mark_claimed_sent(&self, claimed: &ClaimedRecord, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn mark_claimed_sent(
+        &self,
+        claimed: &ClaimedRecord,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         self.mark_sent(&claimed.record.key, claimed.record.rev, now).await
     }
 

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 
-use super::table_scan::{ScanFilter, ScanPage};
 use super::queries::{BatchView, ScheduleView};
+use super::table_scan::{ScanFilter, ScanPage};
 use super::tracking::{TRACKED_SK, TrackingState};
 use super::{Inbox, WriteOutcome};
 use crate::AwsError;

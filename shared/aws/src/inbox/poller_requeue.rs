@@ -10,10 +10,10 @@
 use inbox_core::inbox::DueQueue;
 use inbox_core::time::UnixMillis;
 
-use super::replay::{RESTART_SET, RESTART_REMOVE};
+use super::replay::{RESTART_REMOVE, RESTART_SET};
 use super::{EventView, Inbox, WriteOutcome, past_cycles};
 use crate::AwsError;
-use crate::condition;
+use crate::conditional;
 use crate::item::{self, number, text};
 
 /// When the poller has given a record back out of quarantine.
@@ -25,12 +25,20 @@ pub(super) const REVISION: &str = "revision";
 
 impl Inbox {
     /// Puts an event on its way again that was given up although the API shows what it tells; once at most.
-    pub async fn requeue_quarantined(&self, event: &EventView, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn requeue_quarantined(
+        &self,
+        event: &EventView,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         self.requeue_once(event, "quarantined_at", (REQUEUED_BY_POLLER_AT, now.0), now).await
     }
 
     /// Has a batch published once more, as its second revision, that was published with results missing; once at most.
-    pub async fn requeue_as_revision(&self, event: &EventView, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn requeue_as_revision(
+        &self,
+        event: &EventView,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         self.requeue_once(event, "done_at", (REVISION, 2), now).await
     }
 
@@ -57,6 +65,6 @@ impl Inbox {
             .expression_attribute_values(":shard", text(DueQueue::Outbox.shard(&event.key.pk())))
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":cycles", past_cycles::with_current_cycle(event));
-        condition::update(update, &format!("{RESTART_SET}, {mark} = :mark {RESTART_REMOVE}")).await
+        conditional::update(update, &format!("{RESTART_SET}, {mark} = :mark {RESTART_REMOVE}")).await
     }
 }

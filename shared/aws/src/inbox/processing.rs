@@ -29,8 +29,8 @@ use inbox_core::time::UnixMillis;
 use super::poller_requeue::{PUBLISHED_UNTRACKED, REVISION};
 use super::{Inbox, WriteOutcome, payload_attributes};
 use crate::AwsError;
-use crate::condition::{self, condition_failed, existing_item};
-use crate::item::{self, Item, EventRecord, number, text};
+use crate::conditional::{self, condition_failed, existing_item};
+use crate::item::{self, EventRecord, Item, number, text};
 
 pub(super) const UPDATE: &str = "dynamodb:UpdateItem";
 /// Why an event was put back last.
@@ -150,7 +150,9 @@ impl Inbox {
         let error = match update.send().await {
             Ok(answer) => {
                 let event = answer.attributes.as_ref().and_then(|item| ClaimedEvent::from_item(item, &claim));
-                return event.map(|event| EventClaim::Acquired(Box::new(event))).ok_or(AwsError::unreadable_item(UPDATE));
+                return event
+                    .map(|event| EventClaim::Acquired(Box::new(event)))
+                    .ok_or(AwsError::unreadable_item(UPDATE));
             }
             Err(error) => error,
         };
@@ -168,7 +170,7 @@ impl Inbox {
 
     /// The payload of a claimed event.
     pub async fn claimed_payload(&self, event: &ClaimedEvent) -> Result<Vec<u8>, AwsError> {
-        self.payload_of(&work.record).await
+        self.payload_of(&event.record).await
     }
 
     /// Writes down that an event's effect has happened.
@@ -176,12 +178,18 @@ impl Inbox {
         let update = "done_at = :now, expires_at = :at \
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
         let expires_at = record_expiry(now, self.retention_days);
-        self.update_if_claimed(work, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))]).await
+        self.update_if_claimed(event, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))])
+            .await
     }
 
     /// The same for a batch that was published while nobody tracked it, with so many results: if there are more, it is
     /// published once more.
-    pub async fn mark_done_untracked(&self, event: &ClaimedEvent, results: u64, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn mark_done_untracked(
+        &self,
+        event: &ClaimedEvent,
+        results: u64,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         let update = format!(
             "done_at = :now, expires_at = :at, {PUBLISHED_UNTRACKED} = :results \
              REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at"
@@ -189,7 +197,7 @@ impl Inbox {
         let expires_at = record_expiry(now, self.retention_days);
         let values =
             vec![(":now", number(now.0)), (":at", number(expires_at.0)), (":results", number(results))];
-        self.update_if_claimed(work, &update, values).await
+        self.update_if_claimed(event, &update, values).await
     }
 
     /// Makes an event due again: its effect cannot happen yet, for this reason. `seen` is what the look at its batch has
@@ -201,7 +209,8 @@ impl Inbox {
         reason: &'static str,
         snapshot: Option<&PreviousSnapshot>,
     ) -> Result<WriteOutcome, AwsError> {
-        let set_snapshot = if seen.is_some() { ", seen_digest = :digest, seen_at = :seen_at" } else { "" };
+        let set_snapshot =
+            if snapshot.is_some() { ", seen_digest = :digest, seen_at = :seen_at" } else { "" };
         let update = format!(
             "rev = rev + :one, due = :shard, due_at = :later, wanted_at = :later, works = :works, attempts = :zero, \
              {RETRY_REASON} = :reason{set_snapshot} \
@@ -210,15 +219,15 @@ impl Inbox {
         let mut values = vec![
             (":one", number(1)),
             (":zero", number(0)),
-            (":works", number(work.works.saturating_add(1))),
-            (":shard", text(DueQueue::Outbox.shard(&work.record.key.pk()))),
+            (":works", number(event.requeues.saturating_add(1))),
+            (":shard", text(DueQueue::Outbox.shard(&event.record.key.pk()))),
             (":later", number(until.0)),
             (":reason", text(reason)),
         ];
-        if let Some(snapshot) = seen {
+        if let Some(snapshot) = snapshot {
             values.extend([(":digest", text(&snapshot.digest)), (":seen_at", number(snapshot.at.0))]);
         }
-        self.update_if_claimed(work, &update, values).await
+        self.update_if_claimed(event, &update, values).await
     }
 
     /// Gives an event up and keeps its bytes in quarantine: its effect cannot happen as it is.
@@ -228,7 +237,7 @@ impl Inbox {
         reason: QuarantineReason,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        let record = &mut work.record.clone();
+        let record = &mut event.record.clone();
         let expires_at = quarantined_record_expiry(now, self.retention_days);
         self.extend_parts_expiry_if_present(record, expires_at, now).await?;
         let hash = &record.identity.payload_hash;
@@ -238,7 +247,8 @@ impl Inbox {
         self.put_quarantined(delivery, attributes, reason, now).await?;
         let update = "quarantined_at = :now, expires_at = :at \
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
-        self.update_if_claimed(work, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))]).await
+        self.update_if_claimed(event, update, vec![(":now", number(now.0)), (":at", number(expires_at.0))])
+            .await
     }
 
     async fn update_if_claimed(
@@ -251,14 +261,14 @@ impl Inbox {
             .db
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(work.record.table_key()))
+            .set_key(Some(event.record.table_key()))
             .condition_expression("claim_by = :mine")
-            .expression_attribute_values(":mine", text(&work.claim));
+            .expression_attribute_values(":mine", text(&event.claim_id));
         for (name, value) in values {
             update = update.expression_attribute_values(name, value);
         }
         // A request of the claim itself may still be on its way: it must not claim the event once more.
-        condition::update(update, &format!("ended_by = :mine, {set}")).await
+        conditional::update(update, &format!("ended_by = :mine, {set}")).await
     }
 }
 

@@ -11,18 +11,18 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::audit::AuditEntry;
 use inbox_core::delivery::Subject;
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{DueQueue, QuarantineReason};
-use inbox_core::audit::AuditEntry;
 use inbox_core::limits::DUE_PAGE_ITEMS;
-use inbox_core::quarantine::{Resolution, QuarantinedDelivery, QuarantineId, quarantine_ids_of};
+use inbox_core::quarantine::{QuarantineId, QuarantinedDelivery, Resolution, quarantine_ids_of};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
-use super::due_index::{DueOrder, DueKey};
+use super::due_index::{DueKey, DueOrder};
 use super::{EventView, Inbox, WriteOutcome};
 use crate::AwsError;
-use crate::condition::condition_failed;
+use crate::conditional::condition_failed;
 use crate::item::{self, Item, PayloadLocation, millis, number, text};
 use crate::payload;
 
@@ -103,7 +103,10 @@ impl Inbox {
     /// A quarantined item, by one strong read.
     pub async fn quarantined_item(&self, id: &QuarantineId) -> Result<Option<QuarantinedItem>, AwsError> {
         let item = self.get_item(item::key(&id.pk(), DELIVERY_SK)).await?;
-        item.map(|item| QuarantinedItem::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))).transpose()
+        item.map(|item| {
+            QuarantinedItem::from_item(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))
+        })
+        .transpose()
     }
 
     /// The item that holds the bytes of an event that was given up.
@@ -119,7 +122,8 @@ impl Inbox {
 
     /// The bytes of a quarantined item.
     pub async fn quarantined_payload(&self, item: &QuarantinedItem) -> Result<Vec<u8>, AwsError> {
-        payload::load(&self.db, &self.table, &kept.stored, &kept.hash, kept.payload_bytes).await
+        payload::load(&self.db, &self.table, &item.payload_location, &item.payload_hash, item.payload_bytes)
+            .await
     }
 
     /// The open items, the oldest first: at most `limit` of this reason, after `after`; and where the next ones start,
@@ -164,7 +168,8 @@ impl Inbox {
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
         let mut found = Vec::new();
         loop {
-            let (due_keys, more) = self.list_due_keys_by(order, DueQueue::Quarantine, after.as_ref(), DUE_PAGE_ITEMS).await?;
+            let (due_keys, more) =
+                self.list_due_keys_by(order, DueQueue::Quarantine, after.as_ref(), DUE_PAGE_ITEMS).await?;
             let mut items = self.read_quarantined(&due_keys).await?;
             for due_key in due_keys {
                 if found.len() == limit {
@@ -181,10 +186,14 @@ impl Inbox {
         }
     }
 
-    async fn read_quarantined(&self, due_keys: &[DueKey]) -> Result<BTreeMap<String, QuarantinedItem>, AwsError> {
-        let keys = waiting.iter().map(|place| item::key(&place.pk, &place.sk)).collect();
+    async fn read_quarantined(
+        &self,
+        due_keys: &[DueKey],
+    ) -> Result<BTreeMap<String, QuarantinedItem>, AwsError> {
+        let keys = due_keys.iter().map(|place| item::key(&place.pk, &place.sk)).collect();
         let items = self.batch_get(keys).await?;
-        let open = items.iter().filter_map(QuarantinedItem::from_item).filter(|kept| kept.resolution.is_none());
+        let open =
+            items.iter().filter_map(QuarantinedItem::from_item).filter(|kept| kept.resolution.is_none());
         Ok(open.map(|kept| (kept.id.pk(), kept)).collect())
     }
 
@@ -200,11 +209,13 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&seen.id.pk(), DELIVERY_SK)))
-            .update_expression(format!("SET closed_at = :now, closed_as = :how, {APPEND_AUDIT_ENTRY} REMOVE due, due_at"))
+            .update_expression(format!(
+                "SET closed_at = :now, closed_as = :how, {APPEND_AUDIT_ENTRY} REMOVE due, due_at"
+            ))
             .condition_expression("deliveries = :seen AND attribute_not_exists(closed_at)")
             .expression_attribute_values(":seen", number(seen.deliveries))
             .expression_attribute_values(":now", number(by.at.0))
-            .expression_attribute_values(":how", text(how.as_str()))
+            .expression_attribute_values(":how", text(resolution.as_str()))
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
         match update.send().await {
@@ -212,7 +223,8 @@ impl Inbox {
             // The answer of an attempt that was applied may have been lost.
             Err(error) if condition_failed(&error) => {
                 let existing = self.quarantined_item(&seen.id).await?;
-                let is_applied = existing.is_some_and(|it| it.resolution.is_some() && it.audit_entries.contains(by));
+                let is_applied =
+                    existing.is_some_and(|it| it.resolution.is_some() && it.audit_entries.contains(by));
                 Ok(if is_applied { WriteOutcome::Applied } else { WriteOutcome::Conflict })
             }
             Err(error) => Err(AwsError::from_sdk_error("dynamodb:UpdateItem", &error)),
@@ -221,4 +233,5 @@ impl Inbox {
 }
 
 /// Adds a trace to those that stand.
-pub(super) const APPEND_AUDIT_ENTRY: &str = "interventions = list_append(if_not_exists(interventions, :none), :trace)";
+pub(super) const APPEND_AUDIT_ENTRY: &str =
+    "interventions = list_append(if_not_exists(interventions, :none), :trace)";

@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use inbox_core::audit::{AuditEntry, message_expiry};
 use inbox_core::delivery::Provider;
 use inbox_core::event::{EventKey, Id, Origin};
-use inbox_core::audit::{AuditEntry, message_expiry};
+use inbox_core::lifecycle::{EventState, Lifecycle};
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::requests::submission::SubmissionKind;
-use inbox_core::lifecycle::{Lifecycle, EventState};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::poller_requeue::PUBLISHED_UNTRACKED;
-use super::table_scan::{ScanFilter, ScanPage, ScanCursor};
+use super::processing::RETRY_REASON;
 use super::submissions::SUBMITTED_SK;
-use super::tracked::{ALERT_EFFECT_SK_PREFIX, TRACKED_SK};
-use super::worked::RETRY_REASON;
+use super::table_scan::{ScanCursor, ScanFilter, ScanPage};
+use super::tracking::{ALERT_EFFECT_SK_PREFIX, TRACKED_SK};
 use super::{Inbox, PastCycle, json_blobs, past_cycles, poll_problem};
 use crate::AwsError;
-use crate::item::{self, Item, EventRecord, millis, number, parsed_number, string, text};
+use crate::item::{self, EventRecord, Item, millis, number, parsed_number, string, text};
 
 /// An event, as far as its record tells.
 #[derive(Clone, Debug)]
@@ -204,7 +204,8 @@ impl Inbox {
     /// An event by its id, by one strong read.
     pub async fn event(&self, key: &EventKey) -> Result<Option<EventView>, AwsError> {
         let item = self.get_item(item::key(&key.pk(), &key.sk())).await?;
-        item.map(|item| EventView::read(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))).transpose()
+        item.map(|item| EventView::read(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem")))
+            .transpose()
     }
 
     /// The bytes of an event.
@@ -241,27 +242,32 @@ impl Inbox {
         now: UnixMillis,
     ) -> Result<ScanPage<EventView>, AwsError> {
         let mut filter = ScanFilter::new("attribute_exists(delivery_id)");
-        if let Some(provider) = which.provider {
+        if let Some(provider) = event_filter.provider {
             filter.and("begins_with(pk, :provider)", ":provider", text(format!("{}#", provider.as_str())));
         }
-        if let Some(event_type) = &which.event_type {
+        if let Some(event_type) = &event_filter.event_type {
             filter.names.insert("#type".to_owned(), "type".to_owned());
             filter.and("#type = :type", ":type", text(event_type));
         }
-        if let Some(since) = which.since {
+        if let Some(since) = event_filter.since {
             filter.and("received_at >= :since", ":since", number(since.0));
         }
-        if let Some(until) = which.until {
+        if let Some(until) = event_filter.until {
             filter.and("received_at < :until", ":until", number(until.0));
         }
-        let is_wanted =
-            |event: &EventView| which.states.is_empty() || which.states.contains(&event.lifecycle.state(now));
+        let is_wanted = |event: &EventView| {
+            event_filter.states.is_empty() || event_filter.states.contains(&event.lifecycle.state(now))
+        };
         self.scan(filter, after, limit, |item| EventView::read(item).filter(is_wanted)).await
     }
 
     /// Events that were sent so long ago that no queue holds their message any more, and that are not done. Reads a
     /// part of the table, as [`Self::events`] does: `next` says whether there is more of it.
-    pub async fn list_lost_events(&self, limit: usize, now: UnixMillis) -> Result<ScanPage<EventView>, AwsError> {
+    pub async fn list_lost_events(
+        &self,
+        limit: usize,
+        now: UnixMillis,
+    ) -> Result<ScanPage<EventView>, AwsError> {
         let mut filter = ScanFilter::new(
             "attribute_exists(delivery_id) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at)",
         );
@@ -284,7 +290,7 @@ impl Inbox {
         let mut filter = ScanFilter::new("sk = :tracked");
         filter.values.insert(":tracked".to_owned(), text(TRACKED_SK));
         filter.and("begins_with(pk, :batch)", ":batch", text("rightfoot#batch#"));
-        self.scan(filter, after, limit, |item| BatchView::read(item).filter(&wanted)).await
+        self.scan(filter, after, limit, |item| BatchView::read(item).filter(&is_wanted)).await
     }
 }
 

@@ -10,16 +10,16 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::audit::{AuditEntry, message_expiry};
 use inbox_core::event::EventKey;
 use inbox_core::inbox::{DueQueue, first_due_at, record_expiry};
-use inbox_core::audit::{AuditEntry, message_expiry};
 use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 
 use super::quarantine::APPEND_AUDIT_ENTRY;
 use super::{Inbox, past_cycles};
 use crate::AwsError;
-use crate::condition::condition_failed;
+use crate::conditional::condition_failed;
 use crate::item::{self, number, text};
 
 /// What became of making an event due again.
@@ -86,7 +86,11 @@ pub(super) const RESTART_REMOVE: &str = "REMOVE quarantined_at, done_at, sent_at
 
 impl Inbox {
     /// Puts an event that was given up on its way again. What of it was published before is not published again.
-    pub async fn replay_quarantined(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
+    pub async fn replay_quarantined(
+        &self,
+        key: &EventKey,
+        by: &AuditEntry,
+    ) -> Result<ReplayOutcome, AwsError> {
         self.replay_from(key, ReplayFrom::Quarantined, by).await
     }
 
@@ -107,20 +111,25 @@ impl Inbox {
         self.replay_from(key, ReplayFrom::Lost { was_purged }, by).await
     }
 
-    async fn replay_from(&self, key: &EventKey, source: ReplayFrom, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
+    async fn replay_from(
+        &self,
+        key: &EventKey,
+        source: ReplayFrom,
+        by: &AuditEntry,
+    ) -> Result<ReplayOutcome, AwsError> {
         let Some(event) = self.event(key).await? else { return Ok(ReplayOutcome::NotFound) };
         if event.audit_entries.contains(by) {
             return Ok(ReplayOutcome::Due { replay: event.replay });
         }
         let state = event.lifecycle.state(by.at);
-        if state != from.state() {
+        if state != source.state() {
             return Ok(ReplayOutcome::WrongState(state));
         }
-        let (count_update, replay) = match from {
+        let (count_update, replay) = match source {
             ReplayFrom::Done => (", replay = if_not_exists(replay, :zero) + :one", event.replay + 1),
             ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => ("", event.replay),
         };
-        if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (from, event.lifecycle.sent_at) {
+        if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (source, event.lifecycle.sent_at) {
             let until = message_expiry(sent_at, &event.audit_entries);
             if by.at < until {
                 return Ok(ReplayOutcome::MayStillBeQueued { until });
@@ -131,8 +140,10 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&key.pk(), &key.sk())))
-            .update_expression(format!("SET {RESTART_SET}{count_update}, {APPEND_AUDIT_ENTRY} {RESTART_REMOVE}"))
-            .condition_expression(format!("rev = :seen AND {}", from.condition()))
+            .update_expression(format!(
+                "SET {RESTART_SET}{count_update}, {APPEND_AUDIT_ENTRY} {RESTART_REMOVE}"
+            ))
+            .condition_expression(format!("rev = :seen AND {}", source.condition()))
             .expression_attribute_values(":seen", number(event.rev))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":zero", number(0))
@@ -147,7 +158,8 @@ impl Inbox {
             Err(error) if condition_failed(&error) => {
                 let existing = self.event(key).await?;
                 let applied = existing.filter(|event| event.audit_entries.contains(by));
-                Ok(applied.map_or(ReplayOutcome::Conflict, |event| ReplayOutcome::Due { replay: event.replay }))
+                Ok(applied
+                    .map_or(ReplayOutcome::Conflict, |event| ReplayOutcome::Due { replay: event.replay }))
             }
             Err(error) => Err(AwsError::from_sdk_error("dynamodb:UpdateItem", &error)),
         }

@@ -8,15 +8,15 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::inbox::record_expiry;
 use inbox_core::audit::AuditEntry;
+use inbox_core::inbox::record_expiry;
 use inbox_core::time::UnixMillis;
 
 use super::quarantine::APPEND_AUDIT_ENTRY;
-use super::submitted::{WRITE_ATTEMPTS_MAX, StoredSubmission};
+use super::submissions::{StoredSubmission, WRITE_ATTEMPTS_MAX};
 use super::{Inbox, WriteOutcome};
 use crate::AwsError;
-use crate::condition::condition_failed;
+use crate::conditional::condition_failed;
 use crate::item::{self, number, text};
 
 /// The attribute that [`TRACE`] adds to.
@@ -36,7 +36,11 @@ pub enum ReleaseOutcome {
 impl Inbox {
     /// Frees the name of a submission that Rightfoot refused: it made nothing. If somebody else has set out to post it
     /// meanwhile, it is theirs to say.
-    pub async fn decline_submission(&self, submission: &StoredSubmission, now: UnixMillis) -> Result<ReleaseOutcome, AwsError> {
+    pub async fn decline_submission(
+        &self,
+        submission: &StoredSubmission,
+        now: UnixMillis,
+    ) -> Result<ReleaseOutcome, AwsError> {
         let mut seen = submission.clone();
         for _ in 0..WRITE_ATTEMPTS_MAX {
             if self.close_submission(&seen, "refused_at", now).await? == WriteOutcome::Applied {
@@ -44,7 +48,9 @@ impl Inbox {
             }
             match self.submission(&seen.submission_id).await? {
                 // The answer of an attempt that was applied may have been lost.
-                Some(existing) if existing.is_same_call(&seen) && existing.is_name_free => return Ok(ReleaseOutcome::Released),
+                Some(existing) if existing.is_same_call(&seen) && existing.is_name_free => {
+                    return Ok(ReleaseOutcome::Released);
+                }
                 // If it was the poller, it has only been put off.
                 Some(existing) if existing.is_unresolved_since(&seen) => seen = existing,
                 Some(existing) if existing.is_same_call(&seen) => return Ok(ReleaseOutcome::Conflict),
@@ -65,9 +71,14 @@ impl Inbox {
         self.close_submission(submission, "given_up_at", now).await
     }
 
-    async fn close_submission(&self, submission: &StoredSubmission, attribute: &str, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    async fn close_submission(
+        &self,
+        submission: &StoredSubmission,
+        attribute: &str,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         let expression =
-            format!("rev = rev + :one, {how} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
+            format!("rev = rev + :one, {attribute} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
         let expires_at = record_expiry(now, self.retention_days);
         let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
         self.update_submission(submission, &expression, values).await
@@ -88,7 +99,11 @@ impl Inbox {
 
     /// Frees the name of a submission because an operator says that it made nothing. Refused if it is known what it made, if
     /// its name is free already, and if somebody has written to it since it was seen.
-    pub async fn release_submission(&self, seen: &StoredSubmission, by: &AuditEntry) -> Result<WriteOutcome, AwsError> {
+    pub async fn release_submission(
+        &self,
+        seen: &StoredSubmission,
+        by: &AuditEntry,
+    ) -> Result<WriteOutcome, AwsError> {
         let open = "attribute_not_exists(done_at) AND attribute_not_exists(refused_at)";
         let update = self
             .db
@@ -112,7 +127,8 @@ impl Inbox {
             // The answer of an attempt that was applied may have been lost.
             Err(error) if condition_failed(&error) => {
                 let existing = self.submission(&seen.submission_id).await?;
-                let is_applied = existing.is_some_and(|it| it.is_same_call(seen) && it.audit_entries().contains(by));
+                let is_applied =
+                    existing.is_some_and(|it| it.is_same_call(seen) && it.audit_entries().contains(by));
                 Ok(if is_applied { WriteOutcome::Applied } else { WriteOutcome::Conflict })
             }
             Err(error) => Err(AwsError::from_sdk_error("dynamodb:UpdateItem", &error)),

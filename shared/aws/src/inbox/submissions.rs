@@ -21,10 +21,10 @@ use aws_sdk_dynamodb::types::{
 };
 use serde_json::Value;
 
+use inbox_core::audit::AuditEntry;
 use inbox_core::delivery::Subject;
 use inbox_core::event::Id;
 use inbox_core::inbox::{DueQueue, parts_expiry, record_expiry, submission_pk};
-use inbox_core::audit::AuditEntry;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::schedule::TrackedSchedule;
@@ -32,11 +32,11 @@ use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use inbox_core::time::UnixMillis;
 
 use super::submission_release::AUDIT_ENTRIES;
-use super::tracked::{TRACKED_SK, TrackingState};
+use super::tracking::{TRACKED_SK, TrackingState};
 use super::transaction::{self, TransactionOutcome};
 use super::{INITIAL_REV, Inbox, WriteOutcome};
 use crate::AwsError;
-use crate::condition::{condition_failed, existing_item};
+use crate::conditional::{condition_failed, existing_item};
 use crate::item::{self, Item, SCHEMA_VERSION, number, text};
 
 pub(super) const SUBMITTED_SK: &str = "submitted";
@@ -144,7 +144,11 @@ impl Created<'_> {
 impl Inbox {
     /// Writes a submission before anything is sent, unless one of its name stands. One that made nothing makes way, and
     /// leaves what operators did with it.
-    pub async fn begin_submission(&self, new: &NewSubmission, now: UnixMillis) -> Result<BeginOutcome, AwsError> {
+    pub async fn begin_submission(
+        &self,
+        new: &NewSubmission,
+        now: UnixMillis,
+    ) -> Result<BeginOutcome, AwsError> {
         let mut free = None;
         for _ in 0..WRITE_ATTEMPTS_MAX {
             let existing = self.put_submission(new, free.as_ref(), now).await?;
@@ -197,7 +201,10 @@ impl Inbox {
     /// A submission by its name, by one strong read.
     pub async fn submission(&self, submission_id: &Subject) -> Result<Option<StoredSubmission>, AwsError> {
         let item = self.submission_item(submission_id).await?;
-        item.map(|item| StoredSubmission::from_item(item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))).transpose()
+        item.map(|item| {
+            StoredSubmission::from_item(item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))
+        })
+        .transpose()
     }
 
     pub(super) async fn submission_item(&self, submission_id: &Subject) -> Result<Option<Item>, AwsError> {
@@ -211,9 +218,14 @@ impl Inbox {
     }
 
     /// Sets out to post a submission once more. `None` if somebody else has written in between.
-    pub async fn begin_retry(&self, mut submission: StoredSubmission) -> Result<Option<StoredSubmission>, AwsError> {
+    pub async fn begin_retry(
+        &self,
+        mut submission: StoredSubmission,
+    ) -> Result<Option<StoredSubmission>, AwsError> {
         let expression = "rev = rev + :one, attempts = attempts + :one";
-        if self.update_submission(&submission, expression, [(":one", number(1))]).await? == WriteOutcome::Conflict {
+        if self.update_submission(&submission, expression, [(":one", number(1))]).await?
+            == WriteOutcome::Conflict
+        {
             return Ok(None);
         }
         submission.tracking.increment_rev();
@@ -231,26 +243,28 @@ impl Inbox {
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> Result<CompleteOutcome, AwsError> {
-        let response = self.store_blob(answer, parts_expiry(now, self.retention_days)).await?;
-        let item = self.tracked_item(&made, due_at, now).await?;
+        let response = self.store_blob(response, parts_expiry(now, self.retention_days)).await?;
+        let item = self.tracked_item(&created, due_at, now).await?;
         for _ in 0..WRITE_ATTEMPTS_MAX {
-            let Some(existing) = self.submission(&seen.submission_id).await? else {
+            let Some(existing) = self.submission(&submission.submission_id).await? else {
                 return Ok(CompleteOutcome::Superseded);
             };
-            if existing.created_id().as_ref() == Some(made.id().1) {
+            if existing.created_id().as_ref() == Some(created.id_attribute().1) {
                 return Ok(CompleteOutcome::Completed(existing.into()));
             }
-            match (existing.is_same_call(seen), existing.is_completed) {
+            match (existing.is_same_call(submission), existing.is_completed) {
                 (false, _) => return Ok(CompleteOutcome::Superseded),
                 (true, true) => return Ok(CompleteOutcome::Mismatch),
                 (true, false) => {}
             }
             let tracked = self.get_item(tracked_key(&item)).await?;
-            let mut writes =
-                vec![self.complete_write(&existing, &made, &response, now)?, self.bind_subject_write(&seen.submission_id, now)?];
+            let mut writes = vec![
+                self.complete_write(&existing, &created, &response, now)?,
+                self.bind_subject_write(&submission.submission_id, now)?,
+            ];
             writes.extend(self.track_write(item.clone(), tracked.as_ref())?);
             if transaction::write(&self.db, writes).await? == TransactionOutcome::Applied {
-                let concluded = self.submission(&seen.submission_id).await?;
+                let concluded = self.submission(&submission.submission_id).await?;
                 return concluded
                     .map(|it| CompleteOutcome::Completed(it.into()))
                     .ok_or(AwsError::unreadable_item("dynamodb:GetItem"));
@@ -260,8 +274,13 @@ impl Inbox {
     }
 
     /// Begins to watch what was not submitted here.
-    pub async fn track(&self, created: Created<'_>, due_at: UnixMillis, now: UnixMillis) -> Result<TrackOutcome, AwsError> {
-        let item = self.tracked_item(&made, due_at, now).await?;
+    pub async fn track(
+        &self,
+        created: Created<'_>,
+        due_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<TrackOutcome, AwsError> {
+        let item = self.tracked_item(&created, due_at, now).await?;
         for _ in 0..WRITE_ATTEMPTS_MAX {
             let tracked = self.get_item(tracked_key(&item)).await?;
             let write = self.track_write(item.clone(), tracked.as_ref())?;
@@ -271,7 +290,7 @@ impl Inbox {
                 return Ok(differs);
             }
             // Also if it is watched already: an earlier version has not done so.
-            if let Some(subject) = made.subject() {
+            if let Some(subject) = created.subject() {
                 self.bind_subject(subject, now).await?;
             }
             let Some(write) = write else { return Ok(TrackOutcome::AlreadyTracked) };
@@ -282,8 +301,13 @@ impl Inbox {
         Err(AwsError::write_conflict(transaction::WRITE))
     }
 
-    async fn tracked_item(&self, created: &Created<'_>, due_at: UnixMillis, now: UnixMillis) -> Result<Item, AwsError> {
-        match made {
+    async fn tracked_item(
+        &self,
+        created: &Created<'_>,
+        due_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Item, AwsError> {
+        match created {
             Created::Batch(tracked) => self.batch_item(tracked, due_at, now).await,
             Created::Schedule(watched, thresholds) => self.schedule_item(watched, thresholds, due_at).await,
         }
@@ -291,13 +315,18 @@ impl Inbox {
 
     /// The write that begins to watch something; `None` if it is watched. A batch that the poller took for a
     /// schedule's run, before it was known that it was submitted by itself, is one no longer.
-    fn track_write(&self, mut item: Item, existing: Option<&Item>) -> Result<Option<TransactWriteItem>, AwsError> {
+    fn track_write(
+        &self,
+        mut item: Item,
+        existing: Option<&Item>,
+    ) -> Result<Option<TransactWriteItem>, AwsError> {
         let Some(stands) = existing else { return self.put_if_absent(item).map(Some) };
         let is_mistaken_run = stands.contains_key("schedule_id") && !item.contains_key("schedule_id");
         if !is_mistaken_run {
             return Ok(None);
         }
-        let seen: u64 = item::parsed_number(stands, "rev").ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
+        let seen: u64 =
+            item::parsed_number(stands, "rev").ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
         item.insert("rev".to_owned(), number(seen.saturating_add(1)));
         let put = aws_sdk_dynamodb::types::Put::builder()
             .table_name(&self.table)
@@ -305,7 +334,11 @@ impl Inbox {
             .condition_expression("rev = :seen")
             .expression_attribute_values(":seen", number(seen))
             .build();
-        Ok(Some(TransactWriteItem::builder().put(put.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?).build()))
+        Ok(Some(
+            TransactWriteItem::builder()
+                .put(put.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?)
+                .build(),
+        ))
     }
 
     fn complete_write(
@@ -335,7 +368,9 @@ impl Inbox {
         }
         let update =
             update.update_expression(format!("{sets} REMOVE due, due_at, webhook_url, refused_at")).build();
-        Ok(TransactWriteItem::builder().update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?).build())
+        Ok(TransactWriteItem::builder()
+            .update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?)
+            .build())
     }
 }
 

@@ -48,7 +48,8 @@ impl Inbox {
                 .set_expression_attribute_names((!filter.names.is_empty()).then(|| filter.names.clone()))
                 .set_expression_attribute_values((!filter.values.is_empty()).then(|| filter.values.clone()))
                 .set_exclusive_start_key(start);
-            let page = scan.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:Scan", &error))?;
+            let page =
+                scan.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:Scan", &error))?;
             for item in page.items() {
                 found.extend(read(item));
                 if found.len() >= limit {

@@ -29,7 +29,7 @@ use super::batch_progress::SHOWN_COMPLETE_AT;
 use super::poll_problem::POLL_PROBLEM;
 use super::transaction::{self, TransactionOutcome};
 use super::{INITIAL_REV, Inbox, WriteOutcome, json_blobs, poll_problem};
-use crate::condition::condition_failed;
+use crate::conditional::condition_failed;
 use crate::item::{self, Item, PayloadLocation, SCHEMA_VERSION, number, text};
 use crate::{AwsError, payload};
 
@@ -61,7 +61,11 @@ impl TrackingState {
         Some(Self {
             key: item::key(item::string(item, "pk")?, item::string(item, "sk")?),
             rev: item::parsed_number(item, "rev")?,
-            due_at: item.contains_key("due").then(|| item::parsed_number(item, "due_at")).flatten().map(UnixMillis),
+            due_at: item
+                .contains_key("due")
+                .then(|| item::parsed_number(item, "due_at"))
+                .flatten()
+                .map(UnixMillis),
             expedited_at: item::millis(item, EXPEDITED_AT),
             problem: poll_problem::read(item),
         })
@@ -104,7 +108,9 @@ pub struct ScheduleProgress {
 impl Inbox {
     /// A batch that is watched, with whom Rightfoot refused, by one strong read; `None` if it is not watched.
     pub async fn tracked_batch(&self, batch_id: &Id) -> Result<Option<TrackedBatch>, AwsError> {
-        let Some(item) = self.get_item(item::key(&batch_pk(batch_id), TRACKED_SK)).await? else { return Ok(None) };
+        let Some(item) = self.get_item(item::key(&batch_pk(batch_id), TRACKED_SK)).await? else {
+            return Ok(None);
+        };
         let mut tracked = read_batch(batch_id, &item).ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
         if json_blobs::has_blob(&item) {
             tracked.failed_authorizers = self.load_ids(&item).await?;
@@ -125,7 +131,7 @@ impl Inbox {
 
     /// The thresholds of a schedule.
     pub async fn thresholds(&self, schedule: &ScheduleProgress) -> Result<Thresholds, AwsError> {
-        self.load_thresholds(&story.thresholds).await
+        self.load_thresholds(&schedule.thresholds).await
     }
 
     /// Which of these batches are watched, and as what. What a webhook tells of one does not matter: whoever knows a URL can
@@ -155,8 +161,10 @@ impl Inbox {
             }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-            let read =
-                self.db.batch_get_item().request_items(&self.table, request.map_err(|_| AwsError::unreadable_item(GET))?);
+            let read = self
+                .db
+                .batch_get_item()
+                .request_items(&self.table, request.map_err(|_| AwsError::unreadable_item(GET))?);
             let mut answer = read.send().await.map_err(|error| AwsError::from_sdk_error(GET, &error))?;
             found.extend(
                 answer.responses.take().and_then(|mut all| all.remove(&self.table)).unwrap_or_default(),
@@ -191,9 +199,14 @@ impl Inbox {
     }
 
     /// Moves the time at which an item is due.
-    pub async fn reschedule(&self, tracking: &TrackingState, until: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn reschedule(
+        &self,
+        tracking: &TrackingState,
+        until: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         let values = [(":one", number(1)), (":later", number(until.0))];
-        self.update_at_rev(tracking.key.clone(), tracking.rev, "rev = rev + :one, due_at = :later", values).await
+        self.update_at_rev(tracking.key.clone(), tracking.rev, "rev = rev + :one, due_at = :later", values)
+            .await
     }
 
     /// Moves the time at which a batch is due that the API has shown complete: from now on that is known.
@@ -211,7 +224,12 @@ impl Inbox {
 
     /// Makes a schedule due now that is due later, unless that was done within `every`. Whether it was does not matter to
     /// the caller.
-    pub async fn expedite_schedule(&self, schedule_id: &Id, every: Duration, now: UnixMillis) -> Result<(), AwsError> {
+    pub async fn expedite_schedule(
+        &self,
+        schedule_id: &Id,
+        every: Duration,
+        now: UnixMillis,
+    ) -> Result<(), AwsError> {
         let update = self
             .db
             .update_item()
@@ -232,18 +250,31 @@ impl Inbox {
     }
 
     /// Nothing more is to be known about it.
-    pub async fn finish_tracking(&self, tracking: &TrackingState, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn finish_tracking(
+        &self,
+        tracking: &TrackingState,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         self.end_tracking(tracking, "done_at = :now", now).await
     }
 
     /// Nothing more can be known about it (P9).
-    pub async fn mark_overdue(&self, tracking: &TrackingState, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    pub async fn mark_overdue(
+        &self,
+        tracking: &TrackingState,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         self.end_tracking(tracking, "overdue_at = :now", now).await
     }
 
-    async fn end_tracking(&self, tracking: &TrackingState, ending: &str, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+    async fn end_tracking(
+        &self,
+        tracking: &TrackingState,
+        ending: &str,
+        now: UnixMillis,
+    ) -> Result<WriteOutcome, AwsError> {
         let expression =
-            format!("rev = rev + :one, {how}, expires_at = :at REMOVE due, due_at, {POLL_PROBLEM}");
+            format!("rev = rev + :one, {ending}, expires_at = :at REMOVE due, due_at, {POLL_PROBLEM}");
         let expires_at = record_expiry(now, self.retention_days);
         let values = [(":one", number(1)), (":now", number(now.0)), (":at", number(expires_at.0))];
         self.update_at_rev(tracking.key.clone(), tracking.rev, &expression, values).await
@@ -354,7 +385,9 @@ impl Inbox {
         }
         update = update.condition_expression(condition);
         let update = update.update_expression(format!("SET {}{remove}", sets.join(", "))).build();
-        Ok(TransactWriteItem::builder().update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?).build())
+        Ok(TransactWriteItem::builder()
+            .update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?)
+            .build())
     }
 
     pub(super) fn put_if_absent(&self, item: Item) -> Result<TransactWriteItem, AwsError> {
@@ -363,7 +396,9 @@ impl Inbox {
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
             .build();
-        Ok(TransactWriteItem::builder().put(put.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?).build())
+        Ok(TransactWriteItem::builder()
+            .put(put.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?)
+            .build())
     }
 
     /// The item of a batch that is watched from now on.
@@ -373,10 +408,10 @@ impl Inbox {
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> Result<Item, AwsError> {
-        let mut item = new_batch_item(tracked, due_at, now);
-        if !tracked.failed.is_empty() {
+        let mut item = new_batch_item(batch, due_at, now);
+        if !batch.failed_authorizers.is_empty() {
             let expire_at = parts_expiry(now, self.retention_days);
-            item.extend(self.store_ids(&tracked.failed, expire_at).await?);
+            item.extend(self.store_ids(&batch.failed_authorizers, expire_at).await?);
         }
         Ok(item)
     }
@@ -388,9 +423,9 @@ impl Inbox {
         thresholds: &Thresholds,
         due_at: UnixMillis,
     ) -> Result<Item, AwsError> {
-        let mut item = new_schedule_item(watched, due_at);
+        let mut item = new_schedule_item(schedule, due_at);
         // They are read until the last run is settled.
-        let expire_at = parts_expiry(watched.end(), self.retention_days);
+        let expire_at = parts_expiry(schedule.ends_at(), self.retention_days);
         item.extend(self.store_thresholds(thresholds, expire_at).await?);
         Ok(item)
     }
@@ -409,8 +444,12 @@ fn new_batch_item(batch: &TrackedBatch, due_at: UnixMillis, now: UnixMillis) -> 
 }
 
 fn new_schedule_item(schedule: &TrackedSchedule, due_at: UnixMillis) -> Item {
-    let mut item =
-        new_tracked_item(&schedule_pk(&schedule.schedule_id), schedule.subject.as_ref(), due_at, schedule.polls);
+    let mut item = new_tracked_item(
+        &schedule_pk(&schedule.schedule_id),
+        schedule.subject.as_ref(),
+        due_at,
+        schedule.polls,
+    );
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set("probes", AttributeValue::L(schedule.probes.iter().map(|probe| text(probe.as_str())).collect()));
     set("since", number(schedule.since.0));

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
-use crate::{AwsErrorKind, AwsError};
+use crate::{AwsError, AwsErrorKind};
 
 /// It needs the permissions of the writes in it.
 pub(super) const WRITE: &str = "dynamodb:TransactWriteItems";
@@ -24,14 +24,19 @@ pub(super) enum TransactionOutcome {
 }
 
 /// Writes. On a fault the outcome is unknown.
-pub(super) async fn write(db: &Client, writes: Vec<TransactWriteItem>) -> Result<TransactionOutcome, AwsError> {
+pub(super) async fn write(
+    db: &Client,
+    writes: Vec<TransactWriteItem>,
+) -> Result<TransactionOutcome, AwsError> {
     let mut pauses = BACKOFF_MS.into_iter();
     loop {
         let error = match db.transact_write_items().set_transact_items(Some(writes.clone())).send().await {
             Ok(_) => return Ok(TransactionOutcome::Applied),
             Err(error) => error,
         };
-        let Some(codes) = cancellation_codes(error.as_service_error()) else { return Err(AwsError::from_sdk_error(WRITE, &error)) };
+        let Some(codes) = cancellation_codes(error.as_service_error()) else {
+            return Err(AwsError::from_sdk_error(WRITE, &error));
+        };
         if codes.iter().any(|code| code == "ConditionalCheckFailed") {
             return Ok(TransactionOutcome::ConditionFailed);
         }

@@ -18,9 +18,9 @@ use inbox_core::inbox::{open_events_expiry, open_events_sk, short_hash, subject_
 use inbox_core::limits::UNTRACKED_OPEN_MAX;
 use inbox_core::time::UnixMillis;
 
-use super::{Inbox, ClaimedEvent};
+use super::{ClaimedEvent, Inbox};
 use crate::AwsError;
-use crate::condition::condition_failed;
+use crate::conditional::condition_failed;
 use crate::item::{self, Item, number, text};
 
 const UPDATE: &str = "dynamodb:UpdateItem";
@@ -28,10 +28,14 @@ const UPDATE: &str = "dynamodb:UpdateItem";
 impl Inbox {
     /// Counts a claimed event among the open ones of its subject and day. Says whether it is counted: if not, there are
     /// [`UNTRACKED_OPEN_MAX`] others. An event that came by no URL is not bounded.
-    pub async fn acquire_untracked_slot(&self, event: &ClaimedEvent, now: UnixMillis) -> Result<bool, AwsError> {
-        let Some(key) = quota_key(work) else { return Ok(true) };
+    pub async fn acquire_untracked_slot(
+        &self,
+        event: &ClaimedEvent,
+        now: UnixMillis,
+    ) -> Result<bool, AwsError> {
+        let Some(key) = quota_key(event) else { return Ok(true) };
         // Also where the answer is lost: then it may be counted.
-        work.set_may_hold_slot(true);
+        event.set_may_hold_slot(true);
         let update = self
             .db
             .update_item()
@@ -43,12 +47,12 @@ impl Inbox {
             )
             .expression_attribute_values(":at", number(open_events_expiry(now).0))
             .expression_attribute_values(":most", number(UNTRACKED_OPEN_MAX))
-            .expression_attribute_values(":tag", text(event_tag(work)))
-            .expression_attribute_values(":tags", AttributeValue::Ss(vec![event_tag(work)]));
+            .expression_attribute_values(":tag", text(event_tag(event)))
+            .expression_attribute_values(":tags", AttributeValue::Ss(vec![event_tag(event)]));
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error) if condition_failed(&error) => {
-                work.set_may_hold_slot(false);
+                event.set_may_hold_slot(false);
                 Ok(false)
             }
             Err(error) => Err(AwsError::from_sdk_error(UPDATE, &error)),
@@ -57,7 +61,7 @@ impl Inbox {
 
     /// Counts an event that has ended as open no longer, if it may be counted.
     pub async fn release_untracked_slot(&self, event: &ClaimedEvent) -> Result<(), AwsError> {
-        let Some(key) = quota_key(work).filter(|_| work.may_hold_slot()) else { return Ok(()) };
+        let Some(key) = quota_key(event).filter(|_| event.may_hold_slot()) else { return Ok(()) };
         let update = self
             .db
             .update_item()
@@ -65,8 +69,8 @@ impl Inbox {
             .set_key(Some(key))
             .update_expression("DELETE open_events :tags")
             .condition_expression("contains(open_events, :tag)")
-            .expression_attribute_values(":tag", text(event_tag(work)))
-            .expression_attribute_values(":tags", AttributeValue::Ss(vec![event_tag(work)]));
+            .expression_attribute_values(":tag", text(event_tag(event)))
+            .expression_attribute_values(":tags", AttributeValue::Ss(vec![event_tag(event)]));
         match update.send().await {
             Ok(_) => Ok(()),
             Err(error) if condition_failed(&error) => Ok(()),

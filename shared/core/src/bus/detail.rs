@@ -118,7 +118,7 @@ pub struct BalanceExtracted<'a> {
     /// The payload as it was received. Absent if EventBridge does not take it, for its size, its nesting or its numbers:
     /// then only dataref leads to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Received<'a>")]
+    #[schemars(with = "RawPayload<'a>")]
     pub data: Option<RawPayload<'a>>,
 }
 
@@ -155,7 +155,11 @@ impl Detail for BalanceExtracted<'_> {
 
 /// The JSON Schema of every type of detail, by its name.
 pub fn schemas() -> [(&'static str, Schema); 3] {
-    [schema_of::<BalanceBatchCompleted<'_>>(), schema_of::<BalanceThresholdMet<'_>>(), schema_of::<BalanceExtracted<'_>>()]
+    [
+        schema_of::<BalanceBatchCompleted<'_>>(),
+        schema_of::<BalanceThresholdMet<'_>>(),
+        schema_of::<BalanceExtracted<'_>>(),
+    ]
 }
 
 fn schema_of<D: Detail>() -> (&'static str, Schema) {

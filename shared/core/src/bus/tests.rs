@@ -38,7 +38,8 @@ fn a_completed_batch_is_published_with_its_counts() {
     assert_eq!(revised.id, completed.id);
     assert_eq!(revised.detail, completed.detail.replace(r#""found""#, r#""revision":2,"found""#));
     let untracked = BatchRef { batch_id: &batch_id, schedule_id: None, subject: None };
-    let again = EventMeta { replay: 2, origin: Origin::Replay, ..event_meta(&key, "BALANCE_BATCH_COMPLETED") };
+    let again =
+        EventMeta { replay: 2, origin: Origin::Replay, ..event_meta(&key, "BALANCE_BATCH_COMPLETED") };
     assert_eq!(
         batch_completed(&again, &untracked, &snapshot, None).detail,
         r#"{"id":"rightfoot/batch/5d3c/completed","event_id":"rightfoot/batch/5d3c/completed","origin":"replay","received_at":"2026-11-22T14:00:00.123Z","replay":2,"batch_id":"5d3c","found":3,"by_status_code":{"0":2,"3300":1}}"#
@@ -57,18 +58,27 @@ fn p5_an_alerts_id_depends_only_on_batch_and_authorizer() {
         threshold_source: ThresholdSource::Schedule,
     };
     let webhook_key = EventKey::alert(batch_id.clone(), id("7b6f")).unwrap();
-    let from_webhook = threshold_met(&event_meta(&webhook_key, "BALANCE_THRESHOLD_ALERT"), &batch, &crossing, true);
+    let from_webhook =
+        threshold_met(&event_meta(&webhook_key, "BALANCE_THRESHOLD_ALERT"), &batch, &crossing, true);
     let polled_key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), authorizers: None };
-    let from_poll = threshold_met(&event_meta(&polled_key, "BALANCE_THRESHOLD_ALERT"), &batch, &crossing, true);
+    let from_poll =
+        threshold_met(&event_meta(&polled_key, "BALANCE_THRESHOLD_ALERT"), &batch, &crossing, true);
     assert_eq!(from_webhook.id, "rightfoot/batch/d0%2Fb1/threshold-met/user%20123");
     assert_eq!((from_webhook.detail_type, &from_webhook.id), ("BalanceThresholdMet", &from_poll.id));
     assert_eq!(
         from_webhook.detail,
         r#"{"id":"rightfoot/batch/d0%2Fb1/threshold-met/user%20123","event_id":"rightfoot/batch/d0%2Fb1/alert/7b6f","origin":"webhook","received_at":"2026-11-22T14:00:00.123Z","batch_id":"d0/b1","authorizer_unique_id":"user 123","institution_name":"First National Bank","balance":"150.00","threshold":"100","threshold_source":"schedule","confirmed":true}"#
     );
-    let without_institution = ThresholdCrossing { institution: None, threshold_source: ThresholdSource::Webhook, ..crossing };
+    let without_institution =
+        ThresholdCrossing { institution: None, threshold_source: ThresholdSource::Webhook, ..crossing };
     let webhook_key = EventKey::alert(batch_id.clone(), id("7b6f")).unwrap();
-    let unconfirmed = threshold_met(&event_meta(&webhook_key, "BALANCE_THRESHOLD_ALERT"), &batch, &without_institution, false).detail;
+    let unconfirmed = threshold_met(
+        &event_meta(&webhook_key, "BALANCE_THRESHOLD_ALERT"),
+        &batch,
+        &without_institution,
+        false,
+    )
+    .detail;
     assert!(
         unconfirmed.ends_with(
             r#""balance":"150.00","threshold":"100","threshold_source":"webhook","confirmed":false}"#
@@ -113,5 +123,8 @@ fn p4_a_fynapse_payload_travels_digit_for_digit_or_by_reference() {
 fn p8_debug_shows_no_detail() {
     let key = EventKey::Fynapse { event_id: id("a3ef") };
     let bus_event = balance_extracted(&event_meta(&key, "balance.extracted"), b"{\"secret\":1}", false);
-    assert_eq!(format!("{bus_event:?}"), format!("Announcement(BalanceExtracted, {} bytes)", bus_event.detail.len()));
+    assert_eq!(
+        format!("{bus_event:?}"),
+        format!("Announcement(BalanceExtracted, {} bytes)", bus_event.detail.len())
+    );
 }

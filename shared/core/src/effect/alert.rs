@@ -99,7 +99,12 @@ impl ReportedAlert {
         (balance >= threshold).then(|| self.crossing(balance, threshold, source))
     }
 
-    fn crossing(&self, balance: Amount, threshold: Amount, threshold_source: ThresholdSource) -> ThresholdCrossing {
+    fn crossing(
+        &self,
+        balance: Amount,
+        threshold: Amount,
+        threshold_source: ThresholdSource,
+    ) -> ThresholdCrossing {
         let (authorizer, institution) = (self.authorizer.clone(), self.institution.clone());
         ThresholdCrossing { authorizer, institution, balance, threshold, threshold_source }
     }
@@ -152,7 +157,8 @@ mod tests {
 
     /// Balance and threshold that are confirmed, as they are printed.
     fn confirmed(reported: &str, shown: &str, thresholds: Option<&Thresholds>) -> Option<(String, String)> {
-        let crossing = alert(Some("999999"), Some(reported)).confirmed_by(&row(Some(shown), 0), thresholds)?;
+        let crossing =
+            alert(Some("999999"), Some(reported)).confirmed_by(&row(Some(shown), 0), thresholds)?;
         assert_eq!(crossing.institution.as_deref(), Some("First National Bank"));
         let source = if thresholds.is_some() { ThresholdSource::Schedule } else { ThresholdSource::Webhook };
         assert_eq!(crossing.threshold_source, source);

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::limits::{SNAPSHOTS_APART_MIN_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
 use crate::poll::PollResult;
 use crate::poll::batch::TrackedBatch;
-use crate::rightfoot::Balance;
+use crate::rightfoot_api::Balance;
 use crate::time::UnixMillis;
 
 /// What has been seen of a batch.
@@ -36,7 +36,8 @@ impl BatchSnapshot {
     pub fn add(&mut self, row: &Balance, tracked: Option<&TrackedBatch>) {
         self.found += 1;
         *self.by_status_code.entry(row.status_code).or_default() += 1;
-        self.failed_authorizer_rows += u64::from(tracked.is_some_and(|batch| batch.failed_authorizers.contains(&row.authorizer)));
+        self.failed_authorizer_rows +=
+            u64::from(tracked.is_some_and(|batch| batch.failed_authorizers.contains(&row.authorizer)));
         // Each row is there once, so the order in which they came does not matter.
         for (sum, byte) in self.digest.iter_mut().zip(row_digest(row)) {
             *sum ^= byte;
@@ -66,7 +67,8 @@ impl BatchSnapshot {
     }
 
     fn matches(&self, previous: &PreviousSnapshot, started_at: UnixMillis) -> bool {
-        previous.digest == self.digest() && started_at.since(previous.at) >= Duration::from_secs(SNAPSHOTS_APART_MIN_SECS)
+        previous.digest == self.digest()
+            && started_at.since(previous.at) >= Duration::from_secs(SNAPSHOTS_APART_MIN_SECS)
     }
 }
 
@@ -183,7 +185,10 @@ mod tests {
         for answer in [PollResult::Answered(()), PollResult::NotReady, PollResult::Denied] {
             assert_eq!(decide_incomplete(&answer, false, None, None), recheck(None, None));
             assert_eq!(decide_incomplete(&answer, true, None, None), IncompleteDecision::Quarantine);
-            assert_eq!(decide_incomplete(&answer, true, None, shown.as_ref()), IncompleteDecision::Quarantine);
+            assert_eq!(
+                decide_incomplete(&answer, true, None, shown.as_ref()),
+                IncompleteDecision::Quarantine
+            );
         }
         let pause = Some(Duration::from_secs(7));
         for (silence, retry_after) in [
@@ -229,7 +234,10 @@ mod tests {
         assert!(!complete(&shown, true, shown.digest(), at(59)), "too close");
         assert!(!complete(&shown, false, shown.digest(), at(60)), "not to the end");
         assert!(!shown.is_complete(true, None, None, NOW), "a first look");
-        assert!(!complete(&BatchSnapshot::default(), true, BatchSnapshot::default().digest(), at(60)), "empty");
+        assert!(
+            !complete(&BatchSnapshot::default(), true, BatchSnapshot::default().digest(), at(60)),
+            "empty"
+        );
         let other = [
             vec![row("a", Some("1.01")), row("b", None)],
             vec![row("a", Some("1.00"))],

@@ -98,7 +98,8 @@ pub fn secret_warnings(value: &str) -> BTreeSet<SecretWarning> {
 #[cfg(test)]
 mod tests {
     use super::SecretWarning::{
-        Assignment, SurroundingWhitespace, HeaderPrefix, NotVisibleAscii, Quoted, DuplicateElement, LiteralLineBreak,
+        Assignment, DuplicateElement, HeaderPrefix, LiteralLineBreak, NotVisibleAscii, Quoted,
+        SurroundingWhitespace,
     };
     use super::*;
 

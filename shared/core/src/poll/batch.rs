@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{PollTiming, PollResult, polled_events};
+use super::{PollResult, PollTiming, polled_events};
 use crate::delivery::Subject;
 use crate::event::{Event, Id};
-use crate::limits::{ALERT_RECORDS_MAX, ALERT_DELIVERY_TRIES_MAX};
+use crate::limits::{ALERT_DELIVERY_TRIES_MAX, ALERT_RECORDS_MAX};
 use crate::rightfoot_api::{Amount, Balance};
 use crate::time::UnixMillis;
 
@@ -147,7 +147,11 @@ pub fn next_step(
         Some(_) if tracked.schedule_id.is_none() => BatchStep::Done,
         Some(completed_at) => {
             let settled_at = completed_at.plus(timing.grace);
-            if now < settled_at { BatchStep::WaitUntil(settled_at) } else { BatchStep::Poll(PollQuestion::Alerts) }
+            if now < settled_at {
+                BatchStep::WaitUntil(settled_at)
+            } else {
+                BatchStep::Poll(PollQuestion::Alerts)
+            }
         }
     }
 }
@@ -168,19 +172,32 @@ pub fn plan_after_poll(
             (true, PollQuestion::Completion) => {
                 return BatchPlan {
                     record: Some(polled_events::completion(&tracked.batch_id, now)),
-                    disposition: if is_run { BatchDisposition::CheckAlertsAt(now.plus(timing.grace)) } else { BatchDisposition::Done },
+                    disposition: if is_run {
+                        BatchDisposition::CheckAlertsAt(now.plus(timing.grace))
+                    } else {
+                        BatchDisposition::Done
+                    },
                 };
             }
             (true, PollQuestion::Alerts) => {
-                return BatchPlan { record: missing_alerts(tracked, alerts, rows, now), disposition: BatchDisposition::Done };
+                return BatchPlan {
+                    record: missing_alerts(tracked, alerts, rows, now),
+                    disposition: BatchDisposition::Done,
+                };
             }
             // There will be no better answer: what it shows is told, and that it is not whole alarms.
             (false, _) if tracked.is_past_deadline(now) => {
-                return BatchPlan { record: missing_alerts(tracked, alerts, rows, now), disposition: BatchDisposition::Overdue };
+                return BatchPlan {
+                    record: missing_alerts(tracked, alerts, rows, now),
+                    disposition: BatchDisposition::Overdue,
+                };
             }
             // Who cannot be read holds up no alert of the others.
             (false, PollQuestion::Alerts) if rows.unreadable_rows > 0 => {
-                return BatchPlan { record: missing_alerts(tracked, alerts, rows, now), disposition: BatchDisposition::PollAsPlanned };
+                return BatchPlan {
+                    record: missing_alerts(tracked, alerts, rows, now),
+                    disposition: BatchDisposition::PollAsPlanned,
+                };
             }
             (false, _) => {}
         }
@@ -206,18 +223,26 @@ pub fn is_complete(tracked: &TrackedBatch, rows: &BalanceRows) -> bool {
 /// of those may be delivered again under another `event_uuid`. More than are read are never explained.
 pub fn is_plausible_alert_count(expected: u64, alert_events: usize) -> bool {
     alert_events <= ALERT_RECORDS_MAX
-        && u64::try_from(alert_events).is_ok_and(|events| events <= expected.saturating_mul(ALERT_DELIVERY_TRIES_MAX))
+        && u64::try_from(alert_events)
+            .is_ok_and(|events| events <= expected.saturating_mul(ALERT_DELIVERY_TRIES_MAX))
 }
 
 /// The alerts that nobody has told.
-fn missing_alerts(tracked: &TrackedBatch, alerts: &AlertState, rows: &BalanceRows, now: UnixMillis) -> Option<Event> {
-    let unalerted_rows = rows.balances.values().filter(|row| !alerts.alerted_authorizers.contains(&row.authorizer));
+fn missing_alerts(
+    tracked: &TrackedBatch,
+    alerts: &AlertState,
+    rows: &BalanceRows,
+    now: UnixMillis,
+) -> Option<Event> {
+    let unalerted_rows =
+        rows.balances.values().filter(|row| !alerts.alerted_authorizers.contains(&row.authorizer));
     let crossings = unalerted_rows.filter_map(|row| {
         let (balance, threshold) = (row.amount?, alerts.thresholds.of(&row.authorizer)?);
         (row.status_code == 0 && balance >= threshold).then_some((&row.authorizer, balance, threshold))
     });
     let crossings: Vec<_> = crossings.collect();
-    (!crossings.is_empty()).then(|| polled_events::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &crossings, now))
+    (!crossings.is_empty())
+        .then(|| polled_events::alerts(&tracked.batch_id, tracked.schedule_id.as_ref(), &crossings, now))
 }
 
 #[cfg(test)]

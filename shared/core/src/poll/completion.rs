@@ -29,7 +29,9 @@ impl CompletionRecord {
     pub fn confirms_completion(&self, tracked: &TrackedBatch) -> bool {
         let is_subject_mismatch = self.origin != Some(Origin::Poll)
             && self.subject.as_ref().zip(tracked.subject.as_ref()).is_some_and(|(its, ours)| its != ours);
-        !self.is_quarantined && !is_subject_mismatch && !self.has_fewer_results_than(tracked.expected_results())
+        !self.is_quarantined
+            && !is_subject_mismatch
+            && !self.has_fewer_results_than(tracked.expected_results())
     }
 
     /// Whether it was published with fewer results than these, and not again since.
@@ -79,7 +81,10 @@ mod tests {
         };
         assert!(by(Some("ours")).confirms_completion(&ours) && by(None).confirms_completion(&ours));
         assert!(!by(Some("another")).confirms_completion(&ours));
-        assert!(!CompletionRecord { origin: Some(Origin::Replay), ..by(Some("another")) }.confirms_completion(&ours));
+        assert!(
+            !CompletionRecord { origin: Some(Origin::Replay), ..by(Some("another")) }
+                .confirms_completion(&ours)
+        );
         assert!(by(Some("another")).confirms_completion(&tracked(None)), "tracked without a subject");
         assert!(CompletionRecord { origin: Some(Origin::Poll), ..by(None) }.confirms_completion(&ours));
         assert!(!CompletionRecord { is_quarantined: true, ..completion() }.confirms_completion(&ours));
@@ -88,9 +93,17 @@ mod tests {
     #[test]
     fn p5_a_completion_published_with_results_missing_confirms_nothing_until_it_is_revised() {
         let ours = tracked(Some("ours"));
-        let published = |results| CompletionRecord { results_published_untracked: Some(results), ..completion() };
-        assert!(!published(1).confirms_completion(&ours) && published(2).confirms_completion(&ours), "of three, one was refused");
+        let published =
+            |results| CompletionRecord { results_published_untracked: Some(results), ..completion() };
+        assert!(
+            !published(1).confirms_completion(&ours) && published(2).confirms_completion(&ours),
+            "of three, one was refused"
+        );
         assert!(CompletionRecord { is_revised: true, ..published(1) }.confirms_completion(&ours));
-        assert!(published(2).has_fewer_results_than(3) && !published(3).has_fewer_results_than(3) && !completion().has_fewer_results_than(3));
+        assert!(
+            published(2).has_fewer_results_than(3)
+                && !published(3).has_fewer_results_than(3)
+                && !completion().has_fewer_results_than(3)
+        );
     }
 }

@@ -62,7 +62,13 @@ pub struct Paginator<K> {
 impl<K: Ord> Paginator<K> {
     /// Nothing has been read.
     pub fn new() -> Self {
-        Self { seen_keys: BTreeSet::new(), sent_tokens: BTreeSet::new(), requested: None, param: TokenParam::SnakeCase, pages_read: 0 }
+        Self {
+            seen_keys: BTreeSet::new(),
+            sent_tokens: BTreeSet::new(),
+            requested: None,
+            param: TokenParam::SnakeCase,
+            pages_read: 0,
+        }
     }
 
     /// Whether a page that was taken in has this row.
@@ -71,7 +77,12 @@ impl<K: Ord> Paginator<K> {
     }
 
     /// Takes in a page: the keys of its rows, whether it says that there are more, and its token.
-    pub fn advance(&mut self, keys: impl IntoIterator<Item = K>, has_more: bool, next_token: Option<String>) -> PagingStep {
+    pub fn advance(
+        &mut self,
+        keys: impl IntoIterator<Item = K>,
+        has_more: bool,
+        next_token: Option<String>,
+    ) -> PagingStep {
         self.pages_read += 1;
         let (mut rows, mut new_rows) = (0, 0);
         for key in keys {
@@ -144,7 +155,11 @@ mod tests {
         let mut paging = Paginator::new();
         paging.advance([1, 2], true, token("a"));
         assert_eq!(paging.advance([1, 2], true, token("a")), fetch(TokenParam::CamelCase, "a"));
-        assert_eq!(paging.advance([3, 4], true, token("b")), fetch(TokenParam::CamelCase, "b"), "it stays with it");
+        assert_eq!(
+            paging.advance([3, 4], true, token("b")),
+            fetch(TokenParam::CamelCase, "b"),
+            "it stays with it"
+        );
         assert_eq!(paging.advance([5], false, None), PagingStep::LastPage);
 
         let mut ignored_both = Paginator::new();
@@ -162,7 +177,11 @@ mod tests {
         assert_eq!(paging.advance([3], true, None), PagingStep::MissingToken);
         let mut repeating = Paginator::new();
         repeating.advance([1, 2], true, token("a"));
-        assert_eq!(repeating.advance([1, 2], true, None), fetch(TokenParam::CamelCase, "a"), "the token was ignored");
+        assert_eq!(
+            repeating.advance([1, 2], true, None),
+            fetch(TokenParam::CamelCase, "a"),
+            "the token was ignored"
+        );
     }
 
     proptest! {

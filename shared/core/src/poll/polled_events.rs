@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::delivery::Verified;
 use crate::event::{AuthorizersDigest, Event, EventKey, Id};
-use crate::providers::{THRESHOLD_ALERT, BATCH_COMPLETED};
-use crate::rightfoot::Amount;
+use crate::providers::{BATCH_COMPLETED, THRESHOLD_ALERT};
+use crate::rightfoot_api::Amount;
 use crate::time::UnixMillis;
 
 #[derive(Serialize)]

@@ -50,7 +50,10 @@ mod tests {
         assert_eq!(PollProblem::updated(Some(&first), Some("broken"), 3, now(30)), Some(first.clone()));
         let other = PollProblem::updated(Some(&first), Some("unavailable"), 4, now(40)).unwrap();
         assert_eq!(other, PollProblem { reason: "unavailable".to_owned(), ..first.clone() });
-        assert_eq!((other.consecutive_polls(4), other.consecutive_polls(25), other.consecutive_polls(0)), (3, 24, 1));
+        assert_eq!(
+            (other.consecutive_polls(4), other.consecutive_polls(25), other.consecutive_polls(0)),
+            (3, 24, 1)
+        );
         assert_eq!(PollProblem::updated(Some(&other), None, 5, now(50)), None);
     }
 }

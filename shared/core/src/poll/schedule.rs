@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{PollTiming, PollResult};
+use super::{PollResult, PollTiming};
 use crate::delivery::Subject;
 use crate::event::Id;
 use crate::limits::{RETENTION_MIN_DAYS, RUNS_PER_POLL};
@@ -117,7 +117,9 @@ impl TrackedSchedule {
     /// Between two runs, as the schedule itself tells if it does: it may have been changed at Rightfoot.
     fn effective_interval(&self, state: &ScheduleState) -> Duration {
         let reported = state.last_run_at.zip(state.next_run_at).map(|(last, next)| next.since(last));
-        reported.filter(|reported| !reported.is_zero()).map_or(self.interval, |reported| reported.min(self.interval))
+        reported
+            .filter(|reported| !reported.is_zero())
+            .map_or(self.interval, |reported| reported.min(self.interval))
     }
 }
 
@@ -137,7 +139,8 @@ pub fn plan_after_poll(
     let mut runs = new_runs(tracked.history_start(timing, now), snapshot, known);
     let has_more = runs.len() > RUNS_PER_POLL;
     runs.truncate(RUNS_PER_POLL);
-    let last_run_seen = runs.iter().map(|run| run.run_at).chain(latest_known_run(tracked, snapshot, known)).max();
+    let last_run_seen =
+        runs.iter().map(|run| run.run_at).chain(latest_known_run(tracked, snapshot, known)).max();
     let missing = missing_run(tracked, &snapshot.state, last_run_seen, timing, now);
     let search_expired = missing.is_some_and(|ran_at| now >= ran_at.plus(timing.deadline));
     let is_settled = !has_more && (missing.is_none() || search_expired);
@@ -153,7 +156,10 @@ pub fn plan_after_poll(
     SchedulePlan {
         new_runs: runs,
         last_run_seen,
-        expires_at: snapshot.state.next_run_at.map_or(tracked.expires_at, |next| next.max(tracked.expires_at)),
+        expires_at: snapshot
+            .state
+            .next_run_at
+            .map_or(tracked.expires_at, |next| next.max(tracked.expires_at)),
         next_poll_at: next,
         resets_poll_count: is_settled && next.is_none_or(|next| next > planned_at),
         alarm: match (search_expired, stopped) {
@@ -189,7 +195,11 @@ fn plan_without_answer(
 }
 
 /// The batches of the history that nobody knows, oldest first.
-fn new_runs(history_start: UnixMillis, snapshot: &ScheduleSnapshot, known: &BTreeMap<Id, BatchOwner>) -> Vec<NewRun> {
+fn new_runs(
+    history_start: UnixMillis,
+    snapshot: &ScheduleSnapshot,
+    known: &BTreeMap<Id, BatchOwner>,
+) -> Vec<NewRun> {
     // Each probe tells its own time of the same run: the earliest counts.
     let mut found = BTreeMap::<&Id, UnixMillis>::new();
     for entry in snapshot.history.iter().filter(|entry| entry.run_at >= history_start) {
@@ -210,7 +220,11 @@ fn new_runs(history_start: UnixMillis, snapshot: &ScheduleSnapshot, known: &BTre
     runs
 }
 
-fn latest_known_run(tracked: &TrackedSchedule, snapshot: &ScheduleSnapshot, known: &BTreeMap<Id, BatchOwner>) -> Option<UnixMillis> {
+fn latest_known_run(
+    tracked: &TrackedSchedule,
+    snapshot: &ScheduleSnapshot,
+    known: &BTreeMap<Id, BatchOwner>,
+) -> Option<UnixMillis> {
     let is_own_run = |entry: &&HistoryEntry| match known.get(&entry.batch_id) {
         Some(BatchOwner::Schedule(schedule_id)) => *schedule_id == tracked.schedule_id,
         Some(BatchOwner::OnDemand) | None => false,
@@ -257,9 +271,10 @@ fn next_check(
         Some(late) if now < late.plus(max_delay) => (Some(planned_at), false),
         Some(_) => ((!is_past_end).then_some(planned_at), !is_past_end),
         // Completed: after the expiry that is as it should be.
-        None if now >= tracked.expires_at => {
-            ((!is_past_end).then_some(tracked.ends_at().min(now.plus(CHECK_INTERVAL_MAX)).max(planned_at)), false)
-        }
+        None if now >= tracked.expires_at => (
+            (!is_past_end).then_some(tracked.ends_at().min(now.plus(CHECK_INTERVAL_MAX)).max(planned_at)),
+            false,
+        ),
         // Disabled.
         None => (Some(planned_at), true),
     }

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 
-use super::{FieldKind, ParseOutcome, JsonText, parse_error, parse_object, non_empty};
+use super::{FieldKind, JsonText, ParseOutcome, non_empty, parse_error, parse_object};
 use crate::delivery::Verified;
 use crate::event::{Event, EventKey, Id};
 use crate::limits::ID_MAX_BYTES;
 
-const REQUIRED_FIELDS: [(&str, FieldKind); 2] = [("event_id", FieldKind::Text), ("event_type", FieldKind::Text)];
+const REQUIRED_FIELDS: [(&str, FieldKind); 2] =
+    [("event_id", FieldKind::Text), ("event_type", FieldKind::Text)];
 
 #[derive(Deserialize)]
 struct EventPayload<'a> {
@@ -19,14 +20,17 @@ struct EventPayload<'a> {
 
 pub(super) fn parse(verified: Verified) -> ParseOutcome {
     let envelope: Option<EventPayload<'_>> = parse_object(verified.body());
-    let fields = envelope.as_ref().and_then(|it| Some((non_empty(&it.event_id)?, non_empty(&it.event_type)?)));
+    let fields =
+        envelope.as_ref().and_then(|it| Some((non_empty(&it.event_id)?, non_empty(&it.event_type)?)));
     let Some((event_id, event_type)) = fields else {
         let error = parse_error(verified.body(), &REQUIRED_FIELDS);
         return ParseOutcome::Unreadable(verified, error);
     };
     let event_type = event_type.to_owned();
     match Id::new(event_id).filter(|_| event_type.len() <= ID_MAX_BYTES) {
-        Some(event_id) => ParseOutcome::Event(Event::new(EventKey::Fynapse { event_id }, event_type, verified)),
+        Some(event_id) => {
+            ParseOutcome::Event(Event::new(EventKey::Fynapse { event_id }, event_type, verified))
+        }
         None => ParseOutcome::UnusableId(verified),
     }
 }
@@ -34,7 +38,7 @@ pub(super) fn parse(verified: Verified) -> ParseOutcome {
 #[cfg(test)]
 mod tests {
     use super::super::ParseError;
-    use super::super::tests::{verified, unreadable};
+    use super::super::tests::{unreadable, verified};
     use super::*;
     use crate::delivery::Provider::Fynapse;
 

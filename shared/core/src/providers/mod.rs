@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::{Verified, Provider};
+use crate::delivery::{Provider, Verified};
 use crate::event::Event;
 use crate::json::strip_bom;
 
-pub(crate) use rightfoot::{THRESHOLD_ALERT, BATCH_COMPLETED};
 pub use rightfoot::{AlertPayload, alerted_authorizers, parse_alerts};
+pub(crate) use rightfoot::{BATCH_COMPLETED, THRESHOLD_ALERT};
 
 /// What a proven payload turned out to be.
 #[derive(Debug)]
@@ -96,7 +96,9 @@ fn parse_error(body: &[u8], required: &[(&'static str, FieldKind)]) -> ParseErro
 
 fn is_of_kind(value: &RawValue, kind: FieldKind) -> bool {
     match kind {
-        FieldKind::Text => serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| !text.is_empty()),
+        FieldKind::Text => {
+            serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| !text.is_empty())
+        }
         FieldKind::Array => value.get().starts_with('['),
     }
 }
@@ -118,7 +120,9 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn unreadable(provider: Provider, body: &str) -> ParseError {
-        let ParseOutcome::Unreadable(_, error) = parse(verified(provider, body.as_bytes())) else { panic!("{body}") };
+        let ParseOutcome::Unreadable(_, error) = parse(verified(provider, body.as_bytes())) else {
+            panic!("{body}")
+        };
         error
     }
 
@@ -145,7 +149,10 @@ pub(crate) mod tests {
                 assert_eq!(unreadable(provider, body), ParseError::NotJson, "{body}");
             }
             let not_utf8 = b"{\"event_id\":\"x\",\"event_type\":\"y\",\"z\":\"\xff\"}";
-            assert!(matches!(parse(verified(provider, not_utf8)), ParseOutcome::Unreadable(_, ParseError::NotJson)));
+            assert!(matches!(
+                parse(verified(provider, not_utf8)),
+                ParseOutcome::Unreadable(_, ParseError::NotJson)
+            ));
         }
     }
 
@@ -156,7 +163,9 @@ pub(crate) mod tests {
             (Provider::Rightfoot, r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#),
         ] {
             let body = format!("\u{feff}{body}");
-            let ParseOutcome::Event(event) = parse(verified(provider, body.as_bytes())) else { panic!("{body}") };
+            let ParseOutcome::Event(event) = parse(verified(provider, body.as_bytes())) else {
+                panic!("{body}")
+            };
             assert_eq!(event.verified().body(), body.as_bytes());
             let ParseError::MissingFields(_) = unreadable(provider, "\u{feff}{}") else {
                 panic!("{provider:?}")

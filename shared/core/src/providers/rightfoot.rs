@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{FieldKind, ParseOutcome, JsonText, ParseError, parse_error, parse_object, non_empty};
+use super::{FieldKind, JsonText, ParseError, ParseOutcome, non_empty, parse_error, parse_object};
 use crate::delivery::Verified;
 use crate::effect::alert::ReportedAlert;
 use crate::event::{Event, EventKey, Id};
@@ -36,7 +36,9 @@ struct WebhookPayload<'a> {
 
 pub(super) fn parse(verified: Verified) -> ParseOutcome {
     match parse_object(verified.body()).map(|envelope| parse_envelope(&envelope)) {
-        Some(ParsedEnvelope::Event(key, event_type)) => ParseOutcome::Event(Event::new(key, event_type, verified)),
+        Some(ParsedEnvelope::Event(key, event_type)) => {
+            ParseOutcome::Event(Event::new(key, event_type, verified))
+        }
         Some(ParsedEnvelope::UnknownType) => ParseOutcome::UnknownType(verified),
         Some(ParsedEnvelope::UnusableId) => ParseOutcome::UnusableId(verified),
         Some(ParsedEnvelope::MissingFields) | None => {
@@ -73,7 +75,8 @@ fn parse_envelope(envelope: &WebhookPayload<'_>) -> ParsedEnvelope {
     if !envelope.alerts.is_some_and(|alerts| alerts.get().starts_with('[')) {
         return ParsedEnvelope::MissingFields;
     }
-    EventKey::alert(batch_id, event_uuid).map_or(ParsedEnvelope::UnusableId, |key| ParsedEnvelope::Event(key, THRESHOLD_ALERT))
+    EventKey::alert(batch_id, event_uuid)
+        .map_or(ParsedEnvelope::UnusableId, |key| ParsedEnvelope::Event(key, THRESHOLD_ALERT))
 }
 
 /// What a recorded alert tells, as far as it can be read.
@@ -97,7 +100,8 @@ pub fn parse_alerts(payload: &[u8]) -> Option<AlertPayload> {
         #[serde(borrow)]
         alerts: Vec<&'a RawValue>,
     }
-    let payload: AlertFields<'_> = parse_object(payload).filter(|it: &AlertFields<'_>| it.alerts.len() <= ALERTS_MAX)?;
+    let payload: AlertFields<'_> =
+        parse_object(payload).filter(|it: &AlertFields<'_>| it.alerts.len() <= ALERTS_MAX)?;
     let alerts: Vec<_> = payload.alerts.iter().filter_map(|value| parse_alert(value)).collect();
     Some(AlertPayload {
         schedule_id: payload.schedule_id.and_then(parse_id),
@@ -150,8 +154,8 @@ fn payload_error(body: &[u8]) -> ParseError {
         #[serde(borrow, rename = "type")]
         event_type: JsonText<'a>,
     }
-    let is_alert =
-        serde_json::from_slice::<Typed<'_>>(strip_bom(body)).is_ok_and(|typed| typed.event_type.0 == THRESHOLD_ALERT);
+    let is_alert = serde_json::from_slice::<Typed<'_>>(strip_bom(body))
+        .is_ok_and(|typed| typed.event_type.0 == THRESHOLD_ALERT);
     let mut required = REQUIRED_FIELDS.to_vec();
     required.extend(is_alert.then_some(ALERTS_FIELD));
     parse_error(body, &required)
@@ -159,7 +163,7 @@ fn payload_error(body: &[u8]) -> ParseError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{verified, unreadable};
+    use super::super::tests::{unreadable, verified};
     use super::*;
     use crate::delivery::Provider::Rightfoot;
 
@@ -215,8 +219,9 @@ mod tests {
         assert_eq!((parsed.schedule_id.as_ref().map(Id::as_str), parsed.unreadable_alerts), (Some("s-1"), 3));
         let [first, second, third] = &parsed.alerts[..] else { panic!("three alerts") };
         assert_eq!((first.authorizer.as_str(), first.institution.as_deref()), ("a", Some("First")));
-        let printed =
-            |alert: &ReportedAlert| [alert.balance, alert.threshold].map(|it| it.map(|amount| amount.to_string()));
+        let printed = |alert: &ReportedAlert| {
+            [alert.balance, alert.threshold].map(|it| it.map(|amount| amount.to_string()))
+        };
         assert_eq!(printed(first), [Some("150.00".to_owned()), Some("100".to_owned())]);
         assert_eq!((second.authorizer.as_str(), second.institution.as_deref()), ("7", None));
         assert_eq!(printed(second), [None, None], "a separator is not guessed");
@@ -270,7 +275,10 @@ mod tests {
 
     #[test]
     fn p7_a_third_type_is_unknown_and_not_broken() {
-        assert!(matches!(parse_text(r#"{"type":"balance_check.run.completed"}"#), ParseOutcome::UnknownType(_)));
+        assert!(matches!(
+            parse_text(r#"{"type":"balance_check.run.completed"}"#),
+            ParseOutcome::UnknownType(_)
+        ));
     }
 
     #[test]
@@ -283,7 +291,9 @@ mod tests {
         assert!(matches!(completed(&"b".repeat(512)), ParseOutcome::Event(_)));
         assert!(matches!(completed(&"b".repeat(513)), ParseOutcome::UnusableId(_)));
         assert!(matches!(
-            parse_text(r#"{"event_uuid":"poll","type":"BALANCE_THRESHOLD_ALERT","batch_id":"b","alerts":[]}"#),
+            parse_text(
+                r#"{"event_uuid":"poll","type":"BALANCE_THRESHOLD_ALERT","batch_id":"b","alerts":[]}"#
+            ),
             ParseOutcome::UnusableId(_)
         ));
     }

@@ -147,7 +147,8 @@ fn pii_matcher_of<'a>(rows: impl Iterator<Item = &'a AuthorizerRow>) -> Option<P
         .match_kind(MatchKind::LeftmostLongest)
         .build(anywhere.filter(|text| text.len() >= SUBSTRING_MIN_BYTES));
     let is_short = |value: &String| {
-        (SHORT_WORD_MIN_BYTES..SUBSTRING_MIN_BYTES).contains(&value.len()) && value.chars().all(char::is_alphabetic)
+        (SHORT_WORD_MIN_BYTES..SUBSTRING_MIN_BYTES).contains(&value.len())
+            && value.chars().all(char::is_alphabetic)
     };
     Some(PiiMatcher {
         substrings: finder.ok()?,

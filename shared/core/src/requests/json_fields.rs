@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::InvalidRequest;
 use crate::event::Id;
 use crate::limits::ID_MAX_BYTES;
-use crate::rightfoot::Amount;
+use crate::rightfoot_api::Amount;
 
 /// How deep a value may be nested: an authorizer's address is on the second level.
 const DEPTH_MAX: usize = 16;
@@ -76,7 +76,8 @@ impl<'a> JsonFields<'a> {
         let mut seen = BTreeSet::new();
         let mut ids = Vec::with_capacity(texts.len());
         for (at, text) in texts.into_iter().enumerate() {
-            let id = Id::new(text).ok_or_else(|| self.error(&format!("{name}[{at}]"), invalid_id_reason()))?;
+            let id =
+                Id::new(text).ok_or_else(|| self.error(&format!("{name}[{at}]"), invalid_id_reason()))?;
             if !seen.insert(id.clone()) {
                 return Err(self.error(&format!("{name}[{at}]"), "is there twice"));
             }
@@ -97,7 +98,8 @@ impl<'a> JsonFields<'a> {
         // The name of such a field is somebody's id: errors name its place.
         let parse = |(at, (name, raw)): (usize, (String, &RawValue))| {
             let location = format!("{path}[{at}]");
-            let id = Id::new(name).ok_or_else(|| InvalidRequest::new(location.clone(), invalid_id_reason()))?;
+            let id =
+                Id::new(name).ok_or_else(|| InvalidRequest::new(location.clone(), invalid_id_reason()))?;
             Ok((id, amount(&location, raw)?))
         };
         self.values.into_iter().enumerate().map(parse).collect()

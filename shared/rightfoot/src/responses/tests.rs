@@ -218,14 +218,20 @@ fn an_array_is_not_taken_for_an_object() {
 #[test]
 fn a_field_that_comes_twice_is_ambiguous() {
     assert_eq!(row(r#"{"authorizer_unique_id":"a","balance":1,"balance":2}"#), Err("row"));
-    assert_eq!(parse_balance_page(br#"{"balances":[],"balances":[]}"#, &named("b")).err(), Some(NOT_AN_OBJECT));
+    assert_eq!(
+        parse_balance_page(br#"{"balances":[],"balances":[]}"#, &named("b")).err(),
+        Some(NOT_AN_OBJECT)
+    );
 }
 
 #[test]
 fn an_answer_about_another_id_is_invalid() {
     let elsewhere = Some(ApiError::InvalidResponse("about something else than was asked for"));
     assert_eq!(parse_balance_page(br#"{"batch_id":"c","balances":[]}"#, &named("b")).err(), elsewhere);
-    assert_eq!(parse_history_page(br#"{"authorizer_unique_id":"c","history":[]}"#, &named("b")).err(), elsewhere);
+    assert_eq!(
+        parse_history_page(br#"{"authorizer_unique_id":"c","history":[]}"#, &named("b")).err(),
+        elsewhere
+    );
     assert_eq!(parse_schedule(br#"{"schedule_id":"c","total_authorizers":1}"#, &named("b")).err(), elsewhere);
     for same in [r#"{"batch_id":"ab-1","balances":[]}"#, r#"{"batch_id":null,"balances":[]}"#] {
         assert!(parse_balance_page(same.as_bytes(), &named("AB-1")).is_ok(), "{same}");
@@ -260,13 +266,17 @@ fn without_has_more_a_token_says_that_there_is_more() {
         assert_eq!(page(&format!(r#","has_more":{yes},"next_page_token":null"#)), Ok((true, None)), "{yes}");
         assert_eq!(page(&format!(r#","has_more":{yes}"#)), Ok((true, None)), "{yes}");
     }
-    assert_eq!(page(r#","next_page_token":{}"#), Err(ApiError::InvalidResponse("a page token that cannot be sent")));
+    assert_eq!(
+        page(r#","next_page_token":{}"#),
+        Err(ApiError::InvalidResponse("a page token that cannot be sent"))
+    );
 }
 
 #[test]
 fn a_list_is_a_list_or_null() {
     let rows = |list: &str| {
-        parse_balance_page(format!(r#"{{"balances":{list}}}"#).as_bytes(), &named("b")).map(|page| page.rows.len())
+        parse_balance_page(format!(r#"{{"balances":{list}}}"#).as_bytes(), &named("b"))
+            .map(|page| page.rows.len())
     };
     assert_eq!(rows("null"), Ok(0));
     for odd in ["{}", "\"\"", "3"] {
@@ -276,8 +286,9 @@ fn a_list_is_a_list_or_null() {
 
 #[test]
 fn schedule_times_are_nullable_and_otherwise_valid() {
-    let state =
-        |fields: &str| parse_schedule(format!(r#"{{{fields}"total_authorizers":1}}"#).as_bytes(), &named("s"));
+    let state = |fields: &str| {
+        parse_schedule(format!(r#"{{{fields}"total_authorizers":1}}"#).as_bytes(), &named("s"))
+    };
     let never = ScheduleState { last_run_at: None, next_run_at: None, total_authorizers: 1 };
     assert_eq!(state(""), Ok(never));
     assert_eq!(state(r#""last_run_at":null,"next_run_at":null,"#), Ok(never));
@@ -307,11 +318,17 @@ fn a_batch_exists_whatever_its_other_fields_hold() {
         r#""batch_id":"b","error":null"#,
     ] {
         let read = parse_submitted_batch(format!(r#"{{"batch_id":"b",{beside}}}"#).as_bytes()).unwrap();
-        let plain = SubmittedBatch { batch_id: named("b"), submitted_at: None, failed_authorizers: vec![], warnings: vec![] };
+        let plain = SubmittedBatch {
+            batch_id: named("b"),
+            submitted_at: None,
+            failed_authorizers: vec![],
+            warnings: vec![],
+        };
         assert_eq!(read, plain);
     }
     let latin_1 =
-        parse_submitted_batch(b"{\"batch_id\":\"b\",\"warnings\":[\"Latin-1: \xe9\",null,7,{\"row\":1}]}").unwrap();
+        parse_submitted_batch(b"{\"batch_id\":\"b\",\"warnings\":[\"Latin-1: \xe9\",null,7,{\"row\":1}]}")
+            .unwrap();
     assert_eq!(latin_1.warnings, ["Latin-1: \u{fffd}", "7", r#"{"row":1}"#]);
 }
 
@@ -424,7 +441,8 @@ fn json() -> impl Strategy<Value = String> {
 fn run_all_parsers(body: &[u8]) {
     let id = named("b");
     let _ = (parse_balance_page(body, &id), parse_history_page(body, &id), parse_schedule(body, &id));
-    let _ = (parse_submitted_batch(body), parse_created_schedule(body), parse_failed_authorizers_of_error(body));
+    let _ =
+        (parse_submitted_batch(body), parse_created_schedule(body), parse_failed_authorizers_of_error(body));
 }
 
 proptest! {

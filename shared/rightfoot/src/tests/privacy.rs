@@ -33,9 +33,11 @@ async fn p8_answers_show_nothing_of_what_they_hold() {
     let stub = StubServer::with([reply(201, r#"{"schedule_id":"canary"}"#)]).await;
     debug_hides(&client(&stub).create_schedule(&key(), "{}").await.unwrap());
 
-    let stub =
-        StubServer::with([reply(200, r#"{"balances":[{"authorizer_unique_id":"canary","balance":1523.47}]}"#)])
-            .await;
+    let stub = StubServer::with([reply(
+        200,
+        r#"{"balances":[{"authorizer_unique_id":"canary","balance":1523.47}]}"#,
+    )])
+    .await;
     let balances = client(&stub).balances(&key(), &id("canary")).await.unwrap();
     assert_eq!(
         format!("{balances:?}"),
@@ -50,7 +52,8 @@ async fn p8_errors_show_nothing_of_what_was_sent_or_received() {
     let body = r#"{"batch_id":{"canary":1},"error":{"message":"canary","details":{"failed_authorizers":[{"authorizer_unique_id":"canary","error":"canary"}]}}}"#;
     for status in [200, 201, 302, 400, 401, 403, 404, 409, 418, 429, 500, 503] {
         let stub =
-            StubServer::with([reply(status, body).with("location", "/canary").with("retry-after", "60")]).await;
+            StubServer::with([reply(status, body).with("location", "/canary").with("retry-after", "60")])
+                .await;
         hides(&client(&stub).submit_batch(&key(), r#"{"canary":1}"#).await.unwrap_err());
         hides(&client(&stub).create_schedule(&key(), r#"{"canary":1}"#).await.unwrap_err());
         hides(&client(&stub).balances(&key(), &id("canary")).await.unwrap_err());

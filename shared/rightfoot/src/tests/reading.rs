@@ -3,9 +3,9 @@
 use inbox_core::rightfoot_api::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
 
-use super::stub::{StubReply, RecordedRequest, StubServer, reply};
+use super::stub::{RecordedRequest, StubReply, StubServer, reply};
 use super::{at, client, id, key};
-use crate::{ApiError, BatchBalances, AuthorizerHistory, SkippedRows};
+use crate::{ApiError, AuthorizerHistory, BatchBalances, SkippedRows};
 
 const BATCH: &str = "5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83";
 const FIRST_PAGE: &str = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83","total_processed":3,
@@ -224,7 +224,8 @@ async fn a_history_that_cannot_be_read_back_far_enough_is_an_error_not_a_gap() {
 async fn a_repeated_run_is_listed_once() {
     let twice =
         HISTORY.replace("2024-11-28T02:30:00Z", "2024-12-12T02:30:00Z").replace("BATCH-98763", "BATCH-98765");
-    let stub = StubServer::with([reply(200, twice.replace(r#""has_more":true"#, r#""has_more":false"#))]).await;
+    let stub =
+        StubServer::with([reply(200, twice.replace(r#""has_more":true"#, r#""has_more":false"#))]).await;
     let read = client(&stub).history(&key(), &id("1a2b3c4d"), UnixMillis(0)).await;
     assert_eq!(read, entries(vec![run("2024-12-12T02:30:00Z", "BATCH-98765")]));
 }
@@ -326,7 +327,8 @@ async fn a_compressed_response_is_read_for_every_endpoint() {
     assert_eq!(client(&stub).submit_batch(&key(), "{}").await.unwrap().batch_id, id("b-1"));
     let refusal = r#"{"error":{"details":{"failed_authorizers":["jane"]}}}"#;
     let stub = StubServer::with([gzip(400, refusal)]).await;
-    let Err(ApiError::Declined { status: 400, failed }) = client(&stub).submit_batch(&key(), "{}").await else {
+    let Err(ApiError::Declined { status: 400, failed }) = client(&stub).submit_batch(&key(), "{}").await
+    else {
         panic!("it was not refused");
     };
     assert_eq!(failed.len(), 1);

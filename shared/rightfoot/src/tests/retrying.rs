@@ -73,7 +73,10 @@ async fn a_schedule_is_never_sent_again_where_it_may_have_been_created() {
         assert_eq!(stub.request_count(), 1);
     }
     let (api, connections) = raw_server(b"").await;
-    assert_eq!(api.create_schedule(&key(), "{}").await, Err(ApiError::Unavailable(UnavailableReason::ConnectionLost)));
+    assert_eq!(
+        api.create_schedule(&key(), "{}").await,
+        Err(ApiError::Unavailable(UnavailableReason::ConnectionLost))
+    );
     assert_eq!(connections.load(SeqCst), 1);
 
     let slow = StubServer::with([reply(201, "{}").delayed_by(Duration::from_secs(60))]).await;
@@ -149,19 +152,26 @@ async fn a_timed_out_get_is_retried() {
         (RightfootClient::new(config).unwrap(), stub)
     }
     let slow = |reply: StubReply| reply.delayed_by(Duration::from_secs(60));
-    let (api, stub) = client_with_short_timeout([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), reply(200, EMPTY)]).await;
+    let (api, stub) =
+        client_with_short_timeout([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), reply(200, EMPTY)])
+            .await;
     assert!(api.balances(&key(), &id("b")).await.is_ok());
     assert_eq!(stub.request_count(), 3);
 
-    let (api, stub) =
-        client_with_short_timeout([slow(reply(200, EMPTY)), slow(reply(200, EMPTY)), slow(reply(200, EMPTY))]).await;
+    let (api, stub) = client_with_short_timeout([
+        slow(reply(200, EMPTY)),
+        slow(reply(200, EMPTY)),
+        slow(reply(200, EMPTY)),
+    ])
+    .await;
     assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::Unavailable(UnavailableReason::TimedOut)));
     assert_eq!(stub.request_count(), 3);
 }
 
 #[tokio::test]
 async fn a_post_that_may_be_in_flight_is_not_sent_again() {
-    let stub = StubServer::with([reply(201, BATCH).delayed_by(Duration::from_secs(60)), reply(201, BATCH)]).await;
+    let stub =
+        StubServer::with([reply(201, BATCH).delayed_by(Duration::from_secs(60)), reply(201, BATCH)]).await;
     let mut config = config(stub.base_url());
     config.post_timeout = Duration::from_millis(200);
     let api = RightfootClient::new(config).unwrap();
@@ -245,7 +255,8 @@ async fn no_answer_is_read_beyond_its_largest_size() {
         format!("{head}{}\"}}", "x".repeat(size - head.len() - 2))
     };
     let (fits, too_large) = (body(ANSWER_MAX_BYTES), body(ANSWER_MAX_BYTES + 1));
-    for (answer, expected) in [(fits, Ok(empty())), (too_large, Err(ApiError::InvalidResponse("too large")))] {
+    for (answer, expected) in [(fits, Ok(empty())), (too_large, Err(ApiError::InvalidResponse("too large")))]
+    {
         let response = reply(200, answer);
         for answer in [response.clone(), response.in_chunks(100_000)] {
             let stub = StubServer::with([answer]).await;
@@ -254,7 +265,11 @@ async fn no_answer_is_read_beyond_its_largest_size() {
         }
     }
     let (api, _) = raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 8388609\r\n\r\n").await;
-    assert_eq!(api.balances(&key(), &id("b")).await, Err(ApiError::InvalidResponse("too large")), "told is enough");
+    assert_eq!(
+        api.balances(&key(), &id("b")).await,
+        Err(ApiError::InvalidResponse("too large")),
+        "told is enough"
+    );
 }
 
 #[tokio::test]

@@ -90,7 +90,9 @@ impl StubServer {
     }
 
     /// Answers by the number of the request, from 0, and the request.
-    pub(super) async fn with_handler(answer: impl Fn(usize, &RecordedRequest) -> StubReply + Send + Sync + 'static) -> Self {
+    pub(super) async fn with_handler(
+        answer: impl Fn(usize, &RecordedRequest) -> StubReply + Send + Sync + 'static,
+    ) -> Self {
         let seen = Arc::<Mutex<Vec<RecordedRequest>>>::default();
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
         let handler = move |request: Request| {

@@ -2,7 +2,7 @@
 
 use super::stub::{StubServer, reply};
 use super::{KEY, at, client, id, key};
-use crate::{ApiError, FailedAuthorizer, CreatedSchedule, SubmittedBatch};
+use crate::{ApiError, CreatedSchedule, FailedAuthorizer, SubmittedBatch};
 
 const BATCH: &str = "5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83";
 const CREATED: &str = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83",
@@ -53,8 +53,11 @@ async fn a_batch_is_submitted_with_exactly_the_bytes_given() {
 #[tokio::test]
 async fn a_partly_accepted_batch_names_whom_it_leaves_out() {
     let stub = StubServer::with([reply(201, PARTLY)]).await;
-    let expected =
-        SubmittedBatch { failed_authorizers: vec![failed()], warnings: vec!["decoded as Latin-1".to_owned()], ..whole() };
+    let expected = SubmittedBatch {
+        failed_authorizers: vec![failed()],
+        warnings: vec!["decoded as Latin-1".to_owned()],
+        ..whole()
+    };
     assert_eq!(client(&stub).submit_batch(&key(), BODY).await, Ok(expected));
 }
 
@@ -90,7 +93,10 @@ async fn an_unexpected_status_of_a_post_leaves_the_outcome_unknown() {
     for status in [404, 405, 410, 415, 421] {
         let stub = StubServer::with([reply(status, "")]).await;
         let error = client(&stub).submit_batch(&key(), BODY).await.unwrap_err();
-        assert_eq!((&error, error.is_outcome_unknown()), (&ApiError::InvalidResponse("an unexpected status"), true));
+        assert_eq!(
+            (&error, error.is_outcome_unknown()),
+            (&ApiError::InvalidResponse("an unexpected status"), true)
+        );
         assert_eq!(stub.request_count(), 1, "{status}");
     }
 }

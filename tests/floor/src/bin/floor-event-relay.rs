@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use floor::{FloorInbox, Item, string_attribute, message, now_ms, number, load_sdk_config, required_string};
+use floor::{FloorInbox, Item, load_sdk_config, message, now_ms, number, required_string, string_attribute};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 

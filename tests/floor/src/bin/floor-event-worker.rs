@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use floor::{FloorInbox, FloorRightfoot, key, now_ms, number, load_sdk_config, text, var};
+use floor::{FloorInbox, FloorRightfoot, key, load_sdk_config, now_ms, number, text, var};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 

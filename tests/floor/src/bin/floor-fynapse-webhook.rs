@@ -11,7 +11,11 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
 }
 
-async fn take_in(inbox: &FloorInbox, secret: &FloorSecret, request: Request) -> Result<Response<Body>, Error> {
+async fn take_in(
+    inbox: &FloorInbox,
+    secret: &FloorSecret,
+    request: Request,
+) -> Result<Response<Body>, Error> {
     let key = secret.value().await?;
     let body: &[u8] = request.body();
     if !is_proven(key, &request, body) {

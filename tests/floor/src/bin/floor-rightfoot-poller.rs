@@ -1,7 +1,7 @@
 //! Finds what is due, asks for the balances, records the completion, enqueues it, marks it.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use floor::{FloorInbox, FloorRightfoot, now_ms, number, load_sdk_config, required_string};
+use floor::{FloorInbox, FloorRightfoot, load_sdk_config, now_ms, number, required_string};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
@@ -28,7 +28,9 @@ async fn poll(inbox: &FloorInbox, rightfoot: &FloorRightfoot) -> Result<Value, E
         let batch_id = pk.rsplit('#').next().unwrap_or_default();
         rightfoot.balances(batch_id).await?;
         let payload = json!({"type": "BALANCE_BATCH_COMPLETED", "batch_id": batch_id}).to_string();
-        inbox.record_and_enqueue("rightfoot", pk, "completed", "BALANCE_BATCH_COMPLETED", payload.as_bytes()).await?;
+        inbox
+            .record_and_enqueue("rightfoot", pk, "completed", "BALANCE_BATCH_COMPLETED", payload.as_bytes())
+            .await?;
         let values = [
             ("one", number(1)),
             ("now", number(now_ms())),

@@ -1,7 +1,9 @@
 //! Writes a submission, submits it, and writes down what it made.
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
-use floor::{FloorInbox, Item, FloorRightfoot, FloorSecret, key, now_ms, number, load_sdk_config, tag, text, var};
+use floor::{
+    FloorInbox, FloorRightfoot, FloorSecret, Item, key, load_sdk_config, now_ms, number, tag, text, var,
+};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
@@ -44,7 +46,11 @@ impl FloorRequests {
             let get = db.get_item().table_name(table).set_key(Some(item_key.clone())).consistent_read(true);
             get.send().await?;
         }
-        let writes = [done_update(table, &submission, batch_id)?, bind_update(table, id)?, track_put(table, batch, id)?];
+        let writes = [
+            done_update(table, &submission, batch_id)?,
+            bind_update(table, id)?,
+            track_put(table, batch, id)?,
+        ];
         db.transact_write_items().set_transact_items(Some(writes.into())).send().await?;
         db.get_item().table_name(table).set_key(Some(submission)).consistent_read(true).send().await?;
         Ok(json!({"batch_id": batch_id}))

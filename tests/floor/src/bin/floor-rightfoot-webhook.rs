@@ -13,7 +13,11 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
 }
 
-async fn take_in(inbox: &FloorInbox, secret: &FloorSecret, request: Request) -> Result<Response<Body>, Error> {
+async fn take_in(
+    inbox: &FloorInbox,
+    secret: &FloorSecret,
+    request: Request,
+) -> Result<Response<Body>, Error> {
     let url_key = secret.value().await?;
     if !is_proven(url_key, &request) {
         return Ok(Response::builder().status(403).body(r#"{"error":"Forbidden"}"#.into())?);

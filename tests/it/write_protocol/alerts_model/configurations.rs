@@ -46,5 +46,11 @@ fn a_claim_that_arrives_late_does_not_take_the_place_of_a_younger_one() {
 #[test]
 #[ignore = "for hours by hand"]
 fn p10_two_replays_two_faults_and_an_entry_that_fails() {
-    assert_holds_within_limit(&AlertsModel { faults: 2, delays: 1, failures: 1, replays: 2, ..AlertsModel::default() });
+    assert_holds_within_limit(&AlertsModel {
+        faults: 2,
+        delays: 1,
+        failures: 1,
+        replays: 2,
+        ..AlertsModel::default()
+    });
 }

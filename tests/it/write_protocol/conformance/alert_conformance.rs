@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use inbox_aws::inbox::{AcquiredAlert, AlertClaim, Inbox, ClaimedEvent, EventClaim, WriteOutcome};
+use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Inbox, WriteOutcome};
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
 use inbox_core::event::{EventKey, Id};
-use inbox_core::audit::{OperatorAction, Operator};
 use tests::{World, alert_body, alert_event_id, number, text};
 
-use super::{Rng, ALL_CLAIMS_EXPIRED, RandomWalk, run_walks};
-use crate::write_protocol::alerts::alert_item::{ModelAlert, ClaimOutcome, Publisher, MAX_REPLAYS};
+use super::{ALL_CLAIMS_EXPIRED, RandomWalk, Rng, run_walks};
+use crate::write_protocol::alerts_model::alert_item::{ClaimOutcome, MAX_REPLAYS, ModelAlert, Publisher};
 
 const WALKS: u64 = 16;
 const STEPS: usize = 50;
@@ -91,7 +91,7 @@ impl RandomWalk for AlertComparison {
 
     async fn apply(&mut self, operation: AlertOperation) {
         self.calls += 1;
-        match play {
+        match operation {
             AlertOperation::ClaimEvent => Box::pin(self.claim_event()).await,
             AlertOperation::ClaimAlert => Box::pin(self.claim_alert()).await,
             AlertOperation::Mark => Box::pin(self.mark()).await,
@@ -108,7 +108,7 @@ impl RandomWalk for AlertComparison {
                 self.work_claims.clear();
             }
         }
-        self.compare(play).await;
+        self.compare(operation).await;
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -137,7 +137,9 @@ impl AlertComparison {
         let model = self.alert.claim(by, over, true, None);
         let code = self.inbox.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
         match (code, model) {
-            (AlertClaim::Acquired(acquired), ClaimOutcome::Acquired) => self.acquired.push((by, work, acquired)),
+            (AlertClaim::Acquired(acquired), ClaimOutcome::Acquired) => {
+                self.acquired.push((by, work, acquired))
+            }
             (AlertClaim::Published { .. }, ClaimOutcome::Published)
             | (AlertClaim::HeldByOther, ClaimOutcome::HeldByOther) => {}
             (code, model) => panic!("{code:?}, and by the model {model:?}"),
@@ -179,15 +181,15 @@ impl AlertComparison {
             item.contains_key("published_at"),
             tags.into_iter().collect::<BTreeSet<_>>(),
         );
-        let all =
-            (0..2).flat_map(|event| (0..=MAX_REPLAYS).map(move |replay| Publisher { event, replay, claim: 0 }));
+        let all = (0..2)
+            .flat_map(|event| (0..=MAX_REPLAYS).map(move |replay| Publisher { event, replay, claim: 0 }));
         let expected = all
             .filter(|by| self.alert.tags & by.tag() != 0)
             .map(|by| publisher_tag(&self.keys[usize::from(by.event)].event_id(), u64::from(by.replay)));
-        let claim =
-            (self.alert.claim != 0).then_some((usize::from(self.alert.claim_event), self.alert.claim_expired));
+        let claim = (self.alert.claim != 0)
+            .then_some((usize::from(self.alert.claim_event), self.alert.claim_expired));
         let model = (claim, self.alert.published, expected.collect());
-        assert_eq!(code, model, "after {play:?}: the code, and the model");
+        assert_eq!(code, model, "after {operation:?}: the code, and the model");
     }
 }
 

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{EventView, Inbox, TrackingState, EventClaim, WriteOutcome};
+use inbox_aws::inbox::{EventClaim, EventView, Inbox, TrackingState, WriteOutcome};
 use inbox_core::event::{EventKey, Id};
 use inbox_core::inbox::QuarantineReason;
 use inbox_core::poll::problem::PollProblem;
 use local::connector::Fault;
-use tests::{Item, World, completion_event_id, completion_body, number};
+use tests::{Item, World, completion_body, completion_event_id, number};
 
-use super::{Rng, ALL_CLAIMS_EXPIRED, RandomWalk, run_walks};
-use crate::write_protocol::poll::{NEWLY_TRACKED, RecordState, BatchUpdate, BatchItem};
+use super::{ALL_CLAIMS_EXPIRED, RandomWalk, Rng, run_walks};
+use crate::write_protocol::poll_model::{BatchItem, BatchUpdate, NEWLY_TRACKED, RecordState};
 
 const BATCH: &str = "b-1";
 const WALKS: u64 = 16;
@@ -98,7 +98,7 @@ impl RandomWalk for BatchComparison {
     async fn apply(&mut self, operation: BatchOperation) {
         self.calls += 1;
         // On the heap: with the SDK's calls inside they are too large to be moved about.
-        match play {
+        match operation {
             BatchOperation::Read => {
                 let view = self.inbox.batch_progress(&self.batch_id).await.unwrap().unwrap();
                 self.batches_read.push((self.tracked.rev, view.tracking));
@@ -107,7 +107,8 @@ impl RandomWalk for BatchComparison {
             BatchOperation::Update(then) => Box::pin(self.update(then)).await,
             BatchOperation::NoteProblem => Box::pin(self.note_problem()).await,
             BatchOperation::DeliverWebhook => {
-                let response = self.world.deliver_rightfoot(completion_body(BATCH, &format!("u-{}", self.calls))).await;
+                let response =
+                    self.world.deliver_rightfoot(completion_body(BATCH, &format!("u-{}", self.calls))).await;
                 assert_eq!(response.status, 200);
                 if self.record == RecordState::None {
                     self.record = RecordState::Active;
@@ -126,7 +127,7 @@ impl RandomWalk for BatchComparison {
             }
         }
         self.world.stack.connector.clear_fault_plan();
-        self.compare(play).await;
+        self.compare(operation).await;
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -194,7 +195,8 @@ impl BatchComparison {
             assert!(!self.record.quarantine(), "{claim:?}");
             return;
         };
-        let written = self.inbox.quarantine_event(&work, QuarantineReason::Incomplete, self.world.now()).await.unwrap();
+        let written =
+            self.inbox.quarantine_event(&work, QuarantineReason::Incomplete, self.world.now()).await.unwrap();
         let model = self.record.quarantine();
         self.assert_same_outcome("give up", model, written);
     }
@@ -220,7 +222,7 @@ impl BatchComparison {
             done: has(&item, "done_at"),
             overdue: has(&item, "overdue_at"),
         };
-        assert_eq!(code, self.tracked, "after {play:?}: the code, and the model");
+        assert_eq!(code, self.tracked, "after {operation:?}: the code, and the model");
         let record = match self.world.item("rightfoot#batch#b-1", "completed").await {
             None => RecordState::None,
             Some(item) => match (has(&item, "quarantined_at"), has(&item, "given_back_at")) {
@@ -230,7 +232,7 @@ impl BatchComparison {
                 (true, true) => RecordState::QuarantinedAgain,
             },
         };
-        assert_eq!(record, self.record, "after {play:?}: the code, and the model");
+        assert_eq!(record, self.record, "after {operation:?}: the code, and the model");
     }
 }
 

@@ -4,17 +4,20 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{BeginOutcome, CompleteOutcome, Inbox, Created, NewSubmission, ReleaseOutcome, StoredSubmission, WriteOutcome};
+use inbox_aws::inbox::{
+    BeginOutcome, CompleteOutcome, Created, Inbox, NewSubmission, ReleaseOutcome, StoredSubmission,
+    WriteOutcome,
+};
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::Id;
-use inbox_core::audit::{OperatorAction, Operator};
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use local::connector::Fault;
 use serde_json::json;
 use tests::{World, number, text};
 
-use super::{Rng, ALL_CLAIMS_EXPIRED, RandomWalk, run_walks};
-use crate::write_protocol::submission::SubmissionItem;
+use super::{ALL_CLAIMS_EXPIRED, RandomWalk, Rng, run_walks};
+use crate::write_protocol::submission_model::SubmissionItem;
 
 const NAME: &str = "payroll";
 const WALKS: u64 = 16;
@@ -69,14 +72,22 @@ impl RandomWalk for SubmissionComparison {
     async fn new(seed: u64) -> Self {
         let world = World::new().await;
         let (item, seen, came_to) = Default::default();
-        Self { inbox: world.inbox(), world, item, submissions_read: seen, calls: 0, outcomes: came_to, dice: Rng(seed) }
+        Self {
+            inbox: world.inbox(),
+            world,
+            item,
+            submissions_read: seen,
+            calls: 0,
+            outcomes: came_to,
+            dice: Rng(seed),
+        }
     }
 
     async fn apply(&mut self, operation: SubmissionOperation) {
         self.calls += 1;
         self.maybe_lose_response();
         // On the heap: with the SDK's calls inside they are too large to be moved about.
-        let came_to = match play {
+        let came_to = match operation {
             SubmissionOperation::Begin => Some(Box::pin(self.begin()).await),
             SubmissionOperation::BeginRetry => Box::pin(self.begin_retry()).await,
             SubmissionOperation::Decline => Box::pin(self.decline()).await,
@@ -84,9 +95,9 @@ impl RandomWalk for SubmissionComparison {
             SubmissionOperation::Poll => Box::pin(self.poll()).await,
             SubmissionOperation::Release => Box::pin(self.release()).await,
         };
-        self.outcomes.extend(came_to.map(|came_to| format!("{play:?}: {came_to}")));
+        self.outcomes.extend(came_to.map(|came_to| format!("{operation:?}: {came_to}")));
         self.world.stack.connector.clear_fault_plan();
-        self.compare(play).await;
+        self.compare(operation).await;
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -146,8 +157,9 @@ impl SubmissionComparison {
     async fn decline(&mut self) -> Option<&'static str> {
         let (mut seen, submission) = self.dice.pick(&self.submissions_read)?;
         let released = self.inbox.decline_submission(&submission, self.world.now()).await.unwrap();
-        let is_open_since =
-            |stands: SubmissionItem| stands.call == seen.call && stands.attempts == seen.attempts && stands.due;
+        let is_open_since = |stands: SubmissionItem| {
+            stands.call == seen.call && stands.attempts == seen.attempts && stands.due
+        };
         if is_open_since(self.item) {
             seen = self.item;
         }
@@ -177,7 +189,8 @@ impl SubmissionComparison {
         };
         let due_at = now.plus(ALL_CLAIMS_EXPIRED / 2);
         let made = Created::Batch(&tracked);
-        let concluded = self.inbox.complete_submission(&submission, made, &json!({}), due_at, now).await.unwrap();
+        let concluded =
+            self.inbox.complete_submission(&submission, made, &json!({}), due_at, now).await.unwrap();
         let stands = self.item;
         let came_to = match () {
             () if stands.batch == batch => "known",
@@ -199,8 +212,11 @@ impl SubmissionComparison {
     async fn poll(&mut self) -> Option<&'static str> {
         let mut submission = self.inbox.submission(&NAME.parse().unwrap()).await.unwrap()?;
         let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
-        let written =
-            self.inbox.defer_before_poll(&mut submission.tracking, u64::from(self.calls), until).await.unwrap();
+        let written = self
+            .inbox
+            .defer_before_poll(&mut submission.tracking, u64::from(self.calls), until)
+            .await
+            .unwrap();
         assert_eq!(written == WriteOutcome::Applied, self.item.defer());
         Some(if written == WriteOutcome::Applied { "applied" } else { "refused" })
     }
@@ -230,7 +246,7 @@ impl SubmissionComparison {
             declined: item.contains_key("refused_at"),
             batch: small("batch_id"),
         };
-        assert_eq!(code, self.item, "after {play:?}: the code, and the model");
+        assert_eq!(code, self.item, "after {operation:?}: the code, and the model");
     }
 }
 

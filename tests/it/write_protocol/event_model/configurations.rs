@@ -1,7 +1,7 @@
 //! What is explored of one event.
 
 use super::record_model::RecordMutant;
-use super::{EventModel, EventBudget};
+use super::{EventBudget, EventModel};
 use crate::write_protocol::{assert_holds, assert_holds_within_limit, assert_mutant_found};
 
 /// One of each, and nothing goes wrong.
@@ -9,7 +9,16 @@ const ONE: EventModel = EventModel {
     handlers: 1,
     relays: 1,
     workers: 1,
-    budget: EventBudget { faults: 0, delays: 0, duplicates: 0, not_ready: 0, impossible: 0, queue_rejections: 0, operator_actions: 0, losses: 0 },
+    budget: EventBudget {
+        faults: 0,
+        delays: 0,
+        duplicates: 0,
+        not_ready: 0,
+        impossible: 0,
+        queue_rejections: 0,
+        operator_actions: 0,
+        losses: 0,
+    },
     slow_processes: false,
     clock_skew: false,
     mutant: None,
@@ -27,22 +36,37 @@ fn p1_p2_p3_p7_p10_two_of_each_and_no_fault() {
 
 #[test]
 fn p1_p2_p3_p7_p10_two_handlers_and_two_faults_of_which_one_is_late() {
-    assert_holds(&EventModel { handlers: 2, budget: EventBudget { faults: 2, delays: 1, ..ONE.budget }, ..ONE });
+    assert_holds(&EventModel {
+        handlers: 2,
+        budget: EventBudget { faults: 2, delays: 1, ..ONE.budget },
+        ..ONE
+    });
 }
 
 #[test]
 fn p1_p2_p3_p7_p10_two_workers_and_two_faults_of_which_one_is_late() {
-    assert_holds(&EventModel { workers: 2, budget: EventBudget { faults: 2, delays: 1, not_ready: 1, ..ONE.budget }, ..ONE });
+    assert_holds(&EventModel {
+        workers: 2,
+        budget: EventBudget { faults: 2, delays: 1, not_ready: 1, ..ONE.budget },
+        ..ONE
+    });
 }
 
 #[test]
 fn p1_p2_p3_p7_p10_two_relays_and_two_faults_of_which_one_is_late() {
-    assert_holds(&EventModel { relays: 2, budget: EventBudget { faults: 2, delays: 1, ..ONE.budget }, ..ONE });
+    assert_holds(&EventModel {
+        relays: 2,
+        budget: EventBudget { faults: 2, delays: 1, ..ONE.budget },
+        ..ONE
+    });
 }
 
 #[test]
 fn p1_p2_p3_p7_p10_an_operator_replays_and_requeues() {
-    assert_holds(&EventModel { budget: EventBudget { faults: 2, impossible: 1, operator_actions: 2, ..ONE.budget }, ..ONE });
+    assert_holds(&EventModel {
+        budget: EventBudget { faults: 2, impossible: 1, operator_actions: 2, ..ONE.budget },
+        ..ONE
+    });
 }
 
 #[test]
@@ -71,13 +95,21 @@ fn p1_p2_p3_p7_clocks_that_differ_lose_nothing() {
 
 #[test]
 fn p1_p2_p3_p7_p10_handlers_and_relays_that_are_slow() {
-    assert_holds(&EventModel { handlers: 2, budget: EventBudget { faults: 1, delays: 1, ..ONE.budget }, slow_processes: true, ..ONE });
+    assert_holds(&EventModel {
+        handlers: 2,
+        budget: EventBudget { faults: 1, delays: 1, ..ONE.budget },
+        slow_processes: true,
+        ..ONE
+    });
 }
 
 #[test]
 fn a_mark_must_name_the_rev() {
     let it = mutant(RecordMutant::MarkWithoutRev);
-    assert_mutant_found(&EventModel { budget: EventBudget { faults: 1, delays: 1, not_ready: 1, ..ONE.budget }, ..it }, "P2");
+    assert_mutant_found(
+        &EventModel { budget: EventBudget { faults: 1, delays: 1, not_ready: 1, ..ONE.budget }, ..it },
+        "P2",
+    );
 }
 
 #[test]
@@ -90,7 +122,11 @@ fn a_write_must_name_that_the_record_is_due() {
 fn done_and_requeue_must_name_the_claim() {
     let it = mutant(RecordMutant::EndWithoutClaim);
     assert_mutant_found(
-        &EventModel { workers: 2, budget: EventBudget { faults: 2, delays: 1, not_ready: 1, ..ONE.budget }, ..it },
+        &EventModel {
+            workers: 2,
+            budget: EventBudget { faults: 2, delays: 1, not_ready: 1, ..ONE.budget },
+            ..it
+        },
         "due and over",
     );
 }
@@ -118,13 +154,19 @@ fn what_the_relay_quarantines_loses_its_claim() {
 #[test]
 fn no_message_is_lost_whose_event_a_worker_has() {
     let it = mutant(RecordMutant::LostDespiteClaim);
-    assert_mutant_found(&EventModel { workers: 2, budget: EventBudget { operator_actions: 1, ..ONE.budget }, ..it }, "P10");
+    assert_mutant_found(
+        &EventModel { workers: 2, budget: EventBudget { operator_actions: 1, ..ONE.budget }, ..it },
+        "P10",
+    );
 }
 
 #[test]
 fn a_failed_condition_is_checked_against_the_last_writer() {
     let it = mutant(RecordMutant::FailedWithoutWriterCheck);
-    assert_mutant_found(&EventModel { budget: EventBudget { faults: 1, ..ONE.budget }, ..it }, "applied, and told");
+    assert_mutant_found(
+        &EventModel { budget: EventBudget { faults: 1, ..ONE.budget }, ..it },
+        "applied, and told",
+    );
 }
 
 /// An operator has to requeue the event within the second between two attempts at one call of the worker that gives it up, and
@@ -146,15 +188,30 @@ fn p1_p2_p3_p7_p10_two_of_each_and_two_faults() {
 #[test]
 #[ignore = "for hours by hand"]
 fn p1_p2_p3_p7_p10_one_of_each_and_four_faults() {
-    let left = EventBudget { faults: 4, delays: 2, not_ready: 1, queue_rejections: 1, operator_actions: 1, ..ONE.budget };
+    let left = EventBudget {
+        faults: 4,
+        delays: 2,
+        not_ready: 1,
+        queue_rejections: 1,
+        operator_actions: 1,
+        ..ONE.budget
+    };
     assert_holds_within_limit(&EventModel { budget: left, ..ONE });
 }
 
 #[test]
 #[ignore = "for hours by hand"]
 fn p1_p2_p3_p7_p10_two_workers_and_an_operator() {
-    let left =
-        EventBudget { faults: 2, delays: 0, duplicates: 1, not_ready: 1, impossible: 1, queue_rejections: 1, operator_actions: 2, losses: 1 };
+    let left = EventBudget {
+        faults: 2,
+        delays: 0,
+        duplicates: 1,
+        not_ready: 1,
+        impossible: 1,
+        queue_rejections: 1,
+        operator_actions: 2,
+        losses: 1,
+    };
     assert_holds_within_limit(&EventModel { workers: 2, budget: left, ..ONE });
 }
 
@@ -162,5 +219,11 @@ fn p1_p2_p3_p7_p10_two_workers_and_an_operator() {
 #[ignore = "for hours by hand"]
 fn p1_p2_p3_p7_clocks_that_differ_and_whoever_is_slow() {
     let left = EventBudget { faults: 1, delays: 1, not_ready: 1, operator_actions: 1, ..ONE.budget };
-    assert_holds_within_limit(&EventModel { workers: 2, budget: left, clock_skew: true, slow_processes: true, ..ONE });
+    assert_holds_within_limit(&EventModel {
+        workers: 2,
+        budget: left,
+        clock_skew: true,
+        slow_processes: true,
+        ..ONE
+    });
 }

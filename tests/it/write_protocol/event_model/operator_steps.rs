@@ -1,7 +1,10 @@
 //! What an operator does next.
 
-use super::steps::Actor;
-use super::{WriteResult, DueState, EventModel, ReopenFrom, OperatorStep, ModelProcess, MAX_REPLAYS, AwsRequest, EventModelState, Steps, RecordWrite, step};
+use super::process_steps::Actor;
+use super::{
+    AwsRequest, DueState, EventModel, EventModelState, MAX_REPLAYS, ModelProcess, OperatorStep, RecordWrite,
+    ReopenFrom, Steps, WriteResult, step,
+};
 
 impl EventModel {
     pub(super) fn operator(&self, state: &EventModelState, to: &mut Steps<EventModelState>) {
@@ -11,7 +14,8 @@ impl EventModel {
                 state.dead_letters += 1;
             }
         };
-        let close_or_end = |item: u8| if item > 0 { OperatorStep::Close { item } } else { OperatorStep::Idle };
+        let close_or_end =
+            |item: u8| if item > 0 { OperatorStep::Close { item } } else { OperatorStep::Idle };
         match state.operator.state {
             OperatorStep::Idle if state.budget.operator_actions > 0 => begin_action(state, to),
             OperatorStep::Idle => {}
@@ -31,9 +35,14 @@ impl EventModel {
                 let close = AwsRequest::Close { item };
                 self.call(state, Actor::Operator, close, to, |state, _| go(state, OperatorStep::Idle));
             }
-            OperatorStep::Redrive => self.call(state, Actor::Operator, AwsRequest::Redrive, to, |state, answer| {
-                go(state, if answer.is_some() { OperatorStep::DeleteDeadLetter } else { OperatorStep::Idle });
-            }),
+            OperatorStep::Redrive => {
+                self.call(state, Actor::Operator, AwsRequest::Redrive, to, |state, answer| {
+                    go(
+                        state,
+                        if answer.is_some() { OperatorStep::DeleteDeadLetter } else { OperatorStep::Idle },
+                    );
+                })
+            }
             OperatorStep::DeleteDeadLetter => {
                 let forget = AwsRequest::DeleteDeadLetter { receipt: state.redriving };
                 self.call(state, Actor::Operator, forget, to, |state, _| go(state, OperatorStep::Idle));
@@ -94,7 +103,10 @@ fn begin_action(state: &EventModelState, to: &mut Steps<EventModelState>) {
         go(OperatorStep::ReadRecord { from: ReopenFrom::Quarantined, trace, item }, "will replay the item");
     }
     if record.sent && record.is_open() {
-        go(OperatorStep::ReadRecord { from: ReopenFrom::Sent, trace, item: 0 }, "will say that the message is lost");
+        go(
+            OperatorStep::ReadRecord { from: ReopenFrom::Sent, trace, item: 0 },
+            "will say that the message is lost",
+        );
     }
     if state.dead_letters > 0 {
         go(OperatorStep::Redrive, "will move the dead letter back");

@@ -1,8 +1,8 @@
 //! What each process does next.
 
 use super::{
-    WriteResult, WorkerPhase, DueState, EventModel, HandlerStep, RecordMutant, ModelProcess, MAX_RECEIVES, RelayStep, AwsRequest, EventModelState, Steps, WorkerState,
-    RecordWrite, step,
+    AwsRequest, DueState, EventModel, EventModelState, HandlerStep, MAX_RECEIVES, ModelProcess, RecordMutant,
+    RecordWrite, RelayStep, Steps, WorkerPhase, WorkerState, WriteResult, step,
 };
 
 /// Attempts of the SDK at one call.
@@ -145,7 +145,8 @@ impl EventModel {
         let who = Actor::Relay(which);
         let go = |state: &mut EventModelState, at| state.relays[which].state = at;
         let on = |state: &mut EventModelState, answer: Option<WriteResult>, at| {
-            state.relays[which].state = if answer == Some(WriteResult::Applied) { at } else { RelayStep::Idle };
+            state.relays[which].state =
+                if answer == Some(WriteResult::Applied) { at } else { RelayStep::Idle };
         };
         match state.relays[which].state {
             RelayStep::Idle if state.record.due == DueState::Now => {
@@ -167,7 +168,10 @@ impl EventModel {
                 if state.budget.queue_rejections > 0 {
                     let mut after = *state;
                     after.budget.queue_rejections -= 1;
-                    after.relays[which] = ModelProcess { state: RelayStep::StoreQuarantined { rev }, ..ModelProcess::default() };
+                    after.relays[which] = ModelProcess {
+                        state: RelayStep::StoreQuarantined { rev },
+                        ..ModelProcess::default()
+                    };
                     to.push((
                         step("relay", which, "sends", "SQS refuses the message, once too often"),
                         after,
@@ -183,10 +187,12 @@ impl EventModel {
                     go(state, RelayStep::Idle);
                 });
             }
-            RelayStep::StoreQuarantined { rev } => self.call(state, who, AwsRequest::StoreQuarantined, to, |state, answer| {
-                let over = state.record.expired_claim();
-                on(state, answer, RelayStep::MarkQuarantined { rev, expired_claim: over });
-            }),
+            RelayStep::StoreQuarantined { rev } => {
+                self.call(state, who, AwsRequest::StoreQuarantined, to, |state, answer| {
+                    let over = state.record.expired_claim();
+                    on(state, answer, RelayStep::MarkQuarantined { rev, expired_claim: over });
+                })
+            }
             RelayStep::MarkQuarantined { rev, expired_claim: over } => {
                 let give_up = AwsRequest::Write(RecordWrite::QuarantineByRelay { rev, expired_claim: over });
                 self.call(state, who, give_up, to, |state, _| go(state, RelayStep::Idle));
@@ -204,7 +210,8 @@ impl EventModel {
     }
 
     pub(super) fn worker(&self, state: &EventModelState, which: usize, to: &mut Steps<EventModelState>) {
-        let ModelProcess { state: worker @ WorkerState { phase: doing, claim, replay, .. }, .. } = state.workers[which];
+        let ModelProcess { state: worker @ WorkerState { phase: doing, claim, replay, .. }, .. } =
+            state.workers[which];
         let who = Actor::Worker(which);
         let go = |state: &mut EventModelState, doing| state.workers[which].state.phase = doing;
         match doing {
@@ -213,24 +220,33 @@ impl EventModel {
                 let wanted = AwsRequest::Write(RecordWrite::Claim { claim, expired_claim: over });
                 self.call(state, who, wanted, to, |state, answer| match answer {
                     Some(WriteResult::Acquired { replay }) => {
-                        state.workers[which].state = WorkerState { phase: WorkerPhase::Decide, replay, ..worker };
+                        state.workers[which].state =
+                            WorkerState { phase: WorkerPhase::Decide, replay, ..worker };
                     }
                     Some(WriteResult::AlreadyDone) => acknowledge(state, which),
                     Some(_) | None => return_message(state, which),
                 });
             }
             WorkerPhase::Decide => self.decide(state, which, to),
-            WorkerPhase::Publish => self.call(state, who, AwsRequest::Publish { replay }, to, |state, answer| {
-                go(state, if answer.is_some() { WorkerPhase::Done } else { WorkerPhase::Requeue });
-            }),
-            WorkerPhase::StoreQuarantined => self.call(state, who, AwsRequest::StoreQuarantined, to, |state, answer| match answer {
-                Some(_) if self.mutant == Some(RecordMutant::QuarantinedBeforeItem) => acknowledge(state, which),
-                Some(_) => go(state, WorkerPhase::MarkQuarantined),
-                None => return_message(state, which),
-            }),
+            WorkerPhase::Publish => {
+                self.call(state, who, AwsRequest::Publish { replay }, to, |state, answer| {
+                    go(state, if answer.is_some() { WorkerPhase::Done } else { WorkerPhase::Requeue });
+                })
+            }
+            WorkerPhase::StoreQuarantined => {
+                self.call(state, who, AwsRequest::StoreQuarantined, to, |state, answer| match answer {
+                    Some(_) if self.mutant == Some(RecordMutant::QuarantinedBeforeItem) => {
+                        acknowledge(state, which)
+                    }
+                    Some(_) => go(state, WorkerPhase::MarkQuarantined),
+                    None => return_message(state, which),
+                })
+            }
             WorkerPhase::Done => self.end(state, which, RecordWrite::Done { claim }, to),
             WorkerPhase::Requeue => self.end(state, which, RecordWrite::Requeue { claim }, to),
-            WorkerPhase::MarkQuarantined => self.end(state, which, RecordWrite::QuarantineByWorker { claim }, to),
+            WorkerPhase::MarkQuarantined => {
+                self.end(state, which, RecordWrite::QuarantineByWorker { claim }, to)
+            }
         }
         if doing != WorkerPhase::Idle && state.budget.faults > 0 {
             let mut after = *state;
@@ -256,18 +272,30 @@ impl EventModel {
         if state.budget.impossible > 0 {
             let mut after = *state;
             after.budget.impossible -= 1;
-            let first =
-                if self.mutant == Some(RecordMutant::QuarantinedBeforeItem) { WorkerPhase::MarkQuarantined } else { WorkerPhase::StoreQuarantined };
+            let first = if self.mutant == Some(RecordMutant::QuarantinedBeforeItem) {
+                WorkerPhase::MarkQuarantined
+            } else {
+                WorkerPhase::StoreQuarantined
+            };
             go(after, first, "never");
         }
     }
 
     /// A worker writes down what became of the event.
-    fn end(&self, state: &EventModelState, which: usize, write: RecordWrite, to: &mut Steps<EventModelState>) {
+    fn end(
+        &self,
+        state: &EventModelState,
+        which: usize,
+        write: RecordWrite,
+        to: &mut Steps<EventModelState>,
+    ) {
         let WorkerState { replay, phase: doing, .. } = state.workers[which].state;
-        let keeps_after = doing == WorkerPhase::MarkQuarantined && self.mutant == Some(RecordMutant::QuarantinedBeforeItem);
+        let keeps_after =
+            doing == WorkerPhase::MarkQuarantined && self.mutant == Some(RecordMutant::QuarantinedBeforeItem);
         self.call(state, Actor::Worker(which), AwsRequest::Write(write), to, |state, answer| match answer {
-            Some(WriteResult::Applied) if keeps_after => state.workers[which].state.phase = WorkerPhase::StoreQuarantined,
+            Some(WriteResult::Applied) if keeps_after => {
+                state.workers[which].state.phase = WorkerPhase::StoreQuarantined
+            }
             Some(WriteResult::Applied) => acknowledge(state, which),
             Some(_) => return_message(state, which),
             None => {
@@ -290,7 +318,8 @@ impl EventModel {
             world(after, "the record is due");
         }
         let claim = state.record.claim;
-        let is_held = state.workers.iter().any(|it| it.state.phase != WorkerPhase::Idle && it.state.claim == claim);
+        let is_held =
+            state.workers.iter().any(|it| it.state.phase != WorkerPhase::Idle && it.state.claim == claim);
         if claim != 0 && !state.record.claim_expired && (self.clock_skew || !is_held) {
             let mut after = *state;
             after.record.claim_expired = true;
@@ -327,9 +356,10 @@ impl RelayStep {
     fn claimed(self) -> Option<u8> {
         match self {
             Self::Idle | Self::Claim { .. } => None,
-            Self::Send { rev } | Self::Mark { rev } | Self::StoreQuarantined { rev } | Self::MarkQuarantined { rev, .. } => {
-                Some(rev)
-            }
+            Self::Send { rev }
+            | Self::Mark { rev }
+            | Self::StoreQuarantined { rev }
+            | Self::MarkQuarantined { rev, .. } => Some(rev),
         }
     }
 }
@@ -360,7 +390,10 @@ impl EventModelState {
         let known = [self.record.claim, delayed];
         let is_known = |claim| {
             known.contains(&claim)
-                || self.workers.iter().any(|it| it.state.phase != WorkerPhase::Idle && it.state.claim == claim)
+                || self
+                    .workers
+                    .iter()
+                    .any(|it| it.state.phase != WorkerPhase::Idle && it.state.claim == claim)
         };
         (1..u8::MAX).find(|claim| !is_known(*claim)).unwrap_or(u8::MAX)
     }
@@ -375,7 +408,12 @@ fn receive(state: &EventModelState, which: usize, to: &mut Steps<EventModelState
         let mut after = *state;
         let (claim, over) = (state.fresh_claim(), state.record.expired_claim());
         after.workers[which] = ModelProcess {
-            state: WorkerState { phase: WorkerPhase::Claim { expired_claim: over }, receives, claim, replay: 0 },
+            state: WorkerState {
+                phase: WorkerPhase::Claim { expired_claim: over },
+                receives,
+                claim,
+                replay: 0,
+            },
             ..ModelProcess::default()
         };
         if state.budget.duplicates > 0 {
@@ -411,7 +449,9 @@ fn request_name(request: AwsRequest) -> &'static str {
         AwsRequest::Write(RecordWrite::Put { .. }) => "records the event",
         AwsRequest::Write(RecordWrite::Mark { .. }) => "marks the record",
         AwsRequest::Write(RecordWrite::Relay { .. }) => "claims the record",
-        AwsRequest::Write(RecordWrite::QuarantineByRelay { .. } | RecordWrite::QuarantineByWorker { .. }) => "gives the record up",
+        AwsRequest::Write(RecordWrite::QuarantineByRelay { .. } | RecordWrite::QuarantineByWorker { .. }) => {
+            "gives the record up"
+        }
         AwsRequest::Write(RecordWrite::Claim { .. }) => "claims the event",
         AwsRequest::Write(RecordWrite::Done { .. }) => "writes down that it is done",
         AwsRequest::Write(RecordWrite::Requeue { .. }) => "puts the event back",

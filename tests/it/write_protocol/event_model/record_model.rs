@@ -168,7 +168,9 @@ impl ModelRecord {
             RecordWrite::Put { delivery } => self.put(delivery),
             RecordWrite::Mark { rev } => {
                 let rev = if is(RecordMutant::MarkWithoutRev) { self.rev } else { rev };
-                self.update(rev, true, mutant, |it| (it.sent, it.expires, it.due) = (true, true, DueState::No))
+                self.update(rev, true, mutant, |it| {
+                    (it.sent, it.expires, it.due) = (true, true, DueState::No)
+                })
             }
             RecordWrite::Relay { rev } => self.update(rev, true, mutant, |it| {
                 it.rev += 1;
@@ -185,7 +187,9 @@ impl ModelRecord {
                     }
                 })
             }
-            RecordWrite::Claim { claim, expired_claim: over } => self.claim(claim, over, is(RecordMutant::ClaimAfterEnd)),
+            RecordWrite::Claim { claim, expired_claim: over } => {
+                self.claim(claim, over, is(RecordMutant::ClaimAfterEnd))
+            }
             RecordWrite::Done { claim } => self.end(claim, mutant, |it| {
                 (it.done, it.expires, it.due) = (true, true, DueState::No);
             }),
@@ -214,7 +218,13 @@ impl ModelRecord {
     }
 
     /// The writes that name the `rev` that they saw.
-    fn update(&mut self, rev: u8, and: bool, mutant: Option<RecordMutant>, change: impl Fn(&mut Self)) -> WriteResult {
+    fn update(
+        &mut self,
+        rev: u8,
+        and: bool,
+        mutant: Option<RecordMutant>,
+        change: impl Fn(&mut Self),
+    ) -> WriteResult {
         let is_due = self.due != DueState::No || mutant == Some(RecordMutant::UpdateWithoutDue);
         if !(self.exists() && self.rev == rev && is_due && and) {
             return WriteResult::ConditionFailed;

@@ -1,6 +1,6 @@
 //! What is explored of a batch.
 
-use super::{PollMutant, PollModel};
+use super::{PollModel, PollMutant};
 use crate::write_protocol::{assert_holds, assert_holds_within_limit, assert_mutant_found};
 
 /// A run, one poller, and no webhook.
@@ -17,7 +17,15 @@ const RUN: PollModel = PollModel {
 
 #[test]
 fn p9_a_batch_of_its_own_two_pollers_and_two_faults() {
-    assert_holds(&PollModel { is_run: false, pollers: 2, faults: 2, delays: 1, unanswered_polls: 1, quarantines: 1, ..RUN });
+    assert_holds(&PollModel {
+        is_run: false,
+        pollers: 2,
+        faults: 2,
+        delays: 1,
+        unanswered_polls: 1,
+        quarantines: 1,
+        ..RUN
+    });
 }
 
 #[test]
@@ -44,7 +52,10 @@ fn polled_alerts_have_a_key_per_set_of_authorizers() {
 #[test]
 fn a_quarantined_record_covers_no_alerts() {
     let mutant = Some(PollMutant::QuarantinedCoversAlerts);
-    assert_mutant_found(&PollModel { webhooks: 1, quarantines: 1, mutant, ..RUN }, "an alert was found untold");
+    assert_mutant_found(
+        &PollModel { webhooks: 1, quarantines: 1, mutant, ..RUN },
+        "an alert was found untold",
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What each write to one item comes to: whether it is applied. [`crate::write_protocol::conformance`] holds this to
 //! the code.
 
-use super::{RecordState, BatchUpdate, BatchItem};
+use super::{BatchItem, BatchUpdate, RecordState};
 
 impl BatchItem {
     /// A poller puts the batch off, before it asks.

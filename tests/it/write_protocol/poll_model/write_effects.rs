@@ -1,6 +1,6 @@
 //! What each write comes to, and what is known afterwards.
 
-use super::{PollerPhase, ModelFinding, PollMutant, RecordState, PollModelState, PollWrite};
+use super::{ModelFinding, PollModelState, PollMutant, PollWrite, PollerPhase, RecordState};
 
 impl PollModelState {
     /// Only whether a `rev` is the one that stands matters, and none comes back: so they are counted anew.
@@ -40,7 +40,11 @@ impl PollModelState {
         self.tracked.shown_complete || matches!(self.completion, RecordState::Active | RecordState::Requeued)
     }
 
-    pub(super) fn record(&mut self, found: ModelFinding, mutant: Option<PollMutant>) -> Option<&mut RecordState> {
+    pub(super) fn record(
+        &mut self,
+        found: ModelFinding,
+        mutant: Option<PollMutant>,
+    ) -> Option<&mut RecordState> {
         match found {
             ModelFinding::Nothing => None,
             ModelFinding::Completion => Some(&mut self.completion),
@@ -65,20 +69,24 @@ impl PollModelState {
                 }
                 Some(_) | None => false,
             },
-            PollWrite::RequeueQuarantined { found } => self.record(found, mutant).is_some_and(RecordState::requeue_quarantined),
+            PollWrite::RequeueQuarantined { found } => {
+                self.record(found, mutant).is_some_and(RecordState::requeue_quarantined)
+            }
             PollWrite::UpdateBatch { rev, then } => self.tracked.update(rev, then),
         }
     }
 
     /// After a poller has recorded alerts, or given them back, somebody tells each of them.
     pub(super) fn check_missed_alerts(&mut self, write: PollWrite) {
-        let (PollWrite::RecordEvent { found: ModelFinding::Alerts(whom) } | PollWrite::RequeueQuarantined { found: ModelFinding::Alerts(whom) }) =
-            write
+        let (PollWrite::RecordEvent { found: ModelFinding::Alerts(whom) }
+        | PollWrite::RequeueQuarantined { found: ModelFinding::Alerts(whom) }) = write
         else {
             return;
         };
-        let is_at_it =
-            self.pollers.iter().any(|it| it.phase == PollerPhase::RequeueQuarantined && it.found == ModelFinding::Alerts(whom));
+        let is_at_it = self
+            .pollers
+            .iter()
+            .any(|it| it.phase == PollerPhase::RequeueQuarantined && it.found == ModelFinding::Alerts(whom));
         let webhooks = self.webhooks.iter().zip([1, 2]).filter(|(record, _)| record.covers_alerts());
         let polled = self.polled.iter().zip(1..).filter(|(record, _)| record.covers_alerts());
         let covered = webhooks.chain(polled).fold(0, |all, (_, whom)| all | whom);

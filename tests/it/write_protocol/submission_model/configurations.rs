@@ -1,6 +1,6 @@
 //! What is explored of submissions.
 
-use super::{SubmissionMutant, SubmissionModel};
+use super::{SubmissionModel, SubmissionMutant};
 use crate::write_protocol::{assert_holds, assert_holds_within_limit, assert_mutant_found};
 
 /// Two callers with the same request, and one with another.
@@ -39,13 +39,19 @@ fn p9_three_callers_and_an_operator_who_frees_the_name() {
 #[test]
 fn a_refusal_frees_the_name_after_a_single_attempt_only() {
     let mutant = Some(SubmissionMutant::ReleasedAfterAttempts);
-    assert_mutant_found(&SubmissionModel { lost_responses: 2, rejections: 1, mutant, ..THREE }, "a caller is told that nothing");
+    assert_mutant_found(
+        &SubmissionModel { lost_responses: 2, rejections: 1, mutant, ..THREE },
+        "a caller is told that nothing",
+    );
 }
 
 #[test]
 fn a_refusal_frees_no_name_whose_first_try_was_not_answered() {
     let mutant = Some(SubmissionMutant::ReleasedAfterRetry);
-    assert_mutant_found(&SubmissionModel { lost_responses: 1, rejections: 1, mutant, ..THREE }, "a caller is told that nothing");
+    assert_mutant_found(
+        &SubmissionModel { lost_responses: 1, rejections: 1, mutant, ..THREE },
+        "a caller is told that nothing",
+    );
 }
 
 #[test]

@@ -28,7 +28,8 @@ impl SubmissionItem {
 
     /// A caller, whom Rightfoot has refused, or an operator frees the name.
     pub(crate) fn release(&mut self, seen: Self, mutant: Option<SubmissionMutant>) -> bool {
-        let holds = self.matches_seen(seen, mutant == Some(SubmissionMutant::ReleasedWithoutCall)) && self.due;
+        let holds =
+            self.matches_seen(seen, mutant == Some(SubmissionMutant::ReleasedWithoutCall)) && self.due;
         if holds {
             *self = Self { rev: self.rev + 1, declined: true, due: false, ..*self };
         }

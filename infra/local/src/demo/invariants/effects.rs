@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::submissions::completion_id;
 use super::{Evidence, PlannedDelivery, Violation};
-use crate::demo::rightfoot::COMPLETED_TYPE;
-use crate::inspect::{PublishedEvent, StoredBalance, PublishedDetail};
-use crate::rightfoot::{SimulatedBatch, SimulatedBalance};
 use crate::connector::CallOutcome;
+use crate::demo::simulated_rightfoot::COMPLETED_TYPE;
+use crate::inspect::{PublishedDetail, PublishedEvent, StoredBalance};
+use crate::rightfoot_simulator::{SimulatedBalance, SimulatedBatch};
 
 /// Why an event is given up whose alerts Rightfoot does not show.
 const UNCONFIRMED_REASON: &str = "unconfirmed";
@@ -56,7 +56,12 @@ enum EffectKey {
 /// Everything that is wrong with it.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     let expected_effects = evidence.expected_effects();
-    [check_processing(evidence, &expected_effects), check_balances(evidence, &expected_effects), check_bus(evidence, &expected_effects)].concat()
+    [
+        check_processing(evidence, &expected_effects),
+        check_balances(evidence, &expected_effects),
+        check_bus(evidence, &expected_effects),
+    ]
+    .concat()
 }
 
 impl Evidence {
@@ -75,7 +80,9 @@ impl Evidence {
         }
         for planned in self.expected_events() {
             match planned.provider() {
-                Provider::Fynapse => drop(expected_effects.extracted.insert(&planned.outgoing.id, &planned.outgoing.body)),
+                Provider::Fynapse => {
+                    drop(expected_effects.extracted.insert(&planned.outgoing.id, &planned.outgoing.body))
+                }
                 Provider::Rightfoot => self.add_expected_effects(planned, &mut expected_effects),
             }
         }
@@ -83,7 +90,11 @@ impl Evidence {
     }
 
     /// What comes of what the cast's Rightfoot told.
-    fn add_expected_effects<'a>(&'a self, planned: &'a PlannedDelivery, expected_effects: &mut ExpectedEffects<'a>) {
+    fn add_expected_effects<'a>(
+        &'a self,
+        planned: &'a PlannedDelivery,
+        expected_effects: &mut ExpectedEffects<'a>,
+    ) {
         let batch_id = planned.outgoing.id.split('/').nth(2).unwrap_or_default();
         let batch = self.truth.other_batches.iter().find(|batch| batch.batch_id == batch_id);
         let Ok(body) = serde_json::from_slice::<DeliveredBody>(&planned.outgoing.body) else { return };
@@ -148,7 +159,9 @@ impl EffectKey {
     fn is_expected(&self, expected_effects: &ExpectedEffects<'_>) -> bool {
         match self {
             Self::Completed(batch_id) => expected_effects.completed.contains_key(batch_id.as_str()),
-            Self::ThresholdMet(batch_id, authorizer) => expected_effects.thresholds_met.contains_key(&(batch_id.clone(), authorizer.clone())),
+            Self::ThresholdMet(batch_id, authorizer) => {
+                expected_effects.thresholds_met.contains_key(&(batch_id.clone(), authorizer.clone()))
+            }
             Self::Extracted(event_id) => expected_effects.extracted.contains_key(event_id.as_str()),
             Self::Other(_) => false,
         }
@@ -166,13 +179,18 @@ impl EffectKey {
 /// Every event was worked on to the end that it deserves.
 fn check_processing(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec<Violation> {
     let records = |description, is_wrong: &dyn Fn(&str, bool, bool) -> bool| {
-        let wrong =
-            evidence.table.records.iter().filter(|(id, record)| is_wrong(id, record.is_done, record.is_quarantined));
+        let wrong = evidence
+            .table
+            .records
+            .iter()
+            .filter(|(id, record)| is_wrong(id, record.is_done, record.is_quarantined));
         Violation { description, ids: wrong.map(|(id, _)| id.clone()).collect() }
     };
     let is_unconfirmed_quarantine = |id: &str| {
         let quarantined = evidence.table.quarantined.iter();
-        quarantined.filter(|quarantined| quarantined.event_id.as_deref() == Some(id)).any(|quarantined| quarantined.reason == UNCONFIRMED_REASON)
+        quarantined
+            .filter(|quarantined| quarantined.event_id.as_deref() == Some(id))
+            .any(|quarantined| quarantined.reason == UNCONFIRMED_REASON)
     };
     vec![
         records("recorded, and never worked on to its end", &|_, done, quarantined| !done && !quarantined),
@@ -232,9 +250,14 @@ fn check_balances(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -
 /// What is on the bus: every effect, each under one id, once.
 fn check_bus(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec<Violation> {
     let effects = evidence.published_effects();
-    let completed = expected_effects.completed.keys().map(|batch_id| EffectKey::Completed((*batch_id).to_owned()));
-    let met = expected_effects.thresholds_met.keys().map(|(batch_id, authorizer)| EffectKey::ThresholdMet(batch_id.clone(), authorizer.clone()));
-    let extracted = expected_effects.extracted.keys().map(|event_id| EffectKey::Extracted((*event_id).to_owned()));
+    let completed =
+        expected_effects.completed.keys().map(|batch_id| EffectKey::Completed((*batch_id).to_owned()));
+    let met = expected_effects
+        .thresholds_met
+        .keys()
+        .map(|(batch_id, authorizer)| EffectKey::ThresholdMet(batch_id.clone(), authorizer.clone()));
+    let extracted =
+        expected_effects.extracted.keys().map(|event_id| EffectKey::Extracted((*event_id).to_owned()));
     let all_expected = completed.chain(met).chain(extracted);
     let named = |description, is_wrong: &dyn Fn(&EffectKey, &[&PublishedEvent]) -> bool| {
         let wrong = effects.iter().filter(|(key, copies)| is_wrong(key, copies));
@@ -253,7 +276,8 @@ fn check_bus(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec
             copies.len() > 1 + evidence.possible_repeats(copies)
         }),
         named("on the bus with other contents than it should", &|key, copies| {
-            key.is_expected(expected_effects) && !copies.iter().all(|copy| has_expected_contents(copy, expected_effects))
+            key.is_expected(expected_effects)
+                && !copies.iter().all(|copy| has_expected_contents(copy, expected_effects))
         }),
         named("on the bus with another origin than recorded", &|_, copies| {
             copies

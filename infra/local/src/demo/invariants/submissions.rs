@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Evidence, Violation};
-use crate::demo::rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
-use crate::rightfoot::{SimulatedBatch, SimulatedWebhook};
+use crate::demo::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
+use crate::rightfoot_simulator::{SimulatedBatch, SimulatedWebhook};
 
 /// How the table and the queue name what the poller found.
 pub(in crate::demo) const POLL_ORIGIN: &str = "poll";
@@ -50,12 +50,21 @@ pub(in crate::demo) struct QueuedAlert<'a> {
 
 /// Everything that is wrong with it.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
-    [check_submissions(evidence), check_completions(evidence), check_alerts(evidence), check_tracking(evidence), check_coverage(evidence)].concat()
+    [
+        check_submissions(evidence),
+        check_completions(evidence),
+        check_alerts(evidence),
+        check_tracking(evidence),
+        check_coverage(evidence),
+    ]
+    .concat()
 }
 
 /// The events that must be, with their bytes. What the poller finds has the time in it, so its alerts are looked
 /// into one by one.
-pub(super) fn expected_payloads(evidence: &Evidence) -> impl Iterator<Item = (Cow<'_, str>, Option<Cow<'_, [u8]>>)> {
+pub(super) fn expected_payloads(
+    evidence: &Evidence,
+) -> impl Iterator<Item = (Cow<'_, str>, Option<Cow<'_, [u8]>>)> {
     let completions = evidence.truth.batches.iter().map(|batch| {
         let id = completion_id(&batch.batch_id);
         let body = completion_body(evidence, &id, &batch.batch_id);
@@ -81,7 +90,10 @@ fn alert_id(batch_id: &str, event_uuid: &str) -> String {
 
 /// The event of the alerts that the poller finds: those of all webhooks of that run which got lost.
 fn polled_alerts_id(evidence: &Evidence, batch_id: &str) -> String {
-    let lost = evidence.truth.webhooks_of(ALERT_TYPE).filter(|webhook| webhook.is_lost && webhook.batch_id == batch_id);
+    let lost = evidence
+        .truth
+        .webhooks_of(ALERT_TYPE)
+        .filter(|webhook| webhook.is_lost && webhook.batch_id == batch_id);
     let payloads = lost.filter_map(|webhook| serde_json::from_str::<QueuedPayload>(&webhook.body).ok());
     let rows = payloads.flat_map(|payload| payload.alerts);
     let authorizers: Vec<_> = rows.filter_map(|row| Id::new(row.authorizer_unique_id)).collect();
@@ -123,7 +135,9 @@ impl Evidence {
     /// Every alert of a run that an event on the queue tells.
     pub(in crate::demo) fn queued_alerts(&self) -> Vec<QueuedAlert<'_>> {
         let mut queued = Vec::new();
-        for (event_id, origin, payload) in self.queued_payloads().filter(|(_, _, payload)| payload.r#type == ALERT_TYPE) {
+        for (event_id, origin, payload) in
+            self.queued_payloads().filter(|(_, _, payload)| payload.r#type == ALERT_TYPE)
+        {
             queued.extend(payload.alerts.into_iter().map(|row| QueuedAlert {
                 event_id,
                 origin,
@@ -142,8 +156,10 @@ type SubmissionSuccess<'a> = (&'a str, &'a BTreeSet<String>);
 /// Each submission is one batch, however often it was repeated.
 fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
     let named = |description, is_wrong: &dyn Fn(&[SubmissionSuccess<'_>]) -> bool| {
-        let wrong =
-            evidence.submissions.iter().filter(|submitted| is_wrong(&submitted.successes().collect::<Vec<_>>()));
+        let wrong = evidence
+            .submissions
+            .iter()
+            .filter(|submitted| is_wrong(&submitted.successes().collect::<Vec<_>>()));
         Violation { description, ids: wrong.map(|submitted| submitted.submission_id.clone()).collect() }
     };
     let mut answer_counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -158,7 +174,8 @@ fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
     let unknown = at_rightfoot.iter().filter(|id| !answer_counts.contains_key(**id));
     let absent = answer_counts.keys().filter(|id| !at_rightfoot.contains(**id));
     let shared = answer_counts.iter().filter(|(_, submissions)| **submissions > 1);
-    let failed_at_rightfoot = |id: &str| evidence.truth.batch(id).map(|batch| batch.failed_authorizers.iter().collect());
+    let failed_at_rightfoot =
+        |id: &str| evidence.truth.batch(id).map(|batch| batch.failed_authorizers.iter().collect());
     vec![
         named("submitted, and never answered", &|answers| answers.is_empty()),
         named("submitted again, and answered differently", &|answers| {
@@ -173,7 +190,10 @@ fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
             description: "at Rightfoot, and nobody's answer: submitted twice",
             ids: unknown.map(|id| (*id).to_owned()).collect(),
         },
-        Violation { description: "answered, and not at Rightfoot", ids: absent.map(|id| (*id).to_owned()).collect() },
+        Violation {
+            description: "answered, and not at Rightfoot",
+            ids: absent.map(|id| (*id).to_owned()).collect(),
+        },
         Violation {
             description: "the answer to more than one submission",
             ids: shared.map(|(id, _)| (*id).to_owned()).collect(),
@@ -184,7 +204,9 @@ fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
 /// P5: each batch and each run ends in one completion, which is not told before it is true.
 fn check_completions(evidence: &Evidence) -> Vec<Violation> {
     let mut event_counts: BTreeMap<String, usize> = BTreeMap::new();
-    for (_, _, payload) in evidence.queued_payloads().filter(|(_, _, payload)| payload.r#type == COMPLETED_TYPE) {
+    for (_, _, payload) in
+        evidence.queued_payloads().filter(|(_, _, payload)| payload.r#type == COMPLETED_TYPE)
+    {
         *event_counts.entry(payload.batch_id).or_default() += 1;
     }
     let batches = |description, is_wrong: &dyn Fn(&SimulatedBatch) -> bool| {
@@ -234,7 +256,8 @@ fn check_alerts(evidence: &Evidence) -> Vec<Violation> {
     let missing = expected.iter().filter(|alert| !events.contains_key(alert)).map(name);
     let unexpected = events.keys().filter(|alert| !expected.contains(**alert)).map(|alert| name(alert));
     let repeated = events.iter().filter(|(_, events)| events.len() > 1).map(|(alert, _)| name(alert));
-    let altered = queued.iter().filter(|alert| has_other_amounts(alert)).map(|alert| name(&alert.batch_and_authorizer));
+    let altered =
+        queued.iter().filter(|alert| has_other_amounts(alert)).map(|alert| name(&alert.batch_and_authorizer));
     vec![
         Violation { description: "an alert that is due, and told by no event", ids: missing.collect() },
         Violation { description: "an alert that is told, and not due", ids: unexpected.collect() },
@@ -252,8 +275,10 @@ fn check_tracking(evidence: &Evidence) -> Vec<Violation> {
     let batches = truth.batches.iter().map(|batch| format!("rightfoot#batch#{}", batch.batch_id));
     let schedules =
         truth.schedules.iter().map(|schedule| format!("rightfoot#schedule#{}", schedule.schedule_id));
-    let submissions =
-        evidence.submissions.iter().map(|submitted| format!("rightfoot#submission#{}", submitted.submission_id));
+    let submissions = evidence
+        .submissions
+        .iter()
+        .map(|submitted| format!("rightfoot#submission#{}", submitted.submission_id));
     let all = batches.chain(schedules).chain(submissions);
     // A schedule may run again, so it is watched on.
     let may_be_due = |pk: &str| pk.starts_with("rightfoot#schedule#");
@@ -301,8 +326,14 @@ fn check_coverage(evidence: &Evidence) -> Vec<Violation> {
         ("an alert's webhook that got lost", lost(ALERT_TYPE)),
         ("an alert's webhook that came long after the completion", late),
         ("a question about a batch that was not complete", early),
-        ("a second run of a schedule", evidence.truth.schedules.iter().any(|schedule| schedule.runs.len() > 1)),
-        ("a refused authorizer", evidence.truth.batches.iter().any(|batch| !batch.failed_authorizers.is_empty())),
+        (
+            "a second run of a schedule",
+            evidence.truth.schedules.iter().any(|schedule| schedule.runs.len() > 1),
+        ),
+        (
+            "a refused authorizer",
+            evidence.truth.batches.iter().any(|batch| !batch.failed_authorizers.is_empty()),
+        ),
     ];
     let missed = required.into_iter().filter(|(_, occurred)| !occurred);
     vec![Violation {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{EVENT, call, traffic, violations_after, valid_evidence, message, record, performed};
-use crate::demo::invariants::Evidence;
-use crate::demo::report::{EffectRow, DemoReport};
-use crate::inspect::{PublishedEvent, QuarantineSnapshot, RecordSnapshot, StoredBalance, PublishedDetail};
-use crate::rightfoot_simulator::{SimulatedBatch, SimulatedBalance};
-use crate::senders::DeliveryEnd;
+use super::{EVENT, call, message, performed, record, traffic, valid_evidence, violations_after};
 use crate::connector::{AwsCall, CallOutcome, Fault};
+use crate::demo::invariants::Evidence;
+use crate::demo::report::{DemoReport, EffectRow};
+use crate::inspect::{PublishedDetail, PublishedEvent, QuarantineSnapshot, RecordSnapshot, StoredBalance};
+use crate::rightfoot_simulator::{SimulatedBalance, SimulatedBatch};
+use crate::senders::DeliveryEnd;
 
 const WEBHOOK_COMPLETION: &str = "rightfoot/batch/told/completed";
 const THRESHOLD_MET: &str = "rightfoot/batch/run/threshold-met/a";
@@ -23,11 +23,16 @@ pub(super) fn add(evidence: &mut Evidence) {
         let body = part.outgoing.body.clone();
         let rows = vec![balance_row("user-0", Some("99.99"), 0), balance_row("user-1", None, 3300)];
         let batch_id = "made-up-0".to_owned();
-        evidence.truth.other_batches.push(SimulatedBatch { batch_id, rows, ..evidence.truth.batches[0].clone() });
+        evidence.truth.other_batches.push(SimulatedBatch {
+            batch_id,
+            rows,
+            ..evidence.truth.batches[0].clone()
+        });
         evidence.messages.push(message(FABRICATED_ALERT, "webhook", &String::from_utf8_lossy(&body)));
-        evidence.table
-            .records
-            .insert(FABRICATED_ALERT.to_owned(), RecordSnapshot { is_done: false, is_quarantined: true, ..record("webhook") });
+        evidence.table.records.insert(
+            FABRICATED_ALERT.to_owned(),
+            RecordSnapshot { is_done: false, is_quarantined: true, ..record("webhook") },
+        );
         evidence.table.quarantined.push(QuarantineSnapshot {
             provider: "rightfoot".to_owned(),
             reason: "unconfirmed".to_owned(),
@@ -122,7 +127,9 @@ fn at(evidence: &Evidence, id: &str) -> usize {
 
 #[test]
 fn p10_an_event_that_was_not_fully_processed_is_found() {
-    let forgotten = violations_after(|evidence| evidence.table.records.get_mut(WEBHOOK_COMPLETION).unwrap().is_done = false);
+    let forgotten = violations_after(|evidence| {
+        evidence.table.records.get_mut(WEBHOOK_COMPLETION).unwrap().is_done = false
+    });
     assert_eq!(forgotten, [format!("recorded, and never worked on to its end: {WEBHOOK_COMPLETION}")]);
     let given_up = violations_after(|evidence| {
         let record = evidence.table.records.get_mut(WEBHOOK_COMPLETION).unwrap();
@@ -133,7 +140,10 @@ fn p10_an_event_that_was_not_fully_processed_is_found() {
         let record = evidence.table.records.get_mut(FABRICATED_ALERT).unwrap();
         (record.is_done, record.is_quarantined) = (true, false);
     });
-    assert_eq!(believed, [format!("done, although Rightfoot does not show what it tells: {FABRICATED_ALERT}")]);
+    assert_eq!(
+        believed,
+        [format!("done, although Rightfoot does not show what it tells: {FABRICATED_ALERT}")]
+    );
     for spoil in [
         |quarantined: &mut QuarantineSnapshot| quarantined.reason = "unreadable".to_owned(),
         |quarantined: &mut QuarantineSnapshot| quarantined.event_id = Some(WEBHOOK_COMPLETION.to_owned()),
@@ -148,15 +158,22 @@ fn p10_an_event_that_was_not_fully_processed_is_found() {
 
 #[test]
 fn p10_stored_balances_are_compared_row_by_row_with_rightfoot() {
-    let first = |evidence: &Evidence| evidence.stored_balances.iter().position(|it| it.batch_id == "found").unwrap();
+    let first =
+        |evidence: &Evidence| evidence.stored_balances.iter().position(|it| it.batch_id == "found").unwrap();
     let missing = violations_after(|evidence| drop(evidence.stored_balances.remove(first(evidence))));
     assert_eq!(missing, ["a balance that Rightfoot shows, and that is not stored: a in found"]);
-    let twice = violations_after(|evidence| evidence.stored_balances.push(evidence.stored_balances[first(evidence)].clone()));
+    let twice = violations_after(|evidence| {
+        evidence.stored_balances.push(evidence.stored_balances[first(evidence)].clone())
+    });
     assert_eq!(twice, ["stored more than once: a in found"]);
     for (batch_id, authorizer) in [("found", "d"), ("made-up-0", "user-0")] {
         let foreign = violations_after(|evidence| {
             let (batch_id, authorizer) = (batch_id.to_owned(), authorizer.to_owned());
-            evidence.stored_balances.push(StoredBalance { batch_id, authorizer, ..evidence.stored[0].clone() });
+            evidence.stored_balances.push(StoredBalance {
+                batch_id,
+                authorizer,
+                ..evidence.stored_balances[0].clone()
+            });
         });
         assert_eq!(
             foreign,
@@ -191,7 +208,9 @@ fn p10_stored_balances_are_compared_row_by_row_with_rightfoot() {
 
 #[test]
 fn p10_a_missing_effect_is_found() {
-    for (id, name) in [(WEBHOOK_COMPLETION, "completion of told"), (THRESHOLD_MET, "alert of a in run"), (EVENT, EVENT)] {
+    for (id, name) in
+        [(WEBHOOK_COMPLETION, "completion of told"), (THRESHOLD_MET, "alert of a in run"), (EVENT, EVENT)]
+    {
         let lost = violations_after(|evidence| drop(evidence.published.remove(at(evidence, id))));
         assert_eq!(lost, [format!("LOST: an effect that is owed, and not on the bus: {name}")]);
     }
@@ -206,11 +225,15 @@ fn p10_a_repeated_effect_needs_a_call_of_unknown_outcome() {
         })
     };
     let unexplained = "on the bus more often than steps of unknown outcome explain";
-    for (id, name) in [(WEBHOOK_COMPLETION, "completion of told"), (THRESHOLD_MET, "alert of a in run"), (EVENT, EVENT)] {
+    for (id, name) in
+        [(WEBHOOK_COMPLETION, "completion of told"), (THRESHOLD_MET, "alert of a in run"), (EVENT, EVENT)]
+    {
         assert_eq!(twice(id, &|_| ()), [format!("{unexplained}: {name}")]);
     }
     let logged = |operation, about, outcome: CallOutcome| {
-        twice(THRESHOLD_MET, &move |evidence| evidence.worker_log.push(call(operation, about, outcome.clone())))
+        twice(THRESHOLD_MET, &move |evidence| {
+            evidence.worker_log.push(call(operation, about, outcome.clone()))
+        })
     };
     for (operation, about, outcome) in [
         ("PutEvents", WEBHOOK_ALERT, CallOutcome::Faulted(Fault::TimeoutAfter)),
@@ -232,9 +255,15 @@ fn p10_a_repeated_effect_needs_a_call_of_unknown_outcome() {
         ("Query", WEBHOOK_ALERT, CallOutcome::Pending),
     ] {
         let violations = logged(operation, about, outcome.clone());
-        assert_eq!(violations, [format!("{unexplained}: alert of a in run")], "{operation} {about} {outcome:?}");
+        assert_eq!(
+            violations,
+            [format!("{unexplained}: alert of a in run")],
+            "{operation} {about} {outcome:?}"
+        );
     }
-    let died = |id: &'static str| twice(THRESHOLD_MET, &move |evidence| evidence.workers.interruptions.extend([(id.to_owned(), 1)]));
+    let died = |id: &'static str| {
+        twice(THRESHOLD_MET, &move |evidence| evidence.workers.interruptions.extend([(id.to_owned(), 1)]))
+    };
     assert_eq!(died(WEBHOOK_ALERT), Vec::<String>::new());
     assert_eq!(died(WEBHOOK_COMPLETION), [format!("{unexplained}: alert of a in run")]);
 }
@@ -242,7 +271,10 @@ fn p10_a_repeated_effect_needs_a_call_of_unknown_outcome() {
 #[test]
 fn p10_a_repeat_comes_under_the_same_id() {
     let renamed = violations_after(|evidence| {
-        let copy = PublishedEvent { id: "another".to_owned(), ..evidence.announced[at(evidence, THRESHOLD_MET)].clone() };
+        let copy = PublishedEvent {
+            id: "another".to_owned(),
+            ..evidence.published[at(evidence, THRESHOLD_MET)].clone()
+        };
         evidence.published.push(copy);
         evidence.worker_log.push(call("PutEvents", WEBHOOK_ALERT, CallOutcome::Pending));
     });
@@ -323,7 +355,9 @@ fn p10_bus_event_contents_match_rightfoot_or_the_delivery() {
 
 #[test]
 fn a_planned_worker_fault_that_never_occurred_is_a_violation() {
-    let calm = violations_after(|evidence| evidence.worker_log.retain(|(call, _)| call.operation != "BatchWriteItem"));
+    let calm = violations_after(|evidence| {
+        evidence.worker_log.retain(|(call, _)| call.operation != "BatchWriteItem")
+    });
     assert_eq!(
         calm,
         [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::demo::Violation;
-use crate::demo::report::{EffectRow, DemoReport, ProviderRow, OriginRow};
+use crate::demo::report::{DemoReport, EffectRow, OriginRow, ProviderRow};
 
 /// What a run of the demo may come to.
 fn report() -> DemoReport {

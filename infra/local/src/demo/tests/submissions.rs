@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use inbox_core::time::UnixMillis;
 
-use super::{call, violations_after, valid_evidence, message, record};
-use crate::demo::invariants::Evidence;
-use crate::demo::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE, PollerRun};
-use crate::demo::submissions::{SubmissionResponse, SubmissionLog};
-use crate::demo::report::{DemoReport, OriginRow};
-use crate::rightfoot::{WebhookAttempt, SimulatedBatch, LoggedRequest, SimulatedBalance, SimulatedRun, SimulatedSchedule, SimulatedWebhook};
+use super::{call, message, record, valid_evidence, violations_after};
 use crate::connector::CallOutcome;
+use crate::demo::invariants::Evidence;
+use crate::demo::report::{DemoReport, OriginRow};
+use crate::demo::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE, PollerRun};
+use crate::demo::submissions::{SubmissionLog, SubmissionResponse};
+use crate::rightfoot_simulator::{
+    LoggedRequest, SimulatedBalance, SimulatedBatch, SimulatedRun, SimulatedSchedule, SimulatedWebhook,
+    WebhookAttempt,
+};
 
 /// When every batch is complete, and every record was made.
 pub(super) const READY_AT: UnixMillis = UnixMillis(90_000);
@@ -69,9 +72,13 @@ pub(super) fn add(evidence: &mut Evidence) {
             evidence.log.push(call(operation, id, CallOutcome::Answered(200)));
         }
     }
-    evidence.thresholds = [("a".to_owned(), "100.50"), ("b".to_owned(), "2500"), ("c".to_owned(), "2500")].into();
+    evidence.thresholds =
+        [("a".to_owned(), "100.50"), ("b".to_owned(), "2500"), ("c".to_owned(), "2500")].into();
     evidence.submissions = vec![
-        submitted("payroll-1", &[SubmissionResponse::Crashed, answer("told", &["refused"]), answer("told", &["refused"])]),
+        submitted(
+            "payroll-1",
+            &[SubmissionResponse::Crashed, answer("told", &["refused"]), answer("told", &["refused"])],
+        ),
         submitted("payroll-2", &[answer("found", &[])]),
         submitted("watch", &[SubmissionResponse::Failed("AwsCallFailed"), answer("s", &[])]),
     ];
@@ -137,7 +144,10 @@ fn submitted(submission_id: &str, responses: &[SubmissionResponse]) -> Submissio
 }
 
 fn answer(id: &str, failed_authorizers: &[&str]) -> SubmissionResponse {
-    SubmissionResponse::Succeeded { id: id.to_owned(), failed_authorizers: failed_authorizers.iter().map(|id| (*id).to_owned()).collect() }
+    SubmissionResponse::Succeeded {
+        id: id.to_owned(),
+        failed_authorizers: failed_authorizers.iter().map(|id| (*id).to_owned()).collect(),
+    }
 }
 
 /// Another event of the poller's or a webhook's is recorded and sent.
@@ -163,8 +173,9 @@ fn p5_a_completion_that_is_missing_is_found_and_one_too_many() {
         assert!(missing.contains(&format!("LOST: authentic, and not on the queue: {id}")));
     }
     let another = "rightfoot/batch/told/completed/again";
-    let twice =
-        violations_after(|evidence| add_event(evidence, another, "poll", r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"told"}"#));
+    let twice = violations_after(|evidence| {
+        add_event(evidence, another, "poll", r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"told"}"#)
+    });
     assert_eq!(
         twice,
         [
@@ -257,7 +268,10 @@ fn p5_a_repeated_or_unexpected_alert_is_found() {
 
 #[test]
 fn a_submission_that_was_done_twice_or_never_is_found() {
-    let never = violations_after(|evidence| evidence.submissions[1].responses = vec![SubmissionResponse::Crashed, SubmissionResponse::Failed("OutcomeUnknown")]);
+    let never = violations_after(|evidence| {
+        evidence.submissions[1].responses =
+            vec![SubmissionResponse::Crashed, SubmissionResponse::Failed("OutcomeUnknown")]
+    });
     assert_eq!(
         never,
         [
@@ -270,9 +284,11 @@ fn a_submission_that_was_done_twice_or_never_is_found() {
         evidence.truth.batches.push(again);
     });
     assert_eq!(twice, ["at Rightfoot, and nobody's answer: submitted twice: run-2"]);
-    let differently = violations_after(|evidence| evidence.submissions[0].responses.push(answer("found", &[])));
+    let differently =
+        violations_after(|evidence| evidence.submissions[0].responses.push(answer("found", &[])));
     assert_eq!(differently, ["submitted again, and answered differently: payroll-1"]);
-    let shared = violations_after(|evidence| evidence.submissions[1].responses = vec![answer("told", &["refused"])]);
+    let shared =
+        violations_after(|evidence| evidence.submissions[1].responses = vec![answer("told", &["refused"])]);
     assert_eq!(
         shared,
         [
@@ -280,9 +296,11 @@ fn a_submission_that_was_done_twice_or_never_is_found() {
             "the answer to more than one submission: told"
         ]
     );
-    let absent = violations_after(|evidence| evidence.submissions.push(submitted("watch", &[answer("nothing", &[])])));
+    let absent =
+        violations_after(|evidence| evidence.submissions.push(submitted("watch", &[answer("nothing", &[])])));
     assert_eq!(absent, ["answered, and not at Rightfoot: nothing"]);
-    let refused = violations_after(|evidence| evidence.truth.batches[1].failed_authorizers.push("d".to_owned()));
+    let refused =
+        violations_after(|evidence| evidence.truth.batches[1].failed_authorizers.push("d".to_owned()));
     assert_eq!(refused, ["answered with other refused authorizers than Rightfoot's: payroll-2"]);
 }
 
@@ -318,7 +336,10 @@ fn a_planned_situation_that_never_occurred_is_a_violation() {
         violations_after(|evidence| evidence.truth.requests[0].at = READY_AT),
         planned("a question about a batch that was not complete")
     );
-    assert_eq!(violations_after(|evidence| drop(evidence.truth.schedules[0].runs.pop())), planned("a second run of a schedule"));
+    assert_eq!(
+        violations_after(|evidence| drop(evidence.truth.schedules[0].runs.pop())),
+        planned("a second run of a schedule")
+    );
     assert_eq!(
         violations_after(|evidence| evidence.truth.webhooks[4].attempts[0].at = READY_AT),
         planned("an alert's webhook that came long after the completion")
@@ -327,7 +348,9 @@ fn a_planned_situation_that_never_occurred_is_a_violation() {
         remove_event(evidence, POLL_ALERT);
         evidence.truth.webhooks.pop();
         evidence.truth.expected_alerts.remove(&("run".to_owned(), "b".to_owned()));
-        evidence.published.retain(|announced| announced.origin != "poll" || announced.id.ends_with("/completed"));
+        evidence
+            .published
+            .retain(|announced| announced.origin != "poll" || announced.id.ends_with("/completed"));
     });
     assert_eq!(no_polled_alert, planned("an alert by poll, an alert's webhook that got lost"));
 }
@@ -337,7 +360,8 @@ fn what_came_by_webhook_and_what_by_poll_is_counted() {
     let mut evidence = valid_evidence();
     evidence.messages.push(evidence.messages[1].clone());
     // It had been found before its webhook came.
-    evidence.truth.webhooks[3] = SimulatedWebhook { is_lost: false, is_delivered: true, ..evidence.truth.webhooks[3].clone() };
+    evidence.truth.webhooks[3] =
+        SimulatedWebhook { is_lost: false, is_delivered: true, ..evidence.truth.webhooks[3].clone() };
     let report = DemoReport::from_evidence(&evidence, Duration::ZERO);
     let row = |kind, expected, by_webhook, events, repeated, webhooks, lost| OriginRow {
         kind,

@@ -1,11 +1,14 @@
 //! Answers that replace the honest one.
 
 use super::*;
-use crate::rightfoot::{CannedResponse, ScriptedResponse};
+use crate::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 
-async fn scripted(path_contains: &str, answer: CannedResponse, times: Option<usize>) -> TestRig {
+async fn scripted(path_contains: &str, response: CannedResponse, remaining_uses: Option<usize>) -> TestRig {
     let path_contains = path_contains.to_owned();
-    TestRig::with_behaviour(|behaviour| behaviour.scripted_responses = vec![ScriptedResponse { path_contains, response, remaining_uses }]).await
+    TestRig::with_behaviour(|behaviour| {
+        behaviour.scripted_responses = vec![ScriptedResponse { path_contains, response, remaining_uses }]
+    })
+    .await
 }
 
 #[tokio::test]
@@ -27,8 +30,11 @@ async fn a_scripted_response_applies_to_matching_requests_a_limited_number_of_ti
     }
     assert_eq!(statuses, [404, 500, 500, 404]);
     rig.sim.configure(|behaviour| {
-        let entry =
-            |status, times| ScriptedResponse { path_contains: "x".to_owned(), response: CannedResponse::Status(status), remaining_uses };
+        let entry = |status, remaining_uses| ScriptedResponse {
+            path_contains: "x".to_owned(),
+            response: CannedResponse::Status(status),
+            remaining_uses,
+        };
         behaviour.scripted_responses = vec![entry(500, Some(1)), entry(502, Some(1)), entry(503, None)];
     });
     let mut statuses = Vec::new();

@@ -47,7 +47,10 @@ async fn every_request_is_logged_with_its_answer_and_every_body_as_it_came() {
     let log: Vec<_> = rig.sim.requests();
     let logged: Vec<_> =
         log.iter().map(|it| (it.method.as_str(), it.path.as_str(), it.query.as_str(), it.status)).collect();
-    assert_eq!(logged, [("POST", E1, "", Some(201)), ("GET", "/v1/balances", "batchId=x&limit=5", Some(404))]);
+    assert_eq!(
+        logged,
+        [("POST", E1, "", Some(201)), ("GET", "/v1/balances", "batchId=x&limit=5", Some(404))]
+    );
     assert_eq!(log[1].at.since(log[0].at), MINUTE);
     assert_eq!(rig.sim.post_bodies(), [body.into_bytes()]);
     rig.sim.clear_requests();

@@ -66,7 +66,7 @@ async fn a_completion_is_sent_once_the_batch_is_complete_and_only_to_a_given_url
 /// Minutes of the attempts, if every one is answered so; ticked every half minute.
 async fn minutes(retry_spacing: RetrySpacing, status: u16) -> Vec<u64> {
     let stub = receiver(status).await;
-    let rig = TestRig::with_behaviour(|behaviour| behaviour.retry_spacing = timeline).await;
+    let rig = TestRig::with_behaviour(|behaviour| behaviour.retry_spacing = retry_spacing).await;
     rig.submit(with(batch_of(1), "webhook_url", json!(stub.url))).await;
     rig.advance(MINUTE * 5);
     for _ in 0..100 {

@@ -44,7 +44,11 @@ fn answered(count: usize, reached_last_page: bool) -> PollResult<BalanceRows> {
     PollResult::Answered(rows(&names, reached_last_page))
 }
 
-fn poll_for_completion(tracked: &TrackedBatch, observed: &PollResult<BalanceRows>, now: UnixMillis) -> (bool, BatchDisposition) {
+fn poll_for_completion(
+    tracked: &TrackedBatch,
+    observed: &PollResult<BalanceRows>,
+    now: UnixMillis,
+) -> (bool, BatchDisposition) {
     let planned = now.plus(Duration::from_secs(300));
     let (question, alerts) = (PollQuestion::Completion, AlertState::default());
     let plan = plan_after_poll(tracked, question, &alerts, observed, planned, &PollTiming::default(), now);
@@ -56,10 +60,25 @@ fn p5_a_batch_is_complete_with_every_result_and_the_last_page() {
     let batch = tracked(3, &[]);
     assert_eq!(poll_for_completion(&batch, &answered(3, true), NOW), (true, BatchDisposition::Done));
     assert_eq!(poll_for_completion(&batch, &answered(4, true), NOW), (true, BatchDisposition::Done));
-    assert_eq!(poll_for_completion(&batch, &answered(2, true), NOW), (false, BatchDisposition::PollAsPlanned), "the last page alone");
-    assert_eq!(poll_for_completion(&batch, &answered(3, false), NOW), (false, BatchDisposition::PollAsPlanned), "everybody alone");
-    assert_eq!(poll_for_completion(&batch, &answered(0, true), NOW), (false, BatchDisposition::PollAsPlanned));
-    assert_eq!(poll_for_completion(&tracked(0, &[]), &answered(0, true), NOW), (false, BatchDisposition::PollAsPlanned), "an empty list");
+    assert_eq!(
+        poll_for_completion(&batch, &answered(2, true), NOW),
+        (false, BatchDisposition::PollAsPlanned),
+        "the last page alone"
+    );
+    assert_eq!(
+        poll_for_completion(&batch, &answered(3, false), NOW),
+        (false, BatchDisposition::PollAsPlanned),
+        "everybody alone"
+    );
+    assert_eq!(
+        poll_for_completion(&batch, &answered(0, true), NOW),
+        (false, BatchDisposition::PollAsPlanned)
+    );
+    assert_eq!(
+        poll_for_completion(&tracked(0, &[]), &answered(0, true), NOW),
+        (false, BatchDisposition::PollAsPlanned),
+        "an empty list"
+    );
 }
 
 #[test]
@@ -74,7 +93,10 @@ fn failed_authorizers_are_not_awaited_and_do_not_count() {
 #[test]
 fn p5_a_batch_with_a_row_that_cannot_be_read_is_never_complete() {
     let rows = BalanceRows { unreadable_rows: 1, ..rows(&[("a-0", None), ("a-1", None)], true) };
-    assert_eq!(poll_for_completion(&tracked(1, &[]), &PollResult::Answered(rows), NOW), (false, BatchDisposition::PollAsPlanned));
+    assert_eq!(
+        poll_for_completion(&tracked(1, &[]), &PollResult::Answered(rows), NOW),
+        (false, BatchDisposition::PollAsPlanned)
+    );
 }
 
 #[test]
@@ -82,15 +104,31 @@ fn p9_overdue_takes_an_answer_at_or_after_the_deadline() {
     let batch = tracked(3, &[]);
     let (before, at) = (UnixMillis(batch.deadline.0 - 1), batch.deadline);
     for answer in [answered(2, true), answered(3, false), PollResult::NotReady, PollResult::Denied] {
-        assert_eq!(poll_for_completion(&batch, &answer, before), (false, BatchDisposition::PollAsPlanned), "{answer:?}");
-        assert_eq!(poll_for_completion(&batch, &answer, at), (false, BatchDisposition::Overdue), "{answer:?}");
+        assert_eq!(
+            poll_for_completion(&batch, &answer, before),
+            (false, BatchDisposition::PollAsPlanned),
+            "{answer:?}"
+        );
+        assert_eq!(
+            poll_for_completion(&batch, &answer, at),
+            (false, BatchDisposition::Overdue),
+            "{answer:?}"
+        );
     }
     for silence in
         [PollResult::Unauthorized, PollResult::Unanswered, PollResult::RateLimited { retry_after: None }]
     {
-        assert_eq!(poll_for_completion(&batch, &silence, at.plus(HOUR * 999)), (false, BatchDisposition::PollAsPlanned), "{silence:?}");
+        assert_eq!(
+            poll_for_completion(&batch, &silence, at.plus(HOUR * 999)),
+            (false, BatchDisposition::PollAsPlanned),
+            "{silence:?}"
+        );
     }
-    assert_eq!(poll_for_completion(&batch, &answered(3, true), at.plus(HOUR)), (true, BatchDisposition::Done), "late is complete");
+    assert_eq!(
+        poll_for_completion(&batch, &answered(3, true), at.plus(HOUR)),
+        (true, BatchDisposition::Done),
+        "late is complete"
+    );
 }
 
 #[test]
@@ -122,7 +160,10 @@ fn a_batch_of_its_own_is_done_with_its_completion_and_a_run_waits_for_its_alerts
     assert_eq!(step(&run(1), Some(NOW), NOW), BatchStep::WaitUntil(settled_at));
     assert_eq!(step(&run(1), Some(NOW), UnixMillis(settled_at.0 - 1)), BatchStep::WaitUntil(settled_at));
     assert_eq!(step(&run(1), Some(NOW), settled_at), BatchStep::Poll(PollQuestion::Alerts));
-    assert_eq!(poll_for_completion(&run(1), &answered(1, true), NOW), (true, BatchDisposition::CheckAlertsAt(settled_at)));
+    assert_eq!(
+        poll_for_completion(&run(1), &answered(1, true), NOW),
+        (true, BatchDisposition::CheckAlertsAt(settled_at))
+    );
 }
 
 fn thresholds(default: Option<&str>, own: &[(&str, &str)]) -> Thresholds {
@@ -140,7 +181,15 @@ fn alerts_of(
     let alerted = alerted.iter().map(|name| id(name)).collect();
     let alerts = AlertState { thresholds: thresholds.clone(), alerted_authorizers: alerted };
     let (observed, planned) = (PollResult::Answered(rows), NOW.plus(HOUR));
-    let plan = plan_after_poll(tracked, PollQuestion::Alerts, &alerts, &observed, planned, &PollTiming::default(), now);
+    let plan = plan_after_poll(
+        tracked,
+        PollQuestion::Alerts,
+        &alerts,
+        &observed,
+        planned,
+        &PollTiming::default(),
+        now,
+    );
     let body = plan.record.map(|event| {
         assert!(event.key().event_id().starts_with("rightfoot/batch/b-1/alert/poll-"));
         String::from_utf8(event.verified().body().to_vec()).unwrap()
@@ -202,7 +251,8 @@ fn an_overdue_run_yields_the_alerts_of_its_results() {
     let alerts = AlertState { thresholds, alerted_authorizers: BTreeSet::new() };
     let one = PollResult::Answered(rows(&[("a", Some("5"))], true));
     let (run, timing) = (run(2), PollTiming::default());
-    let asked = |now| plan_after_poll(&run, PollQuestion::Completion, &alerts, &one, NOW.plus(HOUR), &timing, now);
+    let asked =
+        |now| plan_after_poll(&run, PollQuestion::Completion, &alerts, &one, NOW.plus(HOUR), &timing, now);
     assert!(asked(NOW).record.is_none());
     let plan = asked(run.deadline);
     let event = plan.record.unwrap();
@@ -228,7 +278,11 @@ fn observation() -> impl Strategy<Value = PollResult<BalanceRows>> {
 #[test]
 fn more_alert_events_than_the_authorizers_can_cause_are_implausible() {
     assert!(is_plausible_alert_count(3, 18) && !is_plausible_alert_count(3, 19));
-    assert!(is_plausible_alert_count(1_000, 1_000) && !is_plausible_alert_count(1_000, 1_001) && !is_plausible_alert_count(200, 1_001));
+    assert!(
+        is_plausible_alert_count(1_000, 1_000)
+            && !is_plausible_alert_count(1_000, 1_001)
+            && !is_plausible_alert_count(200, 1_001)
+    );
 }
 
 proptest! {

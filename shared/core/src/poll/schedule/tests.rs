@@ -35,7 +35,12 @@ fn answered(
     PollResult::Answered(ScheduleSnapshot { state, history: history.iter().map(entry).collect() })
 }
 
-fn plan(tracked: &TrackedSchedule, result: &PollResult<ScheduleSnapshot>, known: &[(&str, BatchOwner)], now: UnixMillis) -> SchedulePlan {
+fn plan(
+    tracked: &TrackedSchedule,
+    result: &PollResult<ScheduleSnapshot>,
+    known: &[(&str, BatchOwner)],
+    now: UnixMillis,
+) -> SchedulePlan {
     let known = known.iter().map(|(name, known)| (id(name), known.clone())).collect();
     let planned_at = now.plus(MINUTE * 5);
     plan_after_poll(tracked, result, &known, planned_at, &PollTiming::default(), now)
@@ -53,8 +58,12 @@ fn own_run() -> BatchOwner {
 fn a_run_is_found_in_the_history_and_the_next_check_is_after_the_next_run() {
     let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
     let now = ran.plus(MINUTE * 10);
-    let found =
-        plan(&tracked(), &answered(Some(ran), Some(next), &[("b-1", ran), ("b-1", ran.plus(MINUTE))]), &[], now);
+    let found = plan(
+        &tracked(),
+        &answered(Some(ran), Some(next), &[("b-1", ran), ("b-1", ran.plus(MINUTE))]),
+        &[],
+        now,
+    );
     assert_eq!(found.new_runs, [NewRun { batch_id: id("b-1"), run_at: ran, expected: 150 }]);
     assert_eq!((found.last_run_seen, found.resets_poll_count, found.alarm), (Some(ran), true, None));
     assert_eq!(found.next_poll_at, Some(next.plus(MINUTE * 10)));
@@ -74,7 +83,8 @@ fn batches_of_the_same_people_that_were_submitted_by_themselves_are_no_runs() {
     let ran = T0.plus(DAY);
     let history = [("mine", ran.plus(HOUR)), ("b-1", ran)];
     let known = [("mine", BatchOwner::OnDemand)];
-    let found = plan(&tracked(), &answered(Some(ran), Some(ran.plus(DAY)), &history), &known, ran.plus(HOUR * 2));
+    let found =
+        plan(&tracked(), &answered(Some(ran), Some(ran.plus(DAY)), &history), &known, ran.plus(HOUR * 2));
     assert_eq!((names(&found), found.last_run_seen), (vec!["b-1"], Some(ran)));
     let only_mine = plan(&tracked(), &answered(Some(ran), None, &history[..1]), &known, ran.plus(HOUR * 2));
     assert!(!only_mine.resets_poll_count, "its own history is not yet the run's");
@@ -89,7 +99,10 @@ fn a_run_without_history_is_asked_for_again_until_it_is_there() {
     let lagging = plan(&tracked(), &answered(Some(ran), Some(next), &[]), &[], now);
     assert_eq!((lagging.next_poll_at, lagging.resets_poll_count), (Some(now.plus(MINUTE * 5)), false));
     let reported_late = plan(&tracked(), &answered(None, Some(next), &[]), &[], now);
-    assert_eq!(reported_late.next_poll_at, lagging.next_poll_at, "`last_run_at` may be told only at the run's completion");
+    assert_eq!(
+        reported_late.next_poll_at, lagging.next_poll_at,
+        "`last_run_at` may be told only at the run's completion"
+    );
     let at_last = plan(&tracked(), &answered(Some(ran), Some(next), &[("b-1", ran)]), &[], now.plus(HOUR));
     assert_eq!((names(&at_last), at_last.resets_poll_count), (vec!["b-1"], true));
     let never = plan(&tracked(), &answered(Some(ran), Some(next), &[]), &[], ran.plus(DAY));
@@ -103,7 +116,8 @@ fn a_run_whose_history_lags_behind_the_next_run_is_found() {
     tracked.last_run_seen = Some(second);
     assert!(tracked.history_start(&PollTiming::default(), second) <= first);
     let history = [("b-2", second), ("b-1", first)];
-    let late = plan(&tracked, &answered(Some(second), None, &history), &[("b-2", own_run())], second.plus(HOUR));
+    let late =
+        plan(&tracked, &answered(Some(second), None, &history), &[("b-2", own_run())], second.plus(HOUR));
     assert_eq!((names(&late), late.last_run_seen), (vec!["b-1"], Some(second)));
 }
 
@@ -144,14 +158,18 @@ fn p9_a_schedule_is_not_over_before_its_last_runs_are_tracked() {
     let observed = answered(Some(last), None, &[("b-2", last), ("b-1", before)]);
     let found = plan(&tracked(), &observed, &[], late);
     assert_eq!((names(&found), found.next_poll_at), (vec!["b-1", "b-2"], Some(late.plus(MINUTE * 5))));
-    assert_eq!(plan(&tracked(), &observed, &[("b-1", own_run()), ("b-2", own_run())], late).next_poll_at, None);
+    assert_eq!(
+        plan(&tracked(), &observed, &[("b-1", own_run()), ("b-2", own_run())], late).next_poll_at,
+        None
+    );
 }
 
 #[test]
 fn a_schedule_with_a_later_next_run_is_polled_beyond_its_expiry() {
     let end = tracked().ends_at();
     let ran = end.minus(DAY);
-    let at = |next| plan(&tracked(), &answered(Some(ran), Some(next), &[("b", ran)]), &[("b", own_run())], end);
+    let at =
+        |next| plan(&tracked(), &answered(Some(ran), Some(next), &[("b", ran)]), &[("b", own_run())], end);
     let extended = at(end.plus(HOUR));
     assert_eq!((extended.next_poll_at, extended.alarm), (Some(end.plus(HOUR + MINUTE * 10)), None));
     assert_eq!(extended.expires_at, end.plus(HOUR));

@@ -9,16 +9,18 @@ use std::sync::Arc;
 
 use local::connector::{AwsCall, Fault};
 use serde_json::{Value, json};
-use tests::matrix::{FaultDuration, assert_late_requests_applied, possible_faults};
-use tests::rightfoot::{MINUTE, RightfootWorld, authorizer_json, daily_schedule_request, submission};
-use tests::{Item, completion_body, random_hex, number, text};
+use tests::fault_injection::{FaultDuration, assert_late_requests_applied, possible_faults};
+use tests::rightfoot_world::{
+    MINUTE, RightfootWorld, authorizer_json, daily_schedule_request, submit_batch_request,
+};
+use tests::{Item, completion_body, number, random_hex, text};
 
 use super::{
-    COMPLETED, RequestOutcome, OLD_KEY, PENDING, expect_answer, post_count, reworded, rotate_url_key, state_attributes, submission_item, token, tracked_items,
-    url_in, outcome_name,
+    COMPLETED, OLD_KEY, PENDING, RequestOutcome, expect_answer, outcome_name, post_count, reworded,
+    rotate_url_key, state_attributes, submission_item, token, tracked_items, url_in,
 };
 
-/// Authorizers of the large scene that Rightfoot refuses.
+/// Authorizers of the large scenario that Rightfoot refuses.
 const REJECTED_AUTHORIZERS: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ struct Cell {
     scenario: Scenario,
     rotated: bool,
     call: AwsCall,
-    /// Where in the undisturbed scene Rightfoot's key is loaded, and where the transaction stands.
+    /// Where in the undisturbed scenario Rightfoot's key is loaded, and where the transaction stands.
     key: usize,
     transaction: usize,
     fault: Fault,
@@ -59,9 +61,9 @@ impl Scenario {
 
     fn request(self, name: &str) -> Value {
         match self {
-            Self::Batch | Self::BatchAgain => submission(name, &["a", "b"]),
+            Self::Batch | Self::BatchAgain => submit_batch_request(name, &["a", "b"]),
             Self::PartlyRefused => {
-                let mut request = submission(name, &["a", "b"]);
+                let mut request = submit_batch_request(name, &["a", "b"]);
                 for seed in 0..REJECTED_AUTHORIZERS as u64 {
                     let mut refused = authorizer_json(&random_hex(60, seed));
                     refused["ssn"] = Value::Null;
@@ -81,20 +83,23 @@ impl Scenario {
     }
 }
 
-/// What stands before the scene begins.
-async fn set_up(it: &RightfootWorld, scene: Scenario, name: &str) {
-    if scene == Scenario::BatchAgain {
+/// What stands before the scenario begins.
+async fn set_up(it: &RightfootWorld, scenario: Scenario, name: &str) {
+    if scenario == Scenario::BatchAgain {
         let dying = it.world.another_process();
-        dying.stack.connector.set_fault_plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
-        assert_eq!(outcome_name(&dying.request(scene.request(name)).await), "died");
+        dying
+            .stack
+            .connector
+            .set_fault_plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
+        assert_eq!(outcome_name(&dying.request(scenario.request(name)).await), "died");
     }
 }
 
-/// The calls of the undisturbed scene.
-async fn calls_of(scene: Scenario) -> Vec<AwsCall> {
+/// The calls of the undisturbed scenario.
+async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
     let it = RightfootWorld::new().await;
-    set_up(&it, scene, "s").await;
-    it.request(scene.request("s")).await;
+    set_up(&it, scenario, "s").await;
+    it.request(scenario.request("s")).await;
     it.world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect()
 }
 
@@ -168,14 +173,21 @@ async fn run_cell(it: &RightfootWorld, name: &str, cell: &Cell) -> CellResult {
     let made = it.rightfoot.batches().len() + it.rightfoot.schedules().len();
     assert_eq!(made, made_before + 1, "made at Rightfoot");
     let url = url_in(&it.rightfoot.post_bodies()[bodies_before..]);
-    let row = CellResult { first_outcome: outcome_name(&outcome), first_posts, retry_outcome: outcome_name(&again), retry_posts: again_posts, cell: cell.clone() };
+    let row = CellResult {
+        first_outcome: outcome_name(&outcome),
+        first_posts,
+        retry_outcome: outcome_name(&again),
+        retry_posts: again_posts,
+        cell: cell.clone(),
+    };
     let batch = match cell.scenario {
         Scenario::Batch | Scenario::BatchAgain | Scenario::PartlyRefused => {
             assert_one_batch(it, name, cell.scenario, &outcome, expect_answer(again)).await
         }
         Scenario::Schedule => assert_one_schedule(it, name, &request, &outcome, again).await,
     };
-    let webhook = it.world.another_process().deliver_rightfoot_to(token(&url), completion_body(&batch, "u-1")).await;
+    let webhook =
+        it.world.another_process().deliver_rightfoot_to(token(&url), completion_body(&batch, "u-1")).await;
     assert_eq!(webhook.body, r#"{"status":"received"}"#, "the URL proves nothing");
     if cell.rotated {
         rotate_url_key(&it.world, OLD_KEY).await;
@@ -193,16 +205,22 @@ async fn assert_one_tracked(it: &RightfootWorld, name: &str) -> Item {
 }
 
 /// One batch, tracked once, and answered the same each time. Returns its id.
-async fn assert_one_batch(it: &RightfootWorld, name: &str, scene: Scenario, first: &RequestOutcome, answer: Value) -> String {
+async fn assert_one_batch(
+    it: &RightfootWorld,
+    name: &str,
+    scenario: Scenario,
+    first: &RequestOutcome,
+    answer: Value,
+) -> String {
     let batch_id = it.rightfoot.batches().pop().unwrap().batch_id;
     assert_eq!(answer["batch_id"], batch_id.as_str());
-    assert_eq!(answer["failed_authorizers"].as_array().unwrap().len(), scene.authorizer_count() - 2);
+    assert_eq!(answer["failed_authorizers"].as_array().unwrap().len(), scenario.authorizer_count() - 2);
     if let Some(Ok(first)) = first {
         assert_eq!(*first, answer, "the retry is answered otherwise");
     }
     let tracked = assert_one_tracked(it, name).await;
     assert_eq!(text(&tracked, "pk"), format!("rightfoot#batch#{batch_id}"));
-    assert_eq!(number(&tracked, "expected"), i64::try_from(scene.authorizer_count()).ok());
+    assert_eq!(number(&tracked, "expected"), i64::try_from(scenario.authorizer_count()).ok());
     batch_id
 }
 
@@ -236,8 +254,8 @@ async fn assert_one_schedule(
 }
 
 /// Nothing more is due than what is to be looked after: no batch, as its webhook came, and every schedule.
-async fn assert_nothing_due(it: &RightfootWorld, scene: Scenario, cells: usize) {
-    if scene == Scenario::Schedule {
+async fn assert_nothing_due(it: &RightfootWorld, scenario: Scenario, cells: usize) {
+    if scenario == Scenario::Schedule {
         assert_eq!(it.world.due_polls().await.len(), cells);
         return;
     }
@@ -247,25 +265,33 @@ async fn assert_nothing_due(it: &RightfootWorld, scene: Scenario, cells: usize) 
     assert_eq!(it.world.due_polls().await, []);
 }
 
-/// Every call of the scene, times every fault.
-async fn cells_of(scene: Scenario) -> Vec<Cell> {
-    let calls = calls_of(scene).await;
+/// Every call of the scenario, times every fault.
+async fn cells_of(scenario: Scenario) -> Vec<Cell> {
+    let calls = calls_of(scenario).await;
     let last = |operation: &str| calls.iter().rposition(|call| call.operation == operation).unwrap();
     let (key, transaction) = (last("GetSecretValue"), last("TransactWriteItems"));
     let mut cells = Vec::new();
     let faults = |call| possible_faults(call).into_iter().map(move |fault| (call, fault));
     for (call, fault) in calls.iter().flat_map(faults) {
         // A crash is once, with and without a rotation; of other faults, the lasting ones have it.
-        let lasts = if is_crash(fault) { FaultDuration::Once } else { FaultDuration::Persistent };
-        for (lasts, rotated) in [(FaultDuration::Once, false), (lasts, true)] {
-            cells.push(Cell { scenario: scene, rotated, call: call.clone(), key, transaction, fault, duration: lasts });
+        let duration = if is_crash(fault) { FaultDuration::Once } else { FaultDuration::Persistent };
+        for (duration, rotated) in [(FaultDuration::Once, false), (duration, true)] {
+            cells.push(Cell {
+                scenario: scenario,
+                rotated,
+                call: call.clone(),
+                key,
+                transaction,
+                fault,
+                duration: duration,
+            });
         }
     }
     cells
 }
 
-/// Plays some cells of a scene in one world, one after the other. What went wrong is said, not thrown.
-async fn run_cells(scene: Scenario, cells: Vec<Cell>) -> (String, Vec<String>) {
+/// Plays some cells of a scenario in one world, one after the other. What went wrong is said, not thrown.
+async fn run_cells(scenario: Scenario, cells: Vec<Cell>) -> (String, Vec<String>) {
     let it = Arc::new(RightfootWorld::new().await);
     let (mut table, mut violations) = (String::new(), Vec::new());
     for (nth, cell) in cells.iter().cloned().enumerate() {
@@ -276,7 +302,7 @@ async fn run_cells(scene: Scenario, cells: Vec<Cell>) -> (String, Vec<String>) {
         }
     }
     if violations.is_empty() {
-        assert_nothing_due(&it, scene, cells.len()).await;
+        assert_nothing_due(&it, scenario, cells.len()).await;
     }
     (table, violations)
 }
@@ -285,11 +311,11 @@ async fn run_cells(scene: Scenario, cells: Vec<Cell>) -> (String, Vec<String>) {
 async fn p5_a_retry_after_any_fault_of_any_call_ends_with_the_same_batch_tracked_once() {
     const CELLS_PER_WORLD: usize = 22;
     let (mut all, mut count) = (Vec::new(), 0);
-    for scene in Scenario::ALL {
-        let cells = cells_of(scene).await;
+    for scenario in Scenario::ALL {
+        let cells = cells_of(scenario).await;
         count += cells.len();
         let worlds = cells.chunks(CELLS_PER_WORLD).map(<[_]>::to_vec);
-        all.extend(worlds.map(|some| tokio::spawn(run_cells(scene, some))));
+        all.extend(worlds.map(|some| tokio::spawn(run_cells(scenario, some))));
     }
     let (mut table, mut violations) = (String::new(), Vec::new());
     for world in all {
@@ -304,15 +330,15 @@ async fn p5_a_retry_after_any_fault_of_any_call_ends_with_the_same_batch_tracked
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { scenario: scene, rotated, call, fault, duration: lasts, .. } = &row.cell;
+    let Cell { scenario: scenario, rotated, call, fault, duration: duration, .. } = &row.cell;
     let _ = writeln!(
         table,
         "{:<14}{:>2} {:<20}{:<16}{:<5}{:<9} first {:<22}{} POST  again {:<18}{} POST",
-        format!("{scene:?}"),
+        format!("{scenario:?}"),
         call.index,
         call.operation,
         format!("{fault:?}"),
-        format!("{lasts:?}"),
+        format!("{duration:?}"),
         if *rotated { "rotated" } else { "" },
         row.first_outcome,
         row.first_posts,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{TableItem, receive_all, string_attribute};
-use crate::system::{BALANCES_TABLE, BUS_QUEUE, Stack};
+use crate::stack::{BALANCES_TABLE, BUS_QUEUE, Stack};
 
 /// A stored balance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ struct BalanceExtractedDetail {
 
 /// Reads the whole table of balances.
 pub async fn read_balances(stack: &Stack) -> anyhow::Result<Vec<StoredBalance>> {
-    let scan = system.onlooker.dynamodb.scan().table_name(BALANCES_TABLE).consistent_read(true);
+    let scan = stack.inspector.dynamodb.scan().table_name(BALANCES_TABLE).consistent_read(true);
     let mut pages = scan.into_paginator().items().send();
     let mut balances = Vec::new();
     while let Some(item) = pages.try_next().await.context("scan the balances")? {
@@ -134,8 +134,8 @@ fn read_balance(item: &TableItem) -> Option<StoredBalance> {
 /// Takes all that was announced off the queue behind the bus.
 pub async fn receive_bus_events(stack: &Stack) -> anyhow::Result<Vec<PublishedEvent>> {
     let mut events = Vec::new();
-    for body in receive_all(system, BUS_QUEUE).await? {
-        events.push(parse_bus_event(system, &body).await.context("something on the bus")?);
+    for body in receive_all(stack, BUS_QUEUE).await? {
+        events.push(parse_bus_event(stack, &body).await.context("something on the bus")?);
     }
     Ok(events)
 }
@@ -145,7 +145,8 @@ async fn parse_bus_event(stack: &Stack, body: &str) -> anyhow::Result<PublishedE
     let detail = envelope.detail.get();
     let detail_fields = match envelope.detail_type.as_str() {
         "BalanceBatchCompleted" => {
-            let BatchCompletedDetail { batch_id, expected, found, by_status_code } = serde_json::from_str(detail)?;
+            let BatchCompletedDetail { batch_id, expected, found, by_status_code } =
+                serde_json::from_str(detail)?;
             PublishedDetail::BatchCompleted { batch_id, expected, found, by_status_code }
         }
         "BalanceThresholdMet" => {
@@ -162,7 +163,7 @@ async fn parse_bus_event(stack: &Stack, body: &str) -> anyhow::Result<PublishedE
             let BalanceExtractedDetail { dataref, data } = serde_json::from_str(detail)?;
             PublishedDetail::BalanceExtracted {
                 data: data.map(|data| data.get().as_bytes().to_vec()),
-                referenced: system.inbox.resolve(&dataref).await.context("resolve a dataref")?,
+                referenced: stack.inbox.resolve_dataref(&dataref).await.context("resolve a dataref")?,
             }
         }
         other => PublishedDetail::Other(other.to_owned()),

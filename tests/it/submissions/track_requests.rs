@@ -3,10 +3,13 @@
 use inbox_aws::config::BaseUrl;
 use local::rightfoot_simulator::WebhookLoss;
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request, submission};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{World, completion_body, number, text};
 
-use super::{COMPLETED, PENDING, expect_answer, expect_error, rotate_url_key, state_attributes, submission_item, token, tracked_items};
+use super::{
+    COMPLETED, PENDING, expect_answer, expect_error, rotate_url_key, state_attributes, submission_item,
+    token, tracked_items,
+};
 
 fn track_batch_request(fields: Value) -> Value {
     let mut request = json!({"action": "track_batch", "batch_id": "b-1", "expected": 3});
@@ -114,7 +117,7 @@ async fn p7_what_is_tracked_under_a_subject_accepts_no_other_subjects_url() {
 async fn p9_an_authorizer_given_as_failed_is_not_waited_for() {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     // Submitted by other means: afterwards, nothing here knows of it.
-    let mut request = submission("elsewhere", &["a", "b", "c"]);
+    let mut request = submit_batch_request("elsewhere", &["a", "b", "c"]);
     request["authorizers"][2]["ssn"] = json!("");
     let batch = it.request(request).await["batch_id"].clone();
     for pk in ["rightfoot#batch#", "rightfoot#submission#"] {
@@ -130,14 +133,17 @@ async fn p9_an_authorizer_given_as_failed_is_not_waited_for() {
 #[tokio::test]
 async fn a_submission_is_ended_only_by_what_it_can_have_made() {
     let it = RightfootWorld::new().await;
-    let made = it.submit("done", &["a"]).await["batch_id"].clone();
+    let made = it.submit_batch("done", &["a"]).await["batch_id"].clone();
     for name in ["open-batch", "open-schedule"] {
-        let request = if name == "open-batch" { submission(name, &["a"]) } else { daily_schedule_request(name, &["a"]) };
+        let request = if name == "open-batch" {
+            submit_batch_request(name, &["a"])
+        } else {
+            daily_schedule_request(name, &["a"])
+        };
         let dying = it.world.another_process();
-        dying
-            .stack
-            .connector
-            .set_fault_plan(|call| (call.operation == "PutItem").then_some(local::connector::Fault::CrashAfter));
+        dying.stack.connector.set_fault_plan(|call| {
+            (call.operation == "PutItem").then_some(local::connector::Fault::CrashAfter)
+        });
         assert_eq!(dying.request(request).await, None);
     }
     let before = it.world.items().await.len();
@@ -153,8 +159,16 @@ async fn a_submission_is_ended_only_by_what_it_can_have_made() {
             "NoSuchSubmission",
             "submission_id: there is no submission of this name".to_owned(),
         ),
-        (track_schedule_request(json!({"submission_id": "open-batch"})), "OtherSubmission", other_kind("batch")),
-        (track_batch_request(json!({"submission_id": "open-schedule"})), "OtherSubmission", other_kind("schedule")),
+        (
+            track_schedule_request(json!({"submission_id": "open-batch"})),
+            "OtherSubmission",
+            other_kind("batch"),
+        ),
+        (
+            track_batch_request(json!({"submission_id": "open-schedule"})),
+            "OtherSubmission",
+            other_kind("schedule"),
+        ),
         (
             track_batch_request(json!({"submission_id": "done"})),
             "TrackedOtherwise",
@@ -185,7 +199,10 @@ async fn p4_a_minted_url_is_what_openssl_makes_and_proves_at_the_webhook() {
     })
     .await;
     let url = format!("https://x.example/stage/webhooks/rightfoot/{BY_THE_OLD}");
-    assert_eq!(expect_answer(world.request(mint.clone()).await), json!({"subject": "demo", "webhook_url": url}));
+    assert_eq!(
+        expect_answer(world.request(mint.clone()).await),
+        json!({"subject": "demo", "webhook_url": url})
+    );
     assert_eq!(world.deliver_rightfoot_to(token(&url), completion_body("b-1", "u-1")).await.status, 200);
     rotate_url_key(&world, r#"["new","local-rightfoot-url-key"]"#).await;
     world.age_secret_caches(std::time::Duration::from_secs(301));

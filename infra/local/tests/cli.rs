@@ -18,7 +18,8 @@ fn run_until_failure(args: &str, env: &[(&str, &str)]) -> (Option<i32>, String) 
 
 #[test]
 fn an_empty_variable_is_an_unset_one() {
-    let (code, error) = run_until_failure("--rightfoot-api https://api.example", &[("RIGHTFOOT_API_KEY", "")]);
+    let (code, error) =
+        run_until_failure("--rightfoot-api https://api.example", &[("RIGHTFOOT_API_KEY", "")]);
     assert_eq!(code, Some(2));
     assert!(error.contains("not provided:\n  --rightfoot-api-key <KEY>\n"), "{error}");
 }

@@ -9,20 +9,20 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use inbox_core::poll::PollTiming;
-use inbox_rightfoot::{AccountConfig, Rightfoot};
-use local::stack::{self, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET};
+use inbox_rightfoot::{AccountConfig, RightfootClient};
 use local::connector::{AwsCall, Fault, StepGate};
+use local::stack::{self, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET};
 use rightfoot_requests::RightfootRequests;
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request, submission};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{World, text};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{
-    COMPLETED, RELEASED, RequestOutcome, PENDING, expect_answer, post_count, expect_error, release_name, reworded, state_attributes, submission_item, tracked_items,
-    outcome_name,
+    COMPLETED, PENDING, RELEASED, RequestOutcome, expect_answer, expect_error, outcome_name, post_count,
+    release_name, reworded, state_attributes, submission_item, tracked_items,
 };
 
 /// The steps of who comes first.
@@ -85,7 +85,7 @@ impl CallerProcess {
             biased;
             _ = self.calls.step() => {}
             Some(HeldRequest { proceed, done }) = self.requests.recv() => {
-                let _ = go.send(());
+                let _ = proceed.send(());
                 let _ = done.await;
             }
             outcome = &mut self.task => {
@@ -123,7 +123,7 @@ pub(crate) fn requests_function(world: &World, api_url: &str) -> RightfootReques
     let config = rightfoot_requests::Config {
         common: stack::common_config(&world.stack.events_queue_url),
         rightfoot: AccountConfig {
-            client: Rightfoot::new(inbox_rightfoot::ClientConfig::new(api_url).unwrap()).unwrap(),
+            client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(api_url).unwrap()).unwrap(),
             secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
         },
         poll_timing: PollTiming::default(),
@@ -149,7 +149,10 @@ pub(crate) fn orders(left: [usize; 2]) -> Vec<Vec<usize>> {
 
 /// Both live: the one that puts first is number 0.
 fn orders_of_two_callers() -> Vec<Vec<usize>> {
-    orders([FIRST_CALLER_STEPS - 1, SECOND_CALLER_STEPS]).into_iter().map(|order| [&[0], order.as_slice()].concat()).collect()
+    orders([FIRST_CALLER_STEPS - 1, SECOND_CALLER_STEPS])
+        .into_iter()
+        .map(|order| [&[0], order.as_slice()].concat())
+        .collect()
 }
 
 /// Number 0 dies before, or after, one of the steps that leave a trace: put, set out too, POST.
@@ -159,8 +162,10 @@ fn orders_with_a_crash() -> Vec<Vec<usize>> {
 
 /// Two callers in this order: the second one says the same in other words.
 async fn run_in_order(it: &RightfootWorld, request: &Value, order: &[usize]) -> [CallerProcess; 2] {
-    let mut both =
-        [CallerProcess::start(it, request.to_string()).await, CallerProcess::start(it, reworded(request)).await];
+    let mut both = [
+        CallerProcess::start(it, request.to_string()).await,
+        CallerProcess::start(it, reworded(request)).await,
+    ];
     for process in order {
         both[*process].step().await;
     }
@@ -168,8 +173,10 @@ async fn run_in_order(it: &RightfootWorld, request: &Value, order: &[usize]) -> 
 }
 
 /// Plays every order, several worlds at a time; `scene` plays the nth one of its world.
-pub(crate) async fn in_every_order<F>(orders: Vec<Vec<usize>>, scene: fn(RightfootWorld, usize, Vec<usize>) -> F)
-where
+pub(crate) async fn in_every_order<F>(
+    orders: Vec<Vec<usize>>,
+    scene: fn(RightfootWorld, usize, Vec<usize>) -> F,
+) where
     F: Future<Output = RightfootWorld> + Send + 'static,
 {
     let per_world = orders.len().div_ceil(6);
@@ -203,7 +210,7 @@ async fn p5_two_callers_at_once_make_one_batch_and_hear_the_same_in_every_order(
     let all = orders_of_two_callers();
     assert_eq!(all.len(), 210);
     in_every_order(all, |it, nth, order| async move {
-        let request = submission(&format!("s-{nth}"), &["a", "b"]);
+        let request = submit_batch_request(&format!("s-{nth}"), &["a", "b"]);
         let [one, other] = run_in_order(&it, &request, &order).await;
         let (one, other) = (expect_answer(one.finish().await), expect_answer(other.finish().await));
         assert_eq!(one, other, "{order:?}");
@@ -219,7 +226,7 @@ async fn p5_a_caller_that_dies_beside_another_leaves_one_batch_in_every_order() 
     let all = orders_with_a_crash();
     assert_eq!(all.len(), 120);
     in_every_order(all, |it, nth, order| async move {
-        let request = submission(&format!("s-{nth}"), &["a", "b"]);
+        let request = submit_batch_request(&format!("s-{nth}"), &["a", "b"]);
         let [dying, other] = run_in_order(&it, &request, &order).await;
         dying.kill().await;
         let other = expect_answer(other.finish().await);
@@ -244,7 +251,11 @@ async fn two_callers_at_once_make_one_schedule_in_every_order() {
             words.iter().all(|word| ["done", "ScheduleNameTaken"].contains(word)),
             "{order:?}: {words:?}"
         );
-        assert_eq!(state_attributes(&submission_item(&it.world, &name).await.unwrap()), COMPLETED, "{order:?}");
+        assert_eq!(
+            state_attributes(&submission_item(&it.world, &name).await.unwrap()),
+            COMPLETED,
+            "{order:?}"
+        );
         let posts_so_far = post_count(&it);
         let again = it.request(request).await;
         assert_eq!(post_count(&it), posts_so_far, "{order:?}");
@@ -286,8 +297,8 @@ async fn of_two_callers_at_once_with_other_people_one_is_refused_in_every_order(
     for order in orders([2, 2]) {
         let it = RightfootWorld::new().await;
         let mut both = [
-            CallerProcess::start(&it, submission("s", &["a"]).to_string()).await,
-            CallerProcess::start(&it, submission("s", &["b"]).to_string()).await,
+            CallerProcess::start(&it, submit_batch_request("s", &["a"]).to_string()).await,
+            CallerProcess::start(&it, submit_batch_request("s", &["b"]).to_string()).await,
         ];
         for process in &order {
             both[*process].step().await;
@@ -309,14 +320,20 @@ async fn p5_of_two_batches_assigned_to_a_submission_one_wins_in_every_order() {
     in_every_order(all, |it, nth, order| async move {
         let name = format!("s-{nth}");
         let dying = it.world.another_process();
-        dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
-        assert_eq!(dying.request(submission(&name, &["a"])).await, None);
+        dying
+            .stack
+            .connector
+            .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+        assert_eq!(dying.request(submit_batch_request(&name, &["a"])).await, None);
         let track_request = |which: &str| {
             let batch_id = format!("b-{nth:02}-{which}");
             json!({"action": "track_batch", "batch_id": batch_id, "expected": 1, "submission_id": name})
                 .to_string()
         };
-        let mut both = [CallerProcess::start(&it, track_request("x")).await, CallerProcess::start(&it, track_request("y")).await];
+        let mut both = [
+            CallerProcess::start(&it, track_request("x")).await,
+            CallerProcess::start(&it, track_request("y")).await,
+        ];
         for process in &order {
             both[*process].step().await;
         }
@@ -335,7 +352,7 @@ async fn p5_of_two_batches_assigned_to_a_submission_one_wins_in_every_order() {
 
 /// A batch that Rightfoot refuses: of nobody the social security number is known.
 fn batch_that_is_rejected() -> Value {
-    let mut request = submission("s", &["a", "b"]);
+    let mut request = submit_batch_request("s", &["a", "b"]);
     for authorizer in request["authorizers"].as_array_mut().unwrap() {
         authorizer["ssn"] = "".into();
     }
@@ -350,14 +367,18 @@ async fn a_refusal_that_comes_late_frees_no_later_submission() {
     first.step().await;
     release_name(&it.world, "s").await;
     assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), RELEASED);
-    let mut corrected = CallerProcess::start(&it, submission("s", &["a", "b"]).to_string()).await;
+    let mut corrected = CallerProcess::start(&it, submit_batch_request("s", &["a", "b"]).to_string()).await;
     corrected.step().await;
     corrected.step().await;
     let refused = expect_error(first.finish().await);
     assert_eq!(refused.name(), "RightfootRefused");
     let expected = "nothing was submitted, and the submission_id is used for another submission by now; a: ";
     assert!(refused.to_string().contains(expected), "{refused}");
-    assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING, "it is another one's now");
+    assert_eq!(
+        state_attributes(&submission_item(&it.world, "s").await.unwrap()),
+        PENDING,
+        "it is another one's now"
+    );
     expect_answer(corrected.finish().await);
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
@@ -374,7 +395,7 @@ async fn a_refusal_of_two_callers_at_once_frees_the_name_only_by_an_operator() {
         assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING);
     }
     release_name(&it.world, "s").await;
-    it.request(submission("s", &["a", "b"])).await;
+    it.request(submit_batch_request("s", &["a", "b"])).await;
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::connector::Fault;
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 use tests::{START, completion_body, number, text};
 
 use super::{
-    COMPLETED, RELEASED, PENDING, SCHEDULE_PATH, posted_url, post_count, expect_error, state_attributes, submission_item, token, tracked_items,
+    COMPLETED, PENDING, RELEASED, SCHEDULE_PATH, expect_error, post_count, posted_url, state_attributes,
+    submission_item, token, tracked_items,
 };
 
 const NAME: &str = "weekly";
@@ -38,7 +39,11 @@ fn track_request(schedule_id: &str) -> Value {
 /// A schedule was made, and its caller does not know.
 async fn schedule_of_unknown_outcome() -> (RightfootWorld, String) {
     let answer = CannedResponse::AppliedThen500;
-    let lost = ScriptedResponse { path_contains: SCHEDULE_PATH.to_owned(), response: answer, remaining_uses: Some(1) };
+    let lost = ScriptedResponse {
+        path_contains: SCHEDULE_PATH.to_owned(),
+        response: answer,
+        remaining_uses: Some(1),
+    };
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.scripted_responses = vec![lost]).await;
     let refused = expect_error(it.world.request(schedule_request()).await);
     assert_eq!(refused.name(), "OutcomeUnknown");
@@ -154,7 +159,11 @@ async fn a_schedule_whose_response_was_lost_is_recognised_by_its_name_and_comple
         let refused = expect_error(it.world.another_process().request(schedule_request()).await);
         assert_eq!((refused.name(), refused.to_string().as_str()), ("ScheduleNameTaken", NAME_TAKEN_MESSAGE));
         assert_eq!(post_count(&it), posts_so_far + 1);
-        assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING, "it may be its own");
+        assert_eq!(
+            state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
+            PENDING,
+            "it may be its own"
+        );
         assert_eq!(tracked_items(&it.world).await, []);
     }
     it.world.advance(HOUR);
@@ -179,7 +188,10 @@ async fn a_schedule_whose_response_was_lost_is_recognised_by_its_name_and_comple
 async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller() {
     let it = RightfootWorld::new().await;
     let failing = it.world.another_process();
-    failing.stack.connector.set_fault_plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
+    failing
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
     let refused = expect_error(failing.request(schedule_request()).await);
     let id = it.rightfoot.schedules()[0].schedule_id.clone();
     assert_eq!(refused.name(), "ScheduleNotWatched");
@@ -200,7 +212,11 @@ async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller
 async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {
     let (it, id) = schedule_of_unknown_outcome().await;
     let answer = CannedResponse::Status(400);
-    let refuses = ScriptedResponse { path_contains: SCHEDULE_PATH.to_owned(), response, remaining_uses: Some(1) };
+    let refuses = ScriptedResponse {
+        path_contains: SCHEDULE_PATH.to_owned(),
+        response: answer,
+        remaining_uses: Some(1),
+    };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![refuses]);
     let refused = expect_error(it.world.request(schedule_request()).await);
     assert_eq!(refused.name(), "RefusedAfterAttempts");
@@ -228,7 +244,10 @@ async fn p9_a_schedule_is_not_posted_again_after_23_hours() {
     );
     assert_eq!(post_count(&it), 1);
     it.run_poller().await.unwrap();
-    assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), ["expires_at", "given_up_at"]);
+    assert_eq!(
+        state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
+        ["expires_at", "given_up_at"]
+    );
     assert_eq!(it.request(track_request(&id)).await["status"], "tracked");
     assert_eq!(it.request(schedule_request()).await["schedule_id"], id.as_str());
     assert_eq!(post_count(&it), 1);

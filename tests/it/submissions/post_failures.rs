@@ -8,12 +8,12 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use local::rightfoot_simulator::{CannedResponse, NoFailedAuthorizers, ScriptedResponse};
 use serde_json::{Value, json};
-use tests::rightfoot::{API_KEY, MINUTE, RightfootWorld, daily_schedule_request, submission};
+use tests::rightfoot_world::{API_KEY, MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{World, number, text};
 
 use super::{
-    BATCH_PATH, COMPLETED, RELEASED, RequestOutcome, PENDING, SCHEDULE_PATH, expect_answer, posted_url, post_count, expect_error, reworded,
-    state_attributes, submission_item, tracked_items, outcome_name,
+    BATCH_PATH, COMPLETED, PENDING, RELEASED, RequestOutcome, SCHEDULE_PATH, expect_answer, expect_error,
+    outcome_name, post_count, posted_url, reworded, state_attributes, submission_item, tracked_items,
 };
 
 const NAME: &str = "payroll-1";
@@ -23,12 +23,18 @@ const NAME: &str = "payroll-1";
 type PostFailureCase = (CannedResponse, &'static str, usize, &'static [&'static str], &'static str);
 
 /// The world, what the caller heard, and what the retry brought once Rightfoot was well again.
-async fn check_post_failure(request: &Value, line: &PostFailureCase) -> (RightfootWorld, RequestOutcome, RequestOutcome) {
+async fn check_post_failure(
+    request: &Value,
+    line: &PostFailureCase,
+) -> (RightfootWorld, RequestOutcome, RequestOutcome) {
     let (canned, expected, expected_posts, state, then) = *line;
     let it = RightfootWorld::with_transport(
         |rightfoot| {
-            rightfoot.scripted_responses =
-                vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response: canned, remaining_uses: None }];
+            rightfoot.scripted_responses = vec![ScriptedResponse {
+                path_contains: "balance_request".to_owned(),
+                response: canned,
+                remaining_uses: None,
+            }];
         },
         |client| {
             if canned == CannedResponse::Hang {
@@ -86,12 +92,16 @@ async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
     ];
     let lines = UNAMBIGUOUS.into_iter().chain(again).map(|line| {
         tokio::spawn(async move {
-            let (it, _, again) = check_post_failure(&submission(NAME, &["a", "b"]), &line).await;
+            let (it, _, again) = check_post_failure(&submit_batch_request(NAME, &["a", "b"]), &line).await;
             let batches = it.rightfoot.batches();
             assert_eq!(batches.len(), 1, "{line:?}");
             assert_eq!(expect_answer(again)["batch_id"], batches[0].batch_id.as_str(), "{line:?}");
             assert_eq!(tracked_items(&it.world).await.len(), 1, "{line:?}");
-            assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED, "{line:?}");
+            assert_eq!(
+                state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
+                COMPLETED,
+                "{line:?}"
+            );
         })
     });
     for line in lines.collect::<Vec<_>>() {
@@ -114,7 +124,11 @@ async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
             let schedules = it.rightfoot.schedules();
             assert_eq!(schedules.len(), 1, "{line:?}");
             let (state, is_tracked) = if outcome_name(&again) == "done" {
-                assert_eq!(expect_answer(again)["schedule_id"], schedules[0].schedule_id.as_str(), "{line:?}");
+                assert_eq!(
+                    expect_answer(again)["schedule_id"],
+                    schedules[0].schedule_id.as_str(),
+                    "{line:?}"
+                );
                 (COMPLETED, 1)
             } else {
                 (PENDING, 0)
@@ -132,9 +146,10 @@ async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
 #[tokio::test]
 async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
     let answer = CannedResponse::AppliedThen500;
-    let lost = ScriptedResponse { path_contains: BATCH_PATH.to_owned(), response, remaining_uses: Some(1) };
+    let lost =
+        ScriptedResponse { path_contains: BATCH_PATH.to_owned(), response: answer, remaining_uses: Some(1) };
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.scripted_responses = vec![lost]).await;
-    let submitted = it.submit(NAME, &["a"]).await;
+    let submitted = it.submit_batch(NAME, &["a"]).await;
     assert_eq!(post_count(&it), 2);
     assert_eq!(it.rightfoot.batches().len(), 1);
     assert_eq!(submitted["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
@@ -166,7 +181,7 @@ async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_track
             rightfoot.scripted_responses = scripted(&[(lost, tries), (CannedResponse::Status(400), 1)]);
         })
         .await;
-        let request = submission(NAME, &["a", "b"]);
+        let request = submit_batch_request(NAME, &["a", "b"]);
         let mut outcome = it.world.request(request.clone()).await;
         assert_eq!(outcome_name(&outcome), first);
         assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING, "{first}");
@@ -175,8 +190,12 @@ async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_track
         }
         let refused = expect_error(outcome);
         assert_eq!((refused.name(), refused.to_string().as_str()), ("RefusedAfterAttempts", AFTER_ATTEMPTS));
-        assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING, "{first}: it made a batch");
-        let other = expect_error(it.world.request(submission(NAME, &["c"])).await);
+        assert_eq!(
+            state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
+            PENDING,
+            "{first}: it made a batch"
+        );
+        let other = expect_error(it.world.request(submit_batch_request(NAME, &["c"])).await);
         assert_eq!(other.name(), "OtherSubmission", "{first}: the name is not free");
 
         it.world.advance(MINUTE * 15);
@@ -190,7 +209,7 @@ async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_track
 #[tokio::test]
 async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
     let it = RightfootWorld::new().await;
-    let mut request = submission(NAME, &["a", "b", "c", "d", "e", "f", "g"]);
+    let mut request = submit_batch_request(NAME, &["a", "b", "c", "d", "e", "f", "g"]);
     for authorizer in request["authorizers"].as_array_mut().unwrap() {
         authorizer["ssn"] = json!("");
     }
@@ -206,7 +225,7 @@ async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), RELEASED);
     assert_eq!((tracked_items(&it.world).await.len(), it.world.due_polls().await.len()), (0, 0));
 
-    let corrected = submission(NAME, &["a", "b", "c", "d", "e", "f", "g"]);
+    let corrected = submit_batch_request(NAME, &["a", "b", "c", "d", "e", "f", "g"]);
     let made = it.request(corrected.clone()).await;
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED);
     assert_eq!(it.request(corrected).await, made);
@@ -216,8 +235,11 @@ async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
 
 #[tokio::test]
 async fn p9_a_failed_authorizer_is_reported_stored_and_not_waited_for() {
-    let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = local::rightfoot_simulator::WebhookLoss::All).await;
-    let mut request = submission(NAME, &["a", "b", "c"]);
+    let it = RightfootWorld::with_behaviour(|rightfoot| {
+        rightfoot.webhook_loss = local::rightfoot_simulator::WebhookLoss::All
+    })
+    .await;
+    let mut request = submit_batch_request(NAME, &["a", "b", "c"]);
     request["authorizers"][1]["routing_number"] = json!("");
     let made = it.request(request.clone()).await;
     let batch = it.rightfoot.batches()[0].clone();
@@ -260,7 +282,7 @@ async fn p9_a_failed_authorizer_without_an_id_is_not_waited_for() {
     let answers = move || async move { (StatusCode::CREATED, made.to_string()) };
     let before_api = |_: &World, _: Router| Router::new().route(BATCH_PATH, post(answers));
     let it = RightfootWorld::with_transport(|_| {}, |_| {}, before_api).await;
-    let answer = it.submit(NAME, &["a", "b", "c", "d", "e"]).await;
+    let answer = it.submit_batch(NAME, &["a", "b", "c", "d", "e"]).await;
     let entry = |id: Value, error: &str, row: Value| json!({"authorizer_unique_id": id, "error": error, "account_type": null, "row_number": row});
     assert_eq!(
         answer["failed_authorizers"],
@@ -280,9 +302,9 @@ async fn p9_a_failed_authorizer_without_an_id_is_not_waited_for() {
 async fn nobody_refused_is_an_empty_list_however_rightfoot_says_it() {
     for form in [NoFailedAuthorizers::Absent, NoFailedAuthorizers::Null, NoFailedAuthorizers::EmptyList] {
         let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.no_failed_authorizers = form).await;
-        let made = it.submit(NAME, &["a"]).await;
+        let made = it.submit_batch(NAME, &["a"]).await;
         assert_eq!((&made["failed_authorizers"], &made["warnings"]), (&json!([]), &json!([])), "{form:?}");
-        assert_eq!(it.submit(NAME, &["a"]).await, made, "{form:?}");
+        assert_eq!(it.submit_batch(NAME, &["a"]).await, made, "{form:?}");
     }
 }
 
@@ -291,7 +313,7 @@ async fn an_unreachable_api_is_reported_and_the_submission_stays_pending() {
     let it = RightfootWorld::new().await;
     let mut world = it.world.another_process();
     world.stack.requests = super::caller_interleavings::requests_function(&world, "http://127.0.0.1:9");
-    for request in [submission(NAME, &["a"]), daily_schedule_request("weekly", &["a"])] {
+    for request in [submit_batch_request(NAME, &["a"]), daily_schedule_request("weekly", &["a"])] {
         let name = request["submission_id"].as_str().unwrap().to_owned();
         let refused = expect_error(world.request(request.clone()).await);
         assert_eq!(refused.name(), "RightfootUnavailable");
@@ -314,7 +336,7 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
         put.secret_id(local::stack::RIGHTFOOT_API_KEY_SECRET).secret_string(value).send()
     };
     put("rf_live_old").await.unwrap();
-    let refused = expect_error(it.world.request(submission(NAME, &["a"])).await);
+    let refused = expect_error(it.world.request(submit_batch_request(NAME, &["a"])).await);
     assert_eq!(refused.name(), "RightfootUnauthorized");
     assert_eq!(
         refused.to_string(),
@@ -323,7 +345,7 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
     put(API_KEY).await.unwrap();
     it.world.age_secret_caches(Duration::from_secs(31));
     it.rightfoot.clear_requests();
-    it.submit(NAME, &["a"]).await;
+    it.submit_batch(NAME, &["a"]).await;
     let statuses: Vec<_> = it.rightfoot.requests().iter().filter_map(|request| request.status).collect();
     assert_eq!(statuses, [401, 201]);
     assert_eq!(text(&tracked_items(&it.world).await[0], "subject"), NAME);
@@ -332,9 +354,16 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
 /// A submission of unknown outcome, because a proxy compresses, would have to be repeated for ever.
 #[tokio::test]
 async fn an_answer_that_comes_compressed_is_read() {
-    for (request, path) in [(submission(NAME, &["a"]), BATCH_PATH), (daily_schedule_request(NAME, &["a"]), SCHEDULE_PATH)] {
+    for (request, path) in [
+        (submit_batch_request(NAME, &["a"]), BATCH_PATH),
+        (daily_schedule_request(NAME, &["a"]), SCHEDULE_PATH),
+    ] {
         let it = RightfootWorld::new().await;
-        let scripted = ScriptedResponse { path_contains: path.to_owned(), response: CannedResponse::Gzip, remaining_uses: None };
+        let scripted = ScriptedResponse {
+            path_contains: path.to_owned(),
+            response: CannedResponse::Gzip,
+            remaining_uses: None,
+        };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
         expect_answer(it.world.request(request).await);
         assert_eq!(tracked_items(&it.world).await.len(), 1, "{path}");

@@ -2,17 +2,17 @@
 //! ends what is somebody else's by now.
 
 use inbox_core::audit::OperatorAction;
-use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::connector::Fault;
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::{Value, json};
 use tests::operator::test_operator;
-use tests::rightfoot::{RightfootWorld, daily_schedule_request, submission};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{World, text};
 
-use super::caller_interleavings::{CallerProcess, in_every_order, assert_nothing_made_twice, orders};
+use super::caller_interleavings::{CallerProcess, assert_nothing_made_twice, in_every_order, orders};
 use super::{
-    COMPLETED, RELEASED, RequestOutcome, PENDING, expect_answer, post_count, expect_error, release_name, reworded, state_attributes, submission_item, tracked_items,
-    outcome_name,
+    COMPLETED, PENDING, RELEASED, RequestOutcome, expect_answer, expect_error, outcome_name, post_count,
+    release_name, reworded, state_attributes, submission_item, tracked_items,
 };
 
 /// A batch was made, and its answer is under way, when a second caller is refused. What he hears does not free the name, so
@@ -20,19 +20,22 @@ use super::{
 #[tokio::test]
 async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
     let it = RightfootWorld::new().await;
-    let request = submission("s", &["a", "b"]);
+    let request = submit_batch_request("s", &["a", "b"]);
     let mut first = CallerProcess::start(&it, request.to_string()).await;
     first.step().await;
     first.step().await;
     assert_eq!(it.rightfoot.batches().len(), 1);
     it.rightfoot.configure(|rightfoot| {
         let answer = CannedResponse::Status(400);
-        rightfoot.scripted_responses =
-            vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response, remaining_uses: Some(1) }];
+        rightfoot.scripted_responses = vec![ScriptedResponse {
+            path_contains: "balance_request".to_owned(),
+            response: answer,
+            remaining_uses: Some(1),
+        }];
     });
     let second = CallerProcess::start(&it, reworded(&request)).await;
     assert_eq!(outcome_name(&second.finish().await), "RefusedAfterAttempts");
-    let other = CallerProcess::start(&it, submission("s", &["c"]).to_string()).await;
+    let other = CallerProcess::start(&it, submit_batch_request("s", &["c"]).to_string()).await;
     assert_eq!(outcome_name(&other.finish().await), "OtherSubmission");
     assert_eq!(expect_answer(first.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
     assert_nothing_made_twice(&it, 0, &[]).await;
@@ -53,7 +56,7 @@ async fn name_taken_meanwhile(it: &RightfootWorld, request: &Value, other: &Valu
 #[tokio::test]
 async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_nothing() {
     let it = RightfootWorld::new().await;
-    let (request, other) = (submission("s", &["a", "b"]), submission("s", &["c"]));
+    let (request, other) = (submit_batch_request("s", &["a", "b"]), submit_batch_request("s", &["c"]));
     let [first, second] = name_taken_meanwhile(&it, &request, &other).await;
     let made = it.rightfoot.batches()[0].batch_id.clone();
     let refused = expect_error(first.finish().await);
@@ -65,7 +68,11 @@ async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_n
              it with something else: it does not lead to this batch, and what is submitted next needs another name"
         )
     );
-    assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING, "it is the other one's");
+    assert_eq!(
+        state_attributes(&submission_item(&it.world, "s").await.unwrap()),
+        PENDING,
+        "it is the other one's"
+    );
     assert_eq!(text(&tracked_items(&it.world).await[0], "pk"), format!("rightfoot#batch#{made}"));
     assert_eq!(text(&tracked_items(&it.world).await[0], "subject"), "s");
 
@@ -82,7 +89,7 @@ async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_n
 #[tokio::test]
 async fn p9_a_schedule_whose_name_was_taken_is_tracked_and_reported() {
     let it = RightfootWorld::new().await;
-    let other = submission("s", &["c"]);
+    let other = submit_batch_request("s", &["c"]);
     let [first, second] = name_taken_meanwhile(&it, &daily_schedule_request("s", &["a"]), &other).await;
     let made = it.rightfoot.schedules()[0].schedule_id.clone();
     let refused = expect_error(first.finish().await);
@@ -99,14 +106,17 @@ async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported(
     let it = RightfootWorld::new().await;
     let mut first = CallerProcess::spawn(&it, async |world: World| {
         let fault = Fault::AccessDenied;
-        world.stack.connector.set_fault_plan(move |call| (call.operation == "TransactWriteItems").then_some(fault));
-        world.request(submission("s", &["a"])).await
+        world
+            .stack
+            .connector
+            .set_fault_plan(move |call| (call.operation == "TransactWriteItems").then_some(fault));
+        world.request(submit_batch_request("s", &["a"])).await
     })
     .await;
     first.step().await;
     first.step().await;
     release_name(&it.world, "s").await;
-    it.request(submission("s", &["c"])).await;
+    it.request(submit_batch_request("s", &["c"])).await;
     let made = it.rightfoot.batches()[0].batch_id.clone();
     let refused = expect_error(first.finish().await);
     let expected = format!(
@@ -123,13 +133,13 @@ async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported(
 #[tokio::test]
 async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_still_free() {
     let it = RightfootWorld::new().await;
-    let mut first = CallerProcess::start(&it, submission("s", &["a", "b"]).to_string()).await;
+    let mut first = CallerProcess::start(&it, submit_batch_request("s", &["a", "b"]).to_string()).await;
     first.step().await;
     first.step().await;
     release_name(&it.world, "s").await;
     let made = expect_answer(first.finish().await);
     assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), COMPLETED);
-    assert_eq!(it.request(submission("s", &["a", "b"])).await, made);
+    assert_eq!(it.request(submit_batch_request("s", &["a", "b"])).await, made);
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 
@@ -141,7 +151,7 @@ async fn release_and_submit(world: World, nth: usize) -> RequestOutcome {
         let by = test_operator().audit_entry(OperatorAction::Conclude, world.now());
         inbox.release_submission(&seen, &by).await.unwrap();
     }
-    world.request(submission(&name, &[&format!("c-{nth}")])).await
+    world.request(submit_batch_request(&name, &[&format!("c-{nth}")])).await
 }
 
 /// The batches of this authorizer, by their ids; each is tracked once.
@@ -164,7 +174,7 @@ async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_orde
     assert_eq!(all.len(), 495);
     in_every_order(all, |it, nth, order| async move {
         let name = format!("s-{nth}");
-        let first = submission(&name, &[&format!("a-{nth}")]).to_string();
+        let first = submit_batch_request(&name, &[&format!("a-{nth}")]).to_string();
         let mut both = [
             CallerProcess::start(&it, first).await,
             CallerProcess::spawn(&it, move |world| release_and_submit(world, nth)).await,
@@ -208,12 +218,12 @@ async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next
     let it = RightfootWorld::new().await;
     let dying = it.world.another_process();
     dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
-    assert_eq!(dying.request(submission("s", &["a"])).await, None);
+    assert_eq!(dying.request(submit_batch_request("s", &["a"])).await, None);
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "submission_id": "s"});
     let mut operator = CallerProcess::start(&it, track.to_string()).await;
     operator.step().await;
     release_name(&it.world, "s").await;
-    let mut other = CallerProcess::start(&it, submission("s", &["c"]).to_string()).await;
+    let mut other = CallerProcess::start(&it, submit_batch_request("s", &["c"]).to_string()).await;
     other.step().await;
     other.step().await;
     let refused = expect_error(operator.finish().await);
@@ -231,7 +241,7 @@ async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next
 #[tokio::test]
 async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
     let it = RightfootWorld::new().await;
-    let mut request = submission("s", &["a"]);
+    let mut request = submit_batch_request("s", &["a"]);
     request["authorizers"][0]["ssn"] = "".into();
     let failing = it.world.another_process();
     let once = std::sync::atomic::AtomicBool::new(true);
@@ -243,5 +253,8 @@ async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
     let refused = expect_error(failing.request(request).await);
     assert_eq!(refused.name(), "RightfootRefused");
     assert!(refused.to_string().contains("the submission_id is free again"), "{refused}");
-    assert_eq!((state_attributes(&submission_item(&it.world, "s").await.unwrap()).as_slice(), post_count(&it)), (&RELEASED[..], 1));
+    assert_eq!(
+        (state_attributes(&submission_item(&it.world, "s").await.unwrap()).as_slice(), post_count(&it)),
+        (&RELEASED[..], 1)
+    );
 }

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use local::rightfoot_simulator::{CannedResponse, WebhookLoss, ScriptedResponse};
 use local::connector::Fault;
+use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot::{MINUTE, RightfootWorld, daily_schedule_request, submission};
+use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::text;
 
 use super::{
-    BATCH_PATH, COMPLETED, OLD_KEY, PENDING, expect_answer, posted_url, post_count, expect_error, rotate_url_key, state_attributes, submission_item,
-    token, tracked_items,
+    BATCH_PATH, COMPLETED, OLD_KEY, PENDING, expect_answer, expect_error, post_count, posted_url,
+    rotate_url_key, state_attributes, submission_item, token, tracked_items,
 };
 
 const NAME: &str = "payroll-1";
@@ -21,8 +21,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 async fn world_with_lost_responses() -> RightfootWorld {
     RightfootWorld::with_behaviour(|rightfoot| {
         let answer = CannedResponse::AppliedThen500;
-        rightfoot.scripted_responses =
-            vec![ScriptedResponse { path_contains: "balance_request".to_owned(), response, remaining_uses: None }];
+        rightfoot.scripted_responses = vec![ScriptedResponse {
+            path_contains: "balance_request".to_owned(),
+            response: answer,
+            remaining_uses: None,
+        }];
         rightfoot.webhook_loss = WebhookLoss::All;
     })
     .await
@@ -31,7 +34,10 @@ async fn world_with_lost_responses() -> RightfootWorld {
 /// A submission that made a batch of which nobody knows.
 async fn batch_of_unknown_outcome() -> (RightfootWorld, String) {
     let it = world_with_lost_responses().await;
-    assert_eq!(expect_error(it.world.request(submission(NAME, &["a", "b"])).await).name(), "OutcomeUnknown");
+    assert_eq!(
+        expect_error(it.world.request(submit_batch_request(NAME, &["a", "b"])).await).name(),
+        "OutcomeUnknown"
+    );
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     let batch = it.rightfoot.batches()[0].batch_id.clone();
     (it, batch)
@@ -44,8 +50,8 @@ fn batch_pk(batch_id: &str) -> String {
 #[tokio::test]
 async fn p5_the_same_people_under_a_new_name_are_a_new_batch() {
     let it = RightfootWorld::new().await;
-    let first = it.submit("payroll-1", &["a", "b"]).await;
-    let second = it.submit("payroll-2", &["a", "b"]).await;
+    let first = it.submit_batch("payroll-1", &["a", "b"]).await;
+    let second = it.submit_batch("payroll-2", &["a", "b"]).await;
     assert_ne!(first["batch_id"], second["batch_id"]);
     assert_eq!(it.rightfoot.batches().len(), 2);
     let subjects: Vec<_> =
@@ -57,21 +63,21 @@ async fn p5_the_same_people_under_a_new_name_are_a_new_batch() {
 #[tokio::test]
 async fn other_people_or_another_kind_under_the_same_name_are_refused_and_nothing_is_posted() {
     let it = RightfootWorld::new().await;
-    it.submit("batch", &["a", "b"]).await;
+    it.submit_batch("batch", &["a", "b"]).await;
     it.request(daily_schedule_request("schedule", &["a", "b"])).await;
     let before = it.world.items().await;
-    let mut other_ssn = submission("batch", &["a", "b"]);
+    let mut other_ssn = submit_batch_request("batch", &["a", "b"]);
     other_ssn["authorizers"][0]["ssn"] = "078051121".into();
     let mut other_day = daily_schedule_request("schedule", &["a", "b"]);
     other_day["interval_days"] = 2.into();
     for (request, stands) in [
-        (submission("batch", &["a", "c"]), "batch"),
-        (submission("batch", &["a"]), "batch"),
-        (submission("batch", &["b", "a"]), "batch"),
+        (submit_batch_request("batch", &["a", "c"]), "batch"),
+        (submit_batch_request("batch", &["a"]), "batch"),
+        (submit_batch_request("batch", &["b", "a"]), "batch"),
         (other_ssn, "batch"),
         (daily_schedule_request("batch", &["a", "b"]), "batch"),
         (other_day, "schedule"),
-        (submission("schedule", &["a", "b"]), "schedule"),
+        (submit_batch_request("schedule", &["a", "b"]), "schedule"),
     ] {
         let refused = expect_error(it.world.request(request.clone()).await);
         assert_eq!(refused.name(), "OtherSubmission", "{request}");
@@ -92,7 +98,7 @@ async fn other_people_or_another_kind_under_the_same_name_are_refused_and_nothin
 async fn bad_input_is_named_and_nothing_is_asked_or_written() {
     let it = RightfootWorld::new().await;
     let with = |change: fn(&mut Value)| {
-        let mut request = submission(NAME, &["a", "b"]);
+        let mut request = submit_batch_request(NAME, &["a", "b"]);
         change(&mut request);
         request
     };
@@ -133,13 +139,17 @@ async fn p4_a_rotation_of_the_url_key_changes_nothing_of_what_was_submitted() {
     let (it, batch) = batch_of_unknown_outcome().await;
     rotate_url_key(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
     let again = it.world.another_process();
-    let made = expect_answer(again.request(submission(NAME, &["a", "b"])).await);
+    let made = expect_answer(again.request(submit_batch_request(NAME, &["a", "b"])).await);
     assert_eq!(made["batch_id"], batch.as_str());
     assert_eq!(it.rightfoot.batches().len(), 1);
     let url = posted_url(&it);
-    assert_eq!(token(&url), it.world.stack.mint_url_token(&NAME.parse().unwrap()).unwrap(), "signed with the old key");
+    assert_eq!(
+        token(&url),
+        it.world.stack.mint_url_token(&NAME.parse().unwrap()).unwrap(),
+        "signed with the old key"
+    );
 
-    let other = expect_answer(again.request(submission("payroll-2", &["a", "b"])).await);
+    let other = expect_answer(again.request(submit_batch_request("payroll-2", &["a", "b"])).await);
     let body: Value = serde_json::from_slice(it.rightfoot.post_bodies().last().unwrap()).unwrap();
     let other_url = body["webhook_url"].as_str().unwrap();
     for (url, batch) in [(url.as_str(), &made), (other_url, &other)] {
@@ -151,7 +161,10 @@ async fn p4_a_rotation_of_the_url_key_changes_nothing_of_what_was_submitted() {
     rotate_url_key(&it.world, "new").await;
     let last = it.world.another_process();
     assert_eq!(last.deliver_rightfoot_to(token(&url), tests::completion_body("b", "u-2")).await.status, 403);
-    assert_eq!(last.deliver_rightfoot_to(token(other_url), tests::completion_body("b", "u-2")).await.status, 200);
+    assert_eq!(
+        last.deliver_rightfoot_to(token(other_url), tests::completion_body("b", "u-2")).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -159,7 +172,8 @@ async fn without_the_old_url_key_a_repetition_is_refused_and_nothing_is_posted()
     let (it, batch) = batch_of_unknown_outcome().await;
     let posted = post_count(&it);
     rotate_url_key(&it.world, "new").await;
-    let refused = expect_error(it.world.another_process().request(submission(NAME, &["a", "b"])).await);
+    let refused =
+        expect_error(it.world.another_process().request(submit_batch_request(NAME, &["a", "b"])).await);
     assert_eq!(refused.name(), "UrlKeyGone");
     assert_eq!(
         refused.to_string(),
@@ -170,7 +184,8 @@ async fn without_the_old_url_key_a_repetition_is_refused_and_nothing_is_posted()
     assert_eq!(post_count(&it), posted);
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);
     rotate_url_key(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
-    let made = expect_answer(it.world.another_process().request(submission(NAME, &["a", "b"])).await);
+    let made =
+        expect_answer(it.world.another_process().request(submit_batch_request(NAME, &["a", "b"])).await);
     assert_eq!(made["batch_id"], batch.as_str());
 }
 
@@ -179,11 +194,12 @@ async fn without_the_old_url_key_a_repetition_is_refused_and_nothing_is_posted()
 async fn p5_a_process_with_yesterdays_url_key_knows_a_submission_made_with_the_new_one() {
     let it = RightfootWorld::new().await;
     let warm = it.world.another_process();
-    expect_answer(warm.request(submission("warm-up", &["a"])).await);
+    expect_answer(warm.request(submit_batch_request("warm-up", &["a"])).await);
     rotate_url_key(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
     it.world.age_secret_caches(Duration::from_secs(31));
-    let made = expect_answer(it.world.another_process().request(submission(NAME, &["a", "b"])).await);
-    assert_eq!(expect_answer(warm.request(submission(NAME, &["a", "b"])).await), made);
+    let made =
+        expect_answer(it.world.another_process().request(submit_batch_request(NAME, &["a", "b"])).await);
+    assert_eq!(expect_answer(warm.request(submit_batch_request(NAME, &["a", "b"])).await), made);
     assert_eq!(it.rightfoot.batches().len(), 2);
 }
 
@@ -215,7 +231,7 @@ async fn p5_a_retry_within_23_hours_ends_with_the_same_batch() {
     let (it, batch) = batch_of_unknown_outcome().await;
     it.world.advance(HOUR * 23 - Duration::from_millis(1));
     it.run_poller().await.unwrap();
-    let made = it.submit(NAME, &["a", "b"]).await;
+    let made = it.submit_batch(NAME, &["a", "b"]).await;
     assert_eq!(made["batch_id"], batch.as_str());
     assert_eq!(it.rightfoot.batches().len(), 1);
     assert_eq!(it.world.due_polls().await, [(batch_pk(&batch), it.world.now().plus(MINUTE * 10))]);
@@ -230,7 +246,7 @@ async fn p9_a_retry_after_23_hours_is_declined_until_an_operator_states_the_outc
         if polled {
             it.run_poller().await.unwrap();
         }
-        let refused = expect_error(it.world.request(submission(NAME, &["a", "b"])).await);
+        let refused = expect_error(it.world.request(submit_batch_request(NAME, &["a", "b"])).await);
         assert_eq!(refused.name(), "TooLateToRepeat");
         assert_eq!(
             refused.to_string(),
@@ -243,7 +259,7 @@ async fn p9_a_retry_after_23_hours_is_declined_until_an_operator_states_the_outc
         assert_eq!(it.request(track.clone()).await, json!({"batch_id": batch, "status": "tracked"}));
         assert_eq!(it.request(track).await, json!({"batch_id": batch, "status": "already_tracked"}));
         assert_eq!(
-            it.submit(NAME, &["a", "b"]).await,
+            it.submit_batch(NAME, &["a", "b"]).await,
             json!({"batch_id": batch, "submitted_at": tracked_at.rfc3339(), "failed_authorizers": [], "warnings": []})
         );
         assert_eq!(post_count(&it), posted, "too late to ask for it");
@@ -261,7 +277,7 @@ async fn p5_a_webhook_that_comes_before_the_retry_is_the_one_completion() {
     let url = posted_url(&it);
     let response = it.world.deliver_rightfoot_to(token(&url), tests::completion_body(&batch, "u-1")).await;
     assert_eq!(response.body, r#"{"status":"received"}"#);
-    assert_eq!(it.submit(NAME, &["a", "b"]).await["batch_id"], batch.as_str());
+    assert_eq!(it.submit_batch(NAME, &["a", "b"]).await["batch_id"], batch.as_str());
     it.rightfoot.clear_requests();
     it.run_for(MINUTE * 10).await;
     assert_eq!(it.rightfoot.requests(), []);
@@ -283,10 +299,16 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     });
     let schedule = it.request(daily_schedule_request("watch", &["a"])).await["schedule_id"].clone();
     it.run_for(MINUTE * 55).await;
-    let lost =
-        ScriptedResponse { path_contains: BATCH_PATH.to_owned(), response: CannedResponse::AppliedThen500, remaining_uses: Some(3) };
+    let lost = ScriptedResponse {
+        path_contains: BATCH_PATH.to_owned(),
+        response: CannedResponse::AppliedThen500,
+        remaining_uses: Some(3),
+    };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![lost]);
-    assert_eq!(expect_error(it.world.request(submission(NAME, &["a"])).await).name(), "OutcomeUnknown");
+    assert_eq!(
+        expect_error(it.world.request(submit_batch_request(NAME, &["a"])).await).name(),
+        "OutcomeUnknown"
+    );
     // The schedule runs after an hour, and is looked after ten minutes later.
     it.run_for(MINUTE * 16).await;
     let batches = it.rightfoot.batches();
@@ -294,7 +316,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     let taken = it.world.item(&batch_pk(mine), "tracked").await.unwrap();
     assert_eq!((text(&taken, "schedule_id"), text(&taken, "subject")), (schedule.as_str().unwrap(), "watch"));
 
-    assert_eq!(it.submit(NAME, &["a"]).await["batch_id"], mine.as_str());
+    assert_eq!(it.submit_batch(NAME, &["a"]).await["batch_id"], mine.as_str());
     let mine_now = it.world.item(&batch_pk(mine), "tracked").await.unwrap();
     assert_eq!((text(&mine_now, "schedule_id"), text(&mine_now, "subject")), ("", NAME));
     assert!(tests::number(&mine_now, "rev") > tests::number(&taken, "rev"), "a late write must not hit it");
@@ -317,12 +339,12 @@ async fn a_submission_that_was_only_written_is_posted_by_the_retry() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another_process();
     dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
-    assert_eq!(dying.request(submission(NAME, &["a"])).await, None);
+    assert_eq!(dying.request(submit_batch_request(NAME, &["a"])).await, None);
     assert_eq!(post_count(&it), 0);
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);
     let pk = format!("rightfoot#submission#{NAME}");
     assert_eq!(it.world.due_polls().await, [(pk, it.world.now().plus(MINUTE * 15))]);
-    it.submit(NAME, &["a"]).await;
+    it.submit_batch(NAME, &["a"]).await;
     assert_eq!(it.rightfoot.batches().len(), 1);
 }
 
