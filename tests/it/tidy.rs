@@ -1,14 +1,15 @@
 //! The rules of the house, as tests: what a reader would otherwise have to look after.
 
 mod dependencies;
+mod documents;
 mod gateway;
 mod metrics_emitted;
 mod monitoring;
 mod parameters;
 mod permissions;
-mod readme;
 mod runbook;
 mod schemas;
+mod shell_blocks;
 mod targets;
 mod template;
 
@@ -56,6 +57,12 @@ fn names_in(folder: &str) -> Vec<String> {
     names
 }
 
+/// The crates in a folder of the repository, by their own folders' names, sorted.
+fn crates_in(folder: &str) -> Vec<String> {
+    let is_crate = |name: &String| root().join(folder).join(name).join("Cargo.toml").is_file();
+    names_in(folder).into_iter().filter(is_crate).collect()
+}
+
 /// Every text file that somebody wrote.
 fn written() -> Vec<Source> {
     const NOT_WRITTEN: [&str; 9] =
@@ -75,6 +82,24 @@ fn written() -> Vec<Source> {
     files.sort_by(|one, other| one.path.cmp(&other.path));
     assert!(files.len() > 60, "the walk lost its way: {} files", files.len());
     files
+}
+
+/// Every document.
+fn documents() -> Vec<Source> {
+    let documents: Vec<_> = written().into_iter().filter(|source| source.path.ends_with(".md")).collect();
+    assert!(documents.len() >= 6, "{} documents", documents.len());
+    documents
+}
+
+/// The text under a heading of any level, up to the next one that is not below it.
+fn section(document: &str, heading: &str) -> String {
+    let text = read(document);
+    let is_heading = |line: &&str| line.starts_with('#') && line.trim_start_matches('#').trim() == heading;
+    let mut lines = text.lines().skip_while(|line| !is_heading(line));
+    let first = lines.next().unwrap_or_else(|| panic!("{document} has no heading {heading}"));
+    let level = first.chars().take_while(|it| *it == '#').count();
+    let ends = |line: &str| (1..=level).any(|level| line.starts_with(&format!("{} ", "#".repeat(level))));
+    lines.take_while(|line| !ends(line)).map(|line| format!("{line}\n")).collect()
 }
 
 fn rust() -> Vec<Source> {

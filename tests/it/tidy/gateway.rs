@@ -9,7 +9,7 @@ use inbox_core::reply::{Outcome, reply};
 
 use super::monitoring::{alarms, filtered, seconds, written};
 use super::template::{resources, template};
-use super::{none, read};
+use super::{none, section};
 
 /// The parts of an expression between an operator that stands outside of any parentheses.
 fn parts<'a>(expression: &'a str, operator: &str) -> Vec<&'a str> {
@@ -144,8 +144,7 @@ fn throttling_alarms_only_if_it_lasts() {
 /// AWS does not promise to log these answers: an operator must not take silence for proof.
 #[test]
 fn what_the_gateway_may_not_log_is_said_where_it_is_watched() {
-    let readme = read("README.md");
-    let limits = readme.split_once("\n## Limits\n").unwrap().1.split_once("\n## ").unwrap().0.to_owned();
+    let limits = section("functions/README.md", "Limits");
     let text = |id: &str| alarms()[id]["AlarmDescription"].as_str().unwrap().replace('\n', " ");
     for (id, status) in
         [("TooLarge", "413"), ("FynapseTooManyRequests", "429"), ("RightfootTooManyRequests", "429")]

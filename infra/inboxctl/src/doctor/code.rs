@@ -77,7 +77,7 @@ fn judge(compared: &[(Result<bool, String>, String)]) -> Check {
     }
     match (differ.is_empty(), why) {
         (false, _) => {
-            let advice = "a rollback may leave it running: the README's \"Upgrade\" has the commands that bring the stack's code back";
+            let advice = "a rollback may leave it running: infra/README.md, \"Upgrade and roll back\", has the commands that bring the stack's code back";
             Check::warn(CHECK, found, advice)
         }
         (true, Some(_)) => Check::skipped(CHECK, found),
