@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Source, documents, none, read, root, section, written};
+use super::{Source, documents, none, read, root, rust, section, written};
 
 /// Of another branch's making, until both have landed.
 const NOT_YET: [&str; 3] = ["shared/README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"];
@@ -158,5 +158,27 @@ fn the_readmes_deployment_is_the_documented_one() {
     assert!((1..=6).contains(&short.len()), "{short:?}");
     for line in short {
         assert!(long.contains(&line), "infra/README.md has no {line}");
+    }
+}
+
+/// The words of a line that the demo prints, without its figures and the time that it begins with.
+fn fixed_words(line: &str) -> Vec<&str> {
+    let text = line.rsplit(" s  ").next().unwrap_or_default();
+    let between = text.split(|letter: char| letter.is_ascii_digit() || letter == '…');
+    between.map(|words| words.trim_matches([' ', '.', ';', ':'])).filter(|words| words.len() > 5).collect()
+}
+
+#[test]
+fn the_readme_quotes_what_the_demo_prints() {
+    let sources = rust().into_iter().filter(|source| source.is_in("infra/local/src/demo/"));
+    // A string over several lines is one.
+    let lines = sources.map(|source| source.text).collect::<String>().replace("\\\n", "\n");
+    let code = lines.split_whitespace().collect::<Vec<_>>().join(" ");
+    let quoted = section("README.md", "Try it");
+    let quoted = quoted.split_once("```text\n").unwrap().1.split("```").next().unwrap();
+    let words: Vec<_> = quoted.lines().flat_map(fixed_words).collect();
+    assert!(words.len() >= 6, "{words:?}");
+    for words in words {
+        assert!(code.contains(words), "the demo does not print: {words}");
     }
 }
