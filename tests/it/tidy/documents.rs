@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{Source, documents, none, read, root, rust, section, written};
 
 /// Of another branch's making, until both have landed.
-const NOT_YET: [&str; 3] = ["shared/README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"];
+const NOT_YET: [&str; 4] =
+    ["shared/README.md", ".github/CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"];
 
 /// The lines outside of code blocks.
 fn prose(document: &str) -> Vec<&str> {
