@@ -115,7 +115,7 @@ fn scratch(shell: &str) -> PathBuf {
 
 /// Instead of the tools: nothing is built, asked or deleted. What they print has two words, as an output of a stack.
 const INSTEAD: &str = "PS1= PS2=\n\
-    for tool in . .ci/start-up aws cargo curl inboxctl openssl pip python3 rm sam; do\n\
+    for tool in . .ci/nightly .ci/pin .ci/run .ci/start-up aws cargo curl inboxctl openssl pip python3 rm sam tests/e2e/run; do\n\
       eval \"function $tool { echo Name value; }\"\n\
     done\n";
 
