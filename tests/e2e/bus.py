@@ -31,8 +31,12 @@ class Listener:
 
     def told(self, what: str, **detail) -> list[dict]:
         """The details of whatever was told until now."""
+        return [event["detail"] for event in self.envelopes(what, **detail)]
+
+    def envelopes(self, what: str, **detail) -> list[dict]:
+        """The whole events, as EventBridge hands them to a target."""
         self._listen()
-        return [event["detail"] for event in self.heard
+        return [event for event in self.heard
                 if event["detail-type"] == what and detail.items() <= event["detail"].items()]
 
     def _listen(self) -> None:

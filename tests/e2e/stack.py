@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
 # As in infra/samconfig.toml.
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
-FUNCTIONS = sorted(folder.name for folder in (REPOSITORY / "functions").iterdir())
+FUNCTIONS = sorted(manifest.parent.name for manifest in (REPOSITORY / "functions").glob("*/Cargo.toml"))
 FYNAPSE_SECRET = "e2e-fynapse-secret"
 
 

@@ -1,4 +1,4 @@
-"""The README's "Try the functions one by one": built and run by cargo-lambda, and invoked as it shows."""
+"""tests/README.md, "Try the functions one by one": built and run by cargo-lambda, and invoked as it shows."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from emulator import free_ports
 from invocations import recorded
 from invocations.engines import Local
-from readme import blocks
+from documents import blocks
 from stack import FUNCTIONS, REPOSITORY
 from waiting import until
 
@@ -31,7 +31,7 @@ TICKS = ["event-relay-tick", "rightfoot-poller-tick"]
 
 @pytest.fixture(scope="module")
 def terminals() -> list[str]:
-    (block,) = blocks("sh", under="### Try the functions one by one")
+    (block,) = blocks("sh", "tests/README.md", under="## Try the functions one by one")
     return block.strip().split("\n\n")
 
 
@@ -82,7 +82,7 @@ def test_a_schedule_of_what_cargo_lambda_watches_finds_nothing_to_do(invoked: Ca
 
 
 def with_addresses(terminal: str, local: Local) -> str:
-    """With those of this `local` for those of the README and of env.json."""
+    """With those of this `local` for those of tests/README.md and of env.json."""
     edits = " ".join(f"-e s#{written}#{address}#" for written, address in local.addresses.items())
     assert terminal.count("\ncargo lambda watch") == 1
     return local.here(terminal).replace("\ncargo lambda watch", f"\nsed -i {edits} target/functions.env\ncargo lambda watch")

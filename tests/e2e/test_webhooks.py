@@ -3,7 +3,7 @@
 import pytest
 from bus import Listener
 from deliveries import JSON, completion, fynapse_event, new_id, signed
-from readme import resolve
+from documents import resolve
 from stack import FYNAPSE_SECRET, Stack
 from waiting import until
 
@@ -78,7 +78,7 @@ def test_a_large_event_is_told_to_the_byte(stack: Stack, bus: Listener, kib: int
     assert kib * 1024 < len(body) * 1.02
     assert stack.fynapse(body).said == RECEIVED
     told = bus.hears("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
-    # Beyond 200 KiB it is told by reference alone. The README's own code follows it.
+    # Beyond 200 KiB it is told by reference alone. The code in functions/README.md follows it.
     assert ("data" in told) == (kib < 200)
     assert resolve(stack, told["dataref"]) == body
 

@@ -4,11 +4,12 @@ mod access_log_metrics;
 mod alarm_runbook;
 mod cargo_targets;
 mod dependencies;
+mod documents;
 mod emitted_metrics;
 mod event_schemas;
 mod iam_permissions;
 mod monitoring;
-mod readme_commands;
+mod shell_blocks;
 mod template;
 mod template_parameters;
 
@@ -57,6 +58,12 @@ fn file_names(folder: &str) -> Vec<String> {
     names
 }
 
+/// The crates in a folder of the repository, by their own folders' names, sorted.
+fn crates_in(folder: &str) -> Vec<String> {
+    let is_crate = |name: &String| root().join(folder).join(name).join("Cargo.toml").is_file();
+    names_in(folder).into_iter().filter(is_crate).collect()
+}
+
 /// Every text file that somebody wrote.
 fn text_files() -> Vec<SourceFile> {
     const IGNORED: [&str; 9] =
@@ -76,6 +83,24 @@ fn text_files() -> Vec<SourceFile> {
     files.sort_by(|one, other| one.path.cmp(&other.path));
     assert!(files.len() > 60, "the walk lost its way: {} files", files.len());
     files
+}
+
+/// Every document.
+fn documents() -> Vec<SourceFile> {
+    let documents: Vec<_> = text_files().into_iter().filter(|source| source.path.ends_with(".md")).collect();
+    assert!(documents.len() >= 6, "{} documents", documents.len());
+    documents
+}
+
+/// The text under a heading of any level, up to the next one that is not below it.
+fn section(document: &str, heading: &str) -> String {
+    let text = read_file(document);
+    let is_heading = |line: &&str| line.starts_with('#') && line.trim_start_matches('#').trim() == heading;
+    let mut lines = text.lines().skip_while(|line| !is_heading(line));
+    let first = lines.next().unwrap_or_else(|| panic!("{document} has no heading {heading}"));
+    let level = first.chars().take_while(|it| *it == '#').count();
+    let ends = |line: &str| (1..=level).any(|level| line.starts_with(&format!("{} ", "#".repeat(level))));
+    lines.take_while(|line| !ends(line)).map(|line| format!("{line}\n")).collect()
 }
 
 fn rust_sources() -> Vec<SourceFile> {

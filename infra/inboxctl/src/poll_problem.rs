@@ -73,7 +73,7 @@ impl PollProblemOutput {
     pub(crate) fn advice(&self) -> &'static str {
         match self.reason.as_str() {
             "stopped" => {
-                "look at the schedule at Rightfoot; if you ended it on purpose, delete its item (README, Watch it)"
+                "look at the schedule at Rightfoot; if you ended it on purpose, delete its item (infra/OPERATIONS.md, \"Monitoring\")"
             }
             "run_not_found" => "ask Rightfoot for the run; track the schedule with other probes",
             "unauthorized" | "no_key" => "put a good key into the secret of Rightfoot's API",

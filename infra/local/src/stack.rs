@@ -86,7 +86,7 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
-    /// In memory, with the secrets that the README shows, and nobody who answers as Rightfoot's API.
+    /// In memory, with the secrets that infra/local/README.md shows, and nobody who answers as Rightfoot's API.
     pub fn in_memory(clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             database_file: None,

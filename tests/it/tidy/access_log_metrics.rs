@@ -9,7 +9,7 @@ use inbox_core::reply::{DeliveryOutcome, reply_for};
 
 use super::monitoring::{alarms, as_written, evaluation_secs, log_metric_filters};
 use super::template::{resources, template};
-use super::{no_offences, read_file};
+use super::{no_offences, section};
 
 /// The parts of an expression between an operator that stands outside of any parentheses.
 fn split_outside_parentheses<'a>(expression: &'a str, operator: &str) -> Vec<&'a str> {
@@ -152,8 +152,7 @@ fn throttling_alarms_only_if_it_lasts() {
 /// AWS does not promise to log these answers: an operator must not take silence for proof.
 #[test]
 fn what_the_gateway_may_not_log_is_said_where_it_is_watched() {
-    let readme = read_file("README.md");
-    let limits = readme.split_once("\n## Limits\n").unwrap().1.split_once("\n## ").unwrap().0.to_owned();
+    let limits = section("functions/README.md", "Limits");
     let text = |id: &str| alarms()[id]["AlarmDescription"].as_str().unwrap().replace('\n', " ");
     for (id, status) in
         [("TooLarge", "413"), ("FynapseTooManyRequests", "429"), ("RightfootTooManyRequests", "429")]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::monitoring::alarms;
 use super::template::template;
-use super::{file_names, read_file};
+use super::{crates_in, documents, read_file};
 
 /// The description of an alarm, on one line.
 fn descriptions() -> Vec<(String, String)> {
@@ -56,10 +56,10 @@ fn every_alarm_names_a_command_that_exists() {
 fn commands_that_need_a_reason_are_quoted_with_one() {
     const ASKING: [&str; 5] =
         ["dead redrive", "events replay", "quarantine replay", "quarantine discard", "submissions conclude"];
-    let readme = read_file("README.md").replace('\n', "`");
+    let documents = documents().into_iter().map(|it| (it.path, it.text.replace('\n', "`"), ['`'; 2]));
     let texts = descriptions().into_iter().map(|(id, text)| (id, text, [';', '.']));
     let mut checked = 0;
-    for (id, text, ends) in texts.chain([("README".to_owned(), readme, ['`'; 2])]) {
+    for (id, text, ends) in texts.chain(documents) {
         for command in ASKING {
             for rest in text.split(command).skip(1).map(|rest| rest.split(ends).next().unwrap()) {
                 assert!(rest.contains("--why") || rest.contains("--dry-run"), "{id}: {command}{rest}");
@@ -71,11 +71,10 @@ fn commands_that_need_a_reason_are_quoted_with_one() {
 }
 
 #[test]
-fn every_parameter_error_and_section_that_an_alarm_names_exists() {
+fn every_parameter_and_error_that_an_alarm_names_exists() {
     const NAMES: [&str; 2] = ["EventBridge", "PutEvents"];
     let template = template();
     let error_types = read_file("functions/rightfoot-poller/src/run.rs");
-    let readme = read_file("README.md");
     for (id, text) in descriptions() {
         for word in text.split(|letter: char| !letter.is_ascii_alphanumeric()) {
             let humps = word.chars().filter(char::is_ascii_uppercase).count();
@@ -84,24 +83,20 @@ fn every_parameter_error_and_section_that_an_alarm_names_exists() {
                 template["Parameters"].get(word).is_some() || error_types.contains(&format!("\"{word}\""));
             assert!(!is_camel || exists || NAMES.contains(&word), "{id}: {word}");
         }
-        for section in text.split("README, ").skip(1).map(|rest| rest.split([',', '.', ')']).next().unwrap())
-        {
-            assert!(readme.contains(&format!("\n## {section}\n")), "{id}: README has no section {section}");
-        }
     }
 }
 
-/// The alarms in the first column of the README's table; `<function>` stands for every function.
+/// The alarms in the first column of the table in infra/OPERATIONS.md; `<function>` stands for every function.
 #[test]
-fn every_alarm_stands_in_the_readme_and_no_other() {
-    let readme = read_file("README.md");
-    let table = readme.split_once("| alarm | means | do |").unwrap().1.split_once("\n\n").unwrap().0;
+fn every_alarm_is_in_the_runbook_and_no_other() {
+    let runbook = read_file("infra/OPERATIONS.md");
+    let table = runbook.split_once("| alarm | means | do |").unwrap().1.split_once("\n\n").unwrap().0;
     let first_cells = table.lines().filter_map(|line| line.split('|').nth(1));
     let mut listed = BTreeSet::new();
     for name in first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
         match name.strip_prefix("<function>-") {
             Some(what) => {
-                listed.extend(file_names("functions").iter().map(|function| format!("{function}-{what}")))
+                listed.extend(crates_in("functions").iter().map(|function| format!("{function}-{what}")))
             }
             None => drop(listed.insert(name.to_owned())),
         }
@@ -112,7 +107,7 @@ fn every_alarm_stands_in_the_readme_and_no_other() {
     assert_eq!(listed, alarms().values().map(name).collect());
     for reason in QuarantineReason::ALL {
         let row = format!("`{}`", reason.as_str());
-        let rows = readme.split_once("| in quarantine because |").unwrap().1.split_once("\n\n").unwrap().0;
+        let rows = runbook.split_once("| in quarantine because |").unwrap().1.split_once("\n\n").unwrap().0;
         assert!(
             rows.lines().any(|line| line.split('|').nth(1).is_some_and(|cell| cell.contains(&row))),
             "{row}"

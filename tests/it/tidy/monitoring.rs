@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::emitted_metrics::emitted_metrics;
 use super::template::{as_list, resources, template, template_at};
-use super::{file_names, read_file, rust_sources, string_literals};
+use super::{crates_in, read_file, rust_sources, string_literals};
 
 const NAMESPACE: &str = "BalanceInbox/${StackName}";
 
@@ -236,7 +236,7 @@ fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
             }
             "AWS/Lambda" => {
                 let function = dimension("FunctionName").strip_prefix("${StackName}-").unwrap();
-                assert!(file_names("functions").contains(&function.to_owned()), "{it:?}");
+                assert!(crates_in("functions").contains(&function.to_owned()), "{it:?}");
                 function.to_owned()
             }
             _ => {
@@ -258,7 +258,7 @@ fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
             "{route}"
         );
     }
-    for function in file_names("functions") {
+    for function in crates_in("functions") {
         assert!(watched(true, "Throttles", &function), "{function}");
         // What rightfoot-requests fails with is what its caller is told.
         assert_eq!(watched(true, "Errors", &function), function != "rightfoot-requests", "{function}");
@@ -352,17 +352,17 @@ fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
     assert_eq!((until_over.len(), heartbeats), (12, 2));
     let expected = "At the first deployment expect 14 messages";
     assert!(
-        read_file("README.md").replace('\n', " ").contains(expected),
+        read_file("infra/OPERATIONS.md").replace('\n', " ").contains(expected),
         "12 of OK, 2 of heartbeats that are not seen yet"
     );
 }
 
 /// By the list prices: 0.10 dollars for an alarm, 3 for a dashboard.
 #[test]
-fn the_readme_says_what_alarms_and_dashboard_cost() {
+fn the_documents_say_what_alarms_and_dashboard_cost() {
     let cents = 10 * alarms().len() + 300;
     let dollars = format!("alarms and dashboard {}.{:02};", cents / 100, cents % 100);
-    assert!(read_file("README.md").replace('\n', " ").contains(&dollars), "{dollars}");
+    assert!(read_file("infra/OPERATIONS.md").replace('\n', " ").contains(&dollars), "{dollars}");
     let about = &template()["Parameters"]["MonitoringEnabled"]["Description"];
     assert!(about.as_str().unwrap().ends_with(&format!("about {} dollars a month.", cents / 100)), "{about}");
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 use tests::World;
 
-use super::{file_names, read_file};
+use super::{crates_in, read_file};
 
 /// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
 /// `{"Fn::Sub": x}`.
@@ -76,7 +76,7 @@ fn every_function_has_a_folder_and_every_folder_a_block() {
     let template = template();
     let mut named: Vec<_> = functions(&template).values().map(name_of).collect();
     named.sort();
-    assert_eq!(named, file_names("functions"));
+    assert_eq!(named, crates_in("functions"));
     for function in functions(&template).values() {
         let code = format!("target/lambda/{}/", name_of(function));
         assert_eq!(function["Properties"]["CodeUri"], code.as_str());
@@ -87,13 +87,13 @@ fn every_function_has_a_folder_and_every_folder_a_block() {
         .collect();
     let logs = |name: String| format!("/aws/lambda/${{AWS::StackName}}-{name}");
     let access = "/aws/vendedlogs/apigateway/${AWS::StackName}".to_owned();
-    assert_eq!(logged, file_names("functions").into_iter().map(logs).chain([access]).collect());
+    assert_eq!(logged, crates_in("functions").into_iter().map(logs).chain([access]).collect());
 }
 
 /// A function's name has at most 64 characters.
 #[test]
 fn the_template_says_how_long_a_stacks_name_may_be() {
-    let longest = file_names("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
+    let longest = crates_in("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
     assert_eq!(longest, 19);
     assert!(read_file("template.yaml").contains("at most 64 characters, a stack's name may have 45."));
 }

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::read_file;
-use super::template::{as_list, data_resources, functions, resources, template};
+use super::section;
+use super::template::{functions, holding_events_or_keys, as_list, resources, template};
 
-/// The README's one table of parameters, each with its default (`—` if that is empty).
+/// infra/README.md's one table of parameters, each with its default (`—` if that is empty).
 #[test]
-fn every_parameter_is_in_the_readme_with_its_default() {
-    let readme = read_file("README.md");
+fn every_parameter_is_documented_with_its_default() {
+    let text = section("infra/README.md", "Parameters");
     let row = |line: &str| -> Option<(String, String)> {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
         let (name, default) = (cells.next()?.trim_end_matches('`'), cells.next()?);
         Some((name.to_owned(), default.trim_matches('`').to_owned()))
     };
-    let table = readme.split("| parameter | default |").nth(1).unwrap();
+    let table = text.split("| parameter | default |").nth(1).unwrap();
     let documented: Vec<_> = table.lines().skip(2).map_while(row).collect();
     let template = template();
     let parameters = template["Parameters"].as_object().unwrap().iter();

@@ -80,7 +80,7 @@ fn check_from(compared: &[(Result<bool, String>, String)]) -> CheckResult {
     }
     match (differ.is_empty(), why) {
         (false, _) => {
-            let advice = "a rollback may leave it running: the README's \"Upgrade\" has the commands that bring the stack's code back";
+            let advice = "a rollback may leave it running: infra/README.md, \"Upgrade and roll back\", has the commands that bring the stack's code back";
             CheckResult::warn(CHECK, found, advice)
         }
         (true, Some(_)) => CheckResult::skipped(CHECK, found),

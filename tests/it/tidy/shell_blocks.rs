@@ -1,23 +1,28 @@
-//! The README's commands can be pasted into bash and into zsh, which is macOS's shell.
+//! The documents' commands can be pasted into bash and into zsh, which is macOS's shell.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::{no_offences, read_file};
+use super::{documents, no_offences};
 
-/// The blocks of shell commands, without the indentation of a list.
-fn shell_blocks() -> Vec<String> {
-    let readme = read_file("README.md");
+/// The blocks of shell commands in every document.
+fn blocks() -> Vec<String> {
+    let blocks: Vec<_> = documents().iter().flat_map(|document| blocks_of(&document.text)).collect();
+    assert!(blocks.len() > 25, "{} blocks", blocks.len());
+    blocks
+}
+
+/// The blocks of shell commands in a document, without the indentation of a list.
+fn blocks_of(document: &str) -> Vec<String> {
     let mut blocks = Vec::new();
-    let mut lines = readme.lines();
+    let mut lines = document.lines();
     while let Some(fence) = lines.find(|line| line.trim() == "```sh") {
         let indent = fence.len() - fence.trim_start().len();
         let inside = lines.by_ref().take_while(|line| line.trim() != "```");
         blocks.push(inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
     }
-    assert!(blocks.len() > 25, "{} blocks", blocks.len());
     blocks
 }
 
@@ -80,7 +85,7 @@ fn zsh_hazards(block: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_readmes_commands_have_no_comments_and_no_pattern_outside_of_quotes() {
+fn the_documents_commands_have_no_comments_and_no_pattern_outside_of_quotes() {
     for (block, wrong) in [
         ("a # b", vec!["#", ""]),
         ("a 'x # y' \"z # '\" 'q?'", vec![]),
@@ -99,8 +104,8 @@ fn the_readmes_commands_have_no_comments_and_no_pattern_outside_of_quotes() {
 }
 
 /// An empty folder for the files that commands write.
-fn scratch_folder(shell: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("readme-{shell}"));
+fn scratch(shell: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("documents-{shell}"));
     drop(fs::remove_dir_all(&dir));
     for folder in [".ci", "target", "tests/fixtures/events"] {
         fs::create_dir_all(dir.join(folder)).unwrap();
@@ -109,8 +114,8 @@ fn scratch_folder(shell: &str) -> PathBuf {
 }
 
 /// Instead of the tools: nothing is built, asked or deleted. What they print has two words, as an output of a stack.
-const STUB_TOOLS: &str = "PS1= PS2=\n\
-    for tool in . .ci/start-up aws cargo curl inboxctl openssl pip python3 rm sam; do\n\
+const INSTEAD: &str = "PS1= PS2=\n\
+    for tool in . .ci/nightly .ci/pin .ci/run .ci/start-up aws cargo curl inboxctl openssl pip python3 rm sam tests/e2e/run; do\n\
       eval \"function $tool { echo Name value; }\"\n\
     done\n";
 
@@ -131,7 +136,7 @@ fn shell_errors(shell: &str, output: &Output) -> Vec<String> {
 }
 
 #[test]
-fn the_readmes_commands_run_in_an_interactive_zsh_if_it_is_there() {
+fn the_documents_commands_run_in_an_interactive_zsh_if_it_is_there() {
     const SHELL: &str = "zsh";
     let options = ["-f", "-i", "-s"];
     let Some(output) = run_pasted(SHELL, &options, "echo a?b\n") else { return };

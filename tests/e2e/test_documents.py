@@ -1,4 +1,4 @@
-"""The README followed word for word: from an empty account to the first webhook, another key, a revoked URL, and the end; and a
+"""infra/README.md followed word for word: from an empty account to the first webhook, another key, a revoked URL, and the end; and a
 restored backup.
 """
 
@@ -18,7 +18,7 @@ import boto3
 import pytest
 from deliveries import completion, fynapse_event, new_id
 from emulator import Emulator
-from readme import blocks, python_with
+from documents import blocks, python_with
 from rightfoot import API_KEY
 from stack import ARCHITECTURE, FUNCTIONS, REPOSITORY, Stack
 from waiting import until
@@ -38,13 +38,14 @@ export WEBHOOK_BASE_URL="$AWS_ENDPOINT_URL/_aws/execute-api/$api_id/\$default"
 """
 # For SQS, the AWS CLI heeds no AWS_ENDPOINT_URL: without an option it asks the host that it has of old.
 HERE = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
+DEPLOYING = "infra/README.md"
 KEYS_AT_MOST = 4
 # zsh is macOS's, and stricter.
 SHELL = ["zsh", "-f", "-c"] if shutil.which("zsh") else ["bash", "-c"]
 
 
 class Reader:
-    """Who does what the README says."""
+    """Who does what the documents say."""
 
     def __init__(self, aws: Emulator, tools: dict[str, Path]):
         self.stack = Stack("balance-inbox-dev", aws, tools)
@@ -63,9 +64,9 @@ class Reader:
         done = self._run(steps, variables)
         assert done.returncode != 0, done.stdout[-3000:]
 
-    def follows_later(self, under: str, **variables: str) -> str:
+    def follows_later(self, under: str, document: str = DEPLOYING, **variables: str) -> str:
         """With the variables that the first chapter has made."""
-        return self.follows(blocks("sh", under=under), **self.variables, **variables)
+        return self.follows(blocks("sh", document, under=under), **self.variables, **variables)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -80,9 +81,9 @@ class Reader:
 @pytest.fixture(scope="module")
 def arrived(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str]:
     """A reader at the end of the first chapter, and what it has printed."""
-    steps = "\n".join(blocks("sh", under="### From an empty account to the first webhook"))
+    steps = "\n".join(blocks("sh", DEPLOYING, under="## First deployment"))
     for here, instead in INSTEAD.items():
-        assert steps.count(here) == 1, f"README.md no longer says: {here}"
+        assert steps.count(here) == 1, f"{DEPLOYING} no longer says: {here}"
         steps = steps.replace(here, instead)
     first, _, second = steps.partition("inboxctl send")
     reader = Reader(aws, tools)
@@ -120,13 +121,13 @@ def test_code_that_came_alone_is_found_by_doctor_and_the_stacks_own_comes_back(r
     alone = ("warn", f"{reader.stack.name}-fynapse-webhook: not the code that the stack has deployed")
     assert code_of_the_functions(reader) == everywhere
 
-    reader.follows_later("### Code alone")
+    reader.follows_later("## Update code only")
     assert code_of_the_functions(reader) == alone
     # To CloudFormation, the version that the stack has is no change.
     reader.follows(['sam deploy --config-file "$SAMCONFIG" --config-env dev'])
     assert code_of_the_functions(reader) == alone
 
-    reader.follows_later("### Upgrade")
+    reader.follows_later("## Upgrade and roll back")
     assert code_of_the_functions(reader) == everywhere
 
 
@@ -150,7 +151,7 @@ def test_prod_is_deployed_beside_dev_each_with_its_own_settings_and_tags(reader:
 
 
 def test_a_new_url_key_signs_and_the_old_one_still_counts(reader: Reader):
-    stack, (rotate, _) = reader.stack, blocks("sh", under="### Rotate a secret")
+    stack, (rotate, _) = reader.stack, blocks("sh", DEPLOYING, under="## Rotate a secret")
     old = stack.mint("rotated")
 
     reader.follows([rotate], **reader.variables)
@@ -169,7 +170,7 @@ def keys(stack: Stack) -> list[str]:
 
 
 def mac(subject: str, key: str) -> str:
-    """As the README makes it by hand."""
+    """As infra/local/README.md makes it by hand."""
     made = hmac.new(key.encode(), f"rightfoot-webhook-url/v1:{subject}".encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
@@ -182,12 +183,12 @@ def test_urls_of_a_revoked_subject_are_refused_and_no_others(reader: Reader):
         return {subject: stack.rightfoot(url, completion(new_id())).status for subject, url in urls.items()}
 
     assert answers() == {"nightly": 200, "payroll": 200, "weekly": 200}
-    reader.follows_later("### Revoke a URL")
+    reader.follows_later("## Revoke a URL")
     assert answers() == {"nightly": 403, "payroll": 403, "weekly": 200}
 
 
 def test_one_key_too_many_is_refused_and_changes_nothing(reader: Reader):
-    stack, (rotate, _) = reader.stack, blocks("sh", under="### Rotate a secret")
+    stack, (rotate, _) = reader.stack, blocks("sh", DEPLOYING, under="## Rotate a secret")
     while len(before := keys(stack)) < KEYS_AT_MOST:
         reader.follows([rotate], **reader.variables)
         assert keys(stack)[1:] == before
@@ -197,7 +198,7 @@ def test_one_key_too_many_is_refused_and_changes_nothing(reader: Reader):
 
 
 def test_the_oldest_key_is_taken_away_and_never_the_last_one(reader: Reader):
-    stack, (_, take_away) = reader.stack, blocks("sh", under="### Rotate a secret")
+    stack, (_, take_away) = reader.stack, blocks("sh", DEPLOYING, under="## Rotate a secret")
     while len(before := keys(stack)) > 1:
         reader.follows([take_away], **reader.variables)
         assert keys(stack) == before[:-1]
@@ -231,7 +232,7 @@ def test_a_first_deployment_that_fails_is_cleaned_up(aws: Emulator, tools: dict[
     assert kept() == before, "queues and secrets"
     assert len(tables() - tables_before) == 2
 
-    (clean_up,) = blocks("sh", under="### If the first deployment fails")
+    (clean_up,) = blocks("sh", DEPLOYING, under="## If the first deployment fails")
     said = Reader(aws, tools).follows([clean_up.replace("balance-inbox-dev", stack.name)])
 
     assert f"RightfootWebhook\tFunction already exist: {name}\n" in said, said
@@ -240,8 +241,8 @@ def test_a_first_deployment_that_fails_is_cleaned_up(aws: Emulator, tools: dict[
 
 def test_the_stack_is_removed_with_rules_of_ones_own_on_its_bus_and_what_it_holds_only_if_one_means_it(reader: Reader):
     stack, variables = reader.stack, reader.variables
-    reader.follows_later("## What arrives on the bus", **of_a_rule(stack))
-    remove, *and_what_it_holds = blocks("sh", under="### Remove it")
+    reader.follows_later("## Consume the bus", "README.md", **of_a_rule(stack))
+    remove, *and_what_it_holds = blocks("sh", DEPLOYING, under="## Remove the stack")
 
     reader.follows([remove], **variables)
 
@@ -280,7 +281,7 @@ def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(
     events = [f"fynapse/event/{event_id}" for event_id in ids]
     before = [stack.waits_until_done(event) for event in events]
     lost, changed = ({"pk": f"fynapse#event#{event_id}", "sk": "event"} for event_id in ids)
-    Reader(aws, tools).follows(blocks("sh", under="### Backup and restore"), **stack.outputs)
+    Reader(aws, tools).follows(blocks("sh", DEPLOYING, under="## Back up and restore"), **stack.outputs)
     tables = boto3.resource("dynamodb", **stack.boto)
     live, restored = tables.Table(stack.outputs["InboxTableName"]), tables.Table("restored")
     # Since the backup, one item is lost, and one has changed.
@@ -288,7 +289,7 @@ def test_what_a_backup_restores_is_what_is_missing_and_nothing_else(
     assert stack.event(events[0]) is None
     restored.update_item(Key=changed, UpdateExpression="REMOVE done_at")
 
-    script = python_with("restored table")
+    script = python_with("restored table", DEPLOYING)
     subprocess.run([sys.executable, "-c", script, restored.name, live.name], env=stack.aws.environment, check=True, timeout=60)
 
     assert [stack.event(event) for event in events] == before

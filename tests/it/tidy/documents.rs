@@ -1,0 +1,186 @@
+//! The documents lead somewhere: every link, and every heading that a document, a comment or a message cites.
+
+use std::path::Path;
+
+use super::{Source, documents, none, read, root, rust, section, written};
+
+/// Of another branch's making, until both have landed.
+const NOT_YET: [&str; 4] =
+    ["shared/README.md", ".github/CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"];
+
+/// The lines outside of code blocks.
+fn prose(document: &str) -> Vec<&str> {
+    let mut is_code = false;
+    let is_prose = |line: &&str| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    };
+    document.lines().filter(is_prose).collect()
+}
+
+/// The headings of any level, each with its level.
+fn headings(document: &str) -> Vec<(usize, String)> {
+    let heading = |line: &str| {
+        let text = line.trim_start_matches('#');
+        let level = line.len() - text.len();
+        (level > 0 && text.starts_with(' ')).then(|| (level, text.trim().to_owned()))
+    };
+    prose(document).into_iter().filter_map(heading).collect()
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = |letter: &char| letter.is_alphanumeric() || ['-', '_', ' '].contains(letter);
+    heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+}
+
+/// The targets of the links outside of code.
+fn links(document: &str) -> Vec<String> {
+    let lines = prose(document).join("\n");
+    let targets = lines.split("](").skip(1).map(|rest| rest.split([')', ' ']).next().unwrap_or_default());
+    targets.map(str::to_owned).collect()
+}
+
+/// A path without `..`, from the top of the repository.
+fn resolved(from: &str, relative: &str) -> String {
+    let mut parts: Vec<_> = from.split('/').collect();
+    parts.pop();
+    for part in relative.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+/// What is wrong with a link of a document.
+fn broken(document: &Source, link: &str) -> Option<String> {
+    if link.contains("://") || link.starts_with("mailto:") {
+        return None;
+    }
+    let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
+    let path = if file.is_empty() { document.path.clone() } else { resolved(&document.path, file) };
+    if NOT_YET.contains(&path.as_str()) && !root().join(&path).exists() {
+        return None;
+    }
+    let is_there = root().join(&path).exists()
+        && (fragment.is_empty() || headings(&read(&path)).iter().any(|(_, it)| anchor(it) == fragment));
+    (!is_there).then(|| format!("{}: {link}", document.path))
+}
+
+#[test]
+fn every_link_in_a_document_leads_to_a_file_and_a_heading() {
+    assert_eq!(anchor("What `local` is for: a, b"), "what-local-is-for-a-b");
+    assert_eq!(resolved("infra/local/README.md", "../README.md"), "infra/README.md");
+    let document = |text: &str| Source { path: "README.md".to_owned(), text: text.to_owned() };
+    for (text, count) in
+        [("[a](no.md)", 1), ("[a](README.md#no)", 1), ("[a](README.md)\n```\n[a](no.md)\n```", 0)]
+    {
+        let document = document(text);
+        assert_eq!(links(text).iter().filter_map(|link| broken(&document, link)).count(), count, "{text}");
+    }
+    let documents = documents();
+    let found =
+        documents.iter().flat_map(|it| links(&it.text).into_iter().filter_map(|link| broken(it, &link)));
+    assert_eq!(found.collect::<Vec<_>>(), none());
+}
+
+/// The documents and headings that a text cites as `infra/README.md, "Parameters"`, in a comment over several lines, too.
+fn citations(text: &str) -> Vec<(String, String)> {
+    let line = |line: &str| line.trim().trim_start_matches(['/', '#', '!', '>']).trim().to_owned();
+    let text = text.lines().map(line).collect::<Vec<_>>().join(" ").replace("\\\"", "\"");
+    let mut cited = Vec::new();
+    for (at, _) in text.match_indices(".md, \"") {
+        let (before, after) = (&text[..at], &text[at + ".md, \"".len()..]);
+        let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "/_-.".contains(letter);
+        let path = before.trim_end_matches(is_of_path).len();
+        let heading = after.split('"').next().unwrap_or_default();
+        cited.push((format!("{}.md", &before[path..]), heading.to_owned()));
+    }
+    cited
+}
+
+#[test]
+fn every_heading_that_is_cited_exists() {
+    let cited = |text: &str| citations(text).into_iter().map(|(path, heading)| format!("{path}: {heading}"));
+    let comment = concat!("// See infra/README", ".md,\n// \"A heading\"");
+    assert_eq!(cited(comment).collect::<Vec<_>>(), ["infra/README.md: A heading"]);
+    let (mut found, mut count) = (none(), 0);
+    // What looks for citations quotes their form.
+    for source in written().iter().filter(|source| !source.is_in("tests/it/tidy/")) {
+        for (path, heading) in citations(&source.text) {
+            let is_there = Path::new(&root()).join(&path).is_file()
+                && headings(&read(&path)).iter().any(|(_, it)| *it == heading);
+            if !is_there {
+                found.push(format!("{}: {path}, \"{heading}\"", source.path));
+            }
+            count += 1;
+        }
+    }
+    assert_eq!(found, none());
+    assert!(count >= 7, "{count} citations");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 200, "{lines} lines");
+}
+
+/// Lists its second-level headings above the first of them.
+fn has_contents(document: &str) -> bool {
+    let listed = links(document.split("\n## ").next().unwrap_or_default());
+    let second = headings(document).into_iter().filter(|(level, _)| *level == 2);
+    second.map(|(_, heading)| format!("#{}", anchor(&heading))).all(|link| listed.contains(&link))
+}
+
+#[test]
+fn a_long_document_begins_with_a_list_of_contents() {
+    const TWO_SCREENS: usize = 100;
+    let is_long = |it: &Source| it.path != "README.md" && it.text.lines().count() > TWO_SCREENS;
+    let without = documents().into_iter().filter(|it| is_long(it) && !has_contents(&it.text));
+    assert_eq!(without.map(|it| it.path).collect::<Vec<_>>(), none());
+}
+
+/// The README's commands are those that the longer documents explain.
+#[test]
+fn the_readmes_deployment_is_the_documented_one() {
+    let (short, long) = (section("README.md", "Deploy"), section("infra/README.md", "First deployment"));
+    let of = |text: &str| -> Vec<String> {
+        let code = text.split("```").skip(1).step_by(2).collect::<String>();
+        code.lines()
+            .map(|line| line.trim().to_owned())
+            .filter(|line| !line.is_empty() && line != "sh")
+            .collect()
+    };
+    let (short, long) = (of(&short), of(&long));
+    assert!((1..=6).contains(&short.len()), "{short:?}");
+    for line in short {
+        assert!(long.contains(&line), "infra/README.md has no {line}");
+    }
+}
+
+/// The words of a line that the demo prints, without its figures and the time that it begins with.
+fn fixed_words(line: &str) -> Vec<&str> {
+    let text = line.rsplit(" s  ").next().unwrap_or_default();
+    let between = text.split(|letter: char| letter.is_ascii_digit() || letter == '…');
+    between.map(|words| words.trim_matches([' ', '.', ';', ':'])).filter(|words| words.len() > 5).collect()
+}
+
+#[test]
+fn the_readme_quotes_what_the_demo_prints() {
+    let sources = rust().into_iter().filter(|source| source.is_in("infra/local/src/demo/"));
+    // A string over several lines is one.
+    let lines = sources.map(|source| source.text).collect::<String>().replace("\\\n", "\n");
+    let code = lines.split_whitespace().collect::<Vec<_>>().join(" ");
+    let quoted = section("README.md", "Try it");
+    let quoted = quoted.split_once("```text\n").unwrap().1.split("```").next().unwrap();
+    let words: Vec<_> = quoted.lines().flat_map(fixed_words).collect();
+    assert!(words.len() >= 6, "{words:?}");
+    for words in words {
+        assert!(code.contains(words), "the demo does not print: {words}");
+    }
+}
