@@ -1,4 +1,4 @@
-//! Fynapse as a sender (spec, Fynapse 1 and 2).
+//! Fynapse as a sender (shared/providers/fynapse.md, "Request" and "Retries").
 
 use std::sync::{PoisonError, RwLock};
 

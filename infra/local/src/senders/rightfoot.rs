@@ -1,4 +1,4 @@
-//! Rightfoot as a sender (spec, Rightfoot 4).
+//! Rightfoot as a sender (shared/providers/rightfoot.md, "Webhooks" and "Retries").
 
 use super::schedule::{Timeline, rightfoot_pause};
 use super::{Attempt, Delivered, End, Http, Outgoing, Patience};
