@@ -1,5 +1,6 @@
 //! The rules of the house, as tests: what a reader would otherwise have to look after.
 
+mod citations;
 mod dependencies;
 mod gateway;
 mod metrics_emitted;
