@@ -57,6 +57,12 @@ fn names_in(folder: &str) -> Vec<String> {
     names
 }
 
+/// The crates in a folder of the repository, by their own folders' names, sorted.
+fn crates_in(folder: &str) -> Vec<String> {
+    let is_crate = |name: &String| root().join(folder).join(name).join("Cargo.toml").is_file();
+    names_in(folder).into_iter().filter(is_crate).collect()
+}
+
 /// Every text file that somebody wrote.
 fn written() -> Vec<Source> {
     const NOT_WRITTEN: [&str; 9] =

@@ -1,5 +1,5 @@
-//! Comments and documents cite headings as `(<path>.md, "<heading>")`: the file and the heading exist. And shared/README.md names
-//! files, types, attributes, replies and permissions as they are in the code.
+//! Comments and documents cite headings: in parentheses a path, a comma, and a heading in quotation marks. The file and the
+//! heading exist. And shared/README.md names files, types, attributes, replies and permissions as they are in the code.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn citations(text: &str) -> Vec<(String, String)> {
     let text = in_one_line(text);
     let mut cited = Vec::new();
     for (at, _) in text.match_indices(CITATION) {
-        let (before, after) = (&text[..at], &text[at + ".md, ".len()..]);
+        let (before, after) = (&text[..at], &text[at + CITATION.len() - 1..]);
         let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "/_-.".contains(letter);
         let start = before.trim_end_matches(is_of_path).len();
         if before[..start].ends_with('(') {

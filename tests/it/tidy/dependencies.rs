@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use super::{names_in, none, read, root, written};
+use super::{crates_in, names_in, none, read, root, written};
 
 /// What is locked: of each name and version, what it depends on. Holds every platform and every feature that
 /// any member turns on, so what is not in here is nowhere.
@@ -83,7 +83,7 @@ fn tree(words: &str) -> BTreeSet<Built> {
 pub(crate) fn members() -> BTreeMap<String, String> {
     let folders = ["functions", "shared"]
         .into_iter()
-        .flat_map(|top| names_in(top).into_iter().map(move |name| format!("{top}/{name}")));
+        .flat_map(|top| crates_in(top).into_iter().map(move |name| format!("{top}/{name}")));
     folders
         .chain(["infra/local".to_owned(), "tests".to_owned()])
         .map(|folder| {
@@ -134,7 +134,7 @@ fn the_core_depends_on_nothing_that_could_do_something() {
 /// sha2 0.10 computes in software on Graviton unless told otherwise; 0.11 finds out at run time.
 #[test]
 fn the_functions_hold_one_generation_of_crypto_and_of_http() {
-    for function in names_in("functions") {
+    for function in crates_in("functions") {
         let built = tree(&format!("--edges=normal --package={function}"));
         for (name, generation) in
             [("sha2", "v0.11."), ("hmac", "v0.13."), ("hyper", "v1."), ("rustls", "v0.23.")]
@@ -207,12 +207,12 @@ fn cargo_lambda_builds_the_functions_and_nothing_else() {
     let manifest = read("Cargo.toml");
     let settings = manifest.split_once("[workspace.metadata.lambda.build]\npackages = [").unwrap().1;
     let listed: Vec<_> = settings.split_once(']').unwrap().0.split('"').skip(1).step_by(2).collect();
-    assert_eq!(listed, names_in("functions"));
+    assert_eq!(listed, crates_in("functions"));
 }
 
 #[test]
 fn a_functions_folder_package_and_binary_have_one_name() {
-    for function in names_in("functions") {
+    for function in crates_in("functions") {
         let manifest = read(&format!("functions/{function}/Cargo.toml"));
         let names: Vec<_> = manifest.lines().filter(|line| line.starts_with("name =")).collect();
         assert_eq!(names, vec![format!("name = \"{function}\""); 2], "the package's and the binary's");
