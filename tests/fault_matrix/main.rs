@@ -277,7 +277,7 @@ async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { sender, scenario: scenario, call, fault, duration: duration } = &row.cell;
+    let Cell { sender, scenario, call, fault, duration } = &row.cell;
     let _ = writeln!(
         table,
         "{:<10}{:<12}{:>2} {:<17}{:<16}{:<5} answers {:<22} repeats {} allowed {}",

@@ -3,6 +3,7 @@
 mod access_log_metrics;
 mod alarm_runbook;
 mod cargo_targets;
+mod citations;
 mod dependencies;
 mod documents;
 mod emitted_metrics;
@@ -60,8 +61,8 @@ fn file_names(folder: &str) -> Vec<String> {
 
 /// The crates in a folder of the repository, by their own folders' names, sorted.
 fn crates_in(folder: &str) -> Vec<String> {
-    let is_crate = |name: &String| root().join(folder).join(name).join("Cargo.toml").is_file();
-    names_in(folder).into_iter().filter(is_crate).collect()
+    let is_crate = |name: &String| repository_root().join(folder).join(name).join("Cargo.toml").is_file();
+    file_names(folder).into_iter().filter(is_crate).collect()
 }
 
 /// Every text file that somebody wrote.

@@ -81,7 +81,7 @@ fn the_expectations_of_these_tests_rest_on_a_right_hmac() {
 
 #[test]
 fn the_documented_payloads_become_events() {
-    // The digest of the spec's own table (Fynapse 1.3), and the token that openssl makes for `demo`.
+    // A digest of the table (shared/providers/fynapse.md, "Digests for tests"), and the token that openssl makes for `demo`.
     let header = "t=1767323045,v1=ce0b5d80b7c522bc38e9b5bff428dbc9590de12016e9aa81593167f1405d4fb2";
     let by_signature = |body: &[u8]| {
         let keys = keys(&["bmV3LXNlY3JldC12YWx1ZS0wMDE="]);

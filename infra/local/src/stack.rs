@@ -172,30 +172,6 @@ impl Stack {
         let clients_of = |function| clients_over(&connector.with_role_of(function));
         let clock = options.clock.clone();
         let common = common_config(&events_queue_url);
-        let fynapse = fynapse_webhook::Config {
-            common: common.clone(),
-            signing_secret_id: FYNAPSE_SECRET.to_owned(),
-            key_codec: KeyCodec::Utf8,
-            tolerance_secs: SIGNATURE_TOLERANCE_SECS,
-        };
-        let rightfoot = rightfoot_webhook::Config {
-            common: common.clone(),
-            url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
-            allow_list: options.rightfoot_allow_list.clone(),
-            revoked_subjects: BTreeSet::new(),
-        };
-        let webhooks = WebhookFunctions {
-            fynapse: fynapse_webhook::FynapseWebhook::new(
-                &fynapse,
-                &clients_of("fynapse-webhook"),
-                clock.clone(),
-            ),
-            rightfoot: rightfoot_webhook::RightfootWebhook::new(
-                &rightfoot,
-                &clients_of("rightfoot-webhook"),
-                clock.clone(),
-            ),
-        };
         let access = AccountConfig {
             client: options.rightfoot_client.clone(),
             secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
@@ -224,7 +200,7 @@ impl Stack {
             revoked_subjects: BTreeSet::new(),
         };
         Self {
-            webhooks,
+            webhooks: WebhookFunctions::build(&connector, &common, &options),
             poller: rightfoot_poller::RightfootPoller::new(
                 &poller,
                 &clients_of("rightfoot-poller"),
@@ -344,6 +320,36 @@ impl Stack {
             let worker = worker.clone();
             async move { until_crash(worker.handle(event)).await }
         })
+    }
+}
+
+impl WebhookFunctions {
+    fn build(connector: &AwsConnector, common: &CommonConfig, options: &StackOptions) -> Self {
+        let clients_of = |function| clients_over(&connector.with_role_of(function));
+        let fynapse = fynapse_webhook::Config {
+            common: common.clone(),
+            signing_secret_id: FYNAPSE_SECRET.to_owned(),
+            key_codec: KeyCodec::Utf8,
+            tolerance_secs: SIGNATURE_TOLERANCE_SECS,
+        };
+        let rightfoot = rightfoot_webhook::Config {
+            common: common.clone(),
+            url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
+            allow_list: options.rightfoot_allow_list.clone(),
+            revoked_subjects: BTreeSet::new(),
+        };
+        Self {
+            fynapse: fynapse_webhook::FynapseWebhook::new(
+                &fynapse,
+                &clients_of("fynapse-webhook"),
+                options.clock.clone(),
+            ),
+            rightfoot: rightfoot_webhook::RightfootWebhook::new(
+                &rightfoot,
+                &clients_of("rightfoot-webhook"),
+                options.clock.clone(),
+            ),
+        }
     }
 }
 

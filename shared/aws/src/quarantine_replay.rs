@@ -164,11 +164,6 @@ impl QuarantineReplayer {
                 existing.is_some_and(|existing| existing.resolution.is_none())
             }
         };
-        Ok(QuarantineReplayOutcome::Closed {
-            resolution: resolution,
-            key,
-            is_reopened,
-            enqueue_error: enqueue_error,
-        })
+        Ok(QuarantineReplayOutcome::Closed { resolution, key, is_reopened, enqueue_error })
     }
 }

@@ -27,7 +27,7 @@ pub fn publisher_tag(event_id: &str, replay: u64) -> String {
     short_hash(&format!("{replay}#{event_id}"))
 }
 
-/// The meaning of a row's status code (spec, Rightfoot 2). More codes may exist than are documented.
+/// The meaning of a row's status code (shared/providers/rightfoot.md, "Status codes"). More codes may exist than are documented.
 pub const fn status_code_name(status_code: i64) -> &'static str {
     match status_code {
         0 => "success",

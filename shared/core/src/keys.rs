@@ -15,7 +15,7 @@ use crate::limits::SECRETS_MAX;
 pub use warnings::{SecretWarning, secret_warnings};
 
 /// How the bytes of a key are made from the string that the provider shows.
-/// Fynapse's documents do not say which it uses (spec, Fynapse 1.2): UTF-8 is the convention of its scheme.
+/// Fynapse's documents do not say which it uses (shared/providers/fynapse.md, "Signature"): UTF-8 is the convention of its scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyCodec {
     /// The string's own bytes.

@@ -23,7 +23,7 @@ pub use authorizers::Authorizers;
 use json_fields::JsonFields;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// The longest interval and the longest life that Rightfoot lets a schedule have (spec, Rightfoot E5).
+/// The longest interval and the longest life that Rightfoot lets a schedule have (shared/providers/rightfoot.md, "Create a schedule").
 const INTERVAL_MAX_DAYS: u64 = 30;
 /// The life of a schedule that is watched without saying when it expires.
 pub const SCHEDULE_LIFETIME_MAX: Duration = Duration::from_secs(365 * 86_400);

@@ -1,4 +1,5 @@
-//! What Rightfoot's API answers, in the words of its documents (spec, Rightfoot 2 and 3).
+//! What Rightfoot's API answers, in the words of its documents (shared/providers/rightfoot.md, "Read balances" and
+//! "History of an authorizer").
 //!
 //! Ids are opaque, money is decimal, and a status code that nobody has documented is a number like any other.
 

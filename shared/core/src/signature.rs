@@ -1,4 +1,4 @@
-//! Fynapse's `Webhook-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]` (spec, Fynapse 1.2).
+//! Fynapse's `Webhook-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]` (shared/providers/fynapse.md, "Signature").
 //!
 //! Signed is `t` exactly as its characters came, a full stop, and the raw body. Several `v1` come during a
 //! rotation, and any one that matches is enough. The grammar is lenient (any order, blanks, unknown keys), the
@@ -102,7 +102,7 @@ mod tests {
 
     const BODY: &[u8] = br#"{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{},"event_timestamp":"2026-01-02T03:04:05Z","data":{"amount":"12.50"}}"#;
 
-    // The digests of the spec's own table (Fynapse 1.3), not computed by this code.
+    // The digests of the table (shared/providers/fynapse.md, "Digests for tests"), not computed by this code.
     const CURRENT: &str = "ce0b5d80b7c522bc38e9b5bff428dbc9590de12016e9aa81593167f1405d4fb2";
     const DECODED: &str = "59fb7545eeb5f536d5123c4fea50f0c79abd7853267922476066fcdc2382b6a0";
     const BODY_ALONE: &str = "885a0b58363c48b1b4e13af189eb126c9ac18c6519fe969c2e639457e17a5895";

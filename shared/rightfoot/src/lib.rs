@@ -1,4 +1,4 @@
-//! The client of Rightfoot's API (spec, Rightfoot 1 to 3).
+//! The client of Rightfoot's API (shared/providers/rightfoot.md, "Endpoints").
 //!
 //! | call | endpoint | sent again |
 //! |---|---|---|
@@ -124,7 +124,7 @@ impl RightfootClient {
 
     /// Submits a batch of exactly these bytes.
     ///
-    /// The same bytes give the same batch for 24 h (spec, Rightfoot 2), so they are sent again also where the
+    /// The same bytes give the same batch for 24 h (shared/providers/rightfoot.md, "Request cache"), so they are sent again also where the
     /// outcome is unknown. If it still is in the end, [`ApiError::outcome_unknown`] says so.
     pub async fn submit_batch(
         &self,

@@ -1,4 +1,4 @@
-//! Reading what Rightfoot answers (spec, Rightfoot 2, 3 and 5). Unknown fields are ignored.
+//! Reading what Rightfoot answers (shared/providers/rightfoot.md, "Read balances" and "Errors"). Unknown fields are ignored.
 //!
 //! What has one clear meaning is taken, in whatever form it comes. A row of a list that has none is skipped, and the
 //! others count: [`Skipped`] says how many. What tells that a `POST` was applied is read as well as can be: a batch
@@ -196,8 +196,7 @@ fn parse_history_row(row: &RawValue) -> Result<HistoryEntry, SkipReason> {
     })
 }
 
-/// The answer to `GET /v1/monitoring/schedules/{id}`. Its times are nullable, whatever E6 says (spec,
-/// Rightfoot 7).
+/// The answer to `GET /v1/monitoring/schedules/{id}`. Its times are nullable, whatever E6 says (shared/providers/rightfoot.md, "Contradictions").
 pub(crate) fn parse_schedule(body: &[u8], schedule_id: &Id) -> Result<ScheduleState, ApiError> {
     #[derive(Deserialize)]
     struct ScheduleResponse<'a> {

@@ -185,7 +185,7 @@ async fn p2_p3_p5_p9_hold_in_every_cell() {
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { scenario: scenario, call, fault, duration: duration } = &row.cell;
+    let Cell { scenario, call, fault, duration } = &row.cell;
     let _ = writeln!(
         table,
         "{:<11}{:>2} {:<19}{:<16}{:<5} run {:<22} repeats {} allowed {} settled after {} runs",

@@ -276,15 +276,7 @@ async fn cells_of(scenario: Scenario) -> Vec<Cell> {
         // A crash is once, with and without a rotation; of other faults, the lasting ones have it.
         let duration = if is_crash(fault) { FaultDuration::Once } else { FaultDuration::Persistent };
         for (duration, rotated) in [(FaultDuration::Once, false), (duration, true)] {
-            cells.push(Cell {
-                scenario: scenario,
-                rotated,
-                call: call.clone(),
-                key,
-                transaction,
-                fault,
-                duration: duration,
-            });
+            cells.push(Cell { scenario, rotated, call: call.clone(), key, transaction, fault, duration });
         }
     }
     cells
@@ -330,7 +322,7 @@ async fn p5_a_retry_after_any_fault_of_any_call_ends_with_the_same_batch_tracked
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { scenario: scenario, rotated, call, fault, duration: duration, .. } = &row.cell;
+    let Cell { scenario, rotated, call, fault, duration, .. } = &row.cell;
     let _ = writeln!(
         table,
         "{:<14}{:>2} {:<20}{:<16}{:<5}{:<9} first {:<22}{} POST  again {:<18}{} POST",

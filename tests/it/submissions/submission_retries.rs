@@ -358,7 +358,7 @@ async fn every_request_that_the_documents_show_is_done_as_it_stands_there() {
     for (at, _) in shown.match_indices("{\"action\"") {
         let first = serde_json::Deserializer::from_str(&shown[at..]).into_iter::<Value>().next();
         let request = first.unwrap().unwrap();
-        let done = answer(it.world.ask(request.clone()).await);
+        let done = expect_answer(it.world.request(request.clone()).await);
         outcomes.push((request["action"].clone(), done["status"].clone()));
     }
     assert_eq!(

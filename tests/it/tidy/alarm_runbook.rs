@@ -74,7 +74,7 @@ fn commands_that_need_a_reason_are_quoted_with_one() {
 fn every_parameter_and_error_that_an_alarm_names_exists() {
     const NAMES: [&str; 2] = ["EventBridge", "PutEvents"];
     let template = template();
-    let error_types = read_file("functions/rightfoot-poller/src/run.rs");
+    let error_types = read_file("functions/rightfoot-poller/src/poll_run.rs");
     for (id, text) in descriptions() {
         for word in text.split(|letter: char| !letter.is_ascii_alphanumeric()) {
             let humps = word.chars().filter(char::is_ascii_uppercase).count();
@@ -143,8 +143,8 @@ fn thresholds_are_the_limits_of_the_code() {
     // A look at dead messages, which `inboxctl dead redrive` hides while it asks, does not end their alarm.
     let remembered_secs = number("DeadLetters", "Period") * number("DeadLetters", "EvaluationPeriods");
     assert!(remembered_secs > 600 && number("DeadLetters", "DatapointsToAlarm") == 1);
-    let hidden = read_file("infra/inboxctl/src/dead.rs");
-    assert!(hidden.contains("const WORK: Duration = Duration::from_secs(600);"));
+    let hidden = read_file("infra/inboxctl/src/dead_letters.rs");
+    assert!(hidden.contains("const REDRIVE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(600);"));
     // There is time to mend the cause before the queue forgets, and there was time before.
     let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
     assert_eq!(threshold("OldestDeadLetterAge"), retention_secs / 2);

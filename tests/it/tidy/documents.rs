@@ -1,12 +1,8 @@
 //! The documents lead somewhere: every link, and every heading that a document, a comment or a message cites.
 
-use std::path::Path;
-
-use super::{Source, documents, none, read, root, rust, section, written};
-
-/// Of another branch's making, until both have landed.
-const NOT_YET: [&str; 4] =
-    ["shared/README.md", ".github/CHANGELOG.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md"];
+use super::{
+    SourceFile, documents, no_offences, read_file, repository_root, rust_sources, section, text_files,
+};
 
 /// The lines outside of code blocks.
 fn prose(document: &str) -> Vec<&str> {
@@ -57,17 +53,14 @@ fn resolved(from: &str, relative: &str) -> String {
 }
 
 /// What is wrong with a link of a document.
-fn broken(document: &Source, link: &str) -> Option<String> {
+fn broken(document: &SourceFile, link: &str) -> Option<String> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
     }
     let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
     let path = if file.is_empty() { document.path.clone() } else { resolved(&document.path, file) };
-    if NOT_YET.contains(&path.as_str()) && !root().join(&path).exists() {
-        return None;
-    }
-    let is_there = root().join(&path).exists()
-        && (fragment.is_empty() || headings(&read(&path)).iter().any(|(_, it)| anchor(it) == fragment));
+    let is_there = repository_root().join(&path).exists()
+        && (fragment.is_empty() || headings(&read_file(&path)).iter().any(|(_, it)| anchor(it) == fragment));
     (!is_there).then(|| format!("{}: {link}", document.path))
 }
 
@@ -75,7 +68,7 @@ fn broken(document: &Source, link: &str) -> Option<String> {
 fn every_link_in_a_document_leads_to_a_file_and_a_heading() {
     assert_eq!(anchor("What `local` is for: a, b"), "what-local-is-for-a-b");
     assert_eq!(resolved("infra/local/README.md", "../README.md"), "infra/README.md");
-    let document = |text: &str| Source { path: "README.md".to_owned(), text: text.to_owned() };
+    let document = |text: &str| SourceFile { path: "README.md".to_owned(), text: text.to_owned() };
     for (text, count) in
         [("[a](no.md)", 1), ("[a](README.md#no)", 1), ("[a](README.md)\n```\n[a](no.md)\n```", 0)]
     {
@@ -85,48 +78,12 @@ fn every_link_in_a_document_leads_to_a_file_and_a_heading() {
     let documents = documents();
     let found =
         documents.iter().flat_map(|it| links(&it.text).into_iter().filter_map(|link| broken(it, &link)));
-    assert_eq!(found.collect::<Vec<_>>(), none());
-}
-
-/// The documents and headings that a text cites as `infra/README.md, "Parameters"`, in a comment over several lines, too.
-fn citations(text: &str) -> Vec<(String, String)> {
-    let line = |line: &str| line.trim().trim_start_matches(['/', '#', '!', '>']).trim().to_owned();
-    let text = text.lines().map(line).collect::<Vec<_>>().join(" ").replace("\\\"", "\"");
-    let mut cited = Vec::new();
-    for (at, _) in text.match_indices(".md, \"") {
-        let (before, after) = (&text[..at], &text[at + ".md, \"".len()..]);
-        let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "/_-.".contains(letter);
-        let path = before.trim_end_matches(is_of_path).len();
-        let heading = after.split('"').next().unwrap_or_default();
-        cited.push((format!("{}.md", &before[path..]), heading.to_owned()));
-    }
-    cited
-}
-
-#[test]
-fn every_heading_that_is_cited_exists() {
-    let cited = |text: &str| citations(text).into_iter().map(|(path, heading)| format!("{path}: {heading}"));
-    let comment = concat!("// See infra/README", ".md,\n// \"A heading\"");
-    assert_eq!(cited(comment).collect::<Vec<_>>(), ["infra/README.md: A heading"]);
-    let (mut found, mut count) = (none(), 0);
-    // What looks for citations quotes their form.
-    for source in written().iter().filter(|source| !source.is_in("tests/it/tidy/")) {
-        for (path, heading) in citations(&source.text) {
-            let is_there = Path::new(&root()).join(&path).is_file()
-                && headings(&read(&path)).iter().any(|(_, it)| *it == heading);
-            if !is_there {
-                found.push(format!("{}: {path}, \"{heading}\"", source.path));
-            }
-            count += 1;
-        }
-    }
-    assert_eq!(found, none());
-    assert!(count >= 7, "{count} citations");
+    assert_eq!(found.collect::<Vec<_>>(), no_offences());
 }
 
 #[test]
 fn the_readme_is_short() {
-    let lines = read("README.md").lines().count();
+    let lines = read_file("README.md").lines().count();
     assert!(lines <= 200, "{lines} lines");
 }
 
@@ -140,9 +97,9 @@ fn has_contents(document: &str) -> bool {
 #[test]
 fn a_long_document_begins_with_a_list_of_contents() {
     const TWO_SCREENS: usize = 100;
-    let is_long = |it: &Source| it.path != "README.md" && it.text.lines().count() > TWO_SCREENS;
+    let is_long = |it: &SourceFile| it.path != "README.md" && it.text.lines().count() > TWO_SCREENS;
     let without = documents().into_iter().filter(|it| is_long(it) && !has_contents(&it.text));
-    assert_eq!(without.map(|it| it.path).collect::<Vec<_>>(), none());
+    assert_eq!(without.map(|it| it.path).collect::<Vec<_>>(), no_offences());
 }
 
 /// The README's commands are those that the longer documents explain.
@@ -172,7 +129,7 @@ fn fixed_words(line: &str) -> Vec<&str> {
 
 #[test]
 fn the_readme_quotes_what_the_demo_prints() {
-    let sources = rust().into_iter().filter(|source| source.is_in("infra/local/src/demo/"));
+    let sources = rust_sources().into_iter().filter(|source| source.is_in("infra/local/src/demo/"));
     // A string over several lines is one.
     let lines = sources.map(|source| source.text).collect::<String>().replace("\\\n", "\n");
     let code = lines.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -23,7 +23,7 @@ pub(crate) struct EmittedMetric {
 /// Every way in which the functions emit a metric.
 pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
     const CALLS: [&str; 4] =
-        ["metrics::counter!(", "metrics::gauge!(", "metrics::histogram!(", "count_reason("];
+        ["metrics::counter!(", "metrics::gauge!(", "metrics::histogram!(", "count_with_reason("];
     let mut all = BTreeSet::new();
     for source in rust_sources().iter().filter(|it| it.is_in("shared/") || it.is_in("functions/")) {
         let by = source.path.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
@@ -31,7 +31,7 @@ pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
         for (start, call) in CALLS.iter().flat_map(|call| code.match_indices(call)) {
             let arguments = arguments(&code[start + call.len()..]);
             let is_definition = code[..start].ends_with("fn ");
-            // The inside of `count_reason`: what it comes to is asked of itself.
+            // The inside of `count_with_reason`: what it comes to is asked of itself.
             if is_definition || arguments.starts_with("name,") || arguments == "name" {
                 continue;
             }
@@ -43,7 +43,7 @@ pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
             let names = names(arguments).unwrap_or_else(|| panic!("{}: {arguments}", source.path));
             for name in names {
                 match call {
-                    "count_reason(" => {
+                    "count_with_reason(" => {
                         let of = if arguments.contains("None") { None } else { Some(Provider::Fynapse) };
                         all.extend(
                             reason_label_sets(of).into_iter().map(|dimensions| emit(&name, dimensions)),
@@ -89,7 +89,7 @@ fn labels(arguments: &str) -> BTreeSet<String> {
     pieces[..pieces.len() - 1].iter().map(|piece| before(piece)).collect()
 }
 
-/// With which dimensions `count_reason` counts.
+/// With which dimensions `count_with_reason` counts.
 fn reason_label_sets(of: Option<Provider>) -> Vec<BTreeSet<String>> {
     let keys = LabelRecorder::default();
     metrics::with_local_recorder(&keys, || count_with_reason("name", of, "reason"));

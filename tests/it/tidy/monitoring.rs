@@ -146,7 +146,7 @@ fn requeue_reasons() -> BTreeSet<String> {
     let worker = rust_sources().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
     let code: String = worker.map(|source| source.text).collect();
     let reason = |rest: &str| string_literals(rest.split(')').next()?).next().map(str::to_owned);
-    code.split("Later::because(").skip(1).filter_map(reason).collect()
+    code.split("RequeueDetails::with_reason(").skip(1).filter_map(reason).collect()
 }
 
 /// Of what is put back as a whole nobody can say whether it is trouble: most of it waits for a batch to be complete.

@@ -27,25 +27,25 @@ fn blocks_of(document: &str) -> Vec<String> {
 }
 
 /// A block without here-documents: what stands in them is no command.
-fn without_here_documents(block: &str) -> String {
-    let mut commands = String::new();
+fn without_documents(block: &str) -> String {
+    let mut kept = String::new();
     let mut until: Option<&str> = None;
     for line in block.lines() {
         match until {
             Some(end) if line == end => until = None,
             Some(_) => {}
             None => {
-                commands += &format!("{line}\n");
+                kept += &format!("{line}\n");
                 until = line.split_once("<<'").map(|(_, end)| end.trim_end_matches('\''));
             }
         }
     }
-    commands
+    kept
 }
 
 /// A block's commands, with `_` for what is quoted. In `"$(…)"` commands begin again.
-fn unquoted(block: &str) -> String {
-    let text = without_here_documents(block);
+fn bare(block: &str) -> String {
+    let text = without_documents(block);
     let (mut bare, mut letters) = (String::new(), text.chars().peekable());
     // The quotes and parentheses that are open.
     let mut open = Vec::new();
@@ -76,12 +76,12 @@ fn unquoted(block: &str) -> String {
 }
 
 /// The words that an interactive zsh takes for a pattern, a path of a command or an argument: it has no comments.
-fn zsh_hazards(block: &str) -> Vec<String> {
+fn wrong_in_zsh(block: &str) -> Vec<String> {
     let is_wrong = |word: &&str| {
         let is_pattern = word.contains(['?', '*', '^']) || word.contains('[') && *word != "[";
         word.starts_with(['#', '!']) || word.starts_with('=') && *word != "=" || is_pattern
     };
-    unquoted(block).split_whitespace().filter(is_wrong).map(str::to_owned).collect()
+    bare(block).split_whitespace().filter(is_wrong).map(str::to_owned).collect()
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn the_documents_commands_have_no_comments_and_no_pattern_outside_of_quotes() {
         ("cat > f <<'END'\n# it's data?\nEND\na ?", vec!["?"]),
     ] {
         let wrong: Vec<_> = wrong.into_iter().filter(|word| !word.is_empty()).map(str::to_owned).collect();
-        assert_eq!(zsh_hazards(block), wrong, "{block}");
+        assert_eq!(wrong_in_zsh(block), wrong, "{block}");
     }
-    for block in shell_blocks() {
-        assert_eq!(zsh_hazards(&block), no_offences(), "{block}");
+    for block in blocks() {
+        assert_eq!(wrong_in_zsh(&block), no_offences(), "{block}");
     }
 }
 
@@ -120,17 +120,17 @@ const INSTEAD: &str = "PS1= PS2=\n\
     done\n";
 
 /// Runs a block as if it were pasted into an interactive shell. `None`: there is no such shell.
-fn run_pasted(shell: &str, options: &[&str], block: &str) -> Option<Output> {
+fn pasted(shell: &str, options: &[&str], block: &str) -> Option<Output> {
     let mut command = Command::new(shell);
-    command.args(options).current_dir(scratch_folder(shell)).env("HOME", env!("CARGO_TARGET_TMPDIR"));
+    command.args(options).current_dir(scratch(shell)).env("HOME", env!("CARGO_TARGET_TMPDIR"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().ok()?;
-    child.stdin.take().unwrap().write_all(format!("{STUB_TOOLS}{block}").as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(format!("{INSTEAD}{block}").as_bytes()).unwrap();
     Some(child.wait_with_output().unwrap())
 }
 
 /// The shell's own errors, not those of a tool that was given nothing.
-fn shell_errors(shell: &str, output: &Output) -> Vec<String> {
+fn errors(shell: &str, output: &Output) -> Vec<String> {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     errors.lines().filter(|line| line.contains(&format!("{shell}: "))).map(str::to_owned).collect()
 }
@@ -139,10 +139,10 @@ fn shell_errors(shell: &str, output: &Output) -> Vec<String> {
 fn the_documents_commands_run_in_an_interactive_zsh_if_it_is_there() {
     const SHELL: &str = "zsh";
     let options = ["-f", "-i", "-s"];
-    let Some(output) = run_pasted(SHELL, &options, "echo a?b\n") else { return };
-    assert_eq!(shell_errors(SHELL, &output).len(), 1, "an error is seen: {output:?}");
-    for block in shell_blocks() {
-        let output = run_pasted(SHELL, &options, &block).unwrap();
-        assert_eq!(shell_errors(SHELL, &output), no_offences(), "{block}");
+    let Some(output) = pasted(SHELL, &options, "echo a?b\n") else { return };
+    assert_eq!(errors(SHELL, &output).len(), 1, "an error is seen: {output:?}");
+    for block in blocks() {
+        let output = pasted(SHELL, &options, &block).unwrap();
+        assert_eq!(errors(SHELL, &output), no_offences(), "{block}");
     }
 }

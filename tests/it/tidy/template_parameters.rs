@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::section;
-use super::template::{functions, holding_events_or_keys, as_list, resources, template};
+use super::template::{as_list, data_resources, functions, resources, template};
 
 /// infra/README.md's one table of parameters, each with its default (`—` if that is empty).
 #[test]

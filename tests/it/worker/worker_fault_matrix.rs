@@ -184,7 +184,7 @@ async fn p2_p10_hold_in_every_cell() {
 }
 
 fn write_row(table: &mut String, row: &CellResult) {
-    let Cell { scenario: scenario, call, fault, duration: duration } = &row.cell;
+    let Cell { scenario, call, fault, duration } = &row.cell;
     let _ = writeln!(
         table,
         "{:<14}{:>2} {:<15}{:<17}{:<5} acknowledged {:<6} repeats {} allowed {}",

@@ -459,13 +459,13 @@ impl Rng {
 async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
     let seen = run_walks::<RecordComparison>(WALKS, STEPS).await;
     let is_covered = |kind: &str, answer: &str| seen.contains(&(kind.to_owned(), answer.to_owned()));
-    for kind in ["Mark", "Relay", "GiveUp", "Done", "PutBack", "Quarantine"] {
-        assert!(is_covered(kind, "Applied") && is_covered(kind, "Refused"), "{kind} of {seen:?}");
+    for kind in ["Mark", "Relay", "QuarantineByRelay", "Done", "Requeue", "QuarantineByWorker"] {
+        assert!(is_covered(kind, "Applied") && is_covered(kind, "ConditionFailed"), "{kind} of {seen:?}");
     }
-    for answer in ["Ours", "Over", "Taken", "NotRecorded"] {
+    for answer in ["Acquired", "AlreadyDone", "HeldByOther", "NotRecorded"] {
         assert!(is_covered("Claim", answer), "{answer} of {seen:?}");
     }
-    for kind in ["Put", "AgainDone", "AgainQuarantined", "AgainSent"] {
+    for kind in ["Put", "ReopenDone", "ReopenQuarantined", "ReopenSent"] {
         assert!(is_covered(kind, "Applied"), "{kind} of {seen:?}");
     }
     assert!(is_covered("Put", "Duplicate"), "{seen:?}");

@@ -26,12 +26,8 @@ const LOST_MESSAGES: &str = "lost messages";
 const SAMPLE_SIZE: usize = 50;
 
 pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
-    let backlog = BacklogChecks {
-        target: target,
-        inbox: target.inbox()?,
-        table: target.inbox_table()?,
-        now: target.now(),
-    };
+    let backlog =
+        BacklogChecks { target, inbox: target.inbox()?, table: target.inbox_table()?, now: target.now() };
     let effects = if has_worker {
         backlog.check_or_error("effects", backlog.effects().await)
     } else {

@@ -23,7 +23,7 @@ impl ApiReply {
         Self::json(StatusCode::OK, body)
     }
 
-    /// The error body (spec 5), which is documented for 401 alone: the others follow its form.
+    /// The error body (shared/providers/rightfoot.md, "Errors"), which is documented for 401 alone: the others follow its form.
     pub(super) fn error(status: StatusCode, message: &str, now: UnixMillis) -> Self {
         Self::error_with(status, message, None, now)
     }

@@ -9,7 +9,7 @@ use super::snapshot::{SimulatedBalance, SimulatedBatch};
 
 const INSTITUTION_NOT_SUPPORTED: u32 = 3300;
 const OTHER_ERROR: u32 = 9000;
-/// Codes of failed checks (spec 2, E3) and how E9 might word them.
+/// Codes of failed checks (shared/providers/rightfoot.md, "Status codes") and how E9 might word them.
 const CHECK_FAILURES: [(u32, &str); 6] = [
     (INSTITUTION_NOT_SUPPORTED, "Institution not supported"),
     (3200, "Account closed"),

@@ -14,12 +14,12 @@ pub(super) const CALENDAR_DAY: Duration = Duration::from_secs(24 * 3_600);
 pub struct Behaviour {
     /// How long a batch takes. A batch that has begun keeps what it began with.
     pub processing_time: Duration,
-    /// What E3 answers before a batch is complete (spec 2, E3: not documented).
+    /// What E3 answers before a batch is complete (shared/providers/rightfoot.md, "Before a batch is complete").
     pub incomplete_batch_response: IncompleteBatchResponse,
     /// Balances by authorizer id, as JSON writes a number, or `null` for a check that failed with 3300. Any other
     /// text is a check that failed with 9000. Read when a batch begins; who is not listed gets one by chance.
     pub balances: BTreeMap<String, String>,
-    /// Which form "no failed authorizers" has in E1's answer (spec 2, E1: not visible).
+    /// Which form "no failed authorizers" has in E1's answer (shared/providers/rightfoot.md, "Submit a batch").
     pub no_failed_authorizers: NoFailedAuthorizers,
     /// How long E1 gives the same answer to the same body, counted from the first.
     pub submission_cache_secs: u64,
@@ -33,7 +33,7 @@ pub struct Behaviour {
     pub history_lag: Duration,
     /// Whether E9 lists on-demand batches too.
     pub history_includes_on_demand: bool,
-    /// Under which name E3 and E9 take the page token (spec 7: the documents contradict each other).
+    /// Under which name E3 and E9 take the page token (shared/providers/rightfoot.md, "Contradictions").
     pub page_token_param: PageTokenParam,
     /// Which webhooks are never sent.
     pub webhook_loss: WebhookLoss,

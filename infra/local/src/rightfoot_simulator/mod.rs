@@ -1,4 +1,4 @@
-//! A simulated Rightfoot API, as its documents describe it (spec, Rightfoot).
+//! A simulated Rightfoot API, as its documents describe it (shared/providers/rightfoot.md, "Endpoints": E1 to E9, W1, W2).
 //!
 //! Nothing in it happens by itself: its state follows from the clock it is given. At every request and every
 //! tick it first catches up: batches whose processing time is over are complete, and every schedule run whose

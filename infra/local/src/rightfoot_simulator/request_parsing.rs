@@ -1,4 +1,4 @@
-//! Reading what is submitted (spec 2 E1, 3 E5). Nothing of an authorizer is kept but its id and threshold.
+//! Reading what is submitted (shared/providers/rightfoot.md, "Submit a batch" and "Create a schedule"). Nothing of an authorizer is kept but its id and threshold.
 
 use inbox_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};

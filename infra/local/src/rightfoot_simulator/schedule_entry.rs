@@ -1,4 +1,4 @@
-//! When a schedule runs (spec 3, E5).
+//! When a schedule runs (shared/providers/rightfoot.md, "Create a schedule").
 
 use std::time::Duration;
 

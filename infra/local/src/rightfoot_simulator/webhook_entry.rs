@@ -1,4 +1,4 @@
-//! The webhooks (spec 4): what they say, which are lost, when they are tried.
+//! The webhooks (shared/providers/rightfoot.md, "Webhooks" and "Retries"): what they say, which are lost, when they are tried.
 
 use inbox_core::time::UnixMillis;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Fynapse as a sender (spec, Fynapse 1 and 2).
+//! Fynapse as a sender (shared/providers/fynapse.md, "Request" and "Retries").
 
 use std::sync::{PoisonError, RwLock};
 
@@ -70,7 +70,7 @@ impl FynapseSender {
         let mut attempts = Vec::new();
         let mut end = DeliveryEnd::Exhausted;
         for executions in 1..=FYNAPSE_EXECUTIONS_MAX {
-            let execution = Execution { outgoing, key: &key, signing, retry_limit: retry_limit, created };
+            let execution = Execution { outgoing, key: &key, signing, retry_limit, created };
             match self.execute(&execution, &mut rng, &mut attempts).await {
                 ExecutionOutcome::Ended(how) => {
                     end = how;

@@ -118,7 +118,7 @@ mod tests {
             (1..20).map(|executions| secs(fynapse_backoff(executions, None, MEDIAN_JITTER))).collect();
         assert_eq!(pauses[..7], [30, 90, 270, 810, 2_430, 7_290, 14_400]);
         assert!(pauses[7..].iter().all(|pause| *pause == 14_400));
-        // The spec's own arithmetic: attempt 20 at about 55 hours, attempt 8 at 7 h 02.
+        // The documents' arithmetic (shared/providers/fynapse.md, "Retries"): attempt 20 at about 55 hours, attempt 8 at 7 h 02.
         assert_eq!(pauses.iter().sum::<u64>(), 198_120);
         assert_eq!(pauses[..7].iter().sum::<u64>(), 25_320);
         assert_eq!(secs(fynapse_backoff(u32::MAX, None, MEDIAN_JITTER)), 14_400);

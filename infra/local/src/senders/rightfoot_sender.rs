@@ -1,4 +1,4 @@
-//! Rightfoot as a sender (spec, Rightfoot 4).
+//! Rightfoot as a sender (shared/providers/rightfoot.md, "Webhooks" and "Retries").
 
 use super::retry_policy::{RetrySpacing, rightfoot_backoff};
 use super::{DeliveryAttempt, DeliveryEnd, DeliveryReport, OutgoingDelivery, RetryLimit, SenderClient};

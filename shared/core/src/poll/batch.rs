@@ -109,7 +109,7 @@ pub struct BalanceRows {
 pub struct Thresholds {
     /// For whom has none of its own.
     pub default: Option<Amount>,
-    /// Each authorizer's own, which beats the default (spec, Rightfoot E5, the newer rule).
+    /// Each authorizer's own, which beats the default (shared/providers/rightfoot.md, "Create a schedule", the newer rule).
     pub authorizers: BTreeMap<Id, Amount>,
 }
 

@@ -1,6 +1,6 @@
 //! Reading all pages, with an end.
 //!
-//! Rightfoot's documents name two parameters for the page token (spec, Rightfoot 7). The newer one is sent
+//! Rightfoot's documents name two parameters for the page token (shared/providers/rightfoot.md, "Contradictions"). The newer one is sent
 //! first. If it is ignored, the same page comes again: then the other one is tried, once. A page that repeats
 //! after that, or a token that was used before, is the end of it: there is no loop.
 

@@ -1,5 +1,5 @@
 //! The runs of a schedule: no endpoint lists them, so they are found in the history of a few authorizers, the
-//! probes (spec, Rightfoot 3.1).
+//! probes (shared/providers/rightfoot.md, "Find a run without its webhook").
 //!
 //! What their histories show and what is not a batch that we know already is a run. The history may lag behind
 //! the run, and behind other runs: so it is read back beyond the last run seen, and while the schedule says that

@@ -1,4 +1,4 @@
-//! Fynapse's event envelope (spec, Fynapse 1.4). Any `event_type` is an event; `data` has no fixed schema.
+//! Fynapse's event envelope (shared/providers/fynapse.md, "Envelope"). Any `event_type` is an event; `data` has no fixed schema.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! Rightfoot's two webhooks (spec, Rightfoot 4).
+//! Rightfoot's two webhooks (shared/providers/rightfoot.md, "Webhooks").
 
 use std::collections::BTreeSet;
 

@@ -41,7 +41,7 @@ async fn p8_answers_show_nothing_of_what_they_hold() {
     let balances = client(&stub).balances(&key(), &id("canary")).await.unwrap();
     assert_eq!(
         format!("{balances:?}"),
-        "Balances { rows: 1, reached_last_page: true, skipped: Skipped({}) }"
+        "Balances { rows: 1, reached_last_page: true, skipped: SkippedRows({}) }"
     );
     debug_hides(&balances);
     debug_hides(&balances.rows);

@@ -197,7 +197,7 @@ impl AlertComparison {
 async fn the_models_claims_of_an_alert_come_to_the_same_on_the_real_adapters() {
     let seen = run_walks::<AlertComparison>(WALKS, STEPS).await;
     for replay in 0..=MAX_REPLAYS {
-        for claimed in ["Ours", "Published", "Taken"] {
+        for claimed in ["Acquired", "Published", "HeldByOther"] {
             assert!(
                 seen.contains(&format!("{claimed} in replay {replay}")),
                 "{claimed} {replay} of {seen:?}"

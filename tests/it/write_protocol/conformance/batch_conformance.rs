@@ -164,7 +164,7 @@ impl BatchComparison {
         if model {
             self.batches_read.push((rev + 1, tracking));
         }
-        self.assert_same_outcome("put off", model, written);
+        self.assert_same_outcome("defer", model, written);
     }
 
     async fn update(&mut self, then: BatchUpdate) {
@@ -198,7 +198,7 @@ impl BatchComparison {
         let written =
             self.inbox.quarantine_event(&work, QuarantineReason::Incomplete, self.world.now()).await.unwrap();
         let model = self.record.quarantine();
-        self.assert_same_outcome("give up", model, written);
+        self.assert_same_outcome("quarantine", model, written);
     }
 
     async fn requeue_quarantined(&mut self) {
@@ -206,7 +206,7 @@ impl BatchComparison {
         self.maybe_lose_response();
         let written = self.inbox.requeue_quarantined(&event, self.world.now()).await.unwrap();
         let model = self.record.requeue_quarantined();
-        self.assert_same_outcome("give back", model, written);
+        self.assert_same_outcome("requeue quarantined", model, written);
     }
 
     async fn compare(&self, operation: BatchOperation) {
@@ -239,10 +239,10 @@ impl BatchComparison {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_writes_to_a_batch_come_to_the_same_on_the_real_adapters() {
     let seen = run_walks::<BatchComparison>(WALKS, STEPS).await;
-    for write in ["put off", "Later", "AlertsLater", "Done", "Overdue", "give back"] {
+    for write in ["defer", "PollAt", "CheckAlertsAt", "Done", "Overdue", "requeue quarantined"] {
         for applied in [true, false] {
             assert!(seen.contains(&(write.to_owned(), applied)), "{write}, {applied}: {seen:?}");
         }
     }
-    assert!(seen.contains(&("give up".to_owned(), true)), "{seen:?}");
+    assert!(seen.contains(&("quarantine".to_owned(), true)), "{seen:?}");
 }

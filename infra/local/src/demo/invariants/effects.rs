@@ -81,7 +81,7 @@ impl Evidence {
         for planned in self.expected_events() {
             match planned.provider() {
                 Provider::Fynapse => {
-                    drop(expected_effects.extracted.insert(&planned.outgoing.id, &planned.outgoing.body))
+                    expected_effects.extracted.insert(&planned.outgoing.id, &planned.outgoing.body);
                 }
                 Provider::Rightfoot => self.add_expected_effects(planned, &mut expected_effects),
             }
