@@ -1,20 +1,20 @@
-//! What proving and reading cost, each beside its bare form: the least that can be done with the same bytes.
+//! The cost of verifying and parsing a delivery, each beside a bare form: the least work on the same bytes.
 //!
 //! ```text
 //! cargo bench -p inbox-core --bench delivery                # times, by divan
-//! cargo bench -p inbox-core --bench delivery -- --ratios    # ours ÷ bare, measured in turns
+//! cargo bench -p inbox-core --bench delivery -- --ratios    # ours ÷ bare, measured alternately
 //! ```
 //!
-//! Deliveries are made before, and dropped after, what is timed.
+//! Deliveries are made before, and dropped after, the timed section.
 //!
-//! The bare proof is one HMAC-SHA256 of the signed bytes, its key set up, and one comparison in constant
-//! time. Ours sets keys up when they are loaded; `keyed` is the bare proof with the same advantage.
+//! Bare verification is one HMAC-SHA256 of the signed bytes, including its key setup, and one comparison in constant
+//! time. Ours sets keys up when they are loaded; `keyed` is the bare form with the same advantage.
 //!
-//! The bare reading is one typed `serde_json::from_slice` into the fields that the event must own (ids, and
-//! Fynapse's type) or look at (Rightfoot's type, and where its alerts begin and end). It skips the rest, and
-//! checks neither that all is UTF-8 nor ids, types or lengths.
+//! Bare parsing is one typed `serde_json::from_slice` into the fields that the event must own (ids, and Fynapse's type)
+//! or inspect (Rightfoot's type, and the range of its alerts). It skips the rest, and does not check that all is UTF-8,
+//! nor ids, types or lengths.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be prepared measures nothing")]
+#![expect(clippy::unwrap_used, reason = "a benchmark without its inputs must fail")]
 
 use std::hint::black_box;
 
@@ -190,7 +190,7 @@ fn fynapse_event(size: usize) -> Vec<u8> {
     fill_payload(head, row, size)
 }
 
-/// A payload of `size` bytes: as many rows as there is room for, and blanks for what is left.
+/// A payload of exactly `size` bytes: as many rows as fit, padded with blanks.
 fn fill_payload(head: &str, row: &str, size: usize) -> Vec<u8> {
     let rows = (size - head.len() - "]}".len()) / (row.len() + ",".len());
     let mut json = format!("{head}{}]}}", vec![row; rows].join(",")).into_bytes();
@@ -199,7 +199,7 @@ fn fill_payload(head: &str, row: &str, size: usize) -> Vec<u8> {
 }
 
 mod ratios {
-    #![expect(clippy::print_stdout, reason = "this is what it is for")]
+    #![expect(clippy::print_stdout, reason = "prints the table of ratios")]
     #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
     use std::time::{Duration, Instant};
@@ -214,18 +214,18 @@ mod ratios {
             let body = fynapse_event(size);
             let (keys, key, tag) = (keys(), keyed_hmac(), tag_of(&body));
             let ours = |it| verify(it, &keys);
-            compare("proving", size, &body, signed, ours, |it| hmac(keyed_hmac(), it, &tag));
-            compare("proving, keyed", size, &body, signed, ours, |it| hmac(key.clone(), it, &tag));
+            compare("verify", size, &body, signed, ours, |it| hmac(keyed_hmac(), it, &tag));
+            compare("verify, keyed", size, &body, signed, ours, |it| hmac(key.clone(), it, &tag));
         }
         for size in SIZES {
             let (alert, event) = (rightfoot_alert(size), fynapse_event(size));
-            compare("reading, Rightfoot", size, &alert, verified_by_token, providers::parse, bare_alert);
-            compare("reading, Fynapse", size, &event, verified_by_signature, providers::parse, bare_event);
+            compare("parse, Rightfoot", size, &alert, verified_by_token, providers::parse, bare_alert);
+            compare("parse, Fynapse", size, &event, verified_by_signature, providers::parse, bare_event);
         }
     }
 
-    /// Times both in turns, so that what disturbs the machine disturbs both, and prints the median times of
-    /// one call and the median of the ratios.
+    /// Times both alternately, so that a disturbance of the machine affects both, and prints the median times
+    /// per call and the median of the ratios.
     fn compare<I, O, B>(
         name: &str,
         size: usize,

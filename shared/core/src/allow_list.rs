@@ -1,15 +1,15 @@
-//! The addresses that may call as Rightfoot: a second lock beside the secret URL.
+//! The allow-list of Rightfoot's addresses, a second check beside the secret URL.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// The addresses that may call. An empty list lets everyone call.
+/// The networks that may call. An empty list allows every address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowList(Vec<IpNet>);
 
-/// Not an address or a CIDR block; names the element.
+/// The error for an element that is neither an address nor a CIDR block. Holds the element.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an IP address nor a CIDR block")]
 pub struct InvalidNetwork(String);
@@ -17,7 +17,7 @@ pub struct InvalidNetwork(String);
 impl FromStr for AllowList {
     type Err = InvalidNetwork;
 
-    /// Reads `203.0.113.0/24, 198.51.100.7`.
+    /// Parses `203.0.113.0/24, 198.51.100.7`.
     fn from_str(list: &str) -> Result<Self, InvalidNetwork> {
         list.split(',')
             .map(str::trim)
@@ -34,8 +34,9 @@ impl FromStr for AllowList {
 }
 
 impl AllowList {
-    /// Whether a call from this address (the gateway's `sourceIp`, never a header) may pass.
+    /// Returns `true` if a call from `source_ip` (the gateway's `sourceIp`, never a header) is allowed.
     pub fn permits(&self, source_ip: Option<&str>) -> bool {
+        // `to_canonical`, because an IPv4 address may come as `::ffff:a.b.c.d`.
         self.0.is_empty()
             || source_ip
                 .and_then(|ip| ip.parse::<IpAddr>().ok())
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_allow_list_is_off_when_empty_and_names_what_it_cannot_read() {
+    fn an_empty_allow_list_allows_all_and_an_error_names_the_element() {
         let list: AllowList = " 203.0.113.0/24, 198.51.100.7 ,2001:db8::/32,".parse().unwrap();
         for (ip, permitted) in [
             (Some("203.0.113.9"), true),

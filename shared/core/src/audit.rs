@@ -1,24 +1,24 @@
-//! The trace that an operator leaves on what he changed.
+//! The audit trail of operators' actions.
 
 use std::time::Duration;
 
 use crate::limits::QUEUE_RETENTION_DAYS;
 use crate::time::UnixMillis;
 
-/// What an operator did.
+/// An action of an operator on an event, quarantined item or submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorAction {
-    /// Had quarantined bytes read again, or a done event sent again.
+    /// Had quarantined bytes parsed again, or a finished event sent again.
     Replay,
-    /// Put an event that was given up on its way again.
+    /// Made a quarantined event due again.
     Requeue,
-    /// Moved its dead message back to the queue.
+    /// Moved the event's dead letter back to the queue.
     Redrive,
-    /// Concluded a submission as one that made nothing.
+    /// Concluded a submission that created nothing.
     Conclude,
-    /// Declared the message of a sent event lost: it is sent again.
+    /// Declared the message of a sent event lost, so that it is sent again.
     DeclareLost,
-    /// Closed an item of quarantine, for good.
+    /// Closed a quarantined item for good.
     Discard,
 }
 
@@ -39,43 +39,43 @@ impl OperatorAction {
         }
     }
 
-    /// The deed of that name.
+    /// The action with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == name)
     }
 }
 
-/// Who did what, when, and why: as it was given, not proven.
+/// An entry of the audit trail. Operator and reason are as given, not authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When.
+    /// The time of the action.
     pub at: UnixMillis,
-    /// Who.
+    /// The operator's name.
     pub operator: String,
-    /// What.
+    /// The action.
     pub action: OperatorAction,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
 }
 
-/// Who asks for something to be changed, and why.
+/// The person who asks for a change, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// Who.
+    /// The operator's name, as given.
     pub name: String,
-    /// Why.
+    /// The reason, as given.
     pub reason: String,
 }
 
 impl Operator {
-    /// The trace of what he does now.
+    /// The audit entry for an action at `now`.
     pub fn audit_entry(&self, action: OperatorAction, now: UnixMillis) -> AuditEntry {
         AuditEntry { at: now, operator: self.name.clone(), action, reason: self.reason.clone() }
     }
 }
 
-/// The time until which the queues may hold the message of an event: they keep it for [`QUEUE_RETENTION_DAYS`], as a
-/// dead letter, too, from when it was sent last. An operator who moves it back sends it anew.
+/// The time until which the queues may hold an event's message. They keep it for [`QUEUE_RETENTION_DAYS`]
+/// after the last send, also as a dead letter. A redrive sends it anew.
 pub fn message_expiry(sent_at: UnixMillis, entries: &[AuditEntry]) -> UnixMillis {
     let redrives = entries.iter().filter(|it| it.action == OperatorAction::Redrive).map(|it| it.at);
     redrives.fold(sent_at, UnixMillis::max).plus(Duration::from_secs(QUEUE_RETENTION_DAYS * 86_400))

@@ -1,6 +1,6 @@
-//! What goes on the EventBridge bus: three types of event, each with a detail of its own.
+//! The events on the EventBridge bus: three types, each with a detail of its own.
 //!
-//! The JSON Schemas in `infra/schemas/` are made of the types in [`detail`].
+//! The JSON Schemas in `infra/schemas/` are generated from the types in [`detail`].
 
 pub mod detail;
 mod eventbridge_limits;
@@ -15,9 +15,9 @@ use crate::time::UnixMillis;
 
 use detail::{BalanceBatchCompleted, BalanceExtracted, BalanceThresholdMet, Detail, SourceEvent};
 
-/// The source of everything on the bus.
+/// EventBridge's `source` of every event.
 pub const SOURCE: &str = "balance-inbox";
-/// What EventBridge counts for a time.
+/// The size that EventBridge counts for a time.
 const TIME_BYTES: usize = 14;
 
 /// An event for the bus.
@@ -25,64 +25,66 @@ const TIME_BYTES: usize = 14;
 pub struct BusEvent {
     /// EventBridge's `detail-type`.
     pub detail_type: &'static str,
-    /// The detail: one JSON object.
+    /// The detail, as one JSON object.
     pub detail: String,
-    /// What it is told by: two announcements of one id tell the same.
+    /// The idempotency key: two events with the same id have the same effect, so a consumer processes one of
+    /// them.
     pub id: String,
-    /// When its event reached us.
+    /// The time at which the inbox received the source event.
     pub time: UnixMillis,
 }
 
 impl BusEvent {
-    /// Its size as EventBridge counts it.
+    /// The entry's size as EventBridge counts it.
     pub fn size_bytes(&self) -> usize {
         TIME_BYTES + SOURCE.len() + self.detail_type.len() + self.detail.len()
     }
 
     fn new<D: Detail>(id: String, event: &EventMeta<'_>, detail: &D) -> Self {
-        // Strings, numbers and JSON that was read before: this cannot fail.
+        // Cannot fail: strings, numbers, and JSON that was parsed before.
         let detail = serde_json::to_string(detail).unwrap_or_default();
         Self { detail_type: D::TYPE, detail, id, time: event.received_at }
     }
 }
 
-/// Personal data (P8).
+/// Leaves out the detail: personal data (P8).
 impl std::fmt::Debug for BusEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Announcement({}, {} bytes)", self.detail_type, self.detail.len())
+        write!(f, "BusEvent({}, {} bytes)", self.detail_type, self.detail.len())
     }
 }
 
-/// The event whose effect an announcement is.
+/// The metadata of the inbox event that a bus event results from.
 #[derive(Clone, Copy, Debug)]
 pub struct EventMeta<'a> {
-    /// The event.
+    /// The event's key.
     pub key: &'a EventKey,
-    /// The provider's own name of its type.
+    /// The provider's own name of the event's type.
     pub event_type: &'a str,
-    /// How it came to be recorded.
+    /// The event's origin.
     pub origin: Origin,
-    /// When it reached us.
+    /// The time at which the inbox received the event.
     pub received_at: UnixMillis,
-    /// How often it was replayed on purpose; 0 for never.
+    /// The number of times that an operator had it sent again; 0 for never.
     pub replay: u64,
-    /// 1, or 2 if its batch was published before with results missing.
+    /// 1, or 2 if the batch was already published with results missing.
     pub revision: u64,
 }
 
-/// The batch that an effect is about.
+/// The batch that a bus event is about.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchRef<'a> {
     /// The batch.
     pub batch_id: &'a Id,
-    /// The schedule whose run it is, if that is known.
+    /// The schedule whose run the batch is, if known.
     pub schedule_id: Option<&'a Id>,
-    /// Whose URL its webhooks come by: the one that it is tracked under, or, if it is not tracked, the one that the event
-    /// came by.
+    /// The subject that the batch is tracked under; if it is not tracked, the subject of the URL that the
+    /// event came by.
     pub subject: Option<&'a Subject>,
 }
 
-/// A batch is complete, and its balances are stored. `expected` is how many there had to be, if that is known.
+/// Builds the event for a complete batch whose balances are stored. `expected` is the number of results that
+/// there had to be, if known.
 pub fn batch_completed(
     event: &EventMeta<'_>,
     batch: &BatchRef<'_>,
@@ -108,7 +110,8 @@ pub fn batch_completed(
     BusEvent::new(id.clone(), event, &detail)
 }
 
-/// A balance met its threshold. Its id is made of batch and authorizer alone: by whichever event it is told.
+/// Builds the event for a balance that met its threshold. Its id depends only on batch and authorizer, so the
+/// same alert from two events has the same id.
 pub fn threshold_met(
     event: &EventMeta<'_>,
     batch: &BatchRef<'_>,
@@ -133,13 +136,13 @@ pub fn threshold_met(
     BusEvent::new(id.clone(), event, &detail)
 }
 
-/// What is told by [`threshold_met`], whoever tells it.
+/// The id of [`threshold_met`]'s event.
 pub fn threshold_met_id(batch_id: &Id, authorizer: &Id) -> String {
     format!("{}/threshold-met/{}", batch_path(batch_id), percent_encode(authorizer.as_str()))
 }
 
-/// A Fynapse event. Its payload travels as it was received where EventBridge takes it, and by reference alone where
-/// it does not, or with `by_reference`.
+/// Builds the event for a Fynapse event. The payload is embedded as received if EventBridge accepts it and
+/// `by_reference` is false; otherwise the event carries only the reference to it.
 pub fn balance_extracted(event: &EventMeta<'_>, payload: &[u8], by_reference: bool) -> BusEvent {
     let id = event.key.event_id();
     let event_with = |data| {
@@ -153,6 +156,7 @@ pub fn balance_extracted(event: &EventMeta<'_>, payload: &[u8], by_reference: bo
         BusEvent::new(id.clone(), event, &detail)
     };
     let data = if by_reference { None } else { eventbridge_limits::parse_embeddable(payload) };
+    // The whole event is measured, because its other fields take up space, too.
     let with_data =
         data.map(|data| event_with(Some(data))).filter(|bus_event| bus_event.size_bytes() <= BUS_MAX_BYTES);
     with_data.unwrap_or_else(|| event_with(None))

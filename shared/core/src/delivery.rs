@@ -1,14 +1,14 @@
-//! What came in, and the witness that it was proven.
+//! A webhook delivery, and the witness type for a verified one.
 //!
-//! A [`Delivery`] is untrusted. [`crate::signature::prove`] and [`crate::url_token::prove`] turn it into a
-//! [`Proven`]; what [`crate::poll`] makes of an authenticated answer of the provider's API is one, too. Only a
-//! `Proven` can become an event (P4): its fields are private, and so is its constructor. What was proven and
-//! quarantined comes back by [`crate::quarantine`].
+//! A [`Delivery`] is untrusted. [`crate::signature::verify`] and [`crate::url_token::verify`] turn it into a
+//! [`Verified`]; [`crate::poll`] makes one from an authenticated answer of the provider's API, and
+//! [`crate::quarantine`] restores one that was verified before. Only a `Verified` can become an event (P4): its
+//! fields and its constructor are private.
 //!
 //! ```compile_fail,E0451
-//! use inbox_core::delivery::{Proven, Provider};
-//! let forged = Proven { provider: Provider::Fynapse, ..todo() };
-//! # fn todo() -> Proven { loop {} }
+//! use inbox_core::delivery::{Provider, Verified};
+//! let forged = Verified { provider: Provider::Fynapse, ..todo() };
+//! # fn todo() -> Verified { loop {} }
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,17 +19,17 @@ use crate::event::Origin;
 use crate::limits::SUBJECT_MAX_BYTES;
 use crate::time::{UnixMillis, UnixSecs};
 
-/// Who sends.
+/// A sender of webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provider {
-    /// Balance checks and threshold alerts; unsigned, proven by its URL.
+    /// Balance checks and threshold alerts. Its webhooks are unsigned; their secret URL verifies them.
     Rightfoot,
-    /// Balance extracts; signed.
+    /// Balance extracts. Its webhooks are signed.
     Fynapse,
 }
 
 impl Provider {
-    /// Every provider there is.
+    /// Every provider.
     pub const ALL: [Self; 2] = [Self::Rightfoot, Self::Fynapse];
 
     /// The name used in keys, metrics and logs.
@@ -40,25 +40,25 @@ impl Provider {
         }
     }
 
-    /// The provider of that name.
+    /// The provider with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|provider| provider.as_str() == name)
     }
 }
 
-/// One HTTP request with an event: untrusted, and it may come again.
+/// One HTTP request that carries an event. It is untrusted, and may be a repetition.
 #[derive(Clone)]
 pub struct Delivery {
-    /// The raw bytes of the body, base64 already undone.
+    /// The raw bytes of the body, decoded if the gateway sent them as base64.
     pub body: Vec<u8>,
     /// The headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
-    /// When it reached us.
+    /// The time at which the receiver got it.
     pub received_at: UnixMillis,
 }
 
 impl Delivery {
-    /// A header by its lower-case name.
+    /// Returns a header by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -70,17 +70,18 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// Why a delivery was refused. Told apart in logs and metrics, never to the caller.
+/// The reason why a delivery was rejected. Logs and metrics show it; the caller never learns it (every
+/// rejection is the same 403).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RejectReason {
-    /// The signature or token is missing or not of its form, the body is not the base64 that it claims to be, or what the
-    /// gateway handed over cannot be read.
+    /// The signature or token is missing or malformed, the body is not valid base64 although it is marked as
+    /// base64, or the gateway's event cannot be parsed.
     Malformed,
-    /// It is of its form, and no accepted secret made it.
+    /// The signature or token is well formed, but no accepted secret made it.
     Mismatch,
     /// The sender's address is not on the allow-list.
     AddressNotAllowed,
-    /// The token is right, and its subject was revoked.
+    /// The token is valid, but its subject is revoked.
     Revoked,
 }
 
@@ -96,29 +97,29 @@ impl RejectReason {
     }
 }
 
-/// What proving came to.
+/// The result of verifying a delivery.
 #[derive(Debug)]
 pub enum Verification {
-    /// Token or signature, and age, are right.
+    /// Token or signature are valid, and the signature's age is within the tolerance.
     Verified(Verified),
-    /// The signature is right and its time is not: for quarantine only.
+    /// The signature is valid, but its time is outside the tolerance. To be quarantined, never processed.
     Stale(StaleDelivery),
-    /// Not proven; the delivery comes back, to be tried again with fresher secrets.
+    /// Not verified. The delivery is returned, so that the caller can try again with reloaded secrets.
     Rejected(Delivery, RejectReason),
 }
 
-/// Whom a URL was minted for: the caller's `submission_id`, or a name that the operator chose. Never made of
-/// personal data. `[A-Za-z0-9_-]{1,64}`.
+/// The name that a webhook URL is minted for: a caller's `submission_id`, or one that an operator chose. It
+/// must not be derived from personal data. `[A-Za-z0-9_-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(String);
 
-/// A subject is 1 to 64 of `A-Z a-z 0-9 _ -`.
+/// The error of parsing a [`Subject`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a subject is 1 to {SUBJECT_MAX_BYTES} characters of A-Z a-z 0-9 _ -")]
 pub struct InvalidSubject;
 
 impl Subject {
-    /// The subject's characters.
+    /// The subject as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -140,38 +141,39 @@ impl fmt::Display for Subject {
     }
 }
 
-/// How a delivery was proven.
+/// The evidence that verified a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerifiedBy {
-    /// By the provider's signature over these bytes, made at that time.
+    /// The provider's signature over the body.
     Signature {
         /// The signature's `t`.
         signed_at: UnixSecs,
     },
-    /// By the secret URL that was minted for this subject.
+    /// The token in the secret URL that was minted for this subject.
     UrlToken {
-        /// Whom the URL was minted for.
+        /// The subject in the token.
         subject: Subject,
     },
-    /// By an answer of the provider's API, which we asked with our own key.
+    /// An answer of the provider's API to a request made with our API key.
     ApiResponse,
 }
 
-/// A delivery whose sender is known. The bytes inside are the bytes that were proven.
+/// A delivery whose sender is verified. Its body is exactly the bytes that were verified.
 pub struct Verified {
     provider: Provider,
     verified_by: VerifiedBy,
     delivery: Delivery,
-    /// Whether an operator had it read again, out of quarantine.
+    /// True if an operator had it parsed again out of quarantine.
     is_replayed: bool,
 }
 
-/// A delivery with the right signature and a time outside the tolerance. It can be kept, not read.
+/// A delivery with a valid signature whose time is outside the tolerance. It can be quarantined, but not
+/// parsed.
 #[derive(Debug)]
 pub struct StaleDelivery(Verified);
 
 impl Verified {
-    /// What an answer of Rightfoot's API amounts to, written as its webhook would have told it.
+    /// Wraps an answer of Rightfoot's API, written in the form of the webhook that would have announced it.
     pub(crate) fn from_api_response(body: Vec<u8>, now: UnixMillis) -> Self {
         let delivery = Delivery { body, headers: BTreeMap::new(), received_at: now };
         Self::new(Provider::Rightfoot, VerifiedBy::ApiResponse, delivery)
@@ -181,22 +183,22 @@ impl Verified {
         Self { provider, verified_by, delivery, is_replayed: false }
     }
 
-    /// What was proven so when it came, and has been in quarantine since.
+    /// Restores a delivery that was verified when it arrived and has been quarantined since.
     pub(crate) fn from_quarantine(provider: Provider, verified_by: VerifiedBy, delivery: Delivery) -> Self {
         Self { is_replayed: true, ..Self::new(provider, verified_by, delivery) }
     }
 
-    /// Who sent it.
+    /// The sender.
     pub fn provider(&self) -> Provider {
         self.provider
     }
 
-    /// How that is known.
+    /// The evidence that verified it.
     pub fn verified_by(&self) -> &VerifiedBy {
         &self.verified_by
     }
 
-    /// How it comes to be recorded, if it turns out to be an event.
+    /// The origin to record if it parses to an event.
     pub fn origin(&self) -> Origin {
         match self.verified_by {
             _ if self.is_replayed => Origin::Replay,
@@ -205,7 +207,7 @@ impl Verified {
         }
     }
 
-    /// The subject of the URL that it came by, if it came by one.
+    /// The subject of its webhook URL; `None` if no URL token verified it.
     pub fn subject(&self) -> Option<&Subject> {
         match &self.verified_by {
             VerifiedBy::UrlToken { subject } => Some(subject),
@@ -213,23 +215,24 @@ impl Verified {
         }
     }
 
-    /// The proven bytes.
+    /// The verified bytes.
     pub fn body(&self) -> &[u8] {
         &self.delivery.body
     }
 
-    /// When it reached us.
+    /// The time at which the receiver got it.
     pub fn received_at(&self) -> UnixMillis {
         self.delivery.received_at
     }
 
-    /// A header by its lower-case name. Headers are not signed.
+    /// Returns a header by its lower-case name. Headers are not signed.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.delivery.header(name)
     }
 
-    /// The headers that may be kept: what helps to understand a delivery and proves nothing.
+    /// Iterates over the headers that may be stored: useful for diagnosis, and no credential among them.
     pub fn storable_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        // A list of what may be stored, because any other header could be a credential.
         const STORABLE: [&str; 5] =
             ["content-type", "date", "idempotency-key", "user-agent", "x-amzn-trace-id"];
         STORABLE.into_iter().filter_map(|name| self.header(name).map(|value| (name, value)))
@@ -238,7 +241,7 @@ impl Verified {
 
 impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proven({}, {:?})", self.provider.as_str(), self.delivery)
+        write!(f, "Verified({}, {:?})", self.provider.as_str(), self.delivery)
     }
 }
 
@@ -247,7 +250,7 @@ impl StaleDelivery {
         Self(verified)
     }
 
-    /// For quarantine: what was signed, too long ago or too far ahead.
+    /// Returns the signed delivery, for the quarantine only.
     pub fn for_quarantine(&self) -> &Verified {
         &self.0
     }

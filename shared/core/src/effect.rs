@@ -1,7 +1,7 @@
-//! From an event to its effect: what the worker believes, and when it looks again.
+//! The effect of an event: confirmation by the provider's API, and the time of the next attempt.
 //!
-//! A webhook is a hint. What it tells has an effect only as far as the provider's API shows it: [`look`] says whether
-//! a batch is complete, [`alert`] whose threshold was met. What goes on the bus is in [`crate::bus`].
+//! A webhook is only a hint. It has an effect only as far as the provider's API confirms it: [`batch_snapshot`]
+//! decides when a batch is complete, [`alert`] which balances met their threshold. [`crate::bus`] builds the events.
 
 pub mod alert;
 pub mod batch_snapshot;
@@ -12,22 +12,24 @@ use crate::inbox::short_hash;
 use crate::limits::{REQUEUE_DELAY_MAX_SECS, REQUEUE_DELAY_SECS};
 use crate::time::UnixMillis;
 
-/// When an event is due again that was put back `works` times before: after a minute, doubling up to a quarter of an
-/// hour, and not before the provider lets us ask again.
+/// The time of the next attempt at an event that was requeued `requeues` times before: after a minute,
+/// doubling up to a quarter of an hour, and not before `retry_after`.
 pub fn next_attempt_at(now: UnixMillis, requeues: u64, retry_after: Option<Duration>) -> UnixMillis {
+    // The cap keeps the shift from overflowing; the longest delay is reached far below it.
     let doublings = u32::try_from(requeues.min(20)).unwrap_or(20);
     let pause_secs = REQUEUE_DELAY_SECS.saturating_mul(1 << doublings).min(REQUEUE_DELAY_MAX_SECS);
     let pause = Duration::from_secs(pause_secs);
     now.plus(retry_after.map_or(pause, |requested| requested.max(pause)))
 }
 
-/// The mark that one replay of one event leaves where it has published: 22 characters, so that a set of
-/// [`crate::limits::ALERT_PUBLISHERS_MAX`] fits into an item many times.
+/// The mark that one replay of one event leaves on an alert that it publishes: 22 characters, so that a set
+/// of [`crate::limits::ALERT_PUBLISHERS_MAX`] fits into an item many times over.
 pub fn publisher_tag(event_id: &str, replay: u64) -> String {
     short_hash(&format!("{replay}#{event_id}"))
 }
 
-/// The meaning of a row's status code (shared/providers/rightfoot.md, "Status codes"). More codes may exist than are documented.
+/// The meaning of a row's status code (shared/providers/rightfoot.md, "Status codes"). `unknown` for an undocumented one: there may be
+/// more.
 pub const fn status_code_name(status_code: i64) -> &'static str {
     match status_code {
         0 => "success",
@@ -65,10 +67,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_never_due_before_the_provider_lets_us_ask(works in any::<u64>(), asked_for_secs in 0u64..1_000_000) {
+        fn the_next_attempt_respects_retry_after(requeues in any::<u64>(), asked_for_secs in 0u64..1_000_000) {
             let asked_for = Duration::from_secs(asked_for_secs);
-            let pause = next_attempt_at(UnixMillis(5), works, Some(asked_for)).since(UnixMillis(5));
-            prop_assert!(pause >= asked_for && pause >= next_attempt_at(UnixMillis(5), works, None).since(UnixMillis(5)));
+            let pause = next_attempt_at(UnixMillis(5), requeues, Some(asked_for)).since(UnixMillis(5));
+            prop_assert!(pause >= asked_for && pause >= next_attempt_at(UnixMillis(5), requeues, None).since(UnixMillis(5)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What happened, and what makes two deliveries the same event.
+//! An event, its dedupe key, and the ids derived from that key.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,15 +10,16 @@ use sha2::{Digest, Sha256};
 use crate::delivery::{Provider, Verified};
 use crate::limits::ID_MAX_BYTES;
 
-/// What stays as it is inside an event id: RFC 3986's unreserved characters.
+/// Leaves RFC 3986's unreserved characters unencoded in an event id.
 const ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Where the first version recorded the alerts that its poller found: no webhook may take it.
+/// The `event_uuid` under which the first version recorded polled alerts. Reserved: no webhook may use it.
 const LEGACY_POLLED_UUID: &str = "poll";
-/// What the poller's `event_uuid` begins with, before the digest of whom its alerts are about: no webhook may take it.
+/// The prefix of the poller's own `event_uuid`, before the digest of the authorizers. Reserved: no webhook
+/// may use it.
 const POLLED_UUID_PREFIX: &str = "poll-";
 
-/// Something that happened at a provider. Made only from [`Proven`] bytes (P4).
+/// Something that happened at a provider. Made only from [`Verified`] bytes (P4).
 #[derive(Debug)]
 pub struct Event {
     key: EventKey,
@@ -31,29 +32,30 @@ impl Event {
         Self { key, event_type: event_type.into(), verified }
     }
 
-    /// What makes it this event.
+    /// The dedupe key.
     pub fn key(&self) -> &EventKey {
         &self.key
     }
 
-    /// The provider's own name of its type.
+    /// The provider's own name of the event's type.
     pub fn event_type(&self) -> &str {
         &self.event_type
     }
 
-    /// How it came to be recorded.
+    /// The origin to record.
     pub fn origin(&self) -> Origin {
         self.verified.origin()
     }
 
-    /// The proven bytes and what is known of their delivery.
+    /// The verified delivery that it was parsed from.
     pub fn verified(&self) -> &Verified {
         &self.verified
     }
 
-    /// Fynapse's `Idempotency-Key`: stored, not trusted, because it is not signed. One that is longer than an
-    /// id may be counts as none.
+    /// Fynapse's `Idempotency-Key` header, if it is at most [`ID_MAX_BYTES`] long. It is stored, but not
+    /// trusted, because it is not signed.
     pub fn idempotency_key(&self) -> Option<&str> {
+        // Not part of the dedupe key: with a signed body, anybody could choose a fresh header.
         match self.key.provider() {
             Provider::Fynapse => {
                 self.verified.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES)
@@ -63,7 +65,7 @@ impl Event {
     }
 }
 
-/// An id as a provider gave it: opaque, not empty, at most 512 bytes.
+/// A provider's opaque id of 1 to 512 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(String);
 
@@ -74,21 +76,23 @@ impl Id {
         (1..=ID_MAX_BYTES).contains(&id.len()).then_some(Self(id))
     }
 
-    /// The id as it was given.
+    /// The id as the provider wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whom alerts are about, as one short text: the same authorizers give the same digest, others another one.
+/// A short digest of a set of authorizers. It depends on the ids alone, not on their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorizersDigest([u8; 16]);
 
 impl AuthorizersDigest {
-    /// The first half of SHA-256 over the sorted authorizers, each after its length as eight bytes.
+    /// Hashes the sorted authorizers, each after its length as eight bytes, with SHA-256, and keeps the first
+    /// half.
     pub fn of<'a>(authorizers: impl IntoIterator<Item = &'a Id>) -> Self {
         let mut hash = Sha256::new();
         for authorizer in authorizers.into_iter().collect::<BTreeSet<_>>() {
+            // The length keeps `a`, `bc` and `ab`, `c` apart.
             hash.update(u64::try_from(authorizer.as_str().len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(authorizer.as_str());
         }
@@ -99,7 +103,7 @@ impl AuthorizersDigest {
     fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
         hex::decode_to_slice(text, &mut bytes).ok()?;
-        // Written in one way only: two event ids never mean the same event.
+        // Upper-case digits are rejected, so that no event has two ids.
         (hex::encode(bytes) == text).then_some(Self(bytes))
     }
 }
@@ -111,26 +115,30 @@ impl fmt::Display for AuthorizersDigest {
     }
 }
 
-/// The dedupe key: where the event's record stands in the table.
+/// The dedupe key: deliveries with the same key are the same event. It also names the event's record in the
+/// table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKey {
-    /// A batch is complete. It carries nothing but its batch (whether a retry repeats `event_uuid` is not documented).
+    /// A completed batch. Only the batch is part of the key, because it is not documented whether a retry
+    /// repeats `event_uuid`.
     RightfootCompletion {
         /// The batch.
         batch_id: Id,
     },
-    /// Authorizers of a run met their threshold. A run's alerts might come split, hence the uuid.
+    /// Threshold alerts of a run, from one webhook. `event_uuid` is part of the key because the alerts of a
+    /// run may be split over several webhooks.
     RightfootAlert {
         /// The run's batch.
         batch_id: Id,
         /// The event's own id.
         event_uuid: Id,
     },
-    /// The alerts of a run that no webhook told. A run may have several: what was not seen at first is found later.
+    /// Threshold alerts of a run that no webhook announced. A run may have several of these: a later poll may
+    /// find alerts that an earlier one could not see.
     RightfootPolledAlert {
         /// The run's batch.
         batch_id: Id,
-        /// Whom they are about; `None` in what the first version recorded.
+        /// The authorizers that the alerts are about; `None` in records of the first version.
         authorizers: Option<AuthorizersDigest>,
     },
     /// A Fynapse event, by its signed `event_id`.
@@ -141,14 +149,15 @@ pub enum EventKey {
 }
 
 impl EventKey {
-    /// The key of an alert webhook; `None` for a uuid that could be taken for one of the poller's own.
+    /// The key of an alert webhook; `None` if its `event_uuid` is reserved for polled alerts.
     pub fn alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
         let is_reserved =
             event_uuid.as_str() == LEGACY_POLLED_UUID || event_uuid.as_str().starts_with(POLLED_UUID_PREFIX);
         (!is_reserved).then_some(Self::RightfootAlert { batch_id, event_uuid })
     }
 
-    /// The key of an alert that is recorded already. The first version also recorded webhooks whose uuid is reserved now.
+    /// The key of an alert that is already recorded. The first version also recorded webhooks whose
+    /// `event_uuid` is reserved now.
     fn recorded_alert(batch_id: Id, event_uuid: Id) -> Self {
         match parse_polled_uuid(event_uuid.as_str()) {
             Some(authorizers) => Self::RightfootPolledAlert { batch_id, authorizers },
@@ -156,7 +165,7 @@ impl EventKey {
         }
     }
 
-    /// Whose event it is.
+    /// The provider that the event comes from.
     pub fn provider(&self) -> Provider {
         match self {
             Self::RightfootCompletion { .. }
@@ -166,7 +175,7 @@ impl EventKey {
         }
     }
 
-    /// The batch it is about, if it is about one.
+    /// The batch that the event belongs to; `None` for Fynapse.
     pub fn batch_id(&self) -> Option<&Id> {
         match self {
             Self::RightfootCompletion { batch_id }
@@ -176,7 +185,7 @@ impl EventKey {
         }
     }
 
-    /// The partition: the story that it belongs to.
+    /// The record's partition key in the table. All items of one batch share one partition.
     pub fn pk(&self) -> String {
         match self {
             Self::RightfootCompletion { batch_id }
@@ -186,7 +195,7 @@ impl EventKey {
         }
     }
 
-    /// The place in its story.
+    /// The record's sort key in the table.
     pub fn sk(&self) -> String {
         match self {
             Self::RightfootCompletion { .. } => "completed".to_owned(),
@@ -196,7 +205,7 @@ impl EventKey {
         }
     }
 
-    /// The key whose record stands at this place of the table, if it is the place of an event record.
+    /// Parses the keys of an event's record; `None` if they belong to another kind of item.
     pub fn from_table_key(pk: &str, sk: &str) -> Option<Self> {
         if let Some(batch_id) = pk.strip_prefix("rightfoot#batch#") {
             let batch_id = Id::new(batch_id)?;
@@ -209,8 +218,8 @@ impl EventKey {
         (sk == "event").then_some(Self::Fynapse { event_id })
     }
 
-    /// The event's id on the queue: a path whose opaque elements are percent-encoded, so that two keys never
-    /// share one.
+    /// The event's id on the queue and the bus: a path whose opaque parts are percent-encoded, so that two
+    /// keys never have the same id.
     pub fn event_id(&self) -> String {
         match self {
             Self::RightfootCompletion { batch_id } => format!("{}/completed", batch_path(batch_id)),
@@ -218,13 +227,14 @@ impl EventKey {
                 format!("{}/alert/{}", batch_path(batch_id), encode_id(event_uuid))
             }
             Self::RightfootPolledAlert { batch_id, authorizers } => {
+                // Not encoded: it has only letters, digits and a hyphen.
                 format!("{}/alert/{}", batch_path(batch_id), polled_uuid(*authorizers))
             }
             Self::Fynapse { event_id } => format!("fynapse/event/{}", encode_id(event_id)),
         }
     }
 
-    /// Reads an event's id back.
+    /// Parses an event id; the inverse of [`event_id`](Self::event_id).
     pub fn from_event_id(event_id: &str) -> Option<Self> {
         let elements: Vec<_> = event_id.split('/').collect();
         match elements.as_slice() {
@@ -233,7 +243,7 @@ impl EventKey {
             }
             ["rightfoot", "batch", batch, "alert", uuid] => {
                 let key = Self::recorded_alert(decode_id(batch)?, decode_id(uuid)?);
-                // Written otherwise than we write it, the poller's own name is none.
+                // A polled uuid in another spelling would be a second id of the same event.
                 let is_polled = matches!(key, Self::RightfootPolledAlert { .. });
                 (!is_polled || parse_polled_uuid(uuid).is_some()).then_some(key)
             }
@@ -257,7 +267,7 @@ fn polled_uuid(authorizers: Option<AuthorizersDigest>) -> String {
     )
 }
 
-/// Whom the poller's alert of this `event_uuid` is about; `None` if it is none of the poller's.
+/// Parses the poller's own `event_uuid`; `None` if it is a provider's.
 fn parse_polled_uuid(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
     if event_uuid == LEGACY_POLLED_UUID {
         return Some(None);
@@ -265,29 +275,29 @@ fn parse_polled_uuid(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
     event_uuid.strip_prefix(POLLED_UUID_PREFIX).and_then(AuthorizersDigest::parse).map(Some)
 }
 
-/// The partition of a batch's story.
+/// The partition key of all items of a batch.
 pub fn batch_pk(batch_id: &Id) -> String {
     format!("rightfoot#batch#{}", batch_id.as_str())
 }
 
-/// What the ids of all that concerns a batch begin with.
+/// The common prefix of all ids that belong to a batch.
 pub(crate) fn batch_path(batch_id: &Id) -> String {
     format!("rightfoot/batch/{}", encode_id(batch_id))
 }
 
-/// How an event came to be recorded.
+/// The way in which an event was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The provider told us.
+    /// A webhook delivered it.
     Webhook,
-    /// We asked.
+    /// The poller found it.
     Poll,
-    /// It was quarantined, and an operator had it read again.
+    /// An operator replayed it out of quarantine.
     Replay,
 }
 
 impl Origin {
-    /// The word used in records and messages.
+    /// The name used in records and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
@@ -296,18 +306,19 @@ impl Origin {
         }
     }
 
-    /// The origin of that name.
+    /// The origin with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Webhook, Self::Poll, Self::Replay].into_iter().find(|origin| origin.as_str() == name)
     }
 }
 
-/// SHA-256 of a payload, in hexadecimal: tells whether two payloads are the same, and names stored parts.
+/// SHA-256 of a payload, in hexadecimal. Identifies equal payloads, and names the stored parts of a large
+/// one.
 pub fn payload_hash(payload: &[u8]) -> String {
     hex::encode(Sha256::digest(payload))
 }
 
-/// An opaque string as it stands inside an event id or a message attribute.
+/// Percent-encodes an opaque string for an event id or a message attribute.
 pub(crate) fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, ENCODE_SET).to_string()
 }
@@ -395,7 +406,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_can_be_read_back_from_its_id_and_from_its_place(a in "\\PC{1,40}", b in "\\PC{1,40}", kind in 0..3) {
+        fn every_key_round_trips_through_its_event_id_and_table_key(a in "\\PC{1,40}", b in "\\PC{1,40}", kind in 0..3) {
             let key = match kind {
                 0 => Some(EventKey::RightfootCompletion { batch_id: id(&a) }),
                 1 => EventKey::alert(id(&a), id(&b)),
@@ -408,7 +419,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_reading_of_an_id_panic(text in "\\PC*") {
+        fn parsing_an_event_id_never_panics(text in "\\PC*") {
             let _ = EventKey::from_event_id(&text);
             let _ = EventKey::from_table_key(&text, &text);
         }

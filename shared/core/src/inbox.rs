@@ -1,4 +1,4 @@
-//! What to write into the inbox, and what its refusals mean.
+//! The inbox's records: the result of writing one, its times, its shards in the index `due`, and its expiry.
 
 use std::time::Duration;
 
@@ -14,90 +14,91 @@ use crate::limits::{
 };
 use crate::time::{UnixMillis, UnixSecs};
 
-/// What a delivery leaves in its record besides its payload: enough to recognise it when it comes back.
+/// The data that a record keeps to recognise the same delivery or event again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryIdentity {
-    /// The delivery's own random id.
+    /// The receiver's random id of the delivery.
     pub delivery_id: String,
     /// SHA-256 of the payload.
     pub payload_hash: String,
-    /// The `Idempotency-Key` it came under, if its provider sends one.
+    /// Its `Idempotency-Key` header, if the provider sends one.
     pub idempotency_key: Option<String>,
-    /// How it came.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// What the conditional put of a record came to.
+/// The result of the conditional put of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOutcome {
-    /// The event is new; its record stands.
+    /// The event is new and recorded.
     New,
-    /// The event was recorded before.
+    /// The event was already recorded.
     Duplicate {
-        /// It came under another `Idempotency-Key` than the first time.
+        /// True if its `Idempotency-Key` differs from the recorded one.
         idempotency_key_differs: bool,
-        /// It came with other bytes than the first time; the first ones are kept.
+        /// True if its bytes differ from the recorded ones, which are kept.
         payload_differs: bool,
-        /// It came by webhook, and the poller had found it before.
+        /// True if this is a webhook for an event that the poller had recorded.
         is_late_webhook: bool,
     },
 }
 
 impl RecordOutcome {
-    /// An event that was recorded before, by a delivery that does not differ from this one.
+    /// A duplicate without any difference from the recorded delivery.
     pub const EXACT_DUPLICATE: Self =
         Self::Duplicate { idempotency_key_differs: false, payload_differs: false, is_late_webhook: false };
 }
 
-/// What it means that a record stands already. If it is this very delivery's own, our first attempt was
-/// applied and its answer lost: the event is new.
+/// Interprets a record that already exists. If it was written by this very delivery, our first attempt
+/// succeeded and only its answer was lost: the event is new.
 pub fn classify_existing(existing: &DeliveryIdentity, incoming: &DeliveryIdentity) -> RecordOutcome {
     if existing.delivery_id == incoming.delivery_id {
         return RecordOutcome::New;
     }
-    let is_polled = |trace: &DeliveryIdentity| trace.origin == Origin::Poll;
+    let is_polled = |identity: &DeliveryIdentity| identity.origin == Origin::Poll;
     RecordOutcome::Duplicate {
         idempotency_key_differs: existing.idempotency_key != incoming.idempotency_key,
-        // What we found ourselves has no `event_uuid`: it differs from a webhook, and means the same.
+        // A polled event has no `event_uuid`: its bytes always differ from the webhook's for the same event.
         payload_differs: is_polled(existing) == is_polled(incoming)
             && existing.payload_hash != incoming.payload_hash,
         is_late_webhook: is_polled(existing) && !is_polled(incoming),
     }
 }
 
-/// Why proven bytes were kept and not read.
+/// The reason why verified bytes were quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QuarantineReason {
     /// Not JSON, or a required field is missing.
     Unreadable,
-    /// A type that we do not know.
+    /// An event type that this version does not know.
     UnknownType,
-    /// An id that cannot be a key.
+    /// An id that is too long or reserved.
     UnusableId,
-    /// About a batch that was submitted under another subject.
+    /// Its batch was submitted under another subject.
     SubjectMismatch,
-    /// The signature is right, its time is not.
+    /// The signature is valid, but its time is outside the tolerance.
     Stale,
-    /// Recorded, and refused by SQS for what it is, again and again.
+    /// Recorded, but SQS has rejected its message
+    /// [`RELAY_SQS_ERRORS_MAX`](crate::limits::RELAY_SQS_ERRORS_MAX) times.
     QueueRefused,
-    /// Recorded, and the provider's API does not show an alert that it tells.
+    /// Recorded, but the provider's API does not confirm one of its alerts.
     Unconfirmed,
-    /// Recorded, and its batch was not complete when the deadline came.
+    /// Recorded, but its batch was not complete at the deadline.
     Incomplete,
-    /// Recorded, and refused by EventBridge for what it is.
+    /// Recorded, but EventBridge has rejected it.
     BusRefused,
-    /// Recorded, and an alert in it was published so often that no other replay can be remembered.
+    /// Recorded, but one of its alerts has been published so often that no further replay can be remembered.
     ReplayLimit,
-    /// Recorded, and the stored parts of its payload are gone.
+    /// Recorded, but the stored parts of its payload are missing.
     PayloadGone,
-    /// Recorded, and its subject has as many open events about batches that nobody tracks as it may have.
+    /// Recorded, but its subject already has the maximum number of open events about untracked batches.
     UntrackedLimit,
-    /// Recorded, and its subject was revoked before it was worked on.
+    /// Recorded, but its subject was revoked before it was processed.
     SubjectRevoked,
 }
 
 impl QuarantineReason {
-    /// Every reason there is.
+    /// Every reason.
     pub const ALL: [Self; 13] = [
         Self::Unreadable,
         Self::UnknownType,
@@ -114,7 +115,7 @@ impl QuarantineReason {
         Self::SubjectRevoked,
     ];
 
-    /// The reason of that name.
+    /// The reason with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
@@ -139,19 +140,19 @@ impl QuarantineReason {
     }
 }
 
-/// Who looks after what is due: the first half of a partition's name in the index `due`.
+/// A family of partitions of the index `due`, named after the function or people that process its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DueQueue {
-    /// The relay: events that were recorded and not enqueued.
+    /// Recorded events that are not enqueued, for the relay.
     Outbox,
-    /// The poller: batches, schedules and submissions about which something is not known yet.
+    /// Batches, schedules and submissions with something still unknown, for the poller.
     Poll,
-    /// The operators: deliveries and events that nobody can use before they have been looked at.
+    /// Quarantined deliveries and events, for the operators.
     Quarantine,
 }
 
 impl DueQueue {
-    /// Every desk there is.
+    /// Every family.
     pub const ALL: [Self; 3] = [Self::Outbox, Self::Poll, Self::Quarantine];
 
     /// The name used in the index.
@@ -163,13 +164,14 @@ impl DueQueue {
         }
     }
 
-    /// The partition of the index `due` in which an item of this story waits.
+    /// The partition of the index `due` for items with this partition key.
     pub fn shard(self, pk: &str) -> String {
+        // Items hash evenly over the shards, so that no partition of the index gets all writes.
         let byte = Sha256::digest(pk.as_bytes()).first().copied().unwrap_or(0);
         self.partition(byte % DUE_SHARDS)
     }
 
-    /// Every partition that has to be looked at.
+    /// Every partition of the family; all of them must be read.
     pub fn shards(self) -> impl Iterator<Item = String> {
         (0..DUE_SHARDS).map(move |shard| self.partition(shard))
     }
@@ -179,85 +181,92 @@ impl DueQueue {
     }
 }
 
-/// The partition of a schedule's story.
+/// The partition key of all items of a schedule.
 pub fn schedule_pk(schedule_id: &Id) -> String {
     format!("rightfoot#schedule#{}", schedule_id.as_str())
 }
 
-/// The partition of a submission's story.
+/// The partition key of a submission's item.
 pub fn submission_pk(submission_id: &str) -> String {
     format!("rightfoot#submission#{submission_id}")
 }
 
-/// The partition of what is known about a subject.
+/// The partition key of all items of a subject.
 pub fn subject_pk(subject: &Subject) -> String {
     format!("rightfoot#subject#{subject}")
 }
 
-/// The place, in its subject's partition, of the open events that came on the day of `since`, in UTC.
+/// The sort key, in the subject's partition, of the item that holds the open events received on the day of
+/// `since`, in UTC.
 pub fn open_events_sk(since: UnixMillis) -> String {
     let at = since.rfc3339();
     format!("open#{}", at.split('T').next().unwrap_or(&at))
 }
 
-/// When the item of a subject's open events may be deleted that is written to at `now`.
+/// The earliest deletion of an open-events item that is written at `now`.
 pub fn open_events_expiry(now: UnixMillis) -> UnixSecs {
     now.secs().plus_days(UNTRACKED_OPEN_DAYS)
 }
 
-/// A text in 22 characters: 16 bytes of its SHA-256, as base64url. For sets of ids, which have to fit into one item.
+/// Hashes a text to 22 characters: 16 bytes of SHA-256 as base64url. For sets of ids, which must fit into one
+/// item.
 pub fn short_hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default())
 }
 
-/// When a new record becomes the relay's.
+/// The time from which the relay takes over a new record.
 pub fn first_due_at(received_at: UnixMillis) -> UnixMillis {
     received_at.plus(Duration::from_millis(RELAY_AGE_MS))
 }
 
-/// When the relay looks at a record again after it has claimed it `attempts` times before: 30 s, doubling up
-/// to 15 min. Until then the claim lasts.
+/// The end of the relay's claim on a record that it has claimed `attempts` times before: after 30 s, doubling
+/// up to 15 min. Then it tries again.
 pub fn next_due_at(now: UnixMillis, attempts: u64) -> UnixMillis {
+    // The cap keeps the shift from overflowing; the longest delay is reached far below it.
     let doublings = u32::try_from(attempts.min(20)).unwrap_or(20);
     let pause_ms = RELAY_AGE_MS.saturating_mul(1 << doublings).min(RELAY_BACKOFF_MAX_MS);
     now.plus(Duration::from_millis(pause_ms))
 }
 
-/// When a record with which nothing more is to be done may be deleted.
+/// The earliest deletion of a finished record.
 pub fn record_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
+    // A record must outlive every message about its event.
     now.secs().plus_days(retention_days.max(RETENTION_MIN_DAYS))
 }
 
-/// When a record that was given up may be deleted: after the quarantined item that leads to it.
+/// The earliest deletion of the record of a quarantined event: later than the quarantined item that refers to
+/// it.
 pub fn quarantined_record_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS + 1))
 }
 
-/// When a quarantined delivery may be deleted.
+/// The earliest deletion of a quarantined delivery.
 pub fn quarantine_expiry(now: UnixMillis) -> UnixSecs {
     now.secs().plus_days(QUARANTINE_RETENTION_DAYS)
 }
 
-/// When payload parts may be deleted that are last referred to at `now`: after anything that may refer to them.
+/// The earliest deletion of payload parts that are referred to at `now`: later than everything that may refer
+/// to them.
 pub fn parts_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(QUARANTINE_RETENTION_DAYS) + PARTS_MARGIN_DAYS)
 }
 
-/// What one call may carry.
+/// The limits of one batched call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
-    /// Entries at the most.
+    /// The maximum number of entries.
     pub max_entries: usize,
-    /// Bytes at the most, all entries together.
+    /// The maximum size of all entries together, in bytes.
     pub max_bytes: usize,
 }
 
-/// What one call of the relay to SQS carries.
+/// The limits of one `SendMessageBatch` of the relay.
 pub const RELAY_CHUNK_LIMITS: ChunkLimits =
     ChunkLimits { max_entries: RELAY_BATCH_MESSAGES, max_bytes: RELAY_BATCH_BYTES };
 
-/// Cuts what is to be sent into what one call takes, in order. An item that is larger than that gets a batch of its own.
+/// Splits items, in order, into chunks within the limits. An item that is larger than the limit gets a chunk
+/// of its own.
 pub fn chunk_by_size<T>(items: Vec<T>, limits: ChunkLimits, size_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut chunks: Vec<Vec<T>> = Vec::new();
     let mut remaining_bytes = 0;
@@ -384,7 +393,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn batches_keep_order_and_both_bounds(sizes in proptest::collection::vec(0usize..1_100_000, 0..60)) {
+        fn chunks_keep_order_and_both_limits(sizes in proptest::collection::vec(0usize..1_100_000, 0..60)) {
             let cut = chunk_by_size(sizes.clone(), RELAY_CHUNK_LIMITS, |size| *size);
             prop_assert_eq!(cut.concat(), sizes);
             for batch in &cut {

@@ -1,19 +1,19 @@
-//! What holds for JSON as bytes, whatever it says.
+//! Checks and edits of JSON as bytes, independent of its content.
 
 use crate::limits::DATA_DEPTH_MAX;
 
 /// UTF-8's byte order mark.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The bytes behind a byte order mark. A receiver may ignore one (RFC 8259, 8.1), and many parsers do not.
+/// Removes a leading byte order mark. A receiver may ignore one (RFC 8259, 8.1), but many parsers fail on it.
 pub fn strip_bom(json: &[u8]) -> &[u8] {
     json.strip_prefix(BOM).unwrap_or(json)
 }
 
-/// Whether valid JSON can be part of what consumers parse: nested no deeper than [`DATA_DEPTH_MAX`], and without a
-/// byte order mark, which is allowed nowhere inside JSON.
+/// Returns `true` if valid JSON can be embedded in JSON that consumers parse: nested no deeper than
+/// [`DATA_DEPTH_MAX`], and without a byte order mark, which is allowed nowhere inside JSON.
 pub(crate) fn is_embeddable(json: &str) -> bool {
-    // Byte by byte: a recursion would end where the nesting is deep.
+    // Byte by byte, because a recursion could overflow the stack on deep nesting.
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json.bytes() {
         if in_string {

@@ -1,4 +1,4 @@
-//! The values of a secret: several may be accepted at once, so that a rotation needs no deploy.
+//! The keys in a secret's value. Several are accepted at once, so that a rotation needs no deployment.
 
 mod warnings;
 
@@ -14,8 +14,8 @@ use crate::limits::SECRETS_MAX;
 
 pub use warnings::{SecretWarning, secret_warnings};
 
-/// How the bytes of a key are made from the string that the provider shows.
-/// Fynapse's documents do not say which it uses (shared/providers/fynapse.md, "Signature"): UTF-8 is the convention of its scheme.
+/// The decoding of a key's bytes from the string that the provider shows. Fynapse's documents do not say
+/// which one it uses (shared/providers/fynapse.md, "Signature"); UTF-8 is the convention of its scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyCodec {
     /// The string's own bytes.
@@ -40,10 +40,10 @@ impl std::str::FromStr for KeyCodec {
     }
 }
 
-/// Why a secret's value cannot be used. Never says what the value is.
+/// The reason why a secret's value cannot be used. Never contains the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing, blanks only, or an array with such an element.
+    /// The value is empty, blank, or an array with such an element.
     #[error("the secret is empty or has an empty element")]
     Empty,
     /// More than [`SECRETS_MAX`] elements.
@@ -67,16 +67,16 @@ pub enum KeyError {
     UnknownCodec,
 }
 
-/// The accepted keys of one secret. The first one signs; all of them are accepted; the default accepts nothing.
+/// The accepted keys of one secret. The first one signs, all of them verify; the default has none.
 #[derive(Clone, Default)]
 pub struct Keys {
-    // Ready-keyed: the key's own two compressions are paid at load, not per delivery.
+    // Keyed states, not keys: the two SHA-256 compressions over the key happen once at load, not per delivery.
     macs: Vec<Hmac<Sha256>>,
 }
 
 impl Keys {
-    /// Reads a secret's value: a plain string, or a JSON array of at most four strings. One trailing newline
-    /// is dropped (editors and `echo` leave one).
+    /// Parses a secret's value: a plain string, or a JSON array of at most four strings. One trailing newline
+    /// is dropped, because editors and `echo` leave one.
     pub fn parse(value: &str, codec: KeyCodec) -> Result<Self, KeyError> {
         let strings = parse_elements(value)?;
         if strings.len() > SECRETS_MAX {
@@ -86,12 +86,12 @@ impl Keys {
         if macs.is_empty() { Err(KeyError::Empty) } else { Ok(Self { macs }) }
     }
 
-    /// The keyed states, one for each accepted key.
+    /// The keyed HMAC states, one per accepted key.
     pub(crate) fn macs(&self) -> impl Iterator<Item = Hmac<Sha256>> + '_ {
         self.macs.iter().cloned()
     }
 
-    /// The key that signs what we mint.
+    /// The HMAC state of the key that signs.
     pub(crate) fn signing_key(&self) -> Option<Hmac<Sha256>> {
         self.macs.first().cloned()
     }
@@ -103,14 +103,14 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Reads the secret of an API key: the plain string, or the first of an array. One trailing newline is dropped, and what is
-/// left is of visible ASCII characters.
+/// Parses an API key's secret: the plain string, or the first one of an array. One trailing newline is
+/// dropped, and the rest must be visible ASCII characters.
 pub fn parse_api_key(value: &str) -> Result<Zeroizing<String>, KeyError> {
     let key = primary(value)?;
     if is_valid_api_key(&key) { Ok(key) } else { Err(KeyError::NotVisibleAscii) }
 }
 
-/// Whether this can be an API key: not empty, and of visible ASCII characters.
+/// Returns `true` if `key` can be an API key: not empty, and of visible ASCII characters only.
 pub fn is_valid_api_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -132,13 +132,14 @@ fn parse_elements(value: &str) -> Result<Vec<Zeroizing<String>>, KeyError> {
     let looks_like_json = value.trim_start().starts_with(['[', '{']);
     match serde_json::from_str::<Vec<String>>(value) {
         Ok(many) => Ok(many.into_iter().map(Zeroizing::new).collect()),
-        // A mistyped array or a key/value secret taken for a plain string would refuse every delivery in silence.
+        // A mistyped array or a key/value secret, taken as a plain string, would silently reject every delivery.
         Err(_) if looks_like_json && is_json_or_array(value) => Err(KeyError::NotStringArray),
         Err(_) => Ok(vec![Zeroizing::new(value.to_owned())]),
     }
 }
 
 fn is_json_or_array(value: &str) -> bool {
+    // A plain secret may begin with `{`, but `[` is taken for the start of a mistyped array.
     value.trim_start().starts_with('[') || serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok()
 }
 
@@ -177,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn empty_values_are_refused_at_load() {
+    fn empty_values_are_rejected_at_load() {
         for empty in ["", "\n", "\r\n", " ", "\u{a0}\n\n", "[]", r#"["a",""]"#, r#"["a"," "]"#] {
             assert_eq!(count(empty), Err(KeyError::Empty), "{empty:?}");
         }
     }
 
     #[test]
-    fn json_that_is_no_array_of_strings_is_refused_and_not_taken_for_a_secret() {
+    fn json_other_than_an_array_of_strings_is_rejected() {
         for wrong in [r#"{"secret":"x"}"#, r#"["new", 3]"#, r#"["new","old""#, "[1]"] {
             assert_eq!(count(wrong), Err(KeyError::NotStringArray), "{wrong}");
         }

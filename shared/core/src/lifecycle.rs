@@ -1,47 +1,47 @@
-//! How far an event has come: derived from what its record says, never stored.
+//! The state of an event, derived from its record and never stored.
 
 use crate::time::UnixMillis;
 
-/// What a record says of its event's way.
+/// The time stamps and counters in an event's record from which its state follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// While it still has to be put on the queue: from when on.
+    /// The time from which it has to be enqueued; `None` once it is on the queue.
     pub due_at: Option<UnixMillis>,
-    /// When it was put on the queue.
+    /// The time at which it was put on the queue.
     pub sent_at: Option<UnixMillis>,
-    /// Until when a worker has claimed it.
+    /// The end of a worker's claim.
     pub claim_until: Option<UnixMillis>,
-    /// When its effect had happened.
+    /// The time at which its effect was complete.
     pub done_at: Option<UnixMillis>,
-    /// When it was given up.
+    /// The time at which it was quarantined.
     pub quarantined_at: Option<UnixMillis>,
-    /// How often a worker has put it back.
+    /// The number of times that a worker has requeued it.
     pub requeues: u64,
 }
 
-/// How far an event has come.
+/// The state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventState {
     /// Recorded, and not known to be on the queue.
     Recorded,
     /// On the queue.
     Sent,
-    /// A worker is at it.
+    /// A worker is processing it.
     Claimed,
-    /// A worker has put it back: it will be on the queue again.
+    /// Requeued by a worker; it will be sent to the queue again.
     Waiting,
     /// Its effect has happened.
     Done,
-    /// Given up; an operator has to look at it.
+    /// Quarantined; an operator has to decide.
     Quarantined,
 }
 
 impl EventState {
-    /// Every state there is, in the order in which an event goes through them.
+    /// Every state, in the order in which an event passes through them.
     pub const ALL: [Self; 6] =
         [Self::Recorded, Self::Sent, Self::Claimed, Self::Waiting, Self::Done, Self::Quarantined];
 
-    /// The name used by operators.
+    /// The name shown to operators.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Recorded => "recorded",
@@ -53,15 +53,16 @@ impl EventState {
         }
     }
 
-    /// The state of that name.
+    /// The state with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 }
 
 impl Lifecycle {
-    /// The state that these facts amount to.
+    /// The event's state at `now`.
     pub fn state(&self, now: UnixMillis) -> EventState {
+        // The order counts: a record may hold the time stamps of several states.
         match self {
             Self { done_at: Some(_), .. } => EventState::Done,
             Self { quarantined_at: Some(_), .. } => EventState::Quarantined,

@@ -1,4 +1,4 @@
-//! What goes on the queue: a CloudEvents 1.0 event in structured JSON.
+//! The SQS message of an event: CloudEvents 1.0 in structured JSON.
 
 use std::borrow::Cow;
 
@@ -14,23 +14,23 @@ use crate::time::UnixMillis;
 const DATAREF_SCHEME: &str = "inbox:///";
 const DATA_KEY: &str = ",\"data\":";
 
-/// What a message says about its event.
+/// The metadata of an event that its message carries.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageMeta<'a> {
-    /// The event.
+    /// The event's key.
     pub key: &'a EventKey,
-    /// The provider's own name of its type.
+    /// The provider's own name of the event's type.
     pub event_type: &'a str,
-    /// How it came to be recorded.
+    /// The event's origin.
     pub origin: Origin,
-    /// When it reached us.
+    /// The time at which the inbox received the event.
     pub received_at: UnixMillis,
-    /// How often it was sent again on purpose; 0 for never.
+    /// The number of times that an operator had it sent again; 0 for never.
     pub replay: u64,
 }
 
 impl<'a> MessageMeta<'a> {
-    /// What the first message of a new event says.
+    /// The metadata for the first message of a new event.
     pub fn of(event: &'a Event) -> Self {
         Self {
             key: event.key(),
@@ -42,10 +42,10 @@ impl<'a> MessageMeta<'a> {
     }
 }
 
-/// An item for the queue.
+/// A message for the queue.
 #[derive(Clone, PartialEq, Eq)]
 pub struct QueueMessage {
-    /// The CloudEvents event.
+    /// The CloudEvents event as JSON.
     pub body: String,
     /// The message attribute `provider`.
     pub provider: Provider,
@@ -55,12 +55,12 @@ pub struct QueueMessage {
 
 impl std::fmt::Debug for QueueMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Message({} bytes)", self.body.len())
+        write!(f, "QueueMessage({} bytes)", self.body.len())
     }
 }
 
 impl QueueMessage {
-    /// Its size as SQS counts it: body, and names, types and values of the attributes.
+    /// The message's size as SQS counts it: the body, and names, types and values of the attributes.
     pub fn size_bytes(&self) -> usize {
         const NAMES_AND_TYPES: usize = "providerString".len() + "typeString".len();
         self.body.len() + NAMES_AND_TYPES + self.provider.as_str().len() + self.event_type.len()
@@ -83,24 +83,26 @@ struct CloudEvent<'a> {
     dataref: Option<String>,
 }
 
-/// Whether a payload of this size could travel inside its message: if not, it need not even be fetched.
+/// Returns `true` if a payload of this size may fit into its message. If not, there is no need to load it.
 pub fn fits_inline(payload_bytes: usize) -> bool {
     payload_bytes < MESSAGE_MAX_BYTES
 }
 
-/// Writes the message of an event. `payload` is JSON that was read before; it travels byte for byte. Without
-/// one, or with one that would make the message larger than 200 KiB, holds a character that SQS refuses, begins with
-/// a byte order mark, or is nested deeper than consumers' parsers go, the message carries the reference
-/// `inbox:///<id>` instead.
+/// Builds the message of an event. `payload` is JSON that was parsed before; it is embedded byte for byte.
+/// The message carries the reference `inbox:///<id>` instead if there is no payload, or if the payload would
+/// make the message larger than 200 KiB, holds a character that SQS rejects, begins with a byte order mark,
+/// or is nested deeper than consumers' parsers go.
 pub fn build_message(meta: MessageMeta<'_>, payload: Option<&[u8]>) -> QueueMessage {
     let inline = payload
         .filter(|bytes| fits_inline(bytes.len()))
         .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        // SQS rejects these two characters, which JSON allows.
         .filter(|text| !text.contains(['\u{fffe}', '\u{ffff}']) && is_embeddable(text))
         .and_then(|text| embed_payload(meta, text));
     QueueMessage {
         body: inline.unwrap_or_else(|| cloud_event_json(meta, true)),
         provider: meta.key.provider(),
+        // A message attribute does not accept every character that a type may have.
         event_type: percent_encode(meta.event_type),
     }
 }
@@ -110,19 +112,19 @@ pub(crate) fn dataref(event_id: &str) -> String {
     format!("{DATAREF_SCHEME}{event_id}")
 }
 
-/// The event that a `dataref` points to.
+/// Parses a `dataref` to the key of its event; the inverse of the `dataref` in a message; `None` for any other text.
 pub fn parse_dataref(dataref: &str) -> Option<EventKey> {
     EventKey::from_event_id(dataref.strip_prefix(DATAREF_SCHEME)?)
 }
 
-/// Why a message cannot be worked on.
+/// The reason why a message cannot be processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageError {
     /// Not a CloudEvents event in structured JSON.
     NotAnEvent,
-    /// Of another version of CloudEvents than 1.0.
+    /// A version of CloudEvents other than 1.0.
     UnknownVersion,
-    /// Its id or source is none that we give.
+    /// Its id or source is not one of ours.
     UnknownId,
 }
 
@@ -137,7 +139,7 @@ impl MessageError {
     }
 }
 
-/// The event that a message is about. Its data are not looked at: what counts is the event's record.
+/// Parses a message to the key of its event. The embedded payload is ignored: only the event's record counts.
 pub fn parse_event_key(body: &str) -> Result<EventKey, MessageError> {
     #[derive(Deserialize)]
     struct CloudEventAttributes<'a> {
@@ -160,6 +162,7 @@ pub fn parse_event_key(body: &str) -> Result<EventKey, MessageError> {
 }
 
 fn embed_payload(meta: MessageMeta<'_>, payload: &str) -> Option<String> {
+    // Joined as text, because a JSON library might rewrite the payload's numbers and blanks.
     let mut json = cloud_event_json(meta, false);
     if json.len() + DATA_KEY.len() + payload.len() > MESSAGE_MAX_BYTES {
         return None;
@@ -184,9 +187,9 @@ fn cloud_event_json(meta: MessageMeta<'_>, by_reference: bool) -> String {
         replay: (meta.replay > 0).then_some(meta.replay),
         dataref: by_reference.then(|| dataref(&id)),
     };
-    // Strings and numbers only: this cannot fail.
+    // Cannot fail: strings and numbers only.
     let json = serde_json::to_string(&envelope).unwrap_or_default();
-    // A type may hold them as they are, JSON lets it; SQS does not.
+    // JSON allows these two characters unescaped in a type; SQS rejects them.
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
@@ -305,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_reading_of_a_message_panic(text in "\\PC*") {
+        fn parsing_a_message_never_panics(text in "\\PC*") {
             let _ = parse_event_key(&text);
         }
     }

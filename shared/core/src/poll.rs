@@ -1,8 +1,8 @@
-//! Finding what no webhook told: what to ask Rightfoot, and what its answers mean.
+//! Polling Rightfoot for events that no webhook announced.
 //!
-//! Everything is a function of a story (what the table knows), an observation (what the API answered) and the
-//! time. `rightfoot-poller` carries out what is decided here: [`batch`] for batches and the runs of schedules,
-//! [`completion`] for what a recorded completion is worth, [`schedule`] for finding those runs, [`paging`] for reading lists to their end.
+//! Every decision is a function of the stored item, a [`PollResult`] and the time; `rightfoot-poller` carries it
+//! out. [`batch`] plans the polls of batches and of schedules' runs, [`completion`] interprets a recorded completion,
+//! [`schedule`] finds the runs, [`pagination`] reads lists to their end.
 
 pub mod batch;
 pub mod completion;
@@ -18,16 +18,16 @@ use crate::limits::{
 };
 use crate::time::UnixMillis;
 
-/// When to ask, and how long.
+/// The times at which to poll, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollTiming {
-    /// From tracking a batch to its first poll, and from a schedule's run to the search for it.
+    /// Delay from tracking a batch to its first poll, and from a schedule's run to the search for it.
     pub first: Duration,
-    /// Between two polls at first; it grows to three times that.
+    /// First delay between two polls; it grows to three times that.
     pub interval: Duration,
-    /// From a run's completion until no webhook is to be expected any more.
+    /// Time after a run's completion during which a webhook may still arrive.
     pub grace: Duration,
-    /// From tracking a batch until it is overdue.
+    /// Time from tracking a batch until it is overdue.
     pub deadline: Duration,
 }
 
@@ -43,41 +43,42 @@ impl Default for PollTiming {
 }
 
 impl PollTiming {
-    /// When to ask again after so many polls: later and later, up to three times [`Cadence::every`].
+    /// The time of the next poll after `polls` polls: later and later, up to three times
+    /// [`PollTiming::interval`].
     pub fn next_poll_at(&self, now: UnixMillis, polls: u64) -> UnixMillis {
         let factor = u32::try_from(polls.saturating_add(1)).unwrap_or(u32::MAX).min(POLL_INTERVAL_MAX_FACTOR);
         now.plus(self.interval.saturating_mul(factor))
     }
 
-    /// The longest pause between two polls.
+    /// The longest delay between two polls.
     pub const fn max_interval(&self) -> Duration {
         self.interval.saturating_mul(POLL_INTERVAL_MAX_FACTOR)
     }
 }
 
-/// What came of asking.
+/// The result of a question to Rightfoot's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollResult<T> {
-    /// This.
+    /// An answer that could be parsed.
     Answered(T),
-    /// Rightfoot says that it is not ready, or knows nothing of it yet.
+    /// Rightfoot does not have the answer yet, or does not know the object yet.
     NotReady,
-    /// Rightfoot does not let us see this one, or does not take it for anything.
+    /// Rightfoot denies access to this object, or rejects its id.
     Denied,
-    /// Rightfoot does not let us see anything: ours to fix.
+    /// Rightfoot rejects our API key: nothing can be asked until an operator fixes it.
     Unauthorized,
-    /// Not so fast.
+    /// Rightfoot asks for a pause.
     RateLimited {
-        /// When we may ask again.
+        /// The length of the pause, if Rightfoot has said so.
         retry_after: Option<Duration>,
     },
-    /// No answer, a failure, or one that cannot be read: nothing is known.
+    /// No answer, a failure, or an answer that cannot be parsed: nothing is known.
     Unanswered,
 }
 
 impl<T> PollResult<T> {
-    /// Whether Rightfoot has answered the question, be it to our liking or not. Only then can anything be
-    /// overdue (P9).
+    /// Returns `true` if Rightfoot has answered the question, for good or bad. Only an answer can make
+    /// anything overdue (P9).
     pub const fn is_answer(&self) -> bool {
         match self {
             Self::Answered(_) | Self::NotReady | Self::Denied => true,
@@ -85,7 +86,7 @@ impl<T> PollResult<T> {
         }
     }
 
-    /// The answer, or what there is instead of one.
+    /// Returns the answer, or the result without one.
     pub fn into_answer<U>(self) -> Result<T, PollResult<U>> {
         match self {
             Self::Answered(answer) => Ok(answer),
@@ -97,10 +98,11 @@ impl<T> PollResult<T> {
         }
     }
 
-    /// When to ask again, if the answer says so and it is later than planned.
+    /// The time of the next poll, if Rightfoot asks for one later than planned.
     fn retry_at(&self, now: UnixMillis, planned_at: UnixMillis) -> Option<UnixMillis> {
         match self {
             Self::RateLimited { retry_after } => {
+                // A shorter pause must not make the polls more frequent than planned.
                 retry_after.map(|pause| now.plus(pause)).filter(|at| *at > planned_at)
             }
             Self::Answered(_) | Self::NotReady | Self::Denied | Self::Unauthorized | Self::Unanswered => None,
@@ -122,11 +124,11 @@ mod tests {
     proptest! {
         #[test]
         fn backoff_is_monotone_and_capped(polls in any::<u64>(), every_secs in 1u64..86_400, now in any::<i32>()) {
-            let cadence = PollTiming { interval: Duration::from_secs(every_secs), ..PollTiming::default() };
+            let timing = PollTiming { interval: Duration::from_secs(every_secs), ..PollTiming::default() };
             let now = UnixMillis(i64::from(now));
-            let pause = |polls| cadence.next_poll_at(now, polls).since(now);
+            let pause = |polls| timing.next_poll_at(now, polls).since(now);
             prop_assert!(pause(polls) <= pause(polls.saturating_add(1)));
-            prop_assert!(pause(polls) >= cadence.interval && pause(polls) <= cadence.interval * 3);
+            prop_assert!(pause(polls) >= timing.interval && pause(polls) <= timing.interval * 3);
         }
     }
 }

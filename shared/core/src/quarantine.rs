@@ -1,10 +1,10 @@
-//! What was proven and could not be used: read again, because an operator asked (P7).
+//! Quarantined deliveries: their ids, and parsing them again when an operator replays one (P7).
 //!
 //! ```text
-//!  no event in it   read by the present code ─┬─ an event ── record it, origin `replay` ─┬─ new ── enqueue ── closed: recorded
-//!                                             │                                          └─ came meanwhile ── closed: duplicate
-//!                                             └─ still not usable: stays
-//!  made of one      its record is due again, if it is still given up ────────────────────── closed: requeued
+//!  without a record   parsed by the present code ─┬─ an event ── recorded, origin `replay` ─┬─ new ── enqueued ── resolution: recorded
+//!                                                 │                                         └─ recorded before ── resolution: duplicate
+//!                                                 └─ still not usable: remains quarantined
+//!  of a recorded event   its record becomes due again, if it is still quarantined ─────────────────────────────── resolution: requeued
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,46 +17,53 @@ use crate::limits::RETENTION_MIN_DAYS;
 use crate::providers::{ParseOutcome, parse};
 use crate::time::{UnixMillis, UnixSecs};
 
-/// A quarantined delivery, or the bytes of an event that was given up: what stands in the table.
+/// A quarantined delivery, or the bytes of a quarantined event, as stored in the table.
 #[derive(Clone)]
 pub struct QuarantinedDelivery {
-    /// Who sent it.
+    /// The sender.
     pub provider: Provider,
-    /// Why it is kept.
+    /// The reason for the quarantine.
     pub reason: QuarantineReason,
-    /// The bytes that were proven when they came.
+    /// The bytes, verified when they were received.
     pub body: Vec<u8>,
-    /// The headers that were kept, by lower-case name.
+    /// The stored headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
-    /// When the bytes first came.
+    /// The time at which the bytes were first received.
     pub first_received_at: UnixMillis,
-    /// The subject of the URL that they came by, if they came by one.
+    /// The subject of the URL that they came by, if any.
     pub subject: Option<Subject>,
-    /// When they were signed, if they were.
+    /// The time of their signature, if they were signed.
     pub signed_at: Option<UnixSecs>,
 }
 
 impl fmt::Debug for QuarantinedDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({}, {}, {} bytes)", self.provider.as_str(), self.reason.as_str(), self.body.len())
+        write!(
+            f,
+            "QuarantinedDelivery({}, {}, {} bytes)",
+            self.provider.as_str(),
+            self.reason.as_str(),
+            self.body.len()
+        )
     }
 }
 
-/// What kept bytes turned out to be.
+/// The result of parsing quarantined bytes again.
 #[derive(Debug)]
 pub enum Reparsed {
-    /// An event by now.
+    /// They are an event now.
     Event(Event),
-    /// Still not usable, for this reason.
+    /// They are still not usable, for this reason.
     StillUnusable(QuarantineReason),
-    /// The item does not say how the bytes were proven: nothing may become of them (P4).
+    /// The item does not say what verified the bytes, so they must not be used (P4).
     Unverified,
 }
 
-/// Reads kept bytes by the present code. A time that was not right when they came is no obstacle any more: who asks
-/// has decided that they shall count.
+/// Parses quarantined bytes by the present code. A stale signature is no obstacle: by replaying them, the
+/// operator has accepted it.
 pub fn reparse(item: QuarantinedDelivery) -> Reparsed {
     let Some(verified_by) = verified_by(&item) else { return Reparsed::Unverified };
+    // Consumers see when the event was received, not when it was replayed.
     let delivery = Delivery { body: item.body, headers: item.headers, received_at: item.first_received_at };
     match parse(Verified::from_quarantine(item.provider, verified_by, delivery)) {
         ParseOutcome::Event(event) => Reparsed::Event(event),
@@ -66,7 +73,7 @@ pub fn reparse(item: QuarantinedDelivery) -> Reparsed {
     }
 }
 
-/// How it was proven, by what the proof of its provider leaves behind.
+/// Restores the evidence from what the provider's kind of verification has stored.
 fn verified_by(item: &QuarantinedDelivery) -> Option<VerifiedBy> {
     match item.provider {
         Provider::Rightfoot => item.subject.clone().map(|subject| VerifiedBy::UrlToken { subject }),
@@ -74,21 +81,21 @@ fn verified_by(item: &QuarantinedDelivery) -> Option<VerifiedBy> {
     }
 }
 
-/// How a quarantined item was closed.
+/// The resolution of a quarantined item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// Its event was recorded, out of it.
+    /// Its event was recorded.
     Recorded,
-    /// Its event had come meanwhile.
+    /// Its event was already recorded.
     Duplicate,
-    /// The event that it was made of is on its way again.
+    /// Its event, which had been recorded before, is due again.
     Requeued,
-    /// An operator has decided that nothing shall become of it.
+    /// An operator has discarded it.
     Discarded,
 }
 
 impl Resolution {
-    /// Every way there is.
+    /// Every resolution.
     pub const ALL: [Self; 4] = [Self::Recorded, Self::Duplicate, Self::Requeued, Self::Discarded];
 
     /// The name used in the table.
@@ -101,41 +108,42 @@ impl Resolution {
         }
     }
 
-    /// The way of that name.
+    /// The resolution with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|resolution| resolution.as_str() == name)
     }
 }
 
-/// Where a quarantined item stands: what operators name it by, as `<provider>/<subject>/<sha256 of the bytes>` of what came
-/// by a minted URL, otherwise as `<provider>/<sha256>`. Whoever knows the bytes and holds another URL thus cannot touch it.
-/// Items of the first version have no subject in their names.
+/// The id of a quarantined item, as operators write it: `<provider>/<subject>/<sha256 of the bytes>` if it
+/// came by a minted URL, otherwise `<provider>/<sha256>`. The subject keeps apart the items of different
+/// URLs, so that somebody who knows the bytes and holds another URL cannot change this one. Items of the
+/// first version have no subject in their id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuarantineId {
-    /// Who sent it.
+    /// The sender.
     pub provider: Provider,
     subject: Option<Subject>,
     hash: String,
 }
 
 impl QuarantineId {
-    /// Of these bytes' hash; `None` if it is none.
+    /// Makes an id; `None` if `hash` is not a SHA-256 in lower-case hexadecimal.
     pub fn new(provider: Provider, subject: Option<&Subject>, hash: &str) -> Option<Self> {
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         is_hash.then(|| Self { provider, subject: subject.cloned(), hash: hash.to_owned() })
     }
 
-    /// The partition of its item.
+    /// The partition key of its item.
     pub fn pk(&self) -> String {
         format!("quarantine#{}", self.join('#'))
     }
 
-    /// The item that stands in this partition, if it is one of quarantine.
+    /// Parses a partition key; `None` if it belongs to another kind of item.
     pub fn from_pk(pk: &str) -> Option<Self> {
         Self::parse(pk.strip_prefix("quarantine#")?, '#')
     }
 
-    /// Reads a name as it is printed.
+    /// Parses an id as it is printed.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::parse(name, '/')
     }
@@ -150,9 +158,9 @@ impl QuarantineId {
         parts.join(&separator.to_string())
     }
 
-    /// A subject holds neither of the characters that stand between.
     fn parse(text: &str, separator: char) -> Option<Self> {
         let (provider, rest) = text.split_once(separator)?;
+        // Unambiguous, because a subject contains neither of the separators.
         let (subject, hash) = match rest.split_once(separator) {
             Some((subject, hash)) => (Some(subject.parse::<Subject>().ok()?), hash),
             None => (None, rest),
@@ -167,16 +175,19 @@ impl fmt::Display for QuarantineId {
     }
 }
 
-/// Where the bytes of an event are kept when it is given up: the name of today, and the one that the first version gave it.
+/// The ids under which the bytes of a quarantined event may be stored: the current one, and the one of the
+/// first version.
 pub fn quarantine_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str) -> Vec<QuarantineId> {
     let ids = [subject, None].map(|subject| QuarantineId::new(key.provider(), subject, payload_hash));
     let mut ids: Vec<_> = ids.into_iter().flatten().collect();
+    // Without a subject, both ids are the same.
     ids.dedup();
     ids
 }
 
-/// Whether the record of a delivery that was signed at that time may have expired: it was kept for [`RETENTION_MIN_DAYS`] at the
-/// least, from a time after its signature, and nobody knows what was set then. What is recorded again is published again, as new.
+/// Returns `true` if the record of a delivery signed at `signed_at` may have expired. A record is kept for at
+/// least [`RETENTION_MIN_DAYS`] from a time after the signature; the retention that was configured then is
+/// unknown. A delivery recorded once more would be published again as new.
 pub fn record_may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
     record_expiry(UnixMillis(signed_at.0.saturating_mul(1_000)), RETENTION_MIN_DAYS) <= now.secs()
 }
@@ -318,7 +329,7 @@ mod tests {
     fn p8_debug_shows_no_body() {
         assert_eq!(
             format!("{:?}", quarantined(Provider::Fynapse, "secret")),
-            "Kept(fynapse, unknown_type, 6 bytes)"
+            "QuarantinedDelivery(fynapse, unknown_type, 6 bytes)"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What the callers hear: the one mapping from outcome to HTTP.
+//! The mapping from a delivery's outcome to its HTTP reply.
 
 use serde_json::json;
 
@@ -6,26 +6,27 @@ use crate::delivery::{Provider, RejectReason};
 use crate::inbox::QuarantineReason;
 use crate::providers::ParseError;
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// A new event; its record is durable.
+    /// The event is new, and its record is durable.
     Recorded,
-    /// The event was recorded before.
+    /// The event was already recorded.
     Duplicate,
-    /// Proven, not usable, and kept.
+    /// Verified, but not an event that can be processed; quarantined.
     Quarantined(QuarantineReason),
-    /// Proven, not readable, and kept.
+    /// Verified, but the payload cannot be parsed; quarantined.
     Unreadable(ParseError),
-    /// The signature is right, its time is not; kept.
+    /// The signature is valid, but its time is outside the tolerance; quarantined.
     Stale,
-    /// Not proven; not kept.
+    /// Not verified; nothing is stored.
     Rejected(RejectReason),
-    /// We cannot decide: the sender shall come again.
+    /// Undecided, because a secret or a service is unavailable; the sender must deliver again.
     Unavailable,
 }
 
-/// An answer: a status and a short constant body. There is never a `Retry-After` (P6).
+/// An HTTP reply: a status and a short body without payload data. It never has a `Retry-After` (P6): Fynapse
+/// makes 20 attempts in all, and a short pause would shrink its two days to minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
@@ -34,7 +35,7 @@ pub struct Reply {
     pub body: String,
 }
 
-/// What `provider` hears about `outcome`. Fynapse never hears a status that kills the delivery for good (P6).
+/// The reply to `provider` for `outcome`. Fynapse never gets a status that ends its retries (P6).
 pub fn reply_for(provider: Provider, outcome: &DeliveryOutcome) -> Reply {
     let (status, body) = match (outcome, provider) {
         (DeliveryOutcome::Recorded, _) => (200, json!({"status": "received"})),
@@ -42,13 +43,16 @@ pub fn reply_for(provider: Provider, outcome: &DeliveryOutcome) -> Reply {
         (DeliveryOutcome::Quarantined(_), _) | (DeliveryOutcome::Unreadable(_), Provider::Fynapse) => {
             (200, json!({"status": "quarantined"}))
         }
+        // Rightfoot documents these two replies; its retries do not stop at a 400.
         (DeliveryOutcome::Unreadable(ParseError::NotJson), Provider::Rightfoot) => {
             (400, json!({"error": "Invalid JSON payload"}))
         }
         (DeliveryOutcome::Unreadable(ParseError::MissingFields(fields)), Provider::Rightfoot) => {
             (400, json!({"error": "Missing required fields", "fields": fields}))
         }
+        // Fynapse retries a 403 for about two days, so a wrong secret loses nothing. The reason stays inside.
         (DeliveryOutcome::Stale | DeliveryOutcome::Rejected(_), _) => (403, json!({"error": "Forbidden"})),
+        // Both providers retry a 503.
         (DeliveryOutcome::Unavailable, _) => (503, json!({"error": "Unavailable"})),
     };
     Reply { status, body: body.to_string() }
@@ -62,12 +66,12 @@ impl DeliveryOutcome {
             Self::Duplicate => "duplicate",
             Self::Quarantined(_) | Self::Unreadable(_) => "quarantined",
             Self::Stale => "stale_but_authentic",
-            Self::Rejected(_) => "refused",
+            Self::Rejected(_) => "rejected",
             Self::Unavailable => "unavailable",
         }
     }
 
-    /// What more there is to say in metrics and logs.
+    /// The reason used beside the name in metrics and logs.
     pub const fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Quarantined(reason) => Some(reason.as_str()),

@@ -1,6 +1,6 @@
-//! What callers ask of `rightfoot-requests`, read and checked before anything is done.
+//! The requests that callers send to `rightfoot-requests`, parsed and checked before anything is done.
 //!
-//! An error names the field and never quotes a value: the values are people's names, account and social
+//! An error names the field and never quotes a value: the values are people's names, account numbers and social
 //! security numbers (P8).
 
 mod authorizers;
@@ -23,12 +23,13 @@ pub use authorizers::Authorizers;
 use json_fields::JsonFields;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// The longest interval and the longest life that Rightfoot lets a schedule have (shared/providers/rightfoot.md, "Create a schedule").
+/// The longest interval that Rightfoot allows for a schedule (shared/providers/rightfoot.md, "Create a schedule").
 const INTERVAL_MAX_DAYS: u64 = 30;
-/// The life of a schedule that is watched without saying when it expires.
+/// The assumed lifetime of a tracked schedule whose request does not say when it expires.
 pub const SCHEDULE_LIFETIME_MAX: Duration = Duration::from_secs(365 * 86_400);
-/// What a schedule's request may hold besides its authorizers. Documents differ on `start_at` and `starts_at`, and
-/// on `expires_at` and `expires_in_days`: they are passed on as they came.
+/// The fields of `create_schedule` that are passed on to Rightfoot, besides its authorizers. Rightfoot's
+/// documents differ on `start_at` and `starts_at`, and on `expires_at` and `expires_in_days`, so all of them
+/// are passed on as they are.
 const SCHEDULE_FIELDS: [&str; 8] = [
     "expires_at",
     "expires_in_days",
@@ -40,13 +41,13 @@ const SCHEDULE_FIELDS: [&str; 8] = [
     "time_of_day",
 ];
 
-/// What is wrong with a request.
+/// The error of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
 pub struct InvalidRequest {
-    /// Which field, as a path: `authorizers[3].authorizer_unique_id`.
+    /// The path of the field, as in `authorizers[3].authorizer_unique_id`.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem with it. Never quotes its value.
     pub why: Cow<'static, str>,
 }
 
@@ -56,26 +57,26 @@ impl InvalidRequest {
     }
 }
 
-/// What is asked for.
+/// A parsed request.
 #[derive(Debug)]
 pub enum RightfootRequest {
-    /// Have balances checked now.
+    /// Submit a batch of balance checks.
     SubmitBatch(SubmitBatch),
-    /// Have balances checked again and again.
+    /// Create a schedule of repeated balance checks.
     CreateSchedule(CreateSchedule),
-    /// Watch a batch that was submitted by other means.
+    /// Track a batch that was submitted by other means.
     TrackBatch(TrackBatch),
-    /// Watch a schedule that was created by other means.
+    /// Track a schedule that was created by other means.
     TrackSchedule(TrackSchedule),
     /// Mint a webhook URL.
     WebhookUrl {
-        /// Whom it is for.
+        /// The subject to mint it for.
         subject: Subject,
     },
 }
 
 impl RightfootRequest {
-    /// Its `action`.
+    /// The value of its field `action`.
     pub const fn action(&self) -> &'static str {
         match self {
             Self::SubmitBatch(_) => "submit_batch",
@@ -86,7 +87,8 @@ impl RightfootRequest {
         }
     }
 
-    /// The subject of the URL that its webhooks come by, if there is one: a submission's is its name.
+    /// The subject of the URL that its webhooks come by, if there is one. For a submission, this is its
+    /// `submission_id`.
     pub const fn subject(&self) -> Option<&Subject> {
         match self {
             Self::SubmitBatch(batch) => Some(&batch.submission_id),
@@ -98,76 +100,76 @@ impl RightfootRequest {
     }
 }
 
-/// `submit_batch`
+/// The request `submit_batch`.
 #[derive(Debug)]
 pub struct SubmitBatch {
-    /// The caller's own name of this submission: the same one is the same submission.
+    /// The caller's own id of this submission; a request with the same id is a repetition.
     pub submission_id: Subject,
-    /// Whose balances are checked.
+    /// The authorizers whose balances are checked.
     pub authorizers: Authorizers,
 }
 
-/// `create_schedule`
+/// The request `create_schedule`.
 pub struct CreateSchedule {
-    /// The caller's own name of this submission.
+    /// The caller's own id of this submission; a request with the same id is a repetition.
     pub submission_id: Subject,
-    /// Whose balances are checked.
+    /// The authorizers whose balances are checked.
     pub authorizers: Authorizers,
-    /// The rest of the request, as canonical JSON, by name.
+    /// The other fields by name, as canonical JSON.
     pub settings: Vec<(&'static str, String)>,
-    /// From which balances on it alerts.
+    /// The alert thresholds.
     pub thresholds: Thresholds,
-    /// Whose histories are read to find its runs.
+    /// The authorizers whose histories are read to find the schedule's runs.
     pub probes: Vec<Id>,
-    /// Between two runs, if it was said.
+    /// The time between two runs, if given.
     pub interval: Option<Duration>,
-    /// When it expires, if it was said as a date.
+    /// The expiry, if given as a date or time.
     pub expires_at: Option<UnixMillis>,
 }
 
-/// `track_batch`
+/// The request `track_batch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackBatch {
     /// The batch.
     pub batch_id: Id,
-    /// How many different authorizers were submitted.
+    /// The number of different authorizers that were submitted.
     pub expected: u64,
-    /// Those that Rightfoot refused.
+    /// The authorizers that Rightfoot did not accept.
     pub failed: Vec<Id>,
-    /// Whose URL its webhook comes by.
+    /// The binding of its webhooks to a subject.
     pub binding: SubjectBinding,
 }
 
-/// `track_schedule`
+/// The request `track_schedule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackSchedule {
     /// The schedule.
     pub schedule_id: Id,
-    /// Whose histories are read to find its runs.
+    /// The authorizers whose histories are read to find the schedule's runs.
     pub probes: Vec<Id>,
-    /// From which balances on it alerts.
+    /// The alert thresholds.
     pub thresholds: Thresholds,
-    /// Between two runs, if it was said.
+    /// The time between two runs, if given.
     pub interval: Option<Duration>,
-    /// When it expires, if it was said.
+    /// The expiry, if given.
     pub expires_at: Option<UnixMillis>,
-    /// Whose URL its webhooks come by.
+    /// The binding of its webhooks to a subject.
     pub binding: SubjectBinding,
 }
 
-/// Whose URL the webhooks of something that is tracked come by.
+/// The subject that the webhooks of a tracked batch or schedule must come by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubjectBinding {
-    /// Anybody's.
+    /// Any subject.
     None,
-    /// This subject's.
+    /// This subject.
     Subject(Subject),
-    /// A submission's whose outcome is unknown: this is what became of it.
+    /// The subject of a submission with an unknown outcome; tracking declares that this is what it created.
     Submission(Subject),
 }
 
 impl SubjectBinding {
-    /// The subject, if it is bound to one.
+    /// The subject, if there is one.
     pub const fn subject(&self) -> Option<&Subject> {
         match self {
             Self::None => None,
@@ -176,7 +178,7 @@ impl SubjectBinding {
     }
 }
 
-/// What is passed on is the caller's own text, be it only the name (P8).
+/// Leaves out the settings: they are the caller's own text and may hold personal data (P8).
 impl fmt::Debug for CreateSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateSchedule")
@@ -186,7 +188,7 @@ impl fmt::Debug for CreateSchedule {
     }
 }
 
-/// Reads what a caller sent.
+/// Parses and checks a request. Unknown fields are an error.
 pub fn parse(request: &RawValue) -> Result<RightfootRequest, InvalidRequest> {
     let mut fields = JsonFields::parse("", request)?;
     let action = fields.text("action")?;
@@ -200,9 +202,10 @@ pub fn parse(request: &RawValue) -> Result<RightfootRequest, InvalidRequest> {
             .map(|subject| RightfootRequest::WebhookUrl { subject }),
         _ => Err(InvalidRequest::new(
             "action",
-            "is none of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
+            "is not one of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
         )),
     }?;
+    // A typing mistake in an optional field must not go unnoticed.
     fields.reject_unknown()?;
     Ok(parsed)
 }
@@ -212,7 +215,7 @@ fn submit_batch(fields: &mut JsonFields<'_>) -> Result<SubmitBatch, InvalidReque
     let submission_id = submission_id(fields)?;
     let authorizers = Authorizers::parse(fields.required("authorizers")?)?;
     if authorizers.len() > AUTHORIZERS_MAX {
-        let why = format!("are more than {AUTHORIZERS_MAX}, the most that Rightfoot takes in one batch");
+        let why = format!("has more than {AUTHORIZERS_MAX} elements, Rightfoot's limit for one batch");
         return Err(InvalidRequest::new("authorizers", why));
     }
     Ok(SubmitBatch { submission_id, authorizers })
@@ -221,12 +224,15 @@ fn submit_batch(fields: &mut JsonFields<'_>) -> Result<SubmitBatch, InvalidReque
 fn create_schedule(fields: &mut JsonFields<'_>) -> Result<CreateSchedule, InvalidRequest> {
     reject_reserved(fields, "webhook")?;
     let submission_id = submission_id(fields)?;
+    // Rightfoot documents no largest number of authorizers for a schedule.
     let authorizers = Authorizers::parse(fields.required("authorizers")?)?;
     let name = fields.text("name")?;
+    // Rightfoot's own limits (shared/providers/rightfoot.md, "Create a schedule").
     if name.is_empty() || name.chars().count() > 255 {
-        return Err(InvalidRequest::new("name", "is not of 1 to 255 characters"));
+        return Err(InvalidRequest::new("name", "must have 1 to 255 characters"));
     }
     let interval = interval(fields)?;
+    // Rightfoot checks the form. An expiry that cannot be parsed here is passed on all the same.
     let expires_at = fields.optional_text("expires_at")?.as_deref().and_then(parse_date_or_time);
     let default = fields
         .optional("threshold_amount")
@@ -235,14 +241,16 @@ fn create_schedule(fields: &mut JsonFields<'_>) -> Result<CreateSchedule, Invali
     let thresholds = Thresholds { default, authorizers: authorizers.thresholds()? };
     let probes = match probes(fields)? {
         Some(probes) => {
+            // A run shows only in the histories of the schedule's own authorizers.
             if let Some(at) = probes.iter().position(|probe| !authorizers.contains(probe)) {
                 return Err(InvalidRequest::new(
                     format!("probe_authorizers[{at}]"),
-                    "is none of the authorizers",
+                    "is not one of the authorizers",
                 ));
             }
             probes
         }
+        // A few, because the history of each probe is read at every poll.
         None => authorizers.ids().take(3).cloned().collect(),
     };
     let mut settings = Vec::new();
@@ -259,11 +267,11 @@ fn track_batch(fields: &mut JsonFields<'_>) -> Result<TrackBatch, InvalidRequest
     let expected =
         fields.integer("expected")?.ok_or_else(|| InvalidRequest::new("expected", "is missing"))?;
     if expected == 0 {
-        return Err(InvalidRequest::new("expected", "is not how many authorizers were submitted"));
+        return Err(InvalidRequest::new("expected", "must be at least 1"));
     }
     let failed = fields.ids("failed_authorizer_ids")?.unwrap_or_default();
     if failed.len() > CSV_AUTHORIZERS_MAX {
-        let why = format!("are more than {CSV_AUTHORIZERS_MAX}, the most that Rightfoot takes in one batch");
+        let why = format!("has more than {CSV_AUTHORIZERS_MAX} elements, Rightfoot's limit for one batch");
         return Err(InvalidRequest::new("failed_authorizer_ids", why));
     }
     Ok(TrackBatch { batch_id, expected, failed, binding: binding(fields)? })
@@ -283,6 +291,7 @@ fn track_schedule(fields: &mut JsonFields<'_>) -> Result<TrackSchedule, InvalidR
         own.reject_unknown()?;
     }
     let interval = interval(fields)?;
+    // Strict, because Rightfoot does not see this request and cannot check it.
     let expires_at = match fields.optional_text("expires_at")? {
         Some(text) => Some(
             parse_date_or_time(&text)
@@ -293,10 +302,10 @@ fn track_schedule(fields: &mut JsonFields<'_>) -> Result<TrackSchedule, InvalidR
     Ok(TrackSchedule { schedule_id, probes, thresholds, interval, expires_at, binding: binding(fields)? })
 }
 
-/// What the caller may not bring, because it is minted here.
+/// Rejects a field that the caller must not set, because the inbox does.
 fn reject_reserved(fields: &mut JsonFields<'_>, name: &'static str) -> Result<(), InvalidRequest> {
     match fields.optional(name) {
-        Some(_) => Err(InvalidRequest::new(name, "is minted here: leave it out")),
+        Some(_) => Err(InvalidRequest::new(name, "is set by the inbox; leave it out")),
         None => Ok(()),
     }
 }
@@ -317,16 +326,20 @@ fn binding(fields: &mut JsonFields<'_>) -> Result<SubjectBinding, InvalidRequest
         (None, None) => Ok(SubjectBinding::None),
         (Some(subject), None) => Ok(SubjectBinding::Subject(subject)),
         (None, Some(submission_id)) => Ok(SubjectBinding::Submission(submission_id)),
-        (Some(_), Some(_)) => {
-            Err(InvalidRequest::new("subject", "is given beside submission_id, which is the subject"))
-        }
+        (Some(_), Some(_)) => Err(InvalidRequest::new(
+            "subject",
+            "must not be given beside submission_id, which is the subject",
+        )),
     }
 }
 
 fn probes(fields: &mut JsonFields<'_>) -> Result<Option<Vec<Id>>, InvalidRequest> {
     let probes = fields.ids("probe_authorizers")?;
     if probes.as_ref().is_some_and(|probes| !(1..=PROBES_MAX).contains(&probes.len())) {
-        return Err(InvalidRequest::new("probe_authorizers", format!("are not 1 to {PROBES_MAX}")));
+        return Err(InvalidRequest::new(
+            "probe_authorizers",
+            format!("must have 1 to {PROBES_MAX} elements"),
+        ));
     }
     Ok(probes)
 }
@@ -334,13 +347,13 @@ fn probes(fields: &mut JsonFields<'_>) -> Result<Option<Vec<Id>>, InvalidRequest
 fn interval(fields: &mut JsonFields<'_>) -> Result<Option<Duration>, InvalidRequest> {
     let days = fields.integer("interval_days")?;
     if days.is_some_and(|days| !(1..=INTERVAL_MAX_DAYS).contains(&days)) {
-        return Err(InvalidRequest::new("interval_days", format!("is not 1 to {INTERVAL_MAX_DAYS}")));
+        return Err(InvalidRequest::new("interval_days", format!("must be 1 to {INTERVAL_MAX_DAYS}")));
     }
     Ok(days.and_then(|days| u32::try_from(days).ok()).map(|days| DAY * days))
 }
 
-/// A date means its end: on that day a schedule runs for the last time.
 fn parse_date_or_time(text: &str) -> Option<UnixMillis> {
+    // A date means the end of its day, because a schedule runs for the last time on that day.
     UnixMillis::end_of_date(text).or_else(|| UnixMillis::from_rfc3339(text))
 }
 

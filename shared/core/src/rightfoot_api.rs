@@ -1,7 +1,6 @@
-//! What Rightfoot's API answers, in the words of its documents (shared/providers/rightfoot.md, "Read balances" and
-//! "History of an authorizer").
+//! Types of Rightfoot's API answers, in its documents' terms (shared/providers/rightfoot.md, "Read balances" and "History of an authorizer").
 //!
-//! Ids are opaque, money is decimal, and a status code that nobody has documented is a number like any other.
+//! Ids are opaque, money is decimal, and an undocumented status code is accepted as a number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,24 +11,24 @@ use serde_json::value::RawValue;
 use crate::event::Id;
 use crate::time::UnixMillis;
 
-/// An amount in dollars, exact; may be negative. Compared by value (`150` is `150.00`), printed with the
-/// decimals that it came with.
+/// An exact amount in dollars; may be negative. Compared by value (`150` equals `150.00`), printed with its
+/// original decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(Decimal);
 
-/// Not a decimal number, or one of more than 28 digits.
+/// The error for text that is not a decimal number, or has more than 28 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an amount is a decimal number of at most 28 digits")]
 pub struct InvalidAmount;
 
 impl Amount {
-    /// Reads a JSON number as it is written: never by way of a binary float.
+    /// Parses a JSON number exactly, without a binary float in between.
     pub fn from_json(number: &RawValue) -> Result<Self, InvalidAmount> {
         number.get().parse()
     }
 
-    /// Reads a JSON number, or a string that holds one and nothing else but blanks around it: an amount that an answer
-    /// may hold in either form. Thousands separators, currency signs and decimal commas are not guessed at.
+    /// Parses a JSON number, or a string that holds one and nothing but surrounding blanks: an API answer may
+    /// have either form. Thousands separators, currency signs and decimal commas are rejected, not guessed.
     pub fn from_json_or_text(value: &RawValue) -> Result<Self, InvalidAmount> {
         if !value.get().starts_with('"') {
             return Self::from_json(value);
@@ -37,14 +36,14 @@ impl Amount {
         serde_json::from_str::<String>(value.get()).map_err(|_| InvalidAmount)?.trim().parse()
     }
 
-    /// The amount as an integer, if it is one that `i64` holds: also of `3300.0`.
+    /// Converts to an integer, if `i64` holds it exactly: `3300.0`, too.
     pub fn to_integer(self) -> Option<i64> {
         self.0.is_integer().then(|| i64::try_from(self.0).ok()).flatten()
     }
 
-    /// The amount as a JSON number, digit for digit.
+    /// Converts to a JSON number, digit for digit.
     pub fn to_json(self) -> Box<RawValue> {
-        // A decimal's text is a JSON number: this cannot fail.
+        // Cannot fail: a decimal's text is a JSON number.
         RawValue::from_string(self.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 }
@@ -53,13 +52,13 @@ impl FromStr for Amount {
     type Err = InvalidAmount;
 
     fn from_str(text: &str) -> Result<Self, InvalidAmount> {
-        // A decimal library is more generous: it takes `+1`, `1_000` and `.5`.
+        // Checked here, because the decimal library also accepts `+1`, `1_000` and `.5`.
         let is_json = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
             && text.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit());
         if !is_json {
             return Err(InvalidAmount);
         }
-        // Exactly or not at all: a number of more digits would be rounded.
+        // `from_str_exact` fails where other functions would round.
         let exact = |text| Decimal::from_str_exact(text).map_err(|_| InvalidAmount);
         match text.split_once(['e', 'E']) {
             None => exact(text).map(Self),
@@ -68,7 +67,7 @@ impl FromStr for Amount {
     }
 }
 
-/// A number times ten to the power of `exponent`.
+/// Multiplies a number by ten to the power of `exponent`.
 fn shifted(number: Decimal, exponent: i32) -> Result<Amount, InvalidAmount> {
     let decimals = i64::from(number.scale()) - i64::from(exponent);
     let (whole, scale) = match u32::try_from(decimals) {
@@ -91,37 +90,37 @@ impl fmt::Display for Amount {
 /// One row of `GET /v1/balances`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Balance {
-    /// Whose it is.
+    /// The authorizer whose balance it is.
     pub authorizer: Id,
     /// The balance; `None` if the check failed.
     pub amount: Option<Amount>,
-    /// 0 for success; any other number, known or not, is a failed check.
+    /// 0 for success; any other number, documented or not, is a failed check.
     pub status_code: i64,
-    /// When the check was made, as far as Rightfoot says so.
+    /// The time of the check, if Rightfoot returns one.
     pub checked_at: Option<UnixMillis>,
 }
 
 /// One entry of `GET /v1/monitoring/authorizers/{id}/history`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryEntry {
-    /// When the check ran.
+    /// The time of the check.
     pub run_at: UnixMillis,
-    /// In which batch.
+    /// The batch of the check.
     pub batch_id: Id,
 }
 
-/// What `GET /v1/monitoring/schedules/{id}` says.
+/// The answer of `GET /v1/monitoring/schedules/{id}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduleState {
-    /// When it ran last; `None` if it never did.
+    /// The time of the last run; `None` if there was none.
     pub last_run_at: Option<UnixMillis>,
-    /// When it runs next; `None` if it does not.
+    /// The time of the next run; `None` if there will be none.
     pub next_run_at: Option<UnixMillis>,
-    /// How many authorizers a run checks.
+    /// The number of authorizers that a run checks.
     pub total_authorizers: u64,
 }
 
-/// A balance is a personal datum (P8).
+/// Leaves out authorizer and amount: personal data (P8).
 impl fmt::Debug for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Balance(status {})", self.status_code)

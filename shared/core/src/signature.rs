@@ -1,9 +1,9 @@
-//! Fynapse's `Webhook-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]` (shared/providers/fynapse.md, "Signature").
+//! Verification of Fynapse's `Webhook-Signature: t=<unix seconds>,v1=<hex>[,v1=<hex>…]` (shared/providers/fynapse.md, "Signature").
 //!
-//! Signed is `t` exactly as its characters came, a full stop, and the raw body. Several `v1` come during a
-//! rotation, and any one that matches is enough. The grammar is lenient (any order, blanks, unknown keys), the
-//! content strict: exactly one `t` of digits, and at least one `v1` of 32 bytes in hexadecimal. A `v1` of another
-//! form matches nothing and spoils nothing.
+//! The signature is an HMAC-SHA256 over the characters of `t` as received, a full stop, and the raw body. During a
+//! key rotation there are several `v1`, and one match is enough. The grammar is lenient (any order, blanks, unknown
+//! keys), the content strict: exactly one `t` of digits, and at least one `v1` of 32 bytes in hexadecimal. A `v1` of
+//! another form is ignored.
 
 use hex::FromHex;
 use hmac::Mac;
@@ -17,8 +17,8 @@ use crate::time::UnixSecs;
 /// The header that carries the signature, in lower case.
 pub const HEADER: &str = "webhook-signature";
 
-/// Proves a delivery by its signature. Every accepted key is tried against every `v1`, also when one has
-/// matched and also when `t` is stale; only a matching one can be [`Verdict::Stale`].
+/// Verifies a delivery by its signature. Every accepted key is tried against every `v1`, even after a match
+/// and even if `t` is stale. Only a matching signature can be [`Verification::Stale`].
 pub fn verify(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verification {
     let Some(signature) = delivery.header(HEADER).and_then(Signature::parse) else {
         return Verification::Rejected(delivery, RejectReason::Malformed);
@@ -26,6 +26,7 @@ pub fn verify(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verificat
     if !signature.matches(keys, &delivery.body) {
         return Verification::Rejected(delivery, RejectReason::Mismatch);
     }
+    // Compared only after the MAC: before that, `t` is the caller's claim.
     let signed_at = signature.signed_at;
     let is_fresh = delivery.received_at.secs().distance(signed_at) <= tolerance_secs;
     let verified = Verified::new(Provider::Fynapse, VerifiedBy::Signature { signed_at }, delivery);
@@ -36,8 +37,8 @@ pub fn verify(delivery: Delivery, keys: &Keys, tolerance_secs: u64) -> Verificat
     }
 }
 
-/// The header that a sender with this key puts on `body` at `t`: for simulated senders and test deliveries.
-/// Uses every key of `keys`, the first one first, as Fynapse does during a rotation.
+/// Makes the header for `body` at `t`, for simulated senders and test deliveries. Signs with every key of
+/// `keys`, the first one first, as Fynapse does during a rotation.
 pub fn sign(t: UnixSecs, body: &[u8], keys: &Keys) -> String {
     let t = t.0.to_string();
     keys.macs().fold(format!("t={t}"), |header, mac| {
@@ -64,20 +65,24 @@ impl<'a> Signature<'a> {
                 return None;
             }
             match element.trim().split_once('=') {
+                // With two times, it would not be clear which one is signed.
                 Some(("t", _)) if t.is_some() => return None,
                 Some(("t", value)) => t = Some(value),
                 Some(("v1", value)) => tags.extend(<[u8; 32]>::from_hex(value)),
                 Some(_) | None => {}
             }
         }
+        // Checked here, because `parse` also accepts a sign.
         let t = t.filter(|t| t.bytes().all(|byte| byte.is_ascii_digit()))?;
         let signed_at = UnixSecs(t.parse().ok()?);
         (!tags.is_empty()).then_some(Self { t, signed_at, tags })
     }
 
     fn matches(&self, keys: &Keys, body: &[u8]) -> bool {
+        // No early exit: the timing must not show which key or `v1` matched.
         let mut matched = Choice::from(0);
         for mac in keys.macs() {
+            // `t` as received: printed again, it could differ from the signed text.
             let ours = tag(mac, self.t.as_bytes(), body);
             for theirs in &self.tags {
                 matched |= ours.ct_eq(theirs);

@@ -1,4 +1,4 @@
-//! Points in time. Milliseconds and seconds are types, so that they cannot be mixed up.
+//! Points in time: milliseconds and seconds are distinct types, so that they cannot be mixed up.
 
 use std::time::Duration;
 
@@ -21,32 +21,34 @@ pub struct UnixMillis(pub i64);
 pub struct UnixSecs(pub i64);
 
 impl UnixMillis {
-    /// The whole second that this point lies in.
+    /// The second that contains this point (rounded down).
     pub fn secs(self) -> UnixSecs {
         UnixSecs(self.0.div_euclid(1_000))
     }
 
-    /// This much later; stops at the end of time instead of wrapping.
+    /// Adds a span; saturates instead of overflowing.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The time elapsed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Reads RFC 3339, with any offset. `None` if it is something else.
+    /// Parses RFC 3339 with any offset; `None` for any other text.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
-        OffsetDateTime::parse(text, &Rfc3339).ok().and_then(Self::of)
+        OffsetDateTime::parse(text, &Rfc3339).ok().and_then(Self::from_datetime)
     }
 
-    /// Reads a point in time as a provider's API may write it: RFC 3339, or ISO 8601, whose offset may be without a colon or
-    /// missing, which means UTC; a blank may stand for the `T`. `None` for anything else, a date without a time included.
+    /// Parses a time as a provider's API may write it: RFC 3339, or ISO 8601, whose offset may lack its colon
+    /// or be missing (UTC); a blank may replace the `T`. `None` for any other text, and for a date without a
+    /// time.
     pub fn from_iso8601(text: &str) -> Option<Self> {
+        // RFC 3339 allows a lower-case `t` and `z`, but no blank before the offset.
         let text = text.trim().to_ascii_uppercase().replace(" +", "+").replace(" -", "-");
         let text = match text.strip_suffix(" UTC") {
-            // As Go writes it: the offset, and its name.
+            // Go writes both the offset and its name.
             Some(at) if at.ends_with("+0000") => at.to_owned(),
             Some(local) => format!("{local}Z"),
             None => text,
@@ -57,29 +59,30 @@ impl UnixMillis {
             .or_else(|_| {
                 PrimitiveDateTime::parse(&text, &Iso8601::PARSING).map(PrimitiveDateTime::assume_utc)
             });
-        parsed.ok().and_then(Self::of)
+        parsed.ok().and_then(Self::from_datetime)
     }
 
-    fn of(at: OffsetDateTime) -> Option<Self> {
+    fn from_datetime(at: OffsetDateTime) -> Option<Self> {
         i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
     }
 
-    /// The end of a day that is written as `YYYY-MM-DD`, in UTC. `None` if it is something else.
+    /// Parses `YYYY-MM-DD` as the end of that day in UTC; `None` for any other text.
     pub fn end_of_date(text: &str) -> Option<Self> {
         let midnight = Date::parse(text, DATE).ok()?.midnight().assume_utc();
         Some(Self(midnight.unix_timestamp().saturating_add(86_400).saturating_mul(1_000)))
     }
 
-    /// This much earlier; stops at the beginning of time instead of wrapping.
+    /// Subtracts a span; saturates instead of overflowing.
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// RFC 3339 in UTC with three decimals, as CloudEvents wants `time`.
-    /// A point outside the years 0000–9999 is written as the epoch.
+    /// Formats as RFC 3339 in UTC with three decimals, as CloudEvents requires for `time`. A point outside
+    /// the years 0000–9999 is formatted as the epoch.
     pub fn rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .ok()
+            // RFC 3339 has years of four digits.
             .filter(|at| (0..=9_999).contains(&at.year()))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
             .format(RFC3339_MILLIS)
@@ -88,12 +91,12 @@ impl UnixMillis {
 }
 
 impl UnixSecs {
-    /// How far apart two points are, whichever comes first. Never overflows.
+    /// The absolute difference in seconds. Never overflows.
     pub fn distance(self, other: Self) -> u64 {
         self.0.abs_diff(other.0)
     }
 
-    /// This many days later; stops at the end of time instead of wrapping.
+    /// Adds days; saturates instead of overflowing.
     pub fn plus_days(self, days: u64) -> Self {
         Self(self.0.saturating_add_unsigned(days.saturating_mul(86_400)))
     }

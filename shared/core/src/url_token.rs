@@ -1,7 +1,8 @@
-//! Rightfoot signs nothing, so the URL that we give it is the credential: `…/<subject>.<mac>`.
+//! Verification of Rightfoot's webhooks by a secret token in their URL: `…/<subject>.<mac>`.
 //!
-//! `mac` is base64url without padding of HMAC-SHA256(key, `"rightfoot-webhook-url/v1:" + subject`). A webhook
-//! that came by it is a hint only: what it claims is asked of Rightfoot's API before anything is published.
+//! Rightfoot does not sign, so the URL is the credential. `mac` is base64url without padding of HMAC-SHA256(key,
+//! `"rightfoot-webhook-url/v1:" + subject`). A webhook verified this way is only a hint: its claims are confirmed by
+//! Rightfoot's API before anything is published.
 
 use std::collections::BTreeSet;
 
@@ -13,25 +14,28 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::delivery::{Delivery, Provider, RejectReason, Subject, Verification, Verified, VerifiedBy};
 use crate::keys::Keys;
 
+// Keeps this MAC apart from all others that are made with the same key.
 const CONTEXT: &[u8] = b"rightfoot-webhook-url/v1:";
 
-/// The last path element of the URL to register with Rightfoot: a credential.
-/// `None` if `keys` accepts nothing.
+/// Mints the last path element of a URL to register with Rightfoot. It is a credential. `None` if there is no
+/// key.
 pub fn mint(subject: &Subject, keys: &Keys) -> Option<String> {
     let tag = tag(keys.signing_key()?, subject);
     Some(format!("{subject}.{}", URL_SAFE_NO_PAD.encode(tag)))
 }
 
-/// Proves a delivery by the token of the URL that it came to.
+/// Verifies a delivery by the token of its URL.
 pub fn verify(delivery: Delivery, token: &str, keys: &Keys, revoked: &BTreeSet<Subject>) -> Verification {
     let Some((subject, given_tag)) = parse(token) else {
         return Verification::Rejected(delivery, RejectReason::Malformed);
     };
+    // Every key is tried, without an early exit: the timing must not show which one matched.
     let matched =
         keys.macs().fold(Choice::from(0), |matched, mac| matched | tag(mac, &subject).ct_eq(&given_tag));
     if !bool::from(matched) {
         return Verification::Rejected(delivery, RejectReason::Mismatch);
     }
+    // Checked after the MAC, so that `revoked` counts only callers who have the URL.
     if revoked.contains(&subject) {
         return Verification::Rejected(delivery, RejectReason::Revoked);
     }
@@ -39,7 +43,9 @@ pub fn verify(delivery: Delivery, token: &str, keys: &Keys, revoked: &BTreeSet<S
 }
 
 fn parse(token: &str) -> Option<(Subject, [u8; 32])> {
+    // 32 bytes in base64url without padding.
     const MAC_CHARS: usize = 43;
+    // A subject has no full stop, so the first one ends it.
     let (subject, mac) = token.split_once('.')?;
     if mac.len() != MAC_CHARS {
         return None;
@@ -85,7 +91,7 @@ mod tests {
     fn p4_a_token_verifies_its_subject_under_every_accepted_key() {
         for secret in ["local-rightfoot-url-key", r#"["newer","local-rightfoot-url-key"]"#] {
             let Verification::Verified(verified) = verify_token(DEMO, secret, &[]) else {
-                panic!("refused under {secret}")
+                panic!("rejected under {secret}")
             };
             assert_eq!(verified.subject().map(Subject::as_str), Some("demo"));
         }

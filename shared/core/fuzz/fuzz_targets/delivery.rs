@@ -1,4 +1,4 @@
-//! Looks for a delivery that breaks what must hold for all of them.
+//! Searches for a delivery that violates a property of `properties.rs`.
 //!
 //! ```text
 //! cargo install cargo-fuzz
@@ -6,13 +6,13 @@
 //! cargo +nightly fuzz run delivery fuzz/target/found fuzz/corpus/delivery -- -max_total_time=300
 //! ```
 //!
-//! What it finds on its way stays in `fuzz/target/found`; the committed seeds, which the test suite replays
-//! too, are only read. An input that breaks something is written to `fuzz/artifacts`: mend it, then give it a
-//! telling name and put it among the seeds.
+//! New inputs stay in `fuzz/target/found`; the committed seeds, which the test suite replays too, are only read. An
+//! input that violates a property is written to `fuzz/artifacts`: fix the bug, then give the input a descriptive name
+//! and add it to the seeds.
 
 #![no_main]
 
-#[path = "../check.rs"]
-mod check;
+#[path = "../properties.rs"]
+mod properties;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| check::delivery(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::delivery(input));

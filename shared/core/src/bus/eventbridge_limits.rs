@@ -1,4 +1,4 @@
-//! Whether EventBridge takes a piece of JSON as it is.
+//! The check that EventBridge accepts a piece of JSON as it is.
 
 use serde_json::value::RawValue;
 
@@ -6,11 +6,13 @@ use super::detail::RawPayload;
 use crate::json::is_embeddable;
 use crate::limits::BUS_MAX_BYTES;
 
-/// A payload as data of an event: one JSON object that EventBridge reads, with integers of 64 bits, and not too deep.
+/// Returns a payload that can be embedded in an event: one JSON object within EventBridge's limits, with
+/// integers of at most 64 bits, and not nested too deeply.
 ///
-/// Where its documents are silent, the careful choice is made: a number beyond a double, a character that SQS or XML
-/// would refuse, and half a surrogate stay off the bus, because a rule's target might choke on them.
+/// Where EventBridge's documentation is silent, this is strict: a number beyond a double, a character that
+/// SQS or XML would reject, or half a surrogate is not embedded, because a rule's target might fail on it.
 pub(super) fn parse_embeddable(payload: &[u8]) -> Option<RawPayload<'_>> {
+    // Checked first, because the other checks read every byte.
     if payload.len() > BUS_MAX_BYTES {
         return None;
     }
@@ -20,7 +22,8 @@ pub(super) fn parse_embeddable(payload: &[u8]) -> Option<RawPayload<'_>> {
     (text.starts_with('{') && fits).then_some(RawPayload(json))
 }
 
-/// Looks at the numbers of valid JSON, byte by byte: without recursion, however deep it is.
+/// Checks the numbers of valid JSON byte by byte, because a recursion could overflow the stack on deep
+/// nesting.
 fn has_representable_numbers(json: &str) -> bool {
     let (mut in_string, mut escaped, mut number) = (false, false, String::new());
     for byte in json.bytes() {
@@ -42,7 +45,7 @@ fn has_representable_numbers(json: &str) -> bool {
     true
 }
 
-/// Also of the letters `e` in `true` and `false`, which are no number.
+/// Checks one number. The letters `e` of `true` and `false` arrive here, too, and are accepted.
 fn is_representable_number(number: &str) -> bool {
     let is_number = number.bytes().any(|byte| byte.is_ascii_digit());
     let is_integer = !number.contains(['.', 'e', 'E']);
@@ -50,23 +53,24 @@ fn is_representable_number(number: &str) -> bool {
         || if is_integer {
             number.parse::<i64>().is_ok()
         } else {
+            // A number beyond a double parses as infinity.
             number.parse::<f64>().is_ok_and(f64::is_finite)
         }
 }
 
-/// Whether no string holds U+FFFE or U+FFFF, or half a surrogate, written out or escaped.
+/// Returns `true` if no string holds U+FFFE, U+FFFF or half a surrogate, literally or escaped.
 fn has_portable_strings(json: &str) -> bool {
     let has_noncharacter = |text: &str| text.contains(['\u{fffe}', '\u{ffff}']);
     if has_noncharacter(json) {
         return false;
     }
-    // Only an escape can hide one: then the strings are read for good.
+    // Only an escape can hide one, so strings are decoded only if there is an escape.
     !json.contains("\\u")
         || string_literals(json)
             .all(|string| serde_json::from_str::<String>(string).is_ok_and(|text| !has_noncharacter(&text)))
 }
 
-/// The strings of valid JSON, with their quotes.
+/// Iterates over the strings of valid JSON, with their quotes.
 fn string_literals(json: &str) -> impl Iterator<Item = &str> {
     let mut rest = json;
     std::iter::from_fn(move || {
@@ -145,7 +149,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse_embeddable(&bytes);
         }
     }

@@ -96,8 +96,8 @@ fn p4_a_fynapse_payload_travels_digit_for_digit_or_by_reference() {
     let detail = |payload: &[u8]| balance_extracted(&event, payload, false).detail;
     assert_eq!(detail(br#" {"amount": 150.00 }"#), format!(r#"{prefix},"data":{{"amount": 150.00 }}}}"#));
     let by_reference = format!("{prefix}}}");
-    for refused in [r#"{"n":9223372036854775808}"#.as_bytes(), b"[]", b"{\"s\":\"\xff\"}"] {
-        assert_eq!(detail(refused), by_reference);
+    for rejected in [r#"{"n":9223372036854775808}"#.as_bytes(), b"[]", b"{\"s\":\"\xff\"}"] {
+        assert_eq!(detail(rejected), by_reference);
     }
     assert_eq!(balance_extracted(&event, b"{}", true).detail, by_reference);
 
@@ -125,6 +125,6 @@ fn p8_debug_shows_no_detail() {
     let bus_event = balance_extracted(&event_meta(&key, "balance.extracted"), b"{\"secret\":1}", false);
     assert_eq!(
         format!("{bus_event:?}"),
-        format!("Announcement(BalanceExtracted, {} bytes)", bus_event.detail.len())
+        format!("BusEvent(BalanceExtracted, {} bytes)", bus_event.detail.len())
     );
 }

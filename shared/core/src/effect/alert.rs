@@ -1,4 +1,4 @@
-//! Whose threshold was met: what an alert tells, held against what the API shows.
+//! The confirmation of threshold alerts by the balances that the API shows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,38 +7,38 @@ use crate::event::Id;
 use crate::poll::batch::Thresholds;
 use crate::rightfoot_api::{Amount, Balance};
 
-/// One alert, as an event tells it: a hint.
+/// One alert in a recorded event. It is a hint, not yet confirmed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReportedAlert {
-    /// Whose balance it is.
+    /// The authorizer whose balance it is.
     pub authorizer: Id,
-    /// Where the account is. Only webhooks say so, and not all of them.
+    /// The institution's name. Only webhooks have it, and not all of them.
     pub institution: Option<String>,
-    /// The balance, as it is told.
+    /// The reported balance, if it can be parsed.
     pub balance: Option<Amount>,
-    /// The threshold, as it is told.
+    /// The reported threshold, if it can be parsed.
     pub threshold: Option<Amount>,
 }
 
 /// A balance that met its threshold.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ThresholdCrossing {
-    /// Whose balance it is.
+    /// The authorizer whose balance it is.
     pub authorizer: Id,
-    /// Where the account is, in the webhook's words.
+    /// The institution's name from the webhook, unconfirmed.
     pub institution: Option<String>,
     /// The balance.
     pub balance: Amount,
     /// The threshold.
     pub threshold: Amount,
-    /// Who names that threshold.
+    /// The source of that threshold.
     pub threshold_source: ThresholdSource,
 }
 
-/// Who names the threshold that was met.
+/// The source of a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThresholdSource {
-    /// The tracked schedule: it is the one that was asked for.
+    /// The tracked schedule, as it was submitted or tracked.
     Schedule,
     /// The webhook alone, which is unsigned.
     Webhook,
@@ -54,17 +54,18 @@ impl ThresholdSource {
     }
 }
 
-/// What becomes of alerts of a batch that nobody tracks, and that came by the URL of a subject that is not bound.
+/// The handling of alerts about an untracked batch whose webhook URL belongs to a subject that nothing
+/// tracked is bound to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UntrackedAlertPolicy {
-    /// They are published as soon as the API confirms them, by the threshold that the webhook names.
+    /// Publish them as soon as the API confirms the balance, by the threshold in the webhook.
     #[default]
     PublishConfirmed,
-    /// They wait until the batch is tracked, and go to quarantine at the deadline.
+    /// Wait until the batch is tracked; quarantine them at the deadline.
     Quarantine,
 }
 
-/// No such setting.
+/// The error of parsing an [`UntrackedAlertPolicy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use confirmed or quarantine")]
 pub struct InvalidUntrackedAlertPolicy;
@@ -82,15 +83,18 @@ impl FromStr for UntrackedAlertPolicy {
 }
 
 impl ReportedAlert {
-    /// The alert as it is told, for who does not have it confirmed; `None` if it does not say all.
+    /// The crossing as reported, for a deployment that does not confirm alerts; `None` if balance or
+    /// threshold is missing.
     pub fn to_unconfirmed(&self) -> Option<ThresholdCrossing> {
         Some(self.crossing(self.balance?, self.threshold?, ThresholdSource::Webhook))
     }
 
-    /// The alert, if the API's row confirms it: the check succeeded, and the balance meets the threshold.
+    /// Confirms the alert by the API's row: the check succeeded, and the balance meets the threshold.
     ///
-    /// Where it is known which thresholds were `asked` for, they count, whatever is told: a webhook is unsigned.
+    /// If the schedule's `thresholds` are known, they apply and the reported threshold is ignored: a webhook
+    /// is unsigned.
     pub fn confirmed_by(&self, row: &Balance, thresholds: Option<&Thresholds>) -> Option<ThresholdCrossing> {
+        // A failed check should have no amount. If it has one all the same, it proves nothing.
         let balance = row.amount.filter(|_| row.status_code == 0)?;
         let (threshold, source) = match thresholds {
             Some(thresholds) => (thresholds.of(&self.authorizer)?, ThresholdSource::Schedule),
@@ -110,17 +114,17 @@ impl ReportedAlert {
     }
 }
 
-/// Personal data (P8).
+/// Shows nothing of it: personal data (P8).
 impl fmt::Debug for ReportedAlert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Alert")
+        f.write_str("ReportedAlert")
     }
 }
 
-/// Personal data (P8).
+/// Shows nothing of it: personal data (P8).
 impl fmt::Debug for ThresholdCrossing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Met")
+        f.write_str("ThresholdCrossing")
     }
 }
 
@@ -155,7 +159,7 @@ mod tests {
         Thresholds { default: default.map(amount), authorizers: own.into_iter().collect() }
     }
 
-    /// Balance and threshold that are confirmed, as they are printed.
+    /// The confirmed balance and threshold, as text.
     fn confirmed(reported: &str, shown: &str, thresholds: Option<&Thresholds>) -> Option<(String, String)> {
         let crossing =
             alert(Some("999999"), Some(reported)).confirmed_by(&row(Some(shown), 0), thresholds)?;
@@ -197,7 +201,11 @@ mod tests {
         assert_eq!(confirmed("100", "150", Some(&both)), None, "the authorizer's own counts");
         let others = Thresholds { default: None, authorizers: [(Id::new("b").unwrap(), amount("1"))].into() };
         assert_eq!(confirmed("100", "150", Some(&others)), None, "this one has none");
-        assert_eq!(confirmed("1", "150", Some(&Thresholds::default())), None, "nobody was asked for");
+        assert_eq!(
+            confirmed("1", "150", Some(&Thresholds::default())),
+            None,
+            "the schedule has no thresholds"
+        );
     }
 
     #[test]
@@ -221,6 +229,6 @@ mod tests {
 
     #[test]
     fn p8_debug_shows_no_personal_data() {
-        assert_eq!(format!("{:?}", alert(Some("1"), Some("1"))), "Alert");
+        assert_eq!(format!("{:?}", alert(Some("1"), Some("1"))), "ReportedAlert");
     }
 }

@@ -1,4 +1,4 @@
-//! A look at the balances of a batch, page by page: of the rows only their count is kept, and a digest.
+//! A snapshot of a batch's balances, read page by page: only counts and a digest of the rows are kept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,47 +11,48 @@ use crate::poll::batch::TrackedBatch;
 use crate::rightfoot_api::Balance;
 use crate::time::UnixMillis;
 
-/// What has been seen of a batch.
+/// A summary of all rows that were read of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchSnapshot {
-    /// How many authorizers have a row.
+    /// The number of authorizers that have a row.
     pub found: u64,
-    /// How many rows have which status code.
+    /// The number of rows by status code.
     pub by_status_code: BTreeMap<i64, u64>,
     failed_authorizer_rows: u64,
     digest: [u8; 32],
 }
 
-/// What an earlier look at a batch that nobody tracks has shown.
+/// An earlier snapshot of an untracked batch, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviousSnapshot {
     /// The digest of its rows.
     pub digest: String,
-    /// When it was over.
+    /// The time when it was taken.
     pub at: UnixMillis,
 }
 
 impl BatchSnapshot {
-    /// Takes in a row: of each authorizer one.
+    /// Adds a row. Each authorizer must be added only once.
     pub fn add(&mut self, row: &Balance, tracked: Option<&TrackedBatch>) {
         self.found += 1;
         *self.by_status_code.entry(row.status_code).or_default() += 1;
         self.failed_authorizer_rows +=
             u64::from(tracked.is_some_and(|batch| batch.failed_authorizers.contains(&row.authorizer)));
-        // Each row is there once, so the order in which they came does not matter.
+        // XOR makes the digest independent of the order of pages; no row is added twice, so none cancels another.
         for (sum, byte) in self.digest.iter_mut().zip(row_digest(row)) {
             *sum ^= byte;
         }
     }
 
-    /// The rows, whatever their order, in hexadecimal.
+    /// The digest of the rows, independent of their order, in hexadecimal.
     pub fn digest(&self) -> String {
         hex::encode(self.digest)
     }
 
-    /// Whether the batch is complete: of one that is tracked, whether everybody is there whom Rightfoot has not
-    /// refused; of another one, whether an earlier look, a minute before this one began, has shown the same. Never
-    /// unless the list is whole: read to its end, and every row of it could be read.
+    /// Returns `true` if the batch is complete. A tracked batch is complete when every authorizer that
+    /// Rightfoot accepted has a result; an untracked batch, when an earlier snapshot, taken at least 60 s
+    /// before this one began, matches. Never complete unless `is_full_list`: the list was read to its end,
+    /// and every row could be parsed.
     pub fn is_complete(
         &self,
         is_full_list: bool,
@@ -61,7 +62,9 @@ impl BatchSnapshot {
     ) -> bool {
         is_full_list
             && match tracked {
+                // The row of an authorizer that Rightfoot did not accept does not count.
                 Some(batch) => self.found - self.failed_authorizer_rows >= batch.expected_results(),
+                // An empty list proves nothing: the answer before completion is not documented.
                 None => self.found > 0 && previous.is_some_and(|previous| self.matches(previous, started_at)),
             }
     }
@@ -72,23 +75,23 @@ impl BatchSnapshot {
     }
 }
 
-/// What becomes of an event whose batch is not complete.
+/// The decision about an event whose batch is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IncompleteDecision {
-    /// Its batch is looked at again.
+    /// Read the batch again later.
     Recheck {
-        /// Not before then, if Rightfoot has said so.
+        /// Not before this delay, if Rightfoot has asked for one.
         retry_after: Option<Duration>,
-        /// What this look has shown, to be compared with the next one.
+        /// This snapshot, to be stored and compared with the next one.
         seen: Option<PreviousSnapshot>,
     },
     /// Rightfoot has answered at or after the deadline, and nothing more is to be expected.
     Quarantine,
 }
 
-/// From when an event is worked on until an answer ends it: for as long as Rightfoot is asked about a batch (`deadline`),
-/// and about a batch that nobody tracks and no look has shown anything of, two hours at most. Whoever holds a URL can make
-/// up any number of those.
+/// The time after which an answer ends an event whose batch is not complete: `deadline`, but at most two
+/// hours for an untracked batch of which no snapshot has shown any row. Anybody who holds a URL can make up
+/// any number of those.
 pub fn max_completion_wait(
     deadline: Duration,
     tracked: Option<&TrackedBatch>,
@@ -99,14 +102,15 @@ pub fn max_completion_wait(
     if is_known { deadline } else { deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) }
 }
 
-/// What becomes of an event whose batch is not complete by what was `observed`. While there is no answer, it is looked
-/// at again (P9); past the deadline also where a batch that nobody tracks was `shown` for the first time.
+/// Decides about an event whose batch is not complete by the `result` of asking. Without an answer it is read
+/// again (P9); past the deadline, too, if this is the first `snapshot` of an untracked batch.
 pub fn decide_incomplete(
     result: &PollResult<()>,
     is_past_deadline: bool,
     snapshot: Option<PreviousSnapshot>,
     previous: Option<&PreviousSnapshot>,
 ) -> IncompleteDecision {
+    // A single snapshot cannot show that nothing more comes, so it is compared with a second one.
     let is_first_snapshot = snapshot.is_some() && previous.is_none();
     if is_past_deadline && result.is_answer() && !is_first_snapshot {
         return IncompleteDecision::Quarantine;
@@ -126,7 +130,7 @@ fn row_digest(row: &Balance) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(row.status_code.to_be_bytes());
     hash.update(row.amount.map(|amount| amount.to_string()).unwrap_or_default());
-    // Last, and behind a byte that no amount holds: whatever an id is, two rows never read the same.
+    // The id comes last, behind a byte that no amount contains, so that no two different rows hash the same input.
     hash.update([0]);
     hash.update(row.authorizer.as_str());
     hash.finalize().into()
@@ -170,10 +174,13 @@ mod tests {
         };
         let three = [row("a", Some("1.00")), row("b", None), row("c", Some("2"))];
         assert!(complete(&three, true, &tracked(3, &[])));
-        assert!(!complete(&three, false, &tracked(3, &[])), "everybody alone");
-        assert!(!complete(&three[..2], true, &tracked(3, &[])), "the last page alone");
-        assert!(complete(&three[..2], true, &tracked(3, &["c"])), "nobody waits for whom Rightfoot refused");
-        assert!(!complete(&three[1..], true, &tracked(3, &["c"])), "and who was refused does not count");
+        assert!(!complete(&three, false, &tracked(3, &[])), "every row, but not the last page");
+        assert!(!complete(&three[..2], true, &tracked(3, &[])), "the last page, but a row is missing");
+        assert!(complete(&three[..2], true, &tracked(3, &["c"])), "a failed authorizer is not awaited");
+        assert!(
+            !complete(&three[1..], true, &tracked(3, &["c"])),
+            "a failed authorizer's row does not count"
+        );
         assert!(!complete(&[], true, &tracked(0, &[])), "an empty list");
         assert_eq!(snapshot(&three, None).by_status_code, [(0, 2), (3300, 1)].into());
     }
@@ -199,11 +206,7 @@ mod tests {
             assert_eq!(decide_incomplete(&silence, true, None, None), recheck(retry_after, None));
         }
         let first = decide_incomplete(&PollResult::Answered(()), true, shown.clone(), None);
-        assert_eq!(
-            first,
-            recheck(None, shown.clone()),
-            "a batch that is shown for the first time is looked at once more"
-        );
+        assert_eq!(first, recheck(None, shown.clone()), "a first snapshot is checked once more");
         assert_eq!(
             decide_incomplete(&PollResult::Answered(()), true, shown.clone(), shown.as_ref()),
             IncompleteDecision::Quarantine
@@ -233,7 +236,7 @@ mod tests {
         assert!(complete(&shown, true, shown.digest(), at(60)));
         assert!(!complete(&shown, true, shown.digest(), at(59)), "too close");
         assert!(!complete(&shown, false, shown.digest(), at(60)), "not to the end");
-        assert!(!shown.is_complete(true, None, None, NOW), "a first look");
+        assert!(!shown.is_complete(true, None, None, NOW), "a first snapshot");
         assert!(
             !complete(&BatchSnapshot::default(), true, BatchSnapshot::default().digest(), at(60)),
             "empty"

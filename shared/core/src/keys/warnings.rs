@@ -1,22 +1,23 @@
-//! What a secret's value may hold by mistake although it is accepted.
+//! Warnings about a secret's value that is accepted but looks like a mistake.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{parse_elements, strip_newline};
 
-/// A part of a secret's value that is accepted and almost surely a mistake. Never says what the value is.
+/// A likely mistake in a secret's value that is accepted nevertheless. Never contains the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretWarning {
     /// White space at either end.
     SurroundingWhitespace,
-    /// A blank or a line break inside, or a character that is not ASCII: a byte-order mark, a blank of no width.
+    /// A blank or line break inside, or a character that is not ASCII, such as a byte order mark or a
+    /// zero-width space.
     NotVisibleAscii,
     /// A quotation mark at either end.
     Quoted,
-    /// A line break at the end that is spelt out, as `\n`.
+    /// A line break at the end, written as `\n`.
     LiteralLineBreak,
-    /// The name of an HTTP header or of its scheme at the beginning.
+    /// The name of an HTTP header or scheme at the beginning.
     HeaderPrefix,
     /// A variable's name and an equals sign at the beginning.
     Assignment,
@@ -25,7 +26,7 @@ pub enum SecretWarning {
 }
 
 impl SecretWarning {
-    /// Every suspicion there is.
+    /// Every warning that applies to a single string, and [`Self::DuplicateElement`].
     const ALL: [Self; 7] = [
         Self::SurroundingWhitespace,
         Self::NotVisibleAscii,
@@ -50,9 +51,11 @@ impl SecretWarning {
                 let lower = trimmed.to_ascii_lowercase();
                 let names = ["bearer", "basic", "authorization", "webhook-signature"];
                 let mut rests = names.into_iter().filter_map(|name| lower.strip_prefix(name));
+                // A secret may begin with such a word by chance, as in `bearer_of_news`.
                 rests.any(|rest| rest.starts_with([' ', ':', '=', '\t', '\u{a0}']))
             }
             Self::Assignment => {
+                // Base64 has equals signs, too, so only a typical name of a variable counts.
                 let is_name = |name: &str| {
                     name.starts_with(|c: char| c.is_ascii_uppercase())
                         && name.contains('_')
@@ -81,8 +84,9 @@ impl fmt::Display for SecretWarning {
     }
 }
 
-/// What of a secret's value is almost surely a mistake, whether it is accepted or not: [`Keys::parse`](super::Keys::parse)
-/// and [`api_key`](super::api_key) take every character as part of the secret.
+/// The likely mistakes in a secret's value. [`Keys::parse`](super::Keys::parse) and
+/// [`parse_api_key`](super::parse_api_key) take every character as part of the secret. Empty if the value
+/// cannot be parsed at all.
 pub fn secret_warnings(value: &str) -> BTreeSet<SecretWarning> {
     let Ok(strings) = parse_elements(value) else { return BTreeSet::new() };
     let strings: Vec<_> = strings.iter().map(|string| strip_newline(string)).collect();

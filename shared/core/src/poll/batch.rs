@@ -1,11 +1,11 @@
-//! One batch: whether it is complete, and, if it is a schedule's run, whose threshold it met.
+//! The polls of one batch: is it complete, and, for a schedule's run, which balances met their threshold.
 //!
 //! ```text
-//!  first_step                        after_asking
-//!   completed, nothing to settle ──▶ Done
-//!   completed, grace not over ─────▶ Later
-//!   not completed ─────────────────▶ Ask: complete? ──▶ record the completion
-//!   completed, grace over ─────────▶ Ask: alerts?   ──▶ record the alerts that no webhook told
+//!  next_step                                      plan_after_poll
+//!   completed, no run of a schedule ──▶ Done
+//!   completed, within the grace time ─▶ WaitUntil
+//!   not completed ────────────────────▶ Poll(Completion) ──▶ record the completion
+//!   completed, grace time is over ────▶ Poll(Alerts) ──────▶ record the alerts that no webhook announced
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,125 +17,127 @@ use crate::limits::{ALERT_DELIVERY_TRIES_MAX, ALERT_RECORDS_MAX};
 use crate::rightfoot_api::{Amount, Balance};
 use crate::time::UnixMillis;
 
-/// A batch that is watched.
+/// A batch that is polled until it is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedBatch {
     /// The batch.
     pub batch_id: Id,
-    /// Whose URL its webhooks come by, if that is known.
+    /// The subject whose URL its webhooks come by, if known.
     pub subject: Option<Subject>,
-    /// The schedule whose run it is; `None` for a batch that was submitted by itself.
+    /// The schedule whose run it is; `None` for a batch that was submitted on its own.
     pub schedule_id: Option<Id>,
-    /// How many authorizers were submitted.
+    /// The number of authorizers that were submitted.
     pub expected: u64,
-    /// Those of them that Rightfoot refused: no result will come for them.
+    /// The authorizers that Rightfoot did not accept: there will be no result for them.
     pub failed_authorizers: BTreeSet<Id>,
-    /// From when on an answer that it is not complete makes it overdue.
+    /// The time from which an answer that the batch is not complete makes it overdue.
     pub deadline: UnixMillis,
-    /// How often it was asked for.
+    /// The number of polls so far.
     pub polls: u64,
 }
 
 impl TrackedBatch {
-    /// Whether an answer that it is not complete makes it overdue.
+    /// Returns `true` if an answer at `now` that the batch is not complete makes it overdue.
     pub fn is_past_deadline(&self, now: UnixMillis) -> bool {
         now >= self.deadline
     }
 
-    /// How many results there must be of authorizers whom Rightfoot has not refused: one at the least.
+    /// The number of results that there must be, of authorizers that Rightfoot accepted; at least one.
     pub fn expected_results(&self) -> u64 {
         let failed = u64::try_from(self.failed_authorizers.len()).unwrap_or(u64::MAX);
+        // At least one, because an empty list never proves that a batch is complete.
         self.expected.saturating_sub(failed).max(1)
     }
 }
 
-/// What to ask Rightfoot.
+/// The question to ask Rightfoot about a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollQuestion {
-    /// Whether the batch is complete.
+    /// Is the batch complete?
     Completion,
-    /// Whose threshold was met.
+    /// Which balances met their threshold?
     Alerts,
 }
 
-/// What to do first.
+/// The next step for a batch that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchStep {
-    /// Nothing, for good: all that was to be known is known.
+    /// Stop polling: everything is known.
     Done,
-    /// Nothing until then.
+    /// Wait until this time.
     WaitUntil(UnixMillis),
-    /// Ask.
+    /// Ask Rightfoot.
     Poll(PollQuestion),
 }
 
-/// What becomes of the batch.
+/// The future of a batch after a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchDisposition {
-    /// All that was to be known is known.
+    /// Stop polling: everything is known.
     Done,
-    /// It is past its deadline, and Rightfoot has answered (P9).
+    /// Stop polling: Rightfoot has answered past the deadline, and the batch is not complete (P9).
     Overdue,
-    /// It is asked for again at the time that was set before asking.
+    /// Poll again at the time that was set before asking.
     PollAsPlanned,
-    /// It is asked for again at this time.
+    /// Poll again at this time.
     PollAt(UnixMillis),
-    /// The API has shown it complete: whose alerts are missing is asked at this time.
+    /// The API has shown the batch complete; ask for missing alerts at this time.
     CheckAlertsAt(UnixMillis),
 }
 
-/// What to do after asking: first record, then the rest. A record that stands already is as good.
+/// The plan after a poll. The event is recorded first; a duplicate counts as recorded.
 #[derive(Debug)]
 pub struct BatchPlan {
-    /// The event that was found.
+    /// The event that the poll found.
     pub record: Option<Event>,
-    /// What becomes of the batch.
+    /// The future of the batch.
     pub disposition: BatchDisposition,
 }
 
-/// All the rows that could be read.
+/// All rows of a batch that could be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BalanceRows {
     /// The rows, by authorizer.
     pub balances: BTreeMap<Id, Balance>,
-    /// Whether the last page was reached, without a page that repeats.
+    /// True if the last page was reached, and no page was a repetition.
     pub reached_last_page: bool,
-    /// How many more rows there are that cannot be read.
+    /// The number of rows that could not be parsed.
     pub unreadable_rows: u64,
 }
 
-/// The thresholds of a schedule.
+/// The alert thresholds of a schedule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// For whom has none of its own.
+    /// The threshold for authorizers without their own.
     pub default: Option<Amount>,
-    /// Each authorizer's own, which beats the default (shared/providers/rightfoot.md, "Create a schedule", the newer rule).
+    /// The authorizers' own thresholds, which override the default (shared/providers/rightfoot.md, "Create a schedule", the newer rule).
     pub authorizers: BTreeMap<Id, Amount>,
 }
 
 impl Thresholds {
-    /// The threshold of an authorizer.
+    /// The threshold for an authorizer, if there is one.
     pub fn of(&self, authorizer: &Id) -> Option<Amount> {
         self.authorizers.get(authorizer).copied().or(self.default)
     }
 
-    /// Whether there is none at all, and so never an alert.
+    /// Returns `true` if there is no threshold at all, and so never an alert.
     pub fn is_empty(&self) -> bool {
         self.default.is_none() && self.authorizers.is_empty()
     }
 }
 
-/// What is known of the alerts of a run. Nothing of it concerns a batch that was submitted by itself.
+/// The known alerts of a schedule's run. Empty for a batch that was submitted on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertState {
-    /// From which balances on it alerts.
+    /// The schedule's thresholds.
     pub thresholds: Thresholds,
-    /// Whose alert was told by a webhook, or has had its effect already.
+    /// The authorizers whose alert was announced by a webhook or already published.
     pub alerted_authorizers: BTreeSet<Id>,
 }
 
-/// What to do about a batch that is due, before anything is asked. `completed_at` is when it became known to be complete:
-/// by a record that [counts](super::completion::Completion::counts), or by an answer of the API.
+/// The next step for a batch that is due, before anything is asked. `completed_at` is the time at which its
+/// completion became known: by a record that [confirms
+/// it](super::completion::CompletionRecord::confirms_completion), or by an answer of the API.
 pub fn next_step(
     tracked: &TrackedBatch,
     completed_at: Option<UnixMillis>,
@@ -144,6 +146,7 @@ pub fn next_step(
 ) -> BatchStep {
     match completed_at {
         None => BatchStep::Poll(PollQuestion::Completion),
+        // Rightfoot sends alerts for schedules only.
         Some(_) if tracked.schedule_id.is_none() => BatchStep::Done,
         Some(completed_at) => {
             let settled_at = completed_at.plus(timing.grace);
@@ -156,7 +159,8 @@ pub fn next_step(
     }
 }
 
-/// What an answer means. `planned` is when the batch is due again if nothing comes of it.
+/// The plan for a poll's `result`. `planned_at` is the time at which the batch is due again if the result
+/// changes nothing.
 pub fn plan_after_poll(
     tracked: &TrackedBatch,
     question: PollQuestion,
@@ -172,6 +176,7 @@ pub fn plan_after_poll(
             (true, PollQuestion::Completion) => {
                 return BatchPlan {
                     record: Some(polled_events::completion(&tracked.batch_id, now)),
+                    // Only a run has thresholds; its alert webhooks may still come until the grace time ends.
                     disposition: if is_run {
                         BatchDisposition::CheckAlertsAt(now.plus(timing.grace))
                     } else {
@@ -185,14 +190,14 @@ pub fn plan_after_poll(
                     disposition: BatchDisposition::Done,
                 };
             }
-            // There will be no better answer: what it shows is told, and that it is not whole alarms.
+            // No better answer will come: record the alerts that it shows; `Overdue` raises the alarm.
             (false, _) if tracked.is_past_deadline(now) => {
                 return BatchPlan {
                     record: missing_alerts(tracked, alerts, rows, now),
                     disposition: BatchDisposition::Overdue,
                 };
             }
-            // Who cannot be read holds up no alert of the others.
+            // A row that cannot be parsed must not delay the alerts of the other authorizers.
             (false, PollQuestion::Alerts) if rows.unreadable_rows > 0 => {
                 return BatchPlan {
                     record: missing_alerts(tracked, alerts, rows, now),
@@ -202,16 +207,18 @@ pub fn plan_after_poll(
             (false, _) => {}
         }
     }
-    let then = if result.is_answer() && tracked.is_past_deadline(now) {
+    // Without an answer the batch stays due, however late it is (P9).
+    let disposition = if result.is_answer() && tracked.is_past_deadline(now) {
         BatchDisposition::Overdue
     } else {
         result.retry_at(now, planned_at).map_or(BatchDisposition::PollAsPlanned, BatchDisposition::PollAt)
     };
-    BatchPlan { record: None, disposition: then }
+    BatchPlan { record: None, disposition }
 }
 
-/// Complete is what was read to its last page, with every row of it (one that cannot be read is somebody's), and holds a row
-/// for everybody who was not refused. A last page alone is no proof: what comes before completion is not documented.
+/// Returns `true` if every page was read, every row could be parsed (an unreadable row is somebody's result),
+/// and there is a row for every authorizer that Rightfoot accepted. The last page alone proves nothing: the
+/// list before completion is not documented.
 pub fn is_complete(tracked: &TrackedBatch, rows: &BalanceRows) -> bool {
     let results = rows.balances.keys().filter(|id| !tracked.failed_authorizers.contains(*id)).count();
     rows.reached_last_page
@@ -219,15 +226,16 @@ pub fn is_complete(tracked: &TrackedBatch, rows: &BalanceRows) -> bool {
         && u64::try_from(results).is_ok_and(|results| results >= tracked.expected_results())
 }
 
-/// Whether a batch of so many authorizers explains so many alert events: each may come split as far as one by one, and each
-/// of those may be delivered again under another `event_uuid`. More than are read are never explained.
+/// Returns `true` if a batch of `expected` authorizers can explain so many alert events: alerts may be split
+/// down to one per event, and each event may be delivered again under another `event_uuid`. More than
+/// [`ALERT_RECORDS_MAX`] are never plausible.
 pub fn is_plausible_alert_count(expected: u64, alert_events: usize) -> bool {
     alert_events <= ALERT_RECORDS_MAX
         && u64::try_from(alert_events)
             .is_ok_and(|events| events <= expected.saturating_mul(ALERT_DELIVERY_TRIES_MAX))
 }
 
-/// The alerts that nobody has told.
+/// The event for alerts that no webhook announced; `None` if there are none.
 fn missing_alerts(
     tracked: &TrackedBatch,
     alerts: &AlertState,

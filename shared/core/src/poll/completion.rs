@@ -1,5 +1,4 @@
-//! The record of a batch's completion: whether it says that the batch is complete, and whether what was published of it
-//! has to be published once more.
+//! The record of a batch's completion: does it confirm that the batch is complete, and must it be published again.
 
 use super::batch::TrackedBatch;
 use crate::delivery::Subject;
@@ -9,24 +8,26 @@ use crate::time::UnixMillis;
 /// The record of a batch's completion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletionRecord {
-    /// When it was received, or found.
+    /// The time at which it was received or found.
     pub received_at: UnixMillis,
-    /// How it came to be recorded.
+    /// The record's origin, if stored.
     pub origin: Option<Origin>,
-    /// Whose URL it came by, if it came by one.
+    /// The subject of the URL that it came by, if any.
     pub subject: Option<Subject>,
-    /// Whether it is in quarantine.
+    /// True if the event is quarantined.
     pub is_quarantined: bool,
-    /// How many results were published while nobody tracked the batch; `None` if that has not happened.
+    /// The number of results that were published while the batch was untracked; `None` if none were.
     pub results_published_untracked: Option<u64>,
-    /// Whether it has been published once more since.
+    /// True if it was published again since, as a correction.
     pub is_revised: bool,
 }
 
 impl CompletionRecord {
-    /// Whether it shows that the batch is complete, without a question to the API. A webhook is a hint: one by another URL
-    /// than the batch's shows nothing, nor does one that was given up, or was published with results missing.
+    /// Returns `true` if the record shows that the batch is complete, so that the API need not be asked. A
+    /// webhook is a hint: it confirms nothing if it came by another URL than the batch's, if its event is
+    /// quarantined, or if it was published with results missing.
     pub fn confirms_completion(&self, tracked: &TrackedBatch) -> bool {
+        // A polled completion comes from the API itself and needs no subject.
         let is_subject_mismatch = self.origin != Some(Origin::Poll)
             && self.subject.as_ref().zip(tracked.subject.as_ref()).is_some_and(|(its, ours)| its != ours);
         !self.is_quarantined
@@ -34,7 +35,7 @@ impl CompletionRecord {
             && !self.has_fewer_results_than(tracked.expected_results())
     }
 
-    /// Whether it was published with fewer results than these, and not again since.
+    /// Returns `true` if it was published with fewer than `results` results, and not corrected since.
     pub fn has_fewer_results_than(&self, results: u64) -> bool {
         !self.is_revised && self.results_published_untracked.is_some_and(|published| published < results)
     }
@@ -97,7 +98,7 @@ mod tests {
             |results| CompletionRecord { results_published_untracked: Some(results), ..completion() };
         assert!(
             !published(1).confirms_completion(&ours) && published(2).confirms_completion(&ours),
-            "of three, one was refused"
+            "one of the three authorizers was not accepted"
         );
         assert!(CompletionRecord { is_revised: true, ..published(1) }.confirms_completion(&ours));
         assert!(

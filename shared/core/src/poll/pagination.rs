@@ -1,14 +1,14 @@
-//! Reading all pages, with an end.
+//! Reading all pages of a list, with a guaranteed end.
 //!
-//! Rightfoot's documents name two parameters for the page token (shared/providers/rightfoot.md, "Contradictions"). The newer one is sent
-//! first. If it is ignored, the same page comes again: then the other one is tried, once. A page that repeats
-//! after that, or a token that was used before, is the end of it: there is no loop.
+//! Rightfoot's documents name two parameters for the page token (shared/providers/rightfoot.md, "Contradictions"). The newer one is sent first. If it
+//! is ignored, the same page comes again; then the other one is tried, once. A page that repeats after that, or a token
+//! that was used before, ends the list, so there is no endless loop.
 
 use std::collections::BTreeSet;
 
 use crate::limits::PAGES_MAX;
 
-/// The name under which a page token is sent.
+/// The name of the query parameter for the page token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenParam {
     /// `next_page_token`, of the newer documents.
@@ -27,29 +27,29 @@ impl TokenParam {
     }
 }
 
-/// Which page to ask for.
+/// The token of the next page, and the parameter to send it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken {
     /// The parameter's name.
     pub param: TokenParam,
-    /// Its value: opaque.
+    /// The opaque value.
     pub token: String,
 }
 
-/// What comes after a page.
+/// The step after a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PagingStep {
-    /// Another page.
+    /// Fetch this page.
     Fetch(PageToken),
-    /// Nothing: that was the last page.
+    /// Stop: this was the last page.
     LastPage,
-    /// Nothing: it names no other page, although it says that there are more.
+    /// Stop: the page claims that there are more, but has no token for the next one.
     MissingToken,
-    /// Nothing, although it was not the last page: it repeats, or is one too many.
+    /// Stop before the last page: the page was a repetition, or the limit of [`PAGES_MAX`] is reached.
     Stopped,
 }
 
-/// How far a list has been read. `K` is what makes a row that row.
+/// The state of reading a list. `K` is the key that identifies a row.
 #[derive(Clone, Debug)]
 pub struct Paginator<K> {
     seen_keys: BTreeSet<K>,
@@ -60,7 +60,7 @@ pub struct Paginator<K> {
 }
 
 impl<K: Ord> Paginator<K> {
-    /// Nothing has been read.
+    /// Starts a list.
     pub fn new() -> Self {
         Self {
             seen_keys: BTreeSet::new(),
@@ -71,12 +71,12 @@ impl<K: Ord> Paginator<K> {
         }
     }
 
-    /// Whether a page that was taken in has this row.
+    /// Returns `true` if a page that was added has this row.
     pub fn has_seen(&self, key: &K) -> bool {
         self.seen_keys.contains(key)
     }
 
-    /// Takes in a page: the keys of its rows, whether it says that there are more, and its token.
+    /// Adds a page (the keys of its rows, its "has more" flag, and its token) and decides the next step.
     pub fn advance(
         &mut self,
         keys: impl IntoIterator<Item = K>,
@@ -91,6 +91,7 @@ impl<K: Ord> Paginator<K> {
         }
         let next = next_token.filter(|token| !token.is_empty());
         let was_used = next.as_ref().is_some_and(|token| self.sent_tokens.contains(token));
+        // Nothing new, or a token that was sent before: the token parameter was probably ignored.
         if let Some(requested) = self.requested.take()
             && ((rows > 0 && new_rows == 0) || was_used)
         {
@@ -107,6 +108,7 @@ impl<K: Ord> Paginator<K> {
     fn retry_with_other_param(&mut self, requested: PageToken) -> PagingStep {
         match self.param {
             TokenParam::SnakeCase => {
+                // Kept for the rest of the list, because Rightfoot has ignored the newer name.
                 self.param = TokenParam::CamelCase;
                 self.request(requested.token)
             }
@@ -189,26 +191,26 @@ mod tests {
         fn it_always_ends(
             pages in proptest::collection::vec((proptest::collection::vec(0u8..6, 0..4), any::<bool>(), proptest::option::of("[ab]{0,2}")), 1..60)
         ) {
-            // Whatever comes, and if it goes on coming for ever.
+            // `cycle` makes the list endless.
             let mut paging = Paginator::new();
-            let mut asked = 0;
+            let mut fetches = 0;
             for (rows, has_more, token) in pages.iter().cycle() {
                 if !matches!(paging.advance(rows.clone(), *has_more, token.clone()), PagingStep::Fetch(_)) {
                     break;
                 }
-                asked += 1;
-                prop_assert!(asked <= 20, "seven tokens, each under two names at the most");
+                fetches += 1;
+                prop_assert!(fetches <= 20, "seven tokens, each under two names at the most");
             }
         }
 
         #[test]
-        fn even_endless_news_has_an_end(first in any::<u32>()) {
+        fn an_endless_list_ends(first in any::<u32>()) {
             let mut paging = Paginator::new();
-            let asked = (0u64..).take_while(|n| {
-                let turn = paging.advance([u64::from(first) + n], true, Some(n.to_string()));
-                matches!(turn, PagingStep::Fetch(_))
+            let fetches = (0u64..).take_while(|n| {
+                let step = paging.advance([u64::from(first) + n], true, Some(n.to_string()));
+                matches!(step, PagingStep::Fetch(_))
             });
-            prop_assert_eq!(asked.count(), PAGES_MAX - 1);
+            prop_assert_eq!(fetches.count(), PAGES_MAX - 1);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! What the poll found, written as the webhook would have told it, less the `event_uuid` that only a webhook has.
+//! The events that polling found, in the form of the webhook that would have announced them, without `event_uuid`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,7 +26,7 @@ struct PolledAlertsPayload<'a> {
     timestamp: String,
 }
 
-/// Without the institution's name, which the API does not tell.
+/// Has no institution name: the API does not return one.
 #[derive(Serialize)]
 struct PolledAlert<'a> {
     authorizer_unique_id: &'a str,
@@ -34,15 +34,15 @@ struct PolledAlert<'a> {
     threshold_amount: Box<RawValue>,
 }
 
-/// The completion of a batch.
+/// Makes the event for a batch's completion.
 pub(super) fn completion(batch_id: &Id, now: UnixMillis) -> Event {
     let payload = PolledCompletionPayload { event_type: BATCH_COMPLETED, batch_id: batch_id.as_str() };
     let key = EventKey::RightfootCompletion { batch_id: batch_id.clone() };
     polled_event(key, BATCH_COMPLETED, &payload, now)
 }
 
-/// The alerts of a run: who, the balance, and the threshold that it met. Their key says whom they are about, and not what
-/// else they hold: a time stamp, and a balance that may have changed.
+/// Makes the event for a run's alerts; each crossing is an authorizer, its balance, and the threshold that it
+/// met.
 pub(super) fn alerts(
     batch_id: &Id,
     schedule_id: Option<&Id>,
@@ -61,13 +61,14 @@ pub(super) fn alerts(
         alerts: alerts.collect(),
         timestamp: now.rfc3339(),
     };
+    // Time stamp and balances may change between two polls, so they are not part of the key.
     let authorizers = Some(AuthorizersDigest::of(crossings.iter().map(|(authorizer, ..)| *authorizer)));
     let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), authorizers };
     polled_event(key, THRESHOLD_ALERT, &payload, now)
 }
 
 fn polled_event(key: EventKey, event_type: &'static str, payload: &impl Serialize, now: UnixMillis) -> Event {
-    // Strings and numbers only: this cannot fail.
+    // Cannot fail: strings and numbers only.
     let body = serde_json::to_vec(payload).unwrap_or_default();
     Event::new(key, event_type, Verified::from_api_response(body, now))
 }

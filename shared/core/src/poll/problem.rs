@@ -1,23 +1,24 @@
-//! What is wrong with the polls of a batch or schedule.
+//! The problem of a batch or schedule whose polls keep failing.
 
 use crate::time::UnixMillis;
 
-/// Why a poll could not be answered by AWS.
+/// The reason of a poll that failed because of an AWS call.
 pub const AWS_ERROR: &str = "fault";
 
-/// Polls in a row that came to nothing, or found that a schedule does not run.
+/// Consecutive polls that failed, or that found a schedule stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PollProblem {
-    /// What the last of them came to: a stable name, as in logs and metrics.
+    /// The reason of the last one: a stable name, as in logs and metrics.
     pub reason: String,
-    /// When the first of them was made.
+    /// The time of the first one.
     pub since: UnixMillis,
-    /// Which poll that was, as the item counts them.
+    /// The number of the first one, by the item's poll counter.
     pub first_poll: u64,
 }
 
 impl PollProblem {
-    /// The problem after another poll, the nth, that came to this; `None` if nothing is wrong with it.
+    /// The problem after poll `poll_number` with this `reason`; `None` if there is no reason, so that a good
+    /// poll ends it.
     pub fn updated(
         previous: Option<&Self>,
         reason: Option<&'static str>,
@@ -26,12 +27,13 @@ impl PollProblem {
     ) -> Option<Self> {
         let reason = reason?.to_owned();
         Some(match previous {
+            // Another reason does not begin a new problem: no poll has succeeded in between.
             Some(previous) => Self { reason, ..previous.clone() },
             None => Self { reason, since: now, first_poll: poll_number },
         })
     }
 
-    /// How many polls in a row, of so many that were made.
+    /// The number of consecutive polls with the problem, of `total_polls` so far.
     pub fn consecutive_polls(&self, total_polls: u64) -> u64 {
         total_polls.saturating_sub(self.first_poll).saturating_add(1)
     }

@@ -1,9 +1,9 @@
-//! The runs of a schedule: no endpoint lists them, so they are found in the history of a few authorizers, the
-//! probes (shared/providers/rightfoot.md, "Find a run without its webhook").
+//! Finding a schedule's runs: no endpoint lists them, so they are found in the history of a few authorizers, the probes
+//! (shared/providers/rightfoot.md, "Find a run without its webhook").
 //!
-//! What their histories show and what is not a batch that we know already is a run. The history may lag behind
-//! the run, and behind other runs: so it is read back beyond the last run seen, and while the schedule says that
-//! it ran and nobody's history shows it, the schedule is asked for again soon.
+//! A batch in a probe's history that is not tracked yet is a new run. A history may lag behind a run, and behind other
+//! histories. Therefore it is read back beyond the last run seen; and as long as the schedule reports a run that no
+//! history shows, the schedule is polled again soon.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,106 +15,110 @@ use crate::limits::{RETENTION_MIN_DAYS, RUNS_PER_POLL};
 use crate::rightfoot_api::{HistoryEntry, ScheduleState};
 use crate::time::UnixMillis;
 
-/// How far a run's time in a history may lie before the time that its schedule tells, at most: whether the two
-/// are the same is not documented.
+/// How much earlier a run's time in a history may be than the time that its schedule reports. Their relation
+/// is not documented.
 const RUN_TIME_SLACK_MAX: Duration = Duration::from_secs(6 * 3_600);
-/// A batch that is over is known for so long at the least, by a day less than its item is kept. What is older in a
-/// history cannot be told from a new run.
+/// Least time for which a finished batch is known: a day less than the retention of its item. An older
+/// history entry cannot be distinguished from a new run.
 const FINISHED_BATCH_KNOWN_FOR: Duration = Duration::from_secs((RETENTION_MIN_DAYS - 1) * 86_400);
-/// A schedule that is at rest is looked at so often.
+/// Longest delay between two polls of a schedule without a missing run.
 const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 
-/// A schedule that is watched.
+/// A schedule whose runs are searched and tracked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedSchedule {
     /// The schedule.
     pub schedule_id: Id,
-    /// Whose URL its webhooks come by, if that is known.
+    /// The subject whose URL its webhooks come by, if known.
     pub subject: Option<Subject>,
-    /// Whose histories are read.
+    /// The authorizers whose histories are read.
     pub probes: Vec<Id>,
-    /// From when on runs are looked for.
+    /// The time from which runs are searched.
     pub since: UnixMillis,
     /// The latest run found so far.
     pub last_run_seen: Option<UnixMillis>,
-    /// Between two runs.
+    /// The time between two runs.
     pub interval: Duration,
-    /// When it expires, as far as is known: on that day it runs for the last time.
+    /// The schedule's expiry, as far as known: its last run is on that day.
     pub expires_at: UnixMillis,
-    /// How often it was asked for since a run was found or none was missing.
+    /// The number of polls since a run was found or none was missing.
     pub polls: u64,
 }
 
-/// What Rightfoot answered about a schedule.
+/// Rightfoot's answers about a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleSnapshot {
     /// The schedule itself.
     pub state: ScheduleState,
-    /// The entries of all probes' histories from [`Watched::floor`] on.
+    /// The entries of all probes' histories from [`TrackedSchedule::history_start`] on.
     pub history: Vec<HistoryEntry>,
 }
 
-/// As what a batch is tracked.
+/// The owner under which a known batch is tracked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOwner {
-    /// A run of this schedule.
+    /// It is a run of this schedule.
     Schedule(Id),
-    /// A batch that was submitted by itself.
+    /// It was submitted on its own.
     OnDemand,
 }
 
-/// A run that nobody knew of.
+/// A run that was not known before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRun {
-    /// Its batch.
+    /// The run's batch.
     pub batch_id: Id,
-    /// When it ran.
+    /// The time of the run.
     pub run_at: UnixMillis,
-    /// How many authorizers it checks.
+    /// The number of authorizers that it checks.
     pub expected: u64,
 }
 
-/// Something that an operator has to look at.
+/// A problem of a schedule that an operator has to look into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScheduleAlarm {
-    /// It should have run, and did not.
+    /// A run was due, but did not happen.
     Stopped,
-    /// It ran, and for as long as a batch may take no probe's history shows it.
+    /// The schedule reports a run that no probe's history has shown within the deadline.
     RunNotFound,
-    /// It was asked for as long as a batch may take, and now Rightfoot does not answer.
+    /// It was polled for as long as the deadline without being settled, and now Rightfoot does not answer.
     Unanswered,
 }
 
-/// What becomes of a schedule.
+/// The plan after a poll of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchedulePlan {
-    /// The runs to track from now on, oldest first.
+    /// The runs to start tracking, oldest first.
     pub new_runs: Vec<NewRun>,
-    /// The latest run found, with these.
+    /// The latest run found, including `new_runs`.
     pub last_run_seen: Option<UnixMillis>,
-    /// When it expires, as far as is known now: where its next run is later, that was moved at Rightfoot.
+    /// The schedule's expiry as known now; later than before if its next run is, which means that the expiry
+    /// was moved at Rightfoot.
     pub expires_at: UnixMillis,
-    /// When to ask again; `None` if it has ended.
+    /// The time of the next poll; `None` if the schedule has ended.
     pub next_poll_at: Option<UnixMillis>,
-    /// Whether the polls are counted anew: nothing is missing, and the next look is not the next poll.
+    /// True if the poll counter starts anew: no run is missing, and the next check is later than the planned
+    /// poll.
     pub resets_poll_count: bool,
-    /// What alarms.
+    /// The alarm to raise.
     pub alarm: Option<ScheduleAlarm>,
 }
 
 impl TrackedSchedule {
-    /// From when on a history is read.
+    /// The time from which histories are read.
     pub fn history_start(&self, timing: &PollTiming, now: UnixMillis) -> UnixMillis {
+        // A history may lag, so it is read back beyond the last run seen.
         let unseen = self.last_run_seen.map_or(self.since, |latest| latest.minus(timing.deadline));
         unseen.max(self.since).max(now.minus(FINISHED_BATCH_KNOWN_FOR))
     }
 
-    /// When it is over, whatever else: one interval after its last run.
+    /// The end of tracking: one interval after the last run.
     pub fn ends_at(&self) -> UnixMillis {
         self.expires_at.plus(self.interval)
     }
 
-    /// Between two runs, as the schedule itself tells if it does: it may have been changed at Rightfoot.
+    /// The time between two runs, as the schedule reports it if it does: it may have been changed at
+    /// Rightfoot.
     fn effective_interval(&self, state: &ScheduleState) -> Duration {
         let reported = state.last_run_at.zip(state.next_run_at).map(|(last, next)| next.since(last));
         reported
@@ -123,8 +127,8 @@ impl TrackedSchedule {
     }
 }
 
-/// What an answer about a schedule means. `known` holds those of the history's batches that are tracked, and
-/// `planned` is when the schedule is due again if nothing comes of it.
+/// The plan for a poll's `result`. `known` holds those batches of the history that are tracked; `planned_at`
+/// is the time at which the schedule is due again if the result changes nothing.
 pub fn plan_after_poll(
     tracked: &TrackedSchedule,
     result: &PollResult<ScheduleSnapshot>,
@@ -138,19 +142,23 @@ pub fn plan_after_poll(
     };
     let mut runs = new_runs(tracked.history_start(timing, now), snapshot, known);
     let has_more = runs.len() > RUNS_PER_POLL;
+    // The oldest are kept, so the next poll still finds the others.
     runs.truncate(RUNS_PER_POLL);
     let last_run_seen =
         runs.iter().map(|run| run.run_at).chain(latest_known_run(tracked, snapshot, known)).max();
     let missing = missing_run(tracked, &snapshot.state, last_run_seen, timing, now);
     let search_expired = missing.is_some_and(|ran_at| now >= ran_at.plus(timing.deadline));
+    // After the deadline, a missing run is no longer searched, and an alarm is raised.
     let is_settled = !has_more && (missing.is_none() || search_expired);
     let (next, stopped) = match (has_more, is_settled) {
+        // More runs than one transaction takes: go on at once.
         (true, _) => (Some(now), false),
         (false, true) => {
             let (next, stopped) = next_check(tracked, &snapshot.state, planned_at, timing, now);
-            // It is not over before what was found is tracked.
+            // The schedule must not end before its new runs are tracked.
             (next.or((!runs.is_empty()).then_some(planned_at)), stopped)
         }
+        // A run is missing, so the search for it goes on.
         (false, false) => (Some(planned_at), false),
     };
     SchedulePlan {
@@ -177,6 +185,7 @@ fn plan_without_answer(
     timing: &PollTiming,
     now: UnixMillis,
 ) -> SchedulePlan {
+    // Without an answer the schedule may still run, so it must not end (P9).
     let is_answer = result.is_answer();
     let is_over = is_answer && now >= tracked.ends_at();
     let waited = timing.max_interval().saturating_mul(u32::try_from(tracked.polls).unwrap_or(u32::MAX));
@@ -187,20 +196,20 @@ fn plan_without_answer(
         next_poll_at: (!is_over).then_some(result.retry_at(now, planned_at).unwrap_or(planned_at)),
         resets_poll_count: false,
         alarm: match is_answer {
-            // Rightfoot knows it no longer, or does not let us see it: as good as stopped.
+            // Rightfoot has deleted the schedule or denies access to it: for us, it has stopped.
             true => (!is_over).then_some(ScheduleAlarm::Stopped),
             false => (waited >= timing.deadline).then_some(ScheduleAlarm::Unanswered),
         },
     }
 }
 
-/// The batches of the history that nobody knows, oldest first.
+/// The batches of the history that are not known, oldest first.
 fn new_runs(
     history_start: UnixMillis,
     snapshot: &ScheduleSnapshot,
     known: &BTreeMap<Id, BatchOwner>,
 ) -> Vec<NewRun> {
-    // Each probe tells its own time of the same run: the earliest counts.
+    // Each probe has its own time for the same run; the earliest counts.
     let mut found = BTreeMap::<&Id, UnixMillis>::new();
     for entry in snapshot.history.iter().filter(|entry| entry.run_at >= history_start) {
         if !known.contains_key(&entry.batch_id) {
@@ -213,6 +222,7 @@ fn new_runs(
         .map(|(batch_id, run_at)| NewRun {
             batch_id: batch_id.clone(),
             run_at,
+            // The number at the time of the run is not known, so the present one counts.
             expected: snapshot.state.total_authorizers,
         })
         .collect();
@@ -232,7 +242,7 @@ fn latest_known_run(
     snapshot.history.iter().filter(is_own_run).map(|entry| entry.run_at).chain(tracked.last_run_seen).max()
 }
 
-/// When it ran, if it says that it ran and no history shows it.
+/// The time of a run that the schedule reports and no history shows.
 fn missing_run(
     tracked: &TrackedSchedule,
     state: &ScheduleState,
@@ -240,8 +250,8 @@ fn missing_run(
     timing: &PollTiming,
     now: UnixMillis,
 ) -> Option<UnixMillis> {
-    // Whether `last_run_at` is told from a run's beginning on or from its completion is not documented. The next run
-    // tells of the one before it, too; not for long, because the interval may have been changed at Rightfoot.
+    // It is not documented if `last_run_at` changes when a run begins or when it completes. The next run implies the one
+    // before it, too; but not for long, because the interval may have been changed at Rightfoot.
     let before_next = state.next_run_at.map(|next| next.minus(tracked.interval));
     let before_next = before_next.filter(|ran_at| *ran_at <= now && now < ran_at.plus(timing.deadline));
     let slack = (tracked.effective_interval(state) / 4).min(RUN_TIME_SLACK_MAX);
@@ -250,13 +260,14 @@ fn missing_run(
     reported.find(|ran_at| *ran_at >= tracked.since && !is_found(*ran_at))
 }
 
-/// When to look for a run that is to come: once a day at the least, because it may be moved to an earlier time.
+/// The time to search for a future run: after the run, but at least once a day, because it may be moved to an
+/// earlier time.
 pub fn next_check_at(next_run_at: UnixMillis, timing: &PollTiming, now: UnixMillis) -> UnixMillis {
     next_run_at.max(now).plus(timing.first).min(now.plus(CHECK_INTERVAL_MAX))
 }
 
-/// When to look at it again, if it is not over; and whether it has stopped without being over. What it says of its
-/// next run counts for more than its expiry: that may have been moved at Rightfoot.
+/// The time of the next check, if the schedule is not over, and true if it has stopped early. Its reported
+/// next run overrides its expiry, which may have been moved at Rightfoot.
 fn next_check(
     tracked: &TrackedSchedule,
     state: &ScheduleState,
@@ -268,14 +279,15 @@ fn next_check(
     let max_delay = timing.deadline.min(tracked.effective_interval(state));
     match state.next_run_at {
         Some(next) if next > now => (Some(next_check_at(next, timing, now).max(planned_at)), false),
+        // A run may be late, so an alarm is not raised at once.
         Some(late) if now < late.plus(max_delay) => (Some(planned_at), false),
         Some(_) => ((!is_past_end).then_some(planned_at), !is_past_end),
-        // Completed: after the expiry that is as it should be.
+        // No next run after the expiry: completed as expected.
         None if now >= tracked.expires_at => (
             (!is_past_end).then_some(tracked.ends_at().min(now.plus(CHECK_INTERVAL_MAX)).max(planned_at)),
             false,
         ),
-        // Disabled.
+        // No next run before the expiry: somebody has disabled it.
         None => (Some(planned_at), true),
     }
 }

@@ -1,4 +1,4 @@
-//! Fynapse's event envelope (shared/providers/fynapse.md, "Envelope"). Any `event_type` is an event; `data` has no fixed schema.
+//! Parsing of Fynapse's webhooks (shared/providers/fynapse.md, "Envelope"). Every `event_type` is accepted; `data` has no fixed schema.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! What each provider's payload says.
+//! Parsing of the providers' webhook payloads.
 
 mod fynapse;
 mod rightfoot;
@@ -16,20 +16,20 @@ use crate::json::strip_bom;
 pub use rightfoot::{AlertPayload, alerted_authorizers, parse_alerts};
 pub(crate) use rightfoot::{BATCH_COMPLETED, THRESHOLD_ALERT};
 
-/// What a proven payload turned out to be.
+/// The result of parsing a verified payload.
 #[derive(Debug)]
 pub enum ParseOutcome {
-    /// One of ours.
+    /// An event.
     Event(Event),
-    /// Readable, and of a type that we do not know.
+    /// Well formed, but of an unknown type.
     UnknownType(Verified),
-    /// An id or type that is longer than we store, or that only we may use.
+    /// An id or type that is too long, or reserved for polled events.
     UnusableId(Verified),
-    /// Not readable.
+    /// Not an event.
     Unreadable(Verified, ParseError),
 }
 
-/// Why a payload could not be read.
+/// The reason why a payload is not an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
     /// Not JSON, or not one unambiguous JSON object.
@@ -38,7 +38,8 @@ pub enum ParseError {
     MissingFields(Vec<&'static str>),
 }
 
-/// Reads a proven payload. Unknown fields are ignored, and no number is looked at: decimals stay as they came.
+/// Parses a verified payload. Unknown fields are ignored, and numbers are not converted: decimals stay as
+/// received.
 pub fn parse(verified: Verified) -> ParseOutcome {
     match verified.provider() {
         Provider::Rightfoot => rightfoot::parse(verified),
@@ -46,7 +47,7 @@ pub fn parse(verified: Verified) -> ParseOutcome {
     }
 }
 
-/// The `type` prefix of a provider's messages.
+/// The prefix of a provider's event types in messages.
 pub(crate) const fn type_prefix(provider: Provider) -> &'static str {
     match provider {
         Provider::Rightfoot => "com.rightfoot.",
@@ -54,10 +55,10 @@ pub(crate) const fn type_prefix(provider: Provider) -> &'static str {
     }
 }
 
-/// A payload as one JSON object with these fields.
+/// Parses a payload as one JSON object with the fields of `T`.
 fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     let json = std::str::from_utf8(strip_bom(body)).ok()?;
-    // Serde would also fill the fields from an array, by their order.
+    // Serde would also accept an array, and fill the fields by their order.
     if !json.trim_start().starts_with('{') {
         return None;
     }
@@ -68,19 +69,21 @@ fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 #[derive(Deserialize)]
 struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The text of a required field; an empty one counts as missing, because an empty id would make all events one.
+/// The text of a required field. An empty one counts as missing, because an empty id would make all events
+/// one.
 fn non_empty<'a>(field: &'a Option<JsonText<'_>>) -> Option<&'a str> {
     field.as_ref().map(|text| text.0.as_ref()).filter(|text| !text.is_empty())
 }
 
-/// What a required field must hold.
+/// The type of a required field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FieldKind {
     Text,
     Array,
 }
 
-/// Why a payload that is not of the expected shape cannot be read: the slow and precise look.
+/// Finds the reason why a payload does not have the expected shape. Slower than [`parse_object`], but
+/// precise.
 fn parse_error(body: &[u8], required: &[(&'static str, FieldKind)]) -> ParseError {
     let Ok(fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(strip_bom(body)) else {
         return ParseError::NotJson;
@@ -90,7 +93,7 @@ fn parse_error(body: &[u8], required: &[(&'static str, FieldKind)]) -> ParseErro
         .filter(|(name, kind)| !fields.get(*name).is_some_and(|value| is_of_kind(value, *kind)))
         .map(|(name, _)| *name)
         .collect();
-    // Every field is there, and still it is not of the shape: a key that comes twice.
+    // Every field is there, and still the typed parse has failed: a key occurs twice.
     if missing.is_empty() { ParseError::NotJson } else { ParseError::MissingFields(missing) }
 }
 
@@ -175,14 +178,14 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_reading_panic(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn parsing_never_panics(body in proptest::collection::vec(any::<u8>(), 0..400)) {
             for provider in Provider::ALL {
                 let _ = parse(verified(provider, &body));
             }
         }
 
         #[test]
-        fn p4_the_bytes_of_an_event_are_the_bytes_proven(id in "[a-z]{1,20}", amount in "-?[1-9][0-9]{0,30}\\.[0-9]{1,30}") {
+        fn p4_an_events_bytes_are_the_verified_bytes(id in "[a-z]{1,20}", amount in "-?[1-9][0-9]{0,30}\\.[0-9]{1,30}") {
             let body = format!(r#" {{"event_id":"{id}","event_type":"balance.extracted","data":{{"amount":{amount}}}}} "#);
             let ParseOutcome::Event(event) = parse(verified(Provider::Fynapse, body.as_bytes())) else { panic!("{body}") };
             prop_assert_eq!(event.verified().body(), body.as_bytes());

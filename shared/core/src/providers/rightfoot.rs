@@ -1,4 +1,4 @@
-//! Rightfoot's two webhooks (shared/providers/rightfoot.md, "Webhooks").
+//! Parsing of Rightfoot's two webhooks (shared/providers/rightfoot.md, "Webhooks").
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ use crate::rightfoot_api::Amount;
 pub(crate) const BATCH_COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
 pub(crate) const THRESHOLD_ALERT: &str = "BALANCE_THRESHOLD_ALERT";
 
-/// Required of both types by Rightfoot's own sample receivers; `schedule_id` and `timestamp` are not.
+/// Required for both types, by Rightfoot's own sample receivers; `schedule_id` and `timestamp` are not.
 const REQUIRED_FIELDS: [(&str, FieldKind); 3] =
     [("event_uuid", FieldKind::Text), ("type", FieldKind::Text), ("batch_id", FieldKind::Text)];
-/// Required of an alert on top.
+/// Also required for an alert.
 const ALERTS_FIELD: (&str, FieldKind) = ("alerts", FieldKind::Array);
 
 #[derive(Deserialize)]
@@ -56,6 +56,7 @@ enum ParsedEnvelope {
 }
 
 fn parse_envelope(envelope: &WebhookPayload<'_>) -> ParsedEnvelope {
+    // The type comes first: an unknown type need not have the other fields.
     let event_type = match non_empty(&envelope.event_type) {
         Some(BATCH_COMPLETED) => BATCH_COMPLETED,
         Some(THRESHOLD_ALERT) => THRESHOLD_ALERT,
@@ -72,6 +73,7 @@ fn parse_envelope(envelope: &WebhookPayload<'_>) -> ParsedEnvelope {
     if event_type == BATCH_COMPLETED {
         return ParsedEnvelope::Event(EventKey::RightfootCompletion { batch_id }, BATCH_COMPLETED);
     }
+    // The elements are parsed later, so that one odd alert does not void the whole event.
     if !envelope.alerts.is_some_and(|alerts| alerts.get().starts_with('[')) {
         return ParsedEnvelope::MissingFields;
     }
@@ -79,19 +81,20 @@ fn parse_envelope(envelope: &WebhookPayload<'_>) -> ParsedEnvelope {
         .map_or(ParsedEnvelope::UnusableId, |key| ParsedEnvelope::Event(key, THRESHOLD_ALERT))
 }
 
-/// What a recorded alert tells, as far as it can be read.
+/// The content of a recorded alert, as far as it can be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertPayload {
     /// The schedule whose run it was.
     pub schedule_id: Option<Id>,
     /// The alerts.
     pub alerts: Vec<ReportedAlert>,
-    /// How many more there are that name nobody.
+    /// The number of further alerts without a usable authorizer.
     pub unreadable_alerts: usize,
 }
 
-/// What a recorded alert tells; `None` if it cannot be read, or tells of more than [`ALERTS_MAX`], which no run brings. Worker
-/// and poller both read it here: what the one gives up must not be taken for told by the other.
+/// Parses a recorded alert. `None` if it cannot be parsed, or has more than [`ALERTS_MAX`] alerts, which no
+/// run has. Worker and poller both use this function: an alert that the worker quarantines must not count as
+/// announced for the poller.
 pub fn parse_alerts(payload: &[u8]) -> Option<AlertPayload> {
     #[derive(Deserialize)]
     struct AlertFields<'a> {
@@ -133,7 +136,7 @@ fn parse_alert(value: &RawValue) -> Option<ReportedAlert> {
     })
 }
 
-/// An id; where the API's answers are read, a number is one as well.
+/// Parses an id. A number is accepted as well, as in the API's answers.
 fn parse_id(value: &RawValue) -> Option<Id> {
     match value.get().bytes().next() {
         Some(b'"') => Id::new(serde_json::from_str::<String>(value.get()).ok()?),
@@ -142,7 +145,7 @@ fn parse_id(value: &RawValue) -> Option<Id> {
     }
 }
 
-/// Whose alerts a recorded alert tells, as far as it can be read.
+/// The authorizers of a recorded alert, as far as it can be parsed.
 pub fn alerted_authorizers(payload: &[u8]) -> BTreeSet<Id> {
     let parsed = parse_alerts(payload).unwrap_or_default();
     parsed.alerts.into_iter().map(|alert| alert.authorizer).collect()

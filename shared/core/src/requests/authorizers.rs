@@ -1,4 +1,4 @@
-//! Whose balances are to be checked. All that is read is the id and the threshold; the rest is passed on.
+//! The authorizers of a request. Only id and threshold are interpreted; the rest of a row is passed on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,20 +12,20 @@ use super::json_fields::{JsonFields, amount, canonical_json};
 use crate::event::Id;
 use crate::rightfoot_api::Amount;
 
-/// The authorizers of a request, in its order; no two of one id.
+/// The authorizers of a request, in its order, each id once.
 #[derive(Clone)]
 pub struct Authorizers {
     rows: Vec<AuthorizerRow>,
-    /// Finds what is said about any of them.
+    /// Finds personal data of any row; built when first needed.
     pii_matcher: OnceLock<Option<PiiMatcher>>,
 }
 
-/// What rows say, less their ids: values, and the words in them.
+/// Matches the values in rows, and the words in these values; the ids are excluded.
 #[derive(Clone)]
 struct PiiMatcher {
-    /// Finds what is long enough to be looked for anywhere, in whatever case and form it is quoted.
+    /// Matches values and words that are long enough to be searched anywhere, ignoring ASCII case.
     substrings: AhoCorasick,
-    /// Short values, as names can be: looked for as whole words, as they are written.
+    /// Short values, such as some names: matched as whole words, case-sensitively.
     short_words: BTreeSet<String>,
 }
 
@@ -52,32 +52,33 @@ impl Authorizers {
                 let why = format!("is the same as that of authorizers[{first}]");
                 return Err(InvalidRequest::new(format!("{path}.authorizer_unique_id"), why));
             }
+            // Canonical, so that a repeated request gives the same bytes, whatever the order of its fields.
             parsed.push(AuthorizerRow { id, json: canonical_json(&path, row)? });
         }
         Ok(Self { rows: parsed, pii_matcher: OnceLock::new() })
     }
 
-    /// How many there are.
+    /// The number of authorizers.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none; a request never holds none.
+    /// Returns `true` if there is none, which a parsed request never has.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Their ids.
+    /// The ids, in the request's order.
     pub fn ids(&self) -> impl Iterator<Item = &Id> {
         self.rows.iter().map(|row| &row.id)
     }
 
-    /// Whether this is the id of one of them.
+    /// Returns `true` if one of the authorizers has this id.
     pub fn contains(&self, id: &Id) -> bool {
         self.ids().any(|one| one == id)
     }
 
-    /// The thresholds of those who have their own.
+    /// The authorizers' own thresholds.
     pub(super) fn thresholds(&self) -> Result<BTreeMap<Id, Amount>, InvalidRequest> {
         let mut thresholds = BTreeMap::new();
         for (at, row) in self.rows.iter().enumerate() {
@@ -91,41 +92,44 @@ impl Authorizers {
         Ok(thresholds)
     }
 
-    /// All of them as a JSON array.
+    /// All rows as a JSON array.
     pub(super) fn to_json(&self) -> String {
         let rows: Vec<_> = self.rows.iter().map(|row| row.json.as_str()).collect();
         format!("[{}]", rows.join(","))
     }
 
-    /// Rightfoot's own words about somebody, or about nobody knows whom, less all that the request says about them
-    /// (P8): they are kept and answered, and nobody promises that they quote nothing.
+    /// Replaces in Rightfoot's own text about an authorizer (`None`: about an unknown one) everything that
+    /// the request says about them by `…` (P8), and cuts it to 300 characters. These texts are stored and
+    /// returned to the caller, and they may quote the request.
     pub fn redact(&self, authorizer: Option<&Id>, text: &str) -> String {
         let matcher = match authorizer {
             Some(id) => &pii_matcher_of(self.rows.iter().filter(|row| row.id == *id)),
             None => self.pii_matcher.get_or_init(|| pii_matcher_of(self.rows.iter())),
         };
-        let Some(said) = matcher else { return REDACTED.to_owned() };
+        // Without a matcher, any part of the text could be personal data.
+        let Some(matcher) = matcher else { return REDACTED.to_owned() };
         let mut redacted = String::with_capacity(text.len());
-        said.substrings.replace_all_with(text, &mut redacted, |_, _, out| {
+        matcher.substrings.replace_all_with(text, &mut redacted, |_, _, out| {
             out.push_str(REDACTED);
             true
         });
-        let kept = redact_numbers(&redact_words(&redacted, &said.short_words));
-        kept.chars().take(REDACTED_TEXT_MAX_CHARS).collect()
+        let redacted = redact_numbers(&redact_words(&redacted, &matcher.short_words));
+        // Cut last, because one half of a value would not be found.
+        redacted.chars().take(REDACTED_TEXT_MAX_CHARS).collect()
     }
 }
 
-/// Longest explanation of Rightfoot's that is kept.
+/// Longest text of Rightfoot's that is stored.
 const REDACTED_TEXT_MAX_CHARS: usize = 300;
 const REDACTED: &str = "…";
-/// Shorter words are in too many others.
+/// Shorter values occur within too many other words.
 const SUBSTRING_MIN_BYTES: usize = 3;
-/// A single letter is nobody's name.
+/// A single letter identifies nobody.
 const SHORT_WORD_MIN_BYTES: usize = 2;
-/// Shorter numbers, as a row's, tell nothing.
+/// Shorter numbers, such as a row's, identify nobody.
 const UNREDACTED_DIGITS_MAX: usize = 3;
 
-/// What these rows say; `None` if it is too much to be looked for.
+/// Builds the matcher of these rows; `None` if there is too much to search for.
 fn pii_matcher_of<'a>(rows: impl Iterator<Item = &'a AuthorizerRow>) -> Option<PiiMatcher> {
     let (mut values, mut ids) = (BTreeSet::new(), Vec::new());
     for row in rows {
@@ -134,16 +138,18 @@ fn pii_matcher_of<'a>(rows: impl Iterator<Item = &'a AuthorizerRow>) -> Option<P
             collect_values(&value, &mut values);
         }
     }
+    // Ids stay, because they say which row the text is about.
     for id in ids {
         values.remove(id);
     }
-    // The numbers among them are looked for by themselves.
+    // Letters only: `redact_numbers` removes numbers of any form.
     let words = values.iter().flat_map(|value| value.split(|c: char| !c.is_alphabetic()));
     let anywhere = values.iter().map(String::as_str).chain(words);
-    // One request's values look through few texts: the automaton that is built fastest is the right one.
+    // A matcher searches few texts, so the time to build the automaton counts more than the time to search.
     let finder = AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::NoncontiguousNFA))
         .ascii_case_insensitive(true)
+        // A shorter match would leave the rest of a value in the text.
         .match_kind(MatchKind::LeftmostLongest)
         .build(anywhere.filter(|text| text.len() >= SUBSTRING_MIN_BYTES));
     let is_short = |value: &String| {
@@ -156,7 +162,7 @@ fn pii_matcher_of<'a>(rows: impl Iterator<Item = &'a AuthorizerRow>) -> Option<P
     })
 }
 
-/// Takes out these words where they stand alone.
+/// Replaces these words where they stand alone.
 fn redact_words(text: &str, words: &BTreeSet<String>) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
@@ -178,10 +184,12 @@ fn collect_values(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Takes out what could be a social security, account or card number, whatever its groups are parted by.
+/// Replaces every number that could be a social security, account or card number, with any separators between
+/// its groups.
 fn redact_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut number = String::new();
+    // The added character ends a number at the end of the text.
     for character in text.chars().chain(['\0']) {
         let is_separator = !character.is_alphanumeric() && character != '\0' && !number.is_empty();
         if character.is_numeric() || is_separator {
@@ -201,7 +209,7 @@ fn redact_numbers(text: &str) -> String {
     out
 }
 
-/// They are nothing but personal data (P8).
+/// Shows only their number: rows are personal data (P8).
 impl fmt::Debug for Authorizers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Authorizers({})", self.rows.len())

@@ -1,4 +1,4 @@
-//! The fields of a JSON object, taken one by one, so that what nobody asked for can be named.
+//! The fields of a JSON object, taken one by one, so that unknown ones can be reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::event::Id;
 use crate::limits::ID_MAX_BYTES;
 use crate::rightfoot_api::Amount;
 
-/// How deep a value may be nested: an authorizer's address is on the second level.
+/// Deepest allowed nesting of a value; an authorizer's address is on the second level.
 const DEPTH_MAX: usize = 16;
 
-/// The fields of one object, in the order of their names.
+/// The fields of one object, ordered by name.
 #[derive(Debug)]
 pub(super) struct JsonFields<'a> {
     path: String,
@@ -23,7 +23,7 @@ pub(super) struct JsonFields<'a> {
 }
 
 impl<'a> JsonFields<'a> {
-    /// The fields of the object at `path`.
+    /// Parses the object at `path`. A field that occurs twice is an error.
     pub(super) fn parse(path: &str, object: &'a RawValue) -> Result<Self, InvalidRequest> {
         let location = if path.is_empty() { "the request" } else { path };
         if !object.get().starts_with('{') {
@@ -34,41 +34,41 @@ impl<'a> JsonFields<'a> {
         let mut all = BTreeMap::new();
         for (name, value) in pairs {
             if all.insert(name, value).is_some() {
-                return Err(InvalidRequest::new(location, "holds a field twice"));
+                return Err(InvalidRequest::new(location, "has a field twice"));
             }
         }
         Ok(Self { path: path.to_owned(), values: all, known: BTreeSet::new() })
     }
 
-    /// A field that may be missing; `null` is missing.
+    /// Takes an optional field; `null` counts as missing.
     pub(super) fn optional(&mut self, name: &str) -> Option<&'a RawValue> {
         self.known.insert(name.to_owned());
         self.values.get(name).copied().filter(|value| value.get() != "null")
     }
 
-    /// A field that must be there.
+    /// Takes a required field.
     pub(super) fn required(&mut self, name: &str) -> Result<&'a RawValue, InvalidRequest> {
         self.optional(name).ok_or_else(|| self.error(name, "is missing"))
     }
 
-    /// A string that must be there.
+    /// Takes a required string.
     pub(super) fn text(&mut self, name: &str) -> Result<String, InvalidRequest> {
         self.optional_text(name)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
-    /// A string that may be missing.
+    /// Takes an optional string.
     pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<String>, InvalidRequest> {
         let Some(raw) = self.optional(name) else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|_| self.error(name, "is not a string"))
     }
 
-    /// An id that must be there.
+    /// Takes a required id.
     pub(super) fn id(&mut self, name: &str) -> Result<Id, InvalidRequest> {
         let text = self.text(name)?;
         Id::new(text).ok_or_else(|| self.error(name, invalid_id_reason()))
     }
 
-    /// Different ids, if they are there.
+    /// Takes an optional array of different ids.
     pub(super) fn ids(&mut self, name: &str) -> Result<Option<Vec<Id>>, InvalidRequest> {
         let Some(raw) = self.optional(name) else { return Ok(None) };
         let texts: Vec<String> =
@@ -79,23 +79,23 @@ impl<'a> JsonFields<'a> {
             let id =
                 Id::new(text).ok_or_else(|| self.error(&format!("{name}[{at}]"), invalid_id_reason()))?;
             if !seen.insert(id.clone()) {
-                return Err(self.error(&format!("{name}[{at}]"), "is there twice"));
+                return Err(self.error(&format!("{name}[{at}]"), "is a duplicate"));
             }
             ids.push(id);
         }
         Ok(Some(ids))
     }
 
-    /// A whole number, if it is there.
+    /// Takes an optional non-negative integer.
     pub(super) fn integer(&mut self, name: &str) -> Result<Option<u64>, InvalidRequest> {
         let Some(raw) = self.optional(name) else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|_| self.error(name, "is not a whole number"))
     }
 
-    /// All fields as amounts by id.
+    /// Takes all fields as amounts by id.
     pub(super) fn amounts(self) -> Result<BTreeMap<Id, Amount>, InvalidRequest> {
         let path = self.path;
-        // The name of such a field is somebody's id: errors name its place.
+        // The field's name is an authorizer's id, so an error shows its index instead.
         let parse = |(at, (name, raw)): (usize, (String, &RawValue))| {
             let location = format!("{path}[{at}]");
             let id =
@@ -105,15 +105,16 @@ impl<'a> JsonFields<'a> {
         self.values.into_iter().enumerate().map(parse).collect()
     }
 
-    /// Fails if there is a field that nobody asked for. Its name is the caller's own text: one that looks like ours
-    /// can only be a slip of the pen, and is told to the caller; no field is told to a log.
+    /// Fails if a field was not taken. Field names are never logged.
     pub(super) fn reject_unknown(self) -> Result<(), InvalidRequest> {
         let Some(name) = self.values.keys().find(|name| !self.known.contains(*name)) else { return Ok(()) };
-        let looks_like_ours =
+        // The caller wrote the name, so it may be personal data. One that looks like a field's is most likely
+        // a typing mistake, and is shown.
+        let looks_like_a_field =
             name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let shown_name = if looks_like_ours { name.as_str() } else { "a field" };
+        let shown_name = if looks_like_a_field { name.as_str() } else { "a field" };
         let location = if self.path.is_empty() { "the request" } else { &self.path };
-        Err(InvalidRequest::new(location, format!("holds {shown_name}, which is none of this action's")))
+        Err(InvalidRequest::new(location, format!("has {shown_name}, which this action does not take")))
     }
 
     fn error(&self, name: &str, why: impl Into<std::borrow::Cow<'static, str>>) -> InvalidRequest {
@@ -126,13 +127,13 @@ pub(super) fn invalid_id_reason() -> String {
     format!("is not an id of 1 to {ID_MAX_BYTES} bytes")
 }
 
-/// An amount of money: a JSON number.
+/// Parses an amount of money from a JSON number.
 pub(super) fn amount(field: &str, raw: &RawValue) -> Result<Amount, InvalidRequest> {
     Amount::from_json(raw).map_err(|_| InvalidRequest::new(field, "is not a number of at most 28 digits"))
 }
 
-/// The same value in the one form of all that mean the same: without blanks, objects in the order of their names,
-/// strings escaped where they must be. Numbers keep their digits.
+/// The canonical form of a value, equal for all texts with the same meaning: no blanks, objects ordered by
+/// name, strings with the fewest escapes. Numbers keep their digits.
 pub(super) fn canonical_json(field: &str, raw: &RawValue) -> Result<String, InvalidRequest> {
     let mut text = String::with_capacity(raw.get().len());
     write_canonical_json(field, raw, DEPTH_MAX, &mut text)?;
@@ -147,6 +148,7 @@ fn write_canonical_json(
 ) -> Result<(), InvalidRequest> {
     let json = raw.get();
     let wrong = || InvalidRequest::new(field, "is not JSON of the expected form");
+    // Bounded, because a recursion could overflow the stack on deep nesting.
     let deeper = depth.checked_sub(1).ok_or_else(|| InvalidRequest::new(field, "is nested too deeply"))?;
     if json.starts_with('{') {
         let fields = JsonFields::parse(field, raw)?;
@@ -174,12 +176,14 @@ fn write_canonical_json(
         let string: String = serde_json::from_str(json).map_err(|_| wrong())?;
         into.push_str(&serde_json::to_string(&string).map_err(|_| wrong())?);
     } else {
+        // A number stays as it is written, so that no digit of an amount changes.
         into.push_str(json);
     }
     Ok(())
 }
 
-/// An object's fields as they stand there: serde's own maps forget one that comes twice.
+/// An object's fields in order. Unlike serde's maps, it keeps a field that occurs twice, so that it can be
+/// reported.
 struct Pairs<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {

@@ -1,9 +1,9 @@
-//! The bytes that Rightfoot gets, and what is kept to know them again.
+//! The bytes that are posted to Rightfoot, and the fingerprint by which a repeated submission is recognised.
 //!
-//! Rightfoot answers the same bytes with the same batch for 24 hours, so a submission whose outcome is unknown is
-//! sent again with the very URL that it was sent with first. That the caller repeats the same submission is seen
-//! by a keyed fingerprint: neither the request nor an unkeyed hash of it is kept, because a social security
-//! number has few enough values to be guessed from one.
+//! Rightfoot answers the same bytes with the same batch for 24 hours. Therefore a submission whose outcome is unknown
+//! is sent again with the URL of the first attempt. A keyed fingerprint shows if a caller repeats the same submission.
+//! Neither the request nor an unkeyed hash of it is stored, because a social security number has few enough values to
+//! be guessed from a hash.
 
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
@@ -13,20 +13,21 @@ use crate::keys::Keys;
 use crate::limits::SUBMISSION_REPEATABLE_SECS;
 use crate::time::UnixMillis;
 
+// Two contexts keep the MACs of bodies and of key tags apart, although the same key makes them.
 const CONTEXT: &[u8] = b"rightfoot-submission/v1:";
 const KEY_CONTEXT: &[u8] = b"rightfoot-submission-key/v1";
 
-/// What Rightfoot is asked to do.
+/// The kind of object that a submission creates at Rightfoot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubmissionKind {
-    /// To check a batch.
+    /// A batch.
     Batch,
-    /// To create a schedule.
+    /// A schedule.
     Schedule,
 }
 
 impl SubmissionKind {
-    /// The word used in the table.
+    /// The name used in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Batch => "batch",
@@ -34,41 +35,41 @@ impl SubmissionKind {
         }
     }
 
-    /// The kind of that name.
+    /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Batch, Self::Schedule].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// The same fingerprint, the same submission. Tells nothing to who has not the key.
+/// A keyed hash that identifies a submission. It reveals nothing without the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Of the submission.
+    /// HMAC-SHA256 of the submission, in hexadecimal.
     pub mac: String,
-    /// Of the key that made it.
+    /// Identifies the key that made it.
     pub key_tag: String,
 }
 
-/// Whether a submission is the one that a fingerprint was made of.
+/// The result of comparing a submission with a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FingerprintMatch {
-    /// It is.
+    /// The same submission.
     Yes,
-    /// It is another one.
+    /// Another submission.
     No,
     /// The key that made the fingerprint is no longer accepted.
     UnknownKey,
 }
 
 impl SubmitBatch {
-    /// What is posted.
+    /// The body to post.
     pub fn body(&self, webhook_url: &str) -> Vec<u8> {
         json_object([("authorizers", self.authorizers.to_json()), ("webhook_url", json_string(webhook_url))])
     }
 }
 
 impl CreateSchedule {
-    /// What is posted.
+    /// The body to post.
     pub fn body(&self, webhook_url: &str) -> Vec<u8> {
         let settings = self.settings.iter().map(|(name, json)| (*name, json.clone()));
         let added = [("authorizers", self.authorizers.to_json()), ("webhook", json_string(webhook_url))];
@@ -76,14 +77,15 @@ impl CreateSchedule {
     }
 }
 
-/// The fingerprint of a body, made with the signing key; `None` if there is no key.
+/// Makes the fingerprint of a body with the signing key; `None` if there is no key.
 pub fn fingerprint(body: &[u8], keys: &Keys) -> Option<Fingerprint> {
     let key = keys.signing_key()?;
     Some(Fingerprint { mac: hex::encode(tag(key.clone(), CONTEXT, body)), key_tag: key_tag(key) })
 }
 
-/// Whether `body` is what the fingerprint was made of.
+/// Compares `body` with a fingerprint, in constant time.
 pub fn match_fingerprint(body: &[u8], fingerprint: &Fingerprint, keys: &Keys) -> FingerprintMatch {
+    // The signing key may have changed since the fingerprint was made.
     let Some(key) = keys.macs().find(|key| key_tag(key.clone()) == fingerprint.key_tag) else {
         return FingerprintMatch::UnknownKey;
     };
@@ -92,7 +94,8 @@ pub fn match_fingerprint(body: &[u8], fingerprint: &Fingerprint, keys: &Keys) ->
     if is_equal.into() { FingerprintMatch::Yes } else { FingerprintMatch::No }
 }
 
-/// Whether the same bytes are still sure to give the same batch. After that a repetition could be a second one.
+/// Returns `true` while the same bytes are sure to give the same batch. After that, a repetition could create
+/// a second one.
 pub fn is_repeatable(written_at: UnixMillis, now: UnixMillis) -> bool {
     now.since(written_at).as_secs() < SUBMISSION_REPEATABLE_SECS
 }
@@ -109,6 +112,7 @@ fn key_tag(key: hmac::Hmac<sha2::Sha256>) -> String {
 
 fn json_object<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Vec<u8> {
     let mut fields: Vec<_> = fields.into_iter().collect();
+    // The order is part of the bytes, which must be the same for the same request.
     fields.sort_unstable();
     let fields: Vec<_> = fields.into_iter().map(|(name, json)| format!("\"{name}\":{json}")).collect();
     format!("{{{}}}", fields.join(",")).into_bytes()

@@ -1,4 +1,4 @@
-//! Reading requests, and what is made of them.
+//! Tests of parsing requests, and of the bytes and fingerprints made from them.
 
 use super::submission::{FingerprintMatch, fingerprint, is_repeatable, match_fingerprint};
 use super::*;
@@ -14,7 +14,7 @@ fn parse_text(request: &str) -> Result<RightfootRequest, InvalidRequest> {
 fn error(request: &str) -> String {
     match parse_text(request) {
         Err(error) => error.to_string(),
-        Ok(read) => panic!("{read:?}"),
+        Ok(request) => panic!("{request:?}"),
     }
 }
 
@@ -38,14 +38,14 @@ fn keys(value: &str) -> Keys {
 
 #[test]
 fn a_batch_is_passed_on_with_its_url_and_nothing_else_changed() {
-    let read = batch(
+    let parsed = batch(
         r#"{"action":"submit_batch","submission_id":"payroll-1","authorizers":[
             {"ssn":"078-05-1120","authorizer_unique_id":"a-1","address":{"zip_code":"90210","city":"M\u00fcnchen"},
              "date_of_birth":{"day":1,"month":1,"year":1980},"limit":150.00,"tags":[],"more":{}}]}"#,
     );
-    assert_eq!(read.submission_id.as_str(), "payroll-1");
+    assert_eq!(parsed.submission_id.as_str(), "payroll-1");
     assert_eq!(
-        String::from_utf8(read.body(URL)).unwrap(),
+        String::from_utf8(parsed.body(URL)).unwrap(),
         concat!(
             r#"{"authorizers":[{"address":{"city":"München","zip_code":"90210"},"authorizer_unique_id":"a-1","#,
             r#""date_of_birth":{"day":1,"month":1,"year":1980},"limit":150.00,"more":{},"ssn":"078-05-1120","tags":[]}],"#,
@@ -55,7 +55,7 @@ fn a_batch_is_passed_on_with_its_url_and_nothing_else_changed() {
 }
 
 #[test]
-fn p5_a_request_that_says_the_same_gives_the_same_bytes() {
+fn p5_equivalent_requests_give_the_same_bytes() {
     let one = r#"{"action":"submit_batch","submission_id":"s","authorizers":[{"authorizer_unique_id":"a","ssn":"1/2"}]}"#;
     let same = r#" { "authorizers" : [ { "ssn" : "1\/2", "authorizer_unique_id" : "\u0061" } ], "submission_id":"s", "action":"submit_batch" } "#;
     assert_eq!(batch(one).body(URL), batch(same.trim()).body(URL));
@@ -73,7 +73,7 @@ fn an_error_names_the_field_and_quotes_no_value() {
         (r#"{"action":7}"#.to_owned(), "action: is not a string"),
         (
             r#"{"action":"submit"}"#.to_owned(),
-            "action: is none of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
+            "action: is not one of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
         ),
         (submit(r#""authorizers":[]"#), "submission_id: is missing"),
         (
@@ -96,25 +96,22 @@ fn an_error_names_the_field_and_quotes_no_value() {
             ),
             "authorizers[2].authorizer_unique_id: is the same as that of authorizers[0]",
         ),
-        (
-            rows(r#"[{"authorizer_unique_id":"a","ssn":"1","ssn":"2"}]"#),
-            "authorizers[0]: holds a field twice",
-        ),
+        (rows(r#"[{"authorizer_unique_id":"a","ssn":"1","ssn":"2"}]"#), "authorizers[0]: has a field twice"),
         (
             rows(&format!(r#"[{{"authorizer_unique_id":"a","x":{}1{}}}]"#, "[".repeat(20), "]".repeat(20))),
             "authorizers[0]: is nested too deeply",
         ),
         (
             submit(r#""submission_id":"s","webhook_url":"https://x","authorizers":[]"#),
-            "webhook_url: is minted here: leave it out",
+            "webhook_url: is set by the inbox; leave it out",
         ),
         (
             submit(r#""submission_id":"s","authorizers":[{"authorizer_unique_id":"a"}],"authoriser":[]"#),
-            "the request: holds authoriser, which is none of this action's",
+            "the request: has authoriser, which this action does not take",
         ),
         (
             submit(r#""submission_id":"s","authorizers":[{"authorizer_unique_id":"a"}],"078-05-1120":1"#),
-            "the request: holds a field, which is none of this action's",
+            "the request: has a field, which this action does not take",
         ),
     ] {
         assert_eq!(error(&request), expected, "{request}");
@@ -123,33 +120,33 @@ fn an_error_names_the_field_and_quotes_no_value() {
     let many: Vec<_> = many.iter().enumerate().map(|(n, row)| row.replace('N', &n.to_string())).collect();
     assert_eq!(
         error(&rows(&format!("[{}]", many.join(",")))),
-        "authorizers: are more than 1000, the most that Rightfoot takes in one batch"
+        "authorizers: has more than 1000 elements, Rightfoot's limit for one batch"
     );
     batch(&rows(&format!("[{}]", many[..1_000].join(","))));
 }
 
 #[test]
-fn an_error_of_what_is_to_be_tracked_names_the_field_as_well() {
+fn an_error_of_a_track_request_names_the_field() {
     for (request, expected) in [
         (r#"{"action":"webhook_url"}"#.to_owned(), "subject: is missing"),
         (r#"{"action":"track_batch","batch_id":"b"}"#.to_owned(), "expected: is missing"),
         (r#"{"action":"track_batch","batch_id":"b","expected":1.5}"#.to_owned(), "expected: is not a whole number"),
         (
             r#"{"action":"track_batch","batch_id":"b","expected":0}"#.to_owned(),
-            "expected: is not how many authorizers were submitted",
+            "expected: must be at least 1",
         ),
         (
             r#"{"action":"track_batch","batch_id":"b","expected":2,"failed_authorizer_ids":["x","x"]}"#.to_owned(),
-            "failed_authorizer_ids[1]: is there twice",
+            "failed_authorizer_ids[1]: is a duplicate",
         ),
         (
             r#"{"action":"track_batch","batch_id":"b","expected":2,"subject":"s","submission_id":"s"}"#.to_owned(),
-            "subject: is given beside submission_id, which is the subject",
+            "subject: must not be given beside submission_id, which is the subject",
         ),
         (r#"{"action":"track_schedule","schedule_id":"s"}"#.to_owned(), "probe_authorizers: is missing"),
         (
             r#"{"action":"track_schedule","schedule_id":"s","probe_authorizers":[]}"#.to_owned(),
-            "probe_authorizers: are not 1 to 10",
+            "probe_authorizers: must have 1 to 10 elements",
         ),
         (
             r#"{"action":"track_schedule","schedule_id":"s","probe_authorizers":["p"],"thresholds":{"default":"5"}}"#
@@ -167,7 +164,7 @@ fn an_error_of_what_is_to_be_tracked_names_the_field_as_well() {
         ),
         (
             r#"{"action":"track_schedule","schedule_id":"s","probe_authorizers":["p"],"interval_days":31}"#.to_owned(),
-            "interval_days: is not 1 to 30",
+            "interval_days: must be 1 to 30",
         ),
     ] {
         assert_eq!(error(&request), expected, "{request}");
@@ -189,7 +186,7 @@ fn a_tracked_batch_may_be_as_large_as_a_csv_upload() {
     }
     assert_eq!(
         track(5_001).unwrap_err().to_string(),
-        "failed_authorizer_ids: are more than 5000, the most that Rightfoot takes in one batch"
+        "failed_authorizer_ids: has more than 5000 elements, Rightfoot's limit for one batch"
     );
 }
 
@@ -199,15 +196,15 @@ fn a_schedule_keeps_its_thresholds_and_is_found_by_its_first_authorizers() {
         "time_of_day":"02:30","start_at":"2026-12-01","expires_at":"2027-01-15","threshold_amount":100.00,
         "authorizers":[{"authorizer_unique_id":"a"},{"authorizer_unique_id":"b","threshold_amount":50},
                        {"authorizer_unique_id":"c"},{"authorizer_unique_id":"d"}]}"#;
-    let read = schedule(request);
-    let probes: Vec<_> = read.probes.iter().map(Id::as_str).collect();
+    let parsed = schedule(request);
+    let probes: Vec<_> = parsed.probes.iter().map(Id::as_str).collect();
     assert_eq!(probes, ["a", "b", "c"]);
-    let threshold = |name| read.thresholds.of(&Id::new(name).unwrap()).map(|it| it.to_string());
+    let threshold = |name| parsed.thresholds.of(&Id::new(name).unwrap()).map(|it| it.to_string());
     assert_eq!((threshold("a").as_deref(), threshold("b").as_deref()), (Some("100.00"), Some("50")));
-    assert_eq!(read.interval, Some(DAY * 7));
-    assert_eq!(read.expires_at.map(UnixMillis::rfc3339).as_deref(), Some("2027-01-16T00:00:00.000Z"));
+    assert_eq!(parsed.interval, Some(DAY * 7));
+    assert_eq!(parsed.expires_at.map(UnixMillis::rfc3339).as_deref(), Some("2027-01-16T00:00:00.000Z"));
     assert_eq!(
-        String::from_utf8(read.body(URL)).unwrap(),
+        String::from_utf8(parsed.body(URL)).unwrap(),
         concat!(
             r#"{"authorizers":[{"authorizer_unique_id":"a"},{"authorizer_unique_id":"b","threshold_amount":50},"#,
             r#"{"authorizer_unique_id":"c"},{"authorizer_unique_id":"d"}],"expires_at":"2027-01-15","interval_days":7,"#,
@@ -218,12 +215,12 @@ fn a_schedule_keeps_its_thresholds_and_is_found_by_its_first_authorizers() {
     let own = schedule(&request.replace(r#""name""#, r#""probe_authorizers":["d"],"name""#));
     assert_eq!(own.probes, [Id::new("d").unwrap()]);
     let stranger = request.replace(r#""name""#, r#""probe_authorizers":["d","e"],"name""#);
-    assert_eq!(error(&stranger), "probe_authorizers[1]: is none of the authorizers");
+    assert_eq!(error(&stranger), "probe_authorizers[1]: is not one of the authorizers");
     assert_eq!(
         error(&request.replace("50}", "\"50\"}")),
         "authorizers[1].threshold_amount: is not a number of at most 28 digits"
     );
-    assert_eq!(error(&request.replace("\"Weekly\"", "\"\"")), "name: is not of 1 to 255 characters");
+    assert_eq!(error(&request.replace("\"Weekly\"", "\"\"")), "name: must have 1 to 255 characters");
 }
 
 #[test]
@@ -262,7 +259,7 @@ fn the_same_bytes_are_sent_again_only_while_rightfoot_remembers_them() {
 
 proptest! {
     #[test]
-    fn no_request_makes_the_reading_panic(text in r#"[{}\[\]":,a-z0-9\\ ]{0,60}"#) {
+    fn parsing_a_request_never_panics(text in r#"[{}\[\]":,a-z0-9\\ ]{0,60}"#) {
         if let Ok(raw) = RawValue::from_string(text) {
             let _ = parse(&raw);
         }

@@ -1,4 +1,4 @@
-//! What is decided about a batch, by what was answered.
+//! Tests of the decisions about a batch.
 
 use std::time::Duration;
 
@@ -46,12 +46,12 @@ fn answered(count: usize, reached_last_page: bool) -> PollResult<BalanceRows> {
 
 fn poll_for_completion(
     tracked: &TrackedBatch,
-    observed: &PollResult<BalanceRows>,
+    result: &PollResult<BalanceRows>,
     now: UnixMillis,
 ) -> (bool, BatchDisposition) {
     let planned = now.plus(Duration::from_secs(300));
     let (question, alerts) = (PollQuestion::Completion, AlertState::default());
-    let plan = plan_after_poll(tracked, question, &alerts, observed, planned, &PollTiming::default(), now);
+    let plan = plan_after_poll(tracked, question, &alerts, result, planned, &PollTiming::default(), now);
     (plan.record.is_some(), plan.disposition)
 }
 
@@ -151,7 +151,7 @@ fn p4_polled_events_have_the_webhooks_payload_format() {
 }
 
 #[test]
-fn a_batch_of_its_own_is_done_with_its_completion_and_a_run_waits_for_its_alerts() {
+fn a_batch_submitted_on_its_own_is_done_with_its_completion_and_a_run_waits_for_its_alerts() {
     let timing = PollTiming::default();
     let step = |tracked: &TrackedBatch, completed_at, now| next_step(tracked, completed_at, &timing, now);
     assert_eq!(step(&tracked(1, &[]), None, NOW), BatchStep::Poll(PollQuestion::Completion));
@@ -180,12 +180,12 @@ fn alerts_of(
 ) -> (Option<String>, BatchDisposition) {
     let alerted = alerted.iter().map(|name| id(name)).collect();
     let alerts = AlertState { thresholds: thresholds.clone(), alerted_authorizers: alerted };
-    let (observed, planned) = (PollResult::Answered(rows), NOW.plus(HOUR));
+    let (result, planned) = (PollResult::Answered(rows), NOW.plus(HOUR));
     let plan = plan_after_poll(
         tracked,
         PollQuestion::Alerts,
         &alerts,
-        &observed,
+        &result,
         planned,
         &PollTiming::default(),
         now,
@@ -263,7 +263,7 @@ fn an_overdue_run_yields_the_alerts_of_its_results() {
     );
 }
 
-fn observation() -> impl Strategy<Value = PollResult<BalanceRows>> {
+fn poll_result() -> impl Strategy<Value = PollResult<BalanceRows>> {
     prop_oneof![
         (0usize..6, any::<bool>()).prop_map(|(count, last)| answered(count, last)),
         Just(PollResult::NotReady),
@@ -287,36 +287,36 @@ fn more_alert_events_than_the_authorizers_can_cause_are_implausible() {
 
 proptest! {
     #[test]
-    fn p5_p9_what_is_decided_follows_from_what_was_answered(
-        expected in 0u64..6, failed in 0usize..6, observed in observation(), late_ms in -5i64..5
+    fn p5_p9_the_disposition_follows_from_the_answer(
+        expected in 0u64..6, failed in 0usize..6, result in poll_result(), late_ms in -5i64..5
     ) {
         let failed: Vec<_> = (0..failed).map(|n| format!("a-{n}")).collect();
         let batch = tracked(expected, &failed.iter().map(String::as_str).collect::<Vec<_>>());
         let now = UnixMillis(batch.deadline.0 + late_ms);
-        let (recorded, then) = poll_for_completion(&batch, &observed, now);
+        let (recorded, disposition) = poll_for_completion(&batch, &result, now);
         if recorded {
-            let PollResult::Answered(rows) = &observed else { panic!("completed without an answer") };
+            let PollResult::Answered(rows) = &result else { panic!("completed without an answer") };
             let others = rows.balances.keys().filter(|id| !batch.failed_authorizers.contains(*id)).count() as u64;
             prop_assert!(rows.reached_last_page && others >= 1);
             prop_assert!(others + batch.failed_authorizers.len() as u64 >= expected);
         }
-        prop_assert_eq!(then == BatchDisposition::Overdue, !recorded && observed.is_answer() && late_ms >= 0);
-        prop_assert_eq!(then == BatchDisposition::Done, recorded);
+        prop_assert_eq!(disposition == BatchDisposition::Overdue, !recorded && result.is_answer() && late_ms >= 0);
+        prop_assert_eq!(disposition == BatchDisposition::Done, recorded);
     }
 
     #[test]
     fn p9_a_batch_that_is_polled_ends_as_soon_as_it_is_answered_after_its_deadline(
-        answers in proptest::collection::vec(observation(), 1..40)
+        answers in proptest::collection::vec(poll_result(), 1..40)
     ) {
-        let cadence = PollTiming::default();
+        let timing = PollTiming::default();
         let mut batch = tracked(5, &[]);
         let mut now = NOW;
         let mut ended = false;
-        for observed in answers.iter().chain(std::iter::repeat_n(&PollResult::NotReady, 10)) {
-            let planned = cadence.next_poll_at(now, batch.polls);
+        for result in answers.iter().chain(std::iter::repeat_n(&PollResult::NotReady, 10)) {
+            let planned = timing.next_poll_at(now, batch.polls);
             batch.polls += 1;
-            let (question, watch) = (PollQuestion::Completion, AlertState::default());
-            match plan_after_poll(&batch, question, &watch, observed, planned, &cadence, now).disposition {
+            let (question, alerts) = (PollQuestion::Completion, AlertState::default());
+            match plan_after_poll(&batch, question, &alerts, result, planned, &timing, now).disposition {
                 BatchDisposition::Done | BatchDisposition::Overdue => {
                     ended = true;
                     break;
@@ -326,7 +326,7 @@ proptest! {
                     prop_assert!(at > planned);
                     now = at;
                 }
-                BatchDisposition::CheckAlertsAt(_) => panic!("it is no run"),
+                BatchDisposition::CheckAlertsAt(_) => panic!("the batch is not a schedule's run"),
             }
         }
         prop_assert!(ended);

@@ -1,4 +1,4 @@
-//! Runs found, not found and not taken; and when a schedule is looked at again.
+//! Tests of finding a schedule's runs, and of the time of its next poll.
 
 use super::*;
 use proptest::prelude::*;
@@ -79,7 +79,7 @@ fn two_runs_between_two_polls_are_both_found_the_older_one_first() {
 }
 
 #[test]
-fn batches_of_the_same_people_that_were_submitted_by_themselves_are_no_runs() {
+fn batches_of_the_same_authorizers_submitted_on_their_own_are_no_runs() {
     let ran = T0.plus(DAY);
     let history = [("mine", ran.plus(HOUR)), ("b-1", ran)];
     let known = [("mine", BatchOwner::OnDemand)];
@@ -89,11 +89,11 @@ fn batches_of_the_same_people_that_were_submitted_by_themselves_are_no_runs() {
     let only_mine = plan(&tracked(), &answered(Some(ran), None, &history[..1]), &known, ran.plus(HOUR * 2));
     assert!(!only_mine.resets_poll_count, "its own history is not yet the run's");
     let before = plan(&tracked(), &answered(None, None, &[("old", UnixMillis(T0.0 - 1))]), &[], ran);
-    assert_eq!(names(&before), Vec::<&str>::new(), "from before it was watched");
+    assert_eq!(names(&before), Vec::<&str>::new(), "from before it was tracked");
 }
 
 #[test]
-fn a_run_without_history_is_asked_for_again_until_it_is_there() {
+fn a_run_missing_from_the_history_is_polled_until_it_is_found() {
     let (ran, next) = (T0.plus(DAY), T0.plus(DAY * 2));
     let now = ran.plus(MINUTE * 10);
     let lagging = plan(&tracked(), &answered(Some(ran), Some(next), &[]), &[], now);
@@ -101,7 +101,7 @@ fn a_run_without_history_is_asked_for_again_until_it_is_there() {
     let reported_late = plan(&tracked(), &answered(None, Some(next), &[]), &[], now);
     assert_eq!(
         reported_late.next_poll_at, lagging.next_poll_at,
-        "`last_run_at` may be told only at the run's completion"
+        "`last_run_at` may change only at the run's completion"
     );
     let at_last = plan(&tracked(), &answered(Some(ran), Some(next), &[("b-1", ran)]), &[], now.plus(HOUR));
     assert_eq!((names(&at_last), at_last.resets_poll_count), (vec!["b-1"], true));
@@ -226,7 +226,7 @@ fn more_runs_than_one_transaction_takes_are_tracked_one_after_the_other() {
 
 proptest! {
     #[test]
-    fn p9_no_run_is_taken_twice_and_no_schedule_is_forgotten(
+    fn p9_no_run_is_tracked_twice_and_no_schedule_is_forgotten(
         history in proptest::collection::vec((0u8..12, 0u64..400), 0..30),
         known in proptest::collection::btree_map(0u8..12, any::<bool>(), 0..12),
         last in proptest::option::of(0u64..400), next in proptest::option::of(0u64..800), now in 0u64..1_000,
@@ -239,12 +239,12 @@ proptest! {
         let known: Vec<_> = known.iter().map(|(name, known)| (name.as_str(), known.clone())).collect();
         let now = at(now);
         let found = plan(&tracked(), &answered(last.map(at), next.map(at), &history), &known, now);
-        let mut taken = names(&found);
-        prop_assert!(taken.iter().all(|name| known.iter().all(|(known, _)| known != name)));
+        let mut tracked_runs = names(&found);
+        prop_assert!(tracked_runs.iter().all(|name| known.iter().all(|(known, _)| known != name)));
         prop_assert!(found.new_runs.is_sorted_by_key(|run| run.run_at));
-        taken.sort_unstable();
-        taken.dedup();
-        prop_assert_eq!(taken.len(), found.new_runs.len());
+        tracked_runs.sort_unstable();
+        tracked_runs.dedup();
+        prop_assert_eq!(tracked_runs.len(), found.new_runs.len());
         match found.next_poll_at {
             None => prop_assert!(now >= tracked().ends_at() && found.new_runs.is_empty()),
             Some(next) => prop_assert!(next >= now && next <= tracked().ends_at().max(now).plus(DAY)),

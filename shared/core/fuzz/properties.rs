@@ -1,7 +1,6 @@
-//! What holds for every delivery, whatever it is made of. The fuzz target and `tests/it/proving.rs` share
-//! this file.
+//! The properties that hold for every delivery. The fuzz target and `tests/it/verification.rs` share this file.
 //!
-//! An input is text as far as it goes:
+//! An input consists of four lines, each of which may be missing:
 //!
 //! ```text
 //! the header Webhook-Signature
@@ -10,8 +9,8 @@
 //! the body, to the end
 //! ```
 //!
-//! Expectations are made without the code under test: the MAC is RFC 2104 over a plain SHA-256, a payload is
-//! looked at as a `serde_json::Value`.
+//! Expected values are computed without the code under test: the MAC is RFC 2104 over a plain SHA-256, and a payload is
+//! parsed as a `serde_json::Value`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -40,7 +39,7 @@ const FYNAPSE_SECRETS: [&str; 2] = ["fys_7Qk2vX9mB4nT1cR8", "fys_oldL3zW6pH0yD5s
 const RIGHTFOOT_KEYS: [&str; 2] = ["local-rightfoot-url-key", "older-rightfoot-url-key"];
 const REVOKED: &str = "revoked";
 
-/// Sends one input the whole way and asserts all that must hold on it.
+/// Passes one input through verification, parsing and message building, and asserts every property.
 pub(crate) fn delivery(input: &[u8]) {
     let mut lines = input.splitn(4, |byte| *byte == b'\n');
     let mut line = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
@@ -75,7 +74,7 @@ fn check_signature(header: &str, body: &[u8]) {
                 assert!(matches!(reason, RejectReason::Malformed | RejectReason::Mismatch));
                 let is_bounded = header.len() <= SIGNATURE_HEADER_MAX_BYTES
                     && header.split(',').count() <= SIGNATURE_ELEMENTS_MAX;
-                assert!(!is_bounded || !is_signed(header, body, secrets), "refused: {header}");
+                assert!(!is_bounded || !is_signed(header, body, secrets), "rejected: {header}");
             }
         }
     }
@@ -86,8 +85,8 @@ fn assert_signed(verified: &Verified, header: &str, body: &[u8], secrets: &[&str
     assert_eq!((verified.provider(), verified.body()), (Provider::Fynapse, body));
 }
 
-/// Whether there is one `t`, a time, and one of the secrets made one of the `v1` of it and of this body. What else
-/// stands there does not matter.
+/// Returns `true` if there is exactly one `t`, a valid time, and one of the secrets made one of the `v1` from
+/// it and this body. Other elements do not matter.
 fn is_signed(header: &str, body: &[u8], secrets: &[&str]) -> bool {
     let values = |name: &'static str| {
         header
@@ -148,7 +147,7 @@ fn check_allow_list(addresses: &str) {
     }
 }
 
-/// This body, verified both ways.
+/// This body as a verified delivery of each provider.
 fn verified_both_ways(body: &[u8]) -> [Verified; 2] {
     let [secret, _] = FYNAPSE_SECRETS;
     let tag = hmac_sha256(secret.as_bytes(), &[NOW.0.to_string().as_bytes(), b".", body].concat());
@@ -161,7 +160,7 @@ fn verified_both_ways(body: &[u8]) -> [Verified; 2] {
     ]
     .map(|verification| match verification {
         Verification::Verified(verified) => verified,
-        Verification::Stale(_) | Verification::Rejected(..) => unreachable!("rightly sent, and refused"),
+        Verification::Stale(_) | Verification::Rejected(..) => unreachable!("a valid delivery is rejected"),
     })
 }
 
@@ -183,10 +182,10 @@ fn check_parsing(verified: Verified, body: &[u8]) {
             assert_unchanged(&verified);
             DeliveryOutcome::Quarantined(QuarantineReason::UnusableId)
         }
-        ParseOutcome::Unreadable(verified, why) => {
+        ParseOutcome::Unreadable(verified, error) => {
             assert_unchanged(&verified);
-            assert_ne!(why, ParseError::MissingFields(vec![]));
-            DeliveryOutcome::Unreadable(why)
+            assert_ne!(error, ParseError::MissingFields(vec![]));
+            DeliveryOutcome::Unreadable(error)
         }
     };
     let status = reply_for(provider, &outcome).status;
@@ -215,7 +214,7 @@ fn check_event_key(event: &Event, provider: Provider, body: &[u8]) {
 }
 
 fn check_payload(key: &EventKey, event_type: &str, body: &[u8]) {
-    // A `Value` holds less than JSON can say: no deep nesting, no half surrogate, no 1e400.
+    // A `Value` cannot hold all of JSON: no deep nesting, no half surrogate, no 1e400.
     let Ok(payload) = serde_json::from_slice::<Value>(body) else { return };
     assert!(payload.is_object());
     let field = |name: &str| payload.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -271,7 +270,7 @@ fn assert_message_of(message: &QueueMessage, event: &Event, data: Option<&[u8]>)
     assert!(data.is_none() || is_inline == data);
 }
 
-/// How deep valid JSON is nested, once its strings are cut out.
+/// The nesting depth of valid JSON, counted outside of its strings.
 fn depth(json: &[u8]) -> usize {
     let text = String::from_utf8_lossy(json).replace("\\\\", "").replace("\\\"", "");
     let outside: String = text.split('"').step_by(2).collect();
@@ -286,7 +285,7 @@ fn depth(json: &[u8]) -> usize {
     levels.max().unwrap_or(0)
 }
 
-/// SQS's own character set.
+/// Returns `true` for a character that SQS accepts.
 fn is_sqs_char(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
@@ -295,7 +294,7 @@ fn unsigned(body: &[u8]) -> Delivery {
     Delivery { body: body.to_vec(), headers: BTreeMap::new(), received_at: UnixMillis(NOW.0 * 1_000) }
 }
 
-/// The keys of these secrets; none accepts nothing.
+/// The keys of these secrets; no key for an empty list.
 pub(crate) fn keys(secrets: &[&str]) -> Keys {
     Keys::parse(&serde_json::json!(secrets).to_string(), KeyCodec::Utf8).unwrap_or_default()
 }
@@ -305,7 +304,7 @@ pub(crate) fn token_of(subject: &str, key: &str) -> String {
     format!("{subject}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
-/// RFC 2104, for keys of at most one block.
+/// HMAC-SHA256 by RFC 2104, for keys of at most one block.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     assert!(key.len() <= 64);
     let sha256 = |bytes: Vec<u8>| hex::decode(payload_hash(&bytes)).unwrap_or_default();
