@@ -1,7 +1,8 @@
-//! What the HTTP API invokes a webhook function with: payload format 2.0, as much of it as is needed.
+//! The request that API Gateway's HTTP API invokes a webhook function with: payload format 2.0, as far as it is
+//! needed.
 //!
-//! Header values and names are the caller's, and are taken as they are: a library that checks them would refuse a whole
-//! delivery for one odd `User-Agent`.
+//! Header names and values are taken unchecked: a library that validates them would reject a whole delivery for
+//! one odd `User-Agent`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// An invocation by the HTTP API.
+/// One HTTP request, as API Gateway passes it on.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApiGatewayRequest {
@@ -33,7 +34,7 @@ struct HttpContext {
     source_ip: Option<String>,
 }
 
-/// The gateway joins the values of a header with commas.
+/// API Gateway joins the values of a repeated header with commas.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum HeaderValues {
@@ -42,29 +43,30 @@ enum HeaderValues {
 }
 
 impl ApiGatewayRequest {
-    /// Reads it; `None` if it is not of this form.
+    /// Parses an invocation; `None` if it is not an HTTP API request.
     pub fn parse(event: &RawValue) -> Option<Self> {
         serde_json::from_str(event.get()).ok()
     }
 
-    /// The caller's address: the gateway's own word, never a header.
+    /// The caller's IP address: as API Gateway saw it, never from a header.
     pub fn source_ip(&self) -> Option<&str> {
         self.request_context.http.source_ip.as_deref()
     }
 
-    /// What stands in the path where the route has `{name}`.
+    /// The value of the path parameter `{name}` of the route.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
         self.path_parameters.as_ref()?.get(name).map(String::as_str)
     }
 
-    /// The gateway's own id of the request.
+    /// API Gateway's id of the request.
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.request_context.request_id.as_deref()
     }
 
-    /// The headers, by lower-case name.
+    /// Takes the headers out of the request, by lower-case name.
     pub(crate) fn take_headers(&mut self) -> BTreeMap<String, String> {
         let headers = self.headers.take().unwrap_or_default().into_iter();
+        // Senders may write header names in any case.
         headers.map(|(name, values)| (name.to_ascii_lowercase(), values.join())).collect()
     }
 }
@@ -81,7 +83,7 @@ impl HeaderValues {
 /// Shows neither path nor payload (P8).
 impl fmt::Debug for ApiGatewayRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Invocation")
+        f.write_str("ApiGatewayRequest")
     }
 }
 

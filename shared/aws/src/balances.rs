@@ -1,13 +1,13 @@
-//! The table `balances`: what is known of whose balance, and when it was checked.
+//! The table `balances`: the checked balances of each authorizer.
 //!
 //! | attribute | holds |
 //! |---|---|
 //! | `pk` | the authorizer |
-//! | `sk` | when the check was made, as milliseconds of fixed width, and the batch: the latest is the first of a descending query |
+//! | `sk` | the time of the check, as milliseconds of fixed width, and the batch: a descending query begins with the latest |
 //! | `balance` | the balance in dollars, exact; `NULL` if the check failed |
-//! | `status_code`, `status` | Rightfoot's code, and what it means |
-//! | `batch_id`, `schedule_id` | where it comes from; a schedule only of a run that is known to be one |
-//! | `expires_at` | from when on it may be deleted, in seconds; absent if it is kept for ever |
+//! | `status_code`, `status` | Rightfoot's code, and its meaning |
+//! | `batch_id`, `schedule_id` | where the balance comes from; `schedule_id` only if the batch is known to be a schedule's run |
+//! | `expires_at` | the time, in seconds, from which DynamoDB may delete it; absent if it is kept for ever |
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use crate::item::{Item, key, number, text};
 use crate::{AwsError, AwsErrorKind};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
-/// Pauses before another attempt at what DynamoDB did not get to.
+/// Pauses before each retry of the unprocessed items of a call.
 const BACKOFF_MS: [u64; 5] = [50, 100, 200, 400, 800];
 
-/// The table.
+/// Writes the table `balances`.
 #[derive(Clone, Debug)]
 pub struct BalancesTable {
     db: Client,
@@ -35,24 +35,25 @@ pub struct BalancesTable {
     retention_days: u64,
 }
 
-/// Where balances come from.
+/// The origin of a list of balances.
 #[derive(Clone, Copy, Debug)]
 pub struct BalanceSource<'a> {
     /// The batch.
     pub batch_id: &'a Id,
-    /// The schedule whose run it is, if that is known.
+    /// The schedule that the batch is a run of, if that is known.
     pub schedule_id: Option<&'a Id>,
-    /// When the batch's event reached us: for rows that do not say when their check was made.
+    /// Receipt of the batch's event: the time of rows that do not say when their check was made.
     pub received_at: UnixMillis,
 }
 
 impl BalancesTable {
-    /// Balances in this table, kept so many days after their check; 0 for ever.
+    /// Creates a client of this table. Balances are kept for `retention_days` after their check; 0 keeps them
+    /// for ever.
     pub fn new(db: Client, table: impl Into<String>, retention_days: u64) -> Self {
         Self { db, table: table.into(), retention_days }
     }
 
-    /// Stores rows, of each authorizer one at most. The same rows again write the same items.
+    /// Stores rows, at most one per authorizer. Storing the same rows again writes the same items.
     pub async fn store(&self, rows: &[Balance], source: &BalanceSource<'_>) -> Result<(), AwsError> {
         for chunk in rows.chunks(BALANCES_PER_WRITE) {
             let writes =
@@ -62,7 +63,7 @@ impl BalancesTable {
         Ok(())
     }
 
-    /// DynamoDB answers 200 with what it did not get to: that is written again, later each time.
+    /// Writes items, and retries unprocessed ones with growing pauses.
     async fn write(&self, mut writes: Vec<WriteRequest>) -> Result<(), AwsError> {
         let mut pauses = BACKOFF_MS.into_iter();
         loop {
@@ -72,6 +73,7 @@ impl BalancesTable {
                 .unprocessed_items
                 .and_then(|mut tables| tables.remove(&self.table))
                 .unwrap_or_default();
+            // DynamoDB answers 200 even if it left items unprocessed.
             if writes.is_empty() {
                 return Ok(());
             }
@@ -94,6 +96,7 @@ impl BalancesTable {
     }
 
     fn to_item(&self, row: &Balance, source: &BalanceSource<'_>) -> Item {
+        // Not the present time: storing a row again must write the same item.
         let checked_at = row.checked_at.unwrap_or(source.received_at);
         let mut item = key(row.authorizer.as_str(), &sort_key(checked_at, source.batch_id));
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
@@ -111,8 +114,9 @@ impl BalancesTable {
     }
 }
 
-/// The sort key of a check: its digits sort as its time does.
+/// The sort key of a check. Its digits have a fixed width, so keys sort by time.
 fn sort_key(checked_at: UnixMillis, batch_id: &Id) -> String {
+    // A negative number would not sort as text.
     format!("{:015}#{}", checked_at.0.max(0), batch_id.as_str())
 }
 

@@ -1,4 +1,4 @@
-//! The EventBridge bus.
+//! Publishes events on the EventBridge bus.
 
 use std::time::Duration;
 
@@ -13,36 +13,37 @@ use inbox_core::limits::{BUS_ENTRIES_MAX, BUS_MAX_BYTES};
 use crate::{AwsError, AwsErrorKind};
 
 const PUT: &str = "events:PutEvents";
-/// What one call carries.
+/// EventBridge's limits of one call.
 const CALL_LIMITS: ChunkLimits = ChunkLimits { max_entries: BUS_ENTRIES_MAX, max_bytes: BUS_MAX_BYTES };
-/// Pauses before another attempt at the entries that EventBridge failed to take in. The SDK sees a good answer.
+/// Pauses before each retry of failed entries. The SDK does not retry them: the call itself succeeded.
 const BACKOFF_MS: [u64; 3] = [100, 200, 400];
 
-/// A bus to publish on.
+/// Publishes on one EventBridge bus.
 #[derive(Clone, Debug)]
 pub struct EventBus {
     client: Client,
     name: String,
 }
 
-/// What became of one announcement.
+/// Outcome of publishing one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
-    /// It is on the bus.
+    /// The event is on the bus.
     Published,
-    /// EventBridge refuses it for what it is: publishing it again will not help.
+    /// EventBridge rejects the event itself: publishing it again will not help.
     Undeliverable(AwsError),
-    /// Not published, or not known.
+    /// The event was not published, or the outcome is unknown.
     Failed(AwsError),
 }
 
 impl EventBus {
-    /// The bus of this name or ARN.
+    /// Creates a publisher for the bus of this name or ARN.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         Self { client, name: name.into() }
     }
 
-    /// Publishes, in as many calls as EventBridge's bounds take, and says of each announcement what became of it.
+    /// Publishes events, in as many calls as EventBridge's limits require; returns one outcome per event, in
+    /// order.
     pub async fn publish(&self, events: &[BusEvent]) -> Vec<PublishOutcome> {
         let mut published = Vec::with_capacity(events.len());
         for batch in chunk_by_size(events.iter().collect(), CALL_LIMITS, |event| event.size_bytes()) {
@@ -51,10 +52,10 @@ impl EventBus {
         published
     }
 
-    /// The entries that EventBridge failed to take in are sent again, a few times, and later each time.
+    /// Publishes one call's events and retries failed entries, with growing pauses.
     async fn publish_with_retries(&self, batch: &[&BusEvent]) -> Vec<PublishOutcome> {
         let mut outcome = self.put_events(batch).await;
-        // A call that is refused as a whole does not say which entry is at fault.
+        // A rejected call does not say which entry is at fault: each is sent alone.
         if batch.len() > 1 && outcome.iter().all(|it| matches!(it, PublishOutcome::Undeliverable(_))) {
             outcome.clear();
             for event in batch {
@@ -96,20 +97,22 @@ impl EventBus {
 
 fn retryable_entries(outcome: &[PublishOutcome]) -> impl Iterator<Item = usize> {
     let failed = |(index, published): (usize, &PublishOutcome)| match published {
-        // A call that failed as a whole was tried again by the SDK.
+        // The SDK has already retried a call that failed as a whole.
         PublishOutcome::Failed(error) => matches!(error.kind, AwsErrorKind::Service(_)).then_some(index),
         PublishOutcome::Published | PublishOutcome::Undeliverable(_) => None,
     };
     outcome.iter().enumerate().filter_map(failed)
 }
 
-/// EventBridge answers 200 with failed entries: only what has an event id is on the bus.
+/// Classifies one entry of a response.
 fn entry_outcome(entry: Option<&PutEventsResultEntry>) -> PublishOutcome {
+    // EventBridge answers 200 even if entries failed: only an entry with an event id is on the bus.
     match entry.map(|entry| (entry.event_id(), entry.error_code())) {
         Some((_, Some(code))) => {
             publish_failure(AwsError { action: PUT, kind: AwsErrorKind::Service(code.to_owned()) })
         }
         Some((Some(_), None)) => PublishOutcome::Published,
+        // Neither an event id nor an error code: the outcome is unknown.
         Some((None, None)) | None => {
             PublishOutcome::Failed(AwsError { action: PUT, kind: AwsErrorKind::UnreadableResponse })
         }
@@ -117,8 +120,9 @@ fn entry_outcome(entry: Option<&PutEventsResultEntry>) -> PublishOutcome {
 }
 
 fn publish_failure(error: AwsError) -> PublishOutcome {
+    // With these codes EventBridge blames the event itself. Every other error may pass.
     const UNDELIVERABLE_CODES: [&str; 2] = ["MalformedDetail", "ValidationException"];
-    let is_refusal =
+    let is_undeliverable =
         matches!(&error.kind, AwsErrorKind::Service(code) if UNDELIVERABLE_CODES.contains(&code.as_str()));
-    if is_refusal { PublishOutcome::Undeliverable(error) } else { PublishOutcome::Failed(error) }
+    if is_undeliverable { PublishOutcome::Undeliverable(error) } else { PublishOutcome::Failed(error) }
 }

@@ -1,4 +1,4 @@
-//! Certificate authorities that are trusted instead of the system's, as the AWS CLI's `AWS_CA_BUNDLE` names them.
+//! Certificate authorities to trust instead of the system's, from `AWS_CA_BUNDLE` as in the AWS CLI.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -18,16 +18,16 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::config::{ConfigError, Env};
 
-/// Not a bundle of certificates.
+/// The file cannot be used as a bundle of certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// Nothing in it is a certificate of an authority.
+    /// The file holds no certificate of an authority.
     #[error("the file holds no PEM certificate")]
     NoCertificate,
-    /// The SDK refuses it.
+    /// The SDK rejects the certificates.
     #[error("the certificates cannot be used: {0}")]
     Unusable(String),
 }
@@ -40,7 +40,7 @@ pub struct CaBundle {
 }
 
 impl CaBundle {
-    /// The one that `AWS_CA_BUNDLE` names, if it is set.
+    /// Reads the file that `AWS_CA_BUNDLE` names, if it is set.
     pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Option<Self>, ConfigError> {
         const NAME: &str = "AWS_CA_BUNDLE";
         let Some(value) = env.var(NAME) else { return Ok(None) };
@@ -48,21 +48,23 @@ impl CaBundle {
         read.map(Some).map_err(|why| ConfigError::Invalid { name: NAME, value, why: why.to_string() })
     }
 
-    /// Reads one. Certificates that TLS cannot use are left out, as OpenSSL leaves them out.
+    /// Reads a file of PEM certificates. Certificates that TLS cannot use are left out, as OpenSSL does.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, CaBundleError> {
         let text = std::fs::read(path)?;
         let mut roots = RootCertStore::empty();
         let mut pem = String::new();
         for certificate in CertificateDer::pem_slice_iter(&text).flatten() {
             if roots.add(certificate.clone()).is_ok() {
+                // Written anew, so that the bundle holds the usable certificates only.
                 let der = STANDARD.encode(&certificate);
-                // A string takes whatever is written.
+                // Writing to a string cannot fail.
                 let _ = writeln!(pem, "-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----");
             }
         }
         if roots.is_empty() {
             return Err(CaBundleError::NoCertificate);
         }
+        // The bundle replaces the system's authorities, as in the AWS CLI.
         let trusted = TrustStore::empty().with_pem_certificate(pem.as_bytes());
         let tls = TlsContext::builder().with_trust_store(trusted).build();
         Ok(Self { pem, tls: tls.map_err(|error| CaBundleError::Unusable(error.to_string()))? })
@@ -73,7 +75,7 @@ impl CaBundle {
         &self.pem
     }
 
-    /// The SDK's own HTTP client, but for whom it trusts.
+    /// Creates the SDK's own HTTP client, with these authorities in place of the system's.
     pub fn http_client(&self) -> SharedHttpClient {
         let tls = self.tls.clone();
         Builder::new().build_with_connector_fn(move |settings, components| {
@@ -82,20 +84,21 @@ impl CaBundle {
                 .tls_context(tls.clone());
             connector.set_connector_settings(settings.cloned());
             connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+            // Who needs a bundle is often behind a proxy, so the variables that name the proxy count, too.
             connector.set_proxy_config(Some(ProxyConfig::from_env()));
             connector.build()
         })
     }
 }
 
-/// Whether a connection failed because the other side's certificate is not trusted.
+/// Returns `true` if a connection failed because the other side's certificate is not trusted.
 pub fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return true;
         }
-        // What an I/O error wraps is no source of it.
+        // `source` of an I/O error skips the error that it wraps.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = wrapped.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source());
     }

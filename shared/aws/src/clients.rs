@@ -1,4 +1,4 @@
-//! The SDK's clients, built once per process.
+//! The clients of the AWS SDK, built once per process.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::config::{CommonConfig, ConfigError, Env};
 use crate::inbox::Inbox;
 use crate::queue::EventsQueue;
 
-/// The services that the functions call.
+/// Clients of the services that the functions call.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// The inbox.
+    /// DynamoDB, for the inbox and the balances.
     pub dynamodb: aws_sdk_dynamodb::Client,
-    /// The queues.
+    /// SQS, for the queue `events`.
     pub sqs: aws_sdk_sqs::Client,
-    /// The signing secrets.
+    /// Secrets Manager, for the secrets of the functions.
     pub secrets: aws_sdk_secretsmanager::Client,
     sdk: SdkConfig,
 }
 
 impl Clients {
-    /// Clients with region, credentials, endpoints and `AWS_CA_BUNDLE` from the environment.
+    /// Creates clients with region, credentials, endpoints and `AWS_CA_BUNDLE` from the environment.
     pub async fn from_env() -> Result<Self, ConfigError> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         if let Some(bundle) = CaBundle::from_env(&Env::process())? {
@@ -38,9 +38,10 @@ impl Clients {
         Ok(Self::new(&loader.load().await))
     }
 
-    /// Clients over a given configuration. Time-outs and retries are ours: a connection that died while the
-    /// process was frozen may cost one attempt, and a second one must still fit into a delivery's three seconds.
+    /// Creates clients over a given configuration, with this project's own time-outs and retries.
     pub fn new(sdk: &SdkConfig) -> Self {
+        // A connection that died while the process was frozen may cost one attempt; a second one must still
+        // fit into a delivery's three seconds.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_millis(800))
             .operation_attempt_timeout(Duration::from_millis(1_400))
@@ -53,10 +54,11 @@ impl Clients {
             .to_builder()
             .timeout_config(timeouts)
             .retry_config(retries)
-            // The attempt's time-out bounds an answer's body, too: no second watch on it, at a twentieth of all CPU time.
+            // The attempt's time-out also bounds the response's body; a second guard on it would cost a
+            // twentieth of all CPU time.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        // Sending has one second with its mark: the relay, not a third attempt, is its safety net.
+        // Sending and marking share one second. The relay is the safety net here, not a third attempt.
         let sqs = aws_sdk_sqs::config::Builder::from(&sdk)
             .timeout_config(
                 TimeoutConfig::builder()
@@ -73,44 +75,48 @@ impl Clients {
         }
     }
 
-    /// A client of EventBridge: made for who publishes, so that the others do not carry its code.
+    /// Creates a client of EventBridge. Only the worker publishes; the other functions do not carry its code.
     pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
         aws_sdk_eventbridge::Client::new(&self.sdk)
     }
 
-    /// The inbox that the functions are told to use.
+    /// The inbox of the configured table.
     pub fn inbox(&self, config: &CommonConfig) -> Inbox {
         Inbox::new(self.dynamodb.clone(), &config.table, config.retention_days)
     }
 
-    /// The queue `events` that the functions are told to use.
+    /// The configured queue `events`.
     pub fn queue(&self, config: &CommonConfig) -> EventsQueue {
         EventsQueue::new(self.sqs.clone(), &config.queue_url)
     }
 
-    /// Opens the connections that a function needs, while the cold start still has its boosted CPU: DNS, TCP
-    /// and TLS cost the first delivery hundreds of milliseconds otherwise. `others` (the loading of secrets)
-    /// runs beside it. Errors are ignored, and 2 s is the end of it.
+    /// Opens the connections that a function needs, while the cold start still has its boosted CPU.
+    ///
+    /// DNS, TCP and TLS would cost the first delivery hundreds of milliseconds. `others` (the loading of
+    /// secrets) runs beside it. Errors are ignored, and it ends after 2 s at the latest.
     pub async fn warm_up(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
         let queue = self.sqs.get_queue_attributes().queue_url(queue_url);
         let others = async { drop(tokio::join!(queue.send(), others)) };
         self.warm_up_table(table, others).await;
     }
 
-    /// The same for a function that sweeps the index: as many connections as that uses at the same time.
+    /// Warms up like [`Clients::warm_up`], with as many connections to DynamoDB as a scan of the index `due`
+    /// uses at the same time.
     pub async fn warm_up_due_scan(&self, table: &str, queue_url: &str, others: impl Future<Output = ()>) {
+        // From 1, because `warm_up` opens one connection itself.
         let more = join_all((1..CONCURRENT_CALLS).map(|_| self.touch(table)));
         let others = async { drop(tokio::join!(more, others)) };
         self.warm_up(table, queue_url, others).await;
     }
 
-    /// The same for a function that sends nothing to a queue.
+    /// Warms up like [`Clients::warm_up`], for a function that sends nothing to a queue.
     pub async fn warm_up_table(&self, table: &str, others: impl Future<Output = ()>) {
         let all = async { tokio::join!(self.touch(table), others) };
         let _ = timeout(Duration::from_millis(WARM_UP_BUDGET_MS), Box::pin(all)).await;
     }
 
     async fn touch(&self, table: &str) {
+        // There is no such item: only the connection matters.
         let get = self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
         let _ = get.send().await;
     }

@@ -1,4 +1,4 @@
-//! The one place that asks what time it is.
+//! The only module that reads the system time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use inbox_core::time::UnixMillis;
 
-/// Tells the time. The local system compresses it; the tests set it. Clones share it.
+/// A clock. The local system runs it faster; tests set it. Clones share it.
 #[derive(Clone)]
 pub struct Clock {
     wall_clock: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
-    /// Where the monotonic time stands; `None` for the machine's.
+    /// The monotonic time of a manual clock; `None` for the machine's.
     manual_instant: Option<Arc<Mutex<Instant>>>,
 }
 
@@ -24,23 +24,25 @@ impl Clock {
         Self { wall_clock: Arc::new(read_clock), manual_instant: None }
     }
 
-    /// A clock that asks `tell`. Its monotonic time stands still until it is advanced.
+    /// Creates a manual clock, whose wall time comes from `wall_clock`. Its monotonic time stands still until
+    /// it is advanced.
     pub fn new(wall_clock: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Self {
         Self { wall_clock: Arc::new(wall_clock), manual_instant: Some(Arc::new(Mutex::new(Instant::now()))) }
     }
 
-    /// What time it is.
+    /// The wall-clock time.
     pub fn now(&self) -> UnixMillis {
         (self.wall_clock)()
     }
 
-    /// The monotonic time: for how long something lasts, also when the machine's clock is set.
+    /// The monotonic time, for measuring durations: setting the machine's clock does not change it.
     pub fn instant(&self) -> Instant {
         let stands_at = self.manual_instant.as_ref();
+        // An `Instant` is never half-written, so a poisoned lock does no harm.
         stands_at.map_or_else(Instant::now, |at| *at.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Moves the monotonic time of a clock made by [`Clock::new`]. The machine's moves by itself.
+    /// Advances the monotonic time of a clock made by [`Clock::new`]; does nothing to the system clock.
     pub fn advance(&self, span: Duration) {
         if let Some(at) = &self.manual_instant {
             *at.lock().unwrap_or_else(PoisonError::into_inner) += span;
@@ -48,17 +50,18 @@ impl Clock {
     }
 }
 
-/// Longest time that Lambda gives an invocation.
+/// The longest duration of a Lambda invocation.
 const INVOCATION_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// How much of an invocation is left that ends at `deadline`.
+/// The rest of an invocation that ends at `deadline`; zero if it is over.
 pub fn time_left(deadline: SystemTime) -> Duration {
     remaining(deadline, SystemTime::now())
 }
 
-/// `cargo lambda watch` gives, instead of when the invocation ends, how long it may take.
+/// The time until `deadline`.
 fn remaining(deadline: SystemTime, now: SystemTime) -> Duration {
     match deadline.duration_since(UNIX_EPOCH) {
+        // `cargo lambda watch` passes the duration of the invocation instead of its end.
         Ok(span) if span <= INVOCATION_MAX => span,
         _ => deadline.duration_since(now).unwrap_or_default(),
     }

@@ -1,4 +1,4 @@
-//! Conditional writes, and what a refused condition means.
+//! Conditional writes to DynamoDB, and their failed conditions.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -13,38 +13,37 @@ use crate::AwsError;
 use crate::inbox::WriteOutcome;
 use crate::item::{self, Item, text};
 
-/// The error of a write that can have a condition.
+/// An error of a write that can have a condition.
 pub(crate) trait ConditionalWriteError {
     fn condition_failure(&self) -> Option<&ConditionalCheckFailedException>;
 }
 
 impl ConditionalWriteError for PutItemError {
     fn condition_failure(&self) -> Option<&ConditionalCheckFailedException> {
-        if let Self::ConditionalCheckFailedException(refusal) = self { Some(refusal) } else { None }
+        if let Self::ConditionalCheckFailedException(failure) = self { Some(failure) } else { None }
     }
 }
 
 impl ConditionalWriteError for UpdateItemError {
     fn condition_failure(&self) -> Option<&ConditionalCheckFailedException> {
-        if let Self::ConditionalCheckFailedException(refusal) = self { Some(refusal) } else { None }
+        if let Self::ConditionalCheckFailedException(failure) = self { Some(failure) } else { None }
     }
 }
 
-/// Whether it was the condition that did not hold.
+/// Returns `true` if the write failed because its condition did not hold.
 pub(crate) fn condition_failed<E: ConditionalWriteError, R>(error: &SdkError<E, R>) -> bool {
     error.as_service_error().and_then(E::condition_failure).is_some()
 }
 
-/// The item that stood in the way, if one did and was asked for.
+/// The item that made the condition fail, if there is one and the request asked for it.
 pub(crate) fn existing_item<E: ConditionalWriteError, R>(error: &SdkError<E, R>) -> Option<&Item> {
     error.as_service_error()?.condition_failure()?.item()
 }
 
 /// Updates an item on a condition. `set` is the update expression without its first word, `SET`.
-///
-/// The SDK sends a request again when its answer is lost, and then the condition no longer holds. So each update leaves an id of
-/// its own in the item: whoever is refused and finds his own id there was applied.
 pub(crate) async fn update(update: UpdateItemFluentBuilder, set: &str) -> Result<WriteOutcome, AwsError> {
+    // The SDK retries a request whose response is lost, and by then the condition no longer holds. If the
+    // item has this id, the update was applied all the same.
     let id = Uuid::new_v4().simple().to_string();
     let update = update
         .update_expression(format!("SET write_id = :write_id, {set}"))

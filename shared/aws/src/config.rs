@@ -1,4 +1,4 @@
-//! Configuration from the environment. An error names the variable; secrets are not configuration.
+//! Configuration from environment variables. Every error names the variable. Secrets are not configuration.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,44 +15,46 @@ use inbox_core::poll::PollTiming;
 /// A variable is missing or does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// It is not set, or empty.
+    /// The variable is not set, or empty.
     #[error("environment variable {0} is not set")]
     Missing(&'static str),
-    /// It is set to something else than it should be.
+    /// The variable has an invalid value.
     #[error("environment variable {name} is not valid: {:?}: {why}", redact_userinfo(value))]
     Invalid {
         /// The variable.
         name: &'static str,
-        /// Its value. Secrets are not configuration, so it may be shown, but for the user name and password of a URL.
+        /// Its value. Secrets are not configuration, so it is shown, except the user name and password of a
+        /// URL.
         value: String,
-        /// What is wrong with it.
+        /// The reason why it is invalid.
         why: String,
     },
 }
 
-/// A value as an error shows it: of a URL with user name and password, what stands behind them (P8).
+/// Replaces user name and password of a URL by `…`, for error texts (P8).
 pub fn redact_userinfo(value: &str) -> String {
+    // The last `@` ends the user information: a password may contain others.
     value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 
-/// Where variables are read from.
+/// A source of environment variables; tests pass a closure.
 #[derive(Clone, Copy)]
 pub struct Env<F>(pub F);
 
 impl Env<fn(&str) -> Option<String>> {
-    /// The process's own environment.
+    /// Reads the environment of this process.
     pub fn process() -> Self {
         Self(|name| std::env::var(name).ok())
     }
 }
 
 impl<F: Fn(&str) -> Option<String>> Env<F> {
-    /// A variable that must be set.
+    /// Returns a variable that must be set.
     pub fn required(&self, name: &'static str) -> Result<String, ConfigError> {
         self.var(name).ok_or(ConfigError::Missing(name))
     }
 
-    /// A variable that must be set and be the URL of an HTTP service.
+    /// Returns a variable that must be set to the base URL of an HTTP service.
     pub fn base_url(&self, name: &'static str) -> Result<BaseUrl, ConfigError> {
         let value = self.required(name)?;
         value.parse().map_err(|why: InvalidBaseUrl| ConfigError::Invalid {
@@ -62,7 +64,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         })
     }
 
-    /// A variable that may be left out.
+    /// Parses an optional variable; `default` if it is not set, or empty.
     pub fn parsed_or<T>(&self, name: &'static str, default: T) -> Result<T, ConfigError>
     where
         T: FromStr<Err: ToString>,
@@ -76,17 +78,18 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         })
     }
 
-    /// The value of a variable, or `None` if it is not set, or empty.
+    /// Returns a variable; `None` if it is not set, or empty.
     pub fn var(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 }
 
-/// Where an HTTP service answers: `http://` or `https://`, a host, and perhaps a port and a path, without a `/` at its end.
+/// The base URL of an HTTP service: `http://` or `https://`, a host, and optionally a port and a path, without
+/// a trailing `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
-/// Not a base URL.
+/// The text is not a base URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a URL begins with https:// or http:// and a host, and has no user name, query or fragment")]
 pub struct InvalidBaseUrl;
@@ -98,6 +101,7 @@ impl FromStr for BaseUrl {
         let url = text.parse::<lambda_http::http::Uri>().map_err(|_| InvalidBaseUrl)?;
         let is_http = matches!(url.scheme_str(), Some("http" | "https"));
         let has_host = url.host().is_some_and(|host| !host.is_empty());
+        // `Uri` drops a fragment: look for it in the text.
         let is_bare = url.query().is_none() && !text.contains(['#', '@']);
         (is_http && has_host && is_bare)
             .then(|| Self(text.trim_end_matches('/').to_owned()))
@@ -111,11 +115,11 @@ impl From<BaseUrl> for String {
     }
 }
 
-/// Starts this program anew, with the same arguments, without those variables of AWS's and of `names` that are empty;
-/// returns if none is.
+/// Restarts this program with the same arguments, without those variables that are empty and are listed in
+/// `names` or begin with `AWS_`. Returns if there is none.
 ///
-/// An empty variable is an unset one. Command lines and the SDK read the environment by themselves and take an empty
-/// value for a name, a region or a file.
+/// An empty variable counts as unset. Command lines and the SDK read the environment by themselves and take an
+/// empty value for a name, a region or a file.
 pub fn restart_without_empty_variables(names: &[OsString]) -> std::io::Result<()> {
     let is_relevant = |name: &OsString| names.contains(name) || name.to_string_lossy().starts_with("AWS_");
     let empty: Vec<_> = std::env::vars_os()
@@ -139,27 +143,28 @@ fn exec(mut command: Command) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn instead_of_this(mut command: Command) -> std::io::Result<()> {
+fn exec(mut command: Command) -> std::io::Result<()> {
+    // There is no `exec` here: run the child and pass on its exit code.
     std::process::exit(command.status()?.code().unwrap_or(1))
 }
 
-/// What every function is told.
+/// The configuration that all functions share.
 #[derive(Clone, Debug)]
 pub struct CommonConfig {
     /// `INBOX_TABLE`: the name of the table.
     pub table: String,
     /// `EVENTS_QUEUE_URL`: the queue `events`.
     pub queue_url: String,
-    /// `RETENTION_DAYS`: how long a finished record is kept.
+    /// `RETENTION_DAYS`: days for which a finished record is kept.
     pub retention_days: u64,
-    /// `METRICS_NAMESPACE`: where CloudWatch files the metrics.
+    /// `METRICS_NAMESPACE`: the CloudWatch namespace of the metrics.
     pub metrics_namespace: String,
     /// `LOG_LEVEL`: error, warn, info, debug or trace.
     pub log_level: Level,
 }
 
 impl CommonConfig {
-    /// Reads it.
+    /// Reads the configuration. `INBOX_TABLE` and `EVENTS_QUEUE_URL` must be set; the others have defaults.
     pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             table: env.required("INBOX_TABLE")?,
@@ -171,13 +176,13 @@ impl CommonConfig {
     }
 }
 
-/// `FYNAPSE_TOLERANCE_SECS`: how far a signature's time may lie from now.
+/// `FYNAPSE_TOLERANCE_SECS`: largest accepted difference between a signature's time and now, in seconds.
 pub fn tolerance_secs(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<u64, ConfigError> {
     env.parsed_or("FYNAPSE_TOLERANCE_SECS", SIGNATURE_TOLERANCE_SECS)
 }
 
-/// `POLL_FIRST_SECS`, `POLL_EVERY_SECS`, `POLL_GRACE_SECS`, `POLL_DEADLINE_SECS`: when Rightfoot is asked, and how
-/// long. None may be 0.
+/// `POLL_FIRST_SECS`, `POLL_EVERY_SECS`, `POLL_GRACE_SECS`, `POLL_DEADLINE_SECS`: when Rightfoot is polled, and
+/// for how long. None may be 0.
 pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<PollTiming, ConfigError> {
     let default = PollTiming::default();
     Ok(PollTiming {
@@ -188,12 +193,12 @@ pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<PollTim
     })
 }
 
-/// `POLL_DEADLINE_SECS`: how long Rightfoot is asked. It may not be 0.
+/// `POLL_DEADLINE_SECS`: for how long Rightfoot is polled. It may not be 0.
 pub fn poll_deadline(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Duration, ConfigError> {
     nonzero_secs(env, "POLL_DEADLINE_SECS", PollTiming::default().deadline)
 }
 
-/// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
+/// `RIGHTFOOT_REVOKED_SUBJECTS`: the subjects whose URLs are no longer accepted, separated by commas.
 pub fn revoked_subjects(
     env: &Env<impl Fn(&str) -> Option<String>>,
 ) -> Result<BTreeSet<Subject>, ConfigError> {
@@ -214,7 +219,7 @@ fn nonzero_secs(
     default: Duration,
 ) -> Result<Duration, ConfigError> {
     match env.parsed_or(name, default.as_secs())? {
-        0 => Err(ConfigError::Invalid { name, value: "0".to_owned(), why: "it may not be 0".to_owned() }),
+        0 => Err(ConfigError::Invalid { name, value: "0".to_owned(), why: "must not be 0".to_owned() }),
         secs => Ok(Duration::from_secs(secs)),
     }
 }
@@ -258,12 +263,12 @@ mod tests {
 
     #[test]
     fn a_base_url_has_a_scheme_and_a_host() {
-        for (url, kept) in [
+        for (url, normalized) in [
             ("https://inbox.example.com", "https://inbox.example.com"),
             ("http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
             ("https://[::1]:9000/a/b//", "https://[::1]:9000/a/b"),
         ] {
-            assert_eq!(url.parse(), Ok(BaseUrl(kept.to_owned())), "{url}");
+            assert_eq!(url.parse(), Ok(BaseUrl(normalized.to_owned())), "{url}");
         }
         for wrong in [
             "",

@@ -1,10 +1,11 @@
-//! The dead-letter queue, as an operator looks at it, and the way back out of it.
+//! The dead-letter queue, as an operator sees it, and the redrive of its messages.
 //!
 //! ```text
-//!  take (hidden for a while) ── send to `events` ── trace on the record ── delete
+//!  receive (hidden for a while) ── send to `events` ── audit entry on the record ── delete
 //! ```
 //!
-//! What dies in between leaves the message where it is: it is moved once more then, and a copy is harmless (P10).
+//! If a redrive is interrupted, the message stays in the dead-letter queue: it is sent once more then, and a copy is
+//! harmless (P10).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,12 +23,13 @@ use crate::inbox::Inbox;
 use crate::queue::SEND;
 
 const RECEIVE: &str = "sqs:ReceiveMessage";
-/// Messages in one answer of SQS.
+/// Most messages in one response of SQS.
 const RECEIVE_MAX: usize = 10;
-/// Empty answers in a row after which the queue counts as empty: one may not have asked all of its servers.
+/// Consecutive empty responses after which the queue counts as empty: a single one may not have asked all of
+/// its servers.
 const EMPTY_RESPONSES_MAX: usize = 2;
 
-/// A dead-letter queue, and the queue whose messages died.
+/// A dead-letter queue, and the queue that its messages came from.
 #[derive(Clone, Debug)]
 pub struct DeadLetterQueue {
     sqs: Client,
@@ -35,36 +37,36 @@ pub struct DeadLetterQueue {
     events_url: String,
 }
 
-/// A message that was received too often.
+/// A message in the dead-letter queue: it was received too often without being deleted.
 #[derive(Clone)]
 pub struct DeadLetter {
-    /// SQS's own id of it.
+    /// The message id of SQS.
     pub message_id: String,
-    /// The event that it is about; `None` if it is none of ours.
+    /// The event of the message; `None` if it is not one of ours.
     pub event: Option<EventKey>,
-    /// When it was first sent.
+    /// Time at which it was first sent.
     pub sent_at: Option<UnixMillis>,
-    /// How large its body is.
+    /// Size of its body, in bytes.
     pub bytes: usize,
     body: String,
     attributes: HashMap<String, MessageAttributeValue>,
     receipt: String,
 }
 
-/// Its body is a payload (P8).
+/// Shows no body: it is a payload (P8).
 impl std::fmt::Debug for DeadLetter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "DeadMessage({}, {} bytes)", self.message_id, self.bytes)
+        write!(f, "DeadLetter({}, {} bytes)", self.message_id, self.bytes)
     }
 }
 
 impl DeadLetterQueue {
-    /// The queue at `dead_url`, whose messages died on the one at `events_url`.
-    pub fn new(sqs: Client, dead_url: impl Into<String>, events_url: impl Into<String>) -> Self {
-        Self { sqs, dead_letter_url: dead_url.into(), events_url: events_url.into() }
+    /// Creates a client for the queue at `dead_letter_url`, whose messages came from the one at `events_url`.
+    pub fn new(sqs: Client, dead_letter_url: impl Into<String>, events_url: impl Into<String>) -> Self {
+        Self { sqs, dead_letter_url: dead_letter_url.into(), events_url: events_url.into() }
     }
 
-    /// Takes at most so many messages; they are hidden from others for so long.
+    /// Receives at most `limit` messages; they are hidden from other receivers for `visibility_timeout`.
     pub async fn receive(
         &self,
         limit: usize,
@@ -80,6 +82,7 @@ impl DeadLetterQueue {
                 .max_number_of_messages(i32::try_from(max_messages).unwrap_or(1))
                 .visibility_timeout(i32::try_from(visibility_timeout.as_secs()).unwrap_or(i32::MAX))
                 .wait_time_seconds(1)
+                // A redrive sends the attributes on, because consumers filter by them.
                 .message_attribute_names("All")
                 .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
             let answer = receive.send().await.map_err(|error| AwsError::from_sdk_error(RECEIVE, &error))?;
@@ -90,7 +93,7 @@ impl DeadLetterQueue {
         Ok(received)
     }
 
-    /// Lets others see a message again, at once.
+    /// Makes a message visible to other receivers at once.
     pub async fn release(&self, message: &DeadLetter) -> Result<(), AwsError> {
         let request = self
             .sqs
@@ -102,7 +105,8 @@ impl DeadLetterQueue {
         done.map(|_| ()).map_err(|error| AwsError::from_sdk_error("sqs:ChangeMessageVisibility", &error))
     }
 
-    /// Moves a message back, body and attributes as they are, and leaves a trace on its event's record.
+    /// Sends a message to the queue `events` again, body and attributes unchanged, adds an audit entry to its
+    /// event's record, and deletes it here.
     pub async fn redrive(
         &self,
         inbox: &Inbox,
@@ -119,6 +123,7 @@ impl DeadLetterQueue {
         if let Some(key) = &message.event {
             inbox.append_audit_entry(key, by).await?;
         }
+        // Deleted last: if a call before fails, the message stays here and is redriven again.
         let delete =
             self.sqs.delete_message().queue_url(&self.dead_letter_url).receipt_handle(&message.receipt);
         delete.send().await.map(|_| ()).map_err(|error| AwsError::from_sdk_error("sqs:DeleteMessage", &error))
@@ -138,6 +143,7 @@ impl DeadLetter {
             bytes: body.len(),
             body,
             attributes: message.message_attributes.unwrap_or_default(),
+            // Without a receipt, the message could be neither released nor deleted.
             receipt: message.receipt_handle?,
         })
     }

@@ -1,4 +1,4 @@
-//! What an AWS call can come to besides success, in words that may be logged.
+//! Errors of AWS calls, in words that may be logged.
 
 use std::fmt;
 
@@ -7,46 +7,47 @@ use aws_smithy_runtime_api::client::result::SdkError;
 
 use crate::ca_bundle::is_certificate_error;
 
-/// A failed AWS call. Says which action and which kind of failure, never what was sent or answered (P8):
-/// service messages can quote the request.
+/// A failed AWS call: its action and the kind of failure.
+///
+/// It never holds what was sent or answered (P8): service messages can quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{action}: {kind}")]
 pub struct AwsError {
-    /// The IAM action, for example `dynamodb:PutItem`.
+    /// The IAM action of the call, for example `dynamodb:PutItem`.
     pub action: &'static str,
-    /// What went wrong.
+    /// The kind of failure.
     pub kind: AwsErrorKind,
 }
 
-/// Why an AWS call failed.
+/// The kinds of failure of an AWS call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AwsErrorKind {
-    /// The request could not be made.
+    /// The request could not be built: nothing was sent.
     Construction,
-    /// No answer in time: it may have been applied.
+    /// No response in time: the call may have been applied.
     Timeout,
-    /// No connection, or it broke: it may have been applied.
+    /// No connection, or it broke: the call may have been applied.
     Connection,
     /// The endpoint's certificate is not trusted: nothing was sent.
     Certificate,
-    /// The answer could not be read: it may have been applied.
+    /// The response could not be read: the call may have been applied.
     UnreadableResponse,
-    /// The service refused, with this error code.
+    /// The service returned this error code.
     Service(String),
-    /// What stands in the table is not of the form that we write.
+    /// An item that was read does not have the form that this version writes.
     UnreadableItem,
-    /// The stored parts of a payload are no longer there.
+    /// The stored parts of a payload have expired.
     PayloadGone,
 }
 
 impl fmt::Display for AwsErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Construction => f.write_str("request not made"),
+            Self::Construction => f.write_str("request not built"),
             Self::Timeout => f.write_str("timed out"),
             Self::Connection => f.write_str("connection failed"),
             Self::Certificate => f.write_str("certificate not trusted"),
-            Self::UnreadableResponse => f.write_str("unreadable answer"),
+            Self::UnreadableResponse => f.write_str("unreadable response"),
             Self::Service(code) => f.write_str(code),
             Self::UnreadableItem => f.write_str("unreadable item"),
             Self::PayloadGone => f.write_str("stored payload is gone"),
@@ -54,7 +55,7 @@ impl fmt::Display for AwsErrorKind {
     }
 }
 
-/// What a failed invocation is called in Lambda's own report: a name that alarms can rely on.
+/// The error type `AwsCallFailed` in Lambda's report of a failed invocation; alarms rely on the name.
 impl From<AwsError> for lambda_runtime::Diagnostic {
     fn from(error: AwsError) -> Self {
         Self { error_type: "AwsCallFailed".to_owned(), error_message: error.to_string() }
@@ -62,7 +63,7 @@ impl From<AwsError> for lambda_runtime::Diagnostic {
 }
 
 impl AwsError {
-    /// What this failed call came to.
+    /// Classifies an error of the SDK.
     pub fn from_sdk_error<E: ProvideErrorMetadata, R>(action: &'static str, error: &SdkError<E, R>) -> Self {
         let kind = match error {
             SdkError::TimeoutError(_) => AwsErrorKind::Timeout,
@@ -78,6 +79,7 @@ impl AwsError {
             },
             SdkError::ResponseError(_) => AwsErrorKind::UnreadableResponse,
             SdkError::ConstructionFailure(_) => AwsErrorKind::Construction,
+            // `SdkError` may get more variants. They count as a failure whose outcome is unknown.
             SdkError::DispatchFailure(_) | _ => AwsErrorKind::Connection,
         };
         Self { action, kind }
@@ -87,17 +89,16 @@ impl AwsError {
         Self { action, kind: AwsErrorKind::Timeout }
     }
 
-    /// Somebody else has written in between, again and again.
+    /// The item was changed by another writer on every attempt.
     pub fn write_conflict(action: &'static str) -> Self {
-        Self { action, kind: AwsErrorKind::Service("Overtaken".to_owned()) }
+        Self { action, kind: AwsErrorKind::Service("WriteConflict".to_owned()) }
     }
 
-    /// What was read is not what is written there.
+    /// An item that was read does not have the form that this version writes.
     pub const fn unreadable_item(action: &'static str) -> Self {
         Self { action, kind: AwsErrorKind::UnreadableItem }
     }
 
-    /// The stored parts of a payload are no longer there.
     pub(crate) const fn payload_gone(action: &'static str) -> Self {
         Self { action, kind: AwsErrorKind::PayloadGone }
     }

@@ -1,5 +1,4 @@
-//! Characters that play with a terminal, or hide what is there: whoever sent them, they are shown and not obeyed.
-//! Applied to all that is printed or logged, where it is printed or logged.
+//! Escapes characters that control a terminal or hide text, in everything that is printed or logged.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,31 +6,32 @@ use std::io;
 use tracing_subscriber::fmt::MakeWriter;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Text for people, without them. Lines and tabs stay.
+/// Escapes them in text for people. Line breaks and tabs stay.
 pub fn text(text: &str) -> String {
     escape_where(text, |c| matches!(c, '\n' | '\t'), |c, out| out.extend(c.escape_default()))
 }
 
-/// One line of text, without them.
+/// Escapes them in one line of text, line breaks and tabs too.
 pub fn line(text: &str) -> String {
     escape_where(text, |_| false, |c, out| out.extend(c.escape_default()))
 }
 
-/// The same JSON, without them: outside of its strings it has only line breaks, which stay.
+/// Escapes them in JSON; the value stays the same. Outside of its strings it has only line breaks, which stay.
 pub fn json(json: &str) -> String {
     escape_where(
         json,
         |c| c == '\n',
         |c, out| {
+            // JSON escapes a character above U+FFFF as two surrogates.
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // A string takes whatever is written.
+                // Writing to a string cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
             }
         },
     )
 }
 
-/// Makes writers of lines of JSON, without them.
+/// Makes writers that escape lines of JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct EscapedJsonLines<W>(pub W);
 
@@ -43,13 +43,14 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for EscapedJsonLines<W> {
     }
 }
 
-/// Writes a line of JSON, without them. What is written at a time has whole characters.
+/// Writes escaped lines of JSON. Each write must hold whole characters.
 #[derive(Debug)]
 pub struct EscapedJsonLine<W>(W);
 
 impl<W: io::Write> io::Write for EscapedJsonLine<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write_all(json(&String::from_utf8_lossy(line)).as_bytes())?;
+        // The caller counts its own bytes, not the escaped ones.
         Ok(line.len())
     }
 

@@ -1,12 +1,12 @@
-//! Which AWS calls each function makes: all that its role must permit, and nothing else. `template.yaml` is compared with this
-//! table, and the local system refuses what does not stand in it, as IAM would.
+//! The AWS calls of each function: all that its role must permit, and nothing else. Tests compare
+//! `template.yaml` with this table, and the local system denies every other call, as IAM would.
 
 use Resource::{
     BalancesTable, DueIndex, EventBus, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey,
     RightfootUrlKey,
 };
 
-/// What a call is made on.
+/// A resource that calls are made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// The inbox's table.
@@ -19,25 +19,25 @@ pub enum Resource {
     EventsQueue,
     /// The event bus.
     EventBus,
-    /// The secret that Fynapse signs with.
+    /// The secret that Fynapse signs deliveries with.
     FynapseSigning,
     /// The secret that signs Rightfoot's URLs.
     RightfootUrlKey,
-    /// The secret that Rightfoot's API is asked with.
+    /// The secret with the key of Rightfoot's API.
     RightfootApiKey,
 }
 
-/// What a function may do.
+/// The permissions of one function.
 #[derive(Debug)]
 pub struct Role {
-    /// Its name without the stack's.
+    /// The function's name, without the stack's prefix.
     pub function: &'static str,
-    /// The IAM actions, by what they are done on.
+    /// The permitted IAM actions, by resource.
     pub allowed: &'static [(Resource, &'static [&'static str])],
 }
 
 const GET_SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
-/// The second one only warms up the connection.
+/// `GetQueueAttributes` only warms up the connection.
 const SEND_MESSAGE: &[&str] = &["sqs:SendMessage", "sqs:GetQueueAttributes"];
 const GET_PUT_UPDATE: &[&str] = &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
 
@@ -55,6 +55,7 @@ pub const ROLES: [Role; 6] = [
         function: "event-relay",
         allowed: &[
             (DueIndex, &["dynamodb:Query"]),
+            // `GetItem` reads the parts of large payloads; the records are read in batches.
             (InboxTable, &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]),
             (EventsQueue, SEND_MESSAGE),
         ],
@@ -74,6 +75,7 @@ pub const ROLES: [Role; 6] = [
         allowed: &[
             (RightfootApiKey, GET_SECRET),
             (RightfootUrlKey, GET_SECRET),
+            // Its transactions need no permission besides those of the writes in them.
             (InboxTable, GET_PUT_UPDATE),
         ],
     },
@@ -89,7 +91,7 @@ pub const ROLES: [Role; 6] = [
     },
 ];
 
-/// What Lambda does in the worker's name to bring it messages.
+/// IAM actions by which Lambda itself, under the worker's role, brings it messages.
 pub const EVENT_SOURCE_MAPPING_ACTIONS: &[&str] =
     &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
@@ -99,7 +101,7 @@ impl Role {
         ROLES.iter().find(|role| role.function == function)
     }
 
-    /// Whether it may do this on that.
+    /// Returns `true` if the role permits this action on this resource.
     pub fn permits(&self, action: &str, on: Resource) -> bool {
         self.allowed.iter().any(|(resource, actions)| *resource == on && actions.contains(&action))
     }

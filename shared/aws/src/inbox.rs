@@ -1,18 +1,19 @@
-//! The table: what is written when, and by whom.
+//! The table `inbox`: every write, and the condition that guards it.
 //!
 //! ```text
 //!  handler   put(rev 1, due +30s) ── send ── mark if rev=1
 //!  relay                    claim: rev+1, due_at+=backoff if rev=seen ── send ── mark if rev=claimed
 //!  worker                                                 claim event ── effect ── done if claim=mine
 //!                                                            └ not yet: rev+1, due again, claim dropped
-//!  poller    put off: rev+1, due_at=later if rev=seen ── ask ── record the event ── settle if rev=seen+1
-//!                                                                  └ it stands, given up or told short: due again, once
-//!  operator  due again, rev+1 if rev=seen and (done, given up, or declared lost)
+//!  poller    defer: rev+1, due_at=later if rev=seen ── ask ── record the event ── finish if rev=seen+1
+//!                                                                  └ recorded, but quarantined or published short: due again, once
+//!  operator  due again, rev+1 if rev=seen and (done, quarantined, or declared lost)
 //! ```
 //!
-//! `rev` only grows, and every write that moves an event, a batch or a schedule names the `rev`, or the claim, that it saw: a
-//! late mark can neither undo a claim nor hide one. (What hurries a schedule moves nothing but a time.) A record is in the index `due` only while
-//! something has still to be done with it, and it has an `expires_at` only while nothing has.
+//! `rev` only grows, and every write that changes the state of an event, a batch or a schedule names the `rev`, or the
+//! claim, that it has read: a late mark can neither undo a claim nor hide one. (Expediting a schedule is the exception: it
+//! changes only a time.) A record is in the index `due` only while it has work left, and it has an `expires_at` only while
+//! it has none.
 
 mod alert_claims;
 mod batch_progress;
@@ -72,10 +73,10 @@ pub use submissions::{
 pub use table_scan::{ScanCursor, ScanPage};
 pub use tracking::{ScheduleProgress, TrackingState};
 
-/// The revision that a record is born with.
+/// The `rev` of a new item.
 const INITIAL_REV: u64 = 1;
 
-/// The table `inbox`.
+/// Reads and writes the table `inbox`.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     db: Client,
@@ -83,33 +84,33 @@ pub struct Inbox {
     retention_days: u64,
 }
 
-/// What a conditional write came to.
+/// Outcome of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It was applied.
+    /// The write was applied.
     Applied,
-    /// Somebody else wrote in between; nothing was changed.
+    /// Another writer was first; nothing was changed.
     Conflict,
 }
 
 impl Inbox {
-    /// The inbox in this table. A finished record is kept `retention_days`, thirty at the least.
+    /// Creates a client of this table. A finished record is kept for `retention_days`, at least thirty.
     pub fn new(db: Client, table: impl Into<String>, retention_days: u64) -> Self {
         Self { db, table: table.into(), retention_days }
     }
 
-    /// Whether an event's record stands, by a strong read.
+    /// Returns `true` if the event is recorded. One strongly consistent read.
     pub(crate) async fn is_recorded(&self, key: &EventKey) -> Result<bool, AwsError> {
         Ok(self.get_item(item::key(&key.pk(), &key.sk())).await?.is_some())
     }
 
-    /// Records an event: payload parts first, then one conditional put, which is the commit point.
-    /// On a fault the outcome is unknown.
+    /// Records an event: payload parts first, then one conditional put, which is the commit point. After an
+    /// error the outcome is unknown.
     pub async fn record(&self, event: &Event, delivery_id: &str) -> Result<RecordOutcome, AwsError> {
         self.record_with_audit(event, delivery_id, None).await
     }
 
-    /// The same for an event out of quarantine: its record says who had it read again.
+    /// Records an event from quarantine, like [`Inbox::record`]; `by` becomes its first audit entry.
     pub async fn record_replayed(
         &self,
         event: &Event,
@@ -133,7 +134,7 @@ impl Inbox {
             idempotency_key: event.idempotency_key().map(str::to_owned),
             origin: event.origin(),
         };
-        // What comes out of quarantine was received long ago.
+        // An event from quarantine was received long ago: its parts are kept from the replay on.
         let expire_at = parts_expiry(by.map_or(received_at, |by| by.at), self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
         let mut record = new_record_item(event, &identity, &stored);
@@ -143,11 +144,14 @@ impl Inbox {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(record))
+            // The first put wins. The existing item comes back with the error, to compare the duplicate with
+            // it.
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
             Ok(_) => Ok(RecordOutcome::New),
             Err(error) if condition_failed(&error) => {
+                // Without the old item there is nothing to compare; the event is recorded in any case.
                 let old = existing_item(&error).and_then(item::delivery_identity);
                 Ok(old.map_or(RecordOutcome::EXACT_DUPLICATE, |old| classify_existing(&old, &identity)))
             }
@@ -155,39 +159,41 @@ impl Inbox {
         }
     }
 
-    /// Writes down that the handler has put a new event on the queue.
+    /// Marks a new event as sent by the webhook function. Conflicts if the relay has claimed the record.
     pub async fn mark_new_sent(&self, key: &EventKey, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
         self.mark_sent(key, INITIAL_REV, now).await
     }
 
-    /// The subject that a batch was submitted under, if we submitted or track it. One strong read.
+    /// The subject that a batch was submitted under, if it is tracked. One strongly consistent read.
     pub async fn tracked_subject(&self, batch_id: &Id) -> Result<Option<String>, AwsError> {
         let item = self.get_item(item::key(&batch_pk(batch_id), "tracked")).await?;
         Ok(item.as_ref().and_then(|tracked| item::string(tracked, "subject")).map(str::to_owned))
     }
 
-    /// Keeps proven bytes that cannot be used (P7), for an operator to look at. The same bytes again are counted, not
-    /// kept twice; if they were dealt with before, they are to be looked at again.
+    /// Quarantines verified bytes that cannot be processed (P7). The same bytes again are counted, not stored
+    /// twice, and open a closed item again.
     pub async fn quarantine_delivery(
         &self,
-        proven: &Verified,
+        verified: &Verified,
         reason: QuarantineReason,
     ) -> Result<(), AwsError> {
-        let (payload, now) = (proven.body(), proven.received_at());
+        let (payload, now) = (verified.body(), verified.received_at());
         let hash = payload_hash(payload);
         let expire_at = parts_expiry(now, self.retention_days);
         let stored = payload::store(&self.db, &self.table, payload, expire_at).await?;
         let mut attributes = payload_attributes(&stored, &hash, payload.len());
-        if let VerifiedBy::Signature { signed_at } = proven.verified_by() {
+        // Whether a stale delivery may be replayed depends on the age of its signature.
+        if let VerifiedBy::Signature { signed_at } = verified.verified_by() {
             attributes.insert("signed_at".to_owned(), number(signed_at.0));
         }
         attributes
-            .extend(proven.storable_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
-        self.put_quarantined((proven.provider(), proven.subject(), &hash), attributes, reason, now).await
+            .extend(verified.storable_headers().map(|(name, value)| (format!("header_{name}"), text(value))));
+        self.put_quarantined((verified.provider(), verified.subject(), &hash), attributes, reason, now).await
     }
 
-    /// The payload that a message's `dataref` points to: exactly the bytes that were proven.
-    /// `None` if the reference is not ours or the event is not recorded.
+    /// The payload that a message's `dataref` points to: exactly the verified bytes.
+    ///
+    /// `None` if the reference is not one of this inbox's, or the event is not recorded.
     pub async fn resolve_dataref(&self, dataref: &str) -> Result<Option<Vec<u8>>, AwsError> {
         let Some(key) = parse_dataref(dataref) else { return Ok(None) };
         match self.get_item(item::key(&key.pk(), &key.sk())).await? {
@@ -209,14 +215,14 @@ impl Inbox {
         self.update_at_rev(
             item::key(&key.pk(), &key.sk()),
             rev,
+            // The expiry is set here and not only by the worker, because a deployment may have no worker.
             "sent_at = :now, expires_at = :at REMOVE due, due_at",
             [(":now", number(now.0)), (":at", number(record_expiry(now, self.retention_days).0))],
         )
         .await
     }
 
-    /// Every write to a standing record goes through here: it names the `rev` that it saw. An applied mark
-    /// leaves `rev` alone but takes `due` away, so a second writer with the same `rev` is told apart by it.
+    /// Updates an existing due item on the condition that its `rev` is still the one read.
     async fn update_at_rev<const N: usize>(
         &self,
         key: Item,
@@ -227,7 +233,7 @@ impl Inbox {
         self.update_at_rev_if(key, rev, None, set, values).await
     }
 
-    /// The same on one more condition, with its value.
+    /// Updates as [`Inbox::update_at_rev`], on one more condition with its value.
     async fn update_at_rev_if<const N: usize>(
         &self,
         key: Item,
@@ -243,6 +249,7 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key))
+            // A mark leaves `rev` unchanged but removes `due`, so a second writer with the same `rev` fails.
             .condition_expression(format!("rev = :seen AND attribute_exists(due){condition}"))
             .expression_attribute_values(":seen", number(rev));
         for (name, value) in values.into_iter().chain(value) {
@@ -251,7 +258,7 @@ impl Inbox {
         conditional::update(update, set).await
     }
 
-    /// Keeps what came from this provider, by the URL of this subject, with this hash.
+    /// Creates or reopens the quarantined item of this provider, subject and payload hash.
     async fn put_quarantined(
         &self,
         (provider, subject, hash): (Provider, Option<&Subject>, &str),
@@ -267,10 +274,13 @@ impl Inbox {
             ("due", text(DueQueue::Quarantine.shard(&pk))),
             ("reason", text(reason.as_str())),
             ("last_received_at", number(now.0)),
+            // The only items that are due and expire: one that nobody closes goes after 90 days.
             ("expires_at", number(quarantine_expiry(now).0)),
         ];
+        // Names are aliased: header names contain `-`, which an expression does not allow.
         let mut names = HashMap::new();
         let mut values = HashMap::from([(":one".to_owned(), number(1)), (":now".to_owned(), number(now.0))]);
+        // The place in the index does not change when the same bytes come again.
         let first = ["first_received_at", "due_at"];
         let mut sets = first.map(|it| format!("{it} = if_not_exists(first_received_at, :now)")).to_vec();
         let all = attributes.into_iter().chain(fixed.map(|(name, value)| (name.to_owned(), value)));
@@ -279,6 +289,7 @@ impl Inbox {
             values.insert(format!(":k{index}"), value);
             sets.push(format!("#k{index} = :k{index}"));
         }
+        // No condition: every delivery counts, and a repeated request only counts one too many.
         self.db
             .update_item()
             .table_name(&self.table)
@@ -313,9 +324,11 @@ fn new_record_item(event: &Event, identity: &DeliveryIdentity, stored: &PayloadL
     set("type", text(event.event_type()));
     set("origin", text(event.origin().as_str()));
     set("received_at", number(received_at.0));
+    // Shows whether a record that exists is this delivery's own put, whose response was lost.
     set("delivery_id", text(&identity.delivery_id));
     set("rev", number(INITIAL_REV));
     set("attempts", number(0));
+    // Due from the start: if the function dies before it enqueues the event, the relay does.
     set("due", text(DueQueue::Outbox.shard(&key.pk())));
     set("due_at", number(first_due_at(received_at).0));
     if let Some(idempotency_key) = &identity.idempotency_key {

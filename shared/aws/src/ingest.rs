@@ -1,4 +1,4 @@
-//! Recording an event and putting it on the queue: the same for who was told and who found out.
+//! Records an event and enqueues it: the same for webhooks, the poller and replays.
 
 use std::time::Duration;
 
@@ -25,27 +25,28 @@ pub struct Ingestor {
 }
 
 impl Ingestor {
-    /// Records into this inbox, and sends to this queue.
+    /// Creates an ingestor that records into `inbox` and enqueues on `queue`.
     pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
         Self { inbox, queue, clock }
     }
 
-    /// The inbox.
+    /// The inbox that events are recorded in.
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    /// The time.
+    /// The clock of this ingestor.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Records an event, if it is new. On a fault the outcome is unknown.
+    /// Records an event unless it is recorded already. After an error or at the deadline the outcome is
+    /// unknown.
     pub async fn record(&self, event: &Event, deadline: Instant) -> Result<RecordOutcome, AwsError> {
         with_deadline(deadline, "dynamodb:PutItem", self.inbox.record(event, &new_delivery_id())).await
     }
 
-    /// Records an event out of quarantine, if it is new: its record says who had it read again.
+    /// Records an event from quarantine unless it is recorded already; `by` becomes its first audit entry.
     pub async fn record_replayed(
         &self,
         event: &Event,
@@ -57,8 +58,8 @@ impl Ingestor {
         with_deadline(deadline, "dynamodb:PutItem", record).await
     }
 
-    /// Whether the event's batch was submitted under another subject than the URL's. A batch that we do not
-    /// track is taken as a hint.
+    /// Returns `true` if the event's batch was submitted under a subject other than the URL's. For an untracked
+    /// batch there is nothing to compare with: `false`.
     pub(crate) async fn has_subject_mismatch(&self, event: &Event) -> Result<bool, AwsError> {
         match (event.verified().subject(), event.key().batch_id()) {
             (Some(subject), Some(batch_id)) => {
@@ -69,11 +70,14 @@ impl Ingestor {
         }
     }
 
-    /// Puts a new event on the queue, if there is time. If not, or if it fails, the record is due, and the
-    /// relay sends it: for the caller it is the same. Returns the AWS call that failed, if one did.
+    /// Enqueues a new event, if enough time is left before `deadline`.
+    ///
+    /// Returns the AWS call that failed, if any. The caller need not act on it: the record stays due, and the
+    /// relay enqueues it.
     pub async fn enqueue(&self, event: &Event, deadline: Instant) -> Option<AwsError> {
         let now = Instant::now();
         let provider = event.key().provider().as_str();
+        // Too little time for a send and its mark: the relay does both.
         if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
             metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
             return Some(AwsError::timeout(SEND));
@@ -87,21 +91,22 @@ impl Ingestor {
         let mark = self.inbox.mark_new_sent(event.key(), self.clock.now());
         match with_deadline(send_by, "dynamodb:UpdateItem", mark).await {
             Ok(WriteOutcome::Applied) => None,
+            // The relay has claimed the record meanwhile, and may send the event as well.
             Ok(WriteOutcome::Conflict) => {
                 metrics::counter!("late_mark", "provider" => provider).increment(1);
                 None
             }
+            // The event is on the queue, but may still be due: then the relay sends it once more (P3).
             Err(error) => Some(error),
         }
     }
 }
 
-/// The random id of a delivery.
 fn new_delivery_id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// The first of the action's own end and the deadline. After the deadline its outcome is unknown.
+/// Runs a call with a deadline. On a timeout its outcome is unknown.
 pub(crate) async fn with_deadline<T>(
     deadline: Instant,
     action: &'static str,

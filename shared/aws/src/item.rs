@@ -1,4 +1,4 @@
-//! The shapes that stand in the table, version 1: between attributes and what the core speaks of.
+//! Conversions between table attributes (format version 1) and the types of `inbox-core`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,38 +13,34 @@ use inbox_core::event::{EventKey, Origin};
 use inbox_core::inbox::DeliveryIdentity;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
-/// One item of the table.
+/// The attributes of an item, by name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The version of the shapes written here.
+/// The format version, written as `v`.
 pub(crate) const SCHEMA_VERSION: i64 = 1;
 
-/// A string attribute.
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// A number attribute.
 pub(crate) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// A binary attribute.
 pub(crate) fn binary(value: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(value))
 }
 
-/// The primary key of an item.
 pub(crate) fn key(pk: &str, sk: &str) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }
 
-/// Where a payload is stored.
+/// Location of a stored payload.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum PayloadLocation {
     /// In the record itself.
     Inline(Vec<u8>),
-    /// Deflated, in part items of these names, which may be deleted from then on.
+    /// Deflated, in part items of these names, which DynamoDB may delete from `expire_at` on.
     Parts { names: Vec<String>, expire_at: UnixSecs },
 }
 
@@ -59,7 +55,7 @@ impl fmt::Debug for PayloadLocation {
 }
 
 impl PayloadLocation {
-    /// Reads where an item's payload is; `None` if it says nothing of one.
+    /// Reads the location of an item's payload; `None` if it has none.
     pub(crate) fn from_item(item: &Item) -> Option<Self> {
         Some(match item.get("payload") {
             Some(payload) => Self::Inline(payload.as_b().ok()?.as_ref().to_vec()),
@@ -71,43 +67,43 @@ impl PayloadLocation {
     }
 }
 
-/// An event record, as read.
+/// An event record, as read from the table.
 #[derive(Clone, Debug)]
 pub(crate) struct EventRecord {
     pub(crate) key: EventKey,
     pub(crate) event_type: String,
     pub(crate) received_at: UnixMillis,
-    /// Whose URL it came by, if it came by one.
+    /// Subject of the webhook URL, if it came by one.
     pub(crate) subject: Option<Subject>,
     pub(crate) identity: DeliveryIdentity,
     pub(crate) payload_bytes: usize,
     pub(crate) payload_location: PayloadLocation,
     pub(crate) rev: u64,
-    /// From when on it should be on the queue: since it was received, or put back, or replayed.
+    /// Time at which it should be on the queue: its receipt, requeue or replay.
     pub(crate) enqueue_after: UnixMillis,
-    /// While it still has to be enqueued: from when on somebody looks at it.
+    /// Time at which the relay next tries to enqueue it; `None` if that is done.
     pub(crate) due_at: Option<UnixMillis>,
     pub(crate) attempts: u64,
     pub(crate) undeliverable_count: u64,
     pub(crate) replay: u64,
-    /// Whether it is in quarantine.
+    /// True if it is in quarantine.
     pub(crate) is_quarantined: bool,
 }
 
 impl EventRecord {
-    /// Where it stands in the table.
     pub(crate) fn table_key(&self) -> Item {
         key(&self.key.pk(), &self.key.sk())
     }
 
-    /// Reads an event record; `None` if it is not of our form.
+    /// Reads an event record; `None` if the item is not one.
     pub(crate) fn from_item(item: &Item) -> Option<Self> {
         let received_at = UnixMillis(parsed_number(item, "received_at")?);
         Some(Self {
             key: EventKey::from_table_key(string(item, "pk")?, string(item, "sk")?)?,
             event_type: string(item, "type")?.to_owned(),
             received_at,
-            enqueue_after: parsed_number(item, "wanted_at").map_or(received_at, UnixMillis),
+            // Absent from a record that was never requeued or replayed.
+            enqueue_after: parsed_number(item, "enqueue_after").map_or(received_at, UnixMillis),
             subject: string(item, "subject").and_then(|subject| subject.parse().ok()),
             identity: delivery_identity(item)?,
             payload_bytes: parsed_number(item, "payload_bytes")?,
@@ -122,7 +118,7 @@ impl EventRecord {
     }
 }
 
-/// What a standing record says of the delivery that made it.
+/// Reads the identity of the delivery that a record was made from.
 pub(crate) fn delivery_identity(item: &Item) -> Option<DeliveryIdentity> {
     Some(DeliveryIdentity {
         delivery_id: string(item, "delivery_id")?.to_owned(),
@@ -132,7 +128,7 @@ pub(crate) fn delivery_identity(item: &Item) -> Option<DeliveryIdentity> {
     })
 }
 
-/// The trace of an operator.
+/// An audit entry, as it is stored.
 pub(crate) fn audit_entry_value(by: &AuditEntry) -> AttributeValue {
     let fields = [
         ("at", number(by.at.0)),
@@ -143,7 +139,7 @@ pub(crate) fn audit_entry_value(by: &AuditEntry) -> AttributeValue {
     AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-/// The traces of operators on an item.
+/// The audit entries of an item. Entries that cannot be read are left out.
 pub(crate) fn audit_entries(item: &Item) -> Vec<AuditEntry> {
     let read = |value: &AttributeValue| {
         let fields = value.as_m().ok()?;
@@ -158,22 +154,19 @@ pub(crate) fn audit_entries(item: &Item) -> Vec<AuditEntry> {
     all.into_iter().flatten().filter_map(read).collect()
 }
 
-/// A point in time.
 pub(crate) fn millis(item: &Item, name: &str) -> Option<UnixMillis> {
     parsed_number(item, name).map(UnixMillis)
 }
 
-/// A string attribute's value.
 pub(crate) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// A list of strings.
 pub(crate) fn strings(item: &Item, name: &str) -> Option<Vec<String>> {
     item.get(name)?.as_l().ok()?.iter().map(|value| value.as_s().ok().cloned()).collect()
 }
 
-/// A number attribute's value.
+/// Reads a number attribute; `None` if it is absent or does not fit.
 pub(crate) fn parsed_number<T: FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

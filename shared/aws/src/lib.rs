@@ -1,9 +1,9 @@
-//! The AWS side of Balance Inbox: it carries out what `inbox-core` decides.
+//! The AWS side of Balance Inbox: carries out what `inbox-core` decides.
 //!
 //! ```text
-//!  delivery ──▶ receive ──▶ recorder ──▶ inbox (+ payload) ──▶ queue ──▶ mark
-//!                 │
-//!              secrets          message ──▶ inbox (claim) ──▶ balances, bus ──▶ inbox (done)
+//!  delivery ──▶ webhook_receiver ──▶ ingest ──▶ inbox (+ payload) ──▶ queue ──▶ mark as sent
+//!                  │
+//!               secrets          message ──▶ inbox (claim) ──▶ balances, bus ──▶ inbox (done)
 //! ```
 
 pub mod api_gateway;

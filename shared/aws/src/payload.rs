@@ -1,9 +1,9 @@
-//! Large payloads: deflated, cut into part items.
+//! Stores large payloads: deflated, and cut into part items.
 //!
-//! A part is named by the hash of its own bytes, so writing it again can only write the same, whichever
-//! version of us deflated them, and the parts of one payload stand in partitions of their own: one partition
-//! takes a megabyte a second. Parts are written before the record that names them; a crash between the two
-//! leaves orphans, which expire. Several items may name the same part: its expiry only ever moves to a later time.
+//! A part is named by the hash of its own bytes, so a second write of it is the same write, whichever version deflated the
+//! payload. The parts of one payload are in different partitions, because one partition takes 1 MB/s. Parts are written
+//! before the record that names them; a crash between the two leaves orphans, which expire. Several items may name the same
+//! part: its expiry only ever moves later.
 
 use std::io::{Read, Write};
 
@@ -24,10 +24,10 @@ use crate::item::{Item, PayloadLocation, SCHEMA_VERSION, binary, key, number};
 
 const GET: &str = "dynamodb:GetItem";
 const EXPIRES_BEFORE: &str = "expires_at < :at";
-/// Parts in flight at the same time.
+/// Part items that are read or written at the same time.
 const CONCURRENT_PARTS: usize = 6;
 
-/// Stores a payload: nothing to do for a small one, which goes into its record.
+/// Stores a payload and returns its location. A small one goes into its record, so nothing is written here.
 pub(crate) async fn store(
     db: &Client,
     table: &str,
@@ -42,11 +42,12 @@ pub(crate) async fn store(
         deflated.chunks(PART_MAX_BYTES).map(|piece| (hash_of(piece), piece)).collect();
     let puts: Vec<_> =
         pieces.iter().map(|(name, piece)| put_part(db, table, name, piece, expire_at)).collect();
+    // In any order, because no record names the parts before all of them are stored.
     stream::iter(puts).buffer_unordered(CONCURRENT_PARTS).try_collect::<Vec<_>>().await?;
     Ok(PayloadLocation::Parts { names: pieces.into_iter().map(|(name, _)| name).collect(), expire_at })
 }
 
-/// Gets a stored payload back. The bytes are those that were stored, or it is a fault.
+/// Loads a stored payload. Its hash is checked: the bytes are those that were stored, or it is an error.
 pub(crate) async fn load(
     db: &Client,
     table: &str,
@@ -63,6 +64,7 @@ pub(crate) async fn load(
 
 async fn load_parts(db: &Client, table: &str, names: &[String]) -> Result<Vec<u8>, AwsError> {
     let gets: Vec<_> = names.iter().map(|name| get_part(db, table, name)).collect();
+    // In order, because the pieces are joined.
     let pieces: Vec<_> = stream::iter(gets).buffered(CONCURRENT_PARTS).try_collect().await?;
     Ok(pieces.concat())
 }
@@ -74,7 +76,8 @@ async fn get_part(db: &Client, table: &str, name: &str) -> Result<Vec<u8>, AwsEr
     part_bytes(part).ok_or(AwsError::unreadable_item(GET))
 }
 
-/// Moves the expiry of a stored payload's parts to a later time.
+/// Moves the expiry of the parts to a later time. The error is
+/// [`AwsErrorKind::PayloadGone`](crate::AwsErrorKind::PayloadGone) if one is gone.
 pub(crate) async fn extend_expiry(
     db: &Client,
     table: &str,
@@ -87,7 +90,7 @@ pub(crate) async fn extend_expiry(
             .table_name(table)
             .set_key(Some(part_key(name)))
             .update_expression("SET expires_at = :at")
-            // False, too, for a part that is gone: its update would make an empty one.
+            // Also false for a part that is gone: the update would create an empty one.
             .condition_expression(EXPIRES_BEFORE)
             .expression_attribute_values(":at", number(expire_at.0))
             .return_values_on_condition_check_failure(AllOld)
@@ -123,7 +126,7 @@ async fn put_part(
         .send()
         .await;
     match put {
-        // It is there, and expires no sooner.
+        // The part exists, and expires no sooner.
         Err(error) if condition_failed(&error) => Ok(()),
         put => put.map(drop).map_err(|error| AwsError::from_sdk_error("dynamodb:PutItem", &error)),
     }
@@ -146,6 +149,7 @@ fn deflate(payload: &[u8]) -> Vec<u8> {
 
 fn inflate(deflated: &[u8], payload_bytes: usize) -> Option<Vec<u8>> {
     let mut payload = Vec::with_capacity(payload_bytes);
+    // One byte more than expected shows that the payload is too long, without inflating all of it.
     let bound = u64::try_from(payload_bytes).ok()?.checked_add(1)?;
     DeflateDecoder::new(deflated).take(bound).read_to_end(&mut payload).ok()?;
     (payload.len() == payload_bytes).then_some(payload)

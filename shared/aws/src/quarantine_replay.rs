@@ -1,6 +1,7 @@
-//! The way of what is replayed out of quarantine: read → record → send → close, or due again → close.
+//! Replays quarantined items: parse, record, enqueue, close; or make the event due again, and close.
 //!
-//! What dies in between is mended by doing it again: what was recorded is a duplicate then, and closed as one.
+//! An interrupted replay is completed by running it again: what was recorded is a duplicate then, and the item
+//! is closed as one.
 
 use std::time::Duration;
 
@@ -17,61 +18,63 @@ use crate::AwsError;
 use crate::inbox::{QuarantinedItem, ReplayOutcome, WriteOutcome};
 use crate::ingest::Ingestor;
 
-/// How long recording one item, and sending it, may take.
+/// Time limit for recording and enqueueing one item.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Replays what is in quarantine.
+/// Replays quarantined items.
 #[derive(Clone, Debug)]
 pub struct QuarantineReplayer {
     ingestor: Ingestor,
     force: bool,
 }
 
-/// What became of a quarantined item.
+/// Outcome of replaying a quarantined item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QuarantineReplayOutcome {
-    /// It is dealt with, in this way.
+    /// The item is closed.
     Closed {
-        /// The way.
+        /// The way in which the item was resolved.
         resolution: Resolution,
-        /// The event that it is.
+        /// The event that was recorded or made due again.
         key: EventKey,
-        /// Its bytes came again meanwhile, and so it is open all the same.
+        /// True if the same bytes came again meanwhile, which opened the item again.
         is_reopened: bool,
-        /// The AWS call that failed after the event was recorded, if one did: the relay sends it.
+        /// The AWS call that failed after the event was recorded, if any: the relay enqueues it.
         enqueue_error: Option<AwsError>,
     },
-    /// It cannot be used yet, for this reason, and stays.
+    /// The item still cannot be processed, for this reason; it stays open.
     StillUnusable(QuarantineReason),
-    /// It does not say how its bytes were proven: nothing may become of them.
+    /// The item does not say how its bytes were verified: they must not be recorded.
     Unverified,
-    /// It was dealt with before.
+    /// The item was closed before.
     AlreadyClosed(Resolution),
-    /// Somebody else is at it; nothing was done.
+    /// Another writer is at work on it; nothing was done.
     Conflict,
-    /// It was signed so long ago that the record of its event may have expired: it stays, unless it is replayed by force.
+    /// The signature is so old that the record of its event may have expired; the item stays open unless
+    /// forced.
     TooOld {
-        /// When it was signed.
+        /// Time of the signature.
         signed_at: UnixSecs,
     },
-    /// The record of the event that it was made of has expired.
+    /// The record of the event that the item was made from has expired.
     EventExpired(EventKey),
-    /// There is no such item.
+    /// The table holds no such item.
     NotFound,
 }
 
 impl QuarantineReplayer {
-    /// Records into this recorder's inbox.
+    /// Creates a replayer that records through `ingestor`.
     pub fn new(ingestor: Ingestor) -> Self {
         Self { ingestor, force: false }
     }
 
-    /// Also replays what was signed so long ago that its event may be taken for a new one, and published again.
+    /// Also replays items whose event record may have expired: such an event may be recorded as new, and be
+    /// published again.
     pub fn force(self) -> Self {
         Self { force: true, ..self }
     }
 
-    /// Replays one item. On a fault some of it may be done; doing it again mends it.
+    /// Replays one item. After an error it may be partly done; replay it again to complete it.
     pub async fn replay(
         &self,
         id: &QuarantineId,
@@ -80,17 +83,17 @@ impl QuarantineReplayer {
         let Some(item) = self.ingestor.inbox().quarantined_item(id).await? else {
             return Ok(QuarantineReplayOutcome::NotFound);
         };
-        if let Some((_, how)) = item.resolution {
-            return Ok(QuarantineReplayOutcome::AlreadyClosed(how));
+        if let Some((_, resolution)) = item.resolution {
+            return Ok(QuarantineReplayOutcome::AlreadyClosed(resolution));
         }
-        // On the heap: with the SDK's calls inside they are too large to be moved about.
+        // On the heap: with the SDK's futures inside, these are too large to move.
         match item.event.clone() {
             Some(key) => Box::pin(self.replay_event(&item, key, operator)).await,
             None => Box::pin(self.reparse_and_record(&item, operator)).await,
         }
     }
 
-    /// The event that the item was made of is due again, if it is still given up.
+    /// Makes the event of the item due again, if it is still quarantined.
     async fn replay_event(
         &self,
         item: &QuarantinedItem,
@@ -103,11 +106,11 @@ impl QuarantineReplayer {
             ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
                 Ok(QuarantineReplayOutcome::Conflict)
             }
-            // Done: an earlier replay died before it closed the item.
+            // Done: an earlier replay was interrupted before it closed the item.
             ReplayOutcome::Due { .. } | ReplayOutcome::WrongState(EventState::Done) => {
                 self.close_item(item, Resolution::Requeued, key, &by, None).await
             }
-            // On its way, perhaps by an earlier replay; perhaps it is just being given up once more.
+            // Being processed, perhaps by an earlier replay; or just being quarantined once more.
             ReplayOutcome::WrongState(
                 EventState::Recorded
                 | EventState::Sent
@@ -118,7 +121,7 @@ impl QuarantineReplayer {
         }
     }
 
-    /// The item's bytes are read by the present code, and recorded if they are an event by now.
+    /// Parses the bytes with the present code, and records the event if they are one now.
     async fn reparse_and_record(
         &self,
         item: &QuarantinedItem,
@@ -132,19 +135,23 @@ impl QuarantineReplayer {
             Reparsed::Unverified => return Ok(QuarantineReplayOutcome::Unverified),
         };
         let too_old = item.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
+        // If the event is recorded, the replay is only a duplicate, however old the signature is.
         if let Some(signed_at) = too_old
             && !self.ingestor.inbox().is_recorded(event.key()).await?
         {
             return Ok(QuarantineReplayOutcome::TooOld { signed_at });
         }
+        // The batch may have been tracked under another subject since the delivery came.
         if self.ingestor.has_subject_mismatch(&event).await? {
             return Ok(QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
         }
+        // Longer than for a delivery, because no provider waits for the answer.
         let deadline = Instant::now() + RECORD_TIMEOUT;
         let (resolution, enqueue_error) = match self.ingestor.record_replayed(&event, &by, deadline).await? {
             RecordOutcome::New => (Resolution::Recorded, self.ingestor.enqueue(&event, deadline).await),
             RecordOutcome::Duplicate { .. } => (Resolution::Duplicate, None),
         };
+        // Closed last, so an interrupted replay can be run again.
         self.close_item(item, resolution, event.key().clone(), &by, enqueue_error).await
     }
 
@@ -158,7 +165,7 @@ impl QuarantineReplayer {
     ) -> Result<QuarantineReplayOutcome, AwsError> {
         let is_reopened = match self.ingestor.inbox().close_quarantined(item, resolution, by).await? {
             WriteOutcome::Applied => false,
-            // Somebody else has closed it, or its bytes came again.
+            // Closed by another writer, or the same bytes came again.
             WriteOutcome::Conflict => {
                 let existing = self.ingestor.inbox().quarantined_item(&item.id).await?;
                 existing.is_some_and(|existing| existing.resolution.is_none())

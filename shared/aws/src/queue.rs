@@ -1,4 +1,4 @@
-//! The queue `events`.
+//! Sends messages to the queue `events`.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
@@ -9,34 +9,34 @@ use inbox_core::message::QueueMessage;
 
 use crate::{AwsError, AwsErrorKind};
 
-/// `SendMessageBatch` needs the same permission.
+/// `SendMessageBatch` is permitted by the same IAM action.
 pub(crate) const SEND: &str = "sqs:SendMessage";
 
-/// A queue to send to.
+/// Sends to the queue `events`.
 #[derive(Clone, Debug)]
 pub struct EventsQueue {
     sqs: Client,
     url: String,
 }
 
-/// What became of one message of a batch.
+/// Outcome of sending one message of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// It is on the queue.
+    /// The message is on the queue.
     Sent,
-    /// SQS refuses it for what it is: sending it again will not help.
+    /// SQS rejects the message itself: sending it again will not help.
     Undeliverable(AwsError),
-    /// Not sent, or not known.
+    /// The message was not sent, or the outcome is unknown.
     Failed(AwsError),
 }
 
 impl EventsQueue {
-    /// The queue at this URL.
+    /// Creates a sender to the queue at this URL.
     pub fn new(sqs: Client, url: impl Into<String>) -> Self {
         Self { sqs, url: url.into() }
     }
 
-    /// Sends one message. On a fault the outcome is unknown.
+    /// Sends one message. After an error the outcome is unknown.
     pub async fn send(&self, message: &QueueMessage) -> Result<(), AwsError> {
         let [provider, event_type] = attributes(message).ok_or(AwsError::unreadable_item(SEND))?;
         self.sqs
@@ -51,8 +51,10 @@ impl EventsQueue {
             .map_err(|error| AwsError::from_sdk_error(SEND, &error))
     }
 
-    /// Sends at most ten messages and 1 MiB (see [`inbox_core::inbox::batches`]), and says of each what became
-    /// of it. A batch that is refused as a whole is sent message by message, to find the one that is at fault.
+    /// Sends at most ten messages and 1 MiB (see [`inbox_core::inbox::chunk_by_size`]); returns one outcome per
+    /// message, in order.
+    ///
+    /// A batch that SQS rejects as a whole is sent again message by message, to find the one at fault.
     pub async fn send_batch(&self, messages: &[&QueueMessage]) -> Vec<SendOutcome> {
         match self.send_entries(messages).await {
             Err(error) if is_undeliverable(&error) && messages.len() > 1 => {
@@ -85,12 +87,14 @@ impl EventsQueue {
     }
 }
 
-/// SQS answers 200 with failed entries: only what stands under `Successful` was sent.
+/// The outcome of one entry of a batch.
 fn entry_outcome(answer: &SendMessageBatchOutput, id: &str) -> SendOutcome {
+    // SQS answers 200 even if entries failed: only those under `Successful` were sent.
     if answer.successful().iter().any(|entry| entry.id() == id) {
         return SendOutcome::Sent;
     }
     match answer.failed().iter().find(|entry| entry.id() == id) {
+        // Not every fault of the sender is in the message, so the code decides.
         Some(failed) if failed.sender_fault() => {
             send_failure(AwsError { action: SEND, kind: AwsErrorKind::Service(failed.code().to_owned()) })
         }
@@ -98,6 +102,7 @@ fn entry_outcome(answer: &SendMessageBatchOutput, id: &str) -> SendOutcome {
             action: SEND,
             kind: AwsErrorKind::Service(failed.code().to_owned()),
         }),
+        // Neither successful nor failed: the outcome is unknown.
         None => SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }),
     }
 }
@@ -112,7 +117,7 @@ fn first_outcome(sent: &[SendOutcome]) -> SendOutcome {
         .unwrap_or(SendOutcome::Failed(AwsError { action: SEND, kind: AwsErrorKind::UnreadableResponse }))
 }
 
-/// Whether SQS found fault with the message itself, and not with us, our permissions, or itself.
+/// Returns `true` if SQS rejected the message itself: its size, contents or attributes.
 fn is_undeliverable(error: &AwsError) -> bool {
     const UNDELIVERABLE_CODES: [&str; 5] = [
         "InvalidMessageContents",
@@ -122,6 +127,7 @@ fn is_undeliverable(error: &AwsError) -> bool {
         "BatchRequestTooLong",
     ];
     match &error.kind {
+        // A code may have a prefix, as in `AWS.SimpleQueueService.…`, or the suffix `Exception`.
         AwsErrorKind::Service(code) => UNDELIVERABLE_CODES
             .contains(&code.rsplit('.').next().unwrap_or(code).trim_end_matches("Exception")),
         AwsErrorKind::Construction
@@ -137,6 +143,7 @@ fn is_undeliverable(error: &AwsError) -> bool {
 fn entry(index: usize, message: &QueueMessage) -> Option<SendMessageBatchRequestEntry> {
     let [provider, event_type] = attributes(message)?;
     SendMessageBatchRequestEntry::builder()
+        // The response names entries by id, not by position.
         .id(index.to_string())
         .message_body(&message.body)
         .message_attributes(provider.0, provider.1)

@@ -1,8 +1,8 @@
-//! The accepted values of a secret, kept for a while.
+//! A cache of one secret from Secrets Manager, with all values that are accepted.
 //!
-//! A value is used for at most five minutes: from the fourth on it is asked for again. When a fetch fails, the
-//! last good copy stays in use. (Not beside the delivery: a process that is frozen in mid-fetch finds its
-//! connection dead.) When a delivery does not match, the secret is fetched once more, so that a
+//! A value is used for at most five minutes: it is fetched again from the fourth minute on. When a fetch fails, the last
+//! good copy stays in use. The refresh runs before a delivery is verified, not beside it: a process that is frozen in the
+//! middle of a fetch finds its connection dead. When a delivery does not match, the secret is fetched once more, so that a
 //! rotation needs no deploy; a caller without the secret can cause that only every 30 seconds.
 
 use std::fmt;
@@ -23,7 +23,7 @@ use crate::clock::Clock;
 const FETCH: &str = "secretsmanager:GetSecretValue";
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1_200);
 
-/// One secret, as what it is used for. Clones share what was loaded.
+/// A cached secret, parsed to `T`. Clones share the cached value.
 pub struct SecretCache<T = Keys>(Arc<SecretCacheInner<T>>);
 
 struct SecretCacheInner<T> {
@@ -35,7 +35,7 @@ struct SecretCacheInner<T> {
     fetch_lock: tokio::sync::Mutex<()>,
 }
 
-/// What makes something usable of a secret's value, or says what is wrong with it and never what it is.
+/// Parses the value of a secret. The error says what is wrong with it, never what it is.
 type SecretParser<T> = dyn Fn(&str) -> Result<T, KeyError> + Send + Sync;
 
 struct CachedSecret<T> {
@@ -45,13 +45,14 @@ struct CachedSecret<T> {
 }
 
 impl SecretCache {
-    /// A secret that signs or is signed with, by its name or ARN. Nothing is fetched yet.
+    /// Creates a cache for a secret that holds keys, by its name or ARN. Nothing is fetched yet.
     pub fn new(client: Client, secret_id: impl Into<String>, codec: KeyCodec, clock: Clock) -> Self {
         Self::with_parser(client, secret_id, move |value| Keys::parse(value, codec), clock)
     }
 
-    /// Proves a delivery with the accepted values, after a mismatch once more with fresh ones.
-    /// `None` while none was ever loaded: then nothing can be decided.
+    /// Verifies a delivery with the cached keys; after a mismatch once more with freshly fetched ones.
+    ///
+    /// `None` if the secret was never loaded: then nothing can be decided.
     pub async fn verify(
         &self,
         delivery: Delivery,
@@ -62,7 +63,7 @@ impl SecretCache {
             Verification::Rejected(delivery, RejectReason::Mismatch) => {
                 Some(match self.refetch(&keys).await {
                     Some(fresh) => verify(delivery, &fresh),
-                    // The same keys would say the same, at the price of another pass over the body.
+                    // The same keys would give the same result, at the price of another pass over the body.
                     None => Verification::Rejected(delivery, RejectReason::Mismatch),
                 })
             }
@@ -74,7 +75,7 @@ impl SecretCache {
 }
 
 impl<T> SecretCache<T> {
-    /// A secret by its name or ARN, and what makes something usable of its value. Nothing is fetched yet.
+    /// Creates a cache for a secret by its name or ARN, with a parser for its value. Nothing is fetched yet.
     pub fn with_parser(
         client: Client,
         secret_id: impl Into<String>,
@@ -91,13 +92,14 @@ impl<T> SecretCache<T> {
         }))
     }
 
-    /// Loads the secret, if it is not there yet: during the cold start.
+    /// Loads the secret unless it is cached; called during the cold start. A failure is logged, not returned.
     pub async fn load(&self) {
         let _ = self.current().await;
     }
 
-    /// The value, not older than need be; `None` while it was never loaded.
+    /// Returns the value, refreshed if it is due; `None` if the secret was never loaded.
     pub async fn current(&self) -> Option<Arc<T>> {
+        // Never loaded: retry soon, because nothing can be decided without it.
         let Some(loaded_at) = self.0.snapshot().loaded_at else {
             self.fetch_unless_recent(Duration::from_millis(SECRET_FIRST_LOAD_RETRY_MS)).await;
             return self.0.snapshot().value;
@@ -109,16 +111,19 @@ impl<T> SecretCache<T> {
         self.0.snapshot().value
     }
 
-    /// Fetches the secret once more, because what `used` stands for was refused, unless that was done a short while
-    /// ago. `None` if nothing else came of it.
+    /// Fetches the secret again because `used` was rejected, unless a fetch was started within the last 30
+    /// seconds.
+    ///
+    /// `None` if there is no newer value than `used`.
     pub async fn refetch(&self, used: &Arc<T>) -> Option<Arc<T>> {
         self.fetch_unless_recent(Duration::from_secs(SECRET_REFETCH_SECS)).await;
         self.0.snapshot().value.filter(|fresh| !Arc::ptr_eq(fresh, used))
     }
 
-    /// Fetches the secret, one caller at a time, unless one was started while this one waited for its turn or less
-    /// than `pause` ago. The pause counts from the start of a fetch, also of one that failed.
+    /// Fetches the secret, one caller at a time. Does nothing if another fetch was started while this caller
+    /// waited, or less than `pause` ago.
     async fn fetch_unless_recent(&self, pause: Duration) {
+        // A fetch that another caller started after this moment is fresh enough.
         let requested_at = self.0.clock.instant();
         let _guard = self.0.fetch_lock.lock().await;
         let now = self.0.clock.instant();
@@ -127,22 +132,24 @@ impl<T> SecretCache<T> {
         if self.0.snapshot().fetch_started_at.is_some_and(recent) {
             return;
         }
+        // Set before the fetch, so that the pause also follows a failed one.
         self.0.update(|state| state.fetch_started_at = Some(now));
-        // On the heap, because it is rare and large.
+        // On the heap: this future is large and rarely needed.
         match Box::pin(self.0.fetch_and_parse()).await {
             Ok(value) => self.0.update(|state| {
                 state.value = Some(Arc::new(value));
+                // The start of the fetch: the value may be as old as that.
                 state.loaded_at = Some(now);
             }),
-            Err(why) => {
+            Err(error) => {
                 metrics::counter!("secret_fetch_failed").increment(1);
-                tracing::warn!(target: "secrets", %why, "secret not loaded");
+                tracing::warn!(target: "secrets", why = %error, "secret not loaded");
             }
         }
     }
 }
 
-/// A secret's value, asked for once.
+/// Fetches the value of a secret, without a cache.
 pub async fn fetch_secret(client: &Client, secret_id: &str) -> Result<Zeroizing<String>, AwsError> {
     let request = client.get_secret_value().secret_id(secret_id).send();
     let answer = request.await.map_err(|error| AwsError::from_sdk_error(FETCH, &error))?;

@@ -1,16 +1,15 @@
-//! Logs and metrics.
+//! Sets up logs and metrics, and lists every metric.
 //!
 //! # What may be logged
 //!
 //! One JSON line per delivery, per request, per message of the worker, per run of the relay or the poller, and per item
-//! that a run could not deal with: provider, outcome, reason, ids of events, batches, schedules and submissions, type, sizes, durations,
-//! counts, the gateway's request id, and for a failed call its IAM action or endpoint and the kind of failure; of a
-//! panic, where it happened. Nothing else: no payload, path, header
-//! value, token, secret, address, service message or `Debug` of a request (P8).
+//! that a run could not process: provider, outcome, reason, ids of events, batches, schedules and submissions, type, sizes,
+//! durations, counts, the gateway's request id, and for a failed call its IAM action or endpoint and the kind of failure;
+//! of a panic, its location. Nothing else: no payload, path, header value, token, secret, address, service message or
+//! `Debug` of a request (P8).
 //!
-//! Only our own targets are logged at all. The runtime and the SDK print whole bodies at TRACE and quote what
-//! they could not read at ERROR, so their targets are off, whatever the level: that is fixed here and not a
-//! setting.
+//! Only our own targets are logged at all. The runtime and the SDK print whole bodies at TRACE and quote what they could
+//! not read at ERROR, so their targets are off at every level. That is fixed here and not a setting.
 
 use std::io::Write;
 
@@ -24,10 +23,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::escape::EscapedJsonLines;
 
-/// The targets that are logged.
-const LOG_TARGETS: [&str; 7] = ["delivery", "relay", "poll", "requests", "work", "secrets", "panic"];
+const LOG_TARGETS: [&str; 7] = ["delivery", "relay", "poller", "requests", "worker", "secrets", "panic"];
 
-/// Every metric that the functions emit.
+/// The names of all metrics that the functions emit. A tidy test compares them with the code and with `infra/monitoring.yaml`.
 pub const METRICS: [&str; 41] = [
     "received",
     "recorded",
@@ -36,7 +34,7 @@ pub const METRICS: [&str; 41] = [
     "payload_differs",
     "late_mark",
     "quarantined",
-    "refused",
+    "rejected",
     "stale_but_authentic",
     "unavailable",
     "enqueue_failed",
@@ -50,7 +48,7 @@ pub const METRICS: [&str; 41] = [
     "polled",
     "found_by_poll",
     "poll_failed",
-    "poll_left",
+    "poll_remaining",
     "overdue",
     "overdue_unanswered",
     "oldest_poll_delay",
@@ -59,21 +57,21 @@ pub const METRICS: [&str; 41] = [
     "schedule_overtaken",
     "alert_flood",
     "row_skipped",
-    "record_mended",
+    "record_reopened",
     "requested",
     "request_failed",
-    "worked",
+    "processed",
     "published",
     "threshold_differs",
-    "put_back",
+    "requeued",
     "returned",
     "claim_lost",
-    "work_overdue",
-    "work_age",
+    "processing_overdue",
+    "processing_age",
 ];
 
-/// Logs our own targets from `level` on, one JSON object a line, to `writer`.
-/// Does nothing if the process logs already.
+/// Starts logging: our own targets, from `level` on, one JSON object per line, to `writer`. Does nothing if the
+/// process has a logger already.
 pub fn init_logging<W>(level: Level, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -87,7 +85,7 @@ where
         .with_writer(EscapedJsonLines(writer));
     let filter = Targets::new().with_targets(targets).with_default(LevelFilter::OFF);
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
-        // The text of a panic can quote what was being read; where it happened cannot.
+        // The text of a panic can quote what was being parsed; its location cannot.
         std::panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(tracing::field::display);
             tracing::error!(target: "panic", at, "panicked");
@@ -95,32 +93,29 @@ where
     }
 }
 
-/// Collects metrics for CloudWatch's embedded metric format. They are written by [`flush`], or by the
-/// runtime's wrapper after each invocation.
+/// Starts collecting metrics in CloudWatch's embedded metric format; `None` if the process collects metrics
+/// already. They are written by [`flush_metrics`], or by the runtime's wrapper after each invocation.
 pub fn init_metrics(namespace: String) -> Option<&'static Collector> {
     let collector =
         metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(namespace).init().ok()?;
     metrics::describe_histogram!(
         "oldest_due_age",
         metrics::Unit::Seconds,
-        "age of the oldest event not enqueued"
+        "age of the oldest event that is not enqueued"
     );
+    metrics::describe_histogram!("oldest_poll_delay", metrics::Unit::Seconds, "delay of the oldest due poll");
     metrics::describe_histogram!(
-        "oldest_poll_delay",
+        "processing_age",
         metrics::Unit::Seconds,
-        "how long the oldest due poll has waited"
+        "time from an event's delivery to its effect"
     );
-    metrics::describe_histogram!(
-        "work_age",
-        metrics::Unit::Seconds,
-        "from an event's delivery to its effect"
-    );
-    metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of proven signatures");
+    metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of verified signatures");
     Some(collector)
 }
 
-/// Counts what has a reason: by it, and by provider where `of` names one, and once more without any dimension. An alarm
-/// names the dimensions of its metric exactly, so only the second is sure to see a reason that is new.
+/// Counts an event by reason, and by provider if there is one, and once more without any dimension. An alarm
+/// names the dimensions of its metric exactly, so only the metric without dimensions also counts reasons that
+/// are new.
 pub fn count_with_reason(name: &'static str, provider: Option<Provider>, reason: &'static str) {
     match provider {
         Some(provider) => {
@@ -131,7 +126,7 @@ pub fn count_with_reason(name: &'static str, provider: Option<Provider>, reason:
     metrics::counter!(name).increment(1);
 }
 
-/// Writes the metrics collected so far.
+/// Writes the metrics that were collected so far to `writer`. A failed write loses them.
 pub fn flush_metrics(collector: &Collector, writer: impl Write) {
     let _ = collector.flush(writer);
 }

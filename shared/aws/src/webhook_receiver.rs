@@ -1,4 +1,5 @@
-//! The way of a delivery, the same for both webhook functions: prove → read → record → send → mark → answer.
+//! Receives a webhook delivery, for both webhook functions: verify, parse, record, enqueue, mark as sent,
+//! reply.
 
 use std::time::Duration;
 
@@ -23,34 +24,38 @@ use crate::ingest::{Ingestor, with_deadline};
 use crate::queue::EventsQueue;
 use crate::telemetry::count_with_reason;
 
-/// What a webhook function needs to take in deliveries.
+/// Receives the deliveries of a webhook function.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     ingestor: Ingestor,
 }
 
-/// What the log line says besides the outcome.
+/// Fields of the delivery's log line, besides its outcome.
 #[derive(Default)]
 struct DeliveryLog {
-    /// The gateway's own id: it leads to the line in the access log.
+    /// API Gateway's request id, which is also in its access log.
     request_id: Option<String>,
     bytes: usize,
     event_id: Option<String>,
     event_type: Option<String>,
-    /// The AWS call that failed, if one did: the event was not decided, or left to the relay, or not marked.
-    fault: Option<AwsError>,
-    /// In what a duplicate differs from the first delivery.
-    differs: Option<&'static str>,
+    /// The failed AWS call, if any: the outcome is unknown, the event is left to the relay, or the record is
+    /// not marked as sent.
+    error: Option<AwsError>,
+    /// The difference between a duplicate and the recorded delivery.
+    duplicate_reason: Option<&'static str>,
 }
 
 impl Receiver {
-    /// Takes deliveries into this inbox, and puts their events on this queue.
+    /// Creates a receiver that records into `inbox` and enqueues on `queue`.
     pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
         Self { ingestor: Ingestor::new(inbox, queue, clock) }
     }
 
-    /// Takes in one delivery and says what to answer. What is not of the gateway's form is `None`, and proves nothing.
-    /// `prove` decides who called; it answers `None` if that cannot be decided, because no secret was ever loaded.
+    /// Receives one delivery and returns the HTTP response.
+    ///
+    /// `request` is `None` if the invocation was not an HTTP API request; it is rejected as malformed. `verify`
+    /// checks the sender; it returns `None` if no secret was ever loaded, and the reply is then "unavailable",
+    /// so that the provider sends the delivery again.
     pub async fn receive(
         &self,
         provider: Provider,
@@ -67,7 +72,7 @@ impl Receiver {
         {
             Ok(delivery) => {
                 log.bytes = delivery.body.len();
-                // On the heap: with the SDK's calls inside it is too large to be moved about on small stacks.
+                // On the heap: with the SDK's futures inside, this one is too large to move on small stacks.
                 Box::pin(self.verify_and_accept(delivery, verify, deadline, &mut log)).await
             }
             Err(outcome) => outcome,
@@ -77,8 +82,8 @@ impl Receiver {
         http_response(reply_for(provider, &outcome))
     }
 
-    /// The delivery in a request, its size capped first. A body that is not the base64 it claims to be proves
-    /// nothing.
+    /// Extracts the delivery from a request. The size is checked before base64 is decoded; a body that is not
+    /// valid base64 is rejected.
     fn parse_delivery(
         &self,
         mut request: ApiGatewayRequest,
@@ -87,6 +92,7 @@ impl Receiver {
         let headers = request.take_headers();
         let body = request.body.unwrap_or_default();
         let body = if request.is_base64_encoded {
+            // Base64 is a third larger than the bytes: reject before they are decoded into memory.
             if body.len() / 4 * 3 > max_bytes {
                 return Err(DeliveryOutcome::Unavailable);
             }
@@ -94,6 +100,7 @@ impl Receiver {
         } else {
             body.into_bytes()
         };
+        // Not 413, which ends a Fynapse delivery for good (P6).
         if body.len() > max_bytes {
             return Err(DeliveryOutcome::Unavailable);
         }
@@ -109,7 +116,9 @@ impl Receiver {
     ) -> DeliveryOutcome {
         match verify(delivery).await {
             None => DeliveryOutcome::Unavailable,
-            Some(Verification::Rejected(_, refusal)) => DeliveryOutcome::Rejected(refusal),
+            Some(Verification::Rejected(_, reason)) => DeliveryOutcome::Rejected(reason),
+            // Kept, because a retry may come with the same old time (shared/providers/fynapse.md,
+            // "Signature").
             Some(Verification::Stale(stale)) => {
                 record_signature_age(stale.for_quarantine());
                 self.quarantine(
@@ -121,29 +130,29 @@ impl Receiver {
                 )
                 .await
             }
-            Some(Verification::Verified(proven)) => self.accept(proven, deadline, log).await,
+            Some(Verification::Verified(verified)) => self.accept(verified, deadline, log).await,
         }
     }
 
-    async fn accept(&self, proven: Verified, deadline: Instant, log: &mut DeliveryLog) -> DeliveryOutcome {
-        record_signature_age(&proven);
-        match parse(proven) {
+    async fn accept(&self, verified: Verified, deadline: Instant, log: &mut DeliveryLog) -> DeliveryOutcome {
+        record_signature_age(&verified);
+        match parse(verified) {
             ParseOutcome::Event(event) => {
                 log.event_id = Some(event.key().event_id());
                 log.event_type = Some(event.event_type().to_owned());
                 self.record_and_enqueue(event, deadline, log).await
             }
-            ParseOutcome::UnknownType(proven) => {
+            ParseOutcome::UnknownType(verified) => {
                 let reason = QuarantineReason::UnknownType;
-                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, log).await
+                self.quarantine(&verified, reason, DeliveryOutcome::Quarantined(reason), deadline, log).await
             }
-            ParseOutcome::UnusableId(proven) => {
+            ParseOutcome::UnusableId(verified) => {
                 let reason = QuarantineReason::UnusableId;
-                self.quarantine(&proven, reason, DeliveryOutcome::Quarantined(reason), deadline, log).await
+                self.quarantine(&verified, reason, DeliveryOutcome::Quarantined(reason), deadline, log).await
             }
-            ParseOutcome::Unreadable(proven, why) => {
+            ParseOutcome::Unreadable(verified, why) => {
                 self.quarantine(
-                    &proven,
+                    &verified,
                     QuarantineReason::Unreadable,
                     DeliveryOutcome::Unreadable(why),
                     deadline,
@@ -154,14 +163,16 @@ impl Receiver {
         }
     }
 
-    /// Records an event, and puts it on the queue if it is new.
+    /// Records an event and enqueues it if it is new.
     async fn record_and_enqueue(
         &self,
         event: Event,
         deadline: Instant,
         log: &mut DeliveryLog,
     ) -> DeliveryOutcome {
+        // The rest of the deadline is for sending and marking.
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
+        // A URL may only report on batches of its own subject.
         match with_deadline(record_by, "dynamodb:GetItem", self.ingestor.has_subject_mismatch(&event)).await {
             Ok(false) => {}
             Ok(true) => {
@@ -176,20 +187,22 @@ impl Receiver {
                     )
                     .await;
             }
+            // Undecided, so the provider must deliver again.
             Err(error) => return log.unavailable(error),
         }
         match self.ingestor.record(&event, record_by).await {
             Ok(RecordOutcome::New) => {
-                log.fault = self.ingestor.enqueue(&event, deadline).await;
+                log.error = self.ingestor.enqueue(&event, deadline).await;
                 DeliveryOutcome::Recorded
             }
+            // A duplicate is not enqueued: its record is due or was sent already.
             Ok(RecordOutcome::Duplicate {
                 idempotency_key_differs: other_key,
                 payload_differs,
                 is_late_webhook: late_webhook,
             }) => {
                 let provider = event.key().provider().as_str();
-                log.differs = match (payload_differs, other_key, late_webhook) {
+                log.duplicate_reason = match (payload_differs, other_key, late_webhook) {
                     (true, _, _) => Some("payload_differs"),
                     (false, true, _) => Some("other_key"),
                     (false, false, true) => Some("late_webhook"),
@@ -201,14 +214,16 @@ impl Receiver {
                     .increment(payload_differs.into());
                 DeliveryOutcome::Duplicate
             }
+            // Not a 2xx, because the record may be missing (P1). If it was written, the next delivery is a
+            // duplicate.
             Err(error) => log.unavailable(error),
         }
     }
 
-    /// Puts a delivery into quarantine. Once it stands there the outcome is `kept`.
+    /// Quarantines a delivery. Returns `outcome` once it is stored, and "unavailable" if that failed.
     async fn quarantine(
         &self,
-        proven: &Verified,
+        verified: &Verified,
         reason: QuarantineReason,
         outcome: DeliveryOutcome,
         deadline: Instant,
@@ -217,12 +232,12 @@ impl Receiver {
         match with_deadline(
             deadline,
             "dynamodb:UpdateItem",
-            self.ingestor.inbox().quarantine_delivery(proven, reason),
+            self.ingestor.inbox().quarantine_delivery(verified, reason),
         )
         .await
         {
             Ok(()) => {
-                count_with_reason("quarantined", Some(proven.provider()), reason.as_str());
+                count_with_reason("quarantined", Some(verified.provider()), reason.as_str());
                 outcome
             }
             Err(error) => log.unavailable(error),
@@ -231,7 +246,7 @@ impl Receiver {
 }
 
 impl DeliveryLog {
-    /// The one line of a delivery: a warning if an AWS call failed.
+    /// Writes the one log line of a delivery: a warning if an AWS call failed.
     fn emit(&self, provider: Provider, outcome: &DeliveryOutcome, took: Duration) {
         macro_rules! line {
             ($level:ident) => {
@@ -239,52 +254,54 @@ impl DeliveryLog {
                     target: "delivery",
                     provider = provider.as_str(),
                     outcome = outcome.as_str(),
-                    reason = outcome.reason().or(self.differs),
+                    reason = outcome.reason().or(self.duplicate_reason),
                     event_id = self.event_id,
                     event_type = self.event_type,
-                    fault = self.fault.as_ref().map(tracing::field::display),
+                    error = self.error.as_ref().map(tracing::field::display),
                     bytes = self.bytes,
                     duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                     request_id = self.request_id,
                 )
             };
         }
-        if self.fault.is_some() { line!(warn) } else { line!(info) }
+        if self.error.is_some() { line!(warn) } else { line!(info) }
     }
 
     fn unavailable(&mut self, error: AwsError) -> DeliveryOutcome {
-        self.fault = Some(error);
+        self.error = Some(error);
         DeliveryOutcome::Unavailable
     }
 }
 
-/// Largest body of a provider's deliveries. Rightfoot's URLs may leak, and what is recorded by one is read again and again.
+/// Largest accepted body, in bytes.
 const fn body_max_bytes(provider: Provider) -> usize {
     match provider {
+        // Smaller, because a leaked URL can send any body, and recorded bodies are read many times.
         Provider::Rightfoot => RIGHTFOOT_BODY_MAX_BYTES,
         Provider::Fynapse => BODY_MAX_BYTES,
     }
 }
 
-/// Whether the sender re-stamps `t` on each attempt is not documented: the ages tell.
-fn record_signature_age(proven: &Verified) {
-    if let VerifiedBy::Signature { signed_at } = proven.verified_by() {
-        let age_secs = u32::try_from(proven.received_at().secs().distance(*signed_at)).unwrap_or(u32::MAX);
-        metrics::histogram!("signature_age", "provider" => proven.provider().as_str()).record(age_secs);
+/// Records the signature's age, in seconds.
+fn record_signature_age(verified: &Verified) {
+    // It is not documented if the sender sets a new `t` on each attempt. The ages show it.
+    if let VerifiedBy::Signature { signed_at } = verified.verified_by() {
+        let age_secs = u32::try_from(verified.received_at().secs().distance(*signed_at)).unwrap_or(u32::MAX);
+        metrics::histogram!("signature_age", "provider" => verified.provider().as_str()).record(age_secs);
     }
 }
 
 fn count_outcome(provider: Provider, outcome: &DeliveryOutcome) {
     metrics::counter!("received", "provider" => provider.as_str()).increment(1);
     match outcome {
-        DeliveryOutcome::Rejected(refusal) => count_with_reason("refused", Some(provider), refusal.as_str()),
+        DeliveryOutcome::Rejected(reason) => count_with_reason("rejected", Some(provider), reason.as_str()),
         DeliveryOutcome::Recorded
         | DeliveryOutcome::Duplicate
         | DeliveryOutcome::Stale
         | DeliveryOutcome::Unavailable => {
             metrics::counter!(outcome.as_str(), "provider" => provider.as_str()).increment(1);
         }
-        // Counted with its reason where it is written.
+        // Already counted, with its reason, in `quarantine`.
         DeliveryOutcome::Quarantined(_) | DeliveryOutcome::Unreadable(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Asking with our own key, whatever it is at the moment.
+//! Calls of Rightfoot's API with our account: its current key, and its rate limit.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use inbox_core::keys::{KeyError, parse_api_key};
 use crate::rate_limit::AccountRateLimit;
 use crate::{ApiError, ApiKey, BASE_URL, BalancePager, ClientConfig, RightfootClient};
 
-/// Where Rightfoot is asked, and with which key.
+/// The API's URL and the secret with its key, from the environment.
 #[derive(Clone, Debug)]
 pub struct AccountConfig {
     /// `RIGHTFOOT_API_URL`: the client of the API there.
@@ -23,7 +23,7 @@ pub struct AccountConfig {
 }
 
 impl AccountConfig {
-    /// Reads it.
+    /// Reads `RIGHTFOOT_API_URL`, `RIGHTFOOT_API_KEY_SECRET_ID` and `AWS_CA_BUNDLE`.
     pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         const URL: &str = "RIGHTFOOT_API_URL";
         let url = env.parsed_or(URL, BASE_URL.to_owned())?;
@@ -37,8 +37,10 @@ impl AccountConfig {
     }
 }
 
-/// Our account at Rightfoot: the client, the key from its secret, and the pause that Rightfoot has asked for. Clones share
-/// all of it: there is one for each process, so whoever in it asks keeps the pause that somebody else's answer began.
+/// Our account at Rightfoot: the client, the key from its secret, and the current rate-limit pause.
+///
+/// Clones share all of it. There is one per process, so a pause that one call's response starts holds for every
+/// other call.
 #[derive(Clone, Debug)]
 pub struct RightfootAccount {
     client: RightfootClient,
@@ -47,33 +49,34 @@ pub struct RightfootAccount {
 }
 
 impl RightfootAccount {
-    /// Asks by the client, with the key of the secret. Nothing is called yet.
+    /// Creates the account. Nothing is called yet.
     pub fn new(access: &AccountConfig, clients: &Clients, clock: Clock) -> Self {
         let key =
             SecretCache::with_parser(clients.secrets.clone(), &access.secret_id, read_api_key, clock.clone());
         Self { client: access.client.clone(), key, rate_limit: AccountRateLimit::new(clock) }
     }
 
-    /// Loads the key: for the cold start.
+    /// Loads the key; called during the cold start.
     pub async fn load_key(&self) {
         self.key.load().await;
     }
 
-    /// Whether Rightfoot has asked for a pause that is not over: nothing would be asked.
+    /// Returns `true` during a rate-limit pause: until it ends, no call is sent.
     pub fn is_rate_limited(&self) -> bool {
         self.rate_limit.remaining().is_some()
     }
 
-    /// The balances of a batch, to be read page by page.
+    /// Starts to read the balances of a batch page by page.
     pub fn balance_pager(&self, batch_id: &Id) -> Result<BalancePager, ApiError> {
         self.client.balance_pager(batch_id)
     }
 
-    /// Asks, unless Rightfoot has asked for a pause: until that is over, nothing is sent, and the answer is
-    /// [`ApiError::RateLimited`] with the rest of it. (A question that is under way by then goes on.)
+    /// Makes a call, unless there is a rate-limit pause: then nothing is sent, and the error is
+    /// [`ApiError::RateLimited`] with the rest of the pause. A call that is under way when a pause begins goes
+    /// on.
     ///
-    /// If the key is refused, it is fetched again, and the question is asked once more with another one: a
-    /// rotation needs no deploy, and a refused key has had no effect.
+    /// If Rightfoot rejects the key, the key is fetched again, and the call is repeated once if it has changed:
+    /// a rotation needs no deploy, and a call with a rejected key has had no effect.
     pub async fn call<T, F>(&self, request: impl Fn(RightfootClient, Arc<ApiKey>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
@@ -82,6 +85,7 @@ impl RightfootAccount {
             return Err(ApiError::RateLimited { retry_after: Some(remaining) });
         }
         let result = self.call_with_current_key(request).await;
+        // An operator has to fix either of them, so they raise the same alarm.
         if let Err(ApiError::KeyUnavailable | ApiError::Unauthorized) = result {
             metrics::counter!("key_refused").increment(1);
         }
@@ -109,7 +113,7 @@ impl RightfootAccount {
     }
 }
 
-/// The key is the secret's plain string, or the first of its array.
+/// Parses the API key: the secret's plain string, or the first of its array.
 fn read_api_key(value: &str) -> Result<ApiKey, KeyError> {
     ApiKey::new(&parse_api_key(value)?).map_err(|_| KeyError::NotVisibleAscii)
 }
@@ -141,7 +145,7 @@ mod tests {
         ] {
             let expected = format!(
                 "environment variable RIGHTFOOT_API_URL is not valid: \"{shown}\": a base URL is https://host, with or \
-                 without a path, and without user name, query or fragment; http is for this machine only"
+                 without a path, and without user name, query or fragment; http is for localhost only"
             );
             assert_eq!(read(bad), Err(expected), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! Where the API is, how patient the client is, and the key.
+//! Configuration of the client: the API's URL, time-outs and retries; and the API key.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,48 +14,48 @@ use inbox_core::limits::SUBMIT_TIMEOUT_SECS;
 
 use crate::ApiError;
 
-/// Where Rightfoot's API is.
+/// The base URL of Rightfoot's API.
 pub const BASE_URL: &str = "https://api.rightfoot.com";
 
-/// The version of the API, as it stands in the path.
+/// The version of the API, as in its paths.
 const API_VERSION: &str = "v1";
 
-/// What stays as it is inside an element of a path: RFC 3986's unreserved characters.
+/// Characters that are not encoded in a path segment: RFC 3986's unreserved characters.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Where the API is and how patient the client is.
+/// The API's URL, time-outs and retries.
 #[derive(Clone)]
 pub struct ClientConfig {
     base: Url,
-    /// Authorities that are trusted beside the system's.
+    /// Certificate authorities that are trusted in addition to the system's.
     pub ca_bundle: Option<CaBundle>,
-    /// Longest wait for a connection, TLS included.
+    /// Time limit for connecting, TLS included.
     pub connect_timeout: Duration,
-    /// Longest time that one `GET` takes, from the connection to the last byte of the answer.
+    /// Time limit for one `GET`, from the connection to the last byte of the response.
     pub request_timeout: Duration,
-    /// Longest time that one `POST` takes, and the time after which none is sent again: Rightfoot looks at every row
-    /// of it before it answers.
+    /// Time limit for one `POST`, and the time after which none is retried. It is longer because Rightfoot
+    /// checks every row before it answers.
     pub post_timeout: Duration,
-    /// The pause before the second attempt is chosen at random up to this; up to the double before the third.
+    /// Upper limit of the random pause before the second attempt; twice as much before the third.
     pub backoff_base: Duration,
-    /// Longest pause before another attempt. Where `Retry-After` asks for more, there is no other attempt.
+    /// Longest pause before a retry. If `Retry-After` asks for more, there is no retry.
     pub pause_max: Duration,
 }
 
-/// Not a URL under which an API can be.
+/// The URL cannot be the base URL of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a base URL is https://host, with or without a path, and without user name, query or fragment; \
-     http is for this machine only"
+     http is for localhost only"
 )]
 pub struct InvalidApiUrl;
 
 impl ClientConfig {
-    /// The API at this URL, usually [`BASE_URL`], with time-outs of 2 s, 10 s and 25 s.
+    /// Creates the configuration for the API at this URL, usually [`BASE_URL`], with time-outs of 2 s, 10 s and
+    /// 25 s.
     ///
-    /// The key travels in every request, so only `https` is taken, and `http` for `localhost`, `127.0.0.1`
-    /// and `::1`; no user name, query or fragment. A URL that ends with the API's version, `/v1`, means the same as
-    /// one that does not.
+    /// Every request contains the key, so the URL must be `https`, or `http` for `localhost`, `127.0.0.1` and
+    /// `::1`; it has no user name, query or fragment. A trailing API version, `/v1`, is ignored.
     pub fn new(base_url: impl AsRef<str>) -> Result<Self, InvalidApiUrl> {
         let mut base = Url::parse(base_url.as_ref()).map_err(|_| InvalidApiUrl)?;
         let is_secure = match base.scheme() {
@@ -87,14 +87,14 @@ impl ClientConfig {
         self.base.scheme() == "https"
     }
 
-    /// The URL of `/v1/<elements>`. Opaque ids may be among the elements.
+    /// The URL of `/v1/<segments>`. Opaque ids may be among the segments.
     pub(crate) fn endpoint(&self, segments: &[&str]) -> Result<Url, ApiError> {
-        // By the URL standard these two are never an element, however they are encoded.
-        if segments.iter().any(|element| matches!(*element, "." | "..")) {
-            return Err(ApiError::InvalidResponse("an id that cannot stand in a path"));
+        // By the URL standard, these two are never a path segment, however they are encoded.
+        if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
+            return Err(ApiError::InvalidResponse("an id that is not a valid path segment"));
         }
         let encoded: Vec<_> =
-            segments.iter().map(|element| utf8_percent_encode(element, PATH_SEGMENT).to_string()).collect();
+            segments.iter().map(|segment| utf8_percent_encode(segment, PATH_SEGMENT).to_string()).collect();
         let mut url = self.base.clone();
         url.set_path(&format!(
             "{}/{API_VERSION}/{}",
@@ -105,20 +105,21 @@ impl ClientConfig {
     }
 }
 
-/// A base path without the version that stands before every endpoint: Rightfoot's own documents show URLs with it, and
-/// with it twice.
+/// A base path without the API version at its end.
 fn strip_version(path: &str) -> &str {
     let path = path.trim_end_matches('/');
+    // Only a whole segment is the version: `/apiv1` is another path.
     match path.strip_suffix(API_VERSION).filter(|rest| rest.ends_with('/')) {
+        // Rightfoot's own documents show URLs with the version, and with it twice.
         Some(rest) => strip_version(rest),
         None => path,
     }
 }
 
-/// Shows nothing of where the API is.
+/// Does not show the URL.
 impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
+        f.debug_struct("ClientConfig")
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
             .field("post_timeout", &self.post_timeout)
@@ -128,17 +129,17 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// The key that Rightfoot's customer was given.
+/// The key of Rightfoot's API.
 #[derive(Clone)]
 pub struct ApiKey(Zeroizing<String>);
 
-/// Not an API key.
+/// The text cannot be an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an API key is not empty and of visible ASCII characters")]
 pub struct InvalidApiKey;
 
 impl ApiKey {
-    /// Takes a key of visible ASCII characters.
+    /// Creates a key of visible ASCII characters.
     pub fn new(key: &str) -> Result<Self, InvalidApiKey> {
         is_valid_api_key(key).then(|| Self(Zeroizing::new(key.to_owned()))).ok_or(InvalidApiKey)
     }
@@ -146,14 +147,15 @@ impl ApiKey {
     /// The value of the `Authorization` header.
     pub(crate) fn bearer(&self) -> HeaderValue {
         let text = Zeroizing::new(format!("Bearer {}", self.0.as_str()));
-        // Visible ASCII always is a header's value; an empty one would be answered 401.
+        // Visible ASCII is always a valid header value; an empty one would be answered 401.
         let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        // Keeps the key out of `Debug` output (P8).
         value.set_sensitive(true);
         value
     }
 }
 
-/// Shows nothing of it.
+/// Does not show the key (P8).
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(..)")
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_id_is_always_exactly_one_element_of_the_path() {
-        for (id, element) in [
+        for (id, segment) in [
             ("a1b2-C3_~.", "a1b2-C3_~."),
             ("a/../b?c#d", "a%2F..%2Fb%3Fc%23d"),
             ("%2e%2e", "%252e%252e"),
@@ -242,12 +244,12 @@ mod tests {
             ("\\é ;", "%5C%C3%A9%20%3B"),
             ("...", "..."),
         ] {
-            let expected = format!("https://a.test/v1/monitoring/schedules/{element}");
+            let expected = format!("https://a.test/v1/monitoring/schedules/{segment}");
             assert_eq!(endpoint("https://a.test", &["monitoring", "schedules", id]), expected);
         }
         for dots in [".", ".."] {
             let refused = ClientConfig::new(BASE_URL).unwrap().endpoint(&["monitoring", "schedules", dots]);
-            assert_eq!(refused, Err(ApiError::InvalidResponse("an id that cannot stand in a path")));
+            assert_eq!(refused, Err(ApiError::InvalidResponse("an id that is not a valid path segment")));
         }
     }
 

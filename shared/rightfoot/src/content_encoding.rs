@@ -1,4 +1,4 @@
-//! Content codings of answers (RFC 9110, 8.4). A proxy may compress what Rightfoot does not.
+//! Decodes the content codings of responses (RFC 9110, 8.4). A proxy may compress what Rightfoot does not.
 
 use std::io::{self, Read};
 
@@ -7,25 +7,26 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
 use crate::ApiError;
 
-/// The codings that [`decoded`] undoes, for `Accept-Encoding`.
+/// The codings that [`decode_body`] decodes, for `Accept-Encoding`.
 pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate");
 
 /// The low half of a zlib stream's first byte. A raw deflate stream does not begin so.
 const ZLIB_METHOD: u8 = 8;
 
-/// The body without the codings that the headers name, if it is of at most `most` bytes then.
+/// Decodes the body by its headers. The decoded body may have at most `max_bytes` bytes.
 pub(crate) fn decode_body(headers: &HeaderMap, body: Vec<u8>, max_bytes: usize) -> Result<Vec<u8>, ApiError> {
     let mut codings = Vec::new();
     for line in headers.get_all(CONTENT_ENCODING) {
         let line = line.to_str().map_err(|_| unsupported(""))?;
         codings.extend(line.split(',').map(|coding| coding.trim().to_ascii_lowercase()));
     }
-    // The last one was applied last.
+    // The last coding was applied last.
     codings.iter().rev().try_fold(body, |body, coding| match coding.as_str() {
         "" | "identity" => Ok(body),
         _ if body.is_empty() => Ok(body),
+        // A gzip body may have several members.
         "gzip" | "x-gzip" => read_limited(MultiGzDecoder::new(&*body), max_bytes),
-        // By the standard it is zlib; some send the raw stream.
+        // By the standard it is zlib; some servers send the raw stream.
         "deflate" if body.first().is_some_and(|first| first & 0x0f == ZLIB_METHOD) => {
             read_limited(ZlibDecoder::new(&*body), max_bytes)
         }
@@ -35,6 +36,7 @@ pub(crate) fn decode_body(headers: &HeaderMap, body: Vec<u8>, max_bytes: usize) 
 }
 
 fn read_limited(decoder: impl Read, max_bytes: usize) -> Result<Vec<u8>, ApiError> {
+    // One byte more than allowed shows that the body is too large, without decoding all of it.
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let mut body = Vec::new();
     let read: io::Result<usize> = decoder.take(limit).read_to_end(&mut body);
@@ -42,7 +44,7 @@ fn read_limited(decoder: impl Read, max_bytes: usize) -> Result<Vec<u8>, ApiErro
     if body.len() > max_bytes { Err(ApiError::TOO_LARGE) } else { Ok(body) }
 }
 
-/// Names the coding if it is a registered one: a header's own words stay out of logs (P8).
+/// The error for a coding; it names only registered ones.
 fn unsupported(coding: &str) -> ApiError {
     ApiError::InvalidResponse(match coding {
         "br" => "content-encoding br, which was not asked for",
@@ -51,6 +53,7 @@ fn unsupported(coding: &str) -> ApiError {
         "dcz" => "content-encoding dcz, which was not asked for",
         "exi" => "content-encoding exi, which was not asked for",
         "zstd" => "content-encoding zstd, which was not asked for",
+        // Other values of the header stay out of logs (P8).
         _ => "a content-encoding that was not asked for",
     })
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, without a word of what was sent or received (P8).
+//! Errors of the client. None holds anything that was sent or received (P8).
 
 use std::fmt;
 use std::time::Duration;
@@ -12,71 +12,71 @@ use crate::FailedAuthorizer;
 #[error("the HTTP client cannot be built: no usable TLS roots?")]
 pub struct ClientBuildError;
 
-/// A call that failed.
+/// A failed call of Rightfoot's API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// The secret with the API key was never loaded: nothing was asked.
+    /// The secret with the API key was never loaded: nothing was sent.
     #[error("the API key cannot be loaded")]
     KeyUnavailable,
     /// 401: the key is missing or wrong.
     #[error("Rightfoot does not accept the API key")]
     Unauthorized,
-    /// 403: this is not ours to see or do.
-    #[error("Rightfoot forbids it")]
+    /// 403: this account may not see or do it.
+    #[error("Rightfoot denies access")]
     Forbidden,
-    /// A `GET` was answered 202, 204, 404 or 425: what is asked for is not there, or not yet.
+    /// 202, 204, 404 or 425 of a `GET`: the resource does not exist, or not yet.
     #[error("not ready")]
     NotReady,
     /// 429 of any request; 503 with `Retry-After` of a `GET`.
-    #[error("Rightfoot asks for a pause")]
+    #[error("rate limited by Rightfoot")]
     RateLimited {
-        /// How long the pause should be, if it was said; a day at most.
+        /// The requested pause, if there is one; a day at most.
         retry_after: Option<Duration>,
     },
-    /// There is no answer, or one that only says that Rightfoot has trouble.
+    /// There is no response, or only a 5xx.
     #[error("Rightfoot is unavailable: {0}")]
     Unavailable(UnavailableReason),
-    /// 400, 413 or 422 of a `POST`: the body was refused, nothing was applied. Another 4xx of a `GET`: what is asked
-    /// for is refused.
-    #[error("Rightfoot refused the request with status {status}")]
+    /// 400, 413 or 422 of a `POST`: Rightfoot declined the body, nothing was applied. Another 4xx of a `GET`:
+    /// Rightfoot declined the request.
+    #[error("Rightfoot declined the request with status {status}")]
     Declined {
         /// The HTTP status.
         status: u16,
-        /// Whom the refusal is about, if it says so.
+        /// The authorizers that it names, if any.
         failed: Vec<FailedAuthorizer>,
     },
-    /// The same of a `POST` that was sent again, after a try of which nobody knows the outcome: that one may have been
-    /// applied.
-    #[error("Rightfoot refused the request, when it was sent again, with status {status}")]
+    /// [`ApiError::Declined`] of a `POST` that was retried after an attempt with unknown outcome: that attempt
+    /// may have been applied.
+    #[error("Rightfoot declined the retried request with status {status}")]
     DeclinedOnRetry {
         /// The HTTP status.
         status: u16,
-        /// Whom the refusal is about, if it says so.
+        /// The authorizers that it names, if any.
         failed: Vec<FailedAuthorizer>,
     },
-    /// 409 of a `POST`: a schedule of this name is there. Of a batch it is not documented.
-    #[error("Rightfoot answers that it is there already")]
+    /// 409 of a `POST`: a schedule of this name exists. It is not documented for a batch.
+    #[error("already exists at Rightfoot")]
     Conflict,
-    /// An answer that is not of the documented form, or too large.
-    #[error("Rightfoot's answer is broken: {0}")]
+    /// The response does not have the documented form, or is too large.
+    #[error("invalid response from Rightfoot: {0}")]
     InvalidResponse(&'static str),
 }
 
-/// Why there is no answer.
+/// Reasons why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnavailableReason {
-    /// There was no connection: nothing was sent.
+    /// No connection: nothing was sent.
     NotConnected,
-    /// The connection ended before the answer did.
+    /// The connection ended before the response did.
     ConnectionLost,
-    /// The answer took too long.
+    /// The response took too long.
     TimedOut,
-    /// 5xx.
+    /// Rightfoot answered 5xx.
     ServerError,
 }
 
 impl ApiError {
-    /// An answer of more bytes than are read.
+    /// The response is larger than the limit.
     pub(crate) const TOO_LARGE: Self = Self::InvalidResponse("too large");
 
     /// A stable name for logs and metrics.
@@ -95,7 +95,7 @@ impl ApiError {
         }
     }
 
-    /// Of a `GET`: what it tells about what was asked for.
+    /// The result of a poll whose `GET` failed with this error.
     pub const fn to_poll_result<T>(&self) -> PollResult<T> {
         match self {
             Self::NotReady => PollResult::NotReady,
@@ -109,16 +109,18 @@ impl ApiError {
         }
     }
 
-    /// Of a `POST`: whether it may have been applied all the same.
+    /// Returns `true` if a `POST` that failed with this error may have been applied.
     pub const fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Unavailable(UnavailableReason::NotConnected) => false,
             Self::Unavailable(
                 UnavailableReason::ConnectionLost
                 | UnavailableReason::TimedOut
+                // A 5xx does not say that nothing was applied.
                 | UnavailableReason::ServerError,
             )
             | Self::DeclinedOnRetry { .. }
+            // The name may be taken by an earlier attempt of the same submission.
             | Self::Conflict
             | Self::InvalidResponse(_) => true,
             Self::KeyUnavailable
@@ -142,10 +144,10 @@ impl UnavailableReason {
         }
     }
 
-    /// Of a failed exchange. The error itself is not kept: its text holds the URL.
+    /// Classifies a failed exchange. The error itself is dropped: its text contains the URL.
     pub(crate) fn from_reqwest(error: &reqwest::Error) -> Self {
         if error.is_connect() {
-            // First, because it may have timed out as well.
+            // Checked first: such an error may be a time-out as well.
             Self::NotConnected
         } else if error.is_timeout() {
             Self::TimedOut

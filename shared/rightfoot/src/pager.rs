@@ -1,4 +1,4 @@
-//! Reading a list page by page. Where it ends is decided in the core.
+//! Reads a list page by page. The core decides where it ends.
 
 use std::collections::BTreeSet;
 
@@ -10,32 +10,32 @@ use crate::responses::{ResponsePage, SkippedRows};
 use crate::transport::{ApiRequest, Transport};
 use crate::{ApiError, ApiKey};
 
-/// Most rows of one list that are read, should the pages be larger than was asked for.
+/// Most rows of one list that are read, even if its pages are larger than requested.
 const ROWS_MAX: usize = PAGES_MAX * PAGE_ROWS;
 
-/// What was read of a list.
+/// The rows of a list.
 pub(crate) struct PagedList<T> {
-    /// Its rows, each once.
+    /// The rows, each once.
     pub(crate) rows: Vec<T>,
-    /// The rows that cannot be read.
+    /// The rows that could not be parsed.
     pub(crate) skipped: SkippedRows,
-    /// Why it was not read on.
+    /// The reason why reading ended.
     pub(crate) end: ListEnd,
 }
 
-/// Why a list was not read on.
+/// Reasons why reading a list ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListEnd {
     LastPage,
-    /// It says that there are more, and names no page to go on with.
+    /// The list says that there are more rows, but names no next page.
     MissingToken,
-    /// A row was met that the caller does not want, nor those behind it.
+    /// A row was beyond those that the caller wants, as are all that follow.
     ReachedBound,
-    /// It repeats itself or is too long.
+    /// The list repeats itself or is too long.
     Stopped,
 }
 
-/// How far a list has been read. Of its rows only what makes them these rows is kept.
+/// Reads a list page by page. Of its rows it keeps only the keys that identify them.
 pub(crate) struct Pager<K> {
     list_url: Url,
     paging: Paginator<K>,
@@ -45,19 +45,19 @@ pub(crate) struct Pager<K> {
 }
 
 enum PagerState {
-    /// The first page, or the one with this token.
+    /// The page to read next: the first one, or the one with this token.
     Page(Option<PageToken>),
     Ended(ListEnd),
 }
 
 impl<K: Ord + Clone> Pager<K> {
-    /// Nothing has been read of the list at this URL.
+    /// Starts to read the list at this URL.
     pub(crate) fn new(list_url: Url) -> Self {
         let (paging, skipped) = (Paginator::new(), SkippedRows::default());
         Self { list_url, paging, rows: 0, skipped, state: PagerState::Page(None) }
     }
 
-    /// The URL of the next page, if there is one to ask for.
+    /// The URL of the next page; `None` if the list has ended.
     pub(crate) fn next_url(&self) -> Option<Url> {
         match &self.state {
             PagerState::Page(page) => Some(page_url(&self.list_url, page.as_ref())),
@@ -65,7 +65,7 @@ impl<K: Ord + Clone> Pager<K> {
         }
     }
 
-    /// Why the list is not read on; `None` while it is.
+    /// The reason why reading ended; `None` while it goes on.
     pub(crate) const fn end(&self) -> Option<ListEnd> {
         match &self.state {
             PagerState::Page(_) => None,
@@ -73,12 +73,12 @@ impl<K: Ord + Clone> Pager<K> {
         }
     }
 
-    /// The rows that could not be read, of all pages until now.
+    /// The rows that could not be parsed, of all pages so far.
     pub(crate) const fn skipped(&self) -> &SkippedRows {
         &self.skipped
     }
 
-    /// Takes in a page. What comes back are its rows that were not there before, less those `beyond` what is wanted.
+    /// Adds a page. Returns its new rows, without those that are `beyond` what is wanted.
     pub(crate) fn add_page<T>(
         &mut self,
         page: ResponsePage<T>,
@@ -92,6 +92,7 @@ impl<K: Ord + Clone> Pager<K> {
         for (row, key) in page.rows.into_iter().zip(&keys) {
             if beyond(&row) {
                 has_reached_bound = true;
+            // A list may name a row twice, on one page or on several.
             } else if !self.paging.has_seen(key) && of_this_page.insert(key) {
                 new_rows.push(row);
             }

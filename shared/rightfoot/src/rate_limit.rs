@@ -1,4 +1,4 @@
-//! The pause that Rightfoot has asked for.
+//! The rate-limit pause that Rightfoot has asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +8,7 @@ use inbox_aws::clock::Clock;
 use inbox_core::limits::RATE_LIMIT_PAUSE_SECS;
 use inbox_core::time::UnixMillis;
 
-/// Until when nothing may be asked. It is about our account, not about what was asked, so its clones share it.
+/// The end of the pause. A limit applies to our account, not to single requests, so clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountRateLimit {
     until: Arc<AtomicI64>,
@@ -16,19 +16,19 @@ pub(crate) struct AccountRateLimit {
 }
 
 impl AccountRateLimit {
-    /// No pause yet.
+    /// Creates it, without a pause.
     pub(crate) fn new(clock: Clock) -> Self {
         Self { until: Arc::default(), clock }
     }
 
-    /// The rest of it; `None` if it is over.
+    /// The rest of the pause; `None` if there is none.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         let remaining = UnixMillis(self.until.load(Ordering::Relaxed)).since(self.clock.now());
         (!remaining.is_zero()).then_some(remaining)
     }
 
-    /// Begins it, for as long as Rightfoot has said, or else for [`RATE_LIMIT_PAUSE_SECS`]. It never ends earlier than
-    /// one that was begun before.
+    /// Starts a pause as long as Rightfoot asked for, or of [`RATE_LIMIT_PAUSE_SECS`]. It never shortens a
+    /// pause that has begun.
     pub(crate) fn start(&self, retry_after: Option<Duration>) {
         let pause = retry_after.unwrap_or(Duration::from_secs(RATE_LIMIT_PAUSE_SECS));
         self.until.fetch_max(self.clock.now().plus(pause).0, Ordering::Relaxed);

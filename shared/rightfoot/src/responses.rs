@@ -1,8 +1,8 @@
-//! Reading what Rightfoot answers (shared/providers/rightfoot.md, "Read balances" and "Errors"). Unknown fields are ignored.
+//! Parses Rightfoot's responses (shared/providers/rightfoot.md, "Read balances" and "Errors"). Unknown fields are ignored.
 //!
-//! What has one clear meaning is taken, in whatever form it comes. A row of a list that has none is skipped, and the
-//! others count: [`Skipped`] says how many. What tells that a `POST` was applied is read as well as can be: a batch
-//! that exists must not be lost for an oddity beside its id.
+//! A value with one clear meaning is accepted in any form. A row without a clear meaning is skipped, and the other rows of
+//! its list count: [`SkippedRows`] says how many. A response that shows that a `POST` was applied is parsed as far as
+//! possible: a batch that exists must not be lost because of an odd value beside its id.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -33,53 +33,53 @@ const NO_ID: ApiError = ApiError::InvalidResponse("an id is missing or unusable"
 const NO_TIME: ApiError = ApiError::InvalidResponse("a time is missing or unusable");
 const NO_TOTAL: ApiError = ApiError::InvalidResponse("total_authorizers is missing or not a whole number");
 
-/// What is known after a batch was submitted.
+/// The response to a submitted batch.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SubmittedBatch {
-    /// The batch. It exists, whatever else is said.
+    /// The batch. It exists, whatever the other fields say.
     pub batch_id: Id,
-    /// When Rightfoot took it in.
+    /// The time at which Rightfoot accepted it.
     pub submitted_at: Option<UnixMillis>,
-    /// Whom it left out.
+    /// The authorizers that it left out.
     pub failed_authorizers: Vec<FailedAuthorizer>,
-    /// What it remarked. May hold personal data.
+    /// Its warnings. May hold personal data.
     pub warnings: Vec<String>,
 }
 
 /// An authorizer that is not part of the batch.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct FailedAuthorizer {
-    /// Whom it is about, if that can be read.
+    /// The authorizer, if it can be parsed.
     pub authorizer: Option<Id>,
-    /// Rightfoot's words, empty if there are none. May hold personal data.
+    /// Rightfoot's error text, empty if there is none. May hold personal data.
     pub error: String,
-    /// Which kind of account was given.
+    /// The account type that was submitted.
     pub account_type: Option<String>,
-    /// In which row it stood.
+    /// The row of the request that it was in.
     pub row_number: Option<u64>,
 }
 
-/// What is known after a schedule was created.
+/// The response to a created schedule.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CreatedSchedule {
     /// The schedule.
     pub schedule_id: Id,
-    /// When it ends.
+    /// The time at which it ends.
     pub expires_at: Option<UnixMillis>,
-    /// When it runs next.
+    /// The time of its next run.
     pub next_run_at: Option<UnixMillis>,
 }
 
 /// One page of a list.
 pub(crate) struct ResponsePage<T> {
     pub(crate) rows: Vec<T>,
-    /// The rows that cannot be read.
+    /// The rows that could not be parsed.
     pub(crate) skipped: SkippedRows,
     pub(crate) has_more: bool,
     pub(crate) next_token: Option<String>,
 }
 
-/// The answer to `POST /v1/balance_requests`.
+/// Parses the response to `POST /v1/balance_requests`.
 pub(crate) fn parse_submitted_batch(body: &[u8]) -> Result<SubmittedBatch, ApiError> {
     let body = response_text(body);
     let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
@@ -97,7 +97,7 @@ pub(crate) fn parse_submitted_batch(body: &[u8]) -> Result<SubmittedBatch, ApiEr
     })
 }
 
-/// Whom a refusal is about: `error.details.failed_authorizers`, if it is there.
+/// The authorizers that an error response names: `error.details.failed_authorizers`, if present.
 pub(crate) fn parse_failed_authorizers_of_error(body: &[u8]) -> Vec<FailedAuthorizer> {
     let body = response_text(body);
     let list = fields(&body)
@@ -107,7 +107,7 @@ pub(crate) fn parse_failed_authorizers_of_error(body: &[u8]) -> Vec<FailedAuthor
     parse_failed_authorizers(list)
 }
 
-/// The answer to `POST /v1/monitoring/scheduled_balance_request`.
+/// Parses the response to `POST /v1/monitoring/scheduled_balance_request`.
 pub(crate) fn parse_created_schedule(body: &[u8]) -> Result<CreatedSchedule, ApiError> {
     let body = response_text(body);
     let fields = fields(&body).ok_or(NOT_AN_OBJECT)?;
@@ -119,7 +119,7 @@ pub(crate) fn parse_created_schedule(body: &[u8]) -> Result<CreatedSchedule, Api
     })
 }
 
-/// A page of `GET /v1/balances`.
+/// Parses a page of `GET /v1/balances`.
 pub(crate) fn parse_balance_page(body: &[u8], batch_id: &Id) -> Result<ResponsePage<Balance>, ApiError> {
     #[derive(Deserialize)]
     struct BalancesResponse<'a> {
@@ -147,23 +147,24 @@ fn parse_balance_row(row: &RawValue) -> Result<Balance, SkipReason> {
     }
     let row: BalanceRow<'_> = parse_row_object(row)?;
     let authorizer = row.authorizer_unique_id.and_then(id).ok_or(SkipReason("authorizer_unique_id"))?;
-    // Documented is the first of the two. The other one fills in for it only where it is a code as well.
+    // Only `balance_status_code` is documented. `status_code` replaces it only where it is a code as well.
     let status_code = match row.balance_status_code {
         Some(code) => Some(integer(code).ok_or(SkipReason("balance_status_code"))?),
         None => row.status_code.and_then(integer),
     };
     let (amount, status_code) = match (status_code, row.balance.map(Amount::from_json_or_text)) {
         (Some(0) | None, Some(Err(_))) => return Err(SkipReason("balance")),
-        // A failed check has no balance, whatever stands in its place.
+        // A failed check has no balance, whatever value the field has.
         (Some(code), Some(Err(_)) | None) => (None, code),
         (Some(code), Some(Ok(amount))) => (Some(amount), code),
+        // Only a successful check has a balance.
         (None, Some(Ok(amount))) => (Some(amount), 0),
         (None, None) => (None, OTHER_ERROR),
     };
     Ok(Balance { authorizer, amount, status_code, checked_at: row.timestamp.and_then(time) })
 }
 
-/// A page of `GET /v1/monitoring/authorizers/{id}/history`.
+/// Parses a page of `GET /v1/monitoring/authorizers/{id}/history`.
 pub(crate) fn parse_history_page(
     body: &[u8],
     authorizer: &Id,
@@ -196,7 +197,7 @@ fn parse_history_row(row: &RawValue) -> Result<HistoryEntry, SkipReason> {
     })
 }
 
-/// The answer to `GET /v1/monitoring/schedules/{id}`. Its times are nullable, whatever E6 says (shared/providers/rightfoot.md, "Contradictions").
+/// Parses the response to `GET /v1/monitoring/schedules/{id}`. Its times are nullable, whatever E6 says (shared/providers/rightfoot.md, "Contradictions").
 pub(crate) fn parse_schedule(body: &[u8], schedule_id: &Id) -> Result<ScheduleState, ApiError> {
     #[derive(Deserialize)]
     struct ScheduleResponse<'a> {
@@ -221,11 +222,11 @@ pub(crate) fn parse_schedule(body: &[u8], schedule_id: &Id) -> Result<ScheduleSt
     })
 }
 
-/// An answer about something else than was asked for shows that the question was not understood.
+/// Rejects a response about another id than the one requested: Rightfoot did not understand the request.
 fn check_id(requested: &Id, returned: Option<&RawValue>) -> Result<(), ApiError> {
     match returned.map(text) {
         Some(Some(returned_id)) if !returned_id.eq_ignore_ascii_case(requested.as_str()) => {
-            Err(ApiError::InvalidResponse("about something else than was asked for"))
+            Err(ApiError::InvalidResponse("about another id than requested"))
         }
         _ => Ok(()),
     }
@@ -242,16 +243,17 @@ fn parse_page<T>(
     for row in all.unwrap_or_default() {
         match read(row) {
             Ok(row) => rows.push(row),
-            Err(why) => skipped.add(why),
+            Err(reason) => skipped.add(reason),
         }
     }
-    // What cannot be read is no word that this was the last page.
+    // A value that cannot be parsed does not mean that this was the last page.
     let has_more = has_more.map(|it| boolean(it).unwrap_or(true));
     if has_more == Some(false) {
         return Ok(ResponsePage { rows, skipped, has_more: false, next_token: None });
     }
     let unusable = ApiError::InvalidResponse("a page token that cannot be sent");
     let next = token.map(|token| text(token).ok_or(unusable)).transpose()?.filter(|token| !token.is_empty());
+    // Without the flag, a token shows that there are more pages.
     Ok(ResponsePage { rows, skipped, has_more: has_more.unwrap_or(next.is_some()), next_token: next })
 }
 
@@ -259,7 +261,7 @@ fn parse_failed_authorizers(list: Option<&RawValue>) -> Vec<FailedAuthorizer> {
     list.map(items).unwrap_or_default().into_iter().map(parse_failed_authorizer).collect()
 }
 
-/// One entry, as well as it can be read: how many there are matters more than what they say.
+/// Parses one entry as far as possible: the number of entries matters more than their contents.
 fn parse_failed_authorizer(item: &RawValue) -> FailedAuthorizer {
     if let Some(fields) = fields(item.get()) {
         let field = |name| fields.get(name).copied();
@@ -276,12 +278,13 @@ fn parse_failed_authorizer(item: &RawValue) -> FailedAuthorizer {
     }
 }
 
-/// The text of an answer. Bytes that are not UTF-8 are replaced: they may stand in words that decide nothing.
+/// The text of a response.
 fn response_text(body: &[u8]) -> Cow<'_, str> {
+    // Bytes that are not UTF-8 are replaced, because they may occur in texts that decide nothing.
     String::from_utf8_lossy(strip_bom(body))
 }
 
-/// One unambiguous JSON object with these fields.
+/// Parses one unambiguous JSON object with these fields.
 fn parse_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ApiError> {
     // Serde would also fill the fields from an array, by their order.
     if !json.trim_start().starts_with('{') {
@@ -294,12 +297,12 @@ fn parse_row_object<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Skip
     parse_object(row.get()).map_err(|_| SkipReason("row"))
 }
 
-/// The fields of a JSON object, whatever they hold.
+/// The fields of a JSON object, whatever their values.
 fn fields(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
     serde_json::from_str(json).ok()
 }
 
-/// The items of a list; of nothing, none; of anything else, itself.
+/// The items of a list; none for null; the value itself for anything else.
 fn items(list: &RawValue) -> Vec<&RawValue> {
     match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
         Ok(items) => items.unwrap_or_default(),
@@ -307,27 +310,27 @@ fn items(list: &RawValue) -> Vec<&RawValue> {
     }
 }
 
-/// Ids and words stay out of logs (P8).
+/// Shows neither ids nor texts (P8).
 impl fmt::Debug for SubmittedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submitted")
-            .field("failed", &self.failed_authorizers.len())
+        f.debug_struct("SubmittedBatch")
+            .field("failed_authorizers", &self.failed_authorizers.len())
             .field("warnings", &self.warnings.len())
             .finish_non_exhaustive()
     }
 }
 
-/// Ids and words stay out of logs (P8).
+/// Shows neither ids nor texts (P8).
 impl fmt::Debug for FailedAuthorizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FailedAuthorizer").finish_non_exhaustive()
     }
 }
 
-/// Ids stay out of logs (P8).
+/// Shows no id (P8).
 impl fmt::Debug for CreatedSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScheduleCreated").finish_non_exhaustive()
+        f.debug_struct("CreatedSchedule").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sending: what is sent again, when, and what a status means.
+//! Sends requests: retries, time-outs, and the meaning of each HTTP status.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -13,24 +13,24 @@ use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect, retr
 use crate::{ApiError, ApiKey, ClientBuildError, ClientConfig, UnavailableReason};
 use crate::{content_encoding, responses};
 
-/// How often a request is sent at most.
+/// Most attempts of a request.
 const ATTEMPTS_MAX: u32 = 3;
-/// Largest answer that is read, before and after it is decoded.
+/// Size limit of a response, before and after it is decoded.
 pub(crate) const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// The longest pause that is believed.
+/// Upper limit of `Retry-After`.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// An idle connection is not used for longer: a process that was frozen meanwhile finds it dead.
+/// Maximum idle time of a connection: a process that was frozen meanwhile finds it dead.
 const POOL_IDLE_MAX: Duration = Duration::from_secs(20);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A request, and with it what may be done again.
+/// A request, by what may be retried.
 pub(crate) enum ApiRequest {
-    /// Changes nothing.
+    /// A read: changes nothing.
     Get(Url),
-    /// The same bytes get the same answer, and are applied once.
+    /// Repeated bytes get the same response, and are applied once.
     PostIdempotent(Url, Bytes),
-    /// Is applied as often as it arrives.
+    /// Applied as often as it arrives.
     PostNonIdempotent(Url, Bytes),
 }
 
@@ -46,11 +46,11 @@ impl From<ApiError> for AttemptError {
     }
 }
 
-/// Sends requests.
+/// Sends requests, with retries.
 #[derive(Clone)]
 pub(crate) struct Transport {
     get_client: Client,
-    /// For what may not be sent twice: never over a connection that may have died meanwhile.
+    /// For requests that must not be sent twice: never on a connection that may have died meanwhile.
     post_client: Client,
     config: ClientConfig,
 }
@@ -61,31 +61,34 @@ impl Transport {
         let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| ClientBuildError)?;
         let client = || {
             let client = Client::builder();
-            // Plain HTTP, to a machine's own simulated API, checks no certificate: the system's many are left unread.
+            // Plain HTTP to a local simulated API checks no certificate: skip loading the system's.
             let client = match config.is_https() {
                 true => client.tls_certs_merge(trusted.clone()),
                 false => client.tls_certs_only([]),
             };
             client
                 .user_agent(concat!("balance-inbox/", env!("CARGO_PKG_VERSION")))
+                // Every request carries the key, which must not be sent in the clear.
                 .https_only(config.is_https())
                 .no_proxy()
                 .redirect(redirect::Policy::none())
+                // `send` decides about retries, because it knows what may be repeated.
                 .retry(retry::never())
                 .connect_timeout(config.connect_timeout)
         };
         let get_client = client().timeout(config.request_timeout).pool_idle_timeout(POOL_IDLE_MAX).build();
         let post_client = client().timeout(config.post_timeout).pool_max_idle_per_host(0).build();
-        let built = get_client.and_then(|http| post_client.map(|fresh| (http, fresh)));
-        let (http, fresh) = built.map_err(|_| ClientBuildError)?;
-        Ok(Self { get_client: http, post_client: fresh, config })
+        let built =
+            get_client.and_then(|get_client| post_client.map(|post_client| (get_client, post_client)));
+        let (get_client, post_client) = built.map_err(|_| ClientBuildError)?;
+        Ok(Self { get_client, post_client, config })
     }
 
     pub(crate) fn config(&self) -> &ClientConfig {
         &self.config
     }
 
-    /// The body of the answer to a request, if it is one that has to be read.
+    /// Sends a request, with retries. Returns the body of a successful response.
     pub(crate) async fn send(&self, key: &ApiKey, request: &ApiRequest) -> Result<Vec<u8>, ApiError> {
         let started = Instant::now();
         let mut unknown_outcome = None;
@@ -96,6 +99,7 @@ impl Transport {
                 Err(error) => error,
             };
             attempts += 1;
+            // No `POST` is sent again after its time limit.
             let in_time = !request.is_post() || started.elapsed() < self.config.post_timeout;
             let Some(pause) = self.retry_delay(request, &error, attempts).filter(|_| in_time) else {
                 return Err(final_error(unknown_outcome, error.error));
@@ -119,7 +123,7 @@ impl Transport {
         match check_status(request, response.status().as_u16(), retry_after) {
             Ok(()) => Ok(read_body(response).await?),
             Err(ApiError::Declined { status, .. }) => {
-                // The status has said it all; whom it is about is an extra.
+                // The status decides; the authorizers are an extra.
                 let failed = read_body(response)
                     .await
                     .map(|body| responses::parse_failed_authorizers_of_error(&body))
@@ -139,7 +143,7 @@ impl Transport {
         }
     }
 
-    /// How long to wait before another attempt; `None` if there shall be none.
+    /// The pause before the next attempt; `None` if there is none.
     fn retry_delay(&self, request: &ApiRequest, error: &AttemptError, attempts: u32) -> Option<Duration> {
         if attempts >= ATTEMPTS_MAX || !request.may_retry_after(&error.error) {
             return None;
@@ -148,6 +152,7 @@ impl Transport {
             self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
         let backoff = max_backoff.mul_f64(fastrand::f64());
         match error.retry_after {
+            // A longer pause is left to the caller.
             Some(requested) => (requested <= self.config.pause_max).then(|| requested.max(backoff)),
             None => Some(backoff),
         }
@@ -166,10 +171,12 @@ impl ApiRequest {
         match error {
             ApiError::RateLimited { .. } | ApiError::Unavailable(UnavailableReason::NotConnected) => true,
             ApiError::Unavailable(UnavailableReason::ServerError) => match self {
+                // The same bytes give the same batch, so repeating them does no harm.
                 Self::Get(_) | Self::PostIdempotent(..) => true,
                 Self::PostNonIdempotent(..) => false,
             },
-            // The first may be under way still, and what the cache makes of two at once is not documented.
+            // The first attempt may still be in process, and the behaviour of the cache with two at once is not
+            // documented.
             ApiError::Unavailable(UnavailableReason::ConnectionLost | UnavailableReason::TimedOut) => {
                 !self.is_post()
             }
@@ -185,10 +192,11 @@ impl ApiRequest {
     }
 }
 
-/// The error of a `POST` whose last attempt failed with `last`, and an earlier one, if any, without a known outcome.
-/// Nothing that is answered later makes that one known: it may have been applied before its repetition was refused.
+/// The error of a `POST` whose last attempt failed with `last`, after `earlier`, if any, whose outcome is
+/// unknown.
 fn final_error(earlier: Option<ApiError>, last: ApiError) -> ApiError {
     match (earlier, last) {
+        // The earlier attempt may have been applied before its retry was declined.
         (Some(_), ApiError::Declined { status, failed }) => ApiError::DeclinedOnRetry { status, failed },
         (Some(_), last) if last.is_outcome_unknown() => last,
         (Some(earlier), _) => earlier,
@@ -196,21 +204,24 @@ fn final_error(earlier: Option<ApiError>, last: ApiError) -> ApiError {
     }
 }
 
-/// What a status means; `Ok` if the body has to be read.
+/// Classifies a status; `Ok` if the body has to be read.
 fn check_status(request: &ApiRequest, status: u16, retry_after: Option<Duration>) -> Result<(), ApiError> {
     match (request.is_post(), status) {
+        // For a `GET`, 202 and 204 mean that there is no answer yet.
         (false, 200) | (true, 200..=299) => Ok(()),
-        (_, 300..=399) => Err(ApiError::InvalidResponse("a redirection")),
+        (_, 300..=399) => Err(ApiError::InvalidResponse("a redirect")),
         (_, 401) => Err(ApiError::Unauthorized),
         (_, 403) => Err(ApiError::Forbidden),
         (_, 408) => Err(ApiError::Unavailable(UnavailableReason::TimedOut)),
         (_, 429) => Err(ApiError::RateLimited { retry_after }),
-        // Not for a `POST`: the sentence does not say that nothing was applied.
+        // Not for a `POST`: a 503 does not say that nothing was applied.
         (false, 503) if retry_after.is_some() => Err(ApiError::RateLimited { retry_after }),
         (_, 500..=599) => Err(ApiError::Unavailable(UnavailableReason::ServerError)),
+        // The answer before completion is not documented, so each of these may mean "not yet".
         (false, 202 | 204 | 404 | 425) => Err(ApiError::NotReady),
         (true, 409) => Err(ApiError::Conflict),
-        // What is said of the body is said of it for good. What a gateway says of anything else is not.
+        // A status about the body of a `POST` is final. Any other 4xx of a `POST` may be a gateway's, which
+        // says nothing about the outcome.
         (true, 400 | 413 | 422) | (false, 400..=499) => {
             Err(ApiError::Declined { status, failed: Vec::new() })
         }
@@ -222,6 +233,7 @@ fn check_status(request: &ApiRequest, status: u16, retry_after: Option<Duration>
 fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that does not fit asks for the longest pause.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -230,7 +242,7 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     Some(delay.min(RETRY_AFTER_MAX))
 }
 
-/// The whole body, decoded, unless it is too large: chunk by chunk, because it need not tell its length.
+/// Reads and decodes the whole body, within the size limit.
 async fn read_body(mut response: Response) -> Result<Vec<u8>, ApiError> {
     let max_bytes = u64::try_from(ANSWER_MAX_BYTES).unwrap_or(u64::MAX);
     if response.content_length().is_some_and(|length| length > max_bytes) {
@@ -238,6 +250,7 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, ApiError> {
     }
     let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
+    // Chunk by chunk, because a response need not state its length.
     while let Some(chunk) = response
         .chunk()
         .await
@@ -299,11 +312,7 @@ mod tests {
             let (least, most) = range(attempts);
             assert!(least < longest / 4 && (longest * 3 / 4..=longest).contains(&most), "{least} to {most}");
         }
-        assert_eq!(
-            transport.retry_delay(&get(), &attempt_error(None), 3),
-            None,
-            "three attempts at the most"
-        );
+        assert_eq!(transport.retry_delay(&get(), &attempt_error(None), 3), None, "at most three attempts");
 
         let asked = |secs| transport.retry_delay(&get(), &attempt_error(Some(Duration::from_secs(secs))), 1);
         assert_eq!(asked(2), Some(Duration::from_secs(2)));
@@ -334,20 +343,20 @@ mod tests {
             assert_eq!(post.is_ok(), (200..=299).contains(&status));
             assert!(!matches!(get, Err(ApiError::Conflict)), "{status}");
             assert!(!matches!(post, Err(ApiError::NotReady)), "{status}");
-            let is_refused = matches!(post, Err(ApiError::Declined { .. }));
-            assert_eq!(is_refused, [400, 413, 422].contains(&status), "{status}");
+            let is_declined = matches!(post, Err(ApiError::Declined { .. }));
+            assert_eq!(is_declined, [400, 413, 422].contains(&status), "{status}");
         }
     }
 
     #[test]
     fn an_unknown_outcome_stays_unknown_whatever_is_answered_later() {
         let timed_out = ApiError::Unavailable(UnavailableReason::TimedOut);
-        let refused = ApiError::Declined { status: 400, failed: vec![] };
+        let declined = ApiError::Declined { status: 400, failed: vec![] };
         let limited = ApiError::RateLimited { retry_after: None };
         assert_eq!(final_error(None, limited.clone()), limited);
         let on_retry = ApiError::DeclinedOnRetry { status: 400, failed: vec![] };
-        assert_eq!(final_error(None, refused.clone()), refused);
-        assert_eq!(final_error(Some(timed_out.clone()), refused), on_retry);
+        assert_eq!(final_error(None, declined.clone()), declined);
+        assert_eq!(final_error(Some(timed_out.clone()), declined), on_retry);
         assert!(on_retry.is_outcome_unknown());
         for last in [limited, ApiError::Unavailable(UnavailableReason::NotConnected), ApiError::Unauthorized]
         {

@@ -1,13 +1,13 @@
-//! Alerts that are published: the item `effect#alert#<authorizer>` of a batch.
+//! Claims on alerts: the item `effect#alert#<authorizer>` of a batch.
 //!
 //! ```text
 //!  worker    claim if no other event has a live claim, and not published as this replay of this event
 //!              ── publish ── mark: published_at, published_by + tag, claim dropped
 //! ```
 //!
-//! Several events may name the same authorizer: a redelivery under another uuid, or a webhook that comes after the poll. The
-//! first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the set
-//! `published_by`: remembering the last one only would let two replayed events take turns.
+//! Several events may name the same authorizer: a redelivery under another uuid, or a webhook that comes after the poll.
+//! The first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the
+//! set `published_by`: if it recorded only the last one, two replayed events could take turns for ever.
 
 use std::fmt;
 
@@ -29,13 +29,15 @@ use crate::AwsError;
 use crate::conditional::{condition_failed, existing_item};
 use crate::item::{self, Item, number, text};
 
-/// Another event's claim is over, or there is none. Who holds an event's claim is alone with that event, so an earlier claim
-/// of the same event is void. A request that arrives late is told by its time: it must not take the place of a younger claim.
+/// No other event has a live claim. A worker that holds the claim on an event is alone with it, so an earlier
+/// alert claim of the same event is void. A request that arrives late is recognised by its time: it must not
+/// replace a younger claim.
 const NOT_TAKEN: &str = "(attribute_not_exists(claim_by) OR claim_until < :now OR claim_by = :mine \
      OR (claim_event = :event AND claim_until <= :until))";
-/// An event that was not replayed publishes what nobody has published.
+/// An event that was not replayed publishes only an alert that was never published.
 const NOT_PUBLISHED: &str = "attribute_not_exists(published_at)";
-/// A replay publishes unless it has. An item of the first version is rewritten before: see [`is_of_first_version`].
+/// A replay publishes unless it has already. An item of the first version is migrated before: see
+/// [`is_v1_alert_item`].
 const NOT_PUBLISHED_BY_REPLAY: &str = "NOT contains(published_by, :tag) \
      AND (attribute_not_exists(published_by) OR size(published_by) < :most) \
      AND (attribute_exists(published_by) OR attribute_not_exists(event_id))";
@@ -43,20 +45,21 @@ const NOT_PUBLISHED_BY_REPLAY: &str = "NOT contains(published_by, :tag) \
 /// Outcome of claiming the alert of one authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AlertClaim {
-    /// It is this event's to publish.
+    /// This event may publish the alert.
     Acquired(AcquiredAlert),
-    /// It has been published: by any event, or, for a replayed event, by this replay.
+    /// The alert was published: by any event, or, for a replayed event, by this replay.
     Published {
-        /// The threshold that it was published with last; `None` if an earlier version did that.
+        /// The threshold of its last publication; `None` if an earlier version published it.
         threshold: Option<Amount>,
     },
-    /// Another event's worker is about to publish it.
+    /// The worker of another event is about to publish it.
     HeldByOther,
-    /// It was published [`ALERT_PUBLISHERS_MAX`] times: no other replay can be remembered, so none may publish.
+    /// It was published [`ALERT_PUBLISHERS_MAX`] times: another replay could not be recorded, so none may
+    /// publish.
     ReplayLimitReached,
 }
 
-/// An alert that this event may publish.
+/// An alert that this event has claimed and may publish.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AcquiredAlert {
     authorizer: Id,
@@ -64,7 +67,7 @@ pub struct AcquiredAlert {
     threshold_source: ThresholdSource,
 }
 
-/// Personal data (P8).
+/// Shows no field: they are personal data (P8).
 impl fmt::Debug for AcquiredAlert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AcquiredAlert")
@@ -80,6 +83,7 @@ impl Inbox {
         now: UnixMillis,
     ) -> Result<AlertClaim, AwsError> {
         let mut claimed = self.try_claim_alert(event, crossing, now).await?;
+        // Only a replay needs the set of publishers.
         if let Err(Some(item)) = &claimed
             && event.replay() > 0
             && is_v1_alert_item(item)
@@ -90,11 +94,12 @@ impl Inbox {
         }
         Ok(match claimed {
             Ok(acquired) => AlertClaim::Acquired(acquired),
+            // If no item came back, nothing is known, so the event must wait.
             Err(existing) => existing.map_or(AlertClaim::HeldByOther, |item| claim_failure(&item, event)),
         })
     }
 
-    /// Tries it once: the alert, or the item that stands in the way.
+    /// Tries to claim once. The error is the existing item, as far as DynamoDB returned it.
     async fn try_claim_alert(
         &self,
         event: &ClaimedEvent,
@@ -106,7 +111,8 @@ impl Inbox {
             .update_expression(
                 "SET claim_by = :mine, claim_event = :event, claim_until = :until, expires_at = :at",
             )
-            // It outlives whatever may name it again: also an event that an operator takes out of quarantine.
+            // The item must outlive every event that may name it again, also one that an operator takes out of
+            // quarantine.
             .expression_attribute_values(":at", number(parts_expiry(now, self.retention_days).0))
             .expression_attribute_values(":until", number(claim_expiry(now).0))
             .expression_attribute_values(":now", number(now.0))
@@ -130,7 +136,7 @@ impl Inbox {
         }
     }
 
-    /// Gives an item of the first version the form of this one, if it still stands as it was read.
+    /// Migrates an item of the first version to the present form, if it has not changed since it was read.
     async fn migrate_alert_item(
         &self,
         event: &ClaimedEvent,
@@ -155,13 +161,14 @@ impl Inbox {
             None => update.update_expression("REMOVE event_id, replay"),
         };
         match update.send().await {
+            // Another worker has changed the item meanwhile: the next claim shows how.
             Err(error) if condition_failed(&error) => Ok(()),
             rewritten => rewritten.map(drop).map_err(|error| AwsError::from_sdk_error(UPDATE, &error)),
         }
     }
 
-    /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost meanwhile: what
-    /// was published is not to be published again by somebody who does not know.
+    /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost
+    /// meanwhile: other workers must know that it was published.
     pub async fn mark_alert_published(
         &self,
         event: &ClaimedEvent,
@@ -189,19 +196,21 @@ impl Inbox {
             Err(error) if condition_failed(&error) => {}
             Err(error) => return Err(AwsError::from_sdk_error(UPDATE, &error)),
         }
+        // The claim was lost: only add to what another worker has recorded.
         let key = self.alert_key(event, &acquired.authorizer)?;
         let update = self.db.update_item().table_name(&self.table).set_key(Some(key));
-        let remembered = update
+        let recorded = update
             .update_expression("SET published_at = if_not_exists(published_at, :now) ADD published_by :tags")
+            // The update must not create the item again after its expiry.
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":now", number(now.0))
             .expression_attribute_values(":tags", tags)
             .send()
             .await;
-        match remembered {
-            // Gone: it has expired, and whatever could name it has, too.
+        match recorded {
+            // The item has expired, and so has every event that could name it.
             Err(error) if condition_failed(&error) => Ok(()),
-            remembered => remembered.map(drop).map_err(|error| AwsError::from_sdk_error(UPDATE, &error)),
+            recorded => recorded.map(drop).map_err(|error| AwsError::from_sdk_error(UPDATE, &error)),
         }
     }
 
@@ -225,14 +234,15 @@ fn published_by(item: &Item) -> Option<&Vec<String>> {
     item.get("published_by")?.as_ss().ok()
 }
 
-/// Whether an item is of the first version, which remembered the last publisher only, and that in `event_id` and `replay`.
-/// Since there is the set, whoever names himself there is in it, too.
+/// Returns `true` if an item has the form of the first version, which remembered only the last publisher, in
+/// `event_id` and `replay`. In the present form, that one is also in the set.
 fn is_v1_alert_item(item: &Item) -> bool {
     item.contains_key("event_id") && published_by(item).is_none()
 }
 
-/// Who published last, by an item of the first version. Its claims overwrite that, so with one of them nobody knows.
+/// The last publisher in an item of the first version, if it is known.
 fn v1_publisher(item: &Item) -> Option<String> {
+    // A claim of the first version overwrote the publisher.
     let is_overwritten = item.contains_key("claim_by") && !item.contains_key("claim_event");
     let is_known = item.contains_key("published_at") && !is_overwritten;
     let (event_id, replay) = item::string(item, "event_id").zip(item::parsed_number(item, "replay"))?;
@@ -243,8 +253,7 @@ fn is_held(item: &Item, now: UnixMillis) -> bool {
     item::millis(item, "claim_until").is_some_and(|until| until >= now)
 }
 
-/// Why a claim was refused. That an alert is published is decided by what says so, whoever holds a claim: a replay that
-/// could not publish leaves its claim behind.
+/// Classifies a failed claim.
 fn claim_failure(item: &Item, event: &ClaimedEvent) -> AlertClaim {
     let own = publisher_tag(&event.key().event_id(), event.replay());
     let tags = published_by(item);
@@ -252,6 +261,7 @@ fn claim_failure(item: &Item, event: &ClaimedEvent) -> AlertClaim {
         0 => item.contains_key("published_at"),
         _ => tags.is_some_and(|tags| tags.contains(&own)),
     };
+    // This counts first, even beside a claim: a replay that could not publish leaves its claim behind.
     if has_published {
         let threshold = item::string(item, "threshold").and_then(|text| text.parse().ok());
         AlertClaim::Published { threshold }

@@ -1,7 +1,7 @@
-//! What is known about a batch: whether it is complete, and whose alerts have been told.
+//! The progress of a batch: its completion, and the authorizers whose alerts are known.
 //!
-//! Whoever holds a URL can add alert records to a batch, as many and as large as he likes. So the two items that say what
-//! is to be done are read by their keys, and the alerts only where they are asked for, and within bounds.
+//! A caller with a webhook URL can add any number of alert records to a batch, of any size. So the two items that decide
+//! what is to be done are read by their keys, and the alerts only where they are needed, and within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,29 +22,29 @@ use crate::AwsError;
 use crate::item::{self, EventRecord, Item, text};
 
 const QUERY: &str = "dynamodb:Query";
-/// The place of a batch's completion in its story.
+/// The sort key of a batch's completion event.
 const COMPLETED_SK: &str = "completed";
-/// What the place of an alert event begins with.
+/// The prefix of an alert event's sort key.
 const ALERT_SK_PREFIX: &str = "alert#";
-/// When the API has shown a batch complete.
+/// Attribute: when the API showed the batch complete.
 pub(super) const SHOWN_COMPLETE_AT: &str = "shown_complete_at";
 
-/// What is known about a batch, but for its alerts.
+/// The state of a tracked batch, without its alerts.
 #[derive(Clone, Debug)]
 pub struct BatchProgress {
-    /// What is watched. Whom Rightfoot refused is not read yet: see [`Inbox::refused`].
+    /// The batch. Its failed authorizers are not loaded yet: see [`Inbox::excluded_authorizers`].
     pub tracked: TrackedBatch,
-    /// How far it has come.
+    /// Its `rev` and times.
     pub tracking: TrackingState,
-    /// The record of its completion.
+    /// The record of its completion event.
     pub completion: Option<CompletionRecord>,
-    /// When the API has shown it complete.
+    /// Time at which the API showed it complete.
     shown_complete_at: Option<UnixMillis>,
     excluded: Option<Item>,
 }
 
 impl BatchProgress {
-    /// When it became known to be complete: by an answer of the API, or by a record that counts.
+    /// Time at which it became known to be complete: by a response of the API, or by a record that confirms it.
     pub fn completed_at(&self) -> Option<UnixMillis> {
         let recorded =
             self.completion.as_ref().filter(|completion| completion.confirms_completion(&self.tracked));
@@ -52,21 +52,21 @@ impl BatchProgress {
     }
 }
 
-/// Whose alerts have been told, as far as the bounds let us read.
+/// The authorizers of a batch with a known alert, as far as the limits allow to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertedAuthorizers {
-    /// Whose alert an event has told that may still have its effect, or has had it.
+    /// Authorizers whose alert was published, or is named by an event that may still be processed.
     pub authorizers: BTreeSet<Id>,
-    /// By which threshold each alert was published, where that is known.
+    /// The threshold that each alert was published with, where that is known.
     pub thresholds: BTreeMap<Id, Amount>,
-    /// How many alert events there are, or one more than are read.
+    /// The number of alert events; one more than were read if the limit was reached.
     pub event_count: usize,
-    /// Bytes of payload that may still be loaded.
+    /// Payload bytes that may still be loaded.
     payload_budget_bytes: usize,
 }
 
 impl Inbox {
-    /// What is known about a batch, by one strong read of two items; `None` if it is not watched.
+    /// Reads the state of a batch; `None` if it is not tracked. One strongly consistent read of two items.
     pub async fn batch_progress(&self, batch_id: &Id) -> Result<Option<BatchProgress>, AwsError> {
         let keys = [TRACKED_SK, COMPLETED_SK].map(|sk| item::key(&batch_pk(batch_id), sk));
         let mut items = self.batch_get(keys.into()).await?;
@@ -87,7 +87,7 @@ impl Inbox {
         }))
     }
 
-    /// Whom Rightfoot refused when the batch was submitted.
+    /// Loads the authorizers that Rightfoot excluded when the batch was submitted.
     pub async fn excluded_authorizers(&self, batch: &BatchProgress) -> Result<BTreeSet<Id>, AwsError> {
         match &batch.excluded {
             Some(item) => self.load_ids(item).await,
@@ -95,15 +95,17 @@ impl Inbox {
         }
     }
 
-    /// Whose alert an event has told, or has had its effect. One that was given up, or came by another URL than the
-    /// batch's, has told nothing. All effects are read, and of the events [`ALERT_RECORDS_MAX`]: whoever is told by one
-    /// beyond that is told by the poller as well, and the worker acts once.
+    /// Reads the authorizers of a batch whose alert is known: published, or named by an event.
+    ///
+    /// An event that is quarantined, or came by another subject's URL, does not count. All published alerts are
+    /// read, and of the events [`ALERT_RECORDS_MAX`]: an authorizer that only a later event names is found by
+    /// the poller as well, and the worker publishes once.
     pub async fn already_alerted(&self, tracked: &TrackedBatch) -> Result<AlertedAuthorizers, AwsError> {
         let mut all = AlertedAuthorizers {
             payload_budget_bytes: ALERT_PAYLOADS_MAX_BYTES,
             ..AlertedAuthorizers::default()
         };
-        // One that is claimed only is nothing yet.
+        // An alert that is only claimed does not count yet.
         let effects = self
             .query_sk_prefix(&tracked.batch_id, ALERT_EFFECT_SK_PREFIX)
             .projection_expression("sk, published_at, threshold");
@@ -134,13 +136,14 @@ impl Inbox {
                 return Ok(all);
             }
             if all.event_count >= ALERT_RECORDS_MAX {
+                // One more than were read: there are others.
                 all.event_count += 1;
                 return Ok(all);
             }
         }
     }
 
-    /// Adds whom one alert event tells of, if it tells anything and there is room for its payload.
+    /// Adds the authorizers of one alert event, if it counts and its payload fits into the budget.
     async fn add_alerted(
         &self,
         item: &Item,
@@ -151,6 +154,8 @@ impl Inbox {
         let has_other_subject =
             tracked.subject.as_ref().zip(record.subject.as_ref()).is_some_and(|(ours, its)| ours != its);
         let fits = record.payload_bytes <= RIGHTFOOT_BODY_MAX_BYTES.min(all.payload_budget_bytes);
+        // A forged alert must not hide a genuine one, so one that nobody will process, or that came by
+        // another URL, does not count.
         if !record.is_quarantined && !has_other_subject && fits {
             all.payload_budget_bytes -= record.payload_bytes;
             all.authorizers.extend(alerted_authorizers(&self.payload_of(&record).await?));
@@ -158,7 +163,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// A strong query for what stands below a prefix in the story of a batch.
+    /// A strongly consistent query of a batch's items whose sort key has this prefix.
     fn query_sk_prefix(&self, batch_id: &Id, prefix: &str) -> QueryFluentBuilder {
         self.db
             .query()

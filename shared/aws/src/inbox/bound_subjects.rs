@@ -1,7 +1,8 @@
-//! Which subjects are bound: those under which something was submitted or is tracked.
+//! Bound subjects: those that something was submitted or is tracked under.
 //!
-//! Whoever calls a minted URL has shown that he holds its secret, and nothing else. Of a subject that is bound it is known what to
-//! expect, so an alert that comes by its URL has to be of a tracked batch; of any other one, the provider's API alone decides.
+//! A call of a minted URL proves that the caller has the URL's secret, and nothing else. For a bound subject it is known
+//! what to expect, so an alert by its URL must belong to a tracked batch; for any other subject, the provider's API alone
+//! decides.
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
@@ -13,16 +14,18 @@ use super::{Inbox, transaction};
 use crate::AwsError;
 use crate::item::{self, Item, SCHEMA_VERSION, number};
 
-/// The place of the item that binds a subject.
+/// The sort key of the item that binds a subject.
 const BOUND_SK: &str = "bound";
-/// It never expires: with it would go the knowledge that more is known of this subject than what a webhook says, and its URL, which
-/// is good for as long as the key that signed it, would be trusted more than before without anybody's doing.
+/// The item has no expiry: if it were gone, the subject would count as unbound, and its URL, which is valid as
+/// long as the key that signed it, would be trusted more than before.
 const BIND_UPDATE: &str = "SET v = if_not_exists(v, :v), bound_at = if_not_exists(bound_at, :now)";
 
 impl Inbox {
-    /// Binds a subject, once and for ever. To be called before anything is tracked under it: who dies in between has only made
-    /// us stricter. It is no part of the transaction that follows, because many of these may name one subject at the same time,
-    /// and DynamoDB cancels all but one.
+    /// Binds a subject for ever. Must be called before anything is tracked under it: a crash in between only
+    /// makes us stricter.
+    ///
+    /// It is not part of the transaction that follows, because many of these may name one subject at the same
+    /// time, and DynamoDB would cancel all but one.
     pub(super) async fn bind_subject(&self, subject: &Subject, now: UnixMillis) -> Result<(), AwsError> {
         self.db
             .update_item()
@@ -37,7 +40,7 @@ impl Inbox {
             .map_err(|error| AwsError::from_sdk_error("dynamodb:UpdateItem", &error))
     }
 
-    /// The same as part of a transaction: for a subject that nobody else binds meanwhile.
+    /// The binding as part of a transaction, for a subject that no other writer binds at the same time.
     pub(super) fn bind_subject_write(
         &self,
         subject: &Subject,
@@ -55,12 +58,12 @@ impl Inbox {
             .build())
     }
 
-    /// Whether a subject is bound, by strong reads.
+    /// Returns `true` if a subject is bound. Strongly consistent reads.
     pub async fn is_subject_bound(&self, subject: &Subject) -> Result<bool, AwsError> {
         if self.get_item(subject_key(subject)).await?.is_some() {
             return Ok(true);
         }
-        // A submission binds its subject from its own first write on, whatever has become of it since.
+        // A submission binds its subject from its first write on, whatever its outcome.
         Ok(self.submission_item(subject).await?.is_some())
     }
 }

@@ -1,4 +1,4 @@
-//! The index of what is due: who has to look after what, and since when.
+//! Reads the index `due`: the items that have work left, by queue and time.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -12,17 +12,17 @@ use crate::AwsError;
 use crate::item::{self, Item, number, text};
 
 const QUERY: &str = "dynamodb:Query";
-/// The index of what is due.
+/// The name of the index.
 const INDEX: &str = "due";
 
-/// The key of an item that the index says waits.
+/// The key of an item in the index, and the time at which it is due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueKey {
-    /// From when on something is to be done with it.
+    /// The time from which on it has work to do.
     pub due_at: UnixMillis,
-    /// Partition key.
+    /// The partition key in the table.
     pub pk: String,
-    /// Sort key.
+    /// The sort key in the table.
     pub sk: String,
 }
 
@@ -36,49 +36,48 @@ impl DueKey {
     }
 }
 
-/// Which of what waits comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DueOrder {
     OldestFirst,
     NewestFirst,
 }
 
-/// How far each partition of a desk has been read.
+/// A scan of all shards of one due queue, page by page.
 #[derive(Debug)]
 pub struct DueScan {
     remaining: Vec<(String, Option<Item>)>,
-    /// Whether what is not due yet is looked at as well.
+    /// True if items that are due only later are read, too.
     includes_future: bool,
 }
 
-/// One page of every partition that had more.
+/// One page of every shard that had more.
 #[derive(Debug, Default)]
 pub struct DuePage {
-    /// What is due, that which is due for longest first.
+    /// The due items, the one that is due for longest first.
     pub due: Vec<DueKey>,
-    /// What is not due yet: only of a sweep that looks ahead.
+    /// The items that are due later; empty unless the scan includes them.
     pub not_yet_due: Vec<DueKey>,
-    /// The reads that failed. Their partitions are left to the next run.
+    /// Errors of single shards, which are left to the next run.
     pub errors: Vec<AwsError>,
 }
 
 impl DueScan {
-    /// Over what is due.
-    pub fn new(desk: DueQueue) -> Self {
-        Self { remaining: desk.shards().map(|shard| (shard, None)).collect(), includes_future: false }
+    /// Creates a scan of the due items.
+    pub fn new(queue: DueQueue) -> Self {
+        Self { remaining: queue.shards().map(|shard| (shard, None)).collect(), includes_future: false }
     }
 
-    /// Over what is due, with a look at what is not due yet.
-    pub fn including_future(desk: DueQueue) -> Self {
-        Self { includes_future: true, ..Self::new(desk) }
+    /// Creates a scan of the due items and of those that are due later.
+    pub fn including_future(queue: DueQueue) -> Self {
+        Self { includes_future: true, ..Self::new(queue) }
     }
 
-    /// Whether everything was read.
+    /// Returns `true` if every shard was read to its end.
     pub fn is_exhausted(&self) -> bool {
         self.remaining.is_empty()
     }
 
-    /// Reads one page of every partition that has more.
+    /// Reads one page of every shard that has more.
     pub async fn next_page(&mut self, inbox: &Inbox, now: UnixMillis) -> DuePage {
         let until = (!self.includes_future).then_some(now);
         let pages: Vec<_> = stream::iter(std::mem::take(&mut self.remaining))
@@ -95,7 +94,8 @@ impl DueScan {
                 Ok((items, next)) => {
                     let (due, later): (Vec<_>, Vec<_>) =
                         items.into_iter().partition(|item| item.due_at <= now);
-                    // Sorted by time: behind the first that is not due there is none that is.
+                    // A page is sorted by time: if it holds an item that is not due, no later page holds a due
+                    // one.
                     self.remaining.extend(next.filter(|_| later.is_empty()).map(|next| (shard, Some(next))));
                     due_page.due.extend(due);
                     due_page.not_yet_due.extend(later);
@@ -109,27 +109,30 @@ impl DueScan {
 }
 
 impl Inbox {
-    /// What waits at a desk, due or not, that which is due for longest first: at most so much, after `after`.
-    /// Also says whether there is more.
+    /// Lists the items of a due queue, due or not, the one that is due for longest first: at most `limit`,
+    /// after `after`.
+    ///
+    /// The boolean is `true` if there are more.
     pub async fn list_due_keys(
         &self,
-        desk: DueQueue,
+        queue: DueQueue,
         after: Option<&DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueKey>, bool), AwsError> {
-        self.list_due_keys_by(DueOrder::OldestFirst, desk, after, limit).await
+        self.list_due_keys_by(DueOrder::OldestFirst, queue, after, limit).await
     }
 
-    /// The same in either order.
+    /// Lists them in either order.
     pub(super) async fn list_due_keys_by(
         &self,
         order: DueOrder,
-        desk: DueQueue,
+        queue: DueQueue,
         after: Option<&DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueKey>, bool), AwsError> {
-        let shards: Vec<_> = stream::iter(desk.shards())
+        let shards: Vec<_> = stream::iter(queue.shards())
             .map(async |shard| {
+                // One more than asked for shows if there are more.
                 self.list_due_keys_in_shard(&shard, order, after, limit.saturating_add(1)).await
             })
             .buffered(CONCURRENT_CALLS)
@@ -167,7 +170,7 @@ impl Inbox {
             let query = query.key_condition_expression(format!("due = :shard AND {range}"));
             let page = query.expression_attribute_values(":from", number(from)).send().await;
             let page = page.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
-            // Several may be due at the same time: those up to `after` were shown before.
+            // Several items may be due at the same millisecond: those up to `after` were listed before.
             let due_keys = page.items().iter().filter_map(DueKey::from_item);
             found.extend(due_keys.filter(is_beyond));
             start = page.last_evaluated_key;
@@ -181,13 +184,14 @@ impl Inbox {
         self.db
             .query()
             .table_name(&self.table)
+            // An index has no strongly consistent reads, so callers read the items themselves again.
             .index_name(INDEX)
             .expression_attribute_values(":shard", text(shard))
             .limit(i32::try_from(DUE_PAGE_ITEMS).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)
     }
 
-    /// One page of a partition of the index, that which is due for longest first, and where the next one starts.
+    /// Reads one page of a shard, the item that is due for longest first, and the start of the next page.
     async fn query_due_page(
         &self,
         shard: &str,

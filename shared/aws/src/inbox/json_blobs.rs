@@ -1,4 +1,4 @@
-//! Small JSON documents of ours in an item, stored as payloads are: inline, or in parts if they are large.
+//! Small JSON documents in an item. They are stored as payloads are: inline, or in parts if they are large.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,19 +16,19 @@ use crate::payload;
 
 const UNREADABLE_ITEM: AwsError = AwsError::unreadable_item("dynamodb:GetItem");
 
-/// Whether an item holds a document.
 pub(super) fn has_blob(item: &Item) -> bool {
     item.contains_key("payload_hash")
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredThresholds {
+    // Raw JSON numbers keep every digit of an amount.
     default: Option<Box<RawValue>>,
     authorizers: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Inbox {
-    /// Stores a document; the attributes that lead to it go into the item.
+    /// Stores a document. The returned attributes refer to it, and belong into the item.
     pub(super) async fn store_blob(
         &self,
         value: &impl Serialize,
@@ -39,7 +39,7 @@ impl Inbox {
         Ok(payload_attributes(&stored, &payload_hash(&json), json.len()))
     }
 
-    /// The document that an item's attributes lead to, as JSON.
+    /// Loads the document that an item's attributes refer to, as JSON.
     pub(super) async fn load_blob(&self, item: &Item) -> Result<Vec<u8>, AwsError> {
         let (stored, hash, bytes) = PayloadLocation::from_item(item)
             .zip(item::string(item, "payload_hash"))
@@ -50,6 +50,7 @@ impl Inbox {
     }
 
     pub(super) async fn store_ids(&self, ids: &BTreeSet<Id>, expire_at: UnixSecs) -> Result<Item, AwsError> {
+        // Sorted, so equal sets have equal hashes, by which repeated requests are recognised.
         let ids: Vec<_> = ids.iter().map(Id::as_str).collect();
         self.store_blob(&ids, expire_at).await
     }

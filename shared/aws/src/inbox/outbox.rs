@@ -1,4 +1,4 @@
-//! What the relay does with records that were not enqueued.
+//! The outbox: the relay's reads and writes of records that are not enqueued.
 
 use std::time::Duration;
 
@@ -18,29 +18,30 @@ use crate::item::{self, EventRecord, PayloadLocation, number, text};
 use crate::payload;
 use crate::{AwsError, AwsErrorKind};
 
-/// A record that the relay has claimed: it alone may send it until it is due again.
+/// A record that the relay has claimed: only this run may send it until it is due again.
 #[derive(Clone, Debug)]
 pub struct ClaimedRecord {
     record: EventRecord,
 }
 
-/// What became of a record that the index named.
+/// Outcome of claiming a due record.
 #[derive(Debug)]
 pub enum RelayClaim {
-    /// It is ours for a while.
+    /// The record is claimed until it is due again.
     Acquired(Box<ClaimedRecord>),
-    /// It is ours for a while, and the stored parts of its payload are gone: it cannot be sent.
+    /// The record is claimed, but the stored parts of its payload have expired: it cannot be sent.
     AcquiredWithoutPayload(Box<ClaimedRecord>),
-    /// The index lagged: it is enqueued, claimed by another run, or gone.
+    /// The index lagged: the record is enqueued, claimed by another run, or gone.
     NotDue,
 }
 
 impl Inbox {
-    /// Reads records strongly: the index may lag. At most [`inbox_core::limits::DUE_PAGE`] at a time.
+    /// Reads records by strongly consistent reads, because the index may lag: at most
+    /// [`inbox_core::limits::DUE_PAGE_ITEMS`] at a time.
     pub async fn read_due_records(&self, due_keys: &[DueKey]) -> Result<DueRecords, AwsError> {
         let mut due_records = DueRecords::default();
         let mut keys: Vec<_> = due_keys.iter().map(|item| item::key(&item.pk, &item.sk)).collect();
-        // What DynamoDB did not get to is asked for once more; what is left then is left to the next run.
+        // Unprocessed keys are requested once more; the rest is left to the next run.
         for _ in 0..2 {
             if keys.is_empty() {
                 break;
@@ -65,10 +66,11 @@ impl Inbox {
         Ok(due_records)
     }
 
-    /// Claims a due record: it stays in the index, later, so that a crash of the claimer loses nothing.
+    /// Claims a due record. It stays in the index, at a later time, so that a crash of this run loses nothing.
     pub async fn claim_record(&self, due: DueRecord, now: UnixMillis) -> Result<RelayClaim, AwsError> {
         let mut record = due.0;
         let expires_at = record_expiry(now, self.retention_days);
+        // Before the claim, because the parts must outlive the expiry that the mark gives the record.
         let has_payload = self.extend_parts_expiry_if_present(&mut record, expires_at, now).await?;
         let later = next_due_at(now, record.attempts);
         let written = self
@@ -99,7 +101,7 @@ impl Inbox {
         })
     }
 
-    /// The message of a claimed record. Its payload is fetched only if it can travel inside.
+    /// Builds the message of a claimed record. The payload is loaded only if it fits into the message.
     pub async fn build_message(&self, claimed: &ClaimedRecord) -> Result<QueueMessage, AwsError> {
         let record = &claimed.record;
         let payload =
@@ -114,7 +116,7 @@ impl Inbox {
         Ok(build_message(meta, payload.as_deref()))
     }
 
-    /// Writes down that the relay has put a claimed record's event on the queue.
+    /// Marks a claimed record as sent.
     pub async fn mark_claimed_sent(
         &self,
         claimed: &ClaimedRecord,
@@ -123,17 +125,17 @@ impl Inbox {
         self.mark_sent(&claimed.record.key, claimed.record.rev, now).await
     }
 
-    /// Writes down that SQS refused a claimed record for what it is. Returns how often it did so far.
-    /// `None` if somebody else claimed it meanwhile.
+    /// Counts that SQS rejected the message of a claimed record. Returns the count so far; `None` if the claim
+    /// was lost.
     pub async fn count_undeliverable(&self, claimed: &ClaimedRecord) -> Result<Option<u64>, AwsError> {
-        let refusals = claimed.record.undeliverable_count.saturating_add(1);
+        let count = claimed.record.undeliverable_count.saturating_add(1);
         let (key, rev) = (claimed.record.table_key(), claimed.record.rev);
-        let written = self.update_at_rev(key, rev, "refusals = :n", [(":n", number(refusals))]).await?;
-        Ok((written == WriteOutcome::Applied).then_some(refusals))
+        let written = self.update_at_rev(key, rev, "refusals = :n", [(":n", number(count))]).await?;
+        Ok((written == WriteOutcome::Applied).then_some(count))
     }
 
-    /// Puts a claimed record that cannot be sent into quarantine, and takes it out of the index. A record that a worker has
-    /// claimed stays: it was sent after all.
+    /// Quarantines a claimed record that cannot be sent, and takes it out of the index. Conflicts if a worker
+    /// has claimed the event: then it was sent after all.
     pub async fn quarantine_claimed(
         &self,
         claimed: &ClaimedRecord,
@@ -147,21 +149,24 @@ impl Inbox {
         let mut attributes = payload_attributes(&record.payload_location, hash, record.payload_bytes);
         attributes.insert("event_id".to_owned(), text(record.key.event_id()));
         let delivery = (record.key.provider(), record.subject.as_ref(), hash.as_str());
+        // The bytes first: after a crash in between, the record is still due, and the item only counts one more
+        // delivery.
         self.put_quarantined(delivery, attributes, reason, now).await?;
         let no_claim = "(attribute_not_exists(claim_until) OR claim_until < :now)";
         self.update_at_rev_if(
             record.table_key(),
             record.rev,
             Some((no_claim, (":now", number(now.0)))),
-            // Whoever had the claim, and was too slow, must not put it back: it would expire before its item does.
+            // A slow worker whose claim has expired must not requeue the event: the record would expire before
+            // its quarantined item.
             "quarantined_at = :now, expires_at = :at REMOVE due, due_at, claim_by, claim_until",
             [(":at", number(expires_at.0))],
         )
         .await
     }
 
-    /// Keeps the parts of a payload as long as their record. Says whether they stand: an operator may replay a record whose
-    /// parts have expired.
+    /// Extends the expiry of a payload's parts to that of their record. Returns `false` if parts are gone: an
+    /// operator may replay a record whose parts have expired.
     pub(super) async fn extend_parts_expiry_if_present(
         &self,
         record: &mut EventRecord,
@@ -175,7 +180,7 @@ impl Inbox {
         }
     }
 
-    /// Parts must outlive their record, also one that could not be enqueued for months.
+    /// Parts must outlive their record, even one that could not be enqueued for months.
     async fn extend_parts_expiry(
         &self,
         record: &mut EventRecord,
@@ -187,58 +192,61 @@ impl Inbox {
             return Ok(());
         }
         let later = parts_expiry(now, self.retention_days);
+        // First the parts: the attribute must not say that they exist longer than they do.
         payload::extend_expiry(&self.db, &self.table, names, later).await?;
         *expire_at = later;
         let set = "parts_expire_at = :at";
+        // A conflict is harmless: with the old value, the parts are moved once more later.
         self.update_at_rev(record.table_key(), record.rev, set, [(":at", number(later.0))]).await?;
         Ok(())
     }
 }
 
 impl ClaimedRecord {
-    /// The event.
+    /// The key of the event.
     pub fn key(&self) -> &EventKey {
         &self.record.key
     }
 
-    /// How often it was claimed so far, this time included.
+    /// Number of times that the relay claimed it, this claim included.
     pub fn attempts(&self) -> u64 {
         self.record.attempts
     }
 
-    /// Whether the claim lasts long enough to send and mark: after it, another run may claim the record.
+    /// Returns `true` if the claim lasts long enough to send and mark; after it, another run may claim the
+    /// record.
     pub fn has_time_to_send(&self, now: UnixMillis) -> bool {
         self.record.due_at.is_some_and(|until| now.plus(Duration::from_millis(CLAIM_MARGIN_MS)) < until)
     }
 }
 
-/// What a strong read of waiting records came to.
+/// Result of reading due records.
 #[derive(Debug, Default)]
 pub struct DueRecords {
     /// The records.
     pub records: Vec<DueRecord>,
-    /// How many are not of a form that we can read.
+    /// Number of items that are not records of a known form.
     pub unreadable: usize,
-    /// How many DynamoDB did not get to.
+    /// Number of keys that DynamoDB left unprocessed.
     pub unprocessed: usize,
 }
 
-/// A record that the index named, strongly read.
+/// A record that the index listed as due, as read from the table.
 #[derive(Clone, Debug)]
 pub struct DueRecord(EventRecord);
 
 impl DueRecord {
-    /// Whether it is due: the index may lag behind the record.
+    /// Returns `true` if it is due: the index may lag behind the record.
     pub fn is_due(&self, now: UnixMillis) -> bool {
         self.0.due_at.is_some_and(|due_at| due_at <= now)
     }
 
-    /// Whether it still waits to be enqueued, now or later.
+    /// Returns `true` if it still has to be enqueued, now or later.
     pub fn is_awaiting_enqueue(&self) -> bool {
         self.0.due_at.is_some()
     }
 
-    /// From when on it should be on the queue.
+    /// The time at which it should be on the queue.
     pub fn enqueue_after(&self) -> UnixMillis {
         self.0.enqueue_after
     }

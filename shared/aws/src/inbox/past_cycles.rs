@@ -1,5 +1,5 @@
-//! What a record keeps of earlier cycles: each time that an event is made due again after its end, its time stamps begin
-//! anew, and those of the cycle that ended stay beside them.
+//! The earlier processing cycles of a record: each time that an event is made due again after its end, its
+//! times are reset, and those of the ended cycle are kept beside them.
 
 use std::collections::HashMap;
 
@@ -11,21 +11,21 @@ use inbox_core::time::UnixMillis;
 use super::EventView;
 use crate::item::{self, Item, millis, number, text};
 
-/// The attribute that holds them, the earliest first.
+/// The attribute that holds the cycles, the earliest first.
 pub(super) const PAST_CYCLES: &str = "past_cycles";
 
-/// The time stamps of a cycle that has ended.
+/// The times of a processing cycle that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PastCycle {
-    /// When the event was put on the queue.
+    /// Time at which the event was put on the queue.
     pub sent_at: Option<UnixMillis>,
-    /// When its effect had happened.
+    /// Time at which it was done.
     pub done_at: Option<UnixMillis>,
-    /// When it was given up.
+    /// Time at which it was quarantined.
     pub quarantined_at: Option<UnixMillis>,
-    /// How often a worker put it back.
+    /// Number of times that a worker requeued it.
     pub requeues: u64,
-    /// Why a worker put it back last.
+    /// Reason for the last requeue.
     pub retry_reason: Option<String>,
 }
 
@@ -45,9 +45,9 @@ impl PastCycle {
             [("sent_at", self.sent_at), ("done_at", self.done_at), ("quarantined_at", self.quarantined_at)];
         let times = times.into_iter().filter_map(|(name, at)| Some((name, number(at?.0))));
         let reason = self.retry_reason.iter().map(|reason| ("retry_reason", text(reason)));
-        let works = ("works", number(self.requeues));
+        let requeues = ("works", number(self.requeues));
         AttributeValue::M(
-            times.chain(reason).chain([works]).map(|(name, value)| (name.to_owned(), value)).collect(),
+            times.chain(reason).chain([requeues]).map(|(name, value)| (name.to_owned(), value)).collect(),
         )
     }
 
@@ -62,19 +62,22 @@ impl PastCycle {
     }
 }
 
-/// The cycles that a record keeps.
+/// The cycles of a record, the earliest first.
 pub(super) fn read(item: &Item) -> Vec<PastCycle> {
     let all = item.get(PAST_CYCLES).and_then(|value| value.as_l().ok());
     all.into_iter().flatten().filter_map(|cycle| cycle.as_m().ok()).map(PastCycle::read).collect()
 }
 
-/// The cycles of a record whose present one has ended: the first, and the latest ones.
+/// The cycles of a record, with the current one, which has ended, added: the first one and the latest ones,
+/// [`PAST_CYCLES_MAX`] at most.
 ///
-/// Written as a whole: whoever makes an event due again names the `rev` that he has read them under.
+/// The attribute is written as a whole, so the write must be conditional on the `rev` that the cycles were read
+/// under.
 pub(super) fn with_current_cycle(event: &EventView) -> AttributeValue {
     let mut cycles = event.past_cycles.clone();
     cycles.push(PastCycle::from_event(event));
     let surplus = cycles.len().saturating_sub(PAST_CYCLES_MAX);
+    // The first cycle stays. Without a surplus, the range `1..=0` is empty.
     cycles.drain(1..=surplus);
     AttributeValue::L(cycles.iter().map(PastCycle::to_attribute).collect())
 }

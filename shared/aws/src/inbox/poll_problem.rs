@@ -1,10 +1,11 @@
-//! What is wrong with the polls of a batch or schedule: kept on its item, so that not only a log line tells.
+//! The problem of a batch's or schedule's polls, stored on its item, so that it shows not only in the logs.
 //!
 //! ```text
-//!  poller    put off ── ask ── problem begins, changes or ends: set or removed if rev=seen and due
+//!  poller    defer ── ask ── problem begins, changes or ends: set or removed if rev=seen and due
 //! ```
 //!
-//! It leaves `rev` and `write_id` alone, so it voids nobody's write; where the item is written anyhow, it is part of that write.
+//! It leaves `rev` and `write_id` unchanged, so it makes no other write conflict; where the item is written anyway, it is
+//! part of that write.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
@@ -19,10 +20,10 @@ use crate::AwsError;
 use crate::conditional::condition_failed;
 use crate::item::{self, Item, number, text};
 
-/// The attribute that holds it.
+/// The attribute that holds the problem.
 pub(super) const POLL_PROBLEM: &str = "poll_problem";
 
-/// Something that is tracked, and whose polls have a problem.
+/// A tracked batch or schedule whose polls have a problem.
 #[derive(Clone, Debug)]
 pub enum TrackedWithProblem {
     /// A batch.
@@ -50,15 +51,18 @@ pub(super) fn to_attribute(problem: &PollProblem) -> AttributeValue {
 }
 
 impl Inbox {
-    /// Writes down what is wrong with the polls of an item, or that nothing is, if that has changed since it was read.
+    /// Stores or removes the problem of an item's polls, if it has changed since the item was read.
     pub async fn set_poll_problem(
         &self,
         tracking: &TrackingState,
         problem: Option<&PollProblem>,
     ) -> Result<WriteOutcome, AwsError> {
+        // Most polls change nothing, and this saves their write.
         if tracking.problem.as_ref() == problem {
             return Ok(WriteOutcome::Applied);
         }
+        // Not `conditional::update`: a new `write_id` would hide that another write, whose response was
+        // lost, was applied.
         let update = self
             .db
             .update_item()
@@ -80,7 +84,8 @@ impl Inbox {
         }
     }
 
-    /// A part of what is tracked and whose polls have a problem, in no order. Reads the table, as [`Self::events`] does.
+    /// Lists tracked batches and schedules whose polls have a problem, in no order. Reads the table, as
+    /// [`Self::list_events`] does.
     pub async fn list_poll_problems(&self, limit: usize) -> Result<ScanPage<TrackedWithProblem>, AwsError> {
         let mut filter = ScanFilter::new(&format!(
             "sk = :tracked AND attribute_exists(due) AND attribute_exists({POLL_PROBLEM})"

@@ -1,11 +1,11 @@
-//! Records that the poller finds where it was to record something: what the API shows may be more than became of them.
+//! Records that the poller makes due again, because the API shows more than came of them.
 //!
 //! ```text
-//!  given up             give back: due now, rev+1 if rev=seen and quarantined and never given back ── relay ── …
-//!  done, results missed revise:    due now, rev+1 if rev=seen and done and never revised           ── relay ── …
+//!  quarantined           requeue:  due now, rev+1 if rev=seen and quarantined and not requeued so before ── relay ── …
+//!  done, results missing revise:   due now, rev+1 if rev=seen and done and not revised before            ── relay ── …
 //! ```
 //!
-//! Each happens once to a record: what is given up again, or is short again, is an operator's.
+//! Each happens once per record: if it is quarantined again, or short of results again, it is left to an operator.
 
 use inbox_core::inbox::DueQueue;
 use inbox_core::time::UnixMillis;
@@ -16,15 +16,15 @@ use crate::AwsError;
 use crate::conditional;
 use crate::item::{self, number, text};
 
-/// When the poller has given a record back out of quarantine.
+/// Attribute: when the poller requeued a quarantined record.
 const REQUEUED_BY_POLLER_AT: &str = "given_back_at";
-/// How many results a batch had when it was published while nobody tracked it.
+/// Attribute: how many results a batch had when it was published untracked.
 pub(super) const PUBLISHED_UNTRACKED: &str = "published_untracked";
-/// As which revision a batch is published: absent for the first.
+/// Attribute: the revision as which a batch is published; absent for the first.
 pub(super) const REVISION: &str = "revision";
 
 impl Inbox {
-    /// Puts an event on its way again that was given up although the API shows what it tells; once at most.
+    /// Requeues a quarantined event that the API confirms. At most once per event.
     pub async fn requeue_quarantined(
         &self,
         event: &EventView,
@@ -33,7 +33,8 @@ impl Inbox {
         self.requeue_once(event, "quarantined_at", (REQUEUED_BY_POLLER_AT, now.0), now).await
     }
 
-    /// Has a batch published once more, as its second revision, that was published with results missing; once at most.
+    /// Requeues a done batch that was published with results missing: it is published again, as revision 2. At
+    /// most once per event.
     pub async fn requeue_as_revision(
         &self,
         event: &EventView,
@@ -42,7 +43,7 @@ impl Inbox {
         self.requeue_once(event, "done_at", (REVISION, 2), now).await
     }
 
-    /// Makes an event due that has come to this end, and marks that it was.
+    /// Makes an event that has ended in the state `end` due again, and sets the attribute `mark`.
     async fn requeue_once(
         &self,
         event: &EventView,

@@ -1,15 +1,15 @@
-//! What the worker does with an event that came by the queue.
+//! The worker's claim on an event, and the ways in which it ends.
 //!
 //! ```text
 //!  worker    claim if not done and not claimed ── effect ── done if claim=mine
 //!                                                   ├ not yet: rev+1, due again, claim dropped, if claim=mine
-//!                                                   └ cannot be: to quarantine, if claim=mine
+//!                                                   └ impossible: to quarantine, if claim=mine
 //! ```
 //!
-//! A claim outlives the function that made it, so who finds it run out knows that its maker is gone. It leaves `rev`
-//! alone: a late mark of the handler or the relay is good as long as nobody has put the event back.
+//! A claim lasts longer than the function that made it can run, so an expired claim means that its worker is gone. A claim
+//! leaves `rev` unchanged: a late mark of the webhook function or the relay is valid as long as the event was not requeued.
 //!
-//! An alert has a second claim, see [`super::alert_effects`].
+//! An alert has a second claim, see [`super::alert_claims`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,62 +33,61 @@ use crate::conditional::{self, condition_failed, existing_item};
 use crate::item::{self, EventRecord, Item, number, text};
 
 pub(super) const UPDATE: &str = "dynamodb:UpdateItem";
-/// Why an event was put back last.
+/// Attribute: why a worker last requeued the event.
 pub(super) const RETRY_REASON: &str = "retry_reason";
 
-/// An event that a worker has claimed: it alone may do its effect until the claim runs out.
+/// An event that a worker has claimed: only that worker may process it until the claim expires.
 #[derive(Clone, Debug)]
 pub struct ClaimedEvent {
     record: EventRecord,
     claim_id: String,
-    /// How often it was put back before.
+    /// Number of times that it was requeued before.
     pub requeues: u64,
-    /// From when on it is worked on: when it reached us, or when an operator had it worked on again.
+    /// Start of its processing: when it was received, or when it was last made due again after its end.
     pub processing_since: UnixMillis,
-    /// Whether it is worked on because an operator, or the poller, has made it due again after its end.
+    /// True if an operator or the poller made it due again after its end.
     pub is_reprocessed: bool,
-    /// What an earlier look at its batch has shown.
+    /// The result of the previous read of its batch, if it was requeued after one.
     pub previous_snapshot: Option<PreviousSnapshot>,
-    /// Whether it may be among its subject's open events.
+    /// True if it may hold one of its subject's slots for untracked batches.
     may_hold_slot: Arc<AtomicBool>,
     revision: u64,
 }
 
-/// What became of a worker's claim.
+/// Outcome of a worker's claim.
 #[derive(Debug)]
 pub enum EventClaim {
-    /// It is ours for a while.
+    /// The event is claimed, until the claim expires.
     Acquired(Box<ClaimedEvent>),
-    /// Its effect has happened, or it was given up: there is nothing to do.
+    /// The event is done or quarantined: there is nothing to do.
     AlreadyDone,
-    /// Another worker has claimed it.
+    /// Another worker holds a claim that has not expired.
     HeldByOther,
-    /// There is no such event.
+    /// The table holds no record of the event.
     NotRecorded,
 }
 
 impl ClaimedEvent {
-    /// The event.
+    /// The key of the event.
     pub fn key(&self) -> &EventKey {
         &self.record.key
     }
 
-    /// Whose URL it came by, if it came by one.
+    /// The subject of the webhook URL that it came by, if it came by one.
     pub fn subject(&self) -> Option<&Subject> {
         self.record.subject.as_ref()
     }
 
-    /// How often it was replayed on purpose; 0 for never.
+    /// Number of times that it was replayed on purpose.
     pub fn replay(&self) -> u64 {
         self.record.replay
     }
 
-    /// The random id of the claim.
     pub(super) fn claim_id(&self) -> &str {
         &self.claim_id
     }
 
-    /// What an announcement says of the event.
+    /// The metadata of the event, for the events that are published on the bus.
     pub fn event_meta(&self) -> EventMeta<'_> {
         EventMeta {
             key: &self.record.key,
@@ -110,14 +109,14 @@ impl ClaimedEvent {
 
     fn from_item(item: &Item, claim: &str) -> Option<Self> {
         let record = EventRecord::from_item(item)?;
-        let works = item::parsed_number(item, "works").unwrap_or(0);
+        let requeues = item::parsed_number(item, "works").unwrap_or(0);
         let seen_at = item::parsed_number(item, "seen_at").map(UnixMillis);
         let earlier = item::string(item, "seen_digest").zip(seen_at);
         Some(Self {
             claim_id: claim.to_owned(),
-            requeues: works,
-            // Of one that was never put back it is known once it is counted.
-            may_hold_slot: Arc::new(AtomicBool::new(works > 0)),
+            requeues,
+            // An event that was never requeued holds no slot before it acquires one.
+            may_hold_slot: Arc::new(AtomicBool::new(requeues > 0)),
             is_reprocessed: item.contains_key("since"),
             processing_since: item::parsed_number(item, "since").map_or(record.received_at, UnixMillis),
             previous_snapshot: earlier.map(|(digest, at)| PreviousSnapshot { digest: digest.to_owned(), at }),
@@ -128,7 +127,7 @@ impl ClaimedEvent {
 }
 
 impl Inbox {
-    /// Claims an event for a worker, by one conditional write that brings the record back.
+    /// Claims an event for a worker, by one conditional write that also returns the record.
     pub async fn claim_event(&self, key: &EventKey, now: UnixMillis) -> Result<EventClaim, AwsError> {
         let claim = Uuid::new_v4().simple().to_string();
         let update = self
@@ -136,8 +135,10 @@ impl Inbox {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item::key(&key.pk(), &key.sk())))
+            // `claim_by = :mine` in the condition: the SDK may repeat this request after its response was lost.
             .update_expression("SET claim_by = :mine, claim_until = :until")
             .condition_expression(
+                // Without the first condition, the update would create an item for an unknown event.
                 "attribute_exists(delivery_id) AND attribute_not_exists(done_at) AND attribute_not_exists(quarantined_at) \
                  AND (attribute_not_exists(claim_until) OR claim_until < :now OR claim_by = :mine) \
                  AND (attribute_not_exists(ended_by) OR ended_by <> :mine)",
@@ -168,13 +169,14 @@ impl Inbox {
         })
     }
 
-    /// The payload of a claimed event.
+    /// Loads the payload of a claimed event.
     pub async fn claimed_payload(&self, event: &ClaimedEvent) -> Result<Vec<u8>, AwsError> {
         self.payload_of(&event.record).await
     }
 
-    /// Writes down that an event's effect has happened.
+    /// Marks an event as done: its effect has happened. Conflicts if the claim was lost.
     pub async fn mark_done(&self, event: &ClaimedEvent, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
+        // The record may still be due here, because the mark after the send can fail or be late.
         let update = "done_at = :now, expires_at = :at \
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
         let expires_at = record_expiry(now, self.retention_days);
@@ -182,8 +184,8 @@ impl Inbox {
             .await
     }
 
-    /// The same for a batch that was published while nobody tracked it, with so many results: if there are more, it is
-    /// published once more.
+    /// Marks the event of an untracked batch as done, which was published with `results` results. If the API
+    /// shows more later, the batch is published once more.
     pub async fn mark_done_untracked(
         &self,
         event: &ClaimedEvent,
@@ -200,8 +202,10 @@ impl Inbox {
         self.update_if_claimed(event, &update, values).await
     }
 
-    /// Makes an event due again: its effect cannot happen yet, for this reason. `seen` is what the look at its batch has
-    /// shown.
+    /// Requeues an event whose effect cannot happen yet: it is due again at `until`.
+    ///
+    /// `reason` is stored for operators; `snapshot` is the result of the latest read of its batch, if it was
+    /// read.
     pub async fn requeue(
         &self,
         event: &ClaimedEvent,
@@ -211,8 +215,9 @@ impl Inbox {
     ) -> Result<WriteOutcome, AwsError> {
         let set_snapshot =
             if snapshot.is_some() { ", seen_digest = :digest, seen_at = :seen_at" } else { "" };
+        // A due record must not expire. `attempts` begins anew, because the relay's pauses grow with it.
         let update = format!(
-            "rev = rev + :one, due = :shard, due_at = :later, wanted_at = :later, works = :works, attempts = :zero, \
+            "rev = rev + :one, due = :shard, due_at = :later, enqueue_after = :later, works = :works, attempts = :zero, \
              {RETRY_REASON} = :reason{set_snapshot} \
              REMOVE claim_by, claim_until, sent_at, expires_at"
         );
@@ -230,7 +235,7 @@ impl Inbox {
         self.update_if_claimed(event, &update, values).await
     }
 
-    /// Gives an event up and keeps its bytes in quarantine: its effect cannot happen as it is.
+    /// Quarantines an event whose effect cannot happen, and its bytes with it.
     pub async fn quarantine_event(
         &self,
         event: &ClaimedEvent,
@@ -244,6 +249,8 @@ impl Inbox {
         let mut attributes = payload_attributes(&record.payload_location, hash, record.payload_bytes);
         attributes.insert("event_id".to_owned(), text(record.key.event_id()));
         let delivery = (record.key.provider(), record.subject.as_ref(), hash.as_str());
+        // The bytes first: after a crash in between, the event is still due, and the item only counts one more
+        // delivery.
         self.put_quarantined(delivery, attributes, reason, now).await?;
         let update = "quarantined_at = :now, expires_at = :at \
                       REMOVE claim_by, claim_until, due, due_at, seen_digest, seen_at";
@@ -267,7 +274,7 @@ impl Inbox {
         for (name, value) in values {
             update = update.expression_attribute_values(name, value);
         }
-        // A request of the claim itself may still be on its way: it must not claim the event once more.
+        // A delayed retry of the claim request must not claim the event again: `ended_by` stops it.
         conditional::update(update, &format!("ended_by = :mine, {set}")).await
     }
 }

@@ -1,11 +1,11 @@
-//! What is in quarantine: looking at it, and closing it.
+//! Reads, lists and closes quarantined items.
 //!
 //! ```text
-//!  keep      due=quarantine, deliveries+1, closed_at gone ── (looked at, replayed) ── close if deliveries=seen and open
+//!  quarantine  due=quarantine, deliveries+1, closed_at gone ── (inspected, replayed) ── close if deliveries=seen and open
 //! ```
 //!
-//! An open item is in the index `due`, at the time at which its bytes first came. The same bytes again open it again;
-//! whoever closes it names how many deliveries he has seen, so that none that came meanwhile is closed with it.
+//! An open item is in the index `due`, at the time of its first delivery. The same bytes again open it again. Closing names
+//! the number of deliveries that was read, so that none that came meanwhile is closed with it.
 
 use std::collections::BTreeMap;
 
@@ -26,36 +26,36 @@ use crate::conditional::condition_failed;
 use crate::item::{self, Item, PayloadLocation, millis, number, text};
 use crate::payload;
 
-/// The place of a quarantined item in its story.
+/// The sort key of a quarantined item.
 pub(super) const DELIVERY_SK: &str = "delivery";
 const HEADER_PREFIX: &str = "header_";
 
 /// A quarantined item, without its bytes.
 #[derive(Clone, Debug)]
 pub struct QuarantinedItem {
-    /// What it is named by.
+    /// Its id, as operators name it.
     pub id: QuarantineId,
-    /// Why it is kept.
+    /// Reason for the quarantine.
     pub reason: QuarantineReason,
-    /// When its bytes came first.
+    /// Time at which its bytes were first received.
     pub first_received_at: UnixMillis,
-    /// When they came last.
+    /// Time at which they were last received.
     pub last_received_at: UnixMillis,
-    /// How often they came, or were given up.
+    /// Number of times that they were received, or that their event was quarantined.
     pub deliveries: u64,
-    /// How many they are.
+    /// Size of its bytes.
     pub payload_bytes: usize,
-    /// The subject of the URL that they came by.
+    /// The subject of the webhook URL that they came by.
     pub subject: Option<Subject>,
-    /// When they were signed.
+    /// Time of their signature, if they were signed.
     pub signed_at: Option<UnixSecs>,
-    /// The headers that were kept.
+    /// The stored headers of the delivery.
     pub headers: BTreeMap<String, String>,
-    /// The event that they were, if it was recorded and given up.
+    /// The event that was made from them, if it was recorded before it was quarantined.
     pub event: Option<EventKey>,
-    /// When it was dealt with, and how; `None` while it is open.
+    /// Time and kind of its resolution; `None` while it is open.
     pub resolution: Option<(UnixMillis, Resolution)>,
-    /// What operators did with it.
+    /// The audit entries of operators.
     pub audit_entries: Vec<AuditEntry>,
     payload_location: PayloadLocation,
     payload_hash: String,
@@ -85,7 +85,7 @@ impl QuarantinedItem {
         })
     }
 
-    /// The whole of it, with its bytes: to be read again.
+    /// Joins the item and its bytes, to be parsed again.
     pub fn with_body(self, body: Vec<u8>) -> QuarantinedDelivery {
         QuarantinedDelivery {
             provider: self.id.provider,
@@ -100,7 +100,7 @@ impl QuarantinedItem {
 }
 
 impl Inbox {
-    /// A quarantined item, by one strong read.
+    /// Reads a quarantined item. One strongly consistent read.
     pub async fn quarantined_item(&self, id: &QuarantineId) -> Result<Option<QuarantinedItem>, AwsError> {
         let item = self.get_item(item::key(&id.pk(), DELIVERY_SK)).await?;
         item.map(|item| {
@@ -109,9 +109,10 @@ impl Inbox {
         .transpose()
     }
 
-    /// The item that holds the bytes of an event that was given up.
+    /// The id of the item that holds the bytes of a quarantined event.
     pub async fn quarantine_id_of(&self, event: &EventView) -> Result<Option<QuarantineId>, AwsError> {
         let subject = event.subject.as_ref().and_then(|subject| subject.parse().ok());
+        // An item of the first version has no subject in its id.
         for id in quarantine_ids_of(&event.key, subject.as_ref(), &event.payload_hash) {
             if self.quarantined_item(&id).await?.is_some() {
                 return Ok(Some(id));
@@ -120,49 +121,49 @@ impl Inbox {
         Ok(None)
     }
 
-    /// The bytes of a quarantined item.
+    /// Loads the bytes of a quarantined item.
     pub async fn quarantined_payload(&self, item: &QuarantinedItem) -> Result<Vec<u8>, AwsError> {
         payload::load(&self.db, &self.table, &item.payload_location, &item.payload_hash, item.payload_bytes)
             .await
     }
 
-    /// The open items, the oldest first: at most `limit` of this reason, after `after`; and where the next ones start,
-    /// if there are more.
+    /// Lists open items, the oldest first: at most `limit` of this reason, after `after`. Also returns where
+    /// the next page starts, if there are more.
     pub async fn list_quarantine(
         &self,
         reason: Option<QuarantineReason>,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        let is_wanted = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
-        self.list_quarantine_where(is_wanted, after, limit).await
+        let matches = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
+        self.list_quarantine_where(matches, after, limit).await
     }
 
-    /// The same, the newest first.
+    /// Lists open items like [`Inbox::list_quarantine`], the newest first.
     pub async fn list_quarantine_newest_first(
         &self,
         reason: Option<QuarantineReason>,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        let is_wanted = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
-        self.list_quarantine_by(DueOrder::NewestFirst, is_wanted, after, limit).await
+        let matches = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
+        self.list_quarantine_by(DueOrder::NewestFirst, matches, after, limit).await
     }
 
-    /// The open items that are wanted, the oldest first.
+    /// Lists open items that `matches` selects, the oldest first.
     pub async fn list_quarantine_where(
         &self,
-        is_wanted: impl Fn(&QuarantinedItem) -> bool,
+        matches: impl Fn(&QuarantinedItem) -> bool,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        self.list_quarantine_by(DueOrder::OldestFirst, is_wanted, after, limit).await
+        self.list_quarantine_by(DueOrder::OldestFirst, matches, after, limit).await
     }
 
     async fn list_quarantine_by(
         &self,
         order: DueOrder,
-        is_wanted: impl Fn(&QuarantinedItem) -> bool,
+        matches: impl Fn(&QuarantinedItem) -> bool,
         mut after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
@@ -172,12 +173,13 @@ impl Inbox {
                 self.list_due_keys_by(order, DueQueue::Quarantine, after.as_ref(), DUE_PAGE_ITEMS).await?;
             let mut items = self.read_quarantined(&due_keys).await?;
             for due_key in due_keys {
+                // Checked before an item is taken, so that `after` never passes one that is not returned.
                 if found.len() == limit {
                     return Ok((found, after));
                 }
-                // One that is gone from its place was closed: the index lags.
+                // An item that is not found any more was closed: the index lags.
                 let item = items.remove(&due_key.pk);
-                found.extend(item.filter(&is_wanted));
+                found.extend(item.filter(&matches));
                 after = Some(due_key);
             }
             if !more {
@@ -190,14 +192,15 @@ impl Inbox {
         &self,
         due_keys: &[DueKey],
     ) -> Result<BTreeMap<String, QuarantinedItem>, AwsError> {
-        let keys = due_keys.iter().map(|place| item::key(&place.pk, &place.sk)).collect();
+        let keys = due_keys.iter().map(|due_key| item::key(&due_key.pk, &due_key.sk)).collect();
         let items = self.batch_get(keys).await?;
         let open =
-            items.iter().filter_map(QuarantinedItem::from_item).filter(|kept| kept.resolution.is_none());
-        Ok(open.map(|kept| (kept.id.pk(), kept)).collect())
+            items.iter().filter_map(QuarantinedItem::from_item).filter(|item| item.resolution.is_none());
+        Ok(open.map(|item| (item.id.pk(), item)).collect())
     }
 
-    /// Closes an item, as it was seen. Refused if its bytes came again meanwhile, or if somebody else closed it.
+    /// Closes an item, as it was read. Conflicts if the same bytes came again meanwhile, or if it was closed
+    /// already.
     pub async fn close_quarantined(
         &self,
         seen: &QuarantinedItem,
@@ -220,7 +223,7 @@ impl Inbox {
             .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
         match update.send().await {
             Ok(_) => Ok(WriteOutcome::Applied),
-            // The answer of an attempt that was applied may have been lost.
+            // The response of an applied attempt may have been lost.
             Err(error) if condition_failed(&error) => {
                 let existing = self.quarantined_item(&seen.id).await?;
                 let is_applied =
@@ -232,6 +235,6 @@ impl Inbox {
     }
 }
 
-/// Adds a trace to those that stand.
+/// The update clause that appends an audit entry; its values are `:none`, an empty list, and `:trace`.
 pub(super) const APPEND_AUDIT_ENTRY: &str =
     "interventions = list_append(if_not_exists(interventions, :none), :trace)";

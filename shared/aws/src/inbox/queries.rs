@@ -1,4 +1,4 @@
-//! Reading what is known, to be told to an operator: single events, whole stories, and lists.
+//! Reads events, timelines and lists, for operators.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,142 +21,142 @@ use super::{Inbox, PastCycle, json_blobs, past_cycles, poll_problem};
 use crate::AwsError;
 use crate::item::{self, EventRecord, Item, millis, number, parsed_number, string, text};
 
-/// An event, as far as its record tells.
+/// The state of an event, as recorded.
 #[derive(Clone, Debug)]
 pub struct EventView {
-    /// The event.
+    /// The key of the event.
     pub key: EventKey,
-    /// The provider's own name of its type.
+    /// The type, as the provider names it.
     pub event_type: String,
-    /// How it came to be recorded.
+    /// The origin: webhook, poll or replay.
     pub origin: Origin,
-    /// When it was received, or found.
+    /// Time at which it was received, or found by a poll.
     pub received_at: UnixMillis,
     /// SHA-256 of its payload.
     pub payload_hash: String,
-    /// How large that is.
+    /// Size of its payload, in bytes.
     pub payload_bytes: usize,
-    /// The subject of the URL that it came by.
+    /// The subject of the webhook URL that it came by.
     pub subject: Option<String>,
-    /// The `Idempotency-Key` that it came under.
+    /// The `Idempotency-Key` header of its delivery.
     pub idempotency_key: Option<String>,
-    /// How far it has come.
+    /// The times from which its state follows.
     pub lifecycle: Lifecycle,
-    /// From when on it is wanted on the queue, if not since it was received.
+    /// Time at which it should be on the queue, if that is not its receipt.
     pub enqueue_after: Option<UnixMillis>,
-    /// How often the relay has tried to send it since it was due.
+    /// Number of attempts of the relay to enqueue it since it was due.
     pub attempts: u64,
-    /// How often SQS has refused it for what it is.
+    /// Number of times that SQS rejected the message itself.
     pub undeliverable_count: u64,
-    /// How often it was sent again on purpose.
+    /// Number of times that it was replayed on purpose.
     pub replay: u64,
-    /// Why a worker put it back last.
+    /// Reason for the last requeue by a worker.
     pub retry_reason: Option<String>,
-    /// Its cycles before the present one, the earliest first.
+    /// Its cycles before the current one, the earliest first.
     pub past_cycles: Vec<PastCycle>,
-    /// How many results a batch had when it was published while nobody tracked it.
+    /// Number of results of its batch when that was published untracked.
     pub published_untracked: Option<u64>,
-    /// What operators did with it.
+    /// Audit entries of operators.
     pub audit_entries: Vec<AuditEntry>,
-    /// When its record may be deleted.
+    /// Time from which DynamoDB may delete its record.
     pub expires_at: Option<UnixSecs>,
     pub(super) rev: u64,
     record: EventRecord,
 }
 
-/// An alert that was published, or is about to be.
+/// An alert that was published, or that a worker has claimed.
 #[derive(Clone, Debug)]
 pub struct AlertView {
-    /// Whose alert.
+    /// The authorizer that it is about.
     pub authorizer: String,
-    /// By which event.
+    /// The event that it was published for.
     pub event_id: Option<String>,
-    /// When it was published.
+    /// Time of its publication; `None` if it is only claimed.
     pub published_at: Option<UnixMillis>,
-    /// As which replay of the event.
+    /// The replay of that event; 0 for the event itself.
     pub replay: u64,
 }
 
-/// A batch that is watched.
+/// The state of a tracked batch.
 #[derive(Clone, Debug)]
 pub struct BatchView {
     /// The batch.
     pub batch_id: String,
     /// The subject of its URL.
     pub subject: Option<String>,
-    /// The schedule whose run it is.
+    /// The schedule that the batch is a run of.
     pub schedule_id: Option<String>,
-    /// How many authorizers were submitted.
+    /// Number of submitted authorizers.
     pub expected: u64,
-    /// Whether some of them were refused at once.
+    /// True if Rightfoot excluded some of them at once.
     pub has_excluded: bool,
-    /// When it was tracked.
+    /// Time at which tracking began.
     pub tracked_at: Option<UnixMillis>,
-    /// From when on it is overdue.
+    /// Time at which it becomes overdue if it is not complete.
     pub deadline_at: Option<UnixMillis>,
-    /// How often it was polled.
+    /// Number of polls so far.
     pub polls: u64,
-    /// When it is polled next.
+    /// Time of the next poll; `None` if tracking has ended.
     pub due_at: Option<UnixMillis>,
-    /// When nothing more was to be known.
+    /// Time at which tracking ended because everything was known.
     pub done_at: Option<UnixMillis>,
-    /// When it was given up.
+    /// Time at which it became overdue.
     pub overdue_at: Option<UnixMillis>,
-    /// What is wrong with its polls.
+    /// Current problem of its polls.
     pub problem: Option<PollProblem>,
 }
 
-/// A schedule that is watched.
+/// The state of a tracked schedule.
 #[derive(Clone, Debug)]
 pub struct ScheduleView {
     /// The schedule.
     pub schedule_id: String,
     /// The subject of its URL.
     pub subject: Option<String>,
-    /// Whose history shows its runs.
+    /// The authorizers whose history is polled for its runs.
     pub probes: Vec<String>,
-    /// From when on runs count.
+    /// Runs from this time on are tracked.
     pub since: Option<UnixMillis>,
-    /// The last run that was seen.
+    /// The time of the latest run that was found.
     pub last_run_seen: Option<UnixMillis>,
-    /// When it ends.
+    /// Time at which it ends at Rightfoot.
     pub expires_at: Option<UnixMillis>,
-    /// How often it was polled since its last run.
+    /// Number of polls since its last run was found.
     pub polls: u64,
-    /// When it is polled next.
+    /// Time of the next poll; `None` if tracking has ended.
     pub due_at: Option<UnixMillis>,
-    /// When nothing more was to be known.
+    /// Time at which tracking ended because everything was known.
     pub done_at: Option<UnixMillis>,
-    /// What is wrong with its polls.
+    /// Current problem of its polls.
     pub problem: Option<PollProblem>,
 }
 
-/// A submission.
+/// The state of a submission.
 #[derive(Clone, Debug)]
 pub struct SubmissionView {
-    /// Its name.
+    /// The caller's id of it.
     pub submission_id: String,
-    /// What was asked for.
+    /// Batch or schedule.
     pub kind: SubmissionKind,
-    /// When it was written, before anything was sent.
+    /// Time at which it was written: before anything was sent to Rightfoot.
     pub written_at: UnixMillis,
-    /// How many callers have set out to post it.
+    /// Number of times that its `POST` was begun.
     pub attempts: u64,
-    /// From when on its unknown outcome alarms.
+    /// Time of the next alarm about its unknown outcome; `None` once it is known.
     pub due_at: Option<UnixMillis>,
-    /// When its outcome was known.
+    /// Time at which its outcome became known.
     pub done_at: Option<UnixMillis>,
-    /// When Rightfoot refused it.
+    /// Time at which it was declined by Rightfoot, or released by an operator.
     pub declined_at: Option<UnixMillis>,
-    /// When it was given up.
+    /// Time at which it was abandoned, its outcome unknown.
     pub abandoned_at: Option<UnixMillis>,
-    /// The batch or schedule that it made.
+    /// The id of the batch or schedule that it created.
     pub created_id: Option<String>,
-    /// What operators did with it, or with earlier ones of its name.
+    /// The audit entries of operators, also of earlier submissions under this name.
     pub audit_entries: Vec<AuditEntry>,
 }
 
-/// All that is known about one batch, event, schedule or submission.
+/// The timeline of one batch, event, schedule or submission: all items under its partition key.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     /// The submission.
@@ -167,14 +167,14 @@ pub struct Timeline {
     pub batch: Option<BatchView>,
     /// The events, the earliest first.
     pub events: Vec<EventView>,
-    /// The alerts of the batch that were published.
+    /// The published alerts of the batch.
     pub alerts: Vec<AlertView>,
-    /// Items that cannot be read.
+    /// Number of items that could not be read.
     pub unreadable: usize,
 }
 
 impl Timeline {
-    /// Whether nothing is known.
+    /// Returns `true` if there is no item.
     pub fn is_empty(&self) -> bool {
         self.submission.is_none()
             && self.schedule.is_none()
@@ -185,35 +185,35 @@ impl Timeline {
     }
 }
 
-/// Which events to list.
+/// A filter of events; the default matches all.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// Of this provider.
+    /// Only events of this provider.
     pub provider: Option<Provider>,
-    /// Of this type.
+    /// Only events of this type.
     pub event_type: Option<String>,
-    /// In one of these states; empty for any.
+    /// Only events in one of these states; empty for any.
     pub states: BTreeSet<EventState>,
-    /// Received at this time or later.
+    /// Only events received at this time or later.
     pub since: Option<UnixMillis>,
-    /// Received before this time.
+    /// Only events received before this time.
     pub until: Option<UnixMillis>,
 }
 
 impl Inbox {
-    /// An event by its id, by one strong read.
+    /// Reads an event. One strongly consistent read.
     pub async fn event(&self, key: &EventKey) -> Result<Option<EventView>, AwsError> {
         let item = self.get_item(item::key(&key.pk(), &key.sk())).await?;
         item.map(|item| EventView::read(&item).ok_or(AwsError::unreadable_item("dynamodb:GetItem")))
             .transpose()
     }
 
-    /// The bytes of an event.
+    /// Loads the payload of an event.
     pub async fn event_payload(&self, event: &EventView) -> Result<Vec<u8>, AwsError> {
         self.payload_of(&event.record).await
     }
 
-    /// All items under one partition key, by one strong query.
+    /// Reads all items under one partition key. One strongly consistent query.
     pub async fn timeline(&self, pk: &str) -> Result<Timeline, AwsError> {
         let mut pages = self
             .db
@@ -229,11 +229,13 @@ impl Inbox {
         while let Some(item) = pages.next().await {
             timeline.add_item(&item.map_err(|error| AwsError::from_sdk_error("dynamodb:Query", &error))?);
         }
+        // Sort keys are not in the order of time.
         timeline.events.sort_by_key(|event| event.received_at);
         Ok(timeline)
     }
 
-    /// A part of the recorded events, in no order: reads the table, a few dozen megabytes at most.
+    /// Lists recorded events in no order, at most `limit`. Reads the table, a few dozen megabytes per call at
+    /// most; [`ScanPage::next`] says where to go on.
     pub async fn list_events(
         &self,
         event_filter: &EventFilter,
@@ -246,6 +248,7 @@ impl Inbox {
             filter.and("begins_with(pk, :provider)", ":provider", text(format!("{}#", provider.as_str())));
         }
         if let Some(event_type) = &event_filter.event_type {
+            // `type` is a reserved word of DynamoDB.
             filter.names.insert("#type".to_owned(), "type".to_owned());
             filter.and("#type = :type", ":type", text(event_type));
         }
@@ -255,14 +258,15 @@ impl Inbox {
         if let Some(until) = event_filter.until {
             filter.and("received_at < :until", ":until", number(until.0));
         }
-        let is_wanted = |event: &EventView| {
+        // The state is derived from times and never stored, so DynamoDB cannot filter by it.
+        let matches = |event: &EventView| {
             event_filter.states.is_empty() || event_filter.states.contains(&event.lifecycle.state(now))
         };
-        self.scan(filter, after, limit, |item| EventView::read(item).filter(is_wanted)).await
+        self.scan(filter, after, limit, |item| EventView::read(item).filter(matches)).await
     }
 
-    /// Events that were sent so long ago that no queue holds their message any more, and that are not done. Reads a
-    /// part of the table, as [`Self::events`] does: `next` says whether there is more of it.
+    /// Lists events that are not done although no queue can hold their message any more. Reads a part of the
+    /// table, as [`Self::list_events`] does: `next` is `None` if that was all.
     pub async fn list_lost_events(
         &self,
         limit: usize,
@@ -273,6 +277,7 @@ impl Inbox {
         );
         let sent_before = now.minus(Duration::from_secs(QUEUE_RETENTION_DAYS * 86_400));
         filter.and("sent_at <= :sent_before", ":sent_before", number(sent_before.0));
+        // A redrive sends the message anew, so it may exist longer than `sent_at` implies.
         let is_lost = |event: &EventView| {
             let sent_at = event.lifecycle.sent_at.filter(|_| event.lifecycle.state(now) == EventState::Sent);
             sent_at.is_some_and(|at| message_expiry(at, &event.audit_entries) <= now)
@@ -280,17 +285,17 @@ impl Inbox {
         self.scan(filter, None, limit, |item| EventView::read(item).filter(is_lost)).await
     }
 
-    /// A part of the batches that are, or were, watched; in no order.
+    /// Lists batches that are or were tracked, in no order, as [`Self::list_events`] does.
     pub async fn list_batches(
         &self,
         after: Option<ScanCursor>,
         limit: usize,
-        is_wanted: impl Fn(&BatchView) -> bool,
+        matches: impl Fn(&BatchView) -> bool,
     ) -> Result<ScanPage<BatchView>, AwsError> {
         let mut filter = ScanFilter::new("sk = :tracked");
         filter.values.insert(":tracked".to_owned(), text(TRACKED_SK));
         filter.and("begins_with(pk, :batch)", ":batch", text("rightfoot#batch#"));
-        self.scan(filter, after, limit, |item| BatchView::read(item).filter(&is_wanted)).await
+        self.scan(filter, after, limit, |item| BatchView::read(item).filter(&matches)).await
     }
 }
 
@@ -303,6 +308,8 @@ impl Timeline {
                 true
             }
             (TRACKED_SK, None) => {
+                // Batches and schedules have the same sort key. Each view reads only items of its own
+                // partitions.
                 self.batch = BatchView::read(item);
                 self.schedule = ScheduleView::read(item);
                 self.batch.is_some() || self.schedule.is_some()
@@ -322,7 +329,6 @@ impl Timeline {
     }
 }
 
-/// When an item is due, if it is.
 fn due_at(item: &Item) -> Option<UnixMillis> {
     item.contains_key("due").then(|| millis(item, "due_at")).flatten()
 }
@@ -347,7 +353,7 @@ impl EventView {
                 quarantined_at: millis(item, "quarantined_at"),
                 requeues: parsed_number(item, "works").unwrap_or(0),
             },
-            enqueue_after: millis(item, "wanted_at"),
+            enqueue_after: millis(item, "enqueue_after"),
             attempts: record.attempts,
             undeliverable_count: record.undeliverable_count,
             replay: record.replay,
@@ -411,7 +417,7 @@ impl ScheduleView {
 
 impl SubmissionView {
     fn read(item: &Item) -> Option<Self> {
-        let made = ["batch_id", "schedule_id"].into_iter().find_map(|name| string(item, name));
+        let created_id = ["batch_id", "schedule_id"].into_iter().find_map(|name| string(item, name));
         Some(Self {
             submission_id: string(item, "subject")?.to_owned(),
             kind: SubmissionKind::from_name(string(item, "kind")?)?,
@@ -421,7 +427,7 @@ impl SubmissionView {
             done_at: millis(item, "done_at"),
             declined_at: millis(item, "refused_at"),
             abandoned_at: millis(item, "given_up_at"),
-            created_id: made.and_then(Id::new).map(|id| id.as_str().to_owned()),
+            created_id: created_id.and_then(Id::new).map(|id| id.as_str().to_owned()),
             audit_entries: item::audit_entries(item),
         })
     }

@@ -1,12 +1,12 @@
-//! Events that are made due again because an operator asked, and the trace of it.
+//! Events that are made due again because an operator asked, and the audit entry of it.
 //!
 //! ```text
-//!  given up  requeue: due now, rev+1 if rev=seen and quarantined ── relay ── …
-//!  done      replay:  due now, rev+1, replay+1 if rev=seen and done ── relay ── …
-//!  sent      lost:    due now, rev+1 if rev=seen, sent, not done, not claimed ── relay ── …
+//!  quarantined  requeue: due now, rev+1 if rev=seen and quarantined ── relay ── …
+//!  done         replay:  due now, rev+1, replay+1 if rev=seen and done ── relay ── …
+//!  sent         lost:    due now, rev+1 if rev=seen, sent, not done, not claimed ── relay ── …
 //! ```
 //!
-//! Of two operators who saw the same, one is applied.
+//! Of two operators who read the same state, one is applied.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -22,22 +22,22 @@ use crate::AwsError;
 use crate::conditional::condition_failed;
 use crate::item::{self, number, text};
 
-/// What became of making an event due again.
+/// Outcome of making an event due again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplayOutcome {
-    /// It is due: the relay sends it. It was replayed so often so far.
+    /// The event is due: the relay enqueues it.
     Due {
-        /// How often it was sent again on purpose, this time included.
+        /// Number of times that it was replayed on purpose, this time included.
         replay: u64,
     },
-    /// It is not where it could be made due from.
+    /// The event is in another state than it can be made due again from.
     WrongState(EventState),
     /// The queues may still hold its message.
     MayStillBeQueued {
-        /// Until when they keep it.
+        /// The time until which they may hold it.
         until: UnixMillis,
     },
-    /// Somebody else has changed it meanwhile; nothing was done.
+    /// The record was changed meanwhile; nothing was done.
     Conflict,
     /// There is no such event, or its record has expired.
     NotFound,
@@ -48,7 +48,7 @@ pub enum ReplayOutcome {
 enum ReplayFrom {
     Quarantined,
     Done,
-    /// On the queue, as far as its record says.
+    /// Sent, according to its record, but its message is gone.
     Lost {
         was_purged: bool,
     },
@@ -63,12 +63,12 @@ impl ReplayFrom {
         }
     }
 
-    /// What the write asks of the record, beside its `rev`.
+    /// The condition of the write, besides `rev`.
     const fn condition(self) -> &'static str {
         match self {
             Self::Quarantined => "attribute_exists(quarantined_at)",
             Self::Done => "attribute_exists(done_at)",
-            // A claim leaves `rev` alone: a message that turns up after all may be at work.
+            // A claim leaves `rev` unchanged: a message that turns up after all may be in process.
             Self::Lost { .. } => {
                 "attribute_exists(sent_at) AND attribute_not_exists(done_at) \
                  AND attribute_not_exists(quarantined_at) \
@@ -78,14 +78,14 @@ impl ReplayFrom {
     }
 }
 
-/// What starts a record's way anew.
-pub(super) const RESTART_SET: &str = "rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, works = :zero, \
+/// The update clause that starts a new cycle of a record.
+pub(super) const RESTART_SET: &str = "rev = rev + :one, due = :shard, due_at = :now, enqueue_after = :now, works = :zero, \
     attempts = :zero, refusals = :zero, since = :now, past_cycles = :cycles";
-/// What it leaves behind.
+/// The attributes of the ended cycle, which are removed.
 pub(super) const RESTART_REMOVE: &str = "REMOVE quarantined_at, done_at, sent_at, claim_until, claim_by, expires_at, seen_digest, seen_at, retry_reason";
 
 impl Inbox {
-    /// Puts an event that was given up on its way again. What of it was published before is not published again.
+    /// Requeues a quarantined event. Effects that were published before are not published again.
     pub async fn replay_quarantined(
         &self,
         key: &EventKey,
@@ -94,14 +94,15 @@ impl Inbox {
         self.replay_from(key, ReplayFrom::Quarantined, by).await
     }
 
-    /// Sends a done event again, on purpose: its effects happen again, and carry the number.
+    /// Replays a done event: its effects happen again, and carry the number of the replay.
     pub async fn replay_done(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
         self.replay_from(key, ReplayFrom::Done, by).await
     }
 
-    /// Sends an event again whose message is gone: its record says that it was sent, and it was never done. While the
-    /// queues may still hold the message, only if they were purged. Its number stays: if the message turns up after
-    /// all, the effect happens once.
+    /// Requeues an event whose message is gone: its record says that it was sent, and it was never done.
+    ///
+    /// While the queues may still hold the message, this needs `was_purged`. The replay number does not change:
+    /// if the message turns up after all, the effect still happens once.
     pub async fn replay_lost(
         &self,
         key: &EventKey,
@@ -118,6 +119,7 @@ impl Inbox {
         by: &AuditEntry,
     ) -> Result<ReplayOutcome, AwsError> {
         let Some(event) = self.event(key).await? else { return Ok(ReplayOutcome::NotFound) };
+        // This very request was applied before: not a second replay.
         if event.audit_entries.contains(by) {
             return Ok(ReplayOutcome::Due { replay: event.replay });
         }
@@ -125,10 +127,12 @@ impl Inbox {
         if state != source.state() {
             return Ok(ReplayOutcome::WrongState(state));
         }
+        // A new number makes published effects happen again: only a done event is replayed for that.
         let (count_update, replay) = match source {
             ReplayFrom::Done => (", replay = if_not_exists(replay, :zero) + :one", event.replay + 1),
             ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => ("", event.replay),
         };
+        // A purged queue holds no message, so there is nothing to wait for.
         if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (source, event.lifecycle.sent_at) {
             let until = message_expiry(sent_at, &event.audit_entries);
             if by.at < until {
@@ -154,7 +158,7 @@ impl Inbox {
             .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
         match update.send().await {
             Ok(_) => Ok(ReplayOutcome::Due { replay }),
-            // The answer of an attempt that was applied may have been lost.
+            // The response of an applied attempt may have been lost.
             Err(error) if condition_failed(&error) => {
                 let existing = self.event(key).await?;
                 let applied = existing.filter(|event| event.audit_entries.contains(by));
@@ -165,9 +169,13 @@ impl Inbox {
         }
     }
 
-    /// Leaves a trace on an event's record, whose expiry it moves on if it has one: never to an earlier time, because
-    /// the operator's tool may know of a shorter retention than the functions. Says whether there is such a record.
+    /// Appends an audit entry to an event's record, and extends the record's expiry, if it has one. Returns
+    /// `false` if there is no record.
+    ///
+    /// The expiry never moves to an earlier time: the operator's tool may be configured with a shorter
+    /// retention than the functions.
     pub async fn append_audit_entry(&self, key: &EventKey, by: &AuditEntry) -> Result<bool, AwsError> {
+        // An update cannot set the later of two times, so a second write leaves the expiry as it is.
         let later = number(record_expiry(by.at, self.retention_days).0);
         let expires = "expires_at < :at AND attribute_not_exists(quarantined_at)";
         Ok(self.append_audit_entry_if(key, by, ", expires_at = :at", expires, Some(later)).await?
@@ -202,12 +210,12 @@ impl Inbox {
     }
 }
 
-/// What the record of an event out of quarantine holds beside what every record holds: it is wanted on the queue, and
-/// worked on, from now on and not since its bytes came.
+/// The additional attributes of a record that is made from a quarantined item: it is to be enqueued, and
+/// processed, from now on and not since its bytes were received.
 pub(super) fn replay_attributes(by: &AuditEntry) -> [(String, AttributeValue); 4] {
     [
         ("interventions".to_owned(), AttributeValue::L(vec![item::audit_entry_value(by)])),
-        ("wanted_at".to_owned(), number(by.at.0)),
+        ("enqueue_after".to_owned(), number(by.at.0)),
         ("since".to_owned(), number(by.at.0)),
         ("due_at".to_owned(), number(first_due_at(by.at).0)),
     ]

@@ -1,9 +1,9 @@
-//! Submissions that made nothing: their name is free for another one.
+//! Ends of submissions that created nothing, which frees their name, or whose outcome stays unknown.
 //!
 //! ```text
-//!  requests  Rightfoot refused its only attempt: refused_at if rev=seen, call=seen and due
-//!  poller    too late to repeat it:              given_up_at if rev=seen, call=seen and due      (its name is not free)
-//!  operator  says that it made nothing:          refused_at, trace if rev=seen, call=seen, neither done nor refused
+//!  requests  Rightfoot declined its only attempt: refused_at if rev=seen, call=seen and due
+//!  poller    too late to retry it:                given_up_at if rev=seen, call=seen and due      (its name is not free)
+//!  operator  says that it created nothing:        refused_at, audit entry if rev=seen, call=seen, neither done nor declined
 //! ```
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -19,23 +19,23 @@ use crate::AwsError;
 use crate::conditional::condition_failed;
 use crate::item::{self, number, text};
 
-/// The attribute that [`TRACE`] adds to.
+/// The attribute that [`APPEND_AUDIT_ENTRY`] adds to.
 pub(super) const AUDIT_ENTRIES: &str = "interventions";
 
-/// What became of a name whose submission Rightfoot refused.
+/// Outcome of releasing the name of a submission that Rightfoot declined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReleaseOutcome {
-    /// It is free.
+    /// The name is free.
     Released,
-    /// Somebody else has set out to post the submission, or knows already what it made.
+    /// Another caller has begun to post the submission again, or has recorded what it created.
     Conflict,
-    /// It was free before, and another submission stands under it, or none.
+    /// The name was free before, and another submission uses it by now, or none.
     Superseded,
 }
 
 impl Inbox {
-    /// Frees the name of a submission that Rightfoot refused: it made nothing. If somebody else has set out to post it
-    /// meanwhile, it is theirs to say.
+    /// Releases the name of a submission that Rightfoot declined: it created nothing. If another caller has
+    /// begun to post it meanwhile, the outcome is that caller's to record.
     pub async fn decline_submission(
         &self,
         submission: &StoredSubmission,
@@ -47,11 +47,11 @@ impl Inbox {
                 return Ok(ReleaseOutcome::Released);
             }
             match self.submission(&seen.submission_id).await? {
-                // The answer of an attempt that was applied may have been lost.
+                // The response of an applied attempt may have been lost.
                 Some(existing) if existing.is_same_call(&seen) && existing.is_name_free => {
                     return Ok(ReleaseOutcome::Released);
                 }
-                // If it was the poller, it has only been put off.
+                // If the other writer was the poller, it only moved the due time: try again.
                 Some(existing) if existing.is_unresolved_since(&seen) => seen = existing,
                 Some(existing) if existing.is_same_call(&seen) => return Ok(ReleaseOutcome::Conflict),
                 Some(_) | None => return Ok(ReleaseOutcome::Superseded),
@@ -60,13 +60,14 @@ impl Inbox {
         Ok(ReleaseOutcome::Conflict)
     }
 
-    /// Gives up a submission that Rightfoot has forgotten by now, and of which nobody knows what became.
+    /// Abandons a submission whose outcome is unknown, and which Rightfoot has forgotten by now, so that a
+    /// retry could create a second one.
     pub async fn abandon_submission(
         &self,
         submission: &StoredSubmission,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        // What it may have made outlives its record.
+        // A batch that it may have created can outlive this record.
         self.bind_subject(&submission.submission_id, now).await?;
         self.close_submission(submission, "given_up_at", now).await
     }
@@ -77,6 +78,7 @@ impl Inbox {
         attribute: &str,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
+        // The URL goes, because it is a credential and no retry needs it any more.
         let expression =
             format!("rev = rev + :one, {attribute} = :now, expires_at = :at REMOVE due, due_at, webhook_url");
         let expires_at = record_expiry(now, self.retention_days);
@@ -84,8 +86,8 @@ impl Inbox {
         self.update_submission(submission, &expression, values).await
     }
 
-    /// Every write to a submission that is due names the call that began it: under a name that was free again another one
-    /// begins at the first `rev` again.
+    /// Updates a due submission, on the condition that it still has the same `call_id`: under a released name
+    /// another submission begins at the first `rev` again.
     pub(super) async fn update_submission<const N: usize>(
         &self,
         submission: &StoredSubmission,
@@ -97,8 +99,8 @@ impl Inbox {
         self.update_at_rev_if(key, rev, Some(same_call), expression, values).await
     }
 
-    /// Frees the name of a submission because an operator says that it made nothing. Refused if it is known what it made, if
-    /// its name is free already, and if somebody has written to it since it was seen.
+    /// Releases the name of a submission because an operator says that it created nothing. Conflicts if it is
+    /// known what it created, if the name is free already, or if it was written to since it was read.
     pub async fn release_submission(
         &self,
         seen: &StoredSubmission,
@@ -124,7 +126,7 @@ impl Inbox {
             .expression_attribute_values(":trace", AttributeValue::L(vec![item::audit_entry_value(by)]));
         match update.send().await {
             Ok(_) => Ok(WriteOutcome::Applied),
-            // The answer of an attempt that was applied may have been lost.
+            // The response of an applied attempt may have been lost.
             Err(error) if condition_failed(&error) => {
                 let existing = self.submission(&seen.submission_id).await?;
                 let is_applied =

@@ -1,20 +1,20 @@
-//! Submissions, and the beginning of watching what they made.
+//! Submissions, and the start of tracking what they created.
 //!
 //! ```text
 //!  requests  put(rev 1, due +15min) ── POST ── transaction: put tracked if not there, submission: done if rev=seen, call=seen; bind
-//!  again     rev+1, attempts+1 if rev=seen and due ── POST ── the same
-//!  poller            alarm: due_at=+15min if rev=seen and due      (outcome unknown: repeat it)
+//!  retry     rev+1, attempts+1 if rev=seen and due ── POST ── the same
+//!  poller            alarm: due_at=+15min if rev=seen and due      (outcome unknown: retry it)
 //! ```
 //!
-//! Who repeats it says so first: then whoever set out before, and hears that the name of a schedule is taken, does
-//! not take it for somebody else's and the submission for void.
+//! A retry is recorded before it is sent. Without that, an earlier caller whose POST hears that the schedule's name is
+//! taken would take the retry's schedule for somebody else's, and the submission for void.
 //!
-//! A name that is free again (see `released`) may be used for another submission, which begins at the first `rev` again. So
-//! every write names the call that began the submission, too: what an earlier one made is not written down as what this one
-//! made.
+//! A name that is free again (see `submission_release`) may be used for another submission, which begins at the first `rev`
+//! again. So every write also names the `call_id` that began the submission: the result of an earlier one is never recorded
+//! for this one.
 //!
-//! Until the outcome is known the submission holds the URL that it was sent with, so that a repetition sends the
-//! same bytes. What was sent is not kept: a keyed fingerprint tells whether a repetition is one.
+//! Until the outcome is known the submission holds the webhook URL that it was sent with, so that a retry sends the same
+//! bytes. The request itself is not stored: a keyed fingerprint shows if a retry is the same request.
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
@@ -40,18 +40,18 @@ use crate::conditional::{condition_failed, existing_item};
 use crate::item::{self, Item, SCHEMA_VERSION, number, text};
 
 pub(super) const SUBMITTED_SK: &str = "submitted";
-/// Attempts at a write that others get in the way of.
+/// Attempts at a write before it fails as a conflict.
 pub(super) const WRITE_ATTEMPTS_MAX: usize = 4;
 const PUT: &str = "dynamodb:PutItem";
 
-/// A submission, as it is about to be written.
+/// A submission that is to be written.
 #[derive(Clone)]
 pub struct NewSubmission {
-    /// The caller's name of it, and the subject of its URL.
+    /// The caller's id of it, and the subject of its URL.
     pub submission_id: Subject,
-    /// What is asked for.
+    /// Batch or schedule.
     pub kind: SubmissionKind,
-    /// The URL that Rightfoot is given.
+    /// The webhook URL that Rightfoot is given: a credential.
     pub webhook_url: String,
     /// Of the request.
     pub fingerprint: Fingerprint,
@@ -59,64 +59,64 @@ pub struct NewSubmission {
     pub call_id: String,
 }
 
-/// A submission, as it stands.
+/// A submission, as read from the table.
 #[derive(Clone)]
 pub struct StoredSubmission {
-    /// What is asked for.
+    /// Batch or schedule.
     pub kind: SubmissionKind,
-    /// The URL that it was sent with; `None` once the outcome is known.
+    /// The webhook URL that it was sent with; `None` once the outcome is known.
     pub webhook_url: Option<String>,
     /// Of the request.
     pub fingerprint: Fingerprint,
-    /// When it was first written.
+    /// Time at which it was first written.
     pub written_at: UnixMillis,
-    /// How far it has come: due while the outcome is unknown.
+    /// Its `rev` and due time: it is due while the outcome is unknown.
     pub tracking: TrackingState,
-    /// How often it was looked at since.
+    /// Number of checks by the poller since then.
     pub polls: u64,
-    /// How many callers have set out to post it, as far as this one has seen.
+    /// Number of times that its `POST` was begun, as of this read.
     pub attempts: u64,
-    /// Whether it is known what it made.
+    /// True if it is known what it created.
     pub is_completed: bool,
-    /// Whether it made nothing, so that its name is free for another one.
+    /// True if it created nothing, so that another submission may use its name.
     pub is_name_free: bool,
     pub(super) submission_id: Subject,
     pub(super) call_id: String,
     item: Item,
 }
 
-/// What became of writing a submission.
+/// Outcome of beginning a submission.
 #[derive(Debug)]
 pub enum BeginOutcome {
-    /// It is new: nothing was ever sent under its name.
+    /// The submission is new: nothing was ever sent under its name.
     New(StoredSubmission),
-    /// One of that name stands.
+    /// A submission of this name exists.
     Existing(StoredSubmission),
 }
 
-/// What became of writing down what a submission made.
+/// Outcome of completing a submission.
 #[derive(Debug)]
 pub enum CompleteOutcome {
-    /// The submission says that it made this.
+    /// The submission is complete, with this result.
     Completed(Box<StoredSubmission>),
-    /// It says that it made something else. Nothing was written.
+    /// It was completed with another result. Nothing was written.
     Mismatch,
-    /// Its name was freed meanwhile, and is another submission's by now, or nobody's. Nothing was written.
+    /// Its name was released meanwhile, and may be used by another submission by now. Nothing was written.
     Superseded,
 }
 
-/// What became of beginning to watch something.
+/// Outcome of starting to track a batch or schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackOutcome {
-    /// It is watched from now on.
+    /// It is tracked from now on.
     Started,
-    /// It was watched before.
+    /// It was tracked before, with the same values.
     AlreadyTracked,
-    /// It was watched before, with another value of this field.
+    /// It was tracked before, with another value of this field of the request.
     Mismatch(&'static str),
 }
 
-/// What a submission made, to be watched.
+/// A batch or schedule that was created and is to be tracked.
 #[derive(Clone, Debug)]
 pub enum Created<'a> {
     /// A batch.
@@ -129,21 +129,21 @@ impl Created<'_> {
     fn id_attribute(&self) -> (&'static str, &Id) {
         match self {
             Self::Batch(tracked) => ("batch_id", &tracked.batch_id),
-            Self::Schedule(watched, _) => ("schedule_id", &watched.schedule_id),
+            Self::Schedule(schedule, _) => ("schedule_id", &schedule.schedule_id),
         }
     }
 
     fn subject(&self) -> Option<&Subject> {
         match self {
             Self::Batch(tracked) => tracked.subject.as_ref(),
-            Self::Schedule(watched, _) => watched.subject.as_ref(),
+            Self::Schedule(schedule, _) => schedule.subject.as_ref(),
         }
     }
 }
 
 impl Inbox {
-    /// Writes a submission before anything is sent, unless one of its name stands. One that made nothing makes way, and
-    /// leaves what operators did with it.
+    /// Writes a submission before anything is sent, unless one of its name exists. One whose name is free is
+    /// replaced, and its audit entries are kept.
     pub async fn begin_submission(
         &self,
         new: &NewSubmission,
@@ -153,6 +153,7 @@ impl Inbox {
         for _ in 0..WRITE_ATTEMPTS_MAX {
             let existing = self.put_submission(new, free.as_ref(), now).await?;
             let submission = StoredSubmission::from_item(existing).ok_or(AwsError::unreadable_item(PUT))?;
+            // Also if this call's put was applied, its response lost, and the SDK's repetition failed.
             if submission.call_id == new.call_id {
                 return Ok(BeginOutcome::New(submission));
             }
@@ -164,7 +165,7 @@ impl Inbox {
         Err(AwsError::write_conflict(PUT))
     }
 
-    /// Puts a submission where none stands, or none but this free one. Returns what stands then.
+    /// Puts a submission where there is none, or only `free`. Returns the item that is there afterwards.
     async fn put_submission(
         &self,
         new: &NewSubmission,
@@ -173,7 +174,7 @@ impl Inbox {
     ) -> Result<Item, AwsError> {
         let mut item = new_submission_item(new, now);
         let audit_entries = free.and_then(|free| free.item.get(AUDIT_ENTRIES));
-        item.extend(audit_entries.map(|traces| (AUDIT_ENTRIES.to_owned(), traces.clone())));
+        item.extend(audit_entries.map(|entries| (AUDIT_ENTRIES.to_owned(), entries.clone())));
         let put = self
             .db
             .put_item()
@@ -191,14 +192,14 @@ impl Inbox {
             Ok(_) => Ok(item),
             Err(error) if condition_failed(&error) => match existing_item(&error) {
                 Some(old) => Ok(old.clone()),
-                // An older endpoint does not send it along.
+                // An older DynamoDB endpoint does not return the existing item.
                 None => self.submission_item(&new.submission_id).await?.ok_or(AwsError::unreadable_item(PUT)),
             },
             Err(error) => Err(AwsError::from_sdk_error(PUT, &error)),
         }
     }
 
-    /// A submission by its name, by one strong read.
+    /// Reads a submission by its name. One strongly consistent read.
     pub async fn submission(&self, submission_id: &Subject) -> Result<Option<StoredSubmission>, AwsError> {
         let item = self.submission_item(submission_id).await?;
         item.map(|item| {
@@ -211,13 +212,13 @@ impl Inbox {
         self.get_item(item::key(&submission_pk(submission_id.as_str()), SUBMITTED_SK)).await
     }
 
-    /// What was answered when the outcome became known.
+    /// Loads the response that was given when the outcome became known.
     pub async fn response_of(&self, submission: &StoredSubmission) -> Result<Value, AwsError> {
         let json = self.load_blob(&submission.item).await?;
         serde_json::from_slice(&json).map_err(|_| AwsError::unreadable_item("dynamodb:GetItem"))
     }
 
-    /// Sets out to post a submission once more. `None` if somebody else has written in between.
+    /// Records that a submission is about to be posted again. `None` if another writer was first.
     pub async fn begin_retry(
         &self,
         mut submission: StoredSubmission,
@@ -233,8 +234,8 @@ impl Inbox {
         Ok(Some(submission))
     }
 
-    /// Writes down what this submission made and begins to watch it, both or neither. If somebody concluded it before,
-    /// theirs stands.
+    /// Records the result of a submission and starts to track it, both or neither. If another caller completed
+    /// it before, that result stays.
     pub async fn complete_submission(
         &self,
         submission: &StoredSubmission,
@@ -243,12 +244,15 @@ impl Inbox {
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> Result<CompleteOutcome, AwsError> {
+        // Stored first, because the transaction must not name parts that do not exist.
         let response = self.store_blob(response, parts_expiry(now, self.retention_days)).await?;
         let item = self.tracked_item(&created, due_at, now).await?;
         for _ in 0..WRITE_ATTEMPTS_MAX {
+            // Read in each round, because the poller may have moved its due time.
             let Some(existing) = self.submission(&submission.submission_id).await? else {
                 return Ok(CompleteOutcome::Superseded);
             };
+            // Checked first: the same result is a success, whoever has written it.
             if existing.created_id().as_ref() == Some(created.id_attribute().1) {
                 return Ok(CompleteOutcome::Completed(existing.into()));
             }
@@ -264,8 +268,8 @@ impl Inbox {
             ];
             writes.extend(self.track_write(item.clone(), tracked.as_ref())?);
             if transaction::write(&self.db, writes).await? == TransactionOutcome::Applied {
-                let concluded = self.submission(&submission.submission_id).await?;
-                return concluded
+                let completed = self.submission(&submission.submission_id).await?;
+                return completed
                     .map(|it| CompleteOutcome::Completed(it.into()))
                     .ok_or(AwsError::unreadable_item("dynamodb:GetItem"));
             }
@@ -273,7 +277,7 @@ impl Inbox {
         Err(AwsError::write_conflict(transaction::WRITE))
     }
 
-    /// Begins to watch what was not submitted here.
+    /// Starts to track a batch or schedule that was not submitted here.
     pub async fn track(
         &self,
         created: Created<'_>,
@@ -289,7 +293,7 @@ impl Inbox {
             {
                 return Ok(differs);
             }
-            // Also if it is watched already: an earlier version has not done so.
+            // Also if it is tracked already: an earlier version did not bind subjects.
             if let Some(subject) = created.subject() {
                 self.bind_subject(subject, now).await?;
             }
@@ -309,24 +313,25 @@ impl Inbox {
     ) -> Result<Item, AwsError> {
         match created {
             Created::Batch(tracked) => self.batch_item(tracked, due_at, now).await,
-            Created::Schedule(watched, thresholds) => self.schedule_item(watched, thresholds, due_at).await,
+            Created::Schedule(schedule, thresholds) => self.schedule_item(schedule, thresholds, due_at).await,
         }
     }
 
-    /// The write that begins to watch something; `None` if it is watched. A batch that the poller took for a
-    /// schedule's run, before it was known that it was submitted by itself, is one no longer.
+    /// The write that starts tracking; `None` if it is tracked. A batch that the poller took for a schedule's
+    /// run, before it was known to be submitted by itself, is corrected.
     fn track_write(
         &self,
         mut item: Item,
         existing: Option<&Item>,
     ) -> Result<Option<TransactWriteItem>, AwsError> {
-        let Some(stands) = existing else { return self.put_if_absent(item).map(Some) };
-        let is_mistaken_run = stands.contains_key("schedule_id") && !item.contains_key("schedule_id");
+        let Some(existing) = existing else { return self.put_if_absent(item).map(Some) };
+        let is_mistaken_run = existing.contains_key("schedule_id") && !item.contains_key("schedule_id");
         if !is_mistaken_run {
             return Ok(None);
         }
         let seen: u64 =
-            item::parsed_number(stands, "rev").ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
+            item::parsed_number(existing, "rev").ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
+        // `rev` only grows, also when the whole item is replaced.
         item.insert("rev".to_owned(), number(seen.saturating_add(1)));
         let put = aws_sdk_dynamodb::types::Put::builder()
             .table_name(&self.table)
@@ -367,6 +372,7 @@ impl Inbox {
                 .expression_attribute_values(format!(":a{index}"), value.clone());
         }
         let update =
+            // A name that was released meanwhile is taken again, because something was created under it.
             update.update_expression(format!("{sets} REMOVE due, due_at, webhook_url, refused_at")).build();
         Ok(TransactWriteItem::builder()
             .update(update.map_err(|_| AwsError::unreadable_item(transaction::WRITE))?)
@@ -395,22 +401,22 @@ impl StoredSubmission {
         })
     }
 
-    /// Whether it is still the one that was seen, and not another one under its name.
+    /// Returns `true` if it is still the submission that was read, and not another one under its name.
     pub(super) fn is_same_call(&self, seen: &Self) -> bool {
         self.call_id == seen.call_id
     }
 
-    /// Whether it is still the one that was seen, and nobody has set out to post it since.
+    /// Returns `true` if it is still the submission that was read, and its POST was not begun again since.
     pub(super) fn is_unresolved_since(&self, seen: &Self) -> bool {
         self.is_same_call(seen) && self.attempts == seen.attempts && self.tracking.due_at.is_some()
     }
 
-    /// What operators did with it.
+    /// The audit entries of operators.
     pub(super) fn audit_entries(&self) -> Vec<AuditEntry> {
         item::audit_entries(&self.item)
     }
 
-    /// What it made, once that is known.
+    /// The id of the batch or schedule that it created, once that is known.
     pub fn created_id(&self) -> Option<Id> {
         let name = match self.kind {
             SubmissionKind::Batch => "batch_id",
@@ -420,17 +426,17 @@ impl StoredSubmission {
     }
 }
 
-/// The URL is a credential.
+/// Shows no URL: it is a credential.
 impl std::fmt::Debug for NewSubmission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "NewSubmission({:?})", self.kind)
     }
 }
 
-/// The URL is a credential.
+/// Shows no URL: it is a credential.
 impl std::fmt::Debug for StoredSubmission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Submission({:?}, concluded: {})", self.kind, self.is_completed)
+        write!(f, "StoredSubmission({:?}, completed: {})", self.kind, self.is_completed)
     }
 }
 
@@ -450,6 +456,7 @@ fn new_submission_item(new: &NewSubmission, now: UnixMillis) -> Item {
         ("rev", number(INITIAL_REV)),
         ("polls", number(0)),
         ("attempts", number(1)),
+        // Due from the start: if no outcome is ever recorded, the poller raises an alarm.
         ("due", text(DueQueue::Poll.shard(&pk))),
         ("due_at", number(due_at.0)),
     ];
@@ -461,7 +468,8 @@ fn tracked_key(item: &Item) -> Item {
     item::key(item::string(item, "pk").unwrap_or_default(), TRACKED_SK)
 }
 
-/// Whether what stands is what was asked for, as far as that was said; if not, which field of the request differs.
+/// Compares what is tracked with what was requested, as far as the request says; names the first field that
+/// differs.
 fn compare_tracked(existing: &Item, requested: &Item) -> TrackOutcome {
     let document = if requested.contains_key("probes") { "thresholds" } else { "failed_authorizer_ids" };
     let fields = [

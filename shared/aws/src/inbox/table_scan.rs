@@ -1,4 +1,4 @@
-//! Lists that are read from the whole table, a part at a time.
+//! Scans the whole table for the lists of operators, a part at a time.
 
 use std::collections::HashMap;
 
@@ -8,24 +8,24 @@ use super::Inbox;
 use crate::AwsError;
 use crate::item::{self, Item, string};
 
-/// Pages of the table that one list reads at most: about a megabyte each.
+/// Most pages of the table that one call reads: about 1 MB each.
 const SCAN_PAGES_MAX: usize = 32;
 
-/// A place in the table, from which a list goes on.
+/// The place in the table after which a list goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanCursor {
-    /// Partition key.
+    /// The partition key.
     pub pk: String,
-    /// Sort key.
+    /// The sort key.
     pub sk: String,
 }
 
-/// A part of a list.
+/// One part of a list.
 #[derive(Clone, Debug)]
 pub struct ScanPage<T> {
-    /// What was found.
+    /// The items that matched.
     pub items: Vec<T>,
-    /// Where to go on; `None` at the end.
+    /// Cursor of the next part; `None` at the end of the table.
     pub next: Option<ScanCursor>,
 }
 
@@ -45,6 +45,7 @@ impl Inbox {
                 .scan()
                 .table_name(&self.table)
                 .filter_expression(&filter.expression)
+                // DynamoDB rejects empty maps of names or values.
                 .set_expression_attribute_names((!filter.names.is_empty()).then(|| filter.names.clone()))
                 .set_expression_attribute_values((!filter.values.is_empty()).then(|| filter.values.clone()))
                 .set_exclusive_start_key(start);
@@ -52,6 +53,7 @@ impl Inbox {
                 scan.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:Scan", &error))?;
             for item in page.items() {
                 found.extend(read(item));
+                // The next part begins after this item, not after the page, so that none is left out.
                 if found.len() >= limit {
                     return Ok(ScanPage { items: found, next: cursor_at(item) });
                 }
@@ -65,7 +67,7 @@ impl Inbox {
     }
 }
 
-/// Which items of the table are looked at.
+/// A filter expression, with its names and values.
 pub(super) struct ScanFilter {
     expression: String,
     pub(super) names: HashMap<String, String>,

@@ -1,14 +1,14 @@
-//! What is watched: batches, the runs of schedules, and schedules.
+//! Tracked batches, schedules and their runs, which the poller asks Rightfoot about.
 //!
 //! ```text
-//!  poller    put off: rev+1, polls+1, due_at=later if rev=seen and due ── ask ── record ── settle if rev=seen+1
+//!  poller    defer: rev+1, polls+1, due_at=later if rev=seen and due ── ask ── record ── finish if rev=seen+1
 //!  worker    expedite a schedule: due_at=now, expedited_at=now if due, later than now and not expedited of late
 //! ```
 //!
-//! Expediting leaves `rev` alone: who holds a URL could otherwise void what the poller writes, again and again. Moving a
-//! schedule on names the `expedited_at` that was seen, so that no hint is lost either.
+//! Expediting leaves `rev` unchanged: a caller with a webhook URL could otherwise make the poller's writes conflict again
+//! and again. Advancing a schedule names the `expedited_at` that was read, so that no hint is lost either.
 //!
-//! An item is put off before Rightfoot is asked: what makes a run die comes back later and not first, and of two
+//! An item is deferred before Rightfoot is asked: an item that makes a run crash comes back later and not first, and of two
 //! runs at the same item only one asks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,26 +33,26 @@ use crate::conditional::condition_failed;
 use crate::item::{self, Item, PayloadLocation, SCHEMA_VERSION, number, text};
 use crate::{AwsError, payload};
 
-/// The place of what is watched in its story.
+/// The sort key of a tracked batch or schedule.
 pub(crate) const TRACKED_SK: &str = "tracked";
-/// What the place of an authorizer's alert begins with.
+/// The prefix of an alert item's sort key; the authorizer follows.
 pub(super) const ALERT_EFFECT_SK_PREFIX: &str = "effect#alert#";
 /// Most keys in one `BatchGetItem` (DynamoDB's own limit).
 const BATCH_GET_KEYS_MAX: usize = 100;
 
-/// When an alert has last hurried a schedule.
+/// Attribute: when an alert last expedited a schedule.
 const EXPEDITED_AT: &str = "expedited_at";
 
-/// How far an item that is watched has come: what every write to it names.
+/// The `rev` and times of a tracked item, as read: every write to the item names them.
 #[derive(Clone, Debug)]
 pub struct TrackingState {
     key: Item,
     rev: u64,
-    /// When it is due; `None` if nothing more is to be done with it.
+    /// Time of the next poll; `None` if tracking has ended.
     pub due_at: Option<UnixMillis>,
-    /// When an alert has last hurried it.
+    /// Time at which an alert last expedited it.
     expedited_at: Option<UnixMillis>,
-    /// What is wrong with its polls, as far as is written down.
+    /// The stored problem of its polls, if any.
     pub problem: Option<PollProblem>,
 }
 
@@ -71,7 +71,7 @@ impl TrackingState {
         })
     }
 
-    /// Whether nobody but who hurries it has written to the item since.
+    /// Returns `true` if the item was not written since, except by expediting it.
     pub const fn has_same_rev(&self, later: &Self) -> bool {
         self.rev == later.rev
     }
@@ -84,29 +84,29 @@ impl TrackingState {
         self.rev
     }
 
-    /// A write of ours was applied.
+    /// Follows an applied write of this process.
     pub(super) const fn increment_rev(&mut self) {
         self.rev += 1;
     }
 
-    /// Whether it is due: the index may lag behind the item.
+    /// Returns `true` if it is due: the index may lag behind the item.
     pub fn is_due(&self, now: UnixMillis) -> bool {
         self.due_at.is_some_and(|due_at| due_at <= now)
     }
 }
 
-/// All that is known about a schedule.
+/// A tracked schedule, as read from the table.
 #[derive(Clone, Debug)]
 pub struct ScheduleProgress {
-    /// What is watched.
+    /// The schedule and its last known state.
     pub schedule: TrackedSchedule,
-    /// How far it has come.
+    /// Its `rev` and times.
     pub tracking: TrackingState,
     thresholds: Item,
 }
 
 impl Inbox {
-    /// A batch that is watched, with whom Rightfoot refused, by one strong read; `None` if it is not watched.
+    /// Reads a tracked batch with its failed authorizers; `None` if it is not tracked. Strongly consistent.
     pub async fn tracked_batch(&self, batch_id: &Id) -> Result<Option<TrackedBatch>, AwsError> {
         let Some(item) = self.get_item(item::key(&batch_pk(batch_id), TRACKED_SK)).await? else {
             return Ok(None);
@@ -118,24 +118,23 @@ impl Inbox {
         Ok(Some(tracked))
     }
 
-    /// What is known about a schedule, by one strong read; `None` if it is not watched.
+    /// Reads a tracked schedule; `None` if it is not tracked. One strongly consistent read.
     pub async fn schedule_progress(&self, schedule_id: &Id) -> Result<Option<ScheduleProgress>, AwsError> {
         let Some(item) = self.get_item(item::key(&schedule_pk(schedule_id), TRACKED_SK)).await? else {
             return Ok(None);
         };
-        let (watched, tracking) = read_schedule(schedule_id, &item)
+        let (schedule, tracking) = read_schedule(schedule_id, &item)
             .zip(TrackingState::from_item(&item))
             .ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
-        Ok(Some(ScheduleProgress { schedule: watched, tracking, thresholds: item }))
+        Ok(Some(ScheduleProgress { schedule, tracking, thresholds: item }))
     }
 
-    /// The thresholds of a schedule.
+    /// Loads the thresholds of a schedule.
     pub async fn thresholds(&self, schedule: &ScheduleProgress) -> Result<Thresholds, AwsError> {
         self.load_thresholds(&schedule.thresholds).await
     }
 
-    /// Which of these batches are watched, and as what. What a webhook tells of one does not matter: whoever knows a URL can
-    /// tell anything of any batch.
+    /// The owners of those of these batches that are tracked. Claims of webhooks do not count.
     pub async fn owners_of(&self, batches: &BTreeSet<Id>) -> Result<BTreeMap<Id, BatchOwner>, AwsError> {
         let mut owners = BTreeMap::new();
         let batches: Vec<_> = batches.iter().collect();
@@ -154,7 +153,7 @@ impl Inbox {
     pub(super) async fn batch_get(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, AwsError> {
         const GET: &str = "dynamodb:BatchGetItem";
         let mut found = Vec::new();
-        // What DynamoDB does not get to is asked for again, a few times, and later each time.
+        // Unprocessed keys are requested again a few times, with growing pauses.
         for pause_ms in [0, 50, 100, 200, 400] {
             if keys.is_empty() {
                 return Ok(found);
@@ -175,8 +174,7 @@ impl Inbox {
         Err(AwsError { action: GET, kind: crate::AwsErrorKind::UnreadableResponse })
     }
 
-    /// Puts an item off until then, counted as the nth poll: after it, the caller may ask. The next write names
-    /// what comes back.
+    /// Sets the due time and the poll count of an item, before Rightfoot is asked; updates `tracking`.
     pub async fn defer_before_poll(
         &self,
         tracking: &mut TrackingState,
@@ -198,7 +196,7 @@ impl Inbox {
         Ok(written)
     }
 
-    /// Moves the time at which an item is due.
+    /// Moves the due time of an item.
     pub async fn reschedule(
         &self,
         tracking: &TrackingState,
@@ -209,7 +207,7 @@ impl Inbox {
             .await
     }
 
-    /// Moves the time at which a batch is due that the API has shown complete: from now on that is known.
+    /// Moves the due time of a batch, and records that the API has shown it complete.
     pub async fn mark_shown_complete(
         &self,
         tracking: &TrackingState,
@@ -222,8 +220,7 @@ impl Inbox {
         self.update_at_rev(tracking.key.clone(), tracking.rev, &set, values).await
     }
 
-    /// Makes a schedule due now that is due later, unless that was done within `every`. Whether it was does not matter to
-    /// the caller.
+    /// Makes a schedule due now; does nothing if it is due already or was expedited within `every`.
     pub async fn expedite_schedule(
         &self,
         schedule_id: &Id,
@@ -249,7 +246,7 @@ impl Inbox {
         }
     }
 
-    /// Nothing more is to be known about it.
+    /// Ends the tracking of an item: everything is known about it.
     pub async fn finish_tracking(
         &self,
         tracking: &TrackingState,
@@ -258,7 +255,7 @@ impl Inbox {
         self.end_tracking(tracking, "done_at = :now", now).await
     }
 
-    /// Nothing more can be known about it (P9).
+    /// Ends the tracking of an item as overdue: nothing more can be known about it (P9).
     pub async fn mark_overdue(
         &self,
         tracking: &TrackingState,
@@ -280,18 +277,18 @@ impl Inbox {
         self.update_at_rev(tracking.key.clone(), tracking.rev, &expression, values).await
     }
 
-    /// Moves a schedule on to its next look, with what was seen of it, what is wrong with its polls, and the new runs to
-    /// watch: all of it or nothing.
+    /// Advances a schedule to its next poll: stores its state, the problem of its polls and the new runs to
+    /// track, in one transaction.
     pub async fn advance_schedule(
         &self,
         schedule: &ScheduleProgress,
         plan: &SchedulePlan,
         problem: Option<&PollProblem>,
         next: UnixMillis,
-        cadence: &PollTiming,
+        timing: &PollTiming,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        // An earlier version has not done so when it was tracked.
+        // An earlier version did not bind the subject when tracking began.
         if let Some(subject) = &schedule.schedule.subject {
             self.bind_subject(subject, now).await?;
         }
@@ -304,9 +301,10 @@ impl Inbox {
                 schedule_id: Some(schedule.schedule.schedule_id.clone()),
                 expected: run.expected,
                 failed_authorizers: BTreeSet::new(),
-                deadline: now.plus(cadence.deadline),
+                deadline: now.plus(timing.deadline),
                 polls: 0,
             };
+            // Due at once, because the run may be complete already.
             let mut item = new_batch_item(&batch, now, now);
             item.insert("run_at".to_owned(), number(run.run_at.0));
             writes.push(self.put_if_absent(item)?);
@@ -317,8 +315,8 @@ impl Inbox {
         }
     }
 
-    /// A schedule may be extended at Rightfoot: its thresholds are read until its last run is settled. Gives back when their
-    /// parts expire, if that has moved.
+    /// Extends the expiry of the thresholds, which are read until the last run has ended: a schedule may be
+    /// extended at Rightfoot. Returns the new expiry of their parts, if it has moved.
     async fn extend_thresholds_expiry(
         &self,
         schedule: &ScheduleProgress,
@@ -374,13 +372,13 @@ impl Inbox {
             }
             None => remove = format!(" REMOVE {POLL_PROBLEM}"),
         }
-        // Hurried meanwhile, it would be put off again without a look.
+        // A schedule that was expedited meanwhile must be polled first, not moved to a later time.
         let mut condition = "rev = :seen AND attribute_exists(due)".to_owned();
         match schedule.tracking.expedited_at {
             None => condition.push_str(&format!(" AND attribute_not_exists({EXPEDITED_AT})")),
             Some(seen) => {
-                condition.push_str(&format!(" AND {EXPEDITED_AT} = :hurried"));
-                update = update.expression_attribute_values(":hurried", number(seen.0));
+                condition.push_str(&format!(" AND {EXPEDITED_AT} = :expedited"));
+                update = update.expression_attribute_values(":expedited", number(seen.0));
             }
         }
         update = update.condition_expression(condition);
@@ -401,7 +399,7 @@ impl Inbox {
             .build())
     }
 
-    /// The item of a batch that is watched from now on.
+    /// The item of a batch whose tracking begins.
     pub(super) async fn batch_item(
         &self,
         batch: &TrackedBatch,
@@ -416,7 +414,7 @@ impl Inbox {
         Ok(item)
     }
 
-    /// The item of a schedule that is watched from now on.
+    /// The item of a schedule whose tracking begins.
     pub(super) async fn schedule_item(
         &self,
         schedule: &TrackedSchedule,
@@ -424,7 +422,7 @@ impl Inbox {
         due_at: UnixMillis,
     ) -> Result<Item, AwsError> {
         let mut item = new_schedule_item(schedule, due_at);
-        // They are read until the last run is settled.
+        // The thresholds are read until the last run has ended.
         let expire_at = parts_expiry(schedule.ends_at(), self.retention_days);
         item.extend(self.store_thresholds(thresholds, expire_at).await?);
         Ok(item)

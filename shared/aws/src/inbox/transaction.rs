@@ -1,4 +1,4 @@
-//! Several writes, all of them or none.
+//! Transactions: several writes, all or none.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use crate::{AwsError, AwsErrorKind};
 
-/// It needs the permissions of the writes in it.
+/// The name in errors. A transaction needs the permissions of the writes in it.
 pub(super) const WRITE: &str = "dynamodb:TransactWriteItems";
 
-/// Pauses before another attempt at a transaction that met another one. The SDK makes none itself.
+/// Pauses before each retry of a transaction that conflicted with another one. The SDK does not retry these.
 const BACKOFF_MS: [u64; 4] = [40, 80, 160, 320];
 
-/// What a transaction came to.
+/// Outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TransactionOutcome {
     /// All was written.
@@ -23,7 +23,7 @@ pub(super) enum TransactionOutcome {
     ConditionFailed,
 }
 
-/// Writes. On a fault the outcome is unknown.
+/// Runs a transaction. After an error the outcome is unknown.
 pub(super) async fn write(
     db: &Client,
     writes: Vec<TransactWriteItem>,
@@ -37,10 +37,12 @@ pub(super) async fn write(
         let Some(codes) = cancellation_codes(error.as_service_error()) else {
             return Err(AwsError::from_sdk_error(WRITE, &error));
         };
+        // A failed condition is final; other reasons, a conflict or throttling, may pass.
         if codes.iter().any(|code| code == "ConditionalCheckFailed") {
             return Ok(TransactionOutcome::ConditionFailed);
         }
         let Some(pause_ms) = pauses.next() else {
+            // A write that did not cause the cancellation has the code `None`.
             let code = codes.into_iter().find(|code| code != "None").unwrap_or_default();
             return Err(AwsError { action: WRITE, kind: AwsErrorKind::Service(code) });
         };
@@ -48,7 +50,7 @@ pub(super) async fn write(
     }
 }
 
-/// Why each write was not made, if the transaction was cancelled.
+/// The reason code of each write, if the transaction was cancelled.
 fn cancellation_codes(error: Option<&TransactWriteItemsError>) -> Option<Vec<String>> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error else { return None };
     let code =

@@ -1,16 +1,16 @@
-//! How many events are open that came by the URL of one subject and whose batches nobody tracks: whoever holds a URL can
-//! make up any number of them.
+//! The limit of open events per subject and day whose batches are not tracked: a caller with a webhook URL can make up any
+//! number of batches.
 //!
 //! ```text
 //!  worker    claim event ── add its tag if there is room ── ask ── not yet: due again, the tag stays
-//!                             └ no room: to quarantine             └ done, or to quarantine ── take its tag out
+//!                             └ no room: to quarantine             └ done, or to quarantine ── remove its tag
 //! ```
 //!
-//! It is a set of tags and no counter: who died after adding one finds it there, and adding it again changes nothing. The
-//! tag goes out last, so that no call that can fail stands between an effect and `done`, and an event that was published is
-//! never turned away when its message comes again. Who dies between the two, or is later than its claim, leaves a tag that
-//! stands for nobody: it takes up one place of its day. Each day has an item of its own, so that such a tag is gone with
-//! the day, however busy the subject is; the item expires two days after something was last added to it.
+//! The item holds a set of tags and no counter: after a crash the tag is found again, and adding it again changes nothing.
+//! The tag is removed last, so that no call that can fail is between an effect and `done`, and a published event is never
+//! turned away when its message comes again. A crash between the two, or a lost claim, leaves a tag without an event: it
+//! takes up one place of its day. Each day has its own item, so such a tag goes with its day, however busy the subject is;
+//! the item expires two days after the last tag was added.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -26,15 +26,15 @@ use crate::item::{self, Item, number, text};
 const UPDATE: &str = "dynamodb:UpdateItem";
 
 impl Inbox {
-    /// Counts a claimed event among the open ones of its subject and day. Says whether it is counted: if not, there are
-    /// [`UNTRACKED_OPEN_MAX`] others. An event that came by no URL is not bounded.
+    /// Counts a claimed event among the open ones of its subject and day. Returns `false` if there are
+    /// [`UNTRACKED_OPEN_MAX`] others. An event that came by no URL is not limited.
     pub async fn acquire_untracked_slot(
         &self,
         event: &ClaimedEvent,
         now: UnixMillis,
     ) -> Result<bool, AwsError> {
         let Some(key) = quota_key(event) else { return Ok(true) };
-        // Also where the answer is lost: then it may be counted.
+        // Set before the write: if its response is lost, the event may be counted.
         event.set_may_hold_slot(true);
         let update = self
             .db
@@ -43,6 +43,7 @@ impl Inbox {
             .set_key(Some(key))
             .update_expression("SET expires_at = :at ADD open_events :tags")
             .condition_expression(
+                // An event that has a slot already keeps it, even if all are taken.
                 "attribute_not_exists(open_events) OR size(open_events) < :most OR contains(open_events, :tag)",
             )
             .expression_attribute_values(":at", number(open_events_expiry(now).0))
@@ -59,7 +60,7 @@ impl Inbox {
         }
     }
 
-    /// Counts an event that has ended as open no longer, if it may be counted.
+    /// Removes an event that has ended from the open ones, if it may be counted.
     pub async fn release_untracked_slot(&self, event: &ClaimedEvent) -> Result<(), AwsError> {
         let Some(key) = quota_key(event).filter(|_| event.may_hold_slot()) else { return Ok(()) };
         let update = self
@@ -80,6 +81,7 @@ impl Inbox {
 }
 
 fn quota_key(event: &ClaimedEvent) -> Option<Item> {
+    // Not the present day: a later attempt must find the tag of an earlier one.
     Some(item::key(&subject_pk(event.subject()?), &open_events_sk(event.processing_since)))
 }
 

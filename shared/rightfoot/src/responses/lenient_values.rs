@@ -1,13 +1,14 @@
-//! Reading values in every form that has one clear meaning: a number as text, a time without its zone, an integer
-//! with decimals.
+//! Parses values in every form that has one clear meaning: a number as text, a time without its zone, an
+//! integer with decimals.
 
 use inbox_core::event::Id;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 
-/// An id, as it is written. One with bytes that are not UTF-8 would be another one.
+/// Parses an id, unchanged.
 pub(super) fn id(value: &RawValue) -> Option<Id> {
+    // A replaced byte, which was not UTF-8, would make it another id.
     text(value).filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)).and_then(Id::new)
 }
 
@@ -46,7 +47,7 @@ pub(super) fn text(value: &RawValue) -> Option<String> {
     }
 }
 
-/// Something that was meant to be read by people: a string's text, or JSON as it stands. Null is nothing.
+/// A text for people: a string's text, or other JSON as it is. `None` for null.
 pub(super) fn display_text(value: &RawValue) -> Option<String> {
     (value.get() != "null").then(|| text(value).unwrap_or_else(|| value.get().to_owned()))
 }

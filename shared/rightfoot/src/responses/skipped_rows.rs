@@ -1,21 +1,22 @@
-//! Rows that cannot be read: the others of their list count all the same.
+//! Rows of a list that could not be parsed; the other rows count all the same.
 
 use std::collections::BTreeMap;
 
 use inbox_aws::telemetry::count_with_reason;
 
-/// How many rows of a list were skipped, by the field that is missing or has no one clear meaning. What the rows hold is
-/// not kept (P8).
+/// The number of skipped rows of a list, by the field that is missing or ambiguous. The contents of the rows
+/// are not kept (P8).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SkippedRows(BTreeMap<&'static str, u64>);
 
 impl SkippedRows {
-    /// How many rows these are.
+    /// The number of skipped rows.
     pub fn rows(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// The fields, each with its number of rows; `row` stands for one that is no object, or holds a field twice.
+    /// The fields, each with its number of rows; `row` stands for a row that is not an object, or has a field
+    /// twice.
     pub fn by_field(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().map(|(field, rows)| (*field, *rows))
     }
@@ -24,7 +25,7 @@ impl SkippedRows {
         *self.0.entry(field).or_default() += 1;
     }
 
-    /// Adds those of another page.
+    /// Adds the skipped rows of another page.
     pub(crate) fn extend(&mut self, page: &Self) {
         for (field, rows) in page.by_field() {
             *self.0.entry(field).or_default() += rows;
@@ -39,6 +40,6 @@ impl SkippedRows {
     }
 }
 
-/// The field for which a row cannot be read.
+/// The field because of which a row is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SkipReason(pub(super) &'static str);

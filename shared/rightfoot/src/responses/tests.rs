@@ -9,7 +9,7 @@ fn at(text: &str) -> UnixMillis {
     UnixMillis::from_rfc3339(text).unwrap()
 }
 
-/// The one row of a page, or the field for which it is skipped.
+/// The only row of a page, or the field because of which it is skipped.
 fn single_row<T>(mut page: ResponsePage<T>) -> Result<T, &'static str> {
     match page.skipped.by_field().collect::<Vec<_>>()[..] {
         [] => Ok(page.rows.remove(0)),
@@ -226,7 +226,7 @@ fn a_field_that_comes_twice_is_ambiguous() {
 
 #[test]
 fn an_answer_about_another_id_is_invalid() {
-    let elsewhere = Some(ApiError::InvalidResponse("about something else than was asked for"));
+    let elsewhere = Some(ApiError::InvalidResponse("about another id than requested"));
     assert_eq!(parse_balance_page(br#"{"batch_id":"c","balances":[]}"#, &named("b")).err(), elsewhere);
     assert_eq!(
         parse_history_page(br#"{"authorizer_unique_id":"c","history":[]}"#, &named("b")).err(),
@@ -256,7 +256,7 @@ fn without_has_more_a_token_says_that_there_is_more() {
             assert_eq!(read, Ok((false, None)), "{no} {unused}");
         }
     }
-    // What cannot be read does not say that this was the last page.
+    // A value that cannot be parsed does not mean that this was the last page.
     for yes in ["true", r#""true""#, r#""True""#, "1", r#""yes""#, "{}"] {
         assert_eq!(
             page(&format!(r#","has_more":{yes},"next_page_token":"t""#)),
@@ -400,7 +400,7 @@ fn a_created_schedule_has_the_times_that_are_readable() {
     assert_eq!(parse_created_schedule(both), Ok(expected));
 }
 
-/// JSON of any shape that is made of the words that the readers look for.
+/// JSON of any shape, made of the words that the parsers look for.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),

@@ -1,4 +1,4 @@
-//! The client against a server that answers as the documents show, or worse.
+//! Tests of the client against a server that responds as documented, or worse.
 
 mod privacy;
 mod reading;
@@ -28,7 +28,7 @@ fn at(text: &str) -> UnixMillis {
     UnixMillis::from_rfc3339(text).unwrap()
 }
 
-/// Patient enough for a busy machine, with pauses of no length to speak of.
+/// Time-outs long enough for a busy machine, and almost no pauses.
 fn config(base_url: &str) -> ClientConfig {
     let mut config = ClientConfig::new(base_url).unwrap();
     config.backoff_base = Duration::from_millis(1);

@@ -41,7 +41,7 @@ async fn p8_answers_show_nothing_of_what_they_hold() {
     let balances = client(&stub).balances(&key(), &id("canary")).await.unwrap();
     assert_eq!(
         format!("{balances:?}"),
-        "Balances { rows: 1, reached_last_page: true, skipped: SkippedRows({}) }"
+        "BatchBalances { rows: 1, reached_last_page: true, skipped: SkippedRows({}) }"
     );
     debug_hides(&balances);
     debug_hides(&balances.rows);
@@ -59,7 +59,7 @@ async fn p8_errors_show_nothing_of_what_was_sent_or_received() {
         hides(&client(&stub).balances(&key(), &id("canary")).await.unwrap_err());
         hides(&client(&stub).schedule(&key(), &id("canary")).await.unwrap_err());
     }
-    // Nothing listens on this port: the error underneath tells the URL.
+    // Nothing listens on this port: the underlying error names the URL.
     let nowhere = crate::RightfootClient::new(config("http://127.0.0.1:1/canary")).unwrap();
     let error = nowhere.balances(&key(), &id("canary")).await.unwrap_err();
     assert!(matches!(error, ApiError::Unavailable(_)));
@@ -74,7 +74,7 @@ fn p8_the_client_its_key_and_its_configuration_show_nothing() {
     let config = config("http://127.0.0.1:1/canary");
     debug_hides(&config);
     let api = crate::RightfootClient::new(config).unwrap();
-    assert_eq!(format!("{api:?}"), "Rightfoot");
+    assert_eq!(format!("{api:?}"), "RightfootClient");
     hides(&ClientConfig::new("https://user:canary@127.0.0.1").unwrap_err());
     hides(&crate::ApiKey::new("canary canary").unwrap_err());
     hides(&crate::ClientBuildError);

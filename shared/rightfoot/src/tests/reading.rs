@@ -1,4 +1,4 @@
-//! The three that only ask.
+//! Tests of the three calls that change nothing.
 
 use inbox_core::rightfoot_api::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
@@ -42,7 +42,7 @@ fn run(run_at: &str, batch_id: &str) -> HistoryEntry {
     HistoryEntry { run_at: at(run_at), batch_id: id(batch_id) }
 }
 
-/// A page of the rows of 1,000 authorizers, as the API would give it.
+/// A page of rows of 1,000 authorizers, as the API would return it.
 fn page_of_thousand_rows(request: &RecordedRequest, token: &str, rows: usize) -> StubReply {
     let first: usize = request.parameter(token).map_or(0, |token| token.parse().unwrap());
     let last = (first + rows).min(1_000);
@@ -216,7 +216,7 @@ async fn a_run_at_exactly_the_requested_time_is_included() {
 async fn a_history_that_cannot_be_read_back_far_enough_is_an_error_not_a_gap() {
     let stub = StubServer::with([reply(200, HISTORY)]).await;
     let read = client(&stub).history(&key(), &id("1a2b3c4d"), UnixMillis(0)).await;
-    assert_eq!(read, Err(ApiError::InvalidResponse("a list without an end")));
+    assert_eq!(read, Err(ApiError::InvalidResponse("a list that does not end")));
     assert_eq!(stub.request_count(), 3);
 }
 
@@ -235,7 +235,7 @@ async fn every_status_of_a_get_has_its_meaning() {
     let unauthorized = r#"{"status":"error","status_code":401,
  "error":{"code":"UNAUTHORIZED","message":"Invalid API key provided.","timestamp":"2024-09-16T12:01:00Z","suggestion":"Please check your API key."},
  "batch_id":null,"documentation_url":"https://api.rightfoot.com/docs"}"#;
-    let refused = |status| ApiError::Declined { status, failed: vec![] };
+    let declined = |status| ApiError::Declined { status, failed: vec![] };
     for (status, error) in [
         (401, ApiError::Unauthorized),
         (403, ApiError::Forbidden),
@@ -243,9 +243,9 @@ async fn every_status_of_a_get_has_its_meaning() {
         (202, ApiError::NotReady),
         (204, ApiError::NotReady),
         (425, ApiError::NotReady),
-        (400, refused(400)),
-        (409, refused(409)),
-        (422, refused(422)),
+        (400, declined(400)),
+        (409, declined(409)),
+        (422, declined(422)),
         (201, ApiError::InvalidResponse("an unexpected status")),
     ] {
         let stub = StubServer::with([reply(status, if status == 204 { "" } else { unauthorized })]).await;
@@ -325,11 +325,11 @@ async fn a_compressed_response_is_read_for_every_endpoint() {
     }
     let stub = StubServer::with([gzip(201, r#"{"batch_id":"b-1"}"#)]).await;
     assert_eq!(client(&stub).submit_batch(&key(), "{}").await.unwrap().batch_id, id("b-1"));
-    let refusal = r#"{"error":{"details":{"failed_authorizers":["jane"]}}}"#;
-    let stub = StubServer::with([gzip(400, refusal)]).await;
+    let error_body = r#"{"error":{"details":{"failed_authorizers":["jane"]}}}"#;
+    let stub = StubServer::with([gzip(400, error_body)]).await;
     let Err(ApiError::Declined { status: 400, failed }) = client(&stub).submit_batch(&key(), "{}").await
     else {
-        panic!("it was not refused");
+        panic!("not declined");
     };
     assert_eq!(failed.len(), 1);
 
@@ -337,7 +337,7 @@ async fn a_compressed_response_is_read_for_every_endpoint() {
     let error = client(&stub).balances(&key(), &id("b")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "Rightfoot's answer is broken: content-encoding br, which was not asked for"
+        "invalid response from Rightfoot: content-encoding br, which was not asked for"
     );
     let bomb = zipped(&" ".repeat(64 * 1024 * 1024));
     assert!(bomb.len() < 100_000);

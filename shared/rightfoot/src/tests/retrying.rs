@@ -1,4 +1,4 @@
-//! Trouble on the way: what is asked again, how often, and what is said in the end.
+//! Tests of retries: the requests that are sent again, how often, and the final error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -36,7 +36,7 @@ async fn raw_server(bytes: &'static [u8]) -> (RightfootClient, Arc<AtomicUsize>)
             let _ = socket.read(&mut [0; 4096]).await;
             let _ = socket.write_all(bytes).await;
             let _ = socket.shutdown().await;
-            // Closed with bytes unread it would be reset, and what was written lost.
+            // If it were closed with bytes unread, the connection would be reset and the response lost.
             let _ = socket.read_to_end(&mut Vec::new()).await;
         }
     });
@@ -226,7 +226,7 @@ async fn without_a_connection_nothing_was_applied() {
 
 #[tokio::test]
 async fn a_tls_handshake_that_gets_no_answer_is_no_connection() {
-    // Connections wait in its backlog; nobody takes them.
+    // Connections stay in its backlog; they are never accepted.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(&format!("https://{}", silent.local_addr().unwrap()));
     config.connect_timeout = Duration::from_millis(100);
@@ -241,7 +241,7 @@ async fn a_redirection_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let other = StubServer::with([reply(200, EMPTY)]).await;
         let stub = StubServer::with([reply(status, "").with("location", other.base_url())]).await;
-        let redirected = ApiError::InvalidResponse("a redirection");
+        let redirected = ApiError::InvalidResponse("a redirect");
         assert_eq!(client(&stub).balances(&key(), &id("b")).await, Err(redirected.clone()));
         assert_eq!(client(&stub).submit_batch(&key(), "{}").await, Err(redirected));
         assert_eq!((stub.request_count(), other.request_count()), (2, 0));
@@ -268,7 +268,7 @@ async fn no_answer_is_read_beyond_its_largest_size() {
     assert_eq!(
         api.balances(&key(), &id("b")).await,
         Err(ApiError::InvalidResponse("too large")),
-        "told is enough"
+        "the declared length is enough"
     );
 }
 

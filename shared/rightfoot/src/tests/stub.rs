@@ -1,4 +1,4 @@
-//! A server that answers as it is told and remembers what it was asked.
+//! A stub server: returns the configured responses and records the requests.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Response};
 use futures::stream;
 
-/// What was asked.
+/// A recorded request.
 #[derive(Clone)]
 pub(super) struct RecordedRequest {
     pub(super) method: String,
@@ -30,7 +30,7 @@ impl RecordedRequest {
     }
 }
 
-/// What is answered.
+/// A configured response.
 #[derive(Clone)]
 pub(super) struct StubReply {
     status: u16,
@@ -76,20 +76,20 @@ impl StubReply {
     }
 }
 
-/// The server. It stops with the test's runtime.
+/// The stub server. It stops with the test's runtime.
 pub(super) struct StubServer {
     base_url: String,
     requests: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
 impl StubServer {
-    /// Answers the requests one after the other with these; the last one stays.
+    /// Returns these responses in order; the last one repeats.
     pub(super) async fn with(replies: impl IntoIterator<Item = StubReply>) -> Self {
         let replies: Vec<_> = replies.into_iter().collect();
         Self::with_handler(move |asked, _| replies[asked.min(replies.len() - 1)].clone()).await
     }
 
-    /// Answers by the number of the request, from 0, and the request.
+    /// Responds by the number of the request, from 0, and the request.
     pub(super) async fn with_handler(
         answer: impl Fn(usize, &RecordedRequest) -> StubReply + Send + Sync + 'static,
     ) -> Self {

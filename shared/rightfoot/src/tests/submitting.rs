@@ -1,4 +1,4 @@
-//! The two that change something.
+//! Tests of the two calls that change something.
 
 use super::stub::{StubServer, reply};
 use super::{KEY, at, client, id, key};
@@ -13,7 +13,7 @@ const PARTLY: &str = r#"{"batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83",
  "failed_authorizers":[{"authorizer_unique_id":"5e6f7g8h","error":"Invalid SSN","account_type":"ACCOUNT_NUMBER","row_number":4}],
  "warnings":["decoded as Latin-1"]}"#;
 const SCHEDULED: &str = r#"{"schedule_id":"a1b2c3d4-e5f6-7890-abcd-ef1234567890","name":"Weekly Balance Check","message":"Schedule created successfully","expires_at":"2025-01-15T00:00:00Z","next_run_at":"2024-12-19T02:30:00Z"}"#;
-/// Not how anything here would print it: spaces, an escape, a trailing zero, a newline at the end.
+/// Not as this code would print it: spaces, an escape, a trailing zero, a newline at the end.
 const BODY: &str =
     "{ \"authorizers\" : [ {\"authorizer_unique_id\":\"\\u0031a2b\"} ],\n  \"threshold_amount\": 100.00 }\n";
 
@@ -87,7 +87,7 @@ async fn a_declined_batch_names_its_failed_authorizers() {
     assert_eq!(stub.request_count(), 1);
 }
 
-/// A gateway in between may say it of any attempt, whatever became of an earlier one.
+/// A gateway may answer this to any attempt, whatever the outcome of an earlier one.
 #[tokio::test]
 async fn an_unexpected_status_of_a_post_leaves_the_outcome_unknown() {
     for status in [404, 405, 410, 415, 421] {
