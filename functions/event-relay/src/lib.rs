@@ -1,4 +1,4 @@
-//! Runs the relay once: enqueues every event that was recorded and not enqueued.
+//! The Lambda function `event-relay`: enqueues events that were recorded but are not on the queue.
 
 pub mod relay;
 
@@ -14,32 +14,37 @@ use inbox_core::limits::{RELAY_BUDGET_SECS, RELAY_RESERVE_MS};
 
 use crate::relay::OutboxRelay;
 
-/// The function: built once per process.
+/// The function `event-relay`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct EventRelay {
     relay: OutboxRelay,
 }
 
 impl EventRelay {
-    /// Builds it. Nothing is called yet.
+    /// Builds the function. Makes no calls.
     pub fn new(common: &CommonConfig, clients: &Clients, clock: Clock) -> Self {
         Self { relay: OutboxRelay::new(clients.inbox(common), clients.queue(common), clock) }
     }
 
-    /// One run, within what is left of the invocation. What it was invoked with does not matter.
-    /// Fails if an AWS call failed, after it has done what it could: so that the function's errors can alarm.
+    /// Runs the relay once within `time_left` of the invocation, and returns the counts as JSON. The invocation's payload is
+    /// not used.
+    ///
+    /// # Errors
+    ///
+    /// The first AWS call that failed, after the run has done all that it could, so that Lambda's error metric alarms.
     pub async fn handle(&self, time_left: Duration) -> Result<Value, AwsError> {
         let reserve = Duration::from_millis(RELAY_RESERVE_MS);
+        // Lambda kills an invocation that runs out of time, and then nothing is reported.
         let budget = Duration::from_secs(RELAY_BUDGET_SECS).min(time_left.saturating_sub(reserve));
         let run = Box::pin(self.relay.run(budget)).await;
         match run.first_error {
-            Some(fault) => Err(fault),
+            Some(error) => Err(error),
             None => Ok(json!({
-                "found": run.due,
+                "due": run.due,
                 "sent": run.sent,
                 "failed": run.failed,
                 "quarantined": run.quarantined,
-                "left": run.remaining,
+                "remaining": run.remaining,
                 "oldest_due_age_secs": run.oldest_due_age_secs,
             })),
         }

@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let relay = EventRelay::new(&common, &clients, Clock::system());
+    // A scan makes several calls at once, and each needs a connection of its own.
     clients.warm_up_due_scan(&common.table, &common.queue_url, async {}).await;
     let handle = async |event: LambdaEvent<Value>| -> Result<Value, AwsError> {
         relay.handle(time_left(event.context.deadline())).await

@@ -1,5 +1,6 @@
-//! The relay: it enqueues what was recorded and not enqueued.
+//! The outbox relay: claims due records, sends their messages to the queue, and marks them as sent.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -17,7 +18,7 @@ use inbox_core::limits::{
 use inbox_core::message::QueueMessage;
 use inbox_core::time::UnixMillis;
 
-/// The relay.
+/// Enqueues the due records of the outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxRelay {
     inbox: Inbox,
@@ -25,47 +26,39 @@ pub struct OutboxRelay {
     clock: Clock,
 }
 
-/// What one run came to.
+/// The counts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelaySummary {
-    /// Due records that it saw.
+    /// Due records that were read.
     pub due: usize,
-    /// Events that it put on the queue.
+    /// Events that were enqueued.
     pub sent: usize,
-    /// Records that it could not send; they stay due.
+    /// Records that could not be sent; they stay due.
     pub failed: usize,
-    /// Records that cannot be sent; they went to quarantine.
+    /// Records that can never be sent, and were quarantined.
     pub quarantined: usize,
-    /// Due items that it did not get to: out of time, or the queue is down.
+    /// Due items that the run did not reach: out of time, or the queue is down. A lower bound.
     pub remaining: usize,
-    /// Age of the oldest event that is not enqueued, in seconds, since it should have been: from its delivery, or from
-    /// when the worker wants it back. Also of one that is not due at the moment, because an attempt at it has failed.
+    /// Age in seconds of the oldest event that is not enqueued, counted from its delivery or, if the worker requeued it,
+    /// from its retry time. Includes events that are not due at the moment because an attempt at them has failed.
     pub oldest_due_age_secs: u64,
-    /// The first AWS call that failed, if one did.
+    /// The first AWS call that failed, if any.
     pub first_error: Option<AwsError>,
 }
 
-/// What is left of a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ControlFlow {
-    Continue,
-    /// Out of time, or the queue took nothing: going on would only put records off.
-    Break,
-}
-
 impl OutboxRelay {
-    /// Relays from this inbox to this queue.
+    /// Builds a relay from this inbox to this queue.
     pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
         Self { inbox, queue, clock }
     }
 
-    /// One run over every shard of the index, that which is due for longest first within a round of pages,
-    /// until nothing is due, the budget is used up, or the queue is down.
+    /// Relays the due records of every shard of the index until nothing is due, `budget` is used up, or the queue is
+    /// down. Each round reads one page of every shard, and relays the longest due first.
     pub async fn run(&self, budget: Duration) -> RelaySummary {
         let stop_at = Instant::now() + budget;
         let mut run = RelaySummary::default();
         let cut_off_at = stop_at + Duration::from_millis(RELAY_DRAIN_MS);
-        // What is cut off here is as if the process had died: claims run out, and nothing is lost.
+        // A cut-off is like a crash of the process: the claims expire, and the next run sends their records.
         if timeout_at(cut_off_at, Box::pin(self.relay_due(stop_at, &mut run))).await.is_err() {
             run.note_error(AwsError { action: "event-relay", kind: AwsErrorKind::Timeout });
         }
@@ -73,17 +66,20 @@ impl OutboxRelay {
     }
 
     async fn relay_due(&self, stop_at: Instant, run: &mut RelaySummary) {
+        // A failed attempt makes a record due later, so the ages of records that are not due yet count, too.
         let mut scan = DueScan::including_future(DueQueue::Outbox);
         let mut not_yet_due = Vec::new();
         while !scan.is_exhausted() {
             let page = scan.next_page(&self.inbox, self.clock.now()).await;
-            page.errors.into_iter().for_each(|fault| run.note_error(fault));
+            page.errors.into_iter().for_each(|error| run.note_error(error));
             not_yet_due.extend(page.not_yet_due);
+            // A page has keys of every shard, more than one `BatchGetItem` takes.
             let mut chunks = page.due.chunks(DUE_PAGE_ITEMS);
             while let Some(chunk) = chunks.next() {
-                if self.relay_page(chunk, stop_at, run).await == ControlFlow::Break {
+                if self.relay_page(chunk, stop_at, run).await.is_break() {
                     run.remaining += chunks.map(<[_]>::len).sum::<usize>();
-                    // As far as one more page of each shard tells.
+                    // Counts one more page of each shard only: reading them
+                    // all would take the time that the run no longer has.
                     run.remaining += scan.next_page(&self.inbox, self.clock.now()).await.due.len();
                     return;
                 }
@@ -95,65 +91,70 @@ impl OutboxRelay {
     fn report(&self, run: RelaySummary) -> RelaySummary {
         metrics::counter!("relayed").increment(run.sent as u64);
         metrics::counter!("relay_failed").increment(run.failed as u64);
-        // While not everything could be read the age is not zero but unknown. Not a gauge: that would be
-        // repeated with every flush until the next one is set.
+        // If not everything could be read, an age of zero would be wrong: it is unknown. Not a gauge, since
+        // the last value of a gauge is repeated with every flush.
         let read_all = run.first_error.is_none() && run.remaining == 0;
         if read_all || run.oldest_due_age_secs > 0 {
             let age_secs = u32::try_from(run.oldest_due_age_secs).unwrap_or(u32::MAX);
             metrics::histogram!("oldest_due_age").record(age_secs);
         }
-        let fault = run.first_error.as_ref().map(tracing::field::display);
+        let error = run.first_error.as_ref().map(tracing::field::display);
         let RelaySummary { due, sent, failed, quarantined, remaining, oldest_due_age_secs, .. } = run;
-        // A run with nothing to do is the rule: its line is for who looks closely, its metric for everyone.
-        if due == 0 && fault.is_none() {
+        // Most runs have nothing to do: their line is for debugging, and the metric is the heartbeat.
+        if due == 0 && error.is_none() {
             tracing::debug!(target: "relay", due, sent, failed, quarantined, remaining, oldest_due_age_secs);
         } else {
-            tracing::info!(target: "relay", due, sent, failed, quarantined, remaining, oldest_due_age_secs, fault);
+            tracing::info!(target: "relay", due, sent, failed, quarantined, remaining, oldest_due_age_secs, error);
         }
         run
     }
 
-    /// Relays one page of due items.
-    async fn relay_page(&self, keys: &[DueKey], stop_at: Instant, run: &mut RelaySummary) -> ControlFlow {
+    /// Breaks when the run is out of time, or the queue accepts nothing: continuing would only defer more records.
+    async fn relay_page(&self, keys: &[DueKey], stop_at: Instant, run: &mut RelaySummary) -> ControlFlow<()> {
         let now = self.clock.now();
         let fetched = match self.inbox.read_due_records(keys).await {
             Ok(found) => found,
-            Err(fault) => {
+            Err(error) => {
                 run.remaining += keys.len();
-                run.note_error(fault);
-                return ControlFlow::Continue;
+                run.note_error(error);
+                // The keys stay due, and the failure of one read says nothing about the others.
+                return ControlFlow::Continue(());
             }
         };
         run.remaining += fetched.unprocessed;
         if fetched.unreadable > 0 {
             run.due += fetched.unreadable;
             run.failed += fetched.unreadable;
-            // How old they are is not known: as old as the page's oldest, which they become.
+            // Their age is unknown. They stay due and will be
+            // the oldest of their page, so count them as that.
             run.observe_age(keys.iter().map(|key| now.since(key.due_at)).max());
             run.note_error(AwsError { action: "dynamodb:BatchGetItem", kind: AwsErrorKind::UnreadableItem });
         }
         let mut records = fetched.records;
+        // The index may lag: a record may have been sent or claimed since.
         records.retain(|record| record.is_due(now));
         run.due += records.len();
         run.observe_ages(&records, now);
         while !records.is_empty() {
             if Instant::now() >= stop_at {
                 run.remaining += records.len();
-                return ControlFlow::Break;
+                return ControlFlow::Break(());
             }
+            // Claims one request's worth: a claim defers its record, and the run may end before it is sent.
             let rest = records.split_off(records.len().min(RELAY_BATCH_MESSAGES));
             let claimed = self.claim_all(std::mem::replace(&mut records, rest), run).await;
             let outgoing = self.build_messages(claimed, run).await;
-            if self.send_all(outgoing, stop_at, run).await == ControlFlow::Break {
+            if self.send_all(outgoing, stop_at, run).await.is_break() {
                 run.remaining += records.len();
-                return ControlFlow::Break;
+                return ControlFlow::Break(());
             }
         }
-        ControlFlow::Continue
+        ControlFlow::Continue(())
     }
 
-    /// The age of what is not due at the moment: in the hands of a handler, or put off after a failed attempt.
+    /// Observes the ages of records that are not due yet: claimed, or deferred after a failed attempt.
     async fn observe_not_yet_due(&self, not_yet_due: &[DueKey], run: &mut RelaySummary) {
+        // A sample, so that the report costs one read at most.
         let sample = not_yet_due.get(..not_yet_due.len().min(DUE_PAGE_ITEMS)).unwrap_or_default();
         match self.inbox.read_due_records(sample).await {
             Ok(fetched) => {
@@ -161,13 +162,14 @@ impl OutboxRelay {
                     fetched.records.into_iter().filter(DueRecord::is_awaiting_enqueue).collect();
                 run.observe_ages(&not_yet_due, self.clock.now());
             }
-            Err(fault) => run.note_error(fault),
+            Err(error) => run.note_error(error),
         }
     }
 
     async fn claim_all(&self, records: Vec<DueRecord>, run: &mut RelaySummary) -> Vec<ClaimedRecord> {
         let claims: Vec<_> = stream::iter(records)
             .map(|record| self.inbox.claim_record(record, self.clock.now()))
+            // As many calls as there are warm connections.
             .buffered(CONCURRENT_CALLS)
             .collect()
             .await;
@@ -178,8 +180,9 @@ impl OutboxRelay {
                 Ok(RelayClaim::AcquiredWithoutPayload(payload_missing)) => {
                     self.quarantine(&payload_missing, QuarantineReason::PayloadGone, run).await;
                 }
+                // Another run, or the webhook function, was faster.
                 Ok(RelayClaim::NotDue) => {}
-                Err(fault) => run.count_failure(fault),
+                Err(error) => run.count_failure(error),
             }
         }
         claimed
@@ -202,10 +205,10 @@ impl OutboxRelay {
         for (claimed, message) in messages {
             match message {
                 Ok(message) => outgoing.push((claimed, message)),
-                Err(fault) if fault.kind == AwsErrorKind::PayloadGone => {
+                Err(error) if error.kind == AwsErrorKind::PayloadGone => {
                     self.quarantine(&claimed, QuarantineReason::PayloadGone, run).await;
                 }
-                Err(fault) => run.count_failure(fault),
+                Err(error) => run.count_failure(error),
             }
         }
         outgoing
@@ -216,21 +219,25 @@ impl OutboxRelay {
         outgoing: Vec<(ClaimedRecord, QueueMessage)>,
         stop_at: Instant,
         run: &mut RelaySummary,
-    ) -> ControlFlow {
+    ) -> ControlFlow<()> {
+        // The other half of the drain time is for marking what was sent.
         let send_by = stop_at + Duration::from_millis(RELAY_DRAIN_MS / 2);
+        // If there is nothing to send, nothing shows that the queue is down.
         let mut accepted_any = outgoing.is_empty();
         for mut batch in chunk_by_size(outgoing, RELAY_CHUNK_LIMITS, |(_, message)| message.size_bytes()) {
             let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
             let claimed = batch.len();
-            // What was claimed too long ago becomes due again.
+            // A claim that could expire while its message is sent
+            // is left to expire: its record becomes due again.
             batch.retain(|(claimed, _)| in_time && claimed.has_time_to_send(now));
             run.remaining += claimed - batch.len();
             accepted_any |= batch.is_empty() || self.send_batch(batch, run).await;
         }
-        if accepted_any { ControlFlow::Continue } else { ControlFlow::Break }
+        if accepted_any { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    /// Sends one batch and marks what was sent. `false` if the queue took nothing of it and refused nothing.
+    /// Sends one batch and marks the sent records. Returns `false` if the queue neither accepted nor rejected any of it,
+    /// so it is probably down.
     async fn send_batch(&self, batch: Vec<(ClaimedRecord, QueueMessage)>, run: &mut RelaySummary) -> bool {
         let messages: Vec<&QueueMessage> = batch.iter().map(|(_, message)| message).collect();
         let sent = self.queue.send_batch(&messages).await;
@@ -243,17 +250,19 @@ impl OutboxRelay {
                     run.sent += 1;
                     to_mark.push(claimed);
                 }
-                SendOutcome::Undeliverable(fault) => {
+                SendOutcome::Undeliverable(error) => {
+                    // A rejection is an answer: only this message is bad.
                     is_queue_up = true;
-                    log_not_sent(&claimed, &fault);
+                    log_not_sent(&claimed, &error);
                     self.handle_undeliverable(&claimed, run).await;
                 }
-                SendOutcome::Failed(fault) => {
-                    log_not_sent(&claimed, &fault);
-                    run.count_failure(fault);
+                SendOutcome::Failed(error) => {
+                    log_not_sent(&claimed, &error);
+                    run.count_failure(error);
                 }
             }
         }
+        // Marked before the next batch is sent: after a crash, every record without a mark is sent again.
         self.mark_all(to_mark, run).await;
         is_queue_up
     }
@@ -270,24 +279,28 @@ impl OutboxRelay {
         for (provider, mark) in marks {
             match mark {
                 Ok(WriteOutcome::Applied) => {}
+                // The record has changed, for example because it
+                // was requeued: a late mark must not hide that.
                 Ok(WriteOutcome::Conflict) => {
                     metrics::counter!("late_mark", "provider" => provider).increment(1)
                 }
-                // Sent and not marked: it stays due, and is sent again under the same id.
-                Err(fault) => run.note_error(fault),
+                // Sent but not marked: it stays due and is sent again
+                // with the same id, which the worker recognizes.
+                Err(error) => run.note_error(error),
             }
         }
     }
 
-    /// A record that SQS refuses for what it is must not come back for ever: the tenth time it goes to
-    /// quarantine.
+    /// Counts a message that SQS rejected as invalid, and quarantines its record after
+    /// [`RELAY_SQS_ERRORS_MAX`] times.
     async fn handle_undeliverable(&self, claimed: &ClaimedRecord, run: &mut RelaySummary) {
         match self.inbox.count_undeliverable(claimed).await {
+            // Without a limit it would be retried for ever.
             Ok(Some(refusals)) if refusals >= RELAY_SQS_ERRORS_MAX => {
                 self.quarantine(claimed, QuarantineReason::QueueRefused, run).await;
             }
             Ok(_) => run.failed += 1,
-            Err(fault) => run.count_failure(fault),
+            Err(error) => run.count_failure(error),
         }
     }
 
@@ -297,8 +310,9 @@ impl OutboxRelay {
                 run.quarantined += 1;
                 count_with_reason("quarantined", Some(claimed.key().provider()), reason.as_str());
             }
+            // A worker may have claimed the event: then it was sent after all.
             Ok(WriteOutcome::Conflict) => run.failed += 1,
-            Err(fault) => run.count_failure(fault),
+            Err(error) => run.count_failure(error),
         }
     }
 }
@@ -312,17 +326,17 @@ impl RelaySummary {
         self.oldest_due_age_secs = self.oldest_due_age_secs.max(age.unwrap_or_default().as_secs());
     }
 
-    fn count_failure(&mut self, fault: AwsError) {
+    fn count_failure(&mut self, error: AwsError) {
         self.failed += 1;
-        self.note_error(fault);
+        self.note_error(error);
     }
 
-    fn note_error(&mut self, fault: AwsError) {
-        self.first_error.get_or_insert(fault);
+    fn note_error(&mut self, error: AwsError) {
+        self.first_error.get_or_insert(error);
     }
 }
 
-fn log_not_sent(claimed: &ClaimedRecord, fault: &AwsError) {
+fn log_not_sent(claimed: &ClaimedRecord, error: &AwsError) {
     let event_id = claimed.key().event_id();
-    tracing::warn!(target: "relay", event_id, attempts = claimed.attempts(), %fault, "not sent");
+    tracing::warn!(target: "relay", event_id, attempts = claimed.attempts(), %error, "not sent");
 }

@@ -1,4 +1,4 @@
-//! Which events Rightfoot is asked about: what whoever holds one URL can make us ask is bounded.
+//! Admission of events: limits the calls to Rightfoot that the holder of one URL can cause.
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::ClaimedEvent;
@@ -9,10 +9,10 @@ use inbox_core::poll::batch::TrackedBatch;
 use crate::EventWorker;
 
 impl EventWorker {
-    /// Why an event goes to quarantine before Rightfoot is asked about its batch, if it does.
+    /// Returns the reason to quarantine an event before Rightfoot is called about its batch, or `None` to admit it.
     ///
-    /// An event about a tracked batch that is verified never does: we have submitted that, and by then the poller may have
-    /// taken an alert for told. What an operator has had worked on again is not turned away because its subject is revoked: he knows.
+    /// Always admits an event about a tracked batch that the API verifies. A revoked subject
+    /// does not stop an event that an operator replays.
     pub(crate) async fn check_admission(
         &self,
         event: &ClaimedEvent,
@@ -20,12 +20,15 @@ impl EventWorker {
     ) -> Result<Option<QuarantineReason>, AwsError> {
         let Some(subject) = event.subject() else { return Ok(None) };
         let is_completion = matches!(event.key(), EventKey::RightfootCompletion { .. });
-        // An alert that is told unasked is told by whoever made it up.
+        // An alert that the API need not confirm may have been forged by anybody who holds the URL.
         let is_verified = is_completion || self.verify_alerts;
+        // We have submitted a tracked batch, and the poller may already count its alert as delivered.
         let is_trusted = tracked.is_some() && is_verified;
+        // A reprocessed event passes: an operator or the poller has made it due again on purpose.
         if !is_trusted && !event.is_reprocessed && self.revoked_subjects.contains(subject) {
             return Ok(Some(QuarantineReason::SubjectRevoked));
         }
+        // An event that is not verified causes no calls to Rightfoot, so it needs no slot.
         if is_trusted || !is_verified {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Reading the balances of a batch, page by page.
+//! Reads the balances of a batch page by page, and decides what an incomplete batch means.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ use inbox_rightfoot::{ApiError, BalancePager};
 use crate::EventWorker;
 use crate::process_message::{EffectOutcome, RequeueDetails};
 
-/// What was seen of a batch.
+/// The result of reading a batch.
 pub(crate) struct BatchRead {
     batch_id: Id,
     pub(crate) snapshot: BatchSnapshot,
-    /// Whether the list was read to where it ended, or to where it was of use; or what there was instead.
+    /// `Answered` if every page that was requested was received; otherwise the failure.
     poll_result: PollResult<()>,
     incomplete_reason: Option<&'static str>,
-    /// Whether the list was read to its end, every row of it could be read, and, unless it is known how many there have to be, it
-    /// does not say that there are more.
+    /// True if the list was read to its end and every row was readable; for an untracked batch also only if no page token is
+    /// missing, since the number of expected rows is unknown.
     is_full_read: bool,
-    /// Whether there was a row, be it readable or not.
+    /// True if there was a row, readable or not.
     has_rows: bool,
     started_at: UnixMillis,
     finished_at: UnixMillis,
 }
 
 impl BatchRead {
-    /// Whether the batch is complete.
+    /// Returns `true` if the batch is complete.
     pub(crate) fn is_complete(
         &self,
         tracked: Option<&TrackedBatch>,
@@ -44,14 +44,17 @@ impl BatchRead {
         self.snapshot.is_complete(self.is_full_read, tracked, previous, self.started_at)
     }
 
-    /// Whether it began so long after an earlier look that what both do not show of an alert will not come.
+    /// Returns `true` if this read began at least [`ALERT_SNAPSHOTS_APART_MIN_SECS`] after `previous`: balances that are in
+    /// neither will not come.
     pub(crate) fn is_long_after(&self, previous: &PreviousSnapshot) -> bool {
         self.started_at.since(previous.at) >= Duration::from_secs(ALERT_SNAPSHOTS_APART_MIN_SECS)
     }
 
-    /// What this shows of a batch that nobody tracks: to be compared with the next look.
+    /// The snapshot of an untracked batch that the next read is compared with; `None` if this read is not usable for that.
     fn to_previous_snapshot(&self) -> Option<PreviousSnapshot> {
+        // Before there are results, two equal empty reads prove nothing.
         let is_usable = self.is_full_read && self.snapshot.found > 0;
+        // Dated by the end of this read, so that the pause lies between two reads, however long each takes.
         is_usable.then(|| PreviousSnapshot { digest: self.snapshot.digest(), at: self.finished_at })
     }
 
@@ -67,17 +70,17 @@ impl BatchRead {
     }
 }
 
-/// A look that is under way.
+/// A read in progress.
 pub(crate) struct BalanceReader<'a> {
     worker: &'a EventWorker,
     tracked: Option<&'a TrackedBatch>,
-    /// Where it is; `None` once there was no answer.
+    /// The pager; `None` after a failed call.
     pages: Option<BalancePager>,
     read: BatchRead,
 }
 
 impl BalanceReader<'_> {
-    /// The rows of the next page, of each authorizer one; `None` if the list has ended, or there was no answer.
+    /// Reads the next page, with one row for each authorizer. Returns `None` at the end of the list, or if the call failed.
     pub(crate) async fn next_page(&mut self) -> Option<Vec<Balance>> {
         let pages = self.pages.as_mut()?;
         let page = &pages.next_request()?;
@@ -89,7 +92,7 @@ impl BalanceReader<'_> {
             Ok(answer) => {
                 for (field, rows) in answer.skipped().by_field() {
                     let batch_id = self.read.batch_id.as_str();
-                    tracing::warn!(target: "work", batch_id, list = "balances", field, rows, "rows skipped");
+                    tracing::warn!(target: "worker", batch_id, list = "balances", field, rows, "rows skipped");
                     self.read.incomplete_reason = Some("row_skipped");
                 }
                 let rows = pages.add_page(answer);
@@ -107,7 +110,7 @@ impl BalanceReader<'_> {
         }
     }
 
-    /// What was seen until now.
+    /// Returns the result of the pages that were read.
     pub(crate) fn finish(self) -> BatchRead {
         BatchRead { finished_at: self.worker.clock.now(), ..self.read }
     }
@@ -116,15 +119,16 @@ impl BalanceReader<'_> {
         self.pages = None;
         self.read.poll_result = error.to_poll_result();
         self.read.incomplete_reason = Some(error.name());
+        // Not ready is normal while Rightfoot processes the batch, and not worth a warning.
         if self.read.poll_result != PollResult::NotReady {
             let (batch_id, reason) = (self.read.batch_id.as_str(), error.name());
-            tracing::warn!(target: "work", batch_id, reason, %error, "no answer");
+            tracing::warn!(target: "worker", batch_id, reason, %error, "no response");
         }
     }
 }
 
 impl EventWorker {
-    /// Begins to read the balances of a batch.
+    /// Creates a reader of the balances of a batch. Makes no calls.
     pub(crate) fn balance_reader<'a>(
         &'a self,
         batch_id: &Id,
@@ -149,8 +153,8 @@ impl EventWorker {
         reader
     }
 
-    /// The batch is not complete: it is looked at again, until an answer at or after the deadline says the same. While
-    /// there is no answer, the event stays due.
+    /// The outcome of an event whose batch is not complete: requeued, until an answer at or after the deadline still shows it
+    /// incomplete. Without an answer the event is requeued even after the deadline.
     pub(crate) fn incomplete_outcome(
         &self,
         event: &ClaimedEvent,
@@ -165,20 +169,23 @@ impl EventWorker {
             &read.snapshot,
             previous,
         ));
+        // A batch may be tracked after its event came. The event must not end before the batch is overdue.
         let deadline = tracked.map_or(deadline, |batch| batch.deadline.max(deadline));
         let is_past_deadline = read.finished_at >= deadline;
+        // A tracked batch is compared with the number of its results, not with an earlier read.
         let current_snapshot = if tracked.is_none() { read.to_previous_snapshot() } else { None };
         let next = decide_incomplete(&read.poll_result, is_past_deadline, current_snapshot, previous);
         read.outcome(next, final_reason)
     }
 
-    /// An alert has waited for its batch to be tracked, and not for an answer: it is given up after one, `unless_shown` only
-    /// after one that shows nothing of the batch. Until then it stays due.
+    /// The outcome of an alert that has waited in vain for its batch to be tracked: quarantined after one answer of the API; with
+    /// `only_if_absent`, only if that answer has no row of the batch. Otherwise requeued.
     pub(crate) async fn final_check(&self, batch_id: &Id, only_if_absent: bool) -> EffectOutcome {
         let mut reader = self.balance_reader(batch_id, None);
-        // One page is an answer.
+        // One page is enough for an answer.
         reader.next_page().await;
         let read = reader.finish();
+        // Rightfoot may know the batch although it is not tracked yet: the poller can still find the run.
         let is_final = !only_if_absent || !read.has_rows;
         read.outcome(
             decide_incomplete(&read.poll_result, is_final, None, None),

@@ -1,4 +1,4 @@
-//! What an event brings about.
+//! The effect of an event, by its kind.
 
 mod batch_completed;
 mod threshold_alerts;
@@ -14,7 +14,7 @@ use crate::EventWorker;
 use crate::process_message::{EffectOutcome, RequeueDetails};
 
 impl EventWorker {
-    /// Brings about the effect of a claimed event.
+    /// Applies the effect of a claimed event.
     pub(crate) async fn apply_effect(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
         match event.key() {
             EventKey::RightfootCompletion { batch_id } => self.process_completion(event, batch_id).await,
@@ -29,7 +29,8 @@ impl EventWorker {
         let payload = self.inbox.claimed_payload(event).await?;
         let with_payload = balance_extracted(&event.event_meta(), &payload, false);
         match self.publish_event(&with_payload).await {
-            // EventBridge is stricter than its documents: by reference it has nothing to find fault with.
+            // EventBridge is stricter than its documentation. Without the
+            // payload inside, the event has nothing that it can reject.
             EffectOutcome::Quarantine(_) => {
                 Ok(self.publish_event(&balance_extracted(&event.event_meta(), &payload, true)).await)
             }
@@ -39,7 +40,7 @@ impl EventWorker {
         }
     }
 
-    /// Publishes the one announcement that an event is about.
+    /// Publishes the one bus event of an event.
     async fn publish_event(&self, announcement: &BusEvent) -> EffectOutcome {
         let published = self.bus.publish(std::slice::from_ref(announcement)).await.pop();
         match published {
@@ -47,12 +48,12 @@ impl EventWorker {
                 metrics::counter!("published", "type" => announcement.detail_type).increment(1);
                 EffectOutcome::Done
             }
-            Some(PublishOutcome::Undeliverable(fault)) => {
-                log_not_published(announcement, &fault);
+            Some(PublishOutcome::Undeliverable(error)) => {
+                log_not_published(announcement, &error);
                 EffectOutcome::Quarantine(QuarantineReason::BusRefused)
             }
-            Some(PublishOutcome::Failed(fault)) => {
-                log_not_published(announcement, &fault);
+            Some(PublishOutcome::Failed(error)) => {
+                log_not_published(announcement, &error);
                 EffectOutcome::Requeue(RequeueDetails::with_reason("bus"))
             }
             None => EffectOutcome::Requeue(RequeueDetails::with_reason("bus")),
@@ -60,7 +61,7 @@ impl EventWorker {
     }
 }
 
-fn log_not_published(announcement: &BusEvent, fault: &AwsError) {
+fn log_not_published(announcement: &BusEvent, error: &AwsError) {
     let detail_type = announcement.detail_type;
-    tracing::warn!(target: "work", detail_type, %fault, "not published");
+    tracing::warn!(target: "worker", detail_type, %error, "not published");
 }

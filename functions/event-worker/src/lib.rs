@@ -1,14 +1,15 @@
-//! Turns the events on the queue into stored balances and events on the bus, each effect once (P10).
+//! The Lambda function `event-worker`: turns the events on the queue into stored balances and events on the bus, each effect
+//! once (P10).
 //!
 //! ```text
-//!  message ──▶ work: claim ──▶ effect ──▶ done, or due again, or to quarantine
-//!                              ├ completed: balances of all pages stored, batch announced
-//!                              ├ alerts:    each one that the API confirms announced
-//!                              └ extracted: announced as received
+//!  message ──▶ claim ──▶ effect ──▶ done, requeued, or quarantined
+//!                        ├ completed: the balances of all pages are stored, the batch is published
+//!                        ├ alerts:    each alert that the API confirms is published
+//!                        └ extracted: published as received
 //! ```
 //!
-//! What came by a URL whose subject is revoked, or has too many events open about batches that nobody tracks, goes to
-//! quarantine before Rightfoot is asked (`admission`).
+//! Events of a revoked subject, or of one with too many open events about untracked batches, are quarantined before
+//! Rightfoot is called (`admission`).
 
 mod admission;
 mod balance_reader;
@@ -35,31 +36,31 @@ use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 use process_message::MessageOutcome;
 
-/// What the function is told.
+/// Configuration of the function.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every function is told.
+    /// Configuration that all functions share.
     pub common: CommonConfig,
-    /// Where Rightfoot is asked, and with which key.
+    /// URL and key of Rightfoot's API.
     pub rightfoot: AccountConfig,
-    /// `BALANCES_TABLE`: the table `balances`.
+    /// `BALANCES_TABLE`: name of the balances table.
     pub balances_table: String,
-    /// `BALANCES_RETENTION_DAYS`: how long a balance is kept; 0 for ever.
+    /// `BALANCES_RETENTION_DAYS`: days that a balance is kept after its check; 0 for ever.
     pub balances_retention_days: u64,
     /// `EVENT_BUS_NAME`: name or ARN of the bus.
     pub event_bus: String,
-    /// `VERIFY_ALERTS`: whether an alert is told only if the API shows it.
+    /// `VERIFY_ALERTS`: if true, an alert is published only after the API confirms it.
     pub verify_alerts: bool,
-    /// `UNTRACKED_ALERTS`: what becomes of alerts of batches that nobody tracks, if alerts are verified.
+    /// `UNTRACKED_ALERTS`: how to process alerts of untracked batches, if alerts are verified.
     pub untracked_alerts: UntrackedAlertPolicy,
-    /// `POLL_DEADLINE_SECS`: how long Rightfoot is asked about a batch.
+    /// `POLL_DEADLINE_SECS`: time after which an incomplete batch is no longer read.
     pub poll_deadline: Duration,
-    /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose events are not worked on any more.
+    /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose events are quarantined.
     pub revoked_subjects: BTreeSet<Subject>,
 }
 
 impl Config {
-    /// Reads it.
+    /// Reads the configuration from environment variables. Fails on a missing or invalid one.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             common: CommonConfig::from_env(env)?,
@@ -75,7 +76,7 @@ impl Config {
     }
 }
 
-/// The function: built once per process.
+/// The function `event-worker`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct EventWorker {
     inbox: Inbox,
@@ -90,7 +91,7 @@ pub struct EventWorker {
 }
 
 impl EventWorker {
-    /// Builds it. Nothing is called yet.
+    /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let (table, retention_days) = (&config.balances_table, config.balances_retention_days);
         Self {
@@ -106,15 +107,17 @@ impl EventWorker {
         }
     }
 
-    /// Loads the key of Rightfoot's API: for the cold start.
+    /// Loads the key of Rightfoot's API, so that the first message need not wait for it.
     pub async fn load_api_key(&self) {
         self.account.load_key().await;
     }
 
-    /// Works on a batch of messages at the same time, and names those that have to come again. Each fails by itself.
+    /// Processes a batch of messages concurrently, and returns the ids of those that SQS must deliver again. One failure does
+    /// not affect the others.
     pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
             .map(|message| Box::pin(self.process_message(message)))
+            // All at once: one after another, ten messages could take longer than the function may run.
             .buffer_unordered(WORKER_BATCH_MESSAGES)
             .filter_map(async |failure| failure)
             .collect()
@@ -129,7 +132,7 @@ impl EventWorker {
             MessageOutcome::Delete => None,
             MessageOutcome::ReturnToQueue => {
                 let mut failure = BatchItemFailure::default();
-                // SQS always gives an id. Without one the whole batch comes again, which loses nothing.
+                // SQS always sets an id. Without one the whole batch is delivered again, which loses nothing.
                 failure.item_identifier = message.message_id.unwrap_or_default();
                 Some(failure)
             }

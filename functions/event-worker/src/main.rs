@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let worker = EventWorker::new(&config, &clients, Clock::system());
+    // The worker sends nothing to the queue, so it needs no connection to SQS.
     clients.warm_up_table(&common.table, worker.load_api_key()).await;
     let handle = async |event: LambdaEvent<SqsEvent>| -> Result<SqsBatchResponse, Error> {
         Ok(worker.handle(event.payload).await)

@@ -1,4 +1,4 @@
-//! One message: its event is claimed, its effect happens, and what became of it is written down.
+//! Processing of one message: claims its event, applies the effect, and saves the outcome.
 
 use std::time::Duration;
 
@@ -16,36 +16,36 @@ use inbox_core::message::parse_event_key;
 
 use crate::EventWorker;
 
-/// What becomes of the message.
+/// What to do with the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageOutcome {
-    /// It is taken off the queue: its event is done, due again, in quarantine, or somebody else's.
+    /// Delete it: its event is done, requeued or quarantined.
     Delete,
-    /// It comes again, until it is a dead letter.
+    /// Let SQS deliver it again, until it becomes a dead letter.
     ReturnToQueue,
 }
 
-/// What becomes of a claimed event.
+/// The outcome of a claimed event.
 #[derive(Debug)]
 pub(crate) enum EffectOutcome {
-    /// Its effect has happened.
+    /// The effect has happened.
     Done,
-    /// A batch that nobody tracks is published, with so many results.
+    /// An untracked batch was published, with this many results.
     DoneUntracked(u64),
-    /// Its effect cannot happen yet.
+    /// The effect cannot happen yet.
     Requeue(RequeueDetails),
-    /// Its effect cannot happen as it is.
+    /// The effect cannot happen unless an operator acts.
     Quarantine(QuarantineReason),
 }
 
-/// Why an effect cannot happen yet.
+/// Details of a requeue.
 #[derive(Debug, Default)]
 pub(crate) struct RequeueDetails {
-    /// Why, for logs and metrics.
+    /// The reason, for logs, metrics and the record.
     pub(crate) reason: &'static str,
-    /// When Rightfoot may be asked again, if it has said so.
+    /// Time until Rightfoot may be called again, if it has said so.
     pub(crate) retry_after: Option<Duration>,
-    /// What the look at an untracked batch has shown.
+    /// Snapshot of an untracked batch, to be compared with the next one.
     pub(crate) snapshot: Option<PreviousSnapshot>,
 }
 
@@ -56,36 +56,38 @@ impl RequeueDetails {
 }
 
 impl EventWorker {
-    /// Works on one message.
     pub(crate) async fn process(&self, body: &str) -> MessageOutcome {
         let key = match parse_event_key(body) {
             Ok(key) => key,
+            // Without a key there is no record to quarantine. As a dead letter, an operator can look at it.
             Err(error) => return return_to_queue(None, error.as_str(), None),
         };
         match self.inbox.claim_event(&key, self.clock.now()).await {
             Ok(EventClaim::Acquired(event)) => self.process_claimed(*event).await,
-            Ok(EventClaim::AlreadyDone) => delete_message(&key, "over"),
-            Ok(EventClaim::HeldByOther) => return_to_queue(Some(&key), "taken", None),
+            Ok(EventClaim::AlreadyDone) => delete_message(&key, "already_done"),
+            // Not deleted: if the holder crashes, this message comes again after its claim has ended.
+            Ok(EventClaim::HeldByOther) => return_to_queue(Some(&key), "held_by_other", None),
             Ok(EventClaim::NotRecorded) => return_to_queue(Some(&key), "not_recorded", None),
-            Err(fault) => return_to_queue(Some(&key), "fault", Some(&fault)),
+            Err(error) => return_to_queue(Some(&key), "fault", Some(&error)),
         }
     }
 
     async fn process_claimed(&self, event: ClaimedEvent) -> MessageOutcome {
         let started = Instant::now();
         let budget = Duration::from_secs(PROCESSING_BUDGET_SECS);
-        // What is cut off here is as if the process had died, but for that it is due again at once.
+        // A cut-off is like a crash of the process, except that the event is requeued at once.
         let effect_outcome = match timeout(budget, Box::pin(self.apply_effect(&event))).await {
             Ok(Ok(outcome)) => outcome,
-            // What stands in the table is not of our form: no time mends that.
-            Ok(Err(fault)) if fault.kind == AwsErrorKind::UnreadableItem => {
-                return return_to_queue(Some(event.key()), "unreadable_item", Some(&fault));
+            // A stored item that this version cannot read stays unreadable:
+            // retries do not help, so let it become a dead letter.
+            Ok(Err(error)) if error.kind == AwsErrorKind::UnreadableItem => {
+                return return_to_queue(Some(event.key()), "unreadable_item", Some(&error));
             }
-            Ok(Err(fault)) if fault.kind == AwsErrorKind::PayloadGone => {
+            Ok(Err(error)) if error.kind == AwsErrorKind::PayloadGone => {
                 EffectOutcome::Quarantine(QuarantineReason::PayloadGone)
             }
-            Ok(Err(fault)) => {
-                tracing::warn!(target: "work", event_id = event.key().event_id(), %fault, "failed");
+            Ok(Err(error)) => {
+                tracing::warn!(target: "worker", event_id = event.key().event_id(), %error, "processing failed");
                 EffectOutcome::Requeue(RequeueDetails::with_reason("fault"))
             }
             Err(_) => EffectOutcome::Requeue(RequeueDetails::with_reason("timed_out")),
@@ -96,18 +98,21 @@ impl EventWorker {
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match written {
             Ok(WriteOutcome::Applied) => {
-                tracing::info!(target: "work", event_id, outcome, reason, requeues, took_ms);
+                tracing::info!(target: "worker", event_id, outcome, reason, requeues, took_ms);
                 self.record_metrics(&event, &effect_outcome);
+                // Released last: no call that can fail may come between the effect and its record as done.
                 self.release_untracked_slot(&event, &effect_outcome).await;
                 MessageOutcome::Delete
             }
-            // The claim ran out, and somebody else has the event: perhaps by this very message, which SQS may give to two.
+            // The claim expired and another worker has the event,
+            // perhaps by this message: SQS may deliver one twice.
             Ok(WriteOutcome::Conflict) => {
                 metrics::counter!("claim_lost").increment(1);
-                tracing::warn!(target: "work", event_id, outcome, reason, requeues, took_ms, "claim lost");
+                tracing::warn!(target: "worker", event_id, outcome, reason, requeues, took_ms, "claim lost");
                 MessageOutcome::ReturnToQueue
             }
-            Err(fault) => return_to_queue(Some(event.key()), "fault", Some(&fault)),
+            // The write may have been applied all the same. The next receive of the message finds out.
+            Err(error) => return_to_queue(Some(event.key()), "fault", Some(&error)),
         }
     }
 
@@ -130,17 +135,18 @@ impl EventWorker {
         }
     }
 
-    /// An event that has ended is none of its subject's open ones any more. If that cannot be written, its place is taken
-    /// until the day's count expires: the event has had its effect, and must not come again on that account.
+    /// Releases the slot of an event that has ended among the open untracked events of its subject.
     async fn release_untracked_slot(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
         let closed = match outcome {
             EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Quarantine(_) => {
                 self.inbox.release_untracked_slot(event).await
             }
+            // The event is still open, so it keeps its slot.
             EffectOutcome::Requeue(_) => Ok(()),
         };
-        if let Err(fault) = closed {
-            tracing::warn!(target: "work", event_id = event.key().event_id(), %fault, "still counted as open");
+        // The effect has happened, so the event must not be retried. The slot expires with its day.
+        if let Err(error) = closed {
+            tracing::warn!(target: "worker", event_id = event.key().event_id(), %error, "untracked slot not released");
         }
     }
 
@@ -148,15 +154,15 @@ impl EventWorker {
         let provider = event.key().provider().as_str();
         match outcome {
             EffectOutcome::Done | EffectOutcome::DoneUntracked(_) => {
-                metrics::counter!("worked", "provider" => provider).increment(1);
+                metrics::counter!("processed", "provider" => provider).increment(1);
                 let age_secs = self.clock.now().since(event.processing_since).as_secs();
-                metrics::histogram!("work_age", "provider" => provider)
+                metrics::histogram!("processing_age", "provider" => provider)
                     .record(u32::try_from(age_secs).unwrap_or(u32::MAX));
             }
             EffectOutcome::Requeue(later) => {
-                count_with_reason("put_back", None, later.reason);
+                count_with_reason("requeued", None, later.reason);
                 if self.clock.now() >= event.processing_since.plus(self.poll_deadline) {
-                    metrics::counter!("work_overdue").increment(1);
+                    metrics::counter!("processing_overdue").increment(1);
                 }
             }
             EffectOutcome::Quarantine(reason) => {
@@ -170,20 +176,20 @@ impl EffectOutcome {
     const fn name_and_reason(&self) -> (&'static str, &'static str) {
         match self {
             Self::Done | Self::DoneUntracked(_) => ("done", ""),
-            Self::Requeue(later) => ("put_back", later.reason),
+            Self::Requeue(later) => ("requeued", later.reason),
             Self::Quarantine(reason) => ("quarantined", reason.as_str()),
         }
     }
 }
 
 fn delete_message(key: &EventKey, reason: &'static str) -> MessageOutcome {
-    tracing::info!(target: "work", event_id = key.event_id(), outcome = "acknowledged", reason);
+    tracing::info!(target: "worker", event_id = key.event_id(), outcome = "acknowledged", reason);
     MessageOutcome::Delete
 }
 
-fn return_to_queue(key: Option<&EventKey>, reason: &'static str, fault: Option<&AwsError>) -> MessageOutcome {
+fn return_to_queue(key: Option<&EventKey>, reason: &'static str, error: Option<&AwsError>) -> MessageOutcome {
     count_with_reason("returned", None, reason);
-    let (event_id, fault) = (key.map(EventKey::event_id), fault.map(tracing::field::display));
-    tracing::warn!(target: "work", event_id, outcome = "returned", reason, fault);
+    let (event_id, error) = (key.map(EventKey::event_id), error.map(tracing::field::display));
+    tracing::warn!(target: "worker", event_id, outcome = "returned", reason, error);
     MessageOutcome::ReturnToQueue
 }

@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
     let webhook = FynapseWebhook::new(&config, &clients, Clock::system());
+    // A cold start has more CPU than an invocation. Later, the TLS handshakes would delay the first delivery.
     clients.warm_up(&common.table, &common.queue_url, webhook.load_signing_secret()).await;
     run(metrics, async |event: LambdaEvent<Box<RawValue>>| {
         Ok::<_, Error>(webhook.handle(event.payload).await)

@@ -1,4 +1,4 @@
-//! Looking after a submission of which it is not known what became of it: only its caller can repeat it.
+//! Submissions of unknown outcome: reports them until their caller sends the same request again, which only the caller can.
 
 use std::time::Duration;
 
@@ -19,22 +19,25 @@ impl RightfootPoller {
         let Some(mut submission) = inbox.submission(submission_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !submission.tracking.is_due(now) {
-            return Ok(()); // the index lagged
+            // The index may lag behind the table: the item has changed since.
+            return Ok(());
         }
         let may_repeat = is_repeatable(submission.written_at, now);
-        // Said before it is written: said twice is better than never.
+        // Reported before it is written: after a crash it is better to report twice than never.
         context.summary().submissions_unknown += 1;
         metrics::counter!("submission_unknown").increment(1);
         let advice = if may_repeat { "repeat it" } else { "too late to repeat it" };
-        tracing::warn!(target: "poll", submission_id = submission_id.as_str(), advice, "outcome unknown");
+        tracing::warn!(target: "poller", submission_id = submission_id.as_str(), advice, "outcome unknown");
         if may_repeat {
             let polls = submission.polls.saturating_add(1);
+            // Due again although nothing has changed: the alarm must last until somebody acts.
             let later = now.plus(Duration::from_secs(SUBMISSION_DUE_SECS));
             let written = inbox.defer_before_poll(&mut submission.tracking, polls, later).await?;
-            log_overtaken(written, submission_id.as_str(), "put_off");
+            log_overtaken(written, submission_id.as_str(), "defer_before_poll");
         } else {
+            // Rightfoot remembers a request for 24 hours only. Later, it could create a second batch.
             let written = inbox.abandon_submission(&submission, now).await?;
-            log_overtaken(written, submission_id.as_str(), "give_up");
+            log_overtaken(written, submission_id.as_str(), "abandon_submission");
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Asks Rightfoot for what no webhook told: batches that are not complete, the runs of schedules, their alerts.
+//! The Lambda function `rightfoot-poller`: finds events whose webhooks were missed. It polls Rightfoot for tracked batches, for the
+//! runs of schedules and their alerts, and reports submissions of unknown outcome.
 
 mod check_submission;
 mod poll_batch;
@@ -21,19 +22,19 @@ use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 pub use poll_run::{PollSummary, RunError};
 
-/// What the function is told.
+/// Configuration of the function.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every function is told.
+    /// Configuration that all functions share.
     pub common: CommonConfig,
-    /// Where Rightfoot is asked, and with which key.
+    /// URL and key of Rightfoot's API.
     pub rightfoot: AccountConfig,
-    /// `POLL_…_SECS`: when it is asked, and how long.
+    /// `POLL_…_SECS`: first poll, interval, grace and deadline.
     pub poll_timing: PollTiming,
 }
 
 impl Config {
-    /// Reads it.
+    /// Reads the configuration from environment variables. Fails on a missing or invalid one.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             common: CommonConfig::from_env(env)?,
@@ -43,7 +44,7 @@ impl Config {
     }
 }
 
-/// The function: built once per process.
+/// The function `rightfoot-poller`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootPoller {
     recorder: Ingestor,
@@ -52,7 +53,7 @@ pub struct RightfootPoller {
 }
 
 impl RightfootPoller {
-    /// Builds it. Nothing is called yet.
+    /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
@@ -62,22 +63,26 @@ impl RightfootPoller {
         }
     }
 
-    /// Loads the API key: for the cold start.
+    /// Loads the API key, so that the first poll need not wait for it.
     pub async fn load_api_key(&self) {
         self.account.load_key().await;
     }
 
-    /// One run, within what is left of the invocation. What it was invoked with does not matter.
-    /// Fails if an AWS call failed or Rightfoot does not accept our key, after it has done what it could: so that
-    /// the function's errors can alarm.
+    /// Runs the poller once within `time_left` of the invocation, and returns the counts as JSON. The invocation's payload is not
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// The first [`RunError`], after the run has done all that it could, so that Lambda's error metric alarms.
     pub async fn handle(&self, time_left: Duration) -> Result<Value, Diagnostic> {
         let (budget, linger) = budget_and_linger(time_left);
         Box::pin(self.run(budget, linger)).await.into_response()
     }
 }
 
-/// For how long a run begins with what is due, and how much longer what is under way may last.
+/// The time in which a run starts new polls, and the time that polls in progress may still take after it.
 fn budget_and_linger(time_left: Duration) -> (Duration, Duration) {
+    // The reserve is for polls in progress and the report: Lambda kills a run that takes longer.
     let left = time_left.saturating_sub(Duration::from_millis(POLL_RESERVE_MS));
     (Duration::from_secs(POLL_BUDGET_SECS).min(left), Duration::from_millis(POLL_DRAIN_MS))
 }

@@ -1,4 +1,4 @@
-//! Looking after a batch: one read if its webhook came, one question and its pages if not.
+//! Polls a batch: one read of its records if its webhook came, otherwise also one API call and its pages.
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{BatchProgress, WriteOutcome};
@@ -21,14 +21,15 @@ impl RightfootPoller {
         let Some(mut batch) = inbox.batch_progress(batch_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !batch.tracking.is_due(now) {
-            return Ok(()); // the index lagged
+            // The index may lag behind the table: the item has changed since.
+            return Ok(());
         }
         if batch
             .completion
             .as_ref()
             .is_some_and(|completion| completion.results_published_untracked.is_some())
         {
-            // How many results there must be decides whether that was enough.
+            // The number of expected results decides whether that publication was complete.
             batch.tracked.failed_authorizers = inbox.excluded_authorizers(&batch).await?;
         }
         match next_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
@@ -50,10 +51,12 @@ impl RightfootPoller {
         let mut thresholds = Thresholds::default();
         if question == PollQuestion::Alerts {
             thresholds = self.run_thresholds(&batch).await?;
+            // Without a threshold no alert is due, so there is nothing to ask.
             if thresholds.is_empty() {
                 return self.apply_disposition(&batch, BatchDisposition::Done, context).await;
             }
         }
+        // Not deferred: the item stays due, and a later run asks.
         if context.is_rate_limited() {
             context.summary().remaining += 1;
             return Ok(());
@@ -61,10 +64,12 @@ impl RightfootPoller {
         let now = self.recorder.clock().now();
         let next_poll_at = self.poll_timing.next_poll_at(now, batch.tracked.polls);
         let polls = batch.tracked.polls.saturating_add(1);
-        // What others can make large, the list of rows and the alerts, is read after it: the next run begins elsewhere.
+        // Deferred before the rows and alerts are read: others can make those so large that the run is cut
+        // off, and then the next run starts with another item.
         if inbox.defer_before_poll(&mut batch.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict
         {
-            return Ok(()); // another run asks
+            // Another run has deferred it first, and polls it.
+            return Ok(());
         }
         let result = self.poll_deferred(&mut batch, question, thresholds, next_poll_at, context).await;
         if result.is_err() {
@@ -74,7 +79,7 @@ impl RightfootPoller {
         result
     }
 
-    /// Asks about a batch that was put off until `planned`.
+    /// Polls a batch that was deferred until `next_poll_at`.
     async fn poll_deferred(
         &self,
         batch: &mut BatchProgress,
@@ -86,15 +91,18 @@ impl RightfootPoller {
         batch.tracked.failed_authorizers = self.recorder.inbox().excluded_authorizers(batch).await?;
         context.summary().polled += 1;
         let (poll_result, failure) = self.fetch_balances(&batch.tracked.batch_id, context).await;
+        // Read after the answer: only an answer past the deadline makes a batch overdue (P9).
         let now = self.recorder.clock().now();
         let is_past_deadline = batch.tracked.is_past_deadline(now);
         if is_past_deadline && !poll_result.is_answer() {
             context.summary().overdue_unanswered += 1;
             metrics::counter!("overdue_unanswered").increment(1);
         }
+        // An overdue batch is not polled again, so the alerts that it shows are recorded now.
         if is_past_deadline && question == PollQuestion::Completion {
             thresholds = self.run_thresholds(batch).await?;
         }
+        // Read after the poll, since a webhook may have come meanwhile.
         let alert_state = self.read_alert_state(batch, thresholds).await?;
         let plan = plan_after_poll(
             &batch.tracked,
@@ -107,14 +115,17 @@ impl RightfootPoller {
         );
         let results = result_count(&poll_result);
         let mut disposition = plan.disposition;
-        // First what was found, then what becomes of the batch: who dies in between finds it recorded.
+        // Record the event first, then write the state of the
+        // batch: after a crash in between, the event is not lost.
         if let Some(event) = &plan.record
             && self.record_event(event, results, context).await? == RecordStatus::BeingProcessed
             && question == PollQuestion::Completion
             && !matches!(disposition, BatchDisposition::Overdue)
         {
+            // The worker may publish what it read before tracking began. The next poll reviews that.
             disposition = BatchDisposition::PollAsPlanned;
         }
+        // This is the last poll of the batch, and results may have come since its completion was published.
         if question == PollQuestion::Alerts && disposition == BatchDisposition::Done {
             self.review_completion(batch, results, context).await?;
         }
@@ -124,7 +135,7 @@ impl RightfootPoller {
         self.apply_disposition(batch, disposition, context).await
     }
 
-    /// Whom an event has told of by now: read after Rightfoot has answered, because one may have come meanwhile.
+    /// Reads which authorizers have an alert event by now.
     async fn read_alert_state(
         &self,
         batch: &BatchProgress,
@@ -139,18 +150,18 @@ impl RightfootPoller {
             metrics::counter!("alert_flood").increment(1);
             let (batch_id, events, expected) =
                 (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
-            tracing::warn!(target: "poll", batch_id, events, expected, "more alerts than its authorizers explain");
+            tracing::warn!(target: "poller", batch_id, events, expected, "more alert events than authorizers in the batch");
         }
         let mismatched = alerted.thresholds.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
         if mismatched > 0 {
             metrics::counter!("threshold_differs").increment(u64::try_from(mismatched).unwrap_or(u64::MAX));
             let batch_id = tracked.batch_id.as_str();
-            tracing::warn!(target: "poll", batch_id, alerts = mismatched, "published by another threshold than the schedule's");
+            tracing::warn!(target: "poller", batch_id, alerts = mismatched, "published with another threshold than the schedule's");
         }
         Ok(AlertState { alerted_authorizers: alerted.authorizers, thresholds })
     }
 
-    /// A completion that counts may still have been published with fewer results than the API shows now.
+    /// Republishes a completion that was published with fewer results than the API shows now.
     async fn review_completion(
         &self,
         batch: &BatchProgress,
@@ -164,7 +175,7 @@ impl RightfootPoller {
         Ok(())
     }
 
-    /// The rows, and why there was no answer if there was none.
+    /// Fetches the balances of a batch. The second value is the stable name of the failure, if the poll was not answered.
     async fn fetch_balances(
         &self,
         batch_id: &Id,
@@ -184,13 +195,15 @@ impl RightfootPoller {
         (context.handle_answer(batch_id, rows), failure)
     }
 
-    /// The thresholds of a run. They are read when its alerts are to be told: once it is complete, or at its deadline.
+    /// The thresholds of a run; empty for a batch without a schedule. They are needed only when its alerts are due: once it is
+    /// complete, or at its deadline.
     async fn run_thresholds(&self, batch: &BatchProgress) -> Result<Thresholds, AwsError> {
         let inbox = self.recorder.inbox();
         let Some(schedule_id) = &batch.tracked.schedule_id else { return Ok(Thresholds::default()) };
         match inbox.schedule_progress(schedule_id).await? {
             Some(schedule) => inbox.thresholds(&schedule).await,
-            // A schedule outlives its runs. Without its thresholds nobody can say who is to be alerted.
+            // A schedule's item outlives those of its runs. Without
+            // its thresholds the missed alerts cannot be determined.
             None => Err(AwsError::unreadable_item("dynamodb:GetItem")),
         }
     }
@@ -204,22 +217,23 @@ impl RightfootPoller {
         let (inbox, tracking) = (self.recorder.inbox(), &batch.tracking);
         let (now, batch_id) = (self.recorder.clock().now(), batch.tracked.batch_id.as_str());
         let (written, write) = match disposition {
+            // It was deferred to that time before Rightfoot was asked.
             BatchDisposition::PollAsPlanned => return Ok(()),
-            BatchDisposition::PollAt(at) => (inbox.reschedule(tracking, at).await?, "postpone"),
+            BatchDisposition::PollAt(at) => (inbox.reschedule(tracking, at).await?, "reschedule"),
             BatchDisposition::CheckAlertsAt(at) => {
-                (inbox.mark_shown_complete(tracking, at, now).await?, "shown_complete")
+                (inbox.mark_shown_complete(tracking, at, now).await?, "mark_shown_complete")
             }
             BatchDisposition::Done => {
                 let written = inbox.finish_tracking(tracking, now).await?;
                 context.summary().settled += usize::from(written == WriteOutcome::Applied);
-                (written, "settle")
+                (written, "finish_tracking")
             }
             BatchDisposition::Overdue => {
-                // Said before it is written: said twice is better than never.
+                // Reported before it is written: after a crash it is better to report twice than never.
                 context.summary().overdue += 1;
                 metrics::counter!("overdue").increment(1);
-                tracing::warn!(target: "poll", batch_id, polls = batch.tracked.polls, "overdue");
-                (inbox.mark_overdue(tracking, now).await?, "give_up_waiting")
+                tracing::warn!(target: "poller", batch_id, polls = batch.tracked.polls, "overdue");
+                (inbox.mark_overdue(tracking, now).await?, "mark_overdue")
             }
         };
         log_overtaken(written, batch_id, write);
@@ -227,7 +241,7 @@ impl RightfootPoller {
     }
 }
 
-/// How many results the API shows.
+/// The number of results that the API shows; 0 without an answer.
 fn result_count(poll_result: &PollResult<BalanceRows>) -> u64 {
     match poll_result {
         PollResult::Answered(rows) => u64::try_from(rows.balances.len()).unwrap_or(u64::MAX),

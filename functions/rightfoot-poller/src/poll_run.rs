@@ -1,4 +1,4 @@
-//! One run over everything that is due.
+//! One run of the poller over all due items.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,54 +22,54 @@ use inbox_rightfoot::{ApiError, RightfootAccount, SkippedRows};
 
 use crate::RightfootPoller;
 
-/// What one run came to.
+/// The counts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollSummary {
-    /// Due items that it looked at.
+    /// Due items that were processed.
     pub due: usize,
-    /// Batches and schedules that it asked Rightfoot about.
+    /// Batches and schedules that were polled.
     pub polled: usize,
-    /// Events that it found and recorded.
+    /// Events whose webhooks were missed, and that were recorded.
     pub recorded: usize,
-    /// Events that were given up, or published with results missing, and that it has made due again.
+    /// Events that were quarantined, or published with results missing, and were requeued.
     pub reopened: usize,
-    /// Runs of schedules that it found.
+    /// New runs of schedules.
     pub runs_found: usize,
-    /// Batches of which all is known now.
+    /// Batches whose tracking is finished.
     pub settled: usize,
-    /// Batches that are past their deadline.
+    /// Batches that became overdue.
     pub overdue: usize,
-    /// Questions past a deadline that were not answered: the batch stays due (P9).
+    /// Polls past a deadline that were not answered: their batches stay due (P9).
     pub overdue_unanswered: usize,
-    /// Submissions of which it is not known what became of them.
+    /// Submissions of unknown outcome.
     pub submissions_unknown: usize,
-    /// Schedules that do not run as they should.
+    /// Alarms of schedules that do not run as they should.
     pub schedule_alarms: usize,
-    /// Items that it could not deal with; they stay due.
+    /// Items that could not be processed; they stay due.
     pub failed: usize,
-    /// Due items that it did not get to: out of time, or Rightfoot lets us ask no more.
+    /// Due items that the run did not reach: out of time, or rate limited by Rightfoot. A lower bound.
     pub remaining: usize,
-    /// How long the item that is due for longest has waited, in seconds.
+    /// Delay in seconds of the item that is due for longest.
     pub oldest_delay_secs: u64,
-    /// The first thing that went wrong and is ours to mend.
+    /// The first error that an operator has to fix, if any.
     pub error: Option<RunError>,
 }
 
-/// What went wrong and is ours to mend.
+/// An error that fails the run, so that its operator is alarmed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// An AWS call failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// Rightfoot does not accept our key, or there is none.
+    /// Rightfoot rejects the API key, or there is none.
     #[error("{0}")]
     Unauthorized(ApiError),
-    /// The run was cut off.
+    /// The run took longer than its budget and was cut off.
     #[error("the run took longer than its budget")]
     CutOff,
 }
 
-/// A run, while it is under way.
+/// The state of a run in progress.
 pub(crate) struct RunContext {
     summary: Mutex<PollSummary>,
     account: RightfootAccount,
@@ -78,8 +78,9 @@ pub(crate) struct RunContext {
 }
 
 impl RightfootPoller {
-    /// One run, that which is due for longest first within a round of pages, until nothing is due, `budget` is
-    /// used up, or Rightfoot lets us ask no more. What is under way then may last for `linger`, in real time.
+    /// Polls due items until nothing is due, `budget` is used up, or Rightfoot limits the rate. Each round reads one page of
+    /// every shard, and polls the longest due first. Polls in progress at the end of the budget may take `linger` longer, in
+    /// real time.
     pub async fn run(&self, budget: Duration, linger: Duration) -> PollSummary {
         let context = RunContext {
             summary: Mutex::default(),
@@ -88,7 +89,7 @@ impl RightfootPoller {
             stopped: AtomicBool::new(false),
         };
         let cut_off_at = Instant::now() + budget + linger;
-        // What is cut off here is as if the process had died: it is due again, and nothing is lost.
+        // A cut-off is like a crash of the process: its items become due again, and nothing is lost.
         if timeout_at(cut_off_at, Box::pin(self.poll_due(&context))).await.is_err() {
             count_with_reason("poll_failed", None, "cut_off");
             context.note_error(RunError::CutOff);
@@ -103,7 +104,7 @@ impl RightfootPoller {
         while !scan.is_exhausted() {
             let now = self.recorder.clock().now();
             let page = scan.next_page(self.recorder.inbox(), now).await;
-            page.errors.into_iter().for_each(|fault| context.note_error(fault.into()));
+            page.errors.into_iter().for_each(|error| context.note_error(error.into()));
             let oldest = page.due.first().map_or(0, |oldest| now.since(oldest.due_at).as_secs());
             let oldest_so_far = context.summary().oldest_delay_secs;
             context.summary().oldest_delay_secs = oldest_so_far.max(oldest);
@@ -111,7 +112,8 @@ impl RightfootPoller {
                 .for_each_concurrent(POLL_CONCURRENCY, |key| Box::pin(self.poll_item(key, context)))
                 .await;
             if context.is_stopped() {
-                // As far as one more page of each shard tells.
+                // Counts one more page of each shard only: reading them
+                // all would take the time that the run no longer has.
                 let rest = scan.next_page(self.recorder.inbox(), self.recorder.clock().now()).await.due.len();
                 context.summary().remaining += rest;
                 return;
@@ -134,10 +136,11 @@ impl RightfootPoller {
         } else if let Some(submission_id) = id("rightfoot#submission#").and_then(|id| id.parse().ok()) {
             self.check_submission(&submission_id, context).await
         } else {
+            // An error, because an item that is only skipped would stay due without anybody's notice.
             Err(AwsError::unreadable_item("dynamodb:Query").into())
         };
         if let Err(error) = result {
-            tracing::warn!(target: "poll", pk = key.pk, %error, "failed");
+            tracing::warn!(target: "poller", pk = key.pk, %error, "poll failed");
             context.summary().failed += 1;
             count_with_reason("poll_failed", None, "fault");
             context.note_error(error);
@@ -146,7 +149,7 @@ impl RightfootPoller {
 }
 
 impl RightfootPoller {
-    /// Writes down what the nth poll of an item came to, if that is not what its item says.
+    /// Saves or clears the problem of the `nth` poll of an item, if that changes its item.
     pub(crate) async fn save_poll_problem(
         &self,
         tracking: &TrackingState,
@@ -155,7 +158,7 @@ impl RightfootPoller {
     ) -> Result<(), AwsError> {
         let now = self.recorder.clock().now();
         let problem = PollProblem::updated(tracking.problem.as_ref(), reason, nth, now);
-        // Whoever has written to the item meanwhile knows more.
+        // A conflict is fine: the other writer has newer information.
         self.recorder.inbox().set_poll_problem(tracking, problem.as_ref()).await.map(drop)
     }
 }
@@ -169,13 +172,14 @@ impl RunContext {
         self.summary().error.get_or_insert(error);
     }
 
-    /// Whether Rightfoot has asked for a pause, in this run or an earlier one: then nothing is asked, and what is due
-    /// stays due.
+    /// Returns `true` while Rightfoot limits the rate, in this run or since an earlier one: nothing is polled then, and due
+    /// items stay due.
     pub(crate) fn is_rate_limited(&self) -> bool {
         self.account.is_rate_limited()
     }
 
     fn is_stopped(&self) -> bool {
+        // Relaxed: at worst, one more poll is started.
         self.stopped.load(Ordering::Relaxed)
     }
 
@@ -183,26 +187,30 @@ impl RunContext {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// What an answer of Rightfoot's means. One that is about our account and not about what was asked ends the
-    /// run: the others would hear the same.
-    pub(crate) fn handle_answer<T>(&self, about: &Id, answer: Result<T, ApiError>) -> PollResult<T> {
+    /// Converts Rightfoot's answer to a poll, and counts a failure. A failure that concerns the account and not the polled item
+    /// stops the run.
+    pub(crate) fn handle_answer<T>(&self, id: &Id, answer: Result<T, ApiError>) -> PollResult<T> {
         let error = match answer {
             Ok(answer) => return PollResult::Answered(answer),
             Err(error) => error,
         };
         let poll_result = error.to_poll_result();
         match &poll_result {
+            // Normal until Rightfoot has processed the batch, so not a failure.
             PollResult::NotReady => return poll_result,
+            // Every other poll would fail likewise.
             PollResult::Unauthorized => {
                 self.stop();
                 self.note_error(RunError::Unauthorized(error.clone()));
             }
+            // The limit concerns all requests, so a later run continues.
             PollResult::RateLimited { .. } => self.stop(),
+            // A denial concerns this item alone, and an outage may be over for the next one.
             PollResult::Answered(_) | PollResult::Denied | PollResult::Unanswered => {}
         }
         self.summary().failed += 1;
         count_with_reason("poll_failed", None, error.name());
-        tracing::warn!(target: "poll", about = about.as_str(), reason = error.name(), %error, "no answer");
+        tracing::warn!(target: "poller", id = id.as_str(), reason = error.name(), %error, "no response");
         poll_result
     }
 }
@@ -210,31 +218,31 @@ impl RunContext {
 impl PollSummary {
     fn report(&self) {
         metrics::counter!("polled").increment(self.polled as u64);
-        metrics::counter!("poll_left").increment(self.remaining as u64);
+        metrics::counter!("poll_remaining").increment(self.remaining as u64);
         let delay_secs = u32::try_from(self.oldest_delay_secs).unwrap_or(u32::MAX);
         metrics::histogram!("oldest_poll_delay").record(delay_secs);
         let Self { due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, .. } =
             *self;
         let error = self.error.as_ref().map(tracing::field::display);
-        // A run with nothing to do is the rule: its line is for who looks closely, its metrics for everyone.
+        // Most runs have nothing to do: their line is for debugging, and the metrics are the heartbeat.
         if due == 0 && error.is_none() {
-            tracing::debug!(target: "poll", due, remaining);
+            tracing::debug!(target: "poller", due, remaining);
         } else {
             tracing::info!(
-                target: "poll", due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, error
+                target: "poller", due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, error
             );
         }
     }
 
-    /// As the function answers.
+    /// Converts the counts into the JSON response of the function, or its first error into a failed invocation.
     pub fn into_response(self) -> Result<Value, Diagnostic> {
         match self.error {
             Some(error) => Err(error.into()),
             None => Ok(json!({
                 "due": self.due,
-                "asked": self.polled,
-                "found": self.recorded,
-                "mended": self.reopened,
+                "polled": self.polled,
+                "recorded": self.recorded,
+                "reopened": self.reopened,
                 "runs_found": self.runs_found,
                 "settled": self.settled,
                 "overdue": self.overdue,
@@ -242,35 +250,35 @@ impl PollSummary {
                 "submissions_unknown": self.submissions_unknown,
                 "schedule_alarms": self.schedule_alarms,
                 "failed": self.failed,
-                "left": self.remaining,
+                "remaining": self.remaining,
                 "oldest_delay_secs": self.oldest_delay_secs,
             })),
         }
     }
 }
 
-/// Why a question was not answered, by a stable name; `None` if it was, be it to our liking or not.
+/// The stable name of the failure of a poll; `None` if it was answered, even if negatively.
 pub(crate) fn failure_name<T>(answer: &Result<T, ApiError>) -> Option<&'static str> {
     let error = answer.as_ref().err()?;
     (!error.to_poll_result::<T>().is_answer()).then(|| error.name())
 }
 
-/// Says that a write came too late: somebody else has written to the item since it was put off, and has said what is
-/// to become of it.
+/// Logs a write that lost to another one: the item was written since it was deferred, and the other write decides what happens
+/// next.
 pub(crate) fn log_overtaken(written: WriteOutcome, id: &str, write: &'static str) {
     if written == WriteOutcome::Conflict {
-        tracing::warn!(target: "poll", id, write, "overtaken");
+        tracing::warn!(target: "poller", id, write, "write conflict");
     }
 }
 
-/// Logs the rows of a list that cannot be read. `about` is the batch or schedule that was asked for.
-pub(crate) fn log_skipped_rows(list: &'static str, about: &Id, skipped: &SkippedRows) {
+/// Logs the unreadable rows of a list. `id` is that of the polled batch or schedule.
+pub(crate) fn log_skipped_rows(list: &'static str, id: &Id, skipped: &SkippedRows) {
     for (field, rows) in skipped.by_field() {
-        tracing::warn!(target: "poll", about = about.as_str(), list, field, rows, "rows skipped");
+        tracing::warn!(target: "poller", id = id.as_str(), list, field, rows, "rows skipped");
     }
 }
 
-/// What a failed run is called in Lambda's own report: names that alarms can rely on.
+/// The `errorType` of a failed run in Lambda's report: stable names, which alarm descriptions quote.
 impl From<RunError> for Diagnostic {
     fn from(error: RunError) -> Self {
         let error_type = match &error {

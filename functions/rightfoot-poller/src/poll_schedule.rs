@@ -1,4 +1,4 @@
-//! Looking after a schedule: finding its runs in the histories of its probes.
+//! Polls a schedule: finds its runs in the histories of its probe authorizers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ impl RightfootPoller {
         let Some(mut schedule) = inbox.schedule_progress(schedule_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !schedule.tracking.is_due(now) {
-            return Ok(()); // the index lagged
+            // The index may lag behind the table: the item has changed since.
+            return Ok(());
         }
         if context.is_rate_limited() {
             context.summary().remaining += 1;
@@ -36,7 +37,8 @@ impl RightfootPoller {
         if inbox.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await?
             == WriteOutcome::Conflict
         {
-            return Ok(()); // another run asks
+            // Another run has deferred it first, and polls it.
+            return Ok(());
         }
         context.summary().polled += 1;
         let (poll_result, failure) = self.fetch_schedule(&schedule.schedule, context).await;
@@ -54,8 +56,8 @@ impl RightfootPoller {
         written
     }
 
-    /// Writes down what was seen of a schedule. Whoever hurries it meanwhile does not void that, and is not passed over: it
-    /// is read again, and due again as soon as he has asked.
+    /// Saves the result of a poll of a schedule. If an alert expedites the schedule at the same time, neither is lost: the item is
+    /// read again, and becomes due at the time that the alert has set.
     async fn save_poll_result(
         &self,
         schedule: &mut ScheduleProgress,
@@ -67,7 +69,9 @@ impl RightfootPoller {
     ) -> Result<(), RunError> {
         let inbox = self.recorder.inbox();
         let schedule_id = schedule.schedule.schedule_id.clone();
+        // Limited, since anybody who holds a URL can expedite the schedule again and again.
         for attempt in 0..SCHEDULE_UPDATE_TRIES_MAX {
+            // Read for each attempt: a batch of the history may have been tracked since.
             let owners = inbox.owners_of(batches).await?;
             let now = self.recorder.clock().now();
             let plan = plan_after_poll(
@@ -78,6 +82,7 @@ impl RightfootPoller {
                 &self.poll_timing,
                 now,
             );
+            // Once per poll, however often its result has to be written.
             if attempt == 0 {
                 report_alarm(plan.alarm, &schedule_id, context);
             }
@@ -85,13 +90,14 @@ impl RightfootPoller {
             let polls = schedule.schedule.polls.saturating_add(1);
             let Some(next) = plan.next_poll_at else {
                 let written = inbox.finish_tracking(&schedule.tracking, now).await?;
-                log_overtaken(written, schedule_id.as_str(), "settle");
+                log_overtaken(written, schedule_id.as_str(), "finish_tracking");
                 return Ok(());
             };
+            // The schedule was deferred to this time before it was polled, so there is no new state.
             if plan.new_runs.is_empty() && next == next_poll_at {
                 return Ok(self.save_poll_problem(&schedule.tracking, reason, polls).await?);
             }
-            // Due before it was planned: it has been hurried since it was put off.
+            // Due earlier than planned: it was expedited since it was deferred.
             let expedited_to = schedule.tracking.due_at.filter(|due_at| *due_at < next_poll_at);
             let next = expedited_to.map_or(next, |due_at| due_at.min(next));
             let problem = PollProblem::updated(schedule.tracking.problem.as_ref(), reason, polls, now);
@@ -104,20 +110,21 @@ impl RightfootPoller {
                 return Ok(());
             }
             metrics::counter!("schedule_overtaken").increment(1);
-            tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), attempt, "overtaken");
+            tracing::warn!(target: "poller", schedule_id = schedule_id.as_str(), attempt, "write conflict");
             match inbox.schedule_progress(&schedule_id).await? {
                 Some(fresh) if schedule.tracking.has_same_rev(&fresh.tracking) => {
                     schedule.tracking = fresh.tracking
                 }
-                // Another run has put it off since, and asks.
+                // Another run has deferred it since, and polls it.
                 Some(_) | None => return Ok(()),
             }
         }
+        // Nothing is lost: the schedule is due again, and the next poll finds the same runs.
         Ok(())
     }
 
-    /// The schedule, and what its probes' histories show. A probe that is not found or not ours shows nothing, as
-    /// long as the schedule itself does. And why there was no answer if there was none.
+    /// Fetches the state of a schedule and the histories of its probes. A probe that is not found or not ours counts as an empty
+    /// history. The second value is the stable name of the failure, if the poll was not answered.
     async fn fetch_schedule(
         &self,
         schedule: &TrackedSchedule,
@@ -147,6 +154,7 @@ impl RightfootPoller {
                 }
                 PollResult::NotReady | PollResult::Denied => any_probe_answered = true,
                 PollResult::Unanswered => {}
+                // The key is at fault, so the other probes would get the same answer.
                 PollResult::Unauthorized => return (PollResult::Unauthorized, failure),
                 PollResult::RateLimited { retry_after } => {
                     return (PollResult::RateLimited { retry_after }, failure);
@@ -161,7 +169,7 @@ impl RightfootPoller {
     }
 }
 
-/// The alarm's stable name.
+/// The stable name of an alarm: its reason in metrics and logs.
 const fn alarm_name(alarm: ScheduleAlarm) -> &'static str {
     match alarm {
         ScheduleAlarm::Stopped => "stopped",
@@ -174,12 +182,12 @@ fn report_alarm(alarm: Option<ScheduleAlarm>, schedule_id: &Id, context: &RunCon
     let Some(reason) = alarm.map(alarm_name) else { return };
     context.summary().schedule_alarms += 1;
     count_with_reason("schedule_alarm", None, reason);
-    tracing::warn!(target: "poll", schedule_id = schedule_id.as_str(), reason, "schedule");
+    tracing::warn!(target: "poller", schedule_id = schedule_id.as_str(), reason, "schedule alarm");
 }
 
 fn log_runs_found(plan: &SchedulePlan, schedule_id: &Id) {
     for run in &plan.new_runs {
         let (schedule_id, batch_id) = (schedule_id.as_str(), run.batch_id.as_str());
-        tracing::info!(target: "poll", schedule_id, batch_id, "run found");
+        tracing::info!(target: "poller", schedule_id, batch_id, "run found");
     }
 }

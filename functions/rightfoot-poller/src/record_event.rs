@@ -1,12 +1,12 @@
-//! Recording what was found; and what becomes of a record that stands there already.
+//! Records an event that the poller has found, or reviews its record if there is one already.
 //!
 //! ```text
-//!  new ────────────────────────────────▶ on the queue
-//!  given up ───────────────────────────▶ given back, once
+//!  no record yet ──────────────────────▶ recorded and enqueued
+//!  quarantined ────────────────────────▶ requeued, once
 //!  published with results missing ─────▶ published once more, as revision 2
-//!  a worker is at it ──────────────────▶ looked at again: he may have begun before the batch was tracked
-//!  found before, with other balances ──▶ counted; the worker asks the API anyway
-//!  anything else ──────────────────────▶ as good: the webhook came, or another run was faster
+//!  claimed by a worker ────────────────▶ reviewed again later: it may have started before the batch was tracked
+//!  found before, with other balances ──▶ counted; the worker reads the API anyway
+//!  anything else ──────────────────────▶ nothing to do: the webhook came, or another run was faster
 //! ```
 
 use std::time::Duration;
@@ -23,17 +23,17 @@ use inbox_core::providers::parse_alerts;
 use crate::RightfootPoller;
 use crate::poll_run::{RunContext, RunError};
 
-/// Whether what was found is settled by its record.
+/// Result of recording or reviewing an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordStatus {
-    /// It is: whoever works on the record sees what is known now.
+    /// Its record needs no further review.
     Settled,
-    /// A worker is at it who may have begun before the batch was tracked.
+    /// A worker has claimed it, and may have started before the batch was tracked.
     BeingProcessed,
 }
 
 impl RightfootPoller {
-    /// Records what was found, and puts it on the queue. `results` is how many results its batch has.
+    /// Records and enqueues an event that was found, or reviews its record. `results` is the number of results of its batch.
     pub(crate) async fn record_event(
         &self,
         event: &Event,
@@ -46,15 +46,16 @@ impl RightfootPoller {
         }
         context.summary().recorded += 1;
         metrics::counter!("found_by_poll").increment(1);
-        tracing::info!(target: "poll", event_id = event.key().event_id(), "found");
-        // If it fails, the relay sends it.
-        if let Some(fault) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
-            context.note_error(fault.into());
+        tracing::info!(target: "poller", event_id = event.key().event_id(), "found");
+        // If this fails, the relay sends it.
+        if let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
+            context.note_error(error.into());
         }
         Ok(RecordStatus::Settled)
     }
 
-    /// Holds what the API shows against a record that stands. `payload` is what would have been recorded.
+    /// Compares an existing record with what the API shows, and reopens it if that is needed. `payload` is the body that would
+    /// have been recorded.
     pub(crate) async fn review_record(
         &self,
         key: &EventKey,
@@ -68,9 +69,10 @@ impl RightfootPoller {
         if let Some(payload) = payload {
             self.compare_payload(&event, payload).await?;
         }
+        // Rightfoot shows the result now, whatever led to quarantine.
         if lifecycle.quarantined_at.is_some() {
             let written = inbox.requeue_quarantined(&event, now).await?;
-            report_reopened(&event, written, "given_back", context);
+            report_reopened(&event, written, "was_quarantined", context);
         } else if lifecycle.done_at.is_some() {
             if event.published_untracked.is_some_and(|published| published < results) {
                 let written = inbox.requeue_as_revision(&event, now).await?;
@@ -82,31 +84,34 @@ impl RightfootPoller {
         Ok(RecordStatus::Settled)
     }
 
-    /// Says it if the poller had found the same before with other balances. Its time stamp is another each time.
+    /// Reports an event that the poller had found before with other balances.
     async fn compare_payload(&self, event: &EventView, payload: &[u8]) -> Result<(), RunError> {
+        // A webhook's payload has fields that a polled one lacks, so those two always differ.
         if event.origin != Origin::Poll || event.payload_hash == payload_hash(payload) {
             return Ok(());
         }
         let stored_payload = self.recorder.inbox().event_payload(event).await?;
+        // Only the alerts are compared: the time stamps always differ.
         if parse_alerts(&stored_payload).map(|parsed| parsed.alerts)
             != parse_alerts(payload).map(|parsed| parsed.alerts)
         {
             metrics::counter!("payload_differs", "provider" => event.key.provider().as_str()).increment(1);
             let event_id = event.key.event_id();
-            tracing::warn!(target: "poll", event_id, reason = "payload_differs", "found again");
+            tracing::warn!(target: "poller", event_id, reason = "payload_differs", "found again with another payload");
         }
         Ok(())
     }
 }
 
-/// Says what was done to a record. Where it was done before, or somebody else was faster, it is left alone.
+/// Counts and logs a reopened record.
 fn report_reopened(event: &EventView, written: WriteOutcome, reason: &'static str, context: &RunContext) {
     let event_id = event.key.event_id();
+    // It was reopened before, or changed by somebody else, and is left as it is.
     if written == WriteOutcome::Conflict {
-        tracing::warn!(target: "poll", event_id, reason, "left as it is");
+        tracing::warn!(target: "poller", event_id, reason, "already handled, not reopened");
         return;
     }
     context.summary().reopened += 1;
-    count_with_reason("record_mended", None, reason);
-    tracing::warn!(target: "poll", event_id, reason, "made due again");
+    count_with_reason("record_reopened", None, reason);
+    tracing::warn!(target: "poller", event_id, reason, "reopened");
 }

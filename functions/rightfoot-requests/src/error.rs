@@ -1,4 +1,4 @@
-//! Why a request was not done, in words for its caller, and under names that a state machine can catch.
+//! Errors of a request: a message for the caller, and an error type that a state machine can catch.
 
 use lambda_runtime::Diagnostic;
 
@@ -8,88 +8,88 @@ use inbox_core::requests::InvalidRequest;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_rightfoot::ApiError;
 
-/// Why a request was not done. Says nothing of what was in it but the names of its fields and, where Rightfoot
-/// refused somebody, the caller's own ids (P8).
+/// An error of a request. Its message contains nothing of the request but names of fields and, for authorizers that
+/// Rightfoot rejected, the caller's own ids (P8).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Something is wrong with the request; nothing was done.
+    /// The request is invalid; nothing was done.
     #[error("{0}")]
     Invalid(#[from] InvalidRequest),
-    /// The name of this submission was used for another one.
+    /// The submission id was used for another request.
     #[error(
-        "submission_id: another {} was submitted under this name; nothing was done. Repeat a submission with the very \
-         request that it was made with, or give a new one a new name",
+        "submission_id: another {} was submitted with this id; nothing was done. Send a submission again with the same \
+         request, or give a new one a new id",
         .0.as_str()
     )]
     SubmissionIdConflict(SubmissionKind),
-    /// It cannot be told whether it is the same submission.
+    /// The URL key of the submission is not in the secret, so the request cannot be compared with the stored one.
     #[error(
-        "submission_id: a submission of this name stands, and the URL key that it was made with is not known here; \
-         nothing was done. If the key was rotated in the last minutes, repeat the request in half a minute; if it is no \
-         longer accepted, put it back into the secret as its last element, and repeat the request"
+        "submission_id: a submission with this id exists, but it was made with a URL key that is not in the secret; \
+         nothing was done. If the key was rotated in the last minutes, send the request again in half a minute; if it was \
+         removed, put it back into the secret as its last element, and send the request again"
     )]
     UrlKeyUnknown,
-    /// It is too late to repeat the submission.
+    /// The submission is too old to be sent again.
     #[error(
-        "submission_id: what became of this submission is not known, and it is too old to be repeated: after 24 hours \
-         Rightfoot could make a second one of it. If Rightfoot knows it, call {} with its id and this \
-         submission_id; if not, submit under a new name",
+        "submission_id: the outcome of this submission is unknown, and it is too old to be sent again: after 24 hours \
+         Rightfoot could create a duplicate. If Rightfoot knows it, call {} with its id and this \
+         submission_id; if not, submit with a new id",
         track_action(*kind)
     )]
     TooLateToRepeat {
-        /// What was asked for.
+        /// The kind of the submission.
         kind: SubmissionKind,
     },
-    /// It was sent, or may have been, and what became of it is not known.
-    #[error("what became of it is not known ({0}); repeat the very same request: it will not be done twice")]
+    /// The batch was sent, or may have been, and its outcome is unknown.
+    #[error("outcome unknown ({0}); send the same request again: it is idempotent")]
     OutcomeUnknown(ApiError),
-    /// A schedule was sent, and what became of it is not known.
+    /// A schedule was sent, and its outcome is unknown.
     #[error(
-        "what became of it is not known ({0}); repeat the very same request: if Rightfoot then knows the name, the \
-         schedule stands"
+        "outcome unknown ({0}); send the same request again: if Rightfoot then reports the name as taken, the schedule \
+         exists"
     )]
     ScheduleOutcomeUnknown(ApiError),
-    /// It was not done, and can be later.
-    #[error("not done: {0}; repeat the very same request later")]
+    /// Nothing was submitted; it can be sent again later.
+    #[error("not submitted: {0}; send the same request again later")]
     NotSubmitted(ApiError),
-    /// Rightfoot refused it.
+    /// Rightfoot declined the submission.
     #[error(
-        "Rightfoot refused it (HTTP {status}); nothing was submitted, and the submission_id is {}{about}",
-        if *is_free { "free again" } else { "used for another submission by now" }
+        "Rightfoot declined it (HTTP {status}); nothing was submitted, and the submission_id is {}{authorizer_errors}",
+        if *is_id_free { "free again" } else { "used for another submission by now" }
     )]
     Declined {
         /// The HTTP status.
         status: u16,
-        /// Whom it is about.
-        about: String,
-        /// Whether the name is free: it may have been before, and be used again.
-        is_free: bool,
+        /// The first few errors of authorizers, each with `; ` before it; empty if there are none.
+        authorizer_errors: String,
+        /// True if the id is free; false if it was released before, and another submission uses it.
+        is_id_free: bool,
     },
-    /// Rightfoot refused it, and another attempt at it may have been accepted.
+    /// Rightfoot declined this attempt at the submission, but may have accepted another one.
     #[error(
-        "Rightfoot refused it (HTTP {status}), and this was not the only attempt: another one may have made a {}. The \
+        "Rightfoot declined it (HTTP {status}), and this was not the only attempt: another one may have created a {}. The \
          submission_id is not free, and the submission alarms until that is known. {}. If Rightfoot knows a {} of it, \
-         call {} with its id and this submission_id; if it knows none, free the name: inboxctl submissions conclude \
-         SUBMISSION_ID --none --why TEXT{about}",
+         call {} with its id and this submission_id; if it knows none, free the id: inboxctl submissions conclude \
+         SUBMISSION_ID --none --why TEXT{authorizer_errors}",
         .kind.as_str(), repeat_advice(*kind), .kind.as_str(), track_action(*kind)
     )]
     DeclinedAfterAttempts {
-        /// What was asked for.
+        /// The kind of the submission.
         kind: SubmissionKind,
         /// The HTTP status.
         status: u16,
-        /// Whom it is about.
-        about: String,
+        /// The first few errors of authorizers, each with `; ` before it; empty if there are none.
+        authorizer_errors: String,
     },
-    /// Rightfoot knows a schedule of this name.
+    /// Rightfoot already has a schedule of this name.
     #[error(
         "name: Rightfoot has a schedule of this name. If it is the one that this submission made, call track_schedule \
          with its id and this submission_id; if not, choose another name under a new submission_id"
     )]
     ScheduleNameTaken,
-    /// Rightfoot made a schedule, and it could not be written down.
+    /// Rightfoot created a schedule, but tracking it failed.
     #[error(
-        "Rightfoot made the schedule {}, and it may not be watched yet ({fault}): call track_schedule with that id and this \
+        "Rightfoot created the schedule {}, and it may not be tracked yet ({error}): call track_schedule with that id and this \
          submission_id",
         .schedule_id.as_str()
     )]
@@ -97,79 +97,81 @@ pub enum RequestError {
         /// The schedule.
         schedule_id: Id,
         /// The call that failed.
-        fault: AwsError,
+        error: AwsError,
     },
-    /// Rightfoot made it, and its submission stands for something else by now.
-    #[error("{}", overtaken_message(*kind, id, fault.as_ref()))]
+    /// Rightfoot created it, but another submission, or another resource, has taken its id since.
+    #[error("{}", overtaken_message(*kind, id, error.as_ref()))]
     SubmissionOvertaken {
-        /// What was asked for.
+        /// The kind of the submission.
         kind: SubmissionKind,
-        /// What Rightfoot made.
+        /// Id of the batch or schedule that Rightfoot created.
         id: Id,
-        /// The call that failed, if it may not be watched yet.
-        fault: Option<AwsError>,
+        /// The call that failed, if it may not be tracked yet.
+        error: Option<AwsError>,
     },
-    /// The name was freed, and may be used for another submission, while this one was to be ended.
+    /// The id was freed while this submission was being completed, and may be used for another one.
     #[error(
-        "submission_id: this name was freed meanwhile; nothing was done. Look what stands under it before you try again"
+        "submission_id: this id was freed meanwhile; nothing was done. Check what it names now before you try again"
     )]
     SubmissionReleased,
-    /// There is no pending submission of this name.
-    #[error("submission_id: there is no submission of this name")]
+    /// There is no pending submission with this id.
+    #[error("submission_id: there is no submission with this id")]
     NoSuchSubmission,
-    /// It is tracked already, with another value.
-    #[error("{0}: it is tracked already, with another value")]
+    /// The batch or schedule is tracked already, with another value of this field.
+    #[error("{0}: already tracked with another value")]
     TrackingConflict(&'static str),
     /// No URL key was ever loaded.
     #[error("the secret rightfoot-url-key cannot be loaded; nothing was done")]
     UrlKeyUnavailable,
     /// An AWS call failed.
-    #[error("{0}; repeat the very same request: it will not be done twice")]
+    #[error("{0}; send the same request again: it is idempotent")]
     Aws(#[from] AwsError),
 }
 
 impl RequestError {
-    /// A stable name.
+    /// Returns the error type, a stable name.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "InvalidRequest",
-            Self::SubmissionIdConflict(_) => "OtherSubmission",
-            Self::UrlKeyUnknown => "UrlKeyGone",
+            Self::SubmissionIdConflict(_) => "SubmissionIdConflict",
+            Self::UrlKeyUnknown => "UrlKeyUnknown",
             Self::TooLateToRepeat { .. } => "TooLateToRepeat",
+            // One name, since the caller does the same for both: it sends the request again.
             Self::OutcomeUnknown(_) | Self::ScheduleOutcomeUnknown(_) => "OutcomeUnknown",
             Self::NotSubmitted(ApiError::Unauthorized | ApiError::KeyUnavailable) => "RightfootUnauthorized",
             Self::NotSubmitted(_) => "RightfootUnavailable",
-            Self::Declined { .. } => "RightfootRefused",
-            Self::DeclinedAfterAttempts { .. } => "RefusedAfterAttempts",
+            Self::Declined { .. } => "RightfootDeclined",
+            Self::DeclinedAfterAttempts { .. } => "DeclinedAfterAttempts",
             Self::ScheduleNameTaken => "ScheduleNameTaken",
-            Self::ScheduleNotTracked { .. } => "ScheduleNotWatched",
+            Self::ScheduleNotTracked { .. } => "ScheduleNotTracked",
             Self::SubmissionOvertaken { .. } | Self::SubmissionReleased => "SubmissionOvertaken",
             Self::NoSuchSubmission => "NoSuchSubmission",
-            Self::TrackingConflict(_) => "TrackedOtherwise",
+            Self::TrackingConflict(_) => "TrackingConflict",
             Self::UrlKeyUnavailable => "UrlKeyUnavailable",
             Self::Aws(_) => "AwsCallFailed",
         }
     }
 
-    /// What a log line says besides: never whom it is about.
+    /// Returns details for the log line: never an authorizer.
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
             Self::Invalid(invalid) => Some(invalid.field.clone()),
             Self::OutcomeUnknown(error) | Self::ScheduleOutcomeUnknown(error) | Self::NotSubmitted(error) => {
                 Some(error.name().to_owned())
             }
+            // Not the errors of the authorizers: they name the caller's ids, and this is logged (P8).
             Self::Declined { status, .. } | Self::DeclinedAfterAttempts { status, .. } => {
                 Some(status.to_string())
             }
-            Self::SubmissionOvertaken { id, fault: None, .. } => Some(id.as_str().to_owned()),
-            Self::SubmissionOvertaken { id, fault: Some(fault), .. } => {
-                Some(format!("{}: {fault}", id.as_str()))
+            Self::SubmissionOvertaken { id, error: None, .. } => Some(id.as_str().to_owned()),
+            Self::SubmissionOvertaken { id, error: Some(error), .. } => {
+                Some(format!("{}: {error}", id.as_str()))
             }
             Self::TrackingConflict(what) => Some((*what).to_owned()),
-            Self::ScheduleNotTracked { schedule_id, fault } => {
-                Some(format!("{}: {fault}", schedule_id.as_str()))
+            Self::ScheduleNotTracked { schedule_id, error } => {
+                Some(format!("{}: {error}", schedule_id.as_str()))
             }
-            Self::Aws(fault) => Some(fault.to_string()),
+            Self::Aws(error) => Some(error.to_string()),
             Self::SubmissionIdConflict(_)
             | Self::UrlKeyUnknown
             | Self::TooLateToRepeat { .. }
@@ -181,7 +183,7 @@ impl RequestError {
     }
 }
 
-/// The action that ends a submission by what it made.
+/// The action that completes a submission with the resource that it created.
 const fn track_action(kind: SubmissionKind) -> &'static str {
     match kind {
         SubmissionKind::Batch => "track_batch",
@@ -189,30 +191,30 @@ const fn track_action(kind: SubmissionKind) -> &'static str {
     }
 }
 
-/// How a repetition of the very same request can tell what became of it.
+/// Advice on how sending the same request again can reveal the outcome.
 const fn repeat_advice(kind: SubmissionKind) -> &'static str {
     match kind {
         SubmissionKind::Batch => {
-            "Repeat the very same request: if there is a batch, Rightfoot may answer with it"
+            "Send the same request again: if there is a batch, Rightfoot may respond with it"
         }
         SubmissionKind::Schedule => {
-            "Repeat the very same request: if there is a schedule, Rightfoot may know its name"
+            "Send the same request again: if there is a schedule, Rightfoot may report its name as taken"
         }
     }
 }
 
-fn overtaken_message(kind: SubmissionKind, id: &Id, fault: Option<&AwsError>) -> String {
+fn overtaken_message(kind: SubmissionKind, id: &Id, error: Option<&AwsError>) -> String {
     let (resource, id) = (kind.as_str(), id.as_str());
-    let tracking = match fault {
-        None => "it is watched".to_owned(),
-        Some(fault) => format!(
-            "it may not be watched yet ({fault}): call {} with that id, and this submission_id as subject",
+    let tracking = match error {
+        None => "it is tracked".to_owned(),
+        Some(error) => format!(
+            "it may not be tracked yet ({error}): call {} with that id, and this submission_id as subject",
             track_action(kind)
         ),
     };
     format!(
-        "Rightfoot made the {resource} {id}, and {tracking}. But somebody else has freed its submission_id, or ended it with \
-         something else: it does not lead to this {resource}, and what is submitted next needs another name"
+        "Rightfoot created the {resource} {id}, and {tracking}. But its submission_id was freed, or completed with something \
+         else, meanwhile: it does not name this {resource}, and the next submission needs another id"
     )
 }
 

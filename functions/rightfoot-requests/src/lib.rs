@@ -1,5 +1,5 @@
-//! Submits batches and schedules to Rightfoot with a freshly signed webhook URL, and has them watched by the
-//! poller. Invoked directly, with IAM as the gatekeeper: there is no route to it.
+//! The Lambda function `rightfoot-requests`: submits batches and schedules to Rightfoot, each with a signed webhook URL of its
+//! own, and tracks them. It has no route: its callers invoke it directly, and IAM authorizes them.
 
 mod error;
 mod redaction;
@@ -24,23 +24,23 @@ use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 pub use error::RequestError;
 
-/// What the function is told.
+/// Configuration of the function.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every function is told.
+    /// Configuration that all functions share.
     pub common: CommonConfig,
-    /// Where Rightfoot is asked, and with which key.
+    /// URL and key of Rightfoot's API.
     pub rightfoot: AccountConfig,
-    /// `POLL_…_SECS`: when the poller asks, and how long.
+    /// `POLL_…_SECS`: first poll, interval, grace and deadline.
     pub poll_timing: PollTiming,
-    /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
+    /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret with the keys that sign the URLs.
     pub url_key_secret_id: String,
-    /// `WEBHOOK_BASE_URL`: where the HTTP API answers, without a `/` at its end.
+    /// `WEBHOOK_BASE_URL`: base URL of the HTTP API, without a `/` at its end.
     pub webhook_base_url: String,
 }
 
 impl Config {
-    /// Reads it.
+    /// Reads the configuration from environment variables. Fails on a missing or invalid one.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             common: CommonConfig::from_env(env)?,
@@ -52,7 +52,7 @@ impl Config {
     }
 }
 
-/// The function: built once per process.
+/// The function `rightfoot-requests`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootRequests {
     inbox: Inbox,
@@ -64,7 +64,7 @@ pub struct RightfootRequests {
 }
 
 impl RightfootRequests {
-    /// Builds it. Nothing is called yet.
+    /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         Self {
             inbox: clients.inbox(&config.common),
@@ -81,16 +81,16 @@ impl RightfootRequests {
         }
     }
 
-    /// Loads both secrets: for the cold start.
+    /// Loads the API key and the URL key, so that the first request need not wait for them.
     pub async fn load_secrets(&self) {
         tokio::join!(self.account.load_key(), self.url_key.load());
     }
 
-    /// Does what is asked, and answers what came of it.
+    /// Executes one request, the JSON payload of the invocation, and returns its JSON response. Logs and counts the outcome.
     pub async fn handle(&self, request: &RawValue) -> Result<Value, RequestError> {
         metrics::counter!("requested").increment(1);
         let request = parse(request);
-        // On the heap: with the SDK's calls inside it is too large to be moved about.
+        // On the heap, since the future is large: it contains the SDK's calls.
         let result = match &request {
             Ok(request) => Box::pin(self.dispatch(request)).await,
             Err(invalid) => Err(invalid.clone().into()),

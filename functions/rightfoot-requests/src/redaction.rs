@@ -1,4 +1,4 @@
-//! What is kept and answered of Rightfoot's own words about people: nobody promises that they quote nothing (P8).
+//! Redaction of Rightfoot's error texts about authorizers: they might quote personal data of the request (P8).
 
 use std::collections::BTreeSet;
 
@@ -10,30 +10,32 @@ use inbox_rightfoot::FailedAuthorizer;
 
 const REDACTED: &str = "…";
 
-/// What must not be in the words about one submission: what the request says, and the token of its URL.
+/// Removes the values of one request, and the token of its webhook URL, from texts.
 pub(crate) struct Redactor<'a> {
     authorizers: &'a Authorizers,
     token: &'a str,
 }
 
 impl<'a> Redactor<'a> {
-    /// About these people, who were submitted with this URL.
+    /// Builds a redactor for these authorizers, submitted with this URL.
     pub(crate) fn new(authorizers: &'a Authorizers, webhook_url: &'a str) -> Self {
         Self { authorizers, token: webhook_url.rsplit('/').next().unwrap_or(webhook_url) }
     }
 
-    /// How many results may come: somebody who was refused without being named is not waited for either.
+    /// The number of submitted authorizers, less one for each error that identifies none of them.
+    /// Identified ones are [`Self::excluded_authorizers`].
     pub(crate) fn expected_results(&self, failed: &[FailedAuthorizer]) -> u64 {
+        // Each of these has excluded an authorizer, but it is unknown which one.
         let unidentified = failed.iter().filter(|failed| self.submitted_id(failed).is_none()).count();
         u64::try_from(self.authorizers.len().saturating_sub(unidentified)).unwrap_or(u64::MAX)
     }
 
-    /// Whom Rightfoot refused, of those who were submitted.
+    /// The submitted authorizers that Rightfoot excluded.
     pub(crate) fn excluded_authorizers(&self, failed: &[FailedAuthorizer]) -> BTreeSet<Id> {
         failed.iter().filter_map(|one| self.submitted_id(one)).cloned().collect()
     }
 
-    /// What is answered about somebody who was refused.
+    /// The entry of the response for an excluded authorizer.
     pub(crate) fn redacted_entry(&self, failed: &FailedAuthorizer) -> Value {
         let id = self.submitted_id(failed);
         json!({
@@ -44,12 +46,12 @@ impl<'a> Redactor<'a> {
         })
     }
 
-    /// What is answered of a remark.
+    /// Redacts a warning of Rightfoot's response.
     pub(crate) fn redact_warning(&self, text: &str) -> String {
         self.redact(None, text)
     }
 
-    /// The first few of whom a refusal is about.
+    /// A list of the first five errors for an error message, each with `; ` before it; empty if there are none.
     pub(crate) fn redacted_summary(&self, failed: &[FailedAuthorizer]) -> String {
         const LISTED_MAX: usize = 5;
         let mut list = String::new();
@@ -63,8 +65,9 @@ impl<'a> Redactor<'a> {
         }
     }
 
-    /// The caller's own id of whom it is about. Another one is words like any other: it may hold anything.
+    /// The authorizer's id, if the request contains it.
     fn submitted_id<'b>(&self, failed: &'b FailedAuthorizer) -> Option<&'b Id> {
+        // Any other id may contain anything, so it is treated as text.
         failed.authorizer.as_ref().filter(|id| self.authorizers.contains(id))
     }
 
@@ -77,6 +80,7 @@ impl<'a> Redactor<'a> {
     }
 
     fn redact(&self, own_id: Option<&Id>, text: &str) -> String {
+        // The token is the secret part of the URL, and a text may quote it alone.
         self.authorizers.redact(own_id, &text.replace(self.token, REDACTED))
     }
 }

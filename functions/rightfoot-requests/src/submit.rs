@@ -1,8 +1,8 @@
-//! The protocol of a submission: whoever dies at whatever point, the same request again ends with the
-//! same batch, tracked once.
+//! The protocol of a submission. After a crash at any point, sending the same request again leads to the same batch,
+//! tracked once.
 //!
 //! ```text
-//!  write the submission (once, with its URL) ── POST ── track what it made and end the submission (one transaction)
+//!  write the submission (once, with its URL) ── POST ── track the resource and complete the submission (one transaction)
 //! ```
 
 use std::sync::Arc;
@@ -31,20 +31,21 @@ use crate::redaction::Redactor;
 use crate::track::max_interval;
 use crate::{RequestError, RightfootRequests};
 
-/// Attempts at a beginning that others get in the way of.
+/// Attempts to begin or resume a submission while other callers write to it.
 const BEGIN_ATTEMPTS_MAX: usize = 4;
 
-/// How a submission goes on.
+/// The next step of a submission.
 enum SubmitStep {
-    /// It has to be posted, with this URL.
+    /// Send the `POST` with this URL.
     Post { submission: Box<StoredSubmission>, webhook_url: String },
-    /// It was done before, and this was answered.
+    /// Return this response: the submission was completed before.
     AlreadyDone(Value),
 }
 
 impl RightfootRequests {
     pub(crate) async fn submit_batch(&self, batch: &SubmitBatch) -> Result<Value, RequestError> {
         let id = &batch.submission_id;
+        // The fingerprint leaves the URL out: a repeated submission keeps the one that it was sent with.
         let (submission, webhook_url) =
             match self.begin_or_resume(id, SubmissionKind::Batch, &batch.body("")).await? {
                 SubmitStep::AlreadyDone(answer) => return Ok(answer),
@@ -80,6 +81,7 @@ impl RightfootRequests {
             .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
             .await?
         {
+            // The stored response, not this one: a concurrent caller may have completed the submission first.
             CompleteOutcome::Completed(completed) => Ok(self.inbox.response_of(&completed).await?),
             CompleteOutcome::Mismatch | CompleteOutcome::Superseded => Err(self
                 .track_orphan(SubmissionKind::Batch, &tracked.batch_id, tracked_resource, due_at, now)
@@ -108,6 +110,7 @@ impl RightfootRequests {
             Err(error) => return Err(self.handle_post_error(&submission, error, &redactor).await?),
         };
         let now = self.clock.now();
+        // Its first run may have been at any time since the submission was written.
         let tracked = tracked_schedule(schedule, &created, submission.written_at, now);
         let due_at = next_check_at(created.next_run_at.unwrap_or(now), &self.poll_timing, now);
         let answer = schedule_response(&created, &tracked);
@@ -121,13 +124,14 @@ impl RightfootRequests {
             Ok(CompleteOutcome::Mismatch | CompleteOutcome::Superseded) => Err(self
                 .track_orphan(SubmissionKind::Schedule, &tracked.schedule_id, tracked_resource, due_at, now)
                 .await),
-            // Its caller cannot get the id again: Rightfoot answers a repetition that the name is taken.
-            Err(fault) => Err(RequestError::ScheduleNotTracked { schedule_id: created.schedule_id, fault }),
+            // The error contains the id, because the caller cannot get it
+            // again: Rightfoot answers a retry that the name is taken.
+            Err(error) => Err(RequestError::ScheduleNotTracked { schedule_id: created.schedule_id, error }),
         }
     }
 
-    /// What a caller hears whose `POST` failed. Frees the name if nothing can have been made: Rightfoot refused the only
-    /// attempt that there ever was. After another one, or beside one, no refusal tells what became of that.
+    /// Converts a failed `POST` into the error for the caller. Frees the id if nothing can have been created: Rightfoot declined
+    /// the only attempt that there was. If there was another attempt, its outcome stays unknown.
     async fn handle_post_error(
         &self,
         submission: &StoredSubmission,
@@ -135,31 +139,39 @@ impl RightfootRequests {
         redactor: &Redactor<'_>,
     ) -> Result<RequestError, AwsError> {
         let kind = submission.kind;
+        // Only then is the id freed: an earlier attempt may have been accepted, with its answer lost.
         let is_only_attempt = submission.attempts == 1;
         let after_attempts = |status, failed: &[_]| RequestError::DeclinedAfterAttempts {
             kind,
             status,
-            about: redactor.redacted_summary(failed),
+            authorizer_errors: redactor.redacted_summary(failed),
         };
         Ok(match error {
             ApiError::Declined { status, failed } if is_only_attempt => {
-                let is_free = match self.inbox.decline_submission(submission, self.clock.now()).await? {
+                let is_id_free = match self.inbox.decline_submission(submission, self.clock.now()).await? {
+                    // Another attempt has begun since, so this was not the only one.
                     ReleaseOutcome::Conflict => return Ok(after_attempts(status, &failed)),
                     ReleaseOutcome::Released => true,
                     ReleaseOutcome::Superseded => false,
                 };
-                RequestError::Declined { status, about: redactor.redacted_summary(&failed), is_free }
+                RequestError::Declined {
+                    status,
+                    authorizer_errors: redactor.redacted_summary(&failed),
+                    is_id_free,
+                }
             }
             ApiError::Declined { status, failed } | ApiError::DeclinedOnRetry { status, failed } => {
                 after_attempts(status, &failed)
             }
             ApiError::Conflict if kind == SubmissionKind::Schedule => {
+                // Another schedule has the name, so the only attempt created nothing: its id is free.
                 if is_only_attempt {
                     self.inbox.decline_submission(submission, self.clock.now()).await?;
                 }
                 RequestError::ScheduleNameTaken
             }
-            // Everything else is answered by repeating: the same bytes give the same batch.
+            // For everything else the caller sends the same request
+            // again: Rightfoot returns the same batch for the same bytes.
             error @ (ApiError::KeyUnavailable
             | ApiError::Unauthorized
             | ApiError::Forbidden
@@ -171,7 +183,7 @@ impl RightfootRequests {
         })
     }
 
-    /// Watches what Rightfoot made although its submission stands for something else by now: unwatched, it would be lost.
+    /// Tracks a resource that Rightfoot created although its submission id names something else by now.
     async fn track_orphan(
         &self,
         kind: SubmissionKind,
@@ -180,11 +192,12 @@ impl RightfootRequests {
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> RequestError {
-        let fault = self.inbox.track(created, due_at, now).await.err();
-        RequestError::SubmissionOvertaken { kind, id: id.clone(), fault }
+        // Untracked, it would be lost.
+        let error = self.inbox.track(created, due_at, now).await.err();
+        RequestError::SubmissionOvertaken { kind, id: id.clone(), error }
     }
 
-    /// Writes the submission, or finds the one that stands: with the URL that it was sent with.
+    /// Writes a new submission, or resumes the existing one with the URL that it was sent with.
     async fn begin_or_resume(
         &self,
         id: &Subject,
@@ -198,6 +211,7 @@ impl RightfootRequests {
             kind,
             webhook_url: self.webhook_url(id, &keys)?,
             fingerprint: fingerprint(request, &keys).ok_or(RequestError::UrlKeyUnavailable)?,
+            // Distinguishes this submission from a later one under the same id, once that was freed.
             call_id: Uuid::new_v4().simple().to_string(),
         };
         for _ in 0..BEGIN_ATTEMPTS_MAX {
@@ -218,7 +232,7 @@ impl RightfootRequests {
         Err(AwsError::write_conflict("dynamodb:UpdateItem").into())
     }
 
-    /// What becomes of a submission that stands. `None` if somebody else has written in between.
+    /// The next step of an existing submission; `None` if it was written by somebody else meanwhile.
     async fn resume(
         &self,
         submission: StoredSubmission,
@@ -239,7 +253,9 @@ impl RightfootRequests {
             return Ok(Some(SubmitStep::AlreadyDone(self.inbox.response_of(&submission).await?)));
         }
         match submission.webhook_url.clone() {
+            // Later, Rightfoot may have forgotten the request and create a second batch.
             Some(webhook_url) if is_repeatable(submission.written_at, now) => {
+                // Recorded before it is sent: an earlier caller that is declined must know of this attempt.
                 let resumed = self.inbox.begin_retry(submission).await?;
                 Ok(resumed.map(|submission| SubmitStep::Post { submission: submission.into(), webhook_url }))
             }
@@ -247,8 +263,8 @@ impl RightfootRequests {
         }
     }
 
-    /// Whether it is the same submission. If it was made with a key that we do not know, the key may be younger
-    /// than our copy of the secret.
+    /// Compares the request with that of the submission. If the submission was made with an unknown key, fetches the secret
+    /// again first.
     async fn match_fingerprint(
         &self,
         request: &[u8],
@@ -256,6 +272,7 @@ impl RightfootRequests {
         keys: &Arc<Keys>,
     ) -> FingerprintMatch {
         match match_fingerprint(request, &submission.fingerprint, keys) {
+            // The key may be newer than the cached copy of the secret.
             FingerprintMatch::UnknownKey => match self.url_key.refetch(keys).await {
                 Some(fresh) => match_fingerprint(request, &submission.fingerprint, &fresh),
                 None => FingerprintMatch::UnknownKey,
@@ -274,6 +291,7 @@ fn classify_post_error(error: ApiError, kind: SubmissionKind) -> RequestError {
 }
 
 fn batch_response(redactor: &Redactor<'_>, submitted: &SubmittedBatch, now: UnixMillis) -> Value {
+    // No submission has more authorizers than that, whatever Rightfoot's answer lists.
     let failed = submitted.failed_authorizers.iter().take(AUTHORIZERS_MAX);
     let warnings = submitted.warnings.iter().take(AUTHORIZERS_MAX);
     json!({
@@ -306,6 +324,7 @@ fn tracked_schedule(
         since,
         last_run_seen: None,
         interval: schedule.interval.unwrap_or_else(max_interval),
+        // Rightfoot's own date comes first: the request may leave it to Rightfoot.
         expires_at: created
             .expires_at
             .or(schedule.expires_at)

@@ -1,4 +1,4 @@
-//! Watching what was submitted by other means.
+//! Tracks batches and schedules that were submitted by other means, or whose submission has an unknown outcome.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use inbox_core::time::UnixMillis;
 
 use crate::{RequestError, RightfootRequests};
 
-/// The longest that Rightfoot lets a schedule rest: for one that does not say.
+/// The longest interval that Rightfoot allows; assumed for a schedule of unknown interval.
 pub(crate) fn max_interval() -> Duration {
     Duration::from_secs(30 * 86_400)
 }
@@ -34,6 +34,7 @@ impl RightfootRequests {
         };
         let failed: Vec<_> =
             track.failed.iter().map(|id| json!({"authorizer_unique_id": id.as_str()})).collect();
+        // It may be stored as a submission's response, so it has the form of the one of `submit_batch`.
         let answer = json!({
             "batch_id": track.batch_id.as_str(),
             "submitted_at": now.rfc3339(),
@@ -47,7 +48,7 @@ impl RightfootRequests {
 
     pub(crate) async fn track_schedule(&self, track: &TrackSchedule) -> Result<Value, RequestError> {
         let now = self.clock.now();
-        // It may have run since it was submitted.
+        // Its first runs may have been any time since it was submitted.
         let since = match &track.binding {
             SubjectBinding::Submission(id) => {
                 self.submission_of_kind(id, SubmissionKind::Schedule).await?.written_at
@@ -70,13 +71,13 @@ impl RightfootRequests {
             "next_run_at": null,
             "probe_authorizers": schedule.probes.iter().map(Id::as_str).collect::<Vec<_>>(),
         });
-        // Asked for at once: Rightfoot tells when it runs next.
+        // Poll it at once, to learn from Rightfoot when it runs next.
         let created = Created::Schedule(&schedule, &track.thresholds);
         let status = self.track(created, &track.binding, &answer, now).await?;
         Ok(json!({"schedule_id": track.schedule_id.as_str(), "status": status}))
     }
 
-    /// Watches it, and ends the submission that made it, if it is one.
+    /// Tracks a resource and, if `binding` names a submission, completes that. Returns the status for the response.
     async fn track(
         &self,
         created: Created<'_>,
@@ -105,7 +106,7 @@ impl RightfootRequests {
         }
     }
 
-    /// The submission of this name, which must be of this kind.
+    /// Reads a submission, and checks its kind.
     async fn submission_of_kind(
         &self,
         submission_id: &Subject,

@@ -1,5 +1,5 @@
-//! Takes in Rightfoot's webhooks: proves the caller by the signed URL token (and, if set, by its address),
-//! records, enqueues, answers.
+//! The Lambda function `rightfoot-webhook`: verifies the signed URL token of a delivery and, if an allow list is set, its
+//! address; records and enqueues its event.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use inbox_core::delivery::{Provider, RejectReason, Subject, Verification};
 use inbox_core::keys::KeyCodec;
 use inbox_core::url_token;
 
-/// What the function is told.
+/// Configuration of the function.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every function is told.
+    /// Configuration that all functions share.
     pub common: CommonConfig,
-    /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret that signs the URLs.
+    /// `RIGHTFOOT_URL_KEY_SECRET_ID`: name or ARN of the secret with the keys that sign the URLs.
     pub url_key_secret_id: String,
-    /// `RIGHTFOOT_ALLOWED_CIDRS`: addresses that may call, separated by commas; empty for all.
+    /// `RIGHTFOOT_ALLOWED_CIDRS`: addresses that may deliver, separated by commas; empty for all.
     pub allow_list: AllowList,
     /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
     pub revoked_subjects: BTreeSet<Subject>,
 }
 
 impl Config {
-    /// Reads it.
+    /// Reads the configuration from environment variables. Fails on a missing or invalid one.
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             common: CommonConfig::from_env(env)?,
@@ -43,7 +43,7 @@ impl Config {
     }
 }
 
-/// The function: built once per process.
+/// The function `rightfoot-webhook`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootWebhook {
     receiver: Receiver,
@@ -53,7 +53,7 @@ pub struct RightfootWebhook {
 }
 
 impl RightfootWebhook {
-    /// Builds it. Nothing is called yet.
+    /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
@@ -69,19 +69,23 @@ impl RightfootWebhook {
         }
     }
 
-    /// Loads the URL key: for the cold start.
+    /// Loads the URL key, so that the first delivery need not wait for it.
     pub async fn load_url_key(&self) {
         self.url_key.load().await;
     }
 
-    /// Takes in one delivery: an invocation by the HTTP API.
+    /// Verifies, records and enqueues one delivery, and returns the HTTP reply. `event` is the API Gateway event of the
+    /// invocation (payload format 2.0). Every failure is a reply, too.
     pub async fn handle(&self, event: Box<RawValue>) -> ApiGatewayV2httpResponse {
         let request = ApiGatewayRequest::parse(&event);
-        drop(event); // it may be of 6 MB
+        // The event may have up to 6 MB, and `request` has its own copy.
+        drop(event);
+        // The address that API Gateway saw: a caller can put any address into a header.
         let is_allowed = self.allow_list.permits(request.as_ref().and_then(ApiGatewayRequest::source_ip));
         let token = request.as_ref().and_then(|request| request.path_parameter("token"));
         let token = token.unwrap_or_default().to_owned();
         let verify = async |delivery| {
+            // Checked first, so that a token from a foreign address never causes a fetch of the secret.
             if !is_allowed {
                 return Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed));
             }

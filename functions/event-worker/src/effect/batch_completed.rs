@@ -1,4 +1,4 @@
-//! A batch is complete: its balances are stored, and it is told.
+//! Completion of a batch: stores its balances and publishes it.
 
 use inbox_aws::AwsError;
 use inbox_aws::balances::BalanceSource;
@@ -12,8 +12,8 @@ use crate::EventWorker;
 use crate::process_message::EffectOutcome;
 
 impl EventWorker {
-    /// Stores the balances page by page, as they are read: also those of a batch that turns out not to be complete yet.
-    /// They are what the API shows, and the next look writes over them.
+    /// Stores the balances page by page as they are read, and publishes the batch if it is complete. The
+    /// balances of an incomplete batch are stored, too.
     pub(super) async fn process_completion(
         &self,
         event: &ClaimedEvent,
@@ -32,6 +32,7 @@ impl EventWorker {
         let received_at = event.event_meta().received_at;
         let origin = BalanceSource { batch_id, schedule_id: batch.schedule_id, received_at };
         let mut reader = self.balance_reader(batch_id, tracked);
+        // Stored even if the batch is incomplete: the API shows them so, and the next read overwrites them.
         while let Some(rows) = reader.next_page().await {
             self.balances.store(&rows, &origin).await?;
         }
@@ -43,7 +44,8 @@ impl EventWorker {
         let outcome =
             self.publish_event(&batch_completed(&event.event_meta(), &batch, &read.snapshot, expected)).await;
         Ok(match outcome {
-            // If there are more, the poller sees it once the batch is tracked.
+            // Its number of results is saved, so that the poller
+            // can find missing ones once the batch is tracked.
             EffectOutcome::Done if tracked.is_none() => EffectOutcome::DoneUntracked(read.snapshot.found),
             outcome @ (EffectOutcome::Done
             | EffectOutcome::DoneUntracked(_)

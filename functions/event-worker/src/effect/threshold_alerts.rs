@@ -1,4 +1,4 @@
-//! Thresholds were met: each alert that the API confirms is told, once for each authorizer in a batch (P5).
+//! Threshold alerts: publishes each alert that the API confirms, once for each authorizer of a batch (P5).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::process_message::{EffectOutcome, RequeueDetails};
 
 const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(QuarantineReason::Unconfirmed);
 
-/// Of one event, what is still to be told.
+/// The alerts of one event that are not published yet.
 struct PendingAlerts {
     by_authorizer: BTreeMap<Id, Vec<ReportedAlert>>,
-    /// How many more there are that name nobody.
+    /// Number of alerts without a readable authorizer.
     unparsable: usize,
 }
 
-/// What publishing alerts came to, besides those that are on the bus.
+/// Counts of the alerts that could not be published.
 #[derive(Default)]
 struct UnpublishedAlerts {
     held_by_other: usize,
@@ -40,15 +40,17 @@ struct UnpublishedAlerts {
 }
 
 impl EventWorker {
-    /// Whether the batch is tracked is read before the payload: what would be given up anyhow may be megabytes.
+    /// Publishes the alerts of an event, unless it is not admitted.
     pub(super) async fn process_alerts(
         &self,
         event: &ClaimedEvent,
         batch_id: &Id,
     ) -> Result<EffectOutcome, AwsError> {
         let tracked = self.inbox.tracked_batch(batch_id).await?;
+        // Before the payload is read, which may be a megabyte, so that a flood costs little.
         if let Some(reason) = self.check_admission(event, tracked.as_ref()).await? {
-            // Made-up events that use up the room of a subject must not keep the poller from its runs.
+            // Forged events that use up the limit of a subject
+            // must not delay the poller's search for genuine runs.
             if reason == QuarantineReason::UntrackedLimit
                 && event.requeues == 0
                 && let Some(payload) = self.read_alert_payload(event).await?
@@ -75,6 +77,7 @@ impl EventWorker {
         let Some(payload) = self.read_alert_payload(event).await? else { return Ok(UNCONFIRMED) };
         let batch = BatchRef {
             batch_id,
+            // What is tracked takes precedence: a webhook is unsigned.
             schedule_id: tracked.and_then(|it| it.schedule_id.as_ref()).or(payload.schedule_id.as_ref()),
             subject: tracked.map_or(event.subject(), |tracked| tracked.subject.as_ref()),
         };
@@ -83,17 +86,18 @@ impl EventWorker {
         Ok(unpublished.outcome().unwrap_or_else(|| pending.final_outcome()))
     }
 
-    /// Alerts of a run: the schedule says which thresholds were asked for.
+    /// Processes alerts of a tracked batch. The thresholds come from its schedule.
     async fn process_tracked(
         &self,
         event: &ClaimedEvent,
         tracked: &TrackedBatch,
     ) -> Result<EffectOutcome, AwsError> {
         let subject = tracked.subject.as_ref();
+        // The webhook function could not compare them if the batch was not tracked yet.
         if event.subject().zip(subject).is_some_and(|(its, ours)| its != ours) {
             return Ok(EffectOutcome::Quarantine(QuarantineReason::SubjectMismatch));
         }
-        // A batch that was submitted by itself brings no alerts.
+        // Only runs of a schedule have alerts; a batch that was submitted directly has none.
         let Some(schedule_id) = &tracked.schedule_id else { return Ok(UNCONFIRMED) };
         let Some(payload) = self.read_alert_payload(event).await? else { return Ok(UNCONFIRMED) };
         let batch = BatchRef { batch_id: &tracked.batch_id, schedule_id: Some(schedule_id), subject };
@@ -108,20 +112,21 @@ impl EventWorker {
         .await
     }
 
-    /// Alerts of a batch that nobody tracks. Who calls a minted URL has shown that he holds its secret, so what the API shows is
-    /// published, by the threshold that the webhook names. But where more is known than the webhook says, because something is
-    /// tracked that it belongs to, that decides: then the batch has to be tracked first.
+    /// Processes alerts of an untracked batch. A caller of a minted URL has shown that it holds its secret, so an alert that the API
+    /// confirms is published with the threshold in the webhook. But if something is tracked under its subject or schedule, the
+    /// thresholds of that count, and the alert waits until its batch is tracked.
     async fn process_untracked(
         &self,
         event: &ClaimedEvent,
         batch_id: &Id,
     ) -> Result<EffectOutcome, AwsError> {
+        // If anything is tracked under the subject, its thresholds count, not those of an unsigned webhook.
         let requires_tracking = self.untracked_alerts == UntrackedAlertPolicy::Quarantine
             || match event.subject() {
                 Some(subject) => self.inbox.is_subject_bound(subject).await?,
                 None => true,
             };
-        // What it tells is needed once to hurry its schedule, and otherwise to be compared.
+        // While it waits, the payload is needed only once, to expedite its schedule.
         if requires_tracking && event.requeues > 0 {
             return Ok(self.wait_for_tracking(event, batch_id).await);
         }
@@ -142,18 +147,19 @@ impl EventWorker {
         .await
     }
 
-    /// As long as it is not known which run a batch is, nobody can say which thresholds were asked for: a webhook is
-    /// unsigned. The poller finds the run. It is given up like any other: only after an answer, and after two hours if that
-    /// knows nothing of the batch.
+    /// Requeues an alert until the poller has found the run of its batch: a webhook is unsigned, so its thresholds cannot be
+    /// trusted. It is quarantined only after an answer of the API: after two hours ([`UNKNOWN_BATCH_DEADLINE_SECS`]) if that has no
+    /// row of the batch, else after the poll deadline.
     async fn wait_for_tracking(&self, event: &ClaimedEvent, batch_id: &Id) -> EffectOutcome {
         let waited = self.clock.now().since(event.processing_since);
+        // No genuine webhook is hours ahead of the API, so an unknown batch ends its event sooner.
         if waited < self.poll_deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) {
             return EffectOutcome::Requeue(RequeueDetails::with_reason("not_tracked"));
         }
         self.final_check(batch_id, waited < self.poll_deadline).await
     }
 
-    /// The tracked schedule that an event names, if it names one. It is hurried.
+    /// Returns the tracked schedule that an event names, if any, and expedites it.
     async fn expedite_named_schedule(
         &self,
         event: &ClaimedEvent,
@@ -167,7 +173,8 @@ impl EventWorker {
         Ok(schedule)
     }
 
-    /// Sends the poller to find a run at once, the first time that an alert names its schedule, and if it came by its URL.
+    /// Makes a schedule due now, so that the poller finds the run: only on the first attempt at an alert, and not if the alert
+    /// came by the URL of another subject.
     async fn expedite_schedule(
         &self,
         event: &ClaimedEvent,
@@ -178,7 +185,7 @@ impl EventWorker {
             && event.subject().zip(schedule.schedule.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
-            // Whoever holds its URL can ask for it: not more often than the poller would look by itself.
+            // Anybody who holds the URL can cause this, so limit it to the poller's own interval.
             self.inbox
                 .expedite_schedule(
                     &schedule.schedule.schedule_id,
@@ -190,12 +197,13 @@ impl EventWorker {
         Ok(())
     }
 
-    /// What an event tells; `None` if it cannot be read as alerts.
+    /// Reads and parses the payload; `None` if it is not a list of alerts.
     async fn read_alert_payload(&self, event: &ClaimedEvent) -> Result<Option<AlertPayload>, AwsError> {
         Ok(parse_alerts(&self.inbox.claimed_payload(event).await?))
     }
 
-    /// Publishes what the API confirms. `asked` are the thresholds that were asked for, if that is known.
+    /// Publishes the alerts that the API confirms. `thresholds` are those of the schedule, if known; otherwise those of the
+    /// webhook count.
     async fn confirm_and_publish(
         &self,
         event: &ClaimedEvent,
@@ -206,14 +214,16 @@ impl EventWorker {
     ) -> Result<EffectOutcome, AwsError> {
         let mut crossings = Vec::new();
         let mut reader = self.balance_reader(batch.batch_id, tracked);
+        // Once every alert is confirmed, the other pages do not matter.
         while pending.has_pending()
             && let Some(rows) = reader.next_page().await
         {
             crossings.extend(rows.iter().filter_map(|row| pending.take_confirmed(row, thresholds)));
         }
         let read = reader.finish();
-        // Those that the API shows do not wait for the others.
+        // Confirmed alerts do not wait for the others.
         let unpublished = self.publish_alerts(event, batch, crossings, true).await?;
+        // Unlike a completion, an alert does not say that its batch is complete: rows may still be missing.
         let earlier = event.previous_snapshot.as_ref().filter(|earlier| read.is_long_after(earlier));
         Ok(match unpublished.outcome() {
             Some(outcome) => outcome,
@@ -222,19 +232,19 @@ impl EventWorker {
         })
     }
 
-    /// The thresholds of a schedule. One that is watched without any was not made by us: then what is told is all that
-    /// is known.
+    /// The thresholds of a schedule; `None` if it is tracked without any.
     async fn schedule_thresholds(&self, schedule_id: &Id) -> Result<Option<Thresholds>, AwsError> {
-        // A schedule outlives its runs.
+        // A schedule's item outlives those of its runs, so a missing one is an error.
         let schedule = self
             .inbox
             .schedule_progress(schedule_id)
             .await?
             .ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
+        // A schedule without any was not created by us, and only the webhook says its thresholds.
         Ok(Some(self.inbox.thresholds(&schedule).await?).filter(|thresholds| !thresholds.is_empty()))
     }
 
-    /// Publishes alerts, each after a claim of its own: another event may tell the same.
+    /// Publishes alerts, each after a claim of its own: another event may contain the same alert.
     async fn publish_alerts(
         &self,
         event: &ClaimedEvent,
@@ -243,16 +253,19 @@ impl EventWorker {
         confirmed: bool,
     ) -> Result<UnpublishedAlerts, AwsError> {
         let mut unpublished = UnpublishedAlerts::default();
+        // A claim keeps other workers from publishing, so no more is claimed than one request takes.
         for chunk in crossings.chunks(BUS_ENTRIES_MAX) {
             let now = self.clock.now();
             let claims = chunk.iter().map(|crossing| self.inbox.claim_alert(event, crossing, now));
             let claims = join_all(claims).await;
             let mut claimed = Vec::with_capacity(claims.len());
             for (crossing, claim) in chunk.iter().zip(claims) {
+                // After an error the event is requeued, and may claim the same alerts again.
                 match claim? {
                     AlertClaim::Acquired(alert) => {
                         claimed.push((alert, threshold_met(&event.event_meta(), batch, crossing, confirmed)));
                     }
+                    // One authorizer in one batch has one alert effect, whichever event publishes it (P5).
                     AlertClaim::Published { threshold } => {
                         if threshold.is_some_and(|threshold| threshold != crossing.threshold) {
                             report_threshold_differs(event);
@@ -282,12 +295,12 @@ impl EventWorker {
                     metrics::counter!("published", "type" => announcement.detail_type).increment(1);
                     published.push(alert);
                 }
-                PublishOutcome::Undeliverable(fault) => {
-                    log_not_published(announcement, &fault);
+                PublishOutcome::Undeliverable(error) => {
+                    log_not_published(announcement, &error);
                     unpublished.undeliverable += 1;
                 }
-                PublishOutcome::Failed(fault) => {
-                    log_not_published(announcement, &fault);
+                PublishOutcome::Failed(error) => {
+                    log_not_published(announcement, &error);
                     unpublished.failed += 1;
                 }
             }
@@ -295,7 +308,8 @@ impl EventWorker {
         let now = self.clock.now();
         let marks = published.into_iter().map(|alert| self.inbox.mark_alert_published(event, alert, now));
         let marks = join_all(marks).await;
-        // Published and not marked: the event is not done either, and it is published again under the same id.
+        // Published but not marked: the event is not done either,
+        // and the alert is published again with the same id.
         marks.into_iter().collect()
     }
 }
@@ -303,6 +317,7 @@ impl EventWorker {
 impl PendingAlerts {
     fn new(received: Vec<ReportedAlert>, unparsable: usize) -> Self {
         let mut by_authorizer = BTreeMap::<Id, Vec<ReportedAlert>>::new();
+        // An event may name an authorizer several times; one confirmed alert is enough.
         for alert in received {
             by_authorizer.entry(alert.authorizer.clone()).or_default().push(alert);
         }
@@ -313,7 +328,7 @@ impl PendingAlerts {
         !self.by_authorizer.is_empty()
     }
 
-    /// The alert that a row confirms: it is open no longer.
+    /// Removes and returns the alert that a row confirms.
     fn take_confirmed(
         &mut self,
         row: &Balance,
@@ -325,7 +340,7 @@ impl PendingAlerts {
         Some(crossing)
     }
 
-    /// All that say all, as they are told.
+    /// Removes and returns all alerts that have every field, as the webhook reports them.
     fn take_unverified(&mut self) -> Vec<ThresholdCrossing> {
         let crossings: Vec<_> = self
             .by_authorizer
@@ -336,15 +351,16 @@ impl PendingAlerts {
         crossings
     }
 
-    /// Nothing more is to be known: what is still open, or names nobody, is not confirmed.
+    /// The outcome once no more balances can come: unconfirmed if any alert is pending or unparsable.
     fn final_outcome(&self) -> EffectOutcome {
         if self.has_pending() || self.unparsable > 0 { UNCONFIRMED } else { EffectOutcome::Done }
     }
 }
 
 impl UnpublishedAlerts {
-    /// What becomes of the event on account of those that are not on the bus.
+    /// The outcome of the event because of its unpublished alerts; `None` if there are none.
     fn outcome(&self) -> Option<EffectOutcome> {
+        // Failures that a retry can resolve come first: a quarantined event is not retried.
         if self.failed > 0 {
             Some(EffectOutcome::Requeue(RequeueDetails::with_reason("bus")))
         } else if self.held_by_other > 0 {
@@ -359,9 +375,10 @@ impl UnpublishedAlerts {
     }
 }
 
-/// One authorizer's alert in one batch has one effect, whoever names which threshold. The second one may be the genuine one.
+/// Reports an alert that was published before with another threshold. It is not published again (P5), though the second may be
+/// the genuine one.
 fn report_threshold_differs(event: &ClaimedEvent) {
     metrics::counter!("threshold_differs").increment(1);
     let event_id = event.key().event_id();
-    tracing::warn!(target: "work", event_id, "published before, by another threshold");
+    tracing::warn!(target: "worker", event_id, "published before with another threshold");
 }
