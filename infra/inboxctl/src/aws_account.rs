@@ -1,7 +1,7 @@
-//! The AWS account that is asked: profile, region, endpoint and credentials, and what named each of them.
+//! Profile, region, endpoint and credentials of the AWS account, each with the option, variable or profile that sets it.
 //!
-//! An option beats the environment, and the environment beats the profile. As in the AWS CLI, the credentials of a profile that
-//! an option names beat exported keys; those of a profile that a variable names do not.
+//! An option overrides the environment, which overrides the profile. As in the AWS CLI, the credentials of a profile that an
+//! option names override exported keys; those of a profile that a variable names do not.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use crate::cli::GlobalArgs;
 
 /// Longest wait for a connection, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Longest wait for the first byte of an answer.
+/// Longest wait for the first byte of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The services that are called: the prefix of their IAM actions, and the name by which the SDK configures them.
+/// Services that are called: the prefix of their IAM actions and their id in the SDK's configuration.
 const SERVICES: [(&str, &str); 5] = [
     ("cloudformation", "CloudFormation"),
     ("dynamodb", "DynamoDB"),
@@ -39,7 +39,7 @@ const SERVICES: [(&str, &str); 5] = [
     ("sqs", "SQS"),
 ];
 
-/// The keys of a profile that lead to credentials.
+/// Keys of a profile that give credentials.
 const CREDENTIAL_KEYS: [&str; 9] = [
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -52,10 +52,10 @@ const CREDENTIAL_KEYS: [&str; 9] = [
     "sso_start_url",
 ];
 
-/// AWS itself, not an endpoint of the user's own.
+/// Name of AWS's own endpoints in messages.
 const DEFAULT_ENDPOINT: &str = "AWS";
 
-/// A setting, and the option, variable or profile that it comes from.
+/// A setting and its source: option, variable or profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Setting {
     value: String,
@@ -68,20 +68,24 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The account, and what named it.
+/// The AWS account and the sources of its settings.
 #[derive(Debug)]
 pub(crate) struct AwsAccount {
     pub(crate) sdk: SdkConfig,
     pub(crate) ca_bundle: Option<CaBundle>,
     region: Setting,
-    /// Of all services; one of them may have another one.
+    /// Endpoint of all services that have none of their own.
     endpoint: Option<Setting>,
     ca_bundle_setting: Option<Setting>,
     credentials: String,
 }
 
 impl AwsAccount {
-    /// Reads options, environment and profile, and makes sure that there are credentials.
+    /// Loads the settings from options, environment and profile.
+    ///
+    /// # Errors
+    ///
+    /// There is no such profile, no region, no credentials, or an invalid endpoint or CA bundle.
     pub(crate) async fn load(args: &GlobalArgs) -> anyhow::Result<Self> {
         let option = |name: &str, value: &Option<String>| {
             value.clone().map(|value| Setting { value, source: name.to_owned() })
@@ -113,7 +117,7 @@ impl AwsAccount {
         };
         let Some(region) = region else {
             bail!(
-                "no AWS region: name it with --region, AWS_REGION or in the profile {}",
+                "no AWS region: set --region, AWS_REGION or the region of profile {}",
                 profiles.selected_profile()
             )
         };
@@ -125,6 +129,7 @@ impl AwsAccount {
             .profile_name(profiles.selected_profile())
             .region(Region::new(region.value.clone()))
             .timeout_config(timeouts());
+        // All other endpoints, also those of single services, are found by the SDK.
         if args.endpoint_url.is_some()
             && let Some(endpoint) = &endpoint
         {
@@ -133,6 +138,7 @@ impl AwsAccount {
         if let Some(bundle) = &ca_bundle {
             loader = loader.http_client(bundle.http_client());
         }
+        // The SDK's own chain would prefer exported keys to the profile.
         if profile_option.is_some() {
             loader = loader.credentials_provider(profile_credentials(&profiles, &region, ca_bundle.as_ref()));
         }
@@ -140,11 +146,12 @@ impl AwsAccount {
         let credentials = describe_credentials(profile_option.as_ref(), profile.as_ref(), &profiles);
         let account = Self { sdk, ca_bundle, region, endpoint, ca_bundle_setting: bundle, credentials };
         account.check_endpoints()?;
+        // Later, every call would report a failed connection.
         account.check_credentials(profile.as_ref()).await?;
         Ok(account)
     }
 
-    /// Where the service of an IAM action is asked, and what says so.
+    /// Endpoint of the service of an IAM action, with its source.
     pub(crate) fn describe_endpoint(&self, action: &str) -> String {
         let service = action.split(':').next().unwrap_or_default();
         let id = SERVICES.iter().find(|it| it.0 == service).map(|it| it.1);
@@ -154,11 +161,11 @@ impl AwsAccount {
         }
     }
 
-    /// The same error, and where it happened: a wrong account, region or endpoint looks like something that is missing.
+    /// Adds endpoint, region and credentials to an error: a wrong one of them looks like a missing resource.
     pub(crate) fn with_location(&self, error: anyhow::Error) -> anyhow::Error {
         let Some(ResourceError { error: fault, .. }) = error.downcast_ref() else { return error };
         let asked = self.describe_endpoint(fault.action);
-        // An endpoint of the user's own is the same in every region.
+        // The region does not matter for a custom endpoint.
         let region =
             if asked == DEFAULT_ENDPOINT { format!(" in region {}", self.region) } else { String::new() };
         let located = match &fault.kind {
@@ -185,12 +192,13 @@ impl AwsAccount {
         anyhow::anyhow!("{error:#} — {located}")
     }
 
-    /// The endpoint of a service, by the SDK's name of it, if it is not AWS's own.
+    /// Endpoint of a service by its SDK id; `None` for AWS's own.
     pub(crate) fn endpoint_url(&self, id: &str) -> Option<String> {
         self.service_endpoint(id).map(|it| it.value)
     }
 
     fn service_endpoint(&self, id: &str) -> Option<Setting> {
+        // An option overrides even the endpoint that is set for one service alone.
         if self.endpoint.as_ref().is_some_and(|it| it.source.starts_with("--")) {
             return self.endpoint.clone();
         }
@@ -210,6 +218,7 @@ impl AwsAccount {
     fn check_endpoints(&self) -> anyhow::Result<()> {
         for (_, id) in SERVICES {
             if let Some(endpoint) = self.service_endpoint(id) {
+                // The user part of a URL may be a password, so the error does not show it.
                 endpoint.value.parse::<BaseUrl>().with_context(|| {
                     format!("{} is {:?}", endpoint.source, redact_userinfo(&endpoint.value))
                 })?;
@@ -218,7 +227,7 @@ impl AwsAccount {
         Ok(())
     }
 
-    /// Said once and well, instead of by every call as a connection that failed.
+    /// Fails early without credentials.
     async fn check_credentials(&self, profile: Option<&Setting>) -> anyhow::Result<()> {
         let provider = self.sdk.credentials_provider().context("no AWS credentials are configured")?;
         provider.provide_credentials().await.map(|_| ()).with_context(|| match profile {
@@ -230,14 +239,14 @@ impl AwsAccount {
     }
 }
 
-/// The first of these variables that is set.
+/// First of these variables that is set.
 fn env_setting(names: &[&str]) -> Option<Setting> {
     let of =
         |name: &&str| Env::process().var(name).map(|value| Setting { value, source: (*name).to_owned() });
     names.iter().find_map(of)
 }
 
-/// The profiles of the AWS CLI's files, this one selected.
+/// Loads the profiles of the AWS CLI's files and selects one.
 async fn load_profiles(profile: Option<&Setting>) -> anyhow::Result<ProfileSet> {
     let name = profile.map_or("default", |it| &it.value).to_owned();
     let files = profile::load(&Fs::real(), &SdkEnv::real(), &Default::default(), Some(name.into())).await;
@@ -258,7 +267,7 @@ async fn load_profiles(profile: Option<&Setting>) -> anyhow::Result<ProfileSet> 
     Ok(profiles)
 }
 
-/// The region of the profile, or where this machine is. An endpoint of the user's own needs none, but the SDK does.
+/// Region of the profile, or of this machine. A custom endpoint needs none, but the SDK does: a default.
 async fn profile_region(profiles: &ProfileSet, has_endpoint: bool) -> Option<Setting> {
     let name = profiles.selected_profile().to_owned();
     let of_profile = ProfileFileRegionProvider::builder().profile_name(name.clone()).build();
@@ -268,12 +277,13 @@ async fn profile_region(profiles: &ProfileSet, has_endpoint: bool) -> Option<Set
     if has_endpoint {
         return Some(Setting { value: "us-east-1".to_owned(), source: "the default".to_owned() });
     }
+    // Asked last: away from EC2 nothing answers.
     let imds_region = aws_config::imds::region::ImdsRegionProvider::builder().build().region().await?;
     Some(Setting { value: imds_region.to_string(), source: "this machine's".to_owned() })
 }
 
-/// The credentials of the selected profile. As in the AWS CLI, one that has none of its own uses those of this machine, but
-/// never exported keys.
+/// Credentials of the selected profile. As in the AWS CLI, a profile without its own uses those of this machine (container or
+/// instance), never exported keys.
 fn profile_credentials(
     profiles: &ProfileSet,
     region: &Setting,
@@ -296,7 +306,7 @@ fn profile_credentials(
     SharedCredentialsProvider::new(chain.or_else("Ec2InstanceMetadata", machine))
 }
 
-/// What the credentials come from, in words.
+/// Source of the credentials, for messages.
 fn describe_credentials(
     profile_option: Option<&Setting>,
     profile: Option<&Setting>,

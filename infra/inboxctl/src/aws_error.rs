@@ -1,4 +1,4 @@
-//! Errors that say what was missing: which permission, or which parameter.
+//! AWS errors with the resource and advice: the missing permission, or the option that names another resource.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use inbox_aws::{AwsError, AwsErrorKind};
 
 use crate::target::ResourceRef;
 
-/// What an AWS call was about.
+/// Adds the resource to the error of an AWS call.
 pub(crate) trait WithResource<T> {
-    /// Names the thing, and what to do about the failure.
-    fn with_resource(self, thing: &ResourceRef) -> anyhow::Result<T>;
+    /// Names the resource in the error, and what to do.
+    fn with_resource(self, resource: &ResourceRef) -> anyhow::Result<T>;
 }
 
-/// A failed call on a thing.
+/// A failed AWS call on a resource.
 #[derive(Debug)]
 pub(crate) struct ResourceError {
     pub(crate) error: AwsError,
@@ -25,7 +25,7 @@ impl fmt::Display for ResourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AwsError { action, kind: cause } = &self.error;
         match cause {
-            // Where it was asked is said beside it.
+            // Without advice: `AwsAccount::with_location` adds the endpoint and advice.
             AwsErrorKind::Connection | AwsErrorKind::Timeout | AwsErrorKind::Certificate => {
                 write!(f, "{action} on {}: {cause}", self.resource)
             }
@@ -44,7 +44,7 @@ impl<T> WithResource<T> for Result<T, AwsError> {
     }
 }
 
-/// A failed call, in words that lead on.
+/// Text of a failed call, with advice.
 pub(crate) fn explain(fault: &AwsError, resource: &ResourceRef) -> String {
     let AwsError { action, kind: cause } = fault;
     let advice = advice(fault, resource);
@@ -57,7 +57,7 @@ fn advice(fault: &AwsError, resource: &ResourceRef) -> String {
             ErrorCategory::AccessDenied => format!("your role needs {}", fault.action),
             ErrorCategory::NotFound => {
                 format!(
-                    "it is not there: is it the right account and region? {} names another",
+                    "it does not exist: are account and region right? {} names another one",
                     resource.flag
                 )
             }
@@ -68,11 +68,9 @@ fn advice(fault: &AwsError, resource: &ResourceRef) -> String {
         AwsErrorKind::Connection => "is AWS_ENDPOINT_URL or the region right?".to_owned(),
         AwsErrorKind::Timeout => "try again".to_owned(),
         AwsErrorKind::Certificate => "does AWS_CA_BUNDLE name the right certificates?".to_owned(),
-        AwsErrorKind::Construction => format!("is the name right? {} names another", resource.flag),
+        AwsErrorKind::Construction => format!("is the name right? {} names another one", resource.flag),
         AwsErrorKind::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
-        AwsErrorKind::UnreadableItem => {
-            "what stands there is not of the form that this version writes".to_owned()
-        }
+        AwsErrorKind::UnreadableItem => "the item does not have the format of this version".to_owned(),
         AwsErrorKind::UnreadableResponse => String::new(),
     }
 }
@@ -86,6 +84,7 @@ enum ErrorCategory {
 }
 
 fn categorize(code: &str) -> ErrorCategory {
+    // Substrings, since some services add a prefix or suffix: `AWS.SimpleQueueService.NonExistentQueue`.
     let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
     if has(&["AccessDenied", "NotAuthorized", "AuthorizationError", "UnauthorizedOperation"]) {
         ErrorCategory::AccessDenied
@@ -121,7 +120,7 @@ mod tests {
         );
         assert_eq!(
             service("ResourceNotFoundException"),
-            "dynamodb:Query on table inbox: ResourceNotFoundException — it is not there: is it the right account and region? --table names another"
+            "dynamodb:Query on table inbox: ResourceNotFoundException — it does not exist: are account and region right? --table names another one"
         );
         assert_eq!(service("InternalServerError"), "dynamodb:Query on table inbox: InternalServerError");
         assert!(explained(AwsErrorKind::Connection).ends_with("is AWS_ENDPOINT_URL or the region right?"));

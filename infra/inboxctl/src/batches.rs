@@ -1,4 +1,4 @@
-//! `batches list|track`.
+//! `inboxctl batches list|track`.
 
 use anyhow::{Context, bail};
 use inbox_aws::config::poll_timing;
@@ -11,22 +11,20 @@ use crate::aws_error::WithResource;
 use crate::cli::{BatchState, ListBatchesArgs, TrackBatchArgs};
 use crate::confirm;
 use crate::events::parse_cursor;
-use crate::output::{
-    Render, Timestamp, encode_cursor, next_page_hint, pluralize, render_table, timestamp as at_time,
-};
+use crate::output::{Render, Timestamp, encode_cursor, next_page_hint, pluralize, render_table, timestamp};
 use crate::poll_problem::PollProblemOutput;
 use crate::stack_parameters;
 use crate::target::Target;
 
-/// A part of the batches that are watched, or were.
+/// A page of batches that are or were tracked.
 #[derive(Serialize)]
 pub(crate) struct BatchList {
     batches: Vec<BatchOutput>,
-    /// For `--page`.
+    /// Token for `--page`; `None` on the last page.
     next: Option<String>,
 }
 
-/// A batch that is watched, or was.
+/// A batch that is or was tracked.
 #[derive(Serialize)]
 pub(crate) struct BatchOutput {
     pub(crate) batch_id: String,
@@ -34,21 +32,21 @@ pub(crate) struct BatchOutput {
     pub(crate) subject: Option<String>,
     pub(crate) schedule_id: Option<String>,
     pub(crate) expected: u64,
-    pub(crate) some_refused: bool,
+    pub(crate) has_excluded: bool,
     pub(crate) polls: u64,
     pub(crate) tracked_at: Option<Timestamp>,
     pub(crate) deadline_at: Option<Timestamp>,
     pub(crate) due_at: Option<Timestamp>,
     pub(crate) settled_at: Option<Timestamp>,
     pub(crate) overdue_at: Option<Timestamp>,
-    /// What is wrong with its polls.
+    /// Problem of its polls, if the last one failed.
     pub(crate) problem: Option<PollProblemOutput>,
 }
 
 impl From<&BatchView> for BatchOutput {
     fn from(batch: &BatchView) -> Self {
         let state = match batch_state(batch) {
-            BatchState::Watched => "watched",
+            BatchState::Tracked => "tracked",
             BatchState::Settled => "settled",
             BatchState::Overdue => "overdue",
         };
@@ -58,13 +56,13 @@ impl From<&BatchView> for BatchOutput {
             subject: batch.subject.clone(),
             schedule_id: batch.schedule_id.clone(),
             expected: batch.expected,
-            some_refused: batch.has_excluded,
+            has_excluded: batch.has_excluded,
             polls: batch.polls,
-            tracked_at: at_time(batch.tracked_at),
-            deadline_at: at_time(batch.deadline_at),
-            due_at: at_time(batch.due_at),
-            settled_at: at_time(batch.done_at),
-            overdue_at: at_time(batch.overdue_at),
+            tracked_at: timestamp(batch.tracked_at),
+            deadline_at: timestamp(batch.deadline_at),
+            due_at: timestamp(batch.due_at),
+            settled_at: timestamp(batch.done_at),
+            overdue_at: timestamp(batch.overdue_at),
             problem: PollProblemOutput::from_record(batch.problem.as_ref(), batch.polls),
         }
     }
@@ -74,7 +72,7 @@ fn batch_state(batch: &BatchView) -> BatchState {
     match (batch.overdue_at, batch.done_at) {
         (Some(_), _) => BatchState::Overdue,
         (None, Some(_)) => BatchState::Settled,
-        (None, None) => BatchState::Watched,
+        (None, None) => BatchState::Tracked,
     }
 }
 
@@ -96,22 +94,23 @@ pub(crate) async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Resu
 }
 
 impl BatchOutput {
-    /// Where it stands, in words.
+    /// Description of its state, next poll and problem.
     pub(crate) fn status_text(&self, now: UnixMillis) -> String {
         let state_since =
-            |what: &str, at: Option<Timestamp>| at.map(|at| format!("{what} {}", at.with_age(now)));
+            |label: &str, at: Option<Timestamp>| at.map(|at| format!("{label} {}", at.with_age(now)));
         state_since("overdue since", self.overdue_at)
             .or_else(|| state_since("settled", self.settled_at))
             .or_else(|| state_since("polled next", self.due_at).map(|next| self.with_problem(next, now)))
-            .unwrap_or_else(|| "watched".to_owned())
+            .unwrap_or_else(|| "tracked".to_owned())
     }
 
-    /// That it is polled next does not say that its polls come to anything.
+    /// Appends the problem of its polls.
     fn with_problem(&self, next: String, now: UnixMillis) -> String {
+        // A next poll alone would look healthy.
         self.problem_text(now).map_or(next.clone(), |problem| format!("{next}; {problem}"))
     }
 
-    /// What is wrong with its polls, in words.
+    /// Description of the problem of its polls, with a missed deadline.
     pub(crate) fn problem_text(&self, now: UnixMillis) -> Option<String> {
         let problem = self.problem.as_ref()?.text(now);
         Some(match self.missed_deadline(now) {
@@ -120,7 +119,7 @@ impl BatchOutput {
         })
     }
 
-    /// Its deadline, if that has passed and the last poll was not answered.
+    /// Its deadline, if it has passed and the last poll failed.
     pub(crate) fn missed_deadline(&self, now: UnixMillis) -> Option<Timestamp> {
         self.deadline_at.filter(|deadline| self.problem.is_some() && deadline.0 <= now)
     }
@@ -140,12 +139,12 @@ impl Render for BatchList {
                 it.status_text(now),
             ]
         });
-        let headers = ["BATCH", "STATE", "EXPECTED", "POLLS", "SUBJECT", "SCHEDULE", "STANDS"];
+        let headers = ["BATCH", "STATE", "EXPECTED", "POLLS", "SUBJECT", "SCHEDULE", "STATUS"];
         render_table(headers, rows.collect(), "no such batch") + &next_page_hint(self.next.as_ref())
     }
 }
 
-/// A batch that is watched from now on.
+/// Result of tracking a batch.
 #[derive(Serialize)]
 pub(crate) struct TrackBatchReport {
     batch_id: String,
@@ -154,22 +153,23 @@ pub(crate) struct TrackBatchReport {
 
 pub(crate) async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Result<TrackBatchReport> {
     let (now, batch_id) = (target.now(), args.batch.as_str().to_owned());
+    // The functions read the same parameters, so the batch is polled like one that they have submitted.
     let timing = poll_timing(&stack_parameters::function_env(target)).context("the stack's parameters")?;
     let failed: std::collections::BTreeSet<_> = args.failed.into_iter().collect();
     if args.expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > args.expected) {
-        bail!("--expected must be at least 1, and not less than the authorizers that failed");
+        bail!("--expected must be at least 1 and at least the number of --failed");
     }
     let plan = format!(
-        "Watch batch {batch_id}: {}, {} of them refused; asked for first in {} min",
+        "Track batch {batch_id}: {}, {} of them excluded; first poll in {} min",
         pluralize(args.expected, "authorizer", "authorizers"),
         failed.len(),
         timing.first.as_secs() / 60
     );
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
-    // Its time is to be known before anything is written.
+    // Reads from AWS before the confirmation, which compares AWS's clock with this machine's.
     inbox.tracked_subject(&args.batch).await.with_resource(&table)?;
     if !confirm::is_confirmed(target, &args.confirm, &plan)? {
-        return Ok(TrackBatchReport { batch_id, status: "nothing was done" });
+        return Ok(TrackBatchReport { batch_id, status: "not_confirmed" });
     }
     let tracked = TrackedBatch {
         batch_id: args.batch,
@@ -184,7 +184,7 @@ pub(crate) async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Resu
     match outcome.with_resource(&table)? {
         TrackOutcome::Started => Ok(TrackBatchReport { batch_id, status: "tracked" }),
         TrackOutcome::AlreadyTracked => Ok(TrackBatchReport { batch_id, status: "already_tracked" }),
-        TrackOutcome::Mismatch(field) => bail!("batch {batch_id} is watched already, with another {field}"),
+        TrackOutcome::Mismatch(field) => bail!("batch {batch_id} is tracked already, with another {field}"),
     }
 }
 
@@ -194,6 +194,6 @@ impl Render for TrackBatchReport {
     }
 
     fn is_success(&self) -> bool {
-        self.status != "nothing was done"
+        self.status != "not_confirmed"
     }
 }

@@ -1,5 +1,5 @@
-//! The time by AWS's own clock. The SDK corrects its signatures by it and says nothing, while the operator's clock decides
-//! when an event is due, and what its record says of him.
+//! Comparison of this machine's clock with AWS's. The SDK corrects its signatures silently, but this machine's clock decides when
+//! an event is due and dates the audit trail.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,10 +13,10 @@ use aws_smithy_types::config_bag::ConfigBag;
 use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 
-/// The largest difference between the two clocks with which something may be changed.
+/// Largest difference of the clocks at which changes are allowed.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(120);
 
-/// The header `Date` of AWS's last answer, and the time here when it came.
+/// Interceptor that keeps the `Date` header of AWS's last response and the local time of its arrival.
 #[derive(Clone, Debug)]
 pub(crate) struct ClockSkewCheck {
     clock: Clock,
@@ -30,17 +30,17 @@ struct ClockSample {
 }
 
 impl ClockSkewCheck {
-    /// Compares with this clock.
+    /// Compares AWS's time with `clock`.
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, last_sample: Arc::default() }
     }
 
-    /// Fails if the clock here is more than two minutes from AWS's. An AWS that tells no time is believed.
+    /// Fails if this machine's clock is off by more than two minutes. Passes without a response that has a date.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         match *self.last_sample.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(sample) if sample.skew() > CLOCK_SKEW_MAX => bail!(
-                "this machine's clock says {}, AWS's says {}: nothing was changed, because the wrong time would stand \
-                 in the table. Set the clock right",
+                "this machine's clock says {}, AWS's says {}: nothing was changed, because the wrong time would be \
+                 stored in the table. Correct the clock",
                 sample.local.rfc3339(),
                 sample.aws.rfc3339()
             ),
@@ -51,6 +51,7 @@ impl ClockSkewCheck {
 
 impl ClockSample {
     fn skew(self) -> Duration {
+        // `since` is zero for a later time, so the larger one is the difference.
         self.local.since(self.aws).max(self.aws.since(self.local))
     }
 }
@@ -58,7 +59,7 @@ impl ClockSample {
 #[dyn_dispatch_hint]
 impl Intercept for ClockSkewCheck {
     fn name(&self) -> &'static str {
-        "AwsTime"
+        "ClockSkewCheck"
     }
 
     fn read_before_deserialization(
@@ -67,6 +68,7 @@ impl Intercept for ClockSkewCheck {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        // Read before the response is parsed, so that an error response shows AWS's time, too.
         let date = context.response().headers().get("date");
         let aws_date = date.and_then(|date| httpdate::parse_http_date(date).ok());
         if let Some(at_aws) = aws_date.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {

@@ -1,4 +1,4 @@
-//! What changes something asks first.
+//! Confirmation of commands that change something.
 
 use std::io::{IsTerminal, stderr, stdin};
 
@@ -8,16 +8,23 @@ use crate::cli::ConfirmArgs;
 use crate::target::Target;
 use crate::terminal;
 
-/// Whether to do it: `--yes`, or what is answered on the terminal. Fails if this machine's clock is wrong: it decides
-/// what is written. Whoever asks has read from AWS before.
+/// Returns `true` if the user agrees, with `--yes` or at the prompt.
+///
+/// # Errors
+///
+/// This machine's clock is wrong (it decides what is written), or there is no terminal to ask on. Call it after a read from
+/// AWS: the clock is compared with the last response.
 pub(crate) fn is_confirmed(target: &Target, confirm: &ConfirmArgs, plan: &str) -> anyhow::Result<bool> {
+    // Checked even with --yes: a wrong clock would store wrong times.
     target.clock_skew.check()?;
     if confirm.yes {
         return Ok(true);
     }
     const NO_TERMINAL: &str =
-        "this changes something, and there is no terminal to ask on: look at what it would do, and say --yes";
+        "this changes something, and there is no terminal to ask on: check the plan and add --yes";
+    // Stdout does not matter: the question goes to stderr, and the output may be piped.
     let has_terminal = stdin().is_terminal() && stderr().is_terminal();
+    // With --json, stderr holds the error and nothing else, so the plan is a part of it.
     if target.is_json && !has_terminal {
         bail!("{NO_TERMINAL}\n{}", plan.trim_end());
     }

@@ -1,4 +1,4 @@
-//! `dead list|redrive`.
+//! `inboxctl dead-letters list|redrive`.
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ use serde::Serialize;
 use crate::aws_error::{WithResource, explain};
 use crate::cli::{ListDeadLettersArgs, RedriveArgs};
 use crate::confirm;
-use crate::output::{Render, Timestamp, render_table, timestamp as at_time};
+use crate::output::{Render, Timestamp, render_table, timestamp};
 use crate::target::{ResourceRef, Target};
 
-/// How long a look hides messages from others, at the most.
+/// Longest time for which `list` hides messages from other consumers.
 const LIST_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a redrive may take, with the time to answer its question.
+/// Longest time of a redrive, including the confirmation by the user.
 const REDRIVE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Dead messages.
+/// Messages of the dead-letter queue.
 #[derive(Serialize)]
 pub(crate) struct DeadLetterList {
     messages: Vec<DeadLetterRow>,
-    /// Whether there may be more of them.
-    is_cut_off: bool,
+    /// True if the limit was reached: there may be more messages.
+    is_truncated: bool,
 }
 
 #[derive(Clone, Serialize)]
 struct DeadLetterRow {
     message_id: String,
-    /// `None` if it is none of ours.
+    /// `None` if the message is not of this inbox.
     event: Option<String>,
-    /// Of the event's record; `None` if there is none.
+    /// State of the event; `None` if it has no record.
     state: Option<&'static str>,
     bytes: usize,
     sent_at: Option<Timestamp>,
@@ -43,9 +43,10 @@ pub(crate) async fn list(target: &Target, args: ListDeadLettersArgs) -> anyhow::
     let mut received =
         dead_letters.receive(args.limit.get(), LIST_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
     received.sort_by_key(|message| std::cmp::Reverse(message.sent_at));
+    // An error is returned only after the messages are visible to other consumers again.
     let messages = load_rows(target, &received).await;
     release_all(&dead_letters, &received, &queue).await?;
-    Ok(DeadLetterList { is_cut_off: received.len() == args.limit.get(), messages: messages? })
+    Ok(DeadLetterList { is_truncated: received.len() == args.limit.get(), messages: messages? })
 }
 
 async fn open_dead_letters(target: &Target) -> anyhow::Result<(DeadLetterQueue, ResourceRef)> {
@@ -78,7 +79,7 @@ async fn load_rows(target: &Target, received: &[DeadLetter]) -> anyhow::Result<V
             event: message.event.as_ref().map(|key| key.event_id()),
             state: event.map(|event| event.lifecycle.state(target.now()).as_str()),
             bytes: message.bytes,
-            sent_at: at_time(message.sent_at),
+            sent_at: timestamp(message.sent_at),
         });
     }
     Ok(rows)
@@ -88,50 +89,47 @@ fn render_rows(messages: &[DeadLetterRow], now: UnixMillis) -> String {
     let rows = messages.iter().map(|it| {
         [
             it.message_id.clone(),
-            it.event.clone().unwrap_or_else(|| "(none of ours)".to_owned()),
+            it.event.clone().unwrap_or_else(|| "(unknown)".to_owned()),
             it.state.unwrap_or("-").to_owned(),
             it.bytes.to_string(),
             it.sent_at.map_or_else(|| "-".to_owned(), |at| at.with_age(now)),
         ]
     });
-    render_table(
-        ["MESSAGE", "EVENT", "ITS RECORD", "BYTES", "FIRST SENT"],
-        rows.collect(),
-        "no dead messages",
-    )
+    render_table(["MESSAGE", "EVENT", "STATE", "BYTES", "FIRST SENT"], rows.collect(), "no dead letters")
 }
 
 impl Render for DeadLetterList {
     fn to_text(&self, now: UnixMillis) -> String {
-        let more = if self.is_cut_off { "\nThere may be more: --limit shows more.\n" } else { "" };
+        let more = if self.is_truncated { "\nThere may be more: --limit shows more.\n" } else { "" };
         render_rows(&self.messages, now) + more
     }
 }
 
-/// What became of moving dead messages back.
+/// Result of moving dead letters back.
 #[derive(Serialize)]
 pub(crate) struct RedriveReport {
-    /// What would be moved: of a dry run, or if it was not agreed to.
+    /// Messages that would be moved: after a dry run, or without a confirmation.
     planned: Vec<DeadLetterRow>,
     moved: Vec<RedrivenMessage>,
     is_dry_run: bool,
-    /// Whether there may be more of them.
-    is_cut_off: bool,
+    /// True if the limit was reached: there may be more messages.
+    is_truncated: bool,
 }
 
 #[derive(Serialize)]
 struct RedrivenMessage {
     message_id: String,
     event: Option<String>,
-    /// `None` if it is back on the queue.
-    failed: Option<String>,
+    /// `None` if the message is back on the queue.
+    error: Option<String>,
 }
 
 pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Result<RedriveReport> {
     let (dead_letters, queue) = open_dead_letters(target).await?;
     let received =
         dead_letters.receive(args.limit.get(), REDRIVE_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
-    let is_cut_off = received.len() == args.limit.get();
+    // SQS does not say whether there are more.
+    let is_truncated = received.len() == args.limit.get();
     let confirmation = async {
         let planned = load_rows(target, &received).await?;
         let plan = format!("Move back to the queue:\n{}", render_rows(&planned, target.now()));
@@ -142,9 +140,10 @@ pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Resul
     let (planned, by) = match (confirmation.await, args.by, args.why) {
         (Ok((_, true)), Some(by), Some(why)) => (Vec::new(), Operator { name: by, reason: why }),
         (plan_result, _, _) => {
+            // Released first, even after an error: otherwise nobody could receive them for ten minutes.
             release_all(&dead_letters, &received, &queue).await?;
             let (planned, moved) = (plan_result?.0, Vec::new());
-            return Ok(RedriveReport { planned, moved, is_dry_run: args.dry_run, is_cut_off });
+            return Ok(RedriveReport { planned, moved, is_dry_run: args.dry_run, is_truncated });
         }
     };
     let inbox = target.inbox()?;
@@ -152,7 +151,7 @@ pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Resul
     for message in &received {
         moved.push(redrive_one(&dead_letters, &inbox, message, &by, (target.now(), &queue)).await);
     }
-    Ok(RedriveReport { planned, moved, is_dry_run: false, is_cut_off })
+    Ok(RedriveReport { planned, moved, is_dry_run: false, is_truncated })
 }
 
 async fn redrive_one(
@@ -167,14 +166,14 @@ async fn redrive_one(
     RedrivenMessage {
         message_id: message.message_id.clone(),
         event: message.event.as_ref().map(|key| key.event_id()),
-        failed: redriven.err().map(|fault| explain(&fault, queue)),
+        error: redriven.err().map(|fault| explain(&fault, queue)),
     }
 }
 
 impl Render for RedriveReport {
     fn to_text(&self, now: UnixMillis) -> String {
-        let more = if self.is_cut_off {
-            "\nThere may be more: do it again, or move more at once with --limit.\n"
+        let more = if self.is_truncated {
+            "\nThere may be more: repeat the command, or move more at once with --limit.\n"
         } else {
             ""
         };
@@ -187,18 +186,14 @@ impl Render for RedriveReport {
             return render_rows(&self.planned, now) + note + if self.is_dry_run { more } else { "" };
         }
         let rows = self.moved.iter().map(|it| {
-            let event = it.event.clone().unwrap_or_else(|| "(none of ours)".to_owned());
-            [
-                it.message_id.clone(),
-                event,
-                it.failed.clone().unwrap_or_else(|| "back on the queue".to_owned()),
-            ]
+            let event = it.event.clone().unwrap_or_else(|| "(unknown)".to_owned());
+            [it.message_id.clone(), event, it.error.clone().unwrap_or_else(|| "back on the queue".to_owned())]
         });
         render_table(["MESSAGE", "EVENT", "OUTCOME"], rows.collect(), "nothing") + more
     }
 
     fn is_success(&self) -> bool {
         let is_declined = !self.is_dry_run && !self.planned.is_empty();
-        !is_declined && self.moved.iter().all(|it| it.failed.is_none())
+        !is_declined && self.moved.iter().all(|it| it.error.is_none())
     }
 }

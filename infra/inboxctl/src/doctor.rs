@@ -1,4 +1,4 @@
-//! `doctor`: whether anything is stuck, or not set up as the promises need. It only reads.
+//! `inboxctl doctor`: read-only checks for stuck items and for settings on which the promises depend.
 
 mod backlog;
 mod function_code;
@@ -18,84 +18,84 @@ use crate::output::{Render, line};
 use crate::target::{ResourceRef, Target};
 use crate::terminal;
 
-/// What the process exits with if something could not be looked at, and nothing is known to fail.
+/// Exit code if a check could not be made and none is known to fail.
 pub(crate) const EXIT_UNKNOWN: u8 = 2;
 
-/// What was looked at.
+/// Results of all checks.
 #[derive(Serialize)]
 pub(crate) struct DoctorReport {
     checks: Vec<CheckResult>,
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Serialize)]
 pub(crate) struct CheckResult {
     check: &'static str,
-    verdict: CheckStatus,
-    found: String,
-    /// What to do about it.
+    status: CheckStatus,
+    finding: String,
+    /// What to do about the finding.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
 }
 
-/// How it is.
+/// Status of a check, from good to bad; the worst one decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CheckStatus {
-    /// As it should be.
+    /// As the promises need it.
     Ok,
-    /// Not looked at: there is nothing to look for.
+    /// Not made: it does not apply here.
     Skipped,
-    /// It may be meant so; somebody should look.
+    /// Possibly intended; an operator should check.
     Warn,
-    /// It could not be looked at.
+    /// The check could not be made.
     Unknown,
-    /// A promise is not kept, or cannot be.
+    /// A promise is broken, or cannot be kept.
     Fail,
 }
 
 impl CheckResult {
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, verdict: CheckStatus::Ok, found: found.into(), advice: None }
+    fn ok(check: &'static str, finding: impl Into<String>) -> Self {
+        Self { check, status: CheckStatus::Ok, finding: finding.into(), advice: None }
     }
 
     fn skipped(check: &'static str, why: impl Into<String>) -> Self {
-        Self { check, verdict: CheckStatus::Skipped, found: why.into(), advice: None }
+        Self { check, status: CheckStatus::Skipped, finding: why.into(), advice: None }
     }
 
-    fn unknown(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, verdict: CheckStatus::Unknown, found: found.into(), advice: None }
+    fn unknown(check: &'static str, finding: impl Into<String>) -> Self {
+        Self { check, status: CheckStatus::Unknown, finding: finding.into(), advice: None }
     }
 
-    fn warn(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, verdict: CheckStatus::Warn, found: found.into(), advice: Some(advice.into()) }
+    fn warn(check: &'static str, finding: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, status: CheckStatus::Warn, finding: finding.into(), advice: Some(advice.into()) }
     }
 
-    fn fail(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, verdict: CheckStatus::Fail, found: found.into(), advice: Some(advice.into()) }
+    fn fail(check: &'static str, finding: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, status: CheckStatus::Fail, finding: finding.into(), advice: Some(advice.into()) }
     }
 
-    /// It is not known what to look at.
+    /// The resource to check cannot be named: a failure if AWS says that it does not exist, unknown otherwise.
     fn unresolved(check: &'static str, why: &anyhow::Error) -> Self {
-        let found = format!("{why:#}");
-        let verdict = if is_not_found(&found) { CheckStatus::Fail } else { CheckStatus::Unknown };
-        Self { check, verdict, found, advice: None }
+        let finding = format!("{why:#}");
+        let status = if is_not_found(&finding) { CheckStatus::Fail } else { CheckStatus::Unknown };
+        Self { check, status, finding, advice: None }
     }
 
-    /// What it comes to that the question itself failed: what is not there has failed, anything else could not be looked at.
+    /// The call of the check failed: a missing resource is a failure, any other error leaves the status unknown.
     fn from_error(target: &Target, check: &'static str, fault: &AwsError, resource: &ResourceRef) -> Self {
         let is_unsupported = target.has_custom_endpoint()
             && matches!(&fault.kind, AwsErrorKind::Service(code) if code.contains("UnknownOperation"));
         if is_unsupported {
-            return Self::skipped(check, "this endpoint does not tell");
+            return Self::skipped(check, "this endpoint does not support the call");
         }
-        let found = explain(fault, resource);
-        let verdict = if is_not_found(&found) { CheckStatus::Fail } else { CheckStatus::Unknown };
-        Self { check, verdict, found, advice: None }
+        let finding = explain(fault, resource);
+        let status = if is_not_found(&finding) { CheckStatus::Fail } else { CheckStatus::Unknown };
+        Self { check, status, finding, advice: None }
     }
 }
 
-/// Whether an error names the code by which AWS says that there is no such thing.
+/// Returns `true` if an error text names an AWS error code for a missing resource.
 fn is_not_found(error: &str) -> bool {
     const CODES: [&str; 3] = ["ResourceNotFound", "NonExistentQueue", "QueueDoesNotExist"];
     CODES.iter().any(|code| error.contains(code))
@@ -107,6 +107,7 @@ pub(crate) async fn run(target: &Target, args: DoctorArgs) -> anyhow::Result<Doc
 }
 
 async fn run_checks(target: &Target, args: &DoctorArgs) -> anyhow::Result<DoctorReport> {
+    // Otherwise every check would wait for AWS and report the same error.
     target.check_reachable().await?;
     let has_worker = !args.no_worker && !target.is_worker_disabled();
     let mut checks = resource_settings::checks(target, has_worker).await?;
@@ -123,22 +124,22 @@ impl Render for DoctorReport {
     fn to_text(&self, _: UnixMillis) -> String {
         let width = self.checks.iter().map(|it| it.check.len()).max().unwrap_or(0);
         let mut text = String::new();
-        for CheckResult { check, verdict, found, advice } in &self.checks {
-            let verdict = match verdict {
+        for CheckResult { check, status, finding, advice } in &self.checks {
+            let label = match status {
                 CheckStatus::Ok => "ok  ",
                 CheckStatus::Skipped => "-   ",
                 CheckStatus::Warn => "warn",
                 CheckStatus::Unknown => "?   ",
                 CheckStatus::Fail => "FAIL",
             };
-            text += &format!("{verdict}  {check:width$}  {}\n", line(found));
+            text += &format!("{label}  {check:width$}  {}\n", line(finding));
             if let Some(advice) = advice {
                 text += &format!("      {:width$}  → {}\n", "", line(advice));
             }
         }
-        let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
+        let count = |status| self.checks.iter().filter(|it| it.status == status).count();
         text + &format!(
-            "\n{} ok, {} to look at, {} not known, {} failed\n",
+            "\n{} ok, {} warnings, {} unknown, {} failed\n",
             count(CheckStatus::Ok),
             count(CheckStatus::Warn),
             count(CheckStatus::Unknown),
@@ -147,7 +148,7 @@ impl Render for DoctorReport {
     }
 
     fn exit_code(&self) -> u8 {
-        match self.checks.iter().map(|it| it.verdict).max() {
+        match self.checks.iter().map(|it| it.status).max() {
             Some(CheckStatus::Fail) => 1,
             Some(CheckStatus::Unknown) => EXIT_UNKNOWN,
             Some(CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warn) | None => 0,

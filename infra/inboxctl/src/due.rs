@@ -1,4 +1,4 @@
-//! `due`.
+//! `inboxctl due`.
 
 use inbox_aws::inbox::DueKey;
 use inbox_core::event::EventKey;
@@ -12,23 +12,23 @@ use crate::cli::DueArgs;
 use crate::output::{Render, Timestamp, render_table};
 use crate::target::Target;
 
-/// What waits, desk by desk.
+/// Due items of each queue.
 #[derive(Serialize)]
 pub(crate) struct DueReport {
-    desks: Vec<DueQueueOutput>,
+    queues: Vec<DueQueueOutput>,
 }
 
 #[derive(Serialize)]
 struct DueQueueOutput {
-    desk: &'static str,
-    waiting: Vec<DueRow>,
-    /// Whether there is more than what is listed.
-    is_cut_off: bool,
+    queue: &'static str,
+    items: Vec<DueRow>,
+    /// True if there are more items than are listed.
+    is_truncated: bool,
 }
 
 #[derive(Serialize)]
 struct DueRow {
-    what: String,
+    item: String,
     due_at: Timestamp,
 }
 
@@ -36,18 +36,18 @@ pub(crate) async fn list(target: &Target, args: DueArgs) -> anyhow::Result<DueRe
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let mut queues = Vec::new();
     for queue in DueQueue::ALL {
-        let (due_keys, is_cut_off) =
+        let (due_keys, is_truncated) =
             inbox.list_due_keys(queue, None, args.limit.get()).await.with_resource(&table)?;
         let rows = due_keys
             .iter()
-            .map(|it| DueRow { what: display_name(it), due_at: Timestamp(it.due_at) })
+            .map(|it| DueRow { item: display_name(it), due_at: Timestamp(it.due_at) })
             .collect();
-        queues.push(DueQueueOutput { desk: queue.as_str(), waiting: rows, is_cut_off });
+        queues.push(DueQueueOutput { queue: queue.as_str(), items: rows, is_truncated });
     }
-    Ok(DueReport { desks: queues })
+    Ok(DueReport { queues })
 }
 
-/// What a waiting item is called on this command line.
+/// Id of a due item, as the other commands take it.
 pub(crate) fn display_name(due_key: &DueKey) -> String {
     let id =
         |kind: &str| due_key.pk.strip_prefix(&format!("rightfoot#{kind}#")).map(|id| format!("{kind} {id}"));
@@ -61,17 +61,15 @@ pub(crate) fn display_name(due_key: &DueKey) -> String {
 impl Render for DueReport {
     fn to_text(&self, now: UnixMillis) -> String {
         let title = |queue: &str| match queue {
-            "outbox" => "For the relay: recorded, and not known to be on the queue",
-            "poll" => {
-                "For the poller: batches, schedules and submissions about which something is not known yet"
-            }
+            "outbox" => "For the relay: recorded, not known to be on the queue",
+            "poll" => "For the poller: batches, schedules and submissions that are not settled",
             _ => "For an operator: in quarantine since",
         };
         let render_queue = |it: &DueQueueOutput| {
-            let rows = it.waiting.iter().map(|item| [item.what.clone(), item.due_at.with_age(now)]);
-            let more = if it.is_cut_off { "There is more: --limit shows more.\n" } else { "" };
-            format!("{}\n{}{more}", title(it.desk), render_table(["WHAT", "DUE"], rows.collect(), "nothing"))
+            let rows = it.items.iter().map(|row| [row.item.clone(), row.due_at.with_age(now)]);
+            let more = if it.is_truncated { "There is more: --limit shows more.\n" } else { "" };
+            format!("{}\n{}{more}", title(it.queue), render_table(["ITEM", "DUE"], rows.collect(), "nothing"))
         };
-        self.desks.iter().map(render_queue).collect::<Vec<_>>().join("\n")
+        self.queues.iter().map(render_queue).collect::<Vec<_>>().join("\n")
     }
 }

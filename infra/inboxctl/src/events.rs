@@ -1,7 +1,7 @@
-//! `events list|show|replay`.
+//! `inboxctl events list|show|replay`.
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{EventFilter, EventView, Inbox, PastCycle, ReplayOutcome, ScanCursor as Spot};
+use inbox_aws::inbox::{EventFilter, EventView, Inbox, PastCycle, ReplayOutcome, ScanCursor};
 use inbox_core::audit::OperatorAction;
 use inbox_core::event::{EventKey, batch_pk};
 use inbox_core::lifecycle::EventState;
@@ -14,15 +14,15 @@ use crate::cli::{EventRef, ListEventsArgs, ReplayEventsArgs, ShowEventArgs};
 use crate::confirm;
 use crate::output::{
     AuditLine, Render, RevealedBytes, Timestamp, decode_cursor, encode_cursor, line, next_page_hint,
-    pluralize, render_fields, render_table, timestamp as at_time,
+    pluralize, render_fields, render_table, timestamp,
 };
 use crate::target::{ResourceRef, Target};
 
-/// A part of the recorded events.
+/// A page of recorded events.
 #[derive(Serialize)]
 pub(crate) struct EventList {
     events: Vec<EventRow>,
-    /// For `--page`.
+    /// Token for `--page`; `None` on the last page.
     next: Option<String>,
 }
 
@@ -32,7 +32,7 @@ struct EventRow {
     #[serde(rename = "type")]
     event_type: String,
     state: &'static str,
-    /// Why a worker put it back last, while it waits on that account.
+    /// Reason of the last requeue, while the event waits for its next attempt.
     retry_reason: Option<String>,
     origin: &'static str,
     replay: u64,
@@ -58,6 +58,7 @@ pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Resul
         event: event.key.event_id(),
         event_type: event.event_type.clone(),
         state: event.lifecycle.state(now).as_str(),
+        // Once the event has ended, the reason of an earlier requeue would mislead.
         retry_reason: event
             .retry_reason
             .clone()
@@ -72,10 +73,10 @@ pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Resul
     })
 }
 
-/// A place in the table, out of a token.
-pub(crate) fn parse_cursor(token: &str) -> anyhow::Result<Spot> {
+/// Decodes a page token of a table scan.
+pub(crate) fn parse_cursor(token: &str) -> anyhow::Result<ScanCursor> {
     let [pk, sk] = decode_cursor(token)?;
-    Ok(Spot { pk, sk })
+    Ok(ScanCursor { pk, sk })
 }
 
 impl Render for EventList {
@@ -99,29 +100,29 @@ fn reason_suffix(reason: Option<&String>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
-/// An earlier cycle of an event: from when it was due to its end.
+/// A past cycle of an event, from due to done or quarantined. A replay begins a new one.
 #[derive(Serialize)]
 struct PastCycleOutput {
     sent_at: Option<Timestamp>,
     done_at: Option<Timestamp>,
     quarantined_at: Option<Timestamp>,
-    works: u64,
+    requeues: u64,
     retry_reason: Option<String>,
 }
 
 impl From<&PastCycle> for PastCycleOutput {
     fn from(it: &PastCycle) -> Self {
         Self {
-            sent_at: at_time(it.sent_at),
-            done_at: at_time(it.done_at),
-            quarantined_at: at_time(it.quarantined_at),
-            works: it.requeues,
+            sent_at: timestamp(it.sent_at),
+            done_at: timestamp(it.done_at),
+            quarantined_at: timestamp(it.quarantined_at),
+            requeues: it.requeues,
             retry_reason: it.retry_reason.clone(),
         }
     }
 }
 
-/// One event.
+/// Details of an event.
 #[derive(Serialize)]
 pub(crate) struct EventDetails {
     event: String,
@@ -132,34 +133,35 @@ pub(crate) struct EventDetails {
     subject: Option<String>,
     idempotency_key: Option<String>,
     received_at: Timestamp,
-    wanted_at: Option<Timestamp>,
+    enqueue_after: Option<Timestamp>,
     sent_at: Option<Timestamp>,
     claim_until: Option<Timestamp>,
     due_at: Option<Timestamp>,
     done_at: Option<Timestamp>,
     quarantined_at: Option<Timestamp>,
-    /// Where its bytes are kept while it is given up.
+    /// Item that holds its bytes while it is quarantined.
     quarantine_item: Option<String>,
-    works: u64,
-    /// Why a worker put it back last.
+    requeues: u64,
+    /// Reason of the last requeue by the worker.
     retry_reason: Option<String>,
     attempts: u64,
-    refusals: u64,
+    undeliverable_count: u64,
     replay: u64,
-    /// Its cycles before the present one, the earliest first.
+    /// Cycles before the current one, earliest first.
     past_cycles: Vec<PastCycleOutput>,
     expires_at: Option<Timestamp>,
     payload_bytes: usize,
     payload_sha256: String,
-    interventions: Vec<AuditLine>,
+    audit_entries: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<RevealedBytes>,
 }
 
 impl EventDetails {
-    /// An event, and the item of quarantine that it is kept in.
+    /// Details of `event`, and of the quarantine item that holds it, if any.
     pub(crate) fn new(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
         let (lifecycle, state) = (&event.lifecycle, event.lifecycle.state(now));
+        // The expiry is in seconds, as DynamoDB's TTL needs it; all other times are in milliseconds.
         let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
         Self {
             event: event.key.event_id(),
@@ -169,23 +171,23 @@ impl EventDetails {
             subject: event.subject.clone(),
             idempotency_key: event.idempotency_key.clone(),
             received_at: Timestamp(event.received_at),
-            wanted_at: at_time(event.enqueue_after),
-            sent_at: at_time(lifecycle.sent_at),
-            claim_until: at_time(lifecycle.claim_until),
-            due_at: at_time(lifecycle.due_at),
-            done_at: at_time(lifecycle.done_at),
-            quarantined_at: at_time(lifecycle.quarantined_at),
+            enqueue_after: timestamp(event.enqueue_after),
+            sent_at: timestamp(lifecycle.sent_at),
+            claim_until: timestamp(lifecycle.claim_until),
+            due_at: timestamp(lifecycle.due_at),
+            done_at: timestamp(lifecycle.done_at),
+            quarantined_at: timestamp(lifecycle.quarantined_at),
             quarantine_item: item.map(ToString::to_string),
-            works: lifecycle.requeues,
+            requeues: lifecycle.requeues,
             retry_reason: event.retry_reason.clone(),
             attempts: event.attempts,
-            refusals: event.undeliverable_count,
+            undeliverable_count: event.undeliverable_count,
             replay: event.replay,
             past_cycles: event.past_cycles.iter().map(PastCycleOutput::from).collect(),
-            expires_at: at_time(expires_at),
+            expires_at: timestamp(expires_at),
             payload_bytes: event.payload_bytes,
             payload_sha256: event.payload_hash.clone(),
-            interventions: AuditLine::from_entries(&event.audit_entries),
+            audit_entries: AuditLine::from_entries(&event.audit_entries),
             payload: None,
         }
     }
@@ -204,20 +206,20 @@ impl EventDetails {
         self.received_at
     }
 
-    /// What happened to it since it was recorded.
+    /// Steps after its recording, unsorted: sendings, ends and operator actions of all cycles.
     pub(crate) fn timeline_steps(&self) -> Vec<(Timestamp, String)> {
         let cycle_steps = |sent_at, done_at, quarantined_at| {
             let times = [
                 (sent_at, "is put on the queue"),
                 (done_at, "is done: its effect is on the bus"),
-                (quarantined_at, "is given up"),
+                (quarantined_at, "is quarantined"),
             ];
-            times.into_iter().filter_map(|(at, what)| Some((at?, what.to_owned())))
+            times.into_iter().filter_map(|(at, step)| Some((at?, step.to_owned())))
         };
         let past = self.past_cycles.iter();
         let past = past.flat_map(|it| cycle_steps(it.sent_at, it.done_at, it.quarantined_at));
         let present = cycle_steps(self.sent_at, self.done_at, self.quarantined_at);
-        past.chain(present).chain(self.interventions.iter().map(AuditLine::timeline_step)).collect()
+        past.chain(present).chain(self.audit_entries.iter().map(AuditLine::timeline_step)).collect()
     }
 }
 
@@ -235,7 +237,7 @@ pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result
     Ok(details)
 }
 
-/// The item of quarantine that an event is kept in, while it is given up.
+/// Quarantine item that holds an event; `None` unless the event is quarantined.
 pub(crate) async fn quarantine_id_of(
     inbox: &Inbox,
     event: &EventView,
@@ -263,19 +265,19 @@ impl Render for EventDetails {
             ("subject", self.subject.clone()),
             ("idempotency key", self.idempotency_key.clone()),
             ("received", Some(self.received_at.with_age(now))),
-            ("wanted on the queue", time(self.wanted_at)),
+            ("enqueue after", time(self.enqueue_after)),
             ("sent", time(self.sent_at)),
             ("claimed until", time(self.claim_until)),
             ("due", time(self.due_at)),
             ("done", time(self.done_at)),
-            ("given up", time(self.quarantined_at)),
+            ("quarantined", time(self.quarantined_at)),
             ("quarantine item", self.quarantine_item.clone()),
             (
-                "put back by the worker",
-                count(self.works).map(|works| works + &reason_suffix(self.retry_reason.as_ref())),
+                "requeued by the worker",
+                count(self.requeues).map(|count| count + &reason_suffix(self.retry_reason.as_ref())),
             ),
             ("tries of the relay", count(self.attempts)),
-            ("refused by SQS", count(self.refusals)),
+            ("undeliverable (SQS)", count(self.undeliverable_count)),
             ("replays", count(self.replay)),
             ("record expires", time(self.expires_at)),
             (
@@ -287,7 +289,7 @@ impl Render for EventDetails {
                 )),
             ),
         ]);
-        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
+        text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
         match &self.payload {
             Some(payload) => text + &payload.to_text(),
             None => text + "\nThe payload is not shown: --reveal shows it.\n",
@@ -295,7 +297,7 @@ impl Render for EventDetails {
     }
 }
 
-/// What became of replaying events.
+/// Result of replaying events.
 #[derive(Serialize)]
 pub(crate) struct EventReplayReport {
     replays: Vec<EventReplay>,
@@ -306,7 +308,7 @@ pub(crate) struct EventReplayReport {
 struct EventReplay {
     event: String,
     outcome: &'static str,
-    told: String,
+    message: String,
 }
 
 pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::Result<EventReplayReport> {
@@ -314,7 +316,7 @@ pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::R
     let operator = args.audit.operator();
     let mut plan = format!(
         "Send{} again, by {}, because: {}\n",
-        if args.lost { " what is lost" } else { "" },
+        if args.lost { " what was lost" } else { "" },
         operator.name,
         operator.reason
     );
@@ -348,29 +350,31 @@ pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::R
         };
         let (outcome, message) = match replayed {
             Ok(replayed) => describe_outcome(&replayed, args.lost, target.now()),
+            // Reported with the others: one failure does not keep the rest from being replayed.
             Err(fault) => ("failed", explain(&fault, &table)),
         };
-        replays.push(EventReplay { event: key.event_id(), outcome, told: message });
+        replays.push(EventReplay { event: key.event_id(), outcome, message });
     }
     Ok(EventReplayReport { replays, is_done: true })
 }
 
-/// The event that is meant: by its whole id, or by the bare id of a Fynapse event or of a batch with one event.
+/// Resolves a full id, or the bare id of a Fynapse event or of a batch with only one event.
 async fn resolve_key(inbox: &Inbox, table: &ResourceRef, event: &EventRef) -> anyhow::Result<EventKey> {
     let id = match event {
         EventRef::Key(key) => return Ok(key.clone()),
         EventRef::BareId(id) => id,
     };
     let mut found = inbox.timeline(&batch_pk(id)).await.with_resource(table)?.events;
+    // Two providers choose these ids, so the same one may name a batch and a Fynapse event.
     found.extend(inbox.event(&EventKey::Fynapse { event_id: id.clone() }).await.with_resource(table)?);
     let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
     match (found.as_slice(), ids.as_slice()) {
         ([only], _) => Ok(only.key.clone()),
         ([], _) => anyhow::bail!(
-            "no event {} of Fynapse's is recorded in {table}, and none of a batch of that id",
+            "no event {} of Fynapse is recorded in {table}, and no event of a batch with that id",
             id.as_str()
         ),
-        _ => anyhow::bail!("{} is the id of several events: say which of {}", id.as_str(), ids.join(", ")),
+        _ => anyhow::bail!("{} is the id of several events: use one of {}", id.as_str(), ids.join(", ")),
     }
 }
 
@@ -384,19 +388,19 @@ async fn state_text(
     Ok(event.map_or("not recorded", |event| event.lifecycle.state(now).as_str()))
 }
 
-/// Why an event was not sent again that is in this state.
+/// Explains why an event in this state was not sent again, with what to do.
 fn why_not_replayed(state: EventState, as_lost: bool) -> String {
     match state {
-        EventState::Quarantined => "was given up: `inboxctl quarantine replay ITEM --by NAME --why '…'` puts it on its way again; `inboxctl events show` names the item".to_owned(),
+        EventState::Quarantined => "is quarantined: `inboxctl quarantine replay ITEM --by NAME --why '…'` requeues it; `inboxctl events show` names the item".to_owned(),
         EventState::Done if as_lost => {
-            "is done, so its message was not lost: without --lost its effect happens again".to_owned()
+            "is done, so its message was not lost: replay it without --lost to repeat its effect".to_owned()
         }
         EventState::Sent => {
-            "is sent, not done: it is still on its way. If its message is gone (after 14 days, or by a purge): --lost".to_owned()
+            "is sent, not done: it may still be processed. If its message is lost (after 14 days, or by a purge), use --lost".to_owned()
         }
-        EventState::Claimed => "is claimed, not done: a worker is at it".to_owned(),
+        EventState::Claimed => "is claimed, not done: a worker is processing it".to_owned(),
         EventState::Recorded | EventState::Waiting | EventState::Done => {
-            format!("is {}, not done: it is still on its way, and the relay sends it", state.as_str())
+            format!("is {}, not done: the relay will send it", state.as_str())
         }
     }
 }
@@ -409,12 +413,12 @@ fn describe_outcome(replayed: &ReplayOutcome, as_lost: bool, now: UnixMillis) ->
         ReplayOutcome::MayStillBeQueued { until } => (
             "may_still_come",
             format!(
-                "its message may still be on a queue, until {}; if that was purged: --purged",
+                "its message may still be on a queue until {}; if the queue was purged, use --purged",
                 Timestamp(*until).with_age(now)
             ),
         ),
         ReplayOutcome::Conflict => {
-            ("overtaken", "somebody else has changed it meanwhile; nothing was done".to_owned())
+            ("overtaken", "it was changed at the same time; nothing was done: try again".to_owned())
         }
         ReplayOutcome::NotFound => ("unknown", "is not recorded, or its record has expired".to_owned()),
     }
@@ -425,7 +429,7 @@ impl Render for EventReplayReport {
         if !self.is_done {
             return "nothing was done\n".to_owned();
         }
-        let rows = self.replays.iter().map(|it| [it.event.clone(), it.told.clone()]);
+        let rows = self.replays.iter().map(|it| [it.event.clone(), it.message.clone()]);
         render_table(["EVENT", "OUTCOME"], rows.collect(), "nothing")
     }
 

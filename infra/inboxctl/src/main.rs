@@ -1,7 +1,7 @@
-//! The command `inboxctl`: what an operator sees of a Balance Inbox, and how it is mended.
+//! `inboxctl`, the operator's command-line tool for a Balance Inbox.
 //!
 //! ```text
-//!  cli ──▶ place (which table, queues, secrets) ──▶ a command ──▶ what it found ──▶ view (text, or JSON)
+//!  cli (arguments) ──▶ target (table, queues, secrets) ──▶ command ──▶ report ──▶ output (text or JSON)
 //! ```
 
 mod aws_account;
@@ -44,12 +44,13 @@ async fn main() -> ExitCode {
         Err(exit_code) => return exit_code,
     };
     let is_json = cli.global.json;
+    // If `doctor` cannot start, nothing is known to fail.
     let failure_code = if matches!(cli.command, Command::Doctor(_)) { EXIT_UNKNOWN } else { 1 };
     let outcome = async {
         let target = Target::resolve(&cli.global).await?;
-        // Without the place, an error does not say which one it was.
+        // A wrong account, region or endpoint looks like a missing resource, so the error names them.
         let shown = run(&target, cli.command).await.map_err(|error| target.account.with_location(error))?;
-        terminal::print(&shown.text).context("what was found cannot be printed")?;
+        terminal::print(&shown.text).context("cannot write the output")?;
         anyhow::Ok(shown.exit_code)
     };
     match outcome.await {
@@ -62,11 +63,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(target: &Target, command: Command) -> anyhow::Result<Rendered> {
-    // On the heap: with the SDK's calls inside they are too large to be moved about.
+    // Boxed: with the SDK's calls inside, the futures are too large to be moved about.
     match command {
         Command::Url(UrlCommand::Mint(args)) => target.render(&Box::pin(url::mint(target, args)).await?),
         Command::Send(args) => target.render(&Box::pin(send::send(target, args)).await?),
-        Command::Trace(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
+        Command::Timeline(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
         Command::Events(EventsCommand::List(args)) => {
             target.render(&Box::pin(events::list(target, args)).await?)
         }
@@ -97,10 +98,10 @@ async fn run(target: &Target, command: Command) -> anyhow::Result<Rendered> {
         Command::Quarantine(QuarantineCommand::Discard(args)) => {
             target.render(&Box::pin(quarantine::discard(target, args)).await?)
         }
-        Command::Dead(DeadLettersCommand::List(args)) => {
+        Command::DeadLetters(DeadLettersCommand::List(args)) => {
             target.render(&Box::pin(dead_letters::list(target, args)).await?)
         }
-        Command::Dead(DeadLettersCommand::Redrive(args)) => {
+        Command::DeadLetters(DeadLettersCommand::Redrive(args)) => {
             target.render(&Box::pin(dead_letters::redrive(target, args)).await?)
         }
         Command::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),

@@ -1,4 +1,4 @@
-//! What is wrong with the polls of a batch or schedule, in words.
+//! Problem of a batch's or schedule's polls, with its meaning and advice.
 
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::output::Timestamp;
 
-/// What is wrong with the polls of a batch or schedule.
+/// Problem of the polls of a batch or schedule.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PollProblemOutput {
-    /// What the last poll came to: a stable name, as in the poller's log lines.
+    /// Result of the last poll: a stable name, as in the poller's log lines.
     pub(crate) reason: String,
     pub(crate) since: Timestamp,
-    /// How many polls in a row had one.
+    /// Number of consecutive polls with a problem.
     pub(crate) polls: u64,
 }
 
-/// Whether it may pass by itself.
+/// Severity of a problem: transient ones may pass by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
     Transient,
@@ -24,7 +24,7 @@ pub(crate) enum Severity {
 }
 
 impl PollProblemOutput {
-    /// Of an item that was polled so often.
+    /// Problem of an item that was polled `polls` times.
     pub(crate) fn from_record(problem: Option<&PollProblem>, polls: u64) -> Option<Self> {
         problem.map(|problem| Self {
             reason: problem.reason.clone(),
@@ -33,7 +33,7 @@ impl PollProblemOutput {
         })
     }
 
-    /// Whether Rightfoot has answered, and said that the schedule does not run.
+    /// Returns `true` if Rightfoot has answered, and the schedule does not run.
     fn is_schedule_problem(&self) -> bool {
         matches!(self.reason.as_str(), "stopped" | "run_not_found")
     }
@@ -45,14 +45,15 @@ impl PollProblemOutput {
         }
     }
 
-    /// What it is, and since when.
+    /// Meaning, reason and start of the problem.
     pub(crate) fn text(&self, now: UnixMillis) -> String {
         let (reason, since) = (&self.reason, self.since.with_age(now));
+        // These polls were answered, so none of them failed.
         if self.is_schedule_problem() {
             return format!("{} ({reason}), since {since}", self.meaning());
         }
         let polls = if self.polls == 1 { "poll".to_owned() } else { format!("{} polls", self.polls) };
-        format!("the last {polls} came to nothing: {} ({reason}), since {since}", self.meaning())
+        format!("the last {polls} failed: {} ({reason}), since {since}", self.meaning())
     }
 
     fn meaning(&self) -> &'static str {
@@ -61,15 +62,15 @@ impl PollProblemOutput {
             "run_not_found" => "it ran, and no probe's history shows the run",
             "unauthorized" => "Rightfoot does not accept the API key",
             "no_key" => "the API key cannot be loaded",
-            "rate_limited" => "Rightfoot asks for a pause",
-            "unavailable" => "Rightfoot cannot be reached, or has trouble",
-            "broken" => "Rightfoot's answer is not of the documented form",
+            "rate_limited" => "Rightfoot has limited the rate",
+            "unavailable" => "Rightfoot cannot be reached, or has an outage",
+            "broken" => "Rightfoot's response is not as documented",
             "fault" => "an AWS call failed",
             _ => "no answer",
         }
     }
 
-    /// What to do about it.
+    /// What to do about the problem.
     pub(crate) fn advice(&self) -> &'static str {
         match self.reason.as_str() {
             "stopped" => {
@@ -77,7 +78,7 @@ impl PollProblemOutput {
             }
             "run_not_found" => "ask Rightfoot for the run; track the schedule with other probes",
             "unauthorized" | "no_key" => "put a good key into the secret of Rightfoot's API",
-            "fault" => "`fault` in rightfoot-poller's log lines names the call",
+            "fault" => "`error` in rightfoot-poller's log lines names the call",
             _ => "if it lasts, ask Rightfoot; rightfoot-poller's log lines say more",
         }
     }
@@ -95,10 +96,10 @@ mod tests {
         };
         assert_eq!(
             problem_text("broken", 2),
-            "the last poll came to nothing: Rightfoot's answer is not of the documented form (broken), \
+            "the last poll failed: Rightfoot's response is not as documented (broken), \
              since 1970-01-01T00:00:00.000Z (60 s ago)"
         );
-        assert!(problem_text("broken", 25).starts_with("the last 24 polls came to nothing: "));
+        assert!(problem_text("broken", 25).starts_with("the last 24 polls failed: "));
         assert_eq!(
             problem_text("run_not_found", 0),
             "it ran, and no probe's history shows the run (run_not_found), since 1970-01-01T00:00:00.000Z (60 s ago)"

@@ -1,4 +1,4 @@
-//! `quarantine list|show|replay|discard`.
+//! `inboxctl quarantine list|show|replay|discard`.
 
 mod discard;
 mod preview;
@@ -22,17 +22,17 @@ use crate::target::Target;
 pub(crate) use discard::discard;
 pub(crate) use replay::replay;
 
-/// The open items.
+/// A page of open items.
 #[derive(Serialize)]
 pub(crate) struct QuarantineList {
     items: Vec<QuarantineDetails>,
-    /// For `--page`.
+    /// Token for `--page`; `None` on the last page.
     next: Option<String>,
     #[serde(skip)]
     is_filtered: bool,
 }
 
-/// A quarantined item.
+/// Details of a quarantined delivery.
 #[derive(Serialize)]
 pub(crate) struct QuarantineDetails {
     item: String,
@@ -41,14 +41,14 @@ pub(crate) struct QuarantineDetails {
     bytes: usize,
     first_received_at: Timestamp,
     last_received_at: Timestamp,
-    /// The event that it was, if it was recorded and given up.
+    /// Event of the delivery, if it was recorded before it was quarantined.
     event: Option<String>,
     subject: Option<String>,
     signed_at: Option<Timestamp>,
     headers: BTreeMap<String, String>,
-    closed_at: Option<Timestamp>,
-    closed_as: Option<&'static str>,
-    interventions: Vec<AuditLine>,
+    resolved_at: Option<Timestamp>,
+    resolution: Option<&'static str>,
+    audit_entries: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<RevealedBytes>,
 }
@@ -66,9 +66,9 @@ impl From<&QuarantinedItem> for QuarantineDetails {
             subject: delivery.subject.as_ref().map(ToString::to_string),
             signed_at: delivery.signed_at.map(|at| Timestamp(UnixMillis(at.0.saturating_mul(1_000)))),
             headers: delivery.headers.clone(),
-            closed_at: delivery.resolution.map(|(at, _)| Timestamp(at)),
-            closed_as: delivery.resolution.map(|(_, how)| how.as_str()),
-            interventions: AuditLine::from_entries(&delivery.audit_entries),
+            resolved_at: delivery.resolution.map(|(at, _)| Timestamp(at)),
+            resolution: delivery.resolution.map(|(_, how)| how.as_str()),
+            audit_entries: AuditLine::from_entries(&delivery.audit_entries),
             payload: None,
         }
     }
@@ -79,15 +79,14 @@ pub(crate) async fn list(target: &Target, args: ListQuarantineArgs) -> anyhow::R
     let open = target.inbox()?.list_quarantine_newest_first(args.reason, cursor, args.page.limit.get()).await;
     let (deliveries, next) = open.with_resource(&target.inbox_table()?)?;
     let next = next.map(|it| encode_cursor(&[&it.due_at.0.to_string(), &it.pk, &it.sk]));
-    let is_of_one_reason = args.reason.is_some();
     Ok(QuarantineList {
         items: deliveries.iter().map(QuarantineDetails::from).collect(),
         next,
-        is_filtered: is_of_one_reason,
+        is_filtered: args.reason.is_some(),
     })
 }
 
-/// A place in the list of open items, out of a token.
+/// Decodes a page token of the list of open items.
 fn parse_cursor(token: &str) -> anyhow::Result<DueKey> {
     let [due_at, pk, sk] = decode_cursor(token)?;
     let Ok(due_at) = due_at.parse() else { bail!("--page: not a token of this list") };
@@ -127,7 +126,7 @@ pub(crate) async fn show(target: &Target, args: ShowQuarantinedArgs) -> anyhow::
 
 impl Render for QuarantineDetails {
     fn to_text(&self, now: UnixMillis) -> String {
-        let closed = self.closed_as.zip(self.closed_at);
+        let closed = self.resolution.zip(self.resolved_at);
         let mut text = render_fields([
             ("item", Some(self.item.clone())),
             ("reason", Some(self.reason.to_owned())),
@@ -139,12 +138,12 @@ impl Render for QuarantineDetails {
             ("deliveries", Some(self.deliveries.to_string())),
             ("first received", Some(self.first_received_at.with_age(now))),
             ("last received", Some(self.last_received_at.with_age(now))),
-            ("proven by the URL of", self.subject.clone()),
-            ("proven by a signature of", self.signed_at.map(|at| at.with_age(now))),
+            ("verified by the URL of", self.subject.clone()),
+            ("signed at", self.signed_at.map(|at| at.with_age(now))),
             ("bytes", Some(self.bytes.to_string())),
         ]);
         text.extend(self.headers.iter().map(|(name, value)| format!("header {name}: {}\n", line(value))));
-        text.extend(self.interventions.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
+        text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
         match &self.payload {
             Some(payload) => text + &payload.to_text(),
             None => text + "\nThe bytes are not shown: --reveal shows them.\n",

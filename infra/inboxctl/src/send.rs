@@ -1,4 +1,4 @@
-//! `send`: a test delivery, and whether what came back is what should come.
+//! `inboxctl send`: sends a test delivery and checks the response.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,18 +24,18 @@ use crate::output::{Render, render_fields};
 use crate::target::Target;
 use crate::url::{fynapse_key_codec, load_keys, webhook_path};
 
-/// How long an answer may take: longer than API Gateway waits for the function.
+/// Time-out of a request; longer than API Gateway waits for the function.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(35);
-/// Older than any tolerance that the template takes.
+/// Age of a stale test signature; larger than any tolerance that the template accepts.
 const STALE_AGE_SECS: i64 = 4 * 86_400;
 
-/// What was sent, and what came back.
+/// A test delivery and its responses.
 #[derive(Serialize)]
 pub(crate) struct SendReport {
     provider: &'static str,
-    /// The event's id, if it is to become one.
+    /// Id of the event, if the delivery is valid.
     event: Option<String>,
-    answers: Vec<DeliveryResponse>,
+    responses: Vec<DeliveryResponse>,
 }
 
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ struct DeliveryResponse {
     status: u16,
     body: String,
     took_ms: u64,
-    /// Every answer that should come.
+    /// Acceptable responses.
     expected: Vec<ExpectedResponse>,
     is_expected: bool,
 }
@@ -54,7 +54,7 @@ struct ExpectedResponse {
     body: String,
 }
 
-/// What is about to be delivered.
+/// A delivery before it is sent.
 struct TestDelivery {
     url: String,
     headers: Vec<(&'static str, String)>,
@@ -68,48 +68,50 @@ pub(crate) async fn send(target: &Target, args: SendArgs) -> anyhow::Result<Send
     }
     let delivery = Box::pin(build_delivery(target, &args)).await?;
     let url = parse_target_url(&delivery.url)?;
+    // `local` affects nothing else, and a tunnel to another machine was opened on purpose.
     if !is_loopback(&url)
         && !confirm::is_confirmed(target, &args.confirm, &plan_text(&args, &delivery, &url))?
     {
-        return Ok(SendReport { provider: args.provider.as_str(), event: None, answers: Vec::new() });
+        return Ok(SendReport { provider: args.provider.as_str(), event: None, responses: Vec::new() });
     }
     let client = build_http_client(target, RESPONSE_TIMEOUT)?;
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
+    // One after the other: the second one must find the record of the first.
     for nth in 0..=usize::from(args.duplicate) {
         let expected = expected_replies(&args, nth);
-        answers.push(deliver(&client, &delivery, &url, expected).await?);
+        responses.push(deliver(&client, &delivery, &url, expected).await?);
     }
-    Ok(SendReport { provider: args.provider.as_str(), event: delivery.event, answers })
+    Ok(SendReport { provider: args.provider.as_str(), event: delivery.event, responses })
 }
 
-/// Where it is delivered to. An error does not tell: it may be a credential.
+/// Parses the URL. Errors do not contain it, as it may be a credential.
 fn parse_target_url(url: &str) -> anyhow::Result<Url> {
     url.parse::<BaseUrl>().context("--url")?;
     Url::parse(url).map_err(|error| anyhow!("--url: {error}"))
 }
 
-/// Whether it stays on this machine: `local`, or a tunnel that the user has opened.
+/// Returns `true` for a URL of this machine: `local`, or a tunnel that the user has opened.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     address.map_or(host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
 }
 
-/// What it would do.
+/// Text of the confirmation.
 fn plan_text(args: &SendArgs, delivery: &TestDelivery, url: &Url) -> String {
     let times = if args.duplicate { "twice, " } else { "" };
-    let what = match &delivery.event {
+    let subject = match &delivery.event {
         Some(event) => format!("a genuine event, {event}"),
         None => "a delivery".to_owned(),
     };
     let host = url.origin().ascii_serialization();
     format!(
-        "This sends {what}, {times}to {host}, as {} would. What comes of it is real.",
+        "This sends {subject}, {times}to {host}, as {} would. Its effects are real.",
         args.provider.as_str()
     )
 }
 
-/// A client of HTTP that trusts whom the AWS clients trust, beside the system's.
+/// HTTP client that trusts the system's certificates and those of the AWS clients.
 pub(crate) fn build_http_client(target: &Target, timeout: Duration) -> anyhow::Result<Client> {
     let mut client = Client::builder()
         .timeout(timeout)
@@ -122,7 +124,7 @@ pub(crate) fn build_http_client(target: &Target, timeout: Duration) -> anyhow::R
     client.build().context("no HTTP client")
 }
 
-/// Whether this provider's deliveries can be spoiled like that.
+/// Fails if deliveries of this provider cannot be spoiled in this way.
 fn check_spoil(provider: Provider, spoil: SpoilKind) -> anyhow::Result<()> {
     let only = match spoil {
         SpoilKind::Signature | SpoilKind::Timestamp | SpoilKind::Body | SpoilKind::Unsigned => {
@@ -133,17 +135,17 @@ fn check_spoil(provider: Provider, spoil: SpoilKind) -> anyhow::Result<()> {
     };
     match only {
         Some(only) if only != provider => {
-            bail!("--spoil: only a delivery of {} can be spoiled so", only.as_str())
+            bail!("--spoil: this kind is only for deliveries of {}", only.as_str())
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// What should come back to the nth delivery.
+/// Acceptable replies to the nth delivery, counted from 0.
 fn expected_replies(args: &SendArgs, nth: usize) -> Vec<Reply> {
     let outcomes = match args.spoil {
         None if nth > 0 => vec![DeliveryOutcome::Duplicate],
-        // Whoever chooses id or body may have sent it before.
+        // A chosen id or body may have been sent before.
         None if args.id.is_some() || args.body.is_some() => {
             vec![DeliveryOutcome::Recorded, DeliveryOutcome::Duplicate]
         }
@@ -197,14 +199,15 @@ async fn build_delivery(target: &Target, args: &SendArgs) -> anyhow::Result<Test
 }
 
 fn require_base_url(target: &Target) -> anyhow::Result<String> {
-    target.base_url().context(
-        "send it where? name the whole URL with --url, or where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
-    )
+    target
+        .base_url()
+        .context("missing --url, --base-url (WEBHOOK_BASE_URL) or --stack: the URL to send to is unknown")
 }
 
-/// The same URL with another last character but one: of the right form, and made by nobody's key.
+/// Changes the last but one character of the token: it stays well-formed, but no key signs it.
 fn with_invalid_token(url: &str) -> String {
     let mut characters: Vec<_> = url.chars().collect();
+    // The last character is not free: some of its bits must be zero in base64.
     let second_last = characters.len().saturating_sub(2);
     if let Some(character) = characters.get_mut(second_last) {
         *character = if *character == 'A' { 'B' } else { 'A' };
@@ -229,6 +232,7 @@ fn sign_delivery(
     let keys = if spoil == Some(SpoilKind::Signature) { &random_keys } else { keys };
     let signature = signature::sign(signed_at, &body, keys);
     if spoil == Some(SpoilKind::Body) {
+        // A blank, so that the JSON stays valid and only the signature is wrong.
         body.push(b' ');
     }
     let mut headers = vec![("idempotency-key", Uuid::new_v4().to_string())];
@@ -236,10 +240,11 @@ fn sign_delivery(
     TestDelivery { url, headers, body, event }
 }
 
-/// The body, and the id of the event that it is to become.
+/// Builds the body, and the id of its event if the delivery is valid.
 fn build_body(args: &SendArgs, now: UnixMillis) -> anyhow::Result<(Vec<u8>, Option<String>)> {
     if let Some(file) = &args.body {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        // Any bytes are sent, so it is unknown which event they are, if any.
         return Ok((bytes, None));
     }
     let new_uuid = || Uuid::new_v4().to_string();
@@ -297,15 +302,16 @@ async fn deliver(
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);
     }
-    // Without the URL: it may be a credential.
+    // The URL is dropped from errors: it may be a credential.
     let response = request.body(delivery.body.clone()).send().await.map_err(reqwest::Error::without_url);
     let host = url.origin().ascii_serialization();
-    let answer = response.map_err(|error| {
-        let what = if is_certificate_error(&error) { "certificate not trusted" } else { "no answer" };
-        anyhow::Error::new(error).context(format!("{what}: {host}"))
+    let response = response.map_err(|error| {
+        let problem = if is_certificate_error(&error) { "certificate not trusted" } else { "no answer" };
+        anyhow::Error::new(error).context(format!("{problem}: {host}"))
     })?;
-    let status = answer.status().as_u16();
-    let body = answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")?;
+    let status = response.status().as_u16();
+    let body =
+        response.text().await.map_err(reqwest::Error::without_url).context("the response was cut off")?;
     let is_expected = expected.iter().any(|reply| reply.status == status && reply.body == body);
     let expected =
         expected.into_iter().map(|Reply { status, body }| ExpectedResponse { status, body }).collect();
@@ -315,25 +321,25 @@ async fn deliver(
 
 impl Render for SendReport {
     fn to_text(&self, _: UnixMillis) -> String {
-        if self.answers.is_empty() {
+        if self.responses.is_empty() {
             return "Nothing was sent.".to_owned();
         }
         let mut text = render_fields([("event", self.event.clone())]);
-        for answer in &self.answers {
-            let verdict = if answer.is_expected {
+        for response in &self.responses {
+            let result = if response.is_expected {
                 "as it should be".to_owned()
             } else {
                 let one = |it: &ExpectedResponse| format!("{} {}", it.status, it.body);
-                let all: Vec<_> = answer.expected.iter().map(one).collect();
+                let all: Vec<_> = response.expected.iter().map(one).collect();
                 format!("NOT as it should be; expected: {}", all.join(", or "))
             };
-            let body = crate::output::line(&answer.body);
-            text += &format!("{} {body} in {} ms: {verdict}\n", answer.status, answer.took_ms);
+            let body = crate::output::line(&response.body);
+            text += &format!("{} {body} in {} ms: {result}\n", response.status, response.took_ms);
         }
         text
     }
 
     fn is_success(&self) -> bool {
-        !self.answers.is_empty() && self.answers.iter().all(|answer| answer.is_expected)
+        !self.responses.is_empty() && self.responses.iter().all(|response| response.is_expected)
     }
 }

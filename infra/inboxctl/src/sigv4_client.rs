@@ -18,15 +18,15 @@ use crate::target::Target;
 
 const RESPONSE_TIMEOUT_SECS: u64 = 60;
 
-/// A service, as configuration, signatures and host names call it.
+/// Names of an AWS service.
 pub(crate) struct AwsService {
-    /// Its name in the AWS configuration: `AWS_ENDPOINT_URL_…` and the sections of a profile.
+    /// Id in the AWS configuration: `AWS_ENDPOINT_URL_…` and the sections of a profile.
     pub(crate) sdk_id: &'static str,
-    /// Its name in signatures and host names.
+    /// Name in signatures and host names.
     pub(crate) signing_name: &'static str,
 }
 
-/// A client that signs with the credentials of one run of `inboxctl`.
+/// HTTP client that signs with the credentials of the target.
 pub(crate) struct SigV4Client<'a> {
     target: &'a Target,
     http: reqwest::Client,
@@ -37,11 +37,11 @@ impl<'a> SigV4Client<'a> {
         Ok(Self { target, http: build_http_client(target, Duration::from_secs(RESPONSE_TIMEOUT_SECS))? })
     }
 
-    /// The answer to a GET of a path, whose special characters are encoded.
+    /// Sends a GET for a path whose special characters are encoded.
     ///
     /// # Errors
     ///
-    /// No answer, or the service's error code.
+    /// There is no response, or it has an error code of the service.
     pub(crate) async fn get(
         &self,
         service: &AwsService,
@@ -69,6 +69,7 @@ impl<'a> SigV4Client<'a> {
         let kind =
             response.headers().get("x-amzn-errortype").and_then(|it| it.to_str().ok()).map(str::to_owned);
         let body = response.text().await.unwrap_or_default();
+        // Only a code is shown: a body may hold anything, terminal escapes included.
         let code = kind.as_deref().or_else(|| parse_xml_error_code(&body)).and_then(sanitize_error_code);
         Err(fault(AwsErrorKind::Service(code.map_or_else(|| status.to_string(), str::to_owned))))
     }
@@ -82,7 +83,7 @@ impl<'a> SigV4Client<'a> {
         let provider = self.target.sdk.credentials_provider().context("no credentials")?;
         let identity = provider.provide_credentials().await?.into();
         let mut settings = SigningSettings::default();
-        // As S3 wants it; for paths that need no encoding, as the others do, too.
+        // S3 requires these settings; for paths that need no encoding, the other services accept them.
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -101,7 +102,7 @@ impl<'a> SigV4Client<'a> {
         Ok(request.try_into()?)
     }
 
-    /// Where the service answers, as the SDK would find it.
+    /// Endpoint of the service, as the SDK resolves it.
     fn endpoint(&self, service: &AwsService) -> String {
         match self.target.account.endpoint_url(service.sdk_id) {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -116,12 +117,12 @@ fn default_endpoint(service: &AwsService, region: Option<&Region>) -> String {
     format!("https://{}.{region}.{suffix}", service.signing_name)
 }
 
-/// S3's error code.
+/// Error code in S3's XML.
 fn parse_xml_error_code(body: &str) -> Option<&str> {
     Some(body.split_once("<Code>")?.1.split_once("</Code>")?.0)
 }
 
-/// An error code without what some services write after it; `None` if it does not look like one.
+/// Error code without the URL that some services append; `None` if it does not look like a code.
 fn sanitize_error_code(code: &str) -> Option<&str> {
     let code = code.split(':').next().unwrap_or_default();
     (!code.is_empty() && code.chars().all(|it| it.is_ascii_alphanumeric())).then_some(code)

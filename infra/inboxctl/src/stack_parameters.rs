@@ -1,10 +1,10 @@
-//! The stack's parameters, read by the code with which the functions read them.
+//! The stack's parameters as the functions' environment, for the functions' own parsers.
 
 use inbox_aws::config::Env;
 
 use crate::target::Target;
 
-/// The functions' environment, as far as the stack's parameters say: `POLL_FIRST_SECS` is `PollFirstSecs`.
+/// Environment of the functions, as far as it comes from parameters: `POLL_FIRST_SECS` is `PollFirstSecs`.
 pub(crate) fn function_env(target: &Target) -> Env<impl Fn(&str) -> Option<String>> {
     Env(|name: &str| target.parameter(&parameter_name(name)).map(str::to_owned))
 }

@@ -1,4 +1,4 @@
-//! `submissions conclude`.
+//! `inboxctl submissions conclude`.
 
 use anyhow::bail;
 use inbox_aws::inbox::{StoredSubmission, WriteOutcome};
@@ -13,7 +13,7 @@ use crate::confirm;
 use crate::output::{Render, Timestamp};
 use crate::target::Target;
 
-/// What became of concluding a submission.
+/// Result of concluding a submission.
 #[derive(Serialize)]
 pub(crate) struct ConcludeReport {
     submission_id: String,
@@ -30,20 +30,24 @@ pub(crate) async fn conclude(
         bail!("there is no submission {id} in {table}, or its record has expired");
     };
     if let Some(created_id) = submission.created_id() {
-        bail!("submission {id} made {} {}: it is concluded", submission.kind.as_str(), created_id.as_str());
+        bail!(
+            "submission {id} created {} {}: it is concluded",
+            submission.kind.as_str(),
+            created_id.as_str()
+        );
     }
     if submission.is_name_free {
-        bail!("submission {id} made nothing: its name is free already");
+        bail!("submission {id} created nothing: its name is free already");
     }
     if !confirm::is_confirmed(target, &args.confirm, &plan_text(&id, &submission, &operator, target.now()))? {
-        return Ok(ConcludeReport { submission_id: id.to_string(), status: "nothing was done" });
+        return Ok(ConcludeReport { submission_id: id.to_string(), status: "not_confirmed" });
     }
     let audit_entry = operator.audit_entry(OperatorAction::Conclude, target.now());
     match inbox.release_submission(&submission, &audit_entry).await.with_resource(&table)? {
-        WriteOutcome::Applied => Ok(ConcludeReport { submission_id: id.to_string(), status: "free" }),
+        WriteOutcome::Applied => Ok(ConcludeReport { submission_id: id.to_string(), status: "released" }),
         WriteOutcome::Conflict => bail!(
-            "submission {id}: somebody has set out to post it again, or the poller has looked at it, in between; nothing was \
-             done. Look at it (`inboxctl trace {id}`), and try again"
+            "submission {id} was changed at the same time, by a retry or the poller; nothing was done. Check it \
+             (`inboxctl timeline {id}`) and try again"
         ),
     }
 }
@@ -51,8 +55,8 @@ pub(crate) async fn conclude(
 fn plan_text(id: &Subject, submission: &StoredSubmission, operator: &Operator, now: UnixMillis) -> String {
     let kind = submission.kind.as_str();
     format!(
-        "Conclude that submission {id} made nothing, by {}, because: {}\n  a {kind}, written {}, attempts: {}\n\
-         Its name is free then, for another submission. If Rightfoot made a {kind} of it after all, nobody watches that.",
+        "Conclude that submission {id} created nothing, by {}, because: {}\n  a {kind}, written {}, attempts: {}\n\
+         Its name becomes free for another submission. If Rightfoot has created a {kind} after all, it is not tracked.",
         operator.name,
         operator.reason,
         Timestamp(submission.written_at).with_age(now),
@@ -63,12 +67,12 @@ fn plan_text(id: &Subject, submission: &StoredSubmission, operator: &Operator, n
 impl Render for ConcludeReport {
     fn to_text(&self, _: UnixMillis) -> String {
         match self.status {
-            "free" => format!("{}: it made nothing, and its name is free\n", self.submission_id),
-            status => format!("{}: {status}\n", self.submission_id),
+            "released" => format!("{}: it created nothing, and its name is free\n", self.submission_id),
+            status => format!("{}: {}\n", self.submission_id, status.replace('_', " ")),
         }
     }
 
     fn is_success(&self) -> bool {
-        self.status != "nothing was done"
+        self.status != "not_confirmed"
     }
 }

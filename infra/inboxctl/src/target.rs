@@ -1,4 +1,4 @@
-//! Where the inbox is: what is named on the command line, by the stack, or as in `local`.
+//! The inbox that a command talks to, with names from the command line, the stack's outputs, or the defaults of `local`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,12 +21,12 @@ use crate::clock_skew::ClockSkewCheck;
 use crate::output::{Render, Rendered};
 use crate::terminal;
 
-/// Longest time of one attempt to find out whether AWS can be reached.
+/// Time-out of one attempt to reach AWS.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest pause before the second attempt.
 const BACKOFF_MAX: Duration = Duration::from_millis(200);
 
-/// Something in AWS, and the option that names it.
+/// An AWS resource and the option that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceRef {
     kind: &'static str,
@@ -42,13 +42,13 @@ impl ResourceRef {
 
 impl fmt::Display for ResourceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Of a URL or an ARN the last part is what people call it.
+        // The last part of a URL or an ARN is the familiar name.
         let name = self.name.rsplit(['/', ':']).next().unwrap_or_default();
         write!(f, "{} {name}", self.kind)
     }
 }
 
-/// What a stack says of itself.
+/// Name, outputs and parameters of a CloudFormation stack.
 #[derive(Debug, Default)]
 struct StackDescription {
     name: String,
@@ -56,7 +56,7 @@ struct StackDescription {
     parameters: BTreeMap<String, String>,
 }
 
-/// One inbox, and how to reach it.
+/// An inbox, and the clients to reach it.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) account: AwsAccount,
@@ -68,13 +68,13 @@ pub(crate) struct Target {
     pub(crate) is_json: bool,
 }
 
-/// What was named on the command line.
+/// Names that options or variables give.
 #[derive(Debug)]
 struct ExplicitNames {
     table: Option<String>,
     balances_table: Option<String>,
     queue_url: Option<String>,
-    dead_queue_url: Option<String>,
+    dead_letter_queue_url: Option<String>,
     bus: Option<String>,
     fynapse_secret: Option<String>,
     rightfoot_url_key: Option<String>,
@@ -107,7 +107,7 @@ impl Target {
                 table: args.table.clone(),
                 balances_table: args.balances_table.clone(),
                 queue_url: args.queue_url.clone(),
-                dead_queue_url: args.dead_queue_url.clone(),
+                dead_letter_queue_url: args.dead_letter_queue_url.clone(),
                 bus: args.bus.clone(),
                 fynapse_secret: args.fynapse_secret.clone(),
                 rightfoot_url_key: args.rightfoot_url_key.clone(),
@@ -120,7 +120,7 @@ impl Target {
         })
     }
 
-    /// The text or JSON of what a command found.
+    /// Renders a command's report as text or JSON.
     pub(crate) fn render(&self, result: &impl Render) -> anyhow::Result<Rendered> {
         Rendered::new(result, self.is_json, self.now())
     }
@@ -129,7 +129,7 @@ impl Target {
         self.clock.now()
     }
 
-    /// Whether the AWS that is asked is an endpoint of the user's own, such as `local`.
+    /// Returns `true` if the endpoint is not AWS's own, such as `local`.
     pub(crate) fn has_custom_endpoint(&self) -> bool {
         self.sdk.endpoint_url().is_some()
     }
@@ -167,53 +167,55 @@ impl Target {
         self.resource("secret", explicit, "--rightfoot-api-key", "RightfootApiKeyArn", "rightfoot-api-key")
     }
 
-    /// The URL of the queue `events`.
+    /// URL of the queue `events`.
     pub(crate) async fn events_queue(&self) -> anyhow::Result<ResourceRef> {
         let explicit = &self.explicit.queue_url;
         let queue = self.resource("queue", explicit, "--queue-url", "EventsQueueUrl", "events")?;
         self.with_queue_url(queue).await
     }
 
-    /// The URL of the dead-letter queue.
+    /// URL of the dead-letter queue.
     pub(crate) async fn dead_letter_queue(&self) -> anyhow::Result<ResourceRef> {
-        let explicit = &self.explicit.dead_queue_url;
+        let explicit = &self.explicit.dead_letter_queue_url;
         let queue =
-            self.resource("queue", explicit, "--dead-queue-url", "DeadLetterQueueUrl", "events-dead")?;
+            self.resource("queue", explicit, "--dead-letter-queue-url", "DeadLetterQueueUrl", "events-dead")?;
         self.with_queue_url(queue).await
     }
 
-    /// Where the webhook routes answer, if that is known.
+    /// Base URL of the webhook routes, without a slash at its end.
     pub(crate) fn base_url(&self) -> Option<String> {
         let base_url = self.explicit.base_url.clone().or_else(|| self.output("WebhookBaseUrl"));
         base_url.map(|url| url.trim_end_matches('/').to_owned())
     }
 
-    /// The stack's name, if one is named.
+    /// Name of the stack, if one is given.
     pub(crate) fn stack_name(&self) -> Option<&str> {
         self.stack.as_ref().map(|stack| stack.name.as_str())
     }
 
-    /// A parameter of the stack.
+    /// Parameter of the stack.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.stack.as_ref()?.parameters.get(name).map(String::as_str)
     }
 
-    /// Whether the stack says that there is no worker in it.
+    /// Returns `true` if the stack is deployed without event-worker.
     pub(crate) fn is_worker_disabled(&self) -> bool {
         self.parameter("EventWorkerEnabled") == Some("false")
     }
 
     pub(crate) fn inbox(&self) -> anyhow::Result<Inbox> {
         let stack_days = self.parameter("RetentionDays").and_then(|days| days.parse().ok());
+        // The shortest retention is a safe default: an expiry is never moved to an earlier time.
         let retention_days = self.explicit.retention_days.or(stack_days).unwrap_or(RETENTION_MIN_DAYS);
+        // Each response shows AWS's time: before a change, this machine's clock is compared with it.
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         let db = aws_sdk_dynamodb::Client::from_conf(config.build());
         Ok(Inbox::new(db, self.inbox_table()?.name, retention_days))
     }
 
-    /// Fails if there is nobody to ask: said once, instead of by every question.
+    /// Fails soon, with one error, if AWS cannot be reached.
     pub(crate) async fn check_reachable(&self) -> anyhow::Result<()> {
-        // Without a name there is nothing to ask for.
+        // Without a table name, the check of the table reports that.
         let Ok(table) = self.inbox_table() else { return Ok(()) };
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -225,12 +227,12 @@ impl Target {
         match request.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:DescribeTable", &error))
         {
             Err(fault) if is_unreachable(&fault.kind) => Err(fault).with_resource(&table),
-            // What it answered is looked at elsewhere.
+            // Any response proves that AWS is reachable; the checks judge it.
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// The client of the queues.
+    /// SQS client that also compares the clocks.
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
         let config = aws_sdk_sqs::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         aws_sdk_sqs::Client::from_conf(config.build())
@@ -248,17 +250,19 @@ impl Target {
         output: &str,
         local_default: &str,
     ) -> anyhow::Result<ResourceRef> {
+        // The defaults are those of `local`. On AWS, CloudFormation chooses the names.
         let default_name =
             || (self.stack.is_none() && self.has_custom_endpoint()).then(|| local_default.to_owned());
         let name = explicit.clone().or_else(|| self.output(output)).or_else(default_name);
         let name = name.ok_or_else(|| match &self.stack {
             Some(_) => anyhow!("the stack has no output {output}: name the {kind} with {flag}"),
-            None => anyhow!("which {kind}? name the stack with --stack, or the {kind} with {flag}"),
+            None => anyhow!("missing {flag} or --stack: the {kind} is unknown"),
         })?;
         Ok(ResourceRef::new(kind, name, flag))
     }
 
     async fn with_queue_url(&self, queue: ResourceRef) -> anyhow::Result<ResourceRef> {
+        // The stack's output is a URL, the default of `local` is a name.
         if queue.name.contains("://") {
             return Ok(queue);
         }
@@ -280,7 +284,7 @@ async fn describe_stack(sdk: &SdkConfig, name: &str) -> anyhow::Result<StackDesc
             if sdk.endpoint_url().is_some() && is_unsupported_service(&cause) =>
         {
             bail!(
-                "this endpoint answers no CloudFormation, so it has no {resource}: leave --stack (INBOXCTL_STACK) away; \
+                "this endpoint does not support CloudFormation, so it has no {resource}: omit --stack (INBOXCTL_STACK); \
              the names of `local` are the defaults then, and --table, --queue-url, … name others"
             )
         }
@@ -295,7 +299,7 @@ async fn describe_stack(sdk: &SdkConfig, name: &str) -> anyhow::Result<StackDesc
     Ok(StackDescription { name, outputs: outputs.collect(), parameters: parameters.collect() })
 }
 
-/// Whether an endpoint does not know the service at all.
+/// Returns `true` if an endpoint does not support the service at all.
 fn is_unsupported_service(cause: &AwsErrorKind) -> bool {
     match cause {
         AwsErrorKind::UnreadableResponse => true,
@@ -309,7 +313,7 @@ fn is_unsupported_service(cause: &AwsErrorKind) -> bool {
     }
 }
 
-/// Whether nobody has answered.
+/// Returns `true` if there was no response.
 fn is_unreachable(cause: &AwsErrorKind) -> bool {
     match cause {
         AwsErrorKind::Timeout | AwsErrorKind::Connection | AwsErrorKind::Certificate => true,

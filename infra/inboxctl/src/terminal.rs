@@ -1,4 +1,4 @@
-//! What is printed, and nowhere else. A reader that stops early (`| head`) has read enough: that is no failure.
+//! Writes to stdout and stderr.
 
 use std::io::{ErrorKind, Write, stderr, stdout};
 
@@ -7,22 +7,27 @@ use std::time::{Duration, Instant};
 
 use crate::output::{printable, printable_json};
 
-/// Prints what was found. An error says that it could not be written to where it should go.
+/// Prints the output of a command.
+///
+/// # Errors
+///
+/// Stdout cannot be written for another reason than a closed pipe.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that stops early (`| head`) is not a failure.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Tells the user something beside what was found. If nobody listens, there is nobody else to tell.
+/// Prints a notice to stderr. Ignores failures: there is nowhere else to report them.
 pub(crate) fn print_notice(text: &str) {
     let mut out = stderr().lock();
     let _ = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
 }
 
-/// Says why the command failed: to a machine as one JSON object with the key `error`.
+/// Prints the error of a command; with `--json` as one JSON object with the key `error`.
 pub(crate) fn print_error(error: &str, is_json: bool) {
     if is_json {
         let object = serde_json::json!({ "error": error }).to_string();
@@ -33,7 +38,7 @@ pub(crate) fn print_error(error: &str, is_json: bool) {
     }
 }
 
-/// Does it, and says on what it waits if that takes longer than a second, and every few seconds again.
+/// Awaits a future. If it takes longer than a second, prints the awaited endpoint, and again every five seconds.
 pub(crate) async fn with_progress<T>(endpoint: &str, is_json: bool, future: impl Future<Output = T>) -> T {
     const FIRST_NOTICE_AFTER: Duration = Duration::from_secs(1);
     const NOTICE_INTERVAL: Duration = Duration::from_secs(5);
@@ -45,7 +50,7 @@ pub(crate) async fn with_progress<T>(endpoint: &str, is_json: bool, future: impl
             done = &mut future => return done,
             () = tokio::time::sleep(pause) => {}
         }
-        // To a machine, stderr tells of the error alone.
+        // With --json, stderr is for errors only.
         if !is_json {
             print_notice(&format!("waiting for {endpoint}, {} s so far\n", started.elapsed().as_secs()));
         }

@@ -1,4 +1,4 @@
-//! `trace`: the whole story of one thing.
+//! `inboxctl timeline`: all that is known of a batch, event, schedule or submission.
 
 use anyhow::bail;
 use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
@@ -13,42 +13,40 @@ use serde::Serialize;
 
 use crate::aws_error::WithResource;
 use crate::batches::BatchOutput;
-use crate::cli::TimelineArgs as Args;
+use crate::cli::TimelineArgs;
 use crate::events::{EventDetails, quarantine_id_of};
-use crate::output::{
-    AuditLine as Intervened, Render, Timestamp, pluralize, render_timeline, timestamp as at_time,
-};
+use crate::output::{AuditLine, Render, Timestamp, pluralize, render_timeline, timestamp};
 use crate::poll_problem::PollProblemOutput;
 use crate::target::Target;
 
-/// What is known under one id.
+/// Timelines of all that has the given id.
 #[derive(Serialize)]
 pub(crate) struct TimelineReport {
-    stories: Vec<TimelineOutput>,
+    timelines: Vec<TimelineOutput>,
 }
 
-/// The story of one batch, event, schedule or submission.
+/// Timeline of a batch, event, schedule or submission.
 #[derive(Serialize)]
 pub(crate) struct TimelineOutput {
-    pub(crate) about: String,
+    pub(crate) title: String,
     pub(crate) submission: Option<SubmissionOutput>,
     pub(crate) schedule: Option<ScheduleOutput>,
     pub(crate) batch: Option<BatchOutput>,
     pub(crate) events: Vec<EventWithStatus>,
-    pub(crate) effects: Vec<AlertOutput>,
-    /// Items under its key that cannot be read.
+    pub(crate) alerts: Vec<AlertOutput>,
+    /// Number of items under its key that this version cannot read.
     pub(crate) unreadable: usize,
 }
 
-/// An event, and where it stands in words.
+/// An event and a description of its status.
 #[derive(Serialize)]
 pub(crate) struct EventWithStatus {
     #[serde(flatten)]
     pub(crate) details: EventDetails,
-    pub(crate) stands: String,
+    pub(crate) status: String,
 }
 
-/// An alert that was published, or is about to be.
+/// An alert that is claimed or published.
 #[derive(Serialize)]
 pub(crate) struct AlertOutput {
     pub(crate) authorizer: String,
@@ -57,7 +55,7 @@ pub(crate) struct AlertOutput {
     pub(crate) replay: u64,
 }
 
-/// A schedule that is watched.
+/// A tracked schedule.
 #[derive(Serialize)]
 pub(crate) struct ScheduleOutput {
     pub(crate) schedule_id: String,
@@ -69,7 +67,7 @@ pub(crate) struct ScheduleOutput {
     pub(crate) polls: u64,
     pub(crate) due_at: Option<Timestamp>,
     pub(crate) settled_at: Option<Timestamp>,
-    /// What is wrong with its polls.
+    /// Problem of its polls, if the last one failed.
     pub(crate) problem: Option<PollProblemOutput>,
 }
 
@@ -82,15 +80,15 @@ pub(crate) struct SubmissionOutput {
     pub(crate) attempts: u64,
     pub(crate) due_at: Option<Timestamp>,
     pub(crate) concluded_at: Option<Timestamp>,
-    pub(crate) refused_at: Option<Timestamp>,
-    pub(crate) given_up_at: Option<Timestamp>,
-    pub(crate) made: Option<String>,
-    /// Where what it made stands.
-    pub(crate) made_stands: Option<String>,
-    pub(crate) interventions: Vec<Intervened>,
+    pub(crate) declined_at: Option<Timestamp>,
+    pub(crate) abandoned_at: Option<Timestamp>,
+    pub(crate) created_id: Option<String>,
+    /// Status of the batch or schedule that it created.
+    pub(crate) created_status: Option<String>,
+    pub(crate) audit_entries: Vec<AuditLine>,
 }
 
-pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<TimelineReport> {
+pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<TimelineReport> {
     let table = target.inbox_table()?;
     if let Some(key) = EventKey::from_event_id(&args.id) {
         let timeline = load_timeline(target, args.id.clone(), &key.pk())
@@ -100,9 +98,10 @@ pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<Timeline
         let Some(timeline) = timeline else {
             bail!("{} is not recorded in {table}, or its record has expired", args.id);
         };
-        return Ok(TimelineReport { stories: vec![timeline] });
+        return Ok(TimelineReport { timelines: vec![timeline] });
     }
     let Some(id) = Id::new(args.id.clone()) else { bail!("an id has 1 to 512 bytes") };
+    // A bare id does not tell its kind, so every kind is looked up.
     let candidates = [
         ("batch", batch_pk(&id)),
         ("event", EventKey::Fynapse { event_id: id.clone() }.pk()),
@@ -117,27 +116,27 @@ pub(crate) async fn show(target: &Target, args: Args) -> anyhow::Result<Timeline
     if timelines.is_empty() {
         bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
     }
-    Ok(TimelineReport { stories: timelines })
+    Ok(TimelineReport { timelines })
 }
 
-/// Adds what became of the batch or schedule that a submission made.
+/// Adds the timeline and status of the batch or schedule that a submission created.
 async fn add_created(target: &Target, timelines: &mut Vec<TimelineOutput>) -> anyhow::Result<()> {
     let submission = timelines.iter().find_map(|timeline| timeline.submission.as_ref());
     let Some((kind, created_id)) = submission.and_then(|it| it.created_item()) else { return Ok(()) };
     let pk = if kind == "batch" { batch_pk(&created_id) } else { schedule_pk(&created_id) };
     let created = load_timeline(target, format!("{kind} {}", created_id.as_str()), &pk).await?;
-    let stands = created.as_ref().and_then(|timeline| timeline.status_text(target.now()));
-    let stands = stands.unwrap_or_else(|| "its item has expired".to_owned());
+    let status = created.as_ref().and_then(|timeline| timeline.status_text(target.now()));
+    let status = status.unwrap_or_else(|| "its item has expired".to_owned());
     for submission in timelines.iter_mut().filter_map(|timeline| timeline.submission.as_mut()) {
-        submission.made_stands = Some(stands.clone());
+        submission.created_status = Some(status.clone());
     }
-    // It may have the submission's own name, and is there then.
-    timelines.extend(created.filter(|made| timelines.iter().all(|timeline| timeline.about != made.about)));
+    // With the submission's own id it is in the list already.
+    timelines.extend(created.filter(|it| timelines.iter().all(|timeline| timeline.title != it.title)));
     Ok(())
 }
 
-/// What is known under one partition key, if anything is.
-async fn load_timeline(target: &Target, about: String, pk: &str) -> anyhow::Result<Option<TimelineOutput>> {
+/// Loads all items of a partition key; `None` if there are none.
+async fn load_timeline(target: &Target, title: String, pk: &str) -> anyhow::Result<Option<TimelineOutput>> {
     let (inbox, table, now) = (target.inbox()?, target.inbox_table()?, target.now());
     let item_collection = inbox.timeline(pk).await.with_resource(&table)?;
     if item_collection.is_empty() {
@@ -148,44 +147,43 @@ async fn load_timeline(target: &Target, about: String, pk: &str) -> anyhow::Resu
         let item = quarantine_id_of(&inbox, event, now).await.with_resource(&table)?;
         events.push(EventWithStatus::new(event, item.as_ref(), now));
     }
-    Ok(Some(TimelineOutput::new(about, item_collection, events)))
+    Ok(Some(TimelineOutput::new(title, item_collection, events)))
 }
 
-/// Of a batch's story, what concerns one event of it.
+/// Reduces a batch's timeline to one of its events.
 fn only_event(mut timeline: TimelineOutput, event_id: &str) -> TimelineOutput {
     timeline.events.retain(|event| event.details.id() == event_id);
-    timeline.effects.retain(|effect| effect.event.as_deref() == Some(event_id));
+    timeline.alerts.retain(|alert| alert.event.as_deref() == Some(event_id));
     timeline
 }
 
 impl SubmissionOutput {
     fn created_item(&self) -> Option<(&'static str, Id)> {
-        Some((self.kind, self.made.as_ref().and_then(Id::new)?))
+        Some((self.kind, self.created_id.as_ref().and_then(Id::new)?))
     }
 }
 
 impl ScheduleOutput {
-    /// Where it stands, in words.
+    /// Description of its next poll and of its problem.
     pub(crate) fn status_text(&self, now: UnixMillis) -> String {
-        let next = self.due_at.map_or_else(
-            || "not asked for any more".to_owned(),
-            |at| format!("asked for next {}", at.with_age(now)),
-        );
+        let next = self
+            .due_at
+            .map_or_else(|| "no longer polled".to_owned(), |at| format!("polled next {}", at.with_age(now)));
         let problem = self.problem.as_ref().map(|problem| format!("; {}", problem.text(now)));
         next + &problem.unwrap_or_default()
     }
 }
 
 impl TimelineOutput {
-    /// Where the batch or schedule stands, if it is the story of one that is tracked.
+    /// Status of the batch or schedule; `None` for the timeline of anything else.
     fn status_text(&self, now: UnixMillis) -> Option<String> {
         let batch = self.batch.as_ref().map(|batch| batch.status_text(now));
         batch.or_else(|| self.schedule.as_ref().map(|schedule| schedule.status_text(now)))
     }
 
-    fn new(about: String, view: Timeline, events: Vec<EventWithStatus>) -> Self {
+    fn new(title: String, view: Timeline, events: Vec<EventWithStatus>) -> Self {
         Self {
-            about,
+            title,
             submission: view.submission.map(|it| SubmissionOutput {
                 submission_id: it.submission_id,
                 kind: match it.kind {
@@ -194,18 +192,18 @@ impl TimelineOutput {
                 },
                 written_at: Timestamp(it.written_at),
                 attempts: it.attempts,
-                due_at: at_time(it.due_at),
-                concluded_at: at_time(it.done_at),
-                refused_at: at_time(it.declined_at),
-                given_up_at: at_time(it.abandoned_at),
-                made: it.created_id,
-                made_stands: None,
-                interventions: Intervened::from_entries(&it.audit_entries),
+                due_at: timestamp(it.due_at),
+                concluded_at: timestamp(it.done_at),
+                declined_at: timestamp(it.declined_at),
+                abandoned_at: timestamp(it.abandoned_at),
+                created_id: it.created_id,
+                created_status: None,
+                audit_entries: AuditLine::from_entries(&it.audit_entries),
             }),
             schedule: view.schedule.as_ref().map(ScheduleOutput::from),
             batch: view.batch.as_ref().map(BatchOutput::from),
             events,
-            effects: view.alerts.iter().map(AlertOutput::from).collect(),
+            alerts: view.alerts.iter().map(AlertOutput::from).collect(),
             unreadable: view.unreadable,
         }
     }
@@ -217,12 +215,12 @@ impl From<&ScheduleView> for ScheduleOutput {
             schedule_id: it.schedule_id.clone(),
             subject: it.subject.clone(),
             probes: it.probes.clone(),
-            since: at_time(it.since),
-            last_run_seen: at_time(it.last_run_seen),
-            expires_at: at_time(it.expires_at),
+            since: timestamp(it.since),
+            last_run_seen: timestamp(it.last_run_seen),
+            expires_at: timestamp(it.expires_at),
             polls: it.polls,
-            due_at: at_time(it.due_at),
-            settled_at: at_time(it.done_at),
+            due_at: timestamp(it.due_at),
+            settled_at: timestamp(it.done_at),
             problem: PollProblemOutput::from_record(it.problem.as_ref(), it.polls),
         }
     }
@@ -230,7 +228,7 @@ impl From<&ScheduleView> for ScheduleOutput {
 
 impl EventWithStatus {
     fn new(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
-        Self { details: EventDetails::new(event, item, now), stands: event_status_text(event, item, now) }
+        Self { details: EventDetails::new(event, item, now), status: event_status_text(event, item, now) }
     }
 }
 
@@ -239,13 +237,13 @@ impl From<&AlertView> for AlertOutput {
         Self {
             authorizer: it.authorizer.clone(),
             event: it.event_id.clone(),
-            published_at: at_time(it.published_at),
+            published_at: timestamp(it.published_at),
             replay: it.replay,
         }
     }
 }
 
-/// Where an event stands, and who has the next step.
+/// Describes the status of an event and who takes the next step.
 fn event_status_text(event: &EventView, item: Option<&QuarantineId>, now: UnixMillis) -> String {
     let time_text =
         |at: Option<UnixMillis>| at.map_or_else(|| "?".to_owned(), |at| Timestamp(at).with_age(now));
@@ -253,12 +251,12 @@ fn event_status_text(event: &EventView, item: Option<&QuarantineId>, now: UnixMi
     match lifecycle.state(now) {
         EventState::Recorded => {
             format!(
-                "recorded, and not known to be on the queue: the relay's, due {}",
+                "recorded, not known to be on the queue: the relay sends it, due {}",
                 time_text(lifecycle.due_at)
             )
         }
         EventState::Sent if is_lost(event, now) => format!(
-            "sent {}, and on no queue any more: `events replay --lost` sends it again",
+            "sent {}, and expired from the queues: `events replay --lost` sends it again",
             time_text(lifecycle.sent_at)
         ),
         EventState::Sent => {
@@ -270,7 +268,7 @@ fn event_status_text(event: &EventView, item: Option<&QuarantineId>, now: UnixMi
         }
         EventState::Claimed => {
             format!(
-                "a worker is at it; its claim ends {}{}",
+                "a worker is processing it; its claim ends {}{}",
                 time_text(lifecycle.claim_until),
                 requeue_suffix(event)
             )
@@ -284,30 +282,31 @@ fn event_status_text(event: &EventView, item: Option<&QuarantineId>, now: UnixMi
                 || "its item has expired".to_owned(),
                 |item| format!("see `quarantine show {item}`"),
             );
-            format!("given up {}: {item}", time_text(lifecycle.quarantined_at))
+            format!("quarantined {}: {item}", time_text(lifecycle.quarantined_at))
         }
     }
 }
 
-/// How often a worker has put it back, and why last.
+/// Number of requeues and the reason of the last one.
 fn requeue_text(event: &EventView) -> String {
     let times = pluralize(event.lifecycle.requeues, "time", "times");
     let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
-    format!("put back by the worker, {times} so far{}", reason.unwrap_or_default())
+    format!("requeued by the worker, {times} so far{}", reason.unwrap_or_default())
 }
 
-/// The same of an event that is at the worker again.
+/// The same in parentheses; empty if it was never requeued.
 fn requeue_suffix(event: &EventView) -> String {
     if event.lifecycle.requeues > 0 { format!(" ({})", requeue_text(event)) } else { String::new() }
 }
 
-/// Whether the queues do not keep a message for so long.
+/// Returns `true` if the queues have dropped its message by their retention.
 fn is_lost(event: &EventView, now: UnixMillis) -> bool {
+    // A redrive sends the message anew, so it may exist longer than `sent_at` implies.
     event.lifecycle.sent_at.is_some_and(|at| message_expiry(at, &event.audit_entries) <= now)
 }
 
 impl Render for TimelineReport {
     fn to_text(&self, now: UnixMillis) -> String {
-        self.stories.iter().map(|it| render_timeline(it, now)).collect::<Vec<_>>().join("\n")
+        self.timelines.iter().map(|it| render_timeline(it, now)).collect::<Vec<_>>().join("\n")
     }
 }

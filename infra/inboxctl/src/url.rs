@@ -1,4 +1,4 @@
-//! `url mint`.
+//! `inboxctl url mint`, and the keys of the webhook secrets.
 
 use anyhow::Context;
 use inbox_aws::config::ConfigError;
@@ -16,7 +16,7 @@ use crate::stack_parameters;
 use crate::target::{ResourceRef, Target};
 use crate::terminal;
 
-/// A minted URL: a credential.
+/// A minted URL. It is a credential.
 #[derive(Serialize)]
 pub(crate) struct MintedUrl {
     subject: String,
@@ -25,15 +25,15 @@ pub(crate) struct MintedUrl {
 }
 
 pub(crate) async fn mint(target: &Target, args: MintUrlArgs) -> anyhow::Result<MintedUrl> {
-    let base = target.base_url().context(
-        "a URL of which host? name where the routes answer with --base-url (WEBHOOK_BASE_URL) or --stack",
-    )?;
+    let base = target
+        .base_url()
+        .context("missing --base-url (WEBHOOK_BASE_URL) or --stack: the host of the URL is unknown")?;
     let path = webhook_path(target, &args.subject).await?;
     let webhook_url = format!("{base}{path}");
     Ok(MintedUrl { subject: args.subject.to_string(), path, webhook_url })
 }
 
-/// The path of the URL for a subject.
+/// Path of the URL for a subject.
 pub(crate) async fn webhook_path(target: &Target, subject: &Subject) -> anyhow::Result<String> {
     let secret = target.rightfoot_url_key()?;
     let keys = load_keys(target, &secret, KeyCodec::Utf8).await?;
@@ -41,8 +41,8 @@ pub(crate) async fn webhook_path(target: &Target, subject: &Subject) -> anyhow::
     Ok(format!("/webhooks/rightfoot/{token}"))
 }
 
-/// The keys that a secret holds, read as the functions read them. Warns of what is in it by mistake: whoever signs with the
-/// same wrong text as the functions is answered as if all was well.
+/// Loads the keys of a secret as the functions do. Warns of probable mistakes in its value: a test delivery that is signed with
+/// the same wrong value would pass.
 pub(crate) async fn load_keys(
     target: &Target,
     secret: &ResourceRef,
@@ -51,20 +51,20 @@ pub(crate) async fn load_keys(
     let client = aws_sdk_secretsmanager::Client::new(&target.sdk);
     let value = secrets::fetch_secret(&client, &secret.name).await.with_resource(secret)?;
     let keys = Keys::parse(&value, codec).with_context(|| format!("{secret} cannot be used"))?;
-    // To a machine, stderr tells of an error alone; `doctor` tells of this.
+    // With --json, stderr is for errors only; `doctor` reports the warning.
     if let Some(suspected) = suspicion_text(&value).filter(|_| !target.is_json) {
         terminal::print_notice(&format!("warning: {secret} has {suspected}: `inboxctl doctor` says more\n"));
     }
     Ok(keys)
 }
 
-/// What a secret's value almost surely holds by mistake, in words.
+/// Description of probable mistakes in a secret's value, without the value.
 pub(crate) fn suspicion_text(value: &str) -> Option<String> {
     let suspected: Vec<_> = secret_warnings(value).iter().map(ToString::to_string).collect();
     (!suspected.is_empty()).then(|| suspected.join("; "))
 }
 
-/// How the functions make the key's bytes of Fynapse's secret: as the stack says.
+/// Encoding of Fynapse's key, from the stack's parameter `FynapseKeyCodec`.
 pub(crate) fn fynapse_key_codec(target: &Target) -> Result<KeyCodec, ConfigError> {
     stack_parameters::function_env(target).parsed_or("FYNAPSE_KEY_CODEC", KeyCodec::default())
 }

@@ -1,39 +1,39 @@
-//! `inboxctl`, as a process, against the local system: what it prints, what it does, and how it ends.
+//! Tests of `inboxctl` as a process against the local stack: its output, its effects and its exit code.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own code")]
 
-#[path = "inboxctl/account.rs"]
-mod account;
-#[path = "inboxctl/clock.rs"]
-mod clock;
-#[path = "inboxctl/code.rs"]
-mod code;
+#[path = "inboxctl/aws_account.rs"]
+mod aws_account;
+#[path = "inboxctl/aws_profiles.rs"]
+mod aws_profiles;
+#[path = "inboxctl/cli_errors.rs"]
+mod cli_errors;
+#[path = "inboxctl/clock_skew.rs"]
+mod clock_skew;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
-#[path = "inboxctl/events.rs"]
-mod events;
-#[path = "inboxctl/health.rs"]
-mod health;
-#[path = "inboxctl/lost.rs"]
-mod lost;
-#[path = "inboxctl/mending.rs"]
-mod mending;
-#[path = "inboxctl/printing.rs"]
-mod printing;
-#[path = "inboxctl/profiles.rs"]
-mod profiles;
+#[path = "inboxctl/doctor_findings.rs"]
+mod doctor_findings;
+#[path = "inboxctl/function_code.rs"]
+mod function_code;
+#[path = "inboxctl/lists_and_details.rs"]
+mod lists_and_details;
+#[path = "inboxctl/lost_messages.rs"]
+mod lost_messages;
+#[path = "inboxctl/operator_actions.rs"]
+mod operator_actions;
 #[path = "inboxctl/quarantine.rs"]
 mod quarantine;
-#[path = "inboxctl/reaching.rs"]
-mod reaching;
-#[path = "inboxctl/refusals.rs"]
-mod refusals;
-#[path = "inboxctl/secrets.rs"]
-mod secrets;
-#[path = "inboxctl/sending.rs"]
-mod sending;
-#[path = "inboxctl/tracing.rs"]
-mod tracing;
+#[path = "inboxctl/send_and_mint.rs"]
+mod send_and_mint;
+#[path = "inboxctl/suspicious_secrets.rs"]
+mod suspicious_secrets;
+#[path = "inboxctl/terminal_output.rs"]
+mod terminal_output;
+#[path = "inboxctl/timeline.rs"]
+mod timeline;
+#[path = "inboxctl/unreachable_aws.rs"]
+mod unreachable_aws;
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -51,11 +51,11 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-/// When the system's time begins: long before the tests run, so that its times are told apart from those of
-/// `inboxctl`, whose clock is the machine's.
+/// Start of the stack's clock: years before the tests run, so that its times differ from those of `inboxctl`, which uses
+/// the machine's clock.
 const START_MS: i64 = 1_577_934_245_000;
 
-/// The local system with its AWS endpoint, and `inboxctl` beside it.
+/// The local stack with its AWS and webhook endpoints, and `inboxctl` to run against it.
 struct CliHarness {
     world: World,
     aws_url: String,
@@ -64,7 +64,7 @@ struct CliHarness {
     servers: Vec<JoinHandle<()>>,
 }
 
-/// What a run of `inboxctl` came to.
+/// Output and exit code of a run of `inboxctl`.
 struct CliOutput {
     command: String,
     exit_code: i32,
@@ -73,14 +73,14 @@ struct CliOutput {
 }
 
 impl CliHarness {
-    /// With the time in the test's hand.
+    /// A stack whose clock only the test advances.
     async fn new() -> Self {
         let time = Arc::new(AtomicI64::new(START_MS));
         let clock_time = time.clone();
         Self::with_clock(time, Clock::new(move || UnixMillis(clock_time.load(Ordering::SeqCst)))).await
     }
 
-    /// At the time that it is.
+    /// A stack with the machine's clock.
     async fn with_system_clock() -> Self {
         Self::with_clock(Arc::default(), Clock::system()).await
     }
@@ -101,7 +101,7 @@ impl CliHarness {
         self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Runs `inboxctl` with these words; one in quotes may hold blanks.
+    /// Runs `inboxctl` with these arguments; one in single quotes may hold blanks.
     async fn run(&self, words: &str) -> CliOutput {
         self.run_with_env(words, &[("AWS_ENDPOINT_URL", self.aws_url.as_str())]).await
     }
@@ -124,7 +124,7 @@ impl CliHarness {
         send.send().await.unwrap();
     }
 
-    /// The messages on a queue, by what they say of themselves; takes them off.
+    /// Receives and deletes all messages of a queue; returns their bodies.
     async fn drain_queue(&self, queue: &str) -> Vec<String> {
         local::inspect::receive_all(&self.world.stack, queue).await.unwrap()
     }
@@ -139,7 +139,7 @@ impl Drop for CliHarness {
 }
 
 impl CliOutput {
-    /// What it printed, for a snapshot.
+    /// Command, output and exit code, for a snapshot.
     fn transcript(&self) -> String {
         let errors =
             if self.stderr.is_empty() { String::new() } else { format!("[stderr]\n{}", self.stderr) };
@@ -168,11 +168,11 @@ async fn bind_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Serves what stands in for an AWS service; where it does.
-async fn serve_stub(answers: MethodRouter) -> String {
+/// Serves a stub of an AWS service; returns its URL.
+async fn serve_stub(responses: MethodRouter) -> String {
     let listener = bind_listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    stack::spawn_server(listener, Router::new().route("/", answers));
+    stack::spawn_server(listener, Router::new().route("/", responses));
     url
 }
 
@@ -187,24 +187,24 @@ fn split_words(words: &str) -> Vec<String> {
         .collect()
 }
 
-/// Compares what was told with the snapshot, less what differs from run to run.
+/// Compares an output with its snapshot, without what differs from run to run.
 macro_rules! snapshot {
-    ($told:expr) => {{
-        let told = $told;
+    ($output:expr) => {{
+        let output = $output;
         let mut settings = insta::Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);
         settings.set_snapshot_path("snapshots");
-        // Times of `inboxctl` itself; the system's are of 2020.
+        // Times of `inboxctl` itself; the stack's are of 2020.
         settings.add_filter(r"20(2[1-9]|[3-9]\d)-\d\d-\d\dT[0-9:.]+Z", "[now]");
         settings.add_filter(r"\((\d+ (s|min|h|days) ago|in \d+ (s|min|h|days))\)", "([age])");
-        // An age of another width moves what stands beside it.
+        // An age of another width moves the next column.
         settings.add_filter(r"\(\[age\]\) {2,}", "([age])  ");
         settings.add_filter(r"\b(WHEN|AGE) {2,}", "$1  ");
         settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
         settings.add_filter(r"http://127\.0\.0\.1:\d+", "http://[local]");
         settings.add_filter(r"in \d+ ms", "in [n] ms");
         settings.add_filter(r#""took_ms": \d+"#, r#""took_ms": "[n]""#);
-        settings.bind(|| insta::assert_snapshot!(told));
+        settings.bind(|| insta::assert_snapshot!(output));
     }};
 }
 pub(crate) use snapshot;

@@ -1,4 +1,4 @@
-//! Reading the command line. An empty variable is an unset one, and an error names the variable that it is about.
+//! Parsing of the command line. Empty variables count as unset, and an error about a variable's value names the variable.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,9 +11,10 @@ use inbox_aws::config::restart_without_empty_variables;
 use super::{Cli, GlobalArgs};
 use crate::terminal;
 
-/// The command line of this process, or how it ends because of it.
+/// Parses the command line of this process. `Err` is the code to exit with, after the error or the help text is printed.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let command = Cli::command();
+    // Known before the arguments are parsed, since an error of parsing is printed as JSON, too.
     let is_json = std::env::args_os().any(|word| word == "--json");
     if let Err(error) = restart_without_empty_variables(&env_variables(&command)) {
         terminal::print_error(&format!("cannot start again without the empty variables: {error}"), is_json);
@@ -23,12 +24,14 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         name_env_variable(&mut error, &command);
         if is_json && error.use_stderr() {
             let text = error.to_string();
+            // The error ends at the first empty line; clap's hints at the usage follow.
             let summary = text.split("\n\n").next().unwrap_or_default();
             terminal::print_error(summary.trim_start_matches("error: "), true);
         } else {
-            // Nobody else to tell.
+            // Without stderr, there is nowhere else to report it.
             let _ = error.print();
         }
+        // clap reports --help and --version as errors, too, but not on stderr.
         if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
     })
 }
@@ -42,14 +45,14 @@ fn try_parse(command: &Command) -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// A stack that an option names has its own table, queues and secrets, whatever the environment says of others.
+/// Drops names that come from variables: `--stack` as an option overrides them (as INBOXCTL_STACK it does not).
 fn ignore_exported_names(global: &mut GlobalArgs, matches: &ArgMatches) {
     let is_exported = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
     for (id, name) in [
         ("table", &mut global.table),
         ("balances_table", &mut global.balances_table),
         ("queue_url", &mut global.queue_url),
-        ("dead_queue_url", &mut global.dead_queue_url),
+        ("dead_letter_queue_url", &mut global.dead_letter_queue_url),
         ("bus", &mut global.bus),
         ("fynapse_secret", &mut global.fynapse_secret),
         ("rightfoot_url_key", &mut global.rightfoot_url_key),
@@ -65,13 +68,13 @@ fn ignore_exported_names(global: &mut GlobalArgs, matches: &ArgMatches) {
     }
 }
 
-/// The variables that the command and its subcommands read.
+/// Environment variables that the command and its subcommands read.
 fn env_variables(command: &Command) -> Vec<OsString> {
     let own_variables = command.get_arguments().filter_map(|it| it.get_env()).map(OsString::from);
     own_variables.chain(command.get_subcommands().flat_map(env_variables)).collect()
 }
 
-/// Has an error about the value of a variable name the variable.
+/// Names the variable in an error about its value; clap itself names only the option.
 fn name_env_variable(error: &mut clap::Error, command: &Command) {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -79,6 +82,7 @@ fn name_env_variable(error: &mut clap::Error, command: &Command) {
     };
     let (option, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
     let flag = option.split(' ').next().unwrap_or_default();
+    // A value on the command line overrides the variable, so then the option is at fault.
     let is_on_command_line = std::env::args_os().any(|word| {
         word.to_string_lossy().strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
     });

@@ -1,4 +1,4 @@
-//! `inboxctl quarantine`.
+//! Arguments of `inboxctl quarantine`.
 
 use std::num::NonZeroUsize;
 
@@ -12,19 +12,19 @@ use super::{AuditArgs, ConfirmArgs, PageArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// List the open items, the newest first.
+    /// List the open items, newest first.
     List(ListQuarantineArgs),
     /// Show one item.
     Show(ShowQuarantinedArgs),
-    /// Read items again by the present code, and record what they are; or put the events that they were on their way again.
+    /// Parse items again with the current code and record their events, or requeue the events that were quarantined.
     Replay(ReplayQuarantinedArgs),
-    /// Close items of which nothing shall become, such as a flood by a URL that leaked. Nothing is deleted.
+    /// Close items that shall not be processed, such as a flood by a leaked URL. Deletes nothing.
     Discard(DiscardQuarantinedArgs),
 }
 
 #[derive(Args)]
 pub(crate) struct ListQuarantineArgs {
-    /// Kept for this reason.
+    /// Only items quarantined for this reason.
     #[arg(long, value_parser = parse_reason)]
     pub(crate) reason: Option<QuarantineReason>,
     #[command(flatten)]
@@ -33,26 +33,26 @@ pub(crate) struct ListQuarantineArgs {
 
 #[derive(Args)]
 pub(crate) struct ShowQuarantinedArgs {
-    /// The item, as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
+    /// Item as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
     #[arg(value_parser = parse_quarantine_id)]
     pub(crate) item: QuarantineId,
-    /// Print the bytes: they may hold personal data.
+    /// Print the bytes, which may hold personal data.
     #[arg(long)]
     pub(crate) reveal: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct ReplayQuarantinedArgs {
-    /// The items, as `list` prints them.
+    /// Items as `list` prints them.
     #[arg(value_parser = parse_quarantine_id, required_unless_present = "reason", conflicts_with = "reason")]
     pub(crate) items: Vec<QuarantineId>,
-    /// All open items that are kept for this reason, the oldest first.
+    /// All open items of this reason, oldest first.
     #[arg(long, value_parser = parse_reason)]
     pub(crate) reason: Option<QuarantineReason>,
-    /// With --reason: how many at the most.
+    /// With --reason: maximum number of items.
     #[arg(long, default_value = "100", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
-    /// Also what was signed longer ago than records are kept: if it was recorded then, it may be published again as new.
+    /// Also replay deliveries older than the retention of records; if one was recorded then, it may be published again as new.
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -63,16 +63,16 @@ pub(crate) struct ReplayQuarantinedArgs {
 
 #[derive(Args)]
 pub(crate) struct DiscardQuarantinedArgs {
-    /// The items, as `list` prints them.
+    /// Items as `list` prints them.
     #[arg(value_parser = parse_quarantine_id, required_unless_present = "subject", conflicts_with = "subject")]
     pub(crate) items: Vec<QuarantineId>,
-    /// All open items that came by the URL of this subject, the oldest first.
+    /// All open items that came by the URL of this subject, oldest first.
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) subject: Option<Subject>,
-    /// With --subject: only those that are kept for this reason.
+    /// With --subject: only items of this reason.
     #[arg(long, value_parser = parse_reason, requires = "subject")]
     pub(crate) reason: Option<QuarantineReason>,
-    /// With --subject: how many at the most.
+    /// With --subject: maximum number of items.
     #[arg(long, default_value = "100", value_name = "N")]
     pub(crate) limit: NonZeroUsize,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What a value on the command line may be.
+//! Parsers of values on the command line. Their errors list the accepted forms.
 
 use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::Provider;
@@ -8,7 +8,7 @@ use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 
-/// A time on the command line: RFC 3339, or how long ago.
+/// A time on the command line: RFC 3339, or an age such as `36h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeArg {
     At(UnixMillis),
@@ -29,6 +29,7 @@ impl std::str::FromStr for TimeArg {
             'd' => Some(86_400),
             _ => None,
         };
+        // By characters: the last one may be longer than a byte.
         let mut digits = text.chars();
         let secs = digits.next_back().and_then(unit).zip(digits.as_str().parse::<u64>().ok());
         let age = secs.map(|(unit, count)| Self::SecsAgo(count.saturating_mul(unit)));
@@ -72,9 +73,9 @@ fn parse_one_of<T, const N: usize>(
 /// An event on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EventRef {
-    /// By its whole id.
+    /// Full event id.
     Key(EventKey),
-    /// By the bare id of a Fynapse event, or of a batch.
+    /// Bare id of a Fynapse event or of a batch.
     BareId(Id),
 }
 
@@ -82,6 +83,7 @@ pub(super) fn parse_event_ref(id: &str) -> Result<EventRef, String> {
     if let Some(key) = EventKey::from_event_id(id) {
         return Ok(EventRef::Key(key));
     }
+    // A mistyped full id must not be looked up as a bare one.
     let is_qualified = id.starts_with("rightfoot/") || id.starts_with("fynapse/");
     Id::new(id).filter(|_| !is_qualified).map(EventRef::BareId).ok_or_else(|| {
         "an event's id is rightfoot/batch/<id>/completed, rightfoot/batch/<id>/alert/<id>, fynapse/event/<id>, \
@@ -97,15 +99,15 @@ pub(super) fn parse_quarantine_id(name: &str) -> Result<QuarantineId, String> {
     })
 }
 
-/// What goes on the record for good: it has to say something.
+/// Parses the operator's name. It stays in the audit trail, so it must not be blank.
 pub(super) fn parse_by(name: &str) -> Result<String, String> {
     non_blank(name)
-        .ok_or_else(|| "say who does this, here or in INBOXCTL_BY: it goes on the record".to_owned())
+        .ok_or_else(|| "give your name with --by or INBOXCTL_BY: it goes into the audit trail".to_owned())
 }
 
-/// The same.
+/// Parses the operator's reason, which must not be blank either.
 pub(super) fn parse_why(text: &str) -> Result<String, String> {
-    non_blank(text).ok_or_else(|| "say why: it goes on the record".to_owned())
+    non_blank(text).ok_or_else(|| "give a reason: it goes into the audit trail".to_owned())
 }
 
 fn non_blank(text: &str) -> Option<String> {

@@ -1,7 +1,7 @@
-//! Whether each function runs the code that its stack has deployed.
+//! Check that each function runs the code that its stack has deployed.
 //!
-//! CloudFormation compares templates, not functions: code that came another way goes on running after a deployment of the version
-//! that the stack already has.
+//! CloudFormation compares templates, not functions: code that was uploaded another way keeps running after a deployment of the
+//! version that the stack already has.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -21,18 +21,18 @@ use crate::aws_error::{WithResource, explain};
 use crate::sigv4_client::{AwsService, SigV4Client};
 use crate::target::{ResourceRef, Target};
 
-const CHECK: &str = "code of the functions";
+const CHECK: &str = "function code";
 const LAMBDA: AwsService = AwsService { sdk_id: "Lambda", signing_name: "lambda" };
 const S3: AwsService = AwsService { sdk_id: "S3", signing_name: "s3" };
 const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
 const GET_OBJECT: &str = "s3:GetObject";
-/// What S3 has encoded in an object's path.
+/// Characters that are percent-encoded in the path of an S3 object.
 const RESERVED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-/// Lambda takes no larger zip from S3.
+/// Lambda accepts no larger zip from S3 (250 MiB).
 const ZIP_MAX_BYTES: usize = 250 << 20;
 
-/// A function of the stack, and the zip that the stack has deployed to it.
+/// A function and the zip in S3 that the stack has deployed to it.
 #[derive(Debug, PartialEq, Eq)]
 struct DeployedFunction {
     function: String,
@@ -46,7 +46,7 @@ struct FunctionConfiguration {
     code_sha256: String,
 }
 
-/// `None` if no stack is named: then nobody knows what was deployed.
+/// Compares the code of all functions. `None` if no stack is named: the deployed code is unknown then.
 pub(super) async fn check(target: &Target) -> Option<CheckResult> {
     let stack = target.stack_name()?;
     let compared = match (deployed_functions(target, stack).await, SigV4Client::new(target)) {
@@ -83,12 +83,13 @@ fn check_from(compared: &[(Result<bool, String>, String)]) -> CheckResult {
             let advice = "a rollback may leave it running: infra/README.md, \"Upgrade and roll back\", has the commands that bring the stack's code back";
             CheckResult::warn(CHECK, found, advice)
         }
+        // Skipped, not unknown: an operator need not have the permissions for this check.
         (true, Some(_)) => CheckResult::skipped(CHECK, found),
         (true, None) => CheckResult::ok(CHECK, found),
     }
 }
 
-/// What the stack's template says, after its transform: there it names the zips.
+/// Reads the functions and zips from the stack's template after its transform, which names the zips.
 async fn deployed_functions(target: &Target, stack: &str) -> anyhow::Result<Vec<DeployedFunction>> {
     let resource = ResourceRef::new("stack", stack, "--stack");
     let client = aws_sdk_cloudformation::Client::new(&target.sdk);
@@ -108,6 +109,7 @@ fn parse_functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<De
     let is = |resource: &Value, field, value| resource.get(field).is_some_and(|it| it == value);
     let functions = resources
         .filter(|it| is(it, "Type", "AWS::Lambda::Function"))
+        // The template lists the worker even if the stack is deployed without it.
         .filter(|it| !(has_no_worker && is(it, "Condition", "WithEventWorker")));
     let parse_function = |resource: &Value| {
         let text = |path| resource.pointer(path).and_then(Value::as_str);
@@ -120,7 +122,7 @@ fn parse_functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<De
     functions.filter_map(parse_function).collect()
 }
 
-/// Whether a function runs the zip that the stack has deployed to it; or why that is not known.
+/// Compares the code hash of a function with the zip that the stack has deployed; `Err` says why that is not possible.
 async fn runs_deployed_code(
     target: &Target,
     aws: &SigV4Client<'_>,
@@ -151,9 +153,10 @@ async fn runs_deployed_code(
     Ok(running == deployed)
 }
 
-/// `CodeSha256` of a zip.
+/// `CodeSha256` of a zip, as Lambda computes it: base64 of its SHA-256.
 async fn code_sha256(zip: &mut reqwest::Response) -> Result<String, AwsErrorKind> {
     let (mut digest, mut remaining_bytes) = (Sha256::new(), ZIP_MAX_BYTES);
+    // Hashed in chunks: a zip may be too large to hold in memory for each function at once.
     while let Some(chunk) = zip.chunk().await.map_err(|_| AwsErrorKind::Connection)? {
         remaining_bytes = remaining_bytes.checked_sub(chunk.len()).ok_or(AwsErrorKind::UnreadableResponse)?;
         digest.update(&chunk);

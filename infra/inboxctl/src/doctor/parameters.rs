@@ -1,4 +1,4 @@
-//! Whether the functions can read the stack's parameters: with one that they cannot, they do not start.
+//! Check of the stack's parameters with the functions' own parsers: a function does not start with an invalid one.
 
 use inbox_aws::config::{poll_timing, revoked_subjects, tolerance_secs};
 use inbox_core::allow_list::AllowList;
@@ -12,6 +12,7 @@ use crate::target::Target;
 const CHECK: &str = "parameters";
 
 pub(super) fn check(target: &Target) -> CheckResult {
+    // Every stack of this template has this parameter, also one with defaults only.
     if target.parameter("RetentionDays").is_none() {
         return CheckResult::skipped(CHECK, "no stack is named, or it has none");
     }
@@ -29,8 +30,8 @@ pub(super) fn check(target: &Target) -> CheckResult {
     ];
     let errors: Vec<_> = errors.into_iter().flatten().map(|error| error.to_string()).collect();
     if errors.is_empty() {
-        return CheckResult::ok(CHECK, "the functions can read those that were looked at");
+        return CheckResult::ok(CHECK, "the functions can read all checked parameters");
     }
-    let advice = "the functions that read it do not start: set the stack's parameter right";
+    let advice = "the functions that read it do not start: correct the stack's parameter";
     CheckResult::fail(CHECK, errors.join("; "), advice)
 }

@@ -1,4 +1,4 @@
-//! Whether Rightfoot answers the polls of what is tracked, and whether schedules run.
+//! Check of the polls: Rightfoot answers for every tracked batch and schedule, and schedules run.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::target::Target;
 use crate::timeline::ScheduleOutput;
 
 const CHECK: &str = "polls";
-/// Problems that are looked at.
+/// Number of problems that are read.
 const SAMPLE_SIZE: usize = 50;
-/// Longer than a few answers in a row may fail: the alarm `poll-failed` waits as long.
+/// Duration after which failing polls fail the check. The alarm `poll-failed` waits as long.
 const FAILING_AFTER: Duration = Duration::from_secs(60 * 60);
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
@@ -25,11 +25,12 @@ pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
         Err(fault) => return Ok(CheckResult::from_error(target, CHECK, &fault, &table)),
     };
     let is_part = page.next.is_some();
-    let scope_note = if is_part { " (a part of the table was looked at)" } else { "" };
+    let scope_note = if is_part { " (only a part of the table was checked)" } else { "" };
     let mut found: Vec<_> = page.items.iter().filter_map(|it| describe(it, now)).collect();
     found.sort_by(|one, other| (other.is_failing, one.since).cmp(&(one.is_failing, other.since)));
     let Some(worst) = found.first() else {
-        let found = format!("the last polls of all that is tracked were answered{scope_note}");
+        let found = format!("the last poll of every tracked batch and schedule was answered{scope_note}");
+        // A problem may be in the part that was not read.
         return Ok(if is_part { CheckResult::unknown(CHECK, found) } else { CheckResult::ok(CHECK, found) });
     };
     let others = match found.len() - 1 {
@@ -51,8 +52,8 @@ struct PollFinding {
     advice: String,
 }
 
-fn describe(troubled: &TrackedWithProblem, now: UnixMillis) -> Option<PollFinding> {
-    let (name, id, is_overdue, text, problem) = match troubled {
+fn describe(tracked: &TrackedWithProblem, now: UnixMillis) -> Option<PollFinding> {
+    let (name, id, is_overdue, text, problem) = match tracked {
         TrackedWithProblem::Batch(view) => {
             let batch = BatchOutput::from(view);
             let (is_overdue, text) = (batch.missed_deadline(now).is_some(), batch.problem_text(now)?);
@@ -71,6 +72,6 @@ fn describe(troubled: &TrackedWithProblem, now: UnixMillis) -> Option<PollFindin
             || now.since(since) >= FAILING_AFTER,
         since,
         text: format!("{name} {id}: {text}"),
-        advice: format!("{}; `inboxctl trace {id}`", problem.advice()),
+        advice: format!("{}; `inboxctl timeline {id}`", problem.advice()),
     })
 }

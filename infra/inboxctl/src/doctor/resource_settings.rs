@@ -1,4 +1,4 @@
-//! Whether tables, queues and bus are there, with the settings that the promises need.
+//! Checks that tables, queues and bus exist, with the settings that the promises need.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::target::{ResourceRef, Target};
 const BALANCES: &str = "table of balances";
 const BUS: &str = "event bus";
 const DESCRIBE_TABLE: &str = "dynamodb:DescribeTable";
-/// Receives after which a message is dead: fewer, and a short outage kills it.
+/// Smallest `maxReceiveCount`: with fewer receives, a short outage moves messages to the dead-letter queue.
 const MAX_RECEIVE_COUNT_MIN: u64 = 5;
 
 pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
@@ -54,7 +54,7 @@ async fn check_table(
         Ok(answer) => match answer.table() {
             Some(table) => check_table_schema(check, resource, table, has_index),
             None => {
-                CheckResult::fail(check, format!("{resource} is not described"), "look at it in the console")
+                CheckResult::fail(check, format!("{resource} is not described"), "check it in the console")
             }
         },
         Err(error) => CheckResult::from_error(
@@ -72,25 +72,25 @@ fn check_table_schema(
     table: &TableDescription,
     has_index: bool,
 ) -> CheckResult {
-    let advice = "deploy template.yaml: it makes the table as the functions need it";
+    let advice = "deploy template.yaml: it creates the table as the functions need it";
     if !is_keyed(table.key_schema(), "pk", "sk") {
         return CheckResult::fail(check, format!("{resource} is not keyed by pk and sk"), advice);
     }
     let index = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some("due"));
     if has_index && !index.is_some_and(|index| is_keyed(index.key_schema(), "due", "due_at")) {
-        let found =
-            format!("{resource} has no index `due` over due and due_at: nothing that is due is ever found");
+        let found = format!("{resource} has no index `due` over due and due_at: due items are never found");
         return CheckResult::fail(check, found, advice);
     }
     match table.table_status() {
+        // A table can be used while it is updated.
         None | Some(TableStatus::Active | TableStatus::Updating) => CheckResult::ok(
             check,
-            format!("{resource}: keys{} as they should be", if has_index { " and index" } else { "" }),
+            format!("{resource}: correct keys{}", if has_index { " and index" } else { "" }),
         ),
         Some(status) => CheckResult::fail(
             check,
             format!("{resource} is {}", status.as_str()),
-            "wait, or look at it in the console",
+            "wait, or check it in the console",
         ),
     }
 }
@@ -118,9 +118,10 @@ async fn check_ttl(target: &Target, db: &aws_sdk_dynamodb::Client, resource: &Re
     match attribute {
         Some("expires_at") if is_on => CheckResult::ok(CHECK, "TTL on expires_at"),
         _ if target.has_custom_endpoint() => CheckResult::skipped(CHECK, "no TTL at this endpoint"),
+        // Only a warning: expiry is never a condition of a write.
         Some(_) | None => CheckResult::warn(
             CHECK,
-            "TTL on expires_at is off: the table only grows",
+            "TTL on expires_at is off: expired records are never deleted",
             "deploy template.yaml, or turn TTL on for expires_at",
         ),
     }
@@ -155,7 +156,7 @@ async fn check_backups(
     }
 }
 
-/// The attributes of a queue that promises rest on.
+/// Attributes of a queue.
 struct QueueAttributes(HashMap<QueueAttributeName, String>);
 
 impl QueueAttributes {
@@ -189,13 +190,13 @@ impl QueueAttributes {
             CheckResult::fail(
                 check,
                 found,
-                format!("{QUEUE_RETENTION_DAYS} days are needed: a sent event is nowhere else due"),
+                format!("{QUEUE_RETENTION_DAYS} days are needed: a sent event is only on the queue"),
             )
         })
     }
 }
 
-/// How many messages a queue holds. Of those that somebody has received, or that are delayed, each is there, too.
+/// Number of messages on a queue. Those in flight and delayed ones are still on it.
 struct MessageCounts {
     visible: u64,
     in_flight: u64,
@@ -229,7 +230,8 @@ struct RedrivePolicy {
 
 async fn check_queues(target: &Target) -> [CheckResult; 2] {
     const EVENTS: &str = "queue of events";
-    const DEAD: &str = "dead-letter queue";
+    const DEAD_LETTERS: &str = "dead-letter queue";
+    // The redrive policy of one queue must name the other, so neither is checked without the other's name.
     let (events, dead_letter_queue) = match (target.events_queue().await, target.dead_letter_queue().await) {
         (Ok(events), Ok(dead)) => (events, dead),
         (events, dead) => {
@@ -237,7 +239,7 @@ async fn check_queues(target: &Target) -> [CheckResult; 2] {
                 Ok(queue) => CheckResult::skipped(check, format!("{queue}: see the other queue")),
                 Err(why) => CheckResult::unresolved(check, &why),
             };
-            return [named(EVENTS, events), named(DEAD, dead)];
+            return [named(EVENTS, events), named(DEAD_LETTERS, dead)];
         }
     };
     let of_events = match QueueAttributes::read(target, &events).await {
@@ -246,9 +248,9 @@ async fn check_queues(target: &Target) -> [CheckResult; 2] {
     };
     let of_dead = match QueueAttributes::read(target, &dead_letter_queue).await {
         Ok(queue) => queue
-            .check_retention(DEAD, &dead_letter_queue)
-            .unwrap_or_else(|| check_dead_letters(DEAD, &queue, &dead_letter_queue)),
-        Err(fault) => CheckResult::from_error(target, DEAD, &fault, &dead_letter_queue),
+            .check_retention(DEAD_LETTERS, &dead_letter_queue)
+            .unwrap_or_else(|| check_dead_letters(DEAD_LETTERS, &queue, &dead_letter_queue)),
+        Err(fault) => CheckResult::from_error(target, DEAD_LETTERS, &fault, &dead_letter_queue),
     };
     [of_events, of_dead]
 }
@@ -268,36 +270,41 @@ fn check_events_queue(
         return CheckResult::fail(
             check,
             found,
-            format!("{VISIBILITY_SECS} s are needed, or a message comes back while the worker is at it"),
+            format!(
+                "{VISIBILITY_SECS} s are needed, or a message is received again while the worker processes it"
+            ),
         );
     }
     let policy = queue.0.get(&QueueAttributeName::RedrivePolicy);
     let Some(policy) = policy.and_then(|json| serde_json::from_str::<RedrivePolicy>(json).ok()) else {
-        let found =
-            format!("{events} has no redrive policy: a message that nobody can process comes back for ever");
+        let found = format!(
+            "{events} has no redrive policy: a message that cannot be processed is received again for ever"
+        );
         return CheckResult::fail(
             check,
             found,
-            format!("have messages go to {dead_letter_queue} after {MAX_RECEIVE_COUNT_MIN} receives"),
+            format!("set a redrive policy to {dead_letter_queue} after {MAX_RECEIVE_COUNT_MIN} receives"),
         );
     };
     let name = dead_letter_queue.name.rsplit('/').next().unwrap_or_default();
     if policy.dead_letter_target_arn.rsplit(':').next() != Some(name) {
-        let found = format!("dead messages of {events} go elsewhere than to {dead_letter_queue}");
-        return CheckResult::warn(check, found, "name that queue with --dead-queue-url");
+        let found = format!("dead letters of {events} go to another queue than {dead_letter_queue}");
+        return CheckResult::warn(check, found, "name that queue with --dead-letter-queue-url");
     }
-    // A number, or a number in quotes: SQS takes both, and gives back what it took.
+    // SQS accepts a number and a string, and returns it in the form in which it was set.
     let receives = policy.max_receive_count.to_string().trim_matches('"').parse().unwrap_or(0);
     if receives < MAX_RECEIVE_COUNT_MIN {
         let receives = pluralize(receives, "receive", "receives");
-        let found = format!("a message of {events} is dead after {receives}");
+        let found = format!("a message of {events} is a dead letter after {receives}");
         return CheckResult::warn(
             check,
             found,
-            format!("set maxReceiveCount to {MAX_RECEIVE_COUNT_MIN} or more: a short outage kills messages"),
+            format!(
+                "set maxReceiveCount to {MAX_RECEIVE_COUNT_MIN} or more: a short outage would move messages to the dead-letter queue"
+            ),
         );
     }
-    CheckResult::ok(check, format!("{events}: settings as they should be; {}", queue.message_counts().text()))
+    CheckResult::ok(check, format!("{events}: correct settings; {}", queue.message_counts().text()))
 }
 
 fn check_dead_letters(
@@ -310,8 +317,8 @@ fn check_dead_letters(
         0 => CheckResult::ok(check, format!("{dead_letter_queue} is empty")),
         _ => CheckResult::fail(
             check,
-            format!("{dead_letter_queue}: {}; their effects have not happened", messages.text()),
-            "`inboxctl dead list` shows them; after a fix, `inboxctl dead redrive --by NAME --why '…'` moves them back",
+            format!("{dead_letter_queue}: {}; not processed", messages.text()),
+            "`inboxctl dead-letters list` shows them; after a fix, `inboxctl dead-letters redrive --by NAME --why '…'` moves them back",
         ),
     }
 }
@@ -319,7 +326,7 @@ fn check_dead_letters(
 async fn check_bus(target: &Target, resource: &ResourceRef) -> CheckResult {
     let client = aws_sdk_eventbridge::Client::new(&target.sdk);
     match client.describe_event_bus().name(&resource.name).send().await {
-        Ok(_) => CheckResult::ok(BUS, format!("{resource} is there")),
+        Ok(_) => CheckResult::ok(BUS, format!("{resource} exists")),
         Err(error) => CheckResult::from_error(
             target,
             BUS,

@@ -1,4 +1,4 @@
-//! Whether the secrets hold what can be used.
+//! Checks that the secrets hold usable values. Never prints a value.
 
 use std::ops::Deref;
 
@@ -15,15 +15,15 @@ use crate::aws_error::WithResource;
 use crate::target::{ResourceRef, Target};
 use crate::url::{fynapse_key_codec, suspicion_text};
 
-/// Open items of a desk that are looked at for a provider.
+/// Number of quarantine items that are searched for one of a provider.
 const SAMPLE_SIZE: usize = 50;
 
-/// One of the secrets, and what it comes to as long as it has no value.
+/// A secret, and the effect of leaving it empty.
 struct SecretCheck {
     check: &'static str,
     provider: Provider,
     while_empty: &'static str,
-    /// What to do if what is suspected of its value is a mistake.
+    /// Advice if the suspected mistake in its value is one.
     if_mistaken: &'static str,
 }
 
@@ -31,21 +31,21 @@ const FYNAPSE_SIGNING: SecretCheck = SecretCheck {
     check: "secret of Fynapse",
     provider: Provider::Fynapse,
     while_empty: "every delivery of Fynapse is answered 503",
-    if_mistaken: "if Fynapse did not give it out like that, put the bare value into it: until then every genuine delivery is \
-                  refused, while `inboxctl send` signs with the same wrong text",
+    if_mistaken: "if Fynapse did not issue it like that, store the bare value: until then every genuine delivery is \
+                  rejected, although `inboxctl send` passes, as it signs with the same wrong value",
 };
 const RIGHTFOOT_URL_KEY: SecretCheck = SecretCheck {
     check: "key of Rightfoot's URLs",
     provider: Provider::Rightfoot,
     while_empty: "every delivery of Rightfoot is answered 503, and no URL can be minted",
     if_mistaken: "the URLs that were minted with it are accepted only while it stays: if it is a mistake, put the right value \
-                  before it, as [\"right\", \"as it is\"], and mint them anew",
+                  before it, as [\"right\", \"as it is\"], and mint the URLs again",
 };
 const RIGHTFOOT_API_KEY: SecretCheck = SecretCheck {
     check: "key of Rightfoot's API",
     provider: Provider::Rightfoot,
-    while_empty: "nothing can be submitted to Rightfoot or asked of it",
-    if_mistaken: "if Rightfoot did not give it out like that, put the bare key into it: until then every question is answered 401",
+    while_empty: "nothing can be submitted to Rightfoot or polled",
+    if_mistaken: "if Rightfoot did not issue it like that, store the bare key: until then every request is answered 401",
 };
 
 pub(super) async fn checks(target: &Target) -> [CheckResult; 3] {
@@ -68,7 +68,7 @@ impl SecretCheck {
         read: impl Fn(&str) -> Result<(), KeyError>,
     ) -> CheckResult {
         let resource = match resource {
-            Ok(thing) => thing,
+            Ok(resource) => resource,
             Err(why) => return CheckResult::unresolved(self.check, &why),
         };
         let value = match fetch_value(target, &resource).await {
@@ -77,10 +77,10 @@ impl SecretCheck {
             Err(fault) => return CheckResult::from_error(target, self.check, &fault, &resource),
         };
         match (read(&value), suspicion_text(&value)) {
-            (Ok(()), None) => CheckResult::ok(self.check, format!("{resource} has a value that can be used")),
+            (Ok(()), None) => CheckResult::ok(self.check, format!("{resource} has a usable value")),
             (Ok(()), Some(suspected)) => CheckResult::warn(
                 self.check,
-                format!("{resource} is taken as it stands, and has {suspected}"),
+                format!("{resource} is used as it is, and has {suspected}"),
                 self.if_mistaken,
             ),
             (Err(why), None) => CheckResult::fail(self.check, format!("{resource}: {why}"), advice_for(why)),
@@ -92,24 +92,25 @@ impl SecretCheck {
         }
     }
 
-    /// Of a provider that nobody uses it may stay empty.
+    /// An empty secret fails only if the inbox has records of its provider: an unused provider needs none.
     async fn check_empty(&self, target: &Target, resource: &ResourceRef) -> CheckResult {
         let Self { check, provider, while_empty, .. } = *self;
         let name = match provider {
             Provider::Rightfoot => "Rightfoot",
             Provider::Fynapse => "Fynapse",
         };
+        // It may scan the table, so it is asked only for an empty secret.
         match has_records_of(target, provider).await {
             Ok(true) => CheckResult::fail(
                 check,
                 format!("{resource} is empty, and the inbox has records of {name}"),
-                format!("put its value in place: until then {while_empty}"),
+                format!("store its value: until then {while_empty}"),
             ),
             Ok(false) => CheckResult::warn(
                 check,
                 format!("{resource} is empty: until it has a value, {while_empty}"),
                 format!(
-                    "put it in place, or leave it if you do not use {name}: the inbox has no record of it"
+                    "store it, or leave it empty if you do not use {name}: the inbox has no record of it"
                 ),
             ),
             Err(why) => CheckResult::unresolved(check, &why.context(format!("{resource} is empty"))),
@@ -117,7 +118,7 @@ impl SecretCheck {
     }
 }
 
-/// What a secret holds; `None` if nothing was ever put into it, or nothing but blanks.
+/// Value of a secret; `None` if it never had one, or only blanks or an empty array.
 async fn fetch_value(
     target: &Target,
     resource: &ResourceRef,
@@ -126,7 +127,8 @@ async fn fetch_value(
     match secrets::fetch_secret(&client, &resource.name).await {
         Ok(value) if matches!(value.trim(), "" | "[]") => Ok(None),
         Ok(value) => Ok(Some(value)),
-        // What is not there, and what nothing was ever put into, have one error code.
+        // A missing secret and one without a value have the
+        // same error code; `DescribeSecret` tells them apart.
         Err(AwsError { kind: AwsErrorKind::Service(code), .. }) if code.contains("ResourceNotFound") => {
             let described = client.describe_secret().secret_id(&resource.name).send().await;
             described
@@ -137,10 +139,11 @@ async fn fetch_value(
     }
 }
 
-/// Whether the inbox has a record of this provider. Asked only about an empty secret: it may read the table.
+/// Returns `true` if the inbox has a record of this provider.
 async fn has_records_of(target: &Target, provider: Provider) -> anyhow::Result<bool> {
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let has_records = async {
+        // The cheap reads come first: the last one may scan the whole table.
         if provider == Provider::Rightfoot
             && !inbox.list_due_keys(DueQueue::Poll, None, 1).await?.0.is_empty()
         {
@@ -160,19 +163,17 @@ async fn has_records_of(target: &Target, provider: Provider) -> anyhow::Result<b
 fn advice_for(why: KeyError) -> String {
     match why {
         KeyError::TooMany => {
-            format!(
-                "take the oldest ones, the last of the array, away: at most {SECRETS_MAX} can stand in it"
-            )
+            format!("remove the oldest ones, at the end of the array: it may hold at most {SECRETS_MAX}")
         }
-        KeyError::Empty => "take the empty element away, or put a value into its place".to_owned(),
+        KeyError::Empty => "remove the empty element, or replace it with a value".to_owned(),
         KeyError::NotStringArray => {
-            "put a plain string into it, or an array of strings: [\"current\", \"previous\"]".to_owned()
+            "store a plain string, or an array of strings: [\"current\", \"previous\"]".to_owned()
         }
         KeyError::Undecodable => {
-            "put a value into it that the parameter FynapseKeyCodec can read, or change that".to_owned()
+            "store a value that the parameter FynapseKeyCodec can decode, or change the parameter".to_owned()
         }
         KeyError::NotVisibleAscii => {
-            "put the bare key into it: no quotation marks, no `Bearer`, no blank or line break".to_owned()
+            "store the bare key: no quotation marks, no `Bearer`, no blank or line break".to_owned()
         }
         KeyError::UnknownCodec => "set the parameter FynapseKeyCodec to utf8, base64 or hex".to_owned(),
     }

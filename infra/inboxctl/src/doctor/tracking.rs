@@ -1,4 +1,4 @@
-//! Whether Rightfoot is asked, too, for what its webhooks tell.
+//! Check that Rightfoot's batches are tracked, so that lost webhooks are found by polling.
 
 use std::collections::BTreeSet;
 
@@ -12,32 +12,31 @@ use crate::output::pluralize;
 use crate::target::Target;
 
 const CHECK: &str = "tracking";
-/// Events that are looked at.
+/// Number of events that are read.
 const SAMPLE_SIZE: usize = 20;
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     Ok(match count_tracked(&inbox, target.now()).await {
-        Ok((0, 0)) => CheckResult::skipped(CHECK, "the inbox has no event of Rightfoot's"),
-        Ok((tracked, all)) if tracked == all => CheckResult::ok(
-            CHECK,
-            "every batch that was looked at is tracked: what no webhook tells is asked for",
-        ),
+        Ok((0, 0)) => CheckResult::skipped(CHECK, "the inbox has no event of Rightfoot"),
+        Ok((tracked, all)) if tracked == all => {
+            CheckResult::ok(CHECK, "every checked batch is tracked: lost webhooks are found by polling")
+        }
         Ok((tracked, all)) => CheckResult::warn(
             CHECK,
             format!(
-                "tracked by nobody: {} of {} looked at",
+                "not tracked: {} of {} checked",
                 all - tracked,
                 pluralize(all as u64, "batch", "batches")
             ),
-            "their webhooks have their effects, but if one is lost, nobody asks for it, and of a threshold there is only the \
-             webhook's word: submit through rightfoot-requests, or invoke it with track_batch and track_schedule",
+            "their webhooks are processed, but a lost one is not found by polling, and the threshold of an alert is known from \
+             the webhook only: submit through rightfoot-requests, or invoke it with track_batch and track_schedule",
         ),
         Err(fault) => CheckResult::from_error(target, CHECK, &fault, &table),
     })
 }
 
-/// How many batches are tracked, and of how many, as far as a sample of the events tells.
+/// Counts the tracked batches and all batches of a sample of events.
 async fn count_tracked(inbox: &Inbox, now: UnixMillis) -> Result<(usize, usize), AwsError> {
     let selection = EventFilter { provider: Some(Provider::Rightfoot), ..EventFilter::default() };
     let events = inbox.list_events(&selection, None, SAMPLE_SIZE, now).await?.items;

@@ -1,4 +1,4 @@
-//! How what was found is printed: as text for people, as JSON for machines.
+//! Output of the commands: text for people, JSON for machines.
 
 mod timelines;
 
@@ -14,23 +14,23 @@ use serde::{Serialize, Serializer};
 pub(crate) use inbox_aws::escape::{json as printable_json, line, text as printable};
 pub(crate) use timelines::render_timeline;
 
-/// What a command found.
+/// Result of a command that can be printed.
 pub(crate) trait Render: Serialize {
-    /// For people.
+    /// Renders it for people; `now` is for ages.
     fn to_text(&self, now: UnixMillis) -> String;
 
-    /// Whether everything is as it should be: if not, the command fails.
+    /// Returns `false` if the command has to fail with exit code 1.
     fn is_success(&self) -> bool {
         true
     }
 
-    /// What the process exits with.
+    /// Exit code of the process.
     fn exit_code(&self) -> u8 {
         u8::from(!self.is_success())
     }
 }
 
-/// What is printed, and what the process exits with.
+/// Printed text and exit code of a command.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) text: String,
@@ -48,7 +48,7 @@ impl Rendered {
     }
 }
 
-/// A time: in JSON as RFC 3339.
+/// A time; RFC 3339 in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(pub(crate) UnixMillis);
 
@@ -59,12 +59,12 @@ impl Serialize for Timestamp {
 }
 
 impl Timestamp {
-    /// For people: the time, and how long ago that is.
+    /// The time and its age, for people.
     pub(crate) fn with_age(self, now: UnixMillis) -> String {
         format!("{} ({})", self.0.rfc3339(), self.age(now))
     }
 
-    /// How long ago it is, or how soon.
+    /// Its distance from `now`, as `5 min ago` or `in 65 s`.
     pub(crate) fn age(self, now: UnixMillis) -> String {
         if self.0 > now {
             format!("in {}", format_duration(self.0.since(now)))
@@ -74,12 +74,12 @@ impl Timestamp {
     }
 }
 
-/// A time that may be missing.
+/// Wraps an optional time.
 pub(crate) fn timestamp(time: Option<UnixMillis>) -> Option<Timestamp> {
     time.map(Timestamp)
 }
 
-/// A span in its largest unit that is not small.
+/// A span in seconds, minutes, hours or days, whichever is the largest unit with two or more of them.
 pub(crate) fn format_duration(span: Duration) -> String {
     match span.as_secs() {
         secs @ ..120 => format!("{secs} s"),
@@ -89,7 +89,7 @@ pub(crate) fn format_duration(span: Duration) -> String {
     }
 }
 
-/// A number with its noun, in the plural unless it is one.
+/// A count with its noun, singular for 1.
 pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -97,7 +97,7 @@ pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
     }
 }
 
-/// Aligned columns under their names; nothing but `none` if there are no rows.
+/// Aligned columns under their headers; only `if_empty` if there are no rows.
 pub(crate) fn render_table<const N: usize>(
     headers: [&str; N],
     rows: Vec<[String; N]>,
@@ -111,6 +111,7 @@ pub(crate) fn render_table<const N: usize>(
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(headers);
+    // A cell may hold text that a sender chose, so control characters are escaped.
     table.add_rows(rows.into_iter().map(|row| row.map(|cell| line(&cell))));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -118,7 +119,7 @@ pub(crate) fn render_table<const N: usize>(
     format!("{}\n", table.trim_fmt())
 }
 
-/// Names and values, one a line; those without a value are left out.
+/// Lines of name and value, without the fields that have none.
 pub(crate) fn render_fields<const N: usize>(fields: [(&str, Option<String>); N]) -> String {
     let width = fields.iter().filter(|it| it.1.is_some()).map(|it| it.0.len()).max().unwrap_or(0);
     let render_field = |(name, value): (&str, Option<String>)| {
@@ -127,17 +128,21 @@ pub(crate) fn render_fields<const N: usize>(fields: [(&str, Option<String>); N])
     fields.into_iter().filter_map(render_field).collect()
 }
 
-/// How a list goes on.
+/// Hint at the next page of a list; empty on the last page.
 pub(crate) fn next_page_hint(next: Option<&String>) -> String {
     next.map(|token| format!("\nThere is more: --page {token}\n")).unwrap_or_default()
 }
 
-/// A place in a list, as the user hands it back.
+/// Encodes a position in a list as the token of `--page`.
 pub(crate) fn encode_cursor(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(parts.join("\n"))
 }
 
-/// Reads it back.
+/// Decodes a token of `--page`.
+///
+/// # Errors
+///
+/// The token is not of this list.
 pub(crate) fn decode_cursor<const N: usize>(token: &str) -> anyhow::Result<[String; N]> {
     let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     // Only the last part may hold a line break of its own.
@@ -147,12 +152,12 @@ pub(crate) fn decode_cursor<const N: usize>(token: &str) -> anyhow::Result<[Stri
         .ok_or_else(|| anyhow::anyhow!("--page: not a token of this list"))
 }
 
-/// What an operator did, as it is printed.
+/// An entry of the audit trail, as it is printed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct AuditLine {
     at: Timestamp,
     by: String,
-    did: &'static str,
+    action: &'static str,
     why: String,
 }
 
@@ -161,7 +166,7 @@ impl From<&AuditEntry> for AuditLine {
         Self {
             at: Timestamp(it.at),
             by: it.operator.clone(),
-            did: it.action.as_str(),
+            action: it.action.as_str(),
             why: it.reason.clone(),
         }
     }
@@ -173,24 +178,24 @@ impl AuditLine {
     }
 
     pub(crate) fn to_text(&self, now: UnixMillis) -> String {
-        format!("{} {}: {} ({})", self.at.with_age(now), self.by, self.did, self.why)
+        format!("{} {}: {} ({})", self.at.with_age(now), self.by, self.action, self.why)
     }
 
-    /// When it was.
+    /// Time of the action.
     pub(crate) fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// As a step of a story.
+    /// Step of a timeline.
     pub(crate) fn timeline_step(&self) -> (Timestamp, String) {
-        (self.at, format!("— {} by {}: {}", self.did, self.by, self.why))
+        (self.at, format!("— {} by {}: {}", self.action, self.by, self.why))
     }
 }
 
-/// Bytes that the user asked to see.
+/// Bytes of a payload, for `--reveal`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RevealedBytes {
-    /// Whether they are base64, because they are no text.
+    /// True if `bytes` is base64, because the payload is not UTF-8.
     is_base64: bool,
     bytes: String,
 }
@@ -207,7 +212,7 @@ impl RevealedBytes {
     }
 
     pub(crate) fn to_text(&self) -> String {
-        let form = if self.is_base64 { " (base64, because they are no text)" } else { "" };
+        let form = if self.is_base64 { " (base64: not UTF-8)" } else { "" };
         format!("\nBytes{form}:\n{}\n", self.bytes)
     }
 }
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_a_list_can_be_handed_back() {
+    fn a_page_token_can_be_decoded() {
         let token = encode_cursor(&["pk#1", "sk\n2"]);
         assert_eq!(decode_cursor::<2>(&token).unwrap(), ["pk#1", "sk\n2"]);
         for wrong in ["", "!", "cGsx"] {
@@ -254,9 +259,6 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_base64() {
         assert_eq!(RevealedBytes::of(b"a\n".to_vec()).to_text(), "\nBytes:\na\n\n");
-        assert_eq!(
-            RevealedBytes::of(vec![0xff]).to_text(),
-            "\nBytes (base64, because they are no text):\n/w==\n"
-        );
+        assert_eq!(RevealedBytes::of(vec![0xff]).to_text(), "\nBytes (base64: not UTF-8):\n/w==\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `quarantine discard`.
+//! `inboxctl quarantine discard`.
 
 use futures::StreamExt as _;
 use futures::stream;
@@ -16,15 +16,15 @@ use crate::confirm;
 use crate::output::{Render, render_table};
 use crate::target::{ResourceRef, Target};
 
-/// Open items beyond the limit that are counted: there may be very many.
+/// Largest number of open items beyond the limit that are counted; a flood may leave far more.
 const COUNTED_MAX: usize = 1_000;
 
-/// What became of discarding items.
+/// Result of discarding items.
 #[derive(Serialize)]
 pub(crate) struct DiscardReport {
     discards: Vec<DiscardedItem>,
-    /// Open items of this subject beyond the limit: 1,000 stands for that many or more.
-    left: usize,
+    /// Open items of this subject beyond the limit; 1,000 means 1,000 or more.
+    remaining: usize,
     is_done: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct DiscardReport {
 struct DiscardedItem {
     item: String,
     outcome: &'static str,
-    told: String,
+    message: String,
 }
 
 pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> anyhow::Result<DiscardReport> {
@@ -59,27 +59,30 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
         None => (RequestedItem::load(&inbox, args.items).await.with_resource(&table)?, 0),
     };
     let operator = args.audit.operator();
+    // With --yes nobody sees the plan, and a row may cost a read of its payload.
     let rows = if args.confirm.yes {
         String::new()
     } else {
         preview::render_rows(&inbox, &items, target.now()).await
     };
     let plan = format!(
-        "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted, but what is discarded is not replayed, unless \
-         the same bytes come again. An event that was given up stays so, unless the poller finds what it tells.\n",
+        "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted. Discarded items are not replayed unless the same \
+         bytes are delivered again. A quarantined event stays quarantined unless the poller finds it.\n",
         operator.name,
         operator.reason,
         remaining_hint(remaining)
     );
     if items.is_empty() || !confirm::is_confirmed(target, &args.confirm, &plan)? {
-        return Ok(DiscardReport { discards: Vec::new(), left: remaining, is_done: items.is_empty() });
+        // If nothing is open, there is nothing to do, and the command does not fail.
+        return Ok(DiscardReport { discards: Vec::new(), remaining, is_done: items.is_empty() });
     }
-    // There may be thousands. On the heap: with the SDK's calls inside they are too large to be moved about.
+    // Concurrent, as there may be thousands. Boxed: with the SDK's
+    // calls inside, the futures are too large to be moved about.
     let discards =
         stream::iter(&items).map(|item| Box::pin(discard_one(&inbox, &table, item, &operator, target.now())));
     Ok(DiscardReport {
         discards: discards.buffered(CONCURRENT_CALLS).collect().await,
-        left: remaining,
+        remaining,
         is_done: true,
     })
 }
@@ -102,22 +105,22 @@ async fn discard_one(
                 Ok(WriteOutcome::Applied) => ("discarded", "discarded".to_owned()),
                 Ok(WriteOutcome::Conflict) => (
                     "overtaken",
-                    "the same bytes came again meanwhile, or somebody else closed it; nothing was done"
+                    "it was changed at the same time: delivered again, or closed; nothing was done"
                         .to_owned(),
                 ),
                 Err(fault) => ("failed", explain(&fault, table)),
             }
         }
     };
-    DiscardedItem { item: item.id.to_string(), outcome, told: message }
+    DiscardedItem { item: item.id.to_string(), outcome, message }
 }
 
-/// How many there are beyond the limit.
+/// Hint at the items beyond the limit; empty if there are none.
 fn remaining_hint(remaining: usize) -> String {
     match remaining {
         0 => String::new(),
-        COUNTED_MAX.. => format!("({COUNTED_MAX} more, or even more than that: --limit.)\n"),
-        left => format!("({left} more: --limit.)\n"),
+        COUNTED_MAX.. => format!("({COUNTED_MAX} or more are left: use --limit.)\n"),
+        count => format!("({count} more: use --limit.)\n"),
     }
 }
 
@@ -126,9 +129,9 @@ impl Render for DiscardReport {
         if !self.is_done {
             return "nothing was done\n".to_owned();
         }
-        let rows = self.discards.iter().map(|it| [it.item.clone(), it.told.clone()]);
+        let rows = self.discards.iter().map(|it| [it.item.clone(), it.message.clone()]);
         render_table(["ITEM", "OUTCOME"], rows.collect(), "nothing of that subject is open")
-            + &remaining_hint(self.left)
+            + &remaining_hint(self.remaining)
     }
 
     fn is_success(&self) -> bool {

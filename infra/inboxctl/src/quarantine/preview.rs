@@ -1,4 +1,4 @@
-//! What is shown of items before something is done with them.
+//! Table of quarantine items for the confirmation of a replay or discard.
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{Inbox, QuarantinedItem};
@@ -7,19 +7,19 @@ use inbox_core::time::UnixMillis;
 
 use crate::output::{Timestamp, render_table};
 
-/// An item that was asked for, as it stands; or only its name, if there is none.
+/// A requested item. `delivery` is `None` if it is not in quarantine.
 pub(super) struct RequestedItem {
     pub(super) id: QuarantineId,
     pub(super) delivery: Option<QuarantinedItem>,
 }
 
 impl RequestedItem {
-    /// Items that were found.
+    /// Items that a search has returned.
     pub(super) fn from_deliveries(open: Vec<QuarantinedItem>) -> Vec<Self> {
         open.into_iter().map(|delivery| Self { id: delivery.id.clone(), delivery: Some(delivery) }).collect()
     }
 
-    /// Items that were named.
+    /// Loads items by their ids.
     pub(super) async fn load(inbox: &Inbox, ids: Vec<QuarantineId>) -> Result<Vec<Self>, AwsError> {
         let mut items = Vec::new();
         for id in ids {
@@ -29,7 +29,7 @@ impl RequestedItem {
     }
 }
 
-/// The items with how old they are, how large, and which event they are, as far as that is known.
+/// Renders the items with reason, age, size and event.
 pub(super) async fn render_rows(inbox: &Inbox, items: &[RequestedItem], now: UnixMillis) -> String {
     let mut rows = Vec::new();
     for RequestedItem { id, delivery } in items {
@@ -54,12 +54,13 @@ pub(super) async fn render_rows(inbox: &Inbox, items: &[RequestedItem], now: Uni
     render_table(["ITEM", "REASON", "AGE", "BYTES", "EVENT"], rows, "")
 }
 
-/// The event that an item was made of, or that the present code reads in its bytes. What cannot be loaded is told when
-/// something is done with it.
+/// Event of an item, or the event that the current code parses from its bytes. `None` also if the bytes cannot
+/// be loaded.
 async fn event_id_of(inbox: &Inbox, delivery: &QuarantinedItem) -> Option<String> {
     if let Some(key) = &delivery.event {
         return Some(key.event_id());
     }
+    // An error is reported when the command processes the item.
     let bytes = inbox.quarantined_payload(delivery).await.ok()?;
     match reparse(delivery.clone().with_body(bytes)) {
         Reparsed::Event(event) => Some(event.key().event_id()),

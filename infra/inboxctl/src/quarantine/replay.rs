@@ -1,4 +1,4 @@
-//! `quarantine replay`.
+//! `inboxctl quarantine replay`.
 
 use inbox_aws::ingest::Ingestor;
 use inbox_aws::quarantine_replay::{QuarantineReplayOutcome, QuarantineReplayer};
@@ -14,7 +14,7 @@ use crate::output::{Render, Timestamp, render_table};
 use crate::target::Target;
 use crate::{confirm, terminal};
 
-/// What became of replaying items.
+/// Result of replaying items.
 #[derive(Serialize)]
 pub(crate) struct QuarantineReplayReport {
     replays: Vec<QuarantineReplay>,
@@ -26,7 +26,7 @@ struct QuarantineReplay {
     item: String,
     outcome: &'static str,
     event: Option<String>,
-    told: String,
+    message: String,
 }
 
 pub(crate) async fn replay(
@@ -34,7 +34,7 @@ pub(crate) async fn replay(
     args: ReplayQuarantinedArgs,
 ) -> anyhow::Result<QuarantineReplayReport> {
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
-    let (items, is_cut_off) = match args.reason {
+    let (items, is_truncated) = match args.reason {
         Some(reason) => {
             let open = inbox.list_quarantine(Some(reason), None, args.limit.get()).await;
             let (open, next) = open.with_resource(&table)?;
@@ -44,7 +44,7 @@ pub(crate) async fn replay(
     };
     let operator = args.audit.operator();
     let mut plan = String::new();
-    // By force is only done what was shown.
+    // With --force the plan is always printed, even with --yes.
     if !args.confirm.yes || args.force {
         let force = if args.force { ", however old" } else { "" };
         let rows = preview::render_rows(&inbox, &items, target.now()).await;
@@ -52,7 +52,7 @@ pub(crate) async fn replay(
             "Replay out of quarantine{force}, by {}, because: {}\n{rows}",
             operator.name, operator.reason
         );
-        if is_cut_off {
+        if is_truncated {
             plan += &format!("(There are more for this reason: --limit {}.)\n", args.limit);
         }
     }
@@ -62,6 +62,7 @@ pub(crate) async fn replay(
     if items.is_empty() || !confirm::is_confirmed(target, &args.confirm, &plan)? {
         return Ok(QuarantineReplayReport { replays: Vec::new(), is_done: items.is_empty() });
     }
+    // The queue is looked up only now: a plan that is not confirmed does not need it.
     let queue = EventsQueue::new(target.sqs(), target.events_queue().await?.name);
     let replayer = QuarantineReplayer::new(Ingestor::new(inbox, queue, target.clock.clone()));
     let replayer = if args.force { replayer.force() } else { replayer };
@@ -82,7 +83,7 @@ fn new_replay(
     event: Option<String>,
     message: String,
 ) -> QuarantineReplay {
-    QuarantineReplay { item: id.to_string(), outcome, event, told: message }
+    QuarantineReplay { item: id.to_string(), outcome, event, message }
 }
 
 fn describe_outcome(
@@ -91,27 +92,25 @@ fn describe_outcome(
     now: UnixMillis,
 ) -> QuarantineReplay {
     match outcome {
-        QuarantineReplayOutcome::Closed {
-            resolution: how,
-            key,
-            is_reopened: is_open_again,
-            enqueue_error: left_to_relay,
-        } => {
+        QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened, enqueue_error } => {
             let mut message = format!("{}: {key}", how.as_str());
-            if let Some(fault) = left_to_relay {
-                message += &format!(" (left to the relay: {fault})");
+            if let Some(fault) = enqueue_error {
+                message += &format!(" (the relay sends it: {fault})");
             }
-            if *is_open_again {
-                message += " (the same bytes have come again, and are in quarantine)";
+            if *is_reopened {
+                message += " (the same bytes were delivered again and are in quarantine)";
             }
             new_replay(id, how.as_str(), Some(key.event_id()), message)
         }
         QuarantineReplayOutcome::StillUnusable(reason) => {
             new_replay(id, "stays", None, format!("stays: still {}", reason.as_str()))
         }
-        QuarantineReplayOutcome::Unverified => {
-            new_replay(id, "stays", None, "stays: the item does not say how its bytes were proven".to_owned())
-        }
+        QuarantineReplayOutcome::Unverified => new_replay(
+            id,
+            "stays",
+            None,
+            "stays: the item does not say how its bytes were verified".to_owned(),
+        ),
         QuarantineReplayOutcome::TooOld { signed_at } => {
             let signed_at = Timestamp(UnixMillis(signed_at.0.saturating_mul(1_000)));
             let message = format!(
@@ -128,7 +127,8 @@ fn describe_outcome(
             id,
             "overtaken",
             None,
-            "its event is on its way, or somebody else is at it; nothing was done".to_owned(),
+            "its event is being processed, or the item was changed at the same time; nothing was done"
+                .to_owned(),
         ),
         QuarantineReplayOutcome::EventExpired(key) => {
             new_replay(id, "event_gone", Some(key.event_id()), format!("the record of {key} has expired"))
@@ -144,7 +144,7 @@ impl Render for QuarantineReplayReport {
         if !self.is_done {
             return "nothing was done\n".to_owned();
         }
-        let rows = self.replays.iter().map(|it| [it.item.clone(), it.told.clone()]);
+        let rows = self.replays.iter().map(|it| [it.item.clone(), it.message.clone()]);
         render_table(["ITEM", "OUTCOME"], rows.collect(), "nothing is open for that reason")
     }
 

@@ -1,4 +1,4 @@
-//! `doctor`.
+//! `doctor`: its checks, findings and advice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tests::{completion_body, extract_body};
 
 use crate::{CliHarness, snapshot};
 
-/// The verdicts, by check.
+/// Status of each check.
 async fn check_statuses(harness: &CliHarness) -> BTreeMap<String, String> {
     let report = harness.run("--json doctor").await.json();
     let checks = report["checks"].as_array().unwrap().iter();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    checks.map(|it| (text(&it["check"]), text(&it["verdict"]))).collect()
+    checks.map(|it| (text(&it["check"]), text(&it["status"]))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +81,7 @@ async fn an_event_that_the_queue_rejects_is_distinguished_from_a_relay_that_does
         .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     assert_eq!(check_statuses(&harness).await["relay"], "ok");
-    let mut record = world.record_of("fynapse/event/e-1").await;
+    let mut record = world.event_record("fynapse/event/e-1").await;
     let number = |value: i64| aws_sdk_dynamodb::types::AttributeValue::N(value.to_string());
     record.insert("received_at".to_owned(), number(world.now().0 - 3_600_000));
     record.insert("attempts".to_owned(), number(7));
@@ -132,7 +132,7 @@ async fn misconfigured_resources_are_reported() {
     lines.push(line("--table balances", "table of the inbox").await);
     lines.push(line("--table nowhere", "table of the inbox").await);
     lines.push(line("--bus nowhere", "event bus").await);
-    lines.push(line("--dead-queue-url nowhere", "dead-letter queue").await);
+    lines.push(line("--dead-letter-queue-url nowhere", "dead-letter queue").await);
     for secret in ["five", "half", "pairs"] {
         lines.push(line(&format!("--fynapse-secret {secret}"), "secret of Fynapse").await);
     }
@@ -171,7 +171,7 @@ async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider
     snapshot!(used);
 }
 
-/// Nobody shall find out by a webhook that was lost.
+/// The report has to come before a lost webhook shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn untracked_batches_are_reported_with_what_tracking_adds() {
     let harness = CliHarness::with_system_clock().await;
@@ -180,23 +180,21 @@ async fn untracked_batches_are_reported_with_what_tracking_adds() {
         let lines = output.stdout.lines().skip_while(|line| !line.contains("  tracking "));
         lines.take_while(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(line().await, ["-     tracking                 the inbox has no event of Rightfoot's"]);
+    assert_eq!(line().await, ["-     tracking                 the inbox has no event of Rightfoot"]);
     harness.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let untracked = line().await;
-    assert_eq!(untracked[0], "warn  tracking                 tracked by nobody: 1 of 1 batch looked at");
-    assert!(untracked[1].contains("if one is lost, nobody asks for it"), "{untracked:?}");
+    assert_eq!(untracked[0], "warn  tracking                 not tracked: 1 of 1 batch checked");
+    assert!(untracked[1].contains("a lost one is not found by polling"), "{untracked:?}");
     let track =
         serde_json::json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"});
     harness.world.request(track).await.unwrap().unwrap();
     assert_eq!(
         line().await,
-        [
-            "ok    tracking                 every batch that was looked at is tracked: what no webhook tells is asked for"
-        ]
+        ["ok    tracking                 every checked batch is tracked: lost webhooks are found by polling"]
     );
 }
 
-/// What is not there, and what nothing was ever put into, have one error code: only a second call tells them apart.
+/// A missing secret and one without a value have the same error code; only `DescribeSecret` tells them apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_may_not_be_described_is_not_taken_for_one_that_is_not_there() {
     let harness = CliHarness::with_system_clock().await;

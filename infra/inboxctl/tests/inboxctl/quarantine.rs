@@ -1,4 +1,4 @@
-//! `quarantine replay|discard`: what is too old to be replayed as it is, and what shall not be.
+//! `quarantine replay` of old deliveries, and `quarantine discard`.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn p10_what_was_signed_long_ago_and_has_its_record_yet_is_a_duplicate() {
     assert!(world.drain_queue().await.is_empty());
 }
 
-/// Three unreadable deliveries by one URL, one by another, and an event by the first that SQS refused.
+/// Three unreadable deliveries by one URL and one by another.
 async fn harness_with_flood() -> CliHarness {
     let harness = CliHarness::new().await;
     let world = &harness.world;
@@ -62,7 +62,7 @@ async fn p7_only_the_flood_of_one_subject_is_discarded_and_audited() {
     let items = world.items().await.len();
     snapshot!(harness.run(&discard).await.transcript());
     let open = async || harness.run("--json quarantine list").await.json()["items"].as_array().unwrap().len();
-    assert_eq!(open().await, 4, "there was nobody to ask");
+    assert_eq!(open().await, 4, "there is no terminal to ask on");
     snapshot!(harness.run(&format!("{discard} --yes")).await.transcript());
     assert_eq!(open().await, 2);
     snapshot!(harness.run(&format!("--json {discard} --yes")).await.transcript());
@@ -103,10 +103,10 @@ async fn p7_an_event_whose_item_is_discarded_stays_quarantined() {
         world.run_relay().await.unwrap().unwrap();
     }
     world.stack.connector.clear_fault_plan();
-    let record = world.record_of("rightfoot/batch/b-1/completed").await;
+    let record = world.event_record("rightfoot/batch/b-1/completed").await;
     let discard = format!("quarantine discard --subject demo {WHO}");
     snapshot!(harness.run(&discard).await.transcript());
     assert_eq!(harness.run(&format!("{discard} --yes")).await.exit_code, 0);
-    assert_eq!(world.record_of("rightfoot/batch/b-1/completed").await, record);
+    assert_eq!(world.event_record("rightfoot/batch/b-1/completed").await, record);
     snapshot!(harness.run("events show rightfoot/batch/b-1/completed").await.transcript());
 }

@@ -1,0 +1,173 @@
+//! `events list|show`, `quarantine list|show`, `batches list|track` and `due`.
+
+use std::time::Duration;
+
+use local::connector::Fault;
+use tests::{alert_body, completion_body, extract_body};
+
+use crate::{CliHarness, snapshot};
+
+/// Four events and two quarantined deliveries, a minute apart.
+async fn harness_with_events() -> CliHarness {
+    let harness = CliHarness::new().await;
+    let world = &harness.world;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    world.mark_done("rightfoot/batch/b-1/completed").await;
+    harness.advance(Duration::from_secs(60));
+    world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
+    harness.advance(Duration::from_secs(60));
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world
+        .stack
+        .connector
+        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    harness.advance(Duration::from_secs(60));
+    world.deliver_fynapse(extract_body("e-2")).await;
+    world.stack.connector.clear_fault_plan();
+    harness.advance(Duration::from_secs(60));
+    world.deliver_rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await;
+    world.deliver_fynapse("{\"half\":").await;
+    harness
+}
+
+/// Sorts the rows of a list: a list is in no order.
+fn sort_rows(transcript: &str) -> String {
+    let mut lines: Vec<_> = transcript.lines().map(str::to_owned).collect();
+    let last = lines.len().saturating_sub(1);
+    if last > 2 {
+        lines[2..last].sort();
+    }
+    lines.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_listed_by_state_type_provider_and_time() {
+    let harness = harness_with_events().await;
+    snapshot!(sort_rows(&harness.run("events list").await.transcript()));
+    for (words, expected) in [
+        ("--state done", vec!["rightfoot/batch/b-1/completed"]),
+        (
+            "--state recorded --state sent",
+            vec!["fynapse/event/e-1", "fynapse/event/e-2", "rightfoot/batch/b-1/alert/u-2"],
+        ),
+        ("--type balance.extracted", vec!["fynapse/event/e-1", "fynapse/event/e-2"]),
+        ("--provider rightfoot", vec!["rightfoot/batch/b-1/alert/u-2", "rightfoot/batch/b-1/completed"]),
+        ("--since 2020-01-02T03:06:05Z", vec!["fynapse/event/e-1", "fynapse/event/e-2"]),
+        (
+            "--until 2020-01-02T03:06:05Z --provider rightfoot",
+            vec!["rightfoot/batch/b-1/alert/u-2", "rightfoot/batch/b-1/completed"],
+        ),
+        ("--since 7d", vec![]),
+    ] {
+        let listed = harness.run(&format!("--json events list {words}")).await.json();
+        let mut ids: Vec<_> = listed["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["event"].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        assert_eq!(ids, expected, "{words}");
+    }
+    snapshot!(harness.run("events list --state quarantined").await.transcript());
+    snapshot!(harness.run("--json events list --state done").await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_goes_on_where_it_ended() {
+    let harness = CliHarness::new().await;
+    for n in 0..7 {
+        harness.world.deliver_fynapse(extract_body(&format!("e-{n}"))).await;
+        harness.world.deliver_fynapse(format!("{{{n}")).await;
+        harness.advance(Duration::from_secs(1));
+    }
+    for (list, of, name) in [("events list", "events", "event"), ("quarantine list", "items", "item")] {
+        let (mut seen, mut page) = (Vec::new(), String::new());
+        loop {
+            let listed = harness.run(&format!("--json {list} --limit 3 {page}")).await.json();
+            let rows = listed[of].as_array().unwrap();
+            seen.extend(rows.iter().map(|it| it[name].as_str().unwrap().to_owned()));
+            let Some(next) = listed["next"].as_str() else { break };
+            assert_eq!(rows.len(), 3);
+            page = format!("--page {next}");
+        }
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!((count, seen.len()), (7, 7), "{list}");
+    }
+    assert!(harness.run("quarantine list --limit 3").await.stdout.contains("\nThere is more: --page "));
+    snapshot!(harness.run("events list --page nonsense").await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_shown_without_its_payload_unless_it_is_asked_for() {
+    let harness = harness_with_events().await;
+    snapshot!(harness.run("events show fynapse/event/e-1").await.transcript());
+    snapshot!(harness.run("--json events show rightfoot/batch/b-1/completed").await.transcript());
+    let revealed = harness.run("events show fynapse/event/e-1 --reveal").await;
+    assert!(
+        revealed.stdout.ends_with(&format!("\nBytes:\n{}\n", extract_body("e-1"))),
+        "{}",
+        revealed.transcript()
+    );
+    let revealed = harness.run("--json events show fynapse/event/e-1 --reveal").await.json();
+    assert_eq!(revealed["payload"]["bytes"], extract_body("e-1"));
+    snapshot!(harness.run("events show fynapse/event/none").await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_item_is_listed_and_shown_without_its_bytes_unless_they_are_asked_for() {
+    let harness = harness_with_events().await;
+    snapshot!(sort_rows(&harness.run("quarantine list").await.transcript()));
+    let listed = harness.run("--json quarantine list --reason unknown_type").await;
+    snapshot!(listed.transcript());
+    let item = listed.json()["items"][0]["item"].as_str().unwrap().to_owned();
+    snapshot!(harness.run(&format!("quarantine show {item}")).await.transcript());
+    let revealed = harness.run(&format!("quarantine show {item} --reveal")).await;
+    assert!(
+        revealed.stdout.ends_with("\nBytes:\n{\"type\":\"A_THIRD_TYPE\"}\n"),
+        "{}",
+        revealed.transcript()
+    );
+    let zeros = "0".repeat(64);
+    snapshot!(harness.run(&format!("quarantine show fynapse/{zeros}")).await.transcript());
+    snapshot!(harness.run("quarantine list --reason stale").await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn due_lists_every_due_queue_with_its_times() {
+    let harness = harness_with_events().await;
+    snapshot!(
+        harness
+            .run("batches track b-2 --expected 3 --failed user-9 --subject nightly --yes")
+            .await
+            .transcript()
+    );
+    snapshot!(harness.run("due --limit 1").await.transcript());
+    let due = harness.run("--json due").await.json();
+    let ids = |queue: usize| {
+        let items = due["queues"][queue]["items"].as_array().unwrap();
+        items.iter().map(|it| it["item"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids(0), ids(1), ids(2).len()),
+        (vec!["fynapse/event/e-2".to_owned()], vec!["batch b-2".to_owned()], 2)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_tracked_once_and_listed() {
+    let harness = CliHarness::new().await;
+    let track = "batches track b-1 --expected 2 --subject nightly";
+    snapshot!(harness.run(track).await.transcript());
+    assert!(harness.world.items().await.is_empty());
+    assert_eq!(harness.run(&format!("{track} --yes")).await.stdout, "b-1: tracked\n");
+    assert_eq!(harness.run(&format!("--json {track} --yes")).await.json()["status"], "already_tracked");
+    snapshot!(harness.run("batches track b-1 --expected 3 --yes").await.transcript());
+    snapshot!(harness.run("batches track b-3 --expected 0 --yes").await.transcript());
+    snapshot!(harness.run("batches list").await.transcript());
+    assert_eq!(harness.run("--json batches list --state tracked").await.json()["batches"][0]["expected"], 2);
+    assert_eq!(harness.run("batches list --state overdue").await.stdout, "no such batch\n");
+    assert_eq!(harness.run("batches list --schedule s-1").await.stdout, "no such batch\n");
+}

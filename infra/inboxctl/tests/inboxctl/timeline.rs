@@ -1,0 +1,84 @@
+//! `timeline`.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tests::{Item, alert_body, completion_body};
+
+use crate::{CliHarness, START_MS, snapshot};
+
+/// A table item with these string and number attributes.
+pub(crate) fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
+    let text =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned())));
+    let number =
+        numbers.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::N(value.to_string())));
+    text.chain(number).collect()
+}
+
+/// A run of a schedule: submitted, tracked, completed, with one alert published and one claimed.
+async fn harness_with_schedule_run() -> CliHarness {
+    let harness = CliHarness::new().await;
+    let world = &harness.world;
+    world
+        .put_item(item(
+            &[
+                ("pk", "rightfoot#submission#nightly"),
+                ("sk", "submitted"),
+                ("subject", "nightly"),
+                ("kind", "schedule"),
+                ("schedule_id", "s-1"),
+            ],
+            &[("written_at", START_MS - 5_000), ("done_at", START_MS - 3_000), ("attempts", 1)],
+        ))
+        .await;
+    let mut schedule = item(
+        &[("pk", "rightfoot#schedule#s-1"), ("sk", "tracked"), ("subject", "nightly"), ("due", "poll#00")],
+        &[
+            ("since", START_MS - 5_000),
+            ("last_run_seen", START_MS),
+            ("due_at", START_MS + 86_400_000),
+            ("polls", 0),
+        ],
+    );
+    schedule.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
+    world.put_item(schedule).await;
+    let batch =
+        [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("schedule_id", "s-1"), ("subject", "demo")];
+    let times = [
+        ("tracked_at", START_MS + 1_000),
+        ("deadline_at", START_MS + 86_400_000),
+        ("done_at", START_MS + 900_000),
+    ];
+    world.put_item(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
+    harness.advance(Duration::from_secs(10));
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    harness.advance(Duration::from_secs(20));
+    world.mark_done("rightfoot/batch/b-1/completed").await;
+    world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
+    let effect = |authorizer: &'static str, numbers: &[(&str, i64)]| {
+        let sk = format!("effect#alert#{authorizer}");
+        let event = "rightfoot/batch/b-1/alert/u-2";
+        item(&[("pk", "rightfoot#batch#b-1"), ("sk", sk.as_str()), ("event_id", event)], numbers)
+    };
+    world.put_item(effect("user-1", &[("published_at", START_MS + 31_000)])).await;
+    world.put_item(effect("user-2", &[("claim_until", START_MS + 90_000)])).await;
+    harness
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batchs_timeline_is_in_chronological_order() {
+    let harness = harness_with_schedule_run().await;
+    snapshot!(harness.run("timeline b-1").await.transcript());
+    snapshot!(harness.run("--json timeline b-1").await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_a_schedule_and_a_submission_have_their_own_timelines() {
+    let harness = harness_with_schedule_run().await;
+    snapshot!(harness.run("timeline rightfoot/batch/b-1/alert/u-2").await.transcript());
+    snapshot!(harness.run("timeline s-1").await.transcript());
+    snapshot!(harness.run("timeline nightly").await.transcript());
+    snapshot!(harness.run("timeline nobody").await.transcript());
+    snapshot!(harness.run("timeline fynapse/event/nobody").await.transcript());
+}
