@@ -1,4 +1,5 @@
-//! The stand-in for API Gateway's HTTP API: payload format 2.0 in, a status and a body out.
+//! Emulator of API Gateway's HTTP API: turns HTTP requests into invocations of payload format 2.0, and results into HTTP
+//! responses.
 
 use std::net::SocketAddr;
 
@@ -19,22 +20,24 @@ use rightfoot_webhook::RightfootWebhook as Rightfoot;
 
 use crate::connector::until_crash;
 
-/// Largest body that API Gateway takes.
+/// Largest body that API Gateway accepts.
 const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
-/// Largest invocation that Lambda takes.
+/// Largest invocation payload that Lambda accepts.
 const INVOCATION_MAX_BYTES: usize = 6 * 1024 * 1024;
 
 /// The functions behind the routes.
 #[derive(Clone, Debug)]
 pub struct WebhookFunctions {
-    /// `POST /webhooks/fynapse`
+    /// Function behind `POST /webhooks/fynapse`.
     pub fynapse: Fynapse,
-    /// `POST /webhooks/rightfoot/{token}`
+    /// Function behind `POST /webhooks/rightfoot/{token}`.
     pub rightfoot: Rightfoot,
 }
 
-/// The webhook routes. Anything else is answered 404, as the gateway does.
+/// Router with the webhook routes. Any other route or method gets 404, as from API Gateway.
 pub fn webhook_routes(functions: WebhookFunctions) -> Router {
+    // Without these fallbacks, axum answers other methods with 405, which ends a delivery at Fynapse for good
+    // (shared/providers/fynapse.md, "Effect of an answer").
     Router::new()
         .route("/webhooks/fynapse", post(fynapse).fallback(not_found))
         .route("/webhooks/rightfoot/{token}", post(rightfoot).fallback(not_found))
@@ -69,7 +72,8 @@ async fn not_found() -> Response {
     error_response(StatusCode::NOT_FOUND, "Not Found")
 }
 
-/// What the function is invoked with. Too large for the gateway or for Lambda is the gateway's own 413.
+/// Builds the invocation payload. Bodies over the limit of API Gateway or Lambda get the gateway's own 413, without an
+/// invocation.
 async fn build_invocation(
     route_key: &str,
     token: Option<String>,
@@ -110,22 +114,25 @@ async fn build_invocation(
     }
     let invocation = to_raw_value(&invocation)
         .map_err(|_| error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
+    // Base64 and JSON make the invocation larger than the body: both limits apply.
     if invocation.get().len() > INVOCATION_MAX_BYTES { Err(too_large()) } else { Ok(invocation) }
 }
 
-/// The gateway hands over text as text, and the rest in base64: also a body without a content type.
+/// Encodes a body as API Gateway does; the flag is `isBase64Encoded`. Bodies without a textual content type are base64.
 fn encode_body(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_text = media_type.starts_with("text/")
         || ["application/json", "application/xml", "application/javascript"].contains(&media_type.as_str());
+    // Text that is not UTF-8 cannot be a JSON string, so it is base64 as well.
     match std::str::from_utf8(body).ok().filter(|_| is_text) {
         Some(text) => (text.to_owned(), false),
         None => (STANDARD.encode(body), true),
     }
 }
 
+/// Joins the values of repeated headers by commas, as API Gateway does.
 fn join_headers(headers: &HeaderMap) -> Map<String, Value> {
     headers
         .keys()
@@ -137,19 +144,19 @@ fn join_headers(headers: &HeaderMap) -> Map<String, Value> {
         .collect()
 }
 
-/// A function that died is answered 500 by the gateway.
+/// The HTTP response to a function's result; `None` is a crashed function, for which API Gateway responds 500.
 fn http_response(result: Option<ApiGatewayV2httpResponse>) -> Response {
-    let Some(done) = result else {
+    let Some(response) = result else {
         return error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     };
-    let body = done.body.map(|body| body.to_vec()).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = u16::try_from(done.status_code)
+    let body = response.body.map(|body| body.to_vec()).unwrap_or_default();
+    let mut http_response = Response::new(Body::from(body));
+    *http_response.status_mut() = u16::try_from(response.status_code)
         .ok()
         .and_then(|status| StatusCode::from_u16(status).ok())
         .unwrap_or(StatusCode::BAD_GATEWAY);
-    *response.headers_mut() = done.headers;
-    response
+    *http_response.headers_mut() = response.headers;
+    http_response
 }
 
 fn error_response(status: StatusCode, message: &str) -> Response {

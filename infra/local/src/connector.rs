@@ -1,5 +1,6 @@
-//! The SDK's HTTP connector: it leads to the embedded engines, keeps a log of the calls, and is where faults
-//! go in, as they do in life.
+//! HTTP connector of the AWS SDK: sends calls to the emulator, logs them, checks permissions and injects faults.
+//!
+//! Faults are injected below the SDK, so its retries and time-outs act as they do against AWS.
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
@@ -39,22 +40,22 @@ use delayed_requests::DelayedRequest;
 use fault::EmulatorRequest;
 use step_gate::StepQueue;
 
-/// One AWS call, as it leaves the SDK. A retry of the SDK is a call of its own.
+/// One AWS call, as it leaves the SDK. Each retry of the SDK is a separate call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwsCall {
-    /// How many calls this wire carried before.
+    /// Position in the call log, from 0.
     pub index: usize,
-    /// The operation, for example `PutItem`.
+    /// AWS operation, for example `PutItem`.
     pub operation: String,
-    /// What it needs by IAM.
+    /// IAM permissions that the call needs.
     pub permissions: Vec<RequiredPermission>,
-    /// The events that it is about, by id: of a batch, several. One alert of an event has an id of its own, as it has on
-    /// the bus.
+    /// Ids of the events that the call concerns; several for a batch call. An alert has the id that it has on the bus,
+    /// not the id of the event that announced it.
     pub event_ids: Vec<String>,
 }
 
 impl AwsCall {
-    /// Whether it changes nothing: then it is all one whether it comes late or never.
+    /// Returns `true` if the call changes nothing, so that delaying it equals losing it.
     pub fn is_read(&self) -> bool {
         const READS: [&str; 6] =
             ["BatchGetItem", "GetItem", "GetQueueAttributes", "GetSecretValue", "Query", "Scan"];
@@ -62,35 +63,37 @@ impl AwsCall {
     }
 }
 
-/// What became of a call.
+/// Outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// It is still on its way.
+    /// No response yet.
     Pending,
-    /// The engine answered with this HTTP status.
+    /// The emulator responded with this HTTP status.
     Answered(u16),
-    /// A fault went in.
+    /// A fault was injected.
     Faulted(Fault),
-    /// Its caller heard that it timed out, and it is still on its way.
+    /// The caller got a time-out; the request has not been applied yet.
     Delayed,
-    /// Its caller heard that it timed out, and it came to the engine later, which answered nobody with this HTTP status.
+    /// The caller got a time-out; the request was applied later, with this HTTP status, which the caller never saw.
     AppliedLate(u16),
 }
 
-/// Decides which call fails, and how.
+/// Function from a call to the fault to inject; `None` lets the call pass.
 pub type FaultPlan = dyn Fn(&AwsCall) -> Option<Fault> + Send + Sync;
 
 tokio::task_local! {
-    /// Told when the process that makes the calls dies.
+    /// Notified when a crash fault ends the simulated process that makes the calls.
     static CRASH_SIGNAL: Arc<Notify>;
 }
 
-/// Runs `work` as one process: a crash fault ends it then and there, with `None`.
+/// Runs `work` as one simulated process. A crash fault in any of its calls drops it at that call; the result is then
+/// `None`.
 pub async fn until_crash<T>(work: impl Future<Output = T>) -> Option<T> {
     let crashed = Arc::new(Notify::new());
     CRASH_SIGNAL
         .scope(crashed.clone(), async {
             tokio::select! {
+                // Checks for the crash first, so that `work` is not polled again after it.
                 biased;
                 () = crashed.notified() => None,
                 done = work => Some(done),
@@ -99,7 +102,9 @@ pub async fn until_crash<T>(work: impl Future<Output = T>) -> Option<T> {
         .await
 }
 
-/// A connector to an engine. What a function's role does not permit is refused, as IAM does.
+/// Connector to an emulator. With a role, calls that the role does not allow are denied, as by IAM.
+///
+/// Clones share the fault plan, the call log and the delayed requests.
 #[derive(Clone)]
 pub struct AwsConnector {
     inner: Arc<Inner>,
@@ -117,10 +122,10 @@ struct Inner {
 }
 
 impl AwsConnector {
-    /// A wire without faults.
-    pub fn new(engine: Emulator) -> Self {
+    /// A connector without faults and without a role: every call is allowed.
+    pub fn new(emulator: Emulator) -> Self {
         let inner = Inner {
-            emulator: engine,
+            emulator,
             fault_plan: Mutex::new(Arc::new(|_: &AwsCall| None)),
             call_log: Mutex::default(),
             step_queue: Mutex::default(),
@@ -130,45 +135,45 @@ impl AwsConnector {
         Self { inner: Arc::new(inner), role: None }
     }
 
-    /// This wire for the function of this name, which may do what its role permits, and without a role nothing.
+    /// The same connector restricted to a function's role. A function without a role is denied every call.
     pub fn with_role_of(&self, function: &str) -> Self {
         const NOTHING: &Role = &Role { function: "", allowed: &[] };
         Self { inner: self.inner.clone(), role: Some(Role::of(function).unwrap_or(NOTHING)) }
     }
 
-    /// From now on, this decides which calls fail.
+    /// Sets the faults of the calls from now on.
     pub fn set_fault_plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
         *lock(&self.inner.fault_plan) = Arc::new(plan);
     }
 
-    /// From now on, nothing fails.
+    /// Stops injecting faults.
     pub fn clear_fault_plan(&self) {
         self.set_fault_plan(|_| None);
     }
 
-    /// The calls so far, and what became of them.
+    /// Calls so far, with their outcomes.
     pub fn call_log(&self) -> Vec<(AwsCall, CallOutcome)> {
         lock(&self.inner.call_log).clone()
     }
 
-    /// Forgets the calls so far; the next one has index 0.
+    /// Clears the call log; the next call has index 0.
     pub fn clear_call_log(&self) {
         lock(&self.inner.call_log).clear();
     }
 
-    /// From now on, calls that `waits` names pass one by one, when the gate is stepped.
+    /// Holds the calls for which `is_held` is true from now on. The returned gate releases them one by one.
     pub fn hold_calls(&self, is_held: fn(&AwsCall) -> bool) -> StepGate {
         let (gate, step_queue) = StepGate::new(is_held);
         *lock(&self.inner.step_queue) = Some(step_queue);
         gate
     }
 
-    /// The engine at the other end.
+    /// The emulator that applies the calls.
     pub fn emulator(&self) -> &Emulator {
         &self.inner.emulator
     }
 
-    /// This wire as an HTTP client for the SDK.
+    /// HTTP client for the SDK's configuration.
     pub fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(self.clone())
     }
@@ -185,6 +190,7 @@ impl AwsConnector {
 
     fn log_outcome(&self, call: &AwsCall, outcome: CallOutcome) {
         let mut log = lock(&self.inner.call_log);
+        // The log may have been cleared since, and another call may have this index.
         if let Some(entry) = log.get_mut(call.index).filter(|entry| entry.0 == *call) {
             entry.1 = outcome;
         }
@@ -192,15 +198,19 @@ impl AwsConnector {
 
     async fn send(self, headers: HeaderMap, body: Bytes) -> Result<HttpResponse, ConnectorError> {
         let call = self.log_call(service_and_operation(&headers).1.to_owned(), &body);
+        // Cloned, so that the lock is not held while the call waits for its turn.
         let step_queue = lock(&self.inner.step_queue).clone();
+        // Dropped when this call ends or is cancelled; the gate waits for that before its next step.
         let _done = match &step_queue {
             Some(step_queue) => step_queue.wait_turn(&call).await,
             None => None,
         };
+        // Read after the wait, so that a plan that was set meanwhile applies.
         let plan = lock(&self.inner.fault_plan).clone();
         let request_body = body.clone();
-        let denied =
-            self.role.is_some_and(|role| !call.permissions.iter().all(|need| need.is_granted_by(role)));
+        let denied = self
+            .role
+            .is_some_and(|role| !call.permissions.iter().all(|permission| permission.is_granted_by(role)));
         let fault = plan(&call).or(denied.then_some(Fault::AccessDenied));
         let delayed = fault.filter(|fault| fault.is_delay()).map(|fault| DelayedRequest {
             call: call.clone(),
@@ -224,6 +234,7 @@ impl AwsConnector {
                 request.send_with_fault(fault).await
             }
         };
+        // Before this attempt's own delayed request is stored, so that it waits for the next attempt.
         self.apply_earlier_attempts(&call, &request_body).await;
         lock(&self.inner.delayed).extend(delayed);
         result
@@ -231,19 +242,20 @@ impl AwsConnector {
 }
 
 async fn crash() -> ! {
-    // Outside of `mortal` nobody listens, and the call hangs until its time-out.
+    // Outside of `until_crash` there is no signal to notify, and the call hangs until its time-out.
     let _ = CRASH_SIGNAL.try_with(|crashed| crashed.notify_one());
     std::future::pending().await
 }
 
 impl fmt::Debug for AwsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wire")
+        f.write_str("AwsConnector")
     }
 }
 
 impl HttpConnector for AwsConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // Method and URI are dropped: the header `x-amz-target` names the service and the operation.
         let mut headers = HeaderMap::new();
         for (name, value) in request.headers() {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
@@ -261,8 +273,8 @@ impl HttpClient for AwsConnector {
     }
 }
 
-/// A test that panicked with the lock in its hand leaves what it holds whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No update leaves the value half-written, so a panic elsewhere does not invalidate it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -278,20 +290,20 @@ fn sdk_response(answer: MockResponse) -> Result<HttpResponse, ConnectorError> {
     Ok(response)
 }
 
-/// The alert that an item stands for.
+/// Bus id of the alert whose publication an `effect#alert#` item records.
 fn alert_id(pk: &str, sk: &str) -> Option<String> {
     let (batch_id, authorizer) = (pk.strip_prefix("rightfoot#batch#")?, sk.strip_prefix("effect#alert#")?);
     Some(threshold_met_id(&Id::new(batch_id)?, &Id::new(authorizer)?))
 }
 
-/// What a message, or the detail of an event on the bus, says of itself.
+/// Ids in the body of a message, or in the detail of an event on the bus.
 #[derive(Deserialize)]
 struct MessageIds {
     id: Option<String>,
     event_id: Option<String>,
 }
 
-/// The events that a request is about, each once: by the key of a record, or as a message or a detail tells.
+/// Ids of the events in a request, without repetition: from item keys, message bodies and bus details.
 fn parse_event_ids(request: &Value) -> Vec<String> {
     let key_id = |holder: &Value| {
         let (pk, sk) = (holder.pointer("/pk/S")?.as_str()?, holder.pointer("/sk/S")?.as_str()?);
@@ -301,15 +313,18 @@ fn parse_event_ids(request: &Value) -> Vec<String> {
         |holder: &Value, name: &str| serde_json::from_str::<MessageIds>(holder.get(name)?.as_str()?).ok();
     let message_id = |holder: &Value| parse_ids(holder, "MessageBody")?.id;
     let detail_id = |holder: &Value| parse_ids(holder, "Detail")?.event_id;
+    // A put has its key in `Item`, an update in `Key`; `SendMessage` has its body in the request itself.
     let holders = [request.get("Item"), request.get("Key"), Some(request)].into_iter().flatten();
+    // `SendMessageBatch` and `PutEvents` have the same name for their lists.
     let entries = request.get("Entries").and_then(Value::as_array).into_iter().flatten();
     let body_ids =
         holders.clone().chain(entries).filter_map(|holder| message_id(holder).or_else(|| detail_id(holder)));
-    let mut events = Vec::new();
-    for event in holders.filter_map(key_id).chain(body_ids) {
-        if !events.contains(&event) {
-            events.push(event);
+    let mut event_ids = Vec::new();
+    for event_id in holders.filter_map(key_id).chain(body_ids) {
+        // A linear search is enough: a batch call has at most ten entries.
+        if !event_ids.contains(&event_id) {
+            event_ids.push(event_id);
         }
     }
-    events
+    event_ids
 }

@@ -1,4 +1,7 @@
-//! What stands in the table and on the queues, seen from outside: by the SDK, on a wire on which nothing fails.
+//! Snapshots of the tables and queues, for checks and reports.
+//!
+//! Reads with the stack's inspector clients, on which no faults are injected. Table items are parsed here, independently
+//! of the code that wrote them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -19,67 +22,67 @@ pub use balances_and_bus::{
     PublishedDetail, PublishedEvent, StoredBalance, read_balances, receive_bus_events,
 };
 
-/// Messages in one answer of SQS.
+/// Messages in one response of SQS: its limit.
 const RECEIVE_MAX: i32 = 10;
 
-/// What the table holds.
+/// Content of the inbox table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InboxSnapshot {
-    /// The event records, by event id.
+    /// Event records, by event id.
     pub records: BTreeMap<String, RecordSnapshot>,
-    /// What the poller looks after — batches, schedules, submissions — by partition key, and whether it is due, at
-    /// whatever time.
+    /// Batches, schedules and submissions that the poller handles, by partition key; the value is true if the item is due,
+    /// now or later.
     pub tracked: BTreeMap<String, bool>,
-    /// The quarantined deliveries.
+    /// Quarantined deliveries.
     pub quarantined: Vec<QuarantineSnapshot>,
 }
 
-/// An event record.
+/// State of an event record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordSnapshot {
-    /// Whether it is still to be put on the queue.
+    /// True if it is still to be enqueued.
     pub is_due: bool,
-    /// Whether it was marked as put on the queue.
+    /// True if it is marked as enqueued.
     pub is_sent: bool,
-    /// Whether its effect has happened.
+    /// True if the worker has finished it.
     pub is_done: bool,
-    /// Whether it was given up.
+    /// True if the event was quarantined.
     pub is_quarantined: bool,
-    /// How often a worker has put it back.
+    /// Number of times that a worker requeued it.
     pub requeues: usize,
-    /// How it came to be recorded.
+    /// Origin: `webhook`, `poll` or `replay`.
     pub origin: String,
-    /// When it was received, or found.
+    /// Time at which it was received, or found by a poll.
     pub received_at: UnixMillis,
 }
 
 /// A quarantined delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantineSnapshot {
-    /// Who sent it.
+    /// Provider that sent it.
     pub provider: String,
-    /// Why it is kept.
+    /// Reason of the quarantine.
     pub reason: String,
-    /// What was sent; `None` if it cannot be read back.
+    /// Bytes as received; `None` if they cannot be read back.
     pub payload: Option<Vec<u8>>,
-    /// The event that it is, if it had become one.
+    /// Id of the event, if the delivery had become one.
     pub event_id: Option<String>,
 }
 
-/// A message, as a consumer of the queue reads it.
+/// A message as a consumer of the queue reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageSnapshot {
-    /// The event's id.
+    /// Id of the event.
     pub id: String,
-    /// How it says that the event came to be recorded.
+    /// Origin of the event: `webhook`, `poll` or `replay`.
     pub origin: String,
-    /// The payload that it carries or refers to; `None` if there is none.
+    /// Payload in the message, or behind its `dataref`; `None` if there is neither.
     pub payload: Option<Vec<u8>>,
 }
 
 type TableItem = HashMap<String, AttributeValue>;
 
-/// Reads the whole table.
+/// Reads the whole inbox table.
 pub async fn read_inbox(stack: &Stack) -> anyhow::Result<InboxSnapshot> {
     let scan = stack.inspector.dynamodb.scan().table_name(INBOX_TABLE).consistent_read(true);
     let mut pages = scan.into_paginator().items().send();
@@ -101,39 +104,41 @@ pub async fn read_inbox(stack: &Stack) -> anyhow::Result<InboxSnapshot> {
             inbox.tracked.insert(pk.to_owned(), item.contains_key("due"));
         }
     }
+    // Only after the scan, which may return an item before its parts.
     inbox.quarantined = quarantined.iter().map(|item| read_quarantined(item, &pieces)).collect();
     Ok(inbox)
 }
 
-/// How many items are due, at whatever time, for the relay or the poller.
+/// Counts the items that are due for the relay or the poller, now or later.
 pub async fn count_due(stack: &Stack) -> anyhow::Result<usize> {
     Ok(due_partition_keys(stack).await?.len())
 }
 
-/// The partition keys of the items that are due, at whatever time, for the relay or the poller.
+/// Partition keys of the items that are due for the relay or the poller, now or later.
 pub async fn due_partition_keys(stack: &Stack) -> anyhow::Result<Vec<String>> {
     let scan = stack.inspector.dynamodb.scan().table_name(INBOX_TABLE).index_name("due");
     let due: Vec<TableItem> =
-        scan.into_paginator().items().send().try_collect().await.context("scan what is due")?;
+        scan.into_paginator().items().send().try_collect().await.context("scan the index due")?;
+    // The index also lists quarantined deliveries and events, for operators.
     let polled_or_relayed = due
         .iter()
         .filter(|item| !string_attribute(item, "due").unwrap_or_default().starts_with("quarantine#"));
     Ok(polled_or_relayed.filter_map(|item| string_attribute(item, "pk")).map(str::to_owned).collect())
 }
 
-/// Whether the poller looks after a batch, or has done so.
+/// Returns `true` if a batch is or was tracked.
 pub async fn is_tracked(stack: &Stack, batch_id: &str) -> anyhow::Result<bool> {
     let string = |value: String| AttributeValue::S(value);
     let request = stack.inspector.dynamodb.get_item().table_name(INBOX_TABLE).consistent_read(true);
     let request = request
         .key("pk", string(format!("rightfoot#batch#{batch_id}")))
         .key("sk", string("tracked".to_owned()));
-    Ok(request.send().await.context("read what is watched")?.item.is_some())
+    Ok(request.send().await.context("read the tracking item")?.item.is_some())
 }
 
-/// How many messages are on a queue: visible, in flight or delayed.
+/// Counts the messages on a queue: visible, in flight and delayed.
 pub async fn count_messages(stack: &Stack, queue: &str) -> anyhow::Result<usize> {
-    let url = stack.queue_url(queue).await.context("ask for the queue")?;
+    let url = stack.queue_url(queue).await.context("get the URL of the queue")?;
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -143,17 +148,19 @@ pub async fn count_messages(stack: &Stack, queue: &str) -> anyhow::Result<usize>
     let counts = request.set_attribute_names(Some(names.to_vec())).send().await.context("count messages")?;
     let counts = counts.attributes.unwrap_or_default();
     let count = |name: &QueueAttributeName| counts.get(name).and_then(|count| count.parse::<usize>().ok());
-    names.iter().map(count).sum::<Option<usize>>().context("a queue without numbers")
+    names.iter().map(count).sum::<Option<usize>>().context("the queue has no message counts")
 }
 
-/// Receives all that is on a queue: message bodies. They are not deleted, but hidden for a while.
+/// Receives the bodies of all visible messages. They are not deleted, but hidden for the queue's visibility timeout.
 pub async fn receive_all(stack: &Stack, queue: &str) -> anyhow::Result<Vec<String>> {
-    let url = stack.queue_url(queue).await.context("ask for the queue")?;
+    let url = stack.queue_url(queue).await.context("get the URL of the queue")?;
     let mut bodies = Vec::new();
+    // A received message is hidden, so the loop ends once each message was received.
     loop {
         let receive = stack.inspector.sqs.receive_message().queue_url(&url);
-        let answer = receive.max_number_of_messages(RECEIVE_MAX).send().await.context("receive messages")?;
-        let messages = answer.messages.unwrap_or_default();
+        let response =
+            receive.max_number_of_messages(RECEIVE_MAX).send().await.context("receive messages")?;
+        let messages = response.messages.unwrap_or_default();
         if messages.is_empty() {
             return Ok(bodies);
         }
@@ -161,14 +168,15 @@ pub async fn receive_all(stack: &Stack, queue: &str) -> anyhow::Result<Vec<Strin
     }
 }
 
-/// The id of the event in a message body.
+/// Parses the id of the event out of a message body.
 pub fn parse_event_id(body: &str) -> Option<String> {
     let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).ok()?;
     serde_json::from_str(fields.get("id")?.get()).ok()
 }
 
-/// Reads a message body, and fetches the payload if the message only refers to it.
+/// Parses a message body, and fetches the payload if the message has only a reference to it.
 pub async fn read_message(stack: &Stack, body: &str) -> anyhow::Result<MessageSnapshot> {
+    // Raw, so that the payload keeps its bytes.
     let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).unwrap_or_default();
     let dataref: Option<String> =
         fields.get("dataref").and_then(|dataref| serde_json::from_str(dataref.get()).ok());
@@ -210,6 +218,7 @@ fn read_quarantined(item: &TableItem, pieces: &BTreeMap<String, Vec<u8>>) -> Qua
 fn join_payload_pieces(item: &TableItem, pieces: &BTreeMap<String, Vec<u8>>) -> Option<Vec<u8>> {
     let names = item.get("parts")?.as_l().ok()?;
     let find_piece = |name: &AttributeValue| pieces.get(name.as_s().ok()?);
+    // Large payloads are deflated before they are split into pieces.
     let deflated = names.iter().map(find_piece).collect::<Option<Vec<_>>>()?.into_iter().flatten().copied();
     let mut payload = Vec::new();
     DeflateDecoder::new(deflated.collect::<Vec<_>>().as_slice()).read_to_end(&mut payload).ok()?;

@@ -1,4 +1,4 @@
-//! The stand-in for Lambda's own API: `Invoke`, for every function there is.
+//! Lambda API emulator: the operation `Invoke`, for every function.
 
 use aws_lambda_events::sqs::SqsEvent;
 use axum::Router;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::connector::until_crash;
 use crate::stack::{INVOCATION_TIMEOUT, Stack};
 
-/// The functions' names, as in AWS less the stack's.
+/// Names of the functions, as in AWS without the stack's name.
 pub const FUNCTION_NAMES: [&str; 6] = [
     "event-relay",
     "event-worker",
@@ -24,13 +24,13 @@ pub const FUNCTION_NAMES: [&str; 6] = [
     "rightfoot-requests",
     "rightfoot-webhook",
 ];
-/// Largest payload of a synchronous invocation.
+/// Largest payload of a synchronous invocation: Lambda's limit.
 const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
 
-/// What an invocation came to: what the function answered, or how it failed.
+/// Response payload of the function, or the error that Lambda reports.
 type InvocationResult = Result<Value, Diagnostic>;
 
-/// What any AWS client can call: the engines, and `Invoke`. `base_url` is its own address.
+/// AWS endpoint for any client: the emulated services and `Invoke`. `base_url` is the address of the endpoint.
 pub fn aws_endpoint(stack: &Stack, base_url: String) -> Router {
     let invoke = Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
@@ -45,11 +45,11 @@ async fn invoke(
     headers: HeaderMap,
     payload: Bytes,
 ) -> Response {
-    // A name may come as an ARN, with a version behind it.
+    // Clients may pass an ARN, with or without a version, instead of the name.
     let name =
         name.rsplit("function:").next().unwrap_or_default().split(':').next().unwrap_or_default().to_owned();
     if !FUNCTION_NAMES.contains(&name.as_str()) {
-        let message = format!("Function not found: {name}; here are {}", FUNCTION_NAMES.join(", "));
+        let message = format!("Function not found: {name}; available: {}", FUNCTION_NAMES.join(", "));
         return error_response(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message);
     }
     let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
@@ -60,6 +60,7 @@ async fn invoke(
     match headers.get("x-amz-invocation-type").and_then(|kind| kind.to_str().ok()) {
         Some("DryRun") => empty_response(StatusCode::NO_CONTENT),
         Some("Event") => {
+            // Asynchronous invocation: the response does not wait for the function.
             tokio::spawn(async move { run_function(&stack, &name, &payload).await });
             empty_response(StatusCode::ACCEPTED)
         }
@@ -68,21 +69,24 @@ async fn invoke(
 }
 
 async fn run_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
+    // `Runtime.ExitError` is Lambda's error type for a process that ends during an invocation.
     let result = until_crash(call_function(stack, name, payload)).await;
-    result.unwrap_or_else(|| Err(diagnostic("Runtime.ExitError", "the process died")))
+    result.unwrap_or_else(|| Err(diagnostic("Runtime.ExitError", "the process crashed")))
 }
 
 async fn call_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
     match name {
+        // The relay and the poller are started by a schedule, whose payload they do not read.
         "event-relay" => stack.relay.handle(INVOCATION_TIMEOUT).await.map_err(Into::into),
         "event-worker" => {
             let event: SqsEvent = serde_json::from_str(payload.get())
-                .map_err(|_| diagnostic("InvalidEvent", "not an event of SQS"))?;
+                .map_err(|_| diagnostic("InvalidEvent", "not an SQS event"))?;
             to_payload(&stack.worker.handle(event).await)
         }
         "rightfoot-poller" => stack.poller.handle(INVOCATION_TIMEOUT).await,
         "rightfoot-requests" => Ok(stack.requests.handle(payload).await?),
         _ => {
+            // The webhook functions turn each error into an HTTP response, so their invocations cannot fail.
             let (functions, event) = (&stack.webhooks, payload.to_owned());
             let response = match name {
                 "fynapse-webhook" => functions.fynapse.handle(event).await,
@@ -94,14 +98,14 @@ async fn call_function(stack: &Stack, name: &str, payload: &RawValue) -> Invocat
 }
 
 fn to_payload(response: &impl Serialize) -> InvocationResult {
-    serde_json::to_value(response).map_err(|_| diagnostic("InvalidAnswer", "not JSON"))
+    serde_json::to_value(response).map_err(|_| diagnostic("InvalidResponse", "the response is not JSON"))
 }
 
 fn diagnostic(error_type: &str, error_message: &str) -> Diagnostic {
     Diagnostic { error_type: error_type.to_owned(), error_message: error_message.to_owned() }
 }
 
-/// As Lambda answers: 200 also for a function that failed, with a header that says so.
+/// Lambda's HTTP response: 200 also for a function that failed, with the header `x-amz-function-error`.
 fn invoke_response(result: InvocationResult) -> Response {
     let (error, payload) = match result {
         Ok(payload) => (None, payload),

@@ -1,11 +1,11 @@
-//! Balance Inbox on one machine.
+//! Balance Inbox on one machine, for development, demonstration and tests.
 //!
-//! The handlers, the relay and the AWS SDK are the real ones. What AWS would bring is embedded: DynamoDB
-//! (dynoxide), SQS and Secrets Manager (winterbaume), and stand-ins of our own for EventBridge and API Gateway.
+//! The functions and the AWS SDK are the deployed ones; AWS is emulated in the same process: DynamoDB (dynoxide), SQS
+//! and Secrets Manager (winterbaume), EventBridge, API Gateway, Lambda's `Invoke` and its SQS trigger (this crate).
 //!
 //! ```text
-//!  senders ──HTTP──▶ gateway ──▶ the functions ──SDK──▶ wire (log, faults) ──▶ engine
-//!                                                       any AWS client ──HTTP──┘
+//!  senders ──HTTP──▶ api_gateway ──▶ functions ──SDK──▶ connector (call log, faults) ──▶ emulator
+//!                                                       any AWS client ──HTTP────────────┘
 //! ```
 
 pub mod api_gateway;

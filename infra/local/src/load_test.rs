@@ -1,4 +1,6 @@
-//! `local load`: many events at once, and a look for each of them on the queue.
+//! `local load`: delivers many events concurrently, then checks that every one is on the queue.
+//!
+//! The worker does not run, so the messages stay on the queue until they are counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,25 +23,25 @@ use crate::senders::{
 };
 use crate::stack::{self, EVENTS_QUEUE, Stack};
 
-/// How often something is delivered that is answered 5xx or not at all.
+/// Attempts at one delivery while it gets 5xx or no response.
 const ATTEMPTS_MAX: usize = 20;
-/// Pause before it is delivered again. No provider is so quick: here the receiver is measured, not the sender.
+/// Pause before a retry. Providers wait much longer; the test measures the receiver, not a sender's retry policy.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// Bound of the wait for what the relay has to send.
+/// Longest wait until the relay has enqueued everything that is due.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Pause between two runs of the relay.
 const RELAY_PAUSE: Duration = Duration::from_millis(500);
 
-/// What to send.
+/// Options of [`run`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadTestOptions {
-    /// How many different events.
+    /// Number of different events.
     pub events: usize,
-    /// How many deliveries are in flight at the same time.
+    /// Number of concurrent deliveries.
     pub concurrency: usize,
-    /// How many of the events are delivered twice, in percent.
+    /// Share of the events that are delivered twice, in percent.
     pub duplicates_pct: u8,
-    /// Seed of the choice of the events that are delivered twice.
+    /// Random seed of the choice of events that are delivered twice.
     pub seed: u64,
 }
 
@@ -49,34 +51,35 @@ impl Default for LoadTestOptions {
     }
 }
 
-/// What it came to.
+/// Result of a load test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadTestReport {
-    /// How many different events were sent.
+    /// Number of different events that were sent.
     pub events: usize,
-    /// How many deliveries were made.
+    /// Number of HTTP requests that were made, retries included.
     pub deliveries: usize,
-    /// How many of them were answered 5xx or not at all.
+    /// Number of these that got 5xx or no response.
     pub failed_attempts: usize,
-    /// From the first delivery to the last answer.
+    /// Time from the first request to the last response.
     pub sending_time: Duration,
-    /// From the last answer until every event was seen on the queue.
+    /// Time from the last response until all messages were received from the queue.
     pub verifying_time: Duration,
-    /// Half of the answers took no longer.
+    /// Median response time.
     pub p50: Duration,
-    /// 99 of 100 answers took no longer.
+    /// 99th percentile of the response times.
     pub p99: Duration,
-    /// Events that are not on the queue.
+    /// Ids of the events that are not on the queue.
     pub lost_events: Vec<String>,
-    /// Messages beyond the first of their event.
+    /// Number of messages beyond the first of their event.
     pub repeated_messages: usize,
-    /// Messages about something that was not sent.
+    /// Number of messages whose event was not sent.
     pub unexpected_messages: usize,
 }
 
 impl LoadTestReport {
-    /// Whether every event is on the queue, and nothing else.
+    /// Returns `true` if every event is on the queue and nothing else is. Repeated messages are no failure.
     pub fn is_success(&self) -> bool {
+        // P3 allows a repeat where the outcome of a send was unknown.
         self.lost_events.is_empty() && self.unexpected_messages == 0
     }
 }
@@ -98,21 +101,21 @@ impl fmt::Display for LoadTestReport {
         )?;
         writeln!(
             f,
-            "answers: p50 {:.1} ms, p99 {:.1} ms; {} deliveries heard 5xx or nothing, and were repeated",
+            "answers: p50 {:.1} ms, p99 {:.1} ms; {} deliveries got 5xx or no response, and were retried",
             self.p50.as_secs_f64() * 1_000.0,
             self.p99.as_secs_f64() * 1_000.0,
             self.failed_attempts
         )?;
         write!(f, "on the queue: {} lost, {} repeated", self.lost_events.len(), self.repeated_messages)?;
         if self.unexpected_messages > 0 {
-            write!(f, ", {} FOREIGN", self.unexpected_messages)?;
+            write!(f, ", {} UNEXPECTED", self.unexpected_messages)?;
         }
         writeln!(f, " (every id looked up in {:.1} s)", self.verifying_time.as_secs_f64())?;
         self.lost_events.iter().take(20).try_for_each(|id| writeln!(f, "  LOST {id}"))
     }
 }
 
-/// Sends, and verifies every id on the queue. The report says whether all are there.
+/// Delivers the events to a stack in memory, and looks for the id of each on the queue.
 pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
     let clock = Clock::system();
     let stack_options = stack::StackOptions::in_memory(clock.clone())?;
@@ -126,6 +129,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
     let started = Instant::now();
     let attempts_by_delivery: Vec<Vec<DeliveryAttempt>> = stream::iter(deliveries)
         .map(|outgoing| {
+            // A task for each delivery, because a stream alone would run them all on one thread.
             let senders = senders.clone();
             tokio::spawn(async move { senders.deliver_until_decided(&outgoing).await })
         })
@@ -138,15 +142,16 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
         .await;
     let sending = started.elapsed();
 
-    progress.set_message("looking for every event on the queue");
+    progress.set_message("checking that every event is on the queue");
+    // Events that the functions recorded and did not send are left to the relay.
     relay_all_due(&stack).await?;
     let bodies = inspect::receive_all(&stack, EVENTS_QUEUE).await?;
-    let (mut seen_by_id, mut repeated, mut foreign) = (sent_event_counts(&options), 0, 0);
+    let (mut seen_by_id, mut repeated, mut unexpected) = (sent_event_counts(&options), 0, 0);
     for body in &bodies {
         match inspect::parse_event_id(body).and_then(|id| seen_by_id.get_mut(&id)) {
             Some(seen @ 0) => *seen = 1,
             Some(_) => repeated += 1,
-            None => foreign += 1,
+            None => unexpected += 1,
         }
     }
     let attempts: Vec<&DeliveryAttempt> = attempts_by_delivery.iter().flatten().collect();
@@ -162,7 +167,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
         p99: percentile(&latencies, 99),
         lost_events: seen_by_id.into_iter().filter(|(_, seen)| *seen == 0).map(|(id, _)| id).collect(),
         repeated_messages: repeated,
-        unexpected_messages: foreign,
+        unexpected_messages: unexpected,
     })
 }
 
@@ -175,12 +180,14 @@ struct LoadTestSenders {
 
 impl LoadTestSenders {
     async fn new(stack: &Stack, options: &LoadTestOptions) -> anyhow::Result<Self> {
+        // As a function does during its init, so that no measured request has to load a secret.
         stack.webhooks.fynapse.load_signing_secret().await;
         stack.webhooks.rightfoot.load_url_key().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let base_url = format!("http://{}/webhooks", listener.local_addr()?);
-        let pace = SimClock::compressed(stack.clock.now(), 1);
-        let http = SenderClient::new(pace, options.seed, options.concurrency)?;
+        // At real speed, because this measures time.
+        let sim_clock = SimClock::compressed(stack.clock.now(), 1);
+        let http = SenderClient::new(sim_clock, options.seed, options.concurrency)?;
         let token = stack.mint_url_token(&"load".parse()?)?;
         Ok(Self {
             fynapse: FynapseSender::new(http.clone(), format!("{base_url}/fynapse"), stack.fynapse_keys()?),
@@ -190,7 +197,7 @@ impl LoadTestSenders {
         })
     }
 
-    /// Delivers until the receiver has decided.
+    /// Repeats a delivery until its response is conclusive, at most [`ATTEMPTS_MAX`] times.
     async fn deliver_until_decided(&self, outgoing: &OutgoingDelivery) -> Vec<DeliveryAttempt> {
         let mut attempts = Vec::new();
         while attempts.len() < ATTEMPTS_MAX {
@@ -216,7 +223,7 @@ impl Drop for LoadTestSenders {
     }
 }
 
-/// Half of the events are Fynapse's; a quarter each are completions and alerts.
+/// The first delivery of the nth event: half are Fynapse's, a quarter completions, a quarter alerts.
 fn nth_event(n: usize) -> OutgoingDelivery {
     match n % 4 {
         0 => batch_completed(&format!("load-{n:08}"), &format!("uuid-{n}")),
@@ -225,7 +232,7 @@ fn nth_event(n: usize) -> OutgoingDelivery {
     }
 }
 
-/// What is delivered, in order. The second delivery of an event follows so closely that the two may meet.
+/// The deliveries, in order. A duplicate follows its original directly, so the two may be in flight together.
 fn deliveries(options: &LoadTestOptions) -> Vec<OutgoingDelivery> {
     let mut rng = StdRng::seed_from_u64(options.seed);
     (0..options.events)
@@ -236,15 +243,16 @@ fn deliveries(options: &LoadTestOptions) -> Vec<OutgoingDelivery> {
         .collect()
 }
 
+/// A counter, at zero, for the id of each event that is sent.
 fn sent_event_counts(options: &LoadTestOptions) -> BTreeMap<String, usize> {
     (0..options.events).map(|n| (nth_event(n).id, 0)).collect()
 }
 
-/// Lets the relay run until nothing is due, within bounds.
+/// Runs the relay until nothing is due, at most [`RELAY_WAIT_MAX`].
 async fn relay_all_due(stack: &Stack) -> anyhow::Result<()> {
     let deadline = Instant::now() + RELAY_WAIT_MAX;
     while inspect::count_due(stack).await? > 0 && Instant::now() < deadline {
-        // A failed run is followed by another one.
+        // The next run covers what a failed one left due.
         let _ = stack.relay.handle(Duration::from_secs(60)).await;
         tokio::time::sleep(RELAY_PAUSE).await;
     }
@@ -252,6 +260,7 @@ async fn relay_all_due(stack: &Stack) -> anyhow::Result<()> {
 }
 
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    // The nearest rank, so that the result is a time that was measured.
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(index).copied().unwrap_or_default()
 }
@@ -262,10 +271,10 @@ mod tests {
 
     #[test]
     fn percentiles_are_nearest_ranks() {
-        let took: Vec<_> = (1..=200).map(Duration::from_millis).collect();
-        assert_eq!(percentile(&took, 50), Duration::from_millis(100));
-        assert_eq!(percentile(&took, 99), Duration::from_millis(198));
-        assert_eq!(percentile(&took[..1], 99), Duration::from_millis(1));
+        let latencies: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&latencies, 50), Duration::from_millis(100));
+        assert_eq!(percentile(&latencies, 99), Duration::from_millis(198));
+        assert_eq!(percentile(&latencies[..1], 99), Duration::from_millis(1));
         assert_eq!(percentile(&[], 50), Duration::ZERO);
     }
 
@@ -275,8 +284,8 @@ mod tests {
         let all = deliveries(&options);
         assert_eq!(all, deliveries(&options));
         assert!((1_050..1_150).contains(&all.len()), "{}", all.len());
-        let of = |pct| deliveries(&LoadTestOptions { duplicates_pct: pct, ..options.clone() }).len();
-        assert_eq!((of(0), of(100)), (1_000, 2_000));
+        let count = |pct| deliveries(&LoadTestOptions { duplicates_pct: pct, ..options.clone() }).len();
+        assert_eq!((count(0), count(100)), (1_000, 2_000));
     }
 
     #[tokio::test]
@@ -305,7 +314,7 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "2000 events in 2200 deliveries, 2.5 s: 800 events/s, 880 deliveries/s\n\
-             answers: p50 7.2 ms, p99 23.5 ms; 3 deliveries heard 5xx or nothing, and were repeated\n\
+             answers: p50 7.2 ms, p99 23.5 ms; 3 deliveries got 5xx or no response, and were retried\n\
              on the queue: 1 lost, 1 repeated (every id looked up in 0.6 s)\n  \
              LOST fynapse/event/load-00000002\n"
         );

@@ -1,6 +1,6 @@
-//! The command `local`: Balance Inbox on one machine.
+//! Command-line interface of `local`: Balance Inbox on one machine.
 
-#![expect(clippy::print_stdout, reason = "this is a command: it talks to a terminal")]
+#![expect(clippy::print_stdout, reason = "a command prints its results")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,15 +13,14 @@ use inbox_core::allow_list::AllowList;
 use inbox_core::poll::PollTiming;
 use local::{demo, load_test, serve};
 
-/// The one variable that is read here.
+// The only environment variable that the command line reads.
 const RIGHTFOOT_API_KEY: &str = "RIGHTFOOT_API_KEY";
 
-/// Balance Inbox on one machine: the real functions and the real AWS SDK over embedded engines.
+/// Balance Inbox on one machine: the deployed functions and the AWS SDK over emulated AWS services.
 ///
-/// Without a command it serves the webhook routes, and an AWS endpoint for DynamoDB, SQS, EventBridge and Secrets
-/// Manager that any AWS client can look into (tables `inbox` and `balances`, queues `events`, `events-dead` and
-/// `bus-events`, on which every event of the bus `balance-inbox` is put). It answers Lambda's Invoke for every function,
-/// and a simulated Rightfoot answers as Rightfoot's API.
+/// Without a command, serves the webhook routes, a simulated Rightfoot API, and an AWS endpoint for any AWS client:
+/// DynamoDB (tables `inbox` and `balances`), SQS (queues `events`, `events-dead` and `bus-events`, which receives every
+/// event of the bus `balance-inbox`), EventBridge, Secrets Manager, and Lambda's Invoke for every function.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -33,11 +32,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Deliver a few hundred events through outages, crashes and forgeries, and prove that nothing is lost.
+    /// Deliver a few hundred events through outages, crashes and forgeries, and check that nothing is lost.
     Demo(DemoArgs),
-    /// Deliver many events at once, and verify that every one of them is on the queue.
+    /// Deliver many events concurrently, and check that every event is on the queue.
     Load(LoadArgs),
-    /// Serve the simulated Rightfoot alone, for functions that run elsewhere, such as on an emulated AWS.
+    /// Serve only the simulated Rightfoot API, for functions that run elsewhere, such as on an emulated AWS.
     Rightfoot(RightfootArgs),
 }
 
@@ -49,89 +48,90 @@ struct ServeArgs {
     /// Port of the AWS endpoint (DynamoDB, SQS, EventBridge, Secrets Manager, Lambda's Invoke).
     #[arg(long, default_value_t = 9001, value_name = "PORT")]
     aws_port: u16,
-    /// Where the tables are kept.
+    /// Directory of the tables; the queues are always in memory.
     #[arg(long, default_value = ".local", value_name = "DIR", conflicts_with = "memory")]
     data: PathBuf,
-    /// Keep the tables in memory: everything is gone at the end.
+    /// Keep the tables in memory: everything is lost on exit.
     #[arg(long)]
     memory: bool,
-    /// Delete the tables that are kept from before, and begin anew.
+    /// Delete the tables of earlier runs first.
     #[arg(long, conflicts_with = "memory")]
     fresh: bool,
-    /// An accepted Fynapse secret, for tests only; repeat it for a rotation, the newest first.
+    /// Accepted Fynapse secret, for tests only; repeat the option for a rotation, newest secret first.
     #[arg(long = "fynapse-secret", default_value = "local-fynapse-secret", value_name = "SECRET")]
     fynapse_secrets: Vec<String>,
-    /// The key that signs Rightfoot's webhook URLs.
+    /// Key that signs Rightfoot's webhook URLs.
     #[arg(long, default_value = "local-rightfoot-url-key", value_name = "KEY")]
     rightfoot_url_key: String,
-    /// Addresses that may call as Rightfoot, separated by commas, for example 203.0.113.0/24. Empty: all.
+    /// Comma-separated addresses from which Rightfoot may call, for example 203.0.113.0/24. Empty: any.
     #[arg(long, default_value = "", value_name = "CIDRS")]
     rightfoot_allowed_cidrs: AllowList,
-    /// Port of the simulated Rightfoot.
+    /// Port of the simulated Rightfoot API.
     #[arg(long, default_value_t = 9002, value_name = "PORT", conflicts_with = "rightfoot_api")]
     rightfoot_port: u16,
-    /// How many of the simulated Rightfoot's webhooks get lost, in percent.
+    /// Share of the simulated Rightfoot's webhooks that are lost, in percent.
     #[arg(long, default_value_t = 0, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100), conflicts_with = "rightfoot_api")]
     lose_webhooks: u8,
-    /// Ask Rightfoot's API at this address instead of a simulated one.
+    /// Use the Rightfoot API at this URL instead of the simulated one.
     #[arg(long, value_name = "URL", requires = "rightfoot_api_key")]
     rightfoot_api: Option<BaseUrl>,
-    /// The API key that Rightfoot is asked with.
+    /// API key for Rightfoot.
     #[arg(long, value_name = "KEY", env = RIGHTFOOT_API_KEY, hide_env_values = true)]
     rightfoot_api_key: Option<String>,
-    /// Where Rightfoot reaches the webhook routes: for the real one, the address of a tunnel to --http-port. Without it
-    /// no webhook of its finds the way, and everything comes by poll.
+    /// Base URL at which Rightfoot reaches the webhook routes: for the real Rightfoot, a tunnel to --http-port. Without
+    /// it, the real Rightfoot's webhooks do not arrive, and all events come from polls.
     #[arg(long, value_name = "URL")]
     webhook_base_url: Option<BaseUrl>,
-    /// Leave the messages on the queue `events`, for who reads it without the worker.
+    /// Do not run the worker: messages stay on the queue `events`.
     #[arg(long)]
     no_worker: bool,
-    /// Run neither the relay nor the poller, for who invokes them.
+    /// Do not schedule the relay and the poller; invoke them yourself.
     #[arg(long)]
     no_schedules: bool,
-    /// From tracking a batch to its first poll [default: 10; with --rightfoot-api 600].
+    /// Seconds from tracking a batch to its first poll [default: 10; with --rightfoot-api 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_first_secs: Option<u64>,
-    /// Between two polls; it grows to three times that [default: 5; with --rightfoot-api 300].
+    /// Seconds between two polls, growing to three times as many [default: 5; with --rightfoot-api 300].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_every_secs: Option<u64>,
-    /// From a run's completion to the search for alerts that no webhook told [default: 20; with --rightfoot-api 1200].
+    /// Seconds from a run's completion to the search for alerts that no webhook announced [default: 20; with
+    /// --rightfoot-api 1200].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_grace_secs: Option<u64>,
-    /// From tracking a batch until it is overdue [default: 600; with --rightfoot-api 86400].
+    /// Seconds from tracking a batch until it is overdue [default: 600; with --rightfoot-api 86400].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_deadline_secs: Option<u64>,
 }
 
 #[derive(Args)]
 struct DemoArgs {
-    /// Seed of the run: the same seed sends the same and breaks the same; only what depends on time may differ.
+    /// Random seed: the same seed sends the same events and injects the same faults; only timing may differ.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Args)]
 struct LoadArgs {
-    /// How many different events to deliver.
+    /// Number of different events to deliver.
     #[arg(long, default_value = "2000", value_name = "N")]
     events: NonZeroUsize,
-    /// How many deliveries are in flight at the same time.
+    /// Number of concurrent deliveries.
     #[arg(long, default_value = "16", value_name = "C")]
     concurrency: NonZeroUsize,
-    /// How many of them are delivered twice, in percent.
+    /// Share of the events that are delivered twice, in percent.
     #[arg(long, default_value_t = 10, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100))]
     duplicates: u8,
-    /// Seed of the simulated senders.
+    /// Random seed of the simulated senders.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Args)]
 struct RightfootArgs {
-    /// Its port; 0 for any that is free.
+    /// Port; 0 for any free one.
     #[arg(long, default_value_t = 9002, value_name = "PORT")]
     port: u16,
-    /// The API key that it takes.
+    /// API key that it accepts.
     #[arg(
         long,
         default_value = "local-rightfoot-api-key",
@@ -140,25 +140,26 @@ struct RightfootArgs {
         hide_env_values = true
     )]
     api_key: String,
-    /// How many of its webhooks get lost, in percent.
+    /// Share of its webhooks that are lost, in percent.
     #[arg(long, default_value_t = 0, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100))]
     lose_webhooks: u8,
-    /// How long it works on a batch.
+    /// Seconds that a batch takes.
     #[arg(long, default_value_t = serve::PROCESSING.as_secs(), value_name = "SECS")]
     processing_secs: u64,
-    /// How long its day is: a daily schedule runs once in it.
+    /// Length of a simulated day, in seconds: a daily schedule runs once in it.
     #[arg(long, default_value_t = serve::SCHEDULE_DAY.as_secs(), value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     schedule_day_secs: u64,
-    /// Seed of its chance: the same seed makes the same ids and balances [default: another one each time].
+    /// Random seed: the same seed gives the same ids and balances [default: a new one at each start].
     #[arg(long)]
     seed: Option<u64>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // An empty variable counts as unset; clap would take it for a value.
     if let Err(error) = restart_without_empty_variables(&[RIGHTFOOT_API_KEY.into()]) {
         serve::print_error(
-            &anyhow::Error::new(error).context("cannot start again without the empty variables"),
+            &anyhow::Error::new(error).context("cannot restart without the empty environment variables"),
         );
         return ExitCode::FAILURE;
     }
@@ -171,6 +172,7 @@ async fn main() -> ExitCode {
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
+        // The command ran to its end, and its report shows failed checks.
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             serve::print_error(&error);
@@ -180,7 +182,7 @@ async fn main() -> ExitCode {
 }
 
 impl DemoArgs {
-    /// Whether everything that the demo promises held.
+    /// Prints the report. Returns `true` if every check succeeded.
     async fn run(self) -> anyhow::Result<bool> {
         let options = demo::DemoOptions { seed: self.seed, ..demo::DemoOptions::default() };
         let report = demo::run(options).await?;
@@ -190,7 +192,7 @@ impl DemoArgs {
 }
 
 impl LoadArgs {
-    /// Whether nothing was lost.
+    /// Prints the report. Returns `true` if every event is on the queue, and nothing else.
     async fn run(self) -> anyhow::Result<bool> {
         let options = load_test::LoadTestOptions {
             events: self.events.get(),
@@ -218,7 +220,7 @@ impl RightfootArgs {
 }
 
 impl ServeArgs {
-    /// The simulated Rightfoot is quick, and so is the look at it.
+    /// Short intervals for the simulated Rightfoot, which answers within seconds; production's for a real one.
     fn poll_timing(&self) -> PollTiming {
         let defaults = match self.rightfoot_api {
             Some(_) => PollTiming::default(),
@@ -251,6 +253,7 @@ impl ServeArgs {
                     lost_webhooks_pct: self.lose_webhooks,
                 },
             },
+            // With a real Rightfoot, the option is required, so this default is only for the simulated one.
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
             aws_port: self.aws_port,
@@ -274,10 +277,9 @@ mod tests {
 
     #[test]
     fn poll_timing_is_short_for_the_simulated_rightfoot_and_default_for_the_real_one() {
-        let secs = |words: &str| {
-            let PollTiming { first, interval: every, grace, deadline } =
-                parse_options(words).unwrap().poll_timing;
-            [first, every, grace, deadline].map(|span| span.as_secs())
+        let secs = |args: &str| {
+            let PollTiming { first, interval, grace, deadline } = parse_options(args).unwrap().poll_timing;
+            [first, interval, grace, deadline].map(|span| span.as_secs())
         };
         assert_eq!(secs(""), [10, 5, 20, 600]);
         let overrides = "--poll-first-secs 1 --poll-every-secs 2 --poll-grace-secs 3 --poll-deadline-secs 4";
@@ -289,9 +291,9 @@ mod tests {
 
     #[test]
     fn the_worker_and_the_schedules_run_unless_disabled() {
-        let runs = |words: &str| {
-            let serve::ServeOptions { worker, run_schedules: schedules, .. } = parse_options(words).unwrap();
-            (worker, schedules)
+        let runs = |args: &str| {
+            let serve::ServeOptions { worker, run_schedules, .. } = parse_options(args).unwrap();
+            (worker, run_schedules)
         };
         assert_eq!(runs(""), (true, true));
         assert_eq!(runs("--no-worker"), (false, true));
@@ -310,7 +312,7 @@ mod tests {
             matches!(real.rightfoot_api, serve::RightfootApi::External(url) if url == "https://api.example")
         );
         assert_eq!(real.rightfoot_api_key, "k");
-        for (words, kind) in [
+        for (args, kind) in [
             ("--rightfoot-api https://api.example", clap::error::ErrorKind::MissingRequiredArgument),
             (
                 "--rightfoot-api https://u --rightfoot-api-key k --lose-webhooks 1",
@@ -319,16 +321,16 @@ mod tests {
             ("--lose-webhooks 101", clap::error::ErrorKind::ValueValidation),
             ("--poll-every-secs 0", clap::error::ErrorKind::ValueValidation),
         ] {
-            assert_eq!(parse_options(words).err(), Some(kind), "{words}");
+            assert_eq!(parse_options(args).err(), Some(kind), "{args}");
         }
     }
 
     #[test]
     fn rightfoot_alone_has_the_defaults_of_serve_unless_overridden() {
-        let parse_rightfoot = |words: &str| {
-            let words = std::iter::once("local").chain(words.split_whitespace());
-            match Cli::try_parse_from(words).map(|cli| cli.command) {
-                Ok(Some(Command::Rightfoot(alone))) => alone.options(),
+        let parse_rightfoot = |args: &str| {
+            let args = std::iter::once("local").chain(args.split_whitespace());
+            match Cli::try_parse_from(args).map(|cli| cli.command) {
+                Ok(Some(Command::Rightfoot(args))) => args.options(),
                 _ => panic!("no such command"),
             }
         };

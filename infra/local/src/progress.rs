@@ -1,16 +1,16 @@
-//! How far a command has come: a bar on a terminal, a line for each step elsewhere.
+//! Progress display of a command on stderr: a bar on a terminal, a line for each message elsewhere.
 
-#![expect(clippy::print_stderr, reason = "where there is no terminal, lines are the progress")]
+#![expect(clippy::print_stderr, reason = "progress is printed as lines if stderr is not a terminal")]
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// So often the bar shows that time passes.
+/// Interval at which the bar's elapsed time is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The progress of one command, on stderr.
+/// Progress of one command. The bar is cleared on drop.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Nothing is done, and nothing is to come yet.
+    /// Starts the clock, with zero steps.
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{elapsed:>4} {bar:30} {pos}/{len} {wide_msg}");
@@ -29,7 +29,7 @@ impl Progress {
         Self { bar, started: Instant::now() }
     }
 
-    /// What happens from now on.
+    /// Shows the current phase.
     pub(crate) fn set_message(&self, message: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(message.to_owned()),
@@ -37,14 +37,14 @@ impl Progress {
         }
     }
 
-    /// So many steps more are to come.
+    /// Raises the number of expected steps.
     pub(crate) fn add_steps(&self, steps: usize) {
         if let Some(bar) = &self.bar {
             bar.inc_length(u64::try_from(steps).unwrap_or(u64::MAX));
         }
     }
 
-    /// One step more is done.
+    /// Counts one step as done.
     pub(crate) fn finish_step(&self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);

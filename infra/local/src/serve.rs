@@ -1,6 +1,9 @@
-//! `local`: serves until Ctrl-C.
+//! `local` without a command: serves the webhook routes, the AWS endpoint and the simulated Rightfoot until Ctrl-C.
+//!
+//! Tables survive a restart, in a SQLite file; queues and secrets do not. Events whose messages were lost with the queue
+//! are made due again at the start.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command: it talks to a terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,63 +28,67 @@ use crate::stack::{
 
 pub mod rightfoot_only;
 
-/// The file of the tables. SQLite keeps others beside it, whose names begin with its own.
+/// SQLite database of the tables. SQLite's other files (`-wal`, `-shm`) have this name as a prefix.
 const DATABASE_FILE: &str = "inbox.sqlite";
-/// Pause between two runs of the relay, and of the poller.
+/// Pause between two runs of the relay and of the poller. In AWS they run every minute.
 const SCHEDULE_PAUSE: Duration = Duration::from_secs(2);
-/// Pause between two looks of the worker at an empty queue.
+/// Pause before the worker receives from an empty queue again.
 const EMPTY_QUEUE_PAUSE: Duration = Duration::from_millis(200);
-/// How long the simulated Rightfoot works on a batch.
+/// Time that the simulated Rightfoot takes for a batch.
 pub const PROCESSING: Duration = Duration::from_secs(5);
-/// The simulated Rightfoot's day: a daily schedule runs every minute.
+/// Length of the simulated Rightfoot's day: a daily schedule runs every minute.
 pub const SCHEDULE_DAY: Duration = Duration::from_secs(60);
 
-/// What to serve.
+/// Options of [`run`].
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Port of the webhook routes.
     pub http_port: u16,
     /// Port of the AWS endpoint.
     pub aws_port: u16,
-    /// The directory that the tables are kept in; `None` for memory.
+    /// Directory of the tables; `None` keeps them in memory.
     pub data_dir: Option<PathBuf>,
-    /// Whether the tables that are kept there are deleted first.
+    /// True if the tables in `data_dir` are deleted first.
     pub fresh: bool,
     /// Accepted Fynapse secrets; the first one signs.
     pub fynapse_secrets: Vec<String>,
-    /// The key that signs Rightfoot's URLs.
+    /// Key that signs Rightfoot's webhook URLs.
     pub rightfoot_url_key: String,
-    /// Addresses that may call as Rightfoot.
+    /// Addresses from which Rightfoot may call; empty for any.
     pub rightfoot_allow_list: AllowList,
-    /// Who answers as Rightfoot's API.
+    /// Rightfoot's API.
     pub rightfoot_api: RightfootApi,
-    /// The key that it is asked with.
+    /// Key for Rightfoot's API.
     pub rightfoot_api_key: String,
-    /// When it is asked, and how long.
+    /// Intervals of the polls.
     pub poll_timing: PollTiming,
-    /// Where Rightfoot reaches the webhook routes, if not where they are served.
+    /// Base URL at which Rightfoot reaches the webhook routes; `None` for the address on which they are served.
     pub webhook_base_url: Option<String>,
-    /// Whether the worker takes the messages off the queue.
+    /// True if the worker processes the queue `events`.
     pub worker: bool,
-    /// Whether the relay and the poller run by themselves.
+    /// True if the relay and the poller are scheduled.
     pub run_schedules: bool,
 }
 
-/// Who answers as Rightfoot's API.
+/// Rightfoot's API: simulated or real.
 #[derive(Clone, Debug)]
 pub enum RightfootApi {
-    /// A simulated one.
+    /// Simulated by this process.
     Simulated {
-        /// Its port.
+        /// Port of the simulated API.
         port: u16,
-        /// How many of its webhooks get lost, in percent.
+        /// Share of its webhooks that are lost, in percent.
         lost_webhooks_pct: u8,
     },
-    /// A real one.
+    /// At this URL.
     External(String),
 }
 
-/// Serves until Ctrl-C or SIGTERM.
+/// Serves until Ctrl-C or SIGTERM. Prints the URLs and then `ready` on stdout; logs go to stderr.
+///
+/// # Errors
+///
+/// A secret is not acceptable, a port is taken, or the data directory is in use by another process.
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     check_secrets(&options)?;
     telemetry::init_logging(tracing::Level::INFO, std::io::stderr);
@@ -90,21 +97,23 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let http_url = format!("http://{}", http.local_addr()?);
     let (rightfoot_url, simulator) = match &options.rightfoot_api {
         RightfootApi::External(url) => (url.clone(), None),
-        RightfootApi::Simulated { port, lost_webhooks_pct: lost_pct } => {
-            let listener = rightfoot.context("no listener of Rightfoot's")?;
+        RightfootApi::Simulated { port, lost_webhooks_pct } => {
+            let listener = rightfoot.context("no listener for the simulated Rightfoot")?;
             let url = format!("http://{}", listener.local_addr()?);
             let simulated = rightfoot_only::SimulatorOptions {
                 port: *port,
                 api_key: options.rightfoot_api_key.clone(),
-                lost_webhooks_pct: *lost_pct,
+                lost_webhooks_pct: *lost_webhooks_pct,
                 batch_processing: PROCESSING,
                 schedule_day: SCHEDULE_DAY,
-                // What keeps nothing may tell the same story each time, as the recorded events do.
+                // Without a data directory no batch id is remembered, so the ids may be the same at each start. With
+                // one they must be new: the inbox would take a batch with an old id for the old batch.
                 seed: options.data_dir.is_none().then_some(1),
             };
             (url, Some((listener, simulated.build_simulator()?)))
         }
     };
+    // Held until this function returns. Taken before the deletion: another process may be using the tables.
     let _lock = options.data_dir.as_deref().map(lock_directory).transpose()?;
     if let Some(dir) = options.data_dir.as_deref().filter(|_| options.fresh) {
         delete_tables(dir)?;
@@ -155,13 +164,14 @@ fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {
     for secret in &options.fynapse_secrets {
         Keys::parse(secret, KeyCodec::Utf8).context("--fynapse-secret")?;
     }
+    // The receiver accepts no more values in one secret.
     if options.fynapse_secrets.len() > inbox_core::limits::SECRETS_MAX {
         bail!("--fynapse-secret may be given at most {} times", inbox_core::limits::SECRETS_MAX);
     }
     Ok(())
 }
 
-/// Says on the terminal why the command failed.
+/// Prints an error and its causes on stderr.
 pub fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
@@ -169,7 +179,7 @@ pub fn print_error(error: &anyhow::Error) {
 struct Listeners {
     http: TcpListener,
     aws: TcpListener,
-    /// Of the simulated one.
+    /// `None` with an external Rightfoot.
     rightfoot: Option<TcpListener>,
 }
 
@@ -184,7 +194,7 @@ async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
     Ok(Listeners { http, aws, rightfoot: bound.next() })
 }
 
-/// Listens on these ports of this machine. An error names all that are taken, each with the option that chooses another one.
+/// Listens on ports of 127.0.0.1. The error names every port that is taken, with the option that changes it.
 async fn bind_ports(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Result<Vec<TcpListener>> {
     let (mut listeners, mut taken) = (Vec::new(), Vec::new());
     for (port, option) in ports {
@@ -194,25 +204,30 @@ async fn bind_ports(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Res
         }
     }
     if !taken.is_empty() {
-        bail!("cannot listen on port {}; choose another one with the option", taken.join(", nor on port "));
+        bail!("cannot listen on port {}; choose another port with the option", taken.join(", nor on port "));
     }
     Ok(listeners)
 }
 
-/// Keeps a second process off the directory: each has a queue of its own.
+/// Locks the directory against a second process.
 fn lock_directory(dir: &Path) -> anyhow::Result<File> {
     let shown = dir.display();
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {shown}"))?;
-    let file = File::create(dir.join("lock")).with_context(|| format!("cannot write into {shown}"))?;
-    file.try_lock().with_context(|| format!("{shown} is in use; choose another directory with --data"))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create the directory {shown}"))?;
+    let file =
+        File::create(dir.join("lock")).with_context(|| format!("cannot create a lock file in {shown}"))?;
+    // Each process has its own queues, so two over the same tables would miss each other's messages.
+    file.try_lock().with_context(|| {
+        format!("{shown} is in use by another process; choose another directory with --data")
+    })?;
     Ok(file)
 }
 
-/// Deletes the tables that are kept in a directory that is locked, and nothing else.
+/// Deletes the database in a locked directory, and nothing else.
 fn delete_tables(dir: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot delete the tables in {}", dir.display());
     for entry in std::fs::read_dir(dir).with_context(failed)? {
         let path = entry.with_context(failed)?.path();
+        // `--data` may name a directory with other files, and the lock file must stay.
         if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DATABASE_FILE))
         {
             std::fs::remove_file(path).with_context(failed)?;
@@ -237,7 +252,7 @@ async fn terminated() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for ever: only Unix has SIGTERM.
+/// Never returns: only Unix has SIGTERM.
 #[cfg(not(unix))]
 async fn terminated() -> anyhow::Result<()> {
     std::future::pending().await
@@ -253,19 +268,19 @@ fn startup_message(
     let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", stack.mint_url_token(&"demo".parse()?)?);
     let storage_note = match &options.data_dir {
         Some(dir) => format!(
-            "The tables are kept in {}; --fresh deletes them at the start. The queues are in memory: {due_again} event(s) from before are due again.",
+            "The tables are kept in {}; --fresh deletes them first. The queues are in memory: {due_again} unfinished event(s) of earlier runs are due again.",
             dir.display()
         ),
-        None => "Everything is in memory and gone at the end.".to_owned(),
+        None => "All data is in memory and lost on exit.".to_owned(),
     };
     let rightfoot_note = describe_rightfoot_api(options);
     let worker_note = if options.worker {
-        format!("The worker takes the messages off {EVENTS_QUEUE}; whatever it announces is on {BUS_QUEUE}.")
+        format!("The worker processes {EVENTS_QUEUE}; what it publishes is on {BUS_QUEUE}.")
     } else {
-        format!("No worker: the messages stay on {EVENTS_QUEUE}.")
+        format!("The worker does not run: messages stay on {EVENTS_QUEUE}.")
     };
     let schedules_note =
-        if options.run_schedules { "" } else { "Neither the relay nor the poller runs by itself.\n" };
+        if options.run_schedules { "" } else { "The relay and the poller are not scheduled.\n" };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
@@ -274,7 +289,7 @@ Rightfoot's API            {rightfoot_url}   ({rightfoot_note})
 {worker_note}
 {schedules_note}{storage_note}
 
-Deliver something (again for a duplicate; with another event_id or batch_id it is another event):
+Deliver an event (the same again is a duplicate; another event_id or batch_id makes another event):
 
   t=$(date +%s); body='{{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}'
   v1=$(printf %s "$t.$body" | openssl dgst -sha256 -hmac '{secret}' -r | cut -d' ' -f1)
@@ -282,7 +297,7 @@ Deliver something (again for a duplicate; with another event_id or batch_id it i
 
   curl -s {webhook_url} -H 'content-type: application/json' -d '{{"event_uuid":"f47ac10b-58cc-4372-a567-0e02b2c3d479","type":"BALANCE_BATCH_COMPLETED","batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83"}}'
 
-Submit a batch (again: the same batch; under another submission_id: another one), and wait for its completion:
+Submit a batch (the same submission_id again returns the same batch; another one submits a new batch):
 
   curl -s {aws_url}/2015-03-31/functions/rightfoot-requests/invocations -d '{{"action":"submit_batch","submission_id":"payroll-1","authorizers":[{{"authorizer_unique_id":"user-1","first_name":"Jane","last_name":"Doe","phone_number":"5551234567","ssn":"078051120","account_number":"000123456789","routing_number":"021000021"}}]}}'
 
@@ -290,21 +305,22 @@ Submit a batch (again: the same batch; under another submission_id: another one)
     ))
 }
 
-/// Who answers as Rightfoot's API, and when it is asked.
+/// Describes Rightfoot's API and the intervals of the polls.
 fn describe_rightfoot_api(options: &ServeOptions) -> String {
-    let PollTiming { first, interval: every, grace, deadline } = options.poll_timing;
+    let PollTiming { first, interval, grace, deadline } = options.poll_timing;
     let polled = format!(
         "polled after {} s, every {} to {} s, alerts {} s after completion, overdue after {} s",
         first.as_secs(),
-        every.as_secs(),
-        every.as_secs() * 3,
+        interval.as_secs(),
+        // The pause grows up to this factor (`POLL_INTERVAL_MAX_FACTOR`).
+        interval.as_secs() * 3,
         grace.as_secs(),
         deadline.as_secs()
     );
     match options.rightfoot_api {
         RightfootApi::External(_) => polled,
-        RightfootApi::Simulated { lost_webhooks_pct: lost_pct, .. } => format!(
-            "simulated: a batch takes {} s, a day of a schedule {} s, {lost_pct} % of the webhooks get lost; {polled}",
+        RightfootApi::Simulated { lost_webhooks_pct, .. } => format!(
+            "simulated: a batch takes {} s, a day of a schedule {} s, {lost_webhooks_pct} % of the webhooks are lost; {polled}",
             PROCESSING.as_secs(),
             SCHEDULE_DAY.as_secs()
         ),

@@ -1,5 +1,5 @@
-//! A stand-in for Lambda's event source mapping: it takes messages off a queue, has a function work on them, and
-//! deletes those that the function does not name as failed.
+//! Emulator of Lambda's event source mapping for SQS: receives messages, invokes a function with them, and deletes those
+//! that the function does not report as failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,35 +12,36 @@ use tokio::task::JoinHandle;
 
 use crate::stack::{EVENTS_QUEUE, Stack};
 
-/// Messages in one invocation.
+/// Most messages in one invocation.
 const BATCH_MESSAGES_MAX: i32 = 10;
 
-/// The mapping of the queue `events` to a function. Several may run at once.
+/// Event source mapping of the queue `events`. Several may run concurrently.
 #[derive(Clone, Debug)]
 pub struct SqsTrigger {
-    /// Lambda's own: no function's faults befall it.
+    /// The stack's inspector client: faults are injected only into the calls of functions.
     sqs: aws_sdk_sqs::Client,
     queue_url: String,
 }
 
-/// What one look at the queue came to.
+/// Result of one receive and invocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TriggerOutcome {
-    /// Messages that the function was invoked with.
+    /// Number of messages that the function was invoked with.
     pub received: usize,
-    /// Those of them that are done with.
+    /// Number of these that were processed and deleted.
     pub deleted: usize,
-    /// Those that the queue shows again once they have been hidden for long enough.
+    /// Number of these that failed; they are visible again after the visibility timeout.
     pub failed: usize,
 }
 
 impl SqsTrigger {
-    /// A mapping that does nothing yet.
+    /// Creates a mapping of the stack's queue `events`; it does not run yet.
     pub fn new(stack: &Stack) -> Self {
         Self { sqs: stack.inspector.sqs.clone(), queue_url: stack.events_queue_url.clone() }
     }
 
-    /// Takes messages again and again, with this pause while there are none, until the handle is aborted.
+    /// Receives messages and invokes `function` until the handle is aborted, with this pause while the queue is empty or
+    /// cannot be read.
     pub fn run<F>(
         self,
         pause: Duration,
@@ -51,6 +52,7 @@ impl SqsTrigger {
     {
         tokio::spawn(async move {
             loop {
+                // After messages, the next receive follows without a pause: the queue may hold more.
                 if self.run_once(&function).await.is_ok_and(|outcome| outcome.received > 0) {
                     continue;
                 }
@@ -59,8 +61,12 @@ impl SqsTrigger {
         })
     }
 
-    /// Takes what messages there are, ten at most, and has the function work on them, if there are any. What comes
-    /// back is `None` if it failed or died.
+    /// Receives at most ten messages and invokes `function` with them, if there are any. `function` returns `None` if it
+    /// failed or crashed.
+    ///
+    /// # Errors
+    ///
+    /// Messages cannot be received or deleted. Messages that were not deleted are visible again after the visibility timeout.
     pub async fn run_once<F>(&self, function: impl Fn(SqsEvent) -> F) -> anyhow::Result<TriggerOutcome>
     where
         F: Future<Output = Option<SqsBatchResponse>>,
@@ -73,7 +79,7 @@ impl SqsTrigger {
         if messages.is_empty() {
             return Ok(TriggerOutcome::default());
         }
-        let event = sqs_event(&messages).context("an event of SQS")?;
+        let event = sqs_event(&messages).context("build the SQS event")?;
         let failed = failed_message_ids(&messages, Box::pin(function(event)).await);
         let mut outcome = TriggerOutcome { received: messages.len(), ..TriggerOutcome::default() };
         for message in &messages {
@@ -94,17 +100,19 @@ fn message_id(message: &Message) -> &str {
     message.message_id.as_deref().unwrap_or_default()
 }
 
-/// Which messages failed: those that are named; all, if the function failed, or named one that is none of them.
-fn failed_message_ids(messages: &[Message], answer: Option<SqsBatchResponse>) -> BTreeSet<String> {
+/// Ids of the failed messages: those that the function reports; all, if the function failed or reports an unknown id, as
+/// in Lambda.
+fn failed_message_ids(messages: &[Message], response: Option<SqsBatchResponse>) -> BTreeSet<String> {
     let all: BTreeSet<String> = messages.iter().map(|message| message_id(message).to_owned()).collect();
-    let Some(answer) = answer else { return all };
-    let named: BTreeSet<String> =
-        answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-    if named.is_subset(&all) { named } else { all }
+    let Some(response) = response else { return all };
+    let reported: BTreeSet<String> =
+        response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    if reported.is_subset(&all) { reported } else { all }
 }
 
-/// The invocation event, as Lambda makes it.
+/// The invocation event, in the form that Lambda builds.
 fn sqs_event(messages: &[Message]) -> serde_json::Result<SqsEvent> {
+    // Built as JSON and parsed, so that the function gets the field names and forms that Lambda sends.
     let records: Vec<_> = messages.iter().map(sqs_record).collect();
     serde_json::from_value(json!({"Records": records}))
 }
@@ -132,7 +140,7 @@ fn sqs_record(message: &Message) -> Value {
     })
 }
 
-/// Of text: the embedded SQS keeps no other.
+/// Attribute with a string value: the SQS emulator stores no binary ones.
 fn message_attribute(value: &MessageAttributeValue) -> Value {
     json!({
         "stringValue": value.string_value,

@@ -1,4 +1,4 @@
-//! The whole system, wired as in AWS.
+//! The stack on one machine: every function of the template, its AWS resources, and the connectors between them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -37,56 +37,56 @@ mod resources;
 
 pub use crate::emulator::BUS_QUEUE;
 
-/// The inbox's name.
+/// Name of the inbox table.
 pub const INBOX_TABLE: &str = "inbox";
-/// The name of the table of balances.
+/// Name of the table of balances.
 pub const BALANCES_TABLE: &str = "balances";
-/// The queue's name.
+/// Name of the queue that the worker processes.
 pub const EVENTS_QUEUE: &str = "events";
-/// The dead-letter queue's name.
+/// Name of the dead-letter queue.
 pub const DEAD_LETTER_QUEUE: &str = "events-dead";
-/// The event bus's name.
+/// Name of the event bus.
 pub const EVENT_BUS: &str = "balance-inbox";
-/// The name of the secret that Fynapse signs with.
+/// Name of the secret with Fynapse's signing secrets.
 pub const FYNAPSE_SECRET: &str = "fynapse-signing";
-/// The name of the secret that signs Rightfoot's URLs.
+/// Name of the secret with the keys that sign Rightfoot's webhook URLs.
 pub const RIGHTFOOT_URL_KEY_SECRET: &str = "rightfoot-url-key";
-/// The name of the secret with Rightfoot's API key.
+/// Name of the secret with the key for Rightfoot's API.
 pub const RIGHTFOOT_API_KEY_SECRET: &str = "rightfoot-api-key";
-/// Where nobody answers: for a system that never asks Rightfoot.
+/// Address on which nothing listens (the discard port): for a stack that never calls Rightfoot's API.
 const UNREACHABLE_URL: &str = "http://127.0.0.1:9";
 
-/// What the system is made with.
+/// Options of [`Stack::start`].
 #[derive(Clone, Debug)]
 pub struct StackOptions {
-    /// The file that the tables stand in; `None` for memory.
+    /// SQLite file of the tables; `None` keeps them in memory.
     pub database_file: Option<PathBuf>,
     /// Accepted Fynapse secrets; the first one signs.
     pub fynapse_secrets: Vec<String>,
-    /// The key that signs Rightfoot's URLs.
+    /// Key that signs Rightfoot's webhook URLs.
     pub rightfoot_url_key: String,
-    /// Addresses that may call as Rightfoot.
+    /// Addresses from which Rightfoot may call; empty for any.
     pub rightfoot_allow_list: AllowList,
-    /// Where Rightfoot's API is asked.
+    /// Client of Rightfoot's API.
     pub rightfoot_client: RightfootClient,
-    /// The key that it is asked with.
+    /// Key for Rightfoot's API.
     pub rightfoot_api_key: String,
-    /// When it is asked, and how long.
+    /// Intervals of the polls.
     pub poll_timing: PollTiming,
-    /// Where the webhook routes answer.
+    /// Base URL of the webhook routes, from which submissions make their webhook URLs.
     pub webhook_base_url: String,
-    /// Whether the worker believes an alert only if Rightfoot's API shows it.
+    /// True if the worker publishes an alert only after Rightfoot's API confirms the balance.
     pub verify_alerts: bool,
-    /// What the worker does with alerts of batches that nobody tracks.
+    /// Treatment of alerts of untracked batches.
     pub untracked_alerts: UntrackedAlertPolicy,
-    /// For how long a message of `events` is hidden once it was received.
+    /// Visibility timeout of the queue `events`.
     pub visibility_timeout: Duration,
-    /// The time.
+    /// Clock of the functions.
     pub clock: Clock,
 }
 
 impl StackOptions {
-    /// In memory, with the secrets that infra/local/README.md shows, and nobody who answers as Rightfoot's API.
+    /// Tables in memory, the secrets that infra/local/README.md shows, and an unreachable Rightfoot API.
     pub fn in_memory(clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             database_file: None,
@@ -105,42 +105,41 @@ impl StackOptions {
     }
 }
 
-/// A client of Rightfoot's API at this address, which trusts the certificates of `AWS_CA_BUNDLE`, too.
+/// Creates a client of the Rightfoot API at `url`, which also trusts the certificates in `AWS_CA_BUNDLE`.
 pub fn rightfoot_client(url: &str) -> anyhow::Result<RightfootClient> {
     let mut config = inbox_rightfoot::ClientConfig::new(url)?;
     config.ca_bundle = CaBundle::from_env(&Env::process())?;
     Ok(RightfootClient::new(config)?)
 }
 
-/// The system without its HTTP side: engines, functions, and the wire between them.
+/// Functions over an emulator, without HTTP servers. Clones share the emulator and the connector.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// Carries the calls of the functions.
+    /// Connector of the functions: their call log, and where faults are injected.
     pub connector: AwsConnector,
-    /// The webhook functions.
+    /// Functions `fynapse-webhook` and `rightfoot-webhook`.
     pub webhooks: WebhookFunctions,
-    /// The relay function.
+    /// Function `event-relay`.
     pub relay: event_relay::EventRelay,
-    /// The poller function.
+    /// Function `rightfoot-poller`.
     pub poller: rightfoot_poller::RightfootPoller,
-    /// The requests function.
+    /// Function `rightfoot-requests`.
     pub requests: rightfoot_requests::RightfootRequests,
-    /// The worker function.
+    /// Function `event-worker`.
     pub worker: event_worker::EventWorker,
-    /// The inbox, by a wire of its own on which nothing fails.
+    /// Inbox over the inspector's clients.
     pub inbox: Inbox,
-    /// Clients of an onlooker, by that wire.
+    /// Unrestricted clients over a separate connector, without faults: for setup and inspection.
     pub inspector: Clients,
-    /// The time.
+    /// Clock of the functions.
     pub clock: Clock,
-    /// The URL of the queue `events`, as the SDK's clients know it.
+    /// URL of the queue `events` for the clients in this process.
     pub events_queue_url: String,
     options: StackOptions,
 }
 
 impl Stack {
-    /// Starts the engines, makes tables, queues, bus and secrets where they are not there yet, and builds the
-    /// functions.
+    /// Starts an emulator, creates queues, bus, secrets and the tables that do not exist yet, and builds the functions.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
         let emulator = match &options.database_file {
             Some(file) => Emulator::in_file(file).await?,
@@ -156,7 +155,7 @@ impl Stack {
         Ok(Self::build(emulator, inspector, events_url, options))
     }
 
-    /// Another process over the same engines: functions of its own, with a wire of its own.
+    /// Another set of functions over the same emulator, with a connector of its own, as a second process would have.
     pub fn another_process(&self) -> Self {
         let (emulator, inspector) = (self.connector.emulator().clone(), self.inspector.clone());
         Self::build(emulator, inspector, self.events_queue_url.clone(), self.options.clone())
@@ -169,6 +168,7 @@ impl Stack {
         options: StackOptions,
     ) -> Self {
         let connector = AwsConnector::new(emulator);
+        // One role per function, so a call that its role does not allow fails here as it does in AWS.
         let clients_of = |function| clients_over(&connector.with_role_of(function));
         let clock = options.clock.clone();
         let common = common_config(&events_queue_url);
@@ -192,6 +192,7 @@ impl Stack {
             common: common.clone(),
             rightfoot: access,
             balances_table: BALANCES_TABLE.to_owned(),
+            // For ever: no balance expires.
             balances_retention_days: 0,
             event_bus: EVENT_BUS.to_owned(),
             verify_alerts: options.verify_alerts,
@@ -222,38 +223,40 @@ impl Stack {
         }
     }
 
-    /// The SDK's clients as the functions have them, on the same wire; nothing is forbidden to them.
+    /// SDK clients over the functions' connector, without a role: every call is allowed, and faults apply.
     pub fn unrestricted_clients(&self) -> Clients {
         clients_over(&self.connector)
     }
 
-    /// The clients of the function of this name: what its role does not permit is refused.
+    /// SDK clients of a function: calls that its role does not allow are denied.
     pub fn clients_for(&self, function: &str) -> Clients {
         clients_over(&self.connector.with_role_of(function))
     }
 
-    /// The keys that Fynapse signs with.
+    /// Keys with which Fynapse signs; the first one signs, all are accepted.
     pub fn fynapse_keys(&self) -> anyhow::Result<Keys> {
         Ok(Keys::parse(&fynapse_secret_value(&self.options), KeyCodec::Utf8)?)
     }
 
-    /// The token of a URL for this subject.
+    /// Mints the token of a webhook URL for a subject.
     pub fn mint_url_token(&self, subject: &Subject) -> anyhow::Result<String> {
         let keys = Keys::parse(&self.options.rightfoot_url_key, KeyCodec::Utf8)?;
         url_token::mint(subject, &keys).context("the URL key is empty")
     }
 
-    /// A queue's URL by its name, as the SDK's clients know it.
+    /// URL of a queue for the clients in this process.
     pub async fn queue_url(&self, name: &str) -> anyhow::Result<String> {
-        let answer = self.inspector.sqs.get_queue_url().queue_name(name).send().await?;
-        answer.queue_url.context("no such queue")
+        let response = self.inspector.sqs.get_queue_url().queue_name(name).send().await?;
+        response.queue_url.context("no such queue")
     }
 
-    /// Makes every event that is not done due again, and says how many there are: the embedded queue is in
-    /// memory, so what it held before a restart is gone, and so are the workers who had claimed some of them. Returns to the
-    /// queue under the same id.
+    /// Makes every unfinished event due and returns their number.
+    ///
+    /// The emulated queue is in memory, so after a restart its messages are lost, and the workers that had claimed events
+    /// are gone. The relay enqueues the events again, under the same ids (P2).
     pub async fn make_unfinished_due(&self) -> anyhow::Result<usize> {
         let db = &self.inspector.dynamodb;
+        // Only event records have a `delivery_id`.
         let mut pages = db
             .scan()
             .table_name(INBOX_TABLE)
@@ -272,8 +275,9 @@ impl Stack {
                 .table_name(INBOX_TABLE)
                 .key("pk", pk.clone())
                 .key("sk", sk.clone())
+                // `rev` only grows, and a due event never expires (shared/README.md, "Invariants").
                 .update_expression(
-                    "SET rev = rev + :one, due = :shard, due_at = :now, wanted_at = :now, attempts = :zero \
+                    "SET rev = rev + :one, due = :shard, due_at = :now, enqueue_after = :now, attempts = :zero \
                      REMOVE claim_by, claim_until, sent_at, expires_at",
                 )
                 .condition_expression("rev = :seen")
@@ -289,12 +293,12 @@ impl Stack {
         Ok(count)
     }
 
-    /// The webhook routes.
+    /// Routes of the webhook functions, as API Gateway has them.
     pub fn webhook_routes(&self) -> Router {
         api_gateway::webhook_routes(self.webhooks.clone())
     }
 
-    /// Runs the relay again and again, with this pause between two runs, until the handle is aborted.
+    /// Runs the relay repeatedly, at this interval, until the handle is aborted.
     pub fn run_relay_every(&self, pause: Duration) -> JoinHandle<()> {
         let relay = self.relay.clone();
         run_every(pause, move || {
@@ -303,7 +307,7 @@ impl Stack {
         })
     }
 
-    /// Runs the poller again and again, with this pause between two runs, until the handle is aborted.
+    /// Runs the poller repeatedly, at this interval, until the handle is aborted.
     pub fn run_poller_every(&self, pause: Duration) -> JoinHandle<()> {
         let poller = self.poller.clone();
         run_every(pause, move || {
@@ -312,8 +316,8 @@ impl Stack {
         })
     }
 
-    /// Has the worker work on whatever comes to the queue, with this pause between two looks at an empty one, until the
-    /// handle is aborted.
+    /// Runs the worker on the messages of the queue `events` until the handle is aborted. While the queue is empty, it is
+    /// received from after each `pause`.
     pub fn run_worker_every(&self, pause: Duration) -> JoinHandle<()> {
         let worker = self.worker.clone();
         SqsTrigger::new(self).run(pause, move |event| {
@@ -353,7 +357,7 @@ impl WebhookFunctions {
     }
 }
 
-/// What every function is told here.
+/// Configuration that all functions share.
 pub fn common_config(events_url: &str) -> CommonConfig {
     CommonConfig {
         table: INBOX_TABLE.to_owned(),
@@ -364,16 +368,18 @@ pub fn common_config(events_url: &str) -> CommonConfig {
     }
 }
 
-/// How long an invocation of a scheduled function may take.
+/// Timeout of an invocation of a scheduled function.
 pub(crate) const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A failed run has said so in the log; the next one takes over.
+/// Runs a function at this interval. Failures and crashes are ignored: a failed run has logged its error, and the next one
+/// covers what it left.
 fn run_every<F>(pause: Duration, run: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send,
 {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(pause);
+        // After a long run, waits the full pause instead of catching up.
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -382,9 +388,10 @@ where
     })
 }
 
-/// Serves routes on a listener, until the handle is aborted.
+/// Serves routes on a listener until the handle is aborted.
 pub fn spawn_server(listener: TcpListener, routes: Router) -> JoinHandle<()> {
     tokio::spawn(async move {
+        // The webhook routes need the caller's address: Rightfoot's allow-list is checked against it.
         let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
         let _ = axum::serve(listener, service).await;
     })
@@ -395,6 +402,7 @@ fn clients_over(connector: &AwsConnector) -> Clients {
 }
 
 fn sdk_config(connector: &AwsConnector) -> SdkConfig {
+    // The SDK signs every request; the emulator does not check the signature.
     let credentials = Credentials::new("local", "local", None, None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -412,7 +420,7 @@ fn sdk_config(connector: &AwsConnector) -> SdkConfig {
 
 fn fynapse_secret_value(options: &StackOptions) -> String {
     match options.fynapse_secrets.as_slice() {
-        [one] => one.clone(),
+        [single] => single.clone(),
         several => json!(several).to_string(),
     }
 }

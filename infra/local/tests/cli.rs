@@ -1,12 +1,12 @@
-//! `local`, as a process.
+//! The command line of `local`, run as a process.
 
-#![expect(clippy::unwrap_used, reason = "a test's own code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-/// How it ends with these words and variables: its exit code, and what it says on stderr. It never serves, because all ports that
-/// it would listen on are taken.
+/// Runs `local` with these arguments and environment variables. Returns the exit code and stderr. It always fails, because
+/// its HTTP port is taken.
 fn run_until_failure(args: &str, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -27,8 +27,8 @@ fn an_empty_variable_is_an_unset_one() {
 #[test]
 fn a_url_has_a_scheme() {
     for option in ["--webhook-base-url", "--rightfoot-api"] {
-        let words = format!("{option} inbox.example.com");
-        let (code, error) = run_until_failure(&words, &[("RIGHTFOOT_API_KEY", "k")]);
+        let args = format!("{option} inbox.example.com");
+        let (code, error) = run_until_failure(&args, &[("RIGHTFOOT_API_KEY", "k")]);
         assert_ne!(code, Some(0));
         assert!(error.contains(option) && error.contains("inbox.example.com"), "{error}");
     }
@@ -37,13 +37,13 @@ fn a_url_has_a_scheme() {
 #[test]
 fn all_ports_in_use_are_named_in_one_error() {
     let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [aws, rightfoot] = taken.each_ref().map(|it| it.local_addr().unwrap().port());
+    let [aws, rightfoot] = taken.each_ref().map(|listener| listener.local_addr().unwrap().port());
     let (code, error) = run_until_failure(&format!("--aws-port {aws} --rightfoot-port {rightfoot}"), &[]);
     assert_eq!(code, Some(1));
-    let named = [
+    let expected = [
         " (--http-port): ".to_owned(),
         format!(" {aws} (--aws-port): "),
         format!(" {rightfoot} (--rightfoot-port): "),
     ];
-    assert!(named.iter().all(|named| error.contains(named)), "{error}");
+    assert!(expected.iter().all(|part| error.contains(part)), "{error}");
 }

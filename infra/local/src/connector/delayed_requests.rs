@@ -1,4 +1,4 @@
-//! Requests that are applied later than their callers waited for them.
+//! Requests that are applied after their callers got a time-out, as when a network delivers late.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 
 use super::{AwsCall, AwsConnector, CallOutcome, Fault, lock};
 
-/// A request that is still on its way.
+/// A request that has not been applied yet.
 pub(super) struct DelayedRequest {
     pub(super) call: AwsCall,
     pub(super) fault: Fault,
@@ -17,21 +17,23 @@ pub(super) struct DelayedRequest {
 }
 
 impl AwsConnector {
-    /// Requests that are still on their way.
+    /// Number of requests that timed out for their callers and have not been applied yet.
     pub fn delayed_count(&self) -> usize {
         lock(&self.inner.delayed).len() + self.inner.applying_count.load(Ordering::SeqCst)
     }
 
-    /// Applies, in the order in which they were made, the requests that this fault keeps on their way.
+    /// Applies the requests that `fault` delays, in the order in which they were made. Returns once no request is being
+    /// applied.
     pub async fn apply_delayed(&self, fault: Fault) {
         self.apply_matching(|delayed| delayed.fault == fault).await;
-        // What a call was applying that was given up meanwhile.
+        // A task whose caller was dropped may still be applying requests.
         while self.inner.applying_count.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Applies the attempts before this one, of the same call, that wait for it to be answered.
+    /// Applies earlier attempts at the same call (same operation and body) that were delayed by
+    /// [`Fault::AppliedAfterRetry`].
     pub(super) async fn apply_earlier_attempts(&self, call: &AwsCall, body: &Bytes) {
         self.apply_matching(|delayed| {
             delayed.fault == Fault::AppliedAfterRetry
@@ -46,6 +48,7 @@ impl AwsConnector {
             let mut delayed = lock(&self.inner.delayed);
             let (selected, others) = std::mem::take(&mut *delayed).into_iter().partition(is_selected);
             *delayed = others;
+            // Counted while the list is still locked, so that `delayed_count` never misses one.
             self.inner.applying_count.fetch_add(selected.len(), Ordering::SeqCst);
             selected
         };
@@ -53,7 +56,7 @@ impl AwsConnector {
             return;
         }
         let connector = self.clone();
-        // In a task of its own: whoever waits here may be timed out, and the request arrives all the same.
+        // In a separate task: the caller may be dropped by its time-out, and the requests must be applied all the same.
         let applying = tokio::spawn(async move {
             for DelayedRequest { call, headers, body, .. } in selected {
                 let answer = connector.inner.emulator.handle_sdk(headers, body).await;
@@ -61,6 +64,7 @@ impl AwsConnector {
                 connector.inner.applying_count.fetch_sub(1, Ordering::SeqCst);
             }
         });
+        // Awaited, so that the caller cannot make its next call before these requests are applied.
         let _ = applying.await;
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a call, and how it shows.
+//! Faults that the connector injects, and the responses that their callers get.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -10,44 +10,43 @@ use winterbaume_core::MockResponse;
 use super::{crash, sdk_response};
 use crate::emulator::Emulator;
 
-/// What goes wrong with a call.
+/// A fault to inject into a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// Refused for its rate; not applied.
+    /// Throttled; not applied.
     Throttled,
     /// Answered 500; not applied.
     ServerError,
-    /// The connection broke before it was applied.
+    /// Connection reset; not applied.
     ResetBefore,
-    /// Applied, and the answer never came.
+    /// Applied; the caller gets a time-out.
     TimeoutAfter,
-    /// Refused for a missing permission; not applied.
+    /// Denied for a missing permission; not applied.
     AccessDenied,
-    /// Applied, and the answer is not readable.
+    /// Applied; the response cannot be parsed.
     MalformedResponse,
-    /// SQS finds fault with the message itself; not applied.
+    /// SQS rejects the content of the message; not applied.
     InvalidMessage,
-    /// A batch of messages or of events is answered 200; its first entry was refused for what it is, the others were
-    /// applied.
+    /// A batch of messages or bus events gets 200; its first entry is rejected for its content, the others are applied.
     FirstEntryInvalid,
-    /// A batch of messages or of events is answered 200; its first entry failed at AWS, the others were applied.
+    /// A batch of messages or bus events gets 200; its first entry failed at AWS, the others are applied.
     FirstEntryFailed,
-    /// A batch of reads or writes is answered 200, and nothing of it was processed.
+    /// A batch of reads or writes gets 200; none of it is processed.
     Unprocessed,
-    /// A batch of writes is answered 200; its first one was not processed, the others were.
+    /// A batch of writes gets 200; the first one is not processed, the others are.
     FirstUnprocessed,
-    /// The process dies before the call.
+    /// The simulated process crashes before the call; not applied.
     CrashBefore,
-    /// The call is applied, and the process dies before its answer.
+    /// Applied; the simulated process crashes before it gets the response.
     CrashAfter,
-    /// The answer never came, and the request is applied when the next attempt at the same call was answered.
+    /// The caller gets a time-out; the request is applied after the next attempt at the same call got its response.
     AppliedAfterRetry,
-    /// The answer never came, and the request is applied when the test says so: [`super::Wire::apply_delayed`].
+    /// The caller gets a time-out; the request is applied by [`super::AwsConnector::apply_delayed`].
     AppliedLater,
 }
 
 impl Fault {
-    /// What any call can meet.
+    /// Faults that fit any call.
     pub const FOR_ANY_CALL: [Self; 8] = [
         Self::Throttled,
         Self::ServerError,
@@ -59,15 +58,15 @@ impl Fault {
         Self::CrashAfter,
     ];
 
-    /// What any call that writes can meet besides.
+    /// Further faults that fit any call that writes.
     pub const FOR_ANY_WRITE: [Self; 2] = [Self::AppliedAfterRetry, Self::AppliedLater];
 
-    /// Whether the request stays on its way after its caller was told that it timed out.
+    /// Returns `true` if the request is applied after its caller got a time-out.
     pub const fn is_delay(self) -> bool {
         matches!(self, Self::AppliedAfterRetry | Self::AppliedLater)
     }
 
-    /// Whether, after this fault, the caller cannot know if the call was applied.
+    /// Returns `true` if the caller cannot know from the response whether the call was applied.
     pub const fn leaves_outcome_unknown(self) -> bool {
         match self {
             Self::Throttled
@@ -77,6 +76,7 @@ impl Fault {
             | Self::FirstEntryFailed
             | Self::Unprocessed
             | Self::FirstUnprocessed => false,
+            // Some of these are never applied, but the caller cannot tell them from those that are.
             Self::ServerError
             | Self::ResetBefore
             | Self::TimeoutAfter
@@ -89,7 +89,7 @@ impl Fault {
     }
 }
 
-/// A call on its way to the engine.
+/// A request for the emulator.
 pub(super) struct EmulatorRequest<'a> {
     pub(super) emulator: &'a Emulator,
     pub(super) operation: &'a str,
@@ -98,28 +98,28 @@ pub(super) struct EmulatorRequest<'a> {
 }
 
 impl EmulatorRequest<'_> {
-    /// What the engine answers.
     pub(super) async fn send(self) -> MockResponse {
         self.emulator.handle_sdk(self.headers, self.body).await
     }
 
-    /// What the caller hears once this fault went in.
+    /// Injects a fault and returns the response that the caller gets.
     pub(super) async fn send_with_fault(self, fault: Fault) -> Result<HttpResponse, ConnectorError> {
         let error = |status, code: &str| {
             sdk_response(MockResponse::json(status, format!(r#"{{"__type":"{code}","message":"injected"}}"#)))
         };
         match fault {
+            // AWS reports throttling and missing permissions as 400, too; only the code differs.
             Fault::Throttled => error(400, "ThrottlingException"),
             Fault::ServerError => error(500, "InternalServerError"),
             Fault::AccessDenied => error(400, "AccessDeniedException"),
             Fault::ResetBefore => Err(ConnectorError::io("connection reset (injected)".into())),
             Fault::TimeoutAfter => {
                 self.send().await;
-                Err(ConnectorError::timeout("no answer (injected)".into()))
+                Err(ConnectorError::timeout("no response (injected)".into()))
             }
-            // The wire keeps the request.
+            // The connector has stored the request and applies it later.
             Fault::AppliedAfterRetry | Fault::AppliedLater => {
-                Err(ConnectorError::timeout("no answer (injected)".into()))
+                Err(ConnectorError::timeout("no response (injected)".into()))
             }
             Fault::MalformedResponse => {
                 self.send().await;
@@ -138,7 +138,8 @@ impl EmulatorRequest<'_> {
         }
     }
 
-    /// Has a batch of entries applied less its first one, which the answer says failed, by its own fault or not.
+    /// Applies a batch without its first entry. The response reports that entry as failed, for its content if
+    /// `is_sender_fault`.
     async fn send_without_first_entry(self, is_sender_fault: bool) -> MockResponse {
         let is_put_events = self.operation == "PutEvents";
         let (first, answer) = self.send_without_first("/Entries").await;
@@ -147,17 +148,19 @@ impl EmulatorRequest<'_> {
             let failed = json!({"ErrorCode": code, "ErrorMessage": "injected"});
             let others = answer.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
             let other_failures = answer.get("FailedEntryCount").and_then(Value::as_u64).unwrap_or(0);
+            // `PutEvents` answers by position, so the failed entry must come first.
             let entries: Vec<_> = std::iter::once(failed).chain(others).collect();
             json!({"FailedEntryCount": 1 + other_failures, "Entries": entries})
         } else {
             let code = if is_sender_fault { "InvalidMessageContents" } else { "InternalError" };
+            // SQS answers by id, not by position.
             let failed = json!([{"Id": first.get("Id"), "SenderFault": is_sender_fault, "Code": code}]);
             json!({"Successful": answer.get("Successful").unwrap_or(&json!([])), "Failed": failed})
         };
         MockResponse::json(200, answer.to_string())
     }
 
-    /// Has a batch of writes to one table applied less its first one.
+    /// Applies a batch of writes to one table without the first, which the response reports as unprocessed.
     async fn send_without_first_write(self) -> MockResponse {
         let request: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let tables = request.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
@@ -166,14 +169,15 @@ impl EmulatorRequest<'_> {
         MockResponse::json(200, json!({"UnprocessedItems": {table: [first]}}).to_string())
     }
 
-    /// Takes the first element out of the batch that stands there in the request, and has the others applied, if there
-    /// are any: the element, and the answer about the others.
+    /// Removes the first element of the array at `pointer` and applies the rest, if any. Returns the element and the
+    /// response for the rest.
     async fn send_without_first(mut self, pointer: &str) -> (Value, Value) {
         let mut request: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let Some(batch) = request.pointer_mut(pointer).and_then(Value::as_array_mut) else {
             return (Value::Null, Value::Null);
         };
         let first = if batch.is_empty() { Value::Null } else { batch.remove(0) };
+        // AWS rejects an empty batch, so nothing is sent.
         if batch.is_empty() {
             return (first, Value::Null);
         }
@@ -181,7 +185,7 @@ impl EmulatorRequest<'_> {
         (first, serde_json::from_slice(&self.send().await.body).unwrap_or_default())
     }
 
-    /// DynamoDB's answer to a batch when it got to nothing of it.
+    /// DynamoDB's response to a batch of which it processed nothing.
     fn unprocessed_response(self) -> MockResponse {
         let request: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let all = request.get("RequestItems");

@@ -1,4 +1,4 @@
-//! What a call needs by IAM, read from the call itself.
+//! IAM permissions that a call needs, derived from its request. The connector checks them against a function's role.
 
 use inbox_aws::iam::{Resource, Role};
 use serde_json::Value;
@@ -8,26 +8,27 @@ use crate::stack::{
     RIGHTFOOT_URL_KEY_SECRET,
 };
 
-/// An IAM action, and what it is done on, if that is a thing of ours.
+/// An IAM action and its resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredPermission {
-    /// For example `dynamodb:PutItem`.
+    /// IAM action, for example `dynamodb:PutItem`.
     pub action: String,
-    /// What it is done on.
+    /// Resource of the action; `None` if it is not one of the stack's, which no role allows.
     pub resource: Option<Resource>,
 }
 
 impl RequiredPermission {
     pub(super) fn is_granted_by(&self, role: &Role) -> bool {
-        self.resource.is_some_and(|on| role.permits(&self.action, on))
+        self.resource.is_some_and(|resource| role.permits(&self.action, resource))
     }
 }
 
-/// What a call needs. Batches and transactions need what each of their parts does, each under the name that IAM knows.
+/// Permissions that a call needs. A transaction needs one for each write (IAM has no action for transactions), a batch one
+/// for each table.
 pub(super) fn required_permissions(operation: &str, request: &Value) -> Vec<RequiredPermission> {
     let permission = |action: &str, holder: &Value, name: &str| {
-        let on = holder.get(name).and_then(Value::as_str).and_then(resource_named);
-        RequiredPermission { action: action.to_owned(), resource: on }
+        let resource = holder.get(name).and_then(Value::as_str).and_then(resource_named);
+        RequiredPermission { action: action.to_owned(), resource }
     };
     let entries = |name: &str| request.get(name).and_then(Value::as_array).into_iter().flatten();
     let tables = || request.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
@@ -49,17 +50,19 @@ pub(super) fn required_permissions(operation: &str, request: &Value) -> Vec<Requ
                 resource: resource_named(table),
             })
             .collect(),
+        // In IAM, an index is a resource of its own.
         "Query" if request.get("IndexName").is_some() => {
             vec![RequiredPermission {
                 action: "dynamodb:Query".to_owned(),
                 resource: Some(Resource::DueIndex),
             }]
         }
+        // Taken for an operation of DynamoDB. One of another service names no table, so no role allows it.
         _ => vec![permission(&format!("dynamodb:{operation}"), request, "TableName")],
     }
 }
 
-/// What is called so here, or has an address that ends so.
+/// The resource with this name, or with a URL or ARN that ends in it after a slash.
 fn resource_named(name: &str) -> Option<Resource> {
     match name.rsplit('/').next()? {
         INBOX_TABLE => Some(Resource::InboxTable),

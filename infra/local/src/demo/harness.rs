@@ -1,4 +1,4 @@
-//! Where the demo plays: the system, its senders, and what they have reported.
+//! The demo's harness: starts the stack, the senders and the simulated Rightfoot, injects faults, and bounds every wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,36 +30,36 @@ use crate::senders::{
 };
 use crate::stack::{self, EVENTS_QUEUE, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client};
 
-/// The secret that Fynapse signs with at first.
+/// Fynapse's signing secret at the start.
 pub(super) const OLD_SECRET: &str = "demo-old-secret";
-/// The secret that it rotates to.
+/// The secret that Fynapse rotates to.
 pub(super) const NEW_SECRET: &str = "demo-new-secret";
 
-/// The key that signs Rightfoot's URLs at first.
+/// The key that signs Rightfoot's webhook URLs at the start.
 const OLD_URL_KEY: &str = "demo-old-url-key";
-/// The key that it is rotated to.
+/// The URL key after its rotation.
 const NEW_URL_KEY: &str = "demo-new-url-key";
 
-/// Pause between two runs of the relay, and of the poller, in the demo's time.
+/// Interval of the relay and of the poller, in simulated time.
 const RUN_INTERVAL: Duration = Duration::from_secs(60);
-/// Bound of every wait, in real time.
+/// Limit of every wait, in real time.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
-/// Pause between two looks, in real time.
+/// Interval at which a condition is checked, in real time.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// What passes of the demo's time at each look beside what passes anyhow, once only that is waited for.
+/// Extra simulated time that passes at each check once the demo only waits for timers.
 const IDLE_ADVANCE: Duration = Duration::from_secs(5);
 
-/// The system, its senders, and their parts.
+/// The running stack with its senders, and the log of what they delivered and submitted.
 pub(super) struct Harness {
     pub(super) stack: Stack,
     pub(super) traffic: Traffic,
     pub(super) fynapse: Arc<FynapseSender>,
     pub(super) sim_clock: SimClock,
     pub(super) progress: Progress,
-    /// The Rightfoot that is submitted to.
+    /// The simulated Rightfoot that batches and schedules are submitted to.
     pub(super) simulator: RightfootSimulator,
     pub(super) workers: Workers,
-    /// Until then, no alert gets through by webhook.
+    /// Until then (real time), webhook alerts crash the function that records them.
     alerts_delayed_until: Instant,
     rightfoot: Arc<RightfootSender>,
     http: SenderClient,
@@ -72,7 +72,7 @@ pub(super) struct Harness {
     background_tasks: Vec<JoinHandle<()>>,
 }
 
-/// A part and what its senders heard: nothing yet while they are at it.
+/// A planned delivery and its reports; none while it is still being delivered.
 #[derive(Clone, Debug)]
 pub(super) struct PerformedDelivery {
     pub(super) planned: Arc<PlannedDelivery>,
@@ -80,9 +80,10 @@ pub(super) struct PerformedDelivery {
 }
 
 impl Harness {
-    /// Starts everything, on free ports.
+    /// Starts the stack and the simulated providers on free ports of `127.0.0.1`.
     pub(super) async fn start(options: &DemoOptions) -> anyhow::Result<Self> {
         let sim_clock = SimClock::compressed(Clock::system().now(), options.rate);
+        // Bound before the stack starts, because its options need both addresses.
         let (listener, base_url) = bind_free_port().await?;
         let (api, api_url) = bind_free_port().await?;
         let mut stack_options = stack::StackOptions::in_memory(sim_clock.to_clock())?;
@@ -92,9 +93,10 @@ impl Harness {
         stack_options.rightfoot_api_key = API_KEY.to_owned();
         stack_options.poll_timing = POLL_TIMING;
         stack_options.webhook_base_url.clone_from(&base_url);
+        // The queue's visibility timeout passes in real time, unlike everything that reads the clock.
         stack_options.visibility_timeout = sim_clock.real_duration(stack_options.visibility_timeout);
         let stack = Stack::start(stack_options).await?;
-        // As in a cold start.
+        // A cold start loads the secrets as well.
         stack.webhooks.fynapse.load_signing_secret().await;
         stack.webhooks.rightfoot.load_url_key().await;
         stack.requests.load_secrets().await;
@@ -109,6 +111,7 @@ impl Harness {
         background_tasks.extend(workers.spawn());
         background_tasks.push(stack::spawn_server(listener, stack.webhook_routes()));
         background_tasks.push(stack.run_relay_every(sim_clock.real_duration(RUN_INTERVAL)));
+        // Not the stack's own loop, because the checks need the outcome of each run.
         background_tasks.push(poller_runs.run_poller_every(
             sim_clock.real_duration(RUN_INTERVAL),
             &stack,
@@ -138,26 +141,28 @@ impl Harness {
         })
     }
 
-    /// From now on, this decides which calls fail; the workers' excepted.
+    /// Starts a fault window: from now on, `plan` decides which AWS calls fail, except the workers'.
     pub(super) fn inject_faults(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
+        // Opened before the first fault, closed after the last: a run between counts as disturbed rather than as fault-free.
         self.fault_window.toggle();
         self.set_fault_plan(plan);
     }
 
-    /// From now on, nothing fails any more, but for alerts that are held up. These are none of the poller's, so for
-    /// it all is well.
+    /// Ends the fault window. Delayed alerts ([`Self::delay_alerts`]) still crash; they do not concern the poller, whose
+    /// runs count as fault-free from now on.
     pub(super) fn clear_faults(&self) {
         self.workers.set_fault_plan(|_| None);
         self.set_fault_plan(|_| None);
         self.fault_window.toggle();
     }
 
-    /// From the next turn on, whoever records an alert that came by webhook dies, for a while.
+    /// Has functions that record a webhook alert crash for [`ALERT_DELAY`], from the next fault plan on.
     pub(super) fn delay_alerts(&mut self) {
         self.alerts_delayed_until = Instant::now() + self.sim_clock.real_duration(ALERT_DELAY);
     }
 
     fn set_fault_plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
+        // Copied, so that a later delay applies from the next plan on.
         let alerts_delayed_until = self.alerts_delayed_until;
         self.stack.connector.set_fault_plan(move |call| {
             let delayed_alert = (Instant::now() < alerts_delayed_until).then(|| crash_on_webhook_alert(call));
@@ -165,7 +170,7 @@ impl Harness {
         });
     }
 
-    /// The URL key is rotated: who has loaded it before signs with the old one for a while, and accepts no other.
+    /// Rotates the URL key. Processes that loaded it before still sign with the old key and accept no other.
     pub(super) async fn rotate_url_key(&self) -> anyhow::Result<()> {
         let rotate = self.stack.inspector.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY_SECRET);
         let both = serde_json::json!([NEW_URL_KEY, OLD_URL_KEY]).to_string();
@@ -173,7 +178,7 @@ impl Harness {
         Ok(())
     }
 
-    /// Has this submitted from now on, all at once.
+    /// Starts all these submissions at once.
     pub(super) fn submit(&mut self, submissions: Vec<PlannedSubmission>) {
         self.progress.add_steps(submissions.len());
         let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
@@ -187,7 +192,7 @@ impl Harness {
         }
     }
 
-    /// Waits until every submission has been answered, within bounds.
+    /// Waits until every submission has succeeded, at most [`WAIT_TIMEOUT`].
     pub(super) async fn await_submissions(&mut self) {
         let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
         while let Ok(Some(done)) = tokio::time::timeout_at(by, self.submitting.join_next()).await {
@@ -196,10 +201,11 @@ impl Harness {
         }
     }
 
-    /// Has these parts played from now on.
+    /// Starts these deliveries, and collects the reports of those that have ended.
     pub(super) fn start_deliveries(&mut self, deliveries: Vec<PlannedDelivery>) {
         self.progress.add_steps(deliveries.len());
         for delivery in deliveries {
+            // The API must show the batch before its webhook arrives.
             if let Some((batch_id, balances)) = delivery.simulated_batch() {
                 self.simulator.add_completed_batch(batch_id, balances);
             }
@@ -209,7 +215,7 @@ impl Harness {
             let (inbox, clock) = (self.stack.inbox.clone(), self.stack.clock.clone());
             self.delivering.spawn(async move {
                 if let Some((batch_id, authorizers)) = delivery.alerted_run() {
-                    // Should it fail, its alerts are missing in the end.
+                    // An error need not end the demo: the alerts of an untracked run show up as violations.
                     let _ = track_alert_run(&inbox, batch_id, authorizers, clock.now()).await;
                 }
                 (index, deliver_planned(&delivery, &fynapse, &rightfoot).await)
@@ -220,7 +226,7 @@ impl Harness {
         }
     }
 
-    /// Has these parts played until each of them has been tried once.
+    /// Starts these deliveries and waits until the first attempt of each has ended.
     pub(super) async fn deliver_first_attempts(&mut self, deliveries: Vec<PlannedDelivery>) {
         let expected_attempts =
             self.http.first_attempts() + deliveries.iter().map(|delivery| delivery.copies).sum::<usize>();
@@ -229,13 +235,13 @@ impl Harness {
         wait_until(async || http.first_attempts() >= expected_attempts).await;
     }
 
-    /// Has these parts played, and waits until they and all others have come to their end.
+    /// Starts these deliveries and waits until all deliveries have ended.
     pub(super) async fn deliver_all(&mut self, deliveries: Vec<PlannedDelivery>) {
         self.start_deliveries(deliveries);
         self.await_deliveries().await;
     }
 
-    /// Waits until every part has come to its end, within bounds.
+    /// Waits until every delivery has ended, at most [`WAIT_TIMEOUT`].
     pub(super) async fn await_deliveries(&mut self) {
         let by = tokio::time::Instant::now() + WAIT_TIMEOUT;
         while let Ok(Some(done)) = tokio::time::timeout_at(by, self.delivering.join_next()).await {
@@ -245,25 +251,27 @@ impl Harness {
 
     fn record_reports(&mut self, done: Result<(usize, Vec<DeliveryReport>), JoinError>) {
         let Ok((index, deliveries)) = done else { return };
-        if let Some(played) = self.deliveries.get_mut(index) {
-            played.reports = deliveries;
+        if let Some(performed) = self.deliveries.get_mut(index) {
+            performed.reports = deliveries;
         }
         self.progress.finish_step();
     }
 
-    /// Waits until a call has met its fault, within bounds.
+    /// Waits until a logged call matches, at most [`WAIT_TIMEOUT`].
     pub(super) async fn wait_for_call(&self, is_match: impl Fn(&(AwsCall, CallOutcome)) -> bool) {
         wait_until(async || self.stack.connector.call_log().iter().any(&is_match)).await;
     }
 
-    /// Waits until nothing is left to be done, within bounds, and ends everybody's work.
+    /// Waits until nothing is left to do, at most [`WAIT_TIMEOUT`] for each step, and stops all background tasks.
     pub(super) async fn wait_until_settled(&mut self) {
         self.await_deliveries().await;
+        // Deliveries that still run have exceeded the limit; without reports they become violations.
         self.delivering.abort_all();
         self.await_submissions().await;
         self.submitting.abort_all();
         wait_until(async || {
-            // No sender sleeps any more, and a worker's claim is not to run out while it works.
+            // No sender sleeps any more. A worker's claim must not expire while it works, so time leaps only when all
+            // workers are idle.
             if self.workers.are_idle() {
                 self.sim_clock.advance(IDLE_ADVANCE);
             }
@@ -273,13 +281,14 @@ impl Harness {
         self.background_tasks.iter().for_each(JoinHandle::abort);
     }
 
-    /// Whether every batch and enough runs of the schedule have come to their end: each webhook has come or got lost,
-    /// the poller knows each run, no message is left, and nothing else is due. The schedule itself and its later runs go
-    /// on.
+    /// Returns `true` if every batch and the first [`CHECKED_RUNS`] runs of each schedule have ended: each webhook was
+    /// delivered or lost, each run is tracked, no message is left, and nothing else is due. The schedule itself and its
+    /// later runs go on.
     async fn is_settled(&self) -> anyhow::Result<bool> {
         let is_queue_empty =
             async || anyhow::Ok(inspect::count_messages(&self.stack, EVENTS_QUEUE).await? == 0);
-        // What is put back is due before its message is gone, and what is sent is on the queue before it is not due.
+        // The queue is checked before and after: a requeued event becomes due before its message is deleted, and a relayed
+        // one is on the queue before it stops being due.
         if !is_queue_empty().await? {
             return Ok(false);
         }
@@ -297,6 +306,7 @@ impl Harness {
         let is_finished = |webhook: &SimulatedWebhook| {
             webhook.is_lost || webhook.is_delivered || unchecked.contains(&webhook.batch_id)
         };
+        // Later runs may stay due: they are left out of the evidence.
         let has_enough_runs = schedules.iter().all(|schedule| schedule.runs.len() >= CHECKED_RUNS);
         if !has_enough_runs
             || !due.iter().all(may_stay_due)
@@ -312,17 +322,17 @@ impl Harness {
         Ok(true)
     }
 
-    /// What was played.
+    /// All deliveries so far.
     pub(super) fn deliveries(&self) -> &[PerformedDelivery] {
         &self.deliveries
     }
 
-    /// What was submitted, and what its callers heard.
+    /// The submissions that have ended, with the responses to their callers.
     pub(super) fn submissions(&self) -> &[SubmissionLog] {
         &self.submissions
     }
 
-    /// What the poller's runs came to.
+    /// All runs of the poller so far.
     pub(super) fn poller_runs(&self) -> Vec<PollerRun> {
         self.poller_runs.all()
     }
@@ -334,14 +344,14 @@ impl Drop for Harness {
     }
 }
 
-/// A free port, and the URL of what answers there.
+/// Binds a free port; returns its listener and base URL.
 async fn bind_free_port() -> anyhow::Result<(TcpListener, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((listener, url))
 }
 
-/// Keys of these secrets, the newest first.
+/// Signing keys of these secrets, the newest first.
 pub(super) fn keys(secrets: &[&str]) -> anyhow::Result<Keys> {
     Keys::parse(&serde_json::json!(secrets).to_string(), KeyCodec::Utf8).context("the demo's secrets")
 }
@@ -357,7 +367,9 @@ fn traffic(stack: &Stack, base_url: &str, seed: u64) -> anyhow::Result<Traffic> 
     Ok(Traffic {
         rightfoot_url: url(&token),
         forged_urls: vec![
+            // A token signed with a key that the receiver does not accept.
             url(&forged),
+            // Another subject under this subject's MAC, then a cut-off token, no MAC, no subject.
             url(&format!("another-subject.{mac}")),
             url(cut_off),
             url("demo"),
@@ -388,13 +400,16 @@ async fn deliver_once(
     rightfoot: &RightfootSender,
 ) -> DeliveryReport {
     match &planned.sender {
-        DeliverySender::Fynapse(signing) => fynapse.deliver_with(outgoing, signing, planned.patience).await,
-        DeliverySender::Rightfoot { url } => rightfoot.deliver_with(url, outgoing, planned.patience).await,
+        DeliverySender::Fynapse(signing) => {
+            fynapse.deliver_with(outgoing, signing, planned.retry_limit).await
+        }
+        DeliverySender::Rightfoot { url } => rightfoot.deliver_with(url, outgoing, planned.retry_limit).await,
     }
 }
 
 pub(super) async fn wait_until(condition: impl AsyncFn() -> bool) {
     let by = Instant::now() + WAIT_TIMEOUT;
+    // A wait that ends too early is no error: whatever is missing then shows up as a violation.
     while !condition().await && Instant::now() < by {
         tokio::time::sleep(CHECK_INTERVAL).await;
     }

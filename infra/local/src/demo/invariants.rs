@@ -1,5 +1,7 @@
-//! Whether what was seen is what had to be. Expectations come from what was sent, and from what the simulated
-//! Rightfoot knows; everything else from the senders' reports, the table, the queues and the log of the wire.
+//! The promises (P1 to P10) as checks of the evidence that a demo run left.
+//!
+//! Expectations come from the deliveries that were sent and from the state of the simulated Rightfoot; observations from
+//! the senders' reports, the table, the queues, the bus and the connector's call log.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,11 +24,11 @@ mod submissions;
 
 pub(super) use submissions::{POLL_ORIGIN, WEBHOOK_ORIGIN, completion_id};
 
-/// What was seen.
+/// Everything that was observed in a run of the demo.
 pub(super) struct Evidence {
     pub(super) deliveries: Vec<PerformedDelivery>,
     pub(super) submissions: Vec<SubmissionLog>,
-    /// From which balance on each authorizer of the schedule is to be alerted of.
+    /// Alert threshold of each authorizer of the schedule, as written.
     pub(super) thresholds: BTreeMap<String, &'static str>,
     pub(super) truth: GroundTruth,
     pub(super) poller_runs: Vec<PollerRun>,
@@ -42,12 +44,12 @@ pub(super) struct Evidence {
     pub(super) worker_log: Vec<(AwsCall, CallOutcome)>,
 }
 
-/// A promise that was not kept, and by which events.
+/// A violated promise and the items that violate it. `Display` shows at most 20 of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// What is wrong.
+    /// The violation, in words.
     pub description: &'static str,
-    /// With which events.
+    /// What violates it: mostly event ids, else batches, submissions, runs or calls.
     pub ids: Vec<String>,
 }
 
@@ -63,7 +65,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything that is wrong.
+/// All violations; those without an item are left out.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     let found = [
         check_senders(evidence),
@@ -77,19 +79,19 @@ pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
         .flatten()
         .chain(submissions::violations(evidence))
         .chain(effects::violations(evidence));
-    found.filter(|problem| !problem.ids.is_empty()).collect()
+    found.filter(|violation| !violation.ids.is_empty()).collect()
 }
 
 impl Evidence {
-    /// What was delivered and must be on the queue.
+    /// The deliveries that must be on the queue.
     pub(super) fn expected_events(&self) -> impl Iterator<Item = &PlannedDelivery> {
         self.deliveries
             .iter()
-            .map(|played| &*played.planned)
+            .map(|performed| &*performed.planned)
             .filter(|planned| planned.expected == ExpectedOutcome::Enqueued)
     }
 
-    /// Every event that must be, with its bytes, as far as they are known beforehand.
+    /// Ids of all expected events, with their bytes where these are known beforehand.
     fn expected_payloads(&self) -> BTreeMap<Cow<'_, str>, Option<Cow<'_, [u8]>>> {
         let delivered = self.expected_events().map(|planned| {
             (Cow::from(planned.outgoing.id.as_str()), Some(Cow::from(planned.outgoing.body.as_ref())))
@@ -97,7 +99,7 @@ impl Evidence {
         delivered.chain(submissions::expected_payloads(self)).collect()
     }
 
-    /// How often each event is on the queue.
+    /// Number of messages of each event.
     pub(super) fn message_counts(&self) -> BTreeMap<&str, usize> {
         let mut copies = BTreeMap::new();
         for message in &self.messages {
@@ -117,16 +119,16 @@ impl Evidence {
     }
 }
 
-/// What could make one event be sent again (P3).
+/// Steps that may have caused repeated messages of one event (P3).
 #[derive(Default)]
 struct SendSteps {
-    /// Sends and writes of which nobody could know whether they were applied.
+    /// Sends and writes whose caller could not know if they were applied.
     unknown_outcomes: usize,
-    /// Writes to the record that were not applied, and that is known: a mark that the relay overtook, say.
+    /// Writes to the record that were certainly not applied, such as a mark that the relay overtook.
     failed_writes: usize,
-    /// A send asks for a mark, and the relay's for a claim as well: how many never set out.
+    /// Updates that were never sent: each send needs a mark, and each of the relay's sends a claim as well.
     missing_updates: isize,
-    /// Whether the relay had a hand in it.
+    /// True if the relay sent the event.
     is_relayed: bool,
 }
 
@@ -136,7 +138,7 @@ impl SendSteps {
             "SendMessage" => (false, 1),
             "SendMessageBatch" => (false, 2),
             "UpdateItem" => (true, -1),
-            // A put that is repeated recognises its own record, and reading changes nothing.
+            // A repeated put recognises its own record, and a read changes nothing.
             _ => return,
         };
         self.missing_updates += updates_expected;
@@ -146,52 +148,56 @@ impl SendSteps {
                 self.unknown_outcomes += 1
             }
             CallOutcome::Faulted(fault) if fault.leaves_outcome_unknown() => self.unknown_outcomes += 1,
+            // The service may have applied a call before it answered 5xx.
             CallOutcome::Answered(500..) => self.unknown_outcomes += 1,
             CallOutcome::Answered(200) => {}
             CallOutcome::Faulted(_) | CallOutcome::Answered(_) => self.failed_writes += usize::from(writes),
         }
     }
 
-    /// How many repeats they explain. A mark that is not made lets the relay send again, and only the relay.
+    /// Number of repeats that the steps explain. A missing mark makes the relay send again, and nothing else.
     fn possible_repeats(&self) -> usize {
         let unmarked = self.failed_writes + usize::try_from(self.missing_updates).unwrap_or(0);
         self.unknown_outcomes + if self.is_relayed { unmarked } else { 0 }
     }
 }
 
-/// P6, and every delivery came to the end that it deserves.
+/// P6, and the end of every delivery.
 fn check_senders(evidence: &Evidence) -> Vec<Violation> {
-    let parts = |description, is_wrong: &dyn Fn(&PlannedDelivery, &[DeliveryReport]) -> bool| {
-        let wrong = evidence.deliveries.iter().filter(|played| is_wrong(&played.planned, &played.reports));
-        Violation { description, ids: wrong.map(|played| played.planned.outgoing.id.clone()).collect() }
+    let violation = |description, is_wrong: &dyn Fn(&PlannedDelivery, &[DeliveryReport]) -> bool| {
+        let wrong =
+            evidence.deliveries.iter().filter(|performed| is_wrong(&performed.planned, &performed.reports));
+        Violation { description, ids: wrong.map(|performed| performed.planned.outgoing.id.clone()).collect() }
     };
     vec![
-        parts("still being delivered when the demo gave up waiting", &|_, deliveries| deliveries.is_empty()),
-        parts("authentic, and not answered 2xx in the end", &|planned, deliveries| {
+        violation("still being delivered when the demo gave up waiting", &|_, deliveries| {
+            deliveries.is_empty()
+        }),
+        violation("authentic, and not answered 2xx in the end", &|planned, deliveries| {
             planned.expected == ExpectedOutcome::Enqueued
                 && !deliveries.iter().all(|it| it.end == DeliveryEnd::Delivered)
         }),
-        parts("killed at Fynapse by its answer", &|planned, deliveries| {
+        violation("permanently failed at Fynapse by its response", &|planned, deliveries| {
             planned.provider() == Provider::Fynapse && attempts(deliveries).any(is_permanent_failure)
         }),
-        parts("answered with a Retry-After", &|_, deliveries| {
+        violation("answered with a Retry-After", &|_, deliveries| {
             attempts(deliveries).any(|attempt| attempt.response.retry_after_secs().is_some())
         }),
-        parts("forged, and not answered 403 in the end", &|planned, deliveries| {
+        violation("forged, and not answered 403 in the end", &|planned, deliveries| {
             planned.expected == ExpectedOutcome::Rejected && !all_end_with(deliveries, 403)
         }),
-        parts("forged, and accepted", &|planned, deliveries| {
+        violation("forged, and accepted", &|planned, deliveries| {
             planned.expected == ExpectedOutcome::Rejected
                 && attempts(deliveries).any(|it| it.response.is_success())
         }),
-        parts(
-            "unusable, and not answered as its provider is told to",
+        violation(
+            "unprocessable, and not answered with the expected status",
             &|planned, deliveries| matches!(planned.expected, ExpectedOutcome::Quarantined { status, .. } if !all_end_with(deliveries, status)),
         ),
     ]
 }
 
-/// P2, P3, P4: what is on the queue, how often, and with which bytes.
+/// P2, P3, P4: the messages on the queue, their number and their bytes.
 fn check_queue(evidence: &Evidence) -> Vec<Violation> {
     let authentic = evidence.expected_payloads();
     let (copies, steps) = (evidence.message_counts(), evidence.send_steps());
@@ -207,9 +213,9 @@ fn check_queue(evidence: &Evidence) -> Vec<Violation> {
     let repeated = copies
         .iter()
         .filter(|(id, copies)| {
-            // A worker that puts an event back has it sent once more.
-            let works = evidence.table.records.get(**id).map_or(0, |record| record.requeues);
-            **copies > 1 + works + steps.get(*id).map_or(0, SendSteps::possible_repeats)
+            // Each requeue sends the event once more.
+            let requeues = evidence.table.records.get(**id).map_or(0, |record| record.requeues);
+            **copies > 1 + requeues + steps.get(*id).map_or(0, SendSteps::possible_repeats)
         })
         .map(|(id, copies)| format!("{id} ({copies} times)"));
     vec![
@@ -218,6 +224,7 @@ fn check_queue(evidence: &Evidence) -> Vec<Violation> {
             description: "on the queue with other bytes than were sent",
             ids: messages(&|message| match authentic.get(message.id.as_str()) {
                 Some(Some(body)) => message.payload.as_deref() != Some(body),
+                // `check_alerts` checks alerts of unknown bytes; an unknown id is another violation.
                 Some(None) | None => false,
             }),
         },
@@ -243,7 +250,7 @@ fn check_queue(evidence: &Evidence) -> Vec<Violation> {
     ]
 }
 
-/// P1: what is recorded, and that nothing is left to do.
+/// P1: every authentic event is recorded, nothing else is, and nothing is left to do.
 fn check_table(evidence: &Evidence) -> Vec<Violation> {
     let authentic = evidence.expected_payloads();
     let records = &evidence.table.records;
@@ -259,8 +266,9 @@ fn check_table(evidence: &Evidence) -> Vec<Violation> {
     ]
 }
 
-/// P7: what is kept, why, and with which bytes.
+/// P7: the quarantined deliveries, their reasons and their bytes.
 fn check_quarantine(evidence: &Evidence) -> Vec<Violation> {
+    // By the bytes: an item in quarantine has an event id only if the event was recorded first.
     let reasons: BTreeMap<(&str, &[u8]), &str> = evidence
         .table
         .quarantined
@@ -276,35 +284,37 @@ fn check_quarantine(evidence: &Evidence) -> Vec<Violation> {
         reasons.get(&(planned.provider().as_str(), planned.outgoing.body.as_ref())).copied()
     };
     let wrong = |is_wrong: &dyn Fn(&PlannedDelivery, &'static str) -> bool| {
-        let parts = evidence.deliveries.iter().filter(|played| match played.planned.expected {
-            ExpectedOutcome::Quarantined { reason, .. } => is_wrong(&played.planned, reason),
-            ExpectedOutcome::Enqueued | ExpectedOutcome::Rejected => false,
-        });
-        parts.map(|played| played.planned.outgoing.id.clone()).collect()
+        let wrong_deliveries =
+            evidence.deliveries.iter().filter(|performed| match performed.planned.expected {
+                ExpectedOutcome::Quarantined { reason, .. } => is_wrong(&performed.planned, reason),
+                ExpectedOutcome::Enqueued | ExpectedOutcome::Rejected => false,
+            });
+        wrong_deliveries.map(|performed| performed.planned.outgoing.id.clone()).collect()
     };
     let unexpected = evidence.table.quarantined.iter().filter(|quarantined| {
-        !evidence.deliveries.iter().any(|played| {
-            let is_same_payload = quarantined.provider == played.planned.provider().as_str()
-                && quarantined.payload.as_deref() == Some(played.planned.outgoing.body.as_ref());
-            let is_expected = matches!(played.planned.expected, ExpectedOutcome::Quarantined { .. });
-            let is_its_event = quarantined.event_id.as_ref() == Some(&played.planned.outgoing.id);
+        !evidence.deliveries.iter().any(|performed| {
+            let is_same_payload = quarantined.provider == performed.planned.provider().as_str()
+                && quarantined.payload.as_deref() == Some(performed.planned.outgoing.body.as_ref());
+            let is_expected = matches!(performed.planned.expected, ExpectedOutcome::Quarantined { .. });
+            // An unconfirmed alert is enqueued first, and quarantined under its event id.
+            let is_its_event = quarantined.event_id.as_ref() == Some(&performed.planned.outgoing.id);
             is_same_payload
                 && (is_expected
                     || is_its_event
-                    || (quarantined.reason == "stale" && was_rejected_as_stale(played)))
+                    || (quarantined.reason == "stale" && was_rejected_as_stale(performed)))
         })
     });
     vec![
         Violation {
-            description: "unusable, and not kept byte for byte",
+            description: "unprocessable, and not quarantined byte for byte",
             ids: wrong(&|planned, _| quarantine_reason(planned).is_none()),
         },
         Violation {
-            description: "unusable, and kept for another reason",
+            description: "unprocessable, and quarantined for another reason",
             ids: wrong(&|planned, reason| quarantine_reason(planned).is_some_and(|actual| actual != reason)),
         },
         Violation {
-            description: "in quarantine, and nothing that belongs there",
+            description: "in quarantine, and not expected there",
             ids: unexpected
                 .map(|quarantined| format!("{} ({})", quarantined.provider, quarantined.reason))
                 .collect(),
@@ -312,7 +322,7 @@ fn check_quarantine(evidence: &Evidence) -> Vec<Violation> {
     ]
 }
 
-/// The faults that the demo stands for must have been met, or it would prove less than it says.
+/// The planned faults must have occurred; otherwise the demo would show less than it claims.
 fn check_planned_faults(evidence: &Evidence) -> Vec<Violation> {
     const EXPECTED: [(&str, Fault); 10] = [
         ("SendMessage", Fault::ServerError),
@@ -350,10 +360,10 @@ fn check_planned_faults(evidence: &Evidence) -> Vec<Violation> {
         }
     };
     vec![
-        missed("planned trouble that never came", &EXPECTED, &evidence.log),
-        missed("planned trouble of the workers that never came", &OF_WORKERS, &evidence.worker_log),
+        missed("planned fault that never occurred", &EXPECTED, &evidence.log),
+        missed("planned worker fault that never occurred", &OF_WORKERS, &evidence.worker_log),
         Violation {
-            description: "planned, and never happened",
+            description: "planned, and never occurred",
             ids: evidence
                 .workers
                 .twice
@@ -377,8 +387,9 @@ fn all_end_with(deliveries: &[DeliveryReport], status: u16) -> bool {
     deliveries.iter().all(|it| it.last_response().and_then(|response| response.status()) == Some(status))
 }
 
-/// A delivery that reached a slow machine too late was kept as stale, refused, and came again.
-fn was_rejected_as_stale(played: &PerformedDelivery) -> bool {
-    matches!(played.planned.sender, DeliverySender::Fynapse(_))
-        && attempts(&played.reports).any(|attempt| attempt.response.status() == Some(403))
+/// Returns `true` if an attempt was answered 403. On a slow machine, an attempt may arrive after the tolerance: it is
+/// quarantined as stale, rejected, and delivered again.
+fn was_rejected_as_stale(performed: &PerformedDelivery) -> bool {
+    matches!(performed.planned.sender, DeliverySender::Fynapse(_))
+        && attempts(&performed.reports).any(|attempt| attempt.response.status() == Some(403))
 }

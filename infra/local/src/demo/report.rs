@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The demo's report: its counts, the violations, and how they are printed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,61 +14,61 @@ use crate::connector::CallOutcome;
 use crate::inspect::PublishedDetail;
 use crate::senders::{AttemptResponse, DeliveryAttempt};
 
-/// What the demo came to.
+/// The demo's result. Its `Display` prints four tables and a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoReport {
-    /// One row for each provider: what its senders delivered.
+    /// One row for each provider: the deliveries of its senders.
     pub rows: Vec<ProviderRow>,
-    /// What came of what was submitted to Rightfoot: a row for the completions, and one for the alerts.
+    /// Events about what was submitted to Rightfoot: one row for the completions, one for the alerts.
     pub submitted: Vec<OriginRow>,
-    /// What events brought about, kind by kind.
+    /// Effects of the events, one row for each kind.
     pub effects: Vec<EffectRow>,
-    /// Runs of schedules; as many batches more were submitted one by one.
+    /// Checked runs of schedules. The completions row counts these and the batches that were submitted one by one.
     pub runs: usize,
-    /// Webhooks of completions that came after the poller had found the same.
+    /// Completion webhooks that arrived after the poller had recorded the completion.
     pub late_webhooks: usize,
-    /// What was submitted, each under a name of its own.
+    /// Submissions, each with a submission id of its own.
     pub submissions: usize,
-    /// How often a function was called to submit it.
+    /// Function calls that these submissions took.
     pub submission_calls: usize,
-    /// How often that function died.
+    /// Calls among these in which the function crashed.
     pub submission_crashes: usize,
-    /// Events whose message went to two workers at once.
+    /// Events whose message was delivered to two workers at once.
     pub twice: usize,
-    /// How often a worker died.
+    /// Worker crashes.
     pub worker_crashes: usize,
-    /// How often a worker put an event back.
+    /// Times that a worker requeued an event.
     pub requeued: usize,
-    /// Events that tell what Rightfoot does not show.
+    /// Alert events that Rightfoot's API did not confirm; they are quarantined.
     pub unconfirmed: usize,
-    /// Deliveries that were answered 5xx or not at all, and came again.
+    /// HTTP requests that were answered 5xx or not at all, and were retried.
     pub inconclusive: usize,
-    /// AWS calls that failed or died on the way.
+    /// AWS calls that failed, timed out or ended in a crash.
     pub failed_calls: usize,
-    /// How many different things were forged.
+    /// Different forged deliveries.
     pub forgeries: usize,
-    /// What is wrong; nothing, if every promise was kept.
+    /// Violated promises; empty if the demo passed.
     pub violations: Vec<Violation>,
-    /// How long it took.
+    /// Real time that the demo took.
     pub duration: Duration,
 }
 
-/// What was seen of one provider.
+/// Counts of one provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderRow {
-    /// Its name.
+    /// The provider's name.
     pub provider: &'static str,
-    /// HTTP requests that its senders made.
+    /// HTTP requests that its senders made: the sum of the next five counts.
     pub sent: usize,
-    /// Answers that said so.
+    /// Responses with the status `received`.
     pub received: usize,
-    /// Answers that said so.
+    /// Responses with the status `duplicate`.
     pub duplicate: usize,
-    /// Answers that said so, or 400: proven, not usable, and kept.
+    /// Responses with the status `quarantined`, and 400s: verified, unprocessable, and quarantined.
     pub answered_quarantined: usize,
-    /// Answers 403.
+    /// 403 responses.
     pub rejected: usize,
-    /// Answers 5xx, and requests without any.
+    /// 5xx responses, and requests without a response.
     pub inconclusive: usize,
     /// Event records in the table.
     pub recorded: usize,
@@ -82,55 +82,53 @@ pub struct ProviderRow {
     pub repeated: usize,
 }
 
-/// What was seen of one kind of event about what was submitted to Rightfoot.
+/// Counts of one kind of event about what was submitted to Rightfoot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginRow {
-    /// The kind.
+    /// `completions` or `alerts`.
     pub kind: &'static str,
-    /// How many had to be told: batches and runs, or authorizers that met their threshold in a run.
+    /// Expected number: of batches and runs, or of authorizers that met their threshold in a run.
     pub expected: usize,
-    /// How many of them events tell that came by webhook.
+    /// Those of them in events that came by webhook.
     pub by_webhook: usize,
-    /// How many of them events tell that the poller found.
+    /// Those of them in events that the poller found.
     pub by_poll: usize,
     /// Different events received from the queue.
     pub events: usize,
     /// Messages received beyond the first of their event.
     pub repeated: usize,
-    /// Webhooks that Rightfoot had to send.
+    /// Webhooks of the simulated Rightfoot, sent and lost.
     pub webhooks: usize,
-    /// Webhooks that got lost.
+    /// Webhooks that were lost: never attempted.
     pub lost: usize,
 }
 
-/// What was seen of one kind of effect.
+/// Counts of one kind of effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectRow {
-    /// The kind.
+    /// `completed`, `threshold` or `extracted` on the bus; `balances` in the table.
     pub kind: &'static str,
-    /// How many there had to be.
+    /// Expected number.
     pub expected: usize,
-    /// How many different ones are there.
+    /// Number of different ones that are present.
     pub present: usize,
-    /// How many are there beyond the first of each.
+    /// Copies beyond the first of each.
     pub repeated: usize,
 }
 
-const ANSWER_TITLE: &str =
-    "Delivered by the simulated senders: requests, and their answers, which add up to them.";
+const ANSWER_TITLE: &str = "Deliveries of the simulated senders: requests by response.";
 const ANSWER_HEADINGS: [&str; 6] =
-    ["sent", "received", "duplicate", "quarantined", "refused", "5xx or nothing"];
-const RECORD_TITLE: &str =
-    "What became of these: events and quarantined deliveries in the inbox, each once, and messages.";
-const RECORD_HEADINGS: [&str; 5] = ["recorded", "quarantined", "on the queue", "relayed", "repeated"];
-const ORIGIN_TITLE: &str = "Submitted to Rightfoot: what was owed, and what told it. One event tells all alerts of a webhook or poll.";
-const EFFECT_TITLE: &str =
-    "Effects of everything, delivered and submitted: events on the bus, and balances in their table.";
-/// The name of the effects that are no events on the bus.
+    ["sent", "received", "duplicate", "quarantined", "rejected", "5xx or no answer"];
+const RECORD_TITLE: &str = "Their records in the inbox, and their messages on the queue.";
+const RECORD_HEADINGS: [&str; 5] = ["recorded", "quarantined", "queued", "relayed", "repeated"];
+const ORIGIN_TITLE: &str = "Batches and schedule runs submitted to Rightfoot: expected completions and alerts, by origin. \
+     One event carries all alerts of a webhook or poll.";
+const EFFECT_TITLE: &str = "Effects: events on the bus, and rows in the balances table.";
+/// The kind of effect that is not an event on the bus.
 const BALANCES_KIND: &str = "balances";
-const EFFECT_HEADINGS: [&str; 3] = ["owed", "there", "repeated"];
+const EFFECT_HEADINGS: [&str; 3] = ["expected", "present", "repeated"];
 const ORIGIN_HEADINGS: [&str; 7] =
-    ["owed", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
+    ["expected", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl DemoReport {
     pub(super) fn from_evidence(evidence: &Evidence, duration: Duration) -> Self {
@@ -170,13 +168,13 @@ impl DemoReport {
                 .chain(&evidence.worker_log)
                 .filter(|(_, outcome)| failed(outcome))
                 .count(),
-            forgeries: evidence.deliveries.iter().filter(|played| is_forged(&played.planned)).count(),
+            forgeries: evidence.deliveries.iter().filter(|performed| is_forged(&performed.planned)).count(),
             violations: violations(evidence),
             duration,
         }
     }
 
-    /// Whether every promise was kept.
+    /// Returns `true` if no promise was violated.
     pub fn is_success(&self) -> bool {
         self.violations.is_empty()
     }
@@ -205,7 +203,7 @@ impl ProviderRow {
             .iter()
             .filter(|(call, outcome)| call.operation == "SendMessageBatch" && may_have_been_applied(outcome))
             .flat_map(|(call, _)| &call.event_ids)
-            // The log knows runs, too, that began too late to be looked at.
+            // The log also has runs that began too late to be checked; their records are left out of the evidence.
             .filter(|id| is_of_provider(id) && evidence.table.records.contains_key(*id))
             .collect();
         Self {
@@ -273,7 +271,7 @@ impl OriginRow {
         }
     }
 
-    /// Everything but what was owed and how it came. The ids of its events contain `mark`.
+    /// Counts messages and webhooks; `expected` and the origins stay 0. The ids of the events contain `id_part`.
     fn from_messages(kind: &'static str, event_type: &str, id_part: &str, evidence: &Evidence) -> Self {
         let message_counts = evidence.message_counts();
         let copies: Vec<_> = message_counts
@@ -300,22 +298,22 @@ impl OriginRow {
 impl EffectRow {
     fn all(evidence: &Evidence) -> Vec<Self> {
         let expected_effects = evidence.expected_effects();
-        let on_the_bus = |kind, expected, is_one: fn(&PublishedDetail) -> bool| {
+        let on_bus = |kind, expected, is_one: fn(&PublishedDetail) -> bool| {
             let ids =
-                evidence.published.iter().filter(|announced| is_one(&announced.detail)).map(|it| &it.id);
+                evidence.published.iter().filter(|published| is_one(&published.detail)).map(|it| &it.id);
             let present = ids.clone().collect::<BTreeSet<_>>().len();
             Self { kind, expected, present, repeated: ids.count() - present }
         };
         let rows: BTreeSet<_> =
             evidence.stored_balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
         vec![
-            on_the_bus("completed", expected_effects.completed.len(), |it| {
+            on_bus("completed", expected_effects.completed.len(), |it| {
                 matches!(it, PublishedDetail::BatchCompleted { .. })
             }),
-            on_the_bus("threshold", expected_effects.thresholds_met.len(), |it| {
+            on_bus("threshold", expected_effects.thresholds_met.len(), |it| {
                 matches!(it, PublishedDetail::ThresholdMet { .. })
             }),
-            on_the_bus("extracted", expected_effects.extracted.len(), |it| {
+            on_bus("extracted", expected_effects.extracted.len(), |it| {
                 matches!(it, PublishedDetail::BalanceExtracted { .. })
             }),
             Self {
@@ -347,18 +345,19 @@ impl fmt::Display for DemoReport {
         write_table(f, EFFECT_TITLE, EFFECT_HEADINGS, effects)?;
         writeln!(
             f,
-            "{} AWS calls failed or died on the way; {} deliveries heard 5xx or nothing, and came again.",
+            "{} AWS calls failed or crashed; {} requests were answered 5xx or not at all, and were retried.",
             self.failed_calls, self.inconclusive
         )?;
         writeln!(
             f,
-            "{} submissions took {} calls, of which {} died; webhooks that came after the poller: {}.",
+            "{} submissions took {} calls, of which {} crashed; webhooks that arrived after the poller had \
+             found the completion: {}.",
             self.submissions, self.submission_calls, self.submission_crashes, self.late_webhooks
         )?;
         writeln!(
             f,
-            "{} events went to two workers at once; workers died {} times and put events back {} times; {} events tell of alerts \
-             that Rightfoot does not show.",
+            "{} events were delivered to two workers at once; workers crashed {} times and requeued events {} \
+             times; {} alert events were not confirmed by Rightfoot's API.",
             self.twice, self.worker_crashes, self.requeued, self.unconfirmed
         )?;
         self.write_summary(f)
@@ -371,8 +370,10 @@ fn write_table<'a, const N: usize>(
     headings: [&str; N],
     rows: impl Iterator<Item = (&'a str, [usize; N])>,
 ) -> fmt::Result {
+    // Room for six digits, and two spaces between columns.
     let widths = headings.map(|heading| heading.len().max(6) + 2);
     writeln!(f, "{title}")?;
+    // As wide as the longest name, `completions`.
     write!(f, "{:11}", "")?;
     for (heading, width) in headings.iter().zip(widths) {
         write!(f, "{heading:>width$}")?;
@@ -391,8 +392,8 @@ fn write_table<'a, const N: usize>(
 impl DemoReport {
     fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_success() {
-            writeln!(f, "NOT PROVED, after {:.0} s. What is wrong:", self.duration.as_secs_f64())?;
-            return self.violations.iter().try_for_each(|problem| writeln!(f, "  {problem}"));
+            writeln!(f, "FAILED after {:.0} s. Violations:", self.duration.as_secs_f64())?;
+            return self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"));
         }
         let expected =
             |kind| self.submitted.iter().find(|row| row.kind == kind).map_or(0, |row| row.expected);
@@ -403,11 +404,13 @@ impl DemoReport {
         };
         writeln!(
             f,
-            "Proved in {:.0} s: all {} authentic events are on the queue, byte for byte; {} messages came again, \
-             each where an outcome was unknown or a worker had put its event back; {} batches and {} runs of a schedule ended in one completion each, and {} due \
-             alerts in one alert each, although {} of {} webhooks got lost; {} events are on the bus and {} balances in their \
-             table, each once, but for {} that came again under the same id where an outcome was unknown; {} forgeries left \
-             nothing, and no alert that was made up is on the bus; {} unusable deliveries are kept; no delivery was killed.",
+            "Passed in {:.0} s: all {} authentic events are on the queue, byte for byte; {} messages were \
+             repeated, each where an outcome was unknown or a worker had requeued the event; {} batches and {} \
+             runs of a schedule ended in one completion each, and each of {} expected alerts is in exactly one \
+             event, although {} of {} webhooks were lost; {} events are on the bus and {} balances in their \
+             table, each once, except {} repeated under the same id where an outcome was unknown; none of {} \
+             forged deliveries was recorded, and no fabricated alert is on the bus; {} unprocessable deliveries \
+             are quarantined; no delivery ended in a permanent failure.",
             self.duration.as_secs_f64(),
             self.sum(|row| row.queued, |row| row.events),
             self.sum(|row| row.repeated, |row| row.repeated),
@@ -420,18 +423,19 @@ impl DemoReport {
             of_effects(true, |row| row.present),
             of_effects(false, |row| row.repeated),
             self.forgeries,
+            // Unconfirmed alerts are quarantined, too, but their deliveries were processable.
             self.sum(|row| row.quarantined, |_| 0).saturating_sub(self.unconfirmed),
         )
     }
 }
 
-/// The requests that a provider's senders made, or those of all.
+/// The requests that the senders of one provider made; of all providers for `None`.
 fn all_attempts(evidence: &Evidence, of: Option<Provider>) -> impl Iterator<Item = &DeliveryAttempt> {
     evidence
         .deliveries
         .iter()
-        .filter(move |played| of.is_none_or(|provider| played.planned.provider() == provider))
-        .flat_map(|played| &played.reports)
+        .filter(move |performed| of.is_none_or(|provider| performed.planned.provider() == provider))
+        .flat_map(|performed| &performed.reports)
         .flat_map(|delivered| &delivered.attempts)
 }
 

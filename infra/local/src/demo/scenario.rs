@@ -1,4 +1,4 @@
-//! What happens in the demo, act by act.
+//! The demo's scenario: which faults, submissions and deliveries happen, phase by phase.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,15 @@ use crate::connector::{AwsCall, CallOutcome, Fault};
 use crate::rightfoot_simulator::IncompleteBatchResponse;
 use crate::stack::FYNAPSE_SECRET;
 
-/// An outage lasts at least so long, in the demo's time: the first retries still fall into it.
+/// Minimum length of an outage, in simulated time. The first retries still fall into it.
 const OUTAGE_DURATION: Duration = Duration::from_secs(100);
-/// Fynapse drops its old secret so long (in its own time) before the receiver may ask for the new one. Its
-/// third execution comes 96 to 144 s after its first: two are refused, and the third is not.
+/// Time from Fynapse dropping its old secret until the receiver may load the new one, in simulated time. Fynapse's
+/// third execution comes 96 to 144 s after its first: the first two are rejected, the third is accepted.
 const ROTATION_LEAD: Duration = Duration::from_secs(75);
-/// How many rounds of ordinary deliveries come before that.
+/// Rounds of ordinary deliveries before that.
 const ROTATION_ROUNDS: u32 = 20;
 
-/// What befalls SQS while it is down, one call after the other.
+/// Faults of SQS during its outage, one call after the other.
 const SQS_FAULTS: [Fault; 8] = [
     Fault::ServerError,
     Fault::Throttled,
@@ -35,7 +35,7 @@ const SQS_FAULTS: [Fault; 8] = [
     Fault::AccessDenied,
     Fault::MalformedResponse,
 ];
-/// What befalls DynamoDB while it is down.
+/// Faults of DynamoDB during its outage.
 const DYNAMODB_FAULTS: [Fault; 7] = [
     Fault::ServerError,
     Fault::Throttled,
@@ -45,7 +45,7 @@ const DYNAMODB_FAULTS: [Fault; 7] = [
     Fault::AccessDenied,
     Fault::ServerError,
 ];
-/// What befalls the bus while it is down.
+/// Faults of the event bus during its outage.
 const BUS_FAULTS: [Fault; 7] = [
     Fault::ServerError,
     Fault::FirstEntryFailed,
@@ -55,7 +55,7 @@ const BUS_FAULTS: [Fault; 7] = [
     Fault::ResetBefore,
     Fault::AccessDenied,
 ];
-/// What befalls the storing of balances while DynamoDB has too much to do.
+/// Faults of balance writes while DynamoDB is overloaded.
 const WRITE_FAULTS: [Fault; 6] = [
     Fault::FirstUnprocessed,
     Fault::ServerError,
@@ -64,7 +64,7 @@ const WRITE_FAULTS: [Fault; 6] = [
     Fault::TimeoutAfter,
     Fault::AccessDenied,
 ];
-/// Where a function dies while it handles an event: the demo's heart is the first line.
+/// Calls at which a function crashes while it handles an event. The first is the classic loss: recorded, not enqueued.
 const FUNCTION_CRASHES: [(&str, Fault); 4] = [
     ("PutItem", Fault::CrashAfter),
     ("SendMessage", Fault::CrashBefore),
@@ -72,19 +72,19 @@ const FUNCTION_CRASHES: [(&str, Fault); 4] = [
     ("UpdateItem", Fault::CrashBefore),
 ];
 
-/// Where a function dies that creates a schedule: all is done, and its caller does not know.
+/// Call at which the function that creates a schedule crashes: all is done, and its caller does not know.
 const SCHEDULE_CRASHES: [(&str, Fault); 1] = [("TransactWriteItems", Fault::CrashAfter)];
-/// Where functions die that submit a batch: before it is sent, after that, and after all is written.
+/// Calls at which functions that submit a batch crash: before it is sent, after that, and after all is written.
 const BATCH_CRASHES: [(&str, Fault); 3] = [
     ("PutItem", Fault::CrashAfter),
     ("TransactWriteItems", Fault::CrashBefore),
     ("TransactWriteItems", Fault::CrashAfter),
 ];
-/// Where the poller dies: it has put a batch off and does not ask, or has settled it and does not know.
+/// Call at which the poller crashes: it has deferred a batch and has not polled it, or has finished it and does not know.
 const POLLER_CRASHES: [(&str, Fault); 1] = [("UpdateItem", Fault::CrashAfter)];
 
-/// Where a worker dies: it has claimed an event; has stored balances; is about to announce; has announced; and is about
-/// to mark what it has announced.
+/// Calls at which a worker crashes: after it claimed an event, after it stored balances, before and after it published,
+/// and before it marked what it published.
 const WORKER_CRASHES: [(&str, Fault); 5] = [
     (CLAIM_STEP, Fault::CrashAfter),
     ("BatchWriteItem", Fault::CrashAfter),
@@ -92,12 +92,12 @@ const WORKER_CRASHES: [(&str, Fault); 5] = [
     ("PutEvents", Fault::CrashAfter),
     (MARK_PUBLISHED_STEP, Fault::CrashBefore),
 ];
-/// An update of what the worker has not announced yet.
+/// An `UpdateItem` of an event of which nothing is published yet.
 const CLAIM_STEP: &str = "claim";
-/// An update of what it has announced.
+/// An `UpdateItem` after the event's effects were published.
 const MARK_PUBLISHED_STEP: &str = "mark";
 
-/// Plays everything.
+/// Runs all phases, then waits until nothing is left to do.
 pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<()> {
     submissions(harness).await?;
     ordinary_deliveries(harness).await;
@@ -114,129 +114,135 @@ pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A schedule and batches are submitted. Functions die on the way, each followed by a process that has a newer URL
-/// key than the one before.
-async fn submissions(stage: &mut Harness) -> anyhow::Result<()> {
-    stage
+/// Submits a schedule and batches. Functions crash meanwhile; each is followed by a process that loads a newer URL
+/// key than its predecessor.
+async fn submissions(harness: &mut Harness) -> anyhow::Result<()> {
+    harness
         .progress
         .set_message("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
-    stage.rotate_url_key().await?;
+    // A process that crashes has the old key, its successor both; a repetition must still send the same URL.
+    harness.rotate_url_key().await?;
     let crash_plan = CrashPlan::new(&SCHEDULE_CRASHES);
-    stage.inject_faults(move |call| crash_plan.fault_for(call));
-    stage.submit(vec![schedule(SCHEDULE_DAYS)?]);
-    stage.await_submissions().await;
-    stage.clear_faults();
+    harness.inject_faults(move |call| crash_plan.fault_for(call));
+    harness.submit(vec![schedule(SCHEDULE_DAYS)?]);
+    harness.await_submissions().await;
+    harness.clear_faults();
 
-    stage.delay_alerts();
+    // Only now, because the delay counts from the schedule's creation.
+    harness.delay_alerts();
     let crash_plan = CrashPlan::new(&BATCH_CRASHES);
-    stage.inject_faults(move |call| crash_plan.fault_for(call));
-    stage.submit(batches(0..8)?);
-    stage.await_submissions().await;
-    stage.clear_faults();
+    harness.inject_faults(move |call| crash_plan.fault_for(call));
+    harness.submit(batches(0..8)?);
+    harness.await_submissions().await;
+    harness.clear_faults();
     Ok(())
 }
 
-async fn ordinary_deliveries(stage: &mut Harness) {
-    stage.progress.set_message("ordinary deliveries");
-    let mut deliveries = stage.traffic.fynapse("ordinary", 0..40);
-    deliveries.extend(stage.traffic.rightfoot("ordinary", 0..30));
-    stage.deliver_all(deliveries).await;
+async fn ordinary_deliveries(harness: &mut Harness) {
+    harness.progress.set_message("ordinary deliveries");
+    let mut deliveries = harness.traffic.fynapse("ordinary", 0..40);
+    deliveries.extend(harness.traffic.rightfoot("ordinary", 0..30));
+    harness.deliver_all(deliveries).await;
 
-    stage.progress.set_message("duplicates, one after the other and eight at once");
-    let deliveries = [stage.traffic.redelivered(), stage.traffic.concurrent_duplicates()].concat();
-    stage.deliver_all(deliveries).await;
+    harness.progress.set_message("duplicates, one after the other and eight at once");
+    let deliveries = [harness.traffic.redelivered(), harness.traffic.concurrent_duplicates()].concat();
+    harness.deliver_all(deliveries).await;
 
-    stage.progress.set_message(
-        "forgeries, stale signatures, alerts made up under a valid URL, unknown types, broken JSON",
+    harness.progress.set_message(
+        "forgeries, stale signatures, fabricated alerts under a valid URL, unknown types, broken JSON",
     );
     let deliveries = [
-        stage.traffic.forgeries(),
-        stage.traffic.fabricated_alerts(),
-        stage.traffic.unprocessable("ordinary"),
+        harness.traffic.forgeries(),
+        harness.traffic.fabricated_alerts(),
+        harness.traffic.unprocessable("ordinary"),
     ]
     .concat();
-    stage.deliver_all(deliveries).await;
+    harness.deliver_all(deliveries).await;
 
-    stage.progress.set_message("a 700 kB alert, and 3 MB that do not compress");
-    let deliveries = stage.traffic.large();
-    stage.deliver_all(deliveries).await;
+    harness.progress.set_message("a 700 kB alert, and 3 MB that do not compress");
+    let deliveries = harness.traffic.large();
+    harness.deliver_all(deliveries).await;
 }
 
-/// The receiver holds the old secret only, and Fynapse signs with both.
-async fn begin_rotation(stage: &mut Harness) -> anyhow::Result<()> {
-    stage.progress.set_message("Fynapse rotates its secret, and signs with both for now");
-    stage.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
-    let rotate = stage.stack.inspector.secrets.put_secret_value().secret_id(FYNAPSE_SECRET);
+/// Has Fynapse sign with both secrets, of which the receiver holds only the old one.
+async fn begin_rotation(harness: &mut Harness) -> anyhow::Result<()> {
+    harness.progress.set_message("Fynapse rotates its secret, and signs with both for now");
+    harness.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
+    // The receiver does not notice: it still holds the old secret, which matches the second `v1`.
+    let rotate = harness.stack.inspector.secrets.put_secret_value().secret_id(FYNAPSE_SECRET);
     rotate.secret_string(NEW_SECRET).send().await.context("rotate the secret")?;
-    let deliveries = stage.traffic.fynapse("two-keys", 0..20);
-    stage.deliver_all(deliveries).await;
+    let deliveries = harness.traffic.fynapse("two-keys", 0..20);
+    harness.deliver_all(deliveries).await;
     Ok(())
 }
 
-async fn sqs_outage(stage: &mut Harness) -> anyhow::Result<()> {
-    stage
+async fn sqs_outage(harness: &mut Harness) -> anyhow::Result<()> {
+    harness
         .progress
-        .set_message("SQS and the event bus are down, balances are stored in part, and the poller dies");
+        .set_message("SQS and the event bus are down, some balance writes fail, and the poller crashes");
     let (bus, writes) =
         (fault_cycle(&["PutEvents"], &BUS_FAULTS), fault_cycle(&["BatchWriteItem"], &WRITE_FAULTS));
-    stage.workers.set_fault_plan(move |call| bus(call).or_else(|| writes(call)));
+    harness.workers.set_fault_plan(move |call| bus(call).or_else(|| writes(call)));
     let crash_plan = CrashPlan::new(&POLLER_CRASHES);
     let (remaining_crashes, outage) =
         (crash_plan.clone(), fault_cycle(&["SendMessage", "SendMessageBatch"], &SQS_FAULTS));
-    stage.inject_faults(move |call| {
+    harness.inject_faults(move |call| {
+        // The poller's own writes concern no event; an update that names one is a claim or a mark.
         outage(call).or_else(|| call.event_ids.is_empty().then(|| crash_plan.fault_for(call))?)
     });
-    let until = Instant::now() + stage.sim_clock.real_duration(OUTAGE_DURATION);
-    let deliveries = stage.traffic.both_providers("sqs-outage", 20, 12);
-    stage.deliver_all(deliveries).await;
-    // These are complete when DynamoDB is down: their webhooks come after the poller.
-    tokio::time::sleep(stage.sim_clock.real_duration(OUTAGE_DURATION / 5)).await;
-    stage.submit(batches(8..14)?);
+    let until = Instant::now() + harness.sim_clock.real_duration(OUTAGE_DURATION);
+    let deliveries = harness.traffic.both_providers("sqs-outage", 20, 12);
+    harness.deliver_all(deliveries).await;
+    // These complete while DynamoDB is down, so the poller finds them before their webhooks are accepted.
+    tokio::time::sleep(harness.sim_clock.real_duration(OUTAGE_DURATION / 5)).await;
+    harness.submit(batches(8..14)?);
     tokio::time::sleep_until(until.into()).await;
     wait_until(async || remaining_crashes.is_exhausted()).await;
-    stage.clear_faults();
+    harness.clear_faults();
     Ok(())
 }
 
-async fn dynamodb_outage(stage: &mut Harness) -> anyhow::Result<()> {
-    stage.progress.set_message("DynamoDB is down, while more batches are submitted");
+async fn dynamodb_outage(harness: &mut Harness) -> anyhow::Result<()> {
+    harness.progress.set_message("DynamoDB is down, while more batches are submitted");
     let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "TransactWriteItems"];
-    // The relay still sends what SQS has not taken: otherwise there might be nothing that a worker could fail at.
-    stage.workers.set_fault_plan(fault_cycle(calls, &DYNAMODB_FAULTS));
-    wait_until(async || stage.workers.log().iter().any(claim_failed)).await;
-    stage.inject_faults(fault_cycle(calls, &DYNAMODB_FAULTS));
-    stage
+    // The workers' outage starts first, while the relay still enqueues what SQS did not take: without messages, no
+    // worker would call DynamoDB and fail.
+    harness.workers.set_fault_plan(fault_cycle(calls, &DYNAMODB_FAULTS));
+    wait_until(async || harness.workers.log().iter().any(claim_failed)).await;
+    harness.inject_faults(fault_cycle(calls, &DYNAMODB_FAULTS));
+    harness
         .simulator
         .configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::NotFound404);
-    stage.submit(batches(14..19)?);
-    let until = Instant::now() + stage.sim_clock.real_duration(OUTAGE_DURATION);
+    harness.submit(batches(14..19)?);
+    let until = Instant::now() + harness.sim_clock.real_duration(OUTAGE_DURATION);
     let deliveries =
-        [stage.traffic.both_providers("dynamodb-outage", 20, 12), stage.traffic.unprocessable("outage")]
+        [harness.traffic.both_providers("dynamodb-outage", 20, 12), harness.traffic.unprocessable("outage")]
             .concat();
-    stage.deliver_first_attempts(deliveries).await;
+    harness.deliver_first_attempts(deliveries).await;
     tokio::time::sleep_until(until.into()).await;
-    stage.clear_faults();
+    harness.clear_faults();
     Ok(())
 }
 
-/// The functions die, each event's once; so do those that submit; and the relay dies with a batch that it has just
-/// sent.
-async fn crashes(stage: &mut Harness) -> anyhow::Result<()> {
-    stage
-        .progress
-        .set_message("functions die between record, send and mark; the relay dies after a send; workers die");
-    stage
+/// Crashes the functions, once for each event; the functions that submit; and the relay, after it sent a batch of
+/// messages.
+async fn crashes(harness: &mut Harness) -> anyhow::Result<()> {
+    harness.progress.set_message(
+        "functions crash between record, send and mark; the relay crashes after a send; workers crash",
+    );
+    harness
         .simulator
         .configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::Accepted202);
-    let deliveries = stage.traffic.both_providers("crash", 20, 12);
+    let deliveries = harness.traffic.both_providers("crash", 20, 12);
     let crashes = Mutex::new(crashes_by_event(&deliveries));
     let relay_may_crash = AtomicBool::new(true);
     let crash_plan = CrashPlan::new(&BATCH_CRASHES);
-    let (remaining_crashes, remaining_worker_crashes) = (crash_plan.clone(), crash_workers(stage));
-    stage.inject_faults(move |call| {
+    let (remaining_crashes, remaining_worker_crashes) = (crash_plan.clone(), crash_workers(harness));
+    harness.inject_faults(move |call| {
         if call.operation == "SendMessageBatch" {
             return relay_may_crash.swap(false, Ordering::SeqCst).then_some(Fault::CrashAfter);
         }
+        // A call without event ids concerns a submission or a batch.
         if call.event_ids.is_empty() {
             return crash_plan.fault_for(call);
         }
@@ -246,27 +252,29 @@ async fn crashes(stage: &mut Harness) -> anyhow::Result<()> {
         let id = call.event_ids.iter().find(crashes_here)?.clone();
         crashes.remove(&id).map(|(_, fault)| fault)
     });
-    stage.submit(batches(19..24)?);
-    stage.deliver_first_attempts(deliveries).await;
-    stage.wait_for_call(relay_crashed).await;
+    harness.submit(batches(19..24)?);
+    harness.deliver_first_attempts(deliveries).await;
+    harness.wait_for_call(relay_crashed).await;
     wait_until(async || remaining_crashes.is_exhausted() && remaining_worker_crashes.is_exhausted()).await;
-    stage.clear_faults();
+    harness.clear_faults();
     Ok(())
 }
 
-/// From now on, workers die. What is left of it comes back.
-fn crash_workers(stage: &Harness) -> CrashPlan {
+/// Has the workers crash from now on; returns the crashes that have not occurred yet.
+fn crash_workers(harness: &Harness) -> CrashPlan {
     let crash_plan = CrashPlan::new(&WORKER_CRASHES);
     let (remaining_crashes, published) = (crash_plan.clone(), Mutex::new(BTreeSet::new()));
-    stage.workers.set_fault_plan(move |call| {
+    harness.workers.set_fault_plan(move |call| {
         let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
         match call.operation.as_str() {
+            // An update after the publication is the mark; any other one is a claim.
             "UpdateItem" if call.event_ids.iter().any(|id| published.contains(id)) => {
                 crash_plan.fault_at_step(MARK_PUBLISHED_STEP)
             }
             "UpdateItem" => crash_plan.fault_at_step(CLAIM_STEP),
             "PutEvents" => {
                 let fault = crash_plan.fault_for(call);
+                // A worker that crashes here makes no mark: the next update is another's claim.
                 if fault.is_none() {
                     published.extend(call.event_ids.iter().cloned());
                 }
@@ -278,51 +286,52 @@ fn crash_workers(stage: &Harness) -> CrashPlan {
     remaining_crashes
 }
 
-/// Whoever records a batch's completion dies, the poller or the function that a webhook calls.
-async fn crashes_on_completions(stage: &Harness) {
-    stage.progress.set_message("functions and the poller die over what became of the batches");
+/// Crashes the processes that record a batch's completion: the poller, or the function that handles its webhook.
+async fn crashes_on_completions(harness: &Harness) {
+    harness.progress.set_message("functions and the poller crash while recording completions");
     let crash_plan = CrashPlan::new(&FUNCTION_CRASHES);
     let remaining_crashes = crash_plan.clone();
-    stage.inject_faults(move |call| {
+    harness.inject_faults(move |call| {
         let is_completion = |id: &String| concerns_submitted_batch(id) && id.ends_with("/completed");
         call.event_ids.iter().any(is_completion).then(|| crash_plan.fault_for(call))?
     });
     wait_until(async || remaining_crashes.is_exhausted()).await;
-    stage.clear_faults();
+    harness.clear_faults();
 }
 
-/// Fynapse drops the old secret. The receiver refuses what it signs until it may ask for the secret again;
-/// then it holds the new one only.
-async fn end_rotation(stage: &mut Harness) -> anyhow::Result<()> {
-    stage.progress.set_message("ordinary deliveries, and late alerts");
-    let round = |n| stage.traffic.both_providers(&format!("meanwhile-{n}"), 3, 2);
+/// Has Fynapse drop the old secret. The receiver rejects its deliveries until it may load the secret again
+/// (`SECRET_REFETCH_SECS`); from then on it holds only the new one.
+async fn end_rotation(harness: &mut Harness) -> anyhow::Result<()> {
+    harness.progress.set_message("ordinary deliveries, and late alerts");
+    let round = |n| harness.traffic.both_providers(&format!("meanwhile-{n}"), 3, 2);
     let deliveries = (0..ROTATION_ROUNDS).flat_map(round).collect();
-    stage.deliver_first_attempts(deliveries).await;
+    harness.deliver_first_attempts(deliveries).await;
 
-    stage
+    harness
         .progress
         .set_message("Fynapse signs with the new secret only, which the receiver does not know yet");
-    stage.fynapse.sign_with(keys(&[NEW_SECRET])?);
-    let deliveries = stage.traffic.fynapse("new-key", 0..15);
-    stage.deliver_first_attempts(deliveries).await;
-    stage.sim_clock.sleep(ROTATION_LEAD).await;
-    stage.stack.clock.advance(Duration::from_secs(SECRET_REFETCH_SECS));
-    stage.await_deliveries().await;
+    harness.fynapse.sign_with(keys(&[NEW_SECRET])?);
+    let deliveries = harness.traffic.fynapse("new-key", 0..15);
+    harness.deliver_first_attempts(deliveries).await;
+    harness.sim_clock.sleep(ROTATION_LEAD).await;
+    // The receiver loads secrets again by monotonic time, which a manual clock advances only by `advance`.
+    harness.stack.clock.advance(Duration::from_secs(SECRET_REFETCH_SECS));
+    harness.await_deliveries().await;
 
-    stage
+    harness
         .progress
         .set_message("the receiver knows the new secret only: both keys, and forgeries with the old one");
-    stage.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
+    harness.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
     let deliveries = [
-        stage.traffic.fynapse("two-keys", 20..40),
-        stage.traffic.signed_with_retired_key(&keys(&[OLD_SECRET])?),
+        harness.traffic.fynapse("two-keys", 20..40),
+        harness.traffic.signed_with_retired_key(&keys(&[OLD_SECRET])?),
     ]
     .concat();
-    stage.deliver_all(deliveries).await;
+    harness.deliver_all(deliveries).await;
     Ok(())
 }
 
-/// Calls at which a process dies, each once, whoever makes them. Clones share it.
+/// Crashes that have not occurred yet: each happens once, in any process that makes its call. Clones share it.
 #[derive(Clone)]
 struct CrashPlan(Arc<Mutex<Vec<(&'static str, Fault)>>>);
 
@@ -331,7 +340,7 @@ impl CrashPlan {
         Self(Arc::new(Mutex::new(crashes.to_vec())))
     }
 
-    /// How the process dies that makes this call, if it does.
+    /// The crash for this call, which is used up by it; `None` if none is left.
     fn fault_for(&self, call: &AwsCall) -> Option<Fault> {
         self.fault_at_step(&call.operation)
     }
@@ -347,7 +356,7 @@ impl CrashPlan {
     }
 }
 
-/// Which event dies at which call.
+/// The call, by event id, at which the function that handles the event crashes.
 fn crashes_by_event(deliveries: &[PlannedDelivery]) -> BTreeMap<String, (&'static str, Fault)> {
     deliveries
         .iter()
@@ -356,8 +365,8 @@ fn crashes_by_event(deliveries: &[PlannedDelivery]) -> BTreeMap<String, (&'stati
         .collect()
 }
 
-/// One fault after the other for the calls of these operations. Which one a call begins with is decided by what it is
-/// about, so that the order in which calls come does not matter.
+/// A fault plan that cycles through `faults` for calls of `operations`. The first fault depends on the ids that the
+/// call concerns, so that the order of calls does not matter.
 fn fault_cycle(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn(&AwsCall) -> Option<Fault> {
     let calls_so_far = Mutex::new(BTreeMap::new());
     move |call| {
@@ -365,6 +374,7 @@ fn fault_cycle(operations: &'static [&str], faults: &'static [Fault]) -> impl Fn
             .contains(&call.operation.as_str())
             .then(|| (call.operation.clone(), call.event_ids.clone()))?;
         let mut calls_so_far = calls_so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        // Derived from the ids instead of a common counter, which would depend on the order of calls.
         let first = subject.1.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>();
         let index = calls_so_far.entry(subject).or_insert(first);
         *index += 1;
@@ -385,7 +395,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_befalls_each_event_alike_in_whichever_order_they_come() {
+    fn faults_of_an_event_do_not_depend_on_the_order_of_calls() {
         let faults_of = |order: &[&str]| {
             let plan = fault_cycle(&["PutItem"], &DYNAMODB_FAULTS);
             let mut faults: BTreeMap<String, Vec<_>> = BTreeMap::new();

@@ -1,5 +1,7 @@
-//! The runs that the senders' alerts tell of. Their batches are none of the simulated Rightfoot's schedules: they are
-//! known to be runs of a schedule of their own, as if the poller had found them and had settled them since.
+//! Tracking state for the runs in the senders' alerts.
+//!
+//! These runs belong to no schedule of the simulated Rightfoot. A schedule and its runs are therefore stored here, as if
+//! the poller had found and finished them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,13 +13,13 @@ use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::time::UnixMillis;
 
-/// The schedule that the senders' alerts name.
+/// The `schedule_id` in the senders' alerts.
 const SCHEDULE: &str = "6ddd3761";
-/// From which balance on they alert.
+/// Their `threshold_amount`, in dollars.
 const THRESHOLD: &str = "100.00";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// Has the schedule of the senders' alerts known.
+/// Tracks the schedule of the senders' alerts, finished.
 pub(super) async fn track_alert_schedule(inbox: &Inbox, now: UnixMillis) -> anyhow::Result<()> {
     let schedule_id = Id::new(SCHEDULE).context("an id")?;
     let tracked = TrackedSchedule {
@@ -32,12 +34,13 @@ pub(super) async fn track_alert_schedule(inbox: &Inbox, now: UnixMillis) -> anyh
     };
     let thresholds = Thresholds { default: Some(THRESHOLD.parse()?), authorizers: BTreeMap::new() };
     inbox.track(Created::Schedule(&tracked, &thresholds), now.plus(YEAR), now).await?;
-    let schedule = inbox.schedule_progress(&schedule_id).await?.context("the schedule is not watched")?;
+    // Finished at once, so that the poller never asks the simulated Rightfoot, which does not know it.
+    let schedule = inbox.schedule_progress(&schedule_id).await?.context("the schedule is not tracked")?;
     inbox.finish_tracking(&schedule.tracking, now).await?;
     Ok(())
 }
 
-/// Has a batch known to be a run of it, of so many authorizers.
+/// Tracks a batch as a finished run of that schedule, of `expected` authorizers.
 pub(super) async fn track_alert_run(
     inbox: &Inbox,
     batch_id: &str,
@@ -55,7 +58,7 @@ pub(super) async fn track_alert_run(
         polls: 0,
     };
     inbox.track(Created::Batch(&run), now.plus(YEAR), now).await?;
-    let batch = inbox.batch_progress(&batch_id).await?.context("the run is not watched")?;
+    let batch = inbox.batch_progress(&batch_id).await?.context("the run is not tracked")?;
     inbox.finish_tracking(&batch.tracking, now).await?;
     Ok(())
 }

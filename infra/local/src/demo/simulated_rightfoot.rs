@@ -1,4 +1,4 @@
-//! The simulated Rightfoot that the demo submits to, and the poller that asks it.
+//! The demo's simulated Rightfoot: its configuration, the ground truth that the checks use, and the poller's runs.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,34 +18,34 @@ use crate::rightfoot_simulator::{
 };
 use crate::stack::{self, INVOCATION_TIMEOUT, Stack};
 
-/// The key that the simulated Rightfoot takes.
+/// The API key that the simulated Rightfoot accepts.
 pub(super) const API_KEY: &str = "demo-rightfoot-api-key";
-/// The `type` of a completion.
+/// The `type` of a completion webhook.
 pub(super) const COMPLETED_TYPE: &str = "BALANCE_BATCH_COMPLETED";
-/// The `type` of an alert.
+/// The `type` of an alert webhook.
 pub(super) const ALERT_TYPE: &str = "BALANCE_THRESHOLD_ALERT";
-/// How many days the schedule lives: longer than the demo.
+/// The schedule's expiry in days: longer than the demo.
 pub(super) const SCHEDULE_DAYS: u32 = 300;
-/// So many runs of the schedule are looked at; it runs on until the demo ends, once a day.
+/// Number of runs of each schedule that are checked. The schedule runs on until the demo ends, once a simulated day.
 pub(super) const CHECKED_RUNS: usize = 3;
 
-/// A day of the schedule, in the demo's time: a run begins before the one before it is complete.
+/// Length of a day of the schedule, in simulated time: a run begins before its predecessor is complete.
 const SCHEDULE_DAY: Duration = Duration::from_secs(60);
-/// How long a batch takes, in the demo's time.
+/// Processing time of a batch, in simulated time.
 const PROCESSING_TIME: Duration = Duration::from_secs(90);
-/// For so long after the schedule was created, in the demo's time, whoever records an alert that came by webhook
-/// dies: it comes with its fourth try, in the seventh minute after its run is complete. A poller without patience
-/// would have found it by then.
+/// Time after the schedule's creation, in simulated time, in which functions that record a webhook alert crash. The
+/// alert gets through with its fourth attempt, in the seventh minute after its run is complete; a poller without a grace
+/// period would have found it by then.
 pub(super) const ALERT_DELAY: Duration = Duration::from_secs(9 * 60);
-/// How many of a hundred webhooks get lost.
+/// Percentage of webhooks that are lost.
 const LOST_WEBHOOKS_PCT: u8 = 50;
-/// Alerts in one webhook.
+/// Maximum number of alerts in one webhook.
 const ALERTS_PER_WEBHOOK: usize = 3;
-/// Pause between two looks at which webhooks are due, in real time.
+/// Interval at which due webhook attempts are made, in real time.
 const WEBHOOK_TICK: Duration = Duration::from_millis(100);
 
-/// When the poller asks, in the demo's time. The first question comes too early. The last try of a webhook comes in
-/// the fifteenth minute, and the search for alerts after it, by a margin that a slow machine may use up.
+/// The poller's timing, in simulated time. The first poll comes before a batch is complete. The last attempt of a webhook
+/// comes in the fifteenth minute; the search for alerts starts after it, with a margin for slow machines.
 pub(super) const POLL_TIMING: PollTiming = PollTiming {
     first: Duration::from_secs(30),
     interval: Duration::from_secs(60),
@@ -61,13 +61,16 @@ const _: () = {
     assert!(POLL_TIMING.grace.as_secs() > 16 * 60);
 };
 
-/// How the simulated Rightfoot behaves at first. `event_uuid` stays the same at each attempt: under another one, an
-/// alert whose first attempt died after it was recorded would be another event.
+/// Configures the simulated Rightfoot for the start of the demo.
+///
+/// `event_uuid` stays the same at each attempt: under another one, an alert whose first attempt crashed after it was
+/// recorded would be another event.
 pub(super) fn configure(behaviour: &mut Behaviour) {
     behaviour.processing_time = PROCESSING_TIME;
     behaviour.schedule_day = SCHEDULE_DAY;
     behaviour.webhook_loss = WebhookLoss::Percent(LOST_WEBHOOKS_PCT);
     behaviour.max_alerts_per_webhook = Some(ALERTS_PER_WEBHOOK);
+    // The documents leave this open. Here the poller must tell runs from batches of the same people.
     behaviour.history_includes_on_demand = true;
     behaviour.no_failed_authorizers = NoFailedAuthorizers::Null;
     let scripted = |path: &str, answer, times| ScriptedResponse {
@@ -75,6 +78,7 @@ pub(super) fn configure(behaviour: &mut Behaviour) {
         response: answer,
         remaining_uses: Some(times),
     };
+    // Few of each, so that every client recovers after some retries.
     behaviour.scripted_responses = vec![
         scripted("/v1/balance_requests", CannedResponse::AppliedThen500, 2),
         scripted("/v1/balances", CannedResponse::Html, 4),
@@ -85,7 +89,7 @@ pub(super) fn configure(behaviour: &mut Behaviour) {
     ];
 }
 
-/// The simulated Rightfoot, at work until the set is dropped: its API, and its webhooks.
+/// Serves the simulator's API and sends its webhooks, until the handles are aborted.
 pub(super) fn spawn_simulator(simulator: &RightfootSimulator, listener: TcpListener) -> [JoinHandle<()>; 2] {
     let sender = simulator.clone();
     let sending = tokio::spawn(async move {
@@ -95,34 +99,35 @@ pub(super) fn spawn_simulator(simulator: &RightfootSimulator, listener: TcpListe
         loop {
             ticks.tick().await;
             let sender = sender.clone();
-            // An answer that is slow to come holds up no other webhook.
+            // Not awaited: a slow response must not delay other webhooks.
             deliveries.spawn(async move { sender.tick().await });
+            // A `JoinSet` keeps each finished task until it is joined.
             while deliveries.try_join_next().is_some() {}
         }
     });
     [stack::spawn_server(listener, simulator.routes()), sending]
 }
 
-/// What Rightfoot knows of all batches and of the first [`RUNS`] runs of each schedule: what everything else is
-/// held against.
+/// State of the simulated Rightfoot for all batches and the first [`CHECKED_RUNS`] runs of each schedule. Expectations
+/// are derived from it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GroundTruth {
-    /// Those that were submitted, and runs.
+    /// Batches that were submitted, and runs.
     pub(super) batches: Vec<SimulatedBatch>,
-    /// The cast's.
+    /// Batches of the demo's own Rightfoot senders.
     pub(super) other_batches: Vec<SimulatedBatch>,
     pub(super) schedules: Vec<SimulatedSchedule>,
     pub(super) webhooks: Vec<SimulatedWebhook>,
     /// Batch and authorizer, wherever a run's balance meets the threshold.
     pub(super) expected_alerts: BTreeSet<(String, String)>,
-    /// What its API was asked.
+    /// Logged API requests.
     pub(super) requests: Vec<LoggedRequest>,
-    /// The batches of the later runs, of which not all may be known yet.
+    /// Batch ids of the later runs, which the system may not have found yet.
     pub(super) unchecked_batches: BTreeSet<String>,
 }
 
 impl GroundTruth {
-    /// As it is now.
+    /// Reads the current state.
     pub(super) fn of(simulator: &RightfootSimulator) -> Self {
         let unchecked = unchecked_batches(&simulator.schedules());
         let is_checked = |batch_id: &String| !unchecked.contains(batch_id);
@@ -143,7 +148,7 @@ impl GroundTruth {
         Self { unchecked_batches: unchecked, ..truth }
     }
 
-    /// The batch of this id.
+    /// The submitted batch or run with this id.
     pub(super) fn batch(&self, batch_id: &str) -> Option<&SimulatedBatch> {
         self.batches.iter().find(|batch| batch.batch_id == batch_id)
     }
@@ -154,34 +159,37 @@ impl GroundTruth {
     }
 }
 
-/// Whether an event is about a batch that was submitted, or a run: Rightfoot's ids are UUIDs, the cast's are words.
+/// Returns `true` for the id of an event about a submitted batch or a run. The simulator's batch ids are UUIDs, those of
+/// the demo's own senders are words.
 pub(super) fn concerns_submitted_batch(event_id: &str) -> bool {
     event_id.split('/').nth(2).is_some_and(is_uuid)
 }
 
-/// Kills who is about to record an alert that came by webhook.
+/// The crash for a call that would record a webhook alert; `None` for any other call.
 pub(super) fn crash_on_webhook_alert(call: &AwsCall) -> Option<Fault> {
+    // An alert that the poller found has `poll-` and a digest there, not a UUID.
     let is_webhook_alert =
         |id: &String| concerns_submitted_batch(id) && id.split('/').nth(4).is_some_and(is_uuid);
     (call.operation == "PutItem" && call.event_ids.iter().any(is_webhook_alert)).then_some(Fault::CrashBefore)
 }
 
 fn is_uuid(text: &str) -> bool {
+    // The length is enough: the ids of the demo's own senders are shorter or much longer.
     text.len() == 36
 }
 
-/// The batches of all runs after the first [`RUNS`] of each schedule.
+/// Batch ids of all runs after the first [`CHECKED_RUNS`] of each schedule.
 pub(super) fn unchecked_batches(schedules: &[SimulatedSchedule]) -> BTreeSet<String> {
     let runs = schedules.iter().flat_map(|schedule| schedule.runs.iter().skip(CHECKED_RUNS));
     runs.map(|run| run.batch_id.clone()).collect()
 }
 
-/// Whether calls fail because the demo wants it: an odd number while they do. Clones share it.
+/// Counts starts and ends of fault injection: odd while faults are injected. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FaultWindow(Arc<AtomicUsize>);
 
 impl FaultWindow {
-    /// It changes.
+    /// Starts or ends fault injection.
     pub(super) fn toggle(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
@@ -194,23 +202,23 @@ impl FaultWindow {
 /// A run of the poller.
 #[derive(Clone, Debug)]
 pub(super) struct PollerRun {
-    /// Whether nothing was broken while it ran.
+    /// True if no fault was injected while it ran.
     pub(super) is_fault_free: bool,
-    /// Why it failed, if it did.
+    /// Type and message of its error, or `crashed`; `None` if it succeeded.
     pub(super) error: Option<String>,
 }
 
-/// What the poller's runs came to. Clones share it.
+/// Results of the poller's runs. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PollerRuns(Arc<Mutex<Vec<PollerRun>>>);
 
 impl PollerRuns {
-    /// All so far.
+    /// All results so far, in order.
     pub(super) fn all(&self) -> Vec<PollerRun> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs the poller again and again, with this pause between two runs, until the handle is aborted.
+    /// Runs the poller at this interval (real time) until the handle is aborted.
     pub(super) fn run_poller_every(
         &self,
         pause: Duration,
@@ -220,20 +228,22 @@ impl PollerRuns {
         let (runs, poller, fault_window) = (self.clone(), stack.poller.clone(), fault_window.clone());
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(pause);
+            // A slow run must not be followed by a burst of runs.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
                 let before = fault_window.current();
                 let failed = match until_crash(poller.handle(INVOCATION_TIMEOUT)).await {
                     Some(Ok(_)) => None,
-                    Some(Err(why)) => Some(format!("{}: {}", why.error_type, why.error_message)),
-                    None => Some("died".to_owned()),
+                    Some(Err(error)) => Some(format!("{}: {}", error.error_type, error.error_message)),
+                    None => Some("crashed".to_owned()),
                 };
-                let in_calm = before.is_multiple_of(2) && fault_window.current() == before;
+                // An even count means no open window; an unchanged one, that none was opened meanwhile.
+                let is_fault_free = before.is_multiple_of(2) && fault_window.current() == before;
                 runs.0
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push(PollerRun { is_fault_free: in_calm, error: failed });
+                    .push(PollerRun { is_fault_free, error: failed });
             }
         })
     }

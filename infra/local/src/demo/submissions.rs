@@ -1,4 +1,4 @@
-//! What the demo submits to Rightfoot, and callers who repeat a submission until they have its answer.
+//! The demo's submissions to Rightfoot, and callers that repeat a submission until it succeeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,66 +13,66 @@ use crate::connector::until_crash;
 use crate::senders::SimClock;
 use crate::stack::Stack;
 
-/// Authorizers of the batches, one batch after the other; `LARGEST` is on top.
+/// Numbers of authorizers of successive batches, cyclically; [`LARGEST_BATCH`] is an exception.
 const BATCH_SIZES: [usize; 8] = [3, 250, 40, 7, 120, 15, 60, 300];
-/// Which batch has as many authorizers as Rightfoot takes.
+/// Number of the largest batch, and its size: Rightfoot's limit of authorizers.
 const LARGEST_BATCH: (usize, usize) = (6, 1_000);
-/// Of every third batch, every tenth authorizer is one that Rightfoot refuses.
+/// In every third batch, every tenth authorizer is invalid, so Rightfoot reports it as failed.
 const INVALID_EVERY: usize = 10;
-/// Authorizers of the schedule.
+/// Number of authorizers of the schedule.
 const SCHEDULED_AUTHORIZERS: usize = 40;
-/// The schedule's threshold for whom has none of its own.
+/// The schedule's threshold for authorizers without one of their own.
 const DEFAULT_THRESHOLD: &str = "2500";
 /// Every fourth authorizer of the schedule has the first of these, and every fourth the second.
 const OWN_THRESHOLDS: [&str; 2] = ["100.50", "4000.00"];
-/// A caller repeats a submission after so long, in the demo's time.
+/// Pause before a caller repeats a submission, in simulated time.
 const REPEAT_DELAY: Duration = Duration::from_secs(10);
-/// Answers that a caller wants: the second one must be the first one again.
+/// Successful responses that a caller waits for: a second one, to check that a repetition gives the same response.
 const REQUIRED_SUCCESSES: usize = 2;
 
-/// A request of a caller, under the caller's own name of it.
+/// A request and its submission id, which makes it idempotent.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedSubmission {
     submission_id: String,
     request: Box<RawValue>,
 }
 
-/// A submission, and what its caller heard at each repetition.
+/// A submission and the response to each of its calls.
 #[derive(Clone, Debug)]
 pub(super) struct SubmissionLog {
     pub(super) submission_id: String,
     pub(super) responses: Vec<SubmissionResponse>,
 }
 
-/// What the caller of a function hears.
+/// The response to a call of the function, as its caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SubmissionResponse {
-    /// The process died.
+    /// The process crashed.
     Crashed,
-    /// It was not done, or its outcome is not known; the error's name.
+    /// It failed, or its outcome is unknown; the error's name.
     Failed(&'static str),
-    /// It was done.
+    /// It succeeded.
     Succeeded {
         /// The id of the batch or the schedule.
         id: String,
-        /// The authorizers that Rightfoot refused.
+        /// The authorizers that Rightfoot reported as failed.
         failed_authorizers: BTreeSet<String>,
     },
 }
 
 impl SubmissionLog {
-    /// The answers among what was heard: id, and refused authorizers.
+    /// The successful responses: id, and failed authorizers.
     pub(super) fn successes(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
         self.responses.iter().filter_map(|response| match response {
-            SubmissionResponse::Succeeded { id: made, failed_authorizers: failed } => {
-                Some((made.as_str(), failed))
+            SubmissionResponse::Succeeded { id, failed_authorizers } => {
+                Some((id.as_str(), failed_authorizers))
             }
             SubmissionResponse::Crashed | SubmissionResponse::Failed(_) => None,
         })
     }
 }
 
-/// Batches of the same few hundred people, some of whom Rightfoot refuses.
+/// Batches of the same people, some of them with invalid authorizers ([`INVALID_EVERY`]).
 pub(super) fn batches(range: Range<usize>) -> anyhow::Result<Vec<PlannedSubmission>> {
     range.map(batch).collect()
 }
@@ -89,6 +89,7 @@ fn batch(number: usize) -> anyhow::Result<PlannedSubmission> {
         .map(|n| {
             let mut person = person(n);
             if is_invalid(n) {
+                // Without `ssn` and `ein`, Rightfoot reports the authorizer as failed.
                 person.remove("ssn");
             }
             person
@@ -103,11 +104,11 @@ fn batch(number: usize) -> anyhow::Result<PlannedSubmission> {
     PlannedSubmission::new(submission_id, &request.to_string())
 }
 
-/// A schedule of people who are in the batches, too. It runs once a day, for so many days.
+/// A daily schedule that expires in `days` days, of people who are in the batches, too.
 pub(super) fn schedule(days: u32) -> anyhow::Result<PlannedSubmission> {
-    let submission_id = "watch".to_owned();
+    let submission_id = "daily-schedule".to_owned();
     let authorizers: Vec<_> = (0..SCHEDULED_AUTHORIZERS).map(scheduled_person).collect::<Result<_, _>>()?;
-    // As text: an amount keeps its digits.
+    // As text, so that amounts keep their digits.
     let request = format!(
         r#"{{"action":"create_schedule","submission_id":"{submission_id}","name":"Demo","interval_days":1,"expires_in_days":{days},"threshold_amount":{DEFAULT_THRESHOLD},"authorizers":[{}]}}"#,
         authorizers.join(",")
@@ -115,7 +116,7 @@ pub(super) fn schedule(days: u32) -> anyhow::Result<PlannedSubmission> {
     PlannedSubmission::new(submission_id, &request)
 }
 
-/// From which balance on each authorizer of the schedule is to be alerted of.
+/// Alert threshold of each authorizer of the schedule, as written in the request.
 pub(super) fn thresholds() -> BTreeMap<String, &'static str> {
     (0..SCHEDULED_AUTHORIZERS)
         .map(|n| (authorizer_id(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD)))
@@ -129,6 +130,7 @@ fn own_threshold(n: usize) -> Option<&'static str> {
 fn scheduled_person(n: usize) -> anyhow::Result<String> {
     let mut fields = serde_json::to_string(&person(n))?;
     if let Some(threshold) = own_threshold(n) {
+        // Added to the text, so that the amount keeps its digits.
         fields.pop();
         fields.push_str(&format!(r#","threshold_amount":{threshold}}}"#));
     }
@@ -158,11 +160,11 @@ impl PlannedSubmission {
     }
 }
 
-/// Submits again and again, the very same request, until it is answered, and once more after that; or until its time
-/// is up. A process that died is followed by a new one, which loads its secrets anew.
+/// Repeats the same request until it has succeeded [`REQUIRED_SUCCESSES`] times, or until the time `until`. A crashed
+/// process is followed by a new one, which loads its secrets anew.
 pub(super) async fn submit_until_succeeded(
     stack: Stack,
-    pace: SimClock,
+    sim_clock: SimClock,
     submission: PlannedSubmission,
     until: Instant,
 ) -> SubmissionLog {
@@ -171,7 +173,7 @@ pub(super) async fn submit_until_succeeded(
     let mut requests = stack.requests.clone();
     while log.successes().count() < REQUIRED_SUCCESSES && Instant::now() < until {
         if !log.responses.is_empty() {
-            pace.sleep(REPEAT_DELAY).await;
+            sim_clock.sleep(REPEAT_DELAY).await;
         }
         let response = match until_crash(requests.handle(&request)).await {
             None => SubmissionResponse::Crashed,
@@ -191,6 +193,7 @@ fn parse_response(answer: &Value) -> SubmissionResponse {
     let failed = answer.get("failed_authorizers").and_then(Value::as_array).into_iter().flatten();
     let failed = failed.filter_map(|failed| failed.get("authorizer_unique_id")?.as_str());
     SubmissionResponse::Succeeded {
+        // Without an id, it matches no batch at Rightfoot and becomes a violation.
         id: id.unwrap_or_default().to_owned(),
         failed_authorizers: failed.map(str::to_owned).collect(),
     }
@@ -206,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_small_and_large_and_some_of_their_authorizers_are_refused() {
+    fn batches_are_small_and_large_and_some_of_their_authorizers_are_invalid() {
         let batches: Vec<_> = batches(0..24).unwrap().iter().map(authorizers).collect();
         let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
         assert_eq!(sizes[..9], [3, 250, 40, 7, 120, 15, 1_000, 300, 3]);
         assert_eq!(sizes.iter().max(), Some(&1_000));
-        let refused = |batch: &Vec<Value>| batch.iter().filter(|row| row.get("ssn").is_none()).count();
-        assert_eq!(batches.iter().map(refused).collect::<Vec<_>>()[..8], [0, 0, 0, 0, 0, 0, 100, 0]);
+        let invalid = |batch: &Vec<Value>| batch.iter().filter(|row| row.get("ssn").is_none()).count();
+        assert_eq!(batches.iter().map(invalid).collect::<Vec<_>>()[..8], [0, 0, 0, 0, 0, 0, 100, 0]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The checks find what they are there to find: each test spoils evidence that is in order, in one way.
+//! The checks find each violation: every test spoils valid evidence in one way.
 
 mod effects;
 mod report;
@@ -22,14 +22,15 @@ use crate::senders::{AttemptResponse, DeliveryAttempt, DeliveryEnd, DeliveryRepo
 
 const EVENT: &str = "fynapse/event/act-00";
 
-/// One authentic event, one forgery, one delivery that nobody can read, and what [`submitted`] adds; all went well.
+/// Evidence without violations: one authentic event, one forgery, one unreadable delivery, and what [`submissions::add`]
+/// and [`effects::add`] add.
 fn valid_evidence() -> Evidence {
     let traffic = traffic();
     let event = traffic.fynapse("act", 0..1).remove(0);
     let forgery = traffic.forgeries().remove(0);
     let unreadable = traffic.unprocessable("act").remove(0);
     let message = message(EVENT, "webhook", &String::from_utf8_lossy(&event.outgoing.body));
-    let kept = QuarantineSnapshot {
+    let quarantined = QuarantineSnapshot {
         provider: "fynapse".to_owned(),
         reason: "unreadable".to_owned(),
         payload: Some(unreadable.outgoing.body.to_vec()),
@@ -41,13 +42,13 @@ fn valid_evidence() -> Evidence {
         call("SendMessage", EVENT, CallOutcome::Answered(200)),
         call("UpdateItem", EVENT, CallOutcome::Answered(200)),
     ]);
-    let played = [
+    let deliveries = [
         (event, 200, DeliveryEnd::Delivered),
         (forgery, 403, DeliveryEnd::GivenUp),
         (unreadable, 200, DeliveryEnd::Delivered),
     ];
     let mut evidence = Evidence {
-        deliveries: played
+        deliveries: deliveries
             .into_iter()
             .map(|(planned, status, end)| performed(planned, &[status], end))
             .collect(),
@@ -58,7 +59,7 @@ fn valid_evidence() -> Evidence {
         table: InboxSnapshot {
             records: [(EVENT.to_owned(), record("webhook"))].into(),
             tracked: [].into(),
-            quarantined: vec![kept],
+            quarantined: vec![quarantined],
         },
         messages: vec![message],
         dead_letters: 0,
@@ -113,7 +114,7 @@ fn attempts(statuses: &[u16]) -> Vec<DeliveryAttempt> {
     statuses.iter().copied().map(attempt).collect()
 }
 
-/// What every run of the demo meets.
+/// The faults that must occur in every run of the demo.
 fn planned_faults() -> Vec<(AwsCall, CallOutcome)> {
     [
         ("SendMessage", Fault::ServerError),
@@ -167,8 +168,8 @@ fn p2_a_lost_event_is_found() {
         let due = RecordSnapshot { is_due: true, is_sent: false, is_done: false, ..record("webhook") };
         evidence.table.records.insert(EVENT.to_owned(), due);
     });
-    let unworked = format!("recorded, and never worked on to its end: {EVENT}");
-    assert_eq!(due, [format!("recorded, and still due: {EVENT}"), unworked]);
+    let unprocessed = format!("recorded, and never fully processed: {EVENT}");
+    assert_eq!(due, [format!("recorded, and still due: {EVENT}"), unprocessed]);
     let unrecorded = violations_after(|evidence| drop(evidence.table.records.remove(EVENT)));
     assert_eq!(unrecorded, [format!("authentic, and not recorded: {EVENT}")]);
     let dead = violations_after(|evidence| evidence.dead_letters = 1);
@@ -189,20 +190,20 @@ fn p3_a_repeated_message_needs_a_call_of_unknown_outcome() {
     assert_eq!(twice(&[]), [format!("{unexplained}: {EVENT} (2 times)")]);
     let relay = ("SendMessageBatch", CallOutcome::Answered(200));
     let update = ("UpdateItem", CallOutcome::Answered(200));
-    let refused = ("UpdateItem", CallOutcome::Answered(400));
+    let condition_failed = ("UpdateItem", CallOutcome::Answered(400));
     for not_explained in [
         vec![update.clone(), relay.clone(), update.clone()],
         vec![("SendMessage", CallOutcome::Faulted(Fault::Throttled))],
         vec![("PutItem", CallOutcome::Faulted(Fault::TimeoutAfter))],
-        // A duplicate that is sent again finds its mark refused, too.
-        vec![("SendMessage", CallOutcome::Answered(200)), refused.clone()],
+        // The mark of a duplicate that is sent again also fails its condition.
+        vec![("SendMessage", CallOutcome::Answered(200)), condition_failed.clone()],
     ] {
         assert_eq!(twice(&not_explained), [format!("{unexplained}: {EVENT} (2 times)")], "{not_explained:?}");
     }
     for explained in [
         vec![("SendMessage", CallOutcome::Faulted(Fault::TimeoutAfter))],
         vec![("UpdateItem", CallOutcome::Pending)],
-        vec![update.clone(), relay.clone(), refused],
+        vec![update.clone(), relay.clone(), condition_failed],
         vec![update.clone(), relay.clone(), ("UpdateItem", CallOutcome::Faulted(Fault::Throttled))],
         vec![update, relay],
     ] {
@@ -247,12 +248,12 @@ fn p4_what_is_forged_or_altered_is_found() {
 fn p6_a_permanent_failure_response_is_found() {
     for (index, id) in [(0, EVENT), (1, "fynapse/event/forged-00")] {
         for status in [400, 401, 402, 405, 406, 410, 413] {
-            let killed = violations_after(|evidence| {
+            let failed = violations_after(|evidence| {
                 set_responses(evidence, index, &[503, status], DeliveryEnd::PermanentFailure(status))
             });
             assert!(
-                killed.contains(&format!("killed at Fynapse by its answer: {id}")),
-                "{status}: {killed:?}"
+                failed.contains(&format!("permanently failed at Fynapse by its response: {id}")),
+                "{status}: {failed:?}"
             );
         }
     }
@@ -269,21 +270,21 @@ fn p6_a_permanent_failure_response_is_found() {
 
 #[test]
 fn p7_quarantine_holds_what_belongs_there_and_nothing_else() {
-    let id = "broken/fynapse/event/act-unusable-0";
+    let id = "broken/fynapse/event/act-unprocessable-0";
     let missing = violations_after(|evidence| drop(evidence.table.quarantined.remove(0)));
-    assert_eq!(missing, [format!("unusable, and not kept byte for byte: {id}")]);
+    assert_eq!(missing, [format!("unprocessable, and not quarantined byte for byte: {id}")]);
     let reason = violations_after(|evidence| evidence.table.quarantined[0].reason = "stale".to_owned());
-    assert_eq!(reason, [format!("unusable, and kept for another reason: {id}")]);
+    assert_eq!(reason, [format!("unprocessable, and quarantined for another reason: {id}")]);
     let altered = violations_after(|evidence| evidence.table.quarantined[0].payload = Some(b"{".to_vec()));
     assert_eq!(
         altered,
         [
-            format!("unusable, and not kept byte for byte: {id}"),
-            "in quarantine, and nothing that belongs there: fynapse (unreadable)".to_owned()
+            format!("unprocessable, and not quarantined byte for byte: {id}"),
+            "in quarantine, and not expected there: fynapse (unreadable)".to_owned()
         ]
     );
-    let killed = violations_after(|evidence| set_responses(evidence, 2, &[503], DeliveryEnd::GivenUp));
-    assert_eq!(killed, [format!("unusable, and not answered as its provider is told to: {id}")]);
+    let unanswered = violations_after(|evidence| set_responses(evidence, 2, &[503], DeliveryEnd::GivenUp));
+    assert_eq!(unanswered, [format!("unprocessable, and not answered with the expected status: {id}")]);
 }
 
 #[test]
@@ -304,7 +305,7 @@ fn an_event_that_once_arrived_stale_may_also_be_in_quarantine() {
 fn a_planned_fault_that_never_occurred_is_a_violation() {
     let calm =
         violations_after(|evidence| evidence.log.retain(|(call, _)| call.operation != "SendMessageBatch"));
-    assert_eq!(calm, ["planned trouble that never came: SendMessageBatch CrashAfter"]);
+    assert_eq!(calm, ["planned fault that never occurred: SendMessageBatch CrashAfter"]);
 }
 
 #[test]
@@ -320,11 +321,11 @@ fn report_rows_are_counted_from_the_evidence() {
     set_responses(&mut evidence, 0, &[503, 200, 200], DeliveryEnd::Delivered);
     evidence.deliveries[0].reports[0].attempts[0].response =
         AttemptResponse::TransportError("reset".to_owned());
-    // The first attempt was recorded, and its answer lost: nobody ever heard that it was received.
-    for (played, attempt, status) in [(0, 1, "duplicate"), (0, 2, "duplicate"), (2, 0, "quarantined")] {
+    // The first attempt was recorded and its response lost, so no response says `received`.
+    for (delivery, attempt, status) in [(0, 1, "duplicate"), (0, 2, "duplicate"), (2, 0, "quarantined")] {
         let body = format!(r#"{{"status":"{status}"}}"#);
         let answer = AttemptResponse::Http { status: 200, body, retry_after_secs: None };
-        evidence.deliveries[played].reports[0].attempts[attempt].response = answer;
+        evidence.deliveries[delivery].reports[0].attempts[attempt].response = answer;
     }
     let report = DemoReport::from_evidence(&evidence, Duration::ZERO);
     let fynapse = ProviderRow {
@@ -342,7 +343,7 @@ fn report_rows_are_counted_from_the_evidence() {
         repeated: 1,
     };
     assert_eq!(report.rows[1], fynapse);
-    assert_eq!(report.rows[0].relayed, 0, "of a run that is not looked at");
+    assert_eq!(report.rows[0].relayed, 0, "of a run that is not checked");
     assert_eq!((report.failed_calls, report.forgeries, report.inconclusive), (20, 1, 1));
     assert!(evidence.expected_events().all(|planned| planned.expected == ExpectedOutcome::Enqueued));
 }

@@ -1,4 +1,4 @@
-//! Who appears in the demo: what is sent, by whom and how, and what must come of it.
+//! The demo's deliveries: their contents, senders and expected outcomes.
 
 use std::ops::Range;
 
@@ -11,45 +11,45 @@ use crate::senders::payloads::{
 };
 use crate::senders::{OutgoingDelivery, RetryLimit, Signing};
 
-/// Bytes of the body that no compression makes smaller.
+/// Size of the incompressible payload.
 const INCOMPRESSIBLE_BYTES: usize = 3_000_000;
-/// Authorizers in one alert: about 700 kB.
+/// Authorizers in the large alert: about 700 kB.
 const LARGE_ALERT_AUTHORIZERS: usize = 5_770;
-/// Of these, so many are in their batch.
+/// Number of them that the API shows in their batch, so that only these alerts are confirmed.
 const LARGE_ALERT_CONFIRMED: usize = 30;
-/// Where the time of a stale signature lies, seen from now: well outside of the tolerance, on either side.
+/// Offsets of a stale signature's time from now: well outside the tolerance, on both sides.
 const STALE_SIGNATURE_OFFSETS_SECS: [i64; 4] = [-3_600, -600, -86_400, 1_800];
 
-/// Something to be delivered, perhaps several times.
+/// A delivery to make, possibly several times, and its expected outcome.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedDelivery {
     pub(super) outgoing: OutgoingDelivery,
     pub(super) sender: DeliverySender,
-    pub(super) patience: RetryLimit,
-    /// Deliveries at the same time.
+    pub(super) retry_limit: RetryLimit,
+    /// Number of simultaneous deliveries.
     pub(super) copies: usize,
-    /// Deliveries afterwards, one after the other.
+    /// Deliveries after these, one after the other.
     pub(super) repeats: Vec<OutgoingDelivery>,
     pub(super) expected: ExpectedOutcome,
-    /// What Rightfoot's API shows of its batch: authorizers and their balances. Nothing, if it does not know it.
+    /// Authorizers and balances of its batch, as Rightfoot's API shows them; empty if the API does not know the batch.
     batch_balances: Vec<(String, String)>,
 }
 
-/// Who delivers.
+/// The sender of a delivery, and how it authenticates.
 #[derive(Clone, Debug)]
 pub(super) enum DeliverySender {
     Fynapse(Signing),
     Rightfoot { url: String },
 }
 
-/// What must come of a part.
+/// The required outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExpectedOutcome {
-    /// It is an event.
+    /// Recorded and enqueued as an event.
     Enqueued,
-    /// It is kept for this reason, and answered with this status.
+    /// Quarantined for this reason, and answered with this status.
     Quarantined { reason: &'static str, status: u16 },
-    /// It leaves nothing.
+    /// Answered 403; nothing is stored.
     Rejected,
 }
 
@@ -59,12 +59,13 @@ impl PlannedDelivery {
             ExpectedOutcome::Enqueued | ExpectedOutcome::Quarantined { status: 200, .. } => {
                 RetryLimit::ProviderPolicy
             }
+            // The provider's own retries would take up to 72 simulated hours, and never get another answer.
             ExpectedOutcome::Quarantined { .. } | ExpectedOutcome::Rejected => RetryLimit::UntilConclusive,
         };
         Self {
             outgoing,
             sender,
-            patience: retry_limit,
+            retry_limit,
             copies: 1,
             repeats: Vec::new(),
             expected,
@@ -79,19 +80,19 @@ impl PlannedDelivery {
         }
     }
 
-    /// Its batch, and what Rightfoot's API shows of it; `None` if that does not know it.
+    /// Its batch and the balances that Rightfoot's API shows; `None` if the API does not know the batch.
     pub(super) fn simulated_batch(&self) -> Option<(&str, &[(String, String)])> {
         let batch_id = self.outgoing.id.split('/').nth(2)?;
         (!self.batch_balances.is_empty()).then_some((batch_id, self.batch_balances.as_slice()))
     }
 
-    /// The run that its alerts tell of, and of how many authorizers it is.
+    /// The run that its alerts concern, and the run's number of authorizers.
     pub(super) fn alerted_run(&self) -> Option<(&str, usize)> {
         let (batch_id, balances) = self.simulated_batch().filter(|_| self.outgoing.id.contains("/alert/"))?;
         Some((batch_id, balances.len()))
     }
 
-    /// Rightfoot knows its batch, and shows this of it.
+    /// Has Rightfoot's API show these balances of its batch.
     fn with_batch_balances(self, balances: Vec<(String, String)>) -> Self {
         Self { batch_balances: balances, ..self }
     }
@@ -106,14 +107,14 @@ impl PlannedDelivery {
     }
 }
 
-/// The URLs and the key that parts are played with.
+/// Builds the deliveries; holds the URLs and the key that they use.
 #[derive(Clone, Debug)]
 pub(super) struct Traffic {
-    /// Where Rightfoot delivers to.
+    /// Rightfoot's webhook URL.
     pub(super) rightfoot_url: String,
-    /// Where Rightfoot would deliver to if somebody else had made its URL.
+    /// Webhook URLs with forged, foreign or missing tokens.
     pub(super) forged_urls: Vec<String>,
-    /// A key that nobody accepts.
+    /// A key that the receiver does not accept.
     pub(super) untrusted_key: Keys,
     pub(super) seed: u64,
 }
@@ -145,7 +146,7 @@ impl Traffic {
             .collect()
     }
 
-    /// Both providers' events, a third of which is delivered twice at once.
+    /// Events of both providers, a third of them delivered twice at once.
     pub(super) fn both_providers(
         &self,
         phase: &str,
@@ -161,7 +162,7 @@ impl Traffic {
             .collect()
     }
 
-    /// Events that come again after they were answered.
+    /// Events that are delivered again after they were answered.
     pub(super) fn redelivered(&self) -> Vec<PlannedDelivery> {
         let repeated = |delivery: PlannedDelivery| {
             let outgoing = delivery.outgoing.clone();
@@ -174,7 +175,7 @@ impl Traffic {
             let outgoing = delivery.outgoing.with_idempotency_key("another-key");
             delivery.with_repeat(outgoing)
         }));
-        // A completion may come again with another uuid: it still is the completion of its batch.
+        // A completion with another event_uuid is still the same event: its dedupe key is the batch.
         deliveries.extend((0..5).map(|n| {
             let batch = format!("other-uuid-{n:02}");
             self.rightfoot_delivery(batch_completed(&batch, "first"), ExpectedOutcome::Enqueued)
@@ -184,14 +185,14 @@ impl Traffic {
         deliveries
     }
 
-    /// Events of which eight deliveries arrive at the same time.
+    /// Events with eight simultaneous deliveries each.
     pub(super) fn concurrent_duplicates(&self) -> Vec<PlannedDelivery> {
         let mut deliveries = self.fynapse("at-once", 0..8);
         deliveries.extend(self.rightfoot("at-once", 0..8));
         deliveries.into_iter().map(|delivery| delivery.with_copies(8)).collect()
     }
 
-    /// Forged, replayed too late, or meant for another URL: nothing of it may become an event.
+    /// Deliveries that are forged, signed too long ago, or sent to a forged URL. None may become an event.
     pub(super) fn forgeries(&self) -> Vec<PlannedDelivery> {
         let forged = |n: usize, signing: Signing| {
             let outgoing = balance_extracted(&format!("forged-{n:02}"));
@@ -231,23 +232,27 @@ impl Traffic {
         deliveries
     }
 
-    /// Alerts that somebody made up who knows the URL: nothing of it may come on the bus but what Rightfoot shows.
+    /// Fabricated alerts from a sender who knows the webhook URL. Only what Rightfoot's API shows may be published.
     pub(super) fn fabricated_alerts(&self) -> Vec<PlannedDelivery> {
         let fabricated = |n: usize, shown: &[(&str, &str)]| {
-            let alert = threshold_alert(&format!("made-up-{n}"), "u", 2);
+            let alert = threshold_alert(&format!("fabricated-{n}"), "u", 2);
             let balances =
                 shown.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned()));
             self.rightfoot_delivery(alert, ExpectedOutcome::Enqueued).with_batch_balances(balances.collect())
         };
         vec![
+            // Both balances are below the threshold of 100.00.
             fabricated(0, &[("user-0", "99.99"), ("user-1", "-150.50")]),
+            // Both checks failed, so there is no balance to confirm.
             fabricated(1, &[("user-0", "null"), ("user-1", "?")]),
+            // Neither authorizer of the alert is in the batch.
             fabricated(2, &[("somebody", "5000.00")]),
+            // One of the two is confirmed, because a balance equal to the threshold meets it.
             fabricated(3, &[("user-0", "99.99"), ("user-1", "100.00")]),
         ]
     }
 
-    /// Signed with a key that was accepted once.
+    /// Deliveries signed with a key that was valid before the rotation.
     pub(super) fn signed_with_retired_key(&self, old: &Keys) -> Vec<PlannedDelivery> {
         let delivery = |n| {
             let outgoing = balance_extracted(&format!("retired-{n:02}"));
@@ -260,15 +265,15 @@ impl Traffic {
         (0..6).map(delivery).collect()
     }
 
-    /// Proven, and not an event: all of it is kept.
+    /// Authentic deliveries that cannot be processed: all are quarantined.
     pub(super) fn unprocessable(&self, phase: &str) -> Vec<PlannedDelivery> {
         let quarantined = |reason, status| ExpectedOutcome::Quarantined { reason, status };
         let validly_signed = || DeliverySender::Fynapse(Signing::Valid);
         let mut deliveries = Vec::new();
         for n in 0..4 {
-            let extract = balance_extracted(&format!("{phase}-unusable-{n}"));
-            let completion = batch_completed(&format!("{phase}-unusable-{n}"), "u");
-            let alert = threshold_alert(&format!("{phase}-unusable-{n}"), "u", 3);
+            let extract = balance_extracted(&format!("{phase}-unprocessable-{n}"));
+            let completion = batch_completed(&format!("{phase}-unprocessable-{n}"), "u");
+            let alert = threshold_alert(&format!("{phase}-unprocessable-{n}"), "u", 3);
             deliveries.push(PlannedDelivery::new(
                 truncated(&extract),
                 validly_signed(),
@@ -279,6 +284,7 @@ impl Traffic {
                 validly_signed(),
                 quarantined("unreadable", 200),
             ));
+            // Rightfoot's samples answer 400; at Fynapse, a 400 would end the delivery for good (P6).
             deliveries.push(self.rightfoot_delivery(truncated(&alert), quarantined("unreadable", 400)));
             deliveries.push(
                 self.rightfoot_delivery(
@@ -286,15 +292,17 @@ impl Traffic {
                     quarantined("unreadable", 400),
                 ),
             );
+            // Every other one is too large to be stored inside its item.
             let unknown = unknown_type(&format!("{phase}-{n}"), 20_000 * (n % 2));
             deliveries.push(self.rightfoot_delivery(unknown, quarantined("unknown_type", 200)));
         }
+        // An id has at most 512 bytes.
         let over_long = balance_extracted(&format!("{phase}-{}", "i".repeat(600)));
         deliveries.push(PlannedDelivery::new(over_long, validly_signed(), quarantined("unusable_id", 200)));
         deliveries
     }
 
-    /// Large, and with what SQS does not take in a message.
+    /// Large deliveries, and payloads with characters that SQS does not allow in a message.
     pub(super) fn large(&self) -> Vec<PlannedDelivery> {
         let validly_signed = |outgoing| {
             PlannedDelivery::new(outgoing, DeliverySender::Fynapse(Signing::Valid), ExpectedOutcome::Enqueued)
@@ -305,9 +313,12 @@ impl Traffic {
             self.rightfoot_delivery(alert, ExpectedOutcome::Enqueued)
                 .with_batch_balances(balances_in_alert(LARGE_ALERT_CONFIRMED)),
             validly_signed(fynapse_event("huge", "balance.extracted", &payload(INCOMPRESSIBLE_BYTES))),
+            // Too large for the record, which has at most 4 KiB of payload, so it is stored in parts.
             validly_signed(fynapse_event("medium", "balance.extracted", &payload(20_000))).with_copies(2),
+            // Larger than a message may be, so the message refers to the payload.
             validly_signed(fynapse_event("by-reference", "balance.extracted", &payload(300_000))),
             validly_signed(fynapse_event("not-for-sqs", "balance.extracted", "\"\u{ffff}\u{fffe}\"")),
+            // Every type is accepted. `1e400` fits no float, so it shows if a payload was parsed on the way.
             validly_signed(fynapse_event("of-another-type", "ledger.closed", "[1.10, 2.00, 1e400]")),
         ]
     }
@@ -329,7 +340,7 @@ impl Traffic {
     }
 }
 
-/// Balances of so many authorizers, and some checks that failed.
+/// Balances of this many authorizers; every fifth check failed.
 fn sample_balances(authorizers: usize) -> Vec<(String, String)> {
     let balance = |n: usize| match n % 5 {
         4 => "null".to_owned(),
@@ -338,7 +349,7 @@ fn sample_balances(authorizers: usize) -> Vec<(String, String)> {
     (0..authorizers).map(|n| (format!("user-{n}"), balance(n))).collect()
 }
 
-/// Balances of so many authorizers, each as a [`threshold_alert`] tells it.
+/// Balances of this many authorizers, equal to those in a [`threshold_alert`].
 fn balances_in_alert(authorizers: usize) -> Vec<(String, String)> {
     (0..authorizers).map(|n| (format!("user-{n}"), balance_in_alert(n))).collect()
 }
@@ -348,14 +359,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_bodies_have_the_sizes_that_they_are_there_for() {
+    fn large_bodies_have_their_intended_sizes() {
         let traffic = Traffic {
             rightfoot_url: String::new(),
             forged_urls: Vec::new(),
             untrusted_key: Keys::default(),
             seed: 1,
         };
-        let sizes: Vec<_> = traffic.large().iter().map(|part| part.outgoing.body.len() / 1_000).collect();
+        let sizes: Vec<_> =
+            traffic.large().iter().map(|delivery| delivery.outgoing.body.len() / 1_000).collect();
         assert_eq!(sizes, [702, 3_000, 20, 300, 0, 0]);
     }
 }

@@ -1,5 +1,5 @@
-//! The workers, and what came to them. Of two processes one is given messages of its own; others go to both at once, as
-//! a standard queue may deliver a message twice.
+//! The demo's two worker processes and the evidence they leave. Some messages go to the first only, others to both at
+//! once, as a standard queue may deliver a message twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,45 +17,47 @@ use crate::senders::SimClock;
 use crate::sqs_trigger::SqsTrigger;
 use crate::stack::Stack;
 
-/// Pause between two looks at an empty queue, in real time.
+/// Interval at which an empty queue is polled, in real time.
 const RECEIVE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The two of them. Clones share them.
+/// Two worker processes. Clones share them.
 #[derive(Clone)]
 pub(super) struct Workers {
     processes: [Stack; 2],
-    /// How long a claim lasts, in real time.
+    /// Duration of a worker's claim, in real time.
     claim_duration: Duration,
     busy: Arc<AtomicUsize>,
     seen: Arc<Mutex<WorkerEvidence>>,
 }
 
-/// What came to the workers.
+/// The messages that the workers received, and their interruptions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WorkerEvidence {
-    /// The bodies of all messages, by the message's own id.
+    /// Bodies of all messages, by SQS message id.
     pub(super) messages: BTreeMap<String, String>,
-    /// How often a worker that had to do with an event died, or took longer than its claims last.
+    /// By event id: the invocations with that event in which a worker crashed or outlasted its claim.
     pub(super) interruptions: BTreeMap<String, usize>,
-    /// How often a worker died.
+    /// Number of worker crashes.
     pub(super) crashes: usize,
-    /// The events whose messages went to both at once.
+    /// Events whose message was delivered to both workers at once.
     pub(super) twice: BTreeSet<String>,
 }
 
 impl Workers {
-    /// Two processes beside this one.
-    pub(super) async fn start(stack: &Stack, pace: &SimClock) -> Self {
+    /// Starts two processes beside this one.
+    pub(super) async fn start(stack: &Stack, sim_clock: &SimClock) -> Self {
         let processes = [stack.another_process(), stack.another_process()];
         for process in &processes {
+            // A cold start loads the key as well.
             process.worker.load_api_key().await;
         }
-        let claim_duration = pace.real_duration(Duration::from_secs(PROCESSING_CLAIM_SECS));
+        let claim_duration = sim_clock.real_duration(Duration::from_secs(PROCESSING_CLAIM_SECS));
         Self { processes, claim_duration, busy: Arc::default(), seen: Arc::default() }
     }
 
-    /// Has them work until the set is dropped.
+    /// Receives and processes messages until the handles are aborted.
     pub(super) fn spawn(&self) -> [JoinHandle<()>; 2] {
+        // Both triggers receive from the same queue, so chance decides which messages both workers get.
         let [first, _] = &self.processes;
         let (alone, both) = (self.clone(), self.clone());
         [
@@ -70,7 +72,7 @@ impl Workers {
         ]
     }
 
-    /// From now on, this decides which of their calls fail.
+    /// Has `plan` decide from now on which of the workers' AWS calls fail.
     pub(super) fn set_fault_plan(&self, plan: impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + 'static) {
         let plan = Arc::new(plan);
         for process in &self.processes {
@@ -79,28 +81,29 @@ impl Workers {
         }
     }
 
-    /// Whether neither has anything to do at the moment.
+    /// Returns `true` if neither worker is processing a message.
     pub(super) fn are_idle(&self) -> bool {
         self.busy.load(Ordering::SeqCst) == 0
     }
 
-    /// What came to them until now.
+    /// The evidence so far.
     pub(super) fn seen(&self) -> WorkerEvidence {
         self.with_seen(|evidence| evidence.clone())
     }
 
-    /// Their calls until now, and what became of them.
+    /// Their AWS calls so far, with outcomes.
     pub(super) fn log(&self) -> Vec<(AwsCall, CallOutcome)> {
         self.processes.iter().flat_map(|process| process.connector.call_log()).collect()
     }
 
     async fn invoke_first(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
+        // Before the invocation, so that the messages of a worker that crashes are known, too.
         self.note(&event);
         let [first, _] = &self.processes;
         self.invoke(&first.worker, event).await
     }
 
-    /// Each would delete what it is done with: a message comes again only if neither is.
+    /// Reports as failed only what both workers report as failed: each of them would delete what it has processed.
     async fn invoke_both(&self, event: SqsEvent) -> Option<SqsBatchResponse> {
         self.note(&event);
         self.with_seen(|seen| seen.twice.extend(events_of(&event)));
@@ -112,22 +115,24 @@ impl Workers {
                 one.batch_item_failures.retain(|failure| other.batch_item_failures.contains(failure));
                 Some(one)
             }
+            // A crashed worker has no response and deletes nothing, so the other one's counts.
             (one, other) => one.or(other),
         }
     }
 
     async fn invoke(&self, worker: &EventWorker, event: SqsEvent) -> Option<SqsBatchResponse> {
-        let (events, began) = (events_of(&event), Instant::now());
+        let (events, started) = (events_of(&event), Instant::now());
         self.busy.fetch_add(1, Ordering::SeqCst);
-        let answer = until_crash(worker.handle(event)).await;
+        let response = until_crash(worker.handle(event)).await;
         self.busy.fetch_sub(1, Ordering::SeqCst);
-        if answer.is_none() || began.elapsed() >= self.claim_duration {
+        // After its claim expired, another worker may have processed the same event meanwhile.
+        if response.is_none() || started.elapsed() >= self.claim_duration {
             self.with_seen(|seen| {
-                seen.crashes += usize::from(answer.is_none());
+                seen.crashes += usize::from(response.is_none());
                 events.into_iter().for_each(|id| *seen.interruptions.entry(id).or_default() += 1);
             });
         }
-        answer
+        response
     }
 
     fn note(&self, event: &SqsEvent) {

@@ -1,4 +1,4 @@
-//! Embedded DynamoDB: a server that speaks its wire format, and a short cut past the server's HTTP.
+//! DynamoDB emulator (dynoxide): an HTTP server with DynamoDB's wire format, and direct calls that bypass HTTP.
 
 use anyhow::Context;
 use axum::body::Bytes;
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use winterbaume_core::{MockRequest, MockResponse};
 
-/// A database and the server in front of it, which ends when this is dropped.
+/// A database and its server, which is stopped on drop.
 pub(super) struct DynamoDb {
     database: Database,
     server_url: String,
@@ -31,29 +31,29 @@ impl DynamoDb {
             database: database.clone(),
             server_url,
             server: tokio::spawn(dynoxide::server::serve_on(listener, database)),
-            // Over plain HTTP: the system's certificates are not read.
+            // Plain HTTP needs no certificates, so the system's are not loaded.
             http: reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?,
         })
     }
 
-    /// Answers a request of any client: the server checks what a well-made client never gets wrong.
+    /// Handles a request of any client through the server, which also validates the request.
     pub(super) async fn handle(&self, request: MockRequest) -> MockResponse {
         let mut headers = request.headers;
+        // These two describe the client's request; reqwest sets them for its own.
         headers.remove("host");
         headers.remove("content-length");
         let sent = self.http.post(&self.server_url).headers(headers).body(request.body).send().await;
-        let answer = async {
-            let answer = sent?;
-            let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            Ok::<_, reqwest::Error>(MockResponse { status, headers, body: answer.bytes().await? })
+        let response = async {
+            let response = sent?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Ok::<_, reqwest::Error>(MockResponse { status, headers, body: response.bytes().await? })
         };
-        answer.await.unwrap_or_else(|_| MockResponse::json(500, r#"{"__type":"InternalServerError"}"#))
+        // A 500, because the SDK retries it, as it retries a broken connection to AWS.
+        response.await.unwrap_or_else(|_| MockResponse::json(500, r#"{"__type":"InternalServerError"}"#))
     }
 
-    /// Answers a request of the SDK's without the server, if it is one of those that a running system makes and it succeeds.
-    ///
-    /// HTTP is a third of what a call costs in an unoptimised build. Nothing was done where this returns `None`, and the
-    /// server, which alone can put an error into the wire format, then answers.
+    /// Handles a request of the SDK without the server. `None` if the operation is not one that the functions use, or if it
+    /// fails; then nothing was applied, and the server must handle the request.
     pub(super) fn handle_directly(&self, operation: &str, body: &[u8]) -> Option<MockResponse> {
         let database = &self.database;
         match operation {
@@ -70,11 +70,12 @@ impl DynamoDb {
     }
 }
 
-fn call_if_ok<Request: DeserializeOwned, Answer: Serialize>(
+fn call_if_ok<Request: DeserializeOwned, Response: Serialize>(
     body: &[u8],
-    operation: impl FnOnce(Request) -> Result<Answer>,
+    operation: impl FnOnce(Request) -> Result<Response>,
 ) -> Option<MockResponse> {
-    let answer = operation(serde_json::from_slice(body).ok()?).ok()?;
-    let body = Bytes::from(serde_json::to_vec(&answer).ok()?);
+    // An error is dropped: only the server can put it into the wire format.
+    let response = operation(serde_json::from_slice(body).ok()?).ok()?;
+    let body = Bytes::from(serde_json::to_vec(&response).ok()?);
     Some(MockResponse { status: 200, headers: Default::default(), body })
 }

@@ -1,5 +1,5 @@
-//! A stand-in for EventBridge's buses: as strict as AWS documents, and every event that it takes is handed on, as a
-//! rule that matches all events would do it.
+//! EventBridge emulator: event buses with AWS's documented limits. Every accepted event is handed on, as by a rule that
+//! matches all events.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use winterbaume_core::MockResponse;
 
-/// Entries in one request.
+/// Most entries in one request: AWS's limit.
 const ENTRIES_MAX: usize = 10;
-/// All entries of a request are together smaller than this.
+/// The entries of a request must together be smaller than this: AWS's limit.
 const REQUEST_LIMIT_BYTES: usize = 256 * 1024;
-/// What a time counts for in an entry's size.
+/// Bytes that `Time` counts in the size of an entry.
 const TIME_BYTES: usize = 14;
-/// Objects and arrays in one another.
+/// Deepest nesting of objects and arrays in a detail.
 const DETAIL_DEPTH_MAX: usize = 1_000;
 /// The bus that every account has.
 const DEFAULT_BUS: &str = "default";
 const BUS_ARN_PREFIX: &str = "arn:aws:events:us-east-1:123456789012:event-bus/";
 
-/// The buses there are.
+/// Names of the existing buses.
 pub(super) struct EventBridge(Mutex<BTreeSet<String>>);
 
 impl Default for EventBridge {
@@ -34,14 +34,14 @@ impl Default for EventBridge {
     }
 }
 
-/// What a request came to.
+/// Result of a request.
 pub(super) struct EventBridgeResponse {
     pub(super) response: MockResponse,
-    /// What a rule's target gets of each event that was taken, as JSON.
+    /// Accepted events, as JSON in the form that a rule's target gets.
     pub(super) events: Vec<String>,
 }
 
-/// An error's name, and what it says.
+/// Error code and message.
 type EventBridgeError = (&'static str, String);
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ struct EventBusRequest {
     name: Option<String>,
 }
 
-/// An event as a rule's target gets it.
+/// An event in the form that a rule's target gets.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct TargetEvent<'a> {
@@ -83,7 +83,7 @@ struct TargetEvent<'a> {
 }
 
 impl EventBridge {
-    /// Answers a request.
+    /// Handles a request.
     pub(super) fn handle(&self, operation: &str, body: &[u8]) -> EventBridgeResponse {
         let mut events = Vec::new();
         let answer = match operation {
@@ -94,7 +94,7 @@ impl EventBridge {
                 let buses: Vec<_> = self.bus_names().iter().map(|name| bus_json(name)).collect();
                 Ok(json!({"EventBuses": buses}))
             }
-            _ => Err(("UnknownOperationException", format!("here is no {operation}"))),
+            _ => Err(("UnknownOperationException", format!("{operation} is not emulated"))),
         };
         let response = match answer {
             Ok(answer) => MockResponse::json(200, answer.to_string()),
@@ -128,12 +128,13 @@ impl EventBridge {
     ) -> Result<Value, EventBridgeError> {
         let entries = request.entries;
         if entries.is_empty() || entries.len() > ENTRIES_MAX {
-            return Err(("ValidationException", format!("Entries: 1 to {ENTRIES_MAX} of them")));
+            return Err(("ValidationException", format!("Entries must have 1 to {ENTRIES_MAX} elements")));
         }
         if entries.iter().map(PutEventsEntry::size_bytes).sum::<usize>() >= REQUEST_LIMIT_BYTES {
             let message = "Total size of the entries in the request is over the limit.".to_owned();
             return Err(("ValidationException", message));
         }
+        // AWS answers 200 even if entries fail, so a caller learns of them only by this count.
         let mut failed = 0;
         let answer = |entry: &PutEventsEntry| {
             let id = Uuid::new_v4().to_string();
@@ -157,7 +158,7 @@ impl EventBridge {
         let detail_type = required(&entry.detail_type, "DetailType")?;
         let detail = validate_detail(required(&entry.detail, "Detail")?)?;
         let bus = entry.event_bus_name.as_deref().map_or(DEFAULT_BUS, bus_name);
-        // AWS takes it, and nobody ever hears of it. Here a wrong name shows.
+        // AWS accepts an event for an unknown bus and drops it. An error here reveals the wrong name.
         if !self.bus_names().contains(bus) {
             return Err(("InvalidArgument", format!("Event bus {bus} does not exist.")));
         }
@@ -181,14 +182,14 @@ impl EventBridge {
 }
 
 impl PutEventsEntry {
-    /// As AWS counts.
+    /// Size by AWS's rule: UTF-8 bytes of the strings, and [`TIME_BYTES`] for a time.
     fn size_bytes(&self) -> usize {
         let texts = [&self.source, &self.detail_type, &self.detail].into_iter().flatten();
         let texts = texts.chain(self.resources.iter().flatten()).map(String::len).sum::<usize>();
         texts + self.time.map_or(0, |_| TIME_BYTES)
     }
 
-    /// To the second, as AWS tells it.
+    /// RFC 3339 time in whole seconds, as AWS writes it. Without a given time, the current one.
     fn time(&self) -> String {
         let given = self.time.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
         let time = given.map_or_else(|| Clock::system().now(), |since| UnixMillis(0).plus(since)).rfc3339();
@@ -204,7 +205,7 @@ fn bus_json(name: &str) -> Value {
     json!({"Name": name, "Arn": format!("{BUS_ARN_PREFIX}{name}")})
 }
 
-/// A bus may be named by its ARN.
+/// Name of a bus that is given by name or ARN.
 fn bus_name(name: &str) -> &str {
     name.strip_prefix(BUS_ARN_PREFIX).unwrap_or(name)
 }
@@ -215,15 +216,16 @@ fn required<'a>(value: &'a Option<String>, name: &str) -> Result<&'a str, EventB
     value.ok_or_else(|| ("InvalidArgument", message()))
 }
 
-/// A detail that EventBridge takes: a JSON object, not too deep, with no integer beyond 64 bits.
+/// Accepts a detail that is a JSON object, nested at most [`DETAIL_DEPTH_MAX`] deep, with no integer beyond 64 bits.
 fn validate_detail(detail: &str) -> Result<&RawValue, EventBridgeError> {
     let malformed = || ("MalformedDetail", "Detail is malformed.".to_owned());
     let raw: &RawValue = serde_json::from_str(detail).map_err(|_| malformed())?;
+    // Checked in the text: a parsed number no longer shows whether it was an integer beyond 64 bits.
     let outside_strings = strip_strings(raw.get());
-    let is_integer = |word: &&str| word.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-    let mut words = outside_strings.split(|character: char| "[]{},: \t\r\n\"".contains(character));
+    let is_integer = |token: &&str| token.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+    let mut tokens = outside_strings.split(|character: char| "[]{},: \t\r\n\"".contains(character));
     let has_oversized_integer =
-        words.any(|word| !word.is_empty() && is_integer(&word) && word.parse::<i64>().is_err());
+        tokens.any(|token| !token.is_empty() && is_integer(&token) && token.parse::<i64>().is_err());
     if !outside_strings.starts_with('{')
         || depth(&outside_strings) > DETAIL_DEPTH_MAX
         || has_oversized_integer
@@ -233,7 +235,7 @@ fn validate_detail(detail: &str) -> Result<&RawValue, EventBridgeError> {
     Ok(raw)
 }
 
-/// What stands outside of the strings of a JSON text: of each string, one quotation mark is left.
+/// Removes the strings from a JSON text; one quotation mark is left of each.
 fn strip_strings(json: &str) -> String {
     let mut outside_strings = String::new();
     let mut characters = json.chars();
@@ -243,6 +245,7 @@ fn strip_strings(json: &str) -> String {
             while let Some(inside) = characters.next() {
                 match inside {
                     '"' => break,
+                    // An escaped quotation mark does not end the string.
                     '\\' => drop(characters.next()),
                     _ => {}
                 }
@@ -252,6 +255,7 @@ fn strip_strings(json: &str) -> String {
     outside_strings
 }
 
+/// Deepest nesting of objects and arrays in a JSON text without strings.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for character in json.chars() {

@@ -1,5 +1,7 @@
-//! How many messages a queue holds. The embedded SQS counts a message that was received, and may be received again, neither
-//! as visible nor as in flight, until somebody receives it. Here it is visible.
+//! Correct message counts of queues.
+//!
+//! After the visibility timeout of a received message, the SQS emulator (winterbaume) counts it neither as visible nor as in
+//! flight until it is received again. Here it counts as visible, as in AWS.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,15 +15,15 @@ use super::sqs_request;
 
 const VISIBLE_COUNT: &str = "ApproximateNumberOfMessages";
 
-/// The receipts that were given out, by queue.
+/// Receipt handles that were given out, by queue name.
 #[derive(Debug, Default)]
 pub(super) struct ReceiptHandles(Mutex<HashMap<String, HashMap<String, MessageVisibility>>>);
 
-/// Until when a received message is hidden.
+/// Period in which a received message is hidden.
 #[derive(Clone, Copy, Debug)]
 struct MessageVisibility {
     hidden_at: Instant,
-    /// `None` for as long as its queue says.
+    /// Seconds; `None` for the queue's visibility timeout.
     timeout_secs: Option<u64>,
 }
 
@@ -31,12 +33,13 @@ impl MessageVisibility {
     }
 
     fn has_expired(self, default_secs: u64) -> bool {
+        // In real time, as in the SQS emulator, whatever clock the functions have.
         self.hidden_at.elapsed() >= Duration::from_secs(self.timeout_secs.unwrap_or(default_secs))
     }
 }
 
 impl ReceiptHandles {
-    /// Notes what an answered request says of receipts.
+    /// Updates the receipt handles after a successful request.
     pub(super) fn observe(&self, operation: &str, request: &[u8], answer: &MockResponse) {
         if answer.status != 200 {
             return;
@@ -46,6 +49,7 @@ impl ReceiptHandles {
             "ChangeMessageVisibility" | "ChangeMessageVisibilityBatch" => {
                 let request: Value = serde_json::from_slice(request).unwrap_or_default();
                 let entries = request.get("Entries").and_then(Value::as_array);
+                // Without a batch, the request itself has the fields of an entry.
                 let entries = entries.map_or(std::slice::from_ref(&request), Vec::as_slice);
                 let hidden = entries.iter().filter_map(|entry| {
                     let secs = entry.get("VisibilityTimeout").and_then(Value::as_u64);
@@ -53,6 +57,7 @@ impl ReceiptHandles {
                 });
                 self.with_queue(queue_name(&request), |receipts| receipts.extend(hidden));
             }
+            // This only keeps the map small: the count drops the handles of deleted messages by itself.
             "DeleteMessage" => {
                 let request: Value = serde_json::from_slice(request).unwrap_or_default();
                 if let Some(receipt) = text(&request, "ReceiptHandle") {
@@ -72,7 +77,7 @@ impl ReceiptHandles {
             return;
         }
         let request: Value = serde_json::from_slice(request).unwrap_or_default();
-        // It takes 0 for the queue's own.
+        // The emulator treats 0 as the queue's default.
         let secs = request.get("VisibilityTimeout").and_then(Value::as_u64).filter(|secs| *secs > 0);
         let hidden =
             receipts.into_iter().map(|receipt| (receipt.to_owned(), MessageVisibility::starting_now(secs)));
@@ -88,8 +93,7 @@ impl ReceiptHandles {
         change(queues.entry(queue.to_owned()).or_default())
     }
 
-    /// The answer to a question about a queue's attributes, with the messages that may be received again among the visible
-    /// ones.
+    /// Corrects a response of `GetQueueAttributes`: adds the messages that are visible again to the visible ones.
     pub(super) async fn with_visible_again(
         &self,
         sqs: &SqsService,
@@ -98,6 +102,7 @@ impl ReceiptHandles {
     ) -> MockResponse {
         let request: Value = serde_json::from_slice(request).unwrap_or_default();
         let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        // Without the count, the request failed or did not ask for it.
         let Some(reported) = body.pointer(&format!("/Attributes/{VISIBLE_COUNT}")).and_then(Value::as_str)
         else {
             return answer;
@@ -119,10 +124,11 @@ impl ReceiptHandles {
             expired.map(|(receipt, _)| receipt.clone()).collect()
         };
         let mut count = 0;
+        // Collected first, because the lock must not be held while the emulator is asked.
         for receipt in self.with_queue(queue, expired) {
-            // A message that is visible stays so. By this receipt none is known that was received again, or is gone.
-            let ask = json!({"QueueUrl": url, "ReceiptHandle": receipt, "VisibilityTimeout": 0});
-            if sqs.handle(sqs_request("ChangeMessageVisibility", &ask)).await.status == 200 {
+            // Keeps a visible message visible. Fails if the message was received again or deleted: its handle is void.
+            let request = json!({"QueueUrl": url, "ReceiptHandle": receipt, "VisibilityTimeout": 0});
+            if sqs.handle(sqs_request("ChangeMessageVisibility", &request)).await.status == 200 {
                 count += 1;
             } else {
                 self.with_queue(queue, |receipts| receipts.remove(&receipt));
@@ -132,17 +138,17 @@ impl ReceiptHandles {
     }
 }
 
-/// How long a queue hides a received message, unless who receives it says otherwise.
+/// Visibility timeout of a queue, in seconds.
 async fn default_visibility_timeout_secs(sqs: &SqsService, url: &str) -> u64 {
-    let ask = json!({"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]});
-    let answer = sqs.handle(sqs_request("GetQueueAttributes", &ask)).await;
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let request = json!({"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]});
+    let response = sqs.handle(sqs_request("GetQueueAttributes", &request)).await;
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let secs = body.pointer("/Attributes/VisibilityTimeout").and_then(Value::as_str);
-    // SQS's own default.
+    // SQS's default.
     secs.and_then(|secs| secs.parse().ok()).unwrap_or(30)
 }
 
-/// The name of the queue that a request is about: its URL is another for each of the endpoints.
+/// Name of the queue in a request. Its URL would not do as a key: it differs between endpoints.
 fn queue_name(request: &Value) -> &str {
     text(request, "QueueUrl").and_then(|url| url.rsplit('/').next()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What events have brought about: stored balances, and what was announced on the bus.
+//! Snapshots of the effects of events: stored balances and events published on the bus.
 
 use std::collections::BTreeMap;
 
@@ -12,64 +12,64 @@ use crate::stack::{BALANCES_TABLE, BUS_QUEUE, Stack};
 /// A stored balance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredBalance {
-    /// The batch that it comes from.
+    /// Batch that it comes from.
     pub batch_id: String,
-    /// Whose it is.
+    /// `authorizer_unique_id` of the balance's owner.
     pub authorizer: String,
-    /// The balance as DynamoDB writes a number; `None` is null.
+    /// Balance in the notation of DynamoDB numbers; `None` for null.
     pub balance: Option<String>,
-    /// Rightfoot's status code.
+    /// Rightfoot's status code of the result.
     pub status_code: String,
 }
 
-/// Something on the bus.
+/// An event on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedEvent {
-    /// What it is told by.
+    /// Idempotency key: `detail.id`.
     pub id: String,
-    /// The event whose effect it is.
+    /// Id of the inbox event that it was published for.
     pub event_id: String,
-    /// How that came to be recorded.
+    /// Origin of that inbox event.
     pub origin: String,
-    /// What it tells.
+    /// Content, by type.
     pub detail: PublishedDetail,
 }
 
-/// What something on the bus tells.
+/// Content of an event on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishedDetail {
-    /// A batch is complete.
+    /// `BalanceBatchCompleted`.
     BatchCompleted {
-        /// The batch.
+        /// Id of the batch.
         batch_id: String,
-        /// How many balances there had to be, if that is known.
+        /// Number of balances that were expected, if known.
         expected: Option<usize>,
-        /// How many there are.
+        /// Number of balances that were found.
         found: usize,
-        /// How many have which status code.
+        /// Number of balances by status code.
         by_status_code: BTreeMap<String, usize>,
     },
-    /// A balance met its threshold.
+    /// `BalanceThresholdMet`.
     ThresholdMet {
-        /// The batch.
+        /// Id of the batch.
         batch_id: String,
-        /// Whose balance it is.
+        /// `authorizer_unique_id` of the balance's owner.
         authorizer: String,
-        /// The balance.
+        /// Balance, as a decimal.
         balance: String,
-        /// The threshold.
+        /// Threshold, as a decimal.
         threshold: String,
-        /// Whether it was verified.
+        /// True if Rightfoot's API confirmed the balance.
         confirmed: bool,
     },
-    /// A Fynapse event.
+    /// `BalanceExtracted`, of a Fynapse event.
     BalanceExtracted {
-        /// The payload that it carries, if it does.
+        /// Payload, if the event carries it.
         data: Option<Vec<u8>>,
-        /// The payload that it refers to; `None` if the reference leads nowhere.
+        /// Payload behind `dataref`; `None` if it cannot be resolved.
         referenced: Option<Vec<u8>>,
     },
-    /// Something else: the name of its type.
+    /// Any other type, by its `detail-type`.
     Other(String),
 }
 
@@ -107,6 +107,7 @@ struct ThresholdMetDetail {
 #[derive(Deserialize)]
 struct BalanceExtractedDetail {
     dataref: String,
+    // Raw, so that the payload is compared byte for byte: `150.00` must stay `150.00`.
     data: Option<Box<RawValue>>,
 }
 
@@ -116,7 +117,7 @@ pub async fn read_balances(stack: &Stack) -> anyhow::Result<Vec<StoredBalance>> 
     let mut pages = scan.into_paginator().items().send();
     let mut balances = Vec::new();
     while let Some(item) = pages.try_next().await.context("scan the balances")? {
-        balances.push(read_balance(&item).context("a balance that is none")?);
+        balances.push(read_balance(&item).context("an item that is not a balance")?);
     }
     Ok(balances)
 }
@@ -131,11 +132,11 @@ fn read_balance(item: &TableItem) -> Option<StoredBalance> {
     })
 }
 
-/// Takes all that was announced off the queue behind the bus.
+/// Receives the events of the bus from [`BUS_QUEUE`].
 pub async fn receive_bus_events(stack: &Stack) -> anyhow::Result<Vec<PublishedEvent>> {
     let mut events = Vec::new();
     for body in receive_all(stack, BUS_QUEUE).await? {
-        events.push(parse_bus_event(stack, &body).await.context("something on the bus")?);
+        events.push(parse_bus_event(stack, &body).await.context("an event on the bus")?);
     }
     Ok(events)
 }

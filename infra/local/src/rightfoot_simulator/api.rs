@@ -1,4 +1,4 @@
-//! The API's routes: the log, the scripted answers and the key come first, for every request.
+//! The API's routes. Every request is first logged, then checked for a scripted response and for its API key.
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -15,7 +15,7 @@ use super::canned_response;
 use super::paging::QueryParams;
 use super::{RightfootSimulator, snapshot};
 
-/// Largest body it takes (not documented).
+/// Maximum size of a request body (not documented).
 const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
 
 /// The endpoints that are simulated.
@@ -29,15 +29,18 @@ pub(super) fn routes(sim: RightfootSimulator) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        // Added last, so it sees every request first, also those with an unknown path or method.
         .layer(from_fn_with_state(sim.clone(), intercept))
         .with_state(sim)
 }
 
 async fn intercept(State(sim): State<RightfootSimulator>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    // `None` for a body over the limit, which is answered only after the API key was checked.
     let body = to_bytes(body, BODY_MAX_BYTES).await.ok();
     let (number, canned) = sim.log_request(&parts, body.as_ref());
     let rejection = sim.rejection_for(&parts, body.is_some());
+    // Lazy: a canned response decides if the request is applied at all.
     let genuine = async {
         match rejection {
             Some(reply) => reply.into_response(),

@@ -1,4 +1,4 @@
-//! What the API answers, and how it writes times.
+//! The API's responses and its format of times.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,7 +7,7 @@ use inbox_core::time::UnixMillis;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// An answer of the API.
+/// A JSON response of the API.
 #[derive(Clone, Debug)]
 pub(super) struct ApiReply {
     pub(super) status: StatusCode,
@@ -23,18 +23,19 @@ impl ApiReply {
         Self::json(StatusCode::OK, body)
     }
 
-    /// The error body (shared/providers/rightfoot.md, "Errors"), which is documented for 401 alone: the others follow its form.
+    /// An error response (shared/providers/rightfoot.md, "Errors"). Its body is documented for 401 only; the other statuses follow its form.
     pub(super) fn error(status: StatusCode, message: &str, now: UnixMillis) -> Self {
         Self::error_with(status, message, None, now)
     }
 
-    /// The same with `error.details`.
+    /// Like [`Self::error`], with `error.details`.
     pub(super) fn error_with(
         status: StatusCode,
         message: &str,
         details: Option<Value>,
         now: UnixMillis,
     ) -> Self {
+        // The one documented code, `UNAUTHORIZED`, is the status's reason phrase; the others follow it.
         let reason = status.canonical_reason().unwrap_or("Error");
         let suggestion = match status {
             StatusCode::UNAUTHORIZED => "Please check your API key.",
@@ -70,12 +71,12 @@ impl IntoResponse for ApiReply {
     }
 }
 
-/// A time in whole seconds, as the documents' examples have it.
+/// Formats a time in whole seconds, as in the documents' examples.
 pub(super) fn timestamp_secs(at: UnixMillis) -> String {
     timestamp_millis(UnixMillis(at.secs().0.saturating_mul(1_000)))
 }
 
-/// The same, with the milliseconds if there are any: two runs on a short day must not share their time.
+/// Formats a time with its milliseconds, if there are any: two runs on a short simulated day must not share their time.
 pub(super) fn timestamp_millis(at: UnixMillis) -> String {
     at.rfc3339().replace(".000Z", "Z")
 }

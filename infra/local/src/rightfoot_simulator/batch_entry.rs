@@ -1,4 +1,4 @@
-//! A batch: what it was asked, and what it finds.
+//! A batch: its request, its results, and their progress over time.
 
 use inbox_core::time::UnixMillis;
 
@@ -9,7 +9,7 @@ use super::snapshot::{SimulatedBalance, SimulatedBatch};
 
 const INSTITUTION_NOT_SUPPORTED: u32 = 3300;
 const OTHER_ERROR: u32 = 9000;
-/// Codes of failed checks (shared/providers/rightfoot.md, "Status codes") and how E9 might word them.
+/// Status codes of failed checks (shared/providers/rightfoot.md, "Status codes"), with texts for E9 (not documented).
 const CHECK_FAILURES: [(u32, &str); 6] = [
     (INSTITUTION_NOT_SUPPORTED, "Institution not supported"),
     (3200, "Account closed"),
@@ -18,20 +18,20 @@ const CHECK_FAILURES: [(u32, &str); 6] = [
     (3400, "No match with supplied authorizer info"),
     (OTHER_ERROR, "Other error"),
 ];
-/// Of a hundred checks, so many fail.
+/// Percentage of random checks that fail.
 const FAILED_CHECK_PERCENT: u64 = 10;
-/// Balances by chance lie between these.
+/// Least random balance, and the size of the range.
 const RANDOM_BALANCE_CENTS: (i64, u64) = (-20_000, 500_000);
 
-/// An authorizer that is to be checked.
+/// An authorizer to check.
 #[derive(Clone, Debug)]
 pub(super) struct RequestedAuthorizer {
     pub(super) id: String,
-    /// From where on an alert is owed.
+    /// Balance from which an alert is due.
     pub(super) threshold: Option<DollarAmount>,
 }
 
-/// What makes a batch.
+/// The inputs of a new batch.
 #[derive(Debug)]
 pub(super) struct NewBatch {
     pub(super) id: String,
@@ -42,7 +42,7 @@ pub(super) struct NewBatch {
     pub(super) failed_authorizers: Vec<String>,
 }
 
-/// A batch. What it finds is settled when it begins; only what is shown of it depends on the time.
+/// A batch. Its results are fixed when it starts; only their visibility depends on the time.
 #[derive(Debug)]
 pub(super) struct BatchEntry {
     pub(super) id: String,
@@ -52,26 +52,26 @@ pub(super) struct BatchEntry {
     pub(super) completes_at: UnixMillis,
     rows: Vec<BalanceCheck>,
     failed_authorizers: Vec<String>,
-    /// Whether the webhook of its completion has been made.
+    /// True once its completion webhook was created.
     pub(super) has_completion_webhook: bool,
-    /// Whether the webhooks of its alerts have been made.
+    /// True once its alert webhooks were created.
     pub(super) has_alert_webhooks: bool,
 }
 
-/// What a batch finds about one authorizer.
+/// A batch's result for one authorizer.
 #[derive(Debug)]
 pub(super) struct BalanceCheck {
     pub(super) authorizer: String,
     pub(super) balance: Option<DollarAmount>,
     pub(super) status_code: u32,
     pub(super) threshold: Option<DollarAmount>,
-    /// When it is found.
+    /// Time from which the result is available.
     pub(super) at: UnixMillis,
 }
 
 impl BatchEntry {
-    pub(super) fn start(rng: SeededRng, behaviour: &Behaviour, now: UnixMillis, order: NewBatch) -> Self {
-        let NewBatch { id, schedule_id, webhook_url, authorizers, failed_authorizers } = order;
+    pub(super) fn start(rng: SeededRng, behaviour: &Behaviour, now: UnixMillis, new_batch: NewBatch) -> Self {
+        let NewBatch { id, schedule_id, webhook_url, authorizers, failed_authorizers } = new_batch;
         let processing = behaviour.processing_time;
         let count = u32::try_from(authorizers.len()).unwrap_or(u32::MAX).max(1);
         let row =
@@ -81,6 +81,7 @@ impl BatchEntry {
                     None => random_balance(rng, &id, &authorizer),
                 };
                 let (balance, status_code) = result;
+                // Evenly spread, so that the last result completes the batch.
                 let at = now.plus(processing.saturating_mul(number) / count);
                 BalanceCheck { authorizer, balance, status_code, threshold, at }
             };
@@ -98,7 +99,7 @@ impl BatchEntry {
         }
     }
 
-    /// A batch that is complete and has been told to whoever submitted it: balances as in [`Behaviour::balances`].
+    /// Creates a complete batch whose webhooks are already sent; balances as in [`Behaviour::balances`].
     pub(super) fn completed(now: UnixMillis, id: &str, balances: &[(String, String)]) -> Self {
         let row = |(authorizer, text): &(String, String)| {
             let (balance, status_code) = parse_configured_balance(text);
@@ -121,28 +122,29 @@ impl BatchEntry {
         self.completes_at <= now
     }
 
-    /// When half of the processing time is over.
+    /// Time at which half of the processing time is over.
     pub(super) fn half_processed_at(&self) -> UnixMillis {
         self.started_at.plus(self.completes_at.since(self.started_at) / 2)
     }
 
-    /// What has been found by now.
+    /// The results that are available by `now`.
     pub(super) fn available_rows(&self, now: UnixMillis) -> &[BalanceCheck] {
+        // A binary search will do: the rows are ordered by time.
         let found = self.rows.partition_point(|row| row.at <= now);
         self.rows.get(..found).unwrap_or_default()
     }
 
-    /// Who is checked.
+    /// Ids of the accepted authorizers.
     pub(super) fn authorizers(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().map(|row| row.authorizer.as_str())
     }
 
-    /// What is found about an authorizer.
+    /// The result for an authorizer.
     pub(super) fn row_for(&self, authorizer: &str) -> Option<&BalanceCheck> {
         self.rows.iter().find(|row| row.authorizer == authorizer)
     }
 
-    /// The rows that an alert is owed for.
+    /// The results of a run that need an alert; none for an on-demand batch.
     pub(super) fn rows_over_threshold(&self) -> impl Iterator<Item = &BalanceCheck> {
         self.rows.iter().filter(|row| self.schedule_id.is_some() && row.meets_threshold())
     }
@@ -161,7 +163,7 @@ impl BatchEntry {
 }
 
 impl BalanceCheck {
-    /// Why there is no balance, in words.
+    /// E9's text for a failed check; `None` for a successful one.
     pub(super) fn error_message(&self) -> Option<&'static str> {
         let message_of =
             |(code, message): &(u32, &'static str)| (*code == self.status_code).then_some(*message);
@@ -195,6 +197,7 @@ fn random_balance(rng: SeededRng, batch_id: &str, authorizer: &str) -> (Option<D
         let failure = rng.pick(&CHECK_FAILURES, &["failure", batch_id, authorizer]);
         return (None, failure.map_or(OTHER_ERROR, |(code, _)| code));
     }
+    // Some are negative, as the documents allow (shared/providers/rightfoot.md, "Read balances").
     let (least, range) = RANDOM_BALANCE_CENTS;
     let cents = least.saturating_add_unsigned(rng.below(range, &["balance", batch_id, authorizer]));
     (DollarAmount::from_cents(cents), 0)
@@ -205,20 +208,20 @@ mod tests {
     use super::*;
 
     fn batch(seed: u64, id: &str, authorizers: usize) -> BatchEntry {
-        let wanted =
+        let authorizers =
             (0..authorizers).map(|n| RequestedAuthorizer { id: format!("a{n}"), threshold: None }).collect();
-        let order = NewBatch {
+        let new_batch = NewBatch {
             id: id.to_owned(),
             schedule_id: None,
             webhook_url: None,
-            authorizers: wanted,
+            authorizers,
             failed_authorizers: vec![],
         };
-        BatchEntry::start(SeededRng::new(seed), &Behaviour::default(), UnixMillis(0), order)
+        BatchEntry::start(SeededRng::new(seed), &Behaviour::default(), UnixMillis(0), new_batch)
     }
 
     #[test]
-    fn balances_by_chance_are_repeatable_have_two_decimals_and_some_fail() {
+    fn random_balances_are_repeatable_have_two_decimals_and_some_fail() {
         let rows = batch(7, "b", 500).snapshot().rows;
         assert_eq!(rows, batch(7, "b", 500).snapshot().rows);
         assert_ne!(rows, batch(8, "b", 500).snapshot().rows);

@@ -1,53 +1,53 @@
-//! The switches: what Rightfoot's documents leave open, and what goes wrong in life.
+//! The simulator's options: behaviour that Rightfoot's documents leave open, and failures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::senders::retry_policy::RetrySpacing;
 
-/// A day as the calendar has it.
+/// Length of a calendar day.
 pub(super) const CALENDAR_DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// What the simulated Rightfoot does where the documents leave it open, and how it fails. The default is the
-/// documents' own words where there are any, and the calm reading where there are none.
+/// Behaviour that the documents leave open, and failures to simulate. The default follows the documents, and the
+/// simplest interpretation where they say nothing.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// How long a batch takes. A batch that has begun keeps what it began with.
+    /// Processing time of batches that start from now on.
     pub processing_time: Duration,
-    /// What E3 answers before a batch is complete (shared/providers/rightfoot.md, "Before a batch is complete").
+    /// E3's response before a batch is complete (shared/providers/rightfoot.md, "Before a batch is complete").
     pub incomplete_batch_response: IncompleteBatchResponse,
-    /// Balances by authorizer id, as JSON writes a number, or `null` for a check that failed with 3300. Any other
-    /// text is a check that failed with 9000. Read when a batch begins; who is not listed gets one by chance.
+    /// Balances by authorizer id, written as a JSON number, or `null` for a check that failed with 3300. Any other
+    /// text is a check that failed with 9000. Read when a batch starts; other authorizers get a random balance.
     pub balances: BTreeMap<String, String>,
-    /// Which form "no failed authorizers" has in E1's answer (shared/providers/rightfoot.md, "Submit a batch").
+    /// Form of "no failed authorizers" in E1's response (shared/providers/rightfoot.md, "Submit a batch").
     pub no_failed_authorizers: NoFailedAuthorizers,
-    /// How long E1 gives the same answer to the same body, counted from the first.
+    /// Seconds from the first request in which E1 gives the same response to the same body.
     pub submission_cache_secs: u64,
     /// The length of one day of `interval_days`, for schedules made from now on. With any other than 24 h, the
     /// first run comes one interval after the creation; `time_of_day` and the start are ignored, and the expiry
     /// is that many of these days away.
     pub schedule_day: Duration,
-    /// Whether E6's `last_run_at` is when the last complete run was complete, instead of when the last run began.
+    /// True if E6's `last_run_at` is the completion of the last complete run, not the start of the last run.
     pub last_run_at_is_completion: bool,
-    /// How long after its completion a run appears in E9.
+    /// Delay between a run's completion and its appearance in E9.
     pub history_lag: Duration,
-    /// Whether E9 lists on-demand batches too.
+    /// True if E9 lists on-demand batches, too.
     pub history_includes_on_demand: bool,
-    /// Under which name E3 and E9 take the page token (shared/providers/rightfoot.md, "Contradictions").
+    /// Name under which E3 and E9 accept the page token (shared/providers/rightfoot.md, "Contradictions").
     pub page_token_param: PageTokenParam,
-    /// Which webhooks are never sent.
+    /// Webhooks that are never sent.
     pub webhook_loss: WebhookLoss,
-    /// How the webhooks' retry steps are read.
+    /// Interpretation of the webhooks' documented retry steps.
     pub retry_spacing: RetrySpacing,
-    /// Each attempt of a webhook carries an `event_uuid` of its own.
+    /// True if each attempt of a webhook carries an `event_uuid` of its own.
     pub new_event_uuid_per_attempt: bool,
-    /// At most so many alerts in one webhook, each webhook with an `event_uuid` of its own.
+    /// Maximum number of alerts in one webhook; each webhook has an `event_uuid` of its own.
     pub max_alerts_per_webhook: Option<usize>,
-    /// A run's alerts are sent when half of its processing time is over, so before it is complete.
+    /// True if a run's alerts are sent after half of its processing time, before it is complete.
     pub alerts_before_completion: bool,
-    /// Whether alerts carry `institution_name`, as in the newer documents.
+    /// True if alerts carry `institution_name`, as in the newer documents.
     pub includes_institution_name: bool,
-    /// Answers that replace the honest one: the first entry that matches answers.
+    /// Responses that replace the genuine one. The first matching entry applies.
     pub scripted_responses: Vec<ScriptedResponse>,
 }
 
@@ -58,6 +58,7 @@ impl Default for Behaviour {
             incomplete_batch_response: IncompleteBatchResponse::default(),
             balances: BTreeMap::new(),
             no_failed_authorizers: NoFailedAuthorizers::default(),
+            // The documented time (shared/providers/rightfoot.md, "Request cache").
             submission_cache_secs: 24 * 3_600,
             schedule_day: CALENDAR_DAY,
             last_run_at_is_completion: false,
@@ -75,11 +76,11 @@ impl Default for Behaviour {
     }
 }
 
-/// What E3 answers before a batch is complete.
+/// E3's response before a batch is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IncompleteBatchResponse {
-    /// 200 with the rows there are: they appear one after the other over the processing time, and `has_more` is
-    /// false at the end of what there is.
+    /// 200 with the rows that are available: they appear one by one over the processing time, and `has_more` is
+    /// false after the last available one.
     #[default]
     FewerRows,
     /// 200 without any row.
@@ -92,7 +93,7 @@ pub enum IncompleteBatchResponse {
     TooEarly425,
 }
 
-/// Which form "no failed authorizers" has.
+/// Form of "no failed authorizers" in E1's response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoFailedAuthorizers {
     /// The field is absent.
@@ -104,7 +105,7 @@ pub enum NoFailedAuthorizers {
     EmptyList,
 }
 
-/// Under which name a page token is taken. Under any other it is ignored, which gives page one again.
+/// Name under which a page token is accepted. Under any other it is ignored, which gives page one again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PageTokenParam {
     /// `next_page_token`
@@ -112,13 +113,13 @@ pub enum PageTokenParam {
     New,
     /// `nextPageToken`
     Old,
-    /// Either.
+    /// Either name.
     Both,
-    /// None at all.
+    /// No name: every token is ignored.
     Ignored,
 }
 
-/// Which webhooks are lost. A lost one is never attempted.
+/// Selection of lost webhooks. A lost webhook is never attempted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WebhookLoss {
     /// None.
@@ -126,25 +127,25 @@ pub enum WebhookLoss {
     None,
     /// All.
     All,
-    /// About so many of a hundred, chosen by the seed.
+    /// About this percentage, chosen by the seed.
     Percent(u8),
-    /// The next so many. It counts down.
+    /// The next webhooks, this many. Counts down.
     First(usize),
 }
 
-/// An answer that replaces the honest one.
+/// A response that replaces the genuine one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptedResponse {
-    /// What the path and query of the request must contain.
+    /// Text that the request's path and query must contain.
     pub path_contains: String,
-    /// The answer.
+    /// The response.
     pub response: CannedResponse,
-    /// How many times it is given; it counts down. `None` is for ever.
+    /// Remaining number of uses; counts down. `None` is unlimited.
     pub remaining_uses: Option<usize>,
 }
 
-/// What a request meets instead of the honest answer. Where that is made of the honest answer, the request is applied; so
-/// it is with [`Canned::FailAfterApplying`]. Otherwise it is not.
+/// A response instead of the genuine one. The request is applied only by [`Self::AppliedThen500`] and by the variants
+/// that modify the genuine response ([`Self::Truncated`], [`Self::Gzip`], [`Self::Edited`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CannedResponse {
     /// This status, with an error body.
@@ -158,18 +159,18 @@ pub enum CannedResponse {
     },
     /// 200 with HTML.
     Html,
-    /// 200 with JSON that is none of the documented shapes.
+    /// 200 with JSON of an undocumented shape.
     WrongShape,
-    /// 200 with 64 MiB that come piece by piece, their length unannounced.
+    /// 200 with 64 MiB in chunks, without `Content-Length`.
     TooLarge,
-    /// No answer, ever.
+    /// No response, ever.
     Hang,
-    /// The request is applied, and the answer is 500: the client cannot know.
+    /// The request is applied, and the response is 500: the outcome is unknown to the client.
     AppliedThen500,
-    /// The request is applied, and the connection breaks in the middle of the honest answer.
+    /// The request is applied, and the connection breaks in the middle of the genuine response.
     Truncated,
-    /// The honest answer, compressed, whatever the client accepts: as a proxy may do it.
+    /// The genuine response, compressed even if the client does not accept that, as a proxy may do.
     Gzip,
-    /// The honest answer, in which each of these texts is replaced by the one beside it.
+    /// The genuine response, with each first text of a pair replaced by the second.
     Edited(&'static [(&'static str, &'static str)]),
 }

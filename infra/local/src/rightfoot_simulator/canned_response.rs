@@ -1,4 +1,4 @@
-//! Answers that no document promises.
+//! Canned responses: failures and undocumented forms.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ use super::behaviour::CannedResponse;
 const CHUNK: &[u8] = &[b' '; 64 * 1024];
 const CHUNKS: usize = 1024;
 
-/// Answers in place of `honest`, which does what was asked only if it is awaited.
+/// Responds in place of `genuine`, which applies the request only if it is awaited.
 pub(super) async fn respond(
     canned: CannedResponse,
     genuine: impl Future<Output = Response>,
@@ -51,7 +51,7 @@ fn error_response(status: u16, now: UnixMillis) -> Response {
     ApiReply::error(status, "The request could not be served.", now).into_response()
 }
 
-/// A list of nothing but blanks: correct JSON, to the client that reads on.
+/// A list of nothing but blanks: valid JSON, to a client without a size limit.
 fn too_large() -> Response {
     let head = std::iter::once(Bytes::from_static(br#"{"balances":["#));
     let pieces = std::iter::repeat_n(Bytes::from_static(CHUNK), CHUNKS);
@@ -61,7 +61,7 @@ fn too_large() -> Response {
     ([(header::CONTENT_TYPE, json)], Body::from_stream(stream::iter(body))).into_response()
 }
 
-/// Announces the whole, sends half, and breaks off.
+/// Declares the full length, sends half of the body, and breaks the connection.
 async fn truncated(genuine: Response) -> Response {
     let (mut parts, body) = genuine.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Where the simulated Rightfoot looks up the hosts of webhook URLs.
+//! DNS resolution of the hosts in webhook URLs.
 
 use std::net::SocketAddr;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The system's resolver, but for the names under `localhost`: they are this machine (RFC 6761, 6.3), and the hosts that
-/// emulators give to HTTP APIs; yet not every system knows them.
+/// The system's resolver, except that names under `localhost` are this machine (RFC 6761, 6.3). Emulators give such names
+/// to HTTP APIs, and not every system resolves them.
 pub(super) struct LocalhostResolver;
 
 impl Resolve for LocalhostResolver {

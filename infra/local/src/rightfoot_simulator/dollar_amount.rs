@@ -1,10 +1,10 @@
-//! Dollars, exactly, and as they were written: a float would turn `150.00` into `150`.
+//! Dollar amounts with their exact value and literal: a float would turn `150.00` into `150`.
 
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An amount of dollars.
+/// A dollar amount that keeps its literal.
 #[derive(Clone, Debug)]
 pub(super) struct DollarAmount {
     literal: Box<RawValue>,
@@ -12,29 +12,30 @@ pub(super) struct DollarAmount {
 }
 
 impl DollarAmount {
-    /// A JSON number; `None` for anything else, and for what is out of range.
+    /// Parses a JSON number; `None` for any other JSON, and for numbers that `Decimal` cannot hold.
     pub(super) fn from_json(literal: &RawValue) -> Option<Self> {
         let text = literal.get();
+        // JSON numbers may have an exponent, which only `from_scientific` reads.
         let decimal = Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok()?;
         Some(Self { literal: literal.to_owned(), decimal })
     }
 
-    /// The same from text.
+    /// Parses the text of a JSON number; see [`Self::from_json`].
     pub(super) fn parse(text: &str) -> Option<Self> {
         Self::from_json(&RawValue::from_string(text.to_owned()).ok()?)
     }
 
-    /// So many cents, with two decimals.
+    /// Creates an amount of cents, written with two decimals.
     pub(super) fn from_cents(cents: i64) -> Option<Self> {
         Self::parse(&Decimal::new(cents, 2).to_string())
     }
 
-    /// As it was written.
+    /// The literal.
     pub(super) fn as_str(&self) -> &str {
         self.literal.get()
     }
 
-    /// "Meets or exceeds".
+    /// Returns `true` if the amount meets or exceeds the threshold.
     pub(super) fn meets(&self, threshold: &Self) -> bool {
         self.decimal >= threshold.decimal
     }
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_amount() {
+    fn other_json_than_numbers_is_no_amount() {
         for text in ["", "null", "true", "\"1\"", "[1]", "+1", "1_000", ".5", "NaN", "1e99"] {
             assert!(DollarAmount::parse(text).is_none(), "{text}");
         }

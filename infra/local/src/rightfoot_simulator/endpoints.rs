@@ -1,4 +1,4 @@
-//! What each endpoint does and answers.
+//! The endpoints: E1, E3, E5, E6 and E9.
 
 use axum::http::StatusCode;
 use inbox_core::time::UnixMillis;
@@ -15,9 +15,9 @@ use super::request_parsing::{BadRequest, BatchRequest, FailedAuthorizerBody, Sch
 use super::schedule_entry::{RunTimes, ScheduleEntry};
 use super::state::SimulatorState;
 
-/// E3's page size if none is asked for (not documented).
+/// E3's default page size (not documented).
 const BALANCES_DEFAULT_LIMIT: usize = 50;
-/// E9's.
+/// E9's default page size.
 const HISTORY_DEFAULT_LIMIT: usize = 10;
 
 #[derive(Serialize)]
@@ -57,9 +57,9 @@ struct RunBody<'a> {
 }
 
 impl SimulatorState {
-    /// E1. The same body within a day gets the same answer, and nothing is done. A refusal is not kept: it would
-    /// be the same anyway.
+    /// E1: submits a batch. The same body within `submission_cache_secs` gets the same response and has no effect.
     pub(super) fn submit(&mut self, now: UnixMillis, body: &[u8]) -> ApiReply {
+        // Rightfoot's cache is keyed by a hash of the body (shared/providers/rightfoot.md, "Request cache").
         let digest: [u8; 32] = Sha256::digest(body).into();
         if let Some((first_at, reply)) = self.cached_submissions.get(&digest)
             && now.since(*first_at).as_secs() < self.behaviour.submission_cache_secs
@@ -68,6 +68,7 @@ impl SimulatorState {
         }
         let submission = match BatchRequest::parse(body) {
             Ok(submission) => submission,
+            // Not cached: the same body gets the same error anyway.
             Err(error) => return bad_request(&error, now),
         };
         let reply = self.start_batch(now, submission);
@@ -96,22 +97,24 @@ impl SimulatorState {
             .into_iter()
             .filter_map(|row: FailedAuthorizerBody| row.authorizer_unique_id)
             .collect();
-        let order =
+        let new_batch =
             NewBatch { id, schedule_id: None, webhook_url, authorizers, failed_authorizers: failed_ids };
-        self.batches.push(BatchEntry::start(self.rng, &self.behaviour, now, order));
+        self.batches.push(BatchEntry::start(self.rng, &self.behaviour, now, new_batch));
+        // The documents call this answer "Created", but do not name the status.
         ApiReply::json(StatusCode::CREATED, &answer)
     }
 
-    /// The id of a batch of these authorizers. It does not depend on the order in which batches of others come.
+    /// Id of the next batch of these authorizers. It does not depend on the order of batches of other authorizers.
     fn next_batch_id(&self, authorizers: &[RequestedAuthorizer]) -> String {
         let ids: Vec<_> = authorizers.iter().map(|authorizer| authorizer.id.as_str()).collect();
         let has_same_authorizers =
             |batch: &&BatchEntry| batch.schedule_id.is_none() && batch.authorizers().eq(ids.iter().copied());
+        // Repeated batches of the same authorizers differ in their number.
         let earlier_count = self.batches.iter().filter(has_same_authorizers).count().to_string();
         self.rng.uuid(&[&["batch", &earlier_count], ids.as_slice()].concat())
     }
 
-    /// E3.
+    /// E3: the balances of a batch.
     pub(super) fn balances(&self, now: UnixMillis, query: &QueryParams) -> ApiReply {
         let no_batch = || ApiReply::error(StatusCode::NOT_FOUND, "The batch was not found.", now);
         let Some(batch_id) = query.get("batchId") else {
@@ -142,6 +145,7 @@ impl SimulatorState {
         };
         ApiReply::ok(&BalancesBody {
             batch_id,
+            // Of the whole batch, not of the page (shared/providers/rightfoot.md, "Read balances").
             total_processed: shown.len(),
             balances: shown.get(page.range).unwrap_or_default().iter().map(BalanceBody::of).collect(),
             has_more: page.next_page_token.is_some(),
@@ -149,12 +153,13 @@ impl SimulatorState {
         })
     }
 
-    /// E5.
+    /// E5: creates a schedule.
     pub(super) fn create_schedule(&mut self, now: UnixMillis, body: &[u8]) -> ApiReply {
         let request = match ScheduleRequest::parse(body) {
             Ok(request) => request,
-            Err(refused) => return bad_request(&refused, now),
+            Err(error) => return bad_request(&error, now),
         };
+        // No request cache is documented for schedules, so a repeated request finds its own name taken.
         if self.schedules.iter().any(|schedule| schedule.name == request.name) {
             return ApiReply::error(StatusCode::CONFLICT, "A schedule of this name exists.", now);
         }
@@ -175,7 +180,7 @@ impl SimulatorState {
         ApiReply::json(StatusCode::CREATED, &answer)
     }
 
-    /// E6.
+    /// E6: a schedule and its last and next run.
     pub(super) fn schedule(&self, now: UnixMillis, id: &str) -> ApiReply {
         let Some(schedule) = self.schedules.iter().find(|schedule| schedule.id == id) else {
             return ApiReply::error(StatusCode::NOT_FOUND, "The schedule was not found.", now);
@@ -195,7 +200,7 @@ impl SimulatorState {
         }))
     }
 
-    /// E9.
+    /// E9: the monitoring history of an authorizer.
     pub(super) fn history(&self, now: UnixMillis, authorizer: &str, query: &QueryParams) -> ApiReply {
         let is_monitored = |schedule: &ScheduleEntry| {
             schedule.authorizers.iter().any(|requested| requested.id == authorizer)
@@ -220,13 +225,14 @@ impl SimulatorState {
         })
     }
 
-    /// The newest first.
+    /// The listed batches with the authorizer's results, the newest first.
     fn history_entries(&self, authorizer: &str, now: UnixMillis) -> Vec<(&BatchEntry, &BalanceCheck)> {
         let behaviour = &self.behaviour;
         let is_listed = |batch: &&BatchEntry| {
             (batch.schedule_id.is_some() || behaviour.history_includes_on_demand)
                 && batch.completes_at.plus(behaviour.history_lag) <= now
         };
+        // The sort below is stable, so of batches with the same start, the one created last comes first.
         let batches = self.batches.iter().filter(is_listed);
         let mut all: Vec<_> =
             batches.rev().filter_map(|batch| Some((batch, batch.row_for(authorizer)?))).collect();
@@ -242,6 +248,8 @@ impl<'a> BalanceBody<'a> {
             balance: row.balance.as_ref(),
             timestamp: timestamp_secs(row.at),
             balance_status_code: row.status_code,
+            // One example has this field, with the same value
+            // (shared/providers/rightfoot.md, "Read balances").
             status_code: row.status_code,
         }
     }

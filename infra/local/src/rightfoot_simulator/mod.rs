@@ -1,14 +1,14 @@
 //! A simulated Rightfoot API, as its documents describe it (shared/providers/rightfoot.md, "Endpoints": E1 to E9, W1, W2).
 //!
 //! Nothing in it happens by itself: its state follows from the clock it is given. At every request and every
-//! tick it first catches up: batches whose processing time is over are complete, and every schedule run whose
-//! time has come exists. So it serves tests that hold time in their hands, and a demo in which time is short.
-//! Chance comes from a seed.
+//! tick it first catches up: batches whose processing time is over are complete, and every schedule run that is
+//! due exists. So it serves tests that control the time, and demos in which time is compressed.
+//! Randomness comes from a seed.
 //!
 //! ```text
-//!  a client ──HTTP──▶ api: log, scripted answer, key ──▶ endpoints ─▶ World ◀─ catch_up(now)
-//!                                                                       │
-//!  a receiver ◀──HTTP── tick: every webhook attempt that is due ◀───────┘
+//!  a client ──HTTP──▶ api: log, scripted response, key ──▶ endpoints ─▶ SimulatorState ◀─ catch_up(now)
+//!                                                                          │
+//!  a receiver ◀──HTTP── tick: every webhook attempt that is due ◀──────────┘
 //! ```
 
 use std::collections::BTreeSet;
@@ -53,12 +53,12 @@ pub use snapshot::{
 use state::SimulatorState;
 use webhook_entry::DueAttempt;
 
-/// How long it waits for a receiver's answer, in real time (not documented).
+/// Time limit for a receiver's response, in real time (not documented).
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many webhooks it delivers at the same time.
+/// Maximum number of webhooks that are delivered at the same time.
 const CONCURRENT_WEBHOOKS: usize = 16;
 
-/// The simulated API and the webhooks it sends. Clones share it.
+/// The simulated API and the webhooks it sends. Clones share its state.
 #[derive(Clone)]
 pub struct RightfootSimulator {
     clock: Clock,
@@ -68,9 +68,9 @@ pub struct RightfootSimulator {
 }
 
 impl RightfootSimulator {
-    /// An API without any batch, that takes this key.
+    /// Creates an API without batches that accepts this key.
     pub fn new(clock: Clock, api_key: &str, seed: u64) -> anyhow::Result<Self> {
-        // Whether it would follow a redirect is not documented; here it is one more answer that is no 2xx.
+        // It is not documented if Rightfoot follows redirects; here a redirect is a response other than 2xx.
         let client = reqwest::Client::builder()
             .no_proxy()
             .dns_resolver(Arc::new(dns::LocalhostResolver))
@@ -85,18 +85,18 @@ impl RightfootSimulator {
         })
     }
 
-    /// The API's routes, to be served by the caller.
+    /// The API's routes, for the caller to serve.
     pub fn routes(&self) -> Router {
         api::routes(self.clone())
     }
 
-    /// Changes how it behaves from now on. What has happened until now, has happened by the old rules.
+    /// Changes its behaviour from now on. Earlier batches and webhooks keep the results of the old behaviour.
     pub fn configure(&self, change: impl FnOnce(&mut Behaviour)) {
         self.with_state(|state, _| change(&mut state.behaviour));
     }
 
-    /// From now on there is a complete batch of this id that somebody else has submitted, with these authorizers and
-    /// their balances as in [`Behaviour::balances`]; unless there is one already. It sends no webhook of its own.
+    /// Adds a complete batch with these authorizers and balances (written as in [`Behaviour::balances`]), as if another
+    /// client had submitted it. It sends no webhook. An existing batch of the same id is left as it is.
     pub fn add_completed_batch(&self, batch_id: &str, balances: &[(String, String)]) {
         self.with_state(|state, now| {
             if state.batches.iter().all(|batch| batch.id != batch_id) {
@@ -105,13 +105,13 @@ impl RightfootSimulator {
         });
     }
 
-    /// From now on a complete batch of this id shows these balances instead, as in [`Behaviour::balances`].
+    /// Replaces any batch of this id by a complete one with these balances; see [`Self::add_completed_batch`].
     pub fn replace_completed_batch(&self, batch_id: &str, balances: &[(String, String)]) {
         self.with_state(|state, _| state.batches.retain(|batch| batch.id != batch_id));
         self.add_completed_batch(batch_id, balances);
     }
 
-    /// Catches up, makes every webhook attempt that is due, and says how many these were.
+    /// Catches up and makes every webhook attempt that is due; returns the number of attempts.
     pub async fn tick(&self) -> usize {
         let (at, due) = self.with_state(|state, now| (now, state.take_due(now)));
         let attempts = due.len();
@@ -121,11 +121,12 @@ impl RightfootSimulator {
         attempts
     }
 
-    /// Ticks again and again, with this pause (in real time) between two ticks, until the handle is aborted.
+    /// Ticks at this interval (real time) until the handle is aborted.
     pub fn run_every(&self, pause: Duration) -> JoinHandle<()> {
         let sim = self.clone();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(pause);
+            // After a slow tick, waits the full pause instead of catching up.
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
@@ -134,17 +135,17 @@ impl RightfootSimulator {
         })
     }
 
-    /// The requests that came, in order, since the last [`Self::clear_requests`].
+    /// The requests since the last [`Self::clear_requests`], in order.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.with_state(|state, _| state.requests().cloned().collect())
     }
 
-    /// Forgets the requests that came.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
         self.with_state(|state, _| state.clear_requests());
     }
 
-    /// The bodies of all POSTs, in order, byte for byte, whatever they were answered.
+    /// The bodies of all POSTs, in order, byte for byte, including those of failed requests.
     pub fn post_bodies(&self) -> Vec<Vec<u8>> {
         self.with_state(|state, _| state.post_bodies().iter().map(|body| body.to_vec()).collect())
     }
@@ -166,8 +167,8 @@ impl RightfootSimulator {
         self.with_state(|state, _| state.webhooks.iter().map(webhook_entry::WebhookEntry::snapshot).collect())
     }
 
-    /// What an alert is owed for: batch and authorizer, wherever a run's balance meets the threshold. The truth,
-    /// whatever was sent, and also of runs that are not complete yet.
+    /// The alerts that must be sent: batch and authorizer, for each balance of a run that meets its threshold. Includes
+    /// alerts of lost webhooks and of runs that are not complete yet.
     pub fn expected_alerts(&self) -> BTreeSet<(String, String)> {
         let batch_alerts = |batch: &batch_entry::BatchEntry| {
             let due = batch.rows_over_threshold().map(|row| (batch.id.clone(), row.authorizer.clone()));
@@ -176,7 +177,7 @@ impl RightfootSimulator {
         self.with_state(|state, _| state.batches.iter().flat_map(batch_alerts).collect())
     }
 
-    /// Catches up, and acts on what there is now.
+    /// Catches up, then calls `f` with the state and the current time.
     fn with_state<T>(&self, f: impl FnOnce(&mut SimulatorState, UnixMillis) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
@@ -186,6 +187,7 @@ impl RightfootSimulator {
 
     async fn deliver(&self, at: UnixMillis, outgoing: DueAttempt) {
         let DueAttempt { index, url, body } = outgoing;
+        // The state is not locked while the receiver responds, so that a slow one does not block the API.
         let request = self.client.post(url).header("content-type", "application/json").body(body);
         let status = request.send().await.ok().map(|answer| answer.status().as_u16());
         self.with_state(|state, _| state.record_attempt(index, WebhookAttempt { at, status }));
@@ -194,6 +196,6 @@ impl RightfootSimulator {
 
 impl fmt::Debug for RightfootSimulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Simulator")
+        f.write_str("RightfootSimulator")
     }
 }

@@ -1,4 +1,4 @@
-//! Pages and their tokens.
+//! Paging of E3 and E9: limits and page tokens.
 
 use std::ops::Range;
 
@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::behaviour::PageTokenParam;
 
+// Documented for both E3 and E9.
 const LIMIT_MAX: usize = 100;
 
-/// A request's query.
+/// Query parameters of a request.
 #[derive(Debug)]
 pub(super) struct QueryParams(Vec<(String, String)>);
 
@@ -25,6 +26,7 @@ pub(super) struct PageSlice {
 
 impl QueryParams {
     pub(super) fn from_uri(uri: &Uri) -> Self {
+        // The host is a placeholder: only the query is parsed.
         let url = format!("http://localhost/?{}", uri.query().unwrap_or_default());
         let pairs = reqwest::Url::parse(&url).map(|url| url.query_pairs().into_owned().collect());
         Self(pairs.unwrap_or_default())
@@ -34,7 +36,8 @@ impl QueryParams {
         self.0.iter().find_map(|(its, value)| (its == name).then_some(value.as_str()))
     }
 
-    /// The page of a list of `total` that this asks for. The error is for the caller to read.
+    /// The requested page of a list of `total` entries, with `limit` as the default page size. The error is the message of
+    /// the response.
     pub(super) fn page(
         &self,
         token_param: PageTokenParam,
@@ -68,8 +71,8 @@ impl QueryParams {
     }
 }
 
-/// Opaque base64 of JSON, as in the documents. The filler makes it hold a `+`: a client that does not encode
-/// its query sends a blank.
+/// Opaque base64 of JSON, as in the documents. The filler puts a `+` into it, so that a client that does not encode its
+/// query fails: its `+` arrives as a space.
 fn encode_cursor(cursor: usize) -> String {
     STANDARD.encode(json!({"cursor": cursor, "filler": ">>>"}).to_string())
 }

@@ -1,4 +1,4 @@
-//! Reading what is submitted (shared/providers/rightfoot.md, "Submit a batch" and "Create a schedule"). Nothing of an authorizer is kept but its id and threshold.
+//! Parsing of submissions (shared/providers/rightfoot.md, "Submit a batch" and "Create a schedule"). Of an authorizer, only id and threshold are kept, no personal data.
 
 use inbox_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -8,40 +8,41 @@ use serde_json::{Value, json};
 use super::batch_entry::RequestedAuthorizer;
 use super::dollar_amount::DollarAmount;
 
+// E1's limit; none is documented for schedules (shared/providers/rightfoot.md, "Create a schedule").
 const AUTHORIZERS_MAX: usize = 1_000;
 const NAME_MAX_CHARS: usize = 255;
 const INTERVAL_MAX_DAYS: u32 = 30;
 const EXPIRY_DEFAULT_DAYS: u32 = 30;
 
-/// What E1 is asked for.
+/// A parsed request to E1.
 pub(super) struct BatchRequest {
     pub(super) authorizers: Vec<RequestedAuthorizer>,
     pub(super) failed_authorizers: Vec<FailedAuthorizerBody>,
     pub(super) webhook_url: Option<String>,
 }
 
-/// What E5 is asked for.
+/// A parsed request to E5.
 pub(super) struct ScheduleRequest {
     pub(super) name: String,
     pub(super) authorizers: Vec<RequestedAuthorizer>,
     pub(super) webhook_url: Option<String>,
     pub(super) interval_days: u32,
-    /// Since midnight.
+    /// Milliseconds since midnight UTC.
     pub(super) time_of_day_ms: Option<i64>,
-    /// Midnight of the first day.
+    /// Midnight (UTC) of the first day.
     pub(super) start: Option<UnixMillis>,
     pub(super) expiry: ScheduleExpiry,
 }
 
-/// When a schedule ends.
+/// The requested end of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScheduleExpiry {
-    /// On the day that begins here.
+    /// The day that begins at this midnight (UTC).
     OnDate(UnixMillis),
     InDays(u32),
 }
 
-/// A row that cannot be taken.
+/// A row that is not accepted, as in the response's `failed_authorizers`.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct FailedAuthorizerBody {
     pub(super) authorizer_unique_id: Option<String>,
@@ -50,7 +51,7 @@ pub(super) struct FailedAuthorizerBody {
     row_number: usize,
 }
 
-/// Why nothing of a request is taken.
+/// The reason for rejecting a whole request.
 #[derive(Debug)]
 pub(super) struct BadRequest {
     pub(super) message: &'static str,
@@ -58,7 +59,7 @@ pub(super) struct BadRequest {
 }
 
 impl BadRequest {
-    /// `error.details`, if rows are to blame.
+    /// `error.details`; `None` unless rows are the reason.
     pub(super) fn details(&self) -> Option<Value> {
         (!self.failed_authorizers.is_empty()).then(|| json!({"failed_authorizers": self.failed_authorizers}))
     }
@@ -70,6 +71,7 @@ fn bad_request(message: &'static str) -> BadRequest {
 
 #[derive(Deserialize)]
 struct RawBatchRequest {
+    // Raw, so that a malformed row fails alone, and amounts keep their digits.
     authorizers: Vec<Box<RawValue>>,
     webhook_url: Option<String>,
 }
@@ -94,6 +96,7 @@ struct RawScheduleRequest {
     webhook: Option<String>,
     interval_days: Option<u32>,
     time_of_day: Option<String>,
+    // The documents name this field in two ways (shared/providers/rightfoot.md, "Contradictions").
     #[serde(alias = "starts_at")]
     start_at: Option<String>,
     expires_at: Option<String>,
@@ -101,7 +104,8 @@ struct RawScheduleRequest {
 }
 
 impl ScheduleRequest {
-    /// The answer has no place for failed authorizers, so one of them refuses the whole (not documented).
+    /// Parses E5's body. E5's response has no field for failed authorizers, so a single one fails the whole request (not
+    /// documented).
     pub(super) fn parse(body: &[u8]) -> Result<Self, BadRequest> {
         let raw: RawScheduleRequest =
             serde_json::from_slice(body).map_err(|_| bad_request("The body is not a schedule."))?;
@@ -111,6 +115,8 @@ impl ScheduleRequest {
         }
         let authorizers = with_default_threshold(authorizers, raw.threshold_amount.as_deref())?;
         let webhook_url = validate_url(raw.webhook)?;
+        // The condition under which `webhook` is required could not be read; this one is inferred
+        // (shared/providers/rightfoot.md, "Create a schedule").
         if webhook_url.is_none() && authorizers.iter().any(|authorizer| authorizer.threshold.is_some()) {
             return Err(bad_request("webhook is required with a threshold."));
         }
@@ -124,6 +130,7 @@ impl ScheduleRequest {
                 .ok_or_else(|| bad_request("interval_days must be an integer from 1 to 30."))?,
             time_of_day_ms: raw.time_of_day.as_deref().map(parse_time_of_day).transpose()?,
             start: raw.start_at.as_deref().map(parse_date).transpose()?,
+            // The two versions of the documents name different fields; the newer one's wins.
             expiry: match (raw.expires_at.as_deref(), raw.expires_in_days) {
                 (Some(date), _) => ScheduleExpiry::OnDate(parse_date(date)?),
                 (None, days) => ScheduleExpiry::InDays(days.unwrap_or(EXPIRY_DEFAULT_DAYS)),
@@ -164,6 +171,7 @@ struct RawAuthorizer {
 
 fn parse_authorizer(raw: &RawValue, row_number: usize) -> Result<RequestedAuthorizer, FailedAuthorizerBody> {
     let malformed = || {
+        // A row of the wrong shape may still have a readable id.
         let loose: Value = serde_json::from_str(raw.get()).unwrap_or_default();
         FailedAuthorizerBody {
             authorizer_unique_id: loose
@@ -202,7 +210,7 @@ fn parse_authorizer(raw: &RawValue, row_number: usize) -> Result<RequestedAuthor
     })
 }
 
-/// An authorizer's own threshold beats the request's, as the newer documents have it.
+/// Sets the request's threshold where an authorizer has none of its own, as in the newer documents.
 fn with_default_threshold(
     mut authorizers: Vec<RequestedAuthorizer>,
     default: Option<&RawValue>,

@@ -1,4 +1,4 @@
-//! When a schedule runs (shared/providers/rightfoot.md, "Create a schedule").
+//! Schedules and the times of their runs (shared/providers/rightfoot.md, "Create a schedule").
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::snapshot::{SimulatedRun, SimulatedSchedule};
 const DAY_MS: i64 = 86_400_000;
 const MINUTE_MS: i64 = 60_000;
 const EXPIRY_MAX_DAYS: i64 = 365;
-/// The default time of day is a random one from 08:00 to 11:00.
+/// Default time of day: a random minute from 08:00 to 11:00, as the earliest and the number of minutes.
 const DEFAULT_START_MINUTES: (i64, u64) = (8 * 60, 3 * 60 + 1);
 
-/// A schedule and what has run of it.
+/// A schedule and its runs so far.
 #[derive(Debug)]
 pub(super) struct ScheduleEntry {
     pub(super) id: String,
@@ -28,7 +28,7 @@ pub(super) struct ScheduleEntry {
     pub(super) runs: Vec<SimulatedRun>,
 }
 
-/// When a schedule runs: first, then at every interval, and a final time.
+/// The times of a schedule's runs: the first, then at every interval, and a final one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RunTimes {
     first: UnixMillis,
@@ -51,7 +51,7 @@ impl ScheduleEntry {
         }
     }
 
-    /// Makes the run that is due by now, and says when it began; `None` if none is.
+    /// Starts the run that is due by `now` and returns it; `None` if none is due.
     pub(super) fn start_due_run(&mut self, now: UnixMillis, rng: SeededRng) -> Option<SimulatedRun> {
         let run_at = self.next_run_at.filter(|at| *at <= now)?;
         self.next_run_at = self.run_times.next_after(run_at);
@@ -72,7 +72,7 @@ impl ScheduleEntry {
 }
 
 impl RunTimes {
-    /// The error is for the caller to read.
+    /// Plans the runs of a requested schedule. The error is the message of the response.
     pub(super) fn plan(
         request: &ScheduleRequest,
         now: UnixMillis,
@@ -96,6 +96,7 @@ impl RunTimes {
         if times.last <= now {
             return Err("The expiry must be in the future.");
         }
+        // A schedule that expires before its first interval still has its final run.
         Ok(Self { first: times.first.min(times.last), ..times })
     }
 
@@ -111,6 +112,7 @@ impl RunTimes {
         });
         let on = |day: i64| UnixMillis(day.saturating_mul(DAY_MS).saturating_add(time_of_day));
         let today = now.0.div_euclid(DAY_MS);
+        // By default the next `time_of_day` (shared/providers/rightfoot.md, "Create a schedule").
         let first = match request.start {
             Some(midnight) => on(midnight.0.div_euclid(DAY_MS)),
             None if on(today) > now => on(today),
@@ -122,6 +124,7 @@ impl RunTimes {
         Ok(Self {
             first,
             interval: CALENDAR_DAY * request.interval_days,
+            // A last run happens on this day (shared/providers/rightfoot.md, "Create a schedule").
             last: on(expiry_day),
             expires_at: UnixMillis(expiry_day.saturating_mul(DAY_MS)),
         })
@@ -134,6 +137,7 @@ impl RunTimes {
     }
 
     fn next_after(&self, run_at: UnixMillis) -> Option<UnixMillis> {
+        // The final run comes on the last day, even if that is less than an interval after its predecessor.
         (run_at < self.last).then(|| run_at.plus(self.interval).min(self.last))
     }
 }
@@ -153,8 +157,7 @@ mod tests {
             "authorizers": [{"authorizer_unique_id": "a", "ssn": "1", "account_number": "2", "routing_number": "3"}],
         });
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let request =
-            ScheduleRequest::parse(body.to_string().as_bytes()).map_err(|refused| refused.message)?;
+        let request = ScheduleRequest::parse(body.to_string().as_bytes()).map_err(|error| error.message)?;
         RunTimes::plan(&request, NOW, day, SeededRng::new(7))
     }
 
@@ -175,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_when_it_is_told_to_and_ends_after_thirty_days_by_default() {
+    fn it_starts_on_the_requested_day_and_ends_after_thirty_days_by_default() {
         for start in ["start_at", "starts_at"] {
             let fields = json!({"time_of_day": "02:30", start: "2026-01-30"});
             assert_eq!(runs(plan(fields, CALENDAR_DAY).unwrap()), ["2026-01-30T02:30", "2026-02-01T02:30"]);
         }
-        let by_chance = plan(json!({"expires_in_days": 1}), CALENDAR_DAY).unwrap();
-        assert!((8..=11).contains(&(by_chance.first.0.rem_euclid(DAY_MS) / 3_600_000)));
+        let at_random = plan(json!({"expires_in_days": 1}), CALENDAR_DAY).unwrap();
+        assert!((8..=11).contains(&(at_random.first.0.rem_euclid(DAY_MS) / 3_600_000)));
     }
 
     #[test]
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_planned_is_refused() {
+    fn an_invalid_schedule_is_rejected() {
         for (bad, day) in [
             (json!({"expires_at": "2026-01-01"}), CALENDAR_DAY),
             (json!({"expires_at": "2026-01-02", "time_of_day": "03:04"}), CALENDAR_DAY),

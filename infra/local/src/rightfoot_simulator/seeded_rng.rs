@@ -1,8 +1,9 @@
-//! Chance that can be repeated: the same seed and the same words draw the same.
+//! Repeatable random values: the same seed and labels give the same value.
 
 use sha2::{Digest, Sha256};
 
-/// Draws by the name of what is drawn for, so that neither order nor number of draws matters.
+/// Derives values from a hash of seed and labels, so that neither order nor number of draws matters. Changing a label
+/// changes ids and balances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeededRng {
     seed: u64,
@@ -13,19 +14,20 @@ impl SeededRng {
         Self { seed }
     }
 
-    /// A number below `end`; 0 if there is none.
+    /// A number below `end`; 0 if `end` is 0.
     pub(super) fn below(self, end: u64, labels: &[&str]) -> u64 {
+        // The remainder favours small numbers, but of 128 bits by too little to matter.
         let drawn = self.number(labels).checked_rem(u128::from(end)).unwrap_or_default();
         u64::try_from(drawn).unwrap_or_default()
     }
 
-    /// One of these.
+    /// One of the options; `None` if there are none.
     pub(super) fn pick<T: Copy>(self, options: &[T], labels: &[&str]) -> Option<T> {
         let index = self.below(u64::try_from(options.len()).unwrap_or_default(), labels);
         options.get(usize::try_from(index).unwrap_or_default()).copied()
     }
 
-    /// A UUID.
+    /// A version 4 UUID.
     pub(super) fn uuid(self, labels: &[&str]) -> String {
         uuid::Builder::from_random_bytes(self.number(labels).to_be_bytes()).into_uuid().to_string()
     }
@@ -33,6 +35,7 @@ impl SeededRng {
     fn number(self, labels: &[&str]) -> u128 {
         let mut hasher = Sha256::new_with_prefix(self.seed.to_be_bytes());
         for label in labels {
+            // The length separates labels: ["ab", "c"] differs from ["a", "bc"].
             hasher.update(label.len().to_be_bytes());
             hasher.update(label.as_bytes());
         }
@@ -46,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_is_the_same_for_the_same_seed_and_words_only() {
+    fn values_are_the_same_for_the_same_seed_and_labels_only() {
         let rng = SeededRng::new(7);
         assert_eq!(rng.uuid(&["batch", "1"]), SeededRng::new(7).uuid(&["batch", "1"]));
         for other in

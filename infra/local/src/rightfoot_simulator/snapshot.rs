@@ -1,100 +1,100 @@
-//! What an onlooker is told.
+//! Snapshots of the simulator's state, for tests and the demo.
 
 use inbox_core::time::UnixMillis;
 
 /// A request to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedRequest {
-    /// When it came.
+    /// Time of arrival.
     pub at: UnixMillis,
-    /// Its method.
+    /// HTTP method.
     pub method: String,
-    /// Its path, as it came.
+    /// Path, as received.
     pub path: String,
-    /// Its query, as it came; empty if there was none.
+    /// Query, as received; empty if there was none.
     pub query: String,
-    /// The status it was answered with; `None` if it has not been answered.
+    /// Status of the response; `None` until it is answered.
     pub status: Option<u16>,
 }
 
 /// A batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedBatch {
-    /// Its id.
+    /// Batch id.
     pub batch_id: String,
-    /// The schedule whose run it is; `None` for one that was submitted.
+    /// Schedule of a run; `None` for an on-demand batch.
     pub schedule_id: Option<String>,
-    /// The authorizers it took, in the order of the request.
+    /// Accepted authorizers, in the order of the request.
     pub authorizers: Vec<String>,
-    /// The authorizers it refused, as far as they had an id.
+    /// Failed authorizers, as far as they had an id.
     pub failed_authorizers: Vec<String>,
-    /// When it began.
+    /// Start of processing.
     pub started_at: UnixMillis,
-    /// When it is complete.
+    /// Time of completion, possibly in the future.
     pub completes_at: UnixMillis,
-    /// What it finds, one row for each of `authorizers`, also while it is not complete.
+    /// One result for each of `authorizers`, also while the batch is not complete.
     pub rows: Vec<SimulatedBalance>,
 }
 
-/// What a batch finds about one authorizer.
+/// A batch's result for one authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedBalance {
-    /// The authorizer.
+    /// Authorizer id.
     pub authorizer: String,
-    /// The balance as E3 writes it; `None` is null.
+    /// Balance as E3 writes it; `None` is null.
     pub balance: Option<String>,
-    /// `balance_status_code`
+    /// `balance_status_code`; 0 is success.
     pub status_code: u32,
 }
 
 /// A schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedSchedule {
-    /// Its id.
+    /// Schedule id.
     pub schedule_id: String,
-    /// Its name.
+    /// Unique name.
     pub name: String,
-    /// Its runs, the oldest first.
+    /// Runs that have started, the oldest first.
     pub runs: Vec<SimulatedRun>,
-    /// When the next run begins; `None` after the final one.
+    /// Start of the next run; `None` after the final one.
     pub next_run_at: Option<UnixMillis>,
 }
 
 /// A run of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedRun {
-    /// When it began.
+    /// Start of the run.
     pub run_at: UnixMillis,
-    /// Its batch.
+    /// Batch of the run.
     pub batch_id: String,
 }
 
 /// A webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedWebhook {
-    /// The batch it tells of.
+    /// Batch that it concerns.
     pub batch_id: String,
-    /// Its `type`.
+    /// `type` of its body.
     pub event_type: String,
-    /// Where it goes.
+    /// URL of the receiver.
     pub url: String,
-    /// Its `event_uuid`; several if each attempt has its own.
+    /// `event_uuid`; several if each attempt has its own.
     pub event_uuids: Vec<String>,
-    /// Whether it is lost: it exists, and is never attempted.
+    /// True if it is lost: never attempted.
     pub is_lost: bool,
-    /// The attempts that have been answered or have failed, in order.
+    /// Attempts that have ended, in order.
     pub attempts: Vec<WebhookAttempt>,
-    /// Whether an attempt was answered 2xx.
+    /// True if an attempt was answered 2xx.
     pub is_delivered: bool,
-    /// The body of the last attempt, or what would have been sent.
+    /// Body of the last attempt; without one, the body that would be sent.
     pub body: String,
 }
 
 /// An attempt to deliver a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebhookAttempt {
-    /// When it was made.
+    /// Time of sending.
     pub at: UnixMillis,
-    /// The status it was answered with; `None` is no answer.
+    /// Status of the response; `None` if there was none.
     pub status: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! All there is, and how it catches up with the time.
+//! The simulator's state, and how it catches up with the clock.
 
 use std::collections::HashMap;
 
@@ -13,14 +13,14 @@ use super::seeded_rng::SeededRng;
 use super::snapshot::{LoggedRequest, WebhookAttempt};
 use super::webhook_entry::{DueAttempt, WebhookEntry};
 
-/// The state behind the API.
+/// Batches, schedules, webhooks and logs of the simulator.
 pub(super) struct SimulatorState {
     pub(super) rng: SeededRng,
     pub(super) behaviour: Behaviour,
     pub(super) batches: Vec<BatchEntry>,
     pub(super) schedules: Vec<ScheduleEntry>,
     pub(super) webhooks: Vec<WebhookEntry>,
-    /// E1's answers by the body's SHA-256.
+    /// E1's responses by the body's SHA-256, with the time of the first request.
     pub(super) cached_submissions: HashMap<[u8; 32], (UnixMillis, ApiReply)>,
     requests: Vec<(u64, LoggedRequest)>,
     last_request_number: u64,
@@ -42,16 +42,18 @@ impl SimulatorState {
         }
     }
 
-    /// Lets everything happen whose time has come.
+    /// Starts all runs and creates all webhooks that are due by `now`.
     pub(super) fn catch_up(&mut self, now: UnixMillis) {
+        // Runs first: a run that starts late may be complete by `now`, so its webhooks are due as well.
         while self.start_due_run(now) {}
         for batch in &mut self.batches {
             create_due_webhooks(batch, now, self.rng, &mut self.behaviour, &mut self.webhooks);
         }
     }
 
-    /// Begins the earliest run that is due.
+    /// Starts the earliest run that is due; returns `false` if none is.
     fn start_due_run(&mut self, now: UnixMillis) -> bool {
+        // The earliest of all schedules, so that batches are created in the order of their starts.
         let next = self.schedules.iter_mut().filter(|schedule| schedule.next_run_at.is_some());
         let Some(schedule) = next.min_by_key(|schedule| schedule.next_run_at) else {
             return false;
@@ -59,18 +61,18 @@ impl SimulatorState {
         let Some(run) = schedule.start_due_run(now, self.rng) else {
             return false;
         };
-        let order = NewBatch {
+        let new_batch = NewBatch {
             id: run.batch_id,
             schedule_id: Some(schedule.id.clone()),
             webhook_url: schedule.webhook_url.clone(),
             authorizers: schedule.authorizers.clone(),
             failed_authorizers: Vec::new(),
         };
-        self.batches.push(BatchEntry::start(self.rng, &self.behaviour, run.run_at, order));
+        self.batches.push(BatchEntry::start(self.rng, &self.behaviour, run.run_at, new_batch));
         true
     }
 
-    /// Every webhook attempt that is due; each is under way from here on.
+    /// Takes every webhook attempt that is due; the caller must make each and record its outcome.
     pub(super) fn take_due(&mut self, now: UnixMillis) -> Vec<DueAttempt> {
         let (rng, new_uuid) = (self.rng, self.behaviour.new_event_uuid_per_attempt);
         let due = |(index, webhook): (usize, &mut WebhookEntry)| webhook.take_due(index, now, rng, new_uuid);
@@ -83,7 +85,7 @@ impl SimulatorState {
         }
     }
 
-    /// Notes a request that has come, under a number that is its own.
+    /// Logs a request; returns its unique number.
     pub(super) fn record_request(&mut self, request: LoggedRequest) -> u64 {
         self.last_request_number += 1;
         self.requests.push((self.last_request_number, request));
@@ -91,6 +93,7 @@ impl SimulatorState {
     }
 
     pub(super) fn record_status(&mut self, number: u64, status: u16) {
+        // By number, not by position: the log may have been cleared since the request came.
         if let Some((_, request)) = self.requests.iter_mut().find(|(its, _)| *its == number) {
             request.status = Some(status);
         }
@@ -112,7 +115,7 @@ impl SimulatorState {
         self.requests.clear();
     }
 
-    /// The scripted answer for this path and query, which is used up by it.
+    /// Takes the scripted response for this path and query, if any, and counts its use.
     pub(super) fn take_scripted_response(&mut self, path_and_query: &str) -> Option<CannedResponse> {
         let matching = self.behaviour.scripted_responses.iter_mut();
         let scripted = matching
@@ -123,7 +126,7 @@ impl SimulatorState {
     }
 }
 
-/// Makes the webhooks that a batch owes by now.
+/// Creates the webhooks of a batch that are due by `now`.
 fn create_due_webhooks(
     batch: &mut BatchEntry,
     now: UnixMillis,

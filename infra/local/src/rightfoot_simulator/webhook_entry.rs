@@ -1,4 +1,4 @@
-//! The webhooks (shared/providers/rightfoot.md, "Webhooks" and "Retries"): what they say, which are lost, when they are tried.
+//! Rightfoot's webhooks (shared/providers/rightfoot.md, "Webhooks" and "Retries"): their bodies, losses and attempts.
 
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -19,21 +19,21 @@ const INSTITUTIONS: [&str; 3] = ["First National Bank", "Prairie Credit Union", 
 #[derive(Debug)]
 pub(super) struct WebhookEntry {
     batch_id: String,
-    /// Which of its batch it is.
+    /// Distinguishes the webhooks of one batch; part of the labels of random values.
     kind: String,
     url: String,
     content: WebhookContent,
     event_uuids: Vec<String>,
     is_lost: bool,
     attempts: Vec<WebhookAttempt>,
-    /// `None` once it is over, and while an attempt is under way.
+    /// `None` after the last attempt, and while an attempt is under way.
     next_attempt_at: Option<UnixMillis>,
 }
 
 /// An attempt that is due.
 #[derive(Debug)]
 pub(super) struct DueAttempt {
-    /// Which webhook it is.
+    /// Index of the webhook in the simulator's state.
     pub(super) index: usize,
     pub(super) url: String,
     pub(super) body: String,
@@ -48,6 +48,7 @@ enum WebhookContent {
 #[derive(Clone, Debug, Serialize)]
 struct AlertJson {
     authorizer_unique_id: String,
+    // Only the new version of the documents has it (shared/providers/rightfoot.md, "Webhooks").
     #[serde(skip_serializing_if = "Option::is_none")]
     institution_name: Option<&'static str>,
     balance: DollarAmount,
@@ -72,7 +73,7 @@ struct AlertBody<'a> {
 }
 
 impl WebhookEntry {
-    /// What tells that a batch is complete, if somebody is to be told.
+    /// Creates the completion webhook of a batch; `None` if the batch has no webhook URL.
     pub(super) fn for_completion(
         batch: &BatchEntry,
         rng: SeededRng,
@@ -84,7 +85,7 @@ impl WebhookEntry {
         Some(webhook.with_random_loss(rng, behaviour))
     }
 
-    /// What tells of a run's alerts, from `at` on.
+    /// Creates the webhooks of a run's alerts, to be sent from `at` on; none for an on-demand batch.
     pub(super) fn for_alerts(
         batch: &BatchEntry,
         at: UnixMillis,
@@ -101,6 +102,7 @@ impl WebhookEntry {
             .collect();
         let per_webhook = behaviour.max_alerts_per_webhook.unwrap_or(usize::MAX).max(1);
         let mut webhooks = Vec::new();
+        // Without any alert there is no webhook; whether Rightfoot sends one is not documented.
         for (number, alerts) in alerts.chunks(per_webhook).enumerate() {
             let content = WebhookContent::Alert {
                 schedule_id: schedule_id.clone(),
@@ -148,8 +150,8 @@ impl WebhookEntry {
         rng.uuid(&["event", &self.batch_id, &self.kind, &number])
     }
 
-    /// The attempt that is due by now; it is under way from here on. What was not tried again within half an hour
-    /// of the first attempt never is.
+    /// Takes the attempt that is due by `now`, which is under way until [`Self::record_attempt`]. Nothing is attempted later
+    /// than half an hour after the first attempt.
     pub(super) fn take_due(
         &mut self,
         index: usize,
@@ -158,17 +160,20 @@ impl WebhookEntry {
         new_uuid: bool,
     ) -> Option<DueAttempt> {
         self.next_attempt_at.filter(|at| *at <= now && !self.is_lost)?;
+        // Cleared while the attempt is under way, so that a concurrent tick does not make it again.
         self.next_attempt_at = None;
+        // The attempt was planned within the half hour, but this tick may come late.
         if self.since_first(now) > RIGHTFOOT_RETRY_WINDOW {
             return None;
         }
+        // The first attempt has the uuid that was drawn with the webhook.
         if new_uuid && !self.attempts.is_empty() {
             self.event_uuids.push(self.draw_uuid(rng));
         }
         Some(DueAttempt { index, url: self.url.clone(), body: self.body() })
     }
 
-    /// Notes what became of an attempt. Any answer but a 2xx is tried again.
+    /// Records the outcome of an attempt. Any response but a 2xx is retried.
     pub(super) fn record_attempt(&mut self, attempt: WebhookAttempt, retry_spacing: RetrySpacing) {
         self.attempts.push(attempt);
         if !self.is_delivered() {

@@ -1,4 +1,4 @@
-//! Fynapse as a sender (shared/providers/fynapse.md, "Request" and "Retries").
+//! Fynapse's webhook deliveries (shared/providers/fynapse.md, "Request" and "Retries").
 
 use std::sync::{PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ use super::retry_policy::{
 };
 use super::{DeliveryAttempt, DeliveryEnd, DeliveryReport, OutgoingDelivery, RetryLimit, SenderClient};
 
-/// One subscription: it delivers to one URL.
+/// Delivers as one Fynapse subscription does, to one URL.
 #[derive(Debug)]
 pub struct FynapseSender {
     http: SenderClient,
@@ -22,41 +22,42 @@ pub struct FynapseSender {
     keys: RwLock<Keys>,
 }
 
-/// How a delivery is signed.
+/// The signature of a delivery: valid, or invalid in one way.
 #[derive(Clone, Debug, Default)]
 pub enum Signing {
-    /// With the keys of the moment; `t` is the time of each attempt.
+    /// Signed with the current keys; `t` is the time of each attempt.
     #[default]
     Valid,
-    /// With the keys of the moment; `t` is the time of the first attempt, also on later ones.
+    /// Signed with the current keys; `t` is the time of the first attempt, also on later ones.
     ReusedTimestamp,
-    /// With the keys of the moment, and a `t` that lies this many seconds from now.
+    /// Signed with the current keys; `t` is this many seconds from now.
     ShiftedTimestamp(i64),
-    /// With other keys.
+    /// Signed with other keys.
     WithKeys(Keys),
-    /// Another body is sent than the one that was signed.
+    /// Validly signed, but another body is sent than the one that was signed.
     TamperedBody,
-    /// Not at all.
+    /// Without a signature.
     Unsigned,
 }
 
 impl FynapseSender {
-    /// Delivers to this URL. It signs with every one of `keys`, the newest first.
+    /// Creates a sender to this URL that signs with each of `keys`, the newest first.
     pub fn new(http: SenderClient, url: impl Into<String>, keys: Keys) -> Self {
         Self { http, url: url.into(), keys: RwLock::new(keys) }
     }
 
-    /// From now on it signs with these keys, also what it has tried before.
+    /// Signs with these keys from now on, also further attempts of deliveries under way.
     pub fn sign_with(&self, keys: Keys) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Delivers by the rules, honestly signed.
+    /// Delivers by Fynapse's rules, validly signed.
     pub async fn deliver(&self, outgoing: &OutgoingDelivery) -> DeliveryReport {
         self.deliver_with(outgoing, &Signing::Valid, RetryLimit::ProviderPolicy).await
     }
 
-    /// Delivers by the rules: up to 20 executions within 72 hours, each of up to two requests.
+    /// Delivers by Fynapse's rules: up to 20 executions within 72 hours, each of up to two requests. `retry_limit` may end
+    /// it earlier.
     pub async fn deliver_with(
         &self,
         outgoing: &OutgoingDelivery,
@@ -65,6 +66,7 @@ impl FynapseSender {
     ) -> DeliveryReport {
         let clock = self.http.clock();
         let mut rng = self.http.delivery_rng(&outgoing.id);
+        // Drawn once, because all attempts of a delivery carry the same key.
         let key = outgoing.idempotency_key.clone().unwrap_or_else(|| rng.draw_key());
         let created = clock.now();
         let mut attempts = Vec::new();
@@ -78,6 +80,7 @@ impl FynapseSender {
                 }
                 ExecutionOutcome::Retry { retry_after_secs } => {
                     let pause = fynapse_backoff(executions, retry_after_secs, rng.draw_jitter());
+                    // An execution that would start after the 72 hours is not started at all.
                     let too_late = clock.now().since(created).saturating_add(pause) > FYNAPSE_RETRY_WINDOW;
                     if executions == FYNAPSE_EXECUTIONS_MAX || too_late {
                         break;
@@ -89,7 +92,7 @@ impl FynapseSender {
         DeliveryReport { id: outgoing.id.clone(), attempts, end }
     }
 
-    /// One HTTP request, without any retry.
+    /// Makes one HTTP request, without any retry.
     pub async fn attempt_once(&self, outgoing: &OutgoingDelivery, signing: &Signing) -> DeliveryAttempt {
         let key = match &outgoing.idempotency_key {
             Some(key) => key.clone(),
@@ -124,8 +127,8 @@ impl FynapseSender {
                 {
                     return ExecutionOutcome::Ended(DeliveryEnd::GivenUp);
                 }
-                RetryDecision::Retry { allows_micro_retry: micro }
-                    if !micro || requests == ATTEMPTS_PER_EXECUTION =>
+                RetryDecision::Retry { allows_micro_retry }
+                    if !allows_micro_retry || requests == ATTEMPTS_PER_EXECUTION =>
                 {
                     break;
                 }
@@ -146,6 +149,8 @@ impl FynapseSender {
     ) -> DeliveryAttempt {
         let build_request = |now: UnixMillis| {
             let mut headers = vec![("idempotency-key", key.to_owned())];
+            // It is not documented whether each attempt has a `t` of its own; without one, no late retry
+            // could be accepted (shared/providers/fynapse.md, "Signature").
             let signed_at = match signing {
                 Signing::ReusedTimestamp => created.unwrap_or(now),
                 Signing::Valid
@@ -197,8 +202,9 @@ enum ExecutionOutcome {
     Retry { retry_after_secs: Option<u64> },
 }
 
-/// The same JSON with a blank more: only the signature can tell.
+/// The same JSON with one more space, so that only the signature reveals the change.
 fn tampered(body: &Bytes) -> Bytes {
+    // Before the closing brace, where a space changes nothing in the JSON.
     let (head, tail) = body.split_at(body.len().saturating_sub(1));
     [head, b" ", tail].concat().into()
 }
@@ -294,7 +300,7 @@ mod tests {
         }
         let again = fynapse(&stub);
         let repeated = again.deliver(&balance_extracted("a3ef")).await;
-        assert_eq!(gaps(&repeated), gaps(&delivered), "the same seed gives the same luck");
+        assert_eq!(gaps(&repeated), gaps(&delivered), "the same seed gives the same jitter");
     }
 
     #[tokio::test]
@@ -325,9 +331,9 @@ mod tests {
 
     #[tokio::test]
     async fn no_connection_is_tried_again() {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let http = SenderClient::new(super::super::SimClock::auto_advancing(UnixMillis(0)), 7, 1).unwrap();
-        let sender = FynapseSender::new(http, format!("http://{nobody}/"), keys("s"));
+        let sender = FynapseSender::new(http, format!("http://{closed_port}/"), keys("s"));
         let delivered = sender.deliver(&balance_extracted("a3ef")).await;
         assert_eq!((delivered.attempts.len(), delivered.end), (40, DeliveryEnd::Exhausted));
     }

@@ -1,14 +1,14 @@
 //! Simulated providers: Fynapse and Rightfoot as their documents describe them, over real HTTP.
 //!
-//! They deliver by their own rules (attempts, pauses, answers that end a delivery), in compressed time, and
-//! report what they heard. They can also misbehave: deliver twice at once, forge, replay, send what nobody
-//! can read. Chance comes from a seed, so that a run can be repeated.
+//! They deliver by the documented rules (attempts, pauses, responses that end a delivery), in compressed time, and
+//! report every response. They can also misbehave: deliver concurrently, forge, replay, send malformed bodies.
+//! Randomness comes from a seed, so that a run can be repeated.
 //!
 //! ```text
-//!  payload ─▶ Outgoing ─▶ Fynapse | Rightfoot ──HTTP──▶ the receiver
-//!                              │  schedule: when again?
-//!                              ▼
-//!                          Delivered (every attempt and how it ended)
+//!  payloads ─▶ OutgoingDelivery ─▶ FynapseSender | RightfootSender ──HTTP──▶ the receiver
+//!                                        │  retry_policy: next attempt
+//!                                        ▼
+//!                                  DeliveryReport (every attempt, and the end)
 //! ```
 
 use std::time::Duration;
@@ -31,92 +31,92 @@ pub use http_client::SenderClient;
 pub use rightfoot_sender::RightfootSender;
 pub use sim_clock::SimClock;
 
-/// What a provider is about to deliver.
+/// A delivery that a provider is about to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingDelivery {
-    /// What reports call it. For an event: the id that it will have on the queue.
+    /// Name in reports. For an event: the event id that it will have on the queue.
     pub id: String,
-    /// The body.
+    /// The request body.
     pub body: Bytes,
-    /// Fynapse's `Idempotency-Key`; `None` makes one up from the seed and the id.
+    /// Fynapse's `Idempotency-Key`; if `None`, one is derived from the seed and the id.
     pub idempotency_key: Option<String>,
 }
 
 impl OutgoingDelivery {
-    /// A body under a name.
+    /// Creates a delivery without an `Idempotency-Key` of its own.
     pub fn new(id: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { id: id.into(), body: body.into(), idempotency_key: None }
     }
 
-    /// The same under another `Idempotency-Key`, as a second subscription to the same URL would send it.
+    /// Returns the same delivery under another `Idempotency-Key`, as a second subscription to the same URL would send it.
     pub fn with_idempotency_key(&self, key: impl Into<String>) -> Self {
         Self { idempotency_key: Some(key.into()), ..self.clone() }
     }
 }
 
-/// When a sender stops.
+/// Condition that ends the attempts of a failing delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RetryLimit {
-    /// When the provider's rules say so.
+    /// The provider's documented retry rules.
     #[default]
     ProviderPolicy,
-    /// As soon as the receiver has decided: at any answer below 500. For forgeries, which no rule covers.
+    /// The first response below 500. For forgeries, which no documented rule covers.
     UntilConclusive,
 }
 
-/// What became of a delivery.
+/// All attempts of a delivery and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryReport {
-    /// What was delivered.
+    /// [`OutgoingDelivery::id`] of the delivery.
     pub id: String,
     /// Every HTTP request, in order.
     pub attempts: Vec<DeliveryAttempt>,
-    /// How it ended.
+    /// The end of the delivery.
     pub end: DeliveryEnd,
 }
 
-/// One HTTP request and its answer.
+/// One HTTP request and its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryAttempt {
-    /// When it was sent, in the senders' time.
+    /// Time of sending, in simulated time.
     pub at: UnixMillis,
-    /// How long the answer took, in real time.
+    /// Time until the response, in real time.
     pub response_time: Duration,
-    /// The answer.
+    /// The response, or the transport error.
     pub response: AttemptResponse,
 }
 
-/// What a sender hears.
+/// The response to an attempt, as the sender sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptResponse {
-    /// An HTTP answer.
+    /// An HTTP response.
     Http {
         /// The status.
         status: u16,
         /// The body.
         body: String,
-        /// `Retry-After`, if it came and is a number of seconds.
+        /// `Retry-After`, if present and a number of seconds.
         retry_after_secs: Option<u64>,
     },
-    /// No connection, a broken one, or no answer in time.
+    /// No connection, a broken one, or a timeout.
     TransportError(String),
 }
 
-/// How a delivery ended.
+/// The end of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryEnd {
-    /// A 2xx was heard.
+    /// A 2xx response.
     Delivered,
-    /// Fynapse's `DEAD_LETTER`: this status ended it at once.
+    /// Fynapse's `DEAD_LETTER`: this status ended the delivery at once.
     PermanentFailure(u16),
     /// Fynapse's `DEAD_LETTER`: the attempts or the 72 hours are used up.
     Exhausted,
-    /// Rightfoot's 30 minutes are over, or a forger has heard enough.
+    /// Rightfoot's 30 minutes are over, or [`RetryLimit::UntilConclusive`] applied.
     GivenUp,
 }
 
 impl AttemptResponse {
-    /// The HTTP status, if there was one.
+    /// The HTTP status; `None` for a transport error.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Http { status, .. } => Some(*status),
@@ -124,12 +124,12 @@ impl AttemptResponse {
         }
     }
 
-    /// Whether it is any 2xx.
+    /// Returns `true` for any 2xx.
     pub fn is_success(&self) -> bool {
         self.status().is_some_and(|status| (200..300).contains(&status))
     }
 
-    /// Whether the receiver has decided, one way or the other.
+    /// Returns `true` for any status below 500: the receiver has decided.
     pub fn is_conclusive(&self) -> bool {
         self.status().is_some_and(|status| status < 500)
     }
@@ -144,13 +144,13 @@ impl AttemptResponse {
 }
 
 impl DeliveryReport {
-    /// The last answer.
+    /// The response to the last attempt; `None` if there was no attempt.
     pub fn last_response(&self) -> Option<&AttemptResponse> {
         self.attempts.last().map(|attempt| &attempt.response)
     }
 }
 
-/// Does the same thing `copies` times at once.
+/// Runs `copies` instances of the same future concurrently.
 pub async fn run_concurrently<F: Future>(copies: usize, deliver: impl Fn() -> F) -> Vec<F::Output> {
     join_all((0..copies).map(|_| deliver())).await
 }

@@ -1,4 +1,4 @@
-//! The bodies that the providers send, and bodies that they would never send.
+//! Request bodies as the providers document them, and invalid ones.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 
 use super::OutgoingDelivery;
 
-/// A Fynapse event with this business payload, which is JSON.
+/// A Fynapse event with `data`, a JSON text, as its business payload.
 pub fn fynapse_event(event_id: &str, event_type: &str, data: &str) -> OutgoingDelivery {
     let body = format!(
         r#"{{"event_id":"{event_id}","event_type":"{event_type}","metadata":{{}},"event_timestamp":"2026-11-22T14:00:00Z","data":{data}}}"#
@@ -15,13 +15,13 @@ pub fn fynapse_event(event_id: &str, event_type: &str, data: &str) -> OutgoingDe
     OutgoingDelivery::new(format!("fynapse/event/{event_id}"), body)
 }
 
-/// One row of a balance extract. Its decimals are written as a float would not write them.
+/// A `balance.extracted` event. Its numbers have digits that a conversion to floats would lose.
 pub fn balance_extracted(event_id: &str) -> OutgoingDelivery {
     let data = r#"{ "account": "40-118", "currency": "EUR", "amount": 150.00, "rate": 1.10E+0 }"#;
     fynapse_event(event_id, "balance.extracted", data)
 }
 
-/// A batch is complete.
+/// Rightfoot's webhook for a complete batch.
 pub fn batch_completed(batch_id: &str, event_uuid: &str) -> OutgoingDelivery {
     let body = format!(
         r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch_id}"}}"#
@@ -29,13 +29,14 @@ pub fn batch_completed(batch_id: &str, event_uuid: &str) -> OutgoingDelivery {
     OutgoingDelivery::new(format!("rightfoot/batch/{batch_id}/completed"), body)
 }
 
-/// The balance that a [`threshold_alert`] tells of `user-<n>`.
+/// The balance of `user-<n>` in a [`threshold_alert`].
 pub fn balance_in_alert(n: usize) -> String {
     format!("{}.50", 150 + n)
 }
 
-/// So many authorizers of a run met their threshold, which is 100.00.
+/// Rightfoot's alert webhook for a run of which this many authorizers met their threshold of 100.00.
 pub fn threshold_alert(batch_id: &str, event_uuid: &str, authorizers: usize) -> OutgoingDelivery {
+    // Written as text, so that amounts keep their two decimals.
     let alerts: Vec<_> = (0..authorizers)
         .map(|n| {
             format!(
@@ -51,7 +52,7 @@ pub fn threshold_alert(batch_id: &str, event_uuid: &str, authorizers: usize) -> 
     OutgoingDelivery::new(format!("rightfoot/batch/{batch_id}/alert/{event_uuid}"), body)
 }
 
-/// A Rightfoot webhook of a type that is not documented, filled up to about `bytes`.
+/// A Rightfoot webhook of an undocumented type, filled up to about `bytes`.
 pub fn unknown_type(batch_id: &str, bytes: usize) -> OutgoingDelivery {
     let body = format!(
         r#"{{"event_uuid":"u","type":"BALANCE_CARD_UPDATED","batch_id":"{batch_id}","filler":"{}"}}"#,
@@ -60,20 +61,22 @@ pub fn unknown_type(batch_id: &str, bytes: usize) -> OutgoingDelivery {
     OutgoingDelivery::new(format!("rightfoot/unknown-type/{batch_id}"), body)
 }
 
-/// Cut off in the middle: no JSON.
+/// The first half of a body: malformed JSON.
 pub fn truncated(original: &OutgoingDelivery) -> OutgoingDelivery {
     let body = original.body.slice(..original.body.len() / 2);
     OutgoingDelivery::new(format!("broken/{}", original.id), body)
 }
 
-/// JSON that lacks the field `name`.
+/// The same JSON without the field `name`.
 pub fn without_field(original: &OutgoingDelivery, name: &str) -> OutgoingDelivery {
+    // Renamed instead of removed, so that all other bytes stay as they are.
     let body = String::from_utf8_lossy(&original.body).replacen(&format!("\"{name}\":"), "\"x\":", 1);
     OutgoingDelivery::new(format!("without-{name}/{}", original.id), body)
 }
 
-/// A JSON string of about `bytes` that no compression makes smaller than its entropy.
+/// A random JSON string of about `bytes`, in base64, so that compression saves at most a quarter.
 pub fn incompressible_json(seed: u64, bytes: usize) -> String {
+    // Base64 makes four characters of three bytes.
     let mut raw = vec![0; bytes / 4 * 3];
     StdRng::seed_from_u64(seed).fill_bytes(&mut raw);
     format!("\"{}\"", STANDARD.encode(raw))
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_incompressible_is_json_and_the_same_for_the_same_seed() {
+    fn incompressible_json_is_json_and_the_same_for_the_same_seed() {
         let text = incompressible_json(7, 4_000);
         assert_eq!(text.len(), 4_002);
         assert!(serde_json::from_str::<String>(&text).is_ok());

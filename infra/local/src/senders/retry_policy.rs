@@ -1,22 +1,23 @@
-//! When the providers deliver again, and when they stop: arithmetic only.
+//! The providers' retry policies: pauses and limits, as pure arithmetic.
 //!
-//! Chance is an input, `luck`, from 0 (the shortest pause) to 1,000 (the longest).
+//! Randomness is an input: `jitter`, from 0 (the shortest pause) to [`JITTER_MAX`] (the longest).
 
 use std::time::Duration;
 
-/// The upper end of `luck`.
+/// Upper end of `jitter`.
 pub const JITTER_MAX: u64 = 1_000;
 
-/// Fynapse: HTTP requests within one execution.
+/// Fynapse: maximum number of HTTP requests within one execution.
 pub const ATTEMPTS_PER_EXECUTION: u32 = 2;
-/// Fynapse: executions of one delivery. Its documents say "attempts"; whether each contains a micro-retry they
-/// do not say, and this takes it that it does.
+/// Fynapse: maximum number of executions of one delivery. Its documents say "attempts" and leave open if each contains a
+/// micro-retry; this assumes that it does.
 pub const FYNAPSE_EXECUTIONS_MAX: u32 = 20;
-/// Fynapse: how long after its creation a delivery is tried.
+/// Fynapse: time after its creation in which a delivery is attempted.
 pub const FYNAPSE_RETRY_WINDOW: Duration = Duration::from_secs(72 * 3_600);
-/// Fynapse: the answers that end a delivery at once, for good.
+/// Fynapse: statuses that end a delivery at once and for good (`DEAD_LETTER`).
 pub const FYNAPSE_PERMANENT_FAILURE_CODES: [u16; 7] = [400, 401, 402, 405, 406, 410, 413];
 
+// Fynapse calls these figures defaults (shared/providers/fynapse.md, "Retries").
 const MICRO_RETRY_DELAY_MS: (u64, u64) = (200, 2_000);
 const INITIAL_BACKOFF_MS: u64 = 30_000;
 const BACKOFF_FACTOR: u64 = 3;
@@ -24,25 +25,25 @@ const BACKOFF_MAX_MS: u64 = 4 * 3_600 * 1_000;
 const JITTER_PER_MILLE: u64 = 200;
 const RETRY_AFTER_JITTER_PER_MILLE: u64 = 100;
 
-/// Rightfoot: how long after its first attempt a delivery is tried.
+/// Rightfoot: time after its first attempt in which a delivery is attempted.
 pub const RIGHTFOOT_RETRY_WINDOW: Duration = Duration::from_secs(30 * 60);
 const RIGHTFOOT_INITIAL_BACKOFF: Duration = Duration::from_secs(60);
 
-/// What an answer means to Fynapse.
+/// Fynapse's reaction to a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
     /// Any 2xx.
     Delivered,
-    /// One of [`KILL_CODES`].
+    /// One of [`FYNAPSE_PERMANENT_FAILURE_CODES`]: the delivery is over.
     PermanentFailure(u16),
-    /// To be tried again by a later execution, and before that, if `micro`, within this one.
+    /// Retried by a later execution, and first within this one if `allows_micro_retry`.
     Retry {
-        /// 408 skips the micro-retry.
+        /// False for 408, which skips the micro-retry.
         allows_micro_retry: bool,
     },
 }
 
-/// What this status means to Fynapse; `None` is a network error or a time-out.
+/// Fynapse's reaction to a status; `None` is a network error or a timeout.
 pub fn fynapse_retry_decision(status: Option<u16>) -> RetryDecision {
     match status {
         Some(200..=299) => RetryDecision::Delivered,
@@ -50,34 +51,37 @@ pub fn fynapse_retry_decision(status: Option<u16>) -> RetryDecision {
             RetryDecision::PermanentFailure(status)
         }
         Some(408) => RetryDecision::Retry { allows_micro_retry: false },
+        // This includes 3xx, by inference (shared/providers/fynapse.md, "Effect of an answer").
         Some(_) | None => RetryDecision::Retry { allows_micro_retry: true },
     }
 }
 
-/// Fynapse's pause between the two requests of an execution.
+/// Fynapse's pause between the two requests of an execution: 0.2 to 2 s.
 pub fn fynapse_micro_retry_delay(jitter: u64) -> Duration {
     let (shortest, longest) = MICRO_RETRY_DELAY_MS;
     Duration::from_millis(shortest + (longest - shortest) * jitter.min(JITTER_MAX) / JITTER_MAX)
 }
 
-/// Fynapse's pause after so many executions: 30 s, three times longer each time up to 4 h, give or take 20 %.
+/// Fynapse's pause after this many executions: 30 s, three times longer each time up to 4 h, ± 20 %.
 /// A `Retry-After` replaces it, plus up to 10 %.
 pub fn fynapse_backoff(executions: u32, retry_after_secs: Option<u64>, jitter: u64) -> Duration {
     let jitter = jitter.min(JITTER_MAX);
     let (base_ms, per_mille) = match retry_after_secs {
+        // Jitter only lengthens it: the receiver asked for at least this pause.
         Some(secs) => {
             (secs.saturating_mul(1_000), 1_000 + RETRY_AFTER_JITTER_PER_MILLE * jitter / JITTER_MAX)
         }
         None => {
             let factor = BACKOFF_FACTOR.saturating_pow(executions.saturating_sub(1));
             let base_ms = INITIAL_BACKOFF_MS.saturating_mul(factor).min(BACKOFF_MAX_MS);
+            // From -20 % for a jitter of 0 to +20 % for `JITTER_MAX`.
             (base_ms, 1_000 - JITTER_PER_MILLE + 2 * JITTER_PER_MILLE * jitter / JITTER_MAX)
         }
     };
     Duration::from_millis(base_ms.saturating_mul(per_mille) / 1_000)
 }
 
-/// How Rightfoot's "immediately, then after 1, 2, 4 minutes, then doubling until 30 minutes total" is read.
+/// Interpretation of Rightfoot's "immediately, then after 1, 2, 4 minutes, then doubling until 30 minutes total".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RetrySpacing {
     /// Each pause counts from the previous attempt: minutes 0, 1, 3, 7, 15.
@@ -87,15 +91,17 @@ pub enum RetrySpacing {
     FromStart,
 }
 
-/// Rightfoot's pause after so many attempts, `since_first` after the first one; `None` if it gives up.
+/// Rightfoot's pause after this many attempts, `since_first` after the first one; `None` if it gives up.
 pub fn rightfoot_backoff(
     retry_spacing: RetrySpacing,
     attempts: u32,
     since_first: Duration,
 ) -> Option<Duration> {
+    // Doubles with each attempt: 1, 2, 4, 8 … minutes.
     let step = RIGHTFOOT_INITIAL_BACKOFF.checked_mul(2_u32.checked_pow(attempts.checked_sub(1)?)?)?;
     let (pause, at) = match retry_spacing {
         RetrySpacing::FromPreviousAttempt => (step, since_first.checked_add(step)?),
+        // After a slow attempt, the next one may be due already.
         RetrySpacing::FromStart => (step.saturating_sub(since_first), step),
     };
     (at <= RIGHTFOOT_RETRY_WINDOW).then_some(pause)
@@ -176,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn rightfoot_tries_for_half_an_hour_in_either_reading() {
+    fn rightfoot_tries_for_half_an_hour_in_either_interpretation() {
         assert_eq!(minutes(RetrySpacing::FromPreviousAttempt, Duration::ZERO), [0, 1, 3, 7, 15]);
         assert_eq!(minutes(RetrySpacing::FromStart, Duration::ZERO), [0, 1, 2, 4, 8, 16]);
         let slow = Duration::from_secs(10);

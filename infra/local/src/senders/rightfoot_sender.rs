@@ -1,9 +1,9 @@
-//! Rightfoot as a sender (shared/providers/rightfoot.md, "Webhooks" and "Retries").
+//! Rightfoot's webhook deliveries (shared/providers/rightfoot.md, "Webhooks" and "Retries").
 
 use super::retry_policy::{RetrySpacing, rightfoot_backoff};
 use super::{DeliveryAttempt, DeliveryEnd, DeliveryReport, OutgoingDelivery, RetryLimit, SenderClient};
 
-/// It signs nothing: whoever knows the URL may deliver to it.
+/// Delivers as Rightfoot does. It signs nothing: the URL's token is the only authentication.
 #[derive(Debug)]
 pub struct RightfootSender {
     http: SenderClient,
@@ -11,17 +11,17 @@ pub struct RightfootSender {
 }
 
 impl RightfootSender {
-    /// Delivers along this reading of the documented timeline.
+    /// Creates a sender with this interpretation of the documented retry steps.
     pub fn new(http: SenderClient, retry_spacing: RetrySpacing) -> Self {
         Self { http, retry_spacing }
     }
 
-    /// Delivers by the rules: any answer but a 2xx is tried again, for half an hour.
+    /// Delivers by Rightfoot's rules: any response but a 2xx is retried, for half an hour.
     pub async fn deliver(&self, url: &str, outgoing: &OutgoingDelivery) -> DeliveryReport {
         self.deliver_with(url, outgoing, RetryLimit::ProviderPolicy).await
     }
 
-    /// Delivers until it succeeds, or patience or the half hour ends.
+    /// Delivers until success, `retry_limit`, or the end of the half hour.
     pub async fn deliver_with(
         &self,
         url: &str,
@@ -53,7 +53,7 @@ impl RightfootSender {
         DeliveryReport { id: outgoing.id.clone(), attempts, end }
     }
 
-    /// One HTTP request, without any retry.
+    /// Makes one HTTP request, without any retry.
     pub async fn attempt_once(&self, url: &str, outgoing: &OutgoingDelivery) -> DeliveryAttempt {
         self.http.post(url, |_| (Vec::new(), outgoing.body.clone())).await
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_gives_up_after_half_an_hour_in_either_reading() {
+    async fn it_gives_up_after_half_an_hour_in_either_interpretation() {
         let stub = StubReceiver::responding(|_| (400, None)).await;
         let url = format!("{}/webhooks/rightfoot/demo.mac", stub.url);
         for (retry_spacing, expected) in [

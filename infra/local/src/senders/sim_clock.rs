@@ -1,4 +1,4 @@
-//! The senders' time: it runs faster than the machine's, and the system under them can share it.
+//! Simulated time: runs faster than real time, and is shared by the senders and the system under test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +8,7 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use tokio::time::Instant;
 
-/// How time passes. Clones share it.
+/// A clock of simulated time. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SimClock {
     epoch: UnixMillis,
@@ -23,39 +23,39 @@ enum TimeMode {
 }
 
 impl SimClock {
-    /// From `epoch` on, every real second is `rate` seconds.
+    /// Creates a clock that starts at `epoch` and runs `rate` (at least 1) simulated seconds per real second.
     pub fn compressed(epoch: UnixMillis, rate: u32) -> Self {
         let mode = TimeMode::Compressed { since: Instant::now(), rate: rate.max(1) };
         Self { epoch, advanced_ms: Arc::default(), mode }
     }
 
-    /// Time stands still but for sleeping, which takes no real time at all: three days of retries in no time.
-    /// For one delivery after the other; concurrent sleepers would push each other on.
+    /// Creates a clock that stands still except for [`Self::sleep`], which advances it without taking real time: three
+    /// days of retries are instant. For sequential use only, since concurrent sleepers would advance each other's time.
     pub fn auto_advancing(epoch: UnixMillis) -> Self {
         Self { epoch, advanced_ms: Arc::default(), mode: TimeMode::AutoAdvancing }
     }
 
-    /// What time it is.
+    /// The current simulated time.
     pub fn now(&self) -> UnixMillis {
-        let leapt = UnixMillis(self.epoch.0.saturating_add(self.advanced_ms.load(Ordering::SeqCst)));
+        let advanced = UnixMillis(self.epoch.0.saturating_add(self.advanced_ms.load(Ordering::SeqCst)));
         match &self.mode {
-            TimeMode::Compressed { since, rate } => leapt.plus(since.elapsed().saturating_mul(*rate)),
-            TimeMode::AutoAdvancing => leapt,
+            TimeMode::Compressed { since, rate } => advanced.plus(since.elapsed().saturating_mul(*rate)),
+            TimeMode::AutoAdvancing => advanced,
         }
     }
 
-    /// Lets `span` pass in no time. Who sleeps is not woken earlier.
+    /// Moves the clock forward by `span` at once. Sleeping tasks do not wake earlier.
     pub fn advance(&self, span: Duration) {
         self.advanced_ms.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
-    /// A clock that shows this time.
+    /// A [`Clock`] that shows this time.
     pub fn to_clock(&self) -> Clock {
         let clock = self.clone();
         Clock::new(move || clock.now())
     }
 
-    /// How long `span` takes in real time.
+    /// Real time in which `span` of simulated time passes; zero for an auto-advancing clock.
     pub fn real_duration(&self, span: Duration) -> Duration {
         match &self.mode {
             TimeMode::Compressed { rate, .. } => span / *rate,
@@ -63,7 +63,7 @@ impl SimClock {
         }
     }
 
-    /// Sleeps for `span` of this time.
+    /// Sleeps for `span` of simulated time.
     pub async fn sleep(&self, span: Duration) {
         match &self.mode {
             TimeMode::Compressed { .. } => tokio::time::sleep(self.real_duration(span)).await,

@@ -1,4 +1,4 @@
-//! A receiver that answers what a test tells it to.
+//! A receiver with scripted responses, for tests of the senders.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{SenderClient, SimClock};
 
-/// What came in.
+/// A request that the receiver got.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
@@ -29,7 +29,7 @@ impl ReceivedRequest {
 
 type Script = dyn Fn(usize) -> (u16, Option<u64>) + Send + Sync;
 
-/// A receiver on a free port, and a sender's time that leaps.
+/// A receiver on a free port, and an auto-advancing clock for its senders.
 pub(crate) struct StubReceiver {
     pub(crate) url: String,
     pub(crate) clock: SimClock,
@@ -41,7 +41,7 @@ pub(crate) struct StubReceiver {
 struct StubState(Arc<Script>, Arc<Mutex<Vec<ReceivedRequest>>>);
 
 impl StubReceiver {
-    /// Answers the nth request, counted from 0, with a status and perhaps a `Retry-After`.
+    /// Answers the nth request, counted from 0, with a status and optionally a `Retry-After` in seconds.
     pub(crate) async fn responding(
         script: impl Fn(usize) -> (u16, Option<u64>) + Send + Sync + 'static,
     ) -> Self {
@@ -50,13 +50,8 @@ impl StubReceiver {
         let requests = Arc::default();
         let routes =
             Router::new().fallback(handle).with_state(StubState(Arc::new(script), Arc::clone(&requests)));
-        let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self {
-            url,
-            clock: SimClock::auto_advancing(UnixMillis(1_767_323_045_000)),
-            requests,
-            server: serving,
-        }
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self { url, clock: SimClock::auto_advancing(UnixMillis(1_767_323_045_000)), requests, server }
     }
 
     pub(crate) fn http(&self) -> SenderClient {

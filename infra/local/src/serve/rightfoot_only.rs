@@ -1,6 +1,6 @@
-//! `local rightfoot`: the simulated Rightfoot alone, for functions that run elsewhere, such as on an emulated AWS.
+//! `local rightfoot`: serves only the simulated Rightfoot API, for functions that run elsewhere, such as on an emulated AWS.
 
-#![expect(clippy::print_stdout, reason = "this is a command: it talks to a terminal")]
+#![expect(clippy::print_stdout, reason = "a command prints its results")]
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use super::{bind_ports, wait_for_shutdown};
 use crate::rightfoot_simulator::{RightfootSimulator, WebhookLoss};
 use crate::stack;
 
-/// Pause between two looks at the webhooks that are due.
+/// Pause between two checks for webhooks that are due.
 pub(super) const TICK_PAUSE: Duration = Duration::from_millis(500);
 
-/// How it behaves.
+/// Options of the simulated Rightfoot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatorOptions {
-    /// Its port; 0 for any that is free.
+    /// Port; 0 for any free one.
     pub port: u16,
-    /// The key that it takes.
+    /// API key that it accepts.
     pub api_key: String,
-    /// How many of its webhooks get lost, in percent.
+    /// Share of its webhooks that are lost, in percent.
     pub lost_webhooks_pct: u8,
-    /// How long it works on a batch.
+    /// Time that a batch takes.
     pub batch_processing: Duration,
-    /// The length of a day of `interval_days`.
+    /// Length of a simulated day, the unit of a schedule's `interval_days`.
     pub schedule_day: Duration,
-    /// Its chance: the same seed makes the same ids and balances. `None` for another one each time.
+    /// Random seed: the same seed gives the same ids and balances. `None` for a new one at each start.
     pub seed: Option<u64>,
 }
 
-/// Serves until Ctrl-C or SIGTERM.
+/// Serves until Ctrl-C or SIGTERM. Prints the URL and then `ready` on stdout.
 pub async fn run(options: SimulatorOptions) -> anyhow::Result<()> {
-    let listener = bind_ports([(options.port, "--port")]).await?.pop().context("its listener")?;
+    let listener = bind_ports([(options.port, "--port")]).await?.pop().context("no listener")?;
     let url = format!("http://{}", listener.local_addr()?);
     let simulator = options.build_simulator()?;
     let serving = [stack::spawn_server(listener, simulator.routes()), simulator.run_every(TICK_PAUSE)];
@@ -47,7 +47,7 @@ pub async fn run(options: SimulatorOptions) -> anyhow::Result<()> {
 
 impl SimulatorOptions {
     pub(super) fn build_simulator(&self) -> anyhow::Result<RightfootSimulator> {
-        // It forgets its batches at its end, and the inbox does not: an id that it gave away must not come again.
+        // The simulator forgets its batches on exit and the inbox does not, so batch ids must not repeat after a restart.
         let seed = self.seed.unwrap_or_else(rand::random);
         let simulator = RightfootSimulator::new(Clock::system(), &self.api_key, seed)?;
         simulator.configure(|behaviour| {
@@ -63,7 +63,7 @@ impl SimulatorOptions {
 mod tests {
     use super::*;
 
-    /// The id of the first batch that is submitted to it after a start.
+    /// Starts a simulator, submits a batch and returns its id.
     async fn first_batch(seed: Option<u64>) -> String {
         let options = SimulatorOptions {
             port: 0,
@@ -78,10 +78,10 @@ mod tests {
         let serving = stack::spawn_server(listener, options.build_simulator().unwrap().routes());
         let body = r#"{"authorizers":[{"authorizer_unique_id":"a","ssn":"123456789","account_number":"1","routing_number":"031100649"}]}"#;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = client.post(url).bearer_auth("k").body(body).send().await.unwrap();
-        let answer: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let response = client.post(url).bearer_auth("k").body(body).send().await.unwrap();
+        let response: serde_json::Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         serving.abort();
-        answer["batch_id"].as_str().unwrap().to_owned()
+        response["batch_id"].as_str().unwrap().to_owned()
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a stack brings: tables, queues, the event bus and secrets.
+//! AWS resources of a stack: tables, queues, the event bus and secrets.
 
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use super::{
     RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, StackOptions, fynapse_secret_value,
 };
 
-/// The tables, those that are not there yet.
+/// Creates the tables that do not exist yet.
 pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
-    let key = |name: &str, of: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(of).build();
-    let attribute = |name: &str, of: ScalarAttributeType| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(of).build()
+    let key =
+        |name: &str, kind: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let attribute = |name: &str, kind: ScalarAttributeType| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
     };
     let create = |name: &str| {
         anyhow::Ok(
@@ -37,7 +38,9 @@ pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
         )
     };
     let exists = async |name| clients.dynamodb.describe_table().table_name(name).send().await.is_ok();
+    // Tables in a file exist after a restart; all other resources are in memory and always new.
     if !exists(INBOX_TABLE).await {
+        // Keys only, as in template.yaml: each record is read with strong consistency afterwards.
         let due = GlobalSecondaryIndex::builder()
             .index_name("due")
             .key_schema(key("due", KeyType::Hash)?)
@@ -57,7 +60,7 @@ pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The queues; a message of `events` is hidden for so long once it was received. The URL of `events` comes back.
+/// Creates the queues and returns the URL of `events`, which gets this visibility timeout.
 pub(super) async fn create_queues(clients: &Clients, visibility_timeout: Duration) -> anyhow::Result<String> {
     let create = |name: &str| {
         clients.sqs.create_queue().queue_name(name).attributes(
@@ -65,8 +68,10 @@ pub(super) async fn create_queues(clients: &Clients, visibility_timeout: Duratio
             (QUEUE_RETENTION_DAYS * 86_400).to_string(),
         )
     };
+    // Created first, because the redrive policy of `events` names it.
     create(DEAD_LETTER_QUEUE).send().await?;
     create(BUS_QUEUE).send().await?;
+    // As many receives as in template.yaml.
     let redrive = json!({
         "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:123456789012:{DEAD_LETTER_QUEUE}"),
         "maxReceiveCount": 5,
@@ -79,13 +84,13 @@ pub(super) async fn create_queues(clients: &Clients, visibility_timeout: Duratio
     events.queue_url.context("the queue has no URL")
 }
 
-/// The bus. Its events go to [`BUS_QUEUE`].
+/// Creates the bus. The emulator puts its events on [`BUS_QUEUE`].
 pub(super) async fn create_bus(clients: &Clients) -> anyhow::Result<()> {
     clients.eventbridge().create_event_bus().name(EVENT_BUS).send().await?;
     Ok(())
 }
 
-/// The secrets, with the values that the system is told.
+/// Creates the secrets with the values in the options.
 pub(super) async fn create_secrets(clients: &Clients, options: &StackOptions) -> anyhow::Result<()> {
     for (name, value) in [
         (FYNAPSE_SECRET, fynapse_secret_value(options)),

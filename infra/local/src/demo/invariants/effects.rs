@@ -1,4 +1,4 @@
-//! P10: every event was worked on to its end, and what it brought about is there, once.
+//! P10: every event was fully processed, and each of its effects is present once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,23 +14,23 @@ use crate::demo::simulated_rightfoot::COMPLETED_TYPE;
 use crate::inspect::{PublishedDetail, PublishedEvent, StoredBalance};
 use crate::rightfoot_simulator::{SimulatedBalance, SimulatedBatch};
 
-/// Why an event is given up whose alerts Rightfoot does not show.
+/// Quarantine reason of an event whose alerts Rightfoot's API does not confirm.
 const UNCONFIRMED_REASON: &str = "unconfirmed";
 
-/// What has to be brought about.
+/// The effects that a run of the demo must have.
 #[derive(Default)]
 pub(in crate::demo) struct ExpectedEffects<'a> {
-    /// The batches that are told to be complete.
+    /// Batches with a published completion, by id.
     pub(in crate::demo) completed: BTreeMap<&'a str, &'a SimulatedBatch>,
-    /// Balance and threshold, by batch and authorizer.
+    /// Balance and threshold as written, by batch and authorizer.
     pub(in crate::demo) thresholds_met: BTreeMap<(String, String), (String, String)>,
-    /// Payloads, by event.
+    /// Payloads of Fynapse events, by event id.
     pub(in crate::demo) extracted: BTreeMap<&'a str, &'a [u8]>,
-    /// Events that tell what Rightfoot does not show.
+    /// Alert events with an alert that Rightfoot does not confirm.
     pub(in crate::demo) unconfirmed: BTreeSet<&'a str>,
 }
 
-/// What an alert's body tells.
+/// The fields of a Rightfoot webhook's body that decide its effects.
 #[derive(Deserialize)]
 struct DeliveredBody {
     r#type: String,
@@ -44,7 +44,7 @@ struct DeliveredAlert {
     threshold_amount: Box<RawValue>,
 }
 
-/// What something on the bus is about.
+/// The identity of an effect, whatever id it was published under.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum EffectKey {
     Completed(String),
@@ -53,7 +53,7 @@ enum EffectKey {
     Other(String),
 }
 
-/// Everything that is wrong with it.
+/// All violations of P10.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     let expected_effects = evidence.expected_effects();
     [
@@ -65,7 +65,7 @@ pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
 }
 
 impl Evidence {
-    /// What had to be brought about, by what was sent and what Rightfoot knows.
+    /// Derives the expected effects from the deliveries that were sent and the state of the simulated Rightfoot.
     pub(in crate::demo) fn expected_effects(&self) -> ExpectedEffects<'_> {
         let mut expected_effects = ExpectedEffects::default();
         for batch in &self.truth.batches {
@@ -89,7 +89,7 @@ impl Evidence {
         expected_effects
     }
 
-    /// What comes of what the cast's Rightfoot told.
+    /// Adds the effects of a Rightfoot delivery that the demo's own senders made.
     fn add_expected_effects<'a>(
         &'a self,
         planned: &'a PlannedDelivery,
@@ -110,12 +110,13 @@ impl Evidence {
                     let amounts = (balance.to_owned(), threshold.to_owned());
                     expected_effects.thresholds_met.insert((batch_id.to_owned(), authorizer), amounts);
                 }
+                // One such alert puts the event into quarantine, although its other alerts are published.
                 Some(_) | None => drop(expected_effects.unconfirmed.insert(&planned.outgoing.id)),
             }
         }
     }
 
-    /// How often each effect is on the bus, with the events that it is told by, and its different ids.
+    /// The bus events of each effect: all copies, under all their ids.
     fn published_effects(&self) -> BTreeMap<EffectKey, Vec<&PublishedEvent>> {
         let mut effects: BTreeMap<EffectKey, Vec<&PublishedEvent>> = BTreeMap::new();
         for published in &self.published {
@@ -124,23 +125,26 @@ impl Evidence {
         effects
     }
 
-    /// How many times more than once an effect may have been announced: as often as somebody could not know, or could
-    /// not write down, that it had been.
+    /// Number of repeats of an effect that the workers' calls explain: those after which a worker could not know, or
+    /// could not record, that it had published the effect.
     fn possible_repeats(&self, copies: &[&PublishedEvent]) -> usize {
+        // Updates of an `effect#alert#` item have the id on the bus, all other calls the event's id.
         let names: BTreeSet<&str> =
             copies.iter().flat_map(|it| [it.id.as_str(), it.event_id.as_str()]).collect();
         let unknown = self.worker_log.iter().filter(|(call, outcome)| {
             let writes = call.operation == "UpdateItem";
             let is_unknown = match outcome {
                 CallOutcome::Pending | CallOutcome::Delayed | CallOutcome::AppliedLate(_) => true,
+                // After a failed write, the publication is not recorded, so the worker publishes again.
                 CallOutcome::Faulted(fault) => writes || fault.leaves_outcome_unknown(),
                 CallOutcome::Answered(_) => false,
             };
             let concerns_it = call.event_ids.iter().any(|id| names.contains(id.as_str()));
             (writes || call.operation == "PutEvents") && is_unknown && concerns_it
         });
-        let cut_off = names.iter().filter_map(|name| self.workers.interruptions.get(*name)).sum::<usize>();
-        unknown.count() + cut_off
+        let interrupted =
+            names.iter().filter_map(|name| self.workers.interruptions.get(*name)).sum::<usize>();
+        unknown.count() + interrupted
     }
 }
 
@@ -176,7 +180,7 @@ impl EffectKey {
     }
 }
 
-/// Every event was worked on to the end that it deserves.
+/// Every event was processed, or quarantined as unconfirmed if Rightfoot does not confirm its alerts.
 fn check_processing(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec<Violation> {
     let records = |description, is_wrong: &dyn Fn(&str, bool, bool) -> bool| {
         let wrong = evidence
@@ -193,20 +197,20 @@ fn check_processing(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>)
             .any(|quarantined| quarantined.reason == UNCONFIRMED_REASON)
     };
     vec![
-        records("recorded, and never worked on to its end", &|_, done, quarantined| !done && !quarantined),
-        records("given up, although Rightfoot shows what it tells", &|id, _, quarantined| {
+        records("recorded, and never fully processed", &|_, done, quarantined| !done && !quarantined),
+        records("quarantined, although Rightfoot confirms it", &|id, _, quarantined| {
             quarantined && !expected_effects.unconfirmed.contains(id)
         }),
-        records("done, although Rightfoot does not show what it tells", &|id, done, _| {
+        records("done, although Rightfoot does not confirm it", &|id, done, _| {
             done && expected_effects.unconfirmed.contains(id)
         }),
-        records("given up, and not in quarantine as unconfirmed", &|id, _, quarantined| {
+        records("quarantined, and not as unconfirmed", &|id, _, quarantined| {
             quarantined && expected_effects.unconfirmed.contains(id) && !is_unconfirmed_quarantine(id)
         }),
     ]
 }
 
-/// Row by row, what is stored is what Rightfoot holds.
+/// The stored balances equal Rightfoot's, row by row.
 fn check_balances(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec<Violation> {
     let mut stored: BTreeMap<(&str, &str), Vec<&StoredBalance>> = BTreeMap::new();
     for balance in &evidence.stored_balances {
@@ -234,20 +238,20 @@ fn check_balances(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -
         },
         Violation {
             description: "stored more than once",
-            ids: stored.iter().filter(|(_, stored)| stored.len() > 1).map(|(place, _)| name(place)).collect(),
+            ids: stored.iter().filter(|(_, stored)| stored.len() > 1).map(|(key, _)| name(key)).collect(),
         },
         Violation {
             description: "stored with another balance or status than Rightfoot's",
             ids: stored
                 .iter()
-                .filter(|(place, stored)| is_other(place, stored))
-                .map(|(place, _)| name(place))
+                .filter(|(key, stored)| is_other(key, stored))
+                .map(|(key, _)| name(key))
                 .collect(),
         },
     ]
 }
 
-/// What is on the bus: every effect, each under one id, once.
+/// Every effect is on the bus, under one id, once.
 fn check_bus(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec<Violation> {
     let effects = evidence.published_effects();
     let completed =
@@ -265,17 +269,17 @@ fn check_bus(evidence: &Evidence, expected_effects: &ExpectedEffects<'_>) -> Vec
     };
     vec![
         Violation {
-            description: "LOST: an effect that is owed, and not on the bus",
+            description: "LOST: an effect that is expected, and not on the bus",
             ids: all_expected.filter(|key| !effects.contains_key(key)).map(|key| key.name()).collect(),
         },
-        named("on the bus, and nobody's effect", &|key, _| !key.is_expected(expected_effects)),
+        named("on the bus, and unexpected", &|key, _| !key.is_expected(expected_effects)),
         named("on the bus under several ids", &|_, copies| {
             copies.iter().map(|copy| copy.id.as_str()).collect::<BTreeSet<_>>().len() > 1
         }),
         named("on the bus more often than steps of unknown outcome explain", &|_, copies| {
             copies.len() > 1 + evidence.possible_repeats(copies)
         }),
-        named("on the bus with other contents than it should", &|key, copies| {
+        named("on the bus with other contents than expected", &|key, copies| {
             key.is_expected(expected_effects)
                 && !copies.iter().all(|copy| has_expected_contents(copy, expected_effects))
         }),
@@ -295,6 +299,7 @@ fn has_expected_contents(published: &PublishedEvent, expected_effects: &Expected
             for row in &batch.rows {
                 *codes.entry(row.status_code.to_string()).or_default() += 1;
             }
+            // Only a tracked batch has an expected number; those of the demo's senders are not tracked.
             published.event_id == completion_id(batch_id)
                 && *found == batch.rows.len()
                 && *by_status_code == codes
@@ -306,6 +311,7 @@ fn has_expected_contents(published: &PublishedEvent, expected_effects: &Expected
         }
         PublishedDetail::BalanceExtracted { data, referenced } => {
             let payload = expected_effects.extracted.get(published.event_id.as_str()).copied();
+            // A large payload is on the bus by reference only, without `data`.
             let is_carried = data.as_deref().is_none_or(|data| Some(data) == payload.map(<[u8]>::trim_ascii));
             is_carried && referenced.as_deref() == payload
         }
@@ -315,6 +321,7 @@ fn has_expected_contents(published: &PublishedEvent, expected_effects: &Expected
 
 fn matches_stored(row: &SimulatedBalance, stored: &StoredBalance) -> bool {
     let is_same_balance = match (&row.balance, &stored.balance) {
+        // As numbers, because DynamoDB does not keep the notation.
         (Some(shown), Some(stored)) => decimal(shown).is_some() && decimal(shown) == decimal(stored),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,

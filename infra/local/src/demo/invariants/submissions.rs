@@ -1,5 +1,5 @@
-//! Whether everything that was submitted to Rightfoot ended as it must (P5, P9): one batch for each submission, one
-//! completion for each batch and each run, one alert for each that is due; by webhook or by poll.
+//! P5 and P9 for submissions to Rightfoot: one batch for each submission, one completion for each batch and run, and
+//! each expected alert in one event, by webhook or by poll.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +13,16 @@ use super::{Evidence, Violation};
 use crate::demo::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
 use crate::rightfoot_simulator::{SimulatedBatch, SimulatedWebhook};
 
-/// How the table and the queue name what the poller found.
+/// Origin of events that the poller found, in the table and on the queue.
 pub(in crate::demo) const POLL_ORIGIN: &str = "poll";
-/// How they name what a webhook told.
+/// Origin of events that came by webhook.
 pub(in crate::demo) const WEBHOOK_ORIGIN: &str = "webhook";
 
-/// A webhook that comes so long after the completion of its run would be overtaken by a poller without patience.
+/// An alert webhook is late if it arrives this long after its run's completion. A poller without a grace period would
+/// have found the alert before.
 const LATE_WEBHOOK_DELAY: Duration = Duration::from_secs(3 * 60);
 
-/// What a completion and an alert have in common, and what an alert has on top.
+/// The payload of a completion or an alert; a completion has no `alerts`.
 #[derive(Deserialize)]
 struct QueuedPayload {
     r#type: String,
@@ -37,10 +38,10 @@ struct QueuedAlertRow {
     threshold_amount: Box<RawValue>,
 }
 
-/// An alert, as an event on the queue tells it.
+/// An alert in an event on the queue.
 pub(in crate::demo) struct QueuedAlert<'a> {
     event_id: &'a str,
-    /// How the event came.
+    /// Origin of the event.
     pub(in crate::demo) origin: &'a str,
     /// Batch and authorizer.
     batch_and_authorizer: (String, String),
@@ -48,7 +49,7 @@ pub(in crate::demo) struct QueuedAlert<'a> {
     threshold: Box<RawValue>,
 }
 
-/// Everything that is wrong with it.
+/// All violations of P5 and P9, and planned situations that did not occur.
 pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     [
         check_submissions(evidence),
@@ -60,8 +61,8 @@ pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     .concat()
 }
 
-/// The events that must be, with their bytes. What the poller finds has the time in it, so its alerts are looked
-/// into one by one.
+/// Ids of the expected events, with their bytes. The alerts that the poller finds contain the time, so their bytes are
+/// not known beforehand; [`check_alerts`] checks them one by one.
 pub(super) fn expected_payloads(
     evidence: &Evidence,
 ) -> impl Iterator<Item = (Cow<'_, str>, Option<Cow<'_, [u8]>>)> {
@@ -70,6 +71,7 @@ pub(super) fn expected_payloads(
         let body = completion_body(evidence, &id, &batch.batch_id);
         (Cow::from(id), body)
     });
+    // All attempts of a webhook have the same `event_uuid` here, see `simulated_rightfoot::configure`.
     let alerts = evidence.truth.webhooks_of(ALERT_TYPE).map(|webhook| match webhook.event_uuids.last() {
         Some(event_uuid) if !webhook.is_lost => {
             (alert_id(&webhook.batch_id, event_uuid).into(), Some(Cow::from(webhook.body.as_bytes())))
@@ -79,7 +81,7 @@ pub(super) fn expected_payloads(
     completions.chain(alerts)
 }
 
-/// The event of a batch's completion.
+/// Id of the event of a batch's completion.
 pub(in crate::demo) fn completion_id(batch_id: &str) -> String {
     format!("rightfoot/batch/{batch_id}/completed")
 }
@@ -88,7 +90,7 @@ fn alert_id(batch_id: &str, event_uuid: &str) -> String {
     format!("rightfoot/batch/{batch_id}/alert/{event_uuid}")
 }
 
-/// The event of the alerts that the poller finds: those of all webhooks of that run which got lost.
+/// Id of the event with the alerts that the poller finds: those of the run's lost webhooks.
 fn polled_alerts_id(evidence: &Evidence, batch_id: &str) -> String {
     let lost = evidence
         .truth
@@ -101,6 +103,7 @@ fn polled_alerts_id(evidence: &Evidence, batch_id: &str) -> String {
 }
 
 fn completion_body<'a>(evidence: &'a Evidence, id: &str, batch_id: &str) -> Option<Cow<'a, [u8]>> {
+    // The poller writes the webhook's form without `event_uuid`, which only a webhook has.
     if evidence.origin_of(id) == Some(POLL_ORIGIN) {
         let body = format!(r#"{{"type":"{COMPLETED_TYPE}","batch_id":"{batch_id}"}}"#);
         return Some(Cow::from(body.into_bytes()));
@@ -110,19 +113,20 @@ fn completion_body<'a>(evidence: &'a Evidence, id: &str, batch_id: &str) -> Opti
 }
 
 impl Evidence {
-    /// How an event came to be recorded, if it was.
+    /// Origin of a recorded event; `None` if it is not recorded.
     pub(in crate::demo) fn origin_of(&self, event_id: &str) -> Option<&str> {
         self.table.records.get(event_id).map(|record| record.origin.as_str())
     }
 
-    /// The ids of the events about batches that were submitted, and runs.
+    /// Returns `true` for the id of an event about a submitted batch or a run.
     pub(in crate::demo) fn concerns_submitted_batch(&self, event_id: &str) -> bool {
         let batch_id = event_id.strip_prefix("rightfoot/batch/").and_then(|rest| rest.split('/').next());
         batch_id.is_some_and(|batch_id| self.truth.batch(batch_id).is_some())
     }
 
-    /// What the different events about them say, with id and origin.
+    /// Id, origin and payload of each different event about a submitted batch or a run.
     fn queued_payloads(&self) -> impl Iterator<Item = (&str, &str, QueuedPayload)> {
+        // By id, so that repeated messages of an event count once.
         let events: BTreeMap<_, _> =
             self.messages.iter().map(|message| (message.id.as_str(), message)).collect();
         events.into_iter().filter_map(|(id, message)| {
@@ -132,7 +136,7 @@ impl Evidence {
         })
     }
 
-    /// Every alert of a run that an event on the queue tells.
+    /// All alerts of runs in the events on the queue.
     pub(in crate::demo) fn queued_alerts(&self) -> Vec<QueuedAlert<'_>> {
         let mut queued = Vec::new();
         for (event_id, origin, payload) in
@@ -150,10 +154,10 @@ impl Evidence {
     }
 }
 
-/// An answer to a submission: what it made, and whom Rightfoot refused.
+/// A successful response to a submission: the id of the batch or schedule, and the authorizers that failed.
 type SubmissionSuccess<'a> = (&'a str, &'a BTreeSet<String>);
 
-/// Each submission is one batch, however often it was repeated.
+/// Each submission makes one batch or schedule, however often it is repeated.
 fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
     let named = |description, is_wrong: &dyn Fn(&[SubmissionSuccess<'_>]) -> bool| {
         let wrong = evidence
@@ -181,13 +185,13 @@ fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
         named("submitted again, and answered differently", &|answers| {
             answers.first().is_some_and(|first| answers.iter().any(|answer| answer != first))
         }),
-        named("answered with other refused authorizers than Rightfoot's", &|answers| {
+        named("answered with other failed authorizers than Rightfoot's", &|answers| {
             answers.iter().any(|(id, failed)| {
                 failed.iter().collect::<BTreeSet<_>>() != failed_at_rightfoot(id).unwrap_or_default()
             })
         }),
         Violation {
-            description: "at Rightfoot, and nobody's answer: submitted twice",
+            description: "at Rightfoot, and in no response: submitted twice",
             ids: unknown.map(|id| (*id).to_owned()).collect(),
         },
         Violation {
@@ -195,13 +199,13 @@ fn check_submissions(evidence: &Evidence) -> Vec<Violation> {
             ids: absent.map(|id| (*id).to_owned()).collect(),
         },
         Violation {
-            description: "the answer to more than one submission",
+            description: "in the responses to more than one submission",
             ids: shared.map(|(id, _)| (*id).to_owned()).collect(),
         },
     ]
 }
 
-/// P5: each batch and each run ends in one completion, which is not told before it is true.
+/// P5: each batch and run ends in one completion event, which is not recorded before the batch is complete.
 fn check_completions(evidence: &Evidence) -> Vec<Violation> {
     let mut event_counts: BTreeMap<String, usize> = BTreeMap::new();
     for (_, _, payload) in
@@ -222,11 +226,11 @@ fn check_completions(evidence: &Evidence) -> Vec<Violation> {
         batches("a batch that did not end in exactly one completion event", &|batch| {
             event_counts.get(&batch.batch_id) != Some(&1)
         }),
-        batches("told to be complete before it was", &|batch| {
+        batches("recorded as complete before it was", &|batch| {
             let record = evidence.table.records.get(&completion_id(&batch.batch_id));
             record.is_some_and(|record| record.received_at < batch.completes_at)
         }),
-        webhooks("its webhook got lost, and its completion did not come by poll", &|webhook| {
+        webhooks("its webhook was lost, and its completion did not come by poll", &|webhook| {
             let origin = evidence.origin_of(&completion_id(&webhook.batch_id));
             webhook.is_lost && webhook.event_type == COMPLETED_TYPE && origin != Some(POLL_ORIGIN)
         }),
@@ -236,7 +240,7 @@ fn check_completions(evidence: &Evidence) -> Vec<Violation> {
     ]
 }
 
-/// P5: each alert that is due is told in one event, with the amounts that Rightfoot knows.
+/// P5: each expected alert is in one event, with Rightfoot's balance and threshold.
 fn check_alerts(evidence: &Evidence) -> Vec<Violation> {
     let queued = evidence.queued_alerts();
     let mut events: BTreeMap<&(String, String), BTreeSet<&str>> = BTreeMap::new();
@@ -259,9 +263,12 @@ fn check_alerts(evidence: &Evidence) -> Vec<Violation> {
     let altered =
         queued.iter().filter(|alert| has_other_amounts(alert)).map(|alert| name(&alert.batch_and_authorizer));
     vec![
-        Violation { description: "an alert that is due, and told by no event", ids: missing.collect() },
-        Violation { description: "an alert that is told, and not due", ids: unexpected.collect() },
-        Violation { description: "an alert that is told by more than one event", ids: repeated.collect() },
+        Violation { description: "an alert that is expected, and in no event", ids: missing.collect() },
+        Violation {
+            description: "an alert that is on the queue, and not expected",
+            ids: unexpected.collect(),
+        },
+        Violation { description: "an alert that is in more than one event", ids: repeated.collect() },
         Violation {
             description: "an alert with another balance or threshold than Rightfoot's",
             ids: altered.collect(),
@@ -269,7 +276,7 @@ fn check_alerts(evidence: &Evidence) -> Vec<Violation> {
     ]
 }
 
-/// P9: everything was watched and has ended, and the poller failed only while something was broken.
+/// P9: everything was tracked and has ended, and the poller failed only while faults were injected.
 fn check_tracking(evidence: &Evidence) -> Vec<Violation> {
     let (truth, tracked) = (&evidence.truth, &evidence.table.tracked);
     let batches = truth.batches.iter().map(|batch| format!("rightfoot#batch#{}", batch.batch_id));
@@ -280,25 +287,25 @@ fn check_tracking(evidence: &Evidence) -> Vec<Violation> {
         .iter()
         .map(|submitted| format!("rightfoot#submission#{}", submitted.submission_id));
     let all = batches.chain(schedules).chain(submissions);
-    // A schedule may run again, so it is watched on.
+    // A schedule may run again, so it stays tracked.
     let may_be_due = |pk: &str| pk.starts_with("rightfoot#schedule#");
     let due = tracked.iter().filter(|(pk, due)| **due && !may_be_due(pk)).map(|(pk, _)| pk.clone());
     let failed = evidence.poller_runs.iter().enumerate().filter(|(_, run)| run.is_fault_free);
     let failed = failed.filter_map(|(n, run)| Some(format!("run {n} ({})", run.error.as_ref()?)));
     vec![
         Violation {
-            description: "at Rightfoot, and never watched",
+            description: "at Rightfoot, and never tracked",
             ids: all.filter(|pk| !tracked.contains_key(pk)).collect(),
         },
-        Violation { description: "watched, and still due", ids: due.collect() },
+        Violation { description: "tracked, and still due", ids: due.collect() },
         Violation {
-            description: "a run of the poller that failed, although nothing was broken",
+            description: "a poller run that failed while no fault was injected",
             ids: failed.collect(),
         },
     ]
 }
 
-/// What the demo stands for must have happened, or it would prove less than it says.
+/// The planned situations must have occurred; otherwise the demo would show less than it claims.
 fn check_coverage(evidence: &Evidence) -> Vec<Violation> {
     let alerts = evidence.queued_alerts();
     let completion = |origin: &str| {
@@ -322,22 +329,22 @@ fn check_coverage(evidence: &Evidence) -> Vec<Violation> {
         ("a completion by poll", completion(POLL_ORIGIN)),
         ("an alert by webhook", alert(WEBHOOK_ORIGIN)),
         ("an alert by poll", alert(POLL_ORIGIN)),
-        ("a completion's webhook that got lost", lost(COMPLETED_TYPE)),
-        ("an alert's webhook that got lost", lost(ALERT_TYPE)),
+        ("a completion's webhook that was lost", lost(COMPLETED_TYPE)),
+        ("an alert's webhook that was lost", lost(ALERT_TYPE)),
         ("an alert's webhook that came long after the completion", late),
-        ("a question about a batch that was not complete", early),
+        ("a poll of a batch that was not complete", early),
         (
             "a second run of a schedule",
             evidence.truth.schedules.iter().any(|schedule| schedule.runs.len() > 1),
         ),
         (
-            "a refused authorizer",
+            "a failed authorizer",
             evidence.truth.batches.iter().any(|batch| !batch.failed_authorizers.is_empty()),
         ),
     ];
     let missed = required.into_iter().filter(|(_, occurred)| !occurred);
     vec![Violation {
-        description: "planned, and never happened",
+        description: "planned, and never occurred",
         ids: missed.map(|(what, _)| what.to_owned()).collect(),
     }]
 }

@@ -1,4 +1,4 @@
-//! The same for what events brought about.
+//! The checks of the events' effects.
 
 use std::time::Duration;
 
@@ -10,19 +10,18 @@ use crate::inspect::{PublishedDetail, PublishedEvent, QuarantineSnapshot, Record
 use crate::rightfoot_simulator::{SimulatedBalance, SimulatedBatch};
 use crate::senders::DeliveryEnd;
 
-const WEBHOOK_COMPLETION: &str = "rightfoot/batch/told/completed";
+const WEBHOOK_COMPLETION: &str = "rightfoot/batch/delivered/completed";
 const THRESHOLD_MET: &str = "rightfoot/batch/run/threshold-met/a";
 const WEBHOOK_ALERT: &str = "rightfoot/batch/run/alert/u-alert";
-/// An alert of the cast's, and the batch that it is about.
-const FABRICATED_ALERT: &str = "rightfoot/batch/made-up-0/alert/u";
+/// An alert that a sender fabricated.
+const FABRICATED_ALERT: &str = "rightfoot/batch/fabricated-0/alert/u";
 
-/// Everything that the events of [`in_order`] have to bring about is there, and an alert that somebody made up is in
-/// quarantine.
+/// Adds all effects of the events in the evidence, and a fabricated alert that is quarantined.
 pub(super) fn add(evidence: &mut Evidence) {
-    for part in traffic().fabricated_alerts().drain(..1) {
-        let body = part.outgoing.body.clone();
+    for planned in traffic().fabricated_alerts().drain(..1) {
+        let body = planned.outgoing.body.clone();
         let rows = vec![balance_row("user-0", Some("99.99"), 0), balance_row("user-1", None, 3300)];
-        let batch_id = "made-up-0".to_owned();
+        let batch_id = "fabricated-0".to_owned();
         evidence.truth.other_batches.push(SimulatedBatch {
             batch_id,
             rows,
@@ -39,7 +38,7 @@ pub(super) fn add(evidence: &mut Evidence) {
             payload: Some(body.to_vec()),
             event_id: Some(FABRICATED_ALERT.to_owned()),
         });
-        evidence.deliveries.push(performed(part, &[200], DeliveryEnd::Delivered));
+        evidence.deliveries.push(performed(planned, &[200], DeliveryEnd::Delivered));
     }
     for batch in &evidence.truth.batches {
         evidence.stored_balances.extend(batch.rows.iter().map(|row| stored(batch, row)));
@@ -73,7 +72,7 @@ pub(super) fn add(evidence: &mut Evidence) {
     evidence.worker_log = planned_worker_faults();
 }
 
-/// What the workers meet in every run of the demo.
+/// The faults that the workers must meet in every run of the demo.
 fn planned_worker_faults() -> Vec<(AwsCall, CallOutcome)> {
     [
         ("UpdateItem", Fault::ServerError),
@@ -95,7 +94,7 @@ fn balance_row(authorizer: &str, balance: Option<&str>, status_code: u32) -> Sim
     SimulatedBalance { authorizer: authorizer.to_owned(), balance: balance.map(str::to_owned), status_code }
 }
 
-/// As DynamoDB writes numbers.
+/// The stored form of a row, with its balance as DynamoDB writes numbers.
 fn stored(batch: &SimulatedBatch, row: &SimulatedBalance) -> StoredBalance {
     StoredBalance {
         batch_id: batch.batch_id.clone(),
@@ -120,38 +119,35 @@ fn met(event_id: &str, origin: &str, authorizer: &str, balance: &str, threshold:
     }
 }
 
-/// Where the announcement of this id is.
+/// Index of the bus event with this id.
 fn at(evidence: &Evidence, id: &str) -> usize {
-    evidence.published.iter().position(|announced| announced.id == id).unwrap()
+    evidence.published.iter().position(|published| published.id == id).unwrap()
 }
 
 #[test]
 fn p10_an_event_that_was_not_fully_processed_is_found() {
-    let forgotten = violations_after(|evidence| {
+    let unfinished = violations_after(|evidence| {
         evidence.table.records.get_mut(WEBHOOK_COMPLETION).unwrap().is_done = false
     });
-    assert_eq!(forgotten, [format!("recorded, and never worked on to its end: {WEBHOOK_COMPLETION}")]);
-    let given_up = violations_after(|evidence| {
+    assert_eq!(unfinished, [format!("recorded, and never fully processed: {WEBHOOK_COMPLETION}")]);
+    let quarantined = violations_after(|evidence| {
         let record = evidence.table.records.get_mut(WEBHOOK_COMPLETION).unwrap();
         (record.is_done, record.is_quarantined) = (false, true);
     });
-    assert_eq!(given_up, [format!("given up, although Rightfoot shows what it tells: {WEBHOOK_COMPLETION}")]);
-    let believed = violations_after(|evidence| {
+    assert_eq!(quarantined, [format!("quarantined, although Rightfoot confirms it: {WEBHOOK_COMPLETION}")]);
+    let unconfirmed = violations_after(|evidence| {
         let record = evidence.table.records.get_mut(FABRICATED_ALERT).unwrap();
         (record.is_done, record.is_quarantined) = (true, false);
     });
-    assert_eq!(
-        believed,
-        [format!("done, although Rightfoot does not show what it tells: {FABRICATED_ALERT}")]
-    );
+    assert_eq!(unconfirmed, [format!("done, although Rightfoot does not confirm it: {FABRICATED_ALERT}")]);
     for spoil in [
         |quarantined: &mut QuarantineSnapshot| quarantined.reason = "unreadable".to_owned(),
         |quarantined: &mut QuarantineSnapshot| quarantined.event_id = Some(WEBHOOK_COMPLETION.to_owned()),
     ] {
-        let unkept = violations_after(|evidence| spoil(evidence.table.quarantined.last_mut().unwrap()));
+        let misfiled = violations_after(|evidence| spoil(evidence.table.quarantined.last_mut().unwrap()));
         assert!(
-            unkept.contains(&format!("given up, and not in quarantine as unconfirmed: {FABRICATED_ALERT}")),
-            "{unkept:?}"
+            misfiled.contains(&format!("quarantined, and not as unconfirmed: {FABRICATED_ALERT}")),
+            "{misfiled:?}"
         );
     }
 }
@@ -166,7 +162,7 @@ fn p10_stored_balances_are_compared_row_by_row_with_rightfoot() {
         evidence.stored_balances.push(evidence.stored_balances[first(evidence)].clone())
     });
     assert_eq!(twice, ["stored more than once: a in found"]);
-    for (batch_id, authorizer) in [("found", "d"), ("made-up-0", "user-0")] {
+    for (batch_id, authorizer) in [("found", "d"), ("fabricated-0", "user-0")] {
         let foreign = violations_after(|evidence| {
             let (batch_id, authorizer) = (batch_id.to_owned(), authorizer.to_owned());
             evidence.stored_balances.push(StoredBalance {
@@ -208,11 +204,13 @@ fn p10_stored_balances_are_compared_row_by_row_with_rightfoot() {
 
 #[test]
 fn p10_a_missing_effect_is_found() {
-    for (id, name) in
-        [(WEBHOOK_COMPLETION, "completion of told"), (THRESHOLD_MET, "alert of a in run"), (EVENT, EVENT)]
-    {
+    for (id, name) in [
+        (WEBHOOK_COMPLETION, "completion of delivered"),
+        (THRESHOLD_MET, "alert of a in run"),
+        (EVENT, EVENT),
+    ] {
         let lost = violations_after(|evidence| drop(evidence.published.remove(at(evidence, id))));
-        assert_eq!(lost, [format!("LOST: an effect that is owed, and not on the bus: {name}")]);
+        assert_eq!(lost, [format!("LOST: an effect that is expected, and not on the bus: {name}")]);
     }
 }
 
@@ -225,9 +223,11 @@ fn p10_a_repeated_effect_needs_a_call_of_unknown_outcome() {
         })
     };
     let unexplained = "on the bus more often than steps of unknown outcome explain";
-    for (id, name) in
-        [(WEBHOOK_COMPLETION, "completion of told"), (THRESHOLD_MET, "alert of a in run"), (EVENT, EVENT)]
-    {
+    for (id, name) in [
+        (WEBHOOK_COMPLETION, "completion of delivered"),
+        (THRESHOLD_MET, "alert of a in run"),
+        (EVENT, EVENT),
+    ] {
         assert_eq!(twice(id, &|_| ()), [format!("{unexplained}: {name}")]);
     }
     let logged = |operation, about, outcome: CallOutcome| {
@@ -261,11 +261,11 @@ fn p10_a_repeated_effect_needs_a_call_of_unknown_outcome() {
             "{operation} {about} {outcome:?}"
         );
     }
-    let died = |id: &'static str| {
+    let crashed = |id: &'static str| {
         twice(THRESHOLD_MET, &move |evidence| evidence.workers.interruptions.extend([(id.to_owned(), 1)]))
     };
-    assert_eq!(died(WEBHOOK_ALERT), Vec::<String>::new());
-    assert_eq!(died(WEBHOOK_COMPLETION), [format!("{unexplained}: alert of a in run")]);
+    assert_eq!(crashed(WEBHOOK_ALERT), Vec::<String>::new());
+    assert_eq!(crashed(WEBHOOK_COMPLETION), [format!("{unexplained}: alert of a in run")]);
 }
 
 #[test]
@@ -289,38 +289,38 @@ fn p4_p10_an_unexpected_bus_event_is_found() {
             evidence.published.push(PublishedEvent { id, event_id, origin, detail: what.clone() });
         })
     };
-    let made_up = PublishedDetail::ThresholdMet {
-        batch_id: "made-up-0".to_owned(),
+    let fabricated = PublishedDetail::ThresholdMet {
+        batch_id: "fabricated-0".to_owned(),
         authorizer: "user-0".to_owned(),
         balance: "99.99".to_owned(),
         threshold: "100.00".to_owned(),
         confirmed: true,
     };
-    assert_eq!(of(made_up), ["on the bus, and nobody's effect: alert of user-0 in made-up-0"]);
+    assert_eq!(of(fabricated), ["on the bus, and unexpected: alert of user-0 in fabricated-0"]);
     let (data, referenced) = (None, None);
     assert_eq!(
         of(PublishedDetail::BalanceExtracted { data, referenced }),
-        [format!("on the bus, and nobody's effect: {FABRICATED_ALERT}")]
+        [format!("on the bus, and unexpected: {FABRICATED_ALERT}")]
     );
     let unknown = of(PublishedDetail::Other("BalanceSeen".to_owned()));
-    assert_eq!(unknown, ["on the bus, and nobody's effect: BalanceSeen"]);
+    assert_eq!(unknown, ["on the bus, and unexpected: BalanceSeen"]);
 }
 
 #[test]
 fn p10_bus_event_contents_match_rightfoot_or_the_delivery() {
     let altered = |id: &'static str, name: &str, spoil: &dyn Fn(&mut PublishedDetail)| {
-        let said = violations_after(|evidence| {
+        let found = violations_after(|evidence| {
             let at = at(evidence, id);
             spoil(&mut evidence.published[at].detail);
         });
-        assert_eq!(said, [format!("on the bus with other contents than it should: {name}")]);
+        assert_eq!(found, [format!("on the bus with other contents than expected: {name}")]);
     };
     let of_batch = |expected, found, code: &str| {
         let by_status_code = [(code.to_owned(), 3)].into();
-        PublishedDetail::BatchCompleted { batch_id: "told".to_owned(), expected, found, by_status_code }
+        PublishedDetail::BatchCompleted { batch_id: "delivered".to_owned(), expected, found, by_status_code }
     };
     for what in [of_batch(Some(4), 3, "0"), of_batch(Some(3), 2, "0"), of_batch(Some(3), 3, "3300")] {
-        altered(WEBHOOK_COMPLETION, "completion of told", &|it| it.clone_from(&what));
+        altered(WEBHOOK_COMPLETION, "completion of delivered", &|it| it.clone_from(&what));
     }
     for (balance, threshold, confirmed) in
         [("150.01", "100.50", true), ("150.00", "100.51", true), ("150.00", "100.50", false)]
@@ -361,19 +361,19 @@ fn a_planned_worker_fault_that_never_occurred_is_a_violation() {
     assert_eq!(
         calm,
         [
-            "planned trouble of the workers that never came: BatchWriteItem FirstUnprocessed, BatchWriteItem CrashAfter"
+            "planned worker fault that never occurred: BatchWriteItem FirstUnprocessed, BatchWriteItem CrashAfter"
         ]
     );
     let alone = violations_after(|evidence| evidence.workers.twice.clear());
-    assert_eq!(alone, ["planned, and never happened: a message to two workers at once"]);
+    assert_eq!(alone, ["planned, and never occurred: a message to two workers at once"]);
 }
 
 #[test]
 fn each_requeue_allows_one_more_message() {
-    let sent_again = |works| {
+    let sent_again = |requeues| {
         violations_after(move |evidence| {
             evidence.messages.push(evidence.messages[0].clone());
-            evidence.table.records.get_mut(EVENT).unwrap().requeues = works;
+            evidence.table.records.get_mut(EVENT).unwrap().requeues = requeues;
         })
     };
     assert_eq!(sent_again(1), Vec::<String>::new());
@@ -381,7 +381,7 @@ fn each_requeue_allows_one_more_message() {
 }
 
 #[test]
-fn effects_are_counted_kind_by_kind() {
+fn effects_are_counted_by_kind() {
     let mut evidence = valid_evidence();
     evidence.published.push(evidence.published[at(&evidence, THRESHOLD_MET)].clone());
     evidence.published.remove(at(&evidence, EVENT));

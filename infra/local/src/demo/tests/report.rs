@@ -1,11 +1,11 @@
-//! What is printed.
+//! The printed report.
 
 use std::time::Duration;
 
 use crate::demo::Violation;
 use crate::demo::report::{DemoReport, EffectRow, OriginRow, ProviderRow};
 
-/// What a run of the demo may come to.
+/// A report with plausible counts.
 fn report() -> DemoReport {
     let row = |provider, sent| ProviderRow {
         provider,
@@ -61,44 +61,45 @@ fn report() -> DemoReport {
 #[test]
 fn the_report_is_four_tables_under_their_titles_and_four_lines() {
     let mut report = report();
-    let table =
-        "Delivered by the simulated senders: requests, and their answers, which add up to them.
-               sent  received  duplicate  quarantined  refused  5xx or nothing
-rightfoot       381       119         45            9        6             202
-fynapse        1748       119         45            9        6            1569
+    let table = "Deliveries of the simulated senders: requests by response.
+               sent  received  duplicate  quarantined  rejected  5xx or no answer
+rightfoot       381       119         45            9         6               202
+fynapse        1748       119         45            9         6              1569
 
-What became of these: events and quarantined deliveries in the inbox, each once, and messages.
-             recorded  quarantined  on the queue  relayed  repeated
-rightfoot         123            7           123        8         2
-fynapse           123            7           123        8         2
+Their records in the inbox, and their messages on the queue.
+             recorded  quarantined  queued  relayed  repeated
+rightfoot         123            7     123        8         2
+fynapse           123            7     123        8         2
 
-Submitted to Rightfoot: what was owed, and what told it. One event tells all alerts of a webhook or poll.
-               owed  by webhook  by poll  events  repeated  webhooks    lost
-completions      27          17       10      27         1        21      13
-alerts           60          23       37      11         1        21      13
+Batches and schedule runs submitted to Rightfoot: expected completions and alerts, by origin. One event carries all alerts of a webhook or poll.
+             expected  by webhook  by poll  events  repeated  webhooks    lost
+completions        27          17       10      27         1        21      13
+alerts             60          23       37      11         1        21      13
 
-Effects of everything, delivered and submitted: events on the bus, and balances in their table.
-               owed   there  repeated
-completed        90      90         0
-threshold       273     273        48
-extracted       241     241        47
-balances       5006    5006         0
+Effects: events on the bus, and rows in the balances table.
+             expected  present  repeated
+completed          90       90         0
+threshold         273      273        48
+extracted         241      241        47
+balances         5006     5006         0
 
-364 AWS calls failed or died on the way; 204 deliveries heard 5xx or nothing, and came again.
-25 submissions took 137 calls, of which 7 died; webhooks that came after the poller: 2.
-280 events went to two workers at once; workers died 5 times and put events back 147 times; 5 events tell of alerts that Rightfoot does not show.
+364 AWS calls failed or crashed; 204 requests were answered 5xx or not at all, and were retried.
+25 submissions took 137 calls, of which 7 crashed; webhooks that arrived after the poller had found the completion: 2.
+280 events were delivered to two workers at once; workers crashed 5 times and requeued events 147 times; 5 alert events were not confirmed by Rightfoot's API.
 ";
-    let proved = "Proved in 48 s: all 284 authentic events are on the queue, byte for byte; 6 messages came again, \
-                  each where an outcome was unknown or a worker had put its event back; 24 batches and 3 runs of a schedule ended in one completion each, and 60 \
-                  due alerts in one alert each, although 26 of 42 webhooks got lost; 604 events are on the bus and 5006 \
-                  balances in their table, each once, but for 95 that came again under the same id where an outcome was unknown; \
-                  40 forgeries left nothing, and no alert that was made up is on the bus; 9 unusable deliveries are kept; no delivery was killed.\n";
-    assert_eq!(report.to_string(), format!("{table}{proved}"));
+    let summary = "Passed in 48 s: all 284 authentic events are on the queue, byte for byte; 6 messages were \
+                   repeated, each where an outcome was unknown or a worker had requeued the event; 24 batches \
+                   and 3 runs of a schedule ended in one completion each, and each of 60 expected alerts is in \
+                   exactly one event, although 26 of 42 webhooks were lost; 604 events are on the bus and 5006 \
+                   balances in their table, each once, except 95 repeated under the same id where an outcome \
+                   was unknown; none of 40 forged deliveries was recorded, and no fabricated alert is on the \
+                   bus; 9 unprocessable deliveries are quarantined; no delivery ended in a permanent failure.\n";
+    assert_eq!(report.to_string(), format!("{table}{summary}"));
     assert!(report.is_success());
     let ids = (0..22).map(|n| format!("e{n}")).collect();
     report.violations = vec![Violation { description: "LOST", ids }];
     let shown = report.to_string();
     assert!(!report.is_success() && shown.starts_with(table));
-    assert!(shown.contains("NOT PROVED, after 48 s. What is wrong:\n  LOST: e0, e1, "), "{shown}");
+    assert!(shown.contains("FAILED after 48 s. Violations:\n  LOST: e0, e1, "), "{shown}");
     assert!(shown.ends_with(", e19 and 2 more\n"), "{shown}");
 }

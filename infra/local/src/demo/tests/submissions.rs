@@ -1,4 +1,4 @@
-//! The same for what was submitted to Rightfoot.
+//! The checks of what was submitted to Rightfoot.
 
 use std::time::Duration;
 
@@ -15,22 +15,38 @@ use crate::rightfoot_simulator::{
     WebhookAttempt,
 };
 
-/// When every batch is complete, and every record was made.
+/// The time at which every batch is complete and every event was recorded.
 pub(super) const READY_AT: UnixMillis = UnixMillis(90_000);
 
-const WEBHOOK_COMPLETION: &str = "rightfoot/batch/told/completed";
+const WEBHOOK_COMPLETION: &str = "rightfoot/batch/delivered/completed";
 const POLL_COMPLETION: &str = "rightfoot/batch/found/completed";
 const WEBHOOK_ALERT: &str = "rightfoot/batch/run/alert/u-alert";
-/// Of "b": printf '\0\0\0\0\0\0\0\1b' | sha256sum | cut -c -32
+/// The digest is that of "b": printf '\0\0\0\0\0\0\0\1b' | sha256sum | cut -c -32
 const POLL_ALERT: &str = "rightfoot/batch/run/alert/poll-5c53585edd9ec296f5537f01ff9e47e2";
 
-/// A batch whose webhook came, one whose webhook got lost, and two runs of a schedule. Of the first run, one alert's
-/// webhook came and another's got lost.
+/// Partition keys of the tracked items, without the provider, and true for those that are still due.
+const TRACKED: [(&str, bool); 8] = [
+    ("batch#delivered", false),
+    ("batch#found", false),
+    ("batch#run", false),
+    ("batch#run-2", false),
+    ("schedule#s", true),
+    ("submission#payroll-1", false),
+    ("submission#payroll-2", false),
+    ("submission#daily-schedule", false),
+];
+
+/// Adds a batch whose webhook arrived, one whose webhook was lost, and two runs of a schedule. Of the first run, one
+/// alert webhook arrived and another was lost.
 pub(super) fn add(evidence: &mut Evidence) {
     let truth = &mut evidence.truth;
-    truth.batches =
-        vec![batch("told", None), batch("found", None), batch("run", Some("s")), batch("run-2", Some("s"))];
-    truth.batches[0].failed_authorizers.push("refused".to_owned());
+    truth.batches = vec![
+        batch("delivered", None),
+        batch("found", None),
+        batch("run", Some("s")),
+        batch("run-2", Some("s")),
+    ];
+    truth.batches[0].failed_authorizers.push("invalid".to_owned());
     let run = |batch_id: &str| SimulatedRun { run_at: UnixMillis(0), batch_id: batch_id.to_owned() };
     truth.schedules = vec![SimulatedSchedule {
         schedule_id: "s".to_owned(),
@@ -50,7 +66,7 @@ pub(super) fn add(evidence: &mut Evidence) {
         format!(r#"{{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch_id}"}}"#)
     };
     truth.webhooks = vec![
-        webhook("told", COMPLETED_TYPE, "u", &completion("told"), false),
+        webhook("delivered", COMPLETED_TYPE, "u", &completion("delivered"), false),
         webhook("found", COMPLETED_TYPE, "u", &completion("found"), true),
         webhook("run", COMPLETED_TYPE, "u", &completion("run"), false),
         webhook("run-2", COMPLETED_TYPE, "u", &completion("run-2"), true),
@@ -59,7 +75,7 @@ pub(super) fn add(evidence: &mut Evidence) {
     ];
     let polled = |batch_id: &str| format!(r#"{{"type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch_id}"}}"#);
     for (id, origin, payload) in [
-        (WEBHOOK_COMPLETION, "webhook", completion("told")),
+        (WEBHOOK_COMPLETION, "webhook", completion("delivered")),
         (POLL_COMPLETION, "poll", polled("found")),
         ("rightfoot/batch/run/completed", "webhook", completion("run")),
         ("rightfoot/batch/run-2/completed", "poll", polled("run-2")),
@@ -77,21 +93,16 @@ pub(super) fn add(evidence: &mut Evidence) {
     evidence.submissions = vec![
         submitted(
             "payroll-1",
-            &[SubmissionResponse::Crashed, answer("told", &["refused"]), answer("told", &["refused"])],
+            &[
+                SubmissionResponse::Crashed,
+                answer("delivered", &["invalid"]),
+                answer("delivered", &["invalid"]),
+            ],
         ),
         submitted("payroll-2", &[answer("found", &[])]),
-        submitted("watch", &[SubmissionResponse::Failed("AwsCallFailed"), answer("s", &[])]),
+        submitted("daily-schedule", &[SubmissionResponse::Failed("AwsCallFailed"), answer("s", &[])]),
     ];
-    for (pk, due) in [
-        ("batch#told", false),
-        ("batch#found", false),
-        ("batch#run", false),
-        ("batch#run-2", false),
-        ("schedule#s", true),
-        ("submission#payroll-1", false),
-        ("submission#payroll-2", false),
-        ("submission#watch", false),
-    ] {
+    for (pk, due) in TRACKED {
         evidence.table.tracked.insert(format!("rightfoot#{pk}"), due);
     }
     let during_faults = PollerRun { is_fault_free: false, error: Some("AwsCallFailed: refused".to_owned()) };
@@ -150,7 +161,7 @@ fn answer(id: &str, failed_authorizers: &[&str]) -> SubmissionResponse {
     }
 }
 
-/// Another event of the poller's or a webhook's is recorded and sent.
+/// Adds an event as recorded and enqueued; replaces its messages.
 fn add_event(evidence: &mut Evidence, id: &str, origin: &str, payload: &str) {
     evidence.messages.retain(|message| message.id != id);
     evidence.messages.push(message(id, origin, payload));
@@ -164,7 +175,7 @@ fn remove_event(evidence: &mut Evidence, id: &str) {
 
 #[test]
 fn p5_a_completion_that_is_missing_is_found_and_one_too_many() {
-    for (id, batch) in [(WEBHOOK_COMPLETION, "told"), (POLL_COMPLETION, "found")] {
+    for (id, batch) in [(WEBHOOK_COMPLETION, "delivered"), (POLL_COMPLETION, "found")] {
         let missing = violations_after(|evidence| remove_event(evidence, id));
         assert!(
             missing.contains(&format!("a batch that did not end in exactly one completion event: {batch}")),
@@ -172,16 +183,16 @@ fn p5_a_completion_that_is_missing_is_found_and_one_too_many() {
         );
         assert!(missing.contains(&format!("LOST: authentic, and not on the queue: {id}")));
     }
-    let another = "rightfoot/batch/told/completed/again";
+    let another = "rightfoot/batch/delivered/completed/again";
     let twice = violations_after(|evidence| {
-        add_event(evidence, another, "poll", r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"told"}"#)
+        add_event(evidence, another, "poll", r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"delivered"}"#)
     });
     assert_eq!(
         twice,
         [
             format!("on the queue, and not an authentic event: {another}"),
             format!("recorded, and not an authentic event: {another}"),
-            "a batch that did not end in exactly one completion event: told".to_owned()
+            "a batch that did not end in exactly one completion event: delivered".to_owned()
         ]
     );
 }
@@ -192,7 +203,7 @@ fn p5_a_completion_before_its_batch_is_complete_is_found() {
         let record = evidence.table.records.get_mut(POLL_COMPLETION).unwrap();
         record.received_at = READY_AT.minus(Duration::from_millis(1));
     });
-    assert_eq!(early, ["told to be complete before it was: found"]);
+    assert_eq!(early, ["recorded as complete before it was: found"]);
 }
 
 #[test]
@@ -203,7 +214,7 @@ fn a_completion_has_the_bytes_of_its_webhook_or_the_pollers_own() {
             evidence.messages[at] = message(id, origin, payload);
         })
     };
-    let polled = r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"told"}"#;
+    let polled = r#"{"type":"BALANCE_BATCH_COMPLETED","batch_id":"delivered"}"#;
     assert_eq!(
         altered(WEBHOOK_COMPLETION, "webhook", polled),
         [format!("on the queue with other bytes than were sent: {WEBHOOK_COMPLETION}")]
@@ -221,7 +232,7 @@ fn a_completion_has_the_bytes_of_its_webhook_or_the_pollers_own() {
 }
 
 #[test]
-fn a_webhook_that_got_lost_cannot_have_come() {
+fn a_lost_webhook_cannot_have_arrived() {
     let came = violations_after(|evidence| {
         let body = evidence.truth.webhooks[1].body.clone();
         add_event(evidence, POLL_COMPLETION, "webhook", &body);
@@ -229,24 +240,24 @@ fn a_webhook_that_got_lost_cannot_have_come() {
     assert_eq!(
         came,
         [
-            "its webhook got lost, and its completion did not come by poll: BALANCE_BATCH_COMPLETED of found",
+            "its webhook was lost, and its completion did not come by poll: BALANCE_BATCH_COMPLETED of found",
             "on the bus with another origin than recorded: completion of found"
         ]
     );
     let undelivered = violations_after(|evidence| evidence.truth.webhooks[0].is_delivered = false);
     assert_eq!(
         undelivered,
-        ["a webhook that was sent, and not answered 2xx in the end: BALANCE_BATCH_COMPLETED of told"]
+        ["a webhook that was sent, and not answered 2xx in the end: BALANCE_BATCH_COMPLETED of delivered"]
     );
 }
 
 #[test]
 fn p5_a_missing_alert_is_found() {
     for (id, authorizer) in [(WEBHOOK_ALERT, "a"), (POLL_ALERT, "b")] {
-        let untold = violations_after(|evidence| remove_event(evidence, id));
-        let expected = format!("an alert that is due, and told by no event: {authorizer} in run");
-        assert!(untold.contains(&expected), "{untold:?}");
-        assert!(untold.contains(&format!("LOST: authentic, and not on the queue: {id}")));
+        let missing = violations_after(|evidence| remove_event(evidence, id));
+        let expected = format!("an alert that is expected, and in no event: {authorizer} in run");
+        assert!(missing.contains(&expected), "{missing:?}");
+        assert!(missing.contains(&format!("LOST: authentic, and not on the queue: {id}")));
     }
 }
 
@@ -254,12 +265,12 @@ fn p5_a_missing_alert_is_found() {
 fn p5_a_repeated_or_unexpected_alert_is_found() {
     let both = [("a", "150.00", "100.50"), ("b", "2500.00", "2500")];
     let twice = violations_after(|evidence| add_event(evidence, POLL_ALERT, "poll", &alert(&both)));
-    assert_eq!(twice, ["an alert that is told by more than one event: a in run"]);
-    let undue = violations_after(|evidence| {
+    assert_eq!(twice, ["an alert that is in more than one event: a in run"]);
+    let extra = violations_after(|evidence| {
         evidence.truth.expected_alerts.remove(&("run".to_owned(), "b".to_owned()));
     });
-    let unexpected = "an alert that is told, and not due: b in run";
-    assert_eq!(undue, [unexpected, "on the bus, and nobody's effect: alert of b in run"]);
+    let unexpected = "an alert that is on the queue, and not expected: b in run";
+    assert_eq!(extra, [unexpected, "on the bus, and unexpected: alert of b in run"]);
     for rows in [[("b", "2500.01", "2500")], [("b", "2500.00", "100.50")], [("b", "2500", "2500")]] {
         let altered = violations_after(|evidence| add_event(evidence, POLL_ALERT, "poll", &alert(&rows)));
         assert_eq!(altered, ["an alert with another balance or threshold than Rightfoot's: b in run"]);
@@ -276,32 +287,34 @@ fn a_submission_that_was_done_twice_or_never_is_found() {
         never,
         [
             "submitted, and never answered: payroll-2",
-            "at Rightfoot, and nobody's answer: submitted twice: found"
+            "at Rightfoot, and in no response: submitted twice: found"
         ]
     );
     let twice = violations_after(|evidence| {
         let again = SimulatedBatch { schedule_id: None, ..evidence.truth.batches.remove(3) };
         evidence.truth.batches.push(again);
     });
-    assert_eq!(twice, ["at Rightfoot, and nobody's answer: submitted twice: run-2"]);
+    assert_eq!(twice, ["at Rightfoot, and in no response: submitted twice: run-2"]);
     let differently =
         violations_after(|evidence| evidence.submissions[0].responses.push(answer("found", &[])));
     assert_eq!(differently, ["submitted again, and answered differently: payroll-1"]);
-    let shared =
-        violations_after(|evidence| evidence.submissions[1].responses = vec![answer("told", &["refused"])]);
+    let shared = violations_after(|evidence| {
+        evidence.submissions[1].responses = vec![answer("delivered", &["invalid"])]
+    });
     assert_eq!(
         shared,
         [
-            "at Rightfoot, and nobody's answer: submitted twice: found",
-            "the answer to more than one submission: told"
+            "at Rightfoot, and in no response: submitted twice: found",
+            "in the responses to more than one submission: delivered"
         ]
     );
-    let absent =
-        violations_after(|evidence| evidence.submissions.push(submitted("watch", &[answer("nothing", &[])])));
+    let absent = violations_after(|evidence| {
+        evidence.submissions.push(submitted("daily-schedule", &[answer("nothing", &[])]))
+    });
     assert_eq!(absent, ["answered, and not at Rightfoot: nothing"]);
-    let refused =
+    let failed =
         violations_after(|evidence| evidence.truth.batches[1].failed_authorizers.push("d".to_owned()));
-    assert_eq!(refused, ["answered with other refused authorizers than Rightfoot's: payroll-2"]);
+    assert_eq!(failed, ["answered with other failed authorizers than Rightfoot's: payroll-2"]);
 }
 
 #[test]
@@ -309,32 +322,32 @@ fn p9_an_untracked_or_unfinished_item_is_found() {
     for (pk, what) in [
         ("rightfoot#batch#run", "batch"),
         ("rightfoot#schedule#s", "schedule"),
-        ("rightfoot#submission#watch", "s"),
+        ("rightfoot#submission#daily-schedule", "s"),
     ] {
-        let unwatched = violations_after(|evidence| evidence.table.tracked.retain(|place, _| place != pk));
-        assert_eq!(unwatched, [format!("at Rightfoot, and never watched: {pk}")], "{what}");
+        let untracked = violations_after(|evidence| evidence.table.tracked.retain(|key, _| key != pk));
+        assert_eq!(untracked, [format!("at Rightfoot, and never tracked: {pk}")], "{what}");
     }
-    for pk in ["rightfoot#batch#run", "rightfoot#submission#watch"] {
+    for pk in ["rightfoot#batch#run", "rightfoot#submission#daily-schedule"] {
         let due = violations_after(|evidence| evidence.table.tracked.extend([(pk.to_owned(), true)]));
-        assert_eq!(due, [format!("watched, and still due: {pk}")]);
+        assert_eq!(due, [format!("tracked, and still due: {pk}")]);
     }
     let failed = violations_after(|evidence| evidence.poller_runs[1].is_fault_free = true);
     assert_eq!(
         failed,
-        ["a run of the poller that failed, although nothing was broken: run 1 (AwsCallFailed: refused)"]
+        ["a poller run that failed while no fault was injected: run 1 (AwsCallFailed: refused)"]
     );
 }
 
 #[test]
 fn a_planned_situation_that_never_occurred_is_a_violation() {
-    let planned = |what: &str| vec![format!("planned, and never happened: {what}")];
+    let planned = |what: &str| vec![format!("planned, and never occurred: {what}")];
     assert_eq!(
         violations_after(|evidence| evidence.truth.requests.clear()),
-        planned("a question about a batch that was not complete")
+        planned("a poll of a batch that was not complete")
     );
     assert_eq!(
         violations_after(|evidence| evidence.truth.requests[0].at = READY_AT),
-        planned("a question about a batch that was not complete")
+        planned("a poll of a batch that was not complete")
     );
     assert_eq!(
         violations_after(|evidence| drop(evidence.truth.schedules[0].runs.pop())),
@@ -350,13 +363,13 @@ fn a_planned_situation_that_never_occurred_is_a_violation() {
         evidence.truth.expected_alerts.remove(&("run".to_owned(), "b".to_owned()));
         evidence
             .published
-            .retain(|announced| announced.origin != "poll" || announced.id.ends_with("/completed"));
+            .retain(|published| published.origin != "poll" || published.id.ends_with("/completed"));
     });
-    assert_eq!(no_polled_alert, planned("an alert by poll, an alert's webhook that got lost"));
+    assert_eq!(no_polled_alert, planned("an alert by poll, an alert's webhook that was lost"));
 }
 
 #[test]
-fn what_came_by_webhook_and_what_by_poll_is_counted() {
+fn completions_and_alerts_are_counted_by_origin() {
     let mut evidence = valid_evidence();
     evidence.messages.push(evidence.messages[1].clone());
     // It had been found before its webhook came.
@@ -378,6 +391,6 @@ fn what_came_by_webhook_and_what_by_poll_is_counted() {
     assert_eq!((report.submissions, report.submission_calls, report.submission_crashes), (3, 6, 1));
     assert_eq!(
         report.rows[0].recorded, 1,
-        "what was submitted has a table of its own; the cast has an alert"
+        "submissions have a table of their own; the senders delivered an alert"
     );
 }

@@ -1,9 +1,9 @@
-//! E3: rows, pages, and what comes before a batch is complete.
+//! E3: rows, pages, and the response before a batch is complete.
 
 use super::*;
 use crate::rightfoot_simulator::{IncompleteBatchResponse, PageTokenParam};
 
-/// Five minutes, the default, and all rows are there.
+/// The default processing time, after which all rows are available.
 const READY: Duration = Duration::from_secs(300);
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn fifty_rows_are_a_page_and_a_hundred_at_most() {
     assert_eq!(rig.get(&format!("/v1/balances?batchId={batch_id}&limit=101")).await.0, 400);
 }
 
-/// The first row of page one, and of what follows under this name of the token.
+/// The first row of page one, and of the next page if the token has this name.
 async fn second_page(rig: &TestRig, batch_id: &str, name: &str) -> String {
     let path = format!("/v1/balances?batchId={batch_id}&limit=2");
     let (_, first) = rig.get(&path).await;

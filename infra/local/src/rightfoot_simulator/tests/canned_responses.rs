@@ -1,4 +1,4 @@
-//! Answers that replace the honest one.
+//! Responses that replace the genuine one.
 
 use super::*;
 use crate::rightfoot_simulator::{CannedResponse, ScriptedResponse};
@@ -12,7 +12,7 @@ async fn scripted(path_contains: &str, response: CannedResponse, remaining_uses:
 }
 
 #[tokio::test]
-async fn a_status_comes_with_an_error_body_and_perhaps_retry_after() {
+async fn a_status_has_an_error_body_and_optionally_retry_after() {
     let rig = scripted("/balances", CannedResponse::Status(429), None).await;
     let (status, answer) = rig.get("/v1/balances?batchId=x").await;
     assert_eq!((status, &answer["error"]["code"]), (429, &json!("TOO_MANY_REQUESTS")));
@@ -46,7 +46,7 @@ async fn a_scripted_response_applies_to_matching_requests_a_limited_number_of_ti
 }
 
 #[tokio::test]
-async fn a_canned_answer_applies_nothing() {
+async fn a_canned_response_does_not_apply_the_request() {
     for answer in [CannedResponse::Status(500), CannedResponse::Html, CannedResponse::WrongShape] {
         let rig = scripted("balance_requests", answer, None).await;
         let request = rig.client.post(format!("{}/v1/balance_requests", rig.url)).bearer_auth(KEY);
@@ -56,7 +56,7 @@ async fn a_canned_answer_applies_nothing() {
 }
 
 #[tokio::test]
-async fn garbage_and_a_wrong_shape_are_200() {
+async fn html_and_a_wrong_shape_are_200() {
     let rig = scripted("", CannedResponse::Html, None).await;
     let answer = rig.try_get("/v1/balances").await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
@@ -66,7 +66,7 @@ async fn garbage_and_a_wrong_shape_are_200() {
 }
 
 #[tokio::test]
-async fn too_large_is_correct_json_of_unannounced_length() {
+async fn too_large_is_valid_json_without_content_length() {
     let rig = scripted("", CannedResponse::TooLarge, None).await;
     let answer = rig.try_get("/v1/balances").await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.content_length()), (200, None));
@@ -80,17 +80,17 @@ async fn a_hanging_request_is_never_answered() {
     let rig = scripted("", CannedResponse::Hang, Some(1)).await;
     let hanging = tokio::time::timeout(Duration::from_millis(200), rig.try_get("/v1/balances")).await;
     assert!(hanging.is_err());
-    assert_eq!(rig.get("/v1/balances?batchId=x").await.0, 404, "the others are served");
+    assert_eq!(rig.get("/v1/balances?batchId=x").await.0, 404, "other requests are served");
     let statuses: Vec<_> = rig.sim.requests().iter().map(|request| request.status).collect();
     assert_eq!(statuses, [None, Some(404)]);
 }
 
 #[tokio::test]
-async fn dropped_after_applying_is_500_and_applied() {
+async fn applied_then_500_applies_the_request() {
     let rig = scripted("balance_requests", CannedResponse::AppliedThen500, Some(1)).await;
     assert_eq!(rig.post("/v1/balance_requests", batch_of(1)).await.0, 500);
     let applied = rig.sim.batches()[0].batch_id.clone();
-    assert_eq!(rig.submit(batch_of(1)).await, applied, "the cache knows it");
+    assert_eq!(rig.submit(batch_of(1)).await, applied, "the response is cached");
     assert_eq!(rig.sim.batches().len(), 1);
     let rig = scripted("scheduled_balance_request", CannedResponse::AppliedThen500, Some(1)).await;
     let create = || rig.post("/v1/monitoring/scheduled_balance_request", daily("Daily", &["a"]));
@@ -98,7 +98,7 @@ async fn dropped_after_applying_is_500_and_applied() {
 }
 
 #[tokio::test]
-async fn cut_short_is_applied_and_half_an_answer() {
+async fn truncated_applies_the_request_and_breaks_the_response() {
     let rig = scripted("balance_requests", CannedResponse::Truncated, Some(1)).await;
     let request = rig.client.post(format!("{}/v1/balance_requests", rig.url)).bearer_auth(KEY);
     let answer = request.body(batch_of(1).to_string()).send().await;
@@ -111,7 +111,7 @@ async fn cut_short_is_applied_and_half_an_answer() {
 }
 
 #[tokio::test]
-async fn compressed_is_applied_and_the_honest_answer() {
+async fn gzip_applies_the_request_and_compresses_the_genuine_response() {
     let rig = scripted("balance_requests", CannedResponse::Gzip, None).await;
     let request = rig.client.post(format!("{}/v1/balance_requests", rig.url)).bearer_auth(KEY);
     let answer = request.body(batch_of(1).to_string()).send().await.unwrap();
@@ -127,7 +127,7 @@ async fn compressed_is_applied_and_the_honest_answer() {
 }
 
 #[tokio::test]
-async fn edited_is_the_honest_answer_but_for_its_edits() {
+async fn edited_is_the_genuine_response_with_its_edits() {
     let edits = &[("\"error\"", "\"trouble\""), ("404", "\"404\"")];
     let rig = scripted("/balances", CannedResponse::Edited(edits), None).await;
     let (status, answer) = rig.get("/v1/balances?batchId=x").await;

@@ -1,4 +1,4 @@
-//! What the simulated API promises, over HTTP, with the time in the test's hand.
+//! Tests of the simulated API over HTTP, with a clock that the test controls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,7 +26,7 @@ const KEY: &str = "rf_test_key";
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A simulator that is served, and its time.
+/// A served simulator, its clock and a client.
 struct TestRig {
     sim: RightfootSimulator,
     url: String,
@@ -49,8 +49,8 @@ impl TestRig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        let serving = stack::spawn_server(listener, sim.routes());
-        Self { sim, url, now_ms, client, server: serving }
+        let server = stack::spawn_server(listener, sim.routes());
+        Self { sim, url, now_ms, client, server }
     }
 
     fn advance(&self, span: Duration) {
@@ -78,14 +78,14 @@ impl TestRig {
         (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap())
     }
 
-    /// Submits a batch and gives its id.
+    /// Submits a batch and returns its id.
     async fn submit(&self, body: Value) -> String {
         let (status, answer) = self.post("/v1/balance_requests", body).await;
         assert_eq!(status, 201, "{answer}");
         answer["batch_id"].as_str().unwrap().to_owned()
     }
 
-    /// Creates a schedule and gives its id.
+    /// Creates a schedule and returns its id.
     async fn schedule(&self, body: Value) -> String {
         let (status, answer) = self.post("/v1/monitoring/scheduled_balance_request", body).await;
         assert_eq!(status, 201, "{answer}");
@@ -103,7 +103,7 @@ fn authorizer(id: &str) -> Value {
     json!({"authorizer_unique_id": id, "ssn": "123456789", "account_number": "1", "routing_number": "031100649"})
 }
 
-/// E1's body for these authorizers, which are `a0`, `a1` and so on.
+/// E1's body for this many authorizers: `a0`, `a1` and so on.
 fn batch_of(authorizers: usize) -> Value {
     let authorizers: Vec<_> = (0..authorizers).map(|n| authorizer(&format!("a{n}"))).collect();
     json!({"authorizers": authorizers})
@@ -120,7 +120,7 @@ fn with(mut body: Value, field: &str, value: Value) -> Value {
     body
 }
 
-/// What a field of each entry of a list says.
+/// The value of a string field in each entry of a list.
 fn each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     list.as_array().unwrap().iter().map(|entry| entry[field].as_str().unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! The key, and what E1 takes.
+//! The API key, and the requests that E1 accepts.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ async fn a_batch_is_answered_201_as_documented_and_ids_differ() {
 }
 
 #[tokio::test]
-async fn the_seed_and_the_authorizers_decide_on_the_id_whatever_comes_first() {
+async fn batch_ids_depend_on_seed_and_authorizers_and_not_on_order() {
     let (one, other) = (TestRig::new().await, TestRig::new().await);
     let in_order = [one.submit(batch_of(1)).await, one.submit(batch_of(2)).await];
     let reversed = [other.submit(batch_of(2)).await, other.submit(batch_of(1)).await];

@@ -1,4 +1,4 @@
-//! E5, E6 and E9.
+//! Schedules and history: E5, E6 and E9.
 
 use super::*;
 use crate::rightfoot_simulator::PageTokenParam;
@@ -32,7 +32,7 @@ async fn a_schedule_is_answered_as_documented() {
 }
 
 #[tokio::test]
-async fn a_name_is_taken_once_and_a_bad_row_refuses_the_whole() {
+async fn a_name_is_accepted_once_and_a_bad_row_fails_the_whole_request() {
     let rig = TestRig::new().await;
     rig.schedule(daily("Daily", &["a"])).await;
     let (status, answer) = rig.post(E5, daily("Daily", &["b"])).await;
@@ -44,7 +44,7 @@ async fn a_name_is_taken_once_and_a_bad_row_refuses_the_whole() {
 }
 
 #[tokio::test]
-async fn it_runs_when_its_time_has_come_and_ends_with_the_final_run() {
+async fn it_runs_when_due_and_ends_with_the_final_run() {
     let rig = TestRig::new().await;
     let id = rig.schedule(with(daily("Daily", &["a"]), "expires_at", json!("2026-01-04"))).await;
     let path = format!("/v1/monitoring/schedules/{id}");
@@ -139,7 +139,7 @@ async fn a_run_appears_in_the_history_when_it_is_complete_and_the_lag_is_over() 
 }
 
 #[tokio::test]
-async fn the_history_lists_on_demand_batches_if_it_is_told_to() {
+async fn the_history_lists_on_demand_batches_if_configured() {
     let rig = TestRig::with_behaviour(|behaviour| behaviour.schedule_day = MINUTE * 10).await;
     rig.schedule(daily("Daily", &["a0"])).await;
     let on_demand = rig.submit(batch_of(1)).await;

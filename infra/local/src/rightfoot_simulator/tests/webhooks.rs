@@ -1,4 +1,4 @@
-//! W1 and W2: what they say, when they are tried, and how they get lost.
+//! The webhooks W1 and W2: bodies, attempts and losses.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ fn bodies(stub: &StubReceiver) -> Vec<Value> {
     stub.seen().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
 }
 
-/// A rig on which `alerting` runs every ten minutes. The thresholds: `own` 100.00 of its own, the others 200 by
-/// default.
+/// A rig with the schedule `alerting`, which runs every ten minutes. Thresholds: 100.00 for the authorizer `own`, 200 for
+/// the others.
 async fn alerting(stub: &StubReceiver, change: impl FnOnce(&mut Behaviour)) -> TestRig {
     let rig = TestRig::with_behaviour(|behaviour| {
         behaviour.schedule_day = MINUTE * 10;
@@ -63,7 +63,7 @@ async fn a_completion_is_sent_once_the_batch_is_complete_and_only_to_a_given_url
     assert_eq!((&received[0].body[..], webhook.body.as_bytes()), (expected.as_bytes(), expected.as_bytes()));
 }
 
-/// Minutes of the attempts, if every one is answered so; ticked every half minute.
+/// Minutes of the attempts if every one gets this response; the simulator ticks every half minute.
 async fn minutes(retry_spacing: RetrySpacing, status: u16) -> Vec<u64> {
     let stub = receiver(status).await;
     let rig = TestRig::with_behaviour(|behaviour| behaviour.retry_spacing = retry_spacing).await;
@@ -92,8 +92,8 @@ async fn any_answer_but_2xx_is_tried_again_for_half_an_hour() {
 #[tokio::test]
 async fn no_answer_is_tried_again_and_nothing_after_half_an_hour() {
     let rig = TestRig::new().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    rig.submit(with(batch_of(1), "webhook_url", json!(format!("http://{nobody}/")))).await;
+    let closed_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    rig.submit(with(batch_of(1), "webhook_url", json!(format!("http://{closed_port}/")))).await;
     rig.advance(MINUTE * 5);
     assert_eq!(rig.sim.tick().await, 1);
     assert_eq!(rig.sim.webhooks()[0].attempts[0].status, None);
@@ -104,7 +104,7 @@ async fn no_answer_is_tried_again_and_nothing_after_half_an_hour() {
 }
 
 #[tokio::test]
-async fn alerts_are_those_at_or_above_their_threshold_and_ones_own_beats_the_default() {
+async fn alerts_are_sent_at_or_above_the_threshold_and_an_own_threshold_overrides_the_default() {
     let stub = receiver(200).await;
     let rig = alerting(&stub, |_| {}).await;
     rig.advance(MINUTE * 15);
@@ -132,8 +132,8 @@ async fn alerts_are_those_at_or_above_their_threshold_and_ones_own_beats_the_def
         assert!(webhooks[1].body.contains(exact), "{exact}");
     }
     let batch_id = schedule.runs[0].batch_id.clone();
-    let owed: BTreeSet<_> = ["own", "at", "over"].map(|id| (batch_id.clone(), id.to_owned())).into();
-    assert_eq!(rig.sim.expected_alerts(), owed);
+    let expected: BTreeSet<_> = ["own", "at", "over"].map(|id| (batch_id.clone(), id.to_owned())).into();
+    assert_eq!(rig.sim.expected_alerts(), expected);
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn each_attempt_can_have_an_event_uuid_of_its_own() {
     assert!(webhook.is_delivered && webhook.body.contains(&event_uuids[2]));
 }
 
-/// Submits so many batches, lets them end, and says which webhooks are lost.
+/// Submits this many batches, lets them complete, and returns which webhooks are lost.
 async fn lost(lose: WebhookLoss, batches: usize) -> Vec<bool> {
     let stub = receiver(200).await;
     let rig = TestRig::with_behaviour(|behaviour| behaviour.webhook_loss = lose).await;
@@ -233,7 +233,7 @@ async fn lost(lose: WebhookLoss, batches: usize) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn webhooks_are_lost_as_the_switch_says() {
+async fn webhooks_are_lost_as_configured() {
     assert_eq!(lost(WebhookLoss::None, 3).await, [false; 3]);
     assert_eq!(lost(WebhookLoss::All, 3).await, [true; 3]);
     assert_eq!(lost(WebhookLoss::First(2), 3).await, [true, true, false]);
@@ -255,10 +255,10 @@ async fn a_lost_webhook_stays_lost() {
 }
 
 #[tokio::test]
-async fn ticking_for_ever_delivers() {
+async fn run_every_delivers_webhooks() {
     let stub = receiver(200).await;
     let rig = TestRig::with_behaviour(|behaviour| behaviour.processing_time = Duration::ZERO).await;
-    let ticking = rig.sim.run_every(Duration::from_millis(5));
+    let ticker = rig.sim.run_every(Duration::from_millis(5));
     rig.submit(with(batch_of(1), "webhook_url", json!(stub.url))).await;
     for _ in 0..1_000 {
         if rig.sim.webhooks().iter().any(|webhook| webhook.is_delivered) {
@@ -266,6 +266,6 @@ async fn ticking_for_ever_delivers() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    ticking.abort();
+    ticker.abort();
     assert!(rig.sim.webhooks()[0].is_delivered);
 }
