@@ -1,12 +1,12 @@
-//! What the work on a batch takes, by the batch's size: requests, calls, time and memory.
+//! Measures the processing of a batch by its size: requests, calls, time and memory.
 //!
 //! ```text
 //!  event-worker, a process of its own ──HTTP──▶ 100 ms ──▶ simulated Rightfoot
-//!                                     └─HTTP──▶ count ───▶ embedded engines
+//!                                     └─HTTP──▶ count ───▶ emulators
 //! ```
 //!
-//! `cargo bench -p tests --bench worker`, with `-- --short` without the largest batches. Each row has a new process:
-//! what it holds at most (Linux's `VmHWM`) is told before it has worked, and after.
+//! `cargo bench -p tests --bench worker`; `-- --short` leaves out the largest batches. Each row has a new process;
+//! its peak memory (Linux's `VmHWM`) is read before and after the batch.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark's own code, and what it is for")]
 
@@ -28,11 +28,11 @@ use tests::rightfoot_world::RightfootWorld;
 use tokio::net::TcpListener;
 
 const API_LATENCY: Duration = Duration::from_millis(100);
-/// How many batches are worked on at the same time, and how many balances each has.
+/// Number of batches in one invocation, and balances of each.
 const SMALL_BATCHES: [(usize, usize); 2] = [(1, 100), (1, 1_000)];
 const LARGE_BATCHES: [(usize, usize); 3] = [(10, 1_000), (1, 10_000), (1, 30_000)];
 
-/// How often each operation was called.
+/// Number of calls by operation.
 type CallCounts = Arc<Mutex<BTreeMap<String, usize>>>;
 
 struct Bench {
@@ -79,16 +79,16 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint_url = format!("http://{}", listener.local_addr().unwrap());
         let calls = CallCounts::default();
-        let engines = aws_endpoint(&it.world.stack, endpoint_url.clone());
-        stack::spawn_server(listener, count_calls(engines, calls.clone()));
+        let emulators = aws_endpoint(&it.world.stack, endpoint_url.clone());
+        stack::spawn_server(listener, count_calls(emulators, calls.clone()));
         Self { it, endpoint_url, calls }
     }
 
-    /// Has a new process work on so many batches of this size, by one invocation, and looks whether it did.
+    /// Starts a new process, has it process so many batches of this size in one invocation, and checks the result.
     async fn measure(&self, batches: usize, size: usize) -> Measurement {
         let event = self.completion_event(batches, size).await;
         let mut worker = self.start_worker().await;
-        // Once it has answered, it is as warm as it gets without work.
+        // After one answer it holds all that it needs without a batch.
         assert_eq!(worker.invoke(json!({"Records": []})).await, all_succeeded());
         let idle_bytes = worker.peak_bytes();
         self.it.rightfoot.clear_requests();
@@ -100,7 +100,7 @@ impl Bench {
         let peak_bytes = worker.peak_bytes();
         let output = worker.stop().await;
         let events = self.it.world.drain_bus().await;
-        // Those of earlier rows show again, because nobody deletes them.
+        // Events of earlier rows are received again, because their messages are never deleted.
         let of_row = events.iter().filter(|event| event.id().contains(&batch_id(batches, size, "")));
         let found: Vec<_> = of_row.map(|event| event.detail.get("found")).collect();
         assert_eq!(found, vec![Some(&json!(size)); batches], "{output}");
@@ -119,7 +119,7 @@ impl Bench {
         }
     }
 
-    /// The invocation event that says so. The batches are known to be of this size.
+    /// Returns the invocation event for complete batches that are tracked with this size.
     async fn completion_event(&self, batches: usize, size: usize) -> Value {
         let people: Vec<_> = (0..size).map(|n| (authorizer(n), format!("{n}.50"))).collect();
         for n in 0..batches {
@@ -153,7 +153,7 @@ impl Bench {
 }
 
 impl Measurement {
-    /// With the bytes that each balance took beyond those of the row with the least.
+    /// Prints the row, with the bytes per balance beyond the row with the fewest balances.
     fn print(&self, least: Option<&Self>) {
         let Self { batches, balances, requests, writes, puts, .. } = self;
         let (secs, idle, peak) = (self.took.as_secs_f64(), mb(self.idle_bytes), mb(self.peak_bytes));
@@ -180,7 +180,7 @@ fn batch_id(batches: usize, size: usize, which: impl Display) -> String {
     format!("{batches}-of-{size}-{which}")
 }
 
-/// An id as long as a UUID.
+/// An id with the length of a UUID.
 fn authorizer(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }

@@ -1,4 +1,4 @@
-//! An API in Rightfoot's place that quotes whatever it was told, wherever it can.
+//! A stand-in for Rightfoot's API that quotes all that it received wherever a response has room for text.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The API. What it answers depends on the first authorizer's id, up to the first dash.
+/// The API. Its answer to a POST depends on the first authorizer's id, up to the first dash.
 #[derive(Clone, Default)]
 pub(crate) struct EchoApi(Arc<Mutex<EchoState>>);
 
@@ -23,14 +23,14 @@ struct EchoState {
 }
 
 impl EchoApi {
-    /// Serves it; where, and until when.
+    /// Serves the API; returns its URL and its task.
     pub(crate) async fn serve(&self) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         (url, stack::spawn_server(listener, Router::new().fallback(answer).with_state(self.clone())))
     }
 
-    /// The bodies of all POSTs.
+    /// Bodies of all POSTs.
     pub(crate) fn posted_bodies(&self) -> Vec<String> {
         self.0.lock().unwrap().posted_bodies.clone()
     }
@@ -46,7 +46,7 @@ async fn answer(
     let mut state = api.0.lock().unwrap();
     if method == Method::POST {
         let body = String::from_utf8(body.to_vec()).unwrap();
-        // The same bytes are the same batch.
+        // As at Rightfoot, the same bytes give the same batch.
         let number =
             state.posted_bodies.iter().position(|one| *one == body).unwrap_or(state.posted_bodies.len());
         state.posted_bodies.push(body.clone());
@@ -57,7 +57,6 @@ async fn answer(
     answer_get(&uri, state.get_count, &quoted, state.posted_bodies.last())
 }
 
-/// What it answers to a POST.
 fn answer_post(number: usize, body: &str, headers: &HeaderMap) -> Response {
     let request: Value = serde_json::from_str(body).unwrap();
     let rows = request["authorizers"].as_array().unwrap();
@@ -92,7 +91,7 @@ fn answer_post(number: usize, body: &str, headers: &HeaderMap) -> Response {
     }
 }
 
-/// Rows that are refused, each with all that was said about it; and some that nobody can tell whom they are about.
+/// Failed rows that quote their authorizer's data; and rows that cannot be assigned to an authorizer.
 fn failed_rows(rows: &[Value]) -> Value {
     let mut refused: Vec<_> = rows
         .iter()
@@ -117,7 +116,7 @@ fn failed_rows(rows: &[Value]) -> Value {
     refused.into()
 }
 
-/// What it answers to a GET: in turn, what it should, and what it should not.
+/// Answers a GET: every other time with an error status or an invalid body.
 fn answer_get(uri: &Uri, nth: usize, quoted: &str, last_body: Option<&String>) -> Response {
     let status = [200, 500, 200, 403, 200, 429, 200, 404, 200, 418][nth % 10];
     let status = StatusCode::from_u16(status).unwrap();

@@ -1,8 +1,8 @@
-//! P8: secrets and personal data go through every path, at TRACE level, and none of them comes out again in a
-//! log line, a metric, an error or a reply.
+//! P8: secrets and personal data go through every path, at TRACE level, and none of them appears in a log line, a
+//! metric, an error or a reply.
 //!
-//! A binary of its own, because a process has one log and one recorder of metrics: those here take in all that the process
-//! says, and other tests say the words that must not be in it.
+//! A separate binary, because a process has one log and one metrics recorder: these capture all that the process
+//! writes, and other tests log the very words that must be absent here.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
@@ -34,7 +34,7 @@ const PERSONAL_DATA: &str = "CANARY-Jane-Doe-078-05-1120";
 const HEADER_VALUE: &str = "CANARY-header-value";
 const ADDRESS: &str = "198.51.100.77";
 
-/// Everything that must never come out.
+/// Every string that must not be in the output.
 fn forbidden_strings(token: &str) -> Vec<String> {
     let mac = token.split('.').next_back().unwrap();
     ["CANARY", "Jane-Doe", "078-05-1120", ADDRESS, "/webhooks/", mac, token].map(str::to_owned).to_vec()
@@ -61,7 +61,7 @@ impl Write for LogBuffer {
     }
 }
 
-/// What this process logs, at TRACE, and its metrics: both there is one of, for all tests.
+/// The log, at TRACE, and the metrics of this process. All tests share them.
 fn shared_capture() -> (&'static LogBuffer, &'static Collector) {
     static CAPTURE: LazyLock<(LogBuffer, &'static Collector)> = LazyLock::new(|| {
         let output = LogBuffer::default();
@@ -72,7 +72,7 @@ fn shared_capture() -> (&'static LogBuffer, &'static Collector) {
     (&CAPTURE.0, CAPTURE.1)
 }
 
-/// All that was captured so far.
+/// Flushes the metrics, and returns all output so far.
 fn flushed_output(output: &LogBuffer, metrics: &Collector) -> String {
     telemetry::flush_metrics(metrics, output.clone());
     String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
@@ -88,7 +88,7 @@ fn completion_body(batch: &str) -> String {
     )
 }
 
-/// An invocation with canaries in every header and address.
+/// An invocation event with canaries in every header and address.
 fn webhook_event(path: &str, signature: Option<String>, body: &str, token: Option<&str>) -> Value {
     let mut headers = json!({
         "content-type": "application/json",
@@ -106,7 +106,7 @@ fn webhook_event(path: &str, signature: Option<String>, body: &str, token: Optio
     event
 }
 
-/// One invocation for every way through the handlers.
+/// One invocation for every path through the webhook handlers.
 fn every_webhook_path(now: UnixSecs, token: &str) -> Vec<Value> {
     let keys = Keys::parse(SECRET, KeyCodec::Utf8).unwrap();
     let signed = |t: UnixSecs, body: &str| Some(signature::sign(t, body.as_bytes(), &keys));
@@ -165,11 +165,11 @@ async fn world() -> World {
     world
 }
 
-/// Every way through the handlers and the relay, undisturbed and with every AWS call failing in every way.
+/// Every path through the handlers and the relay, without faults and with every AWS call failing in every way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_no_path_lets_a_canary_out() {
     let (output, metrics) = shared_capture();
-    // A panic's text can quote what was being read.
+    // A panic's message can quote the input.
     let _ = std::thread::spawn(|| panic!("{PERSONAL_DATA}")).join();
     let _ = std::panic::take_hook();
     let mut replies = String::new();
@@ -202,6 +202,7 @@ async fn p8_no_path_lets_a_canary_out() {
                 replies.push_str(&format!("{} {} {:?}\n", response.status, response.body, response.headers));
             }
             for _ in 0..2 {
+                // Past `RELAY_AGE_MS`: the record is due for the relay.
                 world.advance(Duration::from_secs(31));
                 replies.push_str(&format!("{:?}\n", world.run_relay().await));
             }
@@ -214,7 +215,7 @@ async fn p8_no_path_lets_a_canary_out() {
         "\"outcome\":\"unavailable\"",
         "\"recorded\":",
         "CloudWatchMetrics",
-        "\"fault\":\"dynamodb:PutItem: AccessDeniedException\"",
+        "\"error\":\"dynamodb:PutItem: AccessDeniedException\"",
         "panicked",
         "{\"Name\":\"oldest_due_age\",\"Unit\":\"Seconds\"}",
     ] {
@@ -224,7 +225,7 @@ async fn p8_no_path_lets_a_canary_out() {
     assert_clean("replies", &replies, &token);
 }
 
-/// The real binaries, with the log level at its highest, as Lambda runs them.
+/// The real binaries at the highest log level, run as Lambda runs them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_the_deployed_binaries_let_no_canary_out() {
     let world = world().await;
@@ -265,7 +266,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
         statuses,
         [200, 200, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 200, 200, 200, 200, 400, 400, 403, 403]
     );
-    // What is no invocation at all is quoted by the runtime's own error.
+    // Input that is no invocation event is quoted by the runtime's own error.
     for function in [&mut fynapse, &mut rightfoot] {
         function.invoke(json!({"headers": PERSONAL_DATA, "body": [HEADER_VALUE]})).await;
     }
@@ -284,7 +285,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
     aws.abort();
 }
 
-/// A function that is told nothing says which variable it misses.
+/// Without configuration, a function names the variable that it misses.
 #[tokio::test]
 async fn a_missing_variable_is_named() {
     let mut function = LambdaProcess::start("fynapse-webhook", &[("INBOX_TABLE", "inbox")]).await;

@@ -1,5 +1,4 @@
-//! People with canaries in everything that is said about them, what is asked about them, and where they must not
-//! be found again.
+//! Requests with canaries in all personal data, and the checks that none of it appears elsewhere.
 
 use std::io::Read;
 
@@ -11,7 +10,7 @@ use inbox_core::event::payload_hash;
 use serde_json::{Value, json};
 use tests::{Item, World};
 
-/// What is said about everybody, besides the id.
+/// Fields of every authorizer, besides the id.
 const AUTHORIZER_FIELDS: [(&str, &str); 12] = [
     ("first_name", "CANARY-Jolanda"),
     ("last_name", "CANARY Doehring"),
@@ -26,7 +25,7 @@ const AUTHORIZER_FIELDS: [(&str, &str); 12] = [
     ("email", "jolanda@CANARY.example"),
     ("note", "of Elmstreet, \"Springhill\""),
 ];
-/// What of it is long and odd enough to be found again.
+/// Parts of these fields that are long and odd enough to be searched for.
 const SEARCHED_FRAGMENTS: [&str; 13] = [
     "CANARY",
     "Jolanda",
@@ -42,7 +41,8 @@ const SEARCHED_FRAGMENTS: [&str; 13] = [
     "021000021",
     "4111111111111111",
 ];
-/// Of the numbers in it, the beginnings of SHA-256, SHA-1 and MD5: `printf %s 078-05-1120 | openssl dgst -sha256 -r`.
+/// Beginnings of SHA-256, SHA-1 and MD5 of the numbers among the fields: `printf %s 078-05-1120 | openssl dgst
+/// -sha256 -r`.
 const DIGESTS: [&str; 15] = [
     "ef6385e044681287",
     "b397e856ee347f34",
@@ -60,7 +60,7 @@ const DIGESTS: [&str; 15] = [
     "2c9273e27f70df93",
     "371c13cc3ac0bb78",
 ];
-/// The names of the submissions, and the subject of the minted URL.
+/// Submission ids, and the subject of the minted URL.
 pub(crate) const SUBJECTS: [&str; 12] = [
     "fine",
     "partly",
@@ -104,7 +104,7 @@ pub(crate) fn schedule_request(name: &str, id: &str) -> Value {
     })
 }
 
-/// One request for every way through the function, and what is no request at all.
+/// One request for every path through `rightfoot-requests`, and input that is no request.
 pub(crate) fn every_request_path() -> Vec<Value> {
     let many: Vec<_> = (0..40).map(|n| format!("partly-{n}")).collect();
     let with = |field: &str, value: Value| {
@@ -154,14 +154,14 @@ pub(crate) fn every_request_path() -> Vec<Value> {
     requests
 }
 
-/// What must not come out: of the URLs, the token's second half, which tells everything.
+/// Strings that must be absent: personal data, and the second half of each URL's token, which is the secret part.
 pub(crate) struct Canaries {
     personal: Vec<String>,
     macs: Vec<String>,
 }
 
 impl Canaries {
-    /// Whatever was posted is personal as well, if only as its hash.
+    /// Includes the hashes of the posted bodies and of their rows: an unkeyed hash of personal data is personal data.
     pub(crate) fn new(world: &World, bodies: &[String]) -> Self {
         let mut personal: Vec<_> = SEARCHED_FRAGMENTS.into_iter().chain(DIGESTS).map(str::to_owned).collect();
         for digest in DIGESTS {
@@ -204,7 +204,7 @@ pub(crate) fn assert_none_of(canaries: &[String], what: &str, output: &str) {
     }
 }
 
-/// Everything in the table: of the URLs, only an open submission holds its own.
+/// Checks every item of the table. Only a submission that is still open may hold its webhook URL.
 pub(crate) fn assert_clean_table(items: &[Item], canaries: &Canaries) {
     for item in items {
         let place = format!("{} {}", tests::text(item, "pk"), tests::text(item, "sk"));

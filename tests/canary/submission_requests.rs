@@ -1,5 +1,6 @@
-//! P8 for what asks Rightfoot: social security, account and card numbers and names are in the request to it and
-//! nowhere else, not even as an unkeyed hash; nor do its key and the webhook URLs come out.
+//! P8 for the functions that call Rightfoot: social security, account and card numbers and names are in the request
+//! to Rightfoot and nowhere else, not even as an unkeyed hash; the API key and the webhook URLs appear nowhere
+//! either.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -31,7 +32,7 @@ fn is_webhook_url_request(request: &Value) -> bool {
     request["action"] == "webhook_url"
 }
 
-/// A world whose Rightfoot quotes.
+/// A world whose Rightfoot is the [`EchoApi`].
 async fn world(api_url: &str) -> World {
     let mut config = ClientConfig::new(api_url).unwrap();
     config.backoff_base = Duration::from_millis(1);
@@ -43,22 +44,22 @@ async fn world(api_url: &str) -> World {
     .await
 }
 
-/// How all that a caller or a programmer can see of a request looks, as one text.
+/// Text of all that a caller or a programmer can see of a request: its `Debug`, and the answer or error.
 fn rendered(request: &Value, result: &Result<Value, rightfoot_requests::RequestError>) -> String {
     let raw = RawValue::from_string(request.to_string()).unwrap();
     let mut text = format!("{:?}\n", requests::parse(&raw));
     match result {
         Ok(answer) if is_webhook_url_request(request) => assert!(answer["webhook_url"].is_string()),
         Ok(answer) => text.push_str(&answer.to_string()),
-        Err(refusal) => {
-            let diagnostic = Diagnostic::from(refusal.clone());
-            text.push_str(&format!("{refusal} {refusal:?} {diagnostic:?}"));
+        Err(error) => {
+            let diagnostic = Diagnostic::from(error.clone());
+            text.push_str(&format!("{error} {error:?} {diagnostic:?}"));
         }
     }
     text
 }
 
-/// Every way through both functions, while every call of this operation fails so. Returns what was posted.
+/// Runs every path through both functions while every call of this operation fails. Returns the posted bodies.
 async fn run_every_path(operation: &'static str, fault: Option<Fault>) -> Vec<String> {
     let api = EchoApi::default();
     let (url, serving) = api.serve().await;
@@ -121,13 +122,13 @@ async fn p8_nothing_of_the_people_comes_out_but_to_rightfoot() {
     let output = flushed_output(output, metrics);
     for expected in [
         "\"outcome\":\"done\"",
-        "\"outcome\":\"RightfootRefused\"",
+        "\"outcome\":\"RightfootDeclined\"",
         "\"outcome\":\"OutcomeUnknown\"",
         "\"outcome\":\"InvalidRequest\"",
         "\"outcome\":\"AwsCallFailed\"",
         "\"outcome\":\"UrlKeyUnavailable\"",
         "\"outcome\":\"RightfootUnauthorized\"",
-        "\"outcome\":\"OtherSubmission\"",
+        "\"outcome\":\"SubmissionIdConflict\"",
         "\"requested\":",
         "\"request_failed\":",
         "\"found_by_poll\":",
@@ -135,13 +136,13 @@ async fn p8_nothing_of_the_people_comes_out_but_to_rightfoot() {
     ] {
         assert!(output.contains(expected), "the capture is blind: no {expected}");
     }
-    // The URLs are the same in all worlds, and so is what was posted.
+    // All worlds have the same keys, so the URLs and the posted bodies are the same in each.
     let canaries = Canaries::new(&world("http://127.0.0.1:9").await, &bodies);
     canaries.assert_absent("logs and metrics", &output);
     assert_none_of(&["/webhooks/".to_owned(), "Bearer".to_owned()], "logs and metrics", &output);
 }
 
-/// What Rightfoot says of them is kept, less what was said about them.
+/// Rightfoot's messages about authorizers are kept, without the personal data that they quote.
 #[tokio::test]
 async fn p8_what_rightfoot_says_of_people_is_answered_without_their_data() {
     let api = EchoApi::default();
@@ -173,7 +174,7 @@ fn debug(it: &impl Debug) -> String {
     format!("{it:?}\n{it:#?}\n")
 }
 
-/// What a programmer prints to find out is no way out either.
+/// The `Debug` output of requests, answers and submissions has no personal data either.
 #[tokio::test]
 async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     let api = EchoApi::default();
@@ -211,7 +212,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     serving.abort();
 }
 
-/// The real binaries, with the log level at its highest, as Lambda runs them.
+/// The real binaries at the highest log level, run as Lambda runs them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
     let api = EchoApi::default();
@@ -232,7 +233,7 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
         ("RIGHTFOOT_URL_KEY_SECRET_ID", stack::RIGHTFOOT_URL_KEY_SECRET),
         ("WEBHOOK_BASE_URL", "https://h.example"),
     ];
-    // The world's clock stands long before the binaries' own: what is due in it is due for them.
+    // The world's clock is long before the binaries' own, so whatever is due in it is due for them.
     world.request(batch_request("fine", &["fine-0"])).await.unwrap().unwrap();
     world.request(schedule_request("weekly", "fine-0")).await.unwrap().unwrap();
     let mut function = LambdaProcess::start("rightfoot-requests", &env).await;

@@ -1,4 +1,4 @@
-//! What is said about people's balances goes through the worker, on the bus and into the table, and nowhere else.
+//! P8 for the worker: balances go to the bus and into the table, and nowhere else.
 
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack;
@@ -9,7 +9,7 @@ use tests::{alert_event_id, completion_event_id};
 
 use super::*;
 
-/// An authorizer, who is nobody's business.
+/// An authorizer's id, which is personal data.
 const USER: &str = "CANARY-user-7";
 const BALANCE: &str = "5550142233.77";
 const INSTITUTION: &str = "CANARY Bank of Springhill";
@@ -20,7 +20,7 @@ fn alert_with_canaries(batch: &str, event_uuid: &str, threshold: &str) -> String
     )
 }
 
-/// Events of every kind, each recorded and on the queue, and messages that are none.
+/// A world with a recorded and queued event of every kind, and with messages that are no events.
 async fn world_with_canaries() -> RightfootWorld {
     let it = RightfootWorld::with_run("b-1", &[(USER, BALANCE)]).await;
     let large =
@@ -97,10 +97,10 @@ async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
     let output = flushed_output(output, metrics);
     for expected in [
         "\"outcome\":\"done\"",
-        "\"outcome\":\"put_back\"",
+        "\"outcome\":\"requeued\"",
         "\"outcome\":\"quarantined\"",
         "\"outcome\":\"returned\"",
-        "\"worked\":",
+        "\"processed\":",
     ] {
         assert!(output.contains(expected), "the capture is blind: no {expected}");
     }
@@ -150,7 +150,7 @@ async fn p8_the_deployed_worker_lets_no_canary_out() {
         .collect();
     failed.sort_unstable();
     assert_eq!(failed, ["m-5", "m-6"]);
-    // What is no batch of messages is quoted by the runtime's own error.
+    // Input that is no batch of messages is quoted by the runtime's own error.
     worker.invoke(json!({"Records": PERSONAL_DATA})).await;
     let published = it.world.drain_bus_ids().await;
     assert_eq!(

@@ -45,7 +45,7 @@ def test_a_batch_ends_in_its_balances_and_in_one_completion(stack: Stack, bus: L
 
 def test_what_is_told_by_nobody_who_knows_the_batch_has_no_effect(stack: Stack, bus: Listener):
     event = stack.inboxctl("send", "rightfoot")["event"]
-    until("the worker to have put it back", lambda: stack.event(event)["works"])
+    until("the worker to have put it back", lambda: stack.event(event)["requeues"])
     assert stack.event(event)["done_at"] is None
     assert not bus.told("BalanceBatchCompleted", event_id=event)
 
@@ -83,8 +83,8 @@ def test_whoever_meets_the_threshold_of_a_schedule_is_told_once_per_run(
         return sorted(it["authorizer_unique_id"] for it in bus.told("BalanceThresholdMet", batch_id=run))
 
     def is_all_done() -> bool:
-        (story,) = stack.inboxctl("trace", run)["stories"]
-        return all(event["state"] == "done" for event in story["events"])
+        (timeline,) = stack.inboxctl("timeline", run)["timelines"]
+        return all(event["state"] == "done" for event in timeline["events"])
 
     until(f"{meeting} to be told of", told, enough=lambda names: set(names) >= set(meeting))
     # An event that came before the balances is put back for a minute, and the relay's minute may just have passed.

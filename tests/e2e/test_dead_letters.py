@@ -18,7 +18,7 @@ NO_MORE_WRITES = {
 
 
 def dead(stack: Stack, **facts) -> list[dict]:
-    letters = stack.inboxctl("dead", "list")["messages"]
+    letters = stack.inboxctl("dead-letters", "list")["messages"]
     return [letter for letter in letters if facts.items() <= letter.items()]
 
 
@@ -26,11 +26,11 @@ def test_a_message_that_is_none_of_ours_dies_and_can_be_moved_back(impatient: St
     sent = impatient.client("sqs").send_message(QueueUrl=impatient.outputs["EventsQueueUrl"], MessageBody="no event")
     stranger = {"message_id": sent["MessageId"], "event": None}
     until("the stranger to die", lambda: dead(impatient, **stranger), secs=60)
-    planned = impatient.inboxctl("dead", "redrive", "--dry-run")["planned"]
+    planned = impatient.inboxctl("dead-letters", "redrive", "--dry-run")["planned"]
     assert stranger["message_id"] in [letter["message_id"] for letter in planned]
     assert dead(impatient, **stranger), "a dry run moves nothing"
-    moved = impatient.inboxctl("dead", "redrive", "--why", "to see it die again", "--yes")["moved"]
-    assert [letter["failed"] for letter in moved if letter["message_id"] == sent["MessageId"]] == [None]
+    moved = impatient.inboxctl("dead-letters", "redrive", "--why", "to see it die again", "--yes")["moved"]
+    assert [letter["error"] for letter in moved if letter["message_id"] == sent["MessageId"]] == [None]
     until("the stranger to die again", lambda: dead(impatient, event=None), secs=60)
 
 
@@ -47,9 +47,9 @@ def test_an_event_whose_worker_lacked_a_permission_is_done_after_its_redrive(imp
     assert impatient.event(event)["state"] == "sent"
     assert not bus_beside.told("BalanceExtracted", event_id=event)
 
-    impatient.inboxctl("dead", "redrive", "--why", "the permission is back", "--yes")
+    impatient.inboxctl("dead-letters", "redrive", "--why", "the permission is back", "--yes")
     done = impatient.waits_until_done(event)
-    assert [(it["by"], it["did"]) for it in done["interventions"]] == [("e2e", "redrive")]
+    assert [(it["by"], it["action"]) for it in done["audit_entries"]] == [("e2e", "redrive")]
     assert bus_beside.hears("BalanceExtracted", event_id=event)
     assert not dead(impatient, event=event)
 

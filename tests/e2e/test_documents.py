@@ -112,8 +112,8 @@ def test_from_an_empty_account_to_the_first_webhook(arrived: tuple[Reader, str])
 
 def code_of_the_functions(reader: Reader) -> tuple[str, str]:
     """What `doctor` finds of it: its verdict and its words."""
-    (check,) = [it for it in reader.stack.inboxctl("doctor")["checks"] if it["check"] == "code of the functions"]
-    return check["verdict"], check["found"]
+    (check,) = [it for it in reader.stack.inboxctl("doctor")["checks"] if it["check"] == "function code"]
+    return check["status"], check["finding"]
 
 
 def test_code_that_came_alone_is_found_by_doctor_and_the_stacks_own_comes_back(reader: Reader):

@@ -34,6 +34,8 @@ def test_the_readmes_handler_pays_once_for_an_alert(stack: Stack, bus: Listener,
     alert = event["detail"]
     handler = Handler(language, stack.aws.scratch / f"handler-{language}", stack.aws.environment)
 
+    with pytest.raises(AssertionError, match="MIN_BALANCE"):
+        handler.invoke(event, min_balance="")
     handler.invoke(event, min_balance=str(Decimal(alert["balance"]) + Decimal("0.01")))
     assert handler.payments == []
     for _ in range(2):

@@ -20,7 +20,7 @@ LEFT = {"dead-letter queue", "quarantine", "submissions"}
 def failed(stack: Stack) -> list[str]:
     """The checks that fail, or could not be made, but for what other tests have left behind."""
     checks = stack.inboxctl("doctor", fails=None)["checks"]
-    return [it["check"] for it in checks if it["verdict"] in ("fail", "unknown") and it["check"] not in LEFT]
+    return [it["check"] for it in checks if it["status"] in ("fail", "unknown") and it["check"] not in LEFT]
 
 
 def test_the_doctor_finds_nothing_wrong_with_what_was_deployed(stack: Stack):
@@ -33,7 +33,7 @@ def test_the_doctor_names_what_is_not_as_the_promises_need(impatient: Stack):
 
 @pytest.mark.parametrize("provider, spoil", SPOILED)
 def test_a_spoiled_test_delivery_gets_the_answer_that_it_should(stack: Stack, provider: str, spoil: str):
-    (answer,) = stack.inboxctl("send", provider, "--spoil", spoil)["answers"]
+    (answer,) = stack.inboxctl("send", provider, "--spoil", spoil)["responses"]
     assert answer["is_expected"], answer
 
 
@@ -56,8 +56,8 @@ def test_an_event_can_be_followed_from_its_delivery_to_its_effect(stack: Stack):
     assert stack.fynapse(fynapse_event(event_id)).status == 200
     event = f"fynapse/event/{event_id}"
     stack.waits_until_done(event)
-    (story,) = stack.inboxctl("trace", event_id)["stories"]
-    assert [(it["event"], it["state"]) for it in story["events"]] == [(event, "done")]
+    (timeline,) = stack.inboxctl("timeline", event_id)["timelines"]
+    assert [(it["event"], it["state"]) for it in timeline["events"]] == [(event, "done")]
     listed = stack.inboxctl("events", "list", "--since", "5m", "--type", "balance.extracted", "--limit", "200")["events"]
     assert event in [it["event"] for it in listed]
 

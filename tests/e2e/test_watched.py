@@ -65,9 +65,10 @@ def test_what_is_refused_or_kept_alarms(stack: Stack):
         stack.inboxctl("send", "rightfoot", "--spoil", "token")
     stack.inboxctl("send", "fynapse", "--spoil", "timestamp")
     off = alarmed(stack)
-    assert {"refused", "fynapse-mismatch", "rightfoot-mismatch", "stale-but-authentic", "quarantined"} <= off
+    assert {"rejected", "fynapse-mismatch", "rightfoot-mismatch", "stale-but-authentic", "quarantined"} <= off
     # Nothing of this kind has happened.
-    assert not {"overdue", "work-overdue", "claim-lost", "submission-unknown", "poll-failed", "key-refused"} & off
+    absent = {"batch-overdue", "processing-overdue", "claim-lost", "submission-unknown", "poll-failed", "key-refused"}
+    assert not absent & off
 
 
 @pytest.mark.waits

@@ -1,12 +1,13 @@
-//! The fault matrix: every AWS call of every kind of delivery and of a relay run, times everything that can go
-//! wrong with a call, once or for the rest of the process; then the sender's retry and a few relay runs. A write may also be
-//! applied late: after its retry was answered, or after the next one has acted, be it the sender or the relay.
+//! The fault matrix of deliveries and the relay: every AWS call of every kind of delivery and of a relay run is
+//! combined with every fault, once or for the rest of the process; then the sender retries and the relay runs. A
+//! write may also be applied late: after its retry was answered, or after the next process, sender or relay, has
+//! acted.
 //!
 //! In every cell P1, P2, P4 and P6 hold, and the event is repeated exactly as often as P3 allows there.
 //! `cargo test -p tests --test fault_matrix -- --nocapture` prints the table.
 //!
-//! A binary of its own, because Cargo runs nothing beside it: the SDK's time-outs run in real time, and three cells failed once
-//! where other work took the processors. Alone, none did.
+//! A separate binary, because Cargo runs test binaries one at a time: the SDK's time-outs run in real time, and three
+//! cells failed once where other work took the processors. Alone, none did.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
 
@@ -29,7 +30,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// Statuses after which Fynapse gives a delivery up for good.
+/// Statuses after which Fynapse never retries a delivery.
 const PERMANENT_FAILURE_STATUSES: [u16; 7] = [400, 401, 402, 405, 406, 410, 413];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ async fn deliver(world: &World, sender: Sender, scenario: Scenario) -> WebhookRe
     response
 }
 
-/// What stands before the scenario begins.
+/// Prepares the state before the scenario's own calls.
 async fn set_up(sender: Sender, scenario: Scenario) -> World {
     let world = World::new().await;
     match scenario {
@@ -130,6 +131,7 @@ async fn set_up(sender: Sender, scenario: Scenario) -> World {
                 .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::CrashBefore));
             deliver(&world, sender, scenario).await;
             world.stack.connector.clear_fault_plan();
+            // Past `RELAY_AGE_MS`: the record is due for the relay.
             world.advance(Duration::from_secs(31));
         }
     }
@@ -140,7 +142,7 @@ async fn set_up(sender: Sender, scenario: Scenario) -> World {
 async fn run_scenario(world: &World, sender: Sender, scenario: Scenario) -> Vec<u16> {
     match scenario {
         Scenario::Relay => {
-            // A failed or dead run is an invocation error; nobody retries it.
+            // A failed or crashed run is an invocation error, which is not retried.
             let _ = world.run_relay().await;
             Vec::new()
         }
@@ -148,9 +150,11 @@ async fn run_scenario(world: &World, sender: Sender, scenario: Scenario) -> Vec<
             let mut answers = vec![deliver(world, sender, scenario).await.status];
             world.stack.connector.clear_fault_plan();
             world.stack.connector.apply_delayed(Fault::AppliedAfterRetry).await;
-            // The sender comes again until it hears a 2xx; Rightfoot too after a 400.
+            // Both senders retry until a 2xx; Rightfoot even after a 400.
             while !answers.last().is_some_and(|status| (200..300).contains(status)) {
                 assert!(answers.len() < 8, "never accepted: {answers:?}");
+                // While a secret was never loaded, it is fetched at most once a second
+                // (`SECRET_FIRST_LOAD_RETRY_MS`).
                 world.age_secret_caches(Duration::from_millis(400));
                 answers.push(deliver(world, sender, scenario).await.status);
             }
@@ -159,7 +163,8 @@ async fn run_scenario(world: &World, sender: Sender, scenario: Scenario) -> Vec<
     }
 }
 
-/// The calls of the undisturbed scenario. Of the relay's sixteen looks at the index, the first stands for all.
+/// Calls of the scenario without faults. The relay's sixteen queries of the index are equal, so only the first is
+/// kept.
 async fn calls_of(sender: Sender, scenario: Scenario) -> Vec<AwsCall> {
     let world = set_up(sender, scenario).await;
     run_scenario(&world, sender, scenario).await;
@@ -169,7 +174,7 @@ async fn calls_of(sender: Sender, scenario: Scenario) -> Vec<AwsCall> {
     calls
 }
 
-/// How often the event may come again in this cell, from what was seen on the wire.
+/// Returns how often the event may be repeated on the queue in this cell (P3), derived from the log of its calls.
 fn allowed_repeats(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> usize {
     let id = event_id(cell.sender);
     let about = |operation: &str| {
@@ -178,23 +183,25 @@ fn allowed_repeats(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> usize {
             call.operation.starts_with(&prefix) && call.event_ids.iter().any(|e| e == id)
         })
     };
-    // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
-    let lost_answers = about("SendMessage").filter(|(_, fate)| is_send_outcome_unknown(fate)).count();
-    let sent = about("SendMessage").any(|(_, fate)| matches!(fate, CallOutcome::Answered(200)));
-    // Sent and known to be, but never written down in this process.
-    let unmarked = sent && !about("UpdateItem").any(|(_, fate)| is_applied(fate));
+    // Sent, and the answer lost: each of these is on the queue and its sender does not know.
+    let lost_answers = about("SendMessage").filter(|(_, outcome)| is_send_outcome_unknown(outcome)).count();
+    let sent = about("SendMessage").any(|(_, outcome)| matches!(outcome, CallOutcome::Answered(200)));
+    // Sent and known to be sent, but the mark was never applied by this process.
+    let unmarked = sent && !about("UpdateItem").any(|(_, outcome)| is_applied(outcome));
     // In a relay run the first update is the claim; only the last one can be the mark.
     let unmarked = unmarked || (cell.scenario == Scenario::Relay && sent && is_mark_missing(cell, log));
     lost_answers + usize::from(unmarked)
 }
 
 fn is_mark_missing(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> bool {
-    let sent_at = log.iter().rposition(|(call, fate)| {
-        call.operation == "SendMessageBatch" && matches!(fate, CallOutcome::Answered(200))
+    let sent_at = log.iter().rposition(|(call, outcome)| {
+        call.operation == "SendMessageBatch" && matches!(outcome, CallOutcome::Answered(200))
     });
     let id = event_id(cell.sender);
-    let marked = log.iter().skip(sent_at.unwrap_or(0)).any(|(call, fate)| {
-        call.operation == "UpdateItem" && call.event_ids.iter().any(|event| event == id) && is_applied(fate)
+    let marked = log.iter().skip(sent_at.unwrap_or(0)).any(|(call, outcome)| {
+        call.operation == "UpdateItem"
+            && call.event_ids.iter().any(|event| event == id)
+            && is_applied(outcome)
     });
     !marked
 }
@@ -202,26 +209,26 @@ fn is_mark_missing(cell: &Cell, log: &[(AwsCall, CallOutcome)]) -> bool {
 async fn run_cell(cell: Cell) -> CellResult {
     let world = set_up(cell.sender, cell.scenario).await;
     world.stack.connector.set_fault_plan(cell.duration.fault_plan(&cell.call, cell.fault));
-    let wire = &world.stack.connector;
+    let connector = &world.stack.connector;
     let answers = run_scenario(&world, cell.sender, cell.scenario).await;
-    wire.clear_fault_plan();
-    wire.apply_delayed(Fault::AppliedAfterRetry).await;
-    let allowed = allowed_repeats(&cell, &wire.call_log());
-    // What comes late comes after the next one to act: the sender again, or else the relay.
-    if wire.delayed_count() > 0 && answers.len() < 2 {
+    connector.clear_fault_plan();
+    connector.apply_delayed(Fault::AppliedAfterRetry).await;
+    let allowed = allowed_repeats(&cell, &connector.call_log());
+    // A delayed request is applied after the next process has acted: the retrying sender, or else the relay.
+    if connector.delayed_count() > 0 && answers.len() < 2 {
         world.advance(Duration::from_secs(31));
         world.run_relay().await.unwrap().unwrap();
     }
-    wire.apply_delayed(Fault::AppliedLater).await;
+    connector.apply_delayed(Fault::AppliedLater).await;
     world.drain_outbox().await;
-    assert_late_requests_applied(wire, cell.fault);
+    assert_late_requests_applied(connector, cell.fault);
 
     let messages = world.drain_queue().await;
     let repeats = assert_delivered(&cell, &world, &messages).await;
     CellResult { cell, answers, repeats, allowed }
 }
 
-/// P2 and P4 at the end of a cell. Returns how often the event was repeated.
+/// Checks P2 and P4 (P7 if quarantined) at the end of a cell. Returns the number of repeats on the queue.
 async fn assert_delivered(cell: &Cell, world: &World, messages: &[tests::QueuedMessage]) -> usize {
     let body = cell.body();
     if cell.scenario == Scenario::Quarantined {
@@ -242,7 +249,7 @@ async fn assert_delivered(cell: &Cell, world: &World, messages: &[tests::QueuedM
     let resolved = world.stack.inbox.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
     assert!(
         resolved.is_some_and(|bytes| bytes == body.as_bytes()),
-        "P4: the bytes stored are the bytes proven"
+        "P4: the stored bytes are the verified bytes"
     );
     messages.len() - 1
 }
@@ -293,7 +300,7 @@ fn write_row(table: &mut String, row: &CellResult) {
     );
 }
 
-/// What the matrix cannot do to a call: its answer begins, and never ends.
+/// A fault that the matrix cannot inject: a response that begins and never ends.
 #[tokio::test]
 async fn an_answer_that_stalls_in_its_body_is_timed_out() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,5 @@
-//! The cold start: the connections that a function needs are opened before the first delivery, and nothing
-//! that goes wrong there keeps the function from starting.
+//! Cold start: a function opens its connections before the first delivery, and no failure of that keeps it from
+//! starting.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ async fn a_sweep_finds_as_many_connections_as_it_uses_at_the_same_time() {
 async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
     let system = World::new().await.stack;
     for fault in [Fault::AccessDenied, Fault::ResetBefore, Fault::CrashBefore] {
-        // Outside of a mortal process a crash hangs: a connection that never answers.
+        // Outside of `until_crash`, a crash hangs: a connection that never answers.
         system.connector.set_fault_plan(move |_| Some(fault));
         let started = Instant::now();
         system
@@ -53,7 +53,7 @@ async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
     }
 }
 
-/// With nothing to connect to, the binary starts all the same, and says 503 to what it cannot decide.
+/// Without any endpoint the binary still starts; it answers 503 to whatever it cannot decide.
 #[tokio::test]
 async fn a_function_starts_without_aws() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,7 +70,7 @@ async fn a_function_starts_without_aws() {
     assert_eq!(response["statusCode"], 503);
 }
 
-/// A function reaches an endpoint whose certificate `AWS_CA_BUNDLE` vouches for, and says so of one that nobody vouches for.
+/// The certificates of `AWS_CA_BUNDLE` are trusted; another authority's endpoint is reported as untrusted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {
     let world = World::new().await;
@@ -93,7 +93,7 @@ async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {
         LambdaProcess::start("event-relay", &env).await.invoke(json!({})).await
     };
     let RuntimeResult::Response(report) = run(&secured.ca_bundle).await else { panic!("no report") };
-    assert_eq!(report["found"], 0);
+    assert_eq!(report["due"], 0);
     let RuntimeResult::Error(error) = run(&secured.untrusted_ca_bundle).await else { panic!("no error") };
     assert_eq!(error["errorMessage"], "dynamodb:Query: certificate not trusted");
     aws.abort();
@@ -130,7 +130,7 @@ fn a_bundle_that_cannot_be_read_names_the_variable_and_the_file() {
     assert_eq!(of("/nowhere/ca.pem"), Err(expected.to_owned()));
 }
 
-/// Rightfoot's API behind a proxy that shows a certificate of its own.
+/// Rightfoot's API behind a proxy with a certificate of a private authority.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rightfoots_client_trusts_the_certificates_of_aws_ca_bundle_too() {
     let it = RightfootWorld::new().await;
@@ -151,7 +151,7 @@ async fn rightfoots_client_trusts_the_certificates_of_aws_ca_bundle_too() {
     assert!(matches!(ask(Some(&secured.untrusted_ca_bundle)).await, ApiError::Unavailable(_)));
 }
 
-/// The relay's own failures have a name that alarms can rely on.
+/// The relay's errors have type names on which alarms can rely.
 #[tokio::test]
 async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
     let world = World::new().await;
@@ -180,9 +180,9 @@ async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
     env[2] = ("EVENTS_QUEUE_URL", &queue_url);
     let mut relay = LambdaProcess::start("event-relay", &env).await;
     let RuntimeResult::Response(report) = relay.invoke(json!({})).await else { panic!("no report") };
-    // The world's clock stands long before the binary's own.
+    // The world's clock is long before the binary's own.
     assert_eq!(
-        (report["found"].as_u64(), report["sent"].as_u64(), report["left"].as_u64()),
+        (report["due"].as_u64(), report["sent"].as_u64(), report["remaining"].as_u64()),
         (Some(1), Some(1), Some(0))
     );
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);

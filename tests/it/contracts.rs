@@ -1,5 +1,6 @@
-//! What we rely on in DynamoDB, SQS, EventBridge and Secrets Manager, shown on the engines that the tests and the local
-//! system run on; and where an engine lets through what AWS refuses, that our own code never sends it.
+//! Contracts with DynamoDB, SQS, EventBridge and Secrets Manager: the behaviour that our code relies on, shown on the
+//! emulators of the tests and the local system. Where an emulator accepts what AWS rejects, the tests show that our
+//! code never sends it.
 
 mod dynamodb;
 mod dynamodb_sets;

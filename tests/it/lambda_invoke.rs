@@ -1,4 +1,4 @@
-//! Lambda's own `Invoke` on the local AWS endpoint, as `aws lambda invoke` and every SDK calls it.
+//! Lambda's `Invoke` API of the local AWS endpoint, as `aws lambda invoke` and every SDK call it.
 
 use std::fs;
 use std::path::Path;
@@ -15,20 +15,20 @@ use tokio::task::JoinHandle;
 
 const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rightfoot-requests";
 
-/// An AWS endpoint, and a client that knows how Lambda's API is called.
+/// A local AWS endpoint, and an HTTP client for Lambda's API.
 struct LambdaEndpoint {
     url: String,
     http: Client,
     serving: JoinHandle<()>,
 }
 
-/// What an invocation came to.
+/// Result of one invocation.
 #[derive(Debug, PartialEq, Eq)]
 struct InvokeResponse {
     status: u16,
-    /// `X-Amz-Function-Error`
+    /// Header `X-Amz-Function-Error`.
     function_error: Option<String>,
-    /// `X-Amzn-ErrorType`
+    /// Header `X-Amzn-ErrorType`.
     error_type: Option<String>,
     body: Value,
 }
@@ -62,12 +62,12 @@ impl Drop for LambdaEndpoint {
 
 async fn parse_response(response: Response) -> InvokeResponse {
     let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    let (function_error, refusal) = (header("x-amz-function-error"), header("x-amzn-errortype"));
+    let (function_error, error_type) = (header("x-amz-function-error"), header("x-amzn-errortype"));
     let status = response.status().as_u16();
     let body = response.bytes().await.unwrap();
     let body =
         if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(json!("no JSON")) };
-    InvokeResponse { status, function_error, error_type: refusal, body }
+    InvokeResponse { status, function_error, error_type, body }
 }
 
 fn succeeded(body: Value) -> InvokeResponse {
@@ -97,7 +97,7 @@ fn received_response() -> Value {
     gateway_response(200, r#"{"status":"received"}"#)
 }
 
-/// What a webhook function answers to the gateway.
+/// A webhook function's response to the gateway.
 fn gateway_response(status: u16, body: &str) -> Value {
     json!({
         "statusCode": status,
@@ -133,7 +133,7 @@ async fn every_function_there_is_answers_by_its_name() {
     let path = format!("/webhooks/rightfoot/{token}");
     let rightfoot = gateway_event(&path, json!({}), completion_body("b-1", "u-1").as_bytes(), Some(&token));
     let relayed =
-        json!({"failed": 0, "found": 0, "left": 0, "oldest_due_age_secs": 0, "quarantined": 0, "sent": 0});
+        json!({"due": 0, "failed": 0, "oldest_due_age_secs": 0, "quarantined": 0, "remaining": 0, "sent": 0});
     for (name, payload, expected) in [
         ("event-relay", "{}".to_owned(), relayed.clone()),
         ("fynapse-webhook", fynapse.to_string(), received_response()),
@@ -145,7 +145,7 @@ async fn every_function_there_is_answers_by_its_name() {
     let polled = endpoint.invoke("rightfoot-poller", "{}").await;
     assert_eq!((polled.status, &polled.function_error, &polled.body["due"]), (200, &None, &json!(0)));
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);
-    // `aws lambda invoke` without `--payload` sends nothing at all.
+    // `aws lambda invoke` without `--payload` sends an empty body.
     assert_eq!(endpoint.invoke("event-relay", "").await, succeeded(relayed));
 }
 
@@ -161,7 +161,7 @@ async fn a_function_is_known_by_every_form_of_its_name() {
     ] {
         assert_eq!(endpoint.invoke(&name, mint_request()).await, succeeded(minted_response()), "{name}");
     }
-    // Some clients leave the colons of a path as they are.
+    // Some clients do not escape the colons of a path.
     let url = format!("{}/2015-03-31/functions/{ARN}/invocations", endpoint.url);
     let answer = endpoint.http.post(url).body(mint_request()).send().await.unwrap();
     assert_eq!(parse_response(answer).await, succeeded(minted_response()));
@@ -170,7 +170,7 @@ async fn a_function_is_known_by_every_form_of_its_name() {
 #[tokio::test]
 async fn an_unknown_function_is_not_found_and_the_known_ones_are_named() {
     let endpoint = LambdaEndpoint::of(&World::new().await).await;
-    let message = "Function not found: requests; here are event-relay, event-worker, fynapse-webhook, \
+    let message = "Function not found: requests; available: event-relay, event-worker, fynapse-webhook, \
                    rightfoot-poller, rightfoot-requests, rightfoot-webhook";
     let expected = rejected(404, "ResourceNotFoundException", message);
     for name in ["requests", "arn:aws:lambda:us-east-1:123456789012:function:requests"] {
@@ -182,7 +182,7 @@ async fn an_unknown_function_is_not_found_and_the_known_ones_are_named() {
 #[tokio::test]
 async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
     let it = RightfootWorld::new().await;
-    let wire = &it.world.stack.connector;
+    let connector = &it.world.stack.connector;
     let endpoint = LambdaEndpoint::of(&it.world).await;
     for (payload, message) in [
         ("{}", "action: is missing"),
@@ -194,24 +194,24 @@ async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
         let response = endpoint.invoke("rightfoot-requests", payload).await;
         assert_eq!(response, failed("InvalidRequest", message), "{payload}");
     }
-    // What the caller of a webhook sends fails no invocation.
+    // A bad webhook is a normal response; it never fails the invocation.
     let forbidden = succeeded(gateway_response(403, r#"{"error":"Forbidden"}"#));
     for name in ["fynapse-webhook", "rightfoot-webhook"] {
         assert_eq!(endpoint.invoke(name, r#"{"headers":7}"#).await, forbidden, "{name}");
     }
-    let no_event = failed("InvalidEvent", "not an event of SQS");
+    let no_event = failed("InvalidEvent", "not an SQS event");
     assert_eq!(endpoint.invoke("event-worker", r#"{"Records":7}"#).await, no_event);
-    wire.set_fault_plan(|call| (call.operation == "Query").then_some(Fault::AccessDenied));
+    connector.set_fault_plan(|call| (call.operation == "Query").then_some(Fault::AccessDenied));
     for name in ["event-relay", "rightfoot-poller"] {
         let denied = failed("AwsCallFailed", "dynamodb:Query: AccessDeniedException");
         assert_eq!(endpoint.invoke(name, "{}").await, denied, "{name}");
     }
-    wire.set_fault_plan(|_| Some(Fault::CrashBefore));
-    let died = failed("Runtime.ExitError", "the process died");
+    connector.set_fault_plan(|_| Some(Fault::CrashBefore));
+    let died = failed("Runtime.ExitError", "the process crashed");
     for (name, payload) in [("rightfoot-requests", mint_request()), ("rightfoot-poller", "{}".to_owned())] {
         assert_eq!(endpoint.invoke(name, payload).await, died, "{name}");
     }
-    wire.clear_fault_plan();
+    connector.clear_fault_plan();
     assert_eq!(endpoint.invoke("event-relay", "{}").await.function_error, None, "the next one lives");
 }
 
@@ -245,7 +245,7 @@ async fn an_event_is_accepted_at_once_and_carried_out_after_the_answer() {
     assert_eq!(world.items().await, [], "not yet");
     assert_eq!(gate.step().await.unwrap().operation, "TransactWriteItems");
     assert_eq!(world.items().await.len(), 1);
-    // Nobody hears how it failed.
+    // An asynchronous invocation does not report how it failed.
     let accepted = parse_response(endpoint.send("rightfoot-requests", Some("Event"), "{}").await).await;
     assert_eq!((accepted.status, accepted.function_error), (202, None));
 }

@@ -1,5 +1,6 @@
-//! Everything that needs more than one crate, in one binary, because each takes seconds to link: but for `canary` and
-//! `fault_matrix`, which say why. A module is a group of tests: `cargo test -p tests --test it stories::` runs one.
+//! All tests that need more than one crate, in one binary, because each binary takes seconds to link. `canary` and
+//! `fault_matrix` are separate; their heads say why. A module is a group of tests: `cargo test -p tests --test it
+//! webhook_receivers::` runs one.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What the counters say.
+//! A metrics recorder for tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-/// Counts what is counted on this thread, while it is the thread's recorder.
+/// Counts the metrics of this thread while it is the thread's recorder.
 #[derive(Default)]
 pub(crate) struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 
 impl Counters {
-    /// What was counted under this name and label.
+    /// Value of the counter with this name and label.
     pub(crate) fn count(&self, name: &str, label: &str) -> u64 {
         let counted = self.0.lock().unwrap();
         counted.get(&format!("{name} {label}")).map_or(0, |count| count.load(Ordering::SeqCst))

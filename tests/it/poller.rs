@@ -1,4 +1,4 @@
-//! The polling fallback: what is known although no webhook told it, and what that costs.
+//! The polling fallback: events that no webhook announced are found, and at what cost.
 
 use std::time::Duration;
 
@@ -24,34 +24,33 @@ mod schedule_polls;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// An event's id and where it came from, as [`tests::World::drain_origins`] tells them.
+/// An event's id and origin, as [`tests::World::drain_ids_and_origins`] returns them.
 fn id_and_origin(id: String, origin: &str) -> (String, String) {
     (id, origin.to_owned())
 }
 
-/// Submits a batch; its id.
+/// Submits a batch; returns its id.
 async fn submit_batch(it: &RightfootWorld, submission_id: &str, authorizers: &[&str]) -> String {
     it.submit_batch(submission_id, authorizers).await["batch_id"].as_str().unwrap().to_owned()
 }
 
-/// Has Rightfoot take a batch without our knowledge; its id.
+/// Submits a batch to Rightfoot directly, without our knowledge; returns its id.
 async fn submit_without_inbox(it: &RightfootWorld, body: Value) -> String {
     let client = RightfootClient::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
     let submitted = client.submit_batch(&ApiKey::new(API_KEY).unwrap(), body.to_string()).await.unwrap();
     submitted.batch_id.as_str().to_owned()
 }
 
-/// What is tracked of a batch.
+/// The item of a tracked batch.
 async fn tracked_item(it: &RightfootWorld, batch: &str) -> Item {
     it.world.item(&format!("rightfoot#batch#{batch}"), "tracked").await.unwrap()
 }
 
-/// These balances, by authorizer.
+/// Sets the balances that Rightfoot will report, by authorizer.
 fn set_balances(rightfoot: &mut Behaviour, balances: &[(&str, &str)]) {
     rightfoot.balances = balances.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect();
 }
 
-/// So many authorizers.
 fn authorizer_ids(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("person-{n:04}")).collect()
 }
@@ -60,17 +59,17 @@ fn as_strs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// In which minutes since the beginning Rightfoot was asked.
+/// The minutes since [`tests::START`] in which Rightfoot was asked.
 fn request_minutes(it: &RightfootWorld) -> Vec<u64> {
     it.rightfoot.requests().iter().map(|request| minute(request.at)).collect()
 }
 
-/// The minute since the beginning.
+/// Minutes since [`tests::START`].
 fn minute(at: UnixMillis) -> u64 {
     at.since(START).as_secs() / 60
 }
 
-/// The alerts in a message: whom they are about.
+/// The authorizers of the alerts in a message.
 fn alerted_authorizers(message: &QueuedMessage) -> Vec<String> {
     let event: Value = serde_json::from_str(&message.body).unwrap();
     let alerts = event["data"]["alerts"].as_array().unwrap();

@@ -1,11 +1,10 @@
-//! The poller beside a webhook, and beside itself, step by step, in every order; and a poller that dies at every
-//! step.
+//! The poller beside a webhook and beside another poller, in every interleaving of their steps; and a poller that
+//! dies after each step.
 //!
-//! A step is one AWS call. A webhook's delivery has four (whose batch it is, put, send, mark), the poller at a
-//! batch six (read two items, put off, put, send, mark, settle), at a run's alerts nine, at a schedule five. Its
-//! look-ups of the index are no steps: a lagging index is what the strong read is there for. Nor is the question to
-//! Rightfoot, which reads nothing that another process writes: a step that comes after the putting off and before
-//! the put comes while it is asked.
+//! A step is one AWS call. A webhook has four (read the batch's owner, put, send, mark), the poller six at a batch
+//! (read two items, defer, put, send, mark, settle), nine at a run's alerts, five at a schedule. Its queries of the
+//! index are no steps: a lagging index is why it reads the item consistently. Nor is the request to Rightfoot, which
+//! reads nothing that another process writes: a step between the deferral and the put happens during that request.
 
 use inbox_core::event::Id;
 use inbox_core::limits::DUE_SHARDS;
@@ -18,12 +17,12 @@ use tests::{
     polled_alerts_event_id, text,
 };
 
-/// The authorizer of [`alert`].
+/// The authorizer in [`alert_body`].
 const USER: &str = "user-123";
-/// The poller's steps at a batch that nobody has told, where it is alone.
+/// The poller's steps at an unannounced batch, if nothing else runs.
 const BATCH_STEPS: [&str; 6] =
     ["BatchGetItem", "UpdateItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"];
-/// At a run whose alerts nobody has told.
+/// The poller's steps at a run whose alerts are unannounced.
 const ALERT_STEPS: [&str; 9] = [
     "BatchGetItem",
     "GetItem",
@@ -35,13 +34,13 @@ const ALERT_STEPS: [&str; 9] = [
     "UpdateItem",
     "UpdateItem",
 ];
-/// At a schedule whose run nobody knows.
+/// The poller's steps at a schedule with an undiscovered run.
 const SCHEDULE_STEPS: [&str; 5] =
     ["GetItem", "UpdateItem", "BatchGetItem", "UpdateItem", "TransactWriteItems"];
-/// Which of these, if the poller dies after it, leaves a message on the queue of which nobody knows.
+/// The step after which a crash leaves a message on the queue that is not marked as sent.
 const SEND: &str = "SendMessage";
 
-/// The calls at which the poller stops: the first looks of a run go into the index.
+/// Calls at which the poller stops. The first queries of a run are those of the index.
 fn is_step(call: &AwsCall) -> bool {
     match call.operation.as_str() {
         "GetSecretValue" => false,
@@ -54,14 +53,14 @@ fn poller(world: &World) -> SteppedProcess {
     SteppedProcess::spawn(world, is_step, async |world| drop(world.run_poller().await))
 }
 
-/// A webhook is delivered; whatever comes meanwhile, it is accepted.
+/// Delivers a webhook, which must be accepted in every interleaving.
 fn webhook(world: &World, body: String) -> SteppedProcess {
     SteppedProcess::spawn(world, is_step, async move |world| {
         assert_eq!(world.deliver_rightfoot(body).await.status, 200)
     })
 }
 
-/// A batch that is complete and due, and that no webhook has told.
+/// A complete, due batch without a webhook.
 async fn unannounced_batch() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let batch = it.submit_batch(SUBJECT, &["a", "b"]).await["batch_id"].as_str().unwrap().to_owned();
@@ -70,7 +69,7 @@ async fn unannounced_batch() -> (RightfootWorld, String) {
     (it, batch)
 }
 
-/// A schedule that has run for the first time, and of which nobody knows that.
+/// A schedule whose first run has not been found yet.
 async fn undiscovered_run() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
@@ -85,7 +84,7 @@ async fn undiscovered_run() -> (RightfootWorld, String) {
     (it, run)
 }
 
-/// A run whose completion is known, whose grace is over, and whose alert no webhook has told.
+/// A run whose completion is recorded, whose grace period is over, and whose alert has no webhook.
 async fn unannounced_alert() -> (RightfootWorld, String) {
     let (it, run) = undiscovered_run().await;
     assert_eq!(it.world.deliver_rightfoot(completion_body(&run, "u-0")).await.status, 200);
@@ -96,7 +95,7 @@ async fn unannounced_alert() -> (RightfootWorld, String) {
     (it, run)
 }
 
-/// The places of all that is known about a batch but what is tracked; that must have come to its end.
+/// Sort keys of a batch's items, except for the tracked item, which must have ended.
 async fn settled_sort_keys(world: &World, batch: &str, order: &[usize]) -> Vec<String> {
     let pk = format!("rightfoot#batch#{batch}");
     let mut items: Vec<Item> =
@@ -107,7 +106,7 @@ async fn settled_sort_keys(world: &World, batch: &str, order: &[usize]) -> Vec<S
     assert!(tracked.contains_key("done_at") && tracked.contains_key("expires_at"), "{order:?}: {tracked:?}");
     let due: Vec<_> = items.iter().chain([&tracked]).filter(|item| item.contains_key("due")).collect();
     assert!(due.is_empty(), "{order:?}: still due: {due:?}");
-    // What the poller finds is named after whom it is about.
+    // The key of an alert that the poller found contains a hash of its authorizers.
     let place = |item: &Item| match text(item, "sk").split_once("poll-") {
         Some((before, _)) => format!("{before}poll-…"),
         None => text(item, "sk").to_owned(),
@@ -115,7 +114,7 @@ async fn settled_sort_keys(world: &World, batch: &str, order: &[usize]) -> Vec<S
     items.iter().map(place).collect()
 }
 
-/// One record of the completion, by whoever came first, and one message.
+/// Checks that there is one completion record and one message; returns the record's origin.
 async fn assert_completed_once(it: &RightfootWorld, batch: &str, order: &[usize]) -> String {
     assert_eq!(settled_sort_keys(&it.world, batch, order).await, ["completed"], "P5: {order:?}");
     let record = it.world.item(&format!("rightfoot#batch#{batch}"), "completed").await.unwrap();
@@ -138,7 +137,7 @@ async fn p3_p5_a_webhook_and_the_poller_in_every_order() {
         let webhook = webhook(&it.world, completion_body(&batch, "u-1"));
         let interleaving = run_in_order(vec![webhook, poller(&it.world)], &order).await;
         let origin = assert_completed_once(&it, &batch, &interleaving.order).await;
-        // The story is the poller's first step, its put the third; the webhook's put is its second.
+        // The poller's first step reads the batch's items, its third is the put; the webhook's second is the put.
         let recorded_before = interleaving.is_before((WEBHOOK, 1), (POLLER, 0));
         let by_webhook = recorded_before || interleaving.is_before((WEBHOOK, 1), (POLLER, 2));
         assert_eq!(origin, if by_webhook { "webhook" } else { "poll" }, "{:?}", interleaving.order);
@@ -146,10 +145,10 @@ async fn p3_p5_a_webhook_and_the_poller_in_every_order() {
         interleaving
     })
     .await;
-    // By who came first: the webhook before the poller looked 6, while it asked 60, after it had recorded 22. What stands
-    // already is read by the poller once more.
+    // By when the webhook's record was written: before the poller's read 6, during its request 60, after its own put
+    // 22. The poller reads an existing record once more.
     assert_eq!(all.len(), 88);
-    assert!(all.iter().any(|played| played.steps[POLLER] == BATCH_STEPS));
+    assert!(all.iter().any(|interleaving| interleaving.steps[POLLER] == BATCH_STEPS));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,13 +164,13 @@ async fn p3_p5_two_overlapping_pollers_ask_once_in_every_order() {
         interleaving
     })
     .await;
-    // Two that look before the putting off, or one that looks after it, and either may be the first: 2 × (10 + 5).
+    // Both read before the deferral, or one reads after it, and either may be first: 2 × (10 + 5).
     assert_eq!(all.len(), 30);
 }
 
-/// A webhook that comes later than any documented try meets the question for the alerts. Who was told before the
-/// poller read the alerts, after Rightfoot's answer, is not told again. After that both events
-/// are on the queue, each once: one effect per authorizer is the worker's to keep (`effect#alert`).
+/// A webhook later than any documented retry meets the poll for alerts. Authorizers covered before the poller read
+/// the alerts (after Rightfoot's answer) are not alerted again. Otherwise both events are on the queue, each once;
+/// the worker ensures one effect per authorizer (`effect#alert`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order() {
     let all = explore_interleavings(|order| async move {
@@ -195,9 +194,9 @@ async fn p3_p5_an_alert_webhook_and_the_poller_at_the_runs_alerts_in_every_order
         interleaving
     })
     .await;
-    // Told before the poller read the alerts 185, after it 245.
+    // Recorded before the poller read the alerts 185, after it 245.
     assert_eq!(all.len(), 430);
-    assert!(all.iter().any(|played| played.steps[POLLER] == ALERT_STEPS));
+    assert!(all.iter().any(|interleaving| interleaving.steps[POLLER] == ALERT_STEPS));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,8 +250,8 @@ async fn p5_two_overlapping_pollers_at_a_schedule_take_its_run_once_in_every_ord
     assert_eq!(all.len(), 24);
 }
 
-/// An alert of a batch that nobody knows hurries its schedule. Once the schedule is put off that is a wish for another look:
-/// it voids nothing that the poller writes, and is not lost.
+/// An alert of an unknown batch expedites its schedule. After the schedule's deferral this only requests another
+/// poll: it voids none of the poller's writes, and is not lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_a_schedule_expedited_beside_the_poller_has_its_run_and_another_poll_in_every_order() {
     let all = explore_interleavings(|order| async move {
@@ -275,7 +274,7 @@ async fn p5_a_schedule_expedited_beside_the_poller_has_its_run_and_another_poll_
     assert_eq!(all.len(), 6);
 }
 
-/// What comes after a poller has died.
+/// Recovery after a poller has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recovery {
     PollerRun,
@@ -288,7 +287,7 @@ impl Recovery {
         if self == Self::WebhookThenPollerRun {
             assert_eq!(it.world.deliver_rightfoot(&webhook).await.status, 200);
         }
-        // What was put off is due again by then, and what was recorded and not sent is the relay's.
+        // By then a deferred item is due again, and the relay sends what was recorded and not sent.
         it.run_in_steps(MINUTE * 6, MINUTE * 12).await;
         if self == Self::PollerRunThenWebhook {
             let late = it.world.deliver_rightfoot(&webhook).await;
@@ -297,7 +296,7 @@ impl Recovery {
     }
 }
 
-/// Lets a poller live for so many steps.
+/// Crashes a poller after so many steps.
 async fn kill_poller_after(it: &RightfootWorld, steps_taken: usize, steps: &[&str]) {
     let mut poller = poller(&it.world);
     for _ in 0..steps_taken {
@@ -362,7 +361,7 @@ async fn p5_a_poller_that_dies_at_any_step_of_a_schedule_leaves_its_run_to_the_n
     }
 }
 
-/// Whether nobody knows that it was sent: it was, and that was not written down.
+/// Returns `true` if the crash came after the send and before its mark.
 fn is_repeated(steps_taken: usize, steps: &[&str]) -> bool {
     steps_taken > 0 && steps[steps_taken - 1] == SEND
 }

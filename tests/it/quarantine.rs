@@ -1,13 +1,11 @@
-//! Quarantine and replay: what was proven and could not be used is looked at, and gets its way again.
+//! Quarantine and replay: verified deliveries that could not be processed are listed, and replayed by an operator.
 
+mod dead_letter_redrive;
 mod lost_messages;
 mod repeated_deliveries;
 
 use std::time::Duration;
 
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::MessageAttributeValue;
-use inbox_aws::dead_letters::DeadLetterQueue;
 use inbox_aws::inbox::ReplayOutcome;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::audit::{Operator, OperatorAction};
@@ -16,7 +14,6 @@ use inbox_core::inbox::QuarantineReason;
 use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::{QuarantineId, Resolution};
 use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
-use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use tests::fault_injection::{
     assert_late_requests_applied, is_applied, is_send_outcome_unknown, possible_faults,
 };
@@ -26,7 +23,7 @@ use tests::{Item, World, completion_body, extract_body, number, text};
 const UNREADABLE: &str = r#"{"type":"A_THIRD_TYPE"}"#;
 const COMPLETED: &str = "rightfoot/batch/b-1/completed";
 
-/// A completion that an older version has put into quarantine, a day ago.
+/// A completion that an older version quarantined a day ago.
 async fn quarantined_by_older_version() -> (World, QuarantineId) {
     let world = World::new().await;
     assert_eq!(world.deliver_rightfoot(UNREADABLE).await.status, 200);
@@ -36,7 +33,7 @@ async fn quarantined_by_older_version() -> (World, QuarantineId) {
     (world, id)
 }
 
-/// An event that SQS refused until it was given up.
+/// An event that the relay quarantined after SQS had rejected it repeatedly.
 async fn undeliverable_event() -> (World, QuarantineId) {
     let world = World::new().await;
     world
@@ -44,6 +41,7 @@ async fn undeliverable_event() -> (World, QuarantineId) {
         .connector
         .set_fault_plan(|call| call.operation.starts_with("SendMessage").then_some(Fault::InvalidMessage));
     assert_eq!(world.deliver_rightfoot(completion_body("b-1", "u-1")).await.status, 200);
+    // SQS must reject it ten times (`RELAY_SQS_ERRORS_MAX`); the pauses exceed the relay's longest backoff.
     for _ in 0..10 {
         world.advance(Duration::from_secs(901));
         world.run_relay().await.unwrap().unwrap();
@@ -69,7 +67,7 @@ fn resolved(how: Resolution) -> QuarantineReplayOutcome {
     QuarantineReplayOutcome::Closed { resolution: how, key, is_reopened: false, enqueue_error: None }
 }
 
-/// An item's traces, as (who, what, why).
+/// Audit entries of an item, as (who, action, reason).
 async fn audit_trail(world: &World, event_id: &str) -> Vec<(String, OperatorAction, String)> {
     let key = EventKey::from_event_id(event_id).unwrap();
     let event = world.inbox().event(&key).await.unwrap().unwrap();
@@ -86,10 +84,10 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     let kept_at = world.now().0 - 86_400_000;
     assert_eq!(replay(&world, &id).await, resolved(Resolution::Recorded));
 
-    let record = world.record_of(COMPLETED).await;
+    let record = world.event_record(COMPLETED).await;
     assert_eq!((text(&record, "origin"), text(&record, "subject")), ("replay", "demo"));
     assert_eq!(number(&record, "received_at"), Some(kept_at), "when its bytes came");
-    assert_eq!(number(&record, "wanted_at"), Some(world.now().0), "and not late on the queue");
+    assert_eq!(number(&record, "enqueue_after"), Some(world.now().0), "and not late on the queue");
     assert_eq!(number(&record, "since"), Some(world.now().0), "nor past the worker's deadline");
     assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Replay)]);
     let messages = world.drain_queue().await;
@@ -123,7 +121,7 @@ async fn p7_a_delivery_whose_event_came_meanwhile_is_a_duplicate_and_closed() {
     let (world, id) = quarantined_by_older_version().await;
     world.deliver_rightfoot(completion_body("b-1", "u-2")).await;
     assert_eq!(replay(&world, &id).await, resolved(Resolution::Duplicate));
-    assert_eq!(text(&world.record_of(COMPLETED).await, "origin"), "webhook");
+    assert_eq!(text(&world.event_record(COMPLETED).await, "origin"), "webhook");
     assert_eq!(audit_trail(&world, COMPLETED).await, [], "nothing was done to it");
     assert_eq!(world.drain_event_ids().await, [COMPLETED]);
 }
@@ -136,9 +134,9 @@ async fn p7_what_still_cannot_be_read_stays() {
     let before = world.items().await;
     let (open, next) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
     assert_eq!((open.len(), next), (2, None));
-    for kept in open {
-        let expected = QuarantineReplayOutcome::StillUnusable(kept.reason);
-        assert_eq!(replay(&world, &kept.id).await, expected);
+    for item in open {
+        let expected = QuarantineReplayOutcome::StillUnusable(item.reason);
+        assert_eq!(replay(&world, &item.id).await, expected);
     }
     assert_eq!(world.items().await.len(), before.len());
     let nowhere = QuarantineId::from_name(&format!("fynapse/{}", "0".repeat(64))).unwrap();
@@ -185,6 +183,7 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     let world = World::new().await;
     let body = extract_body("e-1");
     let signature = world.sign(&body);
+    // Past the signature's tolerance of 300 s.
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
     let quarantined =
@@ -195,7 +194,7 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
         matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }),
         "{outcome:?}"
     );
-    assert_eq!(text(&world.record_of("fynapse/event/e-1").await, "idempotency_key"), "key-1");
+    assert_eq!(text(&world.event_record("fynapse/event/e-1").await, "idempotency_key"), "key-1");
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
 }
 
@@ -222,11 +221,11 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
 #[tokio::test]
 async fn p7_a_quarantined_event_is_requeued_and_not_counted_as_a_replay() {
     let (world, id) = undeliverable_event().await;
-    let parked = world.record_of(COMPLETED).await;
+    let parked = world.event_record(COMPLETED).await;
     let item = quarantine_items(&world).await.remove(0);
     assert!(number(&parked, "expires_at") > number(&item, "expires_at"), "it outlives what leads to it");
     assert_eq!(replay(&world, &id).await, resolved(Resolution::Requeued));
-    let record = world.record_of(COMPLETED).await;
+    let record = world.event_record(COMPLETED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(12)));
     assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(0), Some(0)));
     for gone in ["quarantined_at", "expires_at", "replay"] {
@@ -268,8 +267,11 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
         world.drain_queue().await;
         world.advance(Duration::from_secs(3_600));
         assert_eq!(again().await, ReplayOutcome::Due { replay: nth });
-        let record = world.record_of(COMPLETED).await;
-        assert_eq!((number(&record, "wanted_at"), number(&record, "works")), (Some(world.now().0), Some(0)));
+        let record = world.event_record(COMPLETED).await;
+        assert_eq!(
+            (number(&record, "enqueue_after"), number(&record, "works")),
+            (Some(world.now().0), Some(0))
+        );
         assert!(!record.contains_key("done_at") && !record.contains_key("expires_at"));
         world.drain_outbox().await;
         let messages = world.drain_queue().await;
@@ -285,7 +287,7 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
 }
 
-/// One operator has read and is about to write; another one does the same in between.
+/// Holds one operator at a write while another one does the same; returns the results of both.
 async fn race_operators<T: Send + 'static>(
     world: &World,
     writes: fn(&AwsCall) -> bool,
@@ -326,7 +328,7 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
     let quick =
         race_operators(&world, |call| call.operation == "UpdateItem", move |world| act(world, "quick"), slow);
     assert_eq!(quick.await, (ReplayOutcome::Due { replay: 1 }, ReplayOutcome::Conflict));
-    assert_eq!(number(&world.record_of(COMPLETED).await, "replay"), Some(1));
+    assert_eq!(number(&world.event_record(COMPLETED).await, "replay"), Some(1));
 }
 
 #[tokio::test]
@@ -373,23 +375,24 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
     assert_eq!(world.drain_event_ids().await, [COMPLETED]);
 }
 
-/// How often the event may come again: sent and the answer lost, or sent and never written down.
+/// Returns how often the event may be repeated: sent with a lost answer, or sent and never marked.
 fn allowed_repeats(log: &[(AwsCall, CallOutcome)]) -> usize {
     let of = |operation: &'static str| log.iter().filter(move |(call, _)| call.operation == operation);
-    let lost_answers = of("SendMessage").filter(|(_, fate)| is_send_outcome_unknown(fate)).count();
-    let sent = of("SendMessage").any(|(_, fate)| *fate == CallOutcome::Answered(200));
-    let marked =
-        of("UpdateItem").filter(|(call, _)| !call.event_ids.is_empty()).any(|(_, fate)| is_applied(fate));
+    let lost_answers = of("SendMessage").filter(|(_, outcome)| is_send_outcome_unknown(outcome)).count();
+    let sent = of("SendMessage").any(|(_, outcome)| *outcome == CallOutcome::Answered(200));
+    let marked = of("UpdateItem")
+        .filter(|(call, _)| !call.event_ids.is_empty())
+        .any(|(_, outcome)| is_applied(outcome));
     lost_answers + usize::from(sent && !marked)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
     for given_up in [false, true] {
-        let scene = async || {
+        let set_up = async || {
             if given_up { undeliverable_event().await } else { quarantined_by_older_version().await }
         };
-        let (world, id) = scene().await;
+        let (world, id) = set_up().await;
         replay(&world, &id).await;
         let calls: Vec<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect();
         let expected: &[&str] = if given_up {
@@ -401,7 +404,7 @@ async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
         let faults = |call| possible_faults(call).into_iter().map(move |fault| (call, fault));
         for (call, fault) in calls.iter().flat_map(faults) {
             let cell = format!("{} {} {fault:?}", call.index, call.operation);
-            let (world, id) = scene().await;
+            let (world, id) = set_up().await;
             let at = call.index;
             world.stack.connector.set_fault_plan(move |call| (call.index == at).then_some(fault));
             let first = until_crash(world.replayer().replay(&id, &test_operator())).await;
@@ -438,7 +441,7 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     let world = World::new().await;
     let mut expected = Vec::new();
     for n in 0..7 {
-        // Two at the same time each, to find the page's end between them.
+        // Two deliveries share each time, so that a page ends between equal keys.
         world.advance(Duration::from_secs(n % 2));
         world.deliver_rightfoot(format!(r#"{{"type":"NEW","n":{n}}}"#)).await;
         expected.push(world.now().0);
@@ -448,7 +451,7 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     loop {
         let (page, next) =
             world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
-        seen.extend(page.iter().map(|kept| (kept.first_received_at.0, kept.id.clone())));
+        seen.extend(page.iter().map(|item| (item.first_received_at.0, item.id.clone())));
         let Some(next) = next else { break };
         assert_eq!(page.len(), 3);
         after = Some(next);
@@ -456,80 +459,4 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     assert_eq!(seen.iter().map(|it| it.0).collect::<Vec<_>>(), expected);
     seen.dedup();
     assert_eq!(seen.len(), 7);
-}
-
-/// A dead message of an event that is on record, and one of nobody's.
-async fn dead_letters() -> (World, DeadLetterQueue) {
-    let world = World::new().await;
-    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    let body = world.drain_queue().await.remove(0).body;
-    let dead_url = world.stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap();
-    for body in [body.as_str(), "nobody's"] {
-        let attribute =
-            MessageAttributeValue::builder().data_type("String").string_value("rightfoot").build();
-        let send = world.stack.inspector.sqs.send_message().queue_url(&dead_url).message_body(body);
-        send.message_attributes("provider", attribute.unwrap()).send().await.unwrap();
-    }
-    // An operator has more time than a function.
-    let patient = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(10)).build();
-    let config = world.stack.unrestricted_clients().sqs.config().to_builder().timeout_config(patient).build();
-    let sqs = aws_sdk_sqs::Client::from_conf(config);
-    (world.clone(), DeadLetterQueue::new(sqs, dead_url, &world.stack.events_queue_url))
-}
-
-#[tokio::test]
-async fn listing_dead_letters_leaves_them_on_the_queue() {
-    let (_world, letters) = dead_letters().await;
-    for _ in 0..2 {
-        let taken = letters.receive(10, Duration::from_secs(30)).await.unwrap();
-        let events: Vec<_> = taken.iter().map(|it| it.event.as_ref().map(EventKey::event_id)).collect();
-        assert_eq!(events, [Some(COMPLETED.to_owned()), None]);
-        assert!(letters.receive(10, Duration::from_secs(30)).await.unwrap().is_empty(), "hidden meanwhile");
-        for message in &taken {
-            letters.release(message).await.unwrap();
-        }
-    }
-    assert_eq!(letters.receive(1, Duration::from_secs(30)).await.unwrap().len(), 1, "bounded");
-}
-
-#[tokio::test]
-async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues() {
-    const CALLS: [&str; 3] = ["SendMessage", "UpdateItem", "DeleteMessage"];
-    for (operation, fault) in
-        CALLS.into_iter().flat_map(|call| Fault::FOR_ANY_CALL.map(|fault| (call, fault)))
-    {
-        let cell = format!("{operation} {fault:?}");
-        let (world, letters) = dead_letters().await;
-        let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
-        let hit = std::sync::atomic::AtomicBool::new(false);
-        world.stack.connector.set_fault_plan(move |call| {
-            let first = call.operation == operation && !hit.swap(true, std::sync::atomic::Ordering::SeqCst);
-            first.then_some(fault)
-        });
-        let taken = letters.receive(2, Duration::from_secs(30)).await.unwrap();
-        let inbox = world.inbox();
-        let moved = until_crash(letters.redrive(&inbox, &taken[0], &by)).await;
-        world.stack.connector.clear_fault_plan();
-        if !matches!(moved, Some(Ok(()))) {
-            letters.release(&taken[0]).await.ok();
-            if let Some(again) = letters.receive(1, Duration::from_secs(30)).await.unwrap().first() {
-                letters.redrive(&inbox, again, &by).await.unwrap();
-            }
-        }
-        let ids = world.drain_event_ids().await;
-        assert!(!ids.is_empty() && ids.iter().all(|id| id == COMPLETED), "{cell}: {ids:?}");
-        assert!(
-            audit_trail(&world, COMPLETED).await.contains(&audit_entry(OperatorAction::Redrive)),
-            "{cell}"
-        );
-        assert!(
-            local::inspect::receive_all(&world.stack, DEAD_LETTER_QUEUE).await.unwrap().is_empty(),
-            "{cell}"
-        );
-        if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
-            assert_eq!(ids.len(), 1, "{cell}");
-        }
-        letters.redrive(&inbox, &taken[1], &by).await.unwrap();
-        assert_eq!(local::inspect::receive_all(&world.stack, EVENTS_QUEUE).await.unwrap(), ["nobody's"]);
-    }
 }

@@ -1,7 +1,7 @@
-//! Two processes at one record, step by step, in every order.
+//! Two processes at one record, in every interleaving of their steps.
 //!
-//! A step is one AWS call. The handler has three (put, send, mark), the relay four (read, claim, send, mark);
-//! its look at the index is not a step: a lagging index is what the strong read is there for.
+//! A step is one AWS call. The handler has three (put, send, mark), the relay four (read, claim, send, mark). Its
+//! query of the index is no step: a lagging index is why it reads the record consistently.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl RecordProcess {
         Self { gate, task: tokio::spawn(async move { drop(world.run_relay().await) }) }
     }
 
-    /// One step, unless the process has none left.
+    /// Runs one step, if the process has one left.
     async fn step(&mut self) {
         let Self { gate, task } = self;
         tokio::select! {
@@ -71,7 +71,7 @@ impl RecordProcess {
         }
     }
 
-    /// The process dies where it stands.
+    /// Aborts the process between two steps.
     async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
@@ -87,15 +87,15 @@ async fn run_in_order(processes: &mut [RecordProcess], order: &[usize]) {
     }
 }
 
-/// Whether a claimer saw its own mark refused, or a record claimed by two: what P3 lets repeat.
+/// Checks the number of messages (P3).
 fn assert_at_most(messages: &[String], most: usize, order: &[usize]) {
     assert!(!messages.is_empty(), "P2: lost in {order:?}");
     assert!(messages.iter().all(|id| id == EVENT), "P4 in {order:?}: {messages:?}");
     assert!(messages.len() <= most, "P3: {} messages in {order:?}", messages.len());
 }
 
-/// The handler is so slow that the relay takes its record for left behind. Whoever claims makes the handler's
-/// mark come late: at most one repeat, and the late mark neither hides the record nor undoes the claim.
+/// The handler is so slow that the relay considers its record abandoned. The relay's claim makes the handler's mark
+/// late: at most one repeat, and the late mark neither hides the record nor undoes the claim.
 #[tokio::test]
 async fn p2_p3_a_slow_handler_and_the_relay_in_every_order() {
     let all = orders(&[HANDLER_STEPS, RELAY_STEPS]);
@@ -103,7 +103,7 @@ async fn p2_p3_a_slow_handler_and_the_relay_in_every_order() {
     for order in all {
         let world = World::new().await;
         let mut processes = vec![RecordProcess::handler(&world)];
-        // The relay looks at the index when it starts: the record must be in it.
+        // The relay queries the index at its start, so the record must be there by then.
         let put_first = order.iter().position(|process| *process == 0).unwrap();
         run_in_order(&mut processes, &order[put_first..=put_first]).await;
         world.advance(Duration::from_secs(31));
@@ -116,7 +116,7 @@ async fn p2_p3_a_slow_handler_and_the_relay_in_every_order() {
         }
         world.drain_outbox().await;
         let claimed_before_mark = {
-            // Steps of the rest: handler send, mark; relay read, claim, send, mark.
+            // Steps left: the handler's send and mark; the relay's read, claim, send and mark.
             let mark = rest.iter().enumerate().filter(|(_, p)| **p == 0).nth(1).map(|(at, _)| at).unwrap();
             let claim = rest.iter().enumerate().filter(|(_, p)| **p == 1).nth(1).map(|(at, _)| at).unwrap();
             claim < mark
@@ -126,7 +126,7 @@ async fn p2_p3_a_slow_handler_and_the_relay_in_every_order() {
     }
 }
 
-/// The handler dies after each of its calls, while the relay is at work.
+/// The handler dies after each of its calls, while the relay is running.
 #[tokio::test]
 async fn p2_p3_a_dying_handler_and_the_relay_in_every_order() {
     for lived in 1..=HANDLER_STEPS {
@@ -146,7 +146,7 @@ async fn p2_p3_a_dying_handler_and_the_relay_in_every_order() {
     }
 }
 
-/// Two runs of the relay overlap: one of them claims, and nothing is sent twice.
+/// Two overlapping runs of the relay: one of them claims, and nothing is sent twice.
 #[tokio::test]
 async fn p3_two_overlapping_relays_send_once_in_every_order() {
     let all = orders(&[RELAY_STEPS, RELAY_STEPS]);
@@ -164,7 +164,7 @@ async fn p3_two_overlapping_relays_send_once_in_every_order() {
     }
 }
 
-/// A handler's mark that comes late, and two relays: 630 orders.
+/// A handler's late mark and two relays: 630 interleavings.
 #[tokio::test]
 async fn p2_p3_a_late_mark_and_two_relays_in_every_order() {
     let all = orders(&[1, RELAY_STEPS, RELAY_STEPS]);
@@ -193,7 +193,7 @@ async fn p2_p3_a_late_mark_and_two_relays_in_every_order() {
     }
 }
 
-/// A relay dies after each of its calls; another run comes after it.
+/// A relay dies after each of its calls; another run follows.
 #[tokio::test]
 async fn p2_p3_a_dying_relay_loses_nothing_and_repeats_only_what_it_may_have_sent() {
     for lived in 0..=RELAY_STEPS {
@@ -203,12 +203,12 @@ async fn p2_p3_a_dying_relay_loses_nothing_and_repeats_only_what_it_may_have_sen
         run_in_order(&mut processes, &vec![0; lived]).await;
         processes.pop().unwrap().kill().await;
         world.drain_outbox().await;
-        // Dead between send and mark: the one place where it cannot be known.
+        // Between send and mark is the only point at which the next run cannot know that the event was sent.
         assert_at_most(&world.drain_event_ids().await, if lived == 3 { 2 } else { 1 }, &[lived]);
     }
 }
 
-/// A record whose handler died before it sent.
+/// A record whose handler died before its send.
 async fn unsent_event() -> World {
     let world = World::new().await;
     let mut handler = vec![RecordProcess::handler(&world)];

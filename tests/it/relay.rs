@@ -1,4 +1,4 @@
-//! The relay: what was recorded and not enqueued reaches the queue, and nothing holds up the rest.
+//! The relay: recorded events that are not on the queue reach it, and no event delays the others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tests::{World, extract_body, number, random_hex, text};
 
 const BUDGET: Duration = Duration::from_secs(50);
 
-/// Records events whose sending fails, and lets them become due.
+/// Records events whose send fails, and advances the clock until they are due.
 async fn unsent_events(events: usize) -> World {
     let world = World::new().await;
     world
@@ -27,6 +27,7 @@ async fn unsent_events(events: usize) -> World {
     }
     world.stack.connector.clear_fault_plan();
     world.stack.connector.clear_call_log();
+    // One second past `RELAY_AGE_MS`, from which the relay takes over.
     world.advance(Duration::from_secs(31));
     world
 }
@@ -57,7 +58,7 @@ async fn p2_every_run_reports_what_it_found_sent_failed_and_left() {
     assert_eq!((counts(&second), second.oldest_due_age_secs), ((0, 0, 0, 0), 0));
     assert_eq!(world.drain_event_ids().await.len(), 25);
     let report = world.run_relay().await.unwrap().unwrap();
-    assert_eq!(report["left"], 0);
+    assert_eq!(report["remaining"], 0);
 }
 
 #[tokio::test]
@@ -69,6 +70,7 @@ async fn what_is_not_due_yet_is_left_to_its_handler() {
         .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
+    // One second before `RELAY_AGE_MS`.
     world.advance(Duration::from_secs(29));
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (0, 0, 0, 0));
 }
@@ -96,6 +98,7 @@ async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
     let first_read = |world: &World| world.stack.connector.call_log().len();
     let seen = first_read(&world);
     world.stack.connector.set_fault_plan(move |call| {
+        // The sixteen queries of the index come first, so only the first read fails.
         (call.operation == "BatchGetItem" && call.index < seen + 17).then_some(Fault::Unprocessed)
     });
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
@@ -122,6 +125,7 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
     let first = run_relay(&world, BUDGET).await;
     assert_eq!(counts(&first), (4, 3, 1, 0), "the batch is refused as a whole, its other entries are not");
     for nth in 2..=10 {
+        // Past `RELAY_BACKOFF_MAX_MS`, so that every attempt is due.
         world.advance(Duration::from_secs(901));
         let next = run_relay(&world, BUDGET).await;
         assert_eq!((next.due, next.sent, next.quarantined), (1, 0, usize::from(nth == 10)), "refusal {nth}");
@@ -144,12 +148,13 @@ async fn p7_a_record_that_sqs_refuses_ten_times_goes_to_quarantine_and_holds_up_
     );
 }
 
-/// SQS took it once, although it refuses it now, and a worker has it: given up as well, an operator's requeue would repeat the
-/// effect.
+/// SQS accepted it once, although it rejects it now, and a worker has claimed it: if the relay quarantined it as
+/// well, an operator's requeue would repeat the effect.
 #[tokio::test]
 async fn p10_a_record_that_a_worker_has_claimed_is_not_quarantined() {
     let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    // The next rejection reaches `RELAY_SQS_ERRORS_MAX`.
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
     world
@@ -172,13 +177,14 @@ async fn p10_a_record_that_a_worker_has_claimed_is_not_quarantined() {
 async fn p7_a_quarantined_record_is_counted_although_the_response_was_lost() {
     let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
+    // The next rejection reaches `RELAY_SQS_ERRORS_MAX`.
     record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
     world.stack.connector.clear_call_log();
     let updates = AtomicUsize::new(0);
     world.stack.connector.set_fault_plan(move |call| match call.operation.as_str() {
         "SendMessageBatch" => Some(Fault::InvalidMessage),
-        // Claim, refusal counted, item kept, given up.
+        // The relay's updates: claim, count the rejection, store the item, quarantine.
         "UpdateItem" if updates.fetch_add(1, Ordering::SeqCst) == 3 => Some(Fault::TimeoutAfter),
         _ => None,
     });
@@ -251,7 +257,7 @@ async fn p2_an_unreadable_record_is_reported_and_not_skipped() {
     let report = run_relay(&world, BUDGET).await;
     assert_eq!(counts(&report), (1, 0, 1, 0));
     assert_eq!(report.first_error.unwrap().to_string(), "dynamodb:BatchGetItem: unreadable item");
-    assert_eq!(report.oldest_due_age_secs, 1, "since it is due, so that it is told that the relay runs");
+    assert_eq!(report.oldest_due_age_secs, 1, "counted from its due time: the relay is running");
     assert_eq!(world.due_items().await.len(), 1);
 }
 
@@ -261,6 +267,7 @@ async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
     let slow = world.clone();
     world.stack.connector.set_fault_plan(move |call| {
         if call.operation == "UpdateItem" {
+            // Leaves less than `CLAIM_MARGIN_MS` of the claim.
             slow.advance(Duration::from_secs(26));
         }
         None
@@ -279,6 +286,7 @@ async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
         .connector
         .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
     let down = run_relay(&world, BUDGET).await;
+    // The run ended after it had read 50 items (`DUE_PAGE_ITEMS`) and claimed ten (`RELAY_BATCH_MESSAGES`).
     assert_eq!(counts(&down), (50, 0, 10, 110));
     assert_eq!(
         down.first_error.unwrap().to_string(),

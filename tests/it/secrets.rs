@@ -1,4 +1,5 @@
-//! Secrets: several are accepted, a rotation needs no deploy, and a caller cannot make us ask too often.
+//! Secrets: several values are accepted, a rotation needs no deployment, and a caller cannot cause more than a few
+//! fetches.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ async fn rotate_secret(world: &World, value: &str) {
     put.send().await.unwrap();
 }
 
-/// Delivers an event signed with these secrets; the status.
+/// Delivers an event signed with these secrets; returns the status.
 async fn deliver(world: &World, id: &str, secrets: &str) -> u16 {
     let body = extract_body(id);
     world.deliver_fynapse_with(&body, &sign_with(world, &body, secrets), None).await.status
@@ -36,9 +37,11 @@ async fn a_rotation_needs_no_deploy() {
     rotate_secret(&world, r#"["new","local-fynapse-secret"]"#).await;
     assert_eq!(deliver(&world, "e-2", r#"["new","local-fynapse-secret"]"#).await, 200, "two v1, one known");
     assert_eq!(deliver(&world, "e-3", "new").await, 403, "the last fetch was less than 30 s ago");
+    // Past `SECRET_REFETCH_SECS`: a mismatch may cause another fetch.
     world.age_secret_caches(Duration::from_secs(31));
     assert_eq!(deliver(&world, "e-3", "new").await, 200, "fetched again because of the mismatch");
     rotate_secret(&world, "new").await;
+    // Past `SECRET_TTL_SECS`: the secret is fetched again before it is used.
     world.age_secret_caches(Duration::from_secs(301));
     assert_eq!(deliver(&world, "e-4", "local-fynapse-secret").await, 403, "no longer accepted");
 }
@@ -47,9 +50,9 @@ async fn a_rotation_needs_no_deploy() {
 async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fetches_fail() {
     let cache = LiveCache::new().await;
     cache.secret.load().await;
-    cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
-    cache.wire.clear_call_log();
-    let fetched = || cache.wire.call_log().len();
+    cache.connector.set_fault_plan(|_| Some(Fault::AccessDenied));
+    cache.connector.clear_call_log();
+    let fetched = || cache.connector.call_log().len();
     for (after_secs, fetches, why) in [
         (1, 0, "the load was a second ago"),
         (24, 0, "and 25 seconds ago"),
@@ -58,8 +61,8 @@ async fn a_mismatch_fetches_again_but_at_most_every_thirty_seconds_also_when_fet
         (6, 2, "31 seconds after the failed one"),
     ] {
         cache.world.age_secret_caches(Duration::from_secs(after_secs));
-        let verdict = cache.secret.verify(delivery(), always_mismatch).await;
-        assert!(matches!(verdict, Some(Verification::Rejected(_, RejectReason::Mismatch))), "{why}");
+        let verification = cache.secret.verify(delivery(), always_mismatch).await;
+        assert!(matches!(verification, Some(Verification::Rejected(_, RejectReason::Mismatch))), "{why}");
         assert_eq!(fetched(), fetches, "{why}");
     }
 }
@@ -83,11 +86,11 @@ async fn a_mismatch_is_verified_again_only_with_other_keys() {
 #[tokio::test]
 async fn while_none_was_ever_loaded_it_is_asked_for_every_second() {
     let cache = LiveCache::new().await;
-    cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
+    cache.connector.set_fault_plan(|_| Some(Fault::AccessDenied));
     for (after_ms, fetches) in [(0, 1), (500, 1), (600, 2)] {
         cache.world.age_secret_caches(Duration::from_millis(after_ms));
         assert!(cache.secret.verify(delivery(), always_mismatch).await.is_none());
-        assert_eq!(cache.wire.call_log().len(), fetches, "after {after_ms} ms");
+        assert_eq!(cache.connector.call_log().len(), fetches, "after {after_ms} ms");
     }
 }
 
@@ -117,7 +120,7 @@ async fn a_storm_of_mismatches_costs_one_fetch() {
 async fn nothing_is_decided_while_no_secret_was_ever_loaded() {
     for value in ["", "[]", r#"{"key":"value"}"#, r#"["a",""]"#] {
         let world = World::new().await;
-        // Secrets Manager refuses to store an empty string itself.
+        // Secrets Manager rejects an empty string itself.
         if value.is_empty() {
             world
                 .stack
@@ -138,33 +141,35 @@ async fn nothing_is_decided_while_no_secret_was_ever_loaded() {
 async fn the_last_good_copy_stays_when_a_fetch_fails() {
     let cache = LiveCache::new().await;
     assert!(cache.secret.current().await.is_some());
-    cache.wire.set_fault_plan(|_| Some(Fault::AccessDenied));
+    cache.connector.set_fault_plan(|_| Some(Fault::AccessDenied));
+    // Past `SECRET_TTL_SECS`.
     cache.world.age_secret_caches(Duration::from_secs(301));
     assert!(cache.secret.current().await.is_some(), "older than five minutes, and still the best there is");
-    cache.wire.clear_fault_plan();
+    cache.connector.clear_fault_plan();
     cache.world.age_secret_caches(Duration::from_secs(31));
-    cache.wire.clear_call_log();
+    cache.connector.clear_call_log();
     assert!(cache.secret.current().await.is_some());
-    assert_eq!(cache.wire.call_log().len(), 1, "asked for again after the pause");
+    assert_eq!(cache.connector.call_log().len(), 1, "asked for again after the pause");
 }
 
 #[tokio::test]
 async fn a_secret_is_refreshed_in_passing_before_it_is_too_old() {
     let cache = LiveCache::new().await;
     cache.secret.load().await;
-    cache.wire.clear_call_log();
+    cache.connector.clear_call_log();
+    // Before `SECRET_REFRESH_SECS` (240 s), and past it in the next step.
     cache.world.age_secret_caches(Duration::from_secs(230));
     cache.secret.load().await;
-    assert_eq!(cache.wire.call_log().len(), 0, "young enough");
+    assert_eq!(cache.connector.call_log().len(), 0, "young enough");
     cache.world.age_secret_caches(Duration::from_secs(15));
     cache.secret.load().await;
-    assert_eq!(cache.wire.call_log().len(), 1, "fetched before it is used");
+    assert_eq!(cache.connector.call_log().len(), 1, "fetched before it is used");
 }
 
-/// A cache over the engine, whose age can be changed.
+/// A cache over the emulator, whose age can be advanced.
 struct LiveCache {
     secret: SecretCache,
-    wire: AwsConnector,
+    connector: AwsConnector,
     world: World,
 }
 
@@ -174,7 +179,7 @@ impl LiveCache {
         let system = &world.stack;
         let (secrets, clock) = (system.unrestricted_clients().secrets, system.clock.clone());
         let secret = SecretCache::new(secrets, SECRET_ID, KeyCodec::Utf8, clock);
-        Self { secret, wire: system.connector.clone(), world }
+        Self { secret, connector: system.connector.clone(), world }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Submitting through `rightfoot-requests`: whatever fails and whoever dies at whatever point, the same
-//! request again ends with the same batch or schedule, made once and tracked once.
+//! Submissions through `rightfoot-requests`: after any failure or crash, repeating the same request yields the same
+//! batch or schedule, created once and tracked once.
 
 mod caller_interleavings;
 mod post_failures;
@@ -18,32 +18,32 @@ use tests::operator::test_operator;
 use tests::rightfoot_world::RightfootWorld;
 use tests::{Item, World, text};
 
-/// What a caller heard; `None` if the function died.
+/// Outcome for the caller; `None` if the function died.
 type RequestOutcome = Option<Result<Value, RequestError>>;
 
 const BATCH_PATH: &str = "/v1/balance_requests";
 const SCHEDULE_PATH: &str = "/v1/monitoring/scheduled_balance_request";
-/// The URL key that every world begins with.
+/// URL key with which every world begins.
 const OLD_KEY: &str = "local-rightfoot-url-key";
 
-/// What a caller heard, in one word.
+/// Short name of an outcome, for tables.
 fn outcome_name(outcome: &RequestOutcome) -> &'static str {
     match outcome {
         None => "died",
         Some(Ok(_)) => "done",
-        Some(Err(refusal)) => refusal.name(),
+        Some(Err(error)) => error.name(),
     }
 }
 
-/// The refusal that a caller heard.
+/// The error of an outcome. Panics if there is none.
 fn expect_error(outcome: RequestOutcome) -> RequestError {
     match outcome {
-        Some(Err(refusal)) => refusal,
-        other => panic!("no refusal: {other:?}"),
+        Some(Err(error)) => error,
+        other => panic!("no error: {other:?}"),
     }
 }
 
-/// The answer that a caller heard.
+/// The answer of an outcome. Panics if there is none.
 fn expect_answer(outcome: RequestOutcome) -> Value {
     match outcome {
         Some(Ok(answer)) => answer,
@@ -51,7 +51,7 @@ fn expect_answer(outcome: RequestOutcome) -> Value {
     }
 }
 
-/// The same request in other words: the fields in another order, blanks between them, escapes where none need be.
+/// The same request in different JSON: fields in another order, blanks between tokens, and needless escapes.
 fn reworded(request: &Value) -> String {
     match request {
         Value::Object(fields) => {
@@ -72,12 +72,12 @@ fn escaped(text: &str) -> String {
     format!("\"{units}\"")
 }
 
-/// How often Rightfoot was asked to make something.
+/// Number of POSTs to Rightfoot.
 fn post_count(it: &RightfootWorld) -> usize {
     it.rightfoot.requests().iter().filter(|request| request.method == "POST").count()
 }
 
-/// The webhook URL that Rightfoot was given; it must have got the very same bytes each time.
+/// The webhook URL that Rightfoot got. Panics unless all POSTs had the same bytes.
 fn posted_url(it: &RightfootWorld) -> String {
     url_in(&it.rightfoot.post_bodies())
 }
@@ -89,18 +89,18 @@ fn url_in(bodies: &[Vec<u8>]) -> String {
     url.as_str().unwrap().to_owned()
 }
 
-/// The token of a webhook URL.
+/// Token of a webhook URL.
 fn token(url: &str) -> &str {
     url.rsplit('/').next().unwrap()
 }
 
-/// Puts this value into the secret with the URL key.
+/// Replaces the secret with the URL key.
 async fn rotate_url_key(world: &World, value: &str) {
     let put = world.stack.inspector.secrets.put_secret_value().secret_id(RIGHTFOOT_URL_KEY_SECRET);
     put.secret_string(value).send().await.unwrap();
 }
 
-/// An operator frees the name of a submission that made nothing, as he was told.
+/// Releases the name of a submission that created nothing, as an operator would.
 async fn release_name(world: &World, submission_id: &str) {
     let inbox = world.inbox();
     let seen = inbox.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
@@ -108,7 +108,7 @@ async fn release_name(world: &World, submission_id: &str) {
     assert_eq!(inbox.release_submission(&seen, &by).await, Ok(WriteOutcome::Applied));
 }
 
-/// Everything that is tracked, by its partition.
+/// Every tracked item, by its partition key.
 async fn tracked_items(world: &World) -> Vec<Item> {
     let mut all: Vec<_> =
         world.items().await.into_iter().filter(|item| text(item, "sk") == "tracked").collect();
@@ -121,15 +121,15 @@ async fn submission_item(world: &World, submission_id: &str) -> Option<Item> {
     world.item(&format!("rightfoot#submission#{submission_id}"), "submitted").await
 }
 
-/// Which of the attributes that tell how far it is a submission has.
+/// The attributes of a submission that describe its state.
 fn state_attributes(submission: &Item) -> Vec<&'static str> {
     let names = ["done_at", "due", "expires_at", "given_up_at", "refused_at", "webhook_url"];
     names.into_iter().filter(|name| submission.contains_key(*name)).collect()
 }
 
-/// The state of a submission of which it is known what became of it.
+/// State of a submission with a known outcome.
 const COMPLETED: [&str; 2] = ["done_at", "expires_at"];
-/// The state of a submission of which that is not known.
+/// State of a submission with an unknown outcome.
 const PENDING: [&str; 2] = ["due", "webhook_url"];
-/// The state of a submission that made nothing and whose name is free again.
+/// State of a submission that created nothing and whose name is free again.
 const RELEASED: [&str; 2] = ["expires_at", "refused_at"];

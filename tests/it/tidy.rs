@@ -1,4 +1,4 @@
-//! The rules of the house, as tests: what a reader would otherwise have to look after.
+//! The repository's rules as tests.
 
 mod access_log_metrics;
 mod alarm_runbook;
@@ -20,14 +20,14 @@ use std::path::{Path, PathBuf};
 
 use inbox_core::delivery::Provider;
 
-/// A file of the repository, by its path from the top.
+/// A file of the repository, by its path from the root.
 struct SourceFile {
     path: String,
     text: String,
 }
 
 impl SourceFile {
-    /// The lines that are no comments, without the comments that end them, and their numbers.
+    /// Numbered lines of code, without comment lines and trailing comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let code = |line| if starts_comment(line) { "" } else { line.split(" // ").next().unwrap_or(line) };
         self.text.lines().map(str::trim).map(code).zip(1..).map(|(line, number)| (number, line))
@@ -50,7 +50,7 @@ fn read_file(path: &str) -> String {
     fs::read_to_string(repository_root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names in a folder of the repository, sorted.
+/// Names in a folder of the repository, sorted.
 fn file_names(folder: &str) -> Vec<String> {
     let entries =
         fs::read_dir(repository_root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
@@ -65,7 +65,7 @@ fn crates_in(folder: &str) -> Vec<String> {
     file_names(folder).into_iter().filter(is_crate).collect()
 }
 
-/// Every text file that somebody wrote.
+/// Every hand-written text file.
 fn text_files() -> Vec<SourceFile> {
     const IGNORED: [&str; 9] =
         [".git", ".venv", ".local", ".aws-sam", "target", "corpus", "artifacts", "coverage", "Cargo.lock"];
@@ -108,7 +108,7 @@ fn rust_sources() -> Vec<SourceFile> {
     text_files().into_iter().filter(|source| source.path.ends_with(".rs")).collect()
 }
 
-/// The lines of code that `wrong` points at, as `path:line: code`.
+/// Lines of code for which `wrong` returns true, as `path:line: code`.
 fn offences(sources: &[SourceFile], wrong: impl Fn(&str) -> bool) -> Vec<String> {
     let of_one = |source: &SourceFile| -> Vec<String> {
         let lines = source.code().filter(|(_, line)| wrong(line));
@@ -121,7 +121,7 @@ fn no_offences() -> Vec<String> {
     Vec::new()
 }
 
-/// Every quoted string in a piece of code (none of ours holds an escaped quote where this is asked).
+/// Every string literal in a piece of code. Escaped quotes are not supported; no code that is searched has any.
 fn string_literals(code: &str) -> impl Iterator<Item = &str> {
     code.split('"').skip(1).step_by(2)
 }
@@ -216,7 +216,7 @@ fn nothing_is_left_unfinished() {
         let hits = hits.filter(|(line, _)| WORDS.iter().any(|word| line.contains(word)));
         found.extend(hits.map(|(line, number)| format!("{}:{number}: {line}", source.path)));
     }
-    // The issue that asks for this rule, and this rule's own description, quote the words.
+    // The issue that asks for this rule, and its description, quote the words.
     found.retain(|hit| !hit.contains("git grep"));
     assert_eq!(found, no_offences());
 }
@@ -239,12 +239,12 @@ fn every_promise_is_named_by_a_test() {
     }
 }
 
-/// Whether some line of an item, above the given one, restricts it to Unix.
+/// Returns `true` if the item around line `at` has `#[cfg(unix)]` above that line.
 fn is_for_unix_alone(lines: &[&str], at: usize) -> bool {
     lines[..at].iter().rev().take_while(|line| !line.is_empty()).any(|line| line.trim() == "#[cfg(unix)]")
 }
 
-/// What is built on Windows, too: the compiler there would find it, and is not there to be asked.
+/// These files are built on Windows, too, where the compiler would find it; the tests run elsewhere.
 #[test]
 fn what_only_unix_has_is_compiled_for_unix_alone() {
     const UNIX: [&str; 4] = [

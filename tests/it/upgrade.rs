@@ -1,7 +1,7 @@
-//! Upgrades: what an earlier version has written is read, and worked on, by this one.
+//! Upgrades: data written by an earlier version is read and processed by this one.
 //!
-//! `tests/fixtures/written/v<n>.json` is what a version has left behind, items and messages. It is never edited: another form
-//! of data is another file beside it.
+//! `tests/fixtures/written/v<n>.json` is the data that a version left behind, items and messages. These files are
+//! never edited: another form of data is another file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,12 +20,12 @@ use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, sub
 use tests::worker_effects::balance_pairs;
 use tests::{Item, alert_body, completion_body, completion_event_id, extract_body, random_hex, text};
 
-/// The first version's.
+/// Data of the first version.
 const WRITTEN_BY_V1: &str = include_str!("../fixtures/written/v1.json");
-/// Since then: who wrote an item last, bound subjects, the set of an alert's publishers, quarantined items by subject, and why an
-/// event was put back.
+/// Added since then: the last writer of an item, bound subjects, the set of an alert's publishers, quarantined items
+/// by subject, and the reason for requeueing an event.
 const WRITTEN_BY_V2: &str = include_str!("../fixtures/written/v2.json");
-/// The batch that it had submitted.
+/// Batch that the old version had submitted.
 const PAYROLL_BATCH_ID: &str = "fee9b2ea-7dff-4c2e-9305-cca79aaf4d0e";
 
 /// Items of the inbox, and messages of the queue.
@@ -34,7 +34,7 @@ struct StoredData {
     messages: Vec<String>,
 }
 
-/// Something of every kind is written, and hardly anything of it done; no webhook of Rightfoot's arrives by itself.
+/// Writes data of every kind, hardly any of it processed; Rightfoot sends no webhooks of its own.
 async fn write_every_kind() -> (RightfootWorld, StoredData) {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.rightfoot.add_completed_batch("b-1", &balance_pairs(&[("a", "150.00"), ("b", "-0.10")]));
@@ -47,15 +47,16 @@ async fn write_every_kind() -> (RightfootWorld, StoredData) {
     world.track_run("r-1", 1).await;
     it.submit_batch("payroll", &["a", "b"]).await;
     it.request(daily_schedule_request("watch", &["a"])).await;
-    // The worker wants it back: nobody knows this batch yet.
+    // The worker requeues it, because this batch is unknown.
     assert!(world.deliver_rightfoot(completion_body("late", "u-3")).await.is_success());
     world.run_worker().await;
-    // Kept, and not worked on.
+    // Quarantined.
     assert_eq!(world.deliver_rightfoot(r#"{"type":"A_THIRD_TYPE"}"#).await.status, 200);
     let (stale, signature) = (extract_body("stale"), world.sign(extract_body("stale")));
+    // Past the signature's tolerance of 300 s.
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&stale, &signature, Some("key-1")).await.status, 403);
-    // Not on the queue, the second one in parts.
+    // Recorded and not sent; the second one in parts.
     world
         .stack
         .connector
@@ -64,7 +65,7 @@ async fn write_every_kind() -> (RightfootWorld, StoredData) {
         assert!(world.deliver_fynapse(body).await.is_success());
     }
     world.stack.connector.clear_fault_plan();
-    // On the queue.
+    // Sent.
     assert!(world.deliver_fynapse(extract_body("sent")).await.is_success());
     for body in [completion_body("b-1", "u-1"), alert_body("r-1", "u-2")] {
         assert!(world.deliver_rightfoot(body).await.is_success());
@@ -103,7 +104,7 @@ async fn assert_processed(written: &str) {
     it.rightfoot.add_completed_batch("late", &balance_pairs(&[("c", "1.00")]));
     it.rightfoot.add_completed_batch(PAYROLL_BATCH_ID, &balance_pairs(&[("a", "1.00"), ("b", "1.00")]));
 
-    // It is known.
+    // Events on record are duplicates.
     for event in ["done", "due", "sent"] {
         assert_eq!(
             world.deliver_fynapse(extract_body(event)).await.body,
@@ -118,7 +119,7 @@ async fn assert_processed(written: &str) {
     let payroll = it.request(submit_batch_request("payroll", &["a", "b"])).await;
     assert_eq!(payroll["batch_id"], PAYROLL_BATCH_ID, "not submitted again");
 
-    // It is worked on.
+    // Whatever is due is processed.
     for _ in 0..90 {
         it.advance(MINUTE).await;
         it.run_poller().await.unwrap();
@@ -133,7 +134,7 @@ async fn assert_processed(written: &str) {
     let resolved = world.inbox().resolve_dataref("inbox:///fynapse/event/large").await.unwrap().unwrap();
     assert_eq!(resolved, large().into_bytes());
 
-    // What was kept can be replayed.
+    // A quarantined delivery can be replayed.
     let items = world.items().await;
     let quarantined = items.iter().find(|item| text(item, "reason") == "stale").unwrap();
     let quarantine_id = QuarantineId::from_pk(text(quarantined, "pk")).unwrap();
@@ -143,8 +144,8 @@ async fn assert_processed(written: &str) {
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/stale"]);
 }
 
-/// If it is not: leave the files alone, put what `WRITE_ITEMS=1` writes beside them under its own name, and let the story above
-/// be told of it, too.
+/// If this fails: leave the files alone, store the output of `WRITE_ITEMS=1` as another file beside them, and extend
+/// the test above to it.
 #[tokio::test]
 async fn what_is_written_today_has_the_form_of_what_the_last_version_wrote() {
     let (_, today) = write_every_kind().await;
@@ -156,7 +157,7 @@ async fn what_is_written_today_has_the_form_of_what_the_last_version_wrote() {
 }
 
 impl StoredData {
-    /// The names and types of what stands in each item and message, whatever the values.
+    /// Names and types of the attributes of each item and message, without their values.
     fn shape(&self) -> BTreeSet<String> {
         let of_item = |item: &Item| {
             let attributes = item.iter().map(|(name, value)| (name.clone(), type_name(value)));
@@ -193,7 +194,7 @@ impl StoredData {
     }
 }
 
-/// An attribute as DynamoDB's own JSON has it.
+/// DynamoDB's JSON form of an attribute.
 fn to_dynamodb_json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => json!({"S": text}),
@@ -211,7 +212,7 @@ fn to_dynamodb_json(value: &AttributeValue) -> Value {
     }
 }
 
-/// The other way round.
+/// Inverse of [`to_dynamodb_json`].
 fn from_dynamodb_json(written: &Value) -> AttributeValue {
     let (kind, value) = written.as_object().unwrap().iter().next().unwrap();
     let text = || value.as_str().unwrap().to_owned();
@@ -234,7 +235,7 @@ fn from_dynamodb_json(written: &Value) -> AttributeValue {
     }
 }
 
-/// The letters of a type, with the names of a map.
+/// DynamoDB's type letter, with the names in a map.
 fn type_name(value: &AttributeValue) -> String {
     match value.as_m() {
         Ok(members) => format!("M of {:?}", members.keys().collect::<BTreeSet<_>>()),

@@ -1,4 +1,4 @@
-//! Proving, from outside: recorded signatures, the fuzz target's seeds, and every way to spoil a delivery.
+//! Verification from outside: recorded signatures, the fuzz target's seeds, and every way to tamper with a delivery.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,10 +16,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-#[path = "../../shared/core/fuzz/check.rs"]
-mod check;
+#[path = "../../shared/core/fuzz/properties.rs"]
+mod properties;
 
-use check::{hmac_sha256, keys, token_of};
+use properties::{hmac_sha256, keys, token_of};
 
 const SIGNED_AT_SECS: i64 = 1_767_323_045;
 
@@ -37,7 +37,7 @@ fn p4_every_recorded_signature_gets_its_verdict() {
         let delivery = Delivery { received_at, ..delivery(Some(text("webhook_signature")), &body) };
 
         let verdict = match signature::verify(delivery, &keys(&secrets), tolerance_secs) {
-            Verification::Verified(proven) => (proven.body() == body).then_some("accept"),
+            Verification::Verified(accepted) => (accepted.body() == body).then_some("accept"),
             Verification::Stale(stale) => (stale.for_quarantine().body() == body).then_some("stale"),
             Verification::Rejected(_, RejectReason::Mismatch) => Some("mismatch"),
             Verification::Rejected(_, RejectReason::Malformed) => Some("malformed"),
@@ -57,7 +57,7 @@ fn the_fuzzers_seeds_hold() {
     assert!(seeds.len() >= 100, "seeds were lost: {} are left", seeds.len());
     for seed in seeds {
         println!("{}", seed.display());
-        check::delivery(&fs::read(seed).unwrap());
+        properties::delivery(&fs::read(seed).unwrap());
     }
 }
 
@@ -66,7 +66,7 @@ fn a_payload_of_any_size_travels_in_its_message_or_by_reference() {
     for size in (MESSAGE_MAX_BYTES - 300..MESSAGE_MAX_BYTES + 20).step_by(7) {
         let head = r#"{"event_id":"e","event_type":"t","data":""#;
         let data = "x".repeat(size - head.len() - "\"}".len());
-        check::delivery(format!("\n\n\n{head}{data}\"}}").as_bytes());
+        properties::delivery(format!("\n\n\n{head}{data}\"}}").as_bytes());
     }
 }
 
@@ -81,7 +81,7 @@ fn the_expectations_of_these_tests_rest_on_a_right_hmac() {
 
 #[test]
 fn the_documented_payloads_become_events() {
-    // A digest of the table (shared/providers/fynapse.md, "Digests for tests"), and the token that openssl makes for `demo`.
+    // The digest of the specification's own table (Fynapse 1.3), and the token that openssl computes for `demo`.
     let header = "t=1767323045,v1=ce0b5d80b7c522bc38e9b5bff428dbc9590de12016e9aa81593167f1405d4fb2";
     let by_signature = |body: &[u8]| {
         let keys = keys(&["bmV3LXNlY3JldC12YWx1ZS0wMDE="]);
@@ -93,7 +93,7 @@ fn the_documented_payloads_become_events() {
     };
     let alert =
         "rightfoot/batch/d0b12bb3-ea9e-49fb-bd13-21be687cfc04/alert/7b6ff2ac-4779-4893-b5a8-d2c726d366bd";
-    for (name, prove, id) in [
+    for (name, verify, id) in [
         (
             "fynapse/balance-extracted.json",
             &by_signature as &dyn Fn(&[u8]) -> Verification,
@@ -107,13 +107,13 @@ fn the_documented_payloads_become_events() {
         ("rightfoot/threshold-alert.json", &by_token, alert),
         ("rightfoot/threshold-alert-old-version.json", &by_token, alert),
     ] {
-        let Verification::Verified(proven) = prove(&fixture(name)) else { panic!("{name} was refused") };
-        let ParseOutcome::Event(event) = parse(proven) else { panic!("{name} is no event") };
+        let Verification::Verified(delivery) = verify(&fixture(name)) else { panic!("{name} was rejected") };
+        let ParseOutcome::Event(event) = parse(delivery) else { panic!("{name} is no event") };
         assert_eq!(event.key(), &EventKey::from_event_id(id).unwrap(), "{name}");
     }
 }
 
-/// A signed delivery, and what its receiver accepts.
+/// A signed delivery, and the secrets that its receiver accepts.
 #[derive(Clone, Debug)]
 struct SignedDelivery {
     header: Option<String>,
@@ -137,7 +137,7 @@ impl SignedDelivery {
     }
 }
 
-/// The nth way to spoil what `secret` signed at `T`; `None` after the last one.
+/// The nth way to tamper with what `secret` signed at `T`; `None` after the last one.
 fn tamper(n: usize, sent: &SignedDelivery, secret: &str, at: Index) -> Option<SignedDelivery> {
     let t = SIGNED_AT_SECS.to_string();
     let body = sent.body.as_slice();
@@ -189,8 +189,8 @@ proptest! {
         prop_assert_eq!(verified(sent.verify()).map(|it| it.body().to_vec()), Some(sent.body.clone()));
         for n in 0.. {
             let Some(spoilt) = tamper(n, &sent, &secret, at) else { break };
-            let verdict = spoilt.verify();
-            prop_assert!(matches!(verdict, Verification::Rejected(..)), "way {n}: {spoilt:?}");
+            let verification = spoilt.verify();
+            prop_assert!(matches!(verification, Verification::Rejected(..)), "way {n}: {spoilt:?}");
         }
     }
 
@@ -263,8 +263,8 @@ proptest! {
         let verdict = |token: &str, key: &str, revoked: &[_]| {
             url_token::verify(delivery(None, b"{}"), token, &keys(&[key]), &revoked.iter().cloned().collect())
         };
-        let proven = verified(verdict(&token, &key, &[])).unwrap();
-        prop_assert_eq!(proven.subject(), Some(&named));
+        let delivery = verified(verdict(&token, &key, &[])).unwrap();
+        prop_assert_eq!(delivery.subject(), Some(&named));
         prop_assert!(is_rejected(&verdict(&token, &other_key, &[])));
         prop_assert!(is_rejected(&verdict(&token, &key, &[named])));
         let place = at.index(token.len());
@@ -274,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn p4_nothing_is_proven_and_nothing_panics_whatever_comes(
+    fn p4_nothing_is_verified_and_nothing_panics_whatever_comes(
         header in header(),
         token in prop_oneof!["\\PC{0,60}", "demo\\.[A-Za-z0-9_-]{42,44}", "[a-z.]{0,9}"],
         addresses in prop_oneof!["\\PC{0,40}", "[0-9.:]{0,12} [0-9./:,]{0,30}"],
@@ -284,16 +284,16 @@ proptest! {
         ],
     ) {
         let lines = format!("{header}\n{token}\n{addresses}\n");
-        check::delivery(&[lines.as_bytes(), &body].concat());
+        properties::delivery(&[lines.as_bytes(), &body].concat());
     }
 }
 
-/// Any secret that is taken for one: an empty or blank one is refused when it is loaded.
+/// Any valid secret. Empty and blank ones are rejected when they are loaded.
 fn secret() -> impl Strategy<Value = String> {
     "[ -~]{0,59}[!-~]"
 }
 
-/// Elements that are nearly right, in any order and number.
+/// Signature headers whose elements are nearly valid, in any order and number.
 fn header() -> impl Strategy<Value = String> {
     let element = prop_oneof![
         Just(format!("t={SIGNED_AT_SECS}")),
@@ -306,7 +306,7 @@ fn header() -> impl Strategy<Value = String> {
     proptest::collection::vec(element, 0..20).prop_map(|elements| elements.join(","))
 }
 
-/// Objects that are nearly a payload.
+/// JSON objects that are nearly a valid payload.
 fn payload() -> impl Strategy<Value = String> {
     let name = select(vec![
         "event_id",
@@ -344,7 +344,7 @@ fn payload() -> impl Strategy<Value = String> {
     })
 }
 
-/// `None` if it is not even proven.
+/// `None` if the delivery is not even verified.
 fn is_fresh(t: i64, received_at: UnixMillis, tolerance_secs: u64) -> Option<bool> {
     let SignedDelivery { header, body, .. } = SignedDelivery::signed("secret", t, b"{}".to_vec());
     let delivery = Delivery { received_at, ..delivery(header.as_deref(), &body) };
@@ -355,15 +355,15 @@ fn is_fresh(t: i64, received_at: UnixMillis, tolerance_secs: u64) -> Option<bool
     }
 }
 
-fn verified(verdict: Verification) -> Option<Verified> {
-    match verdict {
-        Verification::Verified(proven) => Some(proven),
+fn verified(verification: Verification) -> Option<Verified> {
+    match verification {
+        Verification::Verified(delivery) => Some(delivery),
         Verification::Stale(_) | Verification::Rejected(..) => None,
     }
 }
 
-fn is_rejected(verdict: &Verification) -> bool {
-    matches!(verdict, Verification::Rejected(..))
+fn is_rejected(verification: &Verification) -> bool {
+    matches!(verification, Verification::Rejected(..))
 }
 
 fn delivery(header: Option<&str>, body: &[u8]) -> Delivery {

@@ -1,4 +1,4 @@
-//! Stories: what happens to an event, told end to end.
+//! Webhooks end to end: from the delivery to the record and the queue.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn p2_a_payload_that_consumers_could_not_parse_goes_by_reference() {
         let data = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         extract_body(event_id).replace(r#"{"amount":150.00}"#, &data)
     };
-    // The payload itself is one level more.
+    // `DATA_DEPTH_MAX` is 900 levels, and the payload itself adds one.
     world.deliver_fynapse(nested("shallow", 899)).await;
     world.deliver_fynapse(nested("deep", 900)).await;
     world.deliver_fynapse(nested("very-deep", 1_200)).await;
@@ -107,9 +107,9 @@ async fn p3_fifty_simultaneous_deliveries_give_one_record_and_one_message() {
     let world = World::new().await;
     let body = extract_body("e-1");
     let responses = futures::future::join_all((0..50).map(|_| world.deliver_fynapse(&body))).await;
-    assert!(responses.iter().all(|heard| heard.status == 200));
-    assert_eq!(responses.iter().filter(|heard| heard.body == RECEIVED).count(), 1);
-    assert_eq!(responses.iter().filter(|heard| heard.body == DUPLICATE).count(), 49);
+    assert!(responses.iter().all(|response| response.status == 200));
+    assert_eq!(responses.iter().filter(|response| response.body == RECEIVED).count(), 1);
+    assert_eq!(responses.iter().filter(|response| response.body == DUPLICATE).count(), 49);
     world.drain_outbox().await;
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
     assert_eq!(world.items().await.len(), 1);
@@ -186,6 +186,7 @@ async fn p7_what_is_verified_and_not_usable_is_quarantined() {
     );
     assert_eq!(world.deliver_rightfoot(r#"{"type":"NEW_ONE"}"#).await.body, QUARANTINED);
     assert_eq!(world.deliver_rightfoot(r#"{"type":"NEW_ONE"}"#).await.body, QUARANTINED);
+    // One byte more than `ID_MAX_BYTES`.
     assert_eq!(world.deliver_fynapse(extract_body(&"i".repeat(513))).await.body, QUARANTINED);
 
     let mut reasons: Vec<_> = world.quarantined().await.into_iter().map(|(reason, _)| reason).collect();
@@ -205,6 +206,7 @@ async fn p7_an_authentic_but_stale_delivery_is_rejected_and_quarantined() {
     let world = World::new().await;
     let body = extract_body("e-1");
     let signature = world.sign(&body);
+    // Past the signature's tolerance of 300 s.
     world.advance(Duration::from_secs(301));
     let response = world.deliver_fynapse_with(&body, &signature, Some("key-1")).await;
     assert_eq!((response.status, response.body.as_str()), (403, FORBIDDEN));
@@ -285,6 +287,7 @@ async fn a_base64_body_is_decoded_before_verification_and_a_bad_one_is_rejected(
 #[tokio::test]
 async fn p6_a_body_over_the_cap_is_asked_for_again_and_not_refused_for_good() {
     let world = World::new().await;
+    // One byte more than `BODY_MAX_BYTES`.
     let response = world.deliver_fynapse(vec![b' '; 6 * 1024 * 1024 + 1]).await;
     assert_eq!((response.status, response.body.as_str()), (503, r#"{"error":"Unavailable"}"#));
 }

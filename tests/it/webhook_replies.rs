@@ -1,5 +1,5 @@
-//! What a function is invoked with and what it answers, to the byte: the recorded invocations, and the whole
-//! table of replies, each outcome at each provider.
+//! Invocation events and responses, to the byte: recorded invocations, and the table of every outcome's reply at each
+//! provider.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::metrics_recorder::Counters;
 
 const LIMIT_BYTES: usize = 6 * 1024 * 1024;
 
-/// Invokes the function behind the event's path; its answer as the runtime hands it to the gateway.
+/// Invokes the function behind the event's path; returns its response as the runtime serializes it for the gateway.
 async fn invoke(world: &World, event: Value) -> Value {
     let path = event["rawPath"].as_str().unwrap().to_owned();
     let event = to_raw_value(&event).unwrap();
@@ -33,7 +33,7 @@ async fn invoke(world: &World, event: Value) -> Value {
     serde_json::to_value(answer).unwrap()
 }
 
-/// The answer with this status and body, complete: one header, and nothing else (P6).
+/// The complete response with this status and body: one header, and nothing else (P6).
 fn gateway_response(status: u16, body: &str) -> Value {
     json!({
         "statusCode": status,
@@ -53,7 +53,7 @@ fn fixture(name: &str) -> Value {
     serde_json::from_slice(&fs::read(fixtures().join(name)).unwrap()).unwrap()
 }
 
-/// The names of the files in a folder of fixtures, without `.json`, that an event can have.
+/// Names of the files in a folder of fixtures, without `.json`.
 fn event_names(folder: &Path) -> BTreeSet<String> {
     let entries =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -65,7 +65,7 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// `tests/e2e/test_invocations.py` invokes every function with these events; here are the webhooks.
+/// The webhooks' half; `tests/e2e/test_invocations.py` invokes every function with these events.
 #[tokio::test]
 async fn p1_p3_p4_every_recorded_delivery_is_answered_and_queued_as_is_written_beside_it() {
     let events = event_names(&fixtures());
@@ -112,58 +112,59 @@ async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
         .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     invoke(&world, fixture("fynapse-webhook-good.json")).await;
     world.stack.connector.clear_fault_plan();
+    // Past `RELAY_AGE_MS`: the record is due for the relay.
     world.advance(Duration::from_secs(31));
     let report = world.run_relay().await.unwrap().unwrap();
     insta::assert_snapshot!(
         report,
-        @r#"{"failed":0,"found":1,"left":0,"oldest_due_age_secs":31,"quarantined":0,"sent":1}"#
+        @r#"{"due":1,"failed":0,"oldest_due_age_secs":31,"quarantined":0,"remaining":0,"sent":1}"#
     );
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/a3efc743-ac6c-463b-aa19-4dd9c45b5b96"]);
 }
 
-/// What is arranged around the delivery.
+/// Condition under which the delivery arrives.
 #[derive(Clone, Copy)]
 enum Precondition {
     Nothing,
     /// The same delivery came before.
     Duplicate,
-    /// It comes 301 seconds after it was signed.
+    /// It arrives 301 seconds after it was signed.
     Stale,
-    /// Every call of this operation fails so, for good.
+    /// Every call of this operation fails in this way.
     Failing(&'static str, Fault),
-    /// Late, and every call of this operation is refused.
+    /// It arrives 301 seconds late, and every call of this operation fails with `AccessDenied`.
     StaleAndFailing(&'static str),
     /// The batch was submitted under another subject.
     TrackedForAnother,
-    /// The URL's subject was revoked.
+    /// The URL's subject is revoked.
     Revoked,
-    /// Only another network may call.
+    /// The allow list holds only another network.
     AllowList,
 }
 
-/// What is delivered.
+/// The delivery.
 enum DeliveryVariant {
-    /// This body, proven.
+    /// This body, verified.
     Verified(String),
-    /// An event, under this signature or token.
+    /// An event with this signature or token.
     WithCredential(&'static str),
-    /// An event under the right signature, with this behind it.
+    /// An event with the right signature, followed by this text.
     WithSuffix(&'static str),
     /// An event without a signature or token.
     WithoutCredential,
-    /// A body that is not the base64 that it claims to be.
+    /// A body that is marked as base64 and is not.
     BadBase64,
-    /// An event, proven, among headers that an HTTP library does not take.
+    /// A verified event among headers that an HTTP library rejects.
     AmongOddHeaders,
-    /// Something that the gateway does not invoke with.
+    /// An invocation event that the gateway never sends.
     NoInvocation,
-    /// So many blanks, proven.
+    /// So many blanks, verified.
     Blanks(usize),
-    /// So many blanks, proven, in base64.
+    /// So many blanks, verified, in base64.
     EncodedBlanks(usize),
 }
 
-/// One line of the table: what it is about, what is arranged, what is sent, and the status and body.
+/// A row of the table: its name, the condition, the delivery, and the reply's status and body.
 type ReplyCase = (&'static str, Precondition, DeliveryVariant, u16, &'static str);
 
 async fn check_replies(provider: Provider, table: Vec<ReplyCase>) {
@@ -199,7 +200,7 @@ async fn set_up(world: &mut World, given: Precondition, event: &Value) {
     }
 }
 
-/// The function as it is deployed after the subject `demo` was revoked.
+/// The function as deployed after the subject `demo` was revoked.
 fn webhook_with_revoked_subject(world: &World) -> rightfoot_webhook::RightfootWebhook {
     let config = rightfoot_webhook::Config {
         common: stack::common_config(&world.stack.events_queue_url),
@@ -402,7 +403,7 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
     check_replies(Provider::Rightfoot, table).await;
 }
 
-/// Nothing is recorded of it, and it is counted like any other delivery that nobody can prove.
+/// Nothing is recorded, and it is counted like any other delivery that cannot be verified.
 #[tokio::test]
 async fn p4_p6_what_is_no_invocation_is_refused_as_malformed_and_counted() {
     let counters = Counters::default();
@@ -418,9 +419,9 @@ async fn p4_p6_what_is_no_invocation_is_refused_as_malformed_and_counted() {
             assert_eq!(invoke(&world, event.clone()).await, gateway_response(403, FORBIDDEN), "{event}");
         }
         let provider = Provider::ALL.map(Provider::as_str)[1 - nth];
-        assert_eq!(counters.count("refused", &format!("{provider} malformed")), 4);
+        assert_eq!(counters.count("rejected", &format!("{provider} malformed")), 4);
         assert_eq!(counters.count("received", provider), 4);
     }
-    assert_eq!(counters.count("refused", ""), 8);
+    assert_eq!(counters.count("rejected", ""), 8);
     assert_eq!(world.items().await, []);
 }

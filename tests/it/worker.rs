@@ -1,4 +1,4 @@
-//! From the queue to the effect: the worker over the real adapters and the embedded engines.
+//! The worker, from the queue to the effect, over the real adapters and the emulators.
 
 mod alert_effects;
 mod api_quota;
@@ -16,9 +16,9 @@ mod worker_fault_matrix;
 
 use tests::{Item, text};
 
-/// A row of the table `balances` in words: authorizer, balance, code and its meaning.
+/// A row of the table `balances` as text: authorizer, balance, code and its meaning.
 fn describe_row(item: &Item) -> String {
-    // A number, or null and nothing else.
+    // Either a number or an explicit null.
     let balance = &item["balance"];
     let balance = balance
         .as_n()

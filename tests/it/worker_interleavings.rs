@@ -1,8 +1,8 @@
-//! Two workers, copies of a message, a relay and a crash, step by step, in every order (P10).
+//! Two workers, copies of a message, a relay and a crash, in every interleaving of their steps (P10).
 //!
-//! A step is one AWS call that writes: what the worker reads it reads after its claim. At a Fynapse event it has three
-//! (claim, publish, done), at a batch four (claim, store, publish, done), at an alert five (claim, claim the alert, publish,
-//! mark the alert, done); the relay has four (read, claim, send, mark), the handler's mark is one.
+//! A step is one AWS call that writes; the worker's reads come after its claim. It has three steps at a Fynapse event
+//! (claim, publish, done), four at a batch (claim, store, publish, done), five at an alert (claim, claim the alert,
+//! publish, mark the alert, done). The relay has four (read, claim, send, mark); the handler's mark is one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tests::rightfoot_world::RightfootWorld;
 use tests::{World, alert_event_id, completion_body, completion_event_id, extract_body, number};
 
 const EVENT: &str = "fynapse/event/e-1";
-/// The worker's steps at a Fynapse event where it is alone.
+/// The worker's steps at a Fynapse event, if nothing else runs.
 const EXTRACT_STEPS: [&str; 3] = ["UpdateItem", "PutEvents", "UpdateItem"];
 const BATCH_STEPS: [&str; 4] = ["UpdateItem", "BatchWriteItem", "PutEvents", "UpdateItem"];
 const ALERT_STEPS: [&str; 5] = ["UpdateItem", "UpdateItem", "PutEvents", "UpdateItem", "UpdateItem"];
@@ -29,12 +29,12 @@ fn is_step(call: &AwsCall) -> bool {
     )
 }
 
-/// Messages that come again, because a worker has not acknowledged them.
+/// Messages that a worker has not acknowledged, and that become visible again.
 #[derive(Clone, Default)]
 struct UnacknowledgedMessages(Arc<Mutex<Vec<String>>>);
 
 impl UnacknowledgedMessages {
-    /// A worker that is given one message. Until it has acknowledged it, the message is only hidden.
+    /// A worker with one message, which stays hidden until it is acknowledged.
     fn worker(&self, world: &World, event_id: &str) -> SteppedProcess {
         let (hidden, id) = (self.clone(), event_id.to_owned());
         hidden.0.lock().unwrap().push(id.clone());
@@ -52,7 +52,8 @@ impl UnacknowledgedMessages {
         })
     }
 
-    /// Time passes until every claim has run out; what was hidden is seen again; and all comes to its end.
+    /// Advances the clock until every claim has expired, makes hidden messages visible again, and runs relay and
+    /// worker to the end.
     async fn expire_claims_and_finish(&self, world: &World) {
         world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
         let hidden = std::mem::take(&mut *self.0.lock().unwrap());
@@ -72,15 +73,15 @@ fn relay(world: &World) -> SteppedProcess {
     SteppedProcess::spawn(world, is_step, async |world| drop(world.run_relay().await))
 }
 
-/// The event is done and nothing is due; it was told as often as this allows.
+/// Checks that the events are done, that nothing is due, and that repeats on the bus are within `allowed` (P10).
 async fn assert_effects(
     world: &World,
     event_ids: &[&str],
     expected: &[&str],
     allowed: usize,
-    played: &Interleaving,
+    interleaving: &Interleaving,
 ) {
-    let Interleaving { order, steps } = played;
+    let Interleaving { order, steps } = interleaving;
     for event_id in event_ids {
         let record = world.event_record(event_id).await;
         assert!(number(&record, "done_at").is_some(), "{order:?} {steps:?}: {event_id} is not done");
@@ -90,10 +91,10 @@ async fn assert_effects(
     let count = ids.len();
     ids.dedup();
     assert_eq!(ids, expected, "{order:?} {steps:?}");
-    assert!(count <= expected.len() + allowed, "P10 in {order:?} {steps:?}: {count} told");
+    assert!(count <= expected.len() + allowed, "P10 in {order:?} {steps:?}: published {count} times");
 }
 
-/// An event that is on the queue, and whose handler died before its mark: the relay will send a copy.
+/// An event on the queue whose handler died before its mark, so that the relay will send a copy.
 async fn sent_but_unmarked() -> World {
     let world = World::new().await;
     world
@@ -103,6 +104,7 @@ async fn sent_but_unmarked() -> World {
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     assert_eq!(world.drain_event_ids().await, [EVENT], "in the hands of the workers");
+    // Past `RELAY_AGE_MS`: the record is due for the relay.
     world.advance(Duration::from_secs(31));
     world
 }
@@ -118,12 +120,10 @@ async fn p10_two_workers_and_a_relays_copy_have_one_effect_in_every_order() {
         interleaving
     })
     .await;
-    assert!(all.iter().any(|played| played.steps[2].len() == RELAY_STEPS));
-    assert!(
-        all.iter().all(|played| played.steps[0].as_slice() == EXTRACT_STEPS
-            || played.steps[1].as_slice() == EXTRACT_STEPS)
-    );
-    // Whoever claims second has one step. The relay has its four, or less where the event is done before it claims.
+    assert!(all.iter().any(|interleaving| interleaving.steps[2].len() == RELAY_STEPS));
+    assert!(all.iter().all(|interleaving| interleaving.steps[0].as_slice() == EXTRACT_STEPS
+        || interleaving.steps[1].as_slice() == EXTRACT_STEPS));
+    // The second claimer has one step. The relay has four, or fewer if the event is done before its claim.
     assert!(all.len() > 250, "{}", all.len());
 }
 
@@ -136,7 +136,7 @@ async fn p10_a_worker_that_dies_at_any_step_beside_another_and_a_relay_repeats_o
             let interleaving =
                 run_in_order(vec![dying, hidden.worker(&world, EVENT), relay(&world)], &order).await;
             hidden.expire_claims_and_finish(&world).await;
-            // Dead between publishing and done: the one place where it cannot be known.
+            // Between publish and done is the only point at which the next worker cannot know.
             let unknown = interleaving.steps[0] == EXTRACT_STEPS[..2];
             assert_effects(&world, &[EVENT], &[EVENT], usize::from(unknown), &interleaving).await;
             interleaving
@@ -150,7 +150,7 @@ async fn p10_a_worker_that_dies_at_any_step_beside_another_and_a_relay_repeats_o
 async fn p10_the_handlers_late_mark_and_two_workers_in_every_order() {
     let all = explore_interleavings(|order| async move {
         let (world, hidden) = (World::new().await, UnacknowledgedMessages::default());
-        // Put, and sent: its mark is what is left of the handler.
+        // Put and sent: only the handler's mark is left.
         let mut handler = SteppedProcess::spawn(&world, is_step, async |world| {
             drop(world.deliver_fynapse(extract_body("e-1")).await)
         });
@@ -167,7 +167,7 @@ async fn p10_the_handlers_late_mark_and_two_workers_in_every_order() {
     assert!(all.len() > 20, "{}", all.len());
 }
 
-/// The bus takes nothing: the worker puts the event back, whatever the handler's mark says afterwards.
+/// The bus rejects everything: the worker requeues the event, whatever the handler's late mark does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_the_handlers_late_mark_does_not_hide_a_requeued_event() {
     let all = explore_interleavings(|order| async move {
@@ -210,7 +210,7 @@ async fn p10_a_worker_whose_claim_was_lost_undoes_nothing_of_the_other() {
             world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
             let interleaving = run_in_order(vec![slow, hidden.worker(&world, EVENT)], &order).await;
             hidden.expire_claims_and_finish(&world).await;
-            // Both may have told it, under the same id.
+            // Both may have published it, under the same id.
             assert_effects(&world, &[EVENT], &[EVENT], 1, &interleaving).await;
             interleaving
         })
@@ -219,7 +219,7 @@ async fn p10_a_worker_whose_claim_was_lost_undoes_nothing_of_the_other() {
     }
 }
 
-/// A completed batch that is tracked, with its completion in the hands of the workers.
+/// A complete, tracked batch whose completion the workers have received.
 async fn unpublished_batch() -> RightfootWorld {
     let it = RightfootWorld::new().await;
     it.rightfoot.add_completed_batch(
@@ -251,7 +251,7 @@ async fn p10_two_workers_at_a_batch_one_of_which_may_die_store_and_publish_it_on
     }
 }
 
-/// Two events that tell of the same authorizer in the same batch, with a worker for each, one of which may die.
+/// Two events that name the same authorizer in the same batch, with a worker for each, one of which may die.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_p10_two_events_of_the_same_alert_have_one_effect_in_every_order() {
     const MET: &str = "rightfoot/batch/b-1/threshold-met/user-123";
@@ -267,7 +267,7 @@ async fn p5_p10_two_events_of_the_same_alert_have_one_effect_in_every_order() {
             let one = hidden.worker(&it.world, &ids[0]).crash_after(lives);
             let interleaving = run_in_order(vec![one, hidden.worker(&it.world, &ids[1])], &order).await;
             hidden.expire_claims_and_finish(&it.world).await;
-            // Dead between publishing and marking the alert.
+            // The crash came between publishing and marking the alert.
             let unknown = lives != usize::MAX && interleaving.steps[0] == ALERT_STEPS[..3];
             assert_effects(&it.world, &[&ids[0], &ids[1]], &[MET], usize::from(unknown), &interleaving).await;
             interleaving

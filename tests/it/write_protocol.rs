@@ -1,12 +1,13 @@
-//! The write protocol, explored: whoever does what in whatever order, whatever is lost, late, or dies, the promises hold.
+//! Model checking of the write protocol: in every interleaving, with lost, late and repeated calls and with crashes,
+//! the promises hold.
 //!
-//! There are four models, each written after the code: one event from delivery to effect, the alerts of a batch, a tracked
-//! batch, and a submission. [`conformance`] holds their items to the code.
-//! Every state is seen that can be reached within bounds; all of them together take less than a minute. A mutant leaves one of
-//! the code's conditions out, and must be found out.
+//! There are four models, each derived from the code: one event from its delivery to its effect, the alerts of a
+//! batch, a tracked batch, and a submission. Random walks in [`conformance`] compare the models' items with the code.
+//! Every state that is reachable within the bounds is visited; all of them together take less than a minute. A mutant
+//! drops one of the code's conditions, and the exploration must find a broken promise.
 //!
-//! `cargo test --release -p tests --test it write_protocol:: -- --ignored` has wider bounds, for hours by hand;
-//! `WRITE_PROTOCOL_STATES` says after how many states of one configuration it is given up.
+//! `cargo test --release -p tests --test it write_protocol:: -- --ignored` explores wider bounds, for hours;
+//! `WRITE_PROTOCOL_STATES` limits the states of one configuration.
 
 #![expect(clippy::print_stdout, reason = "how many states were seen")]
 
@@ -19,12 +20,12 @@ mod submission_model;
 
 use explorer::{Model, explore};
 
-/// States of one configuration that are seen at the most.
+/// Most states of one configuration in a regular test.
 const MAX_STATES: usize = 3_000_000;
-/// The same by hand, unless `WRITE_PROTOCOL_STATES` says otherwise: some gigabytes of memory.
+/// Most states in an ignored test, unless `WRITE_PROTOCOL_STATES` is set. They take some gigabytes of memory.
 const MAX_STATES_MANUAL: usize = 50_000_000;
 
-/// Fails if a promise is broken, or if not every state was seen.
+/// Panics if a promise is broken, or if not every state was visited.
 #[track_caller]
 fn assert_holds(model: &impl Model) {
     let explored = explore(model, MAX_STATES);
@@ -33,7 +34,7 @@ fn assert_holds(model: &impl Model) {
     assert!(explored.is_complete, "more than {} states", explored.states);
 }
 
-/// Fails if a promise is broken in as many states as there is patience for.
+/// Panics if a promise is broken within the limit of states.
 #[track_caller]
 fn assert_holds_within_limit(model: &impl Model) {
     let most = std::env::var("WRITE_PROTOCOL_STATES").ok().and_then(|most| most.parse().ok());
@@ -42,7 +43,7 @@ fn assert_holds_within_limit(model: &impl Model) {
     assert!(explored.violation.is_none(), "{}", explored.counterexample());
 }
 
-/// Fails if this promise is not broken.
+/// Panics unless this promise is broken.
 #[track_caller]
 fn assert_mutant_found(model: &impl Model, promise: &str) {
     let explored = explore(model, MAX_STATES);

@@ -1,19 +1,20 @@
-//! Fault matrices: every call of a scene, times everything that it can meet.
+//! Fault matrices: every AWS call of a scenario is combined with every fault that can be injected into it.
 
 use local::connector::{AwsCall, AwsConnector, CallOutcome, Fault};
 use tokio::task::JoinError;
 
-/// How long the fault lasts: one call, or every further call of that operation until the process ends.
+/// Duration of a fault: one call, or every later call of the same operation until the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultDuration {
-    /// That call.
+    /// The faulted call only.
     Once,
-    /// That call and what comes after it.
+    /// The faulted call and every later call of that operation.
     Persistent,
 }
 
 impl FaultDuration {
-    /// Which calls this fault meets, from this one on: for [`local::wire::Wire::plan`].
+    /// Returns the plan for [`local::connector::AwsConnector::set_fault_plan`], with `from` as the first faulted
+    /// call.
     pub fn fault_plan(
         self,
         from: &AwsCall,
@@ -30,41 +31,43 @@ impl FaultDuration {
     }
 }
 
-/// What a call can meet in a matrix.
+/// Returns the faults that a matrix injects into this call; a read has no late variants.
 pub fn possible_faults(call: &AwsCall) -> Vec<Fault> {
     let late = if call.is_read() { &[][..] } else { &Fault::FOR_ANY_WRITE };
     Fault::FOR_ANY_CALL.iter().chain(late).copied().collect()
 }
 
-/// Whether a call was applied by now, and its caller cannot know it.
-pub fn is_outcome_unknown(fate: &CallOutcome) -> bool {
+/// Returns `true` if AWS has applied the call and its caller cannot know it.
+pub fn is_outcome_unknown(outcome: &CallOutcome) -> bool {
     matches!(
-        fate,
+        outcome,
         CallOutcome::AppliedLate(200)
             | CallOutcome::Faulted(Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter)
     )
 }
 
-/// Whether a message or an event is, or will be, where it was sent to, and its sender cannot know it: nothing refuses a
-/// send that comes late.
-pub fn is_send_outcome_unknown(fate: &CallOutcome) -> bool {
-    *fate == CallOutcome::Delayed || is_outcome_unknown(fate)
+/// Returns `true` if a send has arrived, or will, and its sender cannot know it. A late send counts, because no
+/// condition rejects it.
+pub fn is_send_outcome_unknown(outcome: &CallOutcome) -> bool {
+    *outcome == CallOutcome::Delayed || is_outcome_unknown(outcome)
 }
 
-/// Whether a call was applied by now.
-pub fn is_applied(fate: &CallOutcome) -> bool {
-    *fate == CallOutcome::Answered(200) || is_outcome_unknown(fate)
+/// Returns `true` if AWS has applied the call.
+pub fn is_applied(outcome: &CallOutcome) -> bool {
+    *outcome == CallOutcome::Answered(200) || is_outcome_unknown(outcome)
 }
 
-/// Fails if a request of this process is still on its way, or if none ever was although this fault went in.
+/// Panics if a delayed request of this process is still pending, or if none was delayed although the fault is a
+/// delay.
 pub fn assert_late_requests_applied(process: &AwsConnector, fault: Fault) {
     assert_eq!(process.delayed_count(), 0, "never applied");
-    let was_late = process.call_log().iter().any(|(_, fate)| matches!(fate, CallOutcome::AppliedLate(_)));
+    let was_late =
+        process.call_log().iter().any(|(_, outcome)| matches!(outcome, CallOutcome::AppliedLate(_)));
     assert_eq!(was_late, fault.is_delay(), "applied late");
 }
 
-/// Prints the table of what was played, by the names of its cells. Ends the test if a cell panicked, or if an event
-/// was repeated on the queue more or less often than is allowed (P3): `repeats` tells both.
+/// Prints one row per cell, and panics if a cell panicked or if an event was repeated on the queue more or less often
+/// than allowed (P3). `repeats` returns both counts of a cell: actual and allowed.
 #[expect(clippy::print_stdout, reason = "a table for whoever looks at a failure")]
 pub fn assert_table<R>(
     results: &[(String, Result<R, JoinError>)],

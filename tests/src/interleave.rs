@@ -1,4 +1,4 @@
-//! Processes that take their AWS calls one by one, in every order.
+//! Explores the interleavings of concurrent processes, one AWS call at a time.
 
 use std::time::Duration;
 
@@ -7,18 +7,17 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::World;
 
-/// A process that stops before each of its steps: the calls that its gate names.
+/// A process that stops before each of its steps. A step is an AWS call selected by `is_step`.
 pub struct SteppedProcess {
     gate: StepGate,
     task: JoinHandle<()>,
-    /// What it has done.
+    /// Operations of the steps taken so far.
     pub steps: Vec<String>,
-    /// How many steps it lives.
     max_steps: usize,
 }
 
 impl SteppedProcess {
-    /// A process of its own, on the same data.
+    /// Spawns `work` as a process of its own on the same data. It stops before each call for which `is_step` is true.
     pub fn spawn<F>(world: &World, is_step: fn(&AwsCall) -> bool, work: impl FnOnce(World) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -28,13 +27,13 @@ impl SteppedProcess {
         Self { gate, task: tokio::spawn(work(world)), steps: Vec::new(), max_steps: usize::MAX }
     }
 
-    /// One that dies after so many steps.
+    /// Crashes the process after `max_steps` steps.
     #[must_use]
     pub fn crash_after(self, max_steps: usize) -> Self {
         Self { max_steps, ..self }
     }
 
-    /// Waits until its first step is what it does next.
+    /// Waits until the process has reached its first step or has ended.
     async fn wait_for_first_step(&mut self) {
         let end = async {
             while !self.task.is_finished() {
@@ -44,12 +43,12 @@ impl SteppedProcess {
         self.gate.wait_for_call_until(end).await;
     }
 
-    /// One step, if the process has one left.
+    /// Runs one step; returns `false` if the process has none left.
     pub async fn step(&mut self) -> bool {
         if self.steps.len() >= self.max_steps {
             if !self.task.is_finished() {
                 self.task.abort();
-                // Dead before anybody else goes on, and before its gate is gone.
+                // Abort completes before another process goes on and before the gate is dropped.
                 let _ = (&mut self.task).await;
             }
             return false;
@@ -60,34 +59,35 @@ impl SteppedProcess {
         call.is_some()
     }
 
-    /// The process dies where it stands.
+    /// Aborts the process between two steps.
     pub async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
     }
 }
 
-/// In which order the processes' steps came, as their numbers, and what each did.
+/// One interleaving that was run.
 pub struct Interleaving {
-    /// Whose step came when.
+    /// Process numbers in the order of their steps.
     pub order: Vec<usize>,
-    /// What each process did.
+    /// Operations of each process, by process number.
     pub steps: Vec<Vec<String>>,
 }
 
 impl Interleaving {
-    /// When the nth step of a process came.
+    /// Returns the position in [`Self::order`] of a process's nth step, counted from 0.
     pub fn position_of(&self, process: usize, nth: usize) -> Option<usize> {
         self.order.iter().enumerate().filter(|(_, p)| **p == process).map(|(at, _)| at).nth(nth)
     }
 
-    /// Whether one process' step came before another's.
+    /// Returns `true` if step `one` came before step `other`, each given as (process, nth). Panics if either did not
+    /// happen.
     pub fn is_before(&self, one: (usize, usize), other: (usize, usize)) -> bool {
         self.position_of(one.0, one.1).unwrap() < self.position_of(other.0, other.1).unwrap()
     }
 }
 
-/// Lets the processes take their steps in this order, and goes on with the first that has one left.
+/// Runs the steps in this order, then lets the processes finish one after the other.
 pub async fn run_in_order(mut processes: Vec<SteppedProcess>, order: &[usize]) -> Interleaving {
     let mut taken = Vec::new();
     for process in &mut processes {
@@ -105,8 +105,9 @@ pub async fn run_in_order(mut processes: Vec<SteppedProcess>, order: &[usize]) -
     Interleaving { order: taken, steps: processes.into_iter().map(|process| process.steps).collect() }
 }
 
-/// Plays a scene in every order in which its processes' steps can come, each once. How many steps a process takes
-/// depends on what the others did before: so one order tells where the next ones branch off.
+/// Runs `scenario` once for every possible order of its processes' steps. The number of steps depends on the
+/// interleaving, so the orders are discovered on the way: each one that was run yields the prefixes at which others
+/// branch off.
 pub async fn explore_interleavings<F>(scenario: impl Fn(Vec<usize>) -> F) -> Vec<Interleaving>
 where
     F: Future<Output = Interleaving> + Send + 'static,
@@ -123,6 +124,8 @@ where
             running.spawn(async move { (prefix_len, play.await) });
         }
         let (prefix_len, interleaving): (usize, Interleaving) = running.join_next().await.unwrap().unwrap();
+        // Other orders branch off behind the prescribed prefix only: earlier branches were added by the run that
+        // prescribed it.
         for at in prefix_len..interleaving.order.len() {
             let (done, rest) = interleaving.order.split_at(at);
             let others =

@@ -1,4 +1,4 @@
-//! Runs a function's real binary as Lambda does: a process that asks a runtime API for invocations.
+//! Runs a function's real binary as Lambda does: the process polls a runtime API for invocations.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -18,11 +18,11 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// How long a test waits for an answer of a process.
+/// Longest wait for a response or for the process to end.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 
-/// A running function.
+/// A running function and its runtime API.
 pub struct LambdaProcess {
     child: Child,
     api_task: JoinHandle<()>,
@@ -31,12 +31,12 @@ pub struct LambdaProcess {
     output: Arc<Mutex<String>>,
 }
 
-/// What the runtime API was told.
+/// Result that the function posted to the runtime API.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RuntimeResult {
-    /// The invocation's result.
+    /// Body posted to `/response`.
     Response(Value),
-    /// The invocation failed.
+    /// Body posted to `/error`.
     Error(Value),
 }
 
@@ -46,12 +46,12 @@ struct RuntimeApi {
 }
 
 impl LambdaProcess {
-    /// Builds and starts the binary `name` with these environment variables.
+    /// Builds the binary `name` and starts it with these environment variables only, besides Lambda's own.
     pub async fn start(name: &str, env: &[(&str, &str)]) -> Self {
         Self::run(Command::new(build_binary(name).await), name, env).await
     }
 
-    /// Runs this command as the function `name` with these environment variables.
+    /// Starts `command` as the function `name` with these environment variables.
     pub async fn run(mut command: Command, name: &str, env: &[(&str, &str)]) -> Self {
         let (invocations, next) = mpsc::unbounded_channel();
         let (sender, answers) = mpsc::unbounded_channel();
@@ -65,6 +65,7 @@ impl LambdaProcess {
         let address = listener.local_addr().unwrap().to_string();
         let api = stack::spawn_server(listener, routes);
         let mut child = command
+            // The function must not see the environment of the tests, such as AWS profiles.
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address)
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
@@ -89,7 +90,7 @@ impl LambdaProcess {
         Self { child, api_task: api, invocations, results: answers, output }
     }
 
-    /// One invocation.
+    /// Invokes the function and waits for its result. Panics with its output after 60 s.
     pub async fn invoke(&mut self, event: Value) -> RuntimeResult {
         self.invocations.send(event).unwrap();
         let answer = tokio::time::timeout(TIMEOUT, self.results.recv()).await;
@@ -101,7 +102,7 @@ impl LambdaProcess {
         answer.unwrap().unwrap()
     }
 
-    /// The most memory that the process has held until now (Linux's `VmHWM`).
+    /// Peak resident memory in bytes (Linux's `VmHWM`).
     pub fn peak_bytes(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
@@ -109,8 +110,7 @@ impl LambdaProcess {
         peak.trim().parse::<u64>().unwrap() * 1_024
     }
 
-    /// How much CPU the process's threads have taken until now (Linux's `schedstat`, to the nanosecond). What a thread
-    /// took that has ended is not in it.
+    /// CPU time of the live threads (Linux's `schedstat`, in nanoseconds). Threads that have ended are not included.
     pub fn cpu_time(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
         let nanos = tasks.filter_map(|task| {
@@ -120,22 +120,22 @@ impl LambdaProcess {
         Duration::from_nanos(nanos.sum())
     }
 
-    /// Waits until the process ends by itself; its exit code.
+    /// Waits until the process ends by itself, and returns its exit code.
     pub async fn wait_for_exit(&mut self) -> Option<i32> {
         tokio::time::timeout(TIMEOUT, self.child.wait()).await.expect("still running").unwrap().code()
     }
 
-    /// Ends the process, and returns all that it printed.
+    /// Kills the process and returns all its output.
     pub async fn stop(mut self) -> String {
         let _ = self.child.kill().await;
         self.api_task.abort();
-        // What was printed last is still on its way through the pipe.
+        // The last lines may still be in the pipe.
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.output.lock().unwrap().clone()
     }
 }
 
-/// Builds a binary of the workspace, in the profile of this test or bench, and says where it is.
+/// Builds a binary of the workspace in this test's or bench's profile, and returns its path.
 pub async fn build_binary(name: &str) -> PathBuf {
     let mut directory = std::env::current_exe().unwrap();
     directory.pop();
@@ -144,8 +144,8 @@ pub async fn build_binary(name: &str) -> PathBuf {
     }
     // The profiles `test` and `bench` share a directory with `dev` and `release`.
     let profile = if directory.ends_with("debug") { "dev" } else { "release" };
-    // Of the whole workspace, as the tests themselves were built: one package alone would have its dependencies
-    // built again with fewer features.
+    // The whole workspace, as the tests themselves were built: with one package alone, Cargo would build its
+    // dependencies again with fewer features.
     let arguments = ["build", "--quiet", "--workspace", "--bin", name, "--profile", profile];
     let built = Command::new(env!("CARGO")).args(arguments).status().await.unwrap();
     assert!(built.success(), "cargo build --workspace --bin {name}");

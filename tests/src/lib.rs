@@ -1,4 +1,4 @@
-//! A world to test in: the whole system over embedded engines, with the time in the test's hand.
+//! Test harness: the whole stack over embedded AWS emulators, with a clock that the test controls.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,58 +36,58 @@ use local::stack::{EVENTS_QUEUE, INBOX_TABLE, Stack, StackOptions};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-/// When every test begins.
+/// Time at which every test begins: 2026-01-02T03:04:05Z.
 pub const START: UnixMillis = UnixMillis(1_767_323_045_000);
-/// The secret that Fynapse signs with.
+/// Secret with which [`World`] signs Fynapse's deliveries.
 pub const FYNAPSE_SIGNING_SECRET: &str = "local-fynapse-secret";
-/// The subject of the URL that Rightfoot calls.
+/// Subject of the webhook URL that [`World::deliver_rightfoot`] calls.
 pub const SUBJECT: &str = "demo";
 
-/// An item of the table.
+/// An item of the inbox table.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// The system, and the world around it.
+/// The stack, its emulators and its clock. Clones share all of them.
 #[derive(Clone)]
 pub struct World {
-    /// The system.
+    /// The functions and emulators under test.
     pub stack: Stack,
     time: Arc<AtomicI64>,
 }
 
-/// What a caller heard.
+/// Response of a webhook function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookResponse {
-    /// The HTTP status; 500 if the function died.
+    /// HTTP status; 500 if the function died.
     pub status: u16,
-    /// The body.
+    /// Response body.
     pub body: String,
-    /// Names of the headers.
+    /// Names of the response headers.
     pub headers: Vec<String>,
 }
 
 impl WebhookResponse {
-    /// Whether it is a 2xx.
+    /// Returns `true` for a 2xx status.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
-/// A message found on the queue.
+/// A message received from the events queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedMessage {
-    /// The event's id.
+    /// Id of the event.
     pub id: String,
-    /// The whole CloudEvents event.
+    /// Whole message body: a CloudEvents event.
     pub body: String,
 }
 
 impl World {
-    /// A new world at [`START`].
+    /// Starts a world at [`START`] with default options.
     pub async fn new() -> Self {
         Self::with_options(|_| {}).await
     }
 
-    /// A new world whose options are changed first.
+    /// Starts a world with changed options.
     pub async fn with_options(change: impl FnOnce(&mut StackOptions)) -> Self {
         let time = Arc::new(AtomicI64::new(START.0));
         let shared_time = time.clone();
@@ -97,33 +97,33 @@ impl World {
         Self { stack: Stack::start(options).await.unwrap(), time }
     }
 
-    /// Another process over the same engines, at the same time.
+    /// Returns a second process over the same emulators and clock, with an AWS connector of its own.
     pub fn another_process(&self) -> Self {
         Self { stack: self.stack.another_process(), time: self.time.clone() }
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn advance(&self, span: Duration) {
         self.time.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Lets the copies of secrets grow older, those of other processes, too. No other time passes.
+    /// Advances only the age of cached secrets, in every process.
     pub fn age_secret_caches(&self, span: Duration) {
         self.stack.clock.advance(span);
     }
 
-    /// What time it is.
+    /// Current time of the clock.
     pub fn now(&self) -> UnixMillis {
         self.stack.clock.now()
     }
 
-    /// Fynapse delivers, signed now, under the key `key-1`.
+    /// Delivers a Fynapse webhook, signed now, with the `Idempotency-Key` `key-1`.
     pub async fn deliver_fynapse(&self, body: impl AsRef<[u8]>) -> WebhookResponse {
         let body = body.as_ref();
         self.deliver_fynapse_with(body, &self.sign(body), Some("key-1")).await
     }
 
-    /// Fynapse delivers with this signature and `Idempotency-Key`.
+    /// Delivers a Fynapse webhook with this signature and `Idempotency-Key`.
     pub async fn deliver_fynapse_with(
         &self,
         body: impl AsRef<[u8]>,
@@ -137,19 +137,19 @@ impl World {
         self.invoke_webhook(gateway_event("/webhooks/fynapse", headers, body.as_ref(), None)).await
     }
 
-    /// Fynapse's signature of a body, made now.
+    /// Returns Fynapse's signature of a body, with the current time stamp.
     pub fn sign(&self, body: impl AsRef<[u8]>) -> String {
         let keys = Keys::parse(FYNAPSE_SIGNING_SECRET, KeyCodec::Utf8).unwrap();
         signature::sign(self.now().secs(), body.as_ref(), &keys)
     }
 
-    /// Rightfoot delivers to the URL of [`SUBJECT`].
+    /// Delivers a Rightfoot webhook to the URL of [`SUBJECT`].
     pub async fn deliver_rightfoot(&self, body: impl AsRef<[u8]>) -> WebhookResponse {
         let token = self.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
         self.deliver_rightfoot_to(&token, body).await
     }
 
-    /// Rightfoot delivers to the URL with this token.
+    /// Delivers a Rightfoot webhook to the URL with this token.
     pub async fn deliver_rightfoot_to(&self, token: &str, body: impl AsRef<[u8]>) -> WebhookResponse {
         let headers = json!({"content-type": "application/json"});
         self.invoke_webhook(gateway_event(
@@ -161,7 +161,7 @@ impl World {
         .await
     }
 
-    /// Invokes the function behind the path of an invocation event.
+    /// Invokes the webhook function that serves the path of this invocation event.
     pub async fn invoke_webhook(&self, event: Value) -> WebhookResponse {
         let path = event["rawPath"].as_str().unwrap().to_owned();
         let event = to_raw_value(&event).unwrap();
@@ -174,14 +174,15 @@ impl World {
         webhook_response(answer)
     }
 
-    /// One run of the relay; `None` if it died.
+    /// Runs the relay once; `None` if it crashed.
     pub async fn run_relay(&self) -> Option<Result<Value, AwsError>> {
         until_crash(self.stack.relay.handle(Duration::from_secs(60))).await
     }
 
-    /// Lets time pass, and the relay run, until nothing is due any more. Fails if that takes longer than the
-    /// relay's longest pause.
+    /// Advances the clock and runs the relay until nothing is due. Panics if items are still due after the relay's
+    /// longest backoff.
     pub async fn drain_outbox(&self) {
+        // Just past the relay's pauses between attempts: 30 s at first, doubling up to 15 minutes.
         for pause_secs in [31, 65, 125, 245, 490, 905] {
             self.advance(Duration::from_secs(pause_secs));
             self.run_relay().await.expect("no crash").expect("no fault");
@@ -192,7 +193,7 @@ impl World {
         assert_eq!(self.due_items().await, [], "still due");
     }
 
-    /// Takes every message off the queue: a received one is hidden for longer than any test lasts.
+    /// Receives every message on the queue. They stay hidden for longer than any test lasts.
     pub async fn drain_queue(&self) -> Vec<QueuedMessage> {
         let bodies = inspect::receive_all(&self.stack, EVENTS_QUEUE).await.unwrap();
         bodies
@@ -201,7 +202,7 @@ impl World {
             .collect()
     }
 
-    /// The ids of the messages on the queue, sorted; takes them off.
+    /// Receives every message, and returns the event ids, sorted.
     pub async fn drain_event_ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self.drain_queue().await.into_iter().map(|message| message.id).collect();
         ids.sort();
@@ -214,24 +215,25 @@ impl World {
         scan.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap()
     }
 
-    /// The items with which relay or poller have still to do something. What waits in quarantine is an operator's.
+    /// Items that are due for the relay or the poller. Quarantined deliveries are left out: they wait for an
+    /// operator.
     pub async fn due_items(&self) -> Vec<Item> {
         let waits = |item: &Item| item.contains_key("due") && !text(item, "due").starts_with("quarantine#");
         self.items().await.into_iter().filter(waits).collect()
     }
 
-    /// One item of the table.
+    /// One item of the table, by its key.
     pub async fn item(&self, pk: &str, sk: &str) -> Option<Item> {
         self.items().await.into_iter().find(|item| text(item, "pk") == pk && text(item, "sk") == sk)
     }
 
-    /// Writes an item as it is.
+    /// Puts an item unconditionally.
     pub async fn put_item(&self, item: Item) {
         let put = self.stack.inspector.dynamodb.put_item().table_name(INBOX_TABLE).set_item(Some(item));
         put.send().await.unwrap();
     }
 
-    /// Takes every item out whose `pk` begins so, as the expiry does.
+    /// Deletes every item whose `pk` begins with this text, as DynamoDB's expiry would.
     pub async fn expire_items(&self, pk: &str) {
         for item in self.items().await.into_iter().filter(|item| text(item, "pk").starts_with(pk)) {
             let delete = self.stack.inspector.dynamodb.delete_item().table_name(INBOX_TABLE);
@@ -239,7 +241,7 @@ impl World {
         }
     }
 
-    /// The quarantined deliveries, as (reason, payload hash).
+    /// Quarantined deliveries, as (reason, payload hash).
     pub async fn quarantined(&self) -> Vec<(String, String)> {
         let items = self.items().await;
         let quarantined = items.iter().filter(|item| text(item, "pk").starts_with("quarantine#"));
@@ -249,17 +251,17 @@ impl World {
     }
 }
 
-/// A string attribute; empty if there is none.
+/// String attribute; empty if there is none.
 pub fn text<'a>(item: &'a Item, name: &str) -> &'a str {
     item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
 }
 
-/// A number attribute.
+/// Number attribute; `None` if there is none.
 pub fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// An invocation event, payload format 2.0.
+/// API Gateway's invocation event, payload format 2.0. A body that is not UTF-8 is base64-encoded.
 pub fn gateway_event(path: &str, headers: Value, body: &[u8], token: Option<&str>) -> Value {
     let (body, is_base64) = match std::str::from_utf8(body) {
         Ok(text) => (text.to_owned(), false),
@@ -279,26 +281,26 @@ pub fn gateway_event(path: &str, headers: Value, body: &[u8], token: Option<&str
     event
 }
 
-/// A Fynapse event of this id.
+/// Body of a Fynapse `balance.extracted` event with this id.
 pub fn extract_body(event_id: &str) -> String {
     format!(
         r#"{{"event_id":"{event_id}","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}"#
     )
 }
 
-/// A Rightfoot completion of this batch.
+/// Body of a Rightfoot webhook: completion of this batch.
 pub fn completion_body(batch_id: &str, event_uuid: &str) -> String {
     format!(r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_BATCH_COMPLETED","batch_id":"{batch_id}"}}"#)
 }
 
-/// A Rightfoot alert of this run.
+/// Body of a Rightfoot webhook: threshold alert of `user-123` in a run of schedule `s-1`.
 pub fn alert_body(batch_id: &str, event_uuid: &str) -> String {
     format!(
         r#"{{"event_uuid":"{event_uuid}","type":"BALANCE_THRESHOLD_ALERT","schedule_id":"s-1","batch_id":"{batch_id}","alerts":[{{"authorizer_unique_id":"user-123","balance":150.00,"threshold_amount":100.00}}],"timestamp":"2024-01-15T10:30:00Z"}}"#
     )
 }
 
-/// Bytes without a pattern, as hexadecimal text: the same for the same seed.
+/// Hexadecimal text that does not compress, of this length; the same for the same seed.
 pub fn random_hex(bytes: usize, seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut text = String::with_capacity(bytes + 16);
@@ -324,17 +326,17 @@ fn webhook_response(answer: Option<ApiGatewayV2httpResponse>) -> WebhookResponse
     }
 }
 
-/// The id of a batch's completion.
+/// Event id of a batch's completion.
 pub fn completion_event_id(batch: &str) -> String {
     format!("rightfoot/batch/{batch}/completed")
 }
 
-/// The id of an alert of a batch by this `event_uuid`.
+/// Event id of a batch's alert webhook with this `event_uuid`.
 pub fn alert_event_id(batch: &str, by: &str) -> String {
     format!("rightfoot/batch/{batch}/alert/{by}")
 }
 
-/// The id of the alerts that the poller finds for a batch, about these authorizers.
+/// Event id of the alerts that the poller finds for a batch. It depends on the set of authorizers.
 pub fn polled_alerts_event_id(batch: &str, authorizers: &[&str]) -> String {
     let mut authorizers = authorizers.to_vec();
     authorizers.sort_unstable();
@@ -347,7 +349,7 @@ pub fn polled_alerts_event_id(batch: &str, authorizers: &[&str]) -> String {
     alert_event_id(batch, &format!("poll-{}", &payload_hash(&bytes)[..32]))
 }
 
-/// Whether a message is about alerts that the poller has found.
+/// Returns `true` for a message about alerts that the poller has found.
 pub fn is_polled_alert(message: &QueuedMessage) -> bool {
     message.id.contains("/alert/poll-")
 }

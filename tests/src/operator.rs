@@ -1,4 +1,4 @@
-//! What an operator finds, and what he does.
+//! An operator's side of the tests: items that older versions or workers would have left, and replays.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,11 +13,11 @@ use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::quarantine::QuarantineId;
 use local::stack::INBOX_TABLE;
 
-use crate::{Item, World, text};
+use crate::{World, text};
 
 impl World {
-    /// Puts a body into quarantine that the present code can read, as code that could not yet would have: it stands
-    /// beside the delivery of `unreadable` that was just kept, with all that this one left.
+    /// Quarantines a body that the present code can parse, as older code that could not would have left it. It
+    /// replaces the quarantined delivery of `original`, with all its other attributes.
     pub async fn quarantine_as_older_version(&self, original: &str, body: &str) -> QuarantineId {
         let hash = payload_hash(original.as_bytes());
         let quarantined = self.items().await.into_iter().find(|item| text(item, "payload_hash") == hash);
@@ -34,7 +34,7 @@ impl World {
         id
     }
 
-    /// An event's effect has happened, as a worker would have written it down.
+    /// Marks an event done, with the attributes that a worker would write.
     pub async fn mark_done(&self, event_id: &str) {
         let key = EventKey::from_event_id(event_id).expect("an event's id");
         let mut item = self.item(&key.pk(), &key.sk()).await.expect("it is recorded");
@@ -48,25 +48,19 @@ impl World {
         self.put_item(item).await;
     }
 
-    /// The item of an event's record.
-    pub async fn record_of(&self, event_id: &str) -> Item {
-        let key = EventKey::from_event_id(event_id).expect("an event's id");
-        self.item(&key.pk(), &key.sk()).await.expect("it is recorded")
-    }
-
-    /// The inbox, on the wire of this process.
+    /// The inbox, through this process's AWS connector.
     pub fn inbox(&self) -> Inbox {
         Inbox::new(self.stack.unrestricted_clients().dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS)
     }
 
-    /// Replays out of quarantine, on the wire of this process.
+    /// The quarantine's replayer, through this process's AWS connector.
     pub fn replayer(&self) -> QuarantineReplayer {
         let queue = EventsQueue::new(self.stack.unrestricted_clients().sqs, &self.stack.events_queue_url);
         QuarantineReplayer::new(Ingestor::new(self.inbox(), queue, self.stack.clock.clone()))
     }
 }
 
-/// Somebody with a reason.
+/// An operator with a name and a reason.
 pub fn test_operator() -> Operator {
     Operator { name: "ada".to_owned(), reason: "fixed in 1.4".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! A world with Rightfoot in it: its simulated API, and the webhooks that it sends.
+//! A [`World`] with a simulated Rightfoot: its API, and the webhooks that it sends.
 
 use std::time::Duration;
 
@@ -17,35 +17,35 @@ use tokio::task::JoinHandle;
 
 use crate::{SUBJECT, World, text};
 
-/// The API key that the simulated Rightfoot accepts.
+/// API key that the simulated Rightfoot accepts.
 pub const API_KEY: &str = "rf_live_test";
-/// A minute.
+/// Sixty seconds.
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// The system, and a simulated Rightfoot that shares its time.
+/// The stack, and a simulated Rightfoot that shares its clock.
 pub struct RightfootWorld {
-    /// The system.
+    /// The stack and its clock.
     pub world: World,
-    /// Rightfoot.
+    /// The simulator.
     pub rightfoot: RightfootSimulator,
-    /// Where its API answers.
+    /// Base URL of its API.
     pub api_url: String,
     server_tasks: Vec<JoinHandle<()>>,
 }
 
 impl RightfootWorld {
-    /// A new world with a Rightfoot that behaves as its documents say.
+    /// Starts a world with a Rightfoot that behaves as documented.
     pub async fn new() -> Self {
         Self::with_behaviour(|_| {}).await
     }
 
-    /// A new world whose Rightfoot's behaviour is changed first.
+    /// Starts a world with changed behaviour of Rightfoot.
     pub async fn with_behaviour(change: impl FnOnce(&mut Behaviour)) -> Self {
         Self::with_transport(change, |_| {}, |_, routes| routes).await
     }
 
-    /// A new world: how Rightfoot behaves, how patient its client is, and what stands before its API. Between two
-    /// attempts at a request the client makes no pause that one would notice: its pauses are real time.
+    /// Starts a world with changed behaviour of Rightfoot, a changed API client, and a layer before the API. The
+    /// client's pauses between attempts are real time, so they are made negligible here.
     pub async fn with_transport(
         change: impl FnOnce(&mut Behaviour),
         client: impl FnOnce(&mut ClientConfig),
@@ -54,7 +54,7 @@ impl RightfootWorld {
         Self::build(change, client, before_api, |_| {}).await
     }
 
-    /// A new world whose own options are changed first.
+    /// Starts a world with changed stack options.
     pub async fn with_options(options: impl FnOnce(&mut StackOptions)) -> Self {
         Self::build(|_| {}, |_| {}, |_, routes| routes, options).await
     }
@@ -65,6 +65,7 @@ impl RightfootWorld {
         before_api: impl FnOnce(&World, Router) -> Router,
         change_options: impl FnOnce(&mut StackOptions),
     ) -> Self {
+        // Both ports are bound first, because the options of the world contain the URLs.
         let (api, gateway) = (bind_listener().await, bind_listener().await);
         let (api_url, gateway_url) = (url(&api), url(&gateway));
         let mut config = ClientConfig::new(&api_url).unwrap();
@@ -87,7 +88,7 @@ impl RightfootWorld {
         Self { world, rightfoot, api_url, server_tasks: serving }
     }
 
-    /// Lets time pass minute by minute; Rightfoot sends the webhooks that are due meanwhile.
+    /// Advances the clock minute by minute; Rightfoot sends the webhooks that become due.
     pub async fn advance(&self, span: Duration) {
         let mut left = span;
         while !left.is_zero() {
@@ -98,12 +99,12 @@ impl RightfootWorld {
         }
     }
 
-    /// Lets time pass minute by minute, with a run of the poller and one of the relay in each.
+    /// Advances the clock minute by minute, and runs the poller and the relay after each.
     pub async fn run_for(&self, span: Duration) {
         self.run_in_steps(MINUTE, span).await;
     }
 
-    /// Lets time pass, with a run of the poller and one of the relay after each of these steps.
+    /// Advances the clock by `span` in steps, and runs the poller and the relay after each.
     pub async fn run_in_steps(&self, step: Duration, span: Duration) {
         let mut left = span;
         while !left.is_zero() {
@@ -115,18 +116,18 @@ impl RightfootWorld {
         }
     }
 
-    /// One run of the poller.
+    /// Runs the poller once. Panics if it crashed.
     pub async fn run_poller(&self) -> Result<Value, Diagnostic> {
         self.world.run_poller().await.expect("the poller died")
     }
 
-    /// Asks `rightfoot-requests`; the answer must be good.
+    /// Invokes `rightfoot-requests`. Panics if the request fails.
     pub async fn request(&self, request: Value) -> Value {
         self.world.request(request).await.expect("the function died").expect("refused")
     }
 
-    /// Has a schedule watched that was not made by us, and alerts from 100 dollars on; its runs are in the history of this
-    /// authorizer.
+    /// Tracks a schedule that was created elsewhere, with a default threshold of 100 dollars. Its runs are found in
+    /// the history of the authorizer `probe`.
     pub async fn track_schedule(&self, schedule_id: &str, probe: &str) {
         self.request(json!({
             "action": "track_schedule", "schedule_id": schedule_id, "probe_authorizers": [probe], "interval_days": 1,
@@ -148,23 +149,23 @@ impl Drop for RightfootWorld {
 }
 
 impl World {
-    /// One run of the poller; `None` if it died.
+    /// Runs the poller once; `None` if it crashed.
     pub async fn run_poller(&self) -> Option<Result<Value, Diagnostic>> {
         until_crash(self.stack.poller.handle(MINUTE)).await
     }
 
-    /// Asks `rightfoot-requests`; `None` if it died.
+    /// Invokes `rightfoot-requests`; `None` if it crashed.
     pub async fn request(&self, request: Value) -> Option<Result<Value, RequestError>> {
         self.request_raw(&request.to_string()).await
     }
 
-    /// Asks `rightfoot-requests` with exactly this JSON; `None` if it died.
+    /// Invokes `rightfoot-requests` with exactly this JSON; `None` if it crashed.
     pub async fn request_raw(&self, request: &str) -> Option<Result<Value, RequestError>> {
         let request = RawValue::from_string(request.to_owned()).unwrap();
         until_crash(self.stack.requests.handle(&request)).await
     }
 
-    /// The events on the queue as (id, origin), sorted; takes them off.
+    /// Receives every message, and returns the events as (id, origin), sorted.
     pub async fn drain_ids_and_origins(&self) -> Vec<(String, String)> {
         let mut events: Vec<_> = self
             .drain_queue()
@@ -179,7 +180,7 @@ impl World {
         events
     }
 
-    /// What stands in the index for the poller, as (pk, due_at), by time.
+    /// Items that are due for the poller, as (pk, due_at), by time.
     pub async fn due_polls(&self) -> Vec<(String, UnixMillis)> {
         let due = self.due_items().await.into_iter().filter(|item| text(item, "due").starts_with("poll#"));
         let mut due: Vec<_> = due
@@ -190,13 +191,13 @@ impl World {
     }
 }
 
-/// A request to submit a batch of these authorizers.
+/// Request to submit a batch of these authorizers.
 pub fn submit_batch_request(submission_id: &str, authorizers: &[&str]) -> Value {
     let authorizers: Vec<_> = authorizers.iter().map(|id| authorizer_json(id)).collect();
     json!({"action": "submit_batch", "submission_id": submission_id, "authorizers": authorizers})
 }
 
-/// A request to create a daily schedule of these authorizers that alerts from 100 dollars on.
+/// Request to create a daily schedule of these authorizers with a threshold of 100 dollars.
 pub fn daily_schedule_request(submission_id: &str, authorizers: &[&str]) -> Value {
     let authorizers: Vec<_> = authorizers.iter().map(|id| authorizer_json(id)).collect();
     json!({
@@ -209,7 +210,7 @@ pub fn daily_schedule_request(submission_id: &str, authorizers: &[&str]) -> Valu
     })
 }
 
-/// An authorizer with a bank account, as Rightfoot takes it.
+/// An authorizer with a bank account, in Rightfoot's format.
 pub fn authorizer_json(id: &str) -> Value {
     json!({
         "authorizer_unique_id": id,

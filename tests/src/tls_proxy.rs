@@ -1,4 +1,4 @@
-//! A server by TLS, whose certificate an authority of the tests' own has signed.
+//! A TLS server whose certificate is signed by an authority of the tests' own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Hands on by plain HTTP what comes by TLS.
+/// Accepts TLS and forwards to a plain HTTP server.
 pub struct TlsProxy {
-    /// Where it answers.
+    /// URL of the proxy.
     pub url: String,
-    /// A file with the certificate of its authority, and with what is no certificate.
+    /// File with its authority's certificate, preceded by a block that is not a certificate.
     pub ca_bundle: PathBuf,
-    /// A file with the certificate of another one.
+    /// File with the certificate of an authority that did not sign the proxy's.
     pub untrusted_ca_bundle: PathBuf,
     server_task: JoinHandle<()>,
 }
 
 impl TlsProxy {
-    /// One before the server of this URL.
+    /// Starts a proxy in front of the server at this URL.
     pub async fn in_front_of(http_url: &str) -> Self {
         let (authority, other) = (create_authority(), create_authority());
         let acceptor = create_acceptor(&authority);

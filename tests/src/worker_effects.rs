@@ -1,4 +1,4 @@
-//! What events bring about: balances in the table, and events on the bus.
+//! The worker's effects: balances in the table, and events on the bus.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -21,16 +21,16 @@ use crate::{Item, SUBJECT, World, text};
 /// An event that a rule of the bus has matched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReceivedBusEvent {
-    /// Its `detail-type`.
+    /// The event's `detail-type`.
     pub detail_type: String,
-    /// Its detail.
+    /// Parsed `detail`.
     pub detail: Value,
-    /// The same, as it was published.
+    /// `detail` as it was published.
     pub json: String,
 }
 
 impl ReceivedBusEvent {
-    /// What it tells: two of the same id tell the same.
+    /// Idempotency key: events of the same id say the same.
     pub fn id(&self) -> &str {
         self.detail["id"].as_str().unwrap()
     }
@@ -44,14 +44,15 @@ static SCHEMAS: LazyLock<BTreeMap<&str, Validator>> = LazyLock::new(|| {
 });
 
 impl RightfootWorld {
-    /// A world whose Rightfoot knows a complete batch that we did not submit, with these balances.
+    /// Starts a world whose Rightfoot has completed a batch with these balances that we did not submit.
     pub async fn with_batch(batch_id: &str, balances: &[(&str, &str)]) -> Self {
         let it = Self::new().await;
         it.rightfoot.add_completed_batch(batch_id, &balance_pairs(balances));
         it
     }
 
-    /// The same, where the batch is known to be a run of the schedule `s-1`, which alerts from 100 dollars on.
+    /// Like [`Self::with_batch`], with the batch tracked as a run of the schedule `s-1`, whose threshold is 100
+    /// dollars.
     pub async fn with_run(batch_id: &str, balances: &[(&str, &str)]) -> Self {
         let it = Self::with_batch(batch_id, balances).await;
         it.track_schedule("s-1", "a").await;
@@ -60,13 +61,13 @@ impl RightfootWorld {
     }
 }
 
-/// Balances, as the simulator takes them.
+/// Balances in the simulator's form.
 pub fn balance_pairs(balances: &[(&str, &str)]) -> Vec<(String, String)> {
     balances.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned())).collect()
 }
 
 impl World {
-    /// From now on a batch is known to be a run of the schedule `s-1` of so many authorizers, as the poller finds it.
+    /// Tracks a batch as a run of the schedule `s-1` with so many authorizers, as the poller does when it finds one.
     pub async fn track_run(&self, batch_id: &str, expected: usize) {
         let run = TrackedBatch {
             batch_id: Id::new(batch_id).unwrap(),
@@ -80,7 +81,7 @@ impl World {
         self.stack.inbox.track(Created::Batch(&run), self.now().plus(MINUTE * 10), self.now()).await.unwrap();
     }
 
-    /// One invocation of the worker with what is on the queue, ten messages at most.
+    /// Invokes the worker once with up to ten messages.
     pub async fn run_worker_once(&self) -> TriggerOutcome {
         let worker = &self.stack.worker;
         SqsTrigger::new(&self.stack)
@@ -89,38 +90,38 @@ impl World {
             .unwrap()
     }
 
-    /// The worker is invoked until nothing is on the queue that is not hidden.
+    /// Invokes the worker until no visible message is left.
     pub async fn run_worker(&self) -> TriggerOutcome {
         let mut all = TriggerOutcome::default();
         loop {
-            let worked = self.run_worker_once().await;
-            if worked.received == 0 {
+            let outcome = self.run_worker_once().await;
+            if outcome.received == 0 {
                 return all;
             }
-            all.received += worked.received;
-            all.deleted += worked.deleted;
-            all.failed += worked.failed;
+            all.received += outcome.received;
+            all.deleted += outcome.deleted;
+            all.failed += outcome.failed;
         }
     }
 
-    /// Puts an event on the queue once more, as a relay does whose mark was lost.
+    /// Sends an event once more, as a relay does whose mark was lost.
     pub async fn resend_event(&self, event_id: &str) {
         self.send_message(event_message(event_id)).await;
     }
 
-    /// Puts anything on the queue.
+    /// Sends any message body.
     pub async fn send_message(&self, body: impl Into<String>) {
         let sqs = &self.stack.inspector.sqs;
         sqs.send_message().queue_url(&self.stack.events_queue_url).message_body(body).send().await.unwrap();
     }
 
-    /// The record of an event.
+    /// The record of an event. Panics if there is none.
     pub async fn event_record(&self, event_id: &str) -> Item {
         let key = EventKey::from_event_id(event_id).unwrap();
         self.item(&key.pk(), &key.sk()).await.unwrap()
     }
 
-    /// Takes all that the bus has told, in order of its ids. Each is what its schema says.
+    /// Receives all published events, in order of their ids, and validates each by its schema.
     pub async fn drain_bus(&self) -> Vec<ReceivedBusEvent> {
         let bodies = inspect::receive_all(&self.stack, BUS_QUEUE).await.unwrap();
         let mut events: Vec<_> = bodies.iter().map(|body| parse_published(body)).collect();
@@ -128,12 +129,12 @@ impl World {
         events
     }
 
-    /// The ids of all that the bus has told, sorted; takes it.
+    /// Receives all published events, and returns their ids, sorted.
     pub async fn drain_bus_ids(&self) -> Vec<String> {
         self.drain_bus().await.iter().map(|event| event.id().to_owned()).collect()
     }
 
-    /// What stands in the table `balances`, by key.
+    /// Items of the table `balances`, in order of their keys.
     pub async fn stored_balances(&self) -> Vec<Item> {
         let scan = self.stack.inspector.dynamodb.scan().table_name(BALANCES_TABLE).consistent_read(true);
         let mut items: Vec<Item> =
@@ -143,7 +144,7 @@ impl World {
     }
 }
 
-/// A message about an event, as short as it can be.
+/// Smallest valid message about an event.
 pub fn event_message(event_id: &str) -> String {
     let provider = event_id.split('/').next().unwrap();
     json!({"specversion": "1.0", "id": event_id, "source": format!("/{provider}/webhook")}).to_string()

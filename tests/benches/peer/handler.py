@@ -38,7 +38,7 @@ def handle(request: APIGatewayProxyEventV2, context: LambdaContext) -> dict:
     body = request.decoded_body
     metrics.add_metric(name="received", unit=MetricUnit.Count, value=1)
     if not is_proven(request.headers.get("webhook-signature", ""), body):
-        metrics.add_metric(name="refused", unit=MetricUnit.Count, value=1)
+        metrics.add_metric(name="rejected", unit=MetricUnit.Count, value=1)
         return reply(403, {"error": "Forbidden"})
     once.register_lambda_context(context)
     event = json.loads(body)

@@ -1,14 +1,14 @@
-//! What a cold start and a warm event take, of the very binaries that are deployed: beside a *floor* (`tests/floor`), which
-//! makes the same calls and nothing else, and beside a *peer* (`tests/benches/peer`), the same webhook in Python with
+//! Measures the cold start and the warm events of the deployed binaries, beside a *floor* (`tests/floor`), which
+//! makes the same calls and nothing else, and a *peer* (`tests/benches/peer`), the same webhook in Python with
 //! Powertools for AWS Lambda.
 //!
 //! ```text
 //!  bootstrap, a process of its own ──runtime API──▶ bench
-//!                                  ──HTTP──▶ 40 ms a connection, 5 ms a call ──▶ embedded engines, simulated Rightfoot
+//!                                  ──HTTP──▶ 40 ms a connection, 5 ms a call ──▶ emulators, simulated Rightfoot
 //! ```
 //!
-//! `.ci/start-up` builds the functions as for a deployment, with them the floor, and runs this bench. The bench itself need
-//! not be optimised: what the engines take beyond the delays is the same for all.
+//! `.ci/start-up` builds the functions as for a deployment, and the floor with them, and runs this bench. The bench
+//! itself need not be optimised: the emulators' own time is the same for all.
 //!
 //! | option | |
 //! |---|---|
@@ -45,9 +45,9 @@ use tokio::time::sleep;
 use report::{FunctionResult, Measurements};
 use workloads::Workload;
 
-/// The peer's.
+/// The one function that the peer implements.
 const PEER_FUNCTION: &str = "fynapse-webhook";
-/// The first warm events are not counted: until then, connections and pools are still growing.
+/// Warm events that are not counted: until then, connections and pools are still growing.
 const WARM_UP_EVENTS: usize = 5;
 
 struct BenchOptions {
@@ -102,8 +102,8 @@ impl BenchOptions {
         options
     }
 
-    /// One process of each kind after the other, round after round, so that all of them have the machine's good and bad
-    /// moments. The first round only fills the caches of files.
+    /// Measures the processes of each kind in turn, round after round, so that the machine's load affects all of them
+    /// alike. The first round only fills the file caches and is not counted.
     async fn measure(&self, name: &'static str) -> FunctionResult {
         let [ours, floor] = [name.to_owned(), format!("floor-{name}")].map(|name| self.binary(&name));
         let python = self.python.as_ref().filter(|_| name == PEER_FUNCTION);
@@ -137,7 +137,7 @@ impl BenchOptions {
 }
 
 impl Measurements {
-    /// Measures one process's life. The calls that its last event made come back.
+    /// Measures one process from its start to its end, and returns the calls of its last event.
     async fn measure(&mut self, command: Command, job: &mut Workload, events: usize) -> Vec<String> {
         let invocation = job.next_invocation().await;
         let began = Instant::now();
@@ -165,7 +165,7 @@ impl Measurements {
     }
 }
 
-/// The CPU until now. What is done after an answer belongs to its event.
+/// CPU time of the process. It waits 50 ms first, because work after the answer belongs to the same event.
 async fn cpu_when_idle(function: &LambdaProcess) -> Duration {
     sleep(Duration::from_millis(50)).await;
     function.cpu_time()

@@ -1,4 +1,4 @@
-//! The table, and which targets are missed.
+//! The report: its table, and the targets that were missed.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,32 +7,31 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-/// The largest zip that a function may be deployed as.
+/// Target for the size of a function's zip.
 const ZIP_MAX_BYTES: usize = 5_000_000;
-/// How much of the floor's figure ours may be.
+/// Largest ratios of our figures to the floor's: first answer, CPU and memory.
 const COLD_MAX: f64 = 1.0;
 const CPU_MAX: f64 = 1.3;
 const PEAK_MAX: f64 = 1.25;
-/// How many times ours the peer's has to be.
+/// Smallest ratios of the peer's figures to ours: first answer, CPU and memory.
 const PEER_COLD_MIN: f64 = 5.0;
-/// Hoped for were 10, but the floor's own is hardly less than ours: it is the SDK's and the kernel's.
+/// The goal was 10, but the floor's own CPU is hardly less than ours: it is the SDK's and the kernel's.
 const PEER_CPU_MIN: f64 = 3.5;
 const PEER_PEAK_MIN: f64 = 3.0;
 
-/// What was measured of one contestant.
+/// Samples of one kind of process.
 #[derive(Default)]
 pub(crate) struct Measurements {
-    /// From spawn to the first answer, of each round.
+    /// Time from spawn to the first answer, one per round.
     pub(crate) cold: Vec<Duration>,
-    /// From invocation to answer, of each warm event.
+    /// Time from invocation to answer, one per warm event.
     pub(crate) warm: Vec<Duration>,
-    /// CPU of a warm event, of each round.
+    /// Mean CPU time of a warm event, one per round.
     pub(crate) cpu: Vec<Duration>,
-    /// The most memory, of each round.
+    /// Peak memory, one per round.
     pub(crate) peak_bytes: Vec<u64>,
 }
 
-/// One function's figures.
 pub(crate) struct FunctionResult {
     pub(crate) name: &'static str,
     pub(crate) ours: Measurements,
@@ -74,8 +73,9 @@ impl FunctionResult {
         }
     }
 
-    /// The targets that are missed: by more than a quarter, if that is asked for. Zip and memory are not disturbed by what else the
-    /// machine does, and the first answer is so far below the floor's that a lost warm-up shows: these have no margin.
+    /// Describes each missed target. A lenient run allows a quarter more for CPU and for the peer's ratios only: zip
+    /// and memory do not depend on the machine's load, and the first answer is so far below the floor's that a lost
+    /// warm-up would show.
     pub(crate) fn missed_targets(&self, is_lenient: bool) -> Vec<String> {
         let margin = if is_lenient { 1.25 } else { 1.0 };
         let (ours, floor) = (&self.ours, &self.floor);
@@ -98,7 +98,7 @@ impl FunctionResult {
     }
 }
 
-/// The table's head, as Markdown.
+/// Prints the table's header as Markdown.
 pub(crate) fn print_header() {
     println!(
         "| | first answer, ms | warm answer, ms | CPU of a warm event, ms | peak memory, MB | zip, MB |"
@@ -106,7 +106,7 @@ pub(crate) fn print_header() {
     println!("|---|---|---|---|---|---|");
 }
 
-/// How large a file is in a zip.
+/// Size of a file after deflate, as in a zip.
 pub(crate) fn zipped_bytes(path: &Path) -> usize {
     let mut zip = DeflateEncoder::new(Vec::new(), Compression::default());
     zip.write_all(&std::fs::read(path).unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! What stands between a process and the engines: as in AWS, a connection costs its handshakes and a call its way.
+//! A network between a process and the emulators: a connection costs its handshakes and a call its round trip, as in
+//! AWS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,17 +18,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 
-/// What a new connection costs before its first byte is read: about what TCP and TLS take within a region.
+/// Delay of a new connection before its first byte is read: about the TCP and TLS handshakes within a region.
 pub(crate) const CONNECT_DELAY: Duration = Duration::from_millis(40);
-/// What each call costs.
+/// Delay of each call.
 pub(crate) const CALL_DELAY: Duration = Duration::from_millis(5);
 
-/// Which calls were made, in order, each with its status.
+/// Calls with their statuses, in order.
 #[derive(Clone, Default)]
 pub(crate) struct CallLog(Arc<Mutex<Vec<String>>>);
 
 impl CallLog {
-    /// The calls since it was asked last, sorted.
+    /// Takes the calls logged since the last time, sorted.
     pub(crate) fn take_sorted(&self) -> Vec<String> {
         let mut calls = std::mem::take(&mut *self.0.lock().unwrap());
         calls.sort();
@@ -39,7 +40,7 @@ impl CallLog {
     }
 }
 
-/// Serves routes at an address of their own, behind the delays. The address is made first: routes may name it.
+/// Serves routes behind the delays, and returns their URL. The URL is known first, because routes may refer to it.
 pub(crate) async fn serve(calls: &CallLog, routes: impl FnOnce(&str) -> Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -78,7 +79,7 @@ impl Listener for DelayedListener {
     }
 }
 
-/// A connection that is deaf until its handshakes are over.
+/// A connection that delivers no byte until its handshakes are over.
 struct DelayedConnection {
     stream: TcpStream,
     handshake: Option<Pin<Box<Sleep>>>,

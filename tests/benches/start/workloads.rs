@@ -1,4 +1,4 @@
-//! The jobs: what each function is invoked with, again and again, and what stands in the engines for it.
+//! The workload of each function: its invocations, and the data that the emulators hold for them.
 
 use std::time::SystemTime;
 
@@ -18,10 +18,10 @@ use tests::{SUBJECT, completion_body, extract_body, gateway_event};
 use crate::simulated_network::{CallLog, serve};
 
 const SQS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SQS";
-/// How many authorizers a batch has.
+/// Authorizers per batch.
 const AUTHORIZERS: usize = 10;
 
-/// One function's engines, and the invocations that it gets.
+/// One function's emulators, and the invocations for it.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) calls: CallLog,
@@ -64,7 +64,7 @@ impl Workload {
         self.env.iter().map(|(name, value)| (*name, value.as_str())).collect()
     }
 
-    /// The next invocation, of which the engines have never seen the like.
+    /// Returns the next invocation. Its ids are new to the emulators.
     pub(crate) async fn next_invocation(&mut self) -> Value {
         self.invocations += 1;
         let id = format!("00000000-0000-4000-8000-{:012}", self.invocations);
@@ -86,7 +86,7 @@ impl Workload {
         gateway_event(&path, headers, completion_body(id, "u-1").as_bytes(), Some(&token))
     }
 
-    /// An event whose enqueue has failed.
+    /// Leaves an event on record whose enqueue has failed.
     async fn event_relay(&self, id: &str) -> Value {
         let world = &self.it.world;
         world
@@ -98,13 +98,13 @@ impl Workload {
         json!({})
     }
 
-    /// A batch that is complete, and no webhook has told.
+    /// Leaves a complete batch that no webhook has announced.
     async fn rightfoot_poller(&self, id: &str) -> Value {
         self.track(id).await;
         json!({})
     }
 
-    /// The message of a batch that is complete.
+    /// Returns the message of a complete batch.
     async fn event_worker(&self, id: &str) -> Value {
         self.track(id).await;
         assert!(self.it.world.deliver_rightfoot(completion_body(id, "u-1")).await.is_success());

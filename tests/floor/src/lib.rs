@@ -1,4 +1,4 @@
-//! What the floors share: clients as the SDK's guide makes them, and the calls that more than one of them makes.
+//! Shared by the floors: clients configured as in the SDK's guide, and the calls that more than one floor makes.
 
 #![expect(missing_docs, reason = "for the bench alone")]
 
@@ -64,7 +64,7 @@ fn mac(key: &str, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
-/// A secret, asked for when it is first needed.
+/// A secret, fetched on first use and cached.
 pub struct FloorSecret {
     client: aws_sdk_secretsmanager::Client,
     id: String,
@@ -86,10 +86,9 @@ impl FloorSecret {
     }
 }
 
-/// Rightfoot's API.
 pub struct FloorRightfoot {
     http: reqwest::Client,
-    /// What may not be sent twice has a connection of its own each time: a used one may be dead.
+    /// Client without pooled connections, for requests that must not be sent twice: a pooled connection may be dead.
     fresh: reqwest::Client,
     url: String,
     key: FloorSecret,
@@ -118,7 +117,7 @@ impl FloorRightfoot {
     }
 }
 
-/// Table and queue.
+/// Table and queue of the inbox.
 pub struct FloorInbox {
     pub db: aws_sdk_dynamodb::Client,
     pub sqs: aws_sdk_sqs::Client,
@@ -132,7 +131,7 @@ impl FloorInbox {
         Self { db, sqs, table: var("INBOX_TABLE"), queue_url: var("EVENTS_QUEUE_URL") }
     }
 
-    /// Records an event, puts it on the queue, and marks it.
+    /// Records an event, enqueues it, and marks it sent.
     pub async fn record_and_enqueue(
         &self,
         provider: &str,
@@ -190,7 +189,7 @@ impl FloorInbox {
         Ok(())
     }
 
-    /// The keys of what is due at a desk: its partitions are asked ten at a time.
+    /// Returns the keys of due items of a queue. Ten of its sixteen partitions are queried at a time.
     pub async fn query_due(&self, queue: &str) -> Result<Vec<Item>, Error> {
         let pages: Vec<_> = stream::iter(0..16)
             .map(async |shard| {

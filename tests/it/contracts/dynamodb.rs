@@ -1,4 +1,4 @@
-//! The table.
+//! DynamoDB: conditional writes, the index `due`, transactions, limits and reserved words.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ async fn put_once(db: &Client, item: Item) -> Result<(), Option<Item>> {
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     match put.send().await.map_err(|error| error.into_service_error()) {
         Ok(_) => Ok(()),
-        Err(PutItemError::ConditionalCheckFailedException(refusal)) => Err(refusal.item),
+        Err(PutItemError::ConditionalCheckFailedException(failed)) => Err(failed.item),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -61,7 +61,7 @@ async fn p3_a_refused_put_changes_nothing_and_comes_back_with_the_old_item() {
     assert_eq!(put_once(&db, first.clone()).await, Ok(()));
     assert_eq!(put_once(&db, item("a", "b", [("delivery_id", s("two"))])).await, Err(Some(first.clone())));
     assert_eq!(world.item("a", "b").await, Some(first));
-    assert_eq!(put_once(&db, item("a", "c", [])).await, Ok(()), "another item of the same story");
+    assert_eq!(put_once(&db, item("a", "c", [])).await, Ok(()), "another item of the same collection");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn p2_p3_an_update_needs_the_rev_that_it_saw() {
     assert_eq!(world.items().await, [item("a", "b", [("rev", n(3)), ("sent_at", n(9))])], "nothing was made");
 }
 
-/// One page of the index: items, and where the next page starts.
+/// One page of the index: its items, and the key at which the next page starts.
 async fn due_page(db: &Client, now: i64, limit: i32, start: Option<Item>) -> (Vec<Item>, Option<Item>) {
     let query = db
         .query()
@@ -146,11 +146,11 @@ async fn p2_the_index_holds_what_is_due_and_nothing_else() {
 #[tokio::test]
 async fn p2_the_index_is_read_page_by_page_without_a_gap() {
     let (world, db) = table().await;
-    // Twelve that are due at the same time and eleven that are not, so that pages end between equals.
+    // Twelve items are due at the same time and eleven are not, so that a page ends between items with equal keys.
     for number in 0..23 {
         let due_at = if number < 12 { 5 } else { number };
         let attributes = [("due", s("outbox#00")), ("due_at", n(due_at))];
-        world.put_item(item(&format!("story-{number:02}"), "event", attributes)).await;
+        world.put_item(item(&format!("event-{number:02}"), "event", attributes)).await;
     }
     let (mut seen, mut sizes, mut start) = (Vec::new(), Vec::new(), None);
     loop {
@@ -166,15 +166,15 @@ async fn p2_the_index_is_read_page_by_page_without_a_gap() {
     assert_eq!(sizes, [5, 5, 5, 5, 3]);
     let times: Vec<_> = seen.iter().map(|item| number(item, "due_at").unwrap()).collect();
     assert!(times.is_sorted());
-    let stories: BTreeSet<_> = seen.iter().map(|item| text(item, "pk").to_owned()).collect();
-    assert_eq!(stories.len(), 23);
+    let partitions: BTreeSet<_> = seen.iter().map(|item| text(item, "pk").to_owned()).collect();
+    assert_eq!(partitions.len(), 23);
 }
 
 #[tokio::test]
 async fn many_items_are_read_at_once_and_strongly_but_at_most_a_hundred() {
     let (world, db) = table().await;
     let get = async |numbers: &[usize]| {
-        let keys = numbers.iter().map(|number| item(&format!("story-{number}"), "event", [])).collect();
+        let keys = numbers.iter().map(|number| item(&format!("event-{number}"), "event", [])).collect();
         let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().unwrap();
         let answer = db.batch_get_item().request_items(INBOX_TABLE, keys).send().await;
         answer.map(|answer| {
@@ -184,8 +184,8 @@ async fn many_items_are_read_at_once_and_strongly_but_at_most_a_hundred() {
         })
     };
     for round in 0..50 {
-        world.put_item(item(&format!("story-{round}"), "event", [("round", n(round))])).await;
-        let expected = BTreeSet::from([format!("story-{round}")]);
+        world.put_item(item(&format!("event-{round}"), "event", [("round", n(round))])).await;
+        let expected = BTreeSet::from([format!("event-{round}")]);
         assert_eq!(get(&[round, 9_999]).await.unwrap(), expected, "what was just written is seen");
     }
     assert_eq!(get(&(0..100).collect::<Vec<_>>()).await.unwrap().len(), 50);
@@ -197,9 +197,9 @@ async fn many_items_are_read_at_once_and_strongly_but_at_most_a_hundred() {
 #[tokio::test]
 async fn what_a_read_of_many_cannot_answer_at_once_it_leaves_unprocessed() {
     let (world, db) = table().await;
-    let key = |number: usize| item(&format!("story-{number}"), "event", []);
+    let key = |number: usize| item(&format!("event-{number}"), "event", []);
     for number in 0..45 {
-        world.put_item(item(&format!("story-{number}"), "event", [("payload", b(vec![7; 400_000]))])).await;
+        world.put_item(item(&format!("event-{number}"), "event", [("payload", b(vec![7; 400_000]))])).await;
     }
     let keys = KeysAndAttributes::builder().set_keys(Some((0..45).map(key).collect()));
     let keys = keys.consistent_read(true).build().unwrap();
@@ -367,7 +367,7 @@ async fn an_expression_with_a_reserved_word_or_an_unused_value_is_refused() {
     }
 }
 
-/// The attribute names that stand in the expressions of a piece of code as they are, without a `#`.
+/// Attribute names in the expressions of a piece of code that are not escaped with `#`.
 fn bare_names(code: &str) -> BTreeSet<String> {
     let strings = code.split('"').skip(1).step_by(2);
     let is_expression = |text: &&str| {
@@ -397,8 +397,8 @@ fn bare_names(code: &str) -> BTreeSet<String> {
 fn no_name_in_our_expressions_is_a_reserved_word() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let inbox = fs::read_dir(top.join("shared/aws/src/inbox")).unwrap().map(|entry| entry.unwrap().path());
-    let others = ["condition.rs", "inbox.rs", "payload.rs"].map(|name| format!("shared/aws/src/{name}"));
-    let others = others.into_iter().chain(["infra/local/src/system.rs".to_owned()]);
+    let others = ["conditional.rs", "inbox.rs", "payload.rs"].map(|name| format!("shared/aws/src/{name}"));
+    let others = others.into_iter().chain(["infra/local/src/stack.rs".to_owned()]);
     let sources = inbox.chain(others.map(|path| top.join(path)));
     let names = sources.map(|path| bare_names(&fs::read_to_string(path).unwrap()));
     let names: BTreeSet<_> = names.flatten().collect();
@@ -417,6 +417,7 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
         "due",
         "due_at",
         "ended_by",
+        "enqueue_after",
         "event_id",
         "expires_at",
         "first_received_at",
@@ -447,7 +448,6 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
         "threshold",
         "threshold_source",
         "v",
-        "wanted_at",
         "webhook_url",
         "works",
         "write_id",
@@ -455,7 +455,7 @@ fn no_name_in_our_expressions_is_a_reserved_word() {
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "a new name: is it reserved?");
     let reserved: BTreeSet<_> = RESERVED.split_whitespace().collect();
     assert_eq!(reserved.len(), 573);
-    // Written into an expression by name.
+    // Attribute names that the code formats into its expressions.
     let by_name = ["expedited_at", "given_back_at", "published_untracked", "revision", "shown_complete_at"];
     let written = ["given_up_at", "refused_at", "batch_id", "schedule_id"].into_iter().chain(by_name);
     let written: Vec<_> = written.map(str::to_owned).collect();

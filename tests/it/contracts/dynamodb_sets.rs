@@ -1,10 +1,10 @@
-//! Sets in conditions: what an item without the set means, and that adding twice is adding once.
+//! Sets in conditions: an item without the set counts as an empty one, and adding twice is adding once.
 
 use aws_sdk_dynamodb::types::AttributeValue::{S, Ss};
 use local::stack::INBOX_TABLE;
 use tests::World;
 
-/// Adds a tag unless it is there, or the set is full at two.
+/// Adds a tag, unless it is there already or the set is full at two.
 async fn add_to_set(world: &World, tag: &str) -> bool {
     let update = world
         .stack

@@ -1,4 +1,5 @@
-//! The event bus: what our own stand-in takes and refuses, as AWS documents it, and what comes out at its other end.
+//! EventBridge: the entries that our emulator accepts and rejects, as AWS documents it, and the events that it
+//! delivers.
 
 use aws_sdk_eventbridge::error::ProvideErrorMetadata;
 use aws_sdk_eventbridge::operation::put_events::PutEventsOutput;
@@ -11,7 +12,7 @@ use local::stack::{BUS_QUEUE, EVENT_BUS};
 use serde_json::{Value, json};
 use tests::World;
 
-/// An entry that is as it should be.
+/// A valid entry.
 fn entry(detail: impl Into<String>) -> PutEventsRequestEntryBuilder {
     PutEventsRequestEntry::builder()
         .event_bus_name(EVENT_BUS)
@@ -29,7 +30,7 @@ async fn put(
     put.send().await.map_err(|error| error.code().map(str::to_owned))
 }
 
-/// The error codes of the entries, in their order; the id of one that was taken is something else.
+/// Error codes by entry; `None` for an entry that was accepted.
 async fn error_codes(
     world: &World,
     entries: impl IntoIterator<Item = PutEventsRequestEntryBuilder>,
@@ -44,12 +45,12 @@ async fn error_codes(
     answer.entries().iter().map(id_or_code).collect()
 }
 
-/// The one code that this entry is answered with.
+/// Error code of a single entry.
 async fn error_code(world: &World, entry: PutEventsRequestEntryBuilder) -> Option<String> {
     error_codes(world, [entry]).await.remove(0)
 }
 
-/// Takes everything off the queue that the bus leads to.
+/// Receives all messages from the queue to which the bus delivers.
 async fn drain_bus(world: &World) -> Vec<String> {
     inspect::receive_all(&world.stack, BUS_QUEUE).await.unwrap()
 }
@@ -129,22 +130,22 @@ async fn an_integer_has_64_bits_and_a_detail_a_thousand_levels() {
 async fn a_request_has_one_to_ten_entries_of_less_than_256_kib_together() {
     let world = World::new().await;
     let too_much = Err(Some("ValidationException".to_owned()));
-    let refusal = async |entries: Vec<PutEventsRequestEntryBuilder>| put(&world, entries).await.map(|_| ());
-    assert_eq!(refusal(Vec::new()).await, too_much);
-    assert_eq!(refusal(vec![entry("{}"); 11]).await, too_much);
-    assert_eq!(refusal(vec![entry("{}"); 10]).await, Ok(()));
+    let response = async |entries: Vec<PutEventsRequestEntryBuilder>| put(&world, entries).await.map(|_| ());
+    assert_eq!(response(Vec::new()).await, too_much);
+    assert_eq!(response(vec![entry("{}"); 11]).await, too_much);
+    assert_eq!(response(vec![entry("{}"); 10]).await, Ok(()));
     assert_eq!(drain_bus(&world).await.len(), 10);
 
-    // Source and detail type are 29 bytes, a time is 14, and é is two.
+    // Source and detail type take 29 bytes, the time 14, and `é` two.
     let sized = |bytes: usize| entry(format!("{{\"a\":\"é{}\"}}", "x".repeat(bytes - 29 - 10)));
-    assert_eq!(refusal(vec![sized(262_143)]).await, Ok(()));
-    assert_eq!(refusal(vec![sized(262_144)]).await, too_much);
-    assert_eq!(refusal(vec![sized(262_129).time(DateTime::from_secs(0))]).await, Ok(()));
-    assert_eq!(refusal(vec![sized(262_130).time(DateTime::from_secs(0))]).await, too_much);
-    assert_eq!(refusal(vec![sized(262_140).resources("abc")]).await, Ok(()));
-    assert_eq!(refusal(vec![sized(262_140).resources("abcd")]).await, too_much);
+    assert_eq!(response(vec![sized(262_143)]).await, Ok(()));
+    assert_eq!(response(vec![sized(262_144)]).await, too_much);
+    assert_eq!(response(vec![sized(262_129).time(DateTime::from_secs(0))]).await, Ok(()));
+    assert_eq!(response(vec![sized(262_130).time(DateTime::from_secs(0))]).await, too_much);
+    assert_eq!(response(vec![sized(262_140).resources("abc")]).await, Ok(()));
+    assert_eq!(response(vec![sized(262_140).resources("abcd")]).await, too_much);
     assert_eq!(drain_bus(&world).await.len(), 3);
-    assert_eq!(refusal(vec![sized(131_072), sized(131_072)]).await, too_much, "together");
+    assert_eq!(response(vec![sized(131_072), sized(131_072)]).await, too_much, "together");
     assert_eq!(drain_bus(&world).await.len(), 0, "all or nothing");
 }
 
@@ -205,7 +206,7 @@ async fn a_call_tells_the_events_that_it_is_about_each_once() {
     let world = World::new().await;
     let of = |event_id: &str| entry(json!({"id": "effect", "event_id": event_id}).to_string());
     error_codes(&world, [of("e-1"), of("e-2"), of("e-1"), entry("{}")]).await;
-    let (call, fate) = world.stack.connector.call_log().remove(0);
-    assert_eq!((call.operation.as_str(), fate), ("PutEvents", CallOutcome::Answered(200)));
+    let (call, outcome) = world.stack.connector.call_log().remove(0);
+    assert_eq!((call.operation.as_str(), outcome), ("PutEvents", CallOutcome::Answered(200)));
     assert_eq!(call.event_ids, ["e-1", "e-2"]);
 }

@@ -1,5 +1,5 @@
-//! What DynamoDB does not take as an attribute's name in an expression, in upper or lower case
-//! (Developer Guide, "Reserved words in DynamoDB"): 573 words.
+//! The 573 words that DynamoDB rejects as attribute names in expressions, in upper or lower case (Developer Guide,
+//! "Reserved words in DynamoDB").
 
 pub(crate) const RESERVED: &str = "\
     ABORT ABSOLUTE ACTION ADD AFTER AGENT AGGREGATE ALL ALLOCATE ALTER ANALYZE AND ANY ARCHIVE ARE ARRAY AS \

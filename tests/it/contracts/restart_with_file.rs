@@ -1,4 +1,5 @@
-//! The table in a file: what was recorded is there after a restart, and on the queue again, which is in memory.
+//! The local system's table in a file: after a restart the records are there, and their events are on the queue
+//! again, which is in memory.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// A directory of its own, which goes with the test.
+/// A temporary directory, deleted on drop.
 struct TempDir(PathBuf);
 
 impl TempDir {
@@ -58,7 +59,7 @@ async fn p2_records_outlive_the_system_and_go_on_the_queue_again() {
     second.put_item(claimed).await;
     assert_eq!(second.stack.make_unfinished_due().await.unwrap(), 2);
     let record = second.item("fynapse#event#e-1", "event").await.unwrap();
-    assert_eq!((number(&record, "rev"), number(&record, "wanted_at")), (Some(2), Some(second.now().0)));
+    assert_eq!((number(&record, "rev"), number(&record, "enqueue_after")), (Some(2), Some(second.now().0)));
     for gone in ["sent_at", "expires_at", "claim_by", "claim_until"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
@@ -69,17 +70,17 @@ async fn p2_records_outlive_the_system_and_go_on_the_queue_again() {
     assert_eq!(second.drain_event_ids().await, Vec::<String>::new(), "once");
 }
 
-/// The command `local`, running.
+/// A running process of the command `local`.
 struct LocalProcess {
     process: Child,
-    /// What it says; held, so that it can go on saying it.
+    /// Its output; kept open, so that the process can go on writing.
     stdout_lines: Lines<BufReader<ChildStdout>>,
     http_url: String,
     aws_url: String,
 }
 
 impl LocalProcess {
-    /// Starts it on ports that the system chooses, and waits until it is ready.
+    /// Starts it on free ports, and waits until it is ready.
     async fn start(binary: &Path, data: &Path, more: &[&str]) -> Self {
         let mut process = Command::new(binary)
             .args(["--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0", "--data"])
@@ -113,7 +114,7 @@ impl LocalProcess {
         timeout(Duration::from_secs(20), self.process.wait()).await.expect("an end").unwrap()
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Interrupts it as Ctrl-C does.
     async fn interrupt(&mut self) -> ExitStatus {
         let interrupt = format!("kill -INT {}", self.process.id().unwrap());
         assert!(Command::new("sh").args(["-c", &interrupt]).status().await.unwrap().success());
@@ -132,17 +133,18 @@ impl LocalProcess {
         items.into_iter().filter(|item| text(item, "pk").starts_with("fynapse#event#")).collect()
     }
 
-    /// Ids of the events in the table.
+    /// Ids of the events on record.
     async fn recorded_event_ids(&self) -> BTreeSet<String> {
         self.records().await.iter().map(|item| text(item, "pk").replace("fynapse#event#", "")).collect()
     }
 
-    /// Whether every event's effect has happened.
+    /// Returns `true` if every event is done.
     async fn are_all_done(&self) -> bool {
         self.records().await.iter().all(|item| item.contains_key("done_at"))
     }
 
-    /// Takes messages off a queue until all of `wanted` have come; the ids of their events, which stand there in a body.
+    /// Receives messages until all of `wanted` have come; returns the event ids, read from each body by the JSON
+    /// pointer.
     async fn receive_event_ids(
         &self,
         queue: &str,
@@ -170,7 +172,7 @@ impl LocalProcess {
     }
 }
 
-/// Builds the command as the tests were built, and says where it is.
+/// Builds the command with the features of the tests, and returns its path.
 async fn build_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile_dir = test.ancestors().nth(2).unwrap();
@@ -190,7 +192,7 @@ async fn build_binary() -> PathBuf {
     profile_dir.join("local")
 }
 
-/// Delivers an event: its id, and the status of the answer.
+/// Delivers an event; returns its id and the response's status.
 async fn deliver(http: &reqwest::Client, url: &str, number: usize) -> reqwest::Result<(String, u16)> {
     let keys = Keys::parse(FYNAPSE_SIGNING_SECRET, KeyCodec::Utf8).unwrap();
     let id = format!("e-{number:04}");
@@ -202,8 +204,8 @@ async fn deliver(http: &reqwest::Client, url: &str, number: usize) -> reqwest::R
     Ok((id, answer.status().as_u16()))
 }
 
-/// Delivers events, eight at a time, until `enough` are accepted, and kills the process then and there.
-/// The ids that were answered 200.
+/// Delivers events, eight at a time, kills the process once `enough` were accepted, and returns the ids that were
+/// answered 200.
 async fn deliver_and_kill(local: &mut LocalProcess, enough: usize) -> BTreeSet<String> {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = local.http_url.clone();
@@ -237,7 +239,7 @@ async fn p1_p2_no_accepted_event_is_lost_when_the_process_is_killed() {
     let mut second = LocalProcess::start(&binary, &data, &["--no-worker"]).await;
     let recorded = second.recorded_event_ids().await;
     assert!(recorded.is_superset(&accepted), "lost: {:?}", accepted.difference(&recorded));
-    // What was recorded when the process died, and not answered, is an event as well.
+    // An event that was recorded and not answered when the process died counts as well.
     let received = second.receive_event_ids("events", "/id", &recorded);
     assert_eq!(timeout(Duration::from_secs(60), received).await.expect("on the queue"), recorded);
     assert_eq!(second.interrupt().await.code(), Some(0));

@@ -1,4 +1,4 @@
-//! The secrets.
+//! Secrets Manager: secrets without a usable value.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use aws_sdk_secretsmanager::primitives::Blob;
 use local::stack::{FYNAPSE_SECRET, RIGHTFOOT_URL_KEY_SECRET};
 use tests::{World, completion_body, extract_body};
 
-/// A world in which both secrets are there and hold nothing: as the stack makes them, or as it was put.
+/// A world in which both secrets exist without a value: never set, as the stack creates them, or set to `put`.
 async fn world_with_secret_values(put: Option<EmptyValue>) -> World {
     let world = World::new().await;
     let secrets = &world.stack.inspector.secrets;
@@ -30,11 +30,11 @@ async fn world_with_secret_values(put: Option<EmptyValue>) -> World {
 
 #[derive(Clone, Copy, Debug)]
 enum EmptyValue {
-    /// Which AWS refuses to store, and the embedded engine does not.
+    /// Rejected by AWS; the emulator stores it.
     Empty,
-    /// What an editor or `echo` makes of nothing.
+    /// A newline only, as an editor or `echo` leaves it.
     OneNewline,
-    /// Which comes back without a string, with the status 200.
+    /// Returned with status 200 and without a string.
     Binary,
 }
 
@@ -77,7 +77,7 @@ async fn p6_p4_without_a_value_nothing_is_decided_and_once_it_is_put_it_is_loade
         assert!(world.items().await.is_empty());
         put_secret(&world, FYNAPSE_SECRET, "local-fynapse-secret").await;
         put_secret(&world, RIGHTFOOT_URL_KEY_SECRET, "local-rightfoot-url-key").await;
-        // It is asked for at most every second while none was ever loaded.
+        // A secret that was never loaded is fetched at most once a second.
         world.age_secret_caches(Duration::from_millis(1_001));
         assert_eq!(statuses(&world).await, [200, 200], "{nothing:?}");
         assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);

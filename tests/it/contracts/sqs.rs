@@ -1,4 +1,4 @@
-//! The queue.
+//! SQS: visibility, batches, and the messages that it accepts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -51,8 +51,8 @@ fn receive_count(message: &Received) -> &str {
     &message.attributes.as_ref().unwrap()[&MessageSystemAttributeName::ApproximateReceiveCount]
 }
 
-/// Hides a received message for so long from now. The embedded SQS takes a visibility of 0 in a receive for
-/// the queue's own; here it means 0.
+/// Sets a received message's visibility. In a receive, the emulator takes a visibility of 0 for the queue's default;
+/// here it means 0.
 async fn set_visibility(sqs: &Client, url: &str, received: &Received, visibility_secs: i32) {
     let change = sqs.change_message_visibility().queue_url(url).visibility_timeout(visibility_secs);
     change.receipt_handle(received.receipt_handle().unwrap()).send().await.unwrap();
@@ -91,7 +91,7 @@ async fn a_received_message_is_hidden_for_a_while_and_gone_once_it_is_deleted() 
     assert_eq!(receive(&sqs, &url, 60).await, []);
 }
 
-/// How many messages are visible, in flight and delayed.
+/// Number of visible, in-flight and delayed messages.
 async fn counts(sqs: &Client, url: &str) -> [String; 3] {
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
@@ -151,7 +151,7 @@ async fn p2_a_batch_is_answered_entry_by_entry_and_silence_is_no_success() {
     assert_eq!(answer.successful().iter().map(|sent| sent.id()).collect::<Vec<_>>(), ["0", "1", "2"]);
     assert_eq!(answer.failed(), []);
 
-    // The embedded SQS drops an empty message and says nothing of it, neither good nor bad.
+    // The emulator drops an empty message without reporting success or failure.
     let message = |body: &str| QueueMessage {
         body: body.to_owned(),
         provider: Provider::Fynapse,
@@ -163,8 +163,8 @@ async fn p2_a_batch_is_answered_entry_by_entry_and_silence_is_no_success() {
     assert_eq!(sent, [SendOutcome::Sent, SendOutcome::Failed(unknown), SendOutcome::Sent]);
 }
 
-/// What SQS refuses and the embedded one takes. If this fails, the engine has become stricter: good; the tests
-/// below, which show that our own code keeps the limit, stay.
+/// Messages that SQS rejects and the emulator accepts. If this fails, the emulator has become stricter, which is
+/// fine; keep the tests below, which show that our own code respects the limits.
 #[tokio::test]
 async fn the_embedded_sqs_takes_what_sqs_refuses() {
     let (_world, sqs, url) = queue().await;
@@ -186,26 +186,27 @@ async fn the_embedded_sqs_takes_what_sqs_refuses() {
     );
 }
 
-/// What a message may hold: SQS's `#x9 | #xA | #xD | #x20–#xD7FF | #xE000–#xFFFD | #x10000–#x10FFFF`.
+/// Returns `true` for a character that SQS accepts in a message: `#x9 | #xA | #xD | #x20–#xD7FF | #xE000–#xFFFD |
+/// #x10000–#x10FFFF`.
 fn is_legal(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// The event in a body that Rightfoot or Fynapse delivers, if it is one.
+/// The event in a delivered body, if there is one.
 fn event(provider: Provider, body: &[u8]) -> Option<Event> {
     let keys = Keys::parse("key", KeyCodec::Utf8).unwrap();
     let signature = signature::sign(UnixSecs(START.0 / 1_000), body, &keys);
     let headers = [("webhook-signature".to_owned(), signature)].into();
     let delivery = Delivery { body: body.to_vec(), headers, received_at: START };
-    let verdict = match provider {
+    let verification = match provider {
         Provider::Fynapse => signature::verify(delivery, &keys, 300),
         Provider::Rightfoot => {
             let token = url_token::mint(&"demo".parse().unwrap(), &keys).unwrap();
             url_token::verify(delivery, &token, &keys, &BTreeSet::new())
         }
     };
-    let Verification::Verified(proven) = verdict else { panic!("{verdict:?}") };
-    match parse(proven) {
+    let Verification::Verified(delivery) = verification else { panic!("{verification:?}") };
+    match parse(delivery) {
         ParseOutcome::Event(event) => Some(event),
         ParseOutcome::UnknownType(_) | ParseOutcome::UnusableId(_) | ParseOutcome::Unreadable(..) => None,
     }
@@ -215,7 +216,7 @@ fn message_of(event: &Event) -> QueueMessage {
     build_message(MessageMeta::of(event), Some(event.verified().body()))
 }
 
-/// The message is one that SQS takes, and leads to exactly the bytes that were delivered.
+/// Checks that SQS accepts the event's message, and that it leads to exactly the delivered bytes.
 fn assert_message_valid(event: &Event) {
     let message = message_of(event);
     let illegal = message.body.chars().find(|it| !is_legal(*it));
@@ -233,8 +234,8 @@ fn assert_message_valid(event: &Event) {
     }
 }
 
-/// A JSON string of any characters, above all of those that SQS does not take: with nothing escaped but what
-/// JSON says must be, or with everything escaped.
+/// JSON strings of any characters, mostly of those that SQS rejects: escaped only where JSON demands it, or
+/// everywhere.
 fn json_string() -> impl Strategy<Value = String> {
     let odd = ['\0', '\u{1}', '\t', '\n', '\u{1f}', '\u{7f}', '\u{85}', '\u{d7ff}', '\u{e000}', '\u{fffd}'];
     let sly = ['\u{fffe}', '\u{ffff}', '\u{1fffe}', '\u{10ffff}', '"', '\\', '/'];
@@ -303,15 +304,16 @@ async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     }
     world.stack.connector.clear_fault_plan();
     world.stack.connector.clear_call_log();
+    // Past `RELAY_AGE_MS`: the record is due for the relay.
     world.advance(Duration::from_secs(31));
     let report = world.run_relay().await.unwrap().unwrap();
-    assert_eq!((&report["sent"], &report["left"]), (&65.into(), &0.into()), "{report}");
+    assert_eq!((&report["sent"], &report["remaining"]), (&65.into(), &0.into()), "{report}");
 
     let bytes: BTreeMap<_, _> = world
         .drain_queue()
         .await
         .into_iter()
-        // As SQS counts: the body, and names, types and values of the two attributes.
+        // SQS counts the body, and names, types and values of the two attributes.
         .map(|message| {
             (message.id, message.body.len() + "providerStringfynapsetypeStringbalance.extracted".len())
         })
@@ -337,7 +339,7 @@ async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     assert!(batches.iter().filter(full).count() >= 3, "and batches are filled: {}", batches.len());
 }
 
-/// The SDK does not retry a `TransactionConflict`, and no embedded engine shows one: so there are none.
+/// The SDK does not retry a `TransactionConflict`, and no emulator returns one, so the code must avoid them.
 #[tokio::test]
 async fn p3_the_functions_make_no_other_calls_than_these() {
     let world = World::new().await;

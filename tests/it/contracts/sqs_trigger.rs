@@ -1,4 +1,5 @@
-//! Lambda's event source mapping: what our own stand-in hands to a function, and what becomes of the messages.
+//! Our stand-in for Lambda's event source mapping: the batches that a function gets, and which messages are deleted
+//! after it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use local::stack::DEAD_LETTER_QUEUE;
 use serde_json::{Value, json};
 use tests::{World, extract_body};
 
-/// A world whose messages come back after a second.
+/// A world with a visibility timeout of one second.
 async fn world_with_short_visibility() -> World {
     World::with_options(|options| options.visibility_timeout = Duration::from_secs(1)).await
 }
@@ -22,7 +23,7 @@ async fn deliver(world: &World, events: usize) {
     }
 }
 
-/// A function that does nothing, and names these messages as failed.
+/// A function that reports these messages as failed and does nothing else.
 fn failing(failed: impl Fn(&[String]) -> Vec<String>) -> impl Fn(SqsEvent) -> ReadyResponse {
     move |event| {
         let ids: Vec<_> = event.records.iter().map(|record| record.message_id.clone().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! Every answer that Rightfoot's documents leave open, switched between the plausible ones: the end is the same.
+//! Questions that Rightfoot's documentation leaves open: every plausible answer leads to the same events.
 
 use std::collections::BTreeSet;
 
@@ -21,14 +21,14 @@ const TOKENS: [PageTokenParam; 4] =
 const NONE_FAILED: [NoFailedAuthorizers; 3] =
     [NoFailedAuthorizers::Absent, NoFailedAuthorizers::Null, NoFailedAuthorizers::EmptyList];
 const LOSE: [WebhookLoss; 3] = [WebhookLoss::None, WebhookLoss::All, WebhookLoss::Percent(50)];
-/// How many plausible answers there are to each question.
+/// Number of plausible answers to each question.
 const OPTION_COUNTS: [usize; 10] =
     [BEFORE.len(), TOKENS.len(), LOSE.len(), NONE_FAILED.len(), 2, 2, 2, 2, 2, 2];
 
-/// Which of the plausible answers is given to each question.
+/// The answer chosen for each question.
 type OptionChoices = [usize; OPTION_COUNTS.len()];
 
-/// All combinations of the first three, and any two answers to any two questions at least once.
+/// All combinations of the first three answers, and every pair of any two at least once.
 fn combinations() -> Vec<OptionChoices> {
     let mut all = Vec::new();
     for before in 0..BEFORE.len() {
@@ -73,10 +73,11 @@ async fn world_with(switches: OptionChoices) -> RightfootWorld {
     .await
 }
 
-/// A batch and two runs of a schedule, of the same people, until all is known about them.
+/// Polls a batch and two runs of a schedule, all of the same authorizers, until everything is recorded, and checks
+/// the events.
 async fn assert_same_end(switches: OptionChoices) {
     let it = world_with(switches).await;
-    // With no name for the page token there is no second page.
+    // Without a parameter for the page token there is no second page.
     let people = authorizer_ids(if TOKENS[switches[1]] == PageTokenParam::Ignored { 100 } else { 101 });
     submit_batch(&it, "payroll-1", &as_strs(&people)).await;
     let mut request = daily_schedule_request(SUBJECT, &as_strs(&people));
@@ -139,7 +140,7 @@ async fn p5_whatever_rightfoots_documents_leave_open_the_end_is_the_same() {
     assert!(wrong.is_empty(), "{} of 60:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// A webhook whose answer got lost comes again, as the same event or as another, at one time or at another.
+/// A webhook whose response was lost is sent again, with the same event id or a new one, spaced either way.
 #[tokio::test]
 async fn p5_a_repeated_webhook_is_not_recorded_by_the_poller_again() {
     for timeline in [RetrySpacing::FromPreviousAttempt, RetrySpacing::FromStart] {
@@ -153,7 +154,7 @@ async fn p5_a_repeated_webhook_is_not_recorded_by_the_poller_again() {
             .await;
             it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
             it.advance(MINUTE * 64).await;
-            // In minute 65 both webhooks are recorded, and Rightfoot does not hear of it.
+            // In minute 65 both webhooks are recorded, and their responses are lost.
             it.world
                 .stack
                 .connector

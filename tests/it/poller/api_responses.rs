@@ -1,4 +1,4 @@
-//! What each answer of Rightfoot's does to the batch that was asked about, and to the rest of the run.
+//! The effect of each of Rightfoot's responses on the batch that was polled, and on the rest of the run.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::metrics_recorder::Counters;
 
-/// What Rightfoot says of a batch.
+/// A response about a batch.
 #[derive(Clone, Copy, Debug)]
 enum ResponseCase {
     This(CannedResponse),
@@ -27,17 +27,17 @@ enum ResponseCase {
 
 use ResponseCase::{BeforeCompletion as Before, This};
 
-/// How an answer is taken.
+/// The expected handling of a response.
 struct ExpectedHandling {
     response: ResponseCase,
-    /// How often the client asks in one poll.
+    /// Requests that the client makes in one poll.
     requests: usize,
-    /// Whether it counts as failed, or fails the function.
+    /// True if the poll counts as failed.
     failed: bool,
     fails_the_function: bool,
-    /// When the batch is asked for again, in seconds: five minutes, unless Rightfoot asks for more.
+    /// Seconds until the batch is polled again: five minutes, unless Rightfoot asks for more.
     retry_secs: u64,
-    /// Whether it is an answer to the question, so that a batch past its deadline is overdue (P9).
+    /// True if Rightfoot has answered the question, so that a batch past its deadline becomes overdue (P9).
     is_answer: bool,
 }
 
@@ -70,34 +70,34 @@ const ALL_RESPONSES: [ExpectedHandling; 27] = [
     expect(This(CannedResponse::Status(204)), 1, false, true),
     expect(This(CannedResponse::Status(404)), 1, false, true),
     expect(This(CannedResponse::Status(425)), 1, false, true),
-    // This batch is not ours to see, or not taken for one; our key is not good.
+    // The batch is not ours to see, or is not a batch; or our key is invalid.
     expect(This(CannedResponse::Status(403)), 1, true, true),
     expect(This(CannedResponse::Status(400)), 1, true, true),
     ExpectedHandling {
         fails_the_function: true,
         ..expect(This(CannedResponse::Status(401)), 1, true, false)
     },
-    // Not so fast. What may be repeated within two seconds is, by the client.
+    // Rate limits. The client itself retries where the pause is two seconds at most.
     expect(This(CannedResponse::Status(429)), 3, true, false),
     expect_pause(429, 0, 3, 300),
     expect_pause(429, 60, 1, 300),
     expect_pause(429, 3_600, 1, 3_600),
     expect_pause(429, 999_999_999, 1, 86_400),
     expect_pause(503, 3_600, 1, 3_600),
-    // Rightfoot has trouble.
+    // Rightfoot's own failures.
     expect(This(CannedResponse::Status(500)), 3, true, false),
     expect(This(CannedResponse::Status(502)), 3, true, false),
     expect(This(CannedResponse::Status(503)), 3, true, false),
     expect(This(CannedResponse::Hang), 3, true, false),
     expect(This(CannedResponse::Truncated), 3, true, false),
-    // Not an answer at all.
+    // Responses that cannot be parsed.
     expect(This(CannedResponse::Status(302)), 1, true, false),
     expect(This(CannedResponse::Html), 1, true, false),
     expect(This(CannedResponse::WrongShape), 1, true, false),
     expect(This(CannedResponse::TooLarge), 1, true, false),
 ];
 
-/// A batch that is due, and what Rightfoot says of it.
+/// A due batch, about which Rightfoot gives this response.
 async fn batch_with_response(says: ResponseCase) -> (RightfootWorld, String) {
     let it = RightfootWorld::with_transport(
         |rightfoot| {
@@ -107,7 +107,7 @@ async fn batch_with_response(says: ResponseCase) -> (RightfootWorld, String) {
                 rightfoot.processing_time = HOUR * 30;
             }
         },
-        // Longer than an honest answer takes here, the largest one too.
+        // Longer than any regular response takes here, even the largest.
         |client| client.request_timeout = Duration::from_millis(if is_hang(says) { 400 } else { 10_000 }),
         |_, routes| routes,
     )
@@ -128,7 +128,7 @@ fn is_hang(says: ResponseCase) -> bool {
     matches!(says, This(CannedResponse::Hang))
 }
 
-/// One poll after `span`; what it answered, or the name under which it failed.
+/// Polls once after `span`; returns the report or the error's type.
 async fn poll_after(it: &RightfootWorld, span: Duration) -> Result<Value, String> {
     it.advance(span).await;
     it.rightfoot.clear_requests();
@@ -142,7 +142,7 @@ async fn assert_handled(expected: &ExpectedHandling) {
     match run {
         Ok(run) => {
             assert!(!expected.fails_the_function, "{says:?}");
-            assert_eq!((&run["asked"], &run["found"]), (&json!(1), &json!(0)), "{says:?}");
+            assert_eq!((&run["polled"], &run["recorded"]), (&json!(1), &json!(0)), "{says:?}");
             assert_eq!(run["failed"], json!(u64::from(expected.failed)), "{says:?}");
         }
         Err(name) => {
@@ -155,7 +155,7 @@ async fn assert_handled(expected: &ExpectedHandling) {
     let due = vec![(format!("rightfoot#batch#{batch}"), again)];
     assert_eq!(it.world.due_polls().await, due, "{says:?}");
 
-    // Asked again before its deadline, and a day later.
+    // Polled again before its deadline, and a day later.
     drop(poll_after(&it, Duration::from_secs(expected.retry_secs)).await);
     assert_eq!(it.rightfoot.requests().len(), expected.requests, "{says:?}");
     drop(poll_after(&it, HOUR * 24).await);
@@ -176,11 +176,11 @@ async fn assert_handled(expected: &ExpectedHandling) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_p9_every_answer_is_taken_for_what_it_is_and_loses_nothing() {
-    // The key is fetched once every half a minute at most, so a refused one is not asked with again here.
+    // The key is fetched every 30 s at most, so a rejected key is not replaced within this test.
     futures::future::join_all(ALL_RESPONSES.iter().map(assert_handled)).await;
 }
 
-/// Twenty batches that are due, in one world.
+/// A world with twenty due batches.
 async fn twenty_due_batches() -> (RightfootWorld, Vec<String>) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
@@ -235,11 +235,12 @@ async fn p9_a_refused_key_stops_the_run_and_fails_the_function_and_everything_st
     rotate_api_key(&it, API_KEY).await;
     it.advance(MINUTE * 5).await;
     poller.run_poller().await.unwrap().unwrap_err();
+    // Past `SECRET_REFETCH_SECS`: the key may be fetched again.
     it.world.age_secret_caches(Duration::from_secs(31));
     it.advance(MINUTE * 10).await;
     let before = counters.count("key_refused", "");
     assert_eq!(
-        poller.run_poller().await.unwrap().unwrap()["found"],
+        poller.run_poller().await.unwrap().unwrap()["recorded"],
         20,
         "the same process, with the new key"
     );
@@ -265,9 +266,10 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     assert_eq!((it.rightfoot.requests().len(), it.world.due_polls().await.len()), (0, 20));
     assert!(counters.count("key_refused", "") > 0);
     poller.stack.connector.clear_fault_plan();
+    // Past `SECRET_REFETCH_SECS`: the key may be fetched again.
     it.world.age_secret_caches(Duration::from_secs(31));
     it.advance(MINUTE * 5).await;
-    assert_eq!(poller.run_poller().await.unwrap().unwrap()["found"], 20);
+    assert_eq!(poller.run_poller().await.unwrap().unwrap()["recorded"], 20);
     assert_all_found(&it, &batches).await;
 }
 
@@ -278,9 +280,9 @@ async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
     it.advance(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let run = it.run_poller().await.unwrap();
-    let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
+    let (asked, left) = (run["polled"].as_u64().unwrap(), run["remaining"].as_u64().unwrap());
     assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
-    // Who was about to ask when the pause began has not asked.
+    // Polls that had not sent their request when the pause began did not send it.
     let requests = it.rightfoot.requests().len() as u64;
     assert!((1..=asked).contains(&requests), "{requests}, {run}");
     let later = it.world.due_polls().await.iter().filter(|(_, due_at)| minute(*due_at) == 25).count();
@@ -289,7 +291,11 @@ async fn p9_a_limited_rate_stops_the_run_and_what_was_not_asked_stays_due() {
     it.rightfoot.clear_requests();
     it.advance(MINUTE * 14).await;
     let during = it.run_poller().await.unwrap();
-    assert_eq!((&during["asked"], during["left"].as_u64()), (&json!(0), Some(left)), "the pause is for all");
+    assert_eq!(
+        (&during["polled"], during["remaining"].as_u64()),
+        (&json!(0), Some(left)),
+        "the pause is for all"
+    );
     assert_eq!((it.rightfoot.requests().len(), it.world.drain_event_ids().await.len()), (0, 0));
     it.run_for(MINUTE).await;
     assert_all_found(&it, &batches).await;
@@ -301,11 +307,11 @@ async fn p9_a_limited_rate_without_a_pause_stops_the_run_and_the_next_one_goes_o
     set_response(&it, "/v1/balances", CannedResponse::Status(429));
     it.advance(MINUTE * 10).await;
     let run = it.run_poller().await.unwrap();
-    let (asked, left) = (run["asked"].as_u64().unwrap(), run["left"].as_u64().unwrap());
+    let (asked, left) = (run["polled"].as_u64().unwrap(), run["remaining"].as_u64().unwrap());
     assert!((1..=8).contains(&asked) && asked + left == 20, "{run}");
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.advance(MINUTE).await;
-    assert_eq!(it.run_poller().await.unwrap()["found"].as_u64(), Some(left));
+    assert_eq!(it.run_poller().await.unwrap()["recorded"].as_u64(), Some(left));
     it.run_in_steps(MINUTE * 4, MINUTE * 4).await;
     assert_all_found(&it, &batches).await;
 }
@@ -322,7 +328,7 @@ async fn what_is_due_for_longest_is_asked_for_first() {
     it.advance(MINUTE * 20).await;
     let run = it.run_poller().await.unwrap();
     assert_eq!(run["oldest_delay_secs"], 1_800);
-    let asked = run["asked"].as_u64().unwrap();
+    let asked = run["polled"].as_u64().unwrap();
     assert!((1..=8).contains(&asked), "{run}");
     let put_off = it.world.due_polls().await.into_iter().filter(|(_, due_at)| minute(*due_at) == 45);
     let put_off: BTreeSet<_> = put_off.map(|(pk, _)| pk).collect();
@@ -364,7 +370,10 @@ async fn p9_what_is_forbidden_or_fails_for_one_batch_holds_up_no_other() {
         set_response(&it, &batches[7], answer);
         it.advance(MINUTE * 10).await;
         let run = it.run_poller().await.unwrap();
-        assert_eq!((&run["asked"], &run["found"], &run["left"]), (&json!(20), &json!(19), &json!(0)));
+        assert_eq!(
+            (&run["polled"], &run["recorded"], &run["remaining"]),
+            (&json!(20), &json!(19), &json!(0))
+        );
         let due: Vec<_> = it.world.due_polls().await.into_iter().map(|(pk, _)| pk).collect();
         assert_eq!(due, [format!("rightfoot#batch#{}", batches[7])]);
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
@@ -375,7 +384,7 @@ async fn p9_what_is_forbidden_or_fails_for_one_batch_holds_up_no_other() {
 
 #[tokio::test]
 async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
-    // All of them are expected, and then fewer than the one page that can be seen shows.
+    // First all rows are expected, then fewer than the one visible page has.
     for expected in [101, 50] {
         let it = RightfootWorld::with_behaviour(|rightfoot| {
             rightfoot.webhook_loss = WebhookLoss::All;
@@ -396,7 +405,7 @@ async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
     }
 }
 
-/// It was put off before it was asked for: only this count tells, poll after poll, that it comes to nothing.
+/// The batch was deferred before it was polled, so only this counter shows that polling fails every time.
 #[tokio::test]
 async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
     let counters = Counters::default();

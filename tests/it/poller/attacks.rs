@@ -1,6 +1,6 @@
-//! What the holder of one URL can do to the poller, and what he cannot.
+//! Attacks on the poller by somebody who knows one webhook URL.
 //!
-//! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
+//! A schedule's day lasts an hour here: the first run begins in minute 60 and is complete in minute 65.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,10 +23,10 @@ use super::call_counts::write_items;
 use super::{HOUR, completion_event_id, set_balances, submit_batch, tracked_item};
 use crate::metrics_recorder::Counters;
 
-/// Everybody meets the threshold.
+/// Balances of three authorizers, all above the threshold.
 const THREE_ABOVE_THRESHOLD: [(&str, &str); 3] = [("a", "150.00"), ("b", "150.00"), ("c", "150.00")];
 
-/// A schedule of three that is watched under [`SUBJECT`].
+/// A schedule of these three, tracked under [`SUBJECT`].
 async fn world_with_schedule(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.schedule_day = HOUR;
@@ -42,13 +42,13 @@ fn first_run(it: &RightfootWorld) -> String {
     it.rightfoot.schedules()[0].runs[0].batch_id.clone()
 }
 
-/// Somebody tells that a batch is complete, by the URL of this subject.
+/// Sends a forged completion of a batch to the URL of this subject.
 async fn forge_completion(it: &RightfootWorld, subject: &str, batch: &str) {
     let token = it.world.stack.mint_url_token(&subject.parse().unwrap()).unwrap();
     assert_eq!(it.world.deliver_rightfoot_to(&token, completion_body(batch, "forged")).await.status, 200);
 }
 
-/// Lets so many minutes pass with webhooks, poller, relay and worker; what was told on the bus.
+/// Runs poller, relay and worker every minute, with webhooks; returns the published events.
 async fn run_everything_for(it: &RightfootWorld, minutes: u32) -> Vec<ReceivedBusEvent> {
     let mut events = Vec::new();
     for _ in 0..minutes {
@@ -59,7 +59,7 @@ async fn run_everything_for(it: &RightfootWorld, minutes: u32) -> Vec<ReceivedBu
     events
 }
 
-/// Of a batch's completion events: how many results there are, how many there had to be, and which revision it is.
+/// The completion events of a batch, as (results, expected results, revision).
 fn completions(events: &[ReceivedBusEvent], batch: &str) -> Vec<(u64, Option<u64>, Option<u64>)> {
     let of_batch = events.iter().filter(|event| event.id() == completion_event_id(batch));
     let counts = |detail: &Value| {
@@ -68,7 +68,7 @@ fn completions(events: &[ReceivedBusEvent], batch: &str) -> Vec<(u64, Option<u64
     of_batch.map(|event| counts(&event.detail)).collect()
 }
 
-/// Who was alerted for a batch, sorted.
+/// The authorizers for whom alerts of a batch were published, sorted.
 fn alerted_on_bus(events: &[ReceivedBusEvent], batch: &str) -> Vec<String> {
     let prefix = format!("rightfoot/batch/{batch}/threshold-met/");
     let mut all: Vec<_> =
@@ -94,7 +94,7 @@ async fn p5_a_completion_by_another_url_hides_no_run() {
     assert!(tracked_item(&it, &run).await.contains_key("done_at"));
 }
 
-/// As many made-up alerts wait as may; there is no room for the genuine one of a run.
+/// The subject has as many open made-up alerts as allowed, so a run's genuine alert is not accepted.
 #[tokio::test]
 async fn p5_an_alert_that_there_is_no_room_for_sends_the_poller_to_its_run_all_the_same() {
     let it = world_with_schedule(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
@@ -123,12 +123,13 @@ async fn p5_an_alert_that_there_is_no_room_for_sends_the_poller_to_its_run_all_t
     assert_eq!(expedited_at().await, Some(it.world.now().0));
 }
 
-/// The worker gives such an event up, whoever it names. The poller may come first.
+/// The worker quarantines such an event, whichever authorizers it names. The poller may come first.
 #[tokio::test]
 async fn p5_an_alert_of_more_authorizers_than_a_run_may_have_covers_nobody() {
     let it = world_with_schedule(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.run_in_steps(MINUTE * 5, MINUTE * 75).await;
     let run = first_run(&it);
+    // One authorizer more than `ALERTS_MAX`.
     let people = ["a", "b", "c"].map(str::to_owned).into_iter().chain((3..10_001).map(|n| n.to_string()));
     let alerts: Vec<_> = people.map(|id| json!({"authorizer_unique_id": id})).collect();
     let made_up =
@@ -142,7 +143,7 @@ async fn p5_an_alert_of_more_authorizers_than_a_run_may_have_covers_nobody() {
 
 #[tokio::test]
 async fn p5_a_batch_published_incomplete_before_tracking_is_published_once_more_complete() {
-    // By another URL than the run's, or by its own, that somebody has learned.
+    // Through another URL than the run's, or through its own, which an attacker knows.
     for subject in ["another", SUBJECT] {
         let it = world_with_schedule(|_| {}).await;
         it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
@@ -156,7 +157,7 @@ async fn p5_a_batch_published_incomplete_before_tracking_is_published_once_more_
         assert_eq!(completions(&published, &run), [(3, Some(3), Some(2))], "{subject}");
         assert_eq!(alerted_on_bus(&published, &run), ["a", "b", "c"], "{subject}");
         assert!(tracked_item(&it, &run).await.contains_key("done_at"), "{subject}");
-        // The next run takes its own way.
+        // During the next run, nothing of this one is published again.
         let later = run_everything_for(&it, 60).await;
         assert_eq!((completions(&later, &run), alerted_on_bus(&later, &run)), (vec![], vec![]), "{subject}");
     }
@@ -200,7 +201,7 @@ async fn p5_a_batch_published_complete_before_tracking_is_not_published_again() 
     }
 }
 
-/// He may have begun before it was tracked, and then he tells what he sees, whole or not.
+/// The worker may have begun before the batch was tracked, and then it publishes what it reads, complete or not.
 #[tokio::test]
 async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_count() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "1.00"), ("b", "2.00")]).await;
@@ -220,12 +221,13 @@ async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_co
     assert!(tracked_item(&it, "b-1").await.contains_key("done_at"));
 }
 
-/// An alert of a batch that nobody knows, which names a schedule.
+/// A forged alert that names a schedule and an unknown batch.
 fn made_up_alert(schedule: &str, number: usize) -> String {
     tests::alert_body(&format!("made-up-{number}"), &format!("u-{number}")).replace("s-1", schedule)
 }
 
-/// Whenever Rightfoot is asked about a schedule, an alert by its own URL comes first, of a batch that nobody knows.
+/// Layer before the API: each request about a schedule is preceded by a forged alert through the schedule's own URL,
+/// about an unknown batch.
 fn alert_before_schedule_requests(world: &World, routes: Router, sent: Arc<AtomicUsize>) -> Router {
     let (world, is_sending) = (world.clone(), Arc::new(AtomicBool::new(false)));
     routes.layer(from_fn(move |request: Request, next: Next| {
@@ -264,7 +266,7 @@ async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_ru
     let mut published = Vec::new();
     for minute in 0..45 {
         it.advance(MINUTE).await;
-        // As Rightfoot's own: it names the schedule, and comes by the schedule's URL.
+        // Like Rightfoot's own alerts, it names the schedule and comes through the schedule's URL.
         assert!(it.world.deliver_rightfoot(made_up_alert(&schedule, 1_000_000 + minute)).await.is_success());
         it.world.run_worker_once().await;
         it.run_poller().await.unwrap();
@@ -281,7 +283,7 @@ async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_ru
     assert!(schedule_requests <= 45 / 5 + 2, "at most one in five minutes is hurried: {schedule_requests}");
 }
 
-/// The record of an alert that a worker has put back: whom it tells of is not read for its key.
+/// The record of a requeued alert. Its key does not show which authorizers it names.
 fn alert_record(batch: &str, number: usize) -> Item {
     let padding = "x".repeat(3_500);
     let body = tests::alert_body(batch, &format!("n-{number}")).replace("user-123", &padding);
@@ -303,7 +305,7 @@ fn alert_record(batch: &str, number: usize) -> Item {
     item
 }
 
-/// The record of an alert whose payload is in parts, and larger than any alert is.
+/// The record of an alert whose payload is in parts and larger than any real alert's.
 fn large_alert_record(batch: &str, number: usize) -> Item {
     let mut item = alert_record(batch, number);
     item.insert("payload_bytes".to_owned(), AttributeValue::N((5 << 20).to_string()));
@@ -314,7 +316,7 @@ fn large_alert_record(batch: &str, number: usize) -> Item {
     item
 }
 
-/// A run whose alerts are due, and another batch that is.
+/// A run whose alerts are due, and another due batch.
 async fn run_before_alerts() -> (RightfootWorld, String, String) {
     let it = world_with_schedule(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     it.run_in_steps(MINUTE * 5, MINUTE * 75).await;
@@ -325,7 +327,7 @@ async fn run_before_alerts() -> (RightfootWorld, String, String) {
     (it, run, other)
 }
 
-/// The AWS calls of one run of the poller, without its look-ups of the index.
+/// The AWS calls of one poller run, without its sixteen queries of the index.
 async fn operations_of_poll(it: &RightfootWorld) -> Vec<String> {
     it.world.stack.connector.clear_call_log();
     it.run_poller().await.unwrap();
@@ -356,7 +358,7 @@ async fn p9_alerts_that_are_larger_than_any_are_not_read() {
     let (it, run, other) = run_before_alerts().await;
     write_items(&it.world, (0..30).map(|number| large_alert_record(&run, number))).await;
     let calls = operations_of_poll(&it).await;
-    // The schedule's item, for its thresholds.
+    // One for the schedule's thresholds.
     assert!(calls.iter().filter(|call| *call == "GetItem").count() <= 2, "{calls:?}");
     assert_eq!(it.world.drain_event_ids().await.len(), 2);
     for batch in [&run, &other] {

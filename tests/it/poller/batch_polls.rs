@@ -1,4 +1,4 @@
-//! Batches: told by a webhook, found by the poller, or overdue.
+//! Batches: announced by a webhook, found by the poller, or overdue.
 
 use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse, WebhookLoss};
 use serde_json::json;
@@ -82,6 +82,7 @@ async fn p5_a_slow_batch_is_asked_for_less_and_less_often_and_is_not_complete_be
     );
     it.run_for(MINUTE).await;
     assert_eq!(it.world.drain_ids_and_origins().await, [id_and_origin(completion_event_id(&batch), "poll")]);
+    // After ten minutes, and then with pauses of 5, 10 and at most 15 minutes.
     assert_eq!(request_minutes(&it), [10, 15, 25, 40, 55, 70]);
 }
 
@@ -151,7 +152,7 @@ async fn p9_while_rightfoot_is_silent_a_batch_stays_due_for_days() {
         for half_days in 1..=10 {
             it.advance(HOUR * 12).await;
             let run = it.run_poller().await.unwrap();
-            assert_eq!((&run["asked"], &run["failed"], &run["overdue"]), (&json!(1), &json!(1), &json!(0)));
+            assert_eq!((&run["polled"], &run["failed"], &run["overdue"]), (&json!(1), &json!(1), &json!(0)));
             assert_eq!(
                 run["overdue_unanswered"],
                 json!(u64::from(half_days >= 2)),
@@ -189,7 +190,7 @@ async fn a_repeated_submission_ends_with_the_same_batch() {
     let first = it.submit_batch("payroll-1", &["a", "b"]).await;
     assert_eq!(it.submit_batch("payroll-1", &["a", "b"]).await, first);
     let other = it.world.request(submit_batch_request("payroll-1", &["a", "c"])).await.unwrap().unwrap_err();
-    assert_eq!(other.name(), "OtherSubmission");
+    assert_eq!(other.name(), "SubmissionIdConflict");
     assert_ne!(it.submit_batch("payroll-2", &["a", "b"]).await["batch_id"], first["batch_id"]);
     assert_eq!(it.rightfoot.batches().len(), 2);
 }

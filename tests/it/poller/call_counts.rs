@@ -1,4 +1,4 @@
-//! What it costs, counted: requests to Rightfoot, AWS calls, and time.
+//! The poller's cost: requests to Rightfoot, AWS calls, and time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use tests::{Item, START, World, text};
 
 use super::{HOUR, as_strs, authorizer_ids, completion_event_id, id_and_origin, submit_batch};
 
-/// The AWS calls of one run of the poller, without its look-ups of the index, and how many of these there were.
+/// The AWS calls of one poller run: the number of its index queries, and all others.
 async fn operations_of_poll(it: &RightfootWorld) -> (usize, Vec<String>) {
     it.world.stack.connector.clear_call_log();
     it.run_poller().await.unwrap();
@@ -36,7 +36,7 @@ async fn a_batch_of_a_thousand_is_checked_with_ten_requests_and_with_none_if_its
         (WebhookLoss::None, 0, "BatchGetItem UpdateItem", "webhook"),
     ] {
         let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = lost).await;
-        // The key is loaded with the process.
+        // The key is loaded at a process's start.
         it.world.stack.poller.load_api_key().await;
         let batch = submit_batch(&it, "payroll-1", &as_strs(&people)).await;
         it.advance(MINUTE * 10).await;
@@ -52,7 +52,7 @@ async fn a_batch_of_a_thousand_is_checked_with_ten_requests_and_with_none_if_its
     }
 }
 
-/// A tracked batch that is due an hour after the beginning.
+/// A tracked batch that is due an hour after [`tests::START`].
 fn batch_due_in_an_hour(number: usize) -> Item {
     let pk = format!("rightfoot#batch#{number}");
     let due_at = START.plus(HOUR).0.to_string();
@@ -71,13 +71,14 @@ fn batch_due_in_an_hour(number: usize) -> Item {
     texts.chain(numbers).collect()
 }
 
-/// Writes items, twenty-five at a time, as many as DynamoDB takes.
+/// Writes items in batches of 25, DynamoDB's limit.
 pub(crate) async fn write_items(world: &World, items: impl Iterator<Item = Item>) {
     let mut requests = items.map(|item| {
         let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
         WriteRequest::builder().put_request(put).build()
     });
     loop {
+        // More than 25 would be rejected by DynamoDB.
         let some: Vec<_> = requests.by_ref().take(25).collect();
         if some.is_empty() {
             return;
@@ -115,7 +116,7 @@ async fn p9_what_is_due_in_one_shard_is_read_page_by_page_to_its_end() {
     it.advance(HOUR).await;
     it.world.stack.connector.clear_call_log();
     let run = it.run_poller().await.unwrap();
-    assert_eq!((&run["due"], &run["asked"], &run["left"]), (&json!(120), &json!(120), &json!(0)));
+    assert_eq!((&run["due"], &run["polled"], &run["remaining"]), (&json!(120), &json!(120), &json!(0)));
     let calls: Vec<_> =
         it.world.stack.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     let count = |operation: &str| calls.iter().filter(|call| *call == operation).count();
@@ -123,8 +124,9 @@ async fn p9_what_is_due_in_one_shard_is_read_page_by_page_to_its_end() {
     assert_eq!(it.rightfoot.requests().len(), 120);
 }
 
-/// Rightfoot's API answers each request after 100 ms, in the world's time, [`POLL_CONCURRENCY`] at a time, and with
-/// one row a page, so that a batch of ten takes ten requests. `busiest` tells how many it has answered at a time.
+/// Layer before the API: each request takes 100 ms of the world's time, [`POLL_CONCURRENCY`] at a time, and a page
+/// has one row, so that a batch of ten takes ten requests. `busiest` is set to the highest number of concurrent
+/// requests.
 fn with_latency(world: &World, routes: Router, busiest: Arc<AtomicUsize>) -> Router {
     let busy = Arc::new(AtomicUsize::new(0));
     let (world, requests) = (world.clone(), Arc::new(AtomicUsize::new(0)));
@@ -166,8 +168,8 @@ async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left
     busiest.store(0, Ordering::SeqCst);
     let first = it.run_poller().await.unwrap();
     let took = it.world.now().since(begun);
-    let (found, left) = (first["found"].as_u64().unwrap(), first["left"].as_u64().unwrap());
-    // 45 s at 80 requests a second are 360 batches, and what was under way then is brought to its end.
+    let (found, left) = (first["recorded"].as_u64().unwrap(), first["remaining"].as_u64().unwrap());
+    // 45 s at 80 requests a second are 360 batches; polls that have begun by then are completed.
     assert!((360..=368).contains(&found) && found + left == 500, "{first}");
     let budget = Duration::from_secs(POLL_BUDGET_SECS);
     assert!((budget..=budget + Duration::from_secs(1)).contains(&took), "{took:?}");
@@ -179,7 +181,7 @@ async fn p5_p9_five_hundred_due_batches_stay_in_the_time_budget_and_what_is_left
 
     it.advance(MINUTE).await;
     let second = it.run_poller().await.unwrap();
-    assert_eq!((second["found"].as_u64(), second["left"].as_u64()), (Some(left), Some(0)));
+    assert_eq!((second["recorded"].as_u64(), second["remaining"].as_u64()), (Some(left), Some(0)));
     let mut expected: Vec<_> =
         batches.iter().map(|batch| id_and_origin(completion_event_id(batch), "poll")).collect();
     expected.sort();

@@ -1,4 +1,4 @@
-//! What one crash, or one record that was given up, must not hide.
+//! A crashed poller or a quarantined record must hide no event.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::connector::Fault;
@@ -10,7 +10,7 @@ use tests::{SUBJECT, completion_body, is_polled_alert};
 use super::{HOUR, alerted_authorizers, completion_event_id, tracked_item};
 use crate::metrics_recorder::Counters;
 
-/// A batch that is known to be a run, of two people. So far Rightfoot shows the balance of one.
+/// A batch of two authorizers, tracked as a run, of which Rightfoot shows one balance so far.
 async fn run_with_half_the_results() -> RightfootWorld {
     let it = RightfootWorld::with_batch("r-1", &[("a", "150.00")]).await;
     it.track_schedule("s-1", "a").await;
@@ -18,7 +18,7 @@ async fn run_with_half_the_results() -> RightfootWorld {
     it
 }
 
-/// Whom the alerts on the queue are about that the poller has found; takes them off.
+/// Receives the poller's alerts from the queue; returns the authorizers of each.
 async fn drain_polled_alerts(it: &RightfootWorld) -> Vec<Vec<String>> {
     let mut all: Vec<_> = it
         .world
@@ -32,7 +32,7 @@ async fn drain_polled_alerts(it: &RightfootWorld) -> Vec<Vec<String>> {
     all
 }
 
-/// The poller dies as soon as it has recorded something.
+/// Crashes the poller right after its first record.
 async fn crash_after_record(it: &RightfootWorld) {
     it.world
         .stack
@@ -42,7 +42,7 @@ async fn crash_after_record(it: &RightfootWorld) {
     it.world.stack.connector.clear_fault_plan();
 }
 
-/// A record is given up, as a worker would have written it down.
+/// Marks a record quarantined, with the attributes that a worker would write.
 async fn mark_quarantined(it: &RightfootWorld, event_id: &str) {
     let mut record = it.world.event_record(event_id).await;
     record.remove("due");
@@ -93,7 +93,7 @@ async fn p5_a_record_quarantined_again_is_requeued_only_once_and_the_run_goes_on
     assert_eq!(drain_polled_alerts(&it).await, [["a"]], "and of the completion nothing more");
     assert!(it.world.event_record(&completion_event_id("r-1")).await.contains_key("quarantined_at"));
     assert!(tracked_item(&it, "r-1").await.contains_key("done_at"));
-    assert_eq!(counters.count("record_mended", "given_back"), 1);
+    assert_eq!(counters.count("record_reopened", "was_quarantined"), 1);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn p5_a_quarantined_alert_is_requeued_when_the_api_still_shows_it() {
     }
 }
 
-/// A run whose alerts the poller has recorded before it died; then they were given up.
+/// A run whose poller died after it had recorded the alerts, which were then quarantined.
 async fn quarantined_alert() -> RightfootWorld {
     let it = RightfootWorld::with_run("r-1", &[("a", "150.00"), ("b", "150.00")]).await;
     it.run_in_steps(MINUTE, MINUTE * 12).await;

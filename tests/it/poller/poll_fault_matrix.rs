@@ -1,6 +1,6 @@
-//! The poller's fault matrix: every AWS call of a run that finds a completion, an alert or a schedule's run, times
-//! everything that can go wrong with a call, once or for the rest of the process; then later runs. What is applied late is
-//! applied after its retry was answered, or after the next run.
+//! The poller's fault matrix: every AWS call of a run that finds a completion, an alert or a schedule's run is
+//! combined with every fault, once or for the rest of the process; later runs follow. Delayed writes are applied
+//! after their retry was answered, or after the next run.
 //!
 //! In every cell P2 and P5 hold, and the event is repeated exactly as often as P3 allows there.
 
@@ -19,7 +19,7 @@ use tests::{Item, SUBJECT, polled_alerts_event_id, text};
 
 use super::{HOUR, completion_event_id, set_balances, submit_batch};
 
-/// What the run finds.
+/// The kind of event that the run finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scenario {
     Completion,
@@ -43,7 +43,7 @@ struct CellResult {
     runs_until_settled: usize,
 }
 
-/// What is due when the scenario begins, and the batch that it is about.
+/// Prepares what is due; returns the world and the batch's id.
 async fn set_up(scenario: Scenario) -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
@@ -69,7 +69,7 @@ async fn set_up(scenario: Scenario) -> (RightfootWorld, String) {
     (it, run)
 }
 
-/// The calls of the undisturbed scenario. Of the sixteen looks at the index, the first stands for all.
+/// Calls of the scenario without faults. The sixteen queries of the index are equal, so only the first is kept.
 async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
     let (it, _) = set_up(scenario).await;
     let process = it.world.another_process();
@@ -78,7 +78,7 @@ async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
     calls.filter(|call| call.index == 0 || call.index >= usize::from(DUE_SHARDS)).collect()
 }
 
-/// The events that the scenario ends with, and which of them the faulty process may have sent.
+/// The events expected at the end, and the one that the faulty process may have sent.
 fn expected_events(scenario: Scenario, batch: &str) -> (Vec<String>, Option<String>) {
     match scenario {
         Scenario::Completion => (vec![completion_event_id(batch)], Some(completion_event_id(batch))),
@@ -89,22 +89,22 @@ fn expected_events(scenario: Scenario, batch: &str) -> (Vec<String>, Option<Stri
     }
 }
 
-/// How often the event may come again in this cell, from what was seen on the wire.
+/// Returns how often the event may be repeated on the queue in this cell (P3), derived from the log of its calls.
 fn allowed_repeats(event: &str, log: &[(AwsCall, CallOutcome)]) -> usize {
     let about = |operation: &'static str| {
         log.iter().filter(move |(call, _)| {
             call.operation == operation && call.event_ids.iter().any(|id| id == event)
         })
     };
-    // Sent, and the answer lost: each of these is on the queue, and its sender does not know.
-    let lost_answers = about("SendMessage").filter(|(_, fate)| is_send_outcome_unknown(fate)).count();
-    // Sent and known to be, but never written down in this process.
-    let sent = about("SendMessage").any(|(_, fate)| *fate == CallOutcome::Answered(200));
-    let marked = about("UpdateItem").any(|(_, fate)| is_applied(fate));
+    // Sent, and the answer lost: each of these is on the queue and its sender does not know.
+    let lost_answers = about("SendMessage").filter(|(_, outcome)| is_send_outcome_unknown(outcome)).count();
+    // Sent and known to be sent, but the mark was never applied by this process.
+    let sent = about("SendMessage").any(|(_, outcome)| *outcome == CallOutcome::Answered(200));
+    let marked = about("UpdateItem").any(|(_, outcome)| is_applied(outcome));
     lost_answers + usize::from(sent && !marked)
 }
 
-/// Whether all is known about the batch, and nothing is left to do but to watch the schedule.
+/// Returns `true` if every event of the batch is recorded and only the schedule is still due.
 async fn is_settled(it: &RightfootWorld, batch: &str) -> bool {
     let pk = format!("rightfoot#batch#{batch}");
     let items = it.world.items().await;
@@ -126,7 +126,7 @@ async fn run_cell(cell: Cell) -> CellResult {
     let (events, sent_here) = expected_events(cell.scenario, &batch);
     let allowed = sent_here.map_or(0, |event| allowed_repeats(&event, &process.stack.connector.call_log()));
 
-    // The next process is healthy. What was put off is due again after five minutes.
+    // The next process has no faults. A deferred item is due again after five minutes.
     let mut rounds = 0;
     while process.stack.connector.delayed_count() > 0 || !is_settled(&it, &batch).await {
         rounds += 1;
@@ -139,7 +139,7 @@ async fn run_cell(cell: Cell) -> CellResult {
     CellResult { cell, answer, repeats, allowed, runs_until_settled: rounds }
 }
 
-/// P2 and P5 at the end of a cell. Returns how often the events were repeated.
+/// Checks P2 and P5 at the end of a cell. Returns the number of repeats on the queue.
 async fn assert_found_once(it: &RightfootWorld, batch: &str, events: &[String]) -> usize {
     let mut messages = it.world.drain_event_ids().await;
     let all = messages.len();

@@ -1,4 +1,4 @@
-//! What an item keeps of its polls: that they come to nothing, why, since when, and how many of them in a row.
+//! Failing polls, as an item remembers them: the reason, the time of the first, and how many in a row.
 
 use inbox_aws::inbox::WriteOutcome;
 use inbox_core::event::Id;
@@ -9,7 +9,7 @@ use tests::{Item, SUBJECT, number, text};
 
 use super::{HOUR, submit_batch, tracked_item};
 
-/// The reason, the time of the first poll, and its number.
+/// The reason, the time of the first failing poll, and their number.
 fn poll_problem(item: &Item) -> Option<(String, i64, i64)> {
     let fields = item.get("poll_problem")?.as_m().unwrap();
     let number = |name: &str| number(fields, name).unwrap();
@@ -25,7 +25,7 @@ fn set_response(it: &RightfootWorld, path_contains: &str, answer: CannedResponse
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
 }
 
-/// A batch that takes a day, and whose webhooks get lost.
+/// A batch that takes a day, and whose webhooks are lost.
 async fn slow_batch() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
@@ -45,7 +45,7 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     let since = it.world.now().0;
     assert_eq!(poll_problem(&tracked_item(&it, &batch).await), Some(("broken".to_owned(), since, 1)));
 
-    // The same again is nothing new: only the batch is put off.
+    // The same problem again changes only the next time of polling.
     it.advance(MINUTE * 5).await;
     it.world.stack.connector.clear_call_log();
     it.run_poller().await.unwrap();
@@ -62,7 +62,7 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     it.run_poller().await.unwrap();
     assert_eq!(poll_problem(&tracked_item(&it, &batch).await), Some(("unavailable".to_owned(), since, 1)));
 
-    // It is not complete, and that is an answer.
+    // An incomplete batch is an answer, so the problem is over.
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.advance(MINUTE * 15).await;
     it.run_poller().await.unwrap();
@@ -75,7 +75,7 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     let again = it.world.now().0;
     assert_eq!(poll_problem(&tracked_item(&it, &batch).await), Some(("unavailable".to_owned(), again, 5)));
 
-    // It has ended: nothing is wrong with it any more.
+    // A batch that has ended has no problem any more.
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
     it.advance(HOUR * 25).await;
     it.run_poller().await.unwrap();
@@ -138,7 +138,7 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
     after.remove("poll_problem");
     assert_eq!(after, before, "neither its revision nor whose write was the last");
 
-    // Whoever saw it before writes as if nothing had been noted; and is not voided by a note that comes late.
+    // A write based on an earlier read is still applied after the note, and a late note does not void it.
     let mut early = seen.clone();
     assert_eq!(inbox.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked_item(&it, &batch).await;

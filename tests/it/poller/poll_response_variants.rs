@@ -1,5 +1,5 @@
-//! Answers in other forms than the documented ones: what has one clear meaning is taken, and what has none is skipped
-//! and counted.
+//! Undocumented forms of Rightfoot's responses: a form with one clear meaning is accepted, any other is skipped and
+//! counted.
 
 use local::rightfoot_simulator::{Behaviour, CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn scripted_response(path_contains: &str, answer: CannedResponse) -> ScriptedRes
     ScriptedResponse { path_contains: path_contains.to_owned(), response: answer, remaining_uses: None }
 }
 
-/// Ten minutes after it was submitted, a batch is asked for and answered so; how many events were found.
+/// Polls a batch ten minutes after its submission, with this response; returns also the report.
 async fn poll_with_response(answer: CannedResponse) -> (RightfootWorld, String, Value) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
@@ -48,7 +48,7 @@ async fn p5_a_batch_is_found_in_whatever_form_of_one_meaning_it_is_shown() {
         CannedResponse::Edited(&[("{\"batch_id\"", "\u{feff}{\"batch_id\"")]),
     ] {
         let (it, batch, run) = poll_with_response(answer).await;
-        assert_eq!((&run["found"], &run["failed"]), (&json!(1), &json!(0)), "{answer:?}");
+        assert_eq!((&run["recorded"], &run["failed"]), (&json!(1), &json!(0)), "{answer:?}");
         assert_eq!(
             it.world.drain_ids_and_origins().await,
             [id_and_origin(completion_event_id(&batch), "poll")],
@@ -69,7 +69,7 @@ async fn p9_a_batch_with_a_row_that_cannot_be_read_is_never_complete_and_is_coun
         let counters = Counters::default();
         let _counting = metrics::set_default_local_recorder(&counters);
         let (it, batch, run) = poll_with_response(CannedResponse::Edited(edits)).await;
-        assert_eq!((&run["found"], &run["failed"]), (&json!(0), &json!(0)), "{field}");
+        assert_eq!((&run["recorded"], &run["failed"]), (&json!(0), &json!(0)), "{field}");
         assert_eq!(
             (counters.count("row_skipped", field), counters.count("row_skipped", "")),
             (1, 1),
@@ -81,14 +81,14 @@ async fn p9_a_batch_with_a_row_that_cannot_be_read_is_never_complete_and_is_coun
     }
 }
 
-/// One person, who meets the threshold, hourly days, and no webhook.
+/// A schedule whose day lasts an hour, with one authorizer above the threshold and no webhooks.
 fn hourly_schedule(rightfoot: &mut Behaviour) {
     rightfoot.webhook_loss = WebhookLoss::All;
     rightfoot.schedule_day = HOUR;
     set_balances(rightfoot, &[("a", "150.00")]);
 }
 
-/// The first run is complete in minute 65; two hours after its creation the schedule is asked for, and answered so.
+/// Polls the schedule with this response two hours after its creation. Its first run is complete in minute 65.
 async fn runs_with_responses(
     history: CannedResponse,
     schedule: CannedResponse,

@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order: what stands in the table is consistent at every moment, and in the end all
-//! is known.
+//! Random sequences of polls, crashes, webhooks and time: the table is consistent at every step, and in the end every
+//! event is recorded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::{HOUR, set_balances, submit_batch};
 enum RandomEvent {
     Minutes(u32),
     Poll,
-    /// The poller dies at this AWS call after its look-ups, before or after it is applied.
+    /// The poller dies at this AWS call after its queries of the index, before (false) or after (true) it is applied.
     PollDies(usize, bool),
     Relay,
-    /// The webhook of this batch's completion.
+    /// The completion webhook of this batch.
     Webhook(usize),
 }
 
@@ -40,6 +40,7 @@ async fn apply(it: &RightfootWorld, happens: RandomEvent) {
         RandomEvent::PollDies(at, applied) => {
             let process = it.world.another_process();
             let fault = if applied { Fault::CrashAfter } else { Fault::CrashBefore };
+            // The first sixteen calls query the index, one shard each.
             process.stack.connector.set_fault_plan(move |call| (call.index == 16 + at).then_some(fault));
             drop(process.run_poller().await);
         }
@@ -56,7 +57,7 @@ async fn apply(it: &RightfootWorld, happens: RandomEvent) {
     }
 }
 
-/// Every item by its place.
+/// Items by (pk, sk).
 type ItemsByKey = BTreeMap<(String, String), Item>;
 
 async fn items_by_key(it: &RightfootWorld) -> ItemsByKey {
@@ -68,7 +69,7 @@ fn assert_consistent(before: &ItemsByKey, now: &ItemsByKey) {
     for ((pk, sk), item) in now {
         let has = |name: &str| item.contains_key(name);
         assert_eq!(has("due"), has("due_at"), "{item:?}");
-        // A subject is bound for ever.
+        // A subject stays bound for ever.
         let is_kept = has("expires_at") || sk == "bound";
         assert_ne!(has("due"), is_kept, "due, or at its end and kept for a while: {item:?}");
         if sk == "tracked" && pk.starts_with("rightfoot#batch#") {
@@ -84,7 +85,7 @@ fn assert_consistent(before: &ItemsByKey, now: &ItemsByKey) {
     assert!(before.keys().all(|place| now.contains_key(place)), "nothing is taken away");
 }
 
-/// Two batches and a schedule of which no webhook is sent but those that happen.
+/// Two batches and a schedule. Webhooks are sent only as steps of the sequence.
 async fn set_up() -> RightfootWorld {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
@@ -109,7 +110,7 @@ async fn run_sequence(all: Vec<RandomEvent>) {
         assert_consistent(&before, &now);
         before = now;
     }
-    // One run after an hour, and its alerts; all else was long before.
+    // One run after an hour, and its alerts; everything else was long before.
     let end = tests::START.plus(HOUR * 2).max(it.world.now()).plus(MINUTE * 20);
     it.run_in_steps(MINUTE * 20, end.since(it.world.now()) + MINUTE * 60).await;
     let now = items_by_key(&it).await;
@@ -122,7 +123,11 @@ async fn run_sequence(all: Vec<RandomEvent>) {
     expected.sort();
     let mut messages = it.world.drain_event_ids().await;
     let crashes = all.iter().filter(|one| matches!(one, RandomEvent::PollDies(..))).count();
-    assert!(messages.len() <= expected.len() + crashes, "P3: {messages:?}");
+    // A crash may hit several events between send and mark, and repeats each of them at most once.
+    for id in &expected {
+        let copies = messages.iter().filter(|message| *message == id).count();
+        assert!(copies <= 1 + crashes, "P3: {copies} of {id}");
+    }
     messages.dedup();
     assert_eq!((expected.len(), messages), (4, expected), "P2, P5");
 }
@@ -130,7 +135,7 @@ async fn run_sequence(all: Vec<RandomEvent>) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
     #[test]
-    fn p2_p5_p9_the_story_is_consistent_whatever_happens(all in proptest::collection::vec(event_strategy(), 1..25)) {
+    fn p2_p5_p9_items_stay_consistent_in_every_random_sequence(all in proptest::collection::vec(event_strategy(), 1..25)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), run_sequence(all)).await.unwrap() });
     }

@@ -1,6 +1,6 @@
-//! The alerts of a schedule's run: who is told by the poller, when, and who is not.
+//! Alerts of a schedule's run that the poller finds: for whom, and when.
 //!
-//! Days are an hour long here: the first run begins in minute 60 and is complete in minute 65.
+//! A schedule's day lasts an hour here: the first run begins in minute 60 and is complete in minute 65.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::{
     submit_batch, submit_without_inbox, tracked_item,
 };
 
-/// A schedule of these authorizers with these balances that alerts from 100 dollars on.
+/// A schedule of these authorizers and balances with a default threshold of 100 dollars.
 async fn world_with_schedule(people: &[(&str, &str)], change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
     let ids: Vec<_> = people.iter().map(|(id, _)| *id).collect();
     world_with_schedule_request(daily_schedule_request(SUBJECT, &ids), people, change).await
@@ -42,12 +42,12 @@ async fn world_with_schedule_request(
     it
 }
 
-/// The batch of a run, counted from 0.
+/// Batch id of a run, counted from 0.
 fn run_of(it: &RightfootWorld, number: usize) -> String {
     it.rightfoot.schedules()[0].runs[number].batch_id.clone()
 }
 
-/// The `alerts` of the one message that the poller wrote about a run.
+/// `alerts` in the only message that the poller wrote about a run.
 async fn polled_alerts(it: &RightfootWorld, run: &str) -> Value {
     let mut polled: Vec<_> = it.world.drain_queue().await;
     polled.retain(|message| is_polled_alert(message) && message.id.contains(run));
@@ -89,7 +89,7 @@ async fn p5_the_grace_counts_from_the_completion_webhook_if_that_came() {
     assert_eq!(it.world.drain_event_ids().await, [polled_alerts_event_id(&run, &["a"])], "minute 85");
 }
 
-/// At the default, below it, above one's own, below one's own, and no balance.
+/// Balances at the default threshold, below it, above an own threshold, below an own one, and none.
 const AROUND_THRESHOLD: [(&str, &str); 5] =
     [("at", "100.00"), ("below", "99.99"), ("high", "150.00"), ("low", "-4.99"), ("none", "null")];
 
@@ -158,7 +158,8 @@ async fn a_schedule_without_any_threshold_is_not_asked_for_alerts() {
 const FOUR_ABOVE_THRESHOLD: [(&str, &str); 4] =
     [("a", "150.00"), ("b", "150.00"), ("c", "150.00"), ("d", "150.00")];
 
-/// Whom each alert event on the queue is about, the poller's last; takes it off.
+/// Receives the alert events; returns for each: true if it is the poller's, and its authorizers. The poller's come
+/// last.
 async fn alerted_per_event(it: &RightfootWorld) -> Vec<(bool, Vec<String>)> {
     let mut alerts = it.world.drain_queue().await;
     alerts.retain(|message| message.id.contains("/alert/"));
@@ -171,7 +172,7 @@ async fn alerted_per_event(it: &RightfootWorld) -> Vec<(bool, Vec<String>)> {
 #[tokio::test]
 async fn p5_an_authorizer_in_a_recorded_webhook_is_not_alerted_again() {
     let of = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-    // A run's webhooks are lost in their order: first the completion, then the alerts.
+    // The webhooks of a run are lost in their order: first the completion, then the alerts.
     for (lost, split, expected) in [
         (1, None, vec![(false, of(&["a", "b", "c", "d"]))]),
         (2, None, vec![(true, of(&["a", "b", "c", "d"]))]),
@@ -218,7 +219,7 @@ async fn p5_a_large_alert_and_large_thresholds_are_read_from_their_parts() {
 async fn p5_an_authorizer_whose_alert_was_published_is_not_alerted_again() {
     let it = world_with_schedule(&FOUR_ABOVE_THRESHOLD, |_| {}).await;
     it.run_in_steps(MINUTE * 10, MINUTE * 80).await;
-    // Of b's it is only claimed by a worker, who may be dead.
+    // A worker has only claimed b's alert, and may be dead.
     for (id, is_published) in [("a", true), ("b", false), ("c", true)] {
         let place =
             [("pk", format!("rightfoot#batch#{}", run_of(&it, 0))), ("sk", format!("effect#alert#{id}"))];
@@ -233,11 +234,11 @@ async fn p5_an_authorizer_whose_alert_was_published_is_not_alerted_again() {
     assert_eq!(alerted_per_event(&it).await, [(true, vec!["b".to_owned(), "d".to_owned()])]);
 }
 
-/// What nobody has believed has told nobody: an alert in quarantine, and one by another URL than the run's.
+/// A quarantined alert covers no authorizer, and neither does one through another URL than the run's.
 #[tokio::test]
 async fn p5_a_quarantined_alert_or_one_of_another_subject_hides_none() {
     let it = world_with_schedule(&FOUR_ABOVE_THRESHOLD, |_| {}).await;
-    // Before the run is known: then it cannot be seen whose batch it is.
+    // Sent before the run is known, when its owner cannot be determined.
     it.advance(MINUTE * 65).await;
     let run = run_of(&it, 0);
     let webhook_body = |event_uuid: &str, id: &str| {
@@ -248,15 +249,15 @@ async fn p5_a_quarantined_alert_or_one_of_another_subject_hides_none() {
         let token = it.world.stack.mint_url_token(&subject.parse().unwrap()).unwrap();
         assert_eq!(it.world.deliver_rightfoot_to(&token, webhook_body(event_uuid, id)).await.status, 200);
     }
-    let mut given_up = it.world.event_record(&alert_event_id(&run, "u-2")).await;
-    given_up.insert("quarantined_at".to_owned(), AttributeValue::N("1".to_owned()));
-    it.world.put_item(given_up).await;
+    let mut quarantined = it.world.event_record(&alert_event_id(&run, "u-2")).await;
+    quarantined.insert("quarantined_at".to_owned(), AttributeValue::N("1".to_owned()));
+    it.world.put_item(quarantined).await;
     it.world.drain_queue().await;
     it.run_in_steps(MINUTE * 10, MINUTE * 60).await;
     let polled = polled_alerts(&it, &run).await;
-    let whom: Vec<_> =
+    let alerted: Vec<_> =
         polled.as_array().unwrap().iter().map(|alert| &alert["authorizer_unique_id"]).collect();
-    assert_eq!(whom, ["a", "b", "d"]);
+    assert_eq!(alerted, ["a", "b", "d"]);
 }
 
 #[tokio::test]
@@ -301,9 +302,10 @@ async fn a_completion_webhook_that_came_too_early_costs_no_alert() {
     assert_eq!(alerted, [(polled_alerts_event_id(&run, &["a", "b"]), vec!["a".to_owned(), "b".to_owned()])]);
 }
 
-/// Rightfoot takes two seconds for each answer: it was asked before the deadline, and answers after it.
+/// Rightfoot takes two seconds to answer, so a request before the deadline is answered after it.
 #[tokio::test]
 async fn p9_a_deadline_that_passes_while_it_is_asked_costs_no_alert() {
+    // One more than a page has rows (`PAGE_ROWS`). The page token is ignored below, so one row is never visible.
     let people = authorizer_ids(101);
     let slow = |world: &World, routes: Router| {
         let world = world.clone();
@@ -338,6 +340,7 @@ async fn p9_a_deadline_that_passes_while_it_is_asked_costs_no_alert() {
 
 #[tokio::test]
 async fn p9_at_the_deadline_of_a_run_visible_alerts_are_recorded_and_the_rest_alarms() {
+    // One more than a page has rows (`PAGE_ROWS`). The page token is ignored below, so one row is never visible.
     let people = authorizer_ids(101);
     let all: Vec<_> = people.iter().map(|id| (id.as_str(), "99.99")).collect();
     let it = world_with_schedule(&all, |rightfoot| {

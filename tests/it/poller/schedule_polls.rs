@@ -1,6 +1,9 @@
-//! Schedules: their runs are found in the histories of a few authorizers, and one that does not run alarms.
+//! Schedules: their runs are found in the histories of a few authorizers, and a schedule that does not run raises an
+//! alarm.
 //!
-//! Where days are an hour long, the first run begins in minute 60 and is complete in minute 65.
+//! Where a schedule's day lasts an hour, the first run begins in minute 60 and is complete in minute 65.
+
+mod probes;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
 use tests::{SUBJECT, number, polled_alerts_event_id, text};
 
-use super::{HOUR, completion_event_id, minute, request_minutes, set_balances, submit_batch};
+use super::{HOUR, completion_event_id, minute, set_balances, submit_batch};
 use crate::metrics_recorder::Counters;
 
 async fn world_without_webhooks(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
@@ -28,14 +31,14 @@ async fn world_without_webhooks(change: impl FnOnce(&mut Behaviour)) -> Rightfoo
     .await
 }
 
-/// One person, who meets the threshold, and no webhook.
+/// One authorizer above the threshold, hourly days, and no webhooks.
 fn one_authorizer_hourly(rightfoot: &mut Behaviour) {
     rightfoot.webhook_loss = WebhookLoss::All;
     rightfoot.schedule_day = HOUR;
     set_balances(rightfoot, &[("a", "150.00")]);
 }
 
-/// Both events of each of these runs.
+/// Ids of both events of each run.
 fn completions_and_alerts(runs: &[String]) -> Vec<String> {
     let mut both: Vec<_> =
         runs.iter().flat_map(|run| [completion_event_id(run), polled_alerts_event_id(run, &["a"])]).collect();
@@ -47,7 +50,7 @@ fn run_batch_ids(it: &RightfootWorld) -> Vec<String> {
     it.rightfoot.schedules()[0].runs.iter().map(|run| run.batch_id.clone()).collect()
 }
 
-/// Lets time pass in steps, with a run of the poller and one of the relay after each; how often it alarmed.
+/// Runs the poller and the relay in steps; returns the number of alarms.
 async fn count_alarms(it: &RightfootWorld, step: Duration, span: Duration) -> u64 {
     let mut alarms = 0;
     let end = it.world.now().plus(span);
@@ -89,9 +92,9 @@ async fn p5_runs_between_two_polls_are_all_found() {
     it.request(daily_schedule_request(SUBJECT, &["a", "b", "c"])).await;
     it.advance(MINUTE * 190).await;
     assert_eq!(it.run_poller().await.unwrap()["runs_found"], 3);
-    assert_eq!(it.run_poller().await.unwrap()["found"], 3);
+    assert_eq!(it.run_poller().await.unwrap()["recorded"], 3);
     it.advance(MINUTE * 20).await;
-    assert_eq!(it.run_poller().await.unwrap()["found"], 3);
+    assert_eq!(it.run_poller().await.unwrap()["recorded"], 3);
     assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)));
     let schedule = it.rightfoot.schedules()[0].clone();
     let item =
@@ -121,7 +124,7 @@ async fn p5_runs_whose_history_comes_hours_later_are_not_lost() {
     })
     .await;
     it.request(daily_schedule_request(SUBJECT, &["a"])).await;
-    // Runs begin in the hours 4, 8, 12, 16 and 20; their histories come in 10, 14, 18 and 22.
+    // Runs begin in the hours 4, 8, 12, 16 and 20; the histories are read in 10, 14, 18 and 22.
     it.run_in_steps(MINUTE * 15, HOUR * 10).await;
     assert_eq!((run_batch_ids(&it).len(), it.world.drain_event_ids().await), (2, vec![]));
     assert_eq!(count_alarms(&it, MINUTE * 15, HOUR * 13).await, 0, "late is not lost");
@@ -129,7 +132,7 @@ async fn p5_runs_whose_history_comes_hours_later_are_not_lost() {
     assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)[..4]));
 }
 
-/// A schedule of which no history shows the batch that is put into what comes back.
+/// A schedule whose histories hide the batch that is put into the returned cell.
 async fn schedule_with_hidden_run() -> (RightfootWorld, Arc<Mutex<String>>) {
     let hidden = Arc::new(Mutex::new("none".to_owned()));
     let shared = hidden.clone();
@@ -205,7 +208,7 @@ async fn p5_a_run_that_is_incomplete_at_the_first_poll_is_found_as_soon_as_it_is
             found.retain(|id| *id == completion_event_id(&run_batch_ids(&it)[run]));
             it.run_in_steps(MINUTE * 5, MINUTE * 15).await;
             assert_eq!(
-                (found.len(), it.run_poller().await.unwrap()["found"].as_u64()),
+                (found.len(), it.run_poller().await.unwrap()["recorded"].as_u64()),
                 (0, Some(1)),
                 "{is_completion}"
             );
@@ -219,8 +222,8 @@ async fn p9_a_schedule_ends_one_interval_after_its_expiry_with_all_its_runs_foun
     let mut request = daily_schedule_request(SUBJECT, &["a"]);
     request["expires_in_days"] = json!(3);
     it.request(request).await;
-    // The runs begin in the minutes 60, 120 and 180, the last one on the day of the expiry. By its request the
-    // interval is a calendar day: the end is 27 hours away.
+    // Runs begin in the minutes 60, 120 and 180, the last one on the day of the expiry. The request's interval is a
+    // calendar day, so the end is 27 hours away.
     assert_eq!(count_alarms(&it, MINUTE * 10, HOUR * 4).await, 0);
     assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)));
     assert_eq!((run_batch_ids(&it).len(), it.world.due_polls().await.len()), (3, 1));
@@ -233,7 +236,7 @@ async fn p9_a_schedule_ends_one_interval_after_its_expiry_with_all_its_runs_foun
     assert!(schedule.contains_key("done_at") && schedule.contains_key("expires_at"));
 }
 
-/// A schedule about which Rightfoot says this.
+/// A schedule about which Rightfoot gives the response in the returned cell.
 async fn schedule_with_fake_state() -> (RightfootWorld, Arc<Mutex<Option<Value>>>) {
     let answer_slot = Arc::new(Mutex::new(None::<Value>));
     let answer = answer_slot.clone();
@@ -270,19 +273,19 @@ async fn a_schedule_that_stops_running_alarms_until_it_runs_again() {
     let (it, says) = schedule_with_fake_state().await;
     let last = it.rightfoot.schedules()[0].runs[0].run_at;
 
-    // Disabled: it says so itself, and the poller asks in minute 130 and at last every quarter of an hour.
+    // Disabled: its state says so, and the poller asks in minute 130 and later every quarter of an hour.
     *says.lock().unwrap() = Some(schedule_state(last, None));
     assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 10).await, 0, "it is asked when it should have run");
     assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 10).await, 1, "minute 130");
     assert_eq!(count_alarms(&it, MINUTE * 5, MINUTE * 60).await, 5, "minutes 135, 145, 160, 175 and 190");
 
-    // Late: it should have run in minute 120, and has not by one interval after that.
+    // Late: the run of minute 120 has not happened one interval later.
     *says.lock().unwrap() = Some(schedule_state(last, Some(last.plus(HOUR))));
     let before = counters.count("schedule_alarm", "stopped");
     assert_eq!(before, 6);
     assert_eq!(count_alarms(&it, MINUTE * 15, MINUTE * 30).await, 2);
 
-    // From minute 220 on it says the truth: the runs that came meanwhile are found, and the one of minute 240.
+    // From minute 220 on the state is correct: the runs in between are found, and the one of minute 240.
     *says.lock().unwrap() = None;
     assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 60).await, 0);
     assert_eq!(counters.count("schedule_alarm", "stopped"), 8);
@@ -328,7 +331,7 @@ async fn p9_a_schedule_that_rightfoot_does_not_answer_about_alarms_after_a_day_a
         remaining_uses: None,
     };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
-    // It is asked 10, 15, 25, 40 minutes after its run and so on: for the 97th time a day later.
+    // Polled 10, 15, 25, 40 … minutes after its run; the 97th poll is a day later.
     it.advance(HOUR * 20).await;
     assert_eq!(count_alarms(&it, MINUTE * 5, MINUTE * 25).await, 0);
     assert_eq!(count_alarms(&it, MINUTE * 15, MINUTE * 15 * 93).await, 0);
@@ -359,7 +362,7 @@ async fn a_run_that_no_history_ever_shows_alarms_after_a_day() {
     assert_eq!(schedule_due_in_minute(&it).await, Some(96 * 60), "it is looked for no longer");
 }
 
-/// Its history shows a batch of which nothing is kept any more.
+/// The history shows a batch whose items have expired.
 #[tokio::test]
 async fn p5_a_batch_whose_items_have_expired_is_taken_for_no_run() {
     let it = world_without_webhooks(|rightfoot| {
@@ -402,14 +405,14 @@ async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end(
     assert!(schedule_due_in_minute(&it).await.is_some());
 }
 
-/// When the parts expire that hold thresholds too many for one item.
+/// Expiry of the parts that hold thresholds too many for one item.
 async fn parts_expire_at(it: &RightfootWorld) -> Vec<i64> {
     let items = it.world.items().await;
     let parts = items.iter().filter(|item| text(item, "pk").starts_with("payload#"));
     parts.map(|item| number(item, "expires_at").unwrap()).collect()
 }
 
-/// A request to watch this schedule, of a thousand authorizers with thresholds of their own, until then.
+/// Request to track a schedule of a thousand authorizers with thresholds of their own, until `expires_at`.
 fn with_many_thresholds(schedule_id: &str, expires_at: &str) -> Value {
     let own: Map<_, _> = (0..1_000).map(|n| (format!("user-{n}"), json!(n))).collect();
     json!({
@@ -423,7 +426,8 @@ async fn p5_thresholds_live_as_long_as_the_longest_schedule_that_has_them() {
     let it = RightfootWorld::new().await;
     it.request(with_many_thresholds("long", "2026-12-31")).await;
     let last = parts_expire_at(&it).await;
-    // The end of its last day and a day more, and what parts outlive an item by: 90 days of quarantine, and a margin of 30.
+    // The end of the last day, a day more, and the time by which parts outlive an item: 90 days of quarantine and a
+    // margin of 30.
     assert_eq!(last, [1_798_761_600 + 86_400 + (90 + 30) * 86_400]);
     it.request(with_many_thresholds("short", "2026-02-01")).await;
     it.request(with_many_thresholds("long", "2026-02-01")).await;
@@ -469,66 +473,4 @@ async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time
             );
         }
     }
-}
-
-/// That none is to be seen is an answer: the run will not be found by asking again and again.
-#[tokio::test]
-async fn a_run_of_which_no_probe_can_be_seen_alarms_after_a_day() {
-    for status in [403, 404] {
-        let counters = Counters::default();
-        let _counting = metrics::set_default_local_recorder(&counters);
-        let it = world_without_webhooks(|rightfoot| rightfoot.schedule_day = HOUR * 48).await;
-        it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
-        let path_contains = "/history".to_owned();
-        let unseen = ScriptedResponse {
-            path_contains,
-            response: CannedResponse::Status(status),
-            remaining_uses: None,
-        };
-        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![unseen]);
-        it.advance(HOUR * 48).await;
-        assert_eq!(count_alarms(&it, MINUTE * 30, HOUR * 24).await, 1, "{status}");
-        assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1, "{status}");
-    }
-}
-
-#[tokio::test]
-async fn p5_one_probe_that_can_be_seen_is_enough() {
-    for (unseen, answer) in [("a", 403), ("a", 404), ("a", 500), ("b", 500)] {
-        let it = world_without_webhooks(|_| {}).await;
-        it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
-        let path_contains = format!("/authorizers/{unseen}/");
-        let scripted = ScriptedResponse {
-            path_contains,
-            response: CannedResponse::Status(answer),
-            remaining_uses: None,
-        };
-        it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![scripted]);
-        it.run_in_steps(MINUTE * 10, MINUTE * 110).await;
-        assert_eq!(
-            it.world.drain_event_ids().await,
-            completions_and_alerts(&run_batch_ids(&it)),
-            "{unseen} {answer}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn p5_while_no_probe_answers_a_schedule_is_asked_for_again_and_nothing_is_lost() {
-    let it = world_without_webhooks(|_| {}).await;
-    it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
-    let down = ScriptedResponse {
-        path_contains: "/history".to_owned(),
-        response: CannedResponse::Html,
-        remaining_uses: None,
-    };
-    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![down]);
-    it.rightfoot.clear_requests();
-    assert_eq!(count_alarms(&it, MINUTE * 5, MINUTE * 115).await, 0);
-    let mut minutes = request_minutes(&it);
-    minutes.dedup();
-    assert_eq!(minutes, [70, 75, 85, 100, 115]);
-    it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
-    it.run_in_steps(MINUTE * 5, MINUTE * 45).await;
-    assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&run_batch_ids(&it)[..2]));
 }

@@ -1,4 +1,4 @@
-//! Events that were sent and whose message is gone.
+//! Events that were sent and whose message is lost.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{COMPLETED, audit_entry, audit_trail, race_operators};
 const DAY: Duration = Duration::from_secs(86_400);
 const EXTRACTED: &str = "fynapse/event/e-1";
 
-/// An event that is sent, and whose message is gone.
+/// An event that is marked as sent, and whose message is lost.
 async fn event_without_message() -> World {
     let world = World::new().await;
     world.deliver_fynapse(extract_body("e-1")).await;
@@ -33,12 +33,13 @@ async fn declare_lost(world: &World, was_purged: bool) -> ReplayOutcome {
 #[tokio::test]
 async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
     let world = event_without_message().await;
+    // SQS keeps a message for 14 days (`QUEUE_RETENTION_DAYS`); until then it may still be there.
     world.advance(DAY * 14 - Duration::from_millis(1));
     let until = UnixMillis(world.now().0 + 1);
     assert_eq!(declare_lost(&world, false).await, ReplayOutcome::MayStillBeQueued { until });
     world.advance(Duration::from_millis(1));
     assert_eq!(declare_lost(&world, false).await, ReplayOutcome::Due { replay: 0 });
-    let record = world.record_of(EXTRACTED).await;
+    let record = world.event_record(EXTRACTED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(2)));
     assert_eq!(number(&record, "since"), Some(world.now().0), "and not late");
     for gone in ["sent_at", "expires_at", "replay"] {
@@ -60,7 +61,7 @@ async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
 
 #[tokio::test]
 async fn p10_a_message_that_turns_up_after_all_has_no_second_effect() {
-    // Before the relay has sent another one, and after its effect has happened.
+    // Before the relay has sent another message, and after the event is done.
     for is_early in [true, false] {
         let world = event_without_message().await;
         assert_eq!(
@@ -77,7 +78,7 @@ async fn p10_a_message_that_turns_up_after_all_has_no_second_effect() {
         world.resend_event(EXTRACTED).await;
         world.run_worker().await;
         assert_eq!(world.drain_bus_ids().await, [EXTRACTED], "early: {is_early}");
-        assert!(world.record_of(EXTRACTED).await.contains_key("done_at"));
+        assert!(world.event_record(EXTRACTED).await.contains_key("done_at"));
     }
 }
 
@@ -98,7 +99,7 @@ async fn p3_what_a_worker_is_at_is_not_lost_until_its_claim_has_run_out() {
 
 #[tokio::test]
 async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_worker_wins() {
-    // It has only just claimed the event, or is done with it.
+    // The worker has just claimed the event, or has done it.
     for is_done in [false, true] {
         let world = event_without_message().await;
         world.resend_event(EXTRACTED).await;
@@ -186,17 +187,17 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
     let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
-    let mut record = world.record_of(COMPLETED).await;
+    let mut record = world.event_record(COMPLETED).await;
     let days = |days: i64| {
         let at = world.now().secs().0 + days * 86_400;
         (at, aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()))
     };
-    // Of an inbox that is told to keep its records for longer than the operator's tool knows.
+    // The inbox's retention is longer than the one that the operator's tool assumes.
     for (stands, expected) in [(400, 400), (29, 30)] {
         record.insert("expires_at".to_owned(), days(stands).1);
         world.put_item(record.clone()).await;
         assert!(world.inbox().append_audit_entry(&key, &by).await.unwrap());
-        let left = world.record_of(COMPLETED).await;
+        let left = world.event_record(COMPLETED).await;
         assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
         assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Redrive)]);
     }

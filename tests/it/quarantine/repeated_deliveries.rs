@@ -1,4 +1,4 @@
-//! What the same bytes become that come by another URL, or long after.
+//! The same bytes again: through another URL, or long after.
 
 use std::time::Duration;
 
@@ -54,11 +54,11 @@ async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today
     assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(of_old.clone()));
     let (open, _) =
         world.inbox().list_quarantine(Some(QuarantineReason::QueueRefused), None, 10).await.unwrap();
-    assert_eq!(open.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
+    assert_eq!(open.iter().map(|item| item.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
     assert_eq!(replay(&world, &of_old).await, resolved(Resolution::Requeued));
 }
 
-/// A genuine delivery of Fynapse's, caught, had its effect; and is sent again so many days later.
+/// A genuine, processed Fynapse delivery that somebody has recorded, and sends again so many days later.
 async fn resent_after(days: u32) -> (World, QuarantineId) {
     let world = World::new().await;
     let (body, signature) = (extract_body("e-1"), world.sign(extract_body("e-1")));

@@ -1,8 +1,8 @@
-//! Two callers with one submission, step by step, in every order.
+//! Two callers with one submission, in every interleaving of their steps.
 //!
-//! A step is one AWS call or one request to Rightfoot. Who comes first has five that others can come between: put,
-//! POST, read the submission, read what is tracked, write both. Who comes second has six: after the put, it says
-//! that it sets out too. What is read at the end stands for good, and secrets are no steps.
+//! A step is one AWS call or one request to Rightfoot. The first caller has five between which others can come: put,
+//! POST, read the submission, read what is tracked, write both. The second has six: after its put it also begins a
+//! retry. The final read and the secrets are no steps, because nothing that they read changes.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,12 +25,12 @@ use super::{
     release_name, reworded, state_attributes, submission_item, tracked_items,
 };
 
-/// The steps of who comes first.
+/// Steps of the first caller.
 const FIRST_CALLER_STEPS: usize = 5;
-/// And of who comes second.
+/// Steps of the second caller.
 const SECOND_CALLER_STEPS: usize = 6;
 
-/// A request that waits before Rightfoot's API.
+/// A request that is held before Rightfoot's API.
 struct HeldRequest {
     proceed: oneshot::Sender<()>,
     done: oneshot::Receiver<()>,
@@ -48,7 +48,7 @@ async fn hold_request(
     next.run(request).await
 }
 
-/// A caller's process, with a gate before each of its steps.
+/// A caller's process that stops before each of its steps.
 pub(crate) struct CallerProcess {
     calls: StepGate,
     requests: mpsc::UnboundedReceiver<HeldRequest>,
@@ -61,7 +61,7 @@ impl CallerProcess {
         Self::spawn(it, async move |world: World| world.request_raw(&request).await).await
     }
 
-    /// A process of its own that does this.
+    /// Spawns `work` as a process of its own.
     pub(crate) async fn spawn<F>(it: &RightfootWorld, work: impl FnOnce(World) -> F) -> Self
     where
         F: Future<Output = RequestOutcome> + Send + 'static,
@@ -76,7 +76,7 @@ impl CallerProcess {
         Self { calls, requests, task, serving }
     }
 
-    /// One step, unless the process has none left.
+    /// Runs one step, if the process has one left.
     pub(crate) async fn step(&mut self) {
         if self.task.is_finished() {
             return;
@@ -95,7 +95,7 @@ impl CallerProcess {
         }
     }
 
-    /// The process goes on to its end.
+    /// Runs the process to its end.
     pub(crate) async fn finish(mut self) -> RequestOutcome {
         while !self.task.is_finished() {
             self.step().await;
@@ -104,7 +104,7 @@ impl CallerProcess {
         self.task.await.unwrap()
     }
 
-    /// The process dies where it stands.
+    /// Aborts the process between two steps.
     async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
@@ -118,7 +118,7 @@ async fn serve(api: Router) -> (JoinHandle<()>, String) {
     (stack::spawn_server(listener, api), url)
 }
 
-/// The function in a process of its own, asking Rightfoot there.
+/// The function in a process of its own, with the API at this URL.
 pub(crate) fn requests_function(world: &World, api_url: &str) -> RightfootRequests {
     let config = rightfoot_requests::Config {
         common: stack::common_config(&world.stack.events_queue_url),
@@ -147,7 +147,7 @@ pub(crate) fn orders(left: [usize; 2]) -> Vec<Vec<usize>> {
     all
 }
 
-/// Both live: the one that puts first is number 0.
+/// Interleavings of two living callers; number 0 puts first.
 fn orders_of_two_callers() -> Vec<Vec<usize>> {
     orders([FIRST_CALLER_STEPS - 1, SECOND_CALLER_STEPS])
         .into_iter()
@@ -155,12 +155,12 @@ fn orders_of_two_callers() -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// Number 0 dies before, or after, one of the steps that leave a trace: put, set out too, POST.
+/// Interleavings in which number 0 dies before or after a step with an effect: put, begin a retry, POST.
 fn orders_with_a_crash() -> Vec<Vec<usize>> {
     (0..=3).flat_map(|lived| orders([lived, SECOND_CALLER_STEPS])).collect()
 }
 
-/// Two callers in this order: the second one says the same in other words.
+/// Runs two callers in this order; the second sends the same request in different JSON.
 async fn run_in_order(it: &RightfootWorld, request: &Value, order: &[usize]) -> [CallerProcess; 2] {
     let mut both = [
         CallerProcess::start(it, request.to_string()).await,
@@ -172,10 +172,10 @@ async fn run_in_order(it: &RightfootWorld, request: &Value, order: &[usize]) -> 
     both
 }
 
-/// Plays every order, several worlds at a time; `scene` plays the nth one of its world.
+/// Runs every order, several worlds at a time. `scenario` runs the nth submission of its world.
 pub(crate) async fn in_every_order<F>(
     orders: Vec<Vec<usize>>,
-    scene: fn(RightfootWorld, usize, Vec<usize>) -> F,
+    scenario: fn(RightfootWorld, usize, Vec<usize>) -> F,
 ) where
     F: Future<Output = RightfootWorld> + Send + 'static,
 {
@@ -184,7 +184,7 @@ pub(crate) async fn in_every_order<F>(
         tokio::spawn(async move {
             let mut it = RightfootWorld::new().await;
             for (nth, order) in some.into_iter().enumerate() {
-                it = scene(it, nth, order).await;
+                it = scenario(it, nth, order).await;
             }
         })
     });
@@ -193,7 +193,7 @@ pub(crate) async fn in_every_order<F>(
     }
 }
 
-/// After the nth scene there are so many batches at Rightfoot, each tracked once.
+/// Checks that after the nth scenario Rightfoot has that many batches, each tracked once.
 pub(crate) async fn assert_nothing_made_twice(it: &RightfootWorld, nth: usize, order: &[usize]) {
     assert_eq!(it.rightfoot.batches().len() + it.rightfoot.schedules().len(), nth + 1, "{order:?}");
     let made = it.rightfoot.batches().into_iter().map(|batch| format!("rightfoot#batch#{}", batch.batch_id));
@@ -237,7 +237,7 @@ async fn p5_a_caller_that_dies_beside_another_leaves_one_batch_in_every_order() 
     .await;
 }
 
-/// Of two callers, one may find the name taken by the other's schedule. Whoever asks once more hears of it.
+/// Of two callers, one may find the name taken by the other's schedule. A repeated request returns that schedule.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_callers_at_once_make_one_schedule_in_every_order() {
     in_every_order(orders_of_two_callers(), |it, nth, order| async move {
@@ -259,8 +259,8 @@ async fn two_callers_at_once_make_one_schedule_in_every_order() {
         let posts_so_far = post_count(&it);
         let again = it.request(request).await;
         assert_eq!(post_count(&it), posts_so_far, "{order:?}");
-        for heard in outcomes.into_iter().flatten().flatten() {
-            assert_eq!(heard, again, "{order:?}");
+        for outcome in outcomes.into_iter().flatten().flatten() {
+            assert_eq!(outcome, again, "{order:?}");
         }
         assert_eq!(again["schedule_id"], it.rightfoot.schedules()[nth].schedule_id.as_str(), "{order:?}");
         assert_nothing_made_twice(&it, nth, &order).await;
@@ -269,7 +269,8 @@ async fn two_callers_at_once_make_one_schedule_in_every_order() {
     .await;
 }
 
-/// If the one that dies has made the schedule, the name is taken, and the submission stays open until it is told.
+/// If the caller that dies has created the schedule, its name is taken, and the submission stays open until its
+/// outcome is entered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_dies_beside_another_leaves_one_schedule_in_every_order() {
     in_every_order(orders_with_a_crash(), |it, nth, order| async move {
@@ -305,14 +306,15 @@ async fn of_two_callers_at_once_with_other_people_one_is_refused_in_every_order(
         }
         let [one, other] = both;
         let words = [outcome_name(&one.finish().await), outcome_name(&other.finish().await)];
-        let expected = if order[0] == 0 { ["done", "OtherSubmission"] } else { ["OtherSubmission", "done"] };
+        let expected =
+            if order[0] == 0 { ["done", "SubmissionIdConflict"] } else { ["SubmissionIdConflict", "done"] };
         assert_eq!(words, expected, "{order:?}");
         assert_eq!(post_count(&it), 1, "{order:?}");
         assert_nothing_made_twice(&it, 0, &order).await;
     }
 }
 
-/// Two operators tell what became of a submission, and not the same.
+/// Two operators enter different outcomes of one submission.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_of_two_batches_assigned_to_a_submission_one_wins_in_every_order() {
     let all = orders([4, 4]);
@@ -340,7 +342,7 @@ async fn p5_of_two_batches_assigned_to_a_submission_one_wins_in_every_order() {
         let [one, other] = both;
         let mut words = [outcome_name(&one.finish().await), outcome_name(&other.finish().await)];
         words.sort_unstable();
-        assert_eq!(words, ["TrackedOtherwise", "done"], "{order:?}");
+        assert_eq!(words, ["TrackingConflict", "done"], "{order:?}");
         let made = submission_item(&it.world, &name).await.unwrap()["batch_id"].as_s().unwrap().clone();
         let tracked = tracked_items(&it.world).await;
         assert_eq!(tracked.len(), nth + 1, "{order:?}");
@@ -350,7 +352,7 @@ async fn p5_of_two_batches_assigned_to_a_submission_one_wins_in_every_order() {
     .await;
 }
 
-/// A batch that Rightfoot refuses: of nobody the social security number is known.
+/// A batch that Rightfoot rejects: it has no social security numbers.
 fn batch_that_is_rejected() -> Value {
     let mut request = submit_batch_request("s", &["a", "b"]);
     for authorizer in request["authorizers"].as_array_mut().unwrap() {
@@ -359,7 +361,7 @@ fn batch_that_is_rejected() -> Value {
     request
 }
 
-/// It was free again, and another batch is under way under its name, when the first caller hears of the refusal.
+/// When the first caller gets the rejection, the name was released already, and another batch is under way under it.
 #[tokio::test]
 async fn a_refusal_that_comes_late_frees_no_later_submission() {
     let it = RightfootWorld::new().await;
@@ -371,7 +373,7 @@ async fn a_refusal_that_comes_late_frees_no_later_submission() {
     corrected.step().await;
     corrected.step().await;
     let refused = expect_error(first.finish().await);
-    assert_eq!(refused.name(), "RightfootRefused");
+    assert_eq!(refused.name(), "RightfootDeclined");
     let expected = "nothing was submitted, and the submission_id is used for another submission by now; a: ";
     assert!(refused.to_string().contains(expected), "{refused}");
     assert_eq!(
@@ -383,7 +385,7 @@ async fn a_refusal_that_comes_late_frees_no_later_submission() {
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 
-/// Of two that are refused, neither can say that the other one was.
+/// Of two rejected callers, neither can know that the other was rejected.
 #[tokio::test]
 async fn a_refusal_of_two_callers_at_once_frees_the_name_only_by_an_operator() {
     let it = RightfootWorld::new().await;
@@ -391,7 +393,7 @@ async fn a_refusal_of_two_callers_at_once_frees_the_name_only_by_an_operator() {
     first.step().await;
     let second = CallerProcess::start(&it, batch_that_is_rejected().to_string()).await;
     for caller in [second, first] {
-        assert_eq!(outcome_name(&caller.finish().await), "RefusedAfterAttempts");
+        assert_eq!(outcome_name(&caller.finish().await), "DeclinedAfterAttempts");
         assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING);
     }
     release_name(&it.world, "s").await;
@@ -399,7 +401,7 @@ async fn a_refusal_of_two_callers_at_once_frees_the_name_only_by_an_operator() {
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 
-/// The poller puts the submission off while it is posted; that is no reason to keep its name.
+/// The poller defers the submission during the POST; that must not keep its name from being released.
 #[tokio::test]
 async fn a_refusal_frees_a_submission_that_the_poller_has_put_off_meanwhile() {
     let it = RightfootWorld::new().await;
@@ -407,6 +409,6 @@ async fn a_refusal_frees_a_submission_that_the_poller_has_put_off_meanwhile() {
     only.step().await;
     it.world.advance(MINUTE * 15);
     assert_eq!(it.run_poller().await.unwrap()["submissions_unknown"], 1);
-    assert_eq!(outcome_name(&only.finish().await), "RightfootRefused");
+    assert_eq!(outcome_name(&only.finish().await), "RightfootDeclined");
     assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), RELEASED);
 }

@@ -1,5 +1,5 @@
-//! What Rightfoot's trouble with a POST comes to: what the caller hears, how often was posted, whether the
-//! submission waits or its name is free, and what the retry brings.
+//! Failures of a POST to Rightfoot: the caller's error, the number of POSTs, the state of the submission, and the
+//! outcome of a retry.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use super::{
 
 const NAME: &str = "payroll-1";
 
-/// One line of a table: what Rightfoot answers until it is well again, what the caller hears, how often was
-/// posted, what becomes of the submission, and what the caller hears then.
+/// A row of the table: Rightfoot's response until it recovers, the caller's outcome, the number of POSTs, the
+/// submission's state, and the outcome of the retry.
 type PostFailureCase = (CannedResponse, &'static str, usize, &'static [&'static str], &'static str);
 
-/// The world, what the caller heard, and what the retry brought once Rightfoot was well again.
+/// Returns the world, the caller's outcome, and the outcome of a retry after Rightfoot has recovered.
 async fn check_post_failure(
     request: &Value,
     line: &PostFailureCase,
@@ -57,17 +57,17 @@ async fn check_post_failure(
     (it, outcome, again)
 }
 
-/// The answers that are taken for what they say, however the POST is meant.
+/// Responses that mean the same whether or not the POST is idempotent.
 const UNAMBIGUOUS: [PostFailureCase; 16] = [
-    (CannedResponse::Status(400), "RightfootRefused", 1, &RELEASED, "done"),
-    (CannedResponse::Status(413), "RightfootRefused", 1, &RELEASED, "done"),
-    (CannedResponse::Status(422), "RightfootRefused", 1, &RELEASED, "done"),
-    // A gateway may say it, whatever became of the request.
+    (CannedResponse::Status(400), "RightfootDeclined", 1, &RELEASED, "done"),
+    (CannedResponse::Status(413), "RightfootDeclined", 1, &RELEASED, "done"),
+    (CannedResponse::Status(422), "RightfootDeclined", 1, &RELEASED, "done"),
+    // A gateway may send it, whatever became of the request.
     (CannedResponse::Status(404), "OutcomeUnknown", 1, &PENDING, "done"),
     (CannedResponse::Status(408), "OutcomeUnknown", 1, &PENDING, "done"),
     (CannedResponse::Status(401), "RightfootUnauthorized", 1, &PENDING, "done"),
     (CannedResponse::Status(403), "RightfootUnavailable", 1, &PENDING, "done"),
-    // It asks for a pause that no invocation lasts.
+    // The requested pause is longer than any invocation.
     (CannedResponse::RetryAfter { status: 429, secs: 60 }, "RightfootUnavailable", 1, &PENDING, "done"),
     (CannedResponse::RetryAfter { status: 503, secs: 60 }, "OutcomeUnknown", 1, &PENDING, "done"),
     (CannedResponse::Status(429), "RightfootUnavailable", 3, &PENDING, "done"),
@@ -76,18 +76,18 @@ const UNAMBIGUOUS: [PostFailureCase; 16] = [
     (CannedResponse::WrongShape, "OutcomeUnknown", 1, &PENDING, "done"),
     (CannedResponse::TooLarge, "OutcomeUnknown", 1, &PENDING, "done"),
     (CannedResponse::Status(600), "OutcomeUnknown", 1, &PENDING, "done"),
-    // It may be under way still.
+    // The request may still be in progress.
     (CannedResponse::Hang, "OutcomeUnknown", 1, &PENDING, "done"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_a_batch_whatever_rightfoot_answers_is_made_once() {
-    // The same bytes give the same batch: after an answer they are sent again.
+    // A batch: the same bytes give the same batch, so the POST is repeated after a response.
     let again: [PostFailureCase; 4] = [
         (CannedResponse::Status(500), "OutcomeUnknown", 3, &PENDING, "done"),
         (CannedResponse::AppliedThen500, "OutcomeUnknown", 3, &PENDING, "done"),
         (CannedResponse::Truncated, "OutcomeUnknown", 1, &PENDING, "done"),
-        // Nobody documents what that would mean of a batch.
+        // Undocumented for a batch.
         (CannedResponse::Status(409), "OutcomeUnknown", 1, &PENDING, "done"),
     ];
     let lines = UNAMBIGUOUS.into_iter().chain(again).map(|line| {
@@ -115,7 +115,7 @@ async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
         (CannedResponse::Status(500), "OutcomeUnknown", 1, &PENDING, "done"),
         (CannedResponse::AppliedThen500, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
         (CannedResponse::Truncated, "OutcomeUnknown", 1, &PENDING, "ScheduleNameTaken"),
-        // Nothing was posted before: the name is somebody else's.
+        // Nothing was posted before, so the name belongs to another schedule.
         (CannedResponse::Status(409), "ScheduleNameTaken", 1, &RELEASED, "done"),
     ];
     let lines = UNAMBIGUOUS.into_iter().chain(once).map(|line| {
@@ -142,7 +142,7 @@ async fn a_schedule_is_never_posted_again_where_it_may_have_been_made() {
     }
 }
 
-/// One lost answer does not reach the caller: the client asks for it once more.
+/// A single lost response does not reach the caller: the client repeats the request.
 #[tokio::test]
 async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
     let answer = CannedResponse::AppliedThen500;
@@ -155,7 +155,7 @@ async fn p5_one_lost_answer_of_a_batch_is_asked_for_again_at_once() {
     assert_eq!(submitted["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
 }
 
-/// What Rightfoot answers, for so many requests each.
+/// Scripted responses, each for a number of requests.
 fn scripted(answers: &[(CannedResponse, usize)]) -> Vec<ScriptedResponse> {
     let one = |(answer, times): &(CannedResponse, usize)| ScriptedResponse {
         path_contains: "balance_request".to_owned(),
@@ -165,18 +165,18 @@ fn scripted(answers: &[(CannedResponse, usize)]) -> Vec<ScriptedResponse> {
     answers.iter().map(one).collect()
 }
 
-const AFTER_ATTEMPTS: &str = "Rightfoot refused it (HTTP 400), and this was not the only attempt: another one may have \
-                              made a batch. The submission_id is not free, and the submission alarms until that is known. \
-                              Repeat the very same request: if there is a batch, Rightfoot may answer with it. If \
+const AFTER_ATTEMPTS: &str = "Rightfoot declined it (HTTP 400), and this was not the only attempt: another one may have \
+                              created a batch. The submission_id is not free, and the submission alarms until that is known. \
+                              Send the same request again: if there is a batch, Rightfoot may respond with it. If \
                               Rightfoot knows a batch of it, call track_batch with its id and this submission_id; if it \
-                              knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none --why TEXT";
+                              knows none, free the id: inboxctl submissions conclude SUBMISSION_ID --none --why TEXT";
 
-/// Its batch was made, and the answer lost, be it within one call or by an earlier one. What is answered then, once, says
-/// nothing of that batch.
+/// The batch was created and the response lost, within this call or by an earlier one. The next response then says
+/// nothing about that batch.
 #[tokio::test]
 async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_tracked_in_the_end() {
     let lost = CannedResponse::AppliedThen500;
-    for (tries, first) in [(3, "OutcomeUnknown"), (1, "RefusedAfterAttempts")] {
+    for (tries, first) in [(3, "OutcomeUnknown"), (1, "DeclinedAfterAttempts")] {
         let it = RightfootWorld::with_behaviour(|rightfoot| {
             rightfoot.scripted_responses = scripted(&[(lost, tries), (CannedResponse::Status(400), 1)]);
         })
@@ -189,14 +189,14 @@ async fn p9_a_refusal_after_another_attempt_frees_no_name_and_the_batch_is_track
             outcome = it.world.another_process().request_raw(&reworded(&request)).await;
         }
         let refused = expect_error(outcome);
-        assert_eq!((refused.name(), refused.to_string().as_str()), ("RefusedAfterAttempts", AFTER_ATTEMPTS));
+        assert_eq!((refused.name(), refused.to_string().as_str()), ("DeclinedAfterAttempts", AFTER_ATTEMPTS));
         assert_eq!(
             state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
             PENDING,
             "{first}: it made a batch"
         );
         let other = expect_error(it.world.request(submit_batch_request(NAME, &["c"])).await);
-        assert_eq!(other.name(), "OtherSubmission", "{first}: the name is not free");
+        assert_eq!(other.name(), "SubmissionIdConflict", "{first}: the name is not free");
 
         it.world.advance(MINUTE * 15);
         assert_eq!(it.run_poller().await.unwrap()["submissions_unknown"], 1, "{first}: it alarms");
@@ -218,7 +218,7 @@ async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "Rightfoot refused it (HTTP 400); nothing was submitted, and the submission_id is free again; \
+            "Rightfoot declined it (HTTP 400); nothing was submitted, and the submission_id is free again; \
              a: {why}; b: {why}; c: {why}; d: {why}; e: {why}; and 2 more"
         )
     );
@@ -230,7 +230,7 @@ async fn a_refusal_of_everybody_says_whom_and_why_and_frees_the_name() {
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED);
     assert_eq!(it.request(corrected).await, made);
     assert_eq!(it.rightfoot.batches().len(), 1);
-    assert_eq!(expect_error(it.world.request(request).await).name(), "OtherSubmission");
+    assert_eq!(expect_error(it.world.request(request).await).name(), "SubmissionIdConflict");
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn p9_a_failed_authorizer_is_reported_stored_and_not_waited_for() {
     assert_eq!(it.world.due_polls().await, []);
 }
 
-/// Rightfoot may refuse somebody without saying whom, or by a name that is none of the caller's.
+/// Rightfoot may reject an authorizer without naming one, or with an id that the caller did not send.
 #[tokio::test]
 async fn p9_a_failed_authorizer_without_an_id_is_not_waited_for() {
     let failed = json!([
@@ -319,7 +319,7 @@ async fn an_unreachable_api_is_reported_and_the_submission_stays_pending() {
         assert_eq!(refused.name(), "RightfootUnavailable");
         assert_eq!(
             refused.to_string(),
-            "not done: Rightfoot is unavailable: not_connected; repeat the very same request later"
+            "not submitted: Rightfoot is unavailable: not_connected; send the same request again later"
         );
         assert_eq!(state_attributes(&submission_item(&it.world, &name).await.unwrap()), PENDING);
         it.request(request).await;
@@ -327,7 +327,7 @@ async fn an_unreachable_api_is_reported_and_the_submission_stays_pending() {
     }
 }
 
-/// The key is fetched again when it is refused, and the question is asked once more with another one.
+/// A rejected key is fetched again, and the request is repeated if it has changed.
 #[tokio::test]
 async fn a_rotation_of_the_api_key_needs_no_deploy() {
     let it = RightfootWorld::new().await;
@@ -340,9 +340,10 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
     assert_eq!(refused.name(), "RightfootUnauthorized");
     assert_eq!(
         refused.to_string(),
-        "not done: Rightfoot does not accept the API key; repeat the very same request later"
+        "not submitted: Rightfoot does not accept the API key; send the same request again later"
     );
     put(API_KEY).await.unwrap();
+    // Past `SECRET_REFETCH_SECS`: the rejected key may be fetched again.
     it.world.age_secret_caches(Duration::from_secs(31));
     it.rightfoot.clear_requests();
     it.submit_batch(NAME, &["a"]).await;
@@ -351,7 +352,7 @@ async fn a_rotation_of_the_api_key_needs_no_deploy() {
     assert_eq!(text(&tracked_items(&it.world).await[0], "subject"), NAME);
 }
 
-/// A submission of unknown outcome, because a proxy compresses, would have to be repeated for ever.
+/// If a proxy's compression made every outcome unknown, the submission would have to be repeated for ever.
 #[tokio::test]
 async fn an_answer_that_comes_compressed_is_read() {
     for (request, path) in [

@@ -1,5 +1,5 @@
-//! A name that is free again, and what comes late: a batch that was made under it all the same, a refusal, an operator who
-//! ends what is somebody else's by now.
+//! Released names and late results: a batch that was created under a released name after all, a late rejection, and
+//! an operator who ends a submission whose name has changed hands.
 
 use inbox_core::audit::OperatorAction;
 use local::connector::Fault;
@@ -15,8 +15,8 @@ use super::{
     release_name, reworded, state_attributes, submission_item, tracked_items,
 };
 
-/// A batch was made, and its answer is under way, when a second caller is refused. What he hears does not free the name, so
-/// that nobody else begins under it.
+/// A batch was created, and its response is under way, when a second caller is rejected. This rejection does not
+/// release the name, so no other submission begins under it.
 #[tokio::test]
 async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
     let it = RightfootWorld::new().await;
@@ -34,14 +34,15 @@ async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
         }];
     });
     let second = CallerProcess::start(&it, reworded(&request)).await;
-    assert_eq!(outcome_name(&second.finish().await), "RefusedAfterAttempts");
+    assert_eq!(outcome_name(&second.finish().await), "DeclinedAfterAttempts");
     let other = CallerProcess::start(&it, submit_batch_request("s", &["c"]).to_string()).await;
-    assert_eq!(outcome_name(&other.finish().await), "OtherSubmission");
+    assert_eq!(outcome_name(&other.finish().await), "SubmissionIdConflict");
     assert_eq!(expect_answer(first.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 
-/// Somebody was told that there is no batch, and freed the name while it was being made. Another submission has begun.
+/// A caller was answered that there is no batch, and released the name while the batch was being created. Another
+/// submission has begun.
 async fn name_taken_meanwhile(it: &RightfootWorld, request: &Value, other: &Value) -> [CallerProcess; 2] {
     let mut first = CallerProcess::start(it, request.to_string()).await;
     first.step().await;
@@ -64,8 +65,8 @@ async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_n
     assert_eq!(
         refused.to_string(),
         format!(
-            "Rightfoot made the batch {made}, and it is watched. But somebody else has freed its submission_id, or ended \
-             it with something else: it does not lead to this batch, and what is submitted next needs another name"
+            "Rightfoot created the batch {made}, and it is tracked. But its submission_id was freed, or completed with \
+             something else, meanwhile: it does not name this batch, and the next submission needs another id"
         )
     );
     assert_eq!(
@@ -80,7 +81,7 @@ async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_n
     assert_eq!(others, it.rightfoot.batches()[1].batch_id.as_str());
     assert_nothing_made_twice(&it, 1, &[]).await;
     assert_eq!(it.request(other).await["batch_id"], others);
-    assert_eq!(expect_error(it.world.request(request).await).name(), "OtherSubmission");
+    assert_eq!(expect_error(it.world.request(request).await).name(), "SubmissionIdConflict");
     let submission = submission_item(&it.world, "s").await.unwrap();
     assert_eq!(state_attributes(&submission), COMPLETED);
     assert_eq!(submission["interventions"].as_l().unwrap().len(), 1, "who freed the name is known");
@@ -95,7 +96,7 @@ async fn p9_a_schedule_whose_name_was_taken_is_tracked_and_reported() {
     let refused = expect_error(first.finish().await);
     assert_eq!(refused.name(), "SubmissionOvertaken");
     let expected =
-        format!("Rightfoot made the schedule {made}, and it is watched. But somebody else has freed its");
+        format!("Rightfoot created the schedule {made}, and it is tracked. But its submission_id was freed,");
     assert!(refused.to_string().starts_with(&expected), "{refused}");
     assert_eq!(expect_answer(second.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
     assert_nothing_made_twice(&it, 1, &[]).await;
@@ -120,7 +121,7 @@ async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported(
     let made = it.rightfoot.batches()[0].batch_id.clone();
     let refused = expect_error(first.finish().await);
     let expected = format!(
-        "Rightfoot made the batch {made}, and it may not be watched yet (dynamodb:TransactWriteItems: \
+        "Rightfoot created the batch {made}, and it may not be tracked yet (dynamodb:TransactWriteItems: \
          AccessDeniedException): call track_batch with that id, and this submission_id as subject. But"
     );
     assert!(refused.to_string().starts_with(&expected), "{refused}");
@@ -129,7 +130,7 @@ async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported(
     assert_nothing_made_twice(&it, 1, &[]).await;
 }
 
-/// The truth about a submission comes late, and nobody has used its name: then it is its own again.
+/// The outcome of a submission arrives late, and its name was not reused: the name belongs to it again.
 #[tokio::test]
 async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_still_free() {
     let it = RightfootWorld::new().await;
@@ -143,7 +144,7 @@ async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_st
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 
-/// An operator says that the nth submission made nothing, and somebody begins another one under its name.
+/// An operator releases the name of the nth submission, and another caller submits under it.
 async fn release_and_submit(world: World, nth: usize) -> RequestOutcome {
     let (inbox, name) = (world.inbox(), format!("s-{nth}"));
     let seen = inbox.submission(&name.parse().unwrap()).await.unwrap().unwrap();
@@ -154,7 +155,7 @@ async fn release_and_submit(world: World, nth: usize) -> RequestOutcome {
     world.request(submit_batch_request(&name, &[&format!("c-{nth}")])).await
 }
 
-/// The batches of this authorizer, by their ids; each is tracked once.
+/// Ids of this authorizer's batches, each of which must be tracked once.
 async fn batches_of(it: &RightfootWorld, authorizer: String) -> Vec<String> {
     let batches = it.rightfoot.batches().into_iter();
     let made: Vec<_> = batches.filter(|it| it.authorizers[0] == authorizer).map(|it| it.batch_id).collect();
@@ -166,8 +167,8 @@ async fn batches_of(it: &RightfootWorld, authorizer: String) -> Vec<String> {
     made
 }
 
-/// The first caller has put, and has four steps left. The others have eight: of the operator two, then the put that finds
-/// the free submission, the put in its place, POST, and three of the conclusion.
+/// The first caller has put, and has four steps left. The others have eight: two of the operator, then the put that
+/// finds the released submission, the put in its place, the POST, and three of the completion.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_order_with_a_release() {
     let all = orders([4, 8]);
@@ -188,7 +189,7 @@ async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_orde
         let mine = batches_of(&it, format!("a-{nth}")).await;
         let others = batches_of(&it, format!("c-{nth}")).await;
         let stands = match [outcome_name(&first), outcome_name(&second)] {
-            ["done", "OtherSubmission"] => {
+            ["done", "SubmissionIdConflict"] => {
                 assert_eq!(
                     (expect_answer(first)["batch_id"].as_str(), others.len()),
                     (Some(&*mine[0]), 0),
@@ -212,7 +213,7 @@ async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_orde
     .await;
 }
 
-/// An operator tells what a submission made, and its name is another one's before it is written down.
+/// An operator enters the outcome of a submission, and its name is reused before that is written.
 #[tokio::test]
 async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next_one_of_its_name() {
     let it = RightfootWorld::new().await;
@@ -230,14 +231,15 @@ async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next
     assert_eq!(refused.name(), "SubmissionOvertaken");
     assert_eq!(
         refused.to_string(),
-        "submission_id: this name was freed meanwhile; nothing was done. Look what stands under it before you try again"
+        "submission_id: this id was freed meanwhile; nothing was done. Check what it names now before you try again"
     );
     assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING);
     expect_answer(other.finish().await);
     assert_nothing_made_twice(&it, 0, &[]).await;
 }
 
-/// Of the write that frees the name the answer is lost, and its retry is refused: it is free all the same.
+/// The response to the write that releases the name is lost, and its retry fails its condition: the name is released
+/// nevertheless.
 #[tokio::test]
 async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
     let it = RightfootWorld::new().await;
@@ -251,7 +253,7 @@ async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
         is_first.then_some(Fault::TimeoutAfter)
     });
     let refused = expect_error(failing.request(request).await);
-    assert_eq!(refused.name(), "RightfootRefused");
+    assert_eq!(refused.name(), "RightfootDeclined");
     assert!(refused.to_string().contains("the submission_id is free again"), "{refused}");
     assert_eq!(
         (state_attributes(&submission_item(&it.world, "s").await.unwrap()).as_slice(), post_count(&it)),

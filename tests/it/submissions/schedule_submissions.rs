@@ -1,4 +1,5 @@
-//! Schedules: Rightfoot keeps no cache for them, so where an outcome is unknown the name decides, and the operator.
+//! Schedule submissions: Rightfoot does not deduplicate them, so an unknown outcome is resolved by the schedule's
+//! name or by an operator.
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ fn track_request(schedule_id: &str) -> Value {
     })
 }
 
-/// A schedule was made, and its caller does not know.
+/// A schedule that was created and whose caller does not know.
 async fn schedule_of_unknown_outcome() -> (RightfootWorld, String) {
     let answer = CannedResponse::AppliedThen500;
     let lost = ScriptedResponse {
@@ -49,8 +50,8 @@ async fn schedule_of_unknown_outcome() -> (RightfootWorld, String) {
     assert_eq!(refused.name(), "OutcomeUnknown");
     assert_eq!(
         refused.to_string(),
-        "what became of it is not known (Rightfoot is unavailable: server_error); repeat the very same request: if \
-         Rightfoot then knows the name, the schedule stands"
+        "outcome unknown (Rightfoot is unavailable: server_error); send the same request again: if Rightfoot then \
+         reports the name as taken, the schedule exists"
     );
     let id = it.rightfoot.schedules()[0].schedule_id.clone();
     (it, id)
@@ -111,7 +112,7 @@ async fn whose_histories_show_its_runs_can_be_chosen() {
     assert_eq!(it.request(request.clone()).await["probe_authorizers"], json!(["d", "b"]));
     let posted: Value = serde_json::from_slice(&it.rightfoot.post_bodies()[0]).unwrap();
     assert_eq!(posted.get("probe_authorizers"), None, "that is between the caller and us");
-    // The probes are no part of what is submitted.
+    // Probe authorizers are not part of the submitted request.
     request["probe_authorizers"] = json!(["a"]);
     assert_eq!(it.request(request).await["probe_authorizers"], json!(["d", "b"]));
     assert_eq!(post_count(&it), 1);
@@ -134,7 +135,7 @@ async fn a_name_taken_by_somebody_else_is_reported_and_the_submission_is_release
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED);
 }
 
-/// The refusal says so: the name may have been taken by this very submission, before its story was lost.
+/// The error says so, because the name may have been taken by this very submission before its item was lost.
 #[tokio::test]
 async fn a_released_submission_can_be_assigned_what_it_made_and_is_then_complete() {
     let it = RightfootWorld::new().await;
@@ -171,7 +172,7 @@ async fn a_schedule_whose_response_was_lost_is_recognised_by_its_name_and_comple
     assert_eq!(it.request(track_request(&id)).await, json!({"schedule_id": id, "status": "already_tracked"}));
     assert_eq!(number(&tracked_items(&it.world).await[0], "since"), Some(START.0), "it may have run since");
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED);
-    // Asked for at once: nobody has told when it runs.
+    // Due at once, because its next run is unknown.
     assert_eq!(it.world.due_polls().await, [(format!("rightfoot#schedule#{id}"), it.world.now())]);
     let expires_at = it.world.now().plus(HOUR * 24 * 365).rfc3339();
     assert_eq!(
@@ -194,11 +195,11 @@ async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller
         .set_fault_plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
     let refused = expect_error(failing.request(schedule_request()).await);
     let id = it.rightfoot.schedules()[0].schedule_id.clone();
-    assert_eq!(refused.name(), "ScheduleNotWatched");
+    assert_eq!(refused.name(), "ScheduleNotTracked");
     assert_eq!(
         refused.to_string(),
         format!(
-            "Rightfoot made the schedule {id}, and it may not be watched yet (dynamodb:TransactWriteItems: \
+            "Rightfoot created the schedule {id}, and it may not be tracked yet (dynamodb:TransactWriteItems: \
              AccessDeniedException): call track_schedule with that id and this submission_id"
         )
     );
@@ -207,7 +208,7 @@ async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller
     assert_eq!(post_count(&it), 1);
 }
 
-/// Its start has passed meanwhile, say: that says nothing of the first attempt.
+/// For example because its start date has passed: that says nothing about the first attempt.
 #[tokio::test]
 async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {
     let (it, id) = schedule_of_unknown_outcome().await;
@@ -219,13 +220,14 @@ async fn a_refusal_of_a_repetition_does_not_free_what_may_have_been_made() {
     };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![refuses]);
     let refused = expect_error(it.world.request(schedule_request()).await);
-    assert_eq!(refused.name(), "RefusedAfterAttempts");
+    assert_eq!(refused.name(), "DeclinedAfterAttempts");
     assert_eq!(
         refused.to_string(),
-        "Rightfoot refused it (HTTP 400), and this was not the only attempt: another one may have made a schedule. The \
-         submission_id is not free, and the submission alarms until that is known. Repeat the very same request: if there \
-         is a schedule, Rightfoot may know its name. If Rightfoot knows a schedule of it, call track_schedule with its id \
-         and this submission_id; if it knows none, free the name: inboxctl submissions conclude SUBMISSION_ID --none --why TEXT"
+        "Rightfoot declined it (HTTP 400), and this was not the only attempt: another one may have created a schedule. The \
+         submission_id is not free, and the submission alarms until that is known. Send the same request again: if there \
+         is a schedule, Rightfoot may report its name as taken. If Rightfoot knows a schedule of it, call track_schedule \
+         with its id and this submission_id; if it knows none, free the id: inboxctl submissions conclude SUBMISSION_ID \
+         --none --why TEXT"
     );
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);
     assert_eq!(expect_error(it.world.request(schedule_request()).await).name(), "ScheduleNameTaken");
@@ -261,7 +263,7 @@ async fn somebody_who_cannot_be_taken_refuses_the_schedule_and_frees_the_name() 
     let refused = expect_error(it.world.request(bad).await);
     assert_eq!(
         refused.to_string(),
-        "Rightfoot refused it (HTTP 400); nothing was submitted, and the submission_id is free again; c: Either ssn \
+        "Rightfoot declined it (HTTP 400); nothing was submitted, and the submission_id is free again; c: Either ssn \
          or ein is required."
     );
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), RELEASED);

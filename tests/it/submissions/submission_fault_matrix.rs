@@ -1,8 +1,8 @@
-//! Every AWS call of a submission, times everything that can go wrong with a call, once or for the rest of the
-//! process; then the caller's retry in other words, at another process, with and without a rotation of the URL key
-//! in between. What is applied late is applied after its retry was answered, or after the caller's.
+//! The submission's fault matrix: every AWS call of a submission is combined with every fault, once or for the rest
+//! of the process; then the caller retries in different JSON at another process, with and without a rotation of the
+//! URL key in between. Delayed writes are applied after their own retry was answered, or after the caller's.
 //!
-//! `cargo test -p tests --test it submitting::matrix:: -- --nocapture` prints the table.
+//! `cargo test -p tests --test it submissions::submission_fault_matrix:: -- --nocapture` prints the table.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use super::{
     rotate_url_key, state_attributes, submission_item, token, tracked_items, url_in,
 };
 
-/// Authorizers of the large scenario that Rightfoot refuses.
+/// Authorizers of the large scenario that Rightfoot rejects.
 const REJECTED_AUTHORIZERS: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scenario {
-    /// A batch of two.
+    /// A batch of two authorizers.
     Batch,
-    /// The same, after a first caller died that has posted it.
+    /// The same, after a first caller died that had posted it.
     BatchAgain,
-    /// A batch of which Rightfoot refuses so many that neither they nor the answer fit into an item.
+    /// A batch of which Rightfoot rejects so many authorizers that they do not fit into an item or the answer.
     PartlyRefused,
     /// A schedule.
     Schedule,
@@ -40,7 +40,7 @@ struct Cell {
     scenario: Scenario,
     rotated: bool,
     call: AwsCall,
-    /// Where in the undisturbed scenario Rightfoot's key is loaded, and where the transaction stands.
+    /// Positions of the API key's fetch and of the transaction among the scenario's calls.
     key: usize,
     transaction: usize,
     fault: Fault,
@@ -83,7 +83,7 @@ impl Scenario {
     }
 }
 
-/// What stands before the scenario begins.
+/// Prepares the state before the scenario's own calls.
 async fn set_up(it: &RightfootWorld, scenario: Scenario, name: &str) {
     if scenario == Scenario::BatchAgain {
         let dying = it.world.another_process();
@@ -95,7 +95,7 @@ async fn set_up(it: &RightfootWorld, scenario: Scenario, name: &str) {
     }
 }
 
-/// The calls of the undisturbed scenario.
+/// Calls of the scenario without faults.
 async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
     let it = RightfootWorld::new().await;
     set_up(&it, scenario, "s").await;
@@ -104,9 +104,9 @@ async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
 }
 
 impl Cell {
-    /// What the caller hears of the first attempt.
+    /// Expected outcome of the first attempt.
     fn expected_first_outcome(&self) -> &'static str {
-        // After these the SDK tries again.
+        // The SDK retries after these.
         let is_passing = self.fault.is_delay()
             || [Fault::Throttled, Fault::ServerError, Fault::ResetBefore, Fault::TimeoutAfter]
                 .contains(&self.fault);
@@ -115,17 +115,17 @@ impl Cell {
             _ if is_passing && self.duration == FaultDuration::Once => "done",
             ("GetSecretValue", 0) => "UrlKeyUnavailable",
             ("GetSecretValue", _) => "RightfootUnauthorized",
-            _ if self.scenario == Scenario::Schedule && self.call.index > self.key => "ScheduleNotWatched",
+            _ if self.scenario == Scenario::Schedule && self.call.index > self.key => "ScheduleNotTracked",
             _ => "AwsCallFailed",
         }
     }
 
-    /// Whether the first attempt has asked Rightfoot: it does after the second secret.
+    /// Returns `true` if the first attempt posted to Rightfoot, which it does after the second secret.
     fn is_posted(&self) -> bool {
         self.expected_first_outcome() == "done" || self.call.index > self.key
     }
 
-    /// Whether the first attempt has written down what came of it.
+    /// Returns `true` if the first attempt stored the outcome.
     fn is_completed(&self) -> bool {
         let is_applied = matches!(
             self.fault,
@@ -136,14 +136,13 @@ impl Cell {
             || (self.call.index == self.transaction && is_applied)
     }
 
-    /// What the caller hears of the retry.
+    /// Expected outcome of the retry.
     fn expected_retry_outcome(&self) -> &'static str {
         let is_unknown = self.is_posted() && !self.is_completed();
         if self.scenario == Scenario::Schedule && is_unknown { "ScheduleNameTaken" } else { "done" }
     }
 }
 
-/// Whether the process ends with it.
 fn is_crash(fault: Fault) -> bool {
     matches!(fault, Fault::CrashBefore | Fault::CrashAfter)
 }
@@ -195,7 +194,7 @@ async fn run_cell(it: &RightfootWorld, name: &str, cell: &Cell) -> CellResult {
     row
 }
 
-/// What is tracked under this name; the outcome of the submission must be written down.
+/// The item tracked under this name. Panics unless the submission's outcome is stored.
 async fn assert_one_tracked(it: &RightfootWorld, name: &str) -> Item {
     assert_eq!(state_attributes(&submission_item(&it.world, name).await.unwrap()), COMPLETED);
     let mut tracked = tracked_items(&it.world).await;
@@ -204,7 +203,7 @@ async fn assert_one_tracked(it: &RightfootWorld, name: &str) -> Item {
     tracked.remove(0)
 }
 
-/// One batch, tracked once, and answered the same each time. Returns its id.
+/// Checks that there is one batch, tracked once, with the same answer each time. Returns its id.
 async fn assert_one_batch(
     it: &RightfootWorld,
     name: &str,
@@ -224,8 +223,8 @@ async fn assert_one_batch(
     batch_id
 }
 
-/// One schedule, tracked once, if need be by the operator's hand, and answered the same each time. Returns the id
-/// of a batch that may be its run.
+/// Checks that there is one schedule, tracked once (if need be by an operator), with the same answer each time.
+/// Returns a batch id that could be its run.
 async fn assert_one_schedule(
     it: &RightfootWorld,
     name: &str,
@@ -253,7 +252,7 @@ async fn assert_one_schedule(
     format!("run-{name}")
 }
 
-/// Nothing more is due than what is to be looked after: no batch, as its webhook came, and every schedule.
+/// Checks that nothing is due but the schedules: a batch's completion came by webhook.
 async fn assert_nothing_due(it: &RightfootWorld, scenario: Scenario, cells: usize) {
     if scenario == Scenario::Schedule {
         assert_eq!(it.world.due_polls().await.len(), cells);
@@ -261,11 +260,11 @@ async fn assert_nothing_due(it: &RightfootWorld, scenario: Scenario, cells: usiz
     }
     it.world.advance(MINUTE * 10);
     let polled = it.run_poller().await.unwrap();
-    assert_eq!((&polled["settled"], &polled["asked"]), (&json!(cells), &json!(0)));
+    assert_eq!((&polled["settled"], &polled["polled"]), (&json!(cells), &json!(0)));
     assert_eq!(it.world.due_polls().await, []);
 }
 
-/// Every call of the scenario, times every fault.
+/// Every call of the scenario, combined with every fault.
 async fn cells_of(scenario: Scenario) -> Vec<Cell> {
     let calls = calls_of(scenario).await;
     let last = |operation: &str| calls.iter().rposition(|call| call.operation == operation).unwrap();
@@ -273,7 +272,8 @@ async fn cells_of(scenario: Scenario) -> Vec<Cell> {
     let mut cells = Vec::new();
     let faults = |call| possible_faults(call).into_iter().map(move |fault| (call, fault));
     for (call, fault) in calls.iter().flat_map(faults) {
-        // A crash is once, with and without a rotation; of other faults, the lasting ones have it.
+        // A crash happens once, with and without a rotation; of the other faults, the persistent ones have a
+        // rotation.
         let duration = if is_crash(fault) { FaultDuration::Once } else { FaultDuration::Persistent };
         for (duration, rotated) in [(FaultDuration::Once, false), (duration, true)] {
             cells.push(Cell { scenario, rotated, call: call.clone(), key, transaction, fault, duration });
@@ -282,7 +282,7 @@ async fn cells_of(scenario: Scenario) -> Vec<Cell> {
     cells
 }
 
-/// Plays some cells of a scenario in one world, one after the other. What went wrong is said, not thrown.
+/// Runs some cells of a scenario in one world, one after the other. Returns the table and the violations.
 async fn run_cells(scenario: Scenario, cells: Vec<Cell>) -> (String, Vec<String>) {
     let it = Arc::new(RightfootWorld::new().await);
     let (mut table, mut violations) = (String::new(), Vec::new());

@@ -1,5 +1,5 @@
-//! One submission and what may happen to it: other people under its name, a rotated key, a retry that comes too
-//! late, a webhook or the poller that comes first.
+//! Retries of a submission: after other callers used its name, after a key rotation, too late, or after a webhook or
+//! the poller came first.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 const NAME: &str = "payroll-1";
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Rightfoot makes what it is asked for, and its answer is lost, whoever asks, until it is well again.
+/// A Rightfoot that executes every request and loses every response until it recovers.
 async fn world_with_lost_responses() -> RightfootWorld {
     RightfootWorld::with_behaviour(|rightfoot| {
         let answer = CannedResponse::AppliedThen500;
@@ -31,7 +31,7 @@ async fn world_with_lost_responses() -> RightfootWorld {
     .await
 }
 
-/// A submission that made a batch of which nobody knows.
+/// A submission that created a batch whose id is unknown.
 async fn batch_of_unknown_outcome() -> (RightfootWorld, String) {
     let it = world_with_lost_responses().await;
     assert_eq!(
@@ -80,12 +80,12 @@ async fn other_people_or_another_kind_under_the_same_name_are_refused_and_nothin
         (submit_batch_request("schedule", &["a", "b"]), "schedule"),
     ] {
         let refused = expect_error(it.world.request(request.clone()).await);
-        assert_eq!(refused.name(), "OtherSubmission", "{request}");
+        assert_eq!(refused.name(), "SubmissionIdConflict", "{request}");
         assert_eq!(
             refused.to_string(),
             format!(
-                "submission_id: another {stands} was submitted under this name; nothing was done. Repeat a \
-                 submission with the very request that it was made with, or give a new one a new name"
+                "submission_id: another {stands} was submitted with this id; nothing was done. Send a submission \
+                 again with the same request, or give a new one a new id"
             )
         );
     }
@@ -106,7 +106,7 @@ async fn bad_input_is_named_and_nothing_is_asked_or_written() {
         (json!([]), "the request: is not a JSON object"),
         (
             json!({"action": "submit"}),
-            "action: is none of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
+            "action: is not one of submit_batch, create_schedule, track_batch, track_schedule, webhook_url",
         ),
         (
             with(|it| it["authorizers"][1]["authorizer_unique_id"] = "a".into()),
@@ -119,9 +119,9 @@ async fn bad_input_is_named_and_nothing_is_asked_or_written() {
         ),
         (
             with(|it| it["webhook_url"] = "https://h.example".into()),
-            "webhook_url: is minted here: leave it out",
+            "webhook_url: is set by the inbox; leave it out",
         ),
-        (with(|it| it["retries"] = 3.into()), "the request: holds retries, which is none of this action's"),
+        (with(|it| it["retries"] = 3.into()), "the request: has retries, which this action does not take"),
         (json!({"action": "track_batch", "batch_id": "b-1"}), "expected: is missing"),
         (json!({"action": "track_schedule", "schedule_id": "s-1"}), "probe_authorizers: is missing"),
         (json!({"action": "webhook_url"}), "subject: is missing"),
@@ -157,7 +157,7 @@ async fn p4_a_rotation_of_the_url_key_changes_nothing_of_what_was_submitted() {
         let response = again.deliver_rightfoot_to(token(url), tests::completion_body(batch, "u-1")).await;
         assert_eq!(response.body, r#"{"status":"received"}"#, "{url}");
     }
-    // A process that has only known the new key, alone, lets the old URL in no longer.
+    // A process that knows only the new key rejects the old URL.
     rotate_url_key(&it.world, "new").await;
     let last = it.world.another_process();
     assert_eq!(last.deliver_rightfoot_to(token(&url), tests::completion_body("b", "u-2")).await.status, 403);
@@ -174,12 +174,12 @@ async fn without_the_old_url_key_a_repetition_is_refused_and_nothing_is_posted()
     rotate_url_key(&it.world, "new").await;
     let refused =
         expect_error(it.world.another_process().request(submit_batch_request(NAME, &["a", "b"])).await);
-    assert_eq!(refused.name(), "UrlKeyGone");
+    assert_eq!(refused.name(), "UrlKeyUnknown");
     assert_eq!(
         refused.to_string(),
-        "submission_id: a submission of this name stands, and the URL key that it was made with is not known here; \
-         nothing was done. If the key was rotated in the last minutes, repeat the request in half a minute; if it is no \
-         longer accepted, put it back into the secret as its last element, and repeat the request"
+        "submission_id: a submission with this id exists, but it was made with a URL key that is not in the secret; \
+         nothing was done. If the key was rotated in the last minutes, send the request again in half a minute; if it was \
+         removed, put it back into the secret as its last element, and send the request again"
     );
     assert_eq!(post_count(&it), posted);
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);
@@ -189,13 +189,15 @@ async fn without_the_old_url_key_a_repetition_is_refused_and_nothing_is_posted()
     assert_eq!(made["batch_id"], batch.as_str());
 }
 
-/// A process that still holds the keys from before a rotation finds a submission that was made after it.
+/// A process that still caches the keys from before a rotation finds a submission that was made after it.
 #[tokio::test]
 async fn p5_a_process_with_yesterdays_url_key_knows_a_submission_made_with_the_new_one() {
     let it = RightfootWorld::new().await;
     let warm = it.world.another_process();
     expect_answer(warm.request(submit_batch_request("warm-up", &["a"])).await);
     rotate_url_key(&it.world, &json!(["new", OLD_KEY]).to_string()).await;
+    // Past `SECRET_REFETCH_SECS` and before `SECRET_TTL_SECS`: the old keys are still cached, and may be fetched
+    // again.
     it.world.age_secret_caches(Duration::from_secs(31));
     let made =
         expect_answer(it.world.another_process().request(submit_batch_request(NAME, &["a", "b"])).await);
@@ -203,11 +205,12 @@ async fn p5_a_process_with_yesterdays_url_key_knows_a_submission_made_with_the_n
     assert_eq!(it.rightfoot.batches().len(), 2);
 }
 
-/// Every quarter of an hour, 92 times, the last time to give up.
+/// Polled every quarter of an hour, 92 times; the last poll marks it overdue.
 #[tokio::test]
 async fn p9_a_submission_whose_outcome_is_unknown_alarms_until_it_is_too_late_to_repeat_it() {
     let (it, _) = batch_of_unknown_outcome().await;
     it.rightfoot.clear_requests();
+    // One millisecond before `SUBMISSION_DUE_SECS`.
     it.world.advance(MINUTE * 15 - Duration::from_millis(1));
     assert_eq!(it.run_poller().await.unwrap()["submissions_unknown"], 0);
     it.world.advance(Duration::from_millis(1));
@@ -229,6 +232,7 @@ async fn p9_a_submission_whose_outcome_is_unknown_alarms_until_it_is_too_late_to
 #[tokio::test]
 async fn p5_a_retry_within_23_hours_ends_with_the_same_batch() {
     let (it, batch) = batch_of_unknown_outcome().await;
+    // One millisecond before `SUBMISSION_REPEATABLE_SECS`.
     it.world.advance(HOUR * 23 - Duration::from_millis(1));
     it.run_poller().await.unwrap();
     let made = it.submit_batch(NAME, &["a", "b"]).await;
@@ -250,9 +254,9 @@ async fn p9_a_retry_after_23_hours_is_declined_until_an_operator_states_the_outc
         assert_eq!(refused.name(), "TooLateToRepeat");
         assert_eq!(
             refused.to_string(),
-            "submission_id: what became of this submission is not known, and it is too old to be repeated: after 24 \
-             hours Rightfoot could make a second one of it. If Rightfoot knows it, call track_batch with its id and \
-             this submission_id; if not, submit under a new name"
+            "submission_id: the outcome of this submission is unknown, and it is too old to be sent again: after 24 \
+             hours Rightfoot could create a duplicate. If Rightfoot knows it, call track_batch with its id and this \
+             submission_id; if not, submit with a new id"
         );
         let track = json!({"action": "track_batch", "batch_id": batch, "expected": 2, "submission_id": NAME});
         let tracked_at = it.world.now();
@@ -270,7 +274,7 @@ async fn p9_a_retry_after_23_hours_is_declined_until_an_operator_states_the_outc
     }
 }
 
-/// The webhook comes by the URL of a submission whose outcome nobody knows yet.
+/// A webhook arrives through the URL of a submission with an unknown outcome.
 #[tokio::test]
 async fn p5_a_webhook_that_comes_before_the_retry_is_the_one_completion() {
     let (it, batch) = batch_of_unknown_outcome().await;
@@ -286,8 +290,8 @@ async fn p5_a_webhook_that_comes_before_the_retry_is_the_one_completion() {
     assert_eq!(it.world.due_polls().await, []);
 }
 
-/// The poller finds the batch in the history of a schedule's probe, and takes it for a run that alerts; the retry
-/// makes it what it is.
+/// The poller finds the batch in the history of a schedule's probe, and takes it for a run with alerts; the retry
+/// corrects that.
 #[tokio::test]
 async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     let it = world_with_lost_responses().await;
@@ -309,7 +313,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
         expect_error(it.world.request(submit_batch_request(NAME, &["a"])).await).name(),
         "OutcomeUnknown"
     );
-    // The schedule runs after an hour, and is looked after ten minutes later.
+    // The schedule runs after an hour, and is polled ten minutes later.
     it.run_for(MINUTE * 16).await;
     let batches = it.rightfoot.batches();
     let (mine, run) = (&batches[0].batch_id, &batches[1].batch_id);
@@ -333,7 +337,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED);
 }
 
-/// A caller that died before it posted anything is no different: its submission is repeated or alarms.
+/// A caller that died before its POST is no different: its submission is repeated or raises an alarm.
 #[tokio::test]
 async fn a_submission_that_was_only_written_is_posted_by_the_retry() {
     let it = RightfootWorld::new().await;

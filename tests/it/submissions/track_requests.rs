@@ -1,4 +1,4 @@
-//! Watching what was submitted by other means, and minting URLs for it.
+//! Tracking what was submitted by other means, and minting URLs for it.
 
 use inbox_aws::config::BaseUrl;
 use local::rightfoot_simulator::WebhookLoss;
@@ -47,10 +47,10 @@ async fn a_batch_is_tracked_once_and_never_as_something_else() {
         match (it.world.request(again.clone()).await.unwrap(), expected) {
             (Ok(answer), Ok(status)) => assert_eq!(answer, json!({"batch_id": "b-1", "status": status})),
             (Err(refused), Err(what)) => {
-                assert_eq!(refused.name(), "TrackedOtherwise", "{again}");
-                assert_eq!(refused.to_string(), format!("{what}: it is tracked already, with another value"));
+                assert_eq!(refused.name(), "TrackingConflict", "{again}");
+                assert_eq!(refused.to_string(), format!("{what}: already tracked with another value"));
             }
-            (heard, _) => panic!("{again}: {heard:?}"),
+            (other, _) => panic!("{again}: {other:?}"),
         }
     }
     assert_eq!(tracked_items(&it.world).await, [item], "nothing of it was changed");
@@ -74,7 +74,7 @@ async fn a_schedule_is_tracked_once_and_never_as_something_else() {
         (number(&item, "interval_secs"), number(&item, "since")),
         (Some(7 * 86_400), Some(it.world.now().0))
     );
-    // The day after, at midnight: on that day it runs for the last time.
+    // The midnight after `expires_at`, because the schedule still runs on that day.
     assert_eq!(number(&item, "schedule_expires_at"), Some(1_772_409_600_000));
     assert_eq!(it.world.due_polls().await, [("rightfoot#schedule#s-1".to_owned(), it.world.now())]);
 
@@ -93,9 +93,9 @@ async fn a_schedule_is_tracked_once_and_never_as_something_else() {
         match (it.world.request(again.clone()).await.unwrap(), expected) {
             (Ok(answer), Ok(status)) => assert_eq!(answer, json!({"schedule_id": "s-1", "status": status})),
             (Err(refused), Err(what)) => {
-                assert_eq!(refused.to_string(), format!("{what}: it is tracked already, with another value"));
+                assert_eq!(refused.to_string(), format!("{what}: already tracked with another value"));
             }
-            (heard, _) => panic!("{again}: {heard:?}"),
+            (other, _) => panic!("{again}: {other:?}"),
         }
     }
     assert_eq!(tracked_items(&it.world).await, [item], "nothing of it was changed");
@@ -116,7 +116,7 @@ async fn p7_what_is_tracked_under_a_subject_accepts_no_other_subjects_url() {
 #[tokio::test]
 async fn p9_an_authorizer_given_as_failed_is_not_waited_for() {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
-    // Submitted by other means: afterwards, nothing here knows of it.
+    // Submitted by other means, so that nothing here knows of it.
     let mut request = submit_batch_request("elsewhere", &["a", "b", "c"]);
     request["authorizers"][2]["ssn"] = json!("");
     let batch = it.request(request).await["batch_id"].clone();
@@ -149,30 +149,30 @@ async fn a_submission_is_ended_only_by_what_it_can_have_made() {
     let before = it.world.items().await.len();
     let other_kind = |kind: &str| {
         format!(
-            "submission_id: another {kind} was submitted under this name; nothing was done. Repeat a submission with \
-             the very request that it was made with, or give a new one a new name"
+            "submission_id: another {kind} was submitted with this id; nothing was done. Send a submission again with \
+             the same request, or give a new one a new id"
         )
     };
     for (request, name, message) in [
         (
             track_batch_request(json!({"submission_id": "never"})),
             "NoSuchSubmission",
-            "submission_id: there is no submission of this name".to_owned(),
+            "submission_id: there is no submission with this id".to_owned(),
         ),
         (
             track_schedule_request(json!({"submission_id": "open-batch"})),
-            "OtherSubmission",
+            "SubmissionIdConflict",
             other_kind("batch"),
         ),
         (
             track_batch_request(json!({"submission_id": "open-schedule"})),
-            "OtherSubmission",
+            "SubmissionIdConflict",
             other_kind("schedule"),
         ),
         (
             track_batch_request(json!({"submission_id": "done"})),
-            "TrackedOtherwise",
-            "submission_id: it is tracked already, with another value".to_owned(),
+            "TrackingConflict",
+            "submission_id: already tracked with another value".to_owned(),
         ),
     ] {
         let refused = expect_error(it.world.request(request.clone()).await);
@@ -205,6 +205,7 @@ async fn p4_a_minted_url_is_what_openssl_makes_and_proves_at_the_webhook() {
     );
     assert_eq!(world.deliver_rightfoot_to(token(&url), completion_body("b-1", "u-1")).await.status, 200);
     rotate_url_key(&world, r#"["new","local-rightfoot-url-key"]"#).await;
+    // Past `SECRET_TTL_SECS`: the new keys are fetched.
     world.age_secret_caches(std::time::Duration::from_secs(301));
     let url = expect_answer(world.request(mint).await)["webhook_url"].as_str().unwrap().to_owned();
     assert_eq!(token(&url), BY_THE_NEW, "the first key signs");
@@ -222,13 +223,13 @@ async fn a_batch_as_large_as_a_csv_upload_is_tracked_and_found() {
     assert_eq!(it.request(request.clone()).await["status"], "tracked");
     assert_eq!(it.request(request).await["status"], "already_tracked");
     it.advance(MINUTE * 10).await;
-    assert_eq!(it.run_poller().await.unwrap()["found"], 1);
+    assert_eq!(it.run_poller().await.unwrap()["recorded"], 1);
     assert_eq!(it.world.drain_event_ids().await, [tests::completion_event_id("b-1")]);
 
     let too_many = track_batch_request(json!({"expected": 6_000, "failed_authorizer_ids": people(0..5_001)}));
     let refused = expect_error(it.world.request(too_many).await);
     assert_eq!(
         refused.to_string(),
-        "failed_authorizer_ids: are more than 5000, the most that Rightfoot takes in one batch"
+        "failed_authorizer_ids: has more than 5000 elements, Rightfoot's limit for one batch"
     );
 }

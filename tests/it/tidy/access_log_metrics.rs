@@ -1,4 +1,4 @@
-//! What the gateway answers by itself is counted from its access log.
+//! Responses that API Gateway gives without invoking a function are counted from its access log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::monitoring::{alarms, as_written, evaluation_secs, log_metric_filters}
 use super::template::{resources, template};
 use super::{no_offences, section};
 
-/// The parts of an expression between an operator that stands outside of any parentheses.
+/// Splits an expression at an operator outside of any parentheses.
 fn split_outside_parentheses<'a>(expression: &'a str, operator: &str) -> Vec<&'a str> {
     let depth = |text: &str| text.matches('(').count() - text.matches(')').count();
     let ends =
@@ -21,7 +21,8 @@ fn split_outside_parentheses<'a>(expression: &'a str, operator: &str) -> Vec<&'a
     starts.zip(&ends).map(|(start, end)| expression[start..*end].trim()).collect()
 }
 
-/// Whether CloudWatch Logs counts a line of the access log by an expression of `$.field = "pattern"`, `!=`, `&&` and `||`.
+/// Evaluates a CloudWatch Logs filter pattern on a line of the access log. Supports `$.field = "pattern"`, `!=`, `&&`
+/// and `||`.
 fn matches_filter(expression: &str, line: &BTreeMap<&str, &str>) -> bool {
     let (any, all) =
         (split_outside_parentheses(expression, "||"), split_outside_parentheses(expression, "&&"));
@@ -45,7 +46,7 @@ fn matches_filter(expression: &str, line: &BTreeMap<&str, &str>) -> bool {
 const FYNAPSE: &str = "POST /webhooks/fynapse";
 const RIGHTFOOT: &str = "POST /webhooks/rightfoot/{token}";
 
-/// The metrics that a line of the access log is counted by.
+/// Names of the metric filters that count this line of the access log.
 fn counting_metrics(status: &str, integration_status: &str, route_key: &str) -> Vec<String> {
     let line = BTreeMap::from([
         ("status", status),
@@ -76,7 +77,7 @@ fn a_filters_expression_is_read_as_cloudwatch_logs_reads_it() {
     }
 }
 
-/// A 413 ends a delivery of Fynapse's for good, and our code never sees it.
+/// After a 413, Fynapse never retries a delivery, and our code does not see it.
 #[test]
 fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
     let format = &template()["Resources"]["HttpApiStage"]["Properties"]["AccessLogSettings"]["Format"];
@@ -125,7 +126,7 @@ fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
     }
 }
 
-/// The look-back of an alarm that needs every one of its periods to be above zero.
+/// Seconds that an alarm looks back if every one of its periods must be above zero.
 fn evaluation_secs_of(id: &str) -> u64 {
     let alarm = &alarms()[id];
     let is_any = alarm["Threshold"] == 0 && alarm["ComparisonOperator"] == "GreaterThanThreshold";
@@ -133,8 +134,8 @@ fn evaluation_secs_of(id: &str) -> u64 {
     evaluation_secs(alarm)
 }
 
-/// A throttled delivery is sent again. Rightfoot gives up after 30 minutes; Fynapse's later tries lie more than 5 minutes apart, so
-/// that the tries of a single run have a period without them.
+/// A throttled delivery is retried: by Rightfoot for 30 minutes, by Fynapse later in steps of more than 5 minutes, so
+/// that the retries of a single run leave a period without one.
 #[test]
 fn throttling_alarms_only_if_it_lasts() {
     assert_eq!(
@@ -149,7 +150,7 @@ fn throttling_alarms_only_if_it_lasts() {
     }
 }
 
-/// AWS does not promise to log these answers: an operator must not take silence for proof.
+/// AWS does not guarantee that these responses are logged: no log entry is no proof.
 #[test]
 fn what_the_gateway_may_not_log_is_said_where_it_is_watched() {
     let limits = section("functions/README.md", "Limits");

@@ -1,4 +1,4 @@
-//! What the alarms of infra/monitoring.yaml say can be done, and their thresholds are the code's limits.
+//! Alarm descriptions in infra/monitoring.yaml name commands that exist, and the thresholds equal the code's limits.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,34 @@ use super::monitoring::alarms;
 use super::template::template;
 use super::{crates_in, documents, read_file};
 
-/// The description of an alarm, on one line.
+/// Descriptions of the alarms, each on one line.
 fn descriptions() -> Vec<(String, String)> {
     let text = |alarm: &Value| alarm["AlarmDescription"].as_str().unwrap().replace('\n', " ");
     alarms().iter().map(|(id, alarm)| (id.clone(), text(alarm))).collect()
 }
 
-/// The variants of an enum of the command line, as they are typed.
+/// Variants of an enum of the command line, in the form that a user types.
 fn variants(cli: &str, of: &str) -> BTreeSet<String> {
     let body = cli.split_once(&format!("enum {of} {{")).unwrap_or_else(|| panic!("no enum {of}")).1;
     let lines = body.lines().take_while(|line| !line.starts_with('}')).map(str::trim);
     let variants = lines.filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
-    variants.map(|line| line.split(['(', ',', '{']).next().unwrap().to_lowercase()).collect()
+    variants.map(|line| kebab_case(line.split(['(', ',', '{']).next().unwrap().trim())).collect()
+}
+
+fn kebab_case(variant: &str) -> String {
+    let mut typed = String::new();
+    for letter in variant.chars() {
+        if letter.is_ascii_uppercase() && !typed.is_empty() {
+            typed.push('-');
+        }
+        typed.push(letter.to_ascii_lowercase());
+    }
+    typed
+}
+
+fn pascal_case(command: &str) -> String {
+    let capitalized = |word: &str| word[..1].to_uppercase() + &word[1..];
+    command.split('-').map(capitalized).collect()
 }
 
 #[test]
@@ -37,10 +53,9 @@ fn every_alarm_names_a_command_that_exists() {
             let mut words = rest.split([' ', ';', ',', '.', ':']);
             let command = words.next().unwrap();
             assert!(commands.contains(command), "{id}: inboxctl {command}");
-            if ["events", "batches", "submissions", "quarantine", "dead", "url"].contains(&command) {
-                let (head, tail) = command.split_at(1);
+            if ["events", "batches", "submissions", "quarantine", "dead-letters", "url"].contains(&command) {
                 let below = words.next().unwrap();
-                let known = variants(&cli, &format!("{}{tail}", head.to_uppercase()));
+                let known = variants(&cli, &format!("{}Command", pascal_case(command)));
                 assert!(known.contains(below), "{id}: inboxctl {command} {below}");
             }
         }
@@ -51,11 +66,16 @@ fn every_alarm_names_a_command_that_exists() {
     }
 }
 
-/// Without a reason, or a dry run, these do nothing but say so.
+/// Without a reason or a dry run, these commands only report that one is missing.
 #[test]
 fn commands_that_need_a_reason_are_quoted_with_one() {
-    const ASKING: [&str; 5] =
-        ["dead redrive", "events replay", "quarantine replay", "quarantine discard", "submissions conclude"];
+    const ASKING: [&str; 5] = [
+        "dead-letters redrive",
+        "events replay",
+        "quarantine replay",
+        "quarantine discard",
+        "submissions conclude",
+    ];
     let documents = documents().into_iter().map(|it| (it.path, it.text.replace('\n', "`"), ['`'; 2]));
     let texts = descriptions().into_iter().map(|(id, text)| (id, text, [';', '.']));
     let mut checked = 0;
@@ -101,7 +121,7 @@ fn every_alarm_is_in_the_runbook_and_no_other() {
             None => drop(listed.insert(name.to_owned())),
         }
     }
-    // What it fails with is what its caller is told.
+    // Its failures are reported to its caller, so it has no alarm.
     listed.remove("rightfoot-requests-errors");
     let name = |alarm: &Value| alarm["AlarmName"]["Fn::Sub"].as_str().unwrap().replace("${StackName}-", "");
     assert_eq!(listed, alarms().values().map(name).collect());
@@ -126,12 +146,12 @@ fn thresholds_are_the_limits_of_the_code() {
         assert_eq!(threshold(id), limits::RECORD_BUDGET_MS, "{id}");
         assert!(text(id).contains("after 4.5 s") && limits::DELIVERY_DEADLINE_MS == 4_500, "{id}");
     }
-    // The longest pause between two polls.
+    // Longest pause between two polls.
     let slowest_secs = limits::POLL_INTERVAL_SECS * u64::from(limits::POLL_INTERVAL_MAX_FACTOR);
     assert_eq!(threshold("OldestPollDelay"), slowest_secs);
-    // The relay has had some runs since the event became its own.
+    // By then the relay has had several runs in which it could send the event.
     assert!(threshold("OldestDueAge") >= limits::RELAY_AGE_MS / 1_000 + 3 * 60);
-    // A message that was returned once, and is done the second time, alarms nobody.
+    // A message that succeeds at its second receive raises no alarm.
     assert!(threshold("OldestMessageAge") > limits::VISIBILITY_SECS + limits::WORKER_TIMEOUT_SECS);
     for id in ["RelayStopped", "PollerStopped"] {
         let silent_secs = number(id, "Period") * number(id, "EvaluationPeriods");
@@ -140,20 +160,23 @@ fn thresholds_are_the_limits_of_the_code() {
     let receives = &template()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"];
     assert!(text("DeadLetters").contains(&format!("received {receives} times")));
     assert!(text("DeadLetters").contains(&format!("for {} days", limits::QUEUE_RETENTION_DAYS)));
-    // A look at dead messages, which `inboxctl dead redrive` hides while it asks, does not end their alarm.
+    // `inboxctl dead-letters redrive` hides dead letters while it asks; that must not end their alarm.
     let remembered_secs = number("DeadLetters", "Period") * number("DeadLetters", "EvaluationPeriods");
     assert!(remembered_secs > 600 && number("DeadLetters", "DatapointsToAlarm") == 1);
     let hidden = read_file("infra/inboxctl/src/dead_letters.rs");
     assert!(hidden.contains("const REDRIVE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(600);"));
-    // There is time to mend the cause before the queue forgets, and there was time before.
+    // At the alarm, half of the retention is left to fix the cause.
     let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
     assert_eq!(threshold("OldestDeadLetterAge"), retention_secs / 2);
     let dead = text("OldestDeadLetterAge");
-    assert!(dead.contains("dead for 7 days") && dead.contains("14 days after it was first sent"), "{dead}");
+    assert!(
+        dead.contains("dead letter for 7 days") && dead.contains("14 days after it was first sent"),
+        "{dead}"
+    );
     assert_eq!(retention_secs, 14 * 86_400);
     let hours = limits::SUBMISSION_REPEATABLE_SECS / 3_600;
     assert!(text("SubmissionUnknown").contains(&format!("within {hours} hours")));
-    // While it is not answered a schedule is asked again within the quarter of an hour, and so it is one alarm.
+    // A schedule without an answer is polled again within a quarter of an hour, so that it is one alarm.
     assert!(number("ScheduleAlarm", "Period") > slowest_secs);
     assert!(number("WorkOverdue", "Period") > limits::REQUEUE_DELAY_MAX_SECS);
     let poll_failed_secs = number("PollFailed", "Period");
@@ -161,7 +184,7 @@ fn thresholds_are_the_limits_of_the_code() {
         poll_failed_secs > slowest_secs
             && poll_failed_secs * number("PollFailed", "EvaluationPeriods") == 3_600
     );
-    // What is put back comes again in every period, as long as it does not work.
+    // A requeued event comes again in every period while the problem lasts.
     for id in ["BusFailed", "WorkFailed", "WorkTimedOut"] {
         assert!(number(id, "Period") >= limits::REQUEUE_DELAY_MAX_SECS, "{id}");
     }

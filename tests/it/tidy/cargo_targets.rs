@@ -1,4 +1,4 @@
-//! No test is skipped, and nothing is built for tests that has none.
+//! No test is skipped, and no test target is built without a test in it.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,13 +10,13 @@ use super::{SourceFile, no_offences, repository_root, rust_sources};
 /// A library, binary, test or bench of the workspace.
 struct CargoTarget {
     kind: String,
-    /// The file that it begins with.
+    /// Path of its root file.
     path: String,
     has_tests_run: bool,
     has_doctests_run: bool,
 }
 
-/// All of them, as Cargo sees them.
+/// All targets, as `cargo metadata` lists them.
 fn cargo_targets() -> Vec<CargoTarget> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--locked", "--offline", "--no-deps", "--format-version=1"]);
@@ -38,7 +38,7 @@ fn relative_path(path: &str) -> String {
     Path::new(path).strip_prefix(repository_root()).unwrap().to_str().unwrap().to_owned()
 }
 
-/// The modules that a file declares.
+/// Modules that a file declares.
 fn modules(source: &SourceFile) -> impl Iterator<Item = &str> {
     source.code().filter_map(|(_, line)| line.split_once("mod ")?.1.strip_suffix(';'))
 }
@@ -47,7 +47,7 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').unwrap().0
 }
 
-/// What belongs to a target: its first file, and if that declares modules, all beside and below it.
+/// Sources of a target: its root file and, if that declares modules, all files beside and below it.
 fn sources_of<'a>(
     target: &CargoTarget,
     all: &'a [SourceFile],
@@ -65,13 +65,13 @@ fn holds_a_test(source: &SourceFile) -> bool {
     source.code().any(|(_, line)| line == "#[test]" || line.starts_with("#[tokio::test"))
 }
 
-/// What follows the three backquotes of a line of a doc comment.
+/// Language of a code fence in a line of a doc comment.
 fn fence(line: &str) -> Option<&str> {
     let line = line.trim_start();
     line.strip_prefix("//! ```").or_else(|| line.strip_prefix("/// ```"))
 }
 
-/// Whether an example in a doc comment is code, which is compiled.
+/// Returns `true` if the file has an example that rustdoc compiles.
 fn holds_a_doctest(source: &SourceFile) -> bool {
     source.text.lines().filter_map(fence).step_by(2).any(|language| language != "text")
 }
@@ -93,7 +93,7 @@ fn tests_are_run_of_each_target_that_holds_some_and_of_no_other() {
     assert_eq!(wrong, no_offences());
 }
 
-/// What no module names is not compiled.
+/// A file that no module declares is not compiled.
 #[test]
 fn every_file_is_a_target_or_a_module_of_one() {
     let (all, targets) = (rust_sources(), cargo_targets());

@@ -1,12 +1,12 @@
-//! What depends on what, by `Cargo.toml` and `Cargo.lock`.
+//! Dependencies, read from `Cargo.toml` and `Cargo.lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use super::{crates_in, file_names, no_offences, read_file, repository_root, text_files};
 
-/// What is locked: of each name and version, what it depends on. Holds every platform and every feature that
-/// any member turns on, so what is not in here is nowhere.
+/// Cargo.lock: the dependencies of each (name, version). It covers every platform and every feature that any member
+/// enables, so a package that is absent here is used nowhere.
 struct LockFile(BTreeMap<(String, String), Vec<String>>);
 
 impl LockFile {
@@ -26,7 +26,7 @@ impl LockFile {
         Self(packages.collect())
     }
 
-    /// A dependency as it is written in the lock: its name, and its version where there are several.
+    /// Finds a dependency as written in the lock: its name, and its version if there are several.
     fn resolve(&self, written: &str) -> (String, String) {
         let mut words = written.split(' ');
         let (name, version) = (words.next().unwrap(), words.next());
@@ -34,7 +34,7 @@ impl LockFile {
         self.0.keys().find(fits).unwrap_or_else(|| panic!("{written} is not in Cargo.lock")).clone()
     }
 
-    /// Everything that ends up in a member's build, less what only tests and benches use.
+    /// All packages in a member's build, without those for tests and benches only.
     fn closure(&self, member: &str) -> BTreeSet<(String, String)> {
         let members = members();
         let mut seen = BTreeSet::new();
@@ -54,7 +54,7 @@ impl LockFile {
     }
 }
 
-/// A package that is built, and the features that it is built with.
+/// A built package and its features.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct BuiltPackage {
     name: String,
@@ -62,8 +62,8 @@ struct BuiltPackage {
     features: BTreeSet<String>,
 }
 
-/// What `cargo tree` tells of the build that these words choose: what users and cargo-lambda build alone has other features than
-/// the tests, which build the whole workspace.
+/// Runs `cargo tree` with these arguments. A package that users or cargo-lambda build alone has other features than
+/// in the tests, which build the whole workspace.
 fn cargo_tree(words: &str) -> BTreeSet<BuiltPackage> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--locked", "--offline", "--prefix=none", "--format={p}|{f}|"]);
@@ -79,7 +79,7 @@ fn cargo_tree(words: &str) -> BTreeSet<BuiltPackage> {
     text.lines().filter_map(built).collect()
 }
 
-/// The manifests of the workspace's members, by package name.
+/// Manifests of the workspace's members, by package name.
 pub(crate) fn members() -> BTreeMap<String, String> {
     let folders = ["functions", "shared"]
         .into_iter()
@@ -94,7 +94,7 @@ pub(crate) fn members() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The names under `[dependencies]`.
+/// Names under `[dependencies]`.
 fn dependencies_of(manifest: &str) -> BTreeSet<String> {
     let section = manifest.split_once("\n[dependencies]\n").map_or("", |(_, section)| section);
     let lines = section.lines().take_while(|line| !line.starts_with('['));
@@ -125,13 +125,13 @@ fn the_core_depends_on_nothing_that_could_do_something() {
             name == *it || name.starts_with(&format!("{it}-")) || name.starts_with(&format!("{it}_"))
         })
     };
-    // What the manifest names is there even before the lock is written again.
+    // The manifest counts as well, because the lock may not have been updated yet.
     let named = dependencies_of(&members()["inbox-core"]).into_iter();
     let all = named.chain(closure.into_iter().map(|package| package.0));
     assert_eq!(all.filter(|name| does(name)).collect::<Vec<_>>(), no_offences());
 }
 
-/// sha2 0.10 computes in software on Graviton unless told otherwise; 0.11 finds out at run time.
+/// sha2 0.10 uses software on Graviton unless a feature enables the instructions; 0.11 detects them at run time.
 #[test]
 fn the_functions_hold_one_generation_of_crypto_and_of_http() {
     for function in crates_in("functions") {
@@ -150,7 +150,7 @@ fn the_functions_hold_one_generation_of_crypto_and_of_http() {
     }
 }
 
-/// The end-to-end stories use each kind for real: this says at once which feature is missing.
+/// The end-to-end tests use each kind of profile; this test names the feature that is missing.
 #[test]
 fn the_installed_inboxctl_takes_every_kind_of_profile() {
     let built = cargo_tree("--edges=normal --package=inboxctl");
@@ -160,7 +160,7 @@ fn the_installed_inboxctl_takes_every_kind_of_profile() {
     }
 }
 
-/// Features that the tests turn on in what `inboxctl` uses itself, and that change nothing that it does.
+/// Features that the tests enable in dependencies of `inboxctl` and that do not change its behaviour.
 const OF_TESTS_ONLY: [(&str, &[&str]); 4] = [
     ("aws-config", &["default"]),
     ("aws-smithy-runtime-api", &["http-02x"]),
@@ -182,7 +182,7 @@ fn the_tests_of_inboxctl_see_what_is_installed() {
     }
 }
 
-/// What the README's first command has compiled, neither the second one nor a plain `cargo build` compiles again.
+/// Neither the README's second command nor a plain `cargo build` compiles again what its first command has compiled.
 #[test]
 fn the_local_system_the_tests_and_a_plain_build_share_what_they_compile() {
     let tests = cargo_tree("--edges=all --workspace");
@@ -201,7 +201,7 @@ fn the_local_system_the_tests_and_a_plain_build_share_what_they_compile() {
     }
 }
 
-/// Without its list, `cargo lambda build` would build the tests and the local system, too.
+/// Without the list, `cargo lambda build` would build the tests and the local system, too.
 #[test]
 fn cargo_lambda_builds_the_functions_and_nothing_else() {
     let manifest = read_file("Cargo.toml");
@@ -223,7 +223,7 @@ fn a_functions_folder_package_and_binary_have_one_name() {
     }
 }
 
-/// Any environment given there would replace the stack's.
+/// An environment in the manifest would replace the stack's.
 #[test]
 fn no_manifest_says_how_cargo_lambda_shall_deploy() {
     for (name, manifest) in members() {
@@ -232,7 +232,7 @@ fn no_manifest_says_how_cargo_lambda_shall_deploy() {
     assert!(!read_file("Cargo.toml").contains("metadata.lambda.deploy"));
 }
 
-/// A nearer `.clippy.toml` replaces the root one, so what it leaves out is off.
+/// A nearer `.clippy.toml` replaces the root one, so settings that it lacks are off.
 #[test]
 fn the_cores_clippy_settings_repeat_the_roots() {
     let core = read_file("shared/core/.clippy.toml");
@@ -252,7 +252,7 @@ fn a_dependency_has_one_version_and_it_stands_at_the_top() {
     }
 }
 
-/// A package that may be another one tomorrow would build what is deployed.
+/// An unpinned package could change between two builds of what is deployed.
 #[test]
 fn packages_from_pypi_are_pinned_with_hashes_and_what_they_need_too() {
     let files = text_files();

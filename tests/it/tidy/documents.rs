@@ -1,8 +1,6 @@
 //! The documents lead somewhere: every link, and every heading that a document, a comment or a message cites.
 
-use super::{
-    SourceFile, documents, no_offences, read_file, repository_root, rust_sources, section, text_files,
-};
+use super::{SourceFile, documents, no_offences, read_file, repository_root, rust_sources, section};
 
 /// The lines outside of code blocks.
 fn prose(document: &str) -> Vec<&str> {

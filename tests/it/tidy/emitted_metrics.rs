@@ -1,4 +1,4 @@
-//! Which metrics the code emits, and with which dimensions: read off the places where it does.
+//! Metrics that the code emits and their dimensions, read from the source.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use super::{rust_sources, string_literals};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EmittedMetric {
     pub(crate) name: String,
-    /// The names of its dimensions.
+    /// Names of its dimensions.
     pub(crate) dimensions: BTreeSet<String>,
     /// `functions/<name>` or `shared/<name>`.
     pub(crate) emitter: String,
@@ -31,7 +31,7 @@ pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
         for (start, call) in CALLS.iter().flat_map(|call| code.match_indices(call)) {
             let arguments = arguments(&code[start + call.len()..]);
             let is_definition = code[..start].ends_with("fn ");
-            // The inside of `count_with_reason`: what it comes to is asked of itself.
+            // The body of `count_with_reason` is skipped: its label sets are recorded by calling it.
             if is_definition || arguments.starts_with("name,") || arguments == "name" {
                 continue;
             }
@@ -57,7 +57,7 @@ pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
     all
 }
 
-/// What stands between the parentheses of a call, from behind the first of them.
+/// The arguments of a call: the code from behind its opening parenthesis to the closing one.
 fn arguments(code: &str) -> &str {
     let mut open = 1;
     let end = code.find(|letter| {
@@ -67,7 +67,7 @@ fn arguments(code: &str) -> &str {
     code[..end.unwrap()].trim()
 }
 
-/// The metrics that a call names: by a literal, or by the outcome of a delivery.
+/// Names of the metrics that a call emits: a literal, or one per outcome of a delivery.
 fn names(arguments: &str) -> Option<Vec<String>> {
     if arguments.starts_with('"') {
         return string_literals(arguments).next().map(|name| vec![name.to_owned()]);
@@ -82,21 +82,21 @@ fn names(arguments: &str) -> Option<Vec<String>> {
     arguments.starts_with("outcome.as_str(),").then(|| names.to_vec())
 }
 
-/// The labels of a macro call: `"provider" => …`.
+/// Labels of a macro call: `"provider" => …`.
 fn labels(arguments: &str) -> BTreeSet<String> {
     let before = |rest: &str| rest.trim_end().trim_end_matches('"').rsplit('"').next().unwrap().to_owned();
     let pieces: Vec<_> = arguments.split("=>").collect();
     pieces[..pieces.len() - 1].iter().map(|piece| before(piece)).collect()
 }
 
-/// With which dimensions `count_with_reason` counts.
+/// Label sets with which `count_with_reason` counts.
 fn reason_label_sets(of: Option<Provider>) -> Vec<BTreeSet<String>> {
     let keys = LabelRecorder::default();
     metrics::with_local_recorder(&keys, || count_with_reason("name", of, "reason"));
     keys.0.into_inner().unwrap()
 }
 
-/// Takes down the dimensions of every counter.
+/// Records the label names of every counter.
 #[derive(Default)]
 struct LabelRecorder(Mutex<Vec<BTreeSet<String>>>);
 
@@ -128,7 +128,7 @@ fn every_metric_is_listed_and_every_listed_one_is_emitted() {
     assert_eq!(emitted_metrics().into_iter().map(|it| it.name).collect::<BTreeSet<_>>(), listed);
 }
 
-/// An alarm names its dimensions exactly: on a reason it would not see another one.
+/// An alarm matches its dimensions exactly, so one on a reason would miss any new reason.
 #[test]
 fn what_has_a_reason_is_counted_as_a_whole_too() {
     let emitted = emitted_metrics();

@@ -1,4 +1,4 @@
-//! `infra/schemas/` says what goes on the bus: the files are made of the types.
+//! The schemas of bus events in `infra/schemas/` are generated from the types.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use inbox_core::bus::detail::schemas;
 
 use super::{file_names, read_file, repository_root};
 
-/// Set it to write the files anew.
+/// Environment variable: if set, the files are written.
 const WRITE: &str = "WRITE_SCHEMAS";
 
 #[test]
@@ -21,7 +21,7 @@ fn the_schemas_are_those_of_the_types() {
         let is_written = fs::exists(repository_root().join(&path)).unwrap() && read_file(&path) == text;
         assert!(
             is_written,
-            "{path} is another one; {WRITE}=1 cargo test -p tests --test it tidy::schemas:: writes it"
+            "{path} is another one; {WRITE}=1 cargo test -p tests --test it tidy::event_schemas:: writes it"
         );
         names.push(format!("{name}.json"));
     }

@@ -1,4 +1,4 @@
-//! Each function's role: what it may do is what it does.
+//! Each function's role permits exactly the calls that the function makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::template::{as_list, functions, name_of, resources, template};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A thing of ours, by its logical id in the template.
+/// Logical id of a resource in the template.
 fn logical_id(resource: Resource) -> &'static str {
     match resource {
         Resource::InboxTable => "InboxTable",
@@ -33,7 +33,7 @@ fn logical_id(resource: Resource) -> &'static str {
     }
 }
 
-/// What a role may do, as `action on resource`.
+/// Permissions of a role, as `action on resource`.
 fn permissions(role: &Value) -> BTreeSet<String> {
     let mut permissions = Vec::new();
     for policy in as_list(&role["Properties"]["Policies"]) {
@@ -50,7 +50,7 @@ fn permissions(role: &Value) -> BTreeSet<String> {
     distinct
 }
 
-/// What the code says that a function does by itself, in the same form.
+/// Calls that the code declares for a function, in the same form.
 fn allowed_calls(role: &Role) -> BTreeSet<String> {
     let on_one = |(on, actions): &(Resource, &[&str])| {
         let on = logical_id(*on);
@@ -59,7 +59,7 @@ fn allowed_calls(role: &Role) -> BTreeSet<String> {
     role.allowed.iter().flat_map(on_one).collect()
 }
 
-/// Lambda itself writes a function's output, with the function's role: into the function's own log.
+/// Lambda writes a function's output to its log group, with the function's role.
 #[test]
 fn a_function_may_do_what_it_does_and_nothing_else() {
     let template = template();
@@ -79,7 +79,7 @@ fn a_function_may_do_what_it_does_and_nothing_else() {
     }
 }
 
-/// The condition under which a statement is there (none: always), and the statement.
+/// A statement and the name of its condition, which is empty if it always applies.
 fn conditional(statement: Value) -> (String, Value) {
     match statement["Fn::If"].as_array() {
         Some(either) => {
@@ -90,7 +90,7 @@ fn conditional(statement: Value) -> (String, Value) {
     }
 }
 
-/// Beside what each does itself. IAM refuses a policy that has no statement left.
+/// Permissions common to all functions. IAM rejects a policy without statements.
 #[test]
 fn all_functions_may_trace_and_what_a_parameter_asks_for() {
     let template = template();
@@ -102,7 +102,7 @@ fn all_functions_may_trace_and_what_a_parameter_asks_for() {
         let actions =
             as_list(&statement["Action"]).iter().map(|it| it.as_str().unwrap().to_owned()).collect();
         if statement["Resource"] != "*" {
-            // A key is for what the services do on our behalf, and for nothing else.
+            // The key may only be used by the services on our behalf.
             assert_eq!(
                 statement["Condition"],
                 json!({"StringEquals": {"kms:ViaService": via}}),
@@ -134,7 +134,7 @@ fn all_functions_may_trace_and_what_a_parameter_asks_for() {
     assert_eq!(statements.collect::<BTreeMap<_, _>>(), expected.into());
 }
 
-/// Whoever calls another path, or another method, starts nothing.
+/// A request with another path or method starts no function.
 #[test]
 fn the_gateway_may_invoke_what_a_route_leads_to_and_only_by_that_route() {
     let template = template();
@@ -161,7 +161,7 @@ fn the_gateway_may_invoke_what_a_route_leads_to_and_only_by_that_route() {
     assert_eq!(permitted.collect::<BTreeMap<_, _>>(), led);
 }
 
-/// A schedule may run its function, and that is all.
+/// A schedule may only invoke its function.
 #[test]
 fn a_schedule_may_invoke_its_function_and_nothing_else() {
     let template = template();
@@ -173,7 +173,7 @@ fn a_schedule_may_invoke_its_function_and_nothing_else() {
             |name: &str| target[name]["Fn::GetAtt"].as_str().unwrap().trim_end_matches(".Arn").to_owned();
         let role = &template["Resources"][by("RoleArn")];
         assert_eq!(role["Properties"].get("ManagedPolicyArns"), None, "{id}");
-        // A schedule that names no group is in the group `default`.
+        // A schedule without a group name is in the group `default`.
         assert_eq!(schedule["Properties"].get("GroupName"), None, "{id}");
         let group = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule-group/default";
         let trusted = json!([{
@@ -190,13 +190,13 @@ fn a_schedule_may_invoke_its_function_and_nothing_else() {
     }
 }
 
-/// What the calls on a world's wire needed by IAM, each of them by whom it was made.
+/// IAM permissions that the logged calls of a world needed, as `action on resource`.
 fn needed_permissions(world: &World) -> BTreeSet<String> {
     let needs = world.stack.connector.call_log().into_iter().flat_map(|(call, _)| call.permissions);
     needs.map(|need| format!("{} on {}", need.action, logical_id(need.resource.unwrap()))).collect()
 }
 
-/// Does everything that a function can come to do, in a world of its own.
+/// Runs every path of a function, in a world of its own.
 async fn exercise(function: &str) -> World {
     if let "rightfoot-poller" | "rightfoot-requests" | "event-worker" = function {
         return exercise_rightfoot(function).await;
@@ -246,7 +246,7 @@ async fn exercise(function: &str) -> World {
     world
 }
 
-/// The same, of the functions that ask Rightfoot.
+/// Runs every path of a function that calls Rightfoot.
 async fn exercise_rightfoot(function: &str) -> World {
     let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
     let world = it.world.another_process();
@@ -294,7 +294,7 @@ async fn a_function_needs_every_permission_that_it_has() {
     }
 }
 
-/// So every test and the demo find out a call that the role of its function does not permit.
+/// Every test and the demo therefore fail on a call that the function's role does not permit.
 #[tokio::test]
 async fn the_local_system_refuses_what_a_role_does_not_permit() {
     let world = World::new().await;
@@ -318,7 +318,7 @@ async fn the_local_system_refuses_what_a_role_does_not_permit() {
     assert_eq!(get(of("nobody"), INBOX_TABLE).await, refused, "without a role");
 }
 
-/// Rules believe the source of an event: nobody else may use it, and with another one anybody may do what he might before.
+/// Rules trust the source of an event, so nobody else may use ours; any other source stays allowed as before.
 #[test]
 fn p4_only_the_worker_may_put_events_of_our_source_on_the_bus() {
     let template = template();
@@ -339,7 +339,7 @@ fn p4_only_the_worker_may_put_events_of_our_source_on_the_bus() {
     assert_eq!(policy["Properties"]["Statement"], statement);
 }
 
-/// Where IAM knows nothing narrower.
+/// IAM supports no narrower resource for these actions.
 #[test]
 fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
     let mut found = BTreeSet::new();
@@ -361,7 +361,7 @@ fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
     assert_eq!(found, ["FunctionPolicy: ", "FunctionPolicy: InVpc"].map(str::to_owned).into());
 }
 
-/// An account that asks for a boundary gets it everywhere, or nothing can be deployed there.
+/// In an account that requires a permissions boundary, a role without one cannot be deployed.
 #[test]
 fn every_role_takes_the_permissions_boundary() {
     let roles = resources(&template(), "AWS::IAM::Role");

@@ -1,4 +1,4 @@
-//! infra/monitoring.yaml watches what the code emits, and each alarm says what to do.
+//! Dashboard and alarms of infra/monitoring.yaml cover the metrics that the code emits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::{crates_in, read_file, rust_sources, string_literals};
 
 const NAMESPACE: &str = "BalanceInbox/${StackName}";
 
-/// A metric that is named: with the values of its dimensions, or `*` for all of them.
+/// A reference to a metric: with values of its dimensions, or `*` for all of them.
 #[derive(Debug)]
 struct MetricRef {
     source: String,
@@ -31,7 +31,7 @@ pub(crate) fn alarms() -> BTreeMap<String, Value> {
     alarms
 }
 
-/// A value as it is written: what is substituted or referred to as `${…}`.
+/// A value as it is written, with `${…}` for references and substitutions.
 pub(crate) fn as_written(value: &Value) -> String {
     let text = value.as_str().or(value["Fn::Sub"].as_str()).map(str::to_owned);
     text.unwrap_or_else(|| format!("${{{}}}", value["Ref"].as_str().unwrap()))
@@ -52,7 +52,7 @@ fn metrics_in_alarms() -> Vec<MetricRef> {
     named.collect()
 }
 
-/// The dashboard as it is without the worker's alarms, and with what is substituted left as it is written.
+/// The dashboard without the worker's alarms, with substitutions left as they are written.
 fn dashboard() -> Value {
     let body = &monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
     serde_json::from_str(&body[0].as_str().unwrap().replace("${WorkerAlarms}", "")).unwrap()
@@ -67,7 +67,7 @@ fn metrics_in_dashboard() -> Vec<MetricRef> {
         .collect()
 }
 
-/// `[namespace, name, dimension, value, …, {options}]`, or a search.
+/// Parses `[namespace, name, dimension, value, …, {options}]`, or a search.
 fn metric_in_widget(metric: &Value) -> MetricRef {
     let by = "Dashboard".to_owned();
     if let Some(expression) = metric[0]["expression"].as_str() {
@@ -96,7 +96,7 @@ fn own_metrics(named: Vec<MetricRef>) -> Vec<MetricRef> {
     named.into_iter().filter(|it| it.namespace == NAMESPACE).collect()
 }
 
-/// What the metric filters make of the access log: it has no dimensions.
+/// Metrics that the filters make of the access log, with their patterns. They have no dimensions.
 pub(crate) fn log_metric_filters() -> BTreeMap<String, String> {
     let filters = resources(&monitoring(), "AWS::Logs::MetricFilter").into_values().map(|filter| {
         let filter = &filter["Properties"];
@@ -123,11 +123,11 @@ fn every_metric_that_is_watched_is_emitted_with_these_very_dimensions() {
     }
 }
 
-/// The values of a dimension that is watched by its values.
+/// Values of a dimension that alarms or widgets name one by one.
 fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
     match (name, dimension) {
         (_, "provider") => Provider::ALL.map(|it| it.as_str().to_owned()).into(),
-        ("refused", "reason") => {
+        ("rejected", "reason") => {
             let refusals = [
                 RejectReason::Malformed,
                 RejectReason::Mismatch,
@@ -136,12 +136,12 @@ fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
             ];
             refusals.map(|it| it.as_str().to_owned()).into()
         }
-        ("put_back", "reason") => requeue_reasons(),
+        ("requeued", "reason") => requeue_reasons(),
         _ => panic!("say here which values {dimension} of {name} has"),
     }
 }
 
-/// Why the worker puts an event back, apart from what Rightfoot answers.
+/// Reasons for which the worker requeues an event, apart from Rightfoot's errors.
 fn requeue_reasons() -> BTreeSet<String> {
     let worker = rust_sources().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
     let code: String = worker.map(|source| source.text).collect();
@@ -149,12 +149,12 @@ fn requeue_reasons() -> BTreeSet<String> {
     code.split("RequeueDetails::with_reason(").skip(1).filter_map(reason).collect()
 }
 
-/// Of what is put back as a whole nobody can say whether it is trouble: most of it waits for a batch to be complete.
+/// The total of requeued events is no sign of trouble: most of them wait for their batch to be complete.
 #[test]
 fn what_the_worker_requeues_is_monitored_or_only_waits() {
     const WAITS: [&str; 2] = ["alert_taken", "not_tracked"];
-    let put_back = metrics_in_alarms().into_iter().filter(|it| it.name == "put_back");
-    let watched = put_back.map(|it| it.dimensions["reason"].clone());
+    let requeued = metrics_in_alarms().into_iter().filter(|it| it.name == "requeued");
+    let watched = requeued.map(|it| it.dimensions["reason"].clone());
     assert_eq!(watched.chain(WAITS.map(str::to_owned)).collect::<BTreeSet<_>>(), requeue_reasons());
 }
 
@@ -168,8 +168,8 @@ fn every_metric_that_is_emitted_is_watched() {
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).iter().map(of).collect();
     let unwatched = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions));
     let unwatched: BTreeSet<_> = unwatched.filter(|it| !watched.contains(it)).collect();
-    // As a whole they tell nothing: most of the one waits, and the other is told to who asked.
-    let as_a_whole = ["put_back", "request_failed"].map(|name| (name.to_owned(), BTreeSet::new()));
+    // Totals without an alarm: most requeued events only wait, and a failed request is reported to its caller.
+    let as_a_whole = ["requeued", "request_failed"].map(|name| (name.to_owned(), BTreeSet::new()));
     assert_eq!(unwatched, as_a_whole.into());
     let alarmed: BTreeSet<_> = metrics_in_alarms().into_iter().map(|it| it.name).collect();
     for name in log_metric_filters().keys() {
@@ -177,7 +177,7 @@ fn every_metric_that_is_emitted_is_watched() {
     }
 }
 
-/// What only one provider's deliveries can have.
+/// Metrics that only one provider's deliveries have.
 const ONE_PROVIDER_METRICS: [(&str, Provider); 4] = [
     ("late_webhook", Provider::Rightfoot),
     ("other_key", Provider::Fynapse),
@@ -201,8 +201,8 @@ fn every_provider_is_watched() {
     }
 }
 
-/// AWS's own metrics and their dimensions, by its documentation: the pages `sqs-available-cloudwatch-metrics` of SQS,
-/// `monitoring-metrics-types` of Lambda and `http-api-metrics` of API Gateway (detailed metrics of a route).
+/// AWS's own metrics and their dimensions, from its documentation: the pages `sqs-available-cloudwatch-metrics` of
+/// SQS, `monitoring-metrics-types` of Lambda and `http-api-metrics` of API Gateway (detailed metrics of a route).
 const AWS_METRICS: [(&str, &[&str], &[&str]); 3] = [
     (
         "AWS/SQS",
@@ -260,7 +260,7 @@ fn what_is_watched_of_aws_is_there_and_is_of_this_stack() {
     }
     for function in crates_in("functions") {
         assert!(watched(true, "Throttles", &function), "{function}");
-        // What rightfoot-requests fails with is what its caller is told.
+        // Failures of rightfoot-requests are reported to its caller.
         assert_eq!(watched(true, "Errors", &function), function != "rightfoot-requests", "{function}");
         assert!(
             ["Duration", "Errors", "Throttles"].into_iter().all(|name| watched(false, name, &function)),
@@ -289,12 +289,12 @@ fn the_nested_stack_is_given_what_it_asks_for() {
     assert_eq!(as_written(namespace).replace("AWS::StackName", "StackName"), NAMESPACE);
 }
 
-/// How long an alarm looks back.
+/// Seconds that an alarm looks back.
 pub(crate) fn evaluation_secs(alarm: &Value) -> u64 {
     alarm["Period"].as_u64().unwrap() * alarm["EvaluationPeriods"].as_u64().unwrap()
 }
 
-/// It is for information, and is told to nobody.
+/// For information only, so it notifies nobody.
 const ALARM_WITHOUT_TOPIC: &str = "FoundByPoll";
 
 #[test]
@@ -314,7 +314,7 @@ fn an_alarm_notifies_the_topic_and_its_name_begins_with_the_stacks() {
             "{id}"
         );
         assert!(names.insert(name.clone()), "{name} twice");
-        // Silence is bad of the two that report once a minute, and good of what counts trouble.
+        // Two metrics are reported every minute, so missing data is bad; for counters of problems it is good.
         let heartbeat = alarm["Statistic"] == "SampleCount";
         assert_eq!(alarm["TreatMissingData"], if heartbeat { "breaching" } else { "notBreaching" }, "{id}");
     }
@@ -323,7 +323,7 @@ fn an_alarm_notifies_the_topic_and_its_name_begins_with_the_stacks() {
     assert_eq!(heartbeats.collect::<Vec<_>>(), ["oldest_poll_delay", "oldest_due_age"]);
 }
 
-/// The alarms whose end somebody waits for: until then, deliveries or effects stand still.
+/// Alarms whose end matters: until then, deliveries or effects are stopped.
 const STATE_ALARMS: [&str; 12] = [
     "BusFailed",
     "DeadLetters",
@@ -339,7 +339,8 @@ const STATE_ALARMS: [&str; 12] = [
     "WorkFailed",
 ];
 
-/// A new alarm goes to OK, and says so if it says that at all: each of these is a message of the first deployment.
+/// A new alarm changes to OK, and with an OK action it notifies: each of these sends a message at the first
+/// deployment.
 #[test]
 fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
     let (until_over, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -357,7 +358,7 @@ fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
     );
 }
 
-/// By the list prices: 0.10 dollars for an alarm, 3 for a dashboard.
+/// List prices: 0.10 dollars per alarm, 3 dollars per dashboard.
 #[test]
 fn the_documents_say_what_alarms_and_dashboard_cost() {
     let cents = 10 * alarms().len() + 300;
@@ -367,7 +368,7 @@ fn the_documents_say_what_alarms_and_dashboard_cost() {
     assert!(about.as_str().unwrap().ends_with(&format!("about {} dollars a month.", cents / 100)), "{about}");
 }
 
-/// The alarms that have no sense without the worker: of what it alone emits, and of the function.
+/// Alarms that are pointless without the worker: on its metrics, and on the function itself.
 #[test]
 fn without_the_worker_nothing_of_it_is_watched() {
     let only_worker = |it: &MetricRef| {

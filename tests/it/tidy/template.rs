@@ -1,4 +1,4 @@
-//! template.yaml says what the code says.
+//! template.yaml agrees with the code.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,7 @@ use tests::World;
 
 use super::{crates_in, read_file};
 
-/// The template, with CloudFormation's short forms written out: `!Ref x` is `{"Ref": x}`, `!Sub x` is
-/// `{"Fn::Sub": x}`.
+/// The template, with CloudFormation's short forms expanded: `!Ref x` is `{"Ref": x}`, `!Sub x` is `{"Fn::Sub": x}`.
 pub(crate) fn template() -> Value {
     template_at("template.yaml")
 }
@@ -44,7 +43,7 @@ fn to_json(yaml: Yaml) -> Value {
     }
 }
 
-/// The resources of a type, by logical id.
+/// Resources of a type, by logical id.
 pub(crate) fn resources(template: &Value, of_type: &str) -> BTreeMap<String, Value> {
     let all = template["Resources"].as_object().unwrap().clone();
     all.into_iter().filter(|(_, resource)| resource["Type"] == of_type).collect()
@@ -54,19 +53,19 @@ pub(crate) fn functions(template: &Value) -> BTreeMap<String, Value> {
     resources(template, "AWS::Serverless::Function")
 }
 
-/// The tables, queues and secrets.
+/// Tables, queues and secrets.
 pub(crate) fn data_resources(template: &Value) -> Vec<(String, Value)> {
     let types = ["AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"];
     types.into_iter().flat_map(|of_type| resources(template, of_type)).collect()
 }
 
-/// A function's name without the stack's.
+/// Name of a function without the stack's name.
 pub(crate) fn name_of(function: &Value) -> String {
     let name = function["Properties"]["FunctionName"]["Fn::Sub"].as_str().unwrap();
     name.strip_prefix("${AWS::StackName}-").unwrap().to_owned()
 }
 
-/// One thing or a list of things, as a list.
+/// A list as it is, and a single value as a list of one.
 pub(crate) fn as_list(one_or_many: &Value) -> Vec<Value> {
     one_or_many.as_array().cloned().unwrap_or_else(|| vec![one_or_many.clone()])
 }
@@ -90,7 +89,7 @@ fn every_function_has_a_folder_and_every_folder_a_block() {
     assert_eq!(logged, crates_in("functions").into_iter().map(logs).chain([access]).collect());
 }
 
-/// A function's name has at most 64 characters.
+/// Lambda's limit for a function's name is 64 characters.
 #[test]
 fn the_template_says_how_long_a_stacks_name_may_be() {
     let longest = crates_in("functions").iter().map(|name| format!("-{name}").len()).max().unwrap();
@@ -140,7 +139,7 @@ fn limits_are_those_of_the_template() {
         let scheduled = &template["Resources"][id]["Properties"];
         assert_eq!(scheduled["EventInvokeConfig"]["MaximumRetryAttempts"], 0, "{id}");
     }
-    // No webhook is tried after sixteen minutes, and no alert may be searched for before.
+    // No webhook is retried after sixteen minutes, and alerts must not be looked for before that.
     assert!(parameter("PollGraceSecs", "MinValue").is_some_and(|least| least > 16 * 60));
     let most = |id: &str| parameter(id, "MaxValue").unwrap();
     let least_deadline = parameter("PollDeadlineSecs", "MinValue").unwrap();
@@ -152,8 +151,8 @@ fn limits_are_those_of_the_template() {
     }
 }
 
-/// The variables that a function asks for when it starts, each answered as `sam local invoke` would. Less AWS's own, which belong
-/// to where it runs.
+/// Environment variables that a function reads at its start, each answered as `sam local invoke` would; without
+/// `AWS_…`, which depend on where the function runs.
 fn variables_read(function: &str, env_values: &Value) -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     let env = Env(|name: &str| {
@@ -216,8 +215,8 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
     }
 }
 
-/// A new table takes 4,000 writes a second, and a new event of Fynapse's costs four: its record and the mark that it was sent, each
-/// with its place in the index.
+/// A new table takes 4,000 writes a second, and a new Fynapse event costs four: its record and its mark, each with
+/// its entry in the index.
 #[test]
 fn fynapses_route_takes_by_default_what_a_new_table_takes() {
     let default = |name: &str| template()["Parameters"][name]["Default"].as_u64();
@@ -260,7 +259,8 @@ fn what_holds_events_or_keys_outlives_the_stack_and_has_no_name_of_its_own() {
     assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
     assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
     let own_key = json!({"SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": {"Ref": "KmsKeyArn"}});
-    // Not {"SSEEnabled": true}: that is the account's key for DynamoDB, which costs. Without it, the key is AWS's own.
+    // Not `{"SSEEnabled": true}`: that selects the account's key for DynamoDB, which costs. Without it, AWS's own key
+    // is used.
     let none = json!({"Ref": "AWS::NoValue"});
     assert_eq!(table["SSESpecification"], json!({"Fn::If": ["WithKey", own_key, none]}));
     assert_eq!(table["DeletionProtectionEnabled"], true);
@@ -282,7 +282,7 @@ fn every_log_ends_some_day() {
     }
 }
 
-/// What the tests and the local system run on is the table of the template.
+/// The table of the tests and the local system equals the template's.
 #[tokio::test]
 async fn the_local_table_has_the_templates_keys_and_index() {
     let world = World::new().await;

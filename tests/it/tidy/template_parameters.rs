@@ -1,4 +1,4 @@
-//! What the parameters of template.yaml mean.
+//! The parameters of template.yaml, their groups, conditions and rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ fn every_parameter_is_documented_with_its_default() {
     assert_eq!(BTreeMap::from_iter(documented), of_template.collect());
 }
 
-/// The parameters in the order in which the console asks for them.
+/// Parameters in the order in which the console asks for them.
 fn parameters_grouped(template: &Value) -> Vec<String> {
     let groups = as_list(&template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]);
     let names = groups.iter().flat_map(|group| as_list(&group["Parameters"]));
@@ -54,7 +54,7 @@ fn a_key_of_the_accounts_own_is_on_everything_that_is_kept() {
     }
 }
 
-/// Who uses a key may use it before anything is encrypted with it.
+/// The permission to use a key exists before anything is encrypted with it.
 #[test]
 fn a_key_is_permitted_before_it_is_used() {
     for (id, resource) in data_resources(&template()) {
@@ -126,7 +126,7 @@ fn a_domain_of_your_own_is_where_the_urls_lead() {
     }
 }
 
-/// Half of a pair would make a stack that fails in the middle, or leaves out in silence what was asked for.
+/// Half of a pair would fail in the middle of a deployment, or be ignored silently.
 #[test]
 fn what_is_half_given_is_refused() {
     let rules = template()["Rules"].as_object().unwrap().clone();
@@ -148,7 +148,8 @@ fn what_is_half_given_is_refused() {
     assert_eq!(pairs, expected.map(|(one, other)| (one.to_owned(), other.to_owned())).into());
 }
 
-/// Whoever reads the queue by himself leaves out the worker, and keeps what was written and what his rules are on.
+/// A stack whose queue is read by somebody else omits the worker, and keeps the data and the bus on which rules
+/// exist.
 #[test]
 fn without_the_worker_there_is_nothing_of_it() {
     let template = template();

@@ -1,4 +1,4 @@
-//! One authorizer in one batch gives one alert effect (P5), by whichever event it is told.
+//! One authorizer in one batch has one alert effect (P5), whichever event announces it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn p5_two_events_that_tell_of_the_same_authorizer_have_one_effect() {
     world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100"), ("b", "200", "100")])).await;
     world.deliver_rightfoot(alert_with("b-1", "u-2", &[("b", "200", "100"), ("a", "150.00", "100")])).await;
     world.run_worker().await;
-    // Of two workers at the same alert one is put back.
+    // Of two workers at the same alert, one requeues its event.
     world.advance(Duration::from_secs(61));
     world.run_relay().await.unwrap().unwrap();
     world.run_worker().await;
@@ -54,7 +54,7 @@ async fn p7_an_unconfirmed_alert_is_checked_again_when_an_operator_replays_it() 
     world.run_worker().await;
     assert_eq!(world.drain_bus_ids().await, ["rightfoot/batch/b-1/threshold-met/a"]);
 
-    // Rightfoot has corrected the balance meanwhile.
+    // Meanwhile Rightfoot has corrected the balance.
     it.rightfoot.replace_completed_batch("b-1", &balance_pairs(&[("a", "150.00"), ("b", "200")]));
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
     world.stack.inbox.replay_quarantined(&key, &audit_entry(world, OperatorAction::Requeue)).await.unwrap();
@@ -63,7 +63,7 @@ async fn p7_an_unconfirmed_alert_is_checked_again_when_an_operator_replays_it() 
     assert_eq!(
         world.drain_bus_ids().await,
         ["rightfoot/batch/b-1/threshold-met/b"],
-        "and a is not told again"
+        "and a is not alerted again"
     );
     assert!(number(&world.event_record(&alert_event_id("b-1", "u-1")).await, "done_at").is_some());
 }

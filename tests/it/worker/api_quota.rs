@@ -1,4 +1,5 @@
-//! Rightfoot's quota: how much of it whoever holds one URL can use up, and what a pause that Rightfoot asks for stops.
+//! Rightfoot's quota: the share that the holder of one URL can use up, and what is stopped by a pause that Rightfoot
+//! asks for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn token(world: &World, subject: &str) -> String {
     world.stack.mint_url_token(&subject.parse().unwrap()).unwrap()
 }
 
-/// The URL of the subject `leaked` is told of batches that nobody knows.
+/// Delivers completions of unknown batches to the URL of the subject `leaked`.
 async fn deliver_made_up(it: &RightfootWorld, numbers: std::ops::Range<usize>) {
     let leaked = token(&it.world, "leaked");
     for n in numbers {
@@ -37,24 +38,24 @@ async fn deliver_made_up(it: &RightfootWorld, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// A minute passes, and all is done that is due in it.
+/// Advances the clock by a minute, and processes everything that is due.
 async fn run_minute(it: &RightfootWorld) {
     it.advance(MINUTE).await;
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
 }
 
-/// How often Rightfoot was asked about batches that were made up.
+/// Number of requests to Rightfoot about made-up batches.
 fn made_up_request_count(it: &RightfootWorld) -> usize {
     it.rightfoot.requests().iter().filter(|request| request.query.contains("made-up-")).count()
 }
 
-/// How many were put into quarantine for this reason.
+/// Number of deliveries quarantined for this reason.
 async fn quarantined_count(world: &World, reason: &str) -> usize {
     world.quarantined().await.iter().filter(|(its, _)| its == reason).count()
 }
 
-/// How many events of the subject `leaked` are counted as open.
+/// Number of open events counted for the subject `leaked`.
 async fn open_count(world: &World) -> usize {
     open_count_of(world, "leaked").await
 }
@@ -63,7 +64,7 @@ async fn open_item(world: &World, subject: &str) -> Option<Item> {
     world.item(&format!("rightfoot#subject#{subject}"), "open#2026-01-02").await
 }
 
-/// How many that came by the URL of a subject on the day on which every test begins.
+/// Number of open events counted for a subject on the day of [`tests::START`].
 async fn open_count_of(world: &World, subject: &str) -> usize {
     let item = open_item(world, subject).await;
     item.and_then(|item| item.get("open_events")?.as_ss().ok().map(Vec::len)).unwrap_or(0)
@@ -87,6 +88,7 @@ async fn made_up_completions_of_one_url_cost_a_bounded_number_of_questions_and_d
     let genuine = completion_event_id(submitted["batch_id"].as_str().unwrap());
     it.world.run_worker().await;
     assert_eq!(
+        // `UNTRACKED_OPEN_MAX` is 200.
         (quarantined_count(&it.world, "untracked_limit").await, open_count(&it.world).await),
         (300, 200)
     );
@@ -100,7 +102,7 @@ async fn made_up_completions_of_one_url_cost_a_bounded_number_of_questions_and_d
     for _ in 10..119 {
         run_minute(&it).await;
     }
-    // And in the minute 15 and every 15 minutes from then on.
+    // And in minute 15 and every 15 minutes from then on.
     assert_eq!((made_up_request_count(&it), quarantined_count(&it.world, "incomplete").await), (200 * 11, 0));
     run_minute(&it).await;
     assert_eq!(
@@ -138,7 +140,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     it.world.run_worker().await;
     assert!(it.world.event_record(&id).await.contains_key("quarantined_at"), "there is no room yet");
 
-    // The others end.
+    // The other events end.
     it.world.advance(MINUTE * 120);
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
@@ -181,7 +183,7 @@ async fn an_event_counts_once_until_it_ends_whoever_died_and_whatever_its_batch_
     assert_eq!((open_count(&it.world).await, it.world.drain_bus_ids().await), (0, vec![id]));
 }
 
-/// So whatever a dead worker has left in the count, it is gone with its day.
+/// Counts are kept by day, so what a dead worker has left in one expires with its day.
 #[tokio::test]
 async fn what_comes_on_another_day_is_counted_by_itself() {
     let it = RightfootWorld::new().await;
@@ -198,7 +200,7 @@ async fn what_comes_on_another_day_is_counted_by_itself() {
     assert_eq!((made_up_request_count(&it), quarantined_count(&it.world, "untracked_limit").await), (201, 1));
 }
 
-/// A worker's call about the count.
+/// Returns `true` for a worker's call that updates the count.
 fn is_count(call: &AwsCall) -> bool {
     call.operation == "UpdateItem" && call.event_ids.is_empty()
 }
@@ -209,8 +211,8 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     it.rightfoot.add_completed_batch(&made_up_batch_id(0), &[("a".to_owned(), "1".to_owned())]);
     deliver_made_up(&it, 0..1).await;
     it.world.stack.connector.set_fault_plan(|call| is_count(call).then_some(Fault::AccessDenied));
-    let worked = it.world.run_worker().await;
-    assert_eq!((worked.deleted, made_up_request_count(&it)), (1, 0));
+    let outcome = it.world.run_worker().await;
+    assert_eq!((outcome.deleted, made_up_request_count(&it)), (1, 0));
     assert_eq!(
         number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "works"),
         Some(1)
@@ -218,7 +220,7 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     it.world.stack.connector.clear_fault_plan();
     run_minute(&it).await;
     assert_eq!((open_count(&it.world).await, made_up_request_count(&it)), (1, 1));
-    // What cannot be counted out is counted until its day is forgotten, and is done all the same.
+    // An event that cannot be subtracted stays in its day's count; it is done nevertheless.
     it.advance(MINUTE).await;
     let counts = AtomicUsize::new(0);
     it.world.stack.connector.set_fault_plan(move |call| {
@@ -231,7 +233,7 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     assert_eq!(open_count(&it.world).await, 1);
 }
 
-/// Alerts wait there until their batch is tracked, and Rightfoot knows none of these.
+/// Alerts wait until their batch is tracked, and Rightfoot knows none of these.
 #[tokio::test]
 async fn made_up_alerts_of_a_bound_subject_wait_for_two_hours() {
     let it = RightfootWorld::new().await;
@@ -303,8 +305,8 @@ async fn a_pause_that_rightfoot_asks_for_stops_every_question_of_the_process_unt
         for n in 10..30 {
             it.world.deliver_rightfoot(completion_body(&made_up_batch_id(n), "u")).await;
         }
-        let worked = it.world.run_worker().await;
-        assert_eq!((worked.deleted, made_up_request_count(&it)), (20, asked), "{answer:?}");
+        let outcome = it.world.run_worker().await;
+        assert_eq!((outcome.deleted, made_up_request_count(&it)), (20, asked), "{answer:?}");
         let now = it.world.now().0;
         for n in 10..30 {
             let record = it.world.event_record(&completion_event_id(&made_up_batch_id(n))).await;
@@ -340,7 +342,7 @@ async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repe
         assert_eq!(refused.name(), "RightfootUnavailable");
         assert_eq!(
             refused.to_string(),
-            "not done: Rightfoot asks for a pause; repeat the very same request later"
+            "not submitted: rate limited by Rightfoot; send the same request again later"
         );
         assert_eq!(it.rightfoot.requests().len(), 1, "{name}");
     }
@@ -351,7 +353,7 @@ async fn a_submission_that_meets_a_pause_is_not_sent_and_is_done_when_it_is_repe
     assert_eq!((it.rightfoot.requests().len(), it.rightfoot.batches().len()), (3, 2));
 }
 
-/// The worker as it is deployed after these subjects were revoked.
+/// The worker as deployed after these subjects were revoked.
 fn worker_with_revoked(it: &RightfootWorld, subjects: &[&str]) -> World {
     worker_with_revoked_and(it, subjects, true)
 }
@@ -401,7 +403,7 @@ async fn p7_what_came_by_the_url_of_a_subject_that_is_revoked_is_kept_and_nobody
     );
 }
 
-/// By the time its URL is revoked, the poller may have taken an alert for told.
+/// By the time its URL is revoked, the poller may have counted an alert's authorizers as covered.
 #[tokio::test]
 async fn p5_what_came_about_a_tracked_batch_has_its_effect_although_its_subject_is_revoked() {
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;

@@ -1,5 +1,5 @@
-//! Answers in other forms than the documented ones: what has one clear meaning is stored and told, and a batch with a row that
-//! has none is not complete.
+//! Undocumented forms of balances: a form with one clear meaning is stored and published; a batch with a row that
+//! cannot be read is not complete.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn balances_response(answer: CannedResponse) -> ScriptedResponse {
     ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None }
 }
 
-/// Its completion is delivered, and the worker looks twice, more than a minute apart.
+/// Delivers the completion, and runs the worker twice, more than a minute apart.
 async fn process_with_response(answer: CannedResponse, expected: Option<u64>) -> RightfootWorld {
     let it = RightfootWorld::with_batch("b-1", &[("a", "150.00"), ("b", "null")]).await;
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![balances_response(answer)]);
@@ -25,6 +25,7 @@ async fn process_with_response(answer: CannedResponse, expected: Option<u64>) ->
     }
     it.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     it.world.run_worker().await;
+    // Past `REQUEUE_DELAY_SECS` and `SNAPSHOTS_APART_MIN_SECS`, 60 s each.
     it.world.advance(Duration::from_secs(121));
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
@@ -55,7 +56,7 @@ async fn p10_balances_in_every_unambiguous_form_are_stored_and_published() {
 
 #[tokio::test]
 async fn p9_a_batch_with_an_unreadable_row_is_not_published_and_is_quarantined_at_the_deadline() {
-    // Fewer are expected than are there, or nobody knows how many: the row that cannot be read is somebody's.
+    // Whether fewer rows are expected or the number is unknown: the row that cannot be read may be anybody's.
     for expected in [Some(1), None] {
         let counters = Counters::default();
         let _counting = metrics::set_default_local_recorder(&counters);

@@ -1,4 +1,4 @@
-//! Messages: each fails by itself, and the answer to a batch is what Lambda reads it for.
+//! Partial batch responses: each message fails by itself, and Lambda deletes exactly the others.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn sqs_event(bodies: &[String]) -> SqsEvent {
     event
 }
 
-/// As Lambda reads it: the order of failures says nothing.
+/// The worker's response with the failures sorted, because Lambda ignores their order.
 async fn answer(world: &World, bodies: &[String]) -> String {
     let mut answer = world.stack.worker.handle(sqs_event(bodies)).await;
     answer.batch_item_failures.sort_by(|one, other| one.item_identifier.cmp(&other.item_identifier));
@@ -69,7 +69,7 @@ async fn p10_copies_in_one_batch_have_one_effect_and_the_one_that_finds_it_claim
     assert_eq!((world.drain_bus_ids().await.len(), failures), (1, 1), "{answer}");
 }
 
-/// Whatever it comes to say: whoever claimed the event since has the word.
+/// The worker that claimed the event last decides, whatever the earlier one finds.
 #[tokio::test]
 async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
     let world = World::new().await;
@@ -141,7 +141,7 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
 #[tokio::test]
 async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
     let world = World::new().await;
-    // The mark of the handler never comes; the worker is faster than the relay.
+    // The handler's mark never arrives; the worker is faster than the relay.
     world
         .stack
         .connector
@@ -151,7 +151,8 @@ async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
     world.run_worker().await;
     let record = world.event_record("fynapse/event/e-1").await;
     assert!(number(&record, "done_at").is_some() && !record.contains_key("due"), "done is due no more");
+    // Past `RELAY_AGE_MS`: a record that was still due would be sent again.
     world.advance(Duration::from_secs(31));
     let run = world.run_relay().await.unwrap().unwrap();
-    assert_eq!((run["found"].as_u64(), world.drain_bus_ids().await.len()), (Some(0), 1));
+    assert_eq!((run["due"].as_u64(), world.drain_bus_ids().await.len()), (Some(0), 1));
 }

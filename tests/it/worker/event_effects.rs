@@ -1,4 +1,4 @@
-//! Events that have their effect.
+//! Events that the worker processes and publishes.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ async fn p10_a_completed_batch_is_stored_row_by_row_and_published_once() {
     let submitted = it.submit_batch("payroll", &["a", "b", "c", "d"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     it.advance(MINUTE * 6).await;
-    let worked = it.world.run_worker().await;
-    assert_eq!((worked.received, worked.deleted), (1, 1));
+    let outcome = it.world.run_worker().await;
+    assert_eq!((outcome.received, outcome.deleted), (1, 1));
 
     let stored = it.world.stored_balances().await;
     assert_eq!(
@@ -56,7 +56,7 @@ async fn p10_a_completed_batch_is_stored_row_by_row_and_published_once() {
         })
     );
 
-    // The same message again, as the relay would send it: it is over.
+    // A copy of the message, as the relay would send it: the event is done already.
     let record = it.world.item(&format!("rightfoot#batch#{batch}"), "completed").await.unwrap();
     assert_eq!(number(&record, "done_at"), Some(it.world.now().0));
     assert!(number(&record, "expires_at").is_some() && !record.contains_key("claim_by"));
@@ -80,7 +80,7 @@ async fn the_latest_balance_is_the_first_of_a_descending_query_in_whatever_order
     it.submit_batch("second", &["a"]).await;
     it.advance(MINUTE * 8).await;
     it.world.run_worker().await;
-    // The first batch's webhook was lost: it is found after the second one.
+    // The first batch's webhook was lost: the poller finds it after the second one.
     it.run_poller().await.unwrap();
     it.world.run_worker().await;
     let query = it.world.stack.inspector.dynamodb.query().table_name("balances");
@@ -158,8 +158,8 @@ async fn an_alert_that_comes_before_its_completion_waits_for_the_balances() {
     while it.rightfoot.webhooks().iter().all(|webhook| !webhook.is_delivered) {
         it.advance(MINUTE).await;
     }
-    let worked = it.world.run_worker().await;
-    assert_eq!((worked.deleted, worked.failed), (1, 0), "put back, and not left to SQS");
+    let outcome = it.world.run_worker().await;
+    assert_eq!((outcome.deleted, outcome.failed), (1, 0), "requeued, and not left to SQS");
     assert_eq!(it.world.drain_bus_ids().await, [""; 0]);
     let mut published = Vec::new();
     for _ in 0..30 {

@@ -1,4 +1,4 @@
-//! Whoever knows a webhook's URL can write to it. What the API does not show never reaches the bus.
+//! Forged webhooks: whoever knows a URL can write to it, but what the API does not confirm never reaches the bus.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tests::{alert_body, alert_event_id, completion_body, number};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// An alert of a batch that tells of these: authorizer, balance, threshold.
+/// An alert of a batch, with (authorizer, balance, threshold) of each.
 pub(crate) fn alert_with(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str, &str)]) -> String {
     let alerts = alerts.iter().map(|(authorizer, balance, threshold)| {
         format!(
@@ -21,7 +21,7 @@ pub(crate) fn alert_with(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str
     )
 }
 
-/// Lets the worker look until nothing changes any more.
+/// Runs the worker until nothing changes any more.
 pub(crate) async fn run_worker_until_settled(it: &RightfootWorld) {
     for _ in 0..3 {
         it.world.run_worker().await;
@@ -31,7 +31,7 @@ pub(crate) async fn run_worker_until_settled(it: &RightfootWorld) {
     it.world.run_worker().await;
 }
 
-/// Why what is in quarantine was kept.
+/// The reasons of all quarantined deliveries.
 pub(crate) async fn quarantine_reasons(it: &RightfootWorld) -> Vec<String> {
     it.world.quarantined().await.into_iter().map(|(reason, _)| reason).collect()
 }
@@ -48,8 +48,8 @@ async fn p4_an_alert_about_nobody_in_the_batch_or_above_the_balance_never_reache
     assert!(it.world.due_items().await.iter().all(|item| item["due"].as_s().unwrap().starts_with("poll#")));
 }
 
-/// Whoever knows a URL could name any threshold: where something is tracked under it, nothing is told before it is known whose
-/// run a batch is.
+/// A forged alert could name any threshold, so where something is tracked under its URL, nothing is published before
+/// the batch's schedule is known.
 #[tokio::test]
 async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "150.00"), ("b", "50")]).await;
@@ -74,7 +74,7 @@ async fn p4_an_alert_waits_until_it_is_known_which_run_its_batch_is() {
     assert_eq!(threshold, (Some("100"), Some("schedule")), "by what was asked for");
 }
 
-/// Whoever knows a URL could otherwise have somebody else's schedule asked for, again and again.
+/// Otherwise a forged alert could have another subject's schedule polled again and again.
 #[tokio::test]
 async fn p4_an_alert_hurries_only_the_schedule_whose_url_it_came_by() {
     let it = RightfootWorld::new().await;
@@ -170,7 +170,7 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
     it.run_for(HOUR * 24 + MINUTE).await;
     let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
     let token = it.world.stack.mint_url_token(&"watch".parse().unwrap()).unwrap();
-    // Below what was asked for, so that b would be alerted; above it, so that a would be taken for told.
+    // One threshold below the tracked one, which would alert b; one above it, which would count a as covered.
     let forged = alert_with(&run, "forged", &[("b", "50", "1"), ("a", "1", "100000")]);
     it.world.deliver_rightfoot_to(&token, forged).await;
     let mut published = Vec::new();

@@ -1,4 +1,4 @@
-//! What the work on a large batch costs, and what EventBridge and DynamoDB leave undone.
+//! Large batches: the number of calls, and partial failures of EventBridge and DynamoDB.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use tests::{World, completion_event_id, extract_body, number};
 
 use super::forged_webhooks::alert_with;
 
-/// How often the worker has called an operation.
+/// Number of the worker's calls of an operation.
 fn calls(world: &World, operation: &str) -> usize {
     world.stack.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
 }
@@ -34,10 +34,10 @@ async fn a_thousand_balances_take_ten_requests_forty_writes_and_one_announcement
     assert_eq!(it.world.stored_balances().await.len(), 1_000);
     assert_eq!(it.rightfoot.requests().len(), 10);
     let called = ["BatchWriteItem", "PutEvents", "UpdateItem"].map(|operation| calls(&it.world, operation));
-    assert_eq!(called, [40, 1, 2], "stored, told, claimed and done");
+    assert_eq!(called, [40, 1, 2], "stored, published, claimed and done");
 }
 
-/// So no more than one page is held at a time.
+/// At most one page is held in memory at a time.
 #[tokio::test]
 async fn a_page_is_stored_before_the_next_one_is_asked_for() {
     let stored_before = Arc::new(Mutex::new(Vec::new()));

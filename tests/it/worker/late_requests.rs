@@ -1,4 +1,4 @@
-//! Requests that arrive when their worker has given them up long ago, and somebody else has gone on.
+//! Requests that arrive after their worker has given up and another one has gone on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,8 +18,8 @@ async fn claim_event(inbox: &Inbox, key: &EventKey, world: &World) -> ClaimedEve
     work.unwrap()
 }
 
-/// Otherwise the older claim, which runs out earlier, would stand there in the younger one's name, and the other event's
-/// worker would publish the alert while this one does.
+/// Otherwise the older claim, which expires earlier, would replace the younger one, and the other event's worker
+/// would publish the alert while this one does.
 #[tokio::test]
 async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_younger_one() {
     let world = World::new().await;
@@ -35,8 +35,8 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
     let first = claim_event(&inbox, &key, &world).await;
     let is_late = AtomicBool::new(false);
-    let wire = &world.stack.connector;
-    wire.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let connector = &world.stack.connector;
+    connector.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
     let claim = inbox.claim_alert(&first, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
     assert_eq!(
@@ -50,12 +50,12 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     assert!(matches!(claim, AlertClaim::Acquired(_)), "{claim:?}");
     let effect = async || world.item("rightfoot#batch#b-1", "effect#alert#user-123").await.unwrap();
     let stands = effect().await;
-    assert_eq!(wire.delayed_count(), 1);
-    wire.apply_delayed(Fault::AppliedLater).await;
+    assert_eq!(connector.delayed_count(), 1);
+    connector.apply_delayed(Fault::AppliedLater).await;
     assert_eq!(effect().await, stands);
 }
 
-/// Otherwise the record would be due again and then expire with the next mark, before the item that leads to it.
+/// Otherwise the record would be due again, and then expire with the next mark, before the item that leads to it.
 #[tokio::test]
 async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_claim_expired() {
     let world = World::new().await;
@@ -77,30 +77,30 @@ async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_
         inbox.quarantine_claimed(&relayed, QuarantineReason::QueueRefused, world.now()).await.unwrap();
     assert_eq!(given_up, WriteOutcome::Applied);
 
-    let stands = world.record_of("fynapse/event/e-1").await;
+    let stands = world.event_record("fynapse/event/e-1").await;
     let later = world.now().plus(MINUTE);
     assert_eq!(inbox.requeue(&work, later, "not_ready", None).await.unwrap(), WriteOutcome::Conflict);
-    assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
+    assert_eq!(world.event_record("fynapse/event/e-1").await, stands);
 }
 
-/// Otherwise nobody could work on the event until that claim has run out; and if the worker's last write is late as well, it
-/// would end an event that an operator has put on its way again.
+/// Otherwise the event would be blocked until that claim expires; and if the worker's last write is late as well, it
+/// would end an event that an operator has requeued.
 #[tokio::test]
 async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
     let world = World::new().await;
     assert_eq!(world.deliver_fynapse(extract_body("e-1")).await.status, 200);
     let (inbox, key) = (world.inbox(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
     let is_late = AtomicBool::new(false);
-    let wire = &world.stack.connector;
-    wire.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    let connector = &world.stack.connector;
+    connector.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
     let work = claim_event(&inbox, &key, &world).await;
     assert_eq!(
         inbox.requeue(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
         WriteOutcome::Applied
     );
 
-    let stands = world.record_of("fynapse/event/e-1").await;
-    assert_eq!(wire.delayed_count(), 1);
-    wire.apply_delayed(Fault::AppliedLater).await;
-    assert_eq!(world.record_of("fynapse/event/e-1").await, stands);
+    let stands = world.event_record("fynapse/event/e-1").await;
+    assert_eq!(connector.delayed_count(), 1);
+    connector.apply_delayed(Fault::AppliedLater).await;
+    assert_eq!(world.event_record("fynapse/event/e-1").await, stands);
 }

@@ -1,5 +1,5 @@
-//! A write that was applied and whose answer was lost: the SDK sends it again, its condition no longer holds, and still it was
-//! applied.
+//! Writes that were applied and whose response was lost: the SDK sends them again, their condition fails, and the
+//! code recognizes that they were applied.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tests::{World, alert_event_id, completion_event_id, extract_body, number, te
 
 use super::forged_webhooks::alert_with;
 
-/// How an event ends that a worker has claimed.
+/// The way in which a claimed event ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Done,
@@ -38,7 +38,7 @@ impl Ending {
         }
     }
 
-    /// An event on the queue that ends so.
+    /// An event on the queue that ends in this way.
     async fn set_up() -> RightfootWorld {
         let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
         it.world.deliver_rightfoot(tests::completion_body("nowhere", "u-0")).await;
@@ -46,7 +46,7 @@ impl Ending {
     }
 }
 
-/// The number of the last update that the worker makes of this event.
+/// Number of the worker's last update of this event.
 async fn last_update_index(ending: Ending) -> usize {
     let it = prepare_event(ending).await;
     it.world.run_worker().await;
@@ -79,8 +79,8 @@ async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowle
             .stack
             .connector
             .set_fault_plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
-        let worked = it.world.run_worker_once().await;
-        assert_eq!((worked.deleted, worked.failed), (1, 0), "{ending:?}");
+        let outcome = it.world.run_worker_once().await;
+        assert_eq!((outcome.deleted, outcome.failed), (1, 0), "{ending:?}");
         assert!(
             number(&it.world.event_record(&ending.event_id()).await, ending.final_attribute()).is_some(),
             "{ending:?}"
@@ -96,6 +96,7 @@ async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out
         .connector
         .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
     world.deliver_fynapse(extract_body("e-1")).await;
+    // Past `RELAY_AGE_MS`: the record is due for the relay.
     world.advance(Duration::from_secs(31));
     world.stack.connector.clear_call_log();
     let first_update = AtomicBool::new(true);
@@ -104,7 +105,7 @@ async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out
         is_claim.then_some(Fault::TimeoutAfter)
     });
     let run = world.run_relay().await.unwrap().unwrap();
-    assert_eq!((run["found"].as_u64(), run["sent"].as_u64()), (Some(1), Some(1)));
+    assert_eq!((run["due"].as_u64(), run["sent"].as_u64()), (Some(1), Some(1)));
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
 }
 
@@ -119,10 +120,10 @@ async fn p9_a_batch_that_was_put_off_is_asked_for_although_the_answer_was_lost()
         let is_put_off = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
         is_put_off.then_some(Fault::TimeoutAfter)
     });
-    assert_eq!(it.run_poller().await.unwrap()["asked"], 1);
+    assert_eq!(it.run_poller().await.unwrap()["polled"], 1);
 }
 
-/// The parts of a payload are gone: neither relay nor worker can ever deal with the event, and an operator must see it.
+/// The payload's parts are gone: neither relay nor worker can ever process the event, and an operator must see it.
 #[tokio::test]
 async fn p7_an_event_whose_payload_is_gone_goes_to_quarantine() {
     for parts_expired in [true, false] {
@@ -140,6 +141,7 @@ async fn p7_an_event_whose_payload_is_gone_goes_to_quarantine() {
             record.insert("parts_expire_at".to_owned(), AttributeValue::N("1".to_owned()));
             world.put_item(record).await;
         }
+        // Past `RELAY_AGE_MS`: the record is due for the relay.
         world.advance(Duration::from_secs(31));
         let run = world.run_relay().await.unwrap().unwrap();
         assert_eq!((run["quarantined"].as_u64(), run["sent"].as_u64()), (Some(1), Some(0)));
@@ -155,8 +157,8 @@ async fn p7_an_alert_whose_payload_is_gone_goes_to_quarantine_and_not_round_and_
     let many: Vec<_> = many.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
     it.world.deliver_rightfoot(alert_with("b-1", "u-1", &many)).await;
     it.world.expire_items("payload#").await;
-    let worked = it.world.run_worker_once().await;
-    assert_eq!((worked.deleted, worked.failed), (1, 0));
+    let outcome = it.world.run_worker_once().await;
+    assert_eq!((outcome.deleted, outcome.failed), (1, 0));
     let items = it.world.items().await;
     let quarantined = items.iter().find(|item| text(item, "reason") == "payload_gone").unwrap();
     assert_eq!(text(quarantined, "event_id"), alert_event_id("b-1", "u-1"));

@@ -1,4 +1,4 @@
-//! Replays: each effect once, and once more for each replay of each event that names it (P10).
+//! Replays: each effect happens once, and once more per replay of each event that names it (P10).
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn replay(world: &World, event_id: &str) {
         .unwrap();
 }
 
-/// Lets relay and worker run until neither has anything to do.
+/// Runs relay and worker until neither has anything to do.
 async fn run_until_idle(world: &World) {
     for _ in 0..12 {
         world.run_relay().await.unwrap().unwrap();
@@ -37,7 +37,7 @@ async fn run_until_idle(world: &World) {
     assert!(waits.iter().all(|item| text(item, "due").starts_with("poll#")), "{waits:?}");
 }
 
-/// An authorizer's alert as (authorizer, event that it is from, replay), as the bus has it.
+/// Published alerts of an authorizer, as (authorizer, event, replay).
 async fn published_alerts(world: &World) -> Vec<(String, String, u64)> {
     let mut all: Vec<_> = world
         .drain_bus()
@@ -75,8 +75,8 @@ async fn p10_two_replayed_events_publish_each_alert_once_for_each_replay() {
     assert_eq!(published_alerts(world).await, once_for_each.collect::<Vec<_>>());
 }
 
-/// A replay claims an alert, cannot publish it, and leaves its claim behind. An event that was not replayed and names the same
-/// authorizer finds the claim run out, and the alert published long ago.
+/// A replay claims an alert, cannot publish it, and leaves its claim behind. An event that was not replayed and names
+/// the same authorizer finds the claim expired, and the alert published before.
 #[tokio::test]
 async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_published() {
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
@@ -107,7 +107,7 @@ async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_pub
     );
 }
 
-/// While a replay's claim lasts, an event that was not replayed has nothing to wait for.
+/// While a replay's claim lasts, an event that was not replayed need not wait for it.
 #[tokio::test]
 async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published() {
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
@@ -127,7 +127,7 @@ async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published
     assert!(number(&world.event_record(&alert_event_id("b-1", "u-2")).await, "done_at").is_some());
 }
 
-/// The alert's item as the first version has left it: the last publisher in two attributes, and no set.
+/// The alert's item as the first version wrote it: the last publisher in two attributes, and no set.
 async fn alert_item_of_first_version(world: &World) -> Item {
     let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     effect.remove("published_by");
@@ -158,7 +158,8 @@ async fn p10_what_an_earlier_version_published_is_not_published_again() {
     assert_eq!(effect["published_by"].as_ss().unwrap().len(), 2, "and that of u-1 is still known");
 }
 
-/// The same, whose worker has claimed it for a replay and could not publish that: the claim has overwritten the last publisher.
+/// The same after a worker claimed it for a replay and could not publish: the claim has overwritten the last
+/// publisher.
 async fn put_claim_of_first_version(world: &World) {
     let mut effect = alert_item_of_first_version(world).await;
     effect.insert("claim_by".to_owned(), AttributeValue::S("first-version".to_owned()));
@@ -227,21 +228,21 @@ async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantin
     );
 }
 
-/// A worker is slower than its claim, another event claims the alert meanwhile, and then the first one's mark comes: what it
-/// has published is remembered, and the other's claim stands.
+/// A worker is slower than its claim, another event claims the alert meanwhile, and then the first one's mark
+/// arrives: its publication is remembered, and the other claim stays.
 #[tokio::test]
 async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
     use inbox_aws::inbox::{AlertClaim, EventClaim};
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
     let (world, inbox) = (&it.world, &it.world.stack.inbox);
-    let mut works = Vec::new();
+    let mut claims = Vec::new();
     for event in ["u-1", "u-2"] {
         world.deliver_rightfoot(alert_with("b-1", event, &[("a", "150.00", "100")])).await;
         let key = EventKey::from_event_id(&alert_event_id("b-1", event)).unwrap();
         let EventClaim::Acquired(work) = inbox.claim_event(&key, world.now()).await.unwrap() else {
             panic!("{event}")
         };
-        works.push(work);
+        claims.push(work);
     }
     let a = ThresholdCrossing {
         authorizer: Id::new("a").unwrap(),
@@ -250,27 +251,27 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
         threshold: "100".parse().unwrap(),
         threshold_source: ThresholdSource::Schedule,
     };
-    let AlertClaim::Acquired(slow) = inbox.claim_alert(&works[0], &a, world.now()).await.unwrap() else {
+    let AlertClaim::Acquired(slow) = inbox.claim_alert(&claims[0], &a, world.now()).await.unwrap() else {
         panic!("nobody else has it")
     };
-    assert_eq!(inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(), AlertClaim::HeldByOther);
+    assert_eq!(inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap(), AlertClaim::HeldByOther);
     world.advance(CLAIM_EXPIRED_AFTER);
-    let AlertClaim::Acquired(fast) = inbox.claim_alert(&works[1], &a, world.now()).await.unwrap() else {
+    let AlertClaim::Acquired(fast) = inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap() else {
         panic!("the first claim has run out")
     };
-    inbox.mark_alert_published(&works[0], &slow, world.now()).await.unwrap();
+    inbox.mark_alert_published(&claims[0], &slow, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert!(number(&effect, "published_at").is_some() && !text(&effect, "claim_by").is_empty());
     assert_eq!(
-        inbox.claim_alert(&works[1], &a, world.now()).await.unwrap(),
+        inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
         AlertClaim::Published { threshold: None }
     );
-    inbox.mark_alert_published(&works[1], &fast, world.now()).await.unwrap();
+    inbox.mark_alert_published(&claims[1], &fast, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));
 }
 
-/// What the record keeps of earlier cycles: when each was done, and how often it was put back.
+/// Earlier cycles of the record: when each was done, and how often it was requeued.
 fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
     let cycles = record["past_cycles"].as_l().unwrap().iter().map(|cycle| cycle.as_m().unwrap());
     cycles.map(|cycle| (number(cycle, "done_at").unwrap(), number(cycle, "works").unwrap())).collect()

@@ -1,4 +1,4 @@
-//! An effect that cannot happen yet: due again, later each time, and the message is acknowledged.
+//! Effects that cannot happen yet: the event is due again with growing pauses, and the message is acknowledged.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, Script
 use tests::rightfoot_world::{MINUTE, RightfootWorld};
 use tests::{World, completion_body, completion_event_id, extract_body, number, text};
 
-/// Seconds from now until an event is due again.
+/// Seconds until an event is due again.
 async fn due_in(world: &World, event_id: &str) -> Option<i64> {
     let record = world.event_record(event_id).await;
     assert!(!record.contains_key("claim_by") && !record.contains_key("expires_at"));
@@ -37,17 +37,17 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
         let id = completion_event_id(submitted["batch_id"].as_str().unwrap());
         it.advance(MINUTE * 6).await;
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![balances_response(answer)]);
-        let worked = it.world.run_worker().await;
-        assert_eq!((worked.deleted, worked.failed), (1, 0), "{answer:?}");
+        let outcome = it.world.run_worker().await;
+        assert_eq!((outcome.deleted, outcome.failed), (1, 0), "{answer:?}");
         assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
-        let put_back = it.world.event_record(&id).await;
+        let requeued = it.world.event_record(&id).await;
         assert_eq!(
-            (text(&put_back, "retry_reason"), number(&put_back, "works")),
+            (text(&requeued, "retry_reason"), number(&requeued, "works")),
             (reason, Some(1)),
             "{answer:?}"
         );
 
-        // A second time it waits longer. Then Rightfoot answers.
+        // The second pause is longer. Then Rightfoot answers.
         it.world.advance(Duration::from_secs(301));
         it.world.run_relay().await.unwrap().unwrap();
         it.world.run_worker().await;
@@ -96,14 +96,16 @@ async fn an_untracked_batch_is_complete_when_two_reads_a_minute_apart_match() {
     assert_eq!(
         (it.world.drain_bus_ids().await, it.world.stored_balances().await.len()),
         (vec![], 2),
-        "stored, and not told yet"
+        "stored, and not published yet"
     );
     it.rightfoot
         .replace_completed_batch("b-1", &tests::worker_effects::balance_pairs(&[("a", "1"), ("b", "2")]));
+    // Past the first requeue delay of 60 s, which is also the least time between two snapshots that count.
     it.world.advance(Duration::from_secs(61));
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, [""; 0], "it has changed");
+    // Past the second requeue delay, which is twice the first.
     it.world.advance(Duration::from_secs(121));
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
@@ -157,8 +159,8 @@ async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_l
         .connector
         .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
     for works in 1..=20 {
-        let worked = world.run_worker().await;
-        assert_eq!((worked.deleted, worked.failed), (1, 0));
+        let outcome = world.run_worker().await;
+        assert_eq!((outcome.deleted, outcome.failed), (1, 0));
         assert_eq!(number(&world.event_record("fynapse/event/e-1").await, "works"), Some(works));
         world.advance(MINUTE * 16);
         world.run_relay().await.unwrap().unwrap();
@@ -168,7 +170,8 @@ async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_l
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
 }
 
-/// While an event waits for its provider, nothing is late: the relay's age counts from when it was wanted.
+/// An event that waits for its provider is not late: the relay's age counts from the time at which it should be
+/// enqueued.
 #[tokio::test]
 async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "1")]).await;

@@ -1,5 +1,5 @@
-//! The simplest way of use: a URL is minted and given to Rightfoot, and nothing is tracked. What the API shows is told, by the
-//! threshold that the webhook names. Where more is known than the webhook says, that decides.
+//! Untracked batches: a URL is minted and given to Rightfoot, and nothing is tracked. Results that the API shows are
+//! published, with the threshold that the webhook names. Where more than the webhook is known, that decides.
 
 use std::time::Duration;
 
@@ -21,23 +21,24 @@ use crate::metrics_recorder::Counters;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// The id of an alert effect.
+/// Id of a published alert.
 fn alert_effect_id(batch: &str, authorizer: &str) -> String {
     format!("rightfoot/batch/{batch}/threshold-met/{authorizer}")
 }
 
-/// Threshold, who names it, and the subject, as the bus has them.
+/// Threshold, its source, and the subject of a published alert.
 fn threshold_and_subject(event: &ReceivedBusEvent) -> [&str; 3] {
     ["threshold", "threshold_source", "subject"].map(|name| event.detail[name].as_str().unwrap_or_default())
 }
 
-/// The token of a URL that nothing is submitted or tracked under.
+/// Token of a URL under which nothing is submitted or tracked.
 fn token_of_another_subject(world: &World) -> String {
     world.stack.mint_url_token(&"another".parse().unwrap()).unwrap()
 }
 
-/// A minute passes, and the worker looks at what is due.
+/// Advances the clock by a minute, and runs the worker on what is due.
 async fn run_next_minute(it: &RightfootWorld) {
+    // Past `SNAPSHOTS_APART_MIN_SECS`, so that a second equal snapshot counts.
     it.world.advance(Duration::from_secs(61));
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
@@ -47,7 +48,7 @@ async fn bound_subject_item(world: &World, subject: &str) -> Option<Item> {
     world.item(&format!("rightfoot#subject#{subject}"), "bound").await
 }
 
-/// An alert of a batch that nobody tracks waits, and nobody is asked about it.
+/// Checks that an alert of an untracked batch is requeued without a request to Rightfoot.
 async fn assert_requeued(it: &RightfootWorld, event_uuid: &str) {
     let record = it.world.event_record(&alert_event_id("b-1", event_uuid)).await;
     assert!(record.contains_key("due") && number(&record, "works").unwrap() > 0, "{record:?}");
@@ -154,6 +155,7 @@ async fn p4_an_alert_that_the_api_does_not_show_is_quarantined_once_two_reads_15
         [alert_effect_id("b-1", "a")],
         "what is shown does not wait for what is not"
     );
+    // Fourteen minutes: less than `ALERT_SNAPSHOTS_APART_MIN_SECS`.
     for _ in 0..14 {
         run_next_minute(&it).await;
     }
@@ -168,7 +170,7 @@ async fn p4_an_alert_that_the_api_does_not_show_is_quarantined_once_two_reads_15
     assert_eq!(it.world.due_items().await, []);
 }
 
-/// An alert says nothing of how far its batch is. Here, its rows appear one after the other.
+/// An alert does not say how complete its batch is. Here its rows appear one after the other.
 #[tokio::test]
 async fn p10_an_untracked_alert_before_its_row_is_published_once_the_row_is_there() {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
@@ -215,7 +217,7 @@ async fn p4_an_alert_that_names_a_tracked_schedule_waits_by_whichever_url_it_com
     it.world.run_worker().await;
     run_next_minute(&it).await;
     assert_requeued(&it, "u-1").await;
-    // Without the schedule's name it is one that nobody knows anything about.
+    // Without a schedule's name, its batch is unknown.
     let unnamed = alert_body("b-1", "u-2").replace(r#""schedule_id":"s-1","#, "");
     it.world.deliver_rightfoot_to(&token_of_another_subject(&it.world), unnamed).await;
     it.world.run_worker().await;
@@ -245,7 +247,7 @@ async fn p4_with_untracked_alerts_switched_off_none_is_published() {
     );
 }
 
-/// Until now nothing was known but the webhook. From now on the schedule decides.
+/// Until now only the webhook was known. From now on the schedule decides.
 #[tokio::test]
 async fn p4_once_the_schedule_is_tracked_its_threshold_counts_and_an_effect_by_another_one_is_counted() {
     let counters = Counters::default();
@@ -273,7 +275,7 @@ async fn p4_once_the_schedule_is_tracked_its_threshold_counts_and_an_effect_by_a
     let effect = it.world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!([text(&effect, "threshold"), text(&effect, "threshold_source")], ["100", "webhook"]);
 
-    // Nor does the poller find anybody who was not told. It counts who was, by another threshold.
+    // The poller finds no further authorizer either; it counts those that were alerted by another threshold.
     it.world.deliver_rightfoot(tests::completion_body("b-1", "u-3")).await;
     it.run_for(MINUTE * 31).await;
     it.world.run_worker().await;
@@ -293,7 +295,7 @@ async fn p4_a_subject_is_bound_by_whatever_is_submitted_or_tracked_under_it_and_
     let before = it.world.now();
     it.world.advance(MINUTE);
     assert_eq!(it.request(track("b-1", "of-track")).await["status"], "already_tracked");
-    // What is said of it otherwise is refused, and binds nobody.
+    // A contradicting request is rejected, and binds no subject.
     assert!(it.world.request(track("b-1", "refused")).await.unwrap().is_err());
     for subject in ["of-batch", "of-schedule", "of-track", SUBJECT] {
         let bound = bound_subject_item(&it.world, subject).await.unwrap_or_else(|| panic!("{subject}"));
@@ -305,7 +307,7 @@ async fn p4_a_subject_is_bound_by_whatever_is_submitted_or_tracked_under_it_and_
     }
 }
 
-/// The submission itself binds its subject, before anything was sent; and when its outcome is never known, for ever.
+/// The submission itself binds its subject before anything is sent; if its outcome is never known, for ever.
 #[tokio::test]
 async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_it_is_given_up() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "150.00")]).await;
@@ -320,7 +322,7 @@ async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_i
     assert!(it.world.stack.inbox.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
 }
 
-/// An earlier version has bound nobody.
+/// An earlier version has bound no subject.
 #[tokio::test]
 async fn p4_a_schedule_tracked_before_subjects_were_bound_binds_its_subject_at_the_next_poll() {
     let it = RightfootWorld::new().await;
@@ -371,7 +373,7 @@ async fn p9_an_alert_of_an_untracked_batch_is_quarantined_only_after_an_answer()
     );
 }
 
-/// Nearly a megabyte of noise could be sent, again and again, to a URL that leaked.
+/// Otherwise nearly a megabyte of noise could be sent again and again to a leaked URL.
 #[tokio::test]
 async fn what_is_given_up_or_waits_by_its_batch_alone_is_not_read() {
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;

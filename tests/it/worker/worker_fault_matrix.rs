@@ -1,9 +1,9 @@
-//! The worker's fault matrix: every AWS call at every kind of event, times everything that can go wrong with a call, once
-//! or for the rest of the process; then the message again if it was not acknowledged, another worker, and a few relay runs.
-//! What is applied late is applied after its retry was answered, or after the other worker has acted.
+//! The worker's fault matrix: every AWS call at every kind of event is combined with every fault, once or for the
+//! rest of the process; then the message again if it was not acknowledged, another worker, and a few relay runs.
+//! Delayed writes are applied after their retry was answered, or after the other worker has acted.
 //!
-//! In every cell the event is done and was told, and told again exactly as often as P10 allows there: as often as it was
-//! published and nobody could know.
+//! In every cell the event is done and published, and repeated exactly as often as P10 allows there: once for each
+//! publication whose publisher could not know of it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -22,7 +22,7 @@ enum Scenario {
     Extract,
     LargeExtract,
     Batch,
-    /// A batch that nobody tracks, at the second look.
+    /// An untracked batch at its second read.
     UntrackedBatch,
     Alert,
 }
@@ -58,7 +58,7 @@ impl Scenario {
         }
     }
 
-    /// An event is on the queue, and Rightfoot shows what it tells.
+    /// An event on the queue, whose content Rightfoot confirms.
     async fn set_up(self) -> RightfootWorld {
         let it = match self {
             Self::Extract | Self::LargeExtract => RightfootWorld::new().await,
@@ -97,11 +97,11 @@ async fn calls_of(scenario: Scenario) -> Vec<AwsCall> {
     it.world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect()
 }
 
-/// How often the process has published, whether it could know that or not.
+/// Number of publications by this process, known to it or not.
 fn publish_count(log: &[(AwsCall, CallOutcome)]) -> usize {
     let is_applied =
-        |fate: &CallOutcome| *fate == CallOutcome::Answered(200) || is_send_outcome_unknown(fate);
-    log.iter().filter(|(call, fate)| call.operation == "PutEvents" && is_applied(fate)).count()
+        |outcome: &CallOutcome| *outcome == CallOutcome::Answered(200) || is_send_outcome_unknown(outcome);
+    log.iter().filter(|(call, outcome)| call.operation == "PutEvents" && is_applied(outcome)).count()
 }
 
 async fn run_cell(cell: Cell) -> CellResult {
@@ -123,6 +123,7 @@ async fn run_cell(cell: Cell) -> CellResult {
     let allowed = publish_count(&world.stack.connector.call_log()).saturating_sub(usize::from(is_known));
 
     let other = world.another_process();
+    // The claim of the first worker expires before the second one runs.
     world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
     if batch.deleted == 0 {
         world.resend_event(&scenario.event_id()).await;

@@ -1,8 +1,8 @@
-//! The alerts of two authorizers, which two events name: the items `effect#alert`, with their claims and the set of who
-//! has published, and replays of either event.
+//! Model of the alerts of two authorizers that two events name: the items `effect#alert`, with their claims and sets
+//! of publishers, and replays of either event.
 //!
-//! A worker claims both alerts, publishes those that are its own to publish, marks them, and then ends its event: done if
-//! nothing of it is left, else put back. What leads an event to a worker is left out: it may be claimed whenever it is open.
+//! A worker claims both alerts, publishes those that it acquired, marks them, and then ends its event: done if
+//! nothing is left, otherwise requeued. The queue is left out: an open event may be claimed at any time.
 
 pub(crate) mod alert_item;
 mod configurations;
@@ -11,25 +11,24 @@ use alert_item::{AlertMutant, ClaimOutcome, MAX_REPLAYS, ModelAlert, Publisher};
 
 use super::explorer::{Model, Step, Steps};
 
-/// Attempts of the SDK at one call.
+/// The SDK's attempts at one call.
 const ATTEMPTS: u8 = 2;
 
-/// A configuration.
+/// A configuration of the model.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AlertsModel {
-    /// Lost requests, lost answers, crashes.
+    /// Lost requests, lost answers and crashes.
     pub(crate) faults: u8,
-    /// Of these, requests that are applied later.
+    /// Requests among these faults that are applied later.
     pub(crate) delays: u8,
-    /// Entries that EventBridge answers as failed, or refuses, and has not published.
+    /// Entries that EventBridge fails or rejects, and does not publish.
     pub(crate) failures: u8,
     /// Replays by an operator.
     pub(crate) replays: u8,
-    /// What is left out of the code.
+    /// Condition that is dropped.
     pub(crate) mutant: Option<AlertMutant>,
 }
 
-/// How an event ended, or that it is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum EventStatus {
     #[default]
@@ -38,7 +37,7 @@ enum EventStatus {
     Quarantined,
 }
 
-/// An event's record, as far as it matters here.
+/// The attributes of an event's record that matter here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct AlertingEvent {
     end: EventStatus,
@@ -47,7 +46,7 @@ struct AlertingEvent {
     replay: u8,
 }
 
-/// A worker's place; the number is the alert's.
+/// A worker's next step; the number is the alert's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum AlertPhase {
     #[default]
@@ -59,25 +58,25 @@ enum AlertPhase {
     End,
 }
 
-/// A worker. What it has claimed and published are bits by alert.
+/// A worker. `acquired` and `published` have one bit per alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct AlertWorker {
     phase: AlertPhase,
     attempt: u8,
     by: Publisher,
-    /// Which claims had run out when it made its own.
+    /// By alert, the claim that had expired when this worker made its own.
     expired_claims: [u8; 2],
     acquired: u8,
     published: u8,
-    /// Something of its event is left.
+    /// Part of its event is left for later.
     incomplete: bool,
-    /// EventBridge refused something of its event.
+    /// EventBridge rejected part of its event.
     rejected: bool,
-    /// A call failed: no more is published.
+    /// A call failed, so nothing more is published.
     failed: bool,
 }
 
-/// One request to AWS.
+/// A request to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum AlertRequest {
     Claim { alert: u8, by: Publisher, expired_claim: u8 },
@@ -99,7 +98,7 @@ impl AlertRequest {
     }
 }
 
-/// What it came to.
+/// Result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallResult {
     Applied,
@@ -107,7 +106,7 @@ enum CallResult {
     Claimed(ClaimOutcome),
 }
 
-/// What may still happen.
+/// Faults and actions that are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct AlertBudget {
     faults: u8,
@@ -116,7 +115,7 @@ struct AlertBudget {
     replays: u8,
 }
 
-/// Everything.
+/// The whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AlertsModelState {
     events: [AlertingEvent; 2],
@@ -124,11 +123,11 @@ pub(crate) struct AlertsModelState {
     workers: [AlertWorker; 2],
     delayed: Option<AlertRequest>,
     budget: AlertBudget,
-    /// By alert, who has published it: bits as in the items.
+    /// By alert, its publishers: bits as in the items.
     bus: [u8; 2],
-    /// By alert, how often it may still be published first.
+    /// By alert, first publications that are left.
     first_publishes_allowed: [i8; 2],
-    /// By alert, event and replay, how often it may still be published again.
+    /// By alert, event and replay, repeated publications that are left.
     replay_publishes_allowed: [[[i8; MAX_REPLAYS as usize]; 2]; 2],
 }
 
@@ -161,6 +160,7 @@ impl Model for AlertsModel {
         }
         self.environment(state, to);
         for (_, after) in &mut to[first..] {
+            // The workers are interchangeable, so states that differ only in their order are one state.
             after.workers.sort_unstable();
         }
     }
@@ -175,13 +175,13 @@ impl Model for AlertsModel {
         for (event, which) in state.events.iter().zip(0..).filter(|(event, _)| event.end == EventStatus::Done)
         {
             let tag = Publisher { event: which, replay: event.replay, claim: 0 }.tag();
-            let is_told = |bus: &u8| if event.replay == 0 { *bus != 0 } else { *bus & tag != 0 };
-            if !state.bus.iter().all(is_told) {
-                return Some("P10: an event is done, and not all that it tells is published");
+            let is_published = |bus: &u8| if event.replay == 0 { *bus != 0 } else { *bus & tag != 0 };
+            if !state.bus.iter().all(is_published) {
+                return Some("P10: an event is done, and not all its alerts are published");
             }
         }
         let is_quiet = state.delayed.is_none() && state.workers.iter().all(|it| it.phase == AlertPhase::Idle);
-        (is_quiet && !self.terminates(*state)).then_some("P2: an event is put back for ever")
+        (is_quiet && !self.terminates(*state)).then_some("P2: an event is requeued for ever")
     }
 }
 
@@ -189,7 +189,7 @@ impl AlertsModelState {
     fn apply(&mut self, request: AlertRequest, mutant: Option<AlertMutant>) -> CallResult {
         match request {
             AlertRequest::Claim { alert, by, expired_claim: over } => {
-                // Who has the event now claims its alerts later than whoever had it before.
+                // The event's current holder claims alerts later than any earlier holder.
                 let is_younger = self.events[usize::from(by.event)].claim == by.claim;
                 CallResult::Claimed(self.alerts[usize::from(alert)].claim(by, over, is_younger, mutant))
             }
@@ -220,7 +220,7 @@ impl AlertsModelState {
         }
     }
 
-    /// How often a publisher may still publish an alert.
+    /// Publications of an alert that a publisher has left.
     fn allowed(&mut self, alert: u8, by: Publisher) -> &mut i8 {
         match by.replay {
             0 => &mut self.first_publishes_allowed[usize::from(alert)],
@@ -231,7 +231,7 @@ impl AlertsModelState {
         }
     }
 
-    /// It was, or will be, published, and its publisher does not know.
+    /// Allows a repeat, because the alert was or will be published and its publisher does not know.
     fn allow_repeat(&mut self, request: AlertRequest) {
         if let AlertRequest::Publish { alert, by } = request {
             *self.allowed(alert, by) += 1;
@@ -255,7 +255,7 @@ impl AlertWorker {
         bits & (1 << alert) != 0
     }
 
-    /// On to the next thing that there is to do.
+    /// Moves to the next step.
     fn advance(&mut self) {
         self.attempt = 0;
         self.phase = match self.phase {
@@ -281,7 +281,7 @@ impl AlertWorker {
             .map_or(AlertPhase::End, AlertPhase::Mark)
     }
 
-    /// The call that it makes next.
+    /// The request of the next step.
     fn request(&self) -> Option<AlertRequest> {
         let by = self.by;
         Some(match self.phase {
@@ -300,7 +300,7 @@ impl AlertWorker {
         })
     }
 
-    /// Hears what became of the call.
+    /// Handles the result of the request; `None` if both attempts were not answered.
     fn handle_result(&mut self, answer: Option<CallResult>) {
         match (self.phase, answer) {
             (AlertPhase::Claim(alert), Some(CallResult::Claimed(ClaimOutcome::Acquired))) => {
@@ -323,7 +323,7 @@ impl AlertWorker {
 }
 
 impl AlertsModel {
-    /// Whether every event ends if nothing goes wrong from now on.
+    /// Returns `true` if every event ends once nothing fails any more.
     fn terminates(&self, mut state: AlertsModelState) -> bool {
         for _ in 0..2 {
             state.events.iter_mut().for_each(|event| event.claim_expired = event.claim != 0);
@@ -356,7 +356,7 @@ impl AlertsModel {
             after.budget.failures -= 1;
             after.workers[which].rejected = true;
             after.workers[which].advance();
-            to.push((step(which, worker.phase, "refused by EventBridge"), after));
+            to.push((step(which, worker.phase, "rejected by EventBridge"), after));
         }
         if state.budget.faults == 0 {
             return;
@@ -385,10 +385,10 @@ impl AlertsModel {
         }
     }
 
-    /// Time, the network, and an operator.
+    /// Steps of time, the network, and an operator.
     fn environment(&self, state: &AlertsModelState, to: &mut Steps<AlertsModelState>) {
         let mut world = |after, what| {
-            to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after))
+            to.push((Step { actor: "environment", actor_index: 1, action: what, outcome: "" }, after))
         };
         let is_held = |claim| state.workers.iter().any(|worker| worker.by.claim == claim);
         for which in 0..2 {
@@ -424,7 +424,7 @@ impl AlertsModel {
 }
 
 impl AlertsModelState {
-    /// A worker gives a mark up: what it published may not be known.
+    /// Allows a repeat after a mark that may not have been applied.
     fn allow_unmarked_repeat(&mut self, worker: AlertWorker, is_applied: bool) {
         if let (AlertPhase::Mark(alert) | AlertPhase::AddPublisher(alert), false) = (worker.phase, is_applied)
         {
@@ -433,7 +433,7 @@ impl AlertsModelState {
     }
 }
 
-/// A worker claims an event that is open.
+/// A worker claims an open event.
 fn begin(state: &AlertsModelState, which: usize, to: &mut Steps<AlertsModelState>) {
     for event in 0..2_u8 {
         let AlertingEvent { end, claim, claim_expired: claim_over, replay } =
@@ -460,7 +460,7 @@ fn crash_worker(state: &AlertsModelState, which: usize, to: &mut Steps<AlertsMod
     let mut after = *state;
     after.budget.faults -= 1;
     let worker = state.workers[which];
-    // What is on the bus and not marked yet.
+    // Published and not yet marked.
     let first = match worker.phase {
         AlertPhase::Publish(_) => 0,
         AlertPhase::Mark(alert) | AlertPhase::AddPublisher(alert) => alert,
@@ -483,7 +483,7 @@ fn step(which: usize, doing: AlertPhase, how: &'static str) -> Step {
         AlertPhase::AddPublisher(alert) => {
             named(["is remembered at alert X", "is remembered at alert Y"], alert)
         }
-        AlertPhase::End => "writes down what became of its event",
+        AlertPhase::End => "stores its event's outcome",
     };
     Step { actor: "worker", actor_index: which + 1, action: what, outcome: how }
 }
@@ -491,9 +491,9 @@ fn step(which: usize, doing: AlertPhase, how: &'static str) -> Step {
 fn result_name(answer: CallResult) -> &'static str {
     match answer {
         CallResult::Applied => "",
-        CallResult::ConditionFailed => "refused",
-        CallResult::Claimed(ClaimOutcome::Acquired) => "ours",
+        CallResult::ConditionFailed => "condition failed",
+        CallResult::Claimed(ClaimOutcome::Acquired) => "acquired",
         CallResult::Claimed(ClaimOutcome::Published) => "published",
-        CallResult::Claimed(ClaimOutcome::HeldByOther) => "taken",
+        CallResult::Claimed(ClaimOutcome::HeldByOther) => "held by another",
     }
 }

@@ -1,9 +1,9 @@
-//! The model of one event's record is held to the code: random walks play the same writes on both, and compare what they
-//! answered, and the record, after each.
+//! Conformance of the model of an event's record: random walks apply the same writes to the model and the code, and
+//! compare the results and the record after each.
 //!
-//! What a process has read or claimed is kept, and used again later, when it is out of date. Some answers are lost, so that
-//! the SDK makes the call again. Time stands still but for steps of sixteen minutes, after which every record that is due
-//! later is due, and every claim has run out.
+//! Reads and claims are kept and used again later, when they are stale. Some answers are lost, so that the SDK
+//! repeats the call. Time advances only in steps of sixteen minutes, after which everything that was due later is due
+//! and every claim has expired.
 
 mod alert_conformance;
 mod batch_conformance;
@@ -29,10 +29,10 @@ use super::event_model::record_model::{DueState, ModelRecord, RecordWrite, Reope
 const EVENT: &str = "fynapse/event/e-1";
 const WALKS: u64 = 32;
 const STEPS: usize = 60;
-/// Longer than the relay's longest pause, and than a worker's claim.
+/// Longer than the relay's longest pause and a worker's claim.
 const ALL_CLAIMS_EXPIRED: Duration = Duration::from_secs(16 * 60);
 
-/// What both know of a record.
+/// Attributes of a record that both the model and the code have.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct RecordView {
     exists: bool,
@@ -107,7 +107,7 @@ enum RecordOperation {
     AdvanceTime,
 }
 
-/// Each as often as it shall be played: what ends an event less often than what moves it.
+/// Repeated according to their frequency: operations that end an event are rarer than others.
 const OPERATIONS: [RecordOperation; 23] = [
     RecordOperation::Put,
     RecordOperation::MarkNew,
@@ -134,21 +134,21 @@ const OPERATIONS: [RecordOperation; 23] = [
     RecordOperation::AdvanceTime,
 ];
 
-/// The model and the code, side by side.
+/// The model and the code side by side.
 struct RecordComparison {
     world: World,
-    /// On a wire on which answers are lost.
+    /// Through a connector on which answers are lost.
     inbox: Inbox,
     key: EventKey,
     record: ModelRecord,
-    /// How often the event was kept in quarantine.
+    /// Times that the event was quarantined.
     quarantine_count: i64,
-    /// What was read and claimed, under the `rev`, or the claim, of the model.
+    /// Earlier reads and claims, with the model's `rev` or claim.
     records_read: Vec<(u8, DueRecord)>,
     relay_claims: Vec<(u8, ClaimedRecord)>,
     work_claims: Vec<(u8, ClaimedEvent)>,
     calls: u8,
-    /// The kinds of writes that were played, each with what it came to.
+    /// Kinds of writes with their results.
     outcomes: BTreeSet<(String, String)>,
     rng: Rng,
 }
@@ -179,9 +179,9 @@ impl RandomWalk for RecordComparison {
         }
     }
 
-    /// One step. It has no effect on either if what it needs is not there.
+    /// Runs one step. It changes nothing if its prerequisites are missing.
     async fn apply(&mut self, operation: RecordOperation) {
-        // On the heap: with the SDK's calls inside they are too large to be moved about.
+        // On the heap, because the futures of the SDK's calls are large.
         match operation {
             RecordOperation::Put => Box::pin(self.put()).await,
             RecordOperation::MarkNew => {
@@ -222,7 +222,7 @@ impl RandomWalk for RecordComparison {
 }
 
 impl RecordComparison {
-    /// What the model answers to a write, as one call or as two attempts of one.
+    /// The model's result of a write, made in one or two attempts.
     fn model_result(&mut self, write: RecordWrite, attempts: usize) -> WriteResult {
         self.calls += 1;
         let mut answer = WriteResult::ConditionFailed;
@@ -236,7 +236,8 @@ impl RecordComparison {
         answer
     }
 
-    /// From now on the answer to the next write to the record is lost, or none: how many attempts it takes.
+    /// Loses the answer to the next write to the record, or none; returns the number of attempts that the SDK will
+    /// make.
     fn maybe_lose_response(&mut self) -> usize {
         let attempts = self.rng.pick_attempts();
         let is_lost = AtomicBool::new(attempts == 1);
@@ -247,13 +248,13 @@ impl RecordComparison {
         attempts
     }
 
-    /// The model answers a write as the code did.
+    /// Checks that the model's result of a write equals the code's.
     fn assert_same_outcome(&mut self, write: RecordWrite, attempts: usize, written: WriteOutcome) {
         let expected = self.model_result(write, attempts) == WriteResult::Applied;
         assert_eq!(written == WriteOutcome::Applied, expected, "{write:?}");
     }
 
-    /// A handler records its delivery, and dies before it sends.
+    /// A handler records its delivery and dies before its send.
     async fn put(&mut self) {
         let process = self.world.another_process();
         let attempts = self.rng.pick_attempts();
@@ -347,7 +348,7 @@ impl RecordComparison {
         self.assert_same_outcome(write, attempts, written.unwrap());
     }
 
-    /// An operator reads the record and has it due again, if it is where he can.
+    /// An operator reads the record and makes it due again, if its state permits.
     async fn reopen(&mut self, from: ReopenFrom) {
         let why = format!("reason {}", self.calls);
         let operator = Operator { name: "ada".to_owned(), reason: why };
@@ -381,7 +382,7 @@ impl RecordComparison {
         }
     }
 
-    /// The record and the item in quarantine, after a step.
+    /// Compares the record and the quarantined item after a step.
     async fn compare(&self, operation: RecordOperation) {
         let items = self.world.items().await;
         let item = items.iter().find(|item| text(item, "sk") == self.key.sk());
@@ -402,19 +403,19 @@ impl RecordComparison {
 pub(crate) trait RandomWalk: Sized {
     /// A step of a walk.
     type Operation: Copy + Debug + 'static;
-    /// A kind of write that was played, with what it came to.
+    /// A kind of write with its result.
     type Outcome: Ord;
-    /// Each as often as it shall be played.
+    /// Each is repeated according to its frequency.
     const OPERATIONS: &[Self::Operation];
 
     async fn new(seed: u64) -> Self;
-    /// Plays a step on both, and compares them. It has no effect on either if what it needs is not there.
+    /// Runs a step on both, and compares them. It changes nothing if its prerequisites are missing.
     async fn apply(&mut self, operation: Self::Operation);
     fn rng(&mut self) -> &mut Rng;
     fn outcomes(self) -> BTreeSet<Self::Outcome>;
 }
 
-/// Walks at random, so many times and so many steps each: what was seen on the way.
+/// Runs so many random walks of so many steps each, and returns all outcomes.
 async fn run_walks<W: RandomWalk>(walks: u64, steps: usize) -> BTreeSet<W::Outcome> {
     let mut seen = BTreeSet::new();
     for seed in 1..=walks {
@@ -429,7 +430,7 @@ async fn run_walks<W: RandomWalk>(walks: u64, steps: usize) -> BTreeSet<W::Outco
     seen
 }
 
-/// The same numbers for the same seed.
+/// Pseudo-random numbers; the same for the same seed.
 pub(crate) struct Rng(u64);
 
 impl Rng {
@@ -440,12 +441,12 @@ impl Rng {
         usize::try_from(self.0 >> 33).unwrap() % sides
     }
 
-    /// Whether the first attempt at a call is answered.
+    /// Number of attempts at a call: two if the first answer is lost.
     fn pick_attempts(&mut self) -> usize {
         1 + usize::from(self.below(4) == 0)
     }
 
-    /// The last one more often than any other.
+    /// Picks an element; the last one more often than any other.
     fn pick<T: Clone>(&mut self, all: &[T]) -> Option<T> {
         if all.is_empty() {
             return None;

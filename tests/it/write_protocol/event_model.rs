@@ -1,8 +1,8 @@
-//! One event, from its delivery to its effect: handlers, relays, workers and an operator; the record, the queue with
-//! its dead letters, and the item in quarantine.
+//! Model of one event from its delivery to its effect: handlers, relays, workers and an operator; the record, the
+//! queue with its dead letters, and the quarantined item.
 //!
-//! Every call is two attempts of the SDK at the most. Each is answered; or applied, with its answer lost; or lost itself;
-//! or delayed, and applied whenever it may be. A process may die between any two calls.
+//! The SDK makes at most two attempts at a call. Each is answered; or applied with a lost answer; or lost; or
+//! delayed, and applied at any later time. A process may die between any two calls.
 
 mod configurations;
 mod operator_steps;
@@ -13,52 +13,50 @@ use record_model::{DueState, ModelRecord, RecordMutant, RecordWrite, ReopenFrom,
 
 use super::explorer::{Model, Step, Steps};
 
-/// Receives of one message, after which it is a dead letter.
+/// Receives after which a message is a dead letter.
 const MAX_RECEIVES: usize = 3;
-/// Replays of one event at the most.
+/// Most replays of one event.
 const MAX_REPLAYS: u8 = 2;
 
-/// What may happen at the most. Of a state, what may still happen.
+/// Faults and events that may happen at most; in a state, those that are left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct EventBudget {
-    /// Lost requests, lost answers, crashes.
+    /// Lost requests, lost answers and crashes.
     pub(crate) faults: u8,
-    /// Of these, requests that are applied later.
+    /// Requests among these faults that are applied later.
     pub(crate) delays: u8,
-    /// A message is given to one worker, and is there for another one.
+    /// Messages that are delivered to two workers.
     pub(crate) duplicates: u8,
-    /// A worker finds that it is too early.
+    /// Decisions of a worker that it is too early.
     pub(crate) not_ready: u8,
-    /// A worker finds that it cannot be.
+    /// Decisions of a worker that the effect is impossible.
     pub(crate) impossible: u8,
-    /// SQS refuses a message for what it is.
+    /// Messages that SQS rejects for their content.
     pub(crate) queue_rejections: u8,
-    /// An operator does something.
+    /// Actions of an operator.
     pub(crate) operator_actions: u8,
-    /// The queue loses a message.
+    /// Messages that the queue loses.
     pub(crate) losses: u8,
 }
 
-/// A configuration.
+/// A configuration of the model.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EventModel {
-    /// Handlers, which have a delivery of the event each.
+    /// Handlers; each has a delivery of the event.
     pub(crate) handlers: usize,
-    /// Relays.
     pub(crate) relays: usize,
-    /// Workers.
     pub(crate) workers: usize,
-    /// What may happen.
+    /// Faults and events that may happen.
     pub(crate) budget: EventBudget,
-    /// A record may be due under the hands of who is at it: a handler is slow, or a relay.
+    /// A record may become due while a slow handler or relay is still processing it.
     pub(crate) slow_processes: bool,
-    /// The workers' clocks differ by more than the margin: a claim runs out under the hands of its worker.
+    /// The workers' clocks differ by more than the margin, so a claim may expire while its worker uses it.
     pub(crate) clock_skew: bool,
-    /// What is left out of the code.
+    /// Condition that is dropped.
     pub(crate) mutant: Option<RecordMutant>,
 }
 
-/// A handler's place.
+/// A handler's next step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum HandlerStep {
     #[default]
@@ -70,7 +68,7 @@ enum HandlerStep {
     Dead,
 }
 
-/// A relay's place, with the `rev` that it claims or has claimed.
+/// A relay's next step, with the `rev` that it claims or has claimed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum RelayStep {
     #[default]
@@ -93,7 +91,7 @@ enum RelayStep {
     },
 }
 
-/// A worker's place.
+/// A worker's next step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum WorkerPhase {
     #[default]
@@ -109,7 +107,7 @@ enum WorkerPhase {
     MarkQuarantined,
 }
 
-/// A worker: what it does, with a message that was received so often, under which claim.
+/// A worker with its step, its message's receive count, and its claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct WorkerState {
     phase: WorkerPhase,
@@ -118,7 +116,7 @@ struct WorkerState {
     replay: u8,
 }
 
-/// An operator's place. `item` is how many deliveries of the item that he replays he has seen, or 0.
+/// An operator's next step. `item` is the delivery count of the quarantined item when it was read, or 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum OperatorStep {
     #[default]
@@ -142,7 +140,7 @@ enum OperatorStep {
     DeleteDeadLetter,
 }
 
-/// A process, which attempt at its call is next, and that call's id once there was an attempt.
+/// A process, the number of attempts made at its current call, and that call's id (0 before the first attempt).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct ModelProcess<P> {
     state: P,
@@ -150,7 +148,7 @@ struct ModelProcess<P> {
     id: u8,
 }
 
-/// One request to AWS.
+/// A request to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum AwsRequest {
     Write(RecordWrite),
@@ -169,29 +167,29 @@ struct QuarantineItem {
     is_open: bool,
 }
 
-/// Everything.
+/// The whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EventModelState {
     record: ModelRecord,
     item: QuarantineItem,
-    /// Messages on the queue, by how often they were received.
+    /// Messages on the queue, by receive count.
     queue: [u8; MAX_RECEIVES],
     dead_letters: u8,
-    /// The receipt of the dead letter that an operator is moving back; 0 if there is none.
+    /// Receipt of the dead letter that an operator is moving back; 0 for none.
     redriving: u8,
     was_message_lost: bool,
     handlers: [ModelProcess<HandlerStep>; 2],
     relays: [ModelProcess<RelayStep>; 2],
     workers: [ModelProcess<WorkerState>; 2],
     operator: ModelProcess<OperatorStep>,
-    /// A request on its way, and its call's id.
+    /// A delayed request and its call's id.
     delayed: Option<(AwsRequest, u8)>,
     budget: EventBudget,
-    /// How often it may still be sent (P3).
+    /// Sends that are left (P3).
     sends_allowed: i8,
-    /// How often it may still have its effect, by its replays (P10).
+    /// Effects that are left, by replay (P10).
     effects_allowed: [i8; MAX_REPLAYS as usize + 1],
-    /// Somebody whose write stands heard that he was overtaken.
+    /// A process was answered that its write failed although it was applied.
     false_failure: bool,
 }
 
@@ -233,7 +231,7 @@ impl Model for EventModel {
         self.environment(state, to);
         for (_, after) in &mut to[first..] {
             after.normalize_ids();
-            // Which of them it is does not matter.
+            // Processes of one kind are interchangeable.
             after.relays[..self.relays].sort_unstable();
             after.workers[..self.workers].sort_unstable();
         }
@@ -250,11 +248,14 @@ impl Model for EventModel {
                 record.is_open() && !on_its_way && !state.was_message_lost,
                 "P2: neither due nor on the queue nor over",
             ),
-            (record.is_open() && !on_its_way && !record.sent, "P2: lost, and no operator can say so"),
-            (record.quarantined && !record.done && !state.item.is_open, "P7: given up without an open item"),
+            (record.is_open() && !on_its_way && !record.sent, "P2: lost, and no operator can replay it"),
+            (
+                record.quarantined && !record.done && !state.item.is_open,
+                "P7: quarantined without an open item",
+            ),
             (record.exists() && is_due == record.expires, "due and expiring, or neither"),
             (is_due && !record.is_open(), "due and over"),
-            (state.false_failure, "applied, and told that it was not"),
+            (state.false_failure, "applied, and answered that it was not"),
             (state.sends_allowed < 0, "P3: sent again, and every outcome was known"),
             (
                 !self.clock_skew && state.effects_allowed.iter().any(|left| *left < 0),
@@ -266,7 +267,8 @@ impl Model for EventModel {
 }
 
 impl EventModelState {
-    /// The id of the last write matters to whoever may repeat that write; a claim that was ended, to a request of its that is late.
+    /// Clears ids that nothing can refer to any more: the last write's, unless it may be repeated, and the last ended
+    /// claim's, unless a request of it is delayed.
     fn normalize_ids(&mut self) {
         if !self.ids().contains(&self.record.write_id) {
             self.record.write_id = 0;
@@ -277,7 +279,7 @@ impl EventModelState {
         }
     }
 
-    /// The ids of the calls that are not over.
+    /// Ids of all calls in progress.
     fn ids(&self) -> [u8; 8] {
         let [one, two] = &self.handlers;
         let [three, four] = &self.relays;
@@ -294,7 +296,7 @@ impl EventModelState {
             || matches!(self.delayed, Some((AwsRequest::Send | AwsRequest::Redrive, _)))
     }
 
-    /// What follows from a request that reaches AWS.
+    /// Applies a request that reaches AWS.
     fn apply(&mut self, request: AwsRequest, id: u8, mutant: Option<RecordMutant>) -> WriteResult {
         match request {
             AwsRequest::Write(write) => return self.write(write, id, mutant),
@@ -320,7 +322,7 @@ impl EventModelState {
         WriteResult::Applied
     }
 
-    /// A write to the record, and what it allows.
+    /// Applies a write to the record, and updates the sends and effects that are left.
     fn write(&mut self, write: RecordWrite, id: u8, mutant: Option<RecordMutant>) -> WriteResult {
         let before = self.record;
         let answer = self.record.apply(write, id, mutant);
@@ -329,7 +331,7 @@ impl EventModelState {
             return answer;
         }
         match write {
-            // Whoever has claimed it before comes too late with his mark: a refused mark.
+            // A holder of the earlier claim will find its mark's condition failed.
             RecordWrite::Relay { .. } if self.is_sending(before.rev) => self.sends_allowed += 1,
             RecordWrite::Requeue { .. } => self.sends_allowed += 1,
             RecordWrite::Reopen { from, .. } => {
@@ -349,7 +351,8 @@ impl EventModelState {
         answer
     }
 
-    /// Whether a handler or a relay is about to send, or has sent, what it recorded or claimed under this `rev`.
+    /// Returns `true` if a handler or relay is about to send, or has sent, what it recorded or claimed under this
+    /// `rev`.
     fn is_sending(&self, rev: u8) -> bool {
         let handler = |it: &ModelProcess<HandlerStep>| rev == 1 && it.is_active();
         let relay = |it: &ModelProcess<RelayStep>| match it.state {
@@ -362,7 +365,7 @@ impl EventModelState {
         self.handlers.iter().any(handler) || self.relays.iter().any(relay)
     }
 
-    /// What was sent, or published, and will not be known to have been.
+    /// Allows a repeat, because the request was or will be applied and its sender does not know.
     fn allow_repeat(&mut self, request: AwsRequest) {
         match request {
             AwsRequest::Send => self.sends_allowed += 1,
@@ -375,7 +378,7 @@ impl EventModelState {
         }
     }
 
-    /// What is on the queue under this `rev` was not written down.
+    /// Allows a repeat of the message under this `rev`, because its mark may not have been applied.
     fn allow_unmarked_repeat(&mut self, rev: u8) {
         self.sends_allowed += i8::from(self.record.rev == rev && self.record.due != DueState::No);
     }
@@ -387,7 +390,6 @@ impl ModelProcess<HandlerStep> {
     }
 }
 
-/// A step of a process.
 fn step(who: &'static str, which: usize, what: &'static str, how: &'static str) -> Step {
     Step { actor: who, actor_index: which + 1, action: what, outcome: how }
 }

@@ -1,38 +1,38 @@
-//! A breadth-first explorer: every state once, and the shortest way to the first violation.
+//! A breadth-first explorer: it visits every state once, and finds a shortest path to a violation.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// A protocol: the state it starts in, the steps from a state, and what must not be.
+/// A protocol: its initial state, the steps from a state, and the promises.
 pub(crate) trait Model {
-    /// Everything that the steps depend on.
+    /// Everything on which the steps depend.
     type State: Copy + Eq + Hash;
 
-    /// The state at the start.
+    /// The initial state.
     fn initial(&self) -> Self::State;
 
-    /// Adds every step that can be made next, and the state after it.
+    /// Adds every possible next step with the state after it.
     fn next_steps(&self, state: &Self::State, to: &mut Steps<Self::State>);
 
-    /// The promise that this state breaks, if it breaks one.
+    /// The promise that this state breaks, if any.
     fn violation(&self, state: &Self::State) -> Option<&'static str>;
 }
 
-/// Steps, and the states after them.
+/// Steps with the states after them.
 pub(crate) type Steps<S> = Vec<(Step, S)>;
 
-/// One step, as a trace tells it.
+/// One step of a counterexample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Who makes it.
+    /// Kind of process.
     pub(crate) actor: &'static str,
-    /// Which of them.
+    /// Number of the process among its kind, from 1.
     pub(crate) actor_index: usize,
-    /// What is done.
+    /// The action.
     pub(crate) action: &'static str,
-    /// How it ends.
+    /// The outcome.
     pub(crate) outcome: &'static str,
 }
 
@@ -43,19 +43,19 @@ impl fmt::Display for Step {
     }
 }
 
-/// What an exploration came to.
+/// Result of an exploration.
 #[derive(Debug)]
 pub(crate) struct Exploration {
-    /// States that were seen.
+    /// Number of visited states.
     pub(crate) states: usize,
-    /// Whether those are all that can be reached. A violation ends the exploration.
+    /// True if these are all reachable states. A violation ends the exploration early.
     pub(crate) is_complete: bool,
-    /// The first promise that was broken, and the steps that lead there.
+    /// The first broken promise, with the steps that lead to it.
     pub(crate) violation: Option<(&'static str, Vec<Step>)>,
 }
 
 impl Exploration {
-    /// The steps to the violation, one a line.
+    /// The steps to the violation, one per line.
     pub(crate) fn counterexample(&self) -> String {
         let (promise, steps) = self.violation.as_ref().map_or(("none", &[][..]), |it| (it.0, &it.1));
         let lines = steps.iter().enumerate().map(|(nth, step)| format!("\n  {:>2}. {step}", nth + 1));
@@ -63,7 +63,7 @@ impl Exploration {
     }
 }
 
-/// Explores until a promise is broken, nothing is left, or so many states were seen.
+/// Explores until a promise is broken, no state is left, or `max_states` were visited.
 pub(crate) fn explore<M: Model>(model: &M, max_states: usize) -> Exploration {
     let start = model.initial();
     let mut visited = Visited::default();
@@ -94,10 +94,10 @@ pub(crate) fn explore<M: Model>(model: &M, max_states: usize) -> Exploration {
     Exploration { states: visited.len(), is_complete: true, violation: None }
 }
 
-/// By each state's fingerprint, that of the state from which it was reached first.
+/// By the fingerprint of a state, that of the state from which it was reached first.
 type Visited = HashMap<u64, u64, BuildHasherDefault<IdentityHasher>>;
 
-/// The steps from the start to the state of this fingerprint.
+/// The steps from the initial state to the state with this fingerprint.
 fn path_to<M: Model>(model: &M, seen: &Visited, end: u64) -> Vec<Step> {
     let start = model.initial();
     let mut path = vec![end];
@@ -122,7 +122,7 @@ fn fingerprint<S: Hash>(state: &S) -> u64 {
     hasher.finish()
 }
 
-/// A fast hash of many small numbers: unoptimised, the standard one would set the pace.
+/// A fast hash of many small numbers; without optimisation, the standard hash would dominate the running time.
 struct FoldHasher(u64);
 
 impl FoldHasher {
@@ -160,7 +160,7 @@ impl Hasher for FoldHasher {
     }
 }
 
-/// A fingerprint is its own hash.
+/// Identity hash: a fingerprint is a hash already.
 #[derive(Default)]
 struct IdentityHasher(u64);
 

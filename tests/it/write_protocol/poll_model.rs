@@ -1,8 +1,8 @@
-//! A tracked batch of two authorizers, both over the threshold: pollers, the webhooks of its completion and of its alerts,
-//! its deadline, and what the worker does with the records.
+//! Model of a tracked batch of two authorizers above the threshold: pollers, the webhooks of its completion and of
+//! its alerts, its deadline, and the worker's effect on the records.
 //!
-//! A poller reads, puts the batch off, asks Rightfoot, looks whom an event has told of by then, records what nobody has
-//! told, and ends or moves the batch. Rightfoot shows one result after the other, or does not answer.
+//! A poller reads the batch, defers it, asks Rightfoot, reads which authorizers events cover by then, records the
+//! others, and ends or updates the batch. Rightfoot shows one result after the other, or does not answer.
 
 mod configurations;
 mod item_writes;
@@ -13,52 +13,51 @@ use super::explorer::{Model, Step, Steps};
 /// Both authorizers, as bits.
 const BOTH_AUTHORIZERS: u8 = 3;
 
-/// What the code would be without one of its conditions. Each must be found out.
+/// Conditions of the code that a test drops, one at a time. The exploration must find each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollMutant {
-    /// All that the poller finds of a batch's alerts has the same key.
+    /// All alerts that the poller finds for a batch have the same key.
     OneKeyForAlerts,
-    /// A record that was given up tells its alerts, too.
+    /// A quarantined record counts as covering its alerts.
     QuarantinedCoversAlerts,
-    /// A record that was given up is left alone by the poller who finds the same.
+    /// The poller does not requeue a quarantined record of the same finding.
     QuarantinedIsNotRequeued,
-    /// The batch ends before what was found is recorded.
+    /// The batch ends before the finding is recorded.
     UpdatesBatchFirst,
 }
 
-/// A configuration.
+/// A configuration of the model.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PollModel {
-    /// Whether the batch is a run of a schedule; otherwise it has no alerts.
+    /// True if the batch is a run of a schedule; otherwise it has no alerts.
     pub(crate) is_run: bool,
-    /// Pollers.
     pub(crate) pollers: usize,
-    /// Lost requests, lost answers, crashes.
+    /// Lost requests, lost answers and crashes.
     pub(crate) faults: u8,
-    /// Of these, requests that are applied later.
+    /// Requests among these faults that are applied later.
     pub(crate) delays: u8,
-    /// Questions that Rightfoot does not answer.
+    /// Requests that Rightfoot does not answer.
     pub(crate) unanswered_polls: u8,
-    /// Webhooks of alerts, each of one authorizer.
+    /// Webhooks of alerts, of one authorizer each.
     pub(crate) webhooks: u8,
-    /// Records that the worker gives up.
+    /// Records that the worker quarantines.
     pub(crate) quarantines: u8,
-    /// What is left out of the code.
+    /// Condition that is dropped.
     pub(crate) mutant: Option<PollMutant>,
 }
 
-/// A record of an event.
+/// State of an event's record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum RecordState {
     #[default]
     None,
-    /// It is on its way to its effect, or has had it.
+    /// On its way to its effect, or done.
     Active,
-    /// It was given up.
+    /// Quarantined.
     Quarantined,
-    /// The same, after it was given back.
+    /// Requeued after it was quarantined.
     Requeued,
-    /// It was given up once more: that is an operator's.
+    /// Quarantined again, which is left to an operator.
     QuarantinedAgain,
 }
 
@@ -67,30 +66,30 @@ impl RecordState {
         matches!(self, Self::Quarantined | Self::QuarantinedAgain)
     }
 
-    /// Whether its alerts are told, or somebody was told that they are not.
+    /// Returns `true` if its alerts are published, or left to an operator who was notified.
     fn covers_alerts(self) -> bool {
         matches!(self, Self::Active | Self::Requeued | Self::QuarantinedAgain)
     }
 }
 
-/// The item of the batch.
+/// The item of the tracked batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BatchItem {
     pub(crate) rev: u8,
     pub(crate) due: bool,
-    /// Its time has come.
+    /// True if its time has come.
     pub(crate) is_due_now: bool,
-    /// The API has shown it complete.
+    /// True if the API has shown the batch complete.
     pub(crate) shown_complete: bool,
     pub(crate) done: bool,
     pub(crate) overdue: bool,
 }
 
-/// As it is written when it is tracked.
+/// The item right after it is tracked.
 pub(crate) const NEWLY_TRACKED: BatchItem =
     BatchItem { rev: 1, due: true, is_due_now: false, shown_complete: false, done: false, overdue: false };
 
-/// What becomes of the batch.
+/// Update of the batch at the end of a poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum BatchUpdate {
     #[default]
@@ -101,7 +100,7 @@ pub(crate) enum BatchUpdate {
     Overdue,
 }
 
-/// What is to be recorded. Alerts are of these authorizers.
+/// Finding that is to be recorded. Alerts have their authorizers as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum ModelFinding {
     #[default]
@@ -110,32 +109,31 @@ enum ModelFinding {
     Alerts(u8),
 }
 
-/// A poller's place.
+/// A poller's next step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum PollerPhase {
     #[default]
     Idle,
     Defer,
     QueryApi,
-    /// Rightfoot has shown these, or not answered.
+    /// Rightfoot's rows; `None` if it did not answer.
     Evaluate(Option<u8>),
     RecordEvent,
     RequeueQuarantined,
     UpdateBatch,
 }
 
-/// A poller. `rev` is what its next write to the batch names.
+/// A poller. `rev` is the revision that its next write to the batch checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct PollerState {
     phase: PollerPhase,
     rev: u8,
-    /// Whether it asks whom to alert, and not whether the batch is complete.
+    /// True if it polls for alerts, false if for the completion.
     awaits_alerts: bool,
     found: ModelFinding,
     update: BatchUpdate,
 }
 
-/// A write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PollWrite {
     Defer { rev: u8 },
@@ -144,7 +142,7 @@ enum PollWrite {
     UpdateBatch { rev: u8, then: BatchUpdate },
 }
 
-/// What may still happen.
+/// Faults and events that are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct PollBudget {
     faults: u8,
@@ -154,22 +152,22 @@ struct PollBudget {
     quarantines: u8,
 }
 
-/// Everything.
+/// The whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PollModelState {
     tracked: BatchItem,
     completion: RecordState,
-    /// By authorizer, the alert that a webhook tells.
+    /// By authorizer, the record of the webhook's alert.
     webhooks: [RecordState; 2],
-    /// By the authorizers whom it tells, less one: what the poller found.
+    /// Records of the poller's alerts, by the bits of their authorizers less one.
     polled: [RecordState; 3],
     pollers: [PollerState; 2],
     delayed: Option<PollWrite>,
-    /// Of whom Rightfoot shows a result.
+    /// Authorizers of whom Rightfoot shows a result.
     visible_rows: u8,
     is_past_deadline: bool,
     budget: PollBudget,
-    /// A poller went on although an alert that it had found untold stays untold.
+    /// A poller went on although an uncovered alert that it had found stays uncovered.
     missed_alert: bool,
 }
 
@@ -177,7 +175,7 @@ impl Model for PollModel {
     type State = PollModelState;
 
     fn initial(&self) -> PollModelState {
-        let Self { faults, delays, unanswered_polls: silences, webhooks, quarantines: given_up, .. } = *self;
+        let Self { faults, delays, unanswered_polls, webhooks, quarantines, .. } = *self;
         PollModelState {
             tracked: NEWLY_TRACKED,
             completion: RecordState::None,
@@ -187,13 +185,7 @@ impl Model for PollModel {
             delayed: None,
             visible_rows: 0,
             is_past_deadline: false,
-            budget: PollBudget {
-                faults,
-                delays,
-                unanswered_polls: silences,
-                webhooks,
-                quarantines: given_up,
-            },
+            budget: PollBudget { faults, delays, unanswered_polls, webhooks, quarantines },
             missed_alert: false,
         }
     }
@@ -206,6 +198,7 @@ impl Model for PollModel {
         self.environment(state, to);
         for (_, after) in &mut to[first..] {
             after.normalize_revs();
+            // The pollers are interchangeable, so states that differ only in their order are one state.
             after.pollers[..self.pollers].sort_unstable();
         }
     }
@@ -217,7 +210,7 @@ impl Model for PollModel {
             return Some("P9: a batch is neither due nor over, or both");
         }
         if state.missed_alert {
-            return Some("an alert was found untold, and stays so");
+            return Some("an uncovered alert was found, and stays uncovered");
         }
         if tracked.done && state.completion == RecordState::None && !tracked.shown_complete {
             return Some("P5: a batch is settled without its completion");
@@ -225,7 +218,7 @@ impl Model for PollModel {
         let alerted = state.covered_authorizers(None)
             | if state.budget.quarantines < self.quarantines { BOTH_AUTHORIZERS } else { 0 };
         if tracked.done && self.is_run && alerted != BOTH_AUTHORIZERS {
-            return Some("a run is settled, and an alert is told by nobody");
+            return Some("a run is settled, and an alert is covered by no event");
         }
         let is_quiet =
             state.delayed.is_none() && state.pollers.iter().all(|it| it.phase == PollerPhase::Idle);
@@ -234,7 +227,7 @@ impl Model for PollModel {
 }
 
 impl PollModel {
-    /// Whether the batch ends once Rightfoot shows everything and nothing goes wrong any more.
+    /// Returns `true` if the batch ends once Rightfoot shows everything and nothing fails any more.
     fn terminates(&self, mut state: PollModelState) -> bool {
         (state.visible_rows, state.budget) = (
             BOTH_AUTHORIZERS,
@@ -269,22 +262,23 @@ impl PollModel {
                 });
             }
             PollerPhase::QueryApi => {
-                let look = |rows| PollerState { phase: PollerPhase::Evaluate(rows), ..poller };
-                go(*state, look(Some(state.visible_rows)), "asks Rightfoot", "an answer");
+                let evaluate = |rows| PollerState { phase: PollerPhase::Evaluate(rows), ..poller };
+                go(*state, evaluate(Some(state.visible_rows)), "asks Rightfoot", "an answer");
                 if state.budget.unanswered_polls > 0 {
                     let mut after = *state;
                     after.budget.unanswered_polls -= 1;
-                    go(after, look(None), "asks Rightfoot", "no answer");
+                    go(after, evaluate(None), "asks Rightfoot", "no answer");
                 }
             }
             PollerPhase::Evaluate(rows) => {
                 let it = self.plan(state, poller, rows);
                 let mut after = *state;
                 if self.is_run && matches!(it.update, BatchUpdate::Done | BatchUpdate::Overdue) {
-                    let found = if let ModelFinding::Alerts(whom) = it.found { whom } else { 0 };
+                    let found =
+                        if let ModelFinding::Alerts(authorizers) = it.found { authorizers } else { 0 };
                     after.missed_alert |= rows.unwrap_or(0) & !state.covered_authorizers(None) & !found != 0;
                 }
-                go(after, it, "looks whom an event has told of", "");
+                go(after, it, "reads which authorizers events cover", "");
             }
             PollerPhase::RecordEvent => {
                 let write = PollWrite::RecordEvent { found: poller.found };
@@ -318,7 +312,7 @@ impl PollModel {
         }
     }
 
-    /// What a poller does first about a batch that is due.
+    /// A poller's read of a due batch.
     fn read(
         &self,
         state: &PollModelState,
@@ -344,12 +338,12 @@ impl PollModel {
         }
     }
 
-    /// What the answer means.
+    /// The poller's decision after the answer.
     fn plan(&self, state: &PollModelState, it: PollerState, rows: Option<u8>) -> PollerState {
         let is_whole = rows == Some(BOTH_AUTHORIZERS);
         let seen = if self.is_run { rows.unwrap_or(0) } else { 0 };
-        let untold = seen & !state.covered_authorizers(self.mutant);
-        let alerts = if untold == 0 { ModelFinding::Nothing } else { ModelFinding::Alerts(untold) };
+        let uncovered = seen & !state.covered_authorizers(self.mutant);
+        let alerts = if uncovered == 0 { ModelFinding::Nothing } else { ModelFinding::Alerts(uncovered) };
         let (found, then) = match (is_whole, it.awaits_alerts) {
             (true, false) if self.is_run => (ModelFinding::Completion, BatchUpdate::CheckAlertsAt),
             (true, false) => (ModelFinding::Completion, BatchUpdate::Done),
@@ -366,7 +360,7 @@ impl PollModel {
         }
     }
 
-    /// A record that stands is as good as a new one, unless it was given up.
+    /// An existing record is as good as a new one, unless it was quarantined.
     fn after_record(&self, mut state: PollModelState, it: PollerState, is_applied: bool) -> PollerState {
         if self.mutant == Some(PollMutant::UpdatesBatchFirst) {
             return PollerState::default();
@@ -381,8 +375,8 @@ impl PollModel {
         }
     }
 
-    /// A write, in every way in which it can end. The SDK's second attempt at it is left out: without an answer the run
-    /// goes on to its next batch.
+    /// Adds a write, in every way in which it can end. The SDK's second attempt is left out: without an answer the
+    /// run goes on to its next batch.
     fn write(
         &self,
         state: &PollModelState,
@@ -397,7 +391,7 @@ impl PollModel {
         let is_applied = answered.apply(write, self.mutant);
         then(&mut answered.pollers[which], is_applied);
         answered.check_missed_alerts(write);
-        to.push((step(if is_applied { "" } else { "refused" }), answered));
+        to.push((step(if is_applied { "" } else { "condition failed" }), answered));
         if state.budget.faults == 0 {
             return;
         }
@@ -418,10 +412,10 @@ impl PollModel {
         }
     }
 
-    /// Time, Rightfoot, the network and the worker.
+    /// Steps of time, Rightfoot, the network and the worker.
     fn environment(&self, state: &PollModelState, to: &mut Steps<PollModelState>) {
         let mut world = |after, what| {
-            to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after))
+            to.push((Step { actor: "environment", actor_index: 1, action: what, outcome: "" }, after))
         };
         if state.tracked.due && !state.tracked.is_due_now {
             let mut after = *state;
@@ -433,13 +427,13 @@ impl PollModel {
             after.is_past_deadline = true;
             world(after, "the deadline passes");
         }
-        for whom in [1, 2] {
-            if state.visible_rows & whom == 0 {
+        for authorizers in [1, 2] {
+            if state.visible_rows & authorizers == 0 {
                 let mut after = *state;
-                after.visible_rows |= whom;
+                after.visible_rows |= authorizers;
                 world(after, "Rightfoot shows another result");
             }
-            let webhook = usize::from(whom) - 1;
+            let webhook = usize::from(authorizers) - 1;
             if self.is_run && state.budget.webhooks > 0 && state.webhooks[webhook] == RecordState::None {
                 let mut after = *state;
                 after.budget.webhooks -= 1;
@@ -461,7 +455,7 @@ impl PollModel {
         self.quarantine(state, to);
     }
 
-    /// The worker gives a record up.
+    /// The worker quarantines a record.
     fn quarantine(&self, state: &PollModelState, to: &mut Steps<PollModelState>) {
         if state.budget.quarantines == 0 {
             return;
@@ -476,7 +470,7 @@ impl PollModel {
                 continue;
             }
             to.push((
-                Step { actor: "the worker", actor_index: 1, action: "gives a record up", outcome: "" },
+                Step { actor: "worker", actor_index: 1, action: "quarantines a record", outcome: "" },
                 after,
             ));
         }
@@ -485,12 +479,12 @@ impl PollModel {
 
 fn write_name(write: PollWrite) -> &'static str {
     match write {
-        PollWrite::Defer { .. } => "puts the batch off",
+        PollWrite::Defer { .. } => "defers the batch",
         PollWrite::RecordEvent { found: ModelFinding::Completion } => "records the completion",
         PollWrite::RecordEvent { .. } => "records alerts",
-        PollWrite::RequeueQuarantined { .. } => "gives the record back",
+        PollWrite::RequeueQuarantined { .. } => "requeues the quarantined record",
         PollWrite::UpdateBatch { then: BatchUpdate::Done, .. } => "settles the batch",
         PollWrite::UpdateBatch { then: BatchUpdate::Overdue, .. } => "ends the batch as overdue",
-        PollWrite::UpdateBatch { .. } => "moves the batch",
+        PollWrite::UpdateBatch { .. } => "updates the batch",
     }
 }

@@ -1,46 +1,47 @@
-//! A submission: callers with the same request and with another one under the same name, the poller, and Rightfoot.
+//! Model of a submission: callers with the same request and with another one under the same name, the poller, and
+//! Rightfoot.
 //!
-//! Rightfoot makes one batch for the same bytes, however often they come. It may refuse them once although it has taken
-//! them, or will. A request to it may be lost, or arrive when its caller has given it up.
+//! Rightfoot creates one batch for the same bytes, however often they arrive. It may reject them once although it has
+//! accepted them, or will. A request to it may be lost, or arrive after its caller has given up.
 
 mod configurations;
 mod submission_item;
 
 use super::explorer::{Model, Step, Steps};
 
-/// What the code would be without one of its conditions. Each must be found out.
+/// Conditions of the code that a test drops, one at a time. The exploration must find each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SubmissionMutant {
-    /// A refusal frees the name however many attempts there were.
+    /// A rejection releases the name after any number of attempts.
     ReleasedAfterAttempts,
-    /// A refusal frees the name although an attempt at the same `POST` was not answered.
+    /// A rejection releases the name although an attempt at the same `POST` was not answered.
     ReleasedAfterRetry,
-    /// What a submission made is written down without naming the call that began it.
+    /// The outcome is stored without checking the call that began the submission.
     CompletedWithoutCall,
-    /// The name is freed without naming the call.
+    /// The name is released without checking the call.
     ReleasedWithoutCall,
 }
 
-/// A configuration.
+/// A configuration of the model.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SubmissionModel {
-    /// By caller, which request it makes: 0 or 1.
+    /// By caller, its request: 0 or 1.
     pub(crate) requests: [u8; 3],
-    /// Invocations, of all callers together.
+    /// Invocations of all callers together.
     pub(crate) calls: u8,
-    /// Writes that are not answered, and callers that die.
+    /// Unanswered writes and dying callers.
     pub(crate) faults: u8,
-    /// Of these, writes that are applied later.
+    /// Writes among these faults that are applied later.
     pub(crate) delays: u8,
-    /// Requests to Rightfoot that are not answered.
+    /// Requests that Rightfoot does not answer.
     pub(crate) lost_responses: u8,
-    /// Refusals by Rightfoot.
+    /// Rejections by Rightfoot.
     pub(crate) rejections: u8,
     /// Runs of the poller.
     pub(crate) polls: u8,
-    /// Names that an operator frees, having seen that Rightfoot has made nothing.
+    /// Names that an operator releases after checking that Rightfoot has created nothing.
     pub(crate) releases: u8,
-    /// What is left out of the code.
+    /// Condition that is dropped.
     pub(crate) mutant: Option<SubmissionMutant>,
 }
 
@@ -53,26 +54,26 @@ pub(crate) struct SubmissionItem {
     pub(crate) attempts: u8,
     pub(crate) due: bool,
     pub(crate) declined: bool,
-    /// The batch that it made; 0 if that is not known.
+    /// The batch that it created; 0 if unknown.
     pub(crate) batch: u8,
 }
 
-/// What a caller has heard last.
+/// A caller's last result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum CallerResult {
     #[default]
     NotYet,
-    /// Repeat it.
+    /// Unknown; the caller repeats the request.
     Unknown,
-    /// It made nothing, and its name is free.
+    /// Nothing was created, and the name is released.
     Declined,
-    /// The name is another request's.
+    /// The name belongs to another request.
     NameTaken,
-    /// It made this batch.
+    /// This batch was created.
     Created(u8),
 }
 
-/// A caller's place. `seen` is the item as it was read or written last.
+/// A caller's next step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum CallerPhase {
     #[default]
@@ -94,7 +95,7 @@ enum CallerPhase {
     },
 }
 
-/// A caller.
+/// A caller. `seen` is the item as it last read or wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct CallerState {
     phase: CallerPhase,
@@ -103,7 +104,6 @@ struct CallerState {
     result: CallerResult,
 }
 
-/// A write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum SubmissionWrite {
     Begin { call: u8, request: u8, free: SubmissionItem },
@@ -113,7 +113,7 @@ enum SubmissionWrite {
     Track { batch: u8 },
 }
 
-/// What may still happen.
+/// Faults and events that are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct SubmissionBudget {
     calls: u8,
@@ -125,23 +125,23 @@ struct SubmissionBudget {
     releases: u8,
 }
 
-/// Everything.
+/// The whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SubmissionModelState {
     item: SubmissionItem,
     callers: [CallerState; 3],
-    /// By request, the batch that Rightfoot has made of it.
+    /// By request, the batch that Rightfoot has created for it.
     batches: [u8; 2],
-    /// By request, whether one is on its way that nobody waits for.
+    /// By request, true if one is under way whose caller has given up.
     in_flight: [bool; 2],
-    /// The batches that are watched, as bits.
+    /// The tracked batches, as bits.
     tracked: u8,
     delayed: Option<SubmissionWrite>,
     budget: SubmissionBudget,
     calls: u8,
-    /// By request, whether an operator has said that it made nothing: he answers for it.
+    /// By request, true if an operator has declared that it created nothing, and answers for that.
     released: [bool; 2],
-    /// A caller heard that nothing was made, and something was.
+    /// A caller was answered that nothing was created although something was.
     false_decline: bool,
 }
 
@@ -149,9 +149,7 @@ impl Model for SubmissionModel {
     type State = SubmissionModelState;
 
     fn initial(&self) -> SubmissionModelState {
-        let Self {
-            calls, faults, delays, lost_responses: lost, rejections: refusals, polls, releases, ..
-        } = *self;
+        let Self { calls, faults, delays, lost_responses, rejections, polls, releases, .. } = *self;
         SubmissionModelState {
             item: SubmissionItem::default(),
             callers: Default::default(),
@@ -159,15 +157,7 @@ impl Model for SubmissionModel {
             in_flight: [false; 2],
             tracked: 0,
             delayed: None,
-            budget: SubmissionBudget {
-                calls,
-                faults,
-                delays,
-                lost_responses: lost,
-                rejections: refusals,
-                polls,
-                releases,
-            },
+            budget: SubmissionBudget { calls, faults, delays, lost_responses, rejections, polls, releases },
             calls: 0,
             released: [false; 2],
             false_decline: false,
@@ -184,7 +174,9 @@ impl Model for SubmissionModel {
     fn violation(&self, state: &SubmissionModelState) -> Option<&'static str> {
         let item = &state.item;
         if state.false_decline {
-            return Some("a caller is told that nothing was made, and its request has made a batch");
+            return Some(
+                "a caller is answered that nothing was created although its request has created a batch",
+            );
         }
         if item.call != 0 && !item.due && !item.declined && item.batch == 0 {
             return Some("P9: a submission is neither due nor over");
@@ -192,10 +184,10 @@ impl Model for SubmissionModel {
         for (caller, request) in state.callers.iter().zip(self.requests) {
             if let CallerResult::Created(batch) = caller.result {
                 if state.batches[usize::from(request)] != batch {
-                    return Some("a caller is told of a batch that its request has not made");
+                    return Some("a caller is answered a batch that its request has not created");
                 }
                 if !state.is_tracked(batch) {
-                    return Some("a caller is told of a batch that nobody watches");
+                    return Some("a caller is answered a batch that is not tracked");
                 }
             }
         }
@@ -207,10 +199,10 @@ impl Model for SubmissionModel {
                 .zip(self.requests)
                 .any(|(caller, its)| its == *request && caller.phase != CallerPhase::Idle);
             let alarms = item.due && item.request == *request;
-            let is_said = state.released[usize::from(*request)];
-            batch != 0 && !state.is_tracked(batch) && !is_busy && !alarms && !is_said
+            let is_declared = state.released[usize::from(*request)];
+            batch != 0 && !state.is_tracked(batch) && !is_busy && !alarms && !is_declared
         };
-        [0, 1].iter().any(is_lost).then_some("P9: a batch is watched by nobody, and nobody will hear of it")
+        [0, 1].iter().any(is_lost).then_some("P9: a batch is not tracked, and no alarm reports it")
     }
 }
 
@@ -219,7 +211,7 @@ impl SubmissionModelState {
         self.tracked & (1 << batch) != 0
     }
 
-    /// What the write comes to: whether it was applied.
+    /// Applies a write; returns `true` if its condition held.
     fn apply(&mut self, write: SubmissionWrite, mutant: Option<SubmissionMutant>) -> bool {
         match write {
             SubmissionWrite::Begin { call, request, free } => self.item.begin(call, request, free),
@@ -239,7 +231,7 @@ impl SubmissionModelState {
         }
     }
 
-    /// A request arrives at Rightfoot, which takes it.
+    /// A request arrives at Rightfoot and is accepted.
     fn arrive(&mut self, request: u8) -> u8 {
         let made = &mut self.batches[usize::from(request)];
         if *made == 0 {
@@ -248,10 +240,10 @@ impl SubmissionModelState {
         *made
     }
 
-    fn finish(&mut self, which: usize, request: u8, heard: CallerResult) {
+    fn finish(&mut self, which: usize, request: u8, result: CallerResult) {
         let at = usize::from(request);
-        self.false_decline |= heard == CallerResult::Declined && self.batches[at] != 0 && !self.released[at];
-        self.callers[which] = CallerState { result: heard, ..CallerState::default() };
+        self.false_decline |= result == CallerResult::Declined && self.batches[at] != 0 && !self.released[at];
+        self.callers[which] = CallerState { result, ..CallerState::default() };
     }
 }
 
@@ -267,7 +259,7 @@ impl SubmissionModel {
                     let seen = SubmissionItem::default();
                     after.callers[which] =
                         CallerState { phase: CallerPhase::Begin, call: after.calls, seen, ..caller };
-                    to.push((step(which, "sets out", ""), after));
+                    to.push((step(which, "begins", ""), after));
                 }
                 return;
             }
@@ -315,7 +307,7 @@ impl SubmissionModel {
         }
     }
 
-    /// The submission is written, or the one that stands is found.
+    /// Adds the put of a new submission, which may find an existing one.
     fn begin(&self, state: &SubmissionModelState, which: usize, to: &mut Steps<SubmissionModelState>) {
         let (CallerState { call, seen, .. }, request) = (state.callers[which], self.requests[which]);
         let write = SubmissionWrite::Begin { call, request, free: seen };
@@ -324,7 +316,7 @@ impl SubmissionModel {
             after.callers[which].seen = stands;
             match () {
                 () if is_applied => after.callers[which].phase = CallerPhase::Post { is_retry: false },
-                // Free: it is put again where this one stands.
+                // Released: the put is repeated with this item as the expected one.
                 () if stands.declined => {}
                 () if stands.request != request => after.finish(which, request, CallerResult::NameTaken),
                 () if stands.batch != 0 => after.finish(which, request, CallerResult::Created(stands.batch)),
@@ -333,7 +325,7 @@ impl SubmissionModel {
         });
     }
 
-    /// A request to Rightfoot, which is made again once if it is not answered.
+    /// Adds a request to Rightfoot, which is repeated once if it is not answered.
     fn post(
         &self,
         state: &SubmissionModelState,
@@ -357,7 +349,7 @@ impl SubmissionModel {
             } else {
                 after.finish(which, request, CallerResult::Unknown);
             }
-            to.push((step(which, "posts", "refused"), after));
+            to.push((step(which, "posts", "condition failed"), after));
         }
         if state.budget.lost_responses > 0 {
             let mut go_on = |mut after: SubmissionModelState, how| {
@@ -378,7 +370,7 @@ impl SubmissionModel {
         }
     }
 
-    /// The name is freed, unless somebody else has set out meanwhile.
+    /// Releases the name, unless another caller has begun a retry meanwhile.
     fn release(&self, state: &SubmissionModelState, which: usize, to: &mut Steps<SubmissionModelState>) {
         let (CallerState { seen, .. }, request) = (state.callers[which], self.requests[which]);
         self.write(state, which, SubmissionWrite::Release { seen }, to, |after, is_applied| {
@@ -394,7 +386,7 @@ impl SubmissionModel {
         });
     }
 
-    /// A write, in every way in which it can end.
+    /// Adds a write, in every way in which it can end.
     fn write(
         &self,
         state: &SubmissionModelState,
@@ -406,7 +398,7 @@ impl SubmissionModel {
         let mut answered = *state;
         let is_applied = answered.apply(write, self.mutant);
         then(&mut answered, is_applied);
-        to.push((step(which, write_name(write), if is_applied { "" } else { "refused" }), answered));
+        to.push((step(which, write_name(write), if is_applied { "" } else { "condition failed" }), answered));
         if state.budget.faults == 0 {
             return;
         }
@@ -426,10 +418,10 @@ impl SubmissionModel {
         }
     }
 
-    /// The poller, the network, and requests that arrive late.
+    /// Steps of the poller, the network, and late requests.
     fn environment(&self, state: &SubmissionModelState, to: &mut Steps<SubmissionModelState>) {
         let mut world = |after, what| {
-            to.push((Step { actor: "the world", actor_index: 1, action: what, outcome: "" }, after))
+            to.push((Step { actor: "environment", actor_index: 1, action: what, outcome: "" }, after))
         };
         if state.item.due && state.budget.polls > 0 {
             let mut after = *state;
@@ -466,7 +458,7 @@ impl SubmissionModel {
     }
 }
 
-/// What a caller does with what Rightfoot has made, by the submission as it stands.
+/// A caller's step after Rightfoot has created its batch, by the current submission.
 fn decide_completion(
     after: &mut SubmissionModelState,
     which: usize,
@@ -494,9 +486,9 @@ fn step(which: usize, what: &'static str, how: &'static str) -> Step {
 fn write_name(write: SubmissionWrite) -> &'static str {
     match write {
         SubmissionWrite::Begin { .. } => "writes the submission",
-        SubmissionWrite::BeginRetry { .. } => "sets out again",
-        SubmissionWrite::Release { .. } => "frees the name",
+        SubmissionWrite::BeginRetry { .. } => "begins the retry",
+        SubmissionWrite::Release { .. } => "releases the name",
         SubmissionWrite::Complete { .. } => "writes down what it made",
-        SubmissionWrite::Track { .. } => "watches what it made all the same",
+        SubmissionWrite::Track { .. } => "tracks what it made anyway",
     }
 }

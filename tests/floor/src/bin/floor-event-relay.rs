@@ -1,4 +1,4 @@
-//! Finds what is due, claims it, enqueues it, marks it.
+//! The relay's floor: finds due events, claims them, enqueues them and marks them.
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;

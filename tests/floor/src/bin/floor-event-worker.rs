@@ -1,4 +1,5 @@
-//! Claims the event of a message, stores its batch's balances, announces it, ends the claim.
+//! The worker's floor: claims the event of a message, stores its batch's balances, publishes the event, and ends the
+//! claim.
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;

@@ -1,4 +1,4 @@
-//! Proves, records, enqueues, marks.
+//! The floor of Fynapse's webhook: verifies, records, enqueues, marks.
 
 use floor::{FloorInbox, FloorSecret, is_signed, load_sdk_config};
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
@@ -18,7 +18,7 @@ async fn take_in(
 ) -> Result<Response<Body>, Error> {
     let key = secret.value().await?;
     let body: &[u8] = request.body();
-    if !is_proven(key, &request, body) {
+    if !is_verified(key, &request, body) {
         return Ok(Response::builder().status(403).body(r#"{"error":"Forbidden"}"#.into())?);
     }
     let event: Value = serde_json::from_slice(body)?;
@@ -29,7 +29,7 @@ async fn take_in(
     Ok(response.body(r#"{"status":"received"}"#.into())?)
 }
 
-fn is_proven(key: &str, request: &Request, body: &[u8]) -> bool {
+fn is_verified(key: &str, request: &Request, body: &[u8]) -> bool {
     let header = request.headers().get("webhook-signature").and_then(|header| header.to_str().ok());
     let Some((t, tag)) = header.and_then(|header| header.strip_prefix("t=")?.split_once(",v1=")) else {
         return false;

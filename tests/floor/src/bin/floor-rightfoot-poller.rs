@@ -1,4 +1,4 @@
-//! Finds what is due, asks for the balances, records the completion, enqueues it, marks it.
+//! The poller's floor: finds due batches, reads their balances, and records, enqueues and marks the completions.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use floor::{FloorInbox, FloorRightfoot, load_sdk_config, now_ms, number, required_string};

@@ -1,4 +1,4 @@
-//! Writes a submission, submits it, and writes down what it made.
+//! The floor of `rightfoot-requests`: writes a submission, submits it, and stores what was created.
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use floor::{

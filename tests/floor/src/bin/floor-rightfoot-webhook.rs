@@ -1,4 +1,4 @@
-//! Proves, looks whose batch it is, records, enqueues, marks.
+//! The floor of Rightfoot's webhook: verifies, reads the batch's owner, records, enqueues, marks.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +19,7 @@ async fn take_in(
     request: Request,
 ) -> Result<Response<Body>, Error> {
     let url_key = secret.value().await?;
-    if !is_proven(url_key, &request) {
+    if !is_verified(url_key, &request) {
         return Ok(Response::builder().status(403).body(r#"{"error":"Forbidden"}"#.into())?);
     }
     let body: &[u8] = request.body();
@@ -33,7 +33,7 @@ async fn take_in(
     Ok(response.body(r#"{"status":"received"}"#.into())?)
 }
 
-fn is_proven(url_key: &str, request: &Request) -> bool {
+fn is_verified(url_key: &str, request: &Request) -> bool {
     let parameters = request.path_parameters();
     let Some((subject, tag)) = parameters.first("token").and_then(|token| token.split_once('.')) else {
         return false;

@@ -1,37 +1,37 @@
-//! The item of one authorizer's alert, and every write to it: what `shared/aws/src/inbox` does to `effect#alert`.
+//! The item of one authorizer's alert and every write to it, as `shared/aws/src/inbox` writes `effect#alert`.
 
-/// Replays of one event at the most.
+/// Most replays of one event.
 pub(crate) const MAX_REPLAYS: u8 = 2;
 
-/// What the code would be without one of its conditions. Each must be found out.
+/// Conditions of the code that a test drops, one at a time. The exploration must find each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AlertMutant {
-    /// An item remembers its last publisher only.
+    /// An item remembers only its last publisher.
     LastPublisherOnly,
-    /// Whether an alert is published is told by there being no claim, not by what says so.
+    /// An alert counts as published when it has no claim, instead of by `published_at` or its set of publishers.
     PublishedIsUnclaimed,
-    /// An event that was never replayed publishes unless it has itself.
+    /// An event that was never replayed publishes unless it has published itself.
     EachEventOnce,
-    /// A claim takes the place of a younger one of the same event.
+    /// An older claim replaces a younger one of the same event.
     OlderClaim,
 }
 
-/// The item of one authorizer's alert. Tags are bits, see [`Publisher::tag`].
+/// The item of one authorizer's alert. `tags` has the bits of [`Publisher::tag`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ModelAlert {
-    /// Who has claimed it.
+    /// Number of the claim; 0 for none.
     pub(crate) claim: u8,
-    /// For which event.
+    /// Event of the claim.
     pub(crate) claim_event: u8,
-    /// Whether that claim has run out.
+    /// True if the claim has expired.
     pub(crate) claim_expired: bool,
-    /// Whether it has a `published_at`.
+    /// True if it has a `published_at`.
     pub(crate) published: bool,
-    /// Who has published it.
+    /// Its publishers.
     pub(crate) tags: u8,
 }
 
-/// Who publishes: an event, under a claim, in one of its replays.
+/// A publisher: an event, under a claim, in one of its replays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Publisher {
     /// The event: 0 or 1.
@@ -43,26 +43,26 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// The event and its replay, as a bit.
+    /// Bit for the event and its replay.
     pub(crate) fn tag(self) -> u8 {
         1 << (self.event * (MAX_REPLAYS + 1) + self.replay)
     }
 }
 
-/// What a claim came to.
+/// Result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimOutcome {
-    /// It is this event's to publish.
+    /// This event is to publish the alert.
     Acquired,
-    /// It has been published.
+    /// The alert has been published.
     Published,
     /// Another event's worker is about to publish it.
     HeldByOther,
 }
 
 impl ModelAlert {
-    /// Claims it. `over` is the claim that had run out when the request was made, and the request is younger than a claim of
-    /// the same event, or not: it may arrive late.
+    /// Claims the alert. `expired_claim` is the claim that had expired when the request was made. `is_younger` is
+    /// false if the request arrives after a younger claim of the same event.
     pub(crate) fn claim(
         &mut self,
         by: Publisher,
@@ -81,17 +81,17 @@ impl ModelAlert {
             self.tags & by.tag() != 0
         };
         if is_free && !is_published {
-            // The same claim made again ends when it would have ended.
+            // A repeated claim keeps its original expiry.
             self.claim_expired = self.claim_expired && self.claim == by.claim;
             (self.claim, self.claim_event) = (by.claim, by.event);
             return ClaimOutcome::Acquired;
         }
-        let is_said =
+        let is_reported =
             if mutant == Some(AlertMutant::PublishedIsUnclaimed) { self.claim == 0 } else { is_published };
-        if is_said { ClaimOutcome::Published } else { ClaimOutcome::HeldByOther }
+        if is_reported { ClaimOutcome::Published } else { ClaimOutcome::HeldByOther }
     }
 
-    /// Writes down who has published it. Refused without the claim.
+    /// Records the publisher and ends its claim. Fails if the claim is not its own.
     pub(crate) fn mark(&mut self, by: Publisher, mutant: Option<AlertMutant>) -> bool {
         if self.claim != by.claim {
             return false;
@@ -101,7 +101,7 @@ impl ModelAlert {
         true
     }
 
-    /// The same for who has lost the claim.
+    /// Records a publisher that has lost its claim.
     pub(crate) fn add_publisher(&mut self, by: Publisher, mutant: Option<AlertMutant>) {
         let others = if mutant == Some(AlertMutant::LastPublisherOnly) { 0 } else { self.tags };
         (self.published, self.tags) = (true, others | by.tag());

@@ -1,4 +1,4 @@
-//! What is explored of alerts.
+//! Configurations of the alerts model.
 
 use super::AlertsModel;
 use super::alert_item::AlertMutant;

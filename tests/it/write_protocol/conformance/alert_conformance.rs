@@ -1,5 +1,5 @@
-//! The model of one alert's item is held to the code: two events that tell the same authorizer claim it, publish it, and are
-//! replayed, in random order.
+//! Conformance of the model of an alert's item: two events that name the same authorizer claim it, publish it, and
+//! are replayed, in random order.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ enum AlertOperation {
     AdvanceTime,
 }
 
-/// Each as often as it shall be played.
+/// Each is repeated according to its frequency.
 const OPERATIONS: [AlertOperation; 10] = [
     AlertOperation::ClaimEvent,
     AlertOperation::ClaimEvent,
@@ -49,12 +49,12 @@ struct AlertComparison {
     crossing: ThresholdCrossing,
     alert: ModelAlert,
     replays: [u8; 2],
-    /// Claims of events, and what was acquired under them; some of them are over.
+    /// Claims of events, and alerts acquired under them; some have ended.
     work_claims: Vec<(Publisher, ClaimedEvent)>,
     acquired: Vec<(Publisher, ClaimedEvent, AcquiredAlert)>,
     calls: u8,
     outcomes: BTreeSet<String>,
-    dice: Rng,
+    rng: Rng,
 }
 
 impl RandomWalk for AlertComparison {
@@ -85,7 +85,7 @@ impl RandomWalk for AlertComparison {
             acquired: Vec::new(),
             calls: 0,
             outcomes: BTreeSet::new(),
-            dice: Rng(seed),
+            rng: Rng(seed),
         }
     }
 
@@ -96,7 +96,7 @@ impl RandomWalk for AlertComparison {
             AlertOperation::ClaimAlert => Box::pin(self.claim_alert()).await,
             AlertOperation::Mark => Box::pin(self.mark()).await,
             AlertOperation::Requeue => {
-                if let Some((_, work)) = self.dice.pick(&self.work_claims) {
+                if let Some((_, work)) = self.rng.pick(&self.work_claims) {
                     self.inbox.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
                 }
             }
@@ -104,7 +104,7 @@ impl RandomWalk for AlertComparison {
             AlertOperation::AdvanceTime => {
                 self.world.advance(ALL_CLAIMS_EXPIRED);
                 self.alert.claim_expired = self.alert.claim != 0;
-                // No worker lives so long; what it has published may still be marked late.
+                // No worker lives that long, but its publication may still be marked late.
                 self.work_claims.clear();
             }
         }
@@ -112,7 +112,7 @@ impl RandomWalk for AlertComparison {
     }
 
     fn rng(&mut self) -> &mut Rng {
-        &mut self.dice
+        &mut self.rng
     }
 
     fn outcomes(self) -> BTreeSet<String> {
@@ -122,7 +122,7 @@ impl RandomWalk for AlertComparison {
 
 impl AlertComparison {
     async fn claim_event(&mut self) {
-        let event = u8::try_from(self.dice.below(2)).unwrap();
+        let event = u8::try_from(self.rng.below(2)).unwrap();
         let key = &self.keys[usize::from(event)];
         let by = Publisher { event, replay: self.replays[usize::from(event)], claim: self.calls };
         if let EventClaim::Acquired(work) = self.inbox.claim_event(key, self.world.now()).await.unwrap() {
@@ -132,7 +132,7 @@ impl AlertComparison {
     }
 
     async fn claim_alert(&mut self) {
-        let Some((by, work)) = self.dice.pick(&self.work_claims) else { return };
+        let Some((by, work)) = self.rng.pick(&self.work_claims) else { return };
         let over = if self.alert.claim_expired { self.alert.claim } else { 0 };
         let model = self.alert.claim(by, over, true, None);
         let code = self.inbox.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
@@ -148,7 +148,7 @@ impl AlertComparison {
     }
 
     async fn mark(&mut self) {
-        let Some((by, work, acquired)) = self.dice.pick(&self.acquired) else { return };
+        let Some((by, work, acquired)) = self.rng.pick(&self.acquired) else { return };
         self.inbox.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
         let has_claim = self.alert.mark(by, None);
         if !has_claim {
@@ -157,9 +157,9 @@ impl AlertComparison {
         self.outcomes.insert(format!("marked with the claim: {has_claim}"));
     }
 
-    /// An event is done, and an operator replays it.
+    /// Completes an event, and an operator replays it.
     async fn replay(&mut self) {
-        let Some((by, work)) = self.dice.pick(&self.work_claims) else { return };
+        let Some((by, work)) = self.rng.pick(&self.work_claims) else { return };
         if by.replay == MAX_REPLAYS
             || self.inbox.mark_done(&work, self.world.now()).await.unwrap() == WriteOutcome::Conflict
         {

@@ -1,5 +1,5 @@
-//! The model of a tracked batch's item, and of the record of its completion, is held to the code: pollers read it, put it off,
-//! move it and end it, and give its record back, in random order and by what they have read long ago.
+//! Conformance of the model of a tracked batch and its completion's record: pollers read, defer, update and end the
+//! batch and requeue its record, in random order and based on stale reads.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ enum BatchOperation {
     AdvanceTime,
 }
 
-/// Each as often as it shall be played: what ends a batch less often than what moves it.
+/// Repeated according to their frequency: operations that end a batch are rarer than others.
 const OPERATIONS: [BatchOperation; 18] = [
     BatchOperation::Read,
     BatchOperation::Read,
@@ -57,19 +57,19 @@ const OPERATIONS: [BatchOperation; 18] = [
 /// The model and the code, side by side.
 struct BatchComparison {
     world: World,
-    /// On a wire on which answers are lost.
+    /// Through a connector on which answers are lost.
     inbox: Inbox,
     batch_id: Id,
     key: EventKey,
     tracked: BatchItem,
     record: RecordState,
-    /// What was read, with the model's `rev`.
+    /// Earlier reads, with the model's `rev`.
     batches_read: Vec<(u8, TrackingState)>,
     event_views: Vec<EventView>,
     calls: u64,
-    /// The kinds of writes that were played, each with whether it was applied.
+    /// Kinds of writes; true if applied.
     outcomes: BTreeSet<(String, bool)>,
-    dice: Rng,
+    rng: Rng,
 }
 
 impl RandomWalk for BatchComparison {
@@ -91,13 +91,13 @@ impl RandomWalk for BatchComparison {
             event_views: Vec::new(),
             calls: 0,
             outcomes: BTreeSet::new(),
-            dice: Rng(seed),
+            rng: Rng(seed),
         }
     }
 
     async fn apply(&mut self, operation: BatchOperation) {
         self.calls += 1;
-        // On the heap: with the SDK's calls inside they are too large to be moved about.
+        // On the heap, because the futures of the SDK's calls are large.
         match operation {
             BatchOperation::Read => {
                 let view = self.inbox.batch_progress(&self.batch_id).await.unwrap().unwrap();
@@ -131,7 +131,7 @@ impl RandomWalk for BatchComparison {
     }
 
     fn rng(&mut self) -> &mut Rng {
-        &mut self.dice
+        &mut self.rng
     }
 
     fn outcomes(self) -> BTreeSet<(String, bool)> {
@@ -140,23 +140,23 @@ impl RandomWalk for BatchComparison {
 }
 
 impl BatchComparison {
-    /// From now on the answer to the next update is lost, or none: the SDK makes it again, and finds that it was applied.
+    /// Loses the answer to the next update, or none: the SDK repeats it, and the code recognizes that it was applied.
     fn maybe_lose_response(&mut self) {
-        let is_lost = AtomicBool::new(self.dice.pick_attempts() == 1);
+        let is_lost = AtomicBool::new(self.rng.pick_attempts() == 1);
         self.world.stack.connector.set_fault_plan(move |call| {
             (call.operation == "UpdateItem" && !is_lost.swap(true, Ordering::SeqCst))
                 .then_some(Fault::TimeoutAfter)
         });
     }
 
-    /// The model answers a write as the code did.
+    /// Checks that the model's result of a write equals the code's.
     fn assert_same_outcome(&mut self, write: &str, model: bool, code: WriteOutcome) {
         assert_eq!(code == WriteOutcome::Applied, model, "{write}");
         self.outcomes.insert((write.to_owned(), model));
     }
 
     async fn defer(&mut self) {
-        let Some((rev, mut tracking)) = self.dice.pick(&self.batches_read) else { return };
+        let Some((rev, mut tracking)) = self.rng.pick(&self.batches_read) else { return };
         self.maybe_lose_response();
         let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
         let written = self.inbox.defer_before_poll(&mut tracking, self.calls, until).await.unwrap();
@@ -168,7 +168,7 @@ impl BatchComparison {
     }
 
     async fn update(&mut self, then: BatchUpdate) {
-        let Some((rev, tracking)) = self.dice.pick(&self.batches_read) else { return };
+        let Some((rev, tracking)) = self.rng.pick(&self.batches_read) else { return };
         self.maybe_lose_response();
         let (now, until) = (self.world.now(), self.world.now().plus(ALL_CLAIMS_EXPIRED / 2));
         let written = match then {
@@ -182,9 +182,9 @@ impl BatchComparison {
         self.assert_same_outcome(&format!("{then:?}"), model, written.unwrap());
     }
 
-    /// What a poll came to is written beside it, and voids nobody's write.
+    /// A note about a failing poll does not change `rev`, so it voids no write.
     async fn note_problem(&mut self) {
-        let Some((_, tracking)) = self.dice.pick(&self.batches_read) else { return };
+        let Some((_, tracking)) = self.rng.pick(&self.batches_read) else { return };
         let problem = PollProblem::updated(None, Some("unavailable"), self.calls, self.world.now());
         self.inbox.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
     }
@@ -202,7 +202,7 @@ impl BatchComparison {
     }
 
     async fn requeue_quarantined(&mut self) {
-        let Some(event) = self.dice.pick(&self.event_views) else { return };
+        let Some(event) = self.rng.pick(&self.event_views) else { return };
         self.maybe_lose_response();
         let written = self.inbox.requeue_quarantined(&event, self.world.now()).await.unwrap();
         let model = self.record.requeue_quarantined();

@@ -1,5 +1,5 @@
-//! The model of a submission's item is held to the code: callers with two requests under one name, the poller and an operator
-//! write to it in random order, and by what they have read long ago.
+//! Conformance of the model of a submission's item: callers with two requests under one name, the poller and an
+//! operator write to it in random order and based on stale reads.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +34,7 @@ enum SubmissionOperation {
     Release,
 }
 
-/// Each as often as it shall be played: what ends a submission less often than what does not.
+/// Repeated according to their frequency: operations that end a submission are rarer than others.
 const OPERATIONS: [SubmissionOperation; 12] = [
     SubmissionOperation::Begin,
     SubmissionOperation::Begin,
@@ -53,15 +53,15 @@ const OPERATIONS: [SubmissionOperation; 12] = [
 /// The model and the code, side by side.
 struct SubmissionComparison {
     world: World,
-    /// On a wire on which answers are lost.
+    /// Through a connector on which answers are lost.
     inbox: Inbox,
     item: SubmissionItem,
-    /// The item as callers have read or written it.
+    /// The item as callers read or wrote it earlier.
     submissions_read: Vec<(SubmissionItem, StoredSubmission)>,
     calls: u8,
-    /// The kinds of writes that were played, each with what it came to.
+    /// Kinds of writes with their results.
     outcomes: BTreeSet<String>,
-    dice: Rng,
+    rng: Rng,
 }
 
 impl RandomWalk for SubmissionComparison {
@@ -79,14 +79,14 @@ impl RandomWalk for SubmissionComparison {
             submissions_read: seen,
             calls: 0,
             outcomes: came_to,
-            dice: Rng(seed),
+            rng: Rng(seed),
         }
     }
 
     async fn apply(&mut self, operation: SubmissionOperation) {
         self.calls += 1;
         self.maybe_lose_response();
-        // On the heap: with the SDK's calls inside they are too large to be moved about.
+        // On the heap, because the futures of the SDK's calls are large.
         let came_to = match operation {
             SubmissionOperation::Begin => Some(Box::pin(self.begin()).await),
             SubmissionOperation::BeginRetry => Box::pin(self.begin_retry()).await,
@@ -101,7 +101,7 @@ impl RandomWalk for SubmissionComparison {
     }
 
     fn rng(&mut self) -> &mut Rng {
-        &mut self.dice
+        &mut self.rng
     }
 
     fn outcomes(self) -> BTreeSet<String> {
@@ -110,16 +110,16 @@ impl RandomWalk for SubmissionComparison {
 }
 
 impl SubmissionComparison {
-    /// From now on the answer to the next write is lost, or none: the SDK makes it again, and finds that it was applied.
+    /// Loses the answer to the next write, or none: the SDK repeats it, and the code recognizes that it was applied.
     fn maybe_lose_response(&mut self) {
-        let is_lost = AtomicBool::new(self.dice.pick_attempts() == 1);
+        let is_lost = AtomicBool::new(self.rng.pick_attempts() == 1);
         self.world.stack.connector.set_fault_plan(move |call| {
             (!call.is_read() && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
         });
     }
 
     async fn begin(&mut self) -> &'static str {
-        let request = u8::try_from(self.dice.below(2)).unwrap();
+        let request = u8::try_from(self.rng.below(2)).unwrap();
         let new = NewSubmission {
             submission_id: NAME.parse().unwrap(),
             kind: SubmissionKind::Batch,
@@ -142,7 +142,7 @@ impl SubmissionComparison {
     }
 
     async fn begin_retry(&mut self) -> Option<&'static str> {
-        let (mut seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let (mut seen, submission) = self.rng.pick(&self.submissions_read)?;
         let again = self.inbox.begin_retry(submission).await.unwrap();
         let model = self.item.begin_retry(seen);
         assert_eq!(again.is_some(), model);
@@ -153,9 +153,9 @@ impl SubmissionComparison {
         Some(if model { "applied" } else { "refused" })
     }
 
-    /// A caller frees the name. If it was only the poller who has written meanwhile, he does so by what stands.
+    /// A caller releases the name. If only the poller has written meanwhile, it does so based on the current item.
     async fn decline(&mut self) -> Option<&'static str> {
-        let (mut seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let (mut seen, submission) = self.rng.pick(&self.submissions_read)?;
         let released = self.inbox.decline_submission(&submission, self.world.now()).await.unwrap();
         let is_open_since = |stands: SubmissionItem| {
             stands.call == seen.call && stands.attempts == seen.attempts && stands.due
@@ -174,9 +174,9 @@ impl SubmissionComparison {
         Some(came_to)
     }
 
-    /// A caller writes down what Rightfoot has made of his request, by the item as it stands.
+    /// A caller stores what Rightfoot created for its request, based on the current item.
     async fn complete(&mut self) -> Option<&'static str> {
-        let (seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let (seen, submission) = self.rng.pick(&self.submissions_read)?;
         let (now, batch) = (self.world.now(), seen.request + 1);
         let tracked = TrackedBatch {
             batch_id: Id::new(format!("b-{batch}")).unwrap(),
@@ -208,7 +208,7 @@ impl SubmissionComparison {
         Some(came_to)
     }
 
-    /// The poller reads it, and puts it off.
+    /// The poller reads the item and defers it.
     async fn poll(&mut self) -> Option<&'static str> {
         let mut submission = self.inbox.submission(&NAME.parse().unwrap()).await.unwrap()?;
         let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
@@ -222,7 +222,7 @@ impl SubmissionComparison {
     }
 
     async fn release(&mut self) -> Option<&'static str> {
-        let (seen, submission) = self.dice.pick(&self.submissions_read)?;
+        let (seen, submission) = self.rng.pick(&self.submissions_read)?;
         let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
         let by = operator.audit_entry(OperatorAction::Conclude, self.world.now());
         let written = self.inbox.release_submission(&submission, &by).await.unwrap();

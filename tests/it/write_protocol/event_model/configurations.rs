@@ -1,10 +1,10 @@
-//! What is explored of one event.
+//! Configurations of the event model.
 
 use super::record_model::RecordMutant;
 use super::{EventBudget, EventModel};
 use crate::write_protocol::{assert_holds, assert_holds_within_limit, assert_mutant_found};
 
-/// One of each, and nothing goes wrong.
+/// One process of each kind, without faults.
 const ONE: EventModel = EventModel {
     handlers: 1,
     relays: 1,
@@ -165,12 +165,12 @@ fn a_failed_condition_is_checked_against_the_last_writer() {
     let it = mutant(RecordMutant::FailedWithoutWriterCheck);
     assert_mutant_found(
         &EventModel { budget: EventBudget { faults: 1, ..ONE.budget }, ..it },
-        "applied, and told",
+        "applied, and answered",
     );
 }
 
-/// An operator has to requeue the event within the second between two attempts at one call of the worker that gives it up, and
-/// an attempt at that worker's claim has to arrive in that second, too.
+/// An operator must requeue the event within the second between two attempts at the call with which the worker
+/// quarantines it, and an attempt at that worker's claim must arrive in that second, too.
 #[test]
 fn a_claim_that_arrives_after_it_was_ended_is_void() {
     let left = EventBudget { faults: 2, delays: 1, impossible: 1, operator_actions: 1, ..ONE.budget };

@@ -1,4 +1,4 @@
-//! What an operator does next.
+//! An operator's steps.
 
 use super::process_steps::Actor;
 use super::{
@@ -58,7 +58,7 @@ impl EventModel {
 }
 
 impl EventModelState {
-    /// What an operator does about the record as he finds it.
+    /// The operator's next step after reading the record.
     fn operator_decision(&self, from: ReopenFrom, trace: u8, item: u8) -> OperatorStep {
         let record = &self.record;
         let close = if item > 0 { OperatorStep::Close { item } } else { OperatorStep::Idle };
@@ -81,7 +81,7 @@ impl EventModelState {
     }
 }
 
-/// What an operator can set out to do.
+/// Actions that an operator can begin.
 fn begin_action(state: &EventModelState, to: &mut Steps<EventModelState>) {
     let trace = 1 << (state.budget.operator_actions - 1);
     let mut go = |at, what| {

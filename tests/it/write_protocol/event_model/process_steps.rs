@@ -1,14 +1,14 @@
-//! What each process does next.
+//! Steps of the handlers, relays and workers, and of the environment.
 
 use super::{
     AwsRequest, DueState, EventModel, EventModelState, HandlerStep, MAX_RECEIVES, ModelProcess, RecordMutant,
     RecordWrite, RelayStep, Steps, WorkerPhase, WorkerState, WriteResult, step,
 };
 
-/// Attempts of the SDK at one call.
+/// The SDK's attempts at one call.
 const ATTEMPTS: u8 = 2;
 
-/// Whose call it is.
+/// The process that makes a call.
 #[derive(Clone, Copy)]
 pub(super) enum Actor {
     Handler(usize),
@@ -32,7 +32,7 @@ impl Actor {
         (*attempt, *id) = (0, 0);
     }
 
-    /// Which attempt at its call is next, and that call's id.
+    /// The number of attempts made at its current call, and that call's id.
     fn attempt(self, state: &mut EventModelState) -> (&mut u8, &mut u8) {
         match self {
             Self::Handler(which) => state.handlers[which].attempt(),
@@ -50,7 +50,8 @@ impl<P> ModelProcess<P> {
 }
 
 impl EventModel {
-    /// One attempt at a call, in every way in which it can end. `then` hears the answer, or that there was none.
+    /// Adds one attempt at a call, in every way in which it can end. `then` gets the result, or `None` after an
+    /// unanswered last attempt.
     pub(super) fn call(
         &self,
         state: &EventModelState,
@@ -257,13 +258,13 @@ impl EventModel {
         }
     }
 
-    /// The effect is possible; or not yet; or never.
+    /// The effect is possible, not possible yet, or impossible.
     fn decide(&self, state: &EventModelState, which: usize, to: &mut Steps<EventModelState>) {
         let mut go = |mut after: EventModelState, doing, how| {
             after.workers[which].state.phase = doing;
-            to.push((step("worker", which, "looks whether its effect can happen", how), after));
+            to.push((step("worker", which, "decides whether its effect is possible", how), after));
         };
-        go(*state, WorkerPhase::Publish, "it can");
+        go(*state, WorkerPhase::Publish, "possible");
         if state.budget.not_ready > 0 {
             let mut after = *state;
             after.budget.not_ready -= 1;
@@ -277,11 +278,11 @@ impl EventModel {
             } else {
                 WorkerPhase::StoreQuarantined
             };
-            go(after, first, "never");
+            go(after, first, "impossible");
         }
     }
 
-    /// A worker writes down what became of the event.
+    /// A worker stores the event's outcome.
     fn end(
         &self,
         state: &EventModelState,
@@ -299,16 +300,16 @@ impl EventModel {
             Some(WriteResult::Applied) => acknowledge(state, which),
             Some(_) => return_message(state, which),
             None => {
-                // It had its effect, and perhaps that stands nowhere.
+                // The effect happened, and its record may not have been written.
                 state.effects_allowed[usize::from(replay)] += i8::from(doing == WorkerPhase::Done);
                 return_message(state, which);
             }
         });
     }
 
-    /// Time, the network, and the queue.
+    /// Steps of time, the network, and the queue.
     pub(super) fn environment(&self, state: &EventModelState, to: &mut Steps<EventModelState>) {
-        let mut world = |after, what| to.push((step("the world", 0, what, ""), after));
+        let mut world = |after, what| to.push((step("environment", 0, what, ""), after));
         let rev = state.record.rev;
         let is_in_hand = (rev == 1 && state.handlers.iter().any(ModelProcess::is_active))
             || state.relays.iter().any(|relay| relay.state.claimed() == Some(rev));
@@ -329,7 +330,7 @@ impl EventModel {
             let mut after = *state;
             after.delayed = None;
             after.apply(request, id, self.mutant);
-            // Nobody waits for this answer.
+            // No process waits for this answer.
             after.false_failure = state.false_failure;
             world(after, request_name(request));
         }
@@ -365,13 +366,13 @@ impl RelayStep {
 }
 
 impl EventModelState {
-    /// An id that no call has, and no write.
+    /// An id that no call in progress has.
     fn fresh_id(&self) -> u8 {
         let used = self.ids();
         (1..u8::MAX).find(|id| !used.contains(id)).unwrap_or(u8::MAX)
     }
 
-    /// A claim's name that nobody knows any more.
+    /// A claim number that is not in use.
     fn fresh_claim(&self) -> u8 {
         let delayed = if let Some((
             AwsRequest::Write(
@@ -399,7 +400,7 @@ impl EventModelState {
     }
 }
 
-/// A worker is given a message, by itself or beside another one.
+/// A worker receives a message; with a duplicate, another worker can receive it as well.
 fn receive(state: &EventModelState, which: usize, to: &mut Steps<EventModelState>) {
     for (received, receives) in (0..MAX_RECEIVES).zip(1..) {
         if state.queue[received] == 0 {
@@ -429,12 +430,12 @@ fn receive(state: &EventModelState, which: usize, to: &mut Steps<EventModelState
     }
 }
 
-/// The message is taken off the queue.
+/// Deletes the message.
 fn acknowledge(state: &mut EventModelState, which: usize) {
     state.workers[which] = ModelProcess::default();
 }
 
-/// The message comes again, until it is a dead letter.
+/// Returns the message to the queue, or makes it a dead letter after its last receive.
 fn return_message(state: &mut EventModelState, which: usize) {
     let receives = usize::from(state.workers[which].state.receives);
     match state.queue.get_mut(receives) {
@@ -450,13 +451,13 @@ fn request_name(request: AwsRequest) -> &'static str {
         AwsRequest::Write(RecordWrite::Mark { .. }) => "marks the record",
         AwsRequest::Write(RecordWrite::Relay { .. }) => "claims the record",
         AwsRequest::Write(RecordWrite::QuarantineByRelay { .. } | RecordWrite::QuarantineByWorker { .. }) => {
-            "gives the record up"
+            "quarantines the record"
         }
         AwsRequest::Write(RecordWrite::Claim { .. }) => "claims the event",
-        AwsRequest::Write(RecordWrite::Done { .. }) => "writes down that it is done",
-        AwsRequest::Write(RecordWrite::Requeue { .. }) => "puts the event back",
+        AwsRequest::Write(RecordWrite::Done { .. }) => "marks it done",
+        AwsRequest::Write(RecordWrite::Requeue { .. }) => "requeues the event",
         AwsRequest::Write(RecordWrite::Reopen { .. }) => "makes the record due again",
-        AwsRequest::StoreQuarantined => "keeps the item in quarantine",
+        AwsRequest::StoreQuarantined => "stores the item in quarantine",
         AwsRequest::Close { .. } => "closes the item",
         AwsRequest::Send => "sends",
         AwsRequest::Publish { .. } => "publishes",
@@ -468,11 +469,11 @@ fn request_name(request: AwsRequest) -> &'static str {
 fn result_name(answer: WriteResult) -> &'static str {
     match answer {
         WriteResult::Applied => "",
-        WriteResult::ConditionFailed => "refused",
+        WriteResult::ConditionFailed => "condition failed",
         WriteResult::Duplicate => "it is recorded",
-        WriteResult::Acquired { .. } => "ours",
-        WriteResult::AlreadyDone => "over",
-        WriteResult::HeldByOther => "taken",
+        WriteResult::Acquired { .. } => "acquired",
+        WriteResult::AlreadyDone => "already done",
+        WriteResult::HeldByOther => "held by another",
         WriteResult::NotRecorded => "not recorded",
     }
 }

@@ -1,92 +1,92 @@
-//! The record of an event, and every write to it: what `shared/aws/src/inbox/*.rs` does, without its payload.
+//! The record of an event and every write to it, as `shared/aws/src/inbox/*.rs` does, without its payload.
 
-/// What the code would be without one of its conditions. Each must be found out.
+/// Conditions of the code that a test drops, one at a time. The exploration must find each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordMutant {
-    /// A mark does not name the `rev` that it saw.
+    /// A mark does not check the `rev` that it saw.
     MarkWithoutRev,
-    /// A write to a standing record does not ask whether it is due.
+    /// A write to an existing record does not check that it is due.
     UpdateWithoutDue,
-    /// Done, put back and given up by a worker do not name its claim.
+    /// A worker's done, requeue and quarantine do not check its claim.
     EndWithoutClaim,
-    /// A record is given up before its item stands in quarantine.
+    /// A record is quarantined before its item is stored.
     QuarantinedBeforeItem,
-    /// The relay gives a record up that a worker has claimed.
+    /// The relay quarantines a record that a worker has claimed.
     QuarantinedDespiteClaim,
-    /// A message is declared lost while a worker has its event.
+    /// A message is declared lost while a worker has claimed its event.
     LostDespiteClaim,
-    /// What the relay gives up keeps the claim of a worker who was too slow.
+    /// A record that the relay quarantines keeps the claim of a slow worker.
     QuarantineKeepsClaim,
-    /// Who is refused does not look whether it was he who wrote last.
+    /// After a failed condition the writer does not check whether the last write was its own.
     FailedWithoutWriterCheck,
-    /// A claim that arrives after it was ended is good once more.
+    /// A claim that arrives after it was ended becomes valid again.
     ClaimAfterEnd,
 }
 
-/// Whether a record is in the index `due`, and whether its time has come.
+/// State of a record in the index `due`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum DueState {
-    /// It is not.
+    /// Not in the index.
     #[default]
     No,
-    /// It is, and its time has not come.
+    /// In the index, due at a later time.
     Later,
-    /// It is, and its time has come.
+    /// Due now.
     Now,
 }
 
 /// A record. Claims and deliveries are numbered from 1; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ModelRecord {
-    /// Whose put it is; 0 as long as there is no record.
+    /// The delivery that was put; 0 if there is no record.
     pub(crate) delivery: u8,
-    /// The revision.
+    /// Revision.
     pub(crate) rev: u8,
-    /// Whether something has still to be done with it.
+    /// State in the index.
     pub(crate) due: DueState,
-    /// Whether it has a `sent_at`.
+    /// True if it has a `sent_at`.
     pub(crate) sent: bool,
-    /// Whether it has an `expires_at`.
+    /// True if it has an `expires_at`.
     pub(crate) expires: bool,
     /// The worker's claim.
     pub(crate) claim: u8,
-    /// Whether that claim has run out.
+    /// True if the claim has expired.
     pub(crate) claim_expired: bool,
-    /// The worker's claim that was ended last, as long as a request of its may arrive.
+    /// The claim that was ended last, while a request of it may arrive.
     pub(crate) last_ended_claim: u8,
-    /// The id of the update that was applied last, as long as somebody may ask for it.
+    /// Id of the last applied update, while a caller may still check it.
     pub(crate) write_id: u8,
-    /// Whether its effect has happened.
+    /// True if its effect has happened.
     pub(crate) done: bool,
-    /// Whether it was given up.
+    /// True if it was quarantined.
     pub(crate) quarantined: bool,
-    /// How often it was replayed.
+    /// Number of replays.
     pub(crate) replay: u8,
-    /// The operators' traces, one bit each.
+    /// The operators' audit entries, one bit each.
     pub(crate) audit_entries: u8,
 }
 
-/// From where an operator puts a record on its way again.
+/// State from which an operator makes a record due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ReopenFrom {
-    /// Its effect has happened and shall happen again.
+    /// Its effect happened and is to be repeated.
     Done,
-    /// It was given up.
+    /// It was quarantined.
     Quarantined,
-    /// Its message is lost.
+    /// It was sent, and its message is lost.
     Sent,
 }
 
-/// A write to the record. `over` is the claim that had run out when the request was made: its time is the request's.
+/// A write to the record. `expired_claim` is the claim that had expired when the request was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RecordWrite {
-    /// The event is recorded.
+    /// Records the event.
     Put { delivery: u8 },
-    /// It was put on the queue.
+    /// Marks it as sent.
     Mark { rev: u8 },
     /// The relay claims it.
     Relay { rev: u8 },
-    /// The relay gives it up.
+    /// The relay quarantines it.
     QuarantineByRelay { rev: u8, expired_claim: u8 },
     /// A worker claims it.
     Claim { claim: u8, expired_claim: u8 },
@@ -96,51 +96,51 @@ pub(crate) enum RecordWrite {
     Requeue { claim: u8 },
     /// Its effect cannot happen.
     QuarantineByWorker { claim: u8 },
-    /// An operator has it due again.
+    /// An operator makes it due again.
     Reopen { from: ReopenFrom, rev: u8, expired_claim: u8, trace: u8 },
 }
 
-/// What a write came to.
+/// Result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteResult {
-    /// It was applied, now or by an attempt before.
+    /// Applied, now or by an earlier attempt.
     Applied,
-    /// It was not: something else stands.
+    /// Not applied: its condition failed.
     ConditionFailed,
-    /// The record is another delivery's.
+    /// The record belongs to another delivery.
     Duplicate,
-    /// A worker's claim was applied, to a record that was replayed so often.
+    /// A worker's claim was applied; the record was replayed so often.
     Acquired { replay: u8 },
-    /// There is nothing to do any more.
+    /// The event is done or quarantined already.
     AlreadyDone,
-    /// Another worker has it.
+    /// Another worker holds the claim.
     HeldByOther,
     /// There is no record.
     NotRecorded,
 }
 
 impl ModelRecord {
-    /// Whether there is one.
+    /// Returns `true` if there is a record.
     pub(crate) fn exists(&self) -> bool {
         self.delivery != 0
     }
 
-    /// Whether something is still to become of its event.
+    /// Returns `true` if the event is neither done nor quarantined.
     pub(crate) fn is_open(&self) -> bool {
         self.exists() && !self.done && !self.quarantined
     }
 
-    /// The claim that has run out by now, if there is one that has.
+    /// The claim if it has expired, otherwise 0.
     pub(crate) fn expired_claim(&self) -> u8 {
         if self.claim_expired { self.claim } else { 0 }
     }
 
-    /// Whether nobody's claim was alive at the time at which this one had run out.
+    /// Returns `true` if no claim was alive when the claim `over` had expired.
     fn is_free(&self, over: u8) -> bool {
         self.claim == 0 || (self.claim == over && self.claim_expired)
     }
 
-    /// Applies a write, if its condition holds. Attempts at the same call have the same `id`.
+    /// Applies a write if its condition holds. Attempts at one call have the same `id`.
     pub(crate) fn apply(&mut self, write: RecordWrite, id: u8, mutant: Option<RecordMutant>) -> WriteResult {
         let before = *self;
         let answer = self.apply_if(write, mutant);
@@ -174,7 +174,7 @@ impl ModelRecord {
             }
             RecordWrite::Relay { rev } => self.update(rev, true, mutant, |it| {
                 it.rev += 1;
-                // Only its time is moved: what is not in the index does not come into it.
+                // Only the time of an item in the index changes; a claim does not add it to the index.
                 it.due = if it.due == DueState::No { DueState::No } else { DueState::Later };
             }),
             RecordWrite::QuarantineByRelay { rev, expired_claim: over } => {
@@ -217,7 +217,7 @@ impl ModelRecord {
         (self.quarantined, self.expires, self.due) = (true, true, DueState::No);
     }
 
-    /// The writes that name the `rev` that they saw.
+    /// A write that checks the `rev` that it saw.
     fn update(
         &mut self,
         rev: u8,
@@ -247,7 +247,7 @@ impl ModelRecord {
         }
     }
 
-    /// The writes that end a worker's claim.
+    /// A write that ends a worker's claim.
     fn end(&mut self, claim: u8, mutant: Option<RecordMutant>, change: fn(&mut Self)) -> WriteResult {
         let is_ours = self.claim == claim || mutant == Some(RecordMutant::EndWithoutClaim);
         if !(self.exists() && is_ours) {

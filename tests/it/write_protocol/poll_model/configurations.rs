@@ -1,9 +1,9 @@
-//! What is explored of a batch.
+//! Configurations of the poll model.
 
 use super::{PollModel, PollMutant};
 use crate::write_protocol::{assert_holds, assert_holds_within_limit, assert_mutant_found};
 
-/// A run, one poller, and no webhook.
+/// A run with one poller and without webhooks.
 const RUN: PollModel = PollModel {
     is_run: true,
     pollers: 1,
@@ -46,7 +46,7 @@ fn p7_a_run_whose_records_are_quarantined() {
 #[test]
 fn polled_alerts_have_a_key_per_set_of_authorizers() {
     let mutant = Some(PollMutant::OneKeyForAlerts);
-    assert_mutant_found(&PollModel { faults: 1, mutant, ..RUN }, "an alert was found untold");
+    assert_mutant_found(&PollModel { faults: 1, mutant, ..RUN }, "an uncovered alert was found");
 }
 
 #[test]
@@ -54,14 +54,17 @@ fn a_quarantined_record_covers_no_alerts() {
     let mutant = Some(PollMutant::QuarantinedCoversAlerts);
     assert_mutant_found(
         &PollModel { webhooks: 1, quarantines: 1, mutant, ..RUN },
-        "an alert was found untold",
+        "an uncovered alert was found",
     );
 }
 
 #[test]
 fn a_quarantined_record_is_requeued_by_the_poller_that_finds_the_same() {
     let mutant = Some(PollMutant::QuarantinedIsNotRequeued);
-    assert_mutant_found(&PollModel { faults: 1, quarantines: 1, mutant, ..RUN }, "an alert was found untold");
+    assert_mutant_found(
+        &PollModel { faults: 1, quarantines: 1, mutant, ..RUN },
+        "an uncovered alert was found",
+    );
 }
 
 #[test]

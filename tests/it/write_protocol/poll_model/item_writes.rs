@@ -1,10 +1,10 @@
-//! What each write to one item comes to: whether it is applied. [`crate::write_protocol::conformance`] holds this to
-//! the code.
+//! The result of each write to a single item: true if it is applied. [`crate::write_protocol::conformance`] compares
+//! this with the code.
 
 use super::{BatchItem, BatchUpdate, RecordState};
 
 impl BatchItem {
-    /// A poller puts the batch off, before it asks.
+    /// A poller defers the batch before it asks.
     pub(crate) fn defer(&mut self, rev: u8) -> bool {
         let holds = self.rev == rev && self.due;
         if holds {
@@ -13,7 +13,7 @@ impl BatchItem {
         holds
     }
 
-    /// A poller ends or moves it.
+    /// A poller ends or updates the batch.
     pub(crate) fn update(&mut self, rev: u8, then: BatchUpdate) -> bool {
         let holds = self.rev == rev && self.due;
         if holds && then != BatchUpdate::PollAsPlanned {
@@ -27,7 +27,7 @@ impl BatchItem {
 }
 
 impl RecordState {
-    /// The worker gives it up.
+    /// The worker quarantines the record.
     pub(crate) fn quarantine(&mut self) -> bool {
         *self = match *self {
             Self::Active => Self::Quarantined,
@@ -37,7 +37,7 @@ impl RecordState {
         true
     }
 
-    /// The poller gives it back: once.
+    /// The poller requeues the record, once.
     pub(crate) fn requeue_quarantined(&mut self) -> bool {
         let holds = *self == Self::Quarantined;
         if holds {

@@ -1,9 +1,9 @@
-//! What each write comes to, and what is known afterwards.
+//! Effects of the writes on the whole state, and what the state then implies.
 
 use super::{ModelFinding, PollModelState, PollMutant, PollWrite, PollerPhase, RecordState};
 
 impl PollModelState {
-    /// Only whether a `rev` is the one that stands matters, and none comes back: so they are counted anew.
+    /// Renumbers all revisions: only equality with the current `rev` matters, and none comes back.
     pub(super) fn normalize_revs(&mut self) {
         let old = *self;
         let delayed = match old.delayed {
@@ -11,7 +11,7 @@ impl PollModelState {
             Some(PollWrite::RecordEvent { .. } | PollWrite::RequeueQuarantined { .. }) | None => 0,
         };
         let known = [old.pollers[0].rev, old.pollers[1].rev, delayed, old.tracked.rev];
-        // So many of those that are known, each once, are not above it.
+        // The new number is the count of distinct known revisions up to this one.
         let anew = |rev: u8| {
             let is_first = |at: &usize| !known[..*at].contains(&known[*at]);
             let below = (0..known.len()).filter(is_first).filter(|at| known[*at] != 0 && known[*at] <= rev);
@@ -24,7 +24,7 @@ impl PollModelState {
         }
     }
 
-    /// Of whom an event tells.
+    /// Authorizers that events cover, as bits.
     pub(super) fn covered_authorizers(&self, mutant: Option<PollMutant>) -> u8 {
         let counts = |record: &RecordState| {
             let is_given_up = record.is_quarantined() && mutant != Some(PollMutant::QuarantinedCoversAlerts);
@@ -32,10 +32,10 @@ impl PollModelState {
         };
         let webhooks = self.webhooks.iter().zip([1, 2]).filter(|(record, _)| counts(record));
         let polled = self.polled.iter().zip(1..).filter(|(record, _)| counts(record));
-        webhooks.chain(polled).fold(0, |all, (_, whom)| all | whom)
+        webhooks.chain(polled).fold(0, |all, (_, authorizers)| all | authorizers)
     }
 
-    /// Whether it is known that the batch is complete.
+    /// Returns `true` if the batch is known to be complete.
     pub(super) fn is_complete(&self) -> bool {
         self.tracked.shown_complete || matches!(self.completion, RecordState::Active | RecordState::Requeued)
     }
@@ -49,16 +49,16 @@ impl PollModelState {
             ModelFinding::Nothing => None,
             ModelFinding::Completion => Some(&mut self.completion),
             ModelFinding::Alerts(_) if mutant == Some(PollMutant::OneKeyForAlerts) => {
-                // The one record has the authorizers of whoever was first.
+                // The single record has the authorizers of the first finding.
                 let first = self.polled.iter().position(|record| *record != RecordState::None);
-                let ModelFinding::Alerts(whom) = found else { return None };
-                Some(&mut self.polled[first.unwrap_or(usize::from(whom) - 1)])
+                let ModelFinding::Alerts(authorizers) = found else { return None };
+                Some(&mut self.polled[first.unwrap_or(usize::from(authorizers) - 1)])
             }
-            ModelFinding::Alerts(whom) => Some(&mut self.polled[usize::from(whom) - 1]),
+            ModelFinding::Alerts(authorizers) => Some(&mut self.polled[usize::from(authorizers) - 1]),
         }
     }
 
-    /// Whether a write is applied.
+    /// Applies a write; returns `true` if its condition held.
     pub(super) fn apply(&mut self, write: PollWrite, mutant: Option<PollMutant>) -> bool {
         match write {
             PollWrite::Defer { rev } => self.tracked.defer(rev),
@@ -76,20 +76,19 @@ impl PollModelState {
         }
     }
 
-    /// After a poller has recorded alerts, or given them back, somebody tells each of them.
+    /// After a poller has recorded or requeued alerts, each of them must be covered.
     pub(super) fn check_missed_alerts(&mut self, write: PollWrite) {
-        let (PollWrite::RecordEvent { found: ModelFinding::Alerts(whom) }
-        | PollWrite::RequeueQuarantined { found: ModelFinding::Alerts(whom) }) = write
+        let (PollWrite::RecordEvent { found: ModelFinding::Alerts(authorizers) }
+        | PollWrite::RequeueQuarantined { found: ModelFinding::Alerts(authorizers) }) = write
         else {
             return;
         };
-        let is_at_it = self
-            .pollers
-            .iter()
-            .any(|it| it.phase == PollerPhase::RequeueQuarantined && it.found == ModelFinding::Alerts(whom));
+        let is_at_it = self.pollers.iter().any(|it| {
+            it.phase == PollerPhase::RequeueQuarantined && it.found == ModelFinding::Alerts(authorizers)
+        });
         let webhooks = self.webhooks.iter().zip([1, 2]).filter(|(record, _)| record.covers_alerts());
         let polled = self.polled.iter().zip(1..).filter(|(record, _)| record.covers_alerts());
-        let covered = webhooks.chain(polled).fold(0, |all, (_, whom)| all | whom);
-        self.missed_alert |= !is_at_it && whom & !covered != 0;
+        let covered = webhooks.chain(polled).fold(0, |all, (_, authorizers)| all | authorizers);
+        self.missed_alert |= !is_at_it && authorizers & !covered != 0;
     }
 }

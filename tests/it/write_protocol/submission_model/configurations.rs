@@ -1,4 +1,4 @@
-//! What is explored of submissions.
+//! Configurations of the submission model.
 
 use super::{SubmissionModel, SubmissionMutant};
 use crate::write_protocol::{assert_holds, assert_holds_within_limit, assert_mutant_found};
@@ -41,7 +41,7 @@ fn a_refusal_frees_the_name_after_a_single_attempt_only() {
     let mutant = Some(SubmissionMutant::ReleasedAfterAttempts);
     assert_mutant_found(
         &SubmissionModel { lost_responses: 2, rejections: 1, mutant, ..THREE },
-        "a caller is told that nothing",
+        "a caller is answered that nothing",
     );
 }
 
@@ -50,7 +50,7 @@ fn a_refusal_frees_no_name_whose_first_try_was_not_answered() {
     let mutant = Some(SubmissionMutant::ReleasedAfterRetry);
     assert_mutant_found(
         &SubmissionModel { lost_responses: 1, rejections: 1, mutant, ..THREE },
-        "a caller is told that nothing",
+        "a caller is answered that nothing",
     );
 }
 
@@ -59,7 +59,7 @@ fn a_conclusion_names_its_call() {
     let mutant = Some(SubmissionMutant::CompletedWithoutCall);
     assert_mutant_found(
         &SubmissionModel { releases: 1, polls: 0, mutant, ..THREE },
-        "a caller is told of a batch that its",
+        "a caller is answered a batch that its",
     );
 }
 

@@ -1,12 +1,13 @@
-//! What each write to a submission's item comes to: whether it is applied. [`crate::write_protocol::conformance`] holds
-//! this to the code.
+//! The result of each write to a submission's item: true if it is applied. [`crate::write_protocol::conformance`]
+//! compares this with the code.
 
 use super::{SubmissionItem, SubmissionMutant};
 
 impl SubmissionItem {
-    /// A caller writes it, unless one stands that is not the `free` one that he has seen.
+    /// A caller puts the submission, unless there is one that differs from the released one, `free`, that it has
+    /// seen.
     pub(crate) fn begin(&mut self, call: u8, request: u8, free: Self) -> bool {
-        // The attempt before was applied.
+        // An earlier attempt of the same call was applied.
         if self.call == call {
             return true;
         }
@@ -17,7 +18,7 @@ impl SubmissionItem {
         is_free
     }
 
-    /// A caller sets out to post it once more.
+    /// A caller begins a retry of the POST.
     pub(crate) fn begin_retry(&mut self, seen: Self) -> bool {
         let holds = self.call == seen.call && self.rev == seen.rev && self.due;
         if holds {
@@ -26,7 +27,7 @@ impl SubmissionItem {
         holds
     }
 
-    /// A caller, whom Rightfoot has refused, or an operator frees the name.
+    /// A caller that Rightfoot rejected, or an operator, releases the name.
     pub(crate) fn release(&mut self, seen: Self, mutant: Option<SubmissionMutant>) -> bool {
         let holds =
             self.matches_seen(seen, mutant == Some(SubmissionMutant::ReleasedWithoutCall)) && self.due;
@@ -36,7 +37,7 @@ impl SubmissionItem {
         holds
     }
 
-    /// A caller writes down what it made.
+    /// A caller stores the batch that was created.
     pub(crate) fn complete(&mut self, seen: Self, batch: u8, mutant: Option<SubmissionMutant>) -> bool {
         let holds = self.matches_seen(seen, mutant == Some(SubmissionMutant::CompletedWithoutCall));
         if holds {
@@ -45,13 +46,13 @@ impl SubmissionItem {
         holds
     }
 
-    /// The poller puts it off: nobody knows yet what became of it.
+    /// The poller defers it, while its outcome is unknown.
     pub(crate) fn defer(&mut self) -> bool {
         self.rev += u8::from(self.due);
         self.due
     }
 
-    /// Whether somebody has read this very item, or, in a mutant, one of another call with the same `rev`.
+    /// Returns `true` if the current item is the one that was seen; in a mutant, any item with the same `rev`.
     fn matches_seen(&self, seen: Self, whichever_call: bool) -> bool {
         self.rev == seen.rev && (whichever_call || self.call == seen.call) && self.call != 0
     }
