@@ -86,24 +86,6 @@ fn text_files() -> Vec<SourceFile> {
     files
 }
 
-/// Every document.
-fn documents() -> Vec<SourceFile> {
-    let documents: Vec<_> = text_files().into_iter().filter(|source| source.path.ends_with(".md")).collect();
-    assert!(documents.len() >= 6, "{} documents", documents.len());
-    documents
-}
-
-/// The text under a heading of any level, up to the next one that is not below it.
-fn section(document: &str, heading: &str) -> String {
-    let text = read_file(document);
-    let is_heading = |line: &&str| line.starts_with('#') && line.trim_start_matches('#').trim() == heading;
-    let mut lines = text.lines().skip_while(|line| !is_heading(line));
-    let first = lines.next().unwrap_or_else(|| panic!("{document} has no heading {heading}"));
-    let level = first.chars().take_while(|it| *it == '#').count();
-    let ends = |line: &str| (1..=level).any(|level| line.starts_with(&format!("{} ", "#".repeat(level))));
-    lines.take_while(|line| !ends(line)).map(|line| format!("{line}\n")).collect()
-}
-
 fn rust_sources() -> Vec<SourceFile> {
     text_files().into_iter().filter(|source| source.path.ends_with(".rs")).collect()
 }

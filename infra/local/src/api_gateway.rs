@@ -15,8 +15,8 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use fynapse_webhook::FynapseWebhook as Fynapse;
-use rightfoot_webhook::RightfootWebhook as Rightfoot;
+use fynapse_webhook::FynapseWebhook;
+use rightfoot_webhook::RightfootWebhook;
 
 use crate::connector::until_crash;
 
@@ -29,9 +29,9 @@ const INVOCATION_MAX_BYTES: usize = 6 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct WebhookFunctions {
     /// Function behind `POST /webhooks/fynapse`.
-    pub fynapse: Fynapse,
+    pub fynapse: FynapseWebhook,
     /// Function behind `POST /webhooks/rightfoot/{token}`.
-    pub rightfoot: Rightfoot,
+    pub rightfoot: RightfootWebhook,
 }
 
 /// Router with the webhook routes. Any other route or method gets 404, as from API Gateway.

@@ -14,7 +14,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use inbox_core::event::payload_hash as hash_of;
+use inbox_core::event::payload_hash;
 use inbox_core::limits::{INLINE_PAYLOAD_MAX_BYTES, PART_MAX_BYTES};
 use inbox_core::time::UnixSecs;
 
@@ -39,7 +39,7 @@ pub(crate) async fn store(
     }
     let deflated = deflate(payload);
     let pieces: Vec<(String, &[u8])> =
-        deflated.chunks(PART_MAX_BYTES).map(|piece| (hash_of(piece), piece)).collect();
+        deflated.chunks(PART_MAX_BYTES).map(|piece| (payload_hash(piece), piece)).collect();
     let puts: Vec<_> =
         pieces.iter().map(|(name, piece)| put_part(db, table, name, piece, expire_at)).collect();
     // In any order, because no record names the parts before all of them are stored.
@@ -59,7 +59,7 @@ pub(crate) async fn load(
         PayloadLocation::Inline(payload) => Some(payload.clone()),
         PayloadLocation::Parts { names, .. } => inflate(&load_parts(db, table, names).await?, payload_bytes),
     };
-    payload.filter(|payload| hash_of(payload) == hash).ok_or(AwsError::unreadable_item(GET))
+    payload.filter(|payload| payload_hash(payload) == hash).ok_or(AwsError::unreadable_item(GET))
 }
 
 async fn load_parts(db: &Client, table: &str, names: &[String]) -> Result<Vec<u8>, AwsError> {

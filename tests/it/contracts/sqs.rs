@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry,
 };
 use inbox_aws::queue::{EventsQueue, SendOutcome};
-use inbox_aws::{AwsError as AwsFault, AwsErrorKind};
+use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::delivery::{Delivery, Provider, Verification};
 use inbox_core::event::Event;
 use inbox_core::keys::{KeyCodec, Keys};
@@ -159,7 +159,7 @@ async fn p2_a_batch_is_answered_entry_by_entry_and_silence_is_no_success() {
     };
     let queue = EventsQueue::new(world.stack.unrestricted_clients().sqs, &url);
     let sent = queue.send_batch(&[&message("one"), &message(""), &message("three")]).await;
-    let unknown = AwsFault { action: "sqs:SendMessage", kind: AwsErrorKind::UnreadableResponse };
+    let unknown = AwsError { action: "sqs:SendMessage", kind: AwsErrorKind::UnreadableResponse };
     assert_eq!(sent, [SendOutcome::Sent, SendOutcome::Failed(unknown), SendOutcome::Sent]);
 }
 

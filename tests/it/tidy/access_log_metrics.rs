@@ -7,9 +7,10 @@ use inbox_core::inbox::QuarantineReason;
 use inbox_core::providers::ParseError;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
 
+use super::documents::section;
 use super::monitoring::{alarms, as_written, evaluation_secs, log_metric_filters};
+use super::no_offences;
 use super::template::{resources, template};
-use super::{no_offences, section};
 
 /// Splits an expression at an operator outside of any parentheses.
 fn split_outside_parentheses<'a>(expression: &'a str, operator: &str) -> Vec<&'a str> {

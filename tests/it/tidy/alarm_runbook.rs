@@ -6,9 +6,10 @@ use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits;
 use serde_json::Value;
 
+use super::documents::documents;
 use super::monitoring::alarms;
 use super::template::template;
-use super::{crates_in, documents, read_file};
+use super::{crates_in, read_file};
 
 /// Descriptions of the alarms, each on one line.
 fn descriptions() -> Vec<(String, String)> {

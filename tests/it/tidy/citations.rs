@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use inbox_aws::iam::ROLES;
 use serde_json::Value;
 
+use super::documents::{documents, headings, prose};
 use super::{no_offences, read_file, repository_root, rust_sources, text_files};
 
 const ARCHITECTURE: &str = "shared/README.md";
@@ -33,14 +34,9 @@ fn citations(text: &str) -> Vec<(String, String)> {
     cited
 }
 
-/// The headings of a document, of every level. What looks like one in a block of code is none.
-fn headings(document: &str) -> BTreeSet<&str> {
-    let prose = document.split("```").step_by(2).flat_map(str::lines);
-    prose.filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim()).collect()
-}
-
 fn is_there(path: &str, heading: &str) -> bool {
-    repository_root().join(path).is_file() && headings(&read_file(path)).contains(heading)
+    let is_cited = |(_, text): &(usize, &str)| *text == heading;
+    repository_root().join(path).is_file() && headings(&read_file(path)).iter().any(is_cited)
 }
 
 #[test]
@@ -77,10 +73,9 @@ fn nothing_cites_what_a_reader_does_not_have() {
     assert_eq!(hits.map(|source| source.path).collect::<Vec<_>>(), no_offences());
 }
 
-/// What stands in backticks outside of blocks of code.
-fn code_spans(document: &str) -> Vec<&str> {
-    let prose = document.split("```").step_by(2);
-    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+/// The text in backticks outside of blocks of code.
+fn code_spans(document: &str) -> Vec<String> {
+    prose(document).join("\n").split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn is_path(span: &str) -> bool {
@@ -93,13 +88,12 @@ fn is_path(span: &str) -> bool {
 fn every_path_that_the_documents_of_shared_name_exists() {
     assert!(is_path("shared/core/src/lib.rs") && is_path("infra/local/"));
     assert!(!is_path("/v1/balances") && !is_path("data") && !is_path("GET x/"));
-    let documents: Vec<_> =
-        text_files().into_iter().filter(|it| it.is_in("shared/") && it.path.ends_with(".md")).collect();
+    let documents: Vec<_> = documents().into_iter().filter(|it| it.is_in("shared/")).collect();
     let (mut wrong, mut count) = (no_offences(), 0);
     for document in &documents {
         for path in code_spans(&document.text).into_iter().filter(|span| is_path(span)) {
             count += 1;
-            if !repository_root().join(path).exists() {
+            if !repository_root().join(&path).exists() {
                 wrong.push(format!("{}: {path}", document.path));
             }
         }
@@ -122,14 +116,14 @@ fn words_of(folder: &str) -> BTreeSet<String> {
 #[test]
 fn the_types_that_the_architecture_names_exist() {
     let code = words_of("shared/");
-    let is_type = |span: &&str| {
+    let is_type = |span: &String| {
         let mut letters = span.chars();
         let is_upper = letters.next().is_some_and(|letter| letter.is_ascii_uppercase());
         is_upper && span.chars().all(char::is_alphanumeric) && letters.any(|letter| letter.is_lowercase())
     };
     let document = read_file(ARCHITECTURE);
     let named: BTreeSet<_> = code_spans(&document).into_iter().filter(is_type).collect();
-    let wrong: Vec<_> = named.iter().filter(|name| !code.contains(**name)).collect();
+    let wrong: Vec<_> = named.iter().filter(|name| !code.contains(*name)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(named.len() >= 3, "{named:?}");
 }
@@ -185,7 +179,8 @@ fn the_architecture_lists_what_each_function_may_call() {
         let row = row.unwrap_or_else(|| panic!("{ARCHITECTURE} has no permissions of {}", role.function));
         let named: BTreeSet<_> =
             code_spans(row).into_iter().skip(1).filter(|span| span.contains(':')).collect();
-        let actions = role.allowed.iter().flat_map(|(_, actions)| *actions).copied();
+        let actions =
+            role.allowed.iter().flat_map(|(_, actions)| *actions).map(|action| (*action).to_owned());
         assert_eq!(named, actions.collect(), "{}", role.function);
     }
 }

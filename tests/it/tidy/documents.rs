@@ -1,26 +1,50 @@
-//! The documents lead somewhere: every link, and every heading that a document, a comment or a message cites.
+//! Links, lists of contents, and what README.md repeats of other documents and of the demo.
 
-use super::{SourceFile, documents, no_offences, read_file, repository_root, rust_sources, section};
+use super::{SourceFile, no_offences, read_file, repository_root, rust_sources, text_files};
 
-/// The lines outside of code blocks.
-fn prose(document: &str) -> Vec<&str> {
+/// Every document.
+pub(super) fn documents() -> Vec<SourceFile> {
+    let documents: Vec<_> = text_files().into_iter().filter(|source| source.path.ends_with(".md")).collect();
+    assert!(documents.len() >= 6, "{} documents", documents.len());
+    documents
+}
+
+/// The lines, each with true if it is outside of code blocks.
+fn lines(document: &str) -> impl Iterator<Item = (bool, &str)> {
     let mut is_code = false;
-    let is_prose = |line: &&str| {
+    document.lines().map(move |line| {
         let is_fence = line.trim_start().starts_with("```");
         is_code ^= is_fence;
-        !is_code && !is_fence
-    };
-    document.lines().filter(is_prose).collect()
+        (!is_code && !is_fence, line)
+    })
+}
+
+/// The lines outside of code blocks.
+pub(super) fn prose(document: &str) -> Vec<&str> {
+    lines(document).filter(|(is_prose, _)| *is_prose).map(|(_, line)| line).collect()
+}
+
+/// The level and the text of a heading.
+fn heading(line: &str) -> Option<(usize, &str)> {
+    let text = line.trim_start_matches('#');
+    let level = line.len() - text.len();
+    (level > 0 && text.starts_with(' ')).then(|| (level, text.trim()))
 }
 
 /// The headings of any level, each with its level.
-fn headings(document: &str) -> Vec<(usize, String)> {
-    let heading = |line: &str| {
-        let text = line.trim_start_matches('#');
-        let level = line.len() - text.len();
-        (level > 0 && text.starts_with(' ')).then(|| (level, text.trim().to_owned()))
-    };
+pub(super) fn headings(document: &str) -> Vec<(usize, &str)> {
     prose(document).into_iter().filter_map(heading).collect()
+}
+
+/// The text under a heading of any level, up to the next one that is not below it.
+pub(super) fn section(document: &str, title: &str) -> String {
+    let text = read_file(document);
+    let heading = |(is_prose, line)| if is_prose { heading(line) } else { None };
+    let mut lines = lines(&text).skip_while(|it| heading(*it).is_none_or(|(_, text)| text != title));
+    let level =
+        lines.next().and_then(heading).unwrap_or_else(|| panic!("{document} has no heading {title}")).0;
+    let inside = lines.take_while(|it| heading(*it).is_none_or(|(next, _)| next > level));
+    inside.map(|(_, line)| format!("{line}\n")).collect()
 }
 
 /// A heading's anchor, as GitHub makes it.
@@ -89,7 +113,7 @@ fn the_readme_is_short() {
 fn has_contents(document: &str) -> bool {
     let listed = links(document.split("\n## ").next().unwrap_or_default());
     let second = headings(document).into_iter().filter(|(level, _)| *level == 2);
-    second.map(|(_, heading)| format!("#{}", anchor(&heading))).all(|link| listed.contains(&link))
+    second.map(|(_, heading)| format!("#{}", anchor(heading))).all(|link| listed.contains(&link))
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::{documents, no_offences};
+use super::documents::documents;
+use super::no_offences;
 
 /// The blocks of shell commands in every document.
 fn blocks() -> Vec<String> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::section;
+use super::documents::section;
 use super::template::{as_list, data_resources, functions, resources, template};
 
 /// infra/README.md's one table of parameters, each with its default (`—` if that is empty).
