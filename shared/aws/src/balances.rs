@@ -20,7 +20,7 @@ use inbox_core::limits::BALANCES_PER_WRITE;
 use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 
-use crate::item::{Item, key, number, text};
+use crate::table::value::Item;
 use crate::{AwsError, AwsErrorKind};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
@@ -98,7 +98,10 @@ impl BalancesTable {
     fn to_item(&self, row: &Balance, source: &BalanceSource<'_>) -> Item {
         // Not the present time: storing a row again must write the same item.
         let checked_at = row.checked_at.unwrap_or(source.received_at);
-        let mut item = key(row.authorizer.as_str(), &sort_key(checked_at, source.batch_id));
+        let mut item = Item::from([
+            ("pk".to_owned(), text(row.authorizer.as_str())),
+            ("sk".to_owned(), text(sort_key(checked_at, source.batch_id))),
+        ]);
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
         set("balance", row.amount.map_or(AttributeValue::Null(true), number));
         set("status_code", number(row.status_code));
@@ -112,6 +115,14 @@ impl BalancesTable {
         }
         item
     }
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }
 
 /// The sort key of a check. Its digits have a fixed width, so keys sort by time.

@@ -13,26 +13,26 @@ use inbox_core::message::{MessageMeta, build_message};
 
 use crate::AwsError;
 use crate::clock::Clock;
-use crate::inbox::{Inbox, WriteOutcome};
+use crate::stores::{EventStore, WriteOutcome};
 use crate::queue::{EventsQueue, SEND};
 
-/// Records events in an inbox and puts them on a queue.
+/// Records events and puts them on a queue.
 #[derive(Clone, Debug)]
 pub struct Ingestor {
-    inbox: Inbox,
+    events: EventStore,
     queue: EventsQueue,
     clock: Clock,
 }
 
 impl Ingestor {
-    /// Creates an ingestor that records into `inbox` and enqueues on `queue`.
-    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
-        Self { inbox, queue, clock }
+    /// Creates an ingestor that records into `events` and enqueues on `queue`.
+    pub fn new(events: EventStore, queue: EventsQueue, clock: Clock) -> Self {
+        Self { events, queue, clock }
     }
 
-    /// The inbox that events are recorded in.
-    pub fn inbox(&self) -> &Inbox {
-        &self.inbox
+    /// The store that events are recorded in.
+    pub fn events(&self) -> &EventStore {
+        &self.events
     }
 
     /// The clock of this ingestor.
@@ -43,7 +43,7 @@ impl Ingestor {
     /// Records an event unless it is recorded already. After an error or at the deadline the outcome is
     /// unknown.
     pub async fn record(&self, event: &Event, deadline: Instant) -> Result<RecordOutcome, AwsError> {
-        with_deadline(deadline, "dynamodb:PutItem", self.inbox.record(event, &new_delivery_id())).await
+        with_deadline(deadline, "dynamodb:PutItem", self.events.record(event, &new_delivery_id())).await
     }
 
     /// Records an event from quarantine unless it is recorded already; `by` becomes its first audit entry.
@@ -54,7 +54,7 @@ impl Ingestor {
         deadline: Instant,
     ) -> Result<RecordOutcome, AwsError> {
         let delivery_id = new_delivery_id();
-        let record = self.inbox.record_replayed(event, &delivery_id, by);
+        let record = self.events.record_replayed(event, &delivery_id, by);
         with_deadline(deadline, "dynamodb:PutItem", record).await
     }
 
@@ -63,7 +63,7 @@ impl Ingestor {
     pub(crate) async fn has_subject_mismatch(&self, event: &Event) -> Result<bool, AwsError> {
         match (event.verified().subject(), event.key().batch_id()) {
             (Some(subject), Some(batch_id)) => {
-                let tracked = self.inbox.tracked_subject(batch_id).await?;
+                let tracked = self.events.tracked_subject(batch_id).await?;
                 Ok(tracked.is_some_and(|tracked| tracked != subject.as_str()))
             }
             _ => Ok(false),
@@ -88,7 +88,7 @@ impl Ingestor {
             metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
             return Some(error);
         }
-        let mark = self.inbox.mark_new_sent(event.key(), self.clock.now());
+        let mark = self.events.mark_new_sent(event.key(), self.clock.now());
         match with_deadline(send_by, "dynamodb:UpdateItem", mark).await {
             Ok(WriteOutcome::Applied) => None,
             // The relay has claimed the record meanwhile, and may send the event as well.

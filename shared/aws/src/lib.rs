@@ -7,24 +7,24 @@
 //! ```
 
 pub mod api_gateway;
+mod backoff;
 pub mod balances;
 pub mod bus;
 pub mod ca_bundle;
 pub mod clients;
 pub mod clock;
-mod conditional;
 pub mod config;
 pub mod dead_letters;
 mod error;
 pub mod escape;
 pub mod iam;
-pub mod inbox;
 pub mod ingest;
-mod item;
-mod payload;
+pub mod items;
 pub mod quarantine_replay;
 pub mod queue;
 pub mod secrets;
+pub mod stores;
+mod table;
 pub mod telemetry;
 pub mod webhook_receiver;
 

@@ -15,8 +15,9 @@ use inbox_core::quarantine::{QuarantineId, Reparsed, Resolution, record_may_have
 use inbox_core::time::UnixSecs;
 
 use crate::AwsError;
-use crate::inbox::{QuarantinedItem, ReplayOutcome, WriteOutcome};
 use crate::ingest::Ingestor;
+use crate::items::QuarantinedItem;
+use crate::stores::{OperatorStore, ReplayOutcome, WriteOutcome};
 
 /// Time limit for recording and enqueueing one item.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,6 +25,7 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Replays quarantined items.
 #[derive(Clone, Debug)]
 pub struct QuarantineReplayer {
+    store: OperatorStore,
     ingestor: Ingestor,
     force: bool,
 }
@@ -63,9 +65,9 @@ pub enum QuarantineReplayOutcome {
 }
 
 impl QuarantineReplayer {
-    /// Creates a replayer that records through `ingestor`.
-    pub fn new(ingestor: Ingestor) -> Self {
-        Self { ingestor, force: false }
+    /// Creates a replayer of the items in `store`, which records through `ingestor`.
+    pub fn new(store: OperatorStore, ingestor: Ingestor) -> Self {
+        Self { store, ingestor, force: false }
     }
 
     /// Also replays items whose event record may have expired: such an event may be recorded as new, and be
@@ -80,7 +82,7 @@ impl QuarantineReplayer {
         id: &QuarantineId,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let Some(item) = self.ingestor.inbox().quarantined_item(id).await? else {
+        let Some(item) = self.store.quarantined_item(id).await? else {
             return Ok(QuarantineReplayOutcome::NotFound);
         };
         if let Some((_, resolution)) = item.resolution {
@@ -101,7 +103,7 @@ impl QuarantineReplayer {
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
         let by = operator.audit_entry(OperatorAction::Requeue, self.ingestor.clock().now());
-        match self.ingestor.inbox().replay_quarantined(&key, &by).await? {
+        match self.store.replay_quarantined(&key, &by).await? {
             ReplayOutcome::NotFound => Ok(QuarantineReplayOutcome::EventExpired(key)),
             ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
                 Ok(QuarantineReplayOutcome::Conflict)
@@ -128,7 +130,7 @@ impl QuarantineReplayer {
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
         let by = operator.audit_entry(OperatorAction::Replay, self.ingestor.clock().now());
-        let body = self.ingestor.inbox().quarantined_payload(item).await?;
+        let body = self.store.quarantined_payload(item).await?;
         let event = match reparse(item.clone().with_body(body)) {
             Reparsed::Event(event) => event,
             Reparsed::StillUnusable(reason) => return Ok(QuarantineReplayOutcome::StillUnusable(reason)),
@@ -137,7 +139,7 @@ impl QuarantineReplayer {
         let too_old = item.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
         // If the event is recorded, the replay is only a duplicate, however old the signature is.
         if let Some(signed_at) = too_old
-            && !self.ingestor.inbox().is_recorded(event.key()).await?
+            && !self.ingestor.events().is_recorded(event.key()).await?
         {
             return Ok(QuarantineReplayOutcome::TooOld { signed_at });
         }
@@ -163,11 +165,11 @@ impl QuarantineReplayer {
         by: &AuditEntry,
         enqueue_error: Option<AwsError>,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let is_reopened = match self.ingestor.inbox().close_quarantined(item, resolution, by).await? {
+        let is_reopened = match self.store.close_quarantined(item, resolution, by).await? {
             WriteOutcome::Applied => false,
             // Closed by another writer, or the same bytes came again.
             WriteOutcome::Conflict => {
-                let existing = self.ingestor.inbox().quarantined_item(&item.id).await?;
+                let existing = self.store.quarantined_item(&item.id).await?;
                 existing.is_some_and(|existing| existing.resolution.is_none())
             }
         };

@@ -19,15 +19,16 @@ use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 use crate::AwsError;
 use crate::api_gateway::ApiGatewayRequest;
 use crate::clock::Clock;
-use crate::inbox::Inbox;
 use crate::ingest::{Ingestor, with_deadline};
 use crate::queue::EventsQueue;
+use crate::stores::{EventStore, Quarantine, Table};
 use crate::telemetry::count_with_reason;
 
 /// Receives the deliveries of a webhook function.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     ingestor: Ingestor,
+    quarantine: Quarantine,
 }
 
 /// Fields of the delivery's log line, besides its outcome.
@@ -46,9 +47,10 @@ struct DeliveryLog {
 }
 
 impl Receiver {
-    /// Creates a receiver that records into `inbox` and enqueues on `queue`.
-    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
-        Self { ingestor: Ingestor::new(inbox, queue, clock) }
+    /// Creates a receiver that records into `table` and enqueues on `queue`.
+    pub fn new(table: Table, queue: EventsQueue, clock: Clock) -> Self {
+        let ingestor = Ingestor::new(EventStore::new(table.clone()), queue, clock);
+        Self { ingestor, quarantine: Quarantine::new(table) }
     }
 
     /// Receives one delivery and returns the HTTP response.
@@ -232,7 +234,7 @@ impl Receiver {
         match with_deadline(
             deadline,
             "dynamodb:UpdateItem",
-            self.ingestor.inbox().quarantine_delivery(verified, reason),
+            self.quarantine.quarantine_delivery(verified, reason),
         )
         .await
         {
