@@ -41,14 +41,17 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::delivery::{Provider, Subject, Verified, VerifiedBy};
-use inbox_core::event::{Event, EventKey, Id, batch_pk, payload_hash};
-use inbox_core::inbox::{
-    DeliveryIdentity, DueQueue, QuarantineReason, RecordOutcome, classify_existing, first_due_at,
-    parts_expiry, quarantine_expiry, record_expiry,
-};
+use inbox_core::delivery::{Provider, Verified, VerifiedBy};
+use inbox_core::due_queue::{DueQueue, first_due_at};
+use inbox_core::duplicates::{DeliveryIdentity, RecordOutcome, classify_existing};
+use inbox_core::event::{Event, EventKey, payload_hash};
+use inbox_core::expiry::{parts_expiry, quarantine_expiry, record_expiry};
+use inbox_core::id::Id;
 use inbox_core::message::parse_dataref;
 use inbox_core::quarantine::QuarantineId;
+use inbox_core::quarantine::QuarantineReason;
+use inbox_core::subject::Subject;
+use inbox_core::table_keys::batch_pk;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;

@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use inbox_core::audit::AuditEntry;
+use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
-use inbox_core::inbox::RecordOutcome;
 use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
 use inbox_core::message::{MessageMeta, build_message};
 

@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::audit::{AuditEntry, OperatorAction};
-use inbox_core::delivery::Subject;
-use inbox_core::event::{EventKey, Origin};
-use inbox_core::inbox::DeliveryIdentity;
+use inbox_core::duplicates::DeliveryIdentity;
+use inbox_core::event::EventKey;
+use inbox_core::origin::Origin;
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 /// The attributes of an item, by name.

@@ -16,10 +16,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
-use inbox_core::event::{Id, batch_pk};
-use inbox_core::inbox::parts_expiry;
+use inbox_core::expiry::parts_expiry;
+use inbox_core::id::Id;
 use inbox_core::limits::ALERT_PUBLISHERS_MAX;
 use inbox_core::rightfoot_api::Amount;
+use inbox_core::table_keys::batch_pk;
 use inbox_core::time::UnixMillis;
 
 use super::Inbox;

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::event::{Id, Origin, batch_pk};
+use inbox_core::id::Id;
 use inbox_core::limits::{ALERT_PAYLOADS_MAX_BYTES, ALERT_RECORDS_MAX, RIGHTFOOT_BODY_MAX_BYTES};
+use inbox_core::origin::Origin;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::completion::CompletionRecord;
 use inbox_core::providers::alerted_authorizers;
 use inbox_core::rightfoot_api::Amount;
+use inbox_core::table_keys::batch_pk;
 use inbox_core::time::UnixMillis;
 
 use super::tracking::{ALERT_EFFECT_SK_PREFIX, TRACKED_SK, read_batch, subject_of};

@@ -6,8 +6,8 @@
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
-use inbox_core::delivery::Subject;
-use inbox_core::inbox::subject_pk;
+use inbox_core::subject::Subject;
+use inbox_core::table_keys::subject_pk;
 use inbox_core::time::UnixMillis;
 
 use super::{Inbox, transaction};

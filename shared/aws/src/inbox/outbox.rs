@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
+use inbox_core::due_queue::next_due_at;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{
-    QuarantineReason, next_due_at, parts_expiry, quarantined_record_expiry, record_expiry,
-};
+use inbox_core::expiry::{parts_expiry, quarantined_record_expiry, record_expiry};
 use inbox_core::limits::CLAIM_MARGIN_MS;
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, fits_inline};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due_index::DueKey;

@@ -7,7 +7,7 @@
 //!
 //! Each happens once per record: if it is quarantined again, or short of results again, it is left to an operator.
 
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::time::UnixMillis;
 
 use super::replay::{RESTART_REMOVE, RESTART_SET};

@@ -19,11 +19,13 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use uuid::Uuid;
 
 use inbox_core::bus::EventMeta;
-use inbox_core::delivery::Subject;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{DueQueue, QuarantineReason, quarantined_record_expiry, record_expiry};
+use inbox_core::expiry::{quarantined_record_expiry, record_expiry};
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::quarantine::QuarantineReason;
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use super::poller_requeue::{PUBLISHED_UNTRACKED, REVISION};

@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::delivery::Subject;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{DueQueue, QuarantineReason};
 use inbox_core::limits::DUE_PAGE_ITEMS;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::quarantine::{QuarantineId, QuarantinedDelivery, Resolution, quarantine_ids_of};
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::due_index::{DueKey, DueOrder};

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use inbox_core::audit::{AuditEntry, message_expiry};
 use inbox_core::delivery::Provider;
-use inbox_core::event::{EventKey, Id, Origin};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::lifecycle::{EventState, Lifecycle};
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
+use inbox_core::origin::Origin;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::time::{UnixMillis, UnixSecs};

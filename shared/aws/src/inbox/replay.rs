@@ -11,8 +11,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::audit::{AuditEntry, message_expiry};
+use inbox_core::due_queue::{DueQueue, first_due_at};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{DueQueue, first_due_at, record_expiry};
+use inbox_core::expiry::record_expiry;
 use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 

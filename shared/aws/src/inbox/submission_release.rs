@@ -9,7 +9,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::inbox::record_expiry;
+use inbox_core::expiry::record_expiry;
 use inbox_core::time::UnixMillis;
 
 use super::quarantine::APPEND_AUDIT_ENTRY;

@@ -22,13 +22,15 @@ use aws_sdk_dynamodb::types::{
 use serde_json::Value;
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
-use inbox_core::inbox::{DueQueue, parts_expiry, record_expiry, submission_pk};
+use inbox_core::due_queue::DueQueue;
+use inbox_core::expiry::{parts_expiry, record_expiry};
+use inbox_core::id::Id;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
+use inbox_core::subject::Subject;
+use inbox_core::table_keys::submission_pk;
 use inbox_core::time::UnixMillis;
 
 use super::submission_release::AUDIT_ENTRIES;

@@ -14,8 +14,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::inbox::{open_events_expiry, open_events_sk, short_hash, subject_pk};
+use inbox_core::expiry::open_events_expiry;
 use inbox_core::limits::UNTRACKED_OPEN_MAX;
+use inbox_core::table_keys::{open_events_sk, short_hash, subject_pk};
 use inbox_core::time::UnixMillis;
 
 use super::{ClaimedEvent, Inbox};
