@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::requests;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
 use lambda_runtime::Diagnostic;
@@ -195,7 +195,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
         text += &debug(&client.schedule(&key, &id).await);
         text += &debug(&client.history(&key, &id, tests::START).await);
     }
-    let subject: inbox_core::delivery::Subject = "fine".parse().unwrap();
+    let subject: inbox_core::subject::Subject = "fine".parse().unwrap();
     let new = inbox_aws::inbox::NewSubmission {
         submission_id: subject.clone(),
         kind: inbox_core::requests::submission::SubmissionKind::Batch,

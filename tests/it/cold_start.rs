@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::Env;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_rightfoot::{AccountConfig, ApiError, ApiKey};
 use local::connector::Fault;
 use local::stack;

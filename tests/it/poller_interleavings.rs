@@ -6,7 +6,7 @@
 //! index are no steps: a lagging index is why it reads the item consistently. Nor is the request to Rightfoot, which
 //! reads nothing that another process writes: a step between the deferral and the put happens during that request.
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::DUE_SHARDS;
 use local::connector::AwsCall;
 use local::rightfoot_simulator::WebhookLoss;

@@ -10,8 +10,8 @@ use inbox_aws::inbox::ReplayOutcome;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::lifecycle::EventState;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::quarantine::{QuarantineId, Resolution};
 use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
 use tests::fault_injection::{

@@ -8,7 +8,7 @@ use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_aws::queue::EventsQueue;
 use inbox_core::audit::Operator;
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::inbox::record_expiry;
+use inbox_core::expiry::record_expiry;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::quarantine::QuarantineId;
 use local::stack::INBOX_TABLE;

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use inbox_aws::inbox::Created;
 use inbox_core::bus::detail::schemas;
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use jsonschema::Validator;
 use local::connector::until_crash;

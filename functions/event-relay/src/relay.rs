@@ -11,11 +11,13 @@ use inbox_aws::inbox::{ClaimedRecord, DueKey, DueRecord, DueScan, Inbox, RelayCl
 use inbox_aws::queue::{EventsQueue, SendOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_aws::{AwsError, AwsErrorKind};
-use inbox_core::inbox::{DueQueue, QuarantineReason, RELAY_CHUNK_LIMITS, chunk_by_size};
+use inbox_core::chunking::{RELAY_CHUNK_LIMITS, chunk_by_size};
+use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{
     CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS, RELAY_SQS_ERRORS_MAX,
 };
 use inbox_core::message::QueueMessage;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
 
 /// Enqueues the due records of the outbox.

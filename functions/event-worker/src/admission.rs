@@ -3,8 +3,8 @@
 use inbox_aws::AwsError;
 use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
 

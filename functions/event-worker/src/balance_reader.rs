@@ -6,11 +6,11 @@ use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::effect::batch_snapshot::{
     BatchSnapshot, IncompleteDecision, PreviousSnapshot, decide_incomplete, max_completion_wait,
 };
-use inbox_core::event::Id;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::id::Id;
 use inbox_core::limits::ALERT_SNAPSHOTS_APART_MIN_SECS;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, BalancePager};

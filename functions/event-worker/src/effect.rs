@@ -8,7 +8,7 @@ use inbox_aws::bus::PublishOutcome;
 use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::bus::{BusEvent, balance_extracted};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
 use crate::process_message::{EffectOutcome, RequeueDetails};

@@ -29,9 +29,9 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_deadline, revoked_subjects};
 use inbox_aws::inbox::Inbox;
-use inbox_core::delivery::Subject;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::limits::WORKER_BATCH_MESSAGES;
+use inbox_core::subject::Subject;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 use process_message::MessageOutcome;

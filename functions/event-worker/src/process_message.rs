@@ -10,9 +10,9 @@ use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::effect::next_attempt_at;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_BUDGET_SECS;
 use inbox_core::message::parse_event_key;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use inbox_core::delivery::Subject;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::requests::submission::is_repeatable;
+use inbox_core::subject::Subject;
 
 use crate::RightfootPoller;
 use crate::poll_run::{RunContext, RunError, log_overtaken};

@@ -2,7 +2,8 @@
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{BatchProgress, WriteOutcome};
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::{
     AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, Thresholds, is_plausible_alert_count,

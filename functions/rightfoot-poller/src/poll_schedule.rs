@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use inbox_aws::inbox::{ScheduleProgress, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::SCHEDULE_UPDATE_TRIES_MAX;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::problem::{AWS_ERROR, PollProblem};

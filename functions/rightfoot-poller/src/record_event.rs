@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use inbox_aws::inbox::{EventView, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
-use inbox_core::event::{Event, EventKey, Origin, payload_hash};
-use inbox_core::inbox::RecordOutcome;
+use inbox_core::duplicates::RecordOutcome;
+use inbox_core::event::{Event, EventKey, payload_hash};
 use inbox_core::limits::{RECORD_BUDGET_MS, SEND_BUDGET_MS};
+use inbox_core::origin::Origin;
 use inbox_core::providers::parse_alerts;
 
 use crate::RightfootPoller;

@@ -15,10 +15,10 @@ use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
 use inbox_aws::inbox::Inbox;
 use inbox_aws::secrets::SecretCache;
 use inbox_aws::telemetry::count_with_reason;
-use inbox_core::delivery::Subject;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::poll::PollTiming;
 use inbox_core::requests::{RightfootRequest, parse};
+use inbox_core::subject::Subject;
 use inbox_core::url_token::mint;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 

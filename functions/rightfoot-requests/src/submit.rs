@@ -14,8 +14,7 @@ use inbox_aws::AwsError;
 use inbox_aws::inbox::{
     BeginOutcome, CompleteOutcome, Created, NewSubmission, ReleaseOutcome, StoredSubmission,
 };
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::keys::Keys;
 use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::TrackedBatch;
@@ -24,6 +23,7 @@ use inbox_core::requests::submission::{
     FingerprintMatch, SubmissionKind, fingerprint, is_repeatable, match_fingerprint,
 };
 use inbox_core::requests::{CreateSchedule, SCHEDULE_LIFETIME_MAX, SubmitBatch};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, CreatedSchedule, SubmittedBatch};
 

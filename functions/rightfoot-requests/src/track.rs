@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use inbox_aws::inbox::{CompleteOutcome, Created, StoredSubmission, TrackOutcome};
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::requests::{SCHEDULE_LIFETIME_MAX, SubjectBinding, TrackBatch, TrackSchedule};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use crate::{RequestError, RightfootRequests};

@@ -14,8 +14,9 @@ use inbox_aws::config::{CommonConfig, ConfigError, Env, revoked_subjects};
 use inbox_aws::secrets::SecretCache;
 use inbox_aws::webhook_receiver::Receiver;
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::{Provider, RejectReason, Subject, Verification};
+use inbox_core::delivery::{Provider, RejectReason, Verification};
 use inbox_core::keys::KeyCodec;
+use inbox_core::subject::Subject;
 use inbox_core::url_token;
 
 /// Configuration of the function.

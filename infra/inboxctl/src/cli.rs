@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_core::audit::Operator;
-use inbox_core::delivery::{Provider, Subject};
-use inbox_core::event::Id;
+use inbox_core::delivery::Provider;
+use inbox_core::id::Id;
 use inbox_core::keys::KeyCodec;
 use inbox_core::lifecycle::EventState;
+use inbox_core::subject::Subject;
 
 pub(crate) use parse::parse;
 pub(crate) use quarantine::{

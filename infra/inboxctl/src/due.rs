@@ -1,8 +1,8 @@
 //! `inboxctl due`.
 
 use inbox_aws::inbox::DueKey;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::DueQueue;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;

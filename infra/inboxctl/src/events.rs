@@ -3,9 +3,10 @@
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{EventFilter, EventView, Inbox, PastCycle, ReplayOutcome, ScanCursor};
 use inbox_core::audit::OperatorAction;
-use inbox_core::event::{EventKey, batch_pk};
+use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
+use inbox_core::table_keys::batch_pk;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 

@@ -7,9 +7,9 @@ use anyhow::{Context, anyhow, bail};
 use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::{Provider, RejectReason};
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::providers::ParseError;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 use inbox_core::signature;
 use inbox_core::time::{UnixMillis, UnixSecs};
@@ -281,7 +281,8 @@ fn build_body(args: &SendArgs, now: UnixMillis) -> anyhow::Result<(Vec<u8>, Opti
 }
 
 fn event_id_of(args: &SendArgs, id: &str, uuid: &str) -> Option<String> {
-    use inbox_core::event::{EventKey, Id};
+    use inbox_core::event::EventKey;
+    use inbox_core::id::Id;
     let id = Id::new(id)?;
     let key = match args.provider {
         Provider::Fynapse => EventKey::Fynapse { event_id: id },

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use inbox_aws::inbox::{StoredSubmission, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
-use inbox_core::delivery::Subject;
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 

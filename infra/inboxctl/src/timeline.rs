@@ -3,11 +3,13 @@
 use anyhow::bail;
 use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
 use inbox_core::audit::message_expiry;
-use inbox_core::event::{EventKey, Id, batch_pk};
-use inbox_core::inbox::{schedule_pk, submission_pk};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::requests::submission::SubmissionKind;
+use inbox_core::table_keys::batch_pk;
+use inbox_core::table_keys::{schedule_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 
 use inbox_core::effect::status_code_name;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::BALANCES_PER_WRITE;
 use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;

@@ -7,7 +7,7 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 
 use inbox_core::bus::{BusEvent, SOURCE};
-use inbox_core::inbox::{ChunkLimits, chunk_by_size};
+use inbox_core::chunking::{ChunkLimits, chunk_by_size};
 use inbox_core::limits::{BUS_ENTRIES_MAX, BUS_MAX_BYTES};
 
 use crate::{AwsError, AwsErrorKind};

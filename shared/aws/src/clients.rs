@@ -13,9 +13,9 @@ use inbox_core::limits::{CONCURRENT_CALLS, WARM_UP_BUDGET_MS};
 
 use crate::ca_bundle::CaBundle;
 use crate::config::{CommonConfig, ConfigError, Env};
+use crate::queue::EventsQueue;
 use crate::stores::Table;
 use crate::table::key::Key;
-use crate::queue::EventsQueue;
 
 /// Clients of the services that the functions call.
 #[derive(Clone, Debug)]
@@ -118,7 +118,8 @@ impl Clients {
 
     async fn touch(&self, table: &str) {
         // There is no such item: only the connection matters.
-        let get = self.dynamodb.get_item().table_name(table).set_key(Some(Key::new("warm-up", "-").to_item()));
+        let get =
+            self.dynamodb.get_item().table_name(table).set_key(Some(Key::new("warm-up", "-").to_item()));
         let _ = get.send().await;
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use inbox_core::delivery::{InvalidSubject, Subject};
 use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS};
 use inbox_core::poll::PollTiming;
+use inbox_core::subject::{InvalidSubject, Subject};
 
 /// A variable is missing or does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

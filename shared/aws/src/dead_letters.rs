@@ -19,8 +19,8 @@ use inbox_core::event::EventKey;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
-use crate::stores::OperatorStore;
 use crate::queue::SEND;
+use crate::stores::OperatorStore;
 
 const RECEIVE: &str = "sqs:ReceiveMessage";
 /// Most messages in one response of SQS.

@@ -3,9 +3,7 @@
 
 use Resource::{BalancesTable, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey, RightfootUrlKey};
 
-use crate::stores::{
-    DueIndex, EventStore, Outbox, PollStore, Processing, Quarantine, Submissions, Tracking,
-};
+use crate::stores::{DueIndex, EventStore, Outbox, PollStore, Processing, Quarantine, Submissions, Tracking};
 
 /// A resource that calls are made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,15 +6,15 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use inbox_core::audit::AuditEntry;
+use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
-use inbox_core::inbox::RecordOutcome;
 use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
 use inbox_core::message::{MessageMeta, build_message};
 
 use crate::AwsError;
 use crate::clock::Clock;
-use crate::stores::{EventStore, WriteOutcome};
 use crate::queue::{EventsQueue, SEND};
+use crate::stores::{EventStore, WriteOutcome};
 
 /// Records events and puts them on a queue.
 #[derive(Clone, Debug)]

@@ -39,7 +39,5 @@ pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};
 pub use quarantine::Quarantine;
-pub use submissions::{
-    BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Submissions, TrackOutcome,
-};
+pub use submissions::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Submissions, TrackOutcome};
 pub use tracking::Tracking;

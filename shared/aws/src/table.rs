@@ -93,7 +93,8 @@ impl Table {
 
     /// Reads an item. Strongly consistent.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Item>, AwsError> {
-        let get = self.db.get_item().table_name(&self.name).set_key(Some(key.to_item())).consistent_read(true);
+        let get =
+            self.db.get_item().table_name(&self.name).set_key(Some(key.to_item())).consistent_read(true);
         get.send().await.map(|answer| answer.item).map_err(|error| AwsError::from_sdk_error(GET, &error))
     }
 
@@ -184,7 +185,10 @@ impl Table {
     }
 
     /// Updates an item, and returns it as it is afterwards.
-    pub(crate) async fn update_returning(&self, update: Update) -> Result<Result<Item, Option<Item>>, AwsError> {
+    pub(crate) async fn update_returning(
+        &self,
+        update: Update,
+    ) -> Result<Result<Item, Option<Item>>, AwsError> {
         match self.update_request(update).return_values(ReturnValue::AllNew).send().await {
             Ok(answer) => answer.attributes.map(Ok).ok_or(AwsError::unreadable_item(UPDATE)),
             Err(error) => match written(UPDATE, Err(error))? {

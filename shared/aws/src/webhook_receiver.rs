@@ -10,10 +10,11 @@ use lambda_http::http::{HeaderValue, header::CONTENT_TYPE};
 use tokio::time::Instant;
 
 use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
+use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
-use inbox_core::inbox::{QuarantineReason, RecordOutcome};
 use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
 use inbox_core::providers::{ParseOutcome, parse};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 
 use crate::AwsError;

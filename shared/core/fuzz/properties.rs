@@ -18,17 +18,19 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::{Delivery, Provider, RejectReason, Subject, Verification, Verified, VerifiedBy};
-use inbox_core::event::{Event, EventKey, Origin, payload_hash};
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
+use inbox_core::event::{Event, EventKey, payload_hash};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{
     DATA_DEPTH_MAX, ID_MAX_BYTES, MESSAGE_MAX_BYTES, SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES,
     SIGNATURE_TOLERANCE_SECS, SQS_MAX_BYTES, SUBJECT_MAX_BYTES,
 };
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_dataref};
+use inbox_core::origin::Origin;
 use inbox_core::providers::{ParseError, ParseOutcome, parse};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 use inbox_core::{signature, url_token};
 use serde_json::Value;

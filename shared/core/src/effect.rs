@@ -8,8 +8,8 @@ pub mod batch_snapshot;
 
 use std::time::Duration;
 
-use crate::inbox::short_hash;
 use crate::limits::{REQUEUE_DELAY_MAX_SECS, REQUEUE_DELAY_SECS};
+use crate::table_keys::short_hash;
 use crate::time::UnixMillis;
 
 /// The time of the next attempt at an event that was requeued `requeues` times before: after a minute,

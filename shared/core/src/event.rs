@@ -8,7 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha2::{Digest, Sha256};
 
 use crate::delivery::{Provider, Verified};
+use crate::id::Id;
 use crate::limits::ID_MAX_BYTES;
+use crate::origin::Origin;
+use crate::table_keys::batch_pk;
 
 /// Leaves RFC 3986's unreserved characters unencoded in an event id.
 const ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -62,23 +65,6 @@ impl Event {
             }
             Provider::Rightfoot => None,
         }
-    }
-}
-
-/// A provider's opaque id of 1 to 512 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(String);
-
-impl Id {
-    /// Takes an id; `None` if it is empty or longer than [`ID_MAX_BYTES`].
-    pub fn new(id: impl Into<String>) -> Option<Self> {
-        let id = id.into();
-        (1..=ID_MAX_BYTES).contains(&id.len()).then_some(Self(id))
-    }
-
-    /// The id as the provider wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -275,41 +261,9 @@ fn parse_polled_uuid(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
     event_uuid.strip_prefix(POLLED_UUID_PREFIX).and_then(AuthorizersDigest::parse).map(Some)
 }
 
-/// The partition key of all items of a batch.
-pub fn batch_pk(batch_id: &Id) -> String {
-    format!("rightfoot#batch#{}", batch_id.as_str())
-}
-
 /// The common prefix of all ids that belong to a batch.
 pub(crate) fn batch_path(batch_id: &Id) -> String {
     format!("rightfoot/batch/{}", encode_id(batch_id))
-}
-
-/// The way in which an event was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A webhook delivered it.
-    Webhook,
-    /// The poller found it.
-    Poll,
-    /// An operator replayed it out of quarantine.
-    Replay,
-}
-
-impl Origin {
-    /// The name used in records and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Poll => "poll",
-            Self::Replay => "replay",
-        }
-    }
-
-    /// The origin with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Webhook, Self::Poll, Self::Replay].into_iter().find(|origin| origin.as_str() == name)
-    }
 }
 
 /// SHA-256 of a payload, in hexadecimal. Identifies equal payloads, and names the stored parts of a large

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::Provider;
-use crate::event::{Event, EventKey, Origin, percent_encode};
+use crate::event::{Event, EventKey, percent_encode};
 use crate::json::is_embeddable;
 use crate::limits::MESSAGE_MAX_BYTES;
+use crate::origin::Origin;
 use crate::providers::type_prefix;
 use crate::time::UnixMillis;
 
@@ -203,7 +204,7 @@ const fn source_uri(provider: Provider) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Id;
+    use crate::id::Id;
     use proptest::prelude::*;
 
     fn alert() -> EventKey {

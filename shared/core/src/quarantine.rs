@@ -1,21 +1,89 @@
-//! Quarantined deliveries: their ids, and parsing them again when an operator replays one (P7).
-//!
-//! ```text
-//!  without a record   parsed by the present code ─┬─ an event ── recorded, origin `replay` ─┬─ new ── enqueued ── resolution: recorded
-//!                                                 │                                         └─ recorded before ── resolution: duplicate
-//!                                                 └─ still not usable: remains quarantined
-//!  of a recorded event   its record becomes due again, if it is still quarantined ─────────────────────────────── resolution: requeued
-//! ```
+//! Quarantined deliveries: why they are kept, their ids, and how their items are closed (P7).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::delivery::{Delivery, Provider, Subject, Verified, VerifiedBy};
-use crate::event::{Event, EventKey};
-use crate::inbox::{QuarantineReason, record_expiry};
+use crate::delivery::Provider;
+use crate::event::EventKey;
+use crate::expiry::record_expiry;
 use crate::limits::RETENTION_MIN_DAYS;
-use crate::providers::{ParseOutcome, parse};
+use crate::subject::Subject;
 use crate::time::{UnixMillis, UnixSecs};
+
+/// The reason why verified bytes were quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QuarantineReason {
+    /// Not JSON, or a required field is missing.
+    Unreadable,
+    /// An event type that this version does not know.
+    UnknownType,
+    /// An id that is too long or reserved.
+    UnusableId,
+    /// Its batch was submitted under another subject.
+    SubjectMismatch,
+    /// The signature is valid, but its time is outside the tolerance.
+    Stale,
+    /// Recorded, but SQS has rejected its message
+    /// [`RELAY_SQS_ERRORS_MAX`](crate::limits::RELAY_SQS_ERRORS_MAX) times.
+    QueueRefused,
+    /// Recorded, but the provider's API does not confirm one of its alerts.
+    Unconfirmed,
+    /// Recorded, but its batch was not complete at the deadline.
+    Incomplete,
+    /// Recorded, but EventBridge has rejected it.
+    BusRefused,
+    /// Recorded, but one of its alerts has been published so often that no further replay can be remembered.
+    ReplayLimit,
+    /// Recorded, but the stored parts of its payload are missing.
+    PayloadGone,
+    /// Recorded, but its subject already has the maximum number of open events about untracked batches.
+    UntrackedLimit,
+    /// Recorded, but its subject was revoked before it was processed.
+    SubjectRevoked,
+}
+
+impl QuarantineReason {
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::Unreadable,
+        Self::UnknownType,
+        Self::UnusableId,
+        Self::SubjectMismatch,
+        Self::Stale,
+        Self::QueueRefused,
+        Self::Unconfirmed,
+        Self::Incomplete,
+        Self::BusRefused,
+        Self::ReplayLimit,
+        Self::PayloadGone,
+        Self::UntrackedLimit,
+        Self::SubjectRevoked,
+    ];
+
+    /// The reason with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// The name used in the table, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::UnknownType => "unknown_type",
+            Self::UnusableId => "unusable_id",
+            Self::SubjectMismatch => "subject_mismatch",
+            Self::Stale => "stale",
+            Self::QueueRefused => "queue_refused",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Incomplete => "incomplete",
+            Self::BusRefused => "bus_refused",
+            Self::ReplayLimit => "replay_limit",
+            Self::PayloadGone => "payload_gone",
+            Self::UntrackedLimit => "untracked_limit",
+            Self::SubjectRevoked => "subject_revoked",
+        }
+    }
+}
 
 /// A quarantined delivery, or the bytes of a quarantined event, as stored in the table.
 #[derive(Clone)]
@@ -45,39 +113,6 @@ impl fmt::Debug for QuarantinedDelivery {
             self.reason.as_str(),
             self.body.len()
         )
-    }
-}
-
-/// The result of parsing quarantined bytes again.
-#[derive(Debug)]
-pub enum Reparsed {
-    /// They are an event now.
-    Event(Event),
-    /// They are still not usable, for this reason.
-    StillUnusable(QuarantineReason),
-    /// The item does not say what verified the bytes, so they must not be used (P4).
-    Unverified,
-}
-
-/// Parses quarantined bytes by the present code. A stale signature is no obstacle: by replaying them, the
-/// operator has accepted it.
-pub fn reparse(item: QuarantinedDelivery) -> Reparsed {
-    let Some(verified_by) = verified_by(&item) else { return Reparsed::Unverified };
-    // Consumers see when the event was received, not when it was replayed.
-    let delivery = Delivery { body: item.body, headers: item.headers, received_at: item.first_received_at };
-    match parse(Verified::from_quarantine(item.provider, verified_by, delivery)) {
-        ParseOutcome::Event(event) => Reparsed::Event(event),
-        ParseOutcome::UnknownType(_) => Reparsed::StillUnusable(QuarantineReason::UnknownType),
-        ParseOutcome::UnusableId(_) => Reparsed::StillUnusable(QuarantineReason::UnusableId),
-        ParseOutcome::Unreadable(..) => Reparsed::StillUnusable(QuarantineReason::Unreadable),
-    }
-}
-
-/// Restores the evidence from what the provider's kind of verification has stored.
-fn verified_by(item: &QuarantinedDelivery) -> Option<VerifiedBy> {
-    match item.provider {
-        Provider::Rightfoot => item.subject.clone().map(|subject| VerifiedBy::UrlToken { subject }),
-        Provider::Fynapse => item.signed_at.map(|signed_at| VerifiedBy::Signature { signed_at }),
     }
 }
 
@@ -193,11 +228,11 @@ pub fn record_may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::event::{Origin, payload_hash};
+    use crate::event::payload_hash;
 
-    fn quarantined(provider: Provider, body: &str) -> QuarantinedDelivery {
+    pub(crate) fn quarantined(provider: Provider, body: &str) -> QuarantinedDelivery {
         let headers = BTreeMap::from([("idempotency-key".to_owned(), "k-1".to_owned())]);
         let mut item = QuarantinedDelivery {
             provider,
@@ -213,52 +248,6 @@ mod tests {
             Provider::Fynapse => item.signed_at = Some(UnixSecs(7)),
         }
         item
-    }
-
-    #[test]
-    fn p7_a_delivery_that_parses_now_becomes_an_event_with_its_original_metadata() {
-        let body = r#"{"event_id":"a3ef","event_type":"balance.extracted"}"#;
-        let Reparsed::Event(event) = reparse(quarantined(Provider::Fynapse, body)) else {
-            panic!("not read")
-        };
-        assert_eq!(event.key().event_id(), "fynapse/event/a3ef");
-        assert_eq!((event.origin(), event.idempotency_key()), (Origin::Replay, Some("k-1")));
-        assert_eq!(event.verified().body(), body.as_bytes());
-        assert_eq!(event.verified().received_at(), UnixMillis(1_000));
-        assert_eq!(event.verified().verified_by(), &VerifiedBy::Signature { signed_at: UnixSecs(7) });
-
-        let body = r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#;
-        let Reparsed::Event(event) = reparse(quarantined(Provider::Rightfoot, body)) else {
-            panic!("not read")
-        };
-        assert_eq!(event.verified().subject().map(Subject::as_str), Some("demo"));
-        assert_eq!(event.origin(), Origin::Replay);
-    }
-
-    #[test]
-    fn p7_a_delivery_that_still_does_not_parse_gives_a_reason() {
-        let reason_of = |provider, body: &str| {
-            let Reparsed::StillUnusable(reason) = reparse(quarantined(provider, body)) else {
-                panic!("{body}")
-            };
-            reason
-        };
-        assert_eq!(reason_of(Provider::Rightfoot, r#"{"type":"NEW"}"#), QuarantineReason::UnknownType);
-        assert_eq!(reason_of(Provider::Fynapse, "{"), QuarantineReason::Unreadable);
-        let long = format!(r#"{{"event_id":"{}","event_type":"t"}}"#, "i".repeat(513));
-        assert_eq!(reason_of(Provider::Fynapse, &long), QuarantineReason::UnusableId);
-    }
-
-    #[test]
-    fn p4_deliveries_without_their_providers_verification_are_not_parsed() {
-        for provider in Provider::ALL {
-            let mut item = quarantined(provider, r#"{"event_id":"a","event_type":"t"}"#);
-            (item.subject, item.signed_at) = match provider {
-                Provider::Rightfoot => (None, Some(UnixSecs(7))),
-                Provider::Fynapse => ("demo".parse().ok(), None),
-            };
-            assert!(matches!(reparse(item), Reparsed::Unverified), "{provider:?}");
-        }
     }
 
     #[test]
@@ -323,6 +312,14 @@ mod tests {
         assert!(!record_may_have_expired(signed_at, UnixMillis(day(35).0 - 1)), "thirty days at the least");
         assert!(record_may_have_expired(signed_at, day(35)));
         assert!(!record_may_have_expired(UnixSecs(i64::MAX), day(95)));
+    }
+
+    #[test]
+    fn p7_every_reason_parses_from_its_name() {
+        for reason in QuarantineReason::ALL {
+            assert_eq!(QuarantineReason::from_name(reason.as_str()), Some(reason));
+        }
+        assert_eq!(QuarantineReason::from_name("boredom"), None);
     }
 
     #[test]

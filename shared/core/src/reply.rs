@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::delivery::{Provider, RejectReason};
-use crate::inbox::QuarantineReason;
 use crate::providers::ParseError;
+use crate::quarantine::QuarantineReason;
 
 /// The outcome of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::keys::{KeyError, parse_api_key};
 
 use crate::rate_limit::AccountRateLimit;

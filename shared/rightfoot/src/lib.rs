@@ -26,7 +26,7 @@ mod transport;
 use std::fmt;
 
 use bytes::Bytes;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::PAGE_ROWS;
 use inbox_core::rightfoot_api::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::json::strip_bom;
 use inbox_core::rightfoot_api::{Amount, Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;

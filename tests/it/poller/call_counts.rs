@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_CONCURRENCY};
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::INBOX_TABLE;

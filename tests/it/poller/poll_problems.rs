@@ -1,7 +1,7 @@
 //! Failing polls, as an item remembers them: the reason, the time of the first, and how many in a row.
 
 use inbox_aws::inbox::WriteOutcome;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
 use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_core::delivery::{Provider, RejectReason};
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::providers::ParseError;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
 
 use super::documents::section;

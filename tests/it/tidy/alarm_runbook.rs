@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits;
+use inbox_core::quarantine::QuarantineReason;
 use serde_json::Value;
 
 use super::documents::documents;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use inbox_aws::inbox::{AlertClaim, ClaimedEvent, DueKey, EventClaim, Inbox, RelayClaim, WriteOutcome};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
-use inbox_core::event::{EventKey, Id};
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::quarantine::QuarantineReason;
 use local::connector::Fault;
 use tests::rightfoot_world::MINUTE;
 use tests::{World, alert_body, alert_event_id, extract_body};

@@ -20,7 +20,7 @@ use inbox_aws::inbox::{
 };
 use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::QuarantineReason;
 use local::connector::Fault;
 use tests::{Item, World, extract_body, number, text};
 

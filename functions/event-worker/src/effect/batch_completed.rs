@@ -4,9 +4,9 @@ use inbox_aws::AwsError;
 use inbox_aws::balances::BalanceSource;
 use inbox_aws::inbox::ClaimedEvent;
 use inbox_core::bus::{BatchRef, batch_completed};
-use inbox_core::event::Id;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
 use crate::process_message::EffectOutcome;

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use clap::{Args, Subcommand};
-use inbox_core::delivery::Subject;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::quarantine::QuarantineId;
+use inbox_core::quarantine::QuarantineReason;
+use inbox_core::subject::Subject;
 
 use super::value_parsers::{parse_quarantine_id, parse_reason};
 use super::{AuditArgs, ConfirmArgs, PageArgs};

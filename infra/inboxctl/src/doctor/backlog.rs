@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{DueKey, EventFilter, EventView, Inbox};
+use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{DueQueue, QuarantineReason};
 use inbox_core::lifecycle::EventState;
 use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
 
 use super::CheckResult;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use inbox_aws::inbox::EventFilter;
 use inbox_aws::{AwsError, AwsErrorKind, secrets};
 use inbox_core::delivery::Provider;
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::keys::{KeyCodec, KeyError, Keys, parse_api_key};
 use inbox_core::limits::SECRETS_MAX;
 use inbox_core::quarantine::QuarantineId;

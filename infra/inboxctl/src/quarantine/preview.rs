@@ -2,7 +2,8 @@
 
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{Inbox, QuarantinedItem};
-use inbox_core::quarantine::{QuarantineId, Reparsed, reparse};
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::reparse::{Reparsed, reparse};
 use inbox_core::time::UnixMillis;
 
 use crate::output::{Timestamp, render_table};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use inbox_aws::inbox::{Created, Inbox};
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::time::UnixMillis;

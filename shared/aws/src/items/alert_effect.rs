@@ -1,6 +1,6 @@
 //! Effects of alerts: which events have published the alert of one authorizer in a batch.
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::time::UnixMillis;
 

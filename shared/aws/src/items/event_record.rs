@@ -2,11 +2,13 @@
 
 use inbox_core::audit::AuditEntry;
 use inbox_core::bus::EventMeta;
-use inbox_core::delivery::Subject;
+use inbox_core::due_queue::{DueQueue, first_due_at};
+use inbox_core::duplicates::DeliveryIdentity;
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
-use inbox_core::event::{Event, EventKey, Origin};
-use inbox_core::inbox::{DeliveryIdentity, DueQueue, first_due_at};
+use inbox_core::event::{Event, EventKey};
 use inbox_core::lifecycle::Lifecycle;
+use inbox_core::origin::Origin;
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::audit::audit_entries;

@@ -15,7 +15,7 @@ use flate2::write::DeflateEncoder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use inbox_core::event::payload_hash;
-use inbox_core::inbox::parts_expiry;
+use inbox_core::expiry::parts_expiry;
 use inbox_core::limits::{INLINE_PAYLOAD_MAX_BYTES, PART_MAX_BYTES};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
@@ -84,8 +84,10 @@ impl StoredPayload {
             PayloadLocation::Inline(payload) => {
                 attributes.push((Attribute::Payload, payload.as_slice().to_attribute()));
             }
-            PayloadLocation::Parts { names, expire_at } => attributes
-                .extend([(Attribute::Parts, names.to_attribute()), (Attribute::PartsExpireAt, expire_at.to_attribute())]),
+            PayloadLocation::Parts { names, expire_at } => attributes.extend([
+                (Attribute::Parts, names.to_attribute()),
+                (Attribute::PartsExpireAt, expire_at.to_attribute()),
+            ]),
         }
         attributes
     }
@@ -118,9 +120,7 @@ impl Table {
             PayloadLocation::Inline(payload) => Some(payload.clone()),
             PayloadLocation::Parts { names, .. } => inflate(&self.load_parts(names).await?, stored.bytes),
         };
-        payload
-            .filter(|payload| payload_hash(payload) == stored.hash)
-            .ok_or(AwsError::unreadable_item(GET))
+        payload.filter(|payload| payload_hash(payload) == stored.hash).ok_or(AwsError::unreadable_item(GET))
     }
 
     /// Moves the expiry of a payload's parts to `expire_at`, if it is earlier. Returns `true` if it was moved.

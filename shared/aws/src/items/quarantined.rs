@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::delivery::Subject;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::quarantine::{QuarantineId, QuarantinedDelivery, Resolution};
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::StoredPayload;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::time::UnixMillis;
 

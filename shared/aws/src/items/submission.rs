@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use super::audit::audit_entries;

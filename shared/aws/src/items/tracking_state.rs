@@ -1,6 +1,6 @@
 //! What the items of batches, schedules and submissions have in common: `rev`, due time, and the problem of the polls.
 
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 

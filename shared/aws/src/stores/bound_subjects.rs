@@ -4,7 +4,7 @@
 //! what to expect, so an alert by its URL must belong to a tracked batch; for any other subject, the provider's API alone
 //! decides.
 
-use inbox_core::delivery::Subject;
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;

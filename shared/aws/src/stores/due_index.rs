@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{CONCURRENT_CALLS, DUE_PAGE_ITEMS};
 use inbox_core::time::UnixMillis;
 

@@ -1,8 +1,10 @@
 //! Records events, each once.
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::event::{Event, EventKey, Id};
-use inbox_core::inbox::{DeliveryIdentity, RecordOutcome, classify_existing, parts_expiry, record_expiry};
+use inbox_core::duplicates::{DeliveryIdentity, RecordOutcome, classify_existing};
+use inbox_core::event::{Event, EventKey};
+use inbox_core::expiry::{parts_expiry, record_expiry};
+use inbox_core::id::Id;
 use inbox_core::message::parse_dataref;
 use inbox_core::time::UnixMillis;
 

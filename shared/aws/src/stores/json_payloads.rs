@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::Thresholds;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixSecs;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use inbox_core::due_queue::next_due_at;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{QuarantineReason, next_due_at, record_expiry};
+use inbox_core::expiry::record_expiry;
 use inbox_core::limits::CLAIM_MARGIN_MS;
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, fits_inline};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
 
 use super::due_index::DueKey;

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
-use inbox_core::event::Id;
-use inbox_core::inbox::{parts_expiry, record_expiry};
+use inbox_core::expiry::{parts_expiry, record_expiry};
+use inbox_core::id::Id;
 use inbox_core::poll::PollTiming;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::problem::PollProblem;
@@ -211,8 +211,7 @@ impl PollStore {
     ) -> Result<Option<UnixSecs>, AwsError> {
         let extended = TrackedSchedule { expires_at: plan.expires_at, ..schedule.schedule.clone() };
         let later = parts_expiry(extended.ends_at(), self.table.retention_days);
-        let is_moved =
-            self.table.extend_payload_expiry(&mut schedule.thresholds.clone(), later).await?;
+        let is_moved = self.table.extend_payload_expiry(&mut schedule.thresholds.clone(), later).await?;
         Ok(is_moved.then_some(later))
     }
 

@@ -21,10 +21,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use inbox_core::due_queue::DueQueue;
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{DueQueue, QuarantineReason, record_expiry};
+use inbox_core::expiry::record_expiry;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
@@ -114,8 +116,7 @@ impl Deref for ClaimedEvent {
 
 impl Processing {
     /// The actions of this store.
-    pub const ACTIONS: Actions =
-        &[(Resource::InboxTable, &["dynamodb:GetItem", "dynamodb:UpdateItem"])];
+    pub const ACTIONS: Actions = &[(Resource::InboxTable, &["dynamodb:GetItem", "dynamodb:UpdateItem"])];
 
     /// Creates the store.
     pub fn new(table: Table) -> Self {

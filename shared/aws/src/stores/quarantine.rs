@@ -9,9 +9,12 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::delivery::{Provider, Subject, Verified, VerifiedBy};
-use inbox_core::inbox::{DueQueue, QuarantineReason, parts_expiry, quarantine_expiry, quarantined_record_expiry};
+use inbox_core::delivery::{Provider, Verified, VerifiedBy};
+use inbox_core::due_queue::DueQueue;
+use inbox_core::expiry::{parts_expiry, quarantine_expiry, quarantined_record_expiry};
 use inbox_core::quarantine::QuarantineId;
+use inbox_core::quarantine::QuarantineReason;
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
@@ -54,7 +57,8 @@ impl Quarantine {
         if let VerifiedBy::Signature { signed_at } = verified.verified_by() {
             details.push((Attribute::SignedAt, signed_at.to_attribute()));
         }
-        let headers = verified.storable_headers().map(|(name, value)| (name.to_owned(), value.to_attribute()));
+        let headers =
+            verified.storable_headers().map(|(name, value)| (name.to_owned(), value.to_attribute()));
         details.push((Attribute::Headers, AttributeValue::M(headers.collect())));
         let delivery = (verified.provider(), verified.subject());
         self.table.put_quarantined(delivery, &payload, details, reason, now).await
@@ -92,7 +96,8 @@ impl Table {
         match self.outlive_record(payload, record_expires_at, now).await {
             Ok(None) => Ok(true),
             Ok(Some(later)) => {
-                let update = Update::of_due_item(record.table_key(), record.rev).set(Attribute::PartsExpireAt, &later);
+                let update =
+                    Update::of_due_item(record.table_key(), record.rev).set(Attribute::PartsExpireAt, &later);
                 // A conflict is harmless: with the old value, the parts are moved once more later.
                 self.update_once(update).await?;
                 Ok(true)
@@ -111,7 +116,8 @@ impl Table {
         reason: QuarantineReason,
         now: UnixMillis,
     ) -> Result<(), AwsError> {
-        let id = QuarantineId::new(provider, subject, &payload.hash).ok_or(AwsError::unreadable_item(UPDATE))?;
+        let id =
+            QuarantineId::new(provider, subject, &payload.hash).ok_or(AwsError::unreadable_item(UPDATE))?;
         // No condition: every delivery counts, and a repeated request only counts one too many.
         let update = Update::without_rev(Key::quarantined(&id))
             .set(Attribute::Due, DueQueue::Quarantine.shard(&id.pk()).as_str())

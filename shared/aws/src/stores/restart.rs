@@ -1,6 +1,6 @@
 //! The start of another cycle of an event that has ended: by an operator, or by the poller.
 
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::time::UnixMillis;
 
 use crate::items::EventRecord;

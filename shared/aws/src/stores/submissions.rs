@@ -21,8 +21,8 @@ mod track;
 
 use serde_json::Value;
 
-use inbox_core::delivery::Subject;
-use inbox_core::inbox::{parts_expiry, record_expiry};
+use inbox_core::expiry::{parts_expiry, record_expiry};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use super::bound_subjects::bind_update;

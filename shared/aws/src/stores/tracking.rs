@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
@@ -30,8 +30,7 @@ pub struct Tracking {
 
 impl Tracking {
     /// The actions of this store.
-    pub const ACTIONS: Actions =
-        &[(Resource::InboxTable, &["dynamodb:GetItem", "dynamodb:UpdateItem"])];
+    pub const ACTIONS: Actions = &[(Resource::InboxTable, &["dynamodb:GetItem", "dynamodb:UpdateItem"])];
 
     /// Creates the store.
     pub fn new(table: Table) -> Self {

@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn conditions_keep_their_precedence_and_hold_placeholders_only() {
-        let condition = Attribute::Rev.equals(&7_u64).and(
-            Attribute::Type.is_missing().or(Attribute::OpenEvents.contains("x; DROP").negated()),
-        );
+        let condition = Attribute::Rev
+            .equals(&7_u64)
+            .and(Attribute::Type.is_missing().or(Attribute::OpenEvents.contains("x; DROP").negated()));
         let mut placeholders = Placeholders::default();
         assert_eq!(
             placeholders.condition(&condition),

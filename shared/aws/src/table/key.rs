@@ -2,10 +2,12 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::delivery::Subject;
-use inbox_core::event::{EventKey, Id, batch_pk};
-use inbox_core::inbox::{open_events_sk, schedule_pk, subject_pk, submission_pk};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::quarantine::QuarantineId;
+use inbox_core::subject::Subject;
+use inbox_core::table_keys::batch_pk;
+use inbox_core::table_keys::{open_events_sk, schedule_pk, subject_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 
 use super::attribute::Attribute;

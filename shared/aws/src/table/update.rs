@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::time::UnixMillis;
 
 use super::attribute::Attribute;
@@ -86,7 +86,12 @@ impl Update {
     }
 
     /// Sets an attribute unless `marker`, which is set at the same time, exists.
-    pub(crate) fn set_first(mut self, attribute: Attribute, marker: Attribute, value: &impl ToAttribute) -> Self {
+    pub(crate) fn set_first(
+        mut self,
+        attribute: Attribute,
+        marker: Attribute,
+        value: &impl ToAttribute,
+    ) -> Self {
         let value = self.placeholders.value(value.to_attribute());
         let (name, marker) = (self.placeholders.name(attribute), self.placeholders.name(marker));
         self.set.push(format!("{name} = if_not_exists({marker}, {value})"));
@@ -95,7 +100,8 @@ impl Update {
 
     /// Adds one to a counter, which counts from 0.
     pub(crate) fn increment(mut self, attribute: Attribute) -> Self {
-        let (zero, one) = (self.placeholders.value(0_u64.to_attribute()), self.placeholders.value(1_u64.to_attribute()));
+        let (zero, one) =
+            (self.placeholders.value(0_u64.to_attribute()), self.placeholders.value(1_u64.to_attribute()));
         let name = self.placeholders.name(attribute);
         self.set.push(format!("{name} = if_not_exists({name}, {zero}) + {one}"));
         self

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::delivery::Subject;
-use inbox_core::event::{Id, Origin};
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::id::Id;
+use inbox_core::origin::Origin;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::quarantine::Resolution;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::rightfoot_api::Amount;
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::attribute::Attribute;
@@ -77,7 +78,10 @@ impl NewItem {
     }
 
     /// Adds the attributes of a stored payload, or of anything else that several kinds of items hold.
-    pub(crate) fn extend(mut self, attributes: impl IntoIterator<Item = (Attribute, AttributeValue)>) -> Self {
+    pub(crate) fn extend(
+        mut self,
+        attributes: impl IntoIterator<Item = (Attribute, AttributeValue)>,
+    ) -> Self {
         self.0.extend(attributes.into_iter().map(|(attribute, value)| (attribute.name().to_owned(), value)));
         self
     }
@@ -126,7 +130,8 @@ impl ToAttribute for BTreeMap<String, String> {
 
 impl FromAttribute for BTreeMap<String, String> {
     fn from_attribute(value: &AttributeValue) -> Option<Self> {
-        let text = |(name, value): (&String, &AttributeValue)| Some((name.clone(), value.as_s().ok()?.clone()));
+        let text =
+            |(name, value): (&String, &AttributeValue)| Some((name.clone(), value.as_s().ok()?.clone()));
         value.as_m().ok()?.iter().map(text).collect()
     }
 }

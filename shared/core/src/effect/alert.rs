@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::event::Id;
+use crate::id::Id;
 use crate::poll::batch::Thresholds;
 use crate::rightfoot_api::{Amount, Balance};
 

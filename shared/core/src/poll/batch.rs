@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PollResult, PollTiming, polled_events};
-use crate::delivery::Subject;
-use crate::event::{Event, Id};
+use crate::event::Event;
+use crate::id::Id;
 use crate::limits::{ALERT_DELIVERY_TRIES_MAX, ALERT_RECORDS_MAX};
 use crate::rightfoot_api::{Amount, Balance};
+use crate::subject::Subject;
 use crate::time::UnixMillis;
 
 /// A batch that is polled until it is complete.

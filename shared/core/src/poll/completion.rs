@@ -1,8 +1,8 @@
 //! The record of a batch's completion: does it confirm that the batch is complete, and must it be published again.
 
 use super::batch::TrackedBatch;
-use crate::delivery::Subject;
-use crate::event::Origin;
+use crate::origin::Origin;
+use crate::subject::Subject;
 use crate::time::UnixMillis;
 
 /// The record of a batch's completion.
@@ -46,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::Id;
+    use crate::id::Id;
 
     const NOW: UnixMillis = UnixMillis(1_795_356_000_123);
 

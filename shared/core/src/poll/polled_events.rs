@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::delivery::Verified;
-use crate::event::{AuthorizersDigest, Event, EventKey, Id};
+use crate::event::{AuthorizersDigest, Event, EventKey};
+use crate::id::Id;
 use crate::providers::{BATCH_COMPLETED, THRESHOLD_ALERT};
 use crate::rightfoot_api::Amount;
 use crate::time::UnixMillis;

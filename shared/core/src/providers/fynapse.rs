@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::{FieldKind, JsonText, ParseOutcome, non_empty, parse_error, parse_object};
 use crate::delivery::Verified;
-use crate::event::{Event, EventKey, Id};
+use crate::event::{Event, EventKey};
+use crate::id::Id;
 use crate::limits::ID_MAX_BYTES;
 
 const REQUIRED_FIELDS: [(&str, FieldKind); 2] =

@@ -1,7 +1,7 @@
 //! Parses values in every form that has one clear meaning: a number as text, a time without its zone, an
 //! integer with decimals.
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;

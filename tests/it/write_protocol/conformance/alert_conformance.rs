@@ -7,7 +7,8 @@ use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Inbo
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use tests::{World, alert_body, alert_event_id, number, text};
 
 use super::{ALL_CLAIMS_EXPIRED, RandomWalk, Rng, run_walks};

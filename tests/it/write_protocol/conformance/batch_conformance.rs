@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use inbox_aws::inbox::{EventClaim, EventView, Inbox, TrackingState, WriteOutcome};
-use inbox_core::event::{EventKey, Id};
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
+use inbox_core::quarantine::QuarantineReason;
 use local::connector::Fault;
 use tests::{Item, World, completion_body, completion_event_id, number};
 

@@ -9,7 +9,7 @@ use inbox_aws::inbox::{
     WriteOutcome,
 };
 use inbox_core::audit::{Operator, OperatorAction};
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use local::connector::Fault;

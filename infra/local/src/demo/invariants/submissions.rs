@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use inbox_core::event::{AuthorizersDigest, Id};
+use inbox_core::event::AuthorizersDigest;
+use inbox_core::id::Id;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::inbox::{DueQueue, QuarantineReason};
+use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::DUE_PAGE_ITEMS;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::quarantine::{QuarantineId, Resolution};
 
 use super::OperatorStore;

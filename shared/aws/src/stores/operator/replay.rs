@@ -10,7 +10,7 @@
 
 use inbox_core::audit::{AuditEntry, message_expiry};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::record_expiry;
+use inbox_core::expiry::record_expiry;
 use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 

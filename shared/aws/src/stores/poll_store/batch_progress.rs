@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::limits::{ALERT_PAYLOADS_MAX_BYTES, ALERT_RECORDS_MAX, RIGHTFOOT_BODY_MAX_BYTES};
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::completion::CompletionRecord;
-use inbox_core::providers::alerted_authorizers;
+use inbox_core::providers::rightfoot::alerted_authorizers;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 

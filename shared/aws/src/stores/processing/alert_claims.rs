@@ -13,8 +13,8 @@ use std::fmt;
 
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
-use inbox_core::event::Id;
-use inbox_core::inbox::parts_expiry;
+use inbox_core::expiry::parts_expiry;
+use inbox_core::id::Id;
 use inbox_core::limits::ALERT_PUBLISHERS_MAX;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
@@ -128,9 +128,8 @@ impl Processing {
 /// alert claim of the same event is void.
 fn is_not_taken(event: &ClaimedEvent, until: UnixMillis, now: UnixMillis) -> Condition {
     // A request that arrives late is recognised by its time: it must not replace a younger claim.
-    let is_earlier_of_this_event = Attribute::ClaimEvent
-        .equals(&event.key.event_id())
-        .and(Attribute::ClaimUntil.is_at_most(&until));
+    let is_earlier_of_this_event =
+        Attribute::ClaimEvent.equals(&event.key.event_id()).and(Attribute::ClaimUntil.is_at_most(&until));
     Attribute::ClaimBy
         .is_missing()
         .or(Attribute::ClaimUntil.is_below(&now))
@@ -144,9 +143,8 @@ fn is_not_published(event: &ClaimedEvent) -> Condition {
     if event.replay == 0 {
         return Attribute::PublishedAt.is_missing();
     }
-    let has_room = Attribute::PublishedBy
-        .is_missing()
-        .or(Attribute::PublishedBy.has_fewer_than(ALERT_PUBLISHERS_MAX));
+    let has_room =
+        Attribute::PublishedBy.is_missing().or(Attribute::PublishedBy.has_fewer_than(ALERT_PUBLISHERS_MAX));
     Attribute::PublishedBy.contains(&own_tag(event)).negated().and(has_room)
 }
 

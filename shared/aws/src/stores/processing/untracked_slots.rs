@@ -12,8 +12,9 @@
 //! takes up one place of its day. Each day has its own item, so such a tag goes with its day, however busy the subject is;
 //! the item expires two days after the last tag was added.
 
-use inbox_core::inbox::{open_events_expiry, short_hash};
+use inbox_core::expiry::open_events_expiry;
 use inbox_core::limits::UNTRACKED_OPEN_MAX;
+use inbox_core::table_keys::short_hash;
 use inbox_core::time::UnixMillis;
 
 use super::{ClaimedEvent, Processing};

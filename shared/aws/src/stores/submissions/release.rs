@@ -7,7 +7,7 @@
 //! ```
 
 use inbox_core::audit::AuditEntry;
-use inbox_core::inbox::record_expiry;
+use inbox_core::expiry::record_expiry;
 use inbox_core::time::UnixMillis;
 
 use super::{Submissions, WRITE_ATTEMPTS_MAX};

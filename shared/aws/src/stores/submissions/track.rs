@@ -2,12 +2,12 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
-use inbox_core::inbox::parts_expiry;
+use inbox_core::expiry::parts_expiry;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::{Thresholds, TrackedBatch};
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::SubmissionKind;
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use super::{Submissions, WRITE_ATTEMPTS_MAX};
@@ -110,7 +110,8 @@ impl Submissions {
                 let mut batch = BatchItem::new((*tracked).clone(), due_at, now);
                 if !tracked.failed_authorizers.is_empty() {
                     let expire_at = parts_expiry(now, retention_days);
-                    batch.excluded = Some(self.table.store_ids(&tracked.failed_authorizers, expire_at).await?);
+                    batch.excluded =
+                        Some(self.table.store_ids(&tracked.failed_authorizers, expire_at).await?);
                 }
                 Ok(batch.to_item())
             }
@@ -148,8 +149,7 @@ impl Submissions {
 /// Compares what is tracked with what was requested, as far as the request says; names the first field that
 /// differs.
 fn compare(existing: &Item, requested: &Item) -> TrackOutcome {
-    let document =
-        if has(requested, Attribute::Probes) { "thresholds" } else { "failed_authorizer_ids" };
+    let document = if has(requested, Attribute::Probes) { "thresholds" } else { "failed_authorizer_ids" };
     let fields = [
         (Attribute::Expected, "expected"),
         (Attribute::Subject, "subject"),
