@@ -7,8 +7,10 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::clock::Clock;
-use inbox_aws::inbox::{ClaimedRecord, DueKey, DueRecord, DueScan, Inbox, RelayClaim, WriteOutcome};
 use inbox_aws::queue::{EventsQueue, SendOutcome};
+use inbox_aws::stores::{
+    ClaimedRecord, DueIndex, DueKey, DueRecord, DueScan, Outbox, RelayClaim, Table, WriteOutcome,
+};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::chunking::{RELAY_CHUNK_LIMITS, chunk_by_size};
@@ -23,7 +25,8 @@ use inbox_core::time::UnixMillis;
 /// Enqueues the due records of the outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxRelay {
-    inbox: Inbox,
+    due_index: DueIndex,
+    outbox: Outbox,
     queue: EventsQueue,
     clock: Clock,
 }
@@ -49,9 +52,9 @@ pub struct RelaySummary {
 }
 
 impl OutboxRelay {
-    /// Builds a relay from this inbox to this queue.
-    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
-        Self { inbox, queue, clock }
+    /// Builds a relay from this table to this queue.
+    pub fn new(table: Table, queue: EventsQueue, clock: Clock) -> Self {
+        Self { due_index: DueIndex::new(table.clone()), outbox: Outbox::new(table), queue, clock }
     }
 
     /// Relays the due records of every shard of the index until nothing is due, `budget` is used up, or the queue is
@@ -72,7 +75,7 @@ impl OutboxRelay {
         let mut scan = DueScan::including_future(DueQueue::Outbox);
         let mut not_yet_due = Vec::new();
         while !scan.is_exhausted() {
-            let page = scan.next_page(&self.inbox, self.clock.now()).await;
+            let page = scan.next_page(&self.due_index, self.clock.now()).await;
             page.errors.into_iter().for_each(|error| run.note_error(error));
             not_yet_due.extend(page.not_yet_due);
             // A page has keys of every shard, more than one `BatchGetItem` takes.
@@ -82,7 +85,7 @@ impl OutboxRelay {
                     run.remaining += chunks.map(<[_]>::len).sum::<usize>();
                     // Counts one more page of each shard only: reading them
                     // all would take the time that the run no longer has.
-                    run.remaining += scan.next_page(&self.inbox, self.clock.now()).await.due.len();
+                    run.remaining += scan.next_page(&self.due_index, self.clock.now()).await.due.len();
                     return;
                 }
             }
@@ -114,7 +117,7 @@ impl OutboxRelay {
     /// Breaks when the run is out of time, or the queue accepts nothing: continuing would only defer more records.
     async fn relay_page(&self, keys: &[DueKey], stop_at: Instant, run: &mut RelaySummary) -> ControlFlow<()> {
         let now = self.clock.now();
-        let fetched = match self.inbox.read_due_records(keys).await {
+        let fetched = match self.outbox.read_due_records(keys).await {
             Ok(found) => found,
             Err(error) => {
                 run.remaining += keys.len();
@@ -158,7 +161,7 @@ impl OutboxRelay {
     async fn observe_not_yet_due(&self, not_yet_due: &[DueKey], run: &mut RelaySummary) {
         // A sample, so that the report costs one read at most.
         let sample = not_yet_due.get(..not_yet_due.len().min(DUE_PAGE_ITEMS)).unwrap_or_default();
-        match self.inbox.read_due_records(sample).await {
+        match self.outbox.read_due_records(sample).await {
             Ok(fetched) => {
                 let not_yet_due: Vec<_> =
                     fetched.records.into_iter().filter(DueRecord::is_awaiting_enqueue).collect();
@@ -170,7 +173,7 @@ impl OutboxRelay {
 
     async fn claim_all(&self, records: Vec<DueRecord>, run: &mut RelaySummary) -> Vec<ClaimedRecord> {
         let claims: Vec<_> = stream::iter(records)
-            .map(|record| self.inbox.claim_record(record, self.clock.now()))
+            .map(|record| self.outbox.claim_record(record, self.clock.now()))
             // As many calls as there are warm connections.
             .buffered(CONCURRENT_CALLS)
             .collect()
@@ -197,7 +200,7 @@ impl OutboxRelay {
     ) -> Vec<(ClaimedRecord, QueueMessage)> {
         let messages: Vec<_> = stream::iter(claimed)
             .map(async |claimed| {
-                let message = self.inbox.build_message(&claimed).await;
+                let message = self.outbox.build_message(&claimed).await;
                 (claimed, message)
             })
             .buffered(CONCURRENT_CALLS)
@@ -272,7 +275,7 @@ impl OutboxRelay {
     async fn mark_all(&self, sent: Vec<ClaimedRecord>, run: &mut RelaySummary) {
         let marks: Vec<_> = stream::iter(sent)
             .map(async |claimed| {
-                let mark = self.inbox.mark_claimed_sent(&claimed, self.clock.now()).await;
+                let mark = self.outbox.mark_claimed_sent(&claimed, self.clock.now()).await;
                 (claimed.key().provider().as_str(), mark)
             })
             .buffered(CONCURRENT_CALLS)
@@ -296,7 +299,7 @@ impl OutboxRelay {
     /// Counts a message that SQS rejected as invalid, and quarantines its record after
     /// [`RELAY_SQS_ERRORS_MAX`] times.
     async fn handle_undeliverable(&self, claimed: &ClaimedRecord, run: &mut RelaySummary) {
-        match self.inbox.count_undeliverable(claimed).await {
+        match self.outbox.count_undeliverable(claimed).await {
             // Without a limit it would be retried for ever.
             Ok(Some(refusals)) if refusals >= RELAY_SQS_ERRORS_MAX => {
                 self.quarantine(claimed, QuarantineReason::QueueRefused, run).await;
@@ -307,7 +310,7 @@ impl OutboxRelay {
     }
 
     async fn quarantine(&self, claimed: &ClaimedRecord, reason: QuarantineReason, run: &mut RelaySummary) {
-        match self.inbox.quarantine_claimed(claimed, reason, self.clock.now()).await {
+        match self.outbox.quarantine_claimed(claimed, reason, self.clock.now()).await {
             Ok(WriteOutcome::Applied) => {
                 run.quarantined += 1;
                 count_with_reason("quarantined", Some(claimed.key().provider()), reason.as_str());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::ClaimedEvent;
+use inbox_aws::stores::ClaimedEvent;
 use inbox_core::effect::batch_snapshot::{
     BatchSnapshot, IncompleteDecision, PreviousSnapshot, decide_incomplete, max_completion_wait,
 };
@@ -163,7 +163,7 @@ impl EventWorker {
         final_reason: QuarantineReason,
     ) -> EffectOutcome {
         let previous = event.previous_snapshot.as_ref();
-        let deadline = event.processing_since.plus(max_completion_wait(
+        let deadline = event.processing_since().plus(max_completion_wait(
             self.poll_deadline,
             tracked,
             &read.snapshot,

@@ -5,7 +5,7 @@ mod threshold_alerts;
 
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
-use inbox_aws::inbox::ClaimedEvent;
+use inbox_aws::stores::ClaimedEvent;
 use inbox_core::bus::{BusEvent, balance_extracted};
 use inbox_core::event::EventKey;
 use inbox_core::quarantine::QuarantineReason;
@@ -16,7 +16,7 @@ use crate::process_message::{EffectOutcome, RequeueDetails};
 impl EventWorker {
     /// Applies the effect of a claimed event.
     pub(crate) async fn apply_effect(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
-        match event.key() {
+        match &event.key {
             EventKey::RightfootCompletion { batch_id } => self.process_completion(event, batch_id).await,
             EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id, .. } => {
                 self.process_alerts(event, batch_id).await
@@ -26,7 +26,7 @@ impl EventWorker {
     }
 
     async fn publish_extracted(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
-        let payload = self.inbox.claimed_payload(event).await?;
+        let payload = self.processing.claimed_payload(event).await?;
         let with_payload = balance_extracted(&event.event_meta(), &payload, false);
         match self.publish_event(&with_payload).await {
             // EventBridge is stricter than its documentation. Without the

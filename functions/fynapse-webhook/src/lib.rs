@@ -52,7 +52,7 @@ impl FynapseWebhook {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
-            receiver: Receiver::new(clients.inbox(common), clients.queue(common), clock.clone()),
+            receiver: Receiver::new(clients.table(common), clients.queue(common), clock.clone()),
             signing_secret: SecretCache::new(
                 clients.secrets.clone(),
                 &config.signing_secret_id,

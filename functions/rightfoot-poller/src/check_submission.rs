@@ -15,8 +15,7 @@ impl RightfootPoller {
         submission_id: &Subject,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        let inbox = self.recorder.inbox();
-        let Some(mut submission) = inbox.submission(submission_id).await? else { return Ok(()) };
+        let Some(mut submission) = self.submissions.submission(submission_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !submission.tracking.is_due(now) {
             // The index may lag behind the table: the item has changed since.
@@ -32,11 +31,11 @@ impl RightfootPoller {
             let polls = submission.polls.saturating_add(1);
             // Due again although nothing has changed: the alarm must last until somebody acts.
             let later = now.plus(Duration::from_secs(SUBMISSION_DUE_SECS));
-            let written = inbox.defer_before_poll(&mut submission.tracking, polls, later).await?;
+            let written = self.polls.defer_before_poll(&mut submission.tracking, polls, later).await?;
             log_overtaken(written, submission_id.as_str(), "defer_before_poll");
         } else {
             // Rightfoot remembers a request for 24 hours only. Later, it could create a second batch.
-            let written = inbox.abandon_submission(&submission, now).await?;
+            let written = self.submissions.abandon_submission(&submission, now).await?;
             log_overtaken(written, submission_id.as_str(), "abandon_submission");
         }
         Ok(())

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{DueKey, DueScan, TrackingState, WriteOutcome};
+use inbox_aws::items::TrackingState;
+use inbox_aws::stores::{DueKey, DueScan, WriteOutcome};
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::id::Id;
@@ -103,7 +104,7 @@ impl RightfootPoller {
         let mut scan = DueScan::new(DueQueue::Poll);
         while !scan.is_exhausted() {
             let now = self.recorder.clock().now();
-            let page = scan.next_page(self.recorder.inbox(), now).await;
+            let page = scan.next_page(&self.due_index, now).await;
             page.errors.into_iter().for_each(|error| context.note_error(error.into()));
             let oldest = page.due.first().map_or(0, |oldest| now.since(oldest.due_at).as_secs());
             let oldest_so_far = context.summary().oldest_delay_secs;
@@ -114,7 +115,7 @@ impl RightfootPoller {
             if context.is_stopped() {
                 // Counts one more page of each shard only: reading them
                 // all would take the time that the run no longer has.
-                let rest = scan.next_page(self.recorder.inbox(), self.recorder.clock().now()).await.due.len();
+                let rest = scan.next_page(&self.due_index, self.recorder.clock().now()).await.due.len();
                 context.summary().remaining += rest;
                 return;
             }
@@ -159,7 +160,7 @@ impl RightfootPoller {
         let now = self.recorder.clock().now();
         let problem = PollProblem::updated(tracking.problem.as_ref(), reason, nth, now);
         // A conflict is fine: the other writer has newer information.
-        self.recorder.inbox().set_poll_problem(tracking, problem.as_ref()).await.map(drop)
+        self.polls.set_poll_problem(tracking, problem.as_ref()).await.map(drop)
     }
 }
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
-use inbox_aws::inbox::Inbox;
 use inbox_aws::secrets::SecretCache;
+use inbox_aws::stores::Submissions;
 use inbox_aws::telemetry::count_with_reason;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::poll::PollTiming;
@@ -55,7 +55,7 @@ impl Config {
 /// The function `rightfoot-requests`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootRequests {
-    inbox: Inbox,
+    submissions: Submissions,
     account: RightfootAccount,
     url_key: SecretCache,
     webhook_base_url: String,
@@ -67,7 +67,7 @@ impl RightfootRequests {
     /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         Self {
-            inbox: clients.inbox(&config.common),
+            submissions: Submissions::new(clients.table(&config.common)),
             account: RightfootAccount::new(&config.rightfoot, clients, clock.clone()),
             url_key: SecretCache::new(
                 clients.secrets.clone(),

@@ -58,7 +58,7 @@ impl RightfootWebhook {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
-            receiver: Receiver::new(clients.inbox(common), clients.queue(common), clock.clone()),
+            receiver: Receiver::new(clients.table(common), clients.queue(common), clock.clone()),
             url_key: SecretCache::new(
                 clients.secrets.clone(),
                 &config.url_key_secret_id,

@@ -41,3 +41,43 @@ pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Proces
 pub use quarantine::Quarantine;
 pub use submissions::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Submissions, TrackOutcome};
 pub use tracking::Tracking;
+
+/// All stores of one table, for tools that act in every role: `inboxctl`, `local` and tests.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// Records events.
+    pub events: EventStore,
+    /// Quarantines deliveries.
+    pub quarantine: Quarantine,
+    /// Lists what is due.
+    pub due_index: DueIndex,
+    /// The relay's.
+    pub outbox: Outbox,
+    /// The worker's.
+    pub processing: Processing,
+    /// Reads what is tracked.
+    pub tracking: Tracking,
+    /// The poller's.
+    pub polls: PollStore,
+    /// Submits and starts to track.
+    pub submissions: Submissions,
+    /// The operators'.
+    pub operator: OperatorStore,
+}
+
+impl Stores {
+    /// Creates all stores.
+    pub fn new(table: Table) -> Self {
+        Self {
+            events: EventStore::new(table.clone()),
+            quarantine: Quarantine::new(table.clone()),
+            due_index: DueIndex::new(table.clone()),
+            outbox: Outbox::new(table.clone()),
+            processing: Processing::new(table.clone()),
+            tracking: Tracking::new(table.clone()),
+            polls: PollStore::new(table.clone()),
+            submissions: Submissions::new(table.clone()),
+            operator: OperatorStore::new(table),
+        }
+    }
+}

@@ -17,8 +17,6 @@ use super::value::{Item, read};
 pub(crate) const TRACKED_SK: &str = "tracked";
 /// The sort key of a submission.
 pub(crate) const SUBMITTED_SK: &str = "submitted";
-/// The sort key of a batch's completion event.
-pub(crate) const COMPLETED_SK: &str = "completed";
 /// The prefix of an alert event's sort key.
 pub(crate) const ALERT_SK_PREFIX: &str = "alert#";
 /// The prefix of the sort key of an alert's effect; the authorizer follows.

@@ -4,6 +4,7 @@
 //! what is to be done are read by their keys, and the alerts only where they are needed, and within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 
@@ -12,7 +13,7 @@ use inbox_core::id::Id;
 use inbox_core::limits::{ALERT_PAYLOADS_MAX_BYTES, ALERT_RECORDS_MAX, RIGHTFOOT_BODY_MAX_BYTES};
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::completion::CompletionRecord;
-use inbox_core::providers::rightfoot::alerted_authorizers;
+use inbox_core::providers::alerted_authorizers;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 
@@ -24,11 +25,11 @@ use crate::table::key::{ALERT_EFFECT_SK_PREFIX, ALERT_SK_PREFIX, Key};
 use crate::table::value::Item;
 use crate::table::{BATCH_GET, QUERY};
 
-/// The state of a tracked batch, without its alerts.
+/// A tracked batch and its completion, without its alerts.
 #[derive(Clone, Debug)]
 pub struct BatchProgress {
     /// The batch. Its failed authorizers are not loaded yet: see [`PollStore::excluded_authorizers`].
-    pub batch: BatchItem,
+    batch: BatchItem,
     /// The record of its completion event.
     pub completion: Option<CompletionRecord>,
 }
@@ -37,8 +38,22 @@ impl BatchProgress {
     /// Time at which it became known to be complete: by a response of the API, or by a record that confirms it.
     pub fn completed_at(&self) -> Option<UnixMillis> {
         let recorded =
-            self.completion.as_ref().filter(|completion| completion.confirms_completion(&self.batch.tracked));
-        self.batch.shown_complete_at.or(recorded.map(|completion| completion.received_at))
+            self.completion.as_ref().filter(|completion| completion.confirms_completion(&self.tracked));
+        self.shown_complete_at.or(recorded.map(|completion| completion.received_at))
+    }
+}
+
+impl Deref for BatchProgress {
+    type Target = BatchItem;
+
+    fn deref(&self) -> &BatchItem {
+        &self.batch
+    }
+}
+
+impl DerefMut for BatchProgress {
+    fn deref_mut(&mut self) -> &mut BatchItem {
+        &mut self.batch
     }
 }
 
@@ -70,7 +85,7 @@ impl PollStore {
 
     /// Loads the authorizers that Rightfoot excluded when the batch was submitted.
     pub async fn excluded_authorizers(&self, progress: &BatchProgress) -> Result<BTreeSet<Id>, AwsError> {
-        self.table.load_ids(progress.batch.excluded.as_ref()).await
+        self.table.load_ids(progress.excluded.as_ref()).await
     }
 
     /// Reads the authorizers of a batch whose alert is known: published, or named by an event.
