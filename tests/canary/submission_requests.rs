@@ -76,7 +76,7 @@ async fn run_every_path(operation: &'static str, fault: Option<Fault>) -> Vec<St
         visible.push_str(&format!("{:?}\n", world.run_relay().await.unwrap()));
     }
     for subject in SUBJECTS {
-        let submission = world.stack.inbox.submission(&subject.parse().unwrap()).await.unwrap();
+        let submission = world.stack.stores.submissions.submission(&subject.parse().unwrap()).await.unwrap();
         visible.push_str(&format!("{submission:?}\n"));
     }
     let canaries = Canaries::new(&world, &api.posted_bodies());
@@ -196,18 +196,16 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
         text += &debug(&client.history(&key, &id, tests::START).await);
     }
     let subject: inbox_core::subject::Subject = "fine".parse().unwrap();
-    let new = inbox_aws::inbox::NewSubmission {
-        submission_id: subject.clone(),
-        kind: inbox_core::requests::submission::SubmissionKind::Batch,
-        webhook_url: format!("https://h.example/{}", world.stack.mint_url_token(&subject).unwrap()),
-        fingerprint: inbox_core::requests::submission::Fingerprint {
-            mac: "m".to_owned(),
-            key_tag: "k".to_owned(),
-        },
-        call_id: "c".to_owned(),
-    };
+    let new = inbox_aws::items::SubmissionItem::new(
+        subject.clone(),
+        inbox_core::requests::submission::SubmissionKind::Batch,
+        format!("https://h.example/{}", world.stack.mint_url_token(&subject).unwrap()),
+        inbox_core::requests::submission::Fingerprint { mac: "m".to_owned(), key_tag: "k".to_owned() },
+        "c".to_owned(),
+        world.now(),
+    );
     text += &debug(&new);
-    text += &debug(&world.stack.inbox.begin_submission(&new, world.now()).await);
+    text += &debug(&world.stack.stores.submissions.begin_submission(&new).await);
     Canaries::new(&world, &api.posted_bodies()).assert_absent("Debug", &text);
     serving.abort();
 }

@@ -246,7 +246,7 @@ async fn assert_delivered(cell: &Cell, world: &World, messages: &[tests::QueuedM
         let referred = message.body.ends_with(&format!("\"dataref\":\"inbox:///{id}\"}}"));
         assert!(if cell.scenario == Scenario::Large { referred } else { carried }, "P4: {}", message.body);
     }
-    let resolved = world.stack.inbox.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
+    let resolved = world.stack.stores.events.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
     assert!(
         resolved.is_some_and(|bytes| bytes == body.as_bytes()),
         "P4: the stored bytes are the verified bytes"

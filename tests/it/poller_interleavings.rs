@@ -259,7 +259,7 @@ async fn p5_a_schedule_expedited_beside_the_poller_has_its_run_and_another_poll_
         let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
         let schedule_id = Id::new(schedule.clone()).unwrap();
         let hint = SteppedProcess::spawn(&it.world, is_step, async move |world| {
-            world.inbox().expedite_schedule(&schedule_id, MINUTE * 5, world.now()).await.unwrap();
+            world.stores().tracking.expedite_schedule(&schedule_id, MINUTE * 5, world.now()).await.unwrap();
         });
         let interleaving = run_in_order(vec![hint, poller(&it.world)], &order).await;
         let item = it.world.item(&format!("rightfoot#batch#{run}"), "tracked").await;

@@ -6,8 +6,8 @@ mod repeated_deliveries;
 
 use std::time::Duration;
 
-use inbox_aws::inbox::ReplayOutcome;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
+use inbox_aws::stores::ReplayOutcome;
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
@@ -70,7 +70,7 @@ fn resolved(how: Resolution) -> QuarantineReplayOutcome {
 /// Audit entries of an item, as (who, action, reason).
 async fn audit_trail(world: &World, event_id: &str) -> Vec<(String, OperatorAction, String)> {
     let key = EventKey::from_event_id(event_id).unwrap();
-    let event = world.inbox().event(&key).await.unwrap().unwrap();
+    let event = world.stores().operator.event(&key).await.unwrap().unwrap();
     event.audit_entries.into_iter().map(|it| (it.operator, it.action, it.reason)).collect()
 }
 
@@ -88,7 +88,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     assert_eq!((text(&record, "origin"), text(&record, "subject")), ("replay", "demo"));
     assert_eq!(number(&record, "received_at"), Some(kept_at), "when its bytes came");
     assert_eq!(number(&record, "enqueue_after"), Some(world.now().0), "and not late on the queue");
-    assert_eq!(number(&record, "since"), Some(world.now().0), "nor past the worker's deadline");
+    assert_eq!(number(&record, "restarted_at"), Some(world.now().0), "nor past the worker's deadline");
     assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Replay)]);
     let messages = world.drain_queue().await;
     assert_eq!(messages.len(), 1);
@@ -98,7 +98,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
         messages[0].body
     );
 
-    let quarantined = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
+    let quarantined = world.stores().operator.quarantined_item(&id).await.unwrap().unwrap();
     assert_eq!(quarantined.resolution, Some((world.now(), Resolution::Recorded)));
     assert_eq!(quarantined.audit_entries.len(), 1);
     let items = quarantine_items(&world).await;
@@ -132,7 +132,7 @@ async fn p7_what_still_cannot_be_read_stays() {
     world.deliver_rightfoot(UNREADABLE).await;
     world.deliver_fynapse("{").await;
     let before = world.items().await;
-    let (open, next) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
+    let (open, next) = world.stores().operator.list_quarantine(None, None, 10).await.unwrap();
     assert_eq!((open.len(), next), (2, None));
     for item in open {
         let expected = QuarantineReplayOutcome::StillUnusable(item.reason);
@@ -166,16 +166,17 @@ async fn p7_an_open_item_is_due_for_an_operator_and_the_same_bytes_open_it_again
     assert_eq!(world.due_items().await, [], "neither relay nor poller has to do with it");
 
     let id = QuarantineId::from_pk(text(&item, "pk")).unwrap();
-    let seen = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
+    let seen = world.stores().operator.quarantined_item(&id).await.unwrap().unwrap();
     let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
-    let close = async || world.inbox().close_quarantined(&seen, Resolution::Duplicate, &by).await.unwrap();
-    assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Applied);
+    let close =
+        async || world.stores().operator.close_quarantined(&seen, Resolution::Duplicate, &by).await.unwrap();
+    assert_eq!(close().await, inbox_aws::stores::WriteOutcome::Applied);
     assert!(!quarantine_items(&world).await[0].contains_key("due"));
     world.deliver_fynapse("{").await;
     let again = quarantine_items(&world).await.remove(0);
     assert!(text(&again, "due").starts_with("quarantine#") && !again.contains_key("closed_at"));
     assert_eq!(number(&again, "due_at"), Some(first_at));
-    assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Conflict, "a delivery came that was not seen");
+    assert_eq!(close().await, inbox_aws::stores::WriteOutcome::Conflict, "a delivery came that was not seen");
 }
 
 #[tokio::test]
@@ -186,8 +187,14 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     // Past the signature's tolerance of 300 s.
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let quarantined =
-        world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    let quarantined = world
+        .stores()
+        .operator
+        .list_quarantine(Some(QuarantineReason::Stale), None, 10)
+        .await
+        .unwrap()
+        .0
+        .remove(0);
     assert_eq!(quarantined.headers["idempotency-key"], "key-1");
     let outcome = replay(&world, &quarantined.id).await;
     assert!(
@@ -208,7 +215,7 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
     };
     world.put_item(tracked("other")).await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    let quarantined = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
+    let quarantined = world.stores().operator.list_quarantine(None, None, 10).await.unwrap().0.remove(0);
     assert_eq!(quarantined.reason, QuarantineReason::SubjectMismatch);
     assert_eq!(
         replay(&world, &quarantined.id).await,
@@ -227,7 +234,7 @@ async fn p7_a_quarantined_event_is_requeued_and_not_counted_as_a_replay() {
     assert_eq!(replay(&world, &id).await, resolved(Resolution::Requeued));
     let record = world.event_record(COMPLETED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(12)));
-    assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(0), Some(0)));
+    assert_eq!((number(&record, "attempts"), number(&record, "undeliverable_count")), (Some(0), Some(0)));
     for gone in ["quarantined_at", "expires_at", "replay"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
@@ -256,7 +263,8 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     let key = EventKey::from_event_id(COMPLETED).unwrap();
     let again = async || {
         world
-            .inbox()
+            .stores()
+            .operator
             .replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now()))
             .await
             .unwrap()
@@ -269,7 +277,7 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
         assert_eq!(again().await, ReplayOutcome::Due { replay: nth });
         let record = world.event_record(COMPLETED).await;
         assert_eq!(
-            (number(&record, "enqueue_after"), number(&record, "works")),
+            (number(&record, "enqueue_after"), number(&record, "requeues")),
             (Some(world.now().0), Some(0))
         );
         assert!(!record.contains_key("done_at") && !record.contains_key("expires_at"));
@@ -284,7 +292,7 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     );
     let unknown = EventKey::from_event_id("fynapse/event/none").unwrap();
     let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
-    assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
+    assert_eq!(world.stores().operator.replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
 }
 
 /// Holds one operator at a write while another one does the same; returns the results of both.
@@ -318,7 +326,8 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
         let key = key.clone();
         async move {
             world
-                .inbox()
+                .stores()
+                .operator
                 .replay_done(&key, &operator.audit_entry(OperatorAction::Replay, world.now()))
                 .await
                 .unwrap()
@@ -449,8 +458,12 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     world.deliver_fynapse("{").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) =
-            world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
+        let (page, next) = world
+            .stores()
+            .operator
+            .list_quarantine(Some(QuarantineReason::UnknownType), after, 3)
+            .await
+            .unwrap();
         seen.extend(page.iter().map(|item| (item.first_received_at.0, item.id.clone())));
         let Some(next) = next else { break };
         assert_eq!(page.len(), 3);

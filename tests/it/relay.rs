@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use event_relay::relay::{OutboxRelay, RelaySummary};
-use inbox_aws::inbox::{EventClaim, Inbox};
 use inbox_aws::queue::EventsQueue;
+use inbox_aws::stores::{EventClaim, Table};
 use inbox_core::event::EventKey;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use local::connector::Fault;
@@ -34,9 +34,9 @@ async fn unsent_events(events: usize) -> World {
 
 async fn run_relay(world: &World, budget: Duration) -> RelaySummary {
     let clients = world.stack.unrestricted_clients();
-    let inbox = Inbox::new(clients.dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS);
+    let table = Table::new(clients.dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS);
     let queue = EventsQueue::new(clients.sqs, &world.stack.events_queue_url);
-    OutboxRelay::new(inbox, queue, world.stack.clock.clone()).run(budget).await
+    OutboxRelay::new(table, queue, world.stack.clock.clone()).run(budget).await
 }
 
 fn counts(run: &RelaySummary) -> (usize, usize, usize, usize) {
@@ -155,14 +155,14 @@ async fn p10_a_record_that_a_worker_has_claimed_is_not_quarantined() {
     let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     // The next rejection reaches `RELAY_SQS_ERRORS_MAX`.
-    record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
+    record.insert("undeliverable_count".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
     world
         .stack
         .connector
         .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
     let key = EventKey::from_event_id("fynapse/event/e-0000").unwrap();
-    let claim = world.stack.inbox.claim_event(&key, world.now()).await.unwrap();
+    let claim = world.stack.stores.processing.claim_event(&key, world.now()).await.unwrap();
     assert!(matches!(claim, EventClaim::Acquired(_)));
     let while_claimed = run_relay(&world, BUDGET).await;
     assert_eq!((while_claimed.failed, while_claimed.quarantined), (1, 0));
@@ -178,7 +178,7 @@ async fn p7_a_quarantined_record_is_counted_although_the_response_was_lost() {
     let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     // The next rejection reaches `RELAY_SQS_ERRORS_MAX`.
-    record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
+    record.insert("undeliverable_count".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
     world.stack.connector.clear_call_log();
     let updates = AtomicUsize::new(0);
@@ -204,14 +204,14 @@ async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
         world.advance(Duration::from_secs(901));
     }
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
-    assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(12), None));
+    assert_eq!((number(&record, "attempts"), number(&record, "undeliverable_count")), (Some(12), None));
     world
         .stack
         .connector
         .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
     run_relay(&world, BUDGET).await;
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
-    assert_eq!(number(&record, "refusals"), Some(1));
+    assert_eq!(number(&record, "undeliverable_count"), Some(1));
 }
 
 #[tokio::test]

@@ -151,9 +151,10 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
     assert_eq!(record["parts"].as_l().unwrap().len(), 3, "hexadecimal noise deflates to about half");
     let messages = world.drain_queue().await;
     assert!(messages[0].body.contains(r#""dataref":"inbox:///fynapse/event/e-1""#));
-    let resolved = world.stack.inbox.resolve_dataref("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
+    let resolved =
+        world.stack.stores.events.resolve_dataref("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
     assert!(resolved == body.as_bytes());
-    assert_eq!(world.stack.inbox.resolve_dataref("inbox:///fynapse/event/none").await.unwrap(), None);
+    assert_eq!(world.stack.stores.events.resolve_dataref("inbox:///fynapse/event/none").await.unwrap(), None);
     let orphans_go: Vec<_> =
         world.items().await.iter().filter_map(|item| number(item, "expires_at")).collect();
     assert_eq!(orphans_go.len(), 4, "the record and its three parts expire");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use inbox_aws::inbox::Created;
+use inbox_aws::stores::Created;
 use inbox_core::bus::detail::schemas;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
@@ -79,7 +79,12 @@ impl World {
             deadline: self.now().plus(MINUTE * 60 * 24),
             polls: 0,
         };
-        self.stack.inbox.track(Created::Batch(&run), self.now().plus(MINUTE * 10), self.now()).await.unwrap();
+        self.stack
+            .stores
+            .submissions
+            .track(Created::Batch(&run), self.now().plus(MINUTE * 10), self.now())
+            .await
+            .unwrap();
     }
 
     /// Invokes the worker once with up to ten messages.

@@ -65,7 +65,8 @@ impl RightfootPoller {
         let polls = batch.tracked.polls.saturating_add(1);
         // Deferred before the rows and alerts are read: others can make those so large that the run is cut
         // off, and then the next run starts with another item.
-        if self.polls.defer_before_poll(&mut batch.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict
+        if self.polls.defer_before_poll(&mut batch.tracking, polls, next_poll_at).await?
+            == WriteOutcome::Conflict
         {
             // Another run has deferred it first, and polls it.
             return Ok(());

@@ -100,7 +100,9 @@ impl RightfootPoller {
             let expedited_to = schedule.tracking.due_at.filter(|due_at| *due_at < next_poll_at);
             let next = expedited_to.map_or(next, |due_at| due_at.min(next));
             let problem = PollProblem::updated(schedule.tracking.problem.as_ref(), reason, polls, now);
-            let written = self.polls.advance_schedule(schedule, &plan, problem.as_ref(), next, &self.poll_timing, now)
+            let written = self
+                .polls
+                .advance_schedule(schedule, &plan, problem.as_ref(), next, &self.poll_timing, now)
                 .await?;
             if written == WriteOutcome::Applied {
                 context.summary().runs_found += plan.new_runs.len();

@@ -75,7 +75,8 @@ impl RightfootRequests {
         let due_at = now.plus(self.poll_timing.first);
         let answer = batch_response(&redactor, &submitted, now);
         let tracked_resource = Created::Batch(&tracked);
-        match self.submissions
+        match self
+            .submissions
             .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
             .await?
         {
@@ -113,7 +114,8 @@ impl RightfootRequests {
         let due_at = next_check_at(created.next_run_at.unwrap_or(now), &self.poll_timing, now);
         let answer = schedule_response(&created, &tracked);
         let tracked_resource = Created::Schedule(&tracked, &schedule.thresholds);
-        match self.submissions
+        match self
+            .submissions
             .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
             .await
         {
@@ -145,12 +147,13 @@ impl RightfootRequests {
         };
         Ok(match error {
             ApiError::Declined { status, failed } if is_only_attempt => {
-                let is_id_free = match self.submissions.decline_submission(submission, self.clock.now()).await? {
-                    // Another attempt has begun since, so this was not the only one.
-                    ReleaseOutcome::Conflict => return Ok(after_attempts(status, &failed)),
-                    ReleaseOutcome::Released => true,
-                    ReleaseOutcome::Superseded => false,
-                };
+                let is_id_free =
+                    match self.submissions.decline_submission(submission, self.clock.now()).await? {
+                        // Another attempt has begun since, so this was not the only one.
+                        ReleaseOutcome::Conflict => return Ok(after_attempts(status, &failed)),
+                        ReleaseOutcome::Released => true,
+                        ReleaseOutcome::Superseded => false,
+                    };
                 RequestError::Declined {
                     status,
                     authorizer_errors: redactor.redacted_summary(&failed),

@@ -113,7 +113,8 @@ impl RightfootRequests {
         submission_id: &Subject,
         kind: SubmissionKind,
     ) -> Result<SubmissionItem, RequestError> {
-        let submission = self.submissions.submission(submission_id).await?.ok_or(RequestError::NoSuchSubmission)?;
+        let submission =
+            self.submissions.submission(submission_id).await?.ok_or(RequestError::NoSuchSubmission)?;
         if submission.kind == kind {
             Ok(submission)
         } else {

@@ -138,8 +138,7 @@ impl AwsConnector {
 
     /// The same connector restricted to a function's role. A function without a role is denied every call.
     pub fn with_role_of(&self, function: &str) -> Self {
-        const NOTHING: &Role = &Role { function: "", allowed: &[] };
-        Self { inner: self.inner.clone(), role: Some(Role::of(function).unwrap_or(NOTHING)) }
+        Self { inner: self.inner.clone(), role: Some(Role::of(function).unwrap_or(&Role::OF_NOBODY)) }
     }
 
     /// Sets the faults of the calls from now on.

@@ -14,7 +14,7 @@ use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, Env};
-use inbox_aws::inbox::Inbox;
+use inbox_aws::stores::Stores;
 use inbox_core::allow_list::AllowList;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
@@ -127,8 +127,8 @@ pub struct Stack {
     pub requests: rightfoot_requests::RightfootRequests,
     /// Function `event-worker`.
     pub worker: event_worker::EventWorker,
-    /// Inbox over the inspector's clients.
-    pub inbox: Inbox,
+    /// Stores over the inspector's clients.
+    pub stores: Stores,
     /// Unrestricted clients over a separate connector, without faults: for setup and inspection.
     pub inspector: Clients,
     /// Clock of the functions.
@@ -214,7 +214,7 @@ impl Stack {
             ),
             worker: event_worker::EventWorker::new(&worker, &clients_of("event-worker"), clock.clone()),
             relay: event_relay::EventRelay::new(&common, &clients_of("event-relay"), clock.clone()),
-            inbox: inspector.inbox(&common),
+            stores: Stores::new(inspector.table(&common)),
             inspector,
             clock,
             events_queue_url,

@@ -95,6 +95,9 @@ pub const EVENT_SOURCE_MAPPING_ACTIONS: &[&str] =
     &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 impl Role {
+    /// A role that permits nothing.
+    pub const OF_NOBODY: Self = Self { function: "", holds: &[] };
+
     /// The role of the function of this name.
     pub fn of(function: &str) -> Option<&'static Self> {
         ROLES.iter().find(|role| role.function == function)

@@ -34,3 +34,12 @@ pub use quarantined::QuarantinedItem;
 pub use schedule::ScheduleItem;
 pub use submission::SubmissionItem;
 pub use tracking_state::TrackingState;
+
+use strum::IntoEnumIterator;
+
+use crate::table::attribute::Attribute;
+
+/// The names of all attributes that items can have.
+pub fn attribute_names() -> impl Iterator<Item = &'static str> {
+    Attribute::iter().map(Attribute::name)
+}

@@ -1,8 +1,6 @@
 //! DynamoDB: conditional writes, the index `due`, transactions, limits and reserved words.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -14,8 +12,6 @@ use inbox_core::limits::PART_MAX_BYTES;
 use local::connector::Fault;
 use local::stack::{BALANCES_TABLE, INBOX_TABLE};
 use tests::{Item, World, alert_body, extract_body, number, text};
-
-use super::reserved_words::RESERVED;
 
 fn s(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -365,102 +361,4 @@ async fn an_expression_with_a_reserved_word_or_an_unused_value_is_refused() {
         let refused = update(expression, unused).await.unwrap_err();
         assert_eq!(refused.code(), Some("ValidationException"), "{expression}");
     }
-}
-
-/// Attribute names in the expressions of a piece of code that are not escaped with `#`.
-fn bare_names(code: &str) -> BTreeSet<String> {
-    let strings = code.split('"').skip(1).step_by(2);
-    let is_expression = |text: &&str| {
-        ["SET ", "REMOVE ", "ADD ", "_exists(", " = :", " <= :", " >= :", " < :", "begins_with("]
-            .iter()
-            .any(|it| text.contains(it))
-    };
-    let spaced = |text: &str| text.replace(['(', ')', ',', '='], " ");
-    let words = strings
-        .filter(is_expression)
-        .flat_map(|text| spaced(text).split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    let is_name =
-        |word: &String| word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
-    let functions = [
-        "attribute_exists",
-        "attribute_not_exists",
-        "begins_with",
-        "contains",
-        "if_not_exists",
-        "list_append",
-        "size",
-    ];
-    words.filter(is_name).filter(|word| !functions.contains(&word.as_str())).collect()
-}
-
-#[test]
-fn no_name_in_our_expressions_is_a_reserved_word() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let inbox = fs::read_dir(top.join("shared/aws/src/inbox")).unwrap().map(|entry| entry.unwrap().path());
-    let others = ["conditional.rs", "inbox.rs", "payload.rs"].map(|name| format!("shared/aws/src/{name}"));
-    let others = others.into_iter().chain(["infra/local/src/stack.rs".to_owned()]);
-    let sources = inbox.chain(others.map(|path| top.join(path)));
-    let names = sources.map(|path| bare_names(&fs::read_to_string(path).unwrap()));
-    let names: BTreeSet<_> = names.flatten().collect();
-    let expected = [
-        "attempts",
-        "bound_at",
-        "call_id",
-        "claim_by",
-        "claim_event",
-        "claim_until",
-        "closed_as",
-        "closed_at",
-        "deliveries",
-        "delivery_id",
-        "done_at",
-        "due",
-        "due_at",
-        "ended_by",
-        "enqueue_after",
-        "event_id",
-        "expires_at",
-        "first_received_at",
-        "interventions",
-        "last_run_seen",
-        "open_events",
-        "overdue_at",
-        "parts_expire_at",
-        "past_cycles",
-        "pk",
-        "poll_problem",
-        "polls",
-        "published_at",
-        "published_by",
-        "quarantined_at",
-        "received_at",
-        "refusals",
-        "refused_at",
-        "replay",
-        "retry_reason",
-        "rev",
-        "schedule_expires_at",
-        "seen_at",
-        "seen_digest",
-        "sent_at",
-        "since",
-        "sk",
-        "threshold",
-        "threshold_source",
-        "v",
-        "webhook_url",
-        "works",
-        "write_id",
-    ];
-    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "a new name: is it reserved?");
-    let reserved: BTreeSet<_> = RESERVED.split_whitespace().collect();
-    assert_eq!(reserved.len(), 573);
-    // Attribute names that the code formats into its expressions.
-    let by_name = ["expedited_at", "given_back_at", "published_untracked", "revision", "shown_complete_at"];
-    let written = ["given_up_at", "refused_at", "batch_id", "schedule_id"].into_iter().chain(by_name);
-    let written: Vec<_> = written.map(str::to_owned).collect();
-    let clash: Vec<_> =
-        names.iter().chain(&written).filter(|name| reserved.contains(name.to_uppercase().as_str())).collect();
-    assert!(clash.is_empty(), "{clash:?}");
-    assert!(["STATUS", "TTL", "TYPE", "DATA", "COUNTER"].iter().all(|word| reserved.contains(word)));
 }

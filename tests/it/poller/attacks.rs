@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use inbox_aws::inbox::{EventClaim, WriteOutcome};
+use inbox_aws::stores::{EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
 use local::rightfoot_simulator::{Behaviour, IncompleteBatchResponse, WebhookLoss};
 use serde_json::{Value, json};
@@ -209,13 +209,17 @@ async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_co
     it.world.drain_queue().await;
     it.request(json!({"action": "track_batch", "batch_id": "b-1", "expected": 2, "subject": SUBJECT})).await;
     it.advance(MINUTE * 10).await;
-    let (inbox, key) = (it.world.inbox(), EventKey::from_event_id(&completion_event_id("b-1")).unwrap());
-    let EventClaim::Acquired(work) = inbox.claim_event(&key, it.world.now()).await.unwrap() else {
+    let (stores, key) = (it.world.stores(), EventKey::from_event_id(&completion_event_id("b-1")).unwrap());
+    let EventClaim::Acquired(work) = stores.processing.claim_event(&key, it.world.now()).await.unwrap()
+    else {
         panic!("taken")
     };
     assert_eq!(it.run_poller().await.unwrap()["settled"], 0);
     assert!(tracked_item(&it, "b-1").await.contains_key("due"));
-    assert_eq!(inbox.mark_done_untracked(&work, 1, it.world.now()).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(
+        stores.processing.mark_done_untracked(&work, 1, it.world.now()).await.unwrap(),
+        WriteOutcome::Applied
+    );
     let published = run_everything_for(&it, 10).await;
     assert_eq!(completions(&published, "b-1"), [(2, Some(2), Some(2))]);
     assert!(tracked_item(&it, "b-1").await.contains_key("done_at"));

@@ -1,6 +1,6 @@
 //! Failing polls, as an item remembers them: the reason, the time of the first, and how many in a row.
 
-use inbox_aws::inbox::WriteOutcome;
+use inbox_aws::stores::WriteOutcome;
 use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
@@ -123,16 +123,16 @@ async fn a_schedule_notes_why_it_does_not_run_and_why_a_poll_failed() {
 #[tokio::test]
 async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
     let (it, batch) = slow_batch().await;
-    let inbox = it.world.inbox();
+    let stores = it.world.stores();
     let batch_id = Id::new(batch.as_str()).unwrap();
-    let mut seen = inbox.batch_progress(&batch_id).await.unwrap().unwrap().tracking;
+    let mut seen = stores.polls.batch_progress(&batch_id).await.unwrap().unwrap().tracking.clone();
     let later = it.world.now().plus(HOUR);
-    assert_eq!(inbox.defer_before_poll(&mut seen, 1, later).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.defer_before_poll(&mut seen, 1, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked_item(&it, &batch).await;
 
     let since = it.world.now();
     let broken = PollProblem { reason: "broken".to_owned(), since, first_poll: 1 };
-    assert_eq!(inbox.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
     let mut after = tracked_item(&it, &batch).await;
     assert_eq!(poll_problem(&after), Some(("broken".to_owned(), since.0, 1)));
     after.remove("poll_problem");
@@ -140,13 +140,13 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
 
     // A write based on an earlier read is still applied after the note, and a late note does not void it.
     let mut early = seen.clone();
-    assert_eq!(inbox.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked_item(&it, &batch).await;
     assert_eq!(
-        inbox.set_poll_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
+        stores.polls.set_poll_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
         WriteOutcome::Conflict
     );
     assert_eq!(tracked_item(&it, &batch).await, before);
-    assert_eq!(inbox.finish_tracking(&early, it.world.now()).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.finish_tracking(&early, it.world.now()).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(poll_problem(&tracked_item(&it, &batch).await), None);
 }

@@ -65,13 +65,13 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
             first.then_some(fault)
         });
         let taken = letters.receive(2, Duration::from_secs(30)).await.unwrap();
-        let inbox = world.inbox();
-        let moved = until_crash(letters.redrive(&inbox, &taken[0], &by)).await;
+        let stores = world.stores();
+        let moved = until_crash(letters.redrive(&stores.operator, &taken[0], &by)).await;
         world.stack.connector.clear_fault_plan();
         if !matches!(moved, Some(Ok(()))) {
             letters.release(&taken[0]).await.ok();
             if let Some(again) = letters.receive(1, Duration::from_secs(30)).await.unwrap().first() {
-                letters.redrive(&inbox, again, &by).await.unwrap();
+                letters.redrive(&stores.operator, again, &by).await.unwrap();
             }
         }
         let ids = world.drain_event_ids().await;
@@ -84,7 +84,7 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
         if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
             assert_eq!(ids.len(), 1, "{cell}");
         }
-        letters.redrive(&inbox, &taken[1], &by).await.unwrap();
+        letters.redrive(&stores.operator, &taken[1], &by).await.unwrap();
         assert_eq!(receive_all(&world.stack, EVENTS_QUEUE).await.unwrap(), ["nobody's"]);
     }
 }

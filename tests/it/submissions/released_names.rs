@@ -84,7 +84,7 @@ async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_n
     assert_eq!(expect_error(it.world.request(request).await).name(), "SubmissionIdConflict");
     let submission = submission_item(&it.world, "s").await.unwrap();
     assert_eq!(state_attributes(&submission), COMPLETED);
-    assert_eq!(submission["interventions"].as_l().unwrap().len(), 1, "who freed the name is known");
+    assert_eq!(submission["audit_entries"].as_l().unwrap().len(), 1, "who freed the name is known");
 }
 
 #[tokio::test]
@@ -146,11 +146,11 @@ async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_st
 
 /// An operator releases the name of the nth submission, and another caller submits under it.
 async fn release_and_submit(world: World, nth: usize) -> RequestOutcome {
-    let (inbox, name) = (world.inbox(), format!("s-{nth}"));
-    let seen = inbox.submission(&name.parse().unwrap()).await.unwrap().unwrap();
-    if !seen.is_completed {
+    let (stores, name) = (world.stores(), format!("s-{nth}"));
+    let seen = stores.submissions.submission(&name.parse().unwrap()).await.unwrap().unwrap();
+    if !seen.is_completed() {
         let by = test_operator().audit_entry(OperatorAction::Conclude, world.now());
-        inbox.release_submission(&seen, &by).await.unwrap();
+        stores.submissions.release_submission(&seen, &by).await.unwrap();
     }
     world.request(submit_batch_request(&name, &[&format!("c-{nth}")])).await
 }

@@ -248,7 +248,7 @@ async fn p9_a_schedule_is_not_posted_again_after_23_hours() {
     it.run_poller().await.unwrap();
     assert_eq!(
         state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
-        ["expires_at", "given_up_at"]
+        ["expires_at", "abandoned_at"]
     );
     assert_eq!(it.request(track_request(&id)).await["status"], "tracked");
     assert_eq!(it.request(schedule_request()).await["schedule_id"], id.as_str());

@@ -215,7 +215,7 @@ async fn p9_a_submission_whose_outcome_is_unknown_alarms_until_it_is_too_late_to
     assert_eq!(it.run_poller().await.unwrap()["submissions_unknown"], 0);
     it.world.advance(Duration::from_millis(1));
     for quarter in 1..=92 {
-        let state: &[&str] = if quarter < 92 { &PENDING } else { &["expires_at", "given_up_at"] };
+        let state: &[&str] = if quarter < 92 { &PENDING } else { &["expires_at", "abandoned_at"] };
         let run = it.run_poller().await.unwrap();
         assert_eq!((&run["submissions_unknown"], &run["due"]), (&json!(1), &json!(1)), "{quarter}");
         assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), state, "{quarter}");

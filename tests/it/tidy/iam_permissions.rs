@@ -52,11 +52,7 @@ fn permissions(role: &Value) -> BTreeSet<String> {
 
 /// Calls that the code declares for a function, in the same form.
 fn allowed_calls(role: &Role) -> BTreeSet<String> {
-    let on_one = |(on, actions): &(Resource, &[&str])| {
-        let on = logical_id(*on);
-        actions.iter().map(|action| format!("{action} on {on}")).collect::<Vec<_>>()
-    };
-    role.allowed.iter().flat_map(on_one).collect()
+    role.allowed().map(|(on, action)| format!("{action} on {}", logical_id(on))).collect()
 }
 
 /// Lambda writes a function's output to its log group, with the function's role.

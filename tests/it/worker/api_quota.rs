@@ -135,7 +135,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
         reason: "ours".to_owned(),
     };
     let key = EventKey::from_event_id(&id).unwrap();
-    it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
+    it.world.stack.stores.operator.replay_quarantined(&key, &by).await.unwrap();
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
     assert!(it.world.event_record(&id).await.contains_key("quarantined_at"), "there is no room yet");
@@ -146,7 +146,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     it.world.run_worker().await;
     assert_eq!((quarantined_count(&it.world, "incomplete").await, open_count(&it.world).await), (200, 0));
     let by = AuditEntry { at: it.world.now(), ..by };
-    it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
+    it.world.stack.stores.operator.replay_quarantined(&key, &by).await.unwrap();
     for _ in 0..2 {
         it.world.run_relay().await.unwrap().unwrap();
         it.world.run_worker().await;
@@ -214,7 +214,7 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     let outcome = it.world.run_worker().await;
     assert_eq!((outcome.deleted, made_up_request_count(&it)), (1, 0));
     assert_eq!(
-        number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "works"),
+        number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "requeues"),
         Some(1)
     );
     it.world.stack.connector.clear_fault_plan();
@@ -444,7 +444,7 @@ async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subje
         reason: "ours".to_owned(),
     };
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
-    it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
+    it.world.stack.stores.operator.replay_quarantined(&key, &by).await.unwrap();
     it.world.run_relay().await.unwrap().unwrap();
     revoking.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, ["rightfoot/batch/b-1/threshold-met/a"]);

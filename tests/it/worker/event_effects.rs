@@ -191,7 +191,7 @@ async fn p4_a_fynapse_event_is_published_as_received_and_its_exact_bytes_stay_av
     assert_eq!(published[0].detail["event_type"], "balance.extracted");
     for (event, body) in published.iter().zip([&small, &integer, &large]) {
         let dataref = event.detail["dataref"].as_str().unwrap();
-        let bytes = world.stack.inbox.resolve_dataref(dataref).await.unwrap();
+        let bytes = world.stack.stores.events.resolve_dataref(dataref).await.unwrap();
         assert_eq!(bytes.as_deref(), Some(body.as_bytes()), "{dataref}");
     }
     assert!(published[1].detail.get("data").is_none() && published[2].detail.get("data").is_none());

@@ -200,7 +200,7 @@ async fn p4_a_forged_completion_stores_what_the_api_shows_and_publishes_only_whe
     it.world.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, [""; 0]);
     let record = it.world.event_record(&format!("rightfoot/batch/{batch}/completed")).await;
-    assert!(record.contains_key("due") && number(&record, "works") == Some(1));
+    assert!(record.contains_key("due") && number(&record, "requeues") == Some(1));
     let mut published = Vec::new();
     for _ in 0..9 {
         it.advance(MINUTE * 10).await;

@@ -85,7 +85,7 @@ async fn what_dynamodb_never_gets_to_is_not_taken_for_stored() {
         .set_fault_plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
     it.world.run_worker().await;
     assert_eq!((it.world.drain_bus_ids().await, it.world.stored_balances().await), (vec![], vec![]));
-    assert_eq!(number(&it.world.event_record(&completion_event_id("b-1")).await, "works"), Some(1));
+    assert_eq!(number(&it.world.event_record(&completion_event_id("b-1")).await, "requeues"), Some(1));
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ async fn replay(world: &World, event_id: &str) {
     let key = EventKey::from_event_id(event_id).unwrap();
     world
         .stack
-        .inbox
+        .stores
+        .operator
         .replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now()))
         .await
         .unwrap();
@@ -233,14 +234,15 @@ async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantin
 /// arrives: its publication is remembered, and the other claim stays.
 #[tokio::test]
 async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
-    use inbox_aws::inbox::{AlertClaim, EventClaim};
+    use inbox_aws::stores::{AlertClaim, EventClaim};
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
-    let (world, inbox) = (&it.world, &it.world.stack.inbox);
+    let (world, stores) = (&it.world, &it.world.stack.stores);
     let mut claims = Vec::new();
     for event in ["u-1", "u-2"] {
         world.deliver_rightfoot(alert_with("b-1", event, &[("a", "150.00", "100")])).await;
         let key = EventKey::from_event_id(&alert_event_id("b-1", event)).unwrap();
-        let EventClaim::Acquired(work) = inbox.claim_event(&key, world.now()).await.unwrap() else {
+        let EventClaim::Acquired(work) = stores.processing.claim_event(&key, world.now()).await.unwrap()
+        else {
             panic!("{event}")
         };
         claims.push(work);
@@ -252,22 +254,29 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
         threshold: "100".parse().unwrap(),
         threshold_source: ThresholdSource::Schedule,
     };
-    let AlertClaim::Acquired(slow) = inbox.claim_alert(&claims[0], &a, world.now()).await.unwrap() else {
+    let AlertClaim::Acquired(slow) =
+        stores.processing.claim_alert(&claims[0], &a, world.now()).await.unwrap()
+    else {
         panic!("nobody else has it")
     };
-    assert_eq!(inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap(), AlertClaim::HeldByOther);
+    assert_eq!(
+        stores.processing.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
+        AlertClaim::HeldByOther
+    );
     world.advance(CLAIM_EXPIRED_AFTER);
-    let AlertClaim::Acquired(fast) = inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap() else {
+    let AlertClaim::Acquired(fast) =
+        stores.processing.claim_alert(&claims[1], &a, world.now()).await.unwrap()
+    else {
         panic!("the first claim has run out")
     };
-    inbox.mark_alert_published(&claims[0], &slow, world.now()).await.unwrap();
+    stores.processing.mark_alert_published(&claims[0], &slow, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert!(number(&effect, "published_at").is_some() && !text(&effect, "claim_by").is_empty());
     assert_eq!(
-        inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
+        stores.processing.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
         AlertClaim::Published { threshold: None }
     );
-    inbox.mark_alert_published(&claims[1], &fast, world.now()).await.unwrap();
+    stores.processing.mark_alert_published(&claims[1], &fast, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));
 }
@@ -275,7 +284,7 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
 /// Earlier cycles of the record: when each was done, and how often it was requeued.
 fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
     let cycles = record["past_cycles"].as_l().unwrap().iter().map(|cycle| cycle.as_m().unwrap());
-    cycles.map(|cycle| (number(cycle, "done_at").unwrap(), number(cycle, "works").unwrap())).collect()
+    cycles.map(|cycle| (number(cycle, "done_at").unwrap(), number(cycle, "requeues").unwrap())).collect()
 }
 
 #[tokio::test]
@@ -291,7 +300,7 @@ async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_t
     world.stack.connector.clear_fault_plan();
     run_until_idle(&world).await;
     let first = world.event_record(EVENT).await;
-    assert_eq!((number(&first, "works"), text(&first, "retry_reason")), (Some(1), "bus"));
+    assert_eq!((number(&first, "requeues"), text(&first, "retry_reason")), (Some(1), "bus"));
     let mut done = vec![(number(&first, "done_at").unwrap(), 1)];
     for nth in 1..=12 {
         replay(&world, EVENT).await;

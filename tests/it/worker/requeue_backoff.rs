@@ -42,7 +42,7 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
         assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
         let requeued = it.world.event_record(&id).await;
         assert_eq!(
-            (text(&requeued, "retry_reason"), number(&requeued, "works")),
+            (text(&requeued, "retry_reason"), number(&requeued, "requeues")),
             (reason, Some(1)),
             "{answer:?}"
         );
@@ -161,7 +161,7 @@ async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_l
     for works in 1..=20 {
         let outcome = world.run_worker().await;
         assert_eq!((outcome.deleted, outcome.failed), (1, 0));
-        assert_eq!(number(&world.event_record("fynapse/event/e-1").await, "works"), Some(works));
+        assert_eq!(number(&world.event_record("fynapse/event/e-1").await, "requeues"), Some(works));
         world.advance(MINUTE * 16);
         world.run_relay().await.unwrap().unwrap();
     }

@@ -51,7 +51,7 @@ async fn bound_subject_item(world: &World, subject: &str) -> Option<Item> {
 /// Checks that an alert of an untracked batch is requeued without a request to Rightfoot.
 async fn assert_requeued(it: &RightfootWorld, event_uuid: &str) {
     let record = it.world.event_record(&alert_event_id("b-1", event_uuid)).await;
-    assert!(record.contains_key("due") && number(&record, "works").unwrap() > 0, "{record:?}");
+    assert!(record.contains_key("due") && number(&record, "requeues").unwrap() > 0, "{record:?}");
     assert_eq!((it.world.drain_bus_ids().await, it.rightfoot.requests().len()), (vec![], 0));
 }
 
@@ -319,7 +319,7 @@ async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_i
     assert_requeued(&it, "u-1").await;
     it.run_in_steps(HOUR / 4, HOUR * 24).await;
     it.world.expire_items("rightfoot#submission#").await;
-    assert!(it.world.stack.inbox.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
+    assert!(it.world.stack.stores.tracking.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
 }
 
 /// An earlier version has bound no subject.

@@ -14,8 +14,8 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use inbox_aws::inbox::{
-    ClaimedEvent, ClaimedRecord, DueKey, DueRecord, EventClaim, Inbox, RelayClaim, ReplayOutcome,
+use inbox_aws::stores::{
+    ClaimedEvent, ClaimedRecord, DueKey, DueRecord, EventClaim, RelayClaim, ReplayOutcome, Stores,
     WriteOutcome,
 };
 use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
@@ -138,7 +138,7 @@ const OPERATIONS: [RecordOperation; 23] = [
 struct RecordComparison {
     world: World,
     /// Through a connector on which answers are lost.
-    inbox: Inbox,
+    stores: Stores,
     key: EventKey,
     record: ModelRecord,
     /// Times that the event was quarantined.
@@ -162,11 +162,11 @@ impl RandomWalk for RecordComparison {
         let world = World::new().await;
         let key = EventKey::from_event_id(EVENT).unwrap();
         let (read, claimed, works) = Default::default();
-        let inbox = world.inbox();
+        let stores = world.stores();
         let record = ModelRecord::default();
         Self {
             world,
-            inbox,
+            stores,
             key,
             record,
             quarantine_count: 0,
@@ -186,7 +186,7 @@ impl RandomWalk for RecordComparison {
             RecordOperation::Put => Box::pin(self.put()).await,
             RecordOperation::MarkNew => {
                 let attempts = self.maybe_lose_response();
-                let marked = self.inbox.mark_new_sent(&self.key, self.world.now()).await.unwrap();
+                let marked = self.stores.events.mark_new_sent(&self.key, self.world.now()).await.unwrap();
                 self.assert_same_outcome(RecordWrite::Mark { rev: 1 }, attempts, marked);
             }
             RecordOperation::Read => Box::pin(self.read()).await,
@@ -271,7 +271,7 @@ impl RecordComparison {
 
     async fn read(&mut self) {
         let key = DueKey { due_at: self.world.now(), pk: self.key.pk(), sk: self.key.sk() };
-        let found = self.inbox.read_due_records(&[key]).await.unwrap();
+        let found = self.stores.outbox.read_due_records(&[key]).await.unwrap();
         assert_eq!(found.records.len(), usize::from(self.record.exists()));
         self.records_read.extend(found.records.into_iter().map(|record| (self.record.rev, record)));
     }
@@ -281,7 +281,7 @@ impl RecordComparison {
         if let RecordOperation::Relay = operation {
             let Some((rev, read)) = self.rng.pick(&self.records_read) else { return };
             let attempts = self.maybe_lose_response();
-            let claim = self.inbox.claim_record(read, now).await.unwrap();
+            let claim = self.stores.outbox.claim_record(read, now).await.unwrap();
             let is_ours = self.model_result(RecordWrite::Relay { rev }, attempts) == WriteResult::Applied;
             match claim {
                 RelayClaim::Acquired(claimed) if is_ours => self.relay_claims.push((rev + 1, *claimed)),
@@ -297,11 +297,15 @@ impl RecordComparison {
         let Some((rev, claimed)) = self.rng.pick(&self.relay_claims) else { return };
         let attempts = self.maybe_lose_response();
         if let RecordOperation::MarkClaimed = operation {
-            let marked = self.inbox.mark_claimed_sent(&claimed, now).await.unwrap();
+            let marked = self.stores.outbox.mark_claimed_sent(&claimed, now).await.unwrap();
             self.assert_same_outcome(RecordWrite::Mark { rev }, attempts, marked);
         } else {
-            let given_up =
-                self.inbox.quarantine_claimed(&claimed, QuarantineReason::QueueRefused, now).await.unwrap();
+            let given_up = self
+                .stores
+                .outbox
+                .quarantine_claimed(&claimed, QuarantineReason::QueueRefused, now)
+                .await
+                .unwrap();
             self.quarantine_count += 1;
             self.assert_same_outcome(
                 RecordWrite::QuarantineByRelay { rev, expired_claim: self.record.expired_claim() },
@@ -313,7 +317,7 @@ impl RecordComparison {
 
     async fn claim(&mut self) {
         let attempts = self.maybe_lose_response();
-        let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
+        let claim = self.stores.processing.claim_event(&self.key, self.world.now()).await.unwrap();
         let name = self.calls + 1;
         let answer = self.model_result(
             RecordWrite::Claim { claim: name, expired_claim: self.record.expired_claim() },
@@ -336,13 +340,17 @@ impl RecordComparison {
         let now = self.world.now();
         let attempts = self.maybe_lose_response();
         let (write, written) = if let RecordOperation::Done = operation {
-            (RecordWrite::Done { claim }, self.inbox.mark_done(&work, now).await)
+            (RecordWrite::Done { claim }, self.stores.processing.mark_done(&work, now).await)
         } else if let RecordOperation::Requeue = operation {
             let later = now.plus(Duration::from_secs(60));
-            (RecordWrite::Requeue { claim }, self.inbox.requeue(&work, later, "not_ready", None).await)
+            (
+                RecordWrite::Requeue { claim },
+                self.stores.processing.requeue(&work, later, "not_ready", None).await,
+            )
         } else {
             self.quarantine_count += 1;
-            let given_up = self.inbox.quarantine_event(&work, QuarantineReason::BusRefused, now).await;
+            let given_up =
+                self.stores.processing.quarantine_event(&work, QuarantineReason::BusRefused, now).await;
             (RecordWrite::QuarantineByWorker { claim }, given_up)
         };
         self.assert_same_outcome(write, attempts, written.unwrap());
@@ -354,9 +362,9 @@ impl RecordComparison {
         let operator = Operator { name: "ada".to_owned(), reason: why };
         let by: AuditEntry = operator.audit_entry(OperatorAction::Requeue, self.world.now());
         let replayed = match from {
-            ReopenFrom::Done => self.inbox.replay_done(&self.key, &by).await,
-            ReopenFrom::Quarantined => self.inbox.replay_quarantined(&self.key, &by).await,
-            ReopenFrom::Sent => self.inbox.replay_lost(&self.key, true, &by).await,
+            ReopenFrom::Done => self.stores.operator.replay_done(&self.key, &by).await,
+            ReopenFrom::Quarantined => self.stores.operator.replay_quarantined(&self.key, &by).await,
+            ReopenFrom::Sent => self.stores.operator.replay_lost(&self.key, true, &by).await,
         };
         let record = &self.record;
         let is_claimed = record.claim != 0 && !record.claim_expired;

@@ -176,18 +176,19 @@ impl EventWorker {
 
     /// Makes a schedule due now, so that the poller finds the run: only on the first attempt at an alert, and not if the alert
     /// came by the URL of another subject.
-    async fn expedite_schedule(
-        &self,
-        event: &ClaimedEvent,
-        schedule: &ScheduleItem,
-    ) -> Result<(), AwsError> {
+    async fn expedite_schedule(&self, event: &ClaimedEvent, schedule: &ScheduleItem) -> Result<(), AwsError> {
         let now = self.clock.now();
         if event.requeues() == 0
-            && event.subject.as_ref().zip(schedule.schedule.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
+            && event
+                .subject
+                .as_ref()
+                .zip(schedule.schedule.subject.as_ref())
+                .is_none_or(|(its, ours)| its == ours)
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
             // Anybody who holds the URL can cause this, so limit it to the poller's own interval.
-            self.tracking.expedite_schedule(
+            self.tracking
+                .expedite_schedule(
                     &schedule.schedule.schedule_id,
                     Duration::from_secs(POLL_INTERVAL_SECS),
                     now,
@@ -235,7 +236,9 @@ impl EventWorker {
     /// The thresholds of a schedule; `None` if it is tracked without any.
     async fn schedule_thresholds(&self, schedule_id: &Id) -> Result<Option<Thresholds>, AwsError> {
         // A schedule's item outlives those of its runs, so a missing one is an error.
-        let schedule = self.tracking.tracked_schedule(schedule_id)
+        let schedule = self
+            .tracking
+            .tracked_schedule(schedule_id)
             .await?
             .ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
         // A schedule without any was not created by us, and only the webhook says its thresholds.
@@ -304,7 +307,8 @@ impl EventWorker {
             }
         }
         let now = self.clock.now();
-        let marks = published.into_iter().map(|alert| self.processing.mark_alert_published(event, alert, now));
+        let marks =
+            published.into_iter().map(|alert| self.processing.mark_alert_published(event, alert, now));
         let marks = join_all(marks).await;
         // Published but not marked: the event is not done either,
         // and the alert is published again with the same id.

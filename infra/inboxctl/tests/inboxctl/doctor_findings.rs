@@ -223,7 +223,7 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     let world = &harness.world;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let mut record = world.event_record("rightfoot/batch/b-1/completed").await;
-    record.insert("works".to_owned(), AttributeValue::N("5".to_owned()));
+    record.insert("requeues".to_owned(), AttributeValue::N("5".to_owned()));
     record.insert("retry_reason".to_owned(), AttributeValue::S("not_ready".to_owned()));
     let sent_at = number(&record, "sent_at").unwrap();
     world.put_item(record.clone()).await;
@@ -248,7 +248,7 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     assert!(harness.run("events list").await.stdout.contains("  waiting (not_ready)  "));
     assert!(harness.run("events show b-1").await.stdout.contains("requeued by the worker  5 (not_ready)\n"));
 
-    record.insert("works".to_owned(), AttributeValue::N("1".to_owned()));
+    record.insert("requeues".to_owned(), AttributeValue::N("1".to_owned()));
     world.put_item(record).await;
     assert!(status_line().await.contains("requeued by the worker, 1 time so far, last because of not_ready"));
 }

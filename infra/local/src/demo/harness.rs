@@ -102,7 +102,7 @@ impl Harness {
         stack.requests.load_secrets().await;
         stack.poller.load_api_key().await;
 
-        track_alert_schedule(&stack.inbox, sim_clock.to_clock().now()).await?;
+        track_alert_schedule(&stack.stores, sim_clock.to_clock().now()).await?;
         let simulator = RightfootSimulator::new(sim_clock.to_clock(), API_KEY, options.seed)?;
         simulator.configure(configure);
         let (fault_window, poller_runs) = (FaultWindow::default(), PollerRuns::default());
@@ -212,11 +212,11 @@ impl Harness {
             let (index, delivery) = (self.deliveries.len(), Arc::new(delivery));
             self.deliveries.push(PerformedDelivery { planned: delivery.clone(), reports: Vec::new() });
             let (fynapse, rightfoot) = (self.fynapse.clone(), self.rightfoot.clone());
-            let (inbox, clock) = (self.stack.inbox.clone(), self.stack.clock.clone());
+            let (stores, clock) = (self.stack.stores.clone(), self.stack.clock.clone());
             self.delivering.spawn(async move {
                 if let Some((batch_id, authorizers)) = delivery.alerted_run() {
                     // An error need not end the demo: the alerts of an untracked run show up as violations.
-                    let _ = track_alert_run(&inbox, batch_id, authorizers, clock.now()).await;
+                    let _ = track_alert_run(&stores, batch_id, authorizers, clock.now()).await;
                 }
                 (index, deliver_planned(&delivery, &fynapse, &rightfoot).await)
             });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Inbox, WriteOutcome};
+use inbox_aws::stores::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Stores, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
@@ -45,7 +45,7 @@ const OPERATIONS: [AlertOperation; 10] = [
 /// The model and the code, side by side.
 struct AlertComparison {
     world: World,
-    inbox: Inbox,
+    stores: Stores,
     keys: [EventKey; 2],
     crossing: ThresholdCrossing,
     alert: ModelAlert,
@@ -70,7 +70,7 @@ impl RandomWalk for AlertComparison {
             assert_eq!(world.deliver_rightfoot(alert_body("b-1", uuid)).await.status, 200);
         }
         Self {
-            inbox: world.inbox(),
+            stores: world.stores(),
             world,
             keys: uuids.map(|uuid| EventKey::from_event_id(&alert_event_id("b-1", uuid)).unwrap()),
             crossing: ThresholdCrossing {
@@ -98,7 +98,7 @@ impl RandomWalk for AlertComparison {
             AlertOperation::Mark => Box::pin(self.mark()).await,
             AlertOperation::Requeue => {
                 if let Some((_, work)) = self.rng.pick(&self.work_claims) {
-                    self.inbox.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
+                    self.stores.processing.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
                 }
             }
             AlertOperation::Replay => Box::pin(self.replay()).await,
@@ -126,7 +126,9 @@ impl AlertComparison {
         let event = u8::try_from(self.rng.below(2)).unwrap();
         let key = &self.keys[usize::from(event)];
         let by = Publisher { event, replay: self.replays[usize::from(event)], claim: self.calls };
-        if let EventClaim::Acquired(work) = self.inbox.claim_event(key, self.world.now()).await.unwrap() {
+        if let EventClaim::Acquired(work) =
+            self.stores.processing.claim_event(key, self.world.now()).await.unwrap()
+        {
             assert_eq!(work.event_meta().replay, u64::from(by.replay));
             self.work_claims.push((by, *work));
         }
@@ -136,7 +138,7 @@ impl AlertComparison {
         let Some((by, work)) = self.rng.pick(&self.work_claims) else { return };
         let over = if self.alert.claim_expired { self.alert.claim } else { 0 };
         let model = self.alert.claim(by, over, true, None);
-        let code = self.inbox.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
+        let code = self.stores.processing.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
         match (code, model) {
             (AlertClaim::Acquired(acquired), ClaimOutcome::Acquired) => {
                 self.acquired.push((by, work, acquired))
@@ -150,7 +152,7 @@ impl AlertComparison {
 
     async fn mark(&mut self) {
         let Some((by, work, acquired)) = self.rng.pick(&self.acquired) else { return };
-        self.inbox.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
+        self.stores.processing.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
         let has_claim = self.alert.mark(by, None);
         if !has_claim {
             self.alert.add_publisher(by, None);
@@ -162,13 +164,14 @@ impl AlertComparison {
     async fn replay(&mut self) {
         let Some((by, work)) = self.rng.pick(&self.work_claims) else { return };
         if by.replay == MAX_REPLAYS
-            || self.inbox.mark_done(&work, self.world.now()).await.unwrap() == WriteOutcome::Conflict
+            || self.stores.processing.mark_done(&work, self.world.now()).await.unwrap()
+                == WriteOutcome::Conflict
         {
             return;
         }
         let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
         let trace = operator.audit_entry(OperatorAction::Replay, self.world.now());
-        self.inbox.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
+        self.stores.operator.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
         self.replays[usize::from(by.event)] += 1;
     }
 

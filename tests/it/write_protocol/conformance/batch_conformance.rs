@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{EventClaim, EventView, Inbox, TrackingState, WriteOutcome};
+use inbox_aws::items::{EventRecord, TrackingState};
+use inbox_aws::stores::{EventClaim, Stores, WriteOutcome};
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
@@ -59,14 +60,14 @@ const OPERATIONS: [BatchOperation; 18] = [
 struct BatchComparison {
     world: World,
     /// Through a connector on which answers are lost.
-    inbox: Inbox,
+    stores: Stores,
     batch_id: Id,
     key: EventKey,
     tracked: BatchItem,
     record: RecordState,
     /// Earlier reads, with the model's `rev`.
     batches_read: Vec<(u8, TrackingState)>,
-    event_views: Vec<EventView>,
+    event_views: Vec<EventRecord>,
     calls: u64,
     /// Kinds of writes; true if applied.
     outcomes: BTreeSet<(String, bool)>,
@@ -82,7 +83,7 @@ impl RandomWalk for BatchComparison {
         let world = World::new().await;
         world.track_run(BATCH, 1).await;
         Self {
-            inbox: world.inbox(),
+            stores: world.stores(),
             world,
             batch_id: Id::new(BATCH).unwrap(),
             key: EventKey::from_event_id(&completion_event_id(BATCH)).unwrap(),
@@ -101,8 +102,8 @@ impl RandomWalk for BatchComparison {
         // On the heap, because the futures of the SDK's calls are large.
         match operation {
             BatchOperation::Read => {
-                let view = self.inbox.batch_progress(&self.batch_id).await.unwrap().unwrap();
-                self.batches_read.push((self.tracked.rev, view.tracking));
+                let view = self.stores.polls.batch_progress(&self.batch_id).await.unwrap().unwrap();
+                self.batches_read.push((self.tracked.rev, view.tracking.clone()));
             }
             BatchOperation::Defer => Box::pin(self.defer()).await,
             BatchOperation::Update(then) => Box::pin(self.update(then)).await,
@@ -117,7 +118,7 @@ impl RandomWalk for BatchComparison {
             }
             BatchOperation::Quarantine => Box::pin(self.quarantine()).await,
             BatchOperation::ReadRecord => {
-                let event = self.inbox.event(&self.key).await.unwrap();
+                let event = self.stores.operator.event(&self.key).await.unwrap();
                 assert_eq!(event.is_some(), self.record != RecordState::None);
                 self.event_views.extend(event);
             }
@@ -160,7 +161,7 @@ impl BatchComparison {
         let Some((rev, mut tracking)) = self.rng.pick(&self.batches_read) else { return };
         self.maybe_lose_response();
         let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
-        let written = self.inbox.defer_before_poll(&mut tracking, self.calls, until).await.unwrap();
+        let written = self.stores.polls.defer_before_poll(&mut tracking, self.calls, until).await.unwrap();
         let model = self.tracked.defer(rev);
         if model {
             self.batches_read.push((rev + 1, tracking));
@@ -173,10 +174,10 @@ impl BatchComparison {
         self.maybe_lose_response();
         let (now, until) = (self.world.now(), self.world.now().plus(ALL_CLAIMS_EXPIRED / 2));
         let written = match then {
-            BatchUpdate::PollAt => self.inbox.reschedule(&tracking, until).await,
-            BatchUpdate::CheckAlertsAt => self.inbox.mark_shown_complete(&tracking, until, now).await,
-            BatchUpdate::Done => self.inbox.finish_tracking(&tracking, now).await,
-            BatchUpdate::Overdue => self.inbox.mark_overdue(&tracking, now).await,
+            BatchUpdate::PollAt => self.stores.polls.reschedule(&tracking, until).await,
+            BatchUpdate::CheckAlertsAt => self.stores.polls.mark_shown_complete(&tracking, until, now).await,
+            BatchUpdate::Done => self.stores.polls.finish_tracking(&tracking, now).await,
+            BatchUpdate::Overdue => self.stores.polls.mark_overdue(&tracking, now).await,
             BatchUpdate::PollAsPlanned => panic!("nothing is written"),
         };
         let model = self.tracked.update(rev, then);
@@ -187,17 +188,21 @@ impl BatchComparison {
     async fn note_problem(&mut self) {
         let Some((_, tracking)) = self.rng.pick(&self.batches_read) else { return };
         let problem = PollProblem::updated(None, Some("unavailable"), self.calls, self.world.now());
-        self.inbox.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
+        self.stores.polls.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
     }
 
     async fn quarantine(&mut self) {
-        let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
+        let claim = self.stores.processing.claim_event(&self.key, self.world.now()).await.unwrap();
         let EventClaim::Acquired(work) = claim else {
             assert!(!self.record.quarantine(), "{claim:?}");
             return;
         };
-        let written =
-            self.inbox.quarantine_event(&work, QuarantineReason::Incomplete, self.world.now()).await.unwrap();
+        let written = self
+            .stores
+            .processing
+            .quarantine_event(&work, QuarantineReason::Incomplete, self.world.now())
+            .await
+            .unwrap();
         let model = self.record.quarantine();
         self.assert_same_outcome("quarantine", model, written);
     }
@@ -205,7 +210,7 @@ impl BatchComparison {
     async fn requeue_quarantined(&mut self) {
         let Some(event) = self.rng.pick(&self.event_views) else { return };
         self.maybe_lose_response();
-        let written = self.inbox.requeue_quarantined(&event, self.world.now()).await.unwrap();
+        let written = self.stores.polls.requeue_quarantined(&event, self.world.now()).await.unwrap();
         let model = self.record.requeue_quarantined();
         self.assert_same_outcome("requeue quarantined", model, written);
     }
@@ -226,7 +231,7 @@ impl BatchComparison {
         assert_eq!(code, self.tracked, "after {operation:?}: the code, and the model");
         let record = match self.world.item("rightfoot#batch#b-1", "completed").await {
             None => RecordState::None,
-            Some(item) => match (has(&item, "quarantined_at"), has(&item, "given_back_at")) {
+            Some(item) => match (has(&item, "quarantined_at"), has(&item, "requeued_by_poller_at")) {
                 (false, false) => RecordState::Active,
                 (true, false) => RecordState::Quarantined,
                 (false, true) => RecordState::Requeued,

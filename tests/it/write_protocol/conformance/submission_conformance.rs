@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{
-    BeginOutcome, CompleteOutcome, Created, Inbox, NewSubmission, ReleaseOutcome, StoredSubmission,
-    WriteOutcome,
-};
+use inbox_aws::items::SubmissionItem as StoredSubmission;
+use inbox_aws::stores::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Stores, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
@@ -54,7 +52,7 @@ const OPERATIONS: [SubmissionOperation; 12] = [
 struct SubmissionComparison {
     world: World,
     /// Through a connector on which answers are lost.
-    inbox: Inbox,
+    stores: Stores,
     item: SubmissionItem,
     /// The item as callers read or wrote it earlier.
     submissions_read: Vec<(SubmissionItem, StoredSubmission)>,
@@ -73,7 +71,7 @@ impl RandomWalk for SubmissionComparison {
         let world = World::new().await;
         let (item, seen, came_to) = Default::default();
         Self {
-            inbox: world.inbox(),
+            stores: world.stores(),
             world,
             item,
             submissions_read: seen,
@@ -120,14 +118,15 @@ impl SubmissionComparison {
 
     async fn begin(&mut self) -> &'static str {
         let request = u8::try_from(self.rng.below(2)).unwrap();
-        let new = NewSubmission {
-            submission_id: NAME.parse().unwrap(),
-            kind: SubmissionKind::Batch,
-            webhook_url: "https://x.example".to_owned(),
-            fingerprint: Fingerprint { mac: format!("request {request}"), key_tag: "k".to_owned() },
-            call_id: format!("call {}", self.calls),
-        };
-        let begun = self.inbox.begin_submission(&new, self.world.now()).await.unwrap();
+        let new = StoredSubmission::new(
+            NAME.parse().unwrap(),
+            SubmissionKind::Batch,
+            "https://x.example".to_owned(),
+            Fingerprint { mac: format!("request {request}"), key_tag: "k".to_owned() },
+            format!("call {}", self.calls),
+            self.world.now(),
+        );
+        let begun = self.stores.submissions.begin_submission(&new).await.unwrap();
         let mut is_new = self.item.begin(self.calls, request, SubmissionItem::default());
         if !is_new && self.item.declined {
             is_new = self.item.begin(self.calls, request, self.item);
@@ -143,7 +142,7 @@ impl SubmissionComparison {
 
     async fn begin_retry(&mut self) -> Option<&'static str> {
         let (mut seen, submission) = self.rng.pick(&self.submissions_read)?;
-        let again = self.inbox.begin_retry(submission).await.unwrap();
+        let again = self.stores.submissions.begin_retry(submission).await.unwrap();
         let model = self.item.begin_retry(seen);
         assert_eq!(again.is_some(), model);
         if let Some(again) = again {
@@ -156,7 +155,8 @@ impl SubmissionComparison {
     /// A caller releases the name. If only the poller has written meanwhile, it does so based on the current item.
     async fn decline(&mut self) -> Option<&'static str> {
         let (mut seen, submission) = self.rng.pick(&self.submissions_read)?;
-        let released = self.inbox.decline_submission(&submission, self.world.now()).await.unwrap();
+        let released =
+            self.stores.submissions.decline_submission(&submission, self.world.now()).await.unwrap();
         let is_open_since = |stands: SubmissionItem| {
             stands.call == seen.call && stands.attempts == seen.attempts && stands.due
         };
@@ -189,8 +189,12 @@ impl SubmissionComparison {
         };
         let due_at = now.plus(ALL_CLAIMS_EXPIRED / 2);
         let made = Created::Batch(&tracked);
-        let concluded =
-            self.inbox.complete_submission(&submission, made, &json!({}), due_at, now).await.unwrap();
+        let concluded = self
+            .stores
+            .submissions
+            .complete_submission(&submission, made, &json!({}), due_at, now)
+            .await
+            .unwrap();
         let stands = self.item;
         let came_to = match () {
             () if stands.batch == batch => "known",
@@ -210,10 +214,11 @@ impl SubmissionComparison {
 
     /// The poller reads the item and defers it.
     async fn poll(&mut self) -> Option<&'static str> {
-        let mut submission = self.inbox.submission(&NAME.parse().unwrap()).await.unwrap()?;
+        let mut submission = self.stores.submissions.submission(&NAME.parse().unwrap()).await.unwrap()?;
         let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
         let written = self
-            .inbox
+            .stores
+            .polls
             .defer_before_poll(&mut submission.tracking, u64::from(self.calls), until)
             .await
             .unwrap();
@@ -225,7 +230,7 @@ impl SubmissionComparison {
         let (seen, submission) = self.rng.pick(&self.submissions_read)?;
         let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
         let by = operator.audit_entry(OperatorAction::Conclude, self.world.now());
-        let written = self.inbox.release_submission(&submission, &by).await.unwrap();
+        let written = self.stores.submissions.release_submission(&submission, &by).await.unwrap();
         let model = self.item.release(seen, None);
         assert_eq!(written == WriteOutcome::Applied, model);
         Some(if model { "applied" } else { "refused" })
@@ -243,7 +248,7 @@ impl SubmissionComparison {
             rev: count("rev"),
             attempts: count("attempts"),
             due: item.contains_key("due"),
-            declined: item.contains_key("refused_at"),
+            declined: item.contains_key("declined_at"),
             batch: small("batch_id"),
         };
         assert_eq!(code, self.item, "after {operation:?}: the code, and the model");
