@@ -24,7 +24,7 @@ use tests::{Item, alert_body, completion_body, completion_event_id, extract_body
 /// Data of the first version.
 const WRITTEN_BY_V1: &str = include_str!("../fixtures/written/v1.json");
 /// Batch that the old version had submitted.
-const PAYROLL_BATCH_ID: &str = "fee9b2ea-7dff-4c2e-9305-cca79aaf4d0e";
+const PAYROLL_BATCH_ID: &str = "cbfa129c-e665-4ce6-b491-ac9fa28eb0a4";
 
 /// Items of the inbox, and messages of the queue.
 struct StoredData {

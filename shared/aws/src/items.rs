@@ -13,6 +13,10 @@
 //! A subject has two more items without a type of their own, because they are only updated: `bound`
 //! (`stores/bound_subjects.rs`) and `open#<day>` (`stores/processing/untracked_slots.rs`).
 
+use strum::IntoEnumIterator;
+
+use crate::table::attribute::Attribute;
+
 mod alert_effect;
 mod audit;
 mod batch;
@@ -34,10 +38,6 @@ pub use quarantined::QuarantinedItem;
 pub use schedule::ScheduleItem;
 pub use submission::SubmissionItem;
 pub use tracking_state::TrackingState;
-
-use strum::IntoEnumIterator;
-
-use crate::table::attribute::Attribute;
 
 /// The names of all attributes that items can have.
 pub fn attribute_names() -> impl Iterator<Item = &'static str> {

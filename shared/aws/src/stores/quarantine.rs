@@ -24,7 +24,7 @@ use crate::items::{EventRecord, StoredPayload};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;
-use crate::table::value::ToAttribute;
+use crate::table::value::{FORMAT_VERSION, ToAttribute};
 use crate::table::{Table, UPDATE};
 
 /// Quarantines deliveries that were verified and cannot be processed.
@@ -120,6 +120,7 @@ impl Table {
             QuarantineId::new(provider, subject, &payload.hash).ok_or(AwsError::unreadable_item(UPDATE))?;
         // No condition: every delivery counts, and a repeated request only counts one too many.
         let update = Update::without_rev(Key::quarantined(&id))
+            .set(Attribute::V, &FORMAT_VERSION)
             .set(Attribute::Due, DueQueue::Quarantine.shard(&id.pk()).as_str())
             // The place in the index does not change when the same bytes come again.
             .set_first(Attribute::FirstReceivedAt, Attribute::FirstReceivedAt, &now)

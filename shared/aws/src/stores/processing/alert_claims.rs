@@ -26,6 +26,7 @@ use crate::table::attribute::Attribute;
 use crate::table::expression::Condition;
 use crate::table::key::Key;
 use crate::table::update::Update;
+use crate::table::value::FORMAT_VERSION;
 use crate::table::{UPDATE, Written};
 
 /// Outcome of claiming the alert of one authorizer.
@@ -72,6 +73,7 @@ impl Processing {
         let update = Update::without_rev(alert_key(event, &crossing.authorizer)?)
             .only_if(is_not_taken(event, until, now))
             .only_if(is_not_published(event))
+            .set(Attribute::V, &FORMAT_VERSION)
             .set(Attribute::ClaimBy, &event.claim_id)
             .set(Attribute::ClaimEvent, &event.key.event_id())
             .set(Attribute::ClaimUntil, &until)

@@ -23,6 +23,7 @@ use crate::table::Written;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;
+use crate::table::value::FORMAT_VERSION;
 
 impl Processing {
     /// Counts a claimed event among the open ones of its subject and day. Returns `false` if there are
@@ -43,6 +44,7 @@ impl Processing {
             .or(Attribute::OpenEvents.contains(&tag));
         let update = Update::without_rev(key)
             .only_if(has_room)
+            .set(Attribute::V, &FORMAT_VERSION)
             .set(Attribute::ExpiresAt, &open_events_expiry(now))
             .add_tag(Attribute::OpenEvents, &tag);
         let is_acquired = matches!(self.table.update(update).await?, Written::Applied);
