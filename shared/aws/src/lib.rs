@@ -7,6 +7,7 @@
 //! ```
 
 pub mod api_gateway;
+mod backoff;
 pub mod balances;
 pub mod bus;
 pub mod ca_bundle;
