@@ -8,6 +8,7 @@ use futures::future::join_all;
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
 use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ClaimedEvent, ScheduleProgress};
+use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BatchRef, BusEvent, threshold_met};
 use inbox_core::effect::alert::{ReportedAlert, ThresholdCrossing, UntrackedAlertPolicy};
 use inbox_core::event::Id;
@@ -292,7 +293,7 @@ impl EventWorker {
         for ((alert, announcement), outcome) in acquired.iter().zip(&announcements).zip(outcomes) {
             match outcome {
                 PublishOutcome::Published => {
-                    metrics::counter!("published", "type" => announcement.detail_type).increment(1);
+                    metrics::PUBLISHED.add(announcement.detail_type, 1);
                     published.push(alert);
                 }
                 PublishOutcome::Undeliverable(error) => {
@@ -378,7 +379,7 @@ impl UnpublishedAlerts {
 /// Reports an alert that was published before with another threshold. It is not published again (P5), though the second may be
 /// the genuine one.
 fn report_threshold_differs(event: &ClaimedEvent) {
-    metrics::counter!("threshold_differs").increment(1);
+    metrics::THRESHOLD_DIFFERS.add(1);
     let event_id = event.key().event_id();
     tracing::warn!(target: "worker", event_id, "published before with another threshold");
 }
