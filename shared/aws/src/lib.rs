@@ -9,6 +9,7 @@
 pub mod api_gateway;
 mod backoff;
 pub mod balances;
+pub mod boot;
 pub mod bus;
 pub mod ca_bundle;
 pub mod clients;
