@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_aws::event_recorder::EventRecorder;
 use inbox_aws::inbox::Inbox;
-use inbox_aws::ingest::Ingestor;
 use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_aws::queue::EventsQueue;
 use inbox_core::audit::Operator;
@@ -56,7 +56,7 @@ impl World {
     /// The quarantine's replayer, through this process's AWS connector.
     pub fn replayer(&self) -> QuarantineReplayer {
         let queue = EventsQueue::new(self.stack.unrestricted_clients().sqs, &self.stack.events_queue_url);
-        QuarantineReplayer::new(Ingestor::new(self.inbox(), queue, self.stack.clock.clone()))
+        QuarantineReplayer::new(EventRecorder::new(self.inbox(), queue, self.stack.clock.clone()))
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
-use inbox_aws::ingest::Ingestor;
+use inbox_aws::event_recorder::EventRecorder;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_DRAIN_MS, POLL_RESERVE_MS};
 use inbox_core::poll::PollTiming;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
@@ -47,7 +47,7 @@ impl Config {
 /// The function `rightfoot-poller`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootPoller {
-    recorder: Ingestor,
+    recorder: EventRecorder,
     account: RightfootAccount,
     poll_timing: PollTiming,
 }
@@ -57,7 +57,7 @@ impl RightfootPoller {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
-            recorder: Ingestor::new(clients.inbox(common), clients.queue(common), clock.clone()),
+            recorder: EventRecorder::new(clients.inbox(common), clients.queue(common), clock.clone()),
             account: RightfootAccount::new(&config.rightfoot, clients, clock),
             poll_timing: config.poll_timing,
         }

@@ -19,15 +19,15 @@ use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 use crate::AwsError;
 use crate::api_gateway::ApiGatewayRequest;
 use crate::clock::Clock;
-use crate::ingest::{Ingestor, with_deadline};
+use crate::event_recorder::{EventRecorder, with_deadline};
 use crate::inbox::Inbox;
 use crate::queue::EventsQueue;
 use crate::telemetry::metrics;
 
 /// Receives the deliveries of a webhook function.
 #[derive(Clone, Debug)]
-pub struct Receiver {
-    ingestor: Ingestor,
+pub struct WebhookReceiver {
+    recorder: EventRecorder,
 }
 
 /// Fields of the delivery's log line, besides its outcome.
@@ -45,10 +45,10 @@ struct DeliveryLog {
     duplicate_reason: Option<&'static str>,
 }
 
-impl Receiver {
+impl WebhookReceiver {
     /// Creates a receiver that records into `inbox` and enqueues on `queue`.
     pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
-        Self { ingestor: Ingestor::new(inbox, queue, clock) }
+        Self { recorder: EventRecorder::new(inbox, queue, clock) }
     }
 
     /// Receives one delivery and returns the HTTP response.
@@ -104,7 +104,7 @@ impl Receiver {
         if body.len() > max_bytes {
             return Err(DeliveryOutcome::Unavailable);
         }
-        Ok(Delivery { body, headers, received_at: self.ingestor.clock().now() })
+        Ok(Delivery { body, headers, received_at: self.recorder.clock().now() })
     }
 
     async fn verify_and_accept(
@@ -173,7 +173,7 @@ impl Receiver {
         // The rest of the deadline is for sending and marking.
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
         // A URL may only report on batches of its own subject.
-        match with_deadline(record_by, "dynamodb:GetItem", self.ingestor.has_subject_mismatch(&event)).await {
+        match with_deadline(record_by, "dynamodb:GetItem", self.recorder.has_subject_mismatch(&event)).await {
             Ok(false) => {}
             Ok(true) => {
                 let reason = QuarantineReason::SubjectMismatch;
@@ -190,9 +190,9 @@ impl Receiver {
             // Undecided, so the provider must deliver again.
             Err(error) => return log.unavailable(error),
         }
-        match self.ingestor.record(&event, record_by).await {
+        match self.recorder.record(&event, record_by).await {
             Ok(RecordOutcome::New) => {
-                log.error = self.ingestor.enqueue(&event, deadline).await;
+                log.error = self.recorder.enqueue(&event, deadline).await;
                 DeliveryOutcome::Recorded
             }
             // A duplicate is not enqueued: its record is due or was sent already.
@@ -231,7 +231,7 @@ impl Receiver {
         match with_deadline(
             deadline,
             "dynamodb:UpdateItem",
-            self.ingestor.inbox().quarantine_delivery(verified, reason),
+            self.recorder.inbox().quarantine_delivery(verified, reason),
         )
         .await
         {

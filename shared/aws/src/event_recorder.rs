@@ -19,14 +19,14 @@ use crate::telemetry::metrics;
 
 /// Records events in an inbox and puts them on a queue.
 #[derive(Clone, Debug)]
-pub struct Ingestor {
+pub struct EventRecorder {
     inbox: Inbox,
     queue: EventsQueue,
     clock: Clock,
 }
 
-impl Ingestor {
-    /// Creates a ingestor that writes into `inbox` and enqueues on `queue`.
+impl EventRecorder {
+    /// Creates a recorder that writes into `inbox` and enqueues on `queue`.
     pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
         Self { inbox, queue, clock }
     }
@@ -36,7 +36,7 @@ impl Ingestor {
         &self.inbox
     }
 
-    /// The clock of this ingestor.
+    /// The clock of this recorder.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
