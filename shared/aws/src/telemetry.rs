@@ -65,3 +65,47 @@ pub fn init_metrics(namespace: String) -> Option<&'static Collector> {
 pub fn flush_metrics(collector: &Collector, writer: impl Write) {
     let _ = collector.flush(writer);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inbox_core::delivery::Provider::Fynapse;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn metrics_are_written_with_the_names_dimensions_and_units_of_the_table() {
+        let collector = init_metrics("Test".to_owned()).unwrap();
+        // One of each type.
+        metrics::POLLED.add(1);
+        metrics::RECEIVED.add(Fynapse, 1);
+        metrics::RETURNED.add("fault", 1);
+        metrics::REJECTED.add(Fynapse, "mismatch", 1);
+        metrics::PUBLISHED.add("type", 1);
+        metrics::OLDEST_DUE_AGE.record(1);
+        metrics::SIGNATURE_AGE.record(Fynapse, 1);
+        let emitted =
+            ["polled", "received", "returned", "rejected", "published", "oldest_due_age", "signature_age"];
+        let mut output = Vec::new();
+        flush_metrics(collector, &mut output);
+        let mut written = BTreeSet::new();
+        for line in str::from_utf8(&output).unwrap().lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let block = &line["_aws"]["CloudWatchMetrics"][0];
+            assert_eq!(block["Namespace"], "Test");
+            for metric in block["Metrics"].as_array().unwrap() {
+                if emitted.iter().any(|name| metric["Name"] == *name) {
+                    written.insert(json!([metric["Name"], block["Dimensions"], metric["Unit"]]).to_string());
+                }
+            }
+        }
+        let mut expected = BTreeSet::new();
+        for metric in METRICS.iter().filter(|metric| emitted.contains(&metric.name)) {
+            let unit = (metric.kind == MetricKind::Seconds).then_some("Seconds");
+            for set in metric.dimension_sets {
+                expected.insert(json!([metric.name, [set], unit]).to_string());
+            }
+        }
+        assert_eq!((expected.len(), written), (9, expected));
+    }
+}

@@ -1,11 +1,8 @@
 //! The table of metrics, and who emits them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 
-use inbox_aws::telemetry::metrics::{self as table, METRICS};
-use inbox_core::delivery::Provider;
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use inbox_aws::telemetry::metrics::METRICS;
 
 use super::{no_offences, offences, rust_sources};
 
@@ -64,62 +61,5 @@ fn what_has_a_reason_is_counted_as_a_whole_too() {
     assert!(by_reason.len() >= 8, "{by_reason:?}");
     for metric in by_reason {
         assert!(metric.dimension_sets.iter().any(|set| set.is_empty()), "{metric:?}");
-    }
-}
-
-/// One metric of each type of the table.
-#[test]
-fn metrics_are_emitted_with_the_names_and_dimensions_of_the_table() {
-    let emitted: [(&str, fn()); 7] = [
-        ("polled", || table::POLLED.add(1)),
-        ("received", || table::RECEIVED.add(Provider::Fynapse, 1)),
-        ("returned", || table::RETURNED.add("fault", 1)),
-        ("rejected", || table::REJECTED.add(Provider::Fynapse, "mismatch", 1)),
-        ("published", || table::PUBLISHED.add("type", 1)),
-        ("oldest_due_age", || table::OLDEST_DUE_AGE.record(1)),
-        ("signature_age", || table::SIGNATURE_AGE.record(Provider::Fynapse, 1)),
-    ];
-    for (name, emit) in emitted {
-        let recorder = KeyRecorder::default();
-        metrics::with_local_recorder(&recorder, emit);
-        let recorded = recorder.0.into_inner().unwrap();
-        let listed: Vec<_> = emitted_dimension_sets().into_iter().filter(|(it, _)| it == name).collect();
-        assert_eq!(
-            (recorded.len(), recorded.into_iter().collect()),
-            (listed.len(), BTreeSet::from_iter(listed))
-        );
-    }
-}
-
-/// Records name and dimensions of every counter and histogram.
-#[derive(Default)]
-struct KeyRecorder(Mutex<Vec<(String, BTreeSet<String>)>>);
-
-impl KeyRecorder {
-    fn record(&self, key: &Key) {
-        let dimensions = key.labels().map(|label| label.key().to_owned()).collect();
-        self.0.lock().unwrap().push((key.name().to_owned(), dimensions));
-    }
-}
-
-impl Recorder for KeyRecorder {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.record(key);
-        Counter::noop()
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.record(key);
-        Histogram::noop()
     }
 }
