@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_aws::ingest::Ingestor;
+use inbox_aws::event_recorder::EventRecorder;
 use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_aws::queue::EventsQueue;
 use inbox_aws::stores::{Stores, Table};
@@ -58,7 +58,7 @@ impl World {
     pub fn replayer(&self) -> QuarantineReplayer {
         let queue = EventsQueue::new(self.stack.unrestricted_clients().sqs, &self.stack.events_queue_url);
         let Stores { events, operator, .. } = self.stores();
-        QuarantineReplayer::new(operator, Ingestor::new(events, queue, self.stack.clock.clone()))
+        QuarantineReplayer::new(operator, EventRecorder::new(events, queue, self.stack.clock.clone()))
     }
 }
 

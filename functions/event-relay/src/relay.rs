@@ -11,7 +11,7 @@ use inbox_aws::queue::{EventsQueue, SendOutcome};
 use inbox_aws::stores::{
     ClaimedRecord, DueIndex, DueKey, DueRecord, DueScan, Outbox, RelayClaim, Table, WriteOutcome,
 };
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::chunking::{RELAY_CHUNK_LIMITS, chunk_by_size};
 use inbox_core::due_queue::DueQueue;
@@ -94,14 +94,13 @@ impl OutboxRelay {
     }
 
     fn report(&self, run: RelaySummary) -> RelaySummary {
-        metrics::counter!("relayed").increment(run.sent as u64);
-        metrics::counter!("relay_failed").increment(run.failed as u64);
+        metrics::RELAYED.add(run.sent as u64);
+        metrics::RELAY_FAILED.add(run.failed as u64);
         // If not everything could be read, an age of zero would be wrong: it is unknown. Not a gauge, since
         // the last value of a gauge is repeated with every flush.
         let read_all = run.first_error.is_none() && run.remaining == 0;
         if read_all || run.oldest_due_age_secs > 0 {
-            let age_secs = u32::try_from(run.oldest_due_age_secs).unwrap_or(u32::MAX);
-            metrics::histogram!("oldest_due_age").record(age_secs);
+            metrics::OLDEST_DUE_AGE.record(run.oldest_due_age_secs);
         }
         let error = run.first_error.as_ref().map(tracing::field::display);
         let RelaySummary { due, sent, failed, quarantined, remaining, oldest_due_age_secs, .. } = run;
@@ -276,7 +275,7 @@ impl OutboxRelay {
         let marks: Vec<_> = stream::iter(sent)
             .map(async |claimed| {
                 let mark = self.outbox.mark_claimed_sent(&claimed, self.clock.now()).await;
-                (claimed.key().provider().as_str(), mark)
+                (claimed.key().provider(), mark)
             })
             .buffered(CONCURRENT_CALLS)
             .collect()
@@ -286,9 +285,7 @@ impl OutboxRelay {
                 Ok(WriteOutcome::Applied) => {}
                 // The record has changed, for example because it
                 // was requeued: a late mark must not hide that.
-                Ok(WriteOutcome::Conflict) => {
-                    metrics::counter!("late_mark", "provider" => provider).increment(1)
-                }
+                Ok(WriteOutcome::Conflict) => metrics::LATE_MARK.add(provider, 1),
                 // Sent but not marked: it stays due and is sent again
                 // with the same id, which the worker recognizes.
                 Err(error) => run.note_error(error),
@@ -313,7 +310,7 @@ impl OutboxRelay {
         match self.outbox.quarantine_claimed(claimed, reason, self.clock.now()).await {
             Ok(WriteOutcome::Applied) => {
                 run.quarantined += 1;
-                count_with_reason("quarantined", Some(claimed.key().provider()), reason.as_str());
+                metrics::QUARANTINED.add(claimed.key().provider(), reason.as_str(), 1);
             }
             // A worker may have claimed the event: then it was sent after all.
             Ok(WriteOutcome::Conflict) => run.failed += 1,

@@ -6,6 +6,7 @@ mod threshold_alerts;
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
 use inbox_aws::stores::ClaimedEvent;
+use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BusEvent, balance_extracted};
 use inbox_core::event::EventKey;
 use inbox_core::quarantine::QuarantineReason;
@@ -45,7 +46,7 @@ impl EventWorker {
         let published = self.bus.publish(std::slice::from_ref(announcement)).await.pop();
         match published {
             Some(PublishOutcome::Published) => {
-                metrics::counter!("published", "type" => announcement.detail_type).increment(1);
+                metrics::PUBLISHED.add(announcement.detail_type, 1);
                 EffectOutcome::Done
             }
             Some(PublishOutcome::Undeliverable(error)) => {

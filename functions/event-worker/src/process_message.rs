@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use inbox_aws::stores::{ClaimedEvent, EventClaim, WriteOutcome};
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::effect::next_attempt_at;
@@ -107,7 +107,7 @@ impl EventWorker {
             // The claim expired and another worker has the event,
             // perhaps by this message: SQS may deliver one twice.
             Ok(WriteOutcome::Conflict) => {
-                metrics::counter!("claim_lost").increment(1);
+                metrics::CLAIM_LOST.add(1);
                 tracing::warn!(target: "worker", event_id, outcome, reason, requeues, took_ms, "claim lost");
                 MessageOutcome::ReturnToQueue
             }
@@ -151,22 +151,21 @@ impl EventWorker {
     }
 
     fn record_metrics(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
-        let provider = event.key.provider().as_str();
+        let provider = event.key.provider();
         match outcome {
             EffectOutcome::Done | EffectOutcome::DoneUntracked(_) => {
-                metrics::counter!("processed", "provider" => provider).increment(1);
-                let age_secs = self.clock.now().since(event.processing_since()).as_secs();
-                metrics::histogram!("processing_age", "provider" => provider)
-                    .record(u32::try_from(age_secs).unwrap_or(u32::MAX));
+                metrics::PROCESSED.add(provider, 1);
+                let age = self.clock.now().since(event.processing_since());
+                metrics::PROCESSING_AGE.record(provider, age.as_secs());
             }
             EffectOutcome::Requeue(later) => {
-                count_with_reason("requeued", None, later.reason);
+                metrics::REQUEUED.add(later.reason, 1);
                 if self.clock.now() >= event.processing_since().plus(self.poll_deadline) {
-                    metrics::counter!("processing_overdue").increment(1);
+                    metrics::PROCESSING_OVERDUE.add(1);
                 }
             }
             EffectOutcome::Quarantine(reason) => {
-                count_with_reason("quarantined", Some(event.key.provider()), reason.as_str());
+                metrics::QUARANTINED.add(provider, reason.as_str(), 1);
             }
         }
     }
@@ -188,7 +187,7 @@ fn delete_message(key: &EventKey, reason: &'static str) -> MessageOutcome {
 }
 
 fn return_to_queue(key: Option<&EventKey>, reason: &'static str, error: Option<&AwsError>) -> MessageOutcome {
-    count_with_reason("returned", None, reason);
+    metrics::RETURNED.add(reason, 1);
     let (event_id, error) = (key.map(EventKey::event_id), error.map(tracing::field::display));
     tracing::warn!(target: "worker", event_id, outcome = "returned", reason, error);
     MessageOutcome::ReturnToQueue

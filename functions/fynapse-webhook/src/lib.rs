@@ -8,7 +8,7 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, tolerance_secs};
 use inbox_aws::secrets::SecretCache;
-use inbox_aws::webhook_receiver::Receiver;
+use inbox_aws::webhook_receiver::WebhookReceiver;
 use inbox_core::delivery::Provider;
 use inbox_core::keys::KeyCodec;
 use inbox_core::signature;
@@ -42,7 +42,7 @@ impl Config {
 /// The function `fynapse-webhook`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct FynapseWebhook {
-    receiver: Receiver,
+    receiver: WebhookReceiver,
     signing_secret: SecretCache,
     tolerance_secs: u64,
 }
@@ -52,7 +52,7 @@ impl FynapseWebhook {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
-            receiver: Receiver::new(clients.table(common), clients.queue(common), clock.clone()),
+            receiver: WebhookReceiver::new(clients.table(common), clients.queue(common), clock.clone()),
             signing_secret: SecretCache::new(
                 clients.secrets.clone(),
                 &config.signing_secret_id,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use inbox_aws::telemetry::metrics;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
 use inbox_core::requests::submission::is_repeatable;
 use inbox_core::subject::Subject;
@@ -24,7 +25,7 @@ impl RightfootPoller {
         let may_repeat = is_repeatable(submission.written_at, now);
         // Reported before it is written: after a crash it is better to report twice than never.
         context.summary().submissions_unknown += 1;
-        metrics::counter!("submission_unknown").increment(1);
+        metrics::SUBMISSION_UNKNOWN.add(1);
         let advice = if may_repeat { "repeat it" } else { "too late to repeat it" };
         tracing::warn!(target: "poller", submission_id = submission_id.as_str(), advice, "outcome unknown");
         if may_repeat {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
-use inbox_aws::ingest::Ingestor;
+use inbox_aws::event_recorder::EventRecorder;
 use inbox_aws::stores::{DueIndex, EventStore, PollStore, Submissions, Tracking};
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_DRAIN_MS, POLL_RESERVE_MS};
 use inbox_core::poll::PollTiming;
@@ -48,7 +48,7 @@ impl Config {
 /// The function `rightfoot-poller`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootPoller {
-    recorder: Ingestor,
+    recorder: EventRecorder,
     due_index: DueIndex,
     polls: PollStore,
     tracking: Tracking,
@@ -63,7 +63,11 @@ impl RightfootPoller {
         let common = &config.common;
         let table = clients.table(common);
         Self {
-            recorder: Ingestor::new(EventStore::new(table.clone()), clients.queue(common), clock.clone()),
+            recorder: EventRecorder::new(
+                EventStore::new(table.clone()),
+                clients.queue(common),
+                clock.clone(),
+            ),
             due_index: DueIndex::new(table.clone()),
             polls: PollStore::new(table.clone()),
             tracking: Tracking::new(table.clone()),

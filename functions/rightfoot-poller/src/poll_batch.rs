@@ -2,6 +2,7 @@
 
 use inbox_aws::AwsError;
 use inbox_aws::stores::{BatchProgress, WriteOutcome};
+use inbox_aws::telemetry::metrics;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::poll::PollResult;
@@ -96,7 +97,7 @@ impl RightfootPoller {
         let is_past_deadline = batch.tracked.is_past_deadline(now);
         if is_past_deadline && !poll_result.is_answer() {
             context.summary().overdue_unanswered += 1;
-            metrics::counter!("overdue_unanswered").increment(1);
+            metrics::OVERDUE_UNANSWERED.add(1);
         }
         // An overdue batch is not polled again, so the alerts that it shows are recorded now.
         if is_past_deadline && question == PollQuestion::Completion {
@@ -147,14 +148,14 @@ impl RightfootPoller {
         let tracked = &batch.tracked;
         let alerted = self.polls.already_alerted(tracked).await?;
         if !is_plausible_alert_count(tracked.expected, alerted.event_count) {
-            metrics::counter!("alert_flood").increment(1);
+            metrics::ALERT_FLOOD.add(1);
             let (batch_id, events, expected) =
                 (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
             tracing::warn!(target: "poller", batch_id, events, expected, "more alert events than authorizers in the batch");
         }
         let mismatched = alerted.thresholds.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
         if mismatched > 0 {
-            metrics::counter!("threshold_differs").increment(u64::try_from(mismatched).unwrap_or(u64::MAX));
+            metrics::THRESHOLD_DIFFERS.add(u64::try_from(mismatched).unwrap_or(u64::MAX));
             let batch_id = tracked.batch_id.as_str();
             tracing::warn!(target: "poller", batch_id, alerts = mismatched, "published with another threshold than the schedule's");
         }
@@ -230,7 +231,7 @@ impl RightfootPoller {
             BatchDisposition::Overdue => {
                 // Reported before it is written: after a crash it is better to report twice than never.
                 context.summary().overdue += 1;
-                metrics::counter!("overdue").increment(1);
+                metrics::OVERDUE.add(1);
                 tracing::warn!(target: "poller", batch_id, polls = batch.tracked.polls, "overdue");
                 (self.polls.mark_overdue(tracking, now).await?, "mark_overdue")
             }

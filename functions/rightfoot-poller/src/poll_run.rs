@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use inbox_aws::AwsError;
 use inbox_aws::items::TrackingState;
 use inbox_aws::stores::{DueKey, DueScan, WriteOutcome};
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::telemetry::metrics;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::id::Id;
 use inbox_core::limits::POLL_CONCURRENCY;
@@ -92,7 +92,7 @@ impl RightfootPoller {
         let cut_off_at = Instant::now() + budget + linger;
         // A cut-off is like a crash of the process: its items become due again, and nothing is lost.
         if timeout_at(cut_off_at, Box::pin(self.poll_due(&context))).await.is_err() {
-            count_with_reason("poll_failed", None, "cut_off");
+            metrics::POLL_FAILED.add("cut_off", 1);
             context.note_error(RunError::CutOff);
         }
         let run = context.summary().clone();
@@ -143,7 +143,7 @@ impl RightfootPoller {
         if let Err(error) = result {
             tracing::warn!(target: "poller", pk = key.pk, %error, "poll failed");
             context.summary().failed += 1;
-            count_with_reason("poll_failed", None, "fault");
+            metrics::POLL_FAILED.add("fault", 1);
             context.note_error(error);
         }
     }
@@ -210,7 +210,7 @@ impl RunContext {
             PollResult::Answered(_) | PollResult::Denied | PollResult::Unanswered => {}
         }
         self.summary().failed += 1;
-        count_with_reason("poll_failed", None, error.name());
+        metrics::POLL_FAILED.add(error.name(), 1);
         tracing::warn!(target: "poller", id = id.as_str(), reason = error.name(), %error, "no response");
         poll_result
     }
@@ -218,10 +218,9 @@ impl RunContext {
 
 impl PollSummary {
     fn report(&self) {
-        metrics::counter!("polled").increment(self.polled as u64);
-        metrics::counter!("poll_remaining").increment(self.remaining as u64);
-        let delay_secs = u32::try_from(self.oldest_delay_secs).unwrap_or(u32::MAX);
-        metrics::histogram!("oldest_poll_delay").record(delay_secs);
+        metrics::POLLED.add(self.polled as u64);
+        metrics::POLL_REMAINING.add(self.remaining as u64);
+        metrics::OLDEST_POLL_DELAY.record(self.oldest_delay_secs);
         let Self { due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, .. } =
             *self;
         let error = self.error.as_ref().map(tracing::field::display);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use inbox_aws::items::ScheduleItem;
 use inbox_aws::stores::WriteOutcome;
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::telemetry::metrics;
 use inbox_core::id::Id;
 use inbox_core::limits::SCHEDULE_UPDATE_TRIES_MAX;
 use inbox_core::poll::PollResult;
@@ -109,7 +109,7 @@ impl RightfootPoller {
                 log_runs_found(&plan, &schedule_id);
                 return Ok(());
             }
-            metrics::counter!("schedule_overtaken").increment(1);
+            metrics::SCHEDULE_OVERTAKEN.add(1);
             tracing::warn!(target: "poller", schedule_id = schedule_id.as_str(), attempt, "write conflict");
             match self.tracking.tracked_schedule(&schedule_id).await? {
                 Some(fresh) if schedule.tracking.has_same_rev(&fresh.tracking) => {
@@ -181,7 +181,7 @@ const fn alarm_name(alarm: ScheduleAlarm) -> &'static str {
 fn report_alarm(alarm: Option<ScheduleAlarm>, schedule_id: &Id, context: &RunContext) {
     let Some(reason) = alarm.map(alarm_name) else { return };
     context.summary().schedule_alarms += 1;
-    count_with_reason("schedule_alarm", None, reason);
+    metrics::SCHEDULE_ALARM.add(reason, 1);
     tracing::warn!(target: "poller", schedule_id = schedule_id.as_str(), reason, "schedule alarm");
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use inbox_aws::items::EventRecord;
 use inbox_aws::stores::WriteOutcome;
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::telemetry::metrics;
 use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::{Event, EventKey, payload_hash};
 use inbox_core::limits::{RECORD_BUDGET_MS, SEND_BUDGET_MS};
@@ -47,7 +47,7 @@ impl RightfootPoller {
             return self.review_record(event.key(), Some(event.verified().body()), results, context).await;
         }
         context.summary().recorded += 1;
-        metrics::counter!("found_by_poll").increment(1);
+        metrics::FOUND_BY_POLL.add(1);
         tracing::info!(target: "poller", event_id = event.key().event_id(), "found");
         // If this fails, the relay sends it.
         if let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
@@ -96,7 +96,7 @@ impl RightfootPoller {
         if parse_alerts(&stored_payload).map(|parsed| parsed.alerts)
             != parse_alerts(payload).map(|parsed| parsed.alerts)
         {
-            metrics::counter!("payload_differs", "provider" => event.key.provider().as_str()).increment(1);
+            metrics::PAYLOAD_DIFFERS.add(event.key.provider(), 1);
             let event_id = event.key.event_id();
             tracing::warn!(target: "poller", event_id, reason = "payload_differs", "found again with another payload");
         }
@@ -113,6 +113,6 @@ fn report_reopened(event: &EventRecord, written: WriteOutcome, reason: &'static 
         return;
     }
     context.summary().reopened += 1;
-    count_with_reason("record_reopened", None, reason);
+    metrics::RECORD_REOPENED.add(reason, 1);
     tracing::warn!(target: "poller", event_id, reason, "reopened");
 }

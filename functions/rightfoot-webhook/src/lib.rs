@@ -12,7 +12,7 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, revoked_subjects};
 use inbox_aws::secrets::SecretCache;
-use inbox_aws::webhook_receiver::Receiver;
+use inbox_aws::webhook_receiver::WebhookReceiver;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::{Provider, RejectReason, Verification};
 use inbox_core::keys::KeyCodec;
@@ -47,7 +47,7 @@ impl Config {
 /// The function `rightfoot-webhook`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootWebhook {
-    receiver: Receiver,
+    receiver: WebhookReceiver,
     url_key: SecretCache,
     allow_list: AllowList,
     revoked_subjects: Arc<BTreeSet<Subject>>,
@@ -58,7 +58,7 @@ impl RightfootWebhook {
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
         Self {
-            receiver: Receiver::new(clients.table(common), clients.queue(common), clock.clone()),
+            receiver: WebhookReceiver::new(clients.table(common), clients.queue(common), clock.clone()),
             url_key: SecretCache::new(
                 clients.secrets.clone(),
                 &config.url_key_secret_id,

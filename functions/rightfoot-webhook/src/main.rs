@@ -1,12 +1,9 @@
 //! The Lambda function `rightfoot-webhook`.
 
-use anyhow::Context;
-use inbox_aws::clients::Clients;
+use inbox_aws::boot::boot;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::Env;
-use inbox_aws::telemetry;
 use lambda_runtime::{Error, LambdaEvent};
-use metrics_cloudwatch_embedded::lambda::handler::run;
 use rightfoot_webhook::{Config, RightfootWebhook};
 use serde_json::value::RawValue;
 
@@ -14,13 +11,10 @@ use serde_json::value::RawValue;
 async fn main() -> Result<(), Error> {
     let config = Config::read(&Env::process()).map_err(|error| error.to_string())?;
     let common = &config.common;
-    telemetry::init_logging(common.log_level, std::io::stdout);
-    let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).context("metrics")?;
-    let clients = Clients::from_env().await.map_err(|error| error.to_string())?;
-    let webhook = RightfootWebhook::new(&config, &clients, Clock::system());
-    clients.warm_up(&common.table, &common.queue_url, webhook.load_url_key()).await;
-    run(metrics, async |event: LambdaEvent<Box<RawValue>>| {
-        Ok::<_, Error>(webhook.handle(event.payload).await)
-    })
-    .await
+    let process = boot(common).await?;
+    let webhook = RightfootWebhook::new(&config, &process.clients, Clock::system());
+    process.clients.warm_up(&common.table, &common.queue_url, webhook.load_url_key()).await;
+    process
+        .run(async |event: LambdaEvent<Box<RawValue>>| Ok::<_, Error>(webhook.handle(event.payload).await))
+        .await
 }

@@ -20,12 +20,13 @@ use inbox_core::limits::BALANCES_PER_WRITE;
 use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 
+use crate::backoff::Backoff;
 use crate::table::value::Item;
 use crate::{AwsError, AwsErrorKind};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
-/// Pauses before each retry of the unprocessed items of a call.
-const BACKOFF_MS: [u64; 5] = [50, 100, 200, 400, 800];
+/// Retries of the unprocessed items of a call.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), 5);
 
 /// Writes the table `balances`.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ impl BalancesTable {
 
     /// Writes items, and retries unprocessed ones with growing pauses.
     async fn write(&self, mut writes: Vec<WriteRequest>) -> Result<(), AwsError> {
-        let mut pauses = BACKOFF_MS.into_iter();
+        let mut backoff = BACKOFF;
         loop {
             let write = self.db.batch_write_item().request_items(&self.table, writes).send().await;
             let answer = write.map_err(|error| AwsError::from_sdk_error(WRITE, &error))?;
@@ -77,13 +78,12 @@ impl BalancesTable {
             if writes.is_empty() {
                 return Ok(());
             }
-            let Some(pause_ms) = pauses.next() else {
+            if !backoff.pause().await {
                 return Err(AwsError {
                     action: WRITE,
                     kind: AwsErrorKind::Service("UnprocessedItems".to_owned()),
                 });
-            };
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
         }
     }
 

@@ -1,14 +1,18 @@
 //! The AWS side of Balance Inbox: carries out what `inbox-core` decides.
 //!
 //! ```text
-//!  delivery ──▶ webhook_receiver ──▶ ingest ──▶ inbox (+ payload) ──▶ queue ──▶ mark as sent
+//!  delivery ──▶ webhook_receiver ──▶ event_recorder ──▶ inbox (+ payload) ──▶ queue ──▶ mark as sent
 //!                  │
 //!               secrets          message ──▶ inbox (claim) ──▶ balances, bus ──▶ inbox (done)
 //! ```
+//!
+//! A delivery is a provider's HTTP request. An event is what it announces. The event's record is an item of the
+//! table `inbox`, its payload is the body as received, and its message is what goes on the queue.
 
 pub mod api_gateway;
 mod backoff;
 pub mod balances;
+pub mod boot;
 pub mod bus;
 pub mod ca_bundle;
 pub mod clients;
@@ -17,8 +21,8 @@ pub mod config;
 pub mod dead_letters;
 mod error;
 pub mod escape;
+pub mod event_recorder;
 pub mod iam;
-pub mod ingest;
 pub mod items;
 pub mod quarantine_replay;
 pub mod queue;

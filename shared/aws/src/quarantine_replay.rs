@@ -17,7 +17,7 @@ use inbox_core::reparse::{Reparsed, reparse};
 use inbox_core::time::UnixSecs;
 
 use crate::AwsError;
-use crate::ingest::Ingestor;
+use crate::event_recorder::EventRecorder;
 use crate::items::QuarantinedItem;
 use crate::stores::{OperatorStore, ReplayOutcome, WriteOutcome};
 
@@ -28,7 +28,7 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct QuarantineReplayer {
     store: OperatorStore,
-    ingestor: Ingestor,
+    recorder: EventRecorder,
     force: bool,
 }
 
@@ -67,9 +67,9 @@ pub enum QuarantineReplayOutcome {
 }
 
 impl QuarantineReplayer {
-    /// Creates a replayer of the items in `store`, which records through `ingestor`.
-    pub fn new(store: OperatorStore, ingestor: Ingestor) -> Self {
-        Self { store, ingestor, force: false }
+    /// Creates a replayer of the items in `store`, which records through `recorder`.
+    pub fn new(store: OperatorStore, recorder: EventRecorder) -> Self {
+        Self { store, recorder, force: false }
     }
 
     /// Also replays items whose event record may have expired: such an event may be recorded as new, and be
@@ -104,7 +104,7 @@ impl QuarantineReplayer {
         key: EventKey,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let by = operator.audit_entry(OperatorAction::Requeue, self.ingestor.clock().now());
+        let by = operator.audit_entry(OperatorAction::Requeue, self.recorder.clock().now());
         match self.store.replay_quarantined(&key, &by).await? {
             ReplayOutcome::NotFound => Ok(QuarantineReplayOutcome::EventExpired(key)),
             ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
@@ -131,7 +131,7 @@ impl QuarantineReplayer {
         item: &QuarantinedItem,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let by = operator.audit_entry(OperatorAction::Replay, self.ingestor.clock().now());
+        let by = operator.audit_entry(OperatorAction::Replay, self.recorder.clock().now());
         let body = self.store.quarantined_payload(item).await?;
         let event = match reparse(item.clone().with_body(body)) {
             Reparsed::Event(event) => event,
@@ -141,18 +141,18 @@ impl QuarantineReplayer {
         let too_old = item.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
         // If the event is recorded, the replay is only a duplicate, however old the signature is.
         if let Some(signed_at) = too_old
-            && !self.ingestor.events().is_recorded(event.key()).await?
+            && !self.recorder.events().is_recorded(event.key()).await?
         {
             return Ok(QuarantineReplayOutcome::TooOld { signed_at });
         }
         // The batch may have been tracked under another subject since the delivery came.
-        if self.ingestor.has_subject_mismatch(&event).await? {
+        if self.recorder.has_subject_mismatch(&event).await? {
             return Ok(QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
         }
         // Longer than for a delivery, because no provider waits for the answer.
         let deadline = Instant::now() + RECORD_TIMEOUT;
-        let (resolution, enqueue_error) = match self.ingestor.record_replayed(&event, &by, deadline).await? {
-            RecordOutcome::New => (Resolution::Recorded, self.ingestor.enqueue(&event, deadline).await),
+        let (resolution, enqueue_error) = match self.recorder.record_replayed(&event, &by, deadline).await? {
+            RecordOutcome::New => (Resolution::Recorded, self.recorder.enqueue(&event, deadline).await),
             RecordOutcome::Duplicate { .. } => (Resolution::Duplicate, None),
         };
         // Closed last, so an interrupted replay can be run again.

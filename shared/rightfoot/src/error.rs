@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use inbox_core::poll::PollResult;
 
-use crate::FailedAuthorizer;
+use crate::failed_authorizers::FailedAuthorizer;
 
 /// The client could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

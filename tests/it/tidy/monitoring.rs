@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use inbox_aws::telemetry::METRICS;
+use inbox_aws::telemetry::metrics::METRICS;
 use inbox_core::delivery::{Provider, RejectReason};
 use serde_json::{Value, json};
 
-use super::emitted_metrics::emitted_metrics;
+use super::emitted_metrics::{emitted_dimension_sets, emitters};
 use super::template::{as_list, resources, template, template_at};
 use super::{crates_in, read_file, rust_sources, string_literals};
 
@@ -111,7 +111,7 @@ pub(crate) fn log_metric_filters() -> BTreeMap<String, String> {
 
 #[test]
 fn every_metric_that_is_watched_is_emitted_with_these_very_dimensions() {
-    let mut emitted: BTreeSet<_> = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions)).collect();
+    let mut emitted = emitted_dimension_sets();
     emitted.extend(log_metric_filters().into_keys().map(|name| (name, BTreeSet::new())));
     for it in own_metrics(watched_metrics()) {
         let dimensions = it.dimensions.keys().cloned().collect();
@@ -161,13 +161,13 @@ fn what_the_worker_requeues_is_monitored_or_only_waits() {
 #[test]
 fn every_metric_that_is_emitted_is_watched() {
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).into_iter().map(|it| it.name).collect();
-    let named: BTreeSet<_> =
-        METRICS.into_iter().map(str::to_owned).chain(log_metric_filters().into_keys()).collect();
+    let listed = METRICS.iter().map(|metric| metric.name.to_owned());
+    let named: BTreeSet<_> = listed.chain(log_metric_filters().into_keys()).collect();
     assert_eq!(watched, named);
     let of = |it: &MetricRef| (it.name.clone(), it.dimensions.keys().cloned().collect::<BTreeSet<_>>());
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).iter().map(of).collect();
-    let unwatched = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions));
-    let unwatched: BTreeSet<_> = unwatched.filter(|it| !watched.contains(it)).collect();
+    let unwatched: BTreeSet<_> =
+        emitted_dimension_sets().into_iter().filter(|it| !watched.contains(it)).collect();
     // Totals without an alarm: most requeued events only wait, and a failed request is reported to its caller.
     let as_a_whole = ["requeued", "request_failed"].map(|name| (name.to_owned(), BTreeSet::new()));
     assert_eq!(unwatched, as_a_whole.into());
@@ -371,16 +371,10 @@ fn the_documents_say_what_alarms_and_dashboard_cost() {
 /// Alarms that are pointless without the worker: on its metrics, and on the function itself.
 #[test]
 fn without_the_worker_nothing_of_it_is_watched() {
+    let (emitters, worker) = (emitters(), BTreeSet::from(["functions/event-worker".to_owned()]));
     let only_worker = |it: &MetricRef| {
-        let dimensions: BTreeSet<_> = it.dimensions.keys().cloned().collect();
-        let by: BTreeSet<_> = emitted_metrics()
-            .into_iter()
-            .filter(|one| one.name == it.name && one.dimensions == dimensions)
-            .map(|one| one.emitter)
-            .collect();
         let function = it.dimensions.get("FunctionName").map(String::as_str);
-        by == BTreeSet::from(["functions/event-worker".to_owned()])
-            || function == Some("${StackName}-event-worker")
+        emitters.get(&it.name) == Some(&worker) || function == Some("${StackName}-event-worker")
     };
     let of_worker: BTreeSet<_> =
         metrics_in_alarms().iter().filter(|it| only_worker(it)).map(|it| it.source.clone()).collect();

@@ -9,6 +9,7 @@ use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
 use inbox_aws::items::ScheduleItem;
 use inbox_aws::stores::{AcquiredAlert, AlertClaim, ClaimedEvent};
+use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BatchRef, BusEvent, threshold_met};
 use inbox_core::effect::alert::{ReportedAlert, ThresholdCrossing, UntrackedAlertPolicy};
 use inbox_core::id::Id;
@@ -293,7 +294,7 @@ impl EventWorker {
         for ((alert, announcement), outcome) in acquired.iter().zip(&announcements).zip(outcomes) {
             match outcome {
                 PublishOutcome::Published => {
-                    metrics::counter!("published", "type" => announcement.detail_type).increment(1);
+                    metrics::PUBLISHED.add(announcement.detail_type, 1);
                     published.push(alert);
                 }
                 PublishOutcome::Undeliverable(error) => {
@@ -380,7 +381,7 @@ impl UnpublishedAlerts {
 /// Reports an alert that was published before with another threshold. It is not published again (P5), though the second may be
 /// the genuine one.
 fn report_threshold_differs(event: &ClaimedEvent) {
-    metrics::counter!("threshold_differs").increment(1);
+    metrics::THRESHOLD_DIFFERS.add(1);
     let event_id = event.key.event_id();
     tracing::warn!(target: "worker", event_id, "published before with another threshold");
 }

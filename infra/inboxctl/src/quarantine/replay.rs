@@ -1,6 +1,6 @@
 //! `inboxctl quarantine replay`.
 
-use inbox_aws::ingest::Ingestor;
+use inbox_aws::event_recorder::EventRecorder;
 use inbox_aws::quarantine_replay::{QuarantineReplayOutcome, QuarantineReplayer};
 use inbox_aws::queue::EventsQueue;
 use inbox_core::quarantine::QuarantineId;
@@ -64,7 +64,7 @@ pub(crate) async fn replay(
     }
     // The queue is looked up only now: a plan that is not confirmed does not need it.
     let queue = EventsQueue::new(target.sqs(), target.events_queue().await?.name);
-    let replayer = QuarantineReplayer::new(Ingestor::new(inbox, queue, target.clock.clone()));
+    let replayer = QuarantineReplayer::new(EventRecorder::new(inbox, queue, target.clock.clone()));
     let replayer = if args.force { replayer.force() } else { replayer };
     let mut replays = Vec::new();
     for RequestedItem { id, .. } in &items {

@@ -10,8 +10,8 @@ use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
 use crate::iam::{Actions, Resource};
-use crate::items::tracking_state::INITIAL_REV;
 use crate::items::EventRecord;
+use crate::items::tracking_state::INITIAL_REV;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;

@@ -1,4 +1,4 @@
-//! Records an event and enqueues it: the same for webhooks, the poller and replays.
+//! Records an event in the inbox and puts it on the queue: the same for webhooks, the poller and replays.
 
 use std::time::Duration;
 
@@ -15,17 +15,18 @@ use crate::AwsError;
 use crate::clock::Clock;
 use crate::queue::{EventsQueue, SEND};
 use crate::stores::{EventStore, WriteOutcome};
+use crate::telemetry::metrics;
 
 /// Records events and puts them on a queue.
 #[derive(Clone, Debug)]
-pub struct Ingestor {
+pub struct EventRecorder {
     events: EventStore,
     queue: EventsQueue,
     clock: Clock,
 }
 
-impl Ingestor {
-    /// Creates an ingestor that records into `events` and enqueues on `queue`.
+impl EventRecorder {
+    /// Creates a recorder that writes into `events` and enqueues on `queue`.
     pub fn new(events: EventStore, queue: EventsQueue, clock: Clock) -> Self {
         Self { events, queue, clock }
     }
@@ -35,7 +36,7 @@ impl Ingestor {
         &self.events
     }
 
-    /// The clock of this ingestor.
+    /// The clock of this recorder.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -76,16 +77,16 @@ impl Ingestor {
     /// relay enqueues it.
     pub async fn enqueue(&self, event: &Event, deadline: Instant) -> Option<AwsError> {
         let now = Instant::now();
-        let provider = event.key().provider().as_str();
+        let provider = event.key().provider();
         // Too little time for a send and its mark: the relay does both.
         if deadline.saturating_duration_since(now) < Duration::from_millis(SEND_MIN_MS) {
-            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            metrics::ENQUEUE_FAILED.add(provider, 1);
             return Some(AwsError::timeout(SEND));
         }
         let send_by = deadline.min(now + Duration::from_millis(SEND_BUDGET_MS));
         let message = build_message(MessageMeta::of(event), Some(event.verified().body()));
         if let Err(error) = with_deadline(send_by, SEND, self.queue.send(&message)).await {
-            metrics::counter!("enqueue_failed", "provider" => provider).increment(1);
+            metrics::ENQUEUE_FAILED.add(provider, 1);
             return Some(error);
         }
         let mark = self.events.mark_new_sent(event.key(), self.clock.now());
@@ -93,7 +94,7 @@ impl Ingestor {
             Ok(WriteOutcome::Applied) => None,
             // The relay has claimed the record meanwhile, and may send the event as well.
             Ok(WriteOutcome::Conflict) => {
-                metrics::counter!("late_mark", "provider" => provider).increment(1);
+                metrics::LATE_MARK.add(provider, 1);
                 None
             }
             // The event is on the queue, but may still be due: then the relay sends it once more (P3).

@@ -2,27 +2,30 @@
 //! integer with decimals.
 
 use inbox_core::id::Id;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
 use serde_json::value::RawValue;
 
 /// Parses an id, unchanged.
-pub(super) fn id(value: &RawValue) -> Option<Id> {
+pub(crate) fn id(value: &RawValue) -> Option<Id> {
     // A replaced byte, which was not UTF-8, would make it another id.
     text(value).filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)).and_then(Id::new)
 }
 
-pub(super) fn time(value: &RawValue) -> Option<UnixMillis> {
+pub(crate) fn time(value: &RawValue) -> Option<UnixMillis> {
     text(value).as_deref().and_then(UnixMillis::from_iso8601)
 }
 
 /// An integer, also as text or with decimals that are all zero.
-pub(super) fn integer(value: &RawValue) -> Option<i64> {
+pub(crate) fn integer(value: &RawValue) -> Option<i64> {
     Amount::from_json_or_text(value).ok()?.to_integer()
 }
 
 /// A boolean, also as text or as 0 or 1.
-pub(super) fn boolean(value: &RawValue) -> Option<bool> {
+pub(crate) fn boolean(value: &RawValue) -> Option<bool> {
     let text = match value.get() {
         word @ ("true" | "false") => word.to_owned(),
         _ => text(value)?,
@@ -39,7 +42,7 @@ pub(super) fn boolean(value: &RawValue) -> Option<bool> {
 }
 
 /// A string's text, or a number's as it is written.
-pub(super) fn text(value: &RawValue) -> Option<String> {
+pub(crate) fn text(value: &RawValue) -> Option<String> {
     match value.get().bytes().next() {
         Some(b'"') => serde_json::from_str(value.get()).ok(),
         Some(b'-' | b'0'..=b'9') => Some(value.get().to_owned()),
@@ -48,8 +51,21 @@ pub(super) fn text(value: &RawValue) -> Option<String> {
 }
 
 /// A text for people: a string's text, or other JSON as it is. `None` for null.
-pub(super) fn display_text(value: &RawValue) -> Option<String> {
+pub(crate) fn display_text(value: &RawValue) -> Option<String> {
     (value.get() != "null").then(|| text(value).unwrap_or_else(|| value.get().to_owned()))
+}
+
+/// The fields of a JSON object, whatever their values.
+pub(crate) fn fields(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
+    serde_json::from_str(json).ok()
+}
+
+/// The items of a list; none for null; the value itself for anything else.
+pub(crate) fn items(list: &RawValue) -> Vec<&RawValue> {
+    match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
+        Ok(items) => items.unwrap_or_default(),
+        Err(_) => vec![list],
+    }
 }
 
 #[cfg(test)]
