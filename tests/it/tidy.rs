@@ -264,3 +264,18 @@ fn a_provider_has_everything_that_a_provider_needs() {
         assert!(read_file("template.yaml").contains(&route), "template.yaml has no {route}");
     }
 }
+
+/// In there, every name and value is behind a placeholder, and an update names the `rev` or the claim that was seen.
+#[test]
+fn expressions_of_dynamodb_are_put_together_in_the_table_module_only() {
+    const TABLE: &str = "shared/aws/src/table";
+    let (inside, outside): (Vec<_>, Vec<_>) = rust_sources()
+        .into_iter()
+        .filter(|source| {
+            source.is_in("shared/") || source.is_in("functions/") || source.is_in("infra/inboxctl/src")
+        })
+        .partition(|source| source.is_in(TABLE));
+    let is_expression = |line: &str| line.contains("_expression(");
+    assert_eq!(offences(&outside, is_expression), no_offences());
+    assert!(offences(&inside, is_expression).len() >= 5);
+}
