@@ -245,3 +245,48 @@ impl ProviderSeconds {
 fn saturated(secs: u64) -> u32 {
     u32::try_from(secs).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{flush_metrics, init_metrics};
+    use inbox_core::delivery::Provider::Fynapse;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn metrics_are_written_with_the_names_dimensions_and_units_of_the_table() {
+        let collector = init_metrics("Test".to_owned()).unwrap();
+        // One of each type.
+        POLLED.add(1);
+        RECEIVED.add(Fynapse, 1);
+        RETURNED.add("fault", 1);
+        REJECTED.add(Fynapse, "mismatch", 1);
+        PUBLISHED.add("type", 1);
+        OLDEST_DUE_AGE.record(1);
+        SIGNATURE_AGE.record(Fynapse, 1);
+        let emitted =
+            ["polled", "received", "returned", "rejected", "published", "oldest_due_age", "signature_age"];
+        let mut output = Vec::new();
+        flush_metrics(collector, &mut output);
+        let mut written = BTreeSet::new();
+        for line in str::from_utf8(&output).unwrap().lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let block = &line["_aws"]["CloudWatchMetrics"][0];
+            assert_eq!(block["Namespace"], "Test");
+            for metric in block["Metrics"].as_array().unwrap() {
+                if emitted.iter().any(|name| metric["Name"] == *name) {
+                    written.insert(json!([metric["Name"], block["Dimensions"], metric["Unit"]]).to_string());
+                }
+            }
+        }
+        let mut expected = BTreeSet::new();
+        for metric in METRICS.iter().filter(|metric| emitted.contains(&metric.name)) {
+            let unit = (metric.kind == MetricKind::Seconds).then_some("Seconds");
+            for set in metric.dimension_sets {
+                expected.insert(json!([metric.name, [set], unit]).to_string());
+            }
+        }
+        assert_eq!((expected.len(), written), (9, expected));
+    }
+}
