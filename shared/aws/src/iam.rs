@@ -1,10 +1,8 @@
 //! The AWS calls of each function: all that its role must permit, and nothing else. Tests compare
 //! `template.yaml` with this table, and the local system denies every other call, as IAM would.
 
-use Resource::{
-    BalancesTable, DueIndex, EventBus, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey,
-    RightfootUrlKey,
-};
+use Resource::{BalancesTable, DueIndex, EventBus, EventsQueue, InboxTable, RightfootApiKey, WebhookSecret};
+use inbox_core::delivery::Provider;
 
 /// A resource that calls are made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,10 +17,8 @@ pub enum Resource {
     EventsQueue,
     /// The event bus.
     EventBus,
-    /// The secret that Fynapse signs deliveries with.
-    FynapseSigning,
-    /// The secret that signs Rightfoot's URLs.
-    RightfootUrlKey,
+    /// The secret that verifies a provider's deliveries.
+    WebhookSecret(Provider),
     /// The secret with the key of Rightfoot's API.
     RightfootApiKey,
 }
@@ -45,11 +41,19 @@ const GET_PUT_UPDATE: &[&str] = &["dynamodb:GetItem", "dynamodb:PutItem", "dynam
 pub const ROLES: [Role; 6] = [
     Role {
         function: "rightfoot-webhook",
-        allowed: &[(RightfootUrlKey, GET_SECRET), (InboxTable, GET_PUT_UPDATE), (EventsQueue, SEND_MESSAGE)],
+        allowed: &[
+            (WebhookSecret(Provider::Rightfoot), GET_SECRET),
+            (InboxTable, GET_PUT_UPDATE),
+            (EventsQueue, SEND_MESSAGE),
+        ],
     },
     Role {
         function: "fynapse-webhook",
-        allowed: &[(FynapseSigning, GET_SECRET), (InboxTable, GET_PUT_UPDATE), (EventsQueue, SEND_MESSAGE)],
+        allowed: &[
+            (WebhookSecret(Provider::Fynapse), GET_SECRET),
+            (InboxTable, GET_PUT_UPDATE),
+            (EventsQueue, SEND_MESSAGE),
+        ],
     },
     Role {
         function: "event-relay",
@@ -74,7 +78,7 @@ pub const ROLES: [Role; 6] = [
         function: "rightfoot-requests",
         allowed: &[
             (RightfootApiKey, GET_SECRET),
-            (RightfootUrlKey, GET_SECRET),
+            (WebhookSecret(Provider::Rightfoot), GET_SECRET),
             // Its transactions need no permission besides those of the writes in them.
             (InboxTable, GET_PUT_UPDATE),
         ],

@@ -26,6 +26,7 @@ pub mod quarantine_replay;
 pub mod queue;
 pub mod secrets;
 pub mod telemetry;
+pub mod webhook_function;
 pub mod webhook_receiver;
 
 pub use error::{AwsError, AwsErrorKind};

@@ -18,6 +18,7 @@ mod account;
 mod config;
 mod content_encoding;
 mod error;
+mod failed_authorizer;
 mod pager;
 mod rate_limit;
 mod responses;
@@ -35,7 +36,8 @@ use reqwest::Url;
 pub use account::{AccountConfig, RightfootAccount};
 pub use config::{ApiKey, BASE_URL, ClientConfig, InvalidApiKey, InvalidApiUrl};
 pub use error::{ApiError, ClientBuildError, UnavailableReason};
-pub use responses::{CreatedSchedule, FailedAuthorizer, SkippedRows, SubmittedBatch};
+pub use failed_authorizer::FailedAuthorizer;
+pub use responses::{CreatedSchedule, SkippedRows, SubmittedBatch};
 
 use pager::{ListEnd, Pager};
 use responses::ResponsePage;

@@ -15,7 +15,7 @@ use inbox_core::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::ApiError;
+use crate::{ApiError, FailedAuthorizer};
 use lenient_values::{boolean, display_text, id, integer, text, time};
 use skipped_rows::SkipReason;
 
@@ -44,19 +44,6 @@ pub struct SubmittedBatch {
     pub failed_authorizers: Vec<FailedAuthorizer>,
     /// Its warnings. May hold personal data.
     pub warnings: Vec<String>,
-}
-
-/// An authorizer that is not part of the batch.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct FailedAuthorizer {
-    /// The authorizer, if it can be parsed.
-    pub authorizer: Option<Id>,
-    /// Rightfoot's error text, empty if there is none. May hold personal data.
-    pub error: String,
-    /// The account type that was submitted.
-    pub account_type: Option<String>,
-    /// The row of the request that it was in.
-    pub row_number: Option<u64>,
 }
 
 /// The response to a created schedule.
@@ -317,13 +304,6 @@ impl fmt::Debug for SubmittedBatch {
             .field("failed_authorizers", &self.failed_authorizers.len())
             .field("warnings", &self.warnings.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Shows neither ids nor texts (P8).
-impl fmt::Debug for FailedAuthorizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FailedAuthorizer").finish_non_exhaustive()
     }
 }
 

@@ -16,7 +16,7 @@ use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
 use inbox_core::limits::DUE_PAGE_ITEMS;
 use inbox_core::quarantine::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, QuarantinedDelivery, Resolution, quarantine_ids_of};
+use inbox_core::quarantine::{QuarantineId, QuarantinedDelivery, Resolution};
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
@@ -113,13 +113,10 @@ impl Inbox {
     /// The id of the item that holds the bytes of a quarantined event.
     pub async fn quarantine_id_of(&self, event: &EventView) -> Result<Option<QuarantineId>, AwsError> {
         let subject = event.subject.as_ref().and_then(|subject| subject.parse().ok());
-        // An item of the first version has no subject in its id.
-        for id in quarantine_ids_of(&event.key, subject.as_ref(), &event.payload_hash) {
-            if self.quarantined_item(&id).await?.is_some() {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
+        let Some(id) = QuarantineId::new(event.key.provider(), subject.as_ref(), &event.payload_hash) else {
+            return Ok(None);
+        };
+        Ok(self.quarantined_item(&id).await?.map(|_| id))
     }
 
     /// Loads the bytes of a quarantined item.

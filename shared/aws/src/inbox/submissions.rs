@@ -26,11 +26,12 @@ use inbox_core::due_queue::DueQueue;
 use inbox_core::expiry::{parts_expiry, record_expiry};
 use inbox_core::id::Id;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use inbox_core::subject::Subject;
 use inbox_core::table_keys::submission_pk;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 use super::submission_release::AUDIT_ENTRIES;
