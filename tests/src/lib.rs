@@ -303,14 +303,14 @@ pub fn provider_of(path: &str) -> Provider {
 
 /// Invocation for a delivery with this credential, or without one.
 pub fn delivery_event(provider: Provider, credential: Option<&str>, body: &[u8]) -> Value {
-    let spec = ProviderSpec::of(provider);
-    match spec.credential {
+    let ProviderSpec { route, credential: evidence, .. } = ProviderSpec::of(provider);
+    match evidence {
         Credential::Signature(scheme) => {
             let headers = credential.map_or(json!({}), |signature| json!({scheme.header: signature}));
-            gateway_event(spec.route, headers, body, None)
+            gateway_event(route, headers, body, None)
         }
         Credential::UrlToken => {
-            let path = spec.route.replace("{token}", credential.unwrap_or_default());
+            let path = route.replace("{token}", credential.unwrap_or_default());
             gateway_event(&path, json!({}), body, credential)
         }
     }

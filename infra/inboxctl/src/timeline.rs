@@ -9,8 +9,7 @@ use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::requests::submission::SubmissionKind;
-use inbox_core::table_keys::batch_pk;
-use inbox_core::table_keys::{schedule_pk, submission_pk};
+use inbox_core::table_keys::{batch_pk, schedule_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 

@@ -58,16 +58,15 @@ impl WebhookConfig {
     /// Reads the configuration from the environment variables that the provider's specification names. Fails on a
     /// missing or invalid one.
     pub fn read(provider: Provider, env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
-        let spec = ProviderSpec::of(provider);
+        let ProviderSpec { secret_id_variable, credential, .. } = ProviderSpec::of(provider);
         Ok(Self {
             common: CommonConfig::from_env(env)?,
-            secret_id: env.required(spec.secret_id_variable)?,
-            verifier: match spec.credential {
+            secret_id: env.required(secret_id_variable)?,
+            verifier: match *credential {
                 Credential::Signature(scheme) => Verifier::Signature {
                     scheme,
-                    // Not every provider documents how the key is encoded.
-                    key_codec: env.parsed_or(scheme.key_codec_variable, KeyCodec::default())?,
-                    tolerance_secs: env.parsed_or(scheme.tolerance_variable, SIGNATURE_TOLERANCE_SECS)?,
+                    key_codec: key_codec(scheme, env)?,
+                    tolerance_secs: tolerance_secs(scheme, env)?,
                 },
                 Credential::UrlToken => Verifier::UrlToken {
                     allow_list: env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default())?,
@@ -76,6 +75,22 @@ impl WebhookConfig {
             },
         })
     }
+}
+
+/// The configured encoding of the keys in the secret of a provider that signs.
+pub fn key_codec(
+    scheme: &SignatureScheme,
+    env: &Env<impl Fn(&str) -> Option<String>>,
+) -> Result<KeyCodec, ConfigError> {
+    env.parsed_or(scheme.key_codec_variable, KeyCodec::default())
+}
+
+/// The configured largest difference between a signature's time and now, in seconds.
+pub fn tolerance_secs(
+    scheme: &SignatureScheme,
+    env: &Env<impl Fn(&str) -> Option<String>>,
+) -> Result<u64, ConfigError> {
+    env.parsed_or(scheme.tolerance_variable, SIGNATURE_TOLERANCE_SECS)
 }
 
 /// A webhook function. Build it once per process.
@@ -139,5 +154,29 @@ impl WebhookFunction {
                 self.receiver.receive(self.provider, request, verify).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tolerance_of(variable: Option<&str>) -> Result<u64, ConfigError> {
+        let Credential::Signature(scheme) = ProviderSpec::of(Provider::Fynapse).credential else {
+            panic!("Fynapse signs")
+        };
+        tolerance_secs(
+            scheme,
+            &Env(|name: &str| variable.filter(|_| name == "FYNAPSE_TOLERANCE_SECS").map(str::to_owned)),
+        )
+    }
+
+    #[test]
+    fn the_tolerance_is_in_seconds_and_has_a_default() {
+        assert_eq!((tolerance_of(None), tolerance_of(Some("60"))), (Ok(300), Ok(60)));
+        assert_eq!(
+            tolerance_of(Some("5m")).unwrap_err().to_string(),
+            "environment variable FYNAPSE_TOLERANCE_SECS is not valid: \"5m\": invalid digit found in string"
+        );
     }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::quarantine::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, Resolution};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution};
 use tests::operator::test_operator;
 use tests::{Item, World, completion_body, extract_body, number, text};
 

@@ -119,8 +119,8 @@ fn a_domain_of_your_own_is_where_the_urls_lead() {
     for provider in Provider::ALL {
         let spec = ProviderSpec::of(*provider);
         // A token has to be minted for the rest of the URL.
-        let (path, end) =
-            spec.route.split_once("{token}").map_or((spec.route, ""), |(path, _)| (path, "Prefix"));
+        let [path, end] =
+            spec.route.strip_suffix("{token}").map_or([spec.route, ""], |path| [path, "Prefix"]);
         let output = format!("{}WebhookUrl{end}", spec.title);
         let value = json!({"Fn::If": [
             "WithDomain",

@@ -5,8 +5,7 @@ use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineId;
-use inbox_core::quarantine::QuarantineReason;
+use inbox_core::quarantine::{QuarantineId, QuarantineReason};
 use inbox_core::time::UnixMillis;
 
 /// A time on the command line: RFC 3339, or an age such as `36h`.

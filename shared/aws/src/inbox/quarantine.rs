@@ -15,8 +15,7 @@ use inbox_core::audit::AuditEntry;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
 use inbox_core::limits::DUE_PAGE_ITEMS;
-use inbox_core::quarantine::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, QuarantinedDelivery, Resolution};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, QuarantinedDelivery, Resolution};
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 

@@ -16,18 +16,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
 
-use inbox_core::due_queue::DueQueue;
 use inbox_core::expiry::{parts_expiry, record_expiry};
-use inbox_core::id::Id;
 use inbox_core::poll::PollTiming;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::poll::schedule::{BatchOwner, SchedulePlan, TrackedSchedule};
-use inbox_core::subject::Subject;
-use inbox_core::table_keys::batch_pk;
-use inbox_core::table_keys::schedule_pk;
-use inbox_core::thresholds::Thresholds;
+use inbox_core::table_keys::{batch_pk, schedule_pk};
 use inbox_core::time::{UnixMillis, UnixSecs};
+use inbox_core::{due_queue::DueQueue, id::Id, subject::Subject, thresholds::Thresholds};
 
 use super::batch_progress::SHOWN_COMPLETE_AT;
 use super::poll_problem::POLL_PROBLEM;
