@@ -129,29 +129,28 @@ impl WebhookFunction {
         let request = ApiGatewayRequest::parse(&event);
         // The event may have up to 6 MB, and `request` has its own copy.
         drop(event);
+        // The address that API Gateway saw: a caller can put any address into a header.
+        let source_ip = request.as_ref().and_then(ApiGatewayRequest::source_ip).map(str::to_owned);
+        let token = request.as_ref().and_then(|request| request.path_parameter("token"));
+        let token = token.unwrap_or_default().to_owned();
+        let verify = async |delivery| self.verify(delivery, source_ip.as_deref(), &token).await;
+        self.receiver.receive(self.provider, request, verify).await
+    }
+
+    /// Verifies a delivery from this address to the URL with this token. `None` if the secret was never loaded.
+    async fn verify(&self, delivery: Delivery, source_ip: Option<&str>, token: &str) -> Option<Verification> {
         match &*self.verifier {
             Verifier::Signature { scheme, tolerance_secs, .. } => {
-                let verify = async |delivery| {
-                    let verify = |delivery, keys: &_| (scheme.verify)(delivery, keys, *tolerance_secs);
-                    self.secret.verify(delivery, verify).await
-                };
-                self.receiver.receive(self.provider, request, verify).await
+                let verify = |delivery, keys: &_| (scheme.verify)(delivery, keys, *tolerance_secs);
+                self.secret.verify(delivery, verify).await
             }
-            Verifier::UrlToken { allow_list, revoked_subjects } => {
-                // The address that API Gateway saw: a caller can put any address into a header.
-                let is_allowed = allow_list.permits(request.as_ref().and_then(ApiGatewayRequest::source_ip));
-                let token = request.as_ref().and_then(|request| request.path_parameter("token"));
-                let token = token.unwrap_or_default().to_owned();
-                let verify = async |delivery: Delivery| {
-                    // Checked first, so that a token from a foreign address never causes a fetch of the secret.
-                    if !is_allowed {
-                        return Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed));
-                    }
-                    let verify =
-                        |delivery, keys: &_| url_token::verify(delivery, &token, keys, revoked_subjects);
-                    self.secret.verify(delivery, verify).await
-                };
-                self.receiver.receive(self.provider, request, verify).await
+            // Checked first, so that a token from a foreign address never causes a fetch of the secret.
+            Verifier::UrlToken { allow_list, .. } if !allow_list.permits(source_ip) => {
+                Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed))
+            }
+            Verifier::UrlToken { revoked_subjects, .. } => {
+                let verify = |delivery, keys: &_| url_token::verify(delivery, token, keys, revoked_subjects);
+                self.secret.verify(delivery, verify).await
             }
         }
     }
