@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::Env;
+use inbox_core::delivery::Provider;
 use inbox_core::id::Id;
 use inbox_rightfoot::{AccountConfig, ApiError, ApiKey};
 use local::connector::Fault;
@@ -22,7 +23,7 @@ async fn every_connection_is_warmed_with_calls_that_the_role_allows() {
     let system = World::new().await.stack;
     system
         .unrestricted_clients()
-        .warm_up("inbox", &system.events_queue_url, system.webhooks.fynapse.load_signing_secret())
+        .warm_up("inbox", &system.events_queue_url, system.webhooks[&Provider::Fynapse].load_secret())
         .await;
     let mut calls: Vec<_> = system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     calls.sort();
@@ -47,7 +48,7 @@ async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
         let started = Instant::now();
         system
             .unrestricted_clients()
-            .warm_up("inbox", &system.events_queue_url, system.webhooks.rightfoot.load_url_key())
+            .warm_up("inbox", &system.events_queue_url, system.webhooks[&Provider::Rightfoot].load_secret())
             .await;
         assert!(started.elapsed() < Duration::from_millis(2_900), "{fault:?} took {:?}", started.elapsed());
     }

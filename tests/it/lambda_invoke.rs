@@ -118,7 +118,7 @@ async fn every_function_there_is_answers_by_its_name() {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     there.sort();
-    assert_eq!(there, FUNCTION_NAMES);
+    assert_eq!(there, *FUNCTION_NAMES);
 
     let world = World::new().await;
     let endpoint = LambdaEndpoint::of(&world).await;

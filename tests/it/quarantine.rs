@@ -11,8 +11,7 @@ use inbox_aws::stores::ReplayOutcome;
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, Resolution};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution};
 use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
 use tests::fault_injection::{
     assert_late_requests_applied, is_applied, is_send_outcome_unknown, possible_faults,

@@ -9,6 +9,7 @@ mod documents;
 mod emitted_metrics;
 mod event_schemas;
 mod iam_permissions;
+mod module_cycles;
 mod monitoring;
 mod shell_blocks;
 mod template;
@@ -249,7 +250,7 @@ fn what_only_unix_has_is_compiled_for_unix_alone() {
 
 #[test]
 fn a_provider_has_everything_that_a_provider_needs() {
-    for name in Provider::ALL.map(Provider::as_str) {
+    for name in Provider::ALL.iter().map(|provider| provider.as_str()) {
         let path = format!("shared/core/src/providers/{name}.rs");
         assert!(repository_root().join(&path).is_file(), "{path}");
         for folder in [format!("functions/{name}-webhook"), format!("tests/fixtures/{name}")] {

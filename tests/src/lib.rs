@@ -25,8 +25,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use inbox_aws::AwsError;
 use inbox_aws::clock::Clock;
+use inbox_core::delivery::Provider;
 use inbox_core::event::payload_hash;
 use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::providers::{Credential, ProviderSpec};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
@@ -165,13 +167,24 @@ impl World {
     pub async fn invoke_webhook(&self, event: Value) -> WebhookResponse {
         let path = event["rawPath"].as_str().unwrap().to_owned();
         let event = to_raw_value(&event).unwrap();
-        let functions = &self.stack.webhooks;
-        let answer = if path == "/webhooks/fynapse" {
-            until_crash(functions.fynapse.handle(event)).await
-        } else {
-            until_crash(functions.rightfoot.handle(event)).await
-        };
-        webhook_response(answer)
+        webhook_response(until_crash(self.stack.webhooks[&provider_of(&path)].handle(event)).await)
+    }
+
+    /// Delivers a webhook as its provider does; Rightfoot's to the URL of [`SUBJECT`].
+    pub async fn deliver(&self, provider: Provider, body: impl AsRef<[u8]>) -> WebhookResponse {
+        let credential = self.credential(provider, &body);
+        self.invoke_webhook(delivery_event(provider, Some(&credential), body.as_ref())).await
+    }
+
+    /// The credential that verifies a body: the provider's signature, or the token in the URL of [`SUBJECT`].
+    pub fn credential(&self, provider: Provider, body: impl AsRef<[u8]>) -> String {
+        match ProviderSpec::of(provider).credential {
+            Credential::Signature(scheme) => {
+                let keys = self.stack.webhook_keys(provider).unwrap();
+                (scheme.sign)(self.now().secs(), body.as_ref(), &keys)
+            }
+            Credential::UrlToken => self.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap(),
+        }
     }
 
     /// Runs the relay once; `None` if it crashed.
@@ -279,6 +292,36 @@ pub fn gateway_event(path: &str, headers: Value, body: &[u8], token: Option<&str
         event["pathParameters"] = json!({"token": token});
     }
     event
+}
+
+/// The provider whose route has this path.
+pub fn provider_of(path: &str) -> Provider {
+    let provider =
+        path.strip_prefix("/webhooks/").and_then(|path| Provider::from_name(path.split('/').next()?));
+    provider.unwrap_or_else(|| panic!("{path} is no webhook's"))
+}
+
+/// Invocation for a delivery with this credential, or without one.
+pub fn delivery_event(provider: Provider, credential: Option<&str>, body: &[u8]) -> Value {
+    let ProviderSpec { route, credential: evidence, .. } = ProviderSpec::of(provider);
+    match evidence {
+        Credential::Signature(scheme) => {
+            let headers = credential.map_or(json!({}), |signature| json!({scheme.header: signature}));
+            gateway_event(route, headers, body, None)
+        }
+        Credential::UrlToken => {
+            let path = route.replace("{token}", credential.unwrap_or_default());
+            gateway_event(&path, json!({}), body, credential)
+        }
+    }
+}
+
+/// Body of an event of this provider with this id.
+pub fn event_body(provider: Provider, id: &str) -> String {
+    match provider {
+        Provider::Fynapse => extract_body(id),
+        Provider::Rightfoot => completion_body(id, "u-1"),
+    }
 }
 
 /// Body of a Fynapse `balance.extracted` event with this id.

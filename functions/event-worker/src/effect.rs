@@ -22,7 +22,7 @@ impl EventWorker {
             EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id, .. } => {
                 self.process_alerts(event, batch_id).await
             }
-            EventKey::Fynapse { .. } => self.publish_extracted(event).await,
+            EventKey::Signed { .. } => self.publish_extracted(event).await,
         }
     }
 

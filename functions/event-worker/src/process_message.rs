@@ -172,7 +172,7 @@ impl EventWorker {
 }
 
 impl EffectOutcome {
-    const fn name_and_reason(&self) -> (&'static str, &'static str) {
+    fn name_and_reason(&self) -> (&'static str, &'static str) {
         match self {
             Self::Done | Self::DoneUntracked(_) => ("done", ""),
             Self::Requeue(later) => ("requeued", later.reason),

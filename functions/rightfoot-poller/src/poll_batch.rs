@@ -7,10 +7,11 @@ use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::{
-    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, Thresholds, is_plausible_alert_count,
-    next_step, plan_after_poll,
+    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, is_plausible_alert_count, next_step,
+    plan_after_poll,
 };
 use inbox_core::poll::problem::AWS_ERROR;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 use crate::RightfootPoller;

@@ -35,7 +35,7 @@ struct DueRow {
 pub(crate) async fn list(target: &Target, args: DueArgs) -> anyhow::Result<DueReport> {
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let mut queues = Vec::new();
-    for queue in DueQueue::ALL {
+    for &queue in DueQueue::ALL {
         let (due_keys, is_truncated) =
             inbox.list_due_keys(queue, None, args.limit.get()).await.with_resource(&table)?;
         let rows = due_keys

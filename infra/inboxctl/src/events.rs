@@ -3,6 +3,7 @@
 use inbox_aws::AwsError;
 use inbox_aws::inbox::{EventFilter, EventView, Inbox, PastCycle, ReplayOutcome, ScanCursor};
 use inbox_core::audit::OperatorAction;
+use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
@@ -366,8 +367,10 @@ async fn resolve_key(inbox: &Inbox, table: &ResourceRef, event: &EventRef) -> an
         EventRef::BareId(id) => id,
     };
     let mut found = inbox.timeline(&batch_pk(id)).await.with_resource(table)?.events;
-    // Two providers choose these ids, so the same one may name a batch and a Fynapse event.
-    found.extend(inbox.event(&EventKey::Fynapse { event_id: id.clone() }).await.with_resource(table)?);
+    // Several providers choose these ids, so the same one may name a batch and a signed event.
+    for key in Provider::ALL.iter().filter_map(|provider| EventKey::signed(*provider, id.clone())) {
+        found.extend(inbox.event(&key).await.with_resource(table)?);
+    }
     let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
     match (found.as_slice(), ids.as_slice()) {
         ([only], _) => Ok(only.key.clone()),

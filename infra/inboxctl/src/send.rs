@@ -285,7 +285,7 @@ fn event_id_of(args: &SendArgs, id: &str, uuid: &str) -> Option<String> {
     use inbox_core::id::Id;
     let id = Id::new(id)?;
     let key = match args.provider {
-        Provider::Fynapse => EventKey::Fynapse { event_id: id },
+        Provider::Fynapse => EventKey::signed(args.provider, id)?,
         Provider::Rightfoot if args.alert => EventKey::alert(id, Id::new(uuid)?)?,
         Provider::Rightfoot => EventKey::RightfootCompletion { batch_id: id },
     };

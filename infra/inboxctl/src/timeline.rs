@@ -3,13 +3,13 @@
 use anyhow::bail;
 use inbox_aws::inbox::{AlertView, EventView, ScheduleView, Timeline};
 use inbox_core::audit::message_expiry;
+use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::requests::submission::SubmissionKind;
-use inbox_core::table_keys::batch_pk;
-use inbox_core::table_keys::{schedule_pk, submission_pk};
+use inbox_core::table_keys::{batch_pk, schedule_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -104,12 +104,10 @@ pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<
     }
     let Some(id) = Id::new(args.id.clone()) else { bail!("an id has 1 to 512 bytes") };
     // A bare id does not tell its kind, so every kind is looked up.
-    let candidates = [
-        ("batch", batch_pk(&id)),
-        ("event", EventKey::Fynapse { event_id: id.clone() }.pk()),
-        ("schedule", schedule_pk(&id)),
-        ("submission", submission_pk(id.as_str())),
-    ];
+    let signed = Provider::ALL.iter().filter_map(|provider| EventKey::signed(*provider, id.clone()));
+    let mut candidates = vec![("batch", batch_pk(&id))];
+    candidates.extend(signed.map(|key| ("event", key.pk())));
+    candidates.extend([("schedule", schedule_pk(&id)), ("submission", submission_pk(id.as_str()))]);
     let mut timelines = Vec::new();
     for (kind, pk) in candidates {
         timelines.extend(load_timeline(target, format!("{kind} {}", args.id), &pk).await?);

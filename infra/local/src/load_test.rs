@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures::stream::{self, StreamExt};
 use inbox_aws::clock::Clock;
+use inbox_core::delivery::Provider;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::net::TcpListener;
@@ -181,8 +182,9 @@ struct LoadTestSenders {
 impl LoadTestSenders {
     async fn new(stack: &Stack, options: &LoadTestOptions) -> anyhow::Result<Self> {
         // As a function does during its init, so that no measured request has to load a secret.
-        stack.webhooks.fynapse.load_signing_secret().await;
-        stack.webhooks.rightfoot.load_url_key().await;
+        for webhook in stack.webhooks.values() {
+            webhook.load_secret().await;
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let base_url = format!("http://{}/webhooks", listener.local_addr()?);
         // At real speed, because this measures time.
@@ -190,7 +192,11 @@ impl LoadTestSenders {
         let http = SenderClient::new(sim_clock, options.seed, options.concurrency)?;
         let token = stack.mint_url_token(&"load".parse()?)?;
         Ok(Self {
-            fynapse: FynapseSender::new(http.clone(), format!("{base_url}/fynapse"), stack.fynapse_keys()?),
+            fynapse: FynapseSender::new(
+                http.clone(),
+                format!("{base_url}/fynapse"),
+                stack.webhook_keys(Provider::Fynapse)?,
+            ),
             rightfoot: RightfootSender::new(http, RetrySpacing::default()),
             rightfoot_url: format!("{base_url}/rightfoot/{token}"),
             server: stack::spawn_server(listener, stack.webhook_routes()),

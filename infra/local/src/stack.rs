@@ -1,6 +1,6 @@
 //! The stack on one machine: every function of the template, its AWS resources, and the connectors between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,12 +15,15 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, Env};
 use inbox_aws::stores::Stores;
+use inbox_aws::webhook_function::{Verifier, WebhookConfig, WebhookFunction};
 use inbox_core::allow_list::AllowList;
+use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::poll::PollTiming;
+use inbox_core::providers::{Credential, ProviderSpec};
 use inbox_core::subject::Subject;
 use inbox_core::url_token;
 use inbox_rightfoot::{AccountConfig, RightfootClient};
@@ -28,7 +31,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api_gateway::{self, WebhookFunctions};
+use crate::api_gateway;
 use crate::connector::{AwsConnector, until_crash};
 use crate::emulator::Emulator;
 use crate::sqs_trigger::SqsTrigger;
@@ -117,8 +120,8 @@ pub fn rightfoot_client(url: &str) -> anyhow::Result<RightfootClient> {
 pub struct Stack {
     /// Connector of the functions: their call log, and where faults are injected.
     pub connector: AwsConnector,
-    /// Functions `fynapse-webhook` and `rightfoot-webhook`.
-    pub webhooks: WebhookFunctions,
+    /// Webhook functions.
+    pub webhooks: BTreeMap<Provider, WebhookFunction>,
     /// Function `event-relay`.
     pub relay: event_relay::EventRelay,
     /// Function `rightfoot-poller`.
@@ -201,7 +204,7 @@ impl Stack {
             revoked_subjects: BTreeSet::new(),
         };
         Self {
-            webhooks: WebhookFunctions::build(&connector, &common, &options),
+            webhooks: webhook_functions(&connector, &common, &options),
             poller: rightfoot_poller::RightfootPoller::new(
                 &poller,
                 &clients_of("rightfoot-poller"),
@@ -233,15 +236,14 @@ impl Stack {
         clients_over(&self.connector.with_role_of(function))
     }
 
-    /// Keys with which Fynapse signs; the first one signs, all are accepted.
-    pub fn fynapse_keys(&self) -> anyhow::Result<Keys> {
-        Ok(Keys::parse(&fynapse_secret_value(&self.options), KeyCodec::Utf8)?)
+    /// Keys that verify a provider's deliveries; the first one signs, all are accepted.
+    pub fn webhook_keys(&self, provider: Provider) -> anyhow::Result<Keys> {
+        Ok(Keys::parse(&webhook_secret_value(provider, &self.options), KeyCodec::Utf8)?)
     }
 
     /// Mints the token of a webhook URL for a subject.
     pub fn mint_url_token(&self, subject: &Subject) -> anyhow::Result<String> {
-        let keys = Keys::parse(&self.options.rightfoot_url_key, KeyCodec::Utf8)?;
-        url_token::mint(subject, &keys).context("the URL key is empty")
+        url_token::mint(subject, &self.webhook_keys(Provider::Rightfoot)?).context("the URL key is empty")
     }
 
     /// URL of a queue for the clients in this process.
@@ -327,34 +329,31 @@ impl Stack {
     }
 }
 
-impl WebhookFunctions {
-    fn build(connector: &AwsConnector, common: &CommonConfig, options: &StackOptions) -> Self {
-        let clients_of = |function| clients_over(&connector.with_role_of(function));
-        let fynapse = fynapse_webhook::Config {
+fn webhook_functions(
+    connector: &AwsConnector,
+    common: &CommonConfig,
+    options: &StackOptions,
+) -> BTreeMap<Provider, WebhookFunction> {
+    let build = |provider: Provider| {
+        let config = WebhookConfig {
             common: common.clone(),
-            signing_secret_id: FYNAPSE_SECRET.to_owned(),
-            key_codec: KeyCodec::Utf8,
-            tolerance_secs: SIGNATURE_TOLERANCE_SECS,
+            secret_id: ProviderSpec::of(provider).secret_name.to_owned(),
+            verifier: match ProviderSpec::of(provider).credential {
+                Credential::Signature(scheme) => Verifier::Signature {
+                    scheme,
+                    key_codec: KeyCodec::Utf8,
+                    tolerance_secs: SIGNATURE_TOLERANCE_SECS,
+                },
+                Credential::UrlToken => Verifier::UrlToken {
+                    allow_list: options.rightfoot_allow_list.clone(),
+                    revoked_subjects: BTreeSet::new(),
+                },
+            },
         };
-        let rightfoot = rightfoot_webhook::Config {
-            common: common.clone(),
-            url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
-            allow_list: options.rightfoot_allow_list.clone(),
-            revoked_subjects: BTreeSet::new(),
-        };
-        Self {
-            fynapse: fynapse_webhook::FynapseWebhook::new(
-                &fynapse,
-                &clients_of("fynapse-webhook"),
-                options.clock.clone(),
-            ),
-            rightfoot: rightfoot_webhook::RightfootWebhook::new(
-                &rightfoot,
-                &clients_of("rightfoot-webhook"),
-                options.clock.clone(),
-            ),
-        }
-    }
+        let clients = clients_over(&connector.with_role_of(&format!("{}-webhook", provider.as_str())));
+        (provider, WebhookFunction::new(provider, &config, &clients, options.clock.clone()))
+    };
+    Provider::ALL.iter().copied().map(build).collect()
 }
 
 /// Configuration that all functions share.
@@ -418,9 +417,13 @@ fn sdk_config(connector: &AwsConnector) -> SdkConfig {
         .build()
 }
 
-fn fynapse_secret_value(options: &StackOptions) -> String {
-    match options.fynapse_secrets.as_slice() {
-        [single] => single.clone(),
-        several => json!(several).to_string(),
+/// Value of the secret that verifies a provider's deliveries.
+fn webhook_secret_value(provider: Provider, options: &StackOptions) -> String {
+    match provider {
+        Provider::Fynapse => match options.fynapse_secrets.as_slice() {
+            [single] => single.clone(),
+            several => json!(several).to_string(),
+        },
+        Provider::Rightfoot => options.rightfoot_url_key.clone(),
     }
 }

@@ -1,7 +1,9 @@
 //! The AWS calls of each function: all that its role must permit, and nothing else. Tests compare
 //! `template.yaml` with this table, and the local system denies every other call, as IAM would.
 
-use Resource::{BalancesTable, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey, RightfootUrlKey};
+use Resource::{BalancesTable, EventsQueue, InboxTable, RightfootApiKey, WebhookSecret};
+
+use inbox_core::delivery::Provider;
 
 use crate::stores::{DueIndex, EventStore, Outbox, PollStore, Processing, Quarantine, Submissions, Tracking};
 
@@ -18,10 +20,8 @@ pub enum Resource {
     EventsQueue,
     /// The event bus.
     EventBus,
-    /// The secret that Fynapse signs deliveries with.
-    FynapseSigning,
-    /// The secret that signs Rightfoot's URLs.
-    RightfootUrlKey,
+    /// The secret that verifies a provider's deliveries.
+    WebhookSecret(Provider),
     /// The secret with the key of Rightfoot's API.
     RightfootApiKey,
 }
@@ -42,9 +42,10 @@ pub struct Role {
 const SEND_MESSAGE: Actions = &[(EventsQueue, &["sqs:SendMessage", "sqs:GetQueueAttributes"])];
 /// Warms up the connection.
 const WARM_UP: Actions = &[(InboxTable, &["dynamodb:GetItem"])];
-const READ_RIGHTFOOT_URL_KEY: Actions = &[(RightfootUrlKey, &["secretsmanager:GetSecretValue"])];
-const READ_RIGHTFOOT_API_KEY: Actions = &[(RightfootApiKey, &["secretsmanager:GetSecretValue"])];
-const READ_FYNAPSE_SIGNING: Actions = &[(FynapseSigning, &["secretsmanager:GetSecretValue"])];
+const GET_SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
+const READ_RIGHTFOOT_URL_KEY: Actions = &[(WebhookSecret(Provider::Rightfoot), GET_SECRET)];
+const READ_FYNAPSE_SIGNING_SECRET: Actions = &[(WebhookSecret(Provider::Fynapse), GET_SECRET)];
+const READ_RIGHTFOOT_API_KEY: Actions = &[(RightfootApiKey, GET_SECRET)];
 
 /// The role of each function.
 pub const ROLES: [Role; 6] = [
@@ -54,7 +55,13 @@ pub const ROLES: [Role; 6] = [
     },
     Role {
         function: "fynapse-webhook",
-        holds: &[WARM_UP, READ_FYNAPSE_SIGNING, EventStore::ACTIONS, Quarantine::ACTIONS, SEND_MESSAGE],
+        holds: &[
+            WARM_UP,
+            READ_FYNAPSE_SIGNING_SECRET,
+            EventStore::ACTIONS,
+            Quarantine::ACTIONS,
+            SEND_MESSAGE,
+        ],
     },
     Role { function: "event-relay", holds: &[WARM_UP, DueIndex::ACTIONS, Outbox::ACTIONS, SEND_MESSAGE] },
     Role {

@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod stores;
 mod table;
 pub mod telemetry;
+pub mod webhook_function;
 pub mod webhook_receiver;
 
 pub use error::{AwsError, AwsErrorKind};

@@ -11,8 +11,7 @@ use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
 use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, Resolution, record_may_have_expired};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution, record_may_have_expired};
 use inbox_core::reparse::{Reparsed, reparse};
 use inbox_core::time::UnixSecs;
 

@@ -1,4 +1,4 @@
-//! Receives a webhook delivery, for both webhook functions: verify, parse, record, enqueue, mark as sent,
+//! Receives a webhook delivery, for every webhook function: verify, parse, record, enqueue, mark as sent,
 //! reply.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
 use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
-use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
-use inbox_core::providers::{ParseOutcome, parse};
+use inbox_core::limits::{DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS};
+use inbox_core::providers::{ParseOutcome, ProviderSpec, parse};
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 
@@ -70,9 +70,9 @@ impl WebhookReceiver {
         let request_id = request.as_ref().and_then(ApiGatewayRequest::request_id).map(str::to_owned);
         let mut log = DeliveryLog { request_id, ..DeliveryLog::default() };
         let malformed = Err(DeliveryOutcome::Rejected(RejectReason::Malformed));
-        let outcome = match request
-            .map_or(malformed, |request| self.parse_delivery(request, body_max_bytes(provider)))
-        {
+        let outcome = match request.map_or(malformed, |request| {
+            self.parse_delivery(request, ProviderSpec::of(provider).body_max_bytes)
+        }) {
             Ok(delivery) => {
                 log.bytes = delivery.body.len();
                 // On the heap: with the SDK's futures inside, this one is too large to move on small stacks.
@@ -272,15 +272,6 @@ impl DeliveryLog {
     fn unavailable(&mut self, error: AwsError) -> DeliveryOutcome {
         self.error = Some(error);
         DeliveryOutcome::Unavailable
-    }
-}
-
-/// Largest accepted body, in bytes.
-const fn body_max_bytes(provider: Provider) -> usize {
-    match provider {
-        // Smaller, because a leaked URL can send any body, and recorded bodies are read many times.
-        Provider::Rightfoot => RIGHTFOOT_BODY_MAX_BYTES,
-        Provider::Fynapse => BODY_MAX_BYTES,
     }
 }
 

@@ -14,12 +14,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::origin::Origin;
 use crate::subject::Subject;
 use crate::time::{UnixMillis, UnixSecs};
 
 /// A sender of webhooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Provider {
     /// Balance checks and threshold alerts. Its webhooks are unsigned; their secret URL verifies them.
     Rightfoot,
@@ -29,19 +34,16 @@ pub enum Provider {
 
 impl Provider {
     /// Every provider.
-    pub const ALL: [Self; 2] = [Self::Rightfoot, Self::Fynapse];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name used in keys, metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rightfoot => "rightfoot",
-            Self::Fynapse => "fynapse",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The provider with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
+        name.parse().ok()
     }
 }
 
@@ -71,7 +73,8 @@ impl fmt::Debug for Delivery {
 
 /// The reason why a delivery was rejected. Logs and metrics show it; the caller never learns it (every
 /// rejection is the same 403).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RejectReason {
     /// The signature or token is missing or malformed, the body is not valid base64 although it is marked as
     /// base64, or the gateway's event cannot be parsed.
@@ -79,6 +82,7 @@ pub enum RejectReason {
     /// The signature or token is well formed, but no accepted secret made it.
     Mismatch,
     /// The sender's address is not on the allow-list.
+    #[strum(serialize = "address")]
     AddressNotAllowed,
     /// The token is valid, but its subject is revoked.
     Revoked,
@@ -86,13 +90,8 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// The name used in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Mismatch => "mismatch",
-            Self::AddressNotAllowed => "address",
-            Self::Revoked => "revoked",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::limits::{DUE_SHARDS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS};
 use crate::time::UnixMillis;
 
 /// A family of partitions of the index `due`, named after the function or people that process its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum DueQueue {
     /// Recorded events that are not enqueued, for the relay.
     Outbox,
@@ -20,15 +23,11 @@ pub enum DueQueue {
 
 impl DueQueue {
     /// Every family.
-    pub const ALL: [Self; 3] = [Self::Outbox, Self::Poll, Self::Quarantine];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name used in the index.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Outbox => "outbox",
-            Self::Poll => "poll",
-            Self::Quarantine => "quarantine",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The partition of the index `due` for items with this partition key.

@@ -60,5 +60,6 @@ pub mod rightfoot_api;
 pub mod signature;
 pub mod subject;
 pub mod table_keys;
+pub mod thresholds;
 pub mod time;
 pub mod url_token;

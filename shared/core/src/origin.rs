@@ -1,7 +1,10 @@
 //! The origin of an event.
 
+use strum::{EnumString, IntoStaticStr};
+
 /// The way in which an event was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Origin {
     /// A webhook delivered it.
     Webhook,
@@ -13,16 +16,12 @@ pub enum Origin {
 
 impl Origin {
     /// The name used in records and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Poll => "poll",
-            Self::Replay => "replay",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The origin with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Webhook, Self::Poll, Self::Replay].into_iter().find(|origin| origin.as_str() == name)
+        name.parse().ok()
     }
 }

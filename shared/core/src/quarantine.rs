@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::delivery::Provider;
-use crate::event::EventKey;
 use crate::expiry::record_expiry;
 use crate::limits::RETENTION_MIN_DAYS;
 use crate::subject::Subject;
 use crate::time::{UnixMillis, UnixSecs};
 
 /// The reason why verified bytes were quarantined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum QuarantineReason {
     /// Not JSON, or a required field is missing.
     Unreadable,
@@ -44,44 +46,16 @@ pub enum QuarantineReason {
 
 impl QuarantineReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
-        Self::Unreadable,
-        Self::UnknownType,
-        Self::UnusableId,
-        Self::SubjectMismatch,
-        Self::Stale,
-        Self::QueueRefused,
-        Self::Unconfirmed,
-        Self::Incomplete,
-        Self::BusRefused,
-        Self::ReplayLimit,
-        Self::PayloadGone,
-        Self::UntrackedLimit,
-        Self::SubjectRevoked,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The reason with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+        name.parse().ok()
     }
 
     /// The name used in the table, metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::UnknownType => "unknown_type",
-            Self::UnusableId => "unusable_id",
-            Self::SubjectMismatch => "subject_mismatch",
-            Self::Stale => "stale",
-            Self::QueueRefused => "queue_refused",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Incomplete => "incomplete",
-            Self::BusRefused => "bus_refused",
-            Self::ReplayLimit => "replay_limit",
-            Self::PayloadGone => "payload_gone",
-            Self::UntrackedLimit => "untracked_limit",
-            Self::SubjectRevoked => "subject_revoked",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -117,7 +91,8 @@ impl fmt::Debug for QuarantinedDelivery {
 }
 
 /// The resolution of a quarantined item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Resolution {
     /// Its event was recorded.
     Recorded,
@@ -130,29 +105,20 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// Every resolution.
-    pub const ALL: [Self; 4] = [Self::Recorded, Self::Duplicate, Self::Requeued, Self::Discarded];
-
     /// The name used in the table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Duplicate => "duplicate",
-            Self::Requeued => "requeued",
-            Self::Discarded => "discarded",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The resolution with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|resolution| resolution.as_str() == name)
+        name.parse().ok()
     }
 }
 
 /// The id of a quarantined item, as operators write it: `<provider>/<subject>/<sha256 of the bytes>` if it
 /// came by a minted URL, otherwise `<provider>/<sha256>`. The subject keeps apart the items of different
-/// URLs, so that somebody who knows the bytes and holds another URL cannot change this one. Items of the
-/// first version have no subject in their id.
+/// URLs, so that somebody who knows the bytes and holds another URL cannot change this one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuarantineId {
     /// The sender.
@@ -210,16 +176,6 @@ impl fmt::Display for QuarantineId {
     }
 }
 
-/// The ids under which the bytes of a quarantined event may be stored: the current one, and the one of the
-/// first version.
-pub fn quarantine_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str) -> Vec<QuarantineId> {
-    let ids = [subject, None].map(|subject| QuarantineId::new(key.provider(), subject, payload_hash));
-    let mut ids: Vec<_> = ids.into_iter().flatten().collect();
-    // Without a subject, both ids are the same.
-    ids.dedup();
-    ids
-}
-
 /// Returns `true` if the record of a delivery signed at `signed_at` may have expired. A record is kept for at
 /// least [`RETENTION_MIN_DAYS`] from a time after the signature; the retention that was configured then is
 /// unknown. A delivery recorded once more would be published again as new.
@@ -231,6 +187,7 @@ pub fn record_may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
 pub(crate) mod tests {
     use super::*;
     use crate::event::payload_hash;
+    use crate::providers::{Credential, ProviderSpec};
 
     pub(crate) fn quarantined(provider: Provider, body: &str) -> QuarantinedDelivery {
         let headers = BTreeMap::from([("idempotency-key".to_owned(), "k-1".to_owned())]);
@@ -243,9 +200,9 @@ pub(crate) mod tests {
             subject: None,
             signed_at: None,
         };
-        match provider {
-            Provider::Rightfoot => item.subject = Some("demo".parse().unwrap()),
-            Provider::Fynapse => item.signed_at = Some(UnixSecs(7)),
+        match ProviderSpec::of(provider).credential {
+            Credential::UrlToken => item.subject = Some("demo".parse().unwrap()),
+            Credential::Signature(_) => item.signed_at = Some(UnixSecs(7)),
         }
         item
     }
@@ -285,24 +242,6 @@ pub(crate) mod tests {
         ] {
             assert_eq!(QuarantineId::from_name(&wrong), None, "{wrong}");
         }
-        for resolution in Resolution::ALL {
-            assert_eq!(Resolution::from_name(resolution.as_str()), Some(resolution));
-        }
-    }
-
-    #[test]
-    fn p7_an_event_has_a_current_quarantine_id_and_one_of_the_first_version() {
-        let hash = payload_hash(b"x");
-        let (key, demo) = (
-            EventKey::from_event_id("rightfoot/batch/b/completed").unwrap(),
-            "demo".parse::<Subject>().unwrap(),
-        );
-        let names = |subject| -> Vec<_> {
-            quarantine_ids_of(&key, subject, &hash).iter().map(ToString::to_string).collect()
-        };
-        assert_eq!(names(Some(&demo)), [format!("rightfoot/demo/{hash}"), format!("rightfoot/{hash}")]);
-        assert_eq!(names(None), [format!("rightfoot/{hash}")]);
-        assert_eq!(quarantine_ids_of(&key, None, "no hash"), []);
     }
 
     #[test]
@@ -312,14 +251,6 @@ pub(crate) mod tests {
         assert!(!record_may_have_expired(signed_at, UnixMillis(day(35).0 - 1)), "thirty days at the least");
         assert!(record_may_have_expired(signed_at, day(35)));
         assert!(!record_may_have_expired(UnixSecs(i64::MAX), day(95)));
-    }
-
-    #[test]
-    fn p7_every_reason_parses_from_its_name() {
-        for reason in QuarantineReason::ALL {
-            assert_eq!(QuarantineReason::from_name(reason.as_str()), Some(reason));
-        }
-        assert_eq!(QuarantineReason::from_name("boredom"), None);
     }
 
     #[test]

@@ -7,9 +7,9 @@
 //!  of a recorded event   its record becomes due again, if it is still quarantined ─────────────────────────────── resolution: requeued
 //! ```
 
-use crate::delivery::{Delivery, Provider, Verified, VerifiedBy};
+use crate::delivery::{Delivery, Verified, VerifiedBy};
 use crate::event::Event;
-use crate::providers::{ParseOutcome, parse};
+use crate::providers::{Credential, ParseOutcome, ProviderSpec, parse};
 use crate::quarantine::{QuarantineReason, QuarantinedDelivery};
 
 /// The result of parsing quarantined bytes again.
@@ -39,15 +39,16 @@ pub fn reparse(item: QuarantinedDelivery) -> Reparsed {
 
 /// Restores the evidence from what the provider's kind of verification has stored.
 fn verified_by(item: &QuarantinedDelivery) -> Option<VerifiedBy> {
-    match item.provider {
-        Provider::Rightfoot => item.subject.clone().map(|subject| VerifiedBy::UrlToken { subject }),
-        Provider::Fynapse => item.signed_at.map(|signed_at| VerifiedBy::Signature { signed_at }),
+    match ProviderSpec::of(item.provider).credential {
+        Credential::UrlToken => item.subject.clone().map(|subject| VerifiedBy::UrlToken { subject }),
+        Credential::Signature(_) => item.signed_at.map(|signed_at| VerifiedBy::Signature { signed_at }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Provider;
     use crate::origin::Origin;
     use crate::quarantine::tests::quarantined;
     use crate::subject::Subject;
@@ -89,11 +90,11 @@ mod tests {
 
     #[test]
     fn p4_deliveries_without_their_providers_verification_are_not_parsed() {
-        for provider in Provider::ALL {
+        for &provider in Provider::ALL {
             let mut item = quarantined(provider, r#"{"event_id":"a","event_type":"t"}"#);
-            (item.subject, item.signed_at) = match provider {
-                Provider::Rightfoot => (None, Some(UnixSecs(7))),
-                Provider::Fynapse => ("demo".parse().ok(), None),
+            (item.subject, item.signed_at) = match ProviderSpec::of(provider).credential {
+                Credential::UrlToken => (None, Some(UnixSecs(7))),
+                Credential::Signature(_) => ("demo".parse().ok(), None),
             };
             assert!(matches!(reparse(item), Reparsed::Unverified), "{provider:?}");
         }

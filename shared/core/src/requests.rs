@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::id::Id;
 use crate::limits::{AUTHORIZERS_MAX, CSV_AUTHORIZERS_MAX, PROBES_MAX};
-use crate::poll::batch::Thresholds;
 use crate::subject::Subject;
+use crate::thresholds::Thresholds;
 use crate::time::UnixMillis;
 
 pub use authorizers::Authorizers;

@@ -65,7 +65,7 @@ async fn main() {
     let mut missed = Vec::new();
     report::print_header();
     for name in
-        FUNCTION_NAMES.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
+        FUNCTION_NAMES.iter().copied().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
     {
         let row = options.measure(name).await;
         row.print();
@@ -128,7 +128,8 @@ impl BenchOptions {
     fn binary(&self, name: &str) -> PathBuf {
         let path = self.functions.join(name).join("bootstrap");
         if !path.is_file() {
-            let packages = FUNCTION_NAMES.map(|name| format!("-p {name}")).join(" ");
+            let packages: Vec<_> = FUNCTION_NAMES.iter().map(|name| format!("-p {name}")).collect();
+            let packages = packages.join(" ");
             eprintln!("{} is missing: cargo lambda build --release {packages} -p floor", path.display());
             exit(2);
         }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use inbox_core::delivery::Provider;
+use inbox_core::providers::ProviderSpec;
 use serde_json::{Value, json};
 
 use super::documents::section;
@@ -78,7 +80,7 @@ fn every_function_is_in_the_vpc_that_is_asked_for() {
 #[test]
 fn concurrency_is_set_aside_for_a_provider_only_if_it_is_asked_for() {
     let template = template();
-    for provider in ["Fynapse", "Rightfoot"] {
+    for provider in Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider).title) {
         let reserved = &template["Resources"][format!("{provider}Webhook")]["Properties"];
         let asked = json!({"Fn::If": [
             format!("ReserveFor{provider}"),
@@ -114,9 +116,12 @@ fn a_domain_of_your_own_is_where_the_urls_lead() {
     let variables = &resource("RightfootRequests")["Properties"]["Environment"]["Variables"];
     assert_eq!(variables["WEBHOOK_BASE_URL"], base);
     assert_eq!(template["Outputs"]["WebhookBaseUrl"]["Value"], base);
-    for (output, path) in
-        [("FynapseWebhookUrl", "/webhooks/fynapse"), ("RightfootWebhookUrlPrefix", "/webhooks/rightfoot/")]
-    {
+    for provider in Provider::ALL {
+        let spec = ProviderSpec::of(*provider);
+        // A token has to be minted for the rest of the URL.
+        let [path, end] =
+            spec.route.strip_suffix("{token}").map_or([spec.route, ""], |path| [path, "Prefix"]);
+        let output = format!("{}WebhookUrl{end}", spec.title);
         let value = json!({"Fn::If": [
             "WithDomain",
             {"Fn::Sub": format!("https://${{DomainName}}{path}")},

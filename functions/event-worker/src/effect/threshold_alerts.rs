@@ -14,10 +14,11 @@ use inbox_core::bus::{BatchRef, BusEvent, threshold_met};
 use inbox_core::effect::alert::{ReportedAlert, ThresholdCrossing, UntrackedAlertPolicy};
 use inbox_core::id::Id;
 use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_INTERVAL_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::providers::{AlertPayload, parse_alerts};
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::rightfoot_api::Balance;
+use inbox_core::thresholds::Thresholds;
 
 use super::log_not_published;
 use crate::EventWorker;

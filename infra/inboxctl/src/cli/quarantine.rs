@@ -3,8 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::{Args, Subcommand};
-use inbox_core::quarantine::QuarantineId;
-use inbox_core::quarantine::QuarantineReason;
+use inbox_core::quarantine::{QuarantineId, QuarantineReason};
 use inbox_core::subject::Subject;
 
 use super::value_parsers::{parse_quarantine_id, parse_reason};

@@ -5,8 +5,7 @@ use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineId;
-use inbox_core::quarantine::QuarantineReason;
+use inbox_core::quarantine::{QuarantineId, QuarantineReason};
 use inbox_core::time::UnixMillis;
 
 /// A time on the command line: RFC 3339, or an age such as `36h`.
@@ -48,27 +47,28 @@ impl TimeArg {
 }
 
 pub(super) fn parse_provider(name: &str) -> Result<Provider, String> {
-    parse_one_of(name, Provider::from_name, Provider::ALL.map(Provider::as_str))
+    parse_one_of(name, Provider::ALL, Provider::as_str)
 }
 
 pub(super) fn parse_state(name: &str) -> Result<EventState, String> {
-    parse_one_of(name, EventState::from_name, EventState::ALL.map(EventState::as_str))
+    parse_one_of(name, EventState::ALL, EventState::as_str)
 }
 
 pub(super) fn parse_reason(name: &str) -> Result<QuarantineReason, String> {
-    parse_one_of(name, QuarantineReason::from_name, QuarantineReason::ALL.map(QuarantineReason::as_str))
+    parse_one_of(name, QuarantineReason::ALL, QuarantineReason::as_str)
 }
 
 pub(super) fn parse_base_url(url: &str) -> Result<String, String> {
     url.parse::<BaseUrl>().map(String::from).map_err(|error| error.to_string())
 }
 
-fn parse_one_of<T, const N: usize>(
-    name: &str,
-    parse: impl Fn(&str) -> Option<T>,
-    names: [&str; N],
-) -> Result<T, String> {
-    parse(name).ok_or_else(|| format!("use one of {}", names.join(", ")))
+/// Parses the name of one of these values.
+fn parse_one_of<T: Copy>(name: &str, all: &[T], name_of: fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.iter().copied().find(|one| name_of(*one) == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = all.iter().copied().map(name_of).collect();
+        format!("use one of {}", names.join(", "))
+    })
 }
 
 /// An event on the command line.

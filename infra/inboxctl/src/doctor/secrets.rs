@@ -8,6 +8,7 @@ use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::keys::{KeyCodec, KeyError, Keys, parse_api_key};
 use inbox_core::limits::SECRETS_MAX;
+use inbox_core::providers::ProviderSpec;
 use inbox_core::quarantine::QuarantineId;
 
 use super::CheckResult;
@@ -95,10 +96,7 @@ impl SecretCheck {
     /// An empty secret fails only if the inbox has records of its provider: an unused provider needs none.
     async fn check_empty(&self, target: &Target, resource: &ResourceRef) -> CheckResult {
         let Self { check, provider, while_empty, .. } = *self;
-        let name = match provider {
-            Provider::Rightfoot => "Rightfoot",
-            Provider::Fynapse => "Fynapse",
-        };
+        let name = ProviderSpec::of(provider).title;
         // It may scan the table, so it is asked only for an empty secret.
         match has_records_of(target, provider).await {
             Ok(true) => CheckResult::fail(

@@ -97,8 +97,9 @@ impl Harness {
         stack_options.visibility_timeout = sim_clock.real_duration(stack_options.visibility_timeout);
         let stack = Stack::start(stack_options).await?;
         // A cold start loads the secrets as well.
-        stack.webhooks.fynapse.load_signing_secret().await;
-        stack.webhooks.rightfoot.load_url_key().await;
+        for webhook in stack.webhooks.values() {
+            webhook.load_secret().await;
+        }
         stack.requests.load_secrets().await;
         stack.poller.load_api_key().await;
 

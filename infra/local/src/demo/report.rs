@@ -145,8 +145,8 @@ impl DemoReport {
         });
         Self {
             rows: Provider::ALL
-                .into_iter()
-                .map(|provider| ProviderRow::from_evidence(provider, evidence))
+                .iter()
+                .map(|&provider| ProviderRow::from_evidence(provider, evidence))
                 .collect(),
             submitted: vec![OriginRow::completions(evidence), OriginRow::alerts(evidence)],
             effects: EffectRow::all(evidence),

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use inbox_aws::stores::{Created, Stores};
 use inbox_core::id::Id;
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 /// The `schedule_id` in the senders' alerts.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_core::id::Id;
-use inbox_core::poll::batch::Thresholds;
 use inbox_core::rightfoot_api::Amount;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixSecs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -10,8 +10,9 @@
 use std::time::Duration;
 
 use inbox_core::id::Id;
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::subject::Subject;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;

@@ -79,11 +79,11 @@ impl Evidence {
             expected_effects.thresholds_met.insert((batch_id.clone(), authorizer.clone()), amounts);
         }
         for planned in self.expected_events() {
-            match planned.provider() {
-                Provider::Fynapse => {
-                    expected_effects.extracted.insert(&planned.outgoing.id, &planned.outgoing.body);
-                }
-                Provider::Rightfoot => self.add_expected_effects(planned, &mut expected_effects),
+            // Every other provider's events are published as received.
+            if planned.provider() == Provider::Rightfoot {
+                self.add_expected_effects(planned, &mut expected_effects);
+            } else {
+                expected_effects.extracted.insert(&planned.outgoing.id, &planned.outgoing.body);
             }
         }
         expected_effects

@@ -4,10 +4,11 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 
 use inbox_core::expiry::parts_expiry;
 use inbox_core::id::Id;
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::subject::Subject;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 use super::{Submissions, WRITE_ATTEMPTS_MAX};

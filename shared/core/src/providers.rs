@@ -1,4 +1,7 @@
-//! Parsing of the providers' webhook payloads.
+//! The specification of each provider, and the parsing of its payloads.
+//!
+//! Everything that differs between providers is in their [`ProviderSpec`]s, one in each file of this module. Rightfoot's
+//! API, and the polling of it, are apart: see [`crate::poll`].
 
 mod fynapse;
 mod rightfoot;
@@ -9,12 +12,82 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::{Provider, Verified};
+use crate::delivery::{Delivery, Provider, Verification, Verified};
 use crate::event::Event;
 use crate::json::strip_bom;
+use crate::keys::Keys;
+use crate::time::UnixSecs;
 
 pub use rightfoot::{AlertPayload, alerted_authorizers, parse_alerts};
 pub(crate) use rightfoot::{BATCH_COMPLETED, THRESHOLD_ALERT};
+
+/// Everything that differs between the providers.
+#[derive(Debug)]
+pub struct ProviderSpec {
+    /// The name in sentences.
+    pub title: &'static str,
+    /// The path of the webhook route, as API Gateway writes it.
+    pub route: &'static str,
+    /// The evidence that its deliveries come with.
+    pub credential: Credential,
+    /// The environment variable with the name or ARN of the secret that verifies deliveries.
+    pub secret_id_variable: &'static str,
+    /// The name of that secret, without the stack's prefix.
+    pub secret_name: &'static str,
+    /// The largest accepted body, in bytes.
+    pub body_max_bytes: usize,
+    /// The reply to verified deliveries that cannot be parsed.
+    pub unreadable_reply: UnreadableReply,
+    /// The prefix of its event types in messages.
+    pub(crate) type_prefix: &'static str,
+    /// The `source` of its events in messages.
+    pub(crate) source_uri: &'static str,
+    parse: fn(Verified) -> ParseOutcome,
+}
+
+/// The evidence by which a provider's deliveries are verified.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential {
+    /// A signature over the body.
+    Signature(&'static SignatureScheme),
+    /// The token in the webhook's URL (see [`crate::url_token`]).
+    UrlToken,
+}
+
+/// A way of signing deliveries.
+#[derive(Debug)]
+pub struct SignatureScheme {
+    /// The header that carries the signature, in lower case.
+    pub header: &'static str,
+    /// Verifies a delivery. The number is the largest accepted difference between the signature's time and the
+    /// delivery's, in seconds.
+    pub verify: fn(Delivery, &Keys, u64) -> Verification,
+    /// Makes the header's value for a body that is signed at this time, for test deliveries.
+    pub sign: fn(UnixSecs, &[u8], &Keys) -> String,
+    /// The environment variable with the encoding of the keys in the secret.
+    pub key_codec_variable: &'static str,
+    /// The environment variable with the largest accepted difference in time, in seconds.
+    pub tolerance_variable: &'static str,
+}
+
+/// The reply to verified deliveries that cannot be parsed. They are quarantined in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnreadableReply {
+    /// 400, with the reason.
+    BadRequest,
+    /// 200, for a provider whose retries end at a 400.
+    Quarantined,
+}
+
+impl ProviderSpec {
+    /// The specification of a provider.
+    pub const fn of(provider: Provider) -> &'static Self {
+        match provider {
+            Provider::Rightfoot => &rightfoot::SPEC,
+            Provider::Fynapse => &fynapse::SPEC,
+        }
+    }
+}
 
 /// The result of parsing a verified payload.
 #[derive(Debug)]
@@ -41,18 +114,7 @@ pub enum ParseError {
 /// Parses a verified payload. Unknown fields are ignored, and numbers are not converted: decimals stay as
 /// received.
 pub fn parse(verified: Verified) -> ParseOutcome {
-    match verified.provider() {
-        Provider::Rightfoot => rightfoot::parse(verified),
-        Provider::Fynapse => fynapse::parse(verified),
-    }
-}
-
-/// The prefix of a provider's event types in messages.
-pub(crate) const fn type_prefix(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Rightfoot => "com.rightfoot.",
-        Provider::Fynapse => "com.fynapse.",
-    }
+    (ProviderSpec::of(verified.provider()).parse)(verified)
 }
 
 /// Parses a payload as one JSON object with the fields of `T`.
@@ -109,15 +171,15 @@ fn is_of_kind(value: &RawValue, kind: FieldKind) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::delivery::{Delivery, VerifiedBy};
-    use crate::time::{UnixMillis, UnixSecs};
+    use crate::delivery::VerifiedBy;
+    use crate::time::UnixMillis;
     use proptest::prelude::*;
 
     pub(crate) fn verified(provider: Provider, body: &[u8]) -> Verified {
         let delivery = Delivery { body: body.to_vec(), headers: [].into(), received_at: UnixMillis(0) };
-        let verified_by = match provider {
-            Provider::Rightfoot => VerifiedBy::UrlToken { subject: "demo".parse().unwrap() },
-            Provider::Fynapse => VerifiedBy::Signature { signed_at: UnixSecs(0) },
+        let verified_by = match ProviderSpec::of(provider).credential {
+            Credential::UrlToken => VerifiedBy::UrlToken { subject: "demo".parse().unwrap() },
+            Credential::Signature(_) => VerifiedBy::Signature { signed_at: UnixSecs(0) },
         };
         Verified::new(provider, verified_by, delivery)
     }
@@ -131,7 +193,7 @@ pub(crate) mod tests {
 
     #[test]
     fn p7_anything_but_one_json_object_is_unreadable() {
-        for provider in Provider::ALL {
+        for &provider in Provider::ALL {
             for body in [
                 "",
                 "x",
@@ -179,7 +241,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn parsing_never_panics(body in proptest::collection::vec(any::<u8>(), 0..400)) {
-            for provider in Provider::ALL {
+            for &provider in Provider::ALL {
                 let _ = parse(verified(provider, &body));
             }
         }
