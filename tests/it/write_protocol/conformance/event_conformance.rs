@@ -1,17 +1,6 @@
-//! Conformance of the model of an event's record: random walks apply the same writes to the model and the code, and
-//! compare the results and the record after each.
-//!
-//! Reads and claims are kept and used again later, when they are stale. Some answers are lost, so that the SDK
-//! repeats the call. Time advances only in steps of sixteen minutes, after which everything that was due later is due
-//! and every claim has expired.
+//! Conformance of the model of an event's record: a handler, relays, workers and operators write to it in random
+//! order and based on stale reads.
 
-mod alert_conformance;
-mod batch_conformance;
-mod submission_conformance;
-
-use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use inbox_aws::inbox::{
@@ -21,16 +10,17 @@ use inbox_aws::inbox::{
 use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::inbox::QuarantineReason;
-use local::connector::Fault;
+use local::connector::{AwsCall, Fault};
 use tests::{Item, World, extract_body, number, text};
 
-use super::event_model::record_model::{DueState, ModelRecord, RecordWrite, ReopenFrom, WriteResult};
+use super::{ALL_CLAIMS_EXPIRED, Comparison, Walk, assert_conformance};
+use crate::write_protocol::event_model::record_model::{
+    DueState, ModelRecord, RecordWrite, ReopenFrom, WriteResult,
+};
 
 const EVENT: &str = "fynapse/event/e-1";
 const WALKS: u64 = 32;
 const STEPS: usize = 60;
-/// Longer than the relay's longest pause and a worker's claim.
-const ALL_CLAIMS_EXPIRED: Duration = Duration::from_secs(16 * 60);
 
 /// Attributes of a record that both the model and the code have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,33 +97,6 @@ enum RecordOperation {
     AdvanceTime,
 }
 
-/// Repeated according to their frequency: operations that end an event are rarer than others.
-const OPERATIONS: [RecordOperation; 23] = [
-    RecordOperation::Put,
-    RecordOperation::MarkNew,
-    RecordOperation::Read,
-    RecordOperation::Read,
-    RecordOperation::Relay,
-    RecordOperation::Relay,
-    RecordOperation::Relay,
-    RecordOperation::MarkClaimed,
-    RecordOperation::MarkClaimed,
-    RecordOperation::QuarantineByRelay,
-    RecordOperation::QuarantineByRelay,
-    RecordOperation::Claim,
-    RecordOperation::Claim,
-    RecordOperation::Claim,
-    RecordOperation::Done,
-    RecordOperation::Requeue,
-    RecordOperation::Requeue,
-    RecordOperation::QuarantineByWorker,
-    RecordOperation::ReplayDone,
-    RecordOperation::ReplayQuarantined,
-    RecordOperation::ReplayLost,
-    RecordOperation::AdvanceTime,
-    RecordOperation::AdvanceTime,
-];
-
 /// The model and the code side by side.
 struct RecordComparison {
     world: World,
@@ -148,17 +111,29 @@ struct RecordComparison {
     relay_claims: Vec<(u8, ClaimedRecord)>,
     work_claims: Vec<(u8, ClaimedEvent)>,
     calls: u8,
-    /// Kinds of writes with their results.
-    outcomes: BTreeSet<(String, String)>,
-    rng: Rng,
+    walk: Walk,
 }
 
-impl RandomWalk for RecordComparison {
+impl Comparison for RecordComparison {
     type Operation = RecordOperation;
-    type Outcome = (String, String);
-    const OPERATIONS: &[RecordOperation] = &OPERATIONS;
+    const OPERATIONS: &[(usize, RecordOperation)] = &[
+        (1, RecordOperation::Put),
+        (1, RecordOperation::MarkNew),
+        (2, RecordOperation::Read),
+        (3, RecordOperation::Relay),
+        (2, RecordOperation::MarkClaimed),
+        (2, RecordOperation::QuarantineByRelay),
+        (3, RecordOperation::Claim),
+        (1, RecordOperation::Done),
+        (2, RecordOperation::Requeue),
+        (1, RecordOperation::QuarantineByWorker),
+        (1, RecordOperation::ReplayDone),
+        (1, RecordOperation::ReplayQuarantined),
+        (1, RecordOperation::ReplayLost),
+        (2, RecordOperation::AdvanceTime),
+    ];
 
-    async fn new(seed: u64) -> Self {
+    async fn new(walk: Walk) -> Self {
         let world = World::new().await;
         let key = EventKey::from_event_id(EVENT).unwrap();
         let (read, claimed, works) = Default::default();
@@ -174,18 +149,16 @@ impl RandomWalk for RecordComparison {
             relay_claims: claimed,
             work_claims: works,
             calls: 0,
-            outcomes: BTreeSet::new(),
-            rng: Rng(seed),
+            walk,
         }
     }
 
     /// Runs one step. It changes nothing if its prerequisites are missing.
     async fn apply(&mut self, operation: RecordOperation) {
-        // On the heap, because the futures of the SDK's calls are large.
         match operation {
             RecordOperation::Put => Box::pin(self.put()).await,
             RecordOperation::MarkNew => {
-                let attempts = self.maybe_lose_response();
+                let attempts = self.walk.maybe_lose_response(&self.world, is_update);
                 let marked = self.inbox.mark_new_sent(&self.key, self.world.now()).await.unwrap();
                 self.assert_same_outcome(RecordWrite::Mark { rev: 1 }, attempts, marked);
             }
@@ -208,17 +181,34 @@ impl RandomWalk for RecordComparison {
                 }
             }
         }
-        self.world.stack.connector.clear_fault_plan();
-        self.compare(operation).await;
     }
 
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
+    fn world(&self) -> &World {
+        &self.world
     }
 
-    fn outcomes(self) -> BTreeSet<(String, String)> {
-        self.outcomes
+    fn walk(&mut self) -> &mut Walk {
+        &mut self.walk
     }
+
+    async fn compare(&self, operation: RecordOperation) {
+        let items = self.world.items().await;
+        let item = items.iter().find(|item| text(item, "sk") == self.key.sk());
+        let code =
+            item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
+        assert_eq!(code, RecordView::of_model(&self.record), "after {operation:?}: the code, and the model");
+        let hash = payload_hash(extract_body("e-1").as_bytes());
+        let quarantined = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
+        assert_eq!(
+            quarantined.map_or(0, |kept| number(kept, "deliveries").unwrap()),
+            self.quarantine_count,
+            "after {operation:?}"
+        );
+    }
+}
+
+fn is_update(call: &AwsCall) -> bool {
+    call.operation == "UpdateItem" && call.event_ids.iter().any(|id| id == EVENT)
 }
 
 impl RecordComparison {
@@ -232,20 +222,8 @@ impl RecordComparison {
         let kind = |it: String| it.split([' ', '{']).next().unwrap().to_owned();
         let from =
             if let RecordWrite::Reopen { from, .. } = write { format!("{from:?}") } else { String::new() };
-        self.outcomes.insert((kind(format!("{write:?}")) + &from, kind(format!("{answer:?}"))));
+        self.walk.note(kind(format!("{write:?}")) + &from, kind(format!("{answer:?}")));
         answer
-    }
-
-    /// Loses the answer to the next write to the record, or none; returns the number of attempts that the SDK will
-    /// make.
-    fn maybe_lose_response(&mut self) -> usize {
-        let attempts = self.rng.pick_attempts();
-        let is_lost = AtomicBool::new(attempts == 1);
-        self.world.stack.connector.set_fault_plan(move |call| {
-            let is_write = call.operation == "UpdateItem" && call.event_ids.iter().any(|id| id == EVENT);
-            (is_write && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
-        });
-        attempts
     }
 
     /// Checks that the model's result of a write equals the code's.
@@ -257,7 +235,7 @@ impl RecordComparison {
     /// A handler records its delivery and dies before its send.
     async fn put(&mut self) {
         let process = self.world.another_process();
-        let attempts = self.rng.pick_attempts();
+        let attempts = self.walk.pick_attempts();
         process.stack.connector.set_fault_plan(move |call| match call.operation.as_str() {
             "SendMessage" => Some(Fault::CrashBefore),
             "PutItem" if attempts == 2 && call.index == 1 => Some(Fault::TimeoutAfter),
@@ -279,8 +257,8 @@ impl RecordComparison {
     async fn relay(&mut self, operation: RecordOperation) {
         let now = self.world.now();
         if let RecordOperation::Relay = operation {
-            let Some((rev, read)) = self.rng.pick(&self.records_read) else { return };
-            let attempts = self.maybe_lose_response();
+            let Some((rev, read)) = self.walk.pick(&self.records_read) else { return };
+            let attempts = self.walk.maybe_lose_response(&self.world, is_update);
             let claim = self.inbox.claim_record(read, now).await.unwrap();
             let is_ours = self.model_result(RecordWrite::Relay { rev }, attempts) == WriteResult::Applied;
             match claim {
@@ -294,8 +272,8 @@ impl RecordComparison {
             }
             return;
         }
-        let Some((rev, claimed)) = self.rng.pick(&self.relay_claims) else { return };
-        let attempts = self.maybe_lose_response();
+        let Some((rev, claimed)) = self.walk.pick(&self.relay_claims) else { return };
+        let attempts = self.walk.maybe_lose_response(&self.world, is_update);
         if let RecordOperation::MarkClaimed = operation {
             let marked = self.inbox.mark_claimed_sent(&claimed, now).await.unwrap();
             self.assert_same_outcome(RecordWrite::Mark { rev }, attempts, marked);
@@ -312,7 +290,7 @@ impl RecordComparison {
     }
 
     async fn claim(&mut self) {
-        let attempts = self.maybe_lose_response();
+        let attempts = self.walk.maybe_lose_response(&self.world, is_update);
         let claim = self.inbox.claim_event(&self.key, self.world.now()).await.unwrap();
         let name = self.calls + 1;
         let answer = self.model_result(
@@ -332,9 +310,9 @@ impl RecordComparison {
     }
 
     async fn end(&mut self, operation: RecordOperation) {
-        let Some((claim, work)) = self.rng.pick(&self.work_claims) else { return };
+        let Some((claim, work)) = self.walk.pick(&self.work_claims) else { return };
         let now = self.world.now();
-        let attempts = self.maybe_lose_response();
+        let attempts = self.walk.maybe_lose_response(&self.world, is_update);
         let (write, written) = if let RecordOperation::Done = operation {
             (RecordWrite::Done { claim }, self.inbox.mark_done(&work, now).await)
         } else if let RecordOperation::Requeue = operation {
@@ -381,93 +359,32 @@ impl RecordComparison {
             }
         }
     }
-
-    /// Compares the record and the quarantined item after a step.
-    async fn compare(&self, operation: RecordOperation) {
-        let items = self.world.items().await;
-        let item = items.iter().find(|item| text(item, "sk") == self.key.sk());
-        let code =
-            item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
-        assert_eq!(code, RecordView::of_model(&self.record), "after {operation:?}: the code, and the model");
-        let hash = payload_hash(extract_body("e-1").as_bytes());
-        let quarantined = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
-        assert_eq!(
-            quarantined.map_or(0, |kept| number(kept, "deliveries").unwrap()),
-            self.quarantine_count,
-            "after {operation:?}"
-        );
-    }
-}
-
-/// A model and the code, side by side.
-pub(crate) trait RandomWalk: Sized {
-    /// A step of a walk.
-    type Operation: Copy + Debug + 'static;
-    /// A kind of write with its result.
-    type Outcome: Ord;
-    /// Each is repeated according to its frequency.
-    const OPERATIONS: &[Self::Operation];
-
-    async fn new(seed: u64) -> Self;
-    /// Runs a step on both, and compares them. It changes nothing if its prerequisites are missing.
-    async fn apply(&mut self, operation: Self::Operation);
-    fn rng(&mut self) -> &mut Rng;
-    fn outcomes(self) -> BTreeSet<Self::Outcome>;
-}
-
-/// Runs so many random walks of so many steps each, and returns all outcomes.
-async fn run_walks<W: RandomWalk>(walks: u64, steps: usize) -> BTreeSet<W::Outcome> {
-    let mut seen = BTreeSet::new();
-    for seed in 1..=walks {
-        let mut comparison = W::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).await;
-        for _ in 0..steps {
-            let operation = W::OPERATIONS[comparison.rng().below(W::OPERATIONS.len())];
-            println!("{seed}: {operation:?}");
-            Box::pin(comparison.apply(operation)).await;
-        }
-        seen.append(&mut comparison.outcomes());
-    }
-    seen
-}
-
-/// Pseudo-random numbers; the same for the same seed.
-pub(crate) struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-
-    /// Number of attempts at a call: two if the first answer is lost.
-    fn pick_attempts(&mut self) -> usize {
-        1 + usize::from(self.below(4) == 0)
-    }
-
-    /// Picks an element; the last one more often than any other.
-    fn pick<T: Clone>(&mut self, all: &[T]) -> Option<T> {
-        if all.is_empty() {
-            return None;
-        }
-        let at = if self.below(2) == 0 { all.len() - 1 } else { self.below(all.len()) };
-        Some(all[at].clone())
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
-    let seen = run_walks::<RecordComparison>(WALKS, STEPS).await;
-    let is_covered = |kind: &str, answer: &str| seen.contains(&(kind.to_owned(), answer.to_owned()));
-    for kind in ["Mark", "Relay", "QuarantineByRelay", "Done", "Requeue", "QuarantineByWorker"] {
-        assert!(is_covered(kind, "Applied") && is_covered(kind, "ConditionFailed"), "{kind} of {seen:?}");
-    }
-    for answer in ["Acquired", "AlreadyDone", "HeldByOther", "NotRecorded"] {
-        assert!(is_covered("Claim", answer), "{answer} of {seen:?}");
-    }
-    for kind in ["Put", "ReopenDone", "ReopenQuarantined", "ReopenSent"] {
-        assert!(is_covered(kind, "Applied"), "{kind} of {seen:?}");
-    }
-    assert!(is_covered("Put", "Duplicate"), "{seen:?}");
+    const EXPECTED: [&str; 21] = [
+        "Mark: Applied",
+        "Mark: ConditionFailed",
+        "Relay: Applied",
+        "Relay: ConditionFailed",
+        "QuarantineByRelay: Applied",
+        "QuarantineByRelay: ConditionFailed",
+        "Done: Applied",
+        "Done: ConditionFailed",
+        "Requeue: Applied",
+        "Requeue: ConditionFailed",
+        "QuarantineByWorker: Applied",
+        "QuarantineByWorker: ConditionFailed",
+        "Claim: Acquired",
+        "Claim: AlreadyDone",
+        "Claim: HeldByOther",
+        "Claim: NotRecorded",
+        "Put: Applied",
+        "ReopenDone: Applied",
+        "ReopenQuarantined: Applied",
+        "ReopenSent: Applied",
+        "Put: Duplicate",
+    ];
+    assert_conformance::<RecordComparison>(WALKS, STEPS, &EXPECTED).await;
 }
