@@ -11,10 +11,10 @@ use inbox_core::limits::DUE_SHARDS;
 use local::connector::AwsCall;
 use local::rightfoot_simulator::WebhookLoss;
 use tests::interleave::{SteppedProcess, explore_interleavings, run_in_order};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
 use tests::{
-    Item, SUBJECT, World, alert_body, alert_event_id, completion_body, completion_event_id, number,
-    polled_alerts_event_id, text,
+    HOUR, Item, MINUTE, SUBJECT, World, alert_body, alert_event_id, completion_body, completion_event_id,
+    number, polled_alerts_event_id, text,
 };
 
 /// The authorizer in [`alert_body`].
@@ -73,7 +73,7 @@ async fn unannounced_batch() -> (RightfootWorld, String) {
 async fn undiscovered_run() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
-        rightfoot.schedule_day = MINUTE * 60;
+        rightfoot.schedule_day = HOUR;
         rightfoot.balances.insert(USER.to_owned(), "150.00".to_owned());
     })
     .await;

@@ -17,9 +17,9 @@ use local::connector::Fault;
 use local::rightfoot_simulator::WebhookLoss;
 use serde_json::{Map, Value, json};
 use tests::operator::test_operator;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::worker_effects::balance_pairs;
-use tests::{Item, alert_body, completion_body, completion_event_id, extract_body, random_hex, text};
+use tests::{Item, MINUTE, alert_body, completion_body, completion_event_id, extract_body, random_hex, text};
 
 /// Data of the first version.
 const WRITTEN_BY_V1: &str = include_str!("../fixtures/written/v1.json");

@@ -70,10 +70,7 @@ async fn p3_a_record_whose_answer_was_lost_is_recognised_as_our_own_and_sent_at_
     world.deliver_fynapse(extract_body("warm")).await;
     world.drain_queue().await;
     world.stack.connector.clear_call_log();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.index == 0).then_some(local::connector::Fault::TimeoutAfter));
+    world.lose_response(|call| call.index == 0);
     assert_eq!(
         world.deliver_fynapse(extract_body("e-1")).await.body,
         RECEIVED,
@@ -164,9 +161,7 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
 async fn p4_a_middling_payload_is_stored_in_parts_and_travels_inside_its_message() {
     let world = World::new().await;
     let body = extract_body("e-1").replace("150.00", &format!("150.00,\"x\":\"{}\"", "y".repeat(100_000)));
-    world.stack.connector.set_fault_plan(|call| {
-        (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied)
-    });
+    world.inject_fault("SendMessage", local::connector::Fault::AccessDenied);
     assert_eq!(world.deliver_fynapse(&body).await.body, RECEIVED);
     world.stack.connector.clear_fault_plan();
     world.drain_outbox().await;

@@ -103,10 +103,7 @@ async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
     let inputs = template.lines().filter_map(|line| line.trim().strip_prefix("Input: "));
     assert_eq!(Vec::from_iter(inputs), ticks.map(|tick| format!("'{tick}'")));
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     invoke(&world, fixture("fynapse-webhook-good.json")).await;
     world.stack.connector.clear_fault_plan();
     // Past `RELAY_AGE_MS`: the record is due for the relay.
@@ -177,7 +174,7 @@ async fn check_replies(provider: Provider, table: Vec<ReplyCase>) {
 
 async fn set_up(world: &mut World, given: Precondition, event: &Value) {
     let failing = |operation: &'static str, fault| {
-        world.stack.connector.set_fault_plan(move |call| (call.operation == operation).then_some(fault));
+        world.inject_fault(operation, fault);
     };
     match given {
         Precondition::Nothing | Precondition::AllowList => {}

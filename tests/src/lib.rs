@@ -8,6 +8,7 @@
 )]
 
 pub mod fault_injection;
+pub mod fault_matrix;
 pub mod interleave;
 pub mod lambda_process;
 pub mod operator;
@@ -37,7 +38,14 @@ use local::inspect;
 use local::stack::{EVENTS_QUEUE, INBOX_TABLE, Stack, StackOptions};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
+/// Sixty seconds.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// Sixty minutes.
+pub const HOUR: Duration = Duration::from_secs(3_600);
+/// Twenty-four hours.
+pub const DAY: Duration = Duration::from_secs(86_400);
 /// Time at which every test begins: 2026-01-02T03:04:05Z.
 pub const START: UnixMillis = UnixMillis(1_767_323_045_000);
 /// Secret with which [`World`] signs Fynapse's deliveries.
@@ -262,6 +270,13 @@ impl World {
             .map(|item| (text(item, "reason").to_owned(), text(item, "payload_hash").to_owned()))
             .collect()
     }
+}
+
+/// Binds a free port of this machine; returns its URL, too.
+pub async fn bind_listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
 }
 
 /// String attribute; empty if there is none.

@@ -16,8 +16,8 @@ use local::stack::{BALANCES_TABLE, BUS_QUEUE};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::rightfoot_world::{MINUTE, RightfootWorld};
-use crate::{Item, SUBJECT, World, text};
+use crate::rightfoot_world::RightfootWorld;
+use crate::{DAY, Item, MINUTE, SUBJECT, World, text};
 
 /// An event that a rule of the bus has matched.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,7 @@ impl World {
             schedule_id: Id::new("s-1"),
             expected: u64::try_from(expected).unwrap(),
             failed_authorizers: [].into(),
-            deadline: self.now().plus(MINUTE * 60 * 24),
+            deadline: self.now().plus(DAY),
             polls: 0,
         };
         self.stack

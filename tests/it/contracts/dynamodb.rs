@@ -238,10 +238,7 @@ async fn p10_a_batch_of_writes_says_what_it_left_and_takes_25_items_each_once() 
         (Fault::Unprocessed, vec![row(30), row(31), row(32)], 25),
         (Fault::FirstUnprocessed, vec![row(30)], 27),
     ] {
-        world
-            .stack
-            .connector
-            .set_fault_plan(move |call| (call.operation == "BatchWriteItem").then_some(fault));
+        world.inject_fault("BatchWriteItem", fault);
         assert_eq!(write(vec![30, 31, 32]).await.unwrap(), left);
         assert_eq!(stored().await.len(), there);
     }

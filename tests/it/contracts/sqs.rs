@@ -291,10 +291,7 @@ fn p2_no_payload_is_too_large_for_its_message() {
 #[tokio::test]
 async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     for number in 0..40 {
         let event_id = format!("large-{number:02}");
         let large = extract_body(&event_id)
@@ -353,10 +350,7 @@ async fn p3_the_functions_make_no_other_calls_than_these() {
     {
         assert_eq!(world.deliver_rightfoot(body).await.status, 200);
     }
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     let middling = extract_body("e-2").replace("150.00", &format!("\"{}\"", random_hex(50_000, 1)));
     assert_eq!(world.deliver_fynapse(middling).await.status, 200);
     world.stack.connector.clear_fault_plan();

@@ -107,7 +107,7 @@ async fn p10_a_function_that_fails_dies_or_names_what_it_was_not_given_has_done_
         assert_eq!(mapping.run_once(failing(named)).await.unwrap(), trigger_outcome(2, 0));
         again().await;
     }
-    world.stack.connector.set_fault_plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
+    world.inject_fault("GetItem", Fault::CrashBefore);
     let clients = world.stack.unrestricted_clients();
     let reads = |_| {
         let read = clients.dynamodb.get_item().table_name("inbox").send();

@@ -15,12 +15,12 @@ use inbox_aws::stores::{EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
 use local::rightfoot_simulator::{Behaviour, IncompleteBatchResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
 use tests::worker_effects::ReceivedBusEvent;
-use tests::{Item, SUBJECT, World, completion_body, number, polled_alerts_event_id};
+use tests::{HOUR, Item, MINUTE, SUBJECT, World, completion_body, number, polled_alerts_event_id};
 
 use super::call_counts::write_items;
-use super::{HOUR, completion_event_id, set_balances, submit_batch, tracked_item};
+use super::{completion_event_id, set_balances, submit_batch, tracked_item};
 use crate::metrics_recorder::Counters;
 
 /// Balances of three authorizers, all above the threshold.
@@ -83,7 +83,7 @@ async fn p5_a_completion_by_another_url_hides_no_run() {
         rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404
     })
     .await;
-    it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+    it.run_in_steps(MINUTE * 5, HOUR).await;
     it.advance(MINUTE * 2).await;
     let run = first_run(&it);
     forge_completion(&it, "another", &run).await;
@@ -146,7 +146,7 @@ async fn p5_a_batch_published_incomplete_before_tracking_is_published_once_more_
     // Through another URL than the run's, or through its own, which an attacker knows.
     for subject in ["another", SUBJECT] {
         let it = world_with_schedule(|_| {}).await;
-        it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+        it.run_in_steps(MINUTE * 5, HOUR).await;
         it.advance(MINUTE * 2).await;
         let run = first_run(&it);
         forge_completion(&it, subject, &run).await;
@@ -265,7 +265,7 @@ async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_ru
     .await;
     it.request(daily_schedule_request(SUBJECT, &["a", "b", "c"])).await;
     let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
-    it.advance(MINUTE * 60).await;
+    it.advance(HOUR).await;
     it.rightfoot.clear_requests();
     let mut published = Vec::new();
     for minute in 0..45 {

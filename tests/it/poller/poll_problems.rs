@@ -4,10 +4,10 @@ use inbox_aws::stores::WriteOutcome;
 use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{Item, SUBJECT, number, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{DAY, HOUR, Item, MINUTE, SUBJECT, number, text};
 
-use super::{HOUR, submit_batch, tracked_item};
+use super::{submit_batch, tracked_item};
 
 /// The reason, the time of the first failing poll, and their number.
 fn poll_problem(item: &Item) -> Option<(String, i64, i64)> {
@@ -29,7 +29,7 @@ fn set_response(it: &RightfootWorld, path_contains: &str, answer: CannedResponse
 async fn slow_batch() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
-        rightfoot.processing_time = HOUR * 24;
+        rightfoot.processing_time = DAY;
     })
     .await;
     let batch = submit_batch(&it, "payroll-1", &["a"]).await;

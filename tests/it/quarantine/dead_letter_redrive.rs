@@ -1,6 +1,5 @@
 //! Dead letters: listing hides them only for a while, and a redrive loses none.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -59,11 +58,7 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
         let cell = format!("{operation} {fault:?}");
         let (world, letters) = dead_letters().await;
         let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
-        let hit = AtomicBool::new(false);
-        world.stack.connector.set_fault_plan(move |call| {
-            let first = call.operation == operation && !hit.swap(true, Ordering::SeqCst);
-            first.then_some(fault)
-        });
+        world.inject_fault_once(fault, move |call| call.operation == operation);
         let taken = letters.receive(2, Duration::from_secs(30)).await.unwrap();
         let stores = world.stores();
         let moved = until_crash(letters.redrive(&stores.operator, &taken[0], &by)).await;

@@ -8,12 +8,12 @@ use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
+use local::connector::AwsCall;
 use tests::operator::test_operator;
-use tests::{World, completion_body, extract_body, number};
+use tests::{DAY, World, completion_body, extract_body, number};
 
 use super::{COMPLETED, audit_entry, audit_trail, race_operators};
 
-const DAY: Duration = Duration::from_secs(86_400);
 const EXTRACTED: &str = "fynapse/event/e-1";
 
 /// An event that is marked as sent, and whose message is lost.
@@ -103,11 +103,7 @@ async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_work
     for is_done in [false, true] {
         let world = event_without_message().await;
         world.resend_event(EXTRACTED).await;
-        let slow = {
-            let world = world.clone();
-            async move { declare_lost(&world, true).await }
-        };
-        let work = move |world: World| async move {
+        let work = async move |world: World| {
             if is_done {
                 world.run_worker().await;
             } else {
@@ -115,9 +111,10 @@ async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_work
                 let claim = world.stores().processing.claim_event(&key, world.now()).await.unwrap();
                 assert!(matches!(claim, EventClaim::Acquired(_)), "{claim:?}");
             }
-            ReplayOutcome::NotFound
         };
-        let (_, declared) = race_operators(&world, |call| call.operation == "UpdateItem", work, slow).await;
+        let declare = async |world: World| declare_lost(&world, true).await;
+        let is_update = |call: &AwsCall| call.operation == "UpdateItem";
+        let ((), declared) = race_operators(&world, is_update, declare, work).await;
         assert_eq!(declared, ReplayOutcome::Conflict, "done: {is_done}");
         world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
         world.drain_outbox().await;
@@ -161,9 +158,7 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     world.deliver_fynapse(extract_body("e-1")).await;
     world.run_worker().await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    world.stack.connector.set_fault_plan(|call| {
-        (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied)
-    });
+    world.inject_fault("SendMessage", local::connector::Fault::AccessDenied);
     world.deliver_fynapse(extract_body("e-2")).await;
     world.stack.connector.clear_fault_plan();
     world.advance(DAY * 15);

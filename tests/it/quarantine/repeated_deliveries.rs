@@ -6,11 +6,9 @@ use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution};
 use tests::operator::test_operator;
-use tests::{Item, World, completion_body, extract_body, number, text};
+use tests::{DAY, Item, World, completion_body, extract_body, number, text};
 
 use super::{COMPLETED, UNREADABLE, quarantine_items, replay, undeliverable_event};
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {

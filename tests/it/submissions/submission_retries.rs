@@ -6,8 +6,8 @@ use std::time::Duration;
 use local::connector::Fault;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
-use tests::text;
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::{HOUR, MINUTE, text};
 
 use super::{
     BATCH_PATH, COMPLETED, OLD_KEY, PENDING, expect_answer, expect_error, post_count, posted_url,
@@ -15,7 +15,6 @@ use super::{
 };
 
 const NAME: &str = "payroll-1";
-const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A Rightfoot that executes every request and loses every response until it recovers.
 async fn world_with_lost_responses() -> RightfootWorld {
@@ -342,7 +341,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
 async fn a_submission_that_was_only_written_is_posted_by_the_retry() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another_process();
-    dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.inject_fault("PutItem", Fault::CrashAfter);
     assert_eq!(dying.request(submit_batch_request(NAME, &["a"])).await, None);
     assert_eq!(post_count(&it), 0);
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);

@@ -14,12 +14,10 @@ use local::connector;
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::{BALANCES_TABLE, FYNAPSE_SECRET, INBOX_TABLE};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
-use tests::{World, alert_body, event_body, extract_body, random_hex};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::{DAY, HOUR, MINUTE, World, alert_body, event_body, extract_body, random_hex};
 
 use super::template::{as_list, functions, name_of, resources, template};
-
-const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Logical id of a resource in the template.
 fn logical_id(resource: Resource) -> String {
@@ -259,7 +257,7 @@ async fn exercise_rightfoot(function: &str) -> World {
     let world = it.world.another_process();
     it.request(daily_schedule_request("watch", &["a", "b"])).await;
     it.submit_batch("payroll", &["a", "b"]).await;
-    it.advance(HOUR * 24 + MINUTE * 10).await;
+    it.advance(DAY + MINUTE * 10).await;
     let clients = world.stack.clients_for(function);
     if function == "rightfoot-requests" {
         clients.warm_up_table(INBOX_TABLE, world.stack.requests.load_secrets()).await;

@@ -12,8 +12,11 @@ use local::connector::{AwsCall, Fault};
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET};
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, submit_batch_request};
-use tests::{Item, SUBJECT, World, alert_event_id, completion_body, completion_event_id, number, text};
+use tests::rightfoot_world::{RightfootWorld, submit_batch_request};
+use tests::{
+    DAY, HOUR, Item, MINUTE, SUBJECT, World, alert_event_id, completion_body, completion_event_id, number,
+    text,
+};
 
 use super::forged_webhooks::alert_with;
 
@@ -190,7 +193,7 @@ async fn what_comes_on_another_day_is_counted_by_itself() {
     deliver_made_up(&it, 0..200).await;
     it.world.run_worker().await;
     // From three in the morning until a second before midnight.
-    it.world.advance(MINUTE * 60 * 20 + MINUTE * 55 + SECOND * 54);
+    it.world.advance(HOUR * 20 + MINUTE * 55 + SECOND * 54);
     deliver_made_up(&it, 200..201).await;
     it.world.run_worker().await;
     assert_eq!((made_up_request_count(&it), quarantined_count(&it.world, "untracked_limit").await), (200, 1));
@@ -371,7 +374,7 @@ fn worker_with_revoked_and(it: &RightfootWorld, subjects: &[&str], verify_alerts
         event_bus: EVENT_BUS.to_owned(),
         verify_alerts,
         untracked_alerts: inbox_core::effect::alert::UntrackedAlertPolicy::default(),
-        poll_deadline: MINUTE * 60 * 24,
+        poll_deadline: DAY,
         revoked_subjects: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
     };
     let clients = world.stack.clients_for("event-worker");

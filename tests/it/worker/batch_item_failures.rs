@@ -150,10 +150,7 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
 async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
     let world = World::new().await;
     // The handler's mark never arrives; the worker is faster than the relay.
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.inject_fault("UpdateItem", Fault::CrashBefore);
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     world.run_worker().await;

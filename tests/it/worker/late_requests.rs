@@ -1,6 +1,5 @@
 //! Requests that arrive after their worker has given up and another one has gone on.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use inbox_aws::stores::{AlertClaim, ClaimedEvent, DueKey, EventClaim, RelayClaim, Stores, WriteOutcome};
@@ -10,8 +9,7 @@ use inbox_core::id::Id;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use inbox_core::quarantine::QuarantineReason;
 use local::connector::Fault;
-use tests::rightfoot_world::MINUTE;
-use tests::{World, alert_body, alert_event_id, extract_body};
+use tests::{MINUTE, World, alert_body, alert_event_id, extract_body};
 
 async fn claim_event(stores: &Stores, key: &EventKey, world: &World) -> ClaimedEvent {
     let claim = stores.processing.claim_event(key, world.now()).await.unwrap();
@@ -35,9 +33,8 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     };
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
     let first = claim_event(&stores, &key, &world).await;
-    let is_late = AtomicBool::new(false);
     let connector = &world.stack.connector;
-    connector.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    world.inject_fault_once(Fault::AppliedLater, |_| true);
     let claim = stores.processing.claim_alert(&first, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
     assert_eq!(
@@ -60,10 +57,7 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
 #[tokio::test]
 async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_claim_expired() {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.inject_fault("UpdateItem", Fault::CrashBefore);
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     let (stores, key) = (world.stores(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
@@ -97,9 +91,8 @@ async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
     let world = World::new().await;
     assert_eq!(world.deliver_fynapse(extract_body("e-1")).await.status, 200);
     let (stores, key) = (world.stores(), EventKey::from_event_id("fynapse/event/e-1").unwrap());
-    let is_late = AtomicBool::new(false);
     let connector = &world.stack.connector;
-    connector.set_fault_plan(move |_| (!is_late.swap(true, Ordering::SeqCst)).then_some(Fault::AppliedLater));
+    world.inject_fault_once(Fault::AppliedLater, |_| true);
     let work = claim_event(&stores, &key, &world).await;
     assert_eq!(
         stores.processing.requeue(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),

@@ -89,10 +89,7 @@ async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_pub
 
     replay(world, &alert_event_id("b-1", "u-1")).await;
     world.run_relay().await.unwrap().unwrap();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     world.advance(CLAIM_EXPIRED_AFTER);
@@ -118,10 +115,7 @@ async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published
     world.run_worker().await;
     replay(world, &alert_event_id("b-1", "u-1")).await;
     world.run_relay().await.unwrap().unwrap();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     world.deliver_rightfoot(alert_with("b-1", "u-2", &[("a", "150.00", "100")])).await;
@@ -179,10 +173,7 @@ async fn p10_a_replay_that_the_first_version_only_claimed_is_published_although_
     replay(world, &alert_event_id("b-1", "u-1")).await;
     put_claim_of_first_version(world).await;
     world.run_relay().await.unwrap().unwrap();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     run_until_idle(world).await;
@@ -291,10 +282,7 @@ fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
 async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_the_latest_times() {
     const EVENT: &str = "fynapse/event/e-1";
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.deliver_fynapse(tests::extract_body("e-1")).await;
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();

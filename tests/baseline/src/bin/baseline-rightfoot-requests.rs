@@ -1,35 +1,36 @@
-//! The floor of `rightfoot-requests`: writes a submission, submits it, and stores what was created.
+//! The baseline of `rightfoot-requests`: writes a submission, submits it, and stores what was created.
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
-use floor::{
-    FloorInbox, FloorRightfoot, FloorSecret, Item, key, load_sdk_config, now_ms, number, tag, text, var,
+use baseline::{
+    BaselineInbox, BaselineRightfoot, BaselineSecret, Item, key, load_sdk_config, now_ms, number, tag, text,
+    var,
 };
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
-struct FloorRequests {
-    inbox: FloorInbox,
-    rightfoot: FloorRightfoot,
-    url_key: FloorSecret,
+struct BaselineRequests {
+    inbox: BaselineInbox,
+    rightfoot: BaselineRightfoot,
+    url_key: BaselineSecret,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sdk = load_sdk_config().await;
-    let requests = FloorRequests {
-        inbox: FloorInbox::new(&sdk),
-        rightfoot: FloorRightfoot::new(&sdk)?,
-        url_key: FloorSecret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"),
+    let requests = BaselineRequests {
+        inbox: BaselineInbox::new(&sdk),
+        rightfoot: BaselineRightfoot::new(&sdk)?,
+        url_key: BaselineSecret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"),
     };
     run(service_fn(async |event: LambdaEvent<Value>| requests.submit(event.payload).await)).await
 }
 
-impl FloorRequests {
+impl BaselineRequests {
     async fn submit(&self, request: Value) -> Result<Value, Error> {
         let id = request.get("submission_id").and_then(Value::as_str).ok_or("no submission_id")?;
         let url = self.webhook_url(id).await?;
         let submission = key(&format!("rightfoot#submission#{id}"), "submitted");
-        let FloorInbox { db, table, .. } = &self.inbox;
+        let BaselineInbox { db, table, .. } = &self.inbox;
         let put = db.put_item().table_name(table).set_item(Some(submission.clone()));
         put.item("v", number(1))
             .item("webhook_url", text(&url))

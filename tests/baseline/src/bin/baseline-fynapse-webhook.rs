@@ -1,19 +1,19 @@
-//! The floor of Fynapse's webhook: verifies, records, enqueues, marks.
+//! The baseline of Fynapse's webhook: verifies, records, enqueues, marks.
 
-use floor::{FloorInbox, FloorSecret, is_signed, load_sdk_config};
+use baseline::{BaselineInbox, BaselineSecret, is_signed, load_sdk_config};
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sdk = load_sdk_config().await;
-    let (inbox, secret) = (FloorInbox::new(&sdk), FloorSecret::new(&sdk, "FYNAPSE_SIGNING_SECRET_ID"));
+    let (inbox, secret) = (BaselineInbox::new(&sdk), BaselineSecret::new(&sdk, "FYNAPSE_SIGNING_SECRET_ID"));
     run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
 }
 
 async fn take_in(
-    inbox: &FloorInbox,
-    secret: &FloorSecret,
+    inbox: &BaselineInbox,
+    secret: &BaselineSecret,
     request: Request,
 ) -> Result<Response<Body>, Error> {
     let key = secret.value().await?;

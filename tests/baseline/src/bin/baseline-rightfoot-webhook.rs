@@ -1,21 +1,22 @@
-//! The floor of Rightfoot's webhook: verifies, reads the batch's owner, records, enqueues, marks.
+//! The baseline of Rightfoot's webhook: verifies, reads the batch's owner, records, enqueues, marks.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use floor::{FloorInbox, FloorSecret, is_signed, key, load_sdk_config};
+use baseline::{BaselineInbox, BaselineSecret, is_signed, key, load_sdk_config};
 use lambda_http::{Body, Error, Request, RequestExt, Response, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sdk = load_sdk_config().await;
-    let (inbox, secret) = (FloorInbox::new(&sdk), FloorSecret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"));
+    let (inbox, secret) =
+        (BaselineInbox::new(&sdk), BaselineSecret::new(&sdk, "RIGHTFOOT_URL_KEY_SECRET_ID"));
     run(service_fn(async |request: Request| take_in(&inbox, &secret, request).await)).await
 }
 
 async fn take_in(
-    inbox: &FloorInbox,
-    secret: &FloorSecret,
+    inbox: &BaselineInbox,
+    secret: &BaselineSecret,
     request: Request,
 ) -> Result<Response<Body>, Error> {
     let url_key = secret.value().await?;

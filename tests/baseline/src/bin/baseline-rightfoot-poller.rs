@@ -1,18 +1,18 @@
-//! The poller's floor: finds due batches, reads their balances, and records, enqueues and marks the completions.
+//! The poller's baseline: finds due batches, reads their balances, and records, enqueues and marks the completions.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use floor::{FloorInbox, FloorRightfoot, load_sdk_config, now_ms, number, required_string};
+use baseline::{BaselineInbox, BaselineRightfoot, load_sdk_config, now_ms, number, required_string};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sdk = load_sdk_config().await;
-    let (inbox, rightfoot) = (FloorInbox::new(&sdk), FloorRightfoot::new(&sdk)?);
+    let (inbox, rightfoot) = (BaselineInbox::new(&sdk), BaselineRightfoot::new(&sdk)?);
     run(service_fn(async |_: LambdaEvent<Value>| poll(&inbox, &rightfoot).await)).await
 }
 
-async fn poll(inbox: &FloorInbox, rightfoot: &FloorRightfoot) -> Result<Value, Error> {
+async fn poll(inbox: &BaselineInbox, rightfoot: &BaselineRightfoot) -> Result<Value, Error> {
     let due = inbox.query_due("poll").await?;
     for item in &due {
         let pk = required_string(item, "pk")?;

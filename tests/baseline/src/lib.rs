@@ -1,4 +1,4 @@
-//! Shared by the floors: clients configured as in the SDK's guide, and the calls that more than one floor makes.
+//! Shared by the baselines: clients configured as in the SDK's guide, and the calls that more than one baseline makes.
 
 #![expect(missing_docs, reason = "for the bench alone")]
 
@@ -65,13 +65,13 @@ fn mac(key: &str, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
 }
 
 /// A secret, fetched on first use and cached.
-pub struct FloorSecret {
+pub struct BaselineSecret {
     client: aws_sdk_secretsmanager::Client,
     id: String,
     value: OnceCell<String>,
 }
 
-impl FloorSecret {
+impl BaselineSecret {
     pub fn new(sdk: &SdkConfig, variable: &str) -> Self {
         let client = aws_sdk_secretsmanager::Client::new(sdk);
         Self { client, id: var(variable), value: OnceCell::new() }
@@ -86,17 +86,17 @@ impl FloorSecret {
     }
 }
 
-pub struct FloorRightfoot {
+pub struct BaselineRightfoot {
     http: reqwest::Client,
     /// Client without pooled connections, for requests that must not be sent twice: a pooled connection may be dead.
     fresh: reqwest::Client,
     url: String,
-    key: FloorSecret,
+    key: BaselineSecret,
 }
 
-impl FloorRightfoot {
+impl BaselineRightfoot {
     pub fn new(sdk: &SdkConfig) -> Result<Self, Error> {
-        let key = FloorSecret::new(sdk, "RIGHTFOOT_API_KEY_SECRET_ID");
+        let key = BaselineSecret::new(sdk, "RIGHTFOOT_API_KEY_SECRET_ID");
         let http = reqwest::Client::builder().build()?;
         let fresh = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
         Ok(Self { http, fresh, url: var("RIGHTFOOT_API_URL"), key })
@@ -118,14 +118,14 @@ impl FloorRightfoot {
 }
 
 /// Table and queue of the inbox.
-pub struct FloorInbox {
+pub struct BaselineInbox {
     pub db: aws_sdk_dynamodb::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub table: String,
     pub queue_url: String,
 }
 
-impl FloorInbox {
+impl BaselineInbox {
     pub fn new(sdk: &SdkConfig) -> Self {
         let (db, sqs) = (aws_sdk_dynamodb::Client::new(sdk), aws_sdk_sqs::Client::new(sdk));
         Self { db, sqs, table: var("INBOX_TABLE"), queue_url: var("EVENTS_QUEUE_URL") }

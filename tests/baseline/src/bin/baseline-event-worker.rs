@@ -1,15 +1,15 @@
-//! The worker's floor: claims the event of a message, stores its batch's balances, publishes the event, and ends the
+//! The worker's baseline: claims the event of a message, stores its batch's balances, publishes the event, and ends the
 //! claim.
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnValue, WriteRequest};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use floor::{FloorInbox, FloorRightfoot, key, load_sdk_config, now_ms, number, text, var};
+use baseline::{BaselineInbox, BaselineRightfoot, key, load_sdk_config, now_ms, number, text, var};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
-struct FloorWorker {
-    inbox: FloorInbox,
-    rightfoot: FloorRightfoot,
+struct BaselineWorker {
+    inbox: BaselineInbox,
+    rightfoot: BaselineRightfoot,
     bus: aws_sdk_eventbridge::Client,
     bus_name: String,
     balances: String,
@@ -18,9 +18,9 @@ struct FloorWorker {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sdk = load_sdk_config().await;
-    let worker = FloorWorker {
-        inbox: FloorInbox::new(&sdk),
-        rightfoot: FloorRightfoot::new(&sdk)?,
+    let worker = BaselineWorker {
+        inbox: BaselineInbox::new(&sdk),
+        rightfoot: BaselineRightfoot::new(&sdk)?,
         bus: aws_sdk_eventbridge::Client::new(&sdk),
         bus_name: var("EVENT_BUS_NAME"),
         balances: var("BALANCES_TABLE"),
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |event: LambdaEvent<Value>| worker.process(event.payload).await)).await
 }
 
-impl FloorWorker {
+impl BaselineWorker {
     async fn process(&self, event: Value) -> Result<Value, Error> {
         for record in event.get("Records").and_then(Value::as_array).into_iter().flatten() {
             let body = record.get("body").and_then(Value::as_str).unwrap_or_default();
@@ -41,7 +41,7 @@ impl FloorWorker {
 
     async fn complete_batch(&self, batch_id: &str) -> Result<(), Error> {
         let pk = format!("rightfoot#batch#{batch_id}");
-        let FloorInbox { db, table, .. } = &self.inbox;
+        let BaselineInbox { db, table, .. } = &self.inbox;
         let claim = db.update_item().table_name(table).set_key(Some(key(&pk, "completed")));
         claim
             .update_expression("SET claim_by = :mine, claim_until = :until")

@@ -1,18 +1,20 @@
-//! The relay's floor: finds due events, claims them, enqueues them and marks them.
+//! The relay's baseline: finds due events, claims them, enqueues them and marks them.
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use floor::{FloorInbox, Item, load_sdk_config, message, now_ms, number, required_string, string_attribute};
+use baseline::{
+    BaselineInbox, Item, load_sdk_config, message, now_ms, number, required_string, string_attribute,
+};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let inbox = FloorInbox::new(&load_sdk_config().await);
+    let inbox = BaselineInbox::new(&load_sdk_config().await);
     run(service_fn(async |_: LambdaEvent<Value>| relay(&inbox).await)).await
 }
 
-async fn relay(inbox: &FloorInbox) -> Result<Value, Error> {
+async fn relay(inbox: &BaselineInbox) -> Result<Value, Error> {
     let due = inbox.query_due("outbox").await?;
     let keys = KeysAndAttributes::builder().set_keys(Some(due)).consistent_read(true).build()?;
     let read = inbox.db.batch_get_item().request_items(&inbox.table, keys).send().await?;
@@ -37,7 +39,7 @@ async fn relay(inbox: &FloorInbox) -> Result<Value, Error> {
     Ok(json!({"sent": records.len()}))
 }
 
-async fn claim(inbox: &FloorInbox, record: &Item) -> Result<(), Error> {
+async fn claim(inbox: &BaselineInbox, record: &Item) -> Result<(), Error> {
     let values = [("one", number(1)), ("later", number(now_ms() + 30_000)), ("seen", number(1))];
     let set = "SET rev = rev + :one, attempts = :one, due_at = :later";
     inbox
