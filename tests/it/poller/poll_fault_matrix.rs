@@ -141,5 +141,5 @@ impl Scenario for Found {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p3_p5_p9_hold_in_every_cell() {
-    run_matrix(&[(Found::Completion, 8), (Found::Alert, 11), (Found::NewRun, 7)]).await;
+    run_matrix(&[(Found::Completion, 8), (Found::Alert, 11), (Found::NewRun, 6)]).await;
 }

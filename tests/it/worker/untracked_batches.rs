@@ -321,18 +321,6 @@ async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_i
     assert!(it.world.stack.stores.tracking.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
 }
 
-/// An earlier version has bound no subject.
-#[tokio::test]
-async fn p4_a_schedule_tracked_before_subjects_were_bound_binds_its_subject_at_the_next_poll() {
-    let it = RightfootWorld::new().await;
-    it.request(daily_schedule_request("watch", &["a"])).await;
-    for pk in ["rightfoot#subject#", "rightfoot#submission#"] {
-        it.world.expire_items(pk).await;
-    }
-    it.run_for(DAY + MINUTE * 30).await;
-    assert!(bound_subject_item(&it.world, "watch").await.is_some());
-}
-
 fn balances_response(answer: CannedResponse) -> ScriptedResponse {
     ScriptedResponse { path_contains: "/v1/balances".to_owned(), response: answer, remaining_uses: None }
 }
