@@ -13,8 +13,8 @@
 //! A message from the queue is processed by [`message`] (find its event) → [`effect`] (confirm it by the provider's
 //! API) → [`bus`] (publish on EventBridge).
 //!
-//! Operators use [`lifecycle`] (the state of an event), [`quarantine`] (parse a quarantined delivery again) and
-//! [`audit`] (the entry that each of their actions leaves).
+//! Operators use [`lifecycle`] (the state of an event), [`timeline_status`] (who takes the next step), [`quarantine`]
+//! (parse a quarantined delivery again) and [`audit`] (the entry that each of their actions leaves).
 //!
 //! The promises P1–P10 that code and tests name:
 //!
@@ -51,4 +51,5 @@ pub mod requests;
 pub mod rightfoot_api;
 pub mod signature;
 pub mod time;
+pub mod timeline_status;
 pub mod url_token;

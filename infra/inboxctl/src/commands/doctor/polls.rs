@@ -1,0 +1,73 @@
+//! Check of the polls: Rightfoot answers for every tracked batch and schedule, and schedules run.
+
+use inbox_aws::inbox::TrackedWithProblem;
+use inbox_core::time::UnixMillis;
+
+use super::check_result::CheckResult;
+use crate::output::pluralize;
+use crate::output::poll_problem_text::{advice, batch_problem_text, problem_text};
+use crate::target::Target;
+
+const CHECK: &str = "polls";
+/// Number of problems that are read.
+const SAMPLE_SIZE: usize = 50;
+/// Said if the table is larger than one scan reads: items beyond are not checked.
+const PARTIAL: &str = "partial check: only the first part of the table was read";
+
+pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
+    let (inbox, table, now) = (target.inbox()?, target.inbox_table()?, target.now());
+    let page = match inbox.list_poll_problems(SAMPLE_SIZE).await {
+        Ok(page) => page,
+        Err(fault) => return Ok(CheckResult::from_error(target, CHECK, &fault, &table)),
+    };
+    let mut found: Vec<_> = page.items.iter().filter_map(|it| describe(it, now)).collect();
+    found.sort_by(|one, other| (other.needs_operator, one.since).cmp(&(one.needs_operator, other.since)));
+    let is_partial = page.next.is_some();
+    let Some(worst) = found.first() else {
+        const ALL_WELL: &str = "the last poll of every tracked batch and schedule was answered";
+        // A problem may be in the part that was not read.
+        return Ok(if is_partial {
+            CheckResult::unknown(CHECK, format!("{PARTIAL}; in that part, {ALL_WELL}"))
+        } else {
+            CheckResult::ok(CHECK, ALL_WELL)
+        });
+    };
+    let mut text = worst.text.clone();
+    if found.len() > 1 {
+        text += &format!("; and {} more", pluralize(found.len() as u64 - 1, "problem", "problems"));
+    }
+    if is_partial {
+        text += &format!("; {PARTIAL}");
+    }
+    Ok(if worst.needs_operator {
+        CheckResult::fail(CHECK, text, worst.advice.clone())
+    } else {
+        CheckResult::warn(CHECK, text, worst.advice.clone())
+    })
+}
+
+struct PollFinding {
+    needs_operator: bool,
+    since: UnixMillis,
+    text: String,
+    advice: String,
+}
+
+fn describe(tracked: &TrackedWithProblem, now: UnixMillis) -> Option<PollFinding> {
+    let (kind, id, deadline_at, problem, text) = match tracked {
+        TrackedWithProblem::Batch(batch) => {
+            let problem = batch.problem.as_ref()?;
+            ("batch", &batch.batch_id, batch.deadline_at, problem, batch_problem_text(batch, problem, now))
+        }
+        TrackedWithProblem::Schedule(schedule) => {
+            let problem = schedule.problem.as_ref()?;
+            ("schedule", &schedule.schedule_id, None, problem, problem_text(problem, schedule.polls, now))
+        }
+    };
+    Some(PollFinding {
+        needs_operator: problem.needs_operator(deadline_at, now),
+        since: problem.since,
+        text: format!("{kind} {id}: {text}"),
+        advice: format!("{}; `inboxctl timeline {id}`", advice(&problem.reason)),
+    })
+}
