@@ -43,17 +43,17 @@ impl BatchesCommand {
 pub(crate) struct ListBatchesArgs {
     /// Only batches in this state.
     #[arg(long, value_enum)]
-    pub(crate) state: Option<BatchState>,
+    state: Option<BatchState>,
     /// Only runs of this schedule.
     #[arg(long, value_name = "ID")]
-    pub(crate) schedule: Option<String>,
+    schedule: Option<String>,
     #[command(flatten)]
-    pub(crate) page: PageArgs,
+    page: PageArgs,
 }
 
 /// State of a tracked batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BatchState {
+enum BatchState {
     /// Not settled yet; the poller still asks for it.
     Tracked,
     /// All results are known.
@@ -74,7 +74,7 @@ impl From<BatchState> for BatchStatus {
 
 /// A page of batches that are or were tracked.
 #[derive(Serialize)]
-pub(crate) struct BatchList {
+struct BatchList {
     batches: Vec<BatchOutput>,
     /// Token for `--page`; `None` on the last page.
     next: Option<String>,
@@ -129,16 +129,17 @@ fn status_text(batch: &BatchView, status: BatchStatus, now: UnixMillis) -> Strin
     match status {
         BatchStatus::Overdue => state_since("overdue since", batch.overdue_at),
         BatchStatus::Settled => state_since("settled", batch.done_at),
+        BatchStatus::Tracked if batch.due_at.is_none() => "tracked".to_owned(),
         BatchStatus::Tracked => {
-            let next = state_since("polled next", batch.due_at);
-            // A next poll alone would look healthy.
             let problem = batch.problem.as_ref().map(|it| batch_problem_text(batch, it, now));
-            problem.map_or(next.clone(), |problem| format!("{next}; {problem}"))
+            // A next poll alone would look healthy.
+            let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+            state_since("polled next", batch.due_at) + &problem
         }
     }
 }
 
-pub(crate) async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchList> {
+async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchList> {
     let cursor = args.page.scan_cursor()?;
     let is_match = |batch: &BatchView| {
         args.state
@@ -179,28 +180,28 @@ impl Render for BatchList {
 pub(crate) struct TrackBatchArgs {
     /// Batch id.
     #[arg(value_parser = parse_id)]
-    pub(crate) batch: Id,
+    batch: Id,
     /// Number of distinct authorizers that were submitted.
     #[arg(long, value_name = "N")]
-    pub(crate) expected: u64,
+    expected: u64,
     /// Authorizer that Rightfoot excluded at once; repeat for several.
     #[arg(long = "failed", value_name = "AUTHORIZER", value_parser = parse_id)]
-    pub(crate) failed: Vec<Id>,
+    failed: Vec<Id>,
     /// Subject of the URL that it was submitted with; webhooks by another URL are quarantined.
     #[arg(long, value_name = "SUBJECT")]
-    pub(crate) subject: Option<Subject>,
+    subject: Option<Subject>,
     #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Result of tracking a batch.
 #[derive(Serialize)]
-pub(crate) struct TrackBatchReport {
+struct TrackBatchReport {
     batch_id: String,
     status: &'static str,
 }
 
-pub(crate) async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Result<TrackBatchReport> {
+async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Result<TrackBatchReport> {
     let (now, batch_id) = (target.now(), args.batch.as_str().to_owned());
     // The functions read the same parameters, so the batch is polled like one that they have submitted.
     let timing = poll_timing(&stack_parameters::function_env(target)).context("the stack's parameters")?;

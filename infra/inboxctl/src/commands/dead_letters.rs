@@ -42,12 +42,12 @@ impl DeadLettersCommand {
 pub(crate) struct ListDeadLettersArgs {
     /// Maximum number of items.
     #[arg(long, default_value = "20", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
+    limit: NonZeroUsize,
 }
 
 /// Messages of the dead-letter queue.
 #[derive(Serialize)]
-pub(crate) struct DeadLetterList {
+struct DeadLetterList {
     messages: Vec<DeadLetterRow>,
     /// True if the limit was reached: there may be more messages.
     is_truncated: bool,
@@ -64,7 +64,7 @@ struct DeadLetterRow {
     sent_at: Option<Timestamp>,
 }
 
-pub(crate) async fn list(target: &Target, args: ListDeadLettersArgs) -> anyhow::Result<DeadLetterList> {
+async fn list(target: &Target, args: ListDeadLettersArgs) -> anyhow::Result<DeadLetterList> {
     let (dead_letters, queue) = open_dead_letters(target).await?;
     let mut received =
         dead_letters.receive(args.limit.get(), LIST_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
@@ -138,23 +138,23 @@ inboxctl dead-letters redrive [OPTIONS] --by <NAME> --why <TEXT>
 pub(crate) struct RedriveArgs {
     /// Maximum number of items.
     #[arg(long, default_value = "10", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
+    limit: NonZeroUsize,
     /// Only show which messages would be moved.
     #[arg(long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
+    dry_run: bool,
     /// Your name, for the audit trail.
     #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = parse_by, required_unless_present = "dry_run")]
-    pub(crate) by: Option<String>,
+    by: Option<String>,
     /// Reason, for the audit trail.
     #[arg(long, value_name = "TEXT", value_parser = parse_why, required_unless_present = "dry_run")]
-    pub(crate) why: Option<String>,
+    why: Option<String>,
     #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Result of moving dead letters back.
 #[derive(Serialize)]
-pub(crate) struct RedriveReport {
+struct RedriveReport {
     /// Messages that would be moved: after a dry run, or without a confirmation.
     planned: Vec<DeadLetterRow>,
     moved: Vec<RedrivenMessage>,
@@ -171,7 +171,7 @@ struct RedrivenMessage {
     error: Option<String>,
 }
 
-pub(crate) async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Result<RedriveReport> {
+async fn redrive(target: &Target, args: RedriveArgs) -> anyhow::Result<RedriveReport> {
     let (dead_letters, queue) = open_dead_letters(target).await?;
     let received =
         dead_letters.receive(args.limit.get(), REDRIVE_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;

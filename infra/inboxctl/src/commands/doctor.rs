@@ -25,7 +25,7 @@ pub(crate) const EXIT_UNKNOWN: u8 = 2;
 pub(crate) struct DoctorArgs {
     /// Skip the checks of event-worker, its balances table and its bus: you read the queue yourself.
     #[arg(long)]
-    pub(crate) no_worker: bool,
+    no_worker: bool,
 }
 
 /// Results of all checks.

@@ -18,7 +18,7 @@ use crate::target::Target;
 pub(crate) struct DueArgs {
     /// Maximum number of items of each kind.
     #[arg(long, default_value = "20", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
+    limit: NonZeroUsize,
 }
 
 /// Due items of each queue.

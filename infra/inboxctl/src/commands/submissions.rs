@@ -32,27 +32,24 @@ impl SubmissionsCommand {
 #[derive(Args)]
 pub(crate) struct ConcludeSubmissionArgs {
     /// Submission id.
-    pub(crate) submission: Subject,
+    submission: Subject,
     /// You made sure at Rightfoot that it created nothing; its name becomes free.
     #[arg(long, required = true)]
-    pub(crate) none: bool,
+    none: bool,
     #[command(flatten)]
-    pub(crate) audit: AuditArgs,
+    audit: AuditArgs,
     #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Result of concluding a submission.
 #[derive(Serialize)]
-pub(crate) struct ConcludeReport {
+struct ConcludeReport {
     submission_id: String,
     status: &'static str,
 }
 
-pub(crate) async fn conclude(
-    target: &Target,
-    args: ConcludeSubmissionArgs,
-) -> anyhow::Result<ConcludeReport> {
+async fn conclude(target: &Target, args: ConcludeSubmissionArgs) -> anyhow::Result<ConcludeReport> {
     let (inbox, table) = (target.inbox()?, target.inbox_table()?);
     let (id, operator) = (args.submission, args.audit.operator());
     let Some(submission) = inbox.submission(&id).await.with_resource(&table)? else {

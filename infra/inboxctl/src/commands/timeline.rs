@@ -17,7 +17,7 @@ use report::{EventWithStatus, TimelineOutput, TimelineReport};
 pub(crate) struct TimelineArgs {
     /// An event's id (`rightfoot/batch/…/completed`, `fynapse/event/…`), or the bare id of a batch, schedule,
     /// submission or Fynapse event.
-    pub(crate) id: String,
+    id: String,
 }
 
 pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<TimelineReport> {

@@ -27,18 +27,18 @@ impl UrlCommand {
 #[derive(Args)]
 pub(crate) struct MintUrlArgs {
     /// Name that the URL is minted for: 1 to 64 characters of A-Z a-z 0-9 _ -. Do not use personal data.
-    pub(crate) subject: Subject,
+    subject: Subject,
 }
 
 /// A minted URL. It is a credential.
 #[derive(Serialize)]
-pub(crate) struct MintedUrl {
+struct MintedUrl {
     subject: String,
     path: String,
     webhook_url: String,
 }
 
-pub(crate) async fn mint(target: &Target, args: MintUrlArgs) -> anyhow::Result<MintedUrl> {
+async fn mint(target: &Target, args: MintUrlArgs) -> anyhow::Result<MintedUrl> {
     let base = target
         .base_url()
         .context("missing --base-url (WEBHOOK_BASE_URL) or --stack: the host of the URL is unknown")?;

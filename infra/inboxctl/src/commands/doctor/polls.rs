@@ -16,21 +16,24 @@ const PARTIAL: &str = "partial check: only the first part of the table was read"
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
     let (inbox, table, now) = (target.inbox()?, target.inbox_table()?, target.now());
-    let page = match inbox.list_poll_problems(SAMPLE_SIZE).await {
-        Ok(page) => page,
-        Err(fault) => return Ok(CheckResult::from_error(target, CHECK, &fault, &table)),
-    };
-    let mut found: Vec<_> = page.items.iter().filter_map(|it| describe(it, now)).collect();
+    Ok(match inbox.list_poll_problems(SAMPLE_SIZE).await {
+        Ok(page) => check_problems(&page.items, page.next.is_some(), now),
+        Err(fault) => CheckResult::from_error(target, CHECK, &fault, &table),
+    })
+}
+
+/// Judges the problems that were found. `is_partial` is true if there may be more.
+fn check_problems(problems: &[TrackedWithProblem], is_partial: bool, now: UnixMillis) -> CheckResult {
+    let mut found: Vec<_> = problems.iter().filter_map(|it| describe(it, now)).collect();
     found.sort_by(|one, other| (other.needs_operator, one.since).cmp(&(one.needs_operator, other.since)));
-    let is_partial = page.next.is_some();
     let Some(worst) = found.first() else {
         const ALL_WELL: &str = "the last poll of every tracked batch and schedule was answered";
         // A problem may be in the part that was not read.
-        return Ok(if is_partial {
+        return if is_partial {
             CheckResult::unknown(CHECK, format!("{PARTIAL}; in that part, {ALL_WELL}"))
         } else {
             CheckResult::ok(CHECK, ALL_WELL)
-        });
+        };
     };
     let mut text = worst.text.clone();
     if found.len() > 1 {
@@ -39,11 +42,11 @@ pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
     if is_partial {
         text += &format!("; {PARTIAL}");
     }
-    Ok(if worst.needs_operator {
+    if worst.needs_operator {
         CheckResult::fail(CHECK, text, worst.advice.clone())
     } else {
         CheckResult::warn(CHECK, text, worst.advice.clone())
-    })
+    }
 }
 
 struct PollFinding {
@@ -70,4 +73,18 @@ fn describe(tracked: &TrackedWithProblem, now: UnixMillis) -> Option<PollFinding
         text: format!("{kind} {id}: {text}"),
         advice: format!("{}; `inboxctl timeline {id}`", advice(&problem.reason)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::check_result::CheckStatus;
+
+    #[test]
+    fn a_partial_check_without_a_problem_says_so_and_proves_nothing() {
+        let (whole, part) =
+            (check_problems(&[], false, UnixMillis(0)), check_problems(&[], true, UnixMillis(0)));
+        assert_eq!((whole.status, part.status), (CheckStatus::Ok, CheckStatus::Unknown));
+        assert_eq!(part.finding, format!("{PARTIAL}; in that part, {}", whole.finding));
+    }
 }

@@ -18,21 +18,21 @@ use crate::value_parsers::{TimeArg, parse_provider, parse_state};
 pub(crate) struct ListEventsArgs {
     /// Only events in this state; repeat for several.
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
-    pub(crate) state: Vec<EventState>,
+    state: Vec<EventState>,
     /// Only events of this type, as the provider calls it: BALANCE_BATCH_COMPLETED, BALANCE_THRESHOLD_ALERT, balance.extracted, …
     #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) event_type: Option<String>,
+    event_type: Option<String>,
     /// Only events of this provider.
     #[arg(long, value_parser = parse_provider)]
-    pub(crate) provider: Option<Provider>,
+    provider: Option<Provider>,
     /// Only events received at this time or later: RFC 3339, or an age such as 90m, 36h, 7d.
     #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<TimeArg>,
+    since: Option<TimeArg>,
     /// Only events received before this time.
     #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<TimeArg>,
+    until: Option<TimeArg>,
     #[command(flatten)]
-    pub(crate) page: PageArgs,
+    page: PageArgs,
 }
 
 /// A page of recorded events.

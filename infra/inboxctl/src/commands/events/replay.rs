@@ -19,18 +19,18 @@ use crate::target::Target;
 pub(crate) struct ReplayEventsArgs {
     /// The events' ids, or the bare ids of Fynapse events or of batches.
     #[arg(required = true, value_parser = parse_event_ref)]
-    pub(crate) events: Vec<EventRef>,
+    events: Vec<EventRef>,
     /// The messages of these events are lost: sent, never done. Refused for 14 days after sending, while the queues may still
     /// hold them. If a message arrives after all, its effect still happens only once.
     #[arg(long)]
-    pub(crate) lost: bool,
+    lost: bool,
     /// With --lost: the queue was purged; skip the 14 days.
     #[arg(long, requires = "lost")]
-    pub(crate) purged: bool,
+    purged: bool,
     #[command(flatten)]
-    pub(crate) audit: AuditArgs,
+    audit: AuditArgs,
     #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Result of replaying events.

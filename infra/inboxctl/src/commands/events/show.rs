@@ -18,10 +18,10 @@ use crate::target::Target;
 pub(crate) struct ShowEventArgs {
     /// The event's id, or the bare id of a Fynapse event or of a batch.
     #[arg(value_parser = parse_event_ref)]
-    pub(crate) event: EventRef,
+    event: EventRef,
     /// Print the payload, which may hold personal data.
     #[arg(long)]
-    pub(crate) reveal: bool,
+    reveal: bool,
 }
 
 /// A past cycle of an event, from due to done or quarantined. A replay begins a new one.

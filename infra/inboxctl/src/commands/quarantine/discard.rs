@@ -29,20 +29,20 @@ const COUNTED_MAX: usize = 1_000;
 pub(crate) struct DiscardQuarantinedArgs {
     /// Items as `list` prints them.
     #[arg(value_parser = parse_quarantine_id, required_unless_present = "subject", conflicts_with = "subject")]
-    pub(crate) items: Vec<QuarantineId>,
+    items: Vec<QuarantineId>,
     /// All open items that came by the URL of this subject, oldest first.
     #[arg(long, value_name = "SUBJECT")]
-    pub(crate) subject: Option<Subject>,
+    subject: Option<Subject>,
     /// With --subject: only items of this reason.
     #[arg(long, value_parser = parse_reason, requires = "subject")]
-    pub(crate) reason: Option<QuarantineReason>,
+    reason: Option<QuarantineReason>,
     /// With --subject: maximum number of items.
     #[arg(long, default_value = "100", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
+    limit: NonZeroUsize,
     #[command(flatten)]
-    pub(crate) audit: AuditArgs,
+    audit: AuditArgs,
     #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Result of discarding items.

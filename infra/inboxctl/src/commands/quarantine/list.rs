@@ -18,9 +18,9 @@ use crate::value_parsers::parse_reason;
 pub(crate) struct ListQuarantineArgs {
     /// Only items quarantined for this reason.
     #[arg(long, value_parser = parse_reason)]
-    pub(crate) reason: Option<QuarantineReason>,
+    reason: Option<QuarantineReason>,
     #[command(flatten)]
-    pub(crate) page: PageArgs,
+    page: PageArgs,
 }
 
 /// A page of open items.

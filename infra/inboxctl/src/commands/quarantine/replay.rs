@@ -24,20 +24,20 @@ use crate::value_parsers::{parse_quarantine_id, parse_reason};
 pub(crate) struct ReplayQuarantinedArgs {
     /// Items as `list` prints them.
     #[arg(value_parser = parse_quarantine_id, required_unless_present = "reason", conflicts_with = "reason")]
-    pub(crate) items: Vec<QuarantineId>,
+    items: Vec<QuarantineId>,
     /// All open items of this reason, oldest first.
     #[arg(long, value_parser = parse_reason)]
-    pub(crate) reason: Option<QuarantineReason>,
+    reason: Option<QuarantineReason>,
     /// With --reason: maximum number of items.
     #[arg(long, default_value = "100", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
+    limit: NonZeroUsize,
     /// Also replay deliveries older than the retention of records; if one was recorded then, it may be published again as new.
     #[arg(long)]
-    pub(crate) force: bool,
+    force: bool,
     #[command(flatten)]
-    pub(crate) audit: AuditArgs,
+    audit: AuditArgs,
     #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Result of replaying items.

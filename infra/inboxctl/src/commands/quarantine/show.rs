@@ -19,10 +19,10 @@ use crate::value_parsers::parse_quarantine_id;
 pub(crate) struct ShowQuarantinedArgs {
     /// Item as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
     #[arg(value_parser = parse_quarantine_id)]
-    pub(crate) item: QuarantineId,
+    item: QuarantineId,
     /// Print the bytes, which may hold personal data.
     #[arg(long)]
-    pub(crate) reveal: bool,
+    reveal: bool,
 }
 
 /// Details of a quarantined delivery.
