@@ -13,8 +13,9 @@
 //! A message from the queue is processed by [`message`] (find its event) → [`effect`] (confirm it by the provider's
 //! API) → [`bus`] (publish on EventBridge).
 //!
-//! Operators use [`lifecycle`] (the state of an event), [`quarantine`] and [`reparse`] (quarantined deliveries, and
-//! parsing them again) and [`audit`] (the entry that each of their actions leaves).
+//! Operators use [`lifecycle`] (the state of an event), [`timeline_status`] (who takes the next step), [`quarantine`] and
+//! [`reparse`] (quarantined deliveries, and parsing them again) and [`audit`] (the entry that each of their actions
+//! leaves).
 //!
 //! The tables are described by [`table_keys`], [`due_queue`] (the index `due`) and [`expiry`] (TTL).
 //!
@@ -62,4 +63,5 @@ pub mod subject;
 pub mod table_keys;
 pub mod thresholds;
 pub mod time;
+pub mod timeline_status;
 pub mod url_token;

@@ -8,7 +8,7 @@ use axum::routing::post;
 use local::stack::DEAD_LETTER_QUEUE;
 use tests::{Item, completion_body, extract_body, number};
 
-use crate::timeline::item;
+use crate::timeline::{item, thresholds};
 use crate::{CliHarness, snapshot};
 
 /// Status and finding of one check, and the exit code of `doctor`.
@@ -42,8 +42,11 @@ fn batch(batch_id: &str, now: i64, deadline_mins: i64, problem: Option<Attribute
 fn schedule(schedule_id: &str, now: i64, problem: AttributeValue) -> Item {
     let pk = format!("rightfoot#schedule#{schedule_id}");
     let texts = [("pk", pk.as_str()), ("sk", "tracked"), ("due", "poll#00")];
-    let numbers = [("since", now - 86_400_000), ("polls", 3), ("rev", 4), ("due_at", now + 600_000)];
-    let mut item = item(&texts, &numbers);
+    let times =
+        [("since", now - 86_400_000), ("due_at", now + 600_000), ("schedule_expires_at", now + 864_000_000)];
+    let numbers = [("polls", 3), ("rev", 4), ("interval_secs", 86_400)];
+    let mut item = item(&texts, &[times, numbers].concat());
+    item.extend(thresholds());
     item.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
     item.insert("poll_problem".to_owned(), problem);
     item
