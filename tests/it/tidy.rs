@@ -251,8 +251,11 @@ fn what_only_unix_has_is_compiled_for_unix_alone() {
 #[test]
 fn a_provider_has_everything_that_a_provider_needs() {
     for name in Provider::ALL.iter().map(|provider| provider.as_str()) {
-        let path = format!("shared/core/src/providers/{name}.rs");
-        assert!(repository_root().join(&path).is_file(), "{path}");
+        for path in [format!("shared/core/src/providers/{name}.rs"), format!("shared/providers/{name}.md")] {
+            assert!(repository_root().join(&path).is_file(), "{path}");
+        }
+        let row = format!("| `{name}-webhook` |");
+        assert!(read_file("functions/README.md").contains(&row), "functions/README.md has no {row}");
         for folder in [format!("functions/{name}-webhook"), format!("tests/fixtures/{name}")] {
             assert!(repository_root().join(&folder).is_dir(), "{folder}");
         }

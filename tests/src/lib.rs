@@ -313,7 +313,7 @@ pub fn gateway_event(path: &str, headers: Value, body: &[u8], token: Option<&str
 pub fn provider_of(path: &str) -> Provider {
     let provider =
         path.strip_prefix("/webhooks/").and_then(|path| Provider::from_name(path.split('/').next()?));
-    provider.unwrap_or_else(|| panic!("{path} is no webhook's"))
+    provider.expect("the path of a webhook")
 }
 
 /// Invocation for a delivery with this credential, or without one.

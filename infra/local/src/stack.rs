@@ -419,11 +419,12 @@ fn sdk_config(connector: &AwsConnector) -> SdkConfig {
 
 /// Value of the secret that verifies a provider's deliveries.
 fn webhook_secret_value(provider: Provider, options: &StackOptions) -> String {
-    match provider {
-        Provider::Fynapse => match options.fynapse_secrets.as_slice() {
-            [single] => single.clone(),
-            several => json!(several).to_string(),
-        },
-        Provider::Rightfoot => options.rightfoot_url_key.clone(),
+    if provider == Provider::Rightfoot {
+        return options.rightfoot_url_key.clone();
+    }
+    match options.fynapse_secrets.as_slice() {
+        _ if provider != Provider::Fynapse => format!("local-{}-secret", provider.as_str()),
+        [single] => single.clone(),
+        several => json!(several).to_string(),
     }
 }

@@ -6,6 +6,7 @@ use inbox_core::delivery::Provider;
 use inbox_core::providers::ProviderSpec;
 use serde_json::{Value, json};
 
+use super::crates_in;
 use super::documents::section;
 use super::template::{as_list, data_resources, functions, resources, template};
 
@@ -45,8 +46,10 @@ fn a_key_of_the_accounts_own_is_on_everything_that_is_kept() {
     let key = json!({"Fn::If": ["WithKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
     for (of_type, count, name) in [
         ("AWS::SQS::Queue", 2, "KmsMasterKeyId"),
-        ("AWS::SecretsManager::Secret", 3, "KmsKeyId"),
-        ("AWS::Logs::LogGroup", 7, "KmsKeyId"),
+        // Each provider's, and the key of Rightfoot's API.
+        ("AWS::SecretsManager::Secret", Provider::ALL.len() + 1, "KmsKeyId"),
+        // Each function's, and the access log.
+        ("AWS::Logs::LogGroup", crates_in("functions").len() + 1, "KmsKeyId"),
     ] {
         let resources_of_type = resources(&template, of_type);
         assert_eq!(resources_of_type.len(), count, "{of_type}");
