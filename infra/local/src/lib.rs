@@ -16,6 +16,8 @@ pub mod inspect;
 pub mod lambda_api;
 pub mod load_test;
 mod progress;
+mod repeat;
+pub mod resource_names;
 pub mod rightfoot_simulator;
 pub mod senders;
 pub mod serve;

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::inspect;
 use crate::progress::Progress;
+use crate::repeat::wait_until;
 use crate::senders::payloads::{balance_extracted, batch_completed, threshold_alert};
 use crate::senders::retry_policy::RetrySpacing;
 use crate::senders::{
@@ -144,7 +145,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
 
     progress.set_message("checking that every event is on the queue");
     // Events that the functions recorded and did not send are left to the relay.
-    relay_all_due(&stack).await?;
+    relay_all_due(&stack).await;
     let bodies = inspect::receive_all(&stack, EVENTS_QUEUE).await?;
     let (mut seen_by_id, mut repeated, mut unexpected) = (sent_event_counts(&options), 0, 0);
     for body in &bodies {
@@ -249,14 +250,16 @@ fn sent_event_counts(options: &LoadTestOptions) -> BTreeMap<String, usize> {
 }
 
 /// Runs the relay until nothing is due, at most [`RELAY_WAIT_MAX`].
-async fn relay_all_due(stack: &Stack) -> anyhow::Result<()> {
-    let deadline = Instant::now() + RELAY_WAIT_MAX;
-    while inspect::count_due(stack).await? > 0 && Instant::now() < deadline {
+async fn relay_all_due(stack: &Stack) {
+    wait_until(RELAY_WAIT_MAX, RELAY_PAUSE, async || {
+        if inspect::count_due(stack).await.is_ok_and(|due| due == 0) {
+            return true;
+        }
         // The next run covers what a failed one left due.
         let _ = stack.relay.handle(Duration::from_secs(60)).await;
-        tokio::time::sleep(RELAY_PAUSE).await;
-    }
-    Ok(())
+        false
+    })
+    .await;
 }
 
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {

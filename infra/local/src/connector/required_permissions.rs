@@ -3,7 +3,7 @@
 use inbox_aws::iam::{Resource, Role};
 use serde_json::Value;
 
-use crate::stack::{
+use crate::resource_names::{
     BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
     RIGHTFOOT_URL_KEY_SECRET,
 };

@@ -11,10 +11,11 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::DemoOptions;
+use super::poller_runs::{FaultWindow, PollerRun, PollerRuns};
 use super::seed_tracking::{track_alert_run, track_alert_schedule};
 use super::simulated_rightfoot::{
-    ALERT_DELAY, API_KEY, CHECKED_RUNS, FaultWindow, POLL_TIMING, PollerRun, PollerRuns, configure,
-    crash_on_webhook_alert, spawn_simulator, unchecked_batches,
+    ALERT_DELAY, API_KEY, CHECKED_RUNS, POLL_TIMING, configure, crash_on_webhook_alert, spawn_simulator,
+    unchecked_batches,
 };
 use super::submissions::{PlannedSubmission, SubmissionLog, submit_until_succeeded};
 use super::traffic::{DeliverySender, PlannedDelivery, Traffic};
@@ -22,6 +23,7 @@ use super::workers::Workers;
 use crate::connector::{AwsCall, CallOutcome, Fault};
 use crate::inspect;
 use crate::progress::Progress;
+use crate::repeat;
 use crate::rightfoot_simulator::{RightfootSimulator, SimulatedWebhook};
 use crate::senders::retry_policy::RetrySpacing;
 use crate::senders::{
@@ -407,10 +409,7 @@ async fn deliver_once(
     }
 }
 
+/// Waits until a condition holds, at most [`WAIT_TIMEOUT`].
 pub(super) async fn wait_until(condition: impl AsyncFn() -> bool) {
-    let by = Instant::now() + WAIT_TIMEOUT;
-    // A wait that ends too early is no error: whatever is missing then shows up as a violation.
-    while !condition().await && Instant::now() < by {
-        tokio::time::sleep(CHECK_INTERVAL).await;
-    }
+    repeat::wait_until(WAIT_TIMEOUT, CHECK_INTERVAL, condition).await;
 }

@@ -10,7 +10,8 @@ use std::fmt;
 use inbox_core::delivery::Provider;
 
 use super::harness::PerformedDelivery;
-use super::simulated_rightfoot::{GroundTruth, PollerRun};
+use super::poller_runs::PollerRun;
+use super::simulated_rightfoot::GroundTruth;
 use super::submissions::SubmissionLog;
 use super::traffic::{DeliverySender, ExpectedOutcome, PlannedDelivery};
 use super::workers::WorkerEvidence;

@@ -16,6 +16,7 @@ use crate::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 
 mod harness;
 mod invariants;
+mod poller_runs;
 mod report;
 mod scenario;
 mod seed_tracking;

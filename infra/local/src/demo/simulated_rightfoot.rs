@@ -1,22 +1,20 @@
-//! The demo's simulated Rightfoot: its configuration, the ground truth that the checks use, and the poller's runs.
+//! The demo's simulated Rightfoot: its configuration, and the ground truth that the checks use.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inbox_core::limits::POLL_DEADLINE_SECS;
 use inbox_core::poll::PollTiming;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
 
-use crate::connector::{AwsCall, Fault, until_crash};
+use crate::connector::{AwsCall, Fault};
+use crate::repeat::run_every;
 use crate::rightfoot_simulator::{
     Behaviour, CannedResponse, LoggedRequest, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse,
     SimulatedBatch, SimulatedSchedule, SimulatedWebhook, WebhookLoss,
 };
-use crate::stack::{self, INVOCATION_TIMEOUT, Stack};
+use crate::stack;
 
 /// The API key that the simulated Rightfoot accepts.
 pub(super) const API_KEY: &str = "demo-rightfoot-api-key";
@@ -91,19 +89,14 @@ pub(super) fn configure(behaviour: &mut Behaviour) {
 
 /// Serves the simulator's API and sends its webhooks, until the handles are aborted.
 pub(super) fn spawn_simulator(simulator: &RightfootSimulator, listener: TcpListener) -> [JoinHandle<()>; 2] {
-    let sender = simulator.clone();
-    let sending = tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(WEBHOOK_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut deliveries = JoinSet::new();
-        loop {
-            ticks.tick().await;
-            let sender = sender.clone();
-            // Not awaited: a slow response must not delay other webhooks.
-            deliveries.spawn(async move { sender.tick().await });
-            // A `JoinSet` keeps each finished task until it is joined.
-            while deliveries.try_join_next().is_some() {}
-        }
+    let (sender, mut deliveries) = (simulator.clone(), JoinSet::new());
+    let sending = run_every(WEBHOOK_TICK, move || {
+        let sender = sender.clone();
+        // Not awaited: a slow response must not delay other webhooks.
+        deliveries.spawn(async move { sender.tick().await });
+        // A `JoinSet` keeps each finished task until it is joined.
+        while deliveries.try_join_next().is_some() {}
+        std::future::ready(())
     });
     [stack::spawn_server(listener, simulator.routes()), sending]
 }
@@ -182,69 +175,4 @@ fn is_uuid(text: &str) -> bool {
 pub(super) fn unchecked_batches(schedules: &[SimulatedSchedule]) -> BTreeSet<String> {
     let runs = schedules.iter().flat_map(|schedule| schedule.runs.iter().skip(CHECKED_RUNS));
     runs.map(|run| run.batch_id.clone()).collect()
-}
-
-/// Counts starts and ends of fault injection: odd while faults are injected. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FaultWindow(Arc<AtomicUsize>);
-
-impl FaultWindow {
-    /// Starts or ends fault injection.
-    pub(super) fn toggle(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn current(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-/// A run of the poller.
-#[derive(Clone, Debug)]
-pub(super) struct PollerRun {
-    /// True if no fault was injected while it ran.
-    pub(super) is_fault_free: bool,
-    /// Type and message of its error, or `crashed`; `None` if it succeeded.
-    pub(super) error: Option<String>,
-}
-
-/// Results of the poller's runs. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct PollerRuns(Arc<Mutex<Vec<PollerRun>>>);
-
-impl PollerRuns {
-    /// All results so far, in order.
-    pub(super) fn all(&self) -> Vec<PollerRun> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Runs the poller at this interval (real time) until the handle is aborted.
-    pub(super) fn run_poller_every(
-        &self,
-        pause: Duration,
-        stack: &Stack,
-        fault_window: &FaultWindow,
-    ) -> JoinHandle<()> {
-        let (runs, poller, fault_window) = (self.clone(), stack.poller.clone(), fault_window.clone());
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(pause);
-            // A slow run must not be followed by a burst of runs.
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let before = fault_window.current();
-                let failed = match until_crash(poller.handle(INVOCATION_TIMEOUT)).await {
-                    Some(Ok(_)) => None,
-                    Some(Err(error)) => Some(format!("{}: {}", error.error_type, error.error_message)),
-                    None => Some("crashed".to_owned()),
-                };
-                // An even count means no open window; an unchanged one, that none was opened meanwhile.
-                let is_fault_free = before.is_multiple_of(2) && fault_window.current() == before;
-                runs.0
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(PollerRun { is_fault_free, error: failed });
-            }
-        })
-    }
 }

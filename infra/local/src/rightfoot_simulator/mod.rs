@@ -53,6 +53,8 @@ pub use snapshot::{
 use state::SimulatorState;
 use webhook_entry::DueAttempt;
 
+use crate::repeat::run_every;
+
 /// Time limit for a receiver's response, in real time (not documented).
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of webhooks that are delivered at the same time.
@@ -122,15 +124,12 @@ impl RightfootSimulator {
     }
 
     /// Ticks at this interval (real time) until the handle is aborted.
-    pub fn run_every(&self, pause: Duration) -> JoinHandle<()> {
-        let sim = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(pause);
-            // After a slow tick, waits the full pause instead of catching up.
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                sim.tick().await;
+    pub fn run_every(&self, interval: Duration) -> JoinHandle<()> {
+        let simulator = self.clone();
+        run_every(interval, move || {
+            let simulator = simulator.clone();
+            async move {
+                simulator.tick().await;
             }
         })
     }

@@ -7,8 +7,9 @@ use inbox_core::time::UnixMillis;
 use super::{call, message, record, valid_evidence, violations_after};
 use crate::connector::CallOutcome;
 use crate::demo::invariants::Evidence;
+use crate::demo::poller_runs::PollerRun;
 use crate::demo::report::{DemoReport, OriginRow};
-use crate::demo::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE, PollerRun};
+use crate::demo::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
 use crate::demo::submissions::{SubmissionLog, SubmissionResponse};
 use crate::rightfoot_simulator::{
     LoggedRequest, SimulatedBalance, SimulatedBatch, SimulatedRun, SimulatedSchedule, SimulatedWebhook,
