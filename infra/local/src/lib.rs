@@ -13,6 +13,7 @@ pub mod connector;
 pub mod demo;
 pub mod emulator;
 pub mod inspect;
+pub mod invariants;
 pub mod lambda_api;
 pub mod load_test;
 mod progress;

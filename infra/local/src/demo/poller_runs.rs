@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::connector::until_crash;
+use crate::invariants::PollerRun;
 use crate::repeat::run_every;
 use crate::stack::{INVOCATION_TIMEOUT, Stack};
 
@@ -23,15 +24,6 @@ impl FaultWindow {
     fn current(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
-}
-
-/// A run of the poller.
-#[derive(Clone, Debug)]
-pub(super) struct PollerRun {
-    /// True if no fault was injected while it ran.
-    pub(super) is_fault_free: bool,
-    /// Type and message of its error, or `crashed`; `None` if it succeeded.
-    pub(super) error: Option<String>,
 }
 
 /// Results of the poller's runs. Clones share them.

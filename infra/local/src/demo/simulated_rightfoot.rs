@@ -1,4 +1,4 @@
-//! The demo's simulated Rightfoot: its configuration, and the ground truth that the checks use.
+//! The demo's simulated Rightfoot: its configuration, and the names of what it makes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,17 +11,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::connector::{AwsCall, Fault};
 use crate::repeat::run_every;
 use crate::rightfoot_simulator::{
-    Behaviour, CannedResponse, LoggedRequest, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse,
-    SimulatedBatch, SimulatedSchedule, SimulatedWebhook, WebhookLoss,
+    Behaviour, CannedResponse, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse, SimulatedSchedule,
+    WebhookLoss,
 };
 use crate::stack;
 
 /// The API key that the simulated Rightfoot accepts.
 pub(super) const API_KEY: &str = "demo-rightfoot-api-key";
-/// The `type` of a completion webhook.
-pub(super) const COMPLETED_TYPE: &str = "BALANCE_BATCH_COMPLETED";
-/// The `type` of an alert webhook.
-pub(super) const ALERT_TYPE: &str = "BALANCE_THRESHOLD_ALERT";
 /// The schedule's expiry in days: longer than the demo.
 pub(super) const SCHEDULE_DAYS: u32 = 300;
 /// Number of runs of each schedule that are checked. The schedule runs on until the demo ends, once a simulated day.
@@ -99,57 +95,6 @@ pub(super) fn spawn_simulator(simulator: &RightfootSimulator, listener: TcpListe
         std::future::ready(())
     });
     [stack::spawn_server(listener, simulator.routes()), sending]
-}
-
-/// State of the simulated Rightfoot for all batches and the first [`CHECKED_RUNS`] runs of each schedule. Expectations
-/// are derived from it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GroundTruth {
-    /// Batches that were submitted, and runs.
-    pub(super) batches: Vec<SimulatedBatch>,
-    /// Batches of the demo's own Rightfoot senders.
-    pub(super) other_batches: Vec<SimulatedBatch>,
-    pub(super) schedules: Vec<SimulatedSchedule>,
-    pub(super) webhooks: Vec<SimulatedWebhook>,
-    /// Batch and authorizer, wherever a run's balance meets the threshold.
-    pub(super) expected_alerts: BTreeSet<(String, String)>,
-    /// Logged API requests.
-    pub(super) requests: Vec<LoggedRequest>,
-    /// Batch ids of the later runs, which the system may not have found yet.
-    pub(super) unchecked_batches: BTreeSet<String>,
-}
-
-impl GroundTruth {
-    /// Reads the current state.
-    pub(super) fn of(simulator: &RightfootSimulator) -> Self {
-        let unchecked = unchecked_batches(&simulator.schedules());
-        let is_checked = |batch_id: &String| !unchecked.contains(batch_id);
-        let (batches, others) = simulator.batches().into_iter().partition(|batch| is_uuid(&batch.batch_id));
-        let mut truth = Self {
-            batches,
-            other_batches: others,
-            schedules: simulator.schedules(),
-            webhooks: simulator.webhooks(),
-            expected_alerts: simulator.expected_alerts(),
-            requests: simulator.requests(),
-            unchecked_batches: BTreeSet::new(),
-        };
-        truth.batches.retain(|batch| is_checked(&batch.batch_id));
-        truth.schedules.iter_mut().for_each(|schedule| schedule.runs.truncate(CHECKED_RUNS));
-        truth.webhooks.retain(|webhook| is_checked(&webhook.batch_id));
-        truth.expected_alerts.retain(|(batch_id, _)| is_checked(batch_id));
-        Self { unchecked_batches: unchecked, ..truth }
-    }
-
-    /// The submitted batch or run with this id.
-    pub(super) fn batch(&self, batch_id: &str) -> Option<&SimulatedBatch> {
-        self.batches.iter().find(|batch| batch.batch_id == batch_id)
-    }
-
-    /// The webhooks of one type.
-    pub(super) fn webhooks_of(&self, event_type: &str) -> impl Iterator<Item = &SimulatedWebhook> {
-        self.webhooks.iter().filter(move |webhook| webhook.event_type == event_type)
-    }
 }
 
 /// Returns `true` for the id of an event about a submitted batch or a run. The simulator's batch ids are UUIDs, those of
