@@ -23,6 +23,10 @@ use std::fmt;
 
 use inbox_core::delivery::Provider;
 
+use crate::inspect::PublishedEvent;
+use crate::rightfoot_simulator::COMPLETED_TYPE;
+
+mod comparison;
 mod effects;
 mod observed;
 mod payloads;
@@ -32,7 +36,7 @@ mod submissions;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use effects::ExpectedEffects;
+pub use effects::ExpectedEffect;
 pub use observed::{ExpectedOutcome, Observed, PollerRun, SentDelivery, SubmissionLog, SubmissionResponse};
 pub use payloads::{POLL_ORIGIN, QueuedAlert, WEBHOOK_ORIGIN, completion_id};
 
@@ -104,26 +108,20 @@ pub const DELIVERIES: &[Invariant] = &[
 
 /// Every authentic event is on the queue with its bytes, and nothing else is.
 pub const QUEUE: &[Invariant] = &[
-    invariant("P2", "LOST: authentic, and not on the queue", |run| {
-        let counts = run.message_counts();
-        run.expected_ids().into_iter().filter(|id| !counts.contains_key(id.as_str())).collect()
-    }),
+    invariant("P2", "LOST: authentic, and not on the queue", |run| run.compared_messages().missing()),
     invariant("P4", "on the queue with other bytes than were sent", |run| {
-        let expected = run.expected_payloads();
         // The bytes of alerts that the poller found are not known; `ALERTS` checks them.
-        let known = |id: &str| expected.get(id).and_then(|payload| payload.as_deref());
-        run.messages_where(|it| known(&it.id).is_some_and(|payload| it.payload.as_deref() != Some(payload)))
+        run.compared_messages().altered(|sent, it| sent.is_none() || it.payload.as_deref() == sent.as_deref())
     }),
-    invariant("P4", "on the queue, and not an authentic event", |run| {
-        let expected = run.expected_ids();
-        run.messages_where(|it| !expected.contains(&it.id))
-    }),
+    invariant("P4", "on the queue, and not an authentic event", |run| run.compared_messages().unexpected()),
     invariant("P4", "on the queue with another origin than recorded", |run| {
         run.messages_where(|it| run.origin_of(&it.id).is_some_and(|origin| origin != it.origin))
     }),
-    invariant("P3", "on the queue more often than steps of unknown outcome explain", |run| {
-        run.unexplained_messages()
-    }),
+    invariant(
+        "P3",
+        "on the queue more often than steps of unknown outcome explain",
+        Observed::unexplained_messages,
+    ),
     invariant("P2", "on the dead-letter queue", |run| {
         (0..run.dead_letters).map(|n| format!("message {n}")).collect()
     }),
@@ -131,13 +129,8 @@ pub const QUEUE: &[Invariant] = &[
 
 /// Every authentic event is recorded, nothing else is, and nothing is left for the relay.
 pub const RECORDS: &[Invariant] = &[
-    invariant("P1", "authentic, and not recorded", |run| {
-        run.expected_ids().into_iter().filter(|id| !run.inbox.records.contains_key(id)).collect()
-    }),
-    invariant("P4", "recorded, and not an authentic event", |run| {
-        let expected = run.expected_ids();
-        run.records_where(|id, _| !expected.contains(id))
-    }),
+    invariant("P1", "authentic, and not recorded", |run| run.compared_records().missing()),
+    invariant("P4", "recorded, and not an authentic event", |run| run.compared_records().unexpected()),
     invariant("P2", "recorded, and still due", |run| {
         run.records_where(|_, it| it.is_due || !(it.is_sent || it.is_done || it.is_quarantined))
     }),
@@ -168,28 +161,18 @@ pub const SUBMISSIONS: &[Invariant] = &[
         })
     }),
     invariant("P5", "at Rightfoot, and in no response: submitted twice", |run| {
-        let answered = run.submissions_by_answer();
-        run.made_at_rightfoot()
-            .into_iter()
-            .filter(|id| !answered.contains_key(id))
-            .map(str::to_owned)
-            .collect()
+        run.compared_submissions().missing()
     }),
-    invariant("P5", "answered, and not at Rightfoot", |run| {
-        let made = run.made_at_rightfoot();
-        run.submissions_by_answer().into_keys().filter(|id| !made.contains(id)).map(str::to_owned).collect()
-    }),
+    invariant("P5", "answered, and not at Rightfoot", |run| run.compared_submissions().unexpected()),
     invariant("P5", "in the responses to more than one submission", |run| {
-        let answers = run.submissions_by_answer().into_iter();
-        answers.filter(|(_, submissions)| *submissions > 1).map(|(id, _)| id.to_owned()).collect()
+        run.compared_submissions().repeated()
     }),
 ];
 
 /// Every batch and run ends in one completion event, which is not recorded before the batch is complete.
 pub const COMPLETIONS: &[Invariant] = &[
     invariant("P5", "a batch that did not end in exactly one completion event", |run| {
-        let counts = run.completion_counts();
-        run.batches_where(|it| counts.get(&it.batch_id) != Some(&1))
+        run.compared_completions().names_where(|_, events| events.len() != 1)
     }),
     invariant("P5", "recorded as complete before it was", |run| {
         let record = |batch_id: &str| run.inbox.records.get(&completion_id(batch_id));
@@ -200,7 +183,7 @@ pub const COMPLETIONS: &[Invariant] = &[
     invariant("P9", "its webhook was lost, and its completion did not come by poll", |run| {
         run.webhooks_where(|it| {
             it.is_lost
-                && it.event_type == payloads::COMPLETED_TYPE
+                && it.event_type == COMPLETED_TYPE
                 && run.origin_of(&completion_id(&it.batch_id)) != Some(POLL_ORIGIN)
         })
     }),
@@ -211,22 +194,16 @@ pub const COMPLETIONS: &[Invariant] = &[
 
 /// Every expected alert is in one event, with Rightfoot's balance and the threshold of its schedule.
 pub const ALERTS: &[Invariant] = &[
-    invariant("P5", "an alert that is expected, and in no event", |run| {
-        let found = run.events_by_alert();
-        let expected = run.rightfoot.expected_alerts.iter();
-        expected.filter(|alert| !found.contains_key(*alert)).map(alert_name).collect()
-    }),
+    invariant("P5", "an alert that is expected, and in no event", |run| run.compared_alerts().missing()),
     invariant("P5", "an alert that is on the queue, and not expected", |run| {
-        let found = run.events_by_alert();
-        found.keys().filter(|alert| !run.rightfoot.expected_alerts.contains(*alert)).map(alert_name).collect()
+        run.compared_alerts().unexpected()
     }),
     invariant("P5", "an alert that is in more than one event", |run| {
-        let found = run.events_by_alert();
-        found.iter().filter(|(_, events)| events.len() > 1).map(|(alert, _)| alert_name(alert)).collect()
+        run.compared_alerts()
+            .names_where(|_, alerts| count_different(alerts.iter().map(|it| it.event_id)) > 1)
     }),
     invariant("P5", "an alert with another balance or threshold than Rightfoot's", |run| {
-        let alerts = run.queued_alerts();
-        alerts.iter().filter(|it| !run.has_expected_amounts(it)).map(|it| alert_name(&it.alert)).collect()
+        run.compared_alerts().names_where(|_, alerts| !alerts.iter().all(|it| run.has_expected_amounts(it)))
     }),
 ];
 
@@ -253,17 +230,17 @@ pub const PROCESSING: &[Invariant] = &[
         run.records_where(|_, it| !it.is_done && !it.is_quarantined)
     }),
     invariant("P10", "quarantined, although Rightfoot confirms it", |run| {
-        let expected = run.expected_effects();
-        run.records_where(|id, it| it.is_quarantined && !expected.unconfirmed.contains(id))
+        let unconfirmed = run.unconfirmed_events();
+        run.records_where(|id, it| it.is_quarantined && !unconfirmed.contains(id))
     }),
     invariant("P10", "done, although Rightfoot does not confirm it", |run| {
-        let expected = run.expected_effects();
-        run.records_where(|id, it| it.is_done && expected.unconfirmed.contains(id))
+        let unconfirmed = run.unconfirmed_events();
+        run.records_where(|id, it| it.is_done && unconfirmed.contains(id))
     }),
     invariant("P7", "quarantined, and not as unconfirmed", |run| {
-        let expected = run.expected_effects();
+        let unconfirmed = run.unconfirmed_events();
         run.records_where(|id, it| {
-            it.is_quarantined && expected.unconfirmed.contains(id) && !run.is_quarantined_as_unconfirmed(id)
+            it.is_quarantined && unconfirmed.contains(id) && !run.is_quarantined_as_unconfirmed(id)
         })
     }),
 ];
@@ -271,49 +248,42 @@ pub const PROCESSING: &[Invariant] = &[
 /// The stored balances are those of Rightfoot, row by row.
 pub const BALANCES: &[Invariant] = &[
     invariant("P10", "a balance that Rightfoot shows, and that is not stored", |run| {
-        run.balances_where(|row, stored| row.is_some() && stored.is_empty())
+        run.compared_balances().missing()
     }),
     invariant("P4", "a balance that is stored, and that Rightfoot does not show", |run| {
-        run.balances_where(|row, _| row.is_none())
+        run.compared_balances().unexpected()
     }),
-    invariant("P10", "stored more than once", |run| run.balances_where(|_, stored| stored.len() > 1)),
+    invariant("P10", "stored more than once", |run| run.compared_balances().repeated()),
     invariant("P10", "stored with another balance or status than Rightfoot's", |run| {
-        run.balances_where(|row, stored| {
-            row.is_some_and(|row| stored.iter().any(|stored| !effects::matches_stored(row, stored)))
-        })
+        run.compared_balances().altered(|row, stored| effects::matches_stored(row, stored))
     }),
 ];
 
 /// Every effect is on the bus, under one id, once.
 pub const BUS: &[Invariant] = &[
     invariant("P10", "LOST: an effect that is expected, and not on the bus", |run| {
-        let published = run.published_effects();
-        let expected = run.expected_effects().keys();
-        expected.into_iter().filter(|key| !published.contains_key(key)).map(|key| key.to_string()).collect()
+        run.compared_effects().missing()
     }),
-    invariant("P4", "on the bus, and unexpected", |run| {
-        let expected = run.expected_effects().keys();
-        run.effects_where(|key, _| !expected.contains(key))
-    }),
+    invariant("P4", "on the bus, and unexpected", |run| run.compared_effects().unexpected()),
     invariant("P10", "on the bus under several ids", |run| {
-        run.effects_where(|_, copies| copies.iter().map(|copy| &copy.id).collect::<BTreeSet<_>>().len() > 1)
+        run.compared_effects().names_where(|_, copies| count_different(copies.iter().map(|it| &*it.id)) > 1)
     }),
     invariant("P10", "on the bus more often than steps of unknown outcome explain", |run| {
-        run.effects_where(|_, copies| copies.len() > 1 + run.possible_bus_repeats(copies))
+        run.compared_effects().names_where(|_, copies| copies.len() > 1 + run.possible_bus_repeats(copies))
     }),
     invariant("P10", "on the bus with other contents than expected", |run| {
-        let expected = run.expected_effects();
-        let keys = expected.keys();
-        run.effects_where(|key, copies| {
-            keys.contains(key) && !copies.iter().all(|copy| expected.has_contents_of(copy))
-        })
+        run.compared_effects().altered(|effect, it| effects::matches_published(effect, it))
     }),
     invariant("P10", "on the bus with another origin than recorded", |run| {
-        run.effects_where(|_, copies| {
-            copies.iter().any(|it| run.origin_of(&it.event_id).is_some_and(|origin| origin != it.origin))
-        })
+        let differs =
+            |it: &&PublishedEvent| run.origin_of(&it.event_id).is_some_and(|origin| origin != it.origin);
+        run.compared_effects().names_where(|_, copies| copies.iter().any(differs))
     }),
 ];
+
+fn count_different<'a>(ids: impl Iterator<Item = &'a str>) -> usize {
+    ids.collect::<BTreeSet<_>>().len()
+}
 
 const fn invariant(
     promise: &'static str,
@@ -341,10 +311,6 @@ pub fn assert_hold(run: &Observed, groups: &[&[Invariant]]) {
     if !found.is_empty() {
         panic!("violated:\n{}", found.join("\n"));
     }
-}
-
-fn alert_name((batch_id, authorizer): &(String, String)) -> String {
-    format!("{authorizer} in {batch_id}")
 }
 
 impl fmt::Display for Violation {

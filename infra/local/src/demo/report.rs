@@ -11,8 +11,8 @@ use super::workers::WorkerEvidence;
 use crate::connector::CallOutcome;
 use crate::inspect::PublishedDetail;
 use crate::invariants::{
-    self, ExpectedOutcome, Observed, POLL_ORIGIN, SentDelivery, SubmissionResponse, Violation,
-    WEBHOOK_ORIGIN, completion_id,
+    self, ExpectedEffect, ExpectedOutcome, Observed, POLL_ORIGIN, SentDelivery, SubmissionResponse,
+    Violation, WEBHOOK_ORIGIN, completion_id,
 };
 use crate::rightfoot_simulator::{ALERT_TYPE, COMPLETED_TYPE};
 use crate::senders::{AttemptResponse, DeliveryAttempt};
@@ -287,26 +287,32 @@ impl OriginRow {
 
 impl EffectRow {
     fn all(run: &Observed) -> Vec<Self> {
-        let expected_effects = run.expected_effects();
+        let effects: Vec<_> = run.expected_effects().into_values().collect();
+        let expected =
+            |is_one: fn(&ExpectedEffect<'_>) -> bool| effects.iter().filter(|it| is_one(it)).count();
         let on_bus = |kind, expected, is_one: fn(&PublishedDetail) -> bool| {
             let ids = run.bus_events.iter().filter(|published| is_one(&published.detail)).map(|it| &it.id);
             let present = ids.clone().collect::<BTreeSet<_>>().len();
             Self { kind, expected, present, repeated: ids.count() - present }
         };
         let rows: BTreeSet<_> = run.balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
+        let shown_rows = |effect: &ExpectedEffect<'_>| match effect {
+            ExpectedEffect::Completed(batch) => batch.rows.len(),
+            ExpectedEffect::ThresholdMet { .. } | ExpectedEffect::Extracted(_) => 0,
+        };
         vec![
-            on_bus("completed", expected_effects.completed.len(), |it| {
+            on_bus("completed", expected(|it| matches!(it, ExpectedEffect::Completed(_))), |it| {
                 matches!(it, PublishedDetail::BatchCompleted { .. })
             }),
-            on_bus("threshold", expected_effects.thresholds_met.len(), |it| {
+            on_bus("threshold", expected(|it| matches!(it, ExpectedEffect::ThresholdMet { .. })), |it| {
                 matches!(it, PublishedDetail::ThresholdMet { .. })
             }),
-            on_bus("extracted", expected_effects.extracted.len(), |it| {
+            on_bus("extracted", expected(|it| matches!(it, ExpectedEffect::Extracted(_))), |it| {
                 matches!(it, PublishedDetail::BalanceExtracted { .. })
             }),
             Self {
                 kind: BALANCES_KIND,
-                expected: expected_effects.completed.values().map(|batch| batch.rows.len()).sum(),
+                expected: effects.iter().map(shown_rows).sum(),
                 present: rows.len(),
                 repeated: run.balances.len() - rows.len(),
             },

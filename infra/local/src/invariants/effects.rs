@@ -1,182 +1,166 @@
 //! The effects that a run must have, and those that it has: events on the bus, and rows in the table of balances.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use inbox_core::delivery::Provider;
 use rust_decimal::Decimal;
 
-use super::payloads::{COMPLETED_TYPE, RightfootPayload};
-use super::{Observed, SentDelivery, completion_id};
+use super::comparison::Comparison;
+use super::observed::{Observed, SentDelivery};
+use super::payloads::{AlertRow, COMPLETED_TYPE, RightfootPayload, completion_id};
 use crate::inspect::{PublishedDetail, PublishedEvent, StoredBalance};
 use crate::rightfoot_simulator::{SimulatedBalance, SimulatedBatch};
 
-/// The effects that a run must have.
-#[derive(Default)]
-pub struct ExpectedEffects<'a> {
-    /// Batches with a published completion, by id.
-    pub completed: BTreeMap<&'a str, &'a SimulatedBatch>,
-    /// Balance and threshold as written, by batch and authorizer.
-    pub thresholds_met: BTreeMap<(String, String), (String, String)>,
-    /// Payloads of Fynapse events, by event id.
-    pub extracted: BTreeMap<&'a str, &'a [u8]>,
-    /// Alert events with an alert that Rightfoot does not confirm.
-    pub unconfirmed: BTreeSet<&'a str>,
-}
-
-/// The identity of an effect, whatever id it was published under.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum EffectKey {
-    Completed(String),
-    ThresholdMet(String, String),
-    Extracted(String),
-    Other(String),
-}
-
-impl fmt::Display for EffectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Completed(batch_id) => write!(f, "completion of {batch_id}"),
-            Self::ThresholdMet(batch_id, authorizer) => write!(f, "alert of {authorizer} in {batch_id}"),
-            Self::Extracted(event_id) | Self::Other(event_id) => f.write_str(event_id),
-        }
-    }
-}
-
-impl EffectKey {
-    fn of(published: &PublishedEvent) -> Self {
-        match &published.detail {
-            PublishedDetail::BatchCompleted { batch_id, .. } => Self::Completed(batch_id.clone()),
-            PublishedDetail::ThresholdMet { batch_id, authorizer, .. } => {
-                Self::ThresholdMet(batch_id.clone(), authorizer.clone())
-            }
-            PublishedDetail::BalanceExtracted { .. } => Self::Extracted(published.event_id.clone()),
-            PublishedDetail::Other(detail_type) => Self::Other(detail_type.clone()),
-        }
-    }
+/// An event that must be on the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExpectedEffect<'a> {
+    /// Completion of this batch.
+    Completed(&'a SimulatedBatch),
+    /// A balance that meets its threshold, both as written.
+    ThresholdMet {
+        /// Balance.
+        balance: String,
+        /// Threshold.
+        threshold: String,
+    },
+    /// A Fynapse event with this payload.
+    Extracted(&'a [u8]),
 }
 
 impl Observed {
-    /// Derives the expected effects from the deliveries that were sent and the state of the simulated Rightfoot.
-    pub fn expected_effects(&self) -> ExpectedEffects<'_> {
-        let mut expected = ExpectedEffects::default();
+    /// The events that must be on the bus, by name: derived from the deliveries that were sent and the state of the
+    /// simulated Rightfoot.
+    pub fn expected_effects(&self) -> BTreeMap<String, ExpectedEffect<'_>> {
+        let mut effects = BTreeMap::new();
         for batch in self.rightfoot.submitted_batches() {
-            expected.completed.insert(&batch.batch_id, batch);
+            effects.insert(completion_name(&batch.batch_id), ExpectedEffect::Completed(batch));
         }
-        for alert @ (batch_id, authorizer) in &self.rightfoot.expected_alerts {
+        for (batch_id, authorizer) in &self.rightfoot.expected_alerts {
             let batch = self.rightfoot.submitted_batch(batch_id);
-            let balance = batch.and_then(|batch| batch.row_for(authorizer)?.balance.clone());
-            let threshold = self.thresholds.get(authorizer).cloned();
-            let amounts = (balance.unwrap_or_default(), threshold.unwrap_or_default());
-            expected.thresholds_met.insert(alert.clone(), amounts);
+            let balance = batch.and_then(|it| it.row_for(authorizer)?.balance.clone()).unwrap_or_default();
+            let threshold = self.thresholds.get(authorizer).cloned().unwrap_or_default();
+            let effect = ExpectedEffect::ThresholdMet { balance, threshold };
+            effects.insert(alert_name(batch_id, authorizer), effect);
         }
         for sent in self.expected_events() {
             match sent.provider {
-                Provider::Fynapse => drop(expected.extracted.insert(&sent.id, &sent.body)),
-                Provider::Rightfoot => self.add_expected_effects(sent, &mut expected),
-            }
-        }
-        expected
-    }
-
-    /// Adds the effects of a delivery about a batch that was not submitted.
-    fn add_expected_effects<'a>(&'a self, sent: &'a SentDelivery, expected: &mut ExpectedEffects<'a>) {
-        let Ok(payload) = serde_json::from_slice::<RightfootPayload>(&sent.body) else { return };
-        let batch = self.rightfoot.batches.iter().find(|batch| batch.batch_id == payload.batch_id);
-        if payload.r#type == COMPLETED_TYPE {
-            expected.completed.extend(batch.map(|batch| (batch.batch_id.as_str(), batch)));
-            return;
-        }
-        for alert in payload.alerts {
-            let row = batch.and_then(|batch| batch.row_for(&alert.authorizer_unique_id));
-            let balance = row.filter(|row| row.status_code == 0).and_then(|row| row.balance.as_deref());
-            let threshold = alert.threshold_amount.get();
-            match balance {
-                Some(balance) if decimal(balance) >= decimal(threshold) => {
-                    let key = (payload.batch_id.clone(), alert.authorizer_unique_id);
-                    expected.thresholds_met.insert(key, (balance.to_owned(), threshold.to_owned()));
+                Provider::Fynapse => {
+                    effects.insert(sent.id.clone(), ExpectedEffect::Extracted(&sent.body));
                 }
-                // One such alert puts the event into quarantine, although its other alerts are published.
-                Some(_) | None => drop(expected.unconfirmed.insert(&sent.id)),
+                Provider::Rightfoot => effects.extend(self.effects_of_delivery(sent)),
             }
-        }
-    }
-
-    /// The bus events of each effect: all copies, under all their ids.
-    pub(super) fn published_effects(&self) -> BTreeMap<EffectKey, Vec<&PublishedEvent>> {
-        let mut effects: BTreeMap<EffectKey, Vec<&PublishedEvent>> = BTreeMap::new();
-        for published in &self.bus_events {
-            effects.entry(EffectKey::of(published)).or_default().push(published);
         }
         effects
     }
 
-    /// Filters the effects on the bus by their copies.
-    pub(super) fn effects_where(
-        &self,
-        is_wrong: impl Fn(&EffectKey, &[&PublishedEvent]) -> bool,
-    ) -> Vec<String> {
-        let effects = self.published_effects();
-        effects.iter().filter(|(key, copies)| is_wrong(key, copies)).map(|(key, _)| key.to_string()).collect()
+    /// The effects of a delivery about a batch that was not submitted.
+    fn effects_of_delivery(&self, sent: &SentDelivery) -> Vec<(String, ExpectedEffect<'_>)> {
+        let Some(payload) = RightfootPayload::parse(&sent.body) else { return Vec::new() };
+        let RightfootPayload { r#type, batch_id, alerts } = &payload;
+        if r#type == COMPLETED_TYPE {
+            let batch = self.rightfoot.batch(batch_id);
+            return batch
+                .map(|it| (completion_name(batch_id), ExpectedEffect::Completed(it)))
+                .into_iter()
+                .collect();
+        }
+        let confirmed = alerts.iter().filter_map(|row| Some((row, self.confirmed_balance(batch_id, row)?)));
+        let effect = |(row, balance): (&AlertRow, &str)| {
+            let threshold = row.threshold_amount.get().to_owned();
+            let effect = ExpectedEffect::ThresholdMet { balance: balance.to_owned(), threshold };
+            (alert_name(batch_id, &row.authorizer_unique_id), effect)
+        };
+        confirmed.map(effect).collect()
     }
 
-    /// Filters the balances, by batch and authorizer: the row that Rightfoot shows, if any, and those that are stored.
-    pub(super) fn balances_where(
-        &self,
-        is_wrong: impl Fn(Option<&SimulatedBalance>, &[&StoredBalance]) -> bool,
-    ) -> Vec<String> {
-        let mut balances: BTreeMap<(&str, &str), (Option<&SimulatedBalance>, Vec<&StoredBalance>)> =
-            BTreeMap::new();
-        for batch in self.expected_effects().completed.into_values() {
-            for row in &batch.rows {
-                balances.entry((&batch.batch_id, &row.authorizer)).or_default().0 = Some(row);
+    /// Alert events with an alert that Rightfoot does not confirm: they are quarantined, although their other alerts are
+    /// published.
+    pub(super) fn unconfirmed_events(&self) -> BTreeSet<&str> {
+        let rightfoot = self.expected_events().filter(|it| it.provider == Provider::Rightfoot);
+        let is_unconfirmed = |sent: &&SentDelivery| {
+            RightfootPayload::parse(&sent.body).is_some_and(
+                |RightfootPayload { batch_id, alerts, .. }| {
+                    alerts.iter().any(|row| self.confirmed_balance(&batch_id, row).is_none())
+                },
+            )
+        };
+        rightfoot.filter(is_unconfirmed).map(|sent| sent.id.as_str()).collect()
+    }
+
+    /// The balance with which Rightfoot confirms an alert by the threshold that the alert names.
+    fn confirmed_balance(&self, batch_id: &str, alert: &AlertRow) -> Option<&str> {
+        let row = self.rightfoot.batch(batch_id)?.row_for(&alert.authorizer_unique_id)?;
+        let balance = row.balance.as_deref().filter(|_| row.status_code == 0)?;
+        (decimal(balance) >= decimal(alert.threshold_amount.get())).then_some(balance)
+    }
+
+    /// The events on the bus, all copies under all their ids.
+    pub(super) fn compared_effects(&self) -> Comparison<ExpectedEffect<'_>, &PublishedEvent> {
+        Comparison::of(self.expected_effects(), self.bus_events.iter().map(|it| (effect_name(it), it)))
+    }
+
+    pub(super) fn compared_balances(&self) -> Comparison<&SimulatedBalance, &StoredBalance> {
+        let mut shown = Vec::new();
+        for effect in self.expected_effects().into_values() {
+            if let ExpectedEffect::Completed(batch) = effect {
+                shown.extend(
+                    batch.rows.iter().map(|row| (balance_name(&batch.batch_id, &row.authorizer), row)),
+                );
             }
         }
-        for stored in &self.balances {
-            balances.entry((&stored.batch_id, &stored.authorizer)).or_default().1.push(stored);
-        }
-        let wrong = balances.into_iter().filter(|(_, (row, stored))| is_wrong(*row, stored));
-        wrong.map(|((batch_id, authorizer), _)| format!("{authorizer} in {batch_id}")).collect()
+        let stored = self.balances.iter().map(|it| (balance_name(&it.batch_id, &it.authorizer), it));
+        Comparison::of(shown, stored)
     }
 }
 
-impl ExpectedEffects<'_> {
-    pub(super) fn keys(&self) -> BTreeSet<EffectKey> {
-        let completed = self.completed.keys().map(|batch_id| EffectKey::Completed((*batch_id).to_owned()));
-        let met = self.thresholds_met.keys().cloned();
-        let met = met.map(|(batch_id, authorizer)| EffectKey::ThresholdMet(batch_id, authorizer));
-        let extracted = self.extracted.keys().map(|event_id| EffectKey::Extracted((*event_id).to_owned()));
-        completed.chain(met).chain(extracted).collect()
-    }
+pub(super) fn balance_name(batch_id: &str, authorizer: &str) -> String {
+    format!("{authorizer} in {batch_id}")
+}
 
-    /// Returns `true` if an event on the bus has the contents of the expected effect.
-    pub(super) fn has_contents_of(&self, published: &PublishedEvent) -> bool {
-        match &published.detail {
-            PublishedDetail::BatchCompleted { batch_id, expected, found, by_status_code } => {
-                let Some(batch) = self.completed.get(batch_id.as_str()) else { return false };
-                let mut codes: BTreeMap<String, usize> = BTreeMap::new();
-                for row in &batch.rows {
-                    *codes.entry(row.status_code.to_string()).or_default() += 1;
-                }
-                // Only a tracked batch has an expected number.
-                published.event_id == completion_id(batch_id)
-                    && *found == batch.rows.len()
-                    && *by_status_code == codes
-                    && expected.is_none_or(|expected| expected == batch.rows.len())
+fn completion_name(batch_id: &str) -> String {
+    format!("completion of {batch_id}")
+}
+
+fn alert_name(batch_id: &str, authorizer: &str) -> String {
+    format!("alert of {authorizer} in {batch_id}")
+}
+
+fn effect_name(published: &PublishedEvent) -> String {
+    match &published.detail {
+        PublishedDetail::BatchCompleted { batch_id, .. } => completion_name(batch_id),
+        PublishedDetail::ThresholdMet { batch_id, authorizer, .. } => alert_name(batch_id, authorizer),
+        PublishedDetail::BalanceExtracted { .. } => published.event_id.clone(),
+        PublishedDetail::Other(detail_type) => detail_type.clone(),
+    }
+}
+
+/// Returns `true` if an event on the bus has the contents of the effect.
+pub(super) fn matches_published(effect: &ExpectedEffect<'_>, published: &PublishedEvent) -> bool {
+    match (effect, &published.detail) {
+        (
+            ExpectedEffect::Completed(batch),
+            PublishedDetail::BatchCompleted { batch_id, expected, found, by_status_code },
+        ) => {
+            let mut codes: BTreeMap<String, usize> = BTreeMap::new();
+            for row in &batch.rows {
+                *codes.entry(row.status_code.to_string()).or_default() += 1;
             }
-            PublishedDetail::ThresholdMet { batch_id, authorizer, balance, threshold, confirmed } => {
-                let amounts = self.thresholds_met.get(&(batch_id.clone(), authorizer.clone()));
-                *confirmed && amounts == Some(&(balance.clone(), threshold.clone()))
-            }
-            PublishedDetail::BalanceExtracted { data, referenced } => {
-                let payload = self.extracted.get(published.event_id.as_str()).copied();
-                // A large payload is on the bus by reference only, without `data`.
-                let is_carried =
-                    data.as_deref().is_none_or(|data| Some(data) == payload.map(<[u8]>::trim_ascii));
-                is_carried && referenced.as_deref() == payload
-            }
-            PublishedDetail::Other(_) => false,
+            // Only a tracked batch has an expected number.
+            published.event_id == completion_id(batch_id)
+                && *found == batch.rows.len()
+                && *by_status_code == codes
+                && expected.is_none_or(|expected| expected == batch.rows.len())
         }
+        (
+            ExpectedEffect::ThresholdMet { balance, threshold },
+            PublishedDetail::ThresholdMet { balance: shown, threshold: by, confirmed, .. },
+        ) => *confirmed && (balance, threshold) == (shown, by),
+        (ExpectedEffect::Extracted(payload), PublishedDetail::BalanceExtracted { data, referenced }) => {
+            // A large payload is on the bus by reference only, without `data`.
+            data.as_deref().is_none_or(|data| data == payload.trim_ascii())
+                && referenced.as_deref() == Some(*payload)
+        }
+        _ => false,
     }
 }
 

@@ -1,14 +1,17 @@
 //! The events that must be on the queue, with their bytes, and the alerts in those that are.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use inbox_core::event::{AuthorizersDigest, Id};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ExpectedOutcome, Observed, SentDelivery};
-pub(crate) use crate::rightfoot_simulator::{ALERT_TYPE, COMPLETED_TYPE};
+use super::comparison::Comparison;
+use super::effects::balance_name;
+use super::observed::{ExpectedOutcome, Observed, SentDelivery};
+use crate::inspect::MessageSnapshot;
+pub(super) use crate::rightfoot_simulator::{ALERT_TYPE, COMPLETED_TYPE};
 
 /// Origin of events that the poller found, in the table and on the queue.
 pub const POLL_ORIGIN: &str = "poll";
@@ -51,19 +54,21 @@ fn alert_id(batch_id: &str, event_uuid: &str) -> String {
     format!("rightfoot/batch/{batch_id}/alert/{event_uuid}")
 }
 
+impl RightfootPayload {
+    /// Parses a payload; `None` for one of another kind.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
 impl Observed {
     /// The deliveries that must be on the queue.
     pub fn expected_events(&self) -> impl Iterator<Item = &SentDelivery> {
         self.deliveries.iter().filter(|it| it.expected == ExpectedOutcome::Enqueued)
     }
 
-    /// Ids of all events that must be on the queue.
-    pub(super) fn expected_ids(&self) -> BTreeSet<String> {
-        self.expected_payloads().into_keys().map(Cow::into_owned).collect()
-    }
-
     /// Ids of all events that must be on the queue, with their bytes. The alerts that the poller finds contain the time,
-    /// so their bytes are not known beforehand; [`super::ALERTS`] checks them one by one.
+    /// so their bytes are not known beforehand; the invariants of alerts check them one by one.
     pub(super) fn expected_payloads(&self) -> BTreeMap<Cow<'_, str>, Option<Cow<'_, [u8]>>> {
         let delivered =
             self.expected_events().map(|it| (Cow::from(it.id.as_str()), Some(Cow::from(it.body.as_ref()))));
@@ -97,7 +102,7 @@ impl Observed {
     fn polled_alerts_id(&self, batch_id: &str) -> String {
         let webhooks = self.rightfoot.webhooks_of(ALERT_TYPE);
         let lost = webhooks.filter(|webhook| webhook.is_lost && webhook.batch_id == batch_id);
-        let payloads = lost.filter_map(|it| serde_json::from_str::<RightfootPayload>(&it.body).ok());
+        let payloads = lost.filter_map(|it| RightfootPayload::parse(it.body.as_bytes()));
         let rows = payloads.flat_map(|payload| payload.alerts);
         let authorizers: Vec<_> = rows.filter_map(|row| Id::new(row.authorizer_unique_id)).collect();
         alert_id(batch_id, &format!("poll-{}", AuthorizersDigest::of(&authorizers)))
@@ -114,19 +119,36 @@ impl Observed {
         // By id, so that repeated messages of an event count once.
         let events: BTreeMap<_, _> = self.messages.iter().map(|it| (it.id.as_str(), it)).collect();
         events.into_iter().filter_map(|(id, message)| {
-            let payload: RightfootPayload = serde_json::from_slice(message.payload.as_deref()?).ok()?;
+            let payload = RightfootPayload::parse(message.payload.as_deref()?)?;
             self.rightfoot.submitted_batch(&payload.batch_id)?;
             Some((id, message.origin.as_str(), payload))
         })
     }
 
-    /// Number of completion events on the queue, by batch.
-    pub(super) fn completion_counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for (.., payload) in self.queued_payloads().filter(|(.., it)| it.r#type == COMPLETED_TYPE) {
-            *counts.entry(payload.batch_id).or_default() += 1;
-        }
-        counts
+    /// The messages on the queue, by event id.
+    pub(super) fn compared_messages(&self) -> Comparison<Option<Cow<'_, [u8]>>, &MessageSnapshot> {
+        let expected = self.expected_payloads().into_iter().map(|(id, body)| (id.into_owned(), body));
+        Comparison::of(expected, self.messages.iter().map(|it| (it.id.clone(), it)))
+    }
+
+    /// The records, by event id.
+    pub(super) fn compared_records(&self) -> Comparison<(), ()> {
+        let expected = self.expected_payloads().into_keys().map(|id| (id.into_owned(), ()));
+        Comparison::of(expected, self.inbox.records.keys().map(|id| (id.clone(), ())))
+    }
+
+    /// The completion events on the queue, by batch.
+    pub(super) fn compared_completions(&self) -> Comparison<(), ()> {
+        let batches = self.rightfoot.submitted_batches().map(|batch| (batch.batch_id.clone(), ()));
+        let completions = self.queued_payloads().filter(|(.., it)| it.r#type == COMPLETED_TYPE);
+        Comparison::of(batches, completions.map(|(.., payload)| (payload.batch_id, ())))
+    }
+
+    /// The alerts in the events on the queue, by authorizer and batch.
+    pub(super) fn compared_alerts(&self) -> Comparison<(), QueuedAlert<'_>> {
+        let name = |(batch_id, authorizer): &(String, String)| balance_name(batch_id, authorizer);
+        let expected = self.rightfoot.expected_alerts.iter().map(|alert| (name(alert), ()));
+        Comparison::of(expected, self.queued_alerts().into_iter().map(|it| (name(&it.alert), it)))
     }
 
     /// All alerts of runs in the events on the queue.
@@ -141,15 +163,6 @@ impl Observed {
             })
         });
         rows.collect()
-    }
-
-    /// Ids of the events with an alert, by batch and authorizer.
-    pub(super) fn events_by_alert(&self) -> BTreeMap<(String, String), BTreeSet<&str>> {
-        let mut events: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for queued in self.queued_alerts() {
-            events.entry(queued.alert).or_default().insert(queued.event_id);
-        }
-        events
     }
 
     /// Returns `true` if an alert has Rightfoot's balance and the threshold of its schedule, digit by digit.

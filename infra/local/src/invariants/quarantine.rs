@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use inbox_core::delivery::Provider;
 
-use super::{ExpectedOutcome, Observed, SentDelivery};
+use super::observed::{ExpectedOutcome, Observed, SentDelivery};
 use crate::inspect::QuarantineSnapshot;
 
 /// Quarantine reason of an event whose alerts Rightfoot's API does not confirm.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Observed;
+use super::observed::Observed;
 use crate::connector::{AwsCall, CallOutcome};
 use crate::inspect::PublishedEvent;
 

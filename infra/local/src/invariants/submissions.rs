@@ -1,24 +1,17 @@
 //! Submissions to Rightfoot, and what exists there.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::Observed;
+use super::comparison::Comparison;
+use super::observed::Observed;
 
 impl Observed {
-    /// Ids of the batches and schedules that exist at Rightfoot because they were submitted.
-    pub(super) fn made_at_rightfoot(&self) -> BTreeSet<&str> {
+    /// The batches and schedules that exist at Rightfoot because they were submitted, and the submissions that were
+    /// answered with their ids.
+    pub(super) fn compared_submissions(&self) -> Comparison<(), ()> {
         let batches = self.rightfoot.submitted_batches().filter(|batch| batch.schedule_id.is_none());
-        let schedules = self.rightfoot.schedules.iter().map(|schedule| schedule.schedule_id.as_str());
-        batches.map(|batch| batch.batch_id.as_str()).chain(schedules).collect()
-    }
-
-    /// Number of submissions whose callers were given an id, by that id.
-    pub(super) fn submissions_by_answer(&self) -> BTreeMap<&str, usize> {
-        let mut counts = BTreeMap::new();
-        for (id, _) in self.submissions.iter().filter_map(|submission| submission.successes().next()) {
-            *counts.entry(id).or_default() += 1;
-        }
-        counts
+        let schedules = self.rightfoot.schedules.iter().map(|schedule| &schedule.schedule_id);
+        let made = batches.map(|batch| &batch.batch_id).chain(schedules).map(|id| (id.clone(), ()));
+        let answers = self.submissions.iter().filter_map(|submission| submission.successes().next());
+        Comparison::of(made, answers.map(|(id, _)| (id.to_owned(), ())))
     }
 
     /// Partition keys of everything that must be tracked.

@@ -32,14 +32,14 @@ fn a_good_run_violates_nothing() {
 
 #[test]
 fn each_spoiled_run_has_exactly_its_violations() {
-    for (n, (spoil, expected)) in cases::ALL.iter().copied().flatten().enumerate() {
-        assert_eq!(found_after(spoil), *expected, "case {n}");
+    for (n, case) in cases::ALL.iter().copied().flatten().enumerate() {
+        assert_eq!(found_after(case.spoil), case.expected, "case {n}");
     }
 }
 
 #[test]
 fn each_invariant_is_seen_to_fail() {
-    let found = cases::ALL.iter().copied().flatten().flat_map(|(_, expected)| *expected);
+    let found = cases::ALL.iter().copied().flatten().flat_map(|case| case.expected);
     let seen: BTreeSet<_> = found.map(|it| it.rsplit_once(": ").map_or(*it, |(what, _)| what)).collect();
     let is_seen = |it: &&Invariant| seen.iter().any(|seen| seen.starts_with(it.violation));
     let unseen: Vec<_> =

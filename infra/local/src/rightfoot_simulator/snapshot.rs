@@ -125,9 +125,14 @@ impl SimulatorSnapshot {
         self.batches.iter().filter(|batch| batch.is_submitted)
     }
 
+    /// The batch with this id.
+    pub fn batch(&self, batch_id: &str) -> Option<&SimulatedBatch> {
+        self.batches.iter().find(|batch| batch.batch_id == batch_id)
+    }
+
     /// The submitted batch or run with this id.
     pub fn submitted_batch(&self, batch_id: &str) -> Option<&SimulatedBatch> {
-        self.submitted_batches().find(|batch| batch.batch_id == batch_id)
+        self.batch(batch_id).filter(|batch| batch.is_submitted)
     }
 
     /// Failed authorizers of a submitted batch; empty for any other id.
