@@ -5,7 +5,7 @@
 //! checks [`ALL`]; `load`, in which no worker runs, checks [`DELIVERIES`], [`QUEUE`] and [`RECORDS`]. A test checks the
 //! groups that fit its story:
 //!
-//! ```ignore
+//! ```text
 //! let mut run = Observed::read(&world.stack).await.unwrap();
 //! run.deliveries.push(SentDelivery::expecting(Provider::Fynapse, "fynapse/event/e-1", body, ExpectedOutcome::Enqueued));
 //! // Calls of further processes explain repeats, too.

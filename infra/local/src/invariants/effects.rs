@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::comparison::Comparison;
 use super::observed::{Observed, SentDelivery};
-use super::payloads::{AlertRow, COMPLETED_TYPE, RightfootPayload, completion_id};
+use super::payloads::{AlertRow, COMPLETED_TYPE, RightfootPayload, balance_name, completion_id};
 use crate::inspect::{PublishedDetail, PublishedEvent, StoredBalance};
 use crate::rightfoot_simulator::{SimulatedBalance, SimulatedBatch};
 
@@ -111,10 +111,6 @@ impl Observed {
         let stored = self.balances.iter().map(|it| (balance_name(&it.batch_id, &it.authorizer), it));
         Comparison::of(shown, stored)
     }
-}
-
-pub(super) fn balance_name(batch_id: &str, authorizer: &str) -> String {
-    format!("{authorizer} in {batch_id}")
 }
 
 fn completion_name(batch_id: &str) -> String {

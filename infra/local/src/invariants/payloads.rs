@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::comparison::Comparison;
-use super::effects::balance_name;
 use super::observed::{ExpectedOutcome, Observed, SentDelivery};
 use crate::inspect::MessageSnapshot;
 pub(super) use crate::rightfoot_simulator::{ALERT_TYPE, COMPLETED_TYPE};
@@ -48,6 +47,11 @@ pub struct QueuedAlert<'a> {
 /// Id of the event of a batch's completion.
 pub fn completion_id(batch_id: &str) -> String {
     format!("rightfoot/batch/{batch_id}/completed")
+}
+
+/// Name of an authorizer's balance in a batch, and of its alert.
+pub(super) fn balance_name(batch_id: &str, authorizer: &str) -> String {
+    format!("{authorizer} in {batch_id}")
 }
 
 fn alert_id(batch_id: &str, event_uuid: &str) -> String {
