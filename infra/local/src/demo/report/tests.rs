@@ -1,6 +1,7 @@
 //! The counts and the printed report.
 
 use super::*;
+use crate::connector::Fault;
 use crate::invariants::tests::{alert_event, call, good_run};
 
 /// A report with plausible counts.
@@ -110,6 +111,9 @@ fn provider_rows_are_counted_from_requests_records_and_messages() {
     for id in [event.as_str(), "rightfoot/batch/later/completed"] {
         run.calls.push(call("event-relay", "SendMessageBatch", id, CallOutcome::Answered(200)));
     }
+    for outcome in [CallOutcome::Faulted(Fault::Throttled), CallOutcome::AppliedLate(200)] {
+        run.calls.push(call("event-worker", "UpdateItem", &event, outcome));
+    }
     let http = |status: u16, body: &str| AttemptResponse::Http {
         status,
         body: format!(r#"{{"status":"{body}"}}"#),
@@ -143,7 +147,7 @@ fn provider_rows_are_counted_from_requests_records_and_messages() {
         report.rows[0].recorded, 1,
         "what was submitted has rows of its own; a sender delivered an alert"
     );
-    assert_eq!((report.failed_calls, report.forgeries, report.inconclusive), (0, 1, 1));
+    assert_eq!((report.failed_calls, report.forgeries, report.inconclusive), (2, 1, 1));
 }
 
 #[test]
