@@ -11,7 +11,7 @@ use inbox_core::poll::batch::TrackedBatch;
 use jsonschema::Validator;
 use local::connector::until_crash;
 use local::inspect;
-use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
+use local::sqs_trigger::TriggerOutcome;
 use local::stack::{BALANCES_TABLE, BUS_QUEUE};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -90,7 +90,8 @@ impl World {
     /// Invokes the worker once with up to ten messages.
     pub async fn run_worker_once(&self) -> TriggerOutcome {
         let worker = &self.stack.worker;
-        SqsTrigger::new(&self.stack)
+        self.stack
+            .sqs_trigger()
             .run_once(async |event| until_crash(worker.handle(event)).await)
             .await
             .unwrap()

@@ -6,6 +6,7 @@ use inbox_aws::stores::ClaimedEvent;
 use inbox_core::effect::batch_snapshot::{
     BatchSnapshot, IncompleteDecision, PreviousSnapshot, decide_incomplete, max_completion_wait,
 };
+use inbox_core::effect::{EffectOutcome, RequeueDetails};
 use inbox_core::id::Id;
 use inbox_core::limits::ALERT_SNAPSHOTS_APART_MIN_SECS;
 use inbox_core::poll::PollResult;
@@ -16,7 +17,6 @@ use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, BalancePager};
 
 use crate::EventWorker;
-use crate::process_message::{EffectOutcome, RequeueDetails};
 
 /// The result of reading a batch.
 pub(crate) struct BatchRead {

@@ -8,11 +8,11 @@ use inbox_aws::bus::PublishOutcome;
 use inbox_aws::stores::ClaimedEvent;
 use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BusEvent, balance_extracted};
+use inbox_core::effect::{EffectOutcome, RequeueDetails};
 use inbox_core::event::EventKey;
 use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
-use crate::process_message::{EffectOutcome, RequeueDetails};
 
 impl EventWorker {
     /// Applies the effect of a claimed event.

@@ -7,8 +7,7 @@ use tokio::time::{Instant, timeout};
 use inbox_aws::stores::{ClaimedEvent, EventClaim, WriteOutcome};
 use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
-use inbox_core::effect::batch_snapshot::PreviousSnapshot;
-use inbox_core::effect::next_attempt_at;
+use inbox_core::effect::{EffectOutcome, RequeueDetails, next_attempt_at};
 use inbox_core::event::EventKey;
 use inbox_core::limits::PROCESSING_BUDGET_SECS;
 use inbox_core::message::parse_event_key;
@@ -23,36 +22,6 @@ pub(crate) enum MessageOutcome {
     Delete,
     /// Let SQS deliver it again, until it becomes a dead letter.
     ReturnToQueue,
-}
-
-/// The outcome of a claimed event.
-#[derive(Debug)]
-pub(crate) enum EffectOutcome {
-    /// The effect has happened.
-    Done,
-    /// An untracked batch was published, with this many results.
-    DoneUntracked(u64),
-    /// The effect cannot happen yet.
-    Requeue(RequeueDetails),
-    /// The effect cannot happen unless an operator acts.
-    Quarantine(QuarantineReason),
-}
-
-/// Details of a requeue.
-#[derive(Debug, Default)]
-pub(crate) struct RequeueDetails {
-    /// The reason, for logs, metrics and the record.
-    pub(crate) reason: &'static str,
-    /// Time until Rightfoot may be called again, if it has said so.
-    pub(crate) retry_after: Option<Duration>,
-    /// Snapshot of an untracked batch, to be compared with the next one.
-    pub(crate) snapshot: Option<PreviousSnapshot>,
-}
-
-impl RequeueDetails {
-    pub(crate) fn with_reason(reason: &'static str) -> Self {
-        Self { reason, ..Self::default() }
-    }
 }
 
 impl EventWorker {
@@ -167,16 +136,6 @@ impl EventWorker {
             EffectOutcome::Quarantine(reason) => {
                 metrics::QUARANTINED.add(provider, reason.as_str(), 1);
             }
-        }
-    }
-}
-
-impl EffectOutcome {
-    fn name_and_reason(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Done | Self::DoneUntracked(_) => ("done", ""),
-            Self::Requeue(later) => ("requeued", later.reason),
-            Self::Quarantine(reason) => ("quarantined", reason.as_str()),
         }
     }
 }

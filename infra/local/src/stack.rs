@@ -34,28 +34,16 @@ use tokio::task::JoinHandle;
 use crate::api_gateway;
 use crate::connector::{AwsConnector, until_crash};
 use crate::emulator::Emulator;
+use crate::repeat::run_every;
 use crate::sqs_trigger::SqsTrigger;
 
 mod resources;
 
-pub use crate::emulator::BUS_QUEUE;
+pub use crate::resource_names::{
+    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
+    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
+};
 
-/// Name of the inbox table.
-pub const INBOX_TABLE: &str = "inbox";
-/// Name of the table of balances.
-pub const BALANCES_TABLE: &str = "balances";
-/// Name of the queue that the worker processes.
-pub const EVENTS_QUEUE: &str = "events";
-/// Name of the dead-letter queue.
-pub const DEAD_LETTER_QUEUE: &str = "events-dead";
-/// Name of the event bus.
-pub const EVENT_BUS: &str = "balance-inbox";
-/// Name of the secret with Fynapse's signing secrets.
-pub const FYNAPSE_SECRET: &str = "fynapse-signing";
-/// Name of the secret with the keys that sign Rightfoot's webhook URLs.
-pub const RIGHTFOOT_URL_KEY_SECRET: &str = "rightfoot-url-key";
-/// Name of the secret with the key for Rightfoot's API.
-pub const RIGHTFOOT_API_KEY_SECRET: &str = "rightfoot-api-key";
 /// Address on which nothing listens (the discard port): for a stack that never calls Rightfoot's API.
 const UNREACHABLE_URL: &str = "http://127.0.0.1:9";
 
@@ -301,28 +289,35 @@ impl Stack {
     }
 
     /// Runs the relay repeatedly, at this interval, until the handle is aborted.
-    pub fn run_relay_every(&self, pause: Duration) -> JoinHandle<()> {
+    pub fn run_relay_every(&self, interval: Duration) -> JoinHandle<()> {
         let relay = self.relay.clone();
-        run_every(pause, move || {
+        run_every(interval, move || {
             let relay = relay.clone();
-            async move { drop(relay.handle(INVOCATION_TIMEOUT).await) }
+            // A failed run has logged its error, and the next one covers what it left.
+            async move { drop(until_crash(relay.handle(INVOCATION_TIMEOUT)).await) }
         })
     }
 
     /// Runs the poller repeatedly, at this interval, until the handle is aborted.
-    pub fn run_poller_every(&self, pause: Duration) -> JoinHandle<()> {
+    pub fn run_poller_every(&self, interval: Duration) -> JoinHandle<()> {
         let poller = self.poller.clone();
-        run_every(pause, move || {
+        run_every(interval, move || {
             let poller = poller.clone();
-            async move { drop(poller.handle(INVOCATION_TIMEOUT).await) }
+            async move { drop(until_crash(poller.handle(INVOCATION_TIMEOUT)).await) }
         })
+    }
+
+    /// Event source mapping of the queue `events`; it does not run yet.
+    pub fn sqs_trigger(&self) -> SqsTrigger {
+        // Over the inspector's client: faults are injected only into the calls of functions.
+        SqsTrigger::new(self.inspector.sqs.clone(), self.events_queue_url.clone())
     }
 
     /// Runs the worker on the messages of the queue `events` until the handle is aborted. While the queue is empty, it is
     /// received from after each `pause`.
     pub fn run_worker_every(&self, pause: Duration) -> JoinHandle<()> {
         let worker = self.worker.clone();
-        SqsTrigger::new(self).run(pause, move |event| {
+        self.sqs_trigger().run(pause, move |event| {
             let worker = worker.clone();
             async move { until_crash(worker.handle(event)).await }
         })
@@ -369,23 +364,6 @@ pub fn common_config(events_url: &str) -> CommonConfig {
 
 /// Timeout of an invocation of a scheduled function.
 pub(crate) const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Runs a function at this interval. Failures and crashes are ignored: a failed run has logged its error, and the next one
-/// covers what it left.
-fn run_every<F>(pause: Duration, run: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
-where
-    F: Future<Output = ()> + Send,
-{
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(pause);
-        // After a long run, waits the full pause instead of catching up.
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let _ = until_crash(run()).await;
-        }
-    })
-}
 
 /// Serves routes on a listener until the handle is aborted.
 pub fn spawn_server(listener: TcpListener, routes: Router) -> JoinHandle<()> {

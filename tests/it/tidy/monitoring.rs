@@ -144,8 +144,11 @@ fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
 
 /// Reasons for which the worker requeues an event, apart from Rightfoot's errors.
 fn requeue_reasons() -> BTreeSet<String> {
-    let worker = rust_sources().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
-    let code: String = worker.map(|source| source.text).collect();
+    let is_worker_code = |path: &str| {
+        path.starts_with("functions/event-worker/src/") || path.starts_with("shared/core/src/effect/")
+    };
+    let code: String =
+        rust_sources().into_iter().filter(|it| is_worker_code(&it.path)).map(|it| it.text).collect();
     let reason = |rest: &str| string_literals(rest.split(')').next()?).next().map(str::to_owned);
     code.split("RequeueDetails::with_reason(").skip(1).filter_map(reason).collect()
 }

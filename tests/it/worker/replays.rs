@@ -11,7 +11,7 @@ use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::Fault;
 use tests::operator::test_operator;
 use tests::rightfoot_world::RightfootWorld;
-use tests::{Item, World, alert_event_id, number, text};
+use tests::{World, alert_event_id, number, text};
 
 use super::forged_webhooks::alert_with;
 

@@ -4,12 +4,12 @@ use inbox_aws::AwsError;
 use inbox_aws::balances::BalanceSource;
 use inbox_aws::stores::ClaimedEvent;
 use inbox_core::bus::{BatchRef, batch_completed};
+use inbox_core::effect::EffectOutcome;
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
-use crate::process_message::EffectOutcome;
 
 impl EventWorker {
     /// Stores the balances page by page as they are read, and publishes the batch if it is complete. The

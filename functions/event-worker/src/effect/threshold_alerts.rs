@@ -1,6 +1,5 @@
 //! Threshold alerts: publishes each alert that the API confirms, once for each authorizer of a batch (P5).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -11,36 +10,20 @@ use inbox_aws::items::ScheduleItem;
 use inbox_aws::stores::{AcquiredAlert, AlertClaim, ClaimedEvent};
 use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BatchRef, BusEvent, threshold_met};
-use inbox_core::effect::alert::{ReportedAlert, ThresholdCrossing, UntrackedAlertPolicy};
+use inbox_core::effect::alert::{ThresholdCrossing, UntrackedAlertPolicy};
+use inbox_core::effect::pending_alerts::{PendingAlerts, UnpublishedAlerts};
+use inbox_core::effect::{EffectOutcome, RequeueDetails};
 use inbox_core::id::Id;
 use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_INTERVAL_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::providers::{AlertPayload, parse_alerts};
 use inbox_core::quarantine::QuarantineReason;
-use inbox_core::rightfoot_api::Balance;
 use inbox_core::thresholds::Thresholds;
 
 use super::log_not_published;
 use crate::EventWorker;
-use crate::process_message::{EffectOutcome, RequeueDetails};
 
 const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(QuarantineReason::Unconfirmed);
-
-/// The alerts of one event that are not published yet.
-struct PendingAlerts {
-    by_authorizer: BTreeMap<Id, Vec<ReportedAlert>>,
-    /// Number of alerts without a readable authorizer.
-    unparsable: usize,
-}
-
-/// Counts of the alerts that could not be published.
-#[derive(Default)]
-struct UnpublishedAlerts {
-    held_by_other: usize,
-    failed: usize,
-    undeliverable: usize,
-    replay_limit_reached: usize,
-}
 
 impl EventWorker {
     /// Publishes the alerts of an event, unless it is not admitted.
@@ -315,67 +298,6 @@ impl EventWorker {
         // Published but not marked: the event is not done either,
         // and the alert is published again with the same id.
         marks.into_iter().collect()
-    }
-}
-
-impl PendingAlerts {
-    fn new(received: Vec<ReportedAlert>, unparsable: usize) -> Self {
-        let mut by_authorizer = BTreeMap::<Id, Vec<ReportedAlert>>::new();
-        // An event may name an authorizer several times; one confirmed alert is enough.
-        for alert in received {
-            by_authorizer.entry(alert.authorizer.clone()).or_default().push(alert);
-        }
-        Self { by_authorizer, unparsable }
-    }
-
-    fn has_pending(&self) -> bool {
-        !self.by_authorizer.is_empty()
-    }
-
-    /// Removes and returns the alert that a row confirms.
-    fn take_confirmed(
-        &mut self,
-        row: &Balance,
-        thresholds: Option<&Thresholds>,
-    ) -> Option<ThresholdCrossing> {
-        let alerts = self.by_authorizer.get(&row.authorizer)?;
-        let crossing = alerts.iter().find_map(|alert| alert.confirmed_by(row, thresholds))?;
-        self.by_authorizer.remove(&row.authorizer);
-        Some(crossing)
-    }
-
-    /// Removes and returns all alerts that have every field, as the webhook reports them.
-    fn take_unverified(&mut self) -> Vec<ThresholdCrossing> {
-        let crossings: Vec<_> = self
-            .by_authorizer
-            .values()
-            .filter_map(|alerts| alerts.iter().find_map(ReportedAlert::to_unconfirmed))
-            .collect();
-        crossings.iter().for_each(|crossing| drop(self.by_authorizer.remove(&crossing.authorizer)));
-        crossings
-    }
-
-    /// The outcome once no more balances can come: unconfirmed if any alert is pending or unparsable.
-    fn final_outcome(&self) -> EffectOutcome {
-        if self.has_pending() || self.unparsable > 0 { UNCONFIRMED } else { EffectOutcome::Done }
-    }
-}
-
-impl UnpublishedAlerts {
-    /// The outcome of the event because of its unpublished alerts; `None` if there are none.
-    fn outcome(&self) -> Option<EffectOutcome> {
-        // Failures that a retry can resolve come first: a quarantined event is not retried.
-        if self.failed > 0 {
-            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("bus")))
-        } else if self.held_by_other > 0 {
-            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("alert_taken")))
-        } else if self.undeliverable > 0 {
-            Some(EffectOutcome::Quarantine(QuarantineReason::BusRefused))
-        } else if self.replay_limit_reached > 0 {
-            Some(EffectOutcome::Quarantine(QuarantineReason::ReplayLimit))
-        } else {
-            None
-        }
     }
 }
 

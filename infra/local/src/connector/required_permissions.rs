@@ -5,7 +5,7 @@ use inbox_core::delivery::Provider;
 use inbox_core::providers::ProviderSpec;
 use serde_json::Value;
 
-use crate::stack::{BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET};
+use crate::resource_names::{BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET};
 
 /// An IAM action and its resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
-//! The printed report.
+//! The counts and the printed report.
 
-use std::time::Duration;
-
-use crate::demo::Violation;
-use crate::demo::report::{DemoReport, EffectRow, OriginRow, ProviderRow};
+use super::*;
+use crate::connector::Fault;
+use crate::invariants::tests::{alert_event, call, good_run};
 
 /// A report with plausible counts.
 fn report() -> DemoReport {
@@ -97,9 +96,104 @@ balances         5006     5006         0
     assert_eq!(report.to_string(), format!("{table}{summary}"));
     assert!(report.is_success());
     let ids = (0..22).map(|n| format!("e{n}")).collect();
-    report.violations = vec![Violation { description: "LOST", ids }];
+    report.violations = vec![Violation { promise: "P2", description: "LOST", ids }];
     let shown = report.to_string();
     assert!(!report.is_success() && shown.starts_with(table));
     assert!(shown.contains("FAILED after 48 s. Violations:\n  LOST: e0, e1, "), "{shown}");
     assert!(shown.ends_with(", e19 and 2 more\n"), "{shown}");
+}
+
+#[test]
+fn provider_rows_are_counted_from_requests_records_and_messages() {
+    let mut run = good_run();
+    run.messages.push(run.messages[0].clone());
+    let event = run.deliveries[0].id.clone();
+    for id in [event.as_str(), "rightfoot/batch/later/completed"] {
+        run.calls.push(call("event-relay", "SendMessageBatch", id, CallOutcome::Answered(200)));
+    }
+    for outcome in [CallOutcome::Faulted(Fault::Throttled), CallOutcome::AppliedLate(200)] {
+        run.calls.push(call("event-worker", "UpdateItem", &event, outcome));
+    }
+    let http = |status: u16, body: &str| AttemptResponse::Http {
+        status,
+        body: format!(r#"{{"status":"{body}"}}"#),
+        retry_after_secs: None,
+    };
+    // The first attempt was recorded and its response lost, so no response says `received`.
+    let first = &mut run.deliveries[0].reports[0].attempts;
+    first.extend([first[0].clone(), first[0].clone()]);
+    first[0].response = AttemptResponse::TransportError("reset".to_owned());
+    first[1].response = http(200, "duplicate");
+    first[2].response = http(200, "duplicate");
+    run.deliveries[2].reports[0].attempts[0].response = http(200, "quarantined");
+    let report = DemoReport::new(&run, &WorkerEvidence::default(), Duration::ZERO);
+    let fynapse = ProviderRow {
+        provider: "fynapse",
+        sent: 5,
+        received: 0,
+        duplicate: 2,
+        answered_quarantined: 1,
+        rejected: 1,
+        inconclusive: 1,
+        recorded: 1,
+        quarantined: 1,
+        queued: 1,
+        relayed: 1,
+        repeated: 1,
+    };
+    assert_eq!(report.rows[1], fynapse);
+    assert_eq!(report.rows[0].relayed, 0, "of a run that is not checked");
+    assert_eq!(
+        report.rows[0].recorded, 1,
+        "what was submitted has rows of its own; a sender delivered an alert"
+    );
+    assert_eq!((report.failed_calls, report.forgeries, report.inconclusive), (2, 1, 1));
+}
+
+#[test]
+fn completions_and_alerts_are_counted_by_origin() {
+    let mut run = good_run();
+    let completion = run.messages.iter().find(|message| message.id.ends_with("/completed")).unwrap().clone();
+    run.messages.push(completion);
+    // It had been found before its webhook came.
+    (run.rightfoot.webhooks[3].is_lost, run.rightfoot.webhooks[3].is_delivered) = (false, true);
+    let report = DemoReport::new(&run, &WorkerEvidence::default(), Duration::ZERO);
+    let row = |kind, expected, by_webhook, events, repeated, webhooks, lost| OriginRow {
+        kind,
+        expected,
+        by_webhook,
+        by_poll: expected - by_webhook,
+        events,
+        repeated,
+        webhooks,
+        lost,
+    };
+    assert_eq!(report.submitted, [row("completions", 4, 2, 4, 1, 4, 1), row("alerts", 2, 1, 2, 0, 2, 1)]);
+    assert_eq!((report.runs, report.late_webhooks), (2, 1));
+    assert_eq!((report.submissions, report.submission_calls, report.submission_crashes), (3, 6, 1));
+}
+
+#[test]
+fn effects_are_counted_by_kind() {
+    let mut run = good_run();
+    let alert = run.bus_events.iter().find(|event| event.event_id == alert_event("webhook")).unwrap().clone();
+    run.bus_events.push(alert);
+    let event = run.deliveries[0].id.clone();
+    run.bus_events.retain(|published| published.event_id != event);
+    run.balances.pop();
+    run.inbox.records.values_mut().next().unwrap().requeues = 2;
+    let twice = [event].into();
+    let workers = WorkerEvidence { crashes: 1, twice, ..WorkerEvidence::default() };
+    let report = DemoReport::new(&run, &workers, Duration::ZERO);
+    let of = |kind, expected, present, repeated| EffectRow { kind, expected, present, repeated };
+    assert_eq!(
+        report.effects,
+        [
+            of("completed", 4, 4, 0),
+            of("threshold", 2, 2, 1),
+            of("extracted", 1, 0, 0),
+            of("balances", 12, 11, 0)
+        ]
+    );
+    assert_eq!((report.twice, report.worker_crashes, report.requeued, report.unconfirmed), (1, 1, 2, 1));
 }
