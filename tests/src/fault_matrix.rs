@@ -122,7 +122,7 @@ impl<S: fmt::Debug> fmt::Display for Cell<S> {
 /// cell panicked or repeated the event more or less often than allowed.
 #[expect(clippy::print_stdout, reason = "a table for whoever looks at a failure")]
 pub async fn run_matrix<S: Scenario>(scenarios: &[(S, usize)]) {
-    const CONCURRENCY: usize = 16;
+    const CONCURRENCY: usize = 8;
     let mut cells = Vec::new();
     for (scenario, call_count) in scenarios {
         let calls = dry_run(*scenario).await;

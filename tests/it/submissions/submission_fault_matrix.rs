@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::fault_injection::is_applied_unseen;
 use tests::fault_matrix::{Cell, CellResult, FaultDuration, Scenario, run_matrix};
 use tests::rightfoot_world::{RightfootWorld, authorizer_json, daily_schedule_request, submit_batch_request};
-use tests::{Item, MINUTE, World, completion_body, number, random_hex, text};
+use tests::{Item, MINUTE, completion_body, number, random_hex, text};
 
 use super::{
     COMPLETED, OLD_KEY, PENDING, RequestOutcome, expect_answer, outcome_name, post_count, reworded,
@@ -42,9 +42,8 @@ struct Submission {
 }
 
 struct Caller {
+    /// Its process is that of the first attempt.
     it: RightfootWorld,
-    /// The process of the first attempt.
-    process: World,
     posts_before: usize,
 }
 
@@ -140,15 +139,15 @@ impl Scenario for Submission {
             dying.inject_fault("GetItem", Fault::CrashBefore);
             assert_eq!(outcome_name(&dying.request(self.kind.request()).await), "died");
         }
-        Caller { process: it.world.another_process(), posts_before: post_count(&it), it }
+        Caller { posts_before: post_count(&it), it }
     }
 
     fn connector(caller: &Caller) -> &AwsConnector {
-        &caller.process.stack.connector
+        &caller.it.world.stack.connector
     }
 
     async fn run(self, caller: &Caller) -> RequestOutcome {
-        caller.process.request(self.kind.request()).await
+        caller.it.world.request(self.kind.request()).await
     }
 
     async fn recover(cell: &Cell<Self>, caller: Caller, outcome: RequestOutcome) -> CellResult {
@@ -175,8 +174,7 @@ impl Scenario for Submission {
             }
             Kind::Schedule => assert_one_schedule(it, &outcome, again).await,
         };
-        let receiver = it.world.another_process();
-        let webhook = receiver.deliver_rightfoot_to(token(&url), completion_body(&batch, "u-1")).await;
+        let webhook = it.world.deliver_rightfoot_to(token(&url), completion_body(&batch, "u-1")).await;
         assert_eq!(webhook.body, r#"{"status":"received"}"#, "the URL proves nothing");
         assert_nothing_due(it, kind).await;
         let summary = format!("first {first:<22}{first_posts} POST  again {retry:<18}{retry_posts} POST ");
