@@ -26,6 +26,7 @@ pub mod iam;
 pub mod items;
 pub mod quarantine_replay;
 pub mod queue;
+pub mod resources;
 pub mod secrets;
 pub mod stores;
 mod table;

@@ -5,6 +5,7 @@
 pub(crate) mod attribute;
 pub(crate) mod expression;
 pub(crate) mod key;
+pub(crate) mod new_item;
 mod scan;
 mod transaction;
 pub(crate) mod update;

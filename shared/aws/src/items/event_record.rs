@@ -16,7 +16,8 @@ use super::tracking_state::INITIAL_REV;
 use super::{PastCycle, StoredPayload};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
-use crate::table::value::{Item, NewItem, has, read, read_count, read_due_at};
+use crate::table::new_item::NewItem;
+use crate::table::value::{Item, has, read, read_count, read_due_at};
 
 /// The record of an event.
 #[derive(Clone, Debug)]

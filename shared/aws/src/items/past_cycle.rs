@@ -3,10 +3,8 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use inbox_core::limits::PAST_CYCLES_MAX;
 use inbox_core::time::UnixMillis;
 
-use super::EventRecord;
 use super::audit::field;
 use crate::table::value::{FromAttribute, ToAttribute};
 
@@ -48,26 +46,5 @@ impl FromAttribute for PastCycle {
             requeues: field(fields, "requeues").unwrap_or(0),
             retry_reason: field(fields, "retry_reason"),
         })
-    }
-}
-
-impl EventRecord {
-    /// The cycles of the event with the current one, which has ended, added: the first one and the latest ones,
-    /// [`PAST_CYCLES_MAX`] at most.
-    ///
-    /// The attribute is written as a whole, so the write must name the `rev` that the record was read at.
-    pub(crate) fn with_current_cycle(&self) -> Vec<PastCycle> {
-        let mut cycles = self.past_cycles.clone();
-        cycles.push(PastCycle {
-            sent_at: self.lifecycle.sent_at,
-            done_at: self.lifecycle.done_at,
-            quarantined_at: self.lifecycle.quarantined_at,
-            requeues: self.lifecycle.requeues,
-            retry_reason: self.retry_reason.clone(),
-        });
-        let surplus = cycles.len().saturating_sub(PAST_CYCLES_MAX);
-        // The first cycle stays. Without a surplus, the range `1..=0` is empty.
-        cycles.drain(1..=surplus);
-        cycles
     }
 }

@@ -21,8 +21,9 @@ use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
+use crate::table::new_item::NewItem;
 use crate::table::update::Update;
-use crate::table::value::{Item, NewItem, ToAttribute, read};
+use crate::table::value::{Item, ToAttribute, read};
 use crate::table::{GET, Table, UPDATE, Written};
 use crate::{AwsError, AwsErrorKind};
 

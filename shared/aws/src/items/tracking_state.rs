@@ -6,8 +6,9 @@ use inbox_core::time::UnixMillis;
 
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
+use crate::table::new_item::NewItem;
 use crate::table::update::Update;
-use crate::table::value::{Item, NewItem, read, read_due_at};
+use crate::table::value::{Item, read, read_due_at};
 
 /// The `rev` of a new item.
 pub(crate) const INITIAL_REV: u64 = 1;

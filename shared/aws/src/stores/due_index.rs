@@ -8,7 +8,7 @@ use inbox_core::limits::{CONCURRENT_CALLS, DUE_PAGE_ITEMS};
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::expression::Condition;
 use crate::table::key::Key;

@@ -9,9 +9,9 @@ use inbox_core::message::parse_dataref;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::EventRecord;
 use crate::items::tracking_state::INITIAL_REV;
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;

@@ -12,8 +12,8 @@ use inbox_core::time::UnixMillis;
 
 use super::due_index::DueKey;
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::EventRecord;
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;

@@ -24,8 +24,8 @@ use inbox_core::poll::schedule::{BatchOwner, SchedulePlan, TrackedSchedule};
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::{BatchItem, ScheduleItem, TrackingState};
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::{BATCH_GET_KEYS_MAX, Table, WriteOutcome};

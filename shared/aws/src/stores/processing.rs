@@ -30,9 +30,9 @@ use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::EventRecord;
 use crate::items::event_record::is_event_record;
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;

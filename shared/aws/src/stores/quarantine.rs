@@ -18,9 +18,9 @@ use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::payload::is_payload_gone;
 use crate::items::{EventRecord, StoredPayload};
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;

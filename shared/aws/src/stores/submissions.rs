@@ -27,9 +27,9 @@ use inbox_core::time::UnixMillis;
 
 use super::bound_subjects::bind_update;
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::submission::created_id_attribute;
 use crate::items::{StoredPayload, SubmissionItem};
+use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;

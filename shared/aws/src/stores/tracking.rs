@@ -16,8 +16,8 @@ use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
-use crate::iam::{Actions, Resource};
 use crate::items::{BatchItem, ScheduleItem};
+use crate::resources::{Actions, Resource};
 use crate::table::Table;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;

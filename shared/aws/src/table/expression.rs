@@ -74,23 +74,19 @@ impl Attribute {
 
 impl Condition {
     pub(crate) fn and(self, other: Self) -> Self {
-        match self {
-            Self::All(mut all) => {
-                all.push(other);
-                Self::All(all)
-            }
-            first => Self::All(vec![first, other]),
+        if let Self::All(mut all) = self {
+            all.push(other);
+            return Self::All(all);
         }
+        Self::All(vec![self, other])
     }
 
     pub(crate) fn or(self, other: Self) -> Self {
-        match self {
-            Self::Any(mut any) => {
-                any.push(other);
-                Self::Any(any)
-            }
-            first => Self::Any(vec![first, other]),
+        if let Self::Any(mut any) = self {
+            any.push(other);
+            return Self::Any(any);
         }
+        Self::Any(vec![self, other])
     }
 
     pub(crate) fn negated(self) -> Self {

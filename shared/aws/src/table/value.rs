@@ -16,7 +16,6 @@ use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::attribute::Attribute;
-use super::key::Key;
 
 /// An item, as the SDK has it: its attributes, by name.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -53,42 +52,6 @@ pub(crate) fn has(item: &Item, attribute: Attribute) -> bool {
 /// The time at which an item is due; `None` if it has no work left.
 pub(crate) fn read_due_at(item: &Item) -> Option<UnixMillis> {
     read(item, Attribute::DueAt).filter(|_| has(item, Attribute::Due))
-}
-
-/// Writes an item attribute by attribute.
-pub(crate) struct NewItem(Item);
-
-impl NewItem {
-    /// An item of the present format with this key.
-    pub(crate) fn at(key: &Key) -> Self {
-        Self(key.to_item()).set(Attribute::V, &FORMAT_VERSION)
-    }
-
-    pub(crate) fn set<T: ToAttribute + ?Sized>(mut self, attribute: Attribute, value: &T) -> Self {
-        self.0.insert(attribute.name().to_owned(), value.to_attribute());
-        self
-    }
-
-    /// Sets an attribute that may be absent.
-    pub(crate) fn set_some<T: ToAttribute>(self, attribute: Attribute, value: Option<&T>) -> Self {
-        match value {
-            Some(value) => self.set(attribute, value),
-            None => self,
-        }
-    }
-
-    /// Adds the attributes of a stored payload, or of anything else that several kinds of items hold.
-    pub(crate) fn extend(
-        mut self,
-        attributes: impl IntoIterator<Item = (Attribute, AttributeValue)>,
-    ) -> Self {
-        self.0.extend(attributes.into_iter().map(|(attribute, value)| (attribute.name().to_owned(), value)));
-        self
-    }
-
-    pub(crate) fn build(self) -> Item {
-        self.0
-    }
 }
 
 impl ToAttribute for AttributeValue {
