@@ -13,14 +13,19 @@ use inbox_aws::stores::{
 };
 use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
-use inbox_core::chunking::{RELAY_CHUNK_LIMITS, chunk_by_size};
+use inbox_core::chunking::{ChunkLimits, chunk_by_size};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{
-    CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS, RELAY_SQS_ERRORS_MAX,
+    CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_BYTES, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS,
+    RELAY_SQS_ERRORS_MAX,
 };
 use inbox_core::message::QueueMessage;
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
+
+/// The size of one `SendMessageBatch`.
+const CHUNK_LIMITS: ChunkLimits =
+    ChunkLimits { max_entries: RELAY_BATCH_MESSAGES, max_bytes: RELAY_BATCH_BYTES };
 
 /// Enqueues the due records of the outbox.
 #[derive(Clone, Debug)]
@@ -228,7 +233,7 @@ impl OutboxRelay {
         let send_by = stop_at + Duration::from_millis(RELAY_DRAIN_MS / 2);
         // If there is nothing to send, nothing shows that the queue is down.
         let mut accepted_any = outgoing.is_empty();
-        for mut batch in chunk_by_size(outgoing, RELAY_CHUNK_LIMITS, |(_, message)| message.size_bytes()) {
+        for mut batch in chunk_by_size(outgoing, CHUNK_LIMITS, |(_, message)| message.size_bytes()) {
             let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
             let claimed = batch.len();
             // A claim that could expire while its message is sent

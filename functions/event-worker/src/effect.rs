@@ -55,9 +55,9 @@ impl EventWorker {
             }
             Some(PublishOutcome::Failed(error)) => {
                 log_not_published(announcement, &error);
-                EffectOutcome::Requeue(RequeueDetails::with_reason("bus"))
+                EffectOutcome::Requeue(RequeueDetails::with_reason("bus_failed"))
             }
-            None => EffectOutcome::Requeue(RequeueDetails::with_reason("bus")),
+            None => EffectOutcome::Requeue(RequeueDetails::with_reason("bus_failed")),
         }
     }
 }

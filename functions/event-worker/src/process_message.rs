@@ -37,7 +37,7 @@ impl EventWorker {
             // Not deleted: if the holder crashes, this message comes again after its claim has ended.
             Ok(EventClaim::HeldByOther) => return_to_queue(Some(&key), "held_by_other", None),
             Ok(EventClaim::NotRecorded) => return_to_queue(Some(&key), "not_recorded", None),
-            Err(error) => return_to_queue(Some(&key), "fault", Some(&error)),
+            Err(error) => return_to_queue(Some(&key), "aws_error", Some(&error)),
         }
     }
 
@@ -57,7 +57,7 @@ impl EventWorker {
             }
             Ok(Err(error)) => {
                 tracing::warn!(target: "worker", event_id = event.key.event_id(), %error, "processing failed");
-                EffectOutcome::Requeue(RequeueDetails::with_reason("fault"))
+                EffectOutcome::Requeue(RequeueDetails::with_reason("aws_error"))
             }
             Err(_) => EffectOutcome::Requeue(RequeueDetails::with_reason("timed_out")),
         };
@@ -81,7 +81,7 @@ impl EventWorker {
                 MessageOutcome::ReturnToQueue
             }
             // The write may have been applied all the same. The next receive of the message finds out.
-            Err(error) => return_to_queue(Some(&event.key), "fault", Some(&error)),
+            Err(error) => return_to_queue(Some(&event.key), "aws_error", Some(&error)),
         }
     }
 

@@ -143,7 +143,7 @@ impl RightfootPoller {
         if let Err(error) = result {
             tracing::warn!(target: "poller", pk = key.pk, %error, "poll failed");
             context.summary().failed += 1;
-            metrics::POLL_FAILED.add("fault", 1);
+            metrics::POLL_FAILED.add("aws_error", 1);
             context.note_error(error);
         }
     }

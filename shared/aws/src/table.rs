@@ -66,7 +66,6 @@ pub enum WriteOutcome {
 }
 
 /// Outcome of a conditional write, with the item that decided it.
-#[derive(Debug)]
 pub(crate) enum Written {
     /// The write was applied.
     Applied,

@@ -1,7 +1,5 @@
 //! Chunks of entries for a call that sends several at once.
 
-use crate::limits::{RELAY_BATCH_BYTES, RELAY_BATCH_MESSAGES};
-
 /// The limits of one batched call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
@@ -10,10 +8,6 @@ pub struct ChunkLimits {
     /// The maximum size of all entries together, in bytes.
     pub max_bytes: usize,
 }
-
-/// The limits of one `SendMessageBatch` of the relay.
-pub const RELAY_CHUNK_LIMITS: ChunkLimits =
-    ChunkLimits { max_entries: RELAY_BATCH_MESSAGES, max_bytes: RELAY_BATCH_BYTES };
 
 /// Splits items, in order, into chunks within the limits. An item that is larger than the limit gets a chunk
 /// of its own.
@@ -42,7 +36,8 @@ mod tests {
     proptest! {
         #[test]
         fn chunks_keep_order_and_both_limits(sizes in proptest::collection::vec(0usize..1_100_000, 0..60)) {
-            let cut = chunk_by_size(sizes.clone(), RELAY_CHUNK_LIMITS, |size| *size);
+            let limits = ChunkLimits { max_entries: 10, max_bytes: 900 * 1024 };
+            let cut = chunk_by_size(sizes.clone(), limits, |size| *size);
             prop_assert_eq!(cut.concat(), sizes);
             for batch in &cut {
                 prop_assert!((1..=10).contains(&batch.len()));

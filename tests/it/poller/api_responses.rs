@@ -414,6 +414,6 @@ async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
     let process = it.world.another_process();
     process.inject_fault("PutItem", Fault::AccessDenied);
     assert_eq!(process.run_poller().await.unwrap().unwrap_err().error_type, "AwsCallFailed");
-    assert_eq!(counters.count("poll_failed", "fault"), 1);
+    assert_eq!(counters.count("poll_failed", "aws_error"), 1);
     assert_eq!(it.world.due_polls().await.len(), 1);
 }

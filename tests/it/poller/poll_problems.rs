@@ -43,7 +43,10 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     it.advance(MINUTE * 10).await;
     it.run_poller().await.unwrap();
     let since = it.world.now().0;
-    assert_eq!(poll_problem(&tracked_item(&it, &batch).await), Some(("broken".to_owned(), since, 1)));
+    assert_eq!(
+        poll_problem(&tracked_item(&it, &batch).await),
+        Some(("invalid_response".to_owned(), since, 1))
+    );
 
     // The same problem again changes only the next time of polling.
     it.advance(MINUTE * 5).await;
@@ -54,7 +57,7 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     let item = tracked_item(&it, &batch).await;
     assert_eq!(
         (poll_problem(&item), number(&item, "polls")),
-        (Some(("broken".to_owned(), since, 1)), Some(2))
+        (Some(("invalid_response".to_owned(), since, 1)), Some(2))
     );
 
     set_response(&it, "/v1/balances", CannedResponse::Status(500));
@@ -131,10 +134,10 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
     let before = tracked_item(&it, &batch).await;
 
     let since = it.world.now();
-    let broken = PollProblem { reason: "broken".to_owned(), since, first_poll: 1 };
+    let broken = PollProblem { reason: "invalid_response".to_owned(), since, first_poll: 1 };
     assert_eq!(stores.polls.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
     let mut after = tracked_item(&it, &batch).await;
-    assert_eq!(poll_problem(&after), Some(("broken".to_owned(), since.0, 1)));
+    assert_eq!(poll_problem(&after), Some(("invalid_response".to_owned(), since.0, 1)));
     after.remove("poll_problem");
     assert_eq!(after, before, "neither its revision nor whose write was the last");
 

@@ -156,7 +156,7 @@ fn requeue_reasons() -> BTreeSet<String> {
 /// The total of requeued events is no sign of trouble: most of them wait for their batch to be complete.
 #[test]
 fn what_the_worker_requeues_is_monitored_or_only_waits() {
-    const WAITS: [&str; 2] = ["alert_taken", "not_tracked"];
+    const WAITS: [&str; 2] = ["alert_held_by_other", "not_tracked"];
     let requeued = metrics_in_alarms().into_iter().filter(|it| it.name == "requeued");
     let watched = requeued.map(|it| it.dimensions["reason"].clone());
     assert_eq!(watched.chain(WAITS.map(str::to_owned)).collect::<BTreeSet<_>>(), requeue_reasons());

@@ -213,7 +213,7 @@ async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_t
     world.stack.connector.clear_fault_plan();
     run_until_idle(&world).await;
     let first = world.event_record(EVENT).await;
-    assert_eq!((number(&first, "requeues"), text(&first, "retry_reason")), (Some(1), "bus"));
+    assert_eq!((number(&first, "requeues"), text(&first, "retry_reason")), (Some(1), "bus_failed"));
     let mut done = vec![(number(&first, "done_at").unwrap(), 1)];
     for nth in 1..=12 {
         replay(&world, EVENT).await;

@@ -28,8 +28,8 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
         (CannedResponse::RetryAfter { status: 429, secs: 300 }, "rate_limited", 300),
         (CannedResponse::RetryAfter { status: 429, secs: 5 }, "rate_limited", 60),
         (CannedResponse::Status(500), "unavailable", 60),
-        (CannedResponse::Html, "broken", 60),
-        (CannedResponse::WrongShape, "broken", 60),
+        (CannedResponse::Html, "invalid_response", 60),
+        (CannedResponse::WrongShape, "invalid_response", 60),
         (CannedResponse::Truncated, "unavailable", 60),
     ] {
         let it = RightfootWorld::new().await;

@@ -57,11 +57,11 @@ fn meaning(reason: &str) -> &'static str {
         "stopped" => "it has stopped: Rightfoot names no next run, or one that did not happen",
         "run_not_found" => "it ran, and no probe's history shows the run",
         "unauthorized" => "Rightfoot does not accept the API key",
-        "no_key" => "the API key cannot be loaded",
+        "key_unavailable" => "the API key cannot be loaded",
         "rate_limited" => "Rightfoot has limited the rate",
         "unavailable" => "Rightfoot cannot be reached, or has an outage",
-        "broken" => "Rightfoot's response is not as documented",
-        "fault" => "an AWS call failed",
+        "invalid_response" => "Rightfoot's response is not as documented",
+        "aws_error" => "an AWS call failed",
         _ => "no answer",
     }
 }
@@ -73,8 +73,8 @@ pub(crate) fn advice(reason: &str) -> &'static str {
             "look at the schedule at Rightfoot; if you ended it on purpose, delete its item (infra/OPERATIONS.md, \"Monitoring\")"
         }
         "run_not_found" => "ask Rightfoot for the run; track the schedule with other probes",
-        "unauthorized" | "no_key" => "put a good key into the secret of Rightfoot's API",
-        "fault" => "`error` in rightfoot-poller's log lines names the call",
+        "unauthorized" | "key_unavailable" => "put a good key into the secret of Rightfoot's API",
+        "aws_error" => "`error` in rightfoot-poller's log lines names the call",
         _ => "if it lasts, ask Rightfoot; rightfoot-poller's log lines say more",
     }
 }
@@ -90,11 +90,11 @@ mod tests {
             problem_text(&problem, polls, UnixMillis(60_000))
         };
         assert_eq!(
-            problem_text("broken", 2),
-            "the last poll failed: Rightfoot's response is not as documented (broken), \
+            problem_text("invalid_response", 2),
+            "the last poll failed: Rightfoot's response is not as documented (invalid_response), \
              since 1970-01-01T00:00:00.000Z (60 s ago)"
         );
-        assert!(problem_text("broken", 25).starts_with("the last 24 polls failed: "));
+        assert!(problem_text("invalid_response", 25).starts_with("the last 24 polls failed: "));
         assert_eq!(
             problem_text("run_not_found", 0),
             "it ran, and no probe's history shows the run (run_not_found), since 1970-01-01T00:00:00.000Z (60 s ago)"

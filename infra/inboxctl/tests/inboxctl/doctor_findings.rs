@@ -60,19 +60,22 @@ async fn p9_a_missed_deadline_is_reported_although_the_batch_is_polled_next() {
     let fine = "the last poll of every tracked batch and schedule was answered".to_owned();
     assert_eq!(doctor_check(&harness, "polls").await, ("ok".to_owned(), fine, 0));
 
-    harness.world.put_item(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
+    harness
+        .world
+        .put_item(batch("b-1", now, -60, Some(problem("invalid_response", now - 1_800_000, 2))))
+        .await;
     let (status, found, code) = doctor_check(&harness, "polls").await;
     assert_eq!((status.as_str(), code), ("fail", 1), "{found}");
     assert!(found.starts_with("batch b-1: its deadline passed "), "{found}");
     let polls = " without an answer; the last 24 polls failed: Rightfoot's response is not as documented \
-                 (broken), since ";
+                 (invalid_response), since ";
     assert!(found.contains(polls), "{found}");
     let timeline = harness.run("timeline b-1").await.stdout;
     assert!(timeline.contains("  batch b-1: polled next ") && timeline.contains(polls), "{timeline}");
     assert!(harness.run("batches list").await.stdout.contains(polls));
     let json = harness.run("--json timeline b-1").await.json();
     let problem = &json["timelines"][0]["batch"]["problem"];
-    assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("broken"), Some(24)));
+    assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("invalid_response"), Some(24)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,8 +85,8 @@ async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to
         ("rate_limited", 59, "warn", 0),
         ("unavailable", 61, "fail", 1),
         ("unauthorized", 1, "fail", 1),
-        ("no_key", 1, "fail", 1),
-        ("fault", 1, "fail", 1),
+        ("key_unavailable", 1, "fail", 1),
+        ("aws_error", 1, "fail", 1),
     ] {
         let harness = CliHarness::with_system_clock().await;
         let now = harness.world.now().0;
@@ -117,7 +120,7 @@ async fn no_name_forges_a_line_of_what_doctor_finds() {
     let harness = CliHarness::with_system_clock().await;
     let now = harness.world.now().0;
     let forged = "b\nok    relay  fine\u{202e}\u{feff}";
-    harness.world.put_item(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
+    harness.world.put_item(batch(forged, now, 60, Some(problem("aws_error", now - 60_000, 25)))).await;
     for words in ["doctor", "batches list", "timeline b-1", "due"] {
         let ran = harness.run(words).await;
         assert!(!ran.stdout.contains("\nok    relay  fine"), "{}", ran.transcript());

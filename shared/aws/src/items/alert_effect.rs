@@ -1,5 +1,7 @@
 //! Effects of alerts: which events have published the alert of one authorizer in a batch.
 
+use std::fmt;
+
 use inbox_core::id::Id;
 use inbox_core::rightfoot_api::Amount;
 use inbox_core::time::UnixMillis;
@@ -9,7 +11,7 @@ use crate::table::key::{ALERT_EFFECT_SK_PREFIX, Key};
 use crate::table::value::{Item, read, read_count};
 
 /// An alert that was published, or that a worker has claimed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AlertEffectItem {
     /// The authorizer that it is about.
     pub authorizer: Id,
@@ -23,6 +25,13 @@ pub struct AlertEffectItem {
     pub published_by: Vec<String>,
     /// The threshold of its last publication.
     pub threshold: Option<Amount>,
+}
+
+/// Shows no field: they are personal data (P8).
+impl fmt::Debug for AlertEffectItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AlertEffectItem")
+    }
 }
 
 impl AlertEffectItem {

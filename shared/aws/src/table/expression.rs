@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attribute::Attribute;
 use super::value::ToAttribute;
 
-/// A condition on an item's attributes.
-#[derive(Clone, Debug)]
+/// A condition on an item's attributes. Without `Debug`, because its values may be personal data (P8).
+#[derive(Clone)]
 pub(crate) enum Condition {
     Exists(Attribute),
     IsMissing(Attribute),
@@ -94,8 +94,8 @@ impl Condition {
     }
 }
 
-/// The placeholders of one request.
-#[derive(Clone, Debug, Default)]
+/// The placeholders of one request. Without `Debug`, because its values may be payloads and credentials (P8).
+#[derive(Clone, Default)]
 pub(crate) struct Placeholders {
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,

@@ -11,7 +11,7 @@ use super::key::Key;
 use super::value::ToAttribute;
 
 /// A conditional update of one item.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Update {
     pub(super) key: Key,
     pub(super) placeholders: Placeholders,

@@ -260,7 +260,7 @@ mod tests {
         // One of each type.
         POLLED.add(1);
         RECEIVED.add(Fynapse, 1);
-        RETURNED.add("fault", 1);
+        RETURNED.add("aws_error", 1);
         REJECTED.add(Fynapse, "mismatch", 1);
         PUBLISHED.add("type", 1);
         OLDEST_DUE_AGE.record(1);

@@ -85,9 +85,9 @@ impl UnpublishedAlerts {
     pub fn outcome(&self) -> Option<EffectOutcome> {
         // Failures that a retry can resolve come first: a quarantined event is not retried.
         if self.failed > 0 {
-            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("bus")))
+            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("bus_failed")))
         } else if self.held_by_other > 0 {
-            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("alert_taken")))
+            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("alert_held_by_other")))
         } else if self.undeliverable > 0 {
             Some(EffectOutcome::Quarantine(QuarantineReason::BusRefused))
         } else if self.replay_limit_reached > 0 {
@@ -168,8 +168,8 @@ mod tests {
         };
         let requeue = |reason| Some(EffectOutcome::Requeue(RequeueDetails::with_reason(reason)));
         assert_eq!(outcome([0, 0, 0, 0]), None);
-        assert_eq!(outcome([1, 1, 1, 1]), requeue("bus"));
-        assert_eq!(outcome([0, 1, 1, 1]), requeue("alert_taken"));
+        assert_eq!(outcome([1, 1, 1, 1]), requeue("bus_failed"));
+        assert_eq!(outcome([0, 1, 1, 1]), requeue("alert_held_by_other"));
         assert_eq!(outcome([0, 0, 1, 1]), Some(EffectOutcome::Quarantine(QuarantineReason::BusRefused)));
         assert_eq!(outcome([0, 0, 0, 1]), Some(EffectOutcome::Quarantine(QuarantineReason::ReplayLimit)));
     }

@@ -7,7 +7,7 @@ use crate::time::UnixMillis;
 /// Duration after which failing polls need an operator. The alarm `poll-failed` waits as long.
 const FAILING_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The reason of a poll that failed because of an AWS call.
-pub const AWS_ERROR: &str = "fault";
+pub const AWS_ERROR: &str = "aws_error";
 
 /// Consecutive polls that failed, or that found a schedule stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl PollProblem {
     /// has missed its deadline because of it.
     pub fn needs_operator(&self, deadline_at: Option<UnixMillis>, now: UnixMillis) -> bool {
         self.is_of_schedule()
-            || matches!(self.reason.as_str(), "unauthorized" | "no_key" | AWS_ERROR)
+            || matches!(self.reason.as_str(), "unauthorized" | "key_unavailable" | AWS_ERROR)
             || now.since(self.since) >= FAILING_AFTER
             || self.missed_deadline(deadline_at, now).is_some()
     }
@@ -71,9 +71,15 @@ mod tests {
     fn a_problem_lasts_from_its_first_poll_to_the_first_without_one() {
         let now = UnixMillis;
         assert_eq!(PollProblem::updated(None, None, 1, now(10)), None);
-        let first = PollProblem::updated(None, Some("broken"), 2, now(20)).unwrap();
-        assert_eq!(first, PollProblem { reason: "broken".to_owned(), since: now(20), first_poll: 2 });
-        assert_eq!(PollProblem::updated(Some(&first), Some("broken"), 3, now(30)), Some(first.clone()));
+        let first = PollProblem::updated(None, Some("invalid_response"), 2, now(20)).unwrap();
+        assert_eq!(
+            first,
+            PollProblem { reason: "invalid_response".to_owned(), since: now(20), first_poll: 2 }
+        );
+        assert_eq!(
+            PollProblem::updated(Some(&first), Some("invalid_response"), 3, now(30)),
+            Some(first.clone())
+        );
         let other = PollProblem::updated(Some(&first), Some("unavailable"), 4, now(40)).unwrap();
         assert_eq!(other, PollProblem { reason: "unavailable".to_owned(), ..first.clone() });
         assert_eq!(
@@ -91,10 +97,10 @@ mod tests {
             since: UnixMillis(since),
             first_poll: 1,
         };
-        for reason in ["stopped", "run_not_found", "unauthorized", "no_key", AWS_ERROR] {
+        for reason in ["stopped", "run_not_found", "unauthorized", "key_unavailable", AWS_ERROR] {
             assert!(problem(reason, now.0).needs_operator(None, now), "{reason}");
         }
-        for reason in ["rate_limited", "unavailable", "broken"] {
+        for reason in ["rate_limited", "unavailable", "invalid_response"] {
             assert!(!problem(reason, 1).needs_operator(None, now), "{reason}");
             assert!(problem(reason, 0).needs_operator(None, now), "{reason}: for an hour");
             let deadlines = [now, UnixMillis(now.0 + 1)].map(Some);
@@ -104,6 +110,6 @@ mod tests {
                 "{reason}"
             );
         }
-        assert!(problem("stopped", 0).is_of_schedule() && !problem("broken", 0).is_of_schedule());
+        assert!(problem("stopped", 0).is_of_schedule() && !problem("invalid_response", 0).is_of_schedule());
     }
 }
