@@ -303,7 +303,7 @@ impl OutboxRelay {
     async fn handle_undeliverable(&self, claimed: &ClaimedRecord, run: &mut RelaySummary) {
         match self.outbox.count_undeliverable(claimed).await {
             // Without a limit it would be retried for ever.
-            Ok(Some(refusals)) if refusals >= RELAY_SQS_ERRORS_MAX => {
+            Ok(Some(count)) if count >= RELAY_SQS_ERRORS_MAX => {
                 self.quarantine(claimed, QuarantineReason::QueueRefused, run).await;
             }
             Ok(_) => run.failed += 1,

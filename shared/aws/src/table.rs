@@ -142,14 +142,16 @@ impl Table {
         Ok((items, unprocessed.map(|left| left.keys().to_vec()).unwrap_or_default()))
     }
 
-    /// A query by this condition on the keys.
-    pub(crate) fn query(&self, key_condition: &Condition) -> QueryFluentBuilder {
+    /// A query by this condition on the keys: of these attributes, or of all if none is named.
+    pub(crate) fn query(&self, key_condition: &Condition, attributes: &[Attribute]) -> QueryFluentBuilder {
         let mut placeholders = Placeholders::default();
         let expression = placeholders.condition(key_condition);
+        let names: Vec<_> = attributes.iter().map(|attribute| placeholders.name(*attribute)).collect();
         self.db
             .query()
             .table_name(&self.name)
             .key_condition_expression(expression)
+            .set_projection_expression((!names.is_empty()).then(|| names.join(", ")))
             .set_expression_attribute_names(placeholders.names())
             .set_expression_attribute_values(placeholders.values())
     }
@@ -178,10 +180,20 @@ impl Table {
             .set_expression_attribute_values(placeholders.values())
     }
 
-    /// Updates an item. After an error the outcome is unknown, and after a failed condition, too, if the response of an applied
-    /// attempt was lost: see [`Table::update_once`] and [`Written::unless_own`].
+    /// Updates an item. If the condition does not hold, the existing item comes back. After an error the outcome is unknown, and
+    /// after a failed condition, too, if the response of an applied attempt was lost: see [`Table::update_once`] and
+    /// [`Written::unless_own`].
     pub(crate) async fn update(&self, update: Update) -> Result<Written, AwsError> {
-        written(UPDATE, self.update_request(update).send().await.map(drop))
+        let request = self.update_request(update);
+        let request =
+            request.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        written(UPDATE, request.send().await.map(drop))
+    }
+
+    /// Updates an item, where it does not matter what the existing one is like. A repetition after a lost response is a conflict.
+    pub(crate) async fn update_if(&self, update: Update) -> Result<WriteOutcome, AwsError> {
+        let written = written(UPDATE, self.update_request(update).send().await.map(drop))?;
+        Ok(written.unless_own(|_| false))
     }
 
     /// Updates an item, and returns it as it is afterwards.
@@ -189,7 +201,11 @@ impl Table {
         &self,
         update: Update,
     ) -> Result<Result<Item, Option<Item>>, AwsError> {
-        match self.update_request(update).return_values(ReturnValue::AllNew).send().await {
+        let request = self
+            .update_request(update)
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
             Ok(answer) => answer.attributes.map(Ok).ok_or(AwsError::unreadable_item(UPDATE)),
             Err(error) => match written(UPDATE, Err(error))? {
                 Written::Applied => Err(AwsError::unreadable_item(UPDATE)),
@@ -209,20 +225,14 @@ impl Table {
 
     fn update_request(&self, mut update: Update) -> UpdateItemFluentBuilder {
         let condition = update.condition_expression();
-        let request = self
-            .db
+        self.db
             .update_item()
             .table_name(&self.name)
             .set_key(Some(update.key.to_item()))
             .update_expression(update.update_expression())
+            .set_condition_expression(condition)
             .set_expression_attribute_names(update.placeholders.names())
-            .set_expression_attribute_values(update.placeholders.values());
-        match condition {
-            Some(condition) => request
-                .condition_expression(condition)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld),
-            None => request,
-        }
+            .set_expression_attribute_values(update.placeholders.values())
     }
 }
 

@@ -7,8 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::audit::{AuditEntry, OperatorAction};
 use inbox_core::time::UnixMillis;
 
-use crate::table::attribute::Attribute;
-use crate::table::value::{FromAttribute, Item, ToAttribute};
+use crate::table::value::{FromAttribute, ToAttribute};
 
 impl ToAttribute for AuditEntry {
     fn to_attribute(&self) -> AttributeValue {
@@ -37,10 +36,4 @@ impl FromAttribute for AuditEntry {
 /// Reads a field of a map attribute.
 pub(super) fn field<T: FromAttribute>(fields: &HashMap<String, AttributeValue>, name: &str) -> Option<T> {
     T::from_attribute(fields.get(name)?)
-}
-
-/// The audit entries of an item. Entries that cannot be read are left out: they decide nothing.
-pub(super) fn audit_entries(item: &Item) -> Vec<AuditEntry> {
-    let all = item.get(Attribute::AuditEntries.name()).and_then(|value| value.as_l().ok());
-    all.into_iter().flatten().filter_map(AuditEntry::from_attribute).collect()
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::time::UnixMillis;
 
 use super::{StoredPayload, TrackingState};
 use crate::table::attribute::Attribute;
-use crate::table::key::{BATCH_PK_PREFIX, Key};
-use crate::table::value::{Item, read};
+use crate::table::key::Key;
+use crate::table::value::{Item, has, read};
 
 /// A tracked batch, as stored.
 #[derive(Clone, Debug)]
@@ -65,7 +64,7 @@ impl BatchItem {
     /// Reads a batch; `None` if the item is not one.
     pub(crate) fn from_item(item: &Item) -> Option<Self> {
         let tracking = TrackingState::from_item(item)?;
-        let batch_id = tracking.key().pk.strip_prefix(BATCH_PK_PREFIX).and_then(Id::new)?;
+        let batch_id = tracking.key().batch_id()?;
         Some(Self {
             tracked: TrackedBatch {
                 batch_id,
@@ -82,7 +81,10 @@ impl BatchItem {
             done_at: read(item, Attribute::DoneAt),
             overdue_at: read(item, Attribute::OverdueAt),
             shown_complete_at: read(item, Attribute::ShownCompleteAt),
-            excluded: StoredPayload::from_item(item),
+            excluded: match has(item, Attribute::PayloadHash) {
+                true => Some(StoredPayload::from_item(item)?),
+                false => None,
+            },
         })
     }
 }

@@ -11,13 +11,12 @@ use inbox_core::origin::Origin;
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
-use super::audit::audit_entries;
 use super::tracking_state::INITIAL_REV;
 use super::{PastCycle, StoredPayload};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::new_item::NewItem;
-use crate::table::value::{Item, has, read, read_count, read_due_at};
+use crate::table::value::{Item, has, read, read_count, read_due_at, read_list};
 
 /// The record of an event.
 #[derive(Clone, Debug)]
@@ -169,8 +168,8 @@ impl EventRecord {
             published_untracked: read(item, Attribute::PublishedUntracked),
             revision: read(item, Attribute::Revision),
             requeued_by_poller_at: read(item, Attribute::RequeuedByPollerAt),
-            past_cycles: read(item, Attribute::PastCycles).unwrap_or_default(),
-            audit_entries: audit_entries(item),
+            past_cycles: read_list(item, Attribute::PastCycles),
+            audit_entries: read_list(item, Attribute::AuditEntries),
             expires_at: read(item, Attribute::ExpiresAt),
         })
     }

@@ -10,10 +10,9 @@ use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::StoredPayload;
-use super::audit::audit_entries;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
-use crate::table::value::{Item, read};
+use crate::table::value::{Item, read, read_list};
 
 /// A quarantined item, without its bytes.
 #[derive(Clone, Debug)]
@@ -60,7 +59,7 @@ impl QuarantinedItem {
             headers: read(item, Attribute::Headers).unwrap_or_default(),
             event: event_id.as_deref().and_then(EventKey::from_event_id),
             resolution: read(item, Attribute::ClosedAt).zip(read(item, Attribute::Resolution)),
-            audit_entries: audit_entries(item),
+            audit_entries: read_list(item, Attribute::AuditEntries),
         })
     }
 

@@ -10,11 +10,10 @@ use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
-use super::audit::audit_entries;
 use super::{StoredPayload, TrackingState};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
-use crate::table::value::{Item, read};
+use crate::table::value::{Item, read, read_list};
 
 /// A submission, as stored.
 #[derive(Clone)]
@@ -121,7 +120,7 @@ impl SubmissionItem {
             abandoned_at: read(item, Attribute::AbandonedAt),
             created_id: read(item, created_id_attribute(kind)),
             response: StoredPayload::from_item(item),
-            audit_entries: audit_entries(item),
+            audit_entries: read_list(item, Attribute::AuditEntries),
             kind,
         })
     }

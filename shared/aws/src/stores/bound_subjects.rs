@@ -21,7 +21,7 @@ impl Table {
     /// It is not part of the transaction that follows, because many of these may name one subject at the same
     /// time, and DynamoDB would cancel all but one.
     pub(super) async fn bind_subject(&self, subject: &Subject, now: UnixMillis) -> Result<(), AwsError> {
-        self.update(bind_update(subject, now)).await.map(drop)
+        self.update_if(bind_update(subject, now)).await.map(drop)
     }
 
     /// Returns `true` if a subject is bound. Strongly consistent reads.

@@ -214,7 +214,7 @@ impl DueIndex {
 
     fn query(&self, key_condition: &Condition, start: Option<Item>) -> QueryFluentBuilder {
         self.table
-            .query(key_condition)
+            .query(key_condition, &[])
             .index_name(INDEX)
             .limit(i32::try_from(DUE_PAGE_ITEMS).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)

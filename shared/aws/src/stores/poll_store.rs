@@ -28,6 +28,7 @@ use crate::items::{BatchItem, ScheduleItem, TrackingState};
 use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
+use crate::table::value::read;
 use crate::table::{BATCH_GET_KEYS_MAX, Table, WriteOutcome};
 
 pub use batch_progress::{AlertedAuthorizers, BatchProgress};
@@ -63,9 +64,12 @@ impl PollStore {
         for chunk in batches.chunks(BATCH_GET_KEYS_MAX) {
             let keys = chunk.iter().map(|batch_id| Key::batch(batch_id));
             for item in self.table.get_all(keys.collect()).await? {
-                let Some(BatchItem { tracked, .. }) = BatchItem::from_item(&item) else { continue };
-                let owner = tracked.schedule_id.map_or(BatchOwner::OnDemand, BatchOwner::Schedule);
-                owners.insert(tracked.batch_id, owner);
+                // Only these two: a batch that this version cannot read is tracked all the same.
+                let batch_id = Key::of_item(&item).and_then(|key| key.batch_id());
+                let schedule_id = read(&item, Attribute::ScheduleId);
+                owners.extend(
+                    batch_id.zip(Some(schedule_id.map_or(BatchOwner::OnDemand, BatchOwner::Schedule))),
+                );
             }
         }
         Ok(owners)
@@ -169,7 +173,7 @@ impl PollStore {
             None => tracking.update().remove(&[Attribute::PollProblem]),
         };
         // Not `update_once`: a new `write_id` would hide that another write, whose response was lost, was applied.
-        Ok(self.table.update(update).await?.unless_own(|_| false))
+        self.table.update_if(update).await
     }
 
     /// Advances a schedule to its next poll: stores its state, the problem of its polls and the new runs to

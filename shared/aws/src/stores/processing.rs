@@ -91,7 +91,7 @@ impl ClaimedEvent {
 
     /// The update that ends this claim, if it is still held.
     fn end(&self) -> Update {
-        Update::ending_claim(self.record.table_key(), &self.claim_id).drop_claim()
+        Update::ending_claim(self.record.table_key(), &self.claim_id)
     }
 
     /// The update that ends this claim and the event's cycle.

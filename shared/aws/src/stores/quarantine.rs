@@ -43,7 +43,7 @@ impl Quarantine {
     }
 
     /// Quarantines verified bytes that cannot be processed (P7). The same bytes again are counted, not stored
-    /// twice, and open a closed item again.
+    /// twice, and open a closed item again; its headers are then those of the last delivery.
     pub async fn quarantine_delivery(
         &self,
         verified: &Verified,
@@ -134,6 +134,6 @@ impl Table {
             .set_all(details)
             .increment(Attribute::Deliveries)
             .remove(&[Attribute::ClosedAt, Attribute::Resolution]);
-        self.update(update).await.map(drop)
+        self.update_if(update).await.map(drop)
     }
 }

@@ -72,7 +72,7 @@ impl Tracking {
             .only_if(was_not_expedited)
             .set(Attribute::DueAt, &now)
             .set(Attribute::ExpeditedAt, &now);
-        self.table.update(update).await.map(drop)
+        self.table.update_if(update).await.map(drop)
     }
 
     /// Returns `true` if something was submitted or is tracked under this subject. Strongly consistent reads.

@@ -83,6 +83,11 @@ impl Key {
         Self::new(id.pk(), "delivery")
     }
 
+    /// The id of the batch that the item belongs to, if it does to one.
+    pub(crate) fn batch_id(&self) -> Option<Id> {
+        self.pk.strip_prefix(BATCH_PK_PREFIX).and_then(Id::new)
+    }
+
     pub(crate) fn of_item(item: &Item) -> Option<Self> {
         Some(Self { pk: read(item, Attribute::Pk)?, sk: read(item, Attribute::Sk)? })
     }

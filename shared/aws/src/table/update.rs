@@ -1,4 +1,5 @@
-//! Updates of one item. Every update names the `rev` or the claim that its writer has seen, or says why it need not.
+//! Updates of one item. An update that changes a state names the `rev` or the claim that its writer has seen; the others
+//! are [`Update::without_rev`].
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -10,7 +11,7 @@ use super::expression::{Condition, Placeholders};
 use super::key::Key;
 use super::value::ToAttribute;
 
-/// A conditional update of one item.
+/// An update of one item.
 #[derive(Clone)]
 pub(crate) struct Update {
     pub(super) key: Key,
@@ -34,16 +35,21 @@ impl Update {
         Self::at_rev(key, seen).only_if(Attribute::Due.exists())
     }
 
-    /// An update by the holder of a claim, which it ends.
+    /// An update by the holder of a claim: it fails if the claim was lost.
+    pub(crate) fn at_claim(key: Key, claim_id: &str) -> Self {
+        Self::new(key).only_if(Attribute::ClaimBy.equals(claim_id))
+    }
+
+    /// An update by the holder of a claim that ends it.
     pub(crate) fn ending_claim(key: Key, claim_id: &str) -> Self {
-        Self::new(key)
-            .only_if(Attribute::ClaimBy.equals(claim_id))
+        Self::at_claim(key, claim_id)
+            .drop_claim()
             // A delayed retry of the claim's own request must not claim the event again.
             .set(Attribute::EndedBy, claim_id)
     }
 
-    /// An update that names neither `rev` nor a claim: it takes one, or changes no state that another writer decides by.
-    /// Repeating it must be harmless.
+    /// An update that names neither `rev` nor a claim. It takes a claim, adds to an item (a tag, a count, an audit entry), changes
+    /// only a time, or names something else that was seen; its caller says which.
     pub(crate) fn without_rev(key: Key) -> Self {
         Self::new(key)
     }
@@ -85,7 +91,8 @@ impl Update {
         attributes.into_iter().fold(self, |update, (attribute, value)| update.set(attribute, &value))
     }
 
-    /// Sets an attribute unless `marker`, which is set at the same time, exists.
+    /// Sets an attribute to the value of `marker` if that exists, and to `value` otherwise: so to the first value that `marker` ever
+    /// had.
     pub(crate) fn set_first(
         mut self,
         attribute: Attribute,

@@ -44,6 +44,12 @@ pub(crate) fn read_count(item: &Item, attribute: Attribute) -> u64 {
     read(item, attribute).unwrap_or(0)
 }
 
+/// Reads a list that decides nothing, such as a history. Elements of another form are left out.
+pub(crate) fn read_list<T: FromAttribute>(item: &Item, attribute: Attribute) -> Vec<T> {
+    let all = item.get(attribute.name()).and_then(|value| value.as_l().ok());
+    all.into_iter().flatten().filter_map(T::from_attribute).collect()
+}
+
 /// Returns `true` if the item has this attribute.
 pub(crate) fn has(item: &Item, attribute: Attribute) -> bool {
     item.contains_key(attribute.name())

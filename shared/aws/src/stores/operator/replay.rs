@@ -17,10 +17,10 @@ use inbox_core::time::UnixMillis;
 use super::OperatorStore;
 use crate::AwsError;
 use crate::items::EventRecord;
+use crate::table::WriteOutcome;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;
-use crate::table::{WriteOutcome, Written};
 
 /// Outcome of making an event due again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,11 +156,11 @@ impl OperatorStore {
             .only_if(Attribute::ExpiresAt.is_below(&later))
             .only_if(Attribute::QuarantinedAt.is_missing())
             .set(Attribute::ExpiresAt, &later);
-        if let Written::Applied = self.table.update(extending).await? {
+        if self.table.update_if(extending).await? == WriteOutcome::Applied {
             return Ok(true);
         }
         // An update cannot set the later of two times, so the second write leaves the expiry as it is.
         let unchanged = append().only_if(Attribute::DeliveryId.exists());
-        Ok(matches!(self.table.update(unchanged).await?, Written::Applied))
+        Ok(self.table.update_if(unchanged).await? == WriteOutcome::Applied)
     }
 }

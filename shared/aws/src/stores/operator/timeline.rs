@@ -68,7 +68,7 @@ fn push<T>(all: &mut Vec<T>, item: Option<T>) -> bool {
 impl OperatorStore {
     /// Reads all items under one partition key. One strongly consistent query.
     pub async fn timeline(&self, pk: &str) -> Result<Timeline, AwsError> {
-        let query = self.table.query(&Attribute::Pk.equals(pk)).consistent_read(true);
+        let query = self.table.query(&Attribute::Pk.equals(pk), &[]).consistent_read(true);
         let mut items = query.into_paginator().items().send();
         let mut timeline = Timeline::default();
         while let Some(item) = items.next().await {

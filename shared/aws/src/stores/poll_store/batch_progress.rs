@@ -79,8 +79,14 @@ impl PollStore {
         let find = |key: &Key| items.iter().find(|item| Key::of_item(item).as_ref() == Some(key));
         let Some(tracked) = find(&tracked_key) else { return Ok(None) };
         let batch = BatchItem::from_item(tracked).ok_or(AwsError::unreadable_item(BATCH_GET))?;
-        let completion = find(&completion_key).and_then(EventRecord::from_item);
-        Ok(Some(BatchProgress { batch, completion: completion.map(completion_record) }))
+        let completion = match find(&completion_key) {
+            Some(item) => {
+                let record = EventRecord::from_item(item).ok_or(AwsError::unreadable_item(BATCH_GET))?;
+                Some(completion_record(record))
+            }
+            None => None,
+        };
+        Ok(Some(BatchProgress { batch, completion }))
     }
 
     /// Loads the authorizers that Rightfoot excluded when the batch was submitted.
@@ -98,7 +104,12 @@ impl PollStore {
             payload_budget_bytes: ALERT_PAYLOADS_MAX_BYTES,
             ..AlertedAuthorizers::default()
         };
-        let effects = self.query_sk_prefix(&tracked.batch_id, ALERT_EFFECT_SK_PREFIX);
+        // Without the set of publishers, which may be large.
+        let effects = self.query_sk_prefix(
+            &tracked.batch_id,
+            ALERT_EFFECT_SK_PREFIX,
+            &[Attribute::Pk, Attribute::Sk, Attribute::PublishedAt, Attribute::Threshold],
+        );
         let mut effects = effects.into_paginator().items().send();
         while let Some(item) = effects.next().await {
             let item = item.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
@@ -112,7 +123,7 @@ impl PollStore {
         loop {
             let remaining = ALERT_RECORDS_MAX.saturating_sub(all.event_count);
             let query =
-                self.query_sk_prefix(&tracked.batch_id, ALERT_SK_PREFIX).set_exclusive_start_key(start);
+                self.query_sk_prefix(&tracked.batch_id, ALERT_SK_PREFIX, &[]).set_exclusive_start_key(start);
             let query = query.limit(i32::try_from(remaining).unwrap_or(i32::MAX));
             let page = query.send().await.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
             all.event_count += page.items().len();
@@ -152,18 +163,19 @@ impl PollStore {
         Ok(())
     }
 
-    /// A strongly consistent query of a batch's items whose sort key has this prefix.
-    fn query_sk_prefix(&self, batch_id: &Id, prefix: &str) -> QueryFluentBuilder {
+    /// A strongly consistent query of a batch's items whose sort key has this prefix: of these attributes, or of all if none is
+    /// named.
+    fn query_sk_prefix(&self, batch_id: &Id, prefix: &str, attributes: &[Attribute]) -> QueryFluentBuilder {
         let Key { pk, .. } = Key::batch(batch_id);
         let condition = Attribute::Pk.equals(&pk).and(Attribute::Sk.begins_with(prefix));
-        self.table.query(&condition).consistent_read(true)
+        self.table.query(&condition, attributes).consistent_read(true)
     }
 }
 
 fn completion_record(record: EventRecord) -> CompletionRecord {
     CompletionRecord {
         received_at: record.received_at,
-        origin: Some(record.origin),
+        origin: record.origin,
         is_quarantined: record.is_quarantined(),
         results_published_untracked: record.published_untracked,
         is_revised: record.revision.is_some(),

@@ -27,7 +27,7 @@ use crate::table::expression::Condition;
 use crate::table::key::Key;
 use crate::table::update::Update;
 use crate::table::value::FORMAT_VERSION;
-use crate::table::{UPDATE, Written};
+use crate::table::{UPDATE, WriteOutcome, Written};
 
 /// Outcome of claiming the alert of one authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,16 +103,16 @@ impl Processing {
         now: UnixMillis,
     ) -> Result<(), AwsError> {
         let key = alert_key(event, &acquired.authorizer)?;
-        let marked = Update::without_rev(key.clone())
-            .only_if(Attribute::ClaimBy.equals(&event.claim_id))
+        let marked = Update::at_claim(key.clone(), &event.claim_id)
             .set(Attribute::PublishedAt, &now)
             .set(Attribute::EventId, &event.key.event_id())
             .set(Attribute::Replay, &event.replay)
             .set(Attribute::Threshold, &acquired.threshold)
             .set(Attribute::ThresholdSource, acquired.threshold_source.as_str())
-            .remove(&[Attribute::ClaimBy, Attribute::ClaimEvent, Attribute::ClaimUntil])
+            .drop_claim()
+            .remove(&[Attribute::ClaimEvent])
             .add_tag(Attribute::PublishedBy, &own_tag(event));
-        if let Written::Applied = self.table.update(marked).await? {
+        if self.table.update_if(marked).await? == WriteOutcome::Applied {
             return Ok(());
         }
         // The claim was lost: only add to what another worker has recorded.
@@ -122,7 +122,7 @@ impl Processing {
             .only_if(Attribute::Pk.exists())
             .set_first(Attribute::PublishedAt, Attribute::PublishedAt, &now)
             .add_tag(Attribute::PublishedBy, &own_tag(event));
-        self.table.update(recorded).await.map(drop)
+        self.table.update_if(recorded).await.map(drop)
     }
 }
 

@@ -19,7 +19,7 @@ use inbox_core::time::UnixMillis;
 
 use super::{ClaimedEvent, Processing};
 use crate::AwsError;
-use crate::table::Written;
+use crate::table::WriteOutcome;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::update::Update;
@@ -47,7 +47,7 @@ impl Processing {
             .set(Attribute::V, &FORMAT_VERSION)
             .set(Attribute::ExpiresAt, &open_events_expiry(now))
             .add_tag(Attribute::OpenEvents, &tag);
-        let is_acquired = matches!(self.table.update(update).await?, Written::Applied);
+        let is_acquired = self.table.update_if(update).await? == WriteOutcome::Applied;
         event.set_may_hold_slot(is_acquired);
         Ok(is_acquired)
     }
@@ -59,7 +59,7 @@ impl Processing {
         let update = Update::without_rev(key)
             .only_if(Attribute::OpenEvents.contains(&tag))
             .delete_tag(Attribute::OpenEvents, &tag);
-        self.table.update(update).await.map(drop)
+        self.table.update_if(update).await.map(drop)
     }
 }
 
