@@ -9,7 +9,7 @@
 //! A separate binary, because Cargo runs test binaries one at a time: the SDK's time-outs run in real time, and three
 //! cells failed once where other work took the processors. Alone, none did.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test's own code")]
+#![expect(clippy::unwrap_used, reason = "a test's own code")]
 
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sqs::config::Credentials;
 use inbox_aws::AwsErrorKind;
 use inbox_aws::clients::Clients;
-use inbox_core::event::payload_hash;
+use inbox_core::delivery::Provider;
 use local::connector::{AwsConnector, Fault};
+use local::invariants::{self, ExpectedOutcome, Observed, SentDelivery};
 use tests::fault_injection::allowed_repeats;
 use tests::fault_matrix::{Cell, CellResult, Scenario, run_matrix};
-use tests::{QueuedMessage, WebhookResponse, World, completion_body, extract_body, random_hex};
+use tests::{WebhookResponse, World, completion_body, extract_body, random_hex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -110,30 +111,25 @@ impl Delivery {
         statuses
     }
 
-    /// Checks P2 and P4 (P7 if quarantined) at the end of a cell. Returns the number of repeats on the queue.
-    async fn assert_delivered(self, world: &World, messages: &[QueuedMessage]) -> usize {
-        let body = self.body();
-        if self.1 == Work::Quarantined {
-            assert!(messages.is_empty(), "P4: a quarantined delivery is no event: {messages:?}");
-            let quarantined = world.quarantined().await;
-            assert_eq!(quarantined.len(), 1, "P7: {quarantined:?}");
-            assert_eq!(quarantined[0].1, payload_hash(body.as_bytes()), "P4");
-            return 0;
-        }
-        let id = self.event_id();
-        assert!(!messages.is_empty(), "P2: lost");
-        for message in messages {
-            assert_eq!(message.id, id, "P4");
-            let carried = message.body.ends_with(&format!("\"data\":{body}}}"));
-            let referred = message.body.ends_with(&format!("\"dataref\":\"inbox:///{id}\"}}"));
-            assert!(if self.1 == Work::Large { referred } else { carried }, "P4: {}", message.body);
-        }
-        let resolved = world.stack.stores.events.resolve_dataref(&format!("inbox:///{id}")).await.unwrap();
-        assert!(
-            resolved.is_some_and(|bytes| bytes == body.as_bytes()),
-            "P4: the stored bytes are the verified bytes"
-        );
-        messages.len() - 1
+    /// What the promises say about the delivery at the end of a cell.
+    fn expected(self) -> SentDelivery {
+        let (provider, reason) = match self.0 {
+            Sender::Fynapse => (Provider::Fynapse, "unreadable"),
+            Sender::Rightfoot => (Provider::Rightfoot, "unknown_type"),
+        };
+        let expected = match self.1 {
+            Work::Quarantined => ExpectedOutcome::Quarantined { reason, status: 200 },
+            Work::New | Work::Duplicate | Work::Large | Work::Relay => ExpectedOutcome::Enqueued,
+        };
+        SentDelivery::expecting(provider, self.event_id(), self.body(), expected)
+    }
+
+    /// Checks the promises at the end of a cell. Returns the number of repeats on the queue.
+    async fn assert_delivered(self, world: &World) -> usize {
+        let mut run = Observed::read(&world.stack).await.unwrap();
+        run.deliveries.push(self.expected());
+        invariants::assert_hold(&run, &[invariants::QUEUE, invariants::RECORDS, invariants::QUARANTINE]);
+        run.messages.len().saturating_sub(1)
     }
 }
 
@@ -188,8 +184,7 @@ impl Scenario for Delivery {
         }
         connector.apply_delayed(Fault::AppliedLater).await;
         world.drain_outbox().await;
-        let messages = world.drain_queue().await;
-        let repeats = delivery.assert_delivered(&world, &messages).await;
+        let repeats = delivery.assert_delivered(&world).await;
         CellResult { summary: format!("answers {statuses:?}"), repeats, allowed }
     }
 }
