@@ -43,8 +43,7 @@ impl OperatorStore {
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        let matches = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
-        self.list_quarantine_where(matches, after, limit).await
+        self.list_quarantine_where(has_reason(reason), after, limit).await
     }
 
     /// Lists open items like [`OperatorStore::list_quarantine`], the newest first.
@@ -54,8 +53,7 @@ impl OperatorStore {
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        let matches = |item: &QuarantinedItem| reason.is_none_or(|reason| item.reason == reason);
-        self.list_quarantine_by(DueOrder::NewestFirst, matches, after, limit).await
+        self.list_quarantine_by(DueOrder::NewestFirst, has_reason(reason), after, limit).await
     }
 
     /// Lists open items that `matches` selects, the oldest first.
@@ -129,4 +127,9 @@ impl OperatorStore {
                 .is_some_and(|it| it.resolution.is_some() && it.audit_entries.contains(by))
         }))
     }
+}
+
+/// The filter for items with this reason; `None` for any.
+fn has_reason(reason: Option<QuarantineReason>) -> impl Fn(&QuarantinedItem) -> bool {
+    move |item| reason.is_none_or(|reason| item.reason == reason)
 }

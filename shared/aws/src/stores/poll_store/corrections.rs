@@ -14,6 +14,8 @@ use crate::AwsError;
 use crate::items::EventRecord;
 use crate::table::WriteOutcome;
 use crate::table::attribute::Attribute;
+use crate::table::update::Update;
+use crate::table::value::ToAttribute;
 
 /// The number that a batch is published as when it is published again.
 const SECOND_REVISION: u64 = 2;
@@ -25,12 +27,8 @@ impl PollStore {
         event: &EventRecord,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        let update = event
-            .restart(now)
-            .only_if(Attribute::QuarantinedAt.exists())
-            .only_if(Attribute::RequeuedByPollerAt.is_missing())
-            .set(Attribute::RequeuedByPollerAt, &now);
-        self.table.update_once(update).await
+        let update = event.restart(now).only_if(Attribute::QuarantinedAt.exists());
+        self.correct_once(update, Attribute::RequeuedByPollerAt, &now).await
     }
 
     /// Requeues a done batch that was published with results missing: it is published again, as revision 2. At
@@ -40,11 +38,17 @@ impl PollStore {
         event: &EventRecord,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        let update = event
-            .restart(now)
-            .only_if(Attribute::DoneAt.exists())
-            .only_if(Attribute::Revision.is_missing())
-            .set(Attribute::Revision, &SECOND_REVISION);
-        self.table.update_once(update).await
+        let update = event.restart(now).only_if(Attribute::DoneAt.exists());
+        self.correct_once(update, Attribute::Revision, &SECOND_REVISION).await
+    }
+
+    /// Applies a correction, unless its mark shows that it was applied before.
+    async fn correct_once(
+        &self,
+        update: Update,
+        mark: Attribute,
+        value: &impl ToAttribute,
+    ) -> Result<WriteOutcome, AwsError> {
+        self.table.update_once(update.only_if(mark.is_missing()).set(mark, value)).await
     }
 }
