@@ -78,7 +78,7 @@ pub struct LoadTestReport {
     pub queued_events: usize,
     /// Number of messages beyond the first of their event.
     pub repeated_messages: usize,
-    /// Violated promises: see [`CHECKED`].
+    /// Violated promises.
     pub violations: Vec<Violation>,
 }
 

@@ -8,7 +8,7 @@
 //! | [`AlertEffectItem`] | `rightfoot#batch#…` / `effect#alert#…` | [`crate::stores::Processing`] |
 //! | [`SubmissionItem`] | `rightfoot#submission#…` / `submitted` | [`crate::stores::Submissions`] |
 //! | [`QuarantinedItem`] | `quarantine#…` / `delivery` | [`crate::stores::Quarantine`] |
-//! | [`payload`] | `payload#…` / `part` | whoever stores a large payload |
+//! | [`StoredPayload`] | `payload#…` / `part` | whoever stores a large payload |
 //!
 //! A subject has two more items without a type of their own, because they are only updated: `bound`
 //! (`stores/bound_subjects.rs`) and `open#<day>` (`stores/processing/untracked_slots.rs`).
