@@ -5,6 +5,7 @@
 //! In every cell P2 and P5 hold, and the event is repeated exactly as often as P3 allows there.
 
 use local::connector::{AwsConnector, Fault};
+use local::invariants::{self, Observed};
 use local::rightfoot_simulator::WebhookLoss;
 use tests::fault_injection::allowed_repeats;
 use tests::fault_matrix::{Cell, CellResult, Scenario, run_matrix};
@@ -80,7 +81,13 @@ impl DuePoll {
 
     /// Checks P2 and P5 at the end of a cell. Returns the number of repeats on the queue.
     async fn assert_found_once(&self, events: &[String]) -> usize {
-        let mut messages = self.it.world.drain_event_ids().await;
+        let mut run = Observed::read(&self.it.world.stack).await.unwrap();
+        run.rightfoot = self.it.rightfoot.snapshot();
+        run.thresholds.insert("a".to_owned(), "100".to_owned());
+        run.calls.extend(self.poller.stack.connector.call_log());
+        invariants::assert_hold(&run, &[invariants::RECORDS, invariants::ALERTS, invariants::TRACKING]);
+        let mut messages: Vec<_> = run.messages.into_iter().map(|message| message.id).collect();
+        messages.sort();
         let all = messages.len();
         messages.dedup();
         assert_eq!(messages, events, "P2");

@@ -7,15 +7,17 @@
 
 use std::time::Duration;
 
+use inbox_core::delivery::Provider;
 use inbox_core::limits::{PROCESSING_CLAIM_SECS, REQUEUE_DELAY_SECS};
 use local::connector::{AwsCall, AwsConnector, Fault};
+use local::invariants::{self, ExpectedOutcome, Observed, SentDelivery};
 use local::sqs_trigger::TriggerOutcome;
 use tests::fault_injection::count_publications;
 use tests::fault_matrix::{Cell, CellResult, Scenario, run_matrix};
 use tests::rightfoot_world::RightfootWorld;
-use tests::{
-    World, alert_body, alert_event_id, completion_body, completion_event_id, extract_body, random_hex,
-};
+use tests::{World, alert_event_id, completion_body, completion_event_id, extract_body, random_hex};
+
+use super::forged_webhooks::alert_with;
 
 /// The kind of event on the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +59,37 @@ impl Queued {
         }
     }
 
-    /// Checks that the event is done and published. Returns the number of repeats on the bus.
-    async fn assert_published(self, world: &World) -> usize {
-        let record = world.event_record(&self.event_id()).await;
-        assert!(record.contains_key("done_at") && !record.contains_key("due"), "not done: {record:?}");
-        let published_ids = world.drain_bus_ids().await;
-        assert!(
-            !published_ids.is_empty() && published_ids.iter().all(|id| *id == self.published_id()),
-            "{published_ids:?}"
-        );
-        let is_batch = matches!(self, Self::Batch | Self::UntrackedBatch);
-        assert_eq!(world.stored_balances().await.len(), usize::from(is_batch));
+    /// The body of its webhook.
+    fn body(self) -> String {
+        match self {
+            Self::Extract => extract_body("e-1"),
+            Self::LargeExtract => {
+                extract_body("e-1").replace("150.00", &format!("\"{}\"", random_hex(20_000, 1)))
+            }
+            Self::Batch | Self::UntrackedBatch => completion_body("b-1", "u-1"),
+            Self::Alert => alert_with("b-1", "u-1", &[("user-123", "150.00", "100")]),
+        }
+    }
+
+    fn provider(self) -> Provider {
+        match self {
+            Self::Extract | Self::LargeExtract => Provider::Fynapse,
+            Self::Batch | Self::UntrackedBatch | Self::Alert => Provider::Rightfoot,
+        }
+    }
+
+    /// Checks the promises at the end of a cell. Returns the number of repeats on the bus.
+    async fn assert_published(self, it: &RightfootWorld, other: &World) -> usize {
+        let mut run = Observed::read(&it.world.stack).await.unwrap();
+        let sent = (self.provider(), self.event_id(), self.body());
+        run.deliveries.push(SentDelivery::expecting(sent.0, sent.1, sent.2, ExpectedOutcome::Enqueued));
+        run.rightfoot = it.rightfoot.snapshot();
+        run.calls.extend(other.stack.connector.call_log());
+        invariants::assert_hold(&run, &[invariants::PROCESSING, invariants::BALANCES, invariants::BUS]);
+        let record = it.world.event_record(&self.event_id()).await;
+        assert!(!record.contains_key("due"), "done, and due: {record:?}");
+        let published_ids: Vec<_> = run.bus_events.iter().map(|event| event.id.clone()).collect();
+        assert!(published_ids.iter().all(|id| *id == self.published_id()), "{published_ids:?}");
         published_ids.len() - 1
     }
 }
@@ -84,15 +106,10 @@ impl Scenario for Queued {
             Self::Batch | Self::Alert => RightfootWorld::with_run("b-1", &[("user-123", "150.00")]).await,
         };
         match self {
-            Self::Extract => drop(it.world.deliver_fynapse(extract_body("e-1")).await),
-            Self::LargeExtract => {
-                let body = extract_body("e-1").replace("150.00", &format!("\"{}\"", random_hex(20_000, 1)));
-                it.world.deliver_fynapse(body).await;
-            }
-            Self::Batch => drop(it.world.deliver_rightfoot(completion_body("b-1", "u-1")).await),
-            Self::Alert => drop(it.world.deliver_rightfoot(alert_body("b-1", "u-1")).await),
+            Self::Extract | Self::LargeExtract => drop(it.world.deliver_fynapse(self.body()).await),
+            Self::Batch | Self::Alert => drop(it.world.deliver_rightfoot(self.body()).await),
             Self::UntrackedBatch => {
-                it.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+                it.world.deliver_rightfoot(self.body()).await;
                 it.world.run_worker().await;
                 it.world.advance(Duration::from_secs(REQUEUE_DELAY_SECS));
                 it.world.run_relay().await.unwrap().unwrap();
@@ -127,7 +144,7 @@ impl Scenario for Queued {
             world.run_relay().await.unwrap().unwrap();
         }
         other.run_worker().await;
-        let repeats = queued.assert_published(world).await;
+        let repeats = queued.assert_published(&it, &other).await;
         CellResult { summary: format!("acknowledged {:<6}", first.deleted == 1), repeats, allowed }
     }
 
