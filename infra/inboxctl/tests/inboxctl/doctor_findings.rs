@@ -310,3 +310,14 @@ async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
     newest_first.sort_by(|one, other| other.cmp(one));
     assert_eq!((times.len(), times), (4, newest_first));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_this_version_cannot_read_is_no_clean_bill() {
+    let harness = CliHarness::with_system_clock().await;
+    let texts = [("pk", "rightfoot#submission#nightly"), ("sk", "submitted"), ("due", "poll#00")];
+    let numbers = [("rev", 1), ("due_at", harness.world.now().0 + 600_000)];
+    harness.world.put_item(item(&texts, &numbers)).await;
+    let (status, found, code) = doctor_check(&harness, "submissions").await;
+    assert_eq!((status.as_str(), code), ("fail", 1));
+    assert_eq!(found, "rightfoot#submission#nightly cannot be read by this version of inboxctl");
+}

@@ -23,7 +23,6 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use tokio::task::JoinHandle;
 
-mod api;
 mod api_reply;
 mod batch_entry;
 mod behaviour;
@@ -33,6 +32,7 @@ mod dollar_amount;
 mod endpoints;
 mod paging;
 mod request_parsing;
+mod routes;
 mod schedule_entry;
 mod seeded_rng;
 mod snapshot;
@@ -91,7 +91,7 @@ impl RightfootSimulator {
 
     /// The API's routes, for the caller to serve.
     pub fn routes(&self) -> Router {
-        api::routes(self.clone())
+        routes::router(self.clone())
     }
 
     /// Changes its behaviour from now on. Earlier batches and webhooks keep the results of the old behaviour.

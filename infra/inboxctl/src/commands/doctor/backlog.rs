@@ -209,9 +209,19 @@ impl BacklogChecks<'_> {
         let (due_keys, _) = self.stores.due_index.list_due_keys(DueQueue::Poll, None, SAMPLE_SIZE).await?;
         let grace_period = Duration::from_secs(SUBMISSION_DUE_SECS);
         for due_key in due_keys.iter().filter(|due_key| due_key.pk.starts_with("rightfoot#submission#")) {
-            let submission = self.stores.operator.timeline(&due_key.pk).await?.submission;
+            let timeline = self.stores.operator.timeline(&due_key.pk).await?;
+            // Its outcome may be unknown all the same.
+            if timeline.unreadable > 0 {
+                let found = format!("{} cannot be read by this version of inboxctl", due_key.pk);
+                return Ok(CheckResult::fail(
+                    CHECK,
+                    found,
+                    "use the version that the stack was deployed from",
+                ));
+            }
             // A younger one may still be in progress: its alarm is not due either.
-            if let Some(unresolved) = submission
+            if let Some(unresolved) = timeline
+                .submission
                 .filter(|it| it.tracking.due_at.is_some() && self.now.since(it.written_at) > grace_period)
             {
                 let found = format!(

@@ -19,7 +19,7 @@ use super::{RightfootSimulator, snapshot};
 const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
 
 /// The endpoints that are simulated.
-pub(super) fn routes(sim: RightfootSimulator) -> Router {
+pub(super) fn router(sim: RightfootSimulator) -> Router {
     Router::new()
         .route("/v1/balance_requests", post(submit))
         .route("/v1/balances", get(balances))
