@@ -22,10 +22,9 @@ use local::emulator::service_and_operation;
 use local::lambda_api::aws_endpoint;
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET};
 use serde_json::{Value, json};
-use tests::completion_body;
 use tests::lambda_process::{LambdaProcess, RuntimeResult};
 use tests::rightfoot_world::RightfootWorld;
-use tokio::net::TcpListener;
+use tests::{bind_listener, completion_body};
 
 const API_LATENCY: Duration = Duration::from_millis(100);
 /// Number of batches in one invocation, and balances of each.
@@ -76,8 +75,7 @@ impl Bench {
         };
         let it =
             RightfootWorld::with_transport(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(think))).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint_url = format!("http://{}", listener.local_addr().unwrap());
+        let (listener, endpoint_url) = bind_listener().await;
         let calls = CallCounts::default();
         let emulators = aws_endpoint(&it.world.stack, endpoint_url.clone());
         stack::spawn_server(listener, count_calls(emulators, calls.clone()));

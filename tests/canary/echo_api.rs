@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use local::stack;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tests::bind_listener;
 use tokio::task::JoinHandle;
 
 /// The API. Its answer to a POST depends on the first authorizer's id, up to the first dash.
@@ -25,8 +25,7 @@ struct EchoState {
 impl EchoApi {
     /// Serves the API; returns its URL and its task.
     pub(crate) async fn serve(&self) -> (String, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (listener, url) = bind_listener().await;
         (url, stack::spawn_server(listener, Router::new().fallback(answer).with_state(self.clone())))
     }
 

@@ -20,12 +20,11 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
-use local::stack::{self, StackOptions};
+use local::stack::StackOptions;
 use metrics_cloudwatch_embedded::Collector;
 use serde_json::{Value, json};
-use tests::lambda_process::{LambdaProcess, RuntimeResult};
+use tests::lambda_process::{AwsEndpoint, LambdaProcess, RuntimeResult};
 use tests::{Item, World, gateway_event, random_hex};
-use tokio::net::TcpListener;
 use tracing::Level;
 
 const SECRET: &str = "CANARY-fynapse-secret";
@@ -225,20 +224,17 @@ async fn p8_no_path_lets_a_canary_out() {
     assert_clean("replies", &replies, &token);
 }
 
+/// Starts the real binary of a function as Lambda does, at the highest log level.
+async fn start_at_trace(aws: &AwsEndpoint, name: &str, env: &[(&str, &str)]) -> LambdaProcess {
+    aws.start(name, &[&[("LOG_LEVEL", "trace"), ("RUST_LOG", "trace")], env].concat()).await
+}
+
 /// The real binaries at the highest log level, run as Lambda runs them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_the_deployed_binaries_let_no_canary_out() {
     let world = world().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = stack::spawn_server(listener, world.stack.connector.emulator().router(aws_url.clone()));
-    let queue_url = format!("{aws_url}/123456789012/events");
+    let aws = AwsEndpoint::serve(&world).await;
     let env = [
-        ("AWS_ENDPOINT_URL", aws_url.as_str()),
-        ("INBOX_TABLE", "inbox"),
-        ("EVENTS_QUEUE_URL", &queue_url),
-        ("LOG_LEVEL", "trace"),
-        ("RUST_LOG", "trace"),
         ("FYNAPSE_SIGNING_SECRET_ID", "fynapse-signing"),
         ("RIGHTFOOT_URL_KEY_SECRET_ID", "rightfoot-url-key"),
     ];
@@ -251,8 +247,8 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
             .try_into()
             .unwrap(),
     );
-    let mut fynapse = LambdaProcess::start("fynapse-webhook", &env).await;
-    let mut rightfoot = LambdaProcess::start("rightfoot-webhook", &env).await;
+    let mut fynapse = start_at_trace(&aws, "fynapse-webhook", &env).await;
+    let mut rightfoot = start_at_trace(&aws, "rightfoot-webhook", &env).await;
     let mut statuses = Vec::new();
     for event in every_webhook_path(now, &token) {
         let function = if event["rawPath"] == "/webhooks/fynapse" { &mut fynapse } else { &mut rightfoot };
@@ -270,7 +266,7 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
     for function in [&mut fynapse, &mut rightfoot] {
         function.invoke(json!({"headers": PERSONAL_DATA, "body": [HEADER_VALUE]})).await;
     }
-    let mut relay = LambdaProcess::start("event-relay", &env).await;
+    let mut relay = start_at_trace(&aws, "event-relay", &env).await;
     let RuntimeResult::Response(report) = relay.invoke(json!({"trigger": "schedule"})).await else {
         panic!("relay")
     };
@@ -282,7 +278,6 @@ async fn p8_the_deployed_binaries_let_no_canary_out() {
         assert!(output.contains("CloudWatchMetrics"), "the capture of {name} is blind: {output}");
         assert_clean(name, &output, &token);
     }
-    aws.abort();
 }
 
 /// Without configuration, a function names the variable that it misses.

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::requests;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
 use lambda_runtime::Diagnostic;
@@ -14,17 +14,15 @@ use local::connector::Fault;
 use local::stack;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tests::World;
-use tests::lambda_process::{LambdaProcess, RuntimeResult};
-use tests::rightfoot_world::MINUTE;
-use tokio::net::TcpListener;
+use tests::lambda_process::{AwsEndpoint, RuntimeResult};
+use tests::{MINUTE, World};
 
 use crate::echo_api::EchoApi;
 use crate::personal_data::{
     Canaries, SUBJECTS, assert_clean_table, assert_none_of, authorizer_with_canaries, batch_request,
     every_request_path, schedule_request,
 };
-use crate::{URL_KEY, flushed_output, shared_capture};
+use crate::{URL_KEY, flushed_output, shared_capture, start_at_trace};
 
 const API_KEY: &str = "CANARY-api-key";
 
@@ -76,7 +74,7 @@ async fn run_every_path(operation: &'static str, fault: Option<Fault>) -> Vec<St
         visible.push_str(&format!("{:?}\n", world.run_relay().await.unwrap()));
     }
     for subject in SUBJECTS {
-        let submission = world.stack.inbox.submission(&subject.parse().unwrap()).await.unwrap();
+        let submission = world.stack.stores.submissions.submission(&subject.parse().unwrap()).await.unwrap();
         visible.push_str(&format!("{submission:?}\n"));
     }
     let canaries = Canaries::new(&world, &api.posted_bodies());
@@ -195,19 +193,17 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
         text += &debug(&client.schedule(&key, &id).await);
         text += &debug(&client.history(&key, &id, tests::START).await);
     }
-    let subject: inbox_core::delivery::Subject = "fine".parse().unwrap();
-    let new = inbox_aws::inbox::NewSubmission {
-        submission_id: subject.clone(),
-        kind: inbox_core::requests::submission::SubmissionKind::Batch,
-        webhook_url: format!("https://h.example/{}", world.stack.mint_url_token(&subject).unwrap()),
-        fingerprint: inbox_core::requests::submission::Fingerprint {
-            mac: "m".to_owned(),
-            key_tag: "k".to_owned(),
-        },
-        call_id: "c".to_owned(),
-    };
+    let subject: inbox_core::subject::Subject = "fine".parse().unwrap();
+    let new = inbox_aws::items::SubmissionItem::new(
+        subject.clone(),
+        inbox_core::requests::submission::SubmissionKind::Batch,
+        format!("https://h.example/{}", world.stack.mint_url_token(&subject).unwrap()),
+        inbox_core::requests::submission::Fingerprint { mac: "m".to_owned(), key_tag: "k".to_owned() },
+        "c".to_owned(),
+        world.now(),
+    );
     text += &debug(&new);
-    text += &debug(&world.stack.inbox.begin_submission(&new, world.now()).await);
+    text += &debug(&world.stack.stores.submissions.begin_submission(&new).await);
     Canaries::new(&world, &api.posted_bodies()).assert_absent("Debug", &text);
     serving.abort();
 }
@@ -218,17 +214,9 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
     let api = EchoApi::default();
     let (api_url, serving) = api.serve().await;
     let world = world(&api_url).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = stack::spawn_server(listener, world.stack.connector.emulator().router(aws_url.clone()));
-    let queue_url = format!("{aws_url}/123456789012/events");
+    let aws = AwsEndpoint::serve(&world).await;
     let env = [
-        ("AWS_ENDPOINT_URL", aws_url.as_str()),
-        ("INBOX_TABLE", "inbox"),
-        ("EVENTS_QUEUE_URL", &queue_url),
-        ("LOG_LEVEL", "trace"),
-        ("RUST_LOG", "trace"),
-        ("RIGHTFOOT_API_URL", &api_url),
+        ("RIGHTFOOT_API_URL", api_url.as_str()),
         ("RIGHTFOOT_API_KEY_SECRET_ID", stack::RIGHTFOOT_API_KEY_SECRET),
         ("RIGHTFOOT_URL_KEY_SECRET_ID", stack::RIGHTFOOT_URL_KEY_SECRET),
         ("WEBHOOK_BASE_URL", "https://h.example"),
@@ -236,7 +224,7 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
     // The world's clock is long before the binaries' own, so whatever is due in it is due for them.
     world.request(batch_request("fine", &["fine-0"])).await.unwrap().unwrap();
     world.request(schedule_request("weekly", "fine-0")).await.unwrap().unwrap();
-    let mut function = LambdaProcess::start("rightfoot-requests", &env).await;
+    let mut function = start_at_trace(&aws, "rightfoot-requests", &env).await;
     let mut replies = String::new();
     let mut done = 0;
     for request in every_request_path() {
@@ -253,7 +241,7 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
         }
     }
     assert_eq!(done, 4, "partly twice, many, and what became of garbage");
-    let mut poller = LambdaProcess::start("rightfoot-poller", &env).await;
+    let mut poller = start_at_trace(&aws, "rightfoot-poller", &env).await;
     for payload in
         [json!({"trigger": "schedule"}), json!({"CANARY": "078-05-1120"}), json!("CANARY"), json!([1])]
     {
@@ -268,6 +256,5 @@ async fn p8_the_binaries_that_ask_rightfoot_let_no_canary_out() {
         assert_none_of(&["/webhooks/".to_owned(), "Bearer".to_owned()], name, &output);
     }
     assert_clean_table(&world.items().await, &canaries);
-    aws.abort();
     serving.abort();
 }

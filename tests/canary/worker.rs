@@ -1,7 +1,6 @@
 //! P8 for the worker: balances go to the bus and into the table, and nowhere else.
 
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
-use local::stack;
 use serde_json::{Value, json};
 use tests::rightfoot_world::{API_KEY, RightfootWorld};
 use tests::worker_effects::event_message;
@@ -74,10 +73,7 @@ async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
                 continue;
             }
             let it = world_with_canaries().await;
-            it.world
-                .stack
-                .connector
-                .set_fault_plan(move |call| (call.operation == operation).then_some(fault));
+            it.world.inject_fault(operation, fault);
             it.world.run_worker().await;
         }
     }
@@ -110,19 +106,11 @@ async fn p8_the_worker_lets_no_canary_out_whatever_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_the_deployed_worker_lets_no_canary_out() {
     let it = world_with_canaries().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let aws_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = stack::spawn_server(listener, it.world.stack.connector.emulator().router(aws_url.clone()));
-    let queue_url = format!("{aws_url}/123456789012/events");
+    let aws = AwsEndpoint::serve(&it.world).await;
     let env = [
-        ("AWS_ENDPOINT_URL", aws_url.as_str()),
-        ("INBOX_TABLE", "inbox"),
-        ("EVENTS_QUEUE_URL", &queue_url),
-        ("LOG_LEVEL", "trace"),
-        ("RUST_LOG", "trace"),
         ("BALANCES_TABLE", "balances"),
         ("EVENT_BUS_NAME", "balance-inbox"),
-        ("RIGHTFOOT_API_URL", &it.api_url),
+        ("RIGHTFOOT_API_URL", it.api_url.as_str()),
         ("RIGHTFOOT_API_KEY_SECRET_ID", "rightfoot-api-key"),
     ];
     let bodies = [
@@ -138,7 +126,7 @@ async fn p8_the_deployed_worker_lets_no_canary_out() {
         .zip(&bodies)
         .map(|(n, body)| json!({"messageId": format!("m-{n}"), "body": body, "attributes": {"SenderId": PERSONAL_DATA}}))
         .collect();
-    let mut worker = LambdaProcess::start("event-worker", &env).await;
+    let mut worker = start_at_trace(&aws, "event-worker", &env).await;
     let RuntimeResult::Response(answer) = worker.invoke(json!({"Records": records})).await else {
         panic!("it failed")
     };
@@ -165,5 +153,4 @@ async fn p8_the_deployed_worker_lets_no_canary_out() {
     let output = worker.stop().await;
     assert!(output.contains("CloudWatchMetrics"), "the capture is blind: {output}");
     assert_no_canary("event-worker", &output);
-    aws.abort();
 }

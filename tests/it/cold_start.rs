@@ -6,23 +6,22 @@ use std::time::{Duration, Instant};
 
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::Env;
-use inbox_core::event::Id;
+use inbox_core::delivery::Provider;
+use inbox_core::id::Id;
 use inbox_rightfoot::{AccountConfig, ApiError, ApiKey};
 use local::connector::Fault;
-use local::stack;
 use serde_json::json;
-use tests::lambda_process::{LambdaProcess, RuntimeResult};
+use tests::lambda_process::{AwsEndpoint, LambdaProcess, RuntimeResult};
 use tests::rightfoot_world::{API_KEY, RightfootWorld};
 use tests::tls_proxy::TlsProxy;
-use tests::{World, extract_body, gateway_event};
-use tokio::net::TcpListener;
+use tests::{World, bind_listener, extract_body, gateway_event};
 
 #[tokio::test]
 async fn every_connection_is_warmed_with_calls_that_the_role_allows() {
     let system = World::new().await.stack;
     system
         .unrestricted_clients()
-        .warm_up("inbox", &system.events_queue_url, system.webhooks.fynapse.load_signing_secret())
+        .warm_up("inbox", &system.events_queue_url, system.webhooks[&Provider::Fynapse].load_secret())
         .await;
     let mut calls: Vec<_> = system.connector.call_log().into_iter().map(|(call, _)| call.operation).collect();
     calls.sort();
@@ -47,7 +46,7 @@ async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
         let started = Instant::now();
         system
             .unrestricted_clients()
-            .warm_up("inbox", &system.events_queue_url, system.webhooks.rightfoot.load_url_key())
+            .warm_up("inbox", &system.events_queue_url, system.webhooks[&Provider::Rightfoot].load_secret())
             .await;
         assert!(started.elapsed() < Duration::from_millis(2_900), "{fault:?} took {:?}", started.elapsed());
     }
@@ -56,8 +55,7 @@ async fn errors_are_ignored_and_two_seconds_are_the_end_of_it() {
 /// Without any endpoint the binary still starts; it answers 503 to whatever it cannot decide.
 #[tokio::test]
 async fn a_function_starts_without_aws() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
+    let (_silent, url) = bind_listener().await;
     let env = [
         ("AWS_ENDPOINT_URL", url.as_str()),
         ("INBOX_TABLE", "inbox"),
@@ -74,29 +72,21 @@ async fn a_function_starts_without_aws() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {
     let world = World::new().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let http_url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = stack::spawn_server(listener, world.stack.connector.emulator().router(http_url.clone()));
-    let secured = TlsProxy::in_front_of(&http_url).await;
+    let aws = AwsEndpoint::serve(&world).await;
+    let secured = TlsProxy::in_front_of(&aws.url).await;
     let queue_url = format!("{}/123456789012/events", secured.url);
-    let env = |bundle: &PathBuf| {
-        [
-            ("AWS_ENDPOINT_URL", secured.url.clone()),
-            ("AWS_CA_BUNDLE", bundle.to_str().unwrap().to_owned()),
-            ("INBOX_TABLE", "inbox".to_owned()),
-            ("EVENTS_QUEUE_URL", queue_url.clone()),
-        ]
-    };
     let run = async |bundle: &PathBuf| {
-        let env = env(bundle);
-        let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        LambdaProcess::start("event-relay", &env).await.invoke(json!({})).await
+        let env = [
+            ("AWS_ENDPOINT_URL", secured.url.as_str()),
+            ("AWS_CA_BUNDLE", bundle.to_str().unwrap()),
+            ("EVENTS_QUEUE_URL", &queue_url),
+        ];
+        aws.start("event-relay", &env).await.invoke(json!({})).await
     };
     let RuntimeResult::Response(report) = run(&secured.ca_bundle).await else { panic!("no report") };
     assert_eq!(report["due"], 0);
     let RuntimeResult::Error(error) = run(&secured.untrusted_ca_bundle).await else { panic!("no error") };
     assert_eq!(error["errorMessage"], "dynamodb:Query: certificate not trusted");
-    aws.abort();
 }
 
 #[test]
@@ -155,30 +145,18 @@ async fn rightfoots_client_trusts_the_certificates_of_aws_ca_bundle_too() {
 #[tokio::test]
 async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
     let world = World::new().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = stack::spawn_server(listener, world.stack.connector.emulator().router(url.clone()));
-    let mut env = vec![
-        ("AWS_ENDPOINT_URL", url.as_str()),
-        ("INBOX_TABLE", "no-such-table"),
-        ("EVENTS_QUEUE_URL", "http://q"),
-    ];
-    let mut relay = LambdaProcess::start("event-relay", &env).await;
+    let aws = AwsEndpoint::serve(&world).await;
+    let env = [("INBOX_TABLE", "no-such-table"), ("EVENTS_QUEUE_URL", "http://q")];
+    let mut relay = aws.start("event-relay", &env).await;
     let RuntimeResult::Error(error) = relay.invoke(json!({"trigger": "schedule"})).await else {
         panic!("no error")
     };
     assert_eq!(error["errorType"], "AwsCallFailed");
     assert_eq!(error["errorMessage"], "dynamodb:Query: ResourceNotFoundException");
 
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     world.deliver_fynapse(extract_body("e-1")).await;
-    let queue_url = format!("{url}/123456789012/events");
-    env[1] = ("INBOX_TABLE", "inbox");
-    env[2] = ("EVENTS_QUEUE_URL", &queue_url);
-    let mut relay = LambdaProcess::start("event-relay", &env).await;
+    let mut relay = aws.start("event-relay", &[]).await;
     let RuntimeResult::Response(report) = relay.invoke(json!({})).await else { panic!("no report") };
     // The world's clock is long before the binary's own.
     assert_eq!(
@@ -186,5 +164,4 @@ async fn a_failed_relay_run_is_an_invocation_error_of_a_stable_name() {
         (Some(1), Some(1), Some(0))
     );
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
-    aws.abort();
 }

@@ -5,7 +5,6 @@
 mod dynamodb;
 mod dynamodb_sets;
 mod eventbridge;
-mod reserved_words;
 mod restart_with_file;
 mod secrets_manager;
 mod sqs;

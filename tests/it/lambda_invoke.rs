@@ -9,8 +9,7 @@ use local::stack;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tests::rightfoot_world::RightfootWorld;
-use tests::{World, completion_body, extract_body, gateway_event};
-use tokio::net::TcpListener;
+use tests::{World, bind_listener, completion_body, extract_body, gateway_event};
 use tokio::task::JoinHandle;
 
 const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rightfoot-requests";
@@ -35,8 +34,7 @@ struct InvokeResponse {
 
 impl LambdaEndpoint {
     async fn of(world: &World) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (listener, url) = bind_listener().await;
         let serving = stack::spawn_server(listener, aws_endpoint(&world.stack, url.clone()));
         Self { url, http: Client::builder().no_proxy().build().unwrap(), serving }
     }
@@ -118,7 +116,7 @@ async fn every_function_there_is_answers_by_its_name() {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     there.sort();
-    assert_eq!(there, FUNCTION_NAMES);
+    assert_eq!(there, *FUNCTION_NAMES);
 
     let world = World::new().await;
     let endpoint = LambdaEndpoint::of(&world).await;
@@ -201,7 +199,7 @@ async fn a_failure_is_200_with_a_header_that_says_so_and_its_stable_name() {
     }
     let no_event = failed("InvalidEvent", "not an SQS event");
     assert_eq!(endpoint.invoke("event-worker", r#"{"Records":7}"#).await, no_event);
-    connector.set_fault_plan(|call| (call.operation == "Query").then_some(Fault::AccessDenied));
+    it.world.inject_fault("Query", Fault::AccessDenied);
     for name in ["event-relay", "rightfoot-poller"] {
         let denied = failed("AwsCallFailed", "dynamodb:Query: AccessDeniedException");
         assert_eq!(endpoint.invoke(name, "{}").await, denied, "{name}");

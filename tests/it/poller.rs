@@ -1,7 +1,5 @@
 //! The polling fallback: events that no webhook announced are found, and at what cost.
 
-use std::time::Duration;
-
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
 use local::rightfoot_simulator::Behaviour;
@@ -21,8 +19,6 @@ mod poll_response_variants;
 mod random_sequences;
 mod run_alerts;
 mod schedule_polls;
-
-const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An event's id and origin, as [`tests::World::drain_ids_and_origins`] returns them.
 fn id_and_origin(id: String, origin: &str) -> (String, String) {

@@ -2,23 +2,22 @@
 
 mod dead_letter_redrive;
 mod lost_messages;
+mod missing_payloads;
 mod repeated_deliveries;
+mod replay_fault_matrix;
 
 use std::time::Duration;
 
-use inbox_aws::inbox::ReplayOutcome;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
+use inbox_aws::stores::ReplayOutcome;
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::{QuarantineId, Resolution};
-use local::connector::{AwsCall, CallOutcome, Fault, until_crash};
-use tests::fault_injection::{
-    assert_late_requests_applied, is_applied, is_send_outcome_unknown, possible_faults,
-};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution};
+use local::connector::{AwsCall, Fault};
+use tests::interleave::SteppedProcess;
 use tests::operator::test_operator;
-use tests::{Item, World, completion_body, extract_body, number, text};
+use tests::{DAY, HOUR, Item, World, completion_body, extract_body, number, text};
 
 const UNREADABLE: &str = r#"{"type":"A_THIRD_TYPE"}"#;
 const COMPLETED: &str = "rightfoot/batch/b-1/completed";
@@ -28,7 +27,7 @@ async fn quarantined_by_older_version() -> (World, QuarantineId) {
     let world = World::new().await;
     assert_eq!(world.deliver_rightfoot(UNREADABLE).await.status, 200);
     let id = world.quarantine_as_older_version(UNREADABLE, &completion_body("b-1", "u-1")).await;
-    world.advance(Duration::from_secs(86_400));
+    world.advance(DAY);
     world.stack.connector.clear_call_log();
     (world, id)
 }
@@ -70,7 +69,7 @@ fn resolved(how: Resolution) -> QuarantineReplayOutcome {
 /// Audit entries of an item, as (who, action, reason).
 async fn audit_trail(world: &World, event_id: &str) -> Vec<(String, OperatorAction, String)> {
     let key = EventKey::from_event_id(event_id).unwrap();
-    let event = world.inbox().event(&key).await.unwrap().unwrap();
+    let event = world.stores().operator.event(&key).await.unwrap().unwrap();
     event.audit_entries.into_iter().map(|it| (it.operator, it.action, it.reason)).collect()
 }
 
@@ -88,7 +87,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
     assert_eq!((text(&record, "origin"), text(&record, "subject")), ("replay", "demo"));
     assert_eq!(number(&record, "received_at"), Some(kept_at), "when its bytes came");
     assert_eq!(number(&record, "enqueue_after"), Some(world.now().0), "and not late on the queue");
-    assert_eq!(number(&record, "since"), Some(world.now().0), "nor past the worker's deadline");
+    assert_eq!(number(&record, "restarted_at"), Some(world.now().0), "nor past the worker's deadline");
     assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Replay)]);
     let messages = world.drain_queue().await;
     assert_eq!(messages.len(), 1);
@@ -98,7 +97,7 @@ async fn p7_after_a_fix_a_kept_delivery_is_recorded_sent_and_closed() {
         messages[0].body
     );
 
-    let quarantined = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
+    let quarantined = world.stores().operator.quarantined_item(&id).await.unwrap().unwrap();
     assert_eq!(quarantined.resolution, Some((world.now(), Resolution::Recorded)));
     assert_eq!(quarantined.audit_entries.len(), 1);
     let items = quarantine_items(&world).await;
@@ -132,7 +131,7 @@ async fn p7_what_still_cannot_be_read_stays() {
     world.deliver_rightfoot(UNREADABLE).await;
     world.deliver_fynapse("{").await;
     let before = world.items().await;
-    let (open, next) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
+    let (open, next) = world.stores().operator.list_quarantine(None, None, 10).await.unwrap();
     assert_eq!((open.len(), next), (2, None));
     for item in open {
         let expected = QuarantineReplayOutcome::StillUnusable(item.reason);
@@ -166,16 +165,17 @@ async fn p7_an_open_item_is_due_for_an_operator_and_the_same_bytes_open_it_again
     assert_eq!(world.due_items().await, [], "neither relay nor poller has to do with it");
 
     let id = QuarantineId::from_pk(text(&item, "pk")).unwrap();
-    let seen = world.inbox().quarantined_item(&id).await.unwrap().unwrap();
+    let seen = world.stores().operator.quarantined_item(&id).await.unwrap().unwrap();
     let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
-    let close = async || world.inbox().close_quarantined(&seen, Resolution::Duplicate, &by).await.unwrap();
-    assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Applied);
+    let close =
+        async || world.stores().operator.close_quarantined(&seen, Resolution::Duplicate, &by).await.unwrap();
+    assert_eq!(close().await, inbox_aws::stores::WriteOutcome::Applied);
     assert!(!quarantine_items(&world).await[0].contains_key("due"));
     world.deliver_fynapse("{").await;
     let again = quarantine_items(&world).await.remove(0);
     assert!(text(&again, "due").starts_with("quarantine#") && !again.contains_key("closed_at"));
     assert_eq!(number(&again, "due_at"), Some(first_at));
-    assert_eq!(close().await, inbox_aws::inbox::WriteOutcome::Conflict, "a delivery came that was not seen");
+    assert_eq!(close().await, inbox_aws::stores::WriteOutcome::Conflict, "a delivery came that was not seen");
 }
 
 #[tokio::test]
@@ -186,8 +186,14 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     // Past the signature's tolerance of 300 s.
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let quarantined =
-        world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    let quarantined = world
+        .stores()
+        .operator
+        .list_quarantine(Some(QuarantineReason::Stale), None, 10)
+        .await
+        .unwrap()
+        .0
+        .remove(0);
     assert_eq!(quarantined.headers["idempotency-key"], "key-1");
     let outcome = replay(&world, &quarantined.id).await;
     assert!(
@@ -208,7 +214,7 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
     };
     world.put_item(tracked("other")).await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    let quarantined = world.inbox().list_quarantine(None, None, 10).await.unwrap().0.remove(0);
+    let quarantined = world.stores().operator.list_quarantine(None, None, 10).await.unwrap().0.remove(0);
     assert_eq!(quarantined.reason, QuarantineReason::SubjectMismatch);
     assert_eq!(
         replay(&world, &quarantined.id).await,
@@ -227,7 +233,7 @@ async fn p7_a_quarantined_event_is_requeued_and_not_counted_as_a_replay() {
     assert_eq!(replay(&world, &id).await, resolved(Resolution::Requeued));
     let record = world.event_record(COMPLETED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(12)));
-    assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(0), Some(0)));
+    assert_eq!((number(&record, "attempts"), number(&record, "undeliverable_count")), (Some(0), Some(0)));
     for gone in ["quarantined_at", "expires_at", "replay"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
@@ -256,7 +262,8 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     let key = EventKey::from_event_id(COMPLETED).unwrap();
     let again = async || {
         world
-            .inbox()
+            .stores()
+            .operator
             .replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now()))
             .await
             .unwrap()
@@ -265,11 +272,11 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     for nth in 1..=2 {
         world.mark_done(COMPLETED).await;
         world.drain_queue().await;
-        world.advance(Duration::from_secs(3_600));
+        world.advance(HOUR);
         assert_eq!(again().await, ReplayOutcome::Due { replay: nth });
         let record = world.event_record(COMPLETED).await;
         assert_eq!(
-            (number(&record, "enqueue_after"), number(&record, "works")),
+            (number(&record, "enqueue_after"), number(&record, "requeues")),
             (Some(world.now().0), Some(0))
         );
         assert!(!record.contains_key("done_at") && !record.contains_key("expires_at"));
@@ -284,27 +291,23 @@ async fn p3_a_done_event_is_replayed_on_purpose_and_counts() {
     );
     let unknown = EventKey::from_event_id("fynapse/event/none").unwrap();
     let by = test_operator().audit_entry(OperatorAction::Replay, world.now());
-    assert_eq!(world.inbox().replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
+    assert_eq!(world.stores().operator.replay_done(&unknown, &by).await.unwrap(), ReplayOutcome::NotFound);
 }
 
-/// Holds one operator at a write while another one does the same; returns the results of both.
-async fn race_operators<T: Send + 'static>(
+/// Holds one operator at a write while another one acts; returns the results of both.
+async fn race_operators<T: Send + 'static, Slow, Quick: Future>(
     world: &World,
-    writes: fn(&AwsCall) -> bool,
-    act: impl AsyncFn(World) -> T + Send + Clone + 'static,
-    slow: impl Future<Output = T> + Send + 'static,
-) -> (T, T) {
-    let mut gate = world.stack.connector.hold_calls(writes);
-    let mut slow = tokio::spawn(slow);
-    gate.wait_for_call_until(&mut slow).await;
-    let quick = act(world.another_process()).await;
-    loop {
-        tokio::select! {
-            biased;
-            slow = &mut slow => return (quick, slow.unwrap()),
-            _ = gate.step() => {}
-        }
-    }
+    is_write: fn(&AwsCall) -> bool,
+    slow: impl FnOnce(World) -> Slow,
+    quick: impl FnOnce(World) -> Quick,
+) -> (Quick::Output, T)
+where
+    Slow: Future<Output = T> + Send + 'static,
+{
+    let mut slow = SteppedProcess::spawn(world, is_write, slow);
+    slow.wait_for_step().await;
+    let quick = quick(world.another_process()).await;
+    (quick, slow.finish().await)
 }
 
 #[tokio::test]
@@ -318,24 +321,28 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
         let key = key.clone();
         async move {
             world
-                .inbox()
+                .stores()
+                .operator
                 .replay_done(&key, &operator.audit_entry(OperatorAction::Replay, world.now()))
                 .await
                 .unwrap()
         }
     };
-    let slow = act(world.clone(), "slow");
-    let quick =
-        race_operators(&world, |call| call.operation == "UpdateItem", move |world| act(world, "quick"), slow);
-    assert_eq!(quick.await, (ReplayOutcome::Due { replay: 1 }, ReplayOutcome::Conflict));
+    let both = race_operators(
+        &world,
+        |call| call.operation == "UpdateItem",
+        |world| act(world, "slow"),
+        |world| act(world, "quick"),
+    );
+    assert_eq!(both.await, (ReplayOutcome::Due { replay: 1 }, ReplayOutcome::Conflict));
     assert_eq!(number(&world.event_record(COMPLETED).await, "replay"), Some(1));
 }
 
 #[tokio::test]
 async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
-    let act = |world: World, id: QuarantineId| async move {
-        let bob = Operator { name: "bob".to_owned(), ..test_operator() };
-        world.replayer().replay(&id, &bob).await.unwrap()
+    let act = |id: &QuarantineId, name: &str| {
+        let (id, operator) = (id.clone(), Operator { name: name.to_owned(), ..test_operator() });
+        async move |world: World| world.replayer().replay(&id, &operator).await.unwrap()
     };
     // Before the event is recorded, and before the item is closed.
     for (at, expected) in [("PutItem", Resolution::Duplicate), ("SendMessage", Resolution::Recorded)] {
@@ -345,13 +352,7 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
         } else {
             |call| call.operation == "SendMessage"
         };
-        let slow = {
-            let (world, id) = (world.clone(), id.clone());
-            async move { replay(&world, &id).await }
-        };
-        let theirs = id.clone();
-        let (quick, slow) =
-            race_operators(&world, writes, move |world| act(world, theirs.clone()), slow).await;
+        let (quick, slow) = race_operators(&world, writes, act(&id, "ada"), act(&id, "bob")).await;
         let other =
             if expected == Resolution::Recorded { Resolution::Duplicate } else { Resolution::Recorded };
         assert_eq!((quick, slow), (resolved(other), resolved(expected)), "at {at}");
@@ -359,81 +360,11 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
         assert_eq!(world.drain_event_ids().await, [COMPLETED], "at {at}");
     }
     let (world, id) = undeliverable_event().await;
-    let slow = {
-        let (world, id) = (world.clone(), id.clone());
-        async move { replay(&world, &id).await }
-    };
-    let theirs = id.clone();
-    let both = race_operators(
-        &world,
-        |call| call.operation == "UpdateItem",
-        move |world| act(world, theirs.clone()),
-        slow,
-    );
+    let is_update = |call: &AwsCall| call.operation == "UpdateItem";
+    let both = race_operators(&world, is_update, act(&id, "ada"), act(&id, "bob"));
     assert_eq!(both.await, (resolved(Resolution::Requeued), QuarantineReplayOutcome::Conflict));
     world.drain_outbox().await;
     assert_eq!(world.drain_event_ids().await, [COMPLETED]);
-}
-
-/// Returns how often the event may be repeated: sent with a lost answer, or sent and never marked.
-fn allowed_repeats(log: &[(AwsCall, CallOutcome)]) -> usize {
-    let of = |operation: &'static str| log.iter().filter(move |(call, _)| call.operation == operation);
-    let lost_answers = of("SendMessage").filter(|(_, outcome)| is_send_outcome_unknown(outcome)).count();
-    let sent = of("SendMessage").any(|(_, outcome)| *outcome == CallOutcome::Answered(200));
-    let marked = of("UpdateItem")
-        .filter(|(call, _)| !call.event_ids.is_empty())
-        .any(|(_, outcome)| is_applied(outcome));
-    lost_answers + usize::from(sent && !marked)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
-    for given_up in [false, true] {
-        let set_up = async || {
-            if given_up { undeliverable_event().await } else { quarantined_by_older_version().await }
-        };
-        let (world, id) = set_up().await;
-        replay(&world, &id).await;
-        let calls: Vec<_> = world.stack.connector.call_log().into_iter().map(|(call, _)| call).collect();
-        let expected: &[&str] = if given_up {
-            &["GetItem", "GetItem", "UpdateItem", "UpdateItem"]
-        } else {
-            &["GetItem", "GetItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"]
-        };
-        assert_eq!(calls.iter().map(|call| call.operation.as_str()).collect::<Vec<_>>(), expected);
-        let faults = |call| possible_faults(call).into_iter().map(move |fault| (call, fault));
-        for (call, fault) in calls.iter().flat_map(faults) {
-            let cell = format!("{} {} {fault:?}", call.index, call.operation);
-            let (world, id) = set_up().await;
-            let at = call.index;
-            world.stack.connector.set_fault_plan(move |call| (call.index == at).then_some(fault));
-            let first = until_crash(world.replayer().replay(&id, &test_operator())).await;
-            world.stack.connector.clear_fault_plan();
-            world.stack.connector.apply_delayed(Fault::AppliedAfterRetry).await;
-            let allowed = allowed_repeats(&world.stack.connector.call_log());
-            let second = replay(&world, &id).await;
-            world.stack.connector.apply_delayed(Fault::AppliedLater).await;
-            assert_late_requests_applied(&world.stack.connector, fault);
-            let is_closed = |outcome: &QuarantineReplayOutcome| {
-                matches!(
-                    outcome,
-                    QuarantineReplayOutcome::Closed { is_reopened: false, .. }
-                        | QuarantineReplayOutcome::AlreadyClosed(_)
-                )
-            };
-            assert!(is_closed(&second), "{cell}: {second:?}");
-            if let Some(Ok(first)) = first {
-                assert!(
-                    is_closed(&first) && matches!(second, QuarantineReplayOutcome::AlreadyClosed(_)),
-                    "{cell}: {first:?}"
-                );
-            }
-            world.drain_outbox().await;
-            assert_eq!(world.drain_event_ids().await, vec![COMPLETED; 1 + allowed], "{cell}");
-            assert_eq!(audit_trail(&world, COMPLETED).await.len(), 1, "{cell}");
-            assert!(!quarantine_items(&world).await[0].contains_key("due"), "{cell}");
-        }
-    }
 }
 
 #[tokio::test]
@@ -449,8 +380,12 @@ async fn the_open_items_are_listed_in_the_order_in_which_they_came_page_by_page(
     world.deliver_fynapse("{").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) =
-            world.inbox().list_quarantine(Some(QuarantineReason::UnknownType), after, 3).await.unwrap();
+        let (page, next) = world
+            .stores()
+            .operator
+            .list_quarantine(Some(QuarantineReason::UnknownType), after, 3)
+            .await
+            .unwrap();
         seen.extend(page.iter().map(|item| (item.first_received_at.0, item.id.clone())));
         let Some(next) = next else { break };
         assert_eq!(page.len(), 3);

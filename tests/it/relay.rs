@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use event_relay::relay::{OutboxRelay, RelaySummary};
-use inbox_aws::inbox::{EventClaim, Inbox};
 use inbox_aws::queue::EventsQueue;
+use inbox_aws::stores::{EventClaim, Table};
 use inbox_core::event::EventKey;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use local::connector::Fault;
@@ -18,10 +18,7 @@ const BUDGET: Duration = Duration::from_secs(50);
 /// Records events whose send fails, and advances the clock until they are due.
 async fn unsent_events(events: usize) -> World {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     for n in 0..events {
         assert_eq!(world.deliver_fynapse(extract_body(&format!("e-{n:04}"))).await.status, 200);
     }
@@ -34,9 +31,9 @@ async fn unsent_events(events: usize) -> World {
 
 async fn run_relay(world: &World, budget: Duration) -> RelaySummary {
     let clients = world.stack.unrestricted_clients();
-    let inbox = Inbox::new(clients.dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS);
+    let table = Table::new(clients.dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS);
     let queue = EventsQueue::new(clients.sqs, &world.stack.events_queue_url);
-    OutboxRelay::new(inbox, queue, world.stack.clock.clone()).run(budget).await
+    OutboxRelay::new(table, queue, world.stack.clock.clone()).run(budget).await
 }
 
 fn counts(run: &RelaySummary) -> (usize, usize, usize, usize) {
@@ -64,10 +61,7 @@ async fn p2_every_run_reports_what_it_found_sent_failed_and_left() {
 #[tokio::test]
 async fn what_is_not_due_yet_is_left_to_its_handler() {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     // One second before `RELAY_AGE_MS`.
@@ -78,10 +72,7 @@ async fn what_is_not_due_yet_is_left_to_its_handler() {
 #[tokio::test]
 async fn p2_a_failed_entry_of_a_batch_is_not_taken_for_sent() {
     let world = unsent_events(3).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryFailed));
+    world.inject_fault("SendMessageBatch", Fault::FirstEntryFailed);
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 2, 1, 0));
     assert_eq!(world.due_items().await.len(), 1);
     world.stack.connector.clear_fault_plan();
@@ -104,10 +95,7 @@ async fn p2_unprocessed_reads_are_asked_for_again_and_otherwise_stay_due() {
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (3, 3, 0, 0), "asked for once more");
 
     let world = unsent_events(3).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "BatchGetItem").then_some(Fault::Unprocessed));
+    world.inject_fault("BatchGetItem", Fault::Unprocessed);
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (0, 0, 0, 3));
     assert_eq!(world.due_items().await.len(), 3);
     world.stack.connector.clear_fault_plan();
@@ -155,14 +143,11 @@ async fn p10_a_record_that_a_worker_has_claimed_is_not_quarantined() {
     let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     // The next rejection reaches `RELAY_SQS_ERRORS_MAX`.
-    record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
+    record.insert("undeliverable_count".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::InvalidMessage));
+    world.inject_fault("SendMessageBatch", Fault::InvalidMessage);
     let key = EventKey::from_event_id("fynapse/event/e-0000").unwrap();
-    let claim = world.stack.inbox.claim_event(&key, world.now()).await.unwrap();
+    let claim = world.stack.stores.processing.claim_event(&key, world.now()).await.unwrap();
     assert!(matches!(claim, EventClaim::Acquired(_)));
     let while_claimed = run_relay(&world, BUDGET).await;
     assert_eq!((while_claimed.failed, while_claimed.quarantined), (1, 0));
@@ -178,7 +163,7 @@ async fn p7_a_quarantined_record_is_counted_although_the_response_was_lost() {
     let world = unsent_events(1).await;
     let mut record = world.item("fynapse#event#e-0000", "event").await.unwrap();
     // The next rejection reaches `RELAY_SQS_ERRORS_MAX`.
-    record.insert("refusals".to_owned(), AttributeValue::N("9".to_owned()));
+    record.insert("undeliverable_count".to_owned(), AttributeValue::N("9".to_owned()));
     world.put_item(record).await;
     world.stack.connector.clear_call_log();
     let updates = AtomicUsize::new(0);
@@ -195,32 +180,23 @@ async fn p7_a_quarantined_record_is_counted_although_the_response_was_lost() {
 #[tokio::test]
 async fn p2_a_refused_entry_counts_and_an_outage_does_not() {
     let world = unsent_events(1).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessageBatch", Fault::AccessDenied);
     for _ in 0..12 {
         run_relay(&world, BUDGET).await;
         world.advance(Duration::from_secs(901));
     }
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
-    assert_eq!((number(&record, "attempts"), number(&record, "refusals")), (Some(12), None));
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::FirstEntryInvalid));
+    assert_eq!((number(&record, "attempts"), number(&record, "undeliverable_count")), (Some(12), None));
+    world.inject_fault("SendMessageBatch", Fault::FirstEntryInvalid);
     run_relay(&world, BUDGET).await;
     let record = world.item("fynapse#event#e-0000", "event").await.unwrap();
-    assert_eq!(number(&record, "refusals"), Some(1));
+    assert_eq!(number(&record, "undeliverable_count"), Some(1));
 }
 
 #[tokio::test]
 async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
     let world = unsent_events(1).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessageBatch", Fault::AccessDenied);
     let mut pauses = Vec::new();
     for _ in 0..7 {
         assert_eq!(run_relay(&world, BUDGET).await.failed, 1);
@@ -234,10 +210,7 @@ async fn p2_attempts_back_off_up_to_a_quarter_of_an_hour() {
 #[tokio::test]
 async fn the_age_of_the_oldest_record_is_reported_between_two_attempts_too() {
     let world = unsent_events(1).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessageBatch", Fault::AccessDenied);
     assert_eq!(run_relay(&world, BUDGET).await.oldest_due_age_secs, 31);
     world.advance(Duration::from_secs(10));
     let between = run_relay(&world, BUDGET).await;
@@ -281,10 +254,7 @@ async fn p3_a_claim_that_is_about_to_run_out_is_not_used() {
 #[tokio::test]
 async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
     let world = unsent_events(120).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessageBatch").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessageBatch", Fault::AccessDenied);
     let down = run_relay(&world, BUDGET).await;
     // The run ended after it had read 50 items (`DUE_PAGE_ITEMS`) and claimed ten (`RELAY_BATCH_MESSAGES`).
     assert_eq!(counts(&down), (50, 0, 10, 110));
@@ -311,10 +281,7 @@ async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
 #[tokio::test]
 async fn p2_batches_keep_both_of_sqs_limits() {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     for n in 0..12 {
         let body =
             extract_body(&format!("e-{n:04}")).replace("150.00", &format!("\"{}\"", random_hex(190_000, n)));

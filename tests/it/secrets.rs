@@ -122,10 +122,7 @@ async fn nothing_is_decided_while_no_secret_was_ever_loaded() {
         let world = World::new().await;
         // Secrets Manager rejects an empty string itself.
         if value.is_empty() {
-            world
-                .stack
-                .connector
-                .set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
+            world.inject_fault("GetSecretValue", Fault::AccessDenied);
         } else {
             rotate_secret(&world, value).await;
         }

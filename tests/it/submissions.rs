@@ -9,7 +9,7 @@ mod submission_fault_matrix;
 mod submission_retries;
 mod track_requests;
 
-use inbox_aws::inbox::WriteOutcome;
+use inbox_aws::stores::WriteOutcome;
 use inbox_core::audit::OperatorAction;
 use local::stack::RIGHTFOOT_URL_KEY_SECRET;
 use rightfoot_requests::RequestError;
@@ -102,10 +102,10 @@ async fn rotate_url_key(world: &World, value: &str) {
 
 /// Releases the name of a submission that created nothing, as an operator would.
 async fn release_name(world: &World, submission_id: &str) {
-    let inbox = world.inbox();
-    let seen = inbox.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
+    let stores = world.stores();
+    let seen = stores.submissions.submission(&submission_id.parse().unwrap()).await.unwrap().unwrap();
     let by = test_operator().audit_entry(OperatorAction::Conclude, world.now());
-    assert_eq!(inbox.release_submission(&seen, &by).await, Ok(WriteOutcome::Applied));
+    assert_eq!(stores.submissions.release_submission(&seen, &by).await, Ok(WriteOutcome::Applied));
 }
 
 /// Every tracked item, by its partition key.
@@ -123,7 +123,7 @@ async fn submission_item(world: &World, submission_id: &str) -> Option<Item> {
 
 /// The attributes of a submission that describe its state.
 fn state_attributes(submission: &Item) -> Vec<&'static str> {
-    let names = ["done_at", "due", "expires_at", "given_up_at", "refused_at", "webhook_url"];
+    let names = ["done_at", "due", "expires_at", "abandoned_at", "declined_at", "webhook_url"];
     names.into_iter().filter(|name| submission.contains_key(*name)).collect()
 }
 
@@ -132,4 +132,4 @@ const COMPLETED: [&str; 2] = ["done_at", "expires_at"];
 /// State of a submission with an unknown outcome.
 const PENDING: [&str; 2] = ["due", "webhook_url"];
 /// State of a submission that created nothing and whose name is free again.
-const RELEASED: [&str; 2] = ["expires_at", "refused_at"];
+const RELEASED: [&str; 2] = ["expires_at", "declined_at"];

@@ -9,6 +9,7 @@ mod documents;
 mod emitted_metrics;
 mod event_schemas;
 mod iam_permissions;
+mod module_cycles;
 mod monitoring;
 mod shell_blocks;
 mod template;
@@ -249,9 +250,12 @@ fn what_only_unix_has_is_compiled_for_unix_alone() {
 
 #[test]
 fn a_provider_has_everything_that_a_provider_needs() {
-    for name in Provider::ALL.map(Provider::as_str) {
-        let path = format!("shared/core/src/providers/{name}.rs");
-        assert!(repository_root().join(&path).is_file(), "{path}");
+    for name in Provider::ALL.iter().map(|provider| provider.as_str()) {
+        for path in [format!("shared/core/src/providers/{name}.rs"), format!("shared/providers/{name}.md")] {
+            assert!(repository_root().join(&path).is_file(), "{path}");
+        }
+        let row = format!("| `{name}-webhook` |");
+        assert!(read_file("functions/README.md").contains(&row), "functions/README.md has no {row}");
         for folder in [format!("functions/{name}-webhook"), format!("tests/fixtures/{name}")] {
             assert!(repository_root().join(&folder).is_dir(), "{folder}");
         }
@@ -263,4 +267,19 @@ fn a_provider_has_everything_that_a_provider_needs() {
         let route = format!("RouteKey: POST /webhooks/{name}");
         assert!(read_file("template.yaml").contains(&route), "template.yaml has no {route}");
     }
+}
+
+/// In there, every name and value is behind a placeholder, and an update names the `rev` or the claim that was seen.
+#[test]
+fn expressions_of_dynamodb_are_put_together_in_the_table_module_only() {
+    const TABLE: &str = "shared/aws/src/table";
+    let (inside, outside): (Vec<_>, Vec<_>) = rust_sources()
+        .into_iter()
+        .filter(|source| {
+            source.is_in("shared/") || source.is_in("functions/") || source.is_in("infra/inboxctl/src")
+        })
+        .partition(|source| source.is_in(TABLE));
+    let is_expression = |line: &str| line.contains("_expression(");
+    assert_eq!(offences(&outside, is_expression), no_offences());
+    assert!(offences(&inside, is_expression).len() >= 5);
 }

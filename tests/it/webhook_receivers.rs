@@ -70,10 +70,7 @@ async fn p3_a_record_whose_answer_was_lost_is_recognised_as_our_own_and_sent_at_
     world.deliver_fynapse(extract_body("warm")).await;
     world.drain_queue().await;
     world.stack.connector.clear_call_log();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.index == 0).then_some(local::connector::Fault::TimeoutAfter));
+    world.lose_response(|call| call.index == 0);
     assert_eq!(
         world.deliver_fynapse(extract_body("e-1")).await.body,
         RECEIVED,
@@ -151,9 +148,10 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
     assert_eq!(record["parts"].as_l().unwrap().len(), 3, "hexadecimal noise deflates to about half");
     let messages = world.drain_queue().await;
     assert!(messages[0].body.contains(r#""dataref":"inbox:///fynapse/event/e-1""#));
-    let resolved = world.stack.inbox.resolve_dataref("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
+    let resolved =
+        world.stack.stores.events.resolve_dataref("inbox:///fynapse/event/e-1").await.unwrap().unwrap();
     assert!(resolved == body.as_bytes());
-    assert_eq!(world.stack.inbox.resolve_dataref("inbox:///fynapse/event/none").await.unwrap(), None);
+    assert_eq!(world.stack.stores.events.resolve_dataref("inbox:///fynapse/event/none").await.unwrap(), None);
     let orphans_go: Vec<_> =
         world.items().await.iter().filter_map(|item| number(item, "expires_at")).collect();
     assert_eq!(orphans_go.len(), 4, "the record and its three parts expire");
@@ -163,9 +161,7 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
 async fn p4_a_middling_payload_is_stored_in_parts_and_travels_inside_its_message() {
     let world = World::new().await;
     let body = extract_body("e-1").replace("150.00", &format!("150.00,\"x\":\"{}\"", "y".repeat(100_000)));
-    world.stack.connector.set_fault_plan(|call| {
-        (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied)
-    });
+    world.inject_fault("SendMessage", local::connector::Fault::AccessDenied);
     assert_eq!(world.deliver_fynapse(&body).await.body, RECEIVED);
     world.stack.connector.clear_fault_plan();
     world.drain_outbox().await;

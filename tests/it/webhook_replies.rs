@@ -9,13 +9,14 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use inbox_aws::webhook_function::{Verifier, WebhookConfig, WebhookFunction};
 use inbox_core::delivery::Provider;
 use local::connector::Fault;
 use local::lambda_api::FUNCTION_NAMES;
 use local::stack::{self, RIGHTFOOT_URL_KEY_SECRET};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
-use tests::{World, alert_body, completion_body, extract_body, gateway_event};
+use tests::{World, alert_body, completion_body, event_body, extract_body, provider_of};
 
 use crate::metrics_recorder::Counters;
 
@@ -25,11 +26,7 @@ const LIMIT_BYTES: usize = 6 * 1024 * 1024;
 async fn invoke(world: &World, event: Value) -> Value {
     let path = event["rawPath"].as_str().unwrap().to_owned();
     let event = to_raw_value(&event).unwrap();
-    let functions = &world.stack.webhooks;
-    let answer = match path.as_str() {
-        "/webhooks/fynapse" => functions.fynapse.handle(event).await,
-        _ => functions.rightfoot.handle(event).await,
-    };
+    let answer = world.stack.webhooks[&provider_of(&path)].handle(event).await;
     serde_json::to_value(answer).unwrap()
 }
 
@@ -94,7 +91,7 @@ fn every_event_is_named_after_its_function_and_has_an_answer() {
         let takers = FUNCTION_NAMES.iter().filter(|function| event.starts_with(&format!("{function}-")));
         assert_eq!(takers.count(), 1, "{event}");
     }
-    for function in FUNCTION_NAMES {
+    for function in FUNCTION_NAMES.iter() {
         assert!(events.iter().any(|event| event.starts_with(&format!("{function}-"))), "{function}");
     }
 }
@@ -106,10 +103,7 @@ async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
     let inputs = template.lines().filter_map(|line| line.trim().strip_prefix("Input: "));
     assert_eq!(Vec::from_iter(inputs), ticks.map(|tick| format!("'{tick}'")));
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     invoke(&world, fixture("fynapse-webhook-good.json")).await;
     world.stack.connector.clear_fault_plan();
     // Past `RELAY_AGE_MS`: the record is due for the relay.
@@ -180,7 +174,7 @@ async fn check_replies(provider: Provider, table: Vec<ReplyCase>) {
 
 async fn set_up(world: &mut World, given: Precondition, event: &Value) {
     let failing = |operation: &'static str, fault| {
-        world.stack.connector.set_fault_plan(move |call| (call.operation == operation).then_some(fault));
+        world.inject_fault(operation, fault);
     };
     match given {
         Precondition::Nothing | Precondition::AllowList => {}
@@ -196,19 +190,24 @@ async fn set_up(world: &mut World, given: Precondition, event: &Value) {
             let text = |value: &str| AttributeValue::S(value.to_owned());
             world.put_item(tracked.map(|(name, value)| (name.to_owned(), text(value))).into()).await;
         }
-        Precondition::Revoked => world.stack.webhooks.rightfoot = webhook_with_revoked_subject(world),
+        Precondition::Revoked => {
+            world.stack.webhooks.insert(Provider::Rightfoot, webhook_with_revoked_subject(world));
+        }
     }
 }
 
 /// The function as deployed after the subject `demo` was revoked.
-fn webhook_with_revoked_subject(world: &World) -> rightfoot_webhook::RightfootWebhook {
-    let config = rightfoot_webhook::Config {
+fn webhook_with_revoked_subject(world: &World) -> WebhookFunction {
+    let config = WebhookConfig {
         common: stack::common_config(&world.stack.events_queue_url),
-        url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
-        allow_list: "".parse().unwrap(),
-        revoked_subjects: ["demo".parse().unwrap()].into(),
+        secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
+        verifier: Verifier::UrlToken {
+            allow_list: "".parse().unwrap(),
+            revoked_subjects: ["demo".parse().unwrap()].into(),
+        },
     };
-    rightfoot_webhook::RightfootWebhook::new(
+    WebhookFunction::new(
+        Provider::Rightfoot,
         &config,
         &world.stack.unrestricted_clients(),
         world.stack.clock.clone(),
@@ -216,10 +215,7 @@ fn webhook_with_revoked_subject(world: &World) -> rightfoot_webhook::RightfootWe
 }
 
 fn delivery_event(world: &World, provider: Provider, sent: &DeliveryVariant) -> Value {
-    let event_body = match provider {
-        Provider::Fynapse => extract_body("e-1"),
-        Provider::Rightfoot => completion_body("b-1", "u-1"),
-    };
+    let event_body = event_body(provider, if provider == Provider::Rightfoot { "b-1" } else { "e-1" });
     let body = match sent {
         DeliveryVariant::Verified(body) => body.clone(),
         DeliveryVariant::Blanks(count) | DeliveryVariant::EncodedBlanks(count) => " ".repeat(*count),
@@ -230,10 +226,7 @@ fn delivery_event(world: &World, provider: Provider, sent: &DeliveryVariant) -> 
         | DeliveryVariant::AmongOddHeaders
         | DeliveryVariant::NoInvocation => event_body,
     };
-    let mut right = match provider {
-        Provider::Fynapse => world.sign(&body),
-        Provider::Rightfoot => world.stack.mint_url_token(&"demo".parse().unwrap()).unwrap(),
-    };
+    let mut right = world.credential(provider, &body);
     if let DeliveryVariant::WithSuffix(more) = sent {
         right.push_str(more);
     }
@@ -248,16 +241,7 @@ fn delivery_event(world: &World, provider: Provider, sent: &DeliveryVariant) -> 
         | DeliveryVariant::Blanks(_)
         | DeliveryVariant::EncodedBlanks(_) => Some(right.as_str()),
     };
-    let mut event = match provider {
-        Provider::Fynapse => {
-            let headers = credential.map_or(json!({}), |signature| json!({"webhook-signature": signature}));
-            gateway_event("/webhooks/fynapse", headers, body.as_bytes(), None)
-        }
-        Provider::Rightfoot => {
-            let path = format!("/webhooks/rightfoot/{}", credential.unwrap_or_default());
-            gateway_event(&path, json!({}), body.as_bytes(), credential)
-        }
-    };
+    let mut event = tests::delivery_event(provider, credential, body.as_bytes());
     event["isBase64Encoded"] =
         matches!(sent, DeliveryVariant::BadBase64 | DeliveryVariant::EncodedBlanks(_)).into();
     match sent {
@@ -377,7 +361,13 @@ async fn p1_p4_p7_every_reply_that_rightfoot_can_get() {
         ("seen before", Duplicate, event(), 200, DUPLICATE),
         ("a third type", Nothing, verified(r#"{"type":"A_THIRD_TYPE"}"#), 200, QUARANTINED),
         ("an over-long id", Nothing, verified(completion_body(&"b".repeat(513), "u-1")), 200, QUARANTINED),
-        ("the poller's own uuid", Nothing, verified(alert_body("b-1", "poll")), 200, QUARANTINED),
+        (
+            "the poller's own uuid",
+            Nothing,
+            verified(alert_body("b-1", "poll-b1946ac92492d2347c6235b4d2611184")),
+            200,
+            QUARANTINED,
+        ),
         ("one like it", Nothing, verified(alert_body("b-1", "poll-0123")), 200, QUARANTINED),
         ("another subject's batch", TrackedForAnother, event(), 200, QUARANTINED),
         ("no JSON", Nothing, verified("{"), 400, not_json),
@@ -418,7 +408,7 @@ async fn p4_p6_what_is_no_invocation_is_refused_as_malformed_and_counted() {
         ] {
             assert_eq!(invoke(&world, event.clone()).await, gateway_response(403, FORBIDDEN), "{event}");
         }
-        let provider = Provider::ALL.map(Provider::as_str)[1 - nth];
+        let provider = Provider::ALL[1 - nth].as_str();
         assert_eq!(counters.count("rejected", &format!("{provider} malformed")), 4);
         assert_eq!(counters.count("received", provider), 4);
     }

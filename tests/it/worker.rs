@@ -5,7 +5,7 @@ mod api_quota;
 mod balance_response_variants;
 mod batch_item_failures;
 mod event_effects;
-mod forged_webhooks;
+pub(crate) mod forged_webhooks;
 mod large_batches;
 mod late_requests;
 mod lost_responses;

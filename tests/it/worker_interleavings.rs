@@ -81,7 +81,7 @@ async fn assert_effects(
     allowed: usize,
     interleaving: &Interleaving,
 ) {
-    let Interleaving { order, steps } = interleaving;
+    let Interleaving { order, steps, .. } = interleaving;
     for event_id in event_ids {
         let record = world.event_record(event_id).await;
         assert!(number(&record, "done_at").is_some(), "{order:?} {steps:?}: {event_id} is not done");
@@ -97,10 +97,7 @@ async fn assert_effects(
 /// An event on the queue whose handler died before its mark, so that the relay will send a copy.
 async fn sent_but_unmarked() -> World {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.inject_fault("UpdateItem", Fault::CrashBefore);
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     assert_eq!(world.drain_event_ids().await, [EVENT], "in the hands of the workers");
@@ -179,10 +176,7 @@ async fn p2_the_handlers_late_mark_does_not_hide_a_requeued_event() {
         assert_eq!(world.drain_event_ids().await, [EVENT]);
         let id = EVENT.to_owned();
         let worker = SteppedProcess::spawn(&world, is_step, async move |world| {
-            world
-                .stack
-                .connector
-                .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+            world.inject_fault("PutEvents", Fault::AccessDenied);
             world.resend_event(&id).await;
             assert_eq!(world.run_worker_once().await.deleted, 1);
         });

@@ -1,98 +1,79 @@
-//! Fault matrices: every AWS call of a scenario is combined with every fault that can be injected into it.
+//! Faults in a world's AWS calls, and their traces in the call log.
 
-use local::connector::{AwsCall, AwsConnector, CallOutcome, Fault};
-use tokio::task::JoinError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Duration of a fault: one call, or every later call of the same operation until the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultDuration {
-    /// The faulted call only.
-    Once,
-    /// The faulted call and every later call of that operation.
-    Persistent,
-}
+use local::connector::{AwsCall, CallOutcome, Fault};
 
-impl FaultDuration {
-    /// Returns the plan for [`local::connector::AwsConnector::set_fault_plan`], with `from` as the first faulted
-    /// call.
-    pub fn fault_plan(
-        self,
-        from: &AwsCall,
+use crate::World;
+
+impl World {
+    /// Injects `fault` into every call of this operation from now on, and none into others.
+    pub fn inject_fault(&self, operation: &'static str, fault: Fault) {
+        self.stack.connector.set_fault_plan(move |call| (call.operation == operation).then_some(fault));
+    }
+
+    /// Injects `fault` into the next call for which `is_match` is true, and none into others.
+    pub fn inject_fault_once(
+        &self,
         fault: Fault,
-    ) -> impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + use<> {
-        let (at, operation) = (from.index, from.operation.clone());
-        move |call| {
-            let hit = match self {
-                Self::Once => call.index == at,
-                Self::Persistent => call.index >= at && call.operation == operation,
-            };
-            hit.then_some(fault)
-        }
+        is_match: impl Fn(&AwsCall) -> bool + Send + Sync + 'static,
+    ) {
+        let is_done = AtomicBool::new(false);
+        self.stack.connector.set_fault_plan(move |call| {
+            (is_match(call) && !is_done.swap(true, Ordering::SeqCst)).then_some(fault)
+        });
+    }
+
+    /// Loses the response to the next call for which `is_match` is true: AWS applies it, and the SDK repeats it.
+    pub fn lose_response(&self, is_match: impl Fn(&AwsCall) -> bool + Send + Sync + 'static) {
+        self.inject_fault_once(Fault::TimeoutAfter, is_match);
     }
 }
 
-/// Returns the faults that a matrix injects into this call; a read has no late variants.
-pub fn possible_faults(call: &AwsCall) -> Vec<Fault> {
-    let late = if call.is_read() { &[][..] } else { &Fault::FOR_ANY_WRITE };
-    Fault::FOR_ANY_CALL.iter().chain(late).copied().collect()
+/// Returns `true` if AWS applies the faulted call at once, and its caller cannot know it.
+pub fn is_applied_unseen(fault: Fault) -> bool {
+    matches!(fault, Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter)
 }
 
-/// Returns `true` if AWS has applied the call and its caller cannot know it.
-pub fn is_outcome_unknown(outcome: &CallOutcome) -> bool {
-    matches!(
-        outcome,
-        CallOutcome::AppliedLate(200)
-            | CallOutcome::Faulted(Fault::TimeoutAfter | Fault::MalformedResponse | Fault::CrashAfter)
-    )
+/// Returns how often an event may be repeated on the queue (P3) after a process has made these calls: once for each
+/// send that it cannot know of, and once more if it never marked the last one that it knows of.
+pub fn allowed_repeats(log: &[(AwsCall, CallOutcome)], event_id: &str) -> usize {
+    let calls: Vec<_> =
+        log.iter().filter(|(call, _)| call.event_ids.iter().any(|id| id == event_id)).collect();
+    let is_send = |call: &AwsCall| call.operation.starts_with("SendMessage");
+    let unknown = calls.iter().filter(|(call, outcome)| is_send(call) && is_send_outcome_unknown(outcome));
+    let known_at =
+        calls.iter().rposition(|(call, outcome)| is_send(call) && *outcome == CallOutcome::Answered(200));
+    // An update before the send is no mark, but the relay's claim.
+    let is_unmarked = known_at.is_some_and(|at| {
+        !calls[at..].iter().any(|(call, outcome)| call.operation == "UpdateItem" && is_applied(outcome))
+    });
+    unknown.count() + usize::from(is_unmarked)
 }
 
-/// Returns `true` if a send has arrived, or will, and its sender cannot know it. A late send counts, because no
-/// condition rejects it.
-pub fn is_send_outcome_unknown(outcome: &CallOutcome) -> bool {
+/// Number of publications in this log, known to their publisher or not.
+pub fn count_publications(log: &[(AwsCall, CallOutcome)]) -> usize {
+    let is_published =
+        |outcome: &CallOutcome| *outcome == CallOutcome::Answered(200) || is_send_outcome_unknown(outcome);
+    log.iter().filter(|(call, outcome)| call.operation == "PutEvents" && is_published(outcome)).count()
+}
+
+/// Returns `true` if a message or bus event has arrived, or will, and its sender cannot know it. A late one counts,
+/// because no condition rejects it.
+fn is_send_outcome_unknown(outcome: &CallOutcome) -> bool {
     *outcome == CallOutcome::Delayed || is_outcome_unknown(outcome)
 }
 
 /// Returns `true` if AWS has applied the call.
-pub fn is_applied(outcome: &CallOutcome) -> bool {
+fn is_applied(outcome: &CallOutcome) -> bool {
     *outcome == CallOutcome::Answered(200) || is_outcome_unknown(outcome)
 }
 
-/// Panics if a delayed request of this process is still pending, or if none was delayed although the fault is a
-/// delay.
-pub fn assert_late_requests_applied(process: &AwsConnector, fault: Fault) {
-    assert_eq!(process.delayed_count(), 0, "never applied");
-    let was_late =
-        process.call_log().iter().any(|(_, outcome)| matches!(outcome, CallOutcome::AppliedLate(_)));
-    assert_eq!(was_late, fault.is_delay(), "applied late");
-}
-
-/// Prints one row per cell, and panics if a cell panicked or if an event was repeated on the queue more or less often
-/// than allowed (P3). `repeats` returns both counts of a cell: actual and allowed.
-#[expect(clippy::print_stdout, reason = "a table for whoever looks at a failure")]
-pub fn assert_table<R>(
-    results: &[(String, Result<R, JoinError>)],
-    repeats: impl Fn(&R) -> (usize, usize),
-    write_row: impl Fn(&mut String, &R),
-) {
-    let (mut table, mut violations) = (String::new(), Vec::new());
-    for (cell, row) in results {
-        match row {
-            Ok(row) => {
-                let (repeats, allowed) = repeats(row);
-                if repeats != allowed {
-                    violations.push(format!("P3: {repeats} repeats where {allowed} are allowed: {cell}"));
-                }
-                write_row(&mut table, row);
-            }
-            Err(panicked) => violations.push(format!("{panicked}: {cell}")),
-        }
+/// Returns `true` if AWS has applied the call, and its caller cannot know it.
+fn is_outcome_unknown(outcome: &CallOutcome) -> bool {
+    match outcome {
+        CallOutcome::AppliedLate(status) => *status == 200,
+        CallOutcome::Faulted(fault) => is_applied_unseen(*fault),
+        CallOutcome::Pending | CallOutcome::Answered(_) | CallOutcome::Delayed => false,
     }
-    println!("{table}{} cells", results.len());
-    assert!(
-        violations.is_empty(),
-        "{} of {} cells:\n{}",
-        violations.len(),
-        results.len(),
-        violations.join("\n")
-    );
 }

@@ -10,13 +10,14 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use local::stack;
+use local::stack::{self, INBOX_TABLE};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use crate::{World, bind_listener};
 
 /// Longest wait for a response or for the process to end.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,13 +62,12 @@ impl LambdaProcess {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(accept_response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(accept_error))
             .with_state(api);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let (listener, url) = bind_listener().await;
         let api = stack::spawn_server(listener, routes);
         let mut child = command
             // The function must not see the environment of the tests, such as AWS profiles.
             .env_clear()
-            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .env("AWS_LAMBDA_RUNTIME_API", url.trim_start_matches("http://"))
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
@@ -135,6 +135,40 @@ impl LambdaProcess {
     }
 }
 
+/// A world's AWS services behind a URL, for functions that run in processes of their own. Dropping it stops the server.
+pub struct AwsEndpoint {
+    /// Its base URL.
+    pub url: String,
+    server: JoinHandle<()>,
+}
+
+impl AwsEndpoint {
+    /// Serves the emulators of this world.
+    pub async fn serve(world: &World) -> Self {
+        let (listener, url) = bind_listener().await;
+        let server = stack::spawn_server(listener, world.stack.connector.emulator().router(url.clone()));
+        Self { url, server }
+    }
+
+    /// Starts the function `name` with its table and queue here, and with these further environment variables, which
+    /// replace others of the same name.
+    pub async fn start(&self, name: &str, env: &[(&str, &str)]) -> LambdaProcess {
+        let queue_url = format!("{}/123456789012/events", self.url);
+        let here = [
+            ("AWS_ENDPOINT_URL", self.url.as_str()),
+            ("INBOX_TABLE", INBOX_TABLE),
+            ("EVENTS_QUEUE_URL", &queue_url),
+        ];
+        LambdaProcess::start(name, &[&here, env].concat()).await
+    }
+}
+
+impl Drop for AwsEndpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
 /// Builds a binary of the workspace in this test's or bench's profile, and returns its path.
 pub async fn build_binary(name: &str) -> PathBuf {
     let mut directory = std::env::current_exe().unwrap();
@@ -143,11 +177,15 @@ pub async fn build_binary(name: &str) -> PathBuf {
         directory.pop();
     }
     // The profiles `test` and `bench` share a directory with `dev` and `release`.
-    let profile = if directory.ends_with("debug") { "dev" } else { "release" };
+    let profile = match directory.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
     // The whole workspace, as the tests themselves were built: with one package alone, Cargo would build its
     // dependencies again with fewer features.
-    let arguments = ["build", "--quiet", "--workspace", "--bin", name, "--profile", profile];
-    let built = Command::new(env!("CARGO")).args(arguments).status().await.unwrap();
+    let arguments = ["build", "--quiet", "--workspace", "--bin", name, "--profile", profile, "--target-dir"];
+    let target = directory.parent().unwrap();
+    let built = Command::new(env!("CARGO")).args(arguments).arg(target).status().await.unwrap();
     assert!(built.success(), "cargo build --workspace --bin {name}");
     directory.join(name)
 }

@@ -8,6 +8,7 @@
 )]
 
 pub mod fault_injection;
+pub mod fault_matrix;
 pub mod interleave;
 pub mod lambda_process;
 pub mod operator;
@@ -25,8 +26,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use inbox_aws::AwsError;
 use inbox_aws::clock::Clock;
+use inbox_core::delivery::Provider;
 use inbox_core::event::payload_hash;
 use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::providers::{Credential, ProviderSpec};
 use inbox_core::signature;
 use inbox_core::time::UnixMillis;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
@@ -35,7 +38,14 @@ use local::inspect;
 use local::stack::{EVENTS_QUEUE, INBOX_TABLE, Stack, StackOptions};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
+/// Sixty seconds.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// Sixty minutes.
+pub const HOUR: Duration = Duration::from_secs(3_600);
+/// Twenty-four hours.
+pub const DAY: Duration = Duration::from_secs(86_400);
 /// Time at which every test begins: 2026-01-02T03:04:05Z.
 pub const START: UnixMillis = UnixMillis(1_767_323_045_000);
 /// Secret with which [`World`] signs Fynapse's deliveries.
@@ -165,13 +175,24 @@ impl World {
     pub async fn invoke_webhook(&self, event: Value) -> WebhookResponse {
         let path = event["rawPath"].as_str().unwrap().to_owned();
         let event = to_raw_value(&event).unwrap();
-        let functions = &self.stack.webhooks;
-        let answer = if path == "/webhooks/fynapse" {
-            until_crash(functions.fynapse.handle(event)).await
-        } else {
-            until_crash(functions.rightfoot.handle(event)).await
-        };
-        webhook_response(answer)
+        webhook_response(until_crash(self.stack.webhooks[&provider_of(&path)].handle(event)).await)
+    }
+
+    /// Delivers a webhook as its provider does; Rightfoot's to the URL of [`SUBJECT`].
+    pub async fn deliver(&self, provider: Provider, body: impl AsRef<[u8]>) -> WebhookResponse {
+        let credential = self.credential(provider, &body);
+        self.invoke_webhook(delivery_event(provider, Some(&credential), body.as_ref())).await
+    }
+
+    /// The credential that verifies a body: the provider's signature, or the token in the URL of [`SUBJECT`].
+    pub fn credential(&self, provider: Provider, body: impl AsRef<[u8]>) -> String {
+        match ProviderSpec::of(provider).credential {
+            Credential::Signature(scheme) => {
+                let keys = self.stack.webhook_keys(provider).unwrap();
+                (scheme.sign)(self.now().secs(), body.as_ref(), &keys)
+            }
+            Credential::UrlToken => self.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap(),
+        }
     }
 
     /// Runs the relay once; `None` if it crashed.
@@ -251,6 +272,13 @@ impl World {
     }
 }
 
+/// Binds a free port of this machine; returns its URL, too.
+pub async fn bind_listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
 /// String attribute; empty if there is none.
 pub fn text<'a>(item: &'a Item, name: &str) -> &'a str {
     item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
@@ -279,6 +307,36 @@ pub fn gateway_event(path: &str, headers: Value, body: &[u8], token: Option<&str
         event["pathParameters"] = json!({"token": token});
     }
     event
+}
+
+/// The provider whose route has this path.
+pub fn provider_of(path: &str) -> Provider {
+    let provider =
+        path.strip_prefix("/webhooks/").and_then(|path| Provider::from_name(path.split('/').next()?));
+    provider.expect("the path of a webhook")
+}
+
+/// Invocation for a delivery with this credential, or without one.
+pub fn delivery_event(provider: Provider, credential: Option<&str>, body: &[u8]) -> Value {
+    let ProviderSpec { route, credential: evidence, .. } = ProviderSpec::of(provider);
+    match evidence {
+        Credential::Signature(scheme) => {
+            let headers = credential.map_or(json!({}), |signature| json!({scheme.header: signature}));
+            gateway_event(route, headers, body, None)
+        }
+        Credential::UrlToken => {
+            let path = route.replace("{token}", credential.unwrap_or_default());
+            gateway_event(&path, json!({}), body, credential)
+        }
+    }
+}
+
+/// Body of an event of this provider with this id.
+pub fn event_body(provider: Provider, id: &str) -> String {
+    match provider {
+        Provider::Fynapse => extract_body(id),
+        Provider::Rightfoot => completion_body(id, "u-1"),
+    }
 }
 
 /// Body of a Fynapse `balance.extracted` event with this id.

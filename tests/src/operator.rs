@@ -2,13 +2,13 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_aws::inbox::Inbox;
-use inbox_aws::ingest::Ingestor;
+use inbox_aws::event_recorder::EventRecorder;
 use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_aws::queue::EventsQueue;
+use inbox_aws::stores::{Stores, Table};
 use inbox_core::audit::Operator;
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::inbox::record_expiry;
+use inbox_core::expiry::record_expiry;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::quarantine::QuarantineId;
 use local::stack::INBOX_TABLE;
@@ -48,15 +48,17 @@ impl World {
         self.put_item(item).await;
     }
 
-    /// The inbox, through this process's AWS connector.
-    pub fn inbox(&self) -> Inbox {
-        Inbox::new(self.stack.unrestricted_clients().dynamodb, INBOX_TABLE, RETENTION_MIN_DAYS)
+    /// The stores, through this process's AWS connector.
+    pub fn stores(&self) -> Stores {
+        let db = self.stack.unrestricted_clients().dynamodb;
+        Stores::new(Table::new(db, INBOX_TABLE, RETENTION_MIN_DAYS))
     }
 
     /// The quarantine's replayer, through this process's AWS connector.
     pub fn replayer(&self) -> QuarantineReplayer {
         let queue = EventsQueue::new(self.stack.unrestricted_clients().sqs, &self.stack.events_queue_url);
-        QuarantineReplayer::new(Ingestor::new(self.inbox(), queue, self.stack.clock.clone()))
+        let Stores { events, operator, .. } = self.stores();
+        QuarantineReplayer::new(operator, EventRecorder::new(events, queue, self.stack.clock.clone()))
     }
 }
 

@@ -12,15 +12,12 @@ use local::stack::{self, StackOptions};
 use rightfoot_requests::RequestError;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::{SUBJECT, World, text};
+use crate::{MINUTE, SUBJECT, World, bind_listener, text};
 
 /// API key that the simulated Rightfoot accepts.
 pub const API_KEY: &str = "rf_live_test";
-/// Sixty seconds.
-pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// The stack, and a simulated Rightfoot that shares its clock.
 pub struct RightfootWorld {
@@ -66,8 +63,7 @@ impl RightfootWorld {
         change_options: impl FnOnce(&mut StackOptions),
     ) -> Self {
         // Both ports are bound first, because the options of the world contain the URLs.
-        let (api, gateway) = (bind_listener().await, bind_listener().await);
-        let (api_url, gateway_url) = (url(&api), url(&gateway));
+        let ((api, api_url), (gateway, gateway_url)) = (bind_listener().await, bind_listener().await);
         let mut config = ClientConfig::new(&api_url).unwrap();
         config.backoff_base = Duration::from_millis(1);
         client(&mut config);
@@ -221,12 +217,4 @@ pub fn authorizer_json(id: &str) -> Value {
         "account_number": "000123456789",
         "routing_number": "021000021",
     })
-}
-
-async fn bind_listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").await.unwrap()
-}
-
-fn url(listener: &TcpListener) -> String {
-    format!("http://{}", listener.local_addr().unwrap())
 }

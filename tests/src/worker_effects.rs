@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use inbox_aws::inbox::Created;
+use inbox_aws::stores::Created;
 use inbox_core::bus::detail::schemas;
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use jsonschema::Validator;
 use local::connector::until_crash;
 use local::inspect;
-use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
+use local::sqs_trigger::TriggerOutcome;
 use local::stack::{BALANCES_TABLE, BUS_QUEUE};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::rightfoot_world::{MINUTE, RightfootWorld};
-use crate::{Item, SUBJECT, World, text};
+use crate::rightfoot_world::RightfootWorld;
+use crate::{DAY, Item, MINUTE, SUBJECT, World, text};
 
 /// An event that a rule of the bus has matched.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,16 +76,22 @@ impl World {
             schedule_id: Id::new("s-1"),
             expected: u64::try_from(expected).unwrap(),
             failed_authorizers: [].into(),
-            deadline: self.now().plus(MINUTE * 60 * 24),
+            deadline: self.now().plus(DAY),
             polls: 0,
         };
-        self.stack.inbox.track(Created::Batch(&run), self.now().plus(MINUTE * 10), self.now()).await.unwrap();
+        self.stack
+            .stores
+            .submissions
+            .track(Created::Batch(&run), self.now().plus(MINUTE * 10), self.now())
+            .await
+            .unwrap();
     }
 
     /// Invokes the worker once with up to ten messages.
     pub async fn run_worker_once(&self) -> TriggerOutcome {
         let worker = &self.stack.worker;
-        SqsTrigger::new(&self.stack)
+        self.stack
+            .sqs_trigger()
             .run_once(async |event| until_crash(worker.handle(event)).await)
             .await
             .unwrap()

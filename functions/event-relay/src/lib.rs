@@ -23,7 +23,7 @@ pub struct EventRelay {
 impl EventRelay {
     /// Builds the function. Makes no calls.
     pub fn new(common: &CommonConfig, clients: &Clients, clock: Clock) -> Self {
-        Self { relay: OutboxRelay::new(clients.inbox(common), clients.queue(common), clock) }
+        Self { relay: OutboxRelay::new(clients.table(common), clients.queue(common), clock) }
     }
 
     /// Runs the relay once within `time_left` of the invocation, and returns the counts as JSON. The invocation's payload is

@@ -7,21 +7,31 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::clock::Clock;
-use inbox_aws::inbox::{ClaimedRecord, DueKey, DueRecord, DueScan, Inbox, RelayClaim, WriteOutcome};
 use inbox_aws::queue::{EventsQueue, SendOutcome};
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::stores::{
+    ClaimedRecord, DueIndex, DueKey, DueRecord, DueScan, Outbox, RelayClaim, Table, WriteOutcome,
+};
+use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
-use inbox_core::inbox::{DueQueue, QuarantineReason, RELAY_CHUNK_LIMITS, chunk_by_size};
+use inbox_core::chunking::{ChunkLimits, chunk_by_size};
+use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{
-    CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS, RELAY_SQS_ERRORS_MAX,
+    CONCURRENT_CALLS, DUE_PAGE_ITEMS, RELAY_BATCH_BYTES, RELAY_BATCH_MESSAGES, RELAY_DRAIN_MS,
+    RELAY_SQS_ERRORS_MAX,
 };
 use inbox_core::message::QueueMessage;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
+
+/// The size of one `SendMessageBatch`.
+const CHUNK_LIMITS: ChunkLimits =
+    ChunkLimits { max_entries: RELAY_BATCH_MESSAGES, max_bytes: RELAY_BATCH_BYTES };
 
 /// Enqueues the due records of the outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxRelay {
-    inbox: Inbox,
+    due_index: DueIndex,
+    outbox: Outbox,
     queue: EventsQueue,
     clock: Clock,
 }
@@ -47,9 +57,9 @@ pub struct RelaySummary {
 }
 
 impl OutboxRelay {
-    /// Builds a relay from this inbox to this queue.
-    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
-        Self { inbox, queue, clock }
+    /// Builds a relay from this table to this queue.
+    pub fn new(table: Table, queue: EventsQueue, clock: Clock) -> Self {
+        Self { due_index: DueIndex::new(table.clone()), outbox: Outbox::new(table), queue, clock }
     }
 
     /// Relays the due records of every shard of the index until nothing is due, `budget` is used up, or the queue is
@@ -70,7 +80,7 @@ impl OutboxRelay {
         let mut scan = DueScan::including_future(DueQueue::Outbox);
         let mut not_yet_due = Vec::new();
         while !scan.is_exhausted() {
-            let page = scan.next_page(&self.inbox, self.clock.now()).await;
+            let page = scan.next_page(&self.due_index, self.clock.now()).await;
             page.errors.into_iter().for_each(|error| run.note_error(error));
             not_yet_due.extend(page.not_yet_due);
             // A page has keys of every shard, more than one `BatchGetItem` takes.
@@ -80,7 +90,7 @@ impl OutboxRelay {
                     run.remaining += chunks.map(<[_]>::len).sum::<usize>();
                     // Counts one more page of each shard only: reading them
                     // all would take the time that the run no longer has.
-                    run.remaining += scan.next_page(&self.inbox, self.clock.now()).await.due.len();
+                    run.remaining += scan.next_page(&self.due_index, self.clock.now()).await.due.len();
                     return;
                 }
             }
@@ -89,14 +99,13 @@ impl OutboxRelay {
     }
 
     fn report(&self, run: RelaySummary) -> RelaySummary {
-        metrics::counter!("relayed").increment(run.sent as u64);
-        metrics::counter!("relay_failed").increment(run.failed as u64);
+        metrics::RELAYED.add(run.sent as u64);
+        metrics::RELAY_FAILED.add(run.failed as u64);
         // If not everything could be read, an age of zero would be wrong: it is unknown. Not a gauge, since
         // the last value of a gauge is repeated with every flush.
         let read_all = run.first_error.is_none() && run.remaining == 0;
         if read_all || run.oldest_due_age_secs > 0 {
-            let age_secs = u32::try_from(run.oldest_due_age_secs).unwrap_or(u32::MAX);
-            metrics::histogram!("oldest_due_age").record(age_secs);
+            metrics::OLDEST_DUE_AGE.record(run.oldest_due_age_secs);
         }
         let error = run.first_error.as_ref().map(tracing::field::display);
         let RelaySummary { due, sent, failed, quarantined, remaining, oldest_due_age_secs, .. } = run;
@@ -112,7 +121,7 @@ impl OutboxRelay {
     /// Breaks when the run is out of time, or the queue accepts nothing: continuing would only defer more records.
     async fn relay_page(&self, keys: &[DueKey], stop_at: Instant, run: &mut RelaySummary) -> ControlFlow<()> {
         let now = self.clock.now();
-        let fetched = match self.inbox.read_due_records(keys).await {
+        let fetched = match self.outbox.read_due_records(keys).await {
             Ok(found) => found,
             Err(error) => {
                 run.remaining += keys.len();
@@ -156,7 +165,7 @@ impl OutboxRelay {
     async fn observe_not_yet_due(&self, not_yet_due: &[DueKey], run: &mut RelaySummary) {
         // A sample, so that the report costs one read at most.
         let sample = not_yet_due.get(..not_yet_due.len().min(DUE_PAGE_ITEMS)).unwrap_or_default();
-        match self.inbox.read_due_records(sample).await {
+        match self.outbox.read_due_records(sample).await {
             Ok(fetched) => {
                 let not_yet_due: Vec<_> =
                     fetched.records.into_iter().filter(DueRecord::is_awaiting_enqueue).collect();
@@ -168,7 +177,7 @@ impl OutboxRelay {
 
     async fn claim_all(&self, records: Vec<DueRecord>, run: &mut RelaySummary) -> Vec<ClaimedRecord> {
         let claims: Vec<_> = stream::iter(records)
-            .map(|record| self.inbox.claim_record(record, self.clock.now()))
+            .map(|record| self.outbox.claim_record(record, self.clock.now()))
             // As many calls as there are warm connections.
             .buffered(CONCURRENT_CALLS)
             .collect()
@@ -195,7 +204,7 @@ impl OutboxRelay {
     ) -> Vec<(ClaimedRecord, QueueMessage)> {
         let messages: Vec<_> = stream::iter(claimed)
             .map(async |claimed| {
-                let message = self.inbox.build_message(&claimed).await;
+                let message = self.outbox.build_message(&claimed).await;
                 (claimed, message)
             })
             .buffered(CONCURRENT_CALLS)
@@ -224,7 +233,7 @@ impl OutboxRelay {
         let send_by = stop_at + Duration::from_millis(RELAY_DRAIN_MS / 2);
         // If there is nothing to send, nothing shows that the queue is down.
         let mut accepted_any = outgoing.is_empty();
-        for mut batch in chunk_by_size(outgoing, RELAY_CHUNK_LIMITS, |(_, message)| message.size_bytes()) {
+        for mut batch in chunk_by_size(outgoing, CHUNK_LIMITS, |(_, message)| message.size_bytes()) {
             let (now, in_time) = (self.clock.now(), Instant::now() < send_by);
             let claimed = batch.len();
             // A claim that could expire while its message is sent
@@ -270,8 +279,8 @@ impl OutboxRelay {
     async fn mark_all(&self, sent: Vec<ClaimedRecord>, run: &mut RelaySummary) {
         let marks: Vec<_> = stream::iter(sent)
             .map(async |claimed| {
-                let mark = self.inbox.mark_claimed_sent(&claimed, self.clock.now()).await;
-                (claimed.key().provider().as_str(), mark)
+                let mark = self.outbox.mark_claimed_sent(&claimed, self.clock.now()).await;
+                (claimed.key().provider(), mark)
             })
             .buffered(CONCURRENT_CALLS)
             .collect()
@@ -281,9 +290,7 @@ impl OutboxRelay {
                 Ok(WriteOutcome::Applied) => {}
                 // The record has changed, for example because it
                 // was requeued: a late mark must not hide that.
-                Ok(WriteOutcome::Conflict) => {
-                    metrics::counter!("late_mark", "provider" => provider).increment(1)
-                }
+                Ok(WriteOutcome::Conflict) => metrics::LATE_MARK.add(provider, 1),
                 // Sent but not marked: it stays due and is sent again
                 // with the same id, which the worker recognizes.
                 Err(error) => run.note_error(error),
@@ -294,9 +301,9 @@ impl OutboxRelay {
     /// Counts a message that SQS rejected as invalid, and quarantines its record after
     /// [`RELAY_SQS_ERRORS_MAX`] times.
     async fn handle_undeliverable(&self, claimed: &ClaimedRecord, run: &mut RelaySummary) {
-        match self.inbox.count_undeliverable(claimed).await {
+        match self.outbox.count_undeliverable(claimed).await {
             // Without a limit it would be retried for ever.
-            Ok(Some(refusals)) if refusals >= RELAY_SQS_ERRORS_MAX => {
+            Ok(Some(count)) if count >= RELAY_SQS_ERRORS_MAX => {
                 self.quarantine(claimed, QuarantineReason::QueueRefused, run).await;
             }
             Ok(_) => run.failed += 1,
@@ -305,10 +312,10 @@ impl OutboxRelay {
     }
 
     async fn quarantine(&self, claimed: &ClaimedRecord, reason: QuarantineReason, run: &mut RelaySummary) {
-        match self.inbox.quarantine_claimed(claimed, reason, self.clock.now()).await {
+        match self.outbox.quarantine_claimed(claimed, reason, self.clock.now()).await {
             Ok(WriteOutcome::Applied) => {
                 run.quarantined += 1;
-                count_with_reason("quarantined", Some(claimed.key().provider()), reason.as_str());
+                metrics::QUARANTINED.add(claimed.key().provider(), reason.as_str(), 1);
             }
             // A worker may have claimed the event: then it was sent after all.
             Ok(WriteOutcome::Conflict) => run.failed += 1,

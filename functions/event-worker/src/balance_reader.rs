@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::ClaimedEvent;
+use inbox_aws::stores::ClaimedEvent;
 use inbox_core::effect::batch_snapshot::{
     BatchSnapshot, IncompleteDecision, PreviousSnapshot, decide_incomplete, max_completion_wait,
 };
-use inbox_core::event::Id;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::effect::{EffectOutcome, RequeueDetails};
+use inbox_core::id::Id;
 use inbox_core::limits::ALERT_SNAPSHOTS_APART_MIN_SECS;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, BalancePager};
 
 use crate::EventWorker;
-use crate::process_message::{EffectOutcome, RequeueDetails};
 
 /// The result of reading a batch.
 pub(crate) struct BatchRead {
@@ -163,7 +163,7 @@ impl EventWorker {
         final_reason: QuarantineReason,
     ) -> EffectOutcome {
         let previous = event.previous_snapshot.as_ref();
-        let deadline = event.processing_since.plus(max_completion_wait(
+        let deadline = event.processing_since().plus(max_completion_wait(
             self.poll_deadline,
             tracked,
             &read.snapshot,

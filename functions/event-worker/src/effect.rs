@@ -5,28 +5,29 @@ mod threshold_alerts;
 
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
-use inbox_aws::inbox::ClaimedEvent;
+use inbox_aws::stores::ClaimedEvent;
+use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BusEvent, balance_extracted};
+use inbox_core::effect::{EffectOutcome, RequeueDetails};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
-use crate::process_message::{EffectOutcome, RequeueDetails};
 
 impl EventWorker {
     /// Applies the effect of a claimed event.
     pub(crate) async fn apply_effect(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
-        match event.key() {
+        match &event.key {
             EventKey::RightfootCompletion { batch_id } => self.process_completion(event, batch_id).await,
             EventKey::RightfootAlert { batch_id, .. } | EventKey::RightfootPolledAlert { batch_id, .. } => {
                 self.process_alerts(event, batch_id).await
             }
-            EventKey::Fynapse { .. } => self.publish_extracted(event).await,
+            EventKey::Signed { .. } => self.publish_extracted(event).await,
         }
     }
 
     async fn publish_extracted(&self, event: &ClaimedEvent) -> Result<EffectOutcome, AwsError> {
-        let payload = self.inbox.claimed_payload(event).await?;
+        let payload = self.processing.claimed_payload(event).await?;
         let with_payload = balance_extracted(&event.event_meta(), &payload, false);
         match self.publish_event(&with_payload).await {
             // EventBridge is stricter than its documentation. Without the
@@ -45,7 +46,7 @@ impl EventWorker {
         let published = self.bus.publish(std::slice::from_ref(announcement)).await.pop();
         match published {
             Some(PublishOutcome::Published) => {
-                metrics::counter!("published", "type" => announcement.detail_type).increment(1);
+                metrics::PUBLISHED.add(announcement.detail_type, 1);
                 EffectOutcome::Done
             }
             Some(PublishOutcome::Undeliverable(error)) => {
@@ -54,9 +55,9 @@ impl EventWorker {
             }
             Some(PublishOutcome::Failed(error)) => {
                 log_not_published(announcement, &error);
-                EffectOutcome::Requeue(RequeueDetails::with_reason("bus"))
+                EffectOutcome::Requeue(RequeueDetails::with_reason("bus_failed"))
             }
-            None => EffectOutcome::Requeue(RequeueDetails::with_reason("bus")),
+            None => EffectOutcome::Requeue(RequeueDetails::with_reason("bus_failed")),
         }
     }
 }

@@ -28,10 +28,10 @@ use inbox_aws::bus::EventBus;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_deadline, revoked_subjects};
-use inbox_aws::inbox::Inbox;
-use inbox_core::delivery::Subject;
+use inbox_aws::stores::{Processing, Tracking};
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::limits::WORKER_BATCH_MESSAGES;
+use inbox_core::subject::Subject;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
 use process_message::MessageOutcome;
@@ -79,7 +79,8 @@ impl Config {
 /// The function `event-worker`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct EventWorker {
-    inbox: Inbox,
+    processing: Processing,
+    tracking: Tracking,
     balances: BalancesTable,
     bus: EventBus,
     account: RightfootAccount,
@@ -93,9 +94,11 @@ pub struct EventWorker {
 impl EventWorker {
     /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
+        let inbox = clients.table(&config.common);
         let (table, retention_days) = (&config.balances_table, config.balances_retention_days);
         Self {
-            inbox: clients.inbox(&config.common),
+            processing: Processing::new(inbox.clone()),
+            tracking: Tracking::new(inbox),
             balances: BalancesTable::new(clients.dynamodb.clone(), table, retention_days),
             bus: EventBus::new(clients.eventbridge(), &config.event_bus),
             account: RightfootAccount::new(&config.rightfoot, clients, clock.clone()),

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use inbox_aws::inbox::{ClaimedEvent, EventClaim, WriteOutcome};
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::stores::{ClaimedEvent, EventClaim, WriteOutcome};
+use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
-use inbox_core::effect::batch_snapshot::PreviousSnapshot;
-use inbox_core::effect::next_attempt_at;
+use inbox_core::effect::{EffectOutcome, RequeueDetails, next_attempt_at};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_BUDGET_SECS;
 use inbox_core::message::parse_event_key;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
 
@@ -25,36 +24,6 @@ pub(crate) enum MessageOutcome {
     ReturnToQueue,
 }
 
-/// The outcome of a claimed event.
-#[derive(Debug)]
-pub(crate) enum EffectOutcome {
-    /// The effect has happened.
-    Done,
-    /// An untracked batch was published, with this many results.
-    DoneUntracked(u64),
-    /// The effect cannot happen yet.
-    Requeue(RequeueDetails),
-    /// The effect cannot happen unless an operator acts.
-    Quarantine(QuarantineReason),
-}
-
-/// Details of a requeue.
-#[derive(Debug, Default)]
-pub(crate) struct RequeueDetails {
-    /// The reason, for logs, metrics and the record.
-    pub(crate) reason: &'static str,
-    /// Time until Rightfoot may be called again, if it has said so.
-    pub(crate) retry_after: Option<Duration>,
-    /// Snapshot of an untracked batch, to be compared with the next one.
-    pub(crate) snapshot: Option<PreviousSnapshot>,
-}
-
-impl RequeueDetails {
-    pub(crate) fn with_reason(reason: &'static str) -> Self {
-        Self { reason, ..Self::default() }
-    }
-}
-
 impl EventWorker {
     pub(crate) async fn process(&self, body: &str) -> MessageOutcome {
         let key = match parse_event_key(body) {
@@ -62,13 +31,13 @@ impl EventWorker {
             // Without a key there is no record to quarantine. As a dead letter, an operator can look at it.
             Err(error) => return return_to_queue(None, error.as_str(), None),
         };
-        match self.inbox.claim_event(&key, self.clock.now()).await {
+        match self.processing.claim_event(&key, self.clock.now()).await {
             Ok(EventClaim::Acquired(event)) => self.process_claimed(*event).await,
             Ok(EventClaim::AlreadyDone) => delete_message(&key, "already_done"),
             // Not deleted: if the holder crashes, this message comes again after its claim has ended.
             Ok(EventClaim::HeldByOther) => return_to_queue(Some(&key), "held_by_other", None),
             Ok(EventClaim::NotRecorded) => return_to_queue(Some(&key), "not_recorded", None),
-            Err(error) => return_to_queue(Some(&key), "fault", Some(&error)),
+            Err(error) => return_to_queue(Some(&key), "aws_error", Some(&error)),
         }
     }
 
@@ -81,20 +50,20 @@ impl EventWorker {
             // A stored item that this version cannot read stays unreadable:
             // retries do not help, so let it become a dead letter.
             Ok(Err(error)) if error.kind == AwsErrorKind::UnreadableItem => {
-                return return_to_queue(Some(event.key()), "unreadable_item", Some(&error));
+                return return_to_queue(Some(&event.key), "unreadable_item", Some(&error));
             }
             Ok(Err(error)) if error.kind == AwsErrorKind::PayloadGone => {
                 EffectOutcome::Quarantine(QuarantineReason::PayloadGone)
             }
             Ok(Err(error)) => {
-                tracing::warn!(target: "worker", event_id = event.key().event_id(), %error, "processing failed");
-                EffectOutcome::Requeue(RequeueDetails::with_reason("fault"))
+                tracing::warn!(target: "worker", event_id = event.key.event_id(), %error, "processing failed");
+                EffectOutcome::Requeue(RequeueDetails::with_reason("aws_error"))
             }
             Err(_) => EffectOutcome::Requeue(RequeueDetails::with_reason("timed_out")),
         };
         let written = self.save_outcome(&event, &effect_outcome).await;
         let (outcome, reason) = effect_outcome.name_and_reason();
-        let (event_id, requeues) = (event.key().event_id(), event.requeues);
+        let (event_id, requeues) = (event.key.event_id(), event.requeues());
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match written {
             Ok(WriteOutcome::Applied) => {
@@ -107,12 +76,12 @@ impl EventWorker {
             // The claim expired and another worker has the event,
             // perhaps by this message: SQS may deliver one twice.
             Ok(WriteOutcome::Conflict) => {
-                metrics::counter!("claim_lost").increment(1);
+                metrics::CLAIM_LOST.add(1);
                 tracing::warn!(target: "worker", event_id, outcome, reason, requeues, took_ms, "claim lost");
                 MessageOutcome::ReturnToQueue
             }
             // The write may have been applied all the same. The next receive of the message finds out.
-            Err(error) => return_to_queue(Some(event.key()), "fault", Some(&error)),
+            Err(error) => return_to_queue(Some(&event.key), "aws_error", Some(&error)),
         }
     }
 
@@ -123,15 +92,15 @@ impl EventWorker {
     ) -> Result<WriteOutcome, AwsError> {
         let now = self.clock.now();
         match outcome {
-            EffectOutcome::Done => self.inbox.mark_done(event, now).await,
+            EffectOutcome::Done => self.processing.mark_done(event, now).await,
             EffectOutcome::DoneUntracked(results) => {
-                self.inbox.mark_done_untracked(event, *results, now).await
+                self.processing.mark_done_untracked(event, *results, now).await
             }
             EffectOutcome::Requeue(later) => {
-                let retry_at = next_attempt_at(now, event.requeues, later.retry_after);
-                self.inbox.requeue(event, retry_at, later.reason, later.snapshot.as_ref()).await
+                let retry_at = next_attempt_at(now, event.requeues(), later.retry_after);
+                self.processing.requeue(event, retry_at, later.reason, later.snapshot.as_ref()).await
             }
-            EffectOutcome::Quarantine(reason) => self.inbox.quarantine_event(event, *reason, now).await,
+            EffectOutcome::Quarantine(reason) => self.processing.quarantine_event(event, *reason, now).await,
         }
     }
 
@@ -139,45 +108,34 @@ impl EventWorker {
     async fn release_untracked_slot(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
         let closed = match outcome {
             EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Quarantine(_) => {
-                self.inbox.release_untracked_slot(event).await
+                self.processing.release_untracked_slot(event).await
             }
             // The event is still open, so it keeps its slot.
             EffectOutcome::Requeue(_) => Ok(()),
         };
         // The effect has happened, so the event must not be retried. The slot expires with its day.
         if let Err(error) = closed {
-            tracing::warn!(target: "worker", event_id = event.key().event_id(), %error, "untracked slot not released");
+            tracing::warn!(target: "worker", event_id = event.key.event_id(), %error, "untracked slot not released");
         }
     }
 
     fn record_metrics(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
-        let provider = event.key().provider().as_str();
+        let provider = event.key.provider();
         match outcome {
             EffectOutcome::Done | EffectOutcome::DoneUntracked(_) => {
-                metrics::counter!("processed", "provider" => provider).increment(1);
-                let age_secs = self.clock.now().since(event.processing_since).as_secs();
-                metrics::histogram!("processing_age", "provider" => provider)
-                    .record(u32::try_from(age_secs).unwrap_or(u32::MAX));
+                metrics::PROCESSED.add(provider, 1);
+                let age = self.clock.now().since(event.processing_since());
+                metrics::PROCESSING_AGE.record(provider, age.as_secs());
             }
             EffectOutcome::Requeue(later) => {
-                count_with_reason("requeued", None, later.reason);
-                if self.clock.now() >= event.processing_since.plus(self.poll_deadline) {
-                    metrics::counter!("processing_overdue").increment(1);
+                metrics::REQUEUED.add(later.reason, 1);
+                if self.clock.now() >= event.processing_since().plus(self.poll_deadline) {
+                    metrics::PROCESSING_OVERDUE.add(1);
                 }
             }
             EffectOutcome::Quarantine(reason) => {
-                count_with_reason("quarantined", Some(event.key().provider()), reason.as_str());
+                metrics::QUARANTINED.add(provider, reason.as_str(), 1);
             }
-        }
-    }
-}
-
-impl EffectOutcome {
-    const fn name_and_reason(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Done | Self::DoneUntracked(_) => ("done", ""),
-            Self::Requeue(later) => ("requeued", later.reason),
-            Self::Quarantine(reason) => ("quarantined", reason.as_str()),
         }
     }
 }
@@ -188,7 +146,7 @@ fn delete_message(key: &EventKey, reason: &'static str) -> MessageOutcome {
 }
 
 fn return_to_queue(key: Option<&EventKey>, reason: &'static str, error: Option<&AwsError>) -> MessageOutcome {
-    count_with_reason("returned", None, reason);
+    metrics::RETURNED.add(reason, 1);
     let (event_id, error) = (key.map(EventKey::event_id), error.map(tracing::field::display));
     tracing::warn!(target: "worker", event_id, outcome = "returned", reason, error);
     MessageOutcome::ReturnToQueue

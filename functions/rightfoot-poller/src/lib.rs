@@ -15,7 +15,8 @@ use serde_json::Value;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
-use inbox_aws::ingest::Ingestor;
+use inbox_aws::event_recorder::EventRecorder;
+use inbox_aws::stores::{DueIndex, EventStore, PollStore, Submissions, Tracking};
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_DRAIN_MS, POLL_RESERVE_MS};
 use inbox_core::poll::PollTiming;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
@@ -47,7 +48,11 @@ impl Config {
 /// The function `rightfoot-poller`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootPoller {
-    recorder: Ingestor,
+    recorder: EventRecorder,
+    due_index: DueIndex,
+    polls: PollStore,
+    tracking: Tracking,
+    submissions: Submissions,
     account: RightfootAccount,
     poll_timing: PollTiming,
 }
@@ -56,8 +61,17 @@ impl RightfootPoller {
     /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         let common = &config.common;
+        let table = clients.table(common);
         Self {
-            recorder: Ingestor::new(clients.inbox(common), clients.queue(common), clock.clone()),
+            recorder: EventRecorder::new(
+                EventStore::new(table.clone()),
+                clients.queue(common),
+                clock.clone(),
+            ),
+            due_index: DueIndex::new(table.clone()),
+            polls: PollStore::new(table.clone()),
+            tracking: Tracking::new(table.clone()),
+            submissions: Submissions::new(table),
             account: RightfootAccount::new(&config.rightfoot, clients, clock),
             poll_timing: config.poll_timing,
         }

@@ -1,14 +1,17 @@
 //! Polls a batch: one read of its records if its webhook came, otherwise also one API call and its pages.
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{BatchProgress, WriteOutcome};
-use inbox_core::event::{EventKey, Id};
+use inbox_aws::stores::{BatchProgress, WriteOutcome};
+use inbox_aws::telemetry::metrics;
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::{
-    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, Thresholds, is_plausible_alert_count,
-    next_step, plan_after_poll,
+    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, is_plausible_alert_count, next_step,
+    plan_after_poll,
 };
 use inbox_core::poll::problem::AWS_ERROR;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 use crate::RightfootPoller;
@@ -17,8 +20,7 @@ use crate::record_event::RecordStatus;
 
 impl RightfootPoller {
     pub(crate) async fn poll_batch(&self, batch_id: &Id, context: &RunContext) -> Result<(), RunError> {
-        let inbox = self.recorder.inbox();
-        let Some(mut batch) = inbox.batch_progress(batch_id).await? else { return Ok(()) };
+        let Some(mut batch) = self.polls.batch_progress(batch_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !batch.tracking.is_due(now) {
             // The index may lag behind the table: the item has changed since.
@@ -30,7 +32,7 @@ impl RightfootPoller {
             .is_some_and(|completion| completion.results_published_untracked.is_some())
         {
             // The number of expected results decides whether that publication was complete.
-            batch.tracked.failed_authorizers = inbox.excluded_authorizers(&batch).await?;
+            batch.tracked.failed_authorizers = self.polls.excluded_authorizers(&batch).await?;
         }
         match next_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
             BatchStep::Done => self.apply_disposition(&batch, BatchDisposition::Done, context).await,
@@ -47,7 +49,6 @@ impl RightfootPoller {
         question: PollQuestion,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        let inbox = self.recorder.inbox();
         let mut thresholds = Thresholds::default();
         if question == PollQuestion::Alerts {
             thresholds = self.run_thresholds(&batch).await?;
@@ -66,7 +67,8 @@ impl RightfootPoller {
         let polls = batch.tracked.polls.saturating_add(1);
         // Deferred before the rows and alerts are read: others can make those so large that the run is cut
         // off, and then the next run starts with another item.
-        if inbox.defer_before_poll(&mut batch.tracking, polls, next_poll_at).await? == WriteOutcome::Conflict
+        if self.polls.defer_before_poll(&mut batch.tracking, polls, next_poll_at).await?
+            == WriteOutcome::Conflict
         {
             // Another run has deferred it first, and polls it.
             return Ok(());
@@ -88,7 +90,7 @@ impl RightfootPoller {
         next_poll_at: UnixMillis,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        batch.tracked.failed_authorizers = self.recorder.inbox().excluded_authorizers(batch).await?;
+        batch.tracked.failed_authorizers = self.polls.excluded_authorizers(batch).await?;
         context.summary().polled += 1;
         let (poll_result, failure) = self.fetch_balances(&batch.tracked.batch_id, context).await;
         // Read after the answer: only an answer past the deadline makes a batch overdue (P9).
@@ -96,7 +98,7 @@ impl RightfootPoller {
         let is_past_deadline = batch.tracked.is_past_deadline(now);
         if is_past_deadline && !poll_result.is_answer() {
             context.summary().overdue_unanswered += 1;
-            metrics::counter!("overdue_unanswered").increment(1);
+            metrics::OVERDUE_UNANSWERED.add(1);
         }
         // An overdue batch is not polled again, so the alerts that it shows are recorded now.
         if is_past_deadline && question == PollQuestion::Completion {
@@ -145,16 +147,16 @@ impl RightfootPoller {
             return Ok(AlertState::default());
         }
         let tracked = &batch.tracked;
-        let alerted = self.recorder.inbox().already_alerted(tracked).await?;
+        let alerted = self.polls.already_alerted(tracked).await?;
         if !is_plausible_alert_count(tracked.expected, alerted.event_count) {
-            metrics::counter!("alert_flood").increment(1);
+            metrics::ALERT_FLOOD.add(1);
             let (batch_id, events, expected) =
                 (tracked.batch_id.as_str(), alerted.event_count, tracked.expected);
             tracing::warn!(target: "poller", batch_id, events, expected, "more alert events than authorizers in the batch");
         }
         let mismatched = alerted.thresholds.iter().filter(|(of, by)| thresholds.of(of) != Some(**by)).count();
         if mismatched > 0 {
-            metrics::counter!("threshold_differs").increment(u64::try_from(mismatched).unwrap_or(u64::MAX));
+            metrics::THRESHOLD_DIFFERS.add(u64::try_from(mismatched).unwrap_or(u64::MAX));
             let batch_id = tracked.batch_id.as_str();
             tracing::warn!(target: "poller", batch_id, alerts = mismatched, "published with another threshold than the schedule's");
         }
@@ -198,10 +200,9 @@ impl RightfootPoller {
     /// The thresholds of a run; empty for a batch without a schedule. They are needed only when its alerts are due: once it is
     /// complete, or at its deadline.
     async fn run_thresholds(&self, batch: &BatchProgress) -> Result<Thresholds, AwsError> {
-        let inbox = self.recorder.inbox();
         let Some(schedule_id) = &batch.tracked.schedule_id else { return Ok(Thresholds::default()) };
-        match inbox.schedule_progress(schedule_id).await? {
-            Some(schedule) => inbox.thresholds(&schedule).await,
+        match self.tracking.tracked_schedule(schedule_id).await? {
+            Some(schedule) => self.tracking.thresholds(&schedule).await,
             // A schedule's item outlives those of its runs. Without
             // its thresholds the missed alerts cannot be determined.
             None => Err(AwsError::unreadable_item("dynamodb:GetItem")),
@@ -214,26 +215,26 @@ impl RightfootPoller {
         disposition: BatchDisposition,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        let (inbox, tracking) = (self.recorder.inbox(), &batch.tracking);
+        let tracking = &batch.tracking;
         let (now, batch_id) = (self.recorder.clock().now(), batch.tracked.batch_id.as_str());
         let (written, write) = match disposition {
             // It was deferred to that time before Rightfoot was asked.
             BatchDisposition::PollAsPlanned => return Ok(()),
-            BatchDisposition::PollAt(at) => (inbox.reschedule(tracking, at).await?, "reschedule"),
+            BatchDisposition::PollAt(at) => (self.polls.reschedule(tracking, at).await?, "reschedule"),
             BatchDisposition::CheckAlertsAt(at) => {
-                (inbox.mark_shown_complete(tracking, at, now).await?, "mark_shown_complete")
+                (self.polls.mark_shown_complete(tracking, at, now).await?, "mark_shown_complete")
             }
             BatchDisposition::Done => {
-                let written = inbox.finish_tracking(tracking, now).await?;
+                let written = self.polls.finish_tracking(tracking, now).await?;
                 context.summary().settled += usize::from(written == WriteOutcome::Applied);
                 (written, "finish_tracking")
             }
             BatchDisposition::Overdue => {
                 // Reported before it is written: after a crash it is better to report twice than never.
                 context.summary().overdue += 1;
-                metrics::counter!("overdue").increment(1);
+                metrics::OVERDUE.add(1);
                 tracing::warn!(target: "poller", batch_id, polls = batch.tracked.polls, "overdue");
-                (inbox.mark_overdue(tracking, now).await?, "mark_overdue")
+                (self.polls.mark_overdue(tracking, now).await?, "mark_overdue")
             }
         };
         log_overtaken(written, batch_id, write);

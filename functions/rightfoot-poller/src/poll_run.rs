@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{DueKey, DueScan, TrackingState, WriteOutcome};
-use inbox_aws::telemetry::count_with_reason;
-use inbox_core::event::Id;
-use inbox_core::inbox::DueQueue;
+use inbox_aws::items::TrackingState;
+use inbox_aws::stores::{DueKey, DueScan, WriteOutcome};
+use inbox_aws::telemetry::metrics;
+use inbox_core::due_queue::DueQueue;
+use inbox_core::id::Id;
 use inbox_core::limits::POLL_CONCURRENCY;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::problem::PollProblem;
@@ -91,7 +92,7 @@ impl RightfootPoller {
         let cut_off_at = Instant::now() + budget + linger;
         // A cut-off is like a crash of the process: its items become due again, and nothing is lost.
         if timeout_at(cut_off_at, Box::pin(self.poll_due(&context))).await.is_err() {
-            count_with_reason("poll_failed", None, "cut_off");
+            metrics::POLL_FAILED.add("cut_off", 1);
             context.note_error(RunError::CutOff);
         }
         let run = context.summary().clone();
@@ -103,7 +104,7 @@ impl RightfootPoller {
         let mut scan = DueScan::new(DueQueue::Poll);
         while !scan.is_exhausted() {
             let now = self.recorder.clock().now();
-            let page = scan.next_page(self.recorder.inbox(), now).await;
+            let page = scan.next_page(&self.due_index, now).await;
             page.errors.into_iter().for_each(|error| context.note_error(error.into()));
             let oldest = page.due.first().map_or(0, |oldest| now.since(oldest.due_at).as_secs());
             let oldest_so_far = context.summary().oldest_delay_secs;
@@ -114,7 +115,7 @@ impl RightfootPoller {
             if context.is_stopped() {
                 // Counts one more page of each shard only: reading them
                 // all would take the time that the run no longer has.
-                let rest = scan.next_page(self.recorder.inbox(), self.recorder.clock().now()).await.due.len();
+                let rest = scan.next_page(&self.due_index, self.recorder.clock().now()).await.due.len();
                 context.summary().remaining += rest;
                 return;
             }
@@ -142,7 +143,7 @@ impl RightfootPoller {
         if let Err(error) = result {
             tracing::warn!(target: "poller", pk = key.pk, %error, "poll failed");
             context.summary().failed += 1;
-            count_with_reason("poll_failed", None, "fault");
+            metrics::POLL_FAILED.add("aws_error", 1);
             context.note_error(error);
         }
     }
@@ -159,7 +160,7 @@ impl RightfootPoller {
         let now = self.recorder.clock().now();
         let problem = PollProblem::updated(tracking.problem.as_ref(), reason, nth, now);
         // A conflict is fine: the other writer has newer information.
-        self.recorder.inbox().set_poll_problem(tracking, problem.as_ref()).await.map(drop)
+        self.polls.set_poll_problem(tracking, problem.as_ref()).await.map(drop)
     }
 }
 
@@ -209,7 +210,7 @@ impl RunContext {
             PollResult::Answered(_) | PollResult::Denied | PollResult::Unanswered => {}
         }
         self.summary().failed += 1;
-        count_with_reason("poll_failed", None, error.name());
+        metrics::POLL_FAILED.add(error.name(), 1);
         tracing::warn!(target: "poller", id = id.as_str(), reason = error.name(), %error, "no response");
         poll_result
     }
@@ -217,10 +218,9 @@ impl RunContext {
 
 impl PollSummary {
     fn report(&self) {
-        metrics::counter!("polled").increment(self.polled as u64);
-        metrics::counter!("poll_remaining").increment(self.remaining as u64);
-        let delay_secs = u32::try_from(self.oldest_delay_secs).unwrap_or(u32::MAX);
-        metrics::histogram!("oldest_poll_delay").record(delay_secs);
+        metrics::POLLED.add(self.polled as u64);
+        metrics::POLL_REMAINING.add(self.remaining as u64);
+        metrics::OLDEST_POLL_DELAY.record(self.oldest_delay_secs);
         let Self { due, polled, recorded, reopened, runs_found, settled, overdue, failed, remaining, .. } =
             *self;
         let error = self.error.as_ref().map(tracing::field::display);

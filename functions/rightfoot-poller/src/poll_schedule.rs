@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use inbox_aws::inbox::{ScheduleProgress, WriteOutcome};
-use inbox_aws::telemetry::count_with_reason;
-use inbox_core::event::Id;
+use inbox_aws::items::ScheduleItem;
+use inbox_aws::stores::WriteOutcome;
+use inbox_aws::telemetry::metrics;
+use inbox_core::id::Id;
 use inbox_core::limits::SCHEDULE_UPDATE_TRIES_MAX;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::problem::{AWS_ERROR, PollProblem};
@@ -21,8 +22,7 @@ use crate::poll_run::{RunContext, RunError, failure_name, log_overtaken, log_ski
 
 impl RightfootPoller {
     pub(crate) async fn poll_schedule(&self, schedule_id: &Id, context: &RunContext) -> Result<(), RunError> {
-        let inbox = self.recorder.inbox();
-        let Some(mut schedule) = inbox.schedule_progress(schedule_id).await? else { return Ok(()) };
+        let Some(mut schedule) = self.tracking.tracked_schedule(schedule_id).await? else { return Ok(()) };
         let now = self.recorder.clock().now();
         if !schedule.tracking.is_due(now) {
             // The index may lag behind the table: the item has changed since.
@@ -34,7 +34,7 @@ impl RightfootPoller {
         }
         let next_poll_at = self.poll_timing.next_poll_at(now, schedule.schedule.polls);
         let polls = schedule.schedule.polls.saturating_add(1);
-        if inbox.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await?
+        if self.polls.defer_before_poll(&mut schedule.tracking, polls, next_poll_at).await?
             == WriteOutcome::Conflict
         {
             // Another run has deferred it first, and polls it.
@@ -60,19 +60,18 @@ impl RightfootPoller {
     /// read again, and becomes due at the time that the alert has set.
     async fn save_poll_result(
         &self,
-        schedule: &mut ScheduleProgress,
+        schedule: &mut ScheduleItem,
         poll_result: &PollResult<ScheduleSnapshot>,
         failure: Option<&'static str>,
         batches: &BTreeSet<Id>,
         next_poll_at: UnixMillis,
         context: &RunContext,
     ) -> Result<(), RunError> {
-        let inbox = self.recorder.inbox();
         let schedule_id = schedule.schedule.schedule_id.clone();
         // Limited, since anybody who holds a URL can expedite the schedule again and again.
         for attempt in 0..SCHEDULE_UPDATE_TRIES_MAX {
             // Read for each attempt: a batch of the history may have been tracked since.
-            let owners = inbox.owners_of(batches).await?;
+            let owners = self.polls.owners_of(batches).await?;
             let now = self.recorder.clock().now();
             let plan = plan_after_poll(
                 &schedule.schedule,
@@ -89,7 +88,7 @@ impl RightfootPoller {
             let reason = failure.or(plan.alarm.map(alarm_name));
             let polls = schedule.schedule.polls.saturating_add(1);
             let Some(next) = plan.next_poll_at else {
-                let written = inbox.finish_tracking(&schedule.tracking, now).await?;
+                let written = self.polls.finish_tracking(&schedule.tracking, now).await?;
                 log_overtaken(written, schedule_id.as_str(), "finish_tracking");
                 return Ok(());
             };
@@ -101,7 +100,8 @@ impl RightfootPoller {
             let expedited_to = schedule.tracking.due_at.filter(|due_at| *due_at < next_poll_at);
             let next = expedited_to.map_or(next, |due_at| due_at.min(next));
             let problem = PollProblem::updated(schedule.tracking.problem.as_ref(), reason, polls, now);
-            let written = inbox
+            let written = self
+                .polls
                 .advance_schedule(schedule, &plan, problem.as_ref(), next, &self.poll_timing, now)
                 .await?;
             if written == WriteOutcome::Applied {
@@ -109,9 +109,9 @@ impl RightfootPoller {
                 log_runs_found(&plan, &schedule_id);
                 return Ok(());
             }
-            metrics::counter!("schedule_overtaken").increment(1);
+            metrics::SCHEDULE_OVERTAKEN.add(1);
             tracing::warn!(target: "poller", schedule_id = schedule_id.as_str(), attempt, "write conflict");
-            match inbox.schedule_progress(&schedule_id).await? {
+            match self.tracking.tracked_schedule(&schedule_id).await? {
                 Some(fresh) if schedule.tracking.has_same_rev(&fresh.tracking) => {
                     schedule.tracking = fresh.tracking
                 }
@@ -181,7 +181,7 @@ const fn alarm_name(alarm: ScheduleAlarm) -> &'static str {
 fn report_alarm(alarm: Option<ScheduleAlarm>, schedule_id: &Id, context: &RunContext) {
     let Some(reason) = alarm.map(alarm_name) else { return };
     context.summary().schedule_alarms += 1;
-    count_with_reason("schedule_alarm", None, reason);
+    metrics::SCHEDULE_ALARM.add(reason, 1);
     tracing::warn!(target: "poller", schedule_id = schedule_id.as_str(), reason, "schedule alarm");
 }
 

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use inbox_aws::inbox::{EventView, WriteOutcome};
-use inbox_aws::telemetry::count_with_reason;
-use inbox_core::event::{Event, EventKey, Origin, payload_hash};
-use inbox_core::inbox::RecordOutcome;
+use inbox_aws::items::EventRecord;
+use inbox_aws::stores::WriteOutcome;
+use inbox_aws::telemetry::metrics;
+use inbox_core::duplicates::RecordOutcome;
+use inbox_core::event::{Event, EventKey, payload_hash};
 use inbox_core::limits::{RECORD_BUDGET_MS, SEND_BUDGET_MS};
+use inbox_core::origin::Origin;
 use inbox_core::providers::parse_alerts;
 
 use crate::RightfootPoller;
@@ -45,7 +47,7 @@ impl RightfootPoller {
             return self.review_record(event.key(), Some(event.verified().body()), results, context).await;
         }
         context.summary().recorded += 1;
-        metrics::counter!("found_by_poll").increment(1);
+        metrics::FOUND_BY_POLL.add(1);
         tracing::info!(target: "poller", event_id = event.key().event_id(), "found");
         // If this fails, the relay sends it.
         if let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
@@ -63,19 +65,18 @@ impl RightfootPoller {
         results: u64,
         context: &RunContext,
     ) -> Result<RecordStatus, RunError> {
-        let inbox = self.recorder.inbox();
-        let Some(event) = inbox.event(key).await? else { return Ok(RecordStatus::Settled) };
+        let Some(event) = self.recorder.events().event(key).await? else { return Ok(RecordStatus::Settled) };
         let (lifecycle, now) = (&event.lifecycle, self.recorder.clock().now());
         if let Some(payload) = payload {
             self.compare_payload(&event, payload).await?;
         }
         // Rightfoot shows the result now, whatever led to quarantine.
         if lifecycle.quarantined_at.is_some() {
-            let written = inbox.requeue_quarantined(&event, now).await?;
+            let written = self.polls.requeue_quarantined(&event, now).await?;
             report_reopened(&event, written, "was_quarantined", context);
         } else if lifecycle.done_at.is_some() {
             if event.published_untracked.is_some_and(|published| published < results) {
-                let written = inbox.requeue_as_revision(&event, now).await?;
+                let written = self.polls.requeue_as_revision(&event, now).await?;
                 report_reopened(&event, written, "results_missing", context);
             }
         } else if lifecycle.claim_until.is_some_and(|until| until > now) {
@@ -85,17 +86,17 @@ impl RightfootPoller {
     }
 
     /// Reports an event that the poller had found before with other balances.
-    async fn compare_payload(&self, event: &EventView, payload: &[u8]) -> Result<(), RunError> {
+    async fn compare_payload(&self, event: &EventRecord, payload: &[u8]) -> Result<(), RunError> {
         // A webhook's payload has fields that a polled one lacks, so those two always differ.
-        if event.origin != Origin::Poll || event.payload_hash == payload_hash(payload) {
+        if event.origin != Origin::Poll || event.payload.hash == payload_hash(payload) {
             return Ok(());
         }
-        let stored_payload = self.recorder.inbox().event_payload(event).await?;
+        let stored_payload = self.recorder.events().event_payload(event).await?;
         // Only the alerts are compared: the time stamps always differ.
         if parse_alerts(&stored_payload).map(|parsed| parsed.alerts)
             != parse_alerts(payload).map(|parsed| parsed.alerts)
         {
-            metrics::counter!("payload_differs", "provider" => event.key.provider().as_str()).increment(1);
+            metrics::PAYLOAD_DIFFERS.add(event.key.provider(), 1);
             let event_id = event.key.event_id();
             tracing::warn!(target: "poller", event_id, reason = "payload_differs", "found again with another payload");
         }
@@ -104,7 +105,7 @@ impl RightfootPoller {
 }
 
 /// Counts and logs a reopened record.
-fn report_reopened(event: &EventView, written: WriteOutcome, reason: &'static str, context: &RunContext) {
+fn report_reopened(event: &EventRecord, written: WriteOutcome, reason: &'static str, context: &RunContext) {
     let event_id = event.key.event_id();
     // It was reopened before, or changed by somebody else, and is left as it is.
     if written == WriteOutcome::Conflict {
@@ -112,6 +113,6 @@ fn report_reopened(event: &EventView, written: WriteOutcome, reason: &'static st
         return;
     }
     context.summary().reopened += 1;
-    count_with_reason("record_reopened", None, reason);
+    metrics::RECORD_REOPENED.add(reason, 1);
     tracing::warn!(target: "poller", event_id, reason, "reopened");
 }

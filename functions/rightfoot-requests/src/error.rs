@@ -3,7 +3,7 @@
 use lambda_runtime::Diagnostic;
 
 use inbox_aws::AwsError;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::requests::InvalidRequest;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_rightfoot::ApiError;

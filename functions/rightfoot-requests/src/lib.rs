@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_timing};
-use inbox_aws::inbox::Inbox;
 use inbox_aws::secrets::SecretCache;
-use inbox_aws::telemetry::count_with_reason;
-use inbox_core::delivery::Subject;
+use inbox_aws::stores::Submissions;
+use inbox_aws::telemetry::metrics;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::poll::PollTiming;
 use inbox_core::requests::{RightfootRequest, parse};
+use inbox_core::subject::Subject;
 use inbox_core::url_token::mint;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
@@ -55,7 +55,7 @@ impl Config {
 /// The function `rightfoot-requests`. Build it once per process.
 #[derive(Clone, Debug)]
 pub struct RightfootRequests {
-    inbox: Inbox,
+    submissions: Submissions,
     account: RightfootAccount,
     url_key: SecretCache,
     webhook_base_url: String,
@@ -67,7 +67,7 @@ impl RightfootRequests {
     /// Builds the function. Makes no calls.
     pub fn new(config: &Config, clients: &Clients, clock: Clock) -> Self {
         Self {
-            inbox: clients.inbox(&config.common),
+            submissions: Submissions::new(clients.table(&config.common)),
             account: RightfootAccount::new(&config.rightfoot, clients, clock.clone()),
             url_key: SecretCache::new(
                 clients.secrets.clone(),
@@ -88,7 +88,7 @@ impl RightfootRequests {
 
     /// Executes one request, the JSON payload of the invocation, and returns its JSON response. Logs and counts the outcome.
     pub async fn handle(&self, request: &RawValue) -> Result<Value, RequestError> {
-        metrics::counter!("requested").increment(1);
+        metrics::REQUESTED.add(1);
         let request = parse(request);
         // On the heap, since the future is large: it contains the SDK's calls.
         let result = match &request {
@@ -106,7 +106,7 @@ impl RightfootRequests {
             }
             Err(error) => {
                 let (outcome, detail) = (error.name(), error.detail());
-                count_with_reason("request_failed", None, outcome);
+                metrics::REQUEST_FAILED.add(outcome, 1);
                 tracing::warn!(target: "requests", action, subject, outcome, detail);
             }
         }

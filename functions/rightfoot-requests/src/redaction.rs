@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::requests::Authorizers;
 use inbox_rightfoot::FailedAuthorizer;
 

@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use inbox_aws::AwsError;
-use inbox_aws::inbox::{
-    BeginOutcome, CompleteOutcome, Created, NewSubmission, ReleaseOutcome, StoredSubmission,
-};
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
+use inbox_aws::items::SubmissionItem;
+use inbox_aws::stores::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome};
+use inbox_core::id::Id;
 use inbox_core::keys::Keys;
 use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::TrackedBatch;
@@ -24,6 +22,7 @@ use inbox_core::requests::submission::{
     FingerprintMatch, SubmissionKind, fingerprint, is_repeatable, match_fingerprint,
 };
 use inbox_core::requests::{CreateSchedule, SCHEDULE_LIFETIME_MAX, SubmitBatch};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, CreatedSchedule, SubmittedBatch};
 
@@ -37,7 +36,7 @@ const BEGIN_ATTEMPTS_MAX: usize = 4;
 /// The next step of a submission.
 enum SubmitStep {
     /// Send the `POST` with this URL.
-    Post { submission: Box<StoredSubmission>, webhook_url: String },
+    Post { submission: Box<SubmissionItem>, webhook_url: String },
     /// Return this response: the submission was completed before.
     AlreadyDone(Value),
 }
@@ -77,12 +76,12 @@ impl RightfootRequests {
         let answer = batch_response(&redactor, &submitted, now);
         let tracked_resource = Created::Batch(&tracked);
         match self
-            .inbox
+            .submissions
             .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
             .await?
         {
             // The stored response, not this one: a concurrent caller may have completed the submission first.
-            CompleteOutcome::Completed(completed) => Ok(self.inbox.response_of(&completed).await?),
+            CompleteOutcome::Completed(completed) => Ok(self.submissions.response_of(&completed).await?),
             CompleteOutcome::Mismatch | CompleteOutcome::Superseded => Err(self
                 .track_orphan(SubmissionKind::Batch, &tracked.batch_id, tracked_resource, due_at, now)
                 .await),
@@ -116,11 +115,11 @@ impl RightfootRequests {
         let answer = schedule_response(&created, &tracked);
         let tracked_resource = Created::Schedule(&tracked, &schedule.thresholds);
         match self
-            .inbox
+            .submissions
             .complete_submission(&submission, tracked_resource.clone(), &answer, due_at, now)
             .await
         {
-            Ok(CompleteOutcome::Completed(completed)) => Ok(self.inbox.response_of(&completed).await?),
+            Ok(CompleteOutcome::Completed(completed)) => Ok(self.submissions.response_of(&completed).await?),
             Ok(CompleteOutcome::Mismatch | CompleteOutcome::Superseded) => Err(self
                 .track_orphan(SubmissionKind::Schedule, &tracked.schedule_id, tracked_resource, due_at, now)
                 .await),
@@ -134,7 +133,7 @@ impl RightfootRequests {
     /// the only attempt that there was. If there was another attempt, its outcome stays unknown.
     async fn handle_post_error(
         &self,
-        submission: &StoredSubmission,
+        submission: &SubmissionItem,
         error: ApiError,
         redactor: &Redactor<'_>,
     ) -> Result<RequestError, AwsError> {
@@ -148,12 +147,13 @@ impl RightfootRequests {
         };
         Ok(match error {
             ApiError::Declined { status, failed } if is_only_attempt => {
-                let is_id_free = match self.inbox.decline_submission(submission, self.clock.now()).await? {
-                    // Another attempt has begun since, so this was not the only one.
-                    ReleaseOutcome::Conflict => return Ok(after_attempts(status, &failed)),
-                    ReleaseOutcome::Released => true,
-                    ReleaseOutcome::Superseded => false,
-                };
+                let is_id_free =
+                    match self.submissions.decline_submission(submission, self.clock.now()).await? {
+                        // Another attempt has begun since, so this was not the only one.
+                        ReleaseOutcome::Conflict => return Ok(after_attempts(status, &failed)),
+                        ReleaseOutcome::Released => true,
+                        ReleaseOutcome::Superseded => false,
+                    };
                 RequestError::Declined {
                     status,
                     authorizer_errors: redactor.redacted_summary(&failed),
@@ -166,7 +166,7 @@ impl RightfootRequests {
             ApiError::Conflict if kind == SubmissionKind::Schedule => {
                 // Another schedule has the name, so the only attempt created nothing: its id is free.
                 if is_only_attempt {
-                    self.inbox.decline_submission(submission, self.clock.now()).await?;
+                    self.submissions.decline_submission(submission, self.clock.now()).await?;
                 }
                 RequestError::ScheduleNameTaken
             }
@@ -193,7 +193,7 @@ impl RightfootRequests {
         now: UnixMillis,
     ) -> RequestError {
         // Untracked, it would be lost.
-        let error = self.inbox.track(created, due_at, now).await.err();
+        let error = self.submissions.track(created, due_at, now).await.err();
         RequestError::SubmissionOvertaken { kind, id: id.clone(), error }
     }
 
@@ -206,21 +206,15 @@ impl RightfootRequests {
     ) -> Result<SubmitStep, RequestError> {
         let keys = self.url_keys().await?;
         let now = self.clock.now();
-        let new = NewSubmission {
-            submission_id: id.clone(),
-            kind,
-            webhook_url: self.webhook_url(id, &keys)?,
-            fingerprint: fingerprint(request, &keys).ok_or(RequestError::UrlKeyUnavailable)?,
-            // Distinguishes this submission from a later one under the same id, once that was freed.
-            call_id: Uuid::new_v4().simple().to_string(),
-        };
+        let webhook_url = self.webhook_url(id, &keys)?;
+        let fingerprint = fingerprint(request, &keys).ok_or(RequestError::UrlKeyUnavailable)?;
+        // Distinguishes this submission from a later one under the same id, once that was freed.
+        let call_id = Uuid::new_v4().simple().to_string();
+        let new = SubmissionItem::new(id.clone(), kind, webhook_url.clone(), fingerprint, call_id, now);
         for _ in 0..BEGIN_ATTEMPTS_MAX {
-            match self.inbox.begin_submission(&new, now).await? {
+            match self.submissions.begin_submission(&new).await? {
                 BeginOutcome::New(submission) => {
-                    return Ok(SubmitStep::Post {
-                        submission: submission.into(),
-                        webhook_url: new.webhook_url,
-                    });
+                    return Ok(SubmitStep::Post { submission: submission.into(), webhook_url });
                 }
                 BeginOutcome::Existing(submission) => {
                     if let Some(next) = self.resume(submission, kind, request, &keys, now).await? {
@@ -235,7 +229,7 @@ impl RightfootRequests {
     /// The next step of an existing submission; `None` if it was written by somebody else meanwhile.
     async fn resume(
         &self,
-        submission: StoredSubmission,
+        submission: SubmissionItem,
         kind: SubmissionKind,
         request: &[u8],
         keys: &Arc<Keys>,
@@ -249,14 +243,14 @@ impl RightfootRequests {
             FingerprintMatch::No => return Err(RequestError::SubmissionIdConflict(kind)),
             FingerprintMatch::UnknownKey => return Err(RequestError::UrlKeyUnknown),
         }
-        if submission.is_completed {
-            return Ok(Some(SubmitStep::AlreadyDone(self.inbox.response_of(&submission).await?)));
+        if submission.is_completed() {
+            return Ok(Some(SubmitStep::AlreadyDone(self.submissions.response_of(&submission).await?)));
         }
         match submission.webhook_url.clone() {
             // Later, Rightfoot may have forgotten the request and create a second batch.
             Some(webhook_url) if is_repeatable(submission.written_at, now) => {
                 // Recorded before it is sent: an earlier caller that is declined must know of this attempt.
-                let resumed = self.inbox.begin_retry(submission).await?;
+                let resumed = self.submissions.begin_retry(submission).await?;
                 Ok(resumed.map(|submission| SubmitStep::Post { submission: submission.into(), webhook_url }))
             }
             Some(_) | None => Err(RequestError::TooLateToRepeat { kind }),
@@ -268,7 +262,7 @@ impl RightfootRequests {
     async fn match_fingerprint(
         &self,
         request: &[u8],
-        submission: &StoredSubmission,
+        submission: &SubmissionItem,
         keys: &Arc<Keys>,
     ) -> FingerprintMatch {
         match match_fingerprint(request, &submission.fingerprint, keys) {

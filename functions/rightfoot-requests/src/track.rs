@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use inbox_aws::inbox::{CompleteOutcome, Created, StoredSubmission, TrackOutcome};
-use inbox_core::delivery::Subject;
-use inbox_core::event::Id;
+use inbox_aws::items::SubmissionItem;
+use inbox_aws::stores::{CompleteOutcome, Created, TrackOutcome};
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::requests::{SCHEDULE_LIFETIME_MAX, SubjectBinding, TrackBatch, TrackSchedule};
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 
 use crate::{RequestError, RightfootRequests};
@@ -87,7 +88,7 @@ impl RightfootRequests {
     ) -> Result<&'static str, RequestError> {
         let now = self.clock.now();
         let SubjectBinding::Submission(submission_id) = binding else {
-            return match self.inbox.track(created, due_at, now).await? {
+            return match self.submissions.track(created, due_at, now).await? {
                 TrackOutcome::Started => Ok("tracked"),
                 TrackOutcome::AlreadyTracked => Ok("already_tracked"),
                 TrackOutcome::Mismatch(what) => Err(RequestError::TrackingConflict(what)),
@@ -98,8 +99,8 @@ impl RightfootRequests {
             Created::Schedule(..) => SubmissionKind::Schedule,
         };
         let submission = self.submission_of_kind(submission_id, kind).await?;
-        match self.inbox.complete_submission(&submission, created, answer, due_at, now).await? {
-            CompleteOutcome::Completed(_) if submission.is_completed => Ok("already_tracked"),
+        match self.submissions.complete_submission(&submission, created, answer, due_at, now).await? {
+            CompleteOutcome::Completed(_) if submission.is_completed() => Ok("already_tracked"),
             CompleteOutcome::Completed(_) => Ok("tracked"),
             CompleteOutcome::Mismatch => Err(RequestError::TrackingConflict("submission_id")),
             CompleteOutcome::Superseded => Err(RequestError::SubmissionReleased),
@@ -111,8 +112,9 @@ impl RightfootRequests {
         &self,
         submission_id: &Subject,
         kind: SubmissionKind,
-    ) -> Result<StoredSubmission, RequestError> {
-        let submission = self.inbox.submission(submission_id).await?.ok_or(RequestError::NoSuchSubmission)?;
+    ) -> Result<SubmissionItem, RequestError> {
+        let submission =
+            self.submissions.submission(submission_id).await?.ok_or(RequestError::NoSuchSubmission)?;
         if submission.kind == kind {
             Ok(submission)
         } else {

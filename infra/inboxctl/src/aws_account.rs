@@ -23,7 +23,7 @@ use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::{BaseUrl, Env, redact_userinfo};
 
 use crate::aws_error::ResourceError;
-use crate::cli::GlobalArgs;
+use crate::global_args::GlobalArgs;
 
 /// Longest wait for a connection, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -72,7 +72,7 @@ impl fmt::Display for Setting {
 #[derive(Debug)]
 pub(crate) struct AwsAccount {
     pub(crate) sdk: SdkConfig,
-    pub(crate) ca_bundle: Option<CaBundle>,
+    ca_bundle: Option<CaBundle>,
     region: Setting,
     /// Endpoint of all services that have none of their own.
     endpoint: Option<Setting>,
@@ -149,6 +149,20 @@ impl AwsAccount {
         // Later, every call would report a failed connection.
         account.check_credentials(profile.as_ref()).await?;
         Ok(account)
+    }
+
+    /// HTTP client that trusts the system's certificates and those of the AWS clients.
+    pub(crate) fn http_client(&self, timeout: Duration) -> anyhow::Result<reqwest::Client> {
+        let mut client = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(bundle) = &self.ca_bundle {
+            let pem = bundle.pem().as_bytes();
+            let certificates = reqwest::Certificate::from_pem_bundle(pem).context("the CA bundle")?;
+            client = client.tls_certs_merge(certificates);
+        }
+        client.build().context("no HTTP client")
     }
 
     /// Endpoint of the service of an IAM action, with its source.

@@ -4,7 +4,27 @@ use std::fmt;
 
 use inbox_aws::{AwsError, AwsErrorKind};
 
-use crate::target::ResourceRef;
+/// An AWS resource and the option that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResourceRef {
+    kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) flag: &'static str,
+}
+
+impl ResourceRef {
+    pub(crate) fn new(kind: &'static str, name: impl Into<String>, flag: &'static str) -> Self {
+        Self { kind, name: name.into(), flag }
+    }
+}
+
+impl fmt::Display for ResourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The last part of a URL or an ARN is the familiar name.
+        let name = self.name.rsplit(['/', ':']).next().unwrap_or_default();
+        write!(f, "{} {name}", self.kind)
+    }
+}
 
 /// Adds the resource to the error of an AWS call.
 pub(crate) trait WithResource<T> {

@@ -1,28 +1,16 @@
-//! Command-line arguments of `inboxctl`.
+//! Command line of `inboxctl`. Empty variables count as unset, and an error about a variable's value names the variable.
 
-mod parse;
-mod quarantine;
-mod value_parsers;
+use std::ffi::OsString;
+use std::process::ExitCode;
 
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use inbox_aws::config::{redact_userinfo, restart_without_empty_variables};
 
-use clap::builder::NonEmptyStringValueParser as NonEmpty;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use inbox_core::audit::Operator;
-use inbox_core::delivery::{Provider, Subject};
-use inbox_core::event::Id;
-use inbox_core::keys::KeyCodec;
-use inbox_core::lifecycle::EventState;
-
-pub(crate) use parse::parse;
-pub(crate) use quarantine::{
-    DiscardQuarantinedArgs, ListQuarantineArgs, QuarantineCommand, ReplayQuarantinedArgs, ShowQuarantinedArgs,
-};
-pub(crate) use value_parsers::{EventRef, TimeArg};
-use value_parsers::{
-    parse_base_url, parse_by, parse_event_ref, parse_id, parse_provider, parse_state, parse_why,
-};
+use crate::commands::Command;
+use crate::global_args::GlobalArgs;
+use crate::terminal;
 
 const EXAMPLES: &str = "\
 Examples against a deployed stack; its outputs name the resources:
@@ -58,391 +46,112 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Options that select the inbox and the output format.
-#[derive(Args)]
-#[command(next_help_heading = "Target")]
-pub(crate) struct GlobalArgs {
-    /// Take every name below from this CloudFormation stack (needs cloudformation:DescribeStacks). As an option, it overrides the
-    /// variables below; as INBOXCTL_STACK, they override it.
-    #[arg(long, global = true, env = "INBOXCTL_STACK", value_name = "NAME", value_parser = NonEmpty::new())]
-    pub(crate) stack: Option<String>,
-    /// Inbox table.
-    #[arg(long, global = true, env = "INBOX_TABLE", value_name = "NAME", value_parser = NonEmpty::new())]
-    pub(crate) table: Option<String>,
-    /// Table in which the worker stores balances.
-    #[arg(long, global = true, env = "BALANCES_TABLE", value_name = "NAME", value_parser = NonEmpty::new())]
-    pub(crate) balances_table: Option<String>,
-    /// URL of the queue `events`.
-    #[arg(long, global = true, env = "EVENTS_QUEUE_URL", value_name = "URL", value_parser = NonEmpty::new())]
-    pub(crate) queue_url: Option<String>,
-    /// URL of the dead-letter queue of `events`.
-    #[arg(long, global = true, env = "DEAD_LETTER_QUEUE_URL", value_name = "URL", value_parser = NonEmpty::new())]
-    pub(crate) dead_letter_queue_url: Option<String>,
-    /// EventBridge bus that the worker publishes to.
-    #[arg(long, global = true, env = "EVENT_BUS_NAME", value_name = "NAME", value_parser = NonEmpty::new())]
-    pub(crate) bus: Option<String>,
-    /// Name or ARN of the secret that Fynapse signs with.
-    #[arg(long, global = true, env = "FYNAPSE_SIGNING_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
-    pub(crate) fynapse_secret: Option<String>,
-    /// Name or ARN of the secret that signs Rightfoot's URLs.
-    #[arg(long, global = true, env = "RIGHTFOOT_URL_KEY_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
-    pub(crate) rightfoot_url_key: Option<String>,
-    /// Name or ARN of the secret with the key of Rightfoot's API.
-    #[arg(long, global = true, env = "RIGHTFOOT_API_KEY_SECRET_ID", value_name = "ID", value_parser = NonEmpty::new())]
-    pub(crate) rightfoot_api_key: Option<String>,
-    /// Base URL of the webhook routes, for example `https://abc.execute-api.eu-west-1.amazonaws.com`.
-    #[arg(long, global = true, env = "WEBHOOK_BASE_URL", value_name = "URL", value_parser = parse_base_url)]
-    pub(crate) base_url: Option<String>,
-    /// Days that a finished record is kept [default: the stack's RetentionDays, or 30].
-    #[arg(long, global = true, env = "RETENTION_DAYS", value_name = "DAYS")]
-    pub(crate) retention_days: Option<u64>,
-    /// AWS region [default: AWS_REGION, AWS_DEFAULT_REGION, or the profile's].
-    #[arg(long, global = true, value_name = "REGION", value_parser = NonEmpty::new())]
-    pub(crate) region: Option<String>,
-    /// Profile of the AWS configuration; its credentials override exported keys [default: AWS_PROFILE, whose do not].
-    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmpty::new())]
-    pub(crate) profile: Option<String>,
-    /// Endpoint to use instead of AWS's own [default: AWS_ENDPOINT_URL, or the profile's].
-    #[arg(long, global = true, value_name = "URL", value_parser = parse_base_url)]
-    pub(crate) endpoint_url: Option<String>,
-    /// Print JSON. Errors are JSON, too: {"error": "…"}, on stderr.
-    #[arg(long, global = true, help_heading = "Output")]
-    pub(crate) json: bool,
+/// Parses the command line of this process. `Err` is the code to exit with, after the error or the help text is printed.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    let command = Cli::command();
+    // Known before the arguments are parsed, since an error of parsing is printed as JSON, too.
+    let is_json = std::env::args_os().any(|word| word == "--json");
+    if let Err(error) = restart_without_empty_variables(&env_variables(&command)) {
+        terminal::print_error(&format!("cannot start again without the empty variables: {error}"), is_json);
+        return Err(ExitCode::FAILURE);
+    }
+    try_parse(&command).map_err(|mut error| {
+        name_env_variable(&mut error, &command);
+        redact_urls(&mut error);
+        if is_json && error.use_stderr() {
+            let text = error.to_string();
+            // The error ends at the first empty line; clap's hints at the usage follow.
+            let summary = text.split("\n\n").next().unwrap_or_default();
+            terminal::print_error(summary.trim_start_matches("error: "), true);
+        } else {
+            // Without stderr, there is nowhere else to report it.
+            let _ = error.print();
+        }
+        // clap reports --help and --version as errors, too, but not on stderr.
+        if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+    })
 }
 
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Mint webhook URLs for Rightfoot.
-    #[command(subcommand)]
-    Url(UrlCommand),
-    /// Send a test delivery as a provider would, and check the response.
-    Send(SendArgs),
-    /// Show the timeline of an event, batch, schedule or submission, and its status.
-    Timeline(TimelineArgs),
-    /// List, show and replay recorded events.
-    #[command(subcommand)]
-    Events(EventsCommand),
-    /// Tracked batches.
-    #[command(subcommand)]
-    Batches(BatchesCommand),
-    /// Submissions through rightfoot-requests; `timeline` shows their status.
-    #[command(subcommand)]
-    Submissions(SubmissionsCommand),
-    /// Verified deliveries that could not be processed.
-    #[command(subcommand)]
-    Quarantine(QuarantineCommand),
-    /// Messages in the dead-letter queue.
-    #[command(subcommand)]
-    DeadLetters(DeadLettersCommand),
-    /// List what is due for the relay, the poller and an operator, with its times.
-    Due(DueArgs),
-    /// Check for stuck items and wrong settings. Changes nothing.
-    ///
-    /// Exits with 0 if no check fails, with 1 if one fails (an open item in quarantine is a failure), and with 2 if none is known
-    /// to fail but one could not be made.
-    Doctor(DoctorArgs),
+fn try_parse(command: &clap::Command) -> Result<Cli, clap::Error> {
+    let matches = command.clone().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if matches.value_source("stack") == Some(ValueSource::CommandLine) {
+        ignore_exported_names(&mut cli.global, &matches);
+    }
+    Ok(cli)
 }
 
-#[derive(Subcommand)]
-pub(crate) enum UrlCommand {
-    /// Mint the URL to give to Rightfoot for this subject. The URL is a credential.
-    Mint(MintUrlArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct MintUrlArgs {
-    /// Name that the URL is minted for: 1 to 64 characters of A-Z a-z 0-9 _ -. Do not use personal data.
-    pub(crate) subject: Subject,
-}
-
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  inboxctl --stack balance-inbox send fynapse                      # signed now: 200 received
-  inboxctl --stack balance-inbox send rightfoot --duplicate        # twice: 200 received, 200 duplicate
-  inboxctl --stack balance-inbox send fynapse --spoil timestamp    # signed too long ago: 403, and quarantined
-  inboxctl send rightfoot --url https://example.com/webhooks/rightfoot/demo.LBqw…")]
-pub(crate) struct SendArgs {
-    /// Provider to send as.
-    #[arg(value_parser = parse_provider)]
-    pub(crate) provider: Provider,
-    /// Full URL to send to [default: the base URL and the provider's path].
-    #[arg(long, value_name = "URL")]
-    pub(crate) url: Option<String>,
-    /// Send the same delivery twice.
-    #[arg(long)]
-    pub(crate) duplicate: bool,
-    /// Make the delivery invalid in this way.
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) spoil: Option<SpoilKind>,
-    /// Rightfoot: subject of the minted URL.
-    #[arg(long, default_value = "inboxctl", value_name = "SUBJECT")]
-    pub(crate) subject: Subject,
-    /// Rightfoot: send a threshold alert instead of a completion.
-    #[arg(long)]
-    pub(crate) alert: bool,
-    /// Batch id, or Fynapse's event id [default: a new one].
-    #[arg(long, value_name = "ID")]
-    pub(crate) id: Option<String>,
-    /// Send the bytes of this file as the body.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "alert"])]
-    pub(crate) body: Option<PathBuf>,
-    /// Fynapse: encoding of the key in the secret (utf8, base64, hex) [default: the stack's FynapseKeyCodec, or utf8].
-    #[arg(long, value_name = "CODEC")]
-    pub(crate) key_codec: Option<KeyCodec>,
-    #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
-}
-
-/// Defect of a test delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SpoilKind {
-    /// Fynapse: signed with another key.
-    Signature,
-    /// Fynapse: signed four days ago.
-    Timestamp,
-    /// Fynapse: body changed after signing.
-    Body,
-    /// Fynapse: no signature.
-    Unsigned,
-    /// Rightfoot: token of an unknown key.
-    Token,
-    /// Valid signature or token, but not JSON.
-    Json,
-    /// Valid signature or token, but without the required fields.
-    Fields,
-    /// Rightfoot: valid token, but an unknown event type.
-    Type,
-    /// Valid signature or token, but an id that is too long.
-    Id,
-}
-
-#[derive(Args)]
-pub(crate) struct TimelineArgs {
-    /// An event's id (`rightfoot/batch/…/completed`, `fynapse/event/…`), or the bare id of a batch, schedule,
-    /// submission or Fynapse event.
-    pub(crate) id: String,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum EventsCommand {
-    /// List events, in no order. Scans the table: to find stuck events, `due` is faster.
-    List(ListEventsArgs),
-    /// Show one event.
-    Show(ShowEventArgs),
-    /// Send done events again: their effects happen again and carry the number of the replay. With --lost: send events again
-    /// whose message was lost.
-    Replay(ReplayEventsArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct ListEventsArgs {
-    /// Only events in this state; repeat for several.
-    #[arg(long, value_name = "STATE", value_parser = parse_state)]
-    pub(crate) state: Vec<EventState>,
-    /// Only events of this type, as the provider calls it: BALANCE_BATCH_COMPLETED, BALANCE_THRESHOLD_ALERT, balance.extracted, …
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) event_type: Option<String>,
-    /// Only events of this provider.
-    #[arg(long, value_parser = parse_provider)]
-    pub(crate) provider: Option<Provider>,
-    /// Only events received at this time or later: RFC 3339, or an age such as 90m, 36h, 7d.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<TimeArg>,
-    /// Only events received before this time.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<TimeArg>,
-    #[command(flatten)]
-    pub(crate) page: PageArgs,
-}
-
-/// Limits and paging of a list.
-#[derive(Args)]
-pub(crate) struct PageArgs {
-    /// Maximum number of items.
-    #[arg(long, default_value = "20", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
-    /// Token of the next page, as printed by the previous one.
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) page: Option<String>,
-}
-
-#[derive(Args)]
-pub(crate) struct ShowEventArgs {
-    /// The event's id, or the bare id of a Fynapse event or of a batch.
-    #[arg(value_parser = parse_event_ref)]
-    pub(crate) event: EventRef,
-    /// Print the payload, which may hold personal data.
-    #[arg(long)]
-    pub(crate) reveal: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct ReplayEventsArgs {
-    /// The events' ids, or the bare ids of Fynapse events or of batches.
-    #[arg(required = true, value_parser = parse_event_ref)]
-    pub(crate) events: Vec<EventRef>,
-    /// The messages of these events are lost: sent, never done. Refused for 14 days after sending, while the queues may still
-    /// hold them. If a message arrives after all, its effect still happens only once.
-    #[arg(long)]
-    pub(crate) lost: bool,
-    /// With --lost: the queue was purged; skip the 14 days.
-    #[arg(long, requires = "lost")]
-    pub(crate) purged: bool,
-    #[command(flatten)]
-    pub(crate) audit: AuditArgs,
-    #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
-}
-
-/// Name and reason for the audit trail.
-#[derive(Args)]
-pub(crate) struct AuditArgs {
-    /// Your name, for the audit trail.
-    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = parse_by)]
-    by: String,
-    /// Reason, for the audit trail.
-    #[arg(long, value_name = "TEXT", value_parser = parse_why)]
-    why: String,
-}
-
-impl AuditArgs {
-    pub(crate) fn operator(&self) -> Operator {
-        Operator { name: self.by.clone(), reason: self.why.clone() }
+/// Drops names that come from variables: `--stack` as an option overrides them (as INBOXCTL_STACK it does not).
+fn ignore_exported_names(global: &mut GlobalArgs, matches: &ArgMatches) {
+    let is_exported = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
+    for (id, name) in [
+        ("table", &mut global.table),
+        ("balances_table", &mut global.balances_table),
+        ("queue_url", &mut global.queue_url),
+        ("dead_letter_queue_url", &mut global.dead_letter_queue_url),
+        ("bus", &mut global.bus),
+        ("fynapse_secret", &mut global.fynapse_secret),
+        ("rightfoot_url_key", &mut global.rightfoot_url_key),
+        ("rightfoot_api_key", &mut global.rightfoot_api_key),
+        ("base_url", &mut global.base_url),
+    ] {
+        if is_exported(id) {
+            *name = None;
+        }
+    }
+    if is_exported("retention_days") {
+        global.retention_days = None;
     }
 }
 
-/// Confirmation of a change.
-#[derive(Args)]
-pub(crate) struct ConfirmArgs {
-    /// Do not ask for confirmation.
-    #[arg(long)]
-    pub(crate) yes: bool,
+/// Environment variables that the command and its subcommands read.
+fn env_variables(command: &clap::Command) -> Vec<OsString> {
+    let own_variables = command.get_arguments().filter_map(|it| it.get_env()).map(OsString::from);
+    own_variables.chain(command.get_subcommands().flat_map(env_variables)).collect()
 }
 
-#[derive(Subcommand)]
-pub(crate) enum BatchesCommand {
-    /// List batches that are or were tracked, in no order. Scans the table.
-    List(ListBatchesArgs),
-    /// Track a batch that was not submitted through rightfoot-requests.
-    Track(TrackBatchArgs),
+/// Names the variable in an error about its value; clap itself names only the option.
+fn name_env_variable(error: &mut clap::Error, command: &clap::Command) {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (option, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    let flag = option.split(' ').next().unwrap_or_default();
+    // A value on the command line overrides the variable, so then the option is at fault.
+    let is_on_command_line = std::env::args_os().any(|word| {
+        word.to_string_lossy().strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    });
+    let has_this_value =
+        |name: &OsString| std::env::var_os(name).is_some_and(|it| it.to_string_lossy() == value);
+    let variable = env_variable_of(command, flag).filter(|name| !is_on_command_line && has_this_value(name));
+    if let Some(name) = variable {
+        let argument = format!("{} ({flag})", name.to_string_lossy());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(argument));
+    }
 }
 
-#[derive(Args)]
-pub(crate) struct ListBatchesArgs {
-    /// Only batches in this state.
-    #[arg(long, value_enum)]
-    pub(crate) state: Option<BatchState>,
-    /// Only runs of this schedule.
-    #[arg(long, value_name = "ID")]
-    pub(crate) schedule: Option<String>,
-    #[command(flatten)]
-    pub(crate) page: PageArgs,
+/// Hides user name and password of URLs in an error's text (P8).
+fn redact_urls(error: &mut clap::Error) {
+    let redact = |(kind, value): (ContextKind, &ContextValue)| {
+        let ContextValue::String(text) = value else { return None };
+        Some((kind, ContextValue::String(redact_userinfo(text))))
+    };
+    let redacted: Vec<_> = error.context().filter_map(redact).collect();
+    for (kind, value) in redacted {
+        error.insert(kind, value);
+    }
 }
 
-/// State of a tracked batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BatchState {
-    /// Not settled yet; the poller still asks for it.
-    Tracked,
-    /// All results are known.
-    Settled,
-    /// Its deadline has passed.
-    Overdue,
-}
-
-#[derive(Args)]
-pub(crate) struct TrackBatchArgs {
-    /// Batch id.
-    #[arg(value_parser = parse_id)]
-    pub(crate) batch: Id,
-    /// Number of distinct authorizers that were submitted.
-    #[arg(long, value_name = "N")]
-    pub(crate) expected: u64,
-    /// Authorizer that Rightfoot excluded at once; repeat for several.
-    #[arg(long = "failed", value_name = "AUTHORIZER", value_parser = parse_id)]
-    pub(crate) failed: Vec<Id>,
-    /// Subject of the URL that it was submitted with; webhooks by another URL are quarantined.
-    #[arg(long, value_name = "SUBJECT")]
-    pub(crate) subject: Option<Subject>,
-    #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum SubmissionsCommand {
-    /// End a submission whose outcome is unknown and that created nothing. If it created a batch or schedule, call
-    /// rightfoot-requests with track_batch or track_schedule and its submission_id instead.
-    Conclude(ConcludeSubmissionArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct ConcludeSubmissionArgs {
-    /// Submission id.
-    pub(crate) submission: Subject,
-    /// You made sure at Rightfoot that it created nothing; its name becomes free.
-    #[arg(long, required = true)]
-    pub(crate) none: bool,
-    #[command(flatten)]
-    pub(crate) audit: AuditArgs,
-    #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum DeadLettersCommand {
-    /// List dead letters that SQS returns, newest first. Hides them from other consumers for a few seconds.
-    List(ListDeadLettersArgs),
-    /// Move dead letters back to the queue, ten by default (--limit).
-    Redrive(RedriveArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct ListDeadLettersArgs {
-    /// Maximum number of items.
-    #[arg(long, default_value = "20", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
-}
-
-#[derive(Args)]
-#[command(override_usage = "\
-inboxctl dead-letters redrive [OPTIONS] --by <NAME> --why <TEXT>
-       inboxctl dead-letters redrive [OPTIONS] --dry-run")]
-pub(crate) struct RedriveArgs {
-    /// Maximum number of items.
-    #[arg(long, default_value = "10", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
-    /// Only show which messages would be moved.
-    #[arg(long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
-    /// Your name, for the audit trail.
-    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = parse_by, required_unless_present = "dry_run")]
-    pub(crate) by: Option<String>,
-    /// Reason, for the audit trail.
-    #[arg(long, value_name = "TEXT", value_parser = parse_why, required_unless_present = "dry_run")]
-    pub(crate) why: Option<String>,
-    #[command(flatten)]
-    pub(crate) confirm: ConfirmArgs,
-}
-
-#[derive(Args)]
-pub(crate) struct DueArgs {
-    /// Maximum number of items of each kind.
-    #[arg(long, default_value = "20", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
-}
-
-#[derive(Args)]
-pub(crate) struct DoctorArgs {
-    /// Skip the checks of event-worker, its balances table and its bus: you read the queue yourself.
-    #[arg(long)]
-    pub(crate) no_worker: bool,
+fn env_variable_of(command: &clap::Command, flag: &str) -> Option<OsString> {
+    let has_flag = |it: &&Arg| it.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long));
+    let own_variable = command.get_arguments().find(has_flag).and_then(Arg::get_env).map(OsString::from);
+    own_variable.or_else(|| command.get_subcommands().find_map(|it| env_variable_of(it, flag)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -3,10 +3,18 @@
 use std::io::{IsTerminal, stderr, stdin};
 
 use anyhow::bail;
+use clap::Args;
 
-use crate::cli::ConfirmArgs;
 use crate::target::Target;
 use crate::terminal;
+
+/// Confirmation of a change.
+#[derive(Args)]
+pub(crate) struct ConfirmArgs {
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
 
 /// Returns `true` if the user agrees, with `--yes` or at the prompt.
 ///

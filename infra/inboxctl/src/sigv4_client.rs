@@ -13,10 +13,9 @@ use aws_sigv4::sign::v4;
 use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::{AwsError, AwsErrorKind};
 
-use crate::send::build_http_client;
 use crate::target::Target;
 
-const RESPONSE_TIMEOUT_SECS: u64 = 60;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names of an AWS service.
 pub(crate) struct AwsService {
@@ -34,7 +33,7 @@ pub(crate) struct SigV4Client<'a> {
 
 impl<'a> SigV4Client<'a> {
     pub(crate) fn new(target: &'a Target) -> anyhow::Result<Self> {
-        Ok(Self { target, http: build_http_client(target, Duration::from_secs(RESPONSE_TIMEOUT_SECS))? })
+        Ok(Self { target, http: target.account.http_client(RESPONSE_TIMEOUT)? })
     }
 
     /// Sends a GET for a path whose special characters are encoded.

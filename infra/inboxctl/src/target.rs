@@ -1,7 +1,6 @@
 //! The inbox that a command talks to, with names from the command line, the stack's outputs, or the defaults of `local`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -9,15 +8,15 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
-use inbox_aws::inbox::Inbox;
+use inbox_aws::stores::{Stores, Table};
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
 
 use crate::aws_account::{AwsAccount, CONNECT_TIMEOUT};
-use crate::aws_error::WithResource;
-use crate::cli::GlobalArgs;
+use crate::aws_error::{ResourceRef, WithResource};
 use crate::clock_skew::ClockSkewCheck;
+use crate::global_args::GlobalArgs;
 use crate::output::{Render, Rendered};
 use crate::terminal;
 
@@ -25,28 +24,6 @@ use crate::terminal;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest pause before the second attempt.
 const BACKOFF_MAX: Duration = Duration::from_millis(200);
-
-/// An AWS resource and the option that names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ResourceRef {
-    kind: &'static str,
-    pub(crate) name: String,
-    pub(crate) flag: &'static str,
-}
-
-impl ResourceRef {
-    pub(crate) fn new(kind: &'static str, name: impl Into<String>, flag: &'static str) -> Self {
-        Self { kind, name: name.into(), flag }
-    }
-}
-
-impl fmt::Display for ResourceRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last part of a URL or an ARN is the familiar name.
-        let name = self.name.rsplit(['/', ':']).next().unwrap_or_default();
-        write!(f, "{} {name}", self.kind)
-    }
-}
 
 /// Name, outputs and parameters of a CloudFormation stack.
 #[derive(Debug, Default)]
@@ -63,29 +40,15 @@ pub(crate) struct Target {
     pub(crate) sdk: SdkConfig,
     pub(crate) clock: Clock,
     pub(crate) clock_skew: ClockSkewCheck,
-    explicit: ExplicitNames,
+    /// Names that options or variables give.
+    explicit: GlobalArgs,
     stack: Option<StackDescription>,
     pub(crate) is_json: bool,
 }
 
-/// Names that options or variables give.
-#[derive(Debug)]
-struct ExplicitNames {
-    table: Option<String>,
-    balances_table: Option<String>,
-    queue_url: Option<String>,
-    dead_letter_queue_url: Option<String>,
-    bus: Option<String>,
-    fynapse_secret: Option<String>,
-    rightfoot_url_key: Option<String>,
-    rightfoot_api_key: Option<String>,
-    base_url: Option<String>,
-    retention_days: Option<u64>,
-}
-
 impl Target {
-    pub(crate) async fn resolve(args: &GlobalArgs) -> anyhow::Result<Self> {
-        let loading = AwsAccount::load(args);
+    pub(crate) async fn resolve(args: GlobalArgs) -> anyhow::Result<Self> {
+        let loading = AwsAccount::load(&args);
         let account = terminal::with_progress("AWS credentials", args.json, Box::pin(loading)).await?;
         let sdk = account.sdk.clone();
         let stack = match &args.stack {
@@ -103,20 +66,9 @@ impl Target {
             sdk,
             clock_skew: ClockSkewCheck::new(clock.clone()),
             clock,
-            explicit: ExplicitNames {
-                table: args.table.clone(),
-                balances_table: args.balances_table.clone(),
-                queue_url: args.queue_url.clone(),
-                dead_letter_queue_url: args.dead_letter_queue_url.clone(),
-                bus: args.bus.clone(),
-                fynapse_secret: args.fynapse_secret.clone(),
-                rightfoot_url_key: args.rightfoot_url_key.clone(),
-                rightfoot_api_key: args.rightfoot_api_key.clone(),
-                base_url: args.base_url.clone(),
-                retention_days: args.retention_days,
-            },
-            stack,
             is_json: args.json,
+            explicit: args,
+            stack,
         })
     }
 
@@ -203,14 +155,14 @@ impl Target {
         self.parameter("EventWorkerEnabled") == Some("false")
     }
 
-    pub(crate) fn inbox(&self) -> anyhow::Result<Inbox> {
+    pub(crate) fn stores(&self) -> anyhow::Result<Stores> {
         let stack_days = self.parameter("RetentionDays").and_then(|days| days.parse().ok());
         // The shortest retention is a safe default: an expiry is never moved to an earlier time.
         let retention_days = self.explicit.retention_days.or(stack_days).unwrap_or(RETENTION_MIN_DAYS);
         // Each response shows AWS's time: before a change, this machine's clock is compared with it.
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         let db = aws_sdk_dynamodb::Client::from_conf(config.build());
-        Ok(Inbox::new(db, self.inbox_table()?.name, retention_days))
+        Ok(Stores::new(Table::new(db, self.inbox_table()?.name, retention_days)))
     }
 
     /// Fails soon, with one error, if AWS cannot be reached.
@@ -230,6 +182,10 @@ impl Target {
             // Any response proves that AWS is reachable; the checks judge it.
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.sdk)
     }
 
     /// SQS client that also compares the clocks.
@@ -261,7 +217,7 @@ impl Target {
         Ok(ResourceRef::new(kind, name, flag))
     }
 
-    async fn with_queue_url(&self, queue: ResourceRef) -> anyhow::Result<ResourceRef> {
+    async fn with_queue_url(&self, mut queue: ResourceRef) -> anyhow::Result<ResourceRef> {
         // The stack's output is a URL, the default of `local` is a name.
         if queue.name.contains("://") {
             return Ok(queue);
@@ -271,7 +227,8 @@ impl Target {
             .map_err(|error| AwsError::from_sdk_error("sqs:GetQueueUrl", &error))
             .with_resource(&queue)?;
         let url = answer.queue_url.with_context(|| format!("{queue} has no URL"))?;
-        Ok(ResourceRef { name: url, ..queue })
+        queue.name = url;
+        Ok(queue)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Writes to stdout and stderr.
 
 use std::io::{ErrorKind, Write, stderr, stdout};
-
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use crate::output::{printable, printable_json};
+use inbox_aws::escape;
 
 /// Prints the output of a command.
 ///
@@ -24,7 +23,7 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
 /// Prints a notice to stderr. Ignores failures: there is nowhere else to report them.
 pub(crate) fn print_notice(text: &str) {
     let mut out = stderr().lock();
-    let _ = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(escape::text(text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// Prints the error of a command; with `--json` as one JSON object with the key `error`.
@@ -32,7 +31,7 @@ pub(crate) fn print_error(error: &str, is_json: bool) {
     if is_json {
         let object = serde_json::json!({ "error": error }).to_string();
         let mut err = stderr().lock();
-        let _ = err.write_all(format!("{}\n", printable_json(&object)).as_bytes()).and_then(|()| err.flush());
+        let _ = err.write_all(format!("{}\n", escape::json(&object)).as_bytes()).and_then(|()| err.flush());
     } else {
         print_notice(&format!("error: {error}\n"));
     }

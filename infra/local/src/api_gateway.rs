@@ -1,11 +1,12 @@
 //! Emulator of API Gateway's HTTP API: turns HTTP requests into invocations of payload format 2.0, and results into HTTP
 //! responses.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{ConnectInfo, RawPathParams, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
@@ -15,8 +16,9 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use fynapse_webhook::FynapseWebhook;
-use rightfoot_webhook::RightfootWebhook;
+use inbox_aws::webhook_function::WebhookFunction;
+use inbox_core::delivery::Provider;
+use inbox_core::providers::ProviderSpec;
 
 use crate::connector::until_crash;
 
@@ -25,45 +27,32 @@ const BODY_MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Largest invocation payload that Lambda accepts.
 const INVOCATION_MAX_BYTES: usize = 6 * 1024 * 1024;
 
-/// The functions behind the routes.
-#[derive(Clone, Debug)]
-pub struct WebhookFunctions {
-    /// Function behind `POST /webhooks/fynapse`.
-    pub fynapse: FynapseWebhook,
-    /// Function behind `POST /webhooks/rightfoot/{token}`.
-    pub rightfoot: RightfootWebhook,
-}
-
 /// Router with the webhook routes. Any other route or method gets 404, as from API Gateway.
-pub fn webhook_routes(functions: WebhookFunctions) -> Router {
+pub fn webhook_routes(functions: BTreeMap<Provider, WebhookFunction>) -> Router {
     // Without these fallbacks, axum answers other methods with 405, which ends a delivery at Fynapse for good
     // (shared/providers/fynapse.md, "Effect of an answer").
-    Router::new()
-        .route("/webhooks/fynapse", post(fynapse).fallback(not_found))
-        .route("/webhooks/rightfoot/{token}", post(rightfoot).fallback(not_found))
-        .fallback(not_found)
-        .with_state(functions)
+    let routes = Router::new().fallback(not_found);
+    functions.into_iter().fold(routes, |routes, (provider, function)| {
+        let route = ProviderSpec::of(provider).route;
+        let deliver =
+            move |path_parameters: RawPathParams, source: ConnectInfo<SocketAddr>, request: Request| {
+                deliver(route, function, path_parameters, source.0, request)
+            };
+        routes.route(route, post(deliver).fallback(not_found))
+    })
 }
 
-async fn fynapse(
-    State(functions): State<WebhookFunctions>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+async fn deliver(
+    route: &str,
+    function: WebhookFunction,
+    path_parameters: RawPathParams,
+    source: SocketAddr,
     request: Request,
 ) -> Response {
-    match build_invocation("POST /webhooks/fynapse", None, source, request).await {
-        Ok(invocation) => http_response(until_crash(functions.fynapse.handle(invocation)).await),
-        Err(response) => response,
-    }
-}
-
-async fn rightfoot(
-    State(functions): State<WebhookFunctions>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
-    Path(token): Path<String>,
-    request: Request,
-) -> Response {
-    match build_invocation("POST /webhooks/rightfoot/{token}", Some(token), source, request).await {
-        Ok(invocation) => http_response(until_crash(functions.rightfoot.handle(invocation)).await),
+    let path_parameters =
+        path_parameters.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    match build_invocation(&format!("POST {route}"), path_parameters, source, request).await {
+        Ok(invocation) => http_response(until_crash(function.handle(invocation)).await),
         Err(response) => response,
     }
 }
@@ -76,7 +65,7 @@ async fn not_found() -> Response {
 /// invocation.
 async fn build_invocation(
     route_key: &str,
-    token: Option<String>,
+    path_parameters: Map<String, Value>,
     source: SocketAddr,
     request: Request,
 ) -> Result<Box<RawValue>, Response> {
@@ -109,8 +98,8 @@ async fn build_invocation(
         "body": body,
         "isBase64Encoded": is_base64,
     });
-    if let (Some(token), Some(fields)) = (token, invocation.as_object_mut()) {
-        fields.insert("pathParameters".to_owned(), json!({"token": token}));
+    if let Some(fields) = invocation.as_object_mut().filter(|_| !path_parameters.is_empty()) {
+        fields.insert("pathParameters".to_owned(), path_parameters.into());
     }
     let invocation = to_raw_value(&invocation)
         .map_err(|_| error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;

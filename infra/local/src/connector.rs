@@ -18,16 +18,13 @@ use aws_smithy_types::body::SdkBody;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use inbox_aws::iam::Role;
-use inbox_core::bus::threshold_met_id;
-use inbox_core::event::{EventKey, Id};
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::Notify;
 use winterbaume_core::MockResponse;
 
 use crate::emulator::{Emulator, service_and_operation};
 
 mod delayed_requests;
+mod event_ids;
 mod fault;
 mod required_permissions;
 mod step_gate;
@@ -47,6 +44,8 @@ pub struct AwsCall {
     pub index: usize,
     /// AWS operation, for example `PutItem`.
     pub operation: String,
+    /// Function that makes the call; `None` for a client without a role.
+    pub function: Option<&'static str>,
     /// IAM permissions that the call needs.
     pub permissions: Vec<RequiredPermission>,
     /// Ids of the events that the call concerns; several for a batch call. An alert has the id that it has on the bus,
@@ -137,8 +136,7 @@ impl AwsConnector {
 
     /// The same connector restricted to a function's role. A function without a role is denied every call.
     pub fn with_role_of(&self, function: &str) -> Self {
-        const NOTHING: &Role = &Role { function: "", allowed: &[] };
-        Self { inner: self.inner.clone(), role: Some(Role::of(function).unwrap_or(NOTHING)) }
+        Self { inner: self.inner.clone(), role: Some(Role::of(function).unwrap_or(&Role::OF_NOBODY)) }
     }
 
     /// Sets the faults of the calls from now on.
@@ -180,10 +178,13 @@ impl AwsConnector {
 
     fn log_call(&self, operation: String, body: &[u8]) -> AwsCall {
         let request = serde_json::from_slice(body).unwrap_or_default();
-        let (permissions, event_ids) =
-            (required_permissions::required_permissions(&operation, &request), parse_event_ids(&request));
+        let (permissions, event_ids) = (
+            required_permissions::required_permissions(&operation, &request),
+            event_ids::parse_event_ids(&request),
+        );
+        let function = self.role.map(|role| role.function);
         let mut log = lock(&self.inner.call_log);
-        let call = AwsCall { index: log.len(), operation, permissions, event_ids };
+        let call = AwsCall { index: log.len(), operation, function, permissions, event_ids };
         log.push((call.clone(), CallOutcome::Pending));
         call
     }
@@ -288,43 +289,4 @@ fn sdk_response(answer: MockResponse) -> Result<HttpResponse, ConnectorError> {
         }
     }
     Ok(response)
-}
-
-/// Bus id of the alert whose publication an `effect#alert#` item records.
-fn alert_id(pk: &str, sk: &str) -> Option<String> {
-    let (batch_id, authorizer) = (pk.strip_prefix("rightfoot#batch#")?, sk.strip_prefix("effect#alert#")?);
-    Some(threshold_met_id(&Id::new(batch_id)?, &Id::new(authorizer)?))
-}
-
-/// Ids in the body of a message, or in the detail of an event on the bus.
-#[derive(Deserialize)]
-struct MessageIds {
-    id: Option<String>,
-    event_id: Option<String>,
-}
-
-/// Ids of the events in a request, without repetition: from item keys, message bodies and bus details.
-fn parse_event_ids(request: &Value) -> Vec<String> {
-    let key_id = |holder: &Value| {
-        let (pk, sk) = (holder.pointer("/pk/S")?.as_str()?, holder.pointer("/sk/S")?.as_str()?);
-        EventKey::from_table_key(pk, sk).map(|key| key.event_id()).or_else(|| alert_id(pk, sk))
-    };
-    let parse_ids =
-        |holder: &Value, name: &str| serde_json::from_str::<MessageIds>(holder.get(name)?.as_str()?).ok();
-    let message_id = |holder: &Value| parse_ids(holder, "MessageBody")?.id;
-    let detail_id = |holder: &Value| parse_ids(holder, "Detail")?.event_id;
-    // A put has its key in `Item`, an update in `Key`; `SendMessage` has its body in the request itself.
-    let holders = [request.get("Item"), request.get("Key"), Some(request)].into_iter().flatten();
-    // `SendMessageBatch` and `PutEvents` have the same name for their lists.
-    let entries = request.get("Entries").and_then(Value::as_array).into_iter().flatten();
-    let body_ids =
-        holders.clone().chain(entries).filter_map(|holder| message_id(holder).or_else(|| detail_id(holder)));
-    let mut event_ids = Vec::new();
-    for event_id in holders.filter_map(key_id).chain(body_ids) {
-        // A linear search is enough: a batch call has at most ten entries.
-        if !event_ids.contains(&event_id) {
-            event_ids.push(event_id);
-        }
-    }
-    event_ids
 }

@@ -25,9 +25,8 @@ use dynamodb::DynamoDb;
 use eventbridge::EventBridge;
 use sqs_counts::ReceiptHandles;
 
-/// Name of the queue that receives every event of every bus, as if a rule matched all of them. Optional: without the
-/// queue, events are dropped.
-pub const BUS_QUEUE: &str = "bus-events";
+use crate::resource_names::BUS_QUEUE;
+
 /// Base of the queue URLs that the SQS emulator returns.
 const SQS_BASE_URL: &str = "https://sqs.us-east-1.amazonaws.com/";
 /// Largest request that the AWS endpoint accepts: DynamoDB's limit.

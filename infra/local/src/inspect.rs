@@ -182,7 +182,9 @@ pub async fn read_message(stack: &Stack, body: &str) -> anyhow::Result<MessageSn
         fields.get("dataref").and_then(|dataref| serde_json::from_str(dataref.get()).ok());
     let payload = match (fields.get("data"), dataref) {
         (Some(data), None) => Some(data.get().as_bytes().to_vec()),
-        (None, Some(dataref)) => stack.inbox.resolve_dataref(&dataref).await.context("resolve a dataref")?,
+        (None, Some(dataref)) => {
+            stack.stores.events.resolve_dataref(&dataref).await.context("resolve a dataref")?
+        }
         (Some(_), Some(_)) | (None, None) => None,
     };
     let id = parse_event_id(body).unwrap_or_else(|| "(a message without an id)".to_owned());
@@ -198,7 +200,7 @@ fn read_record(item: &TableItem) -> RecordSnapshot {
         is_sent: item.contains_key("sent_at"),
         is_done: item.contains_key("done_at"),
         is_quarantined: item.contains_key("quarantined_at"),
-        requeues: number("works").and_then(|works| works.parse().ok()).unwrap_or_default(),
+        requeues: number("requeues").and_then(|works| works.parse().ok()).unwrap_or_default(),
         origin: string_attribute(item, "origin").unwrap_or_default().to_owned(),
         received_at: UnixMillis(received_at.unwrap_or_default()),
     }

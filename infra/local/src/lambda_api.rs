@@ -1,5 +1,7 @@
 //! Lambda API emulator: the operation `Invoke`, for every function.
 
+use std::sync::LazyLock;
+
 use aws_lambda_events::sqs::SqsEvent;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -7,6 +9,8 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
+use inbox_aws::iam::ROLES;
+use inbox_core::delivery::Provider;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,14 +20,11 @@ use crate::connector::until_crash;
 use crate::stack::{INVOCATION_TIMEOUT, Stack};
 
 /// Names of the functions, as in AWS without the stack's name.
-pub const FUNCTION_NAMES: [&str; 6] = [
-    "event-relay",
-    "event-worker",
-    "fynapse-webhook",
-    "rightfoot-poller",
-    "rightfoot-requests",
-    "rightfoot-webhook",
-];
+pub static FUNCTION_NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut names: Vec<_> = ROLES.iter().map(|role| role.function).collect();
+    names.sort_unstable();
+    names
+});
 /// Largest payload of a synchronous invocation: Lambda's limit.
 const PAYLOAD_MAX_BYTES: usize = 6 * 1024 * 1024;
 
@@ -87,12 +88,10 @@ async fn call_function(stack: &Stack, name: &str, payload: &RawValue) -> Invocat
         "rightfoot-requests" => Ok(stack.requests.handle(payload).await?),
         _ => {
             // The webhook functions turn each error into an HTTP response, so their invocations cannot fail.
-            let (functions, event) = (&stack.webhooks, payload.to_owned());
-            let response = match name {
-                "fynapse-webhook" => functions.fynapse.handle(event).await,
-                _ => functions.rightfoot.handle(event).await,
-            };
-            to_payload(&response)
+            let provider = name.strip_suffix("-webhook").and_then(Provider::from_name);
+            let function = provider.and_then(|provider| stack.webhooks.get(&provider));
+            let function = function.ok_or_else(|| diagnostic("InvalidFunction", "no such function"))?;
+            to_payload(&function.handle(payload.to_owned()).await)
         }
     }
 }

@@ -7,15 +7,26 @@
 //!  senders ──HTTP──▶ api_gateway ──▶ functions ──SDK──▶ connector (call log, faults) ──▶ emulator
 //!                                                       any AWS client ──HTTP────────────┘
 //! ```
+//!
+//! | part | modules |
+//! |---|---|
+//! | emulated AWS | [`emulator`], [`api_gateway`], [`sqs_trigger`], [`lambda_api`]; [`connector`] is the way to it |
+//! | the functions over it | [`stack`], [`resource_names`] |
+//! | simulated providers | [`senders`], [`rightfoot_simulator`] |
+//! | what a run left, and what must be true of it | [`inspect`], [`invariants`] |
+//! | commands | [`serve`], [`demo`], [`load_test`] |
 
 pub mod api_gateway;
 pub mod connector;
 pub mod demo;
 pub mod emulator;
 pub mod inspect;
+pub mod invariants;
 pub mod lambda_api;
 pub mod load_test;
 mod progress;
+mod repeat;
+pub mod resource_names;
 pub mod rightfoot_simulator;
 pub mod senders;
 pub mod serve;

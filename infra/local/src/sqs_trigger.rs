@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::stack::{EVENTS_QUEUE, Stack};
+use crate::resource_names::EVENTS_QUEUE;
 
 /// Most messages in one invocation.
 const BATCH_MESSAGES_MAX: i32 = 10;
@@ -18,7 +18,6 @@ const BATCH_MESSAGES_MAX: i32 = 10;
 /// Event source mapping of the queue `events`. Several may run concurrently.
 #[derive(Clone, Debug)]
 pub struct SqsTrigger {
-    /// The stack's inspector client: faults are injected only into the calls of functions.
     sqs: aws_sdk_sqs::Client,
     queue_url: String,
 }
@@ -35,9 +34,9 @@ pub struct TriggerOutcome {
 }
 
 impl SqsTrigger {
-    /// Creates a mapping of the stack's queue `events`; it does not run yet.
-    pub fn new(stack: &Stack) -> Self {
-        Self { sqs: stack.inspector.sqs.clone(), queue_url: stack.events_queue_url.clone() }
+    /// Creates a mapping of the queue with this URL; it does not run yet.
+    pub fn new(sqs: aws_sdk_sqs::Client, queue_url: String) -> Self {
+        Self { sqs, queue_url }
     }
 
     /// Receives messages and invokes `function` until the handle is aborted, with this pause while the queue is empty or

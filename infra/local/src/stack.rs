@@ -1,6 +1,6 @@
 //! The stack on one machine: every function of the template, its AWS resources, and the connectors between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,45 +14,36 @@ use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, Env};
-use inbox_aws::inbox::Inbox;
+use inbox_aws::stores::Stores;
+use inbox_aws::webhook_function::{Verifier, WebhookConfig, WebhookFunction};
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::Subject;
+use inbox_core::delivery::Provider;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
-use inbox_core::inbox::DueQueue;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::poll::PollTiming;
+use inbox_core::providers::{Credential, ProviderSpec};
+use inbox_core::subject::Subject;
 use inbox_core::url_token;
 use inbox_rightfoot::{AccountConfig, RightfootClient};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api_gateway::{self, WebhookFunctions};
+use crate::api_gateway;
 use crate::connector::{AwsConnector, until_crash};
 use crate::emulator::Emulator;
+use crate::repeat::run_every;
 use crate::sqs_trigger::SqsTrigger;
 
 mod resources;
 
-pub use crate::emulator::BUS_QUEUE;
+pub use crate::resource_names::{
+    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
+    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
+};
 
-/// Name of the inbox table.
-pub const INBOX_TABLE: &str = "inbox";
-/// Name of the table of balances.
-pub const BALANCES_TABLE: &str = "balances";
-/// Name of the queue that the worker processes.
-pub const EVENTS_QUEUE: &str = "events";
-/// Name of the dead-letter queue.
-pub const DEAD_LETTER_QUEUE: &str = "events-dead";
-/// Name of the event bus.
-pub const EVENT_BUS: &str = "balance-inbox";
-/// Name of the secret with Fynapse's signing secrets.
-pub const FYNAPSE_SECRET: &str = "fynapse-signing";
-/// Name of the secret with the keys that sign Rightfoot's webhook URLs.
-pub const RIGHTFOOT_URL_KEY_SECRET: &str = "rightfoot-url-key";
-/// Name of the secret with the key for Rightfoot's API.
-pub const RIGHTFOOT_API_KEY_SECRET: &str = "rightfoot-api-key";
 /// Address on which nothing listens (the discard port): for a stack that never calls Rightfoot's API.
 const UNREACHABLE_URL: &str = "http://127.0.0.1:9";
 
@@ -117,8 +108,8 @@ pub fn rightfoot_client(url: &str) -> anyhow::Result<RightfootClient> {
 pub struct Stack {
     /// Connector of the functions: their call log, and where faults are injected.
     pub connector: AwsConnector,
-    /// Functions `fynapse-webhook` and `rightfoot-webhook`.
-    pub webhooks: WebhookFunctions,
+    /// Webhook functions.
+    pub webhooks: BTreeMap<Provider, WebhookFunction>,
     /// Function `event-relay`.
     pub relay: event_relay::EventRelay,
     /// Function `rightfoot-poller`.
@@ -127,8 +118,8 @@ pub struct Stack {
     pub requests: rightfoot_requests::RightfootRequests,
     /// Function `event-worker`.
     pub worker: event_worker::EventWorker,
-    /// Inbox over the inspector's clients.
-    pub inbox: Inbox,
+    /// Stores over the inspector's clients.
+    pub stores: Stores,
     /// Unrestricted clients over a separate connector, without faults: for setup and inspection.
     pub inspector: Clients,
     /// Clock of the functions.
@@ -201,7 +192,7 @@ impl Stack {
             revoked_subjects: BTreeSet::new(),
         };
         Self {
-            webhooks: WebhookFunctions::build(&connector, &common, &options),
+            webhooks: webhook_functions(&connector, &common, &options),
             poller: rightfoot_poller::RightfootPoller::new(
                 &poller,
                 &clients_of("rightfoot-poller"),
@@ -214,7 +205,7 @@ impl Stack {
             ),
             worker: event_worker::EventWorker::new(&worker, &clients_of("event-worker"), clock.clone()),
             relay: event_relay::EventRelay::new(&common, &clients_of("event-relay"), clock.clone()),
-            inbox: inspector.inbox(&common),
+            stores: Stores::new(inspector.table(&common)),
             inspector,
             clock,
             events_queue_url,
@@ -233,15 +224,14 @@ impl Stack {
         clients_over(&self.connector.with_role_of(function))
     }
 
-    /// Keys with which Fynapse signs; the first one signs, all are accepted.
-    pub fn fynapse_keys(&self) -> anyhow::Result<Keys> {
-        Ok(Keys::parse(&fynapse_secret_value(&self.options), KeyCodec::Utf8)?)
+    /// Keys that verify a provider's deliveries; the first one signs, all are accepted.
+    pub fn webhook_keys(&self, provider: Provider) -> anyhow::Result<Keys> {
+        Ok(Keys::parse(&webhook_secret_value(provider, &self.options), KeyCodec::Utf8)?)
     }
 
     /// Mints the token of a webhook URL for a subject.
     pub fn mint_url_token(&self, subject: &Subject) -> anyhow::Result<String> {
-        let keys = Keys::parse(&self.options.rightfoot_url_key, KeyCodec::Utf8)?;
-        url_token::mint(subject, &keys).context("the URL key is empty")
+        url_token::mint(subject, &self.webhook_keys(Provider::Rightfoot)?).context("the URL key is empty")
     }
 
     /// URL of a queue for the clients in this process.
@@ -299,62 +289,66 @@ impl Stack {
     }
 
     /// Runs the relay repeatedly, at this interval, until the handle is aborted.
-    pub fn run_relay_every(&self, pause: Duration) -> JoinHandle<()> {
+    pub fn run_relay_every(&self, interval: Duration) -> JoinHandle<()> {
         let relay = self.relay.clone();
-        run_every(pause, move || {
+        run_every(interval, move || {
             let relay = relay.clone();
-            async move { drop(relay.handle(INVOCATION_TIMEOUT).await) }
+            // A failed run has logged its error, and the next one covers what it left.
+            async move { drop(until_crash(relay.handle(INVOCATION_TIMEOUT)).await) }
         })
     }
 
     /// Runs the poller repeatedly, at this interval, until the handle is aborted.
-    pub fn run_poller_every(&self, pause: Duration) -> JoinHandle<()> {
+    pub fn run_poller_every(&self, interval: Duration) -> JoinHandle<()> {
         let poller = self.poller.clone();
-        run_every(pause, move || {
+        run_every(interval, move || {
             let poller = poller.clone();
-            async move { drop(poller.handle(INVOCATION_TIMEOUT).await) }
+            async move { drop(until_crash(poller.handle(INVOCATION_TIMEOUT)).await) }
         })
+    }
+
+    /// Event source mapping of the queue `events`; it does not run yet.
+    pub fn sqs_trigger(&self) -> SqsTrigger {
+        // Over the inspector's client: faults are injected only into the calls of functions.
+        SqsTrigger::new(self.inspector.sqs.clone(), self.events_queue_url.clone())
     }
 
     /// Runs the worker on the messages of the queue `events` until the handle is aborted. While the queue is empty, it is
     /// received from after each `pause`.
     pub fn run_worker_every(&self, pause: Duration) -> JoinHandle<()> {
         let worker = self.worker.clone();
-        SqsTrigger::new(self).run(pause, move |event| {
+        self.sqs_trigger().run(pause, move |event| {
             let worker = worker.clone();
             async move { until_crash(worker.handle(event)).await }
         })
     }
 }
 
-impl WebhookFunctions {
-    fn build(connector: &AwsConnector, common: &CommonConfig, options: &StackOptions) -> Self {
-        let clients_of = |function| clients_over(&connector.with_role_of(function));
-        let fynapse = fynapse_webhook::Config {
+fn webhook_functions(
+    connector: &AwsConnector,
+    common: &CommonConfig,
+    options: &StackOptions,
+) -> BTreeMap<Provider, WebhookFunction> {
+    let build = |provider: Provider| {
+        let config = WebhookConfig {
             common: common.clone(),
-            signing_secret_id: FYNAPSE_SECRET.to_owned(),
-            key_codec: KeyCodec::Utf8,
-            tolerance_secs: SIGNATURE_TOLERANCE_SECS,
+            secret_id: ProviderSpec::of(provider).secret_name.to_owned(),
+            verifier: match ProviderSpec::of(provider).credential {
+                Credential::Signature(scheme) => Verifier::Signature {
+                    scheme,
+                    key_codec: KeyCodec::Utf8,
+                    tolerance_secs: SIGNATURE_TOLERANCE_SECS,
+                },
+                Credential::UrlToken => Verifier::UrlToken {
+                    allow_list: options.rightfoot_allow_list.clone(),
+                    revoked_subjects: BTreeSet::new(),
+                },
+            },
         };
-        let rightfoot = rightfoot_webhook::Config {
-            common: common.clone(),
-            url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
-            allow_list: options.rightfoot_allow_list.clone(),
-            revoked_subjects: BTreeSet::new(),
-        };
-        Self {
-            fynapse: fynapse_webhook::FynapseWebhook::new(
-                &fynapse,
-                &clients_of("fynapse-webhook"),
-                options.clock.clone(),
-            ),
-            rightfoot: rightfoot_webhook::RightfootWebhook::new(
-                &rightfoot,
-                &clients_of("rightfoot-webhook"),
-                options.clock.clone(),
-            ),
-        }
-    }
+        let clients = clients_over(&connector.with_role_of(&format!("{}-webhook", provider.as_str())));
+        (provider, WebhookFunction::new(provider, &config, &clients, options.clock.clone()))
+    };
+    Provider::ALL.iter().copied().map(build).collect()
 }
 
 /// Configuration that all functions share.
@@ -370,23 +364,6 @@ pub fn common_config(events_url: &str) -> CommonConfig {
 
 /// Timeout of an invocation of a scheduled function.
 pub(crate) const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Runs a function at this interval. Failures and crashes are ignored: a failed run has logged its error, and the next one
-/// covers what it left.
-fn run_every<F>(pause: Duration, run: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
-where
-    F: Future<Output = ()> + Send,
-{
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(pause);
-        // After a long run, waits the full pause instead of catching up.
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let _ = until_crash(run()).await;
-        }
-    })
-}
 
 /// Serves routes on a listener until the handle is aborted.
 pub fn spawn_server(listener: TcpListener, routes: Router) -> JoinHandle<()> {
@@ -418,8 +395,13 @@ fn sdk_config(connector: &AwsConnector) -> SdkConfig {
         .build()
 }
 
-fn fynapse_secret_value(options: &StackOptions) -> String {
+/// Value of the secret that verifies a provider's deliveries.
+fn webhook_secret_value(provider: Provider, options: &StackOptions) -> String {
+    if provider == Provider::Rightfoot {
+        return options.rightfoot_url_key.clone();
+    }
     match options.fynapse_secrets.as_slice() {
+        _ if provider != Provider::Fynapse => format!("local-{}-secret", provider.as_str()),
         [single] => single.clone(),
         several => json!(several).to_string(),
     }

@@ -15,17 +15,18 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 
 use inbox_core::effect::status_code_name;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::BALANCES_PER_WRITE;
 use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 
-use crate::item::{Item, key, number, text};
+use crate::backoff::Backoff;
+use crate::table::value::Item;
 use crate::{AwsError, AwsErrorKind};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
-/// Pauses before each retry of the unprocessed items of a call.
-const BACKOFF_MS: [u64; 5] = [50, 100, 200, 400, 800];
+/// Retries of the unprocessed items of a call.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), 5);
 
 /// Writes the table `balances`.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ impl BalancesTable {
 
     /// Writes items, and retries unprocessed ones with growing pauses.
     async fn write(&self, mut writes: Vec<WriteRequest>) -> Result<(), AwsError> {
-        let mut pauses = BACKOFF_MS.into_iter();
+        let mut backoff = BACKOFF;
         loop {
             let write = self.db.batch_write_item().request_items(&self.table, writes).send().await;
             let answer = write.map_err(|error| AwsError::from_sdk_error(WRITE, &error))?;
@@ -77,13 +78,12 @@ impl BalancesTable {
             if writes.is_empty() {
                 return Ok(());
             }
-            let Some(pause_ms) = pauses.next() else {
+            if !backoff.pause().await {
                 return Err(AwsError {
                     action: WRITE,
                     kind: AwsErrorKind::Service("UnprocessedItems".to_owned()),
                 });
-            };
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
         }
     }
 
@@ -98,7 +98,10 @@ impl BalancesTable {
     fn to_item(&self, row: &Balance, source: &BalanceSource<'_>) -> Item {
         // Not the present time: storing a row again must write the same item.
         let checked_at = row.checked_at.unwrap_or(source.received_at);
-        let mut item = key(row.authorizer.as_str(), &sort_key(checked_at, source.batch_id));
+        let mut item = Item::from([
+            ("pk".to_owned(), text(row.authorizer.as_str())),
+            ("sk".to_owned(), text(sort_key(checked_at, source.batch_id))),
+        ]);
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
         set("balance", row.amount.map_or(AttributeValue::Null(true), number));
         set("status_code", number(row.status_code));
@@ -112,6 +115,14 @@ impl BalancesTable {
         }
         item
     }
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }
 
 /// The sort key of a check. Its digits have a fixed width, so keys sort by time.

@@ -7,16 +7,17 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 
 use inbox_core::bus::{BusEvent, SOURCE};
-use inbox_core::inbox::{ChunkLimits, chunk_by_size};
+use inbox_core::chunking::{ChunkLimits, chunk_by_size};
 use inbox_core::limits::{BUS_ENTRIES_MAX, BUS_MAX_BYTES};
 
+use crate::backoff::Backoff;
 use crate::{AwsError, AwsErrorKind};
 
 const PUT: &str = "events:PutEvents";
 /// EventBridge's limits of one call.
 const CALL_LIMITS: ChunkLimits = ChunkLimits { max_entries: BUS_ENTRIES_MAX, max_bytes: BUS_MAX_BYTES };
-/// Pauses before each retry of failed entries. The SDK does not retry them: the call itself succeeded.
-const BACKOFF_MS: [u64; 3] = [100, 200, 400];
+/// Retries of failed entries.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), 3);
 
 /// Publishes on one EventBridge bus.
 #[derive(Clone, Debug)]
@@ -62,18 +63,17 @@ impl EventBus {
                 outcome.extend(self.put_events(&[event]).await);
             }
         }
-        for pause_ms in BACKOFF_MS {
+        let mut backoff = BACKOFF;
+        loop {
             let failed: Vec<_> = retryable_entries(&outcome).collect();
-            if failed.is_empty() {
-                break;
+            if failed.is_empty() || !backoff.pause().await {
+                return outcome;
             }
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             let rest: Vec<_> = failed.iter().filter_map(|index| batch.get(*index).copied()).collect();
             for (index, published) in failed.into_iter().zip(self.put_events(&rest).await) {
                 outcome.splice(index..=index, [published]);
             }
         }
-        outcome
     }
 
     async fn put_events(&self, batch: &[&BusEvent]) -> Vec<PublishOutcome> {

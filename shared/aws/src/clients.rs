@@ -13,8 +13,9 @@ use inbox_core::limits::{CONCURRENT_CALLS, WARM_UP_BUDGET_MS};
 
 use crate::ca_bundle::CaBundle;
 use crate::config::{CommonConfig, ConfigError, Env};
-use crate::inbox::Inbox;
 use crate::queue::EventsQueue;
+use crate::stores::Table;
+use crate::table::key::Key;
 
 /// Clients of the services that the functions call.
 #[derive(Clone, Debug)]
@@ -80,9 +81,9 @@ impl Clients {
         aws_sdk_eventbridge::Client::new(&self.sdk)
     }
 
-    /// The inbox of the configured table.
-    pub fn inbox(&self, config: &CommonConfig) -> Inbox {
-        Inbox::new(self.dynamodb.clone(), &config.table, config.retention_days)
+    /// The configured table `inbox`, for the stores.
+    pub fn table(&self, config: &CommonConfig) -> Table {
+        Table::new(self.dynamodb.clone(), &config.table, config.retention_days)
     }
 
     /// The configured queue `events`.
@@ -117,7 +118,8 @@ impl Clients {
 
     async fn touch(&self, table: &str) {
         // There is no such item: only the connection matters.
-        let get = self.dynamodb.get_item().table_name(table).set_key(Some(crate::item::key("warm-up", "-")));
+        let get =
+            self.dynamodb.get_item().table_name(table).set_key(Some(Key::new("warm-up", "-").to_item()));
         let _ = get.send().await;
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use inbox_core::delivery::{InvalidSubject, Subject};
-use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS};
+use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::poll::PollTiming;
+use inbox_core::subject::{InvalidSubject, Subject};
 
 /// A variable is missing or does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,11 +176,6 @@ impl CommonConfig {
     }
 }
 
-/// `FYNAPSE_TOLERANCE_SECS`: largest accepted difference between a signature's time and now, in seconds.
-pub fn tolerance_secs(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<u64, ConfigError> {
-    env.parsed_or("FYNAPSE_TOLERANCE_SECS", SIGNATURE_TOLERANCE_SECS)
-}
-
 /// `POLL_FIRST_SECS`, `POLL_EVERY_SECS`, `POLL_GRACE_SECS`, `POLL_DEADLINE_SECS`: when Rightfoot is polled, and
 /// for how long. None may be 0.
 pub fn poll_timing(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<PollTiming, ConfigError> {
@@ -237,7 +232,6 @@ mod tests {
         let common =
             CommonConfig::from_env(&env(&[("INBOX_TABLE", "t"), ("EVENTS_QUEUE_URL", "q")])).unwrap();
         assert_eq!((common.retention_days, common.log_level), (30, Level::INFO));
-        assert_eq!(tolerance_secs(&env(&[])), Ok(300));
     }
 
     #[test]
@@ -294,10 +288,10 @@ mod tests {
     fn an_error_names_the_variable_and_its_value() {
         let missing = CommonConfig::from_env(&env(&[("INBOX_TABLE", "")])).unwrap_err();
         assert_eq!(missing.to_string(), "environment variable INBOX_TABLE is not set");
-        let wrong = tolerance_secs(&env(&[("FYNAPSE_TOLERANCE_SECS", "5m")])).unwrap_err();
+        let wrong = poll_deadline(&env(&[("POLL_DEADLINE_SECS", "5m")])).unwrap_err();
         assert_eq!(
             wrong.to_string(),
-            "environment variable FYNAPSE_TOLERANCE_SECS is not valid: \"5m\": invalid digit found in string"
+            "environment variable POLL_DEADLINE_SECS is not valid: \"5m\": invalid digit found in string"
         );
     }
 }

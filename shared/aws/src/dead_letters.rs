@@ -19,8 +19,8 @@ use inbox_core::event::EventKey;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
-use crate::inbox::Inbox;
 use crate::queue::SEND;
+use crate::stores::OperatorStore;
 
 const RECEIVE: &str = "sqs:ReceiveMessage";
 /// Most messages in one response of SQS.
@@ -109,7 +109,7 @@ impl DeadLetterQueue {
     /// event's record, and deletes it here.
     pub async fn redrive(
         &self,
-        inbox: &Inbox,
+        events: &OperatorStore,
         message: &DeadLetter,
         by: &AuditEntry,
     ) -> Result<(), AwsError> {
@@ -121,7 +121,7 @@ impl DeadLetterQueue {
             .set_message_attributes(Some(message.attributes.clone()));
         send.send().await.map_err(|error| AwsError::from_sdk_error(SEND, &error))?;
         if let Some(key) = &message.event {
-            inbox.append_audit_entry(key, by).await?;
+            events.append_audit_entry(key, by).await?;
         }
         // Deleted last: if a call before fails, the message stays here and is redriven again.
         let delete =

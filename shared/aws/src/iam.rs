@@ -1,92 +1,78 @@
 //! The AWS calls of each function: all that its role must permit, and nothing else. Tests compare
 //! `template.yaml` with this table, and the local system denies every other call, as IAM would.
 
-use Resource::{
-    BalancesTable, DueIndex, EventBus, EventsQueue, FynapseSigning, InboxTable, RightfootApiKey,
-    RightfootUrlKey,
-};
+use Resource::{BalancesTable, EventsQueue, InboxTable, RightfootApiKey, WebhookSecret};
 
-/// A resource that calls are made on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resource {
-    /// The inbox's table.
-    InboxTable,
-    /// The inbox's index `due`.
-    DueIndex,
-    /// The table of balances.
-    BalancesTable,
-    /// The queue `events`.
-    EventsQueue,
-    /// The event bus.
-    EventBus,
-    /// The secret that Fynapse signs deliveries with.
-    FynapseSigning,
-    /// The secret that signs Rightfoot's URLs.
-    RightfootUrlKey,
-    /// The secret with the key of Rightfoot's API.
-    RightfootApiKey,
-}
+use inbox_core::delivery::Provider;
+
+pub use crate::resources::{Actions, Resource};
+
+use crate::stores::{DueIndex, EventStore, Outbox, PollStore, Processing, Quarantine, Submissions, Tracking};
 
 /// The permissions of one function.
 #[derive(Debug)]
 pub struct Role {
     /// The function's name, without the stack's prefix.
     pub function: &'static str,
-    /// The permitted IAM actions, by resource.
-    pub allowed: &'static [(Resource, &'static [&'static str])],
+    /// The actions of all that the function holds.
+    holds: &'static [Actions],
 }
 
-const GET_SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
 /// `GetQueueAttributes` only warms up the connection.
-const SEND_MESSAGE: &[&str] = &["sqs:SendMessage", "sqs:GetQueueAttributes"];
-const GET_PUT_UPDATE: &[&str] = &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
+const SEND_MESSAGE: Actions = &[(EventsQueue, &["sqs:SendMessage", "sqs:GetQueueAttributes"])];
+/// Warms up the connection.
+const WARM_UP: Actions = &[(InboxTable, &["dynamodb:GetItem"])];
+const GET_SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
+const READ_RIGHTFOOT_URL_KEY: Actions = &[(WebhookSecret(Provider::Rightfoot), GET_SECRET)];
+const READ_FYNAPSE_SIGNING_SECRET: Actions = &[(WebhookSecret(Provider::Fynapse), GET_SECRET)];
+const READ_RIGHTFOOT_API_KEY: Actions = &[(RightfootApiKey, GET_SECRET)];
 
 /// The role of each function.
 pub const ROLES: [Role; 6] = [
     Role {
         function: "rightfoot-webhook",
-        allowed: &[(RightfootUrlKey, GET_SECRET), (InboxTable, GET_PUT_UPDATE), (EventsQueue, SEND_MESSAGE)],
+        holds: &[WARM_UP, READ_RIGHTFOOT_URL_KEY, EventStore::ACTIONS, Quarantine::ACTIONS, SEND_MESSAGE],
     },
     Role {
         function: "fynapse-webhook",
-        allowed: &[(FynapseSigning, GET_SECRET), (InboxTable, GET_PUT_UPDATE), (EventsQueue, SEND_MESSAGE)],
-    },
-    Role {
-        function: "event-relay",
-        allowed: &[
-            (DueIndex, &["dynamodb:Query"]),
-            // `GetItem` reads the parts of large payloads; the records are read in batches.
-            (InboxTable, &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]),
-            (EventsQueue, SEND_MESSAGE),
+        holds: &[
+            WARM_UP,
+            READ_FYNAPSE_SIGNING_SECRET,
+            EventStore::ACTIONS,
+            Quarantine::ACTIONS,
+            SEND_MESSAGE,
         ],
     },
+    Role { function: "event-relay", holds: &[WARM_UP, DueIndex::ACTIONS, Outbox::ACTIONS, SEND_MESSAGE] },
     Role {
         function: "rightfoot-poller",
-        allowed: &[
-            (RightfootApiKey, GET_SECRET),
-            (DueIndex, &["dynamodb:Query"]),
-            (InboxTable, GET_PUT_UPDATE),
-            (InboxTable, &["dynamodb:BatchGetItem", "dynamodb:Query"]),
-            (EventsQueue, SEND_MESSAGE),
+        holds: &[
+            WARM_UP,
+            READ_RIGHTFOOT_API_KEY,
+            DueIndex::ACTIONS,
+            EventStore::ACTIONS,
+            PollStore::ACTIONS,
+            Tracking::ACTIONS,
+            Submissions::ACTIONS,
+            SEND_MESSAGE,
         ],
     },
     Role {
         function: "rightfoot-requests",
-        allowed: &[
-            (RightfootApiKey, GET_SECRET),
-            (RightfootUrlKey, GET_SECRET),
-            // Its transactions need no permission besides those of the writes in them.
-            (InboxTable, GET_PUT_UPDATE),
-        ],
+        holds: &[WARM_UP, READ_RIGHTFOOT_API_KEY, READ_RIGHTFOOT_URL_KEY, Submissions::ACTIONS],
     },
     Role {
         function: "event-worker",
-        allowed: &[
-            (RightfootApiKey, GET_SECRET),
-            (InboxTable, &["dynamodb:GetItem", "dynamodb:UpdateItem"]),
-            (BalancesTable, &["dynamodb:BatchWriteItem"]),
-            (EventBus, &["events:PutEvents"]),
-            (EventsQueue, EVENT_SOURCE_MAPPING_ACTIONS),
+        holds: &[
+            WARM_UP,
+            READ_RIGHTFOOT_API_KEY,
+            Processing::ACTIONS,
+            Tracking::ACTIONS,
+            &[
+                (BalancesTable, &["dynamodb:BatchWriteItem"]),
+                (Resource::EventBus, &["events:PutEvents"]),
+                (EventsQueue, EVENT_SOURCE_MAPPING_ACTIONS),
+            ],
         ],
     },
 ];
@@ -96,13 +82,22 @@ pub const EVENT_SOURCE_MAPPING_ACTIONS: &[&str] =
     &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 impl Role {
+    /// A role that permits nothing.
+    pub const OF_NOBODY: Self = Self { function: "", holds: &[] };
+
     /// The role of the function of this name.
     pub fn of(function: &str) -> Option<&'static Self> {
         ROLES.iter().find(|role| role.function == function)
     }
 
+    /// The permitted actions; some occur more than once.
+    pub fn allowed(&self) -> impl Iterator<Item = (Resource, &'static str)> {
+        let all = self.holds.iter().flat_map(|actions| actions.iter());
+        all.flat_map(|(resource, actions)| actions.iter().map(|action| (*resource, *action)))
+    }
+
     /// Returns `true` if the role permits this action on this resource.
     pub fn permits(&self, action: &str, on: Resource) -> bool {
-        self.allowed.iter().any(|(resource, actions)| *resource == on && actions.contains(&action))
+        self.allowed().any(|allowed| allowed == (on, action))
     }
 }

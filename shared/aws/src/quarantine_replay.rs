@@ -8,15 +8,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
+use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::EventKey;
-use inbox_core::inbox::{QuarantineReason, RecordOutcome};
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::{QuarantineId, Reparsed, Resolution, record_may_have_expired, reparse};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution, record_may_have_expired};
+use inbox_core::reparse::{Reparsed, reparse};
 use inbox_core::time::UnixSecs;
 
 use crate::AwsError;
-use crate::inbox::{QuarantinedItem, ReplayOutcome, WriteOutcome};
-use crate::ingest::Ingestor;
+use crate::event_recorder::EventRecorder;
+use crate::items::QuarantinedItem;
+use crate::stores::{OperatorStore, ReplayOutcome, WriteOutcome};
 
 /// Time limit for recording and enqueueing one item.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,7 +26,8 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Replays quarantined items.
 #[derive(Clone, Debug)]
 pub struct QuarantineReplayer {
-    ingestor: Ingestor,
+    store: OperatorStore,
+    recorder: EventRecorder,
     force: bool,
 }
 
@@ -63,9 +66,9 @@ pub enum QuarantineReplayOutcome {
 }
 
 impl QuarantineReplayer {
-    /// Creates a replayer that records through `ingestor`.
-    pub fn new(ingestor: Ingestor) -> Self {
-        Self { ingestor, force: false }
+    /// Creates a replayer of the items in `store`, which records through `recorder`.
+    pub fn new(store: OperatorStore, recorder: EventRecorder) -> Self {
+        Self { store, recorder, force: false }
     }
 
     /// Also replays items whose event record may have expired: such an event may be recorded as new, and be
@@ -80,7 +83,7 @@ impl QuarantineReplayer {
         id: &QuarantineId,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let Some(item) = self.ingestor.inbox().quarantined_item(id).await? else {
+        let Some(item) = self.store.quarantined_item(id).await? else {
             return Ok(QuarantineReplayOutcome::NotFound);
         };
         if let Some((_, resolution)) = item.resolution {
@@ -100,8 +103,8 @@ impl QuarantineReplayer {
         key: EventKey,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let by = operator.audit_entry(OperatorAction::Requeue, self.ingestor.clock().now());
-        match self.ingestor.inbox().replay_quarantined(&key, &by).await? {
+        let by = operator.audit_entry(OperatorAction::Requeue, self.recorder.clock().now());
+        match self.store.replay_quarantined(&key, &by).await? {
             ReplayOutcome::NotFound => Ok(QuarantineReplayOutcome::EventExpired(key)),
             ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
                 Ok(QuarantineReplayOutcome::Conflict)
@@ -127,8 +130,8 @@ impl QuarantineReplayer {
         item: &QuarantinedItem,
         operator: &Operator,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let by = operator.audit_entry(OperatorAction::Replay, self.ingestor.clock().now());
-        let body = self.ingestor.inbox().quarantined_payload(item).await?;
+        let by = operator.audit_entry(OperatorAction::Replay, self.recorder.clock().now());
+        let body = self.store.quarantined_payload(item).await?;
         let event = match reparse(item.clone().with_body(body)) {
             Reparsed::Event(event) => event,
             Reparsed::StillUnusable(reason) => return Ok(QuarantineReplayOutcome::StillUnusable(reason)),
@@ -137,18 +140,18 @@ impl QuarantineReplayer {
         let too_old = item.signed_at.filter(|at| !self.force && record_may_have_expired(*at, by.at));
         // If the event is recorded, the replay is only a duplicate, however old the signature is.
         if let Some(signed_at) = too_old
-            && !self.ingestor.inbox().is_recorded(event.key()).await?
+            && !self.recorder.events().is_recorded(event.key()).await?
         {
             return Ok(QuarantineReplayOutcome::TooOld { signed_at });
         }
         // The batch may have been tracked under another subject since the delivery came.
-        if self.ingestor.has_subject_mismatch(&event).await? {
+        if self.recorder.has_subject_mismatch(&event).await? {
             return Ok(QuarantineReplayOutcome::StillUnusable(QuarantineReason::SubjectMismatch));
         }
         // Longer than for a delivery, because no provider waits for the answer.
         let deadline = Instant::now() + RECORD_TIMEOUT;
-        let (resolution, enqueue_error) = match self.ingestor.record_replayed(&event, &by, deadline).await? {
-            RecordOutcome::New => (Resolution::Recorded, self.ingestor.enqueue(&event, deadline).await),
+        let (resolution, enqueue_error) = match self.recorder.record_replayed(&event, &by, deadline).await? {
+            RecordOutcome::New => (Resolution::Recorded, self.recorder.enqueue(&event, deadline).await),
             RecordOutcome::Duplicate { .. } => (Resolution::Duplicate, None),
         };
         // Closed last, so an interrupted replay can be run again.
@@ -163,11 +166,11 @@ impl QuarantineReplayer {
         by: &AuditEntry,
         enqueue_error: Option<AwsError>,
     ) -> Result<QuarantineReplayOutcome, AwsError> {
-        let is_reopened = match self.ingestor.inbox().close_quarantined(item, resolution, by).await? {
+        let is_reopened = match self.store.close_quarantined(item, resolution, by).await? {
             WriteOutcome::Applied => false,
             // Closed by another writer, or the same bytes came again.
             WriteOutcome::Conflict => {
-                let existing = self.ingestor.inbox().quarantined_item(&item.id).await?;
+                let existing = self.store.quarantined_item(&item.id).await?;
                 existing.is_some_and(|existing| existing.resolution.is_none())
             }
         };

@@ -51,7 +51,7 @@ impl EventsQueue {
             .map_err(|error| AwsError::from_sdk_error(SEND, &error))
     }
 
-    /// Sends at most ten messages and 1 MiB (see [`inbox_core::inbox::chunk_by_size`]); returns one outcome per
+    /// Sends at most ten messages and 1 MiB (see [`inbox_core::chunking::chunk_by_size`]); returns one outcome per
     /// message, in order.
     ///
     /// A batch that SQS rejects as a whole is sent again message by message, to find the one at fault.

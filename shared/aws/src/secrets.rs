@@ -19,6 +19,7 @@ use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET
 
 use crate::AwsError;
 use crate::clock::Clock;
+use crate::telemetry::metrics;
 
 const FETCH: &str = "secretsmanager:GetSecretValue";
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1_200);
@@ -142,7 +143,7 @@ impl<T> SecretCache<T> {
                 state.loaded_at = Some(now);
             }),
             Err(error) => {
-                metrics::counter!("secret_fetch_failed").increment(1);
+                metrics::SECRET_FETCH_FAILED.add(1);
                 tracing::warn!(target: "secrets", why = %error, "secret not loaded");
             }
         }

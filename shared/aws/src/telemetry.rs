@@ -1,4 +1,4 @@
-//! Sets up logs and metrics, and lists every metric.
+//! Sets up logs and metrics.
 //!
 //! # What may be logged
 //!
@@ -11,9 +11,10 @@
 //! Only our own targets are logged at all. The runtime and the SDK print whole bodies at TRACE and quote what they could
 //! not read at ERROR, so their targets are off at every level. That is fixed here and not a setting.
 
+pub mod metrics;
+
 use std::io::Write;
 
-use inbox_core::delivery::Provider;
 use metrics_cloudwatch_embedded::Collector;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -21,54 +22,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::metrics::{METRICS, MetricKind};
 use crate::escape::EscapedJsonLines;
 
 const LOG_TARGETS: [&str; 7] = ["delivery", "relay", "poller", "requests", "worker", "secrets", "panic"];
-
-/// The names of all metrics that the functions emit. A tidy test compares them with the code and with `infra/monitoring.yaml`.
-pub const METRICS: [&str; 41] = [
-    "received",
-    "recorded",
-    "duplicate",
-    "other_key",
-    "payload_differs",
-    "late_mark",
-    "quarantined",
-    "rejected",
-    "stale_but_authentic",
-    "unavailable",
-    "enqueue_failed",
-    "relayed",
-    "relay_failed",
-    "oldest_due_age",
-    "signature_age",
-    "secret_fetch_failed",
-    "key_refused",
-    "late_webhook",
-    "polled",
-    "found_by_poll",
-    "poll_failed",
-    "poll_remaining",
-    "overdue",
-    "overdue_unanswered",
-    "oldest_poll_delay",
-    "submission_unknown",
-    "schedule_alarm",
-    "schedule_overtaken",
-    "alert_flood",
-    "row_skipped",
-    "record_reopened",
-    "requested",
-    "request_failed",
-    "processed",
-    "published",
-    "threshold_differs",
-    "requeued",
-    "returned",
-    "claim_lost",
-    "processing_overdue",
-    "processing_age",
-];
 
 /// Starts logging: our own targets, from `level` on, one JSON object per line, to `writer`. Does nothing if the
 /// process has a logger already.
@@ -98,32 +55,10 @@ where
 pub fn init_metrics(namespace: String) -> Option<&'static Collector> {
     let collector =
         metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(namespace).init().ok()?;
-    metrics::describe_histogram!(
-        "oldest_due_age",
-        metrics::Unit::Seconds,
-        "age of the oldest event that is not enqueued"
-    );
-    metrics::describe_histogram!("oldest_poll_delay", metrics::Unit::Seconds, "delay of the oldest due poll");
-    metrics::describe_histogram!(
-        "processing_age",
-        metrics::Unit::Seconds,
-        "time from an event's delivery to its effect"
-    );
-    metrics::describe_histogram!("signature_age", metrics::Unit::Seconds, "age of verified signatures");
-    Some(collector)
-}
-
-/// Counts an event by reason, and by provider if there is one, and once more without any dimension. An alarm
-/// names the dimensions of its metric exactly, so only the metric without dimensions also counts reasons that
-/// are new.
-pub fn count_with_reason(name: &'static str, provider: Option<Provider>, reason: &'static str) {
-    match provider {
-        Some(provider) => {
-            metrics::counter!(name, "provider" => provider.as_str(), "reason" => reason).increment(1)
-        }
-        None => metrics::counter!(name, "reason" => reason).increment(1),
+    for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Seconds) {
+        ::metrics::describe_histogram!(metric.name, ::metrics::Unit::Seconds, metric.description);
     }
-    metrics::counter!(name).increment(1);
+    Some(collector)
 }
 
 /// Writes the metrics that were collected so far to `writer`. A failed write loses them.

@@ -1,4 +1,4 @@
-//! Receives a webhook delivery, for both webhook functions: verify, parse, record, enqueue, mark as sent,
+//! Receives a webhook delivery, for every webhook function: verify, parse, record, enqueue, mark as sent,
 //! reply.
 
 use std::time::Duration;
@@ -10,24 +10,26 @@ use lambda_http::http::{HeaderValue, header::CONTENT_TYPE};
 use tokio::time::Instant;
 
 use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
+use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
-use inbox_core::inbox::{QuarantineReason, RecordOutcome};
-use inbox_core::limits::{BODY_MAX_BYTES, DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS, RIGHTFOOT_BODY_MAX_BYTES};
-use inbox_core::providers::{ParseOutcome, parse};
+use inbox_core::limits::{DELIVERY_DEADLINE_MS, RECORD_BUDGET_MS};
+use inbox_core::providers::{ParseOutcome, ProviderSpec, parse};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, Reply, reply_for};
 
 use crate::AwsError;
 use crate::api_gateway::ApiGatewayRequest;
 use crate::clock::Clock;
-use crate::inbox::Inbox;
-use crate::ingest::{Ingestor, with_deadline};
+use crate::event_recorder::{EventRecorder, with_deadline};
 use crate::queue::EventsQueue;
-use crate::telemetry::count_with_reason;
+use crate::stores::{EventStore, Quarantine, Table};
+use crate::telemetry::metrics;
 
 /// Receives the deliveries of a webhook function.
 #[derive(Clone, Debug)]
-pub struct Receiver {
-    ingestor: Ingestor,
+pub struct WebhookReceiver {
+    recorder: EventRecorder,
+    quarantine: Quarantine,
 }
 
 /// Fields of the delivery's log line, besides its outcome.
@@ -45,10 +47,11 @@ struct DeliveryLog {
     duplicate_reason: Option<&'static str>,
 }
 
-impl Receiver {
-    /// Creates a receiver that records into `inbox` and enqueues on `queue`.
-    pub fn new(inbox: Inbox, queue: EventsQueue, clock: Clock) -> Self {
-        Self { ingestor: Ingestor::new(inbox, queue, clock) }
+impl WebhookReceiver {
+    /// Creates a receiver that records into `table` and enqueues on `queue`.
+    pub fn new(table: Table, queue: EventsQueue, clock: Clock) -> Self {
+        let recorder = EventRecorder::new(EventStore::new(table.clone()), queue, clock);
+        Self { recorder, quarantine: Quarantine::new(table) }
     }
 
     /// Receives one delivery and returns the HTTP response.
@@ -67,9 +70,9 @@ impl Receiver {
         let request_id = request.as_ref().and_then(ApiGatewayRequest::request_id).map(str::to_owned);
         let mut log = DeliveryLog { request_id, ..DeliveryLog::default() };
         let malformed = Err(DeliveryOutcome::Rejected(RejectReason::Malformed));
-        let outcome = match request
-            .map_or(malformed, |request| self.parse_delivery(request, body_max_bytes(provider)))
-        {
+        let outcome = match request.map_or(malformed, |request| {
+            self.parse_delivery(request, ProviderSpec::of(provider).body_max_bytes)
+        }) {
             Ok(delivery) => {
                 log.bytes = delivery.body.len();
                 // On the heap: with the SDK's futures inside, this one is too large to move on small stacks.
@@ -104,7 +107,7 @@ impl Receiver {
         if body.len() > max_bytes {
             return Err(DeliveryOutcome::Unavailable);
         }
-        Ok(Delivery { body, headers, received_at: self.ingestor.clock().now() })
+        Ok(Delivery { body, headers, received_at: self.recorder.clock().now() })
     }
 
     async fn verify_and_accept(
@@ -173,7 +176,7 @@ impl Receiver {
         // The rest of the deadline is for sending and marking.
         let record_by = deadline.min(Instant::now() + Duration::from_millis(RECORD_BUDGET_MS));
         // A URL may only report on batches of its own subject.
-        match with_deadline(record_by, "dynamodb:GetItem", self.ingestor.has_subject_mismatch(&event)).await {
+        match with_deadline(record_by, "dynamodb:GetItem", self.recorder.has_subject_mismatch(&event)).await {
             Ok(false) => {}
             Ok(true) => {
                 let reason = QuarantineReason::SubjectMismatch;
@@ -190,9 +193,9 @@ impl Receiver {
             // Undecided, so the provider must deliver again.
             Err(error) => return log.unavailable(error),
         }
-        match self.ingestor.record(&event, record_by).await {
+        match self.recorder.record(&event, record_by).await {
             Ok(RecordOutcome::New) => {
-                log.error = self.ingestor.enqueue(&event, deadline).await;
+                log.error = self.recorder.enqueue(&event, deadline).await;
                 DeliveryOutcome::Recorded
             }
             // A duplicate is not enqueued: its record is due or was sent already.
@@ -201,17 +204,16 @@ impl Receiver {
                 payload_differs,
                 is_late_webhook: late_webhook,
             }) => {
-                let provider = event.key().provider().as_str();
+                let provider = event.key().provider();
                 log.duplicate_reason = match (payload_differs, other_key, late_webhook) {
                     (true, _, _) => Some("payload_differs"),
                     (false, true, _) => Some("other_key"),
                     (false, false, true) => Some("late_webhook"),
                     (false, false, false) => None,
                 };
-                metrics::counter!("late_webhook", "provider" => provider).increment(late_webhook.into());
-                metrics::counter!("other_key", "provider" => provider).increment(other_key.into());
-                metrics::counter!("payload_differs", "provider" => provider)
-                    .increment(payload_differs.into());
+                metrics::LATE_WEBHOOK.add(provider, late_webhook.into());
+                metrics::OTHER_KEY.add(provider, other_key.into());
+                metrics::PAYLOAD_DIFFERS.add(provider, payload_differs.into());
                 DeliveryOutcome::Duplicate
             }
             // Not a 2xx, because the record may be missing (P1). If it was written, the next delivery is a
@@ -232,12 +234,12 @@ impl Receiver {
         match with_deadline(
             deadline,
             "dynamodb:UpdateItem",
-            self.ingestor.inbox().quarantine_delivery(verified, reason),
+            self.quarantine.quarantine_delivery(verified, reason),
         )
         .await
         {
             Ok(()) => {
-                count_with_reason("quarantined", Some(verified.provider()), reason.as_str());
+                metrics::QUARANTINED.add(verified.provider(), reason.as_str(), 1);
                 outcome
             }
             Err(error) => log.unavailable(error),
@@ -273,34 +275,23 @@ impl DeliveryLog {
     }
 }
 
-/// Largest accepted body, in bytes.
-const fn body_max_bytes(provider: Provider) -> usize {
-    match provider {
-        // Smaller, because a leaked URL can send any body, and recorded bodies are read many times.
-        Provider::Rightfoot => RIGHTFOOT_BODY_MAX_BYTES,
-        Provider::Fynapse => BODY_MAX_BYTES,
-    }
-}
-
 /// Records the signature's age, in seconds.
 fn record_signature_age(verified: &Verified) {
     // It is not documented if the sender sets a new `t` on each attempt. The ages show it.
     if let VerifiedBy::Signature { signed_at } = verified.verified_by() {
-        let age_secs = u32::try_from(verified.received_at().secs().distance(*signed_at)).unwrap_or(u32::MAX);
-        metrics::histogram!("signature_age", "provider" => verified.provider().as_str()).record(age_secs);
+        let age_secs = verified.received_at().secs().distance(*signed_at);
+        metrics::SIGNATURE_AGE.record(verified.provider(), age_secs);
     }
 }
 
 fn count_outcome(provider: Provider, outcome: &DeliveryOutcome) {
-    metrics::counter!("received", "provider" => provider.as_str()).increment(1);
+    metrics::RECEIVED.add(provider, 1);
     match outcome {
-        DeliveryOutcome::Rejected(reason) => count_with_reason("rejected", Some(provider), reason.as_str()),
-        DeliveryOutcome::Recorded
-        | DeliveryOutcome::Duplicate
-        | DeliveryOutcome::Stale
-        | DeliveryOutcome::Unavailable => {
-            metrics::counter!(outcome.as_str(), "provider" => provider.as_str()).increment(1);
-        }
+        DeliveryOutcome::Rejected(reason) => metrics::REJECTED.add(provider, reason.as_str(), 1),
+        DeliveryOutcome::Recorded => metrics::RECORDED.add(provider, 1),
+        DeliveryOutcome::Duplicate => metrics::DUPLICATE.add(provider, 1),
+        DeliveryOutcome::Stale => metrics::STALE_BUT_AUTHENTIC.add(provider, 1),
+        DeliveryOutcome::Unavailable => metrics::UNAVAILABLE.add(provider, 1),
         // Already counted, with its reason, in `quarantine`.
         DeliveryOutcome::Quarantined(_) | DeliveryOutcome::Unreadable(_) => {}
     }

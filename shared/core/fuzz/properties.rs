@@ -18,17 +18,19 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inbox_core::allow_list::AllowList;
-use inbox_core::delivery::{Delivery, Provider, RejectReason, Subject, Verification, Verified, VerifiedBy};
-use inbox_core::event::{Event, EventKey, Origin, payload_hash};
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
+use inbox_core::event::{Event, EventKey, payload_hash};
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{
     DATA_DEPTH_MAX, ID_MAX_BYTES, MESSAGE_MAX_BYTES, SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES,
     SIGNATURE_TOLERANCE_SECS, SQS_MAX_BYTES, SUBJECT_MAX_BYTES,
 };
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_dataref};
+use inbox_core::origin::Origin;
 use inbox_core::providers::{ParseError, ParseOutcome, parse};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
+use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 use inbox_core::{signature, url_token};
 use serde_json::Value;
@@ -205,10 +207,10 @@ fn check_event_key(event: &Event, provider: Provider, body: &[u8]) {
         EventKey::RightfootAlert { batch_id, event_uuid } => {
             assert!(fits(batch_id.as_str()) && fits(event_uuid.as_str()));
             let uuid = event_uuid.as_str();
-            assert!(uuid != "poll" && !uuid.starts_with("poll-"), "that is the poller's own record");
+            assert!(!uuid.starts_with("poll-"), "that is the poller's own record");
         }
         EventKey::RightfootPolledAlert { .. } => unreachable!("no delivery is the poller's own event"),
-        EventKey::Fynapse { event_id } => assert!(fits(event_id.as_str())),
+        EventKey::Signed { event_id, .. } => assert!(fits(event_id.as_str())),
     }
     check_payload(key, event.event_type(), body);
 }
@@ -229,7 +231,7 @@ fn check_payload(key: &EventKey, event_type: &str, body: &[u8]) {
             assert!(payload.get("alerts").is_some_and(Value::is_array));
         }
         EventKey::RightfootPolledAlert { .. } => unreachable!("no delivery is the poller's own event"),
-        EventKey::Fynapse { event_id } => {
+        EventKey::Signed { event_id, .. } => {
             assert_eq!([field("event_type"), field("event_id")], [event_type, event_id.as_str()]);
         }
     }

@@ -5,12 +5,14 @@
 pub mod detail;
 mod eventbridge_limits;
 
-use crate::delivery::Subject;
 use crate::effect::alert::ThresholdCrossing;
 use crate::effect::batch_snapshot::BatchSnapshot;
-use crate::event::{EventKey, Id, Origin, batch_path, percent_encode};
+use crate::event::{EventKey, batch_path, percent_encode};
+use crate::id::Id;
 use crate::limits::BUS_MAX_BYTES;
 use crate::message::dataref;
+use crate::origin::Origin;
+use crate::subject::Subject;
 use crate::time::UnixMillis;
 
 use detail::{BalanceBatchCompleted, BalanceExtracted, BalanceThresholdMet, Detail, SourceEvent};

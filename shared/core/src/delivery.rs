@@ -13,14 +13,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use crate::event::Origin;
-use crate::limits::SUBJECT_MAX_BYTES;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use crate::origin::Origin;
+use crate::subject::Subject;
 use crate::time::{UnixMillis, UnixSecs};
 
 /// A sender of webhooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Provider {
     /// Balance checks and threshold alerts. Its webhooks are unsigned; their secret URL verifies them.
     Rightfoot,
@@ -30,19 +34,16 @@ pub enum Provider {
 
 impl Provider {
     /// Every provider.
-    pub const ALL: [Self; 2] = [Self::Rightfoot, Self::Fynapse];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name used in keys, metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rightfoot => "rightfoot",
-            Self::Fynapse => "fynapse",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The provider with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
+        name.parse().ok()
     }
 }
 
@@ -72,7 +73,8 @@ impl fmt::Debug for Delivery {
 
 /// The reason why a delivery was rejected. Logs and metrics show it; the caller never learns it (every
 /// rejection is the same 403).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RejectReason {
     /// The signature or token is missing or malformed, the body is not valid base64 although it is marked as
     /// base64, or the gateway's event cannot be parsed.
@@ -80,6 +82,7 @@ pub enum RejectReason {
     /// The signature or token is well formed, but no accepted secret made it.
     Mismatch,
     /// The sender's address is not on the allow-list.
+    #[strum(serialize = "address")]
     AddressNotAllowed,
     /// The token is valid, but its subject is revoked.
     Revoked,
@@ -87,13 +90,8 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// The name used in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Mismatch => "mismatch",
-            Self::AddressNotAllowed => "address",
-            Self::Revoked => "revoked",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -106,39 +104,6 @@ pub enum Verification {
     Stale(StaleDelivery),
     /// Not verified. The delivery is returned, so that the caller can try again with reloaded secrets.
     Rejected(Delivery, RejectReason),
-}
-
-/// The name that a webhook URL is minted for: a caller's `submission_id`, or one that an operator chose. It
-/// must not be derived from personal data. `[A-Za-z0-9_-]{1,64}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subject(String);
-
-/// The error of parsing a [`Subject`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a subject is 1 to {SUBJECT_MAX_BYTES} characters of A-Z a-z 0-9 _ -")]
-pub struct InvalidSubject;
-
-impl Subject {
-    /// The subject as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Subject {
-    type Err = InvalidSubject;
-
-    fn from_str(name: &str) -> Result<Self, InvalidSubject> {
-        let fits = (1..=SUBJECT_MAX_BYTES).contains(&name.len());
-        let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if fits && legal { Ok(Self(name.to_owned())) } else { Err(InvalidSubject) }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// The evidence that verified a delivery.

@@ -1,16 +1,62 @@
 //! The effect of an event: confirmation by the provider's API, and the time of the next attempt.
 //!
 //! A webhook is only a hint. It has an effect only as far as the provider's API confirms it: [`batch_snapshot`]
-//! decides when a batch is complete, [`alert`] which balances met their threshold. [`crate::bus`] builds the events.
+//! decides when a batch is complete, [`alert`] which balances met their threshold, [`pending_alerts`] how an event with
+//! alerts ends. [`crate::bus`] builds the events.
 
 pub mod alert;
 pub mod batch_snapshot;
+pub mod pending_alerts;
 
 use std::time::Duration;
 
-use crate::inbox::short_hash;
+use crate::effect::batch_snapshot::PreviousSnapshot;
 use crate::limits::{REQUEUE_DELAY_MAX_SECS, REQUEUE_DELAY_SECS};
+use crate::quarantine::QuarantineReason;
+use crate::table_keys::short_hash;
 use crate::time::UnixMillis;
+
+/// The outcome of processing an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EffectOutcome {
+    /// The effect has happened.
+    Done,
+    /// An untracked batch was published, with this many results.
+    DoneUntracked(u64),
+    /// The effect cannot happen yet.
+    Requeue(RequeueDetails),
+    /// The effect cannot happen unless an operator acts.
+    Quarantine(QuarantineReason),
+}
+
+/// Details of a requeue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequeueDetails {
+    /// The reason, for logs, metrics and the record.
+    pub reason: &'static str,
+    /// Time until Rightfoot may be called again, if it has said so.
+    pub retry_after: Option<Duration>,
+    /// Snapshot of an untracked batch, to be compared with the next one.
+    pub snapshot: Option<PreviousSnapshot>,
+}
+
+impl RequeueDetails {
+    /// A requeue for this reason, with the usual pause.
+    pub fn with_reason(reason: &'static str) -> Self {
+        Self { reason, ..Self::default() }
+    }
+}
+
+impl EffectOutcome {
+    /// The names of the outcome and of its reason, for logs; the reason may be empty.
+    pub fn name_and_reason(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Done | Self::DoneUntracked(_) => ("done", ""),
+            Self::Requeue(later) => ("requeued", later.reason),
+            Self::Quarantine(reason) => ("quarantined", reason.as_str()),
+        }
+    }
+}
 
 /// The time of the next attempt at an event that was requeued `requeues` times before: after a minute,
 /// doubling up to a quarter of an hour, and not before `retry_after`.

@@ -8,13 +8,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha2::{Digest, Sha256};
 
 use crate::delivery::{Provider, Verified};
+use crate::id::Id;
 use crate::limits::ID_MAX_BYTES;
+use crate::origin::Origin;
+use crate::table_keys::batch_pk;
 
 /// Leaves RFC 3986's unreserved characters unencoded in an event id.
 const ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The `event_uuid` under which the first version recorded polled alerts. Reserved: no webhook may use it.
-const LEGACY_POLLED_UUID: &str = "poll";
 /// The prefix of the poller's own `event_uuid`, before the digest of the authorizers. Reserved: no webhook
 /// may use it.
 const POLLED_UUID_PREFIX: &str = "poll-";
@@ -25,11 +26,17 @@ pub struct Event {
     key: EventKey,
     event_type: Cow<'static, str>,
     verified: Verified,
+    idempotency_header: Option<&'static str>,
 }
 
 impl Event {
     pub(crate) fn new(key: EventKey, event_type: impl Into<Cow<'static, str>>, verified: Verified) -> Self {
-        Self { key, event_type: event_type.into(), verified }
+        Self { key, event_type: event_type.into(), verified, idempotency_header: None }
+    }
+
+    /// Says which header the provider repeats in redeliveries.
+    pub(crate) fn with_idempotency_header(self, name: &'static str) -> Self {
+        Self { idempotency_header: Some(name), ..self }
     }
 
     /// The dedupe key.
@@ -52,33 +59,11 @@ impl Event {
         &self.verified
     }
 
-    /// Fynapse's `Idempotency-Key` header, if it is at most [`ID_MAX_BYTES`] long. It is stored, but not
+    /// The provider's idempotency header, if it has one of at most [`ID_MAX_BYTES`]. It is stored, but not
     /// trusted, because it is not signed.
     pub fn idempotency_key(&self) -> Option<&str> {
         // Not part of the dedupe key: with a signed body, anybody could choose a fresh header.
-        match self.key.provider() {
-            Provider::Fynapse => {
-                self.verified.header("idempotency-key").filter(|key| key.len() <= ID_MAX_BYTES)
-            }
-            Provider::Rightfoot => None,
-        }
-    }
-}
-
-/// A provider's opaque id of 1 to 512 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(String);
-
-impl Id {
-    /// Takes an id; `None` if it is empty or longer than [`ID_MAX_BYTES`].
-    pub fn new(id: impl Into<String>) -> Option<Self> {
-        let id = id.into();
-        (1..=ID_MAX_BYTES).contains(&id.len()).then_some(Self(id))
-    }
-
-    /// The id as the provider wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        self.verified.header(self.idempotency_header?).filter(|key| key.len() <= ID_MAX_BYTES)
     }
 }
 
@@ -138,11 +123,13 @@ pub enum EventKey {
     RightfootPolledAlert {
         /// The run's batch.
         batch_id: Id,
-        /// The authorizers that the alerts are about; `None` in records of the first version.
-        authorizers: Option<AuthorizersDigest>,
+        /// The authorizers that the alerts are about.
+        authorizers: AuthorizersDigest,
     },
-    /// A Fynapse event, by its signed `event_id`.
-    Fynapse {
+    /// An event of a provider that signs, by its signed id.
+    Signed {
+        /// The provider; never Rightfoot.
+        provider: Provider,
         /// The event's own id.
         event_id: Id,
     },
@@ -151,17 +138,21 @@ pub enum EventKey {
 impl EventKey {
     /// The key of an alert webhook; `None` if its `event_uuid` is reserved for polled alerts.
     pub fn alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
-        let is_reserved =
-            event_uuid.as_str() == LEGACY_POLLED_UUID || event_uuid.as_str().starts_with(POLLED_UUID_PREFIX);
+        let is_reserved = event_uuid.as_str().starts_with(POLLED_UUID_PREFIX);
         (!is_reserved).then_some(Self::RightfootAlert { batch_id, event_uuid })
     }
 
-    /// The key of an alert that is already recorded. The first version also recorded webhooks whose
-    /// `event_uuid` is reserved now.
-    fn recorded_alert(batch_id: Id, event_uuid: Id) -> Self {
-        match parse_polled_uuid(event_uuid.as_str()) {
-            Some(authorizers) => Self::RightfootPolledAlert { batch_id, authorizers },
-            None => Self::RightfootAlert { batch_id, event_uuid },
+    /// The key of an event by its signed id; `None` for Rightfoot, which does not sign.
+    pub fn signed(provider: Provider, event_id: Id) -> Option<Self> {
+        (provider != Provider::Rightfoot).then_some(Self::Signed { provider, event_id })
+    }
+
+    /// The key of an alert that is already recorded: a webhook's, or the poller's own.
+    fn recorded_alert(batch_id: Id, event_uuid: Id) -> Option<Self> {
+        match event_uuid.as_str().strip_prefix(POLLED_UUID_PREFIX) {
+            Some(digest) => AuthorizersDigest::parse(digest)
+                .map(|authorizers| Self::RightfootPolledAlert { batch_id, authorizers }),
+            None => Some(Self::RightfootAlert { batch_id, event_uuid }),
         }
     }
 
@@ -171,17 +162,17 @@ impl EventKey {
             Self::RightfootCompletion { .. }
             | Self::RightfootAlert { .. }
             | Self::RightfootPolledAlert { .. } => Provider::Rightfoot,
-            Self::Fynapse { .. } => Provider::Fynapse,
+            Self::Signed { provider, .. } => *provider,
         }
     }
 
-    /// The batch that the event belongs to; `None` for Fynapse.
+    /// The batch that the event belongs to; `None` for others than Rightfoot's.
     pub fn batch_id(&self) -> Option<&Id> {
         match self {
             Self::RightfootCompletion { batch_id }
             | Self::RightfootAlert { batch_id, .. }
             | Self::RightfootPolledAlert { batch_id, .. } => Some(batch_id),
-            Self::Fynapse { .. } => None,
+            Self::Signed { .. } => None,
         }
     }
 
@@ -191,7 +182,9 @@ impl EventKey {
             Self::RightfootCompletion { batch_id }
             | Self::RightfootAlert { batch_id, .. }
             | Self::RightfootPolledAlert { batch_id, .. } => batch_pk(batch_id),
-            Self::Fynapse { event_id } => format!("fynapse#event#{}", event_id.as_str()),
+            Self::Signed { provider, event_id } => {
+                format!("{}#event#{}", provider.as_str(), event_id.as_str())
+            }
         }
     }
 
@@ -201,7 +194,7 @@ impl EventKey {
             Self::RightfootCompletion { .. } => "completed".to_owned(),
             Self::RightfootAlert { event_uuid, .. } => format!("alert#{}", event_uuid.as_str()),
             Self::RightfootPolledAlert { authorizers, .. } => format!("alert#{}", polled_uuid(*authorizers)),
-            Self::Fynapse { .. } => "event".to_owned(),
+            Self::Signed { .. } => "event".to_owned(),
         }
     }
 
@@ -210,12 +203,12 @@ impl EventKey {
         if let Some(batch_id) = pk.strip_prefix("rightfoot#batch#") {
             let batch_id = Id::new(batch_id)?;
             return match sk.strip_prefix("alert#") {
-                Some(event_uuid) => Some(Self::recorded_alert(batch_id, Id::new(event_uuid)?)),
+                Some(event_uuid) => Self::recorded_alert(batch_id, Id::new(event_uuid)?),
                 None => (sk == "completed").then_some(Self::RightfootCompletion { batch_id }),
             };
         }
-        let event_id = Id::new(pk.strip_prefix("fynapse#event#")?)?;
-        (sk == "event").then_some(Self::Fynapse { event_id })
+        let (provider, event_id) = pk.split_once("#event#").filter(|_| sk == "event")?;
+        Self::signed(Provider::from_name(provider)?, Id::new(event_id)?)
     }
 
     /// The event's id on the queue and the bus: a path whose opaque parts are percent-encoded, so that two
@@ -230,7 +223,9 @@ impl EventKey {
                 // Not encoded: it has only letters, digits and a hyphen.
                 format!("{}/alert/{}", batch_path(batch_id), polled_uuid(*authorizers))
             }
-            Self::Fynapse { event_id } => format!("fynapse/event/{}", encode_id(event_id)),
+            Self::Signed { provider, event_id } => {
+                format!("{}/event/{}", provider.as_str(), encode_id(event_id))
+            }
         }
     }
 
@@ -242,12 +237,12 @@ impl EventKey {
                 Some(Self::RightfootCompletion { batch_id: decode_id(batch)? })
             }
             ["rightfoot", "batch", batch, "alert", uuid] => {
-                let key = Self::recorded_alert(decode_id(batch)?, decode_id(uuid)?);
+                let key = Self::recorded_alert(decode_id(batch)?, decode_id(uuid)?)?;
                 // A polled uuid in another spelling would be a second id of the same event.
                 let is_polled = matches!(key, Self::RightfootPolledAlert { .. });
-                (!is_polled || parse_polled_uuid(uuid).is_some()).then_some(key)
+                (!is_polled || uuid.starts_with(POLLED_UUID_PREFIX)).then_some(key)
             }
-            ["fynapse", "event", id] => Some(Self::Fynapse { event_id: decode_id(id)? }),
+            [provider, "event", id] => Self::signed(Provider::from_name(provider)?, decode_id(id)?),
             _ => None,
         }
     }
@@ -260,56 +255,13 @@ impl fmt::Display for EventKey {
 }
 
 /// The poller's own `event_uuid`.
-fn polled_uuid(authorizers: Option<AuthorizersDigest>) -> String {
-    authorizers.map_or_else(
-        || LEGACY_POLLED_UUID.to_owned(),
-        |authorizers| format!("{POLLED_UUID_PREFIX}{authorizers}"),
-    )
-}
-
-/// Parses the poller's own `event_uuid`; `None` if it is a provider's.
-fn parse_polled_uuid(event_uuid: &str) -> Option<Option<AuthorizersDigest>> {
-    if event_uuid == LEGACY_POLLED_UUID {
-        return Some(None);
-    }
-    event_uuid.strip_prefix(POLLED_UUID_PREFIX).and_then(AuthorizersDigest::parse).map(Some)
-}
-
-/// The partition key of all items of a batch.
-pub fn batch_pk(batch_id: &Id) -> String {
-    format!("rightfoot#batch#{}", batch_id.as_str())
+fn polled_uuid(authorizers: AuthorizersDigest) -> String {
+    format!("{POLLED_UUID_PREFIX}{authorizers}")
 }
 
 /// The common prefix of all ids that belong to a batch.
 pub(crate) fn batch_path(batch_id: &Id) -> String {
     format!("rightfoot/batch/{}", encode_id(batch_id))
-}
-
-/// The way in which an event was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A webhook delivered it.
-    Webhook,
-    /// The poller found it.
-    Poll,
-    /// An operator replayed it out of quarantine.
-    Replay,
-}
-
-impl Origin {
-    /// The name used in records and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Poll => "poll",
-            Self::Replay => "replay",
-        }
-    }
-
-    /// The origin with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Webhook, Self::Poll, Self::Replay].into_iter().find(|origin| origin.as_str() == name)
-    }
 }
 
 /// SHA-256 of a payload, in hexadecimal. Identifies equal payloads, and names the stored parts of a large
@@ -344,7 +296,7 @@ mod tests {
     fn keys_match_the_data_model() {
         let completion = EventKey::RightfootCompletion { batch_id: id("5d3c") };
         let alert = EventKey::alert(id("5d3c"), id("7b6f")).unwrap();
-        let extract = EventKey::Fynapse { event_id: id("a3ef") };
+        let extract = EventKey::signed(Provider::Fynapse, id("a3ef")).unwrap();
         let keys = |key: &EventKey| (key.pk(), key.sk(), key.event_id());
         let expected = |pk: &str, sk: &str, id: &str| (pk.to_owned(), sk.to_owned(), id.to_owned());
         assert_eq!(
@@ -356,13 +308,15 @@ mod tests {
             expected("rightfoot#batch#5d3c", "alert#7b6f", "rightfoot/batch/5d3c/alert/7b6f")
         );
         assert_eq!(keys(&extract), expected("fynapse#event#a3ef", "event", "fynapse/event/a3ef"));
+        assert_eq!(EventKey::from_event_id("rightfoot/event/a3ef"), None);
+        assert_eq!(EventKey::from_table_key("rightfoot#event#a3ef", "event"), None);
     }
 
     #[test]
     fn opaque_ids_cannot_imitate_another_key() {
         let crafted = EventKey::RightfootCompletion { batch_id: id("b/alert/u%2F#é") };
         assert_eq!(crafted.event_id(), "rightfoot/batch/b%2Falert%2Fu%252F%23%C3%A9/completed");
-        for reserved in ["poll", "poll-", "poll-u", "poll-b1946ac92492d2347c6235b4d2611184"] {
+        for reserved in ["poll-", "poll-u", "poll-b1946ac92492d2347c6235b4d2611184"] {
             assert_eq!(EventKey::alert(id("b"), id(reserved)), None, "the poller's own: {reserved}");
         }
         assert!(EventKey::alert(id("b"), id("polls")).is_some());
@@ -375,32 +329,28 @@ mod tests {
     fn p5_polled_alerts_are_keyed_by_their_authorizers() {
         let polled_alert = |ids: &[&str]| {
             let ids: Vec<_> = ids.iter().map(|text| id(text)).collect();
-            EventKey::RightfootPolledAlert {
-                batch_id: id("b"),
-                authorizers: Some(AuthorizersDigest::of(&ids)),
-            }
+            EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: AuthorizersDigest::of(&ids) }
         };
         // printf '\0\0\0\0\0\0\0\1a\0\0\0\0\0\0\0\2bc' | sha256sum | cut -c -32
         assert_eq!(polled_alert(&["a", "bc"]).sk(), "alert#poll-3fafa1cf2f19a7c1129beb20cf0983f7");
         assert_eq!(polled_alert(&["bc", "a"]), polled_alert(&["a", "bc"]), "in any order");
         assert_ne!(polled_alert(&["ab", "c"]), polled_alert(&["a", "bc"]));
         assert_ne!(polled_alert(&["a"]), polled_alert(&["a", "bc"]));
-        for key in
-            [polled_alert(&["a"]), EventKey::RightfootPolledAlert { batch_id: id("b"), authorizers: None }]
-        {
-            assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));
-            assert_eq!(EventKey::from_table_key(&key.pk(), &key.sk()), Some(key));
-        }
-        assert_eq!(EventKey::from_event_id("rightfoot/batch/b/alert/p%6Fll"), None, "one id for one event");
+        let key = polled_alert(&["a"]);
+        assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));
+        assert_eq!(
+            EventKey::from_event_id(&key.event_id().replace("poll-", "p%6Fll-")),
+            None,
+            "one id for one event"
+        );
+        assert_eq!(EventKey::from_table_key(&key.pk(), &key.sk()), Some(key));
     }
 
     #[test]
-    fn alerts_that_the_first_version_recorded_under_reserved_uuids_are_read() {
-        for (pk, sk) in [("rightfoot#batch#b", "alert#poll-u"), ("rightfoot#batch#b", "alert#poll-ABCD")] {
-            let key = EventKey::from_table_key(pk, sk).unwrap();
-            assert!(matches!(key, EventKey::RightfootAlert { .. }));
-            assert_eq!((key.pk().as_str(), key.sk().as_str()), (pk, sk));
-            assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key));
+    fn reserved_uuids_without_a_digest_are_no_event() {
+        for reserved in ["poll-", "poll-u", "poll-ABCD"] {
+            assert_eq!(EventKey::from_table_key("rightfoot#batch#b", &format!("alert#{reserved}")), None);
+            assert_eq!(EventKey::from_event_id(&format!("rightfoot/batch/b/alert/{reserved}")), None);
         }
     }
 
@@ -410,7 +360,7 @@ mod tests {
             let key = match kind {
                 0 => Some(EventKey::RightfootCompletion { batch_id: id(&a) }),
                 1 => EventKey::alert(id(&a), id(&b)),
-                _ => Some(EventKey::Fynapse { event_id: id(&a) }),
+                _ => EventKey::signed(Provider::Fynapse, id(&a)),
             };
             if let Some(key) = key {
                 prop_assert_eq!(EventKey::from_event_id(&key.event_id()), Some(key.clone()));

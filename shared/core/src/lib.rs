@@ -4,8 +4,8 @@
 //! functions carry out these decisions.
 //!
 //! A webhook passes through the modules in this order: [`delivery`] (the HTTP request) → [`signature`] or
-//! [`url_token`] (verify the sender) → [`providers`] (parse the payload) → [`event`] (its dedupe key) → [`inbox`]
-//! (the record, and the result of writing it) → [`message`] (the SQS message) → [`reply`] (the HTTP reply).
+//! [`url_token`] (verify the sender) → [`providers`] (parse the payload) → [`event`] (its dedupe key) →
+//! [`duplicates`] (whether it is recorded already) → [`message`] (the SQS message) → [`reply`] (the HTTP reply).
 //!
 //! Events that no webhook announced are found by polling: [`requests`] (submissions, and what to track) → [`poll`]
 //! (questions to Rightfoot's API and what its answers mean, in the types of [`rightfoot_api`]) → [`event`].
@@ -13,8 +13,11 @@
 //! A message from the queue is processed by [`message`] (find its event) → [`effect`] (confirm it by the provider's
 //! API) → [`bus`] (publish on EventBridge).
 //!
-//! Operators use [`lifecycle`] (the state of an event), [`quarantine`] (parse a quarantined delivery again) and
-//! [`audit`] (the entry that each of their actions leaves).
+//! Operators use [`lifecycle`] (the state of an event), [`timeline_status`] (who takes the next step), [`quarantine`] and
+//! [`reparse`] (quarantined deliveries, and parsing them again) and [`audit`] (the entry that each of their actions
+//! leaves).
+//!
+//! The tables are described by [`table_keys`], [`due_queue`] (the index `due`) and [`expiry`] (TTL).
 //!
 //! The promises P1–P10 that code and tests name:
 //!
@@ -34,21 +37,31 @@
 pub mod allow_list;
 pub mod audit;
 pub mod bus;
+pub mod chunking;
 pub mod delivery;
+pub mod due_queue;
+pub mod duplicates;
 pub mod effect;
 pub mod event;
-pub mod inbox;
+pub mod expiry;
+pub mod id;
 pub mod json;
 pub mod keys;
 pub mod lifecycle;
 pub mod limits;
 pub mod message;
+pub mod origin;
 pub mod poll;
 pub mod providers;
 pub mod quarantine;
+pub mod reparse;
 pub mod reply;
 pub mod requests;
 pub mod rightfoot_api;
 pub mod signature;
+pub mod subject;
+pub mod table_keys;
+pub mod thresholds;
 pub mod time;
+pub mod timeline_status;
 pub mod url_token;

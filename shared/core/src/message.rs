@@ -4,11 +4,14 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use strum::IntoStaticStr;
+
 use crate::delivery::Provider;
-use crate::event::{Event, EventKey, Origin, percent_encode};
+use crate::event::{Event, EventKey, percent_encode};
 use crate::json::is_embeddable;
 use crate::limits::MESSAGE_MAX_BYTES;
-use crate::providers::type_prefix;
+use crate::origin::Origin;
+use crate::providers::ProviderSpec;
 use crate::time::UnixMillis;
 
 const DATAREF_SCHEME: &str = "inbox:///";
@@ -118,7 +121,8 @@ pub fn parse_dataref(dataref: &str) -> Option<EventKey> {
 }
 
 /// The reason why a message cannot be processed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum MessageError {
     /// Not a CloudEvents event in structured JSON.
     NotAnEvent,
@@ -130,12 +134,8 @@ pub enum MessageError {
 
 impl MessageError {
     /// The name used in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotAnEvent => "not_an_event",
-            Self::UnknownVersion => "unknown_version",
-            Self::UnknownId => "unknown_id",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -158,7 +158,11 @@ pub fn parse_event_key(body: &str) -> Result<EventKey, MessageError> {
         return Err(MessageError::UnknownVersion);
     }
     let key = EventKey::from_event_id(&envelope.id).ok_or(MessageError::UnknownId)?;
-    if envelope.source == source_uri(key.provider()) { Ok(key) } else { Err(MessageError::UnknownId) }
+    if envelope.source == ProviderSpec::of(key.provider()).source_uri {
+        Ok(key)
+    } else {
+        Err(MessageError::UnknownId)
+    }
 }
 
 fn embed_payload(meta: MessageMeta<'_>, payload: &str) -> Option<String> {
@@ -175,12 +179,12 @@ fn embed_payload(meta: MessageMeta<'_>, payload: &str) -> Option<String> {
 }
 
 fn cloud_event_json(meta: MessageMeta<'_>, by_reference: bool) -> String {
-    let id = meta.key.event_id();
+    let (id, spec) = (meta.key.event_id(), ProviderSpec::of(meta.key.provider()));
     let envelope = CloudEvent {
         specversion: "1.0",
         id: &id,
-        source: source_uri(meta.key.provider()),
-        event_type: format!("{}{}", type_prefix(meta.key.provider()), meta.event_type),
+        source: spec.source_uri,
+        event_type: format!("{}{}", spec.type_prefix, meta.event_type),
         time: meta.received_at.rfc3339(),
         datacontenttype: "application/json",
         origin: meta.origin.as_str(),
@@ -193,17 +197,10 @@ fn cloud_event_json(meta: MessageMeta<'_>, by_reference: bool) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
-const fn source_uri(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Rightfoot => "/rightfoot/webhook",
-        Provider::Fynapse => "/fynapse/webhook",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Id;
+    use crate::id::Id;
     use proptest::prelude::*;
 
     fn alert() -> EventKey {
@@ -315,7 +312,10 @@ mod tests {
 
     #[test]
     fn unusual_event_types_are_percent_encoded_in_the_attribute() {
-        let key = EventKey::Fynapse { event_id: Id::new("e").unwrap() };
+        let key = EventKey::Signed {
+            provider: crate::delivery::Provider::Fynapse,
+            event_id: Id::new("e").unwrap(),
+        };
         let message = build_message(MessageMeta { event_type: "a\u{1} ü", ..meta(&key) }, Some(b"{}"));
         assert_eq!(message.event_type, "a%01%20%C3%BC");
         assert!(message.body.contains("\"type\":\"com.fynapse.a\\u0001 ü\""));
@@ -323,7 +323,10 @@ mod tests {
 
     #[test]
     fn a_type_that_sqs_would_refuse_is_escaped_and_reads_the_same() {
-        let key = EventKey::Fynapse { event_id: Id::new("\u{ffff}").unwrap() };
+        let key = EventKey::Signed {
+            provider: crate::delivery::Provider::Fynapse,
+            event_id: Id::new("\u{ffff}").unwrap(),
+        };
         let event_type = "\u{fffe}\\\u{ffff}";
         let message = build_message(MessageMeta { event_type, ..meta(&key) }, Some(b"{}"));
         assert!(message.body.contains(r#""type":"com.fynapse.\ufffe\\\uffff""#), "{}", message.body);

@@ -1,21 +1,63 @@
-//! Quarantined deliveries: their ids, and parsing them again when an operator replays one (P7).
-//!
-//! ```text
-//!  without a record   parsed by the present code ─┬─ an event ── recorded, origin `replay` ─┬─ new ── enqueued ── resolution: recorded
-//!                                                 │                                         └─ recorded before ── resolution: duplicate
-//!                                                 └─ still not usable: remains quarantined
-//!  of a recorded event   its record becomes due again, if it is still quarantined ─────────────────────────────── resolution: requeued
-//! ```
+//! Quarantined deliveries: why they are kept, their ids, and how their items are closed (P7).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::delivery::{Delivery, Provider, Subject, Verified, VerifiedBy};
-use crate::event::{Event, EventKey};
-use crate::inbox::{QuarantineReason, record_expiry};
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use crate::delivery::Provider;
+use crate::expiry::record_expiry;
 use crate::limits::RETENTION_MIN_DAYS;
-use crate::providers::{ParseOutcome, parse};
+use crate::subject::Subject;
 use crate::time::{UnixMillis, UnixSecs};
+
+/// The reason why verified bytes were quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum QuarantineReason {
+    /// Not JSON, or a required field is missing.
+    Unreadable,
+    /// An event type that this version does not know.
+    UnknownType,
+    /// An id that is too long or reserved.
+    UnusableId,
+    /// Its batch was submitted under another subject.
+    SubjectMismatch,
+    /// The signature is valid, but its time is outside the tolerance.
+    Stale,
+    /// Recorded, but SQS has rejected its message
+    /// [`RELAY_SQS_ERRORS_MAX`](crate::limits::RELAY_SQS_ERRORS_MAX) times.
+    QueueRefused,
+    /// Recorded, but the provider's API does not confirm one of its alerts.
+    Unconfirmed,
+    /// Recorded, but its batch was not complete at the deadline.
+    Incomplete,
+    /// Recorded, but EventBridge has rejected it.
+    BusRefused,
+    /// Recorded, but one of its alerts has been published so often that no further replay can be remembered.
+    ReplayLimit,
+    /// Recorded, but the stored parts of its payload are missing.
+    PayloadGone,
+    /// Recorded, but its subject already has the maximum number of open events about untracked batches.
+    UntrackedLimit,
+    /// Recorded, but its subject was revoked before it was processed.
+    SubjectRevoked,
+}
+
+impl QuarantineReason {
+    /// Every reason.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The reason with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        name.parse().ok()
+    }
+
+    /// The name used in the table, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
 
 /// A quarantined delivery, or the bytes of a quarantined event, as stored in the table.
 #[derive(Clone)]
@@ -48,41 +90,9 @@ impl fmt::Debug for QuarantinedDelivery {
     }
 }
 
-/// The result of parsing quarantined bytes again.
-#[derive(Debug)]
-pub enum Reparsed {
-    /// They are an event now.
-    Event(Event),
-    /// They are still not usable, for this reason.
-    StillUnusable(QuarantineReason),
-    /// The item does not say what verified the bytes, so they must not be used (P4).
-    Unverified,
-}
-
-/// Parses quarantined bytes by the present code. A stale signature is no obstacle: by replaying them, the
-/// operator has accepted it.
-pub fn reparse(item: QuarantinedDelivery) -> Reparsed {
-    let Some(verified_by) = verified_by(&item) else { return Reparsed::Unverified };
-    // Consumers see when the event was received, not when it was replayed.
-    let delivery = Delivery { body: item.body, headers: item.headers, received_at: item.first_received_at };
-    match parse(Verified::from_quarantine(item.provider, verified_by, delivery)) {
-        ParseOutcome::Event(event) => Reparsed::Event(event),
-        ParseOutcome::UnknownType(_) => Reparsed::StillUnusable(QuarantineReason::UnknownType),
-        ParseOutcome::UnusableId(_) => Reparsed::StillUnusable(QuarantineReason::UnusableId),
-        ParseOutcome::Unreadable(..) => Reparsed::StillUnusable(QuarantineReason::Unreadable),
-    }
-}
-
-/// Restores the evidence from what the provider's kind of verification has stored.
-fn verified_by(item: &QuarantinedDelivery) -> Option<VerifiedBy> {
-    match item.provider {
-        Provider::Rightfoot => item.subject.clone().map(|subject| VerifiedBy::UrlToken { subject }),
-        Provider::Fynapse => item.signed_at.map(|signed_at| VerifiedBy::Signature { signed_at }),
-    }
-}
-
 /// The resolution of a quarantined item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Resolution {
     /// Its event was recorded.
     Recorded,
@@ -95,29 +105,20 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// Every resolution.
-    pub const ALL: [Self; 4] = [Self::Recorded, Self::Duplicate, Self::Requeued, Self::Discarded];
-
     /// The name used in the table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Duplicate => "duplicate",
-            Self::Requeued => "requeued",
-            Self::Discarded => "discarded",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The resolution with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|resolution| resolution.as_str() == name)
+        name.parse().ok()
     }
 }
 
 /// The id of a quarantined item, as operators write it: `<provider>/<subject>/<sha256 of the bytes>` if it
 /// came by a minted URL, otherwise `<provider>/<sha256>`. The subject keeps apart the items of different
-/// URLs, so that somebody who knows the bytes and holds another URL cannot change this one. Items of the
-/// first version have no subject in their id.
+/// URLs, so that somebody who knows the bytes and holds another URL cannot change this one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuarantineId {
     /// The sender.
@@ -175,16 +176,6 @@ impl fmt::Display for QuarantineId {
     }
 }
 
-/// The ids under which the bytes of a quarantined event may be stored: the current one, and the one of the
-/// first version.
-pub fn quarantine_ids_of(key: &EventKey, subject: Option<&Subject>, payload_hash: &str) -> Vec<QuarantineId> {
-    let ids = [subject, None].map(|subject| QuarantineId::new(key.provider(), subject, payload_hash));
-    let mut ids: Vec<_> = ids.into_iter().flatten().collect();
-    // Without a subject, both ids are the same.
-    ids.dedup();
-    ids
-}
-
 /// Returns `true` if the record of a delivery signed at `signed_at` may have expired. A record is kept for at
 /// least [`RETENTION_MIN_DAYS`] from a time after the signature; the retention that was configured then is
 /// unknown. A delivery recorded once more would be published again as new.
@@ -193,11 +184,12 @@ pub fn record_may_have_expired(signed_at: UnixSecs, now: UnixMillis) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::event::{Origin, payload_hash};
+    use crate::event::payload_hash;
+    use crate::providers::{Credential, ProviderSpec};
 
-    fn quarantined(provider: Provider, body: &str) -> QuarantinedDelivery {
+    pub(crate) fn quarantined(provider: Provider, body: &str) -> QuarantinedDelivery {
         let headers = BTreeMap::from([("idempotency-key".to_owned(), "k-1".to_owned())]);
         let mut item = QuarantinedDelivery {
             provider,
@@ -208,57 +200,11 @@ mod tests {
             subject: None,
             signed_at: None,
         };
-        match provider {
-            Provider::Rightfoot => item.subject = Some("demo".parse().unwrap()),
-            Provider::Fynapse => item.signed_at = Some(UnixSecs(7)),
+        match ProviderSpec::of(provider).credential {
+            Credential::UrlToken => item.subject = Some("demo".parse().unwrap()),
+            Credential::Signature(_) => item.signed_at = Some(UnixSecs(7)),
         }
         item
-    }
-
-    #[test]
-    fn p7_a_delivery_that_parses_now_becomes_an_event_with_its_original_metadata() {
-        let body = r#"{"event_id":"a3ef","event_type":"balance.extracted"}"#;
-        let Reparsed::Event(event) = reparse(quarantined(Provider::Fynapse, body)) else {
-            panic!("not read")
-        };
-        assert_eq!(event.key().event_id(), "fynapse/event/a3ef");
-        assert_eq!((event.origin(), event.idempotency_key()), (Origin::Replay, Some("k-1")));
-        assert_eq!(event.verified().body(), body.as_bytes());
-        assert_eq!(event.verified().received_at(), UnixMillis(1_000));
-        assert_eq!(event.verified().verified_by(), &VerifiedBy::Signature { signed_at: UnixSecs(7) });
-
-        let body = r#"{"event_uuid":"u","type":"BALANCE_BATCH_COMPLETED","batch_id":"b"}"#;
-        let Reparsed::Event(event) = reparse(quarantined(Provider::Rightfoot, body)) else {
-            panic!("not read")
-        };
-        assert_eq!(event.verified().subject().map(Subject::as_str), Some("demo"));
-        assert_eq!(event.origin(), Origin::Replay);
-    }
-
-    #[test]
-    fn p7_a_delivery_that_still_does_not_parse_gives_a_reason() {
-        let reason_of = |provider, body: &str| {
-            let Reparsed::StillUnusable(reason) = reparse(quarantined(provider, body)) else {
-                panic!("{body}")
-            };
-            reason
-        };
-        assert_eq!(reason_of(Provider::Rightfoot, r#"{"type":"NEW"}"#), QuarantineReason::UnknownType);
-        assert_eq!(reason_of(Provider::Fynapse, "{"), QuarantineReason::Unreadable);
-        let long = format!(r#"{{"event_id":"{}","event_type":"t"}}"#, "i".repeat(513));
-        assert_eq!(reason_of(Provider::Fynapse, &long), QuarantineReason::UnusableId);
-    }
-
-    #[test]
-    fn p4_deliveries_without_their_providers_verification_are_not_parsed() {
-        for provider in Provider::ALL {
-            let mut item = quarantined(provider, r#"{"event_id":"a","event_type":"t"}"#);
-            (item.subject, item.signed_at) = match provider {
-                Provider::Rightfoot => (None, Some(UnixSecs(7))),
-                Provider::Fynapse => ("demo".parse().ok(), None),
-            };
-            assert!(matches!(reparse(item), Reparsed::Unverified), "{provider:?}");
-        }
     }
 
     #[test]
@@ -296,24 +242,6 @@ mod tests {
         ] {
             assert_eq!(QuarantineId::from_name(&wrong), None, "{wrong}");
         }
-        for resolution in Resolution::ALL {
-            assert_eq!(Resolution::from_name(resolution.as_str()), Some(resolution));
-        }
-    }
-
-    #[test]
-    fn p7_an_event_has_a_current_quarantine_id_and_one_of_the_first_version() {
-        let hash = payload_hash(b"x");
-        let (key, demo) = (
-            EventKey::from_event_id("rightfoot/batch/b/completed").unwrap(),
-            "demo".parse::<Subject>().unwrap(),
-        );
-        let names = |subject| -> Vec<_> {
-            quarantine_ids_of(&key, subject, &hash).iter().map(ToString::to_string).collect()
-        };
-        assert_eq!(names(Some(&demo)), [format!("rightfoot/demo/{hash}"), format!("rightfoot/{hash}")]);
-        assert_eq!(names(None), [format!("rightfoot/{hash}")]);
-        assert_eq!(quarantine_ids_of(&key, None, "no hash"), []);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::delivery::{Provider, RejectReason};
-use crate::inbox::QuarantineReason;
-use crate::providers::ParseError;
+use crate::providers::{ParseError, ProviderSpec, UnreadableReply};
+use crate::quarantine::QuarantineReason;
 
 /// The outcome of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,24 +35,24 @@ pub struct Reply {
     pub body: String,
 }
 
-/// The reply to `provider` for `outcome`. Fynapse never gets a status that ends its retries (P6).
+/// The reply to `provider` for `outcome`. No provider gets a status that ends its retries (P6).
 pub fn reply_for(provider: Provider, outcome: &DeliveryOutcome) -> Reply {
-    let (status, body) = match (outcome, provider) {
+    let (status, body) = match (outcome, ProviderSpec::of(provider).unreadable_reply) {
         (DeliveryOutcome::Recorded, _) => (200, json!({"status": "received"})),
         (DeliveryOutcome::Duplicate, _) => (200, json!({"status": "duplicate"})),
-        (DeliveryOutcome::Quarantined(_), _) | (DeliveryOutcome::Unreadable(_), Provider::Fynapse) => {
+        (DeliveryOutcome::Quarantined(_), _)
+        | (DeliveryOutcome::Unreadable(_), UnreadableReply::Quarantined) => {
             (200, json!({"status": "quarantined"}))
         }
-        // Rightfoot documents these two replies; its retries do not stop at a 400.
-        (DeliveryOutcome::Unreadable(ParseError::NotJson), Provider::Rightfoot) => {
+        (DeliveryOutcome::Unreadable(ParseError::NotJson), UnreadableReply::BadRequest) => {
             (400, json!({"error": "Invalid JSON payload"}))
         }
-        (DeliveryOutcome::Unreadable(ParseError::MissingFields(fields)), Provider::Rightfoot) => {
+        (DeliveryOutcome::Unreadable(ParseError::MissingFields(fields)), UnreadableReply::BadRequest) => {
             (400, json!({"error": "Missing required fields", "fields": fields}))
         }
         // Fynapse retries a 403 for about two days, so a wrong secret loses nothing. The reason stays inside.
         (DeliveryOutcome::Stale | DeliveryOutcome::Rejected(_), _) => (403, json!({"error": "Forbidden"})),
-        // Both providers retry a 503.
+        // Every provider retries a 503.
         (DeliveryOutcome::Unavailable, _) => (503, json!({"error": "Unavailable"})),
     };
     Reply { status, body: body.to_string() }
@@ -72,7 +72,7 @@ impl DeliveryOutcome {
     }
 
     /// The reason used beside the name in metrics and logs.
-    pub const fn reason(&self) -> Option<&'static str> {
+    pub fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Quarantined(reason) => Some(reason.as_str()),
             Self::Unreadable(_) => Some(QuarantineReason::Unreadable.as_str()),

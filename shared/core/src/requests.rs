@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::delivery::Subject;
-use crate::event::Id;
+use crate::id::Id;
 use crate::limits::{AUTHORIZERS_MAX, CSV_AUTHORIZERS_MAX, PROBES_MAX};
-use crate::poll::batch::Thresholds;
+use crate::subject::Subject;
+use crate::thresholds::Thresholds;
 use crate::time::UnixMillis;
 
 pub use authorizers::Authorizers;

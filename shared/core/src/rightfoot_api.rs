@@ -8,7 +8,7 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
-use crate::event::Id;
+use crate::id::Id;
 use crate::time::UnixMillis;
 
 /// An exact amount in dollars; may be negative. Compared by value (`150` equals `150.00`), printed with its

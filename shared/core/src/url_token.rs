@@ -11,8 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::delivery::{Delivery, Provider, RejectReason, Subject, Verification, Verified, VerifiedBy};
+use crate::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
 use crate::keys::Keys;
+use crate::subject::Subject;
 
 // Keeps this MAC apart from all others that are made with the same key.
 const CONTEXT: &[u8] = b"rightfoot-webhook-url/v1:";

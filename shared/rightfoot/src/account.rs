@@ -7,7 +7,8 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
-use inbox_core::event::Id;
+use inbox_aws::telemetry::metrics;
+use inbox_core::id::Id;
 use inbox_core::keys::{KeyError, parse_api_key};
 
 use crate::rate_limit::AccountRateLimit;
@@ -87,7 +88,7 @@ impl RightfootAccount {
         let result = self.call_with_current_key(request).await;
         // An operator has to fix either of them, so they raise the same alarm.
         if let Err(ApiError::KeyUnavailable | ApiError::Unauthorized) = result {
-            metrics::counter!("key_refused").increment(1);
+            metrics::KEY_REFUSED.add(1);
         }
         if let Err(ApiError::RateLimited { retry_after }) = result {
             self.rate_limit.start(retry_after);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use inbox_core::poll::PollResult;
 
-use crate::FailedAuthorizer;
+use crate::failed_authorizers::FailedAuthorizer;
 
 /// The client could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,16 +82,16 @@ impl ApiError {
     /// A stable name for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::KeyUnavailable => "no_key",
+            Self::KeyUnavailable => "key_unavailable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotReady => "not_ready",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable(_) => "unavailable",
-            Self::Declined { .. } => "refused",
-            Self::DeclinedOnRetry { .. } => "refused_on_retry",
+            Self::Declined { .. } => "declined",
+            Self::DeclinedOnRetry { .. } => "declined_on_retry",
             Self::Conflict => "conflict",
-            Self::InvalidResponse(_) => "broken",
+            Self::InvalidResponse(_) => "invalid_response",
         }
     }
 
@@ -174,16 +174,16 @@ mod tests {
             (ApiError::Forbidden, "forbidden"),
             (ApiError::NotReady, "not_ready"),
             (ApiError::RateLimited { retry_after: None }, "rate_limited"),
-            (ApiError::Declined { status: 400, failed: vec![] }, "refused"),
+            (ApiError::Declined { status: 400, failed: vec![] }, "declined"),
             (ApiError::Unavailable(UnavailableReason::NotConnected), "unavailable"),
         ];
         let unknown = [
             (ApiError::Conflict, "conflict"),
-            (ApiError::DeclinedOnRetry { status: 400, failed: vec![] }, "refused_on_retry"),
+            (ApiError::DeclinedOnRetry { status: 400, failed: vec![] }, "declined_on_retry"),
             (ApiError::Unavailable(UnavailableReason::ConnectionLost), "unavailable"),
             (ApiError::Unavailable(UnavailableReason::TimedOut), "unavailable"),
             (ApiError::Unavailable(UnavailableReason::ServerError), "unavailable"),
-            (ApiError::InvalidResponse("too large"), "broken"),
+            (ApiError::InvalidResponse("too large"), "invalid_response"),
         ];
         for (error, name) in known {
             assert_eq!((error.name(), error.is_outcome_unknown()), (name, false));

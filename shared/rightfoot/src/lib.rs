@@ -18,6 +18,8 @@ mod account;
 mod config;
 mod content_encoding;
 mod error;
+mod failed_authorizers;
+mod lenient_values;
 mod pager;
 mod rate_limit;
 mod responses;
@@ -26,7 +28,7 @@ mod transport;
 use std::fmt;
 
 use bytes::Bytes;
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::limits::PAGE_ROWS;
 use inbox_core::rightfoot_api::{Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
@@ -35,7 +37,8 @@ use reqwest::Url;
 pub use account::{AccountConfig, RightfootAccount};
 pub use config::{ApiKey, BASE_URL, ClientConfig, InvalidApiKey, InvalidApiUrl};
 pub use error::{ApiError, ClientBuildError, UnavailableReason};
-pub use responses::{CreatedSchedule, FailedAuthorizer, SkippedRows, SubmittedBatch};
+pub use failed_authorizers::FailedAuthorizer;
+pub use responses::{CreatedSchedule, SkippedRows, SubmittedBatch};
 
 use pager::{ListEnd, Pager};
 use responses::ResponsePage;

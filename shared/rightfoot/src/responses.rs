@@ -5,10 +5,9 @@
 //! possible: a batch that exists must not be lost because of an odd value beside its id.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::json::strip_bom;
 use inbox_core::rightfoot_api::{Amount, Balance, HistoryEntry, ScheduleState};
 use inbox_core::time::UnixMillis;
@@ -16,10 +15,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ApiError;
-use lenient_values::{boolean, display_text, id, integer, text, time};
+use crate::failed_authorizers::{FailedAuthorizer, parse_failed_authorizers};
+use crate::lenient_values::{boolean, display_text, fields, id, integer, items, text, time};
 use skipped_rows::SkipReason;
 
-mod lenient_values;
 mod skipped_rows;
 
 pub use skipped_rows::SkippedRows;
@@ -44,19 +43,6 @@ pub struct SubmittedBatch {
     pub failed_authorizers: Vec<FailedAuthorizer>,
     /// Its warnings. May hold personal data.
     pub warnings: Vec<String>,
-}
-
-/// An authorizer that is not part of the batch.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct FailedAuthorizer {
-    /// The authorizer, if it can be parsed.
-    pub authorizer: Option<Id>,
-    /// Rightfoot's error text, empty if there is none. May hold personal data.
-    pub error: String,
-    /// The account type that was submitted.
-    pub account_type: Option<String>,
-    /// The row of the request that it was in.
-    pub row_number: Option<u64>,
 }
 
 /// The response to a created schedule.
@@ -257,27 +243,6 @@ fn parse_page<T>(
     Ok(ResponsePage { rows, skipped, has_more: has_more.unwrap_or(next.is_some()), next_token: next })
 }
 
-fn parse_failed_authorizers(list: Option<&RawValue>) -> Vec<FailedAuthorizer> {
-    list.map(items).unwrap_or_default().into_iter().map(parse_failed_authorizer).collect()
-}
-
-/// Parses one entry as far as possible: the number of entries matters more than their contents.
-fn parse_failed_authorizer(item: &RawValue) -> FailedAuthorizer {
-    if let Some(fields) = fields(item.get()) {
-        let field = |name| fields.get(name).copied();
-        return FailedAuthorizer {
-            authorizer: field("authorizer_unique_id").and_then(id),
-            error: field("error").and_then(display_text).unwrap_or_default(),
-            account_type: field("account_type").and_then(display_text),
-            row_number: field("row_number").and_then(integer).and_then(|number| u64::try_from(number).ok()),
-        };
-    }
-    match id(item) {
-        Some(authorizer) => FailedAuthorizer { authorizer: Some(authorizer), ..Default::default() },
-        None => FailedAuthorizer { error: display_text(item).unwrap_or_default(), ..Default::default() },
-    }
-}
-
 /// The text of a response.
 fn response_text(body: &[u8]) -> Cow<'_, str> {
     // Bytes that are not UTF-8 are replaced, because they may occur in texts that decide nothing.
@@ -297,19 +262,6 @@ fn parse_row_object<'a, T: Deserialize<'a>>(row: &'a RawValue) -> Result<T, Skip
     parse_object(row.get()).map_err(|_| SkipReason("row"))
 }
 
-/// The fields of a JSON object, whatever their values.
-fn fields(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
-    serde_json::from_str(json).ok()
-}
-
-/// The items of a list; none for null; the value itself for anything else.
-fn items(list: &RawValue) -> Vec<&RawValue> {
-    match serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) {
-        Ok(items) => items.unwrap_or_default(),
-        Err(_) => vec![list],
-    }
-}
-
 /// Shows neither ids nor texts (P8).
 impl fmt::Debug for SubmittedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -317,13 +269,6 @@ impl fmt::Debug for SubmittedBatch {
             .field("failed_authorizers", &self.failed_authorizers.len())
             .field("warnings", &self.warnings.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Shows neither ids nor texts (P8).
-impl fmt::Debug for FailedAuthorizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FailedAuthorizer").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measures the cold start and the warm events of the deployed binaries, beside a *floor* (`tests/floor`), which
+//! Measures the cold start and the warm events of the deployed binaries, beside a *baseline* (`tests/baseline`), which
 //! makes the same calls and nothing else, and a *peer* (`tests/benches/peer`), the same webhook in Python with
 //! Powertools for AWS Lambda.
 //!
@@ -7,7 +7,7 @@
 //!                                  ──HTTP──▶ 40 ms a connection, 5 ms a call ──▶ emulators, simulated Rightfoot
 //! ```
 //!
-//! `.ci/start-up` builds the functions as for a deployment, and the floor with them, and runs this bench. The bench
+//! `.ci/start-up` builds the functions as for a deployment, and the baseline with them, and runs this bench. The bench
 //! itself need not be optimised: the emulators' own time is the same for all.
 //!
 //! | option | |
@@ -65,7 +65,7 @@ async fn main() {
     let mut missed = Vec::new();
     report::print_header();
     for name in
-        FUNCTION_NAMES.into_iter().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
+        FUNCTION_NAMES.iter().copied().filter(|name| options.only.as_deref().is_none_or(|only| only == *name))
     {
         let row = options.measure(name).await;
         row.print();
@@ -105,12 +105,12 @@ impl BenchOptions {
     /// Measures the processes of each kind in turn, round after round, so that the machine's load affects all of them
     /// alike. The first round only fills the file caches and is not counted.
     async fn measure(&self, name: &'static str) -> FunctionResult {
-        let [ours, floor] = [name.to_owned(), format!("floor-{name}")].map(|name| self.binary(&name));
+        let [ours, baseline] = [name.to_owned(), format!("baseline-{name}")].map(|name| self.binary(&name));
         let python = self.python.as_ref().filter(|_| name == PEER_FUNCTION);
         let mut job = Workload::new(name).await;
         let mut figures: [Measurements; 3] = Default::default();
         for round in 0..=self.rounds {
-            let mut commands = vec![Command::new(&ours), Command::new(&floor)];
+            let mut commands = vec![Command::new(&ours), Command::new(&baseline)];
             commands.extend(python.map(|python| peer(python)));
             let mut calls = Vec::new();
             for (command, figures) in commands.into_iter().zip(&mut figures) {
@@ -120,16 +120,17 @@ impl BenchOptions {
             }
             assert!(calls.iter().all(|these| *these == calls[0]), "{name}: not the same job: {calls:#?}");
         }
-        let [ours_figures, floor, peer] = figures;
+        let [ours_figures, baseline, peer] = figures;
         let peer = python.map(|_| peer);
-        FunctionResult { name, ours: ours_figures, floor, peer, zip_bytes: report::zipped_bytes(&ours) }
+        FunctionResult { name, ours: ours_figures, baseline, peer, zip_bytes: report::zipped_bytes(&ours) }
     }
 
     fn binary(&self, name: &str) -> PathBuf {
         let path = self.functions.join(name).join("bootstrap");
         if !path.is_file() {
-            let packages = FUNCTION_NAMES.map(|name| format!("-p {name}")).join(" ");
-            eprintln!("{} is missing: cargo lambda build --release {packages} -p floor", path.display());
+            let packages: Vec<_> = FUNCTION_NAMES.iter().map(|name| format!("-p {name}")).collect();
+            let packages = packages.join(" ");
+            eprintln!("{} is missing: cargo lambda build --release {packages} -p baseline", path.display());
             exit(2);
         }
         path

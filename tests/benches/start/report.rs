@@ -9,13 +9,13 @@ use flate2::write::DeflateEncoder;
 
 /// Target for the size of a function's zip.
 const ZIP_MAX_BYTES: usize = 5_000_000;
-/// Largest ratios of our figures to the floor's: first answer, CPU and memory.
+/// Largest ratios of our figures to the baseline's: first answer, CPU and memory.
 const COLD_MAX: f64 = 1.0;
 const CPU_MAX: f64 = 1.3;
 const PEAK_MAX: f64 = 1.25;
 /// Smallest ratios of the peer's figures to ours: first answer, CPU and memory.
 const PEER_COLD_MIN: f64 = 5.0;
-/// The goal was 10, but the floor's own CPU is hardly less than ours: it is the SDK's and the kernel's.
+/// The goal was 10, but the baseline's own CPU is hardly less than ours: it is the SDK's and the kernel's.
 const PEER_CPU_MIN: f64 = 3.5;
 const PEER_PEAK_MIN: f64 = 3.0;
 
@@ -35,7 +35,7 @@ pub(crate) struct Measurements {
 pub(crate) struct FunctionResult {
     pub(crate) name: &'static str,
     pub(crate) ours: Measurements,
-    pub(crate) floor: Measurements,
+    pub(crate) baseline: Measurements,
     pub(crate) peer: Option<Measurements>,
     pub(crate) zip_bytes: usize,
 }
@@ -65,25 +65,25 @@ impl Measurements {
 
 impl FunctionResult {
     pub(crate) fn print(&self) {
-        let (name, ours, floor) = (self.name, &self.ours, &self.floor);
+        let (name, ours, baseline) = (self.name, &self.ours, &self.baseline);
         ours.print(&format!("`{name}`"), &format!("{:.1}", self.zip_bytes as f64 / 1e6));
-        floor.print("its floor", "");
+        baseline.print("its baseline", "");
         if let Some(peer) = &self.peer {
             peer.print("its peer, in Python", "");
         }
     }
 
     /// Describes each missed target. A lenient run allows a quarter more for CPU and for the peer's ratios only: zip
-    /// and memory do not depend on the machine's load, and the first answer is so far below the floor's that a lost
+    /// and memory do not depend on the machine's load, and the first answer is so far below the baseline's that a lost
     /// warm-up would show.
     pub(crate) fn missed_targets(&self, is_lenient: bool) -> Vec<String> {
         let margin = if is_lenient { 1.25 } else { 1.0 };
-        let (ours, floor) = (&self.ours, &self.floor);
+        let (ours, baseline) = (&self.ours, &self.baseline);
         let most = |what, is: f64, of: f64, max: f64| (what, is / of, max * margin);
         let mut ratios = vec![
-            most("first answer / floor's", ours.cold_ms(), floor.cold_ms(), COLD_MAX / margin),
-            most("CPU / floor's", ours.cpu_ms(), floor.cpu_ms(), CPU_MAX),
-            most("memory / floor's", ours.peak_mb(), floor.peak_mb(), PEAK_MAX / margin),
+            most("first answer / baseline's", ours.cold_ms(), baseline.cold_ms(), COLD_MAX / margin),
+            most("CPU / baseline's", ours.cpu_ms(), baseline.cpu_ms(), CPU_MAX),
+            most("memory / baseline's", ours.peak_mb(), baseline.peak_mb(), PEAK_MAX / margin),
             most("zip / 5 MB", self.zip_bytes as f64, ZIP_MAX_BYTES as f64, 1.0 / margin),
         ];
         if let Some(peer) = &self.peer {

@@ -14,6 +14,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::serve::Listener;
 use local::emulator::service_and_operation;
+use tests::bind_listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -42,8 +43,7 @@ impl CallLog {
 
 /// Serves routes behind the delays, and returns their URL. The URL is known first, because routes may refer to it.
 pub(crate) async fn serve(calls: &CallLog, routes: impl FnOnce(&str) -> Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = bind_listener().await;
     let calls = calls.clone();
     let routes =
         routes(&url).layer(from_fn(move |request, next| delay_and_record(calls.clone(), request, next)));

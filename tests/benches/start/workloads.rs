@@ -89,10 +89,7 @@ impl Workload {
     /// Leaves an event on record whose enqueue has failed.
     async fn event_relay(&self, id: &str) -> Value {
         let world = &self.it.world;
-        world
-            .stack
-            .connector
-            .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+        world.inject_fault("SendMessage", Fault::AccessDenied);
         assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
         world.stack.connector.clear_fault_plan();
         json!({})

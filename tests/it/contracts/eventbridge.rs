@@ -185,7 +185,7 @@ async fn p10_a_batch_whose_first_entry_failed_is_answered_entry_by_entry() {
     for (fault, expected) in
         [(Fault::FirstEntryFailed, "InternalFailure"), (Fault::FirstEntryInvalid, "MalformedDetail")]
     {
-        world.stack.connector.set_fault_plan(move |call| (call.operation == "PutEvents").then_some(fault));
+        world.inject_fault("PutEvents", fault);
         let put_events = world.stack.unrestricted_clients().eventbridge().put_events();
         let entries = batch().map(PutEventsRequestEntryBuilder::build).collect();
         let answer = put_events.set_entries(Some(entries)).send().await.unwrap();

@@ -14,6 +14,7 @@ use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::signature;
 use inbox_core::time::UnixSecs;
 use serde_json::Value;
+use tests::lambda_process::build_binary;
 use tests::{FYNAPSE_SIGNING_SECRET, Item, World, completion_body, extract_body, number, text};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -172,26 +173,6 @@ impl LocalProcess {
     }
 }
 
-/// Builds the command with the features of the tests, and returns its path.
-async fn build_binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile_dir = test.ancestors().nth(2).unwrap();
-    let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bin", "local", "--profile", profile, "--target-dir"])
-        .arg(profile_dir.parent().unwrap())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .await
-        .unwrap();
-    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-    profile_dir.join("local")
-}
-
 /// Delivers an event; returns its id and the response's status.
 async fn deliver(http: &reqwest::Client, url: &str, number: usize) -> reqwest::Result<(String, u16)> {
     let keys = Keys::parse(FYNAPSE_SIGNING_SECRET, KeyCodec::Utf8).unwrap();
@@ -228,7 +209,7 @@ async fn deliver_and_kill(local: &mut LocalProcess, enough: usize) -> BTreeSet<S
 
 #[tokio::test]
 async fn p1_p2_no_accepted_event_is_lost_when_the_process_is_killed() {
-    let (binary, dir) = (build_binary().await, TempDir::new("process"));
+    let (binary, dir) = (build_binary("local").await, TempDir::new("process"));
     let data = dir.0.join("data");
     let mut first = LocalProcess::start(&binary, &data, &["--no-worker"]).await;
     let delivered = timeout(Duration::from_secs(120), deliver_and_kill(&mut first, 60));
@@ -248,7 +229,7 @@ async fn p1_p2_no_accepted_event_is_lost_when_the_process_is_killed() {
 
 #[tokio::test]
 async fn p10_what_the_worker_announces_is_on_the_queue_of_the_bus_and_not_again_after_a_restart() {
-    let (binary, dir) = (build_binary().await, TempDir::new("worker"));
+    let (binary, dir) = (build_binary("local").await, TempDir::new("worker"));
     let data = dir.0.join("data");
     let mut first = LocalProcess::start(&binary, &data, &[]).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -14,9 +14,9 @@ use inbox_core::delivery::{Delivery, Provider, Verification};
 use inbox_core::event::Event;
 use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_dataref};
-use inbox_core::providers::{ParseOutcome, parse};
+use inbox_core::providers::{Credential, ParseOutcome, ProviderSpec, parse};
 use inbox_core::time::UnixSecs;
-use inbox_core::{signature, url_token};
+use inbox_core::url_token;
 use local::connector::Fault;
 use local::stack::DEAD_LETTER_QUEUE;
 use proptest::prelude::*;
@@ -195,14 +195,16 @@ fn is_legal(character: char) -> bool {
 /// The event in a delivered body, if there is one.
 fn event(provider: Provider, body: &[u8]) -> Option<Event> {
     let keys = Keys::parse("key", KeyCodec::Utf8).unwrap();
-    let signature = signature::sign(UnixSecs(START.0 / 1_000), body, &keys);
-    let headers = [("webhook-signature".to_owned(), signature)].into();
-    let delivery = Delivery { body: body.to_vec(), headers, received_at: START };
-    let verification = match provider {
-        Provider::Fynapse => signature::verify(delivery, &keys, 300),
-        Provider::Rightfoot => {
+    let delivery = |headers| Delivery { body: body.to_vec(), headers, received_at: START };
+    let verification = match ProviderSpec::of(provider).credential {
+        Credential::Signature(scheme) => {
+            let signature = (scheme.sign)(UnixSecs(START.0 / 1_000), body, &keys);
+            let headers = [(scheme.header.to_owned(), signature)].into();
+            (scheme.verify)(delivery(headers), &keys, 300)
+        }
+        Credential::UrlToken => {
             let token = url_token::mint(&"demo".parse().unwrap(), &keys).unwrap();
-            url_token::verify(delivery, &token, &keys, &BTreeSet::new())
+            url_token::verify(delivery([].into()), &token, &keys, &BTreeSet::new())
         }
     };
     let Verification::Verified(delivery) = verification else { panic!("{verification:?}") };
@@ -289,10 +291,7 @@ fn p2_no_payload_is_too_large_for_its_message() {
 #[tokio::test]
 async fn p2_a_backlog_is_sent_in_batches_that_sqs_takes() {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     for number in 0..40 {
         let event_id = format!("large-{number:02}");
         let large = extract_body(&event_id)
@@ -351,10 +350,7 @@ async fn p3_the_functions_make_no_other_calls_than_these() {
     {
         assert_eq!(world.deliver_rightfoot(body).await.status, 200);
     }
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     let middling = extract_body("e-2").replace("150.00", &format!("\"{}\"", random_hex(50_000, 1)));
     assert_eq!(world.deliver_fynapse(middling).await.status, 200);
     world.stack.connector.clear_fault_plan();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::types::MessageAttributeValue;
 use local::connector::{Fault, until_crash};
-use local::sqs_trigger::{SqsTrigger, TriggerOutcome};
+use local::sqs_trigger::TriggerOutcome;
 use local::stack::DEAD_LETTER_QUEUE;
 use serde_json::{Value, json};
 use tests::{World, extract_body};
@@ -52,7 +52,7 @@ async fn a_function_gets_what_lambda_would_hand_to_it() {
         *seen.lock().unwrap() = serde_json::to_value(event).unwrap();
         std::future::ready(Some(SqsBatchResponse::default()))
     };
-    assert_eq!(SqsTrigger::new(&world.stack).run_once(function).await.unwrap(), trigger_outcome(1, 1));
+    assert_eq!(world.stack.sqs_trigger().run_once(function).await.unwrap(), trigger_outcome(1, 1));
     let mut seen = seen.into_inner().unwrap();
     let record = &mut seen["Records"][0];
     assert!(!record["receiptHandle"].take().as_str().unwrap().is_empty());
@@ -81,7 +81,7 @@ async fn a_function_gets_what_lambda_would_hand_to_it() {
 async fn at_most_ten_messages_are_processed_at_once_and_those_that_did_not_fail_are_deleted() {
     let world = world_with_short_visibility().await;
     deliver(&world, 12).await;
-    let mapping = SqsTrigger::new(&world.stack);
+    let mapping = world.stack.sqs_trigger();
     assert_eq!(mapping.run_once(failing(|_| vec![])).await.unwrap(), trigger_outcome(10, 10));
     assert_eq!(mapping.run_once(failing(|ids| vec![ids[1].clone()])).await.unwrap(), trigger_outcome(2, 1));
     assert_eq!(
@@ -98,7 +98,7 @@ async fn at_most_ten_messages_are_processed_at_once_and_those_that_did_not_fail_
 async fn p10_a_function_that_fails_dies_or_names_what_it_was_not_given_has_done_nothing() {
     let world = world_with_short_visibility().await;
     deliver(&world, 2).await;
-    let mapping = SqsTrigger::new(&world.stack);
+    let mapping = world.stack.sqs_trigger();
     let again = || tokio::time::sleep(Duration::from_millis(1_100));
     assert_eq!(mapping.run_once(|_| std::future::ready(None)).await.unwrap(), trigger_outcome(2, 0));
     again().await;
@@ -107,7 +107,7 @@ async fn p10_a_function_that_fails_dies_or_names_what_it_was_not_given_has_done_
         assert_eq!(mapping.run_once(failing(named)).await.unwrap(), trigger_outcome(2, 0));
         again().await;
     }
-    world.stack.connector.set_fault_plan(|call| (call.operation == "GetItem").then_some(Fault::CrashBefore));
+    world.inject_fault("GetItem", Fault::CrashBefore);
     let clients = world.stack.unrestricted_clients();
     let reads = |_| {
         let read = clients.dynamodb.get_item().table_name("inbox").send();
@@ -133,7 +133,7 @@ async fn two_mappings_share_the_messages_of_a_queue() {
         .into_iter()
         .map(|which: usize| {
             let seen = seen.clone();
-            SqsTrigger::new(&world.stack).run(Duration::from_millis(5), move |event: SqsEvent| {
+            world.stack.sqs_trigger().run(Duration::from_millis(5), move |event: SqsEvent| {
                 seen[which].fetch_add(event.records.len(), Ordering::SeqCst);
                 async {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,12 +7,10 @@ use local::connector::Fault;
 use local::rightfoot_simulator::IncompleteBatchResponse as Before;
 use local::rightfoot_simulator::{NoFailedAuthorizers, PageTokenParam, WebhookLoss};
 use local::senders::retry_policy::RetrySpacing;
-use tests::SUBJECT;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{HOUR, MINUTE, SUBJECT};
 
-use super::{
-    HOUR, alerted_authorizers, as_strs, authorizer_ids, completion_event_id, set_balances, submit_batch,
-};
+use super::{alerted_authorizers, as_strs, authorizer_ids, completion_event_id, set_balances, submit_batch};
 
 const BEFORE: [Before; 5] =
     [Before::FewerRows, Before::EmptyList, Before::Accepted202, Before::NotFound404, Before::TooEarly425];
@@ -155,10 +153,7 @@ async fn p5_a_repeated_webhook_is_not_recorded_by_the_poller_again() {
             it.request(daily_schedule_request(SUBJECT, &["a", "b"])).await;
             it.advance(MINUTE * 64).await;
             // In minute 65 both webhooks are recorded, and their responses are lost.
-            it.world
-                .stack
-                .connector
-                .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+            it.world.inject_fault("PutItem", Fault::CrashAfter);
             it.advance(MINUTE).await;
             it.world.stack.connector.clear_fault_plan();
             it.run_in_steps(MINUTE, MINUTE * 40).await;

@@ -10,11 +10,12 @@ use local::rightfoot_simulator::{
 };
 use local::stack::RIGHTFOOT_API_KEY_SECRET;
 use serde_json::{Value, json};
-use tests::rightfoot_world::{API_KEY, MINUTE, RightfootWorld, authorizer_json};
+use tests::rightfoot_world::{API_KEY, RightfootWorld, authorizer_json};
+use tests::{DAY, HOUR, MINUTE};
 
 use super::{
-    HOUR, authorizer_ids, completion_event_id, id_and_origin, minute, request_minutes, set_balances,
-    submit_batch, submit_without_inbox, tracked_item,
+    authorizer_ids, completion_event_id, id_and_origin, minute, request_minutes, set_balances, submit_batch,
+    submit_without_inbox, tracked_item,
 };
 use crate::metrics_recorder::Counters;
 
@@ -158,13 +159,13 @@ async fn assert_handled(expected: &ExpectedHandling) {
     // Polled again before its deadline, and a day later.
     drop(poll_after(&it, Duration::from_secs(expected.retry_secs)).await);
     assert_eq!(it.rightfoot.requests().len(), expected.requests, "{says:?}");
-    drop(poll_after(&it, HOUR * 24).await);
+    drop(poll_after(&it, DAY).await);
     let item = tracked_item(&it, &batch).await;
     assert_eq!(item.contains_key("overdue_at"), expected.is_answer, "P9: {says:?}");
     assert_eq!(item.contains_key("due"), !expected.is_answer, "P9: {says:?}");
     if !expected.is_answer {
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
-        drop(poll_after(&it, HOUR * 24).await);
+        drop(poll_after(&it, DAY).await);
         assert_eq!(it.world.due_polls().await, [], "{says:?}");
         assert_eq!(
             it.world.drain_ids_and_origins().await,
@@ -254,10 +255,7 @@ async fn p9_a_key_that_cannot_be_loaded_stops_the_run_and_everything_stays_due()
     let _counting = metrics::set_default_local_recorder(&counters);
     let (it, batches) = twenty_due_batches().await;
     let poller = it.world.another_process();
-    poller
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "GetSecretValue").then_some(Fault::AccessDenied));
+    poller.inject_fault("GetSecretValue", Fault::AccessDenied);
     it.advance(MINUTE * 10).await;
     it.rightfoot.clear_requests();
     let failed = poller.run_poller().await.unwrap().unwrap_err();
@@ -399,7 +397,7 @@ async fn p9_a_list_that_is_not_whole_is_no_completion_and_ends_overdue() {
         let minutes = request_minutes(&it);
         assert_eq!(minutes, [10, 10, 10], "the page again under each name of the token, and no loop");
         assert_eq!(it.world.due_polls().await.len(), 1);
-        it.run_in_steps(HOUR, HOUR * 24).await;
+        it.run_in_steps(HOUR, DAY).await;
         assert!(tracked_item(&it, &batch).await.contains_key("overdue_at"));
         assert_eq!(it.world.drain_event_ids().await, Vec::<String>::new());
     }
@@ -414,11 +412,8 @@ async fn p9_an_answer_that_cannot_be_written_down_counts_as_failed() {
     it.submit_batch("payroll", &["a"]).await;
     it.advance(MINUTE * 10).await;
     let process = it.world.another_process();
-    process
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::AccessDenied));
+    process.inject_fault("PutItem", Fault::AccessDenied);
     assert_eq!(process.run_poller().await.unwrap().unwrap_err().error_type, "AwsCallFailed");
-    assert_eq!(counters.count("poll_failed", "fault"), 1);
+    assert_eq!(counters.count("poll_failed", "aws_error"), 1);
     assert_eq!(it.world.due_polls().await.len(), 1);
 }

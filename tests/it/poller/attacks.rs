@@ -11,16 +11,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use inbox_aws::inbox::{EventClaim, WriteOutcome};
+use inbox_aws::stores::{EventClaim, WriteOutcome};
 use inbox_core::event::{EventKey, payload_hash};
 use local::rightfoot_simulator::{Behaviour, IncompleteBatchResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
 use tests::worker_effects::ReceivedBusEvent;
-use tests::{Item, SUBJECT, World, completion_body, number, polled_alerts_event_id};
+use tests::{HOUR, Item, MINUTE, SUBJECT, World, completion_body, number, polled_alerts_event_id};
 
 use super::call_counts::write_items;
-use super::{HOUR, completion_event_id, set_balances, submit_batch, tracked_item};
+use super::{completion_event_id, set_balances, submit_batch, tracked_item};
 use crate::metrics_recorder::Counters;
 
 /// Balances of three authorizers, all above the threshold.
@@ -83,7 +83,7 @@ async fn p5_a_completion_by_another_url_hides_no_run() {
         rightfoot.incomplete_batch_response = IncompleteBatchResponse::NotFound404
     })
     .await;
-    it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+    it.run_in_steps(MINUTE * 5, HOUR).await;
     it.advance(MINUTE * 2).await;
     let run = first_run(&it);
     forge_completion(&it, "another", &run).await;
@@ -146,7 +146,7 @@ async fn p5_a_batch_published_incomplete_before_tracking_is_published_once_more_
     // Through another URL than the run's, or through its own, which an attacker knows.
     for subject in ["another", SUBJECT] {
         let it = world_with_schedule(|_| {}).await;
-        it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+        it.run_in_steps(MINUTE * 5, HOUR).await;
         it.advance(MINUTE * 2).await;
         let run = first_run(&it);
         forge_completion(&it, subject, &run).await;
@@ -209,13 +209,17 @@ async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_co
     it.world.drain_queue().await;
     it.request(json!({"action": "track_batch", "batch_id": "b-1", "expected": 2, "subject": SUBJECT})).await;
     it.advance(MINUTE * 10).await;
-    let (inbox, key) = (it.world.inbox(), EventKey::from_event_id(&completion_event_id("b-1")).unwrap());
-    let EventClaim::Acquired(work) = inbox.claim_event(&key, it.world.now()).await.unwrap() else {
+    let (stores, key) = (it.world.stores(), EventKey::from_event_id(&completion_event_id("b-1")).unwrap());
+    let EventClaim::Acquired(work) = stores.processing.claim_event(&key, it.world.now()).await.unwrap()
+    else {
         panic!("taken")
     };
     assert_eq!(it.run_poller().await.unwrap()["settled"], 0);
     assert!(tracked_item(&it, "b-1").await.contains_key("due"));
-    assert_eq!(inbox.mark_done_untracked(&work, 1, it.world.now()).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(
+        stores.processing.mark_done_untracked(&work, 1, it.world.now()).await.unwrap(),
+        WriteOutcome::Applied
+    );
     let published = run_everything_for(&it, 10).await;
     assert_eq!(completions(&published, "b-1"), [(2, Some(2), Some(2))]);
     assert!(tracked_item(&it, "b-1").await.contains_key("done_at"));
@@ -261,7 +265,7 @@ async fn p5_alerts_of_batches_that_nobody_knows_do_not_keep_the_poller_from_a_ru
     .await;
     it.request(daily_schedule_request(SUBJECT, &["a", "b", "c"])).await;
     let schedule = it.rightfoot.schedules()[0].schedule_id.clone();
-    it.advance(MINUTE * 60).await;
+    it.advance(HOUR).await;
     it.rightfoot.clear_requests();
     let mut published = Vec::new();
     for minute in 0..45 {

@@ -2,11 +2,11 @@
 
 use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse, WebhookLoss};
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, authorizer_json, submit_batch_request};
-use tests::{SUBJECT, completion_body, number};
+use tests::rightfoot_world::{RightfootWorld, authorizer_json, submit_batch_request};
+use tests::{HOUR, MINUTE, SUBJECT, completion_body, number};
 
 use super::{
-    HOUR, completion_event_id, id_and_origin, minute, request_minutes, set_balances, submit_batch,
+    completion_event_id, id_and_origin, minute, request_minutes, set_balances, submit_batch,
     submit_without_inbox, tracked_item,
 };
 use crate::metrics_recorder::Counters;

@@ -8,15 +8,15 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use inbox_core::inbox::DueQueue;
+use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{POLL_BUDGET_SECS, POLL_CONCURRENCY};
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::INBOX_TABLE;
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld};
-use tests::{Item, START, World, text};
+use tests::rightfoot_world::RightfootWorld;
+use tests::{DAY, HOUR, Item, MINUTE, START, World, text};
 
-use super::{HOUR, as_strs, authorizer_ids, completion_event_id, id_and_origin, submit_batch};
+use super::{as_strs, authorizer_ids, completion_event_id, id_and_origin, submit_batch};
 
 /// The AWS calls of one poller run: the number of its index queries, and all others.
 async fn operations_of_poll(it: &RightfootWorld) -> (usize, Vec<String>) {
@@ -56,7 +56,7 @@ async fn a_batch_of_a_thousand_is_checked_with_ten_requests_and_with_none_if_its
 fn batch_due_in_an_hour(number: usize) -> Item {
     let pk = format!("rightfoot#batch#{number}");
     let due_at = START.plus(HOUR).0.to_string();
-    let deadline_at = START.plus(HOUR * 24).0.to_string();
+    let deadline_at = START.plus(DAY).0.to_string();
     let texts = [("due", DueQueue::Poll.shard(&pk)), ("pk", pk), ("sk", "tracked".to_owned())];
     let numbers = [
         ("v", "1"),

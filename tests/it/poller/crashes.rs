@@ -3,11 +3,11 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::connector::Fault;
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld};
+use tests::rightfoot_world::RightfootWorld;
 use tests::worker_effects::balance_pairs;
-use tests::{SUBJECT, completion_body, is_polled_alert};
+use tests::{DAY, HOUR, MINUTE, SUBJECT, completion_body, is_polled_alert};
 
-use super::{HOUR, alerted_authorizers, completion_event_id, tracked_item};
+use super::{alerted_authorizers, completion_event_id, tracked_item};
 use crate::metrics_recorder::Counters;
 
 /// A batch of two authorizers, tracked as a run, of which Rightfoot shows one balance so far.
@@ -34,10 +34,7 @@ async fn drain_polled_alerts(it: &RightfootWorld) -> Vec<Vec<String>> {
 
 /// Crashes the poller right after its first record.
 async fn crash_after_record(it: &RightfootWorld) {
-    it.world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    it.world.inject_fault("PutItem", Fault::CrashAfter);
     assert!(it.world.run_poller().await.is_none(), "it has died");
     it.world.stack.connector.clear_fault_plan();
 }
@@ -56,10 +53,10 @@ async fn mark_quarantined(it: &RightfootWorld, event_id: &str) {
 #[tokio::test]
 async fn p5_whose_alert_is_seen_only_after_a_crash_past_the_deadline_is_alerted_too() {
     let it = run_with_half_the_results().await;
-    it.advance(HOUR * 24 + MINUTE).await;
+    it.advance(DAY + MINUTE).await;
     crash_after_record(&it).await;
     it.rightfoot.replace_completed_batch("r-1", &balance_pairs(&[("a", "150.00"), ("b", "200.00")]));
-    it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+    it.run_in_steps(MINUTE * 5, HOUR).await;
     assert_eq!(drain_polled_alerts(&it).await, [["a"], ["b"]]);
     assert!(tracked_item(&it, "r-1").await.contains_key("done_at"));
 }
@@ -89,7 +86,7 @@ async fn p5_a_record_quarantined_again_is_requeued_only_once_and_the_run_goes_on
     it.run_in_steps(MINUTE, MINUTE * 12).await;
     assert_eq!(it.world.drain_event_ids().await, [completion_event_id("r-1")]);
     mark_quarantined(&it, &completion_event_id("r-1")).await;
-    it.run_in_steps(MINUTE, MINUTE * 60).await;
+    it.run_in_steps(MINUTE, HOUR).await;
     assert_eq!(drain_polled_alerts(&it).await, [["a"]], "and of the completion nothing more");
     assert!(it.world.event_record(&completion_event_id("r-1")).await.contains_key("quarantined_at"));
     assert!(tracked_item(&it, "r-1").await.contains_key("done_at"));

@@ -1,13 +1,13 @@
 //! Failing polls, as an item remembers them: the reason, the time of the first, and how many in a row.
 
-use inbox_aws::inbox::WriteOutcome;
-use inbox_core::event::Id;
+use inbox_aws::stores::WriteOutcome;
+use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{Item, SUBJECT, number, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{DAY, HOUR, Item, MINUTE, SUBJECT, number, text};
 
-use super::{HOUR, submit_batch, tracked_item};
+use super::{submit_batch, tracked_item};
 
 /// The reason, the time of the first failing poll, and their number.
 fn poll_problem(item: &Item) -> Option<(String, i64, i64)> {
@@ -29,7 +29,7 @@ fn set_response(it: &RightfootWorld, path_contains: &str, answer: CannedResponse
 async fn slow_batch() -> (RightfootWorld, String) {
     let it = RightfootWorld::with_behaviour(|rightfoot| {
         rightfoot.webhook_loss = WebhookLoss::All;
-        rightfoot.processing_time = HOUR * 24;
+        rightfoot.processing_time = DAY;
     })
     .await;
     let batch = submit_batch(&it, "payroll-1", &["a"]).await;
@@ -43,7 +43,10 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     it.advance(MINUTE * 10).await;
     it.run_poller().await.unwrap();
     let since = it.world.now().0;
-    assert_eq!(poll_problem(&tracked_item(&it, &batch).await), Some(("broken".to_owned(), since, 1)));
+    assert_eq!(
+        poll_problem(&tracked_item(&it, &batch).await),
+        Some(("invalid_response".to_owned(), since, 1))
+    );
 
     // The same problem again changes only the next time of polling.
     it.advance(MINUTE * 5).await;
@@ -54,7 +57,7 @@ async fn p9_failing_polls_are_noted_on_the_batch_until_one_is_answered() {
     let item = tracked_item(&it, &batch).await;
     assert_eq!(
         (poll_problem(&item), number(&item, "polls")),
-        (Some(("broken".to_owned(), since, 1)), Some(2))
+        (Some(("invalid_response".to_owned(), since, 1)), Some(2))
     );
 
     set_response(&it, "/v1/balances", CannedResponse::Status(500));
@@ -123,30 +126,30 @@ async fn a_schedule_notes_why_it_does_not_run_and_why_a_poll_failed() {
 #[tokio::test]
 async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
     let (it, batch) = slow_batch().await;
-    let inbox = it.world.inbox();
+    let stores = it.world.stores();
     let batch_id = Id::new(batch.as_str()).unwrap();
-    let mut seen = inbox.batch_progress(&batch_id).await.unwrap().unwrap().tracking;
+    let mut seen = stores.polls.batch_progress(&batch_id).await.unwrap().unwrap().tracking.clone();
     let later = it.world.now().plus(HOUR);
-    assert_eq!(inbox.defer_before_poll(&mut seen, 1, later).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.defer_before_poll(&mut seen, 1, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked_item(&it, &batch).await;
 
     let since = it.world.now();
-    let broken = PollProblem { reason: "broken".to_owned(), since, first_poll: 1 };
-    assert_eq!(inbox.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
+    let broken = PollProblem { reason: "invalid_response".to_owned(), since, first_poll: 1 };
+    assert_eq!(stores.polls.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
     let mut after = tracked_item(&it, &batch).await;
-    assert_eq!(poll_problem(&after), Some(("broken".to_owned(), since.0, 1)));
+    assert_eq!(poll_problem(&after), Some(("invalid_response".to_owned(), since.0, 1)));
     after.remove("poll_problem");
     assert_eq!(after, before, "neither its revision nor whose write was the last");
 
     // A write based on an earlier read is still applied after the note, and a late note does not void it.
     let mut early = seen.clone();
-    assert_eq!(inbox.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked_item(&it, &batch).await;
     assert_eq!(
-        inbox.set_poll_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
+        stores.polls.set_poll_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
         WriteOutcome::Conflict
     );
     assert_eq!(tracked_item(&it, &batch).await, before);
-    assert_eq!(inbox.finish_tracking(&early, it.world.now()).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(stores.polls.finish_tracking(&early, it.world.now()).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(poll_problem(&tracked_item(&it, &batch).await), None);
 }

@@ -3,10 +3,10 @@
 
 use local::rightfoot_simulator::{Behaviour, CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{number, polled_alerts_event_id};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{DAY, HOUR, MINUTE, number, polled_alerts_event_id};
 
-use super::{HOUR, completion_event_id, id_and_origin, set_balances, submit_batch, tracked_item};
+use super::{completion_event_id, id_and_origin, set_balances, submit_batch, tracked_item};
 use crate::metrics_recorder::Counters;
 
 const BALANCES: &str = "/v1/balances";
@@ -75,7 +75,7 @@ async fn p9_a_batch_with_a_row_that_cannot_be_read_is_never_complete_and_is_coun
             (1, 1),
             "{field}"
         );
-        it.run_in_steps(HOUR, HOUR * 24).await;
+        it.run_in_steps(HOUR, DAY).await;
         assert!(tracked_item(&it, &batch).await.contains_key("overdue_at"), "{field}");
         assert_eq!(it.world.drain_event_ids().await, Vec::<String>::new(), "{field}");
     }

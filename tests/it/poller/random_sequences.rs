@@ -7,10 +7,10 @@ use std::time::Duration;
 use local::connector::Fault;
 use local::rightfoot_simulator::WebhookLoss;
 use proptest::prelude::*;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{Item, SUBJECT, completion_body, number, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{HOUR, Item, MINUTE, SUBJECT, completion_body, number, text};
 
-use super::{HOUR, set_balances, submit_batch};
+use super::{set_balances, submit_batch};
 
 #[derive(Clone, Copy, Debug)]
 enum RandomEvent {
@@ -112,7 +112,7 @@ async fn run_sequence(all: Vec<RandomEvent>) {
     }
     // One run after an hour, and its alerts; everything else was long before.
     let end = tests::START.plus(HOUR * 2).max(it.world.now()).plus(MINUTE * 20);
-    it.run_in_steps(MINUTE * 20, end.since(it.world.now()) + MINUTE * 60).await;
+    it.run_in_steps(MINUTE * 20, end.since(it.world.now()) + HOUR).await;
     let now = items_by_key(&it).await;
     assert_consistent(&before, &now);
     let mut expected = Vec::new();

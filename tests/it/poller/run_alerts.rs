@@ -12,11 +12,11 @@ use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiKey, ClientConfig, RightfootClient};
 use local::rightfoot_simulator::{Behaviour, PageTokenParam, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{API_KEY, MINUTE, RightfootWorld, authorizer_json, daily_schedule_request};
-use tests::{SUBJECT, World, completion_body, is_polled_alert, number, polled_alerts_event_id};
+use tests::rightfoot_world::{API_KEY, RightfootWorld, authorizer_json, daily_schedule_request};
+use tests::{HOUR, MINUTE, SUBJECT, World, completion_body, is_polled_alert, number, polled_alerts_event_id};
 
 use super::{
-    HOUR, alert_event_id, alerted_authorizers, as_strs, authorizer_ids, completion_event_id, set_balances,
+    alert_event_id, alerted_authorizers, as_strs, authorizer_ids, completion_event_id, set_balances,
     submit_batch, submit_without_inbox, tracked_item,
 };
 
@@ -253,7 +253,7 @@ async fn p5_a_quarantined_alert_or_one_of_another_subject_hides_none() {
     quarantined.insert("quarantined_at".to_owned(), AttributeValue::N("1".to_owned()));
     it.world.put_item(quarantined).await;
     it.world.drain_queue().await;
-    it.run_in_steps(MINUTE * 10, MINUTE * 60).await;
+    it.run_in_steps(MINUTE * 10, HOUR).await;
     let polled = polled_alerts(&it, &run).await;
     let alerted: Vec<_> =
         polled.as_array().unwrap().iter().map(|alert| &alert["authorizer_unique_id"]).collect();

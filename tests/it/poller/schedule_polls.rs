@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use inbox_core::time::UnixMillis;
 use local::rightfoot_simulator::{Behaviour, CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Map, Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{SUBJECT, number, polled_alerts_event_id, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{DAY, HOUR, MINUTE, SUBJECT, number, polled_alerts_event_id, text};
 
-use super::{HOUR, completion_event_id, minute, set_balances, submit_batch};
+use super::{completion_event_id, minute, set_balances, submit_batch};
 use crate::metrics_recorder::Counters;
 
 async fn world_without_webhooks(change: impl FnOnce(&mut Behaviour)) -> RightfootWorld {
@@ -169,7 +169,7 @@ async fn p5_a_run_that_the_history_shows_after_the_next_ones_is_found_all_the_sa
         "minute 220"
     );
     *hidden.lock().unwrap() = "none".to_owned();
-    it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+    it.run_in_steps(MINUTE * 5, HOUR).await;
     let late = [&run_batch_ids(&it)[..1], &run_batch_ids(&it)[3..=3]].concat();
     assert_eq!(it.world.drain_event_ids().await, completions_and_alerts(&late), "minute 280");
 }
@@ -277,7 +277,7 @@ async fn a_schedule_that_stops_running_alarms_until_it_runs_again() {
     *says.lock().unwrap() = Some(schedule_state(last, None));
     assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 10).await, 0, "it is asked when it should have run");
     assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 10).await, 1, "minute 130");
-    assert_eq!(count_alarms(&it, MINUTE * 5, MINUTE * 60).await, 5, "minutes 135, 145, 160, 175 and 190");
+    assert_eq!(count_alarms(&it, MINUTE * 5, HOUR).await, 5, "minutes 135, 145, 160, 175 and 190");
 
     // Late: the run of minute 120 has not happened one interval later.
     *says.lock().unwrap() = Some(schedule_state(last, Some(last.plus(HOUR))));
@@ -287,7 +287,7 @@ async fn a_schedule_that_stops_running_alarms_until_it_runs_again() {
 
     // From minute 220 on the state is correct: the runs in between are found, and the one of minute 240.
     *says.lock().unwrap() = None;
-    assert_eq!(count_alarms(&it, MINUTE * 10, MINUTE * 60).await, 0);
+    assert_eq!(count_alarms(&it, MINUTE * 10, HOUR).await, 0);
     assert_eq!(counters.count("schedule_alarm", "stopped"), 8);
     let mut expected = completions_and_alerts(&run_batch_ids(&it)[1..3]);
     expected.push(completion_event_id(&run_batch_ids(&it)[3]));
@@ -356,7 +356,7 @@ async fn a_run_that_no_history_ever_shows_alarms_after_a_day() {
     .await;
     it.request(daily_schedule_request(SUBJECT, &["a"])).await;
     it.advance(HOUR * 48).await;
-    assert_eq!(count_alarms(&it, MINUTE * 30, HOUR * 24 - MINUTE * 30).await, 0);
+    assert_eq!(count_alarms(&it, MINUTE * 30, DAY - MINUTE * 30).await, 0);
     assert_eq!(count_alarms(&it, MINUTE * 30, MINUTE * 30).await, 1);
     assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1);
     assert_eq!(schedule_due_in_minute(&it).await, Some(96 * 60), "it is looked for no longer");
@@ -366,7 +366,7 @@ async fn a_run_that_no_history_ever_shows_alarms_after_a_day() {
 #[tokio::test]
 async fn p5_a_batch_whose_items_have_expired_is_taken_for_no_run() {
     let it = world_without_webhooks(|rightfoot| {
-        rightfoot.schedule_day = HOUR * 24 * 60;
+        rightfoot.schedule_day = DAY * 60;
         rightfoot.history_includes_on_demand = true;
     })
     .await;
@@ -374,7 +374,7 @@ async fn p5_a_batch_whose_items_have_expired_is_taken_for_no_run() {
     let batch = submit_batch(&it, "payroll-1", &["a"]).await;
     it.run_in_steps(MINUTE * 5, MINUTE * 15).await;
     assert_eq!(it.world.drain_event_ids().await, [completion_event_id(&batch)]);
-    it.world.advance(HOUR * 24 * 31);
+    it.world.advance(DAY * 31);
     it.world.expire_items("rightfoot#batch#").await;
     it.rightfoot.clear_requests();
     it.run_in_steps(MINUTE * 5, MINUTE * 30).await;
@@ -389,7 +389,7 @@ async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end(
     let pk = format!("rightfoot#schedule#{}", it.rightfoot.schedules()[0].schedule_id);
     let expires_at = async || number(&it.world.item(&pk, "tracked").await.unwrap(), "schedule_expires_at");
     let (last, first_end) = (it.rightfoot.schedules()[0].runs[0].run_at, expires_at().await.unwrap());
-    let next = UnixMillis(first_end).plus(HOUR * 24 * 9);
+    let next = UnixMillis(first_end).plus(DAY * 9);
     *says.lock().unwrap() = Some(schedule_state(last, Some(next)));
     it.run_in_steps(MINUTE * 10, MINUTE * 30).await;
     assert_eq!(expires_at().await, Some(next.0));
@@ -400,7 +400,7 @@ async fn a_schedule_that_was_extended_at_rightfoot_is_not_over_at_its_first_end(
     };
     it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![not_found]);
     *says.lock().unwrap() = None;
-    it.world.advance(UnixMillis(first_end).plus(HOUR * 24 * 5).since(it.world.now()));
+    it.world.advance(UnixMillis(first_end).plus(DAY * 5).since(it.world.now()));
     assert_eq!(it.run_poller().await.unwrap()["schedule_alarms"], 1, "it was to run on");
     assert!(schedule_due_in_minute(&it).await.is_some());
 }
@@ -465,7 +465,7 @@ async fn what_a_schedule_or_a_history_is_answered_with_for_want_of_a_key_or_time
             assert_eq!(failed, refused, "{path} {answer:?}");
             assert_eq!(schedule_due_in_minute(&it).await, Some(due), "{path} {answer:?}");
             it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses.clear());
-            it.run_in_steps(MINUTE * 5, MINUTE * 60).await;
+            it.run_in_steps(MINUTE * 5, HOUR).await;
             assert_eq!(
                 it.world.drain_event_ids().await,
                 completions_and_alerts(&run_batch_ids(&it)[..1]),

@@ -1,6 +1,5 @@
 //! Dead letters: listing hides them only for a while, and a redrive loses none.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -59,19 +58,15 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
         let cell = format!("{operation} {fault:?}");
         let (world, letters) = dead_letters().await;
         let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
-        let hit = AtomicBool::new(false);
-        world.stack.connector.set_fault_plan(move |call| {
-            let first = call.operation == operation && !hit.swap(true, Ordering::SeqCst);
-            first.then_some(fault)
-        });
+        world.inject_fault_once(fault, move |call| call.operation == operation);
         let taken = letters.receive(2, Duration::from_secs(30)).await.unwrap();
-        let inbox = world.inbox();
-        let moved = until_crash(letters.redrive(&inbox, &taken[0], &by)).await;
+        let stores = world.stores();
+        let moved = until_crash(letters.redrive(&stores.operator, &taken[0], &by)).await;
         world.stack.connector.clear_fault_plan();
         if !matches!(moved, Some(Ok(()))) {
             letters.release(&taken[0]).await.ok();
             if let Some(again) = letters.receive(1, Duration::from_secs(30)).await.unwrap().first() {
-                letters.redrive(&inbox, again, &by).await.unwrap();
+                letters.redrive(&stores.operator, again, &by).await.unwrap();
             }
         }
         let ids = world.drain_event_ids().await;
@@ -84,7 +79,7 @@ async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues
         if moved.is_some_and(|moved| moved.is_ok()) && !fault.leaves_outcome_unknown() {
             assert_eq!(ids.len(), 1, "{cell}");
         }
-        letters.redrive(&inbox, &taken[1], &by).await.unwrap();
+        letters.redrive(&stores.operator, &taken[1], &by).await.unwrap();
         assert_eq!(receive_all(&world.stack, EVENTS_QUEUE).await.unwrap(), ["nobody's"]);
     }
 }

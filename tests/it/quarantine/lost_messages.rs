@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use inbox_aws::inbox::{EventClaim, ReplayOutcome};
+use inbox_aws::stores::{EventClaim, ReplayOutcome};
 use inbox_core::audit::OperatorAction;
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use inbox_core::time::UnixMillis;
+use local::connector::AwsCall;
 use tests::operator::test_operator;
-use tests::{World, completion_body, extract_body, number};
+use tests::{DAY, World, completion_body, extract_body, number};
 
 use super::{COMPLETED, audit_entry, audit_trail, race_operators};
 
-const DAY: Duration = Duration::from_secs(86_400);
 const EXTRACTED: &str = "fynapse/event/e-1";
 
 /// An event that is marked as sent, and whose message is lost.
@@ -27,7 +27,7 @@ async fn event_without_message() -> World {
 async fn declare_lost(world: &World, was_purged: bool) -> ReplayOutcome {
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
     let by = test_operator().audit_entry(OperatorAction::DeclareLost, world.now());
-    world.inbox().replay_lost(&key, was_purged, &by).await.unwrap()
+    world.stores().operator.replay_lost(&key, was_purged, &by).await.unwrap()
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn p3_p10_an_event_whose_message_is_declared_lost_has_its_effect_once() {
     assert_eq!(declare_lost(&world, false).await, ReplayOutcome::Due { replay: 0 });
     let record = world.event_record(EXTRACTED).await;
     assert_eq!((number(&record, "due_at"), number(&record, "rev")), (Some(world.now().0), Some(2)));
-    assert_eq!(number(&record, "since"), Some(world.now().0), "and not late");
+    assert_eq!(number(&record, "restarted_at"), Some(world.now().0), "and not late");
     for gone in ["sent_at", "expires_at", "replay"] {
         assert!(!record.contains_key(gone), "{gone}");
     }
@@ -87,7 +87,7 @@ async fn p3_what_a_worker_is_at_is_not_lost_until_its_claim_has_run_out() {
     let world = event_without_message().await;
     world.advance(DAY * 14);
     let key = EventKey::from_event_id(EXTRACTED).unwrap();
-    let claim = world.inbox().claim_event(&key, world.now()).await.unwrap();
+    let claim = world.stores().processing.claim_event(&key, world.now()).await.unwrap();
     assert!(matches!(claim, EventClaim::Acquired(_)), "{claim:?}");
     assert_eq!(declare_lost(&world, true).await, ReplayOutcome::WrongState(EventState::Claimed));
     world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
@@ -103,21 +103,18 @@ async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_work
     for is_done in [false, true] {
         let world = event_without_message().await;
         world.resend_event(EXTRACTED).await;
-        let slow = {
-            let world = world.clone();
-            async move { declare_lost(&world, true).await }
-        };
-        let work = move |world: World| async move {
+        let work = async move |world: World| {
             if is_done {
                 world.run_worker().await;
             } else {
                 let key = EventKey::from_event_id(EXTRACTED).unwrap();
-                let claim = world.inbox().claim_event(&key, world.now()).await.unwrap();
+                let claim = world.stores().processing.claim_event(&key, world.now()).await.unwrap();
                 assert!(matches!(claim, EventClaim::Acquired(_)), "{claim:?}");
             }
-            ReplayOutcome::NotFound
         };
-        let (_, declared) = race_operators(&world, |call| call.operation == "UpdateItem", work, slow).await;
+        let declare = async |world: World| declare_lost(&world, true).await;
+        let is_update = |call: &AwsCall| call.operation == "UpdateItem";
+        let ((), declared) = race_operators(&world, is_update, declare, work).await;
         assert_eq!(declared, ReplayOutcome::Conflict, "done: {is_done}");
         world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
         world.drain_outbox().await;
@@ -134,24 +131,25 @@ async fn a_message_that_was_moved_back_lasts_from_then_on() {
     let moved_at = world.now();
     assert!(
         world
-            .inbox()
+            .stores()
+            .operator
             .append_audit_entry(&key, &test_operator().audit_entry(OperatorAction::Redrive, moved_at))
             .await
             .unwrap()
     );
     world.advance(DAY * 13);
-    let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
+    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap().items;
     assert!(found.is_empty(), "{found:?}");
     assert_eq!(
         declare_lost(&world, false).await,
         ReplayOutcome::MayStillBeQueued { until: moved_at.plus(DAY * 14) }
     );
     world.advance(DAY);
-    let found = world.inbox().list_lost_events(10, world.now()).await.unwrap();
+    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap();
     assert_eq!(found.items.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
     assert_eq!(found.next, None, "that was the whole table");
     assert_eq!(declare_lost(&world, false).await, ReplayOutcome::Due { replay: 0 });
-    assert!(world.inbox().list_lost_events(10, world.now()).await.unwrap().items.is_empty());
+    assert!(world.stores().operator.list_lost_events(10, world.now()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]
@@ -160,18 +158,16 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     world.deliver_fynapse(extract_body("e-1")).await;
     world.run_worker().await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    world.stack.connector.set_fault_plan(|call| {
-        (call.operation == "SendMessage").then_some(local::connector::Fault::AccessDenied)
-    });
+    world.inject_fault("SendMessage", local::connector::Fault::AccessDenied);
     world.deliver_fynapse(extract_body("e-2")).await;
     world.stack.connector.clear_fault_plan();
     world.advance(DAY * 15);
-    let found = world.inbox().list_lost_events(10, world.now()).await.unwrap().items;
+    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap().items;
     assert_eq!(found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [COMPLETED]);
     let by = test_operator().audit_entry(OperatorAction::DeclareLost, world.now());
     let declare = async |id: &str| {
         let key = EventKey::from_event_id(id).unwrap();
-        world.inbox().replay_lost(&key, true, &by).await.unwrap()
+        world.stores().operator.replay_lost(&key, true, &by).await.unwrap()
     };
     assert_eq!(
         declare("fynapse/event/e-2").await,
@@ -196,7 +192,7 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
     for (stands, expected) in [(400, 400), (29, 30)] {
         record.insert("expires_at".to_owned(), days(stands).1);
         world.put_item(record.clone()).await;
-        assert!(world.inbox().append_audit_entry(&key, &by).await.unwrap());
+        assert!(world.stores().operator.append_audit_entry(&key, &by).await.unwrap());
         let left = world.event_record(COMPLETED).await;
         assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
         assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Redrive)]);

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_core::event::{EventKey, payload_hash};
-use inbox_core::inbox::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, Resolution};
+use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution};
 use tests::operator::test_operator;
-use tests::{Item, World, completion_body, extract_body, number, text};
+use tests::{DAY, Item, World, completion_body, extract_body, number, text};
 
-use super::{COMPLETED, UNREADABLE, quarantine_items, replay, resolved, undeliverable_event};
-
-const DAY: Duration = Duration::from_secs(86_400);
+use super::{COMPLETED, UNREADABLE, quarantine_items, replay, undeliverable_event};
 
 #[tokio::test]
 async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
@@ -32,30 +29,21 @@ async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
     let hash = payload_hash(UNREADABLE.as_bytes());
     let expected = ["demo", "other"].map(|it| (it.to_owned(), format!("rightfoot/{it}/{hash}"), Some(1)));
     assert_eq!(both.iter().map(subject_of).collect::<Vec<_>>(), expected);
-    let (open, _) = world.inbox().list_quarantine(None, None, 10).await.unwrap();
+    let (open, _) = world.stores().operator.list_quarantine(None, None, 10).await.unwrap();
     assert_eq!(open.len(), 2);
 }
 
 #[tokio::test]
-async fn p7_the_item_of_an_event_that_was_given_up_is_found_by_its_name_of_today_and_of_the_first_version() {
+async fn p7_the_item_of_a_quarantined_event_is_found_while_it_exists() {
     let (world, id) = undeliverable_event().await;
     let hash = payload_hash(completion_body("b-1", "u-1").as_bytes());
     assert_eq!(id.to_string(), format!("rightfoot/demo/{hash}"));
-    let event = world.inbox().event(&EventKey::from_event_id(COMPLETED).unwrap()).await.unwrap().unwrap();
-    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(id));
+    let event =
+        world.stores().operator.event(&EventKey::from_event_id(COMPLETED).unwrap()).await.unwrap().unwrap();
+    assert_eq!(world.stores().operator.quarantine_id_of(&event).await.unwrap(), Some(id));
 
-    let mut item = quarantine_items(&world).await.remove(0);
     world.expire_items("quarantine#").await;
-    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), None);
-    let of_old = QuarantineId::from_name(&format!("rightfoot/{hash}")).unwrap();
-    item.insert("pk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S(of_old.pk()));
-    item.remove("subject");
-    world.put_item(item).await;
-    assert_eq!(world.inbox().quarantine_id_of(&event).await.unwrap(), Some(of_old.clone()));
-    let (open, _) =
-        world.inbox().list_quarantine(Some(QuarantineReason::QueueRefused), None, 10).await.unwrap();
-    assert_eq!(open.iter().map(|item| item.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&of_old));
-    assert_eq!(replay(&world, &of_old).await, resolved(Resolution::Requeued));
+    assert_eq!(world.stores().operator.quarantine_id_of(&event).await.unwrap(), None);
 }
 
 /// A genuine, processed Fynapse delivery that somebody has recorded, and sends again so many days later.
@@ -67,8 +55,14 @@ async fn resent_after(days: u32) -> (World, QuarantineId) {
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
     world.advance(DAY * days);
     assert_eq!(world.deliver_fynapse_with(&body, &signature, None).await.status, 403);
-    let quarantined =
-        world.inbox().list_quarantine(Some(QuarantineReason::Stale), None, 10).await.unwrap().0.remove(0);
+    let quarantined = world
+        .stores()
+        .operator
+        .list_quarantine(Some(QuarantineReason::Stale), None, 10)
+        .await
+        .unwrap()
+        .0
+        .remove(0);
     (world, quarantined.id)
 }
 
@@ -83,7 +77,11 @@ async fn p10_a_capture_that_comes_after_its_record_has_expired_is_not_published_
     world.drain_outbox().await;
     world.run_worker().await;
     assert!(world.drain_bus_ids().await.is_empty());
-    assert_eq!(world.inbox().quarantined_item(&id).await.unwrap().unwrap().resolution, None, "it stays");
+    assert_eq!(
+        world.stores().operator.quarantined_item(&id).await.unwrap().unwrap().resolution,
+        None,
+        "it stays"
+    );
     let outcome = world.replayer().force().replay(&id, &test_operator()).await.unwrap();
     assert!(
         matches!(outcome, QuarantineReplayOutcome::Closed { resolution: Resolution::Recorded, .. }),

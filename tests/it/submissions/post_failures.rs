@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use local::rightfoot_simulator::{CannedResponse, NoFailedAuthorizers, ScriptedResponse};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{API_KEY, MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
-use tests::{World, number, text};
+use tests::rightfoot_world::{API_KEY, RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::{MINUTE, World, number, text};
 
 use super::{
     BATCH_PATH, COMPLETED, PENDING, RELEASED, RequestOutcome, SCHEDULE_PATH, expect_answer, expect_error,

@@ -5,11 +5,14 @@ use inbox_core::audit::OperatorAction;
 use local::connector::Fault;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::{Value, json};
+use tests::interleave::{explore_interleavings, run_in_order};
 use tests::operator::test_operator;
 use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{World, text};
 
-use super::caller_interleavings::{CallerProcess, assert_nothing_made_twice, in_every_order, orders};
+use super::caller_interleavings::{
+    CallerProcess, assert_nothing_made_twice, outcomes_of_both, spawn_caller, start_caller,
+};
 use super::{
     COMPLETED, PENDING, RELEASED, RequestOutcome, expect_answer, expect_error, outcome_name, post_count,
     release_name, reworded, state_attributes, submission_item, tracked_items,
@@ -21,7 +24,7 @@ use super::{
 async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
     let it = RightfootWorld::new().await;
     let request = submit_batch_request("s", &["a", "b"]);
-    let mut first = CallerProcess::start(&it, request.to_string()).await;
+    let mut first = start_caller(&it, request.to_string()).await;
     first.step().await;
     first.step().await;
     assert_eq!(it.rightfoot.batches().len(), 1);
@@ -33,22 +36,22 @@ async fn p9_a_refusal_beside_a_batch_that_was_made_frees_no_name() {
             remaining_uses: Some(1),
         }];
     });
-    let second = CallerProcess::start(&it, reworded(&request)).await;
+    let second = start_caller(&it, reworded(&request)).await;
     assert_eq!(outcome_name(&second.finish().await), "DeclinedAfterAttempts");
-    let other = CallerProcess::start(&it, submit_batch_request("s", &["c"]).to_string()).await;
+    let other = start_caller(&it, submit_batch_request("s", &["c"]).to_string()).await;
     assert_eq!(outcome_name(&other.finish().await), "SubmissionIdConflict");
     assert_eq!(expect_answer(first.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
-    assert_nothing_made_twice(&it, 0, &[]).await;
+    assert_nothing_made_twice(&it, 1, &[]).await;
 }
 
 /// A caller was answered that there is no batch, and released the name while the batch was being created. Another
 /// submission has begun.
 async fn name_taken_meanwhile(it: &RightfootWorld, request: &Value, other: &Value) -> [CallerProcess; 2] {
-    let mut first = CallerProcess::start(it, request.to_string()).await;
+    let mut first = start_caller(it, request.to_string()).await;
     first.step().await;
     first.step().await;
     release_name(&it.world, "s").await;
-    let mut second = CallerProcess::start(it, other.to_string()).await;
+    let mut second = start_caller(it, other.to_string()).await;
     second.step().await;
     second.step().await;
     [first, second]
@@ -79,12 +82,12 @@ async fn p9_a_batch_whose_name_was_taken_is_tracked_and_reported_and_completes_n
 
     let others = expect_answer(second.finish().await)["batch_id"].clone();
     assert_eq!(others, it.rightfoot.batches()[1].batch_id.as_str());
-    assert_nothing_made_twice(&it, 1, &[]).await;
+    assert_nothing_made_twice(&it, 2, &[]).await;
     assert_eq!(it.request(other).await["batch_id"], others);
     assert_eq!(expect_error(it.world.request(request).await).name(), "SubmissionIdConflict");
     let submission = submission_item(&it.world, "s").await.unwrap();
     assert_eq!(state_attributes(&submission), COMPLETED);
-    assert_eq!(submission["interventions"].as_l().unwrap().len(), 1, "who freed the name is known");
+    assert_eq!(submission["audit_entries"].as_l().unwrap().len(), 1, "who freed the name is known");
 }
 
 #[tokio::test]
@@ -99,18 +102,15 @@ async fn p9_a_schedule_whose_name_was_taken_is_tracked_and_reported() {
         format!("Rightfoot created the schedule {made}, and it is tracked. But its submission_id was freed,");
     assert!(refused.to_string().starts_with(&expected), "{refused}");
     assert_eq!(expect_answer(second.finish().await)["batch_id"], it.rightfoot.batches()[0].batch_id.as_str());
-    assert_nothing_made_twice(&it, 1, &[]).await;
+    assert_nothing_made_twice(&it, 2, &[]).await;
 }
 
 #[tokio::test]
 async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported() {
     let it = RightfootWorld::new().await;
-    let mut first = CallerProcess::spawn(&it, async |world: World| {
+    let mut first = spawn_caller(&it, async |world: World| {
         let fault = Fault::AccessDenied;
-        world
-            .stack
-            .connector
-            .set_fault_plan(move |call| (call.operation == "TransactWriteItems").then_some(fault));
+        world.inject_fault("TransactWriteItems", fault);
         world.request(submit_batch_request("s", &["a"])).await
     })
     .await;
@@ -127,36 +127,36 @@ async fn p9_a_batch_whose_name_was_taken_and_that_cannot_be_tracked_is_reported(
     assert!(refused.to_string().starts_with(&expected), "{refused}");
     let track = json!({"action": "track_batch", "batch_id": made, "expected": 1, "subject": "s"});
     assert_eq!(it.request(track).await["status"], "tracked");
-    assert_nothing_made_twice(&it, 1, &[]).await;
+    assert_nothing_made_twice(&it, 2, &[]).await;
 }
 
 /// The outcome of a submission arrives late, and its name was not reused: the name belongs to it again.
 #[tokio::test]
 async fn p9_a_batch_that_was_made_after_all_is_its_submissions_if_the_name_is_still_free() {
     let it = RightfootWorld::new().await;
-    let mut first = CallerProcess::start(&it, submit_batch_request("s", &["a", "b"]).to_string()).await;
+    let mut first = start_caller(&it, submit_batch_request("s", &["a", "b"]).to_string()).await;
     first.step().await;
     first.step().await;
     release_name(&it.world, "s").await;
     let made = expect_answer(first.finish().await);
     assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), COMPLETED);
     assert_eq!(it.request(submit_batch_request("s", &["a", "b"])).await, made);
-    assert_nothing_made_twice(&it, 0, &[]).await;
+    assert_nothing_made_twice(&it, 1, &[]).await;
 }
 
-/// An operator releases the name of the nth submission, and another caller submits under it.
-async fn release_and_submit(world: World, nth: usize) -> RequestOutcome {
-    let (inbox, name) = (world.inbox(), format!("s-{nth}"));
-    let seen = inbox.submission(&name.parse().unwrap()).await.unwrap().unwrap();
-    if !seen.is_completed {
+/// An operator releases the submission's name, and another caller submits under it.
+async fn release_and_submit(world: World) -> RequestOutcome {
+    let stores = world.stores();
+    let seen = stores.submissions.submission(&"s".parse().unwrap()).await.unwrap().unwrap();
+    if !seen.is_completed() {
         let by = test_operator().audit_entry(OperatorAction::Conclude, world.now());
-        inbox.release_submission(&seen, &by).await.unwrap();
+        stores.submissions.release_submission(&seen, &by).await.unwrap();
     }
-    world.request(submit_batch_request(&name, &[&format!("c-{nth}")])).await
+    world.request(submit_batch_request("s", &["c"])).await
 }
 
 /// Ids of this authorizer's batches, each of which must be tracked once.
-async fn batches_of(it: &RightfootWorld, authorizer: String) -> Vec<String> {
+async fn batches_of(it: &RightfootWorld, authorizer: &str) -> Vec<String> {
     let batches = it.rightfoot.batches().into_iter();
     let made: Vec<_> = batches.filter(|it| it.authorizers[0] == authorizer).map(|it| it.batch_id).collect();
     let tracked = tracked_items(&it.world).await;
@@ -171,23 +171,16 @@ async fn batches_of(it: &RightfootWorld, authorizer: String) -> Vec<String> {
 /// finds the released submission, the put in its place, the POST, and three of the completion.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_order_with_a_release() {
-    let all = orders([4, 8]);
-    assert_eq!(all.len(), 495);
-    in_every_order(all, |it, nth, order| async move {
-        let name = format!("s-{nth}");
-        let first = submit_batch_request(&name, &[&format!("a-{nth}")]).to_string();
-        let mut both = [
-            CallerProcess::start(&it, first).await,
-            CallerProcess::spawn(&it, move |world| release_and_submit(world, nth)).await,
-        ];
-        both[0].step().await;
-        for process in &order {
-            both[*process].step().await;
-        }
-        let [first, second] = both;
-        let (first, second) = (first.finish().await, second.finish().await);
-        let mine = batches_of(&it, format!("a-{nth}")).await;
-        let others = batches_of(&it, format!("c-{nth}")).await;
+    let all = explore_interleavings(|order| async move {
+        let it = RightfootWorld::new().await;
+        let mut first =
+            start_caller(&it, submit_batch_request("s", &["a"]).to_string()).await.interleave_only(5);
+        assert!(first.step().await);
+        let second = spawn_caller(&it, release_and_submit).await.interleave_only(8);
+        let interleaving = run_in_order(vec![first, second], &order).await;
+        let order = &interleaving.order;
+        let [first, second] = outcomes_of_both(&interleaving);
+        let (mine, others) = (batches_of(&it, "a").await, batches_of(&it, "c").await);
         let stands = match [outcome_name(&first), outcome_name(&second)] {
             ["done", "SubmissionIdConflict"] => {
                 assert_eq!(
@@ -205,12 +198,13 @@ async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_orde
             words => panic!("{order:?}: {words:?}"),
         };
         assert_eq!((mine.len(), others.len() <= 1), (1, true), "{order:?}");
-        let submission = submission_item(&it.world, &name).await.unwrap();
+        let submission = submission_item(&it.world, "s").await.unwrap();
         assert_eq!(state_attributes(&submission), COMPLETED, "{order:?}");
         assert_eq!(text(&submission, "batch_id"), stands[0], "{order:?}");
-        it
+        interleaving
     })
     .await;
+    assert_eq!(all.len(), 495);
 }
 
 /// An operator enters the outcome of a submission, and its name is reused before that is written.
@@ -218,13 +212,13 @@ async fn p5_p9_what_was_made_is_tracked_and_reported_to_its_caller_in_every_orde
 async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next_one_of_its_name() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another_process();
-    dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.inject_fault("PutItem", Fault::CrashAfter);
     assert_eq!(dying.request(submit_batch_request("s", &["a"])).await, None);
     let track = json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "submission_id": "s"});
-    let mut operator = CallerProcess::start(&it, track.to_string()).await;
+    let mut operator = start_caller(&it, track.to_string()).await;
     operator.step().await;
     release_name(&it.world, "s").await;
-    let mut other = CallerProcess::start(&it, submit_batch_request("s", &["c"]).to_string()).await;
+    let mut other = start_caller(&it, submit_batch_request("s", &["c"]).to_string()).await;
     other.step().await;
     other.step().await;
     let refused = expect_error(operator.finish().await);
@@ -235,7 +229,7 @@ async fn p5_an_operators_statement_about_a_submission_does_not_apply_to_the_next
     );
     assert_eq!(state_attributes(&submission_item(&it.world, "s").await.unwrap()), PENDING);
     expect_answer(other.finish().await);
-    assert_nothing_made_twice(&it, 0, &[]).await;
+    assert_nothing_made_twice(&it, 1, &[]).await;
 }
 
 /// The response to the write that releases the name is lost, and its retry fails its condition: the name is released
@@ -246,12 +240,7 @@ async fn a_refusal_whose_write_is_not_answered_says_that_the_name_is_free() {
     let mut request = submit_batch_request("s", &["a"]);
     request["authorizers"][0]["ssn"] = "".into();
     let failing = it.world.another_process();
-    let once = std::sync::atomic::AtomicBool::new(true);
-    failing.stack.connector.set_fault_plan(move |call| {
-        let is_first =
-            call.operation == "UpdateItem" && once.swap(false, std::sync::atomic::Ordering::SeqCst);
-        is_first.then_some(Fault::TimeoutAfter)
-    });
+    failing.lose_response(|call| call.operation == "UpdateItem");
     let refused = expect_error(failing.request(request).await);
     assert_eq!(refused.name(), "RightfootDeclined");
     assert!(refused.to_string().contains("the submission_id is free again"), "{refused}");

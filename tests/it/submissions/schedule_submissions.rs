@@ -1,13 +1,11 @@
 //! Schedule submissions: Rightfoot does not deduplicate them, so an unknown outcome is resolved by the schedule's
 //! name or by an operator.
 
-use std::time::Duration;
-
 use local::connector::Fault;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{START, completion_body, number, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{DAY, HOUR, MINUTE, START, completion_body, number, text};
 
 use super::{
     COMPLETED, PENDING, RELEASED, SCHEDULE_PATH, expect_error, post_count, posted_url, state_attributes,
@@ -15,7 +13,6 @@ use super::{
 };
 
 const NAME: &str = "weekly";
-const HOUR: Duration = Duration::from_secs(3_600);
 const NAME_TAKEN_MESSAGE: &str = "name: Rightfoot has a schedule of this name. If it is the one that this submission made, call \
                      track_schedule with its id and this submission_id; if not, choose another name under a new \
                      submission_id";
@@ -97,7 +94,7 @@ async fn a_schedule_is_tracked_from_its_creation_on_and_due_after_its_first_run(
 async fn a_schedule_found_by_a_later_retry_is_polled_from_its_submission_on() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another_process();
-    dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.inject_fault("PutItem", Fault::CrashAfter);
     assert_eq!(dying.request(schedule_request()).await, None);
     it.world.advance(MINUTE * 5);
     it.request(schedule_request()).await;
@@ -174,7 +171,7 @@ async fn a_schedule_whose_response_was_lost_is_recognised_by_its_name_and_comple
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), COMPLETED);
     // Due at once, because its next run is unknown.
     assert_eq!(it.world.due_polls().await, [(format!("rightfoot#schedule#{id}"), it.world.now())]);
-    let expires_at = it.world.now().plus(HOUR * 24 * 365).rfc3339();
+    let expires_at = it.world.now().plus(DAY * 365).rfc3339();
     assert_eq!(
         it.request(schedule_request()).await,
         json!({"schedule_id": id, "expires_at": expires_at, "next_run_at": null, "probe_authorizers": ["b"]})
@@ -189,10 +186,7 @@ async fn a_schedule_whose_response_was_lost_is_recognised_by_its_name_and_comple
 async fn p9_a_schedule_that_was_made_and_not_written_down_is_named_to_its_caller() {
     let it = RightfootWorld::new().await;
     let failing = it.world.another_process();
-    failing
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "TransactWriteItems").then_some(Fault::AccessDenied));
+    failing.inject_fault("TransactWriteItems", Fault::AccessDenied);
     let refused = expect_error(failing.request(schedule_request()).await);
     let id = it.rightfoot.schedules()[0].schedule_id.clone();
     assert_eq!(refused.name(), "ScheduleNotTracked");
@@ -248,7 +242,7 @@ async fn p9_a_schedule_is_not_posted_again_after_23_hours() {
     it.run_poller().await.unwrap();
     assert_eq!(
         state_attributes(&submission_item(&it.world, NAME).await.unwrap()),
-        ["expires_at", "given_up_at"]
+        ["expires_at", "abandoned_at"]
     );
     assert_eq!(it.request(track_request(&id)).await["status"], "tracked");
     assert_eq!(it.request(schedule_request()).await["schedule_id"], id.as_str());

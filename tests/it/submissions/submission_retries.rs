@@ -6,8 +6,8 @@ use std::time::Duration;
 use local::connector::Fault;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
-use tests::text;
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::{HOUR, MINUTE, text};
 
 use super::{
     BATCH_PATH, COMPLETED, OLD_KEY, PENDING, expect_answer, expect_error, post_count, posted_url,
@@ -15,7 +15,6 @@ use super::{
 };
 
 const NAME: &str = "payroll-1";
-const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A Rightfoot that executes every request and loses every response until it recovers.
 async fn world_with_lost_responses() -> RightfootWorld {
@@ -215,7 +214,7 @@ async fn p9_a_submission_whose_outcome_is_unknown_alarms_until_it_is_too_late_to
     assert_eq!(it.run_poller().await.unwrap()["submissions_unknown"], 0);
     it.world.advance(Duration::from_millis(1));
     for quarter in 1..=92 {
-        let state: &[&str] = if quarter < 92 { &PENDING } else { &["expires_at", "given_up_at"] };
+        let state: &[&str] = if quarter < 92 { &PENDING } else { &["expires_at", "abandoned_at"] };
         let run = it.run_poller().await.unwrap();
         assert_eq!((&run["submissions_unknown"], &run["due"]), (&json!(1), &json!(1)), "{quarter}");
         assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), state, "{quarter}");
@@ -342,7 +341,7 @@ async fn p5_a_batch_that_was_taken_for_a_run_is_none_after_the_retry() {
 async fn a_submission_that_was_only_written_is_posted_by_the_retry() {
     let it = RightfootWorld::new().await;
     let dying = it.world.another_process();
-    dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.inject_fault("PutItem", Fault::CrashAfter);
     assert_eq!(dying.request(submit_batch_request(NAME, &["a"])).await, None);
     assert_eq!(post_count(&it), 0);
     assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);

@@ -3,8 +3,8 @@
 use inbox_aws::config::BaseUrl;
 use local::rightfoot_simulator::WebhookLoss;
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
-use tests::{World, completion_body, number, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::{DAY, MINUTE, World, completion_body, number, text};
 
 use super::{
     COMPLETED, PENDING, expect_answer, expect_error, rotate_url_key, state_attributes, submission_item,
@@ -32,7 +32,7 @@ async fn a_batch_is_tracked_once_and_never_as_something_else() {
     let item = tracked_items(&it.world).await.remove(0);
     assert_eq!((text(&item, "pk"), text(&item, "subject")), ("rightfoot#batch#b-1", "mine"));
     assert_eq!(number(&item, "expected"), Some(3));
-    assert_eq!(number(&item, "deadline_at"), Some(it.world.now().plus(MINUTE * 60 * 24).0));
+    assert_eq!(number(&item, "deadline_at"), Some(it.world.now().plus(DAY).0));
     let due = [("rightfoot#batch#b-1".to_owned(), it.world.now().plus(MINUTE * 10))];
     assert_eq!(it.world.due_polls().await, due);
 
@@ -141,9 +141,7 @@ async fn a_submission_is_ended_only_by_what_it_can_have_made() {
             daily_schedule_request(name, &["a"])
         };
         let dying = it.world.another_process();
-        dying.stack.connector.set_fault_plan(|call| {
-            (call.operation == "PutItem").then_some(local::connector::Fault::CrashAfter)
-        });
+        dying.inject_fault("PutItem", local::connector::Fault::CrashAfter);
         assert_eq!(dying.request(request).await, None);
     }
     let before = it.world.items().await.len();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_core::delivery::{Provider, RejectReason};
-use inbox_core::inbox::QuarantineReason;
-use inbox_core::providers::ParseError;
+use inbox_core::providers::{ParseError, ProviderSpec};
+use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
 
 use super::documents::section;
@@ -44,8 +44,11 @@ fn matches_filter(expression: &str, line: &BTreeMap<&str, &str>) -> bool {
     alike == (is == "=")
 }
 
-const FYNAPSE: &str = "POST /webhooks/fynapse";
-const RIGHTFOOT: &str = "POST /webhooks/rightfoot/{token}";
+/// Route key of each provider.
+fn route_keys() -> BTreeMap<Provider, String> {
+    let route_key = |provider: &Provider| (*provider, format!("POST {}", ProviderSpec::of(*provider).route));
+    Provider::ALL.iter().map(route_key).collect()
+}
 
 /// Names of the metric filters that count this line of the access log.
 fn counting_metrics(status: &str, integration_status: &str, route_key: &str) -> Vec<String> {
@@ -88,13 +91,14 @@ fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
     }
     let routes = resources(&template(), "AWS::ApiGatewayV2::Route").into_values();
     let routes: BTreeSet<_> = routes.map(|route| as_written(&route["Properties"]["RouteKey"])).collect();
-    assert_eq!(routes, [FYNAPSE, RIGHTFOOT].map(str::to_owned).into());
-    for (route, too_many) in [(FYNAPSE, "fynapse_429"), (RIGHTFOOT, "rightfoot_429")] {
+    assert_eq!(routes, route_keys().into_values().collect());
+    for (provider, route) in &route_keys() {
+        let too_many = format!("{}_429", provider.as_str());
         for lambda in ["-", "413"] {
             assert_eq!(counting_metrics("413", lambda, route), ["gateway_413"], "{route}");
         }
         for lambda in ["-", "429"] {
-            assert_eq!(counting_metrics("429", lambda, route), [too_many]);
+            assert_eq!(counting_metrics("429", lambda, route), [too_many.as_str()]);
         }
         for status in ["400", "403", "404", "431"] {
             assert_eq!(counting_metrics(status, "-", route), ["gateway_4xx"], "{status} {route}");
@@ -113,10 +117,12 @@ fn what_the_gateway_refuses_by_itself_is_counted_and_what_we_refuse_is_not() {
         DeliveryOutcome::Rejected(RejectReason::Mismatch),
         DeliveryOutcome::Unavailable,
     ];
-    for (outcome, provider) in outcomes.iter().flat_map(|it| Provider::ALL.map(|provider| (it, provider))) {
+    for (outcome, provider) in
+        outcomes.iter().flat_map(|it| Provider::ALL.iter().map(move |provider| (it, *provider)))
+    {
         let status = reply_for(provider, outcome).status.to_string();
         for integration_status in ["200", &status] {
-            for route in [FYNAPSE, RIGHTFOOT] {
+            for route in route_keys().values() {
                 assert_eq!(
                     counting_metrics(&status, integration_status, route),
                     no_offences(),

@@ -1,142 +1,65 @@
-//! Metrics that the code emits and their dimensions, read from the source.
+//! The table of metrics, and who emits them.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 
-use inbox_aws::telemetry::{METRICS, count_with_reason};
-use inbox_core::delivery::Provider;
-use inbox_core::reply::DeliveryOutcome;
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use inbox_aws::telemetry::metrics::METRICS;
 
-use super::{rust_sources, string_literals};
+use super::{no_offences, offences, rust_sources};
 
-/// One way in which a metric is emitted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EmittedMetric {
-    pub(crate) name: String,
-    /// Names of its dimensions.
-    pub(crate) dimensions: BTreeSet<String>,
-    /// `functions/<name>` or `shared/<name>`.
-    pub(crate) emitter: String,
+/// The table's own file.
+const TABLE: &str = "shared/aws/src/telemetry/metrics.rs";
+
+/// Names of metrics with the names of their dimensions: one pair for each set that is emitted.
+pub(crate) fn emitted_dimension_sets() -> BTreeSet<(String, BTreeSet<String>)> {
+    let sets = METRICS.iter().flat_map(|metric| metric.dimension_sets.iter().map(|set| (metric.name, set)));
+    sets.map(|(name, set)| (name.to_owned(), set.iter().map(|it| (*it).to_owned()).collect())).collect()
 }
 
-/// Every way in which the functions emit a metric.
-pub(crate) fn emitted_metrics() -> BTreeSet<EmittedMetric> {
-    const CALLS: [&str; 4] =
-        ["metrics::counter!(", "metrics::gauge!(", "metrics::histogram!(", "count_with_reason("];
-    let mut all = BTreeSet::new();
+/// Who emits each metric: `functions/<name>` or `shared/<name>`, by the metric's name.
+pub(crate) fn emitters() -> BTreeMap<String, BTreeSet<String>> {
+    let names: BTreeMap<_, _> = METRICS.iter().map(|metric| (metric.constant, metric.name)).collect();
+    let mut emitters = BTreeMap::<_, BTreeSet<_>>::new();
     for source in rust_sources().iter().filter(|it| it.is_in("shared/") || it.is_in("functions/")) {
-        let by = source.path.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-        let code: String = source.code().map(|(_, line)| format!("{line} ")).collect();
-        for (start, call) in CALLS.iter().flat_map(|call| code.match_indices(call)) {
-            let arguments = arguments(&code[start + call.len()..]);
-            let is_definition = code[..start].ends_with("fn ");
-            // The body of `count_with_reason` is skipped: its label sets are recorded by calling it.
-            if is_definition || arguments.starts_with("name,") || arguments == "name" {
-                continue;
-            }
-            let emit = |name: &str, dimensions: BTreeSet<String>| EmittedMetric {
-                name: name.to_owned(),
-                dimensions,
-                emitter: by.clone(),
-            };
-            let names = names(arguments).unwrap_or_else(|| panic!("{}: {arguments}", source.path));
-            for name in names {
-                match call {
-                    "count_with_reason(" => {
-                        let of = if arguments.contains("None") { None } else { Some(Provider::Fynapse) };
-                        all.extend(
-                            reason_label_sets(of).into_iter().map(|dimensions| emit(&name, dimensions)),
-                        );
-                    }
-                    _ => drop(all.insert(emit(&name, labels(arguments)))),
-                }
+        let emitter = source.path.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+        for rest in source.code().flat_map(|(_, line)| line.split("metrics::").skip(1)) {
+            let constant = rest.split('.').next().unwrap();
+            if let Some(name) = names.get(constant) {
+                emitters.entry((*name).to_owned()).or_default().insert(emitter.clone());
             }
         }
     }
-    all
-}
-
-/// The arguments of a call: the code from behind its opening parenthesis to the closing one.
-fn arguments(code: &str) -> &str {
-    let mut open = 1;
-    let end = code.find(|letter| {
-        open += i32::from(letter == '(') - i32::from(letter == ')');
-        open == 0
-    });
-    code[..end.unwrap()].trim()
-}
-
-/// Names of the metrics that a call emits: a literal, or one per outcome of a delivery.
-fn names(arguments: &str) -> Option<Vec<String>> {
-    if arguments.starts_with('"') {
-        return string_literals(arguments).next().map(|name| vec![name.to_owned()]);
-    }
-    let outcomes = [
-        DeliveryOutcome::Recorded,
-        DeliveryOutcome::Duplicate,
-        DeliveryOutcome::Stale,
-        DeliveryOutcome::Unavailable,
-    ];
-    let names = outcomes.map(|outcome| outcome.as_str().to_owned());
-    arguments.starts_with("outcome.as_str(),").then(|| names.to_vec())
-}
-
-/// Labels of a macro call: `"provider" => …`.
-fn labels(arguments: &str) -> BTreeSet<String> {
-    let before = |rest: &str| rest.trim_end().trim_end_matches('"').rsplit('"').next().unwrap().to_owned();
-    let pieces: Vec<_> = arguments.split("=>").collect();
-    pieces[..pieces.len() - 1].iter().map(|piece| before(piece)).collect()
-}
-
-/// Label sets with which `count_with_reason` counts.
-fn reason_label_sets(of: Option<Provider>) -> Vec<BTreeSet<String>> {
-    let keys = LabelRecorder::default();
-    metrics::with_local_recorder(&keys, || count_with_reason("name", of, "reason"));
-    keys.0.into_inner().unwrap()
-}
-
-/// Records the label names of every counter.
-#[derive(Default)]
-struct LabelRecorder(Mutex<Vec<BTreeSet<String>>>);
-
-impl Recorder for LabelRecorder {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.0.lock().unwrap().push(key.labels().map(|label| label.key().to_owned()).collect());
-        Counter::noop()
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
+    emitters
 }
 
 #[test]
 fn every_metric_is_listed_and_every_listed_one_is_emitted() {
-    let listed: BTreeSet<_> = METRICS.iter().map(|name| (*name).to_owned()).collect();
+    let listed: BTreeSet<_> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
     assert_eq!(listed.len(), METRICS.len(), "one is listed twice");
-    assert_eq!(emitted_metrics().into_iter().map(|it| it.name).collect::<BTreeSet<_>>(), listed);
+    assert_eq!(emitters().into_keys().collect::<BTreeSet<_>>(), listed);
+    let ours: Vec<_> = rust_sources()
+        .into_iter()
+        .filter(|it| (it.is_in("shared/") || it.is_in("functions/")) && it.path != TABLE)
+        .collect();
+    let emits = |line: &str| ["counter!", "gauge!", "histogram!"].iter().any(|call| line.contains(call));
+    let describes = |line: &str| line.contains("describe_histogram!(metric.name");
+    assert_eq!(offences(&ours, |line| emits(line) && !describes(line)), no_offences());
+}
+
+#[test]
+fn a_metric_has_the_name_of_its_constant_and_a_sentence() {
+    for metric in METRICS {
+        assert_eq!(metric.name, metric.constant.to_ascii_lowercase());
+        assert!(metric.description.ends_with('.') && metric.description.len() > 15, "{metric:?}");
+    }
 }
 
 /// An alarm matches its dimensions exactly, so one on a reason would miss any new reason.
 #[test]
 fn what_has_a_reason_is_counted_as_a_whole_too() {
-    let emitted = emitted_metrics();
-    let by_reason = emitted.iter().filter(|it| it.dimensions.contains("reason"));
-    let names: BTreeSet<_> = by_reason.map(|it| (&it.name, &it.emitter)).collect();
-    assert!(names.len() >= 8, "{names:?}");
-    for (name, by) in names {
-        let whole = EmittedMetric { name: name.clone(), dimensions: BTreeSet::new(), emitter: by.clone() };
-        assert!(emitted.contains(&whole), "{name} of {by}");
+    let by_reason: Vec<_> =
+        METRICS.iter().filter(|it| it.dimension_sets.iter().any(|set| set.contains(&"reason"))).collect();
+    assert!(by_reason.len() >= 8, "{by_reason:?}");
+    for metric in by_reason {
+        assert!(metric.dimension_sets.iter().any(|set| set.is_empty()), "{metric:?}");
     }
 }

@@ -8,29 +8,35 @@ use inbox_aws::clients::Clients;
 use inbox_aws::iam::{EVENT_SOURCE_MAPPING_ACTIONS, ROLES, Resource, Role};
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::bus::SOURCE;
+use inbox_core::delivery::Provider;
+use inbox_core::providers::{Credential, ProviderSpec};
 use local::connector;
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::{BALANCES_TABLE, FYNAPSE_SECRET, INBOX_TABLE};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request, submit_batch_request};
-use tests::{World, alert_body, completion_body, extract_body, random_hex};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
+use tests::{DAY, HOUR, MINUTE, World, alert_body, event_body, extract_body, random_hex};
 
 use super::template::{as_list, functions, name_of, resources, template};
 
-const HOUR: Duration = Duration::from_secs(3_600);
-
 /// Logical id of a resource in the template.
-fn logical_id(resource: Resource) -> &'static str {
-    match resource {
+fn logical_id(resource: Resource) -> String {
+    let id = match resource {
         Resource::InboxTable => "InboxTable",
         Resource::DueIndex => "InboxTable/index/due",
         Resource::BalancesTable => "BalancesTable",
         Resource::EventsQueue => "EventsQueue",
         Resource::EventBus => "EventBus",
-        Resource::FynapseSigning => "FynapseSigningSecret",
-        Resource::RightfootUrlKey => "RightfootUrlKey",
+        Resource::WebhookSecret(provider) => {
+            let spec = ProviderSpec::of(provider);
+            return match spec.credential {
+                Credential::Signature(_) => format!("{}SigningSecret", spec.title),
+                Credential::UrlToken => format!("{}UrlKey", spec.title),
+            };
+        }
         Resource::RightfootApiKey => "RightfootApiKey",
-    }
+    };
+    id.to_owned()
 }
 
 /// Permissions of a role, as `action on resource`.
@@ -52,11 +58,7 @@ fn permissions(role: &Value) -> BTreeSet<String> {
 
 /// Calls that the code declares for a function, in the same form.
 fn allowed_calls(role: &Role) -> BTreeSet<String> {
-    let on_one = |(on, actions): &(Resource, &[&str])| {
-        let on = logical_id(*on);
-        actions.iter().map(|action| format!("{action} on {on}")).collect::<Vec<_>>()
-    };
-    role.allowed.iter().flat_map(on_one).collect()
+    role.allowed().map(|(on, action)| format!("{action} on {}", logical_id(on))).collect()
 }
 
 /// Lambda writes a function's output to its log group, with the function's role.
@@ -157,7 +159,7 @@ fn the_gateway_may_invoke_what_a_route_leads_to_and_only_by_that_route() {
         (properties["FunctionName"]["Ref"].as_str().unwrap().to_owned(), by.unwrap().to_owned())
     });
     let led: BTreeMap<_, _> = led.collect();
-    assert_eq!((led.len(), permissions.len()), (2, 2));
+    assert_eq!([led.len(), permissions.len()], [Provider::ALL.len(); 2]);
     assert_eq!(permitted.collect::<BTreeMap<_, _>>(), led);
 }
 
@@ -196,13 +198,18 @@ fn needed_permissions(world: &World) -> BTreeSet<String> {
     needs.map(|need| format!("{} on {}", need.action, logical_id(need.resource.unwrap()))).collect()
 }
 
+/// The same event, but larger than what a record holds.
+fn with_large_field(body: &str) -> String {
+    body.replacen('{', &format!("{{\"large\":\"{}\",", random_hex(20_000, 1)), 1)
+}
+
 /// Runs every path of a function, in a world of its own.
 async fn exercise(function: &str) -> World {
     if let "rightfoot-poller" | "rightfoot-requests" | "event-worker" = function {
         return exercise_rightfoot(function).await;
     }
     let world = World::new().await;
-    let large = extract_body("large").replace("150.00", &format!("\"{}\"", random_hex(20_000, 1)));
+    let large = with_large_field(&extract_body("large"));
     let broken_queue = |fault: connector::Fault| {
         world
             .stack
@@ -212,23 +219,6 @@ async fn exercise(function: &str) -> World {
     let functions = &world.stack.webhooks;
     let (clients, queue_url) = (world.stack.clients_for(function), world.stack.events_queue_url.clone());
     match function {
-        "fynapse-webhook" => {
-            clients.warm_up(INBOX_TABLE, &queue_url, functions.fynapse.load_signing_secret()).await;
-            for body in [extract_body("e-1"), extract_body("e-1"), large, "{".to_owned()] {
-                assert_eq!(world.deliver_fynapse(body).await.status, 200);
-            }
-        }
-        "rightfoot-webhook" => {
-            clients.warm_up(INBOX_TABLE, &queue_url, functions.rightfoot.load_url_key()).await;
-            for body in [
-                completion_body("b-1", "u-1"),
-                alert_body("b-1", "u-1"),
-                alert_body("b-1", "u-1"),
-                "{}".to_owned(),
-            ] {
-                world.deliver_rightfoot(body).await;
-            }
-        }
         "event-relay" => {
             broken_queue(connector::Fault::AccessDenied);
             assert_eq!(world.deliver_fynapse(large).await.status, 200);
@@ -241,7 +231,22 @@ async fn exercise(function: &str) -> World {
             }
             assert_eq!(world.quarantined().await.len(), 1, "given up");
         }
-        _ => panic!("say here what {function} can come to do"),
+        _ => {
+            let provider = function.strip_suffix("-webhook").and_then(Provider::from_name);
+            let provider = provider.unwrap_or_else(|| panic!("say here what {function} can come to do"));
+            clients.warm_up(INBOX_TABLE, &queue_url, functions[&provider].load_secret()).await;
+            let event = event_body(provider, "e-1");
+            for body in
+                [event.clone(), event, with_large_field(&event_body(provider, "large")), "{".to_owned()]
+            {
+                world.deliver(provider, body).await;
+            }
+            if provider == Provider::Rightfoot {
+                for _ in 0..2 {
+                    world.deliver_rightfoot(alert_body("b-1", "u-1")).await;
+                }
+            }
+        }
     }
     world
 }
@@ -252,7 +257,7 @@ async fn exercise_rightfoot(function: &str) -> World {
     let world = it.world.another_process();
     it.request(daily_schedule_request("watch", &["a", "b"])).await;
     it.submit_batch("payroll", &["a", "b"]).await;
-    it.advance(HOUR * 24 + MINUTE * 10).await;
+    it.advance(DAY + MINUTE * 10).await;
     let clients = world.stack.clients_for(function);
     if function == "rightfoot-requests" {
         clients.warm_up_table(INBOX_TABLE, world.stack.requests.load_secrets()).await;

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use inbox_aws::telemetry::METRICS;
+use inbox_aws::telemetry::metrics::METRICS;
 use inbox_core::delivery::{Provider, RejectReason};
+use inbox_core::providers::{Credential, ProviderSpec};
 use serde_json::{Value, json};
 
-use super::emitted_metrics::emitted_metrics;
+use super::emitted_metrics::{emitted_dimension_sets, emitters};
 use super::template::{as_list, resources, template, template_at};
 use super::{crates_in, read_file, rust_sources, string_literals};
 
@@ -111,7 +112,7 @@ pub(crate) fn log_metric_filters() -> BTreeMap<String, String> {
 
 #[test]
 fn every_metric_that_is_watched_is_emitted_with_these_very_dimensions() {
-    let mut emitted: BTreeSet<_> = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions)).collect();
+    let mut emitted = emitted_dimension_sets();
     emitted.extend(log_metric_filters().into_keys().map(|name| (name, BTreeSet::new())));
     for it in own_metrics(watched_metrics()) {
         let dimensions = it.dimensions.keys().cloned().collect();
@@ -126,7 +127,7 @@ fn every_metric_that_is_watched_is_emitted_with_these_very_dimensions() {
 /// Values of a dimension that alarms or widgets name one by one.
 fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
     match (name, dimension) {
-        (_, "provider") => Provider::ALL.map(|it| it.as_str().to_owned()).into(),
+        (_, "provider") => Provider::ALL.iter().map(|it| it.as_str().to_owned()).collect(),
         ("rejected", "reason") => {
             let refusals = [
                 RejectReason::Malformed,
@@ -143,8 +144,11 @@ fn dimension_values(name: &str, dimension: &str) -> BTreeSet<String> {
 
 /// Reasons for which the worker requeues an event, apart from Rightfoot's errors.
 fn requeue_reasons() -> BTreeSet<String> {
-    let worker = rust_sources().into_iter().filter(|source| source.is_in("functions/event-worker/src/"));
-    let code: String = worker.map(|source| source.text).collect();
+    let is_worker_code = |path: &str| {
+        path.starts_with("functions/event-worker/src/") || path.starts_with("shared/core/src/effect/")
+    };
+    let code: String =
+        rust_sources().into_iter().filter(|it| is_worker_code(&it.path)).map(|it| it.text).collect();
     let reason = |rest: &str| string_literals(rest.split(')').next()?).next().map(str::to_owned);
     code.split("RequeueDetails::with_reason(").skip(1).filter_map(reason).collect()
 }
@@ -152,7 +156,7 @@ fn requeue_reasons() -> BTreeSet<String> {
 /// The total of requeued events is no sign of trouble: most of them wait for their batch to be complete.
 #[test]
 fn what_the_worker_requeues_is_monitored_or_only_waits() {
-    const WAITS: [&str; 2] = ["alert_taken", "not_tracked"];
+    const WAITS: [&str; 2] = ["alert_held_by_other", "not_tracked"];
     let requeued = metrics_in_alarms().into_iter().filter(|it| it.name == "requeued");
     let watched = requeued.map(|it| it.dimensions["reason"].clone());
     assert_eq!(watched.chain(WAITS.map(str::to_owned)).collect::<BTreeSet<_>>(), requeue_reasons());
@@ -161,13 +165,13 @@ fn what_the_worker_requeues_is_monitored_or_only_waits() {
 #[test]
 fn every_metric_that_is_emitted_is_watched() {
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).into_iter().map(|it| it.name).collect();
-    let named: BTreeSet<_> =
-        METRICS.into_iter().map(str::to_owned).chain(log_metric_filters().into_keys()).collect();
+    let listed = METRICS.iter().map(|metric| metric.name.to_owned());
+    let named: BTreeSet<_> = listed.chain(log_metric_filters().into_keys()).collect();
     assert_eq!(watched, named);
     let of = |it: &MetricRef| (it.name.clone(), it.dimensions.keys().cloned().collect::<BTreeSet<_>>());
     let watched: BTreeSet<_> = own_metrics(watched_metrics()).iter().map(of).collect();
-    let unwatched = emitted_metrics().into_iter().map(|it| (it.name, it.dimensions));
-    let unwatched: BTreeSet<_> = unwatched.filter(|it| !watched.contains(it)).collect();
+    let unwatched: BTreeSet<_> =
+        emitted_dimension_sets().into_iter().filter(|it| !watched.contains(it)).collect();
     // Totals without an alarm: most requeued events only wait, and a failed request is reported to its caller.
     let as_a_whole = ["requeued", "request_failed"].map(|name| (name.to_owned(), BTreeSet::new()));
     assert_eq!(unwatched, as_a_whole.into());
@@ -177,13 +181,16 @@ fn every_metric_that_is_emitted_is_watched() {
     }
 }
 
-/// Metrics that only one provider's deliveries have.
-const ONE_PROVIDER_METRICS: [(&str, Provider); 4] = [
-    ("late_webhook", Provider::Rightfoot),
-    ("other_key", Provider::Fynapse),
-    ("signature_age", Provider::Fynapse),
-    ("stale_but_authentic", Provider::Fynapse),
-];
+/// The providers whose deliveries have this metric.
+fn providers_of(metric: &str) -> Vec<Provider> {
+    let is_signed = |it: &Provider| matches!(ProviderSpec::of(*it).credential, Credential::Signature(_));
+    match metric {
+        "late_webhook" => vec![Provider::Rightfoot],
+        "other_key" => vec![Provider::Fynapse],
+        "signature_age" | "stale_but_authentic" => Provider::ALL.iter().copied().filter(is_signed).collect(),
+        _ => Provider::ALL.to_vec(),
+    }
+}
 
 #[test]
 fn every_provider_is_watched() {
@@ -195,9 +202,11 @@ fn every_provider_is_watched() {
         }
     }
     for ((name, _), providers) in watched {
-        let one = ONE_PROVIDER_METRICS.iter().find(|(of_one, _)| *of_one == name).map(|(_, one)| vec![*one]);
-        let all = one.unwrap_or_else(|| Provider::ALL.to_vec());
-        assert_eq!(providers, all.iter().map(|it| it.as_str().to_owned()).collect(), "{name}");
+        assert_eq!(
+            providers,
+            providers_of(&name).iter().map(|it| it.as_str().to_owned()).collect(),
+            "{name}"
+        );
     }
 }
 
@@ -324,20 +333,21 @@ fn an_alarm_notifies_the_topic_and_its_name_begins_with_the_stacks() {
 }
 
 /// Alarms whose end matters: until then, deliveries or effects are stopped.
-const STATE_ALARMS: [&str; 12] = [
-    "BusFailed",
-    "DeadLetters",
-    "FynapseErrors",
-    "FynapseTooManyRequests",
-    "OldestDueAge",
-    "OldestMessageAge",
-    "PollFailed",
-    "PollerStopped",
-    "RelayStopped",
-    "RightfootErrors",
-    "RightfootTooManyRequests",
-    "WorkFailed",
-];
+fn state_alarms() -> BTreeSet<String> {
+    const OF_NO_PROVIDER: [&str; 8] = [
+        "BusFailed",
+        "DeadLetters",
+        "OldestDueAge",
+        "OldestMessageAge",
+        "PollFailed",
+        "PollerStopped",
+        "RelayStopped",
+        "WorkFailed",
+    ];
+    let titles = Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider).title);
+    let of_providers = titles.flat_map(|title| [format!("{title}Errors"), format!("{title}TooManyRequests")]);
+    of_providers.chain(OF_NO_PROVIDER.map(str::to_owned)).collect()
+}
 
 /// A new alarm changes to OK, and with an OK action it notifies: each of these sends a message at the first
 /// deployment.
@@ -345,17 +355,15 @@ const STATE_ALARMS: [&str; 12] = [
 fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
     let (until_over, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
         alarms().into_iter().partition(|(_, alarm)| alarm.get("OKActions").is_some());
-    assert_eq!(until_over.keys().map(String::as_str).collect::<Vec<_>>(), STATE_ALARMS);
+    assert_eq!(until_over.keys().cloned().collect::<BTreeSet<_>>(), state_alarms());
     for (id, alarm) in others {
         assert!(evaluation_secs(&alarm) >= 3_600, "{id}: repeats within an hour are one alarm");
     }
     let heartbeats = until_over.values().filter(|alarm| alarm["TreatMissingData"] == "breaching").count();
-    assert_eq!((until_over.len(), heartbeats), (12, 2));
-    let expected = "At the first deployment expect 14 messages";
-    assert!(
-        read_file("infra/OPERATIONS.md").replace('\n', " ").contains(expected),
-        "12 of OK, 2 of heartbeats that are not seen yet"
-    );
+    assert_eq!(heartbeats, 2);
+    // An OK of each, and an alarm of each heartbeat that is not seen yet.
+    let expected = format!("At the first deployment expect {} messages", until_over.len() + heartbeats);
+    assert!(read_file("infra/OPERATIONS.md").replace('\n', " ").contains(&expected), "{expected}");
 }
 
 /// List prices: 0.10 dollars per alarm, 3 dollars per dashboard.
@@ -371,16 +379,10 @@ fn the_documents_say_what_alarms_and_dashboard_cost() {
 /// Alarms that are pointless without the worker: on its metrics, and on the function itself.
 #[test]
 fn without_the_worker_nothing_of_it_is_watched() {
+    let (emitters, worker) = (emitters(), BTreeSet::from(["functions/event-worker".to_owned()]));
     let only_worker = |it: &MetricRef| {
-        let dimensions: BTreeSet<_> = it.dimensions.keys().cloned().collect();
-        let by: BTreeSet<_> = emitted_metrics()
-            .into_iter()
-            .filter(|one| one.name == it.name && one.dimensions == dimensions)
-            .map(|one| one.emitter)
-            .collect();
         let function = it.dimensions.get("FunctionName").map(String::as_str);
-        by == BTreeSet::from(["functions/event-worker".to_owned()])
-            || function == Some("${StackName}-event-worker")
+        emitters.get(&it.name) == Some(&worker) || function == Some("${StackName}-event-worker")
     };
     let of_worker: BTreeSet<_> =
         metrics_in_alarms().iter().filter(|it| only_worker(it)).map(|it| it.source.clone()).collect();

@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_aws::config::{CommonConfig, Env};
+use inbox_aws::webhook_function::WebhookConfig;
+use inbox_core::delivery::Provider;
 use inbox_core::limits;
+use inbox_core::providers::ProviderSpec;
 use local::stack::INBOX_TABLE;
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
@@ -103,9 +106,12 @@ fn limits_are_those_of_the_template() {
     let property = |id: &str, name: &str| template["Resources"][id]["Properties"][name].as_u64();
     let parameter = |id: &str, name: &str| template["Parameters"][id][name].as_u64();
     let retention_secs = limits::QUEUE_RETENTION_DAYS * 86_400;
+    for provider in Provider::ALL {
+        let function = format!("{}Webhook", ProviderSpec::of(*provider).title);
+        assert_eq!(property(&function, "Timeout"), Some(limits::WEBHOOK_TIMEOUT_SECS), "{function}");
+    }
+    assert_eq!(limits::WEBHOOK_TIMEOUT_SECS, 10);
     for (what, in_template, in_code, literal) in [
-        ("fynapse time-out", property("FynapseWebhook", "Timeout"), limits::WEBHOOK_TIMEOUT_SECS, 10),
-        ("rightfoot time-out", property("RightfootWebhook", "Timeout"), limits::WEBHOOK_TIMEOUT_SECS, 10),
         ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
         ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
         ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
@@ -160,13 +166,16 @@ fn variables_read(function: &str, env_values: &Value) -> BTreeSet<String> {
         env_values[name].as_str().map(str::to_owned)
     });
     match function {
-        "fynapse-webhook" => drop(fynapse_webhook::Config::read(&env).unwrap()),
-        "rightfoot-webhook" => drop(rightfoot_webhook::Config::read(&env).unwrap()),
         "rightfoot-poller" => drop(rightfoot_poller::Config::read(&env).unwrap()),
         "rightfoot-requests" => drop(rightfoot_requests::Config::read(&env).unwrap()),
         "event-relay" => drop(CommonConfig::from_env(&env).unwrap()),
         "event-worker" => drop(event_worker::Config::read(&env).unwrap()),
-        _ => panic!("say here how {function} reads its configuration"),
+        _ => {
+            let provider = function.strip_suffix("-webhook").and_then(Provider::from_name);
+            let provider =
+                provider.unwrap_or_else(|| panic!("say here how {function} reads its configuration"));
+            drop(WebhookConfig::read(provider, &env).unwrap());
+        }
     }
     let mut asked = asked.take();
     asked.retain(|name| !name.starts_with("AWS_"));
@@ -196,7 +205,7 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
     let template = template();
     let routes = resources(&template, "AWS::ApiGatewayV2::Route");
     let stages = resources(&template, "AWS::ApiGatewayV2::Stage");
-    assert_eq!((stages.len(), routes.len()), (1, 2));
+    assert_eq!((stages.len(), routes.len()), (1, Provider::ALL.len()));
     let stage = &stages["HttpApiStage"];
     let waits_for: BTreeSet<_> =
         as_list(&stage["DependsOn"]).iter().map(|id| id.as_str().unwrap().to_owned()).collect();
@@ -206,7 +215,8 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
     assert_eq!(settings.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys.collect());
     for (route, setting) in settings {
         assert_eq!(setting["DetailedMetricsEnabled"], true, "{route}");
-        let provider = if route.contains("/fynapse") { "Fynapse" } else { "Rightfoot" };
+        let mut providers = Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider));
+        let provider = providers.find(|it| *route == format!("POST {}", it.route)).unwrap().title;
         for limit in ["RateLimit", "BurstLimit"] {
             let parameter = format!("{provider}{limit}");
             assert_eq!(template["Parameters"][&parameter]["Type"], "Number", "{route}");

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use inbox_core::delivery::Provider;
+use inbox_core::providers::ProviderSpec;
 use serde_json::{Value, json};
 
+use super::crates_in;
 use super::documents::section;
 use super::template::{as_list, data_resources, functions, resources, template};
 
@@ -43,8 +46,10 @@ fn a_key_of_the_accounts_own_is_on_everything_that_is_kept() {
     let key = json!({"Fn::If": ["WithKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
     for (of_type, count, name) in [
         ("AWS::SQS::Queue", 2, "KmsMasterKeyId"),
-        ("AWS::SecretsManager::Secret", 3, "KmsKeyId"),
-        ("AWS::Logs::LogGroup", 7, "KmsKeyId"),
+        // Each provider's, and the key of Rightfoot's API.
+        ("AWS::SecretsManager::Secret", Provider::ALL.len() + 1, "KmsKeyId"),
+        // Each function's, and the access log.
+        ("AWS::Logs::LogGroup", crates_in("functions").len() + 1, "KmsKeyId"),
     ] {
         let resources_of_type = resources(&template, of_type);
         assert_eq!(resources_of_type.len(), count, "{of_type}");
@@ -78,7 +83,7 @@ fn every_function_is_in_the_vpc_that_is_asked_for() {
 #[test]
 fn concurrency_is_set_aside_for_a_provider_only_if_it_is_asked_for() {
     let template = template();
-    for provider in ["Fynapse", "Rightfoot"] {
+    for provider in Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider).title) {
         let reserved = &template["Resources"][format!("{provider}Webhook")]["Properties"];
         let asked = json!({"Fn::If": [
             format!("ReserveFor{provider}"),
@@ -114,9 +119,12 @@ fn a_domain_of_your_own_is_where_the_urls_lead() {
     let variables = &resource("RightfootRequests")["Properties"]["Environment"]["Variables"];
     assert_eq!(variables["WEBHOOK_BASE_URL"], base);
     assert_eq!(template["Outputs"]["WebhookBaseUrl"]["Value"], base);
-    for (output, path) in
-        [("FynapseWebhookUrl", "/webhooks/fynapse"), ("RightfootWebhookUrlPrefix", "/webhooks/rightfoot/")]
-    {
+    for provider in Provider::ALL {
+        let spec = ProviderSpec::of(*provider);
+        // A token has to be minted for the rest of the URL.
+        let [path, end] =
+            spec.route.strip_suffix("{token}").map_or([spec.route, ""], |path| [path, "Prefix"]);
+        let output = format!("{}WebhookUrl{end}", spec.title);
         let value = json!({"Fn::If": [
             "WithDomain",
             {"Fn::Sub": format!("https://${{DomainName}}{path}")},

@@ -57,7 +57,13 @@ async fn p7_an_unconfirmed_alert_is_checked_again_when_an_operator_replays_it() 
     // Meanwhile Rightfoot has corrected the balance.
     it.rightfoot.replace_completed_batch("b-1", &balance_pairs(&[("a", "150.00"), ("b", "200")]));
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
-    world.stack.inbox.replay_quarantined(&key, &audit_entry(world, OperatorAction::Requeue)).await.unwrap();
+    world
+        .stack
+        .stores
+        .operator
+        .replay_quarantined(&key, &audit_entry(world, OperatorAction::Requeue))
+        .await
+        .unwrap();
     world.run_relay().await.unwrap().unwrap();
     world.run_worker().await;
     assert_eq!(
@@ -82,7 +88,13 @@ async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() 
 
     for id in ["fynapse/event/e-1".to_owned(), completion_event_id("b-1"), alert_event_id("b-1", "u-1")] {
         let key = EventKey::from_event_id(&id).unwrap();
-        world.stack.inbox.replay_done(&key, &audit_entry(world, OperatorAction::Replay)).await.unwrap();
+        world
+            .stack
+            .stores
+            .operator
+            .replay_done(&key, &audit_entry(world, OperatorAction::Replay))
+            .await
+            .unwrap();
     }
     world.run_relay().await.unwrap().unwrap();
     world.run_worker().await;

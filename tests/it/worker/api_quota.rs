@@ -12,8 +12,11 @@ use local::connector::{AwsCall, Fault};
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use local::stack::{self, BALANCES_TABLE, EVENT_BUS, RIGHTFOOT_API_KEY_SECRET};
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, submit_batch_request};
-use tests::{Item, SUBJECT, World, alert_event_id, completion_body, completion_event_id, number, text};
+use tests::rightfoot_world::{RightfootWorld, submit_batch_request};
+use tests::{
+    DAY, HOUR, Item, MINUTE, SUBJECT, World, alert_event_id, completion_body, completion_event_id, number,
+    text,
+};
 
 use super::forged_webhooks::alert_with;
 
@@ -135,7 +138,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
         reason: "ours".to_owned(),
     };
     let key = EventKey::from_event_id(&id).unwrap();
-    it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
+    it.world.stack.stores.operator.replay_quarantined(&key, &by).await.unwrap();
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
     assert!(it.world.event_record(&id).await.contains_key("quarantined_at"), "there is no room yet");
@@ -146,7 +149,7 @@ async fn p7_what_came_beyond_the_limit_is_worked_on_when_an_operator_says_so_and
     it.world.run_worker().await;
     assert_eq!((quarantined_count(&it.world, "incomplete").await, open_count(&it.world).await), (200, 0));
     let by = AuditEntry { at: it.world.now(), ..by };
-    it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
+    it.world.stack.stores.operator.replay_quarantined(&key, &by).await.unwrap();
     for _ in 0..2 {
         it.world.run_relay().await.unwrap().unwrap();
         it.world.run_worker().await;
@@ -190,7 +193,7 @@ async fn what_comes_on_another_day_is_counted_by_itself() {
     deliver_made_up(&it, 0..200).await;
     it.world.run_worker().await;
     // From three in the morning until a second before midnight.
-    it.world.advance(MINUTE * 60 * 20 + MINUTE * 55 + SECOND * 54);
+    it.world.advance(HOUR * 20 + MINUTE * 55 + SECOND * 54);
     deliver_made_up(&it, 200..201).await;
     it.world.run_worker().await;
     assert_eq!((made_up_request_count(&it), quarantined_count(&it.world, "untracked_limit").await), (200, 1));
@@ -214,7 +217,7 @@ async fn p2_while_it_cannot_be_counted_nobody_is_asked_and_the_event_is_due_agai
     let outcome = it.world.run_worker().await;
     assert_eq!((outcome.deleted, made_up_request_count(&it)), (1, 0));
     assert_eq!(
-        number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "works"),
+        number(&it.world.event_record(&completion_event_id(&made_up_batch_id(0))).await, "requeues"),
         Some(1)
     );
     it.world.stack.connector.clear_fault_plan();
@@ -371,7 +374,7 @@ fn worker_with_revoked_and(it: &RightfootWorld, subjects: &[&str], verify_alerts
         event_bus: EVENT_BUS.to_owned(),
         verify_alerts,
         untracked_alerts: inbox_core::effect::alert::UntrackedAlertPolicy::default(),
-        poll_deadline: MINUTE * 60 * 24,
+        poll_deadline: DAY,
         revoked_subjects: subjects.iter().map(|subject| subject.parse().unwrap()).collect(),
     };
     let clients = world.stack.clients_for("event-worker");
@@ -444,7 +447,7 @@ async fn p7_what_an_operator_has_worked_on_again_is_worked_on_although_its_subje
         reason: "ours".to_owned(),
     };
     let key = EventKey::from_event_id(&alert_event_id("b-1", "u-1")).unwrap();
-    it.world.stack.inbox.replay_quarantined(&key, &by).await.unwrap();
+    it.world.stack.stores.operator.replay_quarantined(&key, &by).await.unwrap();
     it.world.run_relay().await.unwrap().unwrap();
     revoking.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, ["rightfoot/batch/b-1/threshold-met/a"]);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld};
-use tests::{completion_body, completion_event_id};
+use tests::rightfoot_world::RightfootWorld;
+use tests::{HOUR, MINUTE, completion_body, completion_event_id};
 
 use super::describe_row;
 use super::forged_webhooks::quarantine_reasons;
@@ -66,7 +66,7 @@ async fn p9_a_batch_with_an_unreadable_row_is_not_published_and_is_quarantined_a
         assert_eq!(stored, ["b null 3300 institution_not_supported"]);
         assert_eq!((counters.count("row_skipped", "balance"), counters.count("row_skipped", "")), (2, 2));
         for _ in 0..25 {
-            it.world.advance(MINUTE * 60);
+            it.world.advance(HOUR);
             it.world.run_relay().await.unwrap().unwrap();
             it.world.run_worker().await;
         }

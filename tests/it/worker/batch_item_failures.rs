@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use inbox_aws::inbox::{EventClaim, WriteOutcome};
+use inbox_aws::stores::{EventClaim, WriteOutcome};
 use inbox_core::event::EventKey;
-use inbox_core::inbox::QuarantineReason;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::quarantine::QuarantineReason;
 use local::connector::Fault;
 use local::inspect;
 use local::stack::DEAD_LETTER_QUEUE;
@@ -74,9 +74,10 @@ async fn p10_copies_in_one_batch_have_one_effect_and_the_one_that_finds_it_claim
 async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
     let world = World::new().await;
     world.deliver_fynapse(extract_body("e-1")).await;
-    let (inbox, key) = (&world.stack.inbox, EventKey::from_event_id("fynapse/event/e-1").unwrap());
+    let (stores, key) = (&world.stack.stores, EventKey::from_event_id("fynapse/event/e-1").unwrap());
     let claim = async || {
-        let EventClaim::Acquired(work) = inbox.claim_event(&key, world.now()).await.unwrap() else {
+        let EventClaim::Acquired(work) = stores.processing.claim_event(&key, world.now()).await.unwrap()
+        else {
             panic!("not ours")
         };
         work
@@ -86,13 +87,20 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
     let other = claim().await;
     for is_done in [false, true] {
         if is_done {
-            assert_eq!(inbox.mark_done(&other, world.now()).await.unwrap(), WriteOutcome::Applied);
+            assert_eq!(
+                stores.processing.mark_done(&other, world.now()).await.unwrap(),
+                WriteOutcome::Applied
+            );
         }
         let before = world.event_record("fynapse/event/e-1").await;
         let written = [
-            inbox.mark_done(&slow, world.now()).await.unwrap(),
-            inbox.requeue(&slow, world.now(), "not_ready", None).await.unwrap(),
-            inbox.quarantine_event(&slow, QuarantineReason::BusRefused, world.now()).await.unwrap(),
+            stores.processing.mark_done(&slow, world.now()).await.unwrap(),
+            stores.processing.requeue(&slow, world.now(), "not_ready", None).await.unwrap(),
+            stores
+                .processing
+                .quarantine_event(&slow, QuarantineReason::BusRefused, world.now())
+                .await
+                .unwrap(),
         ];
         assert_eq!(written, [WriteOutcome::Conflict; 3]);
         assert_eq!(world.event_record("fynapse/event/e-1").await, before);
@@ -142,10 +150,7 @@ async fn what_is_not_ours_becomes_a_dead_letter_by_sqs_own_route_and_holds_up_no
 async fn a_handler_whose_mark_comes_after_the_effect_changes_nothing() {
     let world = World::new().await;
     // The handler's mark never arrives; the worker is faster than the relay.
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "UpdateItem").then_some(Fault::CrashBefore));
+    world.inject_fault("UpdateItem", Fault::CrashBefore);
     world.deliver_fynapse(extract_body("e-1")).await;
     world.stack.connector.clear_fault_plan();
     world.run_worker().await;

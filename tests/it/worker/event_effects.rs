@@ -1,15 +1,13 @@
 //! Events that the worker processes and publishes.
 
-use std::time::Duration;
-
 use local::rightfoot_simulator::{IncompleteBatchResponse, WebhookLoss};
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{World, completion_body, completion_event_id, extract_body, number, random_hex, text};
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{
+    DAY, MINUTE, World, completion_body, completion_event_id, extract_body, number, random_hex, text,
+};
 
 use super::describe_row;
-
-const HOUR: Duration = Duration::from_secs(3_600);
 
 fn balances(of: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
     of.iter().map(|(authorizer, balance)| ((*authorizer).to_owned(), (*balance).to_owned())).collect()
@@ -117,7 +115,7 @@ async fn p5_every_due_alert_of_a_run_is_published_once_digit_for_digit() {
     })
     .await;
     it.request(daily_schedule_request("watch", &["a", "b", "c", "d"])).await;
-    it.run_for(HOUR * 24).await;
+    it.run_for(DAY).await;
     for _ in 0..3 {
         it.world.run_worker().await;
         it.run_for(MINUTE * 10).await;
@@ -191,7 +189,7 @@ async fn p4_a_fynapse_event_is_published_as_received_and_its_exact_bytes_stay_av
     assert_eq!(published[0].detail["event_type"], "balance.extracted");
     for (event, body) in published.iter().zip([&small, &integer, &large]) {
         let dataref = event.detail["dataref"].as_str().unwrap();
-        let bytes = world.stack.inbox.resolve_dataref(dataref).await.unwrap();
+        let bytes = world.stack.stores.events.resolve_dataref(dataref).await.unwrap();
         assert_eq!(bytes.as_deref(), Some(body.as_bytes()), "{dataref}");
     }
     assert!(published[1].detail.get("data").is_none() && published[2].detail.get("data").is_none());

@@ -1,12 +1,8 @@
 //! Forged webhooks: whoever knows a URL can write to it, but what the API does not confirm never reaches the bus.
 
-use std::time::Duration;
-
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld, daily_schedule_request};
-use tests::{alert_body, alert_event_id, completion_body, number};
-
-const HOUR: Duration = Duration::from_secs(3_600);
+use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
+use tests::{DAY, HOUR, MINUTE, alert_body, alert_event_id, completion_body, number};
 
 /// An alert of a batch, with (authorizer, balance, threshold) of each.
 pub(crate) fn alert_with(batch_id: &str, event_uuid: &str, alerts: &[(&str, &str, &str)]) -> String {
@@ -167,7 +163,7 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
     })
     .await;
     it.request(daily_schedule_request("watch", &["a", "b"])).await;
-    it.run_for(HOUR * 24 + MINUTE).await;
+    it.run_for(DAY + MINUTE).await;
     let run = it.rightfoot.schedules()[0].runs[0].batch_id.clone();
     let token = it.world.stack.mint_url_token(&"watch".parse().unwrap()).unwrap();
     // One threshold below the tracked one, which would alert b; one above it, which would count a as covered.
@@ -192,7 +188,7 @@ async fn p5_a_forged_threshold_neither_makes_an_alert_of_a_run_nor_hides_one() {
 
 #[tokio::test]
 async fn p4_a_forged_completion_stores_what_the_api_shows_and_publishes_only_when_it_is_complete() {
-    let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.processing_time = MINUTE * 60).await;
+    let it = RightfootWorld::with_behaviour(|rightfoot| rightfoot.processing_time = HOUR).await;
     let submitted = it.submit_batch("payroll", &["a", "b"]).await;
     let batch = submitted["batch_id"].as_str().unwrap();
     let token = it.world.stack.mint_url_token(&"payroll".parse().unwrap()).unwrap();
@@ -200,7 +196,7 @@ async fn p4_a_forged_completion_stores_what_the_api_shows_and_publishes_only_whe
     it.world.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, [""; 0]);
     let record = it.world.event_record(&format!("rightfoot/batch/{batch}/completed")).await;
-    assert!(record.contains_key("due") && number(&record, "works") == Some(1));
+    assert!(record.contains_key("due") && number(&record, "requeues") == Some(1));
     let mut published = Vec::new();
     for _ in 0..9 {
         it.advance(MINUTE * 10).await;

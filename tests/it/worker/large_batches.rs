@@ -7,8 +7,8 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use local::connector::Fault;
 use serde_json::json;
-use tests::rightfoot_world::{MINUTE, RightfootWorld};
-use tests::{World, completion_event_id, extract_body, number};
+use tests::rightfoot_world::RightfootWorld;
+use tests::{MINUTE, World, completion_event_id, extract_body, number};
 
 use super::forged_webhooks::alert_with;
 
@@ -79,13 +79,10 @@ async fn what_dynamodb_never_gets_to_is_not_taken_for_stored() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "1")]).await;
     it.request(json!({"action": "track_batch", "batch_id": "b-1", "expected": 1, "subject": "demo"})).await;
     it.world.deliver_rightfoot(tests::completion_body("b-1", "u-1")).await;
-    it.world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "BatchWriteItem").then_some(Fault::Unprocessed));
+    it.world.inject_fault("BatchWriteItem", Fault::Unprocessed);
     it.world.run_worker().await;
     assert_eq!((it.world.drain_bus_ids().await, it.world.stored_balances().await), (vec![], vec![]));
-    assert_eq!(number(&it.world.event_record(&completion_event_id("b-1")).await, "works"), Some(1));
+    assert_eq!(number(&it.world.event_record(&completion_event_id("b-1")).await, "requeues"), Some(1));
 }
 
 #[tokio::test]
@@ -95,10 +92,7 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
     let it = RightfootWorld::with_run("b-1", &balances).await;
     let alerts: Vec<_> = people.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
     it.world.deliver_rightfoot(alert_with("b-1", "u-1", &alerts)).await;
-    let faults = Mutex::new(vec![Fault::FirstEntryFailed]);
-    it.world.stack.connector.set_fault_plan(move |call| {
-        if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
-    });
+    it.world.inject_fault_once(Fault::FirstEntryFailed, |call| call.operation == "PutEvents");
     it.world.stack.connector.clear_call_log();
     it.world.run_worker().await;
     let expected: Vec<_> =
@@ -111,10 +105,7 @@ async fn an_entry_that_eventbridge_failed_to_take_is_sent_again_and_the_others_a
 async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarantine() {
     let world = World::new().await;
     world.deliver_fynapse(extract_body("e-1")).await;
-    let faults = Mutex::new(vec![Fault::FirstEntryInvalid]);
-    world.stack.connector.set_fault_plan(move |call| {
-        if call.operation == "PutEvents" { faults.lock().unwrap().pop() } else { None }
-    });
+    world.inject_fault_once(Fault::FirstEntryInvalid, |call| call.operation == "PutEvents");
     world.run_worker().await;
     let published = world.drain_bus().await;
     assert_eq!((published.len(), published[0].detail.get("data")), (1, None), "by reference");
@@ -123,10 +114,7 @@ async fn what_eventbridge_refuses_for_what_it_is_goes_by_reference_or_to_quarant
     it.world
         .deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100"), ("b", "150.00", "100")]))
         .await;
-    it.world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::FirstEntryInvalid));
+    it.world.inject_fault("PutEvents", Fault::FirstEntryInvalid);
     it.world.run_worker().await;
     assert_eq!(it.world.drain_bus_ids().await, ["rightfoot/batch/b-1/threshold-met/b"]);
     let quarantined = it.world.quarantined().await;

@@ -1,13 +1,11 @@
 //! Writes that were applied and whose response was lost: the SDK sends them again, their condition fails, and the
 //! code recognizes that they were applied.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use local::connector::{AwsCall, Fault};
-use tests::rightfoot_world::{MINUTE, RightfootWorld};
-use tests::{World, alert_event_id, completion_event_id, extract_body, number, text};
+use tests::rightfoot_world::RightfootWorld;
+use tests::{MINUTE, World, alert_event_id, completion_event_id, extract_body, number};
 
 use super::forged_webhooks::alert_with;
 
@@ -75,10 +73,7 @@ async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowle
     for ending in Ending::ALL {
         let at = last_update_index(ending).await;
         let it = prepare_event(ending).await;
-        it.world
-            .stack
-            .connector
-            .set_fault_plan(move |call| (call.index == at).then_some(Fault::TimeoutAfter));
+        it.world.lose_response(move |call| call.index == at);
         let outcome = it.world.run_worker_once().await;
         assert_eq!((outcome.deleted, outcome.failed), (1, 0), "{ending:?}");
         assert!(
@@ -91,19 +86,12 @@ async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowle
 #[tokio::test]
 async fn p2_a_relays_claim_whose_answer_was_lost_is_used_and_not_left_to_run_out() {
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     world.deliver_fynapse(extract_body("e-1")).await;
     // Past `RELAY_AGE_MS`: the record is due for the relay.
     world.advance(Duration::from_secs(31));
     world.stack.connector.clear_call_log();
-    let first_update = AtomicBool::new(true);
-    world.stack.connector.set_fault_plan(move |call| {
-        let is_claim = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
-        is_claim.then_some(Fault::TimeoutAfter)
-    });
+    world.lose_response(|call| call.operation == "UpdateItem");
     let run = world.run_relay().await.unwrap().unwrap();
     assert_eq!((run["due"].as_u64(), run["sent"].as_u64()), (Some(1), Some(1)));
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1"]);
@@ -115,51 +103,6 @@ async fn p9_a_batch_that_was_put_off_is_asked_for_although_the_answer_was_lost()
     it.submit_batch("payroll", &["a"]).await;
     it.world.advance(MINUTE * 11);
     it.world.stack.connector.clear_call_log();
-    let first_update = AtomicBool::new(true);
-    it.world.stack.connector.set_fault_plan(move |call| {
-        let is_put_off = call.operation == "UpdateItem" && first_update.swap(false, Ordering::SeqCst);
-        is_put_off.then_some(Fault::TimeoutAfter)
-    });
+    it.world.lose_response(|call| call.operation == "UpdateItem");
     assert_eq!(it.run_poller().await.unwrap()["polled"], 1);
-}
-
-/// The payload's parts are gone: neither relay nor worker can ever process the event, and an operator must see it.
-#[tokio::test]
-async fn p7_an_event_whose_payload_is_gone_goes_to_quarantine() {
-    for parts_expired in [true, false] {
-        let world = World::new().await;
-        let body = extract_body("e-1").replace("150.00", &format!("\"{}\"", tests::random_hex(20_000, 1)));
-        world
-            .stack
-            .connector
-            .set_fault_plan(|call| (call.operation == "SendMessage").then_some(Fault::AccessDenied));
-        world.deliver_fynapse(&body).await;
-        world.stack.connector.clear_fault_plan();
-        world.expire_items("payload#").await;
-        if parts_expired {
-            let mut record = world.event_record("fynapse/event/e-1").await;
-            record.insert("parts_expire_at".to_owned(), AttributeValue::N("1".to_owned()));
-            world.put_item(record).await;
-        }
-        // Past `RELAY_AGE_MS`: the record is due for the relay.
-        world.advance(Duration::from_secs(31));
-        let run = world.run_relay().await.unwrap().unwrap();
-        assert_eq!((run["quarantined"].as_u64(), run["sent"].as_u64()), (Some(1), Some(0)));
-        assert_eq!(world.quarantined().await[0].0, "payload_gone");
-        assert!(!world.event_record("fynapse/event/e-1").await.contains_key("due"), "due for ever");
-    }
-}
-
-#[tokio::test]
-async fn p7_an_alert_whose_payload_is_gone_goes_to_quarantine_and_not_round_and_round() {
-    let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
-    let many: Vec<_> = (0..200).map(|n| format!("user-{n}")).collect();
-    let many: Vec<_> = many.iter().map(|id| (id.as_str(), "150.00", "100")).collect();
-    it.world.deliver_rightfoot(alert_with("b-1", "u-1", &many)).await;
-    it.world.expire_items("payload#").await;
-    let outcome = it.world.run_worker_once().await;
-    assert_eq!((outcome.deleted, outcome.failed), (1, 0));
-    let items = it.world.items().await;
-    let quarantined = items.iter().find(|item| text(item, "reason") == "payload_gone").unwrap();
-    assert_eq!(text(quarantined, "event_id"), alert_event_id("b-1", "u-1"));
 }

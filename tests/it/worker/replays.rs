@@ -5,12 +5,13 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::audit::OperatorAction;
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use local::connector::Fault;
 use tests::operator::test_operator;
 use tests::rightfoot_world::RightfootWorld;
-use tests::{Item, World, alert_event_id, number, text};
+use tests::{World, alert_event_id, number, text};
 
 use super::forged_webhooks::alert_with;
 
@@ -20,7 +21,8 @@ async fn replay(world: &World, event_id: &str) {
     let key = EventKey::from_event_id(event_id).unwrap();
     world
         .stack
-        .inbox
+        .stores
+        .operator
         .replay_done(&key, &test_operator().audit_entry(OperatorAction::Replay, world.now()))
         .await
         .unwrap();
@@ -87,10 +89,7 @@ async fn p10_a_claim_that_ran_out_does_not_let_another_event_publish_what_is_pub
 
     replay(world, &alert_event_id("b-1", "u-1")).await;
     world.run_relay().await.unwrap().unwrap();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     world.advance(CLAIM_EXPIRED_AFTER);
@@ -116,93 +115,12 @@ async fn p10_a_replays_claim_does_not_put_an_event_back_whose_alert_is_published
     world.run_worker().await;
     replay(world, &alert_event_id("b-1", "u-1")).await;
     world.run_relay().await.unwrap().unwrap();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     world.deliver_rightfoot(alert_with("b-1", "u-2", &[("a", "150.00", "100")])).await;
     world.run_worker().await;
     assert!(number(&world.event_record(&alert_event_id("b-1", "u-2")).await, "done_at").is_some());
-}
-
-/// The alert's item as the first version wrote it: the last publisher in two attributes, and no set.
-async fn alert_item_of_first_version(world: &World) -> Item {
-    let mut effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
-    effect.remove("published_by");
-    effect.insert("event_id".to_owned(), AttributeValue::S(alert_event_id("b-1", "u-1")));
-    effect.insert("replay".to_owned(), AttributeValue::N("1".to_owned()));
-    effect
-}
-
-#[tokio::test]
-async fn p10_what_an_earlier_version_published_is_not_published_again() {
-    let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
-    let world = &it.world;
-    for event in ["u-1", "u-2"] {
-        world.deliver_rightfoot(alert_with("b-1", event, &[("a", "150.00", "100")])).await;
-    }
-    world.run_worker().await;
-    run_until_idle(world).await;
-    assert_eq!(published_alerts(world).await.len(), 1);
-    world.put_item(alert_item_of_first_version(world).await).await;
-
-    replay(world, &alert_event_id("b-1", "u-1")).await;
-    run_until_idle(world).await;
-    assert_eq!(published_alerts(world).await, [], "replay 1 of u-1 had published it");
-    replay(world, &alert_event_id("b-1", "u-2")).await;
-    run_until_idle(world).await;
-    assert_eq!(published_alerts(world).await, [("a".to_owned(), alert_event_id("b-1", "u-2"), 1)]);
-    let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
-    assert_eq!(effect["published_by"].as_ss().unwrap().len(), 2, "and that of u-1 is still known");
-}
-
-/// The same after a worker claimed it for a replay and could not publish: the claim has overwritten the last
-/// publisher.
-async fn put_claim_of_first_version(world: &World) {
-    let mut effect = alert_item_of_first_version(world).await;
-    effect.insert("claim_by".to_owned(), AttributeValue::S("first-version".to_owned()));
-    effect.insert("claim_until".to_owned(), AttributeValue::N((world.now().0 - 1).to_string()));
-    world.put_item(effect).await;
-}
-
-#[tokio::test]
-async fn p10_a_replay_that_the_first_version_only_claimed_is_published_although_it_fails_again_at_first() {
-    let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
-    let world = &it.world;
-    world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100")])).await;
-    world.run_worker().await;
-    assert_eq!(published_alerts(world).await.len(), 1);
-    replay(world, &alert_event_id("b-1", "u-1")).await;
-    put_claim_of_first_version(world).await;
-    world.run_relay().await.unwrap().unwrap();
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
-    world.run_worker().await;
-    world.stack.connector.clear_fault_plan();
-    run_until_idle(world).await;
-    assert_eq!(published_alerts(world).await, [("a".to_owned(), alert_event_id("b-1", "u-1"), 1)]);
-}
-
-#[tokio::test]
-async fn p10_a_replay_that_the_first_version_only_claimed_is_not_taken_for_published_by_another_replay() {
-    let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
-    let world = &it.world;
-    for event in ["u-1", "u-2"] {
-        world.deliver_rightfoot(alert_with("b-1", event, &[("a", "150.00", "100")])).await;
-    }
-    world.run_worker().await;
-    run_until_idle(world).await;
-    assert_eq!(published_alerts(world).await.len(), 1);
-    put_claim_of_first_version(world).await;
-    for event in ["u-2", "u-1"] {
-        replay(world, &alert_event_id("b-1", event)).await;
-        run_until_idle(world).await;
-        assert_eq!(published_alerts(world).await, [("a".to_owned(), alert_event_id("b-1", event), 1)]);
-    }
 }
 
 #[tokio::test]
@@ -232,14 +150,15 @@ async fn p10_an_alert_that_was_published_too_often_to_remember_goes_to_quarantin
 /// arrives: its publication is remembered, and the other claim stays.
 #[tokio::test]
 async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
-    use inbox_aws::inbox::{AlertClaim, EventClaim};
+    use inbox_aws::stores::{AlertClaim, EventClaim};
     let it = RightfootWorld::with_run("b-1", &[("a", "150.00")]).await;
-    let (world, inbox) = (&it.world, &it.world.stack.inbox);
+    let (world, stores) = (&it.world, &it.world.stack.stores);
     let mut claims = Vec::new();
     for event in ["u-1", "u-2"] {
         world.deliver_rightfoot(alert_with("b-1", event, &[("a", "150.00", "100")])).await;
         let key = EventKey::from_event_id(&alert_event_id("b-1", event)).unwrap();
-        let EventClaim::Acquired(work) = inbox.claim_event(&key, world.now()).await.unwrap() else {
+        let EventClaim::Acquired(work) = stores.processing.claim_event(&key, world.now()).await.unwrap()
+        else {
             panic!("{event}")
         };
         claims.push(work);
@@ -251,22 +170,29 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
         threshold: "100".parse().unwrap(),
         threshold_source: ThresholdSource::Schedule,
     };
-    let AlertClaim::Acquired(slow) = inbox.claim_alert(&claims[0], &a, world.now()).await.unwrap() else {
+    let AlertClaim::Acquired(slow) =
+        stores.processing.claim_alert(&claims[0], &a, world.now()).await.unwrap()
+    else {
         panic!("nobody else has it")
     };
-    assert_eq!(inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap(), AlertClaim::HeldByOther);
+    assert_eq!(
+        stores.processing.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
+        AlertClaim::HeldByOther
+    );
     world.advance(CLAIM_EXPIRED_AFTER);
-    let AlertClaim::Acquired(fast) = inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap() else {
+    let AlertClaim::Acquired(fast) =
+        stores.processing.claim_alert(&claims[1], &a, world.now()).await.unwrap()
+    else {
         panic!("the first claim has run out")
     };
-    inbox.mark_alert_published(&claims[0], &slow, world.now()).await.unwrap();
+    stores.processing.mark_alert_published(&claims[0], &slow, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert!(number(&effect, "published_at").is_some() && !text(&effect, "claim_by").is_empty());
     assert_eq!(
-        inbox.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
+        stores.processing.claim_alert(&claims[1], &a, world.now()).await.unwrap(),
         AlertClaim::Published { threshold: None }
     );
-    inbox.mark_alert_published(&claims[1], &fast, world.now()).await.unwrap();
+    stores.processing.mark_alert_published(&claims[1], &fast, world.now()).await.unwrap();
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((effect["published_by"].as_ss().unwrap().len(), text(&effect, "claim_by")), (2, ""));
 }
@@ -274,23 +200,20 @@ async fn p10_what_was_published_is_remembered_although_the_claim_was_lost() {
 /// Earlier cycles of the record: when each was done, and how often it was requeued.
 fn past_cycles(record: &tests::Item) -> Vec<(i64, i64)> {
     let cycles = record["past_cycles"].as_l().unwrap().iter().map(|cycle| cycle.as_m().unwrap());
-    cycles.map(|cycle| (number(cycle, "done_at").unwrap(), number(cycle, "works").unwrap())).collect()
+    cycles.map(|cycle| (number(cycle, "done_at").unwrap(), number(cycle, "requeues").unwrap())).collect()
 }
 
 #[tokio::test]
 async fn a_replayed_event_keeps_when_it_was_sent_and_done_before_the_first_and_the_latest_times() {
     const EVENT: &str = "fynapse/event/e-1";
     let world = World::new().await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::AccessDenied));
+    world.inject_fault("PutEvents", Fault::AccessDenied);
     world.deliver_fynapse(tests::extract_body("e-1")).await;
     world.run_worker().await;
     world.stack.connector.clear_fault_plan();
     run_until_idle(&world).await;
     let first = world.event_record(EVENT).await;
-    assert_eq!((number(&first, "works"), text(&first, "retry_reason")), (Some(1), "bus"));
+    assert_eq!((number(&first, "requeues"), text(&first, "retry_reason")), (Some(1), "bus_failed"));
     let mut done = vec![(number(&first, "done_at").unwrap(), 1)];
     for nth in 1..=12 {
         replay(&world, EVENT).await;

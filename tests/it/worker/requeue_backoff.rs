@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use local::connector::Fault;
 use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse};
-use tests::rightfoot_world::{MINUTE, RightfootWorld};
-use tests::{World, completion_body, completion_event_id, extract_body, number, text};
+use tests::rightfoot_world::RightfootWorld;
+use tests::{HOUR, MINUTE, World, completion_body, completion_event_id, extract_body, number, text};
 
 /// Seconds until an event is due again.
 async fn due_in(world: &World, event_id: &str) -> Option<i64> {
@@ -28,8 +28,8 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
         (CannedResponse::RetryAfter { status: 429, secs: 300 }, "rate_limited", 300),
         (CannedResponse::RetryAfter { status: 429, secs: 5 }, "rate_limited", 60),
         (CannedResponse::Status(500), "unavailable", 60),
-        (CannedResponse::Html, "broken", 60),
-        (CannedResponse::WrongShape, "broken", 60),
+        (CannedResponse::Html, "invalid_response", 60),
+        (CannedResponse::WrongShape, "invalid_response", 60),
         (CannedResponse::Truncated, "unavailable", 60),
     ] {
         let it = RightfootWorld::new().await;
@@ -42,7 +42,7 @@ async fn while_rightfoot_does_not_answer_an_event_is_requeued_and_sqs_counts_no_
         assert_eq!(due_in(&it.world, &id).await, Some(first), "{answer:?}");
         let requeued = it.world.event_record(&id).await;
         assert_eq!(
-            (text(&requeued, "retry_reason"), number(&requeued, "works")),
+            (text(&requeued, "retry_reason"), number(&requeued, "requeues")),
             (reason, Some(1)),
             "{answer:?}"
         );
@@ -154,14 +154,11 @@ async fn a_batch_in_process_is_published_only_when_it_is_complete() {
 async fn p2_while_the_bus_is_down_events_are_due_again_and_none_becomes_a_dead_letter() {
     let world = World::new().await;
     world.deliver_fynapse(extract_body("e-1")).await;
-    world
-        .stack
-        .connector
-        .set_fault_plan(|call| (call.operation == "PutEvents").then_some(Fault::ServerError));
+    world.inject_fault("PutEvents", Fault::ServerError);
     for works in 1..=20 {
         let outcome = world.run_worker().await;
         assert_eq!((outcome.deleted, outcome.failed), (1, 0));
-        assert_eq!(number(&world.event_record("fynapse/event/e-1").await, "works"), Some(works));
+        assert_eq!(number(&world.event_record("fynapse/event/e-1").await, "requeues"), Some(works));
         world.advance(MINUTE * 16);
         world.run_relay().await.unwrap().unwrap();
     }
@@ -189,5 +186,5 @@ async fn an_event_that_waits_is_not_taken_for_one_that_the_relay_has_not_sent() 
     let age = Duration::from_millis(
         u64::try_from(it.world.now().0 - number(&record, "received_at").unwrap()).unwrap(),
     );
-    assert!(age > MINUTE * 60);
+    assert!(age > HOUR);
 }

@@ -9,17 +9,16 @@ use local::connector::Fault;
 use local::rightfoot_simulator::{CannedResponse, IncompleteBatchResponse, ScriptedResponse};
 use serde_json::json;
 use tests::rightfoot_world::{
-    API_KEY, MINUTE, RightfootWorld, authorizer_json, daily_schedule_request, submit_batch_request,
+    API_KEY, RightfootWorld, authorizer_json, daily_schedule_request, submit_batch_request,
 };
 use tests::worker_effects::ReceivedBusEvent;
 use tests::{
-    Item, SUBJECT, World, alert_body, alert_event_id, completion_event_id, number, random_hex, text,
+    DAY, HOUR, Item, MINUTE, SUBJECT, World, alert_body, alert_event_id, completion_event_id, number,
+    random_hex, text,
 };
 
 use super::forged_webhooks::{alert_with, quarantine_reasons, run_worker_until_settled};
 use crate::metrics_recorder::Counters;
-
-const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Id of a published alert.
 fn alert_effect_id(batch: &str, authorizer: &str) -> String {
@@ -51,7 +50,7 @@ async fn bound_subject_item(world: &World, subject: &str) -> Option<Item> {
 /// Checks that an alert of an untracked batch is requeued without a request to Rightfoot.
 async fn assert_requeued(it: &RightfootWorld, event_uuid: &str) {
     let record = it.world.event_record(&alert_event_id("b-1", event_uuid)).await;
-    assert!(record.contains_key("due") && number(&record, "works").unwrap() > 0, "{record:?}");
+    assert!(record.contains_key("due") && number(&record, "requeues").unwrap() > 0, "{record:?}");
     assert_eq!((it.world.drain_bus_ids().await, it.rightfoot.requests().len()), (vec![], 0));
 }
 
@@ -238,7 +237,7 @@ async fn p4_with_untracked_alerts_switched_off_none_is_published() {
     it.world.run_worker().await;
     run_next_minute(&it).await;
     assert_requeued(&it, "u-1").await;
-    it.world.advance(HOUR * 24);
+    it.world.advance(DAY);
     it.world.run_relay().await.unwrap().unwrap();
     it.world.run_worker().await;
     assert_eq!(
@@ -312,26 +311,14 @@ async fn p4_a_subject_is_bound_by_whatever_is_submitted_or_tracked_under_it_and_
 async fn p4_a_submission_of_unknown_outcome_binds_its_subject_before_and_after_it_is_given_up() {
     let it = RightfootWorld::with_batch("b-1", &[("a", "150.00")]).await;
     let dying = it.world.another_process();
-    dying.stack.connector.set_fault_plan(|call| (call.operation == "PutItem").then_some(Fault::CrashAfter));
+    dying.inject_fault("PutItem", Fault::CrashAfter);
     assert!(dying.request(submit_batch_request(SUBJECT, &["a"])).await.is_none());
     it.world.deliver_rightfoot(alert_with("b-1", "u-1", &[("a", "150.00", "100")])).await;
     it.world.run_worker().await;
     assert_requeued(&it, "u-1").await;
-    it.run_in_steps(HOUR / 4, HOUR * 24).await;
+    it.run_in_steps(HOUR / 4, DAY).await;
     it.world.expire_items("rightfoot#submission#").await;
-    assert!(it.world.stack.inbox.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
-}
-
-/// An earlier version has bound no subject.
-#[tokio::test]
-async fn p4_a_schedule_tracked_before_subjects_were_bound_binds_its_subject_at_the_next_poll() {
-    let it = RightfootWorld::new().await;
-    it.request(daily_schedule_request("watch", &["a"])).await;
-    for pk in ["rightfoot#subject#", "rightfoot#submission#"] {
-        it.world.expire_items(pk).await;
-    }
-    it.run_for(HOUR * 24 + MINUTE * 30).await;
-    assert!(bound_subject_item(&it.world, "watch").await.is_some());
+    assert!(it.world.stack.stores.tracking.is_subject_bound(&SUBJECT.parse().unwrap()).await.unwrap());
 }
 
 fn balances_response(answer: CannedResponse) -> ScriptedResponse {
@@ -357,7 +344,7 @@ async fn p9_an_alert_of_an_untracked_batch_is_quarantined_only_after_an_answer()
     it.rightfoot.configure(|rightfoot| {
         rightfoot.scripted_responses = vec![balances_response(CannedResponse::Status(401))]
     });
-    it.world.advance(HOUR * 24);
+    it.world.advance(DAY);
     for _ in 0..3 {
         it.world.run_relay().await.unwrap().unwrap();
         it.world.run_worker().await;

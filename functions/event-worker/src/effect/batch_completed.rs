@@ -2,14 +2,14 @@
 
 use inbox_aws::AwsError;
 use inbox_aws::balances::BalanceSource;
-use inbox_aws::inbox::ClaimedEvent;
+use inbox_aws::stores::ClaimedEvent;
 use inbox_core::bus::{BatchRef, batch_completed};
-use inbox_core::event::Id;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::effect::EffectOutcome;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::quarantine::QuarantineReason;
 
 use crate::EventWorker;
-use crate::process_message::EffectOutcome;
 
 impl EventWorker {
     /// Stores the balances page by page as they are read, and publishes the batch if it is complete. The
@@ -19,7 +19,7 @@ impl EventWorker {
         event: &ClaimedEvent,
         batch_id: &Id,
     ) -> Result<EffectOutcome, AwsError> {
-        let tracked = self.inbox.tracked_batch(batch_id).await?;
+        let tracked = self.tracking.tracked_batch(batch_id).await?;
         let tracked = tracked.as_ref();
         if let Some(reason) = self.check_admission(event, tracked).await? {
             return Ok(EffectOutcome::Quarantine(reason));
@@ -27,7 +27,7 @@ impl EventWorker {
         let batch = BatchRef {
             batch_id,
             schedule_id: tracked.and_then(|tracked| tracked.schedule_id.as_ref()),
-            subject: tracked.map_or(event.subject(), |tracked| tracked.subject.as_ref()),
+            subject: tracked.map_or(event.subject.as_ref(), |tracked| tracked.subject.as_ref()),
         };
         let received_at = event.event_meta().received_at;
         let origin = BalanceSource { batch_id, schedule_id: batch.schedule_id, received_at };

@@ -1,43 +1,29 @@
 //! Threshold alerts: publishes each alert that the API confirms, once for each authorizer of a batch (P5).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use inbox_aws::AwsError;
 use inbox_aws::bus::PublishOutcome;
-use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ClaimedEvent, ScheduleProgress};
+use inbox_aws::items::ScheduleItem;
+use inbox_aws::stores::{AcquiredAlert, AlertClaim, ClaimedEvent};
+use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BatchRef, BusEvent, threshold_met};
-use inbox_core::effect::alert::{ReportedAlert, ThresholdCrossing, UntrackedAlertPolicy};
-use inbox_core::event::Id;
-use inbox_core::inbox::QuarantineReason;
+use inbox_core::effect::alert::{ThresholdCrossing, UntrackedAlertPolicy};
+use inbox_core::effect::pending_alerts::{PendingAlerts, UnpublishedAlerts};
+use inbox_core::effect::{EffectOutcome, RequeueDetails};
+use inbox_core::id::Id;
 use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_INTERVAL_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::providers::{AlertPayload, parse_alerts};
-use inbox_core::rightfoot_api::Balance;
+use inbox_core::quarantine::QuarantineReason;
+use inbox_core::thresholds::Thresholds;
 
 use super::log_not_published;
 use crate::EventWorker;
-use crate::process_message::{EffectOutcome, RequeueDetails};
 
 const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(QuarantineReason::Unconfirmed);
-
-/// The alerts of one event that are not published yet.
-struct PendingAlerts {
-    by_authorizer: BTreeMap<Id, Vec<ReportedAlert>>,
-    /// Number of alerts without a readable authorizer.
-    unparsable: usize,
-}
-
-/// Counts of the alerts that could not be published.
-#[derive(Default)]
-struct UnpublishedAlerts {
-    held_by_other: usize,
-    failed: usize,
-    undeliverable: usize,
-    replay_limit_reached: usize,
-}
 
 impl EventWorker {
     /// Publishes the alerts of an event, unless it is not admitted.
@@ -46,13 +32,13 @@ impl EventWorker {
         event: &ClaimedEvent,
         batch_id: &Id,
     ) -> Result<EffectOutcome, AwsError> {
-        let tracked = self.inbox.tracked_batch(batch_id).await?;
+        let tracked = self.tracking.tracked_batch(batch_id).await?;
         // Before the payload is read, which may be a megabyte, so that a flood costs little.
         if let Some(reason) = self.check_admission(event, tracked.as_ref()).await? {
             // Forged events that use up the limit of a subject
             // must not delay the poller's search for genuine runs.
             if reason == QuarantineReason::UntrackedLimit
-                && event.requeues == 0
+                && event.requeues() == 0
                 && let Some(payload) = self.read_alert_payload(event).await?
             {
                 self.expedite_named_schedule(event, &payload).await?;
@@ -79,7 +65,7 @@ impl EventWorker {
             batch_id,
             // What is tracked takes precedence: a webhook is unsigned.
             schedule_id: tracked.and_then(|it| it.schedule_id.as_ref()).or(payload.schedule_id.as_ref()),
-            subject: tracked.map_or(event.subject(), |tracked| tracked.subject.as_ref()),
+            subject: tracked.map_or(event.subject.as_ref(), |tracked| tracked.subject.as_ref()),
         };
         let mut pending = PendingAlerts::new(payload.alerts, payload.unreadable_alerts);
         let unpublished = self.publish_alerts(event, &batch, pending.take_unverified(), false).await?;
@@ -94,7 +80,7 @@ impl EventWorker {
     ) -> Result<EffectOutcome, AwsError> {
         let subject = tracked.subject.as_ref();
         // The webhook function could not compare them if the batch was not tracked yet.
-        if event.subject().zip(subject).is_some_and(|(its, ours)| its != ours) {
+        if event.subject.as_ref().zip(subject).is_some_and(|(its, ours)| its != ours) {
             return Ok(EffectOutcome::Quarantine(QuarantineReason::SubjectMismatch));
         }
         // Only runs of a schedule have alerts; a batch that was submitted directly has none.
@@ -122,12 +108,12 @@ impl EventWorker {
     ) -> Result<EffectOutcome, AwsError> {
         // If anything is tracked under the subject, its thresholds count, not those of an unsigned webhook.
         let requires_tracking = self.untracked_alerts == UntrackedAlertPolicy::Quarantine
-            || match event.subject() {
-                Some(subject) => self.inbox.is_subject_bound(subject).await?,
+            || match event.subject.as_ref() {
+                Some(subject) => self.tracking.is_subject_bound(subject).await?,
                 None => true,
             };
         // While it waits, the payload is needed only once, to expedite its schedule.
-        if requires_tracking && event.requeues > 0 {
+        if requires_tracking && event.requeues() > 0 {
             return Ok(self.wait_for_tracking(event, batch_id).await);
         }
         let Some(payload) = self.read_alert_payload(event).await? else { return Ok(UNCONFIRMED) };
@@ -136,7 +122,7 @@ impl EventWorker {
             return Ok(self.wait_for_tracking(event, batch_id).await);
         }
         let batch =
-            BatchRef { batch_id, schedule_id: payload.schedule_id.as_ref(), subject: event.subject() };
+            BatchRef { batch_id, schedule_id: payload.schedule_id.as_ref(), subject: event.subject.as_ref() };
         self.confirm_and_publish(
             event,
             &batch,
@@ -151,7 +137,7 @@ impl EventWorker {
     /// trusted. It is quarantined only after an answer of the API: after two hours ([`UNKNOWN_BATCH_DEADLINE_SECS`]) if that has no
     /// row of the batch, else after the poll deadline.
     async fn wait_for_tracking(&self, event: &ClaimedEvent, batch_id: &Id) -> EffectOutcome {
-        let waited = self.clock.now().since(event.processing_since);
+        let waited = self.clock.now().since(event.processing_since());
         // No genuine webhook is hours ahead of the API, so an unknown batch ends its event sooner.
         if waited < self.poll_deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) {
             return EffectOutcome::Requeue(RequeueDetails::with_reason("not_tracked"));
@@ -164,9 +150,9 @@ impl EventWorker {
         &self,
         event: &ClaimedEvent,
         payload: &AlertPayload,
-    ) -> Result<Option<ScheduleProgress>, AwsError> {
+    ) -> Result<Option<ScheduleItem>, AwsError> {
         let Some(schedule_id) = &payload.schedule_id else { return Ok(None) };
-        let schedule = self.inbox.schedule_progress(schedule_id).await?;
+        let schedule = self.tracking.tracked_schedule(schedule_id).await?;
         if let Some(schedule) = &schedule {
             self.expedite_schedule(event, schedule).await?;
         }
@@ -175,18 +161,18 @@ impl EventWorker {
 
     /// Makes a schedule due now, so that the poller finds the run: only on the first attempt at an alert, and not if the alert
     /// came by the URL of another subject.
-    async fn expedite_schedule(
-        &self,
-        event: &ClaimedEvent,
-        schedule: &ScheduleProgress,
-    ) -> Result<(), AwsError> {
+    async fn expedite_schedule(&self, event: &ClaimedEvent, schedule: &ScheduleItem) -> Result<(), AwsError> {
         let now = self.clock.now();
-        if event.requeues == 0
-            && event.subject().zip(schedule.schedule.subject.as_ref()).is_none_or(|(its, ours)| its == ours)
+        if event.requeues() == 0
+            && event
+                .subject
+                .as_ref()
+                .zip(schedule.schedule.subject.as_ref())
+                .is_none_or(|(its, ours)| its == ours)
             && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
         {
             // Anybody who holds the URL can cause this, so limit it to the poller's own interval.
-            self.inbox
+            self.tracking
                 .expedite_schedule(
                     &schedule.schedule.schedule_id,
                     Duration::from_secs(POLL_INTERVAL_SECS),
@@ -199,7 +185,7 @@ impl EventWorker {
 
     /// Reads and parses the payload; `None` if it is not a list of alerts.
     async fn read_alert_payload(&self, event: &ClaimedEvent) -> Result<Option<AlertPayload>, AwsError> {
-        Ok(parse_alerts(&self.inbox.claimed_payload(event).await?))
+        Ok(parse_alerts(&self.processing.claimed_payload(event).await?))
     }
 
     /// Publishes the alerts that the API confirms. `thresholds` are those of the schedule, if known; otherwise those of the
@@ -236,12 +222,12 @@ impl EventWorker {
     async fn schedule_thresholds(&self, schedule_id: &Id) -> Result<Option<Thresholds>, AwsError> {
         // A schedule's item outlives those of its runs, so a missing one is an error.
         let schedule = self
-            .inbox
-            .schedule_progress(schedule_id)
+            .tracking
+            .tracked_schedule(schedule_id)
             .await?
             .ok_or(AwsError::unreadable_item("dynamodb:GetItem"))?;
         // A schedule without any was not created by us, and only the webhook says its thresholds.
-        Ok(Some(self.inbox.thresholds(&schedule).await?).filter(|thresholds| !thresholds.is_empty()))
+        Ok(Some(self.tracking.thresholds(&schedule).await?).filter(|thresholds| !thresholds.is_empty()))
     }
 
     /// Publishes alerts, each after a claim of its own: another event may contain the same alert.
@@ -256,7 +242,7 @@ impl EventWorker {
         // A claim keeps other workers from publishing, so no more is claimed than one request takes.
         for chunk in crossings.chunks(BUS_ENTRIES_MAX) {
             let now = self.clock.now();
-            let claims = chunk.iter().map(|crossing| self.inbox.claim_alert(event, crossing, now));
+            let claims = chunk.iter().map(|crossing| self.processing.claim_alert(event, crossing, now));
             let claims = join_all(claims).await;
             let mut claimed = Vec::with_capacity(claims.len());
             for (crossing, claim) in chunk.iter().zip(claims) {
@@ -292,7 +278,7 @@ impl EventWorker {
         for ((alert, announcement), outcome) in acquired.iter().zip(&announcements).zip(outcomes) {
             match outcome {
                 PublishOutcome::Published => {
-                    metrics::counter!("published", "type" => announcement.detail_type).increment(1);
+                    metrics::PUBLISHED.add(announcement.detail_type, 1);
                     published.push(alert);
                 }
                 PublishOutcome::Undeliverable(error) => {
@@ -306,7 +292,8 @@ impl EventWorker {
             }
         }
         let now = self.clock.now();
-        let marks = published.into_iter().map(|alert| self.inbox.mark_alert_published(event, alert, now));
+        let marks =
+            published.into_iter().map(|alert| self.processing.mark_alert_published(event, alert, now));
         let marks = join_all(marks).await;
         // Published but not marked: the event is not done either,
         // and the alert is published again with the same id.
@@ -314,71 +301,10 @@ impl EventWorker {
     }
 }
 
-impl PendingAlerts {
-    fn new(received: Vec<ReportedAlert>, unparsable: usize) -> Self {
-        let mut by_authorizer = BTreeMap::<Id, Vec<ReportedAlert>>::new();
-        // An event may name an authorizer several times; one confirmed alert is enough.
-        for alert in received {
-            by_authorizer.entry(alert.authorizer.clone()).or_default().push(alert);
-        }
-        Self { by_authorizer, unparsable }
-    }
-
-    fn has_pending(&self) -> bool {
-        !self.by_authorizer.is_empty()
-    }
-
-    /// Removes and returns the alert that a row confirms.
-    fn take_confirmed(
-        &mut self,
-        row: &Balance,
-        thresholds: Option<&Thresholds>,
-    ) -> Option<ThresholdCrossing> {
-        let alerts = self.by_authorizer.get(&row.authorizer)?;
-        let crossing = alerts.iter().find_map(|alert| alert.confirmed_by(row, thresholds))?;
-        self.by_authorizer.remove(&row.authorizer);
-        Some(crossing)
-    }
-
-    /// Removes and returns all alerts that have every field, as the webhook reports them.
-    fn take_unverified(&mut self) -> Vec<ThresholdCrossing> {
-        let crossings: Vec<_> = self
-            .by_authorizer
-            .values()
-            .filter_map(|alerts| alerts.iter().find_map(ReportedAlert::to_unconfirmed))
-            .collect();
-        crossings.iter().for_each(|crossing| drop(self.by_authorizer.remove(&crossing.authorizer)));
-        crossings
-    }
-
-    /// The outcome once no more balances can come: unconfirmed if any alert is pending or unparsable.
-    fn final_outcome(&self) -> EffectOutcome {
-        if self.has_pending() || self.unparsable > 0 { UNCONFIRMED } else { EffectOutcome::Done }
-    }
-}
-
-impl UnpublishedAlerts {
-    /// The outcome of the event because of its unpublished alerts; `None` if there are none.
-    fn outcome(&self) -> Option<EffectOutcome> {
-        // Failures that a retry can resolve come first: a quarantined event is not retried.
-        if self.failed > 0 {
-            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("bus")))
-        } else if self.held_by_other > 0 {
-            Some(EffectOutcome::Requeue(RequeueDetails::with_reason("alert_taken")))
-        } else if self.undeliverable > 0 {
-            Some(EffectOutcome::Quarantine(QuarantineReason::BusRefused))
-        } else if self.replay_limit_reached > 0 {
-            Some(EffectOutcome::Quarantine(QuarantineReason::ReplayLimit))
-        } else {
-            None
-        }
-    }
-}
-
 /// Reports an alert that was published before with another threshold. It is not published again (P5), though the second may be
 /// the genuine one.
 fn report_threshold_differs(event: &ClaimedEvent) {
-    metrics::counter!("threshold_differs").increment(1);
-    let event_id = event.key().event_id();
+    metrics::THRESHOLD_DIFFERS.add(1);
+    let event_id = event.key.event_id();
     tracing::warn!(target: "worker", event_id, "published before with another threshold");
 }

@@ -84,6 +84,27 @@ async fn an_error_is_json_where_json_is_asked_for() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_no_error_about_an_argument_shows_the_password_of_a_url() {
+    let harness = CliHarness::new().await;
+    let url = "ftp://ada:s3cret@example.com";
+    for words in [
+        format!("due --base-url {url}"),
+        format!("due --endpoint-url={url}"),
+        format!("--json due --base-url {url}"),
+        format!("due {url}"),
+        url.to_owned(),
+    ] {
+        let ran = harness.run(&words).await;
+        assert_eq!(ran.exit_code, 2, "{}", ran.transcript());
+        assert!(ran.stderr.contains("…@example.com") && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
+    }
+    let env = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("WEBHOOK_BASE_URL", url)];
+    let ran = harness.run_with_env("due", &env).await;
+    let named = "invalid value '…@example.com' for 'WEBHOOK_BASE_URL (--base-url)'";
+    assert!(ran.stderr.contains(named) && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
+}
+
 /// A stand-in for CloudFormation that knows one stack, with these outputs and parameters.
 async fn cloudformation(outputs: &[(&str, String)], parameters: &[(&str, String)]) -> String {
     let members = |kind: &str, all: &[(&str, String)]| -> String {

@@ -52,10 +52,14 @@ async fn stuck_items_are_reported_with_advice() {
         ("subject", "nightly"),
         ("kind", "batch"),
         ("due", "poll#00"),
+        ("fingerprint", "f"),
+        ("fingerprint_key", "k"),
+        ("call_id", "c"),
     ];
     let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
     let number = |value: i64| aws_sdk_dynamodb::types::AttributeValue::N(value.to_string());
     let mut item: tests::Item = submission.map(|(name, value)| (name.to_owned(), text(value))).into();
+    item.extend(["rev", "polls", "attempts"].map(|name| (name.to_owned(), number(1))));
     item.insert("written_at".to_owned(), number(crate::START_MS));
     item.insert("due_at".to_owned(), number(crate::START_MS + 900_000));
     world.put_item(item).await;

@@ -8,7 +8,7 @@ use axum::routing::post;
 use local::stack::DEAD_LETTER_QUEUE;
 use tests::{Item, completion_body, extract_body, number};
 
-use crate::timeline::item;
+use crate::timeline::{item, thresholds};
 use crate::{CliHarness, snapshot};
 
 /// Status and finding of one check, and the exit code of `doctor`.
@@ -42,8 +42,11 @@ fn batch(batch_id: &str, now: i64, deadline_mins: i64, problem: Option<Attribute
 fn schedule(schedule_id: &str, now: i64, problem: AttributeValue) -> Item {
     let pk = format!("rightfoot#schedule#{schedule_id}");
     let texts = [("pk", pk.as_str()), ("sk", "tracked"), ("due", "poll#00")];
-    let numbers = [("since", now - 86_400_000), ("polls", 3), ("rev", 4), ("due_at", now + 600_000)];
-    let mut item = item(&texts, &numbers);
+    let times =
+        [("since", now - 86_400_000), ("due_at", now + 600_000), ("schedule_expires_at", now + 864_000_000)];
+    let numbers = [("polls", 3), ("rev", 4), ("interval_secs", 86_400)];
+    let mut item = item(&texts, &[times, numbers].concat());
+    item.extend(thresholds());
     item.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
     item.insert("poll_problem".to_owned(), problem);
     item
@@ -57,19 +60,22 @@ async fn p9_a_missed_deadline_is_reported_although_the_batch_is_polled_next() {
     let fine = "the last poll of every tracked batch and schedule was answered".to_owned();
     assert_eq!(doctor_check(&harness, "polls").await, ("ok".to_owned(), fine, 0));
 
-    harness.world.put_item(batch("b-1", now, -60, Some(problem("broken", now - 1_800_000, 2)))).await;
+    harness
+        .world
+        .put_item(batch("b-1", now, -60, Some(problem("invalid_response", now - 1_800_000, 2))))
+        .await;
     let (status, found, code) = doctor_check(&harness, "polls").await;
     assert_eq!((status.as_str(), code), ("fail", 1), "{found}");
     assert!(found.starts_with("batch b-1: its deadline passed "), "{found}");
     let polls = " without an answer; the last 24 polls failed: Rightfoot's response is not as documented \
-                 (broken), since ";
+                 (invalid_response), since ";
     assert!(found.contains(polls), "{found}");
     let timeline = harness.run("timeline b-1").await.stdout;
     assert!(timeline.contains("  batch b-1: polled next ") && timeline.contains(polls), "{timeline}");
     assert!(harness.run("batches list").await.stdout.contains(polls));
     let json = harness.run("--json timeline b-1").await.json();
     let problem = &json["timelines"][0]["batch"]["problem"];
-    assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("broken"), Some(24)));
+    assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("invalid_response"), Some(24)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,8 +85,8 @@ async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to
         ("rate_limited", 59, "warn", 0),
         ("unavailable", 61, "fail", 1),
         ("unauthorized", 1, "fail", 1),
-        ("no_key", 1, "fail", 1),
-        ("fault", 1, "fail", 1),
+        ("key_unavailable", 1, "fail", 1),
+        ("aws_error", 1, "fail", 1),
     ] {
         let harness = CliHarness::with_system_clock().await;
         let now = harness.world.now().0;
@@ -114,7 +120,7 @@ async fn no_name_forges_a_line_of_what_doctor_finds() {
     let harness = CliHarness::with_system_clock().await;
     let now = harness.world.now().0;
     let forged = "b\nok    relay  fine\u{202e}\u{feff}";
-    harness.world.put_item(batch(forged, now, 60, Some(problem("fault", now - 60_000, 25)))).await;
+    harness.world.put_item(batch(forged, now, 60, Some(problem("aws_error", now - 60_000, 25)))).await;
     for words in ["doctor", "batches list", "timeline b-1", "due"] {
         let ran = harness.run(words).await;
         assert!(!ran.stdout.contains("\nok    relay  fine"), "{}", ran.transcript());
@@ -223,7 +229,7 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     let world = &harness.world;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let mut record = world.event_record("rightfoot/batch/b-1/completed").await;
-    record.insert("works".to_owned(), AttributeValue::N("5".to_owned()));
+    record.insert("requeues".to_owned(), AttributeValue::N("5".to_owned()));
     record.insert("retry_reason".to_owned(), AttributeValue::S("not_ready".to_owned()));
     let sent_at = number(&record, "sent_at").unwrap();
     world.put_item(record.clone()).await;
@@ -248,7 +254,7 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     assert!(harness.run("events list").await.stdout.contains("  waiting (not_ready)  "));
     assert!(harness.run("events show b-1").await.stdout.contains("requeued by the worker  5 (not_ready)\n"));
 
-    record.insert("works".to_owned(), AttributeValue::N("1".to_owned()));
+    record.insert("requeues".to_owned(), AttributeValue::N("1".to_owned()));
     world.put_item(record).await;
     assert!(status_line().await.contains("requeued by the worker, 1 time so far, last because of not_ready"));
 }
@@ -303,4 +309,15 @@ async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
     let mut newest_first = times.clone();
     newest_first.sort_by(|one, other| other.cmp(one));
     assert_eq!((times.len(), times), (4, newest_first));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_this_version_cannot_read_is_no_clean_bill() {
+    let harness = CliHarness::with_system_clock().await;
+    let texts = [("pk", "rightfoot#submission#nightly"), ("sk", "submitted"), ("due", "poll#00")];
+    let numbers = [("rev", 1), ("due_at", harness.world.now().0 + 600_000)];
+    harness.world.put_item(item(&texts, &numbers)).await;
+    let (status, found, code) = doctor_check(&harness, "submissions").await;
+    assert_eq!((status.as_str(), code), ("fail", 1));
+    assert_eq!(found, "rightfoot#submission#nightly cannot be read by this version of inboxctl");
 }

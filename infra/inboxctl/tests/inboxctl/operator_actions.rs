@@ -193,7 +193,7 @@ async fn an_abandoned_submission_says_so_after_it_is_concluded() {
     let harness = CliHarness::new().await;
     let mut abandoned = pending_submission("payroll");
     abandoned.retain(|name, _| !["due", "due_at", "webhook_url"].contains(&name.as_str()));
-    abandoned.extend(item(&[], &[("given_up_at", START_MS + 86_400_000)]));
+    abandoned.extend(item(&[], &[("abandoned_at", START_MS + 86_400_000)]));
     harness.world.put_item(abandoned).await;
     let status = harness.run("timeline payroll").await.stdout;
     assert!(status.ends_with("payroll: abandoned: it is unknown whether it created anything\n"), "{status}");
@@ -224,8 +224,8 @@ async fn a_submission_that_made_nothing_is_concluded_for_a_reason_and_frees_its_
     for gone in ["due", "due_at", "webhook_url"] {
         assert!(!freed.contains_key(gone), "{gone}");
     }
-    assert_eq!((number(&freed, "rev"), freed["interventions"].as_l().unwrap().len()), (Some(3), 1));
-    assert!(freed.contains_key("refused_at") && freed.contains_key("expires_at"));
+    assert_eq!((number(&freed, "rev"), freed["audit_entries"].as_l().unwrap().len()), (Some(3), 1));
+    assert!(freed.contains_key("declined_at") && freed.contains_key("expires_at"));
     snapshot!(harness.run("timeline payroll").await.transcript());
     snapshot!(harness.run(&format!("{conclude} --yes")).await.transcript());
     assert_eq!(submission_item().await, freed);

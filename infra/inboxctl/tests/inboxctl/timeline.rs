@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tests::{Item, alert_body, completion_body};
 
@@ -16,6 +17,13 @@ pub(crate) fn item(fields: &[(&str, &str)], numbers: &[(&str, i64)]) -> Item {
     text.chain(number).collect()
 }
 
+/// The attributes of a schedule's thresholds.
+pub(crate) fn thresholds() -> Item {
+    let mut attributes = item(&[("payload_hash", "h")], &[("payload_bytes", 2)]);
+    attributes.insert("payload".to_owned(), AttributeValue::B(Blob::new(b"{}")));
+    attributes
+}
+
 /// A run of a schedule: submitted, tracked, completed, with one alert published and one claimed.
 async fn harness_with_schedule_run() -> CliHarness {
     let harness = CliHarness::new().await;
@@ -28,8 +36,17 @@ async fn harness_with_schedule_run() -> CliHarness {
                 ("subject", "nightly"),
                 ("kind", "schedule"),
                 ("schedule_id", "s-1"),
+                ("fingerprint", "f"),
+                ("fingerprint_key", "k"),
+                ("call_id", "c"),
             ],
-            &[("written_at", START_MS - 5_000), ("done_at", START_MS - 3_000), ("attempts", 1)],
+            &[
+                ("written_at", START_MS - 5_000),
+                ("done_at", START_MS - 3_000),
+                ("attempts", 1),
+                ("polls", 0),
+                ("rev", 2),
+            ],
         ))
         .await;
     let mut schedule = item(
@@ -39,9 +56,13 @@ async fn harness_with_schedule_run() -> CliHarness {
             ("last_run_seen", START_MS),
             ("due_at", START_MS + 86_400_000),
             ("polls", 0),
+            ("rev", 1),
+            ("interval_secs", 86_400),
+            ("schedule_expires_at", START_MS + 864_000_000),
         ],
     );
     schedule.insert("probes".to_owned(), AttributeValue::L(vec![AttributeValue::S("user-1".to_owned())]));
+    schedule.extend(thresholds());
     world.put_item(schedule).await;
     let batch =
         [("pk", "rightfoot#batch#b-1"), ("sk", "tracked"), ("schedule_id", "s-1"), ("subject", "demo")];
@@ -50,7 +71,9 @@ async fn harness_with_schedule_run() -> CliHarness {
         ("deadline_at", START_MS + 86_400_000),
         ("done_at", START_MS + 900_000),
     ];
-    world.put_item(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1)]].concat())).await;
+    world
+        .put_item(item(&batch, &[times.as_slice(), &[("expected", 2), ("polls", 1), ("rev", 3)]].concat()))
+        .await;
     harness.advance(Duration::from_secs(10));
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     harness.advance(Duration::from_secs(20));

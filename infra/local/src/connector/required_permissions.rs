@@ -1,12 +1,11 @@
 //! IAM permissions that a call needs, derived from its request. The connector checks them against a function's role.
 
 use inbox_aws::iam::{Resource, Role};
+use inbox_core::delivery::Provider;
+use inbox_core::providers::ProviderSpec;
 use serde_json::Value;
 
-use crate::stack::{
-    BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
-    RIGHTFOOT_URL_KEY_SECRET,
-};
+use crate::resource_names::{BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET};
 
 /// An IAM action and its resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +63,16 @@ pub(super) fn required_permissions(operation: &str, request: &Value) -> Vec<Requ
 
 /// The resource with this name, or with a URL or ARN that ends in it after a slash.
 fn resource_named(name: &str) -> Option<Resource> {
-    match name.rsplit('/').next()? {
+    let name = name.rsplit('/').next()?;
+    let mut providers = Provider::ALL.iter().copied();
+    if let Some(provider) = providers.find(|it| ProviderSpec::of(*it).secret_name == name) {
+        return Some(Resource::WebhookSecret(provider));
+    }
+    match name {
         INBOX_TABLE => Some(Resource::InboxTable),
         BALANCES_TABLE => Some(Resource::BalancesTable),
         EVENTS_QUEUE => Some(Resource::EventsQueue),
         EVENT_BUS => Some(Resource::EventBus),
-        FYNAPSE_SECRET => Some(Resource::FynapseSigning),
-        RIGHTFOOT_URL_KEY_SECRET => Some(Resource::RightfootUrlKey),
         RIGHTFOOT_API_KEY_SECRET => Some(Resource::RightfootApiKey),
         _ => None,
     }

@@ -11,17 +11,20 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::DemoOptions;
+use super::poller_runs::{FaultWindow, PollerRuns};
 use super::seed_tracking::{track_alert_run, track_alert_schedule};
 use super::simulated_rightfoot::{
-    ALERT_DELAY, API_KEY, CHECKED_RUNS, FaultWindow, POLL_TIMING, PollerRun, PollerRuns, configure,
-    crash_on_webhook_alert, spawn_simulator, unchecked_batches,
+    ALERT_DELAY, API_KEY, CHECKED_RUNS, POLL_TIMING, configure, crash_on_webhook_alert, spawn_simulator,
+    unchecked_batches,
 };
-use super::submissions::{PlannedSubmission, SubmissionLog, submit_until_succeeded};
+use super::submissions::{PlannedSubmission, submit_until_succeeded};
 use super::traffic::{DeliverySender, PlannedDelivery, Traffic};
 use super::workers::Workers;
 use crate::connector::{AwsCall, CallOutcome, Fault};
 use crate::inspect;
+use crate::invariants::{PollerRun, SentDelivery, SubmissionLog};
 use crate::progress::Progress;
+use crate::repeat;
 use crate::rightfoot_simulator::{RightfootSimulator, SimulatedWebhook};
 use crate::senders::retry_policy::RetrySpacing;
 use crate::senders::{
@@ -63,20 +66,13 @@ pub(super) struct Harness {
     alerts_delayed_until: Instant,
     rightfoot: Arc<RightfootSender>,
     http: SenderClient,
-    deliveries: Vec<PerformedDelivery>,
+    deliveries: Vec<SentDelivery>,
     delivering: JoinSet<(usize, Vec<DeliveryReport>)>,
     submissions: Vec<SubmissionLog>,
     submitting: JoinSet<SubmissionLog>,
     fault_window: FaultWindow,
     poller_runs: PollerRuns,
     background_tasks: Vec<JoinHandle<()>>,
-}
-
-/// A planned delivery and its reports; none while it is still being delivered.
-#[derive(Clone, Debug)]
-pub(super) struct PerformedDelivery {
-    pub(super) planned: Arc<PlannedDelivery>,
-    pub(super) reports: Vec<DeliveryReport>,
 }
 
 impl Harness {
@@ -97,12 +93,13 @@ impl Harness {
         stack_options.visibility_timeout = sim_clock.real_duration(stack_options.visibility_timeout);
         let stack = Stack::start(stack_options).await?;
         // A cold start loads the secrets as well.
-        stack.webhooks.fynapse.load_signing_secret().await;
-        stack.webhooks.rightfoot.load_url_key().await;
+        for webhook in stack.webhooks.values() {
+            webhook.load_secret().await;
+        }
         stack.requests.load_secrets().await;
         stack.poller.load_api_key().await;
 
-        track_alert_schedule(&stack.inbox, sim_clock.to_clock().now()).await?;
+        track_alert_schedule(&stack.stores, sim_clock.to_clock().now()).await?;
         let simulator = RightfootSimulator::new(sim_clock.to_clock(), API_KEY, options.seed)?;
         simulator.configure(configure);
         let (fault_window, poller_runs) = (FaultWindow::default(), PollerRuns::default());
@@ -210,13 +207,13 @@ impl Harness {
                 self.simulator.add_completed_batch(batch_id, balances);
             }
             let (index, delivery) = (self.deliveries.len(), Arc::new(delivery));
-            self.deliveries.push(PerformedDelivery { planned: delivery.clone(), reports: Vec::new() });
+            self.deliveries.push(delivery.to_sent());
             let (fynapse, rightfoot) = (self.fynapse.clone(), self.rightfoot.clone());
-            let (inbox, clock) = (self.stack.inbox.clone(), self.stack.clock.clone());
+            let (stores, clock) = (self.stack.stores.clone(), self.stack.clock.clone());
             self.delivering.spawn(async move {
                 if let Some((batch_id, authorizers)) = delivery.alerted_run() {
                     // An error need not end the demo: the alerts of an untracked run show up as violations.
-                    let _ = track_alert_run(&inbox, batch_id, authorizers, clock.now()).await;
+                    let _ = track_alert_run(&stores, batch_id, authorizers, clock.now()).await;
                 }
                 (index, deliver_planned(&delivery, &fynapse, &rightfoot).await)
             });
@@ -251,8 +248,8 @@ impl Harness {
 
     fn record_reports(&mut self, done: Result<(usize, Vec<DeliveryReport>), JoinError>) {
         let Ok((index, deliveries)) = done else { return };
-        if let Some(performed) = self.deliveries.get_mut(index) {
-            performed.reports = deliveries;
+        if let Some(sent) = self.deliveries.get_mut(index) {
+            sent.reports = deliveries;
         }
         self.progress.finish_step();
     }
@@ -323,7 +320,7 @@ impl Harness {
     }
 
     /// All deliveries so far.
-    pub(super) fn deliveries(&self) -> &[PerformedDelivery] {
+    pub(super) fn deliveries(&self) -> &[SentDelivery] {
         &self.deliveries
     }
 
@@ -407,10 +404,7 @@ async fn deliver_once(
     }
 }
 
+/// Waits until a condition holds, at most [`WAIT_TIMEOUT`].
 pub(super) async fn wait_until(condition: impl AsyncFn() -> bool) {
-    let by = Instant::now() + WAIT_TIMEOUT;
-    // A wait that ends too early is no error: whatever is missing then shows up as a violation.
-    while !condition().await && Instant::now() < by {
-        tokio::time::sleep(CHECK_INTERVAL).await;
-    }
+    repeat::wait_until(WAIT_TIMEOUT, CHECK_INTERVAL, condition).await;
 }

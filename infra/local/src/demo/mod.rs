@@ -12,25 +12,23 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::inspect;
-use crate::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
+use crate::invariants::Observed;
 
+mod coverage;
 mod harness;
-mod invariants;
+mod poller_runs;
 mod report;
 mod scenario;
 mod seed_tracking;
 mod simulated_rightfoot;
 mod submissions;
-#[cfg(test)]
-mod tests;
 mod traffic;
 mod workers;
 
 use harness::Harness;
-use invariants::Evidence;
-use simulated_rightfoot::GroundTruth;
+use simulated_rightfoot::unchecked_batches;
+use workers::WorkerEvidence;
 
-pub use invariants::Violation;
 pub use report::{DemoReport, EffectRow, OriginRow, ProviderRow};
 
 /// Options of a demo run.
@@ -59,46 +57,27 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<DemoReport> {
     let started = Instant::now();
     let mut harness = Harness::start(&options).await.context("start the demo")?;
     scenario::run(&mut harness).await?;
-    let evidence = collect_evidence(&harness).await.context("collect the evidence")?;
-    Ok(DemoReport::from_evidence(&evidence, started.elapsed()))
+    let workers = harness.workers.seen();
+    let observed = observe(&harness, &workers).await.context("collect the evidence")?;
+    Ok(DemoReport::new(&observed, &workers, started.elapsed()))
 }
 
-async fn collect_evidence(harness: &Harness) -> anyhow::Result<Evidence> {
-    let (stack, worker_evidence) = (&harness.stack, harness.workers.seen());
-    let mut messages = Vec::new();
-    // The workers deleted most messages, so these exist only in the workers' evidence.
-    for body in worker_evidence.messages.values().chain(&inspect::receive_all(stack, EVENTS_QUEUE).await?) {
-        messages.push(inspect::read_message(stack, body).await?);
+/// What the run left. The workers have deleted most messages, so these exist only in the workers' evidence.
+async fn observe(harness: &Harness, workers: &WorkerEvidence) -> anyhow::Result<Observed> {
+    let mut run = Observed::read(&harness.stack).await?;
+    for body in workers.messages.values() {
+        run.messages.push(inspect::read_message(&harness.stack, body).await?);
     }
-    let dead_letters = inspect::receive_all(stack, DEAD_LETTER_QUEUE).await?.len();
-    let (mut table, mut stored) = (inspect::read_inbox(stack).await?, inspect::read_balances(stack).await?);
-    let mut published = inspect::receive_bus_events(stack).await?;
-    // Read last, so that it knows everything that the evidence above can contain.
-    let truth = GroundTruth::of(&harness.simulator);
-    messages.retain(|message| !is_about_unchecked_run(&truth, &message.id));
-    table.records.retain(|id, _| !is_about_unchecked_run(&truth, id));
-    table.tracked.retain(|pk, _| !is_about_unchecked_run(&truth, pk));
-    stored.retain(|balance| !truth.unchecked_batches.contains(&balance.batch_id));
-    published.retain(|published| !is_about_unchecked_run(&truth, &published.event_id));
-    Ok(Evidence {
-        deliveries: harness.deliveries().to_vec(),
-        submissions: harness.submissions().to_vec(),
-        thresholds: submissions::thresholds(),
-        truth,
-        poller_runs: harness.poller_runs(),
-        table,
-        messages,
-        dead_letters,
-        log: stack.connector.call_log(),
-        stored_balances: stored,
-        published,
-        workers: worker_evidence,
-        worker_log: harness.workers.log(),
-    })
-}
-
-/// Returns `true` if an event id or a partition key (`name`) belongs to a run after the first
-/// [`simulated_rightfoot::CHECKED_RUNS`].
-fn is_about_unchecked_run(truth: &GroundTruth, name: &str) -> bool {
-    name.split(['/', '#']).nth(2).is_some_and(|batch_id| truth.unchecked_batches.contains(batch_id))
+    run.calls.extend(harness.workers.log());
+    run.interruptions.clone_from(&workers.interruptions);
+    run.deliveries = harness.deliveries().to_vec();
+    run.submissions = harness.submissions().to_vec();
+    run.thresholds = submissions::thresholds();
+    run.poller_runs = harness.poller_runs();
+    // Read last and at once, so that it knows everything that was read above, and every run is complete in it.
+    run.rightfoot = harness.simulator.snapshot();
+    // The system may not have found the later runs yet.
+    let unchecked = unchecked_batches(&run.rightfoot.schedules);
+    run.leave_out_batches(&unchecked);
+    Ok(run)
 }

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use inbox_core::delivery::Provider;
 
-use super::invariants::{Evidence, POLL_ORIGIN, Violation, WEBHOOK_ORIGIN, completion_id, violations};
-use super::simulated_rightfoot::{ALERT_TYPE, COMPLETED_TYPE};
-use super::submissions::SubmissionResponse;
-use super::traffic::ExpectedOutcome;
+use super::coverage;
+use super::workers::WorkerEvidence;
 use crate::connector::CallOutcome;
 use crate::inspect::PublishedDetail;
+use crate::invariants::{
+    self, ExpectedEffect, ExpectedOutcome, Observed, POLL_ORIGIN, SentDelivery, SubmissionResponse,
+    Violation, WEBHOOK_ORIGIN, completion_id,
+};
+use crate::rightfoot_simulator::{ALERT_TYPE, COMPLETED_TYPE};
 use crate::senders::{AttemptResponse, DeliveryAttempt};
 
 /// The demo's result. Its `Display` prints four tables and a summary.
@@ -131,45 +134,36 @@ const ORIGIN_HEADINGS: [&str; 7] =
     ["expected", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl DemoReport {
-    pub(super) fn from_evidence(evidence: &Evidence, duration: Duration) -> Self {
+    pub(super) fn new(run: &Observed, workers: &WorkerEvidence, duration: Duration) -> Self {
         let failed = |outcome: &CallOutcome| {
             matches!(outcome, CallOutcome::Faulted(_) | CallOutcome::Delayed | CallOutcome::AppliedLate(_))
         };
         let is_inconclusive = |attempt: &&DeliveryAttempt| !attempt.response.is_conclusive();
-        let is_forged =
-            |planned: &super::traffic::PlannedDelivery| planned.expected == ExpectedOutcome::Rejected;
-        let responses = || evidence.submissions.iter().flat_map(|submitted| &submitted.responses);
-        let runs = evidence.truth.batches.iter().filter(|batch| batch.schedule_id.is_some());
-        let late_webhooks = evidence.truth.webhooks_of(COMPLETED_TYPE).filter(|webhook| {
-            webhook.is_delivered && evidence.origin_of(&completion_id(&webhook.batch_id)) == Some(POLL_ORIGIN)
+        let responses = || run.submissions.iter().flat_map(|submitted| &submitted.responses);
+        let runs = run.rightfoot.submitted_batches().filter(|batch| batch.schedule_id.is_some());
+        let late_webhooks = run.rightfoot.webhooks_of(COMPLETED_TYPE).filter(|webhook| {
+            webhook.is_delivered && run.origin_of(&completion_id(&webhook.batch_id)) == Some(POLL_ORIGIN)
         });
         Self {
-            rows: Provider::ALL
-                .into_iter()
-                .map(|provider| ProviderRow::from_evidence(provider, evidence))
-                .collect(),
-            submitted: vec![OriginRow::completions(evidence), OriginRow::alerts(evidence)],
-            effects: EffectRow::all(evidence),
+            rows: Provider::ALL.iter().map(|&provider| ProviderRow::from_run(provider, run)).collect(),
+            submitted: vec![OriginRow::completions(run), OriginRow::alerts(run)],
+            effects: EffectRow::all(run),
             runs: runs.count(),
             late_webhooks: late_webhooks.count(),
-            submissions: evidence.submissions.len(),
+            submissions: run.submissions.len(),
             submission_calls: responses().count(),
             submission_crashes: responses()
                 .filter(|response| **response == SubmissionResponse::Crashed)
                 .count(),
-            twice: evidence.workers.twice.len(),
-            worker_crashes: evidence.workers.crashes,
-            requeued: evidence.table.records.values().map(|record| record.requeues).sum(),
-            unconfirmed: evidence.table.records.values().filter(|record| record.is_quarantined).count(),
-            inconclusive: all_attempts(evidence, None).filter(is_inconclusive).count(),
-            failed_calls: evidence
-                .log
-                .iter()
-                .chain(&evidence.worker_log)
-                .filter(|(_, outcome)| failed(outcome))
-                .count(),
-            forgeries: evidence.deliveries.iter().filter(|performed| is_forged(&performed.planned)).count(),
-            violations: violations(evidence),
+            twice: workers.twice.len(),
+            worker_crashes: workers.crashes,
+            requeued: run.inbox.records.values().map(|record| record.requeues).sum(),
+            unconfirmed: run.inbox.records.values().filter(|record| record.is_quarantined).count(),
+            inconclusive: all_attempts(run, None).filter(is_inconclusive).count(),
+            failed_calls: run.calls.iter().filter(|(_, outcome)| failed(outcome)).count(),
+            forgeries: run.deliveries.iter().filter(|it| it.expected == ExpectedOutcome::Rejected).count(),
+            violations: [invariants::violations(run, invariants::ALL), coverage::missed(run, workers)]
+                .concat(),
             duration,
         }
     }
@@ -185,30 +179,30 @@ impl DemoReport {
 }
 
 impl ProviderRow {
-    fn from_evidence(provider: Provider, evidence: &Evidence) -> Self {
+    fn from_run(provider: Provider, run: &Observed) -> Self {
         let name = provider.as_str();
         let is_of_provider =
-            |id: &str| id.split('/').next() == Some(name) && !evidence.concerns_submitted_batch(id);
+            |id: &str| id.split('/').next() == Some(name) && !run.concerns_submitted_batch(id);
         let answers = |is_counted: &dyn Fn(&AttemptResponse) -> bool| {
-            all_attempts(evidence, Some(provider)).filter(|attempt| is_counted(&attempt.response)).count()
+            all_attempts(run, Some(provider)).filter(|attempt| is_counted(&attempt.response)).count()
         };
-        let copies: Vec<usize> = evidence
+        let copies: Vec<usize> = run
             .message_counts()
             .into_iter()
             .filter(|(id, _)| is_of_provider(id))
             .map(|(_, copies)| copies)
             .collect();
-        let relayed: BTreeSet<&String> = evidence
-            .log
+        let relayed: BTreeSet<&String> = run
+            .calls
             .iter()
             .filter(|(call, outcome)| call.operation == "SendMessageBatch" && may_have_been_applied(outcome))
             .flat_map(|(call, _)| &call.event_ids)
-            // The log also has runs that began too late to be checked; their records are left out of the evidence.
-            .filter(|id| is_of_provider(id) && evidence.table.records.contains_key(*id))
+            // The log also has runs that began too late to be checked; their records are left out of the run.
+            .filter(|id| is_of_provider(id) && run.inbox.records.contains_key(*id))
             .collect();
         Self {
             provider: name,
-            sent: all_attempts(evidence, Some(provider)).count(),
+            sent: all_attempts(run, Some(provider)).count(),
             received: answers(&|response| has_status(response, "received")),
             duplicate: answers(&|response| has_status(response, "duplicate")),
             answered_quarantined: answers(&|response| {
@@ -216,9 +210,9 @@ impl ProviderRow {
             }),
             rejected: answers(&|response| response.status() == Some(403)),
             inconclusive: answers(&|response| !response.is_conclusive()),
-            recorded: evidence.table.records.keys().filter(|id| is_of_provider(id)).count(),
-            quarantined: evidence
-                .table
+            recorded: run.inbox.records.keys().filter(|id| is_of_provider(id)).count(),
+            quarantined: run
+                .inbox
                 .quarantined
                 .iter()
                 .filter(|quarantined| quarantined.provider == name)
@@ -246,37 +240,33 @@ impl ProviderRow {
 }
 
 impl OriginRow {
-    fn completions(evidence: &Evidence) -> Self {
-        let ids: Vec<_> = evidence.truth.batches.iter().map(|batch| completion_id(&batch.batch_id)).collect();
-        let by = |origin| ids.iter().filter(|id| evidence.origin_of(id) == Some(origin)).count();
+    fn completions(run: &Observed) -> Self {
+        let ids: Vec<_> =
+            run.rightfoot.submitted_batches().map(|batch| completion_id(&batch.batch_id)).collect();
+        let by = |origin| ids.iter().filter(|id| run.origin_of(id) == Some(origin)).count();
         let (by_webhook, by_poll) = (by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
         Self {
             expected: ids.len(),
             by_webhook,
             by_poll,
-            ..Self::from_messages("completions", COMPLETED_TYPE, "/completed", evidence)
+            ..Self::from_messages("completions", COMPLETED_TYPE, "/completed", run)
         }
     }
 
-    fn alerts(evidence: &Evidence) -> Self {
-        let queued = evidence.queued_alerts();
+    fn alerts(run: &Observed) -> Self {
+        let queued = run.queued_alerts();
         let by = |origin| queued.iter().filter(|alert| alert.origin == origin).count();
         let (expected, by_webhook, by_poll) =
-            (evidence.truth.expected_alerts.len(), by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
-        Self {
-            expected,
-            by_webhook,
-            by_poll,
-            ..Self::from_messages("alerts", ALERT_TYPE, "/alert/", evidence)
-        }
+            (run.rightfoot.expected_alerts.len(), by(WEBHOOK_ORIGIN), by(POLL_ORIGIN));
+        Self { expected, by_webhook, by_poll, ..Self::from_messages("alerts", ALERT_TYPE, "/alert/", run) }
     }
 
     /// Counts messages and webhooks; `expected` and the origins stay 0. The ids of the events contain `id_part`.
-    fn from_messages(kind: &'static str, event_type: &str, id_part: &str, evidence: &Evidence) -> Self {
-        let message_counts = evidence.message_counts();
+    fn from_messages(kind: &'static str, event_type: &str, id_part: &str, run: &Observed) -> Self {
+        let message_counts = run.message_counts();
         let copies: Vec<_> = message_counts
             .iter()
-            .filter(|(id, _)| id.contains(id_part) && evidence.concerns_submitted_batch(id))
+            .filter(|(id, _)| id.contains(id_part) && run.concerns_submitted_batch(id))
             .collect();
         Self {
             kind,
@@ -285,8 +275,8 @@ impl OriginRow {
             by_poll: 0,
             events: copies.len(),
             repeated: copies.iter().map(|(_, copies)| **copies - 1).sum(),
-            webhooks: evidence.truth.webhooks_of(event_type).count(),
-            lost: evidence.truth.webhooks_of(event_type).filter(|webhook| webhook.is_lost).count(),
+            webhooks: run.rightfoot.webhooks_of(event_type).count(),
+            lost: run.rightfoot.webhooks_of(event_type).filter(|webhook| webhook.is_lost).count(),
         }
     }
 
@@ -296,31 +286,35 @@ impl OriginRow {
 }
 
 impl EffectRow {
-    fn all(evidence: &Evidence) -> Vec<Self> {
-        let expected_effects = evidence.expected_effects();
+    fn all(run: &Observed) -> Vec<Self> {
+        let effects: Vec<_> = run.expected_effects().into_values().collect();
+        let expected =
+            |is_one: fn(&ExpectedEffect<'_>) -> bool| effects.iter().filter(|it| is_one(it)).count();
         let on_bus = |kind, expected, is_one: fn(&PublishedDetail) -> bool| {
-            let ids =
-                evidence.published.iter().filter(|published| is_one(&published.detail)).map(|it| &it.id);
+            let ids = run.bus_events.iter().filter(|published| is_one(&published.detail)).map(|it| &it.id);
             let present = ids.clone().collect::<BTreeSet<_>>().len();
             Self { kind, expected, present, repeated: ids.count() - present }
         };
-        let rows: BTreeSet<_> =
-            evidence.stored_balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
+        let rows: BTreeSet<_> = run.balances.iter().map(|it| (&it.batch_id, &it.authorizer)).collect();
+        let shown_rows = |effect: &ExpectedEffect<'_>| match effect {
+            ExpectedEffect::Completed(batch) => batch.rows.len(),
+            ExpectedEffect::ThresholdMet { .. } | ExpectedEffect::Extracted(_) => 0,
+        };
         vec![
-            on_bus("completed", expected_effects.completed.len(), |it| {
+            on_bus("completed", expected(|it| matches!(it, ExpectedEffect::Completed(_))), |it| {
                 matches!(it, PublishedDetail::BatchCompleted { .. })
             }),
-            on_bus("threshold", expected_effects.thresholds_met.len(), |it| {
+            on_bus("threshold", expected(|it| matches!(it, ExpectedEffect::ThresholdMet { .. })), |it| {
                 matches!(it, PublishedDetail::ThresholdMet { .. })
             }),
-            on_bus("extracted", expected_effects.extracted.len(), |it| {
+            on_bus("extracted", expected(|it| matches!(it, ExpectedEffect::Extracted(_))), |it| {
                 matches!(it, PublishedDetail::BalanceExtracted { .. })
             }),
             Self {
                 kind: BALANCES_KIND,
-                expected: expected_effects.completed.values().map(|batch| batch.rows.len()).sum(),
+                expected: effects.iter().map(shown_rows).sum(),
                 present: rows.len(),
-                repeated: evidence.stored_balances.len() - rows.len(),
+                repeated: run.balances.len() - rows.len(),
             },
         ]
     }
@@ -430,13 +424,9 @@ impl DemoReport {
 }
 
 /// The requests that the senders of one provider made; of all providers for `None`.
-fn all_attempts(evidence: &Evidence, of: Option<Provider>) -> impl Iterator<Item = &DeliveryAttempt> {
-    evidence
-        .deliveries
-        .iter()
-        .filter(move |performed| of.is_none_or(|provider| performed.planned.provider() == provider))
-        .flat_map(|performed| &performed.reports)
-        .flat_map(|delivered| &delivered.attempts)
+fn all_attempts(run: &Observed, of: Option<Provider>) -> impl Iterator<Item = &DeliveryAttempt> {
+    let of_provider = move |sent: &&SentDelivery| of.is_none_or(|provider| sent.provider == provider);
+    run.deliveries.iter().filter(of_provider).flat_map(SentDelivery::attempts)
 }
 
 fn has_status(response: &AttemptResponse, status: &str) -> bool {
@@ -454,3 +444,6 @@ fn may_have_been_applied(outcome: &CallOutcome) -> bool {
             | CallOutcome::Faulted(CrashAfter | MalformedResponse | TimeoutAfter)
     )
 }
+
+#[cfg(test)]
+mod tests;

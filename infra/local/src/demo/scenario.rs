@@ -403,6 +403,7 @@ mod tests {
                 let call = AwsCall {
                     index: 0,
                     operation: "PutItem".to_owned(),
+                    function: None,
                     permissions: Vec::new(),
                     event_ids: vec![(*id).to_owned()],
                 };

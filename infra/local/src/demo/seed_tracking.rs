@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
-use inbox_aws::inbox::{Created, Inbox};
-use inbox_core::event::Id;
-use inbox_core::poll::batch::{Thresholds, TrackedBatch};
+use inbox_aws::stores::{Created, Stores};
+use inbox_core::id::Id;
+use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::TrackedSchedule;
+use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
 /// The `schedule_id` in the senders' alerts.
@@ -20,7 +21,7 @@ const THRESHOLD: &str = "100.00";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Tracks the schedule of the senders' alerts, finished.
-pub(super) async fn track_alert_schedule(inbox: &Inbox, now: UnixMillis) -> anyhow::Result<()> {
+pub(super) async fn track_alert_schedule(stores: &Stores, now: UnixMillis) -> anyhow::Result<()> {
     let schedule_id = Id::new(SCHEDULE).context("an id")?;
     let tracked = TrackedSchedule {
         schedule_id: schedule_id.clone(),
@@ -33,16 +34,17 @@ pub(super) async fn track_alert_schedule(inbox: &Inbox, now: UnixMillis) -> anyh
         polls: 0,
     };
     let thresholds = Thresholds { default: Some(THRESHOLD.parse()?), authorizers: BTreeMap::new() };
-    inbox.track(Created::Schedule(&tracked, &thresholds), now.plus(YEAR), now).await?;
+    stores.submissions.track(Created::Schedule(&tracked, &thresholds), now.plus(YEAR), now).await?;
     // Finished at once, so that the poller never asks the simulated Rightfoot, which does not know it.
-    let schedule = inbox.schedule_progress(&schedule_id).await?.context("the schedule is not tracked")?;
-    inbox.finish_tracking(&schedule.tracking, now).await?;
+    let schedule =
+        stores.tracking.tracked_schedule(&schedule_id).await?.context("the schedule is not tracked")?;
+    stores.polls.finish_tracking(&schedule.tracking, now).await?;
     Ok(())
 }
 
 /// Tracks a batch as a finished run of that schedule, of `expected` authorizers.
 pub(super) async fn track_alert_run(
-    inbox: &Inbox,
+    stores: &Stores,
     batch_id: &str,
     expected: usize,
     now: UnixMillis,
@@ -57,8 +59,8 @@ pub(super) async fn track_alert_run(
         deadline: now.plus(YEAR),
         polls: 0,
     };
-    inbox.track(Created::Batch(&run), now.plus(YEAR), now).await?;
-    let batch = inbox.batch_progress(&batch_id).await?.context("the run is not tracked")?;
-    inbox.finish_tracking(&batch.tracking, now).await?;
+    stores.submissions.track(Created::Batch(&run), now.plus(YEAR), now).await?;
+    let batch = stores.polls.batch_progress(&batch_id).await?.context("the run is not tracked")?;
+    stores.polls.finish_tracking(&batch.tracking, now).await?;
     Ok(())
 }

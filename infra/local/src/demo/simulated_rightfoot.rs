@@ -1,29 +1,23 @@
-//! The demo's simulated Rightfoot: its configuration, the ground truth that the checks use, and the poller's runs.
+//! The demo's simulated Rightfoot: its configuration, and the names of what it makes.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inbox_core::limits::POLL_DEADLINE_SECS;
 use inbox_core::poll::PollTiming;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
 
-use crate::connector::{AwsCall, Fault, until_crash};
+use crate::connector::{AwsCall, Fault};
+use crate::repeat::run_every;
 use crate::rightfoot_simulator::{
-    Behaviour, CannedResponse, LoggedRequest, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse,
-    SimulatedBatch, SimulatedSchedule, SimulatedWebhook, WebhookLoss,
+    Behaviour, CannedResponse, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse, SimulatedSchedule,
+    WebhookLoss,
 };
-use crate::stack::{self, INVOCATION_TIMEOUT, Stack};
+use crate::stack;
 
 /// The API key that the simulated Rightfoot accepts.
 pub(super) const API_KEY: &str = "demo-rightfoot-api-key";
-/// The `type` of a completion webhook.
-pub(super) const COMPLETED_TYPE: &str = "BALANCE_BATCH_COMPLETED";
-/// The `type` of an alert webhook.
-pub(super) const ALERT_TYPE: &str = "BALANCE_THRESHOLD_ALERT";
 /// The schedule's expiry in days: longer than the demo.
 pub(super) const SCHEDULE_DAYS: u32 = 300;
 /// Number of runs of each schedule that are checked. The schedule runs on until the demo ends, once a simulated day.
@@ -91,72 +85,16 @@ pub(super) fn configure(behaviour: &mut Behaviour) {
 
 /// Serves the simulator's API and sends its webhooks, until the handles are aborted.
 pub(super) fn spawn_simulator(simulator: &RightfootSimulator, listener: TcpListener) -> [JoinHandle<()>; 2] {
-    let sender = simulator.clone();
-    let sending = tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(WEBHOOK_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut deliveries = JoinSet::new();
-        loop {
-            ticks.tick().await;
-            let sender = sender.clone();
-            // Not awaited: a slow response must not delay other webhooks.
-            deliveries.spawn(async move { sender.tick().await });
-            // A `JoinSet` keeps each finished task until it is joined.
-            while deliveries.try_join_next().is_some() {}
-        }
+    let (sender, mut deliveries) = (simulator.clone(), JoinSet::new());
+    let sending = run_every(WEBHOOK_TICK, move || {
+        let sender = sender.clone();
+        // Not awaited: a slow response must not delay other webhooks.
+        deliveries.spawn(async move { sender.tick().await });
+        // A `JoinSet` keeps each finished task until it is joined.
+        while deliveries.try_join_next().is_some() {}
+        std::future::ready(())
     });
     [stack::spawn_server(listener, simulator.routes()), sending]
-}
-
-/// State of the simulated Rightfoot for all batches and the first [`CHECKED_RUNS`] runs of each schedule. Expectations
-/// are derived from it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GroundTruth {
-    /// Batches that were submitted, and runs.
-    pub(super) batches: Vec<SimulatedBatch>,
-    /// Batches of the demo's own Rightfoot senders.
-    pub(super) other_batches: Vec<SimulatedBatch>,
-    pub(super) schedules: Vec<SimulatedSchedule>,
-    pub(super) webhooks: Vec<SimulatedWebhook>,
-    /// Batch and authorizer, wherever a run's balance meets the threshold.
-    pub(super) expected_alerts: BTreeSet<(String, String)>,
-    /// Logged API requests.
-    pub(super) requests: Vec<LoggedRequest>,
-    /// Batch ids of the later runs, which the system may not have found yet.
-    pub(super) unchecked_batches: BTreeSet<String>,
-}
-
-impl GroundTruth {
-    /// Reads the current state.
-    pub(super) fn of(simulator: &RightfootSimulator) -> Self {
-        let unchecked = unchecked_batches(&simulator.schedules());
-        let is_checked = |batch_id: &String| !unchecked.contains(batch_id);
-        let (batches, others) = simulator.batches().into_iter().partition(|batch| is_uuid(&batch.batch_id));
-        let mut truth = Self {
-            batches,
-            other_batches: others,
-            schedules: simulator.schedules(),
-            webhooks: simulator.webhooks(),
-            expected_alerts: simulator.expected_alerts(),
-            requests: simulator.requests(),
-            unchecked_batches: BTreeSet::new(),
-        };
-        truth.batches.retain(|batch| is_checked(&batch.batch_id));
-        truth.schedules.iter_mut().for_each(|schedule| schedule.runs.truncate(CHECKED_RUNS));
-        truth.webhooks.retain(|webhook| is_checked(&webhook.batch_id));
-        truth.expected_alerts.retain(|(batch_id, _)| is_checked(batch_id));
-        Self { unchecked_batches: unchecked, ..truth }
-    }
-
-    /// The submitted batch or run with this id.
-    pub(super) fn batch(&self, batch_id: &str) -> Option<&SimulatedBatch> {
-        self.batches.iter().find(|batch| batch.batch_id == batch_id)
-    }
-
-    /// The webhooks of one type.
-    pub(super) fn webhooks_of(&self, event_type: &str) -> impl Iterator<Item = &SimulatedWebhook> {
-        self.webhooks.iter().filter(move |webhook| webhook.event_type == event_type)
-    }
 }
 
 /// Returns `true` for the id of an event about a submitted batch or a run. The simulator's batch ids are UUIDs, those of
@@ -182,69 +120,4 @@ fn is_uuid(text: &str) -> bool {
 pub(super) fn unchecked_batches(schedules: &[SimulatedSchedule]) -> BTreeSet<String> {
     let runs = schedules.iter().flat_map(|schedule| schedule.runs.iter().skip(CHECKED_RUNS));
     runs.map(|run| run.batch_id.clone()).collect()
-}
-
-/// Counts starts and ends of fault injection: odd while faults are injected. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FaultWindow(Arc<AtomicUsize>);
-
-impl FaultWindow {
-    /// Starts or ends fault injection.
-    pub(super) fn toggle(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn current(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-/// A run of the poller.
-#[derive(Clone, Debug)]
-pub(super) struct PollerRun {
-    /// True if no fault was injected while it ran.
-    pub(super) is_fault_free: bool,
-    /// Type and message of its error, or `crashed`; `None` if it succeeded.
-    pub(super) error: Option<String>,
-}
-
-/// Results of the poller's runs. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct PollerRuns(Arc<Mutex<Vec<PollerRun>>>);
-
-impl PollerRuns {
-    /// All results so far, in order.
-    pub(super) fn all(&self) -> Vec<PollerRun> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Runs the poller at this interval (real time) until the handle is aborted.
-    pub(super) fn run_poller_every(
-        &self,
-        pause: Duration,
-        stack: &Stack,
-        fault_window: &FaultWindow,
-    ) -> JoinHandle<()> {
-        let (runs, poller, fault_window) = (self.clone(), stack.poller.clone(), fault_window.clone());
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(pause);
-            // A slow run must not be followed by a burst of runs.
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let before = fault_window.current();
-                let failed = match until_crash(poller.handle(INVOCATION_TIMEOUT)).await {
-                    Some(Ok(_)) => None,
-                    Some(Err(error)) => Some(format!("{}: {}", error.error_type, error.error_message)),
-                    None => Some("crashed".to_owned()),
-                };
-                // An even count means no open window; an unchanged one, that none was opened meanwhile.
-                let is_fault_free = before.is_multiple_of(2) && fault_window.current() == before;
-                runs.0
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(PollerRun { is_fault_free, error: failed });
-            }
-        })
-    }
 }

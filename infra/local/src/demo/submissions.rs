@@ -1,6 +1,6 @@
 //! The demo's submissions to Rightfoot, and callers that repeat a submission until it succeeds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::connector::until_crash;
+use crate::invariants::{SubmissionLog, SubmissionResponse};
 use crate::senders::SimClock;
 use crate::stack::Stack;
 
@@ -35,41 +36,6 @@ const REQUIRED_SUCCESSES: usize = 2;
 pub(super) struct PlannedSubmission {
     submission_id: String,
     request: Box<RawValue>,
-}
-
-/// A submission and the response to each of its calls.
-#[derive(Clone, Debug)]
-pub(super) struct SubmissionLog {
-    pub(super) submission_id: String,
-    pub(super) responses: Vec<SubmissionResponse>,
-}
-
-/// The response to a call of the function, as its caller sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SubmissionResponse {
-    /// The process crashed.
-    Crashed,
-    /// It failed, or its outcome is unknown; the error's name.
-    Failed(&'static str),
-    /// It succeeded.
-    Succeeded {
-        /// The id of the batch or the schedule.
-        id: String,
-        /// The authorizers that Rightfoot reported as failed.
-        failed_authorizers: BTreeSet<String>,
-    },
-}
-
-impl SubmissionLog {
-    /// The successful responses: id, and failed authorizers.
-    pub(super) fn successes(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
-        self.responses.iter().filter_map(|response| match response {
-            SubmissionResponse::Succeeded { id, failed_authorizers } => {
-                Some((id.as_str(), failed_authorizers))
-            }
-            SubmissionResponse::Crashed | SubmissionResponse::Failed(_) => None,
-        })
-    }
 }
 
 /// Batches of the same people, some of them with invalid authorizers ([`INVALID_EVERY`]).
@@ -117,9 +83,9 @@ pub(super) fn schedule(days: u32) -> anyhow::Result<PlannedSubmission> {
 }
 
 /// Alert threshold of each authorizer of the schedule, as written in the request.
-pub(super) fn thresholds() -> BTreeMap<String, &'static str> {
+pub(super) fn thresholds() -> BTreeMap<String, String> {
     (0..SCHEDULED_AUTHORIZERS)
-        .map(|n| (authorizer_id(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD)))
+        .map(|n| (authorizer_id(n), own_threshold(n).unwrap_or(DEFAULT_THRESHOLD).to_owned()))
         .collect()
 }
 
@@ -221,7 +187,7 @@ mod tests {
     #[test]
     fn the_schedule_is_of_people_who_are_in_every_batch_and_have_thresholds_of_three_kinds() {
         let schedule = schedule(3).unwrap();
-        let of = |n: usize| thresholds()[&authorizer_id(n)];
+        let of = |n: usize| thresholds()[&authorizer_id(n)].clone();
         assert_eq!([of(0), of(1), of(2), of(3), of(4)], ["100.50", "4000.00", "2500", "2500", "100.50"]);
         assert!(schedule.request.get().contains(r#""threshold_amount":100.50}"#));
         assert_eq!(authorizers(&schedule).len(), thresholds().len());

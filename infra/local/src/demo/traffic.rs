@@ -5,6 +5,7 @@ use std::ops::Range;
 use inbox_core::delivery::Provider;
 use inbox_core::keys::Keys;
 
+use crate::invariants::{ExpectedOutcome, SentDelivery};
 use crate::senders::payloads::{
     balance_extracted, balance_in_alert, batch_completed, fynapse_event, incompressible_json,
     threshold_alert, truncated, unknown_type, without_field,
@@ -42,17 +43,6 @@ pub(super) enum DeliverySender {
     Rightfoot { url: String },
 }
 
-/// The required outcome of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ExpectedOutcome {
-    /// Recorded and enqueued as an event.
-    Enqueued,
-    /// Quarantined for this reason, and answered with this status.
-    Quarantined { reason: &'static str, status: u16 },
-    /// Answered 403; nothing is stored.
-    Rejected,
-}
-
 impl PlannedDelivery {
     fn new(outgoing: OutgoingDelivery, sender: DeliverySender, expected: ExpectedOutcome) -> Self {
         let retry_limit = match expected {
@@ -73,11 +63,13 @@ impl PlannedDelivery {
         }
     }
 
-    pub(super) fn provider(&self) -> Provider {
-        match &self.sender {
+    /// The delivery as it is checked in the end, without reports.
+    pub(super) fn to_sent(&self) -> SentDelivery {
+        let provider = match &self.sender {
             DeliverySender::Fynapse(_) => Provider::Fynapse,
             DeliverySender::Rightfoot { .. } => Provider::Rightfoot,
-        }
+        };
+        SentDelivery::expecting(provider, &self.outgoing.id, self.outgoing.body.clone(), self.expected)
     }
 
     /// Its batch and the balances that Rightfoot's API shows; `None` if the API does not know the batch.

@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 use crate::connector::{AwsCall, CallOutcome, Fault, until_crash};
 use crate::inspect::parse_event_id;
 use crate::senders::SimClock;
-use crate::sqs_trigger::SqsTrigger;
 use crate::stack::Stack;
 
 /// Interval at which an empty queue is polled, in real time.
@@ -61,11 +60,11 @@ impl Workers {
         let [first, _] = &self.processes;
         let (alone, both) = (self.clone(), self.clone());
         [
-            SqsTrigger::new(first).run(RECEIVE_INTERVAL, move |event| {
+            first.sqs_trigger().run(RECEIVE_INTERVAL, move |event| {
                 let workers = alone.clone();
                 async move { workers.invoke_first(event).await }
             }),
-            SqsTrigger::new(first).run(RECEIVE_INTERVAL, move |event| {
+            first.sqs_trigger().run(RECEIVE_INTERVAL, move |event| {
                 let workers = both.clone();
                 async move { workers.invoke_both(event).await }
             }),

@@ -164,7 +164,12 @@ async fn parse_bus_event(stack: &Stack, body: &str) -> anyhow::Result<PublishedE
             let BalanceExtractedDetail { dataref, data } = serde_json::from_str(detail)?;
             PublishedDetail::BalanceExtracted {
                 data: data.map(|data| data.get().as_bytes().to_vec()),
-                referenced: stack.inbox.resolve_dataref(&dataref).await.context("resolve a dataref")?,
+                referenced: stack
+                    .stores
+                    .events
+                    .resolve_dataref(&dataref)
+                    .await
+                    .context("resolve a dataref")?,
             }
         }
         other => PublishedDetail::Other(other.to_owned()),

@@ -47,6 +47,7 @@ pub(super) struct NewBatch {
 pub(super) struct BatchEntry {
     pub(super) id: String,
     pub(super) schedule_id: Option<String>,
+    is_submitted: bool,
     pub(super) webhook_url: Option<String>,
     pub(super) started_at: UnixMillis,
     pub(super) completes_at: UnixMillis,
@@ -95,6 +96,7 @@ impl BatchEntry {
             has_alert_webhooks: false,
             id,
             schedule_id,
+            is_submitted: true,
             webhook_url,
         }
     }
@@ -108,6 +110,7 @@ impl BatchEntry {
         Self {
             id: id.to_owned(),
             schedule_id: None,
+            is_submitted: false,
             webhook_url: None,
             started_at: now,
             completes_at: now,
@@ -153,6 +156,7 @@ impl BatchEntry {
         SimulatedBatch {
             batch_id: self.id.clone(),
             schedule_id: self.schedule_id.clone(),
+            is_submitted: self.is_submitted,
             authorizers: self.rows.iter().map(|row| row.authorizer.clone()).collect(),
             failed_authorizers: self.failed_authorizers.clone(),
             started_at: self.started_at,

@@ -23,7 +23,6 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use tokio::task::JoinHandle;
 
-mod api;
 mod api_reply;
 mod batch_entry;
 mod behaviour;
@@ -33,6 +32,7 @@ mod dollar_amount;
 mod endpoints;
 mod paging;
 mod request_parsing;
+mod routes;
 mod schedule_entry;
 mod seeded_rng;
 mod snapshot;
@@ -47,11 +47,15 @@ pub use behaviour::{
 };
 pub use snapshot::{
     LoggedRequest, SimulatedBalance, SimulatedBatch, SimulatedRun, SimulatedSchedule, SimulatedWebhook,
-    WebhookAttempt,
+    SimulatorSnapshot, WebhookAttempt,
 };
+
+pub(crate) use webhook_entry::{ALERT_TYPE, COMPLETED_TYPE};
 
 use state::SimulatorState;
 use webhook_entry::DueAttempt;
+
+use crate::repeat::run_every;
 
 /// Time limit for a receiver's response, in real time (not documented).
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,7 +91,7 @@ impl RightfootSimulator {
 
     /// The API's routes, for the caller to serve.
     pub fn routes(&self) -> Router {
-        api::routes(self.clone())
+        routes::router(self.clone())
     }
 
     /// Changes its behaviour from now on. Earlier batches and webhooks keep the results of the old behaviour.
@@ -122,15 +126,12 @@ impl RightfootSimulator {
     }
 
     /// Ticks at this interval (real time) until the handle is aborted.
-    pub fn run_every(&self, pause: Duration) -> JoinHandle<()> {
-        let sim = self.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(pause);
-            // After a slow tick, waits the full pause instead of catching up.
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                sim.tick().await;
+    pub fn run_every(&self, interval: Duration) -> JoinHandle<()> {
+        let simulator = self.clone();
+        run_every(interval, move || {
+            let simulator = simulator.clone();
+            async move {
+                simulator.tick().await;
             }
         })
     }
@@ -150,31 +151,29 @@ impl RightfootSimulator {
         self.with_state(|state, _| state.post_bodies().iter().map(|body| body.to_vec()).collect())
     }
 
+    /// The whole state at one time.
+    pub fn snapshot(&self) -> SimulatorSnapshot {
+        self.with_state(|state, _| state.snapshot())
+    }
+
     /// All batches, in the order in which they began.
     pub fn batches(&self) -> Vec<SimulatedBatch> {
-        self.with_state(|state, _| state.batches.iter().map(batch_entry::BatchEntry::snapshot).collect())
+        self.snapshot().batches
     }
 
     /// All schedules, in the order of their creation.
     pub fn schedules(&self) -> Vec<SimulatedSchedule> {
-        self.with_state(|state, _| {
-            state.schedules.iter().map(schedule_entry::ScheduleEntry::snapshot).collect()
-        })
+        self.snapshot().schedules
     }
 
     /// All webhooks, sent, unsent and lost.
     pub fn webhooks(&self) -> Vec<SimulatedWebhook> {
-        self.with_state(|state, _| state.webhooks.iter().map(webhook_entry::WebhookEntry::snapshot).collect())
+        self.snapshot().webhooks
     }
 
-    /// The alerts that must be sent: batch and authorizer, for each balance of a run that meets its threshold. Includes
-    /// alerts of lost webhooks and of runs that are not complete yet.
+    /// The alerts that must be sent; see [`SimulatorSnapshot::expected_alerts`].
     pub fn expected_alerts(&self) -> BTreeSet<(String, String)> {
-        let batch_alerts = |batch: &batch_entry::BatchEntry| {
-            let due = batch.rows_over_threshold().map(|row| (batch.id.clone(), row.authorizer.clone()));
-            due.collect::<Vec<_>>()
-        };
-        self.with_state(|state, _| state.batches.iter().flat_map(batch_alerts).collect())
+        self.snapshot().expected_alerts
     }
 
     /// Catches up, then calls `f` with the state and the current time.

@@ -10,7 +10,7 @@ use super::batch_entry::{BatchEntry, NewBatch};
 use super::behaviour::{Behaviour, CannedResponse};
 use super::schedule_entry::ScheduleEntry;
 use super::seeded_rng::SeededRng;
-use super::snapshot::{LoggedRequest, WebhookAttempt};
+use super::snapshot::{LoggedRequest, SimulatorSnapshot, WebhookAttempt};
 use super::webhook_entry::{DueAttempt, WebhookEntry};
 
 /// Batches, schedules, webhooks and logs of the simulator.
@@ -113,6 +113,19 @@ impl SimulatorState {
 
     pub(super) fn clear_requests(&mut self) {
         self.requests.clear();
+    }
+
+    pub(super) fn snapshot(&self) -> SimulatorSnapshot {
+        let alerts_of = |batch: &BatchEntry| -> Vec<_> {
+            batch.rows_over_threshold().map(|row| (batch.id.clone(), row.authorizer.clone())).collect()
+        };
+        SimulatorSnapshot {
+            batches: self.batches.iter().map(BatchEntry::snapshot).collect(),
+            schedules: self.schedules.iter().map(ScheduleEntry::snapshot).collect(),
+            webhooks: self.webhooks.iter().map(WebhookEntry::snapshot).collect(),
+            expected_alerts: self.batches.iter().flat_map(alerts_of).collect(),
+            requests: self.requests().cloned().collect(),
+        }
     }
 
     /// Takes the scripted response for this path and query, if any, and counts its use.

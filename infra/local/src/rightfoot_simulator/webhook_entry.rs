@@ -11,8 +11,10 @@ use super::seeded_rng::SeededRng;
 use super::snapshot::{SimulatedWebhook, WebhookAttempt};
 use crate::senders::retry_policy::{RIGHTFOOT_RETRY_WINDOW, RetrySpacing, rightfoot_backoff};
 
-const COMPLETED_TYPE: &str = "BALANCE_BATCH_COMPLETED";
-const ALERT_TYPE: &str = "BALANCE_THRESHOLD_ALERT";
+/// The `type` of a completion webhook.
+pub(crate) const COMPLETED_TYPE: &str = "BALANCE_BATCH_COMPLETED";
+/// The `type` of an alert webhook.
+pub(crate) const ALERT_TYPE: &str = "BALANCE_THRESHOLD_ALERT";
 const INSTITUTIONS: [&str; 3] = ["First National Bank", "Prairie Credit Union", "Harbor Savings"];
 
 /// A webhook and its attempts.

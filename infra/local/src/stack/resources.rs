@@ -9,12 +9,14 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use inbox_aws::clients::Clients;
+use inbox_core::delivery::Provider;
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
+use inbox_core::providers::ProviderSpec;
 use serde_json::json;
 
 use super::{
-    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
-    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, StackOptions, fynapse_secret_value,
+    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, INBOX_TABLE,
+    RIGHTFOOT_API_KEY_SECRET, StackOptions, webhook_secret_value,
 };
 
 /// Creates the tables that do not exist yet.
@@ -92,11 +94,9 @@ pub(super) async fn create_bus(clients: &Clients) -> anyhow::Result<()> {
 
 /// Creates the secrets with the values in the options.
 pub(super) async fn create_secrets(clients: &Clients, options: &StackOptions) -> anyhow::Result<()> {
-    for (name, value) in [
-        (FYNAPSE_SECRET, fynapse_secret_value(options)),
-        (RIGHTFOOT_URL_KEY_SECRET, options.rightfoot_url_key.clone()),
-        (RIGHTFOOT_API_KEY_SECRET, options.rightfoot_api_key.clone()),
-    ] {
+    let webhooks =
+        Provider::ALL.iter().map(|&it| (ProviderSpec::of(it).secret_name, webhook_secret_value(it, options)));
+    for (name, value) in webhooks.chain([(RIGHTFOOT_API_KEY_SECRET, options.rightfoot_api_key.clone())]) {
         clients.secrets.create_secret().name(name).secret_string(value).send().await?;
     }
     Ok(())

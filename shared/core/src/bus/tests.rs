@@ -60,7 +60,10 @@ fn p5_an_alerts_id_depends_only_on_batch_and_authorizer() {
     let webhook_key = EventKey::alert(batch_id.clone(), id("7b6f")).unwrap();
     let from_webhook =
         threshold_met(&event_meta(&webhook_key, "BALANCE_THRESHOLD_ALERT"), &batch, &crossing, true);
-    let polled_key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), authorizers: None };
+    let polled_key = EventKey::RightfootPolledAlert {
+        batch_id: batch_id.clone(),
+        authorizers: crate::event::AuthorizersDigest::of([]),
+    };
     let from_poll =
         threshold_met(&event_meta(&polled_key, "BALANCE_THRESHOLD_ALERT"), &batch, &crossing, true);
     assert_eq!(from_webhook.id, "rightfoot/batch/d0%2Fb1/threshold-met/user%20123");
@@ -90,7 +93,7 @@ fn p5_an_alerts_id_depends_only_on_batch_and_authorizer() {
 
 #[test]
 fn p4_a_fynapse_payload_travels_digit_for_digit_or_by_reference() {
-    let key = EventKey::Fynapse { event_id: id("a3ef") };
+    let key = EventKey::Signed { provider: crate::delivery::Provider::Fynapse, event_id: id("a3ef") };
     let event = event_meta(&key, "balance.extracted");
     let prefix = r#"{"id":"fynapse/event/a3ef","event_id":"fynapse/event/a3ef","origin":"webhook","received_at":"2026-11-22T14:00:00.123Z","event_type":"balance.extracted","dataref":"inbox:///fynapse/event/a3ef""#;
     let detail = |payload: &[u8]| balance_extracted(&event, payload, false).detail;
@@ -121,7 +124,7 @@ fn p4_a_fynapse_payload_travels_digit_for_digit_or_by_reference() {
 
 #[test]
 fn p8_debug_shows_no_detail() {
-    let key = EventKey::Fynapse { event_id: id("a3ef") };
+    let key = EventKey::Signed { provider: crate::delivery::Provider::Fynapse, event_id: id("a3ef") };
     let bus_event = balance_extracted(&event_meta(&key, "balance.extracted"), b"{\"secret\":1}", false);
     assert_eq!(
         format!("{bus_event:?}"),

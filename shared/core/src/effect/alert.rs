@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::event::Id;
-use crate::poll::batch::Thresholds;
+use strum::IntoStaticStr;
+
+use crate::id::Id;
 use crate::rightfoot_api::{Amount, Balance};
+use crate::thresholds::Thresholds;
 
 /// One alert in a recorded event. It is a hint, not yet confirmed.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +38,8 @@ pub struct ThresholdCrossing {
 }
 
 /// The source of a threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ThresholdSource {
     /// The tracked schedule, as it was submitted or tracked.
     Schedule,
@@ -46,11 +49,8 @@ pub enum ThresholdSource {
 
 impl ThresholdSource {
     /// The name used on the bus and in the table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::Webhook => "webhook",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -139,7 +139,7 @@ fn row_digest(row: &Balance) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Id;
+    use crate::id::Id;
 
     const NOW: UnixMillis = UnixMillis(1_795_356_000_123);
 

@@ -1,12 +1,14 @@
 //! Warnings about a secret's value that is accepted but looks like a mistake.
 
+use strum::VariantArray;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{parse_elements, strip_newline};
 
 /// A likely mistake in a secret's value that is accepted nevertheless. Never contains the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 pub enum SecretWarning {
     /// White space at either end.
     SurroundingWhitespace,
@@ -26,17 +28,6 @@ pub enum SecretWarning {
 }
 
 impl SecretWarning {
-    /// Every warning that applies to a single string, and [`Self::DuplicateElement`].
-    const ALL: [Self; 7] = [
-        Self::SurroundingWhitespace,
-        Self::NotVisibleAscii,
-        Self::Quoted,
-        Self::LiteralLineBreak,
-        Self::HeaderPrefix,
-        Self::Assignment,
-        Self::DuplicateElement,
-    ];
-
     fn applies_to(self, string: &str) -> bool {
         let trimmed = string.trim();
         match self {
@@ -92,7 +83,7 @@ pub fn secret_warnings(value: &str) -> BTreeSet<SecretWarning> {
     let strings: Vec<_> = strings.iter().map(|string| strip_newline(string)).collect();
     let mut found = BTreeSet::new();
     for string in &strings {
-        found.extend(SecretWarning::ALL.into_iter().filter(|warning| warning.applies_to(string)));
+        found.extend(SecretWarning::VARIANTS.iter().copied().filter(|warning| warning.applies_to(string)));
     }
     let different: BTreeSet<_> = strings.iter().collect();
     found.extend((different.len() < strings.len()).then_some(SecretWarning::DuplicateElement));
@@ -157,7 +148,7 @@ mod tests {
 
     #[test]
     fn p8_a_warning_does_not_show_the_value() {
-        for warning in SecretWarning::ALL {
+        for warning in SecretWarning::VARIANTS {
             let text = format!("{warning} {warning:?}");
             assert!(!text.contains("s3cr3t") && !warning.to_string().is_empty(), "{text}");
         }

@@ -11,10 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PollResult, PollTiming, polled_events};
-use crate::delivery::Subject;
-use crate::event::{Event, Id};
+use crate::event::Event;
+use crate::id::Id;
 use crate::limits::{ALERT_DELIVERY_TRIES_MAX, ALERT_RECORDS_MAX};
-use crate::rightfoot_api::{Amount, Balance};
+use crate::rightfoot_api::Balance;
+use crate::subject::Subject;
+use crate::thresholds::Thresholds;
 use crate::time::UnixMillis;
 
 /// A batch that is polled until it is complete.
@@ -103,27 +105,6 @@ pub struct BalanceRows {
     pub reached_last_page: bool,
     /// The number of rows that could not be parsed.
     pub unreadable_rows: u64,
-}
-
-/// The alert thresholds of a schedule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Thresholds {
-    /// The threshold for authorizers without their own.
-    pub default: Option<Amount>,
-    /// The authorizers' own thresholds, which override the default (shared/providers/rightfoot.md, "Create a schedule", the newer rule).
-    pub authorizers: BTreeMap<Id, Amount>,
-}
-
-impl Thresholds {
-    /// The threshold for an authorizer, if there is one.
-    pub fn of(&self, authorizer: &Id) -> Option<Amount> {
-        self.authorizers.get(authorizer).copied().or(self.default)
-    }
-
-    /// Returns `true` if there is no threshold at all, and so never an alert.
-    pub fn is_empty(&self) -> bool {
-        self.default.is_none() && self.authorizers.is_empty()
-    }
 }
 
 /// The known alerts of a schedule's run. Empty for a batch that was submitted on its own.

@@ -1,8 +1,8 @@
 //! The record of a batch's completion: does it confirm that the batch is complete, and must it be published again.
 
 use super::batch::TrackedBatch;
-use crate::delivery::Subject;
-use crate::event::Origin;
+use crate::origin::Origin;
+use crate::subject::Subject;
 use crate::time::UnixMillis;
 
 /// The record of a batch's completion.
@@ -10,8 +10,8 @@ use crate::time::UnixMillis;
 pub struct CompletionRecord {
     /// The time at which it was received or found.
     pub received_at: UnixMillis,
-    /// The record's origin, if stored.
-    pub origin: Option<Origin>,
+    /// The record's origin.
+    pub origin: Origin,
     /// The subject of the URL that it came by, if any.
     pub subject: Option<Subject>,
     /// True if the event is quarantined.
@@ -28,7 +28,7 @@ impl CompletionRecord {
     /// quarantined, or if it was published with results missing.
     pub fn confirms_completion(&self, tracked: &TrackedBatch) -> bool {
         // A polled completion comes from the API itself and needs no subject.
-        let is_subject_mismatch = self.origin != Some(Origin::Poll)
+        let is_subject_mismatch = self.origin != Origin::Poll
             && self.subject.as_ref().zip(tracked.subject.as_ref()).is_some_and(|(its, ours)| its != ours);
         !self.is_quarantined
             && !is_subject_mismatch
@@ -46,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::Id;
+    use crate::id::Id;
 
     const NOW: UnixMillis = UnixMillis(1_795_356_000_123);
 
@@ -65,7 +65,7 @@ mod tests {
     fn completion() -> CompletionRecord {
         CompletionRecord {
             received_at: NOW,
-            origin: Some(Origin::Webhook),
+            origin: Origin::Webhook,
             subject: Some("ours".parse().unwrap()),
             is_quarantined: false,
             results_published_untracked: None,
@@ -83,11 +83,10 @@ mod tests {
         assert!(by(Some("ours")).confirms_completion(&ours) && by(None).confirms_completion(&ours));
         assert!(!by(Some("another")).confirms_completion(&ours));
         assert!(
-            !CompletionRecord { origin: Some(Origin::Replay), ..by(Some("another")) }
-                .confirms_completion(&ours)
+            !CompletionRecord { origin: Origin::Replay, ..by(Some("another")) }.confirms_completion(&ours)
         );
         assert!(by(Some("another")).confirms_completion(&tracked(None)), "tracked without a subject");
-        assert!(CompletionRecord { origin: Some(Origin::Poll), ..by(None) }.confirms_completion(&ours));
+        assert!(CompletionRecord { origin: Origin::Poll, ..by(None) }.confirms_completion(&ours));
         assert!(!CompletionRecord { is_quarantined: true, ..completion() }.confirms_completion(&ours));
     }
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::delivery::Verified;
-use crate::event::{AuthorizersDigest, Event, EventKey, Id};
+use crate::event::{AuthorizersDigest, Event, EventKey};
+use crate::id::Id;
 use crate::providers::{BATCH_COMPLETED, THRESHOLD_ALERT};
 use crate::rightfoot_api::Amount;
 use crate::time::UnixMillis;
@@ -62,7 +63,7 @@ pub(super) fn alerts(
         timestamp: now.rfc3339(),
     };
     // Time stamp and balances may change between two polls, so they are not part of the key.
-    let authorizers = Some(AuthorizersDigest::of(crossings.iter().map(|(authorizer, ..)| *authorizer)));
+    let authorizers = AuthorizersDigest::of(crossings.iter().map(|(authorizer, ..)| *authorizer));
     let key = EventKey::RightfootPolledAlert { batch_id: batch_id.clone(), authorizers };
     polled_event(key, THRESHOLD_ALERT, &payload, now)
 }

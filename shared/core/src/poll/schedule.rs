@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{PollResult, PollTiming};
-use crate::delivery::Subject;
-use crate::event::Id;
+use crate::id::Id;
 use crate::limits::{RETENTION_MIN_DAYS, RUNS_PER_POLL};
 use crate::rightfoot_api::{HistoryEntry, ScheduleState};
+use crate::subject::Subject;
 use crate::time::UnixMillis;
 
 /// How much earlier a run's time in a history may be than the time that its schedule reports. Their relation

@@ -1,11 +1,38 @@
-//! Parsing of Fynapse's webhooks (shared/providers/fynapse.md, "Envelope"). Every `event_type` is accepted; `data` has no fixed schema.
+//! Fynapse's specification, and the parsing of its webhooks (shared/providers/fynapse.md, "Envelope"). Every `event_type` is accepted; `data` has no fixed schema.
 
 use serde::Deserialize;
 
-use super::{FieldKind, JsonText, ParseOutcome, non_empty, parse_error, parse_object};
-use crate::delivery::Verified;
-use crate::event::{Event, EventKey, Id};
-use crate::limits::ID_MAX_BYTES;
+use super::{
+    Credential, FieldKind, JsonText, ParseOutcome, ProviderSpec, SignatureScheme, UnreadableReply, non_empty,
+    parse_error, parse_object,
+};
+use crate::delivery::{Provider, Verified};
+use crate::event::{Event, EventKey};
+use crate::id::Id;
+use crate::limits::{BODY_MAX_BYTES, ID_MAX_BYTES};
+use crate::signature;
+
+pub(super) const SPEC: ProviderSpec = ProviderSpec {
+    title: "Fynapse",
+    route: "/webhooks/fynapse",
+    credential: Credential::Signature(&SignatureScheme {
+        header: signature::HEADER,
+        verify: signature::verify,
+        sign: signature::sign,
+        key_codec_variable: "FYNAPSE_KEY_CODEC",
+        tolerance_variable: "FYNAPSE_TOLERANCE_SECS",
+    }),
+    secret_id_variable: "FYNAPSE_SIGNING_SECRET_ID",
+    secret_name: "fynapse-signing",
+    body_max_bytes: BODY_MAX_BYTES,
+    unreadable_reply: UnreadableReply::Quarantined,
+    type_prefix: "com.fynapse.",
+    source_uri: "/fynapse/webhook",
+    parse,
+};
+
+/// Stored, but not trusted, because it is not signed.
+const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
 const REQUIRED_FIELDS: [(&str, FieldKind); 2] =
     [("event_id", FieldKind::Text), ("event_type", FieldKind::Text)];
@@ -18,7 +45,7 @@ struct EventPayload<'a> {
     event_type: Option<JsonText<'a>>,
 }
 
-pub(super) fn parse(verified: Verified) -> ParseOutcome {
+fn parse(verified: Verified) -> ParseOutcome {
     let envelope: Option<EventPayload<'_>> = parse_object(verified.body());
     let fields =
         envelope.as_ref().and_then(|it| Some((non_empty(&it.event_id)?, non_empty(&it.event_type)?)));
@@ -29,7 +56,9 @@ pub(super) fn parse(verified: Verified) -> ParseOutcome {
     let event_type = event_type.to_owned();
     match Id::new(event_id).filter(|_| event_type.len() <= ID_MAX_BYTES) {
         Some(event_id) => {
-            ParseOutcome::Event(Event::new(EventKey::Fynapse { event_id }, event_type, verified))
+            let key = EventKey::Signed { provider: Provider::Fynapse, event_id };
+            let event = Event::new(key, event_type, verified);
+            ParseOutcome::Event(event.with_idempotency_header(IDEMPOTENCY_HEADER))
         }
         None => ParseOutcome::UnusableId(verified),
     }
@@ -40,7 +69,7 @@ mod tests {
     use super::super::ParseError;
     use super::super::tests::{unreadable, verified};
     use super::*;
-    use crate::delivery::Provider::Fynapse;
+    use Provider::Fynapse;
 
     fn parse_text(body: &str) -> ParseOutcome {
         super::super::parse(verified(Fynapse, body.as_bytes()))

@@ -1,17 +1,36 @@
-//! Parsing of Rightfoot's two webhooks (shared/providers/rightfoot.md, "Webhooks").
+//! Rightfoot's specification, and the parsing of its two webhooks (shared/providers/rightfoot.md, "Webhooks").
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{FieldKind, JsonText, ParseError, ParseOutcome, non_empty, parse_error, parse_object};
+use super::{
+    Credential, FieldKind, JsonText, ParseError, ParseOutcome, ProviderSpec, UnreadableReply, non_empty,
+    parse_error, parse_object,
+};
 use crate::delivery::Verified;
 use crate::effect::alert::ReportedAlert;
-use crate::event::{Event, EventKey, Id};
+use crate::event::{Event, EventKey};
+use crate::id::Id;
 use crate::json::strip_bom;
-use crate::limits::{ALERTS_MAX, INSTITUTION_MAX_CHARS};
+use crate::limits::{ALERTS_MAX, INSTITUTION_MAX_CHARS, RIGHTFOOT_BODY_MAX_BYTES};
 use crate::rightfoot_api::Amount;
+
+pub(super) const SPEC: ProviderSpec = ProviderSpec {
+    title: "Rightfoot",
+    route: "/webhooks/rightfoot/{token}",
+    credential: Credential::UrlToken,
+    secret_id_variable: "RIGHTFOOT_URL_KEY_SECRET_ID",
+    secret_name: "rightfoot-url-key",
+    // Smaller, because a leaked URL can send any body, and recorded bodies are read many times.
+    body_max_bytes: RIGHTFOOT_BODY_MAX_BYTES,
+    // Rightfoot documents this reply; its retries do not stop at a 400.
+    unreadable_reply: UnreadableReply::BadRequest,
+    type_prefix: "com.rightfoot.",
+    source_uri: "/rightfoot/webhook",
+    parse,
+};
 
 pub(crate) const BATCH_COMPLETED: &str = "BALANCE_BATCH_COMPLETED";
 pub(crate) const THRESHOLD_ALERT: &str = "BALANCE_THRESHOLD_ALERT";
@@ -34,7 +53,7 @@ struct WebhookPayload<'a> {
     alerts: Option<&'a RawValue>,
 }
 
-pub(super) fn parse(verified: Verified) -> ParseOutcome {
+fn parse(verified: Verified) -> ParseOutcome {
     match parse_object(verified.body()).map(|envelope| parse_envelope(&envelope)) {
         Some(ParsedEnvelope::Event(key, event_type)) => {
             ParseOutcome::Event(Event::new(key, event_type, verified))
@@ -295,7 +314,7 @@ mod tests {
         assert!(matches!(completed(&"b".repeat(513)), ParseOutcome::UnusableId(_)));
         assert!(matches!(
             parse_text(
-                r#"{"event_uuid":"poll","type":"BALANCE_THRESHOLD_ALERT","batch_id":"b","alerts":[]}"#
+                r#"{"event_uuid":"poll-u","type":"BALANCE_THRESHOLD_ALERT","batch_id":"b","alerts":[]}"#
             ),
             ParseOutcome::UnusableId(_)
         ));

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::InvalidRequest;
 use super::json_fields::{JsonFields, amount, canonical_json};
-use crate::event::Id;
+use crate::id::Id;
 use crate::rightfoot_api::Amount;
 
 /// The authorizers of a request, in its order, each id once.

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::InvalidRequest;
-use crate::event::Id;
+use crate::id::Id;
 use crate::limits::ID_MAX_BYTES;
 use crate::rightfoot_api::Amount;
 

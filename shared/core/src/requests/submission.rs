@@ -9,6 +9,8 @@ use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::{CreateSchedule, SubmitBatch};
+use strum::{EnumString, IntoStaticStr};
+
 use crate::keys::Keys;
 use crate::limits::SUBMISSION_REPEATABLE_SECS;
 use crate::time::UnixMillis;
@@ -18,7 +20,8 @@ const CONTEXT: &[u8] = b"rightfoot-submission/v1:";
 const KEY_CONTEXT: &[u8] = b"rightfoot-submission-key/v1";
 
 /// The kind of object that a submission creates at Rightfoot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum SubmissionKind {
     /// A batch.
     Batch,
@@ -28,16 +31,13 @@ pub enum SubmissionKind {
 
 impl SubmissionKind {
     /// The name used in the table.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Batch => "batch",
-            Self::Schedule => "schedule",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Batch, Self::Schedule].into_iter().find(|kind| kind.as_str() == name)
+        name.parse().ok()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inbox_aws::telemetry::count_with_reason;
+use inbox_aws::telemetry::metrics;
 
 /// The number of skipped rows of a list, by the field that is missing or ambiguous. The contents of the rows
 /// are not kept (P8).
@@ -35,7 +35,7 @@ impl SkippedRows {
     /// Counts them in the metric `row_skipped`.
     pub(crate) fn emit_metrics(&self) {
         for (field, rows) in self.by_field() {
-            (0..rows).for_each(|_| count_with_reason("row_skipped", None, field));
+            metrics::ROW_SKIPPED.add(field, rows);
         }
     }
 }

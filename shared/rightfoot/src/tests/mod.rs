@@ -8,7 +8,7 @@ mod submitting;
 
 use std::time::Duration;
 
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::time::UnixMillis;
 
 use crate::{ApiKey, ClientConfig, RightfootClient};

@@ -1,10 +1,10 @@
 //! Schedules some of whose probe authorizers cannot be read.
 
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse};
-use tests::SUBJECT;
-use tests::rightfoot_world::{MINUTE, daily_schedule_request};
+use tests::rightfoot_world::daily_schedule_request;
+use tests::{DAY, HOUR, MINUTE, SUBJECT};
 
-use super::super::{HOUR, request_minutes};
+use super::super::request_minutes;
 use super::{completions_and_alerts, count_alarms, run_batch_ids, world_without_webhooks};
 use crate::metrics_recorder::Counters;
 
@@ -24,7 +24,7 @@ async fn a_run_of_which_no_probe_can_be_seen_alarms_after_a_day() {
         };
         it.rightfoot.configure(|rightfoot| rightfoot.scripted_responses = vec![unseen]);
         it.advance(HOUR * 48).await;
-        assert_eq!(count_alarms(&it, MINUTE * 30, HOUR * 24).await, 1, "{status}");
+        assert_eq!(count_alarms(&it, MINUTE * 30, DAY).await, 1, "{status}");
         assert_eq!(counters.count("schedule_alarm", "run_not_found"), 1, "{status}");
     }
 }

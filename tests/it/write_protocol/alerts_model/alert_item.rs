@@ -1,4 +1,4 @@
-//! The item of one authorizer's alert and every write to it, as `shared/aws/src/inbox` writes `effect#alert`.
+//! The item of one authorizer's alert and every write to it, as `shared/aws/src/stores/processing/alert_claims.rs` writes `effect#alert`.
 
 /// Most replays of one event.
 pub(crate) const MAX_REPLAYS: u8 = 2;

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use inbox_aws::inbox::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Inbox, WriteOutcome};
+use inbox_aws::stores::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Stores, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::effect::publisher_tag;
-use inbox_core::event::{EventKey, Id};
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
 use tests::{World, alert_body, alert_event_id, number, text};
 
-use super::{ALL_CLAIMS_EXPIRED, RandomWalk, Rng, run_walks};
+use super::{ALL_CLAIMS_EXPIRED, Comparison, Walk, assert_conformance};
 use crate::write_protocol::alerts_model::alert_item::{ClaimOutcome, MAX_REPLAYS, ModelAlert, Publisher};
 
 const WALKS: u64 = 16;
@@ -27,24 +28,10 @@ enum AlertOperation {
     AdvanceTime,
 }
 
-/// Each is repeated according to its frequency.
-const OPERATIONS: [AlertOperation; 10] = [
-    AlertOperation::ClaimEvent,
-    AlertOperation::ClaimEvent,
-    AlertOperation::ClaimEvent,
-    AlertOperation::ClaimAlert,
-    AlertOperation::ClaimAlert,
-    AlertOperation::ClaimAlert,
-    AlertOperation::Mark,
-    AlertOperation::Requeue,
-    AlertOperation::Replay,
-    AlertOperation::AdvanceTime,
-];
-
 /// The model and the code, side by side.
 struct AlertComparison {
     world: World,
-    inbox: Inbox,
+    stores: Stores,
     keys: [EventKey; 2],
     crossing: ThresholdCrossing,
     alert: ModelAlert,
@@ -53,23 +40,28 @@ struct AlertComparison {
     work_claims: Vec<(Publisher, ClaimedEvent)>,
     acquired: Vec<(Publisher, ClaimedEvent, AcquiredAlert)>,
     calls: u8,
-    outcomes: BTreeSet<String>,
-    rng: Rng,
+    walk: Walk,
 }
 
-impl RandomWalk for AlertComparison {
+impl Comparison for AlertComparison {
     type Operation = AlertOperation;
-    type Outcome = String;
-    const OPERATIONS: &[AlertOperation] = &OPERATIONS;
+    const OPERATIONS: &[(usize, AlertOperation)] = &[
+        (3, AlertOperation::ClaimEvent),
+        (3, AlertOperation::ClaimAlert),
+        (1, AlertOperation::Mark),
+        (1, AlertOperation::Requeue),
+        (1, AlertOperation::Replay),
+        (1, AlertOperation::AdvanceTime),
+    ];
 
-    async fn new(seed: u64) -> Self {
+    async fn new(walk: Walk) -> Self {
         let world = World::new().await;
         let uuids = ["u-1", "u-2"];
         for uuid in uuids {
             assert_eq!(world.deliver_rightfoot(alert_body("b-1", uuid)).await.status, 200);
         }
         Self {
-            inbox: world.inbox(),
+            stores: world.stores(),
             world,
             keys: uuids.map(|uuid| EventKey::from_event_id(&alert_event_id("b-1", uuid)).unwrap()),
             crossing: ThresholdCrossing {
@@ -84,8 +76,7 @@ impl RandomWalk for AlertComparison {
             work_claims: Vec::new(),
             acquired: Vec::new(),
             calls: 0,
-            outcomes: BTreeSet::new(),
-            rng: Rng(seed),
+            walk,
         }
     }
 
@@ -96,8 +87,8 @@ impl RandomWalk for AlertComparison {
             AlertOperation::ClaimAlert => Box::pin(self.claim_alert()).await,
             AlertOperation::Mark => Box::pin(self.mark()).await,
             AlertOperation::Requeue => {
-                if let Some((_, work)) = self.rng.pick(&self.work_claims) {
-                    self.inbox.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
+                if let Some((_, work)) = self.walk.pick(&self.work_claims) {
+                    self.stores.processing.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
                 }
             }
             AlertOperation::Replay => Box::pin(self.replay()).await,
@@ -108,67 +99,14 @@ impl RandomWalk for AlertComparison {
                 self.work_claims.clear();
             }
         }
-        self.compare(operation).await;
     }
 
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
+    fn world(&self) -> &World {
+        &self.world
     }
 
-    fn outcomes(self) -> BTreeSet<String> {
-        self.outcomes
-    }
-}
-
-impl AlertComparison {
-    async fn claim_event(&mut self) {
-        let event = u8::try_from(self.rng.below(2)).unwrap();
-        let key = &self.keys[usize::from(event)];
-        let by = Publisher { event, replay: self.replays[usize::from(event)], claim: self.calls };
-        if let EventClaim::Acquired(work) = self.inbox.claim_event(key, self.world.now()).await.unwrap() {
-            assert_eq!(work.event_meta().replay, u64::from(by.replay));
-            self.work_claims.push((by, *work));
-        }
-    }
-
-    async fn claim_alert(&mut self) {
-        let Some((by, work)) = self.rng.pick(&self.work_claims) else { return };
-        let over = if self.alert.claim_expired { self.alert.claim } else { 0 };
-        let model = self.alert.claim(by, over, true, None);
-        let code = self.inbox.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
-        match (code, model) {
-            (AlertClaim::Acquired(acquired), ClaimOutcome::Acquired) => {
-                self.acquired.push((by, work, acquired))
-            }
-            (AlertClaim::Published { .. }, ClaimOutcome::Published)
-            | (AlertClaim::HeldByOther, ClaimOutcome::HeldByOther) => {}
-            (code, model) => panic!("{code:?}, and by the model {model:?}"),
-        }
-        self.outcomes.insert(format!("{model:?} in replay {}", by.replay));
-    }
-
-    async fn mark(&mut self) {
-        let Some((by, work, acquired)) = self.rng.pick(&self.acquired) else { return };
-        self.inbox.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
-        let has_claim = self.alert.mark(by, None);
-        if !has_claim {
-            self.alert.add_publisher(by, None);
-        }
-        self.outcomes.insert(format!("marked with the claim: {has_claim}"));
-    }
-
-    /// Completes an event, and an operator replays it.
-    async fn replay(&mut self) {
-        let Some((by, work)) = self.rng.pick(&self.work_claims) else { return };
-        if by.replay == MAX_REPLAYS
-            || self.inbox.mark_done(&work, self.world.now()).await.unwrap() == WriteOutcome::Conflict
-        {
-            return;
-        }
-        let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
-        let trace = operator.audit_entry(OperatorAction::Replay, self.world.now());
-        self.inbox.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
-        self.replays[usize::from(by.event)] += 1;
+    fn walk(&mut self) -> &mut Walk {
+        &mut self.walk
     }
 
     async fn compare(&self, operation: AlertOperation) {
@@ -193,16 +131,68 @@ impl AlertComparison {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_models_claims_of_an_alert_come_to_the_same_on_the_real_adapters() {
-    let seen = run_walks::<AlertComparison>(WALKS, STEPS).await;
-    for replay in 0..=MAX_REPLAYS {
-        for claimed in ["Acquired", "Published", "HeldByOther"] {
-            assert!(
-                seen.contains(&format!("{claimed} in replay {replay}")),
-                "{claimed} {replay} of {seen:?}"
-            );
+impl AlertComparison {
+    async fn claim_event(&mut self) {
+        let event = u8::try_from(self.walk.below(2)).unwrap();
+        let key = &self.keys[usize::from(event)];
+        let by = Publisher { event, replay: self.replays[usize::from(event)], claim: self.calls };
+        if let EventClaim::Acquired(work) =
+            self.stores.processing.claim_event(key, self.world.now()).await.unwrap()
+        {
+            assert_eq!(work.event_meta().replay, u64::from(by.replay));
+            self.work_claims.push((by, *work));
         }
     }
-    assert!(seen.contains("marked with the claim: true") && seen.contains("marked with the claim: false"));
+
+    async fn claim_alert(&mut self) {
+        let Some((by, work)) = self.walk.pick(&self.work_claims) else { return };
+        let over = if self.alert.claim_expired { self.alert.claim } else { 0 };
+        let model = self.alert.claim(by, over, true, None);
+        let code = self.stores.processing.claim_alert(&work, &self.crossing, self.world.now()).await.unwrap();
+        match (code, model) {
+            (AlertClaim::Acquired(acquired), ClaimOutcome::Acquired) => {
+                self.acquired.push((by, work, acquired))
+            }
+            (AlertClaim::Published { .. }, ClaimOutcome::Published)
+            | (AlertClaim::HeldByOther, ClaimOutcome::HeldByOther) => {}
+            (code, model) => panic!("{code:?}, and by the model {model:?}"),
+        }
+        self.walk.note(format!("replay {}", by.replay), format!("{model:?}"));
+    }
+
+    async fn mark(&mut self) {
+        let Some((by, work, acquired)) = self.walk.pick(&self.acquired) else { return };
+        self.stores.processing.mark_alert_published(&work, &acquired, self.world.now()).await.unwrap();
+        let has_claim = self.alert.mark(by, None);
+        if !has_claim {
+            self.alert.add_publisher(by, None);
+        }
+        self.walk.note("marked with the claim", has_claim);
+    }
+
+    /// Completes an event, and an operator replays it.
+    async fn replay(&mut self) {
+        let Some((by, work)) = self.walk.pick(&self.work_claims) else { return };
+        if by.replay == MAX_REPLAYS
+            || self.stores.processing.mark_done(&work, self.world.now()).await.unwrap()
+                == WriteOutcome::Conflict
+        {
+            return;
+        }
+        let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
+        let trace = operator.audit_entry(OperatorAction::Replay, self.world.now());
+        self.stores.operator.replay_done(&self.keys[usize::from(by.event)], &trace).await.unwrap();
+        self.replays[usize::from(by.event)] += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_models_claims_of_an_alert_come_to_the_same_on_the_real_adapters() {
+    let of_replays = (0..=MAX_REPLAYS).flat_map(|replay| {
+        ["Acquired", "Published", "HeldByOther"].map(|claim| format!("replay {replay}: {claim}"))
+    });
+    let marked = ["marked with the claim: true", "marked with the claim: false"].map(str::to_owned);
+    let expected: Vec<_> = of_replays.chain(marked).collect();
+    let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+    assert_conformance::<AlertComparison>(WALKS, STEPS, &expected).await;
 }

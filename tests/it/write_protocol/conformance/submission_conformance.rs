@@ -2,21 +2,17 @@
 //! operator write to it in random order and based on stale reads.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use inbox_aws::inbox::{
-    BeginOutcome, CompleteOutcome, Created, Inbox, NewSubmission, ReleaseOutcome, StoredSubmission,
-    WriteOutcome,
-};
+use inbox_aws::items::SubmissionItem as StoredSubmission;
+use inbox_aws::stores::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Stores, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
-use inbox_core::event::Id;
+use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
-use local::connector::Fault;
 use serde_json::json;
 use tests::{World, number, text};
 
-use super::{ALL_CLAIMS_EXPIRED, RandomWalk, Rng, run_walks};
+use super::{ALL_CLAIMS_EXPIRED, Comparison, Walk, assert_conformance};
 use crate::write_protocol::submission_model::SubmissionItem;
 
 const NAME: &str = "payroll";
@@ -34,59 +30,38 @@ enum SubmissionOperation {
     Release,
 }
 
-/// Repeated according to their frequency: operations that end a submission are rarer than others.
-const OPERATIONS: [SubmissionOperation; 12] = [
-    SubmissionOperation::Begin,
-    SubmissionOperation::Begin,
-    SubmissionOperation::Begin,
-    SubmissionOperation::Begin,
-    SubmissionOperation::BeginRetry,
-    SubmissionOperation::BeginRetry,
-    SubmissionOperation::Decline,
-    SubmissionOperation::Decline,
-    SubmissionOperation::Complete,
-    SubmissionOperation::Poll,
-    SubmissionOperation::Release,
-    SubmissionOperation::Release,
-];
-
 /// The model and the code, side by side.
 struct SubmissionComparison {
     world: World,
     /// Through a connector on which answers are lost.
-    inbox: Inbox,
+    stores: Stores,
     item: SubmissionItem,
     /// The item as callers read or wrote it earlier.
     submissions_read: Vec<(SubmissionItem, StoredSubmission)>,
     calls: u8,
-    /// Kinds of writes with their results.
-    outcomes: BTreeSet<String>,
-    rng: Rng,
+    walk: Walk,
 }
 
-impl RandomWalk for SubmissionComparison {
+impl Comparison for SubmissionComparison {
     type Operation = SubmissionOperation;
-    type Outcome = String;
-    const OPERATIONS: &[SubmissionOperation] = &OPERATIONS;
+    const OPERATIONS: &[(usize, SubmissionOperation)] = &[
+        (4, SubmissionOperation::Begin),
+        (2, SubmissionOperation::BeginRetry),
+        (2, SubmissionOperation::Decline),
+        (1, SubmissionOperation::Complete),
+        (1, SubmissionOperation::Poll),
+        (2, SubmissionOperation::Release),
+    ];
 
-    async fn new(seed: u64) -> Self {
+    async fn new(walk: Walk) -> Self {
         let world = World::new().await;
-        let (item, seen, came_to) = Default::default();
-        Self {
-            inbox: world.inbox(),
-            world,
-            item,
-            submissions_read: seen,
-            calls: 0,
-            outcomes: came_to,
-            rng: Rng(seed),
-        }
+        let (item, seen) = Default::default();
+        Self { stores: world.stores(), world, item, submissions_read: seen, calls: 0, walk }
     }
 
     async fn apply(&mut self, operation: SubmissionOperation) {
         self.calls += 1;
-        self.maybe_lose_response();
-        // On the heap, because the futures of the SDK's calls are large.
+        self.walk.maybe_lose_response(&self.world, |call| !call.is_read());
         let came_to = match operation {
             SubmissionOperation::Begin => Some(Box::pin(self.begin()).await),
             SubmissionOperation::BeginRetry => Box::pin(self.begin_retry()).await,
@@ -95,39 +70,50 @@ impl RandomWalk for SubmissionComparison {
             SubmissionOperation::Poll => Box::pin(self.poll()).await,
             SubmissionOperation::Release => Box::pin(self.release()).await,
         };
-        self.outcomes.extend(came_to.map(|came_to| format!("{operation:?}: {came_to}")));
-        self.world.stack.connector.clear_fault_plan();
-        self.compare(operation).await;
+        if let Some(came_to) = came_to {
+            self.walk.note(format!("{operation:?}"), came_to);
+        }
     }
 
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
+    fn world(&self) -> &World {
+        &self.world
     }
 
-    fn outcomes(self) -> BTreeSet<String> {
-        self.outcomes
+    fn walk(&mut self) -> &mut Walk {
+        &mut self.walk
+    }
+
+    async fn compare(&self, operation: SubmissionOperation) {
+        let item = self.world.item("rightfoot#submission#payroll", "submitted").await.unwrap_or_default();
+        let small =
+            |text: &str| text.chars().filter_map(|it| it.to_digit(10)).fold(0, |all, it| 10 * all + it);
+        let small = |name: &str| u8::try_from(small(text(&item, name))).unwrap();
+        let count = |name: &str| u8::try_from(number(&item, name).unwrap_or(0)).unwrap();
+        let code = SubmissionItem {
+            call: small("call_id"),
+            request: small("fingerprint"),
+            rev: count("rev"),
+            attempts: count("attempts"),
+            due: item.contains_key("due"),
+            declined: item.contains_key("declined_at"),
+            batch: small("batch_id"),
+        };
+        assert_eq!(code, self.item, "after {operation:?}: the code, and the model");
     }
 }
 
 impl SubmissionComparison {
-    /// Loses the answer to the next write, or none: the SDK repeats it, and the code recognizes that it was applied.
-    fn maybe_lose_response(&mut self) {
-        let is_lost = AtomicBool::new(self.rng.pick_attempts() == 1);
-        self.world.stack.connector.set_fault_plan(move |call| {
-            (!call.is_read() && !is_lost.swap(true, Ordering::SeqCst)).then_some(Fault::TimeoutAfter)
-        });
-    }
-
     async fn begin(&mut self) -> &'static str {
-        let request = u8::try_from(self.rng.below(2)).unwrap();
-        let new = NewSubmission {
-            submission_id: NAME.parse().unwrap(),
-            kind: SubmissionKind::Batch,
-            webhook_url: "https://x.example".to_owned(),
-            fingerprint: Fingerprint { mac: format!("request {request}"), key_tag: "k".to_owned() },
-            call_id: format!("call {}", self.calls),
-        };
-        let begun = self.inbox.begin_submission(&new, self.world.now()).await.unwrap();
+        let request = u8::try_from(self.walk.below(2)).unwrap();
+        let new = StoredSubmission::new(
+            NAME.parse().unwrap(),
+            SubmissionKind::Batch,
+            "https://x.example".to_owned(),
+            Fingerprint { mac: format!("request {request}"), key_tag: "k".to_owned() },
+            format!("call {}", self.calls),
+            self.world.now(),
+        );
+        let begun = self.stores.submissions.begin_submission(&new).await.unwrap();
         let mut is_new = self.item.begin(self.calls, request, SubmissionItem::default());
         if !is_new && self.item.declined {
             is_new = self.item.begin(self.calls, request, self.item);
@@ -142,8 +128,8 @@ impl SubmissionComparison {
     }
 
     async fn begin_retry(&mut self) -> Option<&'static str> {
-        let (mut seen, submission) = self.rng.pick(&self.submissions_read)?;
-        let again = self.inbox.begin_retry(submission).await.unwrap();
+        let (mut seen, submission) = self.walk.pick(&self.submissions_read)?;
+        let again = self.stores.submissions.begin_retry(submission).await.unwrap();
         let model = self.item.begin_retry(seen);
         assert_eq!(again.is_some(), model);
         if let Some(again) = again {
@@ -155,8 +141,9 @@ impl SubmissionComparison {
 
     /// A caller releases the name. If only the poller has written meanwhile, it does so based on the current item.
     async fn decline(&mut self) -> Option<&'static str> {
-        let (mut seen, submission) = self.rng.pick(&self.submissions_read)?;
-        let released = self.inbox.decline_submission(&submission, self.world.now()).await.unwrap();
+        let (mut seen, submission) = self.walk.pick(&self.submissions_read)?;
+        let released =
+            self.stores.submissions.decline_submission(&submission, self.world.now()).await.unwrap();
         let is_open_since = |stands: SubmissionItem| {
             stands.call == seen.call && stands.attempts == seen.attempts && stands.due
         };
@@ -176,7 +163,7 @@ impl SubmissionComparison {
 
     /// A caller stores what Rightfoot created for its request, based on the current item.
     async fn complete(&mut self) -> Option<&'static str> {
-        let (seen, submission) = self.rng.pick(&self.submissions_read)?;
+        let (seen, submission) = self.walk.pick(&self.submissions_read)?;
         let (now, batch) = (self.world.now(), seen.request + 1);
         let tracked = TrackedBatch {
             batch_id: Id::new(format!("b-{batch}")).unwrap(),
@@ -189,8 +176,12 @@ impl SubmissionComparison {
         };
         let due_at = now.plus(ALL_CLAIMS_EXPIRED / 2);
         let made = Created::Batch(&tracked);
-        let concluded =
-            self.inbox.complete_submission(&submission, made, &json!({}), due_at, now).await.unwrap();
+        let concluded = self
+            .stores
+            .submissions
+            .complete_submission(&submission, made, &json!({}), due_at, now)
+            .await
+            .unwrap();
         let stands = self.item;
         let came_to = match () {
             () if stands.batch == batch => "known",
@@ -210,10 +201,11 @@ impl SubmissionComparison {
 
     /// The poller reads the item and defers it.
     async fn poll(&mut self) -> Option<&'static str> {
-        let mut submission = self.inbox.submission(&NAME.parse().unwrap()).await.unwrap()?;
+        let mut submission = self.stores.submissions.submission(&NAME.parse().unwrap()).await.unwrap()?;
         let until = self.world.now().plus(ALL_CLAIMS_EXPIRED / 2);
         let written = self
-            .inbox
+            .stores
+            .polls
             .defer_before_poll(&mut submission.tracking, u64::from(self.calls), until)
             .await
             .unwrap();
@@ -222,38 +214,19 @@ impl SubmissionComparison {
     }
 
     async fn release(&mut self) -> Option<&'static str> {
-        let (seen, submission) = self.rng.pick(&self.submissions_read)?;
+        let (seen, submission) = self.walk.pick(&self.submissions_read)?;
         let operator = Operator { name: "ada".to_owned(), reason: format!("reason {}", self.calls) };
         let by = operator.audit_entry(OperatorAction::Conclude, self.world.now());
-        let written = self.inbox.release_submission(&submission, &by).await.unwrap();
+        let written = self.stores.submissions.release_submission(&submission, &by).await.unwrap();
         let model = self.item.release(seen, None);
         assert_eq!(written == WriteOutcome::Applied, model);
         Some(if model { "applied" } else { "refused" })
-    }
-
-    async fn compare(&self, operation: SubmissionOperation) {
-        let item = self.world.item("rightfoot#submission#payroll", "submitted").await.unwrap_or_default();
-        let small =
-            |text: &str| text.chars().filter_map(|it| it.to_digit(10)).fold(0, |all, it| 10 * all + it);
-        let small = |name: &str| u8::try_from(small(text(&item, name))).unwrap();
-        let count = |name: &str| u8::try_from(number(&item, name).unwrap_or(0)).unwrap();
-        let code = SubmissionItem {
-            call: small("call_id"),
-            request: small("fingerprint"),
-            rev: count("rev"),
-            attempts: count("attempts"),
-            due: item.contains_key("due"),
-            declined: item.contains_key("refused_at"),
-            batch: small("batch_id"),
-        };
-        assert_eq!(code, self.item, "after {operation:?}: the code, and the model");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_writes_to_a_submission_come_to_the_same_on_the_real_adapters() {
-    let came_to = run_walks::<SubmissionComparison>(WALKS, STEPS).await;
-    for what in [
+    const EXPECTED: [&str; 15] = [
         "Begin: new",
         "Begin: standing",
         "BeginRetry: applied",
@@ -269,7 +242,6 @@ async fn the_models_writes_to_a_submission_come_to_the_same_on_the_real_adapters
         "Poll: refused",
         "Release: applied",
         "Release: refused",
-    ] {
-        assert!(came_to.contains(what), "{what} of {came_to:?}");
-    }
+    ];
+    assert_conformance::<SubmissionComparison>(WALKS, STEPS, &EXPECTED).await;
 }

@@ -1,4 +1,4 @@
-//! The record of an event and every write to it, as `shared/aws/src/inbox/*.rs` does, without its payload.
+//! The record of an event and every write to it, as `shared/aws/src/stores/` does, without its payload.
 
 /// Conditions of the code that a test drops, one at a time. The exploration must find each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::event::Origin;
+use crate::origin::Origin;
 use proptest::prelude::*;
 
 const NOW: UnixMillis = UnixMillis(1_795_356_000_123);

@@ -1,0 +1,83 @@
+//! The commands, one module each: its arguments, what it does, and its report.
+
+mod batches;
+mod dead_letters;
+mod doctor;
+mod due;
+mod events;
+mod quarantine;
+mod send;
+mod submissions;
+mod timeline;
+mod url;
+
+use clap::Subcommand;
+
+use crate::output::Rendered;
+use crate::target::Target;
+use batches::BatchesCommand;
+use dead_letters::DeadLettersCommand;
+use doctor::DoctorArgs;
+use due::DueArgs;
+use events::EventsCommand;
+use quarantine::QuarantineCommand;
+use send::SendArgs;
+use submissions::SubmissionsCommand;
+use timeline::TimelineArgs;
+use url::UrlCommand;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Mint webhook URLs for Rightfoot.
+    #[command(subcommand)]
+    Url(UrlCommand),
+    /// Send a test delivery as a provider would, and check the response.
+    Send(SendArgs),
+    /// Show the timeline of an event, batch, schedule or submission, and its status.
+    Timeline(TimelineArgs),
+    /// List, show and replay recorded events.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Tracked batches.
+    #[command(subcommand)]
+    Batches(BatchesCommand),
+    /// Submissions through rightfoot-requests; `timeline` shows their status.
+    #[command(subcommand)]
+    Submissions(SubmissionsCommand),
+    /// Verified deliveries that could not be processed.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Messages in the dead-letter queue.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// List what is due for the relay, the poller and an operator, with its times.
+    Due(DueArgs),
+    /// Check for stuck items and wrong settings. Changes nothing.
+    ///
+    /// Exits with 0 if no check fails, with 1 if one fails (an open item in quarantine is a failure), and with 2 if none is known
+    /// to fail but one could not be made.
+    Doctor(DoctorArgs),
+}
+
+impl Command {
+    /// Exit code if the command fails. If `doctor` cannot start, nothing is known to fail.
+    pub(crate) fn failure_code(&self) -> u8 {
+        if matches!(self, Self::Doctor(_)) { doctor::EXIT_UNKNOWN } else { 1 }
+    }
+
+    pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Rendered> {
+        // Boxed: with the SDK's calls inside, the futures are too large to be moved about.
+        match self {
+            Self::Url(command) => Box::pin(command.run(target)).await,
+            Self::Send(args) => target.render(&Box::pin(send::send(target, args)).await?),
+            Self::Timeline(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
+            Self::Events(command) => Box::pin(command.run(target)).await,
+            Self::Batches(command) => Box::pin(command.run(target)).await,
+            Self::Submissions(command) => Box::pin(command.run(target)).await,
+            Self::Quarantine(command) => Box::pin(command.run(target)).await,
+            Self::DeadLetters(command) => Box::pin(command.run(target)).await,
+            Self::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),
+            Self::Doctor(args) => target.render(&Box::pin(doctor::run(target, args)).await?),
+        }
+    }
+}

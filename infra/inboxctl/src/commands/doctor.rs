@@ -1,0 +1,89 @@
+//! `inboxctl doctor`: read-only checks for stuck items and for settings on which the promises depend.
+
+mod backlog;
+mod check_result;
+mod function_code;
+mod parameters;
+mod polls;
+mod resource_settings;
+mod secrets;
+mod tracking;
+
+use clap::Args;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::output::{Render, render_rows};
+use crate::target::Target;
+use crate::terminal;
+use check_result::{CheckResult, CheckStatus};
+
+/// Exit code if a check could not be made and none is known to fail.
+pub(crate) const EXIT_UNKNOWN: u8 = 2;
+
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    /// Skip the checks of event-worker, its balances table and its bus: you read the queue yourself.
+    #[arg(long)]
+    no_worker: bool,
+}
+
+/// Results of all checks.
+#[derive(Serialize)]
+pub(crate) struct DoctorReport {
+    checks: Vec<CheckResult>,
+}
+
+pub(crate) async fn run(target: &Target, args: DoctorArgs) -> anyhow::Result<DoctorReport> {
+    let endpoint = target.account.describe_endpoint("dynamodb");
+    terminal::with_progress(&endpoint, target.is_json, Box::pin(run_checks(target, &args))).await
+}
+
+async fn run_checks(target: &Target, args: &DoctorArgs) -> anyhow::Result<DoctorReport> {
+    // Otherwise every check would wait for AWS and report the same error.
+    target.check_reachable().await?;
+    let has_worker = !args.no_worker && !target.is_worker_disabled();
+    let mut checks = resource_settings::checks(target, has_worker).await?;
+    checks.extend(function_code::check(target).await);
+    checks.push(parameters::check(target));
+    checks.extend(secrets::checks(target).await);
+    checks.extend(backlog::checks(target, has_worker).await?);
+    checks.push(polls::check(target).await?);
+    checks.push(tracking::check(target).await?);
+    Ok(DoctorReport { checks })
+}
+
+impl Render for DoctorReport {
+    fn to_text(&self, _: UnixMillis) -> String {
+        let mut rows = Vec::new();
+        for CheckResult { check, status, finding, advice } in &self.checks {
+            // All of one width: the other columns stay where they are, whichever checks fail.
+            let label = match status {
+                CheckStatus::Ok => "ok  ",
+                CheckStatus::Skipped => "-   ",
+                CheckStatus::Warn => "warn",
+                CheckStatus::Unknown => "?   ",
+                CheckStatus::Fail => "FAIL",
+            };
+            rows.push([label.to_owned(), (*check).to_owned(), finding.clone()]);
+            rows.extend(advice.as_ref().map(|advice| [String::new(), String::new(), format!("→ {advice}")]));
+        }
+        let count = |status| self.checks.iter().filter(|it| it.status == status).count();
+        render_rows(rows)
+            + &format!(
+                "\n{} ok, {} warnings, {} unknown, {} failed\n",
+                count(CheckStatus::Ok),
+                count(CheckStatus::Warn),
+                count(CheckStatus::Unknown),
+                count(CheckStatus::Fail)
+            )
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self.checks.iter().map(|it| it.status).max() {
+            Some(CheckStatus::Fail) => 1,
+            Some(CheckStatus::Unknown) => EXIT_UNKNOWN,
+            Some(CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warn) | None => 0,
+        }
+    }
+}

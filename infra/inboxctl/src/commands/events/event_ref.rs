@@ -1,0 +1,57 @@
+//! Event on the command line.
+
+use inbox_aws::stores::Stores;
+use inbox_core::delivery::Provider;
+use inbox_core::event::EventKey;
+use inbox_core::id::Id;
+use inbox_core::table_keys::batch_pk;
+
+use crate::aws_error::{ResourceRef, WithResource};
+
+/// An event on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EventRef {
+    /// Full event id.
+    Key(EventKey),
+    /// Bare id of a Fynapse event or of a batch.
+    BareId(Id),
+}
+
+pub(crate) fn parse_event_ref(id: &str) -> Result<EventRef, String> {
+    if let Some(key) = EventKey::from_event_id(id) {
+        return Ok(EventRef::Key(key));
+    }
+    // A mistyped full id must not be looked up as a bare one.
+    let is_qualified = id.starts_with("rightfoot/") || id.starts_with("fynapse/");
+    Id::new(id).filter(|_| !is_qualified).map(EventRef::BareId).ok_or_else(|| {
+        "an event's id is rightfoot/batch/<id>/completed, rightfoot/batch/<id>/alert/<id>, fynapse/event/<id>, \
+         or the bare id of a batch or a Fynapse event (1 to 512 bytes)"
+            .to_owned()
+    })
+}
+
+/// Resolves a full id, or the bare id of a Fynapse event or of a batch with only one event.
+pub(crate) async fn resolve_key(
+    stores: &Stores,
+    table: &ResourceRef,
+    event: &EventRef,
+) -> anyhow::Result<EventKey> {
+    let id = match event {
+        EventRef::Key(key) => return Ok(key.clone()),
+        EventRef::BareId(id) => id,
+    };
+    let mut found = stores.operator.timeline(&batch_pk(id)).await.with_resource(table)?.events;
+    // Two providers choose these ids, so the same one may name a batch and a Fynapse event.
+    for key in Provider::ALL.iter().filter_map(|provider| EventKey::signed(*provider, id.clone())) {
+        found.extend(stores.operator.event(&key).await.with_resource(table)?);
+    }
+    let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
+    match (found.as_slice(), ids.as_slice()) {
+        ([only], _) => Ok(only.key.clone()),
+        ([], _) => anyhow::bail!(
+            "no event {} of Fynapse is recorded in {table}, and no event of a batch with that id",
+            id.as_str()
+        ),
+        _ => anyhow::bail!("{} is the id of several events: use one of {}", id.as_str(), ids.join(", ")),
+    }
+}

@@ -1,0 +1,228 @@
+//! `inboxctl events show`.
+
+use clap::Args;
+use inbox_aws::AwsError;
+use inbox_aws::items::{EventRecord, PastCycle};
+use inbox_aws::stores::Stores;
+use inbox_core::lifecycle::EventState;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use super::event_ref::{EventRef, parse_event_ref, resolve_key};
+use crate::audit::AuditLine;
+use crate::aws_error::WithResource;
+use crate::output::{Render, RevealedBytes, Timestamp, line, pluralize, render_fields, timestamp};
+use crate::target::Target;
+
+#[derive(Args)]
+pub(crate) struct ShowEventArgs {
+    /// The event's id, or the bare id of a Fynapse event or of a batch.
+    #[arg(value_parser = parse_event_ref)]
+    event: EventRef,
+    /// Print the payload, which may hold personal data.
+    #[arg(long)]
+    reveal: bool,
+}
+
+/// A past cycle of an event, from due to done or quarantined. A replay begins a new one.
+#[derive(Serialize)]
+struct PastCycleOutput {
+    sent_at: Option<Timestamp>,
+    done_at: Option<Timestamp>,
+    quarantined_at: Option<Timestamp>,
+    requeues: u64,
+    retry_reason: Option<String>,
+}
+
+impl From<&PastCycle> for PastCycleOutput {
+    fn from(it: &PastCycle) -> Self {
+        Self {
+            sent_at: timestamp(it.sent_at),
+            done_at: timestamp(it.done_at),
+            quarantined_at: timestamp(it.quarantined_at),
+            requeues: it.requeues,
+            retry_reason: it.retry_reason.clone(),
+        }
+    }
+}
+
+/// Details of an event.
+#[derive(Serialize)]
+pub(crate) struct EventDetails {
+    event: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    state: &'static str,
+    origin: &'static str,
+    subject: Option<String>,
+    idempotency_key: Option<String>,
+    received_at: Timestamp,
+    enqueue_after: Option<Timestamp>,
+    sent_at: Option<Timestamp>,
+    claim_until: Option<Timestamp>,
+    due_at: Option<Timestamp>,
+    done_at: Option<Timestamp>,
+    quarantined_at: Option<Timestamp>,
+    /// Item that holds its bytes while it is quarantined.
+    quarantine_item: Option<String>,
+    requeues: u64,
+    /// Reason of the last requeue by the worker.
+    retry_reason: Option<String>,
+    attempts: u64,
+    undeliverable_count: u64,
+    replay: u64,
+    /// Cycles before the current one, earliest first.
+    past_cycles: Vec<PastCycleOutput>,
+    expires_at: Option<Timestamp>,
+    payload_bytes: usize,
+    payload_sha256: String,
+    audit_entries: Vec<AuditLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<RevealedBytes>,
+}
+
+impl EventDetails {
+    /// Details of `event`, and of the quarantine item that holds it, if any.
+    pub(crate) fn new(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+        let (lifecycle, state) = (&event.lifecycle, event.lifecycle.state(now));
+        // The expiry is in seconds, as DynamoDB's TTL needs it; all other times are in milliseconds.
+        let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
+        Self {
+            event: event.key.event_id(),
+            event_type: event.event_type.clone(),
+            state: state.as_str(),
+            origin: event.origin.as_str(),
+            subject: event.subject.as_ref().map(ToString::to_string),
+            idempotency_key: event.idempotency_key.clone(),
+            received_at: Timestamp(event.received_at),
+            enqueue_after: timestamp(event.enqueue_after),
+            sent_at: timestamp(lifecycle.sent_at),
+            claim_until: timestamp(lifecycle.claim_until),
+            due_at: timestamp(lifecycle.due_at),
+            done_at: timestamp(lifecycle.done_at),
+            quarantined_at: timestamp(lifecycle.quarantined_at),
+            quarantine_item: item.map(ToString::to_string),
+            requeues: lifecycle.requeues,
+            retry_reason: event.retry_reason.clone(),
+            attempts: event.attempts,
+            undeliverable_count: event.undeliverable_count,
+            replay: event.replay,
+            past_cycles: event.past_cycles.iter().map(PastCycleOutput::from).collect(),
+            expires_at: timestamp(expires_at),
+            payload_bytes: event.payload.bytes,
+            payload_sha256: event.payload.hash.clone(),
+            audit_entries: AuditLine::from_entries(&event.audit_entries),
+            payload: None,
+        }
+    }
+}
+
+impl EventDetails {
+    pub(crate) fn id(&self) -> &str {
+        &self.event
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        self.origin
+    }
+
+    pub(crate) fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// Steps after its recording, unsorted: sendings, ends and operator actions of all cycles.
+    pub(crate) fn timeline_steps(&self) -> Vec<(Timestamp, String)> {
+        let cycle_steps = |sent_at, done_at, quarantined_at| {
+            let times = [
+                (sent_at, "is put on the queue"),
+                (done_at, "is done: its effect is on the bus"),
+                (quarantined_at, "is quarantined"),
+            ];
+            times.into_iter().filter_map(|(at, step)| Some((at?, step.to_owned())))
+        };
+        let past = self.past_cycles.iter();
+        let past = past.flat_map(|it| cycle_steps(it.sent_at, it.done_at, it.quarantined_at));
+        let present = cycle_steps(self.sent_at, self.done_at, self.quarantined_at);
+        past.chain(present).chain(self.audit_entries.iter().map(AuditLine::timeline_step)).collect()
+    }
+}
+
+pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result<EventDetails> {
+    let (stores, table) = (target.stores()?, target.inbox_table()?);
+    let key = resolve_key(&stores, &table, &args.event).await?;
+    let Some(event) = stores.operator.event(&key).await.with_resource(&table)? else {
+        anyhow::bail!("{key} is not recorded in {table}, or its record has expired");
+    };
+    let item = quarantine_id_of(&stores, &event, target.now()).await.with_resource(&table)?;
+    let mut details = EventDetails::new(&event, item.as_ref(), target.now());
+    if args.reveal {
+        details.payload =
+            Some(RevealedBytes::of(stores.events.event_payload(&event).await.with_resource(&table)?));
+    }
+    Ok(details)
+}
+
+/// Quarantine item that holds an event; `None` unless the event is quarantined.
+pub(crate) async fn quarantine_id_of(
+    stores: &Stores,
+    event: &EventRecord,
+    now: UnixMillis,
+) -> Result<Option<QuarantineId>, AwsError> {
+    match event.lifecycle.state(now) {
+        EventState::Quarantined => stores.operator.quarantine_id_of(event).await,
+        EventState::Recorded
+        | EventState::Sent
+        | EventState::Claimed
+        | EventState::Waiting
+        | EventState::Done => Ok(None),
+    }
+}
+
+impl Render for EventDetails {
+    fn to_text(&self, now: UnixMillis) -> String {
+        let time = |at: Option<Timestamp>| at.map(|at| at.with_age(now));
+        let count = |count: u64| (count > 0).then(|| count.to_string());
+        let mut text = render_fields([
+            ("event", Some(self.event.clone())),
+            ("type", Some(self.event_type.clone())),
+            ("state", Some(self.state.to_owned())),
+            ("origin", Some(self.origin.to_owned())),
+            ("subject", self.subject.clone()),
+            ("idempotency key", self.idempotency_key.clone()),
+            ("received", Some(self.received_at.with_age(now))),
+            ("enqueue after", time(self.enqueue_after)),
+            ("sent", time(self.sent_at)),
+            ("claimed until", time(self.claim_until)),
+            ("due", time(self.due_at)),
+            ("done", time(self.done_at)),
+            ("quarantined", time(self.quarantined_at)),
+            ("quarantine item", self.quarantine_item.clone()),
+            (
+                "requeued by the worker",
+                count(self.requeues).map(|count| count + &reason_suffix(self.retry_reason.as_ref())),
+            ),
+            ("tries of the relay", count(self.attempts)),
+            ("undeliverable (SQS)", count(self.undeliverable_count)),
+            ("replays", count(self.replay)),
+            ("record expires", time(self.expires_at)),
+            (
+                "payload",
+                Some(format!(
+                    "{}, sha256 {}",
+                    pluralize(self.payload_bytes as u64, "byte", "bytes"),
+                    self.payload_sha256
+                )),
+            ),
+        ]);
+        text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
+        match &self.payload {
+            Some(payload) => text + &payload.to_text(),
+            None => text + "\nThe payload is not shown: --reveal shows it.\n",
+        }
+    }
+}
+
+pub(crate) fn reason_suffix(reason: Option<&String>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+}

@@ -1,0 +1,231 @@
+//! What is known of a batch, event, schedule or submission, as it is printed.
+
+use inbox_aws::items::{AlertEffectItem, EventRecord, ScheduleItem, SubmissionItem};
+use inbox_aws::stores::Timeline;
+use inbox_core::id::Id;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::time::UnixMillis;
+use inbox_core::timeline_status::{EventStatus, SubmissionOutcome, SubmissionStatus};
+use serde::Serialize;
+
+use crate::audit::AuditLine;
+use crate::commands::batches::BatchOutput;
+use crate::commands::events::show::EventDetails;
+use crate::output::poll_problem_text::{PollProblemOutput, problem_text};
+use crate::output::{Timestamp, pluralize, time_text, timestamp};
+
+/// Timelines of all that has the given id.
+#[derive(Serialize)]
+pub(crate) struct TimelineReport {
+    pub(crate) timelines: Vec<TimelineOutput>,
+}
+
+/// Timeline of a batch, event, schedule or submission.
+#[derive(Serialize)]
+pub(crate) struct TimelineOutput {
+    pub(crate) title: String,
+    pub(crate) submission: Option<SubmissionOutput>,
+    pub(crate) schedule: Option<ScheduleOutput>,
+    pub(crate) batch: Option<BatchOutput>,
+    pub(crate) events: Vec<EventWithStatus>,
+    pub(crate) alerts: Vec<AlertOutput>,
+    /// Number of items under its key that this version cannot read.
+    pub(crate) unreadable: usize,
+}
+
+/// An event and a description of its status.
+#[derive(Serialize)]
+pub(crate) struct EventWithStatus {
+    #[serde(flatten)]
+    pub(crate) details: EventDetails,
+    pub(crate) status: String,
+}
+
+/// An alert that is claimed or published.
+#[derive(Serialize)]
+pub(crate) struct AlertOutput {
+    pub(crate) authorizer: String,
+    pub(crate) event: Option<String>,
+    pub(crate) published_at: Option<Timestamp>,
+    pub(crate) replay: u64,
+}
+
+/// A tracked schedule.
+#[derive(Serialize)]
+pub(crate) struct ScheduleOutput {
+    pub(crate) schedule_id: String,
+    subject: Option<String>,
+    pub(crate) probes: Vec<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) last_run_seen: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    polls: u64,
+    due_at: Option<Timestamp>,
+    pub(crate) settled_at: Option<Timestamp>,
+    /// Problem of its polls, if the last one failed.
+    problem: Option<PollProblemOutput>,
+    #[serde(skip)]
+    pub(crate) status: String,
+}
+
+/// A submission.
+#[derive(Serialize)]
+pub(crate) struct SubmissionOutput {
+    pub(crate) submission_id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) written_at: Timestamp,
+    attempts: u64,
+    due_at: Option<Timestamp>,
+    pub(crate) concluded_at: Option<Timestamp>,
+    pub(crate) declined_at: Option<Timestamp>,
+    pub(crate) abandoned_at: Option<Timestamp>,
+    pub(crate) created_id: Option<String>,
+    /// Status of the batch or schedule that it created.
+    pub(crate) created_status: Option<String>,
+    pub(crate) audit_entries: Vec<AuditLine>,
+    #[serde(skip)]
+    pub(crate) status: SubmissionStatus,
+}
+
+impl TimelineOutput {
+    pub(crate) fn new(title: String, view: Timeline, events: Vec<EventWithStatus>, now: UnixMillis) -> Self {
+        Self {
+            title,
+            submission: view.submission.map(SubmissionOutput::from),
+            schedule: view.schedule.as_ref().map(|it| ScheduleOutput::new(it, now)),
+            batch: view.batch.as_ref().map(|it| BatchOutput::new(it, now)),
+            events,
+            alerts: view.alerts.iter().map(AlertOutput::from).collect(),
+            unreadable: view.unreadable,
+        }
+    }
+
+    /// Status of the batch or schedule; `None` for the timeline of anything else.
+    pub(crate) fn status_text(&self) -> Option<String> {
+        let batch = self.batch.as_ref().map(|batch| &batch.status);
+        batch.or(self.schedule.as_ref().map(|schedule| &schedule.status)).cloned()
+    }
+}
+
+impl From<SubmissionItem> for SubmissionOutput {
+    fn from(it: SubmissionItem) -> Self {
+        let outcome = SubmissionOutcome {
+            due_at: it.tracking.due_at,
+            declined_at: it.declined_at,
+            has_created: it.created_id.is_some(),
+            abandoned_at: it.abandoned_at,
+        };
+        Self {
+            submission_id: it.submission_id.to_string(),
+            kind: it.kind.as_str(),
+            written_at: Timestamp(it.written_at),
+            attempts: it.attempts,
+            due_at: timestamp(it.tracking.due_at),
+            concluded_at: timestamp(it.done_at),
+            declined_at: timestamp(it.declined_at),
+            abandoned_at: timestamp(it.abandoned_at),
+            created_id: it.created_id.map(|id| id.as_str().to_owned()),
+            created_status: None,
+            audit_entries: AuditLine::from_entries(&it.audit_entries),
+            status: outcome.status(),
+        }
+    }
+}
+
+impl SubmissionOutput {
+    /// Kind and id of the batch or schedule that it created.
+    pub(crate) fn created_item(&self) -> Option<(&'static str, Id)> {
+        Some((self.kind, self.created_id.as_ref().and_then(Id::new)?))
+    }
+}
+
+impl ScheduleOutput {
+    fn new(it: &ScheduleItem, now: UnixMillis) -> Self {
+        let schedule = &it.schedule;
+        let problem = it
+            .tracking
+            .problem
+            .as_ref()
+            .map(|problem| format!("; {}", problem_text(problem, schedule.polls, now)));
+        let next = match it.tracking.due_at {
+            Some(at) => format!("polled next {}", Timestamp(at).with_age(now)),
+            None => "no longer polled".to_owned(),
+        };
+        Self {
+            schedule_id: schedule.schedule_id.as_str().to_owned(),
+            subject: schedule.subject.as_ref().map(ToString::to_string),
+            probes: schedule.probes.iter().map(|probe| probe.as_str().to_owned()).collect(),
+            since: timestamp(Some(schedule.since)),
+            last_run_seen: timestamp(schedule.last_run_seen),
+            expires_at: timestamp(Some(schedule.expires_at)),
+            polls: schedule.polls,
+            due_at: timestamp(it.tracking.due_at),
+            settled_at: timestamp(it.done_at),
+            problem: PollProblemOutput::from_record(it.tracking.problem.as_ref(), schedule.polls),
+            status: next + &problem.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&AlertEffectItem> for AlertOutput {
+    fn from(it: &AlertEffectItem) -> Self {
+        Self {
+            authorizer: it.authorizer.as_str().to_owned(),
+            event: it.event_id.clone(),
+            published_at: timestamp(it.published_at),
+            replay: it.replay,
+        }
+    }
+}
+
+impl EventWithStatus {
+    pub(crate) fn new(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+        Self { details: EventDetails::new(event, item, now), status: event_status_text(event, item, now) }
+    }
+}
+
+/// Describes the status of an event and who takes the next step.
+fn event_status_text(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> String {
+    let (lifecycle, time) = (&event.lifecycle, |at| time_text(at, now));
+    match EventStatus::of(lifecycle, &event.audit_entries, now) {
+        EventStatus::AwaitsRelay => {
+            format!(
+                "recorded, not known to be on the queue: the relay sends it, due {}",
+                time(lifecycle.due_at)
+            )
+        }
+        EventStatus::AwaitsWorker => {
+            let requeues = requeue_suffix(event);
+            format!("on the queue, sent {}: waits for the worker{requeues}", time(lifecycle.sent_at))
+        }
+        EventStatus::MessageExpired => format!(
+            "sent {}, and expired from the queues: `events replay --lost` sends it again",
+            time(lifecycle.sent_at)
+        ),
+        EventStatus::Claimed => {
+            let requeues = requeue_suffix(event);
+            format!("a worker is processing it; its claim ends {}{requeues}", time(lifecycle.claim_until))
+        }
+        EventStatus::Requeued => format!("{}: due again {}", requeue_text(event), time(lifecycle.due_at)),
+        EventStatus::Done => format!("done {}", time(lifecycle.done_at)),
+        EventStatus::Quarantined => {
+            let item = match item {
+                Some(item) => format!("see `quarantine show {item}`"),
+                None => "its item has expired".to_owned(),
+            };
+            format!("quarantined {}: {item}", time(lifecycle.quarantined_at))
+        }
+    }
+}
+
+/// Number of requeues and the reason of the last one.
+fn requeue_text(event: &EventRecord) -> String {
+    let times = pluralize(event.lifecycle.requeues, "time", "times");
+    let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
+    format!("requeued by the worker, {times} so far{}", reason.unwrap_or_default())
+}
+
+/// The same in parentheses; empty if it was never requeued.
+fn requeue_suffix(event: &EventRecord) -> String {
+    if event.lifecycle.requeues > 0 { format!(" ({})", requeue_text(event)) } else { String::new() }
+}

@@ -1,0 +1,203 @@
+//! Output of the commands: text for people, JSON for machines.
+
+pub(crate) mod poll_problem_text;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use comfy_table::{ContentArrangement, Table, presets};
+use inbox_aws::escape;
+use inbox_core::time::UnixMillis;
+use serde::{Serialize, Serializer};
+
+pub(crate) use inbox_aws::escape::line;
+
+/// Result of a command that can be printed.
+pub(crate) trait Render: Serialize {
+    /// Renders it for people; `now` is for ages.
+    fn to_text(&self, now: UnixMillis) -> String;
+
+    /// Returns `false` if the command has to fail with exit code 1.
+    fn is_success(&self) -> bool {
+        true
+    }
+
+    /// Exit code of the process.
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.is_success())
+    }
+}
+
+/// Printed text and exit code of a command.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) text: String,
+    pub(crate) exit_code: u8,
+}
+
+impl Rendered {
+    pub(crate) fn new(result: &impl Render, is_json: bool, now: UnixMillis) -> anyhow::Result<Self> {
+        let text = if is_json {
+            escape::json(&serde_json::to_string_pretty(result)?)
+        } else {
+            escape::text(&result.to_text(now))
+        };
+        Ok(Self { text: format!("{}\n", text.trim_end()), exit_code: result.exit_code() })
+    }
+}
+
+/// A time; RFC 3339 in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timestamp(pub(crate) UnixMillis);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.rfc3339())
+    }
+}
+
+impl Timestamp {
+    /// The time and its age, for people.
+    pub(crate) fn with_age(self, now: UnixMillis) -> String {
+        format!("{} ({})", self.0.rfc3339(), self.age(now))
+    }
+
+    /// Its distance from `now`, as `5 min ago` or `in 65 s`.
+    pub(crate) fn age(self, now: UnixMillis) -> String {
+        if self.0 > now {
+            format!("in {}", format_duration(self.0.since(now)))
+        } else {
+            format!("{} ago", format_duration(now.since(self.0)))
+        }
+    }
+}
+
+/// Wraps an optional time.
+pub(crate) fn timestamp(time: Option<UnixMillis>) -> Option<Timestamp> {
+    time.map(Timestamp)
+}
+
+/// A time with its age; `?` if it is not known.
+pub(crate) fn time_text(time: Option<UnixMillis>, now: UnixMillis) -> String {
+    time.map_or_else(|| "?".to_owned(), |time| Timestamp(time).with_age(now))
+}
+
+/// A span in seconds, minutes, hours or days, whichever is the largest unit with two or more of them.
+pub(crate) fn format_duration(span: Duration) -> String {
+    match span.as_secs() {
+        secs @ ..120 => format!("{secs} s"),
+        secs @ ..7_200 => format!("{} min", secs / 60),
+        secs @ ..172_800 => format!("{} h", secs / 3_600),
+        secs => format!("{} days", secs / 86_400),
+    }
+}
+
+/// A count with its noun, singular for 1.
+pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
+
+/// Aligned columns under their headers; only `if_empty` if there are no rows.
+pub(crate) fn render_table<const N: usize>(
+    headers: [&str; N],
+    rows: Vec<[String; N]>,
+    if_empty: &str,
+) -> String {
+    if rows.is_empty() {
+        return format!("{if_empty}\n");
+    }
+    let mut table = aligned_rows(rows);
+    table.set_header(headers);
+    format!("{}\n", table.trim_fmt())
+}
+
+/// Aligned columns without headers; empty if there are no rows.
+pub(crate) fn render_rows<const N: usize>(rows: Vec<[String; N]>) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("{}\n", aligned_rows(rows).trim_fmt())
+}
+
+fn aligned_rows<const N: usize>(rows: Vec<[String; N]>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    // A cell may hold text that a sender chose, so control characters are escaped.
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| line(&cell))));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Lines of name and value, without the fields that have none.
+pub(crate) fn render_fields<const N: usize>(fields: [(&str, Option<String>); N]) -> String {
+    let row = |(name, value): (&str, Option<String>)| value.map(|value| [name.to_owned(), value]);
+    render_rows(fields.into_iter().filter_map(row).collect())
+}
+
+/// Bytes of a payload, for `--reveal`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RevealedBytes {
+    /// True if `bytes` is base64, because the payload is not UTF-8.
+    is_base64: bool,
+    bytes: String,
+}
+
+impl RevealedBytes {
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(bytes) => Self { is_base64: false, bytes },
+            Err(error) => {
+                let bytes = STANDARD.encode(error.as_bytes());
+                Self { is_base64: true, bytes }
+            }
+        }
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        let form = if self.is_base64 { " (base64: not UTF-8)" } else { "" };
+        format!("\nBytes{form}:\n{}\n", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_comes_with_its_age() {
+        let now = UnixMillis(1_767_323_045_000);
+        let age = |secs: i64| Timestamp(UnixMillis(now.0 - secs * 1_000)).age(now);
+        assert_eq!(age(5), "5 s ago");
+        assert_eq!(age(119), "119 s ago");
+        assert_eq!(age(180), "3 min ago");
+        assert_eq!(age(7_200), "2 h ago");
+        assert_eq!(age(200_000), "2 days ago");
+        assert_eq!(age(-65), "in 65 s");
+        assert_eq!(Timestamp(now).with_age(now), "2026-01-02T03:04:05.000Z (0 s ago)");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let pluralized = |count: u64| pluralize(count, "authorizer", "authorizers");
+        assert_eq!([0, 1, 2].map(pluralized), ["0 authorizers", "1 authorizer", "2 authorizers"]);
+    }
+
+    #[test]
+    fn columns_are_aligned_and_end_without_blanks() {
+        let rows = vec![["a".to_owned(), "long one".to_owned()], ["bcd".to_owned(), "x".to_owned()]];
+        assert_eq!(render_table(["ID", "WHAT"], rows, "none"), "ID   WHAT\na    long one\nbcd  x\n");
+        assert_eq!(render_table(["ID"], vec![], "nothing"), "nothing\n");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_base64() {
+        assert_eq!(RevealedBytes::of(b"a\n".to_vec()).to_text(), "\nBytes:\na\n\n");
+        assert_eq!(RevealedBytes::of(vec![0xff]).to_text(), "\nBytes (base64: not UTF-8):\n/w==\n");
+    }
+}

@@ -1,0 +1,28 @@
+//! What operators do: read events, timelines and lists, make events due again, and close quarantined items.
+
+mod quarantined;
+mod queries;
+mod replay;
+mod timeline;
+
+use crate::table::Table;
+
+pub use queries::{EventFilter, TrackedWithProblem};
+pub use replay::ReplayOutcome;
+pub use timeline::Timeline;
+
+use super::DueIndex;
+
+/// Reads and changes the inbox for an operator. It runs with the operator's own credentials.
+#[derive(Clone, Debug)]
+pub struct OperatorStore {
+    table: Table,
+    due_index: DueIndex,
+}
+
+impl OperatorStore {
+    /// Creates the store.
+    pub fn new(table: Table) -> Self {
+        Self { due_index: DueIndex::new(table.clone()), table }
+    }
+}

@@ -1,0 +1,166 @@
+//! Events that are made due again because an operator asked, and the audit entry of it.
+//!
+//! ```text
+//!  quarantined  requeue: due now, rev+1 if rev=seen and quarantined ── relay ── …
+//!  done         replay:  due now, rev+1, replay+1 if rev=seen and done ── relay ── …
+//!  sent         lost:    due now, rev+1 if rev=seen, sent, not done, not claimed ── relay ── …
+//! ```
+//!
+//! Of two operators who read the same state, one is applied.
+
+use inbox_core::audit::{AuditEntry, message_expiry};
+use inbox_core::event::EventKey;
+use inbox_core::expiry::record_expiry;
+use inbox_core::lifecycle::EventState;
+use inbox_core::time::UnixMillis;
+
+use super::OperatorStore;
+use crate::AwsError;
+use crate::items::EventRecord;
+use crate::table::WriteOutcome;
+use crate::table::attribute::Attribute;
+use crate::table::key::Key;
+use crate::table::update::Update;
+
+/// Outcome of making an event due again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayOutcome {
+    /// The event is due: the relay enqueues it.
+    Due {
+        /// Number of times that it was replayed on purpose, this time included.
+        replay: u64,
+    },
+    /// The event is in another state than it can be made due again from.
+    WrongState(EventState),
+    /// The queues may still hold its message.
+    MayStillBeQueued {
+        /// The time until which they may hold it.
+        until: UnixMillis,
+    },
+    /// The record was changed meanwhile; nothing was done.
+    Conflict,
+    /// There is no such event, or its record has expired.
+    NotFound,
+}
+
+/// The state that an event is made due again from.
+#[derive(Clone, Copy, Debug)]
+enum ReplayFrom {
+    Quarantined,
+    Done,
+    /// Sent, according to its record, but its message is gone.
+    Lost {
+        was_purged: bool,
+    },
+}
+
+impl ReplayFrom {
+    const fn state(self) -> EventState {
+        match self {
+            Self::Quarantined => EventState::Quarantined,
+            Self::Done => EventState::Done,
+            Self::Lost { .. } => EventState::Sent,
+        }
+    }
+
+    /// Adds what this state means to the update's condition, besides `rev`.
+    fn restrict(self, update: Update, now: UnixMillis) -> Update {
+        match self {
+            Self::Quarantined => update.only_if(Attribute::QuarantinedAt.exists()),
+            // A new number makes published effects happen again: only a done event is replayed for that.
+            Self::Done => update.only_if(Attribute::DoneAt.exists()).increment(Attribute::Replay),
+            Self::Lost { .. } => update
+                .only_if(Attribute::SentAt.exists())
+                .only_if(Attribute::DoneAt.is_missing())
+                .only_if(Attribute::QuarantinedAt.is_missing())
+                // A claim leaves `rev` unchanged: a message that turns up after all may be in process.
+                .only_if(Attribute::ClaimUntil.is_missing().or(Attribute::ClaimUntil.is_below(&now))),
+        }
+    }
+}
+
+impl OperatorStore {
+    /// Requeues a quarantined event. Effects that were published before are not published again.
+    pub async fn replay_quarantined(
+        &self,
+        key: &EventKey,
+        by: &AuditEntry,
+    ) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Quarantined, by).await
+    }
+
+    /// Replays a done event: its effects happen again, and carry the number of the replay.
+    pub async fn replay_done(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Done, by).await
+    }
+
+    /// Requeues an event whose message is gone: its record says that it was sent, and it was never done.
+    ///
+    /// While the queues may still hold the message, this needs `was_purged`. The replay number does not change:
+    /// if the message turns up after all, the effect still happens once.
+    pub async fn replay_lost(
+        &self,
+        key: &EventKey,
+        was_purged: bool,
+        by: &AuditEntry,
+    ) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Lost { was_purged }, by).await
+    }
+
+    async fn replay_from(
+        &self,
+        key: &EventKey,
+        source: ReplayFrom,
+        by: &AuditEntry,
+    ) -> Result<ReplayOutcome, AwsError> {
+        let Some(event) = self.event(key).await? else { return Ok(ReplayOutcome::NotFound) };
+        // This very request was applied before: not a second replay.
+        if event.audit_entries.contains(by) {
+            return Ok(ReplayOutcome::Due { replay: event.replay });
+        }
+        let state = event.lifecycle.state(by.at);
+        if state != source.state() {
+            return Ok(ReplayOutcome::WrongState(state));
+        }
+        // A purged queue holds no message, so there is nothing to wait for.
+        if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (source, event.lifecycle.sent_at) {
+            let until = message_expiry(sent_at, &event.audit_entries);
+            if by.at < until {
+                return Ok(ReplayOutcome::MayStillBeQueued { until });
+            }
+        }
+        let update = source.restrict(event.restart(by.at), by.at).append(Attribute::AuditEntries, by);
+        let replay = match source {
+            ReplayFrom::Done => event.replay + 1,
+            ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => event.replay,
+        };
+        // The response of an applied attempt may have been lost.
+        let is_own = |item: &_| {
+            EventRecord::from_item(item).is_some_and(|existing| existing.audit_entries.contains(by))
+        };
+        Ok(match self.table.update(update).await?.unless_own(is_own) {
+            WriteOutcome::Applied => ReplayOutcome::Due { replay },
+            WriteOutcome::Conflict => ReplayOutcome::Conflict,
+        })
+    }
+
+    /// Appends an audit entry to an event's record, and extends the record's expiry, if it has one. Returns
+    /// `false` if there is no record.
+    ///
+    /// The expiry never moves to an earlier time: the operator's tool may be configured with a shorter
+    /// retention than the functions.
+    pub async fn append_audit_entry(&self, key: &EventKey, by: &AuditEntry) -> Result<bool, AwsError> {
+        let append = || Update::without_rev(Key::event(key)).append(Attribute::AuditEntries, by);
+        let later = record_expiry(by.at, self.table.retention_days);
+        let extending = append()
+            .only_if(Attribute::ExpiresAt.is_below(&later))
+            .only_if(Attribute::QuarantinedAt.is_missing())
+            .set(Attribute::ExpiresAt, &later);
+        if self.table.update_if(extending).await? == WriteOutcome::Applied {
+            return Ok(true);
+        }
+        // An update cannot set the later of two times, so the second write leaves the expiry as it is.
+        let unchanged = append().only_if(Attribute::DeliveryId.exists());
+        Ok(self.table.update_if(unchanged).await? == WriteOutcome::Applied)
+    }
+}

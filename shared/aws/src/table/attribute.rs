@@ -1,0 +1,134 @@
+//! The names of all attributes of the table `inbox`.
+
+use strum::{EnumIter, IntoStaticStr};
+
+/// An attribute of an item. Its stored name is the variant's name in `snake_case`.
+///
+/// Stored names are contracts: a deployed table holds items with them. A new attribute is added here and to the item's type
+/// in [`crate::items`], which says what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Attribute {
+    // Keys, and what several kinds of items have.
+    Pk,
+    Sk,
+    /// Version of the item's format.
+    V,
+    /// Grows with every write that changes the state.
+    Rev,
+    /// The partition of the index `due`, while there is work left.
+    Due,
+    /// Time of that work.
+    DueAt,
+    /// Time in seconds from which DynamoDB may delete the item.
+    ExpiresAt,
+    /// Random id of the last conditional write: recognises it if its response was lost.
+    WriteId,
+    /// Number of attempts: of the relay to enqueue an event, or of callers to post a submission.
+    Attempts,
+    AuditEntries,
+    Subject,
+    DoneAt,
+    Payload,
+    /// The names of a large payload's parts.
+    Parts,
+    /// Time in seconds until which the parts exist.
+    PartsExpireAt,
+    PayloadHash,
+    PayloadBytes,
+    /// Holder of the claim.
+    ClaimBy,
+    /// End of the claim.
+    ClaimUntil,
+    ScheduleId,
+    Polls,
+    /// Id of the event that an item refers to.
+    EventId,
+    Replay,
+
+    // Events.
+    Type,
+    Origin,
+    ReceivedAt,
+    DeliveryId,
+    IdempotencyKey,
+    EnqueueAfter,
+    SentAt,
+    /// The last claim that ended.
+    EndedBy,
+    QuarantinedAt,
+    Requeues,
+    RetryReason,
+    /// Time at which it was last made due again after its end.
+    RestartedAt,
+    SnapshotDigest,
+    SnapshotAt,
+    UndeliverableCount,
+    PastCycles,
+    PublishedUntracked,
+    /// The number that a batch is published as again.
+    Revision,
+    RequeuedByPollerAt,
+
+    // Batches and schedules.
+    Expected,
+    DeadlineAt,
+    TrackedAt,
+    RunAt,
+    OverdueAt,
+    ShownCompleteAt,
+    PollProblem,
+    Probes,
+    Since,
+    IntervalSecs,
+    ScheduleExpiresAt,
+    LastRunSeen,
+    ExpeditedAt,
+
+    // Submissions.
+    Kind,
+    WebhookUrl,
+    Fingerprint,
+    FingerprintKey,
+    CallId,
+    WrittenAt,
+    BatchId,
+    DeclinedAt,
+    AbandonedAt,
+
+    // Alerts.
+    PublishedAt,
+    /// Tags of the events and replays that published it.
+    PublishedBy,
+    Threshold,
+    ThresholdSource,
+    /// The event of the claim.
+    ClaimEvent,
+
+    // Subjects.
+    /// Time at which the subject was bound.
+    BoundAt,
+    /// Tags of the open events.
+    OpenEvents,
+
+    // Payload parts.
+    /// The bytes of a part.
+    Piece,
+
+    // Quarantine.
+    Reason,
+    Deliveries,
+    FirstReceivedAt,
+    LastReceivedAt,
+    SignedAt,
+    Headers,
+    ClosedAt,
+    Resolution,
+}
+
+impl Attribute {
+    /// The stored name.
+    pub(crate) fn name(self) -> &'static str {
+        self.into()
+    }
+}
